@@ -19,7 +19,7 @@ TESTS = $(PY) -m pytest -q --progress -o console_output_style=classic -n $(WORKE
 SET_UP = $(MAKE)
 
 .PHONY: help run test test-rest test-all check lint types
-.PHONY: sim sim-long view-test nemesis watchers holders monitoring-test mutants nightly accept labs handout grade-test keys compose-test container-test release clean
+.PHONY: conform conform-bugs sim sim-long view-test fuzz nemesis watchers holders monitoring-test mutants nightly accept labs handout grade-test keys compose-test container-test kubernetes-test release clean
 .PHONY: patroni-test wheel wheels test-wheel test-sanitized bench bench-quick bench-growth bench-table soak profile pictures
 .DELETE_ON_ERROR:
 
@@ -68,6 +68,12 @@ sim-long: .venv/dev-installed ## simulated schedules until you stop it, or: make
 view-test: .venv/dev-installed ## the picture in a real browser: Debian's chromium and chromium-driver
 	@$(PY) -m pytest -q -rs tests/processes/test_view_browser.py
 
+conform: .venv/run-installed ## raftline at its own kit for nodes of any language
+	@$(PY) -m raftline conform -- $(abspath $(PY)) src/server.py {name} {port} --dir {dir}
+
+conform-bugs: .venv/dev-installed ## each bug of labs/bugs at that kit: it fails where it should
+	@$(PY) tests/processes/run_conform_bugs.py
+
 nemesis: .venv/run-installed ## an hour of faults on real nodes: make nemesis [MINUTES=60] [SEED=3]
 	@$(PY) tests/processes/run_nemesis.py --minutes $(MINUTES) \
 	  $(if $(filter-out file,$(origin SEED)),--seed $(SEED))
@@ -77,6 +83,10 @@ watchers: .venv/dev-installed ## watchers that move between nodes under faults: 
 
 holders: .venv/dev-installed ## holders of leases under faults, with pauses of up to 30 s: make holders [MINUTES=60] [SEED=3]
 	@$(PY) -m tests.processes.holding $$(( $(MINUTES) * 60 )) $(if $(filter-out file,$(origin SEED)),$(SEED))
+
+fuzz: .venv/dev-installed ## lines, proofs, logins, TLS and files of a fuzzer: make fuzz [MINUTES=60] [SEED=3]
+	@$(PY) -m tests.fuzz --minutes $(MINUTES) \
+	  $(if $(filter-out file,$(origin SEED)),--seed $(SEED))
 
 monitoring-test: .venv/dev-installed ## /metrics, the dashboard's queries and the alarms with Debian's Prometheus
 	@$(PY) -m pytest -q -rs tests/processes/test_monitoring.py tests/processes/test_dashboard.py
@@ -120,10 +130,13 @@ keys: ## the teachers' keys of all labs, into build/keys
 compose-test: ## the majorities lab's twelve steps in containers (needs Docker)
 	@$(WITH_DOCKER) $(PYTHON) labs/majorities/steps.py --containers
 
-# The wheel is built from the sdist, in an environment that is made for it.
-container-test: ## three nodes in containers that are not the course's (needs Docker)
+container-test: .venv/dev-installed ## three nodes with TLS in containers that are not the course's (needs Docker)
 	@$(WITH_DOCKER) sh deploy/container/check.sh
 
+kubernetes-test: ## the Kubernetes files against its schemas (needs kubectl and kubernetes-validate)
+	@sh deploy/kubernetes/check.sh
+
+# The wheel is built from the sdist, in an environment that is made for it.
 release: .venv/release-installed ## build sdist and wheel into dist/, and check them
 	@mkdir -p build && rm -rf dist && $(PY) -m build --outdir dist . >build/release.txt 2>&1 || { cat build/release.txt >&2; exit 1; }
 	@$(PY) -m twine check --strict dist/*

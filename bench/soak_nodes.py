@@ -80,7 +80,8 @@ class SoakNodes(Raftline):
     def sample(self) -> dict[str, float]:
         """Return what the nodes take of the machine now."""
         pids = [self.processes[number].pid for number in self.living()]
-        files = [path for path in self.folder.iterdir() if path.is_file()]
+        consoles = {self.output(number) for number in range(self.third + 1)}
+        files = [path for path in self.folder.iterdir() if path.is_file() and path not in consoles]
         return {
             "memory": sum(memory_bytes(self.processes[n].pid) for n in STAYING) / 2**20,
             "descriptors": sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in pids),

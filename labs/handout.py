@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 LABS = ROOT / "labs"
 # Whole folders and files that each handout has, and those that one lab needs.
-ALWAYS = ("LICENSE", "src", "docs", "labs/appendix-reports.md")
+ALWAYS = ("LICENSE", "src", "docs", "logs/server-configuration.txt", "labs/appendix-reports.md")
 MORE = {"majorities": ("deploy/compose",)}
 # Modules that a program names in a text only, so that no import shows them.
 NAMED = {"bugs": ("tests.virtual.simulate",)}
@@ -90,7 +90,7 @@ def kept_files() -> list[str]:
         return names
     return [
         path.relative_to(ROOT).as_posix()
-        for folder in ("src", "docs", "labs", "tests", "deploy")
+        for folder in ("src", "docs", "labs", "logs", "tests", "deploy")
         for path in (ROOT / folder).rglob("*")
         if path.is_file() and not {"__pycache__"} & {*path.parts}
     ] + ["LICENSE"]

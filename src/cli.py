@@ -22,9 +22,9 @@ from raftline.common.signals import raised
 from raftline.tools import accesscommands, clustercommands, repaircommands, user, viewcommands
 from raftline.wire.commands import AT_THE_SHELL
 
-# With their modules.
-PASSED_ON = {
-    "server": "server", "client": "client", "simulate": "simulator", "grade": "tools.grade",
+PASSED_ON = {  # and their modules
+    "server": "server", "client": "client", "simulate": "simulator", "conform": "conform.command",
+    "grade": "tools.grade",
 }  # fmt: skip
 HELD = {
     "lock": "run a command while holding a lock",
@@ -120,6 +120,8 @@ def _parser() -> tuple[Parser, Commands]:
     commands.add_parser("client", help="a client: raftline client PORT", add_help=False)
     simulate = "a cluster under load and faults, and a report: raftline simulate METRICS"
     commands.add_parser("simulate", help=simulate, add_help=False)
+    conform = "grade a node of any language: raftline conform -- COMMAND {name} {port} {dir}"
+    commands.add_parser("conform", help=conform, add_help=False)
     grade = "hand-ins of the lab write Raft, in a clone: raftline grade FOLDER"
     commands.add_parser("grade", help=grade, add_help=False)
     for verb, does in {**AT_THE_SHELL, **HELD}.items():
@@ -149,12 +151,14 @@ def _completion(options: argparse.Namespace) -> int:
         print(*config.load(options.dir).members, sep="\n")
         return 0
     from raftline import client, simulator
+    from raftline.conform import command as conform
     from raftline.node import boot
     from raftline.tools import ask, completion, lock
 
     parsers = {**_parser()[1].choices}
     parsers["server"] = boot.parser()
     parsers |= {"client": client.parser(), "simulate": simulator.parser()}
+    parsers["conform"] = conform.parser()
     parsers |= {verb: ask.parser(verb) for verb in AT_THE_SHELL}
     parsers |= {verb: lock.parser(verb) for verb in HELD}
     print(completion.script(options.shell, parsers), end="")

@@ -70,11 +70,11 @@ def main(
         with raised():
             return _boot(service, console, server_of)
     except (ConfigError, PortRefused) as error:
-        return _refuse(console, str(error), EXIT_USAGE)
+        return _refuse(service, console, str(error), EXIT_USAGE)
     except StorageError as error:
-        return _refuse(console, str(error), error.exit_status)
+        return _refuse(service, console, str(error), error.exit_status)
     except OSError as error:
-        return _refuse(console, config.complaint(error), EXIT_FILES)
+        return _refuse(service, console, config.complaint(error), EXIT_FILES)
     except KeyboardInterrupt:  # before there was a node
         return EXIT_INTERRUPTED
     finally:
@@ -87,9 +87,9 @@ def local_time() -> str:
     return datetime.now().astimezone().isoformat(timespec="milliseconds")
 
 
-def _refuse(console: Console, message: str, status: int) -> int:
+def _refuse(service: Service, console: Console, message: str, status: int) -> int:
     console.close()
-    print(f"[!] {message}", file=sys.stderr)
+    print(*service.spelled(f"[!] {message}"), sep="\n", file=sys.stderr)
     return status
 
 

@@ -46,7 +46,7 @@ class Dialing:
     """The side that made the connection, `me`, and expects `peer` there."""
 
     def __init__(self, secret: bytes, me: str, peer: str, nonce: str) -> None:
-        self._secret = secret
+        self.secret = secret
         self._names = (me, peer)
         self._nonce = nonce
         self._nonces: tuple[str, str] | None = None
@@ -71,10 +71,10 @@ class Dialing:
             if not _NONCE.fullmatch(operands[2]):
                 raise ProofError("a challenge without a nonce")
             self._nonces = (self._nonce, operands[2])
-            return f"{PROOF} {mac_of(self._secret, 'dials', self._names, self._nonces)}"
+            return f"{PROOF} {mac_of(self.secret, 'dials', self._names, self._nonces)}"
         if self.is_proven or word != PROOF or len(operands) != 1:
             raise ProofError(f"no proof: {text}")
-        mine = mac_of(self._secret, "answers", self._names, self._nonces)
+        mine = mac_of(self.secret, "answers", self._names, self._nonces)
         if not hmac.compare_digest(mine, _ascii(operands[0])):
             raise ProofError(WRONG)
         self.is_proven = True
@@ -82,10 +82,15 @@ class Dialing:
 
 
 class Answering:
-    """The side that took the connection, `me`. One proof is tried on it, and no second."""
+    """The side that took the connection, `me`. One proof is tried on it, and no second.
 
-    def __init__(self, secret: bytes, me: str, nonce: str) -> None:
-        self._secret = secret
+    It may be made with `other` as well, where there is one: while the secret is changed some
+    members have the new one first, and some the old one.
+    """
+
+    def __init__(self, secret: bytes, me: str, nonce: str, other: bytes = b"") -> None:
+        self._secrets = [secret, other] if other else [secret]
+        self.proven_by = b""  # the secret of the proof
         self._me = me
         self._nonce = nonce
         self._begun: tuple[str, str] | None = None  # the name and the nonce of who dialed
@@ -133,12 +138,15 @@ class Answering:
         if word != PROOF or len(operands) != 1 or not _MAC.fullmatch(operands[0]):
             raise ProofError(f"{PROOF} and {2 * hashlib.sha256().digest_size} digits come next")
         names, nonces = (began, self._me), (nonce, self._nonce)
-        theirs = mac_of(self._secret, "dials", names, nonces)
-        if not hmac.compare_digest(theirs, operands[0]):
+        for secret in self._secrets:
+            theirs = mac_of(secret, "dials", names, nonces)
+            if hmac.compare_digest(theirs, operands[0]):
+                self.proven_by = secret
+        if not self.proven_by:
             raise ProofError(WRONG)
         self._is_over = True
         self.proven = began
-        return f"{PROOF} {mac_of(self._secret, 'answers', names, nonces)}"
+        return f"{PROOF} {mac_of(self.proven_by, 'answers', names, nonces)}"
 
 
 def _ascii(text: str) -> str:

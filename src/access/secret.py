@@ -1,6 +1,7 @@
 """The cluster's secret: the file that holds it, and what a node asks of its peers.
 
-The file holds one line. Whoever can read it can pass for a member, so others must not: mode 0600,
+The file holds one line, or two while the secret is changed: a node proves itself by the first, and
+takes a proof by each. Whoever can read it can pass for a member, so others must not: mode 0600,
 or 0640 of a file that belongs to root (a secret that a container engine mounts).
 """
 
@@ -18,6 +19,7 @@ from raftline.common.config import ConfigError
 MODES = ("require", "offer")
 SECRET_BYTES = 32
 CHARACTERS_MIN, FILE_BYTES_MAX = 32, 4096
+LINES_MAX = 2
 
 
 class PeerRule(NamedTuple):
@@ -25,17 +27,35 @@ class PeerRule(NamedTuple):
 
     secret: bytes = b""  # empty: there is none
     is_required: bool = False  # else a member that proves nothing is heard as well
+    other: bytes = b""  # a second one, whose proof is taken as well
+    path: Path | None = None  # of the file that holds them
 
     def __repr__(self) -> str:
         return f"PeerRule({'a secret' if self.secret else 'no secret'}, {self.is_required})"
 
+    @property
+    def secrets(self) -> tuple[bytes, ...]:
+        """Those whose proofs are taken."""
+        return tuple(filter(None, (self.secret, self.other)))
+
     def answering(self, me: str) -> Answering | None:
         """Return this side of a connection that came in; None without a secret."""
-        return Answering(self.secret, me, new_nonce()) if self.secret else None
+        return Answering(self.secret, me, new_nonce(), self.other) if self.secret else None
 
     def dialing(self, me: str, peer: str) -> Dialing | None:
         """Return this side of a connection to a peer; None without a secret."""
         return Dialing(self.secret, me, peer, new_nonce()) if self.secret else None
+
+    def read_again(self) -> PeerRule:
+        """Return the rule with the secrets that the file holds now.
+
+        Raises:
+            ConfigError: it holds none that can be used.
+        """
+        if self.path is None:
+            return self
+        secret, other = read_secrets(self.path)
+        return self._replace(secret=secret, other=other)
 
 
 OPEN = PeerRule()
@@ -56,11 +76,12 @@ def peer_rule(path: Path | None, mode: str | None) -> PeerRule:
         if mode is not None:
             raise ConfigError("--secret-mode says how a secret is used; add --secret FILE")
         return OPEN
-    return PeerRule(read_secret(path), mode != "offer")
+    secret, other = read_secrets(path)
+    return PeerRule(secret, mode != "offer", other, path)
 
 
-def read_secret(path: Path) -> bytes:
-    """Return the secret in a file.
+def read_secrets(path: Path) -> tuple[bytes, bytes]:
+    """Return the secret in a file, and the second one where it has two lines, else b"".
 
     Raises:
         ConfigError: it can't be used; the message says why, and nothing of the secret.
@@ -69,21 +90,33 @@ def read_secret(path: Path) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         with open(descriptor, "rb") as file:
             check_private(path, os.fstat(descriptor), "--secret")
-            data = file.read(FILE_BYTES_MAX + 1).strip()
+            data = file.read(FILE_BYTES_MAX + 1)
     except OSError as error:
         raise ConfigError(f"--secret {path}: {error.strerror or error}") from None
-    text = data.decode("ascii", "replace")
-    if len(data) < CHARACTERS_MIN or len(data) > FILE_BYTES_MAX:
+    lines = [line.strip() for line in data.strip().split(b"\n")]
+    if len(lines) > LINES_MAX:
+        raise ConfigError(
+            f"--secret {path}: it holds one secret, or two while that is changed, each on a line "
+            "of its own"
+        )
+    if len(data) > FILE_BYTES_MAX or any(len(line) < CHARACTERS_MIN for line in lines):
         raise ConfigError(
             f"--secret {path}: a secret has {CHARACTERS_MIN} to {FILE_BYTES_MAX} characters; "
             "`raftline secret FILE` makes one"
         )
+    secret, other = (_checked(path, line) for line in (*lines, b"")[:LINES_MAX])
+    return secret, other
+
+
+def _checked(path: Path, line: bytes) -> bytes:
+    """Return one line of the file. Raises ConfigError, which shows nothing of it."""
+    text = line.decode("ascii", "replace")
     if not text.isascii() or not text.isprintable() or " " in text:
         raise ConfigError(
             f"--secret {path}: a secret is one word of letters, digits and signs on one line; "
             "`raftline secret FILE` makes one"
         )
-    return data
+    return line
 
 
 def check_private(path: Path, facts: os.stat_result, option: str) -> None:

@@ -121,7 +121,11 @@ class TlsSocket(socket.socket):
         size = self._decrypted(tls, wanted, buffer)
         if size is not None:
             return size
-        data = super().recv(RAW_BYTES, flags)
+        try:
+            data = super().recv(RAW_BYTES, flags)
+        except BlockingIOError:  # the receive timeout, or nothing is there
+            self._check_record()
+            raise
         with self._state:
             if data:
                 self._arrived.write(data)
@@ -131,11 +135,14 @@ class TlsSocket(socket.socket):
         if size is not None:
             self._record_s = 0.0
             return size
-        now_s = time.monotonic()
-        self._record_s = self._record_s or now_s
-        if now_s - self._record_s > RECORD_S:
-            raise ConnectionAbortedError("a record was begun and not ended")
+        self._record_s = self._record_s or time.monotonic()
+        self._check_record()
         raise BlockingIOError
+
+    def _check_record(self) -> None:
+        """Raise where a record was begun too long ago, whether or not more of it came since."""
+        if self._record_s and time.monotonic() - self._record_s > RECORD_S:
+            raise ConnectionAbortedError("a record was begun and not ended")
 
     def _decrypted(self, tls: ssl.SSLObject, wanted: int, buffer: Any) -> int | None:
         """Read what has come; 0 at the end, None where more has to come first."""

@@ -34,7 +34,6 @@ MECHANISM = "SCRAM-SHA-256"
 ITERATIONS = 65_536  # RFC 7677 asks for 4,096 at least; docs/use/security.md says why more
 ITERATIONS_LEAST, ITERATIONS_MOST = 4096, 10_000_000
 SALT_BYTES, KEY_BYTES = 16, 32
-USERS_MAX = 100_000
 HEAD = "# Users of raftline. `raftline user` changes this file; each node of a cluster needs it."
 EXTRA = "users need the package scramp: pip install 'raftline[users]'"
 _VERIFIER = re.compile(
@@ -120,6 +119,8 @@ def read_users(path: Path) -> Users:
     """
     try:
         mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):
+            raise ConfigError(f"the file of users {path} is no file")
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"the file of users {path}: {error.strerror}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ from typing import NamedTuple
 HOST = re.compile(r"(?!\.|.{0,252}\.\.|.{0,252}[^.]{64})[A-Za-z0-9_.:%-]{1,253}")
 PORT_MAX = 65535
 PORT = re.compile(r"[1-9][0-9]{0,4}")
+UNIX = "unix:"
 
 
 class Address(NamedTuple):
@@ -62,3 +64,33 @@ def port_in(text: str) -> int:
     if not PORT.fullmatch(text) or int(text) > PORT_MAX:
         raise ValueError(f"{text!r} is no port: 1 to {PORT_MAX}")
     return int(text)
+
+
+class Place(NamedTuple):
+    """A host and a port, or the path of a socket."""
+
+    host: str = ""
+    port: int = 0
+    path: str = ""
+
+    @property
+    def is_open_to_network(self) -> bool:
+        """Whether other machines can reach it."""
+        return not self.path and not is_loopback(self.host)
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{UNIX}{self.path}" if self.path else f"{host}:{self.port}"
+
+
+def as_place(text: str) -> Place:
+    """Return what `PORT`, `HOST:PORT` or `unix:PATH` names. For argparse."""
+    if text.startswith(UNIX) and len(text) > len(UNIX):
+        return Place(path=text.removeprefix(UNIX))
+    host, port = split(text) if ":" in text else ("localhost", text)
+    try:
+        if HOST.fullmatch(host):
+            return Place(host, port_in(port))
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is no PORT, HOST:PORT or unix:PATH")

@@ -128,7 +128,12 @@ class AioClaim(NoCopies):
         if lease is not None:
             await lease.release()
 
-    async def leave(self, error: BaseException | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         """Let go at the end of an `async with`; an error inside says more than one here."""
         if self._token is None:
             return
@@ -177,14 +182,6 @@ class AioLock(AioClaim):
             raise LeaseLost(f"the lock {self.name} was not got: this client was closed")
         return token
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.leave(error)
-
 
 class AioElection(AioClaim, Generic[Data]):
     """An election of one leader at a time among programs; see `raftline.Election`."""
@@ -206,14 +203,6 @@ class AioElection(AioClaim, Generic[Data]):
 
     async def __aenter__(self) -> AioElection[Data]:
         return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.leave(error)
 
     async def campaign(self, value: Data, timeout: float | None = None) -> int | None:
         """Return the fencing token once this program leads, which `leader` then tells as `value`;

@@ -121,7 +121,12 @@ class Claim(NoCopies):
         if lease is not None:
             lease.release()
 
-    def leave(self, error: BaseException | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         """Let go at the end of a `with`; an error inside says more than one here."""
         if self._token is None or (self._lease is not None and not self._lease.is_here):
             return
@@ -176,14 +181,6 @@ class Lock(Claim):
             raise LeaseLost(f"the lock {self.name} was not got: this client was closed")
         return token
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.leave(error)
-
 
 class Election(Claim, Generic[Data]):
     """An election of one leader at a time among programs: `kv.election("service")`."""
@@ -207,14 +204,6 @@ class Election(Claim, Generic[Data]):
 
     def __enter__(self) -> Election[Data]:
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.leave(error)
 
     def campaign(self, value: Data, timeout: float | None = None) -> int | None:
         """Return the fencing token once this program leads, which `leader` then tells as `value`;

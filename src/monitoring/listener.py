@@ -18,8 +18,8 @@ import time
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
+from raftline.common.address import Place
 from raftline.common.config import PortRefused
-from raftline.common.place import Place
 from raftline.common.signals import threads_without_signals
 from raftline.monitoring.pages import Answer, Pages
 
@@ -115,6 +115,7 @@ def _free(path: str) -> None:
         if not stat.S_ISSOCK(os.stat(path).st_mode):
             return
         with socket.socket(socket.AF_UNIX) as probe:
+            probe.setblocking(False)  # a listener that takes nobody would keep it waiting
             try:
                 probe.connect(path)
             except ConnectionRefusedError:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from raftline.common.config import ConfigError
+from raftline.common.config import ConfigError, complaint
 from raftline.common.console import Console
 from raftline.common.logs import Records
-from raftline.common.notify import READY, STOPPING, notify
-from raftline.common.signals import Interrupts
+from raftline.common.signals import Interrupts, threads_without_signals
+from raftline.common.wakeup import Wakeup
 from raftline.monitoring.pages import Pages
-from raftline.monitoring.watchdog import begin_watchdog
+from raftline.monitoring.systemd import READY, STOPPING, begin_watchdog, notify, reloading
 from raftline.node import boot
-from raftline.node.reload import Reload
 from raftline.node.server import Server
 from raftline.node.settings import Settings
 
@@ -80,7 +80,7 @@ class Service:
         interrupts.read_again_with(self.reload.ask)
 
     def _add_readers(self, server: Server) -> None:
-        """Have the files of users and of TLS read again, where the node has them."""
+        """Have the files of users, of the secret and of TLS read again, where the node has them."""
         if (access := server.access) is not None:
 
             def read_users() -> str:
@@ -90,6 +90,17 @@ class Service:
                 return f"{len(access.users.by_name)} in all"
 
             self.reload.add("users", read_users)
+        if server.peer_rule.secret:
+
+            def read_secret() -> str:
+                """Read it again. A connection that was proved by one that is gone is ended; the
+                members make another."""
+                server.peer_rule = server.peer_rule.read_again()
+                server.book.prove_by(server.peer_rule)
+                server.listener.secret_changed()
+                return "two, of which the first is used" if server.peer_rule.other else ""
+
+            self.reload.add("secret", read_secret)
         if (tls := server.tls) is not None:
 
             def read_certificates() -> str:
@@ -125,6 +136,10 @@ class Service:
         if before is not None:
             before.close()
 
+    def spelled(self, line: str) -> list[str]:
+        """Return a line as the log has it, where the console is closed."""
+        return [line] if self._records is None else self._records.spell(line)
+
     def _term(self) -> int | None:
         return self._server.node.view.term if self._server is not None else None
 
@@ -144,3 +159,47 @@ def _changed(old: Settings, new: argparse.Namespace) -> Sequence[str]:
         for name, action in old.actions.items()
         if name not in AT_ONCE and getattr(old.arguments, action.dest) != getattr(new, action.dest)
     ]
+
+
+class Reload:
+    """The functions that read files again. A signal handler may `ask`; a thread does it."""
+
+    def __init__(self, name: str, say: Callable[[str], None]) -> None:
+        self._name = name
+        self._say = say
+        self._readers: dict[str, Callable[[], str]] = {}
+        self._asked = Wakeup()
+
+    def add(self, what: str, read: Callable[[], str]) -> None:
+        """Have `read` called at each SIGHUP. It returns what to say of it, "" for nothing, and
+        raises ConfigError or OSError where all stays as it was."""
+        self._readers[what] = read
+
+    def begin(self) -> None:
+        """Obey from now on."""
+        with threads_without_signals():
+            threading.Thread(target=self._run, name=f"{self._name} reload", daemon=True).start()
+
+    def ask(self) -> None:
+        """Ask for it, from any thread or a signal handler."""
+        self._asked.set()
+
+    def _run(self) -> None:
+        while self._asked.wait():
+            notify(reloading())
+            self.read_again()
+            notify(READY)
+
+    def read_again(self) -> None:
+        """Call each function; one that fails keeps no other from being called."""
+        done = []
+        for what, read in self._readers.items():
+            try:
+                said = read()
+            except (ConfigError, OSError) as error:
+                why = complaint(error) if isinstance(error, OSError) else str(error)
+                self._say(f"[!] {self._name}: {what} can't be read again, and stay: {why}")
+            else:
+                done.append(f"{what} ({said})" if said else what)
+        if done:
+            self._say(f"[*] {self._name} has read again: {', '.join(done)}")

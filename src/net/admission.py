@@ -3,18 +3,22 @@ may do."""
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from dataclasses import replace
 
 from raftline.access.login import FAILED, NO_USERS, Login
-from raftline.access.proof import Answering, ProofError
+from raftline.access.proof import WRONG, Answering, ProofError
 from raftline.access.rights import is_told_all, told_in_part
 from raftline.net.host import Host
 from raftline.net.lines import PEER_LINE_BYTES_MAX
 from raftline.raft.messages import PeerError
-from raftline.wire.commands import COMMANDS, FOREIGN
+from raftline.wire.commands import COMMANDS, FOREIGN, Request
 from raftline.wire.parsing import ParsedLine
 from raftline.wire.protocol import SHUT_DOWN, error
+
+SESSION_BYTES = 8  # by chance in the name of a session, where there are users
+SESSION_NAME_MAX = 27  # characters before them: of 44 no more is cut off (state/sessions.py)
 
 
 class Admission:
@@ -109,6 +113,21 @@ class Admission:
             return ParsedLine("local", request, reply=told_in_part(self._host.status()))
         return line
 
+    def logged(self, request: Request) -> str:
+        """Return the command as the log will hold it: with the client's name where that counts."""
+        if request.id:
+            return f"{request.sender}#{request.id}@{request.command}"
+        if request.verb == "session":
+            return f"{self.session_of(request.sender)}@session"
+        return request.command
+
+    def session_of(self, sender: str) -> str:
+        """Return the name under which a session is begun. Where there are users it holds what
+        nobody can guess, so nobody else uses up its numbers."""
+        if self.login is None:
+            return sender
+        return f"{sender[:SESSION_NAME_MAX]}.{secrets.token_hex(SESSION_BYTES)}"
+
     # --- proofs ------------------------------------------------------------------------------
 
     @property
@@ -151,7 +170,15 @@ class Admission:
         except ProofError as problem:
             reply = error(str(problem))
         self.proven = self.proven or self._answering.proven
+        if not self.proof_counts:  # the file was read again meanwhile
+            self.proven, reply = None, error(WRONG)
         return ParsedLine("proof", line.request, reply=reply)
+
+    @property
+    def proof_counts(self) -> bool:
+        """Whether a member that proved itself here did so by a secret that is one now."""
+        by = self._answering.proven_by if self._answering is not None else b""
+        return not by or by in self._host.peer_rule.secrets
 
     def _refuse(self, line: ParsedLine, problem: str) -> ParsedLine:
         why = self._host.control.why_no_order(line.request.sender, line.text) or problem

@@ -15,10 +15,9 @@ from raftline.net.handshake import TLS_ONLY, NoTls, admit_by_tls
 from raftline.net.host import Batch, Host
 from raftline.net.lines import Arrival, HalfLine, Late, LineReader, LineTooLong, drain
 from raftline.net.local_commands import LocalCommands
-from raftline.net.observing import Observing
 from raftline.net.outgoing import Outgoing, Replies
 from raftline.net.shared_reader import SharedReader
-from raftline.net.watching import Watching
+from raftline.net.watching import Observing, Watching
 from raftline.raft import spelling
 from raftline.raft.messages import Message
 from raftline.wire.commands import Request
@@ -200,10 +199,15 @@ class Connection:
         if login is None:
             return
         now, keys_of_lease = login.now(), self._host.keys_of_lease
-        if now is None or (self._observing.has_observed and why_not(now, "observe", keys_of_lease)):
+        if now is None or (self._observing.has_begun and why_not(now, "observe", keys_of_lease)):
             self.break_off()
         else:
             self._watching.end_refused(lambda line: why_not(now, line, keys_of_lease))
+
+    def secret_changed(self) -> None:
+        """End it where a member proved itself by a secret that is none any more."""
+        if not self._admission.proof_counts:
+            self.break_off()
 
     def break_off(self) -> None:
         """Make this connection's thread come out of its wait and end it."""
@@ -281,16 +285,9 @@ class Connection:
 
     def _batch(self, requests: list[Request], *, is_read: bool, reading: Reading) -> Batch:
         return Batch(
-            [r.command if is_read or not r.sender else _logged(r) for r in requests],
+            [r.command if is_read or not r.sender else self._admission.logged(r) for r in requests],
             is_read=is_read,
             reading=reading,
             ids=[r.id for r in requests],
             reply_sink=self.outgoing,
         )
-
-
-def _logged(request: Request) -> str:
-    """Return the command as it will stand in the log: with the client's name where that counts."""
-    if request.id:
-        return f"{request.sender}#{request.id}@{request.command}"
-    return f"{request.sender}@session" if request.verb == "session" else request.command

@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
+from collections.abc import Callable
 
 from raftline.access.tls import Tls
 from raftline.access.tls_socket import TlsSocket
 from raftline.common.address import Address
 from raftline.common.arguments import VERSION
 from raftline.common.level import BEFORE_LEVELS, LEVEL, Build
-from raftline.wire.protocol import ELSEWHERE, ProtocolError, decode_line, split_sender
+from raftline.wire.protocol import ELSEWHERE, FULL, ProtocolError, decode_line, split_sender
 
 FIRST_WORD = "Level"
 _TOLD = re.compile(r"Level ([1-9][0-9]{0,8}) version (\S{1,64})")
@@ -35,6 +36,42 @@ def read_level(text: str) -> Build | None:
     if text.startswith("Sorry, ") and not text.startswith(ELSEWHERE):
         return Build(1, BEFORE_LEVELS)
     return None
+
+
+class LevelQuestion:
+    """The question for the level of a peer, on one connection to it after the other."""
+
+    def __init__(
+        self, peer: str, on_build: Callable[[str, Build | None], None] | None
+    ) -> None:
+        """`on_build` is told the build; without it nothing is asked."""
+        self._peer = peer
+        self._on_build = on_build
+        self._is_asked = False  # on this connection, and has not answered
+        self.was_full = False  # an old build has places for peers alone, and takes this for none
+
+    def first_line(self, me: str) -> bytes:
+        """Return the first line of a new connection; b"" where nothing is asked on it."""
+        self._is_asked = self._on_build is not None and not self.was_full
+        self.was_full = False
+        return f"{spell_level(me)}\n".encode() if self._is_asked else b""
+
+    def take(self, text: str) -> bool:
+        """Take the answer; return whether this was it."""
+        is_refusal = text.startswith("Sorry, ")
+        if not self._is_asked or not (is_refusal or text.startswith(f"{FIRST_WORD} ")):
+            return False
+        self._is_asked = False
+        self.was_full = text == FULL
+        build = read_level(text)
+        if build is not None and self._on_build is not None:
+            self._on_build(self._peer, build)
+        return build is not None or self.was_full
+
+    def forget(self) -> None:
+        """Tell that the connection broke: the next build there may be another."""
+        if self._on_build is not None:
+            self._on_build(self._peer, None)
 
 
 def ask_level(

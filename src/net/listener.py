@@ -114,6 +114,13 @@ class Listener:
         for connection in connections:
             connection.rights_changed()
 
+    def secret_changed(self) -> None:
+        """Have every connection look whether its proof still counts."""
+        with self._lock:
+            connections = list(self._connections)
+        for connection in connections:
+            connection.secret_changed()
+
     def give_up_late(self, before_ms: int) -> None:
         """Answer what was asked before then and has no answer; with the driver's `core` held."""
         with self._lock:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 
+from raftline.access.secret import PeerRule
 from raftline.common.address import Address
 from raftline.net.peers import Peer
 from raftline.raft.messages import PeerError
@@ -52,6 +53,11 @@ class PeerBook:
         peer = self._peers.get(name)
         if peer is not None:
             peer.send(line)
+
+    def prove_by(self, rule: PeerRule) -> None:
+        """Have each connection proved by this rule; one whose secret is none now begins anew."""
+        for peer in list(self._peers.values()):
+            peer.prove_by(rule)
 
     def unproven(self) -> list[str]:
         """Return the peers that have not proved themselves on a connection from here."""

@@ -18,7 +18,7 @@ from raftline.common.address import Address
 from raftline.common.level import Build
 from raftline.common.wakeup import Wakeup
 from raftline.net.dialing import connect, dial_tls, prove
-from raftline.net.levels import FIRST_WORD, read_level, spell_level
+from raftline.net.levels import LevelQuestion
 from raftline.net.lines import PEER_LINE_BYTES_MAX, HalfLine, LineReader, LineTooLong, prepare
 from raftline.raft import spelling
 from raftline.raft.messages import Answer, Message, PeerError
@@ -58,9 +58,8 @@ class Peer:
         self._tls = tls
         self._is_plain = False  # the peer, as far as the last try told
         self.is_proven = False  # on the connection that there is
-        self._on_build = on_build
-        self._is_asked = False  # on this connection, and has not answered
-        self._was_full = False  # an old build has places for peers alone, and takes this for none
+        self._proven_by = b""  # the secret of that, if it was one
+        self._level = LevelQuestion(name, on_build)
         self.name = name
         self.address = address
         self._me = me
@@ -88,6 +87,19 @@ class Peer:
         self._wanted.set()
         self._more.set()
         self._close()
+
+    def prove_by(self, rule: PeerRule) -> None:
+        """Prove itself by this rule from now on; a connection that was proved by a secret that is
+        none any more is made anew."""
+        self._rule = rule
+        with self._lock:
+            connection = self._socket
+        if connection is not None and not self._proof_counts:
+            self._break(connection)
+
+    @property
+    def _proof_counts(self) -> bool:
+        return not self._proven_by or self._proven_by in self._rule.secrets
 
     def send(self, line: bytes) -> None:
         """Send one line, or drop it where the peer is away or far behind."""
@@ -153,8 +165,7 @@ class Peer:
             finally:  # in this order: nobody sends to whoever gets its descriptor next
                 self._close()
                 connection.close()
-                if self._on_build is not None:
-                    self._on_build(self.name, None)
+                self._level.forget()
             if self._stopping.is_set():
                 return
             self._on_lost(self.name)
@@ -189,11 +200,12 @@ class Peer:
             reader = LineReader(connection, 64 << 10, PATIENCE_S)
             self._begin_tls(connection, reader)
             self._prove(connection, reader)
-            self._ask_level(connection)
+            if question := self._level.first_line(self._me):
+                connection.sendall(question)  # nobody else sends on it yet
             with self._lock:
                 self._socket = connection
                 self._outbox, self._outbox_bytes = [], 0
-            if self._stopping.is_set():  # while it was being connected
+            if self._stopping.is_set() or not self._proof_counts:  # while it was being connected
                 return False
             read_before = self.bytes_read
             while lines := reader.read(lambda _: PEER_LINE_BYTES_MAX):
@@ -233,45 +245,27 @@ class Peer:
         Raises:
             ConnectionAbortedError: it must be proved, and was not.
         """
-        dialing = self._rule.dialing(self._me, self.name)
-        if dialing is None or (self._was_full and not self._rule.is_required):
+        dialing, self._proven_by = self._rule.dialing(self._me, self.name), b""
+        if dialing is None or (self._level.was_full and not self._rule.is_required):
             return
         try:
             refusal = prove(connection, reader, dialing, self._me, self.name)
         except (ProofError, ProtocolError) as problem:
             self._complain(str(problem))
             raise ConnectionAbortedError from None
-        self._was_full = refusal == FULL
+        self._level.was_full = refusal == FULL
+        self._proven_by = b"" if refusal else dialing.secret
         self.is_proven = self.is_proven or not refusal
-        if refusal and (self._rule.is_required or self._was_full):
+        if refusal and (self._rule.is_required or self._level.was_full):
             self._complain(f"it has no secret, or no place for a proof: {refusal}")
             raise ConnectionAbortedError
-
-    def _ask_level(self, connection: socket.socket) -> None:
-        """Say the first line of a connection: nobody else sends on it yet."""
-        self._is_asked = self._on_build is not None and not self._was_full
-        self._was_full = False
-        if self._is_asked:
-            connection.sendall(f"{spell_level(self._me)}\n".encode())
-
-    def _take_level(self, text: str) -> bool:
-        """Take the answer to the question for the level; return whether this was it."""
-        is_refusal = text.startswith("Sorry, ")
-        if not self._is_asked or not (is_refusal or text.startswith(f"{FIRST_WORD} ")):
-            return False
-        self._is_asked = False
-        self._was_full = text == FULL
-        build = read_level(text)
-        if build is not None and self._on_build is not None:
-            self._on_build(self.name, build)
-        return build is not None or self._was_full
 
     def _understand(self, line: bytes) -> Message | None:
         try:
             name, _, text = split_sender(decode_line(line))
             if name != self.name:
                 raise PeerError(f"it calls itself {name or 'nothing'}: {text}")
-            if self._take_level(text):
+            if self._level.take(text):
                 return None
             if text.startswith("Sorry, "):
                 raise PeerError(text)

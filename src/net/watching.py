@@ -1,4 +1,4 @@
-"""The watches of one connection: the requests for them, and their first lines."""
+"""The requests of one connection for what it is told later: `watch`, `observe` and their ends."""
 
 from __future__ import annotations
 
@@ -7,20 +7,16 @@ from collections.abc import Callable, Sequence
 from raftline.net.host import Batch, Host
 from raftline.net.outgoing import Outgoing, Replies
 from raftline.wire.commands import Request
+from raftline.wire.observing import observe_operands
 from raftline.wire.parsing import Reading
-from raftline.wire.protocol import NO_LEADER
+from raftline.wire.protocol import NO_LEADER, error
 from raftline.wire.watches import watch_operands
 
 CONFIRMED = Reading(may_ask=True)  # on any member: a follower asks its leader
 
 
-class Watching:
-    """Serves `watch` and `unwatch` for the thread of a connection.
-
-    A watch begins with the state as of a confirmed read, so one that begins anew elsewhere never
-    goes back in time (thesis §6.4). One that goes on behind an entry which this node has applied
-    needs no such read: it tells what is committed, from there on.
-    """
+class _Serving:
+    """Requests of one connection that its thread serves, one after the other."""
 
     def __init__(
         self,
@@ -29,12 +25,21 @@ class Watching:
         replies: Replies,
         why_not: Callable[[str], str],
     ) -> None:
-        """`why_not` tells whether a command is refused to whoever is logged in by now."""
+        """`why_not` tells why a command is refused to whoever is logged in by now, "" if not."""
         self._host = host
         self._outgoing = outgoing
         self._replies = replies
         self._why_not = why_not
-        self._has_watched = False
+        self.has_begun = False  # once on this connection
+
+
+class Watching(_Serving):
+    """Serves `watch` and `unwatch` for the thread of a connection.
+
+    A watch begins with the state as of a confirmed read, so one that begins anew elsewhere never
+    goes back in time (thesis §6.4). One that goes on behind an entry which this node has applied
+    needs no such read: it tells what is committed, from there on.
+    """
 
     def serve(self, requests: Sequence[Request]) -> None:
         """Serve requests that came together, in order."""
@@ -52,19 +57,19 @@ class Watching:
 
     def end(self) -> None:
         """Forget all watches, since this connection ends."""
-        if self._has_watched:
+        if self.has_begun:
             self._host.watchers.drop(self._outgoing)
 
     def end_refused(self, why_not: Callable[[str], str]) -> None:
         """End the watches that are refused by now; any thread may call this."""
-        if self._has_watched:
+        if self.has_begun:
             self._host.watchers.end_refused(self._outgoing, why_not)
 
     def _open(self, requests: Sequence[Request]) -> None:
         """Begin watches; those that need a confirmed read share one."""
         if not requests:
             return
-        self._has_watched = True
+        self.has_begun = True
         watchers = self._host.watchers
         asked = [(one.id, watch_operands(one.command)) for one in requests]
         is_needed = [watchers.needs_confirming(one) for _, one in asked]
@@ -88,3 +93,30 @@ class Watching:
         if not batch.wait(self._host.patience_s):
             return NO_LEADER
         return batch.replies[0] if batch.replies else ""
+
+
+class Observing(_Serving):
+    """Serves `observe` and `unobserve` for the thread of a connection, which observes once at a
+    time."""
+
+    def serve(self, requests: Sequence[Request]) -> None:
+        """Serve requests that came together, in order."""
+        observers = self._host.observers
+        for request in requests:
+            if request.verb == "observe":
+                self.has_begun = True
+                asked = observe_operands(request.command)
+                if refusal := observers.open(self._outgoing, request.id, asked):
+                    self._replies.add(request.id, refusal)
+                elif why := self._why_not(request.command):  # by rights that are new
+                    observers.close(self._outgoing)
+                    self._replies.add(request.id, error(why))
+            else:
+                reply = observers.close(self._outgoing)
+                self._outgoing.wait_until_empty()  # behind the lines that were on their way
+                self._replies.add(request.id, reply)
+
+    def end(self) -> None:
+        """Observe no more, since this connection ends."""
+        if self.has_begun:
+            self._host.observers.close(self._outgoing)

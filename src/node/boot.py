@@ -10,11 +10,10 @@ from raftline.access.login import Access
 from raftline.access.roles import ANONYMOUS
 from raftline.access.secret import MODES
 from raftline.common import config
-from raftline.common.address import is_loopback
+from raftline.common.address import as_place, is_loopback
 from raftline.common.arguments import Parser, Typed, as_host, as_port, program
 from raftline.common.config import PACES, ConfigError, Configuration
 from raftline.common.logs import FORMATS, LEVELS
-from raftline.common.place import as_place
 from raftline.controller.control import CONTROLLER
 from raftline.controller.udp import PORT as DATAGRAM_PORT
 from raftline.controller.udp import UdpListener
@@ -52,23 +51,24 @@ def settle(arguments: argparse.Namespace) -> tuple[int, Configuration]:
             "unauthenticated; where that is meant, add --open-to-network. Without --host only this "
             "machine can"
         )
-    if arguments.users is None and arguments.anonymous is not None:
-        raise ConfigError("--anonymous is for those who are not logged in; it takes --users FILE")
     if arguments.users is not None and arguments.controller_udp is not None:
         raise ConfigError("datagrams have no login; --controller-udp does not go with --users")
-    _check_protected(arguments)
+    check_access(arguments)
     folder, name = arguments.dir, arguments.name
     if arguments.register:
         return port, joining.register(config.locate(folder), name, port, arguments.advertise)
     return port, settle_configuration(folder, name, arguments.host, port, joins=arguments.join)
 
 
-def _check_protected(arguments: argparse.Namespace) -> None:
+def check_access(arguments: argparse.Namespace) -> None:
     """Check that nobody on a network can speak as a member, unless that was said to be meant.
 
     Raises:
-        ConfigError: others can reach the node, and it asks members for no proof.
+        ConfigError: others can reach the node, and it asks members for no proof; or a setting is
+            for users, and there are none.
     """
+    if arguments.users is None and arguments.anonymous is not None:
+        raise ConfigError("--anonymous is for those who are not logged in; it takes --users FILE")
     if is_loopback(arguments.host) or arguments.insecure:
         return
     if arguments.tls_only and arguments.tls_ca is not None:

@@ -16,7 +16,7 @@ from raftline.common.wakeup import Wakeup
 from raftline.net.host import Teller
 from raftline.observe import lines
 from raftline.observe.facts import Facts, Step, facts_of
-from raftline.observe.thinning import Thinning
+from raftline.observe.lines import Thinning
 from raftline.raft.effects import Effects
 from raftline.raft.inputs import Input, Receive
 from raftline.raft.messages import AppendEntries, Message
@@ -200,8 +200,12 @@ class Observers:
             lost_steps, self._lost_steps = self._lost_steps, 0
             for observer in observers:
                 observer.lose(lost_steps)
-            for _ in range(min(PIECE_LINES, len(self._steps))):
-                self._tell_step(self._steps.popleft(), observers)
+            for _ in range(PIECE_LINES):
+                try:
+                    step = self._steps.popleft()
+                except IndexError:  # all are told, or the last observer has left meanwhile
+                    break
+                self._tell_step(step, observers)
             for observer in observers:
                 self._send(observer)
 

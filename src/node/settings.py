@@ -89,7 +89,7 @@ def load(parser: Parser, argv: Sequence[str] | None, environment: Mapping[str, s
             setattr(arguments, action.dest, defaults[name])
     missing = [str(a.metavar) for a in required if getattr(arguments, a.dest) is None]
     if missing and not arguments.print_config:
-        parser.error(f"the following arguments are required: {', '.join(missing)}")
+        raise ConfigError(f"the following arguments are required: {', '.join(missing)}")
     return Settings(arguments, actions, sources, told.unknown)
 
 

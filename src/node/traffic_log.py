@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from raftline.common.console import Console
-from raftline.observe.shown import abridged
+from raftline.observe.lines import abridged
 from raftline.raft.effects import Effects
 from raftline.raft.messages import (
     AppendAccepted,

@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TextIO, cast
 
-from raftline.access.secret import PeerRule, peer_rule
 from raftline.clients.pool import TIMEOUT_S, Clients, time_limit
 from raftline.common.config import PACES, ConfigError, Pace, PortRefused
 from raftline.common.console import Console
@@ -28,6 +27,7 @@ from raftline.objects.base import NodeError
 from raftline.objects.embedded_server import EmbeddedServer, Leader, Leadership, LogStream, View
 from raftline.objects.fork_guard import ForkGuard
 from raftline.objects.members import check_open, resolve_members
+from raftline.objects.node_access import AccessSettings, NodeAccess, read_again, settle
 from raftline.objects.waiting import Awaitable
 from raftline.state.machines import Machines, StateMachine
 from raftline.storage.disk import StorageError
@@ -51,7 +51,8 @@ class Node(NoCopies):
     `console` gets the lines that a server prints; by default they go to the logger
     "raftline", warnings as warnings. With `state_file_every`, in seconds, NAME.state_machine is
     written that soon after a change, for people to read; else only when the log is long.
-    `secret` is the file by which the members prove themselves (docs/operate/security.md).
+    `secret`, `users`, `tls_cert` and so on are as the options of a server (docs/use/objects.md):
+    who may come in, and as whom the objects ask the other nodes.
     """
 
     def __init__(
@@ -67,14 +68,24 @@ class Node(NoCopies):
         console: TextIO | None = None,
         state_file_every: float | None = None,
         open_to_network: bool = False,
+        insecure: bool = False,
         secret: str | Path | None = None,
+        secret_mode: str | None = None,
+        users: str | Path | None = None,
+        anonymous: str | None = None,
+        tls_cert: str | Path | None = None,
+        tls_key: str | Path | None = None,
+        tls_ca: str | Path | None = None,
+        tls_only: bool = False,
+        user: str | None = None,
+        password: str | None = None,
     ) -> None:
         """Start the node: recover its files in `dir`, listen, take part.
 
         Raises:
             NodeError: it can't be; the message is one line that says why and what to do.
             TypeError, ValueError: one of `machines` is no state machine, or its initial state is
-                no JSON; or a time limit is none.
+                no JSON; or a time limit or a setting is none.
         """
         self.name = name
         self.exit_status: int | None = None  # of the node, once it has stopped
@@ -85,27 +96,25 @@ class Node(NoCopies):
             time_limit(state_file_every)
         if pace not in PACES:
             raise NodeError(f"there is no pace {pace!r}; there is {', '.join(sorted(PACES))}")
+        access = AccessSettings(
+            secret, secret_mode, users, anonymous, tls_cert, tls_key, tls_ca, tls_only, insecure,
+            user, password,
+        )  # fmt: skip
+        access.credentials()  # a mistake in them is told before a file or a port is touched
         try:
             folder = Path(dir).absolute()  # wherever the program may go from here
-            rule = peer_rule(None if secret is None else Path(secret), None)
-            self._listen(folder, members, port, console, open_to_network)
-            self._server = self._recover(own_machines, PACES[pace], state_file_every, rule)
+            self._configuration = resolve_members(folder, name, members)
+            self.address = self._configuration.members[name]
+            check_open(self.address.host, open_to_network)
+            settled = settle(self.address.host, access)
+            self._listen(port, console)
+            self._server = self._recover(own_machines, PACES[pace], state_file_every, settled)
         except (ConfigError, PortRefused, StorageError) as error:
             self._abandon()
             raise NodeError(str(error)) from None
-        self._begin(folder, timeout_s)
+        self._begin(folder, timeout_s, settled)
 
-    def _listen(
-        self,
-        folder: Path,
-        members: Mapping[str, str] | None,
-        port: int | None,
-        console: TextIO | None,
-        open_to_network: bool,
-    ) -> None:
-        self._configuration = resolve_members(folder, self.name, members)
-        self.address = self._configuration.members[self.name]
-        check_open(self.address.host, open_to_network)
+    def _listen(self, port: int | None, console: TextIO | None) -> None:
         self._leadership = Leadership(self.name)
         self._port = port or self.address.port
         with threads_without_signals():
@@ -113,14 +122,14 @@ class Node(NoCopies):
             self._listener = Listener(self.address.host, self._port, CONNECTIONS_MAX)
 
     def _recover(
-        self, machines: Machines, pace: Pace, state_file_every: float | None, rule: PeerRule
+        self, machines: Machines, pace: Pace, state_file_every: float | None, settled: NodeAccess
     ) -> EmbeddedServer:
         say = self._console.say
         server = EmbeddedServer(
             Startup(self.name, self._configuration, say, machines=machines), pace, self._console,
             readings=Readings("index", False), compact_bytes=COMPACT_BYTES,
             leadership=self._leadership, state_file_every=state_file_every,
-            peer_rule=rule,
+            peer_rule=settled.rule, tls=settled.tls, access=settled.access,
         )  # fmt: skip
         server.recover()
         try:
@@ -131,7 +140,7 @@ class Node(NoCopies):
             raise
         return server
 
-    def _begin(self, folder: Path, timeout_s: float) -> None:
+    def _begin(self, folder: Path, timeout_s: float, settled: NodeAccess) -> None:
         name, members = self.name, self._configuration.members
         self._process = os.getpid()
         self._fork_guard = ForkGuard(folder, name, self._port, tuple(members.values()))
@@ -139,7 +148,10 @@ class Node(NoCopies):
         self._ended = threading.Event()
         others = [str(each) for other, each in members.items() if other != name]
         own = f"{name[:NAME_MAX]}.program"
-        self._clients = Clients(str(self.address), *others, name=own, timeout=timeout_s)
+        self._clients = Clients(
+            str(self.address), *others, name=own, timeout=timeout_s,
+            credentials=settled.credentials, tls=settled.client_tls,
+        )  # fmt: skip
         self._leadership.start()  # as the program's own threads: what it calls may start processes
         with threads_without_signals():
             self._server.begin(self._listener)  # here: a program that ends begins no more threads
@@ -180,6 +192,16 @@ class Node(NoCopies):
             self._server.stop()
             self._ended.wait(CLOSE_S)
         self._clients.close()  # last: who is called back while the leadership moves may ask
+
+    def reload(self) -> None:
+        """Read the files of users, certificates and secret again, as a server does at SIGHUP.
+
+        Raises:
+            NodeError: one can't be used, and stays as it was; the others count.
+        """
+        self._led_here()
+        if problems := read_again(self._server):
+            raise NodeError(problems)
 
     @property
     def is_running(self) -> bool:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from raftline.observe.facts import Step
-from raftline.observe.rules import Rule, span
+from raftline.observe.facts import Rule, Step, span
 from raftline.raft.messages import TimeoutNow
 
 
@@ -31,6 +30,15 @@ def _holds_old(step: Step) -> bool:
     after = step.after
     is_news = after.held_index > step.before.held_index and step.before.leads
     return is_news and after.held_index > after.commit_index and after.held_term < after.term
+
+
+def _has_other_members(step: Step) -> bool:
+    before, after = step.before, step.after
+    return (before.electors, before.addresses) != (after.electors, after.addresses)
+
+
+def _tells_to_stand(step: Step) -> bool:
+    return any(isinstance(one, TimeoutNow) for one in step.sent)
 
 
 def _say_applied(step: Step) -> str:
@@ -74,19 +82,35 @@ CONSEQUENCES = (
     ),
     Rule(lambda step: step.effects.apply, _say_applied, "§5.3", "state.hand_out_committed"),
     Rule(
-        lambda step: step.effects.reads,
+        lambda step: step.effects.reads and step.after.leads,
         lambda step: f"reads may be served ({len(step.effects.reads)}): leadership is confirmed",
         "thesis §6.4", "reads.confirm",
     ),
     Rule(
-        lambda step: step.effects.members_changed,
+        lambda step: step.effects.reads and not step.after.leads,
+        lambda step: f"reads may be served ({len(step.effects.reads)}): I have applied what the "
+        "leader's read index asks for",
+        "thesis §6.4", "reads.serve_ready",
+    ),
+    Rule(
+        lambda step: step.effects.members_changed and step.effects.install is not None,
+        lambda step: f"by the snapshot the voters are {' '.join(step.after.electors)}",
+        "§6, §7", "snapshot.install",
+    ),
+    Rule(
+        lambda step: step.effects.install is None and _has_other_members(step),
         lambda step: f"the voters are {' '.join(step.after.electors)} from now on",
         "§6", "state._note_members",
     ),
     Rule(
-        lambda step: any(isinstance(one, TimeoutNow) for one in step.sent),
+        lambda step: _tells_to_stand(step) and step.after.leads,
         lambda step: "the follower that takes over may stand at once",
         "thesis §3.10", "transfer.advance_transfer",
+    ),
+    Rule(
+        lambda step: _tells_to_stand(step) and not step.after.leads,
+        lambda step: "I leave, and a follower that holds my whole log may stand at once",
+        "thesis §4.2.2", "transfer.leave_to_another",
     ),
     Rule(
         lambda step: step.effects.forgot,

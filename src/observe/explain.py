@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from raftline.observe import replication, votes
 from raftline.observe.consequences import CONSEQUENCES
-from raftline.observe.facts import Step
-from raftline.observe.rules import Reason, Rule, always, every, first, span
+from raftline.observe.facts import Reason, Rule, Step, always, every, first, span
 from raftline.raft import inputs, messages
 
 _TIME = (
@@ -33,9 +32,25 @@ _TIME = (
         votes.PRE_VOTE, "election.on_silence",
     ),
     Rule(
-        lambda step: step.after.leads and step.sent,
+        lambda step: step.after.leads and step.after.round > step.before.round,
         lambda step: f"a heartbeat is due: round {step.after.round}",
         "§5.2", "replication.send_heartbeats",
+    ),
+    Rule(
+        lambda step: step.after.leads and step.before.electors != step.after.electors,
+        lambda step: "a change of members that waited begins",
+        "§6", "reconfiguration.advance_change",
+    ),
+    Rule(
+        lambda step: step.after.leads and step.sent and not step.effects.append,
+        lambda step: "no entries follow to tell of it, so I say by themselves that entries up to "
+        f"{step.after.commit_index} are committed",
+        "§5.3", "replication.send_notices",
+    ),
+    Rule(
+        lambda step: any(isinstance(one, messages.ReadIndex) for one in step.sent),
+        lambda step: "my leader has not answered in time, so I ask it again for its read index",
+        "thesis §6.4", "reads.send_question",
     ),
     Rule(
         lambda step: step.after.election_at_ms != step.before.election_at_ms

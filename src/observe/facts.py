@@ -1,8 +1,9 @@
-"""The state of a server as an observer sees it, and one step of its core. Pure."""
+"""The state of a server as an observer sees it, one step of its core, and the form of a rule that
+explains it: when it does, its sentence, its section and its place. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -42,6 +43,7 @@ class Facts(NamedTuple):
     held_index: int  # the last entry that a majority holds, as a leader knows it
     held_term: int
     round: int
+    addresses: Mapping[str, str]  # of all members
 
     @property
     def leads(self) -> bool:
@@ -70,7 +72,7 @@ def facts_of(view: NodeView) -> Facts:
         log.last_index, log.last_term, view.commit_index, view.last_applied, view.durable_index,
         log.base_index, view.now_ms, view.election_at_ms,
         tuple(view.membership.electors), dict(view.votes), followers,
-        held_index, log.term_at(held_index) or 0, view.round,
+        held_index, log.term_at(held_index) or 0, view.round, view.membership.addresses,
     )  # fmt: skip
 
 
@@ -137,3 +139,44 @@ def _is_empty(message: Message) -> bool:
     if isinstance(message, AppendEntries):
         return not message.entries
     return isinstance(message, AppendAccepted)
+
+
+class Reason(NamedTuple):
+    """A part of the explanation of a step."""
+
+    text: str
+    section: str  # of the paper, or of the thesis where it says so
+    place: str  # module.function in src/raft/
+
+
+class Rule(NamedTuple):
+    """One row of a table: a kind of decision."""
+
+    when: Callable[[Step], object]
+    say: Callable[[Step], str]
+    section: str
+    place: str
+
+    def explain(self, step: Step) -> Reason:
+        return Reason(self.say(step), self.section, self.place)
+
+
+def first(rules: Sequence[Rule], step: Step) -> list[Reason]:
+    """Return what the first rule that fits says; nothing where none does."""
+    return next(([rule.explain(step)] for rule in rules if rule.when(step)), [])
+
+
+def every(rules: Sequence[Rule], step: Step) -> list[Reason]:
+    """Return what all rules that fit say."""
+    return [rule.explain(step) for rule in rules if rule.when(step)]
+
+
+def always(step: Step) -> bool:
+    return True
+
+
+def span(first_index: int, last_index: int) -> str:
+    """Return the name of entries in a row: `entry 4`, `entries 4-9`."""
+    if first_index == last_index:
+        return f"entry {first_index}"
+    return f"entries {first_index}-{last_index}"

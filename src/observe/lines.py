@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from raftline.observe.explain import explain
-from raftline.observe.facts import Facts, Step
-from raftline.observe.rules import Reason
-from raftline.observe.shown import abridged, short
+from raftline.observe.facts import Facts, Reason, Step
+from raftline.raft.entries import Entry, spell_entries
 from raftline.raft.inputs import PeerDisconnected, Propose, Read
-from raftline.raft.messages import Message
+from raftline.raft.messages import AppendEntries, InstallSnapshot, Message
+from raftline.raft.spelling import spell, spell_append
 from raftline.raft.view import LogView
 from raftline.wire.observing import ObserveAsked
 
 ENTRIES_MAX = 100  # of a log, and of a step, that a program is told with their commands
+COMMAND_CHARACTERS_MAX = 60  # of an entry that is sent
+EVERY_S = 1.0  # in which one step of a cluster at rest is told
 
 
 class Told(NamedTuple):
@@ -121,6 +124,8 @@ def json_of(one: Told, left_out: int = 0) -> str:
         ],
         **state_of(step.after),
     }
+    if step.before.addresses != step.after.addresses:
+        told_of["members"] = step.after.addresses
     if left_out:
         told_of["left_out"] = left_out
     return "OBSERVED " + _json(told_of)
@@ -134,7 +139,8 @@ def hello(name: str, at_s: float, facts: Facts, log: LogView, asked: ObserveAske
             [entry.index, entry.term, short(entry.command)]
             for entry in log.entries(first, log.last_index)
         ] if first <= log.last_index else []  # fmt: skip
-        state = {"name": name, "clock": round(at_s, 6), "log": entries, **state_of(facts)}
+        state = {"name": name, "clock": round(at_s, 6), "log": entries,
+                 "members": facts.addresses, **state_of(facts)}  # fmt: skip
         return "OBSERVE response: " + _json(state)
     leader = f" of {facts.leader}" if facts.role == "follower" and facts.leader else ""
     thinned = "" if asked.is_all else "; of steady heartbeats one a second is told"
@@ -151,3 +157,50 @@ def lost(count: int) -> str:
 
 
 _json = json.JSONEncoder(ensure_ascii=False).encode
+
+
+def abridged(message: Message) -> str:
+    """Return what a message says; of entries the first and how many follow, of a snapshot's
+    piece all but its data."""
+    if isinstance(message, InstallSnapshot):
+        return spell(replace(message, data="")).removesuffix(' data ""')
+    if not isinstance(message, AppendEntries) or not message.entries:
+        return spell(message)
+    index, term, command = message.entries[0]
+    entries = spell_entries([Entry(index, term, short(command))])
+    if len(message.entries) > 1:
+        entries = f"{entries[:-1]}, … {len(message.entries) - 1:,} more]"
+    return spell_append(message, entries)
+
+
+def short(command: str) -> str:
+    """Return a command of an entry, its end left out where it is long."""
+    if len(command) > COMMAND_CHARACTERS_MAX:
+        return command[: COMMAND_CHARACTERS_MAX - 1] + "…"
+    return command
+
+
+class Thinning:
+    """Tells one step of a cluster at rest a second, and counts the others."""
+
+    def __init__(self, *, is_all: bool) -> None:
+        self._is_all = is_all
+        self._next_s = 0.0
+        self._left_out = 0
+
+    def takes(self, step: Step) -> bool:
+        """Whether a step is told."""
+        if step.is_idle:
+            return False
+        if self._is_all or not step.is_pulse:
+            return True
+        if step.at_s < self._next_s:
+            self._left_out += 1
+            return False
+        self._next_s = step.at_s + EVERY_S
+        return True
+
+    def count(self) -> int:
+        """Return how many were left out since the last call."""
+        count, self._left_out = self._left_out, 0
+        return count

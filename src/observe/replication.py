@@ -3,8 +3,7 @@ of its answer. Pure."""
 
 from __future__ import annotations
 
-from raftline.observe.facts import Step
-from raftline.observe.rules import Rule, always, span
+from raftline.observe.facts import Rule, Step, always, span
 from raftline.raft.messages import (
     AppendAccepted,
     AppendEntries,
@@ -169,6 +168,17 @@ INSTALL = (
         lambda step: f"accepted: {_piece(step).length} bytes of the snapshot up to entry "
         f"{_piece(step).snapshot.index}",
         "§7, Figure 13", "snapshot.on_install_snapshot",
+    ),
+    Rule(
+        lambda step: isinstance(step.answer, AppendAccepted),
+        lambda step: f"answered: my log is committed up to {step.after.commit_index}, so I need no "
+        f"snapshot up to entry {_piece(step).snapshot.index}",
+        "§7, Figure 13", "snapshot.on_install_snapshot",
+    ),
+    Rule(
+        lambda step: step.answer is None,
+        lambda step: "ignored: a later snapshot of this leader is on its way to me", "§7",
+        "snapshot.on_install_snapshot",
     ),
     Rule(
         always, lambda step: "answered: I say how many bytes of it I hold", "§7",

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from raftline.observe.facts import Step
-from raftline.observe.rules import Rule, always
+from raftline.observe.facts import Rule, Step, always
 from raftline.raft.messages import RequestVote, RequestVoteReply
 from raftline.raft.newborn import HEARS_LEADER, NOT_UP_TO_DATE, PROMISED
 

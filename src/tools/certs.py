@@ -43,6 +43,8 @@ def make(folder: Path, nodes: Sequence[str], clients: Sequence[str], days: int =
     wanted = [_node(each) for each in nodes] + [(name, (), False) for name in clients]
     for name, hosts, _ in wanted:
         check_name(name)
+        if name == "ca":
+            raise ConfigError("ca.pem is the certificate of the CA; choose another name than ca")
         for host in hosts:
             if not HOST.fullmatch(host):
                 raise ConfigError(f"{host!r} is no host name or address")

@@ -160,7 +160,7 @@ class Guarded:
                 os.killpg(self._process.pid, 0)
             except (ProcessLookupError, PermissionError):
                 return
-            if self._left_s() in (None, 0.0):
+            if self._kill_s is None or self._left_s() == 0.0:  # SIGKILL was sent, or is due
                 self._send(signal.SIGKILL)
                 return
             time.sleep(_LOOK_S)

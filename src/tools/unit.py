@@ -17,6 +17,9 @@ UNIT = """\
 Description=raftline node %i
 Wants=network-online.target
 After=network-online.target
+# A node whose disk is full or read-only (4) is started again, five times within two minutes.
+StartLimitIntervalSec=120
+StartLimitBurst=5
 
 [Service]
 Type=notify

@@ -33,6 +33,7 @@ class Watch:
 
     def __init__(self, servers: Collection[str], start_s: float) -> None:
         self.leaders: list[tuple[float, str]] = [(0.0, UNKNOWN_LEADER)]  # seconds, id
+        self.terms: list[tuple[float, str, int]] = []  # seconds, leader, term
         self.gaps_s: list[float] = []  # between two AppendEntries of a leader to one follower
         self.two_leaders: str = ""  # what was seen where two led one term
         # (seconds, new leader, old one, how long no quorum had heard of it): of no killed one
@@ -89,6 +90,7 @@ class Watch:
                 old = self._leader_of[self._term]
                 self.takeovers.append((self._seconds(now_s), speaker, old, silent_s))
             self._term, self._since_s = term, now_s
+            self.terms.append((self._seconds(now_s), speaker, term))
             self._heard_s = {}
         self._heard_s[hearer] = now_s
         # Also a leader that was silent, and is heard again before another was elected.

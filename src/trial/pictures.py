@@ -113,16 +113,17 @@ class Logarithmic:
 def timeline(record: Record) -> str:
     """Return the picture of leaders, faults and standstills over time."""
     scale = Seconds(max(record.ended, 0.1))
-    rows = [("leader", _leader_spans(record))]
-    rows += [(server, _health_spans(record, server)) for server in record.servers]
+    rows = [("leader", list(_leader_spans(record)))]
+    rows += [(server, list(_health_spans(record, server))) for server in record.servers]
     rows += [
-        ("network", _network_spans(record, "part")),
-        ("losses", _network_spans(record, "drop")),
-        ("no answers", _alike(record.standstills(), "failed", "no answers")),
-        ("requests", _request_spans(record)),
+        ("network", list(_network_spans(record, "part"))),
+        ("losses", list(_network_spans(record, "drop"))),
+        ("no answers", list(_alike(record.standstills(), "failed", "no answers"))),
+        ("requests", list(_request_spans(record))),
     ]
     if record.stalls:
-        rows.append(("simulator", _alike(record.stalls, "paused", "stood still")))
+        rows.append(("simulator", list(_alike(record.stalls, "paused", "stood still"))))
+    rows = [(name, spans) for name, spans in rows if spans]
     bottom = TOP + ROW * len(rows)
     shapes = list(scale.axis(bottom, TOP))
     for number, (name, spans) in enumerate(rows):
@@ -132,10 +133,18 @@ def timeline(record: Record) -> str:
             x, end = scale.x(since), scale.x(to)
             tip = f"{what}: {since:.2f} s to {to:.2f} s"
             shapes.append(bar(x, y, end, BAR, class_, tip))
-            if end - x >= max(NAMED, 7.0 * len(what)):
-                shapes.append(text(x + 5, y + 13, what, "inside"))
+            if name := _fitting(what, end - x):
+                shapes.append(text(x + 5, y + 13, name, "inside"))
     shapes += _marks(record, scale, bottom)
     return drawing(shapes, bottom + 40, "Leaders, faults and standstills over time")
+
+
+def _fitting(what: str, width: float) -> str:
+    """Return the name of a bar, or of a leader's the term, or "", as there is room for it."""
+    if width >= max(NAMED, 7.0 * len(what)):
+        return what
+    term = what.partition(" term ")[2]
+    return term if term and width >= 7.0 * len(term) + 8 else ""
 
 
 def _marks(record: Record, scale: Seconds, bottom: float) -> Iterator[str]:
@@ -145,16 +154,33 @@ def _marks(record: Record, scale: Seconds, bottom: float) -> Iterator[str]:
         x = scale.x(event.at)
         yield line(x, TOP - 4, x, bottom, "event")
         if x >= free_from:  # else it would stand upon the one before
-            yield text(x, TOP - 9, str(number), "label middle strong")
+            shown = text(x, TOP - 9, str(number), "label middle strong")
+            yield tag("a", shown, href=f"#event-{number}", aria_label=f"event {number}")
             free_from = x + 16
 
 
 def _leader_spans(record: Record) -> Iterator[Span]:
     ends = [at for at, _ in record.leaders[1:]] + [record.ended]
     for (since, leader), to in zip(record.leaders, ends, strict=True):
-        known = leader != UNKNOWN_LEADER
-        class_ = f"colour{record.servers.index(leader) % COLOURS}" if known else "none"
-        yield since, to, class_, in_words(leader)
+        if leader == UNKNOWN_LEADER:
+            yield since, to, "none", in_words(leader)
+            continue
+        class_ = f"colour{record.servers.index(leader) % COLOURS}"
+        for begin, end, term in _terms_of(record, leader, since, to):
+            yield begin, end, class_, in_words(leader) + (f" term {term}" if term else "")
+
+
+def _terms_of(
+    record: Record, leader: str, since: float, to: float
+) -> Iterator[tuple[float, float, int]]:
+    """Yield (from, to, term) of each term of a leader in this time; 0 for one that is unknown."""
+    own = [(at, term) for at, who, term in record.terms if who == leader and at < to]
+    inside = [(at, term) for at, term in own if at > since]
+    before = [term for at, term in own if at <= since]
+    parts = [(since, before[-1] if before else 0), *inside]
+    ends = [*(at for at, _ in parts[1:]), to]
+    for (begin, term), end in zip(parts, ends, strict=True):
+        yield begin, end, term
 
 
 def _health_spans(record: Record, server: str) -> Iterator[Span]:
@@ -234,17 +260,18 @@ def _told(asked: Asked) -> str:
 
 
 def _percentile_lines(ordered: list[float], up: Logarithmic) -> Iterator[str]:
-    """Yield a line for each percentile, with its name behind it where none is too near."""
+    """Yield a line for each percentile, with its name where the plot begins: a phone shows that
+    end of a picture that is wider than it."""
     above = float("inf")
     for share in (0.5, 0.95, 0.99):
         value = percentile(ordered, share)
         if value is None:
             return
         y = up.y(value)
-        label = min(y + 4, above - 12)
+        label = min(y - 4, above - 13)
         above = label
         yield line(LEFT, y, WIDTH - RIGHT, y, "percentile")
-        yield text(WIDTH - RIGHT + 6, label, f"p{share * 100:g}", "label strong")
+        yield text(LEFT + 6, label, f"p{share * 100:g}", "halo strong")
 
 
 def _legend(y: float) -> Iterator[str]:

@@ -71,6 +71,8 @@ class Record:
     requests: list[Asked] = field(default_factory=list)
     leaders: list[tuple[float, str]] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+    lines: list[list[str]] = field(default_factory=list)  # of the consoles, behind each event
+    terms: list[tuple[float, str, int]] = field(default_factory=list)  # since when who led which
     health: list[tuple[float, str, Health]] = field(default_factory=list)  # each change of one
     tally: Tally = field(default_factory=Tally)
     prior_get_requests: int = 0  # gets that found their client's store empty, and became puts

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import html
 import json
+import re
 import statistics
 from collections.abc import Iterator, Sequence
 
-from raftline.trial import pictures
+from raftline.trial import causes, pictures
 from raftline.trial.record import Record, counted, percentile
 from raftline.trial.verdict import Exit, Verdict
 
@@ -41,6 +42,8 @@ ol { padding-left: 2.25rem; } .at { color: var(--soft); font-variant-numeric: ta
 text { font: 12px system-ui, sans-serif; fill: var(--ink); } .label { fill: var(--soft); }
 .inside, .strong { fill: var(--ink); } .strong { font-weight: 600; }
 .middle { text-anchor: middle; }
+.halo { paint-order: stroke; stroke: var(--paper); stroke-width: 4px; stroke-linejoin: round; }
+a { color: inherit; } h3 { font-size: 1rem; margin: 1.25rem 0 .25rem; }
 .end { text-anchor: end; } .grid { stroke: var(--grid); }
 .event { stroke: var(--soft); stroke-dasharray: 3 3; }
 .percentile { stroke: var(--soft); stroke-dasharray: 6 3; }
@@ -55,6 +58,7 @@ _COLOURS = "\n".join(
     f".colour{number} {{ fill: var(--c{number}); stroke: var(--c{number}); }}"
     for number in range(pictures.COLOURS)
 )
+_EVENT, _LINK = re.compile(r"\bevent ([0-9]+)$"), r'<a href="#event-\1">event \1</a>'
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -73,13 +77,13 @@ _PAGE = """<!DOCTYPE html>
 <p class="under">Red and dashed: no leader is known. No answers: requests wait and none is answered.
 Under the mouse each bar tells its times.{numbered}</p>
 <ol>{events}</ol>
-<h2>Latency of each request</h2>
+{explained}<h2>Latency of each request</h2>
 <div class="wide" tabindex="0">{latencies}</div>
 <p class="under">Counted from when a request was due. The scale is logarithmic; dashed are the
 percentiles. Under the mouse a dot tells what it was{telling}.</p>
 <h2>The report</h2>
 <pre>{report}</pre>
-</body>
+{lines}</body>
 </html>
 """
 
@@ -206,10 +210,6 @@ def page(record: Record, verdict: Verdict) -> str:
     """Return the page. It loads nothing, and holds no script."""
     metrics = record.metrics
     title, mood = _headline(verdict)
-    events = "".join(
-        f'<li><span class="at">{event.at:.2f} s</span> {html.escape(event.text)}</li>'
-        for event in record.events
-    )
     return _PAGE.format(
         title=title,
         mood=mood,
@@ -222,10 +222,44 @@ def page(record: Record, verdict: Verdict) -> str:
         verdict=html.escape("\n".join(verdict.lines())),
         figures=_figures(record, verdict),
         timeline=pictures.timeline(record),
-        events=events,
+        events=_events(record),
+        explained=_explained(record),
+        lines=_lines(record),
         latencies=pictures.latencies(record),
         report=html.escape("\n".join(lines(record, verdict))),
     )
+
+
+def _events(record: Record) -> str:
+    """Return the numbered list; each event leads to what the consoles printed behind it."""
+    items = []
+    for number, event in enumerate(record.events, start=1):
+        link = f' <a href="#lines-{number}">its lines</a>' if number <= len(record.lines) else ""
+        at = f'<span class="at">{event.at:.2f} s</span>'
+        items.append(f'<li id="event-{number}">{at} {html.escape(event.text)}{link}</li>')
+    return "".join(items)
+
+
+def _explained(record: Record) -> str:
+    """Return the list of what no action did by itself, each with the event behind it."""
+    items = "".join(
+        f'<li><span class="at">{since:.2f} s to {to:.2f} s</span>'
+        f" {_EVENT.sub(_LINK, html.escape(text))}</li>"
+        for since, to, text in causes.explained(record)
+    )
+    return f'<p class="under">What followed from them, or had no event:</p><ul>{items}</ul>\n' \
+        if items else ""  # fmt: skip
+
+
+def _lines(record: Record) -> str:
+    """Return what the consoles printed behind each event, up to the next one."""
+    parts = []
+    for number, (event, lines) in enumerate(zip(record.events, record.lines, strict=False), 1):
+        shown = html.escape("\n".join(lines) or "no server printed anything")
+        back = f'<a href="#event-{number}">event {number}</a>'
+        head = f'<h3 id="lines-{number}">Behind {back}: {html.escape(event.text)}</h3>'
+        parts.append(f"{head}<pre>{shown}</pre>")
+    return "<h2>The lines of each event</h2>\n" + "\n".join(parts) + "\n" if parts else ""
 
 
 def _headline(verdict: Verdict) -> tuple[str, str]:

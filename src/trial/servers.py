@@ -118,6 +118,23 @@ class Servers:
         lines = [line for line in lines if line.startswith("[!]")] or lines
         return f"its last line: {lines[-1]}" if lines else "it said nothing"
 
+    def console_size(self, server: str) -> int:
+        """Return how many bytes a server has printed."""
+        try:
+            return (self._nodes[server].folder / "console").stat().st_size
+        except OSError:
+            return 0
+
+    def console_lines(self, server: str, start: int, end: int) -> list[str]:
+        """Return the lines between two sizes of a console."""
+        try:
+            with (self._nodes[server].folder / "console").open("rb") as file:
+                file.seek(start)
+                raw = file.read(max(0, min(end - start, _CONSOLE_BYTES)))
+        except OSError:
+            return []
+        return raw.decode("utf-8", "backslashreplace").splitlines()
+
     def fail(self, server: str) -> None:
         """Kill the process as kill -9 does, and wait until it is gone."""
         self.health[server] = Health.FAILED

@@ -18,6 +18,7 @@ from raftline.harness.proxy import Network
 from raftline.net.listener import raise_file_limit
 from raftline.tools.cluster import how_it_ended
 from raftline.trial.actions import LEADER_SILENT_S, Actions, Watch
+from raftline.trial.consoles import Consoles
 from raftline.trial.load import LoadClient, by_client, mark_wrong_gets, plan
 from raftline.trial.messages import UNKNOWN_LEADER, in_words
 from raftline.trial.metrics import Metrics
@@ -51,6 +52,7 @@ class Trial:
         self.servers = Servers(self.ports, self.network, metrics.server_code, folder)
         self.stop = threading.Event()
         self._actions = Actions(metrics, self.servers, self.network, self.watch, self.record)
+        self._consoles = Consoles(self.servers)
         self._clients: list[LoadClient] = []
         self._handing_over: threading.Thread | None = None
         self._look_from = 0.0
@@ -118,6 +120,7 @@ class Trial:
         return clients
 
     def _tick(self, now: float, start_s: float) -> None:
+        sizes = self._consoles.sizes()
         for server, code in self.servers.newly_crashed():
             self.watch.gone(server, start_s + now)
             text = f"{server} ended by itself ({how_it_ended(code)})"
@@ -129,6 +132,7 @@ class Trial:
         if now >= self._look_from:
             self.watch.look(start_s + now)
         self._end_tenure(now)
+        self._consoles.begin(len(self.record.events), sizes)
         self._count()
         if self.record.messages > self.metrics.max_packets:
             limit = self.metrics.max_packets
@@ -162,7 +166,8 @@ class Trial:
         )
         record.prior_get_requests = sum(client.prior_get_requests for client in self._clients)
         mark_wrong_gets(record.requests)
-        record.leaders = list(watch.leaders)
+        record.leaders, record.terms = list(watch.leaders), list(watch.terms)
+        record.lines = self._consoles.collected()
         record.heartbeat_gaps = list(watch.gaps_s)
         record.vote_requests = watch.vote_requests.total()
         record.two_leaders = watch.two_leaders

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from raftline.clients.login import of_environment
 from raftline.common.config import ConfigError, Configuration, complaint
+from raftline.view.nodes import Nodes
 
 if TYPE_CHECKING:
     from raftline.view.server import ProcessOrder
@@ -30,14 +32,14 @@ def check_library() -> None:
 
 
 def view(configuration: Configuration, port: int) -> int:
-    """Serve the page until Ctrl-C.
+    """Serve the page until Ctrl-C; it logs in as the environment says.
 
     Raises:
         ConfigError: the library is missing, or the port can't be had.
     """
     check_library()
     try:
-        asyncio.run(_serve(configuration, port, print))
+        asyncio.run(_serve(Nodes(configuration.members, of_environment()), port, print))
     except KeyboardInterrupt:
         return 0
     return 0
@@ -57,10 +59,10 @@ def save(configuration: Configuration, path: Path, seconds: float) -> int:
         await asyncio.sleep(seconds)
         task.cancel()
 
-    feed = Feed(configuration.members)
+    feed = Feed(Nodes(configuration.members, of_environment()))
     asyncio.run(watch(feed))
     if not feed.kept:
-        why = "".join(f"; {name}: {refusal}" for name, refusal in feed.refusals.items())
+        why = "".join(f"; {name}: {problem}" for name, problem in feed.problems.items())
         raise ConfigError(f"no node of {configuration.path} answered; nothing was saved{why}")
     try:
         path.write_text(saved_page(feed.everything(), path.stem), encoding="utf-8")
@@ -76,11 +78,15 @@ def in_background(
     say: Callable[[str], None],
     process: ProcessOrder | None = None,
 ) -> None:
-    """Serve the page from a thread of its own, for as long as this program lives."""
+    """Serve the page from a thread of its own, for as long as this program lives.
+
+    It logs in as the environment says.
+    """
+    nodes = Nodes(configuration.members, of_environment())
 
     def serve() -> None:
         try:
-            asyncio.run(_serve(configuration, port, say, process))
+            asyncio.run(_serve(nodes, port, say, process))
         except ConfigError as error:
             say(f"[!] {error}")
 
@@ -88,7 +94,7 @@ def in_background(
 
 
 async def _serve(
-    configuration: Configuration,
+    nodes: Nodes,
     port: int,
     say: Callable[[str], None],
     process: ProcessOrder | None = None,
@@ -96,13 +102,14 @@ async def _serve(
     from raftline.view.feed import Feed
     from raftline.view.server import Site, listening
 
-    site = Site(Feed(configuration.members), process=process)
+    site = Site(Feed(nodes, say), process=process)
     try:
         runner, found = await listening(site, HOST, port)
     except OSError as error:
         raise ConfigError(f"the page can't be served on port {port}: {complaint(error)}") from None
     try:
-        say(f"[*] the picture: http://{HOST}:{found}/")
+        key = f"?key={site.key}" if site.key else ""
+        say(f"[*] the picture: http://{HOST}:{found}/{key}")
         await asyncio.Event().wait()
     finally:
         await runner.cleanup()

@@ -6,66 +6,89 @@ import asyncio
 import json
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from raftline.clients.connection import ClientError, why_unreachable
-from raftline.clients.login import of_environment, text_in
-from raftline.common.address import Address
-from raftline.kv.asker import take_steps, tls_arguments
+from raftline.view.nodes import SPEAKER, Nodes, Refusal
 from raftline.view.picture import Event, Picture
 from raftline.view.thinning import BATCH_MAX, thinned
 
 AGAIN_S = 0.5  # between two tries to reach a node
+AGAIN_REFUSED_S = 5.0  # it counts logins that fail
 BATCH_S = 0.05
 KEPT = 6000  # events for a page that is opened later
 WAITING_MAX = 20_000  # events of one batch
-LINE_BYTES_MAX = 8 << 20
-ASK_S = 30.0
-SPEAKER = "view"
+UNREADABLE = (ValueError, TypeError, LookupError, AttributeError)  # of JSON of another form
 
 
 class Feed:
     """Observes all nodes, and gives each page what happens."""
 
-    def __init__(self, members: Mapping[str, Address]) -> None:
-        self.members = members
+    def __init__(self, nodes: Nodes, say: Callable[[str], None] = print) -> None:
+        """`say` has a line for the console: a node that refuses to be observed."""
+        self.nodes = nodes
+        self._say = say
+        self.problems: dict[str, str] = {}  # of nodes that are not observed now
+        self._has_news = False  # of members, or of problems
+        self._tasks: dict[str, asyncio.Task[None]] = {}
         self.picture = Picture()
         self.kept: deque[Event] = deque(maxlen=KEPT)
         self.left_out = 0
         self._waiting: list[Event] = []
         self._pages: set[asyncio.Queue[str]] = set()
         self._clocks: dict[str, tuple[float, float]] = {}  # a node's clock, and ours then
-        self.refusals: dict[str, str] = {}  # why a node is not observed
 
     async def run(self) -> None:
         """Observe until this task is cancelled."""
-        tasks = [self._observe(name, address) for name, address in self.members.items()]
-        await asyncio.gather(self._hand_out(), *tasks)
+        try:
+            self._observe_all()
+            await self._hand_out()
+        finally:
+            for task in self._tasks.values():
+                task.cancel()
 
     # --- the nodes ------------------------------------------------------------------------------
 
-    async def _observe(self, name: str, address: Address) -> None:
+    def _observe_all(self) -> None:
+        for name in self.nodes.members:
+            if name not in self._tasks:
+                self._tasks[name] = asyncio.create_task(self._observe(name))
+                self._has_news = True
+
+    def _know(self, told: Event) -> None:
+        """Observe the members, too, that a node names."""
+        members = told.get("members")
+        if isinstance(members, Mapping) and self.nodes.know(members):
+            self._observe_all()
+
+    def _note_problem(self, name: str, problem: str, *, is_refusal: bool = False) -> None:
+        """Keep why a node is not observed, "" where it is; a refusal is told on the console."""
+        if problem != self.problems.get(name, ""):
+            self.problems[name], self._has_news = problem, True
+            if is_refusal:
+                self._say(f"[!] {name} can't be observed: {problem}")
+
+    async def _observe(self, name: str) -> None:
         while True:
             try:
-                reader, writer = await self._connected(name)
-            except OSError as error:
-                self.refusals[name] = why_unreachable(address, error, ASK_S)
-                await asyncio.sleep(AGAIN_S)
+                reader, writer = await self.nodes.open(name)
+            except Refusal as error:
+                self._note_problem(name, str(error), is_refusal=True)
+                await asyncio.sleep(AGAIN_REFUSED_S)
                 continue
-            except ClientError as refusal:
-                self.refusals[name] = str(refusal)
+            except OSError:
+                self._note_problem(name, "it is not reached")
                 await asyncio.sleep(AGAIN_S)
                 continue
             try:
                 await self._read(name, reader, writer)
-            except (OSError, ValueError):
+            except (OSError, *UNREADABLE):
                 pass  # it is gone, or says what this build can't read: try again
             finally:
                 writer.close()
             if name in self._clocks:
                 self._put(self.picture.end(name, time.monotonic()))
                 del self._clocks[name]
-            await asyncio.sleep(AGAIN_S)
+            await asyncio.sleep(AGAIN_REFUSED_S if self.problems.get(name) else AGAIN_S)
 
     async def _read(
         self, name: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -76,66 +99,21 @@ class Feed:
             text = line.decode("utf-8", "replace").partition("@")[2]
             word, _, rest = text.partition(" ")
             if word == "OBSERVE":
-                self.refusals.pop(name, None)
                 state = json.loads(rest.removeprefix("response: "))
-                self._clocks[name] = (state["clock"], time.monotonic())
+                self._clocks[name] = (float(state["clock"]), time.monotonic())
+                self._note_problem(name, "")
+                self._know(state)
                 self._put(self.picture.begin(name, state, asked_s, time.monotonic()))
             elif rest.startswith("lost "):
                 self.left_out += int(rest.split(" ")[1])
             elif word == "OBSERVED":
                 told = json.loads(rest)
-                self._clocks[name] = (told["at"], time.monotonic())
+                self._clocks[name] = (float(told["at"]), time.monotonic())
+                self._know(told)
                 self._put(self.picture.step(name, told))
             else:
-                self.refusals[name] = text.strip().removeprefix("Sorry, ")
+                self._note_problem(name, text, is_refusal=True)
                 return
-
-    async def _connected(self, name: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Return a connection to a node, with TLS and a login where this process has them.
-
-        Raises:
-            OSError: the node is not reached. ClientError: it does not take the login.
-        """
-        host, port = self.members[name]
-        tls = tls_arguments(None, host)
-        reader, writer = await asyncio.open_connection(host, port, limit=LINE_BYTES_MAX, **tls)
-        credentials = of_environment()
-        if credentials is None:
-            return reader, writer
-
-        async def said(command: str) -> str:
-            writer.write(f"{SPEAKER}@{command}\n".encode())
-            line = await asyncio.wait_for(reader.readline(), ASK_S)
-            return text_in(line.removesuffix(b"\n"))
-
-        try:
-            await take_steps(credentials, said)
-        except asyncio.TimeoutError:
-            writer.close()
-            raise OSError("no answer came in time") from None
-        except BaseException:
-            writer.close()
-            raise
-        return reader, writer
-
-    async def ask(self, name: str, line: str) -> str:
-        """Type one line at a node, and return its answer as it came.
-
-        Raises:
-            OSError: the node is not reached, or did not answer in time.
-        """
-        try:
-            reader, writer = await self._connected(name)
-        except ClientError as refusal:
-            raise OSError(str(refusal)) from None
-        try:
-            writer.write(line.encode("utf-8", "replace") + b"\n")
-            answer = await asyncio.wait_for(reader.readline(), ASK_S)
-        except asyncio.TimeoutError:
-            raise OSError("no answer came in time") from None
-        finally:
-            writer.close()
-        return answer.decode("utf-8", "replace").rstrip("\r\n")
 
     # --- the pages ------------------------------------------------------------------------------
 
@@ -153,7 +131,7 @@ class Feed:
     def everything(self) -> dict[str, object]:
         """Return what a saved page holds."""
         return {"events": list(self.kept), "offsets": self.picture.clocks.solve(),
-                "members": list(self.members), "left_out": self.left_out}  # fmt: skip
+                "members": list(self.nodes.members), "left_out": self.left_out}  # fmt: skip
 
     def _put(self, events: list[Event]) -> None:
         if len(self._waiting) < WAITING_MAX:
@@ -170,8 +148,9 @@ class Feed:
             clocks = {name: at + now - ours for name, (at, ours) in self._clocks.items()}
             self._put(list(self.picture.lost(clocks)))
             events, self._waiting = self._waiting, []
-            if not events:
+            if not events and not self._has_news:
                 continue
+            self._has_news = False
             events, left_out = thinned(events, room)
             self.left_out += left_out
             self.kept.extend(events)
@@ -187,5 +166,6 @@ class Feed:
     def _spell(self, events: list[Event], *, anew: bool = False) -> str:
         return json.dumps(
             {"events": events, "offsets": self.picture.clocks.solve(), "anew": anew,
-             "now": time.monotonic(), "left_out": self.left_out}
+             "now": time.monotonic(), "left_out": self.left_out,
+             "members": list(self.nodes.members), "problems": self.problems}
         )  # fmt: skip

@@ -2,13 +2,16 @@
 
 It needs aiohttp (`pip install 'raftline[view]'`). A page of another site can't read or order
 anything here: the name of the host must be this machine's, and an order must be JSON from the
-page itself.
+page itself. Where the nodes know who asks, the page has the rights of whoever started it; then it
+is opened by a key, which stands in the address that is printed once.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hmac
 import json
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -31,7 +34,6 @@ HEADERS = {
 }
 HOSTS = ("localhost", "127.0.0.1", "[::1]")
 LINE_CHARACTERS_MAX = 1 << 20
-STATUS_S = 1.0
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 ProcessOrder = Callable[[str, str], str]
@@ -44,9 +46,10 @@ class Site:
         self, feed: Feed, *, process: ProcessOrder | None = None
     ) -> None:
         """`process` kills or starts a node's process, where this program started it."""
-        self._feed = feed
+        self._feed, self._nodes = feed, feed.nodes
         self._process = process
-        self.app = web.Application(middlewares=[_guard], client_max_size=4 << 20)
+        self.key = secrets.token_urlsafe(18) if feed.nodes.has_rights else ""
+        self.app = web.Application(middlewares=[self._guard], client_max_size=4 << 20)
         self.app.add_routes(
             [
                 web.get("/", self._file),
@@ -59,6 +62,26 @@ class Site:
             ]
         )
         self.app.cleanup_ctx.append(self._observing)
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Serve this machine's own page alone, with the headers that bind it."""
+        host = request.headers.get("Host", "")
+        if host.rpartition(":")[0] not in HOSTS:
+            raise web.HTTPForbidden(text="this page is served to this machine alone\n")
+        if request.method == "POST" and not _is_own(request, f"http://{host}"):
+            raise web.HTTPForbidden(text="orders are taken from the page alone\n")
+        cookie = f"raftline-view-{host.rpartition(':')[2]}"
+        if self.key and not _is_same(request.cookies.get(cookie, ""), self.key):
+            if not _is_same(request.query.get("key", ""), self.key):
+                raise web.HTTPForbidden(text="open the address with the key that was printed\n")
+            response: web.StreamResponse = web.Response(status=303, headers={"Location": "/"})
+            response.set_cookie(cookie, self.key, httponly=True, samesite="Strict")
+        else:
+            response = await handler(request)
+        if not response.prepared:
+            response.headers.update(HEADERS)
+        return response
 
     async def _observing(self, app: web.Application) -> AsyncIterator[None]:
         task = asyncio.create_task(self._feed.run())
@@ -77,20 +100,12 @@ class Site:
         return web.Response(status=204)
 
     async def _tell_facts(self, request: web.Request) -> web.StreamResponse:
-        members = list(self._feed.members)
-        obeying = await asyncio.gather(*(self._obeys(name) for name in members))
+        members = list(self._nodes.members)
+        facts = await asyncio.gather(*(self._nodes.status(name) for name in members))
+        obeying = [bool(each.get("controlled")) for each in facts]
         return web.json_response(
             {"members": members, "controller": any(obeying), "processes": self._process is not None}
         )
-
-    async def _obeys(self, name: str) -> bool:
-        """Whether a node obeys a controller."""
-        try:
-            answer = await asyncio.wait_for(self._feed.ask(name, "status"), STATUS_S)
-            facts: Any = json.loads(answer.partition("STATUS response: ")[2])
-        except (OSError, ValueError, asyncio.TimeoutError):
-            return False
-        return bool(facts.get("controlled"))
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={**HEADERS, "Content-Type": "text/event-stream"})
@@ -107,17 +122,17 @@ class Site:
 
     async def _line(self, request: web.Request) -> web.StreamResponse:
         node, line = await self._words(request, "node", "line")
-        if node not in self._feed.members or "\n" in line or len(line) > LINE_CHARACTERS_MAX:
+        if node not in self._nodes.members or "\n" in line or len(line) > LINE_CHARACTERS_MAX:
             raise web.HTTPBadRequest
         try:
-            answer = await self._feed.ask(node, line)
+            answer = await self._nodes.ask(node, line)
         except OSError as error:
             return web.json_response({"answer": "", "problem": f"{node}: {error}"})
         return web.json_response({"answer": answer, "problem": "" if answer else f"{node} hung up"})
 
     async def _order_process(self, request: web.Request) -> web.StreamResponse:
         node, what = await self._words(request, "node", "what")
-        if self._process is None or node not in self._feed.members:
+        if self._process is None or node not in self._nodes.members:
             raise web.HTTPBadRequest
         answer = await asyncio.to_thread(self._process, node, what)
         return web.json_response({"answer": answer, "problem": ""})
@@ -133,18 +148,8 @@ class Site:
         return words
 
 
-@web.middleware
-async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Serve this machine's own page alone, with the headers that bind it."""
-    host = request.headers.get("Host", "")
-    if host.rpartition(":")[0] not in HOSTS:
-        raise web.HTTPForbidden(text="this page is served to this machine alone\n")
-    if request.method == "POST" and not _is_own(request, f"http://{host}"):
-        raise web.HTTPForbidden(text="orders are taken from the page alone\n")
-    response = await handler(request)
-    if not response.prepared:
-        response.headers.update(HEADERS)
-    return response
+def _is_same(given: str, key: str) -> bool:
+    return hmac.compare_digest(given.encode("utf-8", "replace"), key.encode())
 
 
 def _is_own(request: web.Request, origin: str) -> bool:

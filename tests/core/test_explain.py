@@ -11,10 +11,8 @@ import pytest
 
 from raftline.observe.consequences import CONSEQUENCES
 from raftline.observe.explain import DECISIONS
-from raftline.observe.facts import Step, facts_of
-from raftline.observe.lines import json_of, text_of, told
-from raftline.observe.rules import Rule
-from raftline.observe.thinning import Thinning
+from raftline.observe.facts import Rule, Step, facts_of
+from raftline.observe.lines import Thinning, json_of, text_of, told
 from raftline.raft import inputs, messages
 from raftline.raft.inputs import Input, PeerDisconnected, Propose, Receive, Synced, Tick
 from raftline.raft.messages import AppendRejected, RequestVoteReply, TimeoutNow

@@ -139,6 +139,31 @@ def test_the_dialing_side_takes_nothing_but_a_challenge_first(text: str) -> None
         sides()[0].take(text)
 
 
+@pytest.mark.parametrize("used", [SECRET, b"b" * 40])
+def test_while_a_secret_is_changed_a_proof_by_either_counts(used: bytes) -> None:
+    """And it is answered by the same: the other side may know that one alone."""
+    dialing = Dialing(used, "s2", "s1", N2)
+    answering = Answering(SECRET, "s1", N1, b"b" * 40)
+    played(dialing, answering)
+    assert (answering.proven, answering.proven_by, dialing.is_proven) == ("s2", used, True)
+
+
+@pytest.mark.parametrize("is_equal", [False, True])
+def test_nothing_but_the_comparison_in_constant_time_decides(
+    monkeypatch: pytest.MonkeyPatch, is_equal: bool
+) -> None:
+    monkeypatch.setattr("hmac.compare_digest", lambda one, other: is_equal)
+    dialing, answering = sides(b"x" * 32 if is_equal else SECRET)
+    with contextlib.suppress(ProofError):
+        played(dialing, answering)
+    assert (answering.proven == "s2") is is_equal
+    late = Dialing(SECRET, "s2", "s1", N2)
+    late.take(f"Challenge s2 nonce {N1}")
+    with contextlib.suppress(ProofError):
+        late.take(f"Proof {mac_of(SECRET, 'answers', ('s2', 's1'), (N2, N1))}")
+    assert late.is_proven is is_equal
+
+
 SECRETS_OF_NOBODY = st.binary(min_size=32, max_size=64).filter(lambda one: one != SECRET)
 WORDS = st.sampled_from(["Prove", "Challenge", "Proof", "s1", "s2", "nonce", N1, N2, "0" * 64, "é"])
 LINES = st.text(max_size=100) | st.lists(WORDS, max_size=6).map(" ".join)

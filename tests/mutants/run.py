@@ -33,8 +33,8 @@ from tests.mutants.listed import ROOT, Mutant, MutantError, mutants
 from tests.mutants.page import write_page
 
 SCHEDULES = 60
-COPIED = ("src", "tests", "docs", "bench", "labs", "pyproject.toml", "setup.cfg", "README.md",
-          "Makefile")  # fmt: skip
+COPIED = ("src", "tests", "docs", "bench", "labs", "deploy", "pyproject.toml", "setup.cfg",
+          "README.md", "Makefile")  # fmt: skip
 PYTEST = ("-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--no-header", "--tb=no")
 STAGES: tuple[tuple[str, int, tuple[str, ...]], ...] = (  # name, seconds at most, arguments
     # Without the test that holds the list against the tree: it knows the faultless one.

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import raftline
 from raftline.harness.cluster import STEADY, Cluster
+from tests.processes.typed import at, three_nodes
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -29,3 +34,31 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Three nodes that serve, led by s1, for all tests of a file: they leave it as it was."""
     with Cluster(tmp_path_factory.mktemp("cluster"), 3, *STEADY) as cluster:
         yield cluster.start().led_by("s1")
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Three nodes at level 2, for all tests of a file that ask through a typed client."""
+    with three_nodes(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> Iterator[Cluster]:
+    """Three nodes at level 2, for a test that hurts them; s1 leads, until something is done."""
+    with three_nodes(tmp_path) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def kv(nodes: Cluster) -> Iterator[raftline.KV[str]]:
+    """A typed client of these."""
+    with raftline.connect(at(nodes)) as kv:
+        yield kv
+
+
+@pytest.fixture(scope="module")
+def generator() -> Path:
+    """The generator of load, built as `make bench` builds it."""
+    subprocess.run(["make", "build/loadgen"], cwd=ROOT, check=True, timeout=100)
+    return ROOT / "build" / "loadgen"

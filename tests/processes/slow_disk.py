@@ -26,14 +26,15 @@ sys.exit(main())
 """
 
 
-def _slow(node: NodeProcess) -> Path:
+def slow(node: NodeProcess) -> Path:
+    """Return the file that says how many seconds longer each sync of a node takes."""
     return node.folder / f"{node.name}.slow"
 
 
 def with_disks(cluster: Cluster) -> None:
     """Have the nodes, which are not started yet, run with disks that `slow_disk` can make slow."""
     for node in cluster.nodes:
-        code = SLOW_SYNCS.format(slow=str(_slow(node)), source=str(SERVER.parent))
+        code = SLOW_SYNCS.format(slow=str(slow(node)), source=str(SERVER.parent))
         node.program = [sys.executable, "-c", code]
 
 
@@ -43,7 +44,7 @@ def slow_disk(scene: Scene) -> Fault:
         seconds = scene.some(0.1, 2)
         yield f"slow disk of {' '.join(node.name for node in nodes)}"
         for node in nodes:
-            _slow(node).write_text(str(seconds))
+            slow(node).write_text(str(seconds))
         yield scene.some(1, 6)
         for node in nodes:
-            _slow(node).unlink()
+            slow(node).unlink()

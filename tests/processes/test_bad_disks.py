@@ -33,6 +33,9 @@ import itertools, sys, time
 days, really, really_ns = itertools.cycle((86_400, -86_400)), time.time, time.time_ns
 time.time = lambda: really() + next(days)
 time.time_ns = lambda: really_ns() + next(days) * 10**9
+gettime, gettime_ns, of_day = time.clock_gettime, time.clock_gettime_ns, time.CLOCK_REALTIME
+time.clock_gettime = lambda clock: time.time() if clock == of_day else gettime(clock)
+time.clock_gettime_ns = lambda clock: time.time_ns() if clock == of_day else gettime_ns(clock)
 sys.path.insert(0, {source!r})
 from raftline.server import main
 sys.exit(main())

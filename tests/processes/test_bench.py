@@ -24,13 +24,6 @@ pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="the generato
 
 
 @pytest.fixture(scope="module")
-def generator() -> Path:
-    """The program, built as `make bench` builds it."""
-    subprocess.run(["make", "build/loadgen"], cwd=ROOT, check=True, timeout=100)
-    return ROOT / "build" / "loadgen"
-
-
-@pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The port of a node that is alone and leads."""
     with Cluster(tmp_path_factory.mktemp("bench"), 1) as cluster:

@@ -25,12 +25,6 @@ pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="the generato
 
 
 @pytest.fixture(scope="module")
-def generator() -> Path:
-    subprocess.run(["make", "build/loadgen"], cwd=ROOT, check=True, timeout=100)
-    return ROOT / "build" / "loadgen"
-
-
-@pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the certificate and the key of s1."""
     pytest.importorskip("cryptography")

@@ -18,7 +18,7 @@ import raftline
 from raftline.harness.cluster import Cluster
 from raftline.harness.processes import eventually
 from tests.processes.stray_signal import with_stray_signal
-from tests.processes.typed import at, three_nodes
+from tests.processes.typed import at
 from tests.scripted_node import DEADLINE_S, SOURCE, free_port
 
 TOLD = "import os; print(os.environ['RAFTLINE_TOKEN'], flush=True)"
@@ -39,18 +39,6 @@ child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
 print(child.pid, flush=True)
 time.sleep(60)
 """
-
-
-@pytest.fixture(scope="module")
-def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with three_nodes(tmp_path_factory.mktemp("cluster")) as cluster:
-        yield cluster
-
-
-@pytest.fixture
-def kv(nodes: Cluster) -> Iterator[raftline.KV[str]]:
-    with raftline.connect(at(nodes)) as kv:
-        yield kv
 
 
 def program(text: str) -> list[str]:

@@ -8,7 +8,6 @@ import pickle
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,25 +15,7 @@ import pytest
 import raftline
 from raftline.harness.cluster import Cluster
 from raftline.harness.processes import DEADLINE_S, eventually
-from tests.processes.typed import at, three_nodes
-
-
-@pytest.fixture(scope="module")
-def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with three_nodes(tmp_path_factory.mktemp("cluster")) as cluster:
-        yield cluster
-
-
-@pytest.fixture
-def three(tmp_path: Path) -> Iterator[Cluster]:
-    with three_nodes(tmp_path) as cluster:
-        yield cluster
-
-
-@pytest.fixture
-def kv(nodes: Cluster) -> Iterator[raftline.KV[str]]:
-    with raftline.connect(at(nodes)) as kv:
-        yield kv
+from tests.processes.typed import at
 
 
 def ours() -> list[str]:

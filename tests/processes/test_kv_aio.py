@@ -7,8 +7,7 @@ import os
 import pickle
 import threading
 import time
-from collections.abc import Coroutine, Iterator
-from pathlib import Path
+from collections.abc import Coroutine
 
 import pytest
 
@@ -16,19 +15,7 @@ import raftline
 import raftline.aio
 from raftline.harness.cluster import Cluster
 from raftline.harness.processes import DEADLINE_S
-from tests.processes.typed import at, three_nodes
-
-
-@pytest.fixture(scope="module")
-def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with three_nodes(tmp_path_factory.mktemp("cluster")) as cluster:
-        yield cluster
-
-
-@pytest.fixture
-def three(tmp_path: Path) -> Iterator[Cluster]:
-    with three_nodes(tmp_path) as cluster:
-        yield cluster
+from tests.processes.typed import at
 
 
 def run(work: Coroutine[object, object, None]) -> None:

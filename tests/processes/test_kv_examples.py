@@ -7,7 +7,6 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,22 +14,10 @@ import pytest
 import raftline
 from raftline.harness.cluster import Cluster
 from raftline.harness.processes import DEADLINE_S, Process, eventually, free_ports
-from tests.processes.typed import at, three_nodes
+from tests.processes.typed import at
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "docs" / "examples"
-
-
-@pytest.fixture(scope="module")
-def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with three_nodes(tmp_path_factory.mktemp("cluster")) as cluster:
-        yield cluster
-
-
-@pytest.fixture
-def kv(nodes: Cluster) -> Iterator[raftline.KV[str]]:
-    with raftline.connect(at(nodes)) as kv:
-        yield kv
 
 
 def example(name: str, nodes: Cluster, *arguments: str) -> Process:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,14 +23,6 @@ SLICE_S = 12
 
 def at_level_2(cluster: Cluster) -> None:
     eventually(lambda: all(node.status().get("level") == 2 for node in cluster.nodes), "level 2")
-
-
-@pytest.fixture
-def three(tmp_path: Path) -> Iterator[Cluster]:
-    with Cluster(tmp_path, 3, *STEADY) as cluster:
-        cluster.start().led_by("s1")
-        at_level_2(cluster)
-        yield cluster
 
 
 def granted(cluster: Cluster, seconds: int) -> str:

@@ -35,12 +35,6 @@ for line in sys.stdin:
 """
 
 
-@pytest.fixture(scope="module")
-def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with three_nodes(tmp_path_factory.mktemp("cluster")) as cluster:
-        yield cluster
-
-
 @pytest.fixture
 def clients(nodes: Cluster) -> Iterator[raftline.Clients]:
     with raftline.Clients(*at(nodes).split(","), name="tries") as clients:

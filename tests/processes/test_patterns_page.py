@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,21 +13,9 @@ import pytest
 import raftline
 from raftline.harness.cluster import Cluster
 from raftline.harness.processes import eventually
-from tests.processes.typed import at, three_nodes
+from tests.processes.typed import at
 
 PAGE = Path(__file__).parents[2] / "docs" / "use" / "patterns.md"
-
-
-@pytest.fixture(scope="module")
-def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with three_nodes(tmp_path_factory.mktemp("cluster")) as cluster:
-        yield cluster
-
-
-@pytest.fixture
-def kv(nodes: Cluster) -> Iterator[raftline.KV[str]]:
-    with raftline.connect(at(nodes)) as kv:
-        yield kv
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from raftline import Node, ReplicatedDict
+from raftline.access.proof import Dialing
 from raftline.access.secret import make_secret
 from raftline.clients.lines import LineConnection
 from raftline.harness.cluster import STEADY, Cluster, NodeProcess
@@ -244,6 +246,48 @@ def test_a_secret_is_turned_on_node_by_node_under_load(secret: Path, tmp_path: P
         assert cluster.ask("client4@get a") == f"GET response: {writer.written}"
         forged = cluster["s1"].ask("s2@AppendEntries 999-0-0-[] commit 0 round 1")
         assert forged == f"s1@Sorry, s2 {UNPROVEN}"
+
+
+def test_a_secret_is_changed_at_sighup_under_load(tmp_path: Path) -> None:
+    """Three steps, node by node: the new one is taken, is used, is the only one. No write is
+    refused meanwhile, no node starts again, and the old secret proves nothing at the end."""
+    files = {name: tmp_path / f"secret of {name}" for name in ("s1", "s2", "s3")}
+    old, new = "o" * 40, "n" * 40
+    for path in files.values():
+        path.write_text(f"{old}\n")
+        path.chmod(0o600)
+    (tmp_path / "nodes").mkdir()
+    with Cluster(tmp_path / "nodes", 3, *STEADY) as cluster:
+        for node in cluster.nodes:
+            node.options += ["--secret", str(files[node.name])]
+        cluster.start().led_by("s1")
+        pids = [node.pid for node in cluster.nodes]
+        with writer_of(cluster, "a") as writer:
+            for lines, said in (
+                (f"{old}\n{new}\n", "secret (two, of which the first is used)"),
+                (f"{new}\n{old}\n", "secret (two, of which the first is used)"),
+                (f"{new}\n", "secret"),
+            ):
+                for node in cluster.nodes:
+                    files[node.name].write_text(lines)
+                    heard = len(node.said)
+                    node.send_signal(signal.SIGHUP)
+                    told = node.wait_for_line("has read again: settings, ", since=heard)
+                    assert told.endswith(f"settings, {said}")
+                    writer.goes_on()
+                eventually(lambda: not any(unproven(node) for node in cluster.nodes), "proofs")
+        assert cluster.ask("client4@get a") == f"GET response: {writer.written}"
+        assert [node.pid for node in cluster.nodes] == pids
+        for secret, answer in ((old, "Sorry, that is no proof"), (new, "Proof ")):
+            with LineConnection(cluster["s1"].port) as member:
+                dialing = Dialing(secret.encode(), "s2", "s1", NONCE)
+                challenge = member.ask(f"s2@{dialing.first}").removeprefix("s1@")
+                reply = member.ask(f"s2@{dialing.take(challenge)}")
+                assert reply.startswith(f"s1@{answer}")
+        files["s1"].write_text("short")
+        cluster["s1"].send_signal(signal.SIGHUP)
+        cluster["s1"].wait_for_line("[!] s1: secret can't be read again, and stay: ")
+        serves(cluster)
 
 
 def test_a_node_joins_and_leaves_a_cluster_with_a_secret(secret: Path, tmp_path: Path) -> None:

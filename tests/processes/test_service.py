@@ -116,6 +116,22 @@ def test_each_line_of_a_json_log_is_an_object_with_time_node_and_term(cluster: C
     assert all("T" in one["time"] for one in records)
 
 
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_why_a_node_does_not_start_is_a_record_as_well(cluster: Cluster, form: str) -> None:
+    node = cluster["s1"]
+    (cluster.folder / "s1.log").write_text("no log\n")
+    assert node.launch("--log-format", form).ended() == 3
+    last = node.said[-1]
+    if form == "json":
+        record = json.loads(last)
+        assert (record["level"], record["node"], record["term"]) == ("warning", "s1", None)
+        last = record["message"]
+    else:
+        assert " WARNING s1 term -: [!] " in last
+    assert "[!] " in last
+    assert "s1.log" in last
+
+
 def test_the_format_of_the_log_is_read_again_too(cluster: Cluster) -> None:
     node = cluster.start().leader()  # in term 1
     settings(cluster, 'log-format = "text"\n')

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from raftline.harness.cluster import SERVER, STEADY, Cluster, NodeProcess
-from raftline.harness.processes import eventually
+from raftline.harness.processes import eventually, free_ports
+from tests.processes import slow_disk
 
 # Each fdatasync waits as long as the file `flag` exists.
 HELD_SYNCS = """
@@ -93,3 +96,54 @@ def test_an_entry_on_the_leaders_disk_alone_is_not_acknowledged(tmp_path: Path) 
             reply = leader.ask("client4@set b 1")
             assert reply.startswith(f"{leader.name}@Sorry, outcome unknown: ")
         assert cluster.ask("client4@get b") in ("GET response: 0", "GET response: 1")
+
+
+def test_slow_disks_of_two_nodes_make_writes_slow_and_depose_nobody(tmp_path: Path) -> None:
+    with Cluster(tmp_path, 3, *STEADY) as cluster:
+        slow_disk.with_disks(cluster)
+        cluster.start().led_by("s1")
+        leader = cluster["s1"]
+        term = leader.status()["term"]
+        for node in cluster.followers():
+            slow_disk.slow(node).write_text("0.2")
+        for number in range(10):
+            assert leader.ask(f"client4@set b {number}") == f"s1@SET response: b set to {number}"
+            assert leader.ask("client4@get b") == f"s1@GET response: {number}"
+        assert (leader.status()["role"], leader.status()["term"]) == ("leader", term)
+
+
+def test_disks_of_two_nodes_that_stand_still_stop_the_cluster_and_the_figures_tell(
+    tmp_path: Path,
+) -> None:
+    with with_disks(tmp_path) as cluster:
+        doors = {node.name: next(free_ports) for node in cluster.nodes}
+        for node in cluster.nodes:
+            node.options += ["--http", str(doors[node.name])]
+        assert cluster.start().ask("client4@set b 0") == "SET response: b set to 0"
+        cluster.wait_until_equal()
+        leader, stalled = cluster.leader(), cluster.followers()
+        with held(*stalled):
+            reply = leader.ask("client4@set b 1")
+            assert reply.startswith(f"{leader.name}@Sorry, outcome unknown: ")
+            assert "Sorry, " in leader.ask("client4@get b")
+            for node in stalled:
+                assert under_way_s(doors[node.name]) > 0
+                assert page(doors[node.name], "health") == "ok\n"  # a restart would mend nothing
+        assert cluster.ask("client4@get b") in ("GET response: 0", "GET response: 1")
+        assert cluster.ask("client4@set b 2") == "SET response: b set to 2"
+        for node in cluster.nodes:
+            eventually(lambda door=doors[node.name]: under_way_s(door) == 0, "its disk moves")
+
+
+def page(door: int, name: str) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{door}/{name}", timeout=30) as answer:
+        text: str = answer.read().decode()
+    return text
+
+
+def under_way_s(door: int) -> float:
+    """Return the age of the write of a disk that is under way; 0 without one."""
+    name = "raftline_fsync_under_way_seconds"
+    found = re.search(rf"^{name} (\S+)$", page(door, "metrics"), re.MULTILINE)
+    assert found
+    return float(found[1])

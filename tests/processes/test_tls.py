@@ -27,6 +27,7 @@ from tests.processes.writer import Writer, writer_of
 NODES = [f"s{number}=localhost,127.0.0.1" for number in range(1, 5)]
 TLS_ONLY = "this port speaks TLS alone. Try: openssl s_client -quiet -connect HOST:PORT"
 DEADLINE_S = 30.0
+RECORDS = 100
 CLI = Path(__file__).resolve().parents[2] / "src" / "cli.py"
 
 
@@ -290,6 +291,38 @@ def test_handshakes_that_never_end_keep_nobody_from_being_served(
     eventually(lambda: of_process(node, "Threads") < threads + 50, "the end of all of them")
     for connection in begun:
         connection.close()
+
+
+@pytest.mark.parametrize("io", ["threads", "shared"])
+def test_records_that_never_end_keep_nobody_from_being_served(
+    made: Path, tmp_path: Path, io: str
+) -> None:
+    """Each shakes hands, begins a record of 16 KB behind a line, and goes on byte by byte."""
+    with Cluster(tmp_path, 1, *STEADY, "--io", io) as cluster:
+        node = cluster["s1"]
+        node.options += options(made, "s1", "--tls-only")
+        node.start()
+        led(cluster, made)
+        threads, memory = of_process(node, "Threads"), of_process(node, "VmRSS")
+        context, begun = Tls(as_client(made)).dialing(), []
+        for _ in range(RECORDS):
+            plain = socket.create_connection(("localhost", node.port), DEADLINE_S)
+            with context.wrap_socket(plain, server_hostname="s1") as connection:
+                connection.sendall(b"get a\n")
+                assert connection.recv(100) == b"s1@GET response: 5\n"
+                raw = socket.socket(fileno=os.dup(connection.fileno()))
+            raw.sendall(b"\x17\x03\x03\x40\x00" + b"x" * 100)
+            begun.append(raw)
+        for round_ in range(20):
+            for raw in begun:
+                raw.send(b"x")
+            [answer] = said(node, f"client4@set b {round_}", files=as_client(made))
+            assert answer == f"s1@SET response: b set to {round_}"
+        assert of_process(node, "Threads") <= threads + RECORDS + 10
+        assert of_process(node, "VmRSS") < memory + 400 * RECORDS  # KB: each has its thread and TLS
+        for raw in begun:
+            raw.close()
+        eventually(lambda: of_process(node, "Threads") < threads + 10, "the end of all of them")
 
 
 def of_process(node: NodeProcess, fact: str) -> int:

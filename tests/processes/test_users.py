@@ -7,6 +7,7 @@ import contextlib
 import functools
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -41,6 +42,7 @@ NAMES = {
     "ann": (Role.ADMIN, EVERYWHERE),
     "bob": (Role.READER, ("app/",)),
     "eve": (Role.WRITER, ("app/", "lock/app/")),
+    "max": (Role.WRITER, ("web/",)),
 }
 GUESSES, GUESSERS = 50, 200  # 10,000 wrong passwords
 
@@ -68,6 +70,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     (folder / "nodes").mkdir()
     with Cluster(folder / "nodes", 3, *STEADY, *options) as nodes:
         for name in ("s1", "s2", "s3"):
+            nodes[name].options += ["--record", str(folder / f"{name}.steps")]
             nodes[name].start()
         eventually(lambda: status(nodes).get("level") == 2, "level 2")
         yield nodes
@@ -209,6 +212,37 @@ def test_a_reader_writes_by_no_way(cluster: Cluster) -> None:
     assert last_index(cluster) == last
 
 
+def test_a_writer_uses_up_no_numbers_of_another_s_session(cluster: Cluster) -> None:
+    """The name of a session is told to who began it, and to nobody else who is no admin."""
+    leader = eventually(lambda: led(cluster), "a leader")
+    with logged_in(cluster, leader, "eve") as eve, logged_in(cluster, leader, "max") as mallory:
+        begun = [eve.ask("c@session").partition("SESSION response: ")[2] for _ in range(2)]
+        for name in begun:
+            assert re.fullmatch(r"c\.[0-9a-f]{16}-[0-9]+", name)
+        assert begun[0].partition("-")[0] != begun[1].partition("-")[0]
+        [name, _] = begun
+        assert eve.ask(f"{name}#1@set app/s 1") == f"{leader}#1@SET response: app/s set to 1"
+        number = name.rpartition("-")[2]
+        mine = mallory.ask("c@session").partition("SESSION response: ")[2].rpartition("-")[0]
+        mallory.send("watch web/")  # and with it what can be seen of the log
+        assert "WATCH response" in mallory.read_line()
+        guesses = [f"c-{number}", f"c.{'0' * 16}-{number}", f"{mine}-{number}", f"eve-{number}"]
+        for guess in guesses:
+            said = mallory.ask(f"{guess}#1000000@set web/s 1")
+            assert "Sorry, session expired: nothing is known" in said
+        for two in range(2, 5):
+            answer = eve.ask(f"{name}#{two}@set app/s {two}")
+            assert answer == f"{leader}#{two}@SET response: app/s set to {two}"
+        assert name not in mallory.ask("status")
+
+
+def led(cluster: Cluster) -> str:
+    """Return who leads; "" where nobody does yet."""
+    with logged_in(cluster, "s1", "ann") as ann:
+        facts = json.loads(ann.ask("status").partition(": ")[2])
+    return str(facts["leader"] or "")
+
+
 def status(cluster: Cluster) -> dict[str, Any]:
     """Return what one node tells the admin."""
     with logged_in(cluster, "s1", "ann") as ann:
@@ -254,6 +288,7 @@ def test_ten_thousand_wrong_passwords_hold_nobody_up(cluster: Cluster) -> None:
 
 
 def test_no_password_is_in_any_file_or_line_of_a_node(cluster: Cluster) -> None:
+    """Logs, states and recordings; nor in the process list, a status or an error."""
     with LineConnection(cluster["s1"].port) as connection:
         assert "you are writer eve" in connection.ask(f"c#5@login eve {PASSWORD}")
         connection.ask(f"Login eve {PASSWORD}")
@@ -263,8 +298,11 @@ def test_no_password_is_in_any_file_or_line_of_a_node(cluster: Cluster) -> None:
     for path in [*cluster.folder.parent.rglob("*")]:
         if path.is_file():
             assert b"horse" not in path.read_bytes(), path
+    assert (cluster.folder.parent / "s1.steps").stat().st_size > 0
     for node in cluster.nodes:
         assert "horse" not in "".join(node.lines)
+        for what in ("cmdline", "environ"):
+            assert b"horse" not in Path(f"/proc/{node.pid}/{what}").read_bytes()
 
 
 @contextlib.contextmanager
@@ -287,7 +325,7 @@ def test_a_file_of_users_that_changed_is_read_again_at_sighup(tmp_path: Path) ->
             assert "WATCH response" in bob.ask("watch app/")
             write(users, eve=(Role.READER, ("app/",)), bob=(Role.READER, ("web/",)))
             node.send_signal(signal.SIGHUP)
-            node.wait_for_line("users (3 in all)")
+            node.wait_for_line("users (4 in all)")
             assert "the rights of the user have changed" in bob.read_line()
             assert "reader eve may not set app/x" in eve.ask("set app/x 1")
             users.write_text("nonsense\n")
@@ -334,7 +372,7 @@ def test_observe_is_for_admins_and_ends_with_their_right(tmp_path: Path) -> None
             assert ann.ask("observe").startswith("s1@OBSERVE response: ")
             write(users, ann=(Role.WRITER, EVERYWHERE))
             node.send_signal(signal.SIGHUP)
-            node.wait_for_line("users (3 in all)")
+            node.wait_for_line("users (4 in all)")
             while ann.read_line():
                 pass  # what was observed until then; the connection has ended
         with logged_in(cluster, "s1", "ann") as ann:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline.harness.cluster import STEADY, Cluster
+from raftline.harness.cluster import STEADY, Cluster, NodeProcess
 from raftline.harness.processes import Process, eventually, free_ports
 
 PROGRAM = [sys.executable, str(Path(__file__).parents[2] / "src" / "cli.py")]
@@ -66,6 +66,7 @@ def test_each_file_comes_with_a_policy_that_allows_no_inline_script(port: int) -
 
 
 def test_a_page_of_another_site_is_refused(port: int) -> None:
+    """F103."""
     line = {"node": "s1", "line": "Controller@SHUTDOWN"}
     assert ask(port, "/facts", Host="evil.example:80")[0] == 403
     assert ask(port, "/line", line, **{**own(port), "Origin": "http://evil.example"})[0] == 403
@@ -101,6 +102,29 @@ def test_the_stream_tells_the_state_of_each_node_then_what_happens(
             break
     connection.close()
     assert begun == {"s1", "s2", "s3"}
+
+
+def test_a_node_that_joins_later_gets_a_lane(port: int, three: Cluster) -> None:
+    options = [*three.nodes[0].options, "--join", f"localhost:{three['s1'].port}"]
+    fourth = NodeProcess("s4", next(free_ports), three.folder, options)
+    connection = http.client.HTTPConnection("localhost", port, timeout=20)
+    connection.request("GET", "/events")
+    stream = connection.getresponse()
+    with closing(fourth):
+        fourth.start()
+        members, begun = list[str](), set[str]()
+        while "s4" not in begun:
+            line = stream.fp.readline().decode()
+            batch = json.loads(line.removeprefix("data: ")) if line.startswith("data: ") else {}
+            members = batch.get("members", members)
+            begun |= {one["node"] for one in batch.get("events", []) if one["k"] == "begin"}
+        assert members == ["s1", "s2", "s3", "s4"]
+        status, _, text = ask(port, "/line", {"node": "s4", "line": "me@get x"}, **own(port))
+        assert status == 200
+        assert "s4@" in json.loads(text)["answer"]
+        eventually(lambda: "s4" in three["s1"].status()["voters"], "s4 votes")
+        three.ask("me@remove s4")
+    connection.close()
 
 
 def test_a_saved_page_holds_what_was_seen(three: Cluster, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from raftline.common.console import (
     safe_line,
 )
 from raftline.node.traffic_log import TrafficLog
-from raftline.observe.shown import abridged
+from raftline.observe.lines import abridged
 from raftline.raft.effects import Effects
 from raftline.raft.entries import Entry, Snapshot
 from raftline.raft.messages import (

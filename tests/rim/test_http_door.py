@@ -3,16 +3,17 @@ from __future__ import annotations
 import argparse
 import contextlib
 import http.client
+import ipaddress
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from raftline.common.address import Place, as_place
 from raftline.common.config import PortRefused
-from raftline.common.place import Place, as_place
 from raftline.harness.processes import free_ports
 from raftline.monitoring import listener
 from raftline.monitoring.listener import MonitorListener
@@ -60,6 +61,31 @@ def test_pages_that_are_not_there_and_pages_that_break_are_told(place: Place) ->
         assert fetched(place, "/health?x=1")[0] == 200
         assert fetched(place, "/health", "HEAD") == (200, "")
         assert fetched(place, "/health", "DELETE")[0] == 501
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "GETS"])
+def test_the_door_only_reads(place: Place, method: str) -> None:
+    """F103: nothing but GET and HEAD is understood, whatever the page."""
+    with opened(place) as door:
+        made: list[str] = []
+
+        def counted(path: str, page: Callable[[], Answer]) -> Callable[[], Answer]:
+            return lambda: (made.append(path), page())[1]
+
+        pages = door.pages.by_path
+        door.pages.by_path = {path: counted(path, page) for path, page in pages.items()}
+        for path in pages:
+            assert fetched(place, path, method)[0] == 501
+        assert made == []
+        assert fetched(place, "/health")[0] == 200
+        assert made == ["/health"]
+
+
+def test_a_port_alone_is_one_of_this_machine() -> None:
+    """F103: others reach the door only where an address of the network was typed."""
+    assert [as_place("9100").host, as_place("9100").is_open_to_network] == ["localhost", False]
+    with opened(as_place(str(next(free_ports)))) as door:
+        assert ipaddress.ip_address(door.server_address[0]).is_loopback
 
 
 def test_nobody_who_asks_slowly_or_reads_slowly_keeps_the_others_waiting(place: Place) -> None:
@@ -112,6 +138,18 @@ def test_a_socket_that_a_killed_node_left_is_taken_over_and_another_file_is_not(
         MonitorListener(Place(path=str(path)), Pages())
     assert path.read_text() == "mine"
     os.unlink(path)
+
+
+def test_a_socket_whose_listener_takes_nobody_is_refused_and_not_waited_for(
+    tmp_path: Path
+) -> None:
+    path = str(tmp_path / "door")
+    with socket.socket(socket.AF_UNIX) as busy, socket.socket(socket.AF_UNIX) as waiting:
+        busy.bind(path)
+        busy.listen(0)
+        waiting.connect(path)  # it takes the one place
+        with pytest.raises(PortRefused, match="can't listen there: "):
+            MonitorListener(Place(path=path), Pages())
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
+import os
+import re
 import socket
 import stat
 from pathlib import Path
@@ -35,6 +38,7 @@ from raftline.clients.conversation import Client
 from raftline.clients.login import Credentials, exchange
 from raftline.common.config import ConfigError
 from raftline.net.admission import Admission
+from raftline.state.sessions import Sessions
 from raftline.wire.commands import Request, read_request
 from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings, parse
@@ -305,6 +309,22 @@ def test_a_forged_proof_for_an_unknown_name_logs_nobody_in(
     assert login.identity == access.nobody
 
 
+@pytest.mark.parametrize("is_equal", [False, True])
+def test_nothing_but_the_comparison_in_constant_time_decides(
+    access: Access, monkeypatch: pytest.MonkeyPatch, is_equal: bool
+) -> None:
+    """Of a typed password, of a proof by SCRAM, and of the node's own proof at the client."""
+    monkeypatch.setattr("hmac.compare_digest", lambda one, other: is_equal)
+    monkeypatch.setattr("scramp.core.compare_digest", lambda one, other: is_equal)
+    password = "wrong" if is_equal else PASSWORD
+    typed = login_to(access)
+    assert (typed.take(asked(f"login bob {password}")) != FAILED) is is_equal
+    proved = login_to(access)
+    with contextlib.suppress(LoginFailed):
+        log_in(proved, "bob", password)
+    assert (proved.identity.user == "bob") is is_equal
+
+
 def test_each_failure_waits_by_itself(path: Path) -> None:
     access = Access(path, Role.NONE, failed_s=7.0)
     waits: list[float] = []
@@ -335,6 +355,13 @@ def test_a_file_that_others_can_read_is_refused(path: Path, mode: int) -> None:
     path.chmod(mode)
     with pytest.raises(ConfigError, match="is open to others: chmod 600"):
         Access(path, Role.NONE)
+
+
+def test_a_pipe_or_a_folder_in_the_place_of_the_file_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")  # to read it would wait for a writer
+    for path in (tmp_path / "pipe", tmp_path):
+        with pytest.raises(ConfigError, match="is no file"):
+            read_users(path)
 
 
 GOOD = spell_users(users_of(BOB))
@@ -476,6 +503,19 @@ def test_a_reader_begins_no_session_by_a_number(access: Access) -> None:
             "Sorry, reader bob may not session: it takes the role writer. Nothing was done."
         )
     assert door.say("c#5@get app/x") == "read"
+
+
+def test_a_session_has_a_name_that_nobody_guesses(access: Access) -> None:
+    """The part by chance is not cut off, however long the client's name. Without users the name is
+    as it always was."""
+    names = []
+    for client in ("c", "c", "client" * 10):
+        admission = Admission(FakeHost(access=access), object())  # type: ignore[arg-type]
+        name = Sessions().begin(admission.session_of(client), 57)
+        assert re.fullmatch(rf"{client[:27]}\.[0-9a-f]{{16}}-57", name)
+        names.append(name)
+    assert len(set(names)) == 3
+    assert Admission(FakeHost(), object()).session_of("c") == "c"  # type: ignore[arg-type]
 
 
 def test_a_login_that_failed_is_told_on_the_console(access: Access) -> None:

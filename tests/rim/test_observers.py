@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from raftline.harness.processes import eventually
+from raftline.harness.processes import DEADLINE_S, eventually
 from raftline.node import observers as module
 from raftline.node.observers import Observers
+from raftline.observe.facts import Step
 from raftline.raft.inputs import Propose, Receive
 from raftline.raft.messages import PeerError
 from raftline.wire.observing import ObserveAsked
@@ -89,6 +90,29 @@ def test_nobody_looks_once_the_last_observer_has_gone(scene: Scene) -> None:
     assert scene.node.observer is None
     gone = "s1 observed"
     eventually(lambda: gone not in {each.name for each in threading.enumerate()}, gone)
+
+
+def test_an_observer_is_told_steps_although_the_one_before_left_amid_them(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = scene.teller(), scene.teller()
+    waits, explain = threading.Event(), module.lines.told
+
+    def told_and_left(step: Step) -> object:
+        waits.wait(DEADLINE_S)
+        monkeypatch.setattr(module.lines, "told", explain)
+        scene.observers.close(first)
+        return explain(step)
+
+    monkeypatch.setattr(module.lines, "told", told_and_left)
+    scene.observers.open(first, "", ObserveAsked())
+    for number in range(5):
+        scene.propose(f"set a {number}")
+    waits.set()
+    eventually(lambda: scene.node.observer is None, "the first has left")
+    scene.observers.open(second, "", ObserveAsked())
+    scene.propose("set a last")
+    shown(second, "set a last")
 
 
 def test_a_slow_reader_loses_lines_and_is_told_how_many(

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.access.proof import Dialing, mac_of
-from raftline.access.secret import PeerRule, make_secret, peer_rule, read_secret
+from raftline.access.proof import WRONG, Dialing, mac_of
+from raftline.access.secret import PeerRule, make_secret, peer_rule, read_secrets
 from raftline.common.address import Address
 from raftline.common.config import ConfigError
 from raftline.harness.processes import eventually
@@ -293,6 +293,24 @@ def test_answers_behind_a_proof_are_those_of_the_one_who_proved_itself() -> None
         assert "it calls itself s3" in dialed.complaints[0]
 
 
+@pytest.mark.parametrize(
+    "answer",
+    ["Count on me term 999", "I am up to date term 999 index 9999 round 1",
+     "GiveEntriesAfterIndex 0 term 999 round 1", "Read at index 9 term 999 round 1",
+     "GiveSnapshotAfterByte 66 of 17-4 term 999 round 9"],
+)  # fmt: skip
+def test_a_member_answers_nothing_that_was_asked_on_another_connection(
+    doors: list[Door], answer: str
+) -> None:
+    """Not even one that proved itself: an answer belongs to the connection of its question."""
+    door = Door(PeerRule(SECRET, is_required=True))
+    doors.append(door)
+    door.prove()
+    said = door.ask(f"s2@{answer}")
+    assert said == "s1@Sorry, an answer is only taken on the connection that asked"
+    assert door.host.heard == []
+
+
 def test_an_answer_that_comes_with_the_proof_is_refused() -> None:
     """Nothing was asked yet, so it is no answer of that member's."""
     with Dialed(PeerRule(SECRET, is_required=True)) as dialed:
@@ -335,8 +353,9 @@ def test_a_secret_is_made_for_its_owner_alone_and_never_twice(tmp_path: Path) ->
     path = tmp_path / "secret"
     make_secret(path)
     assert path.stat().st_mode & 0o777 == 0o600
-    assert len(read_secret(path)) == 64
-    assert read_secret(path) != SECRET
+    secret, other = read_secrets(path)
+    assert (len(secret), other) == (64, b"")
+    assert secret != SECRET
     with pytest.raises(ConfigError, match="is there already"):
         make_secret(path)
     with pytest.raises(ConfigError, match="can't write"):
@@ -351,7 +370,7 @@ def test_a_secret_that_others_can_read_or_change_is_none(tmp_path: Path, mode: i
     text = path.read_text().strip()
     path.chmod(mode)
     with pytest.raises(ConfigError, match="others on this machine can read or change") as refused:
-        read_secret(path)
+        read_secrets(path)
     assert text not in str(refused.value)
 
 
@@ -360,7 +379,8 @@ def test_a_secret_that_others_can_read_or_change_is_none(tmp_path: Path, mode: i
     [
         (b"", "32 to 4096 characters"), (b"a" * 31, "32 to 4096"), (b"a" * 4097, "32 to 4096"),
         (b"two words that are long enough for it", "one word"), (b"\xc3\xa9" * 32, "one word"),
-        (b"a" * 40 + b"\n" + b"b" * 40, "one word"),
+        (b"a" * 40 + b"\r" + b"b" * 40, "one word"), (b"a" * 40 + b"\nshort", "32 to 4096"),
+        (b"\n".join([b"a" * 40] * 3), "one secret, or two while that is changed"),
     ],
 )  # fmt: skip
 def test_a_file_that_holds_no_secret_is_refused(tmp_path: Path, content: bytes, why: str) -> None:
@@ -368,17 +388,57 @@ def test_a_file_that_holds_no_secret_is_refused(tmp_path: Path, content: bytes, 
     path.write_bytes(content)
     path.chmod(0o600)
     with pytest.raises(ConfigError, match=why):
-        read_secret(path)
+        read_secrets(path)
+
+
+def test_two_lines_are_the_secret_that_is_used_and_one_that_is_taken(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_bytes(b"a" * 40 + b"\n" + b"b" * 40 + b"\n")
+    path.chmod(0o600)
+    rule = peer_rule(path, None)
+    assert (rule.secrets, rule.is_required) == ((b"a" * 40, b"b" * 40), True)
+    path.write_bytes(b"b" * 40)
+    assert rule.read_again().secrets == (b"b" * 40,)
+    path.write_bytes(b"too short")
+    with pytest.raises(ConfigError, match="32 to 4096"):
+        rule.read_again()
+
+
+def test_a_connection_ends_with_the_secret_that_proved_it(doors: list[Door]) -> None:
+    """The proof counts while either line of the file is that secret."""
+    old, new = SECRET, b"b" * 40
+    door = Door(PeerRule(new, True, other=old))
+    by_new = Door(PeerRule(new, True, other=old))
+    doors += [door, by_new]
+    assert door.prove(secret=old).startswith("s1@Proof ")
+    assert by_new.prove(secret=new).startswith("s1@Proof ")
+    for one in (door, by_new):
+        one.connection.secret_changed()
+        assert one.ask("s2@Level 2 version 0.1.0").startswith("s1@Level ")
+        one.host.peer_rule = PeerRule(new, True)
+        one.connection.secret_changed()
+    assert by_new.ask("s2@Level 2 version 0.1.0").startswith("s1@Level ")
+    assert door.line() == ""
+
+
+def test_a_proof_by_a_secret_that_goes_meanwhile_counts_for_nothing(doors: list[Door]) -> None:
+    door = Door(PeerRule(SECRET, True))
+    doors.append(door)
+    dialing = Dialing(SECRET, "s2", "s1", NONCE)
+    challenge = door.ask(f"s2@{dialing.first}").removeprefix("s1@")
+    door.host.peer_rule = PeerRule(b"b" * 40, True)
+    assert door.ask(f"s2@{dialing.take(challenge)}") == f"s1@Sorry, {WRONG}"
+    assert door.ask(f"s2@{VOTE}") == f"s1@Sorry, s2 {UNPROVEN}"
 
 
 def test_no_file_and_no_secret_are_told_in_words(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="No such file"):
-        read_secret(tmp_path / "none")
+        read_secrets(tmp_path / "none")
     with pytest.raises(ConfigError, match="Is a directory"):
-        read_secret(tmp_path)
+        read_secrets(tmp_path)
     os.mkfifo(tmp_path / "pipe", 0o600)
     with pytest.raises(ConfigError, match="that is no file"):
-        read_secret(tmp_path / "pipe")
+        read_secrets(tmp_path / "pipe")
     with pytest.raises(ConfigError, match="add --secret FILE"):
         peer_rule(None, "offer")
     assert "0123" not in repr(PeerRule(SECRET, True))

@@ -10,8 +10,8 @@ import pytest
 
 from raftline.common.config import ConfigError
 from raftline.common.logs import LOGGER, Records
-from raftline.common.notify import notify, watchdog_s
-from raftline.node.reload import Reload
+from raftline.monitoring.service import Reload
+from raftline.monitoring.systemd import notify, watchdog_s
 
 
 def test_a_file_that_can_not_be_read_keeps_no_other_from_being_read() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from raftline import server
+from raftline.common.config import ConfigError
 from raftline.node import boot, settings
 from raftline.node.settings import Settings
 
@@ -42,6 +43,16 @@ def test_an_argument_outranks_the_environment_and_that_the_file(tmp_path: Path) 
     sources = [found.sources[name] for name in ("pace", "reads", "io", "cores")]
     path = str(tmp_path / "raftline.toml")
     assert sources == ["argument --pace", "environment RAFTLINE_READS", path, "default"]
+
+
+def test_a_file_that_names_no_port_any_more_is_a_mistake_like_others_when_it_is_read_again(
+    tmp_path: Path
+) -> None:
+    """It must not end the thread that reads files again at SIGHUP, as a usage error would."""
+    file = tmp_path / "raftline.toml"
+    file.write_text("")
+    with pytest.raises(ConfigError, match="the following arguments are required: PORT"):
+        settings.load(boot.parser(), ["s1", "--dir", str(tmp_path)], {})
 
 
 def test_a_default_that_is_typed_outranks_the_file(tmp_path: Path) -> None:

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from raftline.access import tls_socket
 from raftline.access.tls import Files, Tls, named_in, tls_of_node
 from raftline.access.tls_socket import TlsSocket
 from raftline.common.config import ConfigError
 from raftline.net import handshake
 from raftline.net.handshake import NoTls, begin_tls
-from raftline.net.lines import LineReader
+from raftline.net.lines import LineReader, set_timeout
 from raftline.tools import certs
 
 DEADLINE_S = 30.0
@@ -161,6 +162,40 @@ def test_a_handshake_that_is_begun_and_not_ended_is_given_up(
     there.close()
 
 
+HALF_RECORD = b"\x17\x03\x03\x40\x00" + b"x" * 100  # of 16 KB
+
+
+@pytest.mark.parametrize("trickles", [False, True])
+def test_a_record_that_is_begun_and_not_ended_ends_the_connection(
+    ends: tuple[TlsSocket, TlsSocket], monkeypatch: pytest.MonkeyPatch, trickles: bool
+) -> None:
+    """Whether nothing more of it comes, or a byte now and then. Lines before it are served."""
+    here, there = ends
+    reader = LineReader(there, 1 << 14, DEADLINE_S)
+    here.sendall(b"get a\n")
+    assert reader.read(lambda _: 100) == [b"get a"]
+    socket.socket.send(here, HALF_RECORD)
+    assert reader.read_now(lambda _: 100) == []
+    assert reader.read_now(lambda _: 100) == []
+    monkeypatch.setattr(tls_socket, "RECORD_S", 0.0)
+    if trickles:
+        socket.socket.send(here, b"x")
+    else:
+        there.settimeout(None)
+        set_timeout(there, socket.SO_RCVTIMEO, 0.05)
+    with pytest.raises(ConnectionAbortedError, match="a record was begun and not ended"):
+        reader.read(lambda _: 100)
+
+
+def test_a_record_longer_than_there_is_one_ends_the_connection_at_once(
+    ends: tuple[TlsSocket, TlsSocket],
+) -> None:
+    here, there = ends
+    socket.socket.send(here, b"\x17\x03\x03\xff\xff" + b"x" * 100)
+    with pytest.raises(ssl.SSLError):
+        there.recv(100)
+
+
 def test_new_files_are_taken_over_and_bad_ones_are_not(made: Path, tmp_path: Path) -> None:
     folder = tmp_path / "certs"
     shutil.copytree(made, folder)
@@ -196,6 +231,7 @@ def test_certificates_are_made_once_each_for_their_time(made: Path, tmp_path: Pa
     for nodes, why in [
         (["s1"], "the form is NAME=HOST"), (["../s1=h"], "is no name of a node"),
         (["s5=a b"], "is no host name"), (["s5=h", "s5=i"], "one is named twice"),
+        (["ca=h"], "ca.pem is the certificate of the CA"),
     ]:  # fmt: skip
         with pytest.raises(ConfigError, match=why):
             certs.make(tmp_path / "new", nodes, [])

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from raftline.common import config
 from raftline.node import boot
 from raftline.node.settings import load, variable_of
 
@@ -26,10 +28,90 @@ def test_each_variable_is_a_setting_of_a_node(file: str) -> None:
     assert named <= known
 
 
+def test_the_folder_of_the_course_says_that_it_is_a_lab() -> None:
+    for file in ("README.md", "docker-compose.yml"):
+        text = (DEPLOY / "compose" / file).read_text(encoding="utf-8")
+        assert "This is a lab" in text
+        assert "--insecure" in text
+
+
+def test_the_nodes_of_the_compose_file_speak_tls_alone_and_are_locked_in() -> None:
+    text = (DEPLOY / "container" / "docker-compose.yml").read_text(encoding="utf-8")
+    for words in ('RAFTLINE_TLS_ONLY: "true"', "RAFTLINE_TLS_CA: ", "RAFTLINE_TLS_CERT: ",
+                  "RAFTLINE_TLS_KEY: ", "RAFTLINE_SECRET: ", "read_only: true", "cap_drop: [ALL]",
+                  "no-new-privileges:true"):  # fmt: skip
+        assert words in text
+    assert "insecure" not in text
+    assert "ports:" not in text
+
+
 def test_kubernetes_links_no_services_into_the_environment() -> None:
     """For a service called raftline it would set RAFTLINE_PORT to tcp://…."""
     text = (DEPLOY / "kubernetes" / "statefulset.yaml").read_text(encoding="utf-8")
     assert "enableServiceLinks: false" in text
+
+
+KUBERNETES = DEPLOY / "kubernetes"
+PEOPLES_TOOLS = """
+raftline() {{ {python} -m raftline "$@"; }}
+docker() {{ :; }}
+kubectl() {{
+  case "$*" in *"create secret"*) cp -r "${{7#--from-file=}}" "given-$6";; esac
+}}
+"""
+
+
+@pytest.fixture(scope="module")
+def followed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder where the page's commands were carried out by tools that copy."""
+    pytest.importorskip("cryptography")
+    page = (KUBERNETES / "README.md").read_text(encoding="utf-8")
+    block = page.partition("```sh\n")[2].partition("```")[0]
+    folder = tmp_path_factory.mktemp("kubernetes")
+    script = PEOPLES_TOOLS.format(python=sys.executable) + block
+    subprocess.run(["bash", "-euc", script], cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+def test_the_commands_of_the_page_for_kubernetes_make_the_files_that_the_pods_name(
+    followed: Path,
+) -> None:
+    text = (KUBERNETES / "statefulset.yaml").read_text(encoding="utf-8")
+    named = set(re.findall(r"secretName: ([a-z-]+)", text))
+    assert named == {path.name.removeprefix("given-") for path in followed.glob("given-*")}
+    files = re.findall(r"value: /tls/(\S+)\}", text)
+    assert len(files) == 3
+    for number in range(3):
+        for file in files:
+            name = file.replace("$(RAFTLINE_NAME)", f"raftline-{number}")
+            assert (followed / "given-raftline-tls" / name).is_file()
+    assert "value: /secret/peers}" in text
+    assert (followed / "given-raftline-peers").is_file()
+    assert (followed / "ca.key").is_file()
+    assert not (followed / "given-raftline-tls" / "ca.key").exists()
+
+
+def test_each_certificate_for_kubernetes_is_good_for_its_address_and_the_service(
+    followed: Path,
+) -> None:
+    from cryptography import x509
+
+    members = config.load(KUBERNETES).members
+    assert sorted(members) == ["raftline-0", "raftline-1", "raftline-2"]
+    for name, address in members.items():
+        data = (followed / "tls" / f"{name}.pem").read_bytes()
+        names = x509.load_pem_x509_certificate(data).extensions.get_extension_for_class(
+            x509.SubjectAlternativeName
+        )
+        hosts = set(names.value.get_values_for_type(x509.DNSName))
+        assert {name, address.host, "raftline-clients.raftline.svc"} <= hosts
+
+
+def test_clients_are_let_in_by_their_label_alone() -> None:
+    text = (KUBERNETES / "network.yaml").read_text(encoding="utf-8")
+    assert 'podSelector: {matchLabels: {raftline-client: "true"}}' in text
+    kustomization = (KUBERNETES / "kustomization.yaml").read_text(encoding="utf-8")
+    assert not re.search(r"^(labels|commonLabels):", kustomization, re.MULTILINE)
 
 
 def test_kubectl_builds_the_kustomization() -> None:
@@ -46,3 +128,6 @@ def test_kubectl_builds_the_kustomization() -> None:
         "ConfigMap", "Namespace", "NetworkPolicy", "PodDisruptionBudget", "Service", "Service",
         "StatefulSet",
     ]  # fmt: skip
+    assert built.stdout.count("raftline-client:") == 1
+    label = built.stdout.index("raftline-client:")
+    assert "kubernetes.io/name" not in built.stdout[label - 60 : label]

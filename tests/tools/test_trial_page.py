@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 import pytest
 
 from raftline.trial import pictures, report
+from raftline.trial.causes import explained
 from raftline.trial.pictures import Logarithmic, Seconds, tag
 from raftline.trial.record import Event, Record
 from raftline.trial.servers import Health
@@ -30,6 +31,9 @@ def eventful() -> Record:
         ],
         health=[(6.0, "0001", Health.FAILED), (8.0, "0001", Health.UP)],
         stalls=[(10.0, 11.0)],
+        terms=[(1.0, "0001", 1), (2.0, "0001", 4), (7.0, "0002", 5)],
+        lines=[[], ["0000: [*] I am <Follower>"], [], ["0002: [*] I am Leader"]],
+        takeovers=[(2.0, "0001", "0001", 0.4)],
     )
 
 
@@ -54,7 +58,8 @@ def test_the_page_is_complete_html_and_loads_no_file() -> None:
     balance = Balance()
     balance.feed(text)
     assert balance.open == []
-    assert not re.search(r"<script|<link|<img|src=|href=|@import|url\(|https?:", text)
+    outside = r"<script|<link|<img|src=|href=\"(?!#)|@import|url\(|https?:"
+    assert not re.search(outside, text)
     assert "color-scheme: light dark" in text
     assert "prefers-color-scheme: dark" in text
     assert "0001 was &lt;killed&gt;" in text
@@ -84,7 +89,10 @@ def spans(name: str, made: Record) -> list[str]:
 
 def test_the_timeline_shows_leaders_faults_and_standstills() -> None:
     made = eventful()
-    assert spans("colour1", made) == ["0001: 1.00 s to 6.00 s"]
+    assert spans("colour1", made) == [
+        "0001 term 1: 1.00 s to 2.00 s", "0001 term 4: 2.00 s to 6.00 s"
+    ]  # fmt: skip
+    assert spans("colour2", made) == ["0002 term 5: 7.00 s to 12.00 s"]
     assert spans("none", made) == ["unknown: 0.00 s to 1.00 s", "unknown: 6.00 s to 7.00 s"]
     assert spans("failed", made) == [
         "failed: 6.00 s to 8.00 s",
@@ -148,3 +156,60 @@ def test_scales_keep_within_their_room() -> None:
 
 def test_an_attribute_can_not_break_out_of_its_quotes() -> None:
     assert tag("rect", x=1.0, class_='"><b>') == '<rect x="1.0" class="&quot;&gt;&lt;b&gt;"/>'
+
+
+def words(svg: str) -> list[str]:
+    return [each.text or "" for each in xml.etree.ElementTree.fromstring(svg).iter("text")]
+
+
+def test_the_leaders_bar_names_the_terms_the_number_alone_where_it_is_narrow() -> None:
+    shown = words(pictures.timeline(eventful()))
+    assert {"0001 term 4", "0002 term 5"} <= set(shown)
+    narrow = eventful()
+    narrow.terms[1] = (5.7, "0001", 4)
+    assert {"0001 term 1", "4"} <= set(words(pictures.timeline(narrow)))
+
+
+def test_a_row_in_which_nothing_happened_is_left_out() -> None:
+    quiet = record([*pair(1)], ended=12.0)
+    shown = words(pictures.timeline(quiet))
+    assert {"leader", "0000", "requests"} <= set(shown)
+    assert not {"network", "losses", "no answers", "simulator"} & set(shown)
+    eventful_rows = set(words(pictures.timeline(eventful())))
+    assert {"network", "losses", "no answers", "simulator"} <= eventful_rows
+
+
+def test_each_mark_leads_to_its_event_and_each_event_to_its_lines() -> None:
+    made = eventful()
+    text = report.page(made, judge(made))
+    for number in range(1, 5):
+        assert f'href="#event-{number}"' in text[: text.index("<ol>")]
+        assert f'<li id="event-{number}">' in text
+    targets, links = re.findall(r' id="([^"]+)"', text), re.findall(r'href="#([^"]+)"', text)
+    assert set(links) <= set(targets)
+    assert {"lines-1", "lines-4"} <= set(links)
+    assert "0000: [*] I am &lt;Follower&gt;" in text
+    assert "no server printed anything" in text
+
+
+def test_what_is_no_event_is_tied_to_one_or_explained() -> None:
+    made = eventful()
+    assert [text for _, _, text in explained(made)] == [
+        "no leader: the first election",
+        "0001 was elected anew: no event was near, so this machine or the network took long",
+        "no answers: behind event 2",
+        "no leader: behind event 4",
+        "no answers: this machine kept the simulator itself from working",
+    ]
+    page = report.page(made, judge(made))
+    assert '6.50 s</span> no answers: behind <a href="#event-2">event 2</a></li>' in page
+
+
+def test_the_names_of_percentiles_stand_where_a_phone_shows_them() -> None:
+    root = xml.etree.ElementTree.fromstring(pictures.latencies(eventful()))
+    names = [each for each in root.iter("text") if (each.text or "").startswith("p")]
+    labels = [each for each in names if each.get("class") == "halo strong"]
+    assert [each.text for each in labels] == ["p50", "p95", "p99"]
+    assert all(float(each.get("x", "")) < 150 for each in labels)
+    heights = [float(each.get("y", "")) for each in labels]
+    assert heights == sorted(heights, reverse=True)

@@ -50,6 +50,20 @@ def test_a_user_that_is_no_name_is_refused(capsys: pytest.CaptureFixture[str]) -
     assert "is no name of a user" in capsys.readouterr().err
 
 
+def test_systemd_gives_a_node_up_that_fails_again_and_again() -> None:
+    """In another section systemd ignores these."""
+    section = unit.text("x").partition("[Unit]\n")[2].partition("\n[")[0].splitlines()
+    assert {"StartLimitIntervalSec=120", "StartLimitBurst=5"} <= set(section)
+
+
+def test_systemd_complains_about_a_unit_whose_limits_stand_elsewhere(tmp_path: Path) -> None:
+    path = tmp_path / "raftline@.service"
+    limit = "StartLimitIntervalSec=120\n"
+    text = unit.text(sys.executable).replace(limit, "")
+    path.write_text(text.replace("[Service]\n", f"[Service]\n{limit}"), encoding="utf-8")
+    assert "StartLimitIntervalSec" in analyze("verify", "--man=no", str(path)).stderr
+
+
 def test_systemd_finds_nothing_wrong_with_the_unit(installed: str) -> None:
     verified = analyze("verify", "--man=no", installed)
     assert (verified.returncode, verified.stderr) == (0, "")

@@ -32,14 +32,14 @@ export class Cards {
     const row = element("div", undefined, { class: "orders", role: "group", "aria-label": `orders for ${node}` });
     const add = (text, what) => {
       const button = element("button", text, { type: "button", "data-order": text, "data-node": node });
-      button.addEventListener("click", () => this.order(node, what));
+      button.addEventListener("click", () => this.order(node, typeof what === "function" ? what() : what));
       row.append(button);
     };
     if (facts.processes) { add("Kill", { process: "kill" }); add("Start", { process: "start" }); }
     if (facts.controller) {
-      const others = facts.members.filter((name) => name !== node).join(" ");
+      const others = () => facts.members.filter((name) => name !== node).join(" ");
       add("Stop", { line: "SHUTDOWN" }); add("Restart", { line: "RESTART" });
-      add("Cut off", { line: `PARTITION ${others}` }); add("Delay 200 ms", { line: "DELAY 200ms" });
+      add("Cut off", () => ({ line: `PARTITION ${others()}` })); add("Delay 200 ms", { line: "DELAY 200ms" });
       add("Drop 30 %", { line: "DROP 30%" }); add("Heal", { line: "HEAL" });
       add("Time out", { line: "TIMEOUT" });
     }
@@ -56,7 +56,8 @@ export class Cards {
   showOne(node, found, time) {
     const { card, role, timer, bar, list, log } = this.cards.get(node);
     if (!found || found.gone) {
-      role.textContent = found ? "does not answer" : "not heard yet";
+      const problem = this.model.problems[node];
+      role.textContent = (found ? "does not answer" : "not heard yet") + (problem ? `: ${problem}` : "");
       card.style.borderLeftColor = ""; bar.style.width = "0"; list.replaceChildren(); log.replaceChildren();
       log.dataset.shown = "";
       return;

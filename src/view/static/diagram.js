@@ -18,6 +18,8 @@ export class Diagram {
 
   draw(now) {
     const { canvas, model, view } = this, scale = window.devicePixelRatio || 1;
+    const tall = `${Math.max(innerWidth > 500 ? 340 : 280, 50 + 75 * model.members.length)}px`;
+    if (canvas.style.height !== tall) canvas.style.height = tall;
     const width = canvas.clientWidth, height = canvas.clientHeight;
     if (canvas.width !== Math.round(width * scale) || canvas.height !== Math.round(height * scale)) {
       canvas.width = Math.round(width * scale); canvas.height = Math.round(height * scale);

@@ -99,7 +99,17 @@ async function typed(event) {
   catch (error) { say(node, line, String(error.message)); }
 }
 
+// Lanes, cards and the choice of the prompt for nodes that join later, too.
+function offer(names) {
+  for (const name of names) {
+    if (!facts.members.includes(name)) facts.members.push(name);
+    if (!model.members.includes(name)) model.members.push(name);
+    if (![...$("target").options].some((option) => option.value === name)) $("target").append(element("option", name, { value: name }));
+  }
+}
+
 function take(batch) {
+  offer(batch.members || []);
   model.take(batch);
   if (!batch.events.length) return;
   const newest = model.newest - performance.now() / 1000;
@@ -133,7 +143,7 @@ function wire() {
   $("next").addEventListener("click", () => jump(true));
   $("pulses").addEventListener("change", () => { view.pulses = $("pulses").checked; shownAt = 0; });
   $("form").addEventListener("submit", typed);
-  $("diagram").addEventListener("click", (event) => { const found = diagram.hit(event.offsetX, event.offsetY); if (found) choose(found); });
+  $("diagram").addEventListener("click", (event) => { const found = diagram.hit(event.offsetX, event.offsetY); if (found) { choose(found); $("details").scrollIntoView({ block: "nearest" }); } });
   document.addEventListener("keydown", keys);
 }
 
@@ -150,8 +160,7 @@ async function begin() {
     ahead = model.newest + 1 - performance.now() / 1000;
   } else {
     facts = await (await fetch("/facts")).json();
-    model.members = [...facts.members];
-    for (const name of facts.members) $("target").append(element("option", name, { value: name }));
+    offer(facts.members);
     listen();
   }
   requestAnimationFrame(frame);

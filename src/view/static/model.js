@@ -3,7 +3,7 @@ const KEPT = 8000;
 
 export class Model {
   constructor() {
-    this.members = []; this.offsets = {}; this.leftOut = 0;
+    this.members = []; this.offsets = {}; this.leftOut = 0; this.problems = {};
     this.clear();
   }
 
@@ -17,7 +17,7 @@ export class Model {
 
   take(batch) {
     if (batch.anew) this.clear();
-    this.offsets = batch.offsets; this.leftOut = batch.left_out;
+    this.offsets = batch.offsets; this.leftOut = batch.left_out; this.problems = batch.problems || {};
     for (const event of batch.events) this.takeOne(event);
     if (!batch.title && this.steps.length > KEPT * 1.25) this.trim();
     this.changes += 1;

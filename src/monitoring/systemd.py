@@ -1,11 +1,20 @@
-"""The word of a service to systemd, over the socket that NOTIFY_SOCKET names (sd_notify)."""
+"""The word of a node to systemd, over the socket that NOTIFY_SOCKET names (sd_notify).
+
+systemd restarts a node that does not tell it again and again that it is well, where it asks for
+that.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import socket
+import threading
 import time
+
+from raftline.common.signals import threads_without_signals
+from raftline.monitoring.pages import why_unwell
+from raftline.node.server import Server
 
 SOCKET = "NOTIFY_SOCKET"
 READY = "READY=1"
@@ -39,3 +48,22 @@ def watchdog_s() -> float | None:
     if not asked.isdigit() or (process and process != str(os.getpid())):
         return None
     return int(asked) / 1e6 or None
+
+
+def begin_watchdog(server: Server) -> bool:
+    """Tell systemd, from a thread, that this node is well, if it asks; return whether it does."""
+    within_s = watchdog_s()
+    if within_s is None:
+        return False
+    with threads_without_signals():
+        threading.Thread(
+            target=_tell, args=(server, within_s / 3), name=f"{server.name} watchdog", daemon=True
+        ).start()
+    return True
+
+
+def _tell(server: Server, pause_s: float) -> None:
+    while True:
+        if not why_unwell(server):
+            notify(WATCHDOG)
+        time.sleep(pause_s)

@@ -1,0 +1,1 @@
+"""The kit that grades a node in any language, over the wire: `raftline conform`."""

@@ -1,0 +1,146 @@
+"""The transcript of one check: each line to and from the node under test, with its time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from raftline.raft.messages import Message, PeerError
+from raftline.raft.spelling import FIRST_WORDS, read
+
+TO_NODE, FROM_NODE, ACT = ">", "<", "*"
+TEXT_MAX = 220
+LINES_MAX = 60
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line. `other` is who spoke to the node or was spoken to; `wire` tells connections
+    apart; `text` has no name in front."""
+
+    number: int
+    at_s: float
+    way: str
+    other: str
+    name: str
+    text: str
+    wire: object
+    message: Message | None = None
+
+    def shown(self) -> str:
+        """Return the line as a report shows it."""
+        name = f"{self.name}@" if self.name else ""
+        text = self.text if len(self.text) <= TEXT_MAX else self.text[:TEXT_MAX] + " …"
+        to = f"   (to {self.other})" if self.way == FROM_NODE else ""
+        return f"{self.at_s:9.3f} {self.way} {name}{text}{to}"
+
+
+def message_in(name: str, to: str, text: str) -> Message | None:
+    """Return the peer's message that a line holds; None where it is none, or malformed."""
+    if text.split(" ", 1)[0] not in FIRST_WORDS:
+        return None
+    try:
+        return read(name, to, text)
+    except PeerError:
+        return None
+
+
+class Transcript:
+    """All lines in their order. Threads add to it; the check waits for lines."""
+
+    def __init__(self) -> None:
+        self.lines: list[Line] = []
+        self.is_calm = False  # the kit leads: an election by the node itself is none of the check
+        self._disturbed: Line | None = None  # the first line of such an election
+        self._is_over = False
+        self._changed = threading.Condition()
+        self._start_s = time.monotonic()
+
+    @property
+    def end(self) -> int:
+        """The number of the next line: what comes from now on."""
+        with self._changed:
+            return len(self.lines)
+
+    def add(self, way: str, other: str, name: str, text: str, wire: object = None) -> Line:
+        """Note one line."""
+        message = message_in(name, other, text) if way == FROM_NODE else None
+        with self._changed:
+            at_s = time.monotonic() - self._start_s
+            line = Line(len(self.lines), at_s, way, other, name, text, wire, message)
+            self.lines.append(line)
+            if self.is_calm and text.startswith(("PreVote ", "RequestVote ")) and way == FROM_NODE:
+                self._disturbed = self._disturbed or line
+            self._changed.notify_all()
+        return line
+
+    @property
+    def disturbed(self) -> str:
+        """The line of an election that is none of the check; "" without one."""
+        return self._disturbed.shown().strip() if self._disturbed else ""
+
+    def forgive(self, since: int) -> None:
+        """Forget a disturbance from this line on: the kit waited in vain for so long."""
+        if self._disturbed and self._disturbed.number >= since:
+            self._disturbed = None
+
+    def act(self, text: str) -> None:
+        """Note something that the kit does beside speaking."""
+        self.add(ACT, "", "", text)
+
+    def find(self, fits: Callable[[Line], bool], since: int = 0) -> Line | None:
+        """Return the first line from the node that fits, from a number on."""
+        with self._changed:
+            lines = self.lines[since:]
+        return next((line for line in lines if line.way == FROM_NODE and fits(line)), None)
+
+    def wait(self, fits: Callable[[Line], bool], since: int, timeout_s: float) -> Line | None:
+        """Return that line as soon as it is there; None where it does not come in time."""
+        end_s = time.monotonic() + timeout_s
+        while True:
+            with self._changed:
+                seen = len(self.lines)
+            found = self.find(fits, since)
+            if found is not None:
+                return found
+            with self._changed:
+                if len(self.lines) == seen:
+                    self._changed.wait(max(0.0, end_s - time.monotonic()))
+                if self._is_over or (len(self.lines) == seen and time.monotonic() >= end_s):
+                    return None
+            since = max(since, seen)
+
+    def stop(self) -> None:
+        """Let nobody wait any more: the run ends."""
+        with self._changed:
+            self._is_over = True
+            self._changed.notify_all()
+
+    def shown(self) -> list[str]:
+        """Return the end of it, as a report shows it. A run of heartbeats is told by its count."""
+        with self._changed:
+            lines = list(self.lines)
+        shown: list[str] = []
+        quiet = 0
+        for line in lines:
+            if _is_steady(line) and quiet >= 4:
+                quiet += 1
+                continue
+            if quiet > 4:
+                shown.append(f"          … {quiet - 4} more heartbeats and their answers")
+            quiet = quiet + 1 if _is_steady(line) else 0
+            shown.append(line.shown())
+        if quiet > 4:
+            shown.append(f"          … {quiet - 4} more heartbeats and their answers")
+        left_out = len(shown) - LINES_MAX
+        if left_out > 0:
+            shown = [*shown[:8], f"          … {left_out} lines", *shown[-(LINES_MAX - 8) :]]
+        return shown
+
+
+def _is_steady(line: Line) -> bool:
+    if line.text.startswith("AppendEntries "):
+        return "-[] " in line.text
+    return line.way == TO_NODE and line.text.startswith("I am up to date ")

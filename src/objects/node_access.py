@@ -1,0 +1,107 @@
+"""Admission to a node inside a program: the settings of `raftline server`, by keyword."""
+
+from __future__ import annotations
+
+import re
+from argparse import Namespace
+from pathlib import Path
+from typing import NamedTuple
+
+from raftline.access.login import Access
+from raftline.access.roles import ANONYMOUS
+from raftline.access.secret import MODES, PeerRule, peer_rule
+from raftline.access.tls import Files, Tls, tls_of_node
+from raftline.clients.login import Credentials, credentials_of
+from raftline.clients.tls import ClientTls
+from raftline.common.config import ConfigError
+from raftline.node import boot
+from raftline.node.server import Server
+
+_FILES = ("secret", "users", "tls_cert", "tls_key", "tls_ca")
+_OPTION = re.compile("--([a-z]+(?:-[a-z]+)*)")
+
+
+class AccessSettings(NamedTuple):
+    """The options of `raftline server` that say who may come in, and as whom objects ask.
+
+    A file is a path. `user` and `password` log the node's own objects in at the other nodes.
+    """
+
+    secret: str | Path | None
+    secret_mode: str | None
+    users: str | Path | None
+    anonymous: str | None
+    tls_cert: str | Path | None
+    tls_key: str | Path | None
+    tls_ca: str | Path | None
+    tls_only: bool
+    insecure: bool
+    user: str | None
+    password: str | None
+
+    def __repr__(self) -> str:
+        return "<the settings of a node's access>"  # a password is one of them
+
+    def credentials(self) -> Credentials | None:
+        """Return what the objects log in with. Raises ValueError where that can't be."""
+        return credentials_of(self.user, self.password)
+
+
+class NodeAccess(NamedTuple):
+    """The meaning of these settings: for the node, then for the clients of its objects."""
+
+    rule: PeerRule
+    tls: Tls | None
+    access: Access | None
+    client_tls: ClientTls | None
+    credentials: Credentials | None
+
+
+def settle(host: str, told: AccessSettings) -> NodeAccess:
+    """Return what the settings of a node that listens on `host` make.
+
+    Raises:
+        ConfigError: one of them can't be, or a file can't be used, or nobody has to prove anything
+            though others reach the node.
+    """
+    try:
+        return _settled(_arguments(host, told), told.credentials())
+    except ConfigError as problem:
+        raise ConfigError(in_keywords(str(problem))) from None
+
+
+def _arguments(host: str, told: AccessSettings) -> Namespace:
+    """Return the settings as those of a server (node/boot.py)."""
+    given = told._asdict()
+    files = {name: Path(given[name]) for name in _FILES if given[name] is not None}
+    for name, choices in (("secret_mode", MODES), ("anonymous", tuple(ANONYMOUS))):
+        if given[name] not in (None, *choices):
+            raise ConfigError(f"{name}: {given[name]!r} is none of: {', '.join(choices)}")
+    return Namespace(**{**given, **files}, host=host)
+
+
+def _settled(arguments: Namespace, credentials: Credentials | None) -> NodeAccess:
+    boot.check_access(arguments)
+    files = Files(arguments.tls_cert, arguments.tls_key, arguments.tls_ca)
+    tls = tls_of_node(files, is_only=bool(arguments.tls_only))
+    rule = peer_rule(arguments.secret, arguments.secret_mode)
+    if tls is not None and tls.proves_members:
+        rule = rule._replace(is_required=True)
+    client_tls = ClientTls.of(tls) if tls is not None else None
+    return NodeAccess(rule, tls, boot.access_of(arguments), client_tls, credentials)
+
+
+def read_again(server: Server) -> str:
+    """Have a node read the files of users, certificates and secret; return what went wrong."""
+    problems = []
+    for read in (server.reload_users, server.reload_certificates, server.reload_secret):
+        try:
+            read()
+        except ConfigError as problem:
+            problems.append(in_keywords(str(problem)))
+    return "; ".join(problems)
+
+
+def in_keywords(text: str) -> str:
+    """Return a message in which each option of a server is the keyword of a `Node`."""
+    return _OPTION.sub(lambda option: option[1].replace("-", "_"), text)

@@ -1,0 +1,73 @@
+"""Fuzzes what stands at the door of a node: `make fuzz MINUTES=10 [SEED=3]`.
+
+Hypothesis draws examples of each target (tests/rim/fuzzed.py) in turn, until the time is over.
+Exit codes: 0 nothing was found, 1 a fault was; it is shown with the smallest example.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+
+from hypothesis import HealthCheck, given, seed, settings
+
+from tests.rim.fuzzed import TARGETS, Target
+
+PIECE = 500  # examples of a target before the turn of the next
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--seed", type=int, default=random.randrange(1 << 31))
+    parser.add_argument("--only", choices=TARGETS, action="append", help="one target; repeatable")
+    told = parser.parse_args()
+    targets = {name: TARGETS[name] for name in told.only or TARGETS}
+    return carried_out(targets, told.minutes * 60, told.seed)
+
+
+def carried_out(targets: Mapping[str, Target], seconds: float, begin: int) -> int:
+    """Fuzz for so long, each target once at least; return the exit code."""
+    end_s, counts = time.monotonic() + seconds, dict.fromkeys(targets, 0)
+    number = begin
+    print(f"{seconds:.0f} s, SEED={begin}", flush=True)
+    while number == begin or time.monotonic() < end_s:
+        for name, target in targets.items():
+            if number > begin and time.monotonic() >= end_s:
+                break
+            if not _attempt(name, target, number, counts):
+                print(f"{name}: a fault, found with SEED={number}", flush=True)
+                return 1
+        number += 1
+    for name, count in counts.items():
+        print(f"{name:8} {count:9,} examples, no fault", flush=True)
+    return 0
+
+
+def _attempt(name: str, target: Target, number: int, counts: dict[str, int]) -> bool:
+    """Check one piece of examples; return whether all held."""
+
+    @settings(
+        max_examples=PIECE, deadline=None, database=None, derandomize=False,
+        suppress_health_check=list(HealthCheck), print_blob=False,
+    )  # fmt: skip
+    @seed(number)
+    @given(target.strategy)
+    def attempt(example: object) -> None:
+        counts[name] += 1
+        target.check(example)
+
+    try:
+        attempt()
+    except Exception:
+        traceback.print_exc(file=sys.stdout)
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,320 @@
+"""The lines and bytes of a fuzzer at the door of a node, and what must hold whatever it says.
+
+A target is a strategy and a check. `tests/rim/test_fuzzed.py` draws a hundred examples of each,
+`make fuzz MINUTES=` others for a given time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import socket
+import ssl
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hypothesis import strategies as st
+
+from raftline.access.login import Access, Login
+from raftline.access.proof import Answering, Dialing, ProofError
+from raftline.access.roles import EVERYWHERE, Identity, Role
+from raftline.access.secret import PeerRule, read_secrets
+from raftline.access.tls_socket import TlsSocket
+from raftline.access.users import (
+    ITERATIONS_LEAST,
+    User,
+    Users,
+    make_verifier,
+    parse_users,
+    spell_users,
+)
+from raftline.common.config import ConfigError
+from raftline.net.admission import Admission
+from raftline.raft import spelling
+from raftline.wire.commands import COMMANDS, ORDERS
+from raftline.wire.operands import Limits
+from raftline.wire.parsing import Readings, parse
+from raftline.wire.protocol import error
+from tests.fake_host import FakeHost
+
+SECRET = b"0123456789abcdef0123456789abcdef"
+NONCE = "2" * 32
+PATIENCE_S = 30.0
+KINDS = {
+    "peer", "control", "write", "read", "show", "members", "backup", "watch", "observe", "login",
+    "level", "proof", "local", "refused", "garbled",
+}  # fmt: skip
+MESSAGES = (
+    "RequestVote 3-5-2 transfer", "PreVote 3-5-2 newborn", "TimeoutNow 7", "ReadIndex 7 round 9",
+    'AppendEntries 3-1-1-[{"index": 2, "term": 3, "command": "set a 5"}] commit 1 round 4 lease 9',
+    'InstallSnapshot 5-17-4 offset 0 of 66 crc32 1ff08c67 round 9 data "17 4 snapshot"',
+    "Count on me term 3 without vote 7 maybe new", "Not this time term 3: my vote is given",
+    "I am up to date term 3 index 2 round 4 lease 9", "GiveEntriesAfterIndex 1 term 3 round 4",
+    "GiveSnapshotAfterByte 66 of 17-4 term 5 round 9", "Read at index 5 term 3 round 4",
+    "Level 2 version 0.1.0",
+)  # fmt: skip
+
+
+class Target(NamedTuple):
+    """Something to draw, and a rule that must hold for it."""
+
+    strategy: st.SearchStrategy[Any]
+    check: Callable[[Any], None]
+
+
+def mutated(samples: st.SearchStrategy[bytes], bytes_max: int = 4) -> st.SearchStrategy[bytes]:
+    """Return samples some of whose bytes are others, are left out, or come again."""
+
+    def changed(sample: bytes, edits: list[tuple[int, int, bytes]]) -> bytes:
+        data = bytearray(sample)
+        for place, length, replacement in edits:
+            at = place % (len(data) + 1)
+            data[at : at + length] = replacement
+        return bytes(data)
+
+    edits = st.tuples(
+        st.integers(0, 1 << 16), st.sampled_from((0, 0, 1, 1, 1, 2, 9, 1 << 16)),
+        st.binary(max_size=bytes_max),
+    )  # fmt: skip
+    return st.builds(changed, samples, st.lists(edits, max_size=4))
+
+
+# --- lines --------------------------------------------------------------------------------------
+
+_WORDS = st.sampled_from(
+    [*COMMANDS, *ORDERS, "a", "5", "1", "app/", "lease-57", ";", "if", "then", "else", "=", "!=",
+     "absent", "exists", "unchanged", "since", "after", "from", "read", "index", "lease", "local",
+     "log", "s2", "localhost", "10001", '"x"', "[1]", '{"a": 1}', r"\s", r"\xff", "\\", "é", "\x00",
+     str(1 << 63), "-1", "1e9", "٣"]
+)  # fmt: skip
+_SPEAKERS = st.sampled_from(["", "c@", "s2@", "s2#7@", "c#1@", "c#x@", "@", "Controller@", "\xff@"])
+_TYPED = st.builds(
+    lambda speaker, words, gap: (speaker + gap.join(words)).encode("utf-8", "surrogateescape"),
+    _SPEAKERS, st.lists(_WORDS, max_size=9), st.sampled_from([" ", " ", " ", "  ", "\t"]),
+)  # fmt: skip
+_MESSAGES = st.sampled_from([f"s2@{each}".encode() for each in MESSAGES])
+LINES = mutated(_TYPED | _MESSAGES) | _TYPED | st.binary(max_size=200)
+
+
+def check_line(line: bytes) -> None:
+    """A line has a meaning or a refusal; a message that is understood has one spelling."""
+    line = line.replace(b"\n", b"")
+    parsed = parse(line, Limits(), Readings(), "s1")
+    assert parsed.kind in KINDS
+    assert "\n" not in error(parsed.problem)
+    if parsed.kind == "peer" and not parsed.problem:
+        assert parsed.message is not None
+        spelled = spelling.spell(parsed.message)
+        assert spelling.read(parsed.message.sender, "s1", spelled) == parsed.message
+
+
+# --- proofs -------------------------------------------------------------------------------------
+
+_PROOF_WORDS = st.sampled_from(
+    ["Prove", "Proof", "Challenge", "s1", "s2", "s3", "nonce", NONCE, "0" * 64, "", "é", "\x00"]
+)
+_PROOF_TEXTS = st.lists(_PROOF_WORDS, max_size=5).map(" ".join) | st.text(max_size=100)
+PROOFS = st.lists(st.tuples(st.sampled_from(["s1", "s2", "s3", ""]), _PROOF_TEXTS), max_size=8)
+
+
+def check_proof(said: list[tuple[str, str]]) -> None:
+    """Somebody without the secret proves nothing, on either side, nor at the door of a node."""
+    answering, dialing = Answering(SECRET, "s1", NONCE), Dialing(SECRET, "s1", "s2", NONCE)
+    for sender, text in said:
+        with contextlib.suppress(ProofError):
+            answering.take(sender, text)
+        with contextlib.suppress(ProofError):
+            dialing.take(text)
+    assert answering.proven is None
+    assert not dialing.is_proven
+    host = FakeHost(peer_rule=PeerRule(SECRET, is_required=True))
+    admission = Admission(host, object())  # type: ignore[arg-type]
+    for sender, text in said:
+        line = f"{sender}@{text}".encode().replace(b"\n", b"")
+        admitted = admission.admit(parse(line, host.limits, host.readings, host.name))
+        assert admitted.kind != "peer"
+        assert SECRET.decode() not in admitted.reply
+    assert (admission.proven, admission.speaks_for, host.heard) == (None, None, [])
+
+
+# --- logins -------------------------------------------------------------------------------------
+
+
+class KnownUsers(Access):
+    """Users without a file; nobody may do anything without a login."""
+
+    def __init__(self) -> None:
+        verifier = make_verifier("correct horse battery", ITERATIONS_LEAST)
+        self.users = Users(
+            {
+                "bob": User(Identity("bob", Role.READER, ("app/",)), verifier),
+                "root": User(Identity("root", Role.ADMIN, EVERYWHERE), verifier),
+            },
+            bytes(32),
+        )
+        self.nobody = Identity("", Role.NONE)
+        self.failed_s, self.wait = 0.0, lambda _: False  # type: ignore[assignment]
+
+
+@functools.cache
+def known_users() -> KnownUsers:
+    return KnownUsers()
+
+
+_PARTS = st.sampled_from(
+    ["n,,", "y,,", "p=tls-unique,,", "n=bob", "n=root", "n=nobody", "r=abc", "r=", "c=biws", "c=",
+     "p=AAAA", "p=" + "A" * 43 + "=", ",", "=", "m=1", "a=root", "\x00", "é", "NONCE"]
+)  # fmt: skip
+_AUTHS = st.lists(_PARTS, max_size=8).flatmap(
+    lambda parts: st.sampled_from(["", ",", "=", " "]).map(lambda gap: "auth " + gap.join(parts))
+)
+_LOGINS = st.builds(
+    lambda verb, name, password: f"{verb} {name} {password}",
+    st.sampled_from(["login", "Login", "login ", "auth"]),
+    st.sampled_from(["bob", "root", "nobody", "", "é"]), st.text(max_size=20),
+)  # fmt: skip
+_ORDERS = st.sampled_from(["get app/a", "set a 5", "status", "observe", "c#1@set a 5", "members"])
+LOGINS = st.lists(_AUTHS | _LOGINS | _ORDERS | st.text(max_size=60), max_size=8)
+
+
+def check_login(said: list[str]) -> None:
+    """Nobody without a password is logged in, and nothing is done before that."""
+    host = FakeHost(access=known_users())
+    admission = Admission(host, object(), lambda: True)  # type: ignore[arg-type]
+    login, nonce = admission.login, ""
+    assert isinstance(login, Login)
+    for text in said:
+        if "correct horse battery" in text:
+            continue
+        line = text.replace("NONCE", nonce).encode("utf-8", "surrogatepass").replace(b"\n", b"")
+        if line.startswith(b"login ") and len(line) > 60:
+            continue  # a derivation takes a while, and tells nothing new
+        admitted = admission.admit(parse(line, host.limits, host.readings, host.name))
+        assert admitted.kind in ("local", "refused", "garbled", "proof", "level", "peer")
+        assert login.identity == host.access.nobody
+        if admitted.reply.startswith("AUTH response: r="):
+            nonce = admitted.reply.partition("r=")[2].partition(",")[0]
+
+
+# --- TLS ----------------------------------------------------------------------------------------
+
+
+@functools.cache
+def _certified() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Return the context of a node with a certificate of its own, and that of its client."""
+    from raftline.access.tls import Files, Tls
+    from raftline.tools import certs
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        certs.make(folder, ["s1=localhost"], [])
+        ca = folder / "ca.pem"
+        node = Tls(Files(folder / "s1.pem", folder / "s1.key", ca))
+        return node.answering(), Tls(Files(ca=ca)).dialing()
+
+
+@functools.cache
+def _hello() -> bytes:
+    """Return the first flight of a client."""
+    leaving = ssl.MemoryBIO()
+    hello = _certified()[1].wrap_bio(ssl.MemoryBIO(), leaving, server_hostname="s1")
+    with contextlib.suppress(ssl.SSLWantReadError):
+        hello.do_handshake()
+    return leaving.read()
+
+
+HELLOS = st.deferred(lambda: mutated(st.just(_hello()), 40) | st.binary(max_size=400))
+
+
+def check_hello(data: bytes) -> None:
+    """A hello of nobody's ends in an error of the connection, and in nothing else."""
+    here, there = socket.socketpair()
+    with TlsSocket(here) as door, there:
+        door.settimeout(PATIENCE_S)
+        there.sendall(data)
+        there.shutdown(socket.SHUT_WR)
+        try:
+            door.begin(_certified()[0], server_side=True, limit_s=PATIENCE_S)
+        except OSError:
+            assert not door.is_tls
+        else:
+            raise AssertionError("a handshake without a client was taken")
+
+
+RECORDS = st.tuples(
+    st.lists(st.binary(min_size=1, max_size=60), max_size=3),
+    st.integers(0, 1 << 16), st.integers(0, 255), st.booleans(),
+)  # fmt: skip
+
+
+def check_record(drawn: tuple[list[bytes], int, int, bool]) -> None:
+    """All that is read was sent, whatever was changed on the way."""
+    sent, place, flip, is_cut = drawn
+    node, client = _certified()
+    here, there = socket.socketpair()
+    with TlsSocket(here) as door, there:
+        door.settimeout(PATIENCE_S)
+        there.settimeout(PATIENCE_S)
+        shaking = threading.Thread(target=lambda: _begun(door, node))
+        shaking.start()
+        arrived, leaving = ssl.MemoryBIO(), ssl.MemoryBIO()
+        other = client.wrap_bio(arrived, leaving, server_hostname="s1")
+        while True:
+            try:
+                other.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                there.sendall(leaving.read())
+                arrived.write(there.recv(1 << 16))
+        there.sendall(leaving.read())
+        shaking.join(PATIENCE_S)
+        for piece in sent:
+            other.write(piece)
+        data = bytearray(leaving.read())
+        if data:
+            data[place % len(data)] ^= flip
+        there.sendall(data[: place % (len(data) + 1)] if is_cut else data)
+        there.shutdown(socket.SHUT_WR)
+        read = b""
+        with contextlib.suppress(OSError):
+            while more := door.recv(1000):
+                read += more
+        assert b"".join(sent).startswith(read)
+
+
+def _begun(door: TlsSocket, context: ssl.SSLContext) -> None:
+    with contextlib.suppress(OSError):
+        door.begin(context, server_side=True, limit_s=PATIENCE_S)
+
+
+# --- files --------------------------------------------------------------------------------------
+
+_ROWS = st.deferred(lambda: st.just(spell_users(known_users().users).encode()))
+FILES = st.deferred(lambda: mutated(_ROWS, 12) | st.binary(max_size=200))
+
+
+def check_file(data: bytes) -> None:
+    """A file of users is taken and has one meaning, or is refused; so is that of a secret."""
+    with contextlib.suppress(ConfigError, UnicodeDecodeError):
+        users = parse_users(data.decode(), "users")
+        again = parse_users(spell_users(users), "users")
+        assert (again.by_name, spell_users(again)) == (users.by_name, spell_users(users))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "secret"
+        path.write_bytes(data)
+        path.chmod(0o600)
+        with contextlib.suppress(ConfigError):
+            read_secrets(path)
+
+
+TARGETS = {
+    "lines": Target(LINES, check_line),
+    "proofs": Target(PROOFS, check_proof),
+    "logins": Target(LOGINS, check_login),
+    "hellos": Target(HELLOS, check_hello),
+    "records": Target(RECORDS, check_record),
+    "files": Target(FILES, check_file),
+}
