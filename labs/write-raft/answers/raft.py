@@ -350,8 +350,11 @@ class Node:
             if follower.next_index <= self.log.last_index:
                 self._send_to(message.sender)
         elif isinstance(message, AppendRejected):
-            if message.index + 1 < follower.next_index:
-                follower.next_index = max(follower.match_index, message.index) + 1
+            is_late = message.round < follower.acked_round
+            if message.index + 1 < follower.next_index and not is_late:
+                follower.next_index = message.index + 1
+                # [8] It may have lost what it held; to believe it so does no harm.
+                follower.match_index = min(follower.match_index, message.index)
                 follower.offset = 0
                 self._send_to(message.sender)
         else:
