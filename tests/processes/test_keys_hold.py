@@ -15,7 +15,7 @@ import pytest
 from labs.handout import make_handout
 from labs.keys import make
 from raftline.common.config import FILE_NAME
-from raftline.harness.processes import Process, end_all, eventually, free_ports
+from raftline.harness.processes import Process, end_all, eventually, free_ports, ports_in_a_row
 from tests.lists.test_sheets import labs
 
 PAIR = re.compile(r"^```sh\n(.+?)^```\n```text\n(.+?)^```$", re.MULTILINE | re.DOTALL)
@@ -65,7 +65,11 @@ def test_each_command_of_a_key_shows_what_the_key_says(lab: str, tmp_path: Path)
     path = f"{bin_folder}{os.pathsep}{os.environ['PATH']}"
     missing = []
     with three_nodes(tmp_path) if lab == "repair" else contextlib.nullcontext():
-        for command, lines in evidence(lab).items():
+        for typed, lines in evidence(lab).items():
+            # Ports of their own, in the place of those that a person has free.
+            command = typed.replace("18111", str(next(free_ports)))
+            story = f"lab.py --base-port {ports_in_a_row(5)} story"
+            command = command.replace("lab.py story", story)
             ran = subprocess.run(
                 ["sh", "-c", command], cwd=tmp_path, env={**os.environ, "PATH": path},
                 capture_output=True, text=True, timeout=240, check=False,
