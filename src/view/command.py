@@ -62,8 +62,7 @@ def save(configuration: Configuration, path: Path, seconds: float) -> int:
     feed = Feed(Nodes(configuration.members, of_environment()))
     asyncio.run(watch(feed))
     if not feed.kept:
-        why = "".join(f"; {name}: {problem}" for name, problem in feed.problems.items())
-        raise ConfigError(f"no node of {configuration.path} answered; nothing was saved{why}")
+        raise ConfigError(f"no node of {configuration.path} answered; nothing was saved")
     try:
         path.write_text(saved_page(feed.everything(), path.stem), encoding="utf-8")
     except OSError as error:

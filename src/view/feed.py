@@ -112,7 +112,7 @@ class Feed:
                 self._know(told)
                 self._put(self.picture.step(name, told))
             else:
-                self._note_problem(name, text, is_refusal=True)
+                self._note_problem(name, text.rstrip(), is_refusal=True)
                 return
 
     # --- the pages ------------------------------------------------------------------------------
