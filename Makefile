@@ -238,7 +238,7 @@ quietly = trap 'exit 130' INT; said=$$($(1) 2>&1) || { printf '%s\n' "$$said" >&
 	  echo "'$(PYTHON)' lacks the venv module. On Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 	@$(PY) -m pip --version >/dev/null 2>&1 || { $(call quietly,$(PYTHON) -m venv --clear .venv); }
 
-bench: .venv/bench-installed build/loadgen build/delay ## raftline and others side by side (35 minutes)
+bench: .venv/bench-installed build/loadgen build/delay ## raftline and others side by side (20 minutes)
 	@$(PY) bench/run.py
 
 bench-quick: .venv/run-installed build/loadgen ## the same in three minutes: fewer rows and systems
