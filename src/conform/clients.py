@@ -42,6 +42,12 @@ class Client:
         if does != should:
             raise Failed(f"{request!r} is answered {does!r}, not {should!r}")
 
+    def hears(self, should: str) -> None:
+        """Wait for the next reply, and fail unless it is this one, with the server's name."""
+        does = self.reply(should)
+        if does != should:
+            raise Failed(f"the reply is {does!r}, not {should!r}")
+
     def has_reply(self, since: int) -> bool:
         """Return whether a reply has come since then."""
         lines = self._transcript.lines[since:]

@@ -99,33 +99,30 @@ class Listener:
         if self._shared_reader is not None:
             self._shared_reader.close()
 
+    def _all_open(self) -> list[Connection]:
+        """Return the connections that are open now; what is done with one may end it."""
+        with self._lock:
+            return list(self._connections)
+
     def end_connections(self, *, but_controllers: bool = False) -> None:
         """End every connection that is open."""
-        with self._lock:
-            connections = list(self._connections)
-        for connection in connections:
+        for connection in self._all_open():
             if not (but_controllers and connection.is_controllers):
                 connection.break_off()
 
     def rights_changed(self) -> None:
         """Have every connection look at the rights of its user."""
-        with self._lock:
-            connections = list(self._connections)
-        for connection in connections:
+        for connection in self._all_open():
             connection.rights_changed()
 
     def secret_changed(self) -> None:
         """Have every connection look whether its proof still counts."""
-        with self._lock:
-            connections = list(self._connections)
-        for connection in connections:
+        for connection in self._all_open():
             connection.secret_changed()
 
     def give_up_late(self, before_ms: int) -> None:
         """Answer what was asked before then and has no answer; with the driver's `core` held."""
-        with self._lock:
-            connections = list(self._connections)
-        for connection in connections:
+        for connection in self._all_open():
             connection.outgoing.give_up_late(before_ms)
 
     def _accept(self) -> None:
