@@ -57,9 +57,8 @@ def learned(asked: Operation, reply: str, returned_at: float) -> Operation | Non
     for nothing was asked as `setnx`."""
     is_setnx = asked.verb == "cas" and asked.old is None
     word, key = f"{'SETNX' if is_setnx else asked.verb.upper()} response", asked.key
-    known = replace(asked, returned_at=returned_at)
     if asked.verb == "get" and reply.startswith(f"{word}: "):
-        return replace(known, value=reply.removeprefix(f"{word}: "))
+        return replace(asked, returned_at=returned_at, value=reply.removeprefix(f"{word}: "))
     done, absent = f"{word}: {key} set to {asked.value}", f"{word}, no such key: {key}"
     outcomes: dict[str, dict[str, dict[str, Any]]] = {
         "get": {absent: {"value": None}},
@@ -73,7 +72,7 @@ def learned(asked: Operation, reply: str, returned_at: float) -> Operation | Non
         },
     }
     told = outcomes["setnx" if is_setnx else asked.verb]
-    return replace(known, **told[reply]) if reply in told else None
+    return replace(asked, returned_at=returned_at, **told[reply]) if reply in told else None
 
 
 @dataclass(frozen=True, slots=True)

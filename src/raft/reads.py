@@ -90,7 +90,7 @@ def confirm(state: State) -> None:
     released in order, a read never overtakes one that came before.
     """
     leading = state.as_leader
-    confirmed = confirmed_round(state)
+    confirmed = confirmed_round(state) if leading.read_rounds else 0
     while leading.read_rounds:
         waiting = leading.read_rounds[0]
         if waiting.round > confirmed or waiting.index > state.last_applied:

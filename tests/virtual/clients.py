@@ -46,7 +46,7 @@ class Client:
         # Some stay with the leader they know, others look around and find the new one early.
         self._roams = world.random.choice([0.02, 0.02, 0.3, 0.8])
         self._reads = world.random.choice([0.3, 0.5, 0.97])  # a share of what it asks
-        self._way = world.random.choice((None, *WAYS))  # None: now this, now that
+        self._way: Way | None = world.random.choice((None, *WAYS))  # None: now this, now that
         self._history = history
         self._numbers = world.chance(plan.sessions)
         # Its own name is a session at once; one that begins anew gets a name that nobody had.
@@ -103,7 +103,7 @@ class Client:
             self._written += 1
             value = f" {self.name}.{self._written}{world.random.choice(ODD_ENDS)}{END}"
         in_log = verb != "get" or world.chance(0.05)
-        how = self._way or world.random.choice(WAYS)
+        how = self._way if self._way is not None else world.random.choice(WAYS)
         request = ClientRequest(self, verb, key, value, world.tick(), in_log, how, old)
         if self._numbers and verb not in ("get", "session"):
             self._number += 1

@@ -135,8 +135,8 @@ class Network(Links):
     def _delay_ms(self) -> int:
         if self._world.chance(self._plan.late):
             self._world.counts["messages late"] += 1
-            return self._world.random.randint(0, self._plan.late_ms)
-        return self._world.random.randint(0, self._plan.delay_ms)
+            return self._world.up_to(self._plan.late_ms)
+        return self._world.up_to(self._plan.delay_ms)
 
     def split(self, one: Sequence[str]) -> Counter[tuple[str, str]]:
         """Part these from all others, both ways; see `cut`."""

@@ -40,7 +40,7 @@ STEPS = 6000
 SERVE_WITHIN_TIMEOUTS = 75
 
 
-class SimulationFailed(AssertionError):
+class SimulationFailed(Exception):
     """A schedule that went wrong: what, how to see it again, and what came last."""
 
 
@@ -176,9 +176,9 @@ class _Schedule:
         self.upgrades.finish()
         served = len(self.history) + 4 * len(self.clients)
         self._until("serve", lambda: len(self.history) >= served)
-        for client in (*self.clients, *self.holders, *self.dealers):
+        asking: list[Client | Dealer] = [*self.clients, *self.dealers]
+        for client in (*asking, *self.holders):
             client.stop()
-        asking = (*self.clients, *self.dealers)
         self._until("settle", lambda: all(client.waiting is None for client in asking))
         self._until("let leases end", self._has_no_leases)
         self._until("answer its reads", self._has_answered_reads)
