@@ -181,7 +181,7 @@ class Dealer:
     def _look_at_the_bank(self) -> None:
         """Open the accounts, or look at all of them: in a transaction, or as `show` does."""
         if self._world.chance(0.4):
-            how = self._world.random.choice(["index", "lease", "ask"])
+            how = self._world.pick(("index", "lease", "ask"))
             self._then, self._or = self._shown, lambda request: None
             self._send(DealerRequest(self, "show bank", self._world.tick(), False, how))
             return
@@ -258,9 +258,9 @@ class Dealer:
         world = self._world
         self.waiting = request
         if self._leader is None:
-            self._leader = world.random.choice(list(self._servers))
+            self._leader = world.pick(list(self._servers))
         world.within(2, self._servers[self._leader].submit, request)
-        patience_ms = self._plan.options.election_timeout_ms * world.random.choice([1, 3, 10])
+        patience_ms = self._plan.options.election_timeout_ms * world.pick((1, 3, 10))
         world.after(patience_ms, self.unknown, request)
 
     def answered(self, request: DealerRequest, reply: str) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from raftline.raft.entries import Entry
 from raftline.raft.messages import Message
 from raftline.raft.spelling import spell
+from tests.virtual.chance import pick, up_to
 
+_One = TypeVar("_One")
 TRACE_LINES: Final = 80
 STANDSTILL_EVENTS: Final = 5_000  # within one millisecond
 
@@ -76,12 +78,12 @@ class World:
         return self._number
 
     def up_to(self, most: int) -> int:
-        """Draw a number from 0 to `most`: the one that `randint` draws, in a third of its time."""
-        bits = (most + 1).bit_length()
-        drawn = self.random.getrandbits(bits)
-        while drawn > most:
-            drawn = self.random.getrandbits(bits)
-        return drawn
+        """Draw a number from 0 to `most`."""
+        return up_to(most, self.random)
+
+    def pick(self, options: Sequence[_One]) -> _One:
+        """Draw one of these."""
+        return pick(options, self.random)
 
     def chance(self, share: float) -> bool:
         """Return True in this share of all calls."""
