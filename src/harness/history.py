@@ -71,8 +71,8 @@ def learned(asked: Operation, reply: str, returned_at: float) -> Operation | Non
             f"{word}, no match: {key}": _CONDITION_NOT_MET,
         },
     }
-    told = outcomes["setnx" if is_setnx else asked.verb]
-    return replace(asked, returned_at=returned_at, **told[reply]) if reply in told else None
+    told = outcomes["setnx" if is_setnx else asked.verb].get(reply)
+    return None if told is None else replace(asked, returned_at=returned_at, **told)
 
 
 @dataclass(frozen=True, slots=True)

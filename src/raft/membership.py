@@ -177,13 +177,12 @@ class Configurations:
 
     def removed_by(self, name: str) -> int:
         """Return the entry that took `name` out; 0 if it is a member, or never was one here."""
-        removed = 0
-        for index, membership in zip(self._indexes, self._known, strict=True):
-            if membership.has(name):
-                removed = -1
-            elif removed == -1:
-                removed = index
-        return max(removed, 0)
+        index = 0  # of the configuration behind the one that is looked at
+        for place in range(len(self._known) - 1, -1, -1):
+            if self._known[place].has(name):
+                return index
+            index = self._indexes[place]
+        return 0
 
     def append(self, index: int, command: str) -> None:
         """Take note of a new entry that may be a configuration."""

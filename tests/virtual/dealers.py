@@ -52,6 +52,12 @@ class DealerRequest:
     def line(self) -> str:
         return self.command if "@" in self.command else f"{self.client.name}@{self.command}"
 
+    def once_more(self) -> DealerRequest:
+        """Return the same request, to be sent again."""
+        return DealerRequest(
+            self.client, self.command, self.called_at, self.in_log, self.how, self.was_unknown
+        )
+
 
 class Ledger:
     """Keeps what dealers saw, and judges it in the end."""
@@ -292,7 +298,7 @@ class Dealer:
         """Ask again where that can't be done twice; else leave it."""
         may_repeat = not request.in_log or "#" in request.command or not request.was_unknown
         if may_repeat and not self.stopped:
-            self._later = replace(request, settled=False)
+            self._later = request.once_more()
             self._world.within(20, self._repeat)
             return
         if request.was_unknown:

@@ -95,7 +95,7 @@ def run(
             f"{plan}\nthe last events:\n{lines}"
         ) from error
     world = schedule.world
-    return Outcome(seed, plan.nodes, world.now_ms, world.events, world.counts)
+    return Outcome(seed, plan.nodes, world.now_ms, world.events, Counter(world.counts))
 
 
 class _Schedule:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from random import Random
@@ -35,7 +35,7 @@ class World:
         self.now_ms = 0
         self.events = 0
         self._since_time_passed = 0
-        self.counts: Counter[str] = Counter()
+        self.counts: dict[str, int] = defaultdict(int)
         self._say = say
         self._trace: deque[tuple[int, str | Message]] = deque(maxlen=TRACE_LINES)
         self._number = -1
