@@ -19,7 +19,7 @@ TESTS = $(PY) -m pytest -q --progress -o console_output_style=classic -n $(WORKE
 SET_UP = $(MAKE)
 
 .PHONY: help run test test-rest test-all check lint types
-.PHONY: conform conform-bugs sim sim-long simulation view-test fuzz nemesis watchers holders monitoring-test mutants nightly accept labs handout grade-test keys compose-test container-test kubernetes-test release clean
+.PHONY: conform conform-bugs sim sim-long view-test fuzz nemesis watchers holders monitoring-test mutants nightly accept labs handout grade-test keys compose-test container-test kubernetes-test release clean
 .PHONY: patroni-test wheel wheels test-wheel test-sanitized bench bench-quick bench-growth bench-table soak profile pictures
 .DELETE_ON_ERROR:
 
@@ -66,6 +66,7 @@ sim-long: .venv/dev-installed $(wildcard build/simulation) ## simulated schedule
 	@$(PY) $(if $(wildcard build/simulation),build/simulation/)tests/virtual/simulate.py \
 	  $(if $(filter-out file,$(origin MINUTES)),--minutes $(MINUTES),--forever)
 
+.PHONY: simulation
 simulation: build/simulation ## compile the virtual world, for three times as many schedules (needs a C compiler, 5 minutes)
 
 build/simulation: .venv/dev-installed $(wildcard src/*.py src/*/*.py tests/*.py tests/core/*.py tests/virtual/*.py)
