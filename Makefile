@@ -67,7 +67,7 @@ sim-long: .venv/dev-installed $(wildcard build/simulation) ## simulated schedule
 	  $(if $(filter-out file,$(origin MINUTES)),--minutes $(MINUTES),--forever)
 
 .PHONY: simulation
-simulation: build/simulation ## compile the virtual world, for three times as many schedules (needs a C compiler, 5 minutes)
+simulation: build/simulation ## compile the virtual world, for three times as many schedules (C compiler, 5 minutes)
 
 build/simulation: .venv/dev-installed $(wildcard src/*.py src/*/*.py tests/*.py tests/core/*.py tests/virtual/*.py)
 	@echo "Compiling the virtual world ..." >&2

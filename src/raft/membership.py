@@ -60,7 +60,7 @@ class Membership:
             sum(name in names for name in half) >= majority(half) for half in self._halves()
         )
 
-    def reached_by_quorum(self, values: Mapping[str, int]) -> int:
+    def reached_by_quorum(self, values: dict[str, int]) -> int:
         """Return the highest number that a quorum reached; the absent count as 0."""
         return min([_reached_by_majority(half, values) for half in self._halves()])
 
@@ -101,7 +101,7 @@ def all_vote(addresses: Mapping[str, str]) -> Membership:
     return Membership(tuple(addresses), addresses=dict(addresses))
 
 
-def _reached_by_majority(voters: Sequence[str], values: Mapping[str, int]) -> int:
+def _reached_by_majority(voters: Sequence[str], values: dict[str, int]) -> int:
     return sorted([values.get(name, 0) for name in voters])[-majority(voters)]
 
 

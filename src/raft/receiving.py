@@ -41,7 +41,7 @@ from raftline.raft.transfer import on_timeout_now
 
 # How far ahead a peer's term may be. Each election adds one, so no sound cluster comes near; but
 # one forged line with the last term there is would end all elections for good.
-TERM_LEAP_MAX = 2**48
+TERM_LEAP_MAX: Final = 2**48
 
 _RULES: Final[dict[type[Message], Callable[[State, Any], None]]] = {
     AppendEntries: on_append_entries,

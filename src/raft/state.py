@@ -93,14 +93,14 @@ class State:
         return self.leading
 
     @property
-    def votes(self) -> Mapping[str, bool]:
+    def votes(self) -> dict[str, bool]:
         """The answers of the servers that were asked for a vote, in this election or in the one
         that made this server the leader."""
         asked = self.leading or self.candidacy
         return asked.votes if asked is not None else {}
 
     @property
-    def progress(self) -> Mapping[str, Progress]:
+    def progress(self) -> dict[str, Progress]:
         """A leader's table of its followers; empty in any other role."""
         return self.leading.progress if self.leading is not None else {}
 
