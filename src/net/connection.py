@@ -169,21 +169,29 @@ class Connection:
 
     def _take(self, lines: list[bytes], batches: list[Batch]) -> bool:
         """Add lines that are of one kind and need not wait for the replies before them."""
-        host = self._host
-        parsed = [parse(line, host.limits, host.readings, host.name) for line in lines]
-        run = (parsed[0].kind, parsed[0].reading)
-        if (
-            run[0] not in SHARED_KINDS
-            or any((one.kind, one.reading) != run for one in parsed)
-            or any(TIMING_MARK in line for line in lines)
-            or (run != self._kind and not self.outgoing.is_empty())
-            or any(self._admission.admit(one).kind != run[0] for one in parsed)
-        ):
+        host, admit = self._host, self._admission.admit
+        limits, readings, me = host.limits, host.readings, host.name
+        parsed: list[ParsedLine] = []
+        for line in lines:
+            one = parse(line, limits, readings, me)
+            is_telnet = not line.isascii() and TIMING_MARK in line
+            if is_telnet or (parsed and not one.goes_with(parsed[0])):
+                self._left = lines
+                return False
+            parsed.append(one)
+        kind = one.kind
+        run = self._kind if self._kind == (kind, one.reading) else (kind, one.reading)
+        if kind not in SHARED_KINDS or (run is not self._kind and not self.outgoing.is_empty()):
             self._left = lines
             return False
+        requests: list[Request] = []
+        for one in parsed:
+            if admit(one).kind != kind:
+                self._left = lines
+                return False
+            requests.append(one.request)
         self._kind = run
-        is_read, requests = run[0] == "read", [one.request for one in parsed]
-        batch = self._batch(requests, is_read=is_read, reading=run[1])
+        batch = self._batch(requests, is_read=kind == "read", reading=one.reading)
         self.outgoing.add(batch)
         batches.append(batch)
         return True
@@ -243,9 +251,7 @@ class Connection:
         while parsed:
             kind, reading = parsed[0].kind, parsed[0].reading
             length = 1
-            while length < len(parsed) and parsed[length].kind == kind:
-                if parsed[length].reading != reading:
-                    break
+            while length < len(parsed) and parsed[length].goes_with(parsed[0]):
                 length += 1
             self._serve_run(kind, reading, parsed[:length])
             parsed = parsed[length:]
@@ -284,10 +290,10 @@ class Connection:
         self._host.submit(batch)
 
     def _batch(self, requests: list[Request], *, is_read: bool, reading: Reading) -> Batch:
+        commands, ids = [], []
+        for request in requests:
+            commands.append(request.command if is_read else self._admission.logged(request))
+            ids.append(request.id)
         return Batch(
-            [r.command if is_read or not r.sender else self._admission.logged(r) for r in requests],
-            is_read=is_read,
-            reading=reading,
-            ids=[r.id for r in requests],
-            reply_sink=self.outgoing,
+            commands, is_read=is_read, reading=reading, ids=ids, reply_sink=self.outgoing
         )

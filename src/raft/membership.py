@@ -58,10 +58,11 @@ class Membership:
 
     def reached_by_quorum(self, values: Mapping[str, int]) -> int:
         """Return the highest number that a quorum reached; the absent count as 0."""
-        return min(
-            sorted((values.get(name, 0) for name in half), reverse=True)[majority(half) - 1]
-            for half in self._halves()
-        )
+        reached = []
+        for half in self._halves():
+            numbers = sorted([values.get(name, 0) for name in half], reverse=True)
+            reached.append(numbers[majority(half) - 1])
+        return min(reached)
 
     def joint_to(self, target: Membership) -> Membership:
         """Return C_old,new: the way from this configuration to `target` (paper §6)."""

@@ -69,6 +69,10 @@ class ParsedLine:
     change: Change | None = None
     reply: str = ""  # to a local line, where it is known already
 
+    def goes_with(self, other: ParsedLine) -> bool:
+        """Whether both are of one kind, and read in one way."""
+        return self.kind == other.kind and self.reading == other.reading
+
 
 def parse(line: bytes, limits: Limits, readings: Readings, me: str) -> ParsedLine:
     """Return what a line says to the node `me`; the newline at its end is off."""
@@ -76,6 +80,20 @@ def parse(line: bytes, limits: Limits, readings: Readings, me: str) -> ParsedLin
         sender, number, text = split_sender(decode_line(line))
     except ProtocolError as problem:
         return ParsedLine("garbled", Request("", "", "", ""), problem=str(problem))
+    if text.lstrip(" ").partition(" ")[0] not in COMMANDS:
+        other = _parse_other(sender, number, text, me)
+        if other is not None:
+            return other
+    try:
+        request = read_request(sender, number, text, limits)
+    except ProtocolError as problem:
+        speaker = Request(sender, number, "", "")
+        return ParsedLine("refused", speaker, text, problem=str(problem))
+    return _parse_request(request, text, readings)
+
+
+def _parse_other(sender: str, number: str, text: str, me: str) -> ParsedLine | None:
+    """Return a line that begins with no command of ours: an order, a peer's; None for the rest."""
     order = text.lstrip(" ")
     if order.partition(" ")[0] in ORDERS:
         return ParsedLine("control", Request(sender, number, "", order), text)
@@ -86,12 +104,7 @@ def parse(line: bytes, limits: Limits, readings: Readings, me: str) -> ParsedLin
     if sender and text.startswith(PROOF_LINES):  # a node without a secret does not know them
         unknown = not_understood(text.rstrip(" "))
         return ParsedLine("proof", Request(sender, number, "", ""), text, problem=unknown)
-    try:
-        request = read_request(sender, number, text, limits)
-    except ProtocolError as problem:
-        speaker = Request(sender, number, "", "")
-        return ParsedLine("refused", speaker, text, problem=str(problem))
-    return _parse_request(request, text, readings)
+    return None
 
 
 def _parse_message(speaker: Request, text: str, me: str) -> ParsedLine:
