@@ -21,7 +21,7 @@ COMPILED = (
     "storage/hardstate", "storage/lines", "storage/logfile", "storage/logreader",
     "storage/snapshotlines",
     "net/host", "net/connection", "net/lines", "net/outgoing", "net/shared_reader",
-    "node/batching", "node/delivery", "node/driver", "node/lease_clock", "node/leasing",
+    "node/applying", "node/batching", "node/delivery", "node/driver", "node/lease_clock", "node/leasing",
     "node/measures", "node/queue", "node/stepper",
 )  # fmt: skip
 # Of these rooms: the classes that others are derived from, which mypyc does not allow, and what

@@ -28,6 +28,7 @@ IO_MODES = (*CROWDS, "threads")
 WINDOW_S = 0.02
 CALM_WINDOWS = 5  # in a row with less than half a crowd: then all threads read again
 OWN_WINDOWS = 50  # in which a thread that was given back reads by itself
+PIECE = 32  # batches of writes that are handed over together: a group sees that others come
 LOOK_S = 0.5  # between two looks whether the crowd is gone, while nothing arrives
 
 
@@ -121,6 +122,9 @@ class SharedReader:
                 if not connection.take_ready(batches):
                     connection.own_until = self._window + OWN_WINDOWS
                     self._give_back(descriptor)
+                if len(batches) == PIECE and not batches[0].is_read:
+                    self._submit(*batches)
+                    batches.clear()
             if batches:
                 self._submit(*batches)
             if not ready:
