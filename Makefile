@@ -61,9 +61,18 @@ types: .venv/dev-installed ## mypy --strict
 sim: .venv/dev-installed ## one simulated schedule: faults, changes of members: make sim SEED=7 [PICTURE=seed.html]
 	@$(PY) tests/virtual/simulate.py --seed $(SEED) $(if $(PICTURE),--picture $(PICTURE))
 
-sim-long: .venv/dev-installed ## simulated schedules until you stop it, or: make sim-long MINUTES=30
-	@$(PY) tests/virtual/simulate.py \
+# On what `make simulation` built, if that is there; then it is brought up to date before.
+sim-long: .venv/dev-installed $(wildcard build/simulation) ## simulated schedules until you stop it, or: make sim-long MINUTES=30
+	@$(PY) $(if $(wildcard build/simulation),build/simulation/)tests/virtual/simulate.py \
 	  $(if $(filter-out file,$(origin MINUTES)),--minutes $(MINUTES),--forever)
+
+.PHONY: simulation
+simulation: build/simulation ## compile the virtual world, for three times as many schedules (needs a C compiler, 5 minutes)
+
+build/simulation: .venv/dev-installed $(wildcard src/*.py src/*/*.py tests/*.py tests/core/*.py tests/virtual/*.py)
+	@echo "Compiling the virtual world ..." >&2
+	@mkdir -p build && rm -rf $@ $@.part
+	@$(call quietly,$(PY) tests/virtual/compile.py $@.part) && mv $@.part $@
 
 view-test: .venv/dev-installed ## the picture in a real browser: Debian's chromium and chromium-driver
 	@$(PY) -m pytest -q -rs tests/processes/test_view_browser.py

@@ -26,7 +26,7 @@ from raftline.raft.roles import PeerRead, Role
 from raftline.raft.state import State
 
 
-class InvariantError(AssertionError):
+class InvariantError(Exception):
     """Two facts of one run that Raft says can't both be true."""
 
 
@@ -56,17 +56,17 @@ class Invariants:
 
     def started(self, node: RawNode) -> None:
         """A node begins, or begins again, with what its disk holds."""
-        state = node.view
+        state = node._state
         name = state.name
         saved = self.saved_states.get(name, HardState(0, None))
-        self._hold(
-            state.term >= saved.term,
-            f"{name} restarts in term {state.term}, but had saved term {saved.term}",
-        )
-        if state.term == saved.term:
-            self._hold(
-                saved.vote in (None, state.vote),  # one may have been cast as it died
-                f"{name} restarts with vote {state.vote}, but had saved {saved.vote}",
+        if state.term < saved.term:
+            raise InvariantError(
+                f"{name} restarts in term {state.term}, but had saved term {saved.term}"
+            )
+        # One may have been cast as it died.
+        if state.term == saved.term and saved.vote not in (None, state.vote):
+            raise InvariantError(
+                f"{name} restarts with vote {state.vote}, but had saved {saved.vote}"
             )
         self.nodes[name] = node
         self.saved(name, HardState(state.term, state.vote))
@@ -123,16 +123,20 @@ class Invariants:
         """The core has just those reads that it was given and has not answered: none is lost, which
         would wait for ever, and none is left of an earlier leadership."""
         forwarded = state.forwarded_reads
-        kept = [*forwarded.asked, *forwarded.waiting]
+        kept = forwarded.asked + forwarded.waiting
         if (leading := state.leading) is not None:
             kept += leading.reads_waiting
-            kept += [token for waiting in leading.read_rounds for token in waiting.tokens]
-        kept += [ready.token for ready in forwarded.ready]
+            for waiting in leading.read_rounds:
+                kept += waiting.tokens
+        for ready in forwarded.ready:
+            kept.append(ready.token)
+        if not kept and not reading:
+            return
         own = [token for token in kept if not isinstance(token, PeerRead)]
-        self._hold(
-            len(own) == len(reading) and all(token in reading for token in own),
-            f"{state.name} keeps the reads {own}, and was given {list(reading)}",
-        )
+        if len(own) != len(reading) or not all(token in reading for token in own):
+            raise InvariantError(
+                f"{state.name} keeps the reads {own}, and was given {list(reading)}"
+            )
 
     def forget(self, name: str, terms: Collection[int]) -> None:
         """These terms died with a node before they reached its disk, and so anybody else: as a
@@ -153,35 +157,33 @@ class Invariants:
         again = 0
         for entry, reply in zip(entries, replies, strict=True):
             known = self._replies.setdefault(entry.index, reply)
-            self._hold(
-                known == reply, f"{name} answers {entry} with {reply!r}, others with {known!r}"
-            )
+            if known != reply:
+                raise InvariantError(
+                    f"{name} answers {entry} with {reply!r}, others with {known!r}"
+                )
             if "#" not in entry.command:
                 continue
             index = self._first_of_request.setdefault(entry.command, entry.index)
             if index != entry.index and not reply.startswith("Sorry, session expired"):
                 again += 1
-                self._hold(
-                    self._replies[index] == reply,
-                    f"{entry.command} is answered {reply!r}, the first time "
-                    f"{self._replies[index]!r}",
-                )
+                if self._replies[index] != reply:
+                    raise InvariantError(
+                        f"{entry.command} is answered {reply!r}, the first time "
+                        f"{self._replies[index]!r}"
+                    )
         return again
 
     def saved(self, name: str, hard_state: HardState) -> None:
         """Term and vote have reached the disk."""
         before = self.saved_states.get(name, hard_state)
-        self._hold(
-            hard_state.term >= before.term,
-            f"{name} saves term {hard_state.term} over term {before.term}",
-        )
+        if hard_state.term < before.term:
+            raise InvariantError(f"{name} saves term {hard_state.term} over term {before.term}")
         if hard_state.vote is not None:
             self._one_vote(name, hard_state.term, hard_state.vote)
-        if hard_state.term == before.term and before.vote is not None:
-            self._hold(
-                hard_state.vote == before.vote,
+        if hard_state.term == before.term and before.vote not in (None, hard_state.vote):
+            raise InvariantError(
                 f"{name} changes its vote of term {before.term} from {before.vote} "
-                f"to {hard_state.vote}",
+                f"to {hard_state.vote}"
             )
         self.saved_states[name] = hard_state
 
@@ -197,30 +199,32 @@ class Invariants:
         """A message leaves: what it says must be on its sender's disk (Figure 2, T3.8)."""
         if isinstance(message, RequestVote) and not message.pre_vote:
             saved = self.saved_states[message.sender]
-            self._hold(
-                saved.term > message.term or saved[:2] == (message.term, message.sender),
-                f"{message.sender} asks for votes of term {message.term}, its disk has {saved}",
-            )
+            if not (saved.term > message.term or saved[:2] == (message.term, message.sender)):
+                raise InvariantError(
+                    f"{message.sender} asks for votes of term {message.term}, its disk has {saved}"
+                )
         elif isinstance(message, RequestVoteReply) and message.granted and not message.pre_vote:
             saved = self.saved_states[message.sender]
             self._one_vote(message.sender, message.term, message.to)
-            self._hold(
-                saved.term > message.term or saved[:2] == (message.term, message.to),
-                f"{message.sender} votes for {message.to} in term {message.term}, "
-                f"its disk has {saved}",
-            )
+            if not (saved.term > message.term or saved[:2] == (message.term, message.to)):
+                raise InvariantError(
+                    f"{message.sender} votes for {message.to} in term {message.term}, "
+                    f"its disk has {saved}"
+                )
         elif isinstance(message, AppendAccepted):
             saved = self.saved_states[message.sender]
-            self._hold(
-                saved.term >= message.term
-                and (saved.term > message.term or self.durable[message.sender] >= message.index),
-                f"{message.sender} acknowledges entry {message.index} of term {message.term}, "
-                f"its disk has {saved} and entries up to {self.durable[message.sender]}",
-            )
+            durable = self.durable[message.sender]
+            if saved.term < message.term or (
+                saved.term == message.term and durable < message.index
+            ):
+                raise InvariantError(
+                    f"{message.sender} acknowledges entry {message.index} of term {message.term}, "
+                    f"its disk has {saved} and entries up to {durable}"
+                )
 
     def stepped(self, node: RawNode, effects: Effects) -> None:
         """A node took one input; call this before its effects are carried out."""
-        state = node.view
+        state = node._state
         self._never_back(node)
         for entry in effects.append:
             self._log_matching(node, entry.index)
@@ -232,102 +236,101 @@ class Invariants:
             self._applied[state.name] = effects.install.index
         for entry in effects.apply:
             applied = self._applied[state.name] + 1
-            self._hold(
-                entry.index == applied and entry.index <= state.commit_index,
-                f"{state.name} applies entry {entry.index}, {applied} is next",
-            )
-            self._hold(
-                self.committed[applied - 1] == (entry.term, entry.command),
-                f"{state.name} applies {entry}, others {self.committed[applied - 1]}",
-            )
+            if entry.index != applied or applied > state.commit_index:
+                raise InvariantError(
+                    f"{state.name} applies entry {entry.index}, {applied} is next"
+                )
+            if self.committed[applied - 1] != (entry.term, entry.command):
+                raise InvariantError(
+                    f"{state.name} applies {entry}, others {self.committed[applied - 1]}"
+                )
             self._applied[state.name] = applied
 
     # --- the properties -------------------------------------------------------------------
 
-    def _hold(self, fact: bool, otherwise: str) -> None:
-        if not fact:
-            raise InvariantError(otherwise)
-
     def _one_vote(self, voter: str, term: int, candidate: str) -> None:
         known = self.votes.setdefault((voter, term), candidate)
-        self._hold(
-            known == candidate, f"{voter} votes for {known} and for {candidate} in term {term}"
-        )
+        if known != candidate:
+            raise InvariantError(f"{voter} votes for {known} and for {candidate} in term {term}")
 
     def _never_back(self, node: RawNode) -> None:
         """Terms and commit indexes only grow."""
-        name, state = node.view.name, node.view
-        self._hold(state.term >= self._term[name], f"{name} goes back to term {state.term}")
-        self._hold(
-            state.commit_index >= self._commit[name],
-            f"{name}'s commit index falls from {self._commit[name]} to {state.commit_index}",
-        )
+        state = node._state
+        name = state.name
+        if state.term < self._term[name]:
+            raise InvariantError(f"{name} goes back to term {state.term}")
+        if state.commit_index < self._commit[name]:
+            raise InvariantError(
+                f"{name}'s commit index falls from {self._commit[name]} to {state.commit_index}"
+            )
         self._term[name] = state.term
 
     def _log_matching(self, node: RawNode, index: int) -> None:
         """An entry of one index and term has one command and one predecessor, wherever it lies;
         by induction two logs that share it are equal up to it."""
-        log = node.view.log
+        log = node._state.log
         term, before = log.term_at(index), log.term_at(index - 1)
         if term is None or before is None:
-            raise InvariantError(f"{node.view.name} was to append entry {index}, but lacks it")
-        command = log.entries(index, index)[0].command
+            raise InvariantError(f"{node._state.name} was to append entry {index}, but lacks it")
+        command = log.commands[index - log.base_index - 1]
         known = self.entries.setdefault((index, term), (before, command))
-        self._hold(
-            known == (before, command),
-            f"entry {index} of term {term} is {command!r} after term {before} at "
-            f"{node.view.name}, elsewhere {known[1]!r} after term {known[0]}",
-        )
+        if known != (before, command):
+            raise InvariantError(
+                f"entry {index} of term {term} is {command!r} after term {before} at "
+                f"{node._state.name}, elsewhere {known[1]!r} after term {known[0]}"
+            )
 
     def _nothing_of_another_leadership(self, node: RawNode, effects: Effects) -> None:
         """The state of a leadership ends with it: reads, changes, the followers' progress, the
         batch that was sent last. A node without a leader has asked none."""
-        state, name = node._state, node.view.name
+        state = node._state
+        name = state.name
         leading = state.leading
         if leading is not None and self._led.get(name, (0, 0))[0] != state.term:
             reads = [*leading.reads_waiting, *leading.read_rounds]
-            self._hold(not reads, f"{name} leads term {state.term} with the reads {reads}")
+            if reads:
+                raise InvariantError(f"{name} leads term {state.term} with the reads {reads}")
         if state.role is not Role.FOLLOWER or state.leader is None:
             asked = [*state.forwarded_reads.asked, *state.forwarded_reads.waiting]
-            self._hold(not asked, f"{name} follows no leader that it could ask for {asked}")
+            if asked:
+                raise InvariantError(f"{name} follows no leader that it could ask for {asked}")
         for message in (*effects.send, *effects.send_after_save):
             if isinstance(message, AppendEntries) and message.entries:
                 for entry in (message.entries[0], message.entries[-1]):
-                    self._hold(
-                        state.log.term_at(entry.index) == entry.term,
-                        f"{name} sends {entry}, which is not in its log",
-                    )
+                    if state.log.term_at(entry.index) != entry.term:
+                        raise InvariantError(f"{name} sends {entry}, which is not in its log")
 
     def _leader(self, node: RawNode, effects: Effects) -> None:
         """Election Safety, Leader Append-Only, Leader Completeness."""
-        state = node.view
+        state = node._state
         led = self._led.pop(state.name, None)
-        if state.role is not Role.LEADER:
+        if state.leading is None:
             return
         known = self.leaders.setdefault(state.term, state.name)
-        self._hold(known == state.name, f"{known} and {state.name} lead term {state.term}")
+        if known != state.name:
+            raise InvariantError(f"{known} and {state.name} lead term {state.term}")
         if led is None or led[0] != state.term:
             self._leader_completeness(node)
         else:
-            self._hold(
-                effects.cut_after is None and state.log.last_index >= led[1],
-                f"leader {state.name} cuts its own log after {effects.cut_after}",
-            )
+            if effects.cut_after is not None or state.log.last_index < led[1]:
+                raise InvariantError(
+                    f"leader {state.name} cuts its own log after {effects.cut_after}"
+                )
         self._led[state.name] = (state.term, state.log.last_index)
 
     def _leader_completeness(self, node: RawNode) -> None:
         """A new leader holds all that was committed in terms before its own."""
-        state = node.view
+        state = node._state
         index = len(self.committed)
         while index and self.commit_terms[index - 1] >= state.term:
             index -= 1
         if index > state.log.base_index:
             term, command = self.committed[index - 1]
-            self._hold(
-                state.log.term_at(index) == term,
-                f"{state.name} leads term {state.term} without entry {index} "
-                f"of term {term} ({command!r}), which is committed",
-            )
+            if state.log.term_at(index) != term:
+                raise InvariantError(
+                    f"{state.name} leads term {state.term} without entry {index} "
+                    f"of term {term} ({command!r}), which is committed"
+                )
 
     def _acknowledgements(self, node: RawNode, effects: Effects) -> None:
         """Check that the entries which a follower acknowledges equal its leader's."""
@@ -335,59 +338,59 @@ class Invariants:
             leader = self.nodes.get(message.to)
             if not isinstance(message, AppendAccepted) or leader is None:
                 continue
-            if message.index < max(node.view.log.base_index, leader.view.log.base_index):
+            if message.index < max(node._state.log.base_index, leader._state.log.base_index):
                 continue  # committed, and in a snapshot
-            if leader.view.is_leader and leader.view.term == message.term:
-                held = node.view.log.term_at(message.index)
-                self._hold(
-                    held is not None and held == leader.view.log.term_at(message.index),
-                    f"{message.sender} acknowledges entry {message.index}, "
-                    f"but does not hold its leader's",
-                )
+            if leader._state.leading is not None and leader._state.term == message.term:
+                held = node._state.log.term_at(message.index)
+                if held is None or held != leader._state.log.term_at(message.index):
+                    raise InvariantError(
+                        f"{message.sender} acknowledges entry {message.index}, "
+                        f"but does not hold its leader's"
+                    )
 
     def _commits(self, node: RawNode, effects: Effects) -> None:
         """State Machine Safety, and a quorum of disks behind each entry a leader commits."""
-        state = node.view
+        state = node._state
         first, last = self._commit[state.name] + 1, state.commit_index
         if first > last:
             return
         self._commit[state.name] = last
         # The entries of an installed snapshot were committed by others, one by one.
-        self._hold(
-            state.log.base_index <= len(self.committed),
-            f"{state.name} has a snapshot of entry {state.log.base_index}, not yet committed",
-        )
+        if state.log.base_index > len(self.committed):
+            raise InvariantError(
+                f"{state.name} has a snapshot of entry {state.log.base_index}, not yet committed"
+            )
         first = max(first, state.log.base_index + 1)
         for entry in state.log.entries(first, last):
             if entry.index > len(self.committed):
                 self.committed.append((entry.term, entry.command))
                 self.commit_terms.append(state.term)
-            self._hold(
-                self.committed[entry.index - 1] == (entry.term, entry.command),
-                f"{state.name} takes {entry} for committed, "
-                f"others {self.committed[entry.index - 1]}",
-            )
-        if state.role is Role.LEADER and not self._lost_a_log:
+            if self.committed[entry.index - 1] != (entry.term, entry.command):
+                raise InvariantError(
+                    f"{state.name} takes {entry} for committed, "
+                    f"others {self.committed[entry.index - 1]}"
+                )
+        if state.leading is not None and not self._lost_a_log:
             appended = effects.append[0].index if effects.append else state.log.last_index + 1
             self._on_a_quorum_of_disks(node, last, appended - 1)
 
     def _on_a_quorum_of_disks(self, node: RawNode, index: int, known_index: int) -> None:
-        term = node.view.log.term_at(index)
+        term = node._state.log.term_at(index)
         holders = [
             name
             for name, other in self.nodes.items()
-            if other.view.log.base_index >= index
-            or (self.durable[name] >= index and other.view.log.term_at(index) == term)
+            if other._state.log.base_index >= index
+            or (self.durable[name] >= index and other._state.log.term_at(index) == term)
         ]
         # By the configuration that was in use before this step: what it appended came after.
-        members = node.view.configurations.at(known_index)
+        members = node._state.configurations.at(known_index)
         for half in (members.voters, members.outgoing or members.voters):
             on_disks = [name for name in holders if name in half]
-            self._hold(
-                2 * len(on_disks) > len(half) and term == node.view.term,
-                f"{node.view.name} commits entry {index} of term {term} in term "
-                f"{node.view.term}, on the disks of {on_disks} only, out of {list(half)}",
-            )
+            if 2 * len(on_disks) <= len(half) or term != node._state.term:
+                raise InvariantError(
+                    f"{node._state.name} commits entry {index} of term {term} in term "
+                    f"{node._state.term}, on the disks of {on_disks} only, out of {list(half)}"
+                )
 
 
 def _counted(state: State, name: str) -> tuple[bool, tuple[int, int] | None]:

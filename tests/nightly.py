@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 
 CAMPAIGNS: tuple[tuple[str, float], ...] = (  # arguments of make, minutes at most
+    ("simulation", 30),
     ("sim-long MINUTES=30", 40),
     ("nemesis MINUTES=60", 80),
     ("mutants", 480),

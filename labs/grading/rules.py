@@ -76,10 +76,10 @@ class CoreInvariants(HonestInvariants):
         term, votes = self._received.get(view.name, (0, set()))
         votes = {view.name, *(votes if term == view.term else ())}
         members = view.configurations.at(view.log.last_index - 1)
-        self._hold(
-            members.is_quorum(votes) or view.membership.is_quorum(votes),
-            f"{view.name} leads term {view.term} by the votes of {sorted(votes)} alone",
-        )
+        if not (members.is_quorum(votes) or view.membership.is_quorum(votes)):
+            raise InvariantError(
+                f"{view.name} leads term {view.term} by the votes of {sorted(votes)} alone"
+            )
 
     def _is_answered(self, node: RawNode, now_ms: int) -> None:
         view = node.view

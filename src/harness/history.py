@@ -7,8 +7,8 @@ for increments counting is enough.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +57,14 @@ def learned(asked: Operation, reply: str, returned_at: float) -> Operation | Non
     for nothing was asked as `setnx`."""
     is_setnx = asked.verb == "cas" and asked.old is None
     word, key = f"{'SETNX' if is_setnx else asked.verb.upper()} response", asked.key
-    known = replace(asked, returned_at=returned_at)
-    if asked.verb == "get" and reply.startswith(f"{word}: "):
-        return replace(known, value=reply.removeprefix(f"{word}: "))
     done, absent = f"{word}: {key} set to {asked.value}", f"{word}, no such key: {key}"
-    outcomes: dict[str, dict[str, dict[str, Any]]] = {
-        "get": {absent: {"value": None}},
+    if asked.verb == "get":
+        value = reply.removeprefix(f"{word}: ")
+        if reply not in (absent, f"{word}: {value}"):
+            return None
+        found = None if reply == absent else value
+        return Operation(asked.client, "get", key, found, asked.called_at, returned_at)
+    outcomes: dict[str, dict[str, dict[str, bool]]] = {
         "set": {done: {}},
         "delete": {absent: {"found": False}, f"{word}: {key} deleted": {"found": True}},
         "setnx": {done: {"matched": True}, f"{word}, key exists: {key}": _CONDITION_NOT_MET},
@@ -72,8 +74,13 @@ def learned(asked: Operation, reply: str, returned_at: float) -> Operation | Non
             f"{word}, no match: {key}": _CONDITION_NOT_MET,
         },
     }
-    told = outcomes["setnx" if is_setnx else asked.verb]
-    return replace(known, **told[reply]) if reply in told else None
+    told = outcomes["setnx" if is_setnx else asked.verb].get(reply)
+    if told is None:
+        return None
+    return Operation(
+        asked.client, asked.verb, key, asked.value, asked.called_at, returned_at,
+        told.get("found"), asked.old, told.get("matched"),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

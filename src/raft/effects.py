@@ -71,6 +71,40 @@ class Effects:
     settled: list[Settled] = field(default_factory=list)  # 4. changes of members: answer
     notes: list[str] = field(default_factory=list)  # what changed or was ignored, and why
 
+    def __init__(
+        self,
+        send: list[Message] | None = None,
+        save: HardState | None = None,
+        cut_after: int | None = None,
+        level: int | None = None,
+        append: list[Entry] | None = None,
+        chunks: list[Chunk] | None = None,
+        install: Snapshot | None = None,
+        check: Snapshot | None = None,
+        forgot: bool = False,
+        recovered: bool = False,
+        send_after_save: list[Message] | None = None,
+        apply: list[Entry] | None = None,
+        reads: list[ReadReady] | None = None,
+        refused: list[Any] | None = None,
+        members_changed: bool = False,
+        settled: list[Settled] | None = None,
+        notes: list[str] | None = None,
+    ) -> None:
+        self.send = [] if send is None else send
+        self.save, self.cut_after, self.level = save, cut_after, level
+        self.append = [] if append is None else append
+        self.chunks = [] if chunks is None else chunks
+        self.install, self.check = install, check
+        self.forgot, self.recovered = forgot, recovered
+        self.send_after_save = [] if send_after_save is None else send_after_save
+        self.apply = [] if apply is None else apply
+        self.reads = [] if reads is None else reads
+        self.refused = [] if refused is None else refused
+        self.members_changed = members_changed
+        self.settled = [] if settled is None else settled
+        self.notes = [] if notes is None else notes
+
     @property
     def wants_disk(self) -> bool:
         """Whether step 2 has anything to do."""

@@ -38,6 +38,8 @@ class TermRuns:
             return None
         if index == self.base_index:
             return self.base_term
+        if index >= self._run_starts[-1]:  # nearly always
+            return self._run_terms[-1]
         return self._run_terms[bisect_right(self._run_starts, index) - 1]
 
     def first_index_of_term_at(self, index: int) -> int:

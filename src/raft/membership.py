@@ -49,6 +49,10 @@ class Membership:
         """Everybody who counts somewhere, and so may stand: voters of either half (paper §6)."""
         return tuple(dict.fromkeys((*self.outgoing, *self.voters)))
 
+    def has(self, name: str) -> bool:
+        """Return whether a server is a member."""
+        return name in self.voters or name in self.learners or name in self.outgoing
+
     def is_quorum(self, names: Collection[str]) -> bool:
         """Return whether these servers are a majority of the voters; while the configuration is
         joint, of those that go and, apart from that, of those that come (paper §6)."""
@@ -58,11 +62,7 @@ class Membership:
 
     def reached_by_quorum(self, values: Mapping[str, int]) -> int:
         """Return the highest number that a quorum reached; the absent count as 0."""
-        reached = []
-        for half in self._halves():
-            numbers = sorted([values.get(name, 0) for name in half], reverse=True)
-            reached.append(numbers[majority(half) - 1])
-        return min(reached)
+        return min([_reached_by_majority(half, values) for half in self._halves()])
 
     def joint_to(self, target: Membership) -> Membership:
         """Return C_old,new: the way from this configuration to `target` (paper §6)."""
@@ -99,6 +99,10 @@ class Membership:
 def all_vote(addresses: Mapping[str, str]) -> Membership:
     """Return the configuration in which all of these vote: that of a cluster at its birth."""
     return Membership(tuple(addresses), addresses=dict(addresses))
+
+
+def _reached_by_majority(voters: Sequence[str], values: Mapping[str, int]) -> int:
+    return sorted([values.get(name, 0) for name in voters])[-majority(voters)]
 
 
 def majority(voters: Sequence[str]) -> int:
@@ -169,17 +173,16 @@ class Configurations:
 
     def has_known(self, name: str) -> bool:
         """Whether this server is or was a member in any configuration that the log still has."""
-        return any(name in membership.names for membership in self._known)
+        return any(membership.has(name) for membership in self._known)
 
     def removed_by(self, name: str) -> int:
         """Return the entry that took `name` out; 0 if it is a member, or never was one here."""
-        removed = 0
-        for index, membership in zip(self._indexes, self._known, strict=True):
-            if name in membership.names:
-                removed = -1
-            elif removed == -1:
-                removed = index
-        return max(removed, 0)
+        index = 0  # of the configuration behind the one that is looked at
+        for place in range(len(self._known) - 1, -1, -1):
+            if self._known[place].has(name):
+                return index
+            index = self._indexes[place]
+        return 0
 
     def append(self, index: int, command: str) -> None:
         """Take note of a new entry that may be a configuration."""

@@ -6,7 +6,7 @@ Start reading here: `_RULES` names the rule for each input.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from raftline.raft import inputs
 from raftline.raft.effects import Effects, HardState, SafetyError
@@ -86,10 +86,12 @@ class RawNode:
         if state.last_applied < state.commit_index:
             return state.now_ms
         if (leading := state.leading) is not None:
-            until = [leading.transfer.until_ms] if leading.transfer is not None else []
+            until_ms = min(leading.heartbeat_at_ms, leading.quorum_check_at_ms)
+            if leading.transfer is not None:
+                until_ms = min(until_ms, leading.transfer.until_ms)
             if leading.notice_at_ms:
-                until.append(leading.notice_at_ms)
-            return min(leading.heartbeat_at_ms, leading.quorum_check_at_ms, *until)
+                until_ms = min(until_ms, leading.notice_at_ms)
+            return until_ms
         if state.forwarded_reads.asked:
             return min(state.election_at_ms, state.forwarded_reads.again_at_ms)
         return state.election_at_ms
@@ -206,8 +208,8 @@ def _told(state: State, taken: inputs.PeerLevel) -> None:
         send_heartbeat(state, taken.peer, progress)
 
 
-_QUIET = (inputs.Stop, inputs.Compact)  # these commit and answer nothing
-_RULES: dict[type[inputs.Input], Callable[[State, Any], None]] = {
+_QUIET: Final = (inputs.Stop, inputs.Compact)  # these commit and answer nothing
+_RULES: Final[dict[type[inputs.Input], Callable[[State, Any], None]]] = {
     inputs.Receive: lambda state, taken: receive(state, taken.message),
     inputs.Synced: _synced,
     inputs.Propose: lambda state, taken: propose(state, taken.commands),

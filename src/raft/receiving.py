@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from raftline.raft.election import on_request_vote, on_request_vote_reply
 from raftline.raft.following import (
@@ -43,7 +43,7 @@ from raftline.raft.transfer import on_timeout_now
 # one forged line with the last term there is would end all elections for good.
 TERM_LEAP_MAX = 2**48
 
-_RULES: dict[type[Message], Callable[[State, Any], None]] = {
+_RULES: Final[dict[type[Message], Callable[[State, Any], None]]] = {
     AppendEntries: on_append_entries,
     AppendAccepted: on_append_accepted,
     AppendRejected: on_append_rejected,

@@ -284,7 +284,7 @@ def listens_to(state: State, message: Message) -> bool:
     sender = message.sender
     if sender == state.name:
         return False
-    if sender in state.membership.names or sender in state.progress or sender == state.leader:
+    if state.membership.has(sender) or sender in state.progress or sender == state.leader:
         return True
     if is_stranger_to_newborn(state, sender):
         return False

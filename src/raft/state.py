@@ -135,7 +135,7 @@ class State:
 
     @property
     def is_member(self) -> bool:
-        return self.name in self.membership.names
+        return self.membership.has(self.name)
 
     @property
     def may_stand(self) -> bool:

@@ -46,7 +46,7 @@ class Client:
         # Some stay with the leader they know, others look around and find the new one early.
         self._roams = world.random.choice([0.02, 0.02, 0.3, 0.8])
         self._reads = world.random.choice([0.3, 0.5, 0.97])  # a share of what it asks
-        self._way = world.random.choice((None, *WAYS))  # None: now this, now that
+        self._way: Way | None = world.random.choice((None, *WAYS))  # None: now this, now that
         self._history = history
         self._numbers = world.chance(plan.sessions)
         # Its own name is a session at once; one that begins anew gets a name that nobody had.
@@ -72,7 +72,7 @@ class Client:
         if self.stopped or self.waiting is not None:
             return
         chance = self._world.random
-        key = chance.choice("abc"[: self._plan.keys])
+        key = self._world.pick("abc"[: self._plan.keys])
         kind = chance.random()
         if self._plan.appends and chance.random() < self._plan.appends:
             key = JOURNAL
@@ -101,9 +101,9 @@ class Client:
         world = self._world
         if verb == "append":  # also where an earlier one may have been done: another piece
             self._written += 1
-            value = f" {self.name}.{self._written}{world.random.choice(ODD_ENDS)}{END}"
+            value = f" {self.name}.{self._written}{world.pick(ODD_ENDS)}{END}"
         in_log = verb != "get" or world.chance(0.05)
-        how = self._way or world.random.choice(WAYS)
+        how = self._way if self._way is not None else world.pick(WAYS)
         request = ClientRequest(self, verb, key, value, world.tick(), in_log, how, old)
         if self._numbers and verb not in ("get", "session"):
             self._number += 1
@@ -114,9 +114,9 @@ class Client:
         world = self._world
         self.waiting = request
         if self._leader is None or world.chance(self._roams):
-            self._leader = world.random.choice(list(self._servers))
+            self._leader = world.pick(list(self._servers))
         world.within(2, self._servers[self._leader].submit, request)
-        patience_ms = self._plan.options.election_timeout_ms * world.random.choice([1, 3, 10])
+        patience_ms = self._plan.options.election_timeout_ms * world.pick((1, 3, 10))
         world.after(patience_ms, self.unknown, request)
 
     def answered(self, request: ClientRequest, reply: str) -> None:

@@ -52,6 +52,12 @@ class DealerRequest:
     def line(self) -> str:
         return self.command if "@" in self.command else f"{self.client.name}@{self.command}"
 
+    def once_more(self) -> DealerRequest:
+        """Return the same request, to be sent again."""
+        return DealerRequest(
+            self.client, self.command, self.called_at, self.in_log, self.how, self.was_unknown
+        )
+
 
 class Ledger:
     """Keeps what dealers saw, and judges it in the end."""
@@ -181,7 +187,7 @@ class Dealer:
     def _look_at_the_bank(self) -> None:
         """Open the accounts, or look at all of them: in a transaction, or as `show` does."""
         if self._world.chance(0.4):
-            how = self._world.random.choice(["index", "lease", "ask"])
+            how = self._world.pick(("index", "lease", "ask"))
             self._then, self._or = self._shown, lambda request: None
             self._send(DealerRequest(self, "show bank", self._world.tick(), False, how))
             return
@@ -258,9 +264,9 @@ class Dealer:
         world = self._world
         self.waiting = request
         if self._leader is None:
-            self._leader = world.random.choice(list(self._servers))
+            self._leader = world.pick(list(self._servers))
         world.within(2, self._servers[self._leader].submit, request)
-        patience_ms = self._plan.options.election_timeout_ms * world.random.choice([1, 3, 10])
+        patience_ms = self._plan.options.election_timeout_ms * world.pick((1, 3, 10))
         world.after(patience_ms, self.unknown, request)
 
     def answered(self, request: DealerRequest, reply: str) -> None:
@@ -292,7 +298,7 @@ class Dealer:
         """Ask again where that can't be done twice; else leave it."""
         may_repeat = not request.in_log or "#" in request.command or not request.was_unknown
         if may_repeat and not self.stopped:
-            self._later = replace(request, settled=False)
+            self._later = request.once_more()
             self._world.within(20, self._repeat)
             return
         if request.was_unknown:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from raftline.raft.inputs import Campaign, PeerDisconnected, StepDown, Transfer
+from raftline.raft.inputs import Campaign, Input, PeerDisconnected, StepDown, Transfer
 from tests.virtual.churn import can_lose
 from tests.virtual.host import Host, leaders
 from tests.virtual.network import Network
@@ -107,8 +107,8 @@ class Faults:
         leads again at once, with the clients and followers of before."""
         chance = self._world.random
         for host, _ in leaders(self._hosts):
-            orders = chance.choice([[StepDown()], [Campaign()], [StepDown(), Campaign()]])
-            for order in orders:
+            ways: list[list[Input]] = [[StepDown()], [Campaign()], [StepDown(), Campaign()]]
+            for order in chance.choice(ways):
                 self._tell(f"order {host.name} {type(order).__name__}")
                 host.take(order)
 

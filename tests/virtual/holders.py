@@ -187,9 +187,9 @@ class Holder:
         world = self._world
         self.waiting = request
         if self._leader is None:
-            self._leader = world.random.choice(list(self._servers))
+            self._leader = world.pick(list(self._servers))
         world.within(2, self._servers[self._leader].submit, request)
-        patience_ms = self._plan.options.election_timeout_ms * world.random.choice([1, 3, 10])
+        patience_ms = self._plan.options.election_timeout_ms * world.pick((1, 3, 10))
         world.after(patience_ms, self.unknown, request)
 
     def refused(self, request: LeaseRequest, leader: str | None) -> None:

@@ -105,6 +105,7 @@ class Host:
         self._writing: list[Effects] = []
         start_ms, permille = plan.clock_of(name, world.random)
         self.clock = Clock(world, name, start_ms, permille, self._time_may_be_up)
+        self._now_ms = self.clock.now_ms
         self.requests = Requests(world, name, invariants, self.step)
         self.snapshots = Snapshots(world, plan.snapshots, self)
         self._monitor = Monitor(world, name, invariants)
@@ -221,7 +222,7 @@ class Host:
             self._send_all(effects.send_after_save)
         if effects.apply:
             self._apply(effects.apply)
-        self.leasing.stepped(self.clock.now_ms)
+        self.leasing.stepped(self._now_ms)
         if effects.apply or effects.install is not None:
             self.watch_leases(self.manager)
         for ready in effects.reads:

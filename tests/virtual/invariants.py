@@ -30,7 +30,8 @@ class HonestInvariants(Invariants):
         return node.accepts(message)  # which the rim of a real node asks as well
 
     def refused(self, node: RawNode, message: Message, error: PeerError) -> None:
-        self._hold(not node.accepts(message), f"{node.view.name} refuses {message}: {error}")
+        if node.accepts(message):
+            raise InvariantError(f"{node._state.name} refuses {message}: {error}")
 
     def reads(self, node: RawNode, must_see_index: int) -> None:
         if node._state.last_applied < must_see_index:
@@ -43,7 +44,7 @@ class HonestInvariants(Invariants):
         super().stepped(node, effects)
         self._changes_one_step_at_a_time()
         self._keeps_its_vote(node._state)
-        if node.view.is_leader:
+        if node._state.leading is not None:
             self._counts_votes_cast_for_it(node._state)
             if not self._lost_a_log:
                 self._counts_entries_that_are_held(node._state)
@@ -64,7 +65,10 @@ class HonestInvariants(Invariants):
                 fits = set(after.outgoing) == set(before.voters)
             else:
                 fits = set(after.voters) == set(before.voters)
-            self._hold(fits, f"entry {self._seen} makes {before.describe()} {after.describe()}")
+            if not fits:
+                raise InvariantError(
+                    f"entry {self._seen} makes {before.describe()} {after.describe()}"
+                )
 
     def _keeps_its_vote(self, state: State) -> None:
         """Mistake 2: a vote forgotten within its term can be given twice."""
@@ -93,7 +97,7 @@ class HonestInvariants(Invariants):
         for name, progress in leader.progress.items():
             if name not in self.nodes:
                 continue  # it never ran yet
-            follower = self.nodes[name].view
+            follower = self.nodes[name]._state
             index = progress.match_index
             in_snapshot = index < max(follower.log.base_index, leader.log.base_index)
             if follower.term <= leader.term and not in_snapshot and (

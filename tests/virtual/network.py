@@ -114,11 +114,11 @@ class Network(Links):
         if len(kept) < OLD_MAX:
             kept.append(message)
         elif world.chance(0.2):  # some of it stays for long
-            kept[world.random.randrange(OLD_MAX)] = message
+            kept[world.up_to(OLD_MAX - 1)] = message
         kinds = list(self._old[message.sender].values())  # votes are as likely as heartbeats
         if kinds and world.chance(self._plan.replays):
             world.counts["messages replayed"] += 1
-            again = world.random.choice(world.random.choice(kinds))
+            again = world.pick(world.pick(kinds))
             world.after(self._delay_ms(), self._arrive, again)
 
     def _arrive(self, message: Message) -> None:
@@ -135,8 +135,8 @@ class Network(Links):
     def _delay_ms(self) -> int:
         if self._world.chance(self._plan.late):
             self._world.counts["messages late"] += 1
-            return self._world.random.randint(0, self._plan.late_ms)
-        return self._world.random.randint(0, self._plan.delay_ms)
+            return self._world.up_to(self._plan.late_ms)
+        return self._world.up_to(self._plan.delay_ms)
 
     def split(self, one: Sequence[str]) -> Counter[tuple[str, str]]:
         """Part these from all others, both ways; see `cut`."""

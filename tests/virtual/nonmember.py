@@ -51,13 +51,14 @@ class NonMember:
         term += chance.randint(0, 3) + 1
         log = (chance.randint(1, 9), chance.randint(1, term))
         entry = Entry(1, term, "set stranger 1")
-        return chance.choice([
+        messages: list[Message] = [
             RequestVote(NAME, to, term + 1, *log, pre_vote=True),
             RequestVote(NAME, to, term + 1, *log),
             RequestVote(NAME, to, term + 1, *log, newborn=True),
             AppendEntries(NAME, to, term, 0, 0, [entry], 1, 1),
             RequestVoteReply(NAME, to, term, False, True, f"{HEARS_LEADER} s98 of term {term}"),
-        ])  # fmt: skip
+        ]  # fmt: skip
+        return chance.choice(messages)
 
 
 def _known(state: State) -> tuple[object, ...]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from raftline.raft.state import Options
+from tests.virtual.chance import up_to
 
 FAULTS = (
     "cut one way",
@@ -82,7 +83,7 @@ class Plan:
 
     def timeouts_of(self, name: str, chance: random.Random, timeout_ms: int) -> Callable[[], int]:
         """Return what draws a node's next election timeout."""
-        return lambda: timeout_ms + chance.randrange(timeout_ms)
+        return lambda: timeout_ms + up_to(timeout_ms - 1, chance)
 
     def options_of_a_start(self, chance: random.Random) -> Options:
         """Return what a node is started with: now and then with leases or without, and patient."""

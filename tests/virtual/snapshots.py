@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Protocol
 
 from raftline.logmanager import LogManager
@@ -152,4 +151,7 @@ class Snapshots:
             file.seek(message.offset)
             data = file.read(message.length).decode("utf-8", "surrogateescape")
         self._world.counts["pieces sent"] += 1
-        rim.send(replace(message, data=data))
+        rim.send(InstallSnapshot(
+            message.sender, peer, message.term, snapshot, message.offset, message.length,
+            message.round, data,
+        ))  # fmt: skip

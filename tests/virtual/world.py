@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import heapq
-import itertools
-from collections import Counter, deque
-from collections.abc import Callable
+from collections import defaultdict, deque
+from collections.abc import Callable, Sequence
+from heapq import heappop, heappush
 from random import Random
-from typing import Any
+from typing import Any, Final, TypeVar
 
 from raftline.raft.entries import Entry
 from raftline.raft.messages import Message
 from raftline.raft.spelling import spell
+from tests.virtual.chance import pick, up_to
 
-TRACE_LINES = 80
-STANDSTILL_EVENTS = 5_000  # within one millisecond
+_One = TypeVar("_One")
+TRACE_LINES: Final = 80
+STANDSTILL_EVENTS: Final = 5_000  # within one millisecond
 
 
 def spell_entry(entry: Entry) -> str:
@@ -34,42 +35,55 @@ class World:
         self.now_ms = 0
         self.events = 0
         self._since_time_passed = 0
-        self.counts: Counter[str] = Counter()
+        self.counts: dict[str, int] = defaultdict(int)
         self._say = say
         self._trace: deque[tuple[int, str | Message]] = deque(maxlen=TRACE_LINES)
-        self._number = itertools.count()
-        self.look: Callable[[], None] = lambda: None  # behind each event
+        self._number = -1
+        self.look: Callable[[], None] | None = None  # behind each event
         # Two events of one millisecond happen in an order left to chance.
         self._queue: list[tuple[int, float, int, Callable[..., None], tuple[Any, ...]]] = []
 
     def after(self, delay_ms: int, act: Callable[..., None], *values: Any) -> None:
         """Let `act(*values)` happen that much later."""
-        at_ms = self.now_ms + max(0, delay_ms)
-        entry = (at_ms, self.random.random(), next(self._number), act, values)
-        heapq.heappush(self._queue, entry)
+        self._put(delay_ms, act, values)
 
     def within(self, longest_ms: int, act: Callable[..., None], *values: Any) -> None:
         """Let `act(*values)` happen so much later at most."""
-        self.after(self.random.randint(0, longest_ms), act, *values)
+        self._put(self.up_to(longest_ms), act, values)
+
+    def _put(self, delay_ms: int, act: Callable[..., None], values: tuple[Any, ...]) -> None:
+        self._number += 1
+        entry = (self.now_ms + max(0, delay_ms), self.random.random(), self._number, act, values)
+        heappush(self._queue, entry)
 
     def wake(self, name: str, delay_ms: int, act: Callable[..., None], *values: Any) -> None:
         """Let a node's alarm ring that much later."""
-        self.after(delay_ms, act, *values)
+        self._put(delay_ms, act, values)
 
     def step(self) -> None:
         """Let the next event happen."""
-        at_ms, _, _, act, values = heapq.heappop(self._queue)
+        at_ms, _, _, act, values = heappop(self._queue)
         self._since_time_passed = 0 if at_ms > self.now_ms else self._since_time_passed + 1
         if self._since_time_passed > STANDSTILL_EVENTS:
             raise AssertionError(f"{STANDSTILL_EVENTS} events and no time passes: a busy loop")
         self.now_ms = at_ms
         self.events += 1
         act(*values)
-        self.look()
+        if self.look is not None:
+            self.look()
 
     def tick(self) -> int:
         """Return a number that grows with every call: the clock of the clients' history."""
-        return next(self._number)
+        self._number += 1
+        return self._number
+
+    def up_to(self, most: int) -> int:
+        """Draw a number from 0 to `most`."""
+        return up_to(most, self.random)
+
+    def pick(self, options: Sequence[_One]) -> _One:
+        """Draw one of these."""
+        return pick(options, self.random)
 
     def chance(self, share: float) -> bool:
         """Return True in this share of all calls."""

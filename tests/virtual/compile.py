@@ -1,0 +1,95 @@
+"""Builds the virtual world as machine code: `python tests/virtual/compile.py FOLDER`.
+
+FOLDER becomes a copy of src/ and tests/, with compiled modules beside the files that they are made
+of. Python prefers those. No wheel holds them (docs/develop/compiled.md). Exit codes: 0 built, and
+its schedules are those of Python; 1 they differ, or nothing was built.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from mypyc.build import mypycify
+from setuptools import setup
+
+ROOT = Path(__file__).resolve().parents[2]
+OPTIONS = ("--strict", "--namespace-packages", "--explicit-package-bases")
+PACKAGES = {"raftline": ROOT / "src", "tests": ROOT / "tests"}  # by the names that modules have
+SIMULATED = (
+    "raftline/raft/*", "raftline/wire/*", "raftline/state/*", "raftline/logmanager",
+    "raftline/common/level", "raftline/harness/history", "raftline/harness/linearizable",
+    "raftline/node/lease_clock", "raftline/node/leasing", "raftline/node/measures",
+    "raftline/storage/birth", "raftline/storage/disk", "raftline/storage/folder",
+    "raftline/storage/hardstate", "raftline/storage/lines", "raftline/storage/logfile",
+    "raftline/storage/logreader", "raftline/storage/nodefiles", "raftline/storage/recovery",
+    "raftline/storage/snapshotfile", "raftline/storage/snapshotlines",
+    "tests/faulty_folder", "tests/invariants", "tests/memory_file", "tests/virtual/*",
+)  # fmt: skip
+# A schedule needs none of these; what of them is derived from a compiled class can't be loaded.
+LEFT_OUT = {
+    "raftline/raft/plain", "raftline/raft/recording", "raftline/raft/replay",
+    "raftline/state/machines", "tests/virtual/compile",
+    "tests/virtual/plain_snapshots", "tests/virtual/script", "tests/virtual/simulate",
+}  # fmt: skip
+# Its outcome says all: what happened, when, and what was answered.
+SCHEDULES = """
+from tests.virtual import schedule
+print(schedule.__file__, *map(schedule.run, range(8)), sep="\\n")
+"""
+
+
+def modules(package: Path) -> Iterator[str]:
+    """Return the files to compile, below a folder that holds the packages."""
+    for pattern in SIMULATED:
+        for path in sorted(package.glob(f"{pattern}.py")):
+            name = path.relative_to(package).with_suffix("").as_posix()
+            if name not in LEFT_OUT and not path.name.startswith(("__init__", "test_")):
+                yield str(path)
+
+
+def main(folder: Path) -> None:
+    """Build it; the C code goes to build/simulated."""
+    shutil.rmtree(folder, ignore_errors=True)
+    work = ROOT / "build" / "simulated"
+    (work / "package").mkdir(parents=True, exist_ok=True)
+    for name, source in PACKAGES.items():
+        link = work / "package" / name
+        if not link.is_symlink():
+            link.symlink_to(source)
+        shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    os.environ["MYPYPATH"] = str(work / "package")
+    extensions = mypycify(
+        [*OPTIONS, *modules(work / "package")],
+        opt_level=os.environ.get("RAFTLINE_OPTIMIZE", "3"),
+        target_dir=str(work / "c"),
+        group_name="simulated",
+    )
+    build = ["build_ext", "--build-lib", str(folder), "--build-temp", str(work / "temp")]
+    setup(name="simulated", script_args=["-q", *build], packages=[], ext_modules=extensions)
+
+
+def outcomes(*paths: Path) -> list[str]:
+    """Return the file of the world that runs with these paths, and the outcomes of schedules."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))}
+    asked = [sys.executable, "-c", SCHEDULES]
+    ran = subprocess.run(asked, cwd=paths[0], env=environment, check=True, stdout=subprocess.PIPE)
+    return ran.stdout.decode().splitlines()
+
+
+def check(folder: Path) -> str:
+    """Return what is wrong with a build, or ""."""
+    compiled, plain = outcomes(folder), outcomes(ROOT, ROOT / "src")
+    if compiled[0].endswith(".py"):
+        return f"{compiled[0]} is run, which is not compiled"
+    differing = [one for one, other in zip(compiled[1:], plain[1:], strict=True) if one != other]
+    return f"a schedule ends otherwise than in Python: {differing[0]}" if differing else ""
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]).resolve())
+    sys.exit(check(Path(sys.argv[1]).resolve()) or 0)
