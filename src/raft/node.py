@@ -6,7 +6,7 @@ Start reading here: `_RULES` names the rule for each input.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from raftline.raft import inputs
 from raftline.raft.effects import Effects, HardState, SafetyError
@@ -206,8 +206,8 @@ def _told(state: State, taken: inputs.PeerLevel) -> None:
         send_heartbeat(state, taken.peer, progress)
 
 
-_QUIET = (inputs.Stop, inputs.Compact)  # these commit and answer nothing
-_RULES: dict[type[inputs.Input], Callable[[State, Any], None]] = {
+_QUIET: Final = (inputs.Stop, inputs.Compact)  # these commit and answer nothing
+_RULES: Final[dict[type[inputs.Input], Callable[[State, Any], None]]] = {
     inputs.Receive: lambda state, taken: receive(state, taken.message),
     inputs.Synced: _synced,
     inputs.Propose: lambda state, taken: propose(state, taken.commands),

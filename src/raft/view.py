@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from operator import attrgetter
-from typing import Any, Final, Protocol
+from typing import Protocol
 
 from raftline.raft.change import Change, PendingChange
 from raftline.raft.entries import Entry, Snapshot
@@ -32,11 +31,6 @@ class LogView(Protocol):
     def entries(self, first: int, last: int) -> list[Entry]: ...
 
 
-def _same(name: str) -> Any:
-    """Return a property that reads this name of the state."""
-    return property(attrgetter(f"_state.{name}"))
-
-
 class NodeView:
     """A window on a server's state, as of its last step.
 
@@ -50,40 +44,121 @@ class NodeView:
     def __init__(self, state: State) -> None:
         self._state = state
 
-    name: Final[str] = _same("name")
-    role: Final[Role] = _same("role")
-    term: Final[int] = _same("term")
-    vote: Final[str | None] = _same("vote")
-    leader: Final[str | None] = _same("leader")
-    hears_from_leader: Final[bool] = _same("hears_from_leader")
-    no_leader_because: Final[str] = _same("no_leader_because")
-    options: Final[Options] = _same("options")
+    @property
+    def name(self) -> str:
+        return self._state.name
 
-    log: Final[LogView] = _same("log")
-    commit_index: Final[int] = _same("commit_index")
-    last_applied: Final[int] = _same("last_applied")
-    durable_index: Final[int] = _same("durable_index")
-    snapshot: Final[Snapshot | None] = _same("snapshot")
+    @property
+    def role(self) -> Role:
+        return self._state.role
 
-    levels: Final[Levels] = _same("levels")
-    peer_levels: Final[Mapping[str, int]] = _same("peer_levels")
-    configurations: Final[Configurations] = _same("configurations")
-    membership: Final[Membership] = _same("membership")
-    peers: Final[list[str]] = _same("peers")
-    contacts: Final[Mapping[str, str]] = _same("contacts")
-    is_member: Final[bool] = _same("is_member")
-    removed_by: Final[int] = _same("removed_by")
+    @property
+    def term(self) -> int:
+        return self._state.term
 
-    recovering: Final[bool] = _same("recovering")
-    newborn: Final[bool] = _same("newborn")
-    may_be_new: Final[bool] = _same("may_be_new")
+    @property
+    def vote(self) -> str | None:
+        return self._state.vote
 
-    progress: Final[Mapping[str, Progress]] = _same("progress")
-    votes: Final[Mapping[str, bool]] = _same("votes")
-    transfer: Final[PendingTransfer | None] = _same("transfer")
+    @property
+    def leader(self) -> str | None:
+        return self._state.leader
 
-    now_ms: Final[int] = _same("now_ms")
-    election_at_ms: Final[int] = _same("election_at_ms")
+    @property
+    def hears_from_leader(self) -> bool:
+        return self._state.hears_from_leader
+
+    @property
+    def no_leader_because(self) -> str:
+        return self._state.no_leader_because
+
+    @property
+    def options(self) -> Options:
+        return self._state.options
+
+    @property
+    def log(self) -> LogView:
+        return self._state.log
+
+    @property
+    def commit_index(self) -> int:
+        return self._state.commit_index
+
+    @property
+    def last_applied(self) -> int:
+        return self._state.last_applied
+
+    @property
+    def durable_index(self) -> int:
+        return self._state.durable_index
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        return self._state.snapshot
+
+    @property
+    def levels(self) -> Levels:
+        return self._state.levels
+
+    @property
+    def peer_levels(self) -> Mapping[str, int]:
+        return self._state.peer_levels
+
+    @property
+    def configurations(self) -> Configurations:
+        return self._state.configurations
+
+    @property
+    def membership(self) -> Membership:
+        return self._state.membership
+
+    @property
+    def peers(self) -> list[str]:
+        return self._state.peers
+
+    @property
+    def contacts(self) -> Mapping[str, str]:
+        return self._state.contacts
+
+    @property
+    def is_member(self) -> bool:
+        return self._state.is_member
+
+    @property
+    def removed_by(self) -> int:
+        return self._state.removed_by
+
+    @property
+    def recovering(self) -> bool:
+        return self._state.recovering
+
+    @property
+    def newborn(self) -> bool:
+        return self._state.newborn
+
+    @property
+    def may_be_new(self) -> bool:
+        return self._state.may_be_new
+
+    @property
+    def progress(self) -> Mapping[str, Progress]:
+        return self._state.progress
+
+    @property
+    def votes(self) -> Mapping[str, bool]:
+        return self._state.votes
+
+    @property
+    def transfer(self) -> PendingTransfer | None:
+        return self._state.transfer
+
+    @property
+    def now_ms(self) -> int:
+        return self._state.now_ms
+
+    @property
+    def election_at_ms(self) -> int:
+        return self._state.election_at_ms
 
     @property
     def is_leader(self) -> bool:
