@@ -31,6 +31,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src"
 COUNTED = Path(__file__).with_name("counted_node.py")
 REQUESTS = 20_000
+KEYS = 100  # that are there before, few beside the requests
 LEAST_CALLS = 0.02  # for a request: below that a function is not shown
 _TAG = re.compile("<[^>]*>")
 
@@ -59,6 +60,7 @@ class CountedNodes(Raftline):
 def called(load: Load, folder: Path, base_port: int) -> list[Function]:
     """Return the functions that the leader calls under a load, the most frequent first."""
     with CountedNodes(folder, base_port) as nodes:
+        nodes.fill(Load("load", connections=8, in_flight=16, keys=load.keys))
         nodes.begin(load).result()
         leader = nodes.wait_for_leader()
         nodes.end(leader)
@@ -192,8 +194,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--base-port", type=int, default=29_700)
     arguments = parser.parse_args(argv)
     load = Load(
-        arguments.what, arguments.connections, arguments.in_flight, requests=arguments.requests
-    )
+        arguments.what, arguments.connections, arguments.in_flight,
+        requests=arguments.requests, keys=KEYS,
+    )  # fmt: skip
     try:
         functions = called(load, arguments.dir, arguments.base_port)
         modules = compiled_modules(ROOT / "setup.py")
