@@ -6,17 +6,18 @@ import contextlib
 import socket
 import threading
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from raftline.access.login import is_private
 from raftline.access.proof import PROOF_S
 from raftline.access.rights import why_not
 from raftline.net.admission import Admission
 from raftline.net.handshake import TLS_ONLY, NoTls, admit_by_tls
-from raftline.net.host import Batch, Host
+from raftline.net.host import Batch, Host, Origin
 from raftline.net.lines import Arrival, HalfLine, Late, LineReader, LineTooLong, drain
 from raftline.net.local_commands import LocalCommands
 from raftline.net.outgoing import Outgoing, Replies
-from raftline.net.shared_reader import SharedReader
+from raftline.net.shared_reader import Shareable, SharedReader
 from raftline.net.watching import Observing, Watching
 from raftline.raft import spelling
 from raftline.raft.messages import Message
@@ -25,12 +26,13 @@ from raftline.wire.parsing import BY_ROUND, ParsedLine, Reading, parse
 from raftline.wire.protocol import FULL, error, looks_foreign
 
 BUFFER_BYTES = 16 << 10
-TIMING_MARK, NO_TIMING_MARK = b"\xff\xfd\x06", b"\xff\xfc\x06"  # RFC 860, behind telnet's Ctrl-C
-SHARED_KINDS = ("read", "write")  # of lines that the shared reader serves
+TIMING_MARK: Final = b"\xff\xfd\x06"  # RFC 860, behind telnet's Ctrl-C
+NO_TIMING_MARK: Final = b"\xff\xfc\x06"
+SHARED_KINDS: Final = ("read", "write")  # of lines that the shared reader serves
 PATIENCE_S = 30.0  # for a line that was begun, and for a reader that takes no replies
 
 
-class Connection:
+class Connection(Origin, Shareable):
     """Reads all lines that have arrived, serves them, and writes all their replies in one send."""
 
     def __init__(

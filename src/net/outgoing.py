@@ -8,18 +8,19 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from raftline.common.wakeup import Wakeup
-from raftline.net.host import Batch, Host, Source
+from raftline.net.host import Batch, Host, ReplySink, Source
 from raftline.wire.protocol import NO_LEADER, error, outcome_unknown, reply_line
 
-PIECE_CHARACTERS = 1 << 20  # of replies that are spelled before the first of them leaves
-READS_AT_ONCE = 16
-BATCHES_MAX = 64  # unanswered ones of a client that sends on; then its next lines wait
-PUSHED_MAX = 256 << 10  # bytes that watches tell at once; more is asked for piece by piece
+PIECE_CHARACTERS: Final = 1 << 20  # of replies that are spelled before the first of them leaves
+READS_AT_ONCE: Final = 16
+BATCHES_MAX: Final = 64  # unanswered ones of a client that sends on; then its next lines wait
+PUSHED_MAX: Final = 256 << 10  # bytes that watches tell at once; more is asked for piece by piece
 
 
-class Outgoing:
+class Outgoing(ReplySink):
     """The replies of one connection.
 
     Whoever answers the last request that a reply waits for sends it, without waiting: to wake the
