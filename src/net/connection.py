@@ -193,9 +193,8 @@ class Connection(Origin, Shareable):
                 return False
             requests.append(one.request)
         self._kind = run
-        batch = self._batch(requests, is_read=kind == "read", reading=one.reading)
-        self.outgoing.add(batch)
-        batches.append(batch)
+        batches.append(self._batch(requests, is_read=kind == "read", reading=one.reading))
+        self.outgoing.add(batches[-1])
         return True
 
     def close(self) -> None:
