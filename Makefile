@@ -20,7 +20,7 @@ SET_UP = $(MAKE)
 
 .PHONY: help run test test-rest test-all check lint types
 .PHONY: conform conform-bugs sim sim-long view-test fuzz nemesis watchers holders monitoring-test mutants nightly accept labs handout grade-test keys compose-test container-test kubernetes-test release clean
-.PHONY: patroni-test wheel wheels test-wheel test-sanitized bench bench-quick bench-growth bench-table soak profile pictures
+.PHONY: patroni-test wheel wheels test-wheel test-sanitized bench bench-quick bench-growth bench-table soak profile slow-ways pictures
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -264,6 +264,9 @@ bench-table: .venv/run-installed ## put the newest results and their picture int
 
 profile: .venv/bench-installed build/loadgen ## where a node's time goes under load, thread by thread
 	@$(PY) bench/threads.py
+
+slow-ways: .venv/dev-installed build/loadgen ## what of a request the compiled wheel still leaves to the interpreter
+	@$(PY) bench/slow_ways.py
 
 build/loadgen: $(addprefix bench/,loadgen.c options.c spoken.c cpu_time.c tls.c options.h spoken.h cpu_time.h tls.h)
 build/delay: bench/delay.c

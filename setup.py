@@ -18,17 +18,20 @@ EDITABLE = {"packages": ["raftline"], "package_dir": {"": "deploy/editable"}}
 MYPY = "mypy>=2.4"  # whose mypyc is the first that takes this code as it is
 COMPILED = (
     "raft/*", "wire/*", "state/*",
+    "access/login", "access/rights", "common/console", "common/level", "common/wakeup",
+    "logmanager",
     "storage/hardstate", "storage/lines", "storage/logfile", "storage/logreader",
-    "storage/snapshotlines",
-    "net/host", "net/connection", "net/lines", "net/outgoing", "net/shared_reader",
-    "node/batching", "node/delivery", "node/driver", "node/lease_clock", "node/leasing",
-    "node/measures", "node/queue", "node/stepper",
+    "storage/nodefiles", "storage/snapshotlines",
+    "net/admission", "net/host", "net/connection", "net/levels", "net/lines", "net/outgoing",
+    "net/peers", "net/shared_reader",
+    "node/applying", "node/batching", "node/delivery", "node/driver", "node/handover", "node/host",
+    "node/lease_clock", "node/leasing", "node/measures", "node/queue",
+    "node/stepper", "node/traffic_log", "node/watch", "node/watch_feed", "node/watchers",
+    "node/writer",
 )  # fmt: skip
 # Of these rooms: the classes that others are derived from, which mypyc does not allow, and what
 # looks at classes by their names and fields.
-NOT_COMPILED = {
-    "raft/node", "raft/plain", "raft/recording", "raft/replay", "raft/view", "state/machines",
-}  # fmt: skip
+NOT_COMPILED = {"raft/plain", "raft/replay", "state/machines"}
 
 
 def extensions():

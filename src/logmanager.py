@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 
+from raftline.common.derived import mypyc_attr
 from raftline.common.wakeup import give_way
 from raftline.raft.entries import Entry, Snapshot
 from raftline.raft.membership import Membership, all_vote
@@ -29,6 +30,7 @@ from raftline.storage.snapshotfile import no_pause
 from raftline.storage.snapshotlines import LoadedSnapshot, MachineState
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class LogManager(NodeFiles):
     """The state machine and its lock, over the files of its node.
 

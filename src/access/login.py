@@ -18,6 +18,7 @@ from typing import Any
 from raftline.access.rights import KeysOfLease, why_not
 from raftline.access.roles import Identity, Role, nobody
 from raftline.access.users import MECHANISM, User, Users, derive, read_users, scram
+from raftline.common.derived import mypyc_attr
 from raftline.wire.commands import Request
 from raftline.wire.protocol import error
 
@@ -34,6 +35,7 @@ NOT_PRIVATE = error(
 NO_USERS = error("this node has no users, and takes no login. Nothing was done.")
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Access:
     """The users of a node, and what others may do there."""
 

@@ -14,10 +14,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TextIO
+from typing import Final, TextIO
+
+from raftline.common.derived import mypyc_attr
 
 LINE_CHARACTERS_MAX = 400
-LINES_PER_SECOND_MAX = 40
+LINES_PER_SECOND_MAX: Final = 40
 QUEUE_LINES_MAX = 1000
 CLOSE_SECONDS_MAX = 1.0
 
@@ -39,7 +41,7 @@ def safe_line(text: str) -> str:
 
 
 def _as_bytes(character: str) -> str:
-    if "\udc80" <= character <= "\udcff":  # a byte that was no UTF-8, kept by surrogateescape
+    if 0xDC80 <= ord(character) <= 0xDCFF:  # a byte that was no UTF-8, kept by surrogateescape
         return f"\\x{ord(character) - 0xDC00:02x}"
     return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", "surrogatepass"))
 
@@ -49,6 +51,7 @@ def is_warning(line: str) -> bool:
     return line.startswith("[!]")
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Console:
     """Prints a node's lines. Any thread may speak, a signal handler may not (it may hold the lock).
 
@@ -260,6 +263,7 @@ def _write_bytes(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         try:
-            view = view[os.write(descriptor, view) :]
+            written = os.write(descriptor, view)
+            view = view[written:]
         except BlockingIOError:  # someone made the terminal non-blocking
             select.select([], [descriptor], [])

@@ -6,17 +6,18 @@ import contextlib
 import socket
 import threading
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from raftline.access.login import is_private
 from raftline.access.proof import PROOF_S
 from raftline.access.rights import why_not
 from raftline.net.admission import Admission
 from raftline.net.handshake import TLS_ONLY, NoTls, admit_by_tls
-from raftline.net.host import Batch, Host
+from raftline.net.host import Batch, Host, Origin
 from raftline.net.lines import Arrival, HalfLine, Late, LineReader, LineTooLong, drain
 from raftline.net.local_commands import LocalCommands
 from raftline.net.outgoing import Outgoing, Replies
-from raftline.net.shared_reader import SharedReader
+from raftline.net.shared_reader import Shareable, SharedReader
 from raftline.net.watching import Observing, Watching
 from raftline.raft import spelling
 from raftline.raft.messages import Message
@@ -25,12 +26,13 @@ from raftline.wire.parsing import BY_ROUND, ParsedLine, Reading, parse
 from raftline.wire.protocol import FULL, error, looks_foreign
 
 BUFFER_BYTES = 16 << 10
-TIMING_MARK, NO_TIMING_MARK = b"\xff\xfd\x06", b"\xff\xfc\x06"  # RFC 860, behind telnet's Ctrl-C
-SHARED_KINDS = ("read", "write")  # of lines that the shared reader serves
+TIMING_MARK: Final = b"\xff\xfd\x06"  # RFC 860, behind telnet's Ctrl-C
+NO_TIMING_MARK: Final = b"\xff\xfc\x06"
+SHARED_KINDS: Final = ("read", "write")  # of lines that the shared reader serves
 PATIENCE_S = 30.0  # for a line that was begun, and for a reader that takes no replies
 
 
-class Connection:
+class Connection(Origin, Shareable):
     """Reads all lines that have arrived, serves them, and writes all their replies in one send."""
 
     def __init__(
@@ -169,23 +171,30 @@ class Connection:
 
     def _take(self, lines: list[bytes], batches: list[Batch]) -> bool:
         """Add lines that are of one kind and need not wait for the replies before them."""
-        host = self._host
-        parsed = [parse(line, host.limits, host.readings, host.name) for line in lines]
-        run = (parsed[0].kind, parsed[0].reading)
-        if (
-            run[0] not in SHARED_KINDS
-            or any((one.kind, one.reading) != run for one in parsed)
-            or any(TIMING_MARK in line for line in lines)
-            or (run != self._kind and not self.outgoing.is_empty())
-            or any(self._admission.admit(one).kind != run[0] for one in parsed)
-        ):
+        host, admit = self._host, self._admission.admit
+        limits, readings, me = host.limits, host.readings, host.name
+        parsed: list[ParsedLine] = []
+        for line in lines:
+            one = parse(line, limits, readings, me)
+            is_telnet = not line.isascii() and TIMING_MARK in line
+            if is_telnet or (parsed and not one.goes_with(parsed[0])):
+                self._left = lines
+                return False
+            parsed.append(one)
+        kind = one.kind
+        run = self._kind if self._kind == (kind, one.reading) else (kind, one.reading)
+        if kind not in SHARED_KINDS or (run is not self._kind and not self.outgoing.is_empty()):
             self._left = lines
             return False
+        requests: list[Request] = []
+        for one in parsed:
+            if admit(one).kind != kind:
+                self._left = lines
+                return False
+            requests.append(one.request)
         self._kind = run
-        is_read, requests = run[0] == "read", [one.request for one in parsed]
-        batch = self._batch(requests, is_read=is_read, reading=run[1])
-        self.outgoing.add(batch)
-        batches.append(batch)
+        batches.append(self._batch(requests, is_read=kind == "read", reading=one.reading))
+        self.outgoing.add(batches[-1])
         return True
 
     def close(self) -> None:
@@ -243,9 +252,7 @@ class Connection:
         while parsed:
             kind, reading = parsed[0].kind, parsed[0].reading
             length = 1
-            while length < len(parsed) and parsed[length].kind == kind:
-                if parsed[length].reading != reading:
-                    break
+            while length < len(parsed) and parsed[length].goes_with(parsed[0]):
                 length += 1
             self._serve_run(kind, reading, parsed[:length])
             parsed = parsed[length:]
@@ -284,10 +291,10 @@ class Connection:
         self._host.submit(batch)
 
     def _batch(self, requests: list[Request], *, is_read: bool, reading: Reading) -> Batch:
+        commands, ids = [], []
+        for request in requests:
+            commands.append(request.command if is_read else self._admission.logged(request))
+            ids.append(request.id)
         return Batch(
-            [r.command if is_read or not r.sender else self._admission.logged(r) for r in requests],
-            is_read=is_read,
-            reading=reading,
-            ids=[r.id for r in requests],
-            reply_sink=self.outgoing,
+            commands, is_read=is_read, reading=reading, ids=ids, reply_sink=self.outgoing
         )

@@ -83,8 +83,10 @@ class LineReader:
             size = self._connection.recv_into(self._buffer, 0, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return []
-        lines = self._split(size, longest) if size else None
-        while lines is not None and self.has_more:  # of this nobody is told by the kernel
+        if size == 0:
+            return None
+        lines = self._split(size, longest)
+        while self._tls is not None and self._tls.has_more:  # of this nobody is told by the kernel
             try:
                 size = self._connection.recv_into(self._buffer, 0, socket.MSG_DONTWAIT)
             except BlockingIOError:
@@ -114,18 +116,14 @@ class LineReader:
         self.bytes_read += size
         if self._due_s:
             self._check_patience()
-        data = bytes(self._buffer[:size])
-        if b"\n" not in data:
-            self._keep(data, longest)
-            return []
-        lines = data.split(b"\n")
-        if self._parts:
+        lines = bytes(self._buffer[:size]).split(b"\n")
+        rest = lines.pop()
+        if lines and self._parts:
             lines[0] = b"".join([*self._parts, lines[0]])
             self._parts.clear()
             self._size = 0
             if len(lines[0]) > longest(lines[0][:80]):
                 raise LineTooLong
-        rest = lines.pop()
         if rest:
             self._keep(rest, longest)
         return lines

@@ -8,18 +8,19 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from raftline.common.wakeup import Wakeup
-from raftline.net.host import Batch, Host, Source
+from raftline.net.host import Batch, Host, ReplySink, Source
 from raftline.wire.protocol import NO_LEADER, error, outcome_unknown, reply_line
 
-PIECE_CHARACTERS = 1 << 20  # of replies that are spelled before the first of them leaves
-READS_AT_ONCE = 16
-BATCHES_MAX = 64  # unanswered ones of a client that sends on; then its next lines wait
-PUSHED_MAX = 256 << 10  # bytes that watches tell at once; more is asked for piece by piece
+PIECE_CHARACTERS: Final = 1 << 20  # of replies that are spelled before the first of them leaves
+READS_AT_ONCE: Final = 16
+BATCHES_MAX: Final = 64  # unanswered ones of a client that sends on; then its next lines wait
+PUSHED_MAX: Final = 256 << 10  # bytes that watches tell at once; more is asked for piece by piece
 
 
-class Outgoing:
+class Outgoing(ReplySink):
     """The replies of one connection.
 
     Whoever answers the last request that a reply waits for sends it, without waiting: to wake the
@@ -135,7 +136,7 @@ class Outgoing:
         with self._lock:
             if self._is_stuck:
                 return
-            while data := self._next():
+            while self._batches and self._batches[0].is_answered and (data := self._next()):
                 sent = self._send(data)
                 if sent < len(data) and self._send_later(data[sent:]):
                     return
@@ -170,22 +171,24 @@ class Outgoing:
     def _next(self) -> bytes:
         """Return the next replies that are complete, spelled: about a megabyte at the most."""
         lines: list[str] = []
-        size = 0
-        while self._batches and self._batches[0].is_answered and size < PIECE_CHARACTERS:
-            batch = self._batches[0]
+        me, batches, size = self._host.name, self._batches, 0
+        while batches and size < PIECE_CHARACTERS:
+            batch = batches[0]
+            if not batch.is_answered:
+                break
             begin = batch.sent
-            replies = batch.replies[begin:]
+            replies = batch.replies[begin:] if begin else batch.replies
             if not replies:
                 if batch.reader is None:  # confirmed by nobody
                     break
                 end = min(begin + READS_AT_ONCE, len(batch.commands))
                 replies = batch.reader.read(batch.commands[begin:end])
             for number, reply in zip(batch.ids[begin:], replies, strict=False):
-                lines.append(reply_line(self._host.name, number, reply))
+                lines.append(reply_line(me, number, reply))
                 size += len(reply)
             batch.sent += len(replies)
             if batch.sent == len(batch.commands):
-                self._batches.popleft()
+                batches.popleft()
         return ("\n".join(lines) + "\n").encode("utf-8", "replace") if lines else b""
 
     def _next_of_sources(self) -> bytes:

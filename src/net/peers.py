@@ -136,15 +136,15 @@ class Peer:
                     self._outbox = []
                 if not data or connection is None:
                     break
-                with contextlib.suppress(OSError):
+                try:
                     connection.sendall(data)  # SO_SNDTIMEO bounds it
-                    with self._lock:
-                        self.bytes_sent += len(data)
-                        if connection is self._socket:
-                            self._outbox_bytes = sum(map(len, self._outbox))
-                    continue
-                self._break(connection)
-                break
+                except OSError:
+                    self._break(connection)
+                    break
+                with self._lock:
+                    self.bytes_sent += len(data)
+                    if connection is self._socket:
+                        self._outbox_bytes = sum(map(len, self._outbox))
 
     def _break(self, connection: socket.socket) -> None:
         """Half a line may have left: only a new connection makes sense of what follows."""

@@ -18,17 +18,18 @@ import select
 import threading
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from raftline.net.host import Batch
 
 CROWD = 8  # connections that sent lines within one window: then they are read for
 CROWDS = {"auto": CROWD, "shared": 0}
 IO_MODES = (*CROWDS, "threads")
-WINDOW_S = 0.02
-CALM_WINDOWS = 5  # in a row with less than half a crowd: then all threads read again
-OWN_WINDOWS = 50  # in which a thread that was given back reads by itself
-LOOK_S = 0.5  # between two looks whether the crowd is gone, while nothing arrives
+WINDOW_S: Final = 0.02
+CALM_WINDOWS: Final = 5  # in a row with less than half a crowd: then all threads read again
+OWN_WINDOWS: Final = 50  # in which a thread that was given back reads by itself
+PIECE: Final = 32  # batches of writes that are handed over together: a group sees others come
+LOOK_S: Final = 0.5  # between two looks whether the crowd is gone, while nothing arrives
 
 
 class Shareable(Protocol):
@@ -121,6 +122,9 @@ class SharedReader:
                 if not connection.take_ready(batches):
                     connection.own_until = self._window + OWN_WINDOWS
                     self._give_back(descriptor)
+                if len(batches) == PIECE and not batches[0].is_read:
+                    self._submit(*batches)
+                    batches.clear()
             if batches:
                 self._submit(*batches)
             if not ready:

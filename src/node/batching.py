@@ -31,6 +31,7 @@ class Gathering:
         self._expected = 0
         self._first_s = 0.0
         self._last_s = 0.0
+        self._replies_leave = False  # those of the last group
 
     def arrived(self, queued: int, now_s: float) -> None:
         """Note that a request came, and `queued` wait now."""
@@ -42,6 +43,16 @@ class Gathering:
         """Note that a group was answered; `expected` may come again, or are here already."""
         self._expected = expected
         self._first_s = self._last_s = now_s
+        self._replies_leave = True
+
+    def replied(self, now_s: float) -> bool:
+        """Note that replies have left: only from now on is anybody late. Return whether they were
+        those of the last group."""
+        if not self._replies_leave:
+            return False
+        self._first_s = self._last_s = now_s
+        self._replies_leave = False
+        return True
 
     def is_ripe(self, queued: int, now_s: float) -> bool:
         """Whether those who wait are to be served now."""
@@ -50,7 +61,8 @@ class Gathering:
     @property
     def ripe_at_s(self) -> float:
         """The time at which the waiting requests are served, if no other one comes."""
-        return min(self._last_s + QUIET_S, self._first_s + LONGEST_S)
+        longest_s = self._first_s + LONGEST_S
+        return longest_s if self._replies_leave else min(self._last_s + QUIET_S, longest_s)
 
 
 class Sharing:
@@ -129,6 +141,12 @@ class Batching:
     def answered(self, reads: int, queued: int, now_s: float) -> None:
         """Note that so many batches of reads were confirmed; `queued` more wait."""
         self._reads.answered(reads + queued, now_s)
+        self._reads.replied(now_s)  # another round may be under way beside their replies
+
+    def replied(self, now_s: float) -> bool:
+        """Note that all replies there were have left; return whether a group of writes was among
+        them."""
+        return self._writes.replied(now_s)
 
     def lost_leadership(self) -> None:
         """Forget the proposals under way: they are no longer this server's own."""

@@ -153,6 +153,7 @@ class Driver:
     def status(self) -> dict[str, object]:
         """Return what `status` tells."""
         with self.core:
+            self._stepper.catch_up()
             facts = node_facts(self.node.view, now_ms())
             return {**facts, "log_bytes": self._logmanager.log_bytes, "syncs": self.syncs}
 
@@ -210,10 +211,14 @@ class Driver:
                 self._guard(self._round)
             finally:
                 self.core.release()
-        sleep, is_left = self._sleep, self._queue.reads or self._queue.writes  # they gather
+        self._mind_gathering()
+        self._flush_replies()
+
+    def _mind_gathering(self) -> None:
+        """Have the owner look in time at the requests that gather."""
+        sleep, is_left = self._sleep, self._queue.reads or self._queue.writes
         if is_left and not sleep.is_for_a_group and self._stepper.next_look_s() < sleep.until_s:
             sleep.wake()
-        self._flush_replies()
 
     def _flush_replies(self) -> None:
         """Send the replies that the steps before have completed, then the events."""
@@ -223,6 +228,8 @@ class Driver:
             except IndexError:  # another thread was faster
                 return
             sink.flush()
+        if self._stepper.replied():
+            self._mind_gathering()
         self.watchers.hand_out()
 
     def _written(self, durable: Durable | None) -> None:

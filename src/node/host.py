@@ -12,6 +12,7 @@ from raftline.access.tls import Tls
 from raftline.common.address import Address
 from raftline.common.arguments import VERSION, build
 from raftline.common.config import Pace
+from raftline.common.derived import mypyc_attr
 from raftline.common.level import LEVEL, Build
 from raftline.controller.control import Control
 from raftline.controller.faults import Faults
@@ -33,6 +34,7 @@ from raftline.wire.parsing import Readings
 from raftline.wire.protocol import NO_LEADER, RISING, error, not_leader
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class NodeHost:
     """`net.host.Host` of one node, which says what each method is for. `Server` makes the parts of
     the node, starts and stops them."""

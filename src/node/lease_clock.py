@@ -15,10 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush, heapreplace
+from typing import Final
 
 MARGIN_PERCENT = 10  # clock rates differ by less
 ROUNDING_MS = 1
-NEVER_MS = 1 << 62
+NEVER_MS: Final = 1 << 62
 SPARE_ITEMS = 1000  # that may be of leases that are no more, beside one for each that is
 
 

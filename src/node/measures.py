@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
+from typing import Final
 
 from raftline.raft.roles import Role
 from raftline.raft.view import NodeView
 
 # Seconds. The upper end of each bucket; what takes longer is in one more.
-BOUNDS_S = [
+BOUNDS_S: Final = [
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
     10.0,
 ]  # fmt: skip

@@ -82,7 +82,7 @@ class RequestQueue:
         it leads none."""
         return bool(self._pending) and self._pending_term != term
 
-    def answer_applied(self, replies: Sequence[str], first: int, last: int) -> None:
+    def answer_applied(self, replies: list[str], first: int, last: int) -> None:
         """Give the replies to the entries `first` to `last` to those whose requests are among
         them. What is pending lies in index order, so nobody is searched for."""
         now_s = time.monotonic()

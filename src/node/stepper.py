@@ -11,6 +11,7 @@ from typing import Protocol
 
 from raftline.logmanager import LogManager
 from raftline.net.host import Batch, Origin
+from raftline.node.applying import Applying
 from raftline.node.batching import Batching
 from raftline.node.clock import OwnerSleep, now_ms
 from raftline.node.delivery import Delivery
@@ -76,6 +77,7 @@ class Stepper:
         self.watchers = Watchers(logmanager, owner_sleep.wake)
         self._batching = Batching(time.monotonic(), time.process_time())
         self._delivery = Delivery(rim.send, writer)
+        self._applying = Applying(logmanager, self.watchers, queue, self._batching)
         self._handover = Handover(node, rim.not_leader)
         self._leasing = Leasing(node, logmanager.store)
 
@@ -88,6 +90,10 @@ class Stepper:
         queue.put(batch)
         queued = len(queue.reads if batch.is_read else queue.writes)
         self._batching.enqueue(queued, now_s, is_read=batch.is_read)
+
+    def replied(self) -> bool:
+        """Take note that all replies there were have left; return whether they were a group's."""
+        return self._batching.replied(time.monotonic())
 
     def is_wanted(self) -> bool:
         """Whether anything waits that is served now."""
@@ -160,8 +166,13 @@ class Stepper:
     def written(self, tasks: Sequence[DiskTask], durable: Durable | None) -> None:
         """Let go what waited for these writes, and tell the core how far its log is durable."""
         self._delivery.written(tasks)
+        self.catch_up()
         if durable is not None:
             self.carry_out(self._node.step(Synced(*durable), now_ms()))
+
+    def catch_up(self) -> None:
+        """Apply what was left for later, so that the state is as the core takes it to be."""
+        self._applying.catch_up()
 
     def serve(self) -> None:
         """Serve what is held and what is new, but for what had better gather: propose and confirm
@@ -234,24 +245,15 @@ class Stepper:
             # Before anything is applied: what now lies at their indexes may be another's.
             self._queue.give_up_pending(LEADERSHIP_LOST)
             self._batching.lost_leadership()
-        if effects.install is not None:
-            self._logmanager.take_over(effects.install)
-            self.watchers.applied([])
+        if self._applying.take(effects, leads=view.is_leader):
+            self._sleep.is_for_a_group = False  # the next ones are not waited for as long
         self._answer(effects)
         self._rim.report(effects)
         self._handover.look()
         self._wake_owner(effects)
 
     def _answer(self, effects: Effects) -> None:
-        """Apply what is committed, and answer whom that or anything else in this step answers."""
-        if effects.apply:
-            first, last = effects.apply[0].index, effects.apply[-1].index
-            replies = self._logmanager.apply(effects.apply)
-            self.watchers.applied(effects.apply)
-            self._queue.answer_applied(replies, first, last)
-            queued, used_s = len(self._queue.writes), time.process_time()
-            if self._batching.committed(last, queued, time.monotonic(), used_s):
-                self._sleep.is_for_a_group = False  # the next ones are not waited for as long
+        """Answer whom this step answers, but for those whose entries it applied."""
         self._leasing.stepped(now_ms)
         for ready in effects.reads:
             self._confirmed(ready.token)

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from raftline.common.console import Console
+from raftline.net.host import Traffic
 from raftline.observe.lines import abridged
 from raftline.raft.effects import Effects
 from raftline.raft.messages import (
@@ -29,7 +30,7 @@ LINES_KEPT_MAX = 256  # of peers' choosing in part
 _GIVEN_OR_DENIED = re.compile(r"\[\*\] \S+ (?:gives|denies) its PreVote ")
 
 
-class TrafficLog:
+class TrafficLog(Traffic):
     """Says who connects, who asks and what servers tell each other.
 
     Steady heartbeats and their answers, and the PreVotes of who asks again and again, are said

@@ -23,8 +23,9 @@ from functools import partial
 
 from raftline.logmanager import LogManager
 from raftline.net.host import Source, Teller
-from raftline.node.watch import Group, Mode, Watch
+from raftline.node.watch import LAST, Delivery, Group, Mode, Watch
 from raftline.raft.entries import Entry
+from raftline.state.events import Event
 from raftline.state.history import EventHistory
 from raftline.state.prefixes import PrefixIndex
 from raftline.state.sessions import entry_number, entry_numbers_of
@@ -35,11 +36,6 @@ PIECE_EVENTS = 500  # that a watch which is behind looks at in one go
 PIECE_LINES_BYTES = 64 << 10  # of lines that make a piece
 SILENT_S = 5.0  # then a watch is told how far it is, at the next look:
 LOOK_S = 3.0  # so no silence lasts 10 s
-
-
-# Lines for one watch, and the entry from which it goes on where they can't be sent.
-Delivery = tuple[Watch, int, list[str]]
-LAST = -1  # instead of an entry: the last line of a watch
 
 
 class Feed:
@@ -219,15 +215,7 @@ class Feed:
         """Return the next lines from the history; at its end the watch is pushed its events."""
         lines: list[str] = []
         size = 0
-        while size < PIECE_LINES_BYTES:
-            with self.lock:
-                if watch.mode is not Mode.BEHIND or self._is_left_behind(watch):
-                    break
-                if watch.position >= self.history.last:
-                    self._join(watch)
-                    break
-                events, upto = self.history.after(watch.position, PIECE_EVENTS)
-                watch.position = upto
+        while size < PIECE_LINES_BYTES and (events := self._next_events(watch)) is not None:
             index: PrefixIndex[bool] = PrefixIndex()
             index.put(watch.prefix, True)
             for event in events:
@@ -239,6 +227,17 @@ class Feed:
         if lines:
             watch.told_s = time.monotonic()
         return watch.spelled(lines)
+
+    def _next_events(self, watch: Watch) -> Sequence[Event] | None:
+        """Return what a watch looks at next; None where it is not behind any more."""
+        with self.lock:
+            if watch.mode is not Mode.BEHIND or self._is_left_behind(watch):
+                return None
+            if watch.position < self.history.last:
+                events, watch.position = self.history.after(watch.position, PIECE_EVENTS)
+                return events
+            self._join(watch)
+            return None
 
     def _is_left_behind(self, watch: Watch) -> bool:
         """Whether the history does not reach back to a watch; then it begins anew where the state

@@ -10,14 +10,15 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
+from raftline.common.derived import mypyc_attr
 from raftline.common.wakeup import Wakeup
 from raftline.net.host import Origin
 from raftline.node.measures import Measures
 from raftline.raft.effects import Effects
 
-WAITING_MAX = 1000  # steps that may wait to be written before a leader takes no more requests
+WAITING_MAX: Final = 1000  # steps that may wait for the disk; then a leader takes no more requests
 
 
 DiskTask = tuple[Effects, Origin | None]  # with where the message came from that asked for it
@@ -47,6 +48,7 @@ class Job:
         self.ended.acquire()
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Writer:
     """Owns the writing of `NAME.log` and `NAME.storage`; `core` is the driver's lock."""
 

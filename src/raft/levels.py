@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Sequence
+from typing import Final
 
 from raftline.raft.effects import SafetyError
 
-PREFIX = "level "
-FIRST = 1
+PREFIX: Final = "level "
+FIRST: Final = 1
 _LEVEL = re.compile(r"level ([1-9][0-9]{0,8})", re.ASCII)
 
 

@@ -16,8 +16,9 @@ import re
 from bisect import bisect_right
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
-PREFIX = "members "
+PREFIX: Final = "members "
 _WORD = re.compile(r"([A-Za-z][A-Za-z0-9_.-]{0,63})=([^\s=,|]+:[1-9][0-9]{0,4}),(voter|learner)")
 
 

@@ -98,11 +98,13 @@ def confirm(state: State) -> None:
         leading.read_rounds.popleft()
         for token in waiting.tokens:
             release(state, token, waiting.index)
-    if assign_fences(state):
-        propose(state, [NOOP])
-    if mark_readmitted(state):
-        send_heartbeats(state)
-    open_round(state)
+    if any(not progress.is_counted for progress in leading.progress.values()):
+        if assign_fences(state):
+            propose(state, [NOOP])
+        if mark_readmitted(state):
+            send_heartbeats(state)
+    if leading.reads_waiting:
+        open_round(state)
 
 
 def confirmed_round(state: State) -> int:

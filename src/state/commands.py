@@ -11,6 +11,7 @@ docs/use/objects.md is the view of the user.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from raftline.raft.entries import NUMBER_MAX
 from raftline.state.leasecommands import execute_expiry, execute_under
@@ -26,7 +27,7 @@ from raftline.wire.protocol import ProtocolError, error, escape, shown, unescape
 from raftline.wire.strictjson import Json, NotJsonError, read_json, spell_json
 
 _Function = Callable[[Pairs, str], str | None]
-APPLIED: dict[str, _Function] = {}
+APPLIED: Final[dict[str, _Function]] = {}
 _READS = {verb: row.level for verb, row in COMMANDS.items() if row.access.takes_mode}
 _DIGITS_MAX = 19
 

@@ -12,6 +12,7 @@ commands act on these pairs themselves, and the texts are the values alone.
 from __future__ import annotations
 
 from collections.abc import Iterator, MutableMapping
+from typing import TypeVar, overload
 
 from raftline.state.events import (
     CHARACTERS_MAX,
@@ -26,6 +27,7 @@ from raftline.state.leases import Leases
 from raftline.wire.keyfacts import Facts, facts_of, lease_of, value_of, with_facts
 
 Pairs = MutableMapping[str, str]
+_Other = TypeVar("_Other")
 
 
 class Store(MutableMapping[str, str]):
@@ -70,6 +72,17 @@ class Store(MutableMapping[str, str]):
 
     def __getitem__(self, key: str) -> str:
         return value_of(self.held[key])
+
+    @overload
+    def get(self, key: str, /) -> str | None: ...
+    @overload
+    def get(self, key: str, /, default: str) -> str: ...
+    @overload
+    def get(self, key: str, /, default: _Other) -> str | _Other: ...
+    def get(self, key: str, /, default: object = None) -> object:
+        """Return the value of a key, or else `default`: by one look, where Mapping takes three."""
+        held = self.held.get(key)
+        return default if held is None else value_of(held)
 
     def __contains__(self, key: object) -> bool:
         return key in self.held

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from raftline.common.derived import mypyc_attr
 from raftline.raft.effects import Effects, SafetyError
 from raftline.raft.entries import Entry, Snapshot
 from raftline.raft.levels import FIRST
@@ -17,6 +18,7 @@ from raftline.storage.snapshotfile import SnapshotFile
 from raftline.storage.snapshotlines import LoadedSnapshot
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class NodeFiles:
     """NAME.log, NAME.storage and NAME.state_machine in a folder; one thread at a time writes."""
 

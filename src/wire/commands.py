@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from raftline.wire import leaseoperands as of_leases
 from raftline.wire import loginoperands as of_logins
@@ -193,7 +193,7 @@ _ROWS = (
     Command("promote", take.words("NAME"), "let a learner vote", CHANGE),
     Command("demote", take.words("NAME"), "let a voter learn only", CHANGE),
 )  # fmt: skip
-COMMANDS: Mapping[str, Command] = {row.verb: row for row in _ROWS}
+COMMANDS: Final[Mapping[str, Command]] = {row.verb: row for row in _ROWS}
 # Those on one key: they may stand in a transaction, and under a lease there.
 IN_TRANSACTIONS: Mapping[str, Operands] = {
     row.verb: row.operands
@@ -206,7 +206,7 @@ AT_THE_SHELL: Mapping[str, str] = {
     row.verb: row.at_the_shell for row in _ROWS if row.at_the_shell
 }
 # No row of ours, and maybe of a newer node: it may be a write.
-FOREIGN = Command("", take.words(""), "", Access("", look="get"))
+FOREIGN: Final = Command("", take.words(""), "", Access("", look="get"))
 
 
 def _forms(of_members: bool) -> str:
@@ -234,10 +234,10 @@ FAULT_FORMS: Mapping[str, str] = {
 }
 # Those that only a node which runs can carry out.
 NODE_ORDERS = ("STORE", "RETRIEVE", "LEADER_INFO", "CONVERT_FOLLOWER", "TIMEOUT")
-ORDERS = frozenset({*NODE_ORDERS, "SHUTDOWN", "RESTART", "DELETE-LOG", *FAULT_FORMS})
+ORDERS: Final = frozenset({*NODE_ORDERS, "SHUTDOWN", "RESTART", "DELETE-LOG", *FAULT_FORMS})
 
 
-@dataclass(slots=True)  # see ParsedLine
+@dataclass(slots=True, init=False)  # see ParsedLine
 class Request:
     """One understood command. `command` is its one canonical spelling, as it stands in the log."""
 
@@ -245,7 +245,16 @@ class Request:
     id: str  # "" where none was given
     verb: str
     command: str
-    read: str = ""  # how a get or show asks to be read, "" where it does not
+    read: str  # how a get or show asks to be read, "" where it does not
+
+    def __init__(
+        self, sender: str, id: str, verb: str, command: str, read: str = ""  # noqa: A002
+    ) -> None:
+        self.sender = sender
+        self.id = id
+        self.verb = verb
+        self.command = command
+        self.read = read
 
 
 def row_of(command: str) -> Command:

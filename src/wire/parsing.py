@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from raftline.raft import spelling
 from raftline.raft.change import Change
@@ -22,11 +22,13 @@ class Reading(NamedTuple):
     by_clock: bool = False  # behind a round the leader answers by its clock of leases
 
 
-_READINGS = tuple(tuple(Reading(lease, ask) for ask in (False, True)) for lease in (False, True))
-BY_ROUND = _READINGS[False][False]
-BY_CLOCK = Reading(by_clock=True)
-LEVEL_QUESTION = "Level "  # net/levels.py
-PROOF_LINES = ("Prove ", "Proof ")  # access/proof.py
+_READINGS: Final = tuple(
+    tuple(Reading(lease, ask) for ask in (False, True)) for lease in (False, True)
+)
+BY_ROUND: Final = _READINGS[False][False]
+BY_CLOCK: Final = Reading(by_clock=True)
+LEVEL_QUESTION: Final = "Level "  # net/levels.py
+PROOF_LINES: Final = ("Prove ", "Proof ")  # access/proof.py
 
 
 class Readings(NamedTuple):
@@ -50,7 +52,7 @@ class Readings(NamedTuple):
         return kind, _READINGS[mode == "lease"][self.at_followers or asked_for == "index"]
 
 
-@dataclass(slots=True)  # made for each line: in half of the time of a NamedTuple
+@dataclass(slots=True, init=False)  # made for each line: in half of the time of a NamedTuple
 class ParsedLine:
     """One line; lines of one `kind` in a row are served together.
 
@@ -62,12 +64,36 @@ class ParsedLine:
 
     kind: str
     request: Request
-    text: str = ""  # the line behind its sender
-    message: Message | None = None  # of a peer, also one that is refused for what it is
-    problem: str = ""  # the reason to refuse the line
-    reading: Reading = BY_ROUND
-    change: Change | None = None
-    reply: str = ""  # to a local line, where it is known already
+    text: str  # the line behind its sender
+    message: Message | None  # of a peer, also one that is refused for what it is
+    problem: str  # the reason to refuse the line
+    reading: Reading
+    change: Change | None
+    reply: str  # to a local line, where it is known already
+
+    def __init__(  # a constructor that is written out is compiled
+        self,
+        kind: str,
+        request: Request,
+        text: str = "",
+        message: Message | None = None,
+        problem: str = "",
+        reading: Reading = BY_ROUND,
+        change: Change | None = None,
+        reply: str = "",
+    ) -> None:
+        self.kind = kind
+        self.request = request
+        self.text = text
+        self.message = message
+        self.problem = problem
+        self.reading = reading
+        self.change = change
+        self.reply = reply
+
+    def goes_with(self, other: ParsedLine) -> bool:
+        """Whether both are of one kind, and read in one way."""
+        return self.kind == other.kind and self.reading == other.reading
 
 
 def parse(line: bytes, limits: Limits, readings: Readings, me: str) -> ParsedLine:
@@ -76,6 +102,20 @@ def parse(line: bytes, limits: Limits, readings: Readings, me: str) -> ParsedLin
         sender, number, text = split_sender(decode_line(line))
     except ProtocolError as problem:
         return ParsedLine("garbled", Request("", "", "", ""), problem=str(problem))
+    if text.lstrip(" ").partition(" ")[0] not in COMMANDS:
+        other = _parse_other(sender, number, text, me)
+        if other is not None:
+            return other
+    try:
+        request = read_request(sender, number, text, limits)
+    except ProtocolError as problem:
+        speaker = Request(sender, number, "", "")
+        return ParsedLine("refused", speaker, text, problem=str(problem))
+    return _parse_request(request, text, readings)
+
+
+def _parse_other(sender: str, number: str, text: str, me: str) -> ParsedLine | None:
+    """Return a line that begins with no command of ours: an order, a peer's; None for the rest."""
     order = text.lstrip(" ")
     if order.partition(" ")[0] in ORDERS:
         return ParsedLine("control", Request(sender, number, "", order), text)
@@ -86,12 +126,7 @@ def parse(line: bytes, limits: Limits, readings: Readings, me: str) -> ParsedLin
     if sender and text.startswith(PROOF_LINES):  # a node without a secret does not know them
         unknown = not_understood(text.rstrip(" "))
         return ParsedLine("proof", Request(sender, number, "", ""), text, problem=unknown)
-    try:
-        request = read_request(sender, number, text, limits)
-    except ProtocolError as problem:
-        speaker = Request(sender, number, "", "")
-        return ParsedLine("refused", speaker, text, problem=str(problem))
-    return _parse_request(request, text, readings)
+    return None
 
 
 def _parse_message(speaker: Request, text: str, me: str) -> ParsedLine:

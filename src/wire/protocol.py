@@ -7,6 +7,7 @@ Escapes spell keys and values of any bytes inside one printable line.
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from raftline.raft.entries import NUMBER_MAX, is_plain
 
@@ -20,10 +21,10 @@ FULL = "Sorry, too many connections; the last places are for peers. Try later."
 # Nothing was done; others may do it.
 ELSEWHERE = (NOT_LEADER, NO_LEADER, STOPPING, REMOVED, SHUT_DOWN, RISING, FULL)
 OUTCOME_UNKNOWN = "Sorry, outcome unknown: "
-_LONG = 150  # characters; of fewer `is_plain` takes longer than `isprintable`
+_LONG: Final = 150  # characters; of fewer `is_plain` takes longer than `isprintable`
 
-NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}", re.ASCII)
-_ID = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
+NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}", re.ASCII)
+_ID: Final = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
 _LEADER = re.compile(r"Last leader I heard from is: (\S+) \(\[?([^\s\]]+)\]?:([0-9]{1,5})\)$")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 # RFC 854: IAC, then an option's negotiation, a sub-negotiation, or a command of one byte. FF

@@ -20,10 +20,10 @@ SOURCE = ROOT / "src"
 PAGE = ROOT / "docs" / "develop" / "architecture.md"
 NO_ROOMS = {"__init__", "__main__", "raftline"}  # `import raftline` and `python -m raftline`
 # Without rich a text is plain; without the others a node has no users, and no command for
-# certificates.
+# certificates. mypy_extensions is imported for types alone.
 OPTIONAL = {
-    ("access.login", "scramp"), ("access.users", "scramp"), ("tools.certs", "cryptography"),
-    ("tools.statusreport", "rich"), ("view.server", "aiohttp"),
+    ("access.login", "scramp"), ("access.users", "scramp"), ("common.derived", "mypy_extensions"),
+    ("tools.certs", "cryptography"), ("tools.statusreport", "rich"), ("view.server", "aiohttp"),
 }  # fmt: skip
 # Files, sockets, threads, clocks, chance, the process: not in a room that the page calls pure.
 IMPURE = {

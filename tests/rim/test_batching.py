@@ -42,6 +42,7 @@ def test_a_group_waits_for_as_many_requests_as_were_answered() -> None:
 def test_a_group_is_served_after_a_pause_without_arrivals() -> None:
     group, now_s = Gathering(), NOW_S
     group.answered(64, now_s)
+    group.replied(now_s)
     group.arrived(1, now_s)
     now_s += QUIET_S * 0.9
     group.arrived(2, now_s)
@@ -52,9 +53,31 @@ def test_a_group_is_served_after_a_pause_without_arrivals() -> None:
     assert group.is_ripe(2, now_s)
 
 
+def test_nobody_is_late_before_the_replies_of_the_group_before_have_left() -> None:
+    group, now_s = Gathering(), NOW_S
+    group.answered(64, now_s)
+    group.arrived(1, now_s)
+    now_s += QUIET_S * 2  # 62 replies are on their way
+    assert not group.is_ripe(2, now_s)
+    assert group.replied(now_s)
+    assert not group.is_ripe(2, now_s)
+    assert group.ripe_at_s == pytest.approx(now_s + QUIET_S)
+    assert group.is_ripe(64, now_s)
+    assert not group.replied(now_s + QUIET_S / 2)  # of nobody in this group
+    assert group.ripe_at_s == pytest.approx(now_s + QUIET_S)
+
+
+def test_replies_that_take_long_hold_up_a_group_for_a_bounded_time() -> None:
+    group = Gathering()
+    group.answered(64, NOW_S)
+    assert not group.is_ripe(2, NOW_S + LONGEST_S * 0.9)
+    assert group.is_ripe(2, NOW_S + LONGEST_S)
+
+
 def test_a_group_that_keeps_growing_is_served_all_the_same() -> None:
     group, now_s = Gathering(), NOW_S
     group.answered(1000, now_s)
+    group.replied(now_s)
     queued = 0
     while not group.is_ripe(queued, now_s):
         now_s += QUIET_S / 2
@@ -145,6 +168,8 @@ def test_writes_wait_for_as_many_as_were_answered_or_wait_already() -> None:
         for queued in (1, 2, 3)
     ]
     assert decided == [False, False, True]
+    assert looks_at_s(batching, writes=2) == NOW_S + LONGEST_S
+    assert batching.replied(NOW_S)
     assert looks_at_s(batching, writes=2) == NOW_S + QUIET_S
 
 

@@ -3,6 +3,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from raftline.net.host import Batch
 from raftline.node.measures import BOUNDS_S, Histogram, Measures
 from raftline.node.queue import RequestQueue
@@ -13,6 +15,7 @@ def view(role: Role, term: int, leader: str | None) -> Any:
     return SimpleNamespace(role=role, term=term, leader=leader)
 
 
+@pytest.mark.pure
 def test_elections_leaderships_and_leaders_are_counted_once_each() -> None:
     seen = Measures()
     for step in (
@@ -25,6 +28,7 @@ def test_elections_leaderships_and_leaders_are_counted_once_each() -> None:
     assert (seen.elections, seen.leaderships, seen.leader_changes) == (2, 1, 3)
 
 
+@pytest.mark.pure
 def test_a_leader_that_never_was_seen_as_a_candidate_stood_too() -> None:
     alone = Measures()
     alone.stepped(view(Role.LEADER, 1, "s1"))

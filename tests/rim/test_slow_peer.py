@@ -195,6 +195,7 @@ def test_a_peer_that_does_not_read_for_long_is_dialled_anew(
             assert second.getpeername() != first.getpeername()
 
 
+@pytest.mark.pure
 def test_a_connection_is_dropped_before_its_descriptor_is_reused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

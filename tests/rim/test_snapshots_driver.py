@@ -119,6 +119,7 @@ class Rig:
     def append(self, first: int, term: int, commit: int, *commands: str, prev_term: int) -> None:
         new = entries(first, term, *commands)
         self.receive(AppendEntries("s1", "s2", term, first - 1, prev_term, new, commit, 1))
+        assert self.driver.status()["last_applied"] == commit  # else it might be applied later
 
     def wait_for(self, fact: Callable[[], object]) -> None:
         with self.changed:

@@ -53,6 +53,7 @@ def test_one_connection_at_a_time_speaks_for_a_peer_until_it_is_silent() -> None
     speakers.claim("s2", first)
 
 
+@pytest.mark.pure
 def test_a_removed_member_and_a_stranger_get_different_refusals() -> None:
     node = node_of("s1", 1, 1)
     node.view.configurations.append(1, "members s1=h:1,voter s2=h:2,voter")

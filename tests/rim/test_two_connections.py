@@ -180,6 +180,7 @@ def test_nothing_is_sent_behind_half_a_line_on_its_connection() -> None:
     assert shut == [socket.SHUT_RDWR]
 
 
+@pytest.mark.pure
 def test_pauses_between_dials_grow_until_the_peer_has_answered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

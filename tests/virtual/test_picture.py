@@ -57,6 +57,7 @@ def test_of_a_long_schedule_the_end_is_shown_with_the_logs_before_it(
     assert begun[first["node"]]["log"]
 
 
+@pytest.mark.pure
 def test_a_schedule_that_fails_is_drawn_and_the_failure_names_the_page(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

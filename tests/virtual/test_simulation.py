@@ -175,6 +175,7 @@ def test_the_script_ends_when_its_time_is_over() -> None:
     assert re.match(r"[1-9]\d* schedules, ", done.stdout)
 
 
+@pytest.mark.pure
 def test_a_failure_names_its_seed_how_to_see_it_again_and_the_last_events(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -216,6 +217,7 @@ def test_a_change_that_only_the_new_voters_decide_is_noticed(
     assert "InvariantError" in first_failure(range(200))
 
 
+@pytest.mark.pure
 def test_a_snapshot_without_its_sessions_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("raftline.state.sessions.Sessions.dump", lambda _: [])
     assert first_failure(range(60))

@@ -1,0 +1,66 @@
+"""Rules of mypyc for the modules that it compiles, of which it does not tell where they are broken
+(docs/develop/compiled.md)."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.lists.test_rooms import ROOT, SOURCE
+
+WITHOUT_EFFECT = {"len", "min", "max", "index", "find", "start", "end"}
+
+
+def compiled() -> list[Path]:
+    """The modules that setup.py names, without running it."""
+    lists = {
+        statement.targets[0].id: ast.literal_eval(statement.value)
+        for statement in ast.parse((ROOT / "setup.py").read_text(encoding="utf-8")).body
+        if isinstance(statement, ast.Assign)
+        and isinstance(statement.targets[0], ast.Name)
+        and statement.targets[0].id in ("COMPILED", "NOT_COMPILED")
+    }
+    found = []
+    for pattern in lists["COMPILED"]:
+        modules = sorted(SOURCE.glob(f"{pattern}.py"))
+        assert modules, f"setup.py compiles {pattern}, which is not there"
+        found += modules
+    left = {SOURCE / f"{name}.py" for name in lists["NOT_COMPILED"]}
+    assert left <= set(found), "setup.py leaves out what it does not compile"
+    return [path for path in found if path not in left]
+
+
+def effects_in_bounds(tree: ast.AST) -> Iterator[int]:
+    """Yield the lines of slices whose bounds may do something."""
+    slices = [node for node in ast.walk(tree) if isinstance(node, ast.Slice)]
+    bounds = [bound for each in slices for bound in (each.lower, each.upper) if bound is not None]
+    for part in (part for bound in bounds for part in ast.walk(bound)):
+        if isinstance(part, ast.NamedExpr):
+            yield part.lineno
+        elif isinstance(part, ast.Call):
+            called = part.func
+            name = called.attr if isinstance(called, ast.Attribute) else ast.unparse(called)
+            if name not in WITHOUT_EFFECT:
+                yield part.lineno
+
+
+def test_no_bound_of_a_slice_has_an_effect_which_mypyc_would_have_twice() -> None:
+    against = [
+        f"{path.relative_to(SOURCE)}:{line}"
+        for path in compiled()
+        for line in effects_in_bounds(ast.parse(path.read_text(encoding="utf-8")))
+    ]
+    assert against == []
+    assert list(effects_in_bounds(ast.parse("view[os.write(file, view) :]"))) == [1]
+
+
+def test_no_attribute_is_called_like_a_keyword_of_c_behind_its_prefix() -> None:
+    """`_thread` becomes `__thread` in C."""
+    against = [
+        f"{path.relative_to(SOURCE)}:{node.lineno}"
+        for path in compiled()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and node.attr == "_thread"
+    ]
+    assert against == []

@@ -1,0 +1,70 @@
+"""`make slow-ways`: the functions of a request that are not compiled, and the slow lines."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from raftline.harness.processes import ports_in_a_row
+
+ROOT = Path(__file__).resolve().parents[2]
+BENCH = ROOT / "bench"
+
+pytestmark = [
+    pytest.mark.skipif(shutil.which("cc") is None, reason="the generator needs cc"),
+    pytest.mark.pure,  # it counts the calls of a clone
+]
+
+
+def test_the_page_tells_what_the_leader_calls_and_which_lines_ask_the_interpreter(
+    generator: Path, tmp_path: Path
+) -> None:
+    base = ports_in_a_row(3)
+    command = [
+        sys.executable, str(BENCH / "slow_ways.py"), "--requests", "600", "--connections", "12",
+        "--dir", str(tmp_path), "--base-port", str(base),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    pure, _, compiled = done.stdout.partition("\n\n")
+    assert re.search(r"^ +\d+\.\d\d  node/server\.py:\d+ report$", pure, re.MULTILINE)
+    assert "raft/" not in pure
+    send = re.search(r" +\d\.\d\d  net/outgoing\.py:\d+ _send\n((?:   .*\n)+)", compiled)
+    assert send is not None
+    assert "sent = self._socket.send(data, socket.MSG_DONTWAIT)" in send[1]
+    assert 'Call non-native method "send"' in send[1]
+    assert (tmp_path / "slow-ways.txt").read_text() in done.stdout
+
+
+LISTS = """
+from pathlib import Path
+from slow_ways import SOURCE, compiled_modules, in_order, own_lines
+setup = Path("setup.py")
+setup.write_text('COMPILED = ("raft/*", "net/host")\\nNOT_COMPILED = {"raft/plain"}\\n')
+modules = compiled_modules(setup)
+assert "net/host" in modules and "raft/node" in modules and "net/connection" not in modules
+assert not {"raft/plain", "raft/__init__"} & set(modules)
+rows = [f"{n} {SOURCE}/raft/{name}.py 7 step" for n, name in ((1, "log"), (2, "a"), (9, "b"))]
+found = in_order("\\n".join(rows), 100)
+assert [(each.module, each.line, each.calls) for each in found] == [
+    ("raft/b", 7, 0.09), ("raft/a", 7, 0.02)
+]
+text = "class A:\\n    @property\\n    def f(self):\\n        return 1\\n\\n    def g(self): ...\\n"
+assert own_lines(text, 2) == range(3, 5)
+assert own_lines(text, 6) == range(6, 7)
+assert own_lines(text, 4) == range(4, 5)
+"""
+
+
+def test_the_lists_of_setup_py_the_counts_and_the_lines_of_a_function_are_read(
+    tmp_path: Path,
+) -> None:
+    command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(BENCH)!r})\n{LISTS}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60,
+                          cwd=tmp_path)  # fmt: skip
+    assert done.returncode == 0, done.stderr
