@@ -222,8 +222,8 @@ class Host(Protocol):
     @property
     def observers(self) -> Observers: ...
 
-    def submit(self, *batches: Batch) -> None:
-        """Have requests served."""
+    def submit(self, *batches: Batch, more_come: bool = False) -> None:
+        """Have requests served; where `more_come`, at the next call at the earliest."""
 
     def mark_ready(self, sink: ReplySink) -> None:
         """Have `sink` flushed after this step of the core."""

@@ -52,7 +52,7 @@ class SharedReader:
     """
 
     def __init__(self, submit: Callable[..., None], crowd: int = CROWD) -> None:
-        """`submit(*batches)` has requests served; a crowd of 0 is always there."""
+        """`submit(*batches, more_come=…)` has requests served; a crowd of 0 is always there."""
         self._submit = submit
         self._crowd = crowd
         self._epoll = select.epoll()
@@ -116,6 +116,7 @@ class SharedReader:
             ready = self._epoll.poll(LOOK_S)
             now_s = time.monotonic()
             batches: list[Batch] = []
+            is_looked_for = False  # a call that serves what was handed over
             for descriptor, _ in ready:
                 connection = self._lent[descriptor]
                 self._note(connection, now_s)
@@ -123,9 +124,10 @@ class SharedReader:
                     connection.own_until = self._window + OWN_WINDOWS
                     self._give_back(descriptor)
                 if len(batches) == PIECE and not batches[0].is_read:
-                    self._submit(*batches)
+                    self._submit(*batches, more_come=True)
                     batches.clear()
-            if batches:
+                    is_looked_for = True
+            if batches or is_looked_for:
                 self._submit(*batches)
             if not ready:
                 self._end_window(now_s)

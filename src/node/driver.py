@@ -57,9 +57,9 @@ class Driver:
 
     # --- from any thread --------------------------------------------------------------
 
-    def submit(self, *batches: Batch) -> None:
+    def submit(self, *batches: Batch, more_come: bool = False) -> None:
         """Have requests served: by this thread, unless another one is at it, or has them wait to
-        share a write or a round with more."""
+        share a write or a round with more. Where `more_come`, this thread calls again soon."""
         now = now_ms()
         for batch in batches:
             batch.asked_ms = now
@@ -67,7 +67,8 @@ class Driver:
         if self._stopping:
             with self.core:
                 self._turn_all_away()
-        self._look()
+        if not more_come:
+            self._look()
 
     def receive(self, messages: Sequence[Message], origin: Origin | None) -> list[str]:
         """Step messages of a peer into the core; return a complaint for each that was refused."""

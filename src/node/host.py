@@ -74,8 +74,8 @@ class NodeHost:
 
     # --- requests ---------------------------------------------------------------------------
 
-    def submit(self, *batches: Batch) -> None:
-        self.driver.submit(*batches)
+    def submit(self, *batches: Batch, more_come: bool = False) -> None:
+        self.driver.submit(*batches, more_come=more_come)
 
     def mark_ready(self, sink: ReplySink) -> None:
         self.driver.ready_sinks.append(sink)

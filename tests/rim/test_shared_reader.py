@@ -12,7 +12,7 @@ import pytest
 from raftline.harness.processes import eventually
 from raftline.net import connection as connections
 from raftline.net.outgoing import BATCHES_MAX
-from raftline.net.shared_reader import CROWD, SharedReader
+from raftline.net.shared_reader import CROWD, PIECE, SharedReader
 from tests.rim.test_connection import Scene
 
 
@@ -21,10 +21,12 @@ class Crowd:
 
     def __init__(self, count: int, crowd: int = 0) -> None:
         self.submitted: list[list[Any]] = []  # by the shared reader: what it hands over at once
+        self.more_came: list[bool] = []
         self.reader = SharedReader(self.submit, crowd)
         self.scenes = [Scene(shared_reader=self.reader) for _ in range(count)]
 
-    def submit(self, *batches: Any) -> None:
+    def submit(self, *batches: Any, more_come: bool = False) -> None:
+        self.more_came.append(more_come)
         self.submitted.append(list(batches))
         for batch in batches:
             [scene] = [one for one in self.scenes if one.connection.outgoing is batch.reply_sink]
@@ -83,6 +85,27 @@ def test_lines_that_are_ready_together_are_handed_over_together(crowd: Crowd) ->
     eventually(lambda: len(crowd.submitted) == begun + 2, "two groups")
     groups = [sorted(list(one.commands) for one in group) for group in crowd.submitted[begun:]]
     assert groups == [[["set a 2"]], [["set b 2"], ["set c 3"]]]
+
+
+@pytest.mark.parametrize(("others", "pieces"), [(PIECE, [PIECE, 0]), (PIECE + 3, [PIECE, 3])])
+def test_writes_of_a_large_crowd_are_handed_over_in_pieces(others: int, pieces: list[int]) -> None:
+    crowd = Crowd(others + 1)
+    crowd.ask("set a 1")
+    eventually(lambda: crowd.lent() == others + 1, "all connections lent")
+    submit, begun = crowd.reader._submit, len(crowd.submitted)
+
+    def submit_amid_arrivals(*batches: Any) -> None:
+        crowd.reader._submit = submit
+        for scene in crowd.scenes[1:]:
+            scene.say("c@set b 2\n")
+        submit(*batches)
+
+    crowd.reader._submit = submit_amid_arrivals
+    crowd.scenes[0].say("c@set a 2\n")
+    eventually(lambda: len(crowd.submitted) == begun + 3, "one call, and two for the others")
+    assert [len(group) for group in crowd.submitted[begun:]] == [1, *pieces]
+    assert crowd.more_came[begun:] == [False, True, False]
+    crowd.end()
 
 
 def test_lines_of_one_connection_stay_in_order_when_its_thread_takes_over(crowd: Crowd) -> None:
