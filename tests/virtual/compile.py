@@ -14,9 +14,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from mypyc.build import mypycify
-from setuptools import setup
-
 ROOT = Path(__file__).resolve().parents[2]
 OPTIONS = ("--strict", "--namespace-packages", "--explicit-package-bases")
 PACKAGES = {"raftline": ROOT / "src", "tests": ROOT / "tests"}  # by the names that modules have
@@ -54,6 +51,9 @@ def modules(package: Path) -> Iterator[str]:
 
 def main(folder: Path) -> None:
     """Build it; the C code goes to build/simulated."""
+    from mypyc.build import mypycify  # here, since a test imports this module without a build
+    from setuptools import setup
+
     shutil.rmtree(folder, ignore_errors=True)
     work = ROOT / "build" / "simulated"
     (work / "package").mkdir(parents=True, exist_ok=True)
