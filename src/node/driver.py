@@ -158,6 +158,11 @@ class Driver:
             facts = node_facts(self.node.view, now_ms())
             return {**facts, "log_bytes": self._logmanager.log_bytes, "syncs": self.syncs}
 
+    def catch_up(self) -> None:
+        """Let the state be as the core takes it to be: see node/applying.py."""
+        with self.core:
+            self._stepper.catch_up()
+
     def waiting(self) -> dict[str, int]:
         """Return how many batches wait, by what for, and how many steps wait for the disk."""
         with self.core:

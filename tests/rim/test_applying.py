@@ -10,6 +10,7 @@ import pytest
 
 from raftline.net.host import Batch
 from raftline.node.driver import Driver
+from raftline.node.snapshots import Snapshots
 from raftline.raft.entries import Entry
 from raftline.raft.messages import AppendEntries, ReadIndexReply
 from raftline.wire.parsing import Reading
@@ -59,6 +60,25 @@ def test_a_follower_with_a_stalled_disk_applies_all_the_same(by: str) -> None:
     assert manager.applied.index == 1
     assert manager.read(["get a"]) == ["GET response: 1"]
     manager.goes_on.set()
+    driver.stop(DEADLINE_S)
+
+
+def test_a_snapshot_that_is_asked_for_holds_what_the_core_takes_to_be_applied() -> None:
+    driver, _ = following_with_a_held_disk()
+    manager: Any = driver._logmanager
+    said: list[str] = []
+    snapshots = Snapshots(driver, manager, lambda _: None, said.append, compact_bytes=1 << 30)
+    driver._rim.wrote = snapshots.wrote  # type: ignore[method-assign]
+    snapshots.ask()
+    snapshots.start()  # whose thread waits for the disk, to give the file its name
+    pause = threading.Event()
+    while manager.applied.index < 1:
+        assert not pause.wait(0.001)
+    manager.goes_on.set()
+    while not said:
+        assert not pause.wait(0.001)
+    assert said[0].startswith("[*] s1 took a snapshot: the state after entry 1, 1 key,")
+    snapshots.stop()
     driver.stop(DEADLINE_S)
 
 
