@@ -68,7 +68,7 @@ def test_a_snapshot_that_is_asked_for_holds_what_the_core_takes_to_be_applied() 
     manager: Any = driver._logmanager
     said: list[str] = []
     snapshots = Snapshots(driver, manager, lambda _: None, said.append, compact_bytes=1 << 30)
-    driver._rim.wrote = snapshots.wrote  # type: ignore[method-assign]
+    driver._rim.wrote = snapshots.wrote
     snapshots.ask()
     snapshots.start()  # whose thread waits for the disk, to give the file its name
     pause = threading.Event()
