@@ -39,8 +39,6 @@ run: ## three nodes on ports 10000-10002 and a client; reads commands from a pip
 test: .venv/dev-installed ## the quick tests, within two minutes; by a word: make test T=election
 	@$(TESTS) $(if $(T),-k '$(T)',--lane quick)
 
-# Real nodes wait more than they compute: two workers leave a quarter of two cores idle.
-test-rest: WORKERS = 3
 test-rest: .venv/dev-installed ## the tests that `make test` leaves out
 	@$(TESTS) --lane rest
 
