@@ -174,25 +174,23 @@ class Connection(Origin, Shareable):
         host, admit = self._host, self._admission.admit
         limits, readings, me = host.limits, host.readings, host.name
         parsed: list[ParsedLine] = []
+        self._left = lines  # unless all of them are taken
         for line in lines:
             one = parse(line, limits, readings, me)
             is_telnet = not line.isascii() and TIMING_MARK in line
             if is_telnet or (parsed and not one.goes_with(parsed[0])):
-                self._left = lines
                 return False
             parsed.append(one)
         kind = one.kind
         run = self._kind if self._kind == (kind, one.reading) else (kind, one.reading)
         if kind not in SHARED_KINDS or (run is not self._kind and not self.outgoing.is_empty()):
-            self._left = lines
             return False
         requests: list[Request] = []
         for one in parsed:
             if admit(one).kind != kind:
-                self._left = lines
                 return False
             requests.append(one.request)
-        self._kind = run
+        self._kind, self._left = run, []
         batches.append(self._batch(requests, is_read=kind == "read", reading=one.reading))
         self.outgoing.add(batches[-1])
         return True

@@ -86,7 +86,7 @@ class LineReader:
         if size == 0:
             return None
         lines = self._split(size, longest)
-        while self._tls is not None and self._tls.has_more:  # of this nobody is told by the kernel
+        while self.has_more:  # of this nobody is told by the kernel
             try:
                 size = self._connection.recv_into(self._buffer, 0, socket.MSG_DONTWAIT)
             except BlockingIOError:

@@ -136,7 +136,7 @@ class Outgoing(ReplySink):
         with self._lock:
             if self._is_stuck:
                 return
-            while self._batches and self._batches[0].is_answered and (data := self._next()):
+            while data := self._next():
                 sent = self._send(data)
                 if sent < len(data) and self._send_later(data[sent:]):
                     return
@@ -171,24 +171,22 @@ class Outgoing(ReplySink):
     def _next(self) -> bytes:
         """Return the next replies that are complete, spelled: about a megabyte at the most."""
         lines: list[str] = []
-        me, batches, size = self._host.name, self._batches, 0
-        while batches and size < PIECE_CHARACTERS:
-            batch = batches[0]
-            if not batch.is_answered:
-                break
+        size = 0
+        while self._batches and self._batches[0].is_answered and size < PIECE_CHARACTERS:
+            batch = self._batches[0]
             begin = batch.sent
-            replies = batch.replies[begin:] if begin else batch.replies
+            replies = batch.replies[begin:]
             if not replies:
                 if batch.reader is None:  # confirmed by nobody
                     break
                 end = min(begin + READS_AT_ONCE, len(batch.commands))
                 replies = batch.reader.read(batch.commands[begin:end])
             for number, reply in zip(batch.ids[begin:], replies, strict=False):
-                lines.append(reply_line(me, number, reply))
+                lines.append(reply_line(self._host.name, number, reply))
                 size += len(reply)
             batch.sent += len(replies)
             if batch.sent == len(batch.commands):
-                batches.popleft()
+                self._batches.popleft()
         return ("\n".join(lines) + "\n").encode("utf-8", "replace") if lines else b""
 
     def _next_of_sources(self) -> bytes:
