@@ -58,6 +58,9 @@ types: .venv/dev-installed ## mypy --strict
 	  sed 's#^raftline/#src/#' build/types.txt; exit $$status
 	@MYPYPATH=bench:build/typing $(PY) -m mypy --config-file pyproject.toml bench/*.py
 
+sizes: ## the longest files of src/, in lines; a report, no limit
+	@find src -name '*.py' -exec wc -l {} + | sort -rn | sed -n '2,21p'
+
 sim: .venv/dev-installed ## one simulated schedule: faults, changes of members: make sim SEED=7 [PICTURE=seed.html]
 	@$(PY) tests/virtual/simulate.py --seed $(SEED) $(if $(PICTURE),--picture $(PICTURE))
 
@@ -101,7 +104,7 @@ monitoring-test: .venv/dev-installed ## /metrics, the dashboard's queries and th
 	@$(PY) -m pytest -q -rs tests/processes/test_monitoring.py tests/processes/test_dashboard.py
 
 mutants: .venv/dev-installed ## one-line faults, each of which a test must notice (docs/develop/mutants.md)
-	@$(PY) tests/mutants/run.py -j $(WORKERS) $(if $(ONLY),--only $(ONLY),--page tests/mutants/results.md)
+	@$(PY) tests/mutants/run.py -j $(WORKERS) $(if $(ONLY),--only $(ONLY),--page build/mutants.md)
 
 nightly: .venv/dev-installed ## the campaigns, one after the other: sim-long, nemesis, mutants, labs, bench
 	@$(PY) tests/nightly.py

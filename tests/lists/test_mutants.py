@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -10,10 +9,8 @@ from collections.abc import Iterable
 import pytest
 
 from tests.mutants.listed import ROOT, Mutant, MutantError, mutants, read
-from tests.mutants.page import MARK
 
 MISTAKES = 34
-PAGE = ROOT / "tests" / "mutants" / "results.md"
 RUN = ROOT / "tests" / "mutants" / "run.py"
 # Caught by tests that take a second, one for each room.
 QUICK = (
@@ -65,17 +62,6 @@ def test_every_listed_mistake_has_a_mutant() -> None:
     assert len(LISTED) >= 80
     found = {int(mutant.mistake) for mutant in LISTED if mutant.mistake}
     assert found == set(range(1, MISTAKES + 1))
-
-
-def test_the_results_page_has_a_row_for_each_mutant() -> None:
-    results = PAGE.read_text(encoding="utf-8").partition(MARK)[2]
-    rows = dict(re.findall(r"^\| `([a-z0-9-]+)` \| .* \| (.+) \|$", results, re.MULTILINE))
-    assert list(rows) == [mutant.name for mutant in LISTED]
-    survived = [name for name, caught_by in rows.items() if caught_by.startswith("nothing")]
-    assert survived == [mutant.name for mutant in LISTED if mutant.survives]
-    count, caught, left = re.findall(r"(\d+) mutants, (\d+) caught, (\d+) survived", results)[0]
-    assert (int(count), int(left)) == (len(LISTED), len(survived))
-    assert int(caught) == len(LISTED) - len(survived)
 
 
 def test_a_changed_line_makes_the_list_an_error() -> None:
