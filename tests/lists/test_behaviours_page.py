@@ -10,7 +10,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "tests" / "behaviours.md"
 ROW = re.compile(
-    r"^\| (?!row |subject )(00\d-\d\d|mistake \d+|[A-Za-z][\w -]*) \| (.+) \| (.*) \|$", re.MULTILINE
+    r"^\| (?!row |subject )(00\d-\d\d|mistake \d+|[A-Za-z][\w -]*) \| (.+) \| (.*) \|$",
+    re.MULTILINE,
 )
 TEST = re.compile(r"\[`(\w+)`\]\(([^)]+)\)")
 
