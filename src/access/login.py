@@ -20,9 +20,9 @@ from raftline.access.roles import Identity, Role, nobody
 from raftline.access.users import MECHANISM, User, Users, derive, read_users, scram
 from raftline.common.derived import mypyc_attr
 from raftline.wire.commands import Request
+from raftline.wire.limits import FAILED_LOGIN_S
 from raftline.wire.protocol import error
 
-FAILED_S = 0.1  # before the answer to a login that failed
 WRONG_PROOF = "invalid-proof"
 FAILED = error("the login failed: the name or the password is wrong. Nothing was done.")
 OUT_OF_PLACE = error(
@@ -39,7 +39,7 @@ NO_USERS = error("this node has no users, and takes no login. Nothing was done."
 class Access:
     """The users of a node, and what others may do there."""
 
-    def __init__(self, path: Path, anonymous: Role, failed_s: float = FAILED_S) -> None:
+    def __init__(self, path: Path, anonymous: Role, failed_s: float = FAILED_LOGIN_S) -> None:
         """Read the file of users.
 
         Raises:

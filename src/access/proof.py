@@ -23,8 +23,6 @@ from raftline.wire.protocol import NAME
 LABEL = "raftline proof of peers 1"
 PROVE, CHALLENGE, PROOF = FIRST_WORDS = ("Prove", "Challenge", "Proof")
 NONCE_BYTES = 16
-PROOF_S = 10.0  # for all of a proof, once it began
-LINE_BYTES_MAX = 400  # of each of the four lines: two names of 64 at most, one MAC or nonce
 _NONCE = re.compile(r"[0-9a-f]{32}")
 _MAC = re.compile(r"[0-9a-f]{64}")
 ENDED = "what was proved on this connection is settled; begin another for a new proof"

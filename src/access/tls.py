@@ -15,7 +15,6 @@ from typing import NamedTuple
 from raftline.access.secret import check_private
 from raftline.common.config import ConfigError
 
-HANDSHAKE_S = 10.0
 # Ten characters: the byte of its length is a newline, so a node that speaks no TLS sees the end of
 # a line, and refuses it at once.
 ALPN = "raftline/1"

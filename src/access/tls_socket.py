@@ -14,9 +14,10 @@ import threading
 import time
 from typing import Any
 
+from raftline.wire.limits import TLS_RECORD_S
+
 RAW_BYTES = 32 << 10
 PIECE_BYTES = 256 << 10  # that is encrypted at a time
-RECORD_S = 30.0  # for a record that was begun, as for a line
 
 
 class TlsSocket(socket.socket):
@@ -141,7 +142,7 @@ class TlsSocket(socket.socket):
 
     def _check_record(self) -> None:
         """Raise where a record was begun too long ago, whether or not more of it came since."""
-        if self._record_s and time.monotonic() - self._record_s > RECORD_S:
+        if self._record_s and time.monotonic() - self._record_s > TLS_RECORD_S:
             raise ConnectionAbortedError("a record was begun and not ended")
 
     def _decrypted(self, tls: ssl.SSLObject, wanted: int, buffer: Any) -> int | None:

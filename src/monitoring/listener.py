@@ -22,21 +22,18 @@ from raftline.common.address import Place
 from raftline.common.config import PortRefused
 from raftline.common.signals import threads_without_signals
 from raftline.monitoring.pages import Answer, Pages
+from raftline.wire.limits import HTTP_HEAD_BYTES, HTTP_S, HTTP_THREADS, HTTP_WAITING
 
-THREADS = 4
-WAITING_MAX = 16  # connections that wait for a thread
-HEAD_BYTES_MAX = 8192
 PAUSE_S = 0.2  # after a connection that could not be taken
-PATIENCE_S = 5.0  # for a request to come, and for its answer to leave
 
 
 class MonitorListener(socketserver.TCPServer):
     """Listens at a place, and answers what is asked there with the pages."""
 
     allow_reuse_address = True
-    request_queue_size = WAITING_MAX
+    request_queue_size = HTTP_WAITING
 
-    def __init__(self, place: Place, pages: Pages, patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, place: Place, pages: Pages, patience_s: float = HTTP_S) -> None:
         """Take the port or the path; nothing is answered before `open`.
 
         Raises:
@@ -66,7 +63,7 @@ class MonitorListener(socketserver.TCPServer):
 
     def open(self, name: str) -> None:
         """Answer from now on, in threads of its own."""
-        runs = [("http", self._accept), *[("http answers", self._work)] * THREADS]
+        runs = [("http", self._accept), *[("http answers", self._work)] * HTTP_THREADS]
         self._threads = [
             threading.Thread(target=run, name=f"{name} {what}", daemon=True) for what, run in runs
         ]
@@ -96,7 +93,7 @@ class MonitorListener(socketserver.TCPServer):
             except OSError:
                 time.sleep(0 if self._is_closing else PAUSE_S)  # out of descriptors, say
                 continue
-            if self._waiting.qsize() < WAITING_MAX:
+            if self._waiting.qsize() < HTTP_WAITING:
                 self._waiting.put(request)
             else:
                 self.shutdown_request(request)
@@ -140,9 +137,9 @@ class _Asked(BaseHTTPRequestHandler):
         head = b""
         while b"\r\n\r\n" not in head and b"\n\n" not in head:
             self.connection.settimeout(max(0.001, self._by_s - time.monotonic()))
-            data = self.connection.recv(HEAD_BYTES_MAX)
+            data = self.connection.recv(HTTP_HEAD_BYTES)
             head += data
-            if not data or len(head) > HEAD_BYTES_MAX or time.monotonic() > self._by_s:
+            if not data or len(head) > HTTP_HEAD_BYTES or time.monotonic() > self._by_s:
                 raise OSError("no request")
         return head
 

@@ -11,9 +11,9 @@ from raftline.access.login import FAILED, NO_USERS, Login
 from raftline.access.proof import WRONG, Answering, ProofError
 from raftline.access.rights import is_told_all, told_in_part
 from raftline.net.host import Host
-from raftline.net.lines import PEER_LINE_BYTES_MAX
 from raftline.raft.messages import PeerError
 from raftline.wire.commands import COMMANDS, FOREIGN, Request
+from raftline.wire.limits import PEER_LINE_BYTES
 from raftline.wire.parsing import ParsedLine
 from raftline.wire.protocol import SHUT_DOWN, error
 
@@ -51,7 +51,7 @@ class Admission:
             is_peer = not host.hears_from_leader()
         if not is_peer:
             return host.limits.line_bytes
-        return PEER_LINE_BYTES_MAX if self.speaks_for else 2 * host.limits.line_bytes
+        return PEER_LINE_BYTES if self.speaks_for else 2 * host.limits.line_bytes
 
     def admit(self, line: ParsedLine) -> ParsedLine:
         """Return the line as this node takes it: some that can be understood are refused."""

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from raftline.access.login import is_private
-from raftline.access.proof import PROOF_S
 from raftline.access.rights import why_not
 from raftline.net.admission import Admission
 from raftline.net.handshake import TLS_ONLY, NoTls, admit_by_tls
@@ -22,14 +21,13 @@ from raftline.net.watching import Observing, Watching
 from raftline.raft import spelling
 from raftline.raft.messages import Message
 from raftline.wire.commands import Request
+from raftline.wire.limits import LINE_S, PROOF_S, READ_BYTES
 from raftline.wire.parsing import BY_ROUND, ParsedLine, Reading, parse
 from raftline.wire.protocol import FULL, error, looks_foreign
 
-BUFFER_BYTES = 16 << 10
 TIMING_MARK: Final = b"\xff\xfd\x06"  # RFC 860, behind telnet's Ctrl-C
 NO_TIMING_MARK: Final = b"\xff\xfc\x06"
 SHARED_KINDS: Final = ("read", "write")  # of lines that the shared reader serves
-PATIENCE_S = 30.0  # for a line that was begun, and for a reader that takes no replies
 
 
 class Connection(Origin, Shareable):
@@ -49,7 +47,7 @@ class Connection(Origin, Shareable):
         self._arrival = Arrival(announce)
         self._socket = connection
         self._for_peers_only = for_peers_only
-        self._reader = LineReader(connection, BUFFER_BYTES, PATIENCE_S)
+        self._reader = LineReader(connection, READ_BYTES, LINE_S)
         self.outgoing = Outgoing(host, connection)
         self._kind: tuple[str, Reading] = ("", BY_ROUND)  # of what was served last
         self._is_first_line = True
@@ -96,7 +94,7 @@ class Connection(Origin, Shareable):
         except Late:
             self._replies.complain(f"nobody proved to be a member within {PROOF_S:g} s.")
         except HalfLine:
-            self._replies.complain(f"a line was begun and not ended within {PATIENCE_S:.0f} s.")
+            self._replies.complain(f"a line was begun and not ended within {LINE_S:.0f} s.")
         except OSError:
             pass  # they are gone
         except MemoryError:

@@ -5,14 +5,13 @@ from __future__ import annotations
 
 import socket
 
-from raftline.access.proof import LINE_BYTES_MAX, PROOF_S, Dialing, ProofError
-from raftline.access.tls import HANDSHAKE_S, Tls
+from raftline.access.proof import Dialing, ProofError
+from raftline.access.tls import Tls
 from raftline.access.tls_socket import TlsSocket
 from raftline.common.address import Address
 from raftline.net.lines import LineReader
+from raftline.wire.limits import HANDSHAKE_S, PROOF_LINE_BYTES, PROOF_S, SORRY_BYTES
 from raftline.wire.protocol import decode_line, split_sender
-
-SORRY_BYTES_MAX = 1024  # of a line of a node that knows no proofs, or is full
 
 
 def connect(address: Address, patience_s: float) -> socket.socket:
@@ -67,7 +66,7 @@ def prove(
 
 
 def _answer(reader: LineReader, peer: str) -> str:
-    lines = reader.read(lambda _: LINE_BYTES_MAX + SORRY_BYTES_MAX)
+    lines = reader.read(lambda _: PROOF_LINE_BYTES + SORRY_BYTES)
     if lines is None:
         raise ConnectionResetError
     if len(lines) > 1 or reader.has_begun:

@@ -6,11 +6,11 @@ from __future__ import annotations
 import select
 import socket
 
-from raftline.access.proof import PROOF_S
-from raftline.access.tls import HANDSHAKE_S, Tls, named_in
+from raftline.access.tls import Tls, named_in
 from raftline.access.tls_socket import TlsSocket
 from raftline.net.admission import Admission
 from raftline.net.lines import Late, LineReader
+from raftline.wire.limits import HANDSHAKE_S, PROOF_S
 
 HANDSHAKE = b"\x16"  # the first byte of TLS, and of no line
 TLS_ONLY = "this port speaks TLS alone. Try: openssl s_client -quiet -connect HOST:PORT"

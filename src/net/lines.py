@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 
 from raftline.access.tls_socket import TlsSocket
 
-PEER_LINE_BYTES_MAX = 64 << 20  # of a message between nodes, which may hold many entries
 DRAIN_S = 2.0  # for what is still on its way when a connection is of no more use
 DRAIN_BYTES = 16 << 10  # at a time
 SILENT_S = 0.2  # then it is said, before anything is asked

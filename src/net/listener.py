@@ -14,14 +14,14 @@ import time
 
 from raftline.access.tls_socket import TlsSocket
 from raftline.common.config import PortRefused
-from raftline.net.connection import PATIENCE_S, Connection
+from raftline.net.connection import Connection
 from raftline.net.host import Host
 from raftline.net.lines import prepare
 from raftline.net.shared_reader import CROWDS, SharedReader
+from raftline.wire.limits import LINE_S, PLACES_FOR_PEERS
 
 COMPLAINT_PAUSE_S = 60.0
 CLOSE_S = 5.0  # for the thread that takes connections to have ended
-PLACES_FOR_PEERS = 32  # beyond the connections that clients may have
 AT_ONCE = 1024  # connections that are taken before the first of them is served
 SWITCH_S = 20e-6  # of the switch interval for each connection; see `switch_interval_s`
 USUAL_SWITCH_S = sys.getswitchinterval()
@@ -166,7 +166,7 @@ class Listener:
         )  # fmt: skip
         try:
             accepted.setblocking(True)  # elsewhere than on Linux it is as the listener is
-            prepare(accepted, PATIENCE_S)
+            prepare(accepted, LINE_S)
         except OSError as error:
             self._complain(error)
             accepted.close()

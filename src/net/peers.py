@@ -19,15 +19,14 @@ from raftline.common.level import Build
 from raftline.common.wakeup import Wakeup
 from raftline.net.dialing import connect, dial_tls, prove
 from raftline.net.levels import LevelQuestion
-from raftline.net.lines import PEER_LINE_BYTES_MAX, HalfLine, LineReader, LineTooLong, prepare
+from raftline.net.lines import HalfLine, LineReader, LineTooLong, prepare
 from raftline.raft import spelling
 from raftline.raft.messages import Answer, Message, PeerError
+from raftline.wire.limits import OUTBOX_BYTES, PEER_LINE_BYTES, PEER_S
 from raftline.wire.protocol import FULL, ProtocolError, decode_line, split_sender
 
-OUTBOX_BYTES_MAX = 64 << 20  # what one slow peer may hold up; beyond it messages are dropped
 BACK_OFF_S = (0.05, 0.5)  # first and longest pause between two tries to connect
 LEAST_PAUSE_S = 0.02  # even where there is something to send
-PATIENCE_S = 10.0  # a peer that takes nothing, or ends no line, for so long is connected anew
 FOREIGN_PAUSE_S = 60.0  # between two words on a port that answers nonsense
 
 
@@ -109,7 +108,7 @@ class Peer:
                     self._wanted.set()
                 return
             if self._outbox_bytes:
-                if self._outbox_bytes + len(line) <= OUTBOX_BYTES_MAX:
+                if self._outbox_bytes + len(line) <= OUTBOX_BYTES:
                     self._put(line)
                 return
             try:
@@ -185,7 +184,7 @@ class Peer:
             self._wanted.wait(max(0.0, pause_s - LEAST_PAUSE_S))
 
     def _connect(self) -> socket.socket:
-        connection = connect(self.address, PATIENCE_S)
+        connection = connect(self.address, PEER_S)
         if self._tls is None or (self._is_plain and not self._tls.is_only):
             self._is_plain = False  # it may have been started anew since
             return connection
@@ -196,8 +195,8 @@ class Peer:
         heard = False
         try:
             connection.settimeout(None)
-            prepare(connection, PATIENCE_S)
-            reader = LineReader(connection, 64 << 10, PATIENCE_S)
+            prepare(connection, PEER_S)
+            reader = LineReader(connection, 64 << 10, PEER_S)
             self._begin_tls(connection, reader)
             self._prove(connection, reader)
             if question := self._level.first_line(self._me):
@@ -208,7 +207,7 @@ class Peer:
             if self._stopping.is_set() or not self._proof_counts:  # while it was being connected
                 return False
             read_before = self.bytes_read
-            while lines := reader.read(lambda _: PEER_LINE_BYTES_MAX):
+            while lines := reader.read(lambda _: PEER_LINE_BYTES):
                 self.bytes_read = read_before + reader.bytes_read
                 answers = [answer for line in lines if (answer := self._understand(line))]
                 if answers:

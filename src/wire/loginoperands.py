@@ -7,22 +7,21 @@ from __future__ import annotations
 
 import re
 
+from raftline.wire.limits import PASSWORD_CHARACTERS, SCRAM_CHARACTERS
 from raftline.wire.operands import Limits, Operands
 from raftline.wire.protocol import NAME, ProtocolError
 
-PASSWORD_MAX = 256
-MESSAGE_MAX = 1024
 _NOTHING = "Nothing was done."
 # Of SASLprep (RFC 4013) these characters stay as they are. So no two spellings are one password.
-_PASSWORD = re.compile(rf"[ -~]{{1,{PASSWORD_MAX}}}")
-_MESSAGE = re.compile(rf"[!-~]{{1,{MESSAGE_MAX}}}")
+_PASSWORD = re.compile(rf"[ -~]{{1,{PASSWORD_CHARACTERS}}}")
+_MESSAGE = re.compile(rf"[!-~]{{1,{SCRAM_CHARACTERS}}}")
 
 
 def why_no_password(text: str) -> str:
     """Return why this can be no password, "" where it can."""
     if _PASSWORD.fullmatch(text):
         return ""
-    return f"a password has 1 to {PASSWORD_MAX} characters of ASCII, spaces too"
+    return f"a password has 1 to {PASSWORD_CHARACTERS} characters of ASCII, spaces too"
 
 
 def without_password(command: str) -> str:
@@ -51,7 +50,7 @@ def _read_message(verb: str, operands: str, limits: Limits) -> str:
     message = operands.rstrip(" ")
     if not _MESSAGE.fullmatch(message):
         raise ProtocolError(
-            f"the form is: {verb} MESSAGE, one word of SCRAM-SHA-256 of at most {MESSAGE_MAX}"
+            f"the form is: {verb} MESSAGE, one word of SCRAM-SHA-256 of at most {SCRAM_CHARACTERS}"
             f" characters. {_NOTHING}"
         )
     return f"{verb} {message}"

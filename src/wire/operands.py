@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from raftline.raft.entries import NUMBER_MAX
+from raftline.wire.limits import KEY_BYTES, VALUE_BYTES
 from raftline.wire.objectcommands import Unfit, operands_of
 from raftline.wire.observing import observe_operands
 from raftline.wire.protocol import NAME, ProtocolError, escape, shown, unescape
@@ -24,8 +25,8 @@ _WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,18}", re.ASCII)
 class Limits(NamedTuple):
     """How long keys and values may be, in bytes as they are after unescaping."""
 
-    key_bytes: int = 1024
-    value_bytes: int = 1 << 20
+    key_bytes: int = KEY_BYTES
+    value_bytes: int = VALUE_BYTES
 
     @property
     def line_bytes(self) -> int:

@@ -42,7 +42,7 @@ _IMPATIENT = """
 import sys
 sys.path.insert(0, {source!r})
 import raftline.net.connection, raftline.net.peers
-raftline.net.connection.PATIENCE_S = raftline.net.peers.PATIENCE_S = {seconds}
+raftline.net.connection.LINE_S = raftline.net.peers.PEER_S = {seconds}
 """
 
 # The names that Linux has and macOS lacks; and macOS's one call for a sync that reaches the disk.

@@ -13,10 +13,10 @@ from raftline.controller.store import store
 from raftline.harness.processes import eventually
 from raftline.net.connection import Connection
 from raftline.net.host import Batch
-from raftline.net.lines import PEER_LINE_BYTES_MAX
 from raftline.net.shared_reader import SharedReader
 from raftline.raft.messages import RequestVote
 from raftline.wire.commands import Request
+from raftline.wire.limits import PEER_LINE_BYTES
 from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings, parse
 from raftline.wire.protocol import FULL, SHUT_DOWN
@@ -227,7 +227,7 @@ def connection_of(**facts: Any) -> Connection:
         (b"s9@AppendEntries 1-0-0-[", False, False, 2 * SHORT.line_bytes),
         (b"s9@InstallSnapshot 1-", False, False, SHORT.line_bytes),
         (b"s2@AppendEntries 1-0-0-[", True, False, 2 * SHORT.line_bytes),
-        (b"s2@AppendEntries 1-0-0-[", True, True, PEER_LINE_BYTES_MAX),
+        (b"s2@AppendEntries 1-0-0-[", True, True, PEER_LINE_BYTES),
         (b"\xff@AppendEntries", True, True, SHORT.line_bytes),
     ],
 )

@@ -90,13 +90,13 @@ def test_a_port_alone_is_one_of_this_machine() -> None:
 
 def test_nobody_who_asks_slowly_or_reads_slowly_keeps_the_others_waiting(place: Place) -> None:
     with opened(place, patience_s=0.2, name="slow"), contextlib.ExitStack() as stack:
-        for number in range(3 * listener.THREADS):
+        for number in range(3 * listener.HTTP_THREADS):
             slow = socket.create_connection(place[:2])
             stack.enter_context(slow)
             slow.sendall(b"GET /long HTTP/1.0\r\n\r\n" if number % 2 else b"GET /hea")
         assert fetched(place, "/health")[0] == 200
         answering = [one for one in threading.enumerate() if one.name == "slow http answers"]
-        assert len(answering) <= listener.THREADS
+        assert len(answering) <= listener.HTTP_THREADS
 
 
 def test_a_request_without_an_end_and_one_that_is_too_long_are_hung_up_on(place: Place) -> None:

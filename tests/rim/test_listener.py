@@ -16,12 +16,8 @@ import pytest
 from raftline.controller.udp import UdpListener
 from raftline.harness.processes import eventually, free_ports
 from raftline.net import listener as listener_module
-from raftline.net.listener import (
-    PLACES_FOR_PEERS,
-    USUAL_SWITCH_S,
-    Listener,
-    switch_interval_s,
-)
+from raftline.net.listener import USUAL_SWITCH_S, Listener, switch_interval_s
+from raftline.wire.limits import PLACES_FOR_PEERS
 from tests.fake_host import FakeHost
 
 

@@ -184,7 +184,7 @@ def test_half_a_line_is_waited_for_by_its_own_thread(crowd: Crowd) -> None:
 
 def test_a_line_that_is_too_long_is_refused_in_words(crowd: Crowd) -> None:
     scene = crowd.scenes[0]
-    scene.say("c@set a " + "x" * connections.BUFFER_BYTES)
+    scene.say("c@set a " + "x" * connections.READ_BYTES)
     said = scene.line()
     assert said == f"s1@Sorry, {scene.host.limits.line_too_long}"
     assert crowd.lent() == 2

@@ -51,7 +51,7 @@ def dialled(listener: socket.socket) -> Iterator[tuple[Peer, socket.socket]]:
 def test_the_outbox_of_a_slow_peer_is_bounded_and_sends_whole_lines(
     listener: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(peers, "OUTBOX_BYTES_MAX", 200_000)
+    monkeypatch.setattr(peers, "OUTBOX_BYTES", 200_000)
     with dialled(listener) as (peer, connection), connection.makefile("rb") as reader:
         for _ in range(LINES):
             peer.send(LINE)
@@ -186,7 +186,7 @@ def test_an_answer_is_taken_only_from_the_peer_that_was_asked(line: bytes, compl
 def test_a_peer_that_does_not_read_for_long_is_dialled_anew(
     listener: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(peers, "PATIENCE_S", 0.3)
+    monkeypatch.setattr(peers, "PEER_S", 0.3)
     with dialled(listener) as (peer, first):
         for _ in range(LINES):
             peer.send(LINE)

@@ -177,7 +177,7 @@ def test_a_record_that_is_begun_and_not_ended_ends_the_connection(
     socket.socket.send(here, HALF_RECORD)
     assert reader.read_now(lambda _: 100) == []
     assert reader.read_now(lambda _: 100) == []
-    monkeypatch.setattr(tls_socket, "RECORD_S", 0.0)
+    monkeypatch.setattr(tls_socket, "TLS_RECORD_S", 0.0)
     if trickles:
         socket.socket.send(here, b"x")
     else:

@@ -1,0 +1,34 @@
+"""The bounds on what a stranger, a user or a peer can make a node hold or do, in one table. Pure.
+
+docs/operate/limits.md has a row for each, and says what happens beyond it.
+"""
+
+from __future__ import annotations
+
+# Everybody.
+KEY_BYTES = 1 << 10
+VALUE_BYTES = 1 << 20
+READ_BYTES = 16 << 10  # at a time from one connection, which keeps a buffer of that size
+LINE_S = 30.0  # for a line that was begun, and for a reader that takes no replies
+TLS_RECORD_S = 30.0  # for a record that was begun
+
+# Strangers: who has neither logged in nor proved to be a member.
+HANDSHAKE_S = 10.0  # of TLS
+PROOF_S = 10.0  # for all of a proof, once it began
+PROOF_LINE_BYTES = 400  # of each of its four lines: two names of 64 at most, one MAC or nonce
+PASSWORD_CHARACTERS = 256
+SCRAM_CHARACTERS = 1024  # of one message
+FAILED_LOGIN_S = 0.1  # before the answer
+
+# The HTTP door.
+HTTP_THREADS = 4
+HTTP_WAITING = 16  # connections that wait for a thread
+HTTP_HEAD_BYTES = 8 << 10  # of a request
+HTTP_S = 5.0  # for a request to come, and for its answer to leave
+
+# Peers.
+PLACES_FOR_PEERS = 32  # beyond the connections that clients may have
+PEER_LINE_BYTES = 64 << 20  # of a message between nodes, which may hold many entries
+PEER_S = 10.0  # a peer that takes nothing, or ends no line, for so long is connected anew
+SORRY_BYTES = 1 << 10  # of the answer of a node that knows no proofs, or is full
+OUTBOX_BYTES = 64 << 20  # what one slow peer may hold up; beyond it messages are dropped
