@@ -70,7 +70,33 @@ class Signals:
         self.news.put(number)  # may be called amid another put
 
 
-class Guarded:
+def run(
+    command: Sequence[str],
+    token: int,
+    grace_s: float,
+    signals: Signals,
+    wait_lost: Callable[[], object],
+) -> Ended:
+    """Run a command and return how it ended. Once `wait_lost` returns it gets SIGTERM, and SIGKILL
+    if it is still there `grace_s` seconds later. It has ended whatever is raised.
+
+    Raises:
+        CannotRun: it can't be started.
+    """
+    news: SimpleQueue[int | Ended] = SimpleQueue()
+    signals.news = news  # before it starts: a signal amid the start is for it, and raises nothing
+    try:
+        guarded = _Guarded(command, token, grace_s, news)
+        try:
+            return guarded.wait(wait_lost)
+        except BaseException:
+            guarded.end_now()
+            raise
+    finally:
+        signals.news = None
+
+
+class _Guarded:
     """One run of a command.
 
     At a terminal it shares the terminal's process group, so that it can read from there, and
@@ -78,15 +104,13 @@ class Guarded:
     it started as well.
     """
 
-    def __init__(self, command: Sequence[str], token: int, grace_s: float) -> None:
-        """Start it.
-
-        Raises:
-            CannotRun: it can't be.
-        """
+    def __init__(
+        self, command: Sequence[str], token: int, grace_s: float, news: SimpleQueue[int | Ended]
+    ) -> None:
+        """Start it. Raises CannotRun."""
         self._grace_s = grace_s
         self._has_group = not (sys.stdin is not None and sys.stdin.isatty())
-        self._news: SimpleQueue[int | Ended] = SimpleQueue()
+        self._news = news
         self._kill_s: float | None = None  # when it has to be gone
         try:
             self._process = subprocess.Popen(
@@ -100,16 +124,16 @@ class Guarded:
             return {}
         return {"process_group": 0} if sys.version_info >= (3, 11) else {"preexec_fn": os.setpgrp}
 
-    def wait(self, signals: Signals, wait_lost: Callable[[], object]) -> Ended:
-        """Return how it ended. It is ended once `wait_lost` returns, by SIGTERM, and by SIGKILL
-        where it is not gone in its time."""
-        signals.news = self._news
+    def wait(self, wait_lost: Callable[[], object]) -> Ended:
+        """Return how it ended."""
         for work in (self._wait, lambda: self._tell_lost(wait_lost)):
             threading.Thread(target=work, name="raftline waits", daemon=True).start()
-        try:
-            return self._follow()
-        finally:
-            signals.news = None
+        return self._follow()
+
+    def end_now(self) -> None:
+        """End it by SIGKILL, and wait until it has ended."""
+        self._send(signal.SIGKILL)
+        self._process.wait()
 
     def _follow(self) -> Ended:
         was_lost = is_to_stop = False

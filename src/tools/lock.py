@@ -19,7 +19,7 @@ from raftline.kv.codec import TEXT
 from raftline.kv.lock import Claim
 from raftline.kv.store import KV
 from raftline.tools.ask import TIMEOUT_S, know_where, where
-from raftline.tools.guarded import CannotRun, Ended, Guarded, Signals, Stopped
+from raftline.tools.guarded import CannotRun, Ended, Signals, Stopped, run
 from raftline.wire.leaseoperands import SECONDS_MAX, seconds_in
 from raftline.wire.protocol import error
 
@@ -194,7 +194,7 @@ def _run(
     claim: Claim, options: argparse.Namespace, command: list[str], signals: Signals
 ) -> Ended:
     """Run the command until it ends, or has to as the claim is lost."""
-    ended = Guarded(command, claim.token, options.grace).wait(signals, claim.wait_lost)
+    ended = run(command, claim.token, options.grace, signals, claim.wait_lost)
     return ended if claim.is_held else ended._replace(was_lost=True)
 
 

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
+import threading
 from pathlib import Path
+from typing import Any
 
-from raftline.harness.processes import eventually
-from raftline.tools.guarded import Guarded, Signals
+import pytest
+
+from raftline.harness.processes import DEADLINE_S, eventually
+from raftline.tools import guarded
+from raftline.tools.guarded import CannotRun, Ended, Signals, run
 
 # Its child leaves the process group, and has a child there that nobody waits for.
 LEAVES_A_ZOMBIE = """
@@ -30,12 +36,67 @@ time.sleep(60)
 
 def test_nothing_that_sigkill_leaves_in_the_group_is_waited_for(tmp_path: Path) -> None:
     started = tmp_path / "started"
-    guarded = Guarded([sys.executable, "-c", LEAVES_A_ZOMBIE, str(started)], 1, 0.1)
 
     def lost() -> None:
         eventually(started.exists, "all have started")
 
     with Signals() as signals:
-        ended = guarded.wait(signals, lost)
+        command = [sys.executable, "-c", LEAVES_A_ZOMBIE, str(started)]
+        ended = run(command, 1, 0.1, signals, lost)
     os.kill(int(started.read_text()), signal.SIGKILL)  # it is there still
     assert (ended.status, ended.was_lost) == (128 + 9, True)
+
+
+STANDS = ["sleep", "60"]
+
+
+class Started:
+    """Stands in for `subprocess.Popen`: does something between the start and its return."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, then: Any) -> None:
+        self.processes: list[subprocess.Popen[bytes]] = []
+
+        def start(*arguments: Any, **named: Any) -> subprocess.Popen[bytes]:
+            process = popen(*arguments, **named)
+            self.processes.append(process)
+            then()
+            return process
+
+        popen = subprocess.Popen
+        monkeypatch.setattr(guarded.subprocess, "Popen", start)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_amid_the_start_of_a_command_ends_it_before_its_lock_is_given_back(
+    monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    started = Started(monkeypatch, lambda: os.kill(os.getpid(), number))
+    with Signals() as signals:
+        ended = run(STANDS, 1, 5.0, signals, threading.Event().wait)
+        assert signals.news is None
+    assert ended == Ended(128 + number)
+    assert started.processes[0].returncode == -number
+
+
+def test_a_command_that_cannot_be_followed_has_ended_before_its_lock_is_given_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_thread(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    def has_no_more() -> None:
+        monkeypatch.setattr(threading.Thread, "start", no_thread)
+
+    started = Started(monkeypatch, has_no_more)
+    with Signals() as signals, pytest.raises(RuntimeError, match="new thread"):
+        run(STANDS, 1, 5.0, signals, lambda: None)
+    assert started.processes[0].wait(DEADLINE_S) == -signal.SIGKILL
+
+
+def test_a_signal_after_a_command_that_cannot_be_started_ends_the_program() -> None:
+    with Signals() as signals:
+        with pytest.raises(CannotRun, match="/gone/away can't be run"):
+            run(["/gone/away"], 1, 5.0, signals, lambda: None)
+        with pytest.raises(guarded.Stopped):
+            os.kill(os.getpid(), signal.SIGTERM)
