@@ -1,7 +1,8 @@
 """The login of a connection: the exchange of SCRAM-SHA-256, or a password that a person types.
 
-A wrong name and a wrong password get the same replies, after the same work. The wait behind a
-failure is the connection's own: it holds no lock, and its thread serves nobody else.
+A wrong name and a wrong password get the same replies, after the same work. The wait after a failed
+exchange is the connection's own. A password that was typed costs the node a key (PBKDF2), for
+nobody yet: one is derived at a time, and the wait after a wrong one is a part of its turn.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from typing import Any
 
 from raftline.access.rights import KeysOfLease, why_not
 from raftline.access.roles import Identity, Role, nobody
+from raftline.access.turns import Turns
 from raftline.access.users import MECHANISM, User, Users, derive, read_users, scram
 from raftline.common.derived import mypyc_attr
 from raftline.wire.commands import Request
-from raftline.wire.limits import FAILED_LOGIN_S
-from raftline.wire.protocol import error
+from raftline.wire.limits import FAILED_LOGIN_S, LOGINS_WAITING
+from raftline.wire.protocol import TOO_MANY_LOGINS, error
 
 WRONG_PROOF = "invalid-proof"
 FAILED = error("the login failed: the name or the password is wrong. Nothing was done.")
@@ -49,6 +51,7 @@ class Access:
         self.nobody = nobody(anonymous)
         self.failed_s = failed_s
         self.wait = threading.Event().wait
+        self.turns = Turns(LOGINS_WAITING)  # at a key that is derived
         self._path = path
         self.users: Users = read_users(path)
 
@@ -114,6 +117,14 @@ class Login:
         self._exchange = None
         if not self._is_private():
             return NOT_PRIVATE
+        if not self._access.turns.take():
+            return TOO_MANY_LOGINS
+        try:
+            return self._derived(name, password)
+        finally:
+            self._access.turns.end()
+
+    def _derived(self, name: str, password: str) -> str:
         users = self._access.users
         known = users.verifier_of(name)
         given = derive(password, known.salt, known.iterations)

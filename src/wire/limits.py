@@ -19,6 +19,7 @@ PROOF_LINE_BYTES = 400  # of each of its four lines: two names of 64 at most, on
 PASSWORD_CHARACTERS = 256
 SCRAM_CHARACTERS = 1024  # of one message
 FAILED_LOGIN_S = 0.1  # before the answer
+LOGINS_WAITING = 16  # typed passwords that wait for their turn
 
 # The HTTP door.
 HTTP_THREADS = 4

@@ -18,8 +18,11 @@ REMOVED = "Sorry, this server was removed from the cluster. Nothing was done; tr
 SHUT_DOWN = "Sorry, this server was shut down by its controller; ask another"
 RISING = "Sorry, this cluster is about to reach the level that this needs. Try again."
 FULL = "Sorry, too many connections; the last places are for peers. Try later."
+TOO_MANY_LOGINS = "Sorry, too many logins at a time. Nothing was done; try again."
 # Nothing was done; others may do it.
-ELSEWHERE = (NOT_LEADER, NO_LEADER, STOPPING, REMOVED, SHUT_DOWN, RISING, FULL)
+ELSEWHERE = (
+    NOT_LEADER, NO_LEADER, STOPPING, REMOVED, SHUT_DOWN, RISING, FULL, TOO_MANY_LOGINS
+)  # fmt: skip
 OUTCOME_UNKNOWN = "Sorry, outcome unknown: "
 _LONG: Final = 150  # characters; of fewer `is_plain` takes longer than `isprintable`
 

@@ -8,9 +8,11 @@ import hashlib
 import hmac
 import json
 import os
+import queue
 import re
 import socket
 import stat
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.access.login import FAILED, NOT_PRIVATE, OUT_OF_PLACE, Access, Login, is_private
+from raftline.access.login import (
+    FAILED,
+    NOT_PRIVATE,
+    OUT_OF_PLACE,
+    Access,
+    Login,
+    is_private,
+)
 from raftline.access.roles import EVERYWHERE, Identity, Role
+from raftline.access.turns import Turns
 from raftline.access.users import (
     ITERATIONS_LEAST,
     User,
@@ -37,11 +47,15 @@ from raftline.clients.connection import LoginFailed
 from raftline.clients.conversation import Client
 from raftline.clients.login import Credentials, exchange
 from raftline.common.config import ConfigError
+from raftline.harness.processes import DEADLINE_S, eventually
 from raftline.net.admission import Admission
 from raftline.state.sessions import Sessions
 from raftline.wire.commands import Request, read_request
+from raftline.wire.limits import LOGINS_WAITING
 from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings, parse
+from raftline.wire.protocol import TOO_MANY_LOGINS
+from raftline.wire.replies import Outcome, outcome_of
 from tests.fake_host import FakeHost
 
 PASSWORD = "correct horse battery"
@@ -336,6 +350,86 @@ def test_each_failure_waits_by_itself(path: Path) -> None:
     assert waits == [7.0, 7.0]
     log_in(login, "bob", PASSWORD)
     assert waits == [7.0, 7.0]
+
+
+class Derivations:
+    """Keys that are derived once `go` is set: how many were at it at most, and how many in all."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.go = threading.Event()
+        self.begun = self.under_way = self.most = 0
+        self._lock = threading.Lock()
+        monkeypatch.setattr("raftline.access.login.derive", self._derive)
+
+    def _derive(self, password: str, salt: bytes, iterations: int) -> Verifier:
+        with self._lock:
+            self.begun += 1
+            self.under_way += 1
+            self.most = max(self.most, self.under_way)
+        assert self.go.wait(DEADLINE_S)
+        with self._lock:
+            self.under_way -= 1
+        return Verifier(iterations, salt, password.encode().ljust(32), bytes(32))
+
+
+def test_of_a_hundred_passwords_at_a_time_one_is_derived_and_few_wait(
+    access: Access, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others are refused at once, by a line after which a client tries again. So a flood of
+    guesses takes one thread's time, and no more."""
+    derivations = Derivations(monkeypatch)
+    replies: queue.Queue[str] = queue.Queue()
+
+    def guess() -> None:
+        replies.put(login_to(access).take(asked("login bob wrong")))
+
+    guessers = [threading.Thread(target=guess, daemon=True) for _ in range(100)]
+    for one in guessers:
+        one.start()
+    refused = [replies.get(timeout=DEADLINE_S) for _ in range(100 - 1 - LOGINS_WAITING)]
+    assert set(refused) == {TOO_MANY_LOGINS}
+    assert outcome_of(TOO_MANY_LOGINS) is Outcome.NO_LEADER
+    assert derivations.begun == 1
+    log_in(login_to(access), "bob", PASSWORD)  # a program's login costs the node no key
+    derivations.go.set()
+    assert {replies.get(timeout=DEADLINE_S) for _ in range(1 + LOGINS_WAITING)} == {FAILED}
+    assert (derivations.begun, derivations.most) == (1 + LOGINS_WAITING, 1)
+    for one in guessers:
+        one.join(DEADLINE_S)
+    assert login_to(access).take(asked("login bob wrong")) == FAILED  # all places are free again
+
+
+def test_the_wait_after_a_wrong_password_is_a_part_of_its_turn(path: Path) -> None:
+    """Else many who guess would keep one processor busy without a pause."""
+    access = Access(path, Role.NONE, failed_s=7.0)
+    seen: list[tuple[float, bool]] = []
+    access.wait = lambda seconds=None: seen.append((seconds or 0, access.turns.is_taken)) is None
+    assert login_to(access).take(asked("login bob wrong")) == FAILED
+    assert seen == [(7.0, True)]
+    assert not access.turns.is_taken
+
+
+def test_turns_come_in_the_order_in_which_they_were_asked_for() -> None:
+    """So one connection with many guesses in a packet keeps nobody waiting for all of them."""
+    turns, order = Turns(3), []
+
+    def take(number: int) -> None:
+        assert turns.take()
+        order.append(number)
+        turns.end()
+
+    assert turns.take()
+    waiting = []
+    for number in range(3):
+        waiting.append(threading.Thread(target=take, args=(number,), daemon=True))
+        waiting[-1].start()
+        eventually(lambda count=number + 2: len(turns._present) == count, "a place")
+    assert not turns.take()
+    turns.end()
+    for one in waiting:
+        one.join(DEADLINE_S)
+    assert order == [0, 1, 2]
+    assert not turns.is_taken
 
 
 # --- the file -----------------------------------------------------------------------------------

@@ -1,0 +1,39 @@
+"""Turns at what is costly and is done for anybody: one at a time, and few who wait."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+
+from raftline.common.wakeup import Wakeup
+
+
+class Turns:
+    """One thread at a time has its turn, in the order in which they came; few may wait for it."""
+
+    def __init__(self, waiting_max: int) -> None:
+        self._waiting_max = waiting_max
+        self._lock = threading.Lock()
+        self._present: deque[Wakeup] = deque()  # of the one whose turn it is, then of who waits
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether somebody has a turn."""
+        return bool(self._present)
+
+    def take(self) -> bool:
+        """Wait for a turn, which `end` ends; return False at once where too many wait already."""
+        mine = Wakeup()
+        with self._lock:
+            if len(self._present) > self._waiting_max:
+                return False
+            self._present.append(mine)
+            is_next = len(self._present) == 1
+        return is_next or mine.wait()
+
+    def end(self) -> None:
+        """End the turn of the thread that has it, and begin the next one's."""
+        with self._lock:
+            self._present.popleft()
+            if self._present:
+                self._present[0].set()
