@@ -8,7 +8,6 @@ nobody yet: one is derived at a time, and the wait after a wrong one is a part o
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import socket
 import ssl
 import threading
@@ -20,6 +19,7 @@ from raftline.access.rights import KeysOfLease, why_not
 from raftline.access.roles import Identity, Role, nobody
 from raftline.access.turns import Turns
 from raftline.access.users import MECHANISM, User, Users, derive, read_users, scram
+from raftline.common.address import is_loopback
 from raftline.common.derived import mypyc_attr
 from raftline.wire.commands import Request
 from raftline.wire.limits import FAILED_LOGIN_S, LOGINS_WAITING
@@ -32,7 +32,7 @@ OUT_OF_PLACE = error(
 )
 NOT_PRIVATE = error(
     "others could read a password here. Nothing was done; use TLS, or a client that logs in by"
-    f" {MECHANISM}: raftline client --user NAME"
+    f" {MECHANISM}: raftline client --user USER"
 )
 NO_USERS = error("this node has no users, and takes no login. Nothing was done.")
 
@@ -182,7 +182,6 @@ def is_private(connection: socket.socket) -> bool:
     if connection.family == getattr(socket, "AF_UNIX", None):
         return True
     try:
-        host = ipaddress.ip_address(connection.getpeername()[0].partition("%")[0])
-    except (OSError, ValueError):
+        return is_loopback(connection.getpeername()[0])
+    except OSError:
         return False
-    return (getattr(host, "ipv4_mapped", None) or host).is_loopback

@@ -40,13 +40,15 @@ class Address(NamedTuple):
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches `host`; all of 127.0.0.0/8 is so."""
+    """Whether only this machine reaches `host`: all of 127.0.0.0/8, ::1, the name localhost. An
+    IPv4 address may be as an IPv6 socket shows it, and a zone may follow a %."""
     import ipaddress  # the client and most commands do without
 
     try:
-        return ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
         return host.lower() == "localhost"
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 def split(text: str) -> tuple[str, str]:

@@ -51,7 +51,7 @@ def parser() -> Parser:
         "--level", type=_levels, metavar="N[-M]", default=range(1, len(LEVELS) + 1),
         help="only this level, or from N to M (1-8)",
     )  # fmt: skip
-    options.add_argument("--only", action="append", metavar="NAME", help="only this check")
+    options.add_argument("--only", action="append", metavar="CHECK", help="only this check")
     options.add_argument(
         "--with", dest="others", metavar="COMMAND",
         help="the other nodes of clusters are started so, in one word with quotes: a mixed cluster",

@@ -8,7 +8,7 @@ import socket
 import threading
 from collections.abc import Callable, Mapping
 
-from raftline.common.address import Address
+from raftline.common.address import Address, is_loopback
 from raftline.common.config import Configuration
 from raftline.common.signals import threads_without_signals
 
@@ -63,9 +63,9 @@ def _tell_host(sought: Address, bound: str, line: str, say: Callable[[str], None
     found = _addresses_of(sought.host)
     if bound in found:
         return
-    if not found and not _is_loopback(bound):
+    if not found and not is_loopback(bound):
         return  # a name that is known elsewhere, such as a load balancer's
-    opened = "" if found and all(map(_is_loopback, found)) else " --open-to-network"
+    opened = "" if found and all(map(is_loopback, found)) else " --open-to-network"
     advice = f"start it with --host {sought.host}{opened}"
     if not any(map(_is_here, found)):
         advice = (
@@ -90,10 +90,6 @@ def _is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _is_loopback(address: str) -> bool:
-    return ipaddress.ip_address(address.partition("%")[0]).is_loopback
 
 
 def _addresses_of(host: str) -> set[str]:

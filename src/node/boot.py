@@ -47,9 +47,8 @@ def settle(arguments: argparse.Namespace) -> tuple[int, Configuration]:
         check_path(arguments.record)
     if not is_loopback(arguments.host) and not arguments.open_to_network:
         raise ConfigError(
-            f"--host {arguments.host} lets everybody on the network speak as a peer, "
-            "unauthenticated; where that is meant, add --open-to-network. Without --host only this "
-            "machine can"
+            f"--host {arguments.host} lets other machines reach this node; if that is meant, add "
+            "--open-to-network. Without --host only this machine can"
         )
     if arguments.users is not None and arguments.controller_udp is not None:
         raise ConfigError("datagrams have no login; --controller-udp does not go with --users")

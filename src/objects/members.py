@@ -7,11 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from raftline.common import config
-from raftline.common.address import Address
+from raftline.common.address import Address, is_loopback
 from raftline.common.config import ConfigError, Configuration
 from raftline.node import joining
-
-LOOPBACK_BEGINNINGS = ("localhost", "127.", "::1")
 
 
 def resolve_members(folder: Path, name: str, members: Mapping[str, str] | None) -> Configuration:
@@ -64,8 +62,7 @@ def _written(path: Path, members: Mapping[str, str]) -> Configuration:
 
 def check_open(host: str, open_to_network: bool) -> None:
     """Refuse, by a ConfigError, to listen where others than this machine can reach us unasked."""
-    if not host.startswith(LOOPBACK_BEGINNINGS) and not open_to_network:
+    if not is_loopback(host) and not open_to_network:
         raise ConfigError(
-            f"{host} is reached by everybody on the network, who can then speak as a peer, "
-            "unauthenticated; where that is meant, say open_to_network=True"
+            f"{host} can be reached from other machines; if that is meant, say open_to_network=True"
         )

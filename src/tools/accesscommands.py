@@ -60,7 +60,7 @@ def add_commands(commands: Commands) -> None:
         help="a member, and where it is reached",
     )  # fmt: skip
     certs.add_argument(
-        "--client", action="append", default=[], metavar="NAME", help="a user or a program"
+        "--client", action="append", default=[], metavar="CLIENT", help="a user or a program"
     )
     certs.add_argument(
         "--days", type=_days, default=397, metavar="N",

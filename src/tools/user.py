@@ -136,7 +136,7 @@ def add_command(commands: Commands) -> None:
         "standard input; it is never an argument. Exit code 0: done; 2: not.",
     )
     user.add_argument("action", choices=(*_ACTIONS, "list"), help="what to do")
-    user.add_argument("name", metavar="NAME", nargs="?", help="of the user")
+    user.add_argument("name", metavar="USER", nargs="?", help="its name")
     user.add_argument("--role", choices=ROLES, help="what it may do")
     user.add_argument("--prefix", action="append", default=[], metavar="PREFIX",
         help="of its keys, spelled like a key; may be repeated (all keys)")  # fmt: skip

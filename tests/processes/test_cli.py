@@ -251,6 +251,8 @@ def test_a_shell_completes_the_names_of_the_folder_s_nodes(shell: str, tmp_path:
         assert offered("remove", *named, "") == ["n1"]
     assert offered("transfer", "--dir", "bin", "") == []
     assert "s1" not in offered("add", "")
+    for words in (["get", "--user"], ["user", "remove"], ["unit", "--user"], ["certs", "--client"]):
+        assert not {"s1", "s2"} & set(offered(*words, ""))  # a user, and no node
     found = offered("fsck", "s")
     assert {"s1", "s2"} <= set(found)
     assert shell == "zsh" or "s-folder" in found

@@ -231,8 +231,8 @@ def test_a_network_address_is_refused_without_its_option(idle: Cluster) -> None:
         status, complaint = refused(idle["s1"], "--host", "0.0.0.0")
         assert status == 2
         assert complaint == (
-            "--host 0.0.0.0 lets everybody on the network speak as a peer, unauthenticated; "
-            "where that is meant, add --open-to-network. Without --host only this machine can"
+            "--host 0.0.0.0 lets other machines reach this node; if that is meant, add "
+            "--open-to-network. Without --host only this machine can"
         )
         idle["s1"].start("--host", "0.0.0.0", "--open-to-network", "--insecure")
 

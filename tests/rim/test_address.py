@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from raftline.common.address import Address, split
+from raftline.common.address import Address, is_loopback, split
+from raftline.common.config import ConfigError
+from raftline.objects.members import check_open
 
 
 @pytest.mark.parametrize(
@@ -38,3 +40,38 @@ def test_the_host_may_be_missing_if_a_port_suffices() -> None:
     assert (split("10000"), split("h:10000"), split("[::1]:2")) == (
         ("", "10000"), ("h", "10000"), ("::1", "2"),
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("host", "is_so"),
+    [
+        ("localhost", True),
+        ("LOCALHOST", True),
+        ("127.0.0.1", True),
+        ("127.255.0.7", True),
+        ("::1", True),
+        ("::1%lo", True),
+        ("::ffff:127.0.0.1", True),
+        ("localhost.example.com", False),
+        ("127.evil.example", False),
+        ("127.1.example.org", False),
+        ("::1f00:1", False),
+        ("::1:2", False),
+        ("::ffff:10.0.0.1", False),
+        ("0.0.0.0", False),
+        ("", False),
+    ],
+)
+def test_a_host_that_only_begins_like_this_machine_is_another(host: str, is_so: bool) -> None:
+    assert is_loopback(host) is is_so
+
+
+@pytest.mark.parametrize("host", ["localhost.example.com", "127.evil.example", "::1f00:1"])
+def test_a_node_in_a_program_is_not_open_to_others_by_a_name_that_begins_like_this_machine(
+    host: str,
+) -> None:
+    with pytest.raises(ConfigError, match="open_to_network=True") as refusal:
+        check_open(host, open_to_network=False)
+    assert "peer" not in str(refusal.value)  # with a secret nobody can speak as one
+    check_open(host, open_to_network=True)
+    check_open("127.0.0.2", open_to_network=False)
