@@ -108,7 +108,7 @@ GiveEntriesAfterIndex 9
 Sending message
 Last log: 9 5 get d
 …
-Last log: 13 7 level 2""",
+Last log: 13 7 level 3""",
         "a follower that stands": """\
 [*] Lost the connection to leader s1
 …

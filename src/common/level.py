@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-LEVEL = 2
+LEVEL = 3
 BEFORE_LEVELS = "0.1.0"  # the version of builds that tell no level
 
 

@@ -7,6 +7,7 @@ from zlib import crc32
 
 import pytest
 
+from raftline.common.level import LEVEL
 from raftline.logmanager import LogManager
 from raftline.raft.effects import Chunk, Effects, HardState
 from raftline.raft.entries import Snapshot
@@ -145,14 +146,14 @@ def test_the_level_is_in_force_when_it_is_applied() -> None:
 
 
 def test_files_of_a_level_above_this_build_are_refused_and_left_as_they_are() -> None:
-    storage = storage_file(1, state="whole level 3")
+    storage = storage_file(1, state=f"whole level {LEVEL + 1}")
     folder = MemoryFolder({"s1.log": log_file(b"1 1 noop\n"), "s1.storage": storage})
     before = folder.contents()
     with pytest.raises(FilesRefused) as refused:
         boot(folder)
     assert str(refused.value) == (
-        "s1.storage: the files of s1 are of level 3, and this build of raftline knows levels up "
-        "to 2. Start the node with a newer version"
+        f"s1.storage: the files of s1 are of level {LEVEL + 1}, and this build of raftline knows "
+        f"levels up to {LEVEL}. Start the node with a newer version"
     )
     assert folder.contents().items() >= before.items()
 
@@ -162,8 +163,8 @@ def test_a_log_or_a_snapshot_above_this_build_is_not_taken_for_damage(name: str)
     folder = MemoryFolder()
     compacted(folder).close()
     left = folder.kill()
-    left.put(name, left.content(name).replace(b" level 2 ", b" level 3 ", 1))
-    with pytest.raises(LevelRefused, match="level 3, and this build of raftline knows levels up"):
+    left.put(name, left.content(name).replace(b" level 2 ", b" level %d " % (LEVEL + 1), 1))
+    with pytest.raises(LevelRefused, match=f"level {LEVEL + 1}, and this build of raftline"):
         boot(left)
 
 

@@ -148,6 +148,40 @@ def test_a_new_leader_raises_the_level_with_its_no_op() -> None:
     assert commands(effects[-1]) == ["noop", "level 2"]
 
 
+@pytest.mark.parametrize(
+    ("told", "level"),
+    [((3, 3), ["level 3"]), ((3, 2), ["level 2"]), ((2, 2), ["level 2"]), ((3, 1), [])],
+)
+def test_the_level_rises_to_the_highest_that_all_members_know(
+    told: tuple[int, int], level: list[str]
+) -> None:
+    """From level 1 to level 3 it is one entry; a member of level 2 holds the others there."""
+    node = established("s1", voters=THREE, options=replace(NEWER, level=3))
+    tell(node, "s2", told[0])
+    assert commands(tell(node, "s3", told[1])) == level
+
+
+def test_a_level_rises_further_when_the_last_member_is_upgraded() -> None:
+    node = raised(established("s1", voters=THREE, options=replace(NEWER, level=3)))
+    assert node.view.levels.latest == 2
+    assert commands(tell(node, "s2", 3)) == []
+    effects = tell(node, "s3", 3)
+    assert (commands(effects), effects.level) == (["level 3"], 3)
+
+
+def test_a_server_of_level_2_is_sent_nothing_once_the_log_has_level_3() -> None:
+    node = raised(established("s1", voters=THREE, options=replace(NEWER, level=3)))
+    for peer in ("s2", "s3"):
+        tell(node, peer, 3)
+    effects = tell(node, "s3", 2)
+    assert effects.notes == [
+        "[!] s3 runs a build of level 2, and this cluster is at level 3: s1 sends it nothing. "
+        "Start s3 with a newer version"
+    ]
+    proposed = node.step(Propose(["set a 1"]), node.view.now_ms)
+    assert to(proposed, "s3") == [] != to(proposed, "s2")
+
+
 # --- whom it keeps out ---------------------------------------------------------------------------
 
 

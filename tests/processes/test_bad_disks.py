@@ -107,7 +107,7 @@ def test_a_time_of_day_that_jumps_by_a_day_ends_no_lease_and_no_leadership(tmp_p
         for node in cluster.nodes:
             node.program = [sys.executable, "-c", JUMPING_DAYS.format(source=SOURCE)]
         cluster.start().led_by("s1")
-        eventually(lambda: cluster["s1"].status().get("level") == 2, "level 2")
+        eventually(lambda: cluster["s1"].status().get("level", 0) >= 2, "level 2")
         term = cluster["s1"].status()["term"]
         assert "SETEX response" in cluster.ask("client4@setex a 3600 5")
         for _ in range(4):  # more than an election timeout

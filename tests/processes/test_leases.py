@@ -22,7 +22,7 @@ SLICE_S = 12
 
 
 def at_level_2(cluster: Cluster) -> None:
-    eventually(lambda: all(node.status().get("level") == 2 for node in cluster.nodes), "level 2")
+    eventually(lambda: all(node.status().get("level", 0) >= 2 for node in cluster.nodes), "level 2")
 
 
 def granted(cluster: Cluster, seconds: int) -> str:

@@ -1,4 +1,4 @@
-"""Nodes of level 1 become nodes of level 2, one by one, and back while that is possible."""
+"""Nodes of an older level become nodes of this one, one by one, and back while that is possible."""
 
 from __future__ import annotations
 
@@ -12,38 +12,51 @@ from pathlib import Path
 import pytest
 
 from raftline.common.arguments import VERSION
+from raftline.common.level import LEVEL
 from raftline.harness.cluster import STEADY, Cluster, NodeProcess
 from raftline.harness.processes import DEADLINE_S, eventually, free_ports
-from tests.processes.versions import before_levels, with_new_verb
+from tests.processes.versions import before_levels, of_level_2, with_new_verb
 
 SNAPSHOTS = ("--compact-at", "3000")
-REFUSED = (
-    ".storage is not understood: line 1; was it written by a newer version? "
-    "Start the node with that version"
-)
+REFUSED = {  # by a build of this level
+    1: ".storage is not understood: line 1; was it written by a newer version? "
+    "Start the node with that version",
+    2: " are of level 3, and this build of raftline knows levels up to 2. "
+    "Start the node with a newer version",
+}
 
 
 @dataclass
 class Versions:
-    """The programs of a node."""
+    """The programs of a node, by level; `new` has this one."""
 
-    old: list[str]
+    old: dict[int, list[str]]
     new: list[str]
 
 
 @pytest.fixture(scope="module")
 def versions(tmp_path_factory: pytest.TempPathFactory) -> Versions:
     folder = tmp_path_factory.mktemp("versions")
-    return Versions(before_levels(folder / "old"), with_new_verb(folder / "new"))
+    older = {1: before_levels(folder / "1"), 2: of_level_2(folder / "2")}
+    return Versions(older, with_new_verb(folder / "new"))
+
+
+@pytest.fixture(params=[1, 2], ids=["from level 1", "from level 2"])
+def level(request: pytest.FixtureRequest) -> int:
+    """The level of the nodes that are upgraded."""
+    return int(request.param)
 
 
 @pytest.fixture
-def old(versions: Versions, tmp_path: Path) -> Iterator[Cluster]:
-    """Three nodes of level 1, led by s1, which take a snapshot every some ten writes."""
+def old(versions: Versions, level: int, tmp_path: Path) -> Iterator[Cluster]:
+    """Three nodes of an older level, led by s1, which take a snapshot every some ten writes."""
     with Cluster(tmp_path, 3, *STEADY, *SNAPSHOTS) as cluster:
         for node in cluster.nodes:
-            node.program = versions.old
-        yield cluster.start().led_by("s1")
+            node.program = versions.old[level]
+        cluster.start()
+        if level > 1:
+            eventually(lambda: levels(cluster) == [level] * 3, f"level {level} on all nodes")
+        yield cluster.led_by("s1")
 
 
 class Writer(threading.Thread):
@@ -101,12 +114,12 @@ def levels(cluster: Cluster) -> list[object]:
     return [node.status().get("level") for node in cluster.nodes]
 
 
-def waits_for(node: NodeProcess, *names: str) -> bool:
+def waits_for(node: NodeProcess, level: int, *names: str) -> bool:
     """Whether a node refuses a new verb since exactly these are to be upgraded."""
     named = " and ".join(f"{name} (0.1.0)" for name in names)
     are = "is" if len(names) == 1 else "are"
     return node.ask("client4@getdel a") == (
-        f"{node.name}@Sorry, this cluster is at level 1 until {named} {are} upgraded. "
+        f"{node.name}@Sorry, this cluster is at level {level} until {named} {are} upgraded. "
         "Nothing was done."
     )
 
@@ -129,31 +142,31 @@ def upgraded(cluster: Cluster, versions: Versions) -> Cluster:
     """Upgrade all nodes at once; wait until the level has risen everywhere."""
     for node in cluster.nodes:
         replace(node, versions.new)
-    eventually(lambda: levels(cluster) == [2, 2, 2], "level 2 on all nodes")
+    eventually(lambda: levels(cluster) == [LEVEL] * 3, "the level of the new build on all nodes")
     return cluster
 
 
 @pytest.mark.parametrize("order", ["s1 s2 s3", "s3 s2 s1"], ids=["leader first", "leader last"])
 def test_a_cluster_is_upgraded_node_by_node_under_load(
-    old: Cluster, versions: Versions, order: str
+    old: Cluster, versions: Versions, level: int, order: str
 ) -> None:
     first, second, third = (old[name] for name in order.split())
     writer = Writer(old)
     writer.start()
     writer.wrote(40)
     replace(first, versions.new)
-    eventually(lambda: waits_for(first, *sorted([second.name, third.name])), "a refusal")
+    eventually(lambda: waits_for(first, level, *sorted([second.name, third.name])), "a refusal")
     writer.wrote(40)
-    replace(first, versions.old)  # no file says yet that a newer version was here
+    replace(first, versions.old[level])  # no file says yet that a newer version was here
     writer.wrote(40)
     replace(first, versions.new)
     replace(second, versions.new)
     for node in (first, second):
-        eventually(lambda node=node: waits_for(node, third.name), "a refusal")  # type: ignore[misc]
+        eventually(lambda node=node: waits_for(node, level, third.name), "a refusal")  # type: ignore[misc]
     assert "I don't understand: getdel a" in third.ask("client4@getdel a")
     writer.wrote(40)
     replace(third, versions.new)
-    eventually(lambda: levels(old) == [2, 2, 2], "level 2 on all nodes")
+    eventually(lambda: levels(old) == [LEVEL] * 3, "the level of the new build on all nodes")
     writer.wrote(40)
     acknowledged = writer.finish()
     old.wait_until_equal()
@@ -165,7 +178,7 @@ def test_a_cluster_is_upgraded_node_by_node_under_load(
 
 
 def test_a_node_of_the_old_version_refuses_files_behind_the_level(
-    old: Cluster, versions: Versions
+    old: Cluster, versions: Versions, level: int
 ) -> None:
     for number in range(40):
         old.ask(f"c@set k{number} {'x' * 100}")
@@ -174,7 +187,7 @@ def test_a_node_of_the_old_version_refuses_files_behind_the_level(
     node.close()
     files = [old.folder / f"{node.name}.{end}" for end in ("log", "storage", "state_machine")]
     before = [path.read_bytes() for path in files]
-    assert REFUSED in start_refused(node, versions.old)
+    assert REFUSED[level] in start_refused(node, versions.old[level])
     assert [path.read_bytes() for path in files] == before
     node.program = versions.new
     node.start()
@@ -183,7 +196,7 @@ def test_a_node_of_the_old_version_refuses_files_behind_the_level(
 
 @pytest.mark.parametrize("lost", ["storage", "all files"])
 def test_a_node_of_the_old_version_that_lost_files_is_sent_nothing(
-    old: Cluster, versions: Versions, lost: str
+    old: Cluster, versions: Versions, level: int, lost: str
 ) -> None:
     upgraded(old, versions)
     node = old.followers()[0]
@@ -191,10 +204,10 @@ def test_a_node_of_the_old_version_that_lost_files_is_sent_nothing(
     ends = [".storage"] if lost == "storage" else [".storage", ".log", ".state_machine"]
     for end in ends:
         (old.folder / f"{node.name}{end}").unlink(missing_ok=True)
-    node.program = versions.old
+    node.program = versions.old[level]
     node.start()
     leader = old.leader()
-    warning = f"[!] {node.name} runs a build of level 1, and this cluster is at level 2: "
+    warning = f"[!] {node.name} runs a build of level {level}, and this cluster is at level {LEVEL}"
     leader.wait_for_line(warning)
     for number in range(5):
         old.ask(f"c@set k{number} 1")
@@ -206,23 +219,25 @@ def test_a_node_of_the_old_version_that_lost_files_is_sent_nothing(
     assert pairs(node) == pairs(leader)
 
 
-def test_a_node_below_the_level_is_not_added(old: Cluster, versions: Versions) -> None:
+def test_a_node_below_the_level_is_not_added(
+    old: Cluster, versions: Versions, level: int
+) -> None:
     leader = upgraded(old, versions).leader()
     folder = old.folder / "s4"
     folder.mkdir()
     joining = ["--join", f"localhost:{leader.port}"]
     newcomer = NodeProcess("s4", next(free_ports), folder, joining)
-    newcomer.program = versions.old
+    newcomer.program = versions.old[level]
     old.nodes.append(newcomer)
     newcomer.start()
     newcomer.wait_for_line(
-        "[!] s4 is not added yet: s4 runs a build of level 1, and this cluster is at level 2: "
-        "start s4 with a newer version. Nothing was changed."
+        f"[!] s4 is not added yet: s4 runs a build of level {level}, and this cluster is at level "
+        f"{LEVEL}: start s4 with a newer version. Nothing was changed."
     )
     assert leader.status()["learners"] == []
     replace(newcomer, versions.new)
     eventually(lambda: "s4" in leader.status()["voters"], "a vote for s4")
-    eventually(lambda: newcomer.status().get("level") == 2, "level 2 at s4")
+    eventually(lambda: newcomer.status().get("level") == LEVEL, "its level at s4")
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -233,11 +248,12 @@ def test_a_new_cluster_is_at_the_level_of_its_build(
         for node in cluster.nodes:
             node.program = versions.new
         cluster.start()
-        eventually(lambda: levels(cluster) == [2] * count, "level 2")
+        eventually(lambda: levels(cluster) == [LEVEL] * count, "its level")
         facts = cluster.leader().status()
-        assert (facts["level"], facts["build_level"], facts["version"]) == (2, 2, VERSION)
+        assert (facts["level"], facts["build_level"]) == (LEVEL, LEVEL)
+        assert facts["version"] == VERSION
         assert cluster.ask("client4@getdel a") == "GETDEL response, no such key: a"
-        assert " level 2\n" in cluster.leader().log.read_text()
+        assert f" level {LEVEL}\n" in cluster.leader().log.read_text()
 
 
 def test_a_cluster_with_a_member_that_is_away_stays_where_it_is(
@@ -256,4 +272,4 @@ def test_a_cluster_with_a_member_that_is_away_stays_where_it_is(
             )
         assert s1.status()["level"] == 1
         s3.start()
-        eventually(lambda: levels(cluster) == [2, 2, 2], "level 2")
+        eventually(lambda: levels(cluster) == [LEVEL] * 3, "its level")

@@ -18,7 +18,7 @@ IO_MODES = ("threads", "shared", "auto")
 
 
 def at_level_2(cluster: Cluster) -> Cluster:
-    eventually(lambda: all(n.status().get("level") == 2 for n in cluster.running), "level 2")
+    eventually(lambda: all(n.status().get("level", 0) >= 2 for n in cluster.running), "level 2")
     return cluster
 
 

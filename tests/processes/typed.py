@@ -22,5 +22,5 @@ def three_nodes(folder: Path, *options: str) -> Iterator[Cluster]:
         cluster.start()
         if not options:
             cluster.led_by("s1")
-        eventually(lambda: all(node.status().get("level") == 2 for node in cluster.nodes), "level")
+        eventually(lambda: all(n.status().get("level", 0) >= 2 for n in cluster.nodes), "level")
         yield cluster

@@ -1,4 +1,4 @@
-"""Two other versions of a node: the wheel of the last before levels, and this with a new verb."""
+"""Other versions of a node: the last ones of level 1 and of level 2, and this with a new verb."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 BEFORE_LEVELS = "4067e45b51bc72e0337bf95432a846a9f769eda8"  # the last commit of level 1
+LEVEL_2 = "f64107a9494a66d40ae818106776c4665a04d36e"  # a late commit of level 2
 BUILD_WHEEL = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
 SERVER_OF = """
 import sys
@@ -21,7 +22,7 @@ sys.path.insert(0, {folder!r})
 from raftline.server import main
 sys.exit(main())
 """
-ROW = '    Command("getdel", take.KEY, "the value of KEY, which is removed", level=2),\n'
+ROW = '    Command("getdel", take.KEY, "the value of KEY, which is removed", level=3),\n'
 FUNCTION = '''
 
 @_applies("getdel")
@@ -34,15 +35,8 @@ def _getdel(pairs: Pairs, key: str) -> str | None:
 def before_levels(folder: Path) -> list[str]:
     """Return the program of a node of level 1, whose wheel is built and unpacked into a folder;
     skip the test where the history lacks it, as in a shallow clone."""
-    packed = subprocess.run(
-        ["git", "-C", str(ROOT), "archive", BEFORE_LEVELS], capture_output=True, check=False
-    )
-    if packed.returncode:
-        pytest.skip(f"the history here does not reach back to commit {BEFORE_LEVELS[:7]}")
     source = folder / "source"
-    with tarfile.open(fileobj=io.BytesIO(packed.stdout)) as archive:
-        for member in archive:
-            archive.extract(member, source)
+    _unpack(BEFORE_LEVELS, source)
     subprocess.run(
         [sys.executable, "-c", BUILD_WHEEL, str(folder)],
         cwd=source,
@@ -55,8 +49,26 @@ def before_levels(folder: Path) -> list[str]:
     return [sys.executable, "-c", SERVER_OF.format(folder=str(folder))]
 
 
+def of_level_2(folder: Path) -> list[str]:
+    """Return the program of a node of level 2, unpacked into a folder; skip the test where the
+    history lacks it."""
+    _unpack(LEVEL_2, folder)
+    return [sys.executable, str(folder / "src" / "server.py")]
+
+
+def _unpack(commit: str, folder: Path) -> None:
+    packed = subprocess.run(
+        ["git", "-C", str(ROOT), "archive", commit], capture_output=True, check=False
+    )
+    if packed.returncode:
+        pytest.skip(f"the history here does not reach back to commit {commit[:7]}")
+    with tarfile.open(fileobj=io.BytesIO(packed.stdout)) as archive:
+        for member in archive:
+            archive.extract(member, folder)
+
+
 def with_new_verb(folder: Path) -> list[str]:
-    """Return the program of a node of this version with a command of level 2, `getdel KEY`."""
+    """Return the program of a node of this version with a command of level 3, `getdel KEY`."""
     copy = folder / "src"
     shutil.copytree(ROOT / "src", copy, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
     rows, applied = copy / "wire" / "commands.py", copy / "state" / "commands.py"

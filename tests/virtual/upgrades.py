@@ -1,4 +1,4 @@
-"""Builds of the first level among the nodes of a schedule, and how they are upgraded.
+"""Builds of older levels among the nodes of a schedule, and how they are upgraded.
 
 Chance decides in some schedules alone, apart from all other chance: the rest stay what they were.
 """
@@ -15,15 +15,15 @@ from tests.virtual.network import Links
 from tests.virtual.plan import Plan
 from tests.virtual.world import World
 
-NEWER = 2
-SHARE = 0.4  # of schedules with builds of two levels, beside those with leases or transactions
+NEWER = 3
+SHARE = 0.4  # of schedules with builds of several levels, beside those with leases or transactions
 
 
 class Upgrades:
     """Starts some nodes with an older build than others, and upgrades those that are down.
 
-    A node of level 2 knows the level of another while both are up and reach each other. A node
-    of level 1 stops at an entry of level 2: a schedule in which it gets one fails.
+    A node above level 1 knows the level of another while both are up and reach each other. A node
+    stops at an entry of a level above its own: a schedule in which it gets one fails.
     """
 
     def __init__(
@@ -40,8 +40,10 @@ class Upgrades:
         self._pause_ms = plan.options.election_timeout_ms // 2
         if self.is_on:
             share = self._chance.choice([0, 0.3, 1])
+            older = random.Random(f"older levels of {seed}")
             for host in hosts:
-                host.build_level = FIRST if self._chance.random() < share else NEWER
+                is_older = self._chance.random() < share
+                host.build_level = older.choice([FIRST, 2]) if is_older else NEWER
             world.after(self._pause_ms, self._look)
 
     def finish(self) -> None:
@@ -66,7 +68,7 @@ class Upgrades:
         for host in self._hosts:
             if host.node is None and host.build_level < NEWER and self._chance.random() < 0.1:
                 self._upgrade(host)
-            if host.node is not None and host.build_level >= NEWER:
+            if host.node is not None and host.build_level > FIRST:
                 self._tell(host)
                 self._check(host)
         self._world.after(self._pause_ms, self._look)
@@ -84,11 +86,11 @@ class Upgrades:
         """Check that each server which was a member where the level rose is of that level: no
         build goes back here."""
         view = host.node.view if host.node is not None else None
-        if view is None or view.levels.latest < NEWER:
+        if view is None or view.levels.latest <= FIRST:
             return
         index = view.levels.latest_index
         if index > view.log.base_index:
             self._world.counts["levels raised"] += 1
             members = view.configurations.at(index).names
-            below = [one.name for one in self._hosts if one.build_level < NEWER]
+            below = [one.name for one in self._hosts if one.build_level < view.levels.latest]
             assert not set(below) & set(members), f"{below} are below the level of entry {index}"
