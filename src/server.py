@@ -34,7 +34,7 @@ from raftline.node import boot, cpu_affinity, joining, settings
 from raftline.node.joining import advertised, begin_to_join
 from raftline.node.server import Server
 from raftline.node.startup import Startup, check_member
-from raftline.storage.disk import EXIT_FILES, StorageError
+from raftline.storage.disk import StorageError, exit_status_of
 from raftline.wire.parsing import Readings
 
 STACK_BYTES = 512 << 10  # a thread per connection, thousands of them
@@ -70,11 +70,11 @@ def main(
         with raised():
             return _boot(service, console, server_of)
     except (ConfigError, PortRefused) as error:
-        return _refuse(service, console, str(error), EXIT_USAGE)
+        return _refuse(service, console, str(error), exit_status_of(error, EXIT_USAGE))
     except StorageError as error:
-        return _refuse(service, console, str(error), error.exit_status)
+        return _refuse(service, console, str(error), exit_status_of(error))
     except OSError as error:
-        return _refuse(service, console, config.complaint(error), EXIT_FILES)
+        return _refuse(service, console, config.complaint(error), exit_status_of(error))
     except KeyboardInterrupt:  # before there was a node
         return EXIT_INTERRUPTED
     finally:

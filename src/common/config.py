@@ -39,6 +39,7 @@ class Configuration:
     path: Path
     members: Mapping[str, Address]
     added: str = ""  # to the file, by this start; `withdraw` takes it out again
+    unread: str = ""  # why the file could not be read, if the node can do without it
 
     @property
     def folder(self) -> Path:

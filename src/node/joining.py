@@ -30,6 +30,7 @@ from raftline.common.config import (
 from raftline.net.reachability import EVERYWHERE
 from raftline.raft.node import RawNode
 from raftline.storage.folder import make_folder
+from raftline.storage.lines import LINE_BYTES_MAX, looks_like_base
 from raftline.wire.membercommands import CHANGE_S
 
 PAUSES_S = (0.5, 5.0)  # first and longest pause between two tries
@@ -59,18 +60,23 @@ def settle_configuration(
     """Return the configuration that a node starts with.
 
     It names the node, unless the node joins a cluster or has joined one before: then its log
-    says who the members are, and the file need not even be there.
+    says who the members are. So the file need not be there, or may be another user's.
 
     Raises:
         ConfigError: the node is in no configuration, or the file can't be used.
     """
     config.check_name(name)
     path = _path(folder, fallback=joins is not None)
-    knows_itself = joins is not None or (path.parent / f"{name}.log").exists()
+    log = path.parent / f"{name}.log"
+    knows_itself = joins is not None or log.exists()
+    configuration = Configuration(path, {})
     if not knows_itself or path.exists():
-        configuration = config.read(path)
-    else:
-        configuration = Configuration(path, {})
+        try:
+            configuration = config.read(path)
+        except ConfigError as error:
+            if not (isinstance(error.__cause__, OSError) and _has_begun(log)):
+                raise
+            configuration = replace(configuration, unread=str(error))
     if name not in configuration.members and not knows_itself:
         known = " ".join(configuration.members)
         raise ConfigError(
@@ -81,6 +87,13 @@ def settle_configuration(
     if joins is not None:
         _make_folder(path.parent)
     return configuration
+
+
+def _has_begun(log: Path) -> bool:
+    """Whether this is a log of ours: one that was written by hand names no members."""
+    with contextlib.suppress(OSError), log.open("rb") as file:
+        return looks_like_base(file.readline(LINE_BYTES_MAX))
+    return False
 
 
 def _path(folder: str | None, *, fallback: bool) -> Path:

@@ -39,13 +39,7 @@ from raftline.raft.recording import RecordedNode
 from raftline.raft.spelling import spell, spell_append
 from raftline.raft.view import NodeView
 from raftline.state.history import BYTES_MAX, EVENTS_MAX
-from raftline.storage.disk import (
-    EXIT_DISK,
-    EXIT_FILES,
-    DiskFailed,
-    LevelRefused,
-    StorageError,
-)
+from raftline.storage.disk import EXIT_FILES, StorageError, exit_status_of
 from raftline.storage.folder import Folder
 from raftline.wire.parsing import Readings
 
@@ -181,9 +175,8 @@ class Server(NodeHost):
         """Stop because nothing that this node writes or holds can be trusted any more."""
         if self._stopping:
             return
-        self.exit_status = EXIT_DISK if isinstance(error, DiskFailed) else EXIT_BROKEN
-        if isinstance(error, LevelTooHigh | LevelRefused):
-            self.exit_status = EXIT_FILES
+        otherwise = EXIT_FILES if isinstance(error, LevelTooHigh) else EXIT_BROKEN
+        self.exit_status = exit_status_of(error, otherwise)
         is_plain = isinstance(error, StorageError | LevelTooHigh)
         kind = "" if is_plain else f"{type(error).__name__}: "
         self._console.say(f"[!] {self.name} stops: {kind}{error}")

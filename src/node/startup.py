@@ -6,7 +6,7 @@ Done by a process that starts, and again by one whose node was shut down and is 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from raftline.common.config import ConfigError, Configuration, Pace
 from raftline.common.level import LEVEL
@@ -189,11 +189,23 @@ def check_member(view: NodeView, configuration: Configuration) -> list[str]:
             f"[!] {name} was removed from the cluster by entry {removed_by} of its log. "
             "Stop it; to have it back, add it again"
         )
-    if configuration.members and set(members.names) != set(configuration.members):
-        notes.append(
-            f"[!] the log says the members are {known}, {configuration.path} says "
-            f"{' '.join(configuration.members)}: the log holds"
-        )
+    notes += _about_the_list(configuration, members.names)
     if name in members.voters and (warning := advice(len(members.voters))):
         notes.append(f"[!] {warning}")
     return notes
+
+
+def _about_the_list(configuration: Configuration, members: Sequence[str]) -> list[str]:
+    """Return a warning if the list of members is not the one of the log, by which a node goes."""
+    known, listed = " ".join(members), configuration.members
+    if configuration.unread:
+        return [
+            f"[!] {configuration.unread}. The members are those of the log: {known}. Let this user "
+            "read the file, or remove it"
+        ]
+    if listed and set(members) != set(listed):
+        return [
+            f"[!] the log says the members are {known}, {configuration.path} says "
+            f"{' '.join(listed)}: the log holds"
+        ]
+    return []

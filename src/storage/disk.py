@@ -13,6 +13,8 @@ from collections.abc import Callable
 
 EXIT_FILES, EXIT_DISK = 3, 4
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+# It is full, broken or read-only. All others are a matter of names and rights.
+_OF_THE_DISK = (*_NO_ROOM, errno.EFBIG, errno.EIO, errno.EROFS, errno.ESTALE)
 _NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -58,6 +60,19 @@ class CorruptLog(DamagedFiles):
         self.where = where
         self.good_bytes = good_bytes
         self.last_index = last_index
+
+
+def exit_status_of(error: BaseException, otherwise: int = EXIT_FILES) -> int:
+    """Return the exit status of a program that ends over an error.
+
+    If the disk failed under it, at whatever file, that is EXIT_DISK: another try may help.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in _OF_THE_DISK:
+            return EXIT_DISK
+        cause = cause.__cause__ or cause.__context__
+    return error.exit_status if isinstance(error, StorageError) else otherwise
 
 
 def disk_failed(path: str, action: str, error: OSError) -> DiskFailed:

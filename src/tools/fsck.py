@@ -13,7 +13,13 @@ from typing import Any, BinaryIO
 from raftline.common import config
 from raftline.common.config import ConfigError
 from raftline.common.console import draws
-from raftline.storage.disk import EXIT_DISK, DiskFailed, FilesRefused, StorageError
+from raftline.storage.disk import (
+    EXIT_DISK,
+    DiskFailed,
+    FilesRefused,
+    StorageError,
+    exit_status_of,
+)
 from raftline.storage.examine import Cure, Examination, Findings, Problem, nodes_in
 from raftline.storage.folder import Folder
 from raftline.storage.repair import repair
@@ -85,7 +91,7 @@ class WatchedFolder(Folder):
 
 def fsck(wanted: Sequence[str], folder: str | None, *, repairs: bool, as_json: bool) -> int:
     """Check, and print what was found. Returns 0: all is sound, or was repaired; 1: not all;
-    3: a file can't be read; 4: the disk failed at repairing.
+    3: a file can't be read; 4: the disk failed.
 
     Raises:
         ConfigError: there are no such files.
@@ -113,7 +119,7 @@ def tell_failure(failure: StorageError, written: str = "") -> int:
     if written and isinstance(failure, DiskFailed):
         return tell_unwritten(failure, written)
     print(f"raftline: {failure}", file=sys.stderr)
-    return failure.exit_status
+    return exit_status_of(failure)
 
 
 def tell_unwritten(failure: StorageError, written: str) -> int:

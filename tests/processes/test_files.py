@@ -14,6 +14,7 @@ import pytest
 from raftline.common.config import FILE_NAME
 from raftline.harness.cluster import Cluster, NodeProcess
 from tests.processes.altered import break_core, fail_syncs
+from tests.processes.namespaces import BALLAST
 
 
 @pytest.fixture(scope="module")
@@ -216,6 +217,13 @@ def tiny_disk(folder: Path) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
+def fill(folder: Path) -> None:
+    """Leave no room on the disk of a folder."""
+    with (folder / BALLAST).open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(bytes(1 << 12)):
+            pass
+
+
 def test_a_full_disk_stops_a_node_that_works_again_once_there_is_room(tmp_path: Path) -> None:
     with tiny_disk(tmp_path / "disk") as folder, Cluster(folder, 1) as cluster:
         node = cluster["s1"].start()
@@ -240,6 +248,22 @@ def test_a_full_disk_stops_a_node_that_works_again_once_there_is_room(tmp_path: 
         for number in range(done):
             assert cluster.ask(f"client4@get k{number}") == f"GET response: {value}"
         assert cluster.ask("client4@set room again") == "SET response: room set to again"
+
+
+def test_a_node_that_starts_on_a_full_disk_ends_as_one_that_meets_it_later(
+    tmp_path: Path,
+) -> None:
+    with tiny_disk(tmp_path / "disk") as folder, Cluster(folder, 1) as cluster:
+        node = cluster["s1"].start()
+        assert cluster.ask("client4@set a 1") == "SET response: a set to 1"
+        node.terminate()
+        (folder / ".s1.born").unlink()  # a file that each start writes if it is not there
+        fill(folder)
+        assert node.launch().ended() == 4
+        assert ": cannot replace: No space left on device" in node.transcript()
+        (folder / BALLAST).unlink()
+        node.start()
+        assert cluster.ask("client4@get a") == "GET response: 1"
 
 
 def test_a_full_disk_of_a_follower_leaves_the_others_serving(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from raftline.clients.connection import ClientError, OutcomeUnknown
 from raftline.clients.conversation import Client
+from raftline.common.config import FILE_NAME
 from raftline.harness.cluster import Cluster, NodeProcess
 from raftline.harness.processes import eventually, free_ports
 from raftline.wire.protocol import REMOVED
@@ -153,6 +154,19 @@ def test_a_joined_node_restarts_without_join(cluster: Cluster, tmp_path: Path) -
     cluster.ask("set a 4")
     cluster.wait_until_equal()
     assert not any("asks" in line for line in node.said)
+
+
+def test_a_member_starts_without_the_list_of_members(cluster: Cluster) -> None:
+    node = cluster["s2"]
+    node.kill()
+    listed = node.folder / FILE_NAME
+    listed.unlink()
+    listed.mkdir()  # nobody can read it, root neither
+    node.start()
+    warning = f"[!] {listed}: can't be read: Is a directory. The members are those of the log: "
+    assert any(line.startswith(warning) for line in node.said), node.transcript()
+    listed.rmdir()
+    cluster.wait_until_equal()
 
 
 def test_a_leader_removes_itself_while_writes_go_on(cluster: Cluster) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 
 import pytest
@@ -173,6 +174,40 @@ def test_a_joined_node_restarts_without_a_line_in_the_file(tmp_path: Path) -> No
         settle_configuration(str(tmp_path), "s4", "localhost", 4, joins=None)
     (tmp_path / "s4.log").write_text("0 0 base\n")
     assert settle_configuration(str(tmp_path), "s4", "localhost", 4, joins=None).members
+
+
+def unreadable_list(folder: Path) -> str:
+    """Leave a list of members in the folder that not even root can read; return its name."""
+    (folder / FILE_NAME).mkdir()
+    return f"{folder / FILE_NAME}: can't be read: Is a directory"
+
+
+def test_a_node_that_has_its_members_in_its_log_starts_without_the_list(tmp_path: Path) -> None:
+    why = unreadable_list(tmp_path)
+    (tmp_path / "s4.log").write_text("0 0 base s1=h:1,voter s4=h:4,voter\n")
+    found = settle_configuration(str(tmp_path), "s4", "localhost", 4, joins=None)
+    assert found == Configuration(tmp_path / FILE_NAME, {}, unread=why)
+    view = node_of("s4", voters=Membership(("s1", "s2", "s4"))).view
+    assert check_member(view, found) == [
+        f"[!] {why}. The members are those of the log: s1 s2 s4. Let this user read the file, or "
+        "remove it"
+    ]
+
+
+@pytest.mark.parametrize("log", [None, "", "0 1 set a 4\n"])
+def test_a_node_whose_log_names_no_members_needs_the_list(tmp_path: Path, log: str | None) -> None:
+    why = unreadable_list(tmp_path)
+    if log is not None:
+        (tmp_path / "s4.log").write_text(log)
+    with pytest.raises(ConfigError, match=re.escape(why)):
+        settle_configuration(str(tmp_path), "s4", "localhost", 4, joins=None)
+
+
+def test_a_list_that_contradicts_itself_is_refused_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_text("s1 localhost 1\ns1 localhost 2\n")
+    (tmp_path / "s4.log").write_text("0 0 base s1=h:1,voter s4=h:4,voter\n")
+    with pytest.raises(ConfigError, match="s1 is there twice"):
+        settle_configuration(str(tmp_path), "s4", "localhost", 4, joins=None)
 
 
 def test_a_base_line_may_name_no_members() -> None:

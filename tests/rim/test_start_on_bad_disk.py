@@ -1,0 +1,85 @@
+"""The exit status of a node that its disk ends while it starts: another try may help (4)."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from raftline import server
+from raftline.common.config import FILE_NAME
+from raftline.harness.processes import free_ports
+from raftline.storage import folder
+from raftline.storage.disk import EXIT_DISK, EXIT_FILES
+
+OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.ESTALE)
+Raise = Callable[..., None]
+
+
+def raise_with(number: int) -> Raise:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+def status_of_a_start(place: Path, *options: str) -> int:
+    port = next(free_ports)
+    return server.main(["s1", str(port), "--dir", str(place), *options])
+
+
+def with_members(place: Path) -> Path:
+    (place / FILE_NAME).write_text("s1 localhost 10000\n")
+    return place
+
+
+@pytest.mark.parametrize("number", OF_THE_DISK)
+@pytest.mark.parametrize("call", ["write_all", "sync_bytes", "_sync_folder", "make_folder"])
+def test_a_start_that_the_disk_ends_has_a_status_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    call: str, number: int,
+) -> None:  # fmt: skip
+    with_members(tmp_path)
+    monkeypatch.setattr(folder, call, raise_with(number))
+    assert status_of_a_start(tmp_path) == EXIT_DISK
+    said = capsys.readouterr().err
+    assert said.startswith("[!] ")
+    assert os.strerror(number) in said
+    assert said.count("\n") == 1
+
+
+def test_a_file_that_the_disk_does_not_give_back_has_it_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_members(tmp_path)
+    (tmp_path / "s1.storage").write_bytes(b"")
+    monkeypatch.setattr("builtins.open", raise_with(errno.EIO))
+    assert status_of_a_start(tmp_path) == EXIT_DISK
+
+
+def test_a_list_of_members_that_the_disk_does_not_give_back_has_it_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_members(tmp_path)
+    monkeypatch.setattr(Path, "open", raise_with(errno.EIO))
+    assert status_of_a_start(tmp_path) == EXIT_DISK
+
+
+def test_a_folder_for_a_joiner_that_the_disk_has_no_room_for_has_it_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "makedirs", raise_with(errno.ENOSPC))
+    place = tmp_path / "new"
+    assert status_of_a_start(place, "--join", "localhost:1") == EXIT_DISK
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.ENOENT, errno.EISDIR])
+def test_a_start_that_rights_or_names_end_needs_a_person(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    with_members(tmp_path)
+    monkeypatch.setattr(folder, "write_all", raise_with(number))
+    assert status_of_a_start(tmp_path) == EXIT_FILES
