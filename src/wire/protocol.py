@@ -30,12 +30,10 @@ NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}", re.ASCII)
 _ID: Final = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
 _LEADER = re.compile(r"Last leader I heard from is: (\S+) \(\[?([^\s\]]+)\]?:([0-9]{1,5})\)$")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
-# RFC 854: IAC, then an option's negotiation, a sub-negotiation, or a command of one byte. FF
+# RFC 854: IAC, then an option's negotiation, or a command of one byte; and a sub-negotiation. FF
 # before any other byte is not telnet but a byte that is not UTF-8, and is refused as that.
-# Taken off only before a line, or behind its \r: in between it would take bytes out of a value.
-_TELNET = re.compile(
-    rb"(?:\A|(?<=\r))(?:\xff(?:[\xfb-\xfe].|\xfa.*?\xff\xf0|[\xf0-\xf9]))+", re.DOTALL
-)
+_TELNET = re.compile(rb"(?:\xff(?:[\xfb-\xfe].|[\xf0-\xf9]))+", re.DOTALL)
+_SUB_BEGIN, _SUB_END = b"\xff\xfa", b"\xff\xf0"
 _CTRL_C = b"\xff\xf4\xff\xfd\x06"  # as telnet sends it: what was typed before is taken back
 _HTTP = re.compile(rb"[A-Z]+ \S+ HTTP/[0-9]")
 _ESCAPE = re.compile(r"((?:\\x[0-9a-fA-F]{2})+)|\\(.?)", re.DOTALL)
@@ -155,7 +153,7 @@ def decode_line(raw: bytes) -> str:
 
 def _decode_slowly(raw: bytes) -> str:
     raw = raw.rpartition(_CTRL_C)[2]
-    raw = _TELNET.sub(b"", raw).removesuffix(b"\r")  # telnet may negotiate behind the \r
+    raw = _without_telnet(raw).removesuffix(b"\r")  # telnet may negotiate behind the \r
     try:
         return raw.decode()
     except UnicodeDecodeError as error:
@@ -163,6 +161,33 @@ def _decode_slowly(raw: bytes) -> str:
             f"byte {error.start + 1} of this line is not UTF-8;"
             f" write it as \\x{raw[error.start]:02x}"
         ) from None
+
+
+def _without_telnet(raw: bytes) -> bytes:
+    """Return a line without negotiations at its beginning, and those behind a `\\r`: elsewhere
+    they would be bytes of a value. Looks at no byte more than a few times, whatever they are."""
+    last_end = raw.rfind(_SUB_END)
+    kept, begin = [], 0
+    while True:
+        end = _past_telnet(raw, begin, last_end)
+        carriage_return = raw.find(b"\r\xff", end)
+        if carriage_return < 0:
+            kept.append(raw[end:])
+            return b"".join(kept)
+        begin = carriage_return + 1
+        kept.append(raw[end:begin])
+
+
+def _past_telnet(raw: bytes, place: int, last_end: int) -> int:
+    """Return where the negotiations end that begin at a place. The last end of any that is a
+    sub-negotiation is given: one that has no end is not looked for."""
+    while True:
+        if raw.startswith(_SUB_BEGIN, place) and place + len(_SUB_BEGIN) <= last_end:
+            place = raw.find(_SUB_END, place + len(_SUB_BEGIN)) + len(_SUB_END)
+        elif found := _TELNET.match(raw, place):
+            place = found.end()
+        else:
+            return place
 
 
 def looks_foreign(raw: bytes) -> str | None:

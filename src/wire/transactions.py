@@ -152,7 +152,7 @@ def _read_operation(
         *most, last = operations
         can = f"{', '.join(most)} and {last} can"
         raise _wrong(words, begin, 1, f"that can't stand in a transaction; {can}. {_NOTHING}")
-    if verb == UNDER and end > begin + 2:
+    if verb == UNDER and end > begin + 2 and words[begin + 2] != UNDER:  # which can't be nested
         inner, item = _read_operation(words, begin + 2, end, operations, limits)
         command = _read_by(form, words, begin, end, f"{words[begin + 1]} {inner}", limits)
         return command, [verb, words[begin + 1], *item]

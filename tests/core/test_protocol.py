@@ -167,6 +167,8 @@ def test_the_longest_line_holds_the_longest_key_and_value_with_every_byte_escape
         b"\xff\xfa\x18\x00xterm\xff\xf0get a",
         b"set wrong 1\xff\xf4\xff\xfd\x06get a\r",
         b"get a\r\xff\xfb\x06",
+        b"\xff\xfa\x1f\x00\r\x00\x18\xff\xf0\xff\xfb\x18get a",
+        b"get a\r\xff\xfa\xff\xf0\xff\xf1",
     ],
 )
 def test_telnet_control_bytes_are_removed_from_a_line(raw: bytes) -> None:
@@ -178,6 +180,11 @@ def test_bytes_that_telnet_uses_are_not_taken_out_of_a_value(tail: bytes) -> Non
     assert refused_bytes(b"set a " + tail) == (
         r"byte 7 of this line is not UTF-8; write it as \xff"
     )
+
+
+def test_a_telnet_negotiation_without_an_end_is_no_negotiation() -> None:
+    assert refused_bytes(b"\xff\xfa\xff\xf0\xff\xfaget a").startswith("byte 1 of this line")
+    assert refused_bytes(b"get a\r\xff\xfa").startswith("byte 7 of this line")
 
 
 def test_only_a_whole_telnet_interrupt_discards_the_typed_line() -> None:

@@ -246,6 +246,11 @@ def test_a_value_that_looks_like_an_absence_is_told_from_it() -> None:
         ("txn under nothing set a 1", '"nothing" is no lease'),
         ("txn under lease-4 delete a", '"delete" can\'t stand under a lease'),
         (
+            "txn under lease-4 under lease-4 set a 1",
+            'at word 1 of the transaction, "under lease-4 under lease-4 set a 1": "under" can\'t',
+        ),
+        ("txn " + "under lease-4 " * 10_000 + "set a 1", '"under" can\'t stand under a lease'),
+        (
             "txn under lease-4 set a b c",
             'at word 3 of the transaction, "set a b c": the form is: set',
         ),
