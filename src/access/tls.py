@@ -99,6 +99,7 @@ class Tls:
             context.minimum_version = ssl.TLSVersion.TLSv1_2
             context.set_alpn_protocols([ALPN])
             context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+            context.hostname_checks_common_name = False  # which names a member or a user, no host
             if cert is not None:
                 _load_certificate(context, cert, key, self._names)
             if ca is not None:
@@ -156,13 +157,14 @@ def tls_of_node(files: Files, *, is_only: bool) -> Tls | None:
 
 
 def named_in(certificate: dict[str, object]) -> tuple[str, bool]:
-    """Return the common name in a verified certificate, and whether it is a member's."""
-    name, is_member = "", False
+    """Return the common name in a verified certificate, and whether it is a member's. One with
+    several common names, or none, names nobody."""
+    names, is_member = [], False
     subject = certificate.get("subject", ())
     for part in subject if isinstance(subject, tuple) else ():
         for field, value in part:
             if field == "commonName":
-                name = value
+                names.append(value)
             elif field == "organizationalUnitName" and value == MEMBER:
                 is_member = True
-    return name, is_member
+    return (names[0], is_member) if len(names) == 1 else ("", False)

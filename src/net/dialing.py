@@ -6,7 +6,7 @@ from __future__ import annotations
 import socket
 
 from raftline.access.proof import Dialing, ProofError
-from raftline.access.tls import Tls
+from raftline.access.tls import Tls, named_in
 from raftline.access.tls_socket import TlsSocket
 from raftline.common.address import Address
 from raftline.net.lines import LineReader
@@ -30,8 +30,10 @@ def connect(address: Address, patience_s: float) -> socket.socket:
     return connection
 
 
-def dial_tls(connection: TlsSocket, reader: LineReader, tls: Tls, peer: str) -> None:
-    """Shake hands with a peer, whose certificate has to be for its name.
+def dial_tls(connection: TlsSocket, reader: LineReader, tls: Tls, peer: str) -> bool:
+    """Shake hands with a peer, whose certificate has to be for its name; return whether it is that
+    of the member, as on the side that answers. Other certificates of the CA may list the name as a
+    host: a web server's.
 
     Raises:
         OSError, ssl.SSLError: the connection broke, or the handshake failed or took too long.
@@ -39,6 +41,7 @@ def dial_tls(connection: TlsSocket, reader: LineReader, tls: Tls, peer: str) -> 
     reader.limit(HANDSHAKE_S)
     connection.begin(tls.dialing(), server_side=False, limit_s=HANDSHAKE_S, name=peer)
     reader.limit(None)
+    return tls.files.ca is not None and named_in(connection.peer) == (peer, True)
 
 
 def prove(

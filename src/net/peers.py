@@ -227,7 +227,7 @@ class Peer:
         if self._tls is None or not isinstance(connection, TlsSocket):
             return
         try:
-            dial_tls(connection, reader, self._tls, self.name)
+            self.is_proven = dial_tls(connection, reader, self._tls, self.name)
         except ssl.SSLCertVerificationError as problem:
             self._complain(f"no certificate for {self.name}: {problem.verify_message}")
             raise
@@ -236,7 +236,6 @@ class Peer:
             if self._tls.is_only:
                 self._complain(f"no TLS: {problem.reason}")
             raise
-        self.is_proven = self._tls.files.ca is not None
 
     def _prove(self, connection: socket.socket, reader: LineReader) -> None:
         """Have both sides prove themselves, before anything else is said.
@@ -245,6 +244,9 @@ class Peer:
             ConnectionAbortedError: it must be proved, and was not.
         """
         dialing, self._proven_by = self._rule.dialing(self._me, self.name), b""
+        if dialing is None and self._rule.is_required and not self.is_proven:
+            self._complain(f"its certificate is not that of the member {self.name}")
+            raise ConnectionAbortedError
         if dialing is None or (self._level.was_full and not self._rule.is_required):
             return
         try:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import queue
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from raftline.access.tls import Files, Tls
+from raftline.access.secret import OPEN, PeerRule
+from raftline.access.tls import Files, Tls, named_in
 from raftline.common.address import Address
 from raftline.harness.processes import eventually
 from raftline.net.peers import Peer
 from raftline.tools import certs
+from tests import certificates
 
 DEADLINE_S = 30.0
 HANDSHAKE = b"\x16"  # the first byte of TLS, and of no line
@@ -77,3 +82,116 @@ def test_a_node_that_takes_both_goes_on_without_tls(plain: socket.socket, made: 
         assert tries == [HANDSHAKE, b"s", HANDSHAKE, b"s"]
     finally:
         peer.stop()
+
+
+# --- a peer whose certificate is of the same CA, and no member's ----------------------------------
+
+
+class Place:
+    """The place of s1, where somebody with these files takes what is sent there over TLS."""
+
+    def __init__(self, files: Files) -> None:
+        self._context = Tls(files).answering()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = Address("127.0.0.1", self._listener.getsockname()[1])
+        self.heard: queue.Queue[bytes] = queue.Queue()  # the first bytes of each connection
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):  # it is closed
+            while True:
+                self._take(self._listener.accept()[0])
+
+    def _take(self, plain: socket.socket) -> None:
+        plain.settimeout(DEADLINE_S)
+        try:
+            with self._context.wrap_socket(plain, server_side=True) as connection:
+                self.heard.put(connection.recv(1000))
+        except OSError:
+            self.heard.put(b"no handshake")
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+@pytest.fixture
+def places() -> Iterator[list[Place]]:
+    made: list[Place] = []
+    yield made
+    for one in made:
+        one.close()
+
+
+def told_to(place: Place, made: Path, said: list[str], *, rule: PeerRule) -> bytes:
+    """Return what s2 says first at the place of s1."""
+    tls = Tls(Files(made / "s2.pem", made / "s2.key", made / "ca.pem"), is_only=True)
+    peer = Peer(
+        "s2", "s1", place.address, lambda _: None, lambda _: None, said.append, lambda *_: None,
+        rule, tls,
+    )  # fmt: skip
+    peer.start()
+    try:
+        first = place.heard.get(timeout=DEADLINE_S)
+        if not first:
+            eventually(lambda: said, "a complaint")
+        return first
+    finally:
+        peer.stop()
+
+
+BY_CERTIFICATE = OPEN._replace(is_required=True)
+
+
+def test_a_certificate_that_is_no_member_s_is_given_nothing(
+    made: Path, places: list[Place]
+) -> None:
+    """It is of the same CA and for the same host: a web server's, say. Its answers would count for
+    a quorum."""
+    server = certificates.issue(made, "web", certificates.named("s1", is_member=False), ["s1"])
+    places.append(place := Place(server))
+    said: list[str] = []
+    assert told_to(place, made, said, rule=BY_CERTIFICATE) == b""
+    assert "its certificate is not that of the member s1" in said[0]
+
+
+def test_a_member_s_certificate_is_given_all(made: Path, places: list[Place]) -> None:
+    member = certificates.issue(made, "right", certificates.named("s1"), ["s1"])
+    places.append(place := Place(member))
+    assert told_to(place, made, [], rule=BY_CERTIFICATE).startswith(b"s2@Level ")
+
+
+def test_another_member_s_certificate_is_given_nothing_where_it_lists_the_name_as_a_host(
+    made: Path, places: list[Place]
+) -> None:
+    other = certificates.issue(made, "other", certificates.named("s3"), ["s3", "s1"])
+    places.append(place := Place(other))
+    said: list[str] = []
+    assert told_to(place, made, said, rule=BY_CERTIFICATE) == b""
+
+
+def test_a_common_name_is_no_name_of_a_host(made: Path, places: list[Place]) -> None:
+    """A certificate without alternative names is for no host (RFC 9525, section 2)."""
+    places.append(place := Place(certificates.issue(made, "bare", certificates.named("s1"))))
+    said: list[str] = []
+    assert told_to(place, made, said, rule=BY_CERTIFICATE) == b"no handshake"
+    eventually(lambda: said, "a complaint")
+    assert "no certificate for s1" in said[0]
+
+
+def test_with_a_secret_the_proof_goes_first_whatever_the_certificate_says(
+    made: Path, places: list[Place]
+) -> None:
+    server = certificates.issue(made, "web", certificates.named("s1", is_member=False), ["s1"])
+    places.append(place := Place(server))
+    rule = PeerRule(b"0123456789abcdef0123456789abcdef", is_required=True)
+    assert told_to(place, made, [], rule=rule).startswith(b"s2@Prove s1 nonce ")
+
+
+def test_a_certificate_with_two_common_names_names_nobody() -> None:
+    """Neither the first nor the last: else a CA that signs what it is given makes members."""
+    unit = (("organizationalUnitName", "raftline member"),)
+    s2, s9 = (("commonName", "s2"),), (("commonName", "s9"),)
+    assert named_in({"subject": (s2, unit)}) == ("s2", True)
+    assert named_in({"subject": (s2,)}) == ("s2", False)
+    for subject in ((s9, s2, unit), (s2, s9, unit), (s2 + s9, unit), (s2, s2, unit), (unit,), ()):
+        assert named_in({"subject": subject}) == ("", False)

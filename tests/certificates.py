@@ -1,0 +1,58 @@
+"""Certificates as no `raftline certs` makes them, and lists of revoked ones; signed by its CA."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from raftline.access.tls import MEMBER, Files
+
+DAY = datetime.timedelta(days=1)
+PEM = serialization.Encoding.PEM
+
+
+def named(*common_names: str, is_member: bool = True) -> x509.Name:
+    """Return a subject with these common names, in this order."""
+    parts = [x509.NameAttribute(NameOID.COMMON_NAME, name) for name in common_names]
+    if is_member:
+        parts.append(x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, MEMBER))
+    return x509.Name(parts)
+
+
+def authority(made: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    """Return the CA of a folder of `raftline certs`, and its key."""
+    key = serialization.load_pem_private_key((made / "ca.key").read_bytes(), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    return x509.load_pem_x509_certificate((made / "ca.pem").read_bytes()), key
+
+
+def issue(made: Path, file: str, subject: x509.Name, hosts: Sequence[str] = ()) -> Files:
+    """Return a new certificate, for both sides of a connection, and without alternative names
+    where there are no `hosts`."""
+    ca, ca_key = authority(made)
+    key = ec.generate_private_key(ec.SECP256R1())
+    now = datetime.datetime.now(datetime.timezone.utc)
+    builder = x509.CertificateBuilder(
+        ca.subject, subject, key.public_key(), x509.random_serial_number(), now - DAY, now + DAY
+    )
+    both = [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
+    builder = builder.add_extension(x509.ExtendedKeyUsage(both), False)
+    issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key())
+    builder = builder.add_extension(issuer, False)
+    if hosts:
+        names = x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts])
+        builder = builder.add_extension(names, False)
+    files = Files(made / f"{file}.pem", made / f"{file}.key", made / "ca.pem")
+    assert files.cert is not None
+    assert files.key is not None
+    files.cert.write_bytes(builder.sign(ca_key, hashes.SHA256()).public_bytes(PEM))
+    secret = key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    files.key.touch(mode=0o600)
+    files.key.write_bytes(secret)
+    return files
