@@ -103,8 +103,8 @@ RIGHTS: Mapping[str, Right] = {
 }
 
 _TOLD_TO_ALL = (
-    "name", "role", "term", "leader", "reads", "build", "version", "build_level", "level",
-    "recovering", "no_leader_because", "controlled", "down",
+    "name", "role", "term", "leader", "members", "reads", "build", "version", "build_level",
+    "level", "recovering", "no_leader_because", "controlled", "down",
 )  # fmt: skip
 KeysOfLease = Callable[[str], list[str]]
 

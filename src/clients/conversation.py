@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 
+from raftline.clients.addresses import Addresses
 from raftline.clients.connection import (
     CONNECT_TIMEOUT_S,
+    ClientError,
     Deadline,
     NodeConnection,
     OutcomeUnknown,
@@ -17,6 +20,7 @@ from raftline.clients.connection import (
 from raftline.clients.login import Credentials, log_in, of_environment
 from raftline.clients.search import (
     Answer,
+    Learn,
     Nodes,
     Pause,
     Search,
@@ -51,7 +55,8 @@ class Client:
     `search_s`, how long one is looked for that takes it, where that is not `timeout_s`. `on_wait`
     gets a line, once for each request, when a second has brought no answer. Each connection is
     logged in with `credentials`, else with those of the environment, if there are any. It speaks
-    TLS with `tls`, else as the environment says.
+    TLS with `tls`, else as the environment says. `addresses` are those of the cluster, where other
+    clients of this program use them, too.
     """
 
     def __init__(
@@ -69,9 +74,10 @@ class Client:
         on_wait: Callable[[str], None] | None = None,
         credentials: Credentials | None = None,
         tls: ClientTls | None = None,
+        addresses: Addresses | None = None,
     ) -> None:
         """Connect to nobody yet. Raises ValueError where `name` can't begin a line."""
-        self._nodes = Nodes([(host, port), *also])
+        self._nodes = Nodes([(host, port), *also], addresses)
         self.name = name_of_client(name)
         self.timeout_s = timeout_s
         self.attempt_s = attempt_s
@@ -138,9 +144,12 @@ class Client:
             except StopIteration as end:
                 found: Reply = end.value
                 return found
+            answer = None
             if isinstance(step, Pause):
                 time.sleep(step.seconds)
-                answer = None
+            elif isinstance(step, Learn):
+                with contextlib.suppress(ClientError):
+                    answer = self._ask_here(step.sender, step.command, deadline)
             else:
                 answer = self._attempt(step.sender, step.command, deadline)
 

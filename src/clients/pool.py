@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 
+from raftline.clients.addresses import Addresses
 from raftline.clients.connection import Closed
 from raftline.clients.conversation import Client, name_of_client
 from raftline.clients.login import Credentials, of_environment
@@ -51,9 +52,9 @@ class Clients(NoCopies):
         self.timeout = time_limit(timeout)
         self.credentials = credentials or of_environment()
         self.tls = tls
-        self.addresses = [Address.parse(each) for each in addresses]
-        if not self.addresses:
+        if not addresses:
             raise ValueError("no address: name the nodes as host:port")
+        self.addresses = Addresses(map(Address.parse, addresses), learns=True)
         self._is_closed = False
         self._begin_anew()
 
@@ -107,10 +108,11 @@ class Clients(NoCopies):
                 raise Closed("this node was closed, so nothing can be asked through it")
             if self._idle:
                 return self._idle.pop()  # the one used last knows best who leads
-        first, *others = self.addresses
+        first, *others = self.addresses.known
         return Client(
-            *first, self.name, follow=True, also=others, credentials=self.credentials, tls=self.tls
-        )
+            *first, self.name, follow=True, also=others, credentials=self.credentials,
+            tls=self.tls, addresses=self.addresses,
+        )  # fmt: skip
 
     def _give_back(self, client: Client) -> None:
         with self._lock:

@@ -1,7 +1,7 @@
 """The search for a node that takes a request: whom to ask next, when to pause, when to give up.
 
-A search is a generator. It yields a step, `Ask` or `Pause`, and is sent the answer; it returns the
-reply that settles the request. It touches no socket: a thread carries the steps out
+A search is a generator. It yields a step, `Ask`, `Pause` or `Learn`, and is sent the answer; it
+returns the reply that settles the request. It touches no socket: a thread carries the steps out
 (`conversation.py`), or a task of asyncio does (`kv/aio_asker.py`). So both look for the leader, use
 sessions and judge outcomes alike.
 """
@@ -12,6 +12,7 @@ import time
 from collections.abc import Generator, Iterable
 from typing import NamedTuple, TypeVar
 
+from raftline.clients.addresses import MEMBERS, Addresses
 from raftline.clients.connection import (
     ClientError,
     Deadline,
@@ -51,30 +52,48 @@ class Pause(NamedTuple):
     answer: Answer
 
 
+class Learn(NamedTuple):
+    """A step: the request is settled, and the node that settled it is to name the members. Send
+    its reply; None where none comes, which is no failure."""
+
+    sender: str
+    command: str = MEMBERS
+
+
 Kind = TypeVar("Kind")
-Search = Generator[Ask | Pause, Answer | None, Kind]
+Search = Generator[Ask | Pause | Learn, Answer | None, Kind]
 
 
 class Nodes:
-    """The known nodes of a cluster, and the one that is asked now."""
+    """The nodes of a cluster in the order of their turns, and the one that is asked now."""
 
-    def __init__(self, addresses: Iterable[tuple[str, int]]) -> None:
-        """Know the nodes at these addresses; the first is asked first."""
-        self.known = [Address(*each) for each in addresses]  # longest untried first
-        self.current = self.known[0]
+    def __init__(
+        self, order: Iterable[tuple[str, int]], addresses: Addresses | None = None
+    ) -> None:
+        """Ask in this order. `addresses` are those of the cluster, where others use them too."""
+        self._turns = [Address(*each) for each in order]
+        self.addresses = Addresses(self._turns) if addresses is None else addresses
+        self.current = self._turns[0]
 
-    def move_on(self, asked: Address, answer: Answer) -> None:
+    @property
+    def known(self) -> list[Address]:
+        """The nodes that may be asked, the one that was not asked for longest first."""
+        known = self.addresses.known
+        turns = [each for each in self._turns if each in known]
+        self._turns = turns + [each for each in known if each not in turns]
+        return list(self._turns)
+
+    def move_on(self, asked: Address, answer: Answer | None) -> None:
         """Turn from the node that was asked to the leader that it named, else to the one that was
         not asked for longest. Where somebody has turned away from it meanwhile, that holds."""
         if asked != self.current:
             return
-        self.known.remove(asked)
-        self.known.append(asked)
         leader = leader_named_in(answer.text) if isinstance(answer, Reply) else None
-        target = Address(*leader[1:]) if leader else self.known[0]
-        if target not in self.known:
-            self.known.append(target)
-        self.current = target
+        if leader:
+            self.addresses.learn(Address(*leader[1:]))
+        turns = [each for each in self.known if each != asked]
+        self._turns = [*turns, asked]
+        self.current = Address(*leader[1:]) if leader else self._turns[0]
 
 
 class Session:
@@ -209,10 +228,18 @@ def numbered(
 def search(
     nodes: Nodes, sessions: Sessions, name: str, command: str, deadline: Deadline
 ) -> Search[Reply]:
-    """Have a request served by whichever node does; return the reply."""
+    """Have a request served by whichever node does; return the reply. Now and then the node that
+    served it is then asked for the members."""
     if row_of(command).access.is_numbered:
-        return (yield from numbered(nodes, sessions, name, command, deadline))
-    return (yield from anywhere(nodes, name, command, deadline))[0]
+        reply = yield from numbered(nodes, sessions, name, command, deadline)
+    else:
+        reply, _ = yield from anywhere(nodes, name, command, deadline)
+    is_served = outcome_of(reply.text) is not Outcome.NO_LEADER
+    if is_served and nodes.addresses.asks(time.monotonic()):
+        told = yield Learn(name)
+        if isinstance(told, Reply):
+            nodes.addresses.take(told.text, time.monotonic())
+    return reply
 
 
 def text_of(reply: Reply) -> str:

@@ -58,7 +58,7 @@ class AioKV(NoCopies, Generic[Data]):
 
     def __repr__(self) -> str:
         state = "closed" if self._asker.is_closed else f"{self._timeout:g} s"
-        return f"<raftline.aio.KV at {in_words(self._asker.addresses)}, {state}>"
+        return f"<raftline.aio.KV at {in_words(self._asker.addresses.named)}, {state}>"
 
     async def __aenter__(self) -> AioKV[Data]:
         return self

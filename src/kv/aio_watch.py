@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 import time
 from collections import deque
 from collections.abc import AsyncIterator
 from typing import Generic
 
+from raftline.clients.addresses import MEMBERS
 from raftline.clients.connection import (
     CONNECT_TIMEOUT_S,
     ClientError,
@@ -24,8 +24,8 @@ from raftline.kv.asker import Asker, take_steps, tls_arguments
 from raftline.kv.codec import Data
 from raftline.kv.events import Ended, Event, Following
 from raftline.kv.line_stream import LineStream
-from raftline.kv.pulse import PROBE, PROBE_ID, Pulse
-from raftline.kv.watch import PAUSES_S, text_and_id
+from raftline.kv.pulse import MEMBERS_ID, PROBE, PROBE_ID, Outage, Pulse
+from raftline.kv.watch import LOG, PAUSES_S, text_and_id, turns_of
 
 
 class AioWatch(NoCopies, Generic[Data], AsyncIterator[Event[Data]]):
@@ -37,7 +37,7 @@ class AioWatch(NoCopies, Generic[Data], AsyncIterator[Event[Data]]):
     def __init__(self, asker: Asker, following: Following[Data], open_s: float) -> None:
         """Ask nobody yet; see `Watch`."""
         self._asker = asker
-        self._addresses = deque(random.sample(asker.addresses, len(asker.addresses)))
+        self._nodes = turns_of(asker.addresses)
         self._following = following
         self._open_s = open_s
         self._give_up_s = 0.0
@@ -46,6 +46,7 @@ class AioWatch(NoCopies, Generic[Data], AsyncIterator[Event[Data]]):
         self._is_closed = False
         self._stream: LineStream | None = None
         self._pause_s = PAUSES_S[0]
+        self._outage = Outage()
 
     def __repr__(self) -> str:
         return f"<a watch of {self._asker.name}, {'closed' if self._is_closed else 'open'}>"
@@ -117,7 +118,7 @@ class AioWatch(NoCopies, Generic[Data], AsyncIterator[Event[Data]]):
             self._give_up_s = time.monotonic() + self._open_s
             self._open_s = 0.0
         loop = asyncio.get_running_loop()
-        host, port = self._addresses[0]
+        host, port = self._nodes.current
         tls = tls_arguments(self._asker.tls, host)
         opening = loop.create_connection(LineStream, host, port, **tls)
         try:
@@ -131,6 +132,10 @@ class AioWatch(NoCopies, Generic[Data], AsyncIterator[Event[Data]]):
         self._stream = stream
         self._pulse = Pulse(time.monotonic())
         stream.send(line_of(self._asker.name, self._following.command))
+
+    def _ask_for_members(self, stream: LineStream) -> None:
+        if self._nodes.addresses.asks(time.monotonic()):
+            stream.send(line_of(f"{self._asker.name}#{MEMBERS_ID}", MEMBERS))
 
     async def _log_in(self, stream: LineStream, credentials: Credentials) -> None:
         async def said(command: str) -> str:
@@ -149,6 +154,7 @@ class AioWatch(NoCopies, Generic[Data], AsyncIterator[Event[Data]]):
     async def _take(self, stream: LineStream, until_s: float | None) -> bool:
         pulse = self._pulse
         due_s = pulse.due_s if until_s is None else min(pulse.due_s, until_s)
+        self._ask_for_members(stream)
         try:
             raw = await stream.read(max(0.0, due_s - time.monotonic()))
         except TimeoutError:
@@ -166,12 +172,17 @@ class AioWatch(NoCopies, Generic[Data], AsyncIterator[Event[Data]]):
                 raise Ended(text)
             pulse.confirmed(now_s)
             return True
+        if number == MEMBERS_ID:
+            self._nodes.addresses.take(text, now_s)
+            return True
         events = self._following.take(text)
         self._ready.extend(events)
         if events or text.startswith("WATCH "):
             pulse.confirmed(now_s)
             self._was_served = True
             self._pause_s = PAUSES_S[0]
+            if line := self._outage.served(now_s):
+                LOG.warning(line)
         return True
 
     async def _move_on(self, problem: Exception, until_s: float | None) -> None:
@@ -182,13 +193,15 @@ class AioWatch(NoCopies, Generic[Data], AsyncIterator[Event[Data]]):
             raise problem
         if isinstance(problem, Ended):
             self._following.refused(str(problem))
-        self._addresses.rotate(-1)
+        self._nodes.move_on(self._nodes.current, None)
         now_s = time.monotonic()
+        where = in_words(self._nodes.known)
         if not self._was_served and now_s >= self._give_up_s:
             if isinstance(problem, Ended):
                 raise NoLeader(str(problem).removeprefix("Sorry, ")) from None
-            where = in_words(self._addresses)
             raise Unreachable(f"nobody serves it at {where}. The last: {problem}") from None
+        if self._was_served and (line := self._outage.failed(now_s, where, str(problem))):
+            LOG.warning(line)
         pause_s = self._pause_s
         self._pause_s = min(PAUSES_S[1], 1.5 * pause_s)
         await asyncio.sleep(pause_s if until_s is None else min(pause_s, max(0, until_s - now_s)))

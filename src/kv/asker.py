@@ -12,8 +12,10 @@ import os
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from raftline.clients.addresses import Addresses
 from raftline.clients.connection import (
     CONNECT_TIMEOUT_S,
+    ClientError,
     Closed,
     Deadline,
     OutcomeUnknown,
@@ -26,6 +28,7 @@ from raftline.clients.pool import ATTEMPTS
 from raftline.clients.search import (
     Answer,
     Kind,
+    Learn,
     Nodes,
     Pause,
     Search,
@@ -58,12 +61,12 @@ class Asker:
         tls: ClientTls | None = None,
     ) -> None:
         """Know the nodes; nobody is asked yet."""
-        self.addresses = list(addresses)
+        self.addresses = Addresses(addresses, learns=True)
         self.name = name
         self.timeout_s = timeout_s
         self.credentials = credentials
         self.tls = tls
-        self._nodes = Nodes(self.addresses)
+        self._nodes = Nodes(addresses, self.addresses)
         self._sessions = Sessions()
         self._beginning: asyncio.Lock | None = None  # one task begins a session for all
         self._link: Link | None = None
@@ -137,13 +140,15 @@ class Asker:
         try:
             while True:
                 step = steps.send(answer)
-                if self.is_closed:
+                answer = None
+                attempt_s = max(0.05, min(timeout_s / ATTEMPTS, deadline.left_s))
+                if isinstance(step, Learn):
+                    answer = await self._learnt(step, attempt_s)
+                elif self.is_closed:
                     raise unknown or Closed("this client was closed")
-                if isinstance(step, Pause):
+                elif isinstance(step, Pause):
                     await asyncio.sleep(step.seconds)
-                    answer = None
                 else:
-                    attempt_s = max(0.05, min(timeout_s / ATTEMPTS, deadline.left_s))
                     answer = await self._attempt(step.sender, step.command, attempt_s)
                     if isinstance(answer, OutcomeUnknown):
                         unknown = answer
@@ -152,6 +157,15 @@ class Asker:
             return found
         finally:
             steps.close()
+
+    async def _learnt(self, step: Learn, limit_s: float) -> Answer | None:
+        """Ask the node that settled the request for the members; None where it is gone."""
+        if self.is_closed:
+            return None
+        try:
+            return await self._attempt(step.sender, step.command, limit_s)
+        except ClientError:
+            return None
 
     async def _attempt(self, sender: str, command: str, limit_s: float) -> Answer:
         """Ask the node whose turn it is."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
+from raftline.clients.addresses import Addresses
 from raftline.clients.connection import ClientError
 from raftline.clients.conversation import Client
 from raftline.clients.streams import say
@@ -20,13 +21,13 @@ _NO_LIMITS = Limits(1 << 62, 1 << 62)  # the node has its own
 
 
 def begin(client: Client, command: str) -> Watch[str]:
-    """Return the watch that is asked for, at the nodes that the client knows. It goes on at
-    another of them where one ends."""
+    """Return the watch that is asked for, at the nodes that the client knows. If one ends, it goes
+    on at another, or at another member, unless the client stays at one node."""
     asked = _asked(command)
     following = Following(TEXT, unescape(asked.prefix), asked.after)
+    addresses = Addresses(client.addresses, learns=client.follow)
     return Watch(
-        client.addresses, client.name, following, client.timeout_s, client.credentials,
-        client.tls,
+        addresses, client.name, following, client.timeout_s, client.credentials, client.tls
     )
 
 

@@ -1,4 +1,4 @@
-"""The signs of life of a node that serves a watch. Pure.
+"""The signs of life of a node that serves a watch, and the time without such a node. Pure.
 
 A node says something every ten seconds. One that says nothing is left for another. One that was cut
 off from the rest goes on saying that nothing happened: so it is asked now and then for a read
@@ -11,6 +11,8 @@ SILENT_S = 25.0
 PROBE_S = 15.0
 PROBE = "get raftline/watch read index"  # whether there is such a key does not matter
 PROBE_ID = "1"
+MEMBERS_ID = "2"  # of the question for the members, on the same connection
+UNSERVED_S = 10.0  # without a node; then the program's log says so, once
 
 
 class Pulse:
@@ -50,3 +52,31 @@ class Pulse:
             self._asked_s = now_s
             return True
         return False
+
+
+class Outage:
+    """The time in which nobody serves a watch that was served before."""
+
+    def __init__(self) -> None:
+        self._since_s: float | None = None
+        self._is_said = False
+
+    def failed(self, now_s: float, where: str, why: str) -> str:
+        """Take a failed attempt; return a line for the log, "" where none is due."""
+        if self._since_s is None:
+            self._since_s = now_s
+        if self._is_said or now_s < self._since_s + UNSERVED_S:
+            return ""
+        self._is_said = True
+        return (
+            f"a watch is served by nobody for {now_s - self._since_s:.0f} s, so its events and "
+            f"locks that wait by it are late; asked in turn: {where}. The last one: {why}"
+        )
+
+    def served(self, now_s: float) -> str:
+        """Take a node's answer; return a line for the log, "" where nothing was said before."""
+        since_s, is_said = self._since_s, self._is_said
+        self._since_s, self._is_said = None, False
+        if since_s is None or not is_said:
+            return ""
+        return f"a watch is served again, after {now_s - since_s:.0f} s; no event is lost"

@@ -54,7 +54,7 @@ class KV(NoCopies, MutableMapping[Data, Data]):
     def __repr__(self) -> str:
         clients = self._shared.clients
         state = "closed" if self._shared.is_closed else f"{self._timeout:g} s"
-        return f"<raftline.KV at {in_words(clients.addresses)}, {state}>"
+        return f"<raftline.KV at {in_words(clients.addresses.named)}, {state}>"
 
     __eq__ = object.__eq__  # by no means pair by pair
     __hash__ = object.__hash__
@@ -248,8 +248,9 @@ class KV(NoCopies, MutableMapping[Data, Data]):
         """Return an iterator over the events under a prefix: each key that is there, then each
         change. With `after` only the changes behind that index.
 
-        It goes on at another node when its node dies, and misses nothing. Where the events are
-        gone, the difference from what it told comes as events.
+        It goes on at another node when its node dies. If the events since then are gone, the
+        difference from what it told comes as events: a loop sees every final state, and may miss
+        what was between.
         """
         return self._shared.watch(Following(self._codec, prefix, after), self._timeout)
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import random
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Generic
 
+from raftline.clients.addresses import MEMBERS, Addresses
 from raftline.clients.connection import (
     CONNECT_TIMEOUT_S,
     ClientError,
@@ -22,15 +24,22 @@ from raftline.clients.connection import (
     why_unreachable,
 )
 from raftline.clients.login import Credentials, log_in
+from raftline.clients.search import Nodes
 from raftline.clients.tls import ClientTls
-from raftline.common.address import Address
 from raftline.common.nocopies import NoCopies
 from raftline.kv.codec import Data
 from raftline.kv.events import Ended, Event, Following
-from raftline.kv.pulse import PROBE, PROBE_ID, Pulse
+from raftline.kv.pulse import MEMBERS_ID, PROBE, PROBE_ID, Outage, Pulse
 from raftline.wire.protocol import ProtocolError, split_sender
 
 PAUSES_S = (0.05, 1.0)
+LOG = logging.getLogger("raftline")
+
+
+def turns_of(addresses: Addresses) -> Nodes:
+    """Return the nodes for a watch. It begins at any of those that were named, so that each has
+    its part of many watches."""
+    return Nodes(random.sample(addresses.named, len(addresses.named)), addresses)
 
 
 def text_and_id(raw: bytes) -> tuple[str, str]:
@@ -56,7 +65,7 @@ class Watch(NoCopies, Generic[Data], Iterator[Event[Data]]):
 
     def __init__(
         self,
-        addresses: Sequence[Address],
+        addresses: Addresses,
         name: str,
         following: Following[Data],
         open_s: float,
@@ -64,8 +73,9 @@ class Watch(NoCopies, Generic[Data], Iterator[Event[Data]]):
         tls: ClientTls | None = None,
     ) -> None:
         """Ask nobody yet. Where nobody serves it within `open_s`, the first use says why; once it
-        was served it goes on until it is closed."""
-        self._addresses = deque(random.sample(addresses, len(addresses)))  # each node its part
+        was served it goes on until it is closed. It goes on at the members that the cluster names,
+        as far as `addresses` learns them; what is late for long, the log `raftline` says."""
+        self._nodes = turns_of(addresses)
         self._name = name
         self._credentials = credentials
         self._tls = tls
@@ -78,6 +88,7 @@ class Watch(NoCopies, Generic[Data], Iterator[Event[Data]]):
         self._closed = threading.Event()
         self._connection: NodeConnection | None = None
         self._pause_s = PAUSES_S[0]
+        self._outage = Outage()
 
     def __repr__(self) -> str:
         return f"<a watch of {self._name}, {'closed' if self._closed.is_set() else 'open'}>"
@@ -150,7 +161,7 @@ class Watch(NoCopies, Generic[Data], Iterator[Event[Data]]):
         return False
 
     def _connect(self) -> None:
-        address = self._addresses[0]
+        address = self._nodes.current
         if not self._was_served and self._open_s > 0:
             self._give_up_s = time.monotonic() + self._open_s
             self._open_s = 0.0
@@ -166,9 +177,14 @@ class Watch(NoCopies, Generic[Data], Iterator[Event[Data]]):
             log_in(connection, self._credentials, self._name, CONNECT_TIMEOUT_S)
         connection.send(line_of(self._name, self._following.command))
 
+    def _ask_for_members(self, connection: NodeConnection) -> None:
+        if self._nodes.addresses.asks(time.monotonic()):
+            connection.send(line_of(f"{self._name}#{MEMBERS_ID}", MEMBERS))
+
     def _take(self, connection: NodeConnection, until_s: float | None) -> bool:
         pulse = self._pulse
         due_s = pulse.due_s
+        self._ask_for_members(connection)
         try:
             raw = connection.read(due_s if until_s is None else min(due_s, until_s))
         except TimeoutError:
@@ -186,12 +202,17 @@ class Watch(NoCopies, Generic[Data], Iterator[Event[Data]]):
                 raise Ended(text)
             pulse.confirmed(now_s)
             return True
+        if number == MEMBERS_ID:
+            self._nodes.addresses.take(text, now_s)
+            return True
         events = self._following.take(text)
         self._ready.extend(events)
         if events or text.startswith("WATCH "):
             pulse.confirmed(now_s)
             self._was_served = True
             self._pause_s = PAUSES_S[0]
+            if line := self._outage.served(now_s):
+                LOG.warning(line)
         return True
 
     def _move_on(self, problem: Exception, until_s: float | None) -> None:
@@ -202,10 +223,14 @@ class Watch(NoCopies, Generic[Data], Iterator[Event[Data]]):
             raise problem
         if isinstance(problem, Ended):
             self._following.refused(str(problem))
-        self._addresses.rotate(-1)
+        self._nodes.move_on(self._nodes.current, None)
         now_s = time.monotonic()
         if not self._was_served and now_s >= self._give_up_s:
             raise self._unserved(problem) from None
+        if self._was_served:
+            where = in_words(self._nodes.known)
+            if line := self._outage.failed(now_s, where, str(problem)):
+                LOG.warning(line)
         pause_s = self._pause_s
         self._pause_s = min(PAUSES_S[1], 1.5 * pause_s)
         self._closed.wait(pause_s if until_s is None else min(pause_s, max(0, until_s - now_s)))
@@ -213,7 +238,8 @@ class Watch(NoCopies, Generic[Data], Iterator[Event[Data]]):
     def _unserved(self, problem: Exception) -> ClientError:
         if isinstance(problem, Ended):
             return NoLeader(str(problem).removeprefix("Sorry, "))
-        return Unreachable(f"nobody serves it at {in_words(self._addresses)}. The last: {problem}")
+        where = in_words(self._nodes.known)
+        return Unreachable(f"nobody serves it at {where}. The last: {problem}")
 
     def __del__(self) -> None:
         with contextlib.suppress(Exception):

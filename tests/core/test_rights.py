@@ -157,9 +157,10 @@ def test_a_key_is_below_a_prefix_where_its_bytes_begin_so(prefix: str, key: str)
     assert (refusal(who, f"get {escape(key, key=True)}") == "") is begins
 
 
-def test_a_status_in_part_tells_no_count_and_no_member() -> None:
-    whole = 'STATUS response: {"name": "s1", "last_index": 9, "voters": ["s1"], "term": 2}'
-    assert told_in_part(whole) == 'STATUS response: {"name": "s1", "term": 2}'
+def test_a_status_in_part_names_the_members_and_no_count() -> None:
+    told = '"name": "s1", "members": {"s1": "h:1"}, "term": 2'
+    whole = f'STATUS response: {{"last_index": 9, "voters": ["s1"], {told}}}'
+    assert told_in_part(whole) == f"STATUS response: {{{told}}}"
 
 
 def test_the_words_of_the_table_are_those_of_the_kinds() -> None:

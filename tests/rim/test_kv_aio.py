@@ -66,10 +66,15 @@ async def node(answers: Callable[[str], str | None] | None = None) -> AsyncItera
             writer.transport.abort()
 
 
-def connected(*nodes: Node, timeout: float = DEADLINE_S) -> raftline.aio.KV[str]:
-    return raftline.aio.connect(
+def connected(
+    *nodes: Node, timeout: float = DEADLINE_S, learns: bool = False
+) -> raftline.aio.KV[str]:
+    kv = raftline.aio.connect(
         ",".join(f"127.0.0.1:{each.port}" for each in nodes), timeout=timeout
     )
+    if not learns:
+        assert kv._asker.addresses.asks(1e12)  # so nobody asks again before that time
+    return kv
 
 
 def tasks_left() -> list[str]:
@@ -253,5 +258,17 @@ def test_a_watch_whose_wait_is_cancelled_loses_nothing() -> None:
             event = await goes_on
             assert event is not None
             assert (event.index, event.kind) == (8, "delete")
+
+    asyncio.run(run())
+
+
+def test_a_client_that_is_closed_while_it_asks_for_the_members_returns_what_was_served() -> None:
+    async def run() -> None:
+        answers = session  # and nothing to a status
+        async with node(answers) as s1, connected(s1, learns=True) as kv:
+            setting = asyncio.ensure_future(kv.set("first", "1"))
+            assert (await s1.has(3))[2] == "program@status"
+            await kv.close()
+            await setting
 
     asyncio.run(run())

@@ -1,0 +1,75 @@
+"""The addresses at which a cluster may be asked: those that a program names, and those of the
+members as the cluster names them. Pure.
+
+Members come and go, and a program may name one of them alone. So a client asks now and then, on a
+connection that serves it, for a `status`, which each reader may ask. One such book is for all
+connections of a client: its requests, its watches, and the watches of locks that wait.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+
+from raftline.common.address import Address, is_loopback
+
+MEMBERS = "status"  # the command whose reply names the members
+AGAIN_S = 60.0  # from an answer to the next question
+UNANSWERED_S = 5.0  # then another connection may ask
+LEARNED_MAX = 64
+_MARK = "STATUS response: "
+
+
+class Addresses:
+    """The addresses of one cluster: first those that were named, then those that were learned."""
+
+    def __init__(self, named: Iterable[tuple[str, int]], *, learns: bool = False) -> None:
+        """Know these. With `learns` the members are asked for, and else a leader alone is
+        learned, to which a node sent us."""
+        self.named = list(dict.fromkeys(Address(*each) for each in named))
+        self._learned: tuple[Address, ...] = ()
+        self._due_s = -math.inf if learns else math.inf
+
+    @property
+    def known(self) -> list[Address]:
+        """All of them. Those that were named stay, in case that a name leads to another node."""
+        return [*self.named, *(each for each in self._learned if each not in self.named)]
+
+    def asks(self, now_s: float) -> bool:
+        """Return whether to ask for the members now, and take that for done."""
+        if now_s < self._due_s:
+            return False
+        self._due_s = now_s + UNANSWERED_S
+        return True
+
+    def take(self, reply: str, now_s: float) -> None:
+        """Take the reply to MEMBERS. Members that it does not name have left, and are forgotten."""
+        self._due_s = now_s + AGAIN_S
+        if members := members_in(reply):
+            self._learned = ()
+            for each in members:
+                self.learn(each)
+
+    def learn(self, address: Address) -> None:
+        """Know one more. Where all that were named are elsewhere, one of this machine is none: it
+        is what a node calls itself, and here something else may listen."""
+        hosts = {each.host for each in self.named}
+        is_foreign = address.host not in hosts and is_loopback(address.host)
+        if is_foreign and not any(map(is_loopback, hosts)):
+            return
+        if address not in self._learned:
+            self._learned = (*self._learned, address)[-LEARNED_MAX:]
+
+
+def members_in(reply: str) -> list[Address]:
+    """Return the addresses of the members that a status names. There are none if the node knows of
+    no leader: it may be cut off, or may have left, and names those of an earlier time."""
+    if not reply.startswith(_MARK):
+        return []
+    try:
+        facts = json.loads(reply.removeprefix(_MARK))
+        members = facts["members"] if facts["leader"] in facts["members"] else {}
+        return [Address.parse(each) for each in members.values()][:LEARNED_MAX]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return []  # of a node that says it otherwise, or not to this user

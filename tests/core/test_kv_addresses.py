@@ -1,0 +1,129 @@
+"""The addresses of a cluster as a client learns them: members come, go, and name themselves."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from raftline.clients.addresses import AGAIN_S, LEARNED_MAX, UNANSWERED_S, Addresses, members_in
+from raftline.clients.search import Nodes
+from raftline.common.address import Address
+from raftline.wire.protocol import not_leader
+from raftline.wire.replies import Reply
+
+S1, S2, S3, S4, S5, S6 = (Address(f"h{number}", 10000) for number in range(1, 7))
+
+
+def status(*members: Address, leader: str | None = "s0") -> str:
+    """Return the reply of a node whose members are called s0, s1 and so on."""
+    names = {f"s{number}": str(each) for number, each in enumerate(members)}
+    return "STATUS response: " + json.dumps({"name": "s0", "leader": leader, "members": names})
+
+
+def test_a_program_that_names_one_member_learns_the_others() -> None:
+    addresses = Addresses([S1], learns=True)
+    addresses.take(status(S1, S2, S3), 0.0)
+    assert addresses.named == [S1]
+    assert addresses.known == [S1, S2, S3]
+
+
+def test_members_that_left_are_forgotten_and_named_ones_stay() -> None:
+    addresses = Addresses([S1, S2], learns=True)
+    addresses.take(status(S1, S2, S3), 0.0)
+    addresses.take(status(S4, S5, S6), 1.0)
+    assert addresses.known == [S1, S2, S4, S5, S6]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        status(S4, S5, leader=None),  # cut off, or removed: it names those of an earlier time
+        status(S4, S5, leader="s9"),
+        "Sorry, reader bob may not status: it takes the role reader. Nothing was done.",
+        "STATUS response: ",
+        "STATUS response: []",
+        'STATUS response: {"leader": "s1", "role": "leader"}',
+        'STATUS response: {"leader": "s1", "members": ["s1"]}',
+        'STATUS response: {"leader": "s1", "members": {"s1": 5}}',
+        'STATUS response: {"leader": "s1", "members": {"s1": "no address"}}',
+        'STATUS response: {"leader": ["s1"], "members": {"s1": "h:1"}}',
+        "GET response: 5",
+        "",
+    ],
+)
+def test_a_reply_that_names_no_members_for_certain_changes_nothing(reply: str) -> None:
+    addresses = Addresses([S1], learns=True)
+    addresses.take(status(S1, S2), 0.0)
+    addresses.take(reply, 1.0)
+    assert members_in(reply) == []
+    assert addresses.known == [S1, S2]
+
+
+def test_one_connection_asks_at_a_time_and_again_later() -> None:
+    addresses = Addresses([S1], learns=True)
+    assert addresses.asks(100.0)
+    assert not addresses.asks(100.0 + UNANSWERED_S - 1)
+    assert addresses.asks(100.0 + UNANSWERED_S)  # the node that was asked gave no answer
+    addresses.take(status(S1, S2), 110.0)
+    assert not addresses.asks(110.0 + AGAIN_S - 1)
+    assert addresses.asks(110.0 + AGAIN_S)
+
+
+def test_a_client_that_stays_at_its_nodes_asks_for_none() -> None:
+    assert not Addresses([S1]).asks(1e9)
+
+
+def test_the_number_of_learned_addresses_is_bounded() -> None:
+    addresses = Addresses([S1], learns=True)
+    addresses.take(status(*(Address("h", port) for port in range(1, 3000))), 0.0)
+    assert len(addresses.known) == LEARNED_MAX + 1
+    for port in range(1, 3000):
+        addresses.learn(Address("other", port))
+    assert len(addresses.known) == LEARNED_MAX + 1
+    assert addresses.known[-1] == Address("other", 2999)
+
+
+def test_a_cluster_elsewhere_that_calls_itself_localhost_is_not_looked_for_here() -> None:
+    """On this machine another cluster may listen there."""
+    told = status(Address("localhost", 10000), Address("127.0.0.1", 10001), S2)
+    elsewhere = Addresses([S1], learns=True)
+    elsewhere.take(told, 0.0)
+    assert elsewhere.known == [S1, S2]
+    here = Addresses([Address("127.0.0.1", 9000)], learns=True)
+    here.take(told, 0.0)
+    assert set(here.known) >= {Address("localhost", 10000), Address("127.0.0.1", 10001), S2}
+
+
+def test_learned_addresses_get_their_turn_after_those_that_were_named() -> None:
+    addresses = Addresses([S1, S2], learns=True)
+    nodes = Nodes([S2, S1], addresses)
+    addresses.take(status(S4, S5, S6), 0.0)
+    turns = []
+    for _ in range(6):
+        turns.append(nodes.current)
+        nodes.move_on(nodes.current, None)
+    assert turns == [S2, S1, S4, S5, S6, S2]
+
+
+def test_one_that_left_gets_no_more_turns_and_a_new_one_does() -> None:
+    addresses = Addresses([S1], learns=True)
+    nodes = Nodes([S1], addresses)
+    addresses.take(status(S2, S3), 0.0)
+    nodes.move_on(S1, None)
+    assert nodes.current == S2
+    addresses.take(status(S3, S4), 1.0)
+    nodes.move_on(S2, None)
+    assert nodes.current == S3
+    nodes.move_on(S3, None)
+    assert nodes.current in (S1, S4)
+    assert set(nodes.known) == {S1, S3, S4}
+
+
+def test_a_leader_that_one_connection_was_sent_to_is_known_to_the_others() -> None:
+    addresses = Addresses([S1], learns=True)
+    first, second = Nodes([S1], addresses), Nodes([S1], addresses)
+    first.move_on(S1, Reply("s1", not_leader("s2", *S2)))
+    assert first.current == S2
+    second.move_on(S1, None)
+    assert second.current == S2

@@ -1,0 +1,235 @@
+"""A client that was given one address goes on at the members that the cluster names."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+import raftline
+import raftline.aio
+from raftline.clients.addresses import Addresses
+from raftline.clients.connection import Deadline, LoginFailed
+from raftline.clients.conversation import Client
+from raftline.clients.search import Answer, Ask, Learn, Nodes, Sessions, search
+from raftline.common.address import Address
+from raftline.kv import pulse
+from raftline.kv.asker import Asker
+from raftline.wire.protocol import NO_LEADER
+from raftline.wire.replies import Reply
+from tests.scripted_node import ScriptedNode
+
+DEADLINE_S = 30.0
+S1, S2 = Address("h1", 1), Address("h2", 2)
+
+
+def status(**members: int) -> str:
+    """Return what a node says whose members listen here."""
+    places = {name: f"localhost:{port}" for name, port in members.items()}
+    return "STATUS response: " + json.dumps({"leader": "s1", "members": places})
+
+
+@contextmanager
+def two_nodes(answers: Callable[[str], str | None]) -> Iterator[tuple[ScriptedNode, ScriptedNode]]:
+    """Yield s1 and s2; each answers so, and names both as the members."""
+
+    def handler(message: str) -> str | None:
+        return told if message == "status" else answers(message)
+
+    s1, s2 = ScriptedNode(handler, "s1"), ScriptedNode(handler, "s2")
+    told = status(s1=s1.port, s2=s2.port)
+    try:
+        yield s1, s2
+    finally:
+        s1.close()
+        s2.close()
+
+
+def value(message: str) -> str:
+    return f"GET response: {message.removeprefix('get ')}"
+
+
+def events() -> Callable[[str], str]:
+    """Return the answers of nodes that serve a watch; each that goes on has one event more."""
+    count = 0
+
+    def answer(message: str) -> str:
+        nonlocal count
+        if not message.startswith("watch"):
+            return value(message)
+        count += 1
+        first = f"EVENT {count} set a {count}\nx@EVENT {count}"
+        return f"WATCH response: goes on after {count - 1}\nx@{first}"
+
+    return answer
+
+
+# --- requests -----------------------------------------------------------------------------------
+
+
+def test_the_node_that_served_a_request_is_asked_for_the_members_and_not_each_time() -> None:
+    addresses = Addresses([S1], learns=True)
+    nodes = Nodes([S1], addresses)
+    steps = search(nodes, Sessions(), "c", "get a", Deadline(10))
+    assert steps.send(None) == Ask("c", "get a")
+    assert steps.send(Reply("s1", "GET response: 5")) == Learn("c", "status")
+    told = {"leader": "s1", "members": {"s1": str(S1), "s2": str(S2)}}
+    with pytest.raises(StopIteration) as end:
+        steps.send(Reply("s1", f"STATUS response: {json.dumps(told)}"))
+    assert end.value.value == Reply("s1", "GET response: 5")
+    assert nodes.known == [S1, S2]
+    again = search(nodes, Sessions(), "c", "get a", Deadline(10))
+    again.send(None)
+    with pytest.raises(StopIteration):
+        again.send(Reply("s1", "GET response: 5"))
+
+
+def test_a_node_that_serves_nothing_is_not_asked_for_the_members() -> None:
+    steps = search(Nodes([S1], Addresses([S1], learns=True)), Sessions(), "c", "get a", Deadline(0))
+    steps.send(None)
+    with pytest.raises(StopIteration) as end:
+        steps.send(Reply("s1", NO_LEADER))
+    assert end.value.value.text == NO_LEADER
+
+
+def test_threads_go_on_at_a_member_that_nobody_named() -> None:
+    with two_nodes(value) as (s1, s2):
+        with raftline.connect(f"localhost:{s1.port}", timeout=DEADLINE_S) as kv:
+            assert kv["a"] == "a"
+            s1.close()
+            assert kv["b"] == "b"
+        assert [line for line in s1.received if "status" in line] == ["program@status"]
+        assert s2.received == ["program@get b"]  # who was asked lately is not asked again
+
+
+def test_tasks_go_on_at_a_member_that_nobody_named() -> None:
+    async def run() -> None:
+        with two_nodes(value) as (s1, s2):
+            async with raftline.aio.connect(f"localhost:{s1.port}", timeout=DEADLINE_S) as kv:
+                assert await kv.get("a") == "a"
+                await asyncio.to_thread(s1.close)
+                assert await kv.get("b") == "b"
+            assert s2.received == ["program@get b"]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("text", [None, "Sorry, reader bob may not status.", "what?"])
+def test_a_node_that_names_nobody_is_no_failure_of_what_it_served(text: str | None) -> None:
+    def handler(message: str) -> str | None:
+        return text if message == "status" else value(message)
+
+    node = ScriptedNode(handler)
+    try:
+        with raftline.connect(f"localhost:{node.port}", timeout=DEADLINE_S) as kv:
+            assert [kv["a"], kv["b"]] == ["a", "b"]
+
+        async def run() -> None:
+            async with raftline.aio.connect(f"localhost:{node.port}", timeout=DEADLINE_S) as kv:
+                assert [await kv.get("a"), await kv.get("b")] == ["a", "b"]
+
+        asyncio.run(run())
+    finally:
+        node.close()
+
+
+def test_a_login_that_fails_at_the_question_is_no_failure_of_what_was_served(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ask_here, attempt = Client._ask_here, Asker._attempt
+
+    def refused(self: Client, sender: str, command: str, deadline: Deadline) -> Reply:
+        if command == "status":
+            raise LoginFailed("the file of users is another now")
+        return ask_here(self, sender, command, deadline)
+
+    async def refused_too(self: Asker, sender: str, command: str, limit_s: float) -> Answer:
+        if command == "status":
+            raise LoginFailed("the file of users is another now")
+        return await attempt(self, sender, command, limit_s)
+
+    async def run() -> None:
+        async with raftline.aio.connect(f"localhost:{s1.port}") as kv:
+            assert await kv.get("a") == "a"
+
+    monkeypatch.setattr(Client, "_ask_here", refused)
+    monkeypatch.setattr(Asker, "_attempt", refused_too)
+    with two_nodes(value) as (s1, _), raftline.connect(f"localhost:{s1.port}") as kv:
+        assert kv["a"] == "a"
+        asyncio.run(run())
+
+
+# --- watches ------------------------------------------------------------------------------------
+
+
+def test_a_watch_of_threads_goes_on_at_a_member_that_nobody_named() -> None:
+    with two_nodes(events()) as (s1, s2):
+        with raftline.connect(f"localhost:{s1.port}", timeout=DEADLINE_S) as kv:
+            watch = kv.watch("a", after=0)
+            assert watch.next_event(DEADLINE_S).index == 1  # type: ignore[union-attr]
+            s1.close()
+            assert watch.next_event(DEADLINE_S).index == 2  # type: ignore[union-attr]
+            watch.close()
+        assert s1.received == ["program@watch a after 0", "program#2@status"]
+        assert s2.received[0] == "program@watch a after 1"
+
+
+def test_a_watch_of_tasks_goes_on_at_a_member_that_nobody_named() -> None:
+    async def run() -> None:
+        with two_nodes(events()) as (s1, s2):
+            async with raftline.aio.connect(f"localhost:{s1.port}", timeout=DEADLINE_S) as kv:
+                watch = kv.watch("a", after=0)
+                assert (await watch.next_event(DEADLINE_S)).index == 1  # type: ignore[union-attr]
+                await asyncio.to_thread(s1.close)
+                assert (await watch.next_event(DEADLINE_S)).index == 2  # type: ignore[union-attr]
+                watch.close()
+            assert s1.received == ["program@watch a after 0", "program#2@status"]
+            assert s2.received[0] == "program@watch a after 1"
+
+    asyncio.run(run())
+
+
+def test_what_a_request_learned_a_watch_knows_too() -> None:
+    with two_nodes(events()) as (s1, s2):
+        with raftline.connect(f"localhost:{s1.port}", timeout=DEADLINE_S) as kv:
+            assert kv["b"] == "b"
+            s1.close()
+            watch = kv.watch("a", after=0)
+            assert watch.next_event(DEADLINE_S) is not None
+            watch.close()
+        assert s2.received[0] == "program@watch a after 0"
+
+
+@pytest.mark.parametrize("kind", ["threads", "tasks"])
+def test_a_watch_that_nobody_serves_any_more_says_so_in_the_log(
+    kind: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pulse, "UNSERVED_S", 0.0)
+    caplog.set_level(logging.WARNING, "raftline")
+    alone = ScriptedNode(lambda message: "WATCH response: 0 keys as of 5")
+    at = f"localhost:{alone.port}"
+
+    async def run() -> None:
+        async with raftline.aio.connect(at, timeout=DEADLINE_S) as kv:
+            watch = kv.watch("a")
+            while not watch.is_listed:
+                await watch.step()
+            await asyncio.to_thread(alone.close)
+            assert await watch.next_event(0.5) is None
+
+    if kind == "tasks":
+        asyncio.run(run())
+    else:
+        with raftline.connect(at, timeout=DEADLINE_S) as kv:
+            watch = kv.watch("a")
+            while not watch.is_listed:
+                watch.step()
+            alone.close()
+            assert watch.next_event(0.5) is None
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 1
+    assert f"asked in turn: localhost port {alone.port}" in lines[0]
