@@ -1,14 +1,16 @@
 """Carries out docs/operate/three-hosts.md, each block on the host that the page names.
 
-Ends with 0 where each block did what it has to, with 77 where there can be no namespaces. Its
-process is the first of a PID namespace, so all nodes end with it. It needs an empty folder:
-`python -m tests.processes.run_three_hosts FOLDER`
+The operator is root, and the nodes run as the user of their unit, which is there in the namespaces
+of this process alone. It ends with 0 if each block did what it has to, and with 77 if there can be
+no such namespaces. Its process is the first of a PID namespace, so all nodes end with it. It needs
+root and an empty folder: `python -m tests.processes.run_three_hosts FOLDER`
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import re
 import shutil
 import signal
@@ -20,6 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from raftline import connect
+from raftline.tools.unit import USER
 from tests.processes import stand_ins
 from tests.processes.namespaces import BRIDGE, NoNamespaces, enter, run
 
@@ -34,6 +37,9 @@ ADDRESSES = {
     "s4": "192.0.2.14",
 }  # fmt: skip
 NO_NAMESPACES = 77
+USER_ID = 61_234  # of nobody that is known outside
+HOSTS = Path("/run/hosts")  # a place that every user can reach: the folder of a test is one's own
+CANNOT_READ = ("can't be read", "cannot be read", "Permission denied")
 STEP_S = 100.0
 PROGRAM = "#!{python}\nimport sys\nfrom raftline.{module} import main\nsys.exit(main())\n"
 STAND_IN = '#!/bin/sh\nexec {python} {file} {name} {folder} "$@"\n'
@@ -43,7 +49,7 @@ set -ea
 {block}
 status=$?
 set +ea
-{{ export -p; declare -f; echo "cd '$PWD'"; }} > {folder}/shell
+{{ export -p; declare -f; umask -p; echo "cd '$PWD'"; }} > {folder}/shell
 exit $status
 """
 
@@ -178,16 +184,76 @@ def carry_out_page(folder: Path) -> str:
     return said
 
 
+def check_users() -> None:
+    """Check that the nodes ran as the user of their unit, and could read all that they were given:
+    what their journals complain of is a step of the page that leaves a file to root."""
+    logs = list(HOSTS.glob("*/var/lib/raftline/*.log"))
+    owners = {pwd.getpwuid(log.stat().st_uid).pw_name for log in logs}
+    if owners != {USER}:
+        raise SystemExit(f"the logs {logs} belong to {owners}")
+    for journal in HOSTS.glob("*/journal"):
+        for line in journal.read_text(errors="replace").splitlines():
+            if any(words in line for words in CANNOT_READ):
+                raise SystemExit(f"{journal} says: {line}")
+
+
+def have_user() -> None:
+    """Let there be the user of the unit, in the namespaces of this process alone.
+
+    Raises:
+        NoNamespaces: it can't be had, or could not run this Python.
+    """
+    for name, line in (("passwd", f"{USER}:x:{USER_ID}:{USER_ID}::/nonexistent:/bin/false"),
+                       ("group", f"{USER}:x:{USER_ID}:")):  # fmt: skip
+        lines = Path(f"/etc/{name}").read_text().splitlines()
+        kept = [each for each in lines if not each.startswith(f"{USER}:")]
+        ours = Path(f"/run/{name}")
+        ours.write_text("".join(f"{each}\n" for each in [*kept, line]))
+        run("mount", "--bind", str(ours), f"/etc/{name}")
+    tried = subprocess.run(
+        [sys.executable, "-c", "import raftline.server"], user=USER_ID, group=USER_ID,
+        extra_groups=[], cwd="/", capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if tried.returncode != 0:
+        raise NoNamespaces(f"{USER} can't run this Python: {tried.stderr.strip()[-200:]}")
+
+
+def open_ways(*places: Path) -> None:
+    """Let every user reach these folders, in the namespaces of this process alone: where one above
+    is shut, such as /root, it holds nothing but them."""
+    shut: dict[Path, list[Path]] = {}
+    for place in sorted(set(places)):
+        above = [each for each in reversed(place.parents) if not each.stat().st_mode & 0o001]
+        if above:
+            shut.setdefault(above[0], []).append(place)
+    for folder, inside in shut.items():
+        kept = [Path(f"/run/kept-{number}") for number in range(len(inside))]
+        for aside, place in zip(kept, inside, strict=True):
+            aside.mkdir()
+            run("mount", "--bind", str(place), str(aside))
+        run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", str(folder))
+        for aside, place in zip(kept, inside, strict=True):
+            place.mkdir(parents=True, exist_ok=True)
+            run("mount", "--move", str(aside), str(place))
+
+
 def main(folder: Path) -> int:
+    os.umask(0o022)
     try:
         enter()
-    except NoNamespaces as reason:
+        HOSTS.mkdir()
+        run("mount", "--bind", str(folder), str(HOSTS))
+        HOSTS.chmod(0o755)
+        open_ways(ROOT, Path(sys.prefix), Path(sys.base_prefix))
+        have_user()
+    except (NoNamespaces, OSError) as reason:
         print(reason)
         return NO_NAMESPACES
     try:
-        print("=== said\n" + carry_out_page(folder))
+        print("=== said\n" + carry_out_page(HOSTS))
+        check_users()
     except BaseException:
-        for journal in sorted(folder.glob("*/journal")):
+        for journal in sorted(HOSTS.glob("*/journal")):
             print(f"=== {journal}\n{journal.read_text(errors='replace')[-3000:]}")
         raise
     return 0

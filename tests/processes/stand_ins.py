@@ -7,6 +7,7 @@ The folders of all hosts lie side by side, and are called by their addresses.
 from __future__ import annotations
 
 import os
+import pwd
 import select
 import shlex
 import shutil
@@ -40,16 +41,17 @@ def systemctl(folder: Path, words: list[str]) -> int:
     if action == "stop":
         return _stop(service_pid(folder))
     unit = (folder / "etc/systemd/system/raftline@.service").read_text()
-    line = next(line for line in unit.splitlines() if line.startswith("ExecStart="))
-    command = line.partition("=")[2].replace("%i", instance)
+    told = dict(line.split("=", 1) for line in unit.splitlines() if "=" in line)
+    command = told["ExecStart"].replace("%i", instance)
     if str(folder) not in command.split()[0]:
         raise SystemExit(f"the unit starts another program: {command}")
     program, *options = shlex.split(command)
-    return _start(folder, [program, *[prefixed(option, folder) for option in options]])
+    given = [program, *[prefixed(option, folder) for option in options]]
+    return _start(folder, given, pwd.getpwnam(told["User"]), int(told["UMask"], 8))
 
 
-def _start(folder: Path, command: list[str]) -> int:
-    """Return once the service says that it is ready; 1 where it ends before."""
+def _start(folder: Path, command: list[str], user: pwd.struct_passwd, umask: int) -> int:
+    """Return once the service says that it is ready; 1 if it ends before."""
     door = Path("/run") / f"notify-{folder.name}"
     door.unlink(missing_ok=True)
     with (
@@ -57,9 +59,11 @@ def _start(folder: Path, command: list[str]) -> int:
         (folder / "journal").open("ab") as journal,
     ):
         told.bind(str(door))
+        door.chmod(0o666)
         service = subprocess.Popen(
             command, cwd=folder / "var/lib/raftline", stdin=subprocess.DEVNULL, stdout=journal,
-            stderr=journal, start_new_session=True, umask=0o077,
+            stderr=journal, start_new_session=True, umask=umask,
+            user=user.pw_uid, group=user.pw_gid, extra_groups=[],
             env={"PATH": os.environ["PATH"], "NOTIFY_SOCKET": str(door)},
         )  # fmt: skip
         (folder / "pid").write_text(str(service.pid))
@@ -82,26 +86,19 @@ def ssh(folder: Path, words: list[str]) -> int:
     """Run a command with the files of another host."""
     other = folder.parent / words[0].partition("@")[2]
     command = " ".join(words[1:]).replace(str(folder), str(other))
-    return subprocess.run(["sh", "-c", command], check=False).returncode
+    return subprocess.run(["sh", "-c", command], umask=0o022, check=False).returncode
 
 
 def scp(folder: Path, words: list[str]) -> int:
-    """Copy files to another host."""
+    """Copy files to another host. As there, a file that is there already keeps owner and mode; a
+    new one is root's, with the mode of the one that is sent."""
     *files, target = words
     address, _, path = target.partition("@")[2].partition(":")
     for file in files:
-        shutil.copy(file, path.replace(str(folder), str(folder.parent / address)))
+        there = Path(path.replace(str(folder), str(folder.parent / address)))
+        there = there / Path(file).name if there.is_dir() else there
+        (shutil.copyfile if there.exists() else shutil.copy)(file, there)
     return 0
-
-
-def install(folder: Path, words: list[str]) -> int:
-    """Run `install` without another owner."""
-    kept = [
-        word
-        for before, word in zip(["", *words], words, strict=False)
-        if not {before, word} & {"-o", "-g"}
-    ]
-    return subprocess.run(["/usr/bin/install", *kept], check=False).returncode
 
 
 def nft(folder: Path, words: list[str]) -> int:
@@ -110,14 +107,7 @@ def nft(folder: Path, words: list[str]) -> int:
     return subprocess.run([found, *words], check=False).returncode if found else 0
 
 
-def nothing(folder: Path, words: list[str]) -> int:
-    return 0
-
-
-PROGRAMS = {
-    "systemctl": systemctl, "ssh": ssh, "scp": scp, "install": install, "nft": nft,
-    "chown": nothing,
-}  # fmt: skip
+PROGRAMS = {"systemctl": systemctl, "ssh": ssh, "scp": scp, "nft": nft}
 
 if __name__ == "__main__":
     sys.exit(PROGRAMS[sys.argv[1]](Path(sys.argv[2]), sys.argv[3:]))
