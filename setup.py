@@ -1,4 +1,4 @@
-"""How the package is built; its facts are in setup.cfg.
+"""How the package is built; its facts are in setup.cfg, but for its version, which git knows.
 
 An editable install finds the package by a plain path. setuptools would have it found by a finder of
 its own, which Python asks last. A plain folder that is called `raftline` came before it, such as a
@@ -8,11 +8,16 @@ With RAFTLINE_COMPILE=1 a wheel gets the modules of COMPILED as machine code, ma
 files that a clone runs (docs/develop/compiled.md). The sdist is the same with it and without.
 """
 
+import hashlib
 import os
+import runpy
+import subprocess
 import sys
 from pathlib import Path
 
 from setuptools import setup
+from setuptools.command.build_py import build_py
+from setuptools.command.sdist import sdist
 
 EDITABLE = {"packages": ["raftline"], "package_dir": {"": "deploy/editable"}}
 MYPY = "mypy>=2.4"  # whose mypyc is the first that takes this code as it is
@@ -71,4 +76,55 @@ def arguments():
     return {"setup_requires": [MYPY]}
 
 
-setup(**arguments())
+def version():
+    """Return a version that no other build has, unless it is of the same files."""
+    frozen = Path("src/common/frozen.py")  # of an sdist
+    if frozen.exists():
+        return runpy.run_path(str(frozen))["VERSION"]
+    told = runpy.run_path("src/common/version.py")
+    release, alone = told["RELEASE"], told["of_clone"](".")
+    if not Path(".git").exists():
+        return alone
+    try:
+        count, changes = git("rev-list", "--count", "HEAD"), git("diff", "HEAD")
+        commit, tags = git("rev-parse", "HEAD"), git("tag", "--points-at", "HEAD").split()
+    except (OSError, subprocess.CalledProcessError):
+        return alone
+    if not changes and f"v{release}" in tags:
+        return release
+    changed = f".d{hashlib.sha256(changes.encode()).hexdigest()[:8]}" if changes else ""
+    return f"{release}.dev{count}+g{commit[: told['HASH_DIGITS']]}{changed}"
+
+
+def git(*words):
+    """Return what git says of this clone."""
+    ran = subprocess.run(["git", *words], check=True, capture_output=True)
+    return ran.stdout.decode("utf-8", "replace").strip()
+
+
+def freeze(folder, version):
+    """Write the version down where common/version.py looks for it first."""
+    Path(folder, "frozen.py").write_text(
+        f'"""Written by setup.py: the version of this build."""\n\nVERSION = "{version}"\n',
+        encoding="utf-8",
+    )
+
+
+class BuildPy(build_py):
+    """Puts the version into a wheel, and not into the clone that an editable install leads to."""
+
+    def run(self):
+        super().run()
+        if not self.editable_mode:
+            freeze(Path(self.build_lib, "raftline", "common"), self.distribution.get_version())
+
+
+class Sdist(sdist):
+    """Puts the version into an sdist, since there is no git where that is unpacked."""
+
+    def make_release_tree(self, base_dir, files):
+        super().make_release_tree(base_dir, files)
+        freeze(Path(base_dir, "src", "common"), self.distribution.get_version())
+
+
+setup(version=version(), cmdclass={"build_py": BuildPy, "sdist": Sdist}, **arguments())

@@ -17,6 +17,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:  # for type checkers; every command loads this first, so nothing slow here
     from typing import Any
 
+    __version__: str
+
     from raftline import aio as aio
     from raftline.client import Client as Client
     from raftline.clients.connection import ClientError as ClientError
@@ -106,6 +108,10 @@ if not TYPE_CHECKING:  # hidden from type checkers, which would take it for a pr
             from importlib import import_module
 
             return import_module("raftline.aio")
+        if name == "__version__":
+            from importlib import import_module
+
+            return import_module("raftline.common.version").VERSION
         if name not in _HOMES:
             said = f"module 'raftline' has no attribute {name!r}"
             raise AttributeError(said, name=name, obj=sys.modules["raftline"])  # "Did you mean"

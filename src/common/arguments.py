@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from raftline.common.address import HOST, port_in
+from raftline.common.version import VERSION
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction["Parser"]
 
-VERSION = "0.1.0"
 EXIT_USAGE = 2
 
 

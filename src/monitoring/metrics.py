@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from raftline.common.arguments import VERSION, build
+from raftline.common.arguments import build
+from raftline.common.version import VERSION
 from raftline.monitoring.exposition import Exposition
 from raftline.node.measures import BOUNDS_S, Histogram
 from raftline.node.server import Server

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from raftline.access.tls import Tls
 from raftline.access.tls_socket import TlsSocket
 from raftline.common.address import Address
-from raftline.common.arguments import VERSION
 from raftline.common.level import BEFORE_LEVELS, LEVEL, Build
+from raftline.common.version import VERSION
 from raftline.wire.protocol import ELSEWHERE, FULL, ProtocolError, decode_line, split_sender
 
 FIRST_WORD = "Level"

@@ -10,10 +10,11 @@ from raftline.access.login import Access
 from raftline.access.secret import PeerRule
 from raftline.access.tls import Tls
 from raftline.common.address import Address
-from raftline.common.arguments import VERSION, build
+from raftline.common.arguments import build
 from raftline.common.config import Pace
 from raftline.common.derived import mypyc_attr
 from raftline.common.level import LEVEL, Build
+from raftline.common.version import VERSION
 from raftline.controller.control import Control
 from raftline.controller.faults import Faults
 from raftline.logmanager import LogManager

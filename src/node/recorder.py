@@ -13,8 +13,8 @@ from io import FileIO
 from itertools import islice
 from pathlib import Path
 
-from raftline.common.arguments import VERSION
 from raftline.common.config import ConfigError, complaint
+from raftline.common.version import VERSION
 from raftline.raft.recording import HEADER
 
 SEGMENT_BYTES = 32 << 20  # a segment is longer only where its state is half of it

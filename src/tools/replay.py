@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from raftline.common.arguments import VERSION, build
+from raftline.common.arguments import build
 from raftline.common.console import safe_line
+from raftline.common.version import VERSION
 from raftline.raft.recording import HEADER
 from raftline.raft.replay import BadRecording, Difference, replay
 

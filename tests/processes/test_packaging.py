@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import raftline
+from raftline.common.version import RELEASE, VERSION
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src"
@@ -148,14 +149,17 @@ def test_an_installed_package_and_a_clone_name_the_same() -> None:
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_the_version_is_the_same_everywhere(script: str) -> None:
     ended = bare_python(f"src/{script}", "--version", folder=ROOT)
-    assert ended.stdout.strip() == f"raftline {setup()['metadata']['version']} (pure)"
+    assert ended.stdout.strip() == f"raftline {VERSION} (pure)"
+    assert raftline.__version__ == VERSION
 
 
-def test_the_newest_release_of_the_changelog_has_the_version_of_the_package() -> None:
+def test_the_release_to_come_is_not_behind_the_changelog() -> None:
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     unreleased, *releases = re.findall(r"^## \[(.+?)\](?: - \d{4}-\d\d-\d\d)?$", text, re.MULTILINE)
     assert unreleased == "Unreleased"
-    assert releases[0] == setup()["metadata"]["version"]
+    numbers = [tuple(map(int, release.split("."))) for release in (RELEASE, *releases)]
+    assert numbers == sorted(numbers, reverse=True)
+    assert (ROOT / "setup.cfg").read_text(encoding="utf-8").count("version =") == 0
 
 
 def test_no_module_takes_the_name_of_a_standard_one() -> None:

@@ -75,6 +75,12 @@ def test_the_sdist_holds_the_pages_and_no_stand_in_for_the_package(unpacked: Pat
     assert not (unpacked / "src" / "raftline").exists()
 
 
+def test_what_is_built_keeps_the_version_of_its_clone(unpacked: Path) -> None:
+    frozen = unpacked / "src" / "common" / "frozen.py"
+    assert f'VERSION = "{unpacked.name.removeprefix("raftline-")}"' in frozen.read_text()
+    assert not (ROOT / "src" / "common" / "frozen.py").exists()
+
+
 def test_the_wheel_runs_a_cluster_in_a_fresh_environment(unpacked: Path, tmp_path: Path) -> None:
     run(sys.executable, "-c", BUILD.format("wheel"), tmp_path, folder=unpacked)
     (wheel,) = tmp_path.glob("raftline-*.whl")
@@ -84,6 +90,9 @@ def test_the_wheel_runs_a_cluster_in_a_fresh_environment(unpacked: Path, tmp_pat
     programs = tmp_path / "own" / "bin"
     offline = ("--no-index", "--no-deps", "--quiet", "--disable-pip-version-check")
     run(programs / "python", "-m", "pip", "install", *offline, wheel, folder=tmp_path)
+    said = run(programs / "raftline", "--version", folder=tmp_path)
+    assert said == f"raftline {unpacked.name.removeprefix('raftline-')} (pure)\n"
+    assert f"-{unpacked.name.removeprefix('raftline-')}-" in wheel.name
     first = ports_in_a_row(3)
     with subprocess.Popen(
         [programs / "raftline", "up", "--dir", "logs", "--base-port", str(first)],

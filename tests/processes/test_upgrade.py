@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from raftline.common.arguments import VERSION
 from raftline.common.level import LEVEL
+from raftline.common.version import VERSION
 from raftline.harness.cluster import STEADY, Cluster, NodeProcess
 from raftline.harness.processes import DEADLINE_S, eventually, free_ports
 from tests.processes.versions import before_levels, of_level_2, with_new_verb

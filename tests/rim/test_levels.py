@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from raftline.common.address import Address
-from raftline.common.arguments import VERSION
 from raftline.common.level import LEVEL, Build
+from raftline.common.version import VERSION
 from raftline.harness.processes import DEADLINE_S, eventually
 from raftline.net.admission import Admission
 from raftline.net.levels import ask_level, read_level

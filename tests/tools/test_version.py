@@ -1,0 +1,138 @@
+"""The version: of a clone by its commit, of a build by git, and frozen in what is built."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from raftline.common.version import HASH_DIGITS, RELEASE, of_clone
+from raftline.net.levels import read_level
+
+ROOT = Path(__file__).parents[2]
+HASH = "3fa94c1d20718d1c6a2f9f6f5a6d3c5e0b7a4a11"
+NAMED = f"{RELEASE}.dev0+g{HASH[:HASH_DIGITS]}"
+GIT = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org"]
+
+
+def written(folder: Path, **files: str) -> Path:
+    """Write files whose names have `__` in place of a slash; return the folder."""
+    for name, text in files.items():
+        path = folder / name.replace("__", "/").replace("_", "-")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return folder
+
+
+def test_a_clone_has_the_version_of_its_commit(tmp_path: Path) -> None:
+    git = tmp_path / "clone" / ".git"
+    written(git, HEAD="ref: refs/heads/main\n", refs__heads__main=f"{HASH}\n")
+    assert of_clone(str(git.parent)) == NAMED
+    written(git, HEAD=f"{HASH}\n")  # detached
+    assert of_clone(str(git.parent)) == NAMED
+
+
+def test_a_packed_name_and_a_linked_work_tree_are_read_as_well(tmp_path: Path) -> None:
+    git = tmp_path / "clone" / ".git"
+    other = "0" * 40
+    packed = f"# pack-refs with: peeled\n{other} refs/heads/mai\n{HASH} refs/heads/main\n^{other}\n"
+    written(git, HEAD="ref: refs/heads/main\n", packed_refs=packed)
+    assert of_clone(str(git.parent)) == NAMED
+    own = written(git / "worktrees" / "two", HEAD="ref: refs/heads/main\n", commondir="../..\n")
+    two = written(tmp_path / "two")
+    two.mkdir()
+    (two / ".git").write_text(f"gitdir: {own}\n")
+    assert of_clone(str(two)) == NAMED
+
+
+@pytest.mark.parametrize("head", [None, "", "ref: refs/heads/none\n", "\ud800", "ref: ", HASH[:39]])
+def test_what_names_no_commit_is_left_out(tmp_path: Path, head: str | None) -> None:
+    git = tmp_path / ".git"
+    if head is not None:
+        git.mkdir()
+        (git / "HEAD").write_bytes(head.encode("utf-8", "surrogatepass"))
+    assert of_clone(str(tmp_path)) == f"{RELEASE}.dev0"
+
+
+def test_a_version_can_be_told_to_a_peer() -> None:
+    build = read_level(f"Level 2 version {RELEASE}.dev1041+g{HASH[:HASH_DIGITS]}.d0123abcd")
+    assert build is not None
+    assert build.version.endswith(".d0123abcd")
+
+
+# --- of a build -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """Return a clone with one commit that holds what setup.py needs for the version."""
+    if shutil.which("git") is None:
+        pytest.skip("git is not installed")
+    pytest.importorskip("setuptools")
+    clone = tmp_path / "clone"
+    for name in ("setup.py", "setup.cfg", "README.md", "LICENSE", "src/common/version.py"):
+        (clone / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, clone / name)
+    git(clone, "init", "-q")
+    commit(clone)
+    return clone
+
+
+def git(clone: Path, *words: str) -> str:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    done = subprocess.run(
+        [*GIT, *words], cwd=clone, env=clean, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def commit(clone: Path) -> str:
+    """Commit all that is there; return its hash, as a version has it."""
+    git(clone, "add", "-A")
+    git(clone, "commit", "-q", "--allow-empty", "-m", "one more")
+    return git(clone, "rev-parse", "HEAD")[:HASH_DIGITS]
+
+
+def built(clone: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, "setup.py", "--quiet", "--version"],
+        cwd=clone, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()[-1]
+
+
+def test_each_commit_and_each_change_has_a_version_of_its_own(clone: Path) -> None:
+    assert built(clone) == f"{RELEASE}.dev1+g{git(clone, 'rev-parse', 'HEAD')[:HASH_DIGITS]}"
+    second = commit(clone)
+    assert built(clone) == f"{RELEASE}.dev2+g{second}"
+    changed = set()
+    for text in ("one", "two"):
+        (clone / "README.md").write_text(text)
+        changed.add(built(clone))
+    assert len(changed) == 2
+    assert all(re.fullmatch(rf"{RELEASE}\.dev2\+g{second}\.d[0-9a-f]{{8}}", one) for one in changed)
+
+
+def test_the_tagged_commit_alone_is_the_release(clone: Path) -> None:
+    git(clone, "tag", f"v{RELEASE}")
+    assert built(clone) == RELEASE
+    (clone / "README.md").write_text("changed")
+    assert built(clone).startswith(f"{RELEASE}.dev1+g")
+    commit(clone)
+    assert built(clone).startswith(f"{RELEASE}.dev2+g")
+
+
+def test_an_sdist_keeps_its_version_where_there_is_no_git(clone: Path) -> None:
+    written(clone / "src" / "common", **{"frozen.py": 'VERSION = "0.2.0.dev7+gabc"\n'})
+    assert built(clone) == "0.2.0.dev7+gabc"
+
+
+def test_a_copy_without_git_says_so_by_its_version(clone: Path) -> None:
+    shutil.rmtree(clone / ".git")
+    assert built(clone) == f"{RELEASE}.dev0"
