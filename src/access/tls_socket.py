@@ -17,6 +17,7 @@ from typing import Any
 from raftline.wire.limits import TLS_RECORD_S
 
 RAW_BYTES = 32 << 10
+HEADER_BYTES = 5  # of a record: its type, a version, its length in two bytes
 PIECE_BYTES = 256 << 10  # that is encrypted at a time
 
 
@@ -37,8 +38,11 @@ class TlsSocket(socket.socket):
         self._sending = threading.Lock()  # one sends at a time; also for what follows
         self._unsent = memoryview(b"")  # encrypted, and not taken by the kernel
         self._owes = False
+        self._header = b""  # of the record that has begun, as far as it has come
+        self._lacking = 0  # bytes of the record behind its header
         self._record_s = 0.0  # when a record began whose end has not come
         self._peeked = b""  # decrypted, looked at, and not read
+        self._has_ended = False  # the other side said that nothing follows
 
     @property
     def is_tls(self) -> bool:
@@ -77,7 +81,7 @@ class TlsSocket(socket.socket):
                 raise ConnectionResetError("it hung up during the handshake")
             if time.monotonic() > end_s:
                 raise TimeoutError("the handshake took too long")
-            self._arrived.write(data)
+            self._arrive(data)
         super().sendall(self._leaving.read())
         self._tls = tls
 
@@ -100,12 +104,14 @@ class TlsSocket(socket.socket):
 
     @property
     def has_more(self) -> bool:
-        """Whether something was received that a read may give without the network."""
+        """Whether something was received that the kernel wakes nobody for: bytes, the end, or a
+        part of a record."""
         tls = self._tls
         if tls is None:
             return False
         with self._state:
-            return bool(self._peeked) or tls.pending() > 0 or self._arrived.pending > 0
+            is_held = bool(self._peeked) or tls.pending() > 0 or self._arrived.pending > 0
+            return is_held or self._has_ended or self._record_s > 0
 
     # --- reading: by one thread ------------------------------------------------------------------
 
@@ -129,16 +135,45 @@ class TlsSocket(socket.socket):
             raise
         with self._state:
             if data:
-                self._arrived.write(data)
+                self._arrive(data)
             else:
                 self._arrived.write_eof()
         size = self._decrypted(tls, wanted, buffer)
         if size is not None:
-            self._record_s = 0.0
             return size
-        self._record_s = self._record_s or time.monotonic()
         self._check_record()
         raise BlockingIOError
+
+    def _arrive(self, data: bytes) -> None:
+        """Take bytes from the network. OpenSSL keeps a part of a record to itself, so whether one
+        has begun is seen by the lengths in the headers (RFC 8446 section 5.1)."""
+        self._arrived.write(data)
+        place, has_ended = 0, False
+        while place < len(data):
+            if self._lacking == 0:
+                part = data[place : place + HEADER_BYTES - len(self._header)]
+                self._header += part
+                place += len(part)
+                if len(self._header) < HEADER_BYTES:
+                    break
+                self._lacking = int.from_bytes(self._header[3:], "big")
+            step = min(self._lacking, len(data) - place)
+            place += step
+            self._lacking -= step
+            if self._lacking == 0:
+                self._header, has_ended = b"", True
+        if not self._header:
+            self._record_s = 0.0
+        elif has_ended or not self._record_s:
+            self._record_s = time.monotonic()
+
+    def take(self, buffer: Any) -> int:
+        """Read what has come already, and nothing from the network; 0 if more has to come first,
+        and at the end. So much at most lies here: RAW_BYTES, and the record before them."""
+        tls = self._tls
+        if tls is None or self._peeked:
+            return self.recv_into(buffer) if self._peeked else 0
+        return self._decrypted(tls, memoryview(buffer).nbytes, buffer) or 0
 
     def _check_record(self) -> None:
         """Raise where a record was begun too long ago, whether or not more of it came since."""
@@ -149,11 +184,13 @@ class TlsSocket(socket.socket):
         """Read what has come; 0 at the end, None where more has to come first."""
         with self._state:
             try:
-                return int(tls.read(wanted, buffer))
+                size = int(tls.read(wanted, buffer))
             except ssl.SSLWantReadError:
                 return None
             except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
-                return 0
+                size = 0
+            self._has_ended = size == 0
+            return size
 
     def recv(self, bufsize: int, flags: int = 0) -> bytes:
         if self._tls is None:

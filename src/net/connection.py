@@ -61,7 +61,10 @@ class Connection(Origin, Shareable):
         self.last_window = self.own_until = 0  # see `Shareable`
         self.parked = threading.Lock()
         self.parked.acquire()
-        self._left: list[bytes] = []  # by the shared reader, for the thread of this connection
+        # By the shared reader, for the thread of this connection: lines that were admitted, and
+        # those that follow them.
+        self._admitted: list[ParsedLine] = []
+        self._left: list[bytes] = []
         self._trouble: Exception | None = None  # that the shared reader met
         self._is_due = False  # a member has to prove itself soon
 
@@ -109,7 +112,7 @@ class Connection(Origin, Shareable):
             self.close()
 
     def _serve_lines(self) -> None:
-        while lines := self._next_lines():
+        while (lines := self._next_lines()) is not None:
             self._arrival.heard(lines)
             if not self._handle(lines):
                 drain(self._socket)
@@ -128,7 +131,8 @@ class Connection(Origin, Shareable):
             self._reader.limit(PROOF_S if is_due else None)
 
     def _next_lines(self) -> list[bytes] | None:
-        """Return the next lines to serve here, once they have arrived; None at the end."""
+        """Return the next lines to serve here behind the admitted ones, once there are any of
+        either; None at the end."""
         if (
             self._shared_reader is not None
             and self._kind[0] in SHARED_KINDS
@@ -138,7 +142,7 @@ class Connection(Origin, Shareable):
             self._shared_reader.lend(self)
             if self._trouble is not None:
                 raise self._trouble
-            if self._left:
+            if self._left or self._admitted:
                 lines, self._left = self._left, []
                 return lines
             self.outgoing.wait_for_room()
@@ -159,7 +163,7 @@ class Connection(Origin, Shareable):
             return False
         try:
             lines = self._reader.read_now(self._admission.longest)
-            if lines is None or self._reader.has_begun:
+            if lines is None or self._reader.has_begun or self._reader.has_more:
                 self._left = lines or []
                 return False
             return not lines or self._take(lines, batches)
@@ -184,10 +188,14 @@ class Connection(Origin, Shareable):
         if kind not in SHARED_KINDS or (run is not self._kind and not self.outgoing.is_empty()):
             return False
         requests: list[Request] = []
-        for one in parsed:
-            if admit(one).kind != kind:
+        for place, one in enumerate(parsed):
+            admitted = admit(one)
+            self._admitted.append(admitted)
+            if admitted.kind != kind:  # those up to here were counted and printed: not once more
+                self._left = lines[place + 1 :]
                 return False
             requests.append(one.request)
+        self._admitted.clear()
         self._kind, self._left = run, []
         batches.append(self._batch(requests, is_read=kind == "read", reading=one.reading))
         self.outgoing.add(batches[-1])
@@ -240,7 +248,8 @@ class Connection(Origin, Shareable):
                 self._socket.sendall(NO_TIMING_MARK)
         host = self._host
         admit = self._admission.admit
-        parsed = [admit(parse(line, host.limits, host.readings, host.name)) for line in lines]
+        parsed, self._admitted = self._admitted, []
+        parsed += [admit(parse(line, host.limits, host.readings, host.name)) for line in lines]
         self._mind_proof()
         if self._for_peers_only and parsed[0].kind not in ("peer", "level", "proof"):
             self._replies.complain(FULL.removeprefix("Sorry, "))

@@ -32,6 +32,9 @@ class ReplySink(Protocol):
     def flush(self) -> None:
         """Send them."""
 
+    def break_off(self) -> None:
+        """End the connection: no reply leaves any more, and nobody waits for one."""
+
 
 class Source(Protocol):
     """A watch that is behind what happened, and tells it in pieces."""
@@ -223,7 +226,8 @@ class Host(Protocol):
     def observers(self) -> Observers: ...
 
     def submit(self, *batches: Batch, more_come: bool = False) -> None:
-        """Have requests served; where `more_come`, at the next call at the earliest."""
+        """Queue requests and have them served. With `more_come` this thread does not serve them in
+        this call; another may."""
 
     def mark_ready(self, sink: ReplySink) -> None:
         """Have `sink` flushed after this step of the core."""

@@ -33,7 +33,8 @@ class Late(HalfLine):
 
 
 class LineReader:
-    """Reads lines with a buffer of its own; one thread owns it.
+    """Reads lines with a buffer of its own, for one thread at a time: that of the connection, or
+    the shared reader while that thread is parked.
 
     The socket's receive timeout must be set (`prepare`); a line that was begun has
     `patience_s` to end, while a silent connection may stay for ever.
@@ -75,6 +76,9 @@ class LineReader:
     def read_now(self, longest: Callable[[bytes], int]) -> list[bytes] | None:
         """Return the lines that are here, and [] if there is none; None at the end. Never waits.
 
+        It asks the kernel once. So there are as many bytes as the buffer has; under TLS, whose
+        small records nobody is woken for, as many as `TlsSocket.take` gives at most.
+
         Raises:
             LineTooLong, HalfLine, OSError: as `read`.
         """
@@ -84,20 +88,14 @@ class LineReader:
             return []
         if size == 0:
             return None
-        lines = self._split(size, longest)
-        while self.has_more:  # of this nobody is told by the kernel
-            try:
-                size = self._connection.recv_into(self._buffer, 0, socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                break
-            if size == 0:
-                break
+        lines, tls = self._split(size, longest), self._tls
+        while tls is not None and (size := tls.take(self._buffer)):
             lines += self._split(size, longest)
         return lines
 
     @property
     def has_more(self) -> bool:
-        """Whether more was received and decrypted already; never so without TLS."""
+        """Whether something is here that the kernel wakes nobody for; never so without TLS."""
         return self._tls is not None and self._tls.has_more
 
     def limit(self, seconds: float | None) -> None:

@@ -82,7 +82,7 @@ class Listener:
         """Take connections from now on, in a thread of its own."""
         self._host = host
         if self._io in CROWDS and hasattr(select, "epoll"):  # Linux has it
-            self._shared_reader = SharedReader(host.submit, CROWDS[self._io])
+            self._shared_reader = SharedReader(host.submit, CROWDS[self._io], host.warn)
         self._taker = threading.Thread(
             target=self._accept, name=f"{host.name} accept", daemon=True
         )

@@ -157,6 +157,12 @@ class Outgoing(ReplySink):
                 if sent < len(data):
                     self._send_later(data[sent:])
 
+    def break_off(self) -> None:
+        """End the connection; see `ReplySink`. A thread that waits here goes on."""
+        with self._lock:
+            self._cut_off()
+        self._moved.set()
+
     def give_up_late(self, before_ms: int) -> None:
         """Answer what was asked before then and has no answer; with the driver's `core` held."""
         with self._lock:  # `add` may put more behind these meanwhile: an iterator would not have it

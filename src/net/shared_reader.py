@@ -2,9 +2,9 @@
 
 Each connection has a thread of its own, which waits for the next line. To wake a thread and to let
 it have the interpreter costs more than to read and parse a line. So while many connections send at
-once, their threads park here, and one thread takes the lines of all that are ready: half the
-processor time of a set, at 64 connections (docs/develop/speed.md). When few are busy, each thread
-reads again.
+once, their threads park here, and one thread takes the lines of all that are ready: at 64
+connections two thirds of the processor time of a set, and less of a get (docs/develop/speed.md).
+When few are busy, each thread reads again.
 
 A connection is read by one thread at any time, so its lines stay in order. The shared reader
 serves reads and writes alone, and never waits for a client. A connection that would make it wait
@@ -17,7 +17,7 @@ import contextlib
 import select
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from raftline.net.host import Batch
@@ -51,9 +51,16 @@ class SharedReader:
     The counts are a guess: threads change them without a lock.
     """
 
-    def __init__(self, submit: Callable[..., None], crowd: int = CROWD) -> None:
-        """`submit(*batches, more_come=…)` has requests served; a crowd of 0 is always there."""
+    def __init__(
+        self,
+        submit: Callable[..., None],
+        crowd: int = CROWD,
+        warn: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """`submit(*batches, more_come=…)` has requests served; a crowd of 0 is always there. `warn`
+        has a line for the console."""
         self._submit = submit
+        self._warn = warn
         self._crowd = crowd
         self._epoll = select.epoll()
         self._lent: dict[int, Shareable] = {}
@@ -112,29 +119,53 @@ class SharedReader:
     # --- the shared thread ---------------------------------------------------------------------
 
     def _run(self) -> None:
-        while not self._is_closed:
-            ready = self._epoll.poll(LOOK_S)
-            now_s = time.monotonic()
-            batches: list[Batch] = []
-            is_looked_for = False  # a call that serves what was handed over
-            for descriptor, _ in ready:
-                connection = self._lent[descriptor]
-                self._note(connection, now_s)
-                if not connection.take_ready(batches):
-                    connection.own_until = self._window + OWN_WINDOWS
-                    self._give_back(descriptor)
-                if len(batches) == PIECE and not batches[0].is_read:
-                    self._submit(*batches, more_come=True)
-                    batches.clear()
-                    is_looked_for = True
-            if batches or is_looked_for:
-                self._submit(*batches)
-            if not ready:
-                self._end_window(now_s)
-            if self._calm >= CALM_WINDOWS:
-                self._give_all_back()
-        self._give_all_back()
-        self._epoll.close()
+        """Read until `close`. However this thread ends, no connection is left to it."""
+        try:
+            while not self._is_closed:
+                self._serve(self._epoll.poll(LOOK_S))
+        except Exception as error:
+            self._warn(f"the shared reader ended: {error!r}; each connection reads for itself")
+        finally:
+            with self._lock:
+                self._runner = None  # the next connection that comes begins another
+                lent = list(self._lent)
+            for descriptor in lent:
+                self._give_back(descriptor)
+            if self._is_closed:
+                self._epoll.close()
+
+    def _serve(self, ready: Sequence[tuple[int, int]]) -> None:
+        """Take the lines of the connections that are ready, and hand them over."""
+        now_s = time.monotonic()
+        batches: list[Batch] = []
+        owes_submit = False  # batches were handed over, and nobody was asked to serve them
+        for descriptor, _ in ready:
+            connection = self._lent[descriptor]
+            self._note(connection, now_s)
+            if not connection.take_ready(batches):
+                connection.own_until = self._window + OWN_WINDOWS
+                self._give_back(descriptor)
+            if len(batches) == PIECE and not batches[0].is_read:
+                self._hand_over(batches, more_come=True)
+                batches.clear()
+                owes_submit = True
+        if batches or owes_submit:
+            self._hand_over(batches, more_come=False)
+        if not ready:
+            self._end_window(now_s)
+        if self._calm >= CALM_WINDOWS:
+            self._give_all_back()
+
+    def _hand_over(self, batches: Sequence[Batch], *, more_come: bool) -> None:
+        """Have batches served. After an error nobody knows which of them are: their connections
+        end, and those of the others go on."""
+        try:
+            self._submit(*batches, more_come=more_come)
+        except Exception as error:
+            self._warn(f"requests of {len(batches)} connections, which end, met {error!r}")
+            for batch in batches:
+                if batch.reply_sink is not None:
+                    batch.reply_sink.break_off()
 
     def _give_all_back(self) -> None:
         with self._lock:

@@ -233,10 +233,16 @@ class Driver:
                 sink = self.ready_sinks.popleft()
             except IndexError:  # another thread was faster
                 return
-            sink.flush()
+            try:
+                sink.flush()
+            except Exception:  # no memory, say: this connection ends, and this thread goes on
+                sink.break_off()
         if self._stepper.replied():
             self._mind_gathering()
-        self.watchers.hand_out()
+        try:
+            self.watchers.hand_out()
+        except Exception as error:  # watches would be told what follows, behind a gap
+            self.fail(error)
 
     def _written(self, durable: Durable | None) -> None:
         """Let go what waited for this write, and have what gathered meanwhile written next."""

@@ -31,8 +31,13 @@ SHORT = Limits(key_bytes=16, value_bytes=16)
 class Scene:
     """A connection served by its own thread, and a driver that answers on order."""
 
-    def __init__(self, limits: Limits = SHORT, shared_reader: SharedReader | None = None) -> None:
-        self.here, self.there = socket.socketpair()
+    def __init__(
+        self,
+        limits: Limits = SHORT,
+        shared_reader: SharedReader | None = None,
+        ends: tuple[socket.socket, socket.socket] | None = None,
+    ) -> None:
+        self.here, self.there = ends or socket.socketpair()
         self.there.settimeout(DEADLINE_S)
         self.host: Any = FakeHost(limits=limits, readings=Readings(at_followers=True))
         self.batches, self.heard = self.host.batches, self.host.heard

@@ -506,3 +506,55 @@ def test_a_removed_node_refuses_its_clients_unless_added_again(is_member: bool, 
         driver.submit(batch)
     assert [batch.replies for batch in batches] == [[said] if said else []] * 2
     assert (driver._queue.held_until_ms is None) is not is_member
+
+
+class Sink:
+    """A connection whose replies are ready; there may be no memory for them."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+        self.done: list[str] = []
+        self.is_done = threading.Event()
+
+    def mark_ready(self) -> None:
+        pass
+
+    def flush(self) -> None:
+        if self.error is not None:
+            raise self.error
+        self.done.append("flush")
+        self.is_done.set()
+
+    def break_off(self) -> None:
+        self.done.append("break off")
+
+
+def test_replies_that_find_no_memory_end_their_connection_and_no_thread() -> None:
+    """The owner keeps time: the others are served, and heartbeats go on."""
+    rim = FakeRim()
+    driver = driver_of_s1(rim)
+    elect(driver)
+    poor, other = Sink(MemoryError()), Sink()
+    driver.ready_sinks.extend([poor, other])
+    driver._sleep.wake()
+    assert other.is_done.wait(DEADLINE_S)
+    rim.heartbeat.clear()
+    assert rim.heartbeat.wait(DEADLINE_S)
+    assert (poor.done, other.done, rim.failed) == (["break off"], ["flush"], [])
+    driver.stop(DEADLINE_S)
+
+
+def test_events_that_find_no_memory_stop_the_node() -> None:
+    """Else a watch would go on with what follows, as if nothing lacked."""
+    rim = FakeRim()
+    driver = driver_of_s1(rim)
+
+    def hand_out() -> None:
+        driver.watchers.hand_out = lambda: None
+        raise MemoryError
+
+    driver.watchers.hand_out = hand_out
+    driver._sleep.wake()
+    assert rim.has_failed.wait(DEADLINE_S)
+    assert [type(error) for error in rim.failed] == [MemoryError]
+    driver.stop(DEADLINE_S)

@@ -74,7 +74,7 @@ def test_lines_that_are_ready_together_are_handed_over_together(crowd: Crowd) ->
     first, second, third = crowd.scenes
     begun = len(crowd.submitted)
 
-    def submit_amid_arrivals(*batches: Any) -> None:
+    def submit_amid_arrivals(*batches: Any, **_: bool) -> None:
         crowd.reader._submit = submit
         second.say("c@set b 2\n")
         third.say("c@set c 3\n")
@@ -94,7 +94,7 @@ def test_writes_of_a_large_crowd_are_handed_over_in_pieces(others: int, pieces: 
     eventually(lambda: crowd.lent() == others + 1, "all connections lent")
     submit, begun = crowd.reader._submit, len(crowd.submitted)
 
-    def submit_amid_arrivals(*batches: Any) -> None:
+    def submit_amid_arrivals(*batches: Any, **_: bool) -> None:
         crowd.reader._submit = submit
         for scene in crowd.scenes[1:]:
             scene.say("c@set b 2\n")
@@ -305,3 +305,76 @@ def test_a_connection_that_comes_while_all_are_given_back_is_served(crowd: Crowd
     for number in range(3):
         crowd.ask(f"set a {number}")
     eventually(lambda: crowd.lent() == 4, "four lent connections")
+
+
+def test_a_line_that_is_left_to_its_thread_amid_others_is_counted_once(crowd: Crowd) -> None:
+    scene = crowd.scenes[0]
+    told: list[str] = []
+    scene.host.traffic_log.requested = lambda _, text: told.append(text)
+    scene.host.level, scene.host.why_level = 1, lambda _: "Sorry, not at this level."
+    begun = len(scene.batches)
+    scene.say("c@set a 1\nc@set b 2\nc@txn set a 2 ; set b 3\nc@set c 4\n")
+    for number in range(2):
+        eventually(lambda n=number: len(scene.batches) > begun + n, "a batch")  # type: ignore[misc]
+        scene.answer(begun + number, "done")
+    replies = [scene.line() for _ in range(4)]
+    assert replies == ["s1@done", "s1@done", "s1@Sorry, not at this level.", "s1@done"]
+    assert told == ["set a 1", "set b 2", "set c 4"]
+    assert crowd.lent() == 2
+
+
+class Trouble:
+    """The place of `submit` once: nothing is handed over."""
+
+    def __init__(self, crowd: Crowd) -> None:
+        self.crowd, self.submit = crowd, crowd.reader._submit
+        self.told: list[str] = []
+        crowd.reader._warn = self.told.append
+        crowd.reader._submit = self
+
+    def __call__(self, *batches: Any, more_come: bool = False) -> None:
+        self.crowd.reader._submit = self.submit
+        raise MemoryError
+
+
+def test_requests_that_could_not_be_handed_over_end_their_connections_alone(crowd: Crowd) -> None:
+    scene, *others = crowd.scenes
+    trouble = Trouble(crowd)
+    scene.say("c@set a 2\n")
+    scene.thread.join(60)
+    assert not scene.thread.is_alive()
+    assert scene.there.recv(1) == b""
+    assert trouble.told == ["requests of 1 connections, which end, met MemoryError()"]
+    for other in others:
+        other.say("c@set b 1\n")
+        crowd.answer(other, 1)
+
+
+class BrokenSet:
+    """The reader's epoll set, which fails once while a connection is ready."""
+
+    def __init__(self, reader: SharedReader) -> None:
+        self._reader, self._real = reader, reader._epoll
+        reader._epoll = self  # type: ignore[assignment]
+
+    def poll(self, timeout_s: float) -> list[tuple[int, int]]:
+        self._reader._epoll = self._real
+        raise OSError("a fault that no test has met")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
+def test_a_reader_that_ends_by_an_error_gives_all_threads_back(crowd: Crowd) -> None:
+    """And the next crowd has a new one."""
+    told: list[str] = []
+    crowd.reader._warn = told.append
+    before = crowd.reader._runner
+    BrokenSet(crowd.reader)
+    crowd.ask("set a 2")
+    eventually(lambda: told, "the word about it")
+    assert "each connection reads for itself" in told[0]
+    for number in range(3):
+        crowd.ask(f"set a {number}")
+    eventually(lambda: crowd.lent() == 3, "three lent connections")
+    assert crowd.reader._runner is not before
