@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import Any, Generic, TypeAlias, TypeVar, overload
 
 from raftline.clients.connection import Refused, in_words
@@ -18,8 +18,8 @@ from raftline.kv.asker import Asker
 from raftline.kv.calls import Call, Calls, Stat
 from raftline.kv.codec import TEXT, Codec, Data
 from raftline.kv.events import Following
-from raftline.kv.store import TTL_S
-from raftline.kv.transaction import Outcome, Plan, Transaction
+from raftline.kv.store import NONE, TTL_S
+from raftline.kv.transaction import Outcome, Plan, Transaction, updates
 
 Result = TypeVar("Result")
 Default = TypeVar("Default")
@@ -117,7 +117,7 @@ class AioKV(NoCopies, Generic[Data]):
         return default if value is None else value
 
     async def set(
-        self, key: Data, value: Data, *, ttl: float | None = None, lease: _Lease = None
+        self, key: Data, value: Data, *, ttl: int | None = None, lease: _Lease = None
     ) -> None:
         """Set a key: for good, for `ttl` seconds, or as long as a lease lasts.
 
@@ -127,7 +127,7 @@ class AioKV(NoCopies, Generic[Data]):
         await self.ask(self._calls.set(key, value, ttl, _id(lease)))
 
     async def setnx(
-        self, key: Data, value: Data, *, ttl: float | None = None, lease: _Lease = None
+        self, key: Data, value: Data, *, ttl: int | None = None, lease: _Lease = None
     ) -> bool:
         """Set a key where it is not there; return whether it was set."""
         return await self.ask(self._calls.setnx(key, value, _id(lease), ttl))
@@ -141,7 +141,7 @@ class AioKV(NoCopies, Generic[Data]):
         return default
 
     async def cas(
-        self, key: Data, old: Data, new: Data, *, ttl: float | None = None, lease: _Lease = None
+        self, key: Data, old: Data, new: Data, *, ttl: int | None = None, lease: _Lease = None
     ) -> bool:
         """Set a key to `new` where its value is `old`; return whether it was set."""
         return await self.ask(self._calls.cas(key, old, new, _id(lease), ttl))
@@ -158,9 +158,37 @@ class AioKV(NoCopies, Generic[Data]):
         """Remove a key; return whether it was there."""
         return await self.ask(self._calls.delete(key))
 
-    async def pop(self, key: Data) -> Data | None:
-        """Take a key out, in one step, and return its value; None: no such key."""
-        return await self.ask(self._calls.pop(key))
+    @overload
+    async def pop(self, key: Data) -> Data: ...
+    @overload
+    async def pop(self, key: Data, default: Data | Default) -> Data | Default: ...
+    async def pop(self, key: Data, default: object = NONE) -> object:
+        """Take a key out, in one step, and return its value; `default` where it is absent. Raises
+        KeyError: it is, and there is no default."""
+        value = await self.ask(self._calls.pop(key))
+        if value is None and default is NONE:
+            raise KeyError(key)
+        return default if value is None else value
+
+    async def popitem(self, prefix: Data | None = None) -> tuple[Data, Data]:
+        """Take the first key out, in one step, and return it with its value; the first under a
+        prefix where one is given. Raises KeyError where there is none."""
+        steps = self._calls.popped_item(prefix)
+        told: object = None
+        try:
+            while True:
+                told = await self.ask(steps.send(told))
+        except StopIteration as end:
+            pair: tuple[Data, Data] = end.value
+            return pair
+
+    async def update(
+        self, pairs: Mapping[Data, Data] | Iterable[tuple[Data, Data]] = (), /, **named: Data
+    ) -> None:
+        """Set all pairs of a mapping, or of pairs. Up to 128, of a megabyte in all, are one step;
+        more are several steps, each of its own."""
+        for call in updates(self._codec, pairs, named):
+            await self.ask(call)
 
     async def stat(self, key: Data) -> Stat | None:
         """Return the index of a key's last change, its lease and its bytes; None: no such key."""
@@ -170,7 +198,7 @@ class AioKV(NoCopies, Generic[Data]):
         """Return the seconds that a key has left; None: it stays. Raises KeyError: no such key."""
         return await self.ask(self._calls.ttl(key))
 
-    async def expire(self, key: Data, ttl: float) -> bool:
+    async def expire(self, key: Data, ttl: int) -> bool:
         """Let a key go after `ttl` seconds; return whether it is there."""
         return await self.ask(self._calls.expire(key, ttl))
 

@@ -8,9 +8,9 @@ spelled (`wire/protocol.escape`), and a value stands last.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Generator
 from dataclasses import dataclass
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from raftline.clients.connection import ClientError, Refused
 from raftline.kv.codec import Codec, Data
@@ -25,18 +25,36 @@ NO_SUCH_LEASE = ", no such lease"
 TTL_OR_LEASE = "ttl gives the key a lease of its own; give that or lease, not both"
 
 
+class _NoSuchKey(Exception):
+    """A reply says so; another KeyError comes of a reply of another form."""
+
+
 class Call(Generic[Result]):
     """A request, and how the text of its reply is read."""
 
-    __slots__ = ("_leases", "command", "read")
+    __slots__ = ("_leases", "_read", "command")
 
     def __init__(
         self, command: str, read: Callable[[str], Result], leases: Collection[str] = ()
     ) -> None:
         """`leases` are those that a transaction names: where one has ended, it is refused."""
         self.command = command
-        self.read = read
+        self._read = read
         self._leases = leases
+
+    def read(self, text: str) -> Result:
+        """Return what a reply means.
+
+        Raises:
+            NotUnderstood: it has another form. No ValueError, which means that nothing was sent.
+            LeaseLost, KeyError: as the request says.
+        """
+        try:
+            return self._read(text)
+        except _NoSuchKey as absent:
+            raise KeyError(*absent.args) from None
+        except (ValueError, TypeError, LookupError, AttributeError):
+            raise NotUnderstood(f"the reply is of no known form: {text[:80]}") from None
 
     def failure(self, refusal: Refused) -> ClientError:
         """Return the error for a refusal of this request."""
@@ -225,7 +243,7 @@ class Calls(Generic[Data]):
         def read(text: str) -> float | None:
             told = answered(text)
             if told.absence == ", no such key":
-                raise KeyError(key)
+                raise _NoSuchKey(key)
             return None if told.absence else float(told.rest)
 
         return Call(f"ttl {self._key(key)}", read)
@@ -248,6 +266,24 @@ class Calls(Generic[Data]):
 
         return Call(f"txn get {word} ; delete {word}", read)
 
+    def popped_item(
+        self, prefix: Data | None
+    ) -> Generator[Call[Any], Any, tuple[Data, Data]]:
+        """Take one key out, and return it with its value. A generator: it yields a call, and is
+        sent what its reply means. Others may take keys of the page meanwhile: then the next.
+
+        Raises:
+            KeyError: there is none.
+        """
+        while True:
+            page = yield self.page(prefix)
+            if not page.pairs:
+                raise KeyError("there is no key" if prefix is None else f"no key under {prefix!r}")
+            for key, _ in page.pairs:
+                value = yield self.pop(key)
+                if value is not None:
+                    return key, value
+
     # --- many keys ------------------------------------------------------------------------------
 
     def page(self, prefix: Data | None = None, after: str = "") -> Call[Page[Data]]:
@@ -263,8 +299,11 @@ class Calls(Generic[Data]):
         rest = answered(text).rest
         pairs, end = json.JSONDecoder().raw_decode(rest)
         of = self.codec.of
-        last = next(reversed(pairs)) if pairs else ""
-        return Page([(of(key), of(pairs[key])) for key in pairs], end == len(rest), last)
+        found = [(of(key), of(pairs[key])) for key in pairs]
+        is_last = end == len(rest)
+        if not found and not is_last:
+            raise ValueError("a page without a key, from which none could go on")
+        return Page(found, is_last, next(reversed(pairs)) if pairs else "")
 
     def clear(self, prefix: Data) -> Call[int]:
         return Call(f"clear {self._key(prefix)}", _count)

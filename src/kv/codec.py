@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from raftline.wire.limits import KEY_BYTES
+
 Data = TypeVar("Data")  # str or bytes
 
 
@@ -28,6 +30,14 @@ class Codec(Generic[Data]):
         if not text:
             raise ValueError("a key has at least one byte; nothing was sent")
         return text
+
+    def can_be_key(self, key: object) -> bool:
+        """Whether a key can be so: else none is there."""
+        try:
+            text = self.key(key)  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            return False
+        return len(text.encode("utf-8", "surrogateescape")) <= KEY_BYTES
 
     def text(self, part: Data, what: str = "a value") -> str:
         """Return the text of a value or a prefix. Raises TypeError, ValueError."""

@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, ItemsView, Iterator, KeysView, MutableMapping, ValuesView
+from collections.abc import (
+    Callable,
+    ItemsView,
+    Iterable,
+    Iterator,
+    KeysView,
+    Mapping,
+    MutableMapping,
+    ValuesView,
+)
+from functools import partial
+from operator import itemgetter
 from typing import TypeAlias, TypeVar, overload
 
 from raftline.clients.connection import Closed, Refused, in_words
@@ -15,14 +26,14 @@ from raftline.kv.events import Following
 from raftline.kv.lease import Keeper, Lease
 from raftline.kv.lock import Election, Lock
 from raftline.kv.shared import Shared
-from raftline.kv.transaction import Outcome, Plan, Transaction
-from raftline.kv.views import PrefixItems, PrefixKeys, PrefixValues
+from raftline.kv.transaction import Outcome, Plan, Transaction, updates
+from raftline.kv.views import Listing, PrefixItems, PrefixKeys, PrefixValues
 from raftline.kv.watch import Watch
 
 Result = TypeVar("Result")
 Default = TypeVar("Default")
 TTL_S = 10.0
-_NONE = object()
+NONE = object()
 _Lease: TypeAlias = Lease | str | None
 
 
@@ -50,6 +61,7 @@ class KV(NoCopies, MutableMapping[Data, Data]):
         self._calls = Calls(codec)
         self._is_view = shared is not None
         self._shared = shared or Shared(clients)
+        self._listing: Listing[Data] = Listing(partial(self._pairs, None), itemgetter(0))
 
     def __repr__(self) -> str:
         clients = self._shared.clients
@@ -110,7 +122,7 @@ class KV(NoCopies, MutableMapping[Data, Data]):
         return default if value is None else value
 
     def set(
-        self, key: Data, value: Data, *, ttl: float | None = None, lease: _Lease = None
+        self, key: Data, value: Data, *, ttl: int | None = None, lease: _Lease = None
     ) -> None:
         """Set a key: for good, for `ttl` seconds, or as long as a lease lasts.
 
@@ -120,13 +132,13 @@ class KV(NoCopies, MutableMapping[Data, Data]):
         self.ask(self._calls.set(key, value, ttl, _id(lease)))
 
     def setnx(
-        self, key: Data, value: Data, *, ttl: float | None = None, lease: _Lease = None
+        self, key: Data, value: Data, *, ttl: int | None = None, lease: _Lease = None
     ) -> bool:
         """Set a key where it is not there; return whether it was set."""
         return self.ask(self._calls.setnx(key, value, _id(lease), ttl))
 
     def cas(
-        self, key: Data, old: Data, new: Data, *, ttl: float | None = None, lease: _Lease = None
+        self, key: Data, old: Data, new: Data, *, ttl: int | None = None, lease: _Lease = None
     ) -> bool:
         """Set a key to `new` where its value is `old`; return whether it was set."""
         return self.ask(self._calls.cas(key, old, new, _id(lease), ttl))
@@ -151,7 +163,7 @@ class KV(NoCopies, MutableMapping[Data, Data]):
         """Return the seconds that a key has left; None: it stays. Raises KeyError: no such key."""
         return self.ask(self._calls.ttl(key))
 
-    def expire(self, key: Data, ttl: float) -> bool:
+    def expire(self, key: Data, ttl: int) -> bool:
         """Let a key go after `ttl` seconds; return whether it is there."""
         return self.ask(self._calls.expire(key, ttl))
 
@@ -183,26 +195,49 @@ class KV(NoCopies, MutableMapping[Data, Data]):
             raise KeyError(key)
 
     def __contains__(self, key: object) -> bool:
-        return isinstance(key, self._codec.kind) and self.get(key) is not None
+        return self._codec.can_be_key(key) and self.get(key) is not None  # type: ignore[arg-type]
 
     def __iter__(self) -> Iterator[Data]:
-        return (key for key, _ in self._pairs(None))
+        return iter(self._listing)
 
     def __len__(self) -> int:
-        return sum(1 for _ in self)
+        return len(self._listing)
+
+    def __bool__(self) -> bool:
+        return bool(self._listing)
 
     @overload
     def pop(self, key: Data) -> Data: ...
     @overload
     def pop(self, key: Data, default: Data | Default) -> Data | Default: ...
-    def pop(self, key: Data, default: object = _NONE) -> object:
+    def pop(self, key: Data, default: object = NONE) -> object:
         """Take a key out, in one step, and return its value."""
         value = self.ask(self._calls.pop(key))
         if value is not None:
             return value
-        if default is _NONE:
+        if default is NONE:
             raise KeyError(key)
         return default
+
+    def popitem(self, prefix: Data | None = None) -> tuple[Data, Data]:
+        """Take the first key out, in one step, and return it with its value; the first under a
+        prefix where one is given. Raises KeyError where there is none."""
+        steps = self._calls.popped_item(prefix)
+        told: object = None
+        try:
+            while True:
+                told = self.ask(steps.send(told))
+        except StopIteration as end:
+            pair: tuple[Data, Data] = end.value
+            return pair
+
+    def update(  # type: ignore[override]
+        self, pairs: Mapping[Data, Data] | Iterable[tuple[Data, Data]] = (), /, **named: Data
+    ) -> None:
+        """Set all pairs of a mapping, or of pairs. Up to 128, of a megabyte in all, are one step;
+        more are several steps, each of its own."""
+        for call in updates(self._codec, pairs, named):
+            self.ask(call)
 
     def setdefault(self, key: Data, default: Data | None = None) -> Data:
         """Return the value of a key; set it to `default` before, in one step, if it is absent."""

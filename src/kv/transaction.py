@@ -8,13 +8,14 @@ docs/use/transactions.md has the meaning of each condition.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from raftline.kv.calls import Call, Stat, answered, lease_name, read_stat, seconds_of, whole
+from raftline.kv.calls import Call, Calls, Stat, answered, lease_name, read_stat, seconds_of, whole
 from raftline.kv.codec import Codec, Data
-from raftline.wire.transactions import spell_word
+from raftline.wire.limits import VALUE_BYTES
+from raftline.wire.transactions import ITEMS_MAX, spell_word
 
 Result = TypeVar("Result")
 _Read = Callable[[str | None], object]
@@ -157,7 +158,7 @@ class Operations(Generic[Data, Result]):
         return self._with(f"stat {self._plan.key(key)}", read)
 
     def set(
-        self, key: Data, value: Data, *, ttl: float | None = None, lease: object = None
+        self, key: Data, value: Data, *, ttl: int | None = None, lease: object = None
     ) -> Operations[Data, Result]:
         """Set a key, for `ttl` seconds or under a lease where one of them is given."""
         plan = self._plan
@@ -207,7 +208,7 @@ class Operations(Generic[Data, Result]):
         done = f"{self._plan.codec.key(key)} deleted"
         return self._with(f"delete {self._plan.key(key)}", lambda told: told == done)
 
-    def expire(self, key: Data, ttl: float) -> Operations[Data, Result]:
+    def expire(self, key: Data, ttl: int) -> Operations[Data, Result]:
         """Let a key go after a time."""
         done = f"{self._plan.codec.key(key)} for {seconds_of(ttl)} s"
         operation = f"expire {self._plan.key(key)} {seconds_of(ttl)}"
@@ -234,6 +235,16 @@ class Operations(Generic[Data, Result]):
 class Transaction(Generic[Data, Result]):
     """A transaction that begins: `if_` has its conditions, `then` its operations."""
 
+    if not TYPE_CHECKING:  # else a type checker takes it for a promise of any name
+
+        def __getattr__(self, name: str) -> object:
+            what = f"{type(self).__name__!r} object has no attribute {name!r}"
+            if hasattr(Conditions, name):
+                what += f"; a condition follows if_: kv.txn().if_.{name}(…)"
+            elif hasattr(Operations, name):
+                what += f"; an operation follows then: kv.txn().then.{name}(…)"
+            raise AttributeError(what, name=name, obj=self)
+
     def __init__(self, codec: Codec[Data], commit: Callable[[Plan[Data]], Result]) -> None:
         self._plan = Plan(codec)
         self._commit = commit
@@ -250,3 +261,32 @@ class Transaction(Generic[Data, Result]):
     def then(self) -> Operations[Data, Result]:
         """The operations where the conditions hold."""
         return Operations(self._plan, self._commit, "then")
+
+
+def _call_of(plan: Plan[Data]) -> Call[Outcome[Data]]:
+    return plan.call
+
+
+def updates(
+    codec: Codec[Data], more: Mapping[Data, Data] | Iterable[tuple[Data, Data]],
+    named: Mapping[str, Data],
+) -> list[Call[Any]]:
+    """Return the requests that set all of these: transactions, each with as much as one entry
+    should hold. One pair alone is a `set`, which takes no level.
+
+    Raises:
+        TypeError, ValueError: a key or a value can't be one.
+    """
+    pairs: dict[Any, Data] = {**dict(more), **named}
+    if len(pairs) < 2:
+        return [Calls(codec).set(*pair) for pair in pairs.items()]
+    plans: list[Plan[Data]] = []
+    left = 0
+    for key, value in pairs.items():
+        size = len(f"{codec.key(key)}{codec.text(value)}".encode("utf-8", "surrogateescape"))
+        if not plans or size > left or len(plans[-1].branches["then"]) == ITEMS_MAX:
+            plans.append(Plan(codec))
+            left = VALUE_BYTES
+        Operations(plans[-1], _call_of, "then").set(key, value)
+        left -= size
+    return [plan.call for plan in plans]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import weakref
 from collections.abc import (
     Callable,
     ItemsView,
@@ -12,43 +14,104 @@ from collections.abc import (
     ValuesView,
 )
 from functools import partial
-from typing import Generic
+from operator import itemgetter
+from typing import Any, Generic, TypeVar
 
 from raftline.kv.codec import Data
 
 Pairs = Callable[[Data | None], Iterator[tuple[Data, Data]]]
+Item = TypeVar("Item")
+_whole: Callable[[Any], Any] = lambda pair: pair  # noqa: E731
+_key: Callable[[Any], Any] = itemgetter(0)
+_value: Callable[[Any], Any] = itemgetter(1)
+
+
+class _Reader(Iterator[Item]):
+    """Goes through pairs, which it reads when it begins, and yields a part of each."""
+
+    def __init__(
+        self, read: Callable[[], Iterator[Any]], part: Callable[[Any], Item]
+    ) -> None:
+        self._read = read
+        self._part = part
+        self._pairs: Iterator[Any] | None = None
+
+    def __next__(self) -> Item:
+        if self._pairs is None:
+            self._pairs = self._read()
+        return self._part(next(self._pairs))
+
+    def take(self, pairs: list[Any]) -> None:
+        """Go through these, which somebody read anyway, unless it has begun."""
+        if self._pairs is None:
+            self._pairs = iter(pairs)
+
+
+class Listing(Generic[Item]):
+    """The pairs under a prefix, for those who go through them and those who count them.
+
+    `list(view)` asks for an iterator, then for the length, as a hint, and then for the items. So
+    what is read to count goes to the iterator of this thread that has not begun yet, and the pairs
+    are read once.
+    """
+
+    def __init__(
+        self, read: Callable[[], Iterator[Any]], part: Callable[[Any], Item] = _whole
+    ) -> None:
+        self._read = read
+        self._part = part
+        self._latest = threading.local()
+
+    def __iter__(self) -> Iterator[Item]:
+        reader = _Reader(self._read, self._part)
+        self._latest.reader = weakref.ref(reader)
+        return reader
+
+    def __len__(self) -> int:
+        pairs = list(self._read())
+        made = getattr(self._latest, "reader", None)
+        reader = made() if made is not None else None
+        if reader is not None:
+            reader.take(pairs)
+        return len(pairs)
+
+    def __bool__(self) -> bool:
+        return any(True for _ in self._read())  # a page at most
 
 
 class _OfPrefix(MappingView, Generic[Data]):
     """The pairs that a view goes through."""
 
+    _part = staticmethod(_whole)
+
     def __init__(
         self, kv: MutableMapping[Data, Data], pairs: Pairs[Data], prefix: Data | None
     ) -> None:
         super().__init__(kv)
-        self._pairs: Callable[[], Iterator[tuple[Data, Data]]] = partial(pairs, prefix)
+        self._listing: Listing[Any] = Listing(partial(pairs, prefix), self._part)
 
     def __len__(self) -> int:
-        return len(list(self._pairs()))
+        return len(self._listing)
+
+    def __bool__(self) -> bool:
+        return bool(self._listing)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._listing)
 
 
 class PrefixItems(_OfPrefix[Data], ItemsView[Data, Data]):
     """The pairs under a prefix, in the order of their keys. Each page of a thousand is as of one
     moment; between two of them the store may change."""
 
-    def __iter__(self) -> Iterator[tuple[Data, Data]]:
-        return self._pairs()
-
 
 class PrefixKeys(_OfPrefix[Data], KeysView[Data]):
     """The keys under a prefix."""
 
-    def __iter__(self) -> Iterator[Data]:
-        return (key for key, _ in self._pairs())
+    _part = staticmethod(_key)
 
 
 class PrefixValues(_OfPrefix[Data], ValuesView[Data]):
     """The values under a prefix, in the order of their keys."""
 
-    def __iter__(self) -> Iterator[Data]:
-        return (value for _, value in self._pairs())
+    _part = staticmethod(_value)

@@ -146,7 +146,7 @@ class ReplicatedQueue(ReplicatedObject):
         self, name: str, node: Asker, *, maxsize: int = 0, timeout: float | None = None
     ) -> None:
         super().__init__(name, node, timeout=timeout)
-        self.maxsize = maxsize
+        self.maxsize = whole(maxsize)
 
     def put(self, item: object, block: bool = True, timeout: float | None = None) -> None:
         """Add an item at the end; wait for room at most `timeout` seconds. Raises Full."""

@@ -192,6 +192,8 @@ def test_a_counter_adds_another_as_of_one_moment(cluster: Cluster) -> None:
 
 
 def test_a_queue_reports_that_it_is_full(cluster: Cluster) -> None:
+    with pytest.raises(TypeError):
+        raftline.ReplicatedQueue("jobs", node=cluster, maxsize=1.5)  # type: ignore[arg-type]
     narrow = raftline.ReplicatedQueue("jobs", node=cluster, maxsize=1)
     wide = raftline.ReplicatedQueue("jobs", node=cluster)
     assert not narrow.full()
