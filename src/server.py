@@ -159,9 +159,9 @@ def _tell_place(
     listener: Listener,
     say: Callable[[str], None],
 ) -> None:
-    """Say how the node stands to its cluster, and whether others reach it."""
+    """Say how the node stands to its cluster, whether others reach it, and what they may do."""
     view = server.node.view
-    for note in check_member(view, configuration):
+    for note in (*check_member(view, configuration), *boot.warnings(arguments)):
         say(note)
     tell_reachability(
         server.name, Address(arguments.host, port), configuration, view.membership.addresses,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ipaddress
+from collections.abc import Iterator
 from pathlib import Path
 
 from raftline.access.login import Access
@@ -25,6 +26,7 @@ from raftline.node.snapshots import COMPACT_BYTES
 from raftline.state.history import BYTES_MAX, EVENTS_MAX
 from raftline.wire.commands import READ_MODES
 
+_PROOFS = "add --secret FILE (`raftline secret FILE` makes one), or --tls-only and --tls-ca FILE"
 CONTROLLER_FIRST_TERM = 1  # of a node that is born with --controller-lines, as in the course
 
 
@@ -60,28 +62,65 @@ def settle(arguments: argparse.Namespace) -> tuple[int, Configuration]:
 
 
 def check_access(arguments: argparse.Namespace) -> None:
-    """Check that nobody on a network can speak as a member, unless that was said to be meant.
+    """Check that nobody who is to be kept out can speak as a member, unless that was said to be
+    meant.
 
     Raises:
-        ConfigError: others can reach the node, and it asks members for no proof; or a setting is
-            for users, and there are none.
+        ConfigError: members prove nothing, and others can reach the node, or its users are to be
+            the only ones who may do something; or a setting is for users, and there are none.
     """
     if arguments.users is None and arguments.anonymous is not None:
         raise ConfigError("--anonymous is for those who are not logged in; it takes --users FILE")
-    if is_loopback(arguments.host) or arguments.insecure:
+    if proves_members(arguments) or arguments.insecure:
         return
-    if arguments.tls_only and arguments.tls_ca is not None:
-        return  # a member has to show a certificate
-    if arguments.secret is None:
-        raise ConfigError(
-            f"--host {arguments.host} lets others reach this node, and whoever does could speak as "
-            "a member: add --secret FILE (`raftline secret FILE` makes one), or --tls-only and "
-            "--tls-ca FILE; where that is meant, add --insecure"
-        )
-    if arguments.secret_mode == "offer":
+    if not is_loopback(arguments.host):
+        if arguments.secret is None:
+            raise ConfigError(
+                f"--host {arguments.host} lets others reach this node, and whoever does could speak"
+                f" as a member: {_PROOFS}; where that is meant, add --insecure"
+            )
         raise ConfigError(
             "--secret-mode offer hears members that prove nothing, and others can reach this node; "
             "leave it out, or add --insecure while the secret is turned on node by node"
+        )
+    if arguments.users is not None and _anonymous(arguments) != "admin":
+        raise ConfigError(
+            f"--anonymous {arguments.anonymous} keeps nobody of this machine out while members "
+            "prove nothing: whoever speaks as one is asked for no right, and changes every key. "
+            f"So {_PROOFS}; where that is meant, add --insecure"
+        )
+
+
+def proves_members(arguments: argparse.Namespace) -> bool:
+    """Return whether nothing is taken in the name of a member that proved nothing."""
+    if arguments.tls_only and arguments.tls_ca is not None:
+        return True  # a member has to show a certificate
+    return arguments.secret is not None and arguments.secret_mode != "offer"
+
+
+def warnings(arguments: argparse.Namespace) -> Iterator[str]:
+    """Yield what to say at the start of a node that is more open than its settings may seem."""
+    if arguments.secret_mode == "offer":
+        yield (
+            "[!] --secret-mode offer hears members that prove nothing: this node is as open as "
+            "without a secret. Leave it out once `unproven` in status is empty"
+        )
+    if arguments.users is None:
+        if not is_loopback(arguments.host) and not arguments.insecure:
+            yield (
+                "[!] without --users every client that reaches this node may do everything: read "
+                "and change all keys, copy the state, remove members"
+            )
+        return
+    if not proves_members(arguments) and _anonymous(arguments) != "admin":
+        yield (
+            "[!] members prove nothing (--insecure): whoever speaks as one is asked for no right, "
+            "whatever --users says"
+        )
+    if arguments.anonymous is None and _anonymous(arguments) == "admin":
+        yield (
+            "[!] who is not logged in may do everything, as only this machine reaches this node; "
+            "--anonymous none has everybody log in"
         )
 
 
@@ -104,8 +143,12 @@ def access_of(arguments: argparse.Namespace) -> Access | None:
     """
     if arguments.users is None:
         return None
-    others = "admin" if is_loopback(arguments.host) else "none"
-    return Access(arguments.users, ANONYMOUS[arguments.anonymous or others])
+    return Access(arguments.users, ANONYMOUS[_anonymous(arguments)])
+
+
+def _anonymous(arguments: argparse.Namespace) -> str:
+    """Return the role of who is not logged in."""
+    return str(arguments.anonymous or ("admin" if is_loopback(arguments.host) else "none"))
 
 
 def _check_controller(arguments: argparse.Namespace) -> None:

@@ -125,6 +125,8 @@ class Node(NoCopies):
         self, machines: Machines, pace: Pace, state_file_every: float | None, settled: NodeAccess
     ) -> EmbeddedServer:
         say = self._console.say
+        for warning in settled.warnings:
+            say(warning)
         server = EmbeddedServer(
             Startup(self.name, self._configuration, say, machines=machines), pace, self._console,
             readings=Readings("index", False), compact_bytes=COMPACT_BYTES,

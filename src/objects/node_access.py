@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,6 +57,7 @@ class NodeAccess(NamedTuple):
     access: Access | None
     client_tls: ClientTls | None
     credentials: Credentials | None
+    warnings: Sequence[str]
 
 
 def settle(host: str, told: AccessSettings) -> NodeAccess:
@@ -89,7 +91,9 @@ def _settled(arguments: Namespace, credentials: Credentials | None) -> NodeAcces
     if tls is not None and tls.proves_members:
         rule = rule._replace(is_required=True)
     client_tls = ClientTls.of(tls) if tls is not None else None
-    return NodeAccess(rule, tls, boot.access_of(arguments), client_tls, credentials)
+    warnings = [in_keywords(line) for line in boot.warnings(arguments)]
+    access = boot.access_of(arguments)
+    return NodeAccess(rule, tls, access, client_tls, credentials, warnings)
 
 
 def read_again(server: Server) -> str:

@@ -41,7 +41,7 @@ def node(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     users = folder / "users"
     raftline("user", "add", "ann", "--role", "writer", "--users", users, said="secret\n")
     options = ("--tls-only", "--tls-cert", made / "s1.pem", "--tls-key", made / "s1.key",
-               "--users", users, "--anonymous", "none")  # fmt: skip
+               "--users", users, "--anonymous", "none", "--insecure")  # fmt: skip
     with Cluster(folder, 1, *map(str, options)) as cluster:
         (alone,) = cluster.nodes
         alone.start().wait_for_line("leader")

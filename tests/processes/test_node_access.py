@@ -138,6 +138,16 @@ def test_a_node_that_others_reach_does_not_start_unprotected(
         Node("s1", members=members, dir=tmp_path, open_to_network=True, **settings)
 
 
+def test_a_node_in_a_program_says_that_every_client_may_do_everything(
+    made: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    members = {"s1": f"0.0.0.0:{next(free_ports)}"}
+    known = {"secret": made / "secret", "open_to_network": True}
+    with Node("s1", members=members, dir=tmp_path, **known):
+        pass
+    assert "[!] without users every client that reaches this node may do everything" in caplog.text
+
+
 def test_a_node_that_others_reach_starts_with_a_secret_or_where_that_is_meant(
     made: Path, tmp_path: Path
 ) -> None:
@@ -159,6 +169,7 @@ def test_a_node_that_others_reach_starts_with_a_secret_or_where_that_is_meant(
         ({"anonymous": "none"}, NodeError, "anonymous is for those .* takes users FILE"),
         ({"users": "users", "anonymous": "root"}, NodeError, "none of: none, reader, writer, adm"),
         ({"users": "none"}, NodeError, "the file of users none: No such file"),
+        ({"users": "users", "anonymous": "none"}, NodeError, "members prove .* add secret FILE"),
         ({"password": "p"}, ValueError, "a password without a user"),
         ({"tls": True}, TypeError, "unexpected keyword argument 'tls'"),
     ],

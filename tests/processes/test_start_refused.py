@@ -260,7 +260,9 @@ def test_a_node_that_others_reach_does_not_start_unprotected(
         )
         assert not (idle.folder / "s1.log").exists()
         idle["s1"].start(*reached, "--secret", str(secret))
+        idle["s1"].wait_for_line("[!] without --users every client that reaches this node may do ")
         idle["s2"].start(*reached, *offer, "--insecure")
+        idle["s2"].wait_for_line("[!] --secret-mode offer hears members that prove nothing: ")
 
 
 @pytest.mark.parametrize("pause", ["--pace=slow", "--reads=never", "--max-connections=x"])

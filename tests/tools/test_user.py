@@ -124,8 +124,8 @@ def test_without_a_login_all_is_allowed_where_only_this_machine_reaches(known: l
     for words, role in (
         ([], Role.ADMIN),
         (["--host", "127.0.0.1"], Role.ADMIN),
-        (["--anonymous", "none"], Role.NONE),
-        (["--anonymous", "reader"], Role.READER),
+        (["--anonymous", "none", "--insecure"], Role.NONE),
+        (["--anonymous", "reader", "--insecure"], Role.READER),
     ):
         access = access_of(*known, *words)
         assert access is not None
@@ -157,3 +157,65 @@ def test_options_that_make_no_sense_are_refused(
 def test_datagrams_do_not_go_with_users(known: list[str]) -> None:
     with pytest.raises(ConfigError, match="datagrams have no login"):
         access_of(*known, "--controller", "--controller-udp")
+
+
+# --- a node that is more open than it seems -----------------------------------------------------
+
+UNPROVEN = r"keeps nobody of this machine out while members prove nothing: .* add --secret FILE"
+OFFERED = ["--secret", "s", "--secret-mode", "offer"]
+BY_CERTIFICATE = ["--tls-only", "--tls-ca", "ca.pem"]
+
+
+@pytest.mark.parametrize("role", ["none", "reader", "writer"])
+@pytest.mark.parametrize("proofs", [[], OFFERED, BY_CERTIFICATE[:1], BY_CERTIFICATE[1:]])
+def test_users_who_are_to_keep_others_out_need_members_that_prove_themselves(
+    known: list[str], role: str, proofs: list[str]
+) -> None:
+    """Else whoever speaks as a member does what no user may: no right is asked for its lines."""
+    with pytest.raises(ConfigError, match=UNPROVEN):
+        access_of(*known, "--anonymous", role, *proofs)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--secret", "s"], BY_CERTIFICATE, ["--insecure"], OFFERED + BY_CERTIFICATE,
+     ["--anonymous", "admin"]],
+)  # fmt: skip
+def test_users_go_with_a_proof_of_members_or_where_that_is_meant(
+    known: list[str], words: list[str]
+) -> None:
+    assert access_of(*known, "--anonymous", "none", *words) is not None
+
+
+def warned(*words: str) -> list[str]:
+    """Return what a node says that is started so."""
+    return list(boot.warnings(boot.parser().parse_args(["s1", "10000", *words])))
+
+
+OPEN = ["--host", "0.0.0.0", "--open-to-network"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], []),
+        (["--secret", "s"], []),
+        (["--secret", "s", "--users", "u", "--anonymous", "none"], []),
+        ([*OPEN, "--secret", "s", "--users", "u"], []),
+        ([*OPEN, "--insecure"], []),  # the word for it was said
+        (["--users", "u", "--anonymous", "admin"], []),
+        (["--users", "u"], ["who is not logged in may do everything"]),
+        (OFFERED, ["--secret-mode offer hears members that prove nothing"]),
+        ([*OPEN, "--secret", "s"], ["without --users every client that reaches this node may do"]),
+        ([*OPEN, *BY_CERTIFICATE], ["without --users every client that reaches this node may do"]),
+        (["--users", "u", "--anonymous", "none", "--insecure"], ["members prove nothing (--insec"]),
+        ([*OPEN, "--users", "u", "--insecure"], ["members prove nothing (--insecure)"]),
+        ([*OPEN, *OFFERED, "--users", "u", "--insecure"], ["--secret-mode offer", "members prove"]),
+    ],
+)
+def test_a_node_that_is_more_open_than_it_seems_says_so(words: list[str], said: list[str]) -> None:
+    lines = warned(*words)
+    assert len(lines) == len(said)
+    for line, begin in zip(lines, said, strict=True):
+        assert line.startswith(f"[!] {begin}")
+        assert "\n" not in line

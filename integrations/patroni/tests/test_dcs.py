@@ -363,7 +363,7 @@ def test_a_member_logs_in_as_a_writer_of_its_own_keys(store: Store, tmp_path: Pa
         for name, prefix in (("patroni", "/service/"), ("other", "app/"))
     }
     write_users(tmp_path / "users", Users(users, bytes(32)))
-    options = (*STEADY, "--users", str(tmp_path / "users"), "--anonymous", "none")
+    options = (*STEADY, "--users", str(tmp_path / "users"), "--anonymous", "none", "--insecure")
     with Cluster(tmp_path, 1, *options) as nodes:
         nodes["s1"].start()
         section = {"hosts": addresses(nodes), "username": "patroni", "password": "secret"}
