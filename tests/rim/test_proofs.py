@@ -17,6 +17,7 @@ from raftline.access.proof import WRONG, Dialing, mac_of
 from raftline.access.secret import PeerRule, make_secret, peer_rule, read_secrets
 from raftline.common.address import Address
 from raftline.common.config import ConfigError
+from raftline.common.level import LEVEL
 from raftline.harness.processes import eventually
 from raftline.net import connection as connections
 from raftline.net.admission import Admission
@@ -116,7 +117,7 @@ def test_a_name_that_is_no_member_s_needs_a_proof_to_speak_as_one(doors: list[Do
 
 def test_a_client_and_the_question_for_a_level_need_no_proof(doors: list[Door]) -> None:
     doors.append(door := Door(PeerRule(SECRET, is_required=True)))
-    assert door.ask("s2@Level 2 version 0.1.0").startswith("s1@Level 2 version ")
+    assert door.ask("s2@Level 2 version 0.1.0").startswith(f"s1@Level {LEVEL} version ")
     assert door.ask("client4@help").startswith("s1@HELP response")
 
 
