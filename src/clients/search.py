@@ -26,7 +26,7 @@ from raftline.clients.connection import (
 )
 from raftline.common.address import Address
 from raftline.wire.commands import row_of
-from raftline.wire.protocol import NO_LEADER, NOT_LEADER, leader_named_in
+from raftline.wire.protocol import DONE_ONCE, NO_LEADER, NOT_LEADER, leader_named_in
 from raftline.wire.replies import Outcome, Reply, is_not_allowed, outcome_of
 
 FIRST_PAUSE_S = 0.05
@@ -157,7 +157,9 @@ def anywhere(
         answer = yield Ask(sender, command)
         assert answer is not None, "an Ask is sent an answer"
         outcome = answer.outcome if isinstance(answer, ClientError) else outcome_of(answer.text)
-        if isinstance(answer, Reply) and outcome not in (Outcome.NO_LEADER, Outcome.UNKNOWN):
+        if isinstance(answer, Reply) and (
+            outcome not in (Outcome.NO_LEADER, Outcome.UNKNOWN) or answer.text == DONE_ONCE
+        ):
             return answer, unknown is None
         if outcome is Outcome.UNKNOWN:
             unknown = answer

@@ -69,7 +69,7 @@ class ReplicatedState:
         reply = self.sessions.earlier_reply(name, int(number), bare)
         if reply is None:
             reply = self._do(entry_number, bare)
-            self.sessions.remember(name, int(number), bare, reply)
+            self.sessions.remember(name, int(number), bare, reply, self.store.level)
         return reply
 
     def _do(self, entry_number: int, bare: str) -> str:

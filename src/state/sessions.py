@@ -4,12 +4,14 @@ A request `client4#17@set b 5` belongs to the session `client4`; its number is 1
 remembers, for the last requests of each session, what they were and what they answered. It is
 changed by the log alone, so every node holds the same, forgets the same, and answers the same.
 
-Two bounds, both stated in docs/use/protocol.md:
+Three bounds, all stated in docs/use/protocol.md:
 
 * per session, the WINDOW highest numbers: many requests may be in flight and arrive out of
   order, but one that lies further back is refused;
 * SESSIONS_MAX sessions: beyond, the least recently used one goes. Its name is never begun again
-  by a mere request, since that might be a retry: it is refused instead.
+  by a mere request, since that might be a retry: it is refused instead;
+* the bytes of the replies that all sessions keep (docs/operate/limits.md), from level 3 on: beyond,
+  the least recently used session loses its own. That they were done is never forgotten.
 
 The number of an entry is one that no later entry has, not even after a recovery. It fences a lock,
 and makes the name of a session new.
@@ -24,16 +26,19 @@ from typing import NamedTuple, TypeVar
 from zlib import crc32
 
 from raftline.raft.entries import Entry
+from raftline.raft.levels import BOUNDED
 from raftline.wire.commands import COMMANDS, Tells, row_of
 from raftline.wire.leaseoperands import without_lease
-from raftline.wire.protocol import error, outcome_unknown
+from raftline.wire.limits import LONG_REPLIES_BYTES, SHORT_REPLIES_BYTES, SHORT_REPLY_BYTES
+from raftline.wire.protocol import DONE_ONCE, error
 
 SESSIONS_MAX = 4096
 WINDOW = 128
 NAME_CHARACTERS_MAX = 44  # of the client's own part: with a number it stays below 64
 STEP_SESSIONS = 16  # read in one go
-REPLY_CHARACTERS_MAX = 512  # a longer one that repeats the value of its request is not kept
+REPLY_CHARACTERS_MAX = 512  # a longer one is long, below level 3
 KEY_MARK = "\0"  # stands for a long key in a reply that is kept: in no reply there is one
+NO_LONGER_KEPT = "\0\0"  # stands for a reply that was dropped
 _Value = TypeVar("_Value")
 # Their replies hold what is gone by then: see `Session`.
 LONG_REPLIES = tuple(
@@ -50,7 +55,8 @@ ERA_MAX = 9_000_000  # beyond, which only a forged term is, the index alone goes
 
 
 class Answered(NamedTuple):
-    """A request that took effect: the CRC-32 of its command, and the reply, "" where it is long."""
+    """A request that took effect: the CRC-32 of its command, and the reply; "" for a long one that
+    can be made again."""
 
     crc: int
     reply: str
@@ -60,34 +66,71 @@ class Session:
     """The last requests of one client; `dumps` counts the snapshots begun before it was made.
 
     Of the long replies that can't be made again only the last is kept: a client that waits for
-    each reply asks again for none but that.
+    each reply asks again for none but that. `long_bytes` and `short_bytes` are those of its replies
+    that are longer than SHORT_REPLY_BYTES, and of the others.
     """
 
-    __slots__ = ("answered", "dumps", "highest")
+    __slots__ = ("answered", "dumps", "highest", "long_bytes", "short_bytes")
 
     def __init__(self, dumps: int) -> None:
         self.dumps = dumps
         self.highest = -1
         self.answered: dict[int, Answered] = {}
+        self.long_bytes = self.short_bytes = 0
 
     def copy(self, dumps: int) -> Session:
         """Return one that can be changed apart from this one."""
         twin = Session(dumps)
         twin.highest, twin.answered = self.highest, self.answered.copy()
+        twin.long_bytes, twin.short_bytes = self.long_bytes, self.short_bytes
         return twin
 
-    def remember(self, number: int, answered: Answered) -> None:
+    def remember(self, number: int, answered: Answered, *, is_bounded: bool) -> None:
         """Keep one more; what lies behind the window goes, it is refused in any case."""
-        if len(answered.reply) > REPLY_CHARACTERS_MAX:
-            for other, (crc, reply) in self.answered.items():
-                if len(reply) > REPLY_CHARACTERS_MAX:
+        reply = answered.reply
+        if is_bounded:
+            if self.long_bytes and size_of(reply) > SHORT_REPLY_BYTES:
+                self.drop_long()
+        elif len(reply) > REPLY_CHARACTERS_MAX:
+            for other, (crc, earlier) in self.answered.items():
+                if len(earlier) > REPLY_CHARACTERS_MAX:
                     self.answered[other] = Answered(crc, "")
+            self.count()
         self.answered[number] = answered
+        self._add(reply)
         if number > self.highest:
             self.highest = number
             if len(self.answered) > 2 * WINDOW:  # now and then: it walks over all of them
                 floor = self.highest - WINDOW
                 self.answered = {n: each for n, each in self.answered.items() if n > floor}
+                self.count()
+
+    def drop_long(self) -> None:
+        """Keep no long reply."""
+        for number, (crc, reply) in self.answered.items():
+            if size_of(reply) > SHORT_REPLY_BYTES:
+                self.answered[number] = Answered(crc, NO_LONGER_KEPT)
+        self.long_bytes = 0
+
+    def drop_short(self) -> None:
+        """Keep no short reply."""
+        for number, (crc, reply) in self.answered.items():
+            if reply and size_of(reply) <= SHORT_REPLY_BYTES:
+                self.answered[number] = Answered(crc, NO_LONGER_KEPT)
+        self.short_bytes = 0
+
+    def count(self) -> None:
+        """Count the bytes of its replies anew."""
+        self.long_bytes = self.short_bytes = 0
+        for each in self.answered.values():
+            self._add(each.reply)
+
+    def _add(self, reply: str) -> None:
+        size = size_of(reply)
+        if size > SHORT_REPLY_BYTES:
+            self.long_bytes += size
+        elif reply != NO_LONGER_KEPT:
+            self.short_bytes += size
 
 
 class SessionLines(Collection[str]):
@@ -121,6 +164,7 @@ class Sessions:
         self._sessions: OrderedDict[str, Session] = OrderedDict()
         self._has_forgotten = False
         self._dumps = 0
+        self._long_bytes = self._short_bytes = 0  # of the replies of all sessions
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -157,15 +201,47 @@ class Sessions:
             return None
         if answered.crc != crc32(command.encode("utf-8", "surrogateescape")):
             return error(f"request {number} of {name} was another command; nothing was executed")
+        if answered.reply == NO_LONGER_KEPT:
+            return DONE_ONCE
         return answered.reply.replace(KEY_MARK, _key_of(command)) or _repeat(command)
 
-    def remember(self, name: str, number: int, command: str, reply: str) -> None:
-        """Keep what a request answered, so that its retry gets the same."""
+    def remember(self, name: str, number: int, command: str, reply: str, level: int) -> None:
+        """Keep what a request answered, so that its retry gets the same; `level` is that of the
+        cluster."""
+        is_bounded = level >= BOUNDED
         crc = crc32(command.encode("utf-8", "surrogateescape"))
-        session = self._sessions[name]
-        if session.dumps != self._dumps:  # a snapshot may still need it as it is
+        session = self._own(name, self._sessions[name])
+        self._long_bytes -= session.long_bytes
+        self._short_bytes -= session.short_bytes
+        kept = _kept(command, reply, is_bounded=is_bounded)
+        session.remember(number, Answered(crc, kept), is_bounded=is_bounded)
+        self._long_bytes += session.long_bytes
+        self._short_bytes += session.short_bytes
+        if is_bounded:
+            self._bound()
+
+    def _bound(self) -> None:
+        """Drop replies of the sessions that were not used for longest, until the others fit."""
+        if self._long_bytes > LONG_REPLIES_BYTES:
+            for name, session in self._sessions.items():
+                if session.long_bytes:
+                    self._long_bytes -= session.long_bytes
+                    self._own(name, session).drop_long()
+                    if self._long_bytes <= LONG_REPLIES_BYTES:
+                        break
+        if self._short_bytes > SHORT_REPLIES_BYTES:
+            for name, session in self._sessions.items():
+                if session.short_bytes:
+                    self._short_bytes -= session.short_bytes
+                    self._own(name, session).drop_short()
+                    if self._short_bytes <= SHORT_REPLIES_BYTES:
+                        break
+
+    def _own(self, name: str, session: Session) -> Session:
+        """Return a session to change: a copy of it where a snapshot may need it as it is."""
+        if session.dumps != self._dumps:
             session = self._sessions[name] = session.copy(self._dumps)
-        session.remember(number, Answered(crc, _kept(command, reply)))
+        return session
 
     def dump(self) -> SessionLines:
         """Return the table as of now, as lines of JSON, for a snapshot. Quick: each is spelled
@@ -196,13 +272,18 @@ class Sessions:
                     _the(int, number): Answered(_the(int, crc), _the(str, reply))
                     for number, crc, reply in answered
                 }
+                session.count()
+                table._long_bytes += session.long_bytes
+                table._short_bytes += session.short_bytes
         except (KeyError, TypeError, RecursionError) as problem:
             raise ValueError(f"not a line of the session table: {problem}") from None
         return table
 
     def _make_room(self) -> None:
         while len(self._sessions) > SESSIONS_MAX:
-            self._sessions.popitem(last=False)
+            _, session = self._sessions.popitem(last=False)
+            self._long_bytes -= session.long_bytes
+            self._short_bytes -= session.short_bytes
             self._has_forgotten = True
 
 
@@ -219,10 +300,17 @@ def _is_begun_name(name: str) -> bool:
     return bool(client and dash and index.isascii() and index.isdigit())
 
 
-def _kept(command: str, reply: str) -> str:
+def size_of(reply: str) -> int:
+    """Return the bytes of a reply, as UTF-8."""
+    return len(reply) if reply.isascii() else len(reply.encode("utf-8", "surrogatepass"))
+
+
+def _kept(command: str, reply: str, *, is_bounded: bool) -> str:
     """Return what is kept of a reply: "" where one that repeats its value can be made again; of
     another one that is long, since its key is, the rest: what it says was not always done."""
-    if len(reply) <= REPLY_CHARACTERS_MAX or command.startswith(LONG_REPLIES):
+    size = size_of(reply) if is_bounded else len(reply)
+    longest = SHORT_REPLY_BYTES if is_bounded else REPLY_CHARACTERS_MAX
+    if size <= longest or command.startswith(LONG_REPLIES):
         return reply
     return "" if reply == _repeat(command) else reply.replace(_key_of(command), KEY_MARK)
 
@@ -234,7 +322,7 @@ def _key_of(command: str) -> str:
 def _repeat(command: str) -> str:
     """Return a reply that was too long to keep: those that repeat the value are made again."""
     if command.startswith(LONG_REPLIES):
-        return outcome_unknown("it took effect once, but its reply was long and is not kept now")
+        return DONE_ONCE
     command = without_lease(command)
     row = row_of(command)
     value = row.operands.value_in(command)

@@ -10,16 +10,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 
+from raftline.raft.levels import BOUNDED
 from raftline.state.draft import Draft
 from raftline.state.pairs import real_text
 from raftline.state.store import Pairs, Store
 from raftline.wire.commands import IN_TRANSACTIONS
+from raftline.wire.limits import ANSWER_BYTES
 from raftline.wire.operands import Limits
 from raftline.wire.protocol import ProtocolError, error, shown
 from raftline.wire.transactions import Condition, read_transaction
 
-# Of what the operations answer together; one value fits, whatever its size.
-CHARACTERS_MAX = 2 << 20
+CHARACTERS_MAX = 2 << 20  # of what the operations answer together, below level 3
 # A key without the lease that was meant for it would stay when its holder is gone.
 NO_SUCH_LEASE = ", no such lease"
 _NOTHING = "Nothing was done."
@@ -42,7 +43,7 @@ def execute_transaction(store: Store, operands: str, execute: Execute) -> str:
     except NotDone as problem:
         return error(f"{problem}. {_NOTHING}")
     draft.adopt()
-    return f"TXN response, {'then' if is_met else 'else'}: {json.dumps(told)}"
+    return f"TXN response, {'then' if is_met else 'else'}: [{', '.join(told)}]"
 
 
 def holds(store: Store, condition: Condition) -> bool:
@@ -63,15 +64,15 @@ def holds(store: Store, condition: Condition) -> bool:
     return (found == value) == (test == "=")
 
 
-def _operate(store: Store, commands: Sequence[str], execute: Execute) -> list[str | None]:
-    """Return what each operation answered: the text behind `response`, as it is; None for the
-    value of a key that is absent.
+def _operate(store: Store, commands: Sequence[str], execute: Execute) -> list[str]:
+    """Return what each operation answered, as JSON: the text behind `response`, as it is; null for
+    the value of a key that is absent.
 
     Raises:
         NotDone: one of them can't be done, or they answer too much.
     """
-    told: list[str | None] = []
-    characters = 0
+    told: list[str] = []
+    characters = size = 0
     for place, command in enumerate(commands, start=1):
         reply = execute(store, command, store.number)
         answer = reply.partition(" response")[2]
@@ -81,12 +82,21 @@ def _operate(store: Store, commands: Sequence[str], execute: Execute) -> list[st
             why = why.removesuffix(_NOTHING).rstrip(" .")
             raise NotDone(f"operation {place}, {shown(command)}, can't be done: {why}")
         is_absent = answer.startswith(", ") and command.startswith("get ")
-        told.append(None if is_absent else real_text(answer[2:]))
+        told.append(json.dumps(None if is_absent else real_text(answer[2:])))
         characters += len(answer)
-        if characters > CHARACTERS_MAX:
+        size += len(told[-1]) + len(", ")
+        limit = _too_much(store.level, characters, size)
+        if limit:
             raise NotDone(
-                f"the first {place} operations answer more than {CHARACTERS_MAX} characters; "
-                "read less in one transaction"
+                f"the first {place} operations answer more than {limit}; read less in one "
+                "transaction"
             )
     return told
+
+
+def _too_much(level: int, characters: int, size: int) -> str:
+    """Return the limit that answers of so many characters, and bytes as JSON, are beyond."""
+    if level < BOUNDED:
+        return f"{CHARACTERS_MAX} characters" if characters > CHARACTERS_MAX else ""
+    return f"{ANSWER_BYTES} bytes as JSON" if size > ANSWER_BYTES else ""
 

@@ -21,6 +21,12 @@ SCRAM_CHARACTERS = 1024  # of one message
 FAILED_LOGIN_S = 0.1  # before the answer
 LOGINS_WAITING = 16  # typed passwords that wait for their turn
 
+# What is applied, from level 3 on. All nodes must decide alike: another figure needs a new level.
+ANSWER_BYTES = 8 << 20  # of what the operations of a transaction answer, spelled as JSON
+SHORT_REPLY_BYTES = 512  # of a reply that a session keeps for each of its latest requests
+LONG_REPLIES_BYTES = 16 << 20  # of the longer ones, all sessions together
+SHORT_REPLIES_BYTES = 32 << 20  # of the others, all sessions together
+
 # The HTTP door.
 HTTP_THREADS = 4
 HTTP_WAITING = 16  # connections that wait for a thread

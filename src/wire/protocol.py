@@ -24,6 +24,8 @@ ELSEWHERE = (
     NOT_LEADER, NO_LEADER, STOPPING, REMOVED, SHUT_DOWN, RISING, FULL, TOO_MANY_LOGINS
 )  # fmt: skip
 OUTCOME_UNKNOWN = "Sorry, outcome unknown: "
+# The answer to a retry. Nobody knows more of it, so it is not asked again.
+DONE_ONCE = f"{OUTCOME_UNKNOWN}it took effect once, but its reply is no longer kept"
 _LONG: Final = 150  # characters; of fewer `is_plain` takes longer than `isprintable`
 
 NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}", re.ASCII)

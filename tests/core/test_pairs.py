@@ -179,7 +179,7 @@ def test_a_session_table_is_dumped_as_of_one_moment_under_changes(
     def request(name: str, number: int) -> None:
         for sessions in (table, twin):
             if sessions.earlier_reply(name, number, f"set a {number}") is None:
-                sessions.remember(name, number, f"set a {number}", f"reply {number}")
+                sessions.remember(name, number, f"set a {number}", f"reply {number}", 3)
 
     table, twin = Sessions(), Sessions()
     for name, number in before:

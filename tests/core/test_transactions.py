@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from raftline.common.level import LEVEL
 from raftline.logmanager import LogManager
 from raftline.raft.effects import Effects, HardState
 from raftline.state import transactions
@@ -21,7 +22,7 @@ from raftline.storage.disk import StorageError
 from raftline.storage.snapshotfile import no_pause
 from raftline.wire.commands import read_request
 from raftline.wire.operands import Limits, not_understood
-from raftline.wire.protocol import ProtocolError, error, escape, unescape
+from raftline.wire.protocol import DONE_ONCE, ProtocolError, error, escape, unescape
 from raftline.wire.replies import Outcome, as_json, outcome_of, read_reply, screen_lines
 from raftline.wire.transactions import ITEMS_MAX, spell_word
 from tests.faulty_folder import Died, Fault, Kind, MemoryFolder
@@ -42,11 +43,11 @@ def mistake(command: str) -> str:
 
 
 class Machine:
-    """A state machine at level 2, asked as a node asks it: in the log's spelling."""
+    """A state machine, asked as a node asks it: in the log's spelling."""
 
-    def __init__(self, *before: str) -> None:
+    def __init__(self, *before: str, level: int = LEVEL) -> None:
         self.manager = LogManager("s1", MemoryFolder(), MEMBERS)
-        self.manager.apply(entries(1, 1, "level 2"))
+        self.manager.apply(entries(1, 1, f"level {level}"))
         self.manager.store.notes_events = True
         self.index = 2
         for command in before:
@@ -295,7 +296,7 @@ def test_a_mistake_is_told_with_its_place(line: str, says: str) -> None:
             "a unchanged since 9: no entry has that index yet",
         ),
         ("txn if none unchanged since 6 then set a 2", "no entry has that index yet"),
-        ("txn set a 2 ; get full ; get full ; get a", "answer more than 2097152 characters"),
+        (f"txn set a 2 ; {'get full ; ' * 8}get a", "answer more than 8388608 bytes as JSON"),
     ],
 )
 def test_what_cannot_be_done_leaves_no_trace(line: str, says: str) -> None:
@@ -392,7 +393,7 @@ def test_a_long_reply_is_kept_for_the_last_transaction_alone() -> None:
     assert machine.ask("client4#1@txn get a ; incr n") == long
     machine.ask("client4#2@txn get a")
     again = machine.ask("client4#1@txn get a ; incr n")
-    assert again.startswith("Sorry, outcome unknown: it took effect once")
+    assert again == DONE_ONCE
     assert machine.manager.pairs["n"] == "1"
 
 
@@ -411,9 +412,31 @@ def test_at_level_1_there_are_no_transactions() -> None:
 @pytest.mark.pure  # a constant of a compiled module can't be replaced
 def test_a_reply_of_a_transaction_has_a_longest(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine("set a 12345")
-    monkeypatch.setattr(transactions, "CHARACTERS_MAX", 14)
+    monkeypatch.setattr(transactions, "ANSWER_BYTES", 2 * len('"12345", '))
     assert machine.ask("txn get a ; get a").startswith("TXN response, then")
     assert machine.ask("txn get a ; get a ; get a").startswith("Sorry, the first 3 operations")
+
+
+@pytest.mark.pure
+def test_below_level_3_a_reply_is_measured_in_characters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As an older build measures it: each emoji is one, and twelve bytes in the reply."""
+    smiles = "\U0001f600" * 10
+    monkeypatch.setattr(transactions, "CHARACTERS_MAX", 2 * len(": " + smiles))
+    monkeypatch.setattr(transactions, "ANSWER_BYTES", 200)
+    for level, says in ((2, "24 characters"), (3, "200 bytes as JSON")):
+        machine = Machine(f"set a {smiles}", level=level)
+        assert machine.ask("txn get a").startswith("TXN response, then")
+        assert machine.ask("txn get a ; get a").startswith("TXN") == (level == 2)
+        assert f"more than {says}" in machine.ask("txn get a ; get a ; get a")
+
+
+@pytest.mark.parametrize("character", ["v", "\U0001f600", "\u07ff", "\x01", '"', "\\"])
+def test_one_value_fits_a_reply_whatever_its_size(character: str) -> None:
+    value = character * (Limits().value_bytes // len(character.encode()))
+    machine = Machine()
+    machine.manager.pairs["a"] = escape(value, key=False)
+    reply = machine.ask("txn get a ; incr n")
+    assert json.loads(reply.partition(": ")[2]) == [value, "1"]
 
 
 # --- clear and stat ------------------------------------------------------------------------------

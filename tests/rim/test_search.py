@@ -17,9 +17,10 @@ from raftline.clients.search import (
     Sessions,
     numbered,
     search,
+    text_of,
 )
 from raftline.common.address import Address
-from raftline.wire.protocol import NO_LEADER, error, not_leader, outcome_unknown
+from raftline.wire.protocol import DONE_ONCE, NO_LEADER, error, not_leader, outcome_unknown
 from raftline.wire.replies import Reply
 
 Kind = TypeVar("Kind")
@@ -107,6 +108,15 @@ def test_an_expired_session_is_begun_anew_only_where_nothing_was_done() -> None:
     steps = search(Nodes([S1]), Sessions(), "c", "incr a", Deadline(10))
     with pytest.raises(OutcomeUnknown, match="the session expired while"):
         carried_out(steps, begun[0], expired, begun[1], LOST, expired)
+
+
+def test_a_request_that_was_done_is_not_asked_again_for_its_reply() -> None:
+    """No node knows more of it, and each question would be an entry of the log."""
+    steps = search(Nodes([S1, S2]), Sessions(), "c", "txn get a", Deadline(10))
+    asked, found = carried_out(steps, said("SESSION response: c-7"), LOST, said(DONE_ONCE))
+    assert (len(asked), found.text) == (3, DONE_ONCE)
+    with pytest.raises(OutcomeUnknown, match="it took effect once, but its reply is no longer"):
+        text_of(found)
 
 
 def test_time_that_is_over_tells_what_is_known() -> None:
