@@ -55,7 +55,8 @@ def _add_status(commands: Commands) -> None:
     status = commands.add_parser(
         "status",
         help="a table of the cluster",
-        description="Ask every node how it is. Exit code 0: a leader serves; 3: none does; with "
+        description="Ask every node how it is. Exit code 0: a leader serves; 3: none does; 5: that "
+        "can't be told, since nodes let nobody in here: no login, or a bad certificate. With "
         "--watch, as of the last look before Ctrl-C.",
     )
     status.know_cluster(2.0)
@@ -71,7 +72,7 @@ def _add_transfer(commands: Commands) -> None:
         "transfer",
         help="hand the leadership over",
         description="Let another node lead, before the leader's machine is worked on, say. Exit "
-        "code 0: it leads; 3: no leader to ask; 4: outcome unknown; 5: refused.",
+        "code 0: it leads; 3: no leader to ask; 4: outcome unknown; 5: refused, or not let in.",
     )
     transfer.add_argument("to", metavar="NAME", nargs="?", help="which node (any that can)")
     transfer.know_cluster(15.0)

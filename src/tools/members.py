@@ -89,9 +89,11 @@ def transfer(configuration: Configuration, to: str | None, timeout_s: float) -> 
     nodes = status.ask_all(configuration, min(timeout_s, status.LOOK_S))
     leader = status.leader_of(nodes)
     if leader is None:
-        print(f"{NO_LEADER}\n[!] {verdict(nodes).text}", file=sys.stderr)
+        found = verdict(nodes)
+        known = f"{NO_LEADER}\n" if found.serves is False else ""
+        print(f"{known}[!] {found.text}", file=sys.stderr)
         status.complain_of(nodes)
-        return Outcome.NO_LEADER
+        return found.exit_status
     try:
         with Client(*leader.address, "raftline", timeout_s, on_wait=say_waiting) as client:
             text = client.ask(f"transfer {to}" if to else "transfer").text

@@ -15,15 +15,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from raftline.clients.connection import ClientError, Deadline, say_waiting
+from raftline.clients.connection import ClientError, Deadline, LoginFailed, say_waiting
 from raftline.clients.conversation import Client
 from raftline.clients.lines import Ended, LineConnection, TooLong
-from raftline.clients.login import log_in, of_environment
+from raftline.clients.login import Credentials, log_in, of_environment
 from raftline.clients.tls import why_no_tls
 from raftline.common.address import Address
 from raftline.common.config import Configuration
 from raftline.common.console import safe_line
 from raftline.common.signals import threads_without_signals
+from raftline.wire.replies import Outcome, is_not_allowed
 
 ANSWER_BYTES_MAX = 1 << 16
 MARK = "@STATUS response: "
@@ -48,8 +49,13 @@ OPTIONAL_FIELDS: Mapping[str, type] = {
 }
 GRACE_S = 0.2  # for an answer that comes in the last moment
 LOOK_S = 1.0  # for who leads, before a request is brought there
+# Why a node that is there tells nothing, in the words of a table.
+NO_LOGIN, LOGIN_REFUSED, NOT_ALLOWED = "no login", "login refused", "not allowed"
+BAD_CERTIFICATE, NO_TLS = "bad certificate", "no TLS"
+WITHOUT_LOGIN = "a client without a login"
 EXIT_OK = 0
 EXIT_NO_LEADER = 3
+EXIT_UNKNOWN = int(Outcome.REFUSED)  # nobody let us in far enough to tell
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,7 @@ class NodeStatus:
     address: Address
     answer: Mapping[str, Any] | None
     problem: str = ""
+    kept_out: str = ""  # in two words, if it is there and did not let us in, or we not it
 
     @property
     def leads(self) -> bool:
@@ -67,7 +74,11 @@ class NodeStatus:
 
 
 class NoAnswer(Exception):
-    """A node gave no usable answer. The message says why, in a few words."""
+    """A node gave no usable answer. The message says why, in a few words; see `kept_out` above."""
+
+    def __init__(self, why: str, kept_out: str = "") -> None:
+        super().__init__(why)
+        self.kept_out = kept_out
 
 
 def ask_all(
@@ -159,15 +170,21 @@ def ask(name: str, address: Address, timeout_s: float) -> NodeStatus:
         if answer["name"] != name:
             raise NoAnswer(f"{safe_line(answer['name'])} answers there")
     except NoAnswer as error:
-        return NodeStatus(name, address, None, str(error))
+        return NodeStatus(name, address, None, str(error), error.kept_out)
     except UnicodeError:  # told by another node
         return NodeStatus(name, address, None, "is no host name")
     except TimeoutError:
         return NodeStatus(name, address, None, f"no answer within {timeout_s:g} s")
     except OSError as error:
-        why = why_no_tls(error) or (error.strerror or str(error)).lower()
-        return NodeStatus(name, address, None, why)
+        if why := why_no_tls(error):
+            return NodeStatus(name, address, None, why, _without_tls(error))
+        return NodeStatus(name, address, None, (error.strerror or str(error)).lower())
     return NodeStatus(name, address, answer)
+
+
+def _without_tls(error: OSError) -> str:
+    """Return why TLS did not come about, in two words."""
+    return BAD_CERTIFICATE if type(error).__name__ == "SSLCertVerificationError" else NO_TLS
 
 
 def _exchange(address: Address, timeout_s: float) -> bytes:
@@ -176,13 +193,24 @@ def _exchange(address: Address, timeout_s: float) -> bytes:
     try:
         with LineConnection(address.port, timeout_s, address.host) as connection:
             if (credentials := of_environment()) is not None:
-                log_in(connection, credentials, "raftline", timeout_s)
+                _log_in(connection, credentials, timeout_s)
             connection.send("status")
             return connection.read(until_s, ANSWER_BYTES_MAX)
     except Ended:
         raise NoAnswer("closed the connection without an answer") from None
     except TooLong:
         raise NoAnswer("its answer is no status line") from None
+
+
+def _log_in(connection: LineConnection, credentials: Credentials, timeout_s: float) -> None:
+    """Log in. Raises NoAnswer, and what a connection raises."""
+    kept_out = NO_LOGIN
+    try:
+        _ = credentials.secret  # of nobody's making but ours
+        kept_out = LOGIN_REFUSED
+        log_in(connection, credentials, "raftline", timeout_s)
+    except LoginFailed as failure:
+        raise NoAnswer(f"no login: {failure}", kept_out) from None
     except ClientError as failure:
         raise NoAnswer(f"no login: {failure}") from None
 
@@ -192,7 +220,7 @@ def _read_answer(line: bytes) -> dict[str, Any]:
     text = line.decode("utf-8", "replace")
     speaker, mark, facts = text.partition(MARK)
     if not mark or " " in speaker:
-        raise NoAnswer(f"answers: {safe_line(text[:80].rstrip())}")
+        raise NoAnswer(f"answers: {safe_line(text[:80].rstrip())}", _kept_out_by(text))
     try:
         answer = json.loads(facts)
     except (ValueError, RecursionError) as error:
@@ -211,6 +239,14 @@ def _read_answer(line: bytes) -> dict[str, Any]:
         if not isinstance(value, kind) or not all(isinstance(name, str) for name in names):
             raise NoAnswer(f"its status has {field} that nobody can read")
     return answer
+
+
+def _kept_out_by(answer: str) -> str:
+    """Return in two words why a node told no status; "" if it is something else that answers."""
+    reply = answer.partition("@")[2].rstrip()
+    if is_not_allowed(reply):
+        return NO_LOGIN if WITHOUT_LOGIN in reply else NOT_ALLOWED
+    return NO_TLS if reply.startswith("Sorry, this port speaks TLS alone") else ""
 
 
 def leader_of(nodes: Sequence[NodeStatus]) -> NodeStatus | None:

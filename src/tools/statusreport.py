@@ -21,6 +21,7 @@ from raftline.tools.status import (
     COUNTS,
     EXIT_NO_LEADER,
     EXIT_OK,
+    EXIT_UNKNOWN,
     WITHHELD,
     NodeStatus,
     ask_all,
@@ -55,15 +56,23 @@ CLEAR = "\x1b[H\x1b[J"  # from the upper left corner on
 
 
 class Verdict(NamedTuple):
-    serves: bool
+    """Whether a leader serves with a quorum; None if that can't be told from here."""
+
+    serves: bool | None
     text: str
+
+    @property
+    def exit_status(self) -> int:
+        if self.serves is None:
+            return EXIT_UNKNOWN
+        return EXIT_OK if self.serves else EXIT_NO_LEADER
 
 
 def verdict(nodes: Sequence[NodeStatus]) -> Verdict:
     """Return whether a leader serves with a quorum, and one line that says why or why not.
 
     The members are those that the leader knows; without one, those of the newest configuration
-    that a node knows.
+    that a node knows. A voter that let us not in may serve, and may lead.
     """
     leader = leader_of(nodes)
     members = (leader and leader.answer) or newest_members(nodes)
@@ -72,9 +81,15 @@ def verdict(nodes: Sequence[NodeStatus]) -> Verdict:
     answers = {node.name: node.answer for node in nodes if node.answer and not _is_down(node)}
     voters = list(dict.fromkeys(name for half in halves for name in half if name in answers))
     counted = [name for name in voters if not any(answers[name].get(one) for one in VOTELESS)]
-    has_quorum = all(len(_in(half, counted)) >= majority(half) for half in halves)
+    has_quorum = _have_quorum(halves, counted)
+    shut = [node for node in nodes if node.kept_out]
+    serves: bool | None = leader is not None and has_quorum
+    if not serves and shut and _have_quorum(halves, [*counted, *(node.name for node in shut)]):
+        serves = None
     tally = _tally(halves, counted, is_short=not has_quorum, all_vote=counted == voters)
-    if leader is None:
+    if serves is None:
+        text = f"can't tell whether a leader serves: {_kept_out(shut)}; {tally}"
+    elif leader is None:
         text = f"no leader: {tally}" + (", enough to elect one" if has_quorum else "")
     elif has_quorum:
         text = f"{leader.name} leads term {members['term']}: {tally}"
@@ -83,7 +98,20 @@ def verdict(nodes: Sequence[NodeStatus]) -> Verdict:
     because = "" if leader else _no_leader_because(answers)
     parts = [text, *([because] if because else _voteless(voters, answers))]
     parts += _others(members, answers)
-    return Verdict(leader is not None and has_quorum, safe_line("; ".join(parts)))
+    return Verdict(serves, safe_line("; ".join(parts)))
+
+
+def _have_quorum(halves: Sequence[Sequence[str]], names: Collection[str]) -> bool:
+    return all(len(_in(half, names)) >= majority(half) for half in halves)
+
+
+def _kept_out(nodes: Sequence[NodeStatus]) -> str:
+    """Return who told nothing, by the reason: `no login at s1, s2; bad certificate at s3`."""
+    why = dict.fromkeys(node.kept_out for node in nodes)
+    return "; ".join(
+        f"{each} at {', '.join(node.name for node in nodes if node.kept_out == each)}"
+        for each in why
+    )
 
 
 def _is_down(node: NodeStatus) -> bool:
@@ -152,7 +180,8 @@ def rows(nodes: Sequence[NodeStatus]) -> list[tuple[str, ...]]:
 def _row(node: NodeStatus, committed: int) -> tuple[str, ...]:
     answer = node.answer
     if answer is None:
-        return (node.name, str(node.address), "unreachable", *["-"] * (len(COLUMNS) - 3))
+        what = node.kept_out or "unreachable"
+        return (node.name, str(node.address), what, *["-"] * (len(COLUMNS) - 3))
     role = _role(node.name, answer)
     leader = answer.get("leader")
     applied = answer["last_applied"]
@@ -221,7 +250,8 @@ def as_json(nodes: Sequence[NodeStatus], indent: int | None = 2) -> str:
     for node in nodes:
         facts: dict[str, Any] = dict.fromkeys(FIELDS)
         if node.answer is None:
-            facts |= {"role": "unreachable", "reachable": False, "problem": node.problem}
+            facts |= {"role": node.kept_out or "unreachable", "reachable": bool(node.kept_out),
+                      "problem": node.problem}  # fmt: skip
         else:
             lag = max(0, highest - node.answer["last_applied"])
             facts |= {**node.answer, "reachable": True, "lag": lag}
@@ -254,7 +284,7 @@ def _show_in_colour(table: Sequence[tuple[str, ...]]) -> bool:
         numeric = name in COLUMNS[5:] or name == "term"
         drawn.add_column(name, justify="right" if numeric else "left", no_wrap=True)
     for row in table:
-        style = {"unreachable": "red", "leader": "bold green"}.get(row[2], "")
+        style = "red" if row[3] == "-" else "bold green" if row[2] == "leader" else ""
         drawn.add_row(*(text.Text(cell) for cell in row), style=style)
     # Wider than any terminal: a long line wraps there, which is better than a term cut to "1…".
     console.Console(width=500).print(drawn)
@@ -264,7 +294,8 @@ def _show_in_colour(table: Sequence[tuple[str, ...]]) -> bool:
 def report(
     configuration: Configuration, timeout_s: float, json_wanted: bool, every_s: float | None = None
 ) -> int:
-    """Print how the cluster is and return the exit code: 0 it serves, 3 it doesn't.
+    """Print how the cluster is and return the exit code: 0 it serves, 3 it doesn't, 5 it can't be
+    told.
 
     With `every_s` it is printed again after so many seconds, until Ctrl-C; the code is then that
     of the last look, or 130 where there was none.
@@ -293,4 +324,4 @@ def _print(nodes: Sequence[NodeStatus], json_indent: int | None) -> int:
         show(nodes, sys.stdout)
         print(f"[{'*' if found.serves else '!'}] {found.text}", flush=True)
         complain_of(nodes)
-    return EXIT_OK if found.serves else EXIT_NO_LEADER
+    return found.exit_status

@@ -198,6 +198,30 @@ def test_every_command_that_asks_nodes_takes_a_login_and_tls(
     assert "a client without a login may not status" in nobody[0]["problem"]
 
 
+def test_status_says_who_did_not_let_it_in(closed: Cluster, made: Path, tmp_path: Path) -> None:
+    """None of these nodes is down, and none can be told to lead or not."""
+    other = tmp_path / "other"
+    certs.make(other, ["s1=localhost"], [])
+    (tmp_path / "wrong").write_text("not this one\n")
+    ca = ["--tls-ca", str(made / "ca.pem")]
+    for access, word, why in (
+        (ca, "no login", "a client without a login may not status"),
+        ([*ca, "--user", "ann"], "no login", "ann has no password here"),
+        ([*ca, "--user", "ann", "--password-file", str(tmp_path / "wrong")], "login refused",
+         "the login failed"),
+        (["--tls-ca", str(other / "ca.pem")], "bad certificate", "CERTIFICATE_VERIFY_FAILED"),
+        ([], "no TLS", "this port speaks TLS alone"),
+    ):  # fmt: skip
+        for verb in ("status", "transfer"):
+            done = run(verb, *access, "--dir", str(closed.folder))
+            assert done.returncode == 5, done
+            assert f"[!] can't tell whether a leader serves: {word} at s1; 0 of 1" in (
+                done.stdout + done.stderr
+            )
+            assert why in done.stderr
+            assert "no leader" not in done.stdout + done.stderr
+
+
 def test_the_picture_is_saved_over_tls_by_an_admin(
     closed: Cluster, made: Path, tmp_path: Path
 ) -> None:

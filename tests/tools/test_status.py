@@ -14,6 +14,7 @@ import pytest
 from raftline import cli
 from raftline.common import config
 from raftline.common.address import Address
+from raftline.net.handshake import TLS_ONLY
 from raftline.tools import status, statusreport
 
 LEADER = {
@@ -250,6 +251,32 @@ def test_a_stranger_on_the_port_is_taken_as_unreachable(
     assert table_of(output)[2][2] == "unreachable"
     assert why in errors
     assert "\x1b" not in output + errors
+
+
+@pytest.mark.parametrize(
+    ("reply", "word"),
+    [
+        (b"s2@Sorry, a client without a login may not status: it takes the role reader.\n",
+         "no login"),
+        (b"s2@Sorry, none bob may not status: no role allows it.\n", "not allowed"),
+        (f"s2@Sorry, {TLS_ONLY}\n".encode(), "no TLS"),
+    ],
+)  # fmt: skip
+def test_a_node_that_lets_nobody_in_is_no_dead_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], reply: bytes, word: str
+) -> None:
+    with cluster_of(tmp_path, line_of(LEADER), reply) as command:
+        assert cli.main(command) == 5
+        output, errors = capsys.readouterr()
+        assert cli.main([*command, "--json"]) == 5
+        found = json.loads(capsys.readouterr().out)[1]
+    assert f"  {word}  " in output.splitlines()[2]
+    assert output.splitlines()[-1].startswith(
+        f"[!] can't tell whether a leader serves: {word} at s2; 1 of 3 voters answers"
+    )
+    assert "s2 (127.0.0.1:" in errors
+    assert (found["role"], found["reachable"], found["term"]) == (word, True, None)
+    assert found["problem"].startswith("answers: s2@Sorry, ")
 
 
 def test_a_silent_node_is_given_up_after_the_timeout(

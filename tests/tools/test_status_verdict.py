@@ -98,6 +98,50 @@ def test_without_a_leader_or_a_quorum_status_reports_no_service(
     assert verdict(nodes) == (False, text)
 
 
+def shut(name: str, word: str = "no login") -> NodeStatus:
+    return NodeStatus(name, Address("h", 1), None, "long words", word)
+
+
+FIVE = {"voters": ["s1", "s2", "s3", "s4", "s5"]}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "text"),
+    [
+        ([shut("s1"), shut("s2"), shut("s3")],
+         "can't tell whether a leader serves: no login at s1, s2, s3; 0 of 3 voters answer, 2 are "
+         "needed"),
+        ([says("s1"), shut("s2", "bad certificate"), shut("s3")],
+         "can't tell whether a leader serves: bad certificate at s2; no login at s3; 1 of 3 voters "
+         "answers, 2 are needed"),
+        ([leads(), shut("s2", "no TLS"), silent("s3")],
+         "can't tell whether a leader serves: no TLS at s2; 1 of 3 voters answers, 2 are needed"),
+        ([says("s1", leader="s3"), says("s2"), shut("s3")],
+         "can't tell whether a leader serves: no login at s3; 2 of 3 voters answer"),
+    ],
+)  # fmt: skip
+def test_a_voter_that_let_nobody_in_may_lead(nodes: list[NodeStatus], text: str) -> None:
+    assert verdict(nodes) == (None, text)
+    assert verdict(nodes).exit_status == 5
+
+
+@pytest.mark.parametrize(
+    ("nodes", "serves"),
+    [
+        ([leads(), says("s2"), shut("s3")], True),
+        ([says("s1", **FIVE), shut("s2"), silent("s3"), silent("s4"), silent("s5")], False),
+        ([says("s1"), silent("s2"), silent("s3"), shut("s9")], False),  # which is no member
+        ([says("s1", **JOINT), says("s2"), silent("s3"), shut("s4")], None),
+        ([says("s1", **JOINT), silent("s2"), silent("s3"), shut("s4")], False),
+    ],
+)  # fmt: skip
+def test_a_voter_that_let_nobody_in_is_one_vote(
+    nodes: list[NodeStatus], serves: bool | None
+) -> None:
+    assert verdict(nodes).serves is serves
+    assert verdict(nodes).exit_status == {True: 0, False: 3, None: 5}[serves]
+
+
 def test_names_of_learners_can_t_steer_the_terminal() -> None:
     said = verdict([leads(learners=["\x1b[2J"]), says("s2"), says("s3")]).text
     assert said.endswith(r"learners: \x1b[2J")
