@@ -89,7 +89,8 @@ class Console:
             self._spell = spell or self._stamped
 
     def set_level(self, level: str) -> None:
-        """Print heartbeats too ("debug"), all else ("info"), or only what is wrong ("warning")."""
+        """Print heartbeats too ("debug"), all else ("info"), or only what is wrong and what a
+        person asked for ("warning")."""
         self.verbose = level == "debug"
         self._only_warnings = level == "warning"
 
@@ -98,6 +99,12 @@ class Console:
         line = safe_line(text)
         with self._changed:
             self._put(None, line)
+
+    def answer(self, text: str) -> None:
+        """Print one line that a person waits for who asked for it, at any level."""
+        line = safe_line(text)
+        with self._changed:
+            self._put(None, line, is_awaited=True)
 
     def has_room(self, kind: str) -> bool:
         """Whether a line of this kind would be printed in this second; else it is counted here.
@@ -158,9 +165,10 @@ class Console:
             # A copy: who asks `has_room` may be about to count something more in there.
             self._put(None, f"… {_counted(held.copy(), ' more')} in this second")
 
-    def _put(self, kind: str | None, line: str) -> None:
+    def _put(self, kind: str | None, line: str, *, is_awaited: bool = False) -> None:
         """Queue a line; where the queue is full, the oldest traffic goes, then the oldest line."""
-        if self._closing or (self._only_warnings and not is_warning(line)):
+        is_wanted = is_awaited or not self._only_warnings or is_warning(line)
+        if self._closing or not is_wanted:
             return
         if len(self._lines) >= QUEUE_LINES_MAX:
             oldest = next((i for i, (of, _) in enumerate(self._lines) if of is not None), 0)

@@ -103,7 +103,7 @@ def _requests(out: Exposition, server: Server) -> None:
     out.gauge("queue_disk_steps", "Steps of the core that wait for the disk", disk)
     count, taken, received, sent = server.listener.traffic()
     out.gauge("connections", "Connections that are open, of clients and of peers", count)
-    out.counter("connections_total", "Connections that were taken", taken)
+    out.counter("connections_taken_total", "Connections that were taken", taken)
     out.counter("received_bytes_total", "Bytes read on these connections", received)
     out.counter("sent_bytes_total", "Bytes of replies and events on these connections", sent)
     moved = server.book.traffic()

@@ -45,7 +45,7 @@ class Service:
         self._records: Records | None = None
         self._pages = Pages()
         self._door: MonitorListener | None = None
-        self.reload = Reload(settings.arguments.name, console.say)
+        self.reload = Reload(settings.arguments.name, console.answer)
         self.reload.add("settings", self._take_settings)
         self._set_log()
         for variable in settings.unknown:

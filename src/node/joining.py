@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-from raftline.clients.connection import ClientError
+from raftline.clients.connection import ClientError, NotAllowed
 from raftline.clients.conversation import Client
 from raftline.common import config
 from raftline.common.address import HOST, Address, split
@@ -159,11 +159,13 @@ def _ask_to_be_added(
                 say(f"[*] {client.request(request)}")
                 return
         except ClientError as failure:
-            said = str(failure)
+            said = f"[!] {name} is not added yet: {failure}"
+            if isinstance(failure, NotAllowed):  # a node has no login: that is how it should be
+                said = f"[*] {name} waits until an admin adds it: raftline {request}"
         if name in node.view.membership.electors:
             return
         if said != last:
-            say(f"[!] {name} is not added yet: {said}")
+            say(said)
         last = said
         time.sleep(pause_s)
         pause_s = min(pause_s * 2, PAUSES_S[1])

@@ -134,6 +134,11 @@ def _places(wanted: Sequence[str], folder: str | None) -> list[tuple[Path, list[
     places: list[tuple[Path, list[str]]] = []
     names = [word for word in wanted if not Path(word).is_dir()]
     for word in names:
+        if Path(word).is_file():
+            raise ConfigError(
+                f"{word}: is a file, and a node is checked by its name, or a folder by its. A "
+                f"backup is checked where it is restored: raftline restore {word} NEW --members …"
+            )
         if not config.NAME.fullmatch(word):
             raise ConfigError(f"{word}: there is no such folder, and no node can have that name")
     for place in (Path(word) for word in wanted if Path(word).is_dir()):

@@ -6,6 +6,8 @@ import os
 import shutil
 import sys
 
+# What ProtectHome=yes and PrivateTmp=yes hide (systemd.exec(5)).
+HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")
 USER = "raftline"
 FOLDER = "raftline"  # below /var/lib and /etc
 
@@ -90,7 +92,24 @@ def program() -> str:
     return found or f"{sys.executable} -m raftline server"
 
 
+def hidden(*places: str) -> str:
+    """Return the first of these places that the unit can't see, or ""."""
+    for place in places:
+        for path in (os.path.abspath(place), os.path.realpath(place)):
+            if any(path.startswith(f"{folder}/") for folder in HIDDEN):
+                return path
+    return ""
+
+
 def show(user: str) -> int:
-    """Print the unit; return the exit code."""
-    print(text(program(), user), end="")
+    """Print the unit, and a warning if it can't start its program; return the exit code."""
+    command = program()
+    print(text(command, user), end="")
+    python = (sys.executable, sys.prefix, sys.base_prefix)
+    if place := hidden(command.partition(" ")[0], *python):
+        print(
+            f"[!] {place}: the unit hides home folders and /tmp from its node, which would end "
+            "with 203/EXEC. Install raftline, and its Python, elsewhere: in /opt/raftline, say",
+            file=sys.stderr,
+        )
     return 0

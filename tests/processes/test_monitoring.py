@@ -87,7 +87,7 @@ def test_the_figures_tell_what_was_done(cluster: Monitored) -> None:
     assert grown["raftline_syncs_total"] >= 1
     assert grown["raftline_received_bytes_total"] >= 20 * len("client4@set figure0 1\n")
     assert grown["raftline_sent_bytes_total"] >= 20 * len("s1@SET response: figure0 set to 1\n")
-    assert grown["raftline_connections_total"] >= 1
+    assert grown["raftline_connections_taken_total"] >= 1
     assert after["raftline_last_applied"] == after["raftline_commit_index"]
     assert after["raftline_leaderships_total"] >= 1
     followers = {node.name for node in cluster.followers()}

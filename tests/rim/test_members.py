@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import argparse
 import re
+import threading
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from raftline.common.address import Address
 from raftline.common.config import FILE_NAME, ConfigError, Configuration
+from raftline.harness.processes import eventually
 from raftline.net.peerbook import PeerBook
 from raftline.net.peers import Peer
 from raftline.node.joining import (
     advertised,
+    begin_to_join,
     joining_address,
     reached_address,
     settle_configuration,
@@ -24,7 +29,7 @@ from raftline.raft.effects import HardState
 from raftline.raft.entries import Snapshot
 from raftline.raft.log import Log
 from raftline.raft.membership import PREFIX, Membership, all_vote
-from raftline.raft.node import node_from_disk
+from raftline.raft.node import RawNode, node_from_disk
 from raftline.storage.disk import FilesRefused
 from raftline.storage.lines import base_line, read_base
 from raftline.wire.commands import read_request
@@ -32,6 +37,7 @@ from raftline.wire.membercommands import change_reply, read_change
 from raftline.wire.operands import Limits
 from raftline.wire.protocol import ProtocolError
 from tests.core.cores import OPTIONS, node_of
+from tests.scripted_node import scripted_nodes
 
 # --- words ------------------------------------------------------------------------------------
 
@@ -174,6 +180,34 @@ def test_a_joined_node_restarts_without_a_line_in_the_file(tmp_path: Path) -> No
         settle_configuration(str(tmp_path), "s4", "localhost", 4, joins=None)
     (tmp_path / "s4.log").write_text("0 0 base\n")
     assert settle_configuration(str(tmp_path), "s4", "localhost", 4, joins=None).members
+
+
+@pytest.mark.parametrize(
+    ("refusal", "line"),
+    [
+        ("a client without a login may not add: it takes the role admin. Nothing was done.",
+         "[*] s4 waits until an admin adds it: raftline add s4 h 4"),
+        ("s4 runs a build of level 1", "[!] s4 is not added yet: s4 runs a build of level 1"),
+    ],
+)  # fmt: skip
+def test_a_joiner_that_has_no_login_waits_for_an_admin(refusal: str, line: str) -> None:
+    electors: set[str] = set()
+    view = SimpleNamespace(is_member=False, membership=SimpleNamespace(electors=electors))
+    said: list[str] = []
+
+    def say(text: str) -> None:
+        said.append(text)
+        if not text.endswith("to be added to the cluster"):
+            electors.add("s4")  # so it asks no more
+
+    with scripted_nodes() as start:
+        there = start(lambda asked: "HELP" if asked == "help" else f"Sorry, {refusal}")
+        begin_to_join(
+            "s4", Address("h", 4), Address("localhost", there.port),
+            cast(RawNode, SimpleNamespace(view=view)), say,
+        )  # fmt: skip
+        eventually(lambda: all(each.name != "s4 joins" for each in threading.enumerate()))
+    assert said == [f"[*] s4 asks localhost:{there.port} to be added to the cluster", line]
 
 
 def unreadable_list(folder: Path) -> str:

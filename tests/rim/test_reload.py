@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import functools
+import io
 import json
 import logging
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,9 +12,12 @@ from pathlib import Path
 import pytest
 
 from raftline.common.config import ConfigError
+from raftline.common.console import Console
 from raftline.common.logs import LOGGER, Records
-from raftline.monitoring.service import Reload
+from raftline.monitoring.service import Reload, Service
 from raftline.monitoring.systemd import notify, watchdog_s
+from raftline.node.boot import parser
+from raftline.node.settings import load
 
 
 def test_a_file_that_can_not_be_read_keeps_no_other_from_being_read() -> None:
@@ -34,6 +40,52 @@ def test_a_file_that_can_not_be_read_keeps_no_other_from_being_read() -> None:
         "[!] s1: certificates can't be read again, and stay: s1.crt: No such file or directory",
         "[*] s1 has read again: settings, secret (2 keys)",
     ]
+
+
+PAGES = Path(__file__).parents[2] / "docs" / "operate"
+SETTINGS = re.findall(r"^cat > \S+\.toml <<END\n(.*?)^END$", (PAGES / "three-hosts.md").read_text(
+    encoding="utf-8"), re.MULTILINE | re.DOTALL)  # fmt: skip
+AWAITED = re.compile(r"`(\[[*!]\] [^`]*)`")
+
+
+@pytest.mark.parametrize("level", re.findall(r'^log-level = "(\w+)"', "".join(SETTINGS), re.M))
+@pytest.mark.parametrize("form", ["console", "text", "json"])
+def test_the_lines_to_wait_for_are_printed_at_the_level_of_the_pages(
+    tmp_path: Path, level: str, form: str
+) -> None:
+    file = tmp_path / "s1.toml"
+    file.write_text(f'port = 10000\nlog-level = "{level}"\nlog-format = "{form}"\n')
+    again = functools.partial(load, parser(), ["s1", "--config", str(file)], {})
+    stream = io.StringIO()
+    console = Console(stream, verbose=False)
+    service = Service(again(), again, console, lambda: "now")
+    service.reload.add("secret", lambda: "two, of which the first is used")
+    console.say("[*] I am Leader")
+    service.reload.read_again()
+    console.close()
+    console._printer.join(30)
+    if service._records is not None:
+        service._records.close()
+    (line,) = stream.getvalue().splitlines()
+    awaited = "[*] s1 has read again: settings, secret (two, of which the first is used)"
+    assert awaited in line
+    assert f"`{awaited}`" in (PAGES / "security.md").read_text(encoding="utf-8")
+
+
+def test_the_pages_ask_for_no_other_line() -> None:
+    """The level of the cluster is in `status` as well."""
+    found = {
+        (page.name, quoted)
+        for page in PAGES.glob("*.md")
+        for quoted in AWAITED.findall(page.read_text(encoding="utf-8"))
+        if quoted.startswith("[*]")
+    }
+    assert found == {
+        ("security.md",
+         "[*] s1 has read again: settings, secret (two, of which the first is used)"),
+        ("upgrades.md", "[*] Entry 4711 raises this cluster to level 3"),
+    }  # fmt: skip
+    assert len(SETTINGS) == 2
 
 
 @pytest.fixture

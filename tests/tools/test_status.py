@@ -321,6 +321,7 @@ def test_wrong_usage_ends_with_2(arguments: list[str], capsys: pytest.CaptureFix
         (["fsck", "--dir", "new", "s1"], "raftline: new: there is no such folder\n"),
         (["fsck", "--dir", "new"], "raftline: new: there is no such folder\n"),
         (["fsck", "--dir", ".", "s1"], "s1: there is no such folder, and no node of that name has"),
+        (["fsck", "here.txt"], "here.txt: is a file, and a node is checked by its name"),
         (["fsck", "nodir"], "nodir: there is no such folder, and no logs/server-configuration.txt"),
         (["fsck", "not/there"], "not/there: there is no such folder, and no node can have that "),
         (["server", "1", "31000", "--dir", "."], "'1' is no name of a node: a letter, then"),
@@ -331,6 +332,7 @@ def test_a_wrong_argument_is_named(
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "here.txt").touch()
     assert cli.main(arguments) in (2, 3)
     errors = capsys.readouterr().err
     assert said in errors

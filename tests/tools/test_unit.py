@@ -43,6 +43,39 @@ def test_the_unit_is_printed_for_a_user(capsys: pytest.CaptureFixture[str]) -> N
     assert re.match(r"ExecStart=/\S+ .*%i --config /etc/raftline/%i\.toml", start)
 
 
+@pytest.mark.parametrize("folder", ["/home/ann/.local/bin", "/root/bin", "/tmp/x", "/run/user/1"])
+def test_a_program_that_the_unit_hides_from_its_node_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: str
+) -> None:
+    for name in ("executable", "prefix", "base_prefix"):
+        monkeypatch.setattr(sys, name, "/usr/bin/python3")
+    monkeypatch.setattr(unit, "program", lambda: f"{folder}/raftline-server")
+    assert unit.show("raftline") == 0
+    output, errors = capsys.readouterr()
+    assert output == unit.text(f"{folder}/raftline-server")
+    assert errors.startswith(f"[!] {folder}/raftline-server: the unit hides home folders and /tmp")
+    assert "203/EXEC" in errors
+    assert errors.count("\n") == 1
+
+
+def test_a_python_below_a_link_is_hidden_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(unit, "HIDDEN", (str(tmp_path / "home"),))
+    (tmp_path / "home").mkdir()
+    (tmp_path / "venv").symlink_to(tmp_path / "home")
+    assert unit.hidden(str(tmp_path / "venv" / "bin")) == str(tmp_path / "home" / "bin")
+    assert unit.hidden(str(tmp_path / "homes")) == ""
+    for name in ("executable", "prefix", "base_prefix"):
+        monkeypatch.setattr(sys, name, str(tmp_path / "opt"))
+    monkeypatch.setattr(unit, "program", lambda: "/opt/raftline/bin/raftline-server")
+    assert unit.show("raftline") == 0
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys, "base_prefix", str(tmp_path / "home" / "python"))
+    assert unit.show("raftline") == 0
+    assert str(tmp_path / "home" / "python") in capsys.readouterr().err
+
+
 def test_a_user_that_is_no_name_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         cli.main(["unit", "--user", "a\nExecStart=b"])
