@@ -29,6 +29,8 @@ from raftline.storage.recovery import Recovered
 from raftline.storage.snapshotfile import no_pause
 from raftline.storage.snapshotlines import LoadedSnapshot, MachineState
 
+EVERY = 1 << 62  # characters: no reply is left out
+
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class LogManager(NodeFiles):
@@ -114,21 +116,27 @@ class LogManager(NodeFiles):
         with self.client_lock:
             return self.store.take_events()
 
-    def read(self, commands: Sequence[str], breathe: Breathe = give_way) -> list[str]:
-        """Return the replies to get and show commands as of one moment; nothing is logged."""
+    def read(
+        self, commands: Sequence[str], room: int = EVERY, breathe: Breathe = give_way
+    ) -> list[str]:
+        """Return the replies to get and show commands as of one moment; nothing is logged. Those to
+        the first commands, up to the one with which values have `room` characters."""
         bare = [_without_client(command) for command in commands]
         selections = [read_selection(command) for command in bare]
         still: StillPairs | None = None
+        replies: list[str] = []
         with self.client_lock:
-            replies = [
-                execute(self.pairs, command) if selection is None else ""
-                for command, selection in zip(bare, selections, strict=True)
-            ]
+            for command, selection in zip(bare, selections, strict=True):
+                reply = execute(self.pairs, command) if selection is None else ""
+                replies.append(reply)
+                room -= len(reply)
+                if room <= 0:
+                    break
             if any(selection is not None for selection in selections):
                 still = self._hold()
         if still is not None:
             try:
-                for place, selection in enumerate(selections):
+                for place, selection in enumerate(selections[: len(replies)]):
                     if selection is not None:
                         replies[place] = show_page(still, selection, breathe)
             finally:

@@ -9,6 +9,7 @@ from typing import Any
 from raftline.access.secret import OPEN
 from raftline.net.host import Batch, ReplySink
 from raftline.net.peerbook import Speakers
+from raftline.net.reply_room import ReplyRoom
 from raftline.raft.messages import Message
 from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings
@@ -24,6 +25,7 @@ class FakeHost:
         self.level, self.why_level = 1, lambda needed: f"Sorry, this needs level {needed}"
         self.with_level = lambda change: change
         self.speakers, self.peer_rule, self.tls = Speakers(300, lambda: 0), OPEN, None
+        self.reply_room = ReplyRoom()
         self.batches: list[Batch] = []
         self.heard: list[Message] = []
         self.told: list[str] = []  # warnings, and the peers that were lost

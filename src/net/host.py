@@ -13,6 +13,7 @@ from raftline.access.login import Access
 from raftline.access.secret import PeerRule
 from raftline.access.tls import Tls
 from raftline.net.peerbook import Speakers
+from raftline.net.reply_room import ReplyRoom
 from raftline.raft.change import Change
 from raftline.raft.messages import Message
 from raftline.storage.snapshotlines import MachineState
@@ -35,6 +36,10 @@ class ReplySink(Protocol):
     def break_off(self) -> None:
         """End the connection: no reply leaves any more, and nobody waits for one."""
 
+    def keep(self, batch: Batch, replies: list[str]) -> list[str]:
+        """Return the replies to entries as they may wait here with their batch: those that are too
+        long for the room there is are answered otherwise. With the driver's `core` held."""
+
 
 class Source(Protocol):
     """A watch that is behind what happened, and tells it in pieces."""
@@ -48,6 +53,9 @@ class Teller(Protocol):
 
     def push(self, data: bytes, fall_behind: Callable[[], Sequence[Source]]) -> None:
         """Send whole lines without waiting, or make the watches sources that tell them later."""
+
+    def tell_later(self, fall_behind: Callable[[], Sequence[Source]]) -> None:
+        """Make the watches sources at once: what they have to tell is too long to be pushed."""
 
     def add_sources(self, sources: Sequence[Source]) -> None:
         """Take watches that have something to tell."""
@@ -89,7 +97,9 @@ class Observers(Protocol):
 class Reader(Protocol):
     """The state that reads are served from."""
 
-    def read(self, commands: Sequence[str]) -> list[str]: ...
+    def read(self, commands: Sequence[str], room: int = ...) -> list[str]:
+        """Return the replies to the first commands, up to the one with which there are `room`
+        characters."""
 
 
 class Batch:
@@ -101,7 +111,7 @@ class Batch:
 
     __slots__ = (
         "_done", "asked_ms", "asked_s", "change", "commands", "first_index", "hold_until_ms", "ids",
-        "is_answered", "is_read", "reader", "reading", "replies", "reply_sink", "sent",
+        "is_answered", "is_read", "kept", "reader", "reading", "replies", "reply_sink", "sent",
     )  # fmt: skip
 
     def __init__(
@@ -123,6 +133,7 @@ class Batch:
         self.replies: list[str] = []
         self.reader: Reader | None = None  # of confirmed reads: of the state that confirmed them
         self.sent = 0  # replies that have left
+        self.kept = 0  # characters of replies, as its sink counts them
         self.first_index = 0
         self.asked_ms = 0
         self.asked_s = 0.0  # by time.monotonic, for what is measured
@@ -194,7 +205,7 @@ class AppliedState(Protocol):
 
     @property
     def folder_path(self) -> str: ...
-    def read(self, commands: Sequence[str]) -> list[str]: ...
+    def read(self, commands: Sequence[str], room: int = ...) -> list[str]: ...
     def freeze(self) -> MachineState: ...
 
 
@@ -210,6 +221,7 @@ class Host(Protocol):
     access: Access | None  # its users, and their rights; None: everybody may do everything
     peer_rule: PeerRule  # what a member has to prove
     tls: Tls | None
+    reply_room: ReplyRoom  # of all connections
 
     @property
     def level(self) -> int:

@@ -7,19 +7,23 @@ that asked for it, or with the process.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from json.encoder import encode_basestring
 from zlib import crc32
 
-from raftline.net.host import Batch, Host
+from raftline.net.host import Batch, Host, Reader
 from raftline.net.levels import spell_level
 from raftline.storage.disk import DiskFailed, disk_failed
 from raftline.storage.snapshotlines import MachineState, spell_snapshot
 from raftline.wire.commands import COMMANDS, HELP, Request
+from raftline.wire.limits import PIECE_CHARACTERS
 from raftline.wire.membercommands import CHANGE_S
 from raftline.wire.parsing import ParsedLine, Reading
 from raftline.wire.protocol import NO_LEADER, error, outcome_unknown
@@ -33,7 +37,8 @@ class LocalCommands:
     """Answers the kinds "show", "level", "members", "backup", "control", "proof" and "local" of
     one connection.
 
-    `flush` sends the replies that have gathered: they need not wait for what takes long.
+    `flush` sends the replies that have gathered: they need not wait for what takes long. A
+    connection is a `Holder` of the room for replies by this object while its own thread sends.
     """
 
     def __init__(
@@ -45,27 +50,67 @@ class LocalCommands:
         self._backup_file: BackupFile | None = None  # which this connection fetches
         self.is_controllers = False  # such a connection outlives a node that is shut down
 
-    def answer(self, kind: str, run: Sequence[ParsedLine]) -> list[str]:
-        """Return the replies to lines of one kind, and of one way of reading."""
-        if kind == "show":
-            return self._shows([one.request for one in run], run[0].reading)
-        answer = {
-            "level": self._level,
-            "members": self._members,
-            "backup": self._backup,
-            "control": self._obey,
-            "local": self._local,
-            "proof": self._local,
-        }[kind]
-        return [answer(one) for one in run]
+    def answer(self, kind: str, run: Sequence[ParsedLine]) -> Iterator[str]:
+        """Yield the replies to lines of one kind, and of one way of reading.
 
-    def _shows(self, requests: Sequence[Request], reading: Reading) -> list[str]:
+        Each is made when it is asked for. Whoever takes a long one sends it before the next.
+        """
+        if kind == "show":
+            yield from self._shows([one.request for one in run], run[0].reading)
+        elif kind == "backup":
+            for one in run:
+                yield from self._long(partial(self._backup, one))
+        else:
+            answer = {
+                "level": self._level,
+                "members": self._members,
+                "control": self._obey,
+                "local": self._local,
+                "proof": self._local,
+            }[kind]
+            for one in run:
+                if kind == "local" and not one.reply and _is_read(one.request):
+                    yield from self._read_here(one.request)
+                else:
+                    yield answer(one)
+
+    def _read_here(self, request: Request) -> Iterator[str]:
+        read = partial(_first, self._host.logmanager, request.command)
+        reply = "" if request.verb == "show" else read()
+        if reply and len(reply) <= PIECE_CHARACTERS:
+            yield reply
+        else:
+            reply = ""  # it is made anew when its turn has come
+            yield from self._long(read)
+
+    def break_off(self) -> None:
+        """End the connection; see `Holder`."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    def _long(self, make: Callable[[], str]) -> Iterator[str]:
+        """Yield a reply that may be long, once the node has room for it."""
+        self._flush()  # what came before need not wait
+        room = self._host.reply_room
+        room.reserve(self)
+        try:
+            reply = make()
+            room.hold(self, sys.getsizeof(reply))
+            yield reply
+        finally:
+            room.give(self)
+
+    def _shows(self, requests: Sequence[Request], reading: Reading) -> Iterator[str]:
         commands = [request.command for request in requests]
         batch = Batch(commands, is_read=True, reading=reading)
         self._host.submit(batch)
         if not batch.wait(self._host.patience_s):
-            return [NO_LEADER] * len(requests)
-        return batch.reader.read(commands) if batch.reader is not None else batch.replies
+            yield from [NO_LEADER] * len(requests)
+        elif batch.reader is None:
+            yield from batch.replies
+        else:
+            for command in commands:
+                yield from self._long(partial(_first, batch.reader, command))
 
     def _level(self, asked: ParsedLine) -> str:
         return spell_level(self._host.name).partition("@")[2]
@@ -120,8 +165,6 @@ class LocalCommands:
         request = asked.request
         if asked.reply:
             return asked.reply
-        if COMMANDS[request.verb].access.takes_mode:
-            return self._host.logmanager.read([request.command])[0]
         if request.verb == "transfer":
             return self._transfer(request)
         return HELP if request.verb == "help" else self._host.status()
@@ -131,6 +174,14 @@ class LocalCommands:
         if batch.wait(self._host.patience_s):
             return batch.replies[0]
         return outcome_unknown("it is not known yet who leads")
+
+
+def _is_read(request: Request) -> bool:
+    return COMMANDS[request.verb].access.takes_mode
+
+
+def _first(reader: Reader, command: str) -> str:
+    return reader.read([command])[0]
 
 
 class BackupFile:

@@ -12,12 +12,15 @@ from typing import Final
 
 from raftline.common.wakeup import Wakeup
 from raftline.net.host import Batch, Host, ReplySink, Source
+from raftline.wire import limits
 from raftline.wire.protocol import NO_LEADER, error, outcome_unknown, reply_line
 
-PIECE_CHARACTERS: Final = 1 << 20  # of replies that are spelled before the first of them leaves
+PIECE: Final = limits.PIECE_CHARACTERS
 READS_AT_ONCE: Final = 16
-BATCHES_MAX: Final = 64  # unanswered ones of a client that sends on; then its next lines wait
-PUSHED_MAX: Final = 256 << 10  # bytes that watches tell at once; more is asked for piece by piece
+BATCHES_MAX: Final = limits.BATCHES
+UNDER_WAY_MAX: Final = limits.UNDER_WAY_CHARACTERS
+SHORT: Final = 4096  # characters of a batch's replies that are not counted
+NOT_KEPT: Final = outcome_unknown("the replies that wait for this client are too long already")
 
 
 class Outgoing(ReplySink):
@@ -25,37 +28,45 @@ class Outgoing(ReplySink):
 
     Whoever answers the last request that a reply waits for sends it, without waiting: to wake the
     connection's own thread for that would cost more than all the rest of a request (1.3 times as
-    many sets at 64 connections without it: docs/develop/speed.md). What a reader does not take at
-    once goes out by a thread that lives until it has, so nobody else is held up.
+    many sets at 64 connections without it: docs/develop/speed.md). A reply that is longer than a
+    piece, and what a reader does not take at once, goes out by a thread that lives until it has.
+    That thread makes one piece at a time, once the node has room for it (`ReplyRoom`). So a reader
+    that is slow holds nobody up, and takes no memory beyond a piece or one long reply.
 
     A watch that follows closely is pushed its lines, without waiting. One that is behind is a
-    source: it is asked for a piece whenever the reader has taken the one before. So a slow reader
-    takes no memory beyond a piece.
+    source: it is asked for a piece whenever the reader has taken the one before.
+
+    While `_is_stuck`, one thread alone sends, makes what it sends without the lock, and goes on
+    until nothing is left: everybody else leaves it to that one.
     """
 
     def __init__(self, host: Host, connection: socket.socket) -> None:
         self._host = host
         self._socket = connection
-        self._lock = threading.Lock()  # for what never waits
+        self._lock = threading.Lock()  # nobody waits, computes for long or reads a file under it
         self._batches: deque[Batch] = deque()  # in the order of their lines; the head is sent first
+        self._added = self._settled = 0  # characters of the requests of batches, each in all
         self._sources: deque[Source] = deque()  # in turn
-        self._is_stuck = False  # a thread waits for the reader, and sends what follows
-        self._is_awaited = False  # the connection's thread sleeps on …
+        self._kept = 0  # characters of the replies to entries that wait with their batches
+        self._is_over = False  # nothing leaves any more
+        self._is_stuck = False
+        self._has_waiter = False  # the connection's thread sleeps on …
         self._moved = Wakeup()
         self.bytes_sent = 0
 
-    # --- the connection's thread ---------------------------------------------------------------
+    # --- the thread that reads: the connection's own, or the shared reader ---------------------
 
     def add(self, batch: Batch) -> None:
         """Take a batch whose replies leave behind all that were added before."""
+        self._added += _size(batch)
         self._batches.append(batch)
 
     def wait_until_empty(self) -> None:
         """Return once every reply has left, or the reader has."""
-        self._is_awaited = True
+        self._has_waiter = True
         while not self.is_empty():
             self._moved.wait()
-        self._is_awaited = False
+        self._has_waiter = False
 
     def is_empty(self) -> bool:
         """Whether every reply has left."""
@@ -64,15 +75,17 @@ class Outgoing(ReplySink):
 
     def is_full(self) -> bool:
         """Whether a client that sends without reading must wait before it may send more."""
-        return self._is_stuck or len(self._batches) >= BATCHES_MAX
+        if self._is_stuck or len(self._batches) >= BATCHES_MAX:
+            return True
+        return self._added - self._settled >= UNDER_WAY_MAX
 
     def wait_for_room(self) -> None:
         """Return once a client that sends without reading may send more."""
         if self.is_full():
-            self._is_awaited = True
+            self._has_waiter = True
             while self.is_full():
                 self._moved.wait()
-            self._is_awaited = False
+            self._has_waiter = False
 
     def send(self, replies: list[str]) -> None:
         """Send lines, all of which have been made, and wait until they have been taken.
@@ -99,6 +112,8 @@ class Outgoing(ReplySink):
             self._is_stuck = True
             return True
 
+    # --- any thread ----------------------------------------------------------------------------
+
     def add_sources(self, sources: Sequence[Source]) -> None:
         """Take watches that have something to tell; `pump` sends it."""
         with self._lock:
@@ -107,16 +122,33 @@ class Outgoing(ReplySink):
     def pump(self) -> None:
         """Send what the sources have, by this thread while the reader takes all at once, else by
         one that waits for the reader. Others may send in between the pieces."""
-        while self._sources:
+        with self._lock:
+            if self._is_stuck or not self._sources:
+                return
+            self._is_stuck = True
+        try:
+            while self._pumped():
+                pass
+        except (OSError, MemoryError):  # a file that can't be read, say
             with self._lock:
-                if self._is_stuck:
-                    return
-                data = self._next_of_sources()
-                sent = self._send(data)
-                if sent < len(data):
-                    self._send_later(data[sent:])
+                self._cut_off()
+        if self._has_waiter:
+            self._moved.set()
 
-    # --- any thread ----------------------------------------------------------------------------
+    def _pumped(self) -> bool:
+        """Send one piece of a source, and the replies that came meanwhile; return whether there is
+        more for this thread, which alone sends."""
+        data = self._next_of_sources()
+        with self._lock:
+            self._is_stuck = False
+            sent = self._send(data)
+            if sent < len(data):
+                self._send_later(data[sent:])
+                return False
+            if not self._sent_replies():
+                return False
+            self._is_stuck = bool(self._sources)
+            return self._is_stuck
 
     def mark_ready(self) -> None:
         """Note that replies can leave; see `ReplySink`."""
@@ -134,33 +166,55 @@ class Outgoing(ReplySink):
     def flush(self) -> None:
         """Send the replies that are complete, up to the first request that has none yet."""
         with self._lock:
-            if self._is_stuck:
+            if self._is_stuck or not self._sent_replies():
                 return
-            while data := self._next():
-                sent = self._send(data)
-                if sent < len(data) and self._send_later(data[sent:]):
-                    return
-        if self._is_awaited:
+        if self._has_waiter:
             self._moved.set()
 
     def push(self, data: bytes, fall_behind: Callable[[], Sequence[Source]]) -> None:
-        """Send lines of watches without waiting. Where the reader is slow, or they are many,
-        nothing is sent: `fall_behind` makes the watches sources, which tell the same later."""
+        """Send lines of watches without waiting. If the reader is slow nothing is sent:
+        `fall_behind` makes the watches sources, which tell the same later."""
         with self._lock:
             if self._is_stuck or self._sources:  # whoever sends now asks the sources then
                 self._sources.extend(fall_behind())
-            elif len(data) > PUSHED_MAX:
-                self._sources.extend(fall_behind())
-                self._send_later(b"")
             else:
                 sent = self._send(data)
                 if sent < len(data):
                     self._send_later(data[sent:])
 
-    def break_off(self) -> None:
-        """End the connection; see `ReplySink`. A thread that waits here goes on."""
+    def keep(self, batch: Batch, replies: list[str]) -> list[str]:
+        """Return the replies to entries as they may wait here; see `ReplySink`."""
+        if sum(map(len, replies)) <= SHORT:
+            return replies
         with self._lock:
-            self._cut_off()
+            return [self._as_kept(batch, reply) for reply in replies]
+
+    def _as_kept(self, batch: Batch, reply: str) -> str:
+        size, room = len(reply), self._host.reply_room
+        if self._is_over or size <= len(NOT_KEPT):
+            return reply
+        if self._kept + size > UNDER_WAY_MAX or not room.keep(size):
+            return NOT_KEPT
+        batch.kept += size
+        self._kept += size
+        return reply
+
+    def tell_later(self, fall_behind: Callable[[], Sequence[Source]]) -> None:
+        """Make watches sources whose lines are too long to be pushed."""
+        with self._lock:
+            is_asked = self._is_stuck or bool(self._sources)
+            self._sources.extend(fall_behind())
+            if not is_asked:
+                self._send_later(b"")
+
+    def break_off(self) -> None:
+        """End the connection; see `ReplySink` and `Holder`. The thread that sends, if there is one,
+        ends by that."""
+        with self._lock:
+            if self._is_stuck:
+                self._shut_down()
+            else:
+                self._cut_off()
         self._moved.set()
 
     def give_up_late(self, before_ms: int) -> None:
@@ -174,26 +228,59 @@ class Outgoing(ReplySink):
                 late = "no quorum answered in time"
                 batch.answer_rest(NO_LEADER if batch.is_read else outcome_unknown(late))
 
-    def _next(self) -> bytes:
-        """Return the next replies that are complete, spelled: about a megabyte at the most."""
+    # --- what leaves next, by the thread that alone sends, or with the lock held -----------------
+
+    def _is_ready(self) -> bool:
+        """Whether the first reply that has not left is there, or can be made."""
+        if not self._batches:
+            return False
+        batch = self._batches[0]
+        return batch.is_answered and (bool(batch.replies) or batch.reader is not None)
+
+    def _next(self, *, or_one_long: bool) -> bytes:
+        """Return the next replies that are complete, spelled: a piece of them. A longer reply is
+        one by itself, if that is wanted; b"" if there is none. `_settle` is called then."""
         lines: list[str] = []
-        size = 0
-        while self._batches and self._batches[0].is_answered and size < PIECE_CHARACTERS:
-            batch = self._batches[0]
-            begin = batch.sent
-            replies = batch.replies[begin:]
-            if not replies:
-                if batch.reader is None:  # confirmed by nobody
-                    break
-                end = min(begin + READS_AT_ONCE, len(batch.commands))
-                replies = batch.reader.read(batch.commands[begin:end])
-            for number, reply in zip(batch.ids[begin:], replies, strict=False):
-                lines.append(reply_line(self._host.name, number, reply))
-                size += len(reply)
-            batch.sent += len(replies)
-            if batch.sent == len(batch.commands):
-                self._batches.popleft()
+        place, room = 0, PIECE
+        while place < len(self._batches) and room > 0:
+            batch = self._batches[place]
+            if not batch.is_answered:
+                break
+            room = self._spell(batch, lines, room, or_one_long=or_one_long)
+            if batch.sent < len(batch.commands):
+                break
+            place += 1
         return ("\n".join(lines) + "\n").encode("utf-8", "replace") if lines else b""
+
+    def _spell(self, batch: Batch, lines: list[str], room: int, *, or_one_long: bool) -> int:
+        """Spell the replies of a batch that there is room for; return what is left of it."""
+        begin = batch.sent
+        replies = batch.replies[begin : begin + room]
+        if not replies:
+            if batch.reader is None:  # confirmed by nobody
+                return 0
+            replies = batch.reader.read(batch.commands[begin : begin + READS_AT_ONCE], room)
+        for reply in replies:
+            if len(reply) > room and (lines or not or_one_long):
+                return 0
+            lines.append(reply_line(self._host.name, batch.ids[batch.sent], reply))
+            if len(reply) > PIECE and batch.replies:
+                batch.replies[batch.sent] = ""  # it may be long until the others have left
+            batch.sent += 1
+            room -= len(reply)
+        return max(room, 0)
+
+    def _settle(self) -> None:
+        """Forget the batches whose replies are all spelled; with the lock held."""
+        while self._batches and self._batches[0].sent == len(self._batches[0].commands):
+            batch = self._batches.popleft()
+            self._settled += _size(batch)
+            self._let_go(batch.kept)
+
+    def _let_go(self, kept: int) -> None:
+        if kept:
+            self._kept -= kept
+            self._host.reply_room.let_go(kept)
 
     def _next_of_sources(self) -> bytes:
         """Return the next piece of the source whose turn it is; those that have none go."""
@@ -205,21 +292,31 @@ class Outgoing(ReplySink):
                 return data
         return b""
 
+    # --- sending, with the lock held -------------------------------------------------------------
+
+    def _sent_replies(self) -> bool:
+        """Send the replies that are complete and no longer than a piece, without waiting; return
+        False where a thread goes on with the rest."""
+        while data := self._next(or_one_long=False):
+            self._settle()
+            sent = self._send(data)
+            if sent < len(data) and self._send_later(data[sent:]):
+                return False
+        return not (self._is_ready() and self._send_later(b""))
+
     def _send(self, data: bytes) -> int:
         try:
-            sent = self._socket.send(data, socket.MSG_DONTWAIT)
+            sent = self._socket.send(data, socket.MSG_DONTWAIT) if data else 0
             self.bytes_sent += sent
             return sent
         except BlockingIOError:
             return 0
         except OSError:
-            self._batches.clear()
-            self._sources.clear()
+            self._forget()
             return len(data)
 
     def _send_later(self, data: bytes) -> bool:
-        """Have a thread of its own send this and all that follows; return whether there is one.
-        With the lock held."""
+        """Have a thread of its own send this and all that follows; return whether there is one."""
         self._is_stuck = True
         drain = threading.Thread(
             target=self._drain, args=(data,), name="slow reader", daemon=True
@@ -231,27 +328,56 @@ class Outgoing(ReplySink):
             return False
         return True
 
+    def _cut_off(self) -> None:
+        """Take nothing more from a reader who can't be sent to."""
+        self._shut_down()
+        self._forget()
+        self._is_stuck = False
+
+    def _shut_down(self) -> None:
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    def _forget(self) -> None:
+        self._batches.clear()
+        self._sources.clear()
+        self._settled, self._is_over = self._added, True
+        self._let_go(self._kept)
+
+    # --- the thread of a slow reader -------------------------------------------------------------
+
     def _drain(self, data: bytes) -> None:
         """Send to a reader that is slow, until it has all; SO_SNDTIMEO bounds each wait."""
+        room = self._host.reply_room
+        if data:
+            room.hold(self, len(data))
+            room.relieve()
         try:
-            while self._is_stuck:
-                self._socket.sendall(data)
-                with self._lock:
-                    self.bytes_sent += len(data)
-                    data = self._next() or self._next_of_sources()
-                    self._is_stuck = bool(data)
+            while self._drained(data):
+                room.reserve(self)
+                data = self._next(or_one_long=True) or self._next_of_sources()
+                room.hold(self, len(data))
         except (OSError, MemoryError):
             with self._lock:
                 self._cut_off()
+        room.give(self)
         self._moved.set()
 
-    def _cut_off(self) -> None:
-        """Take nothing more from a reader who can't be sent to; with the lock held."""
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
-        self._batches.clear()
-        self._sources.clear()
-        self._is_stuck = False
+    def _drained(self, data: bytes) -> bool:
+        """Send a piece, all of it; return whether there is more to send."""
+        if data:
+            self._socket.sendall(data)
+            self._host.reply_room.give(self)
+        with self._lock:
+            self.bytes_sent += len(data)
+            self._settle()
+            self._is_stuck = self._is_ready() or bool(self._sources)
+            return self._is_stuck
+
+
+def _size(batch: Batch) -> int:
+    """Return the characters of the requests of a batch: a reply to a set repeats its value."""
+    return sum(map(len, batch.commands))
 
 
 class Replies:
@@ -261,10 +387,14 @@ class Replies:
         self._name = name
         self._outgoing = outgoing
         self._lines: list[str] = []
+        self._size = 0
 
     def add(self, request_id: str, text: str) -> None:
-        """Add the reply to a request."""
+        """Add the reply to a request; a piece of them is sent at once, as by `flush`."""
         self._lines.append(reply_line(self._name, request_id, text))
+        self._size += len(text)
+        if self._size >= PIECE:
+            self.flush()
 
     def flush(self) -> None:
         """Send the replies that have gathered; SO_SNDTIMEO ends it for a reader that takes none.
@@ -273,11 +403,11 @@ class Replies:
             OSError: the reader is gone, or took nothing for too long.
         """
         if self._lines:
-            lines, self._lines = self._lines, []
+            lines, self._lines, self._size = self._lines, [], 0
             self._outgoing.send(lines)
 
     def complain(self, problem: str) -> None:
         """Send a complaint behind them, if the reader is still there."""
-        self.add("", error(problem))
         with contextlib.suppress(OSError):
+            self.add("", error(problem))
             self.flush()

@@ -21,6 +21,7 @@ from raftline.logmanager import LogManager
 from raftline.net.host import Batch, Origin, ReplySink
 from raftline.net.levels import ask_level
 from raftline.net.peerbook import PeerBook, Speakers
+from raftline.net.reply_room import ReplyRoom
 from raftline.node.driver import Driver
 from raftline.node.observers import Observers
 from raftline.node.traffic_log import TrafficLog
@@ -72,6 +73,7 @@ class NodeHost:
         self.access = access
         self.peer_rule = peer_rule
         self.tls = tls
+        self.reply_room = ReplyRoom()
 
     # --- requests ---------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ Whoever calls holds the lock under which the core is stepped. Times are those of
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import islice
 
 from raftline.node.lease_clock import NEVER_MS, LeaseClock
@@ -112,6 +112,20 @@ class Leasing:
         return spell_expiry(self._term, due)
 
     # --- what a round has confirmed -------------------------------------------------------------
+
+    def answers(self, commands: Sequence[str], now_ms: int) -> list[str]:
+        """Return the replies to commands that were confirmed together. A list that is asked for
+        many times in a packet is made once, until a lease is renewed."""
+        replies: list[str] = []
+        listed = ""
+        for command in commands:
+            if command != "leases":
+                replies.append(self.answer(command, now_ms))
+                listed = "" if command.startswith("renew ") else listed
+            else:
+                listed = listed or self.answer(command, now_ms)
+                replies.append(listed)
+        return replies
 
     def answer(self, command: str, now_ms: int) -> str:
         """Return the reply to `renew`, `ttl` or `leases`, which a round has just confirmed: this

@@ -22,6 +22,7 @@ from raftline.raft.inputs import Input, Receive
 from raftline.raft.messages import AppendEntries, Message
 from raftline.raft.node import RawNode
 from raftline.wire import observing as words
+from raftline.wire.limits import OBSERVED_CHARACTERS, PIECE_CHARACTERS
 from raftline.wire.observing import ObserveAsked
 
 STEPS_MAX = 5000  # that wait to be explained
@@ -42,19 +43,21 @@ class Observer:
         self._head = f"{name}#{request_id}@" if request_id else f"{name}@"
         self._lock = threading.Lock()
         self._lines: deque[str] = deque()
+        self._characters = 0  # of these, about
         self._lost = 0
         self._is_source = False
 
     def put(self, line: str) -> None:
         """Keep a line until the reader takes it, or count it as lost."""
         with self._lock:
-            if len(self._lines) >= LINES_MAX:
+            if len(self._lines) >= LINES_MAX or self._characters >= OBSERVED_CHARACTERS:
                 self._lost += 1
                 return
             if self._lost:
                 self._lines.append(self._head + lines.lost(self._lost))
                 self._lost = 0
             self._lines.append(self._head + line)
+            self._characters += len(line)
             self.told += 1
 
     def lose(self, count: int) -> None:
@@ -74,11 +77,17 @@ class Observer:
         with self._lock:
             self.told -= len(self._lines)
             self._lines.clear()
+            self._characters = 0
             return self.told
 
     def next_piece(self) -> bytes:
         with self._lock:
-            piece = [self._lines.popleft() for _ in range(min(PIECE_LINES, len(self._lines)))]
+            piece: list[str] = []
+            room = PIECE_CHARACTERS
+            while self._lines and len(piece) < PIECE_LINES and room > 0:
+                piece.append(self._lines.popleft())
+                room -= len(piece[-1])
+            self._characters = self._characters - PIECE_CHARACTERS + room if self._lines else 0
             self._is_source = bool(piece)
         return ("\n".join(piece) + "\n").encode("utf-8", "replace") if piece else b""
 

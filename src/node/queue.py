@@ -89,7 +89,9 @@ class RequestQueue:
         while self._pending and self._pending[0].first_index <= last:
             batch = self._pending[0]
             start = batch.first_index + len(batch.replies) - first
-            batch.replies += replies[start : start + len(batch.commands) - len(batch.replies)]
+            given = replies[start : start + len(batch.commands) - len(batch.replies)]
+            sink = batch.reply_sink
+            batch.replies += given if sink is None else sink.keep(batch, given)
             if len(batch.replies) < len(batch.commands):
                 return
             self._pending.popleft()

@@ -274,7 +274,7 @@ class Stepper:
             self._queue.confirmed(batch)
         elif not batch.is_answered:
             now = now_ms()  # behind the round, so behind the request
-            batch.replies = [self._leasing.answer(command, now) for command in batch.commands]
+            batch.replies = self._leasing.answers(batch.commands, now)
             batch.wake()
 
     def _wake_owner(self, effects: Effects) -> None:

@@ -20,22 +20,27 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Final
 
 from raftline.logmanager import LogManager
 from raftline.net.host import Source, Teller
 from raftline.node.watch import LAST, Delivery, Group, Mode, Watch
 from raftline.raft.entries import Entry
-from raftline.state.events import Event
+from raftline.state.events import BareEvent, Event
 from raftline.state.history import EventHistory
 from raftline.state.prefixes import PrefixIndex
 from raftline.state.sessions import entry_number, entry_numbers_of
 from raftline.wire import watches as words
+from raftline.wire.limits import PUSHED_BYTES
 
 SLICE = 200  # connections that one call of `hand_out` sends to
 PIECE_EVENTS = 500  # that a watch which is behind looks at in one go
 PIECE_LINES_BYTES = 64 << 10  # of lines that make a piece
 SILENT_S = 5.0  # then a watch is told how far it is, at the next look:
 LOOK_S = 3.0  # so no silence lasts 10 s
+SPELLED_MAX = 100  # lines in the spelling of one head, for the watches that share both
+# In place of lines that are too long to be pushed: the watches take their events from the history.
+TOO_LONG: Final[list[str]] = []
 
 
 class Feed:
@@ -150,16 +155,25 @@ class Feed:
         spelled: dict[tuple[int, str], bytes] = {}
         now_s = time.monotonic()
         for teller, deliveries in ready:
-            parts = []
+            parts, size = list[bytes](), 0
             for watch, before, lines in deliveries:
                 if watch.mode is Mode.ENDED and before != LAST:
                     continue
+                if lines is TOO_LONG:
+                    size = PUSHED_BYTES + 1
+                if size > PUSHED_BYTES:
+                    break
                 watch.told_s = now_s
                 part = spelled.get((id(lines), watch.head))
                 if part is None:
+                    if len(spelled) >= SPELLED_MAX:
+                        spelled.clear()
                     part = spelled[id(lines), watch.head] = watch.spelled(lines)
                 parts.append(part)
-            if parts:
+                size += len(part)
+            if size > PUSHED_BYTES:  # they tell the same in pieces
+                teller.tell_later(partial(self._fall_behind, deliveries))
+            elif parts:
                 teller.push(b"".join(parts), partial(self._fall_behind, deliveries))
 
     def distribute(self) -> None:
@@ -167,7 +181,7 @@ class Feed:
         while self._dirty:
             group = self._dirty.popleft()
             events, group.pending = group.pending, []
-            lines = [words.event(*event) for event in events]
+            lines = TOO_LONG if _are_long(events) else [words.event(*event) for event in events]
             first, last = events[0][0], events[-1][0]
             before = self.history.before(first)
             for watch in group.watches:
@@ -175,6 +189,7 @@ class Feed:
                     self._ready.setdefault(watch.teller, []).append((watch, before, lines))
                 elif last > watch.position:
                     new = [words.event(*one) for one in events if one[0] > watch.position]
+                    new = TOO_LONG if lines is TOO_LONG else new
                     missed = (watch, watch.position, new)
                     self._ready.setdefault(watch.teller, []).append(missed)
         self._handed = self.history.last
@@ -234,7 +249,9 @@ class Feed:
             if watch.mode is not Mode.BEHIND or self._is_left_behind(watch):
                 return None
             if watch.position < self.history.last:
-                events, watch.position = self.history.after(watch.position, PIECE_EVENTS)
+                events, watch.position = self.history.after(
+                    watch.position, PIECE_EVENTS, PIECE_LINES_BYTES
+                )
                 return events
             self._join(watch)
             return None
@@ -297,3 +314,8 @@ class Feed:
     def say_last(self, watch: Watch, line: str) -> None:
         """Have the last line of a watch sent, behind all that it was told; with `handing` held."""
         self._ready.setdefault(watch.teller, []).append((watch, LAST, [line]))
+
+
+def _are_long(events: Sequence[BareEvent]) -> bool:
+    """Whether the lines of these events are more than is pushed at once."""
+    return sum([len(event[2]) + len(event[3]) for event in events]) > PUSHED_BYTES

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from itertools import accumulate
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -123,12 +124,17 @@ class EventHistory:
                 return before
         return number - 1
 
-    def after(self, number: int, events_max: int) -> tuple[Sequence[Event], int]:
+    def after(
+        self, number: int, events_max: int, bytes_max: int = BYTES_MAX
+    ) -> tuple[Sequence[Event], int]:
         """Return the events of the entries behind this one, and the entry up to which they go:
-        whole entries, and about so many events. `number` is covered."""
+        whole entries, and about so many events and bytes. `number` is covered."""
         events = self._events
         begin = bisect_right(events, number, self._start, key=_number)
         end = begin + events_max
+        if _bytes_of(events[begin:end]) > bytes_max:
+            sizes = accumulate(_bytes_of([event]) for event in events[begin:end])
+            end = begin + next(place for place, size in enumerate(sizes, 1) if size > bytes_max)
         upto = self.last
         if end < len(events):
             upto = events[end - 1][0]

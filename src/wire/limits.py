@@ -39,3 +39,13 @@ PEER_LINE_BYTES = 64 << 20  # of a message between nodes, which may hold many en
 PEER_S = 10.0  # a peer that takes nothing, or ends no line, for so long is connected anew
 SORRY_BYTES = 1 << 10  # of the answer of a node that knows no proofs, or is full
 OUTBOX_BYTES = 64 << 20  # what one slow peer may hold up; beyond it messages are dropped
+
+# Replies and events on their way to clients.
+PIECE_CHARACTERS = 64 << 10  # spelled at a time for one connection; a longer one by itself
+BATCHES = 64  # unanswered ones of one connection; then it is not read further
+UNDER_WAY_CHARACTERS = 4 << 20  # of the requests of one connection that are not answered yet
+PUSHED_BYTES = 256 << 10  # that watches of one connection are told at once; else by pieces
+OBSERVED_CHARACTERS = 8 << 20  # of the lines that wait for one observer
+LONG_REPLY_BYTES = 2 << 20  # the room that is reserved before one is made
+REPLIES_BYTES = 64 << 20  # made for all connections, and not taken by their readers
+REPLY_HELD_S = 10.0  # for one connection's part of these, while others wait for room

@@ -57,7 +57,7 @@ class Scene:
 
     def waits(self) -> bool:
         """Whether the connection's thread waits until the replies before have left."""
-        return bool(self.connection.outgoing._is_awaited)
+        return bool(self.connection.outgoing._has_waiter)
 
     def answer(self, place: int, reply: str) -> None:
         self.batches[place].answer_all(reply)
@@ -73,6 +73,13 @@ class Scene:
         while not data.endswith(b"\n"):
             data += self.there.recv(1)
         return data.decode().removesuffix("\n")
+
+    def line_of(self, size: int) -> bytes:
+        """Return the next bytes that were sent here."""
+        data = bytearray()
+        while len(data) < size:
+            data += self.there.recv(min(size - len(data), 1 << 20))
+        return bytes(data)
 
     def end(self) -> None:
         self.there.close()

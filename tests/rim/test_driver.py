@@ -528,6 +528,9 @@ class Sink:
     def break_off(self) -> None:
         self.done.append("break off")
 
+    def keep(self, batch: Batch, replies: list[str]) -> list[str]:
+        return replies
+
 
 def test_replies_that_find_no_memory_end_their_connection_and_no_thread() -> None:
     """The owner keeps time: the others are served, and heartbeats go on."""

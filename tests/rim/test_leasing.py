@@ -266,3 +266,23 @@ def test_a_key_tells_the_time_that_it_has_left(leader: Leader) -> None:
     leader.now_ms += 1000
     assert leader.expire()
     assert leader.ask("ttl a") == "TTL response: 0.0"
+
+
+def test_a_list_that_a_packet_asks_for_many_times_is_made_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is made under the lock of the core, and may have a thousand leases."""
+    leader = Leader()
+    lease = leader.lease(10)
+    made: list[int] = []
+    real = leader.leasing._listed
+    monkeypatch.setattr(leader.leasing, "_listed", lambda now: made.append(now) or real(now))
+    leader.now_ms += 5000
+    commands = ["leases"] * 50 + [f"renew {lease}", "leases", "ttl k", "leases"]
+    replies = leader.leasing.answers(commands, leader.now_ms)
+    assert len(made) == 2
+    assert len(set(replies[:50])) == 1
+    told = [json.loads(text.partition(": ")[2]) for text in replies[49:52:2]]
+    left = [one["leases"][lease]["left"] for one in told]
+    assert left[0] < left[1] == 10.0
+    assert replies[51] == replies[53]

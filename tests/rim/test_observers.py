@@ -134,6 +134,25 @@ def test_a_slow_reader_loses_lines_and_is_told_how_many(
     assert "s1@OBSERVED lost 15 lines: this reader is too slow\n" in shown(slow, "set a last")
 
 
+def test_the_lines_that_wait_for_a_slow_reader_are_bounded_in_characters(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "OBSERVED_CHARACTERS", 2000)
+    monkeypatch.setattr(module, "PIECE_CHARACTERS", 1000)
+    observer = module.Observer("s1", "", scene.teller(), ObserveAsked())
+    for number in range(100):
+        observer.put(f"{number:0100}")
+    assert observer.told == 20
+    sizes = []
+    while piece := observer.next_piece():
+        sizes.append(piece.count(b"\n"))
+    assert sizes == [10, 10]
+    for number in range(20):
+        observer.put(f"{number:0100}")
+    assert observer.told == 40
+    assert b"lost 80 lines" in observer.next_piece()
+
+
 def test_steps_that_nobody_explains_in_time_are_counted(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:

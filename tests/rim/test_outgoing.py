@@ -11,7 +11,7 @@ import pytest
 
 from raftline.harness.processes import eventually
 from raftline.net.host import Batch
-from raftline.net.outgoing import BATCHES_MAX, PUSHED_MAX, Outgoing
+from raftline.net.outgoing import BATCHES_MAX, Outgoing
 from tests.fake_host import FakeHost
 
 DEADLINE_S = 60.0
@@ -23,7 +23,7 @@ class Manager:
     def __init__(self) -> None:
         self.most_at_once = 0
 
-    def read(self, commands: Sequence[str]) -> list[str]:
+    def read(self, commands: Sequence[str], room: int) -> list[str]:
         self.most_at_once = max(self.most_at_once, len(commands))
         return [f"GET response: {'v' * 100_000}" for _ in commands]
 
@@ -110,7 +110,7 @@ def test_a_client_that_sends_without_reading_waits_for_room(line: Line) -> None:
         has_room.set()
 
     threading.Thread(target=wait, daemon=True).start()
-    eventually(lambda: line.outgoing._is_awaited)
+    eventually(lambda: line.outgoing._has_waiter)
     assert not has_room.is_set()
     batches[0].answer_all("A")
     line.host.flush()
@@ -196,7 +196,7 @@ def test_nothing_overtakes_a_source_that_nobody_has_asked_yet(line: Line) -> Non
 
 
 def test_more_than_is_pushed_at_once_is_taken_in_pieces(line: Line) -> None:
-    line.outgoing.push(b"x" * (PUSHED_MAX + 1), lambda: [Pieces(3, "a")])
+    line.outgoing.tell_later(lambda: [Pieces(3, "a")])
     assert line.receive(3 * 1023).count(b"\n") == 3
     line.outgoing.wait_until_empty()
 

@@ -62,7 +62,7 @@ def test_a_reply_in_transmission_has_not_left_yet(
         return send(data)
 
     monkeypatch.setattr(outgoing, "_send", slowly)
-    sockets.batch("set a 1").answer_all("x" * 1_000_000)
+    sockets.batch("set a 1").answer_all("x" * 60_000)
     flusher = threading.Thread(target=outgoing.flush)
     flusher.start()
     assert at_it.wait(DEADLINE_S)
@@ -76,7 +76,7 @@ def test_a_reply_in_transmission_has_not_left_yet(
     speaker.start()
     came_early = is_empty.wait(0.2)
     go_on.set()
-    assert sockets.received(2) == ["s1@" + "x" * 1_000_000, "s1@later"]
+    assert sockets.received(2) == ["s1@" + "x" * 60_000, "s1@later"]
     assert not came_early
     flusher.join(DEADLINE_S)
     speaker.join(DEADLINE_S)
@@ -89,7 +89,7 @@ def test_a_slow_reader_without_a_thread_is_disconnected_alone(
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    sockets.batch("set a 1").answer_all("x" * 1_000_000)
+    sockets.batch("set a 1").answer_all("x" * 60_000)
     sockets.batch("set b 2")  # and nobody waits for the answer to this
     sockets.outgoing.flush()
     assert not sockets.outgoing._batches
@@ -125,9 +125,9 @@ def test_a_request_that_was_not_handed_over_yet_is_not_late(sockets: Sockets) ->
 
 def test_a_read_is_served_from_the_state_that_confirmed_it(sockets: Sockets) -> None:
     """A controller's connection outlives a node's life; the next one may know less at first."""
-    sockets.host.logmanager = SimpleNamespace(read=lambda commands: ["forgotten"] * len(commands))
+    sockets.host.logmanager = SimpleNamespace(read=lambda some, room: ["forgotten"] * len(some))
     batch = Batch(["get a"], is_read=True, ids=[""], reply_sink=sockets.outgoing)
-    batch.reader = SimpleNamespace(read=lambda commands: ["GET response: 5"] * len(commands))
+    batch.reader = SimpleNamespace(read=lambda commands, room: ["GET response: 5"] * len(commands))
     sockets.outgoing.add(batch)
     batch.wake()
     sockets.outgoing.flush()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -89,3 +91,23 @@ def test_the_requests_that_wait_for_a_leader_are_limited(monkeypatch: pytest.Mon
     batches = [Batch(["x"], is_read=False) for _ in range(3)]
     queue.hold(batches, 5)
     assert [batch.replies for batch in batches] == [[], [], [NO_LEADER]]
+
+
+def test_a_connection_says_how_much_of_the_replies_to_its_entries_is_kept() -> None:
+    class Sink:
+        def keep(self, batch: Batch, replies: list[str]) -> list[str]:
+            assert batch.ids == ["1", "2", "3"]
+            return [reply[:3] for reply in replies]
+
+        def mark_ready(self) -> None:
+            pass
+
+    queue = RequestQueue(hold_ms=100)
+    sink: Any = Sink()
+    gets, ids = ["get a", "get b", "get c"], ["1", "2", "3"]
+    batch = Batch(gets, is_read=False, ids=ids, reply_sink=sink)
+    queue.enter([batch], 5, 1)
+    queue.answer_applied(["4: no", "5: a long one"], 4, 5)
+    queue.answer_applied(["6: another", "7: the last"], 6, 7)
+    assert batch.replies == ["5: ", "6: ", "7: "]
+    assert batch.is_answered

@@ -11,6 +11,7 @@ import pytest
 from raftline.harness.processes import eventually
 from raftline.logmanager import LogManager
 from raftline.net.host import Source
+from raftline.node import watch_feed
 from raftline.node.watchers import Watchers
 from raftline.raft.entries import Entry, Snapshot
 from raftline.storage.snapshotlines import LoadedSnapshot
@@ -35,6 +36,9 @@ class FakeTeller:
         else:
             self.pushes += 1
             self.text += data.decode()
+
+    def tell_later(self, fall_behind: Callable[[], Sequence[Source]]) -> None:
+        self.sources += fall_behind()
 
     def add_sources(self, sources: Sequence[Source]) -> None:
         self.sources += sources
@@ -457,3 +461,75 @@ def test_a_node_that_stops_tells_first_what_was_applied(scene: Scene) -> None:
         "s1@Sorry, this server is stopping, so this watch has ended. Go on with: watch after 3",
     ]  # fmt: skip
     assert other.read()[0] == "s1@EVENT 3 set b 2"
+
+
+class PieceTeller(FakeTeller):
+    """A connection that keeps the sizes of what it is pushed and of the pieces that it takes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: list[int] = []
+
+    def push(self, data: bytes, fall_behind: Callable[[], Sequence[Source]]) -> None:
+        self.sizes.append(len(data))
+        super().push(data, fall_behind)
+
+    def pump(self) -> None:
+        while self.sources:
+            source = self.sources.pop(0)
+            if piece := source.next_piece():
+                self.sizes.append(len(piece))
+                self.text += piece.decode()
+                self.sources.append(source)
+
+
+LONG = 100_000  # characters of a value: three are more than is pushed at once
+PIECE = watch_feed.PIECE_LINES_BYTES + LONG + 100  # the events that reach it stay whole
+
+
+def events_of(teller: FakeTeller) -> list[str]:
+    return [line.partition("@")[2][:20] for line in teller.read()]
+
+
+def test_long_events_of_many_watches_are_told_in_pieces(scene: Scene) -> None:
+    """Nothing is spelled for a prefix before a connection asks for its piece."""
+    tellers = [PieceTeller() for _ in range(3)]
+    for teller, prefix in zip(tellers, ("", "k", "k1"), strict=True):
+        scene.watch(prefix, teller=teller)
+        teller.read()
+        teller.sizes.clear()
+    scene.apply(*[f"set k{number} {'v' * LONG}" for number in range(9)])
+    assert [len(teller.sizes) for teller in tellers] == [0, 0, 1]  # one event is not too long
+    for teller in tellers:
+        teller.pump()
+    scene.apply("set k1 short")
+    assert [len(events_of(teller)) for teller in tellers] == [10, 10, 2]
+    for teller in tellers:
+        assert max(teller.sizes) <= PIECE
+
+
+def test_a_watch_that_is_behind_takes_a_bounded_part_of_the_history(scene: Scene) -> None:
+    scene.watchers.history.bound(1000, 1 << 24)
+    scene.watch("k")
+    scene.teller.is_slow = True
+    for number in range(20):
+        scene.apply(f"set k{number % 3} {'v' * LONG}")
+    [watch] = set(scene.teller.sources)
+    sizes = []
+    while piece := watch.next_piece():
+        sizes.append(len(piece))
+    assert sum(sizes) > 20 * LONG
+    assert max(sizes) <= PIECE
+
+
+def test_many_watches_of_one_connection_share_what_is_pushed_at_once(scene: Scene) -> None:
+    teller = PieceTeller()
+    for number in range(10):
+        scene.watch("k", number=str(number), teller=teller)
+    teller.read()
+    teller.sizes.clear()
+    scene.apply(f"set k {'v' * LONG}")
+    assert teller.sizes == []
+    teller.pump()
+    assert sorted(line[:5] for line in teller.read()) == [f"s1#{number}@" for number in range(10)]
+    assert max(teller.sizes) <= PIECE

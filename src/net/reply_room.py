@@ -1,0 +1,114 @@
+"""The bytes of replies and events that a node has made and that nobody has taken yet.
+
+A reader that takes nothing keeps what was made for it: a piece, at most a whole long reply. So all
+connections of a node share one room for it. Whoever may wait makes no long reply before there is
+room. Whoever keeps some of it for long while others wait is cut off: a reader that takes nothing
+must not keep those waiting that do. The reply to an entry is made when that is applied, and is not
+kept if there is no room.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from typing import Protocol
+
+from raftline.wire.limits import LONG_REPLY_BYTES, REPLIES_BYTES, REPLY_HELD_S
+
+LOOK_S = 0.5  # between two looks at those that hold some, while anybody waits
+
+
+class Holder(Protocol):
+    """A connection, as the room sees it."""
+
+    def break_off(self) -> None:
+        """End the connection."""
+
+
+class ReplyRoom:
+    """Counts what each connection holds; it has no say in how much one reply has."""
+
+    def __init__(
+        self, bytes_max: int = REPLIES_BYTES, held_s: float = REPLY_HELD_S, look_s: float = LOOK_S
+    ) -> None:
+        self.used = 0
+        self.kept = 0  # of replies to entries, which nobody could have wait for room
+        self._bytes_max = bytes_max
+        self._held_s = held_s
+        self._look_s = look_s
+        self._changed = threading.Condition()
+        self._held: dict[Holder, tuple[int, float]] = {}  # bytes, and since when, as made
+
+    def reserve(self, holder: Holder) -> None:
+        """Wait until there is room for a long reply, and take it; `hold` says how long it is.
+
+        `holder` holds nothing yet, and this thread no lock.
+        """
+        while not self._reserved(holder):
+            self._end_late()
+
+    def _reserved(self, holder: Holder) -> bool:
+        """Take room if there is some, at once or within a moment."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._is_full(), self._look_s)
+            if self._is_full():
+                return False
+            self._set(holder, LONG_REPLY_BYTES, math.inf)
+            return True
+
+    def _end_late(self) -> None:
+        """End the connections that hold theirs for too long."""
+        before_s = time.monotonic() - self._held_s
+        with self._changed:
+            late = [one for one, (_, since_s) in self._held.items() if since_s <= before_s]
+        for one in late:
+            one.break_off()
+
+    def keep(self, size: int) -> bool:
+        """Count a reply to an entry, which waits with its request; return whether there is room."""
+        with self._changed:
+            if self.kept + size > self._bytes_max:
+                return False
+            self.kept += size
+            return True
+
+    def let_go(self, size: int) -> None:
+        """Note that so much of these has left, or never will."""
+        with self._changed:
+            self.kept -= size
+
+    def relieve(self) -> None:
+        """End those that hold theirs longest where there is twice as much as there may be: what
+        was made without a wait. This thread holds no lock."""
+        with self._changed:
+            surplus = self.used - 2 * self._bytes_max
+            late = []
+            for one, (size, _) in self._held.items():
+                if surplus > 0:
+                    late.append(one)
+                    surplus -= size
+        for one in late:
+            one.break_off()
+
+    def _is_full(self) -> bool:
+        return self.used > 0 and self.used + LONG_REPLY_BYTES > self._bytes_max
+
+    def hold(self, holder: Holder, size: int) -> None:
+        """Count what was made for a connection, instead of what it reserved; never waits."""
+        with self._changed:
+            self._set(holder, size, time.monotonic())
+            self._changed.notify()
+
+    def give(self, holder: Holder) -> None:
+        """Note that a connection holds nothing any more."""
+        if holder in self._held:
+            with self._changed:
+                self._set(holder, 0, 0.0)
+                self._changed.notify()
+
+    def _set(self, holder: Holder, size: int, since_s: float) -> None:
+        before, _ = self._held.pop(holder, (0, 0.0))
+        self.used += size - before
+        if size:
+            self._held[holder] = (size, since_s)
