@@ -8,6 +8,7 @@ while it waits for the network.
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import ssl
 import threading
@@ -66,6 +67,8 @@ class TlsSocket(socket.socket):
             self._arrived, self._leaving, server_side=server_side, server_hostname=name
         )
         end_s = time.monotonic() + limit_s
+        waiting = select.poll()
+        waiting.register(self, select.POLLIN)
         while True:
             try:
                 tls.do_handshake()
@@ -76,11 +79,12 @@ class TlsSocket(socket.socket):
                 with contextlib.suppress(OSError):
                     super().sendall(self._leaving.read())  # the reason, for the other side
                 raise
+            left_s = end_s - time.monotonic()
+            if left_s <= 0 or not waiting.poll(left_s * 1000):
+                raise TimeoutError("the handshake took too long")
             data = super().recv(RAW_BYTES)
             if not data:
                 raise ConnectionResetError("it hung up during the handshake")
-            if time.monotonic() > end_s:
-                raise TimeoutError("the handshake took too long")
             self._arrive(data)
         super().sendall(self._leaving.read())
         self._tls = tls

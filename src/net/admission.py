@@ -10,10 +10,11 @@ from dataclasses import replace
 from raftline.access.login import FAILED, NO_USERS, Login
 from raftline.access.proof import WRONG, Answering, ProofError
 from raftline.access.rights import is_told_all, told_in_part
+from raftline.access.roles import Role
 from raftline.net.host import Host
 from raftline.raft.messages import PeerError
 from raftline.wire.commands import COMMANDS, FOREIGN, Request
-from raftline.wire.limits import PEER_LINE_BYTES
+from raftline.wire.limits import PEER_LINE_BYTES, STRANGER_LINE_BYTES
 from raftline.wire.parsing import ParsedLine
 from raftline.wire.protocol import SHUT_DOWN, error
 
@@ -35,20 +36,29 @@ class Admission:
         self.login = Login(host.access, is_private) if host.access is not None else None
         self._answering: Answering | None = None  # of a peer that proves itself
         self.proven: str | None = None  # the member that did
+        self._asked_level = False  # in a member's name, which needs no proof here
+
+    @property
+    def is_stranger(self) -> bool:
+        """Whether somebody has to log in here before anything may be done."""
+        if self.login is None or self.login.identity.role is not Role.NONE:
+            return False
+        return self.proven is None and self.speaks_for is None and not self._asked_level
 
     def longest(self, beginning: bytes) -> int:
-        """How long a line may be: a peer's holds many entries, a client's one key and value.
+        """How long a line may be: a peer's holds many entries, a client's one key and value, and
+        a stranger's a login or a proof.
 
         Who only says to be a peer gets room for one entry of any size (JSON doubles its
         backslashes), and the rest once it has spoken as one.
         """
         host = self._host
-        if self.must_prove:
-            return host.limits.line_bytes
         name, at, text = beginning.partition(b"@")
         is_peer = at and host.is_peer(name.decode(errors="replace"))
         if not is_peer and text.startswith(b"AppendEntries "):  # a leader it never heard of
             is_peer = not host.hears_from_leader()
+        if (is_peer and self.must_prove) or (not is_peer and self.is_stranger):
+            return STRANGER_LINE_BYTES
         if not is_peer:
             return host.limits.line_bytes
         return PEER_LINE_BYTES if self.speaks_for else 2 * host.limits.line_bytes
@@ -64,6 +74,8 @@ class Admission:
             return self._refuse(line, why)
         if self.login is not None and (line := self._allowed(line, self.login)).reply:
             return line
+        if line.kind == "level" and not self.must_prove:
+            self._asked_level = self._asked_level or self._host.is_peer(line.request.sender)
         if line.kind in ("control", "level"):  # the build of a node that is down is what it was
             return line
         return self._hear(line) if line.kind == "peer" else self._admit_request(line)
@@ -80,6 +92,15 @@ class Admission:
         if request.verb not in ("", "status"):  # tools ask for a status all the time
             host.traffic_log.requested(request.sender, line.text)
         return self._refuse(line, line.problem) if line.problem else line
+
+    def why_too_long(self, longest: int) -> str:
+        """Return what to answer to a line over its limit, behind `Sorry, `."""
+        if longest != STRANGER_LINE_BYTES:
+            return self._host.limits.line_too_long
+        return (
+            f"this line is longer than {longest} bytes; nothing of it was done. No line may be"
+            " longer before a login, or a member's proof."
+        )
 
     # --- users -------------------------------------------------------------------------------
 

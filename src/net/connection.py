@@ -13,7 +13,16 @@ from raftline.access.rights import why_not
 from raftline.net.admission import Admission
 from raftline.net.handshake import TLS_ONLY, NoTls, admit_by_tls
 from raftline.net.host import Batch, Host, Origin
-from raftline.net.lines import Arrival, HalfLine, Late, LineReader, LineTooLong, drain
+from raftline.net.lines import (
+    Arrival,
+    HalfLine,
+    HalfLines,
+    HalfLinesFull,
+    Late,
+    LineReader,
+    LineTooLong,
+    drain,
+)
 from raftline.net.local_commands import LocalCommands
 from raftline.net.outgoing import Outgoing, Replies
 from raftline.net.shared_reader import Shareable, SharedReader
@@ -21,12 +30,23 @@ from raftline.net.watching import Observing, Watching
 from raftline.raft import spelling
 from raftline.raft.messages import Message
 from raftline.wire.commands import Request
-from raftline.wire.limits import LINE_S, PROOF_S, READ_BYTES
+from raftline.wire.limits import (
+    HANDSHAKE_S,
+    LINE_S,
+    PROOF_S,
+    READ_BYTES,
+    STRANGER_LINE_BYTES,
+    STRANGER_S,
+)
 from raftline.wire.parsing import BY_ROUND, ParsedLine, Reading, parse
 from raftline.wire.protocol import FULL, error, looks_foreign
 
 TIMING_MARK: Final = b"\xff\xfd\x06"  # RFC 860, behind telnet's Ctrl-C
 NO_TIMING_MARK: Final = b"\xff\xfc\x06"
+HALF_LINES_FULL = (
+    "the lines that clients began and did not end take too much memory, and this is one of the"
+    " oldest; nothing of it was done. Send it again, without a pause."
+)
 SHARED_KINDS: Final = ("read", "write")  # of lines that the shared reader serves
 
 
@@ -41,13 +61,15 @@ class Connection(Origin, Shareable):
         for_peers_only: bool,
         announce: Callable[[], None] = lambda: None,
         shared_reader: SharedReader | None = None,
+        half_lines: HalfLines | None = None,
     ) -> None:
-        """Prepare; `announce` says on the console that this connection has come."""
+        """Prepare; `announce` says on the console that this connection has come. `half_lines`
+        counts those of all connections."""
         self._host = host
         self._arrival = Arrival(announce)
         self._socket = connection
         self._for_peers_only = for_peers_only
-        self._reader = LineReader(connection, READ_BYTES, LINE_S)
+        self._reader = LineReader(connection, READ_BYTES, LINE_S, half_lines)
         self.outgoing = Outgoing(host, connection)
         self._kind: tuple[str, Reading] = ("", BY_ROUND)  # of what was served last
         self._is_first_line = True
@@ -66,7 +88,8 @@ class Connection(Origin, Shareable):
         self._admitted: list[ParsedLine] = []
         self._left: list[bytes] = []
         self._trouble: Exception | None = None  # that the shared reader met
-        self._is_due = False  # a member has to prove itself soon
+        self._is_begun = False  # any TLS is
+        self._why_late = ""  # if nobody logs in or proves anything; "": that has no bound
 
     @property
     def is_controllers(self) -> bool:
@@ -81,21 +104,25 @@ class Connection(Origin, Shareable):
     def serve(self) -> None:
         """Serve until either side has enough; nothing that arrives here harms anybody else."""
         try:
-            if not admit_by_tls(
-                self._socket, self._reader, self._host.tls, self._admission,
-                for_peers_only=self._for_peers_only,
-            ):  # fmt: skip
+            self._bound_strangers()
+            wait_s = HANDSHAKE_S if self._why_late else None
+            if not admit_by_tls(self._socket, self._host.tls, self._admission, wait_s=wait_s):
                 self._arrival.look(self._socket)
-            self._mind_proof()
+            self._is_begun = True
+            self._bound_strangers()
             self._serve_lines()
-        except LineTooLong:
-            self._replies.complain(self._host.limits.line_too_long)
+        except LineTooLong as problem:
+            self._reader.forget()
+            self._replies.complain(self._admission.why_too_long(problem.longest))
             drain(self._socket)
+        except HalfLinesFull:
+            self._reader.forget()
+            self._replies.complain(HALF_LINES_FULL)
         except NoTls:
             self._replies.complain(TLS_ONLY)
             drain(self._socket)
         except Late:
-            self._replies.complain(f"nobody proved to be a member within {PROOF_S:g} s.")
+            self._replies.complain(self._why_late)
         except HalfLine:
             self._replies.complain(f"a line was begun and not ended within {LINE_S:.0f} s.")
         except OSError:
@@ -109,6 +136,7 @@ class Connection(Origin, Shareable):
                 self._host.lost(name)
             self._watching.end()
             self._observing.end()
+            self._reader.forget()
             self.close()
 
     def _serve_lines(self) -> None:
@@ -121,14 +149,32 @@ class Connection(Origin, Shareable):
             self.outgoing.wait_for_room()
         self.outgoing.wait_until_empty()
 
-    def _mind_proof(self) -> None:
-        """Bound the time of a proof that was begun. A place that is for peers alone is kept for no
-        longer by somebody who begins none."""
-        admission = self._admission
-        is_due = admission.awaits_proof or (self._for_peers_only and admission.must_prove)
-        if is_due != self._is_due:
-            self._is_due = is_due
-            self._reader.limit(PROOF_S if is_due else None)
+    @property
+    def is_stranger(self) -> bool:
+        """Whether nobody here has said anything yet, or may do anything without a login."""
+        return self._is_first_line or self._admission.is_stranger
+
+    def give_up(self) -> None:
+        """End a stranger's connection, whose place others need; from any thread."""
+        if self._is_begun:
+            self.outgoing.send_now(f"{self._host.name}@{FULL}\n".encode())
+        self.break_off()
+
+    def _bound_strangers(self) -> None:
+        """Bound the time of a proof that was begun, of the first line on a place for peers, and
+        of those who have to log in."""
+        admission, due_s, why = self._admission, 0.0, ""
+        if admission.awaits_proof or (self._for_peers_only and admission.must_prove):
+            due_s, why = PROOF_S, f"nobody proved to be a member within {PROOF_S:g} s."
+        elif self._for_peers_only and self._is_first_line:
+            due_s, why = PROOF_S, f"the last places are for peers, and none spoke in {PROOF_S:g} s."
+        elif admission.is_stranger:
+            due_s, why = STRANGER_S, f"nobody logged in on this connection within {STRANGER_S:g} s."
+        if why != self._why_late:
+            self._why_late = why
+            self._reader.limit(due_s or None)
+        if admission.speaks_for is not None:
+            self._reader.count_no_more()
 
     def _next_lines(self) -> list[bytes] | None:
         """Return the next lines to serve here behind the admitted ones, once there are any of
@@ -246,12 +292,11 @@ class Connection(Origin, Shareable):
         for line in lines:
             if TIMING_MARK in line:  # telnet shows nothing before it is answered
                 self._socket.sendall(NO_TIMING_MARK)
-        host = self._host
-        admit = self._admission.admit
         parsed, self._admitted = self._admitted, []
-        parsed += [admit(parse(line, host.limits, host.readings, host.name)) for line in lines]
-        self._mind_proof()
-        if self._for_peers_only and parsed[0].kind not in ("peer", "level", "proof"):
+        further, too_long = self._admit_all(lines)
+        parsed += further
+        self._bound_strangers()
+        if parsed and self._for_peers_only and parsed[0].kind not in ("peer", "level", "proof"):
             self._replies.complain(FULL.removeprefix("Sorry, "))
             return False
         while parsed:
@@ -261,7 +306,22 @@ class Connection(Origin, Shareable):
                 length += 1
             self._serve_run(kind, reading, parsed[:length])
             parsed = parsed[length:]
+        if too_long is not None:
+            raise too_long
         return True
+
+    def _admit_all(self, lines: list[bytes]) -> tuple[list[ParsedLine], LineTooLong | None]:
+        """Return the lines as they are admitted, up to one that is too long. One that came in a
+        single piece is first seen here; a login may stand before it."""
+        host, admission = self._host, self._admission
+        parsed: list[ParsedLine] = []
+        for line in lines:
+            if len(line) > STRANGER_LINE_BYTES:
+                longest = admission.longest(line[:80])
+                if len(line) > longest:
+                    return parsed, LineTooLong(longest)
+            parsed.append(admission.admit(parse(line, host.limits, host.readings, host.name)))
+        return parsed, None
 
     def _serve_run(self, kind: str, reading: Reading, run: list[ParsedLine]) -> None:
         if (kind, reading) != self._kind:  # what comes later sees what came before

@@ -1,4 +1,5 @@
-"""Lines out of a socket: all that have arrived at a time, bounded in length and in patience.
+"""Lines out of a socket: all that have arrived at a time, bounded in length and in patience; and
+the half lines of all clients together, bounded in bytes.
 
 And the console's line about a connection, which one that only asks for `status` doesn't get.
 """
@@ -9,19 +10,26 @@ import contextlib
 import select
 import socket
 import struct
+import threading
 import time
 from collections.abc import Callable, Sequence
 
 from raftline.access.tls_socket import TlsSocket
+from raftline.wire.limits import HALF_LINES_BYTES, READ_BYTES
 
 DRAIN_S = 2.0  # for what is still on its way when a connection is of no more use
 DRAIN_BYTES = 16 << 10  # at a time
 SILENT_S = 0.2  # then it is said, before anything is asked
+LEAST_S = 0.001  # of a wait: the kernel takes 0 for no bound at all
 BEGINNING_BYTES = 128  # of the first line; a name and `@status` are no longer
 
 
 class LineTooLong(Exception):
-    """A line went on beyond the limit; nothing of it can be used."""
+    """A line went on beyond the limit, in bytes; nothing of it can be used."""
+
+    def __init__(self, longest: int) -> None:
+        super().__init__(longest)
+        self.longest = longest
 
 
 class HalfLine(Exception):
@@ -32,6 +40,41 @@ class Late(HalfLine):
     """Lines that were due did not come in time."""
 
 
+class HalfLinesFull(Exception):
+    """The half lines of all clients took too many bytes, and this one was among the oldest."""
+
+
+class HalfLines:
+    """The bytes of the half lines of all clients of a node, which are bounded together.
+
+    Where they are too many, the lines go that began first: one that is being sent ends soon, and
+    one that is held up does not. What fits the buffer of its reader is not counted.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._bytes: dict[LineReader, int] = {}  # in the order in which they began
+        self.sum = 0
+
+    def hold(self, reader: LineReader, size: int) -> None:
+        """Note the bytes of a reader's half line. It may be the one that is given up."""
+        given_up = []
+        with self._lock:
+            self.sum += size - self._bytes.get(reader, 0)
+            self._bytes[reader] = size
+            while self.sum > HALF_LINES_BYTES:
+                oldest = next(iter(self._bytes))
+                self.sum -= self._bytes.pop(oldest)
+                given_up.append(oldest)
+        for each in given_up:
+            each.give_up()
+
+    def let_go(self, reader: LineReader) -> None:
+        """Forget the half line of a reader, if it has one."""
+        with self._lock:
+            self.sum -= self._bytes.pop(reader, 0)
+
+
 class LineReader:
     """Reads lines with a buffer of its own, for one thread at a time: that of the connection, or
     the shared reader while that thread is parked.
@@ -40,12 +83,20 @@ class LineReader:
     `patience_s` to end, while a silent connection may stay for ever.
     """
 
-    def __init__(self, connection: socket.socket, buffer_bytes: int, patience_s: float) -> None:
+    def __init__(
+        self,
+        connection: socket.socket,
+        buffer_bytes: int,
+        patience_s: float,
+        half_lines: HalfLines | None = None,
+    ) -> None:
+        """Prepare; with `half_lines` what this one keeps counts among those of all clients."""
         self._connection = connection
+        self._half_lines = half_lines
+        self._is_given_up = False  # by `half_lines`
         self._tls = connection if isinstance(connection, TlsSocket) else None
         self._buffer = memoryview(bytearray(buffer_bytes))
-        self._parts: list[bytes] = []  # of the line that has begun
-        self._size = 0
+        self._begun = bytearray()  # of the line that has begun; pieces of a byte take no more
         self._patience_s = patience_s
         self._begun_s = 0.0
         self.bytes_read = 0
@@ -58,17 +109,24 @@ class LineReader:
 
         Raises:
             LineTooLong: a line is longer than that.
+            HalfLinesFull: all clients together have begun too many bytes of lines.
             HalfLine: a line was begun `patience_s` ago and has not ended; or, as `Late`, lines that
                 were due have not come.
             OSError: the connection broke.
         """
+        if self._begun:  # by a limit that what came before it may have changed
+            self._check_length(longest)
         while True:
+            if self._due_s:  # all of it: not so long for each piece
+                left_s = max(LEAST_S, self._due_s - time.monotonic())
+                set_timeout(self._connection, socket.SO_RCVTIMEO, left_s)
             try:
                 size = self._connection.recv_into(self._buffer)
             except BlockingIOError:  # the receive timeout
                 self._check_patience()
                 continue
             if size == 0:
+                self._check_given_up()
                 return None
             if lines := self._split(size, longest):
                 return lines
@@ -106,7 +164,26 @@ class LineReader:
     @property
     def has_begun(self) -> bool:
         """Whether the beginning of a line was read, and not its end."""
-        return bool(self._parts)
+        return bool(self._begun)
+
+    def count_no_more(self) -> None:
+        """Count half lines no more among those of all clients: a member sends them, whose lines
+        have a limit of their own."""
+        if self._half_lines is not None:
+            self._half_lines.let_go(self)
+            self._half_lines = None
+
+    def forget(self) -> None:
+        """Give the memory of a half line back, since nobody reads any more."""
+        self._begun = bytearray()
+        if self._half_lines is not None:
+            self._half_lines.let_go(self)
+
+    def give_up(self) -> None:
+        """Have the thread that reads here give up the line that has begun; from any thread."""
+        self._is_given_up = True
+        with contextlib.suppress(OSError):  # it waits in the kernel, say
+            self._connection.shutdown(socket.SHUT_RD)
 
     def _split(self, size: int, longest: Callable[[bytes], int]) -> list[bytes]:
         """Return the lines that end in what was read; keep the rest."""
@@ -115,29 +192,44 @@ class LineReader:
             self._check_patience()
         lines = bytes(self._buffer[:size]).split(b"\n")
         rest = lines.pop()
-        if lines and self._parts:
-            lines[0] = b"".join([*self._parts, lines[0]])
-            self._parts.clear()
-            self._size = 0
-            if len(lines[0]) > longest(lines[0][:80]):
-                raise LineTooLong
+        if lines and self._begun:
+            lines[0] = self._ended(lines[0], longest)
         if rest:
-            self._keep(rest, longest)
+            self._keep(rest)
+            if not lines:
+                self._check_length(longest)
         return lines
 
-    def _keep(self, data: bytes, longest: Callable[[bytes], int]) -> None:
-        if not self._parts:
+    def _ended(self, data: bytes, longest: Callable[[bytes], int]) -> bytes:
+        """Return the line that has begun, whose end came."""
+        self._begun += data
+        self._check_length(longest)
+        line = bytes(self._begun)
+        self.forget()
+        return line
+
+    def _keep(self, data: bytes) -> None:
+        if not self._begun:
             self._begun_s = time.monotonic()
-        self._parts.append(data)
-        self._size += len(data)
-        if self._size > longest(self._parts[0][:80]):
-            raise LineTooLong
+        self._begun += data
+        if self._half_lines is not None and len(self._begun) > READ_BYTES:
+            self._half_lines.hold(self, len(self._begun))
+            self._check_given_up()
         self._check_patience()
+
+    def _check_length(self, longest: Callable[[bytes], int]) -> None:
+        limit = longest(bytes(self._begun[:80]))
+        if len(self._begun) > limit:
+            raise LineTooLong(limit)
+
+    def _check_given_up(self) -> None:
+        if self._is_given_up:
+            raise HalfLinesFull
 
     def _check_patience(self) -> None:
         if self._due_s and time.monotonic() > self._due_s:
             raise Late
-        if self._parts and time.monotonic() - self._begun_s > self._patience_s:
+        if self._begun and time.monotonic() - self._begun_s > self._patience_s:
             raise HalfLine
 
 

@@ -16,9 +16,10 @@ from raftline.access.tls_socket import TlsSocket
 from raftline.common.config import PortRefused
 from raftline.net.connection import Connection
 from raftline.net.host import Host
-from raftline.net.lines import prepare
+from raftline.net.lines import HalfLines, prepare
+from raftline.net.places import Places
 from raftline.net.shared_reader import CROWDS, SharedReader
-from raftline.wire.limits import LINE_S, PLACES_FOR_PEERS
+from raftline.wire.limits import LINE_S, PLACES_FOR_PEERS, PLACES_GIVEN_UP
 
 COMPLAINT_PAUSE_S = 60.0
 CLOSE_S = 5.0  # for the thread that takes connections to have ended
@@ -37,17 +38,17 @@ class Listener:
         Raises:
             PortRefused: the port can't be had.
         """
-        self._connections_max = connections_max
+        self._places: Places[Connection] = Places(connections_max)
+        self._half_lines = HalfLines()
         self._io = io
         self._shared_reader: SharedReader | None = None
-        self._connections: set[Connection] = set()
         self._lock = threading.Lock()
         self._taken: list[Connection] = []  # and not begun; of the thread that takes them
         self._closing = threading.Event()
         self._taker: threading.Thread | None = None
-        self._complained_s = -COMPLAINT_PAUSE_S
+        self._complained_s: dict[str, float] = {}  # of what
         self._gone = (0, 0, 0)  # connections that ended, and the bytes that they read and sent
-        raise_file_limit(connections_max + PLACES_FOR_PEERS + 64)
+        raise_file_limit(connections_max + PLACES_FOR_PEERS + PLACES_GIVEN_UP + 64)
         try:
             info = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
             self._socket = socket.socket(info[0], socket.SOCK_STREAM)
@@ -73,7 +74,7 @@ class Listener:
         """Return how many connections are open, how many have been taken in all, and how many
         bytes they have read and sent."""
         with self._lock:
-            moved = [connection.bytes_moved for connection in self._connections]
+            moved = [connection.bytes_moved for connection in self._places.all]
             ended, read, sent = self._gone
         read, sent = read + sum(one[0] for one in moved), sent + sum(one[1] for one in moved)
         return len(moved), ended + len(moved), read, sent
@@ -102,7 +103,7 @@ class Listener:
     def _all_open(self) -> list[Connection]:
         """Return the connections that are open now; what is done with one may end it."""
         with self._lock:
-            return list(self._connections)
+            return self._places.all
 
     def end_connections(self, *, but_controllers: bool = False) -> None:
         """End every connection that is open."""
@@ -153,16 +154,20 @@ class Listener:
     def _take(self, accepted: socket.socket, address: object) -> None:
         """Give the connection a place; the last places are for peers alone."""
         with self._lock:
-            count = len(self._connections)
-        if count >= self._connections_max + PLACES_FOR_PEERS:
+            given_up = self._places.make_room(time.monotonic())
+            is_full, for_peers_only = self._places.is_full, self._places.is_for_peers_only
+        if given_up is not None:
+            self._say_full()
+            given_up.give_up()
+        if is_full:
             accepted.close()
             return
         if self._host.tls is not None:
             accepted = TlsSocket(accepted)
         connection = Connection(
-            self._host, accepted, for_peers_only=count >= self._connections_max,
+            self._host, accepted, for_peers_only=for_peers_only,
             announce=lambda: self._host.traffic_log.connected(address),
-            shared_reader=self._shared_reader,
+            shared_reader=self._shared_reader, half_lines=self._half_lines,
         )  # fmt: skip
         try:
             accepted.setblocking(True)  # elsewhere than on Linux it is as the listener is
@@ -172,8 +177,8 @@ class Listener:
             accepted.close()
             return
         with self._lock:
-            self._connections.add(connection)
-            sys.setswitchinterval(switch_interval_s(len(self._connections)))
+            self._places.take(connection, time.monotonic())
+            sys.setswitchinterval(switch_interval_s(self._places.count))
         self._taken.append(connection)
 
     def _begin_taken(self) -> None:
@@ -199,18 +204,28 @@ class Listener:
 
     def _forget(self, connection: Connection) -> None:
         with self._lock:
-            if connection in self._connections:
-                self._connections.remove(connection)
+            if self._places.leave(connection):
                 ended, read, sent = self._gone
                 more_read, more_sent = connection.bytes_moved
                 self._gone = (ended + 1, read + more_read, sent + more_sent)
-            sys.setswitchinterval(switch_interval_s(len(self._connections)))
+            sys.setswitchinterval(switch_interval_s(self._places.count))
 
     def _complain(self, error: BaseException) -> None:
+        why = f"can't take a connection: {error}; those that are open go on"
+        self._say_at_times("trouble", why)
+
+    def _say_full(self) -> None:
+        self._say_at_times(
+            "full",
+            "every place for a connection is taken (--max-connections); those go that have said"
+            " nothing, or have to log in, for the longest time",
+        )
+
+    def _say_at_times(self, what: str, text: str) -> None:
         now_s = time.monotonic()
-        if now_s - self._complained_s >= COMPLAINT_PAUSE_S:
-            self._complained_s = now_s
-            self._host.warn(f"can't take a connection: {error}; those that are open go on")
+        if now_s - self._complained_s.get(what, -COMPLAINT_PAUSE_S) >= COMPLAINT_PAUSE_S:
+            self._complained_s[what] = now_s
+            self._host.warn(text)
 
 
 def switch_interval_s(connections: int) -> float:

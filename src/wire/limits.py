@@ -11,9 +11,14 @@ VALUE_BYTES = 1 << 20
 READ_BYTES = 16 << 10  # at a time from one connection, which keeps a buffer of that size
 LINE_S = 30.0  # for a line that was begun, and for a reader that takes no replies
 TLS_RECORD_S = 30.0  # for a record that was begun
+HALF_LINES_BYTES = 64 << 20  # of lines that clients began and did not end, all of them together
 
 # Strangers: who has neither logged in nor proved to be a member.
-HANDSHAKE_S = 10.0  # of TLS
+STRANGER_LINE_BYTES = 2 << 10
+STRANGER_S = 10.0  # to log in, where nothing may be done without
+STRANGER_LEAST_S = 1.0  # after which its place goes to others, where all are taken
+PLACES_GIVEN_UP = 64  # connections that are being ended, beyond all places
+HANDSHAKE_S = 10.0  # of TLS, and for it to begin where somebody has to log in
 PROOF_S = 10.0  # for all of a proof, once it began
 PROOF_LINE_BYTES = 400  # of each of its four lines: two names of 64 at most, one MAC or nonce
 PASSWORD_CHARACTERS = 256

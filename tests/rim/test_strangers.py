@@ -1,0 +1,363 @@
+"""The bytes and the time that a connection has before anybody has logged in there."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from raftline.access.login import Access
+from raftline.access.roles import EVERYWHERE, Identity, Role
+from raftline.access.secret import PeerRule
+from raftline.access.users import ITERATIONS_LEAST, User, Users, make_verifier, write_users
+from raftline.harness.processes import DEADLINE_S, eventually, free_ports
+from raftline.net import connection as connections
+from raftline.net import lines
+from raftline.net import places as places_module
+from raftline.net.connection import HALF_LINES_FULL, Connection
+from raftline.net.lines import HalfLines, HalfLinesFull, LineReader
+from raftline.net.listener import Listener
+from raftline.net.places import Places
+from raftline.wire.limits import PLACES_FOR_PEERS, READ_BYTES, STRANGER_LINE_BYTES
+from raftline.wire.protocol import FULL
+from tests.fake_host import FakeHost
+
+PASSWORD = "correct horse battery"
+TOO_LONG = (
+    "s1@Sorry, this line is longer than 2048 bytes; nothing of it was done. No line may be longer "
+    "before a login, or a member's proof."
+)
+
+
+@pytest.fixture
+def access(tmp_path: Path) -> Access:
+    verifier = make_verifier(PASSWORD, ITERATIONS_LEAST)
+    root = User(Identity("root", Role.ADMIN, EVERYWHERE), verifier)
+    write_users(tmp_path / "users", Users({"root": root}, bytes(32)))
+    return Access(tmp_path / "users", Role.NONE, failed_s=0.0)
+
+
+class Door:
+    """A connection of s1 that a thread serves; the other end speaks lines."""
+
+    def __init__(
+        self, access: Access | None, half_lines: HalfLines | None = None, **facts: Any
+    ) -> None:
+        here, self.there = socket.socketpair()
+        self.there.settimeout(DEADLINE_S)
+        self.host = FakeHost(access=access, level=3, without_machine=lambda _: "", **facts)
+        self.connection = Connection(
+            cast(Any, self.host), here, for_peers_only=False, half_lines=half_lines
+        )
+        self.thread = threading.Thread(target=self.connection.serve, daemon=True)
+        self.thread.start()
+        self.file = self.there.makefile("r")
+
+    def say(self, data: bytes) -> None:
+        self.there.sendall(data)
+
+    def line(self) -> str:
+        with contextlib.suppress(ConnectionResetError):
+            return self.file.readline().removesuffix("\n")
+        return ""
+
+    def rest(self) -> list[str]:
+        """Return the lines up to the end."""
+        return list(iter(self.line, ""))
+
+    def ask(self, line: str) -> str:
+        self.say(f"{line}\n".encode())
+        return self.line()
+
+    def end(self) -> None:
+        for batch in self.host.batches:  # a connection ends behind its replies
+            batch.answer_all("SET response: done")
+        self.host.flush()
+        self.file.close()
+        self.there.close()
+        self.thread.join(DEADLINE_S)
+
+
+@pytest.fixture
+def doors() -> Iterator[list[Door]]:
+    opened: list[Door] = []
+    yield opened
+    for door in opened:
+        door.end()
+
+
+# --- lines ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("end", [b"\n", b""])
+def test_a_stranger_begins_no_long_line(access: Access, doors: list[Door], end: bytes) -> None:
+    doors.append(door := Door(access))
+    door.say(b"help" + b" " * (STRANGER_LINE_BYTES - 4) + b"\n")
+    assert door.line().startswith("s1@HELP response: ")
+    door.say(b"set a " + b"x" * (STRANGER_LINE_BYTES - 5) + end)
+    assert door.line() == TOO_LONG
+    assert door.line() == ""
+
+
+def test_a_stranger_in_a_member_s_name_begins_no_long_line(doors: list[Door]) -> None:
+    doors.append(door := Door(None, peer_rule=PeerRule(b"0" * 32, is_required=True)))
+    door.say(b"s2@AppendEntries 1-0-0-[" + b" " * STRANGER_LINE_BYTES)
+    assert door.line() == TOO_LONG
+
+
+@pytest.mark.parametrize("size", [3 << 10, 100 << 10])
+def test_a_long_line_behind_a_login_in_the_same_packet_is_taken(
+    access: Access, doors: list[Door], size: int
+) -> None:
+    doors.append(door := Door(access))
+    door.say(f"login root {PASSWORD}\nset a {'x' * size}\nhelp\n".encode())
+    assert door.line() == "s1@LOGIN response: you are admin root"
+    assert eventually(lambda: door.host.batches)
+    (command,) = door.host.batches[0].commands
+    assert len(command) == len("set a ") + size
+
+
+def test_a_long_line_before_a_login_in_the_same_packet_ends_it(
+    access: Access, doors: list[Door]
+) -> None:
+    doors.append(door := Door(access))
+    door.say(f"help\nset a {'x' * 3000}\nlogin root {PASSWORD}\n".encode())
+    assert door.line().startswith("s1@HELP response: ")
+    assert door.line() == TOO_LONG
+    assert door.line() == ""
+
+
+def test_a_node_without_users_takes_long_lines_from_everybody(doors: list[Door]) -> None:
+    doors.append(door := Door(None))
+    door.say(b"set a " + b"x" * (100 << 10) + b"\n")
+    assert eventually(lambda: door.host.batches)
+
+
+# --- time -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.pure
+@pytest.mark.parametrize("said", [b"", b"hel", b"help\n", b"login root wrong\n"])
+def test_who_does_not_log_in_in_time_is_told_so_and_ended(
+    access: Access, doors: list[Door], monkeypatch: pytest.MonkeyPatch, said: bytes
+) -> None:
+    monkeypatch.setattr(connections, "STRANGER_S", 0.2)
+    doors.append(door := Door(access))
+    door.say(said)
+    assert door.rest()[-1] == "s1@Sorry, nobody logged in on this connection within 0.2 s."
+
+
+@pytest.mark.pure
+def test_asking_on_and_on_is_no_login(
+    access: Access, doors: list[Door], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "STRANGER_S", 0.2)
+    doors.append(door := Door(access))
+    with contextlib.suppress(OSError):
+        while "nobody logged in" not in door.ask("help"):
+            pass
+    assert eventually(lambda: not door.thread.is_alive())
+
+
+@pytest.mark.pure
+def test_users_and_members_stay_for_as_long_as_they_like(
+    access: Access, doors: list[Door], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for first_line in (f"login root {PASSWORD}", "s2@Level 3 version 0.1.0"):
+        doors.append(door := Door(access))
+        assert eventually(lambda door=door: door.connection._reader._due_s > 0)
+        assert not door.ask(first_line).startswith("s1@Sorry")
+        assert (door.connection.is_stranger, door.connection._reader._due_s) == (False, 0.0)
+    monkeypatch.setattr(connections, "STRANGER_S", 0.2)
+    assert doors[0].ask("login root wrong").startswith("s1@Sorry, the login failed")
+    assert doors[0].connection.is_stranger
+    assert "nobody logged in" in doors[0].line()
+
+
+@pytest.mark.pure
+def test_the_question_for_a_level_without_a_proof_is_no_login(
+    access: Access, doors: list[Door], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "STRANGER_S", 0.2)
+    doors.append(door := Door(access, peer_rule=PeerRule(b"0" * 32, is_required=True)))
+    assert door.ask("s2@Level 3 version 0.1.0").startswith("s1@Level ")
+    assert "nobody logged in" in door.line()
+
+
+# --- half lines of all clients --------------------------------------------------------------------
+
+
+@pytest.mark.pure
+def test_of_too_many_half_lines_the_oldest_go(
+    doors: list[Door], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines, "HALF_LINES_BYTES", 250 << 10)
+    half_lines = HalfLines()
+    for held in (100 << 10, 200 << 10, 200 << 10):
+        doors.append(door := Door(None, half_lines))
+        door.say(b"set a " + b"x" * (100 << 10))
+        assert eventually(lambda held=held: half_lines.sum > held)
+    assert doors[0].line() == f"s1@Sorry, {HALF_LINES_FULL}"
+    assert doors[0].line() == ""
+    for door in doors[1:]:
+        door.say(b"\n")
+        assert eventually(lambda door=door: door.host.batches)
+    assert half_lines.sum == 0
+
+
+@pytest.mark.pure
+def test_a_line_that_is_ended_or_of_a_member_counts_no_more(
+    doors: list[Door], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half_lines = HalfLines()
+    doors.append(gone := Door(None, half_lines))
+    gone.say(b"set a " + b"x" * (100 << 10))
+    assert eventually(lambda: half_lines.sum > 100 << 10)
+    gone.there.shutdown(socket.SHUT_RDWR)
+    assert eventually(lambda: half_lines.sum == 0)
+    doors.append(member := Door(None, half_lines))
+    member.say(b"s2@RequestVote 9-0-0\n")
+    assert eventually(lambda: member.host.heard)
+    monkeypatch.setattr(lines, "HALF_LINES_BYTES", 1)
+    member.say(b"s2@AppendEntries 9-0-0-[" + b" " * (100 << 10) + b"]\n")
+    assert eventually(lambda: len(member.host.heard) == 2)
+    assert half_lines.sum == 0
+
+
+class Drops:
+    """A connection that brings one byte at a time; notes how much its reader holds before each."""
+
+    def __init__(self, data: bytes) -> None:
+        self.left = iter(data)
+        self.reader: LineReader | None = None
+        self.held = 0
+
+    def recv_into(self, buffer: memoryview) -> int:
+        assert self.reader is not None
+        self.held = max(self.held, sys.getsizeof(self.reader._begun))
+        buffer[0] = next(self.left)
+        return 1
+
+
+def test_a_line_of_single_bytes_takes_no_more_memory_than_its_bytes() -> None:
+    size = 20_000
+    drops = Drops(b"x" * size + b"\n")
+    reader = drops.reader = LineReader(cast(Any, drops), READ_BYTES, DEADLINE_S)
+    assert reader.read(lambda _: size) == [b"x" * size]
+    assert drops.held < 2 * size
+
+
+@pytest.mark.pure
+def test_the_sum_is_of_the_half_lines_that_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "HALF_LINES_BYTES", 100)
+    half_lines = HalfLines()
+    pairs = [socket.socketpair() for _ in range(3)]
+    first, second, third = (LineReader(here, 64, 1.0, half_lines) for here, _ in pairs)
+    half_lines.hold(first, 40)
+    half_lines.hold(second, 40)
+    half_lines.hold(first, 50)
+    assert half_lines.sum == 90
+    half_lines.hold(third, 30)
+    assert half_lines.sum == 70
+    with pytest.raises(HalfLinesFull):
+        first.read(lambda _: 1000)
+    half_lines.let_go(first)
+    half_lines.let_go(second)
+    half_lines.let_go(second)
+    assert half_lines.sum == 30
+    half_lines.hold(third, 101)
+    assert half_lines.sum == 0
+    for here, there in pairs:
+        here.close()
+        there.close()
+
+
+# --- places ---------------------------------------------------------------------------------------
+
+
+class Guest:
+    def __init__(self, is_stranger: bool = True) -> None:
+        self.is_stranger = is_stranger
+
+
+def test_the_place_of_the_oldest_stranger_goes_to_the_next_one() -> None:
+    places: Places[Guest] = Places(3)
+    guests = [Guest() for _ in range(3)]
+    for at_s, guest in enumerate(guests):
+        assert places.make_room(at_s) is None
+        assert not places.is_for_peers_only
+        places.take(guest, at_s)
+    guests[0].is_stranger = False  # it has logged in
+    assert places.is_for_peers_only
+    assert places.make_room(1.5) is None  # the next one has had half a second
+    assert places.make_room(10.0) is guests[1]
+    assert not places.is_for_peers_only
+    places.take(new := Guest(), 10.0)
+    assert places.make_room(10.5) is guests[2]
+    assert places.leave(guests[1])
+    assert not places.leave(guests[1])
+    places.take(Guest(), 10.5)
+    assert places.make_room(10.9) is None
+    assert places.make_room(11.0) is new
+
+
+def test_users_keep_their_places_and_peers_have_more() -> None:
+    places: Places[Guest] = Places(2)
+    for _ in range(2 + PLACES_FOR_PEERS):
+        assert not places.is_full
+        places.take(Guest(is_stranger=False), 0.0)
+    assert places.is_full
+    assert places.make_room(99.0) is None
+
+
+def test_few_are_given_up_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They keep their threads and descriptors until they have ended."""
+    monkeypatch.setattr(places_module, "PLACES_GIVEN_UP", 1)
+    places: Places[Guest] = Places(2)
+    places.take(first := Guest(), 0.0)
+    places.take(second := Guest(), 0.0)
+    assert places.make_room(9.0) is first
+    places.take(Guest(), 9.0)
+    assert places.make_room(9.0) is None
+    places.leave(first)
+    assert places.make_room(9.0) is second
+
+
+@pytest.mark.pure
+@pytest.mark.parametrize("users", [True, False])
+def test_silent_connections_keep_nobody_out(
+    access: Access, monkeypatch: pytest.MonkeyPatch, users: bool
+) -> None:
+    monkeypatch.setattr(places_module, "STRANGER_LEAST_S", 0.0)
+    host = FakeHost(access=access if users else None, level=3)
+    port = next(free_ports)
+    listener = Listener("127.0.0.1", port, 3)
+    listener.open(cast(Any, host))
+
+    def connect() -> socket.socket:
+        before = listener.traffic()[1]
+        made = socket.create_connection(("127.0.0.1", port), DEADLINE_S)
+        assert eventually(lambda: listener.traffic()[1] > before)
+        return made
+
+    user = connect()
+    speaking = user.makefile("rw")
+    print(f"login root {PASSWORD}" if users else "help", file=speaking, flush=True)
+    assert speaking.readline().startswith("s1@LOGIN" if users else "s1@HELP")
+    silent = [connect() for _ in range(8)]
+    assert silent[0].makefile("r").readline() in (f"s1@{FULL}\n", "")
+    assert silent[-3].makefile("r").readline() in (f"s1@{FULL}\n", "")
+    for each in [user, silent[-1]]:
+        each.sendall(b"help\n")
+        assert each.makefile("r").readline().startswith("s1@HELP response")
+    assert len([one for one in host.told if "every place" in one]) == 1
+    listener.close()
+    listener.end_connections()
+    for each in [user, *silent]:
+        each.close()
