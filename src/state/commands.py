@@ -4,7 +4,7 @@ Every node executes the same commands in the same order, so nothing here may dep
 on chance or on a node; and nothing may raise: an error is a reply (paper §2). Keys and values
 are in their canonical spelling, as they stand in the log.
 
-`object KEY OPERATION [JSON …]` is an operation on the JSON value under a key (objectkinds.py).
+`object KEY OPERATION [JSON …]` is an operation on the JSON value under a key (objectcommands.py).
 docs/use/objects.md is the view of the user.
 """
 
@@ -16,15 +16,13 @@ from typing import Final
 from raftline.raft.entries import NUMBER_MAX
 from raftline.state.leasecommands import execute_expiry, execute_under
 from raftline.state.leases import EXPIRED
-from raftline.state.objectkinds import EMPTY, OPERATIONS, ConditionFailed
-from raftline.state.store import Pairs, Store, amend, keep
+from raftline.state.objectcommands import execute_object
+from raftline.state.store import Pairs, Store, amend, spend
 from raftline.state.storecommands import OF_STORE
 from raftline.state.transactions import execute_transaction
 from raftline.wire.commands import COMMANDS
-from raftline.wire.objectcommands import Unfit, fits, operands_of
 from raftline.wire.operands import Limits, not_understood
 from raftline.wire.protocol import ProtocolError, error, escape, shown, unescape
-from raftline.wire.strictjson import Json, NotJsonError, read_json, spell_json
 
 _Function = Callable[[Pairs, str], str | None]
 APPLIED: Final[dict[str, _Function]] = {}
@@ -166,6 +164,7 @@ def _append(pairs: Pairs, operands: str) -> str | None:
     except ProtocolError as problem:
         return error(str(problem))
     size = len(joined.encode("utf-8", "surrogateescape"))
+    spend(pairs, 2 * size)
     limit = Limits().value_bytes
     if size > limit:
         return error(
@@ -188,47 +187,3 @@ def _number(text: str) -> int | None:
         return None
     number = int(text)
     return number if str(number) == text and abs(number) <= NUMBER_MAX else None
-
-
-def execute_object(pairs: Pairs, operands: str, number: int) -> str:
-    """Carry out one operation and return its reply; `number` is its entry's (`entry_number`)."""
-    key, _, rest = operands.partition(" ")
-    name, _, text = rest.partition(" ")
-    operation = OPERATIONS.get(name)
-    if not key or operation is None:
-        return error(f"there is no operation {shown(name)} on an object. Nothing was done.")
-    try:
-        given = operands_of(name, unescape(text))
-        value = _held(pairs, key, operation.kind)
-        entry_number = (number,) if operation.stamped else ()
-        result = operation.act(*entry_number, value, *given)
-    except ConditionFailed as condition:
-        return f"OBJECT response, not done: {condition}"
-    except (Unfit, ProtocolError) as problem:
-        return error(f"{problem}. Nothing was done.")
-    return _keep(pairs, key, spell_json(value), spell_json(result))
-
-
-def _held(pairs: Pairs, key: str, kind: str) -> Json:
-    """Return the object under a key, an empty one where there is nothing.
-
-    Raises:
-        Unfit: something else is there.
-    """
-    try:
-        value = read_json(unescape(pairs.get(key, EMPTY[kind])))
-        if fits(kind, value):
-            return value
-    except (NotJsonError, ProtocolError):
-        pass
-    raise Unfit(f"{shown(key)} holds no {kind} but something else")
-
-
-def _keep(pairs: Pairs, key: str, text: str, result: str) -> str:
-    size, limit = len(text.encode("utf-8")), Limits().value_bytes
-    if size > limit:
-        return error(
-            f"{shown(key)} would have {size} bytes as JSON; the limit is {limit}. Nothing was done."
-        )
-    keep(pairs, key, escape(text, key=False))
-    return f"OBJECT response: {escape(result, key=False)}"

@@ -44,6 +44,7 @@ class Store(MutableMapping[str, str]):
         self.term = 0  # of that entry
         self.leases = Leases()
         self.leased: dict[str, set[str]] = {}  # the keys of each lease that has any
+        self.reworked = 0  # bytes of values that were read and rewritten since it was made
         self.notes_events = False  # whether anybody takes the events
         self._events: list[BareEvent] = []
         self._gone = 0
@@ -196,6 +197,12 @@ class Store(MutableMapping[str, str]):
             keys.discard(key)
             if not keys:
                 del self.leased[lease]
+
+
+def spend(pairs: Pairs, size: int) -> None:
+    """Take note that so many bytes of a value are read or rewritten."""
+    if isinstance(pairs, Store):
+        pairs.reworked += size
 
 
 def amend(pairs: Pairs, key: str, value: str) -> None:

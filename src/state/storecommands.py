@@ -37,6 +37,7 @@ def _stat(store: Store, key: str) -> str | None:
     if facts is None:
         return f"STAT response, no such key: {key}"
     size = len(real_text(store[key]).encode("utf-8", "surrogateescape"))
+    store.reworked += size
     told = {"index": facts.changed, "lease": facts.lease or None, "bytes": size}
     return f"STAT response: {json.dumps(told)}"
 

@@ -12,10 +12,13 @@ from collections.abc import Callable, Sequence
 
 from raftline.raft.levels import BOUNDED
 from raftline.state.draft import Draft
+from raftline.state.objectcommands import OpenObjects
 from raftline.state.pairs import real_text
 from raftline.state.store import Pairs, Store
 from raftline.wire.commands import IN_TRANSACTIONS
-from raftline.wire.limits import ANSWER_BYTES
+from raftline.wire.leaseoperands import without_lease
+from raftline.wire.limits import ANSWER_BYTES, REWORK_BYTES
+from raftline.wire.objectcommands import Unfit
 from raftline.wire.operands import Limits
 from raftline.wire.protocol import ProtocolError, error, shown
 from raftline.wire.transactions import Condition, read_transaction
@@ -73,8 +76,12 @@ def _operate(store: Store, commands: Sequence[str], execute: Execute) -> list[st
     """
     told: list[str] = []
     characters = size = 0
+    objects = OpenObjects(store) if store.level >= BOUNDED else None
     for place, command in enumerate(commands, start=1):
-        reply = execute(store, command, store.number)
+        if objects is None:
+            reply = execute(store, command, store.number)
+        else:
+            reply = _execute_open(store, objects, command, execute)
         answer = reply.partition(" response")[2]
         is_error = reply.startswith(error(""))
         if is_error or answer.startswith(NO_SUCH_LEASE):
@@ -82,6 +89,8 @@ def _operate(store: Store, commands: Sequence[str], execute: Execute) -> list[st
             why = why.removesuffix(_NOTHING).rstrip(" .")
             raise NotDone(f"operation {place}, {shown(command)}, can't be done: {why}")
         is_absent = answer.startswith(", ") and command.startswith("get ")
+        if objects is not None:
+            _check_rework(store, place)
         told.append(json.dumps(None if is_absent else real_text(answer[2:])))
         characters += len(answer)
         size += len(told[-1]) + len(", ")
@@ -91,7 +100,43 @@ def _operate(store: Store, commands: Sequence[str], execute: Execute) -> list[st
                 f"the first {place} operations answer more than {limit}; read less in one "
                 "transaction"
             )
+    if objects is not None:
+        _close(objects, None)
+        _check_rework(store, len(commands))
     return told
+
+
+def _execute_open(store: Store, objects: OpenObjects, command: str, execute: Execute) -> str:
+    """Carry out one operation of several; objects stay open as long as nothing else asks for them.
+
+    Raises:
+        NotDone: an object that is closed would be too long.
+    """
+    verb, _, operands = command.partition(" ")
+    if verb == "object":
+        return objects.execute(operands)
+    _close(objects, without_lease(command).partition(" ")[2].partition(" ")[0])
+    return execute(store, command, store.number)
+
+
+def _close(objects: OpenObjects, key: str | None) -> None:
+    """Close the object under a key, or all of them."""
+    try:
+        if key is None:
+            objects.close_all()
+        else:
+            objects.close(key)
+    except Unfit as problem:
+        raise NotDone(str(problem)) from None
+
+
+def _check_rework(store: Store, place: int) -> None:
+    """Raise NotDone if the operations up to this place read and rewrite too much."""
+    if store.reworked > REWORK_BYTES:
+        raise NotDone(
+            f"the first {place} operations read and rewrite more than {REWORK_BYTES} bytes of "
+            "values; do less in one transaction"
+        )
 
 
 def _too_much(level: int, characters: int, size: int) -> str:

@@ -27,6 +27,7 @@ FAILED_LOGIN_S = 0.1  # before the answer
 LOGINS_WAITING = 16  # typed passwords that wait for their turn
 
 # What is applied, from level 3 on. All nodes must decide alike: another figure needs a new level.
+REWORK_BYTES = 4 << 20  # of the values that a transaction reads and rewrites
 ANSWER_BYTES = 8 << 20  # of what the operations of a transaction answer, spelled as JSON
 SHORT_REPLY_BYTES = 512  # of a reply that a session keeps for each of its latest requests
 LONG_REPLIES_BYTES = 16 << 20  # of the longer ones, all sessions together

@@ -1,0 +1,150 @@
+"""The effect of `object KEY OPERATION [JSON …]` on the value under a key. Deterministic and total.
+
+A transaction works on objects that stay open: each is read once and spelled once, however many of
+its operations ask for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from raftline.state.objectkinds import EMPTY, OPERATIONS, ConditionFailed
+from raftline.state.store import Pairs, Store, keep, spend
+from raftline.wire.objectcommands import Unfit, fits, operands_of
+from raftline.wire.operands import Limits
+from raftline.wire.protocol import ProtocolError, error, escape, shown, unescape
+from raftline.wire.strictjson import Json, NotJsonError, read_json, spell_json
+
+WALK: Final = 16  # an operation on an open object costs so many times less than reading it
+
+
+def execute_object(pairs: Pairs, operands: str, number: int) -> str:
+    """Carry out one operation and return its reply; `number` is its entry's (`entry_number`)."""
+    key, _, rest = operands.partition(" ")
+
+    def held(kind: str) -> Json:
+        return _read(pairs, key, kind)[0]
+
+    def kept(value: Json) -> None:
+        _keep(pairs, key, value)
+
+    return _operate(key, rest, number, held, kept)
+
+
+class OpenObjects:
+    """The objects of a transaction, by key. Any other command needs them closed."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._open: dict[str, _Open] = {}
+
+    def execute(self, operands: str) -> str:
+        """Carry out one operation and return its reply; its object stays open."""
+        key, _, rest = operands.partition(" ")
+
+        def opened(kind: str) -> Json:
+            found = self._open.get(key)
+            if found is None:
+                value, size = _read(self._store, key, kind)
+                found = self._open[key] = _Open(value, kind, size)
+            else:
+                spend(self._store, found.size // WALK)
+                found.check(key, kind)
+            return found.value
+
+        def changed(value: Json) -> None:
+            found = self._open[key]
+            found.is_changed = True
+            found.size += len(rest)
+
+        return _operate(key, rest, self._store.number, opened, changed)
+
+    def close(self, key: str) -> None:
+        """Spell the object under a key, if it is open.
+
+        Raises:
+            Unfit: it would be too long.
+        """
+        found = self._open.pop(key, None)
+        if found is not None and found.is_changed:
+            _keep(self._store, key, found.value)
+
+    def close_all(self) -> None:
+        """Spell all that are open. Raises Unfit: one would be too long."""
+        for key in list(self._open):
+            self.close(key)
+
+
+class _Open:
+    """An object that was read; `size` is about that of its JSON."""
+
+    def __init__(self, value: Json, kind: str, size: int) -> None:
+        self.value = value
+        self.size = size
+        self.is_changed = False
+        self._kind = kind
+
+    def check(self, key: str, kind: str) -> None:
+        """Take it for an object of this kind. Its own operations leave it one of its kind.
+
+        Raises:
+            Unfit: it is none.
+        """
+        if kind != self._kind and not fits(kind, self.value):
+            raise _no(kind, key)
+        self._kind = kind
+
+
+def _operate(
+    key: str, rest: str, number: int, held: Callable[[str], Json], kept: Callable[[Json], None]
+) -> str:
+    """Carry out `OPERATION [JSON …]` on what `held` returns; `kept` takes what it became."""
+    name, _, text = rest.partition(" ")
+    operation = OPERATIONS.get(name)
+    if not key or operation is None:
+        return error(f"there is no operation {shown(name)} on an object. Nothing was done.")
+    try:
+        given = operands_of(name, unescape(text))
+        value = held(operation.kind)
+        entry_number = (number,) if operation.stamped else ()
+        result = operation.act(*entry_number, value, *given)
+        answer = escape(spell_json(result), key=False)
+        kept(value)
+    except ConditionFailed as condition:
+        return f"OBJECT response, not done: {condition}"
+    except (Unfit, ProtocolError) as problem:
+        return error(f"{problem}. Nothing was done.")
+    return f"OBJECT response: {answer}"
+
+
+def _read(pairs: Pairs, key: str, kind: str) -> tuple[Json, int]:
+    """Return the object under a key, an empty one where there is nothing, and its bytes as JSON.
+
+    Raises:
+        Unfit: something else is there.
+    """
+    try:
+        text = unescape(pairs.get(key, EMPTY[kind]))
+        size = len(text.encode("utf-8", "surrogateescape"))
+        spend(pairs, size)
+        value = read_json(text)
+        if fits(kind, value):
+            return value, size
+    except (NotJsonError, ProtocolError):
+        pass
+    raise _no(kind, key)
+
+
+def _no(kind: str, key: str) -> Unfit:
+    return Unfit(f"{shown(key)} holds no {kind} but something else")
+
+
+def _keep(pairs: Pairs, key: str, value: Json) -> None:
+    """Write an object. Raises Unfit: it would be too long."""
+    text = spell_json(value)
+    size, limit = len(text.encode("utf-8")), Limits().value_bytes
+    if size > limit:
+        raise Unfit(f"{shown(key)} would have {size} bytes as JSON; the limit is {limit}")
+    spend(pairs, size)
+    keep(pairs, key, escape(text, key=False))

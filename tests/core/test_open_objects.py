@@ -1,0 +1,219 @@
+"""The objects of a transaction: each is read once and spelled once, and all of it has a bound."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from raftline.logmanager import LogManager
+from raftline.state import objectcommands
+from raftline.state.objectkinds import OPERATIONS, ConditionFailed
+from raftline.wire.commands import read_request
+from raftline.wire.limits import REWORK_BYTES, VALUE_BYTES
+from raftline.wire.operands import Limits
+from tests.faulty_folder import MemoryFolder
+from tests.node_files import MEMBERS, entries
+
+
+class Machine:
+    """A state machine that executes requests one after the other, as committed entries."""
+
+    def __init__(self, level: int = 3) -> None:
+        self.manager = LogManager("s1", MemoryFolder(), MEMBERS)
+        self.manager.apply(entries(1, 1, f"level {level}"))
+        self.manager.store.notes_events = True
+
+    def ask(self, line: str) -> str:
+        command = read_request("c", "", line, Limits()).command
+        return self.manager.apply(entries(self.manager.applied.index + 1, 1, command))[0]
+
+
+class Counted:
+    """Counts how often JSON is read and spelled under a key."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.read = self.kept = 0
+        read_json, keep = objectcommands.read_json, objectcommands.keep
+
+        def reading(*given: object) -> object:
+            self.read += 1
+            return read_json(*given)  # type: ignore[arg-type]
+
+        def keeping(*given: object) -> None:
+            self.kept += 1
+            keep(*given)  # type: ignore[arg-type]
+
+        patch.setattr(objectcommands, "read_json", reading)
+        patch.setattr(objectcommands, "keep", keeping)
+
+
+@pytest.mark.pure  # a function of a compiled module can't be replaced
+@pytest.mark.parametrize(("level", "times"), [(2, 128), (3, 1)])
+def test_a_transaction_reads_and_spells_an_object_once(
+    level: int, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line of 3 KB with 128 operations kept a cluster without a leader for a minute."""
+    machine = Machine(level)
+    machine.ask("object o list.extend [1, 1, 1]")
+    counted = Counted(monkeypatch)
+    reply = machine.ask("txn " + " ; ".join(["object o list.put 0 2"] * 128))
+    assert reply.startswith("TXN response, then: ")
+    assert (counted.read, counted.kept) == (times, times)
+    assert machine.ask("get o") == "GET response: [2, 1, 1]"
+
+
+@pytest.mark.pure
+def test_what_else_asks_for_the_key_finds_the_object_as_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    machine = Machine()
+    machine.ask("object o list.append 1")
+    counted = Counted(monkeypatch)
+    reply = machine.ask(
+        "txn object o list.append 2 ; object p list.append 3 ; get o ; object o list.append 4 ; "
+        "append o x ; get o ; delete p ; get p ; object p list.append 5"
+    )
+    assert json.loads(reply.partition(": ")[2]) == [
+        "null", "null", "[1, 2]", "null", "o has 10 bytes", "[1, 2, 4]x", "p deleted", None, "null"
+    ]  # fmt: skip
+    assert counted.read == 4
+    assert machine.ask("get p") == "GET response: [5]"
+
+
+def test_operations_of_two_kinds_look_at_the_object_again() -> None:
+    machine = Machine()
+    assert machine.ask("txn object o list.append [1] ; object o queue.put 2").startswith("TXN")
+    refused = machine.ask("txn object o list.append 3 ; object o set.add 4")
+    assert "operation 2, object o set.add 4, can't be done: o holds no set" in refused
+    assert machine.ask("get o") == "GET response: [[1], 2]"
+
+
+def test_an_object_that_is_too_long_in_the_end_undoes_the_transaction() -> None:
+    machine, half = Machine(), "v" * (VALUE_BYTES // 2)
+    for line in (
+        f'txn set a 1 ; object o list.append "{half}" ; object o list.append "{half}"',
+        f'txn set a 1 ; object o list.append "{half}" ; object o list.append "{half}" ; get o',
+    ):
+        refused = machine.ask(line)
+        assert refused.startswith(
+            "Sorry, o would have 1048584 bytes as JSON; the limit is 1048576."
+        )
+        assert refused.endswith(". Nothing was done.")
+    assert dict(machine.manager.pairs) == {}
+    fits = f'txn object o list.append "{half}" ; object o list.append "{half}" ; object o list.take'
+    assert machine.ask(fits).startswith("TXN response, then: ")
+
+
+FULL = f'["{"v" * (VALUE_BYTES - 10)}", 1]'
+TWICE = "object o list.put 1 2 ; object p list.put 1 2"
+
+
+@pytest.mark.parametrize(
+    ("operations", "fits"),
+    [
+        (TWICE.partition(" ; ")[0], True),
+        (TWICE, True),
+        (f"{TWICE} ; object q list.put 1 2", False),
+        (" ; ".join(["object o list.put 1 2"] * 32), True),
+        (" ; ".join(["object o list.put 1 2"] * 36), False),
+        ("append o x", True),
+        ("append o x ; append p x", True),
+        ("append o x ; append p x ; append q x", False),
+        (" ; ".join(["stat o"] * 4), True),
+        (" ; ".join(["stat o"] * 5), False),
+        (f"{TWICE} ; get o ; object o list.put 1 3", False),
+        (" ; ".join(["set a 1"] * 127), True),
+    ],
+)  # fmt: skip
+def test_what_a_transaction_reads_and_rewrites_is_bounded(operations: str, fits: bool) -> None:
+    """Four values of 1 MiB, each a little shorter here, are read or written at most."""
+    machine = Machine()
+    for key in "opq":
+        machine.ask(f"set {key} {FULL}")
+    held = dict(machine.manager.store.held)
+    machine.manager.take_events()
+    reply = machine.ask(f"txn set z 1 ; {operations}")
+    if fits:
+        assert reply.startswith("TXN response, then: ")
+    else:
+        assert f" read and rewrite more than {REWORK_BYTES} bytes of values; do less" in reply
+        assert dict(machine.manager.store.held) == held
+        assert machine.manager.take_events().events == []
+    old = Machine(level=2)
+    for key in "opq":
+        old.ask(f"set {key} {FULL}")
+    assert old.ask(f"txn {TWICE} ; object q list.put 1 2").startswith("TXN response")
+
+
+@pytest.mark.pure
+def test_nothing_is_read_behind_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine()
+    for number in range(10):
+        machine.ask(f"set o{number} {FULL}")
+    counted = Counted(monkeypatch)
+    refused = machine.ask(
+        "txn " + " ; ".join(f"object o{number} list.put 1 2" for number in range(10))
+    )
+    assert "the first 5 operations read and rewrite more than" in refused
+    assert (counted.read, counted.kept) == (5, 0)
+
+
+def test_one_operation_alone_is_always_within_the_bound() -> None:
+    machine = Machine()
+    for key in "ab":
+        machine.ask(f"set {key} {FULL}")
+    assert machine.ask("object a list.put 1 2") == "OBJECT response: null"
+    assert machine.ask("append b x").startswith("APPEND response")
+    assert machine.manager.store.reworked > 0.99 * REWORK_BYTES
+
+
+OPERATION = st.sampled_from(
+    [
+        "list.append 1", "list.append [2]", "list.put 0 3", "list.take", "list.take 0",
+        "list.remove 1", "list.insert 1 4", "list.splice [0,2,2] [1]", "list.reverse",
+        "set.add 1", "set.discard 1", "set.union [1,5]", "set.take", "queue.put 6 3", "queue.take",
+        'dict.put "a" 1', 'dict.take "a"', 'dict.swap "a" 1 2', "dict.takelast",
+        'lock.acquire "me" 9', 'lock.release "me" 7', 'lock.seize "you" 9 7 0',
+    ]
+)  # fmt: skip
+STEP = st.one_of(
+    st.builds(lambda key, act: f"object {key} {act}", st.sampled_from("ab"), OPERATION),
+    st.builds(lambda key: f"get {key}", st.sampled_from("ab")),
+    st.builds(lambda key: f"append {key} \\s", st.sampled_from("ab")),
+    st.builds(lambda key: f"under lease-2 set {key} [1]", st.sampled_from("ab")),
+)
+
+
+@given(st.lists(STEP, min_size=1, max_size=8), st.lists(STEP, max_size=4))
+def test_a_transaction_does_what_it_did_before_level_3(steps: list[str], before: list[str]) -> None:
+    new, old = Machine(3), Machine(2)
+    for machine in (new, old):
+        machine.ask("lease 100")
+        for step in before:
+            machine.ask(step.replace("\\s", "]"))
+    line = "txn " + " ; ".join(steps)
+    assert new.ask(line) == old.ask(line)
+    assert dict(new.manager.store.held) == dict(old.manager.store.held)
+    events = [sorted(each.manager.take_events().events) for each in (new, old)]
+    assert events[0] == events[1]
+
+
+@pytest.mark.parametrize("name", sorted(OPERATIONS))
+def test_an_operation_that_fails_leaves_an_open_object_as_it_is(name: str) -> None:
+    """In a transaction the next operation goes on with it."""
+    _, act, stamped = OPERATIONS[name]
+    held = {"owner": "me", "token": 1, "lease_ms": 1, "beat": 0}
+    for value in ([], [1, 2], {}, {"a": 1}, held):
+        for operands in ([], [9], ["x"], [[0, 2, 2], [1]], ["a", 2, 3], ["you", 1], ["you", 1, 7]):
+            before = copy.deepcopy(value)
+            try:
+                act(*([5] if stamped else []), value, *copy.deepcopy(operands))
+            except ConditionFailed:
+                assert value == before
+            except (TypeError, KeyError, AttributeError, IndexError, ValueError):
+                pass  # operands that never come here
+            value = before
