@@ -7,7 +7,7 @@ escaped form in which they travel, so no stored value can break a line or forge 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from raftline.common.derived import mypyc_attr
 from raftline.common.wakeup import give_way
@@ -102,12 +102,15 @@ class LogManager(NodeFiles):
         """Execute one operation and return the reply, without the server's name."""
         return self.read([command])[0]
 
-    def apply(self, entries: Sequence[Entry]) -> list[str]:
+    def apply(
+        self, entries: Sequence[Entry], is_over: Callable[[], bool] | None = None
+    ) -> list[str]:
         """Execute committed entries in order and return their replies; see `ReplicatedState`."""
         with self.client_lock:
-            replies = self.state.apply(entries)
-            if entries:
-                self.applied = Mark(entries[-1].index, entries[-1].term)
+            replies = self.state.apply(entries, is_over)
+            if replies:
+                last = entries[len(replies) - 1]
+                self.applied = Mark(last.index, last.term)
             return replies
 
     def take_events(self) -> TakenEvents:

@@ -1,57 +1,123 @@
-"""Applying what is committed, and answering the requests that wait for it.
+"""Applying what is committed, in slices, and answering the requests that wait for it.
 
-A leader applies at once: clients wait. A follower that has entries to write applies those of the
-step behind that write, since the leader waits for its answer, and nobody for what it applies.
+The core hands entries out; the state machine executes them here, some at a time, and then the core
+is given back: heartbeats, votes and acknowledgements wait for a slice at most, however much there
+is to apply. The thread that took a step applies the first slice, and the owner thread the rest.
+
+A leader applies at once: clients wait. A follower that has entries to write does that after the
+write, or with its next step, whichever is first: its leader waits for the answer to the write.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 
 from raftline.logmanager import LogManager
 from raftline.node.batching import Batching
 from raftline.node.queue import RequestQueue
 from raftline.node.watchers import Watchers
-from raftline.raft.effects import Effects
+from raftline.raft.effects import Effects, ReadReady
 from raftline.raft.entries import Entry
+from raftline.raft.node import RawNode
+
+SLICE_S = 0.02  # then the entry at hand is the last one of a slice
+PIECE_ENTRIES = 500  # taken from the log in one go
+LEADERSHIP_LOST = "this server lost the leadership before the entry was committed"
 
 
 class Applying:
-    """Applies committed entries in order; the caller holds the driver's `core` lock."""
+    """Applies committed entries in order, each once; the caller holds the driver's `core` lock.
+
+    An error here stops the node: an entry that can't be executed would make it another one than
+    the others. What was not executed stays to be applied.
+    """
 
     def __init__(
-        self, logmanager: LogManager, watchers: Watchers, queue: RequestQueue, batching: Batching
+        self,
+        node: RawNode,
+        logmanager: LogManager,
+        watchers: Watchers,
+        queue: RequestQueue,
+        batching: Batching,
+        on_applied: Callable[[], None],
+        now_s: Callable[[], float] = time.monotonic,
     ) -> None:
+        """Begin with what the files held; `on_applied` is called after some entries were applied.
+        `now_s` tells how long a slice has taken, in seconds."""
+        self._node = node
         self._logmanager = logmanager
         self._watchers = watchers
         self._queue = queue
         self._batching = batching
-        self._late: Sequence[Entry] = ()  # of an earlier step: they go before all others
+        self._on_applied = on_applied
+        self._now_s = now_s
+        # Of the last entry that was applied, and of the last one that is to be.
+        self.index = self.handed_index = node.view.last_applied
+        self.follows_a_write = False  # what is left is applied after a write
+        self._reads: deque[tuple[ReadReady, int]] = deque()  # confirmed, and in which term
+
+    @property
+    def lags(self) -> bool:
+        """Whether a slice of what is left may be applied now."""
+        return self.index < self.handed_index and not self.follows_a_write
 
     def take(self, effects: Effects, *, leads: bool) -> bool:
-        """Apply what a step commits, or let it wait for `catch_up`; return whether that answers
-        the requests of a group."""
-        self.catch_up()
+        """Apply a slice of what a step and those before it commit, or leave that to a write, or to
+        the owner thread if it is at it; return whether this answers the requests of a group. Reads
+        wait for what they are to see."""
+        owner_is_at_it = self.lags
         if effects.install is not None:
+            self._queue.give_up_pending(LEADERSHIP_LOST)  # nobody executes their entries here
             self._logmanager.take_over(effects.install)
+            self.index = effects.install.index
             self._watchers.applied([])
-        if effects.append and not (leads or effects.reads):  # a read sees what this step applies
-            self._late = effects.apply
+        view = self._node.view
+        self.handed_index = view.last_applied
+        self._reads += [(ready, view.term) for ready in effects.reads]
+        if owner_is_at_it:
             return False
-        return self._apply(effects.apply)
-
-    def catch_up(self) -> None:
-        """Apply what waits, so that the state is as the core takes it to be."""
-        late, self._late = self._late, ()
-        self._apply(late)
-
-    def _apply(self, entries: Sequence[Entry]) -> bool:
-        if not entries:
+        if effects.append and not (leads or self._reads):
+            self.follows_a_write = True
             return False
-        first, last = entries[0].index, entries[-1].index
-        replies = self._logmanager.apply(entries)
-        self._watchers.applied(entries)
+        return self.go_on(effects.apply)
+
+    def go_on(self, at_hand: Sequence[Entry] = ()) -> bool:
+        """Apply the next slice; return whether that answers the requests of a group. Entries that
+        are `at_hand` need not be copied from the log."""
+        self.follows_a_write = False
+        end_s = self._now_s() + SLICE_S
+        answers = False
+        while self.index < self.handed_index:
+            if not at_hand or at_hand[0].index != self.index + 1:
+                count = min(PIECE_ENTRIES, self.handed_index - self.index)
+                at_hand = self._node.committed(self.index + 1, count)
+            answers |= self._apply(at_hand, lambda: self._now_s() >= end_s)
+            if self._now_s() >= end_s:
+                break
+        return answers
+
+    def _apply(self, entries: Sequence[Entry], is_over: Callable[[], bool]) -> bool:
+        replies = self._logmanager.apply(entries, is_over)
+        applied = entries[: len(replies)]
+        first, last = applied[0].index, applied[-1].index
+        self.index = last
+        self._watchers.applied(applied)
         self._queue.answer_applied(replies, first, last)
+        self._on_applied()
         queued, used_s = len(self._queue.writes), time.process_time()
         return self._batching.committed(last, queued, time.monotonic(), used_s)
+
+    def served_reads(self) -> list[tuple[ReadReady, int]]:
+        """Hand out the reads that see all that they are to see, each with the term in which it was
+        confirmed; in the order in which they came."""
+        served = []
+        while self._reads and self._reads[0][0].index <= self.index:
+            served.append(self._reads.popleft())
+        return served
+
+    def give_up_reads(self) -> list[ReadReady]:
+        """Hand out all reads that wait: nothing more is applied."""
+        left, self._reads = self._reads, deque()
+        return [ready for ready, _ in left]

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from raftline.common.wakeup import give_way
 from raftline.logmanager import LogManager
 from raftline.net.host import Batch, Origin, ReplySink
 from raftline.node.clock import OwnerSleep, now_ms
@@ -154,14 +155,8 @@ class Driver:
     def status(self) -> dict[str, object]:
         """Return what `status` tells."""
         with self.core:
-            self._stepper.catch_up()
-            facts = node_facts(self.node.view, now_ms())
+            facts = node_facts(self.node.view, self._stepper.applied_index, now_ms())
             return {**facts, "log_bytes": self._logmanager.log_bytes, "syncs": self.syncs}
-
-    def catch_up(self) -> None:
-        """Let the state be as the core takes it to be: see node/applying.py."""
-        with self.core:
-            self._stepper.catch_up()
 
     def waiting(self) -> dict[str, int]:
         """Return how many batches wait, by what for, and how many steps wait for the disk."""
@@ -178,7 +173,9 @@ class Driver:
                 pause_s = self._pause_s()
                 self._sleep.until_s = time.monotonic() + pause_s
             self._sleep.wait(pause_s)
-            self._step(self._round)
+            if self._stepper.lags:
+                give_way()  # a lock that is taken anew at once lets nobody in
+            self._step(self._keep_time)
         with self.core:
             self._turn_all_away()
         self._flush_replies()
@@ -190,9 +187,15 @@ class Driver:
             deadline = min(deadline, self._queue.held_until_ms)
         self._sleep.until_ms = deadline
         gather_s = self._stepper.next_look_s() - time.monotonic()
-        pause_s = (deadline - now) / 1000
+        pause_s = 0.0 if self._stepper.lags else (deadline - now) / 1000
         self._sleep.is_for_a_group = gather_s < pause_s
         return min(gather_s, pause_s)
+
+    def _keep_time(self) -> None:
+        """Do a round, and then apply a slice of what the steps before have left."""
+        self._round()
+        if self._stepper.lags:
+            self._stepper.apply_slice()
 
     def _round(self) -> None:
         """Do what time asks for, and serve what need not wait."""

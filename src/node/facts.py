@@ -8,8 +8,9 @@ from raftline.wire.membercommands import membership_facts
 LEASE_SHOWN_MS = 3_600_000  # a node that is alone has an endless lease
 
 
-def node_facts(view: NodeView, now_ms: int) -> dict[str, object]:
-    """Return what `status` tells of a node; whoever calls holds the driver's `core` lock."""
+def node_facts(view: NodeView, applied_index: int, now_ms: int) -> dict[str, object]:
+    """Return what `status` tells of a node that has applied its log up to `applied_index`; whoever
+    calls holds the driver's `core` lock."""
     return {
         "name": view.name,
         "role": view.role.value,
@@ -18,7 +19,7 @@ def node_facts(view: NodeView, now_ms: int) -> dict[str, object]:
         "last_index": view.log.last_index,
         "synced_index": view.durable_index,
         "commit_index": view.commit_index,
-        "last_applied": view.last_applied,
+        "last_applied": applied_index,
         "base_index": view.log.base_index,
         "snapshot_index": view.snapshot.index if view.snapshot else 0,
         "snapshot_bytes": view.snapshot.size if view.snapshot else 0,

@@ -103,10 +103,14 @@ class RequestQueue:
         self._measures.reads.add(time.monotonic() - batch.asked_s, len(batch.commands))
         batch.wake()
 
-    def give_up_pending(self, why: str) -> None:
-        """Nobody here can know what becomes of these entries: say just that."""
+    def give_up_pending(self, why: str, after: int = 0) -> None:
+        """Nobody here can know what becomes of the entries after this index: say just that to
+        those who wait for them."""
         while self._pending:
-            self._pending.popleft().answer_rest(outcome_unknown(why))
+            batch = self._pending[-1]
+            if batch.first_index + len(batch.commands) - 1 <= after:
+                return
+            self._pending.pop().answer_rest(outcome_unknown(why))
 
     def turn_all_away(self, why: str) -> None:
         """Answer everybody: what was proposed has an unknown outcome, of the rest nothing was

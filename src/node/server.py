@@ -156,6 +156,9 @@ class Server(NodeHost):
         """Look whether a snapshot is due, or has arrived whole."""
         self.snapshots.wrote(arrived)
 
+    def applied(self) -> None:
+        """Take note that entries were applied; with the driver's `core` held."""
+
     def give_up_late(self, now: int) -> None:
         """Answer requests that nobody could answer in time; with the driver's `core` held."""
         self.listener.give_up_late(now - self.patience_ms)

@@ -132,7 +132,6 @@ class Snapshots:
     def _take(self, *, compacts: bool = True) -> None:
         """Take a snapshot of the state as it is now, and let the log begin behind it."""
         self._cpu_s = time.thread_time()
-        self._driver.catch_up()
         current = self._files.current
         has_news = self._logmanager.applied.index > (current.index if current is not None else 0)
         if not has_news and not self._rotten:

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from raftline.logmanager import LogManager
 from raftline.net.host import Batch, Origin
-from raftline.node.applying import Applying
+from raftline.node.applying import LEADERSHIP_LOST, Applying
 from raftline.node.batching import Batching
 from raftline.node.clock import OwnerSleep, now_ms
 from raftline.node.delivery import Delivery
@@ -38,8 +38,6 @@ from raftline.raft.node import RawNode
 from raftline.wire.membercommands import change_reply
 from raftline.wire.protocol import REMOVED, STOPPING, outcome_unknown
 
-LEADERSHIP_LOST = "this server lost the leadership before the entry was committed"
-
 
 class NodeRim(Protocol):
     """The world around a node's core and its driver."""
@@ -48,6 +46,7 @@ class NodeRim(Protocol):
     def not_leader(self, leader: str) -> str: ...
     def report(self, effects: Effects) -> None: ...
     def wrote(self, arrived: Snapshot | None) -> None: ...
+    def applied(self) -> None: ...
     def give_up_late(self, now: int) -> None: ...
     def fail(self, error: BaseException) -> None: ...
 
@@ -77,9 +76,11 @@ class Stepper:
         self.watchers = Watchers(logmanager, owner_sleep.wake)
         self._batching = Batching(time.monotonic(), time.process_time())
         self._delivery = Delivery(rim.send, writer)
-        self._applying = Applying(logmanager, self.watchers, queue, self._batching)
+        self._applying = Applying(
+            node, logmanager, self.watchers, queue, self._batching, rim.applied
+        )
         self._handover = Handover(node, rim.not_leader)
-        self._leasing = Leasing(node, logmanager.store)
+        self._leasing = Leasing(node, logmanager.store, lambda: self._applying.index)
 
     # --- which requests are served: the numbers that batching decides by ------------------------
 
@@ -166,13 +167,32 @@ class Stepper:
     def written(self, tasks: Sequence[DiskTask], durable: Durable | None) -> None:
         """Let go what waited for these writes, and tell the core how far its log is durable."""
         self._delivery.written(tasks)
-        self.catch_up()
+        if self._applying.follows_a_write:
+            self.apply_slice()
         if durable is not None:
             self.carry_out(self._node.step(Synced(*durable), now_ms()))
 
-    def catch_up(self) -> None:
-        """Apply what was left for later, so that the state is as the core takes it to be."""
-        self._applying.catch_up()
+    # --- what is applied -------------------------------------------------------------------------
+
+    @property
+    def applied_index(self) -> int:
+        """The index of the last entry that the state machine has executed."""
+        return self._applying.index
+
+    @property
+    def lags(self) -> bool:
+        """Whether `apply_slice` has something to do."""
+        return self._applying.lags
+
+    def apply_slice(self) -> None:
+        """Apply the next slice of what the steps before have left, and answer who waited."""
+        if self._applying.go_on():
+            self._sleep.is_for_a_group = False  # the next ones are not waited for as long
+        self._answer_applied()
+        if self.lags or self.wake_at_ms < self._sleep.until_ms:
+            self._sleep.wake()
+
+    # --- requests --------------------------------------------------------------------------------
 
     def serve(self) -> None:
         """Serve what is held and what is new, but for what had better gather: propose and confirm
@@ -242,8 +262,9 @@ class Stepper:
         self._batching.leads = view.is_leader
         led_term = view.term if view.is_leader else None
         if self._queue.are_pending_beside(led_term):
-            # Before anything is applied: what now lies at their indexes may be another's.
-            self._queue.give_up_pending(LEADERSHIP_LOST)
+            # Before anything is applied: what now lies at their indexes may be another's. What the
+            # steps before have handed out is theirs, and is answered once it is applied.
+            self._queue.give_up_pending(LEADERSHIP_LOST, after=self._applying.handed_index)
             self._batching.lost_leadership()
         if self._applying.take(effects, leads=view.is_leader):
             self._sleep.is_for_a_group = False  # the next ones are not waited for as long
@@ -254,25 +275,35 @@ class Stepper:
 
     def _answer(self, effects: Effects) -> None:
         """Answer whom this step answers, but for those whose entries it applied."""
-        self._leasing.stepped(now_ms)
-        for ready in effects.reads:
-            self._confirmed(ready.token)
-        if effects.reads:
-            queued = len(self._queue.reads)
-            self._batching.answered(len(effects.reads), queued, time.monotonic())
-            self._sleep.is_for_a_group = False
+        self._answer_applied()
         for batch, outcome, text in effects.settled:
             batch.answer_all(change_reply(batch.commands[0], outcome, text))
         for batch in effects.refused:  # its leadership ended: look for the new leader
             self._queue.put(batch)
 
-    def _confirmed(self, batch: Batch) -> None:
+    def _answer_applied(self) -> None:
+        """Answer what waited for entries that are applied now, but for those who asked for them."""
+        self._leasing.stepped(now_ms)
+        served = self._applying.served_reads()
+        for ready, term in served:
+            self._confirmed(ready.token, term)
+        if served:
+            queued = len(self._queue.reads)
+            self._batching.answered(len(served), queued, time.monotonic())
+            self._sleep.is_for_a_group = False
+
+    def _confirmed(self, batch: Batch, term: int) -> None:
         """Let reads be served, or answer by the clock of leases: one that was given up is not
         answered twice."""
+        view = self._node.view
         if not batch.reading.by_clock:
             batch.reader = self._logmanager
             self._queue.confirmed(batch)
-        elif not batch.is_answered:
+        elif batch.is_answered:
+            return
+        elif not view.is_leader or view.term != term:  # another may count the time of leases since
+            self._queue.put(batch)
+        else:
             now = now_ms()  # behind the round, so behind the request
             batch.replies = self._leasing.answers(batch.commands, now)
             batch.wake()
@@ -283,14 +314,15 @@ class Stepper:
         is_held = self._queue.held_until_ms is not None
         leader_found = is_held and view.leader is not None and view.transfer is None
         is_early = self.wake_at_ms < self._sleep.until_ms
-        if effects.refused or leader_found or is_early:
+        if effects.refused or leader_found or is_early or self.lags:
             self._sleep.wake()
 
     def turn_all_away(self, *, failed: bool) -> None:
         """Answer everybody, since this server stops."""
         self._queue.turn_all_away("this server failed" if failed else "this server is stopping")
         left = self._node.step(Stop(), now_ms())
-        for batch in left.refused:
+        confirmed = [ready.token for ready in self._applying.give_up_reads()]
+        for batch in (*left.refused, *confirmed):
             batch.answer_all(STOPPING)
         for batch, outcome, _ in left.settled:
             unknown = outcome_unknown("this server is stopping; see: members")

@@ -163,7 +163,9 @@ class EmbeddedServer(Server):
     def report(self, effects: Effects) -> None:
         super().report(effects)
         self._leadership.look(self.node.view)
-        if effects.apply and self._state_file_every is not None:
+
+    def applied(self) -> None:
+        if self._state_file_every is not None:
             self._applied.set()
 
     def begin(self, listener: Listener, datagrams: UdpListener | None = None) -> None:

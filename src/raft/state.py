@@ -55,7 +55,7 @@ class State:
     leader: str | None = None
     leader_heard_at_ms: int | None = None  # None: no leader, or its connection broke
     commit_index: int = 0
-    last_applied: int = 0
+    last_applied: int = 0  # handed out to be applied: the rim executes these in order
     durable_index: int = 0  # own entries up to here are on disk
     election_at_ms: int = 0
     snapshot: Snapshot | None = None  # the one on this server's disk

@@ -5,7 +5,7 @@ Part of what every node holds alike, so it knows no clock, no file and no lock (
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from raftline.raft import levels
 from raftline.raft.entries import Entry
@@ -34,8 +34,11 @@ class ReplicatedState:
         """The pairs that commands act on: at level 1 the texts themselves, at no cost more."""
         return self.store.held if self.store.level < 2 else self.store
 
-    def apply(self, entries: Sequence[Entry]) -> list[str]:
-        """Execute committed entries in order and return their replies.
+    def apply(
+        self, entries: Sequence[Entry], is_over: Callable[[], bool] | None = None
+    ) -> list[str]:
+        """Execute committed entries in order and return their replies; no more of them once
+        `is_over`, which is asked after each.
 
         The same entries give the same pairs and replies on every node: whatever a command
         holds, it is executed or answered with `Sorry, `, never raised about (paper §2).
@@ -45,6 +48,8 @@ class ReplicatedState:
         for number, entry in zip(entry_numbers_of(entries), entries, strict=True):
             self.store.number, self.store.term = number, entry[1]
             replies.append(self._execute(number, entry[2]))
+            if is_over is not None and is_over():
+                break
         return replies
 
     def _execute(self, entry_number: int, command: str) -> str:

@@ -271,7 +271,7 @@ def test_pieces_go_to_the_disk_in_order_and_the_snapshot_is_checked() -> None:
     assert effects.chunks == [Chunk(0, b"a 4\n")]
     assert effects.wants_disk
     assert effects.check is None
-    assert node_facts(node.view, 0)["arriving_bytes"] == 4
+    assert node_facts(node.view, node.view.last_applied, 0)["arriving_bytes"] == 4
     effects = node.step(Receive(piece(4, "b 5\n")), 0)
     assert effects.chunks == [Chunk(4, b"b 5\n")]
     assert effects.check == Snapshot(7, 2, 8, 5)

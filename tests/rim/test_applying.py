@@ -1,84 +1,105 @@
-"""The moment at which a follower applies an entry: behind its answer, before anybody looks."""
+"""The moment at which an entry is applied: after a follower's answer, a slice at a time, and before
+anybody is told so."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
+import raftline.node.driver
+import raftline.node.stepper
+from raftline.logmanager import LogManager
 from raftline.net.host import Batch
+from raftline.node.applying import SLICE_S
 from raftline.node.driver import Driver
-from raftline.node.snapshots import Snapshots
+from raftline.raft.effects import Effects, HardState
 from raftline.raft.entries import Entry
-from raftline.raft.messages import AppendEntries, ReadIndexReply
+from raftline.raft.messages import (
+    AppendAccepted,
+    AppendEntries,
+    AppendRejected,
+    Message,
+    ReadIndexReply,
+    RequestVote,
+    RequestVoteReply,
+)
+from raftline.raft.node import RawNode
+from raftline.state.machines import UnknownMachine
 from raftline.wire.parsing import Reading
+from tests.core.cores import established, node_of
+from tests.faulty_folder import MemoryFolder
+from tests.node_files import MEMBERS
 from tests.rim.test_driver import DEADLINE_S, Answers, FakeRim, HeldManager, driver_of_s1
 
+HEAVY = 700  # entries, each of which takes a slice's time
 
-def following_with_a_held_disk() -> tuple[Driver, Answers]:
-    """Return a follower of s2 that applies `set a 1` once a write of its disk is over."""
-    driver, answers = driver_of_s1(FakeRim(), HeldManager), Answers()
+
+def following_with_a_held_disk(command: str = "set a 1") -> tuple[Driver, FakeRim, Answers]:
+    """Return a follower of s2 that applies `command` once a write of its disk is over."""
+    rim, answers = FakeRim(), Answers()
+    driver = driver_of_s1(rim, HeldManager)
     manager: Any = driver._logmanager
-    first = AppendEntries("s2", "s1", 1, 0, 0, [Entry(1, 1, "set a 1")], 0, 1)
+    first = AppendEntries("s2", "s1", 1, 0, 0, [Entry(1, 1, command)], 0, 1)
     then = AppendEntries("s2", "s1", 1, 1, 1, [Entry(2, 1, "set a 2")], 1, 2)
     driver.receive([first], answers)
     assert manager.stands.wait(DEADLINE_S)
     driver.receive([then], answers)
     assert driver.node.view.last_applied == 1
     assert manager.applied.index == 0
-    return driver, answers
+    return driver, rim, answers
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    end_s, pause = time.monotonic() + DEADLINE_S, threading.Event()
+    while not is_so():
+        assert time.monotonic() < end_s
+        pause.wait(0.001)
 
 
 def test_a_follower_answers_its_leader_before_it_applies() -> None:
-    driver, answers = following_with_a_held_disk()
+    driver, rim, answers = following_with_a_held_disk()
     manager: Any = driver._logmanager
     apply, seen = manager.apply, []
 
-    def note(entries: Sequence[Entry]) -> list[str]:
+    def note(entries: Sequence[Entry], is_over: Callable[[], bool]) -> list[str]:
         seen.append((entries[0].index, len(answers.given)))
-        return list(apply(entries))
+        return list(apply(entries, is_over))
 
     manager.apply = note
     manager.goes_on.set()
-    pause = threading.Event()
-    while manager.applied.index < 1:
-        assert not pause.wait(0.001)
+    assert rim.has_applied.wait(DEADLINE_S)
     assert seen == [(1, 1)]  # behind the answer to the entry that was written
     driver.stop(DEADLINE_S)
 
 
-@pytest.mark.parametrize("by", ["status", "heartbeat"])
-def test_a_follower_with_a_stalled_disk_applies_all_the_same(by: str) -> None:
-    driver, _ = following_with_a_held_disk()
+def test_a_follower_with_a_stalled_disk_applies_at_its_next_step() -> None:
+    driver, _, _ = following_with_a_held_disk()
     manager: Any = driver._logmanager
-    if by == "status":  # which tells that it is applied
-        assert driver.status()["last_applied"] == 1
-    else:
-        driver.receive([AppendEntries("s2", "s1", 1, 2, 1, [], 1, 3)], Answers())
-    assert manager.applied.index == 1
+    assert driver.status()["last_applied"] == 0  # which it has not applied
+    driver.receive([AppendEntries("s2", "s1", 1, 2, 1, [], 1, 3)], Answers())
+    assert driver.status()["last_applied"] == manager.applied.index == 1
     assert manager.read(["get a"]) == ["GET response: 1"]
     manager.goes_on.set()
     driver.stop(DEADLINE_S)
 
 
-def test_a_snapshot_that_is_asked_for_holds_what_the_core_takes_to_be_applied() -> None:
-    driver, _ = following_with_a_held_disk()
+def test_an_entry_that_cannot_be_executed_stops_the_node_whoever_looks_meanwhile() -> None:
+    driver, rim, _ = following_with_a_held_disk("machine counter {}")
     manager: Any = driver._logmanager
-    said: list[str] = []
-    snapshots = Snapshots(driver, manager, lambda _: None, said.append, compact_bytes=1 << 30)
-    driver._rim.wrote = snapshots.wrote
-    snapshots.ask()
-    snapshots.start()  # whose thread waits for the disk, to give the file its name
-    pause = threading.Event()
-    while manager.applied.index < 1:
-        assert not pause.wait(0.001)
+    assert driver.status()["last_applied"] == 0
     manager.goes_on.set()
-    while not said:
-        assert not pause.wait(0.001)
-    assert said[0].startswith("[*] s1 took a snapshot: the state after entry 1, 1 key,")
-    snapshots.stop()
+    assert rim.has_failed.wait(DEADLINE_S)
+    assert [type(error) for error in rim.failed] == [UnknownMachine]
+    third = AppendEntries("s2", "s1", 1, 2, 1, [Entry(3, 1, "set b 2")], 3, 3)
+    driver.receive([third], Answers())
+    assert driver.status()["last_applied"] == manager.applied.index == 0
+    assert manager.read(["get a", "get b"]) == [
+        "GET response, no such key: a", "GET response, no such key: b",
+    ]  # fmt: skip
     driver.stop(DEADLINE_S)
 
 
@@ -95,4 +116,188 @@ def test_a_read_that_a_step_serves_sees_what_that_step_applies() -> None:
     driver.receive([then], Answers())
     assert batch.reader is not None
     assert batch.reader.read(["get a"]) == ["GET response: 1"]
+    driver.stop(DEADLINE_S)
+
+
+class Slow:
+    """A node without threads, at which each entry takes a slice: a test does what its owner and
+    its writer would do."""
+
+    def __init__(self, node: RawNode, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.node, self.rim, self.answers = node, FakeRim(), Answers()
+        self.heavy = Batch([f"set a {number}" for number in range(HEAVY)], is_read=False)
+        self.manager = LogManager(node.view.name, MemoryFolder(), MEMBERS)
+        self.manager.recover()
+        if done := node.committed(1, node.view.last_applied):
+            self.manager.persist([Effects(save=HardState(node.view.term, None), append=done)])
+            self.manager.apply(done)
+        self.now_ms, self._slice_s = node.view.now_ms, 0.0
+        for module in (raftline.node.driver, raftline.node.stepper):
+            monkeypatch.setattr(module, "now_ms", lambda: self.now_ms)
+        self.driver = Driver(node, self.manager, self.rim, hold_ms=60_000)
+        self.stepper = self.driver._stepper
+        self.stepper._applying._now_s = self.measure_s
+
+    def measure_s(self) -> float:
+        self._slice_s += SLICE_S
+        return self._slice_s
+
+    @property
+    def index(self) -> int:
+        """The index of the last entry applied."""
+        assert self.manager.applied.index == self.stepper.applied_index
+        return self.stepper.applied_index
+
+    def receive(self, message: Message) -> None:
+        assert self.driver.receive([message], self.answers) == []
+
+    def propose(self, batch: Batch) -> None:
+        """Have a write proposed, though those before it are still on their way."""
+        self.driver.submit(batch)
+        self.stepper._batching._proposed_s = 0.0
+        self.driver._look()
+
+    def write(self) -> None:
+        """Do what the writer does."""
+        while self.driver._writer._write_once():
+            pass
+
+    def keep_time(self) -> None:
+        """Do what the owner thread does when it is awake."""
+        self.driver._step(self.driver._keep_time)
+
+    def acknowledge(self) -> None:
+        """Let s2 hold the leader's whole log, and answer its latest round."""
+        self.write()
+        view = self.node.view
+        answer = AppendAccepted("s2", "s1", view.term, view.log.last_index, view.round)
+        self.receive(answer)
+
+    def apply_all(self) -> None:
+        while self.stepper.lags:
+            assert self.driver._pause_s() <= 0  # the owner does not sleep
+            self.keep_time()
+
+
+@pytest.fixture
+def leader(monkeypatch: pytest.MonkeyPatch) -> Slow:
+    """A leader whose followers hold many heavy entries, of which it has applied the first."""
+    slow = Slow(established("s1"), monkeypatch)
+    slow.driver.submit(slow.heavy)
+    first = slow.index
+    slow.acknowledge()
+    assert slow.node.view.last_applied == first + HEAVY
+    assert slow.index == first + 1
+    return slow
+
+
+def test_between_two_slices_heartbeats_leave_and_acknowledgements_are_taken(leader: Slow) -> None:
+    before = leader.index
+    assert leader.driver._sleep._wakeup.wait(0)  # the owner has been woken
+    leader.now_ms = leader.node.wake_at_ms  # a heartbeat is due
+    leader.rim.sent.clear()
+    leader.keep_time()
+    assert {one.to for one in leader.rim.sent} == {"s2", "s3"}
+    assert leader.index == before + 1
+    more = Batch(["set b 1"], is_read=False)
+    leader.propose(more)
+    leader.acknowledge()
+    assert leader.node.view.commit_index == leader.node.view.log.last_index
+    assert leader.index == before + 1  # who receives leaves the rest to the owner
+    assert not more.is_answered
+    leader.apply_all()
+    assert more.replies == ["SET response: b set to 1"]
+    assert leader.heavy.replies == [f"SET response: a set to {number}" for number in range(HEAVY)]
+
+
+def test_between_two_slices_a_follower_votes_and_acknowledges(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slow = Slow(node_of("s1", term=1), monkeypatch)
+    entries = [Entry(index, 1, f"set a {index}") for index in range(1, HEAVY + 1)]
+    slow.receive(AppendEntries("s2", "s1", 1, 0, 0, entries, HEAVY, 1))
+    assert slow.index == 0
+    slow.write()
+    assert (slow.index, slow.node.view.last_applied) == (1, HEAVY)
+    assert [type(one) for one in slow.answers.given] == [AppendAccepted]
+    more = [Entry(HEAVY + 1, 1, "set b 1")]
+    slow.receive(AppendEntries("s2", "s1", 1, HEAVY, 1, more, HEAVY, 2))
+    slow.write()
+    slow.now_ms += 10_000  # no leader spoke for long
+    slow.receive(RequestVote("s3", "s1", 2, HEAVY + 1, 1))
+    slow.write()
+    assert slow.index == 1  # the rest is left to the owner
+    assert [type(one) for one in slow.answers.given[1:]] == [AppendAccepted, RequestVoteReply]
+    assert slow.node.view.vote == "s3"
+    slow.apply_all()
+    assert slow.index == HEAVY
+
+
+def test_a_read_waits_for_all_slices_that_it_is_to_see(leader: Slow) -> None:
+    read = Batch(["get a"], is_read=True)
+    leader.driver.submit(read)
+    leader.acknowledge()
+    assert leader.node.view.read_rounds == 0  # the core has confirmed it
+    assert read.reader is None
+    assert leader.driver.status()["last_applied"] == leader.index < HEAVY
+    leader.apply_all()
+    assert read.reader is not None
+    assert read.reader.read(["get a"]) == [f"GET response: {HEAVY - 1}"]
+
+
+def test_what_a_deposed_leader_had_committed_is_answered_once_applied(leader: Slow) -> None:
+    late = Batch(["set b 1"], is_read=False)
+    leader.propose(late)  # which nobody else has
+    leader.receive(AppendRejected("s2", "s1", leader.node.view.term + 1, 0, 0))
+    assert late.replies == [
+        "Sorry, outcome unknown: this server lost the leadership before the entry was committed"
+    ]
+    assert not leader.heavy.is_answered
+    leader.apply_all()
+    assert leader.heavy.replies == [f"SET response: a set to {number}" for number in range(HEAVY)]
+
+
+def test_a_renewal_of_a_leadership_that_ended_amid_slices_is_asked_anew(leader: Slow) -> None:
+    renewal = Batch(["renew lease-1"], is_read=True, reading=Reading(by_clock=True))
+    leader.driver.submit(renewal)
+    leader.acknowledge()
+    leader.receive(AppendRejected("s2", "s1", leader.node.view.term + 1, 0, 0))
+    leader.apply_all()
+    assert not renewal.is_answered  # it waits for the next leader
+    assert leader.driver._queue.held_until_ms is not None
+
+
+def test_who_waits_for_a_slice_is_told_when_the_server_stops(leader: Slow) -> None:
+    read = Batch(["get a"], is_read=True)
+    leader.driver.submit(read)
+    leader.acknowledge()
+    leader.stepper.turn_all_away(failed=False)
+    assert read.replies == ["Sorry, this server is stopping. Nothing was done; try another."]
+    assert leader.heavy.replies[0] == "SET response: a set to 0"
+    assert leader.heavy.replies[-1] == "Sorry, outcome unknown: this server is stopping"
+
+
+def following_by_slices(*commands: str) -> tuple[Driver, FakeRim]:
+    """Return a follower with its threads, at which each entry takes a slice; these are committed,
+    and it hears nothing after them."""
+    rim = FakeRim()
+    driver = driver_of_s1(rim)
+    slice_s = iter(range(1 << 30))
+    driver._stepper._applying._now_s = lambda: next(slice_s)
+    entries = [Entry(index, 1, command) for index, command in enumerate(commands, start=1)]
+    driver.receive([AppendEntries("s2", "s1", 1, 0, 0, entries, len(entries), 1)], Answers())
+    return driver, rim
+
+
+def test_the_owner_thread_applies_what_a_slice_leaves() -> None:
+    driver, _ = following_by_slices(*(f"set a {number}" for number in range(50)))
+    until(lambda: driver.status()["last_applied"] == 50)
+    assert driver._logmanager.read(["get a"]) == ["GET response: 49"]
+    driver.stop(DEADLINE_S)
+
+
+def test_an_entry_that_cannot_be_executed_stops_the_node_in_any_slice() -> None:
+    driver, rim = following_by_slices("set a 1", "set b 1", "machine counter {}", "set c 1")
+    assert rim.has_failed.wait(DEADLINE_S)
+    assert driver.status()["last_applied"] == driver._logmanager.applied.index == 2
     driver.stop(DEADLINE_S)

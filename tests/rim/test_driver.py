@@ -49,6 +49,7 @@ class FakeRim:
         self.heartbeat = threading.Event()
         self.failed: list[BaseException] = []
         self.has_failed = threading.Event()
+        self.has_applied = threading.Event()
 
     def send(self, message: Message) -> None:
         self.sent.append(message)
@@ -63,6 +64,9 @@ class FakeRim:
 
     def wrote(self, arrived: object) -> None:
         pass
+
+    def applied(self) -> None:
+        self.has_applied.set()
 
     def give_up_late(self, now: int) -> None:
         pass

@@ -24,8 +24,8 @@ class Leader:
     def __init__(self, node: RawNode | None = None) -> None:
         self.node = node or established("s1")
         self.store = Store(level=2)
-        self.leasing = Leasing(self.node, self.store)
         self.applied = self.node.view.last_applied
+        self.leasing = Leasing(self.node, self.store, lambda: self.applied)
         self.now_ms = 1000
         self.look()
 
@@ -224,7 +224,7 @@ def test_a_new_leader_begins_with_many_leases_some_at_a_time() -> None:
     leader = Leader()
     for number in range(STARTED_MAX + 1):
         leader.store.leases.grant(100 + number, 10)
-    leader.leasing = Leasing(leader.node, leader.store)
+    leader.leasing = Leasing(leader.node, leader.store, lambda: leader.applied)
     leader.look()
     assert leader.leasing.wake_at_ms == 0
     leader.expire()
@@ -286,3 +286,17 @@ def test_a_list_that_a_packet_asks_for_many_times_is_made_once(
     left = [one["leases"][lease]["left"] for one in told]
     assert left[0] < left[1] == 10.0
     assert replies[51] == replies[53]
+
+
+def test_a_lease_whose_end_is_committed_and_not_yet_applied_is_not_renewed(
+    leader: Leader,
+) -> None:
+    lease = leader.lease(10)
+    leader.now_ms += counted_ms(10)
+    assert leader.expire()
+    sync(leader.node)
+    for peer in leader.node.view.peers:
+        acknowledge(leader.node, peer)
+    assert leader.node.view.last_applied > leader.applied
+    leader.look()
+    assert leader.ask(f"renew {lease}") == f"{NO_SUCH}{lease}"

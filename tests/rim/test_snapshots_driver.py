@@ -93,6 +93,9 @@ class Rig:
     def wrote(self, arrived: Snapshot | None) -> None:
         self.snapshots.wrote(arrived)
 
+    def applied(self) -> None:
+        """Nobody waits for it here."""
+
     def give_up_late(self, now: int) -> None:
         """Nobody asks here."""
 
@@ -119,7 +122,8 @@ class Rig:
     def append(self, first: int, term: int, commit: int, *commands: str, prev_term: int) -> None:
         new = entries(first, term, *commands)
         self.receive(AppendEntries("s1", "s2", term, first - 1, prev_term, new, commit, 1))
-        assert self.driver.status()["last_applied"] == commit  # else it might be applied later
+        self.driver._step(self.driver._stepper.apply_slice)  # else it might be applied later
+        assert self.driver.status()["last_applied"] == commit
 
     def wait_for(self, fact: Callable[[], object]) -> None:
         with self.changed:

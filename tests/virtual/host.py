@@ -352,7 +352,7 @@ class Host:
         if self.collector is not None:
             self.collector.observe(self.node, lambda: self._world.now_ms / 1000)
         self.view = self.node.view
-        self.leasing = Leasing(self.node, self.manager.store)
+        self.leasing = Leasing(self.node, self.manager.store, lambda: self.manager.applied.index)
         self._invariants.started(self.node)
         self.snapshots.started()
         self.clock.forget()
