@@ -70,7 +70,8 @@ class Console:
         self._stamp = stamp
         self._spell: Callable[[str], list[str]] = self._stamped
         self._only_warnings = False
-        self._write = writer_of(stream)
+        self._writer = StreamWriter(stream)
+        self._write: Callable[[str], None] = self._writer.write
         self._clock = clock  # seconds; only differences count
         self._changed = threading.Condition(threading.Lock())
         self._lines: deque[tuple[str | None, str]] = deque()  # kind of traffic or None, and text
@@ -188,6 +189,7 @@ class Console:
                 self._write("".join(line + "\n" for line in lines))
             except (OSError, ValueError):  # the reader went away, or the stream was closed
                 self._write = _discard
+        self._writer.close()
 
     def _next_lines(self) -> list[str] | None:
         """Return the lines that wait, or None when the console is closed and all are out."""
@@ -247,31 +249,39 @@ def draws(stream: TextIO) -> bool:
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
-def writer_of(stream: TextIO) -> Callable[[str], None]:
-    """Return what writes to `stream`, past its buffer where it is a file.
+class StreamWriter:
+    """Writes to a stream; past its buffer, by a descriptor of its own, if the stream has one.
 
     A thread that stands still in a buffered write holds the buffer's lock, and the interpreter
-    then can't end: it flushes the standard streams on its way out.
+    then can't end: it flushes the standard streams on its way out. And the stream is another's: if
+    it is closed or dropped, the number of its descriptor goes to whatever is opened next.
     """
-    try:
-        stream.flush()
-        descriptor = stream.fileno()
-    except (OSError, ValueError, io.UnsupportedOperation):
-        return lambda text: _write_and_flush(stream, text)
-    encoding = stream.encoding or "utf-8"
-    return lambda text: _write_bytes(descriptor, text.encode(encoding, "backslashreplace"))
 
-
-def _write_and_flush(stream: TextIO, text: str) -> None:
-    stream.write(text)
-    stream.flush()
-
-
-def _write_bytes(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._encoding = "utf-8"
+        self._descriptor = -1  # none
         try:
-            written = os.write(descriptor, view)
-            view = view[written:]
-        except BlockingIOError:  # someone made the terminal non-blocking
-            select.select([], [descriptor], [])
+            stream.flush()
+            self._descriptor = os.dup(stream.fileno())
+            self._encoding = stream.encoding or "utf-8"
+        except (OSError, ValueError, io.UnsupportedOperation):
+            pass
+
+    def write(self, text: str) -> None:
+        """Write all of a text. Raises OSError or ValueError: the stream is gone."""
+        if self._descriptor < 0:
+            self._stream.write(text)
+            self._stream.flush()
+            return
+        view = memoryview(text.encode(self._encoding, "backslashreplace"))
+        while view:
+            try:
+                view = view[os.write(self._descriptor, view) :]
+            except BlockingIOError:  # someone made the terminal non-blocking
+                select.select([], [self._descriptor], [])
+
+    def close(self) -> None:
+        """Let go of the stream, which stays as it is."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
+import threading
 from collections.abc import Callable
 
 from raftline.access.tls import Tls
@@ -38,12 +39,44 @@ def read_level(text: str) -> Build | None:
     return None
 
 
+class Builds:
+    """The build of each peer, as it was told on a connection that stands; for any thread.
+
+    A peer that was removed and added again at another address is dialled twice for a while: by
+    who has not noticed yet that it is to stop, and by its successor. The end of a connection takes
+    back what was told on it, and nothing else.
+    """
+
+    def __init__(self, on_level: Callable[[str, int], None]) -> None:
+        """`on_level` is told each level of a peer, 0 when it is not known any more."""
+        self._on_level = on_level
+        self._lock = threading.Lock()  # the core hears of levels in the order in which they came
+        self._told: dict[str, tuple[Build, object]] = {}  # by whom it was told
+
+    def told(self, name: str, build: Build | None, teller: object) -> None:
+        """Take note of the build of a peer, None when the connection of `teller` to it broke."""
+        with self._lock:
+            if build is not None:
+                self._told[name] = build, teller
+            elif name in self._told and self._told[name][1] is teller:
+                del self._told[name]
+            else:
+                return
+            self._on_level(name, build.level if build is not None else 0)
+
+    def of(self, name: str) -> Build:
+        """Return the build of a peer; of level 0 if nothing was heard of it."""
+        told = self._told.get(name)
+        return told[0] if told is not None else Build(0, "not heard yet")
+
+
+OnBuild = Callable[[str, Build | None, object], None]  # see `Builds.told`
+
+
 class LevelQuestion:
     """The question for the level of a peer, on one connection to it after the other."""
 
-    def __init__(
-        self, peer: str, on_build: Callable[[str, Build | None], None] | None
-    ) -> None:
+    def __init__(self, peer: str, on_build: OnBuild | None) -> None:
         """`on_build` is told the build; without it nothing is asked."""
         self._peer = peer
         self._on_build = on_build
@@ -65,13 +98,13 @@ class LevelQuestion:
         self.was_full = text == FULL
         build = read_level(text)
         if build is not None and self._on_build is not None:
-            self._on_build(self._peer, build)
+            self._on_build(self._peer, build, self)
         return build is not None or self.was_full
 
     def forget(self) -> None:
         """Tell that the connection broke: the next build there may be another."""
         if self._on_build is not None:
-            self._on_build(self._peer, None)
+            self._on_build(self._peer, None, self)
 
 
 def ask_level(

@@ -15,10 +15,9 @@ from raftline.access.secret import OPEN, PeerRule
 from raftline.access.tls import Tls
 from raftline.access.tls_socket import TlsSocket
 from raftline.common.address import Address
-from raftline.common.level import Build
 from raftline.common.wakeup import Wakeup
 from raftline.net.dialing import connect, dial_tls, prove
-from raftline.net.levels import LevelQuestion
+from raftline.net.levels import LevelQuestion, OnBuild
 from raftline.net.lines import HalfLine, LineReader, LineTooLong, prepare
 from raftline.raft import spelling
 from raftline.raft.messages import Answer, Message, PeerError
@@ -46,7 +45,7 @@ class Peer:
         on_answers: Callable[[Sequence[Message]], None],
         on_lost: Callable[[str], None],
         say: Callable[[str], None],
-        on_build: Callable[[str, Build | None], None] | None = None,
+        on_build: OnBuild | None = None,
         rule: PeerRule = OPEN,
         tls: Tls | None = None,
     ) -> None:

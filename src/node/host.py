@@ -19,7 +19,7 @@ from raftline.controller.control import Control
 from raftline.controller.faults import Faults
 from raftline.logmanager import LogManager
 from raftline.net.host import Batch, Origin, ReplySink
-from raftline.net.levels import ask_level
+from raftline.net.levels import Builds, ask_level
 from raftline.net.peerbook import PeerBook, Speakers
 from raftline.net.reply_room import ReplyRoom
 from raftline.node.driver import Driver
@@ -51,7 +51,7 @@ class NodeHost:
     logmanager: LogManager
     book: PeerBook
     speakers: Speakers
-    builds: dict[str, Build]  # that peers have told, on connections that stand
+    builds: Builds  # that peers have told
 
     def __init__(
         self,
@@ -127,7 +127,7 @@ class NodeHost:
     def _build(self, name: str) -> Build:
         if name == self.name:
             return Build(LEVEL, VERSION)
-        return self.builds.get(name, Build(0, "not heard yet"))
+        return self.builds.of(name)
 
     def with_level(self, change: Change) -> Change:
         view = self.node.view
@@ -136,15 +136,6 @@ class NodeHost:
         address = self.book.address(change.name) or Address.parse(change.address)
         build = ask_level(self.name, address, change.name, self.tls)
         return change if build is None else change._replace(level=build.level)
-
-    def told(self, name: str, build: Build | None) -> None:
-        """Take note of the build of a peer, None when the connection to it broke."""
-        if build is None:
-            if self.builds.pop(name, None) is None:
-                return
-        else:
-            self.builds[name] = build
-        self.driver.told(name, build.level if build is not None else 0)
 
     def keys_of_lease(self, lease: str) -> list[str]:
         with self.logmanager.client_lock:

@@ -19,6 +19,7 @@ from raftline.controller.control import Control
 from raftline.controller.faults import Faults
 from raftline.controller.store import CourseLines
 from raftline.controller.udp import UdpListener
+from raftline.net.levels import Builds
 from raftline.net.listener import Listener
 from raftline.net.peerbook import PeerBook, Speakers
 from raftline.net.peers import Peer
@@ -112,15 +113,15 @@ class Server(NodeHost):
                 "at another pace (--reads lease): until they are over it stands for no election"
             )
         self._course = CourseLines(self._console.say) if self._prints_course_lines else None
-        self.builds = {}
         self.driver = driver = Driver(self.node, logmanager, self, hold_ms=2 * self.slowest_ms)
+        self.builds = Builds(driver.told)
         self.observers.follow(self.node, driver.core)
         driver.watchers.history.bound(*self._history)
         say = self._console.say
         self.book = PeerBook(
             self._startup.configuration.members,
             lambda peer, address: Peer(
-                self.name, peer, address, self._answered, driver.lost, say, self.told,
+                self.name, peer, address, self._answered, driver.lost, say, self.builds.told,
                 self.peer_rule, self.tls,
             ),
         )

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from raftline.common.config import ConfigError
-from raftline.common.console import draws, safe_line, writer_of
+from raftline.common.console import StreamWriter, draws, safe_line
 
 COLOURS = (36, 33, 35, 32, 34, 31)  # cyan, yellow, magenta, green, blue, red
 LINE_BYTES_MAX = 4096
@@ -31,7 +31,7 @@ class Relay:
 
     def __init__(self, names: Sequence[str], folder: Path | None) -> None:
         self._folder = folder
-        self._write = writer_of(sys.stdout)
+        self._write = StreamWriter(sys.stdout).write
         self._lock = threading.Lock()  # one line at a time
         self._gone = False  # nobody reads any more
         self._readers: dict[str, threading.Thread] = {}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -77,6 +79,35 @@ def close(console: Console) -> None:
 def closed_output(console: Console, stream: io.StringIO) -> list[str]:
     close(console)
     return stream.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("ends", ["dropped", "closed"])
+def test_a_console_writes_into_no_file_but_its_own(tmp_path: Path, ends: str) -> None:
+    """Once the stream of a console is gone, its descriptor's number is that of the next file."""
+    stream = (tmp_path / "console").open("w")
+    console, number = Console(stream, verbose=False, clock=Clock()), stream.fileno()
+    if ends == "closed":
+        stream.close()
+    del stream
+    gc.collect()
+    with (tmp_path / "s1.storage").open("wb", buffering=0) as other:
+        is_taken = other.fileno() == number
+        if ends == "closed" and not is_taken:
+            os.dup2(other.fileno(), number)
+        console.say("[*] I am Leader")
+        close(console)
+        if ends == "closed" and not is_taken:
+            os.close(number)
+    assert (tmp_path / "s1.storage").read_bytes() == b""
+    assert (tmp_path / "console").read_text() == "[*] I am Leader\n"
+
+
+def test_a_console_that_is_closed_holds_no_descriptor(tmp_path: Path) -> None:
+    with (tmp_path / "console").open("w") as stream:
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(20):
+            close(Console(stream, verbose=False, clock=Clock()))
+        assert len(os.listdir("/proc/self/fd")) < before + 20
 
 
 def test_console_lines_are_printed_in_order() -> None:

@@ -15,7 +15,7 @@ from raftline.common.level import LEVEL, Build
 from raftline.common.version import VERSION
 from raftline.harness.processes import DEADLINE_S, eventually
 from raftline.net.admission import Admission
-from raftline.net.levels import ask_level, read_level
+from raftline.net.levels import Builds, ask_level, read_level
 from raftline.net.peers import Peer
 from raftline.wire import operands as take
 from raftline.wire.commands import COMMANDS, Command
@@ -85,7 +85,7 @@ class Told:
         address = Address("127.0.0.1", listener.getsockname()[1])
         self.peer = Peer(
             "s1", "s2", address, lambda _: None, lambda _: None, self.said.append,
-            lambda _, build: self.builds.append(build),
+            lambda _, build, __: self.builds.append(build),
         )  # fmt: skip
 
     def dialled(self, answer: str) -> tuple[socket.socket, str]:
@@ -125,6 +125,34 @@ def test_a_connection_to_a_peer_begins_with_the_question_for_its_level(
     connection.close()
     eventually(lambda: told.builds == [build, None], "the end of the connection")
     assert told.said == []
+
+
+def test_the_end_of_a_stale_connection_takes_nothing_back_that_a_later_one_told() -> None:
+    """A member moved: its old host answers nothing, and gives up once the new one has told."""
+    with contextlib.ExitStack() as stack:
+        places = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(2)]
+        levels: list[tuple[str, int]] = []
+        builds, gone = Builds(lambda name, level: levels.append((name, level))), threading.Event()
+        peers = [
+            Peer(
+                "s1", "s3", Address("127.0.0.1", place.getsockname()[1]), lambda _: None,
+                lambda _: None, lambda _: None, on_build,
+            )
+            for place, on_build in zip(places, (lambda *told: (builds.told(*told), gone.set()),
+                                                builds.told), strict=True)
+        ]  # fmt: skip
+        for peer in peers:
+            stack.callback(peer.stop)
+            peer.start()
+        old, new = [stack.enter_context(place.accept()[0]) for place in places]
+        new.sendall(b"s3@Level 2 version 0.2.0\n")
+        eventually(lambda: levels == [("s3", 2)], "the level")
+        old.close()
+        assert gone.wait(DEADLINE_S)
+        assert (levels, builds.of("s3")) == ([("s3", 2)], Build(2, "0.2.0"))
+        new.close()
+        eventually(lambda: levels == [("s3", 2), ("s3", 0)], "the end of the connection")
+        assert builds.of("s3").level == 0
 
 
 def test_an_old_build_without_a_place_is_asked_again_later(told: Told) -> None:
