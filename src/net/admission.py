@@ -22,6 +22,11 @@ SESSION_BYTES = 8  # by chance in the name of a session, where there are users
 SESSION_NAME_MAX = 27  # characters before them: of 44 no more is cut off (state/sessions.py)
 
 
+def level_of(request: Request) -> int:
+    """Return the level that a cluster must have for a request."""
+    return COMMANDS.get(request.verb, FOREIGN).level
+
+
 class Admission:
     """The rules for the lines of one connection, which begins as a client's."""
 
@@ -84,9 +89,9 @@ class Admission:
         host, request = self._host, line.request
         if host.is_down and line.kind != "garbled" and line.text != "status":
             return self._refuse(line, SHUT_DOWN.removeprefix("Sorry, "))
-        level = COMMANDS.get(request.verb, FOREIGN).level
-        if level > 1 and level > host.level:
-            return ParsedLine("local", request, reply=host.why_level(level))
+        level = level_of(request)
+        if level > 1 and level > host.level and (reply := host.why_level(level)):
+            return ParsedLine("local", request, reply=reply)
         if request.verb == "machine" and (reply := host.without_machine(request.command)):
             return ParsedLine("local", request, reply=reply)
         if request.verb not in ("", "status"):  # tools ask for a status all the time

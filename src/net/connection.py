@@ -10,7 +10,8 @@ from typing import Final
 
 from raftline.access.login import is_private
 from raftline.access.rights import why_not
-from raftline.net.admission import Admission
+from raftline.common.level import LEVEL
+from raftline.net.admission import Admission, level_of
 from raftline.net.handshake import TLS_ONLY, NoTls, admit_by_tls
 from raftline.net.host import Batch, Host, Origin
 from raftline.net.lines import (
@@ -223,8 +224,11 @@ class Connection(Origin, Shareable):
         limits, readings, me = host.limits, host.readings, host.name
         parsed: list[ParsedLine] = []
         self._left = lines  # unless all of them are taken
+        is_rising = host.level < LEVEL
         for line in lines:
             one = parse(line, limits, readings, me)
+            if is_rising and level_of(one.request) > host.level:  # it may have to wait
+                return False
             is_telnet = not line.isascii() and TIMING_MARK in line
             if is_telnet or (parsed and not one.goes_with(parsed[0])):
                 return False

@@ -254,7 +254,8 @@ class Host(Protocol):
         """Return the reply to `status`."""
 
     def why_level(self, needed: int) -> str:
-        """Return the reply to a request above the level of the cluster."""
+        """Return the reply to a request above the level of the cluster. This waits if the cluster
+        is about to reach that level, and returns "" once it has."""
 
     def with_level(self, change: Change) -> Change:
         """Return a change of members with the level of the new member's build, where it counts."""

@@ -44,7 +44,8 @@ class Applying:
         on_applied: Callable[[], None],
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Begin with what the files held; `on_applied` is called after some entries were applied.
+        """Begin with what the files held; `on_applied` is called after some entries were applied,
+        or a snapshot was taken over.
         `now_s` tells how long a slice has taken, in seconds."""
         self._node = node
         self._logmanager = logmanager
@@ -73,6 +74,7 @@ class Applying:
             self._logmanager.take_over(effects.install)
             self.index = effects.install.index
             self._watchers.applied([])
+            self._on_applied()
         view = self._node.view
         self.handed_index = view.last_applied
         self._reads += [(ready, view.term) for ready in effects.reads]

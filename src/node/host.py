@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import threading
+import time
 from collections.abc import Sequence
 
 from raftline.access.login import Access
@@ -34,6 +36,8 @@ from raftline.wire.membercommands import membership_facts
 from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings
 from raftline.wire.protocol import NO_LEADER, RISING, error, not_leader
+
+LOOK_S = 0.1  # between two looks for a leader, of a request that waits for a level
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -70,6 +74,9 @@ class NodeHost:
         self.limits = Limits()
         self.readings = readings
         self.is_down = False
+        self._stopping = False
+        self._level_rises = threading.Condition(threading.Lock())
+        self._noted_level = FIRST
         self.access = access
         self.peer_rule = peer_rule
         self.tls = tls
@@ -109,9 +116,33 @@ class NodeHost:
     def level(self) -> int:
         return self.logmanager.level
 
+    def applied(self) -> None:
+        """Take note that entries were applied; with the driver's `core` held."""
+        if self.level != self._noted_level:
+            with self._level_rises:
+                self._noted_level = self.level
+                self._level_rises.notify_all()
+
     def why_level(self, needed: int) -> str:
-        """Return the reply to a request that needs this level, and who keeps the cluster from it.
-        Where nobody does as far as this node knows, another may know better, or soon this one."""
+        """Return the reply to a request that needs a level above that of this cluster.
+
+        A cluster that is about to reach it, as it is after each start, is waited for, as a leader
+        is: then there is no such reply, and this returns "".
+        """
+        end_s = time.monotonic() + 2 * self.slowest_ms / 1000
+        with self._level_rises:
+            while (why := self._why_below(needed)) == RISING:
+                left_s = end_s - time.monotonic()
+                if left_s <= 0 or self.is_down or self._stopping:
+                    break
+                self._level_rises.wait(min(left_s, LOOK_S))
+        return why
+
+    def _why_below(self, needed: int) -> str:
+        """Return who keeps this cluster from a level, "" if it is reached. If nobody does as far as
+        this node knows, another may know better, or soon this one."""
+        if self.level >= needed:
+            return ""
         view, members = self.node.view, self.node.view.membership.names
         below = [name for name in members if self._build(name).level < needed]
         if view.levels.latest < needed and below:

@@ -84,7 +84,6 @@ class Server(NodeHost):
         self._console = console
         self._spelled: tuple[object, str] = ((), "[]")
         self._end = Wakeup()  # set to stop: a signal handler may do that
-        self._stopping = False
         self.exit_status = 0
         self.control = Control(self, console.say, allowed)
         self._prints_course_lines = course_lines
@@ -156,9 +155,6 @@ class Server(NodeHost):
     def wrote(self, arrived: Snapshot | None) -> None:
         """Look whether a snapshot is due, or has arrived whole."""
         self.snapshots.wrote(arrived)
-
-    def applied(self) -> None:
-        """Take note that entries were applied; with the driver's `core` held."""
 
     def give_up_late(self, now: int) -> None:
         """Answer requests that nobody could answer in time; with the driver's `core` held."""

@@ -165,6 +165,7 @@ class EmbeddedServer(Server):
         self._leadership.look(self.node.view)
 
     def applied(self) -> None:
+        super().applied()
         if self._state_file_every is not None:
             self._applied.set()
 

@@ -1,0 +1,110 @@
+"""Requests of a cluster that has a level by its log and has not applied it, as after each start."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from raftline.access.secret import OPEN
+from raftline.common.address import Address
+from raftline.common.config import FAST
+from raftline.common.level import LEVEL, Build
+from raftline.harness.processes import DEADLINE_S, eventually
+from raftline.logmanager import LogManager
+from raftline.net.host import Batch
+from raftline.net.levels import Builds
+from raftline.net.shared_reader import SharedReader
+from raftline.node.host import NodeHost
+from raftline.raft.entries import Entry
+from raftline.raft.levels import spell
+from raftline.wire.parsing import Readings
+from raftline.wire.protocol import RISING
+from tests.core.cores import OPTIONS, node_of
+from tests.faulty_folder import MemoryFolder
+from tests.node_files import MEMBERS
+from tests.rim.test_connection import Scene
+
+RAISE = [Entry(1, 1, spell(LEVEL))]
+
+
+@pytest.fixture
+def host() -> NodeHost:
+    """A node that was started again: its log raises the level, and nothing of it is applied."""
+    host = NodeHost("s1", FAST, Readings(), None, OPEN, None)
+    host.node = node_of("s1", term=1, options=replace(OPTIONS, level=LEVEL))
+    host.node._state.append(RAISE)
+    host.logmanager = LogManager("s1", MemoryFolder(), MEMBERS)
+    host.builds = Builds(lambda name, level: None)
+    assert (host.level, host.node.view.levels.latest) == (1, LEVEL)
+    return host
+
+
+def asked(host: NodeHost) -> tuple[threading.Thread, list[str]]:
+    replies: list[str] = []
+    thread = threading.Thread(target=lambda: replies.append(host.why_level(LEVEL)), daemon=True)
+    thread.start()
+    return thread, replies
+
+
+def test_a_request_waits_until_the_level_of_the_log_is_applied(host: NodeHost) -> None:
+    host.slowest_ms = 1000 * int(DEADLINE_S)
+    thread, replies = asked(host)
+    assert replies == []
+    host.logmanager.apply(RAISE)
+    host.applied()
+    thread.join(DEADLINE_S / 4)
+    assert replies == [""]
+
+
+def test_a_request_that_waited_too_long_for_a_level_is_told_to_try_again(host: NodeHost) -> None:
+    host.slowest_ms = 0
+    assert host.why_level(LEVEL) == RISING
+
+
+def test_a_request_that_waits_for_a_level_is_sent_on_to_a_leader(host: NodeHost) -> None:
+    host.slowest_ms = 1000 * int(DEADLINE_S)
+    host.book = SimpleNamespace(address=lambda _: Address("h2", 10001))  # type: ignore[assignment]
+    thread, replies = asked(host)
+    host.node._state.leader = "s2"
+    thread.join(DEADLINE_S / 4)
+    assert replies == ["Sorry, I am not the leader. Last leader I heard from is: s2 (h2:10001)"]
+
+
+def test_a_request_does_not_wait_for_a_member_that_is_to_be_upgraded(host: NodeHost) -> None:
+    host.slowest_ms = 1000 * int(DEADLINE_S)
+    host.builds.told("s2", Build(LEVEL, "9"), host)
+    assert host.why_level(LEVEL + 1).startswith("Sorry, this cluster is at level 1 until s1 (")
+
+
+def test_a_connection_that_waits_for_a_level_holds_up_no_other() -> None:
+    """The shared reader leaves such a line to the thread of its connection."""
+    found: list[Batch] = []
+    reader = SharedReader(lambda *batches: found.extend(batches), crowd=0)
+    one, other = Scene(shared_reader=reader), Scene(shared_reader=reader)
+    asked, risen = threading.Event(), threading.Event()
+
+    def why_level(needed: int) -> str:
+        asked.set()
+        assert risen.wait(DEADLINE_S)
+        return ""
+
+    one.host.why_level = why_level
+    for scene in (one, other):
+        scene.say("set a 1\n")
+        scene.submitted(1)
+        scene.answer(0, "SET response: a set to 1")
+        assert scene.line() == "s1@SET response: a set to 1"
+    one.say("txn set b 1 ; set c 1\n")
+    assert asked.wait(DEADLINE_S)
+    other.say("set d 1\n")
+    eventually(lambda: [*found, *other.batches[1:]], "the line of the other")
+    assert len(one.batches) == 1
+    risen.set()
+    assert one.submitted(2)[1][0].startswith("txn ")
+    for batch in found:
+        batch.answer_all("over")
+    one.end()
+    other.end()
