@@ -9,13 +9,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from zlib import crc32
 
+from raftline.common.level import LEVEL
 from raftline.raft.effects import HardState
 from raftline.raft.entries import Snapshot
-from raftline.raft.levels import FIRST
+from raftline.raft.levels import FIRST, Levels
 from raftline.raft.log import Log
 from raftline.raft.membership import Membership
 from raftline.storage import birth
-from raftline.storage.disk import DamagedFiles, DamagedStorage, DiskFailed, FilesRefused
+from raftline.storage.disk import (
+    DamagedFiles,
+    DamagedStorage,
+    DiskFailed,
+    FilesRefused,
+    LevelRefused,
+)
 from raftline.storage.folder import CATCH_UP, Folder, copied
 from raftline.storage.hardstate import HardStateFile, LogState, Mark, Promise
 from raftline.storage.lines import base_line
@@ -158,6 +165,7 @@ class Recovery:
         found = LogReader(self._folder, self._log_name, mark, self._held.index).read()
         log = found.log
         self._check_base(log)
+        self._check_level(found)
         promise = self._promise_for(log)
         file = self._folder.open_append(self._log_name)
         if found.torn_bytes:
@@ -222,6 +230,21 @@ class Recovery:
                 f"{self._log_name} begins behind entry {base.index} of term {base.term}, but "
                 f"{self.snapshots.name}, the snapshot that holds what came before, {what}. Restore "
                 f"both from one backup of this node; {CATCH_UP} {self._node}"
+            )
+
+    def _check_level(self, found: LogRead) -> None:
+        """Refuse a log with entries that this build can't execute, whatever NAME.storage says: a
+        build that knew no level may have written it, or a backup of one of the two was put back.
+
+        Raises:
+            LevelRefused: an entry raises the level above that of this build.
+        """
+        levels = Levels(found.log.base_index, found.level, found.log.commands)
+        if levels.latest > LEVEL:
+            raise LevelRefused(
+                f"{self._log_name}: entry {levels.latest_index} raises the cluster to level "
+                f"{levels.latest}, and this build of raftline knows levels up to {LEVEL}. Start "
+                "the node with a newer version"
             )
 
     def _begin_behind_snapshot(self, found: LogRead) -> None:

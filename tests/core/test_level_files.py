@@ -158,6 +158,35 @@ def test_files_of_a_level_above_this_build_are_refused_and_left_as_they_are() ->
     assert folder.contents().items() >= before.items()
 
 
+@pytest.mark.parametrize("state", ["whole", "newborn", f"whole level {LEVEL}"])
+def test_a_log_that_raises_the_level_above_this_build_is_refused_whatever_storage_says(
+    state: str,
+) -> None:
+    higher = b"2 1 level %d\n" % (LEVEL + 97)
+    folder = MemoryFolder({
+        "s1.log": log_file(b"1 1 noop\n" + higher + b"3 1 unheard-of a\n"),
+        "s1.storage": storage_file(1, state=state),
+    })  # fmt: skip
+    before = folder.contents()
+    with pytest.raises(LevelRefused) as refused:
+        boot(folder)
+    assert str(refused.value) == (
+        f"s1.log: entry 2 raises the cluster to level {LEVEL + 97}, and this build of raftline "
+        f"knows levels up to {LEVEL}. Start the node with a newer version"
+    )
+    assert folder.contents().items() >= before.items()
+
+
+def test_a_level_above_this_build_that_was_cut_off_is_of_no_matter() -> None:
+    folder = MemoryFolder()
+    manager, _ = boot(folder)
+    manager.persist([Effects(save=HardState(1, "s1"))])
+    manager.persist([Effects(append=entries(1, 1, "noop", f"level {LEVEL + 1}"))])
+    manager.persist([Effects(cut_after=1, append=entries(2, 1, "set b 1"))])
+    manager.close()
+    assert boot(folder.kill())[1].log.last_index == 2
+
+
 @pytest.mark.parametrize("name", ["s1.log", "s1.state_machine"])
 def test_a_log_or_a_snapshot_above_this_build_is_not_taken_for_damage(name: str) -> None:
     folder = MemoryFolder()
