@@ -277,7 +277,8 @@ class StreamWriter:
         view = memoryview(text.encode(self._encoding, "backslashreplace"))
         while view:
             try:
-                view = view[os.write(self._descriptor, view) :]
+                written = os.write(self._descriptor, view)
+                view = view[written:]
             except BlockingIOError:  # someone made the terminal non-blocking
                 select.select([], [self._descriptor], [])
 

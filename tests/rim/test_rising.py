@@ -82,7 +82,7 @@ def test_a_request_does_not_wait_for_a_member_that_is_to_be_upgraded(host: NodeH
 def test_a_connection_that_waits_for_a_level_holds_up_no_other() -> None:
     """The shared reader leaves such a line to the thread of its connection."""
     found: list[Batch] = []
-    reader = SharedReader(lambda *batches: found.extend(batches), crowd=0)
+    reader = SharedReader(lambda *batches, **_: found.extend(batches), crowd=0)
     one, other = Scene(shared_reader=reader), Scene(shared_reader=reader)
     asked, risen = threading.Event(), threading.Event()
 
