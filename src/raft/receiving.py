@@ -39,9 +39,13 @@ from raftline.raft.snapshot import check_snapshot, on_install_snapshot
 from raftline.raft.state import State
 from raftline.raft.transfer import on_timeout_now
 
-# How far ahead a peer's term may be. Each election adds one, so no sound cluster comes near; but
-# one forged line with the last term there is would end all elections for good.
+# How far a term may be ahead of the last entry's. Each election adds one, so no sound cluster comes
+# near; but one forged line with the last term there is would end all elections for good.
 TERM_LEAP_MAX: Final = 2**48
+# Beyond that, how far ahead of this server's own, while no leader is heard: a leap is no bar to
+# the elections after it.
+TERM_STEP_MAX: Final = 2**16
+TERM_MAX: Final = 2**62  # that a server without entries takes from a leader
 
 _RULES: Final[dict[type[Message], Callable[[State, Any], None]]] = {
     AppendEntries: on_append_entries,
@@ -65,7 +69,7 @@ def receive(state: State, message: Message) -> None:
     """
     if not listens_to(state, message):
         raise PeerError(f"{message.sender} is not a peer of {state.name}")
-    if message.term - state.term > TERM_LEAP_MAX:
+    if _is_too_far(state, message):
         raise PeerError(f"term {message.term} is too far ahead of mine, {state.term}")
     if message.term >= state.term and isinstance(message, FromLeader):
         check_leader(state, message)
@@ -79,6 +83,21 @@ def receive(state: State, message: Message) -> None:
         refuse_old_leader(state, message)
     else:
         _RULES[type(message)](state, message)
+
+
+def _is_too_far(state: State, message: Message) -> bool:
+    """Whether no sound cluster can have come to the term of a message.
+
+    It is counted from the last entry, which a forged term does not move, so that forged terms do
+    not add up. Else two of them would take a server so far that the others refuse its terms, and it
+    theirs. A server without entries knows no term: it takes that of a leader.
+    """
+    log, term = state.log, message.term
+    if term <= state.term or term - log.last_term <= TERM_LEAP_MAX:
+        return False
+    if not log.last_index and isinstance(message, FromLeader) and term <= TERM_MAX:
+        return False
+    return term - state.term > TERM_STEP_MAX or state.hears_from_leader
 
 
 def _adopt_term(state: State, message: Message) -> None:

@@ -160,3 +160,47 @@ def test_an_impossible_term_is_refused_and_changes_nothing() -> None:
             node.step(Receive(request(term, (9, term - 1))), 10)
     assert node.view.term == 1
     assert node.step(Receive(request(2**48 + 1, (9, 2))), 10).save == HardState(2**48 + 1, "s1")
+
+
+LEAP = 2**48 - 1
+
+
+def leap(node: RawNode, leader: RawNode) -> None:
+    """Take a follower as far as forged lines of a silent member can, in one go."""
+    first = LEAP + node.view.term
+    node.step(Receive(append(first, (0, 0), to="s2", sender="s3")), 10)
+    assert node.view.term == first
+    for more in (LEAP, 2**20, 2**16, 1000, 2):
+        with pytest.raises(PeerError, match="is too far ahead of mine"):
+            node.step(Receive(append(first + more, (0, 0), to="s2", sender="s3")), 10)
+    assert leader.view.term < LEAP
+
+
+def test_forged_terms_do_not_add_up_and_the_cluster_follows() -> None:
+    """Each server takes the term of the other, and both go on from there."""
+    follower, leader = node_of("s2", 1), established("s1")
+    heard = append(1, (1, 1), commit=1)
+    follower.step(Receive(heard), 5)
+    leap(follower, leader)
+    (answer,) = follower.step(Receive(heard), 20).send_after_save
+    leader.step(Receive(answer), TIMEOUT_MS)
+    assert (leader.view.term, leader.view.role) == (1 + LEAP, Role.FOLLOWER)
+    now_ms = 20 + OPTIONS.election_timeout_ms
+    for term in range(2 + LEAP, 12 + LEAP):  # elections that nobody wins, past the leap
+        for pre_vote in (True, False):
+            asked = request(term, (1, 1), sender="s3", pre_vote=pre_vote)
+            assert vote_in(follower.step(Receive(asked), now_ms).send_after_save).granted
+        now_ms += OPTIONS.election_timeout_ms
+    assert follower.view.term == 11 + LEAP
+
+
+@pytest.mark.parametrize("term", [2**48 + 5, 2**60])
+def test_a_server_without_entries_takes_a_leaders_term_however_far(term: int) -> None:
+    node = node_of("s2")
+    for pre_vote in (True, False):
+        with pytest.raises(PeerError, match="is too far ahead of mine"):
+            node.step(Receive(request(term, (9, term - 1), pre_vote=pre_vote)), 10)
+    node.step(Receive(append(term, (9, term))), 10)
+    assert (node.view.term, node.view.leader) == (term, "s1")
+    with pytest.raises(PeerError, match="is too far ahead of mine"):
+        node.step(Receive(append(2**63 - 1, (0, 0))), 10_000)
