@@ -55,6 +55,7 @@ class LogManager(NodeFiles):
         self.applied = Mark(0, 0)  # the last entry that these are the result of
         self._replaced: Pairs = {}  # pairs of before a snapshot came
         self._arrived = (Sessions(), dict[str, int]())  # of the snapshot that was checked last
+        self._is_declined = False  # that one: it was not taken over
 
     @property
     def store(self) -> Store:
@@ -182,16 +183,21 @@ class LogManager(NodeFiles):
         """
         granted = read_granted(loaded.leases)
         self._arrived = (Sessions.load(loaded.sessions, breathe), granted)
-        self.arrived_snapshot = loaded
+        self.arrived_snapshot, self._is_declined = loaded, True
 
     def take_over(self, snapshot: Snapshot) -> None:
-        """Let the state machine be what the snapshot that arrived holds; `free_replaced` frees
-        what it was, without haste."""
+        """Let the state machine be what the snapshot that arrived holds; `free_left` frees what it
+        was, without haste."""
+        self._is_declined = False
         self._replaced = self._load(self.checked(snapshot), *self._arrived)
 
-    def free_replaced(self, breathe: Breathe) -> None:
-        """Free the pairs of before the snapshot that was taken over."""
+    def free_left(self, breathe: Breathe) -> None:
+        """Free the pairs of before the snapshot that was taken over; or those of the snapshot, if
+        the core had no need of it any more."""
         old, self._replaced = self._replaced, {}
+        if self._is_declined and self.arrived_snapshot is not None:
+            old, self.arrived_snapshot = self.arrived_snapshot.pairs, None
+            self._arrived = (Sessions(), dict[str, int]())
         free(old, breathe)
 
     def _load(

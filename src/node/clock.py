@@ -12,7 +12,8 @@ _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 def now_ms() -> int:
-    """The only clock: it never goes back, and wall-clock jumps don't move it."""
+    """The clock of deadlines, of the core and of leases: it never goes back, and wall-clock jumps
+    don't move it. Durations within a process are measured by `time.monotonic`."""
     return time.clock_gettime_ns(_CLOCK) // 1_000_000
 
 

@@ -216,7 +216,7 @@ class Snapshots:
         members, level = loaded.members, loaded.level
         del loaded
         self._driver.step(SnapshotChecked(snapshot, members, level))
-        self._logmanager.free_replaced(self._breathe)
+        self._logmanager.free_left(self._breathe)
         self._due_bytes = self._next_due(0)
 
     def _breathe(self) -> None:

@@ -66,7 +66,7 @@ def plan(change: Change, members: Membership) -> Plan:
     """Return how to get from `members` to what is asked.
 
     Raises:
-        Refused: it makes no sense here, or would leave nobody who votes.
+        ChangeRefused: it makes no sense here, or would leave nobody who votes.
     """
     match change.verb:
         case "add":

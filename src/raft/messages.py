@@ -1,4 +1,7 @@
-"""The messages between servers: one frozen dataclass each. `spelling` has their lines."""
+"""The messages between servers: one dataclass each. `spelling` has their lines.
+
+Nobody changes a message once it is made; frozen ones take longer to make.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The view of a server: its state to look at, and nothing to change it by."""
+"""The view of a server: its state to look at. It sets nothing; but `Levels`, `Configurations` and
+`Progress` are the server's own, which nobody outside may change."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from raftline.raft.messages import (
     PeerError,
     RequestVoteReply,
 )
-from raftline.raft.node import node_from_disk
+from raftline.raft.node import RawNode, node_from_disk
 from raftline.raft.roles import Role
 from tests.core.cores import (
     OPTIONS,
@@ -165,7 +165,7 @@ def test_an_impossible_term_is_refused_and_changes_nothing() -> None:
 LEAP = 2**48 - 1
 
 
-def leap(node: RawNode, leader: RawNode) -> None:
+def leap(node: RawNode) -> None:
     """Take a follower as far as forged lines of a silent member can, in one go."""
     first = LEAP + node.view.term
     node.step(Receive(append(first, (0, 0), to="s2", sender="s3")), 10)
@@ -173,7 +173,6 @@ def leap(node: RawNode, leader: RawNode) -> None:
     for more in (LEAP, 2**20, 2**16, 1000, 2):
         with pytest.raises(PeerError, match="is too far ahead of mine"):
             node.step(Receive(append(first + more, (0, 0), to="s2", sender="s3")), 10)
-    assert leader.view.term < LEAP
 
 
 def test_forged_terms_do_not_add_up_and_the_cluster_follows() -> None:
@@ -181,7 +180,7 @@ def test_forged_terms_do_not_add_up_and_the_cluster_follows() -> None:
     follower, leader = node_of("s2", 1), established("s1")
     heard = append(1, (1, 1), commit=1)
     follower.step(Receive(heard), 5)
-    leap(follower, leader)
+    leap(follower)
     (answer,) = follower.step(Receive(heard), 20).send_after_save
     leader.step(Receive(answer), TIMEOUT_MS)
     assert (leader.view.term, leader.view.role) == (1 + LEAP, Role.FOLLOWER)

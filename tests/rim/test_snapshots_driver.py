@@ -233,6 +233,20 @@ def test_a_snapshot_damaged_on_its_way_changes_nothing(make_rig: Callable[..., R
     assert rig.manager.pairs == {"a": "9"}
 
 
+def test_a_snapshot_that_the_log_has_overtaken_does_not_stay_in_memory(
+    make_rig: Callable[..., Rig],
+) -> None:
+    rig = make_rig()
+    data, snapshot = leaders_snapshot({"a": "9"})
+    rig.receive(*pieces(data, snapshot, 50))
+    rig.append(1, 3, 20, *(f"set b {number}" for number in range(20)), prev_term=0)
+    rig.wait_for(lambda: "I am up to date term 3 index 20 round 1" in rig.answers)
+    rig.snapshots.start()
+    rig.wait_for_line("[*] s2 needs the snapshot up to entry 20 no longer")
+    eventually(lambda: rig.manager.arrived_snapshot is None)
+    assert rig.manager.pairs == {"b": "19"}
+
+
 def test_a_log_that_has_grown_is_compacted(make_rig: Callable[..., Rig]) -> None:
     rig = make_rig(compact_bytes=500)
     rig.snapshots.start()
