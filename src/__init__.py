@@ -22,9 +22,11 @@ if TYPE_CHECKING:  # for type checkers; every command loads this first, so nothi
     from raftline import aio as aio
     from raftline.client import Client as Client
     from raftline.clients.connection import ClientError as ClientError
+    from raftline.clients.connection import Closed as Closed
     from raftline.clients.connection import LoginFailed as LoginFailed
     from raftline.clients.connection import NoLeader as NoLeader
     from raftline.clients.connection import NotAllowed as NotAllowed
+    from raftline.clients.connection import NotLeader as NotLeader
     from raftline.clients.connection import OutcomeUnknown as OutcomeUnknown
     from raftline.clients.connection import Refused as Refused
     from raftline.clients.connection import Unreachable as Unreachable
@@ -34,6 +36,7 @@ if TYPE_CHECKING:  # for type checkers; every command loads this first, so nothi
     from raftline.kv.connecting import connect as connect
     from raftline.kv.errors import EventsGone as EventsGone
     from raftline.kv.errors import LeaseLost as LeaseLost
+    from raftline.kv.errors import NotUnderstood as NotUnderstood
     from raftline.kv.events import Event as Event
     from raftline.kv.lease import Lease as Lease
     from raftline.kv.lock import Election as Election
@@ -61,6 +64,7 @@ _HOMES = {
     "ClientError": "clients.connection",
     "ClientTls": "clients.tls",
     "Clients": "clients.pool",
+    "Closed": "clients.connection",
     "Election": "kv.lock",
     "Event": "kv.events",
     "EventsGone": "kv.errors",
@@ -75,6 +79,8 @@ _HOMES = {
     "Node": "objects.embedded_node",
     "NodeError": "objects.base",
     "NotAllowed": "clients.connection",
+    "NotLeader": "clients.connection",
+    "NotUnderstood": "kv.errors",
     "OutcomeUnknown": "clients.connection",
     "Refused": "clients.connection",
     "Rejected": "state.machines",

@@ -157,7 +157,7 @@ def answer_one(client: Client, command: str, quiet: bool, as_object: bool) -> in
         mistake = mistake_in(command)
         if not (mistake or as_object):
             raise
-        return _tell(command, Reply("", error(mistake or str(failure))), quiet, as_object)
+        return _tell(command, Reply("", error(mistake or failure.at_the_shell)), quiet, as_object)
     return answer_each(client, [command], quiet, as_object)
 
 
@@ -172,7 +172,7 @@ def answer_each(client: Client, commands: Iterable[str], quiet: bool, as_object:
                 follow(client, command, quiet, as_object)
             reply = client.ask(command)
         except ClientError as failure:
-            reply = Reply("", error(str(failure)))
+            reply = Reply("", error(failure.at_the_shell))
         worst = max(worst, _tell(command, reply, quiet, as_object))
     return worst
 

@@ -16,6 +16,7 @@ from raftline.common.console import safe_line
 from raftline.wire.protocol import ProtocolError, decode_line
 from raftline.wire.replies import Outcome
 
+PUBLIC = "raftline"  # the module of errors, as a traceback names it and a program imports it
 SAID_AFTER_S = 1.0
 CONNECT_TIMEOUT_S = 2.0  # while other addresses are left to try
 
@@ -29,14 +30,25 @@ def in_words(addresses: Iterable[Address]) -> str:
 
 
 class ClientError(Exception):
-    """No answer, or an answer that says no. The message is what follows `Sorry, `."""
+    """No answer, or an answer that says no. The message is what follows `Sorry, `.
 
+    `advice` is what a person at a shell may do, and no part of the message.
+    """
+
+    __module__ = PUBLIC
     outcome = Outcome.REFUSED
+    advice = ""
+
+    @property
+    def at_the_shell(self) -> str:
+        """The message as a command prints it, with the advice."""
+        return f"{self} {self.advice}".rstrip()
 
 
 class NotLeader(ClientError):
     """This node does not lead; nothing was done. `leader` is where it believes the leader is."""
 
+    __module__ = PUBLIC
     outcome = Outcome.NO_LEADER
 
     def __init__(self, message: str, leader: Address | None) -> None:
@@ -47,34 +59,46 @@ class NotLeader(ClientError):
 class NoLeader(ClientError):
     """Nobody leads as far as this node knows; nothing was done."""
 
+    __module__ = PUBLIC
     outcome = Outcome.NO_LEADER
 
 
 class OutcomeUnknown(ClientError):
     """The write may yet take effect, or may not. Sending it again could do it twice."""
 
+    __module__ = PUBLIC
     outcome = Outcome.UNKNOWN
 
 
 class Refused(ClientError):
     """The node did not accept the command; nothing was done."""
 
+    __module__ = PUBLIC
+
 
 class NotAllowed(Refused):
     """The user may not do it, or nobody is logged in; nothing was done."""
+
+    __module__ = PUBLIC
 
 
 class LoginFailed(ClientError):
     """The node did not take the name and the password, or did not prove that it knows them;
     nothing was done."""
 
+    __module__ = PUBLIC
+
 
 class Unreachable(ClientError):
     """No node answered; nothing was done."""
 
+    __module__ = PUBLIC
+
 
 class Closed(Unreachable):
     """Nobody is asked any more: the node, or the client, was closed; nothing was done."""
+
+    __module__ = PUBLIC
 
 
 class Deadline:
@@ -127,14 +151,20 @@ def line_of(sender: str, command: str) -> bytes:
     return line
 
 
-def why_unreachable(address: Address, error: OSError, limit_s: float) -> str:
-    """Return why nobody could be reached there, and what to do."""
+def unreachable(address: Address, error: OSError, limit_s: float) -> Unreachable:
+    """Return the error for a node that could not be reached there."""
+    failure = Unreachable(_why_unreachable(address, error, limit_s))
+    if isinstance(error, ConnectionRefusedError):
+        failure.advice = (
+            f"Start one with raftline up, or python3 src/server.py NAME {address.port}."
+        )
+    return failure
+
+
+def _why_unreachable(address: Address, error: OSError, limit_s: float) -> str:
     host, port = address
     if isinstance(error, ConnectionRefusedError):
-        return (
-            f"nothing listens on {host} port {port}: no node runs there."
-            f" Start one with raftline up, or python3 src/server.py NAME {port}."
-        )
+        return f"nothing listens on {host} port {port}: no node runs there."
     if isinstance(error, socket.gaierror):
         return f"no host is called {host}. Check how it is spelled."
     if isinstance(error, TimeoutError):

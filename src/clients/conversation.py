@@ -15,7 +15,7 @@ from raftline.clients.connection import (
     OutcomeUnknown,
     Unreachable,
     line_of,
-    why_unreachable,
+    unreachable,
 )
 from raftline.clients.login import Credentials, log_in, of_environment
 from raftline.clients.search import (
@@ -214,7 +214,7 @@ class Client:
         try:
             self._connection = NodeConnection(self.address, limit_s, self.tls)
         except OSError as error:
-            raise Unreachable(why_unreachable(self.address, error, limit_s)) from None
+            raise unreachable(self.address, error, limit_s) from None
         if self.credentials is not None:
             self._log_in(self._connection, self.credentials, limit_s)
         return self._connection

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 
 from raftline.clients.addresses import Addresses
-from raftline.clients.connection import Closed
+from raftline.clients.connection import Closed, Unreachable
 from raftline.clients.conversation import Client, name_of_client
 from raftline.clients.login import Credentials, of_environment
 from raftline.clients.tls import ClientTls
 from raftline.common.address import Address
 from raftline.common.nocopies import NoCopies
+from raftline.wire.commands import row_of
 
 TIMEOUT_S = 10.0
-IDLE_MAX = 64  # connections kept for the next request; each has a session of its own
+LEAST_S = 0.001
+CONNECTIONS_MAX = 64  # of one program, each with a session: a cluster keeps 4,096 of these
 ATTEMPTS = 4  # a node may keep a request for a part of the time, then another is asked
 
 
@@ -31,7 +34,8 @@ class Clients(NoCopies):
     """Asks a cluster from any number of threads at once; follows its leader.
 
     A write carries a number of its connection's session, so that it takes effect once however
-    often it has to be sent.
+    often it has to be sent. Beyond CONNECTIONS_MAX requests at once a thread waits for one of them
+    to end: another connection for it alone would cost a session, and push one of others out.
     """
 
     def __init__(
@@ -60,8 +64,9 @@ class Clients(NoCopies):
 
     def _begin_anew(self) -> None:
         self._process = os.getpid()
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._idle: list[Client] = []
+        self._count = 0  # of connections, idle ones included
 
     def __enter__(self) -> Clients:
         return self
@@ -78,13 +83,26 @@ class Clients(NoCopies):
             OutcomeUnknown: it may yet take effect, or not.
         """
         limit_s = self.timeout if timeout is None else time_limit(timeout)
-        client = self._take()
-        client.timeout_s = limit_s
-        client.attempt_s = limit_s / ATTEMPTS
+        until_s = time.monotonic() + limit_s
+        is_spare = row_of(command).access.is_timed and self._is_full
+        client = self._made() if is_spare else self._take(until_s)
+        client.timeout_s = max(until_s - time.monotonic(), LEAST_S)
+        client.attempt_s = client.timeout_s / ATTEMPTS
         try:
             return client.request(command)
         finally:
-            self._give_back(client)
+            if is_spare:
+                client.close()
+            else:
+                self._give_back(client)
+
+    @property
+    def _is_full(self) -> bool:
+        """Whether a request would have to wait for a connection. The renewal of a lease does not:
+        it gets one of its own, and needs no session."""
+        self._look_for_fork()
+        with self._lock:
+            return not self._is_closed and not self._idle and self._count >= CONNECTIONS_MAX
 
     def close(self) -> None:
         """Leave all connections; a request under way ends by itself."""
@@ -92,6 +110,7 @@ class Clients(NoCopies):
         with self._lock:
             self._is_closed = True
             idle, self._idle = self._idle, []
+            self._lock.notify_all()
         for client in idle:
             client.close()
 
@@ -101,22 +120,37 @@ class Clients(NoCopies):
         if self._process != os.getpid():
             self._begin_anew()
 
-    def _take(self) -> Client:
+    def _take(self, until_s: float) -> Client:
+        """Return a connection that nobody uses. Raises Closed, Unreachable: there is none."""
         self._look_for_fork()
         with self._lock:
+            while not self._is_closed and not self._idle and self._count >= CONNECTIONS_MAX:
+                left_s = until_s - time.monotonic()
+                if left_s <= 0:
+                    raise Unreachable(
+                        f"{CONNECTIONS_MAX} requests of this program wait for an answer already, "
+                        "so nothing was sent"
+                    )
+                self._lock.wait(left_s)
             if self._is_closed:
                 raise Closed("this node was closed, so nothing can be asked through it")
             if self._idle:
                 return self._idle.pop()  # the one used last knows best who leads
+            client = self._made()
+            self._count += 1
+            return client
+
+    def _give_back(self, client: Client) -> None:
+        with self._lock:
+            if not self._is_closed:
+                self._idle.append(client)
+                self._lock.notify()
+                return
+        client.close()
+
+    def _made(self) -> Client:
         first, *others = self.addresses.known
         return Client(
             *first, self.name, follow=True, also=others, credentials=self.credentials,
             tls=self.tls, addresses=self.addresses,
         )  # fmt: skip
-
-    def _give_back(self, client: Client) -> None:
-        with self._lock:
-            if not self._is_closed and len(self._idle) < IDLE_MAX:
-                self._idle.append(client)
-                return
-        client.close()

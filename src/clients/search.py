@@ -26,7 +26,13 @@ from raftline.clients.connection import (
 )
 from raftline.common.address import Address
 from raftline.wire.commands import row_of
-from raftline.wire.protocol import DONE_ONCE, NO_LEADER, NOT_LEADER, leader_named_in
+from raftline.wire.protocol import (
+    DONE_ONCE,
+    NO_LEADER,
+    NOT_LEADER,
+    TLS_ALONE,
+    leader_named_in,
+)
 from raftline.wire.replies import Outcome, Reply, is_not_allowed, outcome_of
 
 FIRST_PAUSE_S = 0.05
@@ -181,7 +187,10 @@ def anywhere(
 def _last_word(nodes: Nodes, answer: Answer) -> Reply:
     """Return the reply that a search ends with where nothing settled it. Raises ClientError."""
     if isinstance(answer, Unreachable) and len(nodes.known) > 1:
-        raise Unreachable(f"nobody answers at {in_words(nodes.known)}. The last one: {answer}")
+        where = in_words(nodes.known)
+        nobody = Unreachable(f"nobody answers at {where}. The last one: {answer}")
+        nobody.advice = answer.advice
+        raise nobody
     if isinstance(answer, ClientError):
         raise answer
     return answer
@@ -261,6 +270,8 @@ def text_of(reply: Reply) -> str:
             raise NoLeader(said)
         case Outcome.UNKNOWN:
             raise OutcomeUnknown(said)
+        case Outcome.REFUSED if said.startswith(TLS_ALONE):
+            raise Refused(f"{TLS_ALONE} Give this client a ClientTls, or set $RAFTLINE_TLS_CA.")
         case Outcome.REFUSED:
             raise NotAllowed(said) if is_not_allowed(text) else Refused(said)
     return text
@@ -269,22 +280,24 @@ def text_of(reply: Reply) -> str:
 def lost(command: str, address: Address, error: OSError, limit_s: float) -> ClientError:
     """Return what became of a request whose answer did not come."""
     where = f"{address.host} port {address.port}"
-    reason = error.strerror or str(error)
+    reason, advice = error.strerror or str(error), ""
     if isinstance(error, TimeoutError):
-        reason = (
-            f"gave no answer within {limit_s:.3g} s"
-            " (nodes at --pace human may need 40 s: --timeout 60)"
-        )
+        reason = f"gave no answer within {limit_s:.3g} s"
+        advice = "Nodes at --pace human may need 40 s: --timeout 60."
     elif isinstance(error, (ConnectionResetError, BrokenPipeError)):
         reason = "broke the connection before it answered"
     look = row_of(command).access.look
-    if not look:
-        return Unreachable(f"{where} {reason}. Ask again, or ask another node.")
-    what = "write" if look == "get" else "change"
-    return OutcomeUnknown(
-        f"outcome unknown: {where} {reason}. The {what} may yet take effect: look with {look}"
-        " before you send it again."
-    )
+    failure: ClientError
+    if look:
+        what = "write" if look == "get" else "change"
+        failure = OutcomeUnknown(
+            f"outcome unknown: {where} {reason}. The {what} may yet take effect: look with {look}"
+            " before you send it again."
+        )
+    else:
+        failure = Unreachable(f"{where} {reason}. Ask again, or ask another node.")
+    failure.advice = advice
+    return failure
 
 
 def _search(nodes: Nodes, answer: Answer, left_s: float) -> str:

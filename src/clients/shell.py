@@ -90,7 +90,7 @@ def _answer(client: Client, command: str) -> list[str]:
     try:
         return screen_lines(client.ask(command).text)
     except ClientError as error:
-        return [f"Sorry, {error}"]
+        return [f"Sorry, {error.at_the_shell}"]
 
 
 def _show(command: str, lines: Sequence[str]) -> None:

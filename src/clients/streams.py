@@ -59,7 +59,7 @@ def finish(client: Client, converse: Callable[[], int], prog: str) -> int:
         with raised(), client:
             return converse()
     except ClientError as failure:
-        print(error(str(failure)), file=sys.stderr)
+        print(error(failure.at_the_shell), file=sys.stderr)
         return failure.outcome
     except BrokenPipeError:
         # Who read our lines has gone, and wants no more: not an error, and not to be told at exit.

@@ -21,7 +21,7 @@ from raftline.clients.connection import (
     OutcomeUnknown,
     Unreachable,
     line_of,
-    why_unreachable,
+    unreachable,
 )
 from raftline.clients.login import Credentials, exchange
 from raftline.clients.pool import ATTEMPTS
@@ -176,7 +176,7 @@ class Asker:
             try:
                 link = await self._connected(address, min(limit_s, CONNECT_TIMEOUT_S))
             except OSError as error:
-                return Unreachable(why_unreachable(address, error, min(limit_s, CONNECT_TIMEOUT_S)))
+                return unreachable(address, error, min(limit_s, CONNECT_TIMEOUT_S))
             except Unreachable as refusal:  # of the login
                 return refusal
         try:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from raftline.clients.connection import ClientError, Refused
+from raftline.clients.connection import PUBLIC, ClientError, Refused
 
 
 class LeaseLost(ClientError):
     """The lease has ended, or may have: it was not renewed in time. Others may hold by now what
     it held. A write under it was not done."""
 
+    __module__ = PUBLIC
+
 
 class EventsGone(Refused):
     """The events behind the index of a watch are gone, and nobody knows the keys as of then.
     Watch without `after`: that begins with the keys that there are."""
 
+    __module__ = PUBLIC
+
 
 class NotUnderstood(ClientError):
     """A node answered in a form that this version of raftline does not know."""
+
+    __module__ = PUBLIC

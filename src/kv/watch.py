@@ -21,7 +21,7 @@ from raftline.clients.connection import (
     Unreachable,
     in_words,
     line_of,
-    why_unreachable,
+    unreachable,
 )
 from raftline.clients.login import Credentials, log_in
 from raftline.clients.search import Nodes
@@ -168,7 +168,7 @@ class Watch(NoCopies, Generic[Data], Iterator[Event[Data]]):
         try:
             connection = NodeConnection(address, CONNECT_TIMEOUT_S, self._tls)
         except OSError as error:
-            raise Unreachable(why_unreachable(address, error, CONNECT_TIMEOUT_S)) from None
+            raise unreachable(address, error, CONNECT_TIMEOUT_S) from None
         self._connection = connection
         self._pulse = Pulse(time.monotonic())
         if self._closed.is_set():  # meanwhile

@@ -12,9 +12,10 @@ from raftline.access.tls_socket import TlsSocket
 from raftline.net.admission import Admission
 from raftline.net.lines import Late
 from raftline.wire.limits import HANDSHAKE_S
+from raftline.wire.protocol import TLS_ALONE
 
 HANDSHAKE = b"\x16"  # the first byte of TLS, and of no line
-TLS_ONLY = "this port speaks TLS alone. Try: openssl s_client -quiet -connect HOST:PORT"
+TLS_ONLY = f"{TLS_ALONE} Try: openssl s_client -quiet -connect HOST:PORT"
 
 
 class NoTls(Exception):

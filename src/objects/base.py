@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol, TypeVar
 
-from raftline.clients.connection import ClientError, Refused
+from raftline.clients.connection import PUBLIC, ClientError, Refused
 from raftline.clients.conversation import Client
 from raftline.clients.pool import time_limit
 from raftline.common.nocopies import NoCopies
@@ -23,6 +23,8 @@ _Object = TypeVar("_Object", bound="ReplicatedObject")
 class WrongKind(Refused, TypeError):
     """Under this name is something of another kind; nothing was done."""
 
+    __module__ = PUBLIC
+
 
 class NotDone(ClientError):
     """A condition did not hold, so nothing was done; each object makes its own error of it."""
@@ -31,9 +33,13 @@ class NotDone(ClientError):
 class LockLost(RuntimeError):
     """The lock was not renewed in time, and somebody else may have it."""
 
+    __module__ = PUBLIC
+
 
 class NodeError(RuntimeError):
     """A node can't start, or is none of this process. The message says why and what to do."""
+
+    __module__ = PUBLIC
 
 
 class Asker(Protocol):

@@ -41,6 +41,8 @@ class StateMachine(Protocol):
 class Rejected(Exception):
     """Raised by `apply`: the command is refused, and the state is as it was before."""
 
+    __module__ = "raftline"
+
 
 class UnknownMachine(SafetyError):
     """An entry is for a state machine that this node does not have: it would diverge."""

@@ -67,7 +67,7 @@ def of_cluster(configuration: Configuration, file: str, timeout_s: float) -> int
                     if not left:
                         raise
     except ClientError as failure:
-        print(error(str(failure)), file=sys.stderr)
+        print(error(failure.at_the_shell), file=sys.stderr)
         return failure.outcome
     except StorageError as failure:
         return tell_unwritten(failure, file)

@@ -60,7 +60,7 @@ def main(verb: str, arguments: Sequence[str]) -> int:
             carry_out = _lock if verb == "lock" else _elect
             return carry_out(kv, options, command, signals, says)
     except ClientError as failure:
-        return says.failure(str(failure), EXIT_NOT_ASKED)
+        return says.failure(failure.at_the_shell, EXIT_NOT_ASKED)
     except CannotRun as failure:
         return says.failure(str(failure), failure.status)
     except Stopped as stop:

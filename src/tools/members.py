@@ -44,7 +44,7 @@ def carry_out(
         with status.client_of(configuration, patience_s, timeout_s or SEARCH_S) as client:
             reply = client.request(request)
     except ClientError as failure:
-        print(error(str(failure)), file=sys.stderr)
+        print(error(failure.at_the_shell), file=sys.stderr)
         return failure.outcome
     if change is None:
         facts = json.loads(reply.removeprefix(MARK))
@@ -98,7 +98,7 @@ def transfer(configuration: Configuration, to: str | None, timeout_s: float) -> 
         with Client(*leader.address, "raftline", timeout_s, on_wait=say_waiting) as client:
             text = client.ask(f"transfer {to}" if to else "transfer").text
     except ClientError as failure:
-        print(error(str(failure)), file=sys.stderr)
+        print(error(failure.at_the_shell), file=sys.stderr)
         return failure.outcome
     done = text.startswith(TAKEN_OVER)
     print(text, file=sys.stdout if done else sys.stderr)

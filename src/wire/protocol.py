@@ -23,6 +23,7 @@ TOO_MANY_LOGINS = "Sorry, too many logins at a time. Nothing was done; try again
 ELSEWHERE = (
     NOT_LEADER, NO_LEADER, STOPPING, REMOVED, SHUT_DOWN, RISING, FULL, TOO_MANY_LOGINS
 )  # fmt: skip
+TLS_ALONE = "this port speaks TLS alone."  # a refusal, without its advice to who types
 OUTCOME_UNKNOWN = "Sorry, outcome unknown: "
 # The answer to a retry. Nobody knows more of it, so it is not asked again.
 DONE_ONCE = f"{OUTCOME_UNKNOWN}it took effect once, but its reply is no longer kept"

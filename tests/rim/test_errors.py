@@ -1,0 +1,69 @@
+"""The errors of a program's client: their names, and messages without the words of the shell."""
+
+from __future__ import annotations
+
+import pickle
+import re
+
+import pytest
+
+import raftline
+from raftline.clients.connection import ClientError
+from raftline.clients.search import lost, text_of
+from raftline.common.address import Address
+from raftline.net.handshake import TLS_ONLY
+from raftline.wire.protocol import error
+from raftline.wire.replies import Reply
+
+ERRORS = [
+    each
+    for name in raftline.__all__
+    if isinstance(each := getattr(raftline, name), type) and issubclass(each, Exception)
+]
+AT_THE_SHELL = re.compile(r"--[a-z]|raftline up|python3|openssl|src/")
+HERE = Address("localhost", 1)
+
+
+def derived(kind: type[Exception]) -> set[type[Exception]]:
+    return {kind}.union(*map(derived, kind.__subclasses__()))
+
+
+@pytest.mark.parametrize("kind", ERRORS)
+def test_an_error_is_called_as_a_program_imports_it(kind: type[Exception]) -> None:
+    assert kind.__module__ == "raftline"
+    assert getattr(raftline, kind.__qualname__) is kind
+
+
+def test_each_error_that_a_client_raises_can_be_imported_from_the_package() -> None:
+    from raftline.objects import base
+
+    inner = {base.NotDone}  # which each object turns into its own
+    ours = {each for each in derived(ClientError) if each.__module__.startswith("raftline")}
+    assert ours - inner <= set(ERRORS)
+    assert raftline.Closed in ERRORS
+
+
+def test_an_error_goes_from_one_process_to_another() -> None:
+    said = pickle.loads(pickle.dumps(raftline.OutcomeUnknown("it may yet take effect")))
+    assert isinstance(said, raftline.OutcomeUnknown)
+    assert str(said) == "it may yet take effect"
+
+
+def test_a_message_holds_no_words_of_the_shell_and_a_command_prints_them() -> None:
+    kv = raftline.connect("localhost:1", timeout=0.2)
+    with kv, pytest.raises(raftline.Unreachable) as nobody:
+        kv.get("a")
+    late = [lost(command, HERE, TimeoutError(), 10.0) for command in ("get a", "set a 5")]
+    for failure, advice in (
+        (nobody.value, "raftline up"), *((each, "--timeout 60") for each in late)
+    ):  # fmt: skip
+        assert not AT_THE_SHELL.search(str(failure))
+        assert advice in failure.at_the_shell
+        assert failure.at_the_shell.startswith(f"{failure} ")
+    assert raftline.Refused("no").at_the_shell == "no"
+
+
+def test_a_port_that_speaks_tls_alone_asks_a_program_for_tls() -> None:
+    with pytest.raises(raftline.Refused, match=r"speaks TLS alone.*ClientTls") as refused:
+        text_of(Reply("", error(TLS_ONLY)))
+    assert not AT_THE_SHELL.search(str(refused.value))

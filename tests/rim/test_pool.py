@@ -1,0 +1,114 @@
+"""The connections of one program: a bounded number of them, and so of sessions, for all threads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+import raftline
+from raftline.clients import pool
+from raftline.clients.pool import CONNECTIONS_MAX
+from raftline.harness.processes import eventually
+from tests.scripted_node import ScriptedNode
+
+DEADLINE_S = 30.0
+
+
+class Node(ScriptedNode):
+    """A node that keeps each write until it may answer."""
+
+    def __init__(self) -> None:
+        self.may_answer = threading.Event()
+        self.sessions = 0
+        super().__init__(self.answer)
+
+    def answer(self, command: str) -> str:
+        if command == "session":
+            self.sessions += 1
+            return f"SESSION response: program-{self.sessions}"
+        if command.startswith("set "):
+            self.may_answer.wait(DEADLINE_S)
+            return "SET response: done"
+        return "RENEW response: lease-5 for 10 s"
+
+    @property
+    def kept(self) -> int:
+        return sum("@set " in line for line in self.received)
+
+
+@pytest.fixture
+def node() -> Iterator[Node]:
+    node = Node()
+    yield node
+    node.may_answer.set()
+    node.close()
+
+
+def test_more_threads_than_connections_begin_no_more_sessions(node: Node) -> None:
+    count = CONNECTIONS_MAX + 16
+    with raftline.Clients(f"localhost:{node.port}", timeout=DEADLINE_S) as clients:
+
+        def write() -> None:
+            for number in range(3):
+                clients.request(f"set a {number}")
+
+        threads = [threading.Thread(target=write) for _ in range(count)]
+        for thread in threads:
+            thread.start()
+        eventually(lambda: node.kept == CONNECTIONS_MAX, "all connections are in use")
+        node.may_answer.set()
+        for thread in threads:
+            thread.join()
+    assert node.kept == 3 * count
+    assert node.sessions <= CONNECTIONS_MAX
+    assert len(node.connections) <= CONNECTIONS_MAX
+
+
+@pytest.fixture
+def busy(node: Node, monkeypatch: pytest.MonkeyPatch) -> Iterator[raftline.Clients]:
+    """A client of one connection, which a write has taken."""
+    monkeypatch.setattr(pool, "CONNECTIONS_MAX", 1)
+    clients = raftline.Clients(f"localhost:{node.port}", timeout=DEADLINE_S)
+    thread = threading.Thread(target=clients.request, args=("set a 1",))
+    thread.start()
+    eventually(lambda: node.kept == 1, "the write is under way")
+    yield clients
+    node.may_answer.set()
+    thread.join()
+    clients.close()
+
+
+def test_a_thread_that_gets_no_connection_in_its_time_has_sent_nothing(
+    busy: raftline.Clients, node: Node
+) -> None:
+    with pytest.raises(raftline.Unreachable, match="so nothing was sent"):
+        busy.request("set a 2", timeout=0.01)
+    assert node.kept == 1
+
+
+def test_a_lease_is_renewed_while_all_connections_are_in_use(
+    busy: raftline.Clients, node: Node
+) -> None:
+    assert busy.request("renew lease-5") == "RENEW response: lease-5 for 10 s"
+    assert node.sessions == 1
+
+
+def test_threads_that_wait_for_a_connection_end_when_the_client_is_closed(
+    busy: raftline.Clients, node: Node
+) -> None:
+    errors: list[Exception] = []
+
+    def write() -> None:
+        try:
+            busy.request("set a 2")
+        except raftline.Unreachable as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    busy.close()
+    thread.join(DEADLINE_S)
+    assert len(errors) == 1
+    assert "closed" in str(errors[0])
