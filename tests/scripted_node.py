@@ -65,6 +65,11 @@ class ScriptedNode:
             except OSError:
                 return
 
+    @property
+    def asked(self) -> list[str]:
+        """The lines received, but for the last of a command, which waits for no answer to it."""
+        return [line for line in self.received if not line.endswith("@forget")]
+
     def close(self) -> None:
         with contextlib.suppress(OSError):  # so that the thread in `accept` lets go of the port
             self.listener.shutdown(socket.SHUT_RDWR)

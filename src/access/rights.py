@@ -73,6 +73,7 @@ RIGHTS: Mapping[str, Right] = {
     "observe": _EVERYTHING,
     "unobserve": Right(Role.NONE),
     "session": Right(Role.WRITER),
+    "forget": Right(Role.WRITER),
     "status": Right(Role.READER),
     "transfer": _ADMINISTERS,
     "backup": _EVERYTHING,

@@ -112,6 +112,15 @@ class Client:
             self._connection.socket.close()
             self._connection = None
 
+    def forget_sessions(self) -> None:
+        """Give the sessions back: nothing of them is asked again. Nobody waits for an answer, and
+        those that no node hears of go when they are the least used of the cluster."""
+        sessions, self._sessions = self._sessions, Sessions()
+        if self._connection is not None:
+            for name in sessions.names:
+                with contextlib.suppress(OSError):
+                    self._connection.send(line_of(name, "forget"))
+
     def request(self, command: str) -> str:
         """Return the reply's text (`GET response: 5`; `GET response, no such key: b`).
 

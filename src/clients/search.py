@@ -128,6 +128,10 @@ class Sessions:
     def __init__(self) -> None:
         self._all: list[Session] = []
 
+    @property
+    def names(self) -> list[str]:
+        return [each.name for each in self._all]
+
     def with_room(self) -> Session | None:
         """Return a session that can take a write; None where one must be begun."""
         return next((each for each in self._all if each.has_room), None)

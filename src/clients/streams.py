@@ -54,10 +54,14 @@ def say_late(text: str) -> None:
 
 
 def finish(client: Client, converse: Callable[[], int], prog: str) -> int:
-    """Converse, leave the connection, and return the exit code; what went wrong is one line."""
+    """Converse, give back the sessions, leave the connection, and return the exit code; what went
+    wrong is one line."""
     try:
         with raised(), client:
-            return converse()
+            try:
+                return converse()
+            finally:
+                client.forget_sessions()
     except ClientError as failure:
         print(error(failure.at_the_shell), file=sys.stderr)
         return failure.outcome

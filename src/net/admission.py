@@ -141,6 +141,8 @@ class Admission:
 
     def logged(self, request: Request) -> str:
         """Return the command as the log will hold it: with the client's name where that counts."""
+        if request.verb == "forget":  # its number is for the reply alone
+            return f"{request.sender}@forget"
         if request.id:
             return f"{request.sender}#{request.id}@{request.command}"
         if request.verb == "session":

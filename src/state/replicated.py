@@ -68,6 +68,8 @@ class ReplicatedState:
         if not (number.isascii() and number.isdigit() and len(number) < 20):  # int() has a limit
             if bare == "session":
                 return f"SESSION response: {self.sessions.begin(name, entry_number)}"
+            if bare == "forget" and self.store.level >= 3:
+                return self.sessions.forget(name)
             return self._do(entry_number, bare)
         if is_read(bare, self.store.level):
             return execute(self._pairs, bare)

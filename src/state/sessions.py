@@ -179,6 +179,17 @@ class Sessions:
         self._make_room()
         return name
 
+    def forget(self, name: str) -> str:
+        """End a session that `begin` made, and return the reply. Its name is never begun again, so
+        a late copy of one of its requests is refused, and not executed a second time."""
+        if not _is_begun_name(name):
+            return error(f"{name} is no session that NAME@session began. Nothing was done.")
+        session = self._sessions.pop(name, None)
+        if session is not None:
+            self._long_bytes -= session.long_bytes
+            self._short_bytes -= session.short_bytes
+        return f"FORGET response: {name}"
+
     def earlier_reply(self, name: str, number: int, command: str) -> str | None:
         """Return the reply to a request that must not be executed (again); None for a new one."""
         session = self._sessions.get(name)

@@ -49,6 +49,7 @@ WATCH = Access("watch", is_read=True)
 OBSERVE = Access("observe", is_read=True)
 TRANSFER = Access("local", look="status")
 SESSION = Access("write")  # one that is not used does nothing
+FORGET = Access("write")  # a second time there is none
 MEMBERS = Access("members", is_read=True)
 CHANGE = Access("members", is_sent_once=True, look="members")  # a second time it is refused
 LOGIN = Access("login", is_read=True)  # of the connection: docs/use/security.md
@@ -166,6 +167,7 @@ _ROWS = (
     Command(
         "session", take.NONE, "begin one, so that a write sent twice takes effect once", SESSION
     ),
+    Command("forget", take.NONE, "end a session, of which nothing is asked again", FORGET, level=3),
     Command(
         "status", take.NONE, "what this node knows of the cluster", LOCAL, Tells.FACTS,
         elsewhere=("info",),
@@ -281,8 +283,8 @@ def read_request(sender: str, request_id: str, message: str, limits: Limits) -> 
     if command.access.is_read and command.access.takes_mode:
         message, read = _without_read_mode(command, message.rstrip(" "))
         operands = message.partition(" ")[2]
-    if verb == "session" and not sender:
-        raise ProtocolError("a session needs a name before it: NAME@session")
+    if verb in ("session", "forget") and not sender:
+        raise ProtocolError(f"a session needs a name before it: NAME@{verb}")
     return Request(sender, request_id, verb, command.operands.read(verb, operands, limits), read)
 
 

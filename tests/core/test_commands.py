@@ -156,8 +156,8 @@ def test_each_command_of_the_table_that_is_applied_has_its_function() -> None:
         for verb, row in COMMANDS.items()
         if row.access.kind in kinds and not row.access.is_timed
     }
-    # In `execute`, in transactions.py, and in logmanager.py:
-    elsewhere = {"set", "object", "txn", "session", "machine", "under"}
+    # In `execute`, in transactions.py, and in replicated.py:
+    elsewhere = {"set", "object", "txn", "session", "forget", "machine", "under"}
     assert APPLIED.keys() | OF_STORE.keys() == applied - elsewhere
     assert APPLIED.keys().isdisjoint(OF_STORE)
     assert {COMMANDS[verb].level for verb in OF_STORE} == {2}

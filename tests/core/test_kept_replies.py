@@ -186,3 +186,17 @@ def test_a_line_of_a_reply_that_was_dropped_is_read_back() -> None:
         machine.do(f"x{number}#1@txn get k")
     machine.start_again()
     assert machine.do("x0#1@txn get k") == DONE_ONCE
+
+
+def test_a_session_that_is_given_back_takes_its_replies_along() -> None:
+    machine = Machine()
+    name = machine.do("client4@session").removeprefix("SESSION response: ")
+    machine.do("other#1@incr n")
+    left = machine.sessions._short_bytes
+    machine.do(f"{name}#1@object list list.append " + json.dumps("v" * 1000))
+    machine.do(f"{name}#2@object list list.take")
+    machine.do(f"{name}#3@incr n")
+    assert machine.sessions._long_bytes > 1000
+    machine.do(f"{name}@forget")
+    assert (machine.sessions._long_bytes, machine.sessions._short_bytes) == (0, left)
+    assert [is_long(reply) for reply in machine.kept()] == [False]

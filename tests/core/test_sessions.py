@@ -179,3 +179,47 @@ def test_no_prefix_makes_apply_raise(client: str, command: str) -> None:
     line = f"{client}@{command}"
     assume("machine " not in line)  # for a machine that is not here: the node must stop
     assert isinstance(Machine().do(line), str)
+
+
+def test_a_session_that_was_forgotten_is_gone_and_its_requests_are_refused() -> None:
+    machine = Machine()
+    machine.do("level 3")
+    name = machine.do("client4@session").removeprefix("SESSION response: ")
+    machine.do(f"{name}#1@incr n")
+    for _ in range(2):  # a second time it makes no difference
+        assert machine.do(f"{name}@forget") == f"FORGET response: {name}"
+        assert len(machine.manager.state.sessions) == 0
+    assert machine.do(f"{name}#1@incr n").startswith("Sorry, session expired: ")
+    assert machine.do("get n") == "GET response: 1"
+    assert machine.do("client9#1@incr n") == "INCR response: 2"  # a name of one's own still begins
+
+
+def test_a_name_that_a_client_made_up_is_not_forgotten() -> None:
+    """A late copy of its request would begin it anew, and be done a second time."""
+    machine = Machine()
+    machine.do("level 3")
+    machine.do("client4#1@incr n")
+    assert machine.do("client4@forget").startswith("Sorry, client4 is no session that")
+    assert machine.do("client4#1@incr n") == "INCR response: 1"
+
+
+def test_below_level_3_a_session_is_not_forgotten() -> None:
+    """A build of level 2 would keep it, and answer a retry."""
+    machine = Machine()
+    machine.do("level 2")
+    name = machine.do("client4@session").removeprefix("SESSION response: ")
+    machine.do(f"{name}#1@incr n")
+    assert machine.do(f"{name}@forget").startswith("Sorry, ")
+    assert machine.do(f"{name}#1@incr n") == "INCR response: 1"
+
+
+def test_sessions_that_are_given_back_push_nobody_out() -> None:
+    machine = Machine()
+    machine.do("level 3")
+    machine.do("quiet#1@incr n")
+    for _ in range(SESSIONS_MAX + 10):
+        name = machine.do("raftline@session").removeprefix("SESSION response: ")
+        machine.do(f"{name}#1@set a 1")
+        machine.do(f"{name}@forget")
+    assert len(machine.manager.state.sessions) == 1
+    assert machine.do("quiet#1@incr n") == "INCR response: 1"

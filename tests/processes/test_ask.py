@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from raftline.harness.cluster import Cluster
+from raftline.harness.processes import eventually
 from raftline.wire.protocol import error, not_leader, outcome_unknown
 from tests.scripted_node import DEADLINE_S, SOURCE, Start, free_port, scripted_nodes, store
 
@@ -72,7 +74,7 @@ def test_shell_words_are_escaped_for_the_wire(
 ) -> None:
     node = start(lambda _: "SESSION response: x")
     raftline(tmp_path, *words, at=f"localhost:{node.port}")
-    assert node.received[-1].partition("@")[2] == line
+    assert node.asked[-1].partition("@")[2] == line
 
 
 def test_a_command_tries_the_option_then_the_variable_then_the_folders_nodes(
@@ -102,7 +104,7 @@ def test_a_command_finds_the_leader_past_nodes_that_are_down(start: Start, tmp_p
     at = f"localhost:{free_port()}, localhost:{follower.port}"
     assert raftline(tmp_path, "set", "a", "5", at=at).stdout == "SET response: a set to 5\n"
     assert raftline(tmp_path, "get", "a", at=at).stdout == "GET response: 5\n"
-    assert leader.received == ["raftline@session", "client-7#1@set a 5", "raftline@get a"]
+    assert leader.asked == ["raftline@session", "client-7#1@set a 5", "raftline@get a"]
 
 
 @pytest.mark.parametrize(
@@ -164,3 +166,12 @@ def test_without_a_listener_a_command_fails_at_once_in_one_line(tmp_path: Path) 
     assert told.pop("error").startswith(f"nothing listens on localhost port {port}: ")
     assert told == {"ok": False, "verb": "set", "key": "a", "code": 5}
     assert (done.stderr, done.returncode) == ("", 5)
+
+
+def test_commands_of_the_shell_leave_no_session_behind(three: Cluster, tmp_path: Path) -> None:
+    where = f"localhost:{three.nodes[0].port}"
+    eventually(lambda: three.nodes[0].status()["level"] >= 3, "the level")
+    for number in range(3):
+        assert raftline(tmp_path, "set", "a", number, at=where).returncode == 0
+    eventually(lambda: three.nodes[0].status()["sessions"] == 0, "all were given back")
+    assert raftline(tmp_path, "get", "-q", "a", at=where).stdout == "2\n"

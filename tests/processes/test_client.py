@@ -341,8 +341,8 @@ def test_follow_sends_the_request_to_the_leader(start: Start, asked: tuple[str])
     follower = start(lambda _: not_leader("s1", "localhost", leader.port), "s2")
     done = run(*asked, follower.port, 1, typed="set a 5\nget a\n")
     assert (done.stdout, done.returncode) == ("SET response: a set to 5\nGET response: 5\n", 0)
-    assert follower.received == ["client1@session"]
-    assert leader.received == ["client1@session", "client-7#1@set a 5", "client1@get a"]
+    assert follower.asked == ["client1@session"]
+    assert leader.asked == ["client1@session", "client-7#1@set a 5", "client1@get a"]
 
 
 @pytest.mark.parametrize(

@@ -361,3 +361,17 @@ def test_a_session_request_without_an_answer_leaves_no_write_in_doubt(start: Sta
     ):
         client.request("set a 1")
     assert {line.partition("@")[2] for line in silent.received} == {"session"}
+
+
+def test_sessions_are_given_back_on_the_connection_that_is_there(start: Start) -> None:
+    node = start(store())
+    with Client("localhost", node.port, follow=True) as client:
+        client.request("get ana")
+        client.forget_sessions()  # there is none
+        client.request("set ana 5")
+        client.forget_sessions()
+        client.request("set ana 6")
+    assert node.received == [
+        "client@get ana", "client@session", "client-7#1@set ana 5", "client-7@forget",
+        "client@session", "client-7#1@set ana 6",
+    ]  # fmt: skip

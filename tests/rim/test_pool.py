@@ -91,8 +91,22 @@ def test_a_thread_that_gets_no_connection_in_its_time_has_sent_nothing(
 def test_a_lease_is_renewed_while_all_connections_are_in_use(
     busy: raftline.Clients, node: Node
 ) -> None:
-    assert busy.request("renew lease-5") == "RENEW response: lease-5 for 10 s"
+    text = busy.request("renew lease-5", timeout=DEADLINE_S / 3)
+    assert text == "RENEW response: lease-5 for 10 s"
+    assert not node.may_answer.is_set()
     assert node.sessions == 1
+
+
+def test_a_thread_that_waits_for_a_connection_gets_the_next_that_is_free(
+    busy: raftline.Clients, node: Node
+) -> None:
+    thread = threading.Thread(target=busy.request, args=("set a 2",))
+    thread.start()
+    eventually(lambda: bool(busy._lock._waiters), "it waits")  # type: ignore[attr-defined]
+    node.may_answer.set()
+    thread.join(DEADLINE_S / 3)
+    assert not thread.is_alive()
+    assert node.kept == 2
 
 
 def test_threads_that_wait_for_a_connection_end_when_the_client_is_closed(
