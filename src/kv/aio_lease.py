@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from types import TracebackType
 from typing import Protocol, TypeVar
 
 from raftline.clients.connection import ClientError
 from raftline.common.nocopies import NoCopies
-from raftline.kv.calls import Call, seconds_of
-from raftline.kv.errors import LeaseLost
-from raftline.kv.holding import RENEWALS, Holding, clock
-from raftline.kv.lease import CALLS, LEAST_S
+from raftline.kv.calls import CALLS, Call, seconds_of
+from raftline.kv.holding import (
+    Clock,
+    Holding,
+    clock,
+    confirming,
+    granting,
+    releasing,
+    renewing,
+)
+from raftline.kv.steps import Ask, Steps, carry_out_awaiting
 
 Result = TypeVar("Result")
 
@@ -28,7 +36,7 @@ class AioLease(NoCopies):
     """A lease: keys that are set under it go when it ends. `async with` grants, renews and
     releases it. A task of its own renews it while it is held.
 
-    `is_held` and `on_lost` are as those of `raftline.Lease`.
+    `is_held` is as that of `raftline.Lease`. `on_lost` is called by the event loop.
     """
 
     def __init__(
@@ -38,16 +46,21 @@ class AioLease(NoCopies):
         ttl: float,
         on_lost: Callable[[], object] | None = None,
         keep: bool = True,
+        on_end: Callable[[Holding], object] | None = None,
+        now: Clock = clock,
     ) -> None:
-        """Without `keep` no task renews it: the program does, by `check`."""
+        """Without `keep` no task renews it: the program does, by `check`. `on_end` is called at
+        any end."""
         self._client = client
         self._tasks = tasks  # of the client, which ends them when it is closed
         self._seconds = seconds_of(ttl)
         self._on_lost = on_lost
         self._keeps = keep
+        self._on_end = on_end
+        self._now = now
         self._holding: Holding | None = None
         self._task: asyncio.Task[None] | None = None
-        self._lost = asyncio.Event()
+        self._over = asyncio.Event()
 
     def __repr__(self) -> str:
         what = "not granted" if self._holding is None else self._holding.lease
@@ -65,9 +78,10 @@ class AioLease(NoCopies):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._holding is None or self._holding.is_over:
-            if self._lost.is_set() and error is None:
-                raise self._loss()
+        holding = self._holding
+        if holding is None or holding.is_over:
+            if holding is not None and holding.was_lost and error is None:
+                raise holding.loss()
             return
         if error is None:
             await self.release()
@@ -85,43 +99,52 @@ class AioLease(NoCopies):
     @property
     def is_held(self) -> bool:
         """Whether it is held for certain, by this program's own clock."""
-        return self._holding is not None and self._holding.is_held(clock())
+        return self._holding is not None and self._holding.is_held(self._now())
 
     @property
     def left(self) -> float:
         """The seconds for which it is held without another renewal."""
-        return max(0.0, self._holding.until_s - clock()) if self._holding is not None else 0.0
+        return max(0.0, self._holding.until_s - self._now()) if self._holding is not None else 0.0
 
-    async def wait_lost(self) -> None:
-        """Wait until it is lost."""
-        await self._lost.wait()
+    async def wait_lost(self) -> bool:
+        """Wait until it is over; return whether it was lost, and not released.
+
+        Raises:
+            RuntimeError: it was not granted.
+        """
+        over, holding = self._over, self._granted()
+        await over.wait()
+        return holding.was_lost
 
     async def grant(self) -> AioLease:
-        """Have it granted, and renewed from now on. `async with` does this by itself."""
+        """Have it granted, and renewed from now on. `async with` does this by itself.
+
+        Raises:
+            LeaseLost: the answer came when its time was over. It was never held.
+        """
         if self._holding is not None and not self._holding.is_over:
             raise RuntimeError(f"{self.id} is granted already; make another one: kv.lease(…)")
-        self._lost = asyncio.Event()
-        sent_s = clock()
-        name = await self._client.ask(CALLS.grant(self._seconds))
-        holding = self._holding = Holding(name, self._seconds, sent_s)
-        if not self.is_held:  # the answer came that late
-            raise self._lose(holding)
+        over = self._over = asyncio.Event()
+        holding = self._holding = await self._carry_out(
+            granting(self._seconds, partial(self._ended, over), self._now)
+        )
         if self._keeps:
             self._task = asyncio.ensure_future(self._keep(holding))
             self._tasks.add(self._task)
             self._task.add_done_callback(self._tasks.discard)
+            self._task.add_done_callback(lambda _: holding.give_up())  # if it was cancelled
         return self
 
     async def check(self, timeout: float | None = None) -> AioLease:
         """Have the cluster confirm that it is held, with its whole time again. `timeout` is that
-        of the client where none is given.
+        of the client if none is given.
 
         Raises:
             LeaseLost: it is not.
         """
         holding = self._held()
-        if not await self._renew(holding, timeout):
-            raise self._lose(holding)
+        if not await self._carry_out(confirming(holding, self._now, timeout)):
+            raise holding.loss()
         return self
 
     async def release(self) -> int:
@@ -130,51 +153,56 @@ class AioLease(NoCopies):
         Raises:
             LeaseLost: it had ended before.
         """
-        holding = self._held()
-        was_held = holding.is_held(clock())
-        holding.is_over = True
-        if self._task is not None:
-            self._task.cancel()
-        deleted = await self._client.ask(CALLS.release(holding.lease))
-        if not was_held:
-            raise self._loss()
-        return deleted
+        return await self._carry_out(releasing(self._held(), self._now))
+
+    async def _carry_out(self, steps: Steps[Result]) -> Result:
+        def do(step: Ask) -> Awaitable[object]:
+            return self._client.ask(step.call, step.limit_s)
+
+        return await carry_out_awaiting(steps, do)
 
     async def _keep(self, holding: Holding) -> None:
+        """Renew it until it is over."""
         while not holding.is_over:
-            due_s = min(holding.renew_at_s, holding.until_s)
-            await asyncio.sleep(max(0.0, due_s - clock()))
-            left_s = holding.until_s - clock()
-            if left_s <= 0:
-                self._lose(holding)
-                return
-            limit_s = max(LEAST_S, min(left_s, self._seconds / RENEWALS))
-            try:
-                if not await self._renew(holding, limit_s) and not holding.is_over:
-                    self._lose(holding)
-            except ClientError:
-                holding.not_renewed(clock())
+            await asyncio.sleep(max(0.0, holding.due_s - self._now()))
+            await self._carry_out(renewing(holding, self._now))
 
-    def _held(self) -> Holding:
+    # --- of locks -------------------------------------------------------------------------------
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it was lost, released or given up."""
+        return self._holding is None or self._holding.is_over
+
+    async def drop(self) -> None:
+        """Release it, also one that was lost, and report no failure: it runs out by itself."""
+        holding = self._holding
+        if holding is not None:
+            holding.give_up()
+            with contextlib.suppress(ClientError):
+                await self._client.ask(CALLS.release(holding.lease))
+
+    def lose(self) -> None:
+        """Take it for lost: what it stands for is gone."""
+        if self._holding is not None:
+            self._holding.lose()
+
+    def _granted(self) -> Holding:
         if self._holding is None:
             raise RuntimeError("this lease was not granted: async with kv.lease(10) as lease")
-        if self._holding.is_over:
-            raise self._loss()
         return self._holding
 
-    async def _renew(self, holding: Holding, limit_s: float | None) -> bool:
-        sent_s = clock()
-        if not await self._client.ask(CALLS.renew(holding.lease), limit_s):
-            return False
-        holding.renewed(sent_s)
-        return holding.is_held(clock())
+    def _held(self) -> Holding:
+        holding = self._granted()
+        if holding.is_over:
+            raise holding.loss()
+        return holding
 
-    def _lose(self, holding: Holding) -> LeaseLost:
-        was_over, holding.is_over = holding.is_over, True
-        self._lost.set()
-        if self._on_lost is not None and not was_over:
-            self._on_lost()
-        return self._loss()
-
-    def _loss(self) -> LeaseLost:
-        return LeaseLost(f"{self.id} has ended: it was released, or not renewed in time")
+    def _ended(self, over: asyncio.Event, holding: Holding) -> None:
+        if self._task is not None and self._task is not asyncio.current_task():
+            self._task.cancel()
+        if self._on_end is not None:
+            self._on_end(holding)
+        over.set()
+        if holding.was_lost and self._on_lost is not None:
+            asyncio.get_running_loop().call_soon(self._on_lost)

@@ -7,114 +7,187 @@ import contextlib
 import os
 import time
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from types import TracebackType
-from typing import Generic
+from typing import Generic, Protocol, TypeAlias
 
 from raftline.clients.connection import ClientError
 from raftline.common.nocopies import NoCopies
 from raftline.kv.aio_lease import AioAsking, AioLease
 from raftline.kv.aio_watch import AioWatch
+from raftline.kv.callers import Attempt, Callers
+from raftline.kv.calls import CALLS
+from raftline.kv.claiming import (
+    ClaimStep,
+    Grant,
+    Look,
+    Seen,
+    Wait,
+    broken,
+    claiming,
+    is_of,
+    seconds_to_wait,
+)
 from raftline.kv.codec import Codec, Data
-from raftline.kv.contest import ELECTIONS, LOCKS, Contest, Place, token_in
+from raftline.kv.contest import ELECTIONS, LOCKS, Place
 from raftline.kv.errors import LeaseLost
-from raftline.kv.lease import CALLS
+from raftline.kv.holding import Holding
+from raftline.kv.steps import Ask, carry_out_awaiting
 
 Watching = Callable[[str], AioWatch[str]]
+_Attempt: TypeAlias = Attempt[AioLease]
+_Turn: TypeAlias = "asyncio.Future[bool]"  # whether it came
+_NOT_HELD = "it is not held by this program"
+
+
+class MakeLease(Protocol):
+    """Makes a lease that is not granted yet."""
+
+    def __call__(self, *, on_end: Callable[[Holding], object] | None = None) -> AioLease: ...
 
 
 class AioClaim(NoCopies):
-    """One who holds something under a lease of its own, or wants to."""
+    """One object for what one holds at a time. Tasks that share it wait in line here."""
 
     def __init__(
         self,
         client: AioAsking,
-        make_lease: Callable[[], AioLease],
+        make_lease: MakeLease,
         watching: Watching,
         place: Place,
+        on_lost: Callable[[], object] | None = None,
     ) -> None:
         make_lease()  # a time that can't be is refused at once
         self._client = client
         self._make_lease = make_lease
         self._watching = watching
         self._place = place
-        self._lease: AioLease | None = None
-        self._token: int | None = None
+        self._on_lost = on_lost
+        self._callers: Callers[AioLease, _Turn] = Callers(_wake)
 
     @property
     def token(self) -> int:
         """The fencing token: the index of the entry that granted it, higher for each holder."""
-        if self._token is None:
-            raise RuntimeError("it is not held by this program")
-        return self._token
+        token = self._mine().token
+        assert token is not None
+        return token
 
     @property
     def is_held(self) -> bool:
         """Whether this program holds it for certain, by its own clock."""
-        lease = self._lease
-        return self._token is not None and lease is not None and lease.is_held
+        attempt = self._callers.of(_caller())
+        return attempt is not None and attempt.lease is not None and attempt.lease.is_held
 
     async def check(self) -> int:
-        """Return the token, once the cluster has confirmed that it is held.
+        """Return the token, once the cluster has confirmed that it is held: that the lease goes
+        on, and that the key is as the entry of the token set it.
 
         Raises:
             LeaseLost: it is not.
         """
-        token = self.token
-        if self._lease is not None:
-            await self._lease.check()
+        attempt = self._mine()
+        lease, token = attempt.lease, attempt.token
+        assert lease is not None
+        assert token is not None
+        await lease.check()
+        if not is_of(await self._client.ask(CALLS.stat(self._place.held)), token):
+            lease.lose()
+            raise broken(self._place)
         return token
 
-    async def wait_lost(self) -> None:
-        """Wait until it is lost."""
-        self.token  # noqa: B018 - raises where there is none
-        if self._lease is not None:
-            await self._lease.wait_lost()
+    async def wait_lost(self) -> bool:
+        """Wait until it is over; return whether it was lost, and not released. Raises
+        RuntimeError if it is not held by this program."""
+        lease = self._mine().lease
+        assert lease is not None
+        return await lease.wait_lost()
 
-    async def get(self, value: str, timeout: float | None) -> int | None:
-        """Return the token once it is got; None where it was not within `timeout` seconds. 0 is
-        one try; None waits for ever. A task that is cancelled holds nothing."""
-        if self._token is not None:
-            raise RuntimeError("it is held by this object already; make another one")
-        until_s = None if timeout is None else time.monotonic() + timeout
-        while True:
-            lease = self._lease = self._make_lease()
-            await lease.grant()
+    def _mine(self) -> _Attempt:
+        attempt = self._callers.of(_caller())
+        if attempt is None:
+            raise RuntimeError(_NOT_HELD)
+        return attempt
+
+    # --- how it is got --------------------------------------------------------------------------
+
+    async def _get(self, value: str, timeout_s: float | None) -> int | None:
+        """Return the token once it is got; None if it was not within that time. Another task that
+        uses this object comes first, if it came first. A task that is cancelled holds nothing."""
+        wait = Wait.of(timeout_s, time.monotonic())
+        if not await self._takes_turn(wait):
+            return None
+        attempt: _Attempt = Attempt(_caller())
+        try:
+            steps = claiming(self._place, value, wait, time.monotonic)
+            return await carry_out_awaiting(steps, partial(self._do, attempt))
+        finally:
+            self._hang_up(attempt)
+            if attempt.token is None:
+                await self._let_go(attempt)
+
+    async def _takes_turn(self, wait: Wait) -> bool:
+        turn: _Turn | None = None
+        if not wait.is_once:
+            turn = asyncio.get_running_loop().create_future()
+        if self._callers.comes(turn):
+            return True
+        if turn is None:
+            return False
+        is_there = False
+        timer = _timer(turn, wait.left_s(time.monotonic()))
+        try:
+            is_there = await turn
+        finally:
+            if timer is not None:
+                timer.cancel()
+            if not is_there:
+                self._callers.leaves(turn, has_turn=_has_come(turn))
+        return is_there
+
+    async def _do(self, attempt: _Attempt, step: ClaimStep) -> object:
+        """Carry out one step of a claim."""
+        if isinstance(step, Ask):
+            return await self._client.ask(step.call, step.limit_s)
+        if isinstance(step, Grant):
+            self._hang_up(attempt)
+            await self._drop(attempt)
+            attempt.lease = self._make_lease(on_end=partial(self._ended, attempt))
+            return (await attempt.lease.grant()).id
+        if isinstance(step, Look):
+            if attempt.watch is None:
+                attempt.watch = self._watching(self._place.prefix)
+            goes_on = await attempt.watch.step(step.until_s)
+            return Seen(goes_on, attempt.watch.take_ready(), attempt.watch.is_listed)
+        return self._callers.wins(attempt, step.token)
+
+    def _hang_up(self, attempt: _Attempt) -> None:
+        watch, attempt.watch = attempt.watch, None
+        if watch is not None:
+            watch.close()
+
+    async def _drop(self, attempt: _Attempt) -> None:
+        lease, attempt.lease = attempt.lease, None
+        if lease is not None:
+            await lease.drop()
+
+    async def _let_go(self, attempt: _Attempt) -> None:
+        """End an attempt that got nothing, also that of a task that was cancelled."""
+
+        async def let_go() -> None:
             try:
-                self._token = await self._contend(lease, value, until_s, timeout == 0)
-            except LeaseLost:
-                continue  # while it waited; once more, with a new one
+                await self._drop(attempt)
             finally:
-                if self._token is None:
-                    await self._let_go(lease)
-            return self._token
+                self._callers.ends(attempt)
 
-    async def _contend(
-        self, lease: AioLease, value: str, until_s: float | None, once: bool
-    ) -> int | None:
-        contest = Contest(self._place, lease.id, value)
-        token = token_in(await self._client.ask(contest.try_once()))
-        if token is not None or once:
-            return token
-        async with self._watching(self._place.prefix) as watch:
-            while await watch.step(until_s):
-                contest.see(watch.take_ready(), watch.is_listed)
-                call = contest.next_call() if watch.is_listed else None
-                if call is None:
-                    continue
-                token = token_in(await self._client.ask(call))
-                if token is not None:
-                    return token
-        return None
+        await asyncio.shield(asyncio.ensure_future(let_go()))
 
-    async def _let_go(self, lease: AioLease) -> None:
-        """Release a lease without a word, also for a task that was cancelled: what it can't
-        release runs out."""
-
-        async def release() -> None:
-            with contextlib.suppress(ClientError, RuntimeError):
-                await lease.release()
-
-        await asyncio.shield(asyncio.ensure_future(release()))
+    def _ended(self, attempt: _Attempt, holding: Holding) -> None:
+        """A lease has ended: make room for the next caller, and report the loss of what was
+        held."""
+        self._callers.look()
+        was_held = attempt.token is not None
+        if holding.was_lost and was_held and self._on_lost is not None:
+            asyncio.get_running_loop().call_soon(self._on_lost)
 
     async def give(self) -> None:
         """Let others have it.
@@ -123,10 +196,15 @@ class AioClaim(NoCopies):
             LeaseLost: it was not held any more.
             RuntimeError: it is not held by this program.
         """
-        self.token  # noqa: B018 - raises where there is none
-        lease, self._lease, self._token = self._lease, None, None
-        if lease is not None:
-            await lease.release()
+        attempt = self._callers.take(_caller())
+        if attempt is None or attempt.lease is None:
+            raise RuntimeError(_NOT_HELD)
+        try:
+            deleted = await attempt.lease.release()
+        finally:
+            self._callers.ends(attempt)
+        if not deleted:
+            raise broken(self._place)
 
     async def __aexit__(
         self,
@@ -135,7 +213,7 @@ class AioClaim(NoCopies):
         traceback: TracebackType | None,
     ) -> None:
         """Let go at the end of an `async with`; an error inside says more than one here."""
-        if self._token is None:
+        if self._callers.of(_caller()) is None:
             return
         if error is None:
             await self.give()
@@ -146,30 +224,34 @@ class AioClaim(NoCopies):
 
 class AioLock(AioClaim):
     """A lock for all programs of the cluster: `async with kv.lock("nightly") as token`; see
-    `raftline.Lock`."""
+    `raftline.Lock`. Tasks may share one object, as with `asyncio.Lock`."""
 
     def __init__(
         self,
         client: AioAsking,
-        make_lease: Callable[[], AioLease],
+        make_lease: MakeLease,
         watching: Watching,
         name: str,
         holder: str,
+        on_lost: Callable[[], object] | None,
     ) -> None:
-        super().__init__(client, make_lease, watching, Place(LOCKS, name))
+        super().__init__(client, make_lease, watching, Place(LOCKS, name), on_lost)
         self.name = name
         self._holder = holder
 
     def __repr__(self) -> str:
         return f"<AioLock {self.name!r}, {'held' if self.is_held else 'not held'}>"
 
-    async def acquire(self, timeout: float | None = None) -> int | None:
-        """Return the fencing token, waiting at most `timeout` seconds (0: one try; None: for
-        ever); None where it was not got."""
-        return await self.get(f"{self._holder} process {os.getpid()}", timeout)
+    async def acquire(
+        self, blocking: bool | float | None = True, timeout: float | None = -1
+    ) -> int | None:
+        """Return the fencing token, waiting at most `timeout` seconds; None if it was not got.
+        The times are those of `raftline.Lock.acquire`."""
+        value = f"{self._holder} process {os.getpid()}"
+        return await self._get(value, seconds_to_wait(blocking, timeout))
 
     async def release(self) -> None:
-        """Let others have it. Raises LeaseLost where it was lost, RuntimeError where not held."""
+        """Let others have it. Raises LeaseLost if it was lost, RuntimeError if it is not held."""
         await self.give()
 
     async def holder(self) -> str | None:
@@ -189,12 +271,13 @@ class AioElection(AioClaim, Generic[Data]):
     def __init__(
         self,
         client: AioAsking,
-        make_lease: Callable[[], AioLease],
+        make_lease: MakeLease,
         watching: Watching,
         name: str,
         codec: Codec[Data],
+        on_lost: Callable[[], object] | None,
     ) -> None:
-        super().__init__(client, make_lease, watching, Place(ELECTIONS, name))
+        super().__init__(client, make_lease, watching, Place(ELECTIONS, name), on_lost)
         self.name = name
         self._codec = codec
 
@@ -205,12 +288,13 @@ class AioElection(AioClaim, Generic[Data]):
         return self
 
     async def campaign(self, value: Data, timeout: float | None = None) -> int | None:
-        """Return the fencing token once this program leads, which `leader` then tells as `value`;
-        None where it did not come to lead within `timeout` seconds."""
-        return await self.get(self._codec.text(value), timeout)
+        """Return the fencing token once this program leads, which `leader` then returns as `value`;
+        None if it did not come to lead within `timeout` seconds (0: one try; None, -1: for
+        ever)."""
+        return await self._get(self._codec.text(value), seconds_to_wait(timeout, -1))
 
     async def resign(self) -> None:
-        """Lead no more. Raises LeaseLost where it was lost, RuntimeError where it did not lead."""
+        """Lead no more. Raises LeaseLost if it was lost, RuntimeError if it did not lead."""
         await self.give()
 
     async def leader(self) -> Data | None:
@@ -230,3 +314,38 @@ class AioElection(AioClaim, Generic[Data]):
                 if watch.is_listed and not is_told:
                     is_told = True
                     yield None
+
+
+class _NoTask:
+    """Stands for what calls outside of tasks."""
+
+
+_NO_TASK = _NoTask()
+
+
+def _caller() -> object:
+    with contextlib.suppress(RuntimeError):  # no event loop runs
+        return asyncio.current_task() or _NO_TASK
+    return _NO_TASK
+
+
+def _wake(turn: _Turn) -> bool:
+    if turn.done():  # its time is over, or its task was cancelled
+        return False
+    turn.set_result(True)
+    return True
+
+
+def _has_come(turn: _Turn) -> bool:
+    return turn.done() and not turn.cancelled() and turn.result()
+
+
+def _timer(turn: _Turn, left_s: float | None) -> asyncio.TimerHandle | None:
+    if left_s is None:
+        return None
+    return asyncio.get_running_loop().call_later(left_s, _late, turn)
+
+
+def _late(turn: _Turn) -> None:
+    if not turn.done():
+        turn.set_result(False)

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, Generic, TypeAlias, TypeVar, overload
 
 from raftline.clients.connection import Refused, in_words
@@ -270,17 +271,15 @@ class AioKV(NoCopies, Generic[Data]):
     ) -> AioLock:
         """Return a lock: `async with kv.lock("nightly") as token`."""
         holder = f"{self.name} on {socket.gethostname()}"
-        return AioLock(
-            self, lambda: self.lease(ttl, on_lost=on_lost), self._watch_text, name, holder
-        )
+        make = partial(AioLease, self, self._shared.renewing, ttl)
+        return AioLock(self, make, self._watch_text, name, holder, on_lost)
 
     def election(
         self, name: str, *, ttl: float = TTL_S, on_lost: Callable[[], object] | None = None
     ) -> AioElection[Data]:
         """Return an election: `await kv.election("service").campaign("host1")`."""
-        return AioElection(
-            self, lambda: self.lease(ttl, on_lost=on_lost), self._watch_text, name, self._codec
-        )
+        make = partial(AioLease, self, self._shared.renewing, ttl)
+        return AioElection(self, make, self._watch_text, name, self._codec, on_lost)
 
 
 def _id(lease: _Lease) -> str | None:

@@ -219,13 +219,18 @@ class Asker:
         if task is None:
             task = asyncio.ensure_future(self._connect(address))
             self._connecting[address] = task
-            task.add_done_callback(lambda done: self._connecting.pop(address, None))
+            task.add_done_callback(lambda done: self._connected_or_not(address, done))
         done, _ = await asyncio.wait([task], timeout=limit_s)
         if not done:
             raise TimeoutError
         if task.cancelled():
             raise ConnectionAbortedError("this client was closed")
         return task.result()
+
+    def _connected_or_not(self, address: Address, task: asyncio.Task[Link]) -> None:
+        self._connecting.pop(address, None)
+        if not task.cancelled():
+            task.exception()  # those who wait are told; they may all have left by now
 
     async def _connect(self, address: Address) -> Link:
         loop = asyncio.get_running_loop()

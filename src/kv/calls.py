@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from raftline.clients.connection import ClientError, Refused
-from raftline.kv.codec import Codec, Data
+from raftline.kv.codec import TEXT, Codec, Data
 from raftline.kv.errors import LeaseLost, NotUnderstood
 from raftline.wire.leaseoperands import SECONDS_MAX, lease_in
 from raftline.wire.protocol import ProtocolError, escape, unescape
@@ -316,9 +316,11 @@ class Calls(Generic[Data]):
     def renew(self, lease: str) -> Call[bool]:
         return Call(f"renew {lease_name(lease)}", _is_done)
 
-    def release(self, lease: str) -> Call[int]:
-        def read(text: str) -> int:
-            return 0 if answered(text).absence else _count(text)
+    def release(self, lease: str) -> Call[int | None]:
+        """Ask for the end of a lease, and how many keys went with it; None: it had ended."""
+
+        def read(text: str) -> int | None:
+            return None if answered(text).absence else _count(text)
 
         return Call(f"release {lease_name(lease)}", read)
 
@@ -334,3 +336,6 @@ def _under(lease: str | None, command: str, read: Callable[[str], Result]) -> Ca
         return read(text)
 
     return Call(f"under {lease_name(lease)} {command}", read_under)
+
+
+CALLS = Calls(TEXT)  # of names and values that are str, whatever a program's own keys are

@@ -1,15 +1,26 @@
-"""The time for which a lease is held, as its holder counts it.
+"""A lease as its holder sees it: until when it is held, how it ended, and the requests it needs.
 
 A holder counts from the moment at which it first **sent** the request that was answered, never
-from the answer, which may have come late (docs/use/leases.md has the argument).
+from the answer, which may have come late (docs/use/leases.md has the argument). Threads and tasks
+of asyncio carry out the same steps (`steps.py`), with a clock that they hand in.
 """
 
 from __future__ import annotations
 
+import math
+import threading
 import time
+from collections.abc import Callable
+
+from raftline.kv.calls import CALLS
+from raftline.kv.errors import LeaseLost
+from raftline.kv.steps import Ask, Steps
 
 RENEWALS = 3  # in the time of a lease
-RETRY_S = 0.2  # behind a renewal that failed
+RETRY_S = 0.2  # after a renewal that failed
+LEAST_S = 0.05  # for a request that has to come back in a lease's time
+
+Clock = Callable[[], float]
 
 
 def clock() -> float:
@@ -20,13 +31,26 @@ def clock() -> float:
 
 
 class Holding:
-    """One lease that was granted, and until when its holder may believe in it."""
+    """One lease that was granted, and until when its holder may believe in it.
 
-    def __init__(self, lease: str, seconds: int, sent_s: float) -> None:
-        """Hold a lease whose grant was first sent at that time."""
+    It ends once: it is lost, or given up. Which of them came first counts, from any thread.
+    """
+
+    def __init__(
+        self,
+        lease: str,
+        seconds: int,
+        sent_s: float,
+        on_end: Callable[[Holding], object] | None = None,
+    ) -> None:
+        """Hold a lease whose grant was first sent at that time. `on_end` is called once, when it
+        is over."""
         self.lease = lease
         self.seconds = seconds
-        self.is_over = False  # released, or known to have ended
+        self.is_over = False
+        self.was_lost = False
+        self._on_end = on_end
+        self._ending = threading.Lock()
         self._until_s = sent_s + seconds
         self.renew_at_s = sent_s + seconds / RENEWALS
 
@@ -35,8 +59,24 @@ class Holding:
         """The moment from which on it may be somebody else's."""
         return self._until_s
 
+    @property
+    def due_s(self) -> float:
+        """The time at which to renew it, or to see that it is lost."""
+        return min(self.renew_at_s, self._until_s)
+
     def is_held(self, now_s: float) -> bool:
         return not self.is_over and now_s < self._until_s
+
+    def limit_s(self, now_s: float, shortest_s: float = math.inf) -> float | None:
+        """Return the seconds that one renewal may take; None: its time is over.
+
+        They are a third of its time at most, and a third of `shortest_s`, the time of the shortest
+        lease that waits for the same thread. So that one is asked for before its time is over.
+        """
+        left_s = self._until_s - now_s
+        if left_s <= 0:
+            return None
+        return max(LEAST_S, min(left_s, min(self.seconds, shortest_s) / RENEWALS))
 
     def renewed(self, sent_s: float) -> None:
         """Take note of a renewal that was first sent at that time, and granted."""
@@ -46,3 +86,80 @@ class Holding:
     def not_renewed(self, now_s: float) -> None:
         """Take note of a renewal that got no answer: ask again soon."""
         self.renew_at_s = now_s + RETRY_S
+
+    def lose(self) -> None:
+        """Take note that it is lost, if it is not over."""
+        self._end(was_lost=True)
+
+    def give_up(self) -> None:
+        """Hold it no more, if it is not over: it was released, or runs out."""
+        self._end(was_lost=False)
+
+    def _end(self, was_lost: bool) -> None:
+        with self._ending:
+            if self.is_over:
+                return
+            self.was_lost, self.is_over = was_lost, True
+        if self._on_end is not None:
+            self._on_end(self)
+
+    def loss(self) -> LeaseLost:
+        """Return the error for a use of it after its end."""
+        return LeaseLost(f"{self.lease} has ended: it was released, or not renewed in time")
+
+
+def granting(seconds: int, on_end: Callable[[Holding], object], now: Clock) -> Steps[Holding]:
+    """Have a lease granted, and return it.
+
+    Raises:
+        LeaseLost: the answer came when its time was over, so it was never held.
+    """
+    sent_s = now()
+    name = yield Ask(CALLS.grant(seconds))
+    holding = Holding(name, seconds, sent_s, on_end)
+    if not holding.is_held(now()):
+        raise LeaseLost(f"{name} was over before its grant was known: the answer took too long")
+    return holding
+
+
+def confirming(holding: Holding, now: Clock, limit_s: float | None) -> Steps[bool]:
+    """Have the cluster confirm a lease, with its whole time again; return whether it is held. If
+    it is not, it is lost."""
+    sent_s = now()
+    is_there = yield Ask(CALLS.renew(holding.lease), limit_s)
+    if is_there:
+        holding.renewed(sent_s)
+        if holding.is_held(now()):
+            return True
+    holding.lose()
+    return False
+
+
+def renewing(holding: Holding, now: Clock, shortest_s: float = math.inf) -> Steps[None]:
+    """Renew a lease that is due. If its time is over it is lost; whatever else goes wrong, it is
+    held until then."""
+    if holding.is_over:
+        return
+    limit_s = holding.limit_s(now(), shortest_s)
+    if limit_s is None:
+        holding.lose()
+        return
+    try:
+        yield from confirming(holding, now, limit_s)
+    except Exception:
+        holding.not_renewed(now())
+
+
+def releasing(holding: Holding, now: Clock) -> Steps[int]:
+    """End a lease; return how many keys went with it.
+
+    Raises:
+        LeaseLost: it had ended before.
+    """
+    was_held = holding.is_held(now())
+    holding.give_up()
+    deleted = yield Ask(CALLS.release(holding.lease))
+    if deleted is None or not was_held:
+        raise holding.loss()
+    count: int = deleted
+    return count

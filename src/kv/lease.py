@@ -1,26 +1,32 @@
-"""`kv.lease()`: a lease that renews itself, and tells when it is lost; one thread for all of a
+"""`kv.lease()`: a lease that renews itself, and reports when it is lost; one thread for all of a
 client."""
 
 from __future__ import annotations
 
 import contextlib
-import heapq
 import os
 import threading
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Protocol, TypeVar
 
 from raftline.clients.connection import ClientError
 from raftline.common.nocopies import NoCopies
-from raftline.kv.calls import Call, Calls, seconds_of
-from raftline.kv.codec import TEXT
-from raftline.kv.errors import LeaseLost
-from raftline.kv.holding import RENEWALS, Holding, clock
+from raftline.kv.calls import CALLS, Call, seconds_of
+from raftline.kv.holding import (
+    Clock,
+    Holding,
+    clock,
+    confirming,
+    granting,
+    releasing,
+    renewing,
+)
+from raftline.kv.renewals import Renewals
+from raftline.kv.steps import Ask, Steps, carry_out
 
 Result = TypeVar("Result")
-LEAST_S = 0.05  # for a request that has to come back in a lease's time
-CALLS = Calls(TEXT)
 
 
 class Asking(Protocol):
@@ -31,74 +37,84 @@ class Asking(Protocol):
     def ask(self, call: Call[Result], timeout: float | None = None) -> Result: ...
 
 
+def ask_by(client: Asking, steps: Steps[Result]) -> Result:
+    """Carry out steps by a client."""
+
+    def do(step: Ask) -> object:
+        return client.ask(step.call, step.limit_s)
+
+    return carry_out(steps, do)
+
+
 class Keeper:
     """Renews the leases of one client, by a thread that lives while there are some."""
 
-    def __init__(self, client: Asking, name: str) -> None:
+    def __init__(self, client: Asking, name: str, now: Clock = clock) -> None:
         self._client = client
         self._name = f"{name} renews leases"
+        self._now = now
         self._begin_anew()
 
     def _begin_anew(self) -> None:
         self._process = os.getpid()
         self._changed = threading.Condition()
-        self._heap: list[tuple[float, int, Lease]] = []
-        self._count = 0
+        self._renewals = Renewals()
+        self._is_asking = False
         self._thread: threading.Thread | None = None
 
-    def keep(self, lease: Lease) -> None:
+    def keep(self, holding: Holding) -> None:
         """Renew a lease from now on, until it is over."""
         if self._process != os.getpid():
             self._begin_anew()
         with self._changed:
-            self._put(lease)
+            if holding.is_over:
+                return
+            self._renewals.add(holding)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
                 self._thread.start()
             self._changed.notify()
 
-    def look(self) -> None:
-        """Look again: a lease is over."""
+    def drop(self, holding: Holding) -> None:
+        """Renew a lease no more: it is over."""
         if self._process == os.getpid():
             with self._changed:
+                self._renewals.drop(holding)
                 self._changed.notify()
 
     def close(self) -> None:
-        """Renew none any more; wait until the thread has ended."""
+        """Renew none any more, and wait until the thread has ended. If it asks for a renewal just
+        now, it ends after that by itself."""
         if self._process != os.getpid():
             return
         with self._changed:
-            for _, _, lease in self._heap:
-                lease.give_up()
-            thread = self._thread
+            given_up = self._renewals.drop_all()
+            thread = None if self._is_asking else self._thread
             self._changed.notify()
+        for holding in given_up:
+            holding.give_up()
         if thread is not None and thread is not threading.current_thread():
-            thread.join(self._client.timeout)
-
-    def _put(self, lease: Lease) -> None:
-        self._count += 1
-        heapq.heappush(self._heap, (lease.due_s, self._count, lease))
+            thread.join()
 
     def _run(self) -> None:
-        while (lease := self._next()) is not None:
-            lease.renew_now()
+        while (due := self._next()) is not None:
+            holding, shortest_s = due
+            ask_by(self._client, renewing(holding, self._now, shortest_s))
             with self._changed:
-                self._put(lease)
+                self._is_asking = False
+                self._renewals.put_back(holding)
 
-    def _next(self) -> Lease | None:
+    def _next(self) -> tuple[Holding, float] | None:
         """Wait for the next lease that is due; None once there are none any more."""
         with self._changed:
-            while True:
-                if any(lease.is_over for _, _, lease in self._heap):
-                    self._heap = [item for item in self._heap if not item[2].is_over]
-                    heapq.heapify(self._heap)
-                if not self._heap:
-                    self._thread = None
-                    return None
-                left_s = self._heap[0][0] - clock()
-                if left_s <= 0:
-                    return heapq.heappop(self._heap)[2]
-                self._changed.wait(left_s)
+            while self._renewals:
+                holding = self._renewals.take(self._now())
+                if holding is not None:
+                    self._is_asking = True
+                    return holding, self._renewals.shortest_s
+                self._changed.wait(max(0.0, self._renewals.due_s - self._now()))
+            self._thread = None
+            return None
 
 
 class Lease(NoCopies):
@@ -106,7 +122,7 @@ class Lease(NoCopies):
 
     Its time counts from the moment at which a request was first sent. If no renewal comes through
     for all of that time it is lost: `is_held` is false from then on, and `on_lost` is called, by
-    the thread that renews.
+    a thread of its own.
     """
 
     def __init__(
@@ -116,16 +132,21 @@ class Lease(NoCopies):
         ttl: float,
         on_lost: Callable[[], object] | None = None,
         keep: bool = True,
+        on_end: Callable[[Holding], object] | None = None,
+        now: Clock = clock,
     ) -> None:
-        """Without `keep` no thread renews it: the program does, by `check`."""
+        """Without `keep` no thread renews it: the program does, by `check`. `on_end` is called at
+        any end, by the thread that ends it."""
         self._client = client
         self._keeper = keeper
         self._seconds = seconds_of(ttl)
         self._on_lost = on_lost
         self._keep = keep
+        self._on_end = on_end
+        self._now = now
         self._holding: Holding | None = None
         self._process = os.getpid()
-        self._lost = threading.Event()
+        self._over = threading.Event()
 
     def __repr__(self) -> str:
         holding = self._holding
@@ -144,9 +165,10 @@ class Lease(NoCopies):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._process != os.getpid() or self._holding is None or self._holding.is_over:
-            if self._lost.is_set() and error is None:
-                raise self._loss()
+        holding = self._holding
+        if holding is None or not self.is_here or holding.is_over:
+            if holding is not None and holding.was_lost and error is None:
+                raise holding.loss()
             return
         if error is None:
             self.release()
@@ -165,42 +187,49 @@ class Lease(NoCopies):
     def is_held(self) -> bool:
         """Whether it is held for certain, by this program's own clock."""
         holding = self._holding
-        return holding is not None and self.is_here and holding.is_held(clock())
+        return holding is not None and self.is_here and holding.is_held(self._now())
 
     @property
     def left(self) -> float:
         """The seconds for which it is held without another renewal."""
-        return max(0.0, self._holding.until_s - clock()) if self._holding is not None else 0.0
+        return max(0.0, self._holding.until_s - self._now()) if self._holding is not None else 0.0
 
     def wait_lost(self, timeout: float | None = None) -> bool:
-        """Wait until it is lost, at most `timeout` seconds; return whether it is."""
-        return self._lost.wait(timeout)
+        """Wait until it is lost, at most `timeout` seconds; return whether it is. One that is
+        released is not lost.
+
+        Raises:
+            RuntimeError: it was not granted.
+        """
+        over, holding = self._over, self._granted()
+        return over.wait(timeout) and holding.was_lost
 
     def grant(self) -> Lease:
-        """Have it granted, and renewed from now on. `with` does this by itself."""
+        """Have it granted, and renewed from now on. `with` does this by itself.
+
+        Raises:
+            LeaseLost: the answer came when its time was over. It was never held.
+        """
         if self._holding is not None and not self._holding.is_over:
             raise RuntimeError(f"{self.id} is granted already; make another one: kv.lease(…)")
         self._process = os.getpid()
-        self._lost = threading.Event()
-        sent_s = clock()
-        name = self._client.ask(CALLS.grant(self._seconds))
-        self._holding = Holding(name, self._seconds, sent_s)
-        if not self.is_held:  # the answer came that late
-            raise self._lose(self._holding)
+        over = self._over = threading.Event()
+        steps = granting(self._seconds, partial(self._ended, over), self._now)
+        self._holding = ask_by(self._client, steps)
         if self._keep:
-            self._keeper.keep(self)
+            self._keeper.keep(self._holding)
         return self
 
     def check(self, timeout: float | None = None) -> Lease:
         """Have the cluster confirm that it is held, with its whole time again. `timeout` is that
-        of the client where none is given.
+        of the client if none is given.
 
         Raises:
             LeaseLost: it is not.
         """
         holding = self._held()
-        if not self._renew(holding, timeout):
-            raise self._lose(holding)
+        if not ask_by(self._client, confirming(holding, self._now, timeout)):
+            raise holding.loss()
         return self
 
     def release(self) -> int:
@@ -209,76 +238,59 @@ class Lease(NoCopies):
         Raises:
             LeaseLost: it had ended before.
         """
-        holding = self._held()
-        was_held = holding.is_held(clock())
-        holding.is_over = True
-        self._keeper.look()
-        deleted = self._client.ask(CALLS.release(holding.lease))
-        if not was_held:
-            raise self._loss()
-        return deleted
+        return ask_by(self._client, releasing(self._held(), self._now))
 
-    # --- the keeper's ---------------------------------------------------------------------------
+    # --- of locks -------------------------------------------------------------------------------
 
     @property
     def is_over(self) -> bool:
-        """Whether nobody is to renew it any more."""
+        """Whether it was lost, released or given up."""
         return self._holding is None or self._holding.is_over
-
-    @property
-    def due_s(self) -> float:
-        """The time at which to look at it."""
-        holding = self._holding
-        return 0.0 if holding is None else min(holding.renew_at_s, holding.until_s)
-
-    def give_up(self) -> None:
-        """Renew it no more; it runs out."""
-        if self._holding is not None:
-            self._holding.is_over = True
-
-    def renew_now(self) -> None:
-        """Renew it; where its time is over, tell that it is lost."""
-        holding = self._holding
-        if holding is None or holding.is_over:
-            return
-        left_s = holding.until_s - clock()
-        if left_s <= 0:
-            self._lose(holding)
-            return
-        limit_s = max(LEAST_S, min(left_s, self._seconds / RENEWALS))
-        try:
-            if not self._renew(holding, limit_s):
-                self._lose(holding)
-        except Exception:  # whatever it is, the lease is held until its time is over
-            holding.not_renewed(clock())
 
     @property
     def is_here(self) -> bool:
         """Whether it was granted to this process, and not to one that forked."""
         return self._process == os.getpid()
 
-    def _held(self) -> Holding:
+    def drop(self) -> None:
+        """Release it, also one that was lost, and report no failure: it runs out by itself."""
+        holding = self._holding
+        if holding is not None and self.is_here:
+            holding.give_up()
+            with contextlib.suppress(ClientError):
+                self._client.ask(CALLS.release(holding.lease))
+
+    def lose(self) -> None:
+        """Take it for lost: what it stands for is gone."""
+        if self._holding is not None:
+            self._holding.lose()
+
+    def _granted(self) -> Holding:
         if self._holding is None:
             raise RuntimeError("this lease was not granted: with kv.lease(10) as lease")
         if not self.is_here:
             raise RuntimeError("this lease is held by the process that forked, not by this one")
-        if self._holding.is_over:
-            raise self._loss()
         return self._holding
 
-    def _renew(self, holding: Holding, limit_s: float | None) -> bool:
-        sent_s = clock()
-        if not self._client.ask(CALLS.renew(holding.lease), limit_s):
-            return False
-        holding.renewed(sent_s)
-        return holding.is_held(clock())
+    def _held(self) -> Holding:
+        holding = self._granted()
+        if holding.is_over:
+            raise holding.loss()
+        return holding
 
-    def _lose(self, holding: Holding) -> LeaseLost:
-        was_over, holding.is_over = holding.is_over, True
-        self._lost.set()
-        if self._on_lost is not None and not was_over:
-            self._on_lost()
-        return self._loss()
+    def _ended(self, over: threading.Event, holding: Holding) -> None:
+        self._keeper.drop(holding)
+        if self._on_end is not None:
+            self._on_end(holding)
+        over.set()
+        if holding.was_lost and self._on_lost is not None:
+            call_apart(self._on_lost)
 
-    def _loss(self) -> LeaseLost:
-        return LeaseLost(f"{self.id} has ended: it was released, or not renewed in time")
+
+def call_apart(on_lost: Callable[[], object]) -> None:
+    """Call it by a thread of its own: it may take long, or raise, and holds up no renewal."""
+    try:
+        threading.Thread(target=on_lost, name="a lease was lost", daemon=True).start()
+    except RuntimeError:  # there is none to be had
+        with contextlib.suppress(Exception):
+            on_lost()

@@ -4,25 +4,44 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from types import TracebackType
-from typing import Generic
+from typing import Generic, TypeAlias
 
 from raftline.clients.connection import ClientError
 from raftline.common.nocopies import NoCopies
+from raftline.kv.callers import Attempt, Callers
+from raftline.kv.calls import CALLS
+from raftline.kv.claiming import (
+    ClaimStep,
+    Grant,
+    Look,
+    Seen,
+    Wait,
+    broken,
+    claiming,
+    is_of,
+    seconds_to_wait,
+)
 from raftline.kv.codec import Codec, Data
-from raftline.kv.contest import ELECTIONS, LOCKS, Contest, Place, token_in
+from raftline.kv.contest import ELECTIONS, LOCKS, Place
 from raftline.kv.errors import LeaseLost
-from raftline.kv.lease import CALLS, Asking, Keeper, Lease
+from raftline.kv.holding import Holding
+from raftline.kv.lease import Asking, Keeper, Lease, call_apart
+from raftline.kv.steps import Ask, carry_out
 from raftline.kv.watch import Watch
 
 Watching = Callable[[str], Watch[str]]
+_Attempt: TypeAlias = Attempt[Lease]
+_NOT_HELD = "it is not held by this program"
+_FORKED = "it is held by the process that forked, not by this one"
 
 
 class Claim(NoCopies):
-    """One who holds something under a lease of its own, or wants to."""
+    """One object for what one holds at a time. Threads that share it wait in line here."""
 
     def __init__(
         self,
@@ -36,78 +55,153 @@ class Claim(NoCopies):
         self._client = client
         self._place = place
         self._watching = watching
-        self._make_lease = partial(Lease, client, keeper, ttl, on_lost)
+        self._on_lost = on_lost
+        self._make_lease = partial(Lease, client, keeper, ttl)
         self._make_lease()  # a time that can't be is refused at once
-        self._lease: Lease | None = None
-        self._token: int | None = None
+        self._was_held_at_fork = False
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        self._process = os.getpid()
+        self._mutex = threading.Lock()
+        self._all_callers: Callers[Lease, threading.Event] = Callers(_wake)
+
+    @property
+    def _callers(self) -> Callers[Lease, threading.Event]:
+        """The callers of this process: what the one that forked holds is not held here."""
+        if self._process != os.getpid():
+            self._was_held_at_fork = self._all_callers.holds is not None
+            self._begin_anew()
+        return self._all_callers
 
     @property
     def token(self) -> int:
         """The fencing token: the index of the entry that granted it, higher for each holder."""
-        if self._token is None:
-            raise RuntimeError("it is not held by this program")
-        return self._token
+        token = self._mine().token
+        assert token is not None
+        return token
 
     @property
     def is_held(self) -> bool:
         """Whether this program holds it for certain, by its own clock."""
-        lease = self._lease
-        return self._token is not None and lease is not None and lease.is_held
+        attempt = self._found()
+        return attempt is not None and attempt.lease is not None and attempt.lease.is_held
 
     def check(self) -> int:
-        """Return the token, once the cluster has confirmed that it is held.
+        """Return the token, once the cluster has confirmed that it is held: that the lease goes
+        on, and that the key is as the entry of the token set it.
 
         Raises:
             LeaseLost: it is not.
         """
-        token = self.token
-        if self._lease is not None:
-            self._lease.check()
+        attempt = self._mine()
+        lease, token = attempt.lease, attempt.token
+        assert lease is not None
+        assert token is not None
+        lease.check()
+        if not is_of(self._client.ask(CALLS.stat(self._place.held)), token):
+            lease.lose()
+            raise broken(self._place)
         return token
 
     def wait_lost(self, timeout: float | None = None) -> bool:
-        """Wait until it is lost, at most `timeout` seconds; return whether it is."""
-        return self._lease is not None and self._lease.wait_lost(timeout)
+        """Wait until it is lost, at most `timeout` seconds; return whether it is. What is released
+        is not lost. Raises RuntimeError if it is not held by this program."""
+        lease = self._mine().lease
+        assert lease is not None
+        return lease.wait_lost(timeout)
 
-    def get(self, value: str, timeout: float | None) -> int | None:
-        """Return the token once it is got; None where it was not within `timeout` seconds. 0 is
-        one try; None waits for ever."""
-        if self._token is not None:
-            raise RuntimeError("it is held by this object already; make another one")
-        until_s = None if timeout is None else time.monotonic() + timeout
-        while True:
-            self._lease = self._make_lease().grant()
-            try:
-                self._token = self._contend(self._lease, value, until_s, timeout == 0)
-            except LeaseLost:
-                continue  # while it waited; once more, with a new one
-            finally:
-                if self._token is None:
-                    self._let_go(self._lease)
-            return self._token
+    def _found(self) -> _Attempt | None:
+        callers = self._callers
+        with self._mutex:
+            return callers.of(_caller())
 
-    def _contend(
-        self, lease: Lease, value: str, until_s: float | None, once: bool
-    ) -> int | None:
-        contest = Contest(self._place, lease.id, value)
-        token = token_in(self._client.ask(contest.try_once()))
-        if token is not None or once:
-            return token
-        with self._watching(self._place.prefix) as watch:
-            while watch.step(until_s):
-                contest.see(watch.take_ready(), watch.is_listed)
-                call = contest.next_call() if watch.is_listed else None
-                if call is None:
-                    continue
-                token = token_in(self._client.ask(call))
-                if token is not None:
-                    return token
-        return None
+    def _mine(self) -> _Attempt:
+        attempt = self._found()
+        if attempt is None:
+            raise RuntimeError(_FORKED if self._was_held_at_fork else _NOT_HELD)
+        return attempt
 
-    def _let_go(self, lease: Lease) -> None:
-        """Release a lease without a word: what it can't release runs out."""
-        with contextlib.suppress(ClientError, RuntimeError):
-            lease.release()
+    # --- how it is got --------------------------------------------------------------------------
+
+    def _get(self, value: str, timeout_s: float | None) -> int | None:
+        """Return the token once it is got; None if it was not within that time. Another thread
+        that uses this object comes first, if it came first."""
+        wait = Wait.of(timeout_s, time.monotonic())
+        if not self._takes_turn(wait):
+            return None
+        attempt: _Attempt = Attempt(_caller())
+        try:
+            steps = claiming(self._place, value, wait, time.monotonic)
+            return carry_out(steps, partial(self._do, attempt))
+        finally:
+            self._hang_up(attempt)
+            if attempt.token is None:
+                self._let_go(attempt)
+
+    def _takes_turn(self, wait: Wait) -> bool:
+        callers = self._callers
+        turn = None if wait.is_once else threading.Event()
+        with self._mutex:
+            if callers.comes(turn):
+                return True
+        if turn is None:
+            return False
+        is_there = False
+        try:
+            is_there = turn.wait(wait.left_s(time.monotonic()))
+        finally:
+            if not is_there:
+                with self._mutex:
+                    callers.leaves(turn, has_turn=turn.is_set())
+        return is_there
+
+    def _do(self, attempt: _Attempt, step: ClaimStep) -> object:
+        """Carry out one step of a claim."""
+        if isinstance(step, Ask):
+            return self._client.ask(step.call, step.limit_s)
+        if isinstance(step, Grant):
+            self._hang_up(attempt)
+            self._drop(attempt)
+            attempt.lease = self._make_lease(on_end=partial(self._ended, attempt))
+            return attempt.lease.grant().id
+        if isinstance(step, Look):
+            if attempt.watch is None:
+                attempt.watch = self._watching(self._place.prefix)
+            goes_on = attempt.watch.step(step.until_s)
+            return Seen(goes_on, attempt.watch.take_ready(), attempt.watch.is_listed)
+        with self._mutex:
+            return self._callers.wins(attempt, step.token)
+
+    def _hang_up(self, attempt: _Attempt) -> None:
+        watch, attempt.watch = attempt.watch, None
+        if watch is not None:
+            watch.close()
+
+    def _drop(self, attempt: _Attempt) -> None:
+        lease, attempt.lease = attempt.lease, None
+        if lease is not None:
+            lease.drop()
+
+    def _let_go(self, attempt: _Attempt) -> None:
+        """End an attempt that got nothing."""
+        try:
+            self._drop(attempt)
+        finally:
+            self._pass_on(attempt)
+
+    def _pass_on(self, attempt: _Attempt) -> None:
+        with self._mutex:
+            self._callers.ends(attempt)
+
+    def _ended(self, attempt: _Attempt, holding: Holding) -> None:
+        """A lease has ended: make room for the next caller, and report the loss of what was
+        held."""
+        with self._mutex:
+            self._callers.look()
+            was_held = attempt.token is not None
+        if holding.was_lost and was_held and self._on_lost is not None:
+            call_apart(self._on_lost)
 
     def give(self) -> None:
         """Let others have it.
@@ -116,10 +210,17 @@ class Claim(NoCopies):
             LeaseLost: it was not held any more.
             RuntimeError: it is not held by this program.
         """
-        self.token  # noqa: B018 - raises where there is none
-        lease, self._lease, self._token = self._lease, None, None
-        if lease is not None:
-            lease.release()
+        self._mine()  # raises if there is none
+        with self._mutex:
+            attempt = self._callers.take(_caller())
+        if attempt is None or attempt.lease is None:
+            raise RuntimeError(_NOT_HELD)
+        try:
+            deleted = attempt.lease.release()
+        finally:
+            self._pass_on(attempt)
+        if not deleted:
+            raise broken(self._place)
 
     def __exit__(
         self,
@@ -128,7 +229,7 @@ class Claim(NoCopies):
         traceback: TracebackType | None,
     ) -> None:
         """Let go at the end of a `with`; an error inside says more than one here."""
-        if self._token is None or (self._lease is not None and not self._lease.is_here):
+        if self._found() is None:
             return
         if error is None:
             self.give()
@@ -142,7 +243,10 @@ class Lock(Claim):
 
     It stands on a lease, so it is free again when its holder died, `ttl` seconds later or little
     more. A holder that was paused for longer does not know: so what the lock guards is told the
-    token, and refuses one below the highest that it has seen. Not reentrant.
+    token, and refuses one below the highest that it has seen.
+
+    Threads may share one object. As with `threading.Lock`, one has it at a time, the others wait in
+    line, and a thread that has it waits as well: it is not reentrant.
     """
 
     def __init__(
@@ -162,13 +266,19 @@ class Lock(Claim):
     def __repr__(self) -> str:
         return f"<Lock {self.name!r}, {'held' if self.is_held else 'not held'}>"
 
-    def acquire(self, timeout: float | None = None) -> int | None:
-        """Return the fencing token, waiting at most `timeout` seconds (0: one try; None: for
-        ever); None where it was not got."""
-        return self.get(f"{self._holder} process {os.getpid()}", timeout)
+    def acquire(
+        self, blocking: bool | float | None = True, timeout: float | None = -1
+    ) -> int | None:
+        """Return the fencing token, waiting at most `timeout` seconds; None if it was not got.
+
+        -1 and None are for ever; 0, and `blocking=False`, are one try. `acquire(5)` is
+        `acquire(timeout=5)`.
+        """
+        value = f"{self._holder} process {os.getpid()}"
+        return self._get(value, seconds_to_wait(blocking, timeout))
 
     def release(self) -> None:
-        """Let others have it. Raises LeaseLost where it was lost, RuntimeError where not held."""
+        """Let others have it. Raises LeaseLost if it was lost, RuntimeError if it is not held."""
         self.give()
 
     def holder(self) -> str | None:
@@ -206,12 +316,13 @@ class Election(Claim, Generic[Data]):
         return self
 
     def campaign(self, value: Data, timeout: float | None = None) -> int | None:
-        """Return the fencing token once this program leads, which `leader` then tells as `value`;
-        None where it did not come to lead within `timeout` seconds."""
-        return self.get(self._codec.text(value), timeout)
+        """Return the fencing token once this program leads, which `leader` then returns as `value`;
+        None if it did not come to lead within `timeout` seconds (0: one try; None, -1: for
+        ever)."""
+        return self._get(self._codec.text(value), seconds_to_wait(timeout, -1))
 
     def resign(self) -> None:
-        """Lead no more. Raises LeaseLost where it was lost, RuntimeError where it did not lead."""
+        """Lead no more. Raises LeaseLost if it was lost, RuntimeError if it did not lead."""
         self.give()
 
     def leader(self) -> Data | None:
@@ -231,3 +342,21 @@ class Election(Claim, Generic[Data]):
                 if watch.is_listed and not is_told:
                     is_told = True
                     yield None
+
+
+class _Caller:
+    """Stands for a thread. `threading.current_thread()` keeps those that C code began."""
+
+
+_thread = threading.local()
+
+
+def _caller() -> object:
+    if not hasattr(_thread, "caller"):
+        _thread.caller = _Caller()
+    return _thread.caller
+
+
+def _wake(turn: threading.Event) -> bool:
+    turn.set()
+    return True

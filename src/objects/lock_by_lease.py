@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 
 from raftline.clients.connection import ClientError, Refused
 from raftline.clients.pool import TIMEOUT_S
-from raftline.kv.calls import Call
+from raftline.kv.calls import CALLS, Call
 from raftline.kv.contest import taking, token_in
 from raftline.kv.errors import LeaseLost
-from raftline.kv.lease import CALLS, Keeper, Lease
+from raftline.kv.lease import Keeper, Lease
 from raftline.wire.operands import NOT_UNDERSTOOD
 from raftline.wire.strictjson import Json, spell_json
 

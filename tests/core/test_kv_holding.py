@@ -1,8 +1,68 @@
-"""The time of a lease as its holder counts it: from the sending, never from the answer."""
+"""The time of a lease as its holder counts it: from the sending, never from the answer. By the
+clock of a test, which goes on while a request and its answer are under way."""
 
 from __future__ import annotations
 
-from raftline.kv.holding import RENEWALS, RETRY_S, Holding, clock
+from typing import Any, TypeVar
+
+import pytest
+
+from raftline.clients.connection import Unreachable
+from raftline.kv.errors import LeaseLost
+from raftline.kv.holding import (
+    LEAST_S,
+    RENEWALS,
+    RETRY_S,
+    Holding,
+    clock,
+    confirming,
+    granting,
+    releasing,
+    renewing,
+)
+from raftline.kv.steps import Ask, Steps, carry_out
+
+Kind = TypeVar("Kind")
+
+
+class Way:
+    """A clock, and a cluster whose answers take their time."""
+
+    def __init__(self, *answers: Any, there_s: float = 1.0, back_s: float = 2.0) -> None:
+        self.now_s = 100.0
+        self.answers = list(answers)
+        self.there_s, self.back_s = there_s, back_s
+        self.asked: list[tuple[str, float | None]] = []
+
+    def now(self) -> float:
+        return self.now_s
+
+    def ask(self, step: Ask) -> object:
+        self.asked.append((step.call.command, step.limit_s))
+        self.now_s += self.there_s + self.back_s
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def carry_out(self, steps: Steps[Kind]) -> Kind:
+        return carry_out(steps, self.ask)
+
+
+class Held:
+    """A lease of nine seconds that was granted by a request sent at 100 s, answered at 103 s."""
+
+    def __init__(self, *answers: Any, back_s: float = 2.0) -> None:
+        self.way = Way("lease-57", *answers)
+        self.ended: list[Holding] = []
+        self.holding = self.way.carry_out(granting(9, self.ended.append, self.way.now))
+        self.way.back_s = back_s
+
+    def renew(self, shortest_s: float = 1000.0) -> None:
+        self.way.carry_out(renewing(self.holding, self.way.now, shortest_s))
+
+    def until_s(self) -> float:
+        return self.holding.until_s
 
 
 def test_a_lease_is_held_from_its_sending_for_its_time() -> None:
@@ -30,5 +90,127 @@ def test_a_renewal_without_an_answer_is_tried_again_soon_and_lengthens_nothing()
 
 def test_a_lease_that_is_over_is_not_held() -> None:
     holding = Holding("lease-57", 9, sent_s=clock())
-    holding.is_over = True
+    holding.give_up()
     assert not holding.is_held(clock())
+
+
+def test_a_grant_counts_from_its_sending() -> None:
+    held = Held()
+    assert held.way.asked == [("lease 9", None)]
+    assert held.holding.lease == "lease-57"
+    assert held.way.now() == 103.0
+    assert (held.until_s(), held.holding.due_s) == (109.0, 103.0)
+
+
+def test_a_grant_whose_answer_takes_the_whole_time_was_never_held() -> None:
+    for back_s, is_granted in ((7.99, True), (8.0, False)):
+        way, ended = Way("lease-57", back_s=back_s), []
+        steps = granting(9, ended.append, way.now)
+        if is_granted:
+            assert way.carry_out(steps).is_held(way.now())
+        else:
+            with pytest.raises(LeaseLost, match="lease-57 was over before its grant was known"):
+                way.carry_out(steps)
+        assert ended == []
+
+
+def test_a_confirmation_and_a_renewal_count_from_their_sending() -> None:
+    held = Held(True, True)
+    assert held.way.carry_out(confirming(held.holding, held.way.now, 4.5))
+    assert held.way.asked[-1] == ("renew lease-57", 4.5)
+    assert held.way.now() == 106.0
+    assert (held.until_s(), held.holding.due_s) == (112.0, 106.0)
+    held.renew()
+    assert held.way.now() == 109.0
+    assert (held.until_s(), held.holding.due_s) == (115.0, 109.0)
+    assert held.ended == []
+
+
+def test_a_renewal_whose_answer_takes_the_whole_time_is_no_renewal() -> None:
+    held = Held(True, back_s=8.0)  # sent at 103 s, so it holds until 112 s; known at 112 s
+    held.renew()
+    assert held.holding.was_lost
+    assert held.ended == [held.holding]
+    held = Held(True, back_s=7.99)
+    held.renew()
+    assert held.holding.is_held(held.way.now())
+
+
+@pytest.mark.parametrize(
+    ("seconds", "past_s", "shortest_s", "limit_s"),
+    [
+        (9, 3.0, 1000, 3.0),  # a third of its time
+        (9, 3.0, 9, 3.0),
+        (300, 100.0, 5, 5 / 3),  # so a lease of five seconds is asked for in time
+        (300, 299.0, 1000, 1.0),  # what is left
+        (9, 8.99, 9, LEAST_S),
+        (9, 9.0, 9, None),
+        (9, 10.0, 9, None),
+    ],
+)
+def test_one_renewal_may_use_a_third_of_the_shortest_lease_s_time(
+    seconds: int, past_s: float, shortest_s: float, limit_s: float | None
+) -> None:
+    holding = Holding("lease-57", seconds, sent_s=100.0)
+    assert holding.limit_s(100.0 + past_s, shortest_s) == pytest.approx(limit_s)
+
+
+def test_a_renewal_is_asked_within_its_limit() -> None:
+    held = Held(True, True)
+    held.renew()
+    held.renew(shortest_s=2.0)
+    assert [limit_s for _, limit_s in held.way.asked[1:]] == [3.0, pytest.approx(2 / 3)]
+
+
+@pytest.mark.parametrize("failure", [Unreachable("nobody answers"), ValueError("of a file")])
+def test_a_lease_whose_renewals_fail_is_held_until_its_time_is_over(failure: Exception) -> None:
+    held = Held(failure, back_s=0.0)
+    held.renew()  # answered at 104 s
+    assert held.holding.due_s == 104.0 + RETRY_S
+    assert (held.until_s(), held.ended) == (109.0, [])
+    held.holding.not_renewed(108.9)
+    assert held.holding.due_s == 109.0  # to see that it is lost
+    held.way.now_s = 109.0
+    held.renew()
+    assert held.way.asked[-1][0] == "renew lease-57"
+    assert len(held.way.asked) == 2  # none was sent when its time was over
+    assert held.holding.was_lost
+    assert held.ended == [held.holding]
+
+
+def test_a_lease_that_the_cluster_does_not_know_is_lost_once() -> None:
+    held = Held(False, False)
+    held.renew()
+    assert held.holding.was_lost
+    held.renew()
+    held.holding.lose()
+    held.holding.give_up()
+    assert held.holding.was_lost
+    assert held.ended == [held.holding]
+    assert len(held.way.asked) == 2
+
+
+def test_a_lease_that_is_released_amid_a_renewal_is_not_lost() -> None:
+    held = Held(0, back_s=0.0)
+    steps = renewing(held.holding, held.way.now)
+    next(steps)
+    assert held.way.carry_out(releasing(held.holding, held.way.now)) == 0
+    with pytest.raises(StopIteration):
+        steps.send(False)  # the cluster knows it no more
+    assert not held.holding.was_lost
+    assert held.ended == [held.holding]
+
+
+@pytest.mark.parametrize(("deleted", "past_s"), [(None, 0.0), (2, 6.0)])
+def test_a_release_of_what_had_ended_reports_that(deleted: int | None, past_s: float) -> None:
+    held = Held(deleted)
+    held.way.now_s += past_s
+    with pytest.raises(LeaseLost, match="lease-57 has ended"):
+        held.way.carry_out(releasing(held.holding, held.way.now))
+    assert held.way.asked[-1][0] == "release lease-57"
+
+
+def test_a_release_that_takes_long_was_one_of_what_was_held() -> None:
+    held = Held(2, back_s=100.0)
+    assert held.way.carry_out(releasing(held.holding, held.way.now)) == 2
+    assert not held.holding.was_lost

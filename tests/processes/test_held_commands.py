@@ -95,24 +95,27 @@ def test_a_lock_runs_a_command_with_its_token_and_has_its_exit_code(nodes: Clust
 
 
 def test_a_lock_that_is_held_is_waited_for_or_not(nodes: Cluster, kv: raftline.KV[str]) -> None:
-    with kv.lock("held"):
-        status, said, errors = done(nodes, "lock", "held", "--wait", "0", "--", *program(TOLD))
-        assert (status, said) == (123, "")
-        assert errors.startswith("Sorry, the lock held is held by program on ")
-        status, _, errors = done(
-            nodes, "lock", "held", "--json", "--wait", "0.2", "--", *program(TOLD)
-        )
-        waits, failure = map(json.loads, errors.splitlines())
-        assert waits.pop("holder").startswith("program on ")
-        assert waits == {"verb": "lock", "name": "held", "ok": True, "state": "waits"}
-        assert (status, failure["ok"], failure["code"]) == (123, False, 123)
-        with started(nodes, "lock", "held", "--", *program(TOLD)) as waiting:
-            assert waiting.stderr is not None
-            assert waiting.stderr.readline().startswith("[*] the lock held is held by program on ")
-            eventually(lambda: kv.get("lock/held/next") is not None)
-            end_lease_of(kv, "lock/held/held")
-            assert int(line(waiting)) > 0
-            assert waiting.wait(DEADLINE_S) == 0
+    holder = kv.lock("held")
+    holder.acquire()
+    status, said, errors = done(nodes, "lock", "held", "--wait", "0", "--", *program(TOLD))
+    assert (status, said) == (123, "")
+    assert errors.startswith("Sorry, the lock held is held by program on ")
+    status, _, errors = done(
+        nodes, "lock", "held", "--json", "--wait", "0.2", "--", *program(TOLD)
+    )
+    waits, failure = map(json.loads, errors.splitlines())
+    assert waits.pop("holder").startswith("program on ")
+    assert waits == {"verb": "lock", "name": "held", "ok": True, "state": "waits"}
+    assert (status, failure["ok"], failure["code"]) == (123, False, 123)
+    with started(nodes, "lock", "held", "--", *program(TOLD)) as waiting:
+        assert waiting.stderr is not None
+        assert waiting.stderr.readline().startswith("[*] the lock held is held by program on ")
+        eventually(lambda: kv.get("lock/held/next") is not None)
+        end_lease_of(kv, "lock/held/held")
+        assert int(line(waiting)) > 0
+        assert waiting.wait(DEADLINE_S) == 0
+    with pytest.raises(raftline.LeaseLost):
+        holder.release()
 
 
 def test_a_signal_that_comes_while_it_waits_ends_it_and_others_wait_no_longer(

@@ -74,6 +74,18 @@ def test_the_leader_is_followed_by_another(kv: raftline.KV[str], nodes: Cluster)
         second.close()
 
 
+def test_tasks_that_share_a_lock_have_it_one_after_the_other(nodes: Cluster) -> None:
+    program = example("shared_lock", nodes).launch()
+    try:
+        assert program.ended(DEADLINE_S) == 0
+        said = [line.split(" has it with token ") for line in program.said]
+        assert [number for number, _ in said] == list("01234")
+        tokens = [int(token) for _, token in said]
+        assert tokens == sorted(set(tokens))
+    finally:
+        program.close()
+
+
 def test_the_web_service_answers_from_the_cluster(kv: raftline.KV[str], nodes: Cluster) -> None:
     pytest.importorskip("aiohttp")
     port = next(free_ports)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -212,6 +213,32 @@ def test_closing_tells_a_write_in_flight_that_its_outcome_is_unknown() -> None:
         assert tasks_left() == []
 
     asyncio.run(run())
+
+
+def test_an_attempt_that_fails_after_all_who_waited_have_left_is_reported_to_nobody() -> None:
+    async def run(patch: pytest.MonkeyPatch) -> None:
+        loop = asyncio.get_running_loop()
+        told: list[object] = []
+        loop.set_exception_handler(lambda _, context: told.append(context))
+        fails = loop.create_future()
+
+        async def connect(*arguments: object) -> object:
+            return await fails
+
+        patch.setattr(loop, "create_connection", connect)
+        async with raftline.aio.connect("127.0.0.1:1") as kv:
+            with pytest.raises(raftline.Unreachable):
+                await kv.within(0.05).get("a")
+            (attempt,) = kv._asker._connecting.values()
+            fails.set_exception(OSError("no route"))
+            await asyncio.wait([attempt])
+            assert kv._asker._connecting == {}
+        del attempt
+        gc.collect()
+        assert told == []
+
+    with pytest.MonkeyPatch.context() as patch:
+        asyncio.run(run(patch))
 
 
 def test_another_event_loop_is_refused_in_words() -> None:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from raftline.kv.calls import Call
+from raftline.kv.calls import CALLS, Call
 from raftline.kv.contest import Contest, Place, token_in
 from raftline.kv.events import Event
-from raftline.kv.lease import CALLS
 from raftline.kv.transaction import Outcome
 from tests.virtual.holders import HOLDER_PERMILLE, LeaseRequest
 from tests.virtual.host import Host

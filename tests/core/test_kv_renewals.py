@@ -1,0 +1,74 @@
+"""The order in which one thread renews the leases of a client."""
+
+from __future__ import annotations
+
+import math
+
+from raftline.kv.holding import Holding
+from raftline.kv.renewals import Renewals
+
+
+def kept(*leases: tuple[str, int, float]) -> tuple[Renewals, list[Holding]]:
+    renewals = Renewals()
+    holdings = [Holding(*lease) for lease in leases]
+    for holding in holdings:
+        renewals.add(holding)
+    return renewals, holdings
+
+
+def test_of_those_that_are_due_the_one_comes_first_that_would_be_lost_first() -> None:
+    renewals, (long, short, later) = kept(
+        ("lease-1", 300, 0.0), ("lease-2", 9, 96.0), ("lease-3", 9, 98.5)
+    )
+    assert renewals.due_s == 99.0
+    assert renewals.take(98.9) is None
+    assert renewals.take(102.0) is short  # all three are due: at 100, 99 and 101.5 s
+    assert renewals.take(102.0) is later
+    assert renewals.take(102.0) is long
+    assert renewals.take(102.0) is None
+    short.not_renewed(102.0)
+    renewals.put_back(short)
+    renewals.put_back(long)
+    assert renewals.take(102.3) is short
+
+
+def test_a_lease_that_is_taken_is_due_again_a_third_of_its_time_after_its_sending() -> None:
+    renewals, (one,) = kept(("lease-1", 9, 0.0))
+    assert renewals.take(3.0) is one
+    one.renewed(3.5)
+    renewals.put_back(one)
+    assert renewals.due_s == 6.5
+    assert renewals.take(6.4) is None
+    assert renewals.take(6.5) is one
+
+
+def test_a_lease_that_the_program_renewed_itself_is_due_later() -> None:
+    renewals, (one, other) = kept(("lease-1", 9, 0.0), ("lease-2", 9, 0.5))
+    one.renewed(2.0)
+    assert renewals.take(3.0) is None
+    assert renewals.due_s == 3.5
+    assert renewals.take(5.0) is other
+    other.renewed(4.9)
+    renewals.put_back(other)
+    assert renewals.take(5.0) is one
+
+
+def test_leases_that_are_over_are_kept_no_more() -> None:
+    renewals, (one, two) = kept(("lease-1", 9, 0.0), ("lease-2", 5, 0.0))
+    assert (len(renewals), renewals.shortest_s) == (2, 5)
+    renewals.drop(two)
+    renewals.drop(two)
+    assert (len(renewals), renewals.shortest_s) == (1, 9)
+    assert renewals.take(100.0) is one
+    renewals.drop(one)
+    renewals.put_back(one)
+    assert renewals.take(100.0) is None
+    assert (len(renewals), renewals.shortest_s) == (0, math.inf)
+
+
+def test_all_are_given_up_at_once() -> None:
+    renewals, holdings = kept(("lease-1", 9, 0.0), ("lease-2", 5, 0.0))
+    assert set(renewals.drop_all()) == set(holdings)
+    assert not renewals
+    assert renewals.take(100.0) is None
+    assert renewals.due_s == math.inf

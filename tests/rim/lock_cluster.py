@@ -1,0 +1,212 @@
+"""A cluster in memory for locks: a state machine that threads or tasks ask, and its watches."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from raftline.kv.aio_lease import AioLease
+from raftline.kv.aio_lock import AioElection, AioLock
+from raftline.kv.calls import Call
+from raftline.kv.codec import TEXT
+from raftline.kv.contest import LOCKS, Place
+from raftline.kv.events import Event, Following
+from raftline.kv.holding import Holding
+from raftline.kv.lease import Keeper, Lease
+from raftline.kv.lock import Election, Lock
+from raftline.wire import watches as words
+from tests.core.kv_model import Model
+
+Result = TypeVar("Result")
+HELD = Place(LOCKS, "nightly").held
+
+
+class NoKeeper(Keeper):
+    """Renews nothing, so that no thread is begun."""
+
+    def __init__(self) -> None:
+        self.kept: list[Holding] = []
+
+    def keep(self, holding: Holding) -> None:
+        self.kept.append(holding)
+
+    def drop(self, holding: Holding) -> None:
+        if holding in self.kept:
+            self.kept.remove(holding)
+
+
+class Store:
+    """A state machine whose leases do not end by themselves."""
+
+    def __init__(self) -> None:
+        self.model = Model()
+        self.lines: list[str] = []
+        self.asked: list[str] = []
+        self.before: Callable[[str], object] = lambda command: None
+        self.after: Callable[[str], object] = lambda command: None
+
+    def keys(self) -> dict[str, str]:
+        return dict(self.model.store.items())
+
+    def carry_out(self, call: Call[Result]) -> Result:
+        self.asked.append(call.command)
+        verb, _, rest = call.command.partition(" ")
+        if verb == "renew":
+            is_there = rest in self.model.store.leases.granted
+            return call.read(f"RENEW response{'' if is_there else ', no such lease'}: {rest}")
+        found = self.model.ask(call)
+        self.lines += [
+            words.event(event.number, event.kind, event.key, event.value)
+            for event in self.model.events()
+        ]
+        return found
+
+
+class Followed:
+    """The lines of one watch."""
+
+    def __init__(self, store: Store, prefix: str) -> None:
+        self._store = store
+        self._following = Following(TEXT, prefix, None)
+        pairs = [pair for pair in sorted(store.keys().items()) if pair[0].startswith(prefix)]
+        number = store.model.store.number
+        self._first = [words.begins(len(pairs), number), *(words.has(number, *it) for it in pairs)]
+        self._place = len(store.lines)
+        self._ready: list[Event[str]] = []
+        self._prefix = prefix
+        self.is_closed = False
+
+    def takes(self) -> bool:
+        """Take the next line, if there is one."""
+        if self._first:
+            self._ready += self._following.take(self._first.pop(0))
+            return True
+        if self._place == len(self._store.lines):
+            return False
+        events = self._following.take(self._store.lines[self._place])
+        self._ready += [event for event in events if event.key.startswith(self._prefix)]
+        self._place += 1
+        return True
+
+    @property
+    def is_listed(self) -> bool:
+        return self._following.is_listed
+
+    def take_ready(self) -> list[Event[str]]:
+        ready, self._ready = self._ready, []
+        return ready
+
+
+class Cluster(Store):
+    """For threads."""
+
+    timeout = 10.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.changed = threading.Condition()
+        self.keeper: Keeper = NoKeeper()
+
+    def ask(self, call: Call[Result], timeout: float | None = None) -> Result:
+        self.before(call.command)
+        with self.changed:
+            found = self.carry_out(call)
+            self.changed.notify_all()
+        self.after(call.command)
+        return found
+
+    def watch(self, prefix: str) -> Any:
+        with self.changed:
+            return Watch(self, prefix)
+
+    def lock(self, name: str = "nightly", **more: Any) -> Lock:
+        on_lost = more.pop("on_lost", None)
+        return Lock(self, self.keeper, self.watch, name, 10, "program", on_lost, **more)
+
+    def election(self, name: str = "service") -> Election[str]:
+        return Election(self, self.keeper, self.watch, name, 10, TEXT, None)
+
+    def lease(self, ttl: float = 10, **more: Any) -> Lease:
+        return Lease(self, self.keeper, ttl, **more)
+
+
+class Watch(Followed):
+    """A watch that a thread reads."""
+
+    def __init__(self, cluster: Cluster, prefix: str) -> None:
+        super().__init__(cluster, prefix)
+        self._changed = cluster.changed
+
+    def step(self, until_s: float | None = None) -> bool:
+        with self._changed:
+            while not self.takes():
+                left_s = None if until_s is None else until_s - time.monotonic()
+                if left_s is not None and left_s <= 0:
+                    return False
+                self._changed.wait(left_s)
+        return True
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+class AioCluster(Store):
+    """For tasks: it answers without a turn of the event loop, unless `way_s` says otherwise."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.changed: list[asyncio.Future[None]] = []
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.leases: list[AioLease] = []
+        self.ways = 0  # turns of the loop that a request takes, and its reply
+
+    async def ask(self, call: Call[Result], timeout: float | None = None) -> Result:
+        self.before(call.command)
+        for _ in range(self.ways):
+            await asyncio.sleep(0)
+        found = self.carry_out(call)
+        changed, self.changed = self.changed, []
+        for future in changed:
+            if not future.done():
+                future.set_result(None)
+        for _ in range(self.ways):
+            await asyncio.sleep(0)
+        self.after(call.command)
+        return found
+
+    def watch(self, prefix: str) -> Any:
+        return AioWatch(self, prefix)
+
+    def make_lease(self, *, on_end: Any = None) -> AioLease:
+        self.leases.append(AioLease(self, self.tasks, 10, keep=False, on_end=on_end))
+        return self.leases[-1]
+
+    def lock(self, name: str = "nightly", on_lost: Any = None) -> AioLock:
+        return AioLock(self, self.make_lease, self.watch, name, "program", on_lost)
+
+    def election(self, name: str = "service") -> AioElection[str]:
+        return AioElection(self, self.make_lease, self.watch, name, TEXT, None)
+
+
+class AioWatch(Followed):
+    """A watch that a task reads."""
+
+    def __init__(self, cluster: AioCluster, prefix: str) -> None:
+        super().__init__(cluster, prefix)
+        self._cluster = cluster
+
+    async def step(self, until_s: float | None = None) -> bool:
+        while not self.takes():
+            left_s = None if until_s is None else until_s - time.monotonic()
+            if left_s is not None and left_s <= 0:
+                return False
+            change = asyncio.get_running_loop().create_future()
+            self._cluster.changed.append(change)
+            await asyncio.wait([change], timeout=left_s)
+        return True
+
+    def close(self) -> None:
+        self.is_closed = True

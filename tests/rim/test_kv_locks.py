@@ -1,0 +1,559 @@
+"""One lock or election object that many threads or tasks use, at a cluster in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from raftline.clients.connection import Unreachable
+from raftline.kv.calls import CALLS
+from raftline.kv.errors import LeaseLost
+from tests.rim.lock_cluster import HELD, AioCluster, Cluster
+
+DEADLINE_S = 30.0
+Work = Callable[[], Coroutine[Any, Any, None]]
+
+
+def run(work: Work) -> None:
+    asyncio.run(asyncio.wait_for(work(), DEADLINE_S))
+
+
+class Threads:
+    """Threads that a test begins, and what each of them raised."""
+
+    def __init__(self) -> None:
+        self.begun: list[threading.Thread] = []
+        self.raised: list[BaseException] = []
+
+    def begin(self, work: Callable[[], object]) -> threading.Thread:
+        def guarded() -> None:
+            try:
+                work()
+            except BaseException as error:
+                self.raised.append(error)
+
+        thread = threading.Thread(target=guarded, daemon=True)
+        self.begun.append(thread)
+        thread.start()
+        return thread
+
+    def end(self) -> None:
+        for thread in self.begun:
+            thread.join(DEADLINE_S)
+            assert not thread.is_alive()
+        assert self.raised == []
+
+
+def waits_for(cluster: Cluster, condition: Callable[[], object]) -> None:
+    with cluster.changed:
+        assert cluster.changed.wait_for(condition, DEADLINE_S)
+
+
+def in_line(lock: Any, count: int) -> None:
+    """Wait until so many callers stand in line at one object."""
+    until = threading.Event()
+    while len(lock._callers._line) < count:
+        until.wait(0.001)
+
+
+async def in_line_of_tasks(lock: Any, count: int) -> None:
+    while len(lock._callers._line) < count:
+        await asyncio.sleep(0)
+
+
+def lose(cluster: Cluster) -> None:
+    cluster.keeper.kept[-1].lose()  # type: ignore[attr-defined]
+
+
+# --- one object, many callers -------------------------------------------------------------------
+
+
+def test_threads_that_share_a_lock_have_it_one_after_the_other() -> None:
+    cluster, threads, inside = Cluster(), Threads(), threading.Lock()
+    lock = cluster.lock()
+    tokens: list[int] = []
+
+    def work() -> None:
+        for timeout in (None, -1, 20, 30.5):
+            token = lock.acquire(timeout=timeout)
+            assert token == lock.token
+            assert inside.acquire(blocking=False), "two hold it"
+            assert lock.check() == token
+            tokens.append(token)
+            inside.release()
+            lock.release()
+
+    for _ in range(8):
+        threads.begin(work)
+    threads.end()
+    assert tokens == sorted(set(tokens))
+    assert len(tokens) == 32
+    assert cluster.keys() == {}
+
+
+def test_a_thread_that_tries_once_does_not_take_part_in_the_wait_of_another() -> None:
+    cluster, threads, got = Cluster(), Threads(), []
+    other, lock = cluster.lock(), cluster.lock()
+    other.acquire()
+    threads.begin(lambda: got.append(lock.acquire()))
+    waits_for(cluster, lambda: len(cluster.keys()) == 2)  # it is next
+    asked = len(cluster.asked)
+    for _ in range(20):
+        assert lock.acquire(timeout=0) is None
+        assert lock.acquire(blocking=False) is None
+        assert not lock.is_held
+    assert len(cluster.asked) == asked
+    other.release()
+    threads.end()
+    assert got == [lock.token]
+    lock.release()
+    assert cluster.keys() == {}
+
+
+def test_threads_stand_in_line_at_a_shared_lock_within_their_own_time() -> None:
+    cluster, threads = Cluster(), Threads()
+    lock = cluster.lock()
+    order: list[int] = []
+
+    def work(number: int) -> None:
+        with lock:
+            order.append(number)
+
+    with lock:
+        for number in range(4):
+            threads.begin(lambda number=number: work(number))
+            in_line(lock, number + 1)
+        assert lock.acquire(timeout=0.01) is None
+        in_line(lock, 4)
+        assert order == []
+    threads.end()
+    assert order == [0, 1, 2, 3]
+
+
+def test_threads_that_share_an_election_lead_one_after_the_other() -> None:
+    cluster, threads = Cluster(), Threads()
+    election = cluster.election()
+    leaders: list[str | None] = []
+
+    def work(name: str) -> None:
+        assert election.campaign(name) == election.token
+        leaders.append(election.leader())
+        election.resign()
+
+    for number in range(6):
+        threads.begin(lambda number=number: work(f"program {number}"))
+    threads.end()
+    assert sorted(map(str, leaders)) == [f"program {number}" for number in range(6)]
+    assert cluster.keys() == {}
+
+
+def test_tasks_that_share_a_lock_have_it_one_after_the_other() -> None:
+    async def work() -> None:
+        cluster = AioCluster()
+        cluster.ways = 3
+        lock = cluster.lock()
+        order: list[int] = []
+        inside = False
+
+        async def handle(number: int) -> None:
+            nonlocal inside
+            async with lock as token:
+                assert not inside, "two hold it"
+                inside = True
+                assert await lock.check() == token == lock.token
+                order.append(number)
+                inside = False
+
+        await asyncio.gather(*map(handle, range(5)))
+        assert order == list(range(5))
+        assert cluster.keys() == {}
+
+    run(work)
+
+
+def test_a_task_that_tries_once_does_not_take_part_in_the_wait_of_another() -> None:
+    async def work() -> None:
+        cluster = AioCluster()
+        cluster.ways = 2
+        other, lock = cluster.lock(), cluster.lock()
+        await other.acquire()
+        waits = asyncio.ensure_future(lock.acquire())
+        tries = [asyncio.ensure_future(lock.acquire(timeout=0)) for _ in range(40)]
+        await other.release()
+        assert await asyncio.gather(*tries) == [None] * 40
+        assert await waits == lock.token
+        await lock.release()
+        assert cluster.keys() == {}
+
+    run(work)
+
+
+def test_tasks_that_share_a_lock_may_be_cancelled_at_any_turn() -> None:
+    async def work() -> None:
+        for turns in range(60):
+            cluster = AioCluster()
+            cluster.ways = 2
+            lock = cluster.lock()
+            tasks = [asyncio.ensure_future(lock.acquire(timeout=20)) for _ in range(3)]
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            tasks[0].cancel()
+            tasks[1].cancel()
+            done = await asyncio.gather(*tasks[:2], return_exceptions=True)
+            if any(isinstance(each, int) for each in done):  # it had it by then
+                await lock.release()
+            if isinstance(done[0], int) and isinstance(done[1], int):
+                raise AssertionError("two hold it")
+            assert await tasks[2] == lock.token
+            await lock.release()
+            assert cluster.keys() == {}
+
+    run(work)
+
+
+def test_a_task_waits_in_line_within_its_own_time() -> None:
+    async def work() -> None:
+        lock = AioCluster().lock()
+        async with lock:
+            assert await lock.acquire(timeout=0.01) is None
+            late = asyncio.ensure_future(lock.acquire(timeout=DEADLINE_S))
+            await in_line_of_tasks(lock, 1)
+        assert await late == lock.token
+
+    run(work)
+
+
+def test_a_task_that_is_cancelled_as_its_turn_comes_leaves_it_to_the_next() -> None:
+    async def work() -> None:
+        lock = AioCluster().lock()
+        await lock.acquire()
+        second = asyncio.ensure_future(lock.acquire())
+        third = asyncio.ensure_future(lock.acquire())
+        await in_line_of_tasks(lock, 2)
+        await lock.release()  # the turn is the second one's, which does not run yet
+        second.cancel()
+        assert await third == lock.token
+        assert second.cancelled()
+        await lock.release()
+
+    run(work)
+
+
+def test_a_thread_whose_time_is_over_as_its_turn_comes_leaves_it_to_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lock = Cluster().lock()
+    lock.acquire()
+
+    class Late(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            lock.release()  # after its time, and before it says so
+            return False
+
+    monkeypatch.setattr("raftline.kv.lock.threading.Event", Late)
+    assert lock.acquire(timeout=0.01) is None
+    monkeypatch.undo()
+    assert lock.acquire(timeout=0) is not None
+
+
+# --- what is held no more -----------------------------------------------------------------------
+
+
+def test_check_and_release_of_a_lock_that_was_broken_report_its_loss() -> None:
+    cluster, lost = Cluster(), threading.Event()
+    first, second = cluster.lock(on_lost=lost.set), cluster.lock()
+    first.acquire()
+    assert first.check() == first.token
+    cluster.ask(CALLS.delete(HELD))
+    token = second.acquire(timeout=0)
+    assert second.check() == token
+    assert first.is_held  # as far as it knows
+    with pytest.raises(LeaseLost, match=f"^{HELD} is not this program's any more"):
+        first.check()
+    assert not first.is_held
+    assert lost.wait(DEADLINE_S)
+    with pytest.raises(LeaseLost):
+        first.check()
+    with pytest.raises(LeaseLost):
+        first.release()
+    with pytest.raises(RuntimeError, match="not held by this program"):
+        first.release()
+    assert second.check() == token
+    second.release()
+    assert second.acquire(timeout=0) is not None
+    cluster.ask(CALLS.set(HELD, "by hand"))
+    with pytest.raises(LeaseLost, match=f"^{HELD} is not this program's any more"):
+        second.release()
+    assert not second.is_held
+    assert cluster.keys() == {HELD: "by hand"}
+
+
+def test_check_and_release_of_a_task_s_lock_that_was_broken_report_its_loss() -> None:
+    async def work() -> None:
+        cluster, lost = AioCluster(), asyncio.Event()
+        first, second = cluster.lock(on_lost=lost.set), cluster.lock()
+        await first.acquire()
+        assert await first.check() == first.token
+        await cluster.ask(CALLS.delete(HELD))
+        token = await second.acquire(timeout=0)
+        with pytest.raises(LeaseLost, match=f"^{HELD} is not this program's any more"):
+            await first.check()
+        assert not first.is_held
+        assert await first.wait_lost()
+        await lost.wait()
+        with pytest.raises(LeaseLost):
+            await first.release()
+        with pytest.raises(RuntimeError, match="not held by this program"):
+            await first.release()
+        assert await second.check() == token
+        await cluster.ask(CALLS.delete(HELD))
+        with pytest.raises(LeaseLost, match=f"^{HELD} is not this program's any more"):
+            await second.release()
+
+    run(work)
+
+
+def test_an_election_that_was_broken_reports_its_loss() -> None:
+    cluster = Cluster()
+    election = cluster.election()
+    election.campaign("one")
+    cluster.ask(CALLS.delete("election/service/held"))
+    with pytest.raises(LeaseLost, match="election/service/held is not this program's any more"):
+        election.check()
+    with pytest.raises(LeaseLost):
+        election.resign()
+
+
+def test_a_lock_that_was_lost_can_be_acquired_again() -> None:
+    cluster = Cluster()
+    lock = cluster.lock()
+    first = lock.acquire()
+    assert first is not None
+    lose(cluster)
+    assert lock.wait_lost(0)
+    assert not lock.is_held
+    assert lock.token == first  # of what was lost
+    cluster.model.expire(next(iter(cluster.model.store.leases.granted)))
+    second = lock.acquire(timeout=0)
+    assert second is not None
+    assert second > first
+    assert lock.check() == second
+    lock.release()
+    with pytest.raises(RuntimeError, match="not held by this program"):
+        lock.release()
+
+
+def test_a_thread_that_lost_a_lock_releases_nothing_of_the_next_one() -> None:
+    cluster, threads = Cluster(), Threads()
+    lock = cluster.lock()
+    lost, others = threading.Event(), threading.Event()
+    tokens: list[int] = []
+
+    def loses() -> None:
+        with lock as token:
+            tokens.append(token)
+            cluster.ask(CALLS.delete(HELD))
+            lose(cluster)
+            lost.set()
+            assert others.wait(DEADLINE_S)
+            assert not lock.is_held
+            assert lock.token == tokens[0]
+            with pytest.raises(LeaseLost):
+                lock.check()
+
+    def reports_it() -> None:
+        with pytest.raises(LeaseLost):
+            loses()
+
+    loser = threads.begin(reports_it)
+    assert lost.wait(DEADLINE_S)
+    with lock as token:
+        assert token > tokens[0]
+        others.set()
+        loser.join(DEADLINE_S)
+        assert lock.check() == token
+    threads.end()
+    assert cluster.keys() == {}
+
+
+def test_a_task_that_lost_a_lock_releases_nothing_of_the_next_one() -> None:
+    async def work() -> None:
+        cluster = AioCluster()
+        lock = cluster.lock()
+        lost, others = asyncio.Event(), asyncio.Event()
+
+        async def loses() -> None:
+            async with lock:
+                await cluster.ask(CALLS.delete(HELD))
+                with pytest.raises(LeaseLost):
+                    await lock.check()
+                lost.set()
+                await others.wait()
+                assert not lock.is_held
+
+        loser = asyncio.ensure_future(loses())
+        await lost.wait()
+        async with lock as token:
+            others.set()
+            with pytest.raises(LeaseLost):
+                await loser
+            assert await lock.check() == token
+        assert cluster.keys() == {}
+
+    run(work)
+
+
+def test_a_caller_in_line_has_its_turn_once_the_holder_has_lost_it() -> None:
+    cluster, threads, got = Cluster(), Threads(), []
+    lock = cluster.lock()
+    lock.acquire()
+    threads.begin(lambda: got.append(lock.acquire()))
+    in_line(lock, 1)
+    cluster.ask(CALLS.delete(HELD))
+    with pytest.raises(LeaseLost):
+        lock.check()
+    threads.end()
+    with pytest.raises(LeaseLost):
+        lock.release()  # what this thread had
+    assert got == [lock.token]
+    assert lock.is_held
+
+
+def test_what_is_not_held_has_no_token_and_nothing_to_wait_for() -> None:
+    lock = Cluster().lock()
+    for use in (lambda: lock.token, lock.wait_lost, lock.check, lock.release):
+        with pytest.raises(RuntimeError, match="not held by this program"):
+            use()
+    lock.acquire()
+    lock.release()
+    with pytest.raises(RuntimeError, match="not held by this program"):
+        lock.wait_lost()
+
+
+def test_who_waits_for_a_loss_is_woken_by_a_release() -> None:
+    cluster, threads, told = Cluster(), Threads(), []
+    lock = cluster.lock()
+    lock.acquire()
+    begun = threading.Event()
+
+    def waits() -> None:
+        held = lock._mine().lease
+        assert held is not None
+        begun.set()
+        told.append(held.wait_lost())
+
+    threads.begin(waits)
+    assert begun.wait(DEADLINE_S)
+    lock.release()
+    threads.end()
+    assert told == [False]
+
+
+# --- what was never held ------------------------------------------------------------------------
+
+
+def test_the_loss_of_a_lease_that_waits_is_no_loss_of_the_lock() -> None:
+    cluster, threads, got, lost = Cluster(), Threads(), [], []
+    other, lock = cluster.lock(), cluster.lock(on_lost=lambda: lost.append(1))
+    other.acquire()
+    threads.begin(lambda: got.append(lock.acquire()))
+    waits_for(cluster, lambda: len(cluster.keys()) == 2)
+    waiting = cluster.keeper.kept[-1]  # type: ignore[attr-defined]
+    waiting.lose()
+    with cluster.changed:
+        cluster.model.expire(waiting.lease)
+    other.release()  # it hears of it, and asks with another lease
+    threads.end()
+    assert got == [lock.token]
+    assert lock.is_held
+    assert lost == []
+
+
+def test_the_loss_of_a_task_s_lease_that_waits_is_no_loss_of_the_lock() -> None:
+    async def work() -> None:
+        cluster, lost = AioCluster(), []
+        other, lock = cluster.lock(), cluster.lock(on_lost=lambda: lost.append(1))
+        await other.acquire()
+        waits = asyncio.ensure_future(lock.acquire())
+        while len(cluster.keys()) < 2:
+            await asyncio.sleep(0)
+        attempts = [lease for lease in cluster.leases if lease.is_held]
+        attempts[-1].lose()
+        cluster.model.expire(attempts[-1].id)
+        await other.release()
+        assert await waits == lock.token
+        assert lock.is_held
+        await asyncio.sleep(0)
+        assert lost == []
+
+    run(work)
+
+
+def test_a_lock_that_was_got_too_late_is_given_back_and_asked_for_again() -> None:
+    cluster, lost = Cluster(), []
+    lock = cluster.lock(on_lost=lambda: lost.append(1))
+    losses = iter([True])
+
+    def after(command: str) -> None:
+        if command.startswith("txn") and next(losses, False):
+            lose(cluster)  # its time is over when the answer comes
+
+    cluster.after = after
+    token = lock.acquire()
+    assert token == lock.check()
+    assert lost == []
+
+
+def test_one_try_whose_lease_is_over_before_it_is_known_gets_nothing() -> None:
+    cluster, lost, now_s = Cluster(), [], [0.0]
+    lock = cluster.lock(on_lost=lambda: lost.append(1))
+    make = lock._make_lease
+    lock._make_lease = lambda **more: make(now=lambda: now_s[0], **more)  # type: ignore[assignment]
+    ways = iter([11.0, 11.0, 0.0])
+
+    def after(command: str) -> None:
+        if command.startswith("lease "):
+            now_s[0] += next(ways)
+
+    cluster.after = after
+    assert lock.acquire(timeout=0) is None
+    assert lock.acquire(timeout=DEADLINE_S) == lock.token
+    assert lost == []
+
+
+def test_one_try_looks_before_it_has_a_lease_granted() -> None:
+    cluster = Cluster()
+    first, second = cluster.election(), cluster.election()
+    assert first.campaign("one", timeout=0) == first.token
+    number, asked = cluster.model.store.number, len(cluster.asked)
+    assert second.campaign("two", timeout=0) is None
+    assert cluster.asked[asked:] == ["get election/service/held"]
+    assert cluster.lock().acquire(timeout=0) is not None
+    assert cluster.model.store.number > number
+
+
+def test_a_failure_leaves_the_turn_to_the_next_caller() -> None:
+    cluster = Cluster()
+    lock = cluster.lock()
+
+    def fails(command: str) -> None:
+        raise Unreachable("nobody answers")
+
+    cluster.before = fails
+    for timeout in (0, None):
+        with pytest.raises(Unreachable):
+            lock.acquire(timeout=timeout)
+    cluster.before = lambda command: None
+    with lock:
+        cluster.before = fails
+        with pytest.raises(Unreachable):
+            lock.release()
+        cluster.before = lambda command: None
+        with pytest.raises(RuntimeError):
+            lock.release()
+    cluster.ask(CALLS.delete(HELD))
+    assert lock.acquire(timeout=0) is not None
