@@ -25,24 +25,26 @@ from raftline.raft.state import Options
 from raftline.storage.disk import FilesRefused
 from raftline.storage.snapshotfile import SnapshotFile, no_pause
 from raftline.storage.snapshotlines import MachineState
+from raftline.wire.watches import WatchAsked
 from tests.faulty_folder import Fault, Kind, MemoryFolder
 from tests.node_files import BASE, MEMBERS, boot, entries, log_file, storage_file
+from tests.rim.test_watchers import FakeTeller
 
 DEADLINE_S = 60.0
 OPTIONS = Options(election_timeout_ms=60_000, trailing_bytes=0)
 
 
 class HeldManager(LogManager):
-    """Writes nothing while `hold` is held."""
+    """Writes nothing while `held` is."""
 
     def __init__(self, name: str, folder: MemoryFolder, members: dict[str, str]) -> None:
         super().__init__(name, folder, members)
-        self.hold = threading.Lock()
+        self.held = threading.Lock()
         self.is_writing = False
 
     def write(self, works: Sequence[Effects]) -> tuple[int, int] | None:
         self.is_writing = True
-        with self.hold:
+        with self.held:
             self.is_writing = False
             return super().write(works)
 
@@ -187,6 +189,15 @@ def test_a_snapshot_that_arrives_is_the_state_machine_at_once(make_rig: Callable
     assert recovered.log.entries(21, 21) == [Entry(21, 3, "set b 1")]
 
 
+def test_a_watch_hears_that_a_snapshot_replaced_the_state(make_rig: Callable[..., Rig]) -> None:
+    rig, teller = make_rig(), FakeTeller()
+    rig.snapshots.start()
+    rig.driver.watchers.open(teller, [("", WatchAsked("", None))])
+    data, snapshot = leaders_snapshot({"a": "9"})
+    rig.receive(*pieces(data, snapshot, 50))
+    eventually(lambda: teller.pump() or teller.text.endswith("s2@EVENT 20 has a 9\n"))
+
+
 def test_sessions_travel_in_a_snapshot(make_rig: Callable[..., Rig]) -> None:
     leader = LogManager("s1", MemoryFolder(), MEMBERS)
     leader.apply(entries(1, 1, "client4@session", "client4-1#7@incr visits"))
@@ -285,7 +296,7 @@ def test_the_log_is_not_written_anew_while_a_cut_of_it_waits(make_rig: Callable[
     rewrite = rig.manager.begin_rewrite(snapshot)
     # Only what no cut can touch is copied early.
     assert rig.driver.compaction.committed_entries(5, 100) == []
-    with rig.manager.hold:  # one write is under way, and behind it waits another, with the cut
+    with rig.manager.held:  # one write is under way, and behind it waits another, with the cut
         rig.append(7, 1, 4, "lost 7", prev_term=1)
         eventually(lambda: rig.manager.is_writing)
         rig.append(5, 2, 4, "set b 5", prev_term=1)
@@ -328,7 +339,7 @@ def test_an_own_snapshot_is_put_in_force_after_one_that_waits(make_rig: Callable
     rig.wait_for(lambda: f"GiveSnapshotAfterByte {len(data)} of 20-3" in " ".join(rig.answers))
     loaded = rig.manager.snapshots.check(arriving, no_pause)
     rig.manager.arrived(loaded)
-    with rig.manager.hold:  # a write that takes long is under way; behind it waits all the rest
+    with rig.manager.held:  # a write that takes long is under way; behind it waits all the rest
         rig.append(1, 3, 0, "set void 1", prev_term=0)
         eventually(lambda: rig.manager.is_writing)
         rig.driver.step(SnapshotChecked(arriving, loaded.members))
@@ -365,7 +376,7 @@ def test_a_snapshot_is_not_in_force_before_its_term_is_on_the_disk(
         return published
 
     monkeypatch.setattr(SnapshotFile, "publish", killed_right_after)
-    with rig.manager.hold:  # a write is under way; what a quorum has committed waits behind it
+    with rig.manager.held:  # a write is under way; what a quorum has committed waits behind it
         rig.append(2, 1, 1, "set a 2", prev_term=1)
         eventually(lambda: rig.manager.is_writing)
         rig.append(3, 2, 3, "set a 3", prev_term=1)

@@ -1,0 +1,265 @@
+"""Watches where two events meet: a snapshot, an end, new rights, a listing, and each other.
+
+The rules: nothing of before a snapshot is told after it; what was applied before an end is told
+before it, and nothing after it; and whoever ends names a place only if all before it was told.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from raftline.harness.processes import eventually
+from raftline.node.listing import Listing
+from raftline.node.watch import Watch
+from raftline.wire import watches as words
+from raftline.wire.protocol import REMOVED
+from tests.rim.test_watchers import FakeTeller, Scene
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+def only(scene: Scene, teller: FakeTeller | None = None) -> Watch:
+    """Return the one watch of a connection."""
+    (watch,) = scene.watchers._watches[teller or scene.teller].values()
+    return watch
+
+
+def amid_a_listing(scene: Scene, act: Callable[[], object]) -> None:
+    """Have something happen once, while the keys are looked at for the next watch."""
+    lister: Any = scene.watchers._lister
+    take = lister.take
+
+    def meanwhile(prefixes: Sequence[str]) -> list[Listing]:
+        lister.take = take
+        listings: list[Listing] = take(prefixes)
+        act()
+        return listings
+
+    lister.take = meanwhile
+
+
+def settle(scene: Scene, *tellers: FakeTeller) -> None:
+    """Let every watch come to where it is told events as they happen."""
+    eventually(lambda: not scene.watchers._begins_anew)
+    while scene.watchers.has_work:
+        scene.watchers.hand_out()
+    for teller in tellers or (scene.teller,):
+        teller.pump()
+
+
+# --- a snapshot -----------------------------------------------------------------------------------
+
+
+def test_a_snapshot_over_events_of_several_prefixes_leaves_none_of_them(scene: Scene) -> None:
+    others = FakeTeller()
+    scene.watch("a")
+    scene.watch("b", teller=others)
+    scene.is_held = True
+    scene.apply("set a 1", "set b 1", "set a 2")
+    scene.is_held = False
+    scene.install(90, a="7\x0080", b="8\x0080")
+    settle(scene, scene.teller, others)
+    for teller, has in ((scene.teller, "a 7"), (others, "b 8")):
+        assert [line.split("@")[1] for line in teller.read()][1:] == [
+            "WATCH response: 1 key as of 90", f"EVENT 90 has {has}",
+        ]  # fmt: skip
+
+
+def test_the_last_line_of_a_watch_outlives_a_snapshot(scene: Scene) -> None:
+    scene.watch("a")
+    feed = scene.watchers._feed
+    with feed.handing, feed.lock:
+        feed.say_last(only(scene), feed.end(only(scene), words.RIGHTS))
+    scene.install(90)
+    settle(scene)
+    (last,) = scene.teller.read()
+    assert last.startswith("s1@Sorry, ")
+
+
+def test_a_snapshot_amid_a_listing_lets_the_watch_begin_anew(scene: Scene) -> None:
+    """The listing is of the state before; it is no fault of the reader's."""
+    scene.apply("set a 1")
+    amid_a_listing(scene, lambda: scene.install(90, a="7\x0080"))
+    first = scene.watch("a")
+    assert first[:2] == ["WATCH response: 1 key as of 2", "s1@EVENT 2 has a 1"]
+    settle(scene)
+    told = [*first[2:], *scene.teller.read()]
+    assert told == [
+        "s1@Sorry, events up to 90 are gone; watch a begins anew with what there is.",
+        "s1@WATCH response: 1 key as of 90", "s1@EVENT 90 has a 7",
+    ]  # fmt: skip
+    scene.apply("set a 8")
+    assert scene.teller.read() == ["s1@EVENT 91 set a 8"]
+
+
+def test_watches_that_found_no_thread_begin_anew_at_the_next_look(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.watch("a")
+
+    def no_thread(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread)
+        scene.install(90, a="7\x0080")
+    assert scene.teller.read() == []
+    scene.watchers.look(view())
+    settle(scene)
+    assert scene.teller.read()[-1] == "s1@EVENT 90 has a 7"
+
+
+# --- an end ---------------------------------------------------------------------------------------
+
+
+def begun_anew_for_a_slow_reader(scene: Scene) -> None:
+    scene.watch("a", number="7")
+    scene.teller.is_slow = True
+    scene.install(90, a="7\x0080")
+    settle(scene)
+
+
+def test_nothing_is_told_of_a_watch_after_its_unwatch(scene: Scene) -> None:
+    begun_anew_for_a_slow_reader(scene)
+    assert scene.watchers.unwatch(scene.teller, "7") == words.ENDED_AMID_KEYS
+    scene.apply("set a 8")
+    scene.teller.is_slow = False
+    settle(scene)
+    assert scene.teller.read() == []
+
+
+def test_an_unwatch_amid_a_listing_anew_ends_the_watch(scene: Scene) -> None:
+    scene.watch("a", number="7")
+    amid_a_listing(scene, lambda: scene.watchers.unwatch(scene.teller, "7"))
+    scene.install(90, a="7\x0080")
+    settle(scene)
+    scene.apply("set a 8")
+    settle(scene)
+    assert scene.teller.read() == []
+    assert scene.watchers.count == 0
+
+
+def test_nothing_is_pushed_to_a_connection_that_has_ended(scene: Scene) -> None:
+    scene.watch("a")
+    scene.is_held = True
+    scene.apply("set a 1")
+    feed = scene.watchers._feed
+    with feed.handing, feed.lock:
+        feed.distribute()
+    scene.watchers.drop(scene.teller)
+    scene.watchers.hand_out()
+    assert scene.teller.read() == []
+    assert scene.watchers.count == 0
+
+
+def test_a_watch_that_begins_while_the_node_stops_is_refused(scene: Scene) -> None:
+    amid_a_listing(scene, scene.watchers.close)
+    refusal = "Sorry, this server is stopping. Nothing was done; try another."
+    assert scene.watch("a")[0] == refusal
+    assert scene.watchers.count == 0
+
+
+def test_a_node_that_stops_amid_the_keys_of_a_watch_names_no_place(scene: Scene) -> None:
+    scene.apply(*(f"set k{number} {'v' * 1000}" for number in range(100)))
+    scene.teller.is_slow = True
+    scene.watch("k")
+    scene.watchers.close()
+    scene.teller.is_slow = False
+    scene.teller.pump()
+    last = scene.teller.read()[-1]
+    assert last == f"s1@{words.amid_keys(words.IS_STOPPING, 'k')}"
+    assert " after " not in last
+
+
+# --- rights ---------------------------------------------------------------------------------------
+
+
+def test_rights_that_change_amid_events_end_those_watches_alone_after_the_events(
+    scene: Scene,
+) -> None:
+    scene.watch("app/", number="1")
+    scene.watch("pub/", number="2")
+    scene.is_held = True
+    scene.apply("set app/a 1", "set pub/a 1")
+    scene.watchers.end_refused(
+        scene.teller, lambda line: "you may not" if "app/" in line else ""
+    )
+    assert scene.teller.read() == [
+        "s1#1@EVENT 2 set app/a 1",
+        "s1#2@EVENT 3 set pub/a 1",
+        f"s1#1@{words.go_on_elsewhere(words.RIGHTS, 'app/', 3)}",
+    ]
+    scene.is_held = False
+    scene.apply("set app/a 2", "set pub/a 2")
+    assert scene.teller.read() == ["s1#2@EVENT 5 set pub/a 2"]
+    assert scene.watchers.count == 1
+    assert scene.watch("app/", number="1")[0].startswith("WATCH response: ")
+
+
+# --- a node that is cut off for ever, and silence -------------------------------------------------
+
+
+def view(*, removed_by: int = 0, is_member: bool = True, leader: str | None = None) -> Any:
+    return SimpleNamespace(removed_by=removed_by, is_member=is_member, leader=leader)
+
+
+@pytest.mark.parametrize(
+    "alive",
+    [view(), view(removed_by=9), view(removed_by=9, is_member=False, leader="s2"),
+     view(is_member=False)],
+    ids=["member", "member again", "hears its leader", "joiner"],
+)  # fmt: skip
+def test_watches_go_on_at_a_node_that_may_hear_of_events(scene: Scene, alive: Any) -> None:
+    scene.watch("a")
+    scene.watchers.look(alive)
+    scene.apply("set a 1")
+    assert scene.teller.read() == ["s1@EVENT 2 set a 1"]
+
+
+def test_watches_end_at_a_node_that_was_removed_and_hears_nobody(scene: Scene) -> None:
+    scene.watch("a")
+    scene.apply("set a 1")
+    scene.watchers.look(view(removed_by=9, is_member=False))
+    assert scene.teller.read()[1:] == [f"s1@{words.go_on_elsewhere(words.IS_REMOVED, 'a', 2)}"]
+    assert scene.watch("a") == [REMOVED]
+
+
+def test_a_watch_that_is_behind_is_not_told_that_nothing_happened(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`EVENT N` stands for all events up to N; so it comes after them."""
+    now_s = 1000.0
+    monkeypatch.setattr("raftline.node.watch_feed.time.monotonic", lambda: now_s)
+    scene.watch("a")
+    scene.teller.is_slow = True
+    scene.apply("set a 1")
+    scene.apply("set other 1")
+    for _ in range(4):
+        now_s += 4
+        scene.watchers._feed.look_at_quiet()
+        scene.watchers.hand_out()
+    scene.teller.is_slow = False
+    settle(scene)
+    assert scene.teller.read() == ["s1@EVENT 2 set a 1"]
+
+
+def test_a_watch_that_has_ended_is_not_looked_at_for_ever(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = 1000.0
+    monkeypatch.setattr("raftline.node.watch_feed.time.monotonic", lambda: now_s)
+    for _ in range(20):
+        scene.watch("a")
+        scene.watchers.drop(scene.teller)
+    now_s += 100
+    scene.watchers._feed.look_at_quiet()
+    scene.watchers.hand_out()
+    assert len(scene.watchers._feed._quiet) == 0
