@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from raftline.common.wakeup import PAUSE_S
 from raftline.logmanager import LogManager
 from raftline.node.batching import Batching
 from raftline.node.queue import RequestQueue
@@ -23,6 +24,7 @@ from raftline.raft.entries import Entry
 from raftline.raft.node import RawNode
 
 SLICE_S = 0.02  # then the entry at hand is the last one of a slice
+PAUSE_S_MAX = 0.05  # after a slice whose last entry took long
 PIECE_ENTRIES = 500  # taken from the log in one go
 LEADERSHIP_LOST = "this server lost the leadership before the entry was committed"
 
@@ -57,6 +59,7 @@ class Applying:
         # Of the last entry that was applied, and of the last one that is to be.
         self.index = self.handed_index = node.view.last_applied
         self.follows_a_write = False  # what is left is applied after a write
+        self.pause_s = PAUSE_S  # in which the others have their turn, before the next slice
         self._reads: deque[tuple[ReadReady, int]] = deque()  # confirmed, and in which term
 
     @property
@@ -98,6 +101,8 @@ class Applying:
             answers |= self._apply(at_hand, lambda: self._now_s() >= end_s)
             if self._now_s() >= end_s:
                 break
+        over_s = self._now_s() - end_s
+        self.pause_s = min(max(PAUSE_S, over_s / 2), PAUSE_S_MAX)
         return answers
 
     def _apply(self, entries: Sequence[Entry], is_over: Callable[[], bool]) -> bool:

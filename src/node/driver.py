@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from raftline.common.wakeup import give_way
 from raftline.logmanager import LogManager
 from raftline.net.host import Batch, Origin, ReplySink
 from raftline.node.clock import OwnerSleep, now_ms
@@ -174,7 +173,7 @@ class Driver:
                 self._sleep.until_s = time.monotonic() + pause_s
             self._sleep.wait(pause_s)
             if self._stepper.lags:
-                give_way()  # a lock that is taken anew at once lets nobody in
+                time.sleep(self._stepper.pause_s)  # a lock that is taken at once lets nobody in
             self._step(self._keep_time)
         with self.core:
             self._turn_all_away()

@@ -184,6 +184,11 @@ class Stepper:
         """Whether `apply_slice` has something to do."""
         return self._applying.lags
 
+    @property
+    def pause_s(self) -> float:
+        """How long the others have their turn before the next slice, in seconds."""
+        return self._applying.pause_s
+
     def apply_slice(self) -> None:
         """Apply the next slice of what the steps before have left, and answer who waited."""
         if self._applying.go_on():

@@ -12,9 +12,10 @@ import pytest
 
 import raftline.node.driver
 import raftline.node.stepper
+from raftline.common.wakeup import PAUSE_S
 from raftline.logmanager import LogManager
 from raftline.net.host import Batch
-from raftline.node.applying import SLICE_S
+from raftline.node.applying import PAUSE_S_MAX, SLICE_S
 from raftline.node.driver import Driver
 from raftline.raft.effects import Effects, HardState
 from raftline.raft.entries import Entry
@@ -231,6 +232,33 @@ def test_between_two_slices_a_follower_votes_and_acknowledges(
     assert slow.node.view.vote == "s3"
     slow.apply_all()
     assert slow.index == HEAVY
+
+
+@pytest.mark.parametrize(
+    ("entry_s", "pause_s"), [(SLICE_S / 2, PAUSE_S), (3 * SLICE_S, SLICE_S), (60.0, PAUSE_S_MAX)]
+)
+def test_the_others_have_their_turn_for_longer_after_a_heavier_entry(
+    leader: Slow, entry_s: float, pause_s: float
+) -> None:
+    """A slice lasts until an entry ends, and a thread that waited as long needs time to wake."""
+    applied = leader.index
+
+    def now_s() -> float:
+        return (leader.manager.applied.index - applied) * entry_s
+
+    def apply(entries: Sequence[Entry], is_over: Callable[[], bool]) -> list[str]:
+        replies: list[str] = []
+        for count in range(1, len(entries) + 1):
+            replies += leader_apply(entries[count - 1 : count])
+            if is_over():
+                break
+        return replies
+
+    leader_apply = leader.manager.apply
+    leader.manager.apply = apply  # type: ignore[method-assign, assignment]
+    leader.stepper._applying._now_s = now_s
+    leader.keep_time()
+    assert leader.stepper.pause_s == pytest.approx(pause_s)
 
 
 def test_a_read_waits_for_all_slices_that_it_is_to_see(leader: Slow) -> None:
