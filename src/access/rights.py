@@ -12,7 +12,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from raftline.access.roles import Identity, Role
-from raftline.wire.commands import COMMANDS, IN_TRANSACTIONS, ORDERS
+from raftline.wire.commands import COMMANDS, IN_TRANSACTIONS, ORDERS, Request
 from raftline.wire.leaseoperands import without_lease
 from raftline.wire.operands import Limits, show_operands
 from raftline.wire.protocol import shown
@@ -21,6 +21,9 @@ from raftline.wire.watches import watch_operands
 
 _NO_LIMITS = Limits(1 << 62, 1 << 62)  # the line was read by those of the node before
 _NOTHING = "Nothing was done."
+_READ_LOG = " read log"
+_LOGGED = ", as it is an entry of the log; read with get or show"
+_LOGGED_GET = ", as it is an entry of the log; leave read log out"
 
 
 class Touches(Enum):
@@ -29,7 +32,7 @@ class Touches(Enum):
     NOTHING = "no key"
     KEY = "KEY"
     PREFIX = "all keys with PREFIX"
-    INNER = "the key of the command under the lease"
+    INNER = "the key of the command, and all keys of LEASE"
     PARTS = "each condition and operation for itself"
     LEASE = "all keys of LEASE"
     EVERY = "all keys"
@@ -62,7 +65,7 @@ RIGHTS: Mapping[str, Right] = {
     "persist": _WRITES,
     "ttl": _READS,
     "leases": Right(Role.READER, Touches.EVERY),
-    "txn": Right(Role.READER, Touches.PARTS),
+    "txn": Right(Role.WRITER, Touches.PARTS),
     "clear": Right(Role.WRITER, Touches.PREFIX),
     "stat": _READS,
     "object": _WRITES,
@@ -117,12 +120,19 @@ class _Need(NamedTuple):
     line: str  # as a refusal names it
     keys: str | None = None  # the key or prefix that it takes it for; None: for none
     where: str = " there"  # in a refusal
+    hint: str = ""
+
+
+def as_asked(request: Request) -> str:
+    """Return the command of a request as `why_not` takes it."""
+    return request.command + _READ_LOG if request.read == "log" else request.command
 
 
 def why_not(identity: Identity, command: str, keys_of_lease: KeysOfLease) -> str:
     """Return the refusal, behind `Sorry, `, of a command in its one spelling; "" where it may be
-    done. It depends on the command and on rights, and on no key that is there or not. A lease is
-    the exception: who may end it may delete all of its keys."""
+    done. Behind a get ` read log` may stand, which makes an entry of it. It depends on the command
+    and on rights, and on no key that is there or not. A lease is the exception: who may end it may
+    delete all of its keys, and who puts a key under it may keep others from renewing it."""
     verb = command.partition(" ")[0]
     right = RIGHTS.get(verb)
     if right is None:
@@ -132,7 +142,7 @@ def why_not(identity: Identity, command: str, keys_of_lease: KeysOfLease) -> str
     for need in _needs(verb, right, command, keys_of_lease):
         if identity.role < need.role or (need.keys is not None and not identity.holds(need.keys)):
             where = "" if need.keys is None else need.where
-            takes = f"it takes the role {need.role}{where}"
+            takes = f"it takes the role {need.role}{where}{need.hint}"
             return f"{identity} may not {need.line}: {takes}. {_NOTHING}"
     return ""
 
@@ -147,6 +157,9 @@ def _needs(
             yield _Need(role, verb)
         case Touches.KEY:
             key = command.split(" ", 2)[1]
+            if verb == "get" and command.endswith(_READ_LOG):
+                line = f"get {shown(key)}{_READ_LOG}"
+                yield _Need(Role.WRITER, line, key, hint=_LOGGED_GET)
             yield _Need(role, f"{verb} {shown(key)}", key)
         case Touches.PREFIX:
             prefix = _prefix_of(verb, command)
@@ -154,15 +167,24 @@ def _needs(
             yield _Need(role, f"{verb} {named}", prefix, " there" if prefix else " for all keys")
         case Touches.INNER:
             yield from _needs_of(without_lease(command), keys_of_lease)
+            yield from _needs_of_lease(role, "put a key under", command, keys_of_lease)
         case Touches.PARTS:
+            yield _Need(role, verb, hint=_LOGGED)
             yield from _needs_of_parts(command, keys_of_lease)
         case Touches.LEASE:
             yield _Need(role, verb)
-            lease = command.split(" ", 2)[1]
-            for key in keys_of_lease(lease):
-                yield _Need(role, f"{verb} {lease}", key, " for each of its keys")
+            yield from _needs_of_lease(role, verb, command, keys_of_lease)
         case Touches.EVERY:
             yield _Need(role, verb, "", " for all keys")
+
+
+def _needs_of_lease(
+    role: Role, does: str, command: str, keys_of_lease: KeysOfLease
+) -> Iterator[_Need]:
+    """Yield what a line about a lease takes for the keys that it has."""
+    lease = command.split(" ", 2)[1]
+    for key in keys_of_lease(lease):
+        yield _Need(role, f"{does} {lease}", key, " for each of its keys")
 
 
 def _needs_of(command: str, keys_of_lease: KeysOfLease) -> Iterator[_Need]:

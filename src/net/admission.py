@@ -9,11 +9,13 @@ from dataclasses import replace
 
 from raftline.access.login import FAILED, NO_USERS, Login
 from raftline.access.proof import WRONG, Answering, ProofError
-from raftline.access.rights import is_told_all, told_in_part
+from raftline.access.rights import as_asked, is_told_all, told_in_part
 from raftline.access.roles import Role
 from raftline.net.host import Host
+from raftline.raft.levels import BOUNDED
 from raftline.raft.messages import PeerError
 from raftline.wire.commands import COMMANDS, FOREIGN, Request
+from raftline.wire.leaseoperands import TAG_BYTES, with_tag
 from raftline.wire.limits import PEER_LINE_BYTES, STRANGER_LINE_BYTES
 from raftline.wire.parsing import ParsedLine
 from raftline.wire.protocol import SHUT_DOWN, error
@@ -130,7 +132,7 @@ class Admission:
         request = line.request
         if line.kind in ("peer", "level") or not request.command:
             return line
-        why = login.why_not(request.command, self._host.keys_of_lease)
+        why = login.why_not(as_asked(request), self._host.keys_of_lease)
         if not why and request.id and line.kind == "write":  # its number may begin a session
             why = login.why_not("session", self._host.keys_of_lease)
         if why:
@@ -143,11 +145,14 @@ class Admission:
         """Return the command as the log will hold it: with the client's name where that counts."""
         if request.verb == "forget":  # its number is for the reply alone
             return f"{request.sender}@forget"
+        command = request.command
+        if request.verb == "lease" and self.login is not None and self._host.level >= BOUNDED:
+            command = with_tag(command, secrets.token_hex(TAG_BYTES))  # nobody else may use it
         if request.id:
-            return f"{request.sender}#{request.id}@{request.command}"
+            return f"{request.sender}#{request.id}@{command}"
         if request.verb == "session":
             return f"{self.session_of(request.sender)}@session"
-        return request.command
+        return command
 
     def session_of(self, sender: str) -> str:
         """Return the name under which a session is begun. Where there are users it holds what

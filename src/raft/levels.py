@@ -16,7 +16,7 @@ from raftline.raft.effects import SafetyError
 
 PREFIX: Final = "level "
 FIRST: Final = 1
-BOUNDED: Final = 3  # from here on, what one entry may do and leave is bounded in bytes
+BOUNDED: Final = 3  # from here on, what one entry may do and leave is bounded, and leases have tags
 _LEVEL = re.compile(r"level ([1-9][0-9]{0,8})", re.ASCII)
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from raftline.raft.levels import BOUNDED
 from raftline.state.leases import own_lease, own_seconds, read_expiry
 from raftline.state.store import Pairs, Store
 from raftline.state.storecommands import OF_STORE
-from raftline.wire.leaseoperands import UNDER, lease_in, seconds_in
+from raftline.wire.leaseoperands import UNDER, grant_in, lease_in, seconds_in
 
 Execute = Callable[[Pairs, str, int], str]
 
@@ -27,7 +28,7 @@ def execute_under(store: Store, operands: str, execute: Execute) -> str | None:
     """`under LEASE COMMAND`: carry it out, and put its key under the lease if that was done."""
     lease, _, command = operands.partition(" ")
     verb, _, rest = command.partition(" ")
-    if verb not in UNDER or lease_in(lease) is None:
+    if verb not in UNDER or not _names_one(store, lease):
         return None
     answered = f"{verb.upper()} response"
     if lease not in store.leases.granted:
@@ -38,17 +39,23 @@ def execute_under(store: Store, operands: str, execute: Execute) -> str | None:
     return reply
 
 
+def _names_one(store: Store, lease: str) -> bool:
+    """Whether a lease can have this name. Below level 3 none has a tag."""
+    return lease_in(lease) is not None and ("." not in lease or store.level >= BOUNDED)
+
+
 def _lease(store: Store, operands: str) -> str | None:
-    """`lease SECONDS`: grant a lease, named after this entry."""
-    seconds = seconds_in(operands)
-    if seconds is None:
+    """`lease SECONDS [TAG]`: grant a lease, named after this entry and the tag that it has."""
+    grant = grant_in(operands)
+    if grant is None or (grant[1] and store.level < BOUNDED):
         return None
-    return f"LEASE response: {store.leases.grant(store.number, seconds)} for {seconds} s"
+    seconds, tag = grant
+    return f"LEASE response: {store.leases.grant(store.number, seconds, tag)} for {seconds} s"
 
 
 def _release(store: Store, lease: str) -> str | None:
     """`release LEASE`: end it, and delete its keys."""
-    if lease_in(lease) is None:
+    if not _names_one(store, lease):
         return None
     if lease not in store.leases.granted:
         return f"RELEASE response, no such lease: {lease}"

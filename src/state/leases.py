@@ -3,7 +3,8 @@
 There is no clock here. A lease ends by an entry: `release`, or the expiry that a leader proposes
 when it has counted the time (node/leasing.py). So every node ends it alike.
 
-Two kinds. A shared lease, `lease-57`, is granted by entry 57, and keys are put under it. A key's
+Two kinds. A shared lease, `lease-57`, is granted by entry 57, and keys are put under it; what else
+its name may hold is in wire/leaseoperands.py. A key's
 own lease, `own-61-20`, is of 20 s and was set by entry 61 (`setex`, `expire`). It is there as long
 as a key is under it. So an expiry that was decided before the time was set anew names a lease that
 is no longer there, and does nothing. Keys of one transaction may have one of these together: their
@@ -30,9 +31,9 @@ class Leases:
         # Those whose time begins, for whoever counts it; None while nobody does.
         self.started: list[str] | None = None
 
-    def grant(self, number: int, seconds: int) -> str:
+    def grant(self, number: int, seconds: int, tag: str = "") -> str:
         """Grant a shared lease by the entry of this number; return its name."""
-        name = f"{LEASE}{number}"
+        name = f"{LEASE}{number}.{tag}" if tag else f"{LEASE}{number}"
         self.granted[name] = seconds
         self.begin(name)
         return name

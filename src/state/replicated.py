@@ -14,6 +14,7 @@ from raftline.state.commands import execute, is_read
 from raftline.state.machines import Machines
 from raftline.state.sessions import Sessions, entry_numbers_of
 from raftline.state.store import Pairs, Store
+from raftline.wire.leaseoperands import without_tag
 
 
 class ReplicatedState:
@@ -73,10 +74,11 @@ class ReplicatedState:
             return self._do(entry_number, bare)
         if is_read(bare, self.store.level):
             return execute(self._pairs, bare)
-        reply = self.sessions.earlier_reply(name, int(number), bare)
+        asked = without_tag(bare)
+        reply = self.sessions.earlier_reply(name, int(number), asked)
         if reply is None:
             reply = self._do(entry_number, bare)
-            self.sessions.remember(name, int(number), bare, reply, self.store.level)
+            self.sessions.remember(name, int(number), asked, reply, self.store.level)
         return reply
 
     def _do(self, entry_number: int, bare: str) -> str:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from raftline.raft.entries import NUMBER_MAX
 
 MARK = "\0"
-_LINE = re.compile(r"([1-9][0-9]{0,18})(?:,([A-Za-z][A-Za-z0-9-]{0,63}))?")
+_LINE = re.compile(r"([1-9][0-9]{0,18})(?:,([A-Za-z][A-Za-z0-9.-]{0,63}))?")
 
 
 class Facts(NamedTuple):

@@ -1,7 +1,8 @@
 """The operands of the commands about leases: seconds, the name of a lease, a command under one.
 
-A lease is named after the entry that granted it: `lease-57`. docs/use/leases.md tells what it is.
-Pure.
+A lease is named after the entry that granted it: `lease-57`. On a node with users its name holds a
+tag as well, which nobody can guess: `lease-57.9f86d081884c7d65`. The entry has it, so all nodes
+give the same name: `lease 10 9f86d081884c7d65`. docs/use/leases.md tells what a lease is. Pure.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from raftline.wire.protocol import ProtocolError, shown
 
 SECONDS_MAX = 10_000_000  # 115 days: what is to stay longer needs no lease
 LEASE = "lease-"
+TAG_BYTES = 8  # of chance
 _NUMBER = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
+_TAG = re.compile(r"[0-9a-f]{16}", re.ASCII)
 # The commands that can stand under a lease: those that give one key a value.
 UNDER: Mapping[str, Operands] = {
     "set": KEY_VALUE,
@@ -35,10 +38,33 @@ def seconds_in(text: str) -> int | None:
 
 def lease_in(text: str) -> int | None:
     """Return the number of the lease that is named so; None where that is no name of one."""
-    number = text.removeprefix(LEASE)
-    if number == text or not _NUMBER.fullmatch(number):
+    number, dot, tag = text.removeprefix(LEASE).partition(".")
+    if not text.startswith(LEASE) or not _NUMBER.fullmatch(number):
         return None
-    return int(number)
+    return None if dot and not _TAG.fullmatch(tag) else int(number)
+
+
+def with_tag(command: str, tag: str) -> str:
+    """Return the entry of a `lease SECONDS` whose lease gets this tag in its name."""
+    return f"{command} {tag}"
+
+
+def grant_in(operands: str) -> tuple[int, str] | None:
+    """Return the seconds and the tag, "" for none, of the operands of `lease` in an entry; None
+    where they are none."""
+    spelled, space, tag = operands.partition(" ")
+    seconds = seconds_in(spelled)
+    if seconds is None or (space and not _TAG.fullmatch(tag)):
+        return None
+    return seconds, tag
+
+
+def without_tag(command: str) -> str:
+    """Return the command of an entry as it was asked for: a retry has another tag."""
+    if not command.startswith("lease "):
+        return command
+    asked, _, tag = command.rpartition(" ")
+    return asked if _TAG.fullmatch(tag) and asked != "lease" else command
 
 
 def without_lease(command: str) -> str:

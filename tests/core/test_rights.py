@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.access.rights import RIGHTS, Touches, table, told_in_part, why_not
+from raftline.access.rights import RIGHTS, Touches, as_asked, table, told_in_part, why_not
 from raftline.access.roles import Identity, Role, nobody
 from raftline.wire import operands as take
 from raftline.wire.commands import COMMANDS, ORDERS, Command, read_request
@@ -18,13 +18,16 @@ EVE = Identity("eve", Role.WRITER, ("app/", "web/"))
 ALL = Identity("ann", Role.WRITER)
 READER = Identity("ron", Role.READER)
 ADMIN = Identity("root", Role.ADMIN)
+LOGGED = "writer, as it is an entry of the log; read with get or show"
+LOGGED_GET = "writer there, as it is an entry of the log; leave read log out"
+DONE = "Nothing was done."
 LEASES = {"lease-5": ["app/x"], "lease-6": ["app/x", "db/y"], "lease-7": []}
 
 
 def refusal(identity: Identity, line: str) -> str:
     """Return why a typed line is refused, as the node reads it."""
     verb = line.partition(" ")[0]
-    command = line if verb in ORDERS else read_request("c", "", line, Limits()).command
+    command = line if verb in ORDERS else as_asked(read_request("c", "", line, Limits()))
     return why_not(identity, command, lambda lease: LEASES.get(lease, []))
 
 
@@ -42,9 +45,8 @@ def test_a_verb_without_a_row_is_refused_for_everybody(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize(
     "line",
-    ["get app/x", "get app/x read log", "stat app/x", "ttl app/x", "show app/", "show app/x",
+    ["get app/x", "get app/x read index", "stat app/x", "ttl app/x", "show app/", "show app/x",
      "show app/ after app/b", "watch app/", "watch app/ after 7", "unwatch", "status", "help",
-     "txn get app/x ; stat app/y", "txn if app/x = 5 then get app/x else get app/y",
      r"get app/two\swords"],
 )  # fmt: skip
 def test_a_reader_reads_below_its_prefix(line: str) -> None:
@@ -69,13 +71,11 @@ def test_a_reader_reads_below_its_prefix(line: str) -> None:
         ("clear app/", "clear app/", "writer there"),
         ('object app/x dict.put "a" 1', "object app/x", "writer there"),
         ('machine bank {"a": 1}', "machine", "writer for all keys"),
-        ("txn get app/x ; set app/y 1", "set app/y", "writer there"),
-        ("txn under lease-5 set app/y 1", "set app/y", "writer there"),
-        ("txn if web/x = 1 then get app/x", "get web/x", "reader there"),
-        ("txn if web/x absent then get app/x", "get web/x", "reader there"),
-        ("txn if web/x unchanged since 5 then get app/x", "get web/x", "reader there"),
-        ("txn if app/x = 1 then get app/x else get web/y", "get web/y", "reader there"),
-        ('txn object app/x list.append 1', "object app/x", "writer there"),
+        ("txn get app/x ; set app/y 1", "txn", LOGGED),
+        ("txn get app/x", "txn", LOGGED),
+        ("txn if app/x = 1 then get app/x", "txn", LOGGED),
+        ("txn under lease-5 set app/y 1", "txn", LOGGED),
+        ("get app/x read log", "get app/x read log", LOGGED_GET),
         ("show", "show all keys", "reader for all keys"),
         ("show web/", "show web/", "reader there"),
         ("show ap", "show ap", "reader there"),
@@ -100,6 +100,37 @@ def test_a_reader_reads_below_its_prefix(line: str) -> None:
 def test_what_a_reader_of_one_prefix_may_not(line: str, named: str, takes: str) -> None:
     said = f"reader bob may not {named}: it takes the role {takes}. Nothing was done."
     assert refusal(BOB, line) == said
+
+
+@pytest.mark.parametrize(
+    ("line", "named", "takes"),
+    [
+        ("txn if db/x = 1 then get app/x", "get db/x", "reader there"),
+        ("txn if db/x absent then get app/x", "get db/x", "reader there"),
+        ("txn if db/x unchanged since 5 then get app/x", "get db/x", "reader there"),
+        ("txn if app/x = 1 then get app/x else get db/y", "get db/y", "reader there"),
+        ("txn object db/x list.append 1", "object db/x", "writer there"),
+        ("get db/x read log", "get db/x read log", LOGGED_GET),
+    ],
+)
+def test_a_writer_reads_and_writes_no_other_key_in_a_transaction(
+    line: str, named: str, takes: str
+) -> None:
+    said = f"writer eve may not {named}: it takes the role {takes}. Nothing was done."
+    assert refusal(EVE, line) == said
+    assert refusal(EVE, line.replace("db/", "app/")) == ""
+
+
+def test_nobody_puts_a_key_under_a_lease_of_others() -> None:
+    """Its holder could neither renew nor release it then, as both take the rights for each key."""
+    said = (
+        "writer eve may not put a key under lease-6: it takes the role writer for each of its "
+        "keys. Nothing was done."
+    )
+    line = "under lease-6 set app/x 1"
+    assert refusal(EVE, line) == refusal(EVE, f"txn set app/y 1 ; {line}") == said
+    assert refusal(EVE, "under lease-5 set app/x 1") == refusal(ALL, line) == ""
+    assert refusal(EVE, "under lease-7 set app/x 1") == ""  # it has no key
 
 
 def test_a_writer_writes_below_each_of_its_prefixes_alone() -> None:
@@ -132,7 +163,13 @@ def test_a_writer_of_all_keys_is_no_admin() -> None:
 
 def test_a_reader_of_all_keys_writes_nothing() -> None:
     said = "reader ron may not set a: it takes the role writer there. Nothing was done."
-    assert refusal(READER, "set a 1") == refusal(READER, "txn get b ; set a 1") == said
+    assert refusal(READER, "set a 1") == said
+    for line in ("txn get b ; set a 1", "txn get b"):
+        refused = f"reader ron may not txn: it takes the role {LOGGED}. {DONE}"
+        assert refusal(READER, line) == refused
+    assert refusal(READER, "get a read log") == (
+        f"reader ron may not get a read log: it takes the role {LOGGED_GET}. {DONE}"
+    )
     assert refusal(READER, "show") == refusal(READER, "leases") == refusal(READER, "watch") == ""
 
 

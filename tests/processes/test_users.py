@@ -197,6 +197,7 @@ def test_a_reader_writes_by_no_way(cluster: Cluster) -> None:
         with logged_in(cluster, name, "bob") as bob:
             for line in (
                 "set app/safe 2", "c#7@set app/safe 2", "c-1#7@delete app/safe", "incr app/safe",
+                "get app/safe read log", "txn get app/safe",
                 "txn set app/safe 2", "txn if app/safe = 1 then delete app/safe",
                 "txn object app/safe list.clear", "under lease-5 set app/safe 2", "clear app/",
                 "setex app/safe 5 2", "expire app/safe 1", "lease 5", "release lease-5",

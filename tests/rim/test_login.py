@@ -579,7 +579,7 @@ def test_lines_of_a_user_are_taken_as_its_rights_are(access: Access) -> None:
     assert [door.say(line) for line in ("get app/x", "watch app/", "show app/", "help")] == [
         "read", "watch", "show", "local"
     ]  # fmt: skip
-    assert door.say("get app/x read log") == "write"
+    assert door.say("get app/x read local") == "local"
     assert door.say("set app/x 1") == (
         "Sorry, reader bob may not set app/x: it takes the role writer there. Nothing was done."
     )
@@ -591,10 +591,15 @@ def test_a_reader_begins_no_session_by_a_number(access: Access) -> None:
     """Sessions are few: one that is begun drives out the one that was used longest ago."""
     door = Door(access)
     door.say(f"login bob {PASSWORD}")
-    for line in ("get app/x read log", "txn get app/x"):
-        assert door.say(line) == "write"
-        assert door.say(f"c#5@{line}") == (
-            "Sorry, reader bob may not session: it takes the role writer. Nothing was done."
+    log = "as it is an entry of the log"
+    for number in ("", "c#5@"):
+        assert door.say(f"{number}txn get app/x") == (
+            f"Sorry, reader bob may not txn: it takes the role writer, {log}; read with get or "
+            "show. Nothing was done."
+        )
+        assert door.say(f"{number}get app/x read log") == (
+            "Sorry, reader bob may not get app/x read log: it takes the role writer there, "
+            f"{log}; leave read log out. Nothing was done."
         )
     assert door.say("c#5@get app/x") == "read"
 
@@ -610,6 +615,28 @@ def test_a_session_has_a_name_that_nobody_guesses(access: Access) -> None:
         names.append(name)
     assert len(set(names)) == 3
     assert Admission(FakeHost(), object()).session_of("c") == "c"  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("has_users", "level", "entry"),
+    [
+        (True, 3, "lease 10 [0-9a-f]{16}"),
+        (True, 2, "lease 10"),
+        (False, 3, "lease 10"),  # a person types the name
+    ],
+)
+def test_a_node_with_users_draws_a_tag_for_each_lease(
+    access: Access, has_users: bool, level: int, entry: str
+) -> None:
+    host: Any = FakeHost(access=access if has_users else None, level=level)
+    admission = Admission(host, object())  # type: ignore[arg-type]
+    logged = []
+    for number in ("", "", "7"):
+        request = read_request("c", number, "lease 10", Limits())
+        logged.append(admission.logged(request).removeprefix("c#7@"))
+    assert all(re.fullmatch(entry, each) for each in logged)
+    assert len(set(logged)) == (3 if "[" in entry else 1)
+    assert admission.logged(read_request("c", "7", "set lease 10", Limits())) == "c#7@set lease 10"
 
 
 def test_a_login_that_failed_is_told_on_the_console(access: Access) -> None:
