@@ -1,0 +1,503 @@
+"""Every figure of /metrics and every fact of `status`, against what was done.
+
+First by a node whose every source holds a number of its own: a row that takes another one, or takes
+it in another unit, shows it. Then by a node that carries out known requests.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import resource
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from raftline import Node
+from raftline.common.level import LEVEL
+from raftline.common.version import VERSION
+from raftline.harness.processes import eventually, free_ports
+from raftline.monitoring import metrics as module
+from raftline.monitoring.metrics import metrics
+from raftline.node.facts import LEASE_SHOWN_MS, node_facts
+from raftline.node.measures import BOUNDS_S, Measures
+from raftline.node.server import Server
+from raftline.raft.roles import Role
+from raftline.storage import disk
+
+Figures = dict[str, float]
+SINCE_S, NOW_S = 5000.0, 5061.5
+
+
+class Sized:
+    """Something of a length."""
+
+    def __init__(self, length: int) -> None:
+        self._length = length
+
+    def __len__(self) -> int:
+        return self._length
+
+
+def figures_of(text: str) -> Figures:
+    """Return each sample by its name and labels, as the text has them."""
+    return {
+        sample.name
+        + "".join(f"{{{name}={value}}}" for name, value in sorted(sample.labels.items())): (
+            sample.value
+        )
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+STATUS = {
+    "role": "leader", "term": 3, "leader": "s1", "voters": ["s1"] * 5, "learners": ["s2"] * 7,
+    "last_index": 1100, "synced_index": 1101, "commit_index": 1130, "last_applied": 1117,
+    "base_index": 1009, "snapshot_index": 1013, "snapshot_bytes": 1019, "arriving_bytes": 1021,
+    "log_bytes": 1031, "syncs": 1033,
+}  # fmt: skip
+WAITING = {"writes": 41, "reads": 43, "others": 47, "leader": 53, "commit": 59}
+
+
+def painted() -> Server:
+    """Return a node each of whose sources has a number that no other one has."""
+    measures = Measures()
+    measures.elections, measures.leaderships, measures.leader_changes = 11, 13, 17
+    for histogram, seconds, count in (
+        (measures.writes, 0.002, 19), (measures.reads, 0.02, 23), (measures.disk, 0.2, 29),
+    ):  # fmt: skip
+        histogram.add(seconds, count)
+    measures.disk_since_s = SINCE_S
+    progress = {
+        "s2": SimpleNamespace(match_index=1163, heard_at_ms=90_000),
+        "s3": SimpleNamespace(match_index=1190, heard_at_ms=97_250),
+    }
+    view = SimpleNamespace(
+        now_ms=98_000, log=SimpleNamespace(last_index=1170), progress=progress, term=3
+    )
+    store = SimpleNamespace(leases=SimpleNamespace(granted=Sized(61)), leased=Sized(67))
+    driver = SimpleNamespace(
+        status=lambda: dict(STATUS), core=threading.Lock(), node=SimpleNamespace(view=view),
+        measures=measures, waiting=lambda: {**WAITING, "disk": 37},
+        watchers=SimpleNamespace(count=71, history=Sized(73)),
+    )  # fmt: skip
+    node = SimpleNamespace(
+        name="s1", is_down=False, level=2, driver=driver,
+        listener=SimpleNamespace(traffic=lambda: (79, 83, 89, 97)),
+        book=SimpleNamespace(traffic=lambda: {"s2": (101, 103), "s3": (107, 109)}),
+        logmanager=SimpleNamespace(
+            client_lock=threading.Lock(), state=SimpleNamespace(sessions=Sized(113)),
+            store=_Store(store),
+        ),
+    )  # fmt: skip
+    return cast(Server, node)
+
+
+class _Store(Sized):
+    def __init__(self, parts: Any) -> None:
+        super().__init__(127)
+        self.leases, self.leased = parts.leases, parts.leased
+
+
+def buckets(name: str, seconds: float, count: int, **labels: str) -> Figures:
+    """Return the rows of a histogram to which one time was added so many times."""
+    marks = "".join(f"{{{key}={value}}}" for key, value in sorted(labels.items()))
+    rows = {f"{name}_count{marks}": count, f"{name}_sum{marks}": seconds * count}
+    for bound in [*BOUNDS_S, float("inf")]:
+        limit = "+Inf" if bound == float("inf") else str(bound)
+        every = sorted({**labels, "le": limit}.items())
+        spelled = "".join(f"{{{key}={value}}}" for key, value in every)
+        rows[f"{name}_bucket{spelled}"] = count if seconds <= bound else 0
+    return rows
+
+
+EXPECTED: Figures = {
+    "raftline_role{role=leader}": 1, "raftline_role{role=follower}": 0,
+    "raftline_role{role=candidate}": 0, "raftline_role{role=pre-candidate}": 0,
+    "raftline_role{role=down}": 0, "raftline_term": 3, "raftline_has_leader": 1,
+    "raftline_level": 2, "raftline_voters": 5, "raftline_learners": 7,
+    "raftline_follower_lag_entries{peer=s2}": 7,  # 1170 - 1163
+    "raftline_follower_lag_entries{peer=s3}": 0,  # it holds more than this look shows
+    "raftline_follower_silent_seconds{peer=s2}": 8.0,
+    "raftline_follower_silent_seconds{peer=s3}": 0.75,
+    "raftline_elections_total": 11, "raftline_leaderships_total": 13,
+    "raftline_leader_changes_total": 17,
+    "raftline_last_index": 1100, "raftline_synced_index": 1101, "raftline_commit_index": 1130,
+    "raftline_last_applied": 1117, "raftline_base_index": 1009, "raftline_snapshot_index": 1013,
+    "raftline_snapshot_bytes": 1019, "raftline_arriving_bytes": 1021, "raftline_log_bytes": 1031,
+    "raftline_lag_entries": 13, "raftline_syncs_total": 1033,
+    "raftline_fsync_under_way_seconds": 61.5,
+    **buckets("raftline_fsync_seconds", 0.2, 29),
+    **buckets("raftline_request_seconds", 0.002, 19, kind="write"),
+    **buckets("raftline_request_seconds", 0.02, 23, kind="read"),
+    **{f"raftline_queue_batches{{stage={stage}}}": count for stage, count in WAITING.items()},
+    "raftline_queue_disk_steps": 37, "raftline_connections": 79,
+    "raftline_connections_taken_total": 83, "raftline_received_bytes_total": 89,
+    "raftline_sent_bytes_total": 97,
+    "raftline_peer_sent_bytes_total{peer=s2}": 101, "raftline_peer_sent_bytes_total{peer=s3}": 107,
+    "raftline_peer_received_bytes_total{peer=s2}": 103,
+    "raftline_peer_received_bytes_total{peer=s3}": 109,
+    "raftline_keys": 127, "raftline_sessions": 113, "raftline_leases": 61,
+    "raftline_leases_with_keys": 67, "raftline_watches": 71, "raftline_history_events": 73,
+}  # fmt: skip
+
+
+def test_each_figure_is_that_of_its_source_in_its_unit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.time, "monotonic", lambda: NOW_S)
+    found = figures_of(metrics(painted()))
+    own = {name for name in found if name.startswith("raftline_")} - {"raftline_threads"}
+    info = {name for name in own if name.startswith("raftline_info")}
+    (named,) = info
+    assert re.fullmatch(
+        rf"raftline_info{{build=(pure|compiled)}}{{node=s1}}{{version={re.escape(VERSION)}}}", named
+    )
+    assert found[named] == 1
+    assert own - info == EXPECTED.keys(), "a figure without a row is not checked against anything"
+    assert {name: found[name] for name in own - info} == pytest.approx(EXPECTED)
+
+
+def test_no_name_of_a_figure_clashes_with_another_in_openmetrics() -> None:
+    kinds = dict(re.findall(r"^# TYPE (\S+) (\S+)$", metrics(painted()), re.MULTILINE))
+    counters = {name for name, kind in kinds.items() if kind == "counter"}
+    assert {name for name in counters if not name.endswith("_total")} == set()
+    assert {name.removesuffix("_total") for name in counters} & kinds.keys() == set()
+    for name in kinds:  # a unit stands in the name, and time is in seconds, sizes in bytes
+        assert not re.search(r"_(ms|millis\w*|minutes|kb|kib|mb)(_|$)", name), name
+
+
+@pytest.mark.parametrize("role", [*(role.value for role in Role), "down"])
+def test_a_node_has_one_role_and_no_leader_if_it_knows_none(
+    monkeypatch: pytest.MonkeyPatch, role: str
+) -> None:
+    node = cast(Any, painted())
+    node.driver.status = lambda: {**STATUS, "role": role, "leader": None}
+    node.is_down = role == "down"
+    node.driver.measures.disk_since_s = 0.0
+    found = figures_of(metrics(node))
+    roles = {name: value for name, value in found.items() if name.startswith("raftline_role")}
+    assert [name for name, value in roles.items() if value] == [f"raftline_role{{role={role}}}"]
+    assert len(roles) == len(Role) + 1
+    assert found["raftline_has_leader"] == 0
+    assert found["raftline_fsync_under_way_seconds"] == 0
+
+
+# --- the process ------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="Linux alone tells them")
+def test_the_facts_of_the_process_are_those_of_the_kernel() -> None:
+    def of_kernel() -> dict[str, float]:
+        status = Path("/proc/self/status").read_text()
+        sizes = {key: float(re.findall(rf"^{key}:\s+(\d+) kB$", status, re.M)[0]) * 1024
+                 for key in ("VmSize", "VmRSS")}  # fmt: skip
+        return {**sizes, "fds": len(os.listdir("/proc/self/fd"))}
+
+    used_s = time.process_time()
+    before, found, after = of_kernel(), figures_of(metrics(painted())), of_kernel()
+    assert used_s - 0.1 <= found["process_cpu_seconds_total"] <= time.process_time() + 0.1
+    for key, name in (("VmSize", "virtual"), ("VmRSS", "resident")):
+        least, most = sorted((before[key], after[key]))
+        assert 0.5 * least < found[f"process_{name}_memory_bytes"] < 2 * most
+    assert found["process_virtual_memory_bytes"] > found["process_resident_memory_bytes"]
+    assert before["fds"] - 2 <= found["process_open_fds"] <= after["fds"] + 2
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft - 1, hard))
+    try:
+        assert figures_of(metrics(painted()))["process_max_fds"] == soft - 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    limit = re.findall(r"^Max open files +(\d+)", Path("/proc/self/limits").read_text(), re.M)
+    assert [str(int(found["process_max_fds"]))] == limit
+    assert found["raftline_threads"] == threading.active_count()
+    names = {name for name in found if not name.startswith("raftline_")}
+    assert names == {
+        "process_cpu_seconds_total", "process_max_fds", "process_virtual_memory_bytes",
+        "process_resident_memory_bytes", "process_open_fds",
+    }  # fmt: skip
+
+
+# --- a node that did something ----------------------------------------------------------------
+
+
+class Held:
+    """A disk whose syncs end when they are let; `begun_s` is when the last one began."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.is_held = False
+        self.count = 0
+        self.begun_s = 0.0
+        self.began, self.may_end = threading.Event(), threading.Event()
+        self._really = disk.sync_bytes
+        monkeypatch.setattr(disk, "sync_bytes", self._sync)
+
+    def _sync(self, descriptor: int) -> None:
+        self.count += 1
+        if self.is_held:
+            self.begun_s = time.monotonic()
+            self.began.set()
+            assert self.may_end.wait(60)
+        self._really(descriptor)
+
+
+class Rig:
+    """A node that is alone, and a client of it that counts its bytes."""
+
+    def __init__(self, folder: Path, held: Held) -> None:
+        self.folder, self.held, self.port = folder, held, next(free_ports)
+        self.node = Node("s1", members={"s1": f"localhost:{self.port}"}, dir=folder)
+        self.server: Server = self.node._server
+        self.sent = self.received = 0
+        eventually(lambda: self.server.level == LEVEL, "the level of the cluster")
+        eventually(lambda: self.figures()["raftline_connections"] == 0, "no client")
+        self.before = self.figures()
+
+    def figures(self) -> Figures:
+        return figures_of(metrics(self.server))
+
+    def grown(self) -> Figures:
+        """Return by how much each figure grew since the rig was made."""
+        return {name: value - self.before.get(name, 0) for name, value in self.figures().items()}
+
+    def syncs(self) -> int:
+        """Return how many groups of entries were synced, by the notes that end them in the log."""
+        return (self.folder / "s1.log").read_bytes().count(b" synced, crc32 ")
+
+    def facts(self) -> dict[str, Any]:
+        facts: dict[str, Any] = json.loads(self.server.status().partition(": ")[2])
+        return facts
+
+    @contextlib.contextmanager
+    def client(self) -> Iterator[Client]:
+        before = self.figures()["raftline_connections"]
+        with socket.create_connection(("localhost", self.port), 20) as wire:
+            client = Client(self, wire)
+            with client.file:
+                yield client
+        eventually(lambda: self.figures()["raftline_connections"] == before, "it is gone")
+
+
+class Client:
+    """A connection that sends one line after the other."""
+
+    def __init__(self, rig: Rig, wire: socket.socket) -> None:
+        self._rig, self._wire, self.file = rig, wire, wire.makefile("rb")
+
+    def send(self, command: str) -> None:
+        line = f"client4@{command}\n".encode()
+        self._rig.sent += len(line)
+        self._wire.sendall(line)
+
+    def hear(self) -> str:
+        line = self.file.readline()
+        self._rig.received += len(line)
+        return line.decode().rstrip("\n")
+
+    def ask(self, command: str) -> str:
+        self.send(command)
+        reply = self.hear()
+        assert "Sorry" not in reply, reply
+        return reply
+
+
+@pytest.fixture
+def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
+    held = Held(monkeypatch)
+    rig = Rig(tmp_path, held)
+    try:
+        yield rig
+    finally:
+        held.may_end.set()
+        rig.node.close()
+
+
+WRITES = ("set a 1", "set b 2", "set c 3", "incr n 1", "delete b")  # three keys are left
+READS = ("get a", "get nothing")
+WRITTEN = (
+    "last_index", "synced_index", "commit_index", "last_applied", "syncs_total",
+    "fsync_seconds_count", "history_events",
+)  # fmt: skip
+
+
+def test_requests_bytes_connections_entries_and_writes_are_counted_once_each(rig: Rig) -> None:
+    syncs, log = rig.held.count, rig.folder / "s1.log"
+    begun_s, log_bytes = time.monotonic(), log.stat().st_size
+    with rig.client() as client:
+        for command in (*WRITES, *READS):
+            client.ask(command)
+        eventually(lambda: rig.grown()["raftline_sent_bytes_total"] >= rig.received, "the last sum")
+        grown, open_now = rig.grown(), rig.figures()["raftline_connections"]
+    took_s = time.monotonic() - begun_s
+    eventually(lambda: rig.grown()["raftline_syncs_total"] == len(WRITES), "the last write")
+    done = rig.grown()
+    # One after the other: each write is an entry, an event and a sync of its own.
+    assert {name: done[f"raftline_{name}"] for name in WRITTEN} == dict.fromkeys(
+        WRITTEN, len(WRITES)
+    )
+    assert rig.held.count - syncs == len(WRITES)
+    assert done["raftline_keys"] == 3
+    assert done["raftline_request_seconds_count{kind=write}"] == len(WRITES)
+    assert done["raftline_request_seconds_count{kind=read}"] == len(READS)
+    assert grown["raftline_connections_taken_total"] == open_now == 1
+    assert grown["raftline_received_bytes_total"] == rig.sent
+    assert grown["raftline_sent_bytes_total"] == rig.received
+    assert rig.figures()["raftline_connections"] == 0
+    for name in ("connections_taken_total", "received_bytes_total", "sent_bytes_total"):
+        assert rig.grown()[f"raftline_{name}"] == grown[f"raftline_{name}"]  # also once it is gone
+    assert done["raftline_log_bytes"] == log.stat().st_size - log_bytes > 0
+    writes_s, reads_s = (
+        done[f"raftline_request_seconds_sum{{kind={kind}}}"] for kind in ("write", "read")
+    )
+    assert 0 < done["raftline_fsync_seconds_sum"] <= writes_s < took_s
+    assert 0 < reads_s < took_s - writes_s
+    for name in ("elections_total", "leaderships_total", "leader_changes_total"):
+        assert rig.before[f"raftline_{name}"] == rig.figures()[f"raftline_{name}"] == 1
+
+
+def test_the_times_of_a_request_and_of_the_disk_are_those_that_they_took(rig: Rig) -> None:
+    with rig.client() as client:
+        rig.held.is_held = True
+        begun_s = time.monotonic()
+        client.send("set a 1")
+        assert rig.held.began.wait(60)
+        seen_s = time.monotonic()
+        meanwhile, grown = rig.figures(), rig.grown()
+        under_way_s = meanwhile["raftline_fsync_under_way_seconds"]
+        assert seen_s - rig.held.begun_s <= under_way_s <= time.monotonic() - begun_s
+        assert grown["raftline_request_seconds_count{kind=write}"] == 0
+        assert grown["raftline_fsync_seconds_count"] == 0
+        assert meanwhile["raftline_queue_batches{stage=commit}"] == 1
+        assert grown["raftline_last_index"] == 1
+        assert grown["raftline_synced_index"] == grown["raftline_commit_index"] == 0
+        client.send("set b 2")
+        client.send("set c 3")
+        held_s = time.monotonic() - rig.held.begun_s
+        rig.held.is_held = False
+        rig.held.may_end.set()
+        assert client.hear() == "s1@SET response: a set to 1"
+        took_s = time.monotonic() - begun_s
+        done = rig.grown()
+        assert [client.hear(), client.hear()] == [
+            "s1@SET response: b set to 2", "s1@SET response: c set to 3"
+        ]  # fmt: skip
+    eventually(lambda: rig.syncs() == rig.figures()["raftline_syncs_total"], "the last write")
+    driver, counted = rig.server.driver, rig.server.driver.syncs
+    with driver.core:
+        driver._after_write([], None)  # a vote alone, say: nothing of the log
+    assert driver.syncs == counted
+    assert done["raftline_fsync_seconds_count"] == 1
+    assert held_s <= done["raftline_fsync_seconds_sum"] <= took_s
+    assert held_s <= done["raftline_request_seconds_sum{kind=write}"] <= took_s
+    for name, marks in (("fsync_seconds", ""), ("request_seconds", "{kind=write}")):
+        total = done[f"raftline_{name}_sum{marks}"]
+        for bound in BOUNDS_S:
+            count = done[f"raftline_{name}_bucket{marks}{{le={bound}}}"]
+            assert count == int(total <= bound), (name, bound)
+    after = rig.figures()
+    assert after["raftline_fsync_under_way_seconds"] == 0
+    assert after["raftline_queue_batches{stage=commit}"] == 0
+
+
+def test_sessions_leases_watches_and_events_are_those_that_are_there(rig: Rig) -> None:
+    with rig.client() as client:
+        assert client.ask("session").startswith("s1@SESSION response: ")
+        client.ask("lease 1000")
+        client.ask("lease 1000")
+        client.ask("setex e 1000 1")
+        with rig.client() as other:
+            other.send("watch e")
+            assert other.hear()
+            eventually(lambda: rig.grown()["raftline_watches"] == 1, "the watch")
+            assert rig.figures()["raftline_connections"] == 2
+        eventually(lambda: rig.grown()["raftline_watches"] == 0, "no watch")
+        grown = rig.grown()
+    assert grown["raftline_sessions"] == rig.facts()["sessions"] == 1
+    assert grown["raftline_leases"] == 2
+    assert grown["raftline_leases_with_keys"] == 1
+    assert grown["raftline_keys"] == 1
+
+
+def test_a_snapshot_has_the_index_and_the_size_of_its_file(rig: Rig) -> None:
+    assert rig.before["raftline_snapshot_index"] == rig.before["raftline_snapshot_bytes"] == 0
+    with rig.client() as client:
+        client.ask("set a 1")
+        rig.server.snapshots.ask()
+        eventually(lambda: rig.figures()["raftline_snapshot_index"] > 0, "a snapshot")
+        client.ask("set a 2")
+    found, facts = rig.figures(), rig.facts()
+    size = (rig.folder / "s1.state_machine").stat().st_size
+    assert found["raftline_snapshot_bytes"] == facts["snapshot_bytes"] == size
+    assert found["raftline_snapshot_index"] == found["raftline_last_index"] - 1
+    assert found["raftline_last_index"] == facts["last_index"]
+    assert found["raftline_lag_entries"] == found["raftline_arriving_bytes"] == 0
+
+
+def test_each_fact_of_status_is_what_was_done(rig: Rig) -> None:
+    with rig.client() as client:
+        for command in WRITES:
+            client.ask(command)
+        facts = json.loads(client.ask("status").partition(": ")[2])
+    entries = [line.split(b" ", 2) for line in (rig.folder / "s1.log").read_bytes().splitlines()
+               if not line.startswith(b"#")]  # fmt: skip
+    index, term = int(entries[-1][0]), int(entries[-1][1])
+    promise = (rig.folder / "s1.storage").read_text()
+    assert f" term {term} vote s1 " in promise
+    assert facts.pop("syncs") == rig.figures()["raftline_syncs_total"]
+    assert facts.pop("build") in ("pure", "compiled")
+    assert facts == {
+        "name": "s1", "role": "leader", "term": term, "leader": "s1",
+        "last_index": index, "synced_index": index, "commit_index": index, "last_applied": index,
+        "base_index": 0, "snapshot_index": 0, "snapshot_bytes": 0, "arriving_bytes": 0,
+        "recovering": False, "newborn": False, "may_be_new": False, "no_leader_because": "",
+        "voters": ["s1"], "learners": [], "outgoing": [],
+        "members": {"s1": f"localhost:{rig.port}"}, "members_since": 0, "members_committed": True,
+        "handing_over_to": None, "lease_ms": 0,  # reads by rounds
+        "log_bytes": (rig.folder / "s1.log").stat().st_size, "sessions": 0, "reads": "index",
+        "pid": os.getpid(), "level": LEVEL, "build_level": LEVEL, "version": VERSION,
+        "controlled": False, "down": False, "faults": [],
+    }  # fmt: skip
+    assert int(re.findall(r"level (\d+)", promise)[0]) == LEVEL
+    store = rig.server.logmanager.store
+    store.level = LEVEL - 1  # of a cluster in which a member runs the build before
+    facts = rig.facts()
+    store.level = LEVEL
+    assert (facts["level"], facts["build_level"]) == (LEVEL - 1, LEVEL)
+
+
+def test_the_facts_of_a_core_are_those_of_its_fields() -> None:
+    configurations = SimpleNamespace(
+        latest=SimpleNamespace(
+            voters=("s1", "s2"), learners=("s3",), outgoing=("s4",), addresses={"s1": "h:1"}
+        ),
+        index=31,
+    )  # fmt: skip
+    view = SimpleNamespace(
+        role=Role.FOLLOWER, term=7, leader="s2", log=SimpleNamespace(last_index=11, base_index=13),
+        durable_index=17, commit_index=19, last_applied=23, arriving_bytes=29,
+        snapshot=SimpleNamespace(index=37, size=41), recovering="a", newborn="b", may_be_new="c",
+        no_leader_because="d", configurations=configurations, name="s1",
+        transfer=SimpleNamespace(to="s5"), lease_until_ms=1_500,
+    )  # fmt: skip
+    seen = cast(Any, view)
+    assert node_facts(seen, 1_043) == {
+        "name": "s1", "role": "follower", "term": 7, "leader": "s2", "last_index": 11,
+        "synced_index": 17, "commit_index": 19, "last_applied": 23, "base_index": 13,
+        "snapshot_index": 37, "snapshot_bytes": 41, "arriving_bytes": 29, "recovering": "a",
+        "newborn": "b", "may_be_new": "c", "no_leader_because": "d", "voters": ["s1", "s2"],
+        "learners": ["s3"], "outgoing": ["s4"], "members": {"s1": "h:1"}, "members_since": 31,
+        "members_committed": False, "handing_over_to": "s5", "lease_ms": 457,
+    }  # fmt: skip
+    assert node_facts(seen, 2_000)["lease_ms"] == 0
+    view.lease_until_ms = 10**12
+    assert node_facts(seen, 0)["lease_ms"] == LEASE_SHOWN_MS
+    view.commit_index = 31
+    assert node_facts(seen, 0)["members_committed"] is True
