@@ -23,6 +23,7 @@ from raftline.common.config import ConfigError, Configuration, check_name
 from raftline.logmanager import LogManager
 from raftline.raft.log import Log
 from raftline.raft.membership import all_vote
+from raftline.state.leases import read_granted
 from raftline.state.machines import UnknownMachine
 from raftline.state.sessions import Sessions, next_era
 from raftline.storage.birth import spell_trace, trace
@@ -244,6 +245,7 @@ def _read(path: Path) -> LoadedSnapshot:
         with Bar("checking", path.stat().st_size, folder.position), folder.read(path.name) as file:
             loaded = SnapshotReader(file, no_pause).read()
         Sessions.load(loaded.sessions)
+        read_granted(loaded.leases)
     except OSError as error:
         raise FilesRefused(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:

@@ -189,3 +189,33 @@ def test_a_node_that_does_not_lead_the_term_answers_no_read_index_request() -> N
     assert "ignored ReadIndex from s3" in effects.notes[0]
     leader = established("s1", 1, 1)
     assert leader.step(Receive(ReadIndex("s2", "s1", 1, 7)), TIMEOUT_MS).send == []
+
+
+def test_reads_neither_put_off_nor_bring_forward_an_election() -> None:
+    """Only a leader's entries and a vote given restart the timeout (paper §5.2): a leader that
+    answers reads and sends no heartbeats is no leader for its followers."""
+    node = follower()
+    until_ms = node.view.election_at_ms
+    now_ms, questions = 100, list[ReadIndex]()
+    while node.view.role.value == "follower":
+        questions += asked(node.step(AskLeader([f"read {now_ms}"]), now_ms))
+        if len(questions) % 3 == 0:  # the others get no answer, and are asked again
+            answer(node, 1, questions[-1], now_ms)
+        assert node.view.election_at_ms == until_ms
+        assert now_ms < node.wake_at_ms <= until_ms
+        now_ms = min(now_ms + 10, node.wake_at_ms)
+        questions += asked(node.step(Tick(), now_ms))
+    assert now_ms == until_ms
+    assert len(questions) > 4
+
+
+def test_a_read_that_waits_wakes_a_follower_for_its_question_alone() -> None:
+    node = follower()
+    until_ms = node.view.election_at_ms
+    assert node.wake_at_ms == until_ms
+    question = asked(node.step(AskLeader(["get a"]), 100))[0]
+    assert node.wake_at_ms == 100 + OPTIONS.heartbeat_ms < until_ms
+    answer(node, 1, question)
+    assert node.wake_at_ms == until_ms
+    node.step(AskLeader(["get b"]), until_ms - 10)
+    assert node.wake_at_ms == until_ms

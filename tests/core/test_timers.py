@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from raftline.raft.effects import HardState
 from raftline.raft.election import QUICK_RETRIES
 from raftline.raft.inputs import PeerDisconnected, Receive, Tick
+from raftline.raft.log import Log
+from raftline.raft.membership import Membership
 from raftline.raft.messages import (
     AppendAccepted,
     AppendRejected,
@@ -13,7 +16,7 @@ from raftline.raft.messages import (
     RequestVote,
     RequestVoteReply,
 )
-from raftline.raft.node import RawNode
+from raftline.raft.node import RawNode, node_from_disk
 from tests.core.cores import (
     OPTIONS,
     TIMEOUT_MS,
@@ -129,3 +132,28 @@ def test_a_heard_leader_restores_the_full_timeouts() -> None:
     node.step(PeerDisconnected("s1"), 10)
     node.step(Receive(append(1, (0, 0))), 20)
     assert waits(node, 20, 3) == [TIMEOUT_MS] * 3
+
+
+def drawing(name: str, *timeouts_ms: int) -> RawNode:
+    """Return a node whose election timeouts are these, one after the other."""
+    drawn = iter(timeouts_ms)
+    log = Log()
+    members = Membership(("s1", "s2", "s3"))
+    state = HardState(1, None)
+    return node_from_disk(name, members, log, state, OPTIONS, lambda: next(drawn), 0)
+
+
+def test_each_timeout_is_drawn_anew() -> None:
+    """Randomized at each restart of the timer (paper §5.2, §9.3): nodes that drew the same one once
+    would split the votes for ever."""
+    node = drawing("s2", 160, 200, 290, 170, 230)
+    assert node.view.election_at_ms == 160
+    node.step(Receive(append(1, (0, 0))), 10)
+    assert node.view.election_at_ms == 10 + 200
+    node.step(Receive(append(1, (0, 0))), 40)
+    assert node.view.election_at_ms == 40 + 290
+    node.step(Receive(request(2, (0, 0))), 330)
+    assert node.view.vote == "s1"
+    assert node.view.election_at_ms == 330 + 170
+    node.step(Tick(), 500)
+    assert node.view.election_at_ms != 500 + 170
