@@ -488,16 +488,16 @@ def test_the_facts_of_a_core_are_those_of_its_fields() -> None:
         transfer=SimpleNamespace(to="s5"), lease_until_ms=1_500,
     )  # fmt: skip
     seen = cast(Any, view)
-    assert node_facts(seen, 1_043) == {
+    assert node_facts(seen, 47, 1_043) == {
         "name": "s1", "role": "follower", "term": 7, "leader": "s2", "last_index": 11,
-        "synced_index": 17, "commit_index": 19, "last_applied": 23, "base_index": 13,
+        "synced_index": 17, "commit_index": 19, "last_applied": 47, "base_index": 13,
         "snapshot_index": 37, "snapshot_bytes": 41, "arriving_bytes": 29, "recovering": "a",
         "newborn": "b", "may_be_new": "c", "no_leader_because": "d", "voters": ["s1", "s2"],
         "learners": ["s3"], "outgoing": ["s4"], "members": {"s1": "h:1"}, "members_since": 31,
         "members_committed": False, "handing_over_to": "s5", "lease_ms": 457,
     }  # fmt: skip
-    assert node_facts(seen, 2_000)["lease_ms"] == 0
+    assert node_facts(seen, 47, 2_000)["lease_ms"] == 0
     view.lease_until_ms = 10**12
-    assert node_facts(seen, 0)["lease_ms"] == LEASE_SHOWN_MS
+    assert node_facts(seen, 47, 0)["lease_ms"] == LEASE_SHOWN_MS
     view.commit_index = 31
-    assert node_facts(seen, 0)["members_committed"] is True
+    assert node_facts(seen, 47, 0)["members_committed"] is True
