@@ -295,7 +295,7 @@ class Connection(Origin, Shareable):
                 return False
         for line in lines:
             if TIMING_MARK in line:  # telnet shows nothing before it is answered
-                self._socket.sendall(NO_TIMING_MARK)
+                self.outgoing.send_bytes(NO_TIMING_MARK)  # in its turn: not amid a reply
         parsed, self._admitted = self._admitted, []
         further, too_long = self._admit_all(lines)
         parsed += further

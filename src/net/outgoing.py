@@ -91,9 +91,16 @@ class Outgoing(ReplySink):
         """Send lines, all of which have been made, and wait until they have been taken.
 
         Raises:
+            OSError: as of `send_bytes`.
+        """
+        self.send_bytes(("\n".join(replies) + "\n").encode("utf-8", "replace"))
+
+    def send_bytes(self, data: bytes) -> None:
+        """Send bytes that stand between lines, or are some, and wait until they have been taken.
+
+        Raises:
             OSError: the reader is gone, or took nothing for too long.
         """
-        data = ("\n".join(replies) + "\n").encode("utf-8", "replace")
         while not self._is_taken():
             self.wait_until_empty()
         try:

@@ -11,6 +11,7 @@ import pytest
 
 from raftline.controller.store import store
 from raftline.harness.processes import eventually
+from raftline.net import connection as connections
 from raftline.net.connection import Connection
 from raftline.net.host import Batch
 from raftline.net.shared_reader import SharedReader
@@ -132,6 +133,18 @@ def test_a_refusal_behind_a_waiting_write_follows_its_reply(
     first, second = scene.lines()
     assert first == "s1@SET response: a set to 1"
     assert second.startswith(said)
+
+
+def test_telnet_s_timing_mark_is_answered_in_its_turn(scene: Scene) -> None:
+    """Amid a reply that is on its way it would be taken for a part of it."""
+    scene.say("set a 1\n")
+    assert scene.submitted(1) == [["set a 1"]]
+    scene.there.sendall(b"\xff\xf4" + connections.TIMING_MARK + b"help\n")
+    eventually(scene.waits)
+    scene.answer(0, "SET response: a set to 1")
+    assert scene.line() == "s1@SET response: a set to 1"
+    assert scene.there.recv(3) == connections.NO_TIMING_MARK
+    assert scene.line().startswith("s1@HELP response")
 
 
 def test_a_read_behind_a_waiting_write_is_asked_after_its_reply(scene: Scene) -> None:
