@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from raftline.clients.connection import LoginFailed, Unreachable, line_of
-from raftline.clients.lines import LineConnection
+from raftline.clients.lines import LineConnection, TooLong
 from raftline.wire.loginoperands import why_no_password
 from raftline.wire.protocol import NAME
 from raftline.wire.replies import Outcome, outcome_of, read_reply
@@ -120,7 +120,11 @@ def log_in(
         command = next(steps)
         while True:
             connection.send(line_of(sender, command))
-            command = steps.send(text_in(connection.read(until_s, REPLY_MAX)))
+            try:
+                raw = connection.read(until_s, REPLY_MAX)
+            except TooLong:
+                raise _no_challenge() from None
+            command = steps.send(text_in(raw))
 
 
 def text_in(raw: bytes) -> str:

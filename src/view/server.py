@@ -141,7 +141,8 @@ class Site:
         try:
             asked: Any = json.loads(await request.text())
             words = [asked[name] for name in names]
-        except (ValueError, KeyError, TypeError):
+        # Also an encoding that nobody knows, and lists in lists without end.
+        except (ValueError, LookupError, TypeError, RecursionError):
             raise web.HTTPBadRequest from None
         if not all(isinstance(word, str) for word in words):
             raise web.HTTPBadRequest

@@ -76,6 +76,21 @@ def test_a_page_of_another_site_is_refused(port: int) -> None:
     assert ask(port, "/process", {"node": "s1", "what": "kill"}, **own(port))[0] == 400
 
 
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b"[" * 100_000, "application/json"), (b"{}", "application/json; charset=x"),
+        (b"\xff", "application/json"), (b"{}", "application/json"), (b"7", "application/json"),
+    ],
+)  # fmt: skip
+def test_an_order_that_is_none_is_refused_and_no_error_of_the_page(
+    port: int, body: bytes, kind: str
+) -> None:
+    with closing(http.client.HTTPConnection("localhost", port, timeout=20)) as connection:
+        connection.request("POST", "/line", body, {**own(port), "Content-Type": kind})
+        assert connection.getresponse().status == 400
+
+
 def test_a_line_is_typed_and_its_answer_comes_back(port: int) -> None:
     status, _, text = ask(port, "/line", {"node": "s1", "line": "me@set seen 5"}, **own(port))
     assert (status, json.loads(text)) == (

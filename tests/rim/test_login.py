@@ -45,7 +45,9 @@ from raftline.access.users import (
 from raftline.clients import shell
 from raftline.clients.connection import LoginFailed
 from raftline.clients.conversation import Client
-from raftline.clients.login import Credentials, exchange
+from raftline.clients.lines import LineConnection
+from raftline.clients.login import REPLY_MAX, Credentials, exchange
+from raftline.clients.login import log_in as send_login
 from raftline.common.config import ConfigError
 from raftline.harness.processes import DEADLINE_S, eventually
 from raftline.net.admission import Admission
@@ -146,6 +148,24 @@ def test_the_client_refuses_a_challenge_that_is_none(reply: str) -> None:
     nonce = next(steps).partition("r=")[2]
     with pytest.raises(LoginFailed):
         steps.send(reply.format(nonce))
+
+
+def test_a_node_that_answers_a_login_without_an_end_is_refused() -> None:
+    here, there = socket.socketpair()
+    connection = LineConnection.__new__(LineConnection)
+    connection.socket, connection.timeout_s, connection.received = here, DEADLINE_S, bytearray()
+
+    def answer() -> None:
+        with contextlib.suppress(OSError):  # the client hangs up before the end
+            there.sendall(b"x" * (REPLY_MAX + (128 << 10)))
+
+    answering = threading.Thread(target=answer)
+    answering.start()
+    with pytest.raises(LoginFailed, match=r"answered the login with something else"):
+        send_login(connection, Credentials("bob", PASSWORD), "c", DEADLINE_S)
+    here.close()
+    answering.join(DEADLINE_S)
+    there.close()
 
 
 def test_the_proof_is_that_of_rfc_7677(monkeypatch: pytest.MonkeyPatch) -> None:
