@@ -108,7 +108,8 @@ def _boot(service: Service, console: Console, server_of: Callable[..., Server]) 
         datagrams = boot.datagram_listener(arguments)
         if datagrams is not None:
             stack.enter_context(contextlib.closing(datagrams))
-        stack.enter_context(contextlib.closing(service)).open_door()
+        listed = configuration.members.get(arguments.name)
+        stack.enter_context(contextlib.closing(service)).open_door(listed)
         interrupts = stack.enter_context(contextlib.closing(Interrupts()))
         with threads_without_signals():
             signals.end_with_starter(interrupts.stop)

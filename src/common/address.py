@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Collection
 from typing import NamedTuple
 
 # No empty part, and none above 63 characters: Python's resolver raises a UnicodeError for those.
@@ -49,6 +50,23 @@ def is_loopback(host: str) -> bool:
     except ValueError:
         return host.lower() == "localhost"
     return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
+
+def is_own_name(host: str, names: Collection[str]) -> bool:
+    """Whether the value of an HTTP `Host`, with a port or without, is an address, localhost or one
+    of `names`. A stranger's DNS can't make any of these lead a browser here from another site."""
+    import ipaddress  # as above
+
+    if host.startswith("["):
+        name = host[1:].partition("]")[0]
+    else:
+        name = host.partition(":")[0] if host.count(":") == 1 else host
+    name = name.lower().removesuffix(".")
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return name == "localhost" or (name != "" and name in {one.lower() for one in names})
+    return True
 
 
 def split(text: str) -> tuple[str, str]:

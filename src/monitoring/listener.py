@@ -1,69 +1,116 @@
-"""The HTTP door of a node: a few threads that answer, whatever the askers do.
+"""The HTTP door of a node: one thread reads and sends for all askers, and a few make the pages.
 
-A request has some seconds to come and its answer some to leave. What waits beyond that is hung up
-on, and whoever comes while too many wait is turned away at once.
+So an asker who is slow takes a place, and no thread. A request has some seconds to come and its
+answer some to leave. Where all places are taken, the one who came first is hung up on. A page is
+made once for all who ask for it meanwhile: nobody keeps the others from theirs by asking often.
 """
 
 from __future__ import annotations
 
 import contextlib
-import io
+import math
 import os
 import queue
+import selectors
 import socket
-import socketserver
 import stat
 import threading
 import time
-from http.server import BaseHTTPRequestHandler
-from typing import Any
+from collections.abc import Callable, Collection
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Any, NamedTuple
 
-from raftline.common.address import Place
+from raftline.common.address import Place, is_own_name
 from raftline.common.config import PortRefused
 from raftline.common.signals import threads_without_signals
 from raftline.monitoring.pages import Answer, Pages
-from raftline.wire.limits import HTTP_HEAD_BYTES, HTTP_S, HTTP_THREADS, HTTP_WAITING
+from raftline.wire.limits import HTTP_CONNECTIONS, HTTP_HEAD_BYTES, HTTP_S, HTTP_THREADS
+from raftline.wire.protocol import shown
 
+CLOSE_S = 5.0  # for the thread that reads and sends to have ended
 PAUSE_S = 0.2  # after a connection that could not be taken
+READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
+_ENDS = (b"\r\n\r\n", b"\n\n")  # of a request
 
 
-class MonitorListener(socketserver.TCPServer):
+class Request(NamedTuple):
+    """One request, as far as it counts here."""
+
+    path: str
+    has_text: bool
+
+
+class Refused(Exception):
+    """A request that no page answers; it brings the answer."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.answer = Answer(status, f"{text}\n")
+
+
+class Asker:
+    """One connection: its request as far as it has come, then its answer as far as it has not left.
+
+    The door's own thread alone uses it.
+    """
+
+    def __init__(self, connection: socket.socket, by_s: float) -> None:
+        self.connection = connection
+        self.by_s = by_s  # when it is hung up on
+        self.head = bytearray()
+        self.path = ""  # of the page, once that is known
+        self.has_text = True  # HEAD asks for the answer without it
+        self.unsent = memoryview(b"")
+
+    def is_whole(self, data: bytes) -> bool:
+        """Take a piece of the request; return whether that was its end."""
+        begin = max(0, len(self.head) - 3)
+        self.head += data
+        return any(self.head.find(end, begin) >= 0 for end in _ENDS)
+
+
+class MonitorListener:
     """Listens at a place, and answers what is asked there with the pages."""
 
-    allow_reuse_address = True
-    request_queue_size = HTTP_WAITING
-
-    def __init__(self, place: Place, pages: Pages, patience_s: float = HTTP_S) -> None:
-        """Take the port or the path; nothing is answered before `open`.
+    def __init__(
+        self,
+        place: Place,
+        pages: Pages,
+        patience_s: float = HTTP_S,
+        names: Collection[str] = (),
+    ) -> None:
+        """Take the port or the path; nothing is answered before `open`. A request by another name
+        than `names`, localhost or an address is refused.
 
         Raises:
             PortRefused: it can't be had.
         """
         self.pages = pages
-        self.patience_s = patience_s
+        self._names = {place.host, *names}
+        self._patience_s = patience_s
         self._place = place
-        self._waiting: queue.SimpleQueue[socket.socket | None] = queue.SimpleQueue()
+        self._askers: dict[Asker, None] = {}  # all of them, in the order in which they came
+        self._lock = threading.Lock()  # for these two
+        self._waiting: dict[str, list[Asker]] = {}  # for a page that is to be made
+        self._in_work: set[str] = set()  # pages that are being made, or are about to be
+        self._to_make: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._made: queue.SimpleQueue[tuple[list[Asker], Answer]] = queue.SimpleQueue()
         self._is_closing = False
         self._threads: list[threading.Thread] = []
-        address: Any = (place.host, place.port)
-        try:
-            if place.path:
-                self.address_family = socket.AF_UNIX
-                address = place.path
-                _free(place.path)
-            else:
-                info = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)[0]
-                self.address_family, address = info[0], info[4]
-            super().__init__(address, _Asked)
-        except OSError as error:
-            why = error.strerror or error
-            raise PortRefused(
-                f"--http {place}: can't listen there: {why}; choose another place"
-            ) from None
+        self._socket = _listening(place)
+        self._socket.setblocking(False)
+        self.server_address: Any = self._socket.getsockname()
+        self._woken, self._waker = socket.socketpair()
+        for each in (self._woken, self._waker):
+            each.setblocking(False)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._socket, READ)
+        self._selector.register(self._woken, READ)
 
     def open(self, name: str) -> None:
         """Answer from now on, in threads of its own."""
-        runs = [("http", self._accept), *[("http answers", self._work)] * HTTP_THREADS]
+        runs = [("http", self._serve), *[("http answers", self._make_pages)] * HTTP_THREADS]
         self._threads = [
             threading.Thread(target=run, name=f"{name} {what}", daemon=True) for what, run in runs
         ]
@@ -74,35 +121,240 @@ class MonitorListener(socketserver.TCPServer):
     def close(self) -> None:
         """Answer nobody any more; the port is free, and the socket's file is gone."""
         self._is_closing = True
-        with contextlib.suppress(OSError):
-            self.socket.shutdown(socket.SHUT_RDWR)  # wakes the thread that takes connections
+        self._wake()
         for _ in self._threads:
-            self._waiting.put(None)
+            self._to_make.put(None)
         if self._threads:
-            self._threads[0].join(self.patience_s)
-        self.server_close()
+            self._threads[0].join(CLOSE_S)
+        else:
+            self._selector.close()
+        for each in (self._socket, self._woken, self._waker):
+            each.close()
         if self._place.path:
             with contextlib.suppress(OSError):
                 os.unlink(self._place.path)
 
-    def _accept(self) -> None:
-        """Leave each connection to a thread; with all busy and many waiting, hang up."""
-        while not self._is_closing:
-            try:
-                request, _ = self.get_request()
-            except OSError:
-                time.sleep(0 if self._is_closing else PAUSE_S)  # out of descriptors, say
-                continue
-            if self._waiting.qsize() < HTTP_WAITING:
-                self._waiting.put(request)
-            else:
-                self.shutdown_request(request)
+    def _wake(self) -> None:
+        with contextlib.suppress(OSError):  # it is full, so the thread wakes anyway
+            self._waker.send(b"x")
 
-    def _work(self) -> None:
-        while (request := self._waiting.get()) is not None:
-            with contextlib.suppress(Exception):  # hung up, say: nobody is left to be told
-                self.finish_request(request, None)
-            self.shutdown_request(request)
+    # --- the thread that reads and sends ---------------------------------------------------------
+
+    def _serve(self) -> None:
+        with self._selector:
+            while not self._is_closing:
+                for key, _ in self._selector.select(self._left_s()):
+                    self._attend(key.fileobj, key.data)
+                now_s = time.monotonic()
+                for asker in [one for one in self._askers if one.by_s <= now_s]:
+                    self._hang_up(asker)
+            for asker in list(self._askers):
+                self._hang_up(asker)
+
+    def _attend(self, ready: object, asker: Asker | None) -> None:
+        """Do what can be done now with a socket, without waiting."""
+        if ready is self._socket:
+            self._accept()
+        elif asker is None:
+            self._send_made()
+        elif asker in self._askers:  # else it was hung up on in this turn
+            self._go_on(asker)
+
+    def _left_s(self) -> float | None:
+        """Return how long nobody is to be hung up on; None: until something comes."""
+        first_s = min((one.by_s for one in self._askers), default=math.inf)
+        return None if first_s == math.inf else max(0.0, first_s - time.monotonic())
+
+    def _accept(self) -> None:
+        try:
+            while True:
+                self._take(self._socket.accept()[0])
+        except BlockingIOError:
+            return
+        except OSError:
+            time.sleep(0 if self._is_closing else PAUSE_S)  # out of descriptors, say
+
+    def _take(self, connection: socket.socket) -> None:
+        """Give a connection a place."""
+        connection.setblocking(False)
+        if len(self._askers) >= HTTP_CONNECTIONS:
+            self._hang_up(next(iter(self._askers)))
+        asker = Asker(connection, time.monotonic() + self._patience_s)
+        self._askers[asker] = None
+        self._selector.register(connection, READ, asker)
+
+    def _hang_up(self, asker: Asker) -> None:
+        del self._askers[asker]
+        with self._lock:
+            waiting = self._waiting.get(asker.path, [])
+            if asker in waiting:
+                waiting.remove(asker)
+        with contextlib.suppress(KeyError):  # it waits for its page
+            self._selector.unregister(asker.connection)
+        with contextlib.suppress(OSError):
+            asker.connection.shutdown(socket.SHUT_WR)
+        asker.connection.close()
+
+    def _go_on(self, asker: Asker) -> None:
+        """Read or send what can be read or sent now."""
+        try:
+            if asker.unsent:
+                self._send(asker)
+            else:
+                self._read(asker)
+        except BlockingIOError:
+            pass
+        except OSError:  # it hung up
+            self._hang_up(asker)
+
+    def _read(self, asker: Asker) -> None:
+        data = asker.connection.recv(HTTP_HEAD_BYTES)
+        is_whole = asker.is_whole(data)
+        if not data or len(asker.head) > HTTP_HEAD_BYTES:
+            self._hang_up(asker)
+        elif is_whole:
+            self._selector.unregister(asker.connection)
+            try:
+                asked = read_request(bytes(asker.head), self._refuses)
+            except Refused as refused:
+                self._answer(asker, refused.answer)
+                return
+            asker.path, asker.has_text = asked
+            self._ask_for(asker)
+
+    def _refuses(self, host: str) -> bool:
+        """Whether a request is to another name: by one that a stranger's DNS gives this address, a
+        web page could read what its reader's machine alone may. Nobody resolves a path."""
+        return not self._place.path and not is_own_name(host, self._names)
+
+    def _ask_for(self, asker: Asker) -> None:
+        path = asker.path
+        if path not in self.pages.by_path:
+            there = " ".join(self.pages.by_path)
+            self._answer(asker, Answer(404, f"no such page; there are: {there}\n"))
+            return
+        asker.by_s = math.inf  # a page has bounds of its own
+        with self._lock:
+            self._waiting.setdefault(path, []).append(asker)
+            is_in_work = path in self._in_work
+            self._in_work.add(path)
+        if not is_in_work:
+            self._to_make.put(path)
+
+    def _send_made(self) -> None:
+        """Begin to send the pages that were made since; all who asked for one share its bytes."""
+        with contextlib.suppress(BlockingIOError):
+            self._woken.recv(1024)
+        with contextlib.suppress(queue.Empty):
+            while not self._is_closing:
+                askers, answer = self._made.get_nowait()
+                spelled = {has_text: spell_answer(answer, has_text) for has_text in (True, False)}
+                for asker in askers:
+                    if asker in self._askers:
+                        self._begin_answer(asker, spelled[asker.has_text])
+
+    def _answer(self, asker: Asker, answer: Answer) -> None:
+        self._begin_answer(asker, spell_answer(answer, asker.has_text))
+
+    def _begin_answer(self, asker: Asker, data: bytes) -> None:
+        asker.unsent = memoryview(data)
+        asker.by_s = time.monotonic() + self._patience_s
+        self._selector.register(asker.connection, WRITE, asker)
+        self._go_on(asker)
+
+    def _send(self, asker: Asker) -> None:
+        asker.unsent = asker.unsent[asker.connection.send(asker.unsent) :]
+        if not asker.unsent:
+            self._hang_up(asker)
+
+    # --- the threads that make pages -------------------------------------------------------------
+
+    def _make_pages(self) -> None:
+        while (path := self._to_make.get()) is not None:
+            with self._lock:
+                askers = self._waiting.pop(path)
+            try:
+                answer = self.pages.by_path[path]()
+            except Exception as error:
+                answer = Answer(500, f"this page can't be made: {type(error).__name__}: {error}\n")
+            self._made.put((askers, answer))
+            self._wake()
+            with self._lock:
+                is_asked_for = path in self._waiting
+                if not is_asked_for:
+                    self._in_work.discard(path)
+            if is_asked_for:
+                self._to_make.put(path)
+
+
+def read_request(head: bytes, refuses: Callable[[str], bool]) -> Request:
+    """Return what is asked for; `refuses(host)` says whether a name is none of this node.
+
+    Raises:
+        Refused: it is no request, or none that is answered.
+    """
+    first, *fields = head.decode("latin-1").splitlines()
+    words = first.split(" ")
+    if len(words) != 3 or not words[2].startswith("HTTP/1."):
+        raise Refused(400, "this is no request of HTTP/1: GET /health HTTP/1.1")
+    method, path, _ = words
+    if method not in ("GET", "HEAD"):
+        raise Refused(501, "nothing but GET and HEAD is understood here")
+    pairs = [field.partition(":") for field in fields]
+    hosts = [value.strip() for name, _, value in pairs if name.strip().lower() == "host"]
+    if len(hosts) > 1:
+        raise Refused(400, "more than one Host")
+    if hosts and refuses(hosts[0]):
+        raise Refused(
+            403,
+            f"{shown(hosts[0])} is no name of this node. Ask by its address, or start it with"
+            " --advertise NAME:PORT",
+        )
+    return Request(path.partition("?")[0], method == "GET")
+
+
+def spell_answer(answer: Answer, has_text: bool) -> bytes:
+    """Return an answer as it leaves, with its text or as HEAD asks for it. The connection ends
+    behind it."""
+    data = answer.text.encode("utf-8", "replace")
+    head = [
+        f"HTTP/1.0 {answer.status} {HTTPStatus(answer.status).phrase}",
+        "Server: raftline",
+        f"Date: {formatdate(usegmt=True)}",
+        f"Content-Type: {answer.kind}",
+        f"Content-Length: {len(data)}",
+        "Cache-Control: no-store",
+        "",
+        "",
+    ]
+    return "\r\n".join(head).encode() + (data if has_text else b"")
+
+
+def _listening(place: Place) -> socket.socket:
+    """Return a socket that listens at a place. Raises PortRefused."""
+    address: Any = place.path
+    try:
+        if place.path:
+            family = socket.AF_UNIX
+            _free(place.path)
+        else:
+            info = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)[0]
+            family, address = info[0], info[4]
+        made = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            if not place.path:
+                made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            made.bind(address)
+            made.listen(HTTP_CONNECTIONS)
+        except OSError:
+            made.close()
+            raise
+    except OSError as error:
+        why = error.strerror or error
+        raise PortRefused(
+            f"--http {place}: can't listen there: {why}; choose another place"
+        ) from None
+    return made
 
 
 def _free(path: str) -> None:
@@ -117,60 +369,3 @@ def _free(path: str) -> None:
                 probe.connect(path)
             except ConnectionRefusedError:
                 os.unlink(path)
-
-
-class _Asked(BaseHTTPRequestHandler):
-    """One request, which is read whole before it is looked at."""
-
-    server: MonitorListener
-    server_version = "raftline"
-    sys_version = ""
-
-    def setup(self) -> None:
-        self.connection = self.request
-        self._by_s = time.monotonic() + self.server.patience_s
-        self.rfile = io.BytesIO(self._head())
-        self.wfile = self._out = io.BytesIO()
-
-    def _head(self) -> bytes:
-        """Return the request up to its empty line. Raises OSError where it does not come."""
-        head = b""
-        while b"\r\n\r\n" not in head and b"\n\n" not in head:
-            self.connection.settimeout(max(0.001, self._by_s - time.monotonic()))
-            data = self.connection.recv(HTTP_HEAD_BYTES)
-            head += data
-            if not data or len(head) > HTTP_HEAD_BYTES or time.monotonic() > self._by_s:
-                raise OSError("no request")
-        return head
-
-    def finish(self) -> None:
-        self.connection.settimeout(self.server.patience_s)  # for all of it together
-        self.connection.sendall(self._out.getvalue())
-
-    def do_GET(self) -> None:
-        self._answer(with_text=True)
-
-    def do_HEAD(self) -> None:
-        self._answer(with_text=False)
-
-    def _answer(self, *, with_text: bool) -> None:
-        pages = self.server.pages.by_path
-        page = pages.get(self.path.partition("?")[0])
-        if page is None:
-            answer = Answer(404, f"no such page; there are: {' '.join(pages)}\n")
-        else:
-            try:
-                answer = page()
-            except Exception as error:
-                answer = Answer(500, f"this page can't be made: {type(error).__name__}: {error}\n")
-        data = answer.text.encode("utf-8", "replace")
-        self.send_response(answer.status)
-        self.send_header("Content-Type", answer.kind)
-        self.send_header("Content-Length", str(len(data)))
-        self.send_header("Cache-Control", "no-store")
-        self.end_headers()
-        if with_text:
-            self.wfile.write(data)
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing: probes come every few seconds."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import socket
 import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from raftline.common.address import Address
 from raftline.common.config import ConfigError, complaint
 from raftline.common.console import Console
 from raftline.common.logs import Records
@@ -51,8 +53,9 @@ class Service:
         for variable in settings.unknown:
             console.say(f"[!] {variable} is no setting of a node; it is ignored")
 
-    def open_door(self) -> None:
-        """Answer over HTTP, if that was asked for; before the node reads its files.
+    def open_door(self, listed: Address | None) -> None:
+        """Answer over HTTP, if that was asked for; before the node reads its files. `listed` is
+        its place in the file of members.
 
         Raises:
             PortRefused: the place can't be had.
@@ -62,7 +65,9 @@ class Service:
             return
         from raftline.monitoring.listener import MonitorListener
 
-        self._door = MonitorListener(place, self._pages)
+        told = [one.host for one in (self.arguments.advertise, listed) if one is not None]
+        names = {self.arguments.host, socket.gethostname(), *told}
+        self._door = MonitorListener(place, self._pages, names=names)
         if place.is_open_to_network:
             warning = f"[!] --http {place}: everybody on the network can read this node's figures"
             self._console.say(warning)

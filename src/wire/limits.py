@@ -34,8 +34,8 @@ LONG_REPLIES_BYTES = 16 << 20  # of the longer ones, all sessions together
 SHORT_REPLIES_BYTES = 32 << 20  # of the others, all sessions together
 
 # The HTTP door.
-HTTP_THREADS = 4
-HTTP_WAITING = 16  # connections that wait for a thread
+HTTP_CONNECTIONS = 256
+HTTP_THREADS = 4  # that make pages
 HTTP_HEAD_BYTES = 8 << 10  # of a request
 HTTP_S = 5.0  # for a request to come, and for its answer to leave
 

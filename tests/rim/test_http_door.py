@@ -7,25 +7,27 @@ import ipaddress
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import pytest
 
-from raftline.common.address import Place, as_place
+from raftline.common.address import Place, as_place, is_own_name
 from raftline.common.config import PortRefused
-from raftline.harness.processes import free_ports
+from raftline.harness.processes import eventually, free_ports
 from raftline.monitoring import listener
 from raftline.monitoring.listener import MonitorListener
 from raftline.monitoring.pages import Answer, Pages
 
 
 @contextlib.contextmanager
-def opened(place: Place, patience_s: float = 5.0, name: str = "s1") -> Iterator[MonitorListener]:
+def opened(
+    place: Place, patience_s: float = 5.0, name: str = "s1", names: Collection[str] = ()
+) -> Iterator[MonitorListener]:
     pages = Pages()
     pages.by_path["/long"] = lambda: Answer(200, "x" * (8 << 20))
     pages.by_path["/broken"] = lambda: Answer(200, str(1 // 0))
-    door = MonitorListener(place, pages, patience_s)
+    door = MonitorListener(place, pages, patience_s, names)
     door.open(name)
     try:
         yield door
@@ -90,13 +92,78 @@ def test_a_port_alone_is_one_of_this_machine() -> None:
 
 def test_nobody_who_asks_slowly_or_reads_slowly_keeps_the_others_waiting(place: Place) -> None:
     with opened(place, patience_s=0.2, name="slow"), contextlib.ExitStack() as stack:
-        for number in range(3 * listener.HTTP_THREADS):
+        for number in range(100):
             slow = socket.create_connection(place[:2])
             stack.enter_context(slow)
             slow.sendall(b"GET /long HTTP/1.0\r\n\r\n" if number % 2 else b"GET /hea")
         assert fetched(place, "/health")[0] == 200
         answering = [one for one in threading.enumerate() if one.name == "slow http answers"]
         assert len(answering) <= listener.HTTP_THREADS
+
+
+def test_who_came_first_is_hung_up_on_if_all_places_are_taken(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener, "HTTP_CONNECTIONS", 3)
+    with opened(place, patience_s=60.0), contextlib.ExitStack() as stack:
+        slow = [stack.enter_context(socket.create_connection(place[:2], 60)) for _ in range(8)]
+        assert fetched(place, "/health")[0] == 200
+        assert [one.recv(1) for one in slow[:6]] == [b""] * 6
+
+
+def test_a_page_is_made_once_for_all_who_ask_meanwhile(place: Place) -> None:
+    asked, may_end, made = threading.Event(), threading.Event(), []
+
+    def slow() -> Answer:
+        made.append(1)
+        asked.set()
+        may_end.wait(60)
+        return Answer(200, f"{len(made)}\n")
+
+    with opened(place) as door, contextlib.ExitStack() as stack:
+        door.pages.by_path["/slow"] = slow
+        askers = [stack.enter_context(socket.create_connection(place[:2], 60)) for _ in range(50)]
+        askers[0].sendall(b"GET /slow HTTP/1.0\r\n\r\n")
+        assert asked.wait(60)
+        for asker in askers[1:]:
+            asker.sendall(b"GET /slow HTTP/1.0\r\n\r\n")
+        assert eventually(lambda: len(door._waiting.get("/slow", [])) == 49)
+        askers[49].close()
+        assert fetched(place, "/health")[0] == 200
+        may_end.set()
+        said = [asker.makefile().read().rpartition("\n\n")[2] for asker in askers[:49]]
+        assert said == ["1\n", *["2\n"] * 48]
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:9100", 200), ("192.0.2.7", 200), ("[::1]:9100", 200), ("::1", 200),
+        ("localhost", 200), ("LocalHost.:9100", 200), ("s1.example.com:9100", 200),
+        ("S1.Example.Com", 200), ("evil.example", 403), ("evil.example:9100", 403),
+        ("localhost.evil.example", 403), ("127.0.0.1.evil.example", 403), ("", 403), ("[x]", 403),
+        ("127.0.0.1\r\nHost: evil.example", 400),
+    ],
+)  # fmt: skip
+def test_a_request_to_a_name_of_another_is_refused(place: Place, host: str, status: int) -> None:
+    """A web page of that name can't read this node by way of its reader's browser."""
+    names = {"s1.example.com"}
+    with opened(place, names=names), socket.create_connection(place[:2], 20) as asker:
+        asker.sendall(f"GET /status HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        said = asker.makefile().read()
+    assert said.split()[1] == str(503 if status == 200 else status)
+    assert ("--advertise NAME:PORT" in said) == (status == 403)
+
+
+def test_an_empty_name_is_no_name() -> None:
+    assert not is_own_name("", {""})
+
+
+@pytest.mark.parametrize("line", ["GET /health", "GET /health FTP/1.0", "", "\x16\x03\x01 x"])
+def test_what_is_no_request_of_http_is_told_so(place: Place, line: str) -> None:
+    with opened(place), socket.create_connection(place[:2], 20) as asker:
+        asker.sendall(f"{line}\r\n\r\n".encode())
+        assert asker.makefile().read().startswith("HTTP/1.0 400 Bad Request\n")
 
 
 def test_a_request_without_an_end_and_one_that_is_too_long_are_hung_up_on(place: Place) -> None:
