@@ -156,9 +156,10 @@ class Listener:
         with self._lock:
             given_up = self._places.make_room(time.monotonic())
             is_full, for_peers_only = self._places.is_full, self._places.is_for_peers_only
-        if given_up is not None:
+        if given_up:
             self._say_full()
-            given_up.give_up()
+        for each in given_up:
+            each.give_up()
         if is_full:
             accepted.close()
             return

@@ -51,21 +51,20 @@ class Places(Generic[G]):
         """Whether all places are taken."""
         return len(self._since) - len(self._given_up) >= self._clients_max + PLACES_FOR_PEERS
 
-    def make_room(self, now_s: float) -> G | None:
-        """Return who gives its place up for one that comes; None where there is a place, or where
-        nobody has to. The caller ends that connection, which then leaves."""
-        if not self.is_for_peers_only or len(self._given_up) >= PLACES_GIVEN_UP:
-            return None
-        while self._strangers:
+    def make_room(self, now_s: float) -> list[G]:
+        """Return those who give their places up, so that one that comes has one of a client's: as
+        many as took the places of peers, and one more. The caller ends them; then they leave."""
+        leaving: list[G] = []
+        while self.is_for_peers_only and self._strangers:
             oldest = next(iter(self._strangers))
             if oldest.is_stranger:
-                if now_s - self._since[oldest] < STRANGER_LEAST_S:
-                    return None
-                del self._strangers[oldest]
+                is_new = now_s - self._since[oldest] < STRANGER_LEAST_S
+                if is_new or len(self._given_up) >= PLACES_GIVEN_UP:
+                    return leaving
                 self._given_up.add(oldest)
-                return oldest
+                leaving.append(oldest)
             del self._strangers[oldest]
-        return None
+        return leaving
 
     def take(self, guest: G, now_s: float) -> None:
         """Give a connection a place."""

@@ -290,21 +290,31 @@ def test_the_place_of_the_oldest_stranger_goes_to_the_next_one() -> None:
     places: Places[Guest] = Places(3)
     guests = [Guest() for _ in range(3)]
     for at_s, guest in enumerate(guests):
-        assert places.make_room(at_s) is None
+        assert places.make_room(at_s) == []
         assert not places.is_for_peers_only
         places.take(guest, at_s)
     guests[0].is_stranger = False  # it has logged in
     assert places.is_for_peers_only
-    assert places.make_room(1.5) is None  # the next one has had half a second
-    assert places.make_room(10.0) is guests[1]
+    assert places.make_room(1.5) == []  # the next one has had half a second
+    assert places.make_room(10.0) == [guests[1]]
     assert not places.is_for_peers_only
     places.take(new := Guest(), 10.0)
-    assert places.make_room(10.5) is guests[2]
+    assert places.make_room(10.5) == [guests[2]]
     assert places.leave(guests[1])
     assert not places.leave(guests[1])
     places.take(Guest(), 10.5)
-    assert places.make_room(10.9) is None
-    assert places.make_room(11.0) is new
+    assert places.make_room(10.9) == []
+    assert places.make_room(11.0) == [new]
+
+
+def test_who_took_the_places_of_peers_makes_room_as_well() -> None:
+    places: Places[Guest] = Places(3)
+    guests = [Guest() for _ in range(3 + PLACES_FOR_PEERS)]
+    for guest in guests:
+        places.take(guest, 0.0)
+    assert places.is_full
+    assert places.make_room(1.0) == guests[: PLACES_FOR_PEERS + 1]
+    assert not places.is_for_peers_only
 
 
 def test_users_keep_their_places_and_peers_have_more() -> None:
@@ -313,7 +323,7 @@ def test_users_keep_their_places_and_peers_have_more() -> None:
         assert not places.is_full
         places.take(Guest(is_stranger=False), 0.0)
     assert places.is_full
-    assert places.make_room(99.0) is None
+    assert places.make_room(99.0) == []
 
 
 def test_few_are_given_up_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -322,11 +332,11 @@ def test_few_are_given_up_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     places: Places[Guest] = Places(2)
     places.take(first := Guest(), 0.0)
     places.take(second := Guest(), 0.0)
-    assert places.make_room(9.0) is first
+    assert places.make_room(9.0) == [first]
     places.take(Guest(), 9.0)
-    assert places.make_room(9.0) is None
+    assert places.make_room(9.0) == []
     places.leave(first)
-    assert places.make_room(9.0) is second
+    assert places.make_room(9.0) == [second]
 
 
 @pytest.mark.pure
