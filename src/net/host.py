@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from raftline.access.login import Access
 from raftline.access.secret import PeerRule
@@ -22,6 +22,8 @@ from raftline.wire.observing import ObserveAsked
 from raftline.wire.operands import Limits
 from raftline.wire.parsing import BY_ROUND, Reading, Readings
 from raftline.wire.watches import WatchAsked
+
+EVERY: Final = 1 << 62  # characters: no reply is left out
 
 
 class ReplySink(Protocol):
@@ -97,7 +99,7 @@ class Observers(Protocol):
 class Reader(Protocol):
     """The state that reads are served from."""
 
-    def read(self, commands: Sequence[str], room: int = ...) -> list[str]:
+    def read(self, commands: Sequence[str], room: int = EVERY) -> list[str]:
         """Return the replies to the first commands, up to the one with which there are `room`
         characters."""
 
@@ -205,7 +207,7 @@ class AppliedState(Protocol):
 
     @property
     def folder_path(self) -> str: ...
-    def read(self, commands: Sequence[str], room: int = ...) -> list[str]: ...
+    def read(self, commands: Sequence[str], room: int = EVERY) -> list[str]: ...
     def freeze(self) -> MachineState: ...
 
 

@@ -81,18 +81,18 @@ class LocalCommands:
             yield reply
         else:
             reply = ""  # it is made anew when its turn has come
-            yield from self._long(read)
+            yield from self._long(read, in_turn=request.verb != "show")
 
     def break_off(self) -> None:
         """End the connection; see `Holder`."""
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
 
-    def _long(self, make: Callable[[], str]) -> Iterator[str]:
-        """Yield a reply that may be long, once the node has room for it."""
+    def _long(self, make: Callable[[], str], *, in_turn: bool = False) -> Iterator[str]:
+        """Yield a reply that may be long, once the node has room for it; see `ReplyRoom`."""
         self._flush()  # what came before need not wait
         room = self._host.reply_room
-        room.reserve(self)
+        room.reserve(self, in_turn=in_turn)
         try:
             reply = make()
             room.hold(self, sys.getsizeof(reply))

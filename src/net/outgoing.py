@@ -361,7 +361,7 @@ class Outgoing(ReplySink):
             room.relieve()
         try:
             while self._drained(data):
-                room.reserve(self)
+                room.reserve(self, in_turn=self._is_ready())  # a source may wait for its disk
                 data = self._next(or_one_long=True) or self._next_of_sources()
                 room.hold(self, len(data))
         except (OSError, MemoryError):

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from raftline.wire.limits import LONG_REPLY_BYTES, REPLIES_BYTES, REPLY_HELD_S
 
+MAKERS = 2  # long replies that are made at a time
 LOOK_S = 0.5  # between two looks at those that hold some, while anybody waits
 
 
@@ -38,30 +39,39 @@ class ReplyRoom:
         self._held_s = held_s
         self._look_s = look_s
         self._changed = threading.Condition()
+        self._makers: set[Holder] = set()  # that make a reply now, in turn
         self._held: dict[Holder, tuple[int, float]] = {}  # bytes, and since when, as made
 
-    def reserve(self, holder: Holder) -> None:
+    def reserve(self, holder: Holder, *, in_turn: bool = False) -> None:
         """Wait until there is room for a long reply, and take it; `hold` says how long it is.
 
-        `holder` holds nothing yet, and this thread no lock.
+        `holder` holds nothing yet, and this thread no lock. If `in_turn`, few make theirs at a
+        time: that takes the interpreter from the thread that keeps time.
         """
-        while not self._reserved(holder):
+        while not self._reserved(holder, in_turn=in_turn):
             self._end_late()
 
-    def _reserved(self, holder: Holder) -> bool:
+    def _reserved(self, holder: Holder, *, in_turn: bool) -> bool:
         """Take room if there is some, at once or within a moment."""
+
+        def may_make() -> bool:
+            return not self._is_full() and not (in_turn and len(self._makers) >= MAKERS)
+
         with self._changed:
-            self._changed.wait_for(lambda: not self._is_full(), self._look_s)
-            if self._is_full():
+            self._changed.wait_for(may_make, self._look_s)
+            if not may_make():
                 return False
             self._set(holder, LONG_REPLY_BYTES, math.inf)
+            if in_turn:
+                self._makers.add(holder)
             return True
 
     def _end_late(self) -> None:
-        """End the connections that hold theirs for too long."""
+        """End the connections that hold theirs for too long, if there is no room."""
         before_s = time.monotonic() - self._held_s
         with self._changed:
-            late = [one for one, (_, since_s) in self._held.items() if since_s <= before_s]
+            held = self._held.items() if self._is_full() else ()
+            late = [one for one, (_, since_s) in held if since_s <= before_s]
         for one in late:
             one.break_off()
 
@@ -98,16 +108,17 @@ class ReplyRoom:
         """Count what was made for a connection, instead of what it reserved; never waits."""
         with self._changed:
             self._set(holder, size, time.monotonic())
-            self._changed.notify()
+            self._changed.notify_all()
 
     def give(self, holder: Holder) -> None:
         """Note that a connection holds nothing any more."""
         if holder in self._held:
             with self._changed:
                 self._set(holder, 0, 0.0)
-                self._changed.notify()
+                self._changed.notify_all()
 
     def _set(self, holder: Holder, size: int, since_s: float) -> None:
+        self._makers.discard(holder)
         before, _ = self._held.pop(holder, (0, 0.0))
         self.used += size - before
         if size:

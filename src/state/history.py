@@ -133,8 +133,8 @@ class EventHistory:
         begin = bisect_right(events, number, self._start, key=_number)
         end = begin + events_max
         if _bytes_of(events[begin:end]) > bytes_max:
-            sizes = accumulate(_bytes_of([event]) for event in events[begin:end])
-            end = begin + next(place for place, size in enumerate(sizes, 1) if size > bytes_max)
+            sizes = list(accumulate([_bytes_of([event]) for event in events[begin:end]]))
+            end = begin + bisect_right(sizes, bytes_max) + 1
         upto = self.last
         if end < len(events):
             upto = events[end - 1][0]

@@ -268,6 +268,7 @@ def test_a_key_tells_the_time_that_it_has_left(leader: Leader) -> None:
     assert leader.ask("ttl a") == "TTL response: 0.0"
 
 
+@pytest.mark.pure
 def test_a_list_that_a_packet_asks_for_many_times_is_made_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -508,6 +508,27 @@ def test_long_events_of_many_watches_are_told_in_pieces(scene: Scene) -> None:
         assert max(teller.sizes) <= PIECE
 
 
+@pytest.mark.pure
+def test_long_events_are_spelled_for_no_prefix_before_a_connection_asks(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spelled: list[str] = []
+    real = watch_feed.words.event
+
+    def event(number: int, kind: str, key: str, value: str) -> str:
+        spelled.append(key)
+        return real(number, kind, key, value)
+
+    monkeypatch.setattr(watch_feed.words, "event", event)
+    teller = PieceTeller()
+    for prefix in ("", "k", "k1"):
+        scene.watch(prefix, number=str(len(prefix)), teller=teller)
+    scene.apply(*[f"set k1{number} {'v' * LONG}" for number in range(5)])
+    assert spelled == []
+    teller.pump()
+    assert sorted(spelled) == sorted(f"k1{number}" for number in range(5) for _ in range(3))
+
+
 def test_a_watch_that_is_behind_takes_a_bounded_part_of_the_history(scene: Scene) -> None:
     scene.watchers.history.bound(1000, 1 << 24)
     scene.watch("k")
