@@ -84,9 +84,9 @@ def open_round(state: State) -> None:
 
 
 def confirm(state: State) -> None:
-    """Release the reads whose round a quorum answered, as far as the state machine has come.
+    """Release the reads whose round a quorum answered, once the entries before them are handed out.
 
-    Step 4 of thesis §6.4: `last_applied` must have reached the read index. As rounds are
+    Step 4 of thesis §6.4: the rim serves them when it has applied the read index. As rounds are
     released in order, a read never overtakes one that came before.
     """
     leading = state.as_leader
