@@ -17,8 +17,8 @@ import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from raftline.access.secret import PeerRule, peer_rule
-from raftline.access.tls import Files, Tls, tls_of_node
+from raftline.access.secret import PeerRule
+from raftline.access.tls import Tls
 from raftline.clients import tls as client_tls
 from raftline.common import config, signals
 from raftline.common.address import Address
@@ -142,13 +142,9 @@ def _proofs(arguments: argparse.Namespace) -> tuple[PeerRule, Tls | None]:
     Raises:
         ConfigError: a file for it can't be used.
     """
-    files = Files(arguments.tls_cert, arguments.tls_key, arguments.tls_ca)
-    tls = tls_of_node(files, is_only=arguments.tls_only)
-    rule = peer_rule(arguments.secret, arguments.secret_mode)
+    rule, tls = boot.proofs_of(arguments)
     if tls is not None:
         client_tls.use(client_tls.ClientTls.of(tls))  # to join a cluster
-    if tls is not None and tls.proves_members:
-        rule = rule._replace(is_required=True)
     return rule, tls
 
 

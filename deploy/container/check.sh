@@ -21,6 +21,7 @@ shown() { # NODE CA: who the certificate of a node is for, its number, and the v
   compose exec -T s1 python3 -c "
 import socket, ssl
 context = ssl.create_default_context(cafile='$2')
+context.load_cert_chain('/data/tls/node.pem', '/data/tls/node.key')
 with context.wrap_socket(socket.create_connection(('$1', 10000), 10), server_hostname='$1') as tls:
     found = tls.getpeercert()
     print(dict(pair[0] for pair in found['subject'])['commonName'], found['serialNumber'], tls.version())"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import ssl
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,20 +33,35 @@ class Files(NamedTuple):
     ca: Path | None = None
 
 
+class Context(ssl.SSLContext):
+    """A context for connections, which knows its list of revoked certificates."""
+
+    revoked = b""
+
+
 class Tls:
     """The TLS of one node or client."""
 
     def __init__(
-        self, files: Files, *, is_only: bool = False, names: tuple[str, str, str] = OPTIONS
+        self,
+        files: Files,
+        *,
+        is_only: bool = False,
+        is_required: bool = False,
+        crl: Path | None = None,
+        names: tuple[str, str, str] = OPTIONS,
     ) -> None:
-        """Read the files; with `is_only` nobody is spoken to without TLS. `names` are those of
-        certificate, key and CA in messages.
+        """Read the files. With `is_only` nobody is spoken to without TLS, with `is_required` nobody
+        is answered without a certificate of the CA. `crl` is its list of revoked certificates.
+        `names` are those of certificate, key and CA in messages.
 
         Raises:
             ConfigError: they can't be used.
         """
         self.files = files
         self.is_only = is_only
+        self._is_required = is_required
+        self._crl = crl
         self._names = names
         self._lock = threading.Lock()
         self._seen = self._stamps()
@@ -55,6 +71,15 @@ class Tls:
     def proves_members(self) -> bool:
         """Whether a certificate of the CA is needed to speak as a member."""
         return self.is_only and self.files.ca is not None
+
+    @property
+    def revoked(self) -> bytes:
+        """The list of revoked certificates, as it was read last."""
+        return self._answers.revoked
+
+    def is_current(self, context: ssl.SSLContext | None) -> bool:
+        """Whether the list of revoked certificates is still the one that this context has."""
+        return not isinstance(context, Context) or context.revoked == self.revoked
 
     def answering(self) -> ssl.SSLContext:
         """Return the context for a connection that came in."""
@@ -82,7 +107,7 @@ class Tls:
 
     def _stamps(self) -> list[tuple[int, int, int]]:
         found = []
-        for path in self.files:
+        for path in (*self.files, self._crl):
             try:
                 facts = os.stat(path) if path is not None else None
             except OSError:
@@ -90,10 +115,8 @@ class Tls:
             found.append((facts.st_mtime_ns, facts.st_ino, facts.st_size) if facts else (0, 0, 0))
         return found
 
-    def _contexts(self) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-        answers, dials = (
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        )  # fmt: skip
+    def _contexts(self) -> tuple[Context, Context]:
+        answers, dials = Context(ssl.PROTOCOL_TLS_SERVER), Context(ssl.PROTOCOL_TLS_CLIENT)
         cert, key, ca = self.files
         for context in (answers, dials):
             context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -106,8 +129,12 @@ class Tls:
                 _load_ca(context, ca, self._names[2])
         answers.num_tickets = 0  # nobody takes up a session again
         answers.verify_mode = ssl.CERT_OPTIONAL if ca is not None else ssl.CERT_NONE
+        if self._is_required:
+            answers.verify_mode = ssl.CERT_REQUIRED
         if ca is None:
             dials.load_default_certs()
+        if self._crl is not None:
+            _load_revoked((answers, dials), self._crl)
         return answers, dials
 
 
@@ -142,18 +169,45 @@ def _load_ca(context: ssl.SSLContext, ca: Path, name: str) -> None:
         raise ConfigError(f"{name} {ca}: {error.strerror}") from None
 
 
-def tls_of_node(files: Files, *, is_only: bool) -> Tls | None:
+def _load_revoked(contexts: Sequence[Context], crl: Path) -> None:
+    """Have contexts take no certificate that a list names."""
+    try:
+        content = crl.read_bytes()
+        for context in contexts:
+            before = context.cert_store_stats()
+            context.load_verify_locations(crl)
+            after = context.cert_store_stats()
+            if after["crl"] == before["crl"] or after["x509"] != before["x509"]:
+                raise ConfigError(f"--tls-crl {crl}: no list of revoked certificates in PEM")
+            context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
+            context.revoked = content
+    except ssl.SSLError:
+        raise ConfigError(f"--tls-crl {crl}: no list of revoked certificates in PEM") from None
+    except OSError as error:
+        raise ConfigError(f"--tls-crl {crl}: {error.strerror}") from None
+
+
+def tls_of_node(
+    files: Files, *, is_only: bool, is_required: bool = False, crl: Path | None = None
+) -> Tls | None:
     """Return what the `--tls-…` options of a node make; None without any.
 
     Raises:
         ConfigError: one is missing, or a file can't be used.
     """
     cert, key, ca = files
+    if is_required and (ca is None or not is_only):
+        raise ConfigError(
+            "--tls-require asks everybody for a certificate of the CA, over TLS alone: add "
+            "--tls-only and --tls-ca FILE"
+        )
+    if crl is not None and ca is None:
+        raise ConfigError("--tls-crl names certificates that the CA revoked: add --tls-ca FILE")
     if cert is None and key is None and ca is None and not is_only:
         return None
     if cert is None or key is None:
         raise ConfigError("TLS needs both --tls-cert FILE and --tls-key FILE")
-    return Tls(files, is_only=is_only)
+    return Tls(files, is_only=is_only, is_required=is_required, crl=crl)
 
 
 def named_in(certificate: dict[str, object]) -> tuple[str, bool]:

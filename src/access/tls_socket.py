@@ -34,6 +34,7 @@ class TlsSocket(socket.socket):
         super().__init__(fileno=connection.detach())
         self.settimeout(timeout_s)
         self._tls: ssl.SSLObject | None = None
+        self.context: ssl.SSLContext | None = None  # by which both shook hands
         self._arrived, self._leaving = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._state = threading.Lock()  # for those three
         self._sending = threading.Lock()  # one sends at a time; also for what follows
@@ -87,6 +88,7 @@ class TlsSocket(socket.socket):
                 raise ConnectionResetError("it hung up during the handshake")
             self._arrive(data)
         super().sendall(self._leaving.read())
+        self.context = context
         self._tls = tls
 
     @classmethod

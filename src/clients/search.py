@@ -24,6 +24,7 @@ from raftline.clients.connection import (
     Unreachable,
     in_words,
 )
+from raftline.clients.tls import is_certificate_refused, why_no_tls
 from raftline.common.address import Address
 from raftline.wire.commands import row_of
 from raftline.wire.protocol import (
@@ -284,6 +285,8 @@ def text_of(reply: Reply) -> str:
 def lost(command: str, address: Address, error: OSError, limit_s: float) -> ClientError:
     """Return what became of a request whose answer did not come."""
     where = f"{address.host} port {address.port}"
+    if is_certificate_refused(error):
+        return Unreachable(f"{where}: {why_no_tls(error)}")
     reason, advice = error.strerror or str(error), ""
     if isinstance(error, TimeoutError):
         reason = f"gave no answer within {limit_s:.3g} s"

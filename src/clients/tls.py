@@ -88,6 +88,16 @@ def _checked_name(name: str | None) -> str | None:
     return name
 
 
+# By TLS 1.3 a client hears only where it reads an answer that its certificate was refused.
+_REFUSALS = {
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED":
+        "it answers nobody without a certificate: name one and its key, beside the CA",
+    "SSLV3_ALERT_CERTIFICATE_REVOKED": "the certificate of this client was revoked",
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "the certificate of this client has expired",
+    "TLSV1_ALERT_UNKNOWN_CA": "the certificate of this client is of another CA",
+}  # fmt: skip
+
+
 class _Process:
     """The TLS of the connections for which nobody named any."""
 
@@ -141,6 +151,12 @@ def named_or_of_process(tls: ClientTls | None) -> ClientTls | None:
     return tls if tls is not None else of_process()
 
 
+def is_certificate_refused(error: OSError) -> bool:
+    """Whether the other side refused the certificate of this client, and so took nothing of it."""
+    ssl = sys.modules.get("ssl")
+    return ssl is not None and isinstance(error, ssl.SSLError) and error.reason in _REFUSALS
+
+
 def why_no_tls(error: OSError) -> str:
     """Return why TLS did not come about, in words; "" where the error is another one."""
     ssl = sys.modules.get("ssl")  # or nobody tried
@@ -151,4 +167,6 @@ def why_no_tls(error: OSError) -> str:
         return f"its certificate is not taken (CERTIFICATE_VERIFY_FAILED): {why}"
     if error.reason == "WRONG_VERSION_NUMBER":
         return "it speaks no TLS here"
+    if why := _REFUSALS.get(error.reason or ""):
+        return why
     return f"no TLS came about: {error.reason or error}"

@@ -10,6 +10,7 @@ from typing import Final
 
 from raftline.access.login import is_private
 from raftline.access.rights import why_not
+from raftline.access.tls_socket import TlsSocket
 from raftline.common.level import LEVEL
 from raftline.net.admission import Admission, level_of
 from raftline.net.handshake import TLS_ONLY, NoTls, admit_by_tls
@@ -270,6 +271,15 @@ class Connection(Origin, Shareable):
     def secret_changed(self) -> None:
         """End it where a member proved itself by a secret that is none any more."""
         if not self._admission.proof_counts:
+            self.break_off()
+
+    def certificates_revoked(self) -> None:
+        """End it where a certificate was shown that was checked by a list of revoked ones which is
+        none any more. A handshake that is under way looks for itself at its end."""
+        tls, connection = self._host.tls, self._socket
+        if tls is None or not isinstance(connection, TlsSocket) or not connection.peer:
+            return
+        if not tls.is_current(connection.context):
             self.break_off()
 
     def break_off(self) -> None:

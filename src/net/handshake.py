@@ -45,6 +45,8 @@ def begin_tls(
         return None
     limit_s = HANDSHAKE_S if wait_s is None else begun_s + wait_s - time.monotonic()
     connection.begin(tls.answering(), server_side=True, limit_s=limit_s)
+    if not tls.is_current(connection.context):  # it began before others were revoked
+        raise ConnectionAbortedError("certificates were revoked during the handshake")
     name, is_member = named_in(connection.peer)
     return name if is_member else ""
 

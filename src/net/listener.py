@@ -121,6 +121,11 @@ class Listener:
         for connection in self._all_open():
             connection.secret_changed()
 
+    def certificates_revoked(self) -> None:
+        """Have every connection look whether its certificate is a revoked one."""
+        for connection in self._all_open():
+            connection.certificates_revoked()
+
     def give_up_late(self, before_ms: int) -> None:
         """Answer what was asked before then and has no answer; with the driver's `core` held."""
         for connection in self._all_open():

@@ -59,6 +59,11 @@ class PeerBook:
         for peer in list(self._peers.values()):
             peer.prove_by(rule)
 
+    def certificates_revoked(self) -> None:
+        """Have each connection look whether its certificate is a revoked one."""
+        for peer in list(self._peers.values()):
+            peer.certificates_revoked()
+
     def unproven(self) -> list[str]:
         """Return the peers that have not proved themselves on a connection from here."""
         return [name for name, peer in self._peers.items() if not peer.is_proven]

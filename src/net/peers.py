@@ -95,6 +95,20 @@ class Peer:
         if connection is not None and not self._proof_counts:
             self._break(connection)
 
+    def certificates_revoked(self) -> None:
+        """Make the connection anew where the peer showed a certificate, as it may be a revoked one
+        by now."""
+        with self._lock:
+            connection = self._socket
+        if connection is not None and not self._is_current(connection):
+            self._break(connection)
+
+    def _is_current(self, connection: socket.socket) -> bool:
+        """Whether its certificate was checked by the list of revoked ones as it is now."""
+        if self._tls is None or not isinstance(connection, TlsSocket):
+            return True
+        return self._tls.is_current(connection.context)
+
     @property
     def _proof_counts(self) -> bool:
         return not self._proven_by or self._proven_by in self._rule.secrets
@@ -203,7 +217,8 @@ class Peer:
             with self._lock:
                 self._socket = connection
                 self._outbox, self._outbox_bytes = [], 0
-            if self._stopping.is_set() or not self._proof_counts:  # while it was being connected
+            is_good = self._proof_counts and self._is_current(connection)
+            if self._stopping.is_set() or not is_good:  # any more: it was being connected
                 return False
             read_before = self.bytes_read
             while lines := reader.read(lambda _: PEER_LINE_BYTES):

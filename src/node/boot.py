@@ -9,7 +9,8 @@ from pathlib import Path
 
 from raftline.access.login import Access
 from raftline.access.roles import ANONYMOUS
-from raftline.access.secret import MODES
+from raftline.access.secret import MODES, PeerRule, peer_rule
+from raftline.access.tls import Files, Tls, tls_of_node
 from raftline.common import config
 from raftline.common.address import as_place, is_loopback
 from raftline.common.arguments import Parser, Typed, as_host, as_port, program
@@ -107,9 +108,12 @@ def warnings(arguments: argparse.Namespace) -> Iterator[str]:
         )
     if arguments.users is None:
         if not is_loopback(arguments.host) and not arguments.insecure:
+            who = "that reaches this node"
+            if arguments.tls_require:
+                who = "with a certificate of the CA"
             yield (
-                "[!] without --users every client that reaches this node may do everything: read "
-                "and change all keys, copy the state, remove members"
+                f"[!] without --users every client {who} may do everything: read and change all "
+                "keys, copy the state, remove members"
             )
         return
     if not proves_members(arguments) and _anonymous(arguments) != "admin":
@@ -122,6 +126,23 @@ def warnings(arguments: argparse.Namespace) -> Iterator[str]:
             "[!] who is not logged in may do everything, as only this machine reaches this node; "
             "--anonymous none has everybody log in"
         )
+
+
+def proofs_of(arguments: argparse.Namespace) -> tuple[PeerRule, Tls | None]:
+    """Return what members have to prove to a node, and how it speaks TLS, None: it does not.
+
+    Raises:
+        ConfigError: a file for it can't be used, or a setting that goes with it is missing.
+    """
+    files = Files(arguments.tls_cert, arguments.tls_key, arguments.tls_ca)
+    tls = tls_of_node(
+        files, is_only=bool(arguments.tls_only), is_required=bool(arguments.tls_require),
+        crl=arguments.tls_crl,
+    )  # fmt: skip
+    rule = peer_rule(arguments.secret, arguments.secret_mode)
+    if tls is not None and tls.proves_members:
+        rule = rule._replace(is_required=True)
+    return rule, tls
 
 
 def datagram_listener(arguments: argparse.Namespace) -> UdpListener | None:
@@ -221,6 +242,11 @@ def _add_tls(parser: Parser) -> None:
         help="the CA of the other members' certificates, and of clients'")
     add("--tls-only", action="store_true",
         help="speak TLS alone; with --tls-ca a member proves itself by its certificate")
+    add("--tls-require", action="store_true",
+        help="answer nobody without a certificate of --tls-ca, clients neither")
+    add("--tls-crl", type=Path, metavar="FILE",
+        help="the list of certificates that the CA of --tls-ca revoked, in PEM; read again on"
+        " SIGHUP")  # fmt: skip
 
 
 def _add_service(parser: Parser) -> None:

@@ -36,9 +36,12 @@ def readers_of(server: Server) -> dict[str, Callable[[], str]]:
     if (tls := server.tls) is not None:
 
         def read_certificates() -> str:
-            """Read them for new connections; those that stand keep what they have."""
+            """Read them for new connections; those that stand keep what they have. But where the
+            list of revoked ones is another, those that showed a certificate are made anew."""
             if why := tls.reload():
                 raise ConfigError(why)
+            server.book.certificates_revoked()
+            server.listener.certificates_revoked()
             return ""
 
         readers["certificates"] = read_certificates

@@ -77,6 +77,8 @@ class Node(NoCopies):
         tls_key: str | Path | None = None,
         tls_ca: str | Path | None = None,
         tls_only: bool = False,
+        tls_require: bool = False,
+        tls_crl: str | Path | None = None,
         user: str | None = None,
         password: str | None = None,
     ) -> None:
@@ -97,8 +99,8 @@ class Node(NoCopies):
         if pace not in PACES:
             raise NodeError(f"there is no pace {pace!r}; there is {', '.join(sorted(PACES))}")
         access = AccessSettings(
-            secret, secret_mode, users, anonymous, tls_cert, tls_key, tls_ca, tls_only, insecure,
-            user, password,
+            secret, secret_mode, users, anonymous, tls_cert, tls_key, tls_ca, tls_only, tls_require,
+            tls_crl, insecure, user, password,
         )  # fmt: skip
         access.credentials()  # a mistake in them is told before a file or a port is touched
         try:

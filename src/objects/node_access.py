@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from raftline.access.login import Access
 from raftline.access.roles import ANONYMOUS
-from raftline.access.secret import MODES, PeerRule, peer_rule
-from raftline.access.tls import Files, Tls, tls_of_node
+from raftline.access.secret import MODES, PeerRule
+from raftline.access.tls import Tls
 from raftline.clients.login import Credentials, credentials_of
 from raftline.clients.tls import ClientTls
 from raftline.common.config import ConfigError
@@ -19,7 +19,7 @@ from raftline.node import boot
 from raftline.node.reading_again import readers_of
 from raftline.node.server import Server
 
-_FILES = ("secret", "users", "tls_cert", "tls_key", "tls_ca")
+_FILES = ("secret", "users", "tls_cert", "tls_key", "tls_ca", "tls_crl")
 _OPTION = re.compile("--([a-z]+(?:-[a-z]+)*)")
 
 
@@ -37,6 +37,8 @@ class AccessSettings(NamedTuple):
     tls_key: str | Path | None
     tls_ca: str | Path | None
     tls_only: bool
+    tls_require: bool
+    tls_crl: str | Path | None
     insecure: bool
     user: str | None
     password: str | None
@@ -85,11 +87,7 @@ def _arguments(host: str, told: AccessSettings) -> Namespace:
 
 def _settled(arguments: Namespace, credentials: Credentials | None) -> NodeAccess:
     boot.check_access(arguments)
-    files = Files(arguments.tls_cert, arguments.tls_key, arguments.tls_ca)
-    tls = tls_of_node(files, is_only=bool(arguments.tls_only))
-    rule = peer_rule(arguments.secret, arguments.secret_mode)
-    if tls is not None and tls.proves_members:
-        rule = rule._replace(is_required=True)
+    rule, tls = boot.proofs_of(arguments)
     client_tls = ClientTls.of(tls) if tls is not None else None
     warnings = [in_keywords(line) for line in boot.warnings(arguments)]
     access = boot.access_of(arguments)

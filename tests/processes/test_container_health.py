@@ -32,14 +32,15 @@ def node(tmp_path: Path, folder: Path) -> Iterator[NodeProcess]:
         files = ["cert", "s1.pem", "key", "s1.key", "ca", "ca.pem"]
         for what, file in zip(files[::2], files[1::2], strict=True):
             cluster["s1"].options += [f"--tls-{what}", str(folder / file)]
-        cluster["s1"].options += ["--tls-only", "--http", str(door)]
+        cluster["s1"].options += ["--tls-only", "--tls-require", "--http", str(door)]
         yield cluster["s1"]
 
 
 def check(node: NodeProcess, authority: Path, name: str = "s1") -> tuple[int, str]:
     door = node.options[node.options.index("--http") + 1]
     told = {"RAFTLINE_HTTP": door, "RAFTLINE_PORT": str(node.port), "RAFTLINE_NAME": name,
-            "RAFTLINE_TLS_CA": str(authority)}  # fmt: skip
+            "RAFTLINE_TLS_CA": str(authority),
+            "RAFTLINE_TLS_CERT": node.options[1], "RAFTLINE_TLS_KEY": node.options[3]}  # fmt: skip
     done = subprocess.run(
         [sys.executable, str(CHECK)], env={**os.environ, **told},
         capture_output=True, text=True, check=False,

@@ -170,6 +170,8 @@ def test_a_node_that_others_reach_starts_with_a_secret_or_where_that_is_meant(
         ({"users": "users", "anonymous": "root"}, NodeError, "none of: none, reader, writer, adm"),
         ({"users": "none"}, NodeError, "the file of users none: No such file"),
         ({"users": "users", "anonymous": "none"}, NodeError, "members prove .* add secret FILE"),
+        ({"tls_require": True}, NodeError, "tls_require asks .*: add tls_only and tls_ca FILE"),
+        ({"tls_crl": "none"}, NodeError, "tls_crl names .* add tls_ca FILE"),
         ({"password": "p"}, ValueError, "a password without a user"),
         ({"tls": True}, TypeError, "unexpected keyword argument 'tls'"),
     ],

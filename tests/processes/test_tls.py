@@ -17,11 +17,13 @@ from pathlib import Path
 
 import pytest
 
-from raftline import ClientError, aio, connect
-from raftline.access.tls import Files, Tls
+from raftline import ClientError, ClientTls, aio, connect
+from raftline.access.tls import Files, Tls, tls_of_node
+from raftline.common.config import ConfigError
 from raftline.harness.cluster import STEADY, Cluster, NodeProcess
 from raftline.harness.processes import eventually, free_ports
 from raftline.tools import certs
+from tests import certificates
 from tests.processes.writer import Writer, writer_of
 
 NODES = [f"s{number}=localhost,127.0.0.1" for number in range(1, 5)]
@@ -398,6 +400,127 @@ def test_tls_is_turned_on_node_by_node_under_load(made: Path, tmp_path: Path) ->
             restarted(cluster[name], options(made, name, "--tls-only"))
             led(cluster, made)
         assert cluster["s1"].ask("get a") == f"s1@Sorry, {TLS_ONLY}"
+
+
+# --- certificates that are required, and revoked ones -------------------------------------------
+
+
+@pytest.fixture
+def strict(made: Path, tmp_path: Path) -> Iterator[Cluster]:
+    """Three nodes that answer nobody without a certificate; none is revoked yet."""
+    certificates.revoke(made, tmp_path / "revoked.pem")
+    (tmp_path / "nodes").mkdir()
+    with Cluster(tmp_path / "nodes", 3, *STEADY) as cluster:
+        for node in cluster.nodes:
+            node.options += options(made, node.name, "--tls-only", "--tls-require")
+            node.options += ["--tls-crl", str(tmp_path / "revoked.pem")]
+        for node in cluster.nodes:
+            node.start()
+        led(cluster, made)
+        yield cluster
+
+
+def read_again(cluster: Cluster, *names: str) -> None:
+    for name in names:
+        cluster[name].send_signal(signal.SIGHUP)
+    for name in names:
+        cluster[name].wait_for_line(f"[*] {name} has read again: settings, certificates")
+
+
+def test_nobody_is_answered_without_a_certificate_where_one_is_required(
+    strict: Cluster, made: Path
+) -> None:
+    node = led(strict, made)
+    assert is_refused(node, Files(ca=made / "ca.pem"))
+    assert node.ask("get a") == f"{node.name}@Sorry, {TLS_ONLY}"
+    at = f"localhost:{node.port}"
+    env = {**os.environ, "RAFTLINE_TLS_CA": str(made / "ca.pem")}
+    done = subprocess.run(
+        [sys.executable, CLI, "get", "-q", "--at", at, "--timeout", "3", "a"],
+        capture_output=True, text=True, timeout=DEADLINE_S, check=False, env=env,
+    )  # fmt: skip
+    assert done.returncode == 5
+    assert "it answers nobody without a certificate: name one and its key" in done.stderr
+    stranger = connect(at, tls=ClientTls(ca=made / "ca.pem"), timeout=3)
+    with stranger, pytest.raises(ClientError, match="it answers nobody without a certificate"):
+        stranger["a"] = "6"  # certainly not done, which OutcomeUnknown would leave open
+    with connect(at, tls=ClientTls(ca=made / "ca.pem", cert=made / "app.pem",
+                                   key=made / "app.key")) as kv:  # fmt: skip
+        assert kv["a"] == "5"
+
+
+def test_a_client_whose_certificate_is_revoked_is_cut_off_at_sighup(
+    strict: Cluster, made: Path, tmp_path: Path
+) -> None:
+    node = led(strict, made)
+    standing = [open_as(node, as_client(made, name)) for name in ("app", "s2-user")]
+    certificates.revoke(made, tmp_path / "revoked.pem", "app")
+    assert is_refused(node, as_client(made))  # a new connection, before SIGHUP as well
+    read_again(strict, node.name)
+    for connection in standing:  # both are made anew, which one of the two can't be
+        assert connection.recv(100) == b""
+        connection.close()
+    assert is_refused(node, as_client(made))
+    open_as(node, as_client(made, "s2-user"), "help").close()
+
+
+def open_as(node: NodeProcess, files: Files, line: str = "get a") -> ssl.SSLSocket:
+    """Return a connection on which something was answered."""
+    plain = socket.create_connection(("localhost", node.port), DEADLINE_S)
+    connection = Tls(files).dialing().wrap_socket(plain, server_hostname=node.name)
+    connection.sendall(f"{line}\n".encode())
+    assert b" response: " in connection.recv(1 << 14)
+    return connection
+
+
+def test_a_member_whose_certificate_is_revoked_takes_part_no_more(
+    strict: Cluster, made: Path, tmp_path: Path
+) -> None:
+    """Neither on the connections that it makes, nor on those that others make to it."""
+    node = led(strict, made)
+    gone = next(one for one in strict.nodes if one is not node)
+    others = [one.name for one in strict.nodes if one is not gone]
+    certificates.revoke(made, tmp_path / "revoked.pem", gone.name)
+    read_again(strict, *others)
+    for name in others:
+        strict[name].wait_for_line(f"no certificate for {gone.name}: certificate revoked")
+    assert is_refused(node, as_client(made, gone.name))
+    leader = eventually(lambda: served_by(strict, others, made), "a write of the two others")
+    before = gone.log.stat().st_size
+    for number in range(20):
+        [answer] = said(strict[leader], f"set late {number}", files=as_client(made))
+        assert "SET response" in answer
+    assert gone.log.stat().st_size == before
+
+
+def served_by(cluster: Cluster, names: list[str], made: Path) -> str:
+    """Return the one of these nodes that serves a write, "" where none does yet."""
+    for name in names:
+        [answer] = said(cluster[name], "set a 6", files=as_client(made))
+        if "SET response" in answer:
+            return name
+    return ""
+
+
+def test_a_list_of_revoked_certificates_that_cannot_be_used_is_refused(
+    made: Path, tmp_path: Path
+) -> None:
+    files = as_client(made, "s1")
+    for content, why in (
+        (None, "No such file or directory"),
+        (b"", "no list of revoked certificates in PEM"),
+        ((made / "ca.pem").read_bytes(), "no list of revoked certificates in PEM"),
+    ):
+        path = tmp_path / "revoked.pem"
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(ConfigError, match=why):
+            tls_of_node(files, is_only=True, crl=path)
+    with pytest.raises(ConfigError, match=r"--tls-crl names certificates .* add --tls-ca FILE"):
+        tls_of_node(files._replace(ca=None), is_only=True, crl=path)
+    for is_only, told in ((False, files), (True, files._replace(ca=None))):
+        with pytest.raises(ConfigError, match=r"--tls-require .* --tls-only and --tls-ca FILE"):
+            tls_of_node(told, is_only=is_only, is_required=True)
 
 
 def restarted(node: NodeProcess, more: list[str]) -> None:

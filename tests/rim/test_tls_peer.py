@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 import queue
 import socket
+import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from raftline.access.secret import OPEN, PeerRule
 from raftline.access.tls import Files, Tls, named_in
+from raftline.access.tls_socket import TlsSocket
 from raftline.common.address import Address
 from raftline.harness.processes import eventually
+from raftline.net.handshake import begin_tls
 from raftline.net.peers import Peer
 from raftline.tools import certs
 from tests import certificates
@@ -195,3 +198,91 @@ def test_a_certificate_with_two_common_names_names_nobody() -> None:
     assert named_in({"subject": (s2,)}) == ("s2", False)
     for subject in ((s9, s2, unit), (s2, s9, unit), (s2 + s9, unit), (s2, s2, unit), (unit,), ()):
         assert named_in({"subject": subject}) == ("", False)
+
+
+# --- certificates that are revoked meanwhile ------------------------------------------------------
+
+
+class Amid(Tls):
+    """The TLS of a node whose list of revoked certificates is replaced amid a handshake."""
+
+    amid: Callable[[], object] = staticmethod(lambda: None)
+
+    def answering(self) -> ssl.SSLContext:
+        context = super().answering()
+        self.amid()
+        return context
+
+    def dialing(self) -> ssl.SSLContext:
+        context = super().dialing()
+        self.amid()
+        return context
+
+
+@pytest.fixture
+def amid(made: Path, tmp_path: Path) -> Amid:
+    """The TLS of s2, by which s9 is revoked as soon as the next handshake begins."""
+    path = certificates.revoke(made, tmp_path / "revoked.pem")
+    certificates.issue(made, "s9", certificates.named("s9"), ["s9"])
+    files = Files(made / "s2.pem", made / "s2.key", made / "ca.pem")
+    tls = Amid(files, is_only=True, crl=path)
+
+    def revoke() -> None:
+        del tls.amid
+        certificates.revoke(made, path, "s9")
+        assert tls.reload() == ""
+
+    tls.amid = revoke
+    return tls
+
+
+def test_a_handshake_that_began_before_certificates_were_revoked_does_not_stand(
+    made: Path, amid: Amid
+) -> None:
+    """A look at the connections that stand does not see it, as nothing is proved there yet."""
+    files = Files(made / "s9.pem", made / "s9.key", made / "ca.pem")
+    for is_taken in (False, False, True):
+        here, there = socket.socketpair()
+        here.settimeout(DEADLINE_S)
+        there.settimeout(DEADLINE_S)
+        name = "s2" if is_taken else "s9"
+        own = files if not is_taken else Files(made / "s2.pem", made / "s2.key", made / "ca.pem")
+
+        client = TlsSocket(there)
+
+        def dial(client: TlsSocket = client, own: Files = own) -> None:
+            with contextlib.suppress(OSError):
+                client.begin(
+                    Tls(own).dialing(), server_side=False, limit_s=DEADLINE_S, name="s2"
+                )
+
+        dialing = threading.Thread(target=dial, daemon=True)
+        dialing.start()
+        answering = TlsSocket(here)
+        if is_taken:
+            assert begin_tls(answering, amid, DEADLINE_S) == name
+        else:
+            with pytest.raises(OSError, match=r"revoked"):
+                begin_tls(answering, amid, DEADLINE_S)
+        answering.close()
+        dialing.join(DEADLINE_S)
+        client.close()
+
+
+def test_a_connection_that_is_made_while_certificates_are_revoked_does_not_stand(
+    made: Path, amid: Amid, places: list[Place]
+) -> None:
+    files = certificates.issue(made, "right", certificates.named("s1"), ["s1"])
+    places.append(place := Place(files))
+    peer = Peer(
+        "s2", "s1", place.address, lambda _: None, lambda _: None, lambda _: None, None,
+        BY_CERTIFICATE, amid,
+    )  # fmt: skip
+    peer.start()
+    try:
+        assert place.heard.get(timeout=DEADLINE_S) == b""  # by the list before: it ends at once
+        eventually(lambda: peer._socket is not None, "the connection after it")
+        peer.send(b"s2@PreVote 9-0-0\n")
+        assert place.heard.get(timeout=DEADLINE_S) == b"s2@PreVote 9-0-0\n"
+    finally:
+        peer.stop()

@@ -208,6 +208,7 @@ OPEN = ["--host", "0.0.0.0", "--open-to-network"]
         (OFFERED, ["--secret-mode offer hears members that prove nothing"]),
         ([*OPEN, "--secret", "s"], ["without --users every client that reaches this node may do"]),
         ([*OPEN, *BY_CERTIFICATE], ["without --users every client that reaches this node may do"]),
+        ([*OPEN, *BY_CERTIFICATE, "--tls-require"], ["without --users every client with a certif"]),
         (["--users", "u", "--anonymous", "none", "--insecure"], ["members prove nothing (--insec"]),
         ([*OPEN, "--users", "u", "--insecure"], ["members prove nothing (--insecure)"]),
         ([*OPEN, *OFFERED, "--users", "u", "--insecure"], ["--secret-mode offer", "members prove"]),

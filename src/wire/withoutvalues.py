@@ -1,0 +1,32 @@
+"""A line of a client, or the command of an entry, without the values in it. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from raftline.wire.commands import COMMANDS, ORDERS
+
+# Whose operands hold no value: keys, prefixes, numbers, and names of members and leases.
+_WHOLE: Final = frozenset(
+    {"get", "delete", "clear", "show", "stat", "ttl", "persist", "expire", "incr", "watch",
+     "unwatch", "observe", "unobserve", "lease", "renew", "release", "leases", "session", "status",
+     "transfer", "backup", "help", "members", "add", "remove", "replace", "promote", "demote"}
+)  # fmt: skip
+_WORDS_MAX: Final = 6  # of a line that holds no value; others are mistakes
+
+
+def without_values(text: str) -> str:
+    """Return the verb and the key, for a console: `set a …`. Of a line that nobody understands
+    nothing is left, as anything may be a value there."""
+    before, at, command = text.partition("@")  # of an entry: the session and the number
+    if not at or " " in before:
+        before, at, command = "", "", text
+    verb, *words = command.lstrip(" ").split(" ", _WORDS_MAX)
+    row = COMMANDS.get(verb)
+    if row is None:
+        known = f"{verb} …" if verb in ORDERS else "…"
+        return f"{before}{at}{known}"
+    if not words or (verb in _WHOLE and len(words) < _WORDS_MAX):
+        return text
+    key = [words[0]] if row.operands.begins_with_key else []
+    return " ".join([f"{before}{at}{verb}", *key, "…"])
