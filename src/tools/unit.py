@@ -39,6 +39,8 @@ TimeoutStartSec=infinity
 TimeoutStopSec=30
 WatchdogSec=30
 LimitNOFILE=65536
+# Its memory is bounded, as the kernel would take others' first.
+MemoryMax=75%
 OOMScoreAdjust=-500
 StateDirectory={folder}
 StateDirectoryMode=0700
