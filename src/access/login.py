@@ -22,7 +22,7 @@ from raftline.access.users import MECHANISM, User, Users, derive, read_users, sc
 from raftline.common.address import is_loopback
 from raftline.common.derived import mypyc_attr
 from raftline.wire.commands import Request
-from raftline.wire.limits import FAILED_LOGIN_S, LOGINS_WAITING
+from raftline.wire.limits import FAILED_LOGIN_S, FAILED_LOGINS_S, LOGINS_WAITING
 from raftline.wire.protocol import TOO_MANY_LOGINS, error
 
 WRONG_PROOF = "invalid-proof"
@@ -35,6 +35,29 @@ NOT_PRIVATE = error(
     f" {MECHANISM}: raftline client --user USER"
 )
 NO_USERS = error("this node has no users, and takes no login. Nothing was done.")
+
+
+class Failures:
+    """Counts the logins that failed, and says of them what a person can read, from any thread."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._lock = threading.Lock()
+        self._told = 0  # of them
+        self._told_s = -FAILED_LOGINS_S
+
+    def add(self, user: str, address: str, now_s: float) -> str:
+        """Count one; return what to say of it, and of those since the line before: "" where that
+        was short ago. `user` is "" for a name that is no user's: it may be a part of a password."""
+        with self._lock:
+            self.count += 1
+            if now_s - self._told_s < FAILED_LOGINS_S:
+                return ""
+            since, self._told, self._told_s = self.count - self._told, self.count, now_s
+        named = user or "a name that is no user's"
+        if since == 1:
+            return f"a login as {named} from {address} failed"
+        return f"{since:,} logins failed, the last one as {named} from {address}"
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -54,6 +77,7 @@ class Access:
         self.turns = Turns(LOGINS_WAITING)  # at a key that is derived
         self._path = path
         self.users: Users = read_users(path)
+        self.failures = Failures()
 
     def reload(self) -> None:
         """Read the file again; connections look at it with their next line.
@@ -106,6 +130,11 @@ class Login:
         users = self._access.users
         self._is_certified = bool(self._succeeded(users, name))
 
+    @property
+    def tried(self) -> str:
+        """The user that was named last; "" for a name that is no user's."""
+        return self._name if self._name in self._access.users.by_name else ""
+
     def take(self, request: Request) -> str:
         """Return the reply to a `login` or an `auth`."""
         verb, _, operands = request.command.partition(" ")
@@ -114,7 +143,7 @@ class Login:
         return self._by_message(operands)
 
     def _by_password(self, name: str, password: str) -> str:
-        self._exchange = None
+        self._exchange, self._name = None, name
         if not self._is_private():
             return NOT_PRIVATE
         if not self._access.turns.take():
@@ -173,6 +202,15 @@ class Login:
         self._user, self.identity = None, self._access.nobody
         self._access.wait(self._access.failed_s)
         return FAILED
+
+
+def address_of(connection: socket.socket) -> str:
+    """Return where the other side of a connection is, for a person who looks for it."""
+    try:
+        host, port = connection.getpeername()[:2]
+    except (OSError, ValueError):  # it has gone; a socket in the file system
+        return "nowhere"
+    return f"{host} port {port}"
 
 
 def is_private(connection: socket.socket) -> bool:

@@ -15,6 +15,7 @@ import hmac
 import os
 import re
 import secrets
+import stat
 import time
 from collections.abc import Generator
 from pathlib import Path
@@ -22,6 +23,7 @@ from typing import NamedTuple
 
 from raftline.clients.connection import LoginFailed, Unreachable, line_of
 from raftline.clients.lines import LineConnection, TooLong
+from raftline.common.config import ConfigError
 from raftline.wire.loginoperands import why_no_password
 from raftline.wire.protocol import NAME
 from raftline.wire.replies import Outcome, outcome_of, read_reply
@@ -57,15 +59,32 @@ class Credentials(NamedTuple):
             raise LoginFailed(f"{self.user} has no password here; ${PASSWORD_FILE} names its file")
         password = self.password
         if self.file:
-            try:
-                password = Path(self.file).read_text(encoding="utf-8").partition("\n")[0]
-            except (OSError, UnicodeDecodeError) as error:
-                why = error.strerror if isinstance(error, OSError) else "it is no text"
-                raise LoginFailed(f"the file of the password {self.file}: {why}") from None
+            password = _first_line(self.file)
         password = password.removesuffix("\r")
         if why := why_no_password(password):
             raise LoginFailed(f"{self.user} can't log in: {why}")
         return password
+
+
+def _first_line(path: str) -> str:
+    """Return the first line of the file of a password; of a pipe as well (`<(pass show bob)`).
+
+    Raises:
+        LoginFailed: it can't be read, or others can read it.
+    """
+    from raftline.access.secret import check_private  # only who has such a file needs it
+
+    try:
+        with open(path, encoding="utf-8") as file:
+            facts = os.fstat(file.fileno())
+            if stat.S_ISREG(facts.st_mode):
+                check_private(Path(path), facts, "the file of the password")
+            return file.readline().partition("\n")[0]
+    except ConfigError as problem:
+        raise LoginFailed(str(problem)) from None
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise LoginFailed(f"the file of the password {path}: {why}") from None
 
 
 class _Process:

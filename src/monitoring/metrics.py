@@ -106,6 +106,8 @@ def _requests(out: Exposition, server: Server) -> None:
     out.counter("connections_taken_total", "Connections that were taken", taken)
     out.counter("received_bytes_total", "Bytes read on these connections", received)
     out.counter("sent_bytes_total", "Bytes of replies and events on these connections", sent)
+    failed = server.access.failures.count if server.access is not None else 0
+    out.counter("logins_failed_total", "Logins that failed: a wrong name or password", failed)
     moved = server.book.traffic()
     out.family("counter", "peer_sent_bytes_total", "Bytes sent to a peer that this node dialled",
                [({"peer": name}, one[0]) for name, one in moved.items()])  # fmt: skip

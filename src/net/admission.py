@@ -4,6 +4,7 @@ may do."""
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -33,11 +34,16 @@ class Admission:
     """The rules for the lines of one connection, which begins as a client's."""
 
     def __init__(
-        self, host: Host, speaker: object, is_private: Callable[[], bool] = lambda: False
+        self,
+        host: Host,
+        speaker: object,
+        is_private: Callable[[], bool] = lambda: False,
+        address: Callable[[], str] = lambda: "nowhere",
     ) -> None:
         """`speaker` is the connection: one at a time speaks for a peer. `is_private` tells whether
-        nobody else reads what goes over it."""
+        nobody else reads what goes over it, `address` where it comes from."""
         self._host = host
+        self._address = address
         self._speaker = speaker
         self.speaks_for: str | None = None  # the peer, once it spoke
         self.login = Login(host.access, is_private) if host.access is not None else None
@@ -116,8 +122,10 @@ class Admission:
         host, request = self._host, line.request
         host.traffic_log.requested(request.sender, request.verb)  # and no password
         reply = self.login.take(request) if self.login is not None else NO_USERS
-        if reply == FAILED:
-            host.traffic_log.requested(request.sender, f"{request.verb}, which failed")
+        if reply == FAILED and self.login is not None and host.access is not None:
+            tried, failures = self.login.tried, host.access.failures
+            if told := failures.add(tried, self._address(), time.monotonic()):
+                host.warn(told)
         return ParsedLine("local", request, reply=reply)
 
     def why_not(self, command: str) -> str:

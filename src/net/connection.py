@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from raftline.access.login import is_private
+from raftline.access.login import address_of, is_private
 from raftline.access.rights import why_not
 from raftline.access.tls_socket import TlsSocket
 from raftline.common.level import LEVEL
@@ -75,7 +75,9 @@ class Connection(Origin, Shareable):
         self.outgoing = Outgoing(host, connection)
         self._kind: tuple[str, Reading] = ("", BY_ROUND)  # of what was served last
         self._is_first_line = True
-        self._admission = Admission(host, self, lambda: is_private(connection))
+        self._admission = Admission(
+            host, self, lambda: is_private(connection), lambda: address_of(connection)
+        )
         self._replies = Replies(host.name, self.outgoing)
         self._local_commands = LocalCommands(host, connection, self._replies.flush)
         why_refused = self._admission.why_not

@@ -24,6 +24,7 @@ PROOF_LINE_BYTES = 400  # of each of its four lines: two names of 64 at most, on
 PASSWORD_CHARACTERS = 256
 SCRAM_CHARACTERS = 1024  # of one message
 FAILED_LOGIN_S = 0.1  # before the answer
+FAILED_LOGINS_S = 10.0  # between two lines of the console about them
 LOGINS_WAITING = 16  # typed passwords that wait for their turn
 
 # What is applied, from level 3 on. All nodes must decide alike: another figure needs a new level.

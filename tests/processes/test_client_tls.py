@@ -31,6 +31,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("certs")
     certs.make(folder, ["s1=localhost"], ["ann"])
     (folder / "password").write_text(f"{PASSWORD}\n")
+    (folder / "password").chmod(0o600)
     verifier = make_verifier(PASSWORD, ITERATIONS_LEAST)
     users = {
         "ann": User(Identity("ann", Role.ADMIN, EVERYWHERE), verifier),
@@ -203,6 +204,7 @@ def test_status_says_who_did_not_let_it_in(closed: Cluster, made: Path, tmp_path
     other = tmp_path / "other"
     certs.make(other, ["s1=localhost"], [])
     (tmp_path / "wrong").write_text("not this one\n")
+    (tmp_path / "wrong").chmod(0o600)
     ca = ["--tls-ca", str(made / "ca.pem")]
     for access, word, why in (
         (ca, "no login", "a client without a login may not status"),

@@ -157,6 +157,7 @@ def test_the_shell_takes_the_user_of_the_environment_or_of_an_option(
 ) -> None:
     file = tmp_path / "password"
     file.write_text(PASSWORD + "\n")
+    file.chmod(0o600)
     environment = dict(os.environ) | {"RAFTLINE": at(cluster)}
 
     def run(*words: str, **more: str) -> subprocess.CompletedProcess[str]:

@@ -36,7 +36,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     users = {name: User(Identity(name, role, EVERYWHERE), verifier) for name, role in roles.items()}
     write_users(folder / "users", Users(users, bytes(32)))
     (folder / "password").write_text(f"{PASSWORD}\n")
+    (folder / "password").chmod(0o600)
     (folder / "wrong").write_text("correct horse\n")
+    (folder / "wrong").chmod(0o600)
     return folder
 
 

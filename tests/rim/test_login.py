@@ -25,6 +25,7 @@ from raftline.access.login import (
     NOT_PRIVATE,
     OUT_OF_PLACE,
     Access,
+    Failures,
     Login,
     is_private,
 )
@@ -281,6 +282,26 @@ def test_a_certificate_logs_its_user_in_and_no_other(path: Path, access: Access)
     certified = login_to(access)
     certified.by_certificate("bob")
     assert certified.identity == access.nobody
+
+
+def test_a_password_that_others_can_read_is_refused(tmp_path: Path) -> None:
+    """As a key is, and a secret. A pipe has no such mode: `--password-file <(pass show bob)`."""
+    file = tmp_path / "password"
+    file.write_text(f"{PASSWORD}\nnotes\n")
+    bob = Credentials("bob", file=str(file))
+    for mode in (0o644, 0o640, 0o604):
+        file.chmod(mode)
+        if os.geteuid() == 0 and mode == 0o640:
+            os.chown(file, 1, 1)  # root's may be read by its group, as containers mount it
+        with pytest.raises(LoginFailed, match=f"file of the password .*chmod 600 {file}"):
+            bob.secret  # noqa: B018
+    file.chmod(0o600)
+    assert bob.secret == PASSWORD
+    here, there = os.pipe()
+    os.write(there, f"{PASSWORD}\n".encode())
+    os.close(there)
+    assert Credentials("bob", file=f"/dev/fd/{here}").secret == PASSWORD
+    os.close(here)
 
 
 def test_a_login_over_a_network_is_not_private() -> None:
@@ -571,7 +592,9 @@ class Door:
         self.host: Any = FakeHost(access=access, level=2, without_machine=lambda _: "", **facts)
         self.printed: list[str] = []
         self.host.traffic_log.requested = lambda sender, text: self.printed.append(text)
-        self.admission = Admission(self.host, self, lambda: True)
+        self.admission = Admission(
+            self.host, self, lambda: True, lambda: "192.0.2.7 port 5"
+        )
 
     def say(self, line: str) -> str:
         """Return the reply, or the kind of a line that is taken."""
@@ -659,10 +682,36 @@ def test_a_node_with_users_draws_a_tag_for_each_lease(
     assert admission.logged(read_request("c", "7", "set lease 10", Limits())) == "c#7@set lease 10"
 
 
-def test_a_login_that_failed_is_told_on_the_console(access: Access) -> None:
+def test_a_login_that_failed_is_said_with_its_user_and_its_address(access: Access) -> None:
     door = Door(access)
     assert door.say("login bob wrong") == FAILED
-    assert door.printed == ["login", "login, which failed"]
+    assert door.printed == ["login"]
+    assert door.host.told == ["a login as bob from 192.0.2.7 port 5 failed"]
+    assert access.failures.count == 1
+    assert door.say(f"login bob {PASSWORD}").startswith("LOGIN response")
+    assert access.failures.count == 1
+
+
+def test_a_failed_exchange_is_said_as_well_and_no_name_that_is_no_user_s(access: Access) -> None:
+    """Such a name may be the first word of a password."""
+    door = Door(access)
+    steps = exchange(Credentials("mallory", "wrong"))
+    reply = door.say(next(steps))
+    assert door.say(steps.send(reply)) == FAILED
+    assert door.host.told == [
+        "a login as a name that is no user's from 192.0.2.7 port 5 failed"
+    ]
+
+
+def test_many_logins_that_fail_are_few_lines_and_all_are_counted() -> None:
+    failures = Failures()
+    said = [failures.add("bob", "h9 port 5", now_s) for now_s in (0.0, 0.1, 5.0, 9.9)]
+    assert said == ["a login as bob from h9 port 5 failed", "", "", ""]
+    assert failures.add("", "h8 port 6", 10.0) == (
+        "4 logins failed, the last one as a name that is no user's from h8 port 6"
+    )
+    assert failures.add("bob", "h9 port 5", 25.0) == "a login as bob from h9 port 5 failed"
+    assert failures.count == 6
 
 
 def test_a_line_behind_a_login_in_the_same_packet_has_its_rights(access: Access) -> None:
@@ -686,7 +735,7 @@ def test_no_password_is_printed(access: Access) -> None:
         reply = door.say(line)
         if line.lstrip("c@ ").startswith("login"):
             assert PASSWORD not in reply
-    assert not [text for text in door.printed if "horse" in text]
+    assert not [text for text in door.printed + door.host.told if "horse" in text]
     assert "login" in door.printed
 
 
