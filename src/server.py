@@ -178,7 +178,7 @@ def _server_of(
     startup = Startup(
         arguments.name, configuration, console.say, joins=bool(arguments.join),
         first_term=boot.CONTROLLER_FIRST_TERM if arguments.controller_lines else 0,
-        never_ran=arguments.new,
+        never_ran=arguments.new, is_private=boot.is_protected(arguments),
     )  # fmt: skip
     return server_of(
         startup, PACES[arguments.pace], console,

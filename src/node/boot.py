@@ -128,6 +128,11 @@ def warnings(arguments: argparse.Namespace) -> Iterator[str]:
         )
 
 
+def is_protected(arguments: argparse.Namespace) -> bool:
+    """Return whether a node keeps anybody out: then its files and its console are for its owner."""
+    return (arguments.users, arguments.secret, arguments.tls_cert) != (None, None, None)
+
+
 def proofs_of(arguments: argparse.Namespace) -> tuple[PeerRule, Tls | None]:
     """Return what members have to prove to a node, and how it speaks TLS, None: it does not.
 

@@ -74,7 +74,8 @@ class Server(NodeHost):
         super().__init__(startup.name, pace, readings, access, peer_rule, tls)
         self.faults = Faults(self.name, say=console.say)
         self.traffic_log = TrafficLog(
-            console, course=course_console, is_cut_off=self.faults.cuts_off
+            console, course=course_console, is_cut_off=self.faults.cuts_off,
+            is_private=startup.is_private,
         )
         self.observers = Observers(self.name, console.say)
         self._startup = startup

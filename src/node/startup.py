@@ -20,7 +20,7 @@ from raftline.raft.view import NodeView
 from raftline.state.machines import Machines
 from raftline.storage.birth import is_hand_written
 from raftline.storage.disk import DamagedFiles, FilesRefused
-from raftline.storage.folder import Folder
+from raftline.storage.folder import Folder, can_be_written_by_others
 from raftline.storage.recovery import Recovered
 from raftline.storage.repair import mend
 
@@ -48,9 +48,11 @@ class Startup:
         first_term: int = 0,
         machines: Machines | None = None,
         never_ran: bool = False,
+        is_private: bool = False,
     ) -> None:
         """Prepare; a node that was just born begins in `first_term`. `never_ran` is an operator's
-        word for the first start alone (storage/recovery.py)."""
+        word for the first start alone (storage/recovery.py). The files of a node that `is_private`
+        are for their owner alone."""
         self.name = name
         self.configuration = configuration
         self._say = say
@@ -58,10 +60,11 @@ class Startup:
         self._first_term = first_term
         self._machines = machines
         self._never_ran = never_ran
+        self.is_private = is_private
 
     def folder(self) -> Folder:
         """Return the folder of the node's files, not locked yet."""
-        return Folder(self.configuration.folder)
+        return Folder(self.configuration.folder, is_private=self.is_private)
 
     def recover(self) -> tuple[LogManager, Recovered]:
         """Return what the files say, and the manager that holds them open from now on.
@@ -82,6 +85,11 @@ class Startup:
             logmanager.persist([Effects(save=recovered.hard_state)])
         for note in recovered.notes:
             self._say(note)
+        if self.is_private and can_be_written_by_others(folder.path):
+            self._say(
+                f"[!] {folder.path} can be written by others of this machine, who may replace the "
+                f"files of {self.name}: chmod go-w {folder.path}"
+            )
         return logmanager, recovered
 
     def _recovered(self, logmanager: LogManager, never_ran: bool) -> Recovered:

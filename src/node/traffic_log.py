@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from raftline.common.console import Console
 from raftline.net.host import Traffic
-from raftline.observe.lines import abridged
+from raftline.observe.lines import abridged, counted
 from raftline.raft.effects import Effects
 from raftline.raft.messages import (
     AppendAccepted,
@@ -23,6 +23,7 @@ from raftline.raft.messages import (
 from raftline.raft.roles import Role
 from raftline.raft.spelling import spell
 from raftline.raft.view import LogView, NodeView
+from raftline.wire.withoutvalues import without_values
 
 REMINDED_FIRST = 4  # rounds of questions; twice as many each time, so the first lines come early
 REMINDED_EVERY_MAX = 128
@@ -44,10 +45,13 @@ class TrafficLog(Traffic):
         *,
         course: bool = False,
         is_cut_off: Callable[[str], bool] = lambda _: False,
+        is_private: bool = False,
     ) -> None:
         """Prepare; `course` is to say no more of a message, or of votes, than the figures do.
-        Nothing is said of a peer that `is_cut_off` by a fault."""
+        Nothing is said of a peer that `is_cut_off` by a fault, and no value where the node
+        `is_private`, but with `--verbose`."""
         self._console = console
+        self._is_private = is_private
         self._course = course
         self._is_cut_off = is_cut_off
         self._acknowledged: dict[str, int] = {}  # by peer: the last index that was said
@@ -59,7 +63,13 @@ class TrafficLog(Traffic):
 
     def requested(self, sender: str, text: str) -> None:
         if self._console.has_room("requests"):  # there are many more than are printed
+            if self._hides_values:
+                text = without_values(text)
             self._console.traffic("requests", "[*] Received from %s : %s", sender or "client", text)
+
+    @property
+    def _hides_values(self) -> bool:
+        return self._is_private and not self._console.verbose
 
     def ignored(self, source: str, why: str) -> None:
         """Say that a datagram is not answered: whoever sent it hears nothing."""
@@ -76,7 +86,9 @@ class TrafficLog(Traffic):
             return
         if not self._console.has_room("messages"):
             return
-        if text is None:
+        if self._hides_values and isinstance(message, AppendEntries):
+            text = counted(message)
+        elif text is None:
             text = spell(message)
         if isinstance(message, InstallSnapshot):
             text = text[: text.index(" data ")]
@@ -98,7 +110,10 @@ class TrafficLog(Traffic):
         if questions and (self._console.verbose or not all(map(_is_empty, questions))):
             self._sends(questions, view.log)
         if effects.append and not effects.send:
-            self._console.traffic("entries", "Last log: %d %d %s", *effects.append[-1])
+            index, term, command = effects.append[-1]
+            if self._hides_values:
+                command = without_values(command)
+            self._console.traffic("entries", "Last log: %d %d %s", index, term, command)
 
     def _sends(self, questions: Sequence[Message], log: LogView) -> None:
         """Say to whom each message goes, and what it says; to the course's figures, that one
@@ -112,13 +127,16 @@ class TrafficLog(Traffic):
             if self._course:
                 self._console.traffic("messages", "Sending message")
             elif self._console.has_room("messages"):  # before it is spelled
-                text = abridged(one)
+                text = counted(one) if self._hides_values else abridged(one)
                 self._console.traffic("messages", "Sending message to %s: %s", one.to, text)
         if lacks:
             # The end of a follower's log, as it can't take what it was sent (the course's Figures
             # 2 and 7); without a command where that entry is in a snapshot, or there is none.
             last = f"{log.last_index} {log.last_term}"
-            self._console.traffic("entries", "Last log: %s", " ".join([last, *log.commands[-1:]]))
+            commands = list(log.commands[-1:])
+            if self._hides_values:
+                commands = [without_values(one) for one in commands]
+            self._console.traffic("entries", "Last log: %s", " ".join([last, *commands]))
 
     def _tell_votes(self, view: NodeView) -> None:
         """Say who elected a new leader, beside the course's table of votes."""

@@ -130,7 +130,11 @@ class Node(NoCopies):
         for warning in settled.warnings:
             say(warning)
         server = EmbeddedServer(
-            Startup(self.name, self._configuration, say, machines=machines), pace, self._console,
+            Startup(
+                self.name, self._configuration, say, machines=machines,
+                is_private=settled.is_protected,
+            ),
+            pace, self._console,
             readings=Readings("index", False), compact_bytes=COMPACT_BYTES,
             leadership=self._leadership, state_file_every=state_file_every,
             peer_rule=settled.rule, tls=settled.tls, access=settled.access,

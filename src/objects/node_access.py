@@ -60,6 +60,7 @@ class NodeAccess(NamedTuple):
     client_tls: ClientTls | None
     credentials: Credentials | None
     warnings: Sequence[str]
+    is_protected: bool
 
 
 def settle(host: str, told: AccessSettings) -> NodeAccess:
@@ -91,7 +92,8 @@ def _settled(arguments: Namespace, credentials: Credentials | None) -> NodeAcces
     client_tls = ClientTls.of(tls) if tls is not None else None
     warnings = [in_keywords(line) for line in boot.warnings(arguments)]
     access = boot.access_of(arguments)
-    return NodeAccess(rule, tls, access, client_tls, credentials, warnings)
+    is_protected = boot.is_protected(arguments)
+    return NodeAccess(rule, tls, access, client_tls, credentials, warnings, is_protected)
 
 
 def read_again(server: Server) -> str:

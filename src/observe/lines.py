@@ -173,6 +173,14 @@ def abridged(message: Message) -> str:
     return spell_append(message, entries)
 
 
+def counted(message: Message) -> str:
+    """Return what a message says, without the commands of entries: only how many there are."""
+    if not isinstance(message, AppendEntries) or not message.entries:
+        return abridged(message)
+    count = len(message.entries)
+    return spell_append(message, f"[{count:,} {'entry' if count == 1 else 'entries'}]")
+
+
 def short(command: str) -> str:
     """Return a command of an entry, its end left out where it is long."""
     if len(command) > COMMAND_CHARACTERS_MAX:

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import BinaryIO
@@ -34,8 +35,10 @@ def cannot_read(path: str, error: OSError) -> FilesRefused:
 class Folder:
     """The folder that holds a node's files; made, durably, if it is not there."""
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, is_private: bool = False) -> None:
+        """Make it; the files of a node that `is_private` are for their owner alone."""
         self.path = os.fspath(path)
+        self._mode = 0o600 if is_private else 0o644
         self._overwritten: dict[str, int] = {}
         self._locks: list[int] = []
         try:
@@ -80,7 +83,7 @@ class Folder:
         path = self._path(name)
         beside = f"{path}.tmp"
         try:
-            descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+            descriptor = self._made(beside, os.O_WRONLY)
             try:
                 for chunk in chunks:
                     write_all(descriptor, chunk)
@@ -99,9 +102,9 @@ class Folder:
 
     def create(self, name: str) -> AppendFile:
         """Make an empty file, or empty it, to append to; nothing about it is durable yet."""
-        path = self._path(name)
+        path = os.path.join(self.path, name)
         try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
+            descriptor = self._made(path, os.O_WRONLY | os.O_APPEND)
         except OSError as error:
             raise disk_failed(path, "make", error) from error
         return AppendFile(path, descriptor)
@@ -165,7 +168,8 @@ class Folder:
         try:
             descriptor = self._overwritten.get(name, -1)
             if descriptor < 0:
-                descriptor = os.open(self._path(name), os.O_WRONLY)
+                path = os.path.join(self.path, name)
+                descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW)
                 self._overwritten[name] = descriptor
             if os.pwrite(descriptor, data, offset) != len(data):
                 raise OSError(errno.EIO, "only a part was written")
@@ -177,9 +181,11 @@ class Folder:
 
         The kernel holds it, so a lock file left by a dead process blocks nobody.
         """
-        path = self._path(f"{name}.lock")
+        for each in (".lock", ".storage", ".log.new"):
+            _check_no_link(os.path.join(self.path, f"{name}{each}"))
+        path = os.path.join(self.path, f"{name}.lock")
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, self._mode)
         except OSError as error:
             raise disk_failed(path, "open for writing", error) from error
         try:
@@ -198,6 +204,22 @@ class Folder:
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
         self._locks.append(descriptor)
+        if self._mode == 0o600:
+            self._shut(name)
+
+    def _shut(self, name: str) -> None:
+        """Keep others out of the files of a node that were there before it was protected."""
+        own = (f"{name}.log", f"{name}.storage", f"{name}.state_machine", f"{name}.lock")
+        for each in os.listdir(self.path):
+            if each.startswith(own) or each == f".{name}.born":
+                path = os.path.join(self.path, each)
+                with contextlib.suppress(OSError):  # another's, which is left as it is
+                    if not os.path.islink(path) and os.stat(path).st_mode & 0o077:
+                        os.chmod(path, self._mode)
+
+    def _made(self, path: str, flags: int) -> int:
+        """Return a file that is empty; a link is not followed, as it may name another's file."""
+        return os.open(path, flags | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, self._mode)
 
     def close(self) -> None:
         """Let go of open files and of the lock."""
@@ -214,6 +236,23 @@ class Folder:
         descriptor = self._overwritten.pop(name, -1)
         if descriptor >= 0:
             os.close(descriptor)
+
+
+def _check_no_link(path: str) -> None:
+    if os.path.islink(path):
+        raise FilesRefused(
+            f"{path}: is a link, which a node does not follow: it would write to the file that the "
+            "link names. Remove the link, and look who made it"
+        )
+
+
+def can_be_written_by_others(path: str) -> bool:
+    """Whether others of this machine can put files into a folder, or take some away."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return False
+    return bool(mode & (stat.S_IWGRP | stat.S_IWOTH)) and not mode & stat.S_ISVTX
 
 
 def _sync_folder(path: str) -> None:

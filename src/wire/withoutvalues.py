@@ -6,11 +6,12 @@ from typing import Final
 
 from raftline.wire.commands import COMMANDS, ORDERS
 
-# Whose operands hold no value: keys, prefixes, numbers, and names of members and leases.
+# Whose operands hold no value: keys, prefixes, numbers, and names of members. The name of a lease
+# is for its owner alone.
 _WHOLE: Final = frozenset(
     {"get", "delete", "clear", "show", "stat", "ttl", "persist", "expire", "incr", "watch",
-     "unwatch", "observe", "unobserve", "lease", "renew", "release", "leases", "session", "status",
-     "transfer", "backup", "help", "members", "add", "remove", "replace", "promote", "demote"}
+     "unwatch", "observe", "unobserve", "leases", "session", "status", "transfer",
+     "backup", "help", "members", "add", "remove", "replace", "promote", "demote"}
 )  # fmt: skip
 _WORDS_MAX: Final = 6  # of a line that holds no value; others are mistakes
 

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from raftline.common.address import Address
+from raftline.common.config import FILE_NAME, Configuration
 from raftline.node.joining import begun, register, settle_configuration
+from raftline.node.startup import Startup
 from raftline.raft.entries import Entry
 from raftline.storage.disk import DiskFailed, FilesRefused
 from raftline.storage.folder import Folder
@@ -205,13 +207,17 @@ def test_a_replace_that_fails_in_its_bytes_leaves_the_old_file(
     assert os.listdir(tmp_path) == ["s1.storage"]
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
-def test_a_full_disk_is_reported_in_one_line(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     manager, _ = boot(Folder(tmp_path))
     vote(manager, 1, None)
     manager.close()
-    (tmp_path / "s1.storage.tmp").symlink_to("/dev/full")
-    (tmp_path / "s1.log.tmp").symlink_to("/dev/full")
+
+    def full(descriptor: int, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("raftline.storage.folder.write_all", full)
     folder = Folder(tmp_path)
     with pytest.raises(DiskFailed, match="No space left on device") as failed:
         folder.replace("s1.storage", [b"x"])
@@ -384,3 +390,91 @@ def test_a_log_deleted_under_a_running_node_is_noticed_at_the_next_start(tmp_pat
     _, recovered = boot(Folder(tmp_path))
     assert recovered.recovering
     assert "ends at entry 0, but entry 2 was synced before" in recovered.notes[1]
+
+
+# --- a node that is protected ---------------------------------------------------------------------
+
+
+def modes(path: Path) -> dict[str, int]:
+    return {each.name: stat.S_IMODE(each.stat().st_mode) for each in path.iterdir()}
+
+
+@pytest.fixture
+def usual_umask() -> Iterator[None]:
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("usual_umask")
+@pytest.mark.parametrize(("is_private", "mode"), [(True, 0o600), (False, 0o644)])
+def test_files_of_a_protected_node_are_for_their_owner_alone(
+    tmp_path: Path, is_private: bool, mode: int
+) -> None:
+    """However they come about: made, replaced, or compacted beside."""
+    folder = Folder(tmp_path, is_private=is_private)
+    manager, _ = boot(folder)
+    folder.replace("s1.state_machine", [b"a"])
+    folder.create("s1.log.new").close()
+    assert set(modes(tmp_path).values()) == {mode}
+    assert {"s1.log", "s1.storage", "s1.lock", ".s1.born"} <= set(modes(tmp_path))
+    manager.close()
+
+
+@pytest.mark.usefixtures("usual_umask")
+def test_files_from_before_a_node_was_protected_are_shut_at_its_next_start(
+    tmp_path: Path,
+) -> None:
+    boot(Folder(tmp_path))[0].close()
+    others = tmp_path / "s2.log", tmp_path / "s1.pem", tmp_path / "server-configuration.txt"
+    for path in others:
+        path.touch()
+    boot(Folder(tmp_path, is_private=True))[0].close()
+    found = modes(tmp_path)
+    assert {found.pop(path.name) for path in others} == {0o644}
+    assert set(found.values()) == {0o600}
+
+
+@pytest.mark.parametrize("name", ["s1.lock", "s1.storage", "s1.log.new"])
+def test_a_link_in_the_place_of_a_file_is_not_followed(tmp_path: Path, name: str) -> None:
+    """Else who may write the folder has the node overwrite any file of its user."""
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    nodes = tmp_path / "nodes"
+    nodes.mkdir()
+    (nodes / name).symlink_to(victim)
+    with pytest.raises(FilesRefused, match=f"{name}: is a link, which a node does not follow"):
+        boot(Folder(nodes))
+    assert victim.read_text() == "precious"
+
+
+def test_a_link_that_is_made_while_a_node_runs_is_not_followed(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    nodes = tmp_path / "nodes"
+    folder = Folder(nodes)
+    for name in ("s1.log.new", "s1.state_machine.tmp", "s1.storage"):
+        (nodes / name).symlink_to(victim)
+    for act in (
+        lambda: folder.create("s1.log.new"),
+        lambda: folder.replace("s1.state_machine", [b"a"]),
+        lambda: folder.overwrite("s1.storage", 0, b"a"),
+    ):
+        with pytest.raises(DiskFailed, match="symbolic links"):
+            act()
+    assert victim.read_text() == "precious"
+
+
+def test_a_protected_node_says_that_others_can_replace_its_files(tmp_path: Path) -> None:
+    said: list[str] = []
+    members = {"s1": Address("localhost", 10000)}
+    for mode, count in ((0o755, 0), (0o1777, 0), (0o775, 1), (0o777, 2)):
+        tmp_path.chmod(mode)
+        configuration = Configuration(tmp_path / FILE_NAME, members)
+        startup = Startup("s1", configuration, said.append, is_private=True)
+        startup.recover()[0].close()
+        warnings = [line for line in said if line.startswith("[!]")]
+        assert len(warnings) == count
+        assert all("can be written by others of this machine" in line for line in warnings)
+    Startup("s1", configuration, said.append).recover()[0].close()
+    assert [line for line in said if line.startswith("[!]")] == warnings

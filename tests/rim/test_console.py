@@ -30,6 +30,8 @@ from raftline.raft.messages import (
     RequestVoteReply,
 )
 from raftline.raft.node import RawNode
+from raftline.raft.spelling import spell
+from raftline.wire.withoutvalues import without_values
 from tests.core.cores import node_of
 
 
@@ -448,3 +450,62 @@ def test_times_stand_before_each_line_and_do_not_shorten_it() -> None:
     assert lines[0] == f"12:00 {'x' * LINE_CHARACTERS_MAX}"
     assert lines[-1] == "12:00 … 1 more request in this second"
     assert all(line.startswith("12:00 ") for line in lines)
+
+
+# --- a node that is protected ---------------------------------------------------------------------
+
+VALUES = ("secret1", "secret2")
+
+
+def printed_by(*, is_private: bool, verbose: bool = False) -> str:
+    """Return what a node prints of requests, entries and messages that hold values."""
+    stream = io.StringIO()
+    console = Console(stream, verbose=verbose)
+    traffic_log = TrafficLog(console, is_private=is_private)
+    entries = [Entry(7, 3, "c.1f-5#1@set a secret1"), Entry(8, 3, "cas a secret1 secret2")]
+    node = node_of("s2")
+    node.view.log.extend(3, [entry.command for entry in entries])
+    for line in (
+        "set a secret1", "txn if a = secret1 then set b secret2", "under lease-1 set a secret1",
+        'object o list.put 0 "secret2"', 'machine bank {"a": "secret1"}', "setx a secret2",
+        "setex a 5 secret1", "STORE a secret1", "get a b c d e secret1",
+        "renew lease-5.secret2",
+    ):  # fmt: skip
+        traffic_log.requested("c", line)
+    message = AppendEntries("s1", "s2", 3, 6, 3, entries, 6, 1)
+    traffic_log.received("s1", spell(message), message)
+    traffic_log.received("s1", None, message)
+    traffic_log.carried_out(Effects(send=[message]), node.view)
+    traffic_log.carried_out(Effects(append=entries), node.view)
+    lacks = AppendRejected("s2", "s1", 6, 2, 4)
+    traffic_log.carried_out(Effects(send_after_save=[lacks]), node.view)
+    close(console)
+    return stream.getvalue()
+
+
+def test_the_console_of_a_protected_node_shows_keys_and_no_value() -> None:
+    shown = printed_by(is_private=True)
+    assert [value for value in VALUES if value in shown] == []
+    for line in ("[*] Received from c : set a …", "[*] Received from c : txn …",
+                 "[*] Received from c : setex a …", "[*] Received from c : …",
+                 "[*] Received from c : renew …", "Last log: 8 3 cas a …"):
+        assert line in shown.splitlines()
+    assert shown.count("-[2 entries] commit ") == 3
+
+
+@pytest.mark.parametrize(("is_private", "verbose"), [(False, False), (True, True)])
+def test_the_console_of_an_open_node_shows_all_and_so_does_verbose(
+    is_private: bool, verbose: bool
+) -> None:
+    shown = printed_by(is_private=is_private, verbose=verbose)
+    assert "[*] Received from c : set a secret1" in shown
+    assert "Last log: 8 3 cas a secret1 secret2" in shown
+    assert "[2 entries]" not in shown
+
+
+@pytest.mark.parametrize("line", [
+    "get a", "delete a", "show app/", "watch app/ after 7", "expire a 5",
+    "add s4 h4 10000", "c.1f-5@session", "status", "incr n 5",
+])  # fmt: skip
+def test_a_line_that_holds_no_value_is_printed_as_it_is(line: str) -> None:
+    assert without_values(line) == line
