@@ -1,0 +1,202 @@
+"""Access that changes amid its use: files that are read again, and certificates for two things."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from raftline.access.login import FAILED, Access, Login
+from raftline.access.proof import Dialing
+from raftline.access.roles import EVERYWHERE, Identity, Role
+from raftline.access.secret import PeerRule, make_secret, peer_rule, read_secrets
+from raftline.access.tls import Files, Tls
+from raftline.access.tls_socket import TlsSocket
+from raftline.access.users import ITERATIONS_LEAST, User, Users, make_verifier, write_users
+from raftline.clients.login import Credentials, exchange
+from raftline.common.config import ConfigError
+from raftline.harness.processes import DEADLINE_S
+from raftline.net.admission import Admission
+from raftline.net.handshake import admit_by_tls
+from raftline.node.reading_again import readers_of
+from raftline.tools import certs
+from raftline.wire.commands import read_request
+from raftline.wire.operands import Limits
+from raftline.wire.parsing import Readings, parse
+from tests.fake_host import FakeHost
+
+OLD, NEW = "correct horse battery", "another password"
+BOB = Identity("bob", Role.ADMIN, EVERYWHERE)
+
+
+def write(path: Path, password: str, *names: str) -> None:
+    verifier = make_verifier(password, ITERATIONS_LEAST)
+    users = {name: User(Identity(name, Role.ADMIN, EVERYWHERE), verifier) for name in names}
+    write_users(path, Users(users, bytes(32)))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    write(tmp_path / "users", OLD, "bob", "s2")
+    return tmp_path / "users"
+
+
+@pytest.fixture
+def access(path: Path) -> Access:
+    return Access(path, Role.NONE, failed_s=0.0)
+
+
+def said(login: Login, line: str) -> str:
+    return login.take(read_request("c", "", line, Limits()))
+
+
+@pytest.mark.parametrize(("password", "names"), [(NEW, ("bob",)), (OLD, ("s2",))])
+def test_an_exchange_that_began_before_the_file_changed_gives_no_rights(
+    path: Path, access: Access, password: str, names: tuple[str, ...]
+) -> None:
+    """It ends by the users that it began by, so who has another password now, or none, is nobody
+    with the next line."""
+    login = Login(access, lambda: True)
+    steps = exchange(Credentials("bob", OLD))
+    last = steps.send(said(login, next(steps)))
+    write(path, password, *names)
+    access.reload()
+    said(login, last)
+    assert login.now() is None
+    assert login.why_not("get a", lambda lease: []).startswith("a client without a login may not ")
+    assert login.identity == access.nobody
+
+
+def test_an_exchange_that_began_before_gives_the_rights_of_now(path: Path, access: Access) -> None:
+    login = Login(access, lambda: True)
+    steps = exchange(Credentials("bob", OLD))
+    last = steps.send(said(login, next(steps)))
+    users = access.users
+    reader = users.by_name["bob"]._replace(identity=BOB._replace(role=Role.READER))
+    write_users(path, Users({"bob": reader}, bytes(32)))
+    access.reload()
+    assert said(login, last) != FAILED
+    assert login.why_not("get a", lambda lease: []) == ""
+    assert "reader bob may not set a" in login.why_not("set a 1", lambda lease: [])
+
+
+def admitted(made: Path, name: str, access: Access) -> Admission:
+    """Return the admission of a connection on which this certificate was shown to s1."""
+    here, there = socket.socketpair()
+    for side in (here, there):
+        side.settimeout(DEADLINE_S)
+    client = TlsSocket(there)
+    files = Files(made / f"{name}.pem", made / f"{name}.key", made / "ca.pem")
+
+    def dial() -> None:
+        with contextlib.suppress(OSError):
+            client.begin(Tls(files).dialing(), server_side=False, limit_s=DEADLINE_S, name="s1")
+
+    thread = threading.Thread(target=dial, daemon=True)
+    thread.start()
+    host = FakeHost(access=access, peer_rule=PeerRule(b"x" * 32, is_required=True))
+    admission = Admission(host, object())  # type: ignore[arg-type]
+    with TlsSocket(here) as connection:
+        tls = Tls(Files(made / "s1.pem", made / "s1.key", made / "ca.pem"))
+        assert admit_by_tls(connection, tls, admission, wait_s=DEADLINE_S)
+    thread.join(DEADLINE_S)
+    client.close()
+    return admission
+
+
+def test_a_member_s_certificate_logs_in_no_user_of_its_name_and_a_user_s_proves_no_member(
+    tmp_path: Path, access: Access
+) -> None:
+    certs.make(tmp_path, ["s1=localhost", "s2=localhost"], ["bob"])
+    member = admitted(tmp_path, "s2", access)
+    assert member.proven == "s2"
+    assert member.login is not None
+    assert member.login.identity == access.nobody
+    user = admitted(tmp_path, "bob", access)
+    assert user.proven is None
+    assert user.login is not None
+    assert user.login.identity == BOB
+
+
+def test_who_proved_itself_by_a_certificate_proves_no_other_name_by_the_secret(
+    tmp_path: Path, access: Access
+) -> None:
+    certs.make(tmp_path, ["s1=localhost", "s2=localhost"], [])
+    member = admitted(tmp_path, "s2", access)
+    dialing = Dialing(b"x" * 32, "s3", "s1", "3" * 32)
+    line = parse(f"s3@{dialing.first}".encode(), Limits(), Readings(), "s1")
+    assert "s2 proved itself on this connection by a certificate" in member.admit(line).reply
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620])
+def test_a_secret_that_its_group_can_read_is_refused(tmp_path: Path, mode: int) -> None:
+    """But one that belongs to root, as container engines mount it, and is read by its group."""
+    file = tmp_path / "secret"
+    make_secret(file)
+    file.chmod(mode)
+    facts = SimpleNamespace(st_mode=file.stat().st_mode, st_uid=1000)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fstat", lambda _: facts)
+        with pytest.raises(ConfigError, match="others on this machine can read or change it"):
+            read_secrets(file)
+        facts.st_uid = 0
+        if mode == 0o640:
+            assert read_secrets(file)[0]
+
+
+class Running:
+    """A node that runs, and what it was asked to look at."""
+
+    def __init__(self, access: Access | None, rule: PeerRule, tls: Any) -> None:
+        self.access, self.peer_rule, self.tls = access, rule, tls
+        self.asked: list[str] = []
+        self.listener = self._noting("connections")
+        self.book = self._noting("peers")
+
+    def _noting(self, who: str) -> Any:
+        names = ("rights_changed", "secret_changed", "certificates_revoked", "prove_by")
+        return SimpleNamespace(**{name: self._note(f"{who} {name}") for name in names})
+
+    def _note(self, what: str) -> Any:
+        return lambda *_: self.asked.append(what)
+
+
+def test_whoever_uses_a_file_looks_at_it_again_in_both_directions(
+    tmp_path: Path, access: Access
+) -> None:
+    secret = tmp_path / "secret"
+    make_secret(secret)
+    tls = SimpleNamespace(reload=lambda: "")
+    node: Any = Running(access, peer_rule(secret, None), tls)
+    before = node.peer_rule
+    for what, asked in (
+        ("users", ["connections rights_changed"]),
+        ("secret", ["peers prove_by", "connections secret_changed"]),
+        ("certificates", ["peers certificates_revoked", "connections certificates_revoked"]),
+    ):
+        node.asked.clear()
+        if what == "secret":
+            secret.unlink()
+            make_secret(secret)
+        readers_of(node)[what]()
+        assert node.asked == asked
+    assert node.peer_rule.secret != before.secret
+
+
+def test_a_file_that_can_not_be_used_ends_no_connection(tmp_path: Path, access: Access) -> None:
+    secret = tmp_path / "secret"
+    make_secret(secret)
+    node: Any = Running(access, peer_rule(secret, None), SimpleNamespace(reload=lambda: "broken"))
+    before = node.peer_rule
+    for path in (secret, tmp_path / "users"):
+        path.write_text("nonsense\n")
+    for read in readers_of(node).values():
+        with pytest.raises(ConfigError):
+            read()
+    assert node.asked == []
+    assert node.peer_rule == before
