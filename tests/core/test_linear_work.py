@@ -53,12 +53,14 @@ def seconds(work: Callable[[bytes], object], line: bytes) -> float:
     return time.thread_time() - begun_s
 
 
-def times_more(work: Callable[[bytes], object], beginning: bytes, piece: bytes) -> float:
-    """Return how much more time a line takes that is FACTOR times as long."""
-    long = (beginning + piece * (SHORT_BYTES * FACTOR // len(piece)))[: SHORT_BYTES * FACTOR]
+def times_more(
+    work: Callable[[bytes], object], beginning: bytes, piece: bytes, short: int = SHORT_BYTES
+) -> float:
+    """Return how much more time a line takes that is FACTOR times as long as `short` bytes."""
+    long = (beginning + piece * (short * FACTOR // len(piece)))[: short * FACTOR]
     found = []
     for _ in range(TRIES):
-        short_s, long_s = seconds(work, long[:SHORT_BYTES]), seconds(work, long)
+        short_s, long_s = seconds(work, long[:short]), seconds(work, long)
         found.append(long_s / max(short_s, LEAST_S))
         if found[-1] <= TIMES_MORE_MAX:
             break
