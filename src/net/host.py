@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
@@ -104,6 +105,28 @@ class Reader(Protocol):
         characters."""
 
 
+class RequestRoom:
+    """The bytes of the requests of a node that wait; any thread may take some."""
+
+    def __init__(self, bytes_max: int) -> None:
+        self._bytes_max = bytes_max
+        self._lock = threading.Lock()
+        self.used = 0
+
+    def take(self, size: int) -> bool:
+        """Take so many bytes, if there are as many; return whether there were."""
+        with self._lock:
+            if self.used + size > self._bytes_max:
+                return False
+            self.used += size
+            return True
+
+    def let_go(self, size: int) -> None:
+        """Give so many bytes back."""
+        with self._lock:
+            self.used -= size
+
+
 class Batch:
     """A run of writes, or of reads, in the order of their lines.
 
@@ -112,8 +135,9 @@ class Batch:
     """
 
     __slots__ = (
-        "_done", "asked_ms", "asked_s", "change", "commands", "first_index", "hold_until_ms", "ids",
-        "is_answered", "is_read", "kept", "reader", "reading", "replies", "reply_sink", "sent",
+        "_done", "_room", "_room_bytes", "asked_ms", "asked_s", "change", "commands",
+        "first_index", "hold_until_ms", "ids", "is_answered", "is_read", "kept", "reader",
+        "reading", "replies", "reply_sink", "sent",
     )  # fmt: skip
 
     def __init__(
@@ -141,6 +165,8 @@ class Batch:
         self.asked_s = 0.0  # by time.monotonic, for what is measured
         self.hold_until_ms = 0  # 0: not held for want of a leader
         self.is_answered = False
+        self._room: RequestRoom | None = None
+        self._room_bytes = 0
         self._done: threading.Lock | None = None
         if reply_sink is None:
             self._done = threading.Lock()
@@ -155,10 +181,27 @@ class Batch:
         """Wait for the answer; return whether it came in time. Not with a reply sink."""
         return self._done is not None and self._done.acquire(timeout=timeout_s)
 
+    def take_room(self, room: RequestRoom) -> bool:
+        """Take the bytes that the commands have in memory, once; return whether there is room."""
+        if self._room is None:
+            size = sum(map(sys.getsizeof, self.commands))
+            if not room.take(size):
+                return False
+            self._room, self._room_bytes = room, size
+        return True
+
+    def leave_room(self) -> None:
+        """Give these bytes back: it waits no longer. With the driver's `core` held."""
+        if self._room is not None:
+            room, self._room = self._room, None
+            room.let_go(self._room_bytes)
+
     def wake(self) -> None:
         """Let the replies leave, or the thread go on that waits for them. Reads without replies
         are confirmed by that: they may be served from now on."""
         self.is_answered = True
+        if not self.first_index:  # else its entries wait yet, whatever was answered meanwhile
+            self.leave_room()
         if self.reply_sink is not None:
             self.reply_sink.mark_ready()
         elif self._done is not None and self._done.locked():

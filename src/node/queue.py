@@ -6,9 +6,10 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
-from raftline.net.host import Batch
+from raftline.net.host import Batch, RequestRoom
 from raftline.node.measures import Measures
-from raftline.wire.protocol import STOPPING, no_leader, outcome_unknown
+from raftline.wire.limits import QUEUED_BYTES
+from raftline.wire.protocol import STOPPING, TOO_MUCH_WAITS, no_leader, outcome_unknown
 
 WAITING_MAX = 10_000  # batches that may wait for a leader; more are told to try again
 
@@ -19,8 +20,11 @@ class RequestQueue:
     Anybody may `put`; whoever calls the rest holds the driver's `core` lock.
     """
 
-    def __init__(self, hold_ms: int, measures: Measures | None = None) -> None:
+    def __init__(
+        self, hold_ms: int, measures: Measures | None = None, bytes_max: int = QUEUED_BYTES
+    ) -> None:
         self._hold_ms = hold_ms
+        self.room = RequestRoom(bytes_max)
         self._measures = measures or Measures()
         # New ones, each kind in the order in which it came; only `put` and `take` change these.
         self.writes: deque[Batch] = deque()  # may share the next write of the disk
@@ -31,7 +35,11 @@ class RequestQueue:
         self._pending_term = 0
 
     def put(self, batch: Batch) -> None:
-        """Leave a batch for whoever steps the core next."""
+        """Leave a batch for whoever steps the core next. It is refused if too much waits, unless
+        it has waited before."""
+        if not batch.take_room(self.room):
+            batch.answer_all(TOO_MUCH_WAITS)
+            return
         if batch.change is not None or batch.reading.by_lease:
             self.others.append(batch)
         else:
@@ -94,7 +102,7 @@ class RequestQueue:
             batch.replies += given if sink is None else sink.keep(batch, given)
             if len(batch.replies) < len(batch.commands):
                 return
-            self._pending.popleft()
+            self._pending.popleft().leave_room()
             self._measures.writes.add(now_s - batch.asked_s, len(batch.commands))
             batch.wake()
 
@@ -110,7 +118,9 @@ class RequestQueue:
             batch = self._pending[-1]
             if batch.first_index + len(batch.commands) - 1 <= after:
                 return
-            self._pending.pop().answer_rest(outcome_unknown(why))
+            self._pending.pop()
+            batch.leave_room()
+            batch.answer_rest(outcome_unknown(why))
 
     def turn_all_away(self, why: str) -> None:
         """Answer everybody: what was proposed has an unknown outcome, of the rest nothing was

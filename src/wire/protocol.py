@@ -19,9 +19,11 @@ SHUT_DOWN = "Sorry, this server was shut down by its controller; ask another"
 RISING = "Sorry, this cluster is about to reach the level that this needs. Try again."
 FULL = "Sorry, too many connections; the last places are for peers. Try later."
 TOO_MANY_LOGINS = "Sorry, too many logins at a time. Nothing was done; try again."
+TOO_MUCH_WAITS = "Sorry, too many requests wait here. Nothing was done; try again."
 # Nothing was done; others may do it.
 ELSEWHERE = (
-    NOT_LEADER, NO_LEADER, STOPPING, REMOVED, SHUT_DOWN, RISING, FULL, TOO_MANY_LOGINS
+    NOT_LEADER, NO_LEADER, STOPPING, REMOVED, SHUT_DOWN, RISING, FULL, TOO_MANY_LOGINS,
+    TOO_MUCH_WAITS,
 )  # fmt: skip
 TLS_ALONE = "this port speaks TLS alone."  # a refusal, without its advice to who types
 OUTCOME_UNKNOWN = "Sorry, outcome unknown: "

@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import pytest
 
 import raftline.node.driver
 from raftline.logmanager import LogManager
-from raftline.net.host import Batch
+from raftline.net.host import Batch, RequestRoom
 from raftline.node.driver import Driver
 from raftline.node.handover import Handover
 from raftline.node.queue import RequestQueue
@@ -25,7 +26,7 @@ from raftline.raft.messages import (
     ReadIndexReply,
 )
 from raftline.wire.parsing import Reading
-from raftline.wire.protocol import NO_LEADER
+from raftline.wire.protocol import NO_LEADER, TOO_MUCH_WAITS
 from tests.core.cores import established
 from tests.rim.test_driver import DEADLINE_S, FakeRim, driver_of_s1, elect
 
@@ -221,6 +222,24 @@ def test_each_request_that_waits_for_a_leader_has_its_own_deadline() -> None:
     assert queue.held_until_ms == 1150
     assert queue.take(writes=False, reads=False) == [second]
     assert queue.take(writes=False, reads=False) == []
+
+
+def test_a_request_for_which_there_is_no_room_is_answered_at_once() -> None:
+    driver = driver_of_s1(FakeRim())
+    driver._queue.room = RequestRoom(0)
+    flushed: list[list[str]] = []
+
+    class Sink:
+        def mark_ready(self) -> None:
+            driver.ready_sinks.append(cast(Any, self))
+
+        def flush(self) -> None:
+            flushed.append(batch.replies)
+
+    batch = Batch(["set a 1", "set b 2"], is_read=False, reply_sink=cast(Any, Sink()))
+    driver.submit(batch)
+    assert flushed == [[TOO_MUCH_WAITS] * 2]
+    driver.stop(DEADLINE_S)
 
 
 def test_batches_applied_together_each_get_their_own_replies() -> None:

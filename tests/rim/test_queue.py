@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -13,7 +14,8 @@ from raftline.net.host import Batch
 from raftline.node.queue import RequestQueue
 from raftline.raft.change import Change
 from raftline.wire.parsing import BY_ROUND, Reading
-from raftline.wire.protocol import NO_LEADER
+from raftline.wire.protocol import NO_LEADER, TOO_MUCH_WAITS
+from raftline.wire.replies import Outcome, outcome_of
 
 
 @given(
@@ -111,3 +113,74 @@ def test_a_connection_says_how_much_of_the_replies_to_its_entries_is_kept() -> N
     queue.answer_applied(["6: another", "7: the last"], 6, 7)
     assert batch.replies == ["5: ", "6: ", "7: "]
     assert batch.is_answered
+
+
+# --- the bytes that wait --------------------------------------------------------------------------
+
+COMMAND = "set a " + "x" * 1000
+
+
+def queue_for(count: int) -> RequestQueue:
+    """Return a queue in which so many commands may wait."""
+    return RequestQueue(hold_ms=100, bytes_max=count * sys.getsizeof(COMMAND))
+
+
+def write() -> Batch:
+    return Batch([COMMAND], is_read=False)
+
+
+def takes_one_more(queue: RequestQueue) -> bool:
+    queue.put(batch := write())
+    is_taken = not batch.is_answered
+    if is_taken:
+        assert queue.take(writes=True, reads=False) == [batch]
+        batch.answer_all("done")
+    return is_taken
+
+
+def test_requests_beyond_the_bytes_that_may_wait_are_refused_as_not_done() -> None:
+    queue = queue_for(2)
+    batches = [write() for _ in range(3)]
+    for batch in batches:
+        queue.put(batch)
+    assert [batch.replies for batch in batches] == [[], [], [TOO_MUCH_WAITS]]
+    assert outcome_of(TOO_MUCH_WAITS) is Outcome.NO_LEADER
+    assert queue.take(writes=True, reads=True) == batches[:2]
+
+
+def test_a_request_counts_until_its_entry_is_applied_or_given_up() -> None:
+    queue = queue_for(2)
+    first, second = write(), write()
+    for batch in (first, second):
+        queue.put(batch)
+    queue.enter(queue.take(writes=True, reads=False), 5, term=1)
+    first.answer_rest("Sorry, outcome unknown: no quorum answered in time")
+    assert not takes_one_more(queue)  # it stands in the log all the same
+    queue.answer_applied(["done"], 5, 5)
+    assert takes_one_more(queue)
+    queue.give_up_pending("it fell")
+    assert queue.room.used == 0
+
+
+def test_a_request_that_is_held_or_put_again_counts_once() -> None:
+    queue = queue_for(1)
+    batch = write()
+    queue.put(batch)
+    queue.hold(queue.take(writes=True, reads=False), 5)
+    assert not takes_one_more(queue)
+    (again,) = queue.take(writes=True, reads=False)
+    queue.put(again)  # its leader fell
+    assert not again.is_answered
+    queue.hold(queue.take(writes=True, reads=False), 105)
+    assert batch.replies == [NO_LEADER]
+    assert takes_one_more(queue)
+
+
+def test_a_read_counts_until_it_is_confirmed() -> None:
+    queue = queue_for(1)
+    read = Batch([COMMAND], is_read=True)
+    queue.put(read)
+    assert queue.take(writes=True, reads=True) == [read]
+    assert not takes_one_more(queue)
+    queue.confirmed(read)
+    assert takes_one_more(queue)
