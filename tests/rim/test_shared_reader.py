@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from raftline.common.level import LEVEL
 from raftline.harness.processes import eventually
 from raftline.net import connection as connections
 from raftline.net.outgoing import BATCHES_MAX
@@ -311,16 +312,31 @@ def test_a_line_that_is_left_to_its_thread_amid_others_is_counted_once(crowd: Cr
     scene = crowd.scenes[0]
     told: list[str] = []
     scene.host.traffic_log.requested = lambda _, text: told.append(text)
-    scene.host.level, scene.host.why_level = 1, lambda _: "Sorry, not at this level."
+    scene.host.level, scene.host.without_machine = LEVEL, lambda _: "Sorry, no such machine."
     begun = len(scene.batches)
-    scene.say("c@set a 1\nc@set b 2\nc@txn set a 2 ; set b 3\nc@set c 4\n")
+    scene.say("c@set a 1\nc@set b 2\nc@machine m {}\nc@set c 4\n")
     for number in range(2):
         eventually(lambda n=number: len(scene.batches) > begun + n, "a batch")  # type: ignore[misc]
         scene.answer(begun + number, "done")
     replies = [scene.line() for _ in range(4)]
-    assert replies == ["s1@done", "s1@done", "s1@Sorry, not at this level.", "s1@done"]
-    assert told == ["set a 1", "set b 2", "set c 4"]
+    assert replies == ["s1@done", "s1@done", "s1@Sorry, no such machine.", "s1@done"]
     assert crowd.lent() == 2
+    scene.say("c@set d 5\n")
+    eventually(lambda: len(scene.batches) > begun + 2, "the next line")
+    assert [list(batch.commands) for batch in scene.batches[begun:]] == [
+        ["set a 1", "set b 2"], ["set c 4"], ["set d 5"],
+    ]  # fmt: skip
+    assert told == ["set a 1", "set b 2", "set c 4", "set d 5"]
+
+
+def test_a_last_line_that_is_left_to_its_thread_waits_for_no_other(crowd: Crowd) -> None:
+    scene = crowd.scenes[0]
+    scene.host.level, scene.host.without_machine = LEVEL, lambda _: "Sorry, no such machine."
+    begun = len(scene.batches)
+    scene.say("c@set a 1\nc@machine m {}\n")
+    eventually(lambda: len(scene.batches) > begun, "a batch")
+    scene.answer(begun, "done")
+    assert [scene.line() for _ in range(2)] == ["s1@done", "s1@Sorry, no such machine."]
 
 
 class Trouble:

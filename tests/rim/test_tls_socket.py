@@ -86,6 +86,26 @@ def test_bytes_that_the_kernel_does_not_take_are_owed_and_come_once(
     assert bytes(received) == data
 
 
+def test_what_the_kernel_has_not_taken_does_not_count_as_sent(
+    ends: tuple[TlsSocket, TlsSocket],
+) -> None:
+    """Else nobody would send the rest, if nothing follows it."""
+    here, there = ends
+    here.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    data = os.urandom(200_000)
+    sent = here.send(data, socket.MSG_DONTWAIT)
+    assert sent == len(data) - 1
+    with pytest.raises(BlockingIOError):
+        here.send(data[sent:], socket.MSG_DONTWAIT)
+    sending = threading.Thread(target=here.sendall, args=(data[sent:],))
+    sending.start()
+    received = b""
+    while len(received) < len(data):
+        received += there.recv(1 << 16)
+    sending.join(DEADLINE_S)
+    assert received == data
+
+
 def test_one_thread_reads_while_another_writes(ends: tuple[TlsSocket, TlsSocket]) -> None:
     here, there = ends
     rounds, heard = 2_000, bytearray()
