@@ -55,9 +55,10 @@ class Observer:
                 return
             if self._lost:
                 self._lines.append(self._head + lines.lost(self._lost))
+                self._characters += len(self._lines[-1])
                 self._lost = 0
             self._lines.append(self._head + line)
-            self._characters += len(line)
+            self._characters += len(self._lines[-1])
             self.told += 1
 
     def lose(self, count: int) -> None:

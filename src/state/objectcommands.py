@@ -45,7 +45,7 @@ class OpenObjects:
 
         def opened(kind: str) -> Json:
             found = self._open.get(key)
-            if found is None:
+            if found is None or (key not in self._store and found.is_empty_for_another(kind)):
                 value, size = _read(self._store, key, kind)
                 found = self._open[key] = _Open(value, kind, size)
             else:
@@ -84,6 +84,11 @@ class _Open:
         self.size = size
         self.is_changed = False
         self._kind = kind
+
+    def is_empty_for_another(self, kind: str) -> bool:
+        """Whether nothing was done with an object of another kind. If its key is absent as well,
+        there is no object yet, of no kind."""
+        return not self.is_changed and kind != self._kind
 
     def check(self, key: str, kind: str) -> None:
         """Take it for an object of this kind. Its own operations leave it one of its kind.

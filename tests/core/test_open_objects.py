@@ -92,6 +92,13 @@ def test_operations_of_two_kinds_look_at_the_object_again() -> None:
     assert machine.ask("get o") == "GET response: [[1], 2]"
 
 
+def test_an_operation_that_was_not_done_leaves_an_absent_key_absent() -> None:
+    for level in (2, 3):
+        machine = Machine(level)
+        reply = machine.ask('txn object o dict.take "a" ; object o list.append 1 ; get o')
+        assert reply == 'TXN response, then: ["not done: no such item", "null", "[1]"]'
+
+
 def test_an_object_that_is_too_long_in_the_end_undoes_the_transaction() -> None:
     machine, half = Machine(), "v" * (VALUE_BYTES // 2)
     for line in (
