@@ -200,7 +200,9 @@ class Outgoing(ReplySink):
         size, room = len(reply), self._host.reply_room
         if self._is_over or size <= len(NOT_KEPT):
             return reply
-        if self._kept + size > UNDER_WAY_MAX or not room.keep(size):
+        # A reply to a set repeats its value; the requests under way have a bound of their own.
+        longest = UNDER_WAY_MAX + self._added - self._settled
+        if self._kept + size > longest or not room.keep(size):
             return NOT_KEPT
         batch.kept += size
         self._kept += size

@@ -454,6 +454,19 @@ def test_long_replies_to_entries_are_kept_as_far_as_there_is_room(line: Line) ->
     assert line.outgoing.keep(after, ["x" * LONG]) == ["x" * LONG]
 
 
+def test_replies_that_repeat_their_requests_are_kept(line: Line) -> None:
+    """Else a client that sends some long values at once can't know whether they were set."""
+    values = ["x" * (UNDER_WAY_MAX // 4)] * 5
+    batches = [line.ask(f"set a {value}", is_read=False) for value in values]
+    replies = [f"SET response: a set to {value}" for value in values]
+    kept = [
+        line.outgoing.keep(batch, [reply]) for batch, reply in zip(batches, replies, strict=True)
+    ]
+    assert [one == [reply] for one, reply in zip(kept, replies, strict=True)] == [True] * 5
+    line.outgoing.break_off()
+    assert line.host.reply_room.kept == 0
+
+
 def test_a_short_reply_is_kept_behind_any_long_ones(line: Line) -> None:
     batch = line.ask(*["get a read log"] * 100, is_read=False)
     replies = ["x" * LONG, "DELETE response: a deleted"] * 50
