@@ -10,6 +10,7 @@ import socket
 import time
 
 from raftline.clients.tls import ClientTls, of_process
+from raftline.wire.limits import REPLY_LINE_BYTES
 
 TELNET_ANSWER = b"\xff\xfc\x06"  # of a node that was asked whether it is there
 LEAST_S = 1e-6  # 0 would mean not to wait at all
@@ -22,8 +23,11 @@ class Ended(ConnectionError):
         super().__init__("closed the connection before it answered")
 
 
-class TooLong(Exception):
-    """A line that is longer than the caller takes."""
+class TooLong(ConnectionError):
+    """A line that is longer than the caller takes; nothing that follows can be read."""
+
+    def __init__(self, bytes_max: int) -> None:
+        super().__init__(f"answered with a line of more than {bytes_max} bytes")
 
 
 class LineConnection:
@@ -59,18 +63,19 @@ class LineConnection:
         self.socket.sendall(b"".join(line + b"\n" for line in raw))
 
     def read(self, until_s: float | None = None, bytes_max: int | None = None) -> bytes:
-        """Return the next line without its newline. `until_s` is on the monotonic clock.
+        """Return the next line without its newline. `until_s` is on the monotonic clock;
+        `bytes_max` is REPLY_LINE_BYTES if it is not given.
 
         Raises:
             TimeoutError: none came in time; one that comes later can still be read.
             Ended: the other side ended the connection first.
             TooLong: what came is longer than `bytes_max`.
         """
-        looked_at = 0
+        looked_at, limit = 0, REPLY_LINE_BYTES if bytes_max is None else bytes_max
         while (end := self.received.find(b"\n", looked_at)) < 0:
             looked_at = len(self.received)
-            if bytes_max is not None and looked_at > bytes_max:
-                raise TooLong(f"more than {bytes_max} bytes without a newline")
+            if looked_at > limit:
+                raise TooLong(limit)
             if until_s is not None:
                 self.socket.settimeout(max(until_s - time.monotonic(), LEAST_S))
             data = self.socket.recv(1 << 16)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from raftline.clients.lines import Ended
+from raftline.clients.lines import Ended, TooLong
+from raftline.wire.limits import REPLY_LINE_BYTES
 
 LINES_MAX = 1000  # that wait for the program; then the node waits, and ends the watch in time
 
@@ -63,6 +64,7 @@ class LineStream(asyncio.Protocol):
 
     def _end(self, problem: OSError) -> None:
         self._problem = self._problem or problem
+        self._received = bytearray()
         self._wake()
 
     # --- asyncio's ------------------------------------------------------------------------------
@@ -75,11 +77,16 @@ class LineStream(asyncio.Protocol):
         self._end(error if isinstance(error, OSError) else Ended())
 
     def data_received(self, data: bytes) -> None:
+        if self._problem is not None:
+            return
         received = self._received
         received += data
         end = received.rfind(b"\n", self._searched)
         if end < 0:
             self._searched = len(received)
+            if self._searched > REPLY_LINE_BYTES:
+                self._end(TooLong(REPLY_LINE_BYTES))
+                self.abort()
             return
         self._lines.extend(bytes(received[:end]).split(b"\n"))
         del received[: end + 1]

@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from raftline.clients.lines import Ended
+from raftline.clients.lines import Ended, TooLong
 from raftline.common.address import Address
+from raftline.wire.limits import REPLY_LINE_BYTES
 from raftline.wire.protocol import ProtocolError, split_sender, without_controls
 from raftline.wire.replies import Reply
 
@@ -70,6 +71,7 @@ class Link(asyncio.Protocol):
         if not self.is_open:
             return
         self.is_open = False
+        self._received = bytearray()
         self._may_write.set()
         if self._transport is not None:
             self._transport.abort()
@@ -107,12 +109,16 @@ class Link(asyncio.Protocol):
         self._may_write.set()
 
     def data_received(self, data: bytes) -> None:
+        if not self.is_open:
+            return
         self.heard_s = self._loop.time()
         received = self._received
         received += data
         end = received.rfind(b"\n", self._searched)
         if end < 0:
             self._searched = len(received)
+            if self._searched > REPLY_LINE_BYTES:
+                self.close(TooLong(REPLY_LINE_BYTES))
             return
         lines = bytes(received[:end]).split(b"\n")
         del received[: end + 1]

@@ -57,3 +57,6 @@ OBSERVED_CHARACTERS = 8 << 20  # of the lines that wait for one observer
 LONG_REPLY_BYTES = 2 << 20  # the room that is reserved before one is made
 REPLIES_BYTES = 64 << 20  # made for all connections, and not taken by their readers
 REPLY_HELD_S = 10.0  # for one connection's part of these, while others wait for room
+
+# Clients. The longest answer has ANSWER_BYTES, of which each may be spelled in four: twice that.
+REPLY_LINE_BYTES = 64 << 20
