@@ -48,11 +48,11 @@ def test_a_client_takes_no_line_without_an_end() -> None:
     connection = LineConnection.__new__(LineConnection)
     connection.socket, connection.timeout_s, connection.received = here, 30.0, bytearray()
     there.sendall(b"x" * LIMIT + b"\n" + b"y" * (LIMIT + 1))
+    there.close()
     assert connection.read() == b"x" * LIMIT
     with pytest.raises(TooLong, match=REPORT):
         connection.read()
     here.close()
-    there.close()
 
 
 def test_the_report_says_what_became_of_the_request() -> None:
@@ -76,6 +76,7 @@ def test_a_link_takes_no_line_without_an_end() -> None:
         assert (await taken).text == "x" * (LIMIT - 3)
         assert link.is_open
         link.data_received(b"y")
+        assert not link.is_open
         with pytest.raises(TooLong, match=REPORT):
             await asked
         assert transport.is_aborted
