@@ -65,7 +65,8 @@ def test_the_item_of_a_worker_that_is_gone_is_taken_again(
     kv: raftline.KV[str], page: Any
 ) -> None:
     first, second = page.put(kv, "one"), page.put(kv, "two")
-    with kv.lease(10) as gone, kv.lease(10) as lease:
+    gone = kv.lease(10).grant()
+    with kv.lease(10) as lease:
         assert page.take(kv, gone) == (first, "one")
         assert page.take(kv, lease) == (second, "two")
         assert page.take(kv, lease) is None
