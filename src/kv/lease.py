@@ -71,8 +71,9 @@ class Keeper:
                 return
             self._renewals.add(holding)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+                thread.start()  # may raise, and the next lease needs one then
+                self._thread = thread
             self._changed.notify()
 
     def drop(self, holding: Holding) -> None:
@@ -209,6 +210,7 @@ class Lease(NoCopies):
 
         Raises:
             LeaseLost: the answer came when its time was over. It was never held.
+            RuntimeError: it is granted already, or no thread can be had to renew it.
         """
         if self._holding is not None and not self._holding.is_over:
             raise RuntimeError(f"{self.id} is granted already; make another one: kv.lease(…)")
@@ -217,7 +219,11 @@ class Lease(NoCopies):
         steps = granting(self._seconds, partial(self._ended, over), self._now)
         self._holding = ask_by(self._client, steps)
         if self._keep:
-            self._keeper.keep(self._holding)
+            try:
+                self._keeper.keep(self._holding)
+            except RuntimeError:  # no thread can be had
+                self._holding.give_up()
+                raise
         return self
 
     def check(self, timeout: float | None = None) -> Lease:

@@ -96,6 +96,25 @@ def raises() -> None:
     raise ValueError("of a program")
 
 
+def test_a_lease_for_which_no_thread_can_be_had_is_not_held_and_later_ones_are_renewed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    client = Client()
+    lease = client.lease()
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            lease.grant()
+    assert not lease.is_held
+    lease.grant()
+    client.passes(3.0)
+    client.until_asked(f"renew {lease}")
+    client.keeper.close()
+
+
 @pytest.mark.parametrize("then", [sys.exit, raises, threading.Event().wait])
 def test_whatever_an_on_lost_does_other_leases_are_renewed(
     then: Callable[[], object], monkeypatch: pytest.MonkeyPatch
