@@ -17,6 +17,7 @@ from raftline.clients.connection import (
     line_of,
     unreachable,
 )
+from raftline.clients.lines import LEAST_S
 from raftline.clients.login import Credentials, log_in, of_environment
 from raftline.clients.search import (
     Answer,
@@ -113,13 +114,15 @@ class Client:
             self._connection = None
 
     def forget_sessions(self) -> None:
-        """Give the sessions back: nothing of them is asked again. Nobody waits for an answer, and
-        those that no node hears of go when they are the least used of the cluster."""
+        """Give the sessions back, and leave the connection. Nobody waits for an answer, or for room
+        to send. Those that no node hears of go when they are the least used of the cluster."""
         sessions, self._sessions = self._sessions, Sessions()
         if self._connection is not None:
+            self._connection.timeout_s = LEAST_S
             for name in sessions.names:
                 with contextlib.suppress(OSError):
                     self._connection.send(line_of(name, "forget"))
+            self.close()  # else a late reply would answer the next request
 
     def request(self, command: str) -> str:
         """Return the reply's text (`GET response: 5`; `GET response, no such key: b`).

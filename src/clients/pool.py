@@ -105,14 +105,14 @@ class Clients(NoCopies):
             return not self._is_closed and not self._idle and self._count >= CONNECTIONS_MAX
 
     def close(self) -> None:
-        """Leave all connections; a request under way ends by itself."""
+        """Give back all sessions, and leave all connections; a request under way ends by itself."""
         self._look_for_fork()
         with self._lock:
             self._is_closed = True
             idle, self._idle = self._idle, []
             self._lock.notify_all()
         for client in idle:
-            client.close()
+            _leave(client)
 
     def _look_for_fork(self) -> None:
         """Have connections and a lock of this process's own: two that ask on one connection mix up
@@ -146,7 +146,7 @@ class Clients(NoCopies):
                 self._idle.append(client)
                 self._lock.notify()
                 return
-        client.close()
+        _leave(client)
 
     def _made(self) -> Client:
         first, *others = self.addresses.known
@@ -154,3 +154,8 @@ class Clients(NoCopies):
             *first, self.name, follow=True, also=others, credentials=self.credentials,
             tls=self.tls, addresses=self.addresses,
         )  # fmt: skip
+
+
+def _leave(client: Client) -> None:
+    client.forget_sessions()
+    client.close()

@@ -2,7 +2,7 @@
 
 A search is a generator. It yields a step, `Ask`, `Pause` or `Learn`, and is sent the answer; it
 returns the reply that settles the request. It touches no socket: a thread carries the steps out
-(`conversation.py`), or a task of asyncio does (`kv/aio_asker.py`). So both look for the leader, use
+(`conversation.py`), or a task of asyncio does (`kv/asker.py`). So both look for the leader, use
 sessions and judge outcomes alike.
 """
 

@@ -104,10 +104,13 @@ class Asker:
             raise RuntimeError("this client is of another event loop; connect anew in this one")
 
     async def close(self) -> None:
-        """End the connection, and wait until it has ended."""
+        """Give back the sessions, end the connection, and wait until it has ended."""
         self.is_closed = True
         if self._process != os.getpid():
             return
+        sessions, self._sessions = self._sessions, Sessions()
+        if self._link is not None:
+            self._link.send_last([line_of(name, "forget") for name in sessions.names])
         for task in list(self._connecting.values()):
             task.cancel()
         links = [*self._old, *([self._link] if self._link is not None else [])]

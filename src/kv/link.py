@@ -60,6 +60,12 @@ class Link(asyncio.Protocol):
         self._waiting.append((number, future))
         return future
 
+    def send_last(self, lines: list[bytes]) -> None:
+        """Send lines to which nobody awaits an answer, now or never: it is to be closed."""
+        if self.is_open and not self.is_full:
+            self._unsent += lines
+            self._flush()
+
     def retire(self) -> None:
         """Close once all that was asked is answered; nothing more is sent."""
         self._is_retired = True

@@ -299,3 +299,29 @@ def test_a_client_that_is_closed_while_it_asks_for_the_members_returns_what_was_
             await setting
 
     asyncio.run(run())
+
+
+def test_a_client_that_is_closed_gives_back_its_session() -> None:
+    async def main() -> None:
+        async with node(session) as s1:
+            async with connected(s1) as kv:
+                await kv.set("first", "1")
+                lines = list(s1.lines)
+            assert await s1.has(len(lines) + 1) == [*lines, "p-7@forget"]
+
+    asyncio.run(main())
+
+
+def test_a_client_that_is_closed_amid_requests_gives_back_its_session_after_them() -> None:
+    async def main() -> None:
+        async with node(session) as s1, connected(s1) as kv:
+            await kv.set("first", "1")
+            lines = list(s1.lines)
+            waiting = asyncio.ensure_future(kv.set("b", "2"))
+            await asyncio.sleep(0)  # its line is to be sent at the end of this turn
+            await kv.close()
+            with pytest.raises(raftline.ClientError):
+                await waiting
+            assert await s1.has(len(lines) + 2) == [*lines, "p-7#2@set b 2", "p-7@forget"]
+
+    asyncio.run(main())

@@ -126,3 +126,41 @@ def test_threads_that_wait_for_a_connection_end_when_the_client_is_closed(
     thread.join(DEADLINE_S)
     assert len(errors) == 1
     assert "closed" in str(errors[0])
+
+
+def forgotten(node: Node) -> list[str]:
+    return sorted(line for line in node.received if line.endswith("@forget"))
+
+
+def test_a_program_that_ends_gives_back_the_sessions_of_all_its_connections(node: Node) -> None:
+    with raftline.connect(f"localhost:{node.port}", timeout=DEADLINE_S) as kv:
+        threads = [threading.Thread(target=kv.set, args=("a", "1")) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        eventually(lambda: node.kept == 2, "two connections are in use")
+        node.may_answer.set()
+        for thread in threads:
+            thread.join()
+        with kv.within(1) as view:  # its end is not that of the client
+            view.get("a")
+        assert not forgotten(node)
+    eventually(
+        lambda: forgotten(node) == ["program-1@forget", "program-2@forget"], "they come back"
+    )
+
+
+def test_a_session_in_use_when_its_client_is_closed_is_given_back_after_its_request(
+    busy: raftline.Clients, node: Node
+) -> None:
+    busy.close()
+    assert not forgotten(node)
+    node.may_answer.set()
+    eventually(lambda: forgotten(node) == ["program-1@forget"], "it comes back")
+
+
+def test_a_program_that_only_reads_has_no_session_to_give_back(node: Node) -> None:
+    with raftline.Clients(f"localhost:{node.port}", timeout=DEADLINE_S) as clients:
+        clients.request("get a")
+    eventually(lambda: not any(each.fileno() >= 0 for each in node.connections), "it has left")
+    assert "program@get a" in node.received
+    assert not any(line.endswith(("@session", "@forget")) for line in node.received)
