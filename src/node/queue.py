@@ -8,10 +8,8 @@ from collections.abc import Sequence
 
 from raftline.net.host import Batch, RequestRoom
 from raftline.node.measures import Measures
-from raftline.wire.limits import QUEUED_BYTES
+from raftline.wire.limits import BATCHES_HELD, QUEUED_BYTES
 from raftline.wire.protocol import STOPPING, TOO_MUCH_WAITS, no_leader, outcome_unknown
-
-WAITING_MAX = 10_000  # batches that may wait for a leader; more are told to try again
 
 
 class RequestQueue:
@@ -69,7 +67,7 @@ class RequestQueue:
         for batch in batches:
             if batch.hold_until_ms == 0:
                 batch.hold_until_ms = now + self._hold_ms
-            if now >= batch.hold_until_ms or len(self._held) >= WAITING_MAX:
+            if now >= batch.hold_until_ms or len(self._held) >= BATCHES_HELD:
                 batch.answer_all(no_leader(no_leader_because))
             else:
                 self._held.append(batch)

@@ -15,10 +15,9 @@ from raftline.raft.entries import Entry
 from raftline.raft.view import NodeView
 from raftline.state.history import EventHistory
 from raftline.wire import watches as words
+from raftline.wire.limits import WATCHES_MAX
 from raftline.wire.protocol import REMOVED, STOPPING, error
 from raftline.wire.watches import WatchAsked
-
-WATCHES_MAX = 100_000
 
 
 class Watchers:

@@ -50,9 +50,11 @@ OUTBOX_BYTES = 64 << 20  # what one slow peer may hold up; beyond it messages ar
 # Replies and events on their way to clients.
 PIECE_CHARACTERS = 64 << 10  # spelled at a time for one connection; a longer one by itself
 QUEUED_BYTES = 64 << 20  # of requests that wait, all connections together
+BATCHES_HELD = 10_000  # that wait for a leader, all connections together
 BATCHES = 64  # unanswered ones of one connection; then it is not read further
 UNDER_WAY_CHARACTERS = 4 << 20  # of the requests of one connection that are not answered yet
 PUSHED_BYTES = 256 << 10  # that watches of one connection are told at once; else by pieces
+WATCHES_MAX = 100_000  # of all connections
 OBSERVED_CHARACTERS = 8 << 20  # of the lines that wait for one observer
 LONG_REPLY_BYTES = 2 << 20  # the room that is reserved before one is made
 REPLIES_BYTES = 64 << 20  # made for all connections, and not taken by their readers

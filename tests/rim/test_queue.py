@@ -88,7 +88,7 @@ def test_held_requests_go_first_and_keep_their_deadline() -> None:
 
 
 def test_the_requests_that_wait_for_a_leader_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(raftline.node.queue, "WAITING_MAX", 2)
+    monkeypatch.setattr(raftline.node.queue, "BATCHES_HELD", 2)
     queue = RequestQueue(hold_ms=1000)
     batches = [Batch(["x"], is_read=False) for _ in range(3)]
     queue.hold(batches, 5)
