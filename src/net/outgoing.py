@@ -47,6 +47,7 @@ class Outgoing(ReplySink):
         self._batches: deque[Batch] = deque()  # in the order of their lines; the head is sent first
         self._added = self._settled = 0  # characters of the requests of batches, each in all
         self._sources: deque[Source] = deque()  # in turn
+        self._coming: list[Source] = []  # that are asked from the next `pump` on
         self._kept = 0  # characters of the replies to entries that wait with their batches
         self._is_over = False  # nothing leaves any more
         self._is_stuck = False
@@ -109,7 +110,7 @@ class Outgoing(ReplySink):
         finally:
             with self._lock:
                 self._is_stuck = False
-        self.pump()
+        self._pump()
 
     def _is_taken(self) -> bool:
         """Keep all others from sending, if every reply has left; return whether it is so now."""
@@ -122,13 +123,20 @@ class Outgoing(ReplySink):
     # --- any thread ----------------------------------------------------------------------------
 
     def add_sources(self, sources: Sequence[Source]) -> None:
-        """Take watches that have something to tell; `pump` sends it."""
+        """Take watches that have something to tell; `pump` sends it, and nobody before: the first
+        line of a watch is the reply to its request."""
         with self._lock:
-            self._sources.extend(sources)
+            self._coming.extend(sources)
 
     def pump(self) -> None:
         """Send what the sources have, by this thread while the reader takes all at once, else by
         one that waits for the reader. Others may send in between the pieces."""
+        with self._lock:
+            self._sources.extend(self._coming)
+            self._coming.clear()
+        self._pump()
+
+    def _pump(self) -> None:
         with self._lock:
             if self._is_stuck or not self._sources:
                 return
@@ -182,8 +190,8 @@ class Outgoing(ReplySink):
         """Send lines of watches without waiting. If the reader is slow nothing is sent:
         `fall_behind` makes the watches sources, which tell the same later."""
         with self._lock:
-            if self._is_stuck or self._sources:  # whoever sends now asks the sources then
-                self._sources.extend(fall_behind())
+            if self._is_stuck or self._sources or self._coming:  # whoever sends asks these then
+                (self._coming or self._sources).extend(fall_behind())
             else:
                 sent = self._send(data)
                 if sent < len(data):
@@ -350,6 +358,7 @@ class Outgoing(ReplySink):
     def _forget(self) -> None:
         self._batches.clear()
         self._sources.clear()
+        self._coming.clear()
         self._settled, self._is_over = self._added, True
         self._let_go(self._kept)
 

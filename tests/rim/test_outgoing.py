@@ -188,6 +188,16 @@ def test_nothing_overtakes_a_watch_that_fell_behind(line: Line) -> None:
     assert line.receive(5) == b"live\n"
 
 
+def test_no_watch_is_told_anything_before_the_reply_to_its_request(line: Line) -> None:
+    line.outgoing.add_sources([Pieces(5_000, "a")])
+    line.outgoing.pump()  # a thread goes on with it
+    line.outgoing.add_sources([Pieces(1, "b")])
+    assert b"b" not in {one[:1] for one in line.receive(5_000 * 1023).splitlines()}
+    line.outgoing.send(["its first line"])
+    line.outgoing.pump()
+    assert line.receive(15 + 1023).startswith(b"its first line\nb ")
+
+
 def test_nothing_overtakes_a_source_that_nobody_has_asked_yet(line: Line) -> None:
     line.outgoing.add_sources([Pieces(1, "a")])
     line.outgoing.push(b"never sent so\n", lambda: [Pieces(1, "b")])
