@@ -94,6 +94,7 @@ def painted() -> Server:
     node = SimpleNamespace(
         name="s1", is_down=False, level=2, driver=driver,
         listener=SimpleNamespace(traffic=lambda: (79, 83, 89, 97)),
+        access=SimpleNamespace(failures=SimpleNamespace(count=131)),
         book=SimpleNamespace(traffic=lambda: {"s2": (101, 103), "s3": (107, 109)}),
         logmanager=SimpleNamespace(
             client_lock=threading.Lock(), state=SimpleNamespace(sessions=Sized(113)),
@@ -130,6 +131,7 @@ EXPECTED: Figures = {
     "raftline_follower_lag_entries{peer=s3}": 0,  # it holds more than this look shows
     "raftline_follower_silent_seconds{peer=s2}": 8.0,
     "raftline_follower_silent_seconds{peer=s3}": 0.75,
+    "raftline_logins_failed_total": 131,
     "raftline_elections_total": 11, "raftline_leaderships_total": 13,
     "raftline_leader_changes_total": 17,
     "raftline_last_index": 1100, "raftline_synced_index": 1101, "raftline_commit_index": 1130,
