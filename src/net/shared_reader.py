@@ -126,11 +126,11 @@ class SharedReader:
         except Exception as error:
             self._warn(f"the shared reader ended: {error!r}; each connection reads for itself")
         finally:
-            with self._lock:
-                self._runner = None  # the next connection that comes begins another
-                lent = list(self._lent)
-            for descriptor in lent:
-                self._give_back(descriptor)
+            with self._lock:  # in one step: the next connection that comes begins another thread
+                lent = [self._take_out(descriptor) for descriptor in list(self._lent)]
+                self._runner = None
+            for connection in lent:
+                connection.parked.release()
             if self._is_closed:
                 self._epoll.close()
 
@@ -175,10 +175,14 @@ class SharedReader:
 
     def _give_back(self, descriptor: int) -> None:
         with self._lock:
-            connection = self._lent.pop(descriptor)
-            with contextlib.suppress(OSError):
-                self._epoll.unregister(descriptor)
+            connection = self._take_out(descriptor)
         connection.parked.release()
+
+    def _take_out(self, descriptor: int) -> Shareable:
+        """Read a connection no more; the caller holds the lock, and then resumes its thread."""
+        with contextlib.suppress(OSError):
+            self._epoll.unregister(descriptor)
+        return self._lent.pop(descriptor)
 
     # --- how many are busy -----------------------------------------------------------------------
 
