@@ -137,12 +137,12 @@ class LogManager(NodeFiles):
                 if room <= 0:
                     break
             if any(selection is not None for selection in selections):
-                still = self._hold()
+                still, level = self._hold(), self.state.store.level
         if still is not None:
             try:
                 for place, selection in enumerate(selections[: len(replies)]):
                     if selection is not None:
-                        replies[place] = show_page(still, selection, breathe)
+                        replies[place] = show_page(still, selection, breathe, level)
             finally:
                 self._let_go(still, breathe)
         return replies

@@ -13,7 +13,7 @@ from heapq import merge
 
 from raftline.common.wakeup import give_way
 from raftline.logmanager import LogManager
-from raftline.state.pairs import StillPairs
+from raftline.state.pairs import StillPairs, key_bytes
 from raftline.state.prefixes import PrefixIndex, real
 from raftline.state.sessions import entry_number
 from raftline.wire.keyfacts import value_of
@@ -25,6 +25,11 @@ MEMORY_BYTES = 1 << 20  # of one listing; a longer one lies in a file without a 
 PIECE_BYTES = 64 << 10
 
 Breathe = Callable[[], None]
+
+
+def _place(key: str) -> bytes:
+    """Return the place of a spelled key in the order, which is that of the keys' bytes."""
+    return key_bytes(real(key))
 
 
 class Listing:
@@ -129,9 +134,9 @@ class Lister:
     def _in_order(self, keys: list[str]) -> Iterator[str]:
         """Return the keys in order; to sort a million at once would stop every thread."""
         if len(keys) <= SORTED_KEYS:
-            return iter(sorted(keys, key=real))
+            return iter(sorted(keys, key=_place))
         runs = []
         for begin in range(0, len(keys), SORTED_KEYS):
-            runs.append(sorted(keys[begin : begin + SORTED_KEYS], key=real))
+            runs.append(sorted(keys[begin : begin + SORTED_KEYS], key=_place))
             self._breathe()
-        return merge(*runs, key=real)
+        return merge(*runs, key=_place)

@@ -15,6 +15,7 @@ from collections.abc import Callable, ItemsView, Iterator, Mapping, MutableMappi
 from heapq import nsmallest
 from typing import NamedTuple
 
+from raftline.raft.levels import BOUNDED
 from raftline.wire.keyfacts import value_of
 from raftline.wire.operands import show_operands
 from raftline.wire.protocol import ProtocolError, unescape
@@ -177,28 +178,31 @@ def read_selection(command: str) -> Selection | None:
 
 
 def show_page(
-    pairs: Mapping[str, str], selection: Selection, breathe: Callable[[], None]
+    pairs: Mapping[str, str], selection: Selection, breathe: Callable[[], None], level: int
 ) -> str:
-    """Return the reply: JSON of real keys and values, sorted by key.
+    """Return the reply: JSON of real keys and values, in the order of the keys' bytes. Below level
+    3 it is that of their text, as the next page may come from a build that knows no other.
 
     Bytes that are not UTF-8 are lone surrogates, `\\udcNN` in the JSON. When keys remain, the
     command for the next page follows the JSON.
     """
     if selection.error:
         return f"Sorry, {selection.error}"
-    prefix, after = real_text(selection.prefix), real_text(selection.after)
+    prefix = real_text(selection.prefix)
+    order = key_bytes if level >= BOUNDED else text_bytes
+    after = order(real_text(selection.after))
     wanted = nsmallest(
         PAGE_KEYS + 1,
         (
-            (real, key)
-            for real, key in _keys(pairs, breathe)
-            if real.startswith(prefix) and (not selection.after or real > after)
+            (place, real, key)
+            for place, real, key in _keys(pairs, order, breathe)
+            if real.startswith(prefix) and (not selection.after or place > after)
         ),
     )
     page: dict[str, str] = {}
     characters = 0
     last = ""
-    for real, key in wanted[:PAGE_KEYS]:
+    for _, real, key in wanted[:PAGE_KEYS]:
         page[real] = real_text(value_of(pairs[key]))
         characters += len(real) + len(page[real])
         last = key
@@ -211,12 +215,30 @@ def show_page(
     return reply
 
 
-def _keys(pairs: Mapping[str, str], breathe: Callable[[], None]) -> Iterator[tuple[str, str]]:
-    """Yield each key as it is and as it is spelled; now and then others get their turn."""
+def _keys(
+    pairs: Mapping[str, str], order: Callable[[str], bytes], breathe: Callable[[], None]
+) -> Iterator[tuple[bytes, str, str]]:
+    """Yield each key: its place in the order, as it is, and as it is spelled; now and then others
+    get their turn."""
     for number, key in enumerate(pairs, start=1):
-        yield real_text(key), key
+        real = real_text(key)
+        yield order(real), real, key
         if number % STEP_KEYS == 0:
             breathe()
+
+
+def key_bytes(real: str) -> bytes:
+    """Return the bytes of a key as it is. A lone surrogate stands for a byte that is not UTF-8; of
+    any other, which only a log written by hand has, there are three."""
+    try:
+        return real.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text_bytes(real)
+
+
+def text_bytes(real: str) -> bytes:
+    """Return bytes that are in the order of the characters of a text, of lone surrogates too."""
+    return real.encode("utf-8", "surrogatepass")
 
 
 def real_text(text: str) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import struct
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +20,7 @@ from raftline.logmanager import LogManager
 from raftline.state.commands import execute
 from raftline.state.pairs import MOVED_MAX, LayeredPairs, StillPairs, free, layered
 from raftline.state.sessions import Sessions
+from raftline.wire.protocol import escape
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import MEMBERS, entries
 
@@ -141,6 +145,29 @@ def test_two_readers_see_two_moments_and_the_last_one_clears_up() -> None:
     second.release(pytest.fail)
     assert manager.pairs == {"a": "3"}
     assert isinstance(manager.pairs, dict)
+
+
+def shown(manager: LogManager) -> list[bytes]:
+    """Return all keys, page by page."""
+    keys: list[bytes] = []
+    command = "show"
+    while command:
+        [reply] = manager.read([command])
+        page, _, command = reply.removeprefix("SHOW response: ").partition(" more: ")
+        keys += [key.encode("utf-8", "surrogateescape") for key in json.loads(page)]
+    return keys
+
+
+@pytest.mark.parametrize("level", [2, 3])
+def test_keys_are_shown_in_the_order_of_their_bytes_from_level_3_on(level: int) -> None:
+    packed = [struct.pack(">H", n) for n in (*range(1, 0x10000, 37), 0xC3A9, 0xE000, 0xDC80)]
+    texts = [b"a", b"ab", "é".encode(), "\ue000".encode(), "\U0001f600".encode()]
+    keys = sorted({*packed, *texts})
+    lines = [f"set {escape(key.decode('utf-8', 'surrogateescape'), key=True)} x" for key in keys]
+    manager = LogManager("s1", MemoryFolder(), MEMBERS)
+    manager.apply(entries(1, 1, f"level {level}", *reversed(lines)))
+    assert (shown(manager) == keys) is (level == 3)
+    assert sorted(shown(manager)) == keys  # each page goes on after the one before
 
 
 def test_a_show_amid_a_snapshot_gives_the_current_state() -> None:

@@ -24,7 +24,7 @@ from raftline.raft.snapshot import COMPACT_MAX
 from raftline.state import pairs as pair_module
 from raftline.state import store as store_module
 from raftline.state.history import TRIMMED, EventHistory
-from raftline.state.pairs import FREED_MAX, PAGE_KEYS, LayeredPairs, free
+from raftline.state.pairs import FREED_MAX, PAGE_KEYS, LayeredPairs, free, key_bytes
 from raftline.wire.observing import ObserveAsked
 from raftline.wire.transactions import ITEMS_MAX
 from tests.core.cores import acknowledge, compact, established, sync
@@ -135,7 +135,8 @@ def test_a_listing_of_many_keys_has_all_of_them_in_order(
         monkeypatch.setattr(listing, name, value)
     monkeypatch.setattr(listing, "PIECE_BYTES", 64)
     manager = LogManager("s1", MemoryFolder(), MEMBERS)
-    names = [f"k{number * 37 % 101:03}" for number in range(101)]
+    # As their bytes are: U+E000 is EE 80 80, and comes before a byte FF that is no UTF-8.
+    names = [*[f"k{number * 37 % 101:03}" for number in range(99)], "k\\xff", "k\ue000"]
     manager.apply(entries(1, 1, "level 2", *[f"set {name} v{name}" for name in names], "set z 1"))
     monkeypatch.setattr(LogManager, "folder_path", str(tmp_path))
     breaths: list[int] = []
@@ -145,7 +146,8 @@ def test_a_listing_of_many_keys_has_all_of_them_in_order(
         pieces.append(piece)
         place += len(piece)
     lines = b"".join(pieces).decode().splitlines()
-    assert [line.split(" ", 3)[3] for line in lines] == [f"{key} v{key}" for key in sorted(names)]
+    in_order = [*sorted(names[:99]), "k\ue000", "k\\xff"]
+    assert [line.split(" ", 3)[3] for line in lines] == [f"{key} v{key}" for key in in_order]
     assert found.count == 101
     assert len(pieces) > 10
     # Of 102 keys looked at, of 11 runs that were sorted, of 101 lines spelled.
@@ -335,7 +337,8 @@ def test_others_get_their_turn_while_many_pairs_are_looked_at_or_freed() -> None
     count = 3 * max(FREED_MAX, pair_module.STEP_KEYS) + 1
     pairs = LayeredPairs({f"k{number}": "v" for number in range(count)})
     breaths: list[int] = []
-    assert len(list(pair_module._keys(pairs, lambda: breaths.append(len(pairs))))) == count
+    looked_at = pair_module._keys(pairs, key_bytes, lambda: breaths.append(len(pairs)))
+    assert len(list(looked_at)) == count
     assert len(breaths) == count // pair_module.STEP_KEYS
     left: list[int] = []
     free(pairs, lambda: left.append(len(pairs.base)))
