@@ -8,6 +8,7 @@ from zlib import crc32
 
 import pytest
 
+from raftline.common.level import LEVEL
 from raftline.harness.cluster import STEADY, Cluster, NodeProcess
 from raftline.harness.processes import eventually
 from raftline.storage.lines import note_line
@@ -64,7 +65,7 @@ def test_a_cluster_with_a_learner_compacts_restarts_and_refills_it(small: Cluste
     write(small, 0, 2000)
     for node in small.nodes:
         base = compacted(node, beyond=changed)
-        assert node.log.read_text().splitlines()[0].endswith(f" base level 2 {spelled}")
+        assert node.log.read_text().splitlines()[0].endswith(f" base level {LEVEL} {spelled}")
         assert base > changed
     small.kill()
     small.start()

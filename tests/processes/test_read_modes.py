@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from raftline.common.level import LEVEL
 from raftline.harness.cluster import STEADY, Cluster
 from raftline.harness.processes import eventually
+from raftline.raft.levels import spell
 from raftline.storage.folder import Folder
 from raftline.storage.hardstate import HardStateFile
 
@@ -48,7 +50,7 @@ def test_a_node_with_reads_log_logs_each_get_as_the_course_program_did(tmp_path:
         eventually(lambda: " get b\n" in log.read_text(), "the get in the log")
         lines = [line for line in log.read_text().splitlines() if "#" not in line]
         commands = [line.split(" ", 2)[2] for line in lines[1:]]
-        commands = [each for each in commands if each not in ("noop", "level 2")]
+        commands = [each for each in commands if each not in ("noop", spell(LEVEL))]
         assert commands == ["set b 5", "get b"]
 
 
