@@ -45,8 +45,9 @@ class Addresses:
 
     def take(self, reply: str, now_s: float) -> None:
         """Take the reply to MEMBERS. Members that it does not name have left, and are forgotten."""
-        self._due_s = now_s + AGAIN_S
-        if members := members_in(reply):
+        members = members_in(reply)
+        self._due_s = now_s + (AGAIN_S if members else UNANSWERED_S)
+        if members:
             self._learned = ()
             for each in members:
                 self.learn(each)

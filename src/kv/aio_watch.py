@@ -131,6 +131,7 @@ class AioWatch(NoCopies, Generic[Data], AsyncIterator[Event[Data]]):
             stream.abort()
         self._stream = stream
         self._pulse = Pulse(time.monotonic())
+        self._ask_for_members(stream)  # first, so that it is known before an event is
         stream.send(line_of(self._asker.name, self._following.command))
 
     def _ask_for_members(self, stream: LineStream) -> None:

@@ -175,6 +175,7 @@ class Watch(NoCopies, Generic[Data], Iterator[Event[Data]]):
             raise ConnectionError("this watch was closed")
         if self._credentials is not None:
             log_in(connection, self._credentials, self._name, CONNECT_TIMEOUT_S)
+        self._ask_for_members(connection)  # first, so that it is known before an event is
         connection.send(line_of(self._name, self._following.command))
 
     def _ask_for_members(self, connection: NodeConnection) -> None:

@@ -70,6 +70,13 @@ def test_one_connection_asks_at_a_time_and_again_later() -> None:
     assert addresses.asks(110.0 + AGAIN_S)
 
 
+def test_a_reply_that_names_no_members_is_soon_asked_for_again() -> None:
+    addresses = Addresses([S1], learns=True)
+    addresses.take(status(S1, S2, leader=None), 110.0)
+    assert not addresses.asks(110.0 + UNANSWERED_S - 1)
+    assert addresses.asks(110.0 + UNANSWERED_S)
+
+
 def test_a_client_that_stays_at_its_nodes_asks_for_none() -> None:
     assert not Addresses([S1]).asks(1e9)
 

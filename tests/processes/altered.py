@@ -41,8 +41,8 @@ RawNode.step = step
 _IMPATIENT = """
 import sys
 sys.path.insert(0, {source!r})
-import raftline.net.connection, raftline.net.peers
-raftline.net.connection.LINE_S = raftline.net.peers.PEER_S = {seconds}
+import raftline.wire.limits
+raftline.wire.limits.LINE_S = raftline.wire.limits.PEER_S = {seconds}  # before others take them
 """
 
 # The names that Linux has and macOS lacks; and macOS's one call for a sync that reaches the disk.
