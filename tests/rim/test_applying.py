@@ -234,6 +234,7 @@ def test_between_two_slices_a_follower_votes_and_acknowledges(
     assert slow.index == HEAVY
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize(
     ("entry_s", "pause_s"), [(SLICE_S / 2, PAUSE_S), (3 * SLICE_S, SLICE_S), (60.0, PAUSE_S_MAX)]
 )

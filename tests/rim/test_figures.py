@@ -475,6 +475,7 @@ def test_each_fact_of_status_is_what_was_done(rig: Rig) -> None:
     assert (facts["level"], facts["build_level"]) == (LEVEL - 1, LEVEL)
 
 
+@pytest.mark.pure
 def test_the_facts_of_a_core_are_those_of_its_fields() -> None:
     configurations = SimpleNamespace(
         latest=SimpleNamespace(

@@ -100,6 +100,7 @@ def test_a_snapshot_amid_a_listing_lets_the_watch_begin_anew(scene: Scene) -> No
     assert scene.teller.read() == ["s1@EVENT 91 set a 8"]
 
 
+@pytest.mark.pure
 def test_watches_that_found_no_thread_begin_anew_at_the_next_look(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,6 +212,7 @@ def view(*, removed_by: int = 0, is_member: bool = True, leader: str | None = No
     return SimpleNamespace(removed_by=removed_by, is_member=is_member, leader=leader)
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize(
     "alive",
     [view(), view(removed_by=9), view(removed_by=9, is_member=False, leader="s2"),
@@ -224,6 +226,7 @@ def test_watches_go_on_at_a_node_that_may_hear_of_events(scene: Scene, alive: An
     assert scene.teller.read() == ["s1@EVENT 2 set a 1"]
 
 
+@pytest.mark.pure
 def test_watches_end_at_a_node_that_was_removed_and_hears_nobody(scene: Scene) -> None:
     scene.watch("a")
     scene.apply("set a 1")
