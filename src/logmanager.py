@@ -154,7 +154,7 @@ class LogManager(NodeFiles):
             return self.applied, self._hold()
 
     def let_go(self, still: StillPairs, breathe: Breathe) -> None:
-        """Take note that a reader of the pairs is done with them."""
+        """Record that a reader of the pairs is done with them."""
         self._let_go(still, breathe)
 
     # --- snapshots and compaction --------------------------------------------------------------
@@ -218,7 +218,7 @@ class LogManager(NodeFiles):
         return above.hold()
 
     def _let_go(self, still: StillPairs, breathe: Breathe) -> None:
-        """Take note that somebody has read the pairs; the last one makes them a plain dict again,
+        """Record that somebody has read the pairs; the last one makes them a plain dict again,
         bit by bit."""
         above = still.layered
         with self.client_lock:

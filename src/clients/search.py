@@ -138,7 +138,7 @@ class Sessions:
         return next((each for each in self._all if each.has_room), None)
 
     def add(self, name: str) -> Session:
-        """Take note of a session that was begun."""
+        """Record a session that was begun."""
         session = Session(name)
         self._all.append(session)
         return session

@@ -18,6 +18,7 @@ from raftline.kv.aio_watch import AioWatch
 from raftline.kv.callers import Attempt, Callers
 from raftline.kv.calls import CALLS
 from raftline.kv.claiming import (
+    NOT_HELD,
     ClaimStep,
     Grant,
     Look,
@@ -37,7 +38,6 @@ from raftline.kv.steps import Ask, carry_out_awaiting
 Watching = Callable[[str], AioWatch[str]]
 _Attempt: TypeAlias = Attempt[AioLease]
 _Turn: TypeAlias = "asyncio.Future[bool]"  # whether it came
-_NOT_HELD = "it is not held by this program"
 
 
 class MakeLease(Protocol):
@@ -105,7 +105,7 @@ class AioClaim(NoCopies):
     def _mine(self) -> _Attempt:
         attempt = self._callers.of(_caller())
         if attempt is None:
-            raise RuntimeError(_NOT_HELD)
+            raise RuntimeError(NOT_HELD)
         return attempt
 
     # --- how it is got --------------------------------------------------------------------------
@@ -198,7 +198,7 @@ class AioClaim(NoCopies):
         """
         attempt = self._callers.take(_caller())
         if attempt is None or attempt.lease is None:
-            raise RuntimeError(_NOT_HELD)
+            raise RuntimeError(NOT_HELD)
         try:
             deleted = await attempt.lease.release()
         finally:

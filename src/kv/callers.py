@@ -87,7 +87,7 @@ class Callers(Generic[Leased, Waiter]):
             self.passes()
 
     def wins(self, attempt: Attempt[Leased], token: int) -> bool:
-        """Take note of a token that was got. Return False if the lease is over by now."""
+        """Record a token that was got. Return False if the lease is over by now."""
         if attempt.lease is None or not attempt.lease.is_held:
             return False
         attempt.token = token

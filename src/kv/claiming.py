@@ -18,6 +18,8 @@ from raftline.kv.events import Event
 from raftline.kv.holding import Clock
 from raftline.kv.steps import Ask
 
+NOT_HELD = "it is not held by this program"
+
 
 class Grant(NamedTuple):
     """A step: drop the lease of this attempt, and its watch; have another granted. The answer is
@@ -56,7 +58,7 @@ class Wait(NamedTuple):
 
     @staticmethod
     def of(seconds: float | None, now_s: float) -> Wait:
-        """Begin to wait for so many seconds; None: for ever, 0: one try."""
+        """Begin to wait for a number of seconds; None is for ever, 0 is one try."""
         return Wait(math.inf if seconds is None else now_s + seconds, seconds == 0)
 
     @property

@@ -174,7 +174,7 @@ class Following(Generic[Data]):
         return [self._made(index, kind, key, value if kind == "set" else None)]
 
     def _nothing_until(self, index: int) -> None:
-        """Take note that all up to an entry was told. A node where a watch goes on may say this of
+        """Record that all up to an entry was told. A node where a watch goes on may say this of
         an entry before one that another node told in part."""
         self._whole = max(index, self._whole or 0)
         if index >= self._index:

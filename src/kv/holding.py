@@ -79,16 +79,16 @@ class Holding:
         return max(LEAST_S, min(left_s, min(self.seconds, shortest_s) / RENEWALS))
 
     def renewed(self, sent_s: float) -> None:
-        """Take note of a renewal that was first sent at that time, and granted."""
+        """Record a renewal that was first sent at that time, and granted."""
         self._until_s = max(self._until_s, sent_s + self.seconds)
         self.renew_at_s = sent_s + self.seconds / RENEWALS
 
     def not_renewed(self, now_s: float) -> None:
-        """Take note of a renewal that got no answer: ask again soon."""
+        """Record a renewal that got no answer: ask again soon."""
         self.renew_at_s = now_s + RETRY_S
 
     def lose(self) -> None:
-        """Take note that it is lost, if it is not over."""
+        """Record that it is lost, if it is not over."""
         self._end(was_lost=True)
 
     def give_up(self) -> None:

@@ -294,7 +294,7 @@ class Lease(NoCopies):
 
 
 def call_apart(on_lost: Callable[[], object]) -> None:
-    """Call it by a thread of its own: it may take long, or raise, and holds up no renewal."""
+    """Call it in another thread: it may take long, or raise, and must hold up no renewal."""
     try:
         threading.Thread(target=on_lost, name="a lease was lost", daemon=True).start()
     except RuntimeError:  # there is none to be had

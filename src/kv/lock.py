@@ -16,6 +16,7 @@ from raftline.common.nocopies import NoCopies
 from raftline.kv.callers import Attempt, Callers
 from raftline.kv.calls import CALLS
 from raftline.kv.claiming import (
+    NOT_HELD,
     ClaimStep,
     Grant,
     Look,
@@ -36,7 +37,6 @@ from raftline.kv.watch import Watch
 
 Watching = Callable[[str], Watch[str]]
 _Attempt: TypeAlias = Attempt[Lease]
-_NOT_HELD = "it is not held by this program"
 _FORKED = "it is held by the process that forked, not by this one"
 
 
@@ -119,7 +119,7 @@ class Claim(NoCopies):
     def _mine(self) -> _Attempt:
         attempt = self._found()
         if attempt is None:
-            raise RuntimeError(_FORKED if self._was_held_at_fork else _NOT_HELD)
+            raise RuntimeError(_FORKED if self._was_held_at_fork else NOT_HELD)
         return attempt
 
     # --- how it is got --------------------------------------------------------------------------
@@ -214,7 +214,7 @@ class Claim(NoCopies):
         with self._mutex:
             attempt = self._callers.take(_caller())
         if attempt is None or attempt.lease is None:
-            raise RuntimeError(_NOT_HELD)
+            raise RuntimeError(NOT_HELD)
         try:
             deleted = attempt.lease.release()
         finally:

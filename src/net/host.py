@@ -114,7 +114,7 @@ class RequestRoom:
         self.used = 0
 
     def take(self, size: int) -> bool:
-        """Take so many bytes, if there are as many; return whether there were."""
+        """Take bytes; return False, and take none, if there are not enough left."""
         with self._lock:
             if self.used + size > self._bytes_max:
                 return False
@@ -122,7 +122,7 @@ class RequestRoom:
             return True
 
     def let_go(self, size: int) -> None:
-        """Give so many bytes back."""
+        """Give bytes back."""
         with self._lock:
             self.used -= size
 

@@ -54,7 +54,7 @@ class Builds:
         self._told: dict[str, tuple[Build, object]] = {}  # by whom it was told
 
     def told(self, name: str, build: Build | None, teller: object) -> None:
-        """Take note of the build of a peer, None when the connection of `teller` to it broke."""
+        """Record the build of a peer, None when the connection of `teller` to it broke."""
         with self._lock:
             if build is not None:
                 self._told[name] = build, teller

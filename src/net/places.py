@@ -1,6 +1,6 @@
-"""The places for connections of a node: so many for clients, and more that are for peers alone.
+"""The places for connections of a node: some for clients, and more for peers alone.
 
-Where all places of clients are taken, the next one gets that of a stranger: of whoever came first
+If all places of clients are taken, the next one gets that of a stranger: of whoever came first
 among those who have said nothing, or have to log in and did not. It has had a moment to do so.
 """
 

@@ -117,7 +117,7 @@ class NodeHost:
         return self.logmanager.level
 
     def applied(self) -> None:
-        """Take note that entries were applied; with the driver's `core` held."""
+        """Record that entries were applied; with the driver's `core` held."""
         if self.level != self._noted_level:
             with self._level_rises:
                 self._noted_level = self.level

@@ -51,7 +51,7 @@ class Leasing:
         return seconds_of(self._store, lease)
 
     def stepped(self, now: Callable[[], int]) -> None:
-        """Take note of what a step has changed: who leads, what was applied. `now` is asked behind
+        """Record what a step has changed: who leads, what was applied. `now` is asked behind
         that step, so it is not before the request of any entry that was applied."""
         view = self._node.view
         term = view.term if view.is_leader else 0

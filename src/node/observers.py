@@ -123,11 +123,11 @@ class Observers:
         self._note_safely(taken, effects, "")
 
     def refused(self, message: Message, why: str) -> None:
-        """Take note of a message that was refused, so that nothing changed."""
+        """Record a message that was refused, so that nothing changed."""
         self._note_safely(Receive(message), Effects(), why)
 
     def _note_safely(self, taken: Input, effects: Effects, refusal: str) -> None:
-        """Take note of a step; nothing that goes wrong here may reach the node."""
+        """Record a step; nothing that goes wrong here may reach the node."""
         try:
             self._note(taken, effects, refusal)
         except Exception:

@@ -87,7 +87,7 @@ class Snapshots:
                 thread.join(timeout=5.0)
 
     def wrote(self, arrived: Snapshot | None) -> None:
-        """Take note that the log has grown, or that all of a snapshot has arrived; never waits."""
+        """Record that the log has grown, or that all of a snapshot has arrived; never waits."""
         if arrived is not None:
             self._arrived.append(arrived)
         if arrived is not None or self._logmanager.log_bytes > self._due_bytes:

@@ -93,7 +93,7 @@ class Stepper:
         self._batching.enqueue(queued, now_s, is_read=batch.is_read)
 
     def replied(self) -> bool:
-        """Take note that all replies there were have left; return whether they were a group's."""
+        """Record that all replies there were have left; return whether they were a group's."""
         return self._batching.replied(time.monotonic())
 
     def is_wanted(self) -> bool:

@@ -203,13 +203,13 @@ class PreVotes:
         return _GIVEN_OR_DENIED.match(note) is None or self._is_new((note,))
 
     def heard(self, message: Message) -> None:
-        """Take note of an answer."""
+        """Record an answer."""
         if isinstance(message, RequestVoteReply) and message.pre_vote:
             with self._lock:  # nobody adds to a round that is being counted
                 self._answers[message.sender] = message
 
     def asked(self, questions: Iterable[Message]) -> str:
-        """Take note of a round of questions; return what to say of those before it, or "".
+        """Record a round of questions; return what to say of those before it, or "".
 
         That is who answers: when it has changed, for two rounds, and now and then.
         """

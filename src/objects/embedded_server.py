@@ -71,7 +71,7 @@ class Leadership:
         self._wakeup.set()
 
     def look(self, node: NodeView) -> None:
-        """Take note of the core's state; called after each of its steps, so it hardly waits."""
+        """Record the core's state; called after each of its steps, so it hardly waits."""
         view = View(node.leader or "", node.term)
         if view.leader != self._seen.leader or (view.leader and view != self._seen):
             self._news.append(view)

@@ -77,7 +77,7 @@ class Levels:
         return self._known[max(bisect_right(self._indexes, index) - 1, 0)]
 
     def append(self, index: int, command: str) -> bool:
-        """Take note of a new entry that may raise the level; return whether it does. A level never
+        """Record a new entry that may raise the level; return whether it does. A level never
         falls."""
         level = read(command)
         if level <= self.latest:

@@ -186,7 +186,7 @@ class Configurations:
         return 0
 
     def append(self, index: int, command: str) -> None:
-        """Take note of a new entry that may be a configuration."""
+        """Record a new entry that may be a configuration."""
         membership = read(command)
         if membership is not None:
             self._indexes.append(index)

@@ -201,7 +201,7 @@ def _disconnected(state: State, taken: inputs.PeerDisconnected) -> None:
 
 
 def _told(state: State, taken: inputs.PeerLevel) -> None:
-    """Take note of a peer's level; the leader speaks at once to whom it had to be silent."""
+    """Record a peer's level; the leader speaks at once to whom it had to be silent."""
     may_hear = note_level(state, taken.peer, taken.level)
     progress = state.progress.get(taken.peer)
     if may_hear and progress is not None:

@@ -28,7 +28,7 @@ COMPACT_MAX = 20_000  # entries dropped in one step, so that nobody waits for lo
 
 
 def snapshot_taken(state: State, snapshot: Snapshot) -> None:
-    """Take note that a snapshot of this server's own state is on its disk.
+    """Record that a snapshot of this server's own state is on its disk.
 
     Raises:
         SafetyError: it stands for entries that were not applied here, or for other ones.

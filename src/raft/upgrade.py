@@ -28,7 +28,7 @@ def may_send(state: State, name: str) -> bool:
 
 
 def note_level(state: State, name: str, level: int) -> bool:
-    """Take note of the level that a server told, 0 when its connection broke; return whether it
+    """Record the level that a server told, 0 when its connection broke; return whether it
     may be sent from now on what it was not sent before."""
     was_silent = not may_send(state, name)
     if level:

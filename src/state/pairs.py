@@ -16,9 +16,10 @@ from heapq import nsmallest
 from typing import NamedTuple
 
 from raftline.raft.levels import BOUNDED
+from raftline.state.prefixes import real
 from raftline.wire.keyfacts import value_of
 from raftline.wire.operands import show_operands
-from raftline.wire.protocol import ProtocolError, unescape
+from raftline.wire.protocol import ProtocolError
 
 MOVED_MAX = 200  # changes moved down at a time: a fraction of a millisecond of work
 FREED_MAX = 1000  # pairs freed at a time
@@ -92,7 +93,7 @@ class LayeredPairs(_Layers, MutableMapping[str, str]):
         return StillPairs(self, self._changes.copy(), self._count)
 
     def let_go(self) -> None:
-        """Take note that one of the readers needs them no longer."""
+        """Record that one of the readers needs them no longer."""
         self.readers -= 1
 
     def move_down(self) -> bool:
@@ -188,23 +189,23 @@ def show_page(
     """
     if selection.error:
         return f"Sorry, {selection.error}"
-    prefix = real_text(selection.prefix)
+    prefix = real(selection.prefix)
     order = key_bytes if level >= BOUNDED else text_bytes
-    after = order(real_text(selection.after))
+    after = order(real(selection.after))
     wanted = nsmallest(
         PAGE_KEYS + 1,
         (
-            (place, real, key)
-            for place, real, key in _keys(pairs, order, breathe)
-            if real.startswith(prefix) and (not selection.after or place > after)
+            (place, shown, key)
+            for place, shown, key in _keys(pairs, order, breathe)
+            if shown.startswith(prefix) and (not selection.after or place > after)
         ),
     )
     page: dict[str, str] = {}
     characters = 0
     last = ""
-    for _, real, key in wanted[:PAGE_KEYS]:
-        page[real] = real_text(value_of(pairs[key]))
-        characters += len(real) + len(page[real])
+    for _, shown, key in wanted[:PAGE_KEYS]:
+        page[shown] = real(value_of(pairs[key]))
+        characters += len(shown) + len(page[shown])
         last = key
         if characters >= PAGE_CHARACTERS:
             break
@@ -221,29 +222,21 @@ def _keys(
     """Yield each key: its place in the order, as it is, and as it is spelled; now and then others
     get their turn."""
     for number, key in enumerate(pairs, start=1):
-        real = real_text(key)
-        yield order(real), real, key
+        shown = real(key)
+        yield order(shown), shown, key
         if number % STEP_KEYS == 0:
             breathe()
 
 
-def key_bytes(real: str) -> bytes:
+def key_bytes(shown: str) -> bytes:
     """Return the bytes of a key as it is. A lone surrogate stands for a byte that is not UTF-8; of
     any other, which only a log written by hand has, there are three."""
     try:
-        return real.encode("utf-8", "surrogateescape")
+        return shown.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
-        return text_bytes(real)
+        return text_bytes(shown)
 
 
-def text_bytes(real: str) -> bytes:
+def text_bytes(shown: str) -> bytes:
     """Return bytes that are in the order of the characters of a text, of lone surrogates too."""
-    return real.encode("utf-8", "surrogatepass")
-
-
-def real_text(text: str) -> str:
-    """Return what an escaped text stands for; a log written otherwise is shown as it stands."""
-    try:
-        return unescape(text)
-    except (ProtocolError, UnicodeError):
-        return text
+    return shown.encode("utf-8", "surrogatepass")

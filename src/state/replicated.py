@@ -69,7 +69,7 @@ class ReplicatedState:
         if not (number.isascii() and number.isdigit() and len(number) < 20):  # int() has a limit
             if bare == "session":
                 return f"SESSION response: {self.sessions.begin(name, entry_number)}"
-            if bare == "forget" and self.store.level >= 3:
+            if bare == "forget" and self.store.level >= levels.BOUNDED:
                 return self.sessions.forget(name)
             return self._do(entry_number, bare)
         if is_read(bare, self.store.level):

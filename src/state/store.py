@@ -167,7 +167,7 @@ class Store(MutableMapping[str, str]):
         return taken
 
     def note(self, kind: str, key: str, value: str) -> None:
-        """Take note of a change by the entry that is applied now."""
+        """Record a change by the entry that is applied now."""
         number = self.number
         if number == self._gone:  # of this entry some are gone, so the others go too
             return
@@ -200,7 +200,7 @@ class Store(MutableMapping[str, str]):
 
 
 def spend(pairs: Pairs, size: int) -> None:
-    """Take note that so many bytes of a value are read or rewritten."""
+    """Record that so many bytes of a value are read or rewritten."""
     if isinstance(pairs, Store):
         pairs.reworked += size
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from raftline.state.pairs import real_text
+from raftline.state.prefixes import real
 from raftline.state.store import Store
 
 OF_STORE: dict[str, Callable[[Store, str], str | None]] = {}
@@ -36,7 +36,7 @@ def _stat(store: Store, key: str) -> str | None:
     facts = store.facts(key)
     if facts is None:
         return f"STAT response, no such key: {key}"
-    size = len(real_text(store[key]).encode("utf-8", "surrogateescape"))
+    size = len(real(store[key]).encode("utf-8", "surrogateescape"))
     store.reworked += size
     told = {"index": facts.changed, "lease": facts.lease or None, "bytes": size}
     return f"STAT response: {json.dumps(told)}"
@@ -50,8 +50,8 @@ def _clear(store: Store, prefix: str) -> str | None:
         return None
     found = sorted(key for key in store if key.startswith(prefix))
     if "\\" in prefix:  # half of an escaped character is no beginning of it
-        beginning = real_text(prefix)
-        found = [key for key in found if real_text(key).startswith(beginning)]
+        beginning = real(prefix)
+        found = [key for key in found if real(key).startswith(beginning)]
     for key in found:  # in one order on every node, whatever the order in which it holds them
         del store[key]
     return f"CLEAR response: {len(found)} key{'s' * (len(found) != 1)} deleted"

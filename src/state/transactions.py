@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from raftline.raft.levels import BOUNDED
 from raftline.state.draft import Draft
 from raftline.state.objectcommands import OpenObjects
-from raftline.state.pairs import real_text
+from raftline.state.prefixes import real
 from raftline.state.store import Pairs, Store
 from raftline.wire.commands import IN_TRANSACTIONS
 from raftline.wire.leaseoperands import without_lease
@@ -91,7 +91,7 @@ def _operate(store: Store, commands: Sequence[str], execute: Execute) -> list[st
         is_absent = answer.startswith(", ") and command.startswith("get ")
         if objects is not None:
             _check_rework(store, place)
-        told.append(json.dumps(None if is_absent else real_text(answer[2:])))
+        told.append(json.dumps(None if is_absent else real(answer[2:])))
         characters += len(answer)
         size += len(told[-1]) + len(", ")
         limit = _too_much(store.level, characters, size)

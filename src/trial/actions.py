@@ -59,7 +59,7 @@ class Watch:
         self._start_s = start_s
 
     def saw(self, speaker: str, hearer: str, line: bytes, arrives: bool, now_s: float) -> None:
-        """Take note of a line between two servers."""
+        """Record a line between two servers."""
         name = node_name(speaker).encode()
         if line.startswith(_CANDIDATES, len(name)):
             self.vote_requests[speaker, hearer] += 1
@@ -98,7 +98,7 @@ class Watch:
             self._note(speaker, now_s)
 
     def gone(self, server: str, now_s: float) -> None:
-        """Take note that the process of a server has ended."""
+        """Record that the process of a server has ended."""
         with self._lock:
             self._sent_s = {key: when for key, when in self._sent_s.items() if key[1] != server}
             if self.leader == server:
@@ -106,7 +106,7 @@ class Watch:
                 self._gone_term = self._term
 
     def look(self, now_s: float) -> None:
-        """Take note where a quorum has heard nothing for too long."""
+        """Record that a quorum has heard nothing for too long."""
         with self._lock:
             young = now_s - self._since_s < LEADER_SILENT_S
             if self.leader != UNKNOWN_LEADER and not young and not self._is_heard(now_s):

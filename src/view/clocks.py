@@ -24,14 +24,14 @@ class Clocks:
         self._news = 0  # messages since then
 
     def begins(self, name: str, clock_s: float, asked_s: float, answered_s: float) -> None:
-        """Take note of a node's clock, between two times of ours; forget its ways."""
+        """Record a node's clock, between two times of ours; forget its ways."""
         self._said[name] = (asked_s + answered_s) / 2 - clock_s
         for pair in [pair for pair in self._ways if name in pair]:
             del self._ways[pair]
         self._news = SOLVE_EVERY
 
     def travelled(self, sender: str, to: str, way_s: float) -> None:
-        """Take note of a message: its arrival by one clock less its sending by the other."""
+        """Record a message: its arrival by one clock less its sending by the other."""
         self._ways.setdefault((sender, to), deque(maxlen=PAIRS_KEPT)).append(way_s)
         self._news += 1
 
