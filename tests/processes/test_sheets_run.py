@@ -50,7 +50,7 @@ class Student:
     def starts(self, beginning: str, at: str = ".") -> Process:
         """Type the next command, which goes on, in a terminal of its own."""
         command = f"cd '{self.folder / at}' && exec env {self._next(beginning)}"
-        terminal = Process(beginning, ["sh", "-c", command])
+        terminal = terminal_of(beginning, command)
         self.terminals.append(terminal)
         return terminal.launch()
 
@@ -63,6 +63,11 @@ class Student:
         said = ran.stdout + ran.stderr
         assert (ran.returncode, "Traceback" in said) == (status, False), said
         return said
+
+
+def terminal_of(name: str, command: str) -> Process:
+    """Return a terminal: as long as it is open, what runs in it finds no end of its input."""
+    return Process(name, ["sh", "-c", command], stdin=subprocess.PIPE)
 
 
 @pytest.fixture
@@ -177,7 +182,7 @@ def test_the_commands_of_lab_4_work(student: Student, monkeypatch: pytest.Monkey
     eventually(lambda: not any(node.is_running for node in nodes), "no node")
     mine = student.starts("PYTHONPATH=../../src python3 mine.py node1", at)
     others_running = [
-        Process(name, ["sh", "-c", f"cd '{student.folder / at}' && exec {program_of(name)}"])
+        terminal_of(name, f"cd '{student.folder / at}' && exec {program_of(name)}")
         for name in ("node2", "node3")
     ]
     for each in others_running:
