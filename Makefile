@@ -11,7 +11,7 @@ LAB ?=
 WHEEL_TESTS = tests/processes/test_recording.py tests/processes/test_history.py \
   tests/processes/test_004_wire.py tests/processes/test_snapshots.py
 WITH_DOCKER ?=
-CODE := src tests bench labs docs integrations
+CODE := src course tests bench labs docs integrations
 LABS := elections repair majorities replicas availability bugs
 MAKEFLAGS += --no-print-directory
 TESTS = $(PY) -m pytest -q --progress -o console_output_style=classic -n $(WORKERS)
@@ -47,8 +47,12 @@ test-all: .venv/dev-installed ## every test, within twelve minutes
 
 check: lint types ## lint and types
 
-lint: .venv/dev-installed ## ruff
+lint: .venv/dev-installed ## ruff, and its format
 	@$(PY) -m ruff check $(CODE)
+	@$(PY) -m ruff format --check --quiet $(CODE) || { echo "make format puts that right" >&2; exit 1; }
+
+format: .venv/dev-installed ## put the code into the one format
+	@$(PY) -m ruff format $(CODE)
 
 # mypy names a package after its folder, so the folder src/ is looked at through a link.
 types: .venv/dev-installed ## mypy --strict

@@ -34,15 +34,14 @@ class Cluster(ABC):
     protocol = "line"
     spoken: tuple[str, ...] = ()  # what else the generator is told: of TLS, of a login
 
-    def __init__(
-        self, parent: Path, base_port: int, count: int = 3, delay_ms: float = 0
-    ) -> None:
+    def __init__(self, parent: Path, base_port: int, count: int = 3, delay_ms: float = 0) -> None:
         """`delay_ms`: how long what the nodes say to each other is on its way, each way."""
         parent.mkdir(parents=True, exist_ok=True)
         self._temporary = tempfile.TemporaryDirectory(
-            prefix=f"{self.name}-", dir=parent.resolve(),  # the nodes start in another folder
+            prefix=f"{self.name}-",
+            dir=parent.resolve(),  # the nodes start in another folder
             ignore_cleanup_errors=True,  # a last write may come
-        )  # fmt: skip
+        )
         self.folder = Path(self._temporary.name)
         self.base_port, self.count, self.delay_ms = base_port, count, delay_ms
         self._relays: list[Process] = []
@@ -91,16 +90,21 @@ class Cluster(ABC):
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
         trace: TracebackType | None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.close()
 
     def start(self, number: int) -> None:
         process = Process(
-            f"{self.name} {number}", self.command(number), self.output(number),
-            stdin=subprocess.PIPE, env=self.environment(),
-        )  # fmt: skip
+            f"{self.name} {number}",
+            self.command(number),
+            self.output(number),
+            stdin=subprocess.PIPE,
+            env=self.environment(),
+        )
         process.working_folder = self.folder
         self.processes[number] = process.launch()
 

@@ -41,12 +41,14 @@ def remarks(old: Results, new: Results) -> list[str]:
     """Return what else a reader of the ratios should know."""
     found = [
         f"{fact} differs: {old.machine.get(fact, 'unknown')}, now {value}"
-        for fact, value in new.machine.items() if old.machine.get(fact) != value
-    ]  # fmt: skip
+        for fact, value in new.machine.items()
+        if old.machine.get(fact) != value
+    ]
     found += [
         f"{name} differs: {old.settings.get(name, 'unknown')}, now {value}"
-        for name, value in new.settings.items() if old.settings.get(name) != value
-    ]  # fmt: skip
+        for name, value in new.settings.items()
+        if old.settings.get(name) != value
+    ]
     found += [f"only in the old file: {name}" for name in _only(old.rows, new.rows)]
     return found + [f"only in the new file: {name}" for name in _only(new.rows, old.rows)]
 

@@ -81,5 +81,3 @@ def version() -> str | None:
     said = subprocess.run(["etcd", "--version"], capture_output=True, text=True, check=False).stdout
     found = re.search(r"Version: (\S+)", said)
     return found[1] if found else "unknown"
-
-

@@ -57,9 +57,13 @@ class Run:
     """The generator at work; `result()` waits for its end."""
 
     def __init__(
-        self, load: Load, protocol: str, port: int, pids: Sequence[int] = (),
+        self,
+        load: Load,
+        protocol: str,
+        port: int,
+        pids: Sequence[int] = (),
         more: Sequence[str] = (),
-    ) -> None:  # fmt: skip
+    ) -> None:
         need(BUILD / "loadgen")
         command = [str(BUILD / "loadgen"), "-P", protocol, "-p", str(port), *load.arguments()]
         command += more

@@ -57,17 +57,24 @@ WITH_WHEEL = ("burst", "security")  # rows that measure the compiled wheel besid
 
 def arguments_of(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", type=_names, default=list(ROWS), metavar="NAME,NAME",
-                        help="of: " + ", ".join(ROWS))  # fmt: skip
+    parser.add_argument(
+        "--only",
+        type=_names,
+        default=list(ROWS),
+        metavar="NAME,NAME",
+        help="of: " + ", ".join(ROWS),
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=5, help="of each load (default: 5)")
     parser.add_argument("--entries", type=int, default=MILLION, help="what a million is")
     parser.add_argument("--away", type=float, default=60, help="seconds of a partition")
     parser.add_argument("--kills", type=int, default=17, help="of leaders, in each round")
     parser.add_argument(
-        "--dir", type=Path, default=results.FOLDER,
+        "--dir",
+        type=Path,
+        default=results.FOLDER,
         help="where all systems put their files (default: build/bench)",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--json", type=Path, default=results.FOLDER, help="where the results go, too"
     )
@@ -90,9 +97,15 @@ def measure(
     ended early: what it had measured until then counts."""
     facts, date = results.machine_facts(arguments.dir), results.today()
     setup = Setup(
-        arguments.dir, arguments.base_port, arguments.seconds, arguments.entries, arguments.away,
-        arguments.kills, etcd, wheel,
-    )  # fmt: skip
+        arguments.dir,
+        arguments.base_port,
+        arguments.seconds,
+        arguments.entries,
+        arguments.away,
+        arguments.kills,
+        etcd,
+        wheel,
+    )
     failures = []
     for number in range(1, arguments.rounds + 1):
         progress.step(f"{name}, round {number}")

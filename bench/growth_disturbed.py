@@ -58,8 +58,9 @@ def snapshot(setup: Setup) -> None:
         begin = _first_of([log.with_suffix(".state_machine.tmp") for log in logs], run)
         wait_until(
             lambda: all(nodes.number(n, "base_index") > 0 for n in range(nodes.count)) or None,
-            "not every node compacted its log", PATIENCE_S,
-        )  # fmt: skip
+            "not every node compacted its log",
+            PATIENCE_S,
+        )
         end = time.monotonic()
         found = recorded(run, nodes)
         quiet = begun + min(1.0, (begin - begun) / 2)  # warmed up

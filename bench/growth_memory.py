@@ -26,12 +26,18 @@ def restart(setup: Setup) -> None:
             nodes.wait_for_leader()
             seconds, pid = time.monotonic() - begun, nodes.processes[0].pid
             peak, view = memory_bytes(pid, "VmHWM"), nodes.status(0)
-            setup.add(f"{setup.entries:,} keys, {name}", nodes, {
-                "s": seconds, "peak MiB": peak / 2**20, "running MiB": running / 2**20,
-                "peak / running": peak / running,
-                "entries in the log": _held(nodes),
-                "snapshot MiB": int(str(view["snapshot_bytes"])) / 2**20,
-            })  # fmt: skip
+            setup.add(
+                f"{setup.entries:,} keys, {name}",
+                nodes,
+                {
+                    "s": seconds,
+                    "peak MiB": peak / 2**20,
+                    "running MiB": running / 2**20,
+                    "peak / running": peak / running,
+                    "entries in the log": _held(nodes),
+                    "snapshot MiB": int(str(view["snapshot_bytes"])) / 2**20,
+                },
+            )
 
 
 def memory(setup: Setup) -> None:
@@ -48,10 +54,15 @@ def memory(setup: Setup) -> None:
         nodes.start(0)
         nodes.wait_for_leader()
         held = memory_bytes(nodes.processes[0].pid) - empty - entry * _held(nodes)
-    setup.add("a node", nodes, {
-        "empty MiB": empty / 2**20, "bytes per log entry": entry,
-        "bytes per key": held / setup.entries,
-    })  # fmt: skip
+    setup.add(
+        "a node",
+        nodes,
+        {
+            "empty MiB": empty / 2**20,
+            "bytes per log entry": entry,
+            "bytes per key": held / setup.entries,
+        },
+    )
 
 
 def _soon(setup: Setup) -> tuple[str, ...]:

@@ -21,8 +21,12 @@ class Progress:
             left = f", {seconds / 60:.0f} min left" if seconds >= 60 else f", {seconds:.0f} s left"
         self._step += 1
         line = f"[{self._step:3}/{self._steps}{left}] {what}"
-        print(f"\r\x1b[K{line}" if self._terminal else line, end="" if self._terminal else "\n",
-              file=sys.stderr, flush=True)  # fmt: skip
+        print(
+            f"\r\x1b[K{line}" if self._terminal else line,
+            end="" if self._terminal else "\n",
+            file=sys.stderr,
+            flush=True,
+        )
 
     def done(self) -> None:
         if self._terminal:

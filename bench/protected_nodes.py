@@ -38,8 +38,9 @@ class Protected(Raftline):
             self.options += ["--secret", secret]
         if self.how == "users":
             users, login = self.folder / "users", self.folder / "login"
-            _raftline("user", "add", USER, "--role", "admin", "--users", str(users),
-                      said=f"{PASSWORD}\n")  # fmt: skip
+            _raftline(
+                "user", "add", USER, "--role", "admin", "--users", str(users), said=f"{PASSWORD}\n"
+            )
             login.write_text(f"bench@login {USER} {PASSWORD}\n")
             # A reader, for `status`; without a secret, whose cost is measured by itself.
             self.options += ["--users", str(users), "--anonymous", "reader", "--insecure"]

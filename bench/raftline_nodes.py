@@ -20,9 +20,13 @@ class Raftline(Cluster):
     name = "raftline"
 
     def __init__(
-        self, parent: Path, base_port: int, count: int = 3, options: Sequence[str] = (),
+        self,
+        parent: Path,
+        base_port: int,
+        count: int = 3,
+        options: Sequence[str] = (),
         delay_ms: float = 0,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__(parent, base_port, count, delay_ms)
         self.options = list(options)
         lines = [f"s{n + 1} localhost {self.peer_port(n)}\n" for n in range(count)]

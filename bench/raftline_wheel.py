@@ -37,9 +37,12 @@ def version() -> str | None:
         return None
     said = subprocess.run(
         [str(ENVIRONMENT / "bin" / "python"), "-m", "raftline", "--version"],
-        capture_output=True, text=True, check=False, cwd=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ENVIRONMENT,
         env=own_environment(),
-    ).stdout  # fmt: skip
+    ).stdout
     found = re.search(r"(\S+) \(compiled\)", said)
     return found[1] if found else None
 

@@ -1,7 +1,7 @@
 """Results as JSON in `build/bench/`: rows, each with every round's figures.
 
-    {"kind": "bench", "date": …, "machine": {…}, "settings": {…},
-     "rows": [{"name": "set, 64", "system": "raftline", "figures": {"per_s": [41000.0, …], …}}, …]}
+{"kind": "bench", "date": …, "machine": {…}, "settings": {…},
+ "rows": [{"name": "set, 64", "system": "raftline", "figures": {"per_s": [41000.0, …], …}}, …]}
 """
 
 from __future__ import annotations

@@ -53,13 +53,16 @@ def arguments_of(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, help="of each measurement (default: 5; quick: 2)")
     parser.add_argument("--rows", nargs="+", choices=ROWS, metavar="ROW", help="only these rows")
-    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, metavar="SYSTEM",
-                        help="of: " + ", ".join(SYSTEMS))  # fmt: skip
+    parser.add_argument(
+        "--systems", nargs="+", choices=SYSTEMS, metavar="SYSTEM", help="of: " + ", ".join(SYSTEMS)
+    )
     parser.add_argument("--nodes", type=int, default=3)
     parser.add_argument(
-        "--dir", type=Path, default=results.FOLDER,
+        "--dir",
+        type=Path,
+        default=results.FOLDER,
         help="where all systems put their files (default: build/bench)",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--json", type=Path, default=results.FOLDER, help="where the results go, too"
     )
@@ -93,9 +96,11 @@ def measure(
     line for each measurement that failed."""
     steps = [
         (number, name, system)
-        for number in range(arguments.rounds) for name in names for system in systems
+        for number in range(arguments.rounds)
+        for name in names
+        for system in systems
         if takes(system, ROWS[name])
-    ]  # fmt: skip
+    ]
     rows, progress, failures = Rows(), Progress(len(steps)), []
     rates: dict[tuple[int, str], float] = {}  # the rival's, by round and row
     for number, name, system in steps:

@@ -169,9 +169,14 @@ def page(functions: Iterable[Function], slow: Mapping[str, Mapping[int, str]]) -
         if told:
             ways += [head, *told]
     return "\n".join(
-        ["Calls for a request at the leader, of functions that are not compiled:", *pure, "",
-         "Calls for a request, and the lines that ask the interpreter:", *ways]
-    )  # fmt: skip
+        [
+            "Calls for a request at the leader, of functions that are not compiled:",
+            *pure,
+            "",
+            "Calls for a request, and the lines that ask the interpreter:",
+            *ways,
+        ]
+    )
 
 
 def own_lines(text: str, line: int) -> range:
@@ -194,9 +199,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--base-port", type=int, default=29_700)
     arguments = parser.parse_args(argv)
     load = Load(
-        arguments.what, arguments.connections, arguments.in_flight,
-        requests=arguments.requests, keys=KEYS,
-    )  # fmt: skip
+        arguments.what,
+        arguments.connections,
+        arguments.in_flight,
+        requests=arguments.requests,
+        keys=KEYS,
+    )
     try:
         functions = called(load, arguments.dir, arguments.base_port)
         modules = compiled_modules(ROOT / "setup.py")

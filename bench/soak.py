@@ -74,8 +74,12 @@ class Soak:
         """Return the figures of one window, none where a change of leader broke it."""
         seconds, nodes = self._arguments.window, self._nodes
         self.windows += 1
-        load = Load(connections=self._arguments.connections, seconds=seconds, warm_up=0,
-                    per_second=per_second)  # fmt: skip
+        load = Load(
+            connections=self._arguments.connections,
+            seconds=seconds,
+            warm_up=0,
+            per_second=per_second,
+        )
         events, begun_s = self._watches.events, time.monotonic()
         run = nodes.begin(load)
         time.sleep(seconds / 2)

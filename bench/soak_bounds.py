@@ -72,8 +72,10 @@ def judge(figures: Figures) -> tuple[Cells, list[str]]:
         most = bound.most(found[0]) if bound else 0.0
         cells.append([title, *shown, number(most) if bound else ""])
         if bound and found[-1] > most:
-            grown.append(f"{title}: {shown[0]} in the first quarter, {shown[3]} in the last; "
-                         f"the bound is {number(most)}")  # fmt: skip
+            grown.append(
+                f"{title}: {shown[0]} in the first quarter, {shown[3]} in the last; "
+                f"the bound is {number(most)}"
+            )
 
     others = [median(each) for each in quarters(figures["others_cpu"])]
     is_like = others[-1] - others[0] <= LIKE_CPU

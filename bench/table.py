@@ -84,8 +84,9 @@ def arguments_of(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--bench", type=Path, metavar="FILE", help=f"default: newest of {FOLDER}")
     parser.add_argument("--growth", type=Path, metavar="FILE", nargs="+", default=[])
     parser.add_argument("--pages", type=Path, metavar="PAGE", nargs="+")
-    parser.add_argument("--picture", type=Path, metavar="FILE",
-                        help=f"default: {PICTURE}; none with --pages")  # fmt: skip
+    parser.add_argument(
+        "--picture", type=Path, metavar="FILE", help=f"default: {PICTURE}; none with --pages"
+    )
     arguments = parser.parse_args(argv)
     if arguments.pages is None:
         arguments.pages, arguments.picture = list(PAGES), arguments.picture or PICTURE

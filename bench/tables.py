@@ -89,8 +89,9 @@ def short_table(results: Results) -> Cells:
         ]
         against = [
             ratio(row, theirs, figure) if row else ""
-            for row in ours for figure in ("per_s", "p99_ms")
-        ]  # fmt: skip
+            for row in ours
+            for figure in ("per_s", "p99_ms")
+        ]
         cells.append([name, *per_second, *against])
     return cells
 

@@ -151,14 +151,16 @@ def part(name: str, sight: Sight, found: Sequence[tuple[float, float]]) -> str:
     """Return the page's part on one node."""
     requests = max(1, sum(sight.begin <= at < sight.end for at, _ in found))
     seconds = sight.end - sight.begin
-    return "\n".join([
-        f"== {name}: {requests / seconds:,.0f} requests/s while nothing was sampled",
-        as_text(per_thread(sight, requests, seconds)),
-        f"\nOn a processor or about to be (innermost function, {RATE} samples a second):",
-        as_text(functions(sight.running)),
-        "\nHolding the interpreter lock:",
-        as_text(functions(sight.holding)),
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            f"== {name}: {requests / seconds:,.0f} requests/s while nothing was sampled",
+            as_text(per_thread(sight, requests, seconds)),
+            f"\nOn a processor or about to be (innermost function, {RATE} samples a second):",
+            as_text(functions(sight.running)),
+            "\nHolding the interpreter lock:",
+            as_text(functions(sight.holding)),
+        ]
+    )
 
 
 def page(arguments: argparse.Namespace) -> str:
@@ -168,8 +170,14 @@ def page(arguments: argparse.Namespace) -> str:
         if arguments.what == "get":
             nodes.fill(Load("load", connections=8, in_flight=16))
         record = nodes.folder / "answers"
-        load = Load(arguments.what, arguments.connections, arguments.in_flight, seconds=3_600,
-                    warm_up=0, record=record)  # fmt: skip
+        load = Load(
+            arguments.what,
+            arguments.connections,
+            arguments.in_flight,
+            seconds=3_600,
+            warm_up=0,
+            record=record,
+        )
         run = nodes.begin(load)
         try:
             time.sleep(1)

@@ -61,7 +61,10 @@ def connect(
     The options, and what is raised, are those of `raftline.connect`.
     """
     asker = Asker(
-        addresses_of(at, folder), name_of_client(name), time_limit(timeout),
-        credentials_of(user, password), tls_of(tls),
-    )  # fmt: skip
+        addresses_of(at, folder),
+        name_of_client(name),
+        time_limit(timeout),
+        credentials_of(user, password),
+        tls_of(tls),
+    )
     return KV(asker, BINARY) if binary else KV(asker, TEXT)

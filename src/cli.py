@@ -185,9 +185,7 @@ def _add_controller(commands: Commands) -> None:
 def _controller(options: argparse.Namespace) -> int:
     from raftline.controller.command import order
 
-    return order(
-        options.target, options.words, options.dir, options.timeout, options.json
-    )
+    return order(options.target, options.words, options.dir, options.timeout, options.json)
 
 
 if __name__ == "__main__":

@@ -219,14 +219,22 @@ def parser() -> Parser:
     add("node", metavar="[HOST:]PORT", type=_node, help="of a node: 10000, or h1:10000")
     add("name", metavar="ID", type=_name, nargs="?", help="1 speaks as client1; alice as alice")
     add("--host", type=as_host, help="of the node, where PORT stands alone (localhost)")
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument("--follow", action="store_true", default=None,
-        help="go where the leader is, and send it there again")  # fmt: skip
-    where.add_argument("--here", action="store_false", dest="follow", help="stay at this node")
-    add("--also", metavar="HOST:PORT", type=_node, action="append", default=[],
-        help="one more node to try; may be repeated")  # fmt: skip
-    add("--timeout", metavar="SECONDS", type=as_seconds, default=10.0,
-        help="for each reply (10); with nodes at --pace human take 60")  # fmt: skip
+    _add_where(parser)
+    add(
+        "--also",
+        metavar="HOST:PORT",
+        type=_node,
+        action="append",
+        default=[],
+        help="one more node to try; may be repeated",
+    )
+    add(
+        "--timeout",
+        metavar="SECONDS",
+        type=as_seconds,
+        default=10.0,
+        help="for each reply (10); with nodes at --pace human take 60",
+    )
     know_access(parser)
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--screen", action="store_true", help="the screen also without a terminal")
@@ -235,10 +243,26 @@ def parser() -> Parser:
     return parser
 
 
+def _add_where(parser: Parser) -> None:
+    """Have the options for which node to stay at."""
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--follow",
+        action="store_true",
+        default=None,
+        help="go where the leader is, and send it there again",
+    )
+    where.add_argument("--here", action="store_false", dest="follow", help="stay at this node")
+
+
 def add_forms(form: argparse._MutuallyExclusiveGroup) -> None:
     """Have the forms of replies that are for programs."""
-    form.add_argument("-q", "--quiet", action="store_true",
-                      help="values only; what is no value goes to standard error")  # fmt: skip
+    form.add_argument(
+        "-q",
+        "--quiet",
+        action="store_true",
+        help="values only; what is no value goes to standard error",
+    )
     form.add_argument("--json", action="store_true", help="one JSON object for each reply")
 
 

@@ -171,9 +171,15 @@ class LogManager(NodeFiles):
             level, since = self.store.level, self.store.since
             granted = self.store.leases.copy()
         return MachineState(
-            *applied, members, sessions, still, lambda breathe: self._let_go(still, breathe),
-            level, since, spell_granted(granted),
-        )  # fmt: skip
+            *applied,
+            members,
+            sessions,
+            still,
+            lambda breathe: self._let_go(still, breathe),
+            level,
+            since,
+            spell_granted(granted),
+        )
 
     def arrived(self, loaded: LoadedSnapshot, breathe: Breathe = no_pause) -> None:
         """Keep a snapshot that has passed its checks until `take_over` and `persist` want it.
@@ -200,17 +206,13 @@ class LogManager(NodeFiles):
             self._arrived = (Sessions(), dict[str, int]())
         free(old, breathe)
 
-    def _load(
-        self, loaded: LoadedSnapshot, sessions: Sessions, granted: dict[str, int]
-    ) -> Pairs:
+    def _load(self, loaded: LoadedSnapshot, sessions: Sessions, granted: dict[str, int]) -> Pairs:
         index, term = loaded.snapshot[:2]
         with self.client_lock:
             self.state.sessions, self.state.members = sessions, loaded.members
             self.applied = Mark(index, term)
             number = entry_number(index, term)
-            return self.store.replace(
-                loaded.pairs, loaded.level, granted, loaded.leased, number
-            )
+            return self.store.replace(loaded.pairs, loaded.level, granted, loaded.leased, number)
 
     def _hold(self) -> StillPairs:
         """Let the pairs stand still for a reader; whoever calls holds `client_lock`."""

@@ -161,9 +161,14 @@ def _tell_place(
     for note in (*check_member(view, configuration), *boot.warnings(arguments)):
         say(note)
     tell_reachability(
-        server.name, Address(arguments.host, port), configuration, view.membership.addresses,
-        listener.bound, say, told=arguments.advertise,
-    )  # fmt: skip
+        server.name,
+        Address(arguments.host, port),
+        configuration,
+        view.membership.addresses,
+        listener.bound,
+        say,
+        told=arguments.advertise,
+    )
 
 
 def _server_of(
@@ -176,12 +181,18 @@ def _server_of(
 ) -> Server:
     """Return the node that the arguments describe; it has no life yet."""
     startup = Startup(
-        arguments.name, configuration, console.say, joins=bool(arguments.join),
+        arguments.name,
+        configuration,
+        console.say,
+        joins=bool(arguments.join),
         first_term=boot.CONTROLLER_FIRST_TERM if arguments.controller_lines else 0,
-        never_ran=arguments.new, is_private=boot.is_protected(arguments),
-    )  # fmt: skip
+        never_ran=arguments.new,
+        is_private=boot.is_protected(arguments),
+    )
     return server_of(
-        startup, PACES[arguments.pace], console,
+        startup,
+        PACES[arguments.pace],
+        console,
         readings=Readings(arguments.reads, arguments.follower_reads),
         compact_bytes=arguments.compact_at,
         history=(arguments.history_events, arguments.history_bytes),
@@ -190,8 +201,9 @@ def _server_of(
         course_console=arguments.course_console,
         record=arguments.record,
         access=boot.access_of(arguments),
-        peer_rule=rule, tls=tls,
-    )  # fmt: skip
+        peer_rule=rule,
+        tls=tls,
+    )
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from tests.memory_file import Died, Fault, Kind, MemoryFile
 
 __all__ = ["Died", "Fault", "Kind", "MemoryFolder"]
 
+
 class MemoryAppendFile(AppendFile):
     """The open end of a file in memory."""
 

@@ -52,9 +52,13 @@ def _attempt(name: str, target: Target, number: int, counts: dict[str, int]) -> 
     """Check one piece of examples; return whether all held."""
 
     @settings(
-        max_examples=PIECE, deadline=None, database=None, derandomize=False,
-        suppress_health_check=list(HealthCheck), print_blob=False,
-    )  # fmt: skip
+        max_examples=PIECE,
+        deadline=None,
+        database=None,
+        derandomize=False,
+        suppress_health_check=list(HealthCheck),
+        print_blob=False,
+    )
     @seed(number)
     @given(target.strategy)
     def attempt(example: object) -> None:

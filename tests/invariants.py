@@ -237,9 +237,7 @@ class Invariants:
         for entry in effects.apply:
             applied = self._applied[state.name] + 1
             if entry.index != applied or applied > state.commit_index:
-                raise InvariantError(
-                    f"{state.name} applies entry {entry.index}, {applied} is next"
-                )
+                raise InvariantError(f"{state.name} applies entry {entry.index}, {applied} is next")
             if self.committed[applied - 1] != (entry.term, entry.command):
                 raise InvariantError(
                     f"{state.name} applies {entry}, others {self.committed[applied - 1]}"

@@ -44,8 +44,13 @@ def known(recovered: Recovered) -> list[Entry]:
     return log.entries(1, log.last_index)
 
 
-def storage_file(term: int, vote: str = "-", mark: tuple[int, int] = (0, 0), state: str = "whole",
-                 name: str = "s1") -> bytes:  # fmt: skip
+def storage_file(
+    term: int,
+    vote: str = "-",
+    mark: tuple[int, int] = (0, 0),
+    state: str = "whole",
+    name: str = "s1",
+) -> bytes:
     """Return NAME.storage as a test spells it by hand."""
     lines = (
         f"name {name} term {term} vote {vote} state {state}",

@@ -21,9 +21,7 @@ def look() -> str:
         if authority := os.environ.get("RAFTLINE_TLS_CA"):
             place = ("127.0.0.1", int(os.environ["RAFTLINE_PORT"]))
             context = ssl.create_default_context(cafile=authority)
-            context.load_cert_chain(
-                os.environ["RAFTLINE_TLS_CERT"], os.environ["RAFTLINE_TLS_KEY"]
-            )
+            context.load_cert_chain(os.environ["RAFTLINE_TLS_CERT"], os.environ["RAFTLINE_TLS_KEY"])
             with socket.create_connection(place, LIMIT_S) as connection:
                 context.wrap_socket(connection, server_hostname=os.environ["RAFTLINE_NAME"]).close()
     except (OSError, KeyError, ValueError) as error:

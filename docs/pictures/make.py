@@ -229,8 +229,11 @@ def in_order(events: list[Event]) -> Iterator[Event]:
 
 def with_replies(lines: list[str]) -> list[str]:
     """Return the lines with the sending of each answer, which no console prints."""
-    printed = {(line.split()[1], *match.groups()) for line in lines
-               if (match := SENT.match(line.split(" ", 2)[2]))}  # fmt: skip
+    printed = {
+        (line.split()[1], *match.groups())
+        for line in lines
+        if (match := SENT.match(line.split(" ", 2)[2]))
+    }
     found: list[str] = []
     for line in lines:
         ms, name, text = line.split(" ", 2)

@@ -37,8 +37,14 @@ class Report:
 
     @property
     def failures(self) -> list[int]:
-        names = ("Servers that crashed", "Total unanswered get()", "Total unanswered put()",
-                 "Total get() failure", "Total put() failures", "Total get() with wrong")
+        names = (
+            "Servers that crashed",
+            "Total unanswered get()",
+            "Total unanswered put()",
+            "Total get() failure",
+            "Total put() failures",
+            "Total get() with wrong",
+        )
         return [self.count(name) for name in names]
 
     @property
@@ -57,9 +63,10 @@ class Report:
     def successions(self) -> list[tuple[str, str]]:
         """Each leader that was killed while it led, with who led next, after nobody had."""
         told = [
-            text for _, text in self.story
+            text
+            for _, text in self.story
             if text.endswith((" leads", " was killed")) or text == "no leader is known"
-        ]  # fmt: skip
+        ]
         return re.findall(_KILLED_AND_NEXT, "|".join(told))
 
     @property
@@ -102,8 +109,11 @@ class Run(Report):
             print("--  this machine was too busy for its servers; once more", flush=True)
             self._carry_out(command, name, folder)
         if self.stalled_s > STALLED_S_MAX:
-            print(f"--  this machine stood still for {self.stalled_s} s: what fails now, fails"
-                  " perhaps because of that; try again when it has less to do", flush=True)
+            print(
+                f"--  this machine stood still for {self.stalled_s} s: what fails now, fails"
+                " perhaps because of that; try again when it has less to do",
+                flush=True,
+            )
 
     def _carry_out(self, command: list[str], name: str, folder: Path) -> None:
         output = folder / f"{name}.txt"
@@ -111,9 +121,20 @@ class Run(Report):
         print(f"--  {name}: {' '.join(command)} {name}.json", flush=True)
         with output.open("w") as file:
             ended = subprocess.run(
-                [sys.executable, *command, str(LAB / f"{name}.json"), "--history", str(history),
-                 "--html", str(self.page)],
-                cwd=SOURCE, stdout=file, stderr=subprocess.PIPE, text=True, check=False,
+                [
+                    sys.executable,
+                    *command,
+                    str(LAB / f"{name}.json"),
+                    "--history",
+                    str(history),
+                    "--html",
+                    str(self.page),
+                ],
+                cwd=SOURCE,
+                stdout=file,
+                stderr=subprocess.PIPE,
+                text=True,
+                check=False,
             )
         self.status, self.said = ended.returncode, ended.stderr
         super().__init__(output.read_text())

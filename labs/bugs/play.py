@@ -222,9 +222,13 @@ def arguments_of(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--whole", action="store_true", help="show all that happens")
     parser.add_argument("--simulate", type=_seeds, metavar="SEEDS", help="schedules of faults")
     parser.add_argument(
-        "--fault", action="append", choices=FAULTS, default=[], metavar="KIND",
+        "--fault",
+        action="append",
+        choices=FAULTS,
+        default=[],
+        metavar="KIND",
         help=f"simulate only these, one --fault for each: {', '.join(FAULTS)}",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--nodes", type=int, choices=range(1, 8), metavar="N", help="simulate so many servers"
     )

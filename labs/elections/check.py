@@ -89,9 +89,11 @@ def check_commands(cluster: Cluster) -> None:
     with row("004-02", "004-33", what="python client.py PORT ID shows the screen of the figures"):
         screen = Screen(leader.port, 4, "--follow")
         assert screen.lines[:4] == [
-            f"[*] Connecting to localhost port {leader.port}", "", "-----",
+            f"[*] Connecting to localhost port {leader.port}",
+            "",
+            "-----",
             "[*] Type your message:",
-        ], screen.lines  # fmt: skip
+        ], screen.lines
         set_d = screen.type("set d 8")
         expect(set_d, "    >> set d 8\n[*] Sending: set d 8\n[*] Received:\n\n")
         assert "Sending" not in screen.type(""), "an empty line asked something"
@@ -222,8 +224,9 @@ def check_elections() -> None:
             with row("004-28", what="each AppendEntries winds the countdown up again"):
                 eventually(
                     lambda: not has_counted_down(node, s3, "s3", 9, FAST),
-                    "beats without a long pause", 60,
-                )  # fmt: skip
+                    "beats without a long pause",
+                    60,
+                )
         with row("004-30", what="nobody is elected: it asks again, and again"):
             mark = len(node.said)
             node.wait_for_line("asking for PreVotes for term 10", since=mark)

@@ -111,7 +111,7 @@ def through_files(start, hard_state, held):
     found = LogManager(start.name, folder, addresses).recover()
     return found.hard_state, found.log
 '''
-MACHINE = '''
+MACHINE = """
 from faulty.logmanager import LogManager
 from faulty.raft.entries import Entry
 from faulty.faulty_folder import MemoryFolder
@@ -126,7 +126,7 @@ class Machine:
     def execute(self, command):
         self._index += 1
         return self._manager.apply([Entry(self._index, 1, command)])[0]
-'''
+"""
 
 
 def hand_in(number: int) -> dict[str, str]:

@@ -135,4 +135,3 @@ def _decode_object(value: Any, one: type, where: str, depth: int) -> Any:
 @cache
 def _hints_of(one: type) -> dict[str, Any]:
     return get_type_hints(one)
-

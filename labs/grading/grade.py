@@ -35,9 +35,12 @@ def arguments_of(typed: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="a hand-in, or many of them")
     parser.add_argument(
-        "--milestone", type=_milestone, action="append", metavar="N",
+        "--milestone",
+        type=_milestone,
+        action="append",
+        metavar="N",
         help="grade this milestone only; may be given again",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--schedules", type=_positive, metavar="N", help="so many schedules for each milestone"
     )
@@ -81,8 +84,10 @@ def marks_of_all(
     """Return each hand-in with its marks; say how far it is where somebody watches."""
     tasks = [
         (one, number, typed.schedules, typed.pictures)
-        for one in found if not one.problem for number in numbers
-    ]  # fmt: skip
+        for one in found
+        if not one.problem
+        for number in numbers
+    ]
     rows: list[tuple[HandIn, list[Marks]]] = [(one, []) for one in found]
     by_name = {one.name: marks for one, marks in rows}
     with ProcessPoolExecutor(min(typed.jobs, len(tasks) or 1)) as pool:
@@ -109,10 +114,14 @@ def main(given: Sequence[str] | None = None) -> int:
         return 2
     if typed.json:
         told = [
-            {"name": one.name, "problem": one.problem, "points": sum(m.points for m in marks),
-             "milestones": [each.as_json() for each in marks]}
+            {
+                "name": one.name,
+                "problem": one.problem,
+                "points": sum(m.points for m in marks),
+                "milestones": [each.as_json() for each in marks],
+            }
             for one, marks in rows
-        ]  # fmt: skip
+        ]
         print(json.dumps({"isolation": sandbox.isolation(), "hand_ins": told}, indent=1))
         return 0
     print(f"isolation: {sandbox.isolation()}\n")

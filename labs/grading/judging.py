@@ -100,8 +100,12 @@ class _Judge:
         for seed in range(one.number * 1000, one.number * 1000 + self._marks.schedules):
             plan = schedule.plan_of(seed, one.nodes_of(seed), one.faults, one.given)
 
-            def run(process: Process, collector: Collector | None, seed: int = seed,
-                    plan: schedule.Plan = plan) -> None:  # fmt: skip
+            def run(
+                process: Process,
+                collector: Collector | None,
+                seed: int = seed,
+                plan: schedule.Plan = plan,
+            ) -> None:
                 schedule.run(
                     process, seed, plan, one.timeouts, collector, quorum_check=one.quorum_check
                 )
@@ -133,9 +137,7 @@ class _Judge:
             return error  # of whatever kind: the hand-in has led to it
         return None
 
-    def fail(
-        self, text: str, run: Callable[[Process, Collector | None], None] | None
-    ) -> None:
+    def fail(self, text: str, run: Callable[[Process, Collector | None], None] | None) -> None:
         """Take note of a failure."""
         marks = self._marks
         marks.failures.append(text)
@@ -200,9 +202,12 @@ def all_marks(
     """Return the marks of these milestones."""
     return [
         marks_of(
-            files, milestone, schedules=schedules, say=say,
+            files,
+            milestone,
+            schedules=schedules,
+            say=say,
             picture=pictures / f"milestone-{milestone.number}.html" if pictures else None,
         )
         for milestone in MILESTONES
         if milestone.number in numbers
-    ]  # fmt: skip
+    ]

@@ -65,9 +65,14 @@ class Process:
         self._rest = b""
         self._process = subprocess.Popen(
             [sys.executable, "-s", "-S", "-B", str(WORKER), str(cpu_s)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            start_new_session=True, cwd="/", env={"PYTHONHASHSEED": "0", "PATH": ""}, bufsize=0,
-        )  # fmt: skip
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            cwd="/",
+            env={"PYTHONHASHSEED": "0", "PATH": ""},
+            bufsize=0,
+        )
         try:
             self._write(dict(files))
             ready = json.loads(self._read_line())  # nothing of the hand-in has run yet
@@ -325,14 +330,30 @@ def begin(
     """Return a core of this process that starts with what its disk holds: `node_from_disk`."""
     snapshot, lost = others.get("snapshot"), bool(others.get("recovering"))
     state = State(
-        name, Configurations(log.base_index, members, log.commands), log,
-        hard_state.term, hard_state.vote, options, pick_timeout_ms, now_ms,
-        recovering=lost, commit_index=log.base_index, last_applied=log.base_index,
-        durable_index=log.last_index, snapshot=snapshot,
+        name,
+        Configurations(log.base_index, members, log.commands),
+        log,
+        hard_state.term,
+        hard_state.vote,
+        options,
+        pick_timeout_ms,
+        now_ms,
+        recovering=lost,
+        commit_index=log.base_index,
+        last_applied=log.base_index,
+        durable_index=log.last_index,
+        snapshot=snapshot,
         levels=Levels(log.base_index, others.get("level", 1), log.commands),
-    )  # fmt: skip
+    )
     start = Given(
-        name, members, log.entries(log.base_index + 1, log.last_index), log.base_index,
-        log.base_term, hard_state.term, hard_state.vote, snapshot, lost,
-    )  # fmt: skip
+        name,
+        members,
+        log.entries(log.base_index + 1, log.last_index),
+        log.base_index,
+        log.base_term,
+        hard_state.term,
+        hard_state.vote,
+        snapshot,
+        lost,
+    )
     return RemoteNode(process, state, start)

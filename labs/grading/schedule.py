@@ -54,11 +54,16 @@ class Schedule:
         invariants = CoreInvariants(voters, quorum_check=quorum_check)
         self.hosts = {
             name: Host(
-                self.world, plan, name, members if name in members else {}, invariants,
-                self.network.send, Disk(self.world, name),
+                self.world,
+                plan,
+                name,
+                members if name in members else {},
+                invariants,
+                self.network.send,
+                Disk(self.world, name),
             )
             for name in names
-        }  # fmt: skip
+        }
         for host in self.hosts.values():
             host.make_node = partial(begin, process)
             host.collector = collector
@@ -147,9 +152,15 @@ def plan_of(seed: int, nodes: int, faults: tuple[str, ...], given: Mapping[str, 
     drawn = pick_plan(chance, nodes, faults or ("heal",))
     timeout_ms = drawn.options.election_timeout_ms
     options = replace(
-        drawn.options, lease=False, trailing_bytes=0, chunk_window=1, batch_entries=2000,
-        batch_bytes=1 << 20, window=8, chunk_bytes=chance.choice([20, 150, 1 << 18]),
-    )  # fmt: skip
+        drawn.options,
+        lease=False,
+        trailing_bytes=0,
+        chunk_window=1,
+        batch_entries=2000,
+        batch_bytes=1 << 20,
+        window=8,
+        chunk_bytes=chance.choice([20, 150, 1 << 18]),
+    )
     calm: dict[str, object] = {
         "loss": 0, "duplicates": 0, "late": 0, "replays": 0, "delay_ms": 10, "disk_ms": 2,
         "snapshots": 0, "spares": 0, "change_every_ms": 0, "sessions_max": 4096,

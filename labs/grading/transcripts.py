@@ -46,8 +46,9 @@ def play(text: str, process: Process, collector: Collector | None = None) -> Non
                 raise NotSo(f"behind `{act}` this must not happen: {wrong[0]}")
 
 
-def _begin(process: Process, collector: Collector | None, player: Player, *given: object,
-           **more: object) -> object:  # fmt: skip
+def _begin(
+    process: Process, collector: Collector | None, player: Player, *given: object, **more: object
+) -> object:
     node = begin(process, *given, **more)  # type: ignore[arg-type]
     if collector is not None:
         collector.observe(node, lambda: player.cluster.world.now_ms / 1000)  # type: ignore[arg-type]

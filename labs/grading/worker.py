@@ -101,16 +101,22 @@ class Cores:
         node = importlib.import_module("raft").Node
         return node(
             Start(
-                given.name, given.members, held, given.term, given.vote, given.snapshot,
-                state.Options(**options), self._pick, given.lost,
+                given.name,
+                given.members,
+                held,
+                given.term,
+                given.vote,
+                given.snapshot,
+                state.Options(**options),
+                self._pick,
+                given.lost,
             ),
             now_ms,
-        )  # fmt: skip
+        )
 
     def _pick(self) -> int:
         self._drawn += 1
         return self._timeout_ms
-
 
 
 def serve(read: Callable[[], str], write: Callable[[str], object]) -> None:

@@ -333,9 +333,14 @@ def candidates() -> str:
     timeouts = random.Random(7)
     log, options = Log(), Options(150, 50)
     core = node_from_disk(
-        "Node1", Membership(tuple(names)), log, HardState(2, None), options,
-        lambda: 150 + timeouts.randrange(150), 0,
-    )  # fmt: skip
+        "Node1",
+        Membership(tuple(names)),
+        log,
+        HardState(2, None),
+        options,
+        lambda: 150 + timeouts.randrange(150),
+        0,
+    )
     core.step(Tick(), 400)
     core.step(Receive(RequestVoteReply("Node2", "Node1", 3, True, pre_vote=True)), 401)
     assert (core.view.role, core.view.term) == (Role.CANDIDATE, 3)

@@ -73,9 +73,7 @@ class Asked:
             return f"{name} can't be reached: {problem}"
         return f"{name} does not run. To start it: python3 labs/repair/node.py {name}"
 
-    def vote(
-        self, name: str, candidate: str, term: int, last_index: int, last_term: int
-    ) -> bool:
+    def vote(self, name: str, candidate: str, term: int, last_index: int, last_term: int) -> bool:
         """Ask for a node's vote in a peer's name, and return whether it is given."""
         question = RequestVote(candidate, name, term, last_index, last_term)
         return self._ask_as_peer(question).startswith("Count on me")

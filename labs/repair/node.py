@@ -47,9 +47,7 @@ def main() -> int:
     sys.argv[0] = "server.py"  # whose name its complaints about options begin with
     if not arguments.course_words:
         return server.main(words, console_of=Console, server_of=WatchfulServer)
-    return server.main(
-        words, console_of=partial(SeedConsole, arguments.name), server_of=SeedServer
-    )
+    return server.main(words, console_of=partial(SeedConsole, arguments.name), server_of=SeedServer)
 
 
 if __name__ == "__main__":

@@ -58,9 +58,7 @@ class SeedServer(WatchfulServer):
     def report(self, effects: Effects) -> None:
         super().report(effects)
         if self._lines is not None:
-            self._lines.stepped(
-                self.node.view, effects, skips=self.faults.table.skips_replication
-            )
+            self._lines.stepped(self.node.view, effects, skips=self.faults.table.skips_replication)
 
 
 class SeedLines:
@@ -127,9 +125,7 @@ class SeedLines:
             self._say(f"election timeout {self._timeout_s:.3f}")
         elif view.role is Role.LEADER:
             self._say(f"election timeout {self._timeout_s:.3f}")
-            self._held = dict.fromkeys(
-                view.progress, view.log.last_index - len(effects.append)
-            )
+            self._held = dict.fromkeys(view.progress, view.log.last_index - len(effects.append))
 
     def _appended(self, view: NodeView, entries: Sequence[Entry], *, skips: bool) -> None:
         leads = view.role is Role.LEADER
@@ -172,9 +168,7 @@ class SeedLines:
         if view.commit_index > before and view.role is Role.LEADER:
             self._say(f"Leader {self._name} committed entry at index {view.commit_index}")
         elif view.commit_index > before:
-            self._say(
-                f"{self._name}: Updated commit index from {before} to {view.commit_index}"
-            )
+            self._say(f"{self._name}: Updated commit index from {before} to {view.commit_index}")
         for index, term, command in self._last(applied, "applied"):
             self._say(f"{self._name} applying entry {index} (term {term}): {value_of(command)}")
 

@@ -44,9 +44,14 @@ def client(file: Path, typed: str) -> str:
     """Return what the client's screen showed for these lines."""
     ended = subprocess.run(
         [sys.executable, str(HERE / "client.py"), "--config", str(file)],
-        input=typed, capture_output=True, text=True, encoding="utf-8", timeout=120, check=False,
+        input=typed,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=120,
+        check=False,
         **tied(),
-    )  # fmt: skip
+    )
     if ended.returncode:
         raise AssertionError(f"client.py ended with {ended.returncode}: {ended.stderr}")
     return ended.stdout

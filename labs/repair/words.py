@@ -98,19 +98,25 @@ _TABLE: list[tuple[re.Pattern[str], Say]] = [
         (r"\[\*\] Still no leader: .*", _nothing),
         (r"votes: .* of .*", _nothing),  # the table says so, too
         (r"\[\*\] Starting election\.\.\.", _stands),
-        (r"\[\*\] \w+ gives its vote to (\w+) for term (\d+)",
-         _same("{0} voted for {1} for term {2}")),
+        (
+            r"\[\*\] \w+ gives its vote to (\w+) for term (\d+)",
+            _same("{0} voted for {1} for term {2}"),
+        ),
         (r"\[\*\] \w+ denies its vote to (\w+) for term \d+: (.*)", _denied),
         (r"\[\*\] I am Leader", _leads),
         (r"\[\*\] I am Follower of \w+ in term \d+", _follows),
-        (r"\[\*\] \w+ ignored AppendEntries from \w+: term (\d+) < \d+",
-         _same("{0} ignored heartbeat with lower term {1}.")),
-        (r"\[\*\] \w+ differs from \w+ at entry (\d+)",
-         _same("{0}: Log mismatch at index {1}. Truncating to resolve conflict.")),
+        (
+            r"\[\*\] \w+ ignored AppendEntries from \w+: term (\d+) < \d+",
+            _same("{0} ignored heartbeat with lower term {1}."),
+        ),
+        (
+            r"\[\*\] \w+ differs from \w+ at entry (\d+)",
+            _same("{0}: Log mismatch at index {1}. Truncating to resolve conflict."),
+        ),
         (r"\[\*\] \w+: its controller says SKIP-REPLICATION (on|off)", _switched),
         (r"\[\*\] \w+: its controller says HEARTBEAT .*", _nothing),
         (r"\[\*\] \w+: heartbeats are (.*) s apart", _beats),
         (r"\[\*\] (\w+): server is shutting down\.", _same("{1} server is shutting down.")),
         (r"\[\*\] (\w+): has shut down cleanly\.", _same("{1} has shut down cleanly.")),
     )
-]  # fmt: skip
+]

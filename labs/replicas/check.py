@@ -214,9 +214,13 @@ def see_it_return(lab: Lab, returned: str, *, was_told: bool = False) -> None:
     before = int(lab.text(returned, ".storage").split(" term ")[1].split()[0])
     lab.start(returned)
     follows = eventually(
-        lambda: status if (status := lab.status(returned)).get("role") == "follower"
-        and status["leader"] else {}, f"{returned} follows",
-    )  # fmt: skip
+        lambda: (
+            status
+            if (status := lab.status(returned)).get("role") == "follower" and status["leader"]
+            else {}
+        ),
+        f"{returned} follows",
+    )
     if not was_told:
         must(follows["term"] > before, f"term {follows['term']} is not above {before}")
     lab.wait_for_value(missed - 1)
@@ -249,8 +253,11 @@ def row_09(lab: Lab) -> None:
     """COOLEST_HACKATHON: a node of five that slept never gives the old value"""
     told = subprocess.run(
         [*PYTHON, str(HERE / "lab.py"), "--base-port", str(ports_in_a_row(5)), "story"],
-        capture_output=True, text=True, timeout=90, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
     must(told.returncode == 0, told.stdout + told.stderr)
     must("It never gave the old value" in told.stdout, told.stdout)
 
@@ -326,11 +333,18 @@ def row_12(lab: Lab) -> None:
     """runs on the Python that is installed, with nothing else"""
     must(not list(HERE.glob("*requirements*")), "there are requirements")
     foreign = subprocess.run(
-        [*PYTHON, "-c", "import sys, pathlib; sys.path.insert(0, sys.argv[1]); import raftline;"
-         " raftline.Node; print(sorted({n.partition('.')[0] for n in sys.modules}"
-         " - set(sys.stdlib_module_names) - {'raftline', '__main__'}))", str(SOURCE)],
-        capture_output=True, text=True, check=True,
-    ).stdout.strip()  # fmt: skip
+        [
+            *PYTHON,
+            "-c",
+            "import sys, pathlib; sys.path.insert(0, sys.argv[1]); import raftline;"
+            " raftline.Node; print(sorted({n.partition('.')[0] for n in sys.modules}"
+            " - set(sys.stdlib_module_names) - {'raftline', '__main__'}))",
+            str(SOURCE),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
     must(foreign == "[]", f"loaded from elsewhere: {foreign}")
 
 
@@ -345,15 +359,21 @@ def row_13(lab: Lab) -> None:
 
 def run(command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command, capture_output=True, text=True, timeout=60, check=False, env=environment,
+        command,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=environment,
         stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+    )
 
 
 def run_lab(lab: Lab, *arguments: str, status: int = 0) -> str:
     """Run lab.py on the lab's folder and return its output."""
-    ended = run([*PYTHON, str(HERE / "lab.py"), "--dir", str(lab.folder), *arguments],
-                dict(os.environ))  # fmt: skip
+    ended = run(
+        [*PYTHON, str(HERE / "lab.py"), "--dir", str(lab.folder), *arguments], dict(os.environ)
+    )
     said = ended.stdout + ended.stderr
     must(ended.returncode == status, f"lab.py {' '.join(arguments)}: {said}")
     return said

@@ -152,9 +152,7 @@ def start(number: int, base_port: int, folder: Path) -> Process:
     return Process(f"node{number}", command, stderr=None).launch(stdout=subprocess.DEVNULL)
 
 
-def all_of(
-    nodes: dict[int, Process], base_port: int, holds: Callable[[int, int], bool]
-) -> bool:
+def all_of(nodes: dict[int, Process], base_port: int, holds: Callable[[int, int], bool]) -> bool:
     """Wait until this holds of the port and the process of each node; False, with a line that
     says why, where it never will."""
     end_s = time.monotonic() + BEGIN_S
@@ -178,10 +176,9 @@ def is_up(port: int, process: int) -> bool:
 def has_registered(port: int, _: int) -> bool:
     """Whether this node has the value, and a vote. A node that began after the first election gets
     its vote once it has caught up. Until then none of the others may fail."""
-    return (
-        answer(port, f"get {KEY} read local") == '"somerandomhackathon"'
-        and '"recovering": false' in answer(port, "status")
-    )
+    return answer(
+        port, f"get {KEY} read local"
+    ) == '"somerandomhackathon"' and '"recovering": false' in answer(port, "status")
 
 
 def answer(port: int, command: str) -> str:

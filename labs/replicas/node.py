@@ -90,9 +90,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--node", type=int, required=True, help="which one: 1, 2 or 3")
     parser.add_argument("--nodes", type=int, default=3, help="how many there are (%(default)s)")
-    parser.add_argument(
-        "--base-port", type=int, default=8000, help="port of node 1 (%(default)s)"
-    )
+    parser.add_argument("--base-port", type=int, default=8000, help="port of node 1 (%(default)s)")
     parser.add_argument("--dir", type=Path, default=Path(), help="where the files go (here)")
     parser.add_argument("--pace", choices=("fast", "human"), default="fast")
     arguments = parser.parse_args()
@@ -106,10 +104,17 @@ def main() -> int:
     # This matters if the checker has started it.
     signals.end_with_starter(lambda: os.kill(os.getpid(), signal.SIGTERM))
     try:
-        with signals.raised(), raftline.Node(
-            f"node{arguments.node}", members=members, dir=arguments.dir, pace=arguments.pace,
-            console=sys.stdout, state_file_every=0.1,
-        ) as node:  # fmt: skip
+        with (
+            signals.raised(),
+            raftline.Node(
+                f"node{arguments.node}",
+                members=members,
+                dir=arguments.dir,
+                pace=arguments.pace,
+                console=sys.stdout,
+                state_file_every=0.1,
+            ) as node,
+        ):
             Lab(node, arguments.dir)
             while node.is_running:
                 time.sleep(0.5)

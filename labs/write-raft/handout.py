@@ -48,17 +48,20 @@ class Outline(ast.NodeTransformer):
 
 def outline(source: str) -> str:
     """Return a module without what its functions do."""
-    return "# The outline of a module of raftline: its rules are yours to write.\n" + ast.unparse(
-        Outline().visit(ast.parse(source))
-    ).replace("\n\n\n", "\n\n") + "\n"
+    return (
+        "# The outline of a module of raftline: its rules are yours to write.\n"
+        + ast.unparse(Outline().visit(ast.parse(source))).replace("\n\n\n", "\n\n")
+        + "\n"
+    )
 
 
 def without(source: str, name: str) -> str:
     """Return a module without one of its functions."""
     found = next(
-        node for node in ast.walk(ast.parse(source))
+        node
+        for node in ast.walk(ast.parse(source))
         if isinstance(node, ast.FunctionDef) and node.name == name
-    )  # fmt: skip
+    )
     lines = source.splitlines(keepends=True)
     return "".join(lines[: found.lineno - 1] + lines[found.end_lineno :])
 
@@ -73,9 +76,13 @@ def modules() -> list[Path]:
         " if getattr(m, '__file__', None)))"
     )
     listed = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT,
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
         env={"RAFTLINE_PURE": "1"},
-    )  # fmt: skip
+    )
     found = {Path(line).resolve() for line in listed.stdout.splitlines()}
     inside = [path for path in found if path.is_relative_to(ROOT) and ".venv" not in path.parts]
     packages = {path.parent / "__init__.py" for path in inside}

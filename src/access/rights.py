@@ -147,9 +147,7 @@ def why_not(identity: Identity, command: str, keys_of_lease: KeysOfLease) -> str
     return ""
 
 
-def _needs(
-    verb: str, right: Right, command: str, keys_of_lease: KeysOfLease
-) -> Iterator[_Need]:
+def _needs(verb: str, right: Right, command: str, keys_of_lease: KeysOfLease) -> Iterator[_Need]:
     """Yield what a line takes; the first that is not there is told."""
     role = right.role
     match right.touches:

@@ -176,9 +176,7 @@ def _why_unreachable(address: Address, error: OSError, limit_s: float) -> str:
 class NodeConnection(LineConnection):
     """One socket to one node: one line out, one line back."""
 
-    def __init__(
-        self, address: Address, timeout_s: float, tls: ClientTls | None = None
-    ) -> None:
+    def __init__(self, address: Address, timeout_s: float, tls: ClientTls | None = None) -> None:
         self.address = address
         try:
             super().__init__(address.port, timeout_s, address.host, tls)

@@ -231,9 +231,7 @@ class Client:
             self._log_in(self._connection, self.credentials, limit_s)
         return self._connection
 
-    def _log_in(
-        self, connection: NodeConnection, credentials: Credentials, limit_s: float
-    ) -> None:
+    def _log_in(self, connection: NodeConnection, credentials: Credentials, limit_s: float) -> None:
         try:
             log_in(connection, credentials, self.name, limit_s)
         except OSError as error:

@@ -57,8 +57,10 @@ class LineConnection:
 
     def send(self, *lines: str | bytes) -> None:
         """Send these lines, each with a newline behind it."""
-        raw = [each.encode("utf-8", "surrogateescape") if isinstance(each, str) else each
-               for each in lines]  # fmt: skip
+        raw = [
+            each.encode("utf-8", "surrogateescape") if isinstance(each, str) else each
+            for each in lines
+        ]
         self.socket.settimeout(self.timeout_s)
         self.socket.sendall(b"".join(line + b"\n" for line in raw))
 

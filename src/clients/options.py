@@ -18,18 +18,33 @@ def know_access(parser: argparse.ArgumentParser) -> None:
     """Have `--user`, `--password-file`, and those for TLS."""
     group = parser.add_argument_group("login and TLS")
     add = group.add_argument
-    add("--user", type=_user, metavar="USER",
-        help=f"log in as USER (${USER}); without a file the password is asked for")  # fmt: skip
-    add("--password-file", metavar="FILE",
-        help=f"its first line is the password (${PASSWORD_FILE})")  # fmt: skip
-    add("--tls-ca", type=Path, metavar="FILE",
-        help="speak TLS; the CA of the nodes' certificates ($RAFTLINE_TLS_CA)")  # fmt: skip
-    add("--tls-cert", type=Path, metavar="FILE",
-        help="a certificate of one's own ($RAFTLINE_TLS_CERT)")  # fmt: skip
+    add(
+        "--user",
+        type=_user,
+        metavar="USER",
+        help=f"log in as USER (${USER}); without a file the password is asked for",
+    )
+    add(
+        "--password-file", metavar="FILE", help=f"its first line is the password (${PASSWORD_FILE})"
+    )
+    add(
+        "--tls-ca",
+        type=Path,
+        metavar="FILE",
+        help="speak TLS; the CA of the nodes' certificates ($RAFTLINE_TLS_CA)",
+    )
+    add(
+        "--tls-cert",
+        type=Path,
+        metavar="FILE",
+        help="a certificate of one's own ($RAFTLINE_TLS_CERT)",
+    )
     add("--tls-key", type=Path, metavar="FILE", help="its key ($RAFTLINE_TLS_KEY)")
-    add("--tls-server-name", metavar="HOST",
-        help="that the node's certificate is for, if not its host ($RAFTLINE_TLS_SERVER_NAME)"
-        )  # fmt: skip
+    add(
+        "--tls-server-name",
+        metavar="HOST",
+        help="that the node's certificate is for, if not its host ($RAFTLINE_TLS_SERVER_NAME)",
+    )
 
 
 def use_access(options: argparse.Namespace) -> None:

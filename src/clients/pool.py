@@ -151,9 +151,14 @@ class Clients(NoCopies):
     def _made(self) -> Client:
         first, *others = self.addresses.known
         return Client(
-            *first, self.name, follow=True, also=others, credentials=self.credentials,
-            tls=self.tls, addresses=self.addresses,
-        )  # fmt: skip
+            *first,
+            self.name,
+            follow=True,
+            also=others,
+            credentials=self.credentials,
+            tls=self.tls,
+            addresses=self.addresses,
+        )
 
 
 def _leave(client: Client) -> None:

@@ -64,11 +64,13 @@ class Records(logging.Handler):
     def _as_json(self, record: logging.LogRecord) -> str:
         return json.dumps(
             {
-                "time": self._fact(record, "stamp"), "level": record.levelname.lower(),
-                "node": self._fact(record, "node"), "term": self._fact(record, "term"),
+                "time": self._fact(record, "stamp"),
+                "level": record.levelname.lower(),
+                "node": self._fact(record, "node"),
+                "term": self._fact(record, "term"),
                 "message": record.getMessage(),
             }
-        )  # fmt: skip
+        )
 
     def _fact(self, record: logging.LogRecord, name: str) -> object:
         return getattr(record, name, None)

@@ -10,9 +10,7 @@ from raftline.conform.wires import Wire
 class Client:
     """A client of the node on a connection of its own."""
 
-    def __init__(
-        self, wire: Wire, who: str, transcript: Transcript, patience_s: float
-    ) -> None:
+    def __init__(self, wire: Wire, who: str, transcript: Transcript, patience_s: float) -> None:
         self.wire = wire
         self.who = who
         self._transcript = transcript

@@ -48,18 +48,26 @@ def parser() -> Parser:
         "failed; 2: usage, or there is no such program.",
     )
     options.add_argument(
-        "--level", type=_levels, metavar="N[-M]", default=range(1, len(LEVELS) + 1),
+        "--level",
+        type=_levels,
+        metavar="N[-M]",
+        default=range(1, len(LEVELS) + 1),
         help="only this level, or from N to M (1-8)",
-    )  # fmt: skip
+    )
     options.add_argument("--only", action="append", metavar="CHECK", help="only this check")
     options.add_argument(
-        "--with", dest="others", metavar="COMMAND",
+        "--with",
+        dest="others",
+        metavar="COMMAND",
         help="the other nodes of clusters are started so, in one word with quotes: a mixed cluster",
-    )  # fmt: skip
+    )
     options.add_argument(
-        "--election-ms", type=_number, default=1000, metavar="MS",
+        "--election-ms",
+        type=_number,
+        default=1000,
+        metavar="MS",
         help="the longest time in which the node stands when it hears no leader (1000)",
-    )  # fmt: skip
+    )
     options.add_argument(
         "--jobs", type=_number, default=JOBS, metavar="N", help=f"so many checks at once ({JOBS})"
     )
@@ -119,9 +127,10 @@ def _chosen(options: Parser, levels: range, names: Sequence[str] | None) -> list
         if name not in known:
             options.error(f"there is no check {name!r}; --list names all")
     return [
-        check for check in sorted(CHECKS, key=lambda check: check.level)
+        check
+        for check in sorted(CHECKS, key=lambda check: check.level)
         if (check.name in names if names else check.level in levels)
-    ]  # fmt: skip
+    ]
 
 
 def _words(options: Parser, text: str | None) -> list[str]:

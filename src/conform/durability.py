@@ -171,8 +171,14 @@ def synced_before_answer(scene: Scene) -> None:
     _held_sync(scene, "s2", f"AppendEntries 1-0-0-[{entry}] commit 0 round 9", AppendAccepted)
 
 
-@check(4, "synced-before-vote", "Term and vote are on the disk before the vote is told.", BEFORE,
-       size=4, watches_syncs=True)  # fmt: skip
+@check(
+    4,
+    "synced-before-vote",
+    "Term and vote are on the disk before the vote is told.",
+    BEFORE,
+    size=4,
+    watches_syncs=True,
+)
 def synced_before_vote(scene: Scene) -> None:
     scene.start()
     scene.granted("s2", 1)
@@ -180,8 +186,14 @@ def synced_before_vote(scene: Scene) -> None:
     _held_sync(scene, "s3", "RequestVote 2-0-0", RequestVoteReply)
 
 
-@check(4, "synced-before-reply", "A node alone answers a write when its disk has it.", BEFORE,
-       size=1, watches_syncs=True)  # fmt: skip
+@check(
+    4,
+    "synced-before-reply",
+    "A node alone answers a write when its disk has it.",
+    BEFORE,
+    size=1,
+    watches_syncs=True,
+)
 def synced_before_reply(scene: Scene) -> None:
     client = served(scene)
     client.gets("set a 1", "SET response: a set to 1")
@@ -242,9 +254,10 @@ def _torn(scene: Scene, after: Files, path: Path, size: int, kept: str) -> None:
 
 def _files(scene: Scene) -> Files:
     return {
-        path: path.read_bytes() for path in sorted(scene.node.folder.rglob("*"))
+        path: path.read_bytes()
+        for path in sorted(scene.node.folder.rglob("*"))
         if path.is_file() and path.name != FILE_NAME
-    }  # fmt: skip
+    }
 
 
 def _grown(before: Files, after: Files) -> tuple[Path, int]:
@@ -262,8 +275,12 @@ def _grown(before: Files, after: Files) -> tuple[Path, int]:
     return found[0], len(before.get(found[0], b""))
 
 
-@check(4, "leader-comes-back", "A leader that was killed comes back with what it acknowledged.",
-       PERSISTENT)  # fmt: skip
+@check(
+    4,
+    "leader-comes-back",
+    "A leader that was killed comes back with what it acknowledged.",
+    PERSISTENT,
+)
 def leader_comes_back(scene: Scene) -> None:
     scene.start()
     term = scene.lead()

@@ -16,8 +16,9 @@ def later_rounds(scene: Scene, peer: str, since: int) -> AppendEntries:
     for _ in range(ROUNDS):
         line = scene.await_line(
             lambda line: line.other == peer and isinstance(line.message, AppendEntries),
-            f"s1 leads, and sends {peer} no heartbeats", since,
-        )  # fmt: skip
+            f"s1 leads, and sends {peer} no heartbeats",
+            since,
+        )
         since = line.number + 1
     assert isinstance(line.message, AppendEntries)
     return line.message
@@ -48,8 +49,9 @@ def not_before_a_quorum(scene: Scene) -> None:
     client.gets("set a 1", "SET response: a set to 1")
     scene.all_do(Follower.deaf(scene.all_hold()))
     mark = client.say("client1@set a 2")
-    scene.await_message(AppendEntries, "the write is sent to nobody",
-                        lambda message: bool(message.entries), mark)  # fmt: skip
+    scene.await_message(
+        AppendEntries, "the write is sent to nobody", lambda message: bool(message.entries), mark
+    )
     _no_reply_until(scene, term, mark)
     scene.expect(not _promised(scene, mark), "a write is acknowledged that no other server holds")
 
@@ -57,15 +59,22 @@ def not_before_a_quorum(scene: Scene) -> None:
 def _no_reply_until(scene: Scene, term: int, since: int) -> None:
     """Wait until the leader has found that nobody answers: two more heartbeats, or its end."""
     scene.await_line(
-        lambda line: (isinstance(line.message, RequestVote))
-        or (isinstance(line.message, AppendEntries) and not line.message.entries
-            and line.message.term == term),
-        "s1 neither goes on with heartbeats nor steps down", since,
-    )  # fmt: skip
+        lambda line: (
+            (isinstance(line.message, RequestVote))
+            or (
+                isinstance(line.message, AppendEntries)
+                and not line.message.entries
+                and line.message.term == term
+            )
+        ),
+        "s1 neither goes on with heartbeats nor steps down",
+        since,
+    )
     scene.await_line(
         lambda line: isinstance(line.message, RequestVote) or line.text.startswith("Sorry, "),
-        "no peer answers for many election timeouts, and s1 leads on", since,
-    )  # fmt: skip
+        "no peer answers for many election timeouts, and s1 leads on",
+        since,
+    )
 
 
 def _promised(scene: Scene, since: int) -> bool:

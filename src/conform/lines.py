@@ -120,8 +120,10 @@ def in_order(scene: Scene) -> None:
     requests, replies = [], []
     for number in range(100):
         requests += [f"client1#{2 * number}@incr n", f"client1#{2 * number + 1}@get n"]
-        replies += [f"s1#{2 * number}@INCR response: {number + 1}",
-                    f"s1#{2 * number + 1}@GET response: {number + 1}"]  # fmt: skip
+        replies += [
+            f"s1#{2 * number}@INCR response: {number + 1}",
+            f"s1#{2 * number + 1}@GET response: {number + 1}",
+        ]
     client.say(*requests)
     for should in replies:
         client.hears(should)
@@ -141,8 +143,13 @@ def pieces(scene: Scene) -> None:
     client.hears("s1@GET response: 5")
 
 
-@check(1, "mistakes", "A mistake is answered Sorry, changes nothing, and the connection goes on.",
-       LIMITS, size=1)  # fmt: skip
+@check(
+    1,
+    "mistakes",
+    "A mistake is answered Sorry, changes nothing, and the connection goes on.",
+    LIMITS,
+    size=1,
+)
 def mistakes(scene: Scene) -> None:
     client = served(scene)
     for wrong in ("sing a song", "set a", "get", "get a b", "delete", "incr a x"):
@@ -159,10 +166,15 @@ def mistakes(scene: Scene) -> None:
        "protocol.md, By hand")  # fmt: skip
 def malformed_peers(scene: Scene) -> None:
     scene.start()
-    for text in ("RequestVote 1-0", "RequestVote one-0-0", "AppendEntries one-two-three",
-                 "AppendEntries 1-0-0-[set a 5]",
-                 'AppendEntries 1-0-0-[{"index": 7, "term": 1, "command": "set a 1"}]',
-                 f"RequestVote {2**64}-0-0", "PreVote"):  # fmt: skip
+    for text in (
+        "RequestVote 1-0",
+        "RequestVote one-0-0",
+        "AppendEntries one-two-three",
+        "AppendEntries 1-0-0-[set a 5]",
+        'AppendEntries 1-0-0-[{"index": 7, "term": 1, "command": "set a 1"}]',
+        f"RequestVote {2**64}-0-0",
+        "PreVote",
+    ):
         line = scene.call("s2", text)
         scene.expect(line.text.startswith("Sorry, "), f"{text!r} is answered {line.text!r}")
     scene.granted("s3", 1)

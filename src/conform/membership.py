@@ -145,8 +145,12 @@ def wiped(scene: Scene) -> None:
     scene.node.start()
 
 
-@check(8, "lost-disk", "A node that lost its disk votes for nobody: it may have acknowledged more.",
-       LOST)  # fmt: skip
+@check(
+    8,
+    "lost-disk",
+    "A node that lost its disk votes for nobody: it may have acknowledged more.",
+    LOST,
+)
 def lost_disk(scene: Scene) -> None:
     wiped(scene)
     scene.denied("s3", 2, (1, 1), ", which lacks an entry that s1 had acknowledged")

@@ -71,9 +71,14 @@ class TestedNode:
     """One node, over all its starts in one folder."""
 
     def __init__(
-        self, name: str, port: int, folder: Path, members: Mapping[str, int],
-        command: Sequence[str], prefix: Sequence[str] = (),
-    ) -> None:  # fmt: skip
+        self,
+        name: str,
+        port: int,
+        folder: Path,
+        members: Mapping[str, int],
+        command: Sequence[str],
+        prefix: Sequence[str] = (),
+    ) -> None:
         self.name = name
         self.port = port
         self.folder = folder

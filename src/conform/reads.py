@@ -45,8 +45,12 @@ def read_own_write(scene: Scene) -> None:
         other.gets("get a", f"GET response: {number}")
 
 
-@check(5, "read-confirmed", "A leader answers a read when a quorum has confirmed that it leads.",
-       SECTION)  # fmt: skip
+@check(
+    5,
+    "read-confirmed",
+    "A leader answers a read when a quorum has confirmed that it leads.",
+    SECTION,
+)
 def read_confirmed(scene: Scene) -> None:
     _, client = leading(scene)
     scene.all_do(silent)
@@ -62,8 +66,9 @@ def read_confirmed_once(scene: Scene) -> None:
     client.gets("get a", "GET response: 1")
 
 
-@check(5, "confirmed-afterwards", "An answer to an earlier heartbeat confirms no later read.",
-       SECTION)  # fmt: skip
+@check(
+    5, "confirmed-afterwards", "An answer to an earlier heartbeat confirms no later read.", SECTION
+)
 def confirmed_afterwards(scene: Scene) -> None:
     term, client = leading(scene)
     held = scene.all_hold()

@@ -54,9 +54,13 @@ def judge(check: Check, settings: Settings) -> Result:
             why = f"in each of {TRIES} tries s1 stood for election beside a leader: {disturbed}"
             result = Result(check, NOT_JUDGED, why, result.transcript, result.printed)
     return Result(
-        check, result.verdict, result.why, result.transcript, result.printed,
+        check,
+        result.verdict,
+        result.why,
+        result.transcript,
+        result.printed,
         time.monotonic() - start_s,
-    )  # fmt: skip
+    )
 
 
 def end_all() -> None:

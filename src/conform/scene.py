@@ -120,9 +120,12 @@ class Scene:
             raise Failed(problem)
 
     def await_line(
-        self, fits: Callable[[Line], bool], missing: str, since: int = 0,
+        self,
+        fits: Callable[[Line], bool],
+        missing: str,
+        since: int = 0,
         timeout_s: float | None = None,
-    ) -> Line:  # fmt: skip
+    ) -> Line:
         """Return the first line from the node that fits, from a number on; fail without it."""
         found = self.transcript.wait(fits, since, timeout_s or self.patience_s)
         if found is None:
@@ -130,9 +133,12 @@ class Scene:
         return found
 
     def await_message(
-        self, kind: type[Kind], missing: str, fits: Callable[[Kind], bool] = lambda _: True,
+        self,
+        kind: type[Kind],
+        missing: str,
+        fits: Callable[[Kind], bool] = lambda _: True,
         since: int = 0,
-    ) -> Kind:  # fmt: skip
+    ) -> Kind:
         """Return the first message of a kind that fits."""
         line = self.await_line(
             lambda line: isinstance(line.message, kind) and fits(line.message), missing, since
@@ -268,9 +274,11 @@ class Scene:
     def await_candidate(self, since: int, above: int = 0) -> RequestVote:
         """Wait until the node asks for a vote (no PreVote) in a term above this one."""
         return self.await_message(
-            RequestVote, f"{ME} hears nobody, and does not stand in a term above {above}",
-            lambda message: not message.pre_vote and message.term > above, since,
-        )  # fmt: skip
+            RequestVote,
+            f"{ME} hears nobody, and does not stand in a term above {above}",
+            lambda message: not message.pre_vote and message.term > above,
+            since,
+        )
 
     def answer_late(
         self, peer: str, since: int, fits: Callable[[Message], bool], text: str
@@ -279,8 +287,9 @@ class Scene:
         rule left without an answer."""
         line = self.await_line(
             lambda line: line.other == peer and line.message is not None and fits(line.message),
-            f"{ME} sends {peer} nothing that could be answered", since,
-        )  # fmt: skip
+            f"{ME} sends {peer} nothing that could be answered",
+            since,
+        )
         assert isinstance(line.wire, Wire)
         self.peers[peer].answer(line.wire, text)
 

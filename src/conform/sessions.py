@@ -11,8 +11,13 @@ from raftline.conform.scene import Scene
 SECTION = "thesis §6.3; protocol.md, Sessions"
 
 
-@check(6, "retry", "A request that is sent again gets the same answer, and is done once.", SECTION,
-       size=1)  # fmt: skip
+@check(
+    6,
+    "retry",
+    "A request that is sent again gets the same answer, and is done once.",
+    SECTION,
+    size=1,
+)
 def retry(scene: Scene) -> None:
     client = served(scene)
     for _ in range(3):
@@ -44,8 +49,9 @@ def by_client(scene: Scene) -> None:
         _numbered(scene, client, f"{who}#7@incr n", f"s1#7@INCR response: {should}")
 
 
-@check(6, "any-connection", "A session belongs to a client's name, on any connection.", SECTION,
-       size=1)  # fmt: skip
+@check(
+    6, "any-connection", "A session belongs to a client's name, on any connection.", SECTION, size=1
+)
 def any_connection(scene: Scene) -> None:
     client = served(scene)
     _numbered(scene, client, "anna#1@incr n", "s1#1@INCR response: 1")
@@ -60,8 +66,13 @@ def without_number(scene: Scene) -> None:
         client.gets("incr n", f"INCR response: {number}")
 
 
-@check(6, "outcome-remembered", "A retry is told what came of the request, not what would now.",
-       SECTION, size=1)  # fmt: skip
+@check(
+    6,
+    "outcome-remembered",
+    "A retry is told what came of the request, not what would now.",
+    SECTION,
+    size=1,
+)
 def outcome_remembered(scene: Scene) -> None:
     client = served(scene)
     _numbered(scene, client, "anna#1@delete a", "s1#1@DELETE response, no such key: a")

@@ -47,8 +47,9 @@ def compacted(scene: Scene, installer: Installer) -> Client:
     scene.peers["s3"].rule = installer
     scene.await_line(
         lambda line: isinstance(line.message, InstallSnapshot),
-        f"{WRITES_MAX} MiB were written, and an empty follower is sent no snapshot", start,
-    )  # fmt: skip
+        f"{WRITES_MAX} MiB were written, and an empty follower is sent no snapshot",
+        start,
+    )
     scene.await_line(lambda _: installer.is_whole, "the snapshot never comes to its end", start)
     return client
 
@@ -143,8 +144,12 @@ def behind(sent: Sent) -> Follower:
     return Follower([(sent.end[1], "")] * sent.end[0])
 
 
-@check(7, "snapshot-sent", "A follower that lacks compacted entries is sent the snapshot, whole.",
-       SECTION)  # fmt: skip
+@check(
+    7,
+    "snapshot-sent",
+    "A follower that lacks compacted entries is sent the snapshot, whole.",
+    SECTION,
+)
 def sent_whole(scene: Scene) -> None:
     installer = Installer()
     client = compacted(scene, installer)
@@ -156,8 +161,9 @@ def sent_whole(scene: Scene) -> None:
     client.gets("set last 1", "SET response: last set to 1")
 
 
-@check(7, "pieces-again", "A piece that the follower lost is sent again, from where it says.",
-       SECTION)  # fmt: skip
+@check(
+    7, "pieces-again", "A piece that the follower lost is sent again, from where it says.", SECTION
+)
 def pieces_again(scene: Scene) -> None:
     installer = Installer(loses=2)
     compacted(scene, installer)
@@ -181,8 +187,13 @@ def entries_behind(scene: Scene) -> None:
     )
 
 
-@check(7, "compacted-kept", "With a compacted log all of the state is there after kill -9.",
-       SECTION, size=1)  # fmt: skip
+@check(
+    7,
+    "compacted-kept",
+    "With a compacted log all of the state is there after kill -9.",
+    SECTION,
+    size=1,
+)
 def kept(scene: Scene) -> None:
     client = served(scene)
     client.gets("set small yes", "SET response: small set to yes")
@@ -219,8 +230,12 @@ def installed_kept(scene: Scene) -> None:
     holds_all(scene, sent)
 
 
-@check(7, "piece-missing", "A piece that does not fit is not taken: the node says what it holds.",
-       SECTION)  # fmt: skip
+@check(
+    7,
+    "piece-missing",
+    "A piece that does not fit is not taken: the node says what it holds.",
+    SECTION,
+)
 def piece_missing(scene: Scene) -> None:
     sent = taken(scene)
     held_after(send(scene, sent, 0), PIECE_BYTES)
@@ -243,9 +258,7 @@ def damaged(scene: Scene) -> None:
     while offset + PIECE_BYTES < sent.snapshot.size:
         offset = held_after(send(scene, bad, offset), offset + PIECE_BYTES)
     line = send(scene, bad, offset)
-    scene.expect(
-        not isinstance(line.message, AppendAccepted), "a damaged snapshot is installed"
-    )
+    scene.expect(not isinstance(line.message, AppendAccepted), "a damaged snapshot is installed")
     for _ in range(TRIES):  # the check of all its bytes may take the node a while
         answer = send(scene, sent, 0).message
         if not isinstance(answer, InstallSnapshotReply) or answer.offset < sent.snapshot.size:

@@ -19,9 +19,11 @@ def is_vote(message: Message) -> bool:
 def never_led(scene: Scene, term: int, since: int, why: str) -> None:
     """Wait until the node stands again, and fail if it led in the term before that."""
     scene.await_message(
-        RequestVote, f"s1 does not stand again after term {term}, which it did not win",
-        lambda message: message.term > term, since,
-    )  # fmt: skip
+        RequestVote,
+        f"s1 does not stand again after term {term}, which it did not win",
+        lambda message: message.term > term,
+        since,
+    )
     led = [append.term for append in scene.messages(AppendEntries)]
     scene.expect(term not in led, f"s1 leads term {term} {why}")
 
@@ -154,9 +156,11 @@ def late_vote(scene: Scene) -> None:
     second = scene.await_candidate(mark, first.term)
     for name in scene.peers:
         scene.answer_late(
-            name, mark, lambda message: is_vote(message) and message.term == second.term,
+            name,
+            mark,
+            lambda message: is_vote(message) and message.term == second.term,
             f"Count on me term {first.term}",
-        )  # fmt: skip
+        )
     never_led(scene, second.term, mark, f"with votes of term {first.term}")
 
 
@@ -186,6 +190,7 @@ def stands_alone(scene: Scene) -> None:
     first = scene.await_message(RequestVote, "s1 hears nobody, and never asks for a vote")
     scene.await_line(
         lambda line: isinstance(line.message, RequestVote) and line.at_s > 0,
-        "it asks once, and never again", scene.transcript.end,
-    )  # fmt: skip
+        "it asks once, and never again",
+        scene.transcript.end,
+    )
     scene.expect((first.last_index, first.last_term) == (0, 0), "it has an empty log")

@@ -53,9 +53,12 @@ class UdpListener:
             ) from None
 
     def open(
-        self, name: str, control: Control, term: Callable[[], int],
+        self,
+        name: str,
+        control: Control,
+        term: Callable[[], int],
         ignored: Callable[[str, str], None],
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Answer from now on, in threads of their own, as `name`; `term` gives its term. Whose
         datagram is not answered, and why, is told to `ignored`."""
         self._name, self._control, self._term, self._ignored = name, control, term, ignored
@@ -92,9 +95,11 @@ class UdpListener:
                 self._ignored(str(source[0]), why)
                 continue
             answering = threading.Thread(
-                target=self._answer, args=(message, source, places),
-                name=f"{self._name} datagram", daemon=True,
-            )  # fmt: skip
+                target=self._answer,
+                args=(message, source, places),
+                name=f"{self._name} datagram",
+                daemon=True,
+            )
             try:
                 answering.start()
             except RuntimeError:  # no thread to be had

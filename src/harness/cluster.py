@@ -29,9 +29,14 @@ class NodeProcess(Process):
     """One node: `server.py NAME PORT --dir FOLDER OPTIONS`, over all its starts."""
 
     def __init__(
-        self, name: str, port: int, folder: Path, options: Sequence[str] = (),
-        console: Path | None = None, **popen: Any,
-    ) -> None:  # fmt: skip
+        self,
+        name: str,
+        port: int,
+        folder: Path,
+        options: Sequence[str] = (),
+        console: Path | None = None,
+        **popen: Any,
+    ) -> None:
         super().__init__(name, (), console, **popen)
         self.host = "localhost"
         self.port = port

@@ -78,9 +78,16 @@ def learned(asked: Operation, reply: str, returned_at: float) -> Operation | Non
     if told is None:
         return None
     return Operation(
-        asked.client, asked.verb, key, asked.value, asked.called_at, returned_at,
-        told.get("found"), asked.old, told.get("matched"),
-    )  # fmt: skip
+        asked.client,
+        asked.verb,
+        key,
+        asked.value,
+        asked.called_at,
+        returned_at,
+        told.get("found"),
+        asked.old,
+        told.get("matched"),
+    )
 
 
 @dataclass(frozen=True, slots=True)

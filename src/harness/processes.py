@@ -103,9 +103,11 @@ class Process:
     def _open(self, stdout: int | IO[bytes], options: Sequence[str]) -> None:
         usual: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stderr": subprocess.STDOUT}
         self.process = subprocess.Popen(
-            [*self.command, *options], cwd=self.working_folder, stdout=stdout,
+            [*self.command, *options],
+            cwd=self.working_folder,
+            stdout=stdout,
             **{**usual, **self._popen, **tied(self._popen.get("env"))},
-        )  # fmt: skip
+        )
 
     def _read(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdout is not None

@@ -251,9 +251,7 @@ class LinkedCluster(Cluster):
             node.folder = folder / node.name
             node.folder.mkdir()
             node.where = ["--dir", str(node.folder)]
-            lines = [
-                f"{name} localhost {self.network.port(node.name, name)}\n" for name in ports
-            ]
+            lines = [f"{name} localhost {self.network.port(node.name, name)}\n" for name in ports]
             (node.folder / FILE_NAME).write_text("".join(lines))
 
     def __exit__(self, kind: object, problem: object, *trace: object) -> None:

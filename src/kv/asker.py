@@ -134,9 +134,7 @@ class Asker:
             begun = await self._carry_out(steps, deadline, timeout_s)
             return begun if isinstance(begun, Reply) else None
 
-    async def _carry_out(
-        self, steps: Search[Kind], deadline: Deadline, timeout_s: float
-    ) -> Kind:
+    async def _carry_out(self, steps: Search[Kind], deadline: Deadline, timeout_s: float) -> Kind:
         """Take the steps of a search, and return what it finds."""
         answer: Answer | None = None
         unknown: OutcomeUnknown | None = None
@@ -255,7 +253,6 @@ class Asker:
         self._link = link
         return link
 
-
     async def _log_in(self, link: Link, credentials: Credentials) -> None:
         """Log in on a connection that nobody uses yet."""
 
@@ -281,9 +278,7 @@ def tls_arguments(tls: ClientTls | None, host: str) -> dict[str, Any]:
     return {"ssl": tls.context(), "server_hostname": tls.name_of(host)}
 
 
-async def take_steps(
-    credentials: Credentials, said: Callable[[str], Awaitable[str]]
-) -> None:
+async def take_steps(credentials: Credentials, said: Callable[[str], Awaitable[str]]) -> None:
     """Carry out a login; `said` sends a command and returns the text of the reply. A key is made
     of the password by a thread, since that takes a while.
 

@@ -266,9 +266,7 @@ class Calls(Generic[Data]):
 
         return Call(f"txn get {word} ; delete {word}", read)
 
-    def popped_item(
-        self, prefix: Data | None
-    ) -> Generator[Call[Any], Any, tuple[Data, Data]]:
+    def popped_item(self, prefix: Data | None) -> Generator[Call[Any], Any, tuple[Data, Data]]:
         """Take one key out, and return it with its value. A generator: it yields a call, and is
         sent what its reply means. Others may take keys of the page meanwhile: then the next.
 

@@ -96,7 +96,10 @@ def connect(
         Unreachable: no node is named anywhere.
     """
     clients = Clients(
-        *map(str, addresses_of(at, folder)), name=name, timeout=timeout,
-        credentials=credentials_of(user, password), tls=tls_of(tls),
-    )  # fmt: skip
+        *map(str, addresses_of(at, folder)),
+        name=name,
+        timeout=timeout,
+        credentials=credentials_of(user, password),
+        tls=tls_of(tls),
+    )
     return KV(clients, BINARY) if binary else KV(clients, TEXT)

@@ -121,9 +121,7 @@ class KV(NoCopies, MutableMapping[Data, Data]):
         value = self.ask(self._calls.get(key))
         return default if value is None else value
 
-    def set(
-        self, key: Data, value: Data, *, ttl: int | None = None, lease: _Lease = None
-    ) -> None:
+    def set(self, key: Data, value: Data, *, ttl: int | None = None, lease: _Lease = None) -> None:
         """Set a key: for good, for `ttl` seconds, or as long as a lease lasts.
 
         Raises:

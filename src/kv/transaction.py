@@ -171,9 +171,7 @@ class Operations(Generic[Data, Result]):
         done = f"{text} set to {plan.codec.text(value)}"
         return self._under(lease, f"set {name} {plan.value(value)}", lambda told: told == done)
 
-    def setnx(
-        self, key: Data, value: Data, *, lease: object = None
-    ) -> Operations[Data, Result]:
+    def setnx(self, key: Data, value: Data, *, lease: object = None) -> Operations[Data, Result]:
         """Set a key where it is not there."""
         plan = self._plan
         done = f"{plan.codec.key(key)} set to {plan.codec.text(value)}"
@@ -189,16 +187,12 @@ class Operations(Generic[Data, Result]):
         operation = f"cas {plan.key(key)} {plan.value(old)} {plan.value(new)}"
         return self._under(lease, operation, lambda told: told == done)
 
-    def incr(
-        self, key: Data, by: int = 1, *, lease: object = None
-    ) -> Operations[Data, Result]:
+    def incr(self, key: Data, by: int = 1, *, lease: object = None) -> Operations[Data, Result]:
         """Add to the number in a key."""
         operation = f"incr {self._plan.key(key)} {whole(by)}"
         return self._under(lease, operation, lambda told: int(told or ""))
 
-    def append(
-        self, key: Data, value: Data, *, lease: object = None
-    ) -> Operations[Data, Result]:
+    def append(self, key: Data, value: Data, *, lease: object = None) -> Operations[Data, Result]:
         """Put a value behind what the key has."""
         operation = f"append {self._plan.key(key)} {self._plan.value(value)}"
         return self._under(lease, operation, lambda told: int((told or "").rsplit(" ", 2)[-2]))
@@ -268,7 +262,8 @@ def _call_of(plan: Plan[Data]) -> Call[Outcome[Data]]:
 
 
 def updates(
-    codec: Codec[Data], more: Mapping[Data, Data] | Iterable[tuple[Data, Data]],
+    codec: Codec[Data],
+    more: Mapping[Data, Data] | Iterable[tuple[Data, Data]],
     named: Mapping[str, Data],
 ) -> list[Call[Any]]:
     """Return the requests that set all of these: transactions, each with as much as one entry

@@ -29,9 +29,7 @@ _value: Callable[[Any], Any] = itemgetter(1)
 class _Reader(Iterator[Item]):
     """Goes through pairs, which it reads when it begins, and yields a part of each."""
 
-    def __init__(
-        self, read: Callable[[], Iterator[Any]], part: Callable[[Any], Item]
-    ) -> None:
+    def __init__(self, read: Callable[[], Iterator[Any]], part: Callable[[Any], Item]) -> None:
         self._read = read
         self._part = part
         self._pairs: Iterator[Any] | None = None

@@ -33,9 +33,11 @@ class Exposition:
             self._lines += [_sample(name, labels, value) for labels, value in samples]
 
     def histogram(
-        self, name: str, told: str,
+        self,
+        name: str,
+        told: str,
         samples: Sequence[tuple[Labels, Sequence[float], Sequence[int], float]],
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Add times in buckets, once for each set of labels: the bounds, the counts (one more
         than bounds), the sum."""
         self._begin("histogram", name, told)

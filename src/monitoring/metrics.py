@@ -39,8 +39,12 @@ def _consensus(out: Exposition, server: Server, status: dict[str, Any]) -> None:
     driver, measures = server.driver, server.driver.measures
     role = "down" if server.is_down else str(status["role"])
     roles = [*(one.value for one in Role), "down"]
-    out.family("gauge", "role", "1 for the role that this node has, else 0",
-               [({"role": one}, int(one == role)) for one in roles])  # fmt: skip
+    out.family(
+        "gauge",
+        "role",
+        "1 for the role that this node has, else 0",
+        [({"role": one}, int(one == role)) for one in roles],
+    )
     out.gauge("term", "The term", status["term"])
     out.gauge("has_leader", "1 where this node knows a leader", int(status["leader"] is not None))
     out.gauge("level", "The level of the cluster", server.level)
@@ -54,14 +58,21 @@ def _consensus(out: Exposition, server: Server, status: dict[str, Any]) -> None:
             for name, one in view.progress.items()
         }
         silent = {name: max(0, heard - one.heard_at_ms) for name, one in view.progress.items()}
-    out.family("gauge", "follower_lag_entries", "Entries that a follower lacks; at the leader",
-               [({"peer": name}, behind) for name, behind in lag.items()])  # fmt: skip
-    out.family("gauge", "follower_silent_seconds", "Time since a follower answered; at the leader",
-               [({"peer": name}, ms / 1000) for name, ms in silent.items()])  # fmt: skip
+    out.family(
+        "gauge",
+        "follower_lag_entries",
+        "Entries that a follower lacks; at the leader",
+        [({"peer": name}, behind) for name, behind in lag.items()],
+    )
+    out.family(
+        "gauge",
+        "follower_silent_seconds",
+        "Time since a follower answered; at the leader",
+        [({"peer": name}, ms / 1000) for name, ms in silent.items()],
+    )
     out.counter("elections_total", "Elections in which this node stood", measures.elections)
     out.counter("leaderships_total", "Elections that this node won", measures.leaderships)
-    out.counter("leader_changes_total", "Leaders that this node heard of",
-                measures.leader_changes)  # fmt: skip
+    out.counter("leader_changes_total", "Leaders that this node heard of", measures.leader_changes)
 
 
 def _log(out: Exposition, server: Server, status: dict[str, Any]) -> None:
@@ -78,28 +89,41 @@ def _log(out: Exposition, server: Server, status: dict[str, Any]) -> None:
         ("log_bytes", "The size of the log on this node's disk"),
     ):
         out.gauge(name, told, status[name])
-    out.gauge("lag_entries", "Committed entries that this node has not applied",
-              status["commit_index"] - status["last_applied"])  # fmt: skip
+    out.gauge(
+        "lag_entries",
+        "Committed entries that this node has not applied",
+        status["commit_index"] - status["last_applied"],
+    )
     out.counter("syncs_total", "Writes of the log that were synced", status["syncs"])
-    out.histogram("fsync_seconds", "Time of a write of this node's files, with its sync",
-                  [({}, BOUNDS_S, *_counts(measures.disk))])  # fmt: skip
+    out.histogram(
+        "fsync_seconds",
+        "Time of a write of this node's files, with its sync",
+        [({}, BOUNDS_S, *_counts(measures.disk))],
+    )
     since_s = measures.disk_since_s
     under_way = time.monotonic() - since_s if since_s else 0.0
-    out.gauge("fsync_under_way_seconds", "Age of the write that is under way, 0 without one",
-              under_way)  # fmt: skip
+    out.gauge(
+        "fsync_under_way_seconds", "Age of the write that is under way, 0 without one", under_way
+    )
 
 
 def _requests(out: Exposition, server: Server) -> None:
     measures = server.driver.measures
     with server.driver.core:
         writes, reads = _counts(measures.writes), _counts(measures.reads)
-    out.histogram("request_seconds", "Time from a request until it was applied or confirmed",
-                  [({"kind": "write"}, BOUNDS_S, *writes),
-                   ({"kind": "read"}, BOUNDS_S, *reads)])  # fmt: skip
+    out.histogram(
+        "request_seconds",
+        "Time from a request until it was applied or confirmed",
+        [({"kind": "write"}, BOUNDS_S, *writes), ({"kind": "read"}, BOUNDS_S, *reads)],
+    )
     waiting = server.driver.waiting()
     disk = waiting.pop("disk")
-    out.family("gauge", "queue_batches", "Groups of requests that wait, by what they wait for",
-               [({"stage": what}, count) for what, count in waiting.items()])  # fmt: skip
+    out.family(
+        "gauge",
+        "queue_batches",
+        "Groups of requests that wait, by what they wait for",
+        [({"stage": what}, count) for what, count in waiting.items()],
+    )
     out.gauge("queue_disk_steps", "Steps of the core that wait for the disk", disk)
     count, taken, received, sent = server.listener.traffic()
     out.gauge("connections", "Connections that are open, of clients and of peers", count)
@@ -109,10 +133,18 @@ def _requests(out: Exposition, server: Server) -> None:
     failed = server.access.failures.count if server.access is not None else 0
     out.counter("logins_failed_total", "Logins that failed: a wrong name or password", failed)
     moved = server.book.traffic()
-    out.family("counter", "peer_sent_bytes_total", "Bytes sent to a peer that this node dialled",
-               [({"peer": name}, one[0]) for name, one in moved.items()])  # fmt: skip
-    out.family("counter", "peer_received_bytes_total", "Bytes of that peer's answers",
-               [({"peer": name}, one[1]) for name, one in moved.items()])  # fmt: skip
+    out.family(
+        "counter",
+        "peer_sent_bytes_total",
+        "Bytes sent to a peer that this node dialled",
+        [({"peer": name}, one[0]) for name, one in moved.items()],
+    )
+    out.family(
+        "counter",
+        "peer_received_bytes_total",
+        "Bytes of that peer's answers",
+        [({"peer": name}, one[1]) for name, one in moved.items()],
+    )
 
 
 def _state(out: Exposition, server: Server) -> None:
@@ -121,14 +153,17 @@ def _state(out: Exposition, server: Server) -> None:
         store = logmanager.store
         keys, granted, leased = len(store), len(store.leases.granted), len(store.leased)
     out.gauge("keys", "Keys in the state machine", keys)
-    out.gauge("sessions", "Sessions of clients that number their requests",
-              len(logmanager.state.sessions))  # fmt: skip
+    out.gauge(
+        "sessions", "Sessions of clients that number their requests", len(logmanager.state.sessions)
+    )
     out.gauge("leases", "Leases that were granted and did not end", granted)
-    out.gauge("leases_with_keys", "Leases that hold a key, those of setex and expire included",
-              leased)  # fmt: skip
+    out.gauge(
+        "leases_with_keys", "Leases that hold a key, those of setex and expire included", leased
+    )
     out.gauge("watches", "Watches on this node", watchers.count)
-    out.gauge("history_events", "Events that are kept for watches that go on",
-              len(watchers.history))  # fmt: skip
+    out.gauge(
+        "history_events", "Events that are kept for watches that go on", len(watchers.history)
+    )
 
 
 def _process(out: Exposition) -> None:

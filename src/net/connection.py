@@ -362,9 +362,7 @@ class Connection(Origin, Shareable):
         for complaint in self._host.hear(received, self):
             self._replies.add("", error(complaint))
 
-    def _serve_requests(
-        self, requests: list[Request], *, is_read: bool, reading: Reading
-    ) -> None:
+    def _serve_requests(self, requests: list[Request], *, is_read: bool, reading: Reading) -> None:
         """Hand requests over; their replies leave by themselves, before those of later lines."""
         batch = self._batch(requests, is_read=is_read, reading=reading)
         self._replies.flush()
@@ -376,6 +374,4 @@ class Connection(Origin, Shareable):
         for request in requests:
             commands.append(request.command if is_read else self._admission.logged(request))
             ids.append(request.id)
-        return Batch(
-            commands, is_read=is_read, reading=reading, ids=ids, reply_sink=self.outgoing
-        )
+        return Batch(commands, is_read=is_read, reading=reading, ids=ids, reply_sink=self.outgoing)

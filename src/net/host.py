@@ -271,6 +271,7 @@ class Host(Protocol):
     @property
     def level(self) -> int:
         """The level of the cluster, as of the last entry applied here."""
+
     @property
     def traffic_log(self) -> Traffic: ...
     @property

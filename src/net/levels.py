@@ -107,9 +107,7 @@ class LevelQuestion:
             self._on_build(self._peer, None, self)
 
 
-def ask_level(
-    me: str, address: Address, name: str = "", tls: Tls | None = None
-) -> Build | None:
+def ask_level(me: str, address: Address, name: str = "", tls: Tls | None = None) -> Build | None:
     """Return the build of the node at an address; None where nobody tells within a moment. With
     `tls` its certificate has to be for `name`."""
     for dials in [tls, None] if tls is not None and not tls.is_only else [tls]:

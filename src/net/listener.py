@@ -84,9 +84,7 @@ class Listener:
         self._host = host
         if self._io in CROWDS and hasattr(select, "epoll"):  # Linux has it
             self._shared_reader = SharedReader(host.submit, CROWDS[self._io], host.warn)
-        self._taker = threading.Thread(
-            target=self._accept, name=f"{host.name} accept", daemon=True
-        )
+        self._taker = threading.Thread(target=self._accept, name=f"{host.name} accept", daemon=True)
         self._taker.start()
 
     def close(self) -> None:
@@ -171,10 +169,13 @@ class Listener:
         if self._host.tls is not None:
             accepted = TlsSocket(accepted)
         connection = Connection(
-            self._host, accepted, for_peers_only=for_peers_only,
+            self._host,
+            accepted,
+            for_peers_only=for_peers_only,
             announce=lambda: self._host.traffic_log.connected(address),
-            shared_reader=self._shared_reader, half_lines=self._half_lines,
-        )  # fmt: skip
+            shared_reader=self._shared_reader,
+            half_lines=self._half_lines,
+        )
         try:
             accepted.setblocking(True)  # elsewhere than on Linux it is as the listener is
             prepare(accepted, LINE_S)

@@ -41,9 +41,7 @@ class LocalCommands:
     connection is a `Holder` of the room for replies by this object while its own thread sends.
     """
 
-    def __init__(
-        self, host: Host, connection: socket.socket, flush: Callable[[], None]
-    ) -> None:
+    def __init__(self, host: Host, connection: socket.socket, flush: Callable[[], None]) -> None:
         self._host = host
         self._socket = connection
         self._flush = flush

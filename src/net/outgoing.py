@@ -335,9 +335,7 @@ class Outgoing(ReplySink):
     def _send_later(self, data: bytes) -> bool:
         """Have a thread of its own send this and all that follows; return whether there is one."""
         self._is_stuck = True
-        drain = threading.Thread(
-            target=self._drain, args=(data,), name="slow reader", daemon=True
-        )
+        drain = threading.Thread(target=self._drain, args=(data,), name="slow reader", daemon=True)
         try:
             drain.start()
         except RuntimeError:  # no thread to be had

@@ -54,9 +54,11 @@ def tell_reachability(
         return
     with threads_without_signals():
         threading.Thread(
-            target=_tell_host, args=(sought, bound, line, say),
-            name=f"{name} looks up itself", daemon=True,
-        ).start()  # fmt: skip
+            target=_tell_host,
+            args=(sought, bound, line, say),
+            name=f"{name} looks up itself",
+            daemon=True,
+        ).start()
 
 
 def _tell_host(sought: Address, bound: str, line: str, say: Callable[[str], None]) -> None:

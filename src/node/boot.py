@@ -141,9 +141,11 @@ def proofs_of(arguments: argparse.Namespace) -> tuple[PeerRule, Tls | None]:
     """
     files = Files(arguments.tls_cert, arguments.tls_key, arguments.tls_ca)
     tls = tls_of_node(
-        files, is_only=bool(arguments.tls_only), is_required=bool(arguments.tls_require),
+        files,
+        is_only=bool(arguments.tls_only),
+        is_required=bool(arguments.tls_require),
         crl=arguments.tls_crl,
-    )  # fmt: skip
+    )
     rule = peer_rule(arguments.secret, arguments.secret_mode)
     if tls is not None and tls.proves_members:
         rule = rule._replace(is_required=True)
@@ -211,8 +213,11 @@ def parser() -> Parser:
     _add_controller(parser)
     _add_output(parser)
     add("--max-connections", type=_connections, default=4096, metavar="N", help="default: 4096")
-    add("--config", metavar="FILE",
-        help="settings (default: raftline.toml in the folder of --dir, else here)")  # fmt: skip
+    add(
+        "--config",
+        metavar="FILE",
+        help="settings (default: raftline.toml in the folder of --dir, else here)",
+    )
     add("--print-config", action=Typed, help="show each setting and where it comes from")
     parser.tell_version()
     return parser
@@ -227,8 +232,11 @@ def _add_access(parser: Parser) -> None:
     add("--anonymous", choices=ANONYMOUS, metavar="ROLE",
         help="what those may do who are not logged in: none, reader, writer, admin (default: admin"
         " where only this machine reaches the node, else none)")  # fmt: skip
-    add("--insecure", action="store_true",
-        help="start though others can reach this node, and could speak as a member of the cluster")
+    add(
+        "--insecure",
+        action="store_true",
+        help="start though others can reach this node, and could speak as a member of the cluster",
+    )
     add("--secret", type=Path, metavar="FILE",
         help="members prove to each other that they know the secret in FILE (raftline secret FILE"
         " makes one)")  # fmt: skip
@@ -240,15 +248,29 @@ def _add_access(parser: Parser) -> None:
 def _add_tls(parser: Parser) -> None:
     """Have the options for TLS."""
     add = parser.add_argument
-    add("--tls-cert", type=Path, metavar="FILE",
-        help="speak TLS with this certificate, beside plain lines on the same port")
+    add(
+        "--tls-cert",
+        type=Path,
+        metavar="FILE",
+        help="speak TLS with this certificate, beside plain lines on the same port",
+    )
     add("--tls-key", type=Path, metavar="FILE", help="the key of that certificate")
-    add("--tls-ca", type=Path, metavar="FILE",
-        help="the CA of the other members' certificates, and of clients'")
-    add("--tls-only", action="store_true",
-        help="speak TLS alone; with --tls-ca a member proves itself by its certificate")
-    add("--tls-require", action="store_true",
-        help="answer nobody without a certificate of --tls-ca, clients neither")
+    add(
+        "--tls-ca",
+        type=Path,
+        metavar="FILE",
+        help="the CA of the other members' certificates, and of clients'",
+    )
+    add(
+        "--tls-only",
+        action="store_true",
+        help="speak TLS alone; with --tls-ca a member proves itself by its certificate",
+    )
+    add(
+        "--tls-require",
+        action="store_true",
+        help="answer nobody without a certificate of --tls-ca, clients neither",
+    )
     add("--tls-crl", type=Path, metavar="FILE",
         help="the list of certificates that the CA of --tls-ca revoked, in PEM; read again on"
         " SIGHUP")  # fmt: skip
@@ -257,8 +279,12 @@ def _add_tls(parser: Parser) -> None:
 def _add_service(parser: Parser) -> None:
     """Have the options for elections, reads, snapshots and processors."""
     add = parser.add_argument
-    add("--pace", choices=sorted(PACES), default="fast",
-        help="class: elections take 2 to 4 s; human: 10 to 18 s")  # fmt: skip
+    add(
+        "--pace",
+        choices=sorted(PACES),
+        default="fast",
+        help="class: elections take 2 to 4 s; human: 10 to 18 s",
+    )
     add("--reads", choices=READ_MODES, default="index",
         help="index: a round of heartbeats confirms each read; lease: no round, trusting clocks;"
         " log: each get is an entry; local: from this node's own state, may be stale")  # fmt: skip
@@ -268,10 +294,20 @@ def _add_service(parser: Parser) -> None:
     add("--compact-at", type=_bytes, default=COMPACT_BYTES, metavar="BYTES",
         help="take a snapshot when the log is so long, and twice the last one"
         " (default: 8388608)")  # fmt: skip
-    add("--history-events", type=_bytes, default=EVENTS_MAX, metavar="N",
-        help="keep so many of the latest events, from which watches go on (default: 100000)")
-    add("--history-bytes", type=_bytes, default=BYTES_MAX, metavar="BYTES",
-        help="and so many bytes of them in memory (default: 33554432)")
+    add(
+        "--history-events",
+        type=_bytes,
+        default=EVENTS_MAX,
+        metavar="N",
+        help="keep so many of the latest events, from which watches go on (default: 100000)",
+    )
+    add(
+        "--history-bytes",
+        type=_bytes,
+        default=BYTES_MAX,
+        metavar="BYTES",
+        help="and so many bytes of them in memory (default: 33554432)",
+    )
     add("--cores", choices=("one", "any"), default="one",
         help="one: a busy node keeps its threads on one core, and moves where another has more to"
         " give; any: wherever the kernel likes")  # fmt: skip
@@ -319,10 +355,17 @@ def _add_output(parser: Parser) -> None:
         help="serve /health, /ready, /metrics and /status over HTTP there: PORT on localhost,"
         " HOST:PORT, or unix:PATH")  # fmt: skip
     add("--verbose", action="store_true", help="print each heartbeat, too")
-    add("--log-format", choices=FORMATS, default="console",
-        help="console: the lines as they are; text and json: with time, level, node and term")
-    add("--log-level", choices=LEVELS,
-        help="debug: heartbeats, too; info (default); warning: only what somebody has to mend")
+    add(
+        "--log-format",
+        choices=FORMATS,
+        default="console",
+        help="console: the lines as they are; text and json: with time, level, node and term",
+    )
+    add(
+        "--log-level",
+        choices=LEVELS,
+        help="debug: heartbeats, too; info (default); warning: only what somebody has to mend",
+    )
     add("--log-times", action="store_true", help="print the time before each line")
     add("--course-console", action="store_true",
         help="print a bare `Sending message`, and votes as a table only, as the"

@@ -57,9 +57,7 @@ def begin_to_watch(name: str) -> None:
     """Start the thread that looks, and moves the others, where there is a choice at all."""
     allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
     if len(allowed) > 1 and os.path.exists("/proc/self/task"):
-        threading.Thread(
-            target=_watch, args=(allowed,), name=f"{name} cores", daemon=True
-        ).start()
+        threading.Thread(target=_watch, args=(allowed,), name=f"{name} cores", daemon=True).start()
 
 
 def _watch(allowed: set[int]) -> None:

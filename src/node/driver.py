@@ -99,6 +99,7 @@ class Driver:
         Raises:
             OrderRefused: it can't be carried out now; nothing was changed.
         """
+
         def step() -> OrderRefused | None:
             try:
                 self._stepper.take(taken)

@@ -140,9 +140,11 @@ def begin_to_join(
     if not node.view.is_member:
         request = f"add {name} {mine.host} {mine.port}"
         threading.Thread(
-            target=_ask_to_be_added, args=(request, name, there, node, say),
-            name=f"{name} joins", daemon=True,
-        ).start()  # fmt: skip
+            target=_ask_to_be_added,
+            args=(request, name, there, node, say),
+            name=f"{name} joins",
+            daemon=True,
+        ).start()
 
 
 def _ask_to_be_added(

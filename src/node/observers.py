@@ -145,9 +145,7 @@ class Observers:
         if isinstance(taken, Receive) and isinstance(taken.message, AppendEntries):
             there = node.view.log.term_at(taken.message.prev_index)
         at_s = time.monotonic()
-        self._steps.append(
-            Step(self._name, at_s, before, taken, effects, after, refusal, there)
-        )
+        self._steps.append(Step(self._name, at_s, before, taken, effects, after, refusal, there))
         self._wakeup.set()
 
     # --- a connection's thread ------------------------------------------------------------------
@@ -164,9 +162,7 @@ class Observers:
                 facts = facts_of(node.view)
                 if node.observer is None:
                     self._facts, node.observer = facts, self
-                observer.put(
-                    lines.hello(self._name, time.monotonic(), facts, node.view.log, asked)
-                )
+                observer.put(lines.hello(self._name, time.monotonic(), facts, node.view.log, asked))
                 self._observers[teller] = observer
         self._send(observer)
         return ""

@@ -74,7 +74,9 @@ class Server(NodeHost):
         super().__init__(startup.name, pace, readings, access, peer_rule, tls)
         self.faults = Faults(self.name, say=console.say)
         self.traffic_log = TrafficLog(
-            console, course=course_console, is_cut_off=self.faults.cuts_off,
+            console,
+            course=course_console,
+            is_cut_off=self.faults.cuts_off,
             is_private=startup.is_private,
         )
         self.observers = Observers(self.name, console.say)
@@ -100,33 +102,48 @@ class Server(NodeHost):
         self.logmanager = logmanager
         self.speakers = Speakers(pace.election_timeout_ms, now_ms)
         self.node = node_of(
-            self.name, recovered, pace,
+            self.name,
+            recovered,
+            pace,
             heartbeat_ms=self.faults.table.heartbeat_ms or pace.heartbeat_ms,
-            leased=self.readings.mode == "lease", compact_bytes=self._compact_bytes,
-        )  # fmt: skip
+            leased=self.readings.mode == "lease",
+            compact_bytes=self._compact_bytes,
+        )
         if self._record is not None:
             self.node = RecordedNode(self.node, FileRecorder(self._record, self._console.say))
-        lease_ms = recovered.hard_state.lease_ms
-        if lease_ms > pace.election_timeout_ms:
-            self._console.say(
-                f"[*] {self.name} may have promised its vote to a leader for {lease_ms / 1000:g} s "
-                "at another pace (--reads lease): until they are over it stands for no election"
-            )
+        self._print_lease(recovered.hard_state.lease_ms)
         self._course = CourseLines(self._console.say) if self._prints_course_lines else None
         self.driver = driver = Driver(self.node, logmanager, self, hold_ms=2 * self.slowest_ms)
         self.builds = Builds(driver.told)
         self.observers.follow(self.node, driver.core)
         driver.watchers.history.bound(*self._history)
-        say = self._console.say
-        self.book = PeerBook(
-            self._startup.configuration.members,
-            lambda peer, address: Peer(
-                self.name, peer, address, self._answered, driver.lost, say, self.builds.told,
-                self.peer_rule, self.tls,
-            ),
-        )
+        self.book = PeerBook(self._startup.configuration.members, self._peer)
         self.book.follow(self.node.view.contacts)
-        self.snapshots = Snapshots(driver, logmanager, self._post, say, self._compact_bytes)
+        self.snapshots = Snapshots(
+            driver, logmanager, self._post, self._console.say, self._compact_bytes
+        )
+
+    def _print_lease(self, lease_ms: int) -> None:
+        """Report a promise of this node, of an earlier life, that outlasts its election timeout."""
+        if lease_ms > self.pace.election_timeout_ms:
+            self._console.say(
+                f"[*] {self.name} may have promised its vote to a leader for {lease_ms / 1000:g} s "
+                "at another pace (--reads lease): until they are over it stands for no election"
+            )
+
+    def _peer(self, peer: str, address: Address) -> Peer:
+        """Return a connection, not begun yet, to a member."""
+        return Peer(
+            self.name,
+            peer,
+            address,
+            self._answered,
+            self.driver.lost,
+            self._console.say,
+            self.builds.told,
+            self.peer_rule,
+            self.tls,
+        )
 
     # --- what the driver asks of the world (stepper.NodeRim) ------------------------------------
 

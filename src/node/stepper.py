@@ -109,9 +109,12 @@ class Stepper:
         """Return the latest time at which gathered requests are served, by time.monotonic."""
         queue, writer = self._queue, self._writer
         return self._batching.next_look_s(
-            len(queue.writes), len(queue.reads),
-            is_writing=writer.is_busy, is_full=writer.is_full, is_reading=self._is_reading(),
-        )  # fmt: skip
+            len(queue.writes),
+            len(queue.reads),
+            is_writing=writer.is_busy,
+            is_full=writer.is_full,
+            is_reading=self._is_reading(),
+        )
 
     def _serves_writes(self) -> bool:
         queued, writer = len(self._queue.writes), self._writer

@@ -86,22 +86,29 @@ class Node(NoCopies):
 
         Raises:
             NodeError: it can't be; the message is one line that says why and what to do.
-            TypeError, ValueError: one of `machines` is no state machine, or its initial state is
-                no JSON; or a time limit or a setting is none.
+            TypeError, ValueError: a state machine, a time limit or a setting can't be used.
         """
         self.name = name
         self.exit_status: int | None = None  # of the node, once it has stopped
         own_machines = Machines(machines)
-        default_s = TIMEOUT_S if pace == "fast" else SLOW_TIMEOUT_S
-        timeout_s = time_limit(default_s if timeout is None else timeout)
+        timeout_s = _time_limit_at(pace, timeout)
         if state_file_every is not None:
             time_limit(state_file_every)
-        if pace not in PACES:
-            raise NodeError(f"there is no pace {pace!r}; there is {', '.join(sorted(PACES))}")
         access = AccessSettings(
-            secret, secret_mode, users, anonymous, tls_cert, tls_key, tls_ca, tls_only, tls_require,
-            tls_crl, insecure, user, password,
-        )  # fmt: skip
+            secret,
+            secret_mode,
+            users,
+            anonymous,
+            tls_cert,
+            tls_key,
+            tls_ca,
+            tls_only,
+            tls_require,
+            tls_crl,
+            insecure,
+            user,
+            password,
+        )
         access.credentials()  # a mistake in them is told before a file or a port is touched
         try:
             folder = Path(dir).absolute()  # wherever the program may go from here
@@ -131,14 +138,22 @@ class Node(NoCopies):
             say(warning)
         server = EmbeddedServer(
             Startup(
-                self.name, self._configuration, say, machines=machines,
+                self.name,
+                self._configuration,
+                say,
+                machines=machines,
                 is_private=settled.is_protected,
             ),
-            pace, self._console,
-            readings=Readings("index", False), compact_bytes=COMPACT_BYTES,
-            leadership=self._leadership, state_file_every=state_file_every,
-            peer_rule=settled.rule, tls=settled.tls, access=settled.access,
-        )  # fmt: skip
+            pace,
+            self._console,
+            readings=Readings("index", False),
+            compact_bytes=COMPACT_BYTES,
+            leadership=self._leadership,
+            state_file_every=state_file_every,
+            peer_rule=settled.rule,
+            tls=settled.tls,
+            access=settled.access,
+        )
         server.recover()
         try:
             for note in check_member(server.node.view, self._configuration):
@@ -157,9 +172,13 @@ class Node(NoCopies):
         others = [str(each) for other, each in members.items() if other != name]
         own = f"{name[:NAME_MAX]}.program"
         self._clients = Clients(
-            str(self.address), *others, name=own, timeout=timeout_s,
-            credentials=settled.credentials, tls=settled.client_tls,
-        )  # fmt: skip
+            str(self.address),
+            *others,
+            name=own,
+            timeout=timeout_s,
+            credentials=settled.credentials,
+            tls=settled.client_tls,
+        )
         self._leadership.start()  # as the program's own threads: what it calls may start processes
         with threads_without_signals():
             self._server.begin(self._listener)  # here: a program that ends begins no more threads
@@ -181,8 +200,9 @@ class Node(NoCopies):
         if self.exit_status:
             logging.getLogger("raftline").error(
                 "%s has stopped (status %d, see above); objects are asked of the other nodes",
-                self.name, self.exit_status,
-            )  # fmt: skip
+                self.name,
+                self.exit_status,
+            )
 
     def __repr__(self) -> str:
         return f"<Node {self.name} on {self.address}>"
@@ -273,9 +293,7 @@ class Node(NoCopies):
         self._led_here().on_role(call, leads=False)
         return call
 
-    def on_leader_change(
-        self, call: Callable[[Leader], object]
-    ) -> Callable[[Leader], object]:
+    def on_leader_change(self, call: Callable[[Leader], object]) -> Callable[[Leader], object]:
         """Call `call` with the leader each time there is another one; at once if there is one."""
         last = [""]
 
@@ -306,3 +324,16 @@ class Node(NoCopies):
             return None
         address = self._server.book.address(view.leader)
         return None if address is None else Leader(view.leader, *address)
+
+
+def _time_limit_at(pace: str, timeout: float | None) -> float:
+    """Return the time limit of a request, in seconds.
+
+    Raises:
+        NodeError: there is no such pace.
+        ValueError: the time limit is none.
+    """
+    if pace not in PACES:
+        raise NodeError(f"there is no pace {pace!r}; there is {', '.join(sorted(PACES))}")
+    default_s = TIMEOUT_S if pace == "fast" else SLOW_TIMEOUT_S
+    return time_limit(default_s if timeout is None else timeout)

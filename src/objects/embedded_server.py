@@ -172,9 +172,11 @@ class EmbeddedServer(Server):
     def begin(self, listener: Listener, datagrams: UdpListener | None = None) -> None:
         if self._state_file_every is not None:
             threading.Thread(
-                target=self._write_states, args=(self._state_file_every,),
-                name=f"{self.name} state file", daemon=True,
-            ).start()  # fmt: skip
+                target=self._write_states,
+                args=(self._state_file_every,),
+                name=f"{self.name} state file",
+                daemon=True,
+            ).start()
         super().begin(listener, datagrams)
 
     def wait(self) -> int:

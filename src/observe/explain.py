@@ -101,13 +101,16 @@ _ON_READ_INDEX = (
     ),
 )  # fmt: skip
 _ON_READ_INDEX_REPLY = _only(
-    "counted: reads that waited for it wait for my state machine now", "thesis §6.4",
+    "counted: reads that waited for it wait for my state machine now",
+    "thesis §6.4",
     "reads.on_read_index_reply",
-)  # fmt: skip
+)
 _DISCONNECTED = (
     Rule(
         lambda step: step.before.leader is not None and step.after.leader is None,
-        lambda step: "it led, so I ask for votes soon", "§5.2", "election.on_disconnected",
+        lambda step: "it led, so I ask for votes soon",
+        "§5.2",
+        "election.on_disconnected",
     ),
     Rule(always, lambda step: "it did not lead: nothing to do", "§5.2", "election.on_disconnected"),
 )

@@ -68,12 +68,26 @@ def facts_of(view: NodeView) -> Facts:
         held = {name: each.match_index for name, each in progress.items() if each.is_counted}
         held_index = view.membership.reached_by_quorum({**held, view.name: view.durable_index})
     return Facts(
-        view.role.value, view.term, view.vote, view.leader,
-        log.last_index, log.last_term, view.commit_index, view.last_applied, view.durable_index,
-        log.base_index, view.now_ms, view.election_at_ms,
-        tuple(view.membership.electors), dict(view.votes), followers,
-        held_index, log.term_at(held_index) or 0, view.round, view.membership.addresses,
-    )  # fmt: skip
+        view.role.value,
+        view.term,
+        view.vote,
+        view.leader,
+        log.last_index,
+        log.last_term,
+        view.commit_index,
+        view.last_applied,
+        view.durable_index,
+        log.base_index,
+        view.now_ms,
+        view.election_at_ms,
+        tuple(view.membership.electors),
+        dict(view.votes),
+        followers,
+        held_index,
+        log.term_at(held_index) or 0,
+        view.round,
+        view.membership.addresses,
+    )
 
 
 @dataclass(frozen=True)

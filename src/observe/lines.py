@@ -81,9 +81,13 @@ def changes(before: Facts, after: Facts) -> list[str]:
         ("commit", before.commit_index, after.commit_index),
         ("applied", before.last_applied, after.last_applied),
     )  # fmt: skip
-    words = [f"{name} {was or 0} → {now or 0}" if isinstance(was or now, int)
-             else f"{name} {was or 'none'} → {now or 'none'}"
-             for name, was, now in pairs if was != now]  # fmt: skip
+    words = [
+        f"{name} {was or 0} → {now or 0}"
+        if isinstance(was or now, int)
+        else f"{name} {was or 'none'} → {now or 'none'}"
+        for name, was, now in pairs
+        if was != now
+    ]
     for name, now in after.followers.items():
         was = before.followers.get(name)
         if was is not None and was.match_index != now.match_index:
@@ -135,10 +139,14 @@ def hello(name: str, at_s: float, facts: Facts, log: LogView, asked: ObserveAske
     """Return the first line: the clock of this node as of now, and its state."""
     if asked.as_json:
         first = max(log.base_index + 1, log.last_index - ENTRIES_MAX + 1)
-        entries = [
-            [entry.index, entry.term, short(entry.command)]
-            for entry in log.entries(first, log.last_index)
-        ] if first <= log.last_index else []  # fmt: skip
+        entries = (
+            [
+                [entry.index, entry.term, short(entry.command)]
+                for entry in log.entries(first, log.last_index)
+            ]
+            if first <= log.last_index
+            else []
+        )
         state = {"name": name, "clock": round(at_s, 6), "log": entries,
                  "members": facts.addresses, **state_of(facts)}  # fmt: skip
         return "OBSERVE response: " + _json(state)

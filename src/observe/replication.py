@@ -111,12 +111,16 @@ def _is_moved(step: Step) -> bool:
 
 _NOT_MINE = Rule(
     lambda step: not step.before.leads or _accepted(step).term < step.before.term,
-    lambda step: "ignored: it answers no question of my term", "§5.1", "replication._progress_of",
-)  # fmt: skip
+    lambda step: "ignored: it answers no question of my term",
+    "§5.1",
+    "replication._progress_of",
+)
 _NEWER = Rule(
     lambda step: step.after.term > step.before.term,
-    lambda step: "its term is newer, so I lead no longer", "§5.1", "receiving._adopt_term",
-)  # fmt: skip
+    lambda step: "its term is newer, so I lead no longer",
+    "§5.1",
+    "receiving._adopt_term",
+)
 
 ACCEPTED = (
     _NEWER,

@@ -110,6 +110,11 @@ class Effects:
     def wants_disk(self) -> bool:
         """Whether step 2 has anything to do."""
         return bool(
-            self.append or self.save is not None or self.cut_after is not None or self.recovered
-            or self.chunks or self.install is not None or self.forgot
-        )  # fmt: skip
+            self.append
+            or self.save is not None
+            or self.cut_after is not None
+            or self.recovered
+            or self.chunks
+            or self.install is not None
+            or self.forgot
+        )

@@ -124,10 +124,16 @@ def _ask(state: State, term: int, *, pre_vote: bool, transfer: bool = False) -> 
             continue
         state.send(
             RequestVote(
-                state.name, peer, term, last_index, last_term, pre_vote, transfer,
+                state.name,
+                peer,
+                term,
+                last_index,
+                last_term,
+                pre_vote,
+                transfer,
                 newborn=has_adopted_log(state),
             )
-        )  # fmt: skip
+        )
 
 
 def on_request_vote(state: State, message: RequestVote) -> None:
@@ -172,7 +178,8 @@ def why_not(state: State, message: RequestVote) -> str | None:
         return (
             f"{NOT_UP_TO_DATE}: it ends at {message.last_index} of term {message.last_term}, "
             f"mine at {state.log.last_index} of term {state.log.last_term}"
-            + BY_HAND * has_adopted_log(state)
+            + BY_HAND
+            * has_adopted_log(state)
         )
     if message.term == state.term and state.vote not in (None, message.sender):
         return f"already voted for {state.vote} in term {state.term}"
@@ -235,12 +242,15 @@ def become_leader(state: State) -> None:
         state.newborn, state.out.recovered = False, True
         state.save(state.term, state.vote)
     first = state.log.last_index + 1
-    state.candidacy, state.leading = None, Leading(
-        votes,
-        {peer: Progress(next_index=first, heard_at_ms=state.now_ms) for peer in state.peers},
-        quorum_check_at_ms=state.now_ms + state.options.election_timeout_ms,
-        heartbeat_at_ms=state.now_ms + state.options.heartbeat_ms,
-        term_durable_index=first if state.membership.is_quorum([state.name]) else 0,
+    state.candidacy, state.leading = (
+        None,
+        Leading(
+            votes,
+            {peer: Progress(next_index=first, heard_at_ms=state.now_ms) for peer in state.peers},
+            quorum_check_at_ms=state.now_ms + state.options.election_timeout_ms,
+            heartbeat_at_ms=state.now_ms + state.options.heartbeat_ms,
+            term_durable_index=first if state.membership.is_quorum([state.name]) else 0,
+        ),
     )
     state.quick_retries_left = 0
     state.append([Entry(first, state.term, NOOP)])

@@ -104,9 +104,7 @@ def read_entries(listed: str, prev_index: int, prev_term: int, term: int) -> lis
     return entries
 
 
-def _sound_entries(
-    items: object, prev_index: int, prev_term: int, term: int
-) -> list[Entry] | None:
+def _sound_entries(items: object, prev_index: int, prev_term: int, term: int) -> list[Entry] | None:
     """Return the entries where all is as a sound leader sends it, in plain characters; None
     where each needs a closer look. Looked at all at once, that is a third of the work."""
     try:

@@ -86,10 +86,16 @@ def answer(
     number = message.round if message.term == state.term else 0
     state.send(
         kind(
-            state.name, message.sender, state.term, index, number,
-            state.without_vote, lease_ms, state.may_be_new,
+            state.name,
+            message.sender,
+            state.term,
+            index,
+            number,
+            state.without_vote,
+            lease_ms,
+            state.may_be_new,
         )
-    )  # fmt: skip
+    )
 
 
 def on_append_entries(state: State, message: AppendEntries) -> None:

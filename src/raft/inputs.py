@@ -159,7 +159,23 @@ class Stop:
 
 
 Input = (
-    Receive | Propose | Read | AskLeader | ChangeMembers | Transfer | Synced | Tick
-    | PeerDisconnected | PeerLevel | SnapshotTaken | SnapshotChecked | SnapshotRejected
-    | SnapshotGone | Compact | StepDown | Campaign | SetHeartbeat | Stop
-)  # fmt: skip
+    Receive
+    | Propose
+    | Read
+    | AskLeader
+    | ChangeMembers
+    | Transfer
+    | Synced
+    | Tick
+    | PeerDisconnected
+    | PeerLevel
+    | SnapshotTaken
+    | SnapshotChecked
+    | SnapshotRejected
+    | SnapshotGone
+    | Compact
+    | StepDown
+    | Campaign
+    | SetHeartbeat
+    | Stop
+)

@@ -57,9 +57,7 @@ class Membership:
     def is_quorum(self, names: Collection[str]) -> bool:
         """Return whether these servers are a majority of the voters; while the configuration is
         joint, of those that go and, apart from that, of those that come (paper §6)."""
-        return all(
-            sum(name in names for name in half) >= majority(half) for half in self._halves()
-        )
+        return all(sum(name in names for name in half) >= majority(half) for half in self._halves())
 
     def reached_by_quorum(self, values: dict[str, int]) -> int:
         """Return the highest number that a quorum reached; the absent count as 0."""
@@ -126,9 +124,7 @@ def read(command: str) -> Membership | None:
         return None
     if before["learner"] or bool(bar) != bool(before["voter"]):
         return None
-    return Membership(
-        tuple(now["voter"]), tuple(now["learner"]), tuple(before["voter"]), addresses
-    )
+    return Membership(tuple(now["voter"]), tuple(now["learner"]), tuple(before["voter"]), addresses)
 
 
 def _read_half(text: str, addresses: dict[str, str]) -> dict[str, list[str]] | None:

@@ -138,7 +138,15 @@ class ReadIndexReply(_Message):
 
 
 Message = (
-    RequestVote | RequestVoteReply | AppendEntries | AppendAccepted | AppendRejected
-    | InstallSnapshot | InstallSnapshotReply | TimeoutNow | ReadIndex | ReadIndexReply
-)  # fmt: skip
+    RequestVote
+    | RequestVoteReply
+    | AppendEntries
+    | AppendAccepted
+    | AppendRejected
+    | InstallSnapshot
+    | InstallSnapshotReply
+    | TimeoutNow
+    | ReadIndex
+    | ReadIndexReply
+)
 Answer = (RequestVoteReply, AppendAccepted, AppendRejected, ReadIndexReply, InstallSnapshotReply)

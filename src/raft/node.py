@@ -137,8 +137,14 @@ def node_from_disk(
     # What it may have promised before it stopped is kept, be it started otherwise now.
     promised_until_ms = now_ms + hard_state.lease_ms if hard_state.lease_ms else 0
     state = State(
-        name, Configurations(log.base_index, members, log.commands), log,
-        hard_state.term, hard_state.vote, options, pick_timeout_ms, now_ms,
+        name,
+        Configurations(log.base_index, members, log.commands),
+        log,
+        hard_state.term,
+        hard_state.vote,
+        options,
+        pick_timeout_ms,
+        now_ms,
         recovering=recovering,
         newborn=newborn,
         may_be_new=recovering and may_be_new,
@@ -150,7 +156,7 @@ def node_from_disk(
         durable_index=log.last_index,
         snapshot=snapshot,
         levels=Levels(log.base_index, level, log.commands),
-    )  # fmt: skip
+    )
     state.arm_election()
     stand_soon(state)
     return RawNode(state)

@@ -78,9 +78,14 @@ def _begin(state: State, change: Change, token: Any) -> None:
     if planned.learner_first is not None:
         append_configuration(state, planned.learner_first)
     leading.pending_change = PendingChange(
-        change, token, planned.target, planned.candidate,
-        state.now_ms, state.now_ms, state.log.last_index,
-    )  # fmt: skip
+        change,
+        token,
+        planned.target,
+        planned.candidate,
+        state.now_ms,
+        state.now_ms,
+        state.log.last_index,
+    )
     if planned.candidate is None:
         _append_target(state, leading.pending_change)
 

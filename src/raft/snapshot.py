@@ -161,9 +161,7 @@ def send_again(state: State, name: str, progress: Progress) -> None:
     """Ask a follower that has said nothing of the snapshot for an election timeout how far it is,
     by an empty piece: pieces get lost, and followers start anew."""
     sending = progress.sending
-    if sending is None or (
-        state.now_ms - sending.moved_at_ms < state.options.election_timeout_ms
-    ):
+    if sending is None or (state.now_ms - sending.moved_at_ms < state.options.election_timeout_ms):
         return
     sending.moved_at_ms = state.now_ms
     sending.next_offset = sending.held
@@ -237,10 +235,17 @@ def _send_held(state: State, message: InstallSnapshot, offset: int) -> None:
     index, term = message.snapshot[:2]
     state.send(
         InstallSnapshotReply(
-            state.name, message.sender, state.term, index, term, offset, message.round,
-            state.without_vote, state.may_be_new,
+            state.name,
+            message.sender,
+            state.term,
+            index,
+            term,
+            offset,
+            message.round,
+            state.without_vote,
+            state.may_be_new,
         )
-    )  # fmt: skip
+    )
 
 
 def install(state: State, snapshot: Snapshot, members: Membership, level: int) -> None:

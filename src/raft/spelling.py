@@ -47,9 +47,7 @@ _FORMS = {
     "ReadIndex": "ReadIndex TERM round R",
     "Read": "Read at index I term T round R",
 }
-_INSTALL_FORM = (
-    'InstallSnapshot TERM-LASTINDEX-LASTTERM offset O of SIZE crc32 X round R data "…"'
-)
+_INSTALL_FORM = 'InstallSnapshot TERM-LASTINDEX-LASTTERM offset O of SIZE crc32 X round R data "…"'
 _HELD_FORM = "GiveSnapshotAfterByte O of LASTINDEX-LASTTERM term T round R"
 FIRST_WORDS = frozenset({*_FORMS, "InstallSnapshot", "GiveSnapshotAfterByte"})
 
@@ -68,9 +66,7 @@ _INSTALL = re.compile(
     rf"InstallSnapshot {_N}-{_N}-{_N} offset {_N} of {_N} crc32 ([0-9a-f]{{8}}) round {_N}"
     r" data (?=\")"
 )
-_HELD = re.compile(
-    rf"GiveSnapshotAfterByte {_N} of {_N}-{_N} term {_N} round {_N}{_WITHOUT_VOTE}"
-)
+_HELD = re.compile(rf"GiveSnapshotAfterByte {_N} of {_N}-{_N} term {_N} round {_N}{_WITHOUT_VOTE}")
 _TIMEOUT_NOW = re.compile(rf"TimeoutNow {_N}")
 _READ_INDEX = re.compile(rf"ReadIndex {_N} round {_N}")
 _READ_AT = re.compile(rf"Read at index {_N} term {_N} round {_N}")
@@ -174,9 +170,15 @@ def read(sender: str, to: str, text: str) -> Message:
         if last_term >= term or (index == 0) != (last_term == 0):
             raise PeerError(f"a log can't end at index {index} of term {last_term} in term {term}")
         return RequestVote(
-            sender, to, term, index, last_term,
-            found[1] == "PreVote", found[5] == " transfer", found[5] == " newborn",
-        )  # fmt: skip
+            sender,
+            to,
+            term,
+            index,
+            last_term,
+            found[1] == "PreVote",
+            found[5] == " transfer",
+            found[5] == " newborn",
+        )
     return _read_short(sender, to, text)
 
 

@@ -167,9 +167,7 @@ def _append(pairs: Pairs, operands: str) -> str | None:
     spend(pairs, 2 * size)
     limit = Limits().value_bytes
     if size > limit:
-        return error(
-            f"the value would have {size} bytes; the limit is {limit}. Nothing was done."
-        )
+        return error(f"the value would have {size} bytes; the limit is {limit}. Nothing was done.")
     amend(pairs, key, value)
     return f"APPEND response: {key} has {size} bytes"
 

@@ -113,9 +113,7 @@ class Machines:
             return error(f"{shown(name)}: {escape(why, key=False)[:REASON_MAX]}. Nothing was done.")
         return self._keep(pairs, name, after, result)
 
-    def _keep(
-        self, pairs: MutableMapping[str, str], name: str, after: str, result: str
-    ) -> str:
+    def _keep(self, pairs: MutableMapping[str, str], name: str, after: str, result: str) -> str:
         size, limit = len(after.encode("utf-8")), Limits().value_bytes
         if size > limit:
             self._left[name] = None

@@ -58,9 +58,13 @@ class Store(MutableMapping[str, str]):
         self.level = max(self.level, level)
 
     def replace(
-        self, held: Pairs, level: int, granted: dict[str, int], leased: dict[str, set[str]],
+        self,
+        held: Pairs,
+        level: int,
+        granted: dict[str, int],
+        leased: dict[str, set[str]],
         number: int,
-    ) -> Pairs:  # fmt: skip
+    ) -> Pairs:
         """Hold what a snapshot holds that ends with the entry of this number; return the old
         pairs. The changes in between are not known, so their events are gone."""
         old, self.held = self.held, held
@@ -217,4 +221,3 @@ def keep(pairs: Pairs, key: str, value: str) -> None:
     """Change the value to what an object is now; one that is as it was is no change."""
     if pairs.get(key) != value:
         amend(pairs, key, value)
-

@@ -55,4 +55,3 @@ def _clear(store: Store, prefix: str) -> str | None:
     for key in found:  # in one order on every node, whatever the order in which it holds them
         del store[key]
     return f"CLEAR response: {len(found)} key{'s' * (len(found) != 1)} deleted"
-

@@ -144,4 +144,3 @@ def _too_much(level: int, characters: int, size: int) -> str:
     if level < BOUNDED:
         return f"{CHARACTERS_MAX} characters" if characters > CHARACTERS_MAX else ""
     return f"{ANSWER_BYTES} bytes as JSON" if size > ANSWER_BYTES else ""
-

@@ -103,8 +103,10 @@ def adopt(folder: Folder, name: str, storage: HardStateFile, members: Membership
     storage.save(Promise(log.last_term, None, LogState.ADOPTING, mark))
     folder.replace(f"{name}.seed", copied(folder, name))
     folder.replace(name, whole_file(members, log))
-    entries = "1 hand-written entry" if log.last_index == 1 else (
-        f"{log.last_index:,} hand-written entries"
+    entries = (
+        "1 hand-written entry"
+        if log.last_index == 1
+        else (f"{log.last_index:,} hand-written entries")
     )
     return f"[*] {name}: adopted {entries}, renumbered from 1"
 

@@ -95,8 +95,16 @@ class Examination:
         self._look_for_strays()
         return self._found
 
-    def _add(self, file: str, what: str, means: str, cure: Cure, good_bytes: int = 0,
-             *, costs_the_vote: bool = False) -> None:  # fmt: skip
+    def _add(
+        self,
+        file: str,
+        what: str,
+        means: str,
+        cure: Cure,
+        good_bytes: int = 0,
+        *,
+        costs_the_vote: bool = False,
+    ) -> None:
         problem = Problem(file, what, means, cure, good_bytes, costs_the_vote)
         self._found.problems.append(problem)
 
@@ -106,9 +114,12 @@ class Examination:
             self._found.promise = self._storage.load()
         except DamagedStorage as damage:
             self._add(
-                name, str(damage).removeprefix(name), "Term and vote that the node promised are "
-                f"lost: {_CATCHES_UP}{_ALONE}", Cure.DROP_STORAGE, costs_the_vote=True,
-            )  # fmt: skip
+                name,
+                str(damage).removeprefix(name),
+                f"Term and vote that the node promised are lost: {_CATCHES_UP}{_ALONE}",
+                Cure.DROP_STORAGE,
+                costs_the_vote=True,
+            )
             return
         except FilesRefused as refused:
             self._add(name, str(refused).removeprefix(name), "It is left alone", Cure.NONE)
@@ -118,9 +129,12 @@ class Examination:
             left = (self._log_name, self._snapshots.name, trace(node))
             if any(self._folder.exists(file) for file in left):
                 self._add(
-                    name, " is gone", "Term and vote that the node promised are lost: "
-                    f"{_CATCHES_UP}{_ALONE}", Cure.TAKE_VOTE, costs_the_vote=True,
-                )  # fmt: skip
+                    name,
+                    " is gone",
+                    f"Term and vote that the node promised are lost: {_CATCHES_UP}{_ALONE}",
+                    Cure.TAKE_VOTE,
+                    costs_the_vote=True,
+                )
 
     def _will_be_adopted(self) -> bool:
         """Whether a start takes the log over as one that a person wrote (`recovery.Recovery`).
@@ -144,9 +158,7 @@ class Examination:
             found = self._found.snapshot = self._snapshots.read()
             self._compare_terms(name, found.snapshot.term)
         except ValueError as error:
-            self._add(
-                name, str(error), "The snapshot can't be trusted", Cure.DROP_SNAPSHOT
-            )
+            self._add(name, str(error), "The snapshot can't be trusted", Cure.DROP_SNAPSHOT)
 
     def _without_log(self) -> None:
         promise = self._found.promise
@@ -154,9 +166,12 @@ class Examination:
             self._note_lost_memory("has lost files, and")
         elif promise is not None and promise.term > 0:
             self._add(
-                self._log_name, " is gone, or empty", "What the node had acknowledged is lost: "
-                f"{_CATCHES_UP}{_ALONE}", Cure.TAKE_VOTE, costs_the_vote=True,
-            )  # fmt: skip
+                self._log_name,
+                " is gone, or empty",
+                f"What the node had acknowledged is lost: {_CATCHES_UP}{_ALONE}",
+                Cure.TAKE_VOTE,
+                costs_the_vote=True,
+            )
         for problem in self._found.problems:
             if problem.cure is Cure.DROP_SNAPSHOT:
                 problem.cure, problem.costs_the_vote = Cure.DROP_LOG_AND_SNAPSHOT, True
@@ -171,10 +186,14 @@ class Examination:
         except CorruptLog as damage:
             kept = f"entries up to {damage.last_index}" if damage.good_bytes else "nothing"
             self._add(
-                self._log_name, damage.where, "Entries that were acknowledged are damaged; sound "
+                self._log_name,
+                damage.where,
+                "Entries that were acknowledged are damaged; sound "
                 f"before it: {kept}. With that alone {_CATCHES_UP}{_ALONE}",
-                Cure.CUT_LOG, damage.good_bytes, costs_the_vote=True,
-            )  # fmt: skip
+                Cure.CUT_LOG,
+                damage.good_bytes,
+                costs_the_vote=True,
+            )
             self._judge_snapshot(None)
             return
         self._judge_snapshot(found.log)
@@ -185,22 +204,27 @@ class Examination:
         known = Configurations(log.log.base_index, log.members, log.log.commands)
         if log.members.names and log.log.base_index == 0 and not known.has_known(node):
             self._add(
-                name, f" is of a cluster that {node} never was a member of",
+                name,
+                f" is of a cluster that {node} never was a member of",
                 "Was another node's file put here? It names " + " ".join(log.members.names),
                 Cure.NONE,
-            )  # fmt: skip
+            )
         if log.torn_bytes:
             self._add(
-                name, f" ends in {log.torn_bytes:,} torn bytes, behind entry {last}",
+                name,
+                f" ends in {log.torn_bytes:,} torn bytes, behind entry {last}",
                 "A batch that was never acknowledged: nothing is lost without it",
-                Cure.CUT_TAIL, log.good_bytes,
-            )  # fmt: skip
+                Cure.CUT_TAIL,
+                log.good_bytes,
+            )
         if log.log.base_index > covered and not self._has(Cure.DROP_LOG_AND_SNAPSHOT):
             self._add(
-                name, f" begins behind entry {log.log.base_index}", f"{self._snapshots.name} must "
-                f"hold what came before, and does not: {_CATCHES_UP}",
-                Cure.DROP_LOG_AND_SNAPSHOT, costs_the_vote=True,
-            )  # fmt: skip
+                name,
+                f" begins behind entry {log.log.base_index}",
+                f"{self._snapshots.name} must hold what came before, and does not: {_CATCHES_UP}",
+                Cure.DROP_LOG_AND_SNAPSHOT,
+                costs_the_vote=True,
+            )
         if promise is None:
             return
         if promise.state is LogState.RECOVERING:
@@ -209,12 +233,18 @@ class Examination:
         if promise.state is LogState.UNKNOWN:
             self._note_lost_memory("may be new or may have lost everything, and has")
         self._compare_terms("the log", log.log.last_term)
+        self._judge_mark(log, promise)
+
+    def _judge_mark(self, log: LogRead, promise: Promise) -> None:
+        """Note a log that lacks the last entry that NAME.storage calls synced."""
         if not log.holds_mark:
             self._add(
-                name, f" lacks entry {promise.mark.index} of term {promise.mark.term}, which was "
-                "synced", f"It was cut, or replaced by an older one: {_CATCHES_UP}{_ALONE}",
-                Cure.TAKE_VOTE, costs_the_vote=True,
-            )  # fmt: skip
+                self._log_name,
+                f" lacks entry {promise.mark.index} of term {promise.mark.term}, which was synced",
+                f"It was cut, or replaced by an older one: {_CATCHES_UP}{_ALONE}",
+                Cure.TAKE_VOTE,
+                costs_the_vote=True,
+            )
 
     def _compare_terms(self, holder: str, term: int) -> None:
         """Note a term that is earlier than that of an entry, which no node comes to by itself."""
@@ -224,10 +254,12 @@ class Examination:
         if self._has(Cure.DROP_STORAGE):
             return
         self._add(
-            self._storage.name, f" says term {promise.term}, and {holder} has an entry of term "
-            f"{term}", f"One of the two is from another time: {_CATCHES_UP}", Cure.DROP_STORAGE,
+            self._storage.name,
+            f" says term {promise.term}, and {holder} has an entry of term {term}",
+            f"One of the two is from another time: {_CATCHES_UP}",
+            Cure.DROP_STORAGE,
             costs_the_vote=True,
-        )  # fmt: skip
+        )
 
     def _note_lost_memory(self, why: str) -> None:
         self._found.notes.append(f"{self._found.node} {why} no vote until it has caught up")

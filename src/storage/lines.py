@@ -53,9 +53,7 @@ def cut_line(index: int) -> bytes:
     return b"%b%d\n" % (CUT_PREFIX, index)
 
 
-def base_line(
-    members: Membership, index: int = 0, term: int = 0, level: int = FIRST
-) -> bytes:
+def base_line(members: Membership, index: int = 0, term: int = 0, level: int = FIRST) -> bytes:
     """Return the first line of a log: Raft's entry before the first, or the last entry that the
     snapshot stands for, with the level and the members; none are named by a node that waits to be
     added."""

@@ -56,16 +56,22 @@ def add_commands(commands: Commands) -> None:
     )
     certs.add_argument("dir", type=Path, metavar="DIR", help="which is made where it is not there")
     certs.add_argument(
-        "--node", action="append", default=[], metavar="NAME=HOST[,HOST]",
+        "--node",
+        action="append",
+        default=[],
+        metavar="NAME=HOST[,HOST]",
         help="a member, and where it is reached",
-    )  # fmt: skip
+    )
     certs.add_argument(
         "--client", action="append", default=[], metavar="CLIENT", help="a user or a program"
     )
     certs.add_argument(
-        "--days", type=_days, default=397, metavar="N",
+        "--days",
+        type=_days,
+        default=397,
+        metavar="N",
         help="how long certificates are good (397); the CA for ten years",
-    )  # fmt: skip
+    )
     certs.set_defaults(module="tools.certs", carry_out=_certs)
 
 

@@ -40,10 +40,14 @@ def main(verb: str, arguments: Sequence[str]) -> int:
     first, *others = where(reader, options)
     use_access(options)
     client = Client(
-        *first, "raftline", options.timeout,
-        follow=True, also=others, attempt_s=options.timeout / ATTEMPTS if others else None,
+        *first,
+        "raftline",
+        options.timeout,
+        follow=True,
+        also=others,
+        attempt_s=options.timeout / ATTEMPTS if others else None,
         on_wait=None if options.quiet else say_waiting,
-    )  # fmt: skip
+    )
 
     return finish(
         client, lambda: answer_one(client, command, options.quiet, options.json), reader.prog
@@ -104,9 +108,7 @@ def split(reader: Parser, verb: str, arguments: Sequence[str]) -> tuple[list[str
     return head, words
 
 
-def _command(
-    reader: Parser, options: argparse.Namespace, verb: str, words: Sequence[str]
-) -> str:
+def _command(reader: Parser, options: argparse.Namespace, verb: str, words: Sequence[str]) -> str:
     """Return the line to send. A mistake in it ends this process, before anybody is asked."""
     needed = COMMANDS[verb].operands.needed
     if len(words) < len(needed):

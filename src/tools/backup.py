@@ -256,17 +256,21 @@ def _read(path: Path) -> LoadedSnapshot:
     return loaded
 
 
-def _write(
-    configuration: Configuration, loaded: LoadedSnapshot, written: list[int]
-) -> None:
+def _write(configuration: Configuration, loaded: LoadedSnapshot, written: list[int]) -> None:
     folder = Folder(configuration.folder)
     members = all_vote({name: str(where) for name, where in configuration.members.items()})
     index, term = loaded.snapshot[:2]
     state = MachineState(
-        index, term, members, loaded.sessions, loaded.pairs,
-        level=loaded.level, leases=loaded.leases,
-    )  # fmt: skip
+        index,
+        term,
+        members,
+        loaded.sessions,
+        loaded.pairs,
+        level=loaded.level,
+        leases=loaded.leases,
+    )
     for name in members.names:
+
         def counted() -> Iterator[bytes]:
             for data in spell_snapshot(state):
                 written[0] += len(data)

@@ -129,9 +129,13 @@ class _Authority:
         return builder.sign(self._key, hashes.SHA256())
 
     def _write(
-        self, cert: Path, key_path: Path, made: x509.Certificate, key: EllipticCurvePrivateKey,
+        self,
+        cert: Path,
+        key_path: Path,
+        made: x509.Certificate,
+        key: EllipticCurvePrivateKey,
         days: int,
-    ) -> None:  # fmt: skip
+    ) -> None:
         from cryptography.hazmat.primitives import serialization
 
         secret = key.private_bytes(
@@ -178,10 +182,16 @@ def _usage(*, is_ca: bool) -> x509.KeyUsage:
     from cryptography import x509
 
     return x509.KeyUsage(
-        digital_signature=not is_ca, key_cert_sign=is_ca, crl_sign=is_ca,
-        content_commitment=False, key_encipherment=False, data_encipherment=False,
-        key_agreement=False, encipher_only=False, decipher_only=False,
-    )  # fmt: skip
+        digital_signature=not is_ca,
+        key_cert_sign=is_ca,
+        crl_sign=is_ca,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
 
 
 def _place(host: str) -> x509.GeneralName:

@@ -46,8 +46,14 @@ def _add_up(commands: Commands) -> None:
     up.add_argument("--verbose", action="store_true", help="heartbeats, too")
     for option, what in UP_OPTIONS.items():
         up.add_argument(option, action="store_true", help=what)
-    up.add_argument("--view", type=as_port, nargs="?", const=8765, metavar="PORT",
-                    help="a picture in a browser (port 8765), with --controller")  # fmt: skip
+    up.add_argument(
+        "--view",
+        type=as_port,
+        nargs="?",
+        const=8765,
+        metavar="PORT",
+        help="a picture in a browser (port 8765), with --controller",
+    )
     up.set_defaults(module="tools.up", carry_out=_up)
 
 
@@ -62,8 +68,9 @@ def _add_status(commands: Commands) -> None:
     status.know_cluster(2.0)
     status.add_argument("--json", action="store_true", help="for programs")
     seconds = "again and again, SECONDS (2) apart, until Ctrl-C"
-    status.add_argument("--watch", type=as_seconds, nargs="?", const=2.0, help=seconds,
-                        metavar="SECONDS")  # fmt: skip
+    status.add_argument(
+        "--watch", type=as_seconds, nargs="?", const=2.0, help=seconds, metavar="SECONDS"
+    )
     status.set_defaults(module="tools.statusreport", carry_out=_status)
 
 
@@ -113,7 +120,8 @@ def _up(options: argparse.Namespace) -> int:
         client_wanted=options.client,
         view_port=options.view,
         options=[
-            option for option in UP_OPTIONS
+            option
+            for option in UP_OPTIONS
             if getattr(options, option[2:].replace("-", "_"))
             or (option == "--controller" and options.view)
         ],

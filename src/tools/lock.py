@@ -79,10 +79,20 @@ def parser(verb: str) -> Parser:
     )
     add = reader.add_argument
     add("name", metavar="NAME", help="the same for all who are to exclude each other")
-    add("--ttl", type=_ttl, default=10, metavar="SECONDS",
-        help="it is free that long after this program died (10)")  # fmt: skip
-    add("--grace", type=as_seconds, default=5.0, metavar="S",
-        help="seconds from SIGTERM to SIGKILL (5)")  # fmt: skip
+    add(
+        "--ttl",
+        type=_ttl,
+        default=10,
+        metavar="SECONDS",
+        help="it is free that long after this program died (10)",
+    )
+    add(
+        "--grace",
+        type=as_seconds,
+        default=5.0,
+        metavar="S",
+        help="seconds from SIGTERM to SIGKILL (5)",
+    )
     if verb == "lock":
         add("--wait", type=_wait, metavar="S", help="seconds to wait; 0: try once (for ever)")
     else:
@@ -92,8 +102,11 @@ def parser(verb: str) -> Parser:
     reader.know_cluster(TIMEOUT_S)
     form = reader.add_mutually_exclusive_group()
     form.add_argument("-q", "--quiet", action="store_true", help="say only what went wrong")
-    form.add_argument("--json", action="store_true",
-                      help="one object for each line that it says, on standard error")  # fmt: skip
+    form.add_argument(
+        "--json",
+        action="store_true",
+        help="one object for each line that it says, on standard error",
+    )
     return reader
 
 
@@ -190,9 +203,7 @@ def _given_back(claim: Claim) -> Iterator[None]:
             claim.give()
 
 
-def _run(
-    claim: Claim, options: argparse.Namespace, command: list[str], signals: Signals
-) -> Ended:
+def _run(claim: Claim, options: argparse.Namespace, command: list[str], signals: Signals) -> Ended:
     """Run the command until it ends, or has to as the claim is lost."""
     ended = run(command, claim.token, options.grace, signals, claim.wait_lost)
     return ended if claim.is_held else ended._replace(was_lost=True)

@@ -25,9 +25,11 @@ EXIT_NO_VOTE = 5
 
 
 def carry_out(
-    configuration: Configuration, words: Sequence[str], timeout_s: float | None,
+    configuration: Configuration,
+    words: Sequence[str],
+    timeout_s: float | None,
     json_wanted: bool = False,
-) -> int:  # fmt: skip
+) -> int:
     """Ask the leader for a change, or who the members are; print what it says.
 
     Returns 0 done, 2 usage, 3 no leader, 4 outcome unknown, 5 refused, unreachable, or the new

@@ -63,9 +63,10 @@ def picture(files: Sequence[str], out: str) -> int:
 def _is_transcript(path: str) -> bool:
     with Path(path).open("rb") as file:
         head = file.read(1 << 16)
-    return not head.startswith(HEADER.encode()) and _TRANSCRIPT.search(
-        head.decode("utf-8", "replace")
-    ) is not None  # fmt: skip
+    return (
+        not head.startswith(HEADER.encode())
+        and _TRANSCRIPT.search(head.decode("utf-8", "replace")) is not None
+    )
 
 
 def _draw_transcript(files: Sequence[str], out: str) -> int:

@@ -135,8 +135,9 @@ def _add_unit(commands: Commands) -> None:
         description="Print a systemd unit, of which each node is an instance: raftline unit > "
         "/etc/systemd/system/raftline@.service, then systemctl enable --now raftline@s1.",
     )
-    unit.add_argument("--user", type=_user, default="raftline", metavar="USER",
-        help="who runs them (raftline)")  # fmt: skip
+    unit.add_argument(
+        "--user", type=_user, default="raftline", metavar="USER", help="who runs them (raftline)"
+    )
     unit.set_defaults(module="tools.unit", carry_out=_unit)
 
 

@@ -141,9 +141,14 @@ def client_of(
     """Return a client that brings an operator's requests to the leader."""
     first, *others = whom_to_ask(configuration)
     return Client(
-        *first, "admin", timeout_s,
-        follow=True, also=others, search_s=search_s, on_wait=say_waiting,
-    )  # fmt: skip
+        *first,
+        "admin",
+        timeout_s,
+        follow=True,
+        also=others,
+        search_s=search_s,
+        on_wait=say_waiting,
+    )
 
 
 def newest_members(nodes: Sequence[NodeStatus]) -> Mapping[str, Any]:

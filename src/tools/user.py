@@ -74,9 +74,7 @@ def _add(options: argparse.Namespace, known: dict[str, User]) -> None:
 def _change(options: argparse.Namespace, known: dict[str, User]) -> None:
     user = _known(options.name, known)
     role = user.identity.role if options.role is None else ROLES[options.role]
-    known[options.name] = user._replace(
-        identity=Identity(options.name, role, _prefixes(options))
-    )
+    known[options.name] = user._replace(identity=Identity(options.name, role, _prefixes(options)))
 
 
 def _password(options: argparse.Namespace, known: dict[str, User]) -> None:
@@ -138,12 +136,27 @@ def add_command(commands: Commands) -> None:
     user.add_argument("action", choices=(*_ACTIONS, "list"), help="what to do")
     user.add_argument("name", metavar="USER", nargs="?", help="its name")
     user.add_argument("--role", choices=ROLES, help="what it may do")
-    user.add_argument("--prefix", action="append", default=[], metavar="PREFIX",
-        help="of its keys, spelled like a key; may be repeated (all keys)")  # fmt: skip
-    user.add_argument("--users", type=Path, default=Path(FILE_NAME), metavar="FILE",
-        help=f"the file ({FILE_NAME} in this folder)")  # fmt: skip
-    user.add_argument("--iterations", type=_iterations, default=ITERATIONS, metavar="N",
-        help=f"rounds of PBKDF2 for a new password ({ITERATIONS})")  # fmt: skip
+    user.add_argument(
+        "--prefix",
+        action="append",
+        default=[],
+        metavar="PREFIX",
+        help="of its keys, spelled like a key; may be repeated (all keys)",
+    )
+    user.add_argument(
+        "--users",
+        type=Path,
+        default=Path(FILE_NAME),
+        metavar="FILE",
+        help=f"the file ({FILE_NAME} in this folder)",
+    )
+    user.add_argument(
+        "--iterations",
+        type=_iterations,
+        default=ITERATIONS,
+        metavar="N",
+        help=f"rounds of PBKDF2 for a new password ({ITERATIONS})",
+    )
     user.set_defaults(module="tools.user", carry_out=carry_out)
 
 

@@ -30,8 +30,14 @@ def _add_view(commands: Commands) -> None:
     view.add_argument("--dir", metavar="D", help="the folder that names the nodes (./logs)")
     view.add_argument("--port", type=as_port, metavar="P", help="of the page (8765)")
     view.add_argument("--save", metavar="FILE.html", help="observe for a while, and write one page")
-    view.add_argument("--for", dest="seconds", type=as_seconds, default=10.0, metavar="SECONDS",
-                      help="how long --save observes (10)")  # fmt: skip
+    view.add_argument(
+        "--for",
+        dest="seconds",
+        type=as_seconds,
+        default=10.0,
+        metavar="SECONDS",
+        help="how long --save observes (10)",
+    )
     view.set_defaults(module="view.command", carry_out=_view)
 
 
@@ -43,10 +49,12 @@ def _add_picture(commands: Commands) -> None:
         "a cluster, or a transcript of raftline's tests, as one page like that of `raftline view`. "
         "Exit code 3: a FILE is neither.",
     )
-    picture.add_argument("files", metavar="FILE", nargs="+",
-                         help="a recording of a node; a transcript stands alone")  # fmt: skip
-    picture.add_argument("--out", metavar="PAGE.html", default="picture.html",
-                         help="the page (picture.html)")  # fmt: skip
+    picture.add_argument(
+        "files", metavar="FILE", nargs="+", help="a recording of a node; a transcript stands alone"
+    )
+    picture.add_argument(
+        "--out", metavar="PAGE.html", default="picture.html", help="the page (picture.html)"
+    )
     picture.set_defaults(module="tools.picture", carry_out=_picture)
 
 

@@ -69,6 +69,8 @@ def _toml(path: Path, text: str) -> object:
             said = _TOO_LONG if limit else f"is no TOML: {error}"
             raise MetricsError([f"{path}: {said}"]) from error
     raise MetricsError(
-        [f"{path}: this Python can't read TOML. Take Python 3.11 or newer, pip install tomli, or"
-         " write the same as JSON"]
-    )  # fmt: skip
+        [
+            f"{path}: this Python can't read TOML. Take Python 3.11 or newer, pip install tomli, or"
+            " write the same as JSON"
+        ]
+    )

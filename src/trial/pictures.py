@@ -42,9 +42,14 @@ def text(x: float, y: float, words: str, class_: str = "label", **attributes: ob
 def bar(x: float, y: float, to: float, height: float, class_: str, tip: str) -> str:
     """Return a bar from `x` to `to`, at least a pixel wide, that tells `tip` under the mouse."""
     return tag(
-        "rect", tag("title", html.escape(tip)), x=x, y=y, width=max(1.0, to - x), height=height,
+        "rect",
+        tag("title", html.escape(tip)),
+        x=x,
+        y=y,
+        width=max(1.0, to - x),
+        height=height,
         class_=class_,
-    )  # fmt: skip
+    )
 
 
 def dot(x: float, y: float, radius: float, class_: str, tip: str = "") -> str:

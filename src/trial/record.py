@@ -121,8 +121,11 @@ class Record:
     def leaderless(self) -> list[tuple[float, float]]:
         """Return (from, to) of each time in which no leader was known, after the first one led."""
         ends = [*(at for at, _ in self.leaders), self.ended][1:]
-        spans = [(at, to) for (at, who), to in zip(self.leaders, ends, strict=True)
-                 if who == UNKNOWN_LEADER]  # fmt: skip
+        spans = [
+            (at, to)
+            for (at, who), to in zip(self.leaders, ends, strict=True)
+            if who == UNKNOWN_LEADER
+        ]
         return spans[self.leaders[:1] == [(0.0, UNKNOWN_LEADER)] :]
 
 

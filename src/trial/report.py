@@ -247,8 +247,11 @@ def _explained(record: Record) -> str:
         f" {_EVENT.sub(_LINK, html.escape(text))}</li>"
         for since, to, text in causes.explained(record)
     )
-    return f'<p class="under">What followed from them, or had no event:</p><ul>{items}</ul>\n' \
-        if items else ""  # fmt: skip
+    return (
+        f'<p class="under">What followed from them, or had no event:</p><ul>{items}</ul>\n'
+        if items
+        else ""
+    )
 
 
 def _lines(record: Record) -> str:

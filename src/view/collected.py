@@ -99,8 +99,11 @@ def _after(state: Event | None, one: Event) -> Event:
     if "begin" in one:
         begun: Event = one["begin"]
         return begun
-    log = [entry for entry in (state or {}).get("log", []) if one["cut"] is None
-           or entry[0] <= one["cut"]]  # fmt: skip
+    log = [
+        entry
+        for entry in (state or {}).get("log", [])
+        if one["cut"] is None or entry[0] <= one["cut"]
+    ]
     return {**one, "log": [*log, *one["append"]][-100:]}
 
 

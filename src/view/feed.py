@@ -165,7 +165,13 @@ class Feed:
 
     def _spell(self, events: list[Event], *, anew: bool = False) -> str:
         return json.dumps(
-            {"events": events, "offsets": self.picture.clocks.solve(), "anew": anew,
-             "now": time.monotonic(), "left_out": self.left_out,
-             "members": list(self.nodes.members), "problems": self.problems}
-        )  # fmt: skip
+            {
+                "events": events,
+                "offsets": self.picture.clocks.solve(),
+                "anew": anew,
+                "now": time.monotonic(),
+                "left_out": self.left_out,
+                "members": list(self.nodes.members),
+                "problems": self.problems,
+            }
+        )

@@ -42,9 +42,7 @@ ProcessOrder = Callable[[str, str], str]
 class Site:
     """The answers to what a browser asks for."""
 
-    def __init__(
-        self, feed: Feed, *, process: ProcessOrder | None = None
-    ) -> None:
+    def __init__(self, feed: Feed, *, process: ProcessOrder | None = None) -> None:
         """`process` kills or starts a node's process, where this program started it."""
         self._feed, self._nodes = feed, feed.nodes
         self._process = process

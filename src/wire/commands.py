@@ -204,9 +204,7 @@ IN_TRANSACTIONS: Mapping[str, Operands] = {
     or (row.operands.begins_with_key and row.access in (READ, WRITE))
 }
 # Those that are commands of the shell as well: `raftline get KEY`.
-AT_THE_SHELL: Mapping[str, str] = {
-    row.verb: row.at_the_shell for row in _ROWS if row.at_the_shell
-}
+AT_THE_SHELL: Mapping[str, str] = {row.verb: row.at_the_shell for row in _ROWS if row.at_the_shell}
 # No row of ours, and maybe of a newer node: it may be a write.
 FOREIGN: Final = Command("", take.words(""), "", Access("", look="get"))
 
@@ -250,7 +248,12 @@ class Request:
     read: str  # how a get or show asks to be read, "" where it does not
 
     def __init__(
-        self, sender: str, id: str, verb: str, command: str, read: str = ""  # noqa: A002
+        self,
+        sender: str,
+        id: str,  # noqa: A002
+        verb: str,
+        command: str,
+        read: str = "",
     ) -> None:
         self.sender = sender
         self.id = id

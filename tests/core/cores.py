@@ -42,8 +42,17 @@ def node_of(
     hard_state = HardState(log.last_term if term is None else term, vote, lease_ms)
     members = voters if isinstance(voters, Membership) else Membership(tuple(voters))
     return node_from_disk(
-        name, members, log, hard_state, options, lambda: TIMEOUT_MS, 0,
-        recovering=recovering, newborn=newborn, may_be_new=may_be_new, incarnation=incarnation,
+        name,
+        members,
+        log,
+        hard_state,
+        options,
+        lambda: TIMEOUT_MS,
+        0,
+        recovering=recovering,
+        newborn=newborn,
+        may_be_new=may_be_new,
+        incarnation=incarnation,
     )
 
 
@@ -113,9 +122,13 @@ def append(
 
 
 def request(
-    term: int, last: tuple[int, int] = (0, 0), *, sender: str = "s1", to: str = "s2",
+    term: int,
+    last: tuple[int, int] = (0, 0),
+    *,
+    sender: str = "s1",
+    to: str = "s2",
     pre_vote: bool = False,
-) -> RequestVote:  # fmt: skip
+) -> RequestVote:
     return RequestVote(sender, to, term, *last, pre_vote)
 
 

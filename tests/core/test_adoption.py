@@ -21,9 +21,12 @@ def test_the_course_example_log_is_adopted_and_reported() -> None:
         "[*] Current term: 3",
     ]
     assert known(recovered) == [
-        Entry(1, 1, "set a 4"), Entry(2, 2, "set b 30"), Entry(3, 3, "get b"),
-        Entry(4, 3, "set c 5"), Entry(5, 3, "delete b"),
-    ]  # fmt: skip
+        Entry(1, 1, "set a 4"),
+        Entry(2, 2, "set b 30"),
+        Entry(3, 3, "get b"),
+        Entry(4, 3, "set c 5"),
+        Entry(5, 3, "delete b"),
+    ]
     assert recovered.hard_state == HardState(3, None)
     assert folder.content("s1.log.seed") == SEED_LOG
     manager.apply(known(recovered))
@@ -70,5 +73,3 @@ def test_a_hand_written_line_that_is_no_entry_is_named(line: bytes) -> None:
 
 def test_a_hand_written_log_beside_a_storage_file_is_refused() -> None:
     assert "not a base line" in refusal(found(SEED_LOG, storage_file(3)))
-
-

@@ -121,11 +121,13 @@ _JSON: st.SearchStrategy[Any] = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(ANY, inner, max_size=3),
     max_leaves=6,
 )
-_ITEM = st.fixed_dictionaries({
-    "index": st.just(4) | st.just(4.0) | st.just("4") | st.just(True) | _JSON,
-    "term": st.just(2) | st.just(2.0) | st.just("2") | st.just(True) | _JSON,
-    "command": WORD | _JSON,
-})  # fmt: skip
+_ITEM = st.fixed_dictionaries(
+    {
+        "index": st.just(4) | st.just(4.0) | st.just("4") | st.just(True) | _JSON,
+        "term": st.just(2) | st.just(2.0) | st.just("2") | st.just(True) | _JSON,
+        "command": WORD | _JSON,
+    }
+)
 
 
 @given(st.lists(_ITEM | _JSON, min_size=1, max_size=1), st.integers(0, 3))

@@ -56,8 +56,9 @@ def test_the_tail_is_cut_and_synced_before_anything_is_appended() -> None:
 def test_a_torn_line_that_happens_to_parse_is_no_entry() -> None:
     whole = log_file(FIRST)
     assert commands(found(whole + b"3 1 set a 45", storage_file(1, mark=(2, 1)))) == [
-        "noop", "set a 4",
-    ]  # fmt: skip
+        "noop",
+        "set a 4",
+    ]
 
 
 def test_a_last_note_without_its_line_end_is_no_note() -> None:
@@ -226,5 +227,3 @@ def test_a_file_that_cannot_be_read_or_written_is_named(step: int) -> None:
     folder.fault = Fault(step, Kind.EIO)
     with pytest.raises(FilesRefused, match=r"^s1\.(log|storage).*: Input/output error"):
         boot(folder)
-
-

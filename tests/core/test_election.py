@@ -108,9 +108,14 @@ def test_the_winner_prints_its_vote_table() -> None:
 def test_a_candidate_that_is_not_elected_tries_a_new_term_after_a_new_timeout() -> None:
     picks = count(150, 10)
     node = node_from_disk(
-        "s1", Membership(("s1", "s2", "s3")), Log(), HardState(0, None), OPTIONS,
-        lambda: next(picks), 0,
-    )  # fmt: skip
+        "s1",
+        Membership(("s1", "s2", "s3")),
+        Log(),
+        HardState(0, None),
+        OPTIONS,
+        lambda: next(picks),
+        0,
+    )
     node.step(Tick(), 150)
     assert node.wake_at_ms == 150 + 160
     node.step(Receive(RequestVoteReply("s2", "s1", 1, True, pre_vote=True)), 155)

@@ -60,9 +60,7 @@ def test_every_input_and_every_message_has_rules_of_which_the_last_always_fits()
 def test_the_place_of_a_rule_is_a_function_of_the_core(place: str) -> None:
     module, function = place.split(".")
     tree = ast.parse((CORE / f"{module}.py").read_text(encoding="utf-8"))
-    assert function in {
-        part.name for part in ast.walk(tree) if isinstance(part, ast.FunctionDef)
-    }
+    assert function in {part.name for part in ast.walk(tree) if isinstance(part, ast.FunctionDef)}
 
 
 def test_the_section_of_a_rule_is_of_the_paper_the_thesis_or_a_page() -> None:

@@ -268,10 +268,11 @@ def test_derived_notes_of_the_log_are_read() -> None:
         assert lines.cut_line(lines.read_cut(cut.encode(), 0, 2**63)) == cut.encode()
         assert GRAMMAR.matches("log-line", lines.note_line(chance.randint(0, 2), 0x1FF).decode())
     for line in (
-        "0 0 base s1=localhost:10000 s2=localhost:10001\n", "0 0 base\n",
+        "0 0 base s1=localhost:10000 s2=localhost:10001\n",
+        "0 0 base\n",
         "17 4 base level 2 s1=h:1,voter s4=h:2,learner\n",
         "9 2 base s1=h:1,voter | s2=::1:2,voter\n",
-    ):  # fmt: skip
+    ):
         assert GRAMMAR.matches("log-line", line)
         index, term, members = lines.read_base(line.encode())
         level = lines.level_in_base(line.encode())
@@ -305,10 +306,18 @@ def _with_crc(line: str) -> str:
 
 def test_lines_that_only_look_alike_are_not_in_the_grammar() -> None:
     for line in (
-        "s1@requestvote 1-0-0", "s1@RequestVote 01-0-0", "s1@AppendEntries 1-0-0-[]", "get  a",
-        "GET a", "s1@Count on me", "client#01@get a", "1client@get a", r"set a \x41", "set a \t",
+        "s1@requestvote 1-0-0",
+        "s1@RequestVote 01-0-0",
+        "s1@AppendEntries 1-0-0-[]",
+        "get  a",
+        "GET a",
+        "s1@Count on me",
+        "client#01@get a",
+        "1client@get a",
+        r"set a \x41",
+        "set a \t",
         "show a b",
-    ):  # fmt: skip
+    ):
         assert not GRAMMAR.matches("line", line), line
         assert not GRAMMAR.matches("answer", line), line
         assert spelled_back(line) != line

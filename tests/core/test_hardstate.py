@@ -23,9 +23,7 @@ def test_the_file_is_two_readable_lines() -> None:
     assert folder.content("s1.storage") == storage_file(5, "s2", mark=(2, 5))
     lines = folder.content("s1.storage").decode().splitlines()
     assert lines[0].startswith("name s1 term 5 vote s2 state whole crc32 ")
-    assert lines[1].startswith(
-        "synced entry 0000000000000000002 term 0000000000000000005 crc32 "
-    )
+    assert lines[1].startswith("synced entry 0000000000000000002 term 0000000000000000005 crc32 ")
 
 
 @pytest.mark.pure

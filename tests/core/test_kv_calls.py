@@ -138,9 +138,12 @@ def test_a_write_under_a_lease_that_has_ended_says_so() -> None:
     assert model.ask(CALLS.release(lease)) == 1
     assert model.ask(CALLS.release(lease)) is None
     for call in (
-        CALLS.set("a", "1", lease=lease), CALLS.setnx("a", "1", lease),
-        CALLS.cas("a", "1", "2", lease), CALLS.incr("a", 1, lease), CALLS.append("a", "1", lease),
-    ):  # fmt: skip
+        CALLS.set("a", "1", lease=lease),
+        CALLS.setnx("a", "1", lease),
+        CALLS.cas("a", "1", "2", lease),
+        CALLS.incr("a", 1, lease),
+        CALLS.append("a", "1", lease),
+    ):
         with pytest.raises(LeaseLost, match=f"{lease} has ended"):
             model.ask(call)
     with pytest.raises(LeaseLost, match=f"{lease} has ended"):

@@ -29,8 +29,7 @@ class Cluster(Model):
 
     def told(self) -> list[str]:
         self.lines += [
-            words.event(event.number, event.kind, event.key, event.value)
-            for event in self.events()
+            words.event(event.number, event.kind, event.key, event.value) for event in self.events()
         ]
         return self.lines
 

@@ -67,16 +67,24 @@ def test_the_difference_comes_as_events_where_the_events_are_gone() -> None:
     fed(following, words.has(57, "c", "1"), words.event(58, "set", "d", "1"))
     assert following.command == "watch after 57"
     assert fed(
-        following, words.gone("", 80), words.begins(3, 90), words.has(90, "a", "1"),
-        words.has(90, "b", "2"), words.has(90, "e", "1"),
+        following,
+        words.gone("", 80),
+        words.begins(3, 90),
+        words.has(90, "a", "1"),
+        words.has(90, "b", "2"),
+        words.has(90, "e", "1"),
     ) == [
-        (90, "set", "b", "2"), (90, "set", "e", "1"), (90, "delete", "c", None),
+        (90, "set", "b", "2"),
+        (90, "set", "e", "1"),
+        (90, "delete", "c", None),
         (90, "delete", "d", None),
-    ]  # fmt: skip
+    ]
     assert following.position == 90
     assert fed(following, words.never_was("", 90), words.begins(0, 99)) == [
-        (99, "delete", "a", None), (99, "delete", "b", None), (99, "delete", "e", None)
-    ]  # fmt: skip
+        (99, "delete", "a", None),
+        (99, "delete", "b", None),
+        (99, "delete", "e", None),
+    ]
 
 
 def test_a_connection_that_ends_amid_the_keys_has_them_told_again() -> None:

@@ -31,18 +31,28 @@ def test_a_lease_with_a_tag_is_known_by_its_whole_name() -> None:
     machine.store = Store(level=3)
     name = f"lease-57.{TAG}"
     assert machine.talk(
-        f"lease 10 {TAG}", f"under {name} set a 1", "under lease-57 set b 1",
-        f"under lease-57.{OTHER} set b 1", "release lease-57", f"release lease-57.{OTHER}",
-        f"txn under {name} set c 1", "lease 10", "release lease-64", f"release {name}",
+        f"lease 10 {TAG}",
+        f"under {name} set a 1",
+        "under lease-57 set b 1",
+        f"under lease-57.{OTHER} set b 1",
+        "release lease-57",
+        f"release lease-57.{OTHER}",
+        f"txn under {name} set c 1",
+        "lease 10",
+        "release lease-64",
+        f"release {name}",
     ) == [
-        f"LEASE response: {name} for 10 s", "SET response: a set to 1",
-        "SET response, no such lease: lease-57", f"SET response, no such lease: lease-57.{OTHER}",
+        f"LEASE response: {name} for 10 s",
+        "SET response: a set to 1",
+        "SET response, no such lease: lease-57",
+        f"SET response, no such lease: lease-57.{OTHER}",
         "RELEASE response, no such lease: lease-57",
         f"RELEASE response, no such lease: lease-57.{OTHER}",
-        'TXN response, then: ["c set to 1"]', "LEASE response: lease-64 for 10 s",
+        'TXN response, then: ["c set to 1"]',
+        "LEASE response: lease-64 for 10 s",
         "RELEASE response: lease-64 released, 0 keys deleted",
         f"RELEASE response: {name} released, 2 keys deleted",
-    ]  # fmt: skip
+    ]
     assert dict(machine.store) == {}
 
 

@@ -150,13 +150,18 @@ def test_incr_and_append_don_t_change_the_time_of_a_key(machine: Machine) -> Non
 
 def test_persist_ends_a_key_s_time_and_takes_it_out_of_a_lease(machine: Machine) -> None:
     assert machine.talk(
-        "setex a 10 1", "persist a", "persist a", "persist b", "lease 10",
-        "under lease-61 set a 2", "persist a",
+        "setex a 10 1",
+        "persist a",
+        "persist a",
+        "persist b",
+        "lease 10",
+        "under lease-61 set a 2",
+        "persist a",
     )[1:4] == [
         "PERSIST response: a stays",
         "PERSIST response, no lease: a",
         "PERSIST response, no such key: b",
-    ]  # fmt: skip
+    ]
     assert machine.apply("release lease-61").endswith("0 keys deleted")
 
 

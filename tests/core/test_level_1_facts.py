@@ -46,14 +46,23 @@ OPERATION = st.one_of(
         lambda form, key: form.replace("KEY", key),
         st.sampled_from(
             [
-                "stat KEY", "get KEY", "expire KEY 9", "persist KEY", "incr KEY", "append KEY 1",
-                "setnx KEY 1", "delete KEY", "setex KEY 9 7", f"under lease-{LEASE} append KEY 0",
-                "object KEY list.append 2", "object KEY list.put 0 1",
+                "stat KEY",
+                "get KEY",
+                "expire KEY 9",
+                "persist KEY",
+                "incr KEY",
+                "append KEY 1",
+                "setnx KEY 1",
+                "delete KEY",
+                "setex KEY 9 7",
+                f"under lease-{LEASE} append KEY 0",
+                "object KEY list.append 2",
+                "object KEY list.put 0 1",
             ]
         ),
         KEY,
     )
-)  # fmt: skip
+)
 CONDITION = st.builds("{} unchanged since {}".format, KEY, st.integers(1, LEASE + 4))
 TRANSACTION = st.builds(
     lambda conditions, operations: (
@@ -76,9 +85,7 @@ def test_a_key_of_level_1_was_changed_by_the_entry_that_raised_the_level(
             loaded = copied(nodes[2].freeze())
             nodes[2].arrived(loaded)
             nodes[2]._load(loaded, *nodes[2]._arrived)
-        [first, *others] = [
-            node.apply(entries(LEASE + 2 + place, 1, command))[0] for node in nodes
-        ]
+        [first, *others] = [node.apply(entries(LEASE + 2 + place, 1, command))[0] for node in nodes]
         assert others == [first, first]
         assert facts(nodes[0]) == facts(nodes[1]) == facts(nodes[2])
 

@@ -163,10 +163,12 @@ def test_a_log_that_raises_the_level_above_this_build_is_refused_whatever_storag
     state: str,
 ) -> None:
     higher = b"2 1 level %d\n" % (LEVEL + 97)
-    folder = MemoryFolder({
-        "s1.log": log_file(b"1 1 noop\n" + higher + b"3 1 unheard-of a\n"),
-        "s1.storage": storage_file(1, state=state),
-    })  # fmt: skip
+    folder = MemoryFolder(
+        {
+            "s1.log": log_file(b"1 1 noop\n" + higher + b"3 1 unheard-of a\n"),
+            "s1.storage": storage_file(1, state=state),
+        }
+    )
     before = folder.contents()
     with pytest.raises(LevelRefused) as refused:
         boot(folder)

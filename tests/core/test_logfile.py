@@ -16,9 +16,7 @@ from raftline.storage.folder import Folder
 from tests.faulty_folder import Fault, Kind, MemoryFolder
 from tests.node_files import BASE, MEMBERS, boot, entries, known, vote, write
 
-STORABLE = st.text(
-    st.characters(exclude_categories=("Cc", "Cs")), max_size=200
-)
+STORABLE = st.text(st.characters(exclude_categories=("Cc", "Cs")), max_size=200)
 
 
 def test_a_log_reads_as_the_documented_example() -> None:

@@ -70,9 +70,12 @@ def test_the_course_example_log_yields_its_state() -> None:
     manager = fresh()
     commands = ["set a 4", "set b 30", "get b", "set c 5", "delete b"]
     assert manager.apply(entries(1, 1, *commands)) == [
-        "SET response: a set to 4", "SET response: b set to 30", "GET response: 30",
-        "SET response: c set to 5", "DELETE response: b deleted",
-    ]  # fmt: skip
+        "SET response: a set to 4",
+        "SET response: b set to 30",
+        "GET response: 30",
+        "SET response: c set to 5",
+        "DELETE response: b deleted",
+    ]
     assert manager.pairs == {"a": "4", "c": "5"}
 
 
@@ -96,11 +99,20 @@ def test_an_echoed_command_is_cut_and_cannot_forge_a_line() -> None:
 
 
 @settings(max_examples=300)
-@given(st.lists(st.one_of(
-    st.text(max_size=30),
-    st.builds("{} {} {}".format, st.sampled_from(["set", "get", "delete", "show", "c#1@set"]),
-              st.text(max_size=5), st.text(max_size=5)),
-), max_size=12))  # fmt: skip
+@given(
+    st.lists(
+        st.one_of(
+            st.text(max_size=30),
+            st.builds(
+                "{} {} {}".format,
+                st.sampled_from(["set", "get", "delete", "show", "c#1@set"]),
+                st.text(max_size=5),
+                st.text(max_size=5),
+            ),
+        ),
+        max_size=12,
+    )
+)
 def test_apply_takes_any_command_and_agrees_on_every_node(commands: list[str]) -> None:
     first, second = fresh(), fresh()
     log = entries(1, 1, *commands)
@@ -113,9 +125,11 @@ def test_apply_takes_any_command_and_agrees_on_every_node(commands: list[str]) -
 def test_reads_are_answered_together_as_of_one_moment() -> None:
     manager = after("set a 1", "set b 2")
     assert manager.read(["get a", "c@show", "get x", "show b"]) == [
-        "GET response: 1", 'SHOW response: {"a": "1", "b": "2"}', "GET response, no such key: x",
+        "GET response: 1",
+        'SHOW response: {"a": "1", "b": "2"}',
+        "GET response, no such key: x",
         'SHOW response: {"b": "2"}',
-    ]  # fmt: skip
+    ]
 
 
 def test_show_is_json_sorted_by_key_with_real_keys_and_values() -> None:

@@ -113,9 +113,7 @@ def test_a_configuration_is_read_back_as_it_was_spelled(
     target = Membership(
         tuple(new[half:]), tuple(new[:half]), (), {n: f"h{n}:{i}" for i, n in enumerate(new, 1)}
     )
-    before = Membership(
-        tuple(old), addresses={n: target.addresses.get(n, f"{n}:7") for n in old}
-    )
+    before = Membership(tuple(old), addresses={n: target.addresses.get(n, f"{n}:7") for n in old})
     spelled = before.joint_to(target) if cut else target
     assert read(spelled.spell()) == spelled
     assert before.joint_to(target).settled() == target
@@ -165,8 +163,12 @@ def test_a_configuration_can_be_asked_for_by_index_also_behind_a_snapshot() -> N
     known = Configurations(0, Membership(("s1",)), ["members s2=h:2,voter", "noop"])
     known.append(3, "members s3=h:3,voter")
     assert [known.at(index).voters for index in (0, 1, 2, 3, 9)] == [
-        ("s1",), ("s2",), ("s2",), ("s3",), ("s3",)
-    ]  # fmt: skip
+        ("s1",),
+        ("s2",),
+        ("s2",),
+        ("s3",),
+        ("s3",),
+    ]
     known.compact(2)
     assert [known.at(index).voters for index in (2, 3)] == [("s2",), ("s3",)]
     assert not known.has_known("s1")

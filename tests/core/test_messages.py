@@ -37,9 +37,16 @@ def appends(draw: st.DrawFn) -> AppendEntries:
         for index, term in enumerate(terms[:-1], start=prev_index + 1)
     ]
     return AppendEntries(
-        "s1", "s2", terms[-1], prev_index, prev_term, entries, draw(numbers), draw(numbers),
+        "s1",
+        "s2",
+        terms[-1],
+        prev_index,
+        prev_term,
+        entries,
+        draw(numbers),
+        draw(numbers),
         draw(flags),
-    )  # fmt: skip
+    )
 
 
 @st.composite
@@ -48,9 +55,14 @@ def requests(draw: st.DrawFn) -> RequestVote:
     last_index = draw(st.integers(1, NUMBER_MAX)) if last_term else 0
     pre_vote = draw(flags)
     return RequestVote(
-        "s1", "s2", draw(st.integers(last_term + 1, NUMBER_MAX)), last_index, last_term, pre_vote,
+        "s1",
+        "s2",
+        draw(st.integers(last_term + 1, NUMBER_MAX)),
+        last_index,
+        last_term,
+        pre_vote,
         not pre_vote and draw(flags),
-    )  # fmt: skip
+    )
 
 
 every_message = st.one_of(

@@ -140,8 +140,9 @@ def test_the_owner_of_a_hand_written_log_asks_at_once_as_newborn() -> None:
     assert node.wake_at_ms == 0
     first = asked(node, 0)
     assert [(one.to, one.last_index, one.pre_vote) for one in first] == [
-        ("s2", 2, True), ("s3", 2, True)
-    ]  # fmt: skip
+        ("s2", 2, True),
+        ("s3", 2, True),
+    ]
     assert all(one.newborn for one in first)
     assert node.wake_at_ms <= 150 // 4  # before anybody else's shortest timeout is over
 

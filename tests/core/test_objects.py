@@ -260,11 +260,19 @@ def test_a_slice_with_a_step_takes_as_many_values_as_it_has_places() -> None:
     assert machine.value == [1, 2, 3]
 
 
-@given(st.lists(st.sampled_from(sorted(OPERATIONS)).flatmap(
-    lambda name: st.lists(VALUES.map(spell_json) | st.text(), max_size=4).map(
-        lambda operands: " ".join(["object x", name, *operands])
-    ) | st.text().map(lambda value: f"set x {escape(value, key=False)}")
-), max_size=6))  # fmt: skip
+@given(
+    st.lists(
+        st.sampled_from(sorted(OPERATIONS)).flatmap(
+            lambda name: (
+                st.lists(VALUES.map(spell_json) | st.text(), max_size=4).map(
+                    lambda operands: " ".join(["object x", name, *operands])
+                )
+                | st.text().map(lambda value: f"set x {escape(value, key=False)}")
+            )
+        ),
+        max_size=6,
+    )
+)
 def test_apply_takes_any_line_and_two_nodes_agree(commands: list[str]) -> None:
     nodes = [LogManager(name, MemoryFolder(), MEMBERS) for name in ("s1", "s2")]
     entries = [Entry(index, 1, command) for index, command in enumerate(commands, start=1)]

@@ -78,8 +78,16 @@ def test_what_else_asks_for_the_key_finds_the_object_as_it_is(
         "append o x ; get o ; delete p ; get p ; object p list.append 5"
     )
     assert json.loads(reply.partition(": ")[2]) == [
-        "null", "null", "[1, 2]", "null", "o has 10 bytes", "[1, 2, 4]x", "p deleted", None, "null"
-    ]  # fmt: skip
+        "null",
+        "null",
+        "[1, 2]",
+        "null",
+        "o has 10 bytes",
+        "[1, 2, 4]x",
+        "p deleted",
+        None,
+        "null",
+    ]
     assert counted.read == 4
     assert machine.ask("get p") == "GET response: [5]"
 
@@ -180,13 +188,30 @@ def test_one_operation_alone_is_always_within_the_bound() -> None:
 
 OPERATION = st.sampled_from(
     [
-        "list.append 1", "list.append [2]", "list.put 0 3", "list.take", "list.take 0",
-        "list.remove 1", "list.insert 1 4", "list.splice [0,2,2] [1]", "list.reverse",
-        "set.add 1", "set.discard 1", "set.union [1,5]", "set.take", "queue.put 6 3", "queue.take",
-        'dict.put "a" 1', 'dict.take "a"', 'dict.swap "a" 1 2', "dict.takelast",
-        'lock.acquire "me" 9', 'lock.release "me" 7', 'lock.seize "you" 9 7 0',
+        "list.append 1",
+        "list.append [2]",
+        "list.put 0 3",
+        "list.take",
+        "list.take 0",
+        "list.remove 1",
+        "list.insert 1 4",
+        "list.splice [0,2,2] [1]",
+        "list.reverse",
+        "set.add 1",
+        "set.discard 1",
+        "set.union [1,5]",
+        "set.take",
+        "queue.put 6 3",
+        "queue.take",
+        'dict.put "a" 1',
+        'dict.take "a"',
+        'dict.swap "a" 1 2',
+        "dict.takelast",
+        'lock.acquire "me" 9',
+        'lock.release "me" 7',
+        'lock.seize "you" 9 7 0',
     ]
-)  # fmt: skip
+)
 STEP = st.one_of(
     st.builds(lambda key, act: f"object {key} {act}", st.sampled_from("ab"), OPERATION),
     st.builds(lambda key: f"get {key}", st.sampled_from("ab")),

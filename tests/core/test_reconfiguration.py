@@ -480,7 +480,7 @@ def test_a_stranger_gets_a_vote_only_with_a_longer_log() -> None:
     ids=lambda message: type(message).__name__,
 )
 def test_strangers_are_ignored_while_a_leader_is_heard(
-    message: RequestVote | AppendEntries
+    message: RequestVote | AppendEntries,
 ) -> None:
     node = node_of("s3", 1, voters=members("s1", "s2", "s3"))
     node.step(Receive(append(1, (1, 1), sender="s1", to="s3")), 0)

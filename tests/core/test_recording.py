@@ -94,10 +94,11 @@ def test_a_state_that_is_spelled_and_read_is_spelled_the_same(role: str) -> None
 def test_the_classes_of_the_core_have_different_names() -> None:
     """A value is named by its class alone."""
     named = [
-        each for module in {kind.__module__ for kind in core_types().values()}
+        each
+        for module in {kind.__module__ for kind in core_types().values()}
         for each in vars(sys.modules[module]).values()
         if isinstance(each, type) and each.__module__ == module and module.startswith(CORE)
-    ]  # fmt: skip
+    ]
     assert len({each.__name__ for each in named}) == len(named)
 
 

@@ -42,9 +42,12 @@ def test_recovery_prints_its_steps_and_the_term_found() -> None:
 def test_every_entry_of_every_batch_comes_back() -> None:
     _, recovered = boot(found(GOOD, storage_file(2, mark=(5, 2))))
     assert known(recovered) == [
-        Entry(1, 1, "noop"), Entry(2, 1, "set a 4"), Entry(3, 1, "set b 30"),
-        Entry(4, 2, "delete b"), Entry(5, 2, "set c 1"),
-    ]  # fmt: skip
+        Entry(1, 1, "noop"),
+        Entry(2, 1, "set a 4"),
+        Entry(3, 1, "set b 30"),
+        Entry(4, 2, "delete b"),
+        Entry(5, 2, "set c 1"),
+    ]
 
 
 def test_the_members_are_those_of_the_base_line_not_of_the_configuration() -> None:

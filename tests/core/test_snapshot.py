@@ -232,8 +232,9 @@ def test_a_snapshot_that_is_gone_is_replaced_by_the_current_one() -> None:
     node.step(SnapshotTaken(later), node.view.now_ms)
     effects = node.step(SnapshotGone("s2", sent[0].snapshot), node.view.now_ms)
     assert [m.snapshot for m in effects.send_after_save if isinstance(m, InstallSnapshot)] == [
-        later, later,
-    ]  # fmt: skip
+        later,
+        later,
+    ]
     assert node.step(SnapshotGone("s2", sent[0].snapshot), node.view.now_ms).send_after_save == []
 
 
@@ -259,9 +260,7 @@ def test_only_the_first_report_of_a_loss_counts() -> None:
 SENT = Snapshot(7, 2, 8, 5)
 
 
-def piece(
-    offset: int, data: str, *, snapshot: Snapshot = SENT, term: int = 2
-) -> InstallSnapshot:
+def piece(offset: int, data: str, *, snapshot: Snapshot = SENT, term: int = 2) -> InstallSnapshot:
     return InstallSnapshot("s1", "s2", term, snapshot, offset, len(data), 3, data)
 
 

@@ -146,9 +146,19 @@ def test_a_value_that_looks_like_a_configuration_changes_no_members() -> None:
     assert manager.members == PLAIN
 
 
-@given(st.lists(st.sampled_from(["set a 1", "noop", "members x", *(
-    one.spell() for one in (PLAIN, WITH_LEARNER, JOINT, BOTH)
-)]), max_size=12))  # fmt: skip
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                "set a 1",
+                "noop",
+                "members x",
+                *(one.spell() for one in (PLAIN, WITH_LEARNER, JOINT, BOTH)),
+            ]
+        ),
+        max_size=12,
+    )
+)
 def test_the_state_machine_and_the_core_read_the_same_members(commands: list[str]) -> None:
     manager = LogManager("s1", MemoryFolder(), MEMBERS)
     configurations = Configurations(0, PLAIN, commands)

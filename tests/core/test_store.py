@@ -204,8 +204,10 @@ def test_a_snapshot_carries_the_facts_and_leaves_level_1_as_it_was() -> None:
     ]
     before = MachineState(3, 1, all_vote(MEMBERS), [], {"a": "4"})
     assert b"".join(spell_snapshot(before)).decode().split("\n")[1:-2] == [
-        "sessions 0", "keys 1", "a 4",
-    ]  # fmt: skip
+        "sessions 0",
+        "keys 1",
+        "a 4",
+    ]
 
 
 def test_what_a_snapshot_brings_is_known_and_the_events_before_it_are_gone() -> None:

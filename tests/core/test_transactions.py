@@ -91,8 +91,13 @@ def test_the_forms_of_the_page() -> None:
 )  # fmt: skip
 def test_each_condition(condition: str, holds: bool) -> None:
     machine = Machine(
-        "set b 5", "set words two words", "set empty ", "set then then", "set if if", "set semi ;",
-    )  # fmt: skip
+        "set b 5",
+        "set words two words",
+        "set empty ",
+        "set then then",
+        "set if if",
+        "set semi ;",
+    )
     branch = "then" if holds else "else"
     line = f"txn if {condition} then get b else get b".replace("then = ", r"\x74hen = ")
     assert machine.ask(line) == f'TXN response, {branch}: ["5"]'
@@ -301,8 +306,11 @@ def test_a_mistake_is_told_with_its_place(line: str, says: str) -> None:
 )
 def test_what_cannot_be_done_leaves_no_trace(line: str, says: str) -> None:
     machine = Machine(
-        "set a 1", f"set full {'v' * (1 << 20)}", "set word x", f"set most {2**63 - 1}",
-    )  # fmt: skip
+        "set a 1",
+        f"set full {'v' * (1 << 20)}",
+        "set word x",
+        f"set most {2**63 - 1}",
+    )
     machine.manager.apply([])
     held = dict(machine.manager.store.held)
     if "object" in line:
@@ -492,9 +500,16 @@ def test_a_program_and_a_person_are_told_which_branch_was_taken() -> None:
     results = ["1", "a deleted"]
     assert told == [
         {"ok": True, "verb": "txn", "branch": "then", "results": results, "server": "s1"},
-        {"ok": False, "verb": "txn", "error": "else", "code": 1, "branch": "else",
-         "results": [None], "server": "s1"},
-    ]  # fmt: skip
+        {
+            "ok": False,
+            "verb": "txn",
+            "error": "else",
+            "code": 1,
+            "branch": "else",
+            "results": [None],
+            "server": "s1",
+        },
+    ]
 
 
 # --- a model -------------------------------------------------------------------------------------

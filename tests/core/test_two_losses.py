@@ -124,8 +124,11 @@ def test_two_recovering_nodes_each_get_their_own_incarnation_back() -> None:
     assert lives_told(beat(leader)) == {7}
     holds_all(leader, 8, "s5")
     assert {m.to: m.vote_again for m in beat(leader) if isinstance(m, AppendEntries)} == {
-        "s2": 0, "s3": 0, "s4": 7, "s5": 8,
-    }  # fmt: skip
+        "s2": 0,
+        "s3": 0,
+        "s4": 7,
+        "s5": 8,
+    }
 
 
 def test_a_second_loss_amid_catching_up_ignores_the_first_vote_again() -> None:

@@ -79,7 +79,10 @@ def test_a_changed_line_makes_the_list_an_error() -> None:
 def test_some_mutants_are_caught_in_this_run() -> None:
     hunt = subprocess.run(
         [sys.executable, str(RUN), "-j", "1", "--stages", "own", "--only", *QUICK],
-        capture_output=True, text=True, timeout=280, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
     assert hunt.returncode == 0, hunt.stdout + hunt.stderr
     assert f"{len(QUICK)} of {len(QUICK)} mutants caught" in hunt.stdout

@@ -80,10 +80,12 @@ def _lines_of(mutant: Mutant, source: str) -> tuple[int, int]:
     within: list[ast.AST] = [ast.parse(source)]
     for name in mutant.function.split("."):
         found = [
-            node for outer in within for node in ast.walk(outer)
+            node
+            for outer in within
+            for node in ast.walk(outer)
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
             and node.name == name
-        ]  # fmt: skip
+        ]
         within = list(found)
     if len(found) != 1:
         raise MutantError(

@@ -88,9 +88,14 @@ class Tree:
         """
         environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": ""}
         process = subprocess.Popen(
-            [sys.executable, *arguments], cwd=self.path, env=environment, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
+            [sys.executable, *arguments],
+            cwd=self.path,
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
         try:
             output, _ = process.communicate(timeout=limit_s)
             return process.returncode, output
@@ -216,9 +221,12 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("-j", "--workers", type=int, default=2, help="at a time; default: 2")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these mutants alone")
     parser.add_argument(
-        "--stages", nargs="+", choices=("own", *(stage for stage, *_ in STAGES)),
-        default=("own", *(stage for stage, *_ in STAGES)), help="which tests; default: all",
-    )  # fmt: skip
+        "--stages",
+        nargs="+",
+        choices=("own", *(stage for stage, *_ in STAGES)),
+        default=("own", *(stage for stage, *_ in STAGES)),
+        help="which tests; default: all",
+    )
     parser.add_argument("--page", type=Path, help="write the results into this page, too")
     given = parser.parse_args(arguments)
     try:

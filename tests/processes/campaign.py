@@ -132,16 +132,27 @@ class Campaign:
         """Strike for a while, make peace, and judge. Raises Finding."""
         self.tally.windows += 1
         mix = Mix(
-            keys=8, prefix=f"w{self.tally.windows}.", counters=2, cas=0.15, numbered=0.5,
-            reads=READS, beat_s=self._options.beat, patience_s=3.0, padding=2_000,
-        )  # fmt: skip
+            keys=8,
+            prefix=f"w{self.tally.windows}.",
+            counters=2,
+            cas=0.15,
+            numbered=0.5,
+            reads=READS,
+            beat_s=self._options.beat,
+            patience_s=3.0,
+            padding=2_000,
+        )
         seed = f"{self._options.seed} {self.tally.windows}"
         self._pulse.restart()
         holders = Holders(cluster.nodes, HOLDERS)
         watched = Watched(
-            cluster.nodes, WATCHERS, 1, self._options.seed + self.tally.windows,
-            f"watched{self.tally.windows}.", WATCHED_BEAT_S,
-        )  # fmt: skip
+            cluster.nodes,
+            WATCHERS,
+            1,
+            self._options.seed + self.tally.windows,
+            f"watched{self.tally.windows}.",
+            WATCHED_BEAT_S,
+        )
         with self._clients(cluster, mix, seed) as workload, holders as notes, watched:
             while time.monotonic() < end_s or self._must_go_on(nemesis):
                 nemesis.turn()
@@ -236,8 +247,11 @@ class Campaign:
             raise Finding(problem)
         self.tally.saw(views)
         self.tally.silence(self._pulse.longest_s, nemesis.now)
-        leading = max((v for v in views if v.get("role") == "leader"), default=None,
-                      key=lambda view: int(view["term"]))  # fmt: skip
+        leading = max(
+            (v for v in views if v.get("role") == "leader"),
+            default=None,
+            key=lambda view: int(view["term"]),
+        )
         nemesis.scene.leader = leading["name"] if leading else ""
         if now - self._said_s >= PROGRESS_S:
             self._said_s = now
@@ -270,9 +284,7 @@ class Campaign:
             self._event(f"finding: {finding}")
         history = self._workload.history if self._workload else []
         increments = self._workload.increments if self._workload else []
-        keep_evidence(
-            self.tally, cluster, [*history, *increments], self._events, self._consoles
-        )
+        keep_evidence(self.tally, cluster, [*history, *increments], self._events, self._consoles)
 
     def finish(self) -> str:
         """Return the report."""

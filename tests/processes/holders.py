@@ -171,9 +171,7 @@ class Holder:
 class Observer:
     """Reads the key all the while."""
 
-    def __init__(
-        self, nodes: Sequence[NodeProcess], notes: Notes, stop: threading.Event
-    ) -> None:
+    def __init__(self, nodes: Sequence[NodeProcess], notes: Notes, stop: threading.Event) -> None:
         self._notes = notes
         self._stop = stop
         self._speaker = Speaker(nodes, "observer", stop)

@@ -136,10 +136,17 @@ class NamespacedCluster(Cluster):
         run("ip", "link", "add", f"v-{name}", "type", "veth", "peer", "name", "eth0",
             "netns", name)  # fmt: skip
         run("ip", "link", "set", f"v-{name}", "master", BRIDGE, "up")
-        run("ip", "-n", name, "-batch", "-", given=(
-            f"link set lo up\nlink set eth0 address {_hardware(node)}\n"
-            f"address add {node.host}/16 dev eth0\nlink set eth0 up\n"
-        ))  # fmt: skip
+        run(
+            "ip",
+            "-n",
+            name,
+            "-batch",
+            "-",
+            given=(
+                f"link set lo up\nlink set eth0 address {_hardware(node)}\n"
+                f"address add {node.host}/16 dev eth0\nlink set eth0 up\n"
+            ),
+        )
         self.nodes.append(node)
         self._know_each_other()
         return node
@@ -184,13 +191,17 @@ class NamespacedCluster(Cluster):
         """Let disks and networks of nodes that have ended be gone."""
         subprocess.run(
             ["umount", "-l", *[str(node.folder) for node in nodes]],
-            check=False, capture_output=True,
-        )  # fmt: skip
+            check=False,
+            capture_output=True,
+        )
         lines = [f"link delete v-{node.name}\nnetns delete {node.name}\n" for node in nodes]
         subprocess.run(
             ["ip", "-force", "-batch", "-"],
-            input="".join(lines), check=False, capture_output=True, text=True,
-        )  # fmt: skip
+            input="".join(lines),
+            check=False,
+            capture_output=True,
+            text=True,
+        )
 
     def _know_each_other(self) -> None:
         names = [node.name for node in self.nodes]

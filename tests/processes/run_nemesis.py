@@ -43,9 +43,11 @@ def _campaign(options: argparse.Namespace) -> int:
             has_namespaces = True
         except NoNamespaces as reason:
             missing = "no disk is filled, no link is thinned, no new node joins"
-            print(f"No namespaces here ({reason}): with a proxy between the nodes {missing}. As "
-                  "root, or with user namespaces, all of that is done, too.",
-                  flush=True)  # fmt: skip
+            print(
+                f"No namespaces here ({reason}): with a proxy between the nodes {missing}. As "
+                "root, or with user namespaces, all of that is done, too.",
+                flush=True,
+            )
             if options.network == "namespaces":
                 return 2
     campaign, status = Campaign(options, has_namespaces), 0

@@ -30,8 +30,9 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "operate" / "three-hosts.md"
 STEP = re.compile(
     r"^<!-- (on|dies|cron|not in the test): ([^\n]*?)(, each in turn, while clients write)? -->\n"
-    r"(?:```sh\n(.*?)^```$)?", re.MULTILINE | re.DOTALL,
-)  # fmt: skip
+    r"(?:```sh\n(.*?)^```$)?",
+    re.MULTILINE | re.DOTALL,
+)
 ADDRESSES = {
     "operator": "192.0.2.1", "s1": "192.0.2.11", "s2": "192.0.2.12", "s3": "192.0.2.13",
     "s4": "192.0.2.14",
@@ -85,9 +86,14 @@ class Host:
         run("ip", "link", "add", f"v-{self.name}", "type", "veth", "peer", "name", "eth0",
             "netns", self.name)  # fmt: skip
         run("ip", "link", "set", f"v-{self.name}", "master", BRIDGE, "up")
-        run("ip", "-n", self.name, "-batch", "-", given=(
-            f"link set lo up\naddress add {self.address}/24 dev eth0\nlink set eth0 up\n"
-        ))  # fmt: skip
+        run(
+            "ip",
+            "-n",
+            self.name,
+            "-batch",
+            "-",
+            given=(f"link set lo up\naddress add {self.address}/24 dev eth0\nlink set eth0 up\n"),
+        )
 
     @property
     def environment(self) -> dict[str, str]:
@@ -108,10 +114,16 @@ class Host:
 
     def _run(self, command: list[str]) -> str:
         done = subprocess.run(
-            [*self.within, *command], cwd=self.folder / "root", env=self.environment,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            timeout=STEP_S, check=False,
-        )  # fmt: skip
+            [*self.within, *command],
+            cwd=self.folder / "root",
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=STEP_S,
+            check=False,
+        )
         print(f"{time.monotonic():.1f} --- {self.name}: {done.returncode}\n{done.stdout}", end="")
         if done.returncode != 0:
             raise SystemExit(f"on {self.name} this ended with {done.returncode}:\n{command[-1]}")
@@ -203,17 +215,25 @@ def have_user() -> None:
     Raises:
         NoNamespaces: it can't be had, or could not run this Python.
     """
-    for name, line in (("passwd", f"{USER}:x:{USER_ID}:{USER_ID}::/nonexistent:/bin/false"),
-                       ("group", f"{USER}:x:{USER_ID}:")):  # fmt: skip
+    for name, line in (
+        ("passwd", f"{USER}:x:{USER_ID}:{USER_ID}::/nonexistent:/bin/false"),
+        ("group", f"{USER}:x:{USER_ID}:"),
+    ):
         lines = Path(f"/etc/{name}").read_text().splitlines()
         kept = [each for each in lines if not each.startswith(f"{USER}:")]
         ours = Path(f"/run/{name}")
         ours.write_text("".join(f"{each}\n" for each in [*kept, line]))
         run("mount", "--bind", str(ours), f"/etc/{name}")
     tried = subprocess.run(
-        [sys.executable, "-c", "import raftline.server"], user=USER_ID, group=USER_ID,
-        extra_groups=[], cwd="/", capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [sys.executable, "-c", "import raftline.server"],
+        user=USER_ID,
+        group=USER_ID,
+        extra_groups=[],
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if tried.returncode != 0:
         raise NoNamespaces(f"{USER} can't run this Python: {tried.stderr.strip()[-200:]}")
 

@@ -61,11 +61,18 @@ def _start(folder: Path, command: list[str], user: pwd.struct_passwd, umask: int
         told.bind(str(door))
         door.chmod(0o666)
         service = subprocess.Popen(
-            command, cwd=folder / "var/lib/raftline", stdin=subprocess.DEVNULL, stdout=journal,
-            stderr=journal, start_new_session=True, umask=umask,
-            user=user.pw_uid, group=user.pw_gid, extra_groups=[],
+            command,
+            cwd=folder / "var/lib/raftline",
+            stdin=subprocess.DEVNULL,
+            stdout=journal,
+            stderr=journal,
+            start_new_session=True,
+            umask=umask,
+            user=user.pw_uid,
+            group=user.pw_gid,
+            extra_groups=[],
             env={"PATH": os.environ["PATH"], "NOTIFY_SOCKET": str(door)},
-        )  # fmt: skip
+        )
         (folder / "pid").write_text(str(service.pid))
         ended = os.pidfd_open(service.pid)
         while select.select([told, ended], [], [], PATIENCE_S)[0] == [told]:

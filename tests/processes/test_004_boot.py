@@ -53,8 +53,12 @@ def test_the_hand_written_log_of_the_report_is_adopted_and_reported(tmp_path: Pa
         lines = cluster["s1"].log.read_text().splitlines()
         entries = [line for line in lines if not line.startswith("#")]
         assert entries[1:6] == [
-            "1 1 set a 4", "2 2 set b 30", "3 3 get b", "4 3 set c 5", "5 3 delete b",
-        ]  # fmt: skip
+            "1 1 set a 4",
+            "2 2 set b 30",
+            "3 3 get b",
+            "4 3 set c 5",
+            "5 3 delete b",
+        ]
 
 
 def test_with_reads_log_a_get_is_an_entry_and_show_never_is(tmp_path: Path) -> None:
@@ -107,8 +111,10 @@ def test_a_restarted_node_keeps_its_log_and_its_term(tmp_path: Path) -> None:
         terms = []
         for life in range(3):
             node.start()
-            assert cluster.ask(f"client1@set life{life} {life}") == f"SET response: life{life} " \
+            assert (
+                cluster.ask(f"client1@set life{life} {life}") == f"SET response: life{life} "
                 f"set to {life}"
+            )
             terms.append(node.status()["term"])
             node.kill()
         node.start()

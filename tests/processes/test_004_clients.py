@@ -139,6 +139,9 @@ def test_a_command_of_the_shell_reaches_the_leader_from_any_node(shared: Cluster
         ):
             ended = subprocess.run(
                 [sys.executable, str(CLIENT.with_name("cli.py")), *words],
-                capture_output=True, text=True, timeout=DEADLINE_S, check=False,
-            )  # fmt: skip
+                capture_output=True,
+                text=True,
+                timeout=DEADLINE_S,
+                check=False,
+            )
             assert (ended.stdout, ended.stderr, ended.returncode) == (said + "\n", "", 0)

@@ -17,14 +17,14 @@ from raftline.harness.processes import DEADLINE_S
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "develop" / "add-a-command.md"
-READ_ROW = '''    Command("strlen", take.KEY, "how long the value of KEY is", READ, Tells.NUMBER),
-'''
-READ_FUNCTION = '''
+READ_ROW = """    Command("strlen", take.KEY, "how long the value of KEY is", READ, Tells.NUMBER),
+"""
+READ_FUNCTION = """
 
 @_applies("strlen")
 def _strlen(pairs: Pairs, key: str) -> str | None:
     return f"STRLEN response: {len(pairs.get(key, ''))}"
-'''
+"""
 
 
 def block(name: str) -> str:
@@ -61,9 +61,13 @@ def node(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nod
 def run(source: Path, program: str, *words: str, typed: str = "") -> tuple[str, int]:
     """Run a program of the copy; return all that it prints, and its exit code."""
     done = subprocess.run(
-        [sys.executable, str(source / program), *words], input=typed, text=True,
-        capture_output=True, timeout=DEADLINE_S, check=False,
-    )  # fmt: skip
+        [sys.executable, str(source / program), *words],
+        input=typed,
+        text=True,
+        capture_output=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
     return done.stdout + done.stderr, done.returncode
 
 

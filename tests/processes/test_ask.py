@@ -30,9 +30,15 @@ def raftline(
     environment = {key: value for key, value in os.environ.items() if key != "RAFTLINE"}
     environment |= {"PYTHONPATH": str(SOURCE)} | ({} if at is None else {"RAFTLINE": at})
     done = subprocess.run(
-        [sys.executable, str(SOURCE / "cli.py"), *map(str, words)], cwd=folder, env=environment,
-        capture_output=True, text=True, timeout=DEADLINE_S, check=False, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+        [sys.executable, str(SOURCE / "cli.py"), *map(str, words)],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
     assert done.stderr.count("\n") <= 1, done.stderr
     return done
 

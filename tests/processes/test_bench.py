@@ -192,9 +192,14 @@ def bench(
     ]
     environment = None if path is None else {"PATH": path}
     return subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=100, env=environment,
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+        env=environment,
         cwd=folder,
-    )  # fmt: skip
+    )
 
 
 def saved(folder: Path) -> dict[str, Any]:

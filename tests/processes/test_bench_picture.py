@@ -35,12 +35,14 @@ def whole(folder: Path) -> Path:
         folder,
         *(
             row(f"{what}, {count}", system, [1, 1000.0 * count * (n + 1), 1e9], [count / 8] * 3)
-            for what in ("set", "get") for n, system in enumerate(SYSTEMS) for count in (64, 1, 8)
+            for what in ("set", "get")
+            for n, system in enumerate(SYSTEMS)
+            for count in (64, 1, 8)
             if (what, system) != ("get", "PySyncObj")
         ),
         row("set, 64, busy", "etcd", [7e9], [1e9]),
         row("set, 8 x 16 in flight", "etcd", [7e9], [1e9]),
-    )  # fmt: skip
+    )
 
 
 def fill(found: Path, *pages: Path, picture: Path | None) -> None:

@@ -65,9 +65,13 @@ def command(clone: Path, *arguments: str) -> list[str]:
 
 def bench(clone: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command(clone, *arguments), capture_output=True, text=True, check=False, timeout=100,
+        command(clone, *arguments),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
         env=os.environ | variables,
-    )  # fmt: skip
+    )
 
 
 def rows(clone: Path) -> dict[tuple[str, str], dict[str, list[float]]]:
@@ -81,9 +85,12 @@ def python(clone: Path, program: str) -> subprocess.Popen[str]:
     """Start a program that imports the bench's modules."""
     environment = os.environ | {"PYTHONPATH": str(clone / "bench")}
     return subprocess.Popen(
-        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        [sys.executable, "-c", program],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
         env=environment,
-    )  # fmt: skip
+    )
 
 
 def said(clone: Path, program: str) -> str:

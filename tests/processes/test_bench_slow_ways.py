@@ -65,6 +65,7 @@ def test_the_lists_of_setup_py_the_counts_and_the_lines_of_a_function_are_read(
     tmp_path: Path,
 ) -> None:
     command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(BENCH)!r})\n{LISTS}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60,
-                          cwd=tmp_path)  # fmt: skip
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=60, cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr

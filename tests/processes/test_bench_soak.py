@@ -48,8 +48,10 @@ def test_a_short_soak_replaces_members_and_ends_with_its_quarters(tmp_path: Path
     assert max(row["figures"]["consoles"]) > 0
     again = subprocess.run(
         [sys.executable, str(BENCH / "soak_bounds.py"), str(saved)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert "| memory of s1 and s2, MiB |" in again.stdout
 
 

@@ -32,15 +32,18 @@ def run(script: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]
 
 def test_compare_prints_new_to_old_and_marks_differences_that_may_be_chance(tmp_path: Path) -> None:
     old = results(
-        tmp_path / "old.json", "bench",
+        tmp_path / "old.json",
+        "bench",
         row("set, 64", "raftline", per_s=[100, 110, 120], p99_ms=[2, 2, 2]),
         row("set, 64", "etcd", per_s=[50, 50, 50]),
-    )  # fmt: skip
+    )
     new = results(
-        tmp_path / "new.json", "bench",
+        tmp_path / "new.json",
+        "bench",
         row("set, 64", "raftline", per_s=[220, 220, 230], p99_ms=[1, 2, 3]),
-        row("get, 64", "raftline", per_s=[300]), python="3.12",
-    )  # fmt: skip
+        row("get, 64", "raftline", per_s=[300]),
+        python="3.12",
+    )
     done = run("compare.py", old, new)
     heading, line, *remarks = done.stdout.splitlines()
     assert heading.split() == ["new", "/", "old", "system", "per", "second", "p99", "ms"]
@@ -72,13 +75,12 @@ def test_a_file_without_results_is_reported_in_one_line(tmp_path: Path, text: st
 
 def test_a_page_gets_the_newest_figures_between_its_markers(tmp_path: Path) -> None:
     bench = results(
-        tmp_path / "bench.json", "bench",
+        tmp_path / "bench.json",
+        "bench",
         row("set, 64", "raftline", per_s=[300, 310, 320], p99_ms=[1, 1, 1], servers_cpu=[1.5]),
         row("set, 64", "etcd", per_s=[100, 100, 100], p99_ms=[4, 5, 6]),
-    )  # fmt: skip
-    growth = results(
-        tmp_path / "growth.json", "growth-restart", row("a", "raftline", s=[1.0, 3.0])
     )
+    growth = results(tmp_path / "growth.json", "growth-restart", row("a", "raftline", s=[1.0, 3.0]))
     pages = [tmp_path / name for name in ("short", "bench", "restart", "unheard-of")]
     for page in pages:
         page.write_text(PAGE.format(page.name))
@@ -99,8 +101,9 @@ def test_the_short_table_has_four_rows_and_four_columns_of_figures(tmp_path: Pat
     systems = ("raftline", "etcd", "PySyncObj")
     rows = [
         row(name, system, per_s=[10.0], p99_ms=[1.0], servers_cpu=[1.0])
-        for name in names for system in systems
-    ]  # fmt: skip
+        for name in names
+        for system in systems
+    ]
     page = tmp_path / "page.md"
     page.write_text(PAGE.format("short"))
     run("table.py", "--bench", results(tmp_path / "b.json", "bench", *rows), "--pages", page)
@@ -114,12 +117,13 @@ def test_the_short_table_has_four_rows_and_four_columns_of_figures(tmp_path: Pat
 
 def test_the_short_table_has_columns_of_the_wheel_where_it_was_measured(tmp_path: Path) -> None:
     found = results(
-        tmp_path / "b.json", "bench",
+        tmp_path / "b.json",
+        "bench",
         row("set, 1", "raftline", per_s=[10.0], p99_ms=[4.0]),
         row("set, 1", "raftline-wheel", per_s=[15.0], p99_ms=[2.0]),
         row("set, 1", "etcd", per_s=[5.0], p99_ms=[8.0]),
         row("set, 64", "raftline", per_s=[20.0]),
-    )  # fmt: skip
+    )
     page = tmp_path / "page.md"
     page.write_text(PAGE.format("short"))
     run("table.py", "--bench", found, "--pages", page)

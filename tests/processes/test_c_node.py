@@ -162,9 +162,7 @@ def entries_in(log: Path) -> list[str]:
 
 
 @pytest.fixture(params=[(2, 1), (1, 2)], ids=["two-of-three-in-C", "one-of-three-in-C"])
-def cluster(
-    request: pytest.FixtureRequest, tmp_path: Path, binary: Path
-) -> Iterator[MixedCluster]:
+def cluster(request: pytest.FixtureRequest, tmp_path: Path, binary: Path) -> Iterator[MixedCluster]:
     with MixedCluster(tmp_path, binary, *request.param) as mixed:
         yield mixed.start()
 
@@ -248,7 +246,7 @@ def test_whatever_bytes_come_it_goes_on(sanitized: Path, tmp_path: Path) -> None
     """Lines of the grammar, each broken at one place, to a node with sanitizers."""
     node = _alone(sanitized, tmp_path, members=1)
     chance = random.Random(4)
-    signs = "aZ09@#-[]{}\"\\:, \t\x00\x01\x7f\x85\u2028é😀"
+    signs = 'aZ09@#-[]{}"\\:, \t\x00\x01\x7f\x85\u2028é😀'
     lines = []
     for _ in range(600):
         rule = chance.choice(["get", "set", "delete", "incr", "question", "request-line", "answer"])

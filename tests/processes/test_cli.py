@@ -29,10 +29,15 @@ def told(
             pytest.skip("setpriv is not installed")
         program = [setpriv, "--bounding-set=-all", "--inh-caps=-all", *program]
     done = subprocess.run(
-        ["sh", "-c", f'{before} "$@"', "sh", *program], cwd=folder, capture_output=True, text=True,
-        env={**os.environ, "PYTHONPATH": str(SOURCE)}, timeout=60, check=False,
+        ["sh", "-c", f'{before} "$@"', "sh", *program],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+        timeout=60,
+        check=False,
         stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+    )
     return done.returncode, done.stderr
 
 
@@ -82,8 +87,10 @@ def test_an_invalid_name_makes_no_files_elsewhere(tmp_path: Path, command: str) 
     assert code == 2
     assert complaint.startswith("raftline: '../x' is no name of a node: a letter, then letters, ")
     assert sorted(path.name for path in tmp_path.rglob("*")) == [
-        "logs", "server-configuration.txt", "x.log",
-    ]  # fmt: skip
+        "logs",
+        "server-configuration.txt",
+        "x.log",
+    ]
 
 
 def complaint(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[object, str]:
@@ -130,9 +137,12 @@ def complaint(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[object, 
     ],
 )  # fmt: skip
 def test_wrong_arguments_are_reported_in_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
-    words: list[str], said: str,
-) -> None:  # fmt: skip
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    said: str,
+) -> None:
     (tmp_path / "server-configuration.txt").write_text("s1 localhost 1\n")
     monkeypatch.chdir(tmp_path)
     code, errors = complaint(capsys, *words)
@@ -182,7 +192,7 @@ def test_a_backup_that_cannot_be_written_asks_no_node(tmp_path: Path) -> None:
 
 
 OFFERED = {
-    "bash": 'COMP_WORDS=({typed}); COMP_CWORD={place}; _raftline; echo ${{COMPREPLY[*]}}',
+    "bash": "COMP_WORDS=({typed}); COMP_CWORD={place}; _raftline; echo ${{COMPREPLY[*]}}",
     # zsh itself filters the words that it is given, as the loop does here.
     "zsh": "words=({typed}); CURRENT=$(({place} + 1)); "
     "_raftline | while read -r word; do [[ $word = $words[CURRENT]* ]] && echo $word; done",
@@ -198,17 +208,23 @@ def completed(shell: str, *words: str, folder: Path = SOURCE) -> list[str]:
     if program is None:
         pytest.skip(f"{shell} is not installed")
     done = subprocess.run(
-        [sys.executable, "-m", "raftline", "completion", shell], capture_output=True, text=True,
-        env={**os.environ, "PYTHONPATH": str(SOURCE)}, check=True,
-    )  # fmt: skip
+        [sys.executable, "-m", "raftline", "completion", shell],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+        check=True,
+    )
     typed = " ".join(f"'{word}'" for word in ("raftline", *words))
     ask = OFFERED[shell].format(typed=typed, place=len(words))
     alone = ZSH_ALONE if shell == "zsh" else ""
     found = subprocess.run(
-        [program, "-c", f"{alone}{done.stdout}\n{ask}; true"], capture_output=True, text=True,
-        check=True, cwd=folder,
+        [program, "-c", f"{alone}{done.stdout}\n{ask}; true"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=folder,
         env={**os.environ, "PATH": f"{folder / 'bin'}:{os.environ['PATH']}"},
-    )  # fmt: skip
+    )
     assert found.stderr == ""
     return found.stdout.split()
 
@@ -237,7 +253,7 @@ def test_a_shell_completes_the_names_of_the_folder_s_nodes(shell: str, tmp_path:
     (tmp_path / "s-folder").mkdir()
     (tmp_path / "bin").mkdir()
     command = tmp_path / "bin" / "raftline"
-    command.write_text(f"#!/bin/sh\nPYTHONPATH={SOURCE} exec {sys.executable} -m raftline \"$@\"\n")
+    command.write_text(f'#!/bin/sh\nPYTHONPATH={SOURCE} exec {sys.executable} -m raftline "$@"\n')
     command.chmod(0o755)
 
     def offered(*words: str) -> list[str]:

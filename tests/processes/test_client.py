@@ -275,8 +275,11 @@ def test_an_answer_that_cannot_be_printed_is_reported_in_one_line(
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
             [sys.executable, *command, *(word for word in words if word not in options)],
-            input=b"get ana\n", stdout=full, stderr=subprocess.PIPE, check=False,
-        )  # fmt: skip
+            input=b"get ana\n",
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
     assert done.stderr == b"client.py: can't print: No space left on device\n"
     assert done.returncode == 2
 
@@ -372,8 +375,9 @@ def test_every_form_but_the_screen_at_port_and_id_follows_by_default(
     name = "client1" if "1" in arguments else "client"
     assert leader.received == [f"{name}@get ana"] * follows
     assert (sorry in done.stdout, "\n4\n" in done.stdout.replace(": ", "\n")) == (
-        not follows, follows,
-    )  # fmt: skip
+        not follows,
+        follows,
+    )
     assert done.returncode == (0 if follows or "--screen" in arguments else 3)
 
 

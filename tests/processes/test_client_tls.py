@@ -109,8 +109,11 @@ def test_asyncio_names_its_files_as_well(closed: Cluster, made: Path) -> None:
 def test_a_server_name_takes_the_place_of_the_host(closed: Cluster, made: Path) -> None:
     """The certificate is for s1 and localhost, and nobody is reached by 127.0.0.1."""
     here = at(closed, "127.0.0.1")
-    with connect(here, tls=as_ann(made), timeout=2) as kv, pytest.raises(
-        raftline.Unreachable, match=r"its certificate is not taken.*IP address mismatch"
+    with (
+        connect(here, tls=as_ann(made), timeout=2) as kv,
+        pytest.raises(
+            raftline.Unreachable, match=r"its certificate is not taken.*IP address mismatch"
+        ),
     ):
         kv.get("app/a")
     named = ClientTls(
@@ -133,8 +136,9 @@ def test_what_a_program_names_counts_and_not_the_environment(
     monkeypatch.setenv("RAFTLINE_TLS_CA", str(tmp_path / "ca.pem"))
     with connect(at(closed), tls=as_ann(made)) as kv:
         assert kv["app/a"] == "5"
-    with connect(at(closed), timeout=2) as kv, pytest.raises(
-        raftline.Unreachable, match="its certificate is not taken"
+    with (
+        connect(at(closed), timeout=2) as kv,
+        pytest.raises(raftline.Unreachable, match="its certificate is not taken"),
     ):
         kv.get("app/a")
 
@@ -142,8 +146,9 @@ def test_what_a_program_names_counts_and_not_the_environment(
 def test_a_node_without_tls_is_told_in_words(made: Path, tmp_path: Path) -> None:
     with Cluster(tmp_path, 1, *STEADY) as cluster:
         cluster.start().leader()
-        with connect(at(cluster), tls=as_ann(made), timeout=2) as kv, pytest.raises(
-            raftline.Unreachable, match="it speaks no TLS here"
+        with (
+            connect(at(cluster), tls=as_ann(made), timeout=2) as kv,
+            pytest.raises(raftline.Unreachable, match="it speaks no TLS here"),
         ):
             kv.get("app/a")
         assert cluster.ask("client4@get app/a") == "GET response, no such key: app/a"
@@ -154,9 +159,14 @@ def test_a_node_without_tls_is_told_in_words(made: Path, tmp_path: Path) -> None
 
 def run(*words: str | Path, **more: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, CLI, *words], env=dict(os.environ) | more, capture_output=True, text=True,
-        timeout=DEADLINE_S, check=False, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+        [sys.executable, CLI, *words],
+        env=dict(os.environ) | more,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
 
 
 def ann(made: Path) -> list[str]:
@@ -209,11 +219,14 @@ def test_status_says_who_did_not_let_it_in(closed: Cluster, made: Path, tmp_path
     for access, word, why in (
         (ca, "no login", "a client without a login may not status"),
         ([*ca, "--user", "ann"], "no login", "ann has no password here"),
-        ([*ca, "--user", "ann", "--password-file", str(tmp_path / "wrong")], "login refused",
-         "the login failed"),
+        (
+            [*ca, "--user", "ann", "--password-file", str(tmp_path / "wrong")],
+            "login refused",
+            "the login failed",
+        ),
         (["--tls-ca", str(other / "ca.pem")], "bad certificate", "CERTIFICATE_VERIFY_FAILED"),
         ([], "no TLS", "this port speaks TLS alone"),
-    ):  # fmt: skip
+    ):
         for verb in ("status", "transfer"):
             done = run(verb, *access, "--dir", str(closed.folder))
             assert done.returncode == 5, done
@@ -277,8 +290,11 @@ def test_tls_of_another_type_is_refused() -> None:
 def test_a_mistake_in_files_is_told_by_the_name_that_was_typed(
     closed: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for words in (["status", "--dir", str(closed.folder)], ["get", "--at", at(closed), "a"],
-                  ["client", str(closed["s1"].port), "1", "get", "a"]):  # fmt: skip
+    for words in (
+        ["status", "--dir", str(closed.folder)],
+        ["get", "--at", at(closed), "a"],
+        ["client", str(closed["s1"].port), "1", "get", "a"],
+    ):
         by_option = run(words[0], "--tls-ca", "none.pem", *words[1:])
         by_variable = run(*words, RAFTLINE_TLS_CA="none.pem")
         for done, name in ((by_option, "--tls-ca"), (by_variable, "$RAFTLINE_TLS_CA")):

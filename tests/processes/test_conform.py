@@ -70,8 +70,9 @@ def test_json_is_an_object_a_check() -> None:
     done = conform("--json", "--only", "reply-name", "--only", "id-echo")
     found = [json.loads(line) for line in done.stdout.splitlines()]
     assert {one["name"]: one["verdict"] for one in found} == {
-        "reply-name": "passed", "id-echo": "passed",
-    }  # fmt: skip
+        "reply-name": "passed",
+        "id-echo": "passed",
+    }
     assert {one["level"] for one in found} == {1}
 
 

@@ -197,9 +197,11 @@ def test_a_pipeline_is_answered_in_order_and_reads_its_own_writes(shared: Cluste
     for number in range(300):
         lines += [f"set k {number}", "get k", "append pipe x", "get pipe"]
         expected += [
-            f"SET response: k set to {number}", f"GET response: {number}",
-            f"APPEND response: pipe has {number + 1} bytes", f"GET response: {'x' * (number + 1)}",
-        ]  # fmt: skip
+            f"SET response: k set to {number}",
+            f"GET response: {number}",
+            f"APPEND response: pipe has {number + 1} bytes",
+            f"GET response: {'x' * (number + 1)}",
+        ]
     node = shared.leader()
     with socket.create_connection(("localhost", node.port), timeout=DEADLINE_S) as client:
         client.sendall("".join(f"{line}\n" for line in lines).encode())

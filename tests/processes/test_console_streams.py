@@ -49,9 +49,13 @@ def test_a_command_works_without_a_standard_stream(
     (tmp_path / "s1.log").write_text("1 1 set a 4\n")
     done = subprocess.run(
         ["sh", "-c", f'exec "$0" -m raftline {command} {closed}>&-', sys.executable],
-        cwd=tmp_path, env={"PYTHONPATH": str(SOURCE)}, capture_output=True, text=True, timeout=60,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(SOURCE)},
+        capture_output=True,
+        text=True,
+        timeout=60,
         check=False,
-    )  # fmt: skip
+    )
     assert done.returncode == status
     assert "Traceback" not in done.stderr
     assert not (closed == 2 and "raftline" in done.stdout)  # an error is no output

@@ -42,9 +42,12 @@ def check(node: NodeProcess, authority: Path, name: str = "s1") -> tuple[int, st
             "RAFTLINE_TLS_CA": str(authority),
             "RAFTLINE_TLS_CERT": node.options[1], "RAFTLINE_TLS_KEY": node.options[3]}  # fmt: skip
     done = subprocess.run(
-        [sys.executable, str(CHECK)], env={**os.environ, **told},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [sys.executable, str(CHECK)],
+        env={**os.environ, **told},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert "Traceback" not in done.stderr
     return done.returncode, done.stderr
 

@@ -218,8 +218,9 @@ def test_a_leader_that_skips_replication_leads_on_and_commits_nothing(controlled
         if (after["role"], after["term"]) != ("leader", before["term"]):
             return False
         assert (after["last_index"], after["commit_index"]) == (
-            before["last_index"] + 1, before["commit_index"],
-        )  # fmt: skip
+            before["last_index"] + 1,
+            before["commit_index"],
+        )
         assert held <= before["last_index"]
         return reply == f"{leader.name}@SET response: k set to skipped"
 

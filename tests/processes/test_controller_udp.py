@@ -149,9 +149,11 @@ def test_an_ignored_sender_is_named_on_the_console(mailbox: Mailbox) -> None:
 
 def test_a_malformed_order_is_reported_to_the_controller_alone(mailbox: Mailbox) -> None:
     for request, said in (
-        ("EXPLODE", "EXPLODE is no order."), (None, "the order is missing."), (5, "5 is no order."),
+        ("EXPLODE", "EXPLODE is no order."),
+        (None, "the order is missing."),
+        (5, "5 is no order."),
         (["STORE"], '["STORE"] is no order; did you mean STORE?'),
-    ):  # fmt: skip
+    ):
         answer = mailbox.order(request)
         assert answer["key"] == "ERROR"
         assert answer["value"].startswith(f"Sorry, {said} There are CONVERT_FOLLOWER, ")
@@ -230,10 +232,16 @@ def test_each_change_of_state_is_printed_in_three_lines(mailbox: Mailbox) -> Non
     node.wait_for_line("Current State is: leader")
     said = [line for line in node.said if line.startswith("Current ")]
     assert said == [
-        "Current Term is: 1", "Current Entries are: {}", "Current State is: follower",
-        "Current Term is: 2", "Current Entries are: {}", "Current State is: candidate",
-        "Current Term is: 2", "Current Entries are: {}", "Current State is: leader",
-    ]  # fmt: skip
+        "Current Term is: 1",
+        "Current Entries are: {}",
+        "Current State is: follower",
+        "Current Term is: 2",
+        "Current Entries are: {}",
+        "Current State is: candidate",
+        "Current Term is: 2",
+        "Current Entries are: {}",
+        "Current State is: leader",
+    ]
 
 
 def test_each_entry_is_printed_as_it_is_forwarded_and_once_it_is_committed(
@@ -277,8 +285,11 @@ def test_no_node_may_have_the_name_of_the_controller(tmp_path: Path) -> None:
     options = ["--controller", "--dir", str(tmp_path)]
     done = subprocess.run(
         [sys.executable, str(SERVER), "Controller", "10000", *options],
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     said = "[!] a node that obeys Controller can't be called so; rename it\n"
     assert (done.returncode, done.stderr) == (2, said)
 
@@ -299,8 +310,11 @@ CLI = [sys.executable, str(SERVER.with_name("cli.py")), "controller"]
 def cli(folder: Path, *arguments: str) -> tuple[int, str, str]:
     done = subprocess.run(
         [*CLI, *arguments, "--dir", str(folder)],
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     return done.returncode, done.stdout, done.stderr
 
 
@@ -308,12 +322,16 @@ def test_a_person_gives_orders_by_the_command_and_programs_get_json(tmp_path: Pa
     with Cluster(tmp_path, 1, "--controller") as single:
         single.start().leader()
         assert cli(tmp_path, "s1", "store", "my key", "two", "words") == (
-            0, "s1@STORE response: my\\skey set to two words\n", "",
-        )  # fmt: skip
+            0,
+            "s1@STORE response: my\\skey set to two words\n",
+            "",
+        )
         # One that is quoted as a whole is a line, of which the verb alone is written in capitals.
         assert cli(tmp_path, "s1", " store colour light blue") == (
-            0, "s1@STORE response: colour set to light blue\n", "",
-        )  # fmt: skip
+            0,
+            "s1@STORE response: colour set to light blue\n",
+            "",
+        )
         code, out, _ = cli(tmp_path, "s1", "retrieve after 1", "--json")
         entries = json.loads(out)["value"]["COMMITED_LOGS"]
         assert [entries[n]["colour"] for n in entries] == ["light blue"]
@@ -328,8 +346,9 @@ def test_a_person_gives_orders_by_the_command_and_programs_get_json(tmp_path: Pa
         assert json.loads(cli(tmp_path, "s1", "HEAL", "--json")[1])["value"] == []
         code, out, _ = cli(tmp_path, "s1", "DROP", "1", "--json")
         assert (code, json.loads(out)["error"]) == (
-            5, "the form is: DROP PERCENT% [NAME…], as in DROP 30% s2. Nothing was changed.",
-        )  # fmt: skip
+            5,
+            "the form is: DROP PERCENT% [NAME…], as in DROP 30% s2. Nothing was changed.",
+        )
         single.kill()
         code, out, err = cli(tmp_path, "s1", "RETRIEVE")
         assert (code, out) == (5, "")

@@ -53,11 +53,13 @@ class Prometheus:
         self.process = Process(
             "prometheus",
             [
-                program("prometheus"), f"--config.file={file}", "--log.level=error",
+                program("prometheus"),
+                f"--config.file={file}",
+                "--log.level=error",
                 f"--storage.tsdb.path={folder / 'data'}",
                 f"--web.listen-address=127.0.0.1:{self.port}",
             ],
-        )  # fmt: skip
+        )
 
     def query(self, expression: str) -> list[object]:
         """Return the samples that a query gives now; none while Prometheus is not up yet."""
@@ -114,8 +116,10 @@ def test_no_alarm_rings_in_a_cluster_that_serves(prometheus: Prometheus) -> None
 def test_the_rules_of_the_alarms_ring_when_they_should() -> None:
     told = subprocess.run(
         [program("promtool"), "test", "rules", str(ALERTS.with_name("alerts_test.yml"))],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert told.returncode == 0, told.stdout + told.stderr
 
 

@@ -176,7 +176,7 @@ def test_a_single_node_whose_fdatasync_fails_stops_without_a_second_try(tmp_path
         flag.write_text("")
         with node.connect() as client:
             reply = client.ask("client4@set b new")
-        assert reply in ("", "s1@Sorry, outcome unknown: this server failed")  # fmt: skip
+        assert reply in ("", "s1@Sorry, outcome unknown: this server failed")
         assert node.ended() == 4
         assert [line for line in node.said if line.startswith("[!]")] == [
             f"[!] s1 stops: {node.log}: cannot sync: Input/output error. Nothing of it was "

@@ -31,8 +31,11 @@ def marks(files: Mapping[str, str], number: int, schedules: int = 1) -> Marks:
 def grade(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, str(GRADE), *map(str, arguments)],
-        capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
 
 
 @pytest.mark.parametrize("number", range(1, 13))
@@ -289,7 +292,7 @@ def test_a_machine_that_refuses_the_lock_grades_nobody(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     worker = tmp_path / "worker.py"
-    worker.write_text("import sys\nsys.stdin.readline()\nprint('{\"refused\": \"seccomp: no\"}')\n")
+    worker.write_text('import sys\nsys.stdin.readline()\nprint(\'{"refused": "seccomp: no"}\')\n')
     monkeypatch.setattr(remote, "WORKER", worker)
     with pytest.raises(CannotLock, match="seccomp: no"):
         marks(MODEL, 1)

@@ -57,9 +57,13 @@ def started(
 ) -> Iterator[subprocess.Popen[str]]:
     """Have a command of the shell run, in which nothing is left over at the end."""
     with subprocess.Popen(
-        [sys.executable, *program, *words], env=environment(nodes), text=True,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    ) as process:  # fmt: skip
+        [sys.executable, *program, *words],
+        env=environment(nodes),
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
         try:
             yield process
         finally:
@@ -100,9 +104,7 @@ def test_a_lock_that_is_held_is_waited_for_or_not(nodes: Cluster, kv: raftline.K
     status, said, errors = done(nodes, "lock", "held", "--wait", "0", "--", *program(TOLD))
     assert (status, said) == (123, "")
     assert errors.startswith("Sorry, the lock held is held by program on ")
-    status, _, errors = done(
-        nodes, "lock", "held", "--json", "--wait", "0.2", "--", *program(TOLD)
-    )
+    status, _, errors = done(nodes, "lock", "held", "--json", "--wait", "0.2", "--", *program(TOLD))
     waits, failure = map(json.loads, errors.splitlines())
     assert waits.pop("holder").startswith("program on ")
     assert waits == {"verb": "lock", "name": "held", "ok": True, "state": "waits"}
@@ -188,9 +190,13 @@ def test_at_a_terminal_a_command_reads_it_and_ctrl_c_reaches_it_once(
         "print('ready', flush=True); signal.pause(); time.sleep(0.3); print(len(seen), 'signal')"
     )
     screen = pexpect.spawn(
-        sys.executable, [str(SOURCE / "cli.py"), "lock", "tty", "--", *program(asks + counts)],
-        env=environment(nodes), encoding="utf-8", timeout=DEADLINE_S, cwd=tmp_path,
-    )  # fmt: skip
+        sys.executable,
+        [str(SOURCE / "cli.py"), "lock", "tty", "--", *program(asks + counts)],
+        env=environment(nodes),
+        encoding="utf-8",
+        timeout=DEADLINE_S,
+        cwd=tmp_path,
+    )
     screen.expect_exact("> ")
     screen.sendline("two words")
     screen.expect_exact("got two words")
@@ -304,10 +310,12 @@ def test_a_watch_on_the_screen_runs_until_ctrl_c_and_the_screen_goes_on(
 ) -> None:
     kv["screen/a"] = "1"
     screen = pexpect.spawn(
-        sys.executable, [str(SOURCE / "client.py"), str(nodes.nodes[0].port), "1"],
+        sys.executable,
+        [str(SOURCE / "client.py"), str(nodes.nodes[0].port), "1"],
         env=environment(None) | {"XDG_STATE_HOME": str(tmp_path), "TERM": "dumb"},
-        encoding="utf-8", timeout=DEADLINE_S,
-    )  # fmt: skip
+        encoding="utf-8",
+        timeout=DEADLINE_S,
+    )
     screen.expect_exact("    >> ")
     screen.sendline("watch screen/")
     screen.expect_exact("[*] Sending: watch screen/\r\n[*] Received, until Ctrl-C:\r\n\r\n")
@@ -336,21 +344,34 @@ def test_the_commands_of_leases_and_transactions_take_words_and_give_json(nodes:
         return found
 
     assert told("renew", "--json", lease) == {
-        "ok": True, "verb": "renew", "lease": lease, "seconds": 60,
-    }  # fmt: skip
+        "ok": True,
+        "verb": "renew",
+        "lease": lease,
+        "seconds": 60,
+    }
     assert done(nodes, "set", "--lease", lease, "k 1", "two", "words")[0] == 0
     assert told("set", "--json", "--lease", lease, "k2", "5") == {
-        "ok": True, "verb": "under", "key": "k2", "lease": lease, "value": "5",
-    }  # fmt: skip
+        "ok": True,
+        "verb": "under",
+        "key": "k2",
+        "lease": lease,
+        "value": "5",
+    }
     assert told("set", "--ttl", "60", "--json", "k3", "a b") == {
-        "ok": True, "verb": "setex", "key": "k3", "value": "a b",
-    }  # fmt: skip
+        "ok": True,
+        "verb": "setex",
+        "key": "k3",
+        "value": "a b",
+    }
     stat = json.loads(done(nodes, "stat", "--json", "k 1")[1])["stat"]
     assert (stat["lease"], stat["bytes"]) == (lease, 9)
     words = ["if", "k2", "=", "5", ";", "none", "absent", "then", "set", "k4", "a b", ";"]
     assert told("txn", "--json", *words, "set", "k5", "", "else", "get", "k2") == {
-        "ok": True, "verb": "txn", "branch": "then", "results": ["k4 set to a b", "k5 set to "],
-    }  # fmt: skip
+        "ok": True,
+        "verb": "txn",
+        "branch": "then",
+        "results": ["k4 set to a b", "k5 set to "],
+    }
     assert done(nodes, "txn", "if k4 = a\\sb then get k5 else get k2")[1].endswith('then: [""]\n')
     assert done(nodes, "release", lease)[1].endswith(" 2 keys deleted\n")
     assert done(nodes, "release", lease)[0] == 1

@@ -71,9 +71,14 @@ def test_each_command_of_a_key_shows_what_the_key_says(lab: str, tmp_path: Path)
             story = f"lab.py --base-port {ports_in_a_row(5)} story"
             command = command.replace("lab.py story", story)
             ran = subprocess.run(
-                ["sh", "-c", command], cwd=tmp_path, env={**os.environ, "PATH": path},
-                capture_output=True, text=True, timeout=240, check=False,
-            )  # fmt: skip
+                ["sh", "-c", command],
+                cwd=tmp_path,
+                env={**os.environ, "PATH": path},
+                capture_output=True,
+                text=True,
+                timeout=240,
+                check=False,
+            )
             said = ran.stdout + ran.stderr
             assert (ran.returncode, "Traceback" in said) == (0, False), f"{command}\n{said}"
             missing += [f"{command}{line}\n{said}" for line in lines if not shown(line, said)]

@@ -181,8 +181,11 @@ def test_a_watch_tells_keys_then_changes_and_ends_when_it_is_closed(kv: raftline
     del kv["w/a"]
     got = [watch.next_event(DEADLINE_S) for _ in range(4)]
     assert [(each.kind, each.key, each.value) for each in got if each is not None] == [
-        ("set", "w/b", "2"), ("set", "w/c", "4"), ("delete", "w/a", None), ("expire", "w/c", None),
-    ]  # fmt: skip
+        ("set", "w/b", "2"),
+        ("set", "w/c", "4"),
+        ("delete", "w/a", None),
+        ("expire", "w/c", None),
+    ]
     assert watch.next_event(0.05) is None
     assert got[1] is not None
     with kv.watch("w/", after=got[1].index) as later:

@@ -134,6 +134,9 @@ def test_the_examples_are_well_typed(tmp_path: Path) -> None:
     settings = ["--strict", "--explicit-package-bases", "--cache-dir", str(ROOT / ".mypy_cache")]
     done = subprocess.run(
         [sys.executable, "-m", "mypy", *settings, *examples],
-        env={**os.environ, "MYPYPATH": str(typing)}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        env={**os.environ, "MYPYPATH": str(typing)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.stdout.startswith("Success"), done.stdout + done.stderr

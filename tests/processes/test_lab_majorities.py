@@ -63,8 +63,11 @@ sys.exit(check.main())
 def test_a_row_that_does_not_hold_is_named_with_the_reason_and_those_behind_it() -> None:
     done = subprocess.run(
         [sys.executable, "-c", BROKEN, str(LAB / "check.py")],
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     first, second, *rest = done.stdout.splitlines()
     assert (done.returncode, first) == (1, "ok 000-01 all are up"), done.stderr
     assert second == "FAILED 000-08 Node3 says nothing"
@@ -117,9 +120,12 @@ def test_the_sender_builds_the_typed_request_and_names_unknown_nodes(
     arguments: list[str], key: str | None, value: str | None
 ) -> None:
     assert created(*arguments) == {
-        "sender_name": "Controller", "request": arguments[0], "term": None, "key": key,
+        "sender_name": "Controller",
+        "request": arguments[0],
+        "term": None,
+        "key": key,
         "value": value,
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize("target", ["a..b", "", "N\u00f6de 9", "x" * 300])
@@ -149,10 +155,16 @@ def test_the_receiver_shows_each_answer_until_ctrl_c() -> None:
         node.bind(("127.0.0.7", 0))
         environment = {**os.environ, "CONTROLLER_PORT": str(node.getsockname()[1])}
         node.close()
-        with socket.socket(type=socket.SOCK_DGRAM) as node, subprocess.Popen(
-            [sys.executable, str(LAB / "message_receiver.py")], env=environment,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        ) as receiver:  # fmt: skip
+        with (
+            socket.socket(type=socket.SOCK_DGRAM) as node,
+            subprocess.Popen(
+                [sys.executable, str(LAB / "message_receiver.py")],
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            ) as receiver,
+        ):
             assert receiver.stdout is not None
             silent = threading.Timer(20, receiver.kill)  # then it will not say anything any more
             silent.start()
@@ -208,9 +220,13 @@ def test_a_second_receiver_reports_the_port_in_use() -> None:
         port = first.getsockname()[1]
         environment = {**os.environ, "CONTROLLER_PORT": str(port)}
         done = subprocess.run(
-            [sys.executable, str(LAB / "message_receiver.py")], env=environment,
-            capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
+            [sys.executable, str(LAB / "message_receiver.py")],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
     said = f"message_receiver.py can't listen on port {port}: Address already in use; does one run?"
     assert (done.returncode, done.stdout, done.stderr) == (1, said + "\n", "")
 
@@ -248,9 +264,13 @@ def test_no_process_outlives_a_checker(
     number: signal.Signals, status: int, said: str, tmp_path: Path
 ) -> None:
     checker = subprocess.Popen(
-        [sys.executable, str(LAB / "check.py")], env={**os.environ, "TMPDIR": str(tmp_path)},
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
+        [sys.executable, str(LAB / "check.py")],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     assert checker.stdout is not None
     try:
         assert checker.stdout.readline().startswith("ok 000-01")
@@ -273,8 +293,12 @@ def test_a_lab_program_without_a_reader_ends_silently(tmp_path: Path) -> None:
     os.close(reading_end)
     done = subprocess.run(
         [sys.executable, str(LAB / "tethered.py"), str(tmp_path / "talks.py")],
-        stdout=writing_end, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
-    )  # fmt: skip
+        stdout=writing_end,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     os.close(writing_end)
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -38,12 +38,16 @@ def test_the_objects_lab_program_shares_its_value_as_documented(tmp_path: Path) 
     (tmp_path / "mine.py").write_text(program, encoding="utf-8")
     programs = [
         subprocess.Popen(
-            [sys.executable, "mine.py", name], cwd=tmp_path, text=True, bufsize=1,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            [sys.executable, "mine.py", name],
+            cwd=tmp_path,
+            text=True,
+            bufsize=1,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": str(CHECK.parents[2] / "src")},
         )
         for name in ("node1", "node2", "node3")
-    ]  # fmt: skip
+    ]
     try:
         assert {said(each).rpartition(" ")[2] for each in programs} == {"None\n"}
         for each in programs:
@@ -99,9 +103,14 @@ def script(
     path: Path, *words: str, environment: dict[str, str]
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["bash", str(path), *words], env=environment, capture_output=True, text=True,
-        timeout=DEADLINE_S, check=False, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+        ["bash", str(path), *words],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
 
 
 def test_the_story_names_the_nodes_that_could_not_start(tmp_path: Path) -> None:
@@ -109,9 +118,12 @@ def test_the_story_names_the_nodes_that_could_not_start(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", first + 2)):
         ended = subprocess.run(
             [sys.executable, str(CHECK.with_name("lab.py")), "--base-port", str(first), "story"],
-            env={**os.environ, "TMPDIR": str(tmp_path)}, capture_output=True, text=True,
-            timeout=90, check=False,
-        )  # fmt: skip
+            env={**os.environ, "TMPDIR": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
     assert ended.returncode == 1
     refused, said = ended.stderr.splitlines()
     assert refused.startswith(f"[!] port {first + 2} on 127.0.0.1 is in use")
@@ -126,8 +138,11 @@ def test_the_story_changes_no_cluster_that_has_its_ports(tmp_path: Path) -> None
         node.wait_until_leader(timeout=DEADLINE_S)
         ended = subprocess.run(
             [sys.executable, str(CHECK.with_name("lab.py")), "--base-port", str(first), "story"],
-            capture_output=True, text=True, timeout=90, check=False,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
         with raftline.Client("127.0.0.1", first) as client:
             kept = client.request("show")
     assert ended.returncode == 1
@@ -140,9 +155,12 @@ def test_a_checker_that_is_ended_in_the_middle_leaves_no_node_and_no_file(
     end: int, tmp_path: Path
 ) -> None:
     check = subprocess.Popen(
-        [sys.executable, str(CHECK)], text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        [sys.executable, str(CHECK)],
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
         env={**os.environ, "TMPDIR": str(tmp_path)},
-    )  # fmt: skip
+    )
     assert check.stdout
     assert any(line.startswith("ok 002-05") for line in check.stdout)
     (folder,) = tmp_path.iterdir()

@@ -49,8 +49,9 @@ def test_a_figure_ended_with_a_paused_node_leaves_no_process(
         lab.send_signal(number)
     _, said = lab.communicate(timeout=60)
     assert (lab.returncode, "Traceback" in said) == (
-        -9 if number is signal.SIGKILL else 128 + number, False
-    ), said  # fmt: skip
+        -9 if number is signal.SIGKILL else 128 + number,
+        False,
+    ), said
     eventually(lambda: not processes_of(tmp_path), "no process")
     assert list(tmp_path.iterdir()) == []
 

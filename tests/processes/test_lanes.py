@@ -35,9 +35,13 @@ def run_pytest(*arguments: object) -> tuple[int, str]:
     """Run pytest with the settings of this repository; return its exit status and output."""
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *map(str, arguments)],
-        cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
         env={name: text for name, text in os.environ.items() if not name.startswith("PYTEST_")},
-    )  # fmt: skip
+    )
     return done.returncode, done.stdout
 
 
@@ -61,9 +65,15 @@ def test_progress_names_each_failure_and_counts_the_rest(tmp_path: Path) -> None
     module = tmp_path / "test_module.py"
     module.write_text(MODULE)
     status, output = run_pytest(
-        "--progress", "-o", "console_output_style=classic", "-p", "tests.conftest",
-        "-c", ROOT / "pyproject.toml", module,
-    )  # fmt: skip
+        "--progress",
+        "-o",
+        "console_output_style=classic",
+        "-p",
+        "tests.conftest",
+        "-c",
+        ROOT / "pyproject.toml",
+        module,
+    )
     lines = output.splitlines()
     assert status == 1
     failed = re.findall(r"^FAILED .*::(\w+)$", output, re.MULTILINE)

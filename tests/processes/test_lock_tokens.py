@@ -44,9 +44,12 @@ def clients(nodes: Cluster) -> Iterator[raftline.Clients]:
 @contextlib.contextmanager
 def holder(nodes: Cluster, source: Path = SOURCE) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
-        [sys.executable, "-c", HOLDS, at(nodes)], text=True, stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(source)},
-    ) as process:  # fmt: skip
+        [sys.executable, "-c", HOLDS, at(nodes)],
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(source)},
+    ) as process:
         try:
             yield process
         finally:

@@ -40,8 +40,10 @@ def test_a_long_log_comes_back_in_little_more_memory_than_its_entries(tmp_path: 
     done = subprocess.run(
         [sys.executable, "-c", RECOVERY, str(tmp_path)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)},
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     last_index, entry_bytes, grown_kib = map(int, done.stdout.split())
     file_kib = (tmp_path / "s1.log").stat().st_size // 1024
     assert last_index == ENTRIES

@@ -52,8 +52,11 @@ def members(cluster: Cluster) -> dict[str, Any]:
 def raftline(cluster: Cluster, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, str(CLI), *words, "--dir", str(cluster.folder)],
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 def removed(cluster: Cluster, name: str) -> None:
@@ -268,9 +271,10 @@ def test_a_replacement_with_a_late_new_member_is_finished_by_a_repetition(
     words = ["replace", old.name, "s4", "localhost", str(node.port)]
     begun = raftline(cluster, *words)
     assert (begun.returncode, begun.stdout) == (
-        5, "REPLACE response: s4 is a learner without a vote, since it does not answer, and "
-        f"{old.name} votes as before. Once s4 is up: {' '.join(words)}; to give it up: remove s4\n"
-    )  # fmt: skip
+        5,
+        "REPLACE response: s4 is a learner without a vote, since it does not answer, and "
+        f"{old.name} votes as before. Once s4 is up: {' '.join(words)}; to give it up: remove s4\n",
+    )
     joined(node)  # it has itself added meanwhile: both vote
     done = raftline(cluster, *words)
     assert (done.returncode, done.stderr) == (0, "")
@@ -304,8 +308,10 @@ def test_the_command_line_shows_and_changes_members(cluster: Cluster) -> None:
     shown = raftline(cluster, "members")
     assert shown.returncode == 0
     assert [line.split()[::2] for line in shown.stdout.splitlines()] == [
-        ["s1", "voter"], ["s2", "voter"], ["s3", "voter"]
-    ]  # fmt: skip
+        ["s1", "voter"],
+        ["s2", "voter"],
+        ["s3", "voter"],
+    ]
     told = raftline(cluster, "members", "--json")
     assert (told.returncode, json.loads(told.stdout)) == (0, members(cluster))
     follower = cluster.followers()[0].name
@@ -323,8 +329,9 @@ def test_the_command_line_shows_and_changes_members(cluster: Cluster) -> None:
     assert raftline(cluster, "promote", follower).returncode == 0
     wrong = raftline(cluster, "promote", follower)
     assert (wrong.returncode, wrong.stderr) == (
-        5, f"Sorry, {follower} votes already. Nothing was changed.\n"
-    )  # fmt: skip
+        5,
+        f"Sorry, {follower} votes already. Nothing was changed.\n",
+    )
     assert raftline(cluster, "add", "s4", "localhost", "0").returncode == 2
 
 

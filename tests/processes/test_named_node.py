@@ -25,8 +25,10 @@ def test_watches_and_locks_that_wait_go_on_where_the_one_named_node_has_died(
     where = f"localhost:{named.port}"
     shell = subprocess.Popen(
         [sys.executable, "-m", "raftline", "watch", "n", "--at", where],
-        env={**os.environ, "PYTHONPATH": str(SOURCE)}, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     tokens: list[int | None] = []
     with raftline.connect(at(three), timeout=DEADLINE_S) as others:
         holder = others.lock("door")

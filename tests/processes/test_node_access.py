@@ -73,8 +73,9 @@ def test_objects_work_on_nodes_that_speak_tls_alone_and_know_users(
     port = int(members["s1"].partition(":")[2])
     with LineConnection(port) as plain:
         assert "this port speaks TLS alone" in plain.ask("get a")
-    at, ann = members["s1"], ClientTls(
-        ca=made / "ca.pem", cert=made / "ann.pem", key=made / "ann.key"
+    at, ann = (
+        members["s1"],
+        ClientTls(ca=made / "ca.pem", cert=made / "ann.pem", key=made / "ann.key"),
     )
     with raftline.connect(at, tls=ann) as kv:
         kv["a"] = "5"
@@ -177,9 +178,14 @@ def test_a_node_that_others_reach_starts_with_a_secret_or_where_that_is_meant(
     ],
 )
 def test_settings_that_cannot_be_are_told_by_their_keywords(
-    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, members: dict[str, str],
-    settings: dict[str, Any], error: type[Exception], why: str,
-) -> None:  # fmt: skip
+    made: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    members: dict[str, str],
+    settings: dict[str, Any],
+    error: type[Exception],
+    why: str,
+) -> None:
     monkeypatch.chdir(made)
     with pytest.raises(error, match=why) as refused:
         Node("s1", members=members, dir=tmp_path, **settings)

@@ -42,10 +42,15 @@ class Program:
 
     def start(self) -> None:
         self._process = subprocess.Popen(
-            self._arguments, cwd=self._folder, text=True, bufsize=1,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            self._arguments,
+            cwd=self._folder,
+            text=True,
+            bufsize=1,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
-        )  # fmt: skip
+        )
 
     def say(self) -> None:
         """Have it set its key to the next number, and keep the dict that it saw afterwards."""
@@ -112,10 +117,15 @@ def test_the_example_reports_an_error_in_one_line(
     first_port = three_ports_in_a_row()
     words = [word.format(first_port) for word in words]
     done = subprocess.run(
-        [sys.executable, str(EXAMPLE), *words], cwd=tmp_path, input=typed, text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT / "src")}, capture_output=True,
-        timeout=DEADLINE_S + 30, check=False,
-    )  # fmt: skip
+        [sys.executable, str(EXAMPLE), *words],
+        cwd=tmp_path,
+        input=typed,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        timeout=DEADLINE_S + 30,
+        check=False,
+    )
     assert done.returncode == status
     assert said in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
@@ -448,9 +458,12 @@ def test_a_dead_programs_lock_is_free_after_its_lease_with_a_higher_token(
         "sys.stdin.read()\n"
     )
     holder = subprocess.Popen(
-        [sys.executable, "-c", program], text=True, stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
-    )  # fmt: skip
+        [sys.executable, "-c", program],
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+    )
     assert holder.stdout
     token = int(holder.stdout.readline())
     lock = raftline.ReplicatedLock("door", node=two[0], lease=4.0)

@@ -127,9 +127,14 @@ def test_an_install_is_found_before_any_folder_of_its_name(kind: str, tmp_path: 
     )
     clean = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     told = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, env=clean, capture_output=True, text=True,
-        timeout=60, check=False,
-    )  # fmt: skip
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env=clean,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     advice = "is this Python's install of raftline an old one? make .venv/dev-installed"
     assert told.returncode == 0, f"{told.stderr}\n{advice}"
     name, module, file = told.stdout.split()

@@ -61,9 +61,7 @@ def test_no_id_is_given_twice(kv: raftline.KV[str], page: Any) -> None:
     assert list(page.ids(kv, 2)) == [4, 5]
 
 
-def test_the_item_of_a_worker_that_is_gone_is_taken_again(
-    kv: raftline.KV[str], page: Any
-) -> None:
+def test_the_item_of_a_worker_that_is_gone_is_taken_again(kv: raftline.KV[str], page: Any) -> None:
     first, second = page.put(kv, "one"), page.put(kv, "two")
     gone = kv.lease(10).grant()
     with kv.lease(10) as lease:

@@ -95,8 +95,9 @@ def test_started_processes_end_with_their_starter_even_after_kill_9() -> None:
     source, port = str(Path(__file__).parents[2] / "src"), next(free_ports)
     with subprocess.Popen(
         [sys.executable, "-c", STARTER, source, str(port), CHILD],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-    ) as starter:  # fmt: skip
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as starter:
         assert starter.stdout is not None
         assert starter.stdout.readline() == b"started\n"
         assert not is_free(port)

@@ -52,9 +52,7 @@ def members() -> dict[str, str]:
 @pytest.fixture
 def nodes(members: dict[str, str], tmp_path: Path) -> Iterator[list[raftline.Node]]:
     """Three nodes in this very process; at their pace it may stand still for a second."""
-    started = [
-        raftline.Node(name, members=members, dir=tmp_path, pace="class") for name in members
-    ]
+    started = [raftline.Node(name, members=members, dir=tmp_path, pace="class") for name in members]
     yield started
     for node in started:
         node.close()
@@ -190,8 +188,11 @@ def test_nc_and_status_see_a_node_like_any_other(
     assert raftline.ReplicatedDict("settings", node=nodes[1])["door"] == 1
     ended = subprocess.run(
         [sys.executable, str(ROOT / "src" / "cli.py"), "status", "--dir", str(tmp_path), "--json"],
-        capture_output=True, text=True, timeout=60, check=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
     assert leader.name in ended.stdout
     log = tmp_path / f"{leader.name}.log"
     for entry in ('#1@object settings dict.put "lamp" "on"', ' object settings dict.put "door" 1'):
@@ -383,9 +384,12 @@ def test_a_node_that_cannot_start_reports_why_in_one_line(
     ],
 )
 def test_invalid_arguments_leave_port_and_files_free(
-    changed: dict[str, Any], error: type[Exception], said: str, members: dict[str, str],
+    changed: dict[str, Any],
+    error: type[Exception],
+    said: str,
+    members: dict[str, str],
     tmp_path: Path,
-) -> None:  # fmt: skip
+) -> None:
     with pytest.raises(error, match=said) as caught:
         raftline.Node("node1", members=members, dir=tmp_path, **changed)
     with raftline.Node("node1", members=members, dir=tmp_path) as node:
@@ -431,10 +435,13 @@ def test_a_node_ends_with_its_program(
         "sys.stdin.read()\n"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", program], text=True, stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        [sys.executable, "-c", program],
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
-    )  # fmt: skip
+    )
     assert process.stdout
     assert process.stdout.readline() == "True\n"
     if end is not None:

@@ -66,9 +66,14 @@ def test_a_process_that_forks_keeps_its_node_and_its_child_may_ask_as_well(tmp_p
     members = {"node1": f"127.0.0.1:{next(free_ports)}"}
     program = FORKS.format(members=members)
     parent = subprocess.Popen(
-        [sys.executable, "-c", program], text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT / "src")}, cwd=tmp_path,
-    )  # fmt: skip
+        [sys.executable, "-c", program],
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        cwd=tmp_path,
+    )
     assert parent.stdout
     assert parent.stderr
     said = parent.stdout.readline()
@@ -104,9 +109,12 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 def test_a_forked_child_closes_what_another_thread_was_using() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", CLOSES], capture_output=True, text=True, check=True,
+        [sys.executable, "-c", CLOSES],
+        capture_output=True,
+        text=True,
+        check=True,
         env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
-    )  # fmt: skip
+    )
     assert done.stdout == "0\n"
 
 

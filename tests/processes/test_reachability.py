@@ -36,7 +36,7 @@ def notes(node: NodeProcess) -> list[str]:
 
 
 def test_a_host_that_the_node_does_not_listen_on_is_reported_with_the_option(
-    alone: Cluster
+    alone: Cluster,
 ) -> None:
     with alone:
         node, begin = configured(alone, "127.0.0.2")

@@ -85,15 +85,26 @@ def test_a_follower_read_is_never_older_than_an_acknowledged_write(shared: Clust
 def test_requests_of_one_connection_keep_their_order_across_kinds(shared: Cluster) -> None:
     with shared.leader().connect() as client:
         client.send(
-            "c@set o 1", "c@get o read lease", "c@set o 2", "c@get o read local",
-            "c@get o read log", "c@get o read index", "c@delete o", "c@get o read local",
-        )  # fmt: skip
+            "c@set o 1",
+            "c@get o read lease",
+            "c@set o 2",
+            "c@get o read local",
+            "c@get o read log",
+            "c@get o read index",
+            "c@delete o",
+            "c@get o read local",
+        )
         replies = [line.partition("@")[2] for line in client.read_lines(8)]
     assert replies == [
-        "SET response: o set to 1", "GET response: 1", "SET response: o set to 2",
-        "GET response: 2", "GET response: 2", "GET response: 2",
-        "DELETE response: o deleted", "GET response, no such key: o",
-    ]  # fmt: skip
+        "SET response: o set to 1",
+        "GET response: 1",
+        "SET response: o set to 2",
+        "GET response: 2",
+        "GET response: 2",
+        "GET response: 2",
+        "DELETE response: o deleted",
+        "GET response, no such key: o",
+    ]
 
 
 def test_nodes_with_follower_reads_answer_without_naming_the_leader(leasing: Cluster) -> None:

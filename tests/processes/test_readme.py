@@ -48,9 +48,13 @@ def test_the_program_prints_its_value_and_the_token_of_its_lock(
     program = tmp_path / "lamps.py"
     program.write_text(block("python", "import raftline").replace("10000", str(shared["s1"].port)))
     done = subprocess.run(
-        [sys.executable, str(program)], env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
-        capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
+        [sys.executable, str(program)],
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert re.fullmatch(r"on [1-9][0-9]*\n", done.stdout), done.stdout  # the value, and the token
 

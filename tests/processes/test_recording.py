@@ -86,8 +86,11 @@ def test_a_file_of_another_kind_is_not_recorded_over(tmp_path: Path) -> None:
         program = [sys.executable, str(SERVER), "s1", str(cluster.nodes[0].port)]
         done = subprocess.run(
             [*program, "--dir", str(tmp_path), "--record", str(tmp_path / file)],
-            capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
         assert done.returncode == 2
         assert len(done.stderr.splitlines()) == 1
     assert (tmp_path / "notes").read_text() == "mine\n"

@@ -36,9 +36,15 @@ def run(*command: str | Path, folder: Path) -> str:
     """Run a command to its end, without what the environment adds to Python's path."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     ended = subprocess.run(
-        command, cwd=folder, env=clean, text=True, timeout=4 * DEADLINE_S, check=False,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+        command,
+        cwd=folder,
+        env=clean,
+        text=True,
+        timeout=4 * DEADLINE_S,
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
     assert ended.returncode == 0, ended.stdout
     return ended.stdout
 
@@ -102,9 +108,12 @@ def test_the_wheel_runs_a_cluster_in_a_fresh_environment(unpacked: Path, tmp_pat
     first = ports_in_a_row(3)
     with subprocess.Popen(
         [programs / "raftline", "up", "--dir", "logs", "--base-port", str(first)],
-        cwd=tmp_path, text=True, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL,
+        cwd=tmp_path,
+        text=True,
+        stdout=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
         start_new_session=True,
-    ) as cluster:  # fmt: skip
+    ) as cluster:
         try:
             assert cluster.stdout
             assert any("3 nodes up" in line for line in cluster.stdout)

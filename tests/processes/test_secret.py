@@ -36,9 +36,7 @@ def secret(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def proving(
-    secret: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Cluster]:
+def proving(secret: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Three nodes whose members prove themselves, led by s1; tests leave it as it was."""
     folder = tmp_path_factory.mktemp("cluster")
     with Cluster(folder, 3, *STEADY, "--secret", str(secret)) as cluster:
@@ -130,11 +128,17 @@ def test_the_secret_is_told_nowhere(proving: Cluster, secret: Path) -> None:
     assert node.ask(f"s3@Prove s2 nonce {NONCE}").startswith("s2@Challenge s3 nonce ")
     assert "is no proof" in forged_proof(node)
     told = ["\n".join(one.said) for one in proving.nodes]
-    told += [Path(f"/proc/{one.pid}/{what}").read_bytes().decode(errors="replace")
-             for one in proving.nodes for what in ("cmdline", "environ")]  # fmt: skip
+    told += [
+        Path(f"/proc/{one.pid}/{what}").read_bytes().decode(errors="replace")
+        for one in proving.nodes
+        for what in ("cmdline", "environ")
+    ]
     told += [json.dumps(one.status()) for one in proving.nodes]
-    told += [path.read_bytes().decode(errors="replace")
-             for path in proving.folder.iterdir() if path.is_file()]  # fmt: skip
+    told += [
+        path.read_bytes().decode(errors="replace")
+        for path in proving.folder.iterdir()
+        if path.is_file()
+    ]
     assert not any(word in text for text in told)
     assert not any(" nonce " in text or "Challenge" in text for text in told)
 
@@ -183,15 +187,17 @@ def test_a_recorded_proof_and_all_behind_it_are_worth_nothing_later(
             answers = [connection.ask(line) for line in played]
         assert answers[0].startswith("s1@Challenge s2 nonce ")
         proofs = [
-            answer for line, answer in zip(played, answers, strict=True)
+            answer
+            for line, answer in zip(played, answers, strict=True)
             if line.startswith("s2@Proof ")
-        ]  # fmt: skip
+        ]
         assert proofs[0].startswith("s1@Sorry, that is no proof")
         assert all(answer.startswith("s1@Sorry, ") for answer in proofs)
         others = {
-            answer for line, answer in zip(played, answers, strict=True)
+            answer
+            for line, answer in zip(played, answers, strict=True)
             if not line.startswith(("s2@Pro", "s2@Level "))
-        }  # fmt: skip
+        }
         assert others == {f"s1@Sorry, s2 {UNPROVEN}"}
         assert cluster.ask("client4@set a 5") == "SET response: a set to 5"
 

@@ -50,9 +50,14 @@ def started(folder: Path, target: str, **variables: str) -> subprocess.Popen[str
     environment = {name: value for name, value in os.environ.items() if name[:4] != "PIP_"}
     return subprocess.Popen(
         [sys.executable, "-c", HEARS_CTRL_C, "make", target, "PYTHON=./python"],
-        cwd=folder, env=environment | variables, start_new_session=True, text=True,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+        cwd=folder,
+        env=environment | variables,
+        start_new_session=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
 
 
 def made(folder: Path, target: str, **variables: str) -> tuple[int, str, str]:
@@ -68,8 +73,10 @@ NOISE = "echo a notice; echo 'WARNING: Location is ignored' >&2; "
 def test_pip_output_is_hidden_if_nothing_failed(tmp_path: Path) -> None:
     clone(tmp_path, pip=NOISE + "exit 0")
     assert made(tmp_path, "run") == (
-        0, "went on: -m raftline up --client\n", "Setting up .venv ...\n",
-    )  # fmt: skip
+        0,
+        "went on: -m raftline up --client\n",
+        "Setting up .venv ...\n",
+    )
     for target in (".venv/dev-installed", ".venv/bench-installed"):
         code, output, errors = made(tmp_path, target)
         assert (code, output, errors.count("\n")) == (0, "", 1)
@@ -142,10 +149,13 @@ def test_a_package_index_that_hangs_up_is_asked_twice(tmp_path: Path) -> None:
         threading.Thread(target=hang_up, daemon=True).start()
         clone(tmp_path, pip=f'exec {shlex.quote(sys.executable)} "$@"')
         code, _, errors = made(
-            tmp_path, ".venv/run-installed",
-            PIP_INDEX_URL=f"http://127.0.0.1:{index.getsockname()[1]}/simple", NO_PROXY="127.0.0.1",
-            PIP_CONFIG_FILE=os.devnull, PIP_PREFIX=str(tmp_path / "prefix"),
-        )  # fmt: skip
+            tmp_path,
+            ".venv/run-installed",
+            PIP_INDEX_URL=f"http://127.0.0.1:{index.getsockname()[1]}/simple",
+            NO_PROXY="127.0.0.1",
+            PIP_CONFIG_FILE=os.devnull,
+            PIP_PREFIX=str(tmp_path / "prefix"),
+        )
         index.shutdown(socket.SHUT_RDWR)
     assert code == 2
     assert "ERROR: " in errors

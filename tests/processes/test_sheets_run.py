@@ -57,9 +57,15 @@ class Student:
     def types(self, beginning: str, at: str = ".", typed: str = "", status: int = 0) -> str:
         """Type the next command and return what it shows."""
         ran = subprocess.run(
-            self._next(beginning), shell=True, cwd=self.folder / at, input=typed,
-            capture_output=True, text=True, timeout=120, check=False,
-        )  # fmt: skip
+            self._next(beginning),
+            shell=True,
+            cwd=self.folder / at,
+            input=typed,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
         said = ran.stdout + ran.stderr
         assert (ran.returncode, "Traceback" in said) == (status, False), said
         return said

@@ -40,10 +40,14 @@ def run_interrupted(
     (folder / f"{module}.py").write_text(INTERRUPTED)
     return subprocess.run(
         ["sh", "-c", f'{before} exec "$@"', "sh", sys.executable, "-S", *program],
-        cwd=folder, capture_output=True, text=True, timeout=60, check=False,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
         stdin=subprocess.DEVNULL,
         env={**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{SOURCE}"},
-    )  # fmt: skip
+    )
 
 
 def installed_commands() -> list[list[str]]:
@@ -61,8 +65,10 @@ def installed_commands() -> list[list[str]]:
 SCRIPTS = [[str(SOURCE / f"{name}.py"), "--help"] for name in ("server", "client", "cli")]
 SCRIPTS += [[str(SOURCE / "simulator.py"), "--help"], ["-m", "raftline", "--help"]]
 # Without those of the majorities lab that need no more than Python has loaded by itself.
-LABS = [(f"{lab}/check.py", "subprocess") for lab in
-        ("availability", "bugs", "elections", "majorities", "repair", "replicas")]
+LABS = [
+    (f"{lab}/check.py", "subprocess")
+    for lab in ("availability", "bugs", "elections", "majorities", "repair", "replicas")
+]
 LABS += [("majorities/steps.py", "subprocess")]
 LABS += [(f"{program}.py", "argparse") for program in
          ("bugs/play", "repair/client", "repair/gateway", "repair/node", "repair/scenario",
@@ -130,8 +136,10 @@ def test_a_lab_is_ended_by_sigint_even_if_inherited_as_ignored() -> None:
     program = WAITING.format(root=str(ROOT), source=str(SOURCE))
     with subprocess.Popen(
         ["sh", "-c", "trap '' INT; exec \"$@\"", "sh", sys.executable, "-c", program],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    ) as lab:  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as lab:
         assert lab.stdout
         assert lab.stdout.readline() == "True\n"
         lab.send_signal(signal.SIGINT)

@@ -43,8 +43,12 @@ def simulate(
         arguments = [str(path)]
     return subprocess.run(
         [sys.executable, "simulator.py", *arguments, *options],
-        cwd=SOURCE, capture_output=True, text=True, timeout=100, check=False,
-    )  # fmt: skip
+        cwd=SOURCE,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
 
 
 def test_a_short_trial_with_a_killed_leader_reports_keeps_its_history_and_draws_a_page(
@@ -52,10 +56,15 @@ def test_a_short_trial_with_a_killed_leader_reports_keeps_its_history_and_draws_
 ) -> None:
     actions = [{"category": "fail leader", "trigger point": 2}]
     ended = simulate(
-        tmp_path, {**SHORT, **NO_LIMITS, "actions": actions},
-        "--history", str(tmp_path / "h.jsonl"), "--html", str(tmp_path / "p.html"),
-        "--dir", str(tmp_path / "kept"),
-    )  # fmt: skip
+        tmp_path,
+        {**SHORT, **NO_LIMITS, "actions": actions},
+        "--history",
+        str(tmp_path / "h.jsonl"),
+        "--html",
+        str(tmp_path / "p.html"),
+        "--dir",
+        str(tmp_path / "kept"),
+    )
     assert ended.stderr == ""  # no bar where nobody watches
     assert ended.returncode == 0, ended.stdout
     lines = ended.stdout.splitlines()
@@ -193,9 +202,15 @@ def test_a_port_in_use_is_reported(tmp_path: Path) -> None:
             pytest.skip("the port is beyond what --base-port takes")
         (tmp_path / "old.html").write_text("of yesterday")
         ended = simulate(
-            tmp_path, SHORT, "--base-port", str(port), "--html", str(tmp_path / "old.html"),
-            "--history", str(tmp_path / "new.jsonl"),
-        )  # fmt: skip
+            tmp_path,
+            SHORT,
+            "--base-port",
+            str(port),
+            "--html",
+            str(tmp_path / "old.html"),
+            "--history",
+            str(tmp_path / "new.jsonl"),
+        )
     assert ended.returncode == 2
     assert f"port {port} is in use; take others with --base-port" in ended.stderr
     assert (tmp_path / "old.html").read_text() == "of yesterday"
@@ -233,9 +248,11 @@ def test_a_terminal_shows_a_bar_and_ctrl_c_reports_and_leaves_no_server(tmp_path
     path.write_text(json.dumps({**SHORT, "total execution time": 60}))
     kept = tmp_path / "kept"
     child = pexpect.spawn(
-        sys.executable, [str(SOURCE / "simulator.py"), str(path), "--dir", str(kept)],
-        encoding="utf-8", timeout=30,
-    )  # fmt: skip
+        sys.executable,
+        [str(SOURCE / "simulator.py"), str(path), "--dir", str(kept)],
+        encoding="utf-8",
+        timeout=30,
+    )
     child.expect(r"\[#+\.+\] +\d+/60 s  leader 000\d")
     child.kill(signal.SIGINT)
     child.expect("interrupted; the report is of what was until then")

@@ -16,8 +16,12 @@ def run_program(program: str, *arguments: str, typed: str = "") -> tuple[int, li
     """Run a program of `src/`; return its exit code and the lines it printed."""
     ended = subprocess.run(
         [sys.executable, str(SOURCE / program), *arguments],
-        input=typed, capture_output=True, text=True, timeout=DEADLINE_S, check=False,
-    )  # fmt: skip
+        input=typed,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
     assert "Traceback" not in ended.stderr
     return ended.returncode, ended.stdout.splitlines()
 

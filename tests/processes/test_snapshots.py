@@ -149,9 +149,7 @@ def test_a_node_that_lost_log_and_snapshot_is_refilled_without_a_vote(small: Clu
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_nodes_killed_again_and_again_lose_no_acknowledged_write(
-    tmp_path: Path, seed: int
-) -> None:
+def test_nodes_killed_again_and_again_lose_no_acknowledged_write(tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)
     with Cluster(tmp_path, 3, "--compact-at", "4000") as cluster:
         cluster.start().wait_until_whole()

@@ -129,8 +129,9 @@ def test_a_missing_configuration_is_refused_with_the_lines_to_write(idle: Cluste
     path.unlink()
     with idle:
         assert refused(idle["s1"]) == (
-            2, f"{path}: is missing; write one line per node into it: s1 localhost 10000",
-        )  # fmt: skip
+            2,
+            f"{path}: is missing; write one line per node into it: s1 localhost 10000",
+        )
 
 
 @pytest.mark.parametrize("options", [(), ("--register",)])

@@ -34,8 +34,10 @@ def watching(
     with cluster_of(folder, *replies) as command:
         process = subprocess.Popen(
             [*UNIGNORED, *command, "--watch", "0.01", *options],
-            stdout=stdout, stderr=subprocess.PIPE, env={**os.environ, "TERM": "xterm"},
-        )  # fmt: skip
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "TERM": "xterm"},
+        )
         with process:
             try:
                 yield process, process.stdout or io.BytesIO()

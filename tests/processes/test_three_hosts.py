@@ -37,9 +37,13 @@ def test_three_hosts_are_set_up_repaired_upgraded_and_restored_as_the_page_says(
     if tried.returncode != 0:
         pytest.skip(f"no namespaces: {tried.stderr.strip()}")
     done = subprocess.run(
-        [*APART, sys.executable, "-m", PROGRAM, str(tmp_path)], cwd=ROOT,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
-    )  # fmt: skip
+        [*APART, sys.executable, "-m", PROGRAM, str(tmp_path)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
     if done.returncode == NO_NAMESPACES:
         pytest.skip(done.stdout.strip())
     assert done.returncode == 0, done.stdout

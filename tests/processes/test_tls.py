@@ -105,8 +105,9 @@ def test_a_cluster_serves_over_tls_alone(closed: Cluster, made: Path) -> None:
     node = led(closed, made)
     long = "x" * 1_000_000
     assert said(node, f"set long {long}", "get long", files=as_client(made)) == [
-        f"{node.name}@SET response: long set to {long}", f"{node.name}@GET response: {long}",
-    ]  # fmt: skip
+        f"{node.name}@SET response: long set to {long}",
+        f"{node.name}@GET response: {long}",
+    ]
     assert node.ask("get a") == f"{node.name}@Sorry, {TLS_ONLY}"
     [status] = said(node, "status", files=Files(ca=made / "ca.pem"))  # no certificate of its own
     assert '"role": "leader"' in status
@@ -117,8 +118,11 @@ def test_openssl_is_the_nc_of_tls(closed: Cluster, made: Path) -> None:
     where = ["-connect", f"localhost:{node.port}", "-CAfile", made / "ca.pem"]
     with subprocess.Popen(
         ["openssl", "s_client", "-quiet", *where, "-verify_hostname", "localhost"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-    ) as typed:  # fmt: skip
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as typed:
         assert typed.stdin is not None
         assert typed.stdout is not None
         typed.stdin.write("get a\n")
@@ -158,9 +162,7 @@ def told(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("told")
-def test_programs_and_the_shell_speak_tls_by_the_environment(
-    closed: Cluster, made: Path
-) -> None:
+def test_programs_and_the_shell_speak_tls_by_the_environment(closed: Cluster, made: Path) -> None:
     led(closed, made)
     at = ",".join(f"localhost:{node.port}" for node in closed.nodes)
     with connect(at) as kv:
@@ -168,8 +170,11 @@ def test_programs_and_the_shell_speak_tls_by_the_environment(
         assert kv["shared"] == "1"
     done = subprocess.run(
         [sys.executable, CLI, "get", "-q", "--at", at, "shared"],
-        capture_output=True, text=True, timeout=DEADLINE_S, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
     assert (done.returncode, done.stdout) == (0, "1\n")
 
     async def ask() -> str | None:
@@ -222,9 +227,14 @@ def forged(folder: Path, made: Path, **change: object) -> Files:
         "begin": was.not_valid_before_utc, "end": was.not_valid_after_utc, **change
     }  # fmt: skip
     builder = x509.CertificateBuilder(
-        was.issuer, was.subject, was.public_key(), was.serial_number, facts["begin"], facts["end"],
+        was.issuer,
+        was.subject,
+        was.public_key(),
+        was.serial_number,
+        facts["begin"],
+        facts["end"],
         list(was.extensions),
-    )  # type: ignore[arg-type] # fmt: skip
+    )  # type: ignore[arg-type]
     path.write_bytes(
         builder.sign(authority, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
     )
@@ -437,15 +447,20 @@ def test_nobody_is_answered_without_a_certificate_where_one_is_required(
     env = {**os.environ, "RAFTLINE_TLS_CA": str(made / "ca.pem")}
     done = subprocess.run(
         [sys.executable, CLI, "get", "-q", "--at", at, "--timeout", "3", "a"],
-        capture_output=True, text=True, timeout=DEADLINE_S, check=False, env=env,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+        env=env,
+    )
     assert done.returncode == 5
     assert "it answers nobody without a certificate: name one and its key" in done.stderr
     stranger = connect(at, tls=ClientTls(ca=made / "ca.pem"), timeout=3)
     with stranger, pytest.raises(ClientError, match="it answers nobody without a certificate"):
         stranger["a"] = "6"  # certainly not done, which OutcomeUnknown would leave open
-    with connect(at, tls=ClientTls(ca=made / "ca.pem", cert=made / "app.pem",
-                                   key=made / "app.key")) as kv:  # fmt: skip
+    with connect(
+        at, tls=ClientTls(ca=made / "ca.pem", cert=made / "app.pem", key=made / "app.key")
+    ) as kv:
         assert kv["a"] == "5"
 
 

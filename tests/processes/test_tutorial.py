@@ -41,7 +41,7 @@ KEYS = {"^C": "\x03", "^D": "\x04", "^\\": "\x1c", "[Enter]": "\n"}
 ALIKE = {"Sorry, sN leads already.": "TRANSFER response: sN leads term N"}
 MAY_BE_REPEATED = re.compile(r"raftline (?:status|get|members|transfer)\b|grep ")
 PROGRAMS = {
-    "make": 'exec {python} src/cli.py up --client --pace class --base-port {port}',
+    "make": "exec {python} src/cli.py up --client --pace class --base-port {port}",
     "raftline": 'exec {python} src/cli.py "$@"',
     "python3": '[ "$1" = src/server.py ] && set -- "$@" --pace class; exec {python} "$@"',
     "nc": 'exec {python} nc.py "$@"',
@@ -94,9 +94,14 @@ class Terminal:
         to = re.match(r"nc localhost (\d+)", command)
         self._server = f"s{int(to[1]) - self._desktop.first_port + 1}@" if to else ""
         self._program = pexpect.spawn(
-            "sh", ["-c", command], cwd=str(self._desktop.folder), env=self._desktop.environment,
-            encoding="utf-8", timeout=STEP_S, dimensions=(50, 400),
-        )  # fmt: skip
+            "sh",
+            ["-c", command],
+            cwd=str(self._desktop.folder),
+            env=self._desktop.environment,
+            encoding="utf-8",
+            timeout=STEP_S,
+            dimensions=(50, 400),
+        )
         self._seen = ""
 
     def _step(self, line: str) -> None:
@@ -156,9 +161,7 @@ class Desktop:
 
     def ported(self, text: str) -> str:
         """Return a text of the page with the ports of this test."""
-        return re.sub(
-            r"\b1000(\d)\b", lambda match: str(self.first_port + int(match[1])), text
-        )
+        return re.sub(r"\b1000(\d)\b", lambda match: str(self.first_port + int(match[1])), text)
 
     def carry_out(self, kind: str, text: str) -> None:
         """Do what a block says, and compare."""
@@ -188,9 +191,15 @@ class Desktop:
 
     def run(self, command: str) -> list[str]:
         done = subprocess.run(
-            ["sh", "-c", command], cwd=self.folder, env=self.environment, timeout=STEP_S,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
-        )  # fmt: skip
+            ["sh", "-c", command],
+            cwd=self.folder,
+            env=self.environment,
+            timeout=STEP_S,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
         return [usual(line) for line in done.stdout.splitlines()]
 
     def close(self) -> None:

@@ -34,9 +34,13 @@ class Up:
         script = '"$@" & echo "process $!"; wait $!; echo "status $?"'
         command = [sys.executable, str(CLI), "up", "--dir", str(folder), *options]
         self._shell = subprocess.Popen(
-            ["sh", "-c", script, "sh", *command], stdin=subprocess.DEVNULL, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
+            ["sh", "-c", script, "sh", *command],
+            stdin=subprocess.DEVNULL,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
         self.process = int(self.read_until("process ").split()[1])
 
     def read_until(self, part: str) -> str:

@@ -412,9 +412,11 @@ def test_a_member_that_runs_already_is_named_and_left_alone(
     fake = [sys.executable, str(ROOT / "tests" / "fake_node.py")]
     lifeline = Lifeline()
     with subprocess.Popen(
-        [*fake, "s4", str(port), "--dir", str(tmp_path)], stdout=subprocess.PIPE,
-        env=lifeline.environment(), pass_fds=[lifeline.reading_end],
-    ) as other:  # fmt: skip
+        [*fake, "s4", str(port), "--dir", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        env=lifeline.environment(),
+        pass_fds=[lifeline.reading_end],
+    ) as other:
         try:
             assert other.stdout
             assert other.stdout.readline()

@@ -219,9 +219,7 @@ def test_a_node_of_the_old_version_that_lost_files_is_sent_nothing(
     assert pairs(node) == pairs(leader)
 
 
-def test_a_node_below_the_level_is_not_added(
-    old: Cluster, versions: Versions, level: int
-) -> None:
+def test_a_node_below_the_level_is_not_added(old: Cluster, versions: Versions, level: int) -> None:
     leader = upgraded(old, versions).leader()
     folder = old.folder / "s4"
     folder.mkdir()

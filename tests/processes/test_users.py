@@ -163,9 +163,13 @@ def test_the_shell_takes_the_user_of_the_environment_or_of_an_option(
     def run(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, str(ROOT / "src" / "cli.py"), *words],
-            env=environment | more, capture_output=True, text=True, timeout=DEADLINE_S, check=False,
+            env=environment | more,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_S,
+            check=False,
             stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+        )
 
     named = {"RAFTLINE_USER": "eve", "RAFTLINE_PASSWORD_FILE": str(file)}
     assert run("set", "app/shell", "5", **named).returncode == 0
@@ -197,16 +201,38 @@ def test_a_reader_writes_by_no_way(cluster: Cluster) -> None:
     for name in ("s1", "s2", "s3"):
         with logged_in(cluster, name, "bob") as bob:
             for line in (
-                "set app/safe 2", "c#7@set app/safe 2", "c-1#7@delete app/safe", "incr app/safe",
-                "get app/safe read log", "txn get app/safe",
-                "txn set app/safe 2", "txn if app/safe = 1 then delete app/safe",
-                "txn object app/safe list.clear", "under lease-5 set app/safe 2", "clear app/",
-                "setex app/safe 5 2", "expire app/safe 1", "lease 5", "release lease-5",
-                'object app/safe dict.put "a" 1', 'machine m {"a": 1}', "c@session",
-                "Controller@STORE app/safe 2", "Controller@TIMEOUT", "Controller@SHUTDOWN",
-                "Controller@DELETE-LOG", "remove s2", "transfer", "backup", "members", "leases",
-                "add s9 localhost 9", "promote s9", "demote s3", "replace s3 s9 localhost 9",
-            ):  # fmt: skip
+                "set app/safe 2",
+                "c#7@set app/safe 2",
+                "c-1#7@delete app/safe",
+                "incr app/safe",
+                "get app/safe read log",
+                "txn get app/safe",
+                "txn set app/safe 2",
+                "txn if app/safe = 1 then delete app/safe",
+                "txn object app/safe list.clear",
+                "under lease-5 set app/safe 2",
+                "clear app/",
+                "setex app/safe 5 2",
+                "expire app/safe 1",
+                "lease 5",
+                "release lease-5",
+                'object app/safe dict.put "a" 1',
+                'machine m {"a": 1}',
+                "c@session",
+                "Controller@STORE app/safe 2",
+                "Controller@TIMEOUT",
+                "Controller@SHUTDOWN",
+                "Controller@DELETE-LOG",
+                "remove s2",
+                "transfer",
+                "backup",
+                "members",
+                "leases",
+                "add s9 localhost 9",
+                "promote s9",
+                "demote s3",
+                "replace s3 s9 localhost 9",
+            ):
                 said = bob.ask(line)
                 assert f"{name}" in said.partition("@")[0]
                 assert "@Sorry, reader bob may not " in said, line

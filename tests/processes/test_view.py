@@ -94,8 +94,9 @@ def test_an_order_that_is_none_is_refused_and_no_error_of_the_page(
 def test_a_line_is_typed_and_its_answer_comes_back(port: int) -> None:
     status, _, text = ask(port, "/line", {"node": "s1", "line": "me@set seen 5"}, **own(port))
     assert (status, json.loads(text)) == (
-        200, {"answer": "s1@SET response: seen set to 5", "problem": ""}
-    )  # fmt: skip
+        200,
+        {"answer": "s1@SET response: seen set to 5", "problem": ""},
+    )
     facts = json.loads(ask(port, "/facts")[2])
     assert facts == {"members": ["s1", "s2", "s3"], "controller": True, "processes": False}
 

@@ -218,9 +218,7 @@ def test_all_is_reached_by_the_keyboard_and_elections_are_told(page: Page, port:
     page.until("#answers", "RESTART")
 
 
-def test_of_too_many_messages_the_page_shows_some_and_says_so(
-    page: Page, three: Cluster
-) -> None:
+def test_of_too_many_messages_the_page_shows_some_and_says_so(page: Page, three: Cluster) -> None:
     page.until('[aria-label="s1"] .role', "leader, term")
     stop = threading.Event()
 

@@ -123,18 +123,23 @@ def running(
 ) -> Iterator[tuple[subprocess.Popen[str], TextIO, TextIO]]:
     """Run the client; yield its process, its standard output and its standard error."""
     with subprocess.Popen(
-        [sys.executable, str(SOURCE / "client.py"), *map(str, arguments)], text=True,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    ) as client:  # fmt: skip
+        [sys.executable, str(SOURCE / "client.py"), *map(str, arguments)],
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as client:
         assert client.stdout
         assert client.stderr
         yield client, cast(TextIO, client.stdout), cast(TextIO, client.stderr)
 
 
 def test_the_leader_is_asked_past_a_hanging_node(
-    tmp_path: Path, start: Start, monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    start: Start,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     over = threading.Event()
     still = start(lambda _: str(over.wait(DEADLINE_S)), "s1")
     replies: dict[str, Any] = {"status": FACTS, "members": MEMBERS}

@@ -66,15 +66,18 @@ def test_leader_and_follower_tell_the_same_events(three: Cluster) -> None:
     lines = {node.name: node.connect() for node in three.nodes}
     for name, line in lines.items():
         assert first(line, "watch same/") == [
-            f"{name}@WATCH response: 1 key as of", f"{name}@EVENT has same/a 1"
-        ]  # fmt: skip
+            f"{name}@WATCH response: 1 key as of",
+            f"{name}@EVENT has same/a 1",
+        ]
     for command in ("set same/a 2", "append same/a 3", "cas same/a 1 x", "delete same/a"):
         three.ask(command)
     told = {tuple(one.partition("@")[2] for one in heard(line, 3)) for line in lines.values()}
     assert len(told) == 1
     assert [bare(one) for one in told.pop()] == [
-        "EVENT set same/a 2", "EVENT set same/a 23", "EVENT delete same/a"
-    ]  # fmt: skip
+        "EVENT set same/a 2",
+        "EVENT set same/a 23",
+        "EVENT delete same/a",
+    ]
     for line in lines.values():
         line.close()
 
@@ -106,8 +109,9 @@ def test_watches_with_ids_share_a_connection_with_other_requests(three: Cluster)
         assert first(line, "client4#8@watch ids/") == ["s2#8@WATCH response: 0 keys as of"]
         three.ask("set ids/a 1")
         assert sorted(bare(one) for one in heard(line, 2)) == [
-            "s2#7@EVENT set ids/a 1", "s2#8@EVENT set ids/a 1"
-        ]  # fmt: skip
+            "s2#7@EVENT set ids/a 1",
+            "s2#8@EVENT set ids/a 1",
+        ]
         assert answer(line, "client4#9@get ids/a read index") == "s2#9@GET response: 1"
         assert bare(answer(line, "client4#7@unwatch")) == "s2#7@UNWATCH response: ended after"
         three.ask("set ids/a 2")
@@ -185,8 +189,9 @@ def test_a_watch_that_a_node_left_behind_begins_anew(tmp_path: Path) -> None:
             gone = number_in(said)
             assert bare(heard(line)[0]) == "s1@WATCH response: 2 keys as of"
             assert [bare(one) for one in heard(line, 2)] == [
-                "s1@EVENT has app/0 18", "s1@EVENT has app/1 19"
-            ]  # fmt: skip
+                "s1@EVENT has app/0 18",
+                "s1@EVENT has app/1 19",
+            ]
         with cluster["s1"].connect() as line:
             assert bare(answer(line, f"watch after {gone}")) == "s1@WATCH response: goes on after"
             assert len(heard(line, 5)) == 5
@@ -279,9 +284,7 @@ def test_a_watch_in_the_midst_of_a_restart_finds_the_events_of_the_log(cluster: 
     cluster.wait_until_whole()
     with cluster["s2"].connect() as line:
         assert bare(answer(line, f"watch a after {begin}")) == "s2@WATCH response: goes on after"
-        assert [bare(one) for one in heard(line, 2)] == [
-            "s2@EVENT set a 2", "s2@EVENT set a 3"
-        ]  # fmt: skip
+        assert [bare(one) for one in heard(line, 2)] == ["s2@EVENT set a 2", "s2@EVENT set a 3"]
 
 
 def test_watchers_that_move_under_faults_are_told_each_event_once_in_order(

@@ -59,10 +59,24 @@ def test_the_rules_of_raftline_s_core_are_left_out(made: Path) -> None:
 def test_a_handout_grades_by_itself(made: Path) -> None:
     def graded(folder: Path) -> list[str]:
         done = subprocess.run(
-            [sys.executable, "-I", "labs/grading/grade.py", str(folder), "--schedules", "1",
-             "--milestone", "1", "--milestone", "11"],
-            cwd=made, capture_output=True, text=True, timeout=120, check=False,
-        )  # fmt: skip
+            [
+                sys.executable,
+                "-I",
+                "labs/grading/grade.py",
+                str(folder),
+                "--schedules",
+                "1",
+                "--milestone",
+                "1",
+                "--milestone",
+                "11",
+            ],
+            cwd=made,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout.splitlines()[3].split()
 

@@ -86,9 +86,7 @@ def entries_of(folder: Path, name: str) -> Log:
 
 def console_findings(node: NodeProcess, lines: Iterable[str]) -> list[str]:
     return [
-        f"{node.name} said: {line}"
-        for line in lines
-        if any(words in line for words in NEVER_SAID)
+        f"{node.name} said: {line}" for line in lines if any(words in line for words in NEVER_SAID)
     ]
 
 

@@ -23,13 +23,13 @@ from raftline.server import main
 sys.exit(main())
 """
 ROW = '    Command("getdel", take.KEY, "the value of KEY, which is removed", level=3),\n'
-FUNCTION = '''
+FUNCTION = """
 
 @_applies("getdel")
 def _getdel(pairs: Pairs, key: str) -> str | None:
     value = pairs.pop(key, None)
     return f"GETDEL response, no such key: {key}" if value is None else f"GETDEL response: {value}"
-'''
+"""
 
 
 def before_levels(folder: Path) -> list[str]:

@@ -206,9 +206,7 @@ class Watched:
         for one in (*self._watchers, *self._writers):
             one.is_over.set()
 
-    def end(
-        self, cluster: Cluster, *, is_alone: bool = False
-    ) -> tuple[list[str], Counter[str]]:
+    def end(self, cluster: Cluster, *, is_alone: bool = False) -> tuple[list[str], Counter[str]]:
         """Let all writes of a healed cluster end, and each watcher hear of the last one or of what
         lies behind it; return what is wrong, and how often what happened. `is_alone`: nobody else
         writes, so all nodes come to rest."""

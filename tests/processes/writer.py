@@ -37,9 +37,7 @@ class Writer:
     def goes_on(self, more: int = 10) -> None:
         """Wait until so many more writes are done; fail where one was refused."""
         reached = self.written + more
-        eventually(
-            lambda: self.written > reached or not self._thread.is_alive(), "writes go on"
-        )
+        eventually(lambda: self.written > reached or not self._thread.is_alive(), "writes go on")
         assert self._thread.is_alive(), f"write {self.written + 1} was refused"
 
 

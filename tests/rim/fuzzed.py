@@ -76,25 +76,65 @@ def mutated(samples: st.SearchStrategy[bytes], bytes_max: int = 4) -> st.SearchS
         return bytes(data)
 
     edits = st.tuples(
-        st.integers(0, 1 << 16), st.sampled_from((0, 0, 1, 1, 1, 2, 9, 1 << 16)),
+        st.integers(0, 1 << 16),
+        st.sampled_from((0, 0, 1, 1, 1, 2, 9, 1 << 16)),
         st.binary(max_size=bytes_max),
-    )  # fmt: skip
+    )
     return st.builds(changed, samples, st.lists(edits, max_size=4))
 
 
 # --- lines --------------------------------------------------------------------------------------
 
 _WORDS = st.sampled_from(
-    [*COMMANDS, *ORDERS, "a", "5", "1", "app/", "lease-57", ";", "if", "then", "else", "=", "!=",
-     "absent", "exists", "unchanged", "since", "after", "from", "read", "index", "lease", "local",
-     "log", "s2", "localhost", "10001", '"x"', "[1]", '{"a": 1}', r"\s", r"\xff", "\\", "é", "\x00",
-     str(1 << 63), "-1", "1e9", "٣"]
-)  # fmt: skip
+    [
+        *COMMANDS,
+        *ORDERS,
+        "a",
+        "5",
+        "1",
+        "app/",
+        "lease-57",
+        ";",
+        "if",
+        "then",
+        "else",
+        "=",
+        "!=",
+        "absent",
+        "exists",
+        "unchanged",
+        "since",
+        "after",
+        "from",
+        "read",
+        "index",
+        "lease",
+        "local",
+        "log",
+        "s2",
+        "localhost",
+        "10001",
+        '"x"',
+        "[1]",
+        '{"a": 1}',
+        r"\s",
+        r"\xff",
+        "\\",
+        "é",
+        "\x00",
+        str(1 << 63),
+        "-1",
+        "1e9",
+        "٣",
+    ]
+)
 _SPEAKERS = st.sampled_from(["", "c@", "s2@", "s2#7@", "c#1@", "c#x@", "@", "Controller@", "\xff@"])
 _TYPED = st.builds(
     lambda speaker, words, gap: (speaker + gap.join(words)).encode("utf-8", "surrogateescape"),
-    _SPEAKERS, st.lists(_WORDS, max_size=9), st.sampled_from([" ", " ", " ", "  ", "\t"]),
-)  # fmt: skip
+    _SPEAKERS,
+    st.lists(_WORDS, max_size=9),
+    st.sampled_from([" ", " ", " ", "  ", "\t"]),
+)
 _MESSAGES = st.sampled_from([f"s2@{each}".encode() for each in MESSAGES])
 LINES = mutated(_TYPED | _MESSAGES) | _TYPED | st.binary(max_size=200)
 
@@ -165,17 +205,37 @@ def known_users() -> KnownUsers:
 
 
 _PARTS = st.sampled_from(
-    ["n,,", "y,,", "p=tls-unique,,", "n=bob", "n=root", "n=nobody", "r=abc", "r=", "c=biws", "c=",
-     "p=AAAA", "p=" + "A" * 43 + "=", ",", "=", "m=1", "a=root", "\x00", "é", "NONCE"]
-)  # fmt: skip
+    [
+        "n,,",
+        "y,,",
+        "p=tls-unique,,",
+        "n=bob",
+        "n=root",
+        "n=nobody",
+        "r=abc",
+        "r=",
+        "c=biws",
+        "c=",
+        "p=AAAA",
+        "p=" + "A" * 43 + "=",
+        ",",
+        "=",
+        "m=1",
+        "a=root",
+        "\x00",
+        "é",
+        "NONCE",
+    ]
+)
 _AUTHS = st.lists(_PARTS, max_size=8).flatmap(
     lambda parts: st.sampled_from(["", ",", "=", " "]).map(lambda gap: "auth " + gap.join(parts))
 )
 _LOGINS = st.builds(
     lambda verb, name, password: f"{verb} {name} {password}",
     st.sampled_from(["login", "Login", "login ", "auth"]),
-    st.sampled_from(["bob", "root", "nobody", "", "é"]), st.text(max_size=20),
-)  # fmt: skip
+    st.sampled_from(["bob", "root", "nobody", "", "é"]),
+    st.text(max_size=20),
+)
 _ORDERS = st.sampled_from(["get app/a", "set a 5", "status", "observe", "c#1@set a 5", "members"])
 LOGINS = st.lists(_AUTHS | _LOGINS | _ORDERS | st.text(max_size=60), max_size=8)
 
@@ -246,8 +306,10 @@ def check_hello(data: bytes) -> None:
 
 RECORDS = st.tuples(
     st.lists(st.binary(min_size=1, max_size=60), max_size=3),
-    st.integers(0, 1 << 16), st.integers(0, 255), st.booleans(),
-)  # fmt: skip
+    st.integers(0, 1 << 16),
+    st.integers(0, 255),
+    st.booleans(),
+)
 
 
 def check_record(drawn: tuple[list[bytes], int, int, bool]) -> None:

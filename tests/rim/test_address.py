@@ -38,8 +38,10 @@ def test_an_address_is_shown_as_it_is_read() -> None:
 
 def test_the_host_may_be_missing_if_a_port_suffices() -> None:
     assert (split("10000"), split("h:10000"), split("[::1]:2")) == (
-        ("", "10000"), ("h", "10000"), ("::1", "2"),
-    )  # fmt: skip
+        ("", "10000"),
+        ("h", "10000"),
+        ("::1", "2"),
+    )
 
 
 @pytest.mark.parametrize(

@@ -99,8 +99,9 @@ def test_an_entry_that_cannot_be_executed_stops_the_node_whoever_looks_meanwhile
     driver.receive([third], Answers())
     assert driver.status()["last_applied"] == manager.applied.index == 0
     assert manager.read(["get a", "get b"]) == [
-        "GET response, no such key: a", "GET response, no such key: b",
-    ]  # fmt: skip
+        "GET response, no such key: a",
+        "GET response, no such key: b",
+    ]
     driver.stop(DEADLINE_S)
 
 

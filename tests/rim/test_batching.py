@@ -106,9 +106,12 @@ def serves_writes(
 def looks_at_s(batching: Batching, *, writes: int = 0, reads: int = 0, busy: str = "") -> float:
     """Return when those who gather are served at the latest."""
     return batching.next_look_s(
-        writes, reads,
-        is_writing="writing" in busy, is_full="full" in busy, is_reading="reading" in busy,
-    )  # fmt: skip
+        writes,
+        reads,
+        is_writing="writing" in busy,
+        is_full="full" in busy,
+        is_reading="reading" in busy,
+    )
 
 
 def test_a_server_that_does_not_lead_serves_all_at_once() -> None:

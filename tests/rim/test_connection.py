@@ -202,8 +202,10 @@ def test_a_line_that_comes_in_pieces_is_one_line(scene: Scene) -> None:
         scene.say(piece)
     eventually(lambda: sum(len(batch.commands) for batch in scene.batches) == 3)
     assert [c for commands in scene.submitted(1) for c in commands] == [
-        "set a 1", "set b 2", "set c 3",
-    ]  # fmt: skip
+        "set a 1",
+        "set b 2",
+        "set c 3",
+    ]
 
 
 def test_only_peers_are_heard_and_only_requested_answers(scene: Scene) -> None:

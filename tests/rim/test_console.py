@@ -466,11 +466,17 @@ def printed_by(*, is_private: bool, verbose: bool = False) -> str:
     node = node_of("s2")
     node.view.log.extend(3, [entry.command for entry in entries])
     for line in (
-        "set a secret1", "txn if a = secret1 then set b secret2", "under lease-1 set a secret1",
-        'object o list.put 0 "secret2"', 'machine bank {"a": "secret1"}', "setx a secret2",
-        "setex a 5 secret1", "STORE a secret1", "get a b c d e secret1",
+        "set a secret1",
+        "txn if a = secret1 then set b secret2",
+        "under lease-1 set a secret1",
+        'object o list.put 0 "secret2"',
+        'machine bank {"a": "secret1"}',
+        "setx a secret2",
+        "setex a 5 secret1",
+        "STORE a secret1",
+        "get a b c d e secret1",
         "renew lease-5.secret2",
-    ):  # fmt: skip
+    ):
         traffic_log.requested("c", line)
     message = AppendEntries("s1", "s2", 3, 6, 3, entries, 6, 1)
     traffic_log.received("s1", spell(message), message)
@@ -486,9 +492,14 @@ def printed_by(*, is_private: bool, verbose: bool = False) -> str:
 def test_the_console_of_a_protected_node_shows_keys_and_no_value() -> None:
     shown = printed_by(is_private=True)
     assert [value for value in VALUES if value in shown] == []
-    for line in ("[*] Received from c : set a …", "[*] Received from c : txn …",
-                 "[*] Received from c : setex a …", "[*] Received from c : …",
-                 "[*] Received from c : renew …", "Last log: 8 3 cas a …"):
+    for line in (
+        "[*] Received from c : set a …",
+        "[*] Received from c : txn …",
+        "[*] Received from c : setex a …",
+        "[*] Received from c : …",
+        "[*] Received from c : renew …",
+        "Last log: 8 3 cas a …",
+    ):
         assert line in shown.splitlines()
     assert shown.count("-[2 entries] commit ") == 3
 

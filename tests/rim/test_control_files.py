@@ -48,9 +48,14 @@ def test_a_node_shut_down_amid_a_long_write_releases_its_files_after_it(tmp_path
     manager = SlowManager("s1", Folder(str(tmp_path)), MEMBERS)
     recovered = manager.recover()
     node = node_from_disk(
-        "s1", Membership(tuple(MEMBERS), addresses=MEMBERS), recovered.log, recovered.hard_state,
-        Options(election_timeout_ms=60_000, heartbeat_ms=20), lambda: 60_000, now_ms(),
-    )  # fmt: skip
+        "s1",
+        Membership(tuple(MEMBERS), addresses=MEMBERS),
+        recovered.log,
+        recovered.hard_state,
+        Options(election_timeout_ms=60_000, heartbeat_ms=20),
+        lambda: 60_000,
+        now_ms(),
+    )
     driver = Driver(node, manager, FakeRim(), hold_ms=60_000)
     driver.start("s1")
     elect(driver)
@@ -59,9 +64,12 @@ def test_a_node_shut_down_amid_a_long_write_releases_its_files_after_it(tmp_path
     assert manager.stands.wait(DEADLINE_S)
     driver.stop(0.01)
     server: Any = SimpleNamespace(
-        name="s1", driver=driver, logmanager=manager, folder=lambda: Folder(str(tmp_path)),
+        name="s1",
+        driver=driver,
+        logmanager=manager,
+        folder=lambda: Folder(str(tmp_path)),
         release_files=lambda: Server.release_files(server),
-    )  # fmt: skip
+    )
     control = Control(server, lambda _: None, None)
     with pytest.raises(FilesRefused):
         control._put_aside()
@@ -79,9 +87,15 @@ def test_a_node_with_a_deleted_log_reports_its_recovery_even_if_quick(
         state.recovering = False
 
     node: Any = SimpleNamespace(
-        name="s1", is_down=True, view=state, release_files=lambda: None, recover=lambda: None,
-        check_member=lambda: [], end_connections=lambda: None, start=catch_up,
-    )  # fmt: skip
+        name="s1",
+        is_down=True,
+        view=state,
+        release_files=lambda: None,
+        recover=lambda: None,
+        check_member=lambda: [],
+        end_connections=lambda: None,
+        start=catch_up,
+    )
     control = Control(node, lambda _: None, None)
     monkeypatch.setattr(control, "_put_aside", lambda: "s1.log.aside-1")
     assert control._delete_log().text.endswith("s1 is back without a vote until it has caught up")

@@ -101,8 +101,9 @@ def test_a_change_of_members_with_an_unknown_outcome_is_not_repeated(start: Star
     with Client(port=leaves.port, follow=True) as client, pytest.raises(OutcomeUnknown):
         client.request("add s4 localhost 10003")
     assert (unsure.received, leaves.received) == (
-        ["client@remove s3"], ["client@add s4 localhost 10003"],
-    )  # fmt: skip
+        ["client@remove s3"],
+        ["client@add s4 localhost 10003"],
+    )
 
 
 def test_follow_sends_a_write_again_under_the_same_number(start: Start) -> None:
@@ -374,7 +375,10 @@ def test_sessions_are_given_back_on_the_connection_that_is_there_which_is_left(
         client.forget_sessions()  # there is none
         client.request("set ana 6")
     assert node.received == [
-        "client@session", "client-7#1@set ana 5", "client-7@forget",
-        "client@session", "client-7#1@set ana 6",
-    ]  # fmt: skip
+        "client@session",
+        "client-7#1@set ana 5",
+        "client-7@forget",
+        "client@session",
+        "client-7#1@set ana 6",
+    ]
     assert len(node.connections) == 2

@@ -100,9 +100,14 @@ def driver_of_s1(
     recovered = manager.recover()
     options = Options(election_timeout_ms=60_000, heartbeat_ms=heartbeat_ms)
     node = node_from_disk(
-        "s1", Membership(tuple(MEMBERS), addresses=MEMBERS), recovered.log, recovered.hard_state,
-        options, lambda: 60_000, now_ms(),
-    )  # fmt: skip
+        "s1",
+        Membership(tuple(MEMBERS), addresses=MEMBERS),
+        recovered.log,
+        recovered.hard_state,
+        options,
+        lambda: 60_000,
+        now_ms(),
+    )
     driver = Driver(node, manager, rim, hold_ms=60_000)
     driver.start("s1")
     return driver
@@ -144,8 +149,11 @@ def test_a_write_becomes_one_entry_and_goes_to_the_peers_and_to_the_disk_once(
     driver = Driver(node, LogManager("s1", MemoryFolder(), MEMBERS), rim, hold_ms=60_000)
     driver.submit(Batch(["set a 1"], is_read=False))
     written = [entry.command for effects, _ in driver._writer._waiting for entry in effects.append]
-    sent = [[entry.command for entry in one.entries] for one in rim.sent
-            if isinstance(one, AppendEntries)]  # fmt: skip
+    sent = [
+        [entry.command for entry in one.entries]
+        for one in rim.sent
+        if isinstance(one, AppendEntries)
+    ]
     assert written == ["set a 1"]
     assert sent == [["set a 1"]] * 2
     assert node.view.log.last_index == 2
@@ -427,9 +435,7 @@ def test_a_lease_that_ends_during_a_long_step_serves_no_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     node = established("s1", options=replace(OPTIONS, lease=True))
-    answer = AppendAccepted(
-        "s2", "s1", 1, 1, node.view.round, lease_ms=OPTIONS.election_timeout_ms
-    )
+    answer = AppendAccepted("s2", "s1", 1, 1, node.view.round, lease_ms=OPTIONS.election_timeout_ms)
     node.step(Receive(answer), TIMEOUT_MS)
     time_ms = [TIMEOUT_MS]
     for module in (raftline.node.driver, raftline.node.stepper):

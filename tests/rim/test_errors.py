@@ -55,8 +55,9 @@ def test_a_message_holds_no_words_of_the_shell_and_a_command_prints_them() -> No
         kv.get("a")
     late = [lost(command, HERE, TimeoutError(), 10.0) for command in ("get a", "set a 5")]
     for failure, advice in (
-        (nobody.value, "raftline up"), *((each, "--timeout 60") for each in late)
-    ):  # fmt: skip
+        (nobody.value, "raftline up"),
+        *((each, "--timeout 60") for each in late),
+    ):
         assert not AT_THE_SHELL.search(str(failure))
         assert advice in failure.at_the_shell
         assert failure.at_the_shell.startswith(f"{failure} ")

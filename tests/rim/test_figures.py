@@ -74,8 +74,10 @@ def painted() -> Server:
     measures = Measures()
     measures.elections, measures.leaderships, measures.leader_changes = 11, 13, 17
     for histogram, seconds, count in (
-        (measures.writes, 0.002, 19), (measures.reads, 0.02, 23), (measures.disk, 0.2, 29),
-    ):  # fmt: skip
+        (measures.writes, 0.002, 19),
+        (measures.reads, 0.02, 23),
+        (measures.disk, 0.2, 29),
+    ):
         histogram.add(seconds, count)
     measures.disk_since_s = SINCE_S
     progress = {
@@ -87,20 +89,27 @@ def painted() -> Server:
     )
     store = SimpleNamespace(leases=SimpleNamespace(granted=Sized(61)), leased=Sized(67))
     driver = SimpleNamespace(
-        status=lambda: dict(STATUS), core=threading.Lock(), node=SimpleNamespace(view=view),
-        measures=measures, waiting=lambda: {**WAITING, "disk": 37},
+        status=lambda: dict(STATUS),
+        core=threading.Lock(),
+        node=SimpleNamespace(view=view),
+        measures=measures,
+        waiting=lambda: {**WAITING, "disk": 37},
         watchers=SimpleNamespace(count=71, history=Sized(73)),
-    )  # fmt: skip
+    )
     node = SimpleNamespace(
-        name="s1", is_down=False, level=2, driver=driver,
+        name="s1",
+        is_down=False,
+        level=2,
+        driver=driver,
         listener=SimpleNamespace(traffic=lambda: (79, 83, 89, 97)),
         access=SimpleNamespace(failures=SimpleNamespace(count=131)),
         book=SimpleNamespace(traffic=lambda: {"s2": (101, 103), "s3": (107, 109)}),
         logmanager=SimpleNamespace(
-            client_lock=threading.Lock(), state=SimpleNamespace(sessions=Sized(113)),
+            client_lock=threading.Lock(),
+            state=SimpleNamespace(sessions=Sized(113)),
             store=_Store(store),
         ),
-    )  # fmt: skip
+    )
     return cast(Server, node)
 
 
@@ -200,8 +209,10 @@ def test_a_node_has_one_role_and_no_leader_if_it_knows_none(
 def test_the_facts_of_the_process_are_those_of_the_kernel() -> None:
     def of_kernel() -> dict[str, float]:
         status = Path("/proc/self/status").read_text()
-        sizes = {key: float(re.findall(rf"^{key}:\s+(\d+) kB$", status, re.M)[0]) * 1024
-                 for key in ("VmSize", "VmRSS")}  # fmt: skip
+        sizes = {
+            key: float(re.findall(rf"^{key}:\s+(\d+) kB$", status, re.M)[0]) * 1024
+            for key in ("VmSize", "VmRSS")
+        }
         return {**sizes, "fds": len(os.listdir("/proc/self/fd"))}
 
     used_s = time.process_time()
@@ -223,9 +234,12 @@ def test_the_facts_of_the_process_are_those_of_the_kernel() -> None:
     assert found["raftline_threads"] == threading.active_count()
     names = {name for name in found if not name.startswith("raftline_")}
     assert names == {
-        "process_cpu_seconds_total", "process_max_fds", "process_virtual_memory_bytes",
-        "process_resident_memory_bytes", "process_open_fds",
-    }  # fmt: skip
+        "process_cpu_seconds_total",
+        "process_max_fds",
+        "process_virtual_memory_bytes",
+        "process_resident_memory_bytes",
+        "process_open_fds",
+    }
 
 
 # --- a node that did something ----------------------------------------------------------------
@@ -389,8 +403,9 @@ def test_the_times_of_a_request_and_of_the_disk_are_those_that_they_took(rig: Ri
         took_s = time.monotonic() - begun_s
         done = rig.grown()
         assert [client.hear(), client.hear()] == [
-            "s1@SET response: b set to 2", "s1@SET response: c set to 3"
-        ]  # fmt: skip
+            "s1@SET response: b set to 2",
+            "s1@SET response: c set to 3",
+        ]
     eventually(lambda: rig.syncs() == rig.figures()["raftline_syncs_total"], "the last write")
     driver, counted = rig.server.driver, rig.server.driver.syncs
     with driver.core:
@@ -448,25 +463,52 @@ def test_each_fact_of_status_is_what_was_done(rig: Rig) -> None:
         for command in WRITES:
             client.ask(command)
         facts = json.loads(client.ask("status").partition(": ")[2])
-    entries = [line.split(b" ", 2) for line in (rig.folder / "s1.log").read_bytes().splitlines()
-               if not line.startswith(b"#")]  # fmt: skip
+    entries = [
+        line.split(b" ", 2)
+        for line in (rig.folder / "s1.log").read_bytes().splitlines()
+        if not line.startswith(b"#")
+    ]
     index, term = int(entries[-1][0]), int(entries[-1][1])
     promise = (rig.folder / "s1.storage").read_text()
     assert f" term {term} vote s1 " in promise
     assert facts.pop("syncs") == rig.figures()["raftline_syncs_total"]
     assert facts.pop("build") in ("pure", "compiled")
     assert facts == {
-        "name": "s1", "role": "leader", "term": term, "leader": "s1",
-        "last_index": index, "synced_index": index, "commit_index": index, "last_applied": index,
-        "base_index": 0, "snapshot_index": 0, "snapshot_bytes": 0, "arriving_bytes": 0,
-        "recovering": False, "newborn": False, "may_be_new": False, "no_leader_because": "",
-        "voters": ["s1"], "learners": [], "outgoing": [],
-        "members": {"s1": f"localhost:{rig.port}"}, "members_since": 0, "members_committed": True,
-        "handing_over_to": None, "lease_ms": 0,  # reads by rounds
-        "log_bytes": (rig.folder / "s1.log").stat().st_size, "sessions": 0, "reads": "index",
-        "pid": os.getpid(), "level": LEVEL, "build_level": LEVEL, "version": VERSION,
-        "controlled": False, "down": False, "faults": [],
-    }  # fmt: skip
+        "name": "s1",
+        "role": "leader",
+        "term": term,
+        "leader": "s1",
+        "last_index": index,
+        "synced_index": index,
+        "commit_index": index,
+        "last_applied": index,
+        "base_index": 0,
+        "snapshot_index": 0,
+        "snapshot_bytes": 0,
+        "arriving_bytes": 0,
+        "recovering": False,
+        "newborn": False,
+        "may_be_new": False,
+        "no_leader_because": "",
+        "voters": ["s1"],
+        "learners": [],
+        "outgoing": [],
+        "members": {"s1": f"localhost:{rig.port}"},
+        "members_since": 0,
+        "members_committed": True,
+        "handing_over_to": None,
+        "lease_ms": 0,  # reads by rounds
+        "log_bytes": (rig.folder / "s1.log").stat().st_size,
+        "sessions": 0,
+        "reads": "index",
+        "pid": os.getpid(),
+        "level": LEVEL,
+        "build_level": LEVEL,
+        "version": VERSION,
+        "controlled": False,
+        "down": False,
+        "faults": [],
+    }
     assert int(re.findall(r"level (\d+)", promise)[0]) == LEVEL
     store = rig.server.logmanager.store
     store.level = LEVEL - 1  # of a cluster in which a member runs the build before
@@ -482,23 +524,53 @@ def test_the_facts_of_a_core_are_those_of_its_fields() -> None:
             voters=("s1", "s2"), learners=("s3",), outgoing=("s4",), addresses={"s1": "h:1"}
         ),
         index=31,
-    )  # fmt: skip
+    )
     view = SimpleNamespace(
-        role=Role.FOLLOWER, term=7, leader="s2", log=SimpleNamespace(last_index=11, base_index=13),
-        durable_index=17, commit_index=19, last_applied=23, arriving_bytes=29,
-        snapshot=SimpleNamespace(index=37, size=41), recovering="a", newborn="b", may_be_new="c",
-        no_leader_because="d", configurations=configurations, name="s1",
-        transfer=SimpleNamespace(to="s5"), lease_until_ms=1_500,
-    )  # fmt: skip
+        role=Role.FOLLOWER,
+        term=7,
+        leader="s2",
+        log=SimpleNamespace(last_index=11, base_index=13),
+        durable_index=17,
+        commit_index=19,
+        last_applied=23,
+        arriving_bytes=29,
+        snapshot=SimpleNamespace(index=37, size=41),
+        recovering="a",
+        newborn="b",
+        may_be_new="c",
+        no_leader_because="d",
+        configurations=configurations,
+        name="s1",
+        transfer=SimpleNamespace(to="s5"),
+        lease_until_ms=1_500,
+    )
     seen = cast(Any, view)
     assert node_facts(seen, 47, 1_043) == {
-        "name": "s1", "role": "follower", "term": 7, "leader": "s2", "last_index": 11,
-        "synced_index": 17, "commit_index": 19, "last_applied": 47, "base_index": 13,
-        "snapshot_index": 37, "snapshot_bytes": 41, "arriving_bytes": 29, "recovering": "a",
-        "newborn": "b", "may_be_new": "c", "no_leader_because": "d", "voters": ["s1", "s2"],
-        "learners": ["s3"], "outgoing": ["s4"], "members": {"s1": "h:1"}, "members_since": 31,
-        "members_committed": False, "handing_over_to": "s5", "lease_ms": 457,
-    }  # fmt: skip
+        "name": "s1",
+        "role": "follower",
+        "term": 7,
+        "leader": "s2",
+        "last_index": 11,
+        "synced_index": 17,
+        "commit_index": 19,
+        "last_applied": 47,
+        "base_index": 13,
+        "snapshot_index": 37,
+        "snapshot_bytes": 41,
+        "arriving_bytes": 29,
+        "recovering": "a",
+        "newborn": "b",
+        "may_be_new": "c",
+        "no_leader_because": "d",
+        "voters": ["s1", "s2"],
+        "learners": ["s3"],
+        "outgoing": ["s4"],
+        "members": {"s1": "h:1"},
+        "members_since": 31,
+        "members_committed": False,
+        "handing_over_to": "s5",
+        "lease_ms": 457,
+    }
     assert node_facts(seen, 47, 2_000)["lease_ms"] == 0
     view.lease_until_ms = 10**12
     assert node_facts(seen, 47, 0)["lease_ms"] == LEASE_SHOWN_MS

@@ -193,7 +193,7 @@ def test_a_socket_in_the_file_system_is_served_and_goes_with_the_node(tmp_path: 
 
 
 def test_a_socket_that_a_killed_node_left_is_taken_over_and_another_file_is_not(
-    tmp_path: Path
+    tmp_path: Path,
 ) -> None:
     path = tmp_path / "s1.http"
     with socket.socket(socket.AF_UNIX) as left:
@@ -207,9 +207,7 @@ def test_a_socket_that_a_killed_node_left_is_taken_over_and_another_file_is_not(
     os.unlink(path)
 
 
-def test_a_socket_whose_listener_takes_nobody_is_refused_and_not_waited_for(
-    tmp_path: Path
-) -> None:
+def test_a_socket_whose_listener_takes_nobody_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     path = str(tmp_path / "door")
     with socket.socket(socket.AF_UNIX) as busy, socket.socket(socket.AF_UNIX) as waiting:
         busy.bind(path)

@@ -70,9 +70,7 @@ async def node(answers: Callable[[str], str | None] | None = None) -> AsyncItera
 def connected(
     *nodes: Node, timeout: float = DEADLINE_S, learns: bool = False
 ) -> raftline.aio.KV[str]:
-    kv = raftline.aio.connect(
-        ",".join(f"127.0.0.1:{each.port}" for each in nodes), timeout=timeout
-    )
+    kv = raftline.aio.connect(",".join(f"127.0.0.1:{each.port}" for each in nodes), timeout=timeout)
     if not learns:
         assert kv._asker.addresses.asks(1e12)  # so nobody asks again before that time
     return kv

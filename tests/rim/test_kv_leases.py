@@ -138,8 +138,9 @@ def test_whatever_an_on_lost_does_other_leases_are_renewed(
     ends(client.keeper)
     assert lost.calls == 1
     assert [each.exc_type for each in raised] == {
-        sys.exit: [SystemExit], raises: [ValueError],  # the first is silent, as in any thread
-    }.get(then, [])  # fmt: skip
+        sys.exit: [SystemExit],
+        raises: [ValueError],  # the first is silent, as in any thread
+    }.get(then, [])
 
 
 def test_a_lease_that_is_released_amid_its_renewal_is_not_reported_as_lost() -> None:

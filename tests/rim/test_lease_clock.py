@@ -48,8 +48,12 @@ def test_a_lease_that_ended_is_never_due() -> None:
 def test_a_lease_shows_at_most_its_own_time_and_never_less_than_none() -> None:
     clock, seconds = clock_of(a=10)
     assert [clock.left_ms("a", now) for now in (0, 1000, 6001, 11_000, 12_000)] == [
-        10_000, 10_000, 5000, 1, 0,
-    ]  # fmt: skip
+        10_000,
+        10_000,
+        5000,
+        1,
+        0,
+    ]
     seconds["found"] = 20  # and not counted yet
     assert clock.left_ms("found", 5000) == 20_000
 

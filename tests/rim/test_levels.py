@@ -84,9 +84,14 @@ class Told:
         self.listener = listener
         address = Address("127.0.0.1", listener.getsockname()[1])
         self.peer = Peer(
-            "s1", "s2", address, lambda _: None, lambda _: None, self.said.append,
+            "s1",
+            "s2",
+            address,
+            lambda _: None,
+            lambda _: None,
+            self.said.append,
             lambda _, build, __: self.builds.append(build),
-        )  # fmt: skip
+        )
 
     def dialled(self, answer: str) -> tuple[socket.socket, str]:
         """Return the next connection and its first line, once the answer has left."""
@@ -135,12 +140,18 @@ def test_the_end_of_a_stale_connection_takes_nothing_back_that_a_later_one_told(
         builds, gone = Builds(lambda name, level: levels.append((name, level))), threading.Event()
         peers = [
             Peer(
-                "s1", "s3", Address("127.0.0.1", place.getsockname()[1]), lambda _: None,
-                lambda _: None, lambda _: None, on_build,
+                "s1",
+                "s3",
+                Address("127.0.0.1", place.getsockname()[1]),
+                lambda _: None,
+                lambda _: None,
+                lambda _: None,
+                on_build,
             )
-            for place, on_build in zip(places, (lambda *told: (builds.told(*told), gone.set()),
-                                                builds.told), strict=True)
-        ]  # fmt: skip
+            for place, on_build in zip(
+                places, (lambda *told: (builds.told(*told), gone.set()), builds.told), strict=True
+            )
+        ]
         for peer in peers:
             stack.callback(peer.stop)
             peer.start()

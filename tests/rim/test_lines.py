@@ -88,7 +88,7 @@ def test_a_line_has_at_most_the_longest_length(
 
 
 def test_the_length_limit_of_a_line_depends_on_its_beginning(
-    monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     begun: list[bytes] = []
 

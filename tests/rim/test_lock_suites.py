@@ -118,5 +118,3 @@ def test_a_task_s_lock_is_one_as_asyncio_s_test_locks_has_it(
 ) -> None:
     monkeypatch.setattr(of_tasks, "asyncio", Asyncio())
     assert bool(problems(OfTasks(name))) == (name in DIFFER)
-
-

@@ -64,9 +64,7 @@ def clocked(monkeypatch: pytest.MonkeyPatch) -> SlowCluster:
     """Return a cluster whose clock the locks read; nobody beats but the test."""
     cluster = SlowCluster()
     silent = SimpleNamespace(start=lambda: None)
-    threads = SimpleNamespace(
-        Lock=module.threading.Lock, Event=Over, Thread=lambda **_: silent
-    )
+    threads = SimpleNamespace(Lock=module.threading.Lock, Event=Over, Thread=lambda **_: silent)
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: cluster.now_s))
     monkeypatch.setattr(module, "threading", threads)
     return cluster

@@ -217,10 +217,26 @@ def test_no_auth_line_raises_or_logs_in(messages: list[str]) -> None:
 
 @given(
     name=st.sampled_from(["bob", "nobody", "root"]),
-    parts=st.lists(st.sampled_from(
-        ["n,,", "y,,", "n=bob", "n=x", "r=abc", "r=", "c=biws", "p=AAAA", ",", "=", "m=1", "a=root"]
-    ), max_size=8),
-)  # fmt: skip
+    parts=st.lists(
+        st.sampled_from(
+            [
+                "n,,",
+                "y,,",
+                "n=bob",
+                "n=x",
+                "r=abc",
+                "r=",
+                "c=biws",
+                "p=AAAA",
+                ",",
+                "=",
+                "m=1",
+                "a=root",
+            ]
+        ),
+        max_size=8,
+    ),
+)
 def test_no_mixture_of_parts_logs_in(name: str, parts: list[str]) -> None:
     login = login_to(FIXED)
     first = login.take(asked(f"auth n,,n={name},r=abc"))
@@ -329,8 +345,9 @@ def test_an_unknown_name_looks_like_a_user(access: Access) -> None:
     seen = {}
     for name in ("bob", "mallory", "Mallory"):
         first = [login_to(access).take(asked(f"auth n,,n={name},r=abc")) for _ in range(2)]
-        fields = [dict(part.split("=", 1) for part in one.split(": ")[1].split(","))
-                  for one in first]  # fmt: skip
+        fields = [
+            dict(part.split("=", 1) for part in one.split(": ")[1].split(",")) for one in first
+        ]
         assert fields[0]["s"] == fields[1]["s"]
         assert fields[0]["i"] == "4096"
         assert fields[0]["r"] != fields[1]["r"]
@@ -348,9 +365,7 @@ def test_a_forged_proof_for_an_unknown_name_logs_nobody_in(
     """Not even with the keys that the node makes up for that name."""
     monkeypatch.setattr(
         "raftline.access.users.Users.verifier_of",
-        lambda users, name: Verifier(
-            4096, bytes(16), hashlib.sha256(SECRET).digest(), bytes(32)
-        ),
+        lambda users, name: Verifier(4096, bytes(16), hashlib.sha256(SECRET).digest(), bytes(32)),
     )
     login = login_to(access)
     first = login.take(asked("auth n,,n=mallory,r=abc")).removeprefix("AUTH response: ")
@@ -533,9 +548,7 @@ def test_prefixes_have_one_spelling() -> None:
     assert prefixes_of([]) == EVERYWHERE
 
 
-def test_without_the_library_users_are_refused(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_the_library_users_are_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
     monkeypatch.setitem(sys.modules, "scramp", None)
@@ -592,9 +605,7 @@ class Door:
         self.host: Any = FakeHost(access=access, level=2, without_machine=lambda _: "", **facts)
         self.printed: list[str] = []
         self.host.traffic_log.requested = lambda sender, text: self.printed.append(text)
-        self.admission = Admission(
-            self.host, self, lambda: True, lambda: "192.0.2.7 port 5"
-        )
+        self.admission = Admission(self.host, self, lambda: True, lambda: "192.0.2.7 port 5")
 
     def say(self, line: str) -> str:
         """Return the reply, or the kind of a line that is taken."""
@@ -605,12 +616,32 @@ class Door:
 def test_lines_of_every_kind_are_refused_before_a_login(access: Access) -> None:
     door = Door(access)
     for line in (
-        "get a", "c@get a", "c#5@get a", "c#5@set a 1", "get a read local", "get a read log",
-        "show", "show read local", "watch", "c#7@watch app/", "members", "remove s2", "backup",
-        "backup from 0", "status", "transfer", "lease 5", "renew lease-1", "leases", "c@session",
-        "txn set a 1", "Controller@SHUTDOWN", "Controller@STORE a 1", "Controller@DELETE-LOG",
+        "get a",
+        "c@get a",
+        "c#5@get a",
+        "c#5@set a 1",
+        "get a read local",
+        "get a read log",
+        "show",
+        "show read local",
+        "watch",
+        "c#7@watch app/",
+        "members",
+        "remove s2",
+        "backup",
+        "backup from 0",
+        "status",
+        "transfer",
+        "lease 5",
+        "renew lease-1",
+        "leases",
+        "c@session",
+        "txn set a 1",
+        "Controller@SHUTDOWN",
+        "Controller@STORE a 1",
+        "Controller@DELETE-LOG",
         'machine bank {"a": 1}',
-    ):  # fmt: skip
+    ):
         said = door.say(line)
         assert said.startswith("Sorry, a client without a login may not "), line
         assert said.endswith(" Nothing was done."), line
@@ -620,14 +651,17 @@ def test_lines_of_a_user_are_taken_as_its_rights_are(access: Access) -> None:
     door = Door(access, status=lambda: 'STATUS response: {"name": "s1", "last_index": 9}')
     assert door.say(f"c#5@login bob {PASSWORD}").startswith("LOGIN response: ")
     assert [door.say(line) for line in ("get app/x", "watch app/", "show app/", "help")] == [
-        "read", "watch", "show", "local"
-    ]  # fmt: skip
+        "read",
+        "watch",
+        "show",
+        "local",
+    ]
     assert door.say("get app/x read local") == "local"
     assert door.say("set app/x 1") == (
         "Sorry, reader bob may not set app/x: it takes the role writer there. Nothing was done."
     )
     assert door.say("status") == 'STATUS response: {"name": "s1"}'
-    assert door.say("sing a song") .startswith("Sorry, I don't understand: sing")
+    assert door.say("sing a song").startswith("Sorry, I don't understand: sing")
 
 
 def test_a_reader_begins_no_session_by_a_number(access: Access) -> None:
@@ -698,9 +732,7 @@ def test_a_failed_exchange_is_said_as_well_and_no_name_that_is_no_user_s(access:
     steps = exchange(Credentials("mallory", "wrong"))
     reply = door.say(next(steps))
     assert door.say(steps.send(reply)) == FAILED
-    assert door.host.told == [
-        "a login as a name that is no user's from 192.0.2.7 port 5 failed"
-    ]
+    assert door.host.told == ["a login as a name that is no user's from 192.0.2.7 port 5 failed"]
 
 
 def test_many_logins_that_fail_are_few_lines_and_all_are_counted() -> None:
@@ -727,11 +759,19 @@ def test_a_line_behind_a_login_in_the_same_packet_has_its_rights(access: Access)
 def test_no_password_is_printed(access: Access) -> None:
     door = Door(access)
     for line in (
-        f"login bob {PASSWORD}", f"login bob  {PASSWORD}", f"Login bob {PASSWORD}", "login bob",
-        f"login {PASSWORD}", f"lgoin bob {PASSWORD}", f"c#x@login bob {PASSWORD}",
-        f"login 4b {PASSWORD}", f"c@ login bob {PASSWORD}", f"login bob {PASSWORD}\t",
-        f"auth {PASSWORD}", f"LOGIN bob {PASSWORD}",
-    ):  # fmt: skip
+        f"login bob {PASSWORD}",
+        f"login bob  {PASSWORD}",
+        f"Login bob {PASSWORD}",
+        "login bob",
+        f"login {PASSWORD}",
+        f"lgoin bob {PASSWORD}",
+        f"c#x@login bob {PASSWORD}",
+        f"login 4b {PASSWORD}",
+        f"c@ login bob {PASSWORD}",
+        f"login bob {PASSWORD}\t",
+        f"auth {PASSWORD}",
+        f"LOGIN bob {PASSWORD}",
+    ):
         reply = door.say(line)
         if line.lstrip("c@ ").startswith("login"):
             assert PASSWORD not in reply

@@ -19,11 +19,16 @@ def view(role: Role, term: int, leader: str | None) -> Any:
 def test_elections_leaderships_and_leaders_are_counted_once_each() -> None:
     seen = Measures()
     for step in (
-        view(Role.FOLLOWER, 1, "s2"), view(Role.FOLLOWER, 1, "s2"),
+        view(Role.FOLLOWER, 1, "s2"),
+        view(Role.FOLLOWER, 1, "s2"),
         view(Role.PRE_CANDIDATE, 1, None),
-        view(Role.CANDIDATE, 2, None), view(Role.CANDIDATE, 2, None), view(Role.CANDIDATE, 3, None),
-        view(Role.LEADER, 3, "s1"), view(Role.LEADER, 3, "s1"), view(Role.FOLLOWER, 4, "s2"),
-    ):  # fmt: skip
+        view(Role.CANDIDATE, 2, None),
+        view(Role.CANDIDATE, 2, None),
+        view(Role.CANDIDATE, 3, None),
+        view(Role.LEADER, 3, "s1"),
+        view(Role.LEADER, 3, "s1"),
+        view(Role.FOLLOWER, 4, "s2"),
+    ):
         seen.stepped(step)
     assert (seen.elections, seen.leaderships, seen.leader_changes) == (2, 1, 3)
 

@@ -203,9 +203,12 @@ def test_a_joiner_that_has_no_login_waits_for_an_admin(refusal: str, line: str) 
     with scripted_nodes() as start:
         there = start(lambda asked: "HELP" if asked == "help" else f"Sorry, {refusal}")
         begin_to_join(
-            "s4", Address("h", 4), Address("localhost", there.port),
-            cast(RawNode, SimpleNamespace(view=view)), say,
-        )  # fmt: skip
+            "s4",
+            Address("h", 4),
+            Address("localhost", there.port),
+            cast(RawNode, SimpleNamespace(view=view)),
+            say,
+        )
         eventually(lambda: all(each.name != "s4 joins" for each in threading.enumerate()))
     assert said == [f"[*] s4 asks localhost:{there.port} to be added to the cluster", line]
 
@@ -285,11 +288,20 @@ def test_the_log_of_another_cluster_is_refused() -> None:
 
 @pytest.mark.parametrize("recovering", [False, True])
 def test_a_node_with_a_snapshot_from_before_its_addition_waits_for_a_leader(
-    recovering: bool
+    recovering: bool,
 ) -> None:
     """It was killed before the entry came that adds it, or has lost that entry."""
-    node = node_from_disk("s4", Membership(("s1", "s2")), Log(7, 2), HardState(2, None), OPTIONS,
-                lambda: 1, 0, recovering=recovering, snapshot=Snapshot(7, 2, 0, 0))  # fmt: skip
+    node = node_from_disk(
+        "s4",
+        Membership(("s1", "s2")),
+        Log(7, 2),
+        HardState(2, None),
+        OPTIONS,
+        lambda: 1,
+        0,
+        recovering=recovering,
+        snapshot=Snapshot(7, 2, 0, 0),
+    )
     [said] = check_member(node.view, Configuration(Path("c"), {}))
     assert said.startswith("[!] s4 is no member as far as its log goes (s1 s2): it waits for a ")
 

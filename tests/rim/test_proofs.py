@@ -192,11 +192,14 @@ WORDS = st.sampled_from(
 SAID = st.lists(
     st.builds(
         lambda name, number, words, end: f"{name}{number}@{' '.join(words)}{end}".encode(),
-        st.sampled_from(["s1", "s2", "s3", "s9", ""]), st.sampled_from(["", "#1"]),
-        st.lists(WORDS, max_size=3), st.text(max_size=8),
-    ) | st.binary(max_size=80),
+        st.sampled_from(["s1", "s2", "s3", "s9", ""]),
+        st.sampled_from(["", "#1"]),
+        st.lists(WORDS, max_size=3),
+        st.text(max_size=8),
+    )
+    | st.binary(max_size=80),
     max_size=6,
-)  # fmt: skip
+)
 
 
 @given(SAID)
@@ -223,9 +226,15 @@ class Dialed:
         self.answers: list[object] = []
         address = Address("127.0.0.1", self.listener.getsockname()[1])
         self.peer = Peer(
-            "s2", "s1", address, self.answers.extend, lambda _: None, self.complaints.append,
-            lambda *_: None, rule,
-        )  # fmt: skip
+            "s2",
+            "s1",
+            address,
+            self.answers.extend,
+            lambda _: None,
+            self.complaints.append,
+            lambda *_: None,
+            rule,
+        )
         self.peer.start()
 
     def __enter__(self) -> Dialed:

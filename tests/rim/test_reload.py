@@ -43,8 +43,11 @@ def test_a_file_that_can_not_be_read_keeps_no_other_from_being_read() -> None:
 
 
 PAGES = Path(__file__).parents[2] / "docs" / "operate"
-SETTINGS = re.findall(r"^cat > \S+\.toml <<END\n(.*?)^END$", (PAGES / "three-hosts.md").read_text(
-    encoding="utf-8"), re.MULTILINE | re.DOTALL)  # fmt: skip
+SETTINGS = re.findall(
+    r"^cat > \S+\.toml <<END\n(.*?)^END$",
+    (PAGES / "three-hosts.md").read_text(encoding="utf-8"),
+    re.MULTILINE | re.DOTALL,
+)
 AWAITED = re.compile(r"`(\[[*!]\] [^`]*)`")
 
 
@@ -81,10 +84,12 @@ def test_the_pages_ask_for_no_other_line() -> None:
         if quoted.startswith("[*]")
     }
     assert found == {
-        ("security.md",
-         "[*] s1 has read again: settings, secret (two, of which the first is used)"),
+        (
+            "security.md",
+            "[*] s1 has read again: settings, secret (two, of which the first is used)",
+        ),
         ("upgrades.md", "[*] Entry 4711 raises this cluster to level 3"),
-    }  # fmt: skip
+    }
     assert len(SETTINGS) == 2
 
 
@@ -96,11 +101,14 @@ def records() -> Iterator[Records]:
 
 
 def test_a_line_becomes_one_record_with_its_level(records: Records) -> None:
-    (text,) = records.spell("[!] a \"quoted\" line %s")
+    (text,) = records.spell('[!] a "quoted" line %s')
     assert json.loads(text) == {
-        "time": "now", "level": "warning", "node": "s1", "term": 7,
-        "message": "[!] a \"quoted\" line %s",
-    }  # fmt: skip
+        "time": "now",
+        "level": "warning",
+        "node": "s1",
+        "term": 7,
+        "message": '[!] a "quoted" line %s',
+    }
     assert json.loads(records.spell("[*] well")[0])["level"] == "info"
 
 

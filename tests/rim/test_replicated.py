@@ -169,8 +169,12 @@ def test_a_counter_compares_as_its_number(cluster: Cluster) -> None:
     visits.value = 3
     cluster.asked.clear()
     assert (visits == 3, visits < 4, visits <= 3, visits > 2, visits >= 3.5) == (
-        True, True, True, True, False
-    )  # fmt: skip
+        True,
+        True,
+        True,
+        True,
+        False,
+    )
     assert visits
     assert list(range(visits)) == [0, 1, 2]
     assert cluster.asked == ["get visits"] * 7  # each of these is one look

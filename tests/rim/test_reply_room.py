@@ -75,9 +75,7 @@ class Line:
         self.outgoing = Outgoing(host, self.near)
 
     def ask(self, *commands: str, is_read: bool = True) -> Batch:
-        batch = Batch(
-            commands, is_read=is_read, ids=[""] * len(commands), reply_sink=self.outgoing
-        )
+        batch = Batch(commands, is_read=is_read, ids=[""] * len(commands), reply_sink=self.outgoing)
         batch.reader = self.state if is_read else None
         self.outgoing.add(batch)
         return batch
@@ -484,8 +482,10 @@ def test_the_replies_that_all_connections_keep_are_bounded(host: Any) -> None:
         for one, batch in zip(lines, batches, strict=True)
     ]
     assert [[len(reply) for reply in some] for some in kept] == [
-        [LONG, LONG], [LONG, len(NOT_KEPT)], [len(NOT_KEPT)] * 2,
-    ]  # fmt: skip
+        [LONG, LONG],
+        [LONG, len(NOT_KEPT)],
+        [len(NOT_KEPT)] * 2,
+    ]
     lines[0].outgoing.break_off()
     assert host.reply_room.kept == LONG
     assert lines[0].outgoing.keep(batches[0], ["x" * LONG]) == ["x" * LONG]  # for nobody

@@ -57,8 +57,10 @@ def test_an_entry_is_among_the_logs_entries_once_a_majority_has_it() -> None:
     node = leader_of("s1")
     lines.stepped(node.view, Effects())
     assert said[-3:] == [
-        "Current Term is: 1", "Current Entries are: {}", "Current State is: leader",
-    ]  # fmt: skip
+        "Current Term is: 1",
+        "Current Entries are: {}",
+        "Current State is: leader",
+    ]
     said.clear()
     lines.stepped(node.view, node.step(Propose(["set k v"]), 300))
     sync(node)

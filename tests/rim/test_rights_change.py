@@ -55,11 +55,13 @@ class Scene:
         write_users(
             self.path,
             Users(
-                {name: User(Identity(name, Role.READER, prefixes), VERIFIERS[password])
-                 for name, prefixes in users.items()},
+                {
+                    name: User(Identity(name, Role.READER, prefixes), VERIFIERS[password])
+                    for name, prefixes in users.items()
+                },
                 bytes(32),
             ),
-        )  # fmt: skip
+        )
 
     def read_again(self) -> None:
         self.access.reload()

@@ -129,5 +129,7 @@ def test_time_that_is_over_tells_what_is_known() -> None:
     with pytest.raises(OutcomeUnknown, match="it was lost"):
         carried_out(
             search(Nodes([S1, S2]), Sessions(), "c", "set a 1", over),
-            said("SESSION response: c-7"), LOST, refused,
-        )  # fmt: skip
+            said("SESSION response: c-7"),
+            LOST,
+            refused,
+        )

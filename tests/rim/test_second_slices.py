@@ -180,9 +180,11 @@ def test_reads_of_one_packet_are_answered_in_order_over_several_looks(count: int
             return [f"GET response: {command[4:]}" for command in commands]
 
     batch = Batch(
-        [f"get k{number}" for number in range(count)], is_read=True,
-        ids=[str(number) for number in range(count)], reply_sink=line.outgoing,
-    )  # fmt: skip
+        [f"get k{number}" for number in range(count)],
+        is_read=True,
+        ids=[str(number) for number in range(count)],
+        reply_sink=line.outgoing,
+    )
     batch.reader = Named()
     line.outgoing.add(batch)
     batch.wake()
@@ -266,19 +268,36 @@ def empty(leader: Leader) -> bool:
     """Whether nothing is left of any lease."""
     leasing, store = leader.leasing, leader.store
     return not (
-        store.leases.granted or store.leased or store.leases.started or leasing._expiring
-        or leasing._found or len(leasing._clock) or leasing._clock._due_ms
-    )  # fmt: skip
+        store.leases.granted
+        or store.leased
+        or store.leases.started
+        or leasing._expiring
+        or leasing._found
+        or len(leasing._clock)
+        or leasing._clock._due_ms
+    )
 
 
 LEASED = st.lists(
     st.sampled_from(
-        ["lease 1", "setex a 1 v", "setex b 2 v", "expire a 3", "persist a", "set a w",
-         "under LEASE set c 1", "release LEASE", "renew LEASE", "delete b", "clear c", "wait",
-         "end"]
+        [
+            "lease 1",
+            "setex a 1 v",
+            "setex b 2 v",
+            "expire a 3",
+            "persist a",
+            "set a w",
+            "under LEASE set c 1",
+            "release LEASE",
+            "renew LEASE",
+            "delete b",
+            "clear c",
+            "wait",
+            "end",
+        ]
     ),
     max_size=30,
-)  # fmt: skip
+)
 
 
 @settings(max_examples=150)

@@ -324,8 +324,10 @@ def test_a_line_that_is_left_to_its_thread_amid_others_is_counted_once(crowd: Cr
     scene.say("c@set d 5\n")
     eventually(lambda: len(scene.batches) > begun + 2, "the next line")
     assert [list(batch.commands) for batch in scene.batches[begun:]] == [
-        ["set a 1", "set b 2"], ["set c 4"], ["set d 5"],
-    ]  # fmt: skip
+        ["set a 1", "set b 2"],
+        ["set c 4"],
+        ["set d 5"],
+    ]
     assert told == ["set a 1", "set b 2", "set c 4", "set d 5"]
 
 

@@ -52,9 +52,7 @@ class HeldManager(LogManager):
 class Rig:
     """Node s2 with its driver and the threads of snapshots; s1 is played by the test."""
 
-    def __init__(
-        self, folder: MemoryFolder, compact_bytes: int, members: dict[str, str]
-    ) -> None:
+    def __init__(self, folder: MemoryFolder, compact_bytes: int, members: dict[str, str]) -> None:
         self.folder = folder
         self.answers: list[str] = []
         self.posted: list[InstallSnapshot] = []
@@ -64,14 +62,17 @@ class Rig:
         self.manager = HeldManager("s2", folder, members)
         recovered = self.manager.recover()
         node = node_from_disk(
-            "s2", recovered.members, recovered.log,
-            recovered.hard_state, OPTIONS,
-            lambda: 60_000, now_ms(), snapshot=recovered.snapshot,
-        )  # fmt: skip
-        self.driver = Driver(node, self.manager, self, hold_ms=1000)
-        self.snapshots = Snapshots(
-            self.driver, self.manager, self.post, self.say, compact_bytes
+            "s2",
+            recovered.members,
+            recovered.log,
+            recovered.hard_state,
+            OPTIONS,
+            lambda: 60_000,
+            now_ms(),
+            snapshot=recovered.snapshot,
         )
+        self.driver = Driver(node, self.manager, self, hold_ms=1000)
+        self.snapshots = Snapshots(self.driver, self.manager, self.post, self.say, compact_bytes)
         self.driver.start("s2")
 
     # Requests of the driver and the threads to the world.
@@ -166,10 +167,18 @@ def leaders_snapshot(pairs: dict[str, str]) -> tuple[bytes, Snapshot]:
 
 def pieces(data: bytes, snapshot: Snapshot, size: int) -> list[InstallSnapshot]:
     return [
-        InstallSnapshot("s1", "s2", 3, snapshot, begin, len(data[begin : begin + size]), 1,
-                        data[begin : begin + size].decode("utf-8", "surrogateescape"))
+        InstallSnapshot(
+            "s1",
+            "s2",
+            3,
+            snapshot,
+            begin,
+            len(data[begin : begin + size]),
+            1,
+            data[begin : begin + size].decode("utf-8", "surrogateescape"),
+        )
         for begin in range(0, len(data), size)
-    ]  # fmt: skip
+    ]
 
 
 def test_a_snapshot_that_arrives_is_the_state_machine_at_once(make_rig: Callable[..., Rig]) -> None:

@@ -39,9 +39,12 @@ def with_members(place: Path) -> Path:
 @pytest.mark.parametrize("number", OF_THE_DISK)
 @pytest.mark.parametrize("call", ["write_all", "sync_bytes", "_sync_folder", "make_folder"])
 def test_a_start_that_the_disk_ends_has_a_status_of_its_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
-    call: str, number: int,
-) -> None:  # fmt: skip
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    call: str,
+    number: int,
+) -> None:
     with_members(tmp_path)
     monkeypatch.setattr(folder, call, raise_with(number))
     assert status_of_a_start(tmp_path) == EXIT_DISK

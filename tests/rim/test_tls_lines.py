@@ -146,14 +146,13 @@ def test_lines_that_are_whole_here_are_read_with_the_packet_that_ends_them(
     client.close()
 
 
-@pytest.mark.parametrize(
-    ("is_shared", "is_lent"), [(False, False), (True, False), (True, True)]
-)
+@pytest.mark.parametrize(("is_shared", "is_lent"), [(False, False), (True, False), (True, True)])
 @settings(max_examples=25, phases=[Phase.explicit, Phase.generate])  # a failure takes its time
 @given(
     sizes=st.lists(st.integers(0, 9), min_size=1, max_size=12),
-    record_ends=ENDS, packet_ends=st.lists(st.integers(1, 1500), max_size=5),
-)  # fmt: skip
+    record_ends=ENDS,
+    packet_ends=st.lists(st.integers(1, 1500), max_size=5),
+)
 def test_no_line_that_is_here_waits_for_bytes_that_follow_it(
     contexts: tuple[ssl.SSLContext, ssl.SSLContext],
     is_shared: bool,

@@ -129,9 +129,16 @@ def told_to(place: Place, made: Path, said: list[str], *, rule: PeerRule) -> byt
     """Return what s2 says first at the place of s1."""
     tls = Tls(Files(made / "s2.pem", made / "s2.key", made / "ca.pem"), is_only=True)
     peer = Peer(
-        "s2", "s1", place.address, lambda _: None, lambda _: None, said.append, lambda *_: None,
-        rule, tls,
-    )  # fmt: skip
+        "s2",
+        "s1",
+        place.address,
+        lambda _: None,
+        lambda _: None,
+        said.append,
+        lambda *_: None,
+        rule,
+        tls,
+    )
     peer.start()
     try:
         first = place.heard.get(timeout=DEADLINE_S)
@@ -252,9 +259,7 @@ def test_a_handshake_that_began_before_certificates_were_revoked_does_not_stand(
 
         def dial(client: TlsSocket = client, own: Files = own) -> None:
             with contextlib.suppress(OSError):
-                client.begin(
-                    Tls(own).dialing(), server_side=False, limit_s=DEADLINE_S, name="s2"
-                )
+                client.begin(Tls(own).dialing(), server_side=False, limit_s=DEADLINE_S, name="s2")
 
         dialing = threading.Thread(target=dial, daemon=True)
         dialing.start()
@@ -275,9 +280,16 @@ def test_a_connection_that_is_made_while_certificates_are_revoked_does_not_stand
     files = certificates.issue(made, "right", certificates.named("s1"), ["s1"])
     places.append(place := Place(files))
     peer = Peer(
-        "s2", "s1", place.address, lambda _: None, lambda _: None, lambda _: None, None,
-        BY_CERTIFICATE, amid,
-    )  # fmt: skip
+        "s2",
+        "s1",
+        place.address,
+        lambda _: None,
+        lambda _: None,
+        lambda _: None,
+        None,
+        BY_CERTIFICATE,
+        amid,
+    )
     peer.start()
     try:
         assert place.heard.get(timeout=DEADLINE_S) == b""  # by the list before: it ends at once

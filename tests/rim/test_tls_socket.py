@@ -245,13 +245,16 @@ def test_certificates_are_made_once_each_for_their_time(made: Path, tmp_path: Pa
     assert (tmp_path / "new" / "ca.key").stat().st_mode & 0o777 == 0o600
     again = certs.make(tmp_path / "new", ["s1=localhost", "s2=localhost"], ["app"])
     assert [line.split("/")[-1] for line in again] == [
-        "s2.key, for 397 days", "app.key, for 397 days",
-    ]  # fmt: skip
+        "s2.key, for 397 days",
+        "app.key, for 397 days",
+    ]
     for nodes, why in [
-        (["s1"], "the form is NAME=HOST"), (["../s1=h"], "is no name of a node"),
-        (["s5=a b"], "is no host name"), (["s5=h", "s5=i"], "one is named twice"),
+        (["s1"], "the form is NAME=HOST"),
+        (["../s1=h"], "is no name of a node"),
+        (["s5=a b"], "is no host name"),
+        (["s5=h", "s5=i"], "one is named twice"),
         (["ca=h"], "ca.pem is the certificate of the CA"),
-    ]:  # fmt: skip
+    ]:
         with pytest.raises(ConfigError, match=why):
             certs.make(tmp_path / "new", nodes, [])
 

@@ -69,8 +69,9 @@ def test_a_snapshot_over_events_of_several_prefixes_leaves_none_of_them(scene: S
     settle(scene, scene.teller, others)
     for teller, has in ((scene.teller, "a 7"), (others, "b 8")):
         assert [line.split("@")[1] for line in teller.read()][1:] == [
-            "WATCH response: 1 key as of 90", f"EVENT 90 has {has}",
-        ]  # fmt: skip
+            "WATCH response: 1 key as of 90",
+            f"EVENT 90 has {has}",
+        ]
 
 
 def test_the_last_line_of_a_watch_outlives_a_snapshot(scene: Scene) -> None:
@@ -94,8 +95,9 @@ def test_a_snapshot_amid_a_listing_lets_the_watch_begin_anew(scene: Scene) -> No
     told = [*first[2:], *scene.teller.read()]
     assert told == [
         "s1@Sorry, events up to 90 are gone; watch a begins anew with what there is.",
-        "s1@WATCH response: 1 key as of 90", "s1@EVENT 90 has a 7",
-    ]  # fmt: skip
+        "s1@WATCH response: 1 key as of 90",
+        "s1@EVENT 90 has a 7",
+    ]
     scene.apply("set a 8")
     assert scene.teller.read() == ["s1@EVENT 91 set a 8"]
 
@@ -190,9 +192,7 @@ def test_rights_that_change_amid_events_end_those_watches_alone_after_the_events
     scene.watch("pub/", number="2")
     scene.is_held = True
     scene.apply("set app/a 1", "set pub/a 1")
-    scene.watchers.end_refused(
-        scene.teller, lambda line: "you may not" if "app/" in line else ""
-    )
+    scene.watchers.end_refused(scene.teller, lambda line: "you may not" if "app/" in line else "")
     assert scene.teller.read() == [
         "s1#1@EVENT 2 set app/a 1",
         "s1#2@EVENT 3 set pub/a 1",

@@ -83,9 +83,12 @@ class Scene:
             self.watchers.hand_out()
 
     def watch(
-        self, prefix: str = "", after: int | None = None, number: str = "",
+        self,
+        prefix: str = "",
+        after: int | None = None,
+        number: str = "",
         teller: FakeTeller | None = None,
-    ) -> list[str]:  # fmt: skip
+    ) -> list[str]:
         """Begin a watch; return its first lines and those that it tells at once."""
         teller = teller or self.teller
         asked = WatchAsked(prefix, after)
@@ -111,8 +114,10 @@ def test_a_watch_tells_the_keys_in_order_and_then_each_change(scene: Scene) -> N
     scene.apply("set b 2", "set a 1", "set other 3")
     assert scene.watch("", None) == [
         "WATCH response: 3 keys as of 4",
-        "s1@EVENT 4 has a 1", "s1@EVENT 4 has b 2", "s1@EVENT 4 has other 3",
-    ]  # fmt: skip
+        "s1@EVENT 4 has a 1",
+        "s1@EVENT 4 has b 2",
+        "s1@EVENT 4 has other 3",
+    ]
     scene.apply("set a 5")
     scene.apply("delete b")
     assert scene.teller.read() == ["s1@EVENT 5 set a 5", "s1@EVENT 6 delete b"]
@@ -133,8 +138,10 @@ def test_one_step_is_one_send_to_each_connection(scene: Scene) -> None:
     scene.apply("set k1 1", "set k2 2")
     assert scene.teller.pushes == before + 1
     assert scene.teller.read()[:3] == [
-        "s1#0@EVENT 2 set k1 1", "s1#0@EVENT 3 set k2 2", "s1#1@EVENT 2 set k1 1"
-    ]  # fmt: skip
+        "s1#0@EVENT 2 set k1 1",
+        "s1#0@EVENT 3 set k2 2",
+        "s1#1@EVENT 2 set k1 1",
+    ]
 
 
 def test_a_write_touches_no_watch_of_another_prefix(scene: Scene) -> None:
@@ -164,8 +171,10 @@ def test_many_connections_are_sent_to_in_slices_that_the_owner_goes_on_with(scen
 def test_a_watch_goes_on_behind_an_entry(scene: Scene) -> None:
     scene.apply("set k 1", "set k 2", "set k 3")
     assert scene.watch("k", after=2) == [
-        "WATCH response: goes on after 2", "s1@EVENT 3 set k 2", "s1@EVENT 4 set k 3"
-    ]  # fmt: skip
+        "WATCH response: goes on after 2",
+        "s1@EVENT 3 set k 2",
+        "s1@EVENT 4 set k 3",
+    ]
     scene.apply("set k 4")
     assert scene.teller.read() == ["s1@EVENT 5 set k 4"]
 
@@ -188,8 +197,10 @@ def test_what_the_keys_hold_is_not_told_once_more(scene: Scene) -> None:
     scene.watchers.applied([second, third])
     scene.watchers.hand_out()
     assert scene.teller.read() == [
-        "s1@EVENT 3 set k 3", "s1@EVENT 4 set k 4", "s1#7@EVENT 4 set k 4"
-    ]  # fmt: skip
+        "s1@EVENT 3 set k 3",
+        "s1@EVENT 4 set k 4",
+        "s1#7@EVENT 4 set k 4",
+    ]
 
 
 def test_the_newest_entry_is_no_future_and_the_next_one_is(scene: Scene) -> None:
@@ -205,8 +216,12 @@ def test_only_a_watch_behind_a_kept_entry_needs_no_confirmed_read() -> None:
     scene.apply("set k 1", "set k 2", "set k 3", "set k 4")
     needs = scene.watchers.needs_confirming
     assert [needs(WatchAsked("", after)) for after in (None, 2, 3, 5, 6)] == [
-        True, True, False, False, True
-    ]  # fmt: skip
+        True,
+        True,
+        False,
+        False,
+        True,
+    ]
 
 
 def test_a_watch_behind_what_is_gone_begins_anew() -> None:
@@ -214,8 +229,9 @@ def test_a_watch_behind_what_is_gone_begins_anew() -> None:
     scene.apply("set k 1", "set k 2", "set k 3", "set k 4")
     assert scene.watch("k", after=2) == [
         "Sorry, events up to 3 are gone; watch k begins anew with what there is.",
-        "WATCH response: 1 key as of 5", "s1@EVENT 5 has k 4",
-    ]  # fmt: skip
+        "WATCH response: 1 key as of 5",
+        "s1@EVENT 5 has k 4",
+    ]
 
 
 def test_events_of_before_level_2_are_gone() -> None:
@@ -230,8 +246,9 @@ def test_a_watch_behind_an_entry_that_a_recovery_lost_begins_anew(scene: Scene) 
     scene.apply("set k 2", term=2_000_000)
     assert scene.watch("k", after=4) == [
         "Sorry, entry 4 is not in the log any more; watch k begins anew with what there is.",
-        "WATCH response: 1 key as of 2000000000003", "s1@EVENT 2000000000003 has k 2",
-    ]  # fmt: skip
+        "WATCH response: 1 key as of 2000000000003",
+        "s1@EVENT 2000000000003 has k 2",
+    ]
     assert scene.watch("k", after=2, number="1")[1:] == ["s1#1@EVENT 2000000000003 set k 2"]
 
 
@@ -246,8 +263,12 @@ def test_a_slow_reader_takes_what_it_missed_from_the_history_in_order(scene: Sce
     scene.teller.pump()
     scene.apply("set k 5")
     assert [line.partition(" set ")[2] for line in scene.teller.read()] == [
-        "k 1", "k 2", "k 3", "k 4", "k 5"
-    ]  # fmt: skip
+        "k 1",
+        "k 2",
+        "k 3",
+        "k 4",
+        "k 5",
+    ]
 
 
 def test_a_reader_that_the_history_leaves_behind_is_ended_with_its_place() -> None:
@@ -457,9 +478,10 @@ def test_a_node_that_stops_tells_first_what_was_applied(scene: Scene) -> None:
     scene.apply("set a 1", "set b 2")
     scene.watchers.close()
     assert scene.teller.read() == [
-        "s1@EVENT 2 set a 1", "s1@EVENT 3 set b 2",
+        "s1@EVENT 2 set a 1",
+        "s1@EVENT 3 set b 2",
         "s1@Sorry, this server is stopping, so this watch has ended. Go on with: watch after 3",
-    ]  # fmt: skip
+    ]
     assert other.read()[0] == "s1@EVENT 3 set b 2"
 
 

@@ -81,8 +81,9 @@ def test_a_backup_is_what_a_start_would_know_or_there_is_none(
             is_sound = False
         file = tmp_path / f"{number}.txt"
         status = of_node(logs, "s1", str(file))
-        assert {path.name: path.read_bytes() for path in logs.iterdir()
-                if path.suffix != ".lock"} == files, what  # fmt: skip
+        assert {
+            path.name: path.read_bytes() for path in logs.iterdir() if path.suffix != ".lock"
+        } == files, what
         said = capsys.readouterr().err
         if status == 0:
             assert is_sound, what
@@ -132,9 +133,17 @@ def test_a_node_that_holds_nothing_gives_no_backup(
 
 # --- on the way -------------------------------------------------------------------------------
 
-CONTENT = b"".join(spell_snapshot(MachineState(
-    5, 2, all_vote(MEMBERS), ['{"forgotten": false}'], {f"k{n}": "v" * 50 for n in range(40)}
-)))  # fmt: skip
+CONTENT = b"".join(
+    spell_snapshot(
+        MachineState(
+            5,
+            2,
+            all_vote(MEMBERS),
+            ['{"forgotten": false}'],
+            {f"k{n}": "v" * 50 for n in range(40)},
+        )
+    )
+)
 PIECE_BYTES = 700
 Answer = Callable[[int], tuple[int, bytes]]  # to the place that was asked for
 

@@ -127,14 +127,21 @@ def test_kubectl_builds_the_kustomization() -> None:
         pytest.skip("kubectl is not here; Debian's package kubernetes-client has it")
     built = subprocess.run(
         [kubectl, "kustomize", str(DEPLOY / "kubernetes")],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert built.returncode == 0, built.stderr
     kinds = re.findall(r"^kind: (\w+)", built.stdout, re.MULTILINE)
     assert sorted(kinds) == [
-        "ConfigMap", "Namespace", "NetworkPolicy", "PodDisruptionBudget", "Service", "Service",
+        "ConfigMap",
+        "Namespace",
+        "NetworkPolicy",
+        "PodDisruptionBudget",
+        "Service",
+        "Service",
         "StatefulSet",
-    ]  # fmt: skip
+    ]
     assert built.stdout.count("raftline-client:") == 1
     label = built.stdout.index("raftline-client:")
     assert "kubernetes.io/name" not in built.stdout[label - 60 : label]

@@ -99,8 +99,10 @@ DAMAGES = {
         True,
     ),
     "the log of another cluster": (
-        {"s1.log": log_file(SECOND.replace(b"3 1", b"1 1"), base=b"0 0 base s8=h:1 s9=h:2\n"),
-         "s1.storage": storage_file(5, "s2", (1, 1))},
+        {
+            "s1.log": log_file(SECOND.replace(b"3 1", b"1 1"), base=b"0 0 base s8=h:1 s9=h:2\n"),
+            "s1.storage": storage_file(5, "s2", (1, 1)),
+        },
         "s1.log is of a cluster that s1 never was a member of. Was another node's file put here?",
         Cure.NONE,
         False,

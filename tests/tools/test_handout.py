@@ -49,8 +49,12 @@ def test_a_handout_of_the_bugs_plays_them_and_has_no_answers(tmp_path: Path) -> 
     def ran(*typed: str) -> tuple[int, str]:
         done = subprocess.run(
             [sys.executable, str(tmp_path / "labs/bugs/play.py"), *typed],
-            cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
         return done.returncode, done.stdout + done.stderr
 
     status, said = ran("1")

@@ -148,8 +148,9 @@ def test_the_course_lines_show_an_election_and_its_timeouts() -> None:
     followed = Followed(node_of("s1", 1))
     followed.node = node
     assert followed.after(Effects()) == [
-        "s1 is requesting votes for term 2", f"time out set for s1 to {TIMEOUT_MS / 1000:.3f}",
-    ]  # fmt: skip
+        "s1 is requesting votes for term 2",
+        f"time out set for s1 to {TIMEOUT_MS / 1000:.3f}",
+    ]
     voted = followed.hear(RequestVote("s2", "s1", 1, 1, 1))
     assert voted == [
         "Received vote request from s2 for term 1 with last_log_term 1, last_log_index 1"
@@ -280,9 +281,14 @@ def test_the_gateway_gives_orders_and_reports_the_current_heartbeat() -> None:
     calls["set_replication_simulation"](False)
     calls["delete_log_file"]()
     assert [line.removeprefix("node1 <- Controller@") for line in lab.asked] == [
-        "HEARTBEAT 20.000s", "HEARTBEAT 5.000s", "HEARTBEAT 0.250s", "HEARTBEAT normal",
-        "SKIP-REPLICATION on", "SKIP-REPLICATION off", "DELETE-LOG",
-    ]  # fmt: skip
+        "HEARTBEAT 20.000s",
+        "HEARTBEAT 5.000s",
+        "HEARTBEAT 0.250s",
+        "HEARTBEAT normal",
+        "SKIP-REPLICATION on",
+        "SKIP-REPLICATION off",
+        "DELETE-LOG",
+    ]
     lab = BrokenLab()
     assert calls_of(lab, "node1")["get_heartbeat_interval"]() == 0.1
     lab.faults = ("SKIP-REPLICATION on", "HEARTBEAT 20000ms")
@@ -298,8 +304,9 @@ def test_choice_1_prints_the_interval_the_reset_and_the_new_leader() -> None:
         "Leader changed: New leader found at localhost:17002 (node3)",
     ]
     assert lab.asked == [
-        "node1 <- Controller@HEARTBEAT 20s for 60s", "node1 <- Controller@HEARTBEAT normal",
-    ]  # fmt: skip
+        "node1 <- Controller@HEARTBEAT 20s for 60s",
+        "node1 <- Controller@HEARTBEAT normal",
+    ]
 
 
 def test_choice_2_asks_each_node_in_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -462,7 +469,7 @@ def test_a_node_without_a_vote_counts_in_no_majority_of_the_lab(
 
 
 def test_choice_2_ends_the_faults_of_an_interrupted_choice_3(
-    monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     typed(monkeypatch, "")
     lab = BrokenLab()

@@ -39,9 +39,12 @@ def test_every_bug_changes_one_file_and_fits_as_git_applies_it(tmp_path: Path) -
     for number in play.BUGS:
         applied = subprocess.run(
             ["git", "apply", "--check", str(patch_of(number))],
-            cwd=tmp_path, env={**os.environ, "GIT_CEILING_DIRECTORIES": str(tmp_path.parent)},
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            cwd=tmp_path,
+            env={**os.environ, "GIT_CEILING_DIRECTORIES": str(tmp_path.parent)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         if applied.returncode != 0:
             wrong.append(f"bug {number}: {applied.stderr}")
         play.apply_patch(patch_of(number), sources)
@@ -109,8 +112,11 @@ def play_bug(*typed: str) -> tuple[int, str, str]:
     """Return the exit status of play.py, and its output on both streams."""
     ran = subprocess.run(
         [sys.executable, play.HERE / "play.py", *typed],
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert "Traceback" not in ran.stderr
     return ran.returncode, ran.stdout, ran.stderr
 
@@ -299,8 +305,12 @@ def test_a_lab_program_names_the_mistyped_argument(
     script = play.ROOT / "labs" / program
     ran = subprocess.run(
         [sys.executable, script, *arguments],
-        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert ran.returncode == 2
     assert said in ran.stderr
     assert "Traceback" not in ran.stderr

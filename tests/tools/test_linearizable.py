@@ -268,8 +268,9 @@ def seen_cas(
     operation = replace(operation, old=old)
     if operation.returned_at is None:
         return operation
-    return replace(operation, found=None if found == old else found is not None,
-                   matched=found == old)  # fmt: skip
+    return replace(
+        operation, found=None if found == old else found is not None, matched=found == old
+    )
 
 
 @given(seed=st.integers(0, 2**32), size=st.integers(0, 60))

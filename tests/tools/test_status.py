@@ -168,8 +168,10 @@ def test_the_json_of_each_node_has_a_field_for_each_column_of_the_table(
     leader, follower, dead = json.loads(capsys.readouterr().out)
     assert [set(FIELDS) - node.keys() for node in (leader, follower, dead)] == [set()] * 3
     assert [node["role"] for node in (leader, follower, dead)] == [
-        "leader", "follower", "unreachable"
-    ]  # fmt: skip
+        "leader",
+        "follower",
+        "unreachable",
+    ]
     assert follower["log_bytes"] is None
     assert [dead[field] for field in FIELDS[3:]] == [None] * 8
 
@@ -328,9 +330,12 @@ def test_wrong_usage_ends_with_2(arguments: list[str], capsys: pytest.CaptureFix
     ],
 )
 def test_a_wrong_argument_is_named(
-    arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "here.txt").touch()
     assert cli.main(arguments) in (2, 3)

@@ -26,9 +26,12 @@ class Stage:
         self.leader = "0001"
         self.record = Record(Metrics(actions=actions), SERVERS)
         self.actions = Actions(
-            self.record.metrics, cast(Servers, self), cast(Network, self), cast(Watch, self),
+            self.record.metrics,
+            cast(Servers, self),
+            cast(Network, self),
+            cast(Watch, self),
             self.record,
-        )  # fmt: skip
+        )
 
     def gone(self, server: str, _: float) -> None:
         self.done.append(("gone", server))
@@ -127,14 +130,19 @@ def test_dead_servers_are_put_on_the_side_that_needs_no_quorum(down: tuple[str, 
 
 def test_an_end_action_ends_only_its_own_fault() -> None:
     stage = Stage(
-        Action("drop", 1, seconds=3), Action("drop", 2, seconds=5, fraction=0.5),
-        Action("part easy", 2, seconds=3), Action("part end", 3), Action("part hard", 4),
-    )  # fmt: skip
+        Action("drop", 1, seconds=3),
+        Action("drop", 2, seconds=5, fraction=0.5),
+        Action("part easy", 2, seconds=3),
+        Action("part end", 3),
+        Action("part hard", 4),
+    )
     for now in (1.0, 2.0, 3.0, 4.0, 4.5, 5.5, 6.5):
         stage.actions.run_due(now)
     assert [each for each in stage.done if each[0] != "part"] == [
-        ("drop", 0.1), ("drop", 0.5), "heal",
-    ]  # fmt: skip
+        ("drop", 0.1),
+        ("drop", 0.5),
+        "heal",
+    ]
     stage.actions.run_due(7.0)
     assert stage.done[-1] == ("drop", 0.0)
 
@@ -149,9 +157,10 @@ def test_a_partition_that_was_ended_does_not_end_a_second_time() -> None:
 
 def test_an_action_with_seconds_ends_by_itself() -> None:
     stage = Stage(
-        Action("pause", 1, seconds=2.0, server="leader"), Action("drop", 1, seconds=1.0),
+        Action("pause", 1, seconds=2.0, server="leader"),
+        Action("drop", 1, seconds=1.0),
         Action("part hard", 4, seconds=1.0),
-    )  # fmt: skip
+    )
     stage.actions.run_due(1.0)
     stage.actions.run_due(2.5)
     stage.actions.run_due(3.5)

@@ -145,5 +145,8 @@ def test_a_value_that_was_not_put_before_the_get_is_wrong() -> None:
     absent = asked(8, "get", key="key1", value=None, outcome="absent")
     mark_wrong_gets([asked(1), right, from_nowhere, from_the_future, absent, asked(8)])
     assert [each.wrong for each in (right, from_nowhere, from_the_future, absent)] == [
-        False, True, True, False,
-    ]  # fmt: skip
+        False,
+        True,
+        True,
+        False,
+    ]

@@ -25,9 +25,7 @@ def test_a_complete_message_is_accepted_with_any_spelling_of_its_id(spelling: st
     assert checked(message, KNOWN) == PUT
 
 
-@pytest.mark.parametrize(
-    "part", ["source", "destination", "leader", "req_category", "Message-ID"]
-)
+@pytest.mark.parametrize("part", ["source", "destination", "leader", "req_category", "Message-ID"])
 def test_a_message_without_a_mandatory_component_is_rejected(part: str) -> None:
     message = {name: value for name, value in PUT.items() if name != part}
     with pytest.raises(BadMessage, match=f"the message lacks {part}"):
@@ -69,9 +67,12 @@ def test_put_and_get_become_lines_of_our_wire() -> None:
 
 def test_a_follower_s_reply_is_forward2leader_with_the_leader_s_id() -> None:
     assert answer_to(GET, not_leader("s0001", "localhost", 10000)) == {
-        "source": "0000", "destination": "0005", "leader": "0001",
-        "req_category": "forward2leader", "Message-ID": 17,
-    }  # fmt: skip
+        "source": "0000",
+        "destination": "0005",
+        "leader": "0001",
+        "req_category": "forward2leader",
+        "Message-ID": 17,
+    }
     unknown = answer_to(GET, "Sorry, I know of no leader. Try again.")
     assert (unknown["req_category"], unknown["leader"]) == ("forward2leader", "unkown")
 

@@ -31,11 +31,21 @@ def test_the_two_course_runs_are_shipped_with_all_keys() -> None:
     assert metrics.read(LAB / "metrics_2.json") == Metrics(gp_ratio=0.2, actions=TWO_KILLS)
     for name in ("metrics_1", "metrics_2"):
         assert set(json.loads((LAB / f"{name}.json").read_text())) == {
-            "server code", "maximum get create fail fraction", "appends batched fraction",
-            "maximum get reqs fraction", "maximum put reqs fraction", "number of clients",
-            "total execution time", "servers", "client requests", "gp ratio", "only hb",
-            "stop requests", "max packets", "actions",
-        }  # fmt: skip
+            "server code",
+            "maximum get create fail fraction",
+            "appends batched fraction",
+            "maximum get reqs fraction",
+            "maximum put reqs fraction",
+            "number of clients",
+            "total execution time",
+            "servers",
+            "client requests",
+            "gp ratio",
+            "only hb",
+            "stop requests",
+            "max packets",
+            "actions",
+        }
 
 
 def test_a_missing_key_has_the_value_of_the_first_course_run() -> None:
@@ -49,26 +59,31 @@ def test_a_missing_key_has_the_value_of_the_first_course_run() -> None:
 
 
 def test_spaces_and_underscores_mean_the_same() -> None:
-    found = asks(gp_ratio=0.2, actions=[
-        {"category": "fail_leader", "trigger_point": 8},
-        {"category": "fail leader", "trigger point": 16},
-        {"category": "fail_follower", "trigger point": 9},
-    ])  # fmt: skip
+    found = asks(
+        gp_ratio=0.2,
+        actions=[
+            {"category": "fail_leader", "trigger_point": 8},
+            {"category": "fail leader", "trigger point": 16},
+            {"category": "fail_follower", "trigger point": 9},
+        ],
+    )
     assert found.gp_ratio == 0.2
     assert found.actions == (TWO_KILLS[0], Action("fail follower", 9), TWO_KILLS[1])
 
 
 def test_each_further_action_requires_its_operands() -> None:
-    found = asks(actions=[
-        {"category": "part easy", "trigger point": 1},
-        {"category": "part end", "trigger point": 2},
-        {"category": "part hard", "trigger point": 3, "seconds": 1.5},
-        {"category": "drop", "trigger point": 4, "fraction": 0.25},
-        {"category": "pause", "trigger point": 5},
-        {"category": "pause", "trigger point": 6, "server": "0003", "seconds": 1},
-        {"category": "fail follower", "trigger point": 7},
-        {"category": "restart", "trigger point": 8},
-    ])  # fmt: skip
+    found = asks(
+        actions=[
+            {"category": "part easy", "trigger point": 1},
+            {"category": "part end", "trigger point": 2},
+            {"category": "part hard", "trigger point": 3, "seconds": 1.5},
+            {"category": "drop", "trigger point": 4, "fraction": 0.25},
+            {"category": "pause", "trigger point": 5},
+            {"category": "pause", "trigger point": 6, "server": "0003", "seconds": 1},
+            {"category": "fail follower", "trigger point": 7},
+            {"category": "restart", "trigger point": 8},
+        ]
+    )
     assert found.actions == (
         Action("part easy", 1),
         Action("part end", 2),

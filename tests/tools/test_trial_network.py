@@ -31,9 +31,7 @@ class Rig:
         self.seen.append((speaker, hearer, line, arrives))
 
     def dial(self, asked: str) -> socket.socket:
-        return socket.create_connection(
-            ("127.0.0.1", self.network.port("0000", asked)), DEADLINE_S
-        )
+        return socket.create_connection(("127.0.0.1", self.network.port("0000", asked)), DEADLINE_S)
 
     def pair(self) -> tuple[socket.socket, socket.socket]:
         """Return what 0000 holds, and what 0001 holds, of one connection."""

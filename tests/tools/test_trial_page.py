@@ -80,18 +80,15 @@ def test_every_class_of_a_shape_has_its_rule_and_every_colour_its_value_by_night
 def spans(name: str, made: Record) -> list[str]:
     """Return what the bars of the timeline with this class tell."""
     root = xml.etree.ElementTree.fromstring(pictures.timeline(made))
-    return [
-        bar.findtext("title", "")
-        for bar in root.iter("rect")
-        if bar.get("class") == name
-    ]
+    return [bar.findtext("title", "") for bar in root.iter("rect") if bar.get("class") == name]
 
 
 def test_the_timeline_shows_leaders_faults_and_standstills() -> None:
     made = eventful()
     assert spans("colour1", made) == [
-        "0001 term 1: 1.00 s to 2.00 s", "0001 term 4: 2.00 s to 6.00 s"
-    ]  # fmt: skip
+        "0001 term 1: 1.00 s to 2.00 s",
+        "0001 term 4: 2.00 s to 6.00 s",
+    ]
     assert spans("colour2", made) == ["0002 term 5: 7.00 s to 12.00 s"]
     assert spans("none", made) == ["unknown: 0.00 s to 1.00 s", "unknown: 6.00 s to 7.00 s"]
     assert spans("failed", made) == [

@@ -79,8 +79,10 @@ def test_a_program_that_can_not_be_started_is_reported(
 
 def test_an_exit_status_is_reported_in_words() -> None:
     assert [how_it_ended(code) for code in (4, -9, -99)] == [
-        "exit status 4", "killed by SIGKILL", "killed by signal 99",
-    ]  # fmt: skip
+        "exit status 4",
+        "killed by SIGKILL",
+        "killed by signal 99",
+    ]
 
 
 def test_free_ports_are_as_many_different_ones_as_requested() -> None:

@@ -64,9 +64,13 @@ def test_put_and_get_are_answered_with_messages(start: Start) -> None:
         answer = asking.get("lamp")
         missing = asking.get("nothing")
     assert answer == {
-        "source": "0000", "destination": "0005", "leader": "0000", "req_category": "success",
-        "Message-ID": 2, "value": "on",
-    }  # fmt: skip
+        "source": "0000",
+        "destination": "0005",
+        "leader": "0000",
+        "req_category": "success",
+        "Message-ID": 2,
+        "value": "on",
+    }
     assert (missing["req_category"], missing["absent"]) == ("failure", True)
 
 

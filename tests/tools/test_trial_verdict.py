@@ -16,8 +16,10 @@ from tests.tools.trials import asked, pair, record
 
 
 def many(count: int, unanswered: int) -> Record:
-    requests = [asked(0, took=None if number < unanswered else 0.01, key=f"k{number}")
-                for number in range(count)]  # fmt: skip
+    requests = [
+        asked(0, took=None if number < unanswered else 0.01, key=f"k{number}")
+        for number in range(count)
+    ]
     return record(requests, server_messages=10_000)
 
 
@@ -176,8 +178,13 @@ def test_the_report_has_the_course_lines_in_order_with_their_counters() -> None:
 def test_the_report_goes_on_with_percentiles_events_and_verdict() -> None:
     requests = [asked(number, took=number / 1000) for number in range(1, 101)]
     event = Event(8.0, "fail leader", ("0001",), "0001 was killed")
-    made = record(requests, events=[event], heartbeat_gaps=[0.1], ended=101.0,
-                  takeovers=[(7.0, "0002", "0001", 0.6)])  # fmt: skip
+    made = record(
+        requests,
+        events=[event],
+        heartbeat_gaps=[0.1],
+        ended=101.0,
+        takeovers=[(7.0, "0002", "0001", 0.6)],
+    )
     text = report.lines(made, judge(made))
     assert "Latency percentiles: p50 0.050000, p95 0.095000, p99 0.099000, longest 0.100000" in text
     assert "   8.00 s  0001 was killed" in text
@@ -188,8 +195,12 @@ def test_the_report_goes_on_with_percentiles_events_and_verdict() -> None:
 
 
 def test_the_report_as_json_has_the_same_figures_and_the_verdict_in_two_parts() -> None:
-    made = record([*pair(1), asked(9, took=None)], failed=1, crashed=[("0002", 70)],
-                  events=[Event(8.0, "fail leader", ("0001",), "0001 was killed")])  # fmt: skip
+    made = record(
+        [*pair(1), asked(9, took=None)],
+        failed=1,
+        crashed=[("0002", 70)],
+        events=[Event(8.0, "fail leader", ("0001",), "0001 was killed")],
+    )
     found = json.loads(report.as_json(made, judge(made)))
     for line in report.seed_lines(made)[2:-2]:
         name, _, number = line.rpartition(": ")
@@ -230,8 +241,10 @@ def test_a_standstill_has_a_waiting_request_and_no_answer() -> None:
     requests = [asked(1), asked(2, took=1.5), asked(3, took=0.5), asked(9, took=0.04)]
     assert standstills(requests, 10.0) == [(2.0, 3.5)]
     assert standstills([*requests, asked(8, took=None)], 10.0) == [
-        (2.0, 3.5), (8.0, 9.04), (9.04, 10.0),
-    ]  # fmt: skip
+        (2.0, 3.5),
+        (8.0, 9.04),
+        (9.04, 10.0),
+    ]
 
 
 def test_the_standstill_threshold_grows_with_the_usual_latency() -> None:
@@ -246,11 +259,18 @@ def test_the_standstill_threshold_grows_with_the_usual_latency() -> None:
 def test_the_history_tells_each_attempt_of_a_request() -> None:
     attempts = [Attempt("0000", "forward2leader", 0.001), Attempt("0001", "success", 0.002)]
     assert json.loads(asked(1, attempts=attempts).as_json()) == {
-        "client": "0003", "req_category": "put", "Message-ID": 1, "key": "key1",
-        "value": "value1", "due": 1.0, "called": 1.0, "returned": 1.01, "outcome": "success",
+        "client": "0003",
+        "req_category": "put",
+        "Message-ID": 1,
+        "key": "key1",
+        "value": "value1",
+        "due": 1.0,
+        "called": 1.0,
+        "returned": 1.01,
+        "outcome": "success",
         "wrong": False,
         "attempts": [
             {"server": "0000", "answer": "forward2leader", "seconds": 0.001},
             {"server": "0001", "answer": "success", "seconds": 0.002},
         ],
-    }  # fmt: skip
+    }

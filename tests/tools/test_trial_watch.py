@@ -37,8 +37,11 @@ def test_a_leader_is_unknown_before_the_first_and_after_its_death(wire: Wire) ->
     wire.beat("0001", 1, 0.71)  # was under way when it died
     wire.beat("0004", 2, 1.5)
     assert wire.watch.leaders == [
-        (0.0, "unkown"), (0.5, "0001"), (0.7, "unkown"), (1.5, "0004"),
-    ]  # fmt: skip
+        (0.0, "unkown"),
+        (0.5, "0001"),
+        (0.7, "unkown"),
+        (1.5, "0004"),
+    ]
 
 
 def test_the_death_of_a_follower_changes_nothing(wire: Wire) -> None:
@@ -114,8 +117,15 @@ def test_the_time_in_which_a_follower_was_down_is_no_gap(wire: Wire) -> None:
 
 
 def test_only_requests_for_votes_are_counted(wire: Wire) -> None:
-    for line in (b"s0001@PreVote 1-0-0", b"s0001@RequestVote 1-0-0", b"s0001@AppendEntries x-0",
-                 b"s0002@AppendEntries 9-0-0-[]", b"\xff", b"", b"s0001@I am up to date"):
+    for line in (
+        b"s0001@PreVote 1-0-0",
+        b"s0001@RequestVote 1-0-0",
+        b"s0001@AppendEntries x-0",
+        b"s0002@AppendEntries 9-0-0-[]",
+        b"\xff",
+        b"",
+        b"s0001@I am up to date",
+    ):
         wire.watch.saw("0001", "0000", line, True, 0.5)
     assert wire.watch.vote_requests == {("0001", "0000"): 2}
     assert wire.leaders == ["unkown"]

@@ -103,8 +103,11 @@ def commit(clone: Path) -> str:
 def built(clone: Path) -> str:
     done = subprocess.run(
         [sys.executable, "setup.py", "--quiet", "--version"],
-        cwd=clone, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=clone,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.split()[-1]
 

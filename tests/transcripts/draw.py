@@ -31,9 +31,9 @@ def main(path: str, out: str) -> int:
     if problem:
         act = next(line for line in reversed(problem.splitlines()) if line.startswith("> "))
         print(
-            f"raftline: {path}: {problem.splitlines()[-1]} (at {act!r}); "
-            "the page ends there", file=sys.stderr,
-        )  # fmt: skip
+            f"raftline: {path}: {problem.splitlines()[-1]} (at {act!r}); the page ends there",
+            file=sys.stderr,
+        )
     Path(out).write_text(collector.page(Path(path).stem), encoding="utf-8")
     print(f"{out} shows {collector.count} steps")
     return EXIT_BAD_FILE if problem else 0

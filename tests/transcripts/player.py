@@ -85,7 +85,11 @@ class Player:
         else:
             words = act.split()
             if " ".join(words[:2]) in (
-                "lose log", "lose storage", "lose all", "hold disk", "release disk"
+                "lose log",
+                "lose storage",
+                "lose all",
+                "hold disk",
+                "release disk",
             ):
                 words = [f"{words[0]}_{words[1]}", *words[2:]]
             self._acts()[words[0]](words[1:])

@@ -129,9 +129,11 @@ def can_lose(hosts: Sequence[Host], name: str) -> bool:
     whole = {
         host.name
         for host in hosts
-        if host.disk.has_vote and host.name != name and host.view is not None
+        if host.disk.has_vote
+        and host.name != name
+        and host.view is not None
         and host.name in host.view.membership.electors
-    }  # fmt: skip
+    }
     known: list[Membership] = []
     for host in hosts:
         state = host.view

@@ -100,10 +100,11 @@ class HonestInvariants(Invariants):
             follower = self.nodes[name]._state
             index = progress.match_index
             in_snapshot = index < max(follower.log.base_index, leader.log.base_index)
-            if follower.term <= leader.term and not in_snapshot and (
-                follower.log.term_at(index) != leader.log.term_at(index)
+            if (
+                follower.term <= leader.term
+                and not in_snapshot
+                and (follower.log.term_at(index) != leader.log.term_at(index))
             ):
                 raise InvariantError(
                     f"{leader.name} takes {name} to hold entry {index} as it does itself"
                 )
-

@@ -90,14 +90,10 @@ class Plan:
         if not self.restarts_differ or chance.random() > self.restarts_differ:
             return self.options
         timeout_ms = self.options.election_timeout_ms * chance.choice([1, 1, 2])
-        return replace(
-            self.options, lease=chance.random() < 0.5, election_timeout_ms=timeout_ms
-        )
+        return replace(self.options, lease=chance.random() < 0.5, election_timeout_ms=timeout_ms)
 
 
-def pick_plan(
-    chance: random.Random, nodes: int | None = None, faults: Sequence[str] = ()
-) -> Plan:
+def pick_plan(chance: random.Random, nodes: int | None = None, faults: Sequence[str] = ()) -> Plan:
     """Return a plan; `nodes` fixes the size of the cluster, `faults` the kinds that strike."""
     timeout_ms = chance.choice([100, 150, 300])
     options = Options(

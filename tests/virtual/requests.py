@@ -112,9 +112,7 @@ class Requests:
                 self._invariants.acknowledged_index = entry.index
                 self._answer(self._proposed.popleft()[2], reply)
 
-    def confirmed(
-        self, node: RawNode, ready: ReadReady, answer: Callable[[Request], str]
-    ) -> None:
+    def confirmed(self, node: RawNode, ready: ReadReady, answer: Callable[[Request], str]) -> None:
         """Serve a read that the core lets go."""
         request: Request = ready.token
         self._given_back(request)

@@ -126,11 +126,16 @@ class _Schedule:
         invariants = HonestInvariants(Membership(tuple(members), addresses=members))
         self.hosts = {
             name: Host(
-                self.world, plan, name, members if name in members else {}, invariants,
-                self.network.send, Disk(self.world, name),
+                self.world,
+                plan,
+                name,
+                members if name in members else {},
+                invariants,
+                self.network.send,
+                Disk(self.world, name),
             )
             for name in names
-        }  # fmt: skip
+        }
         watching = Watching(self.world)
         for host in self.hosts.values():
             host.watching = watching

@@ -94,7 +94,10 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--nodes", type=_at_least_one, help="nodes in the cluster; default: varies")
     parser.add_argument("--steps", type=_at_least_one, default=STEPS, help="events with faults")
     parser.add_argument(
-        "--fault", action="append", choices=FAULTS + LATER_FAULTS, default=[],
+        "--fault",
+        action="append",
+        choices=FAULTS + LATER_FAULTS,
+        default=[],
         help="only these; may be repeated",
     )
     parser.add_argument("--picture", type=Path, help="the page that shows the end of the schedule")

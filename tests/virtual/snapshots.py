@@ -151,7 +151,15 @@ class Snapshots:
             file.seek(message.offset)
             data = file.read(message.length).decode("utf-8", "surrogateescape")
         self._world.counts["pieces sent"] += 1
-        rim.send(InstallSnapshot(
-            message.sender, peer, message.term, snapshot, message.offset, message.length,
-            message.round, data,
-        ))  # fmt: skip
+        rim.send(
+            InstallSnapshot(
+                message.sender,
+                peer,
+                message.term,
+                snapshot,
+                message.offset,
+                message.length,
+                message.round,
+                data,
+            )
+        )

@@ -24,9 +24,13 @@ def test_each_pattern_and_each_exception_names_a_file(package: Path) -> None:
 def test_the_world_its_invariants_and_the_core_are_compiled_and_no_test_is(package: Path) -> None:
     names = {Path(path).relative_to(package).as_posix() for path in building.modules(package)}
     assert {
-        "raftline/raft/node.py", "raftline/raft/view.py", "raftline/harness/linearizable.py",
-        "tests/invariants.py", "tests/virtual/world.py", "tests/virtual/schedule.py",
-    } <= names  # fmt: skip
+        "raftline/raft/node.py",
+        "raftline/raft/view.py",
+        "raftline/harness/linearizable.py",
+        "tests/invariants.py",
+        "tests/virtual/world.py",
+        "tests/virtual/schedule.py",
+    } <= names
     assert not [name for name in names if "/test_" in name or name.endswith("__init__.py")]
 
 

@@ -27,14 +27,33 @@ def plan_of(chance: random.Random) -> Plan:
     plan = pick_plan(chance, chance.choice([3, 3, 3, 5]), chance.sample(KINDS, 5))
     timeout_ms = plan.options.election_timeout_ms
     options = replace(
-        plan.options, batch_entries=2000, batch_bytes=1 << 20, window=8, chunk_bytes=1 << 18,
-    )  # fmt: skip
+        plan.options,
+        batch_entries=2000,
+        batch_bytes=1 << 20,
+        window=8,
+        chunk_bytes=1 << 18,
+    )
     return replace(
-        plan, options=options, loss=0, late=0, delay_ms=2, disk_ms=2, steady_clocks=False,
-        apply_max=4096, spares=chance.choice([0, 1]), late_starts=0, by_hand=0, restarts_differ=0,
-        change_every_ms=timeout_ms * chance.choice([0, 8, 20]), nonmember_every_ms=0, said_new=0,
-        clients=1, dealers=0, holders=4, fault_every_ms=timeout_ms * chance.choice([6, 12, 40]),
-    )  # fmt: skip
+        plan,
+        options=options,
+        loss=0,
+        late=0,
+        delay_ms=2,
+        disk_ms=2,
+        steady_clocks=False,
+        apply_max=4096,
+        spares=chance.choice([0, 1]),
+        late_starts=0,
+        by_hand=0,
+        restarts_differ=0,
+        change_every_ms=timeout_ms * chance.choice([0, 8, 20]),
+        nonmember_every_ms=0,
+        said_new=0,
+        clients=1,
+        dealers=0,
+        holders=4,
+        fault_every_ms=timeout_ms * chance.choice([6, 12, 40]),
+    )
 
 
 def run(seed: int, steps: int = STEPS) -> LatenessCheck:

@@ -30,15 +30,36 @@ class Calm:
     def __init__(self, seed: int = 5, **more: object) -> None:
         plan = pick_plan(Random(seed), 3, ["heal"])
         options = replace(
-            plan.options, election_timeout_ms=150, heartbeat_ms=50, batch_bytes=1 << 20,
-            batch_entries=2000, window=8, lease=False,
-        )  # fmt: skip
+            plan.options,
+            election_timeout_ms=150,
+            heartbeat_ms=50,
+            batch_bytes=1 << 20,
+            batch_entries=2000,
+            window=8,
+            lease=False,
+        )
         plan = replace(
-            plan, options=options, loss=0, duplicates=0, late=0, replays=0, delay_ms=2, disk_ms=2,
-            steady_clocks=True, apply_max=4096, spares=0, change_every_ms=0, by_hand=0,
-            late_starts=0, nonmember_every_ms=0, said_new=0, clients=1, holders=0, snapshots=0,
+            plan,
+            options=options,
+            loss=0,
+            duplicates=0,
+            late=0,
+            replays=0,
+            delay_ms=2,
+            disk_ms=2,
+            steady_clocks=True,
+            apply_max=4096,
+            spares=0,
+            change_every_ms=0,
+            by_hand=0,
+            late_starts=0,
+            nonmember_every_ms=0,
+            said_new=0,
+            clients=1,
+            holders=0,
+            snapshots=0,
             restarts_differ=0,
-        )  # fmt: skip
+        )
         self.plan: Plan = replace(plan, **more)  # type: ignore[arg-type]
         self.schedule = _Schedule(seed, self.plan, None)
         self.world = self.schedule.world
@@ -245,9 +266,7 @@ def test_no_lease_ends_early_in_schedules_of_faults(
     monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     """With three holders each; `LeaseCheck` compares what they believe with what is applied."""
-    monkeypatch.setattr(
-        schedule, "pick_plan", lambda *given: replace(pick_plan(*given), holders=4)
-    )
+    monkeypatch.setattr(schedule, "pick_plan", lambda *given: replace(pick_plan(*given), holders=4))
     counts: Counter[str] = Counter()
     for each in range(4 * seed, 4 * seed + 4):
         counts += run(7000 + each, nodes=3).counts

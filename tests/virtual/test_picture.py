@@ -32,8 +32,11 @@ def test_each_step_of_a_schedule_has_a_reason_and_messages_meet(seed: int) -> No
     assert 200 < len(steps) <= STEPS_MAX
     assert all(step["why"] and step["why"][0][0] for step in steps)
     assert {tag for step in steps for tag in step["tags"]} == {
-        "election", "vote", "conflict", "commit"
-    }  # fmt: skip
+        "election",
+        "vote",
+        "conflict",
+        "commit",
+    }
     sent = {event["id"]: event for event in data["events"] if event["k"] == "message"}
     arrived = [event for event in data["events"] if event["k"] == "arrive"]
     assert len(arrived) > 100

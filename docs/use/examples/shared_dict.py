@@ -1,4 +1,5 @@
 """Three processes share a dict: `python shared_dict.py node1`, node2, node3. Type; kill any one."""
+
 import argparse
 import sys
 

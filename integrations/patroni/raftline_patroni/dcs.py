@@ -85,9 +85,12 @@ class Raftline(AbstractDCS):
         self._has_new_ttl = False
         try:
             self._kv = raftline.connect(
-                nodes_of(config), timeout=self._retry_timeout, name="patroni",
-                user=config.get("username"), password=config.get("password"),
-            )  # fmt: skip
+                nodes_of(config),
+                timeout=self._retry_timeout,
+                name="patroni",
+                user=config.get("username"),
+                password=config.get("password"),
+            )
         except (ValueError, TypeError, raftline.Unreachable) as problem:
             raise PatroniFatalException(f"the section raftline: {problem}") from None
         self._holding = Holding(self._kv)

@@ -74,10 +74,16 @@ def cluster_of(loaded: Loaded) -> Cluster:
         history = TimelineHistory.from_node(version_of(values[HISTORY]), values[HISTORY])
     sync_version = loaded.version(SYNC) if SYNC in values else None
     return Cluster(
-        values.get(INITIALIZE), config, _leader(loaded, members),
-        Status.from_node(values.get(STATUS) or values.get(OLD_STATUS)), members, failover,
-        SyncState.from_node(sync_version, values.get(SYNC)), history, _failsafe(values),
-    )  # fmt: skip
+        values.get(INITIALIZE),
+        config,
+        _leader(loaded, members),
+        Status.from_node(values.get(STATUS) or values.get(OLD_STATUS)),
+        members,
+        failover,
+        SyncState.from_node(sync_version, values.get(SYNC)),
+        history,
+        _failsafe(values),
+    )
 
 
 def _leader(loaded: Loaded, members: list[Member]) -> Leader | None:

@@ -134,9 +134,13 @@ class Member(Process):
         """Return the first value of a query at this PostgreSQL; None where it does not answer."""
         try:
             with psycopg.connect(
-                host="127.0.0.1", port=self.port, user="postgres", dbname="postgres",
-                connect_timeout=2, autocommit=True,
-            ) as connection:  # fmt: skip
+                host="127.0.0.1",
+                port=self.port,
+                user="postgres",
+                dbname="postgres",
+                connect_timeout=2,
+                autocommit=True,
+            ) as connection:
                 row = connection.execute(question).fetchone()
                 return row[0] if row else None
         except psycopg.Error:
@@ -185,11 +189,13 @@ class Members:
         ports = {node.name: node.port for node in nodes.nodes}
         self.links = Links({**ports, **dict.fromkeys(names, 0)})
         self.all = [
-            Member(name, folder, ",".join(
-                f"localhost:{self.links.port(name, node.name)}" for node in nodes.nodes
-            ))
+            Member(
+                name,
+                folder,
+                ",".join(f"localhost:{self.links.port(name, node.name)}" for node in nodes.nodes),
+            )
             for name in names
-        ]  # fmt: skip
+        ]
 
     def close(self) -> None:
         for member in self.all:
@@ -205,8 +211,9 @@ class Members:
     def cut(self, member: Member) -> None:
         """Let nothing pass between a member and the nodes any more, in silence."""
         names = [node.name for node in self.nodes.nodes]
-        self.links.hold({(member.name, name) for name in names}
-                        | {(name, member.name) for name in names})  # fmt: skip
+        self.links.hold(
+            {(member.name, name) for name in names} | {(name, member.name) for name in names}
+        )
 
     def ctl(self, *words: str) -> str:
         """Return what patronictl prints."""
@@ -292,7 +299,6 @@ class Writer:
         acknowledged = set(self.acknowledged)
         there = member.asks("select array_agg(n) from written")
         return acknowledged - set(there or [])
-
 
     def is_complete_at(self, *members: Member) -> bool:
         """Return whether these have all acknowledged rows."""

@@ -46,10 +46,17 @@ def main(clone: Path, features: list[str]) -> int:
         asked = [f"features/{name}.feature" for name in features]
         done = subprocess.run(
             [sys.executable, "-m", "behave", "--format", "progress3", "--show-timings", *asked],
-            cwd=folder, check=False, **options,
-            env={**os.environ, "DCS": "raftline", "HOME": str(folder), "LC_ALL": "C.UTF-8",
-                 "PATH": f"{bin_dir}:{os.environ['PATH']}"},
-        )  # fmt: skip
+            cwd=folder,
+            check=False,
+            **options,
+            env={
+                **os.environ,
+                "DCS": "raftline",
+                "HOME": str(folder),
+                "LC_ALL": "C.UTF-8",
+                "PATH": f"{bin_dir}:{os.environ['PATH']}",
+            },
+        )
         shutil.copytree(folder / "features" / "output", OUTPUT, dirs_exist_ok=True)
         return done.returncode
 

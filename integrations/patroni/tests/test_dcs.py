@@ -304,9 +304,10 @@ def test_a_store_that_does_not_answer_is_an_error_where_the_leader_is_at_stake(
 ) -> None:
     one = store(at=NOWHERE, retry_timeout=1)
     for call in (
-        one.get_cluster, one.attempt_to_acquire_leader,
+        one.get_cluster,
+        one.attempt_to_acquire_leader,
         lambda: one._update_leader(Leader(1, None, Member(-1, "p1", None, {}))),
-    ):  # fmt: skip
+    ):
         started = time.monotonic()
         with pytest.raises(RaftlineError):
             call()

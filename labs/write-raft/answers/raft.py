@@ -79,9 +79,7 @@ class Node:
         self.commit_index: int = self.log.base_index
         self._applied: int = self.log.base_index
         self._durable: int = self.log.last_index
-        self._configurations = Configurations(
-            self.log.base_index, start.members, self.log.commands
-        )
+        self._configurations = Configurations(self.log.base_index, start.members, self.log.commands)
         self._votes: set[str] | None = None  # while it is a candidate
         self._leading: Leading | None = None
         self._incoming: tuple[Snapshot, int] | None = None  # a snapshot, and how much is here
@@ -190,9 +188,7 @@ class Node:
         for peer in self._members.electors:
             if peer != self.name:
                 self._send(
-                    RequestVote(
-                        self.name, peer, self.term, self.log.last_index, self.log.last_term
-                    )
+                    RequestVote(self.name, peer, self.term, self.log.last_index, self.log.last_term)
                 )
         self._count_votes()
 
@@ -252,9 +248,7 @@ class Node:
     def _hear_leader(self, message: Any) -> bool:
         """Follow the sender; return False, and tell it the term, if it leads no longer."""
         if message.term < self.term:
-            self._send(
-                AppendRejected(self.name, message.sender, self.term, 0, message.round)
-            )
+            self._send(AppendRejected(self.name, message.sender, self.term, 0, message.round))
             return False
         if self.leader != message.sender or self._votes is not None:
             self._follow(message.term, message.sender)
@@ -272,9 +266,7 @@ class Node:
             and log.term_at(message.prev_index) != message.prev_term
         ):
             hint = min(message.prev_index - 1, log.last_index)
-            while hint > self.commit_index and log.term_at(hint) == log.term_at(
-                message.prev_index
-            ):
+            while hint > self.commit_index and log.term_at(hint) == log.term_at(message.prev_index):
                 hint -= 1  # [5] over the whole term that differs
             self._reply(AppendRejected, message, max(hint, 0))
             return
@@ -333,10 +325,16 @@ class Node:
         entries = log.entries(prev + 1, min(log.last_index, prev + BATCH))
         self._send(
             AppendEntries(
-                self.name, peer, self.term, prev, log.term_at(prev) or 0, entries,
-                self.commit_index, self._leading.round,
+                self.name,
+                peer,
+                self.term,
+                prev,
+                log.term_at(prev) or 0,
+                entries,
+                self.commit_index,
+                self._leading.round,
             )
-        )  # fmt: skip
+        )
 
     def _on_answer(self, message: Any) -> None:
         if message.sender not in self._members.names:
@@ -422,10 +420,15 @@ class Node:
             follower.offset, length = 0, min(self.options.chunk_bytes, snapshot.size)
         self._send(
             InstallSnapshot(
-                self.name, peer, self.term, snapshot, follower.offset, length,
+                self.name,
+                peer,
+                self.term,
+                snapshot,
+                follower.offset,
+                length,
                 self._leading.round,
             )
-        )  # fmt: skip
+        )
 
     def _on_piece_held(self, message: InstallSnapshotReply, follower: Follower) -> None:
         if self.snapshot is None or (message.index, message.index_term) != self.snapshot[:2]:
@@ -452,10 +455,15 @@ class Node:
                 self._out.check = snapshot
         self._send(
             InstallSnapshotReply(
-                self.name, message.sender, self.term, snapshot.index, snapshot.term, received,
+                self.name,
+                message.sender,
+                self.term,
+                snapshot.index,
+                snapshot.term,
+                received,
                 message.round,
             )
-        )  # fmt: skip
+        )
 
     def _install(self, snapshot: Snapshot, members: Membership) -> None:
         if self._incoming is None or self._incoming[0] != snapshot:

@@ -31,9 +31,7 @@ class Node:
         self.pick_timeout_ms = start.pick_timeout_ms  # draws the next election timeout
         self.lost: bool = start.lost  # milestone 8: files were lost, so no vote, ever again
         self.snapshot: Snapshot | None = start.snapshot  # milestone 11
-        self.configurations = Configurations(
-            self.log.base_index, start.members, self.log.commands
-        )
+        self.configurations = Configurations(self.log.base_index, start.members, self.log.commands)
         self.now_ms = now_ms
         self.wake_at_ms = now_ms + self.pick_timeout_ms()  # the time of the next Tick
         self.out = Effects()
