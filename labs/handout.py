@@ -19,7 +19,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 LABS = ROOT / "labs"
 # Whole folders and files that each handout has, and those that one lab needs.
-ALWAYS = ("LICENSE", "src", "docs", "logs/server-configuration.txt", "labs/appendix-reports.md")
+ALWAYS = ("LICENSE", "src", "docs", "course/docs", "logs/server-configuration.txt",
+          "labs/appendix-reports.md")  # fmt: skip
 MORE = {"majorities": ("deploy/compose",)}
 # Modules that a program names in a text only, so that no import shows them.
 NAMED = {"bugs": ("tests.virtual.simulate",)}
@@ -91,7 +92,7 @@ def kept_files() -> list[str]:
     names = [name for name in listed.stdout.split("\0") if (ROOT / name).is_file()]
     if listed.returncode == 0 and "labs/handout.py" in names:
         return names
-    folders = ("src", "docs", "labs", "logs", "tests", "deploy")
+    folders = ("src", "docs", "course", "labs", "logs", "tests", "deploy")
     paths = [path for folder in folders for path in (ROOT / folder).rglob("*")]
     return [
         path.relative_to(ROOT).as_posix()

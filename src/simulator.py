@@ -1,6 +1,6 @@
 """`raftline simulate`, `python simulator.py`: a cluster under load and faults, and a report on it.
 
-The metrics dictionary and the report are those of the course's simulator: docs/learn/simulator.md.
+The metrics dictionary and the report are those of the course's simulator: course/docs/simulator.md.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from raftline.trial.verdict import Exit, Verdict, judge
 INTERRUPTED = "interrupted"  # why a trial was broken off
 _EPILOG = """
 METRICS is a JSON or TOML file with the metrics dictionary; without one it is metrics_1 of the
-course: 5 servers, 8 clients, 500 requests, 30 seconds, no faults. docs/learn/simulator.md has each
+course: 5 servers, 8 clients, 500 requests, 30 seconds, no faults. course/docs/simulator.md has each
 key and each action.
 
 Exit status: 0 good; 1 a limit of the service was broken (too many unanswered, a crash, …);

@@ -1,4 +1,4 @@
-"""The orders of a controller, and how a node carries them out (docs/learn/controller.md).
+"""The orders of a controller, and how a node carries them out (course/docs/controller.md).
 
 `Controller@VERB …` on the line protocol, or a datagram in front of the same verbs
 (controller/udp.py). One order at a time. A node that was shut down keeps its port and this object,

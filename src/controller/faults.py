@@ -2,7 +2,7 @@
 
 Everything acts at this node alone, on what it says to its peers and hears from them; clients are
 served as ever. A fault needs nothing from the other side: who neither speaks nor hears is cut off.
-docs/learn/controller.md is the view of the user.
+course/docs/controller.md is the view of the user.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     {"sender_name": "Controller", "request": "STORE", "term": null, "key": "k", "value": "v"}
 
-is answered by a datagram of the same five fields. docs/learn/controller.md is the user's view.
+is answered by a datagram of the same five fields. course/docs/controller.md is the user's view.
 """
 
 from __future__ import annotations

@@ -238,7 +238,7 @@ class AnsweredOrder(Protocol):
 
 
 class Orders(Protocol):
-    """The orders of a controller (docs/learn/controller.md)."""
+    """The orders of a controller (course/docs/controller.md)."""
 
     def is_allowed(self, sender: str, host: str) -> bool: ...
     def why_no_order(self, sender: str, text: str) -> str: ...

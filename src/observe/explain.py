@@ -169,15 +169,15 @@ DECISIONS: Mapping[type[object], Sequence[Rule]] = {
         "entries leave the memory, a snapshot has them", "§7", "snapshot.compact"
     ),
     inputs.StepDown: _only(
-        "the controller says so", "docs/learn/controller.md", "transfer.step_down"
+        "the controller says so", "course/docs/controller.md", "transfer.step_down"
     ),
     inputs.Campaign: _only(
         "the controller says that my election timeout is over", "§5.2", "transfer.campaign"
     ),
     inputs.SetHeartbeat: _only(
-        "the controller says so", "docs/learn/controller.md", "transfer.set_heartbeat"
+        "the controller says so", "course/docs/controller.md", "transfer.set_heartbeat"
     ),
-    inputs.Stop: _only("this server stops", "docs/learn/controller.md", "state.stop"),
+    inputs.Stop: _only("this server stops", "course/docs/controller.md", "state.stop"),
 }  # fmt: skip
 
 

@@ -24,7 +24,7 @@ OUR_SERVER = ("raft.py", "server.py")  # the course program's name for the serve
 class Action:
     """An action on the servers, `trigger_point` seconds after the start.
 
-    docs/learn/simulator.md says what each category means.
+    course/docs/simulator.md says what each category means.
     """
 
     category: str

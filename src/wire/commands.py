@@ -223,7 +223,7 @@ HELP = (
     f" Members: {_forms(of_members=True)}."
 )
 
-# A controller's orders (docs/learn/controller.md).
+# A controller's orders (course/docs/controller.md).
 FAULT_FORMS: Mapping[str, str] = {
     "PARTITION": "PARTITION NAME…",
     "HEAL": "HEAL [NAME…]",

@@ -14,7 +14,7 @@ LINK = re.compile(r"(?<!!)\[[^][]*(?:\[[^][]*\][^][]*)*\]\(([^()\s]+)\)|<img src
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"`[^`\n]*`")
 NAMED = re.compile(
-    r"(?<![\w/.-])((?:docs|bench|labs|tests|deploy|src)/[\w./-]*\.(?:md|py|txt|c|h|json|sh|svg))\b"
+    r"(?<![\w/.-])((?:docs|course|bench|labs|tests|deploy|src)/[\w./-]*\.(?:md|py|txt|c|h|json|sh|svg))\b"
 )
 OUTSIDE = re.compile(r"\.\./" r"shared\b|(?<![\w.])/" r"work/")
 BARE = re.compile(r"(?<![\w/.-])[\w-]+\.md\b")
@@ -140,14 +140,15 @@ def test_no_file_mentions_a_place_outside_the_repository() -> None:
     assert found == []
 
 
-def test_the_index_lists_every_page_once() -> None:
-    index = text_of("docs/index.md")
+@pytest.mark.parametrize("folder", ["docs", "course/docs"])
+def test_an_index_lists_every_page_of_its_folder_once(folder: str) -> None:
+    index = text_of(f"{folder}/index.md")
     rows = [links_in(line) for line in index.splitlines() if line.startswith("| [")]
     assert all(len(links) == 1 for links in rows)
-    listed = [(ROOT / "docs" / links[0]).resolve().relative_to(ROOT).as_posix() for links in rows]
+    listed = [(ROOT / folder / links[0]).resolve().relative_to(ROOT).as_posix() for links in rows]
     assert sorted(set(listed)) == sorted(listed)
-    own = {page for page in pages() if page.startswith("docs/") and page != "docs/index.md"}
-    assert own - set(listed) == set()
+    own = {page for page in pages() if page.startswith(f"{folder}/")}
+    assert own - set(listed) == {f"{folder}/index.md"}
 
 
 def test_the_readme_is_short() -> None:

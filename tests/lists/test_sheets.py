@@ -14,8 +14,8 @@ LINES_MAX, WORDS_MAX, SENTENCE_WORDS_MAX = 90, 900, 20
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"`[^`\n]+(?:\n[^`\n]+)?`")
 QUOTED = re.compile(r'"[^"\n|]+"')
-PAGES = ("README.md", "appendix-reports.md", "../docs/tutorial.md", "../docs/learn/controller.md",
-         "../docs/learn/simulator.md")  # fmt: skip
+PAGES = ("README.md", "appendix-reports.md", "../docs/tutorial.md", "../course/docs/controller.md",
+         "../course/docs/simulator.md")  # fmt: skip
 LINK = re.compile(r"\[([^][]*)\]\([^()]*\)")
 BEGINS = re.compile(r"^\s*(?:[*-]|\d+\.)\s+|^#+ |^\|", re.MULTILINE)
 ENDS = re.compile(r"(?<=[.?!])[*)]*\s+")

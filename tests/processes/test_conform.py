@@ -125,7 +125,7 @@ def test_each_bug_of_the_labs_has_its_check_and_its_row_on_the_page() -> None:
     levels = {
         line.split()[1].rstrip(":"): line[0] for line in conform("--list").stdout.splitlines()
     }
-    page = (ROOT / "docs" / "use" / "conform.md").read_text(encoding="utf-8")
+    page = (ROOT / "course" / "docs" / "conform.md").read_text(encoding="utf-8")
     rows = {
         int(number): (level, name)
         for number, level, name in re.findall(r"^\| (\d+) [^|]+\| (\d) \| `(\S+)` \|$", page, re.M)

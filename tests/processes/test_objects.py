@@ -24,7 +24,7 @@ from raftline.harness.linearizable import Verdict, check
 from raftline.harness.processes import DEADLINE_S, eventually, free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
-EXAMPLE = ROOT / "docs" / "use" / "examples" / "shared_dict.py"
+EXAMPLE = ROOT / "docs" / "examples" / "shared_dict.py"
 OPERATIONS = 400
 
 
