@@ -27,7 +27,7 @@ CLOSE_SECONDS_MAX = 1.0
 def safe_line(text: str) -> str:
     """Return `text` as one line that no terminal takes for a command, cut at 400 characters.
 
-    What doesn't print is shown as its bytes, `\\xNN`, so nobody can forge a line (fault F99).
+    What doesn't print is shown as its bytes, `\\xNN`, so nobody can forge a line.
     """
     cut = len(text) > LINE_CHARACTERS_MAX
     if cut:

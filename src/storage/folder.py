@@ -24,7 +24,7 @@ CATCH_UP = "or let it catch up from the others, without a vote until it has: raf
 
 
 def cannot_read(path: str, error: OSError) -> FilesRefused:
-    """Return the error for a file that is there and cannot be read (F16)."""
+    """Return the error for a file that is there and cannot be read."""
     reason = error.strerror or str(error)
     return FilesRefused(
         f"{path}: cannot be read: {reason}. The node does not start without it; "

@@ -273,7 +273,7 @@ class Recovery:
         """Make NAME.storage say what the log holds now, and whether anything is lost.
 
         Saved at every start: so the mark is durable before lines that it rests on go away, and
-        a folder that cannot be written is found now, not at the first election (F17).
+        a folder that cannot be written is found now, not at the first election.
         """
         log, mark = found.log, promise.mark
         state = self._sound_state(promise, log)

@@ -61,7 +61,7 @@ def test_another_secret_proves_nothing_to_either_side() -> None:
 
 
 def test_a_recorded_proof_is_worth_nothing_on_another_connection() -> None:
-    """F97: what was recorded belongs to the nonces of one connection."""
+    """A recording belongs to the nonces of one connection."""
     recorded = played(*sides())
     again = Answering(SECRET, "s1", N3)
     again.take("s2", recorded[0].partition("@")[2])

@@ -10,8 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "tests" / "behaviours.md"
 ROW = re.compile(
-    r"^\| (?!row |subject )(00\d-\d\d|mistake \d+|[A-Za-z][\w -]*) \| (.+) \| (.*) \|$",
-    re.MULTILINE,
+    r"^\| (?!row |subject )(00\d-\d\d|[A-Za-z][\w -]*) \| (.+) \| (.*) \|$", re.MULTILINE
 )
 TEST = re.compile(r"\[`(\w+)`\]\(([^)]+)\)")
 
@@ -47,15 +46,14 @@ def test_each_row_has_tests_and_all_of_them_exist() -> None:
     assert problems(PAGE.read_text(encoding="utf-8")) == []
 
 
-def test_each_row_of_the_course_and_of_the_mistakes_stands_exactly_once() -> None:
+def test_each_row_of_the_course_stands_exactly_once() -> None:
     expected = [f"004-{number:02}" for number in range(1, 38)]
     expected += [f"003-{number:02}" for number in range(1, 17)]
     expected += [f"002-{number:02}" for number in range(1, 14)]
     expected += [f"000-{number:02}" for number in range(1, 20)]
     expected += [f"001-{number:02}" for number in range(1, 22)]
-    expected += [f"mistake {number}" for number in range(1, 35)]
     found = [row[1] for row in ROW.finditer(PAGE.read_text(encoding="utf-8"))]
-    assert [row for row in found if row.startswith(("00", "mistake"))] == expected
+    assert [row for row in found if row.startswith("00")] == expected
 
 
 def test_every_line_of_a_table_is_a_row() -> None:
@@ -71,14 +69,14 @@ def test_every_line_of_a_table_is_a_row() -> None:
 
 def test_every_wrong_row_is_named() -> None:
     page = (
-        "| F1 | a fault |  |\n"
-        "| F2 | another | [`test_nothing`](../tests/lists/test_behaviours_page.py) |\n"
-        "| F3 | a third | [`test_nothing`](../tests/lists/nowhere.py) |\n"
-        "| F4 | a fourth | [`figure_7`](../tests/transcripts/figure_7.txt)"
+        "| torn tail | a fault |  |\n"
+        "| odd values | another | [`test_nothing`](../tests/lists/test_behaviours_page.py) |\n"
+        "| half lines | a third | [`test_nothing`](../tests/lists/nowhere.py) |\n"
+        "| late vote | a fourth | [`figure_7`](../tests/transcripts/figure_7.txt)"
         "<br>[`test_every_wrong_row_is_named`](../tests/lists/test_behaviours_page.py) |\n"
     )
     assert problems(page) == [
-        "F1: no test",
-        "F2: no test_nothing in ../tests/lists/test_behaviours_page.py",
-        "F3: no test_nothing in ../tests/lists/nowhere.py",
+        "torn tail: no test",
+        "odd values: no test_nothing in ../tests/lists/test_behaviours_page.py",
+        "half lines: no test_nothing in ../tests/lists/nowhere.py",
     ]

@@ -121,7 +121,7 @@ def test_a_node_with_another_secret_gets_no_votes_and_no_entries(
 
 
 def test_the_secret_is_told_nowhere(proving: Cluster, secret: Path) -> None:
-    """F102: logs, the process list, the status, errors, recordings."""
+    """Logs, the process list, the status, errors, recordings."""
     serves(proving)
     word = secret.read_text().strip()
     node = proving["s2"]
@@ -168,7 +168,7 @@ def test_a_secret_that_others_can_read_is_refused_at_the_start(
 def test_a_recorded_proof_and_all_behind_it_are_worth_nothing_later(
     secret: Path, tmp_path: Path
 ) -> None:
-    """F97: the lines of s2 are recorded on their way to s1, and played again."""
+    """The lines of s2 are recorded on their way to s1, and played again."""
     recorded: list[str] = []
 
     def seen(speaker: str, hearer: str, line: bytes, arrives: bool, _: float) -> None:

@@ -576,7 +576,6 @@ def test_tls_without_its_files_is_refused_in_words(
 
 
 def test_a_key_that_others_can_read_is_refused(made: Path, tmp_path: Path) -> None:
-    """F102."""
     shutil.copytree(made, tmp_path / "certs")
     (tmp_path / "certs" / "s1.key").chmod(0o644)
     with Cluster(tmp_path, 1, *options(tmp_path / "certs", "s1")) as cluster:

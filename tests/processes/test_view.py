@@ -66,7 +66,6 @@ def test_each_file_comes_with_a_policy_that_allows_no_inline_script(port: int) -
 
 
 def test_a_page_of_another_site_is_refused(port: int) -> None:
-    """F103."""
     line = {"node": "s1", "line": "Controller@SHUTDOWN"}
     assert ask(port, "/facts", Host="evil.example:80")[0] == 403
     assert ask(port, "/line", line, **{**own(port), "Origin": "http://evil.example"})[0] == 403

@@ -67,7 +67,7 @@ def test_pages_that_are_not_there_and_pages_that_break_are_told(place: Place) ->
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "GETS"])
 def test_the_door_only_reads(place: Place, method: str) -> None:
-    """F103: nothing but GET and HEAD is understood, whatever the page."""
+    """Nothing but GET and HEAD is understood, whatever the page."""
     with opened(place) as door:
         made: list[str] = []
 
@@ -84,7 +84,7 @@ def test_the_door_only_reads(place: Place, method: str) -> None:
 
 
 def test_a_port_alone_is_one_of_this_machine() -> None:
-    """F103: others reach the door only where an address of the network was typed."""
+    """Others reach the door only where an address of the network was typed."""
     assert [as_place("9100").host, as_place("9100").is_open_to_network] == ["localhost", False]
     with opened(as_place(str(next(free_ports)))) as door:
         assert ipaddress.ip_address(door.server_address[0]).is_loopback

@@ -375,7 +375,6 @@ def test_a_secret_is_made_for_its_owner_alone_and_never_twice(tmp_path: Path) ->
 
 @pytest.mark.parametrize("mode", [0o604, 0o602, 0o622, 0o660, 0o644, 0o666])
 def test_a_secret_that_others_can_read_or_change_is_none(tmp_path: Path, mode: int) -> None:
-    """F102."""
     path = tmp_path / "secret"
     make_secret(path)
     text = path.read_text().strip()
