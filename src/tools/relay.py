@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import IO
 
 from raftline.common.config import ConfigError
-from raftline.common.console import StreamWriter, draws, safe_line
+from raftline.common.console import StreamWriter, safe_line
+from raftline.tools.colours import SIX, coloured, has_colours
 
-COLOURS = (36, 33, 35, 32, 34, 31)  # cyan, yellow, magenta, green, blue, red
 LINE_BYTES_MAX = 4096
 FINISH_SECONDS_MAX = 1.0
 LAST_LINES = 5
@@ -36,9 +36,9 @@ class Relay:
         self._gone = False  # nobody reads any more
         self._readers: dict[str, threading.Thread] = {}
         width = max(len(name) for name in names)
-        colourful = draws(sys.stdout) and not os.environ.get("NO_COLOR")
-        self._forms = {
-            name: _form(name.ljust(width), COLOURS[n % len(COLOURS)] if colourful else None)
+        colours = SIX if has_colours(sys.stdout) else ("",)
+        self._marks = {
+            name: (f"{name.ljust(width)} | ", colours[n % len(colours)])
             for n, name in enumerate(names)
         }
 
@@ -89,11 +89,9 @@ class Relay:
         self._readers[name] = reader  # now, as Ctrl-C may come between: only one that runs ends
 
     def _show(self, name: str, lines: IO[bytes]) -> None:
-        before, after = self._forms[name]
         with lines:
             while line := lines.readline(LINE_BYTES_MAX):
-                text = line.decode("utf-8", "surrogateescape").rstrip("\r\n")
-                self._print(before + safe_line(text) + after)
+                self._print_of(name, line.decode("utf-8", "surrogateescape").rstrip("\r\n"))
 
     def finish(self, name: str) -> None:
         """Show what is left of a process that has ended, for a second at most."""
@@ -107,9 +105,12 @@ class Relay:
         with (self._folder / f"{name}.console").open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - LAST_BYTES))
             text = file.read().decode("utf-8", "surrogateescape")
-        before, after = self._forms[name]
         for line in text.splitlines()[-LAST_LINES:]:
-            self._print(before + safe_line(line) + after)
+            self._print_of(name, line)
+
+    def _print_of(self, name: str, line: str) -> None:
+        mark, colour = self._marks[name]
+        self._print(coloured(mark + safe_line(line), colour) + "\n")
 
     def _print(self, text: str) -> None:
         with self._lock:
@@ -126,10 +127,3 @@ def _wait_for_reader(tell: Callable[[], None]) -> None:
     poll.register(sys.stdout.fileno(), 0)  # an error is told in any case
     poll.poll()
     tell()
-
-
-def _form(mark: str, colour: int | None) -> tuple[str, str]:
-    """Return what stands before and after a node's line."""
-    if colour is None:
-        return f"{mark} | ", "\n"
-    return f"\x1b[{colour}m{mark} | ", "\x1b[0m\n"

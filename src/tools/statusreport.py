@@ -17,6 +17,7 @@ from raftline.common.config import Configuration
 from raftline.common.console import draws, safe_line
 from raftline.common.quiet_exit import EXIT_INTERRUPTED
 from raftline.raft.membership import majority
+from raftline.tools.colours import BOLD_GREEN, RED, coloured, has_colours
 from raftline.tools.status import (
     COUNTS,
     EXIT_NO_LEADER,
@@ -262,33 +263,14 @@ def as_json(nodes: Sequence[NodeStatus], indent: int | None = 2) -> str:
 
 
 def show(nodes: Sequence[NodeStatus], output: TextIO) -> None:
-    """Print the table: in colour on a terminal, in plain columns to anything else."""
-    table = rows(nodes)
-    if not (output.isatty() and _show_in_colour(table)):
-        everything = [COLUMNS, *table]
-        widths = [max(len(row[column]) for row in everything) for column in range(len(COLUMNS))]
-        for row in everything:
-            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-            print("  ".join(cells).rstrip(), file=output)
-
-
-def _show_in_colour(table: Sequence[tuple[str, ...]]) -> bool:
-    """Print a coloured table, unless the library for it is not there (a bare clone)."""
-    try:
-        from rich import console, text
-        from rich import table as tables
-    except ImportError:
-        return False
-    drawn = tables.Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    for name in COLUMNS:
-        numeric = name in COLUMNS[5:] or name == "term"
-        drawn.add_column(name, justify="right" if numeric else "left", no_wrap=True)
+    """Print the table in columns; the leader and who does not answer stand out by a colour."""
+    table = [COLUMNS, *rows(nodes)]
+    widths = [max(len(row[column]) for row in table) for column in range(len(COLUMNS))]
+    in_colour = has_colours(output)
     for row in table:
-        style = "red" if row[3] == "-" else "bold green" if row[2] == "leader" else ""
-        drawn.add_row(*(text.Text(cell) for cell in row), style=style)
-    # Wider than any terminal: a long line wraps there, which is better than a term cut to "1…".
-    console.Console(width=500).print(drawn)
-    return True
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        colour = RED if row[3] == "-" else BOLD_GREEN if row[2] == "leader" else ""
+        print(coloured("  ".join(cells).rstrip(), colour if in_colour else ""), file=output)
 
 
 def report(

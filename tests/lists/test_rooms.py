@@ -19,11 +19,11 @@ ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src"
 PAGE = ROOT / "docs" / "develop" / "architecture.md"
 NO_ROOMS = {"__init__", "__main__", "raftline"}  # `import raftline` and `python -m raftline`
-# Without rich a text is plain; without the others a node has no users, and no command for
-# certificates. mypy_extensions is imported for types alone.
+# Without these a node has no users, there is no command for certificates, and no picture.
+# mypy_extensions is imported for types alone.
 OPTIONAL = {
     ("access.login", "scramp"), ("access.users", "scramp"), ("common.derived", "mypy_extensions"),
-    ("tools.certs", "cryptography"), ("tools.statusreport", "rich"), ("view.server", "aiohttp"),
+    ("tools.certs", "cryptography"), ("view.server", "aiohttp"),
 }  # fmt: skip
 # Files, sockets, threads, clocks, chance, the process: not in a room that the page calls pure.
 IMPURE = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import socket
 import threading
@@ -209,18 +210,39 @@ def test_a_node_that_is_being_refilled_is_marked(
     assert "follower (receives a snapshot)" in capsys.readouterr().out
 
 
-def test_the_coloured_table_cuts_nothing_off(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("variables", "has_colours"),
+    [({}, True), ({"NO_COLOR": "1"}, False), ({"NO_COLOR": ""}, True), ({"TERM": "dumb"}, False)],
+)
+def test_a_terminal_shows_the_same_columns_in_colours(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], has_colours: bool
 ) -> None:
-    pytest.importorskip("rich")
-    monkeypatch.setenv("COLUMNS", "40")
-    address = Address("a-host-with-a-long-name.example.org", 10000)
-    facts = {**LEADER, "term": 123_456_789, "recovering": True}
-    table = statusreport.rows([status.NodeStatus("s1", address, facts)])
-    assert statusreport._show_in_colour(table)
-    heading, row = capsys.readouterr().out.splitlines()
-    assert heading.split() == list(statusreport.COLUMNS)
-    assert row.split()[:5] == ["s1", str(address), "leader", "(recovering)", "123456789"]
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    host = "a-host-with-a-long-name.example.org"
+    facts = {**LEADER, "term": 123_456_789}
+    nodes = [
+        status.NodeStatus("s1", Address(host, 10000), facts),
+        status.NodeStatus("s2", Address(host, 10001), FOLLOWER),
+        status.NodeStatus("s3", Address(host, 10002), None, "nothing listens there"),
+    ]
+    plain, terminal = io.StringIO(), Terminal()
+    statusreport.show(nodes, plain)
+    statusreport.show(nodes, terminal)
+    heading, leader, follower, silent = plain.getvalue().splitlines()
+    assert "\x1b" not in plain.getvalue()
+    assert terminal.getvalue().splitlines() == (
+        [heading, f"\x1b[1;32m{leader}\x1b[0m", follower, f"\x1b[31m{silent}\x1b[0m"]
+        if has_colours
+        else [heading, leader, follower, silent]
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,21 @@
+"""The colours of what the commands print: on a terminal alone, and not if $NO_COLOR is set."""
+
+from __future__ import annotations
+
+import os
+from typing import TextIO
+
+from raftline.common.console import draws
+
+RED, BOLD_GREEN = "31", "1;32"
+SIX = ("36", "33", "35", "32", "34", RED)  # cyan, yellow, magenta, green, blue: told apart
+
+
+def has_colours(stream: TextIO) -> bool:
+    """Whether `stream` shows colours, and nobody asked for none (https://no-color.org)."""
+    return draws(stream) and not os.environ.get("NO_COLOR")
+
+
+def coloured(text: str, colour: str) -> str:
+    """Return `text` in one of the colours; as it is if that is the empty one."""
+    return f"\x1b[{colour}m{text}\x1b[0m" if colour else text
