@@ -15,7 +15,7 @@ from typing import Any
 from abnf import Rule
 from abnf.parser import Alternation, Concatenation, Literal, Option, Repetition
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "use" / "grammar.md"
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "develop" / "grammar.md"
 _REPEATS_MAX = 3  # in a derived line, beyond the least number
 _DEPTH_MAX = 60  # of rules within rules; beyond it the shortest alternative is taken
 

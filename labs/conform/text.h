@@ -1,6 +1,6 @@
 /* Texts that grow, forms of lines, the escapes of keys and values, JSON strings, CRC-32.
    "§5.3" is a section of the extended Raft paper, "T9.6" one of Ongaro's thesis, "page" stands for
-   docs/use/protocol.md, "grammar" for docs/use/grammar.md. */
+   docs/use/protocol.md, "grammar" for docs/develop/grammar.md. */
 #define _GNU_SOURCE
 #include <ctype.h>
 #include <errno.h>

@@ -1,7 +1,7 @@
 """The table of rights: the role that each verb takes, and the keys that its line touches.
 
 It stands beside the table of commands (wire/commands.py). A verb without a row here is refused for
-everybody. The table of docs/use/security.md is made from it.
+everybody. The table of docs/use/users.md is made from it.
 """
 
 from __future__ import annotations

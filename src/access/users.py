@@ -31,7 +31,7 @@ from raftline.wire.operands import PREFIX, Limits
 from raftline.wire.protocol import NAME, ProtocolError, unescape
 
 MECHANISM = "SCRAM-SHA-256"
-ITERATIONS = 65_536  # RFC 7677 asks for 4,096 at least; docs/use/security.md says why more
+ITERATIONS = 65_536  # RFC 7677 asks for 4,096 at least; docs/use/users.md says why more
 ITERATIONS_LEAST, ITERATIONS_MOST = 4096, 10_000_000
 SALT_BYTES, KEY_BYTES = 16, 32
 HEAD = "# Users of raftline. `raftline user` changes this file; each node of a cluster needs it."

@@ -38,7 +38,7 @@ def make(folder: Path, nodes: Sequence[str], clients: Sequence[str], days: int =
     except ImportError:
         raise ConfigError(
             "raftline certs needs the package cryptography: pip install 'raftline[certs]'; "
-            "docs/operate/security.md has the same with openssl"
+            "docs/operate/tls-and-secret.md has the same with openssl"
         ) from None
     wanted = [_node(each) for each in nodes] + [(name, (), False) for name in clients]
     for name, hosts, _ in wanted:

@@ -52,7 +52,7 @@ SESSION = Access("write")  # one that is not used does nothing
 FORGET = Access("write")  # a second time there is none
 MEMBERS = Access("members", is_read=True)
 CHANGE = Access("members", is_sent_once=True, look="members")  # a second time it is refused
-LOGIN = Access("login", is_read=True)  # of the connection: docs/use/security.md
+LOGIN = Access("login", is_read=True)  # of the connection: docs/use/users.md
 
 
 class Tells(Enum):

@@ -1,4 +1,4 @@
-"""docs/use/grammar.md: each line that it allows is understood and spelled back, and no other one.
+"""docs/develop/grammar.md: each line that it allows is understood and spelled back, no other one.
 
 Lines are derived from the grammar by seeded chance. Some rules are more than a grammar can say
 (the indexes of entries follow on one another): a dealer draws a line that keeps them.

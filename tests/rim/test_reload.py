@@ -72,7 +72,7 @@ def test_the_lines_to_wait_for_are_printed_at_the_level_of_the_pages(
     (line,) = stream.getvalue().splitlines()
     awaited = "[*] s1 has read again: settings, secret (two, of which the first is used)"
     assert awaited in line
-    assert f"`{awaited}`" in (PAGES / "security.md").read_text(encoding="utf-8")
+    assert f"`{awaited}`" in (PAGES / "tls-and-secret.md").read_text(encoding="utf-8")
 
 
 def test_the_pages_ask_for_no_other_line() -> None:
@@ -85,7 +85,7 @@ def test_the_pages_ask_for_no_other_line() -> None:
     }
     assert found == {
         (
-            "security.md",
+            "tls-and-secret.md",
             "[*] s1 has read again: settings, secret (two, of which the first is used)",
         ),
         ("upgrades.md", "[*] Entry 4711 raises this cluster to level 3"),

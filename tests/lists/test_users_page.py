@@ -1,6 +1,6 @@
-"""The table of rights on docs/use/security.md is the one that nodes go by.
+"""The table of rights on docs/use/users.md is the one that nodes go by.
 
-`python tests/lists/test_security_page.py` writes it into the page.
+`python tests/lists/test_users_page.py` writes it into the page.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from raftline.access.rights import table
 
-PAGE = Path(__file__).parents[2] / "docs" / "use" / "security.md"
+PAGE = Path(__file__).parents[2] / "docs" / "use" / "users.md"
 BEGIN, END = "<!-- rights -->\n", "<!-- end of rights -->\n"
 
 
