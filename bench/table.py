@@ -18,7 +18,14 @@ from pathlib import Path
 import picture
 from generator import BenchError
 from results import FOLDER, Results, load, newest
-from tables import as_markdown, bench_table, plain_table, provenance, short_table
+from tables import (
+    as_markdown,
+    bench_table,
+    plain_table,
+    provenance,
+    short_provenance,
+    short_table,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = (ROOT / "README.md", ROOT / "bench" / "README.md")
@@ -34,7 +41,8 @@ def markdown(name: str, results: Results, image: str) -> str:
     else:
         cells = bench_table(results) if name == "bench" else plain_table(results.rows)
     parts = [image] if image and name in WITH_PICTURE else []
-    text = "\n\n".join([*parts, as_markdown(cells), provenance(results)])
+    measured = short_provenance(results) if name == "short" else provenance(results)
+    text = "\n\n".join([*parts, as_markdown(cells), measured])
     return f"{text}\n" if name == "short" else f"\n{text}\n\n"  # the README has few lines
 
 

@@ -17,6 +17,7 @@ HEADINGS = {
     "others_cpu": "others, CPU s/s",
     "fdatasyncs_s": "fdatasyncs/s",
 }
+RAFTLINE = "raftline"
 RIVAL = "etcd"
 WHEEL = "raftline-wheel"
 SHORT_ROWS = ("set, 1", "set, 64", "set, 256", "get, 64")  # of the README
@@ -69,30 +70,15 @@ def bench_table(results: Results) -> Cells:
 
 
 def short_table(results: Results) -> Cells:
-    """Return the few rows and columns of a first look: raftline, etcd, and their ratios. The wheel
-    has columns where it was measured."""
-    shown = [("raftline", "")]
-    if any(row.system == WHEEL for row in results.rows):
-        shown.append((WHEEL, "wheel: "))
-    rates = [*(f"{name} /s" for name, _ in shown), f"{RIVAL} /s"]
-    ratios = [
-        f"{mark}{what}" for _, mark in shown for what in (f"times {RIVAL}'s", f"p99 / {RIVAL}'s")
-    ]
-    cells = [["", *rates, *ratios]]
+    """Return a table for a first look: for each system its requests a second, and their p99 in
+    milliseconds. The compiled wheel and etcd have a column if they were measured."""
+    found = {(row.name, row.system): row for row in results.rows}
+    systems = {RAFTLINE: RAFTLINE, WHEEL: "its compiled wheel", RIVAL: RIVAL}
+    shown = [one for one in systems if any(system == one for _, system in found)]
+    cells = [["requests a second, p99", *(systems[system] for system in shown)]]
     for name in SHORT_ROWS:
-        found = {row.system: row for row in results.rows if row.name == name}
-        if "raftline" not in found:
-            continue
-        ours, theirs = [found.get(system) for system, _ in shown], found.get(RIVAL)
-        per_second = [
-            _middle(row.figures.get("per_s", []) if row else []) for row in (*ours, theirs)
-        ]
-        against = [
-            ratio(row, theirs, figure) if row else ""
-            for row in ours
-            for figure in ("per_s", "p99_ms")
-        ]
-        cells.append([name, *per_second, *against])
+        if (name, RAFTLINE) in found:
+            cells.append([name, *(_rate_and_p99(found.get((name, system))) for system in shown)])
     return cells
 
 
@@ -129,6 +115,26 @@ def provenance(results: Results) -> str:
     )
     settings = ", ".join(f"{name}: {value}" for name, value in results.settings.items())
     return f"{results.date}; {machine}; {settings}."
+
+
+def short_provenance(results: Results) -> str:
+    """Return the date, the machine and the versions that a first look needs."""
+    facts = [
+        results.machine.get("processor", ""),
+        *(
+            f"{name} {results.machine[name]}"
+            for name in ("file system", "Python", RIVAL)
+            if name in results.machine
+        ),
+    ]
+    return f"{results.date.partition(' ')[0]}; {', '.join(filter(None, facts))}."
+
+
+def _rate_and_p99(row: Row | None) -> str:
+    if row is None:
+        return ""
+    rate, p99 = (_middle(row.figures.get(figure, [])) for figure in ("per_s", "p99_ms"))
+    return f"{rate}, {p99} ms" if p99 else rate
 
 
 def _middle(values: Sequence[float]) -> str:
