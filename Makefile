@@ -20,7 +20,7 @@ SET_UP = $(MAKE)
 
 .PHONY: help run test test-rest test-all check lint types
 .PHONY: conform conform-bugs sim sim-long view-test fuzz nemesis watchers holders monitoring-test mutants nightly accept labs handout grade-test keys compose-test container-test kubernetes-test release clean
-.PHONY: patroni-test wheel wheels test-wheel test-sanitized bench bench-quick bench-growth bench-table soak profile slow-ways pictures
+.PHONY: patroni-test wheel wheels test-wheel test-sanitized bench bench-quick bench-growth bench-table soak profile slow-ways pictures view-picture
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -116,8 +116,11 @@ nightly: .venv/dev-installed ## the campaigns, one after the other: sim-long, ne
 accept: .venv/dev-installed ## rewrite what the transcripts expect; review the diff as code
 	@$(PY) -m pytest -q tests/transcripts --accept
 
-pictures: ## draw the pictures of the README and the tutorial from a new run
+pictures: ## draw the pictures of the tutorial from a new run
 	@$(PYTHON) docs/pictures/make.py
+
+view-picture: .venv/dev-installed ## photograph the view for the README (Debian's chromium and chromium-driver)
+	@$(PY) docs/pictures/view.py
 
 labs: ## every lab, checked row by row; one: make lab-4, or make lab-replicas
 	@trap 'exit 130' INT; failed=; \
