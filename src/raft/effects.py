@@ -57,7 +57,7 @@ class Effects:
     send: list[Message] = field(default_factory=list)  # 1. may leave at once (thesis §10.2.1)
     save: HardState | None = None  # 2. term and vote
     cut_after: int | None = None  # 2. last index to keep; a conflicting tail goes
-    level: int | None = None  # 2. of what is to be written: NAME.storage says it before the log
+    level: int | None = None  # 2. new level; goes into NAME.storage before the log
     append: list[Entry] = field(default_factory=list)  # 2. then new entries; one fsync for all
     chunks: list[Chunk] = field(default_factory=list)  # 2. of an arriving snapshot; no fsync
     install: Snapshot | None = None  # 2. the checked file becomes the snapshot, the log its rest
@@ -71,40 +71,6 @@ class Effects:
     members_changed: bool = False  # 4. whom to keep connections to: see State.contacts
     settled: list[Settled] = field(default_factory=list)  # 4. changes of members: answer
     notes: list[str] = field(default_factory=list)  # what changed or was ignored, and why
-
-    def __init__(
-        self,
-        send: list[Message] | None = None,
-        save: HardState | None = None,
-        cut_after: int | None = None,
-        level: int | None = None,
-        append: list[Entry] | None = None,
-        chunks: list[Chunk] | None = None,
-        install: Snapshot | None = None,
-        check: Snapshot | None = None,
-        forgot: bool = False,
-        recovered: bool = False,
-        send_after_save: list[Message] | None = None,
-        apply: list[Entry] | None = None,
-        reads: list[ReadReady] | None = None,
-        refused: list[Any] | None = None,
-        members_changed: bool = False,
-        settled: list[Settled] | None = None,
-        notes: list[str] | None = None,
-    ) -> None:
-        self.send = [] if send is None else send
-        self.save, self.cut_after, self.level = save, cut_after, level
-        self.append = [] if append is None else append
-        self.chunks = [] if chunks is None else chunks
-        self.install, self.check = install, check
-        self.forgot, self.recovered = forgot, recovered
-        self.send_after_save = [] if send_after_save is None else send_after_save
-        self.apply = [] if apply is None else apply
-        self.reads = [] if reads is None else reads
-        self.refused = [] if refused is None else refused
-        self.members_changed = members_changed
-        self.settled = [] if settled is None else settled
-        self.notes = [] if notes is None else notes
 
     @property
     def wants_disk(self) -> bool:
