@@ -18,7 +18,7 @@ TESTS = $(PY) -m pytest -q --progress -o console_output_style=classic -n $(WORKE
 # By another name: make -n carries out the lines that name $(MAKE) itself, and would start the nodes.
 SET_UP = $(MAKE)
 
-.PHONY: help run test test-rest test-all check lint types
+.PHONY: help run test test-rest test-all check lint types format sizes style
 .PHONY: conform conform-bugs sim sim-long view-test fuzz nemesis watchers holders monitoring-test mutants nightly accept labs handout grade-test keys compose-test container-test kubernetes-test release clean
 .PHONY: patroni-test wheel wheels test-wheel test-sanitized bench bench-quick bench-growth bench-table soak profile slow-ways pictures view-picture
 .DELETE_ON_ERROR:
@@ -61,6 +61,9 @@ types: .venv/dev-installed ## mypy --strict
 	  -p raftline) >build/types.txt 2>&1; status=$$?; \
 	  sed 's#^raftline/#src/#' build/types.txt; exit $$status
 	@MYPYPATH=bench:build/typing $(PY) -m mypy --config-file pyproject.toml bench/*.py
+
+style: .venv/dev-installed ## the English of pages and docstrings; a report that no verdict waits for
+	@$(PY) -m pytest -q tests/style
 
 sizes: ## the longest files of src/, in lines; a report, no limit
 	@find src -name '*.py' -exec wc -l {} + | sort -rn | sed -n '2,21p'

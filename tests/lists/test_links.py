@@ -19,7 +19,6 @@ NAMED = re.compile(
 OUTSIDE = re.compile(r"\.\./" r"shared\b|(?<![\w.])/" r"work/")
 BARE = re.compile(r"(?<![\w/.-])[\w-]+\.md\b")
 HISTORY = "CHANGELOG.md"  # names files of earlier releases, too
-README_LINES_MAX = 110
 
 
 @cache
@@ -149,7 +148,3 @@ def test_an_index_lists_every_page_of_its_folder_once(folder: str) -> None:
     assert sorted(set(listed)) == sorted(listed)
     own = {page for page in pages() if page.startswith(f"{folder}/")}
     assert own - set(listed) == {f"{folder}/index.md"}
-
-
-def test_the_readme_is_short() -> None:
-    assert len(text_of("README.md").splitlines()) <= README_LINES_MAX

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from labs.keys import make
-from tests.lists.test_sheets import SENTENCE_WORDS_MAX, labs, sentences
+from tests.lists.test_sheets import labs
 
 SEEN = re.compile(r"^```text\n(.+?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -19,12 +19,6 @@ def test_a_key_answers_each_question_and_shows_evidence(lab: str) -> None:
     assert list(answered) == list(make.questions(lab))
     assert [title for title, body in answered.items() if not SEEN.search(body)] == []
     assert [title for title, body in answered.items() if body.startswith("```")] == []
-
-
-@pytest.mark.parametrize("lab", labs())
-def test_a_key_is_in_short_sentences(lab: str) -> None:
-    text = (make.KEYS / f"{lab}.md").read_text("utf-8")
-    assert [one for one in sentences(text) if len(one.split()) > SENTENCE_WORDS_MAX] == []
 
 
 def test_make_keys_makes_a_page_for_each_lab_with_its_questions(tmp_path: Path) -> None:
