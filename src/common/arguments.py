@@ -8,7 +8,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from raftline.common.address import HOST, port_in
@@ -73,6 +73,20 @@ def as_port(text: str) -> int:
         return port_in(text)
     except ValueError as problem:
         raise argparse.ArgumentTypeError(str(problem)) from None
+
+
+def as_number(what: str, low: int, high: int | None = None) -> Callable[[str], int]:
+    """Return what reads a whole number in plain digits; without `high`, one of 18 digits at most.
+    `what` it is, a mistake in it says: "number of nodes"."""
+    limits = f"{low} or more" if high is None else f"{low} to {high}"
+
+    def read(text: str) -> int:
+        is_number = text.isascii() and text.isdigit() and len(text) <= 18
+        if not is_number or not low <= int(text) <= (int(text) if high is None else high):
+            raise argparse.ArgumentTypeError(f"{text!r} is no {what}, {limits}")
+        return int(text)
+
+    return read
 
 
 def as_host(text: str) -> str:

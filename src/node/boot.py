@@ -13,7 +13,7 @@ from raftline.access.secret import MODES, PeerRule, peer_rule
 from raftline.access.tls import Files, Tls, tls_of_node
 from raftline.common import config
 from raftline.common.address import as_place, is_loopback
-from raftline.common.arguments import Parser, Typed, as_host, as_port, program
+from raftline.common.arguments import Parser, Typed, as_host, as_number, as_port, program
 from raftline.common.config import PACES, ConfigError, Configuration
 from raftline.common.logs import FORMATS, LEVELS
 from raftline.controller.control import CONTROLLER
@@ -28,6 +28,7 @@ from raftline.state.history import BYTES_MAX, EVENTS_MAX
 from raftline.wire.commands import READ_MODES
 
 _PROOFS = "add --secret FILE (`raftline secret FILE` makes one), or --tls-only and --tls-ca FILE"
+_BYTES = as_number("number of bytes", 1)
 CONTROLLER_FIRST_TERM = 1  # of a node that is born with --controller-lines, as in the course
 
 
@@ -212,7 +213,13 @@ def parser() -> Parser:
     _add_membership(parser)
     _add_controller(parser)
     _add_output(parser)
-    add("--max-connections", type=_connections, default=4096, metavar="N", help="default: 4096")
+    add(
+        "--max-connections",
+        type=as_number("number of connections", 1, 999_999),
+        default=4096,
+        metavar="N",
+        help="default: 4096",
+    )
     add(
         "--config",
         metavar="FILE",
@@ -291,19 +298,19 @@ def _add_service(parser: Parser) -> None:
     add("--follower-reads", action="store_true",
         help="as a follower, ask the leader for its read index instead of sending"
         " clients there")  # fmt: skip
-    add("--compact-at", type=_bytes, default=COMPACT_BYTES, metavar="BYTES",
+    add("--compact-at", type=_BYTES, default=COMPACT_BYTES, metavar="BYTES",
         help="take a snapshot when the log is so long, and twice the last one"
         " (default: 8388608)")  # fmt: skip
     add(
         "--history-events",
-        type=_bytes,
+        type=_BYTES,
         default=EVENTS_MAX,
         metavar="N",
         help="keep so many of the latest events, from which watches go on (default: 100000)",
     )
     add(
         "--history-bytes",
-        type=_bytes,
+        type=_BYTES,
         default=BYTES_MAX,
         metavar="BYTES",
         help="and so many bytes of them in memory (default: 33554432)",
@@ -379,15 +386,3 @@ def _place(text: str) -> str:
         return str(ipaddress.ip_network(text, strict=False))
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no network such as 10.0.0.0/8") from None
-
-
-def _connections(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 7 and int(text) >= 1):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of connections, 1 to 999999")
-    return int(text)
-
-
-def _bytes(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text[:19]) >= 1 and len(text) < 19):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of bytes, 1 or more")
-    return int(text)

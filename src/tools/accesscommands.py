@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from raftline.common.arguments import as_number
 from raftline.wire.commands import COMMANDS
 
 if TYPE_CHECKING:
@@ -67,18 +68,12 @@ def add_commands(commands: Commands) -> None:
     )
     certs.add_argument(
         "--days",
-        type=_days,
+        type=as_number("number of days", 1, 3650),
         default=397,
         metavar="N",
         help="how long certificates are good (397); the CA for ten years",
     )
     certs.set_defaults(module="tools.certs", carry_out=_certs)
-
-
-def _days(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:5]) <= 3650 and len(text) < 5):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of days, 1 to 3650")
-    return int(text)
 
 
 def _certs(options: argparse.Namespace) -> int:

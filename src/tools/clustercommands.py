@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from raftline.common import config
-from raftline.common.arguments import as_port, as_seconds
+from raftline.common.arguments import as_number, as_port, as_seconds
 from raftline.wire.commands import COMMANDS
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ def _add_up(commands: Commands) -> None:
         "reads its lines from a pipe: exit code 0. Without -n, --dir and "
         "--base-port it is the cluster of the nearest logs/server-configuration.txt.",
     )
-    up.add_argument("-n", dest="count", type=node_count, metavar="N", help="nodes s1…sN (3)")
+    count = as_number("number of nodes", 1, NODES_MAX)
+    up.add_argument("-n", dest="count", type=count, metavar="N", help="nodes s1…sN (3)")
     up.add_argument("--dir", metavar="D", help="where the nodes keep their files (./logs)")
     up.add_argument("--base-port", type=as_port, metavar="P", help="the port of s1 (10000)")
     up.add_argument("--client", action="store_true", help="a client in front; it ends, all ends")
@@ -139,9 +140,3 @@ def _transfer(options: argparse.Namespace) -> int:
     from raftline.tools import members
 
     return members.transfer(config.load(options.dir), options.to, options.timeout)
-
-
-def node_count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= NODES_MAX:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of nodes from 1 to {NODES_MAX}")
-    return int(text)

@@ -22,6 +22,7 @@ from raftline.access.users import (
     read_users,
     write_users,
 )
+from raftline.common.arguments import as_number
 from raftline.common.config import ConfigError
 from raftline.wire.loginoperands import why_no_password
 from raftline.wire.protocol import NAME, ProtocolError
@@ -152,17 +153,9 @@ def add_command(commands: Commands) -> None:
     )
     user.add_argument(
         "--iterations",
-        type=_iterations,
+        type=as_number("number of rounds", ITERATIONS_LEAST, ITERATIONS_MOST),
         default=ITERATIONS,
         metavar="N",
         help=f"rounds of PBKDF2 for a new password ({ITERATIONS})",
     )
     user.set_defaults(module="tools.user", carry_out=carry_out)
-
-
-def _iterations(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 9):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number")
-    if not ITERATIONS_LEAST <= int(text) <= ITERATIONS_MOST:
-        raise argparse.ArgumentTypeError(f"from {ITERATIONS_LEAST} to {ITERATIONS_MOST}")
-    return int(text)

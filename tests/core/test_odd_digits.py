@@ -19,7 +19,6 @@ from raftline.common import arguments, config, signals
 from raftline.controller import udp
 from raftline.controller.faults import read_fault
 from raftline.controller.store import retrieve
-from raftline.node import boot
 from raftline.raft import membership, spelling
 from raftline.raft.messages import PeerError
 from raftline.state.commands import execute
@@ -28,7 +27,7 @@ from raftline.storage.disk import StorageError
 from raftline.storage.hardstate import HardStateFile
 from raftline.storage.lines import read_base, read_cut, read_entry
 from raftline.storage.snapshotlines import SnapshotReader
-from raftline.tools import backup, clustercommands, status
+from raftline.tools import backup, status
 from raftline.trial import metrics
 from raftline.wire.commands import read_request
 from raftline.wire.membercommands import read_change
@@ -182,9 +181,7 @@ WITH_ZEROS_TOO: dict[str, Callable[[str], object]] = {
     "HEARTBEAT": lambda n: read_fault("HEARTBEAT", ["1s", "for", f"1.{n}s"], ()),
     "RETRIEVE": page,
     "RETRIEVE-by-datagram": by_datagram,
-    "--nodes": clustercommands.node_count,
-    "--connections": boot._connections,
-    "--compact-at": boot._bytes,
+    "argument": arguments.as_number("number of nodes", 1),
     "status": others,
     "lifeline": lifeline_of,
     "metrics": of_metrics,
