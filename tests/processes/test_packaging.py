@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import configparser
+import importlib
 import os
 import re
 import subprocess
@@ -145,8 +146,9 @@ def test_an_install_is_found_before_any_folder_of_its_name(kind: str, tmp_path: 
 def test_an_installed_package_and_a_clone_name_the_same() -> None:
     installed, clone = SOURCE / "__init__.py", SOURCE / "raftline" / "__init__.py"
     editable = ROOT / "deploy" / "editable" / "raftline" / "__init__.py"
-    typed = re.findall(r"^    from \S+ import (\w+) as \1$", installed.read_text("utf-8"), re.M)
-    assert sorted(typed) == raftline.__all__
+    typed = r"^    from raftline\.(\S+) import (\w+) as \2$"
+    homes = {name: home for home, name in re.findall(typed, installed.read_text("utf-8"), re.M)}
+    assert homes == importlib.import_module("raftline.__init__")._HOMES
     names = "\n    from raftline.__init__ import __all__, __dir__, __getattr__ "
     assert [names in path.read_text("utf-8") for path in (clone, editable)] == [True, True]
 
