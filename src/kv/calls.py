@@ -256,9 +256,7 @@ class Calls(Generic[Data]):
 
     def pop(self, key: Data) -> Call[Data | None]:
         """Take a key out and return its value, in one step."""
-        word = self._key(key)
-        # A key of these words would end the operation; spelled as a byte it does not.
-        word = rf"\x{ord(word[0]):02x}{word[1:]}" if word in (";", "then", "else") else word
+        word = spell_word(self.codec.key(key))
 
         def read(text: str) -> Data | None:
             value = json.loads(answered(text).rest)[0]

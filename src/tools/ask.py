@@ -9,6 +9,7 @@ from raftline.client import add_forms, answer_one, command_of
 from raftline.clients.connection import say_waiting
 from raftline.clients.conversation import Client
 from raftline.clients.options import know_access, use_access
+from raftline.clients.pool import ATTEMPTS, TIMEOUT_S
 from raftline.clients.streams import finish
 from raftline.clients.where import addresses_in, found
 from raftline.common.address import Address
@@ -17,8 +18,6 @@ from raftline.wire.commands import AT_THE_SHELL, COMMANDS, read_request
 from raftline.wire.operands import Limits
 from raftline.wire.protocol import ProtocolError, escape
 
-TIMEOUT_S = 10.0
-ATTEMPTS = 4  # a node may keep a request for a part of the time, then another is asked
 _EPILOG = (
     "It is asked at --at, else at $RAFTLINE, else at the nodes of the folder's "
     "server-configuration.txt, and goes where the leader is. Exit code 0: done; 1: no such key; 2: "

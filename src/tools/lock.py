@@ -13,12 +13,12 @@ from collections.abc import Iterator, Sequence
 
 from raftline.clients.connection import ClientError, Refused, say_waiting
 from raftline.clients.options import know_access, use_access
-from raftline.clients.pool import Clients
+from raftline.clients.pool import TIMEOUT_S, Clients
 from raftline.common.arguments import Parser, as_seconds
 from raftline.kv.codec import TEXT
 from raftline.kv.lock import Claim
 from raftline.kv.store import KV
-from raftline.tools.ask import TIMEOUT_S, know_where, where
+from raftline.tools.ask import know_where, where
 from raftline.tools.guarded import CannotRun, Ended, Signals, Stopped, run
 from raftline.wire.leaseoperands import SECONDS_MAX, seconds_in
 from raftline.wire.protocol import error
