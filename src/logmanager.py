@@ -63,11 +63,6 @@ class LogManager(NodeFiles):
         return self.state.store
 
     @property
-    def pairs(self) -> Pairs:
-        """The pairs that commands act on."""
-        return self.state.pairs
-
-    @property
     def members(self) -> Membership:
         """The members as of the last entry applied."""
         return self.state.members
@@ -131,7 +126,7 @@ class LogManager(NodeFiles):
         replies: list[str] = []
         with self.client_lock:
             for command, selection in zip(bare, selections, strict=True):
-                reply = execute(self.pairs, command) if selection is None else ""
+                reply = execute(self.store, command) if selection is None else ""
                 replies.append(reply)
                 room -= len(reply)
                 if room <= 0:

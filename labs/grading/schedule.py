@@ -138,7 +138,7 @@ class Schedule:
 
     def judge(self) -> None:
         """All state machines are equal, and the history is linearizable."""
-        pairs = [dict(host.manager.pairs) for host in self._members()]
+        pairs = [dict(host.manager.store) for host in self._members()]
         if any(other != pairs[0] for other in pairs):
             raise AssertionError(f"the state machines differ: {pairs}")
         self.history.judge_counter(int(pairs[0].get(COUNTER, "0")))

@@ -1,20 +1,15 @@
 """The effect of the commands about leases, and of an expiry. Deterministic and total; no clock.
 
-They act on a Store, so below level 2 they are no commands. docs/use/leases.md is the view of the
-user.
+docs/use/leases.md is the view of the user.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from raftline.raft.levels import BOUNDED
-from raftline.state.leases import own_lease, own_seconds, read_expiry
-from raftline.state.store import Pairs, Store
-from raftline.state.storecommands import OF_STORE
+from raftline.state.leases import EXPIRED, own_lease, own_seconds, read_expiry
+from raftline.state.registry import applies, execute
+from raftline.state.store import Store
 from raftline.wire.leaseoperands import UNDER, grant_in, lease_in, seconds_in
-
-Execute = Callable[[Pairs, str, int], str]
 
 
 def seconds_of(store: Store, lease: str) -> int:
@@ -24,7 +19,8 @@ def seconds_of(store: Store, lease: str) -> int:
     return own_seconds(lease) if lease in store.leased else 0
 
 
-def execute_under(store: Store, operands: str, execute: Execute) -> str | None:
+@applies("under")
+def _under(store: Store, operands: str) -> str | None:
     """`under LEASE COMMAND`: carry it out, and put its key under the lease if that was done."""
     lease, _, command = operands.partition(" ")
     verb, _, rest = command.partition(" ")
@@ -33,7 +29,7 @@ def execute_under(store: Store, operands: str, execute: Execute) -> str | None:
     answered = f"{verb.upper()} response"
     if lease not in store.leases.granted:
         return f"{answered}, no such lease: {lease}"
-    reply = execute(store, command, store.number)
+    reply = execute(store, command)
     if reply.startswith(f"{answered}: "):
         store.bind(rest.partition(" ")[0], lease)
     return reply
@@ -44,6 +40,7 @@ def _names_one(store: Store, lease: str) -> bool:
     return lease_in(lease) is not None and ("." not in lease or store.level >= BOUNDED)
 
 
+@applies("lease")
 def _lease(store: Store, operands: str) -> str | None:
     """`lease SECONDS [TAG]`: grant a lease, named after this entry and the tag that it has."""
     grant = grant_in(operands)
@@ -53,6 +50,7 @@ def _lease(store: Store, operands: str) -> str | None:
     return f"LEASE response: {store.leases.grant(store.number, seconds, tag)} for {seconds} s"
 
 
+@applies("release")
 def _release(store: Store, lease: str) -> str | None:
     """`release LEASE`: end it, and delete its keys."""
     if not _names_one(store, lease):
@@ -66,6 +64,7 @@ def _release(store: Store, lease: str) -> str | None:
     return f"RELEASE response: {lease} released, {len(keys)} key{'s' * (len(keys) != 1)} deleted"
 
 
+@applies("setex")
 def _setex(store: Store, operands: str) -> str | None:
     """`setex KEY SECONDS VALUE`: set it, with a lease of its own."""
     key, _, rest = operands.partition(" ")
@@ -79,6 +78,7 @@ def _setex(store: Store, operands: str) -> str | None:
     return f"SETEX response: {key} set to {value}"
 
 
+@applies("expire")
 def _expire(store: Store, operands: str) -> str | None:
     """`expire KEY SECONDS`: give it a lease of its own; it leaves the one that it was under."""
     key, _, spelled = operands.partition(" ")
@@ -93,6 +93,7 @@ def _expire(store: Store, operands: str) -> str | None:
     return f"EXPIRE response: {key} for {seconds} s"
 
 
+@applies("persist")
 def _persist(store: Store, key: str) -> str | None:
     """`persist KEY`: take it out of its lease."""
     if not key or " " in key:
@@ -105,7 +106,8 @@ def _persist(store: Store, key: str) -> str | None:
     return f"PERSIST response: {key} stays"
 
 
-def execute_expiry(store: Store, operands: str) -> None:
+@applies(EXPIRED, level=2)
+def _expired(store: Store, operands: str) -> str | None:
     """End the leases that an expiry names, and delete their keys.
 
     It does nothing in an entry of a term that it does not name: the leader of that term has not
@@ -116,14 +118,4 @@ def execute_expiry(store: Store, operands: str) -> None:
         if seconds_of(store, lease):
             store.expire(lease)
             store.leases.end(lease)
-
-
-OF_STORE.update(
-    {
-        "lease": _lease,
-        "release": _release,
-        "setex": _setex,
-        "expire": _expire,
-        "persist": _persist,
-    }
-)
+    return ""

@@ -7,11 +7,11 @@ is restored whenever the text is not the one that it left there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping
 from typing import Protocol
 
 from raftline.raft.effects import SafetyError
-from raftline.state.store import keep
+from raftline.state.store import Store
 from raftline.wire.operands import Limits
 from raftline.wire.protocol import error, escape, shown, unescape
 from raftline.wire.strictjson import DEPTH_MAX, Json, checked, read_json, spell_json
@@ -79,7 +79,7 @@ class Machines:
             "from the program that registers it"
         )
 
-    def execute(self, pairs: MutableMapping[str, str], operands: str) -> str:
+    def execute(self, store: Store, operands: str) -> str:
         """Carry out `NAME JSON` and return the reply.
 
         Raises:
@@ -95,7 +95,7 @@ class Machines:
                 "that registers it"
             )
         try:
-            before = unescape(pairs[name]) if name in pairs else self._initial[name]
+            before = unescape(store[name]) if name in store else self._initial[name]
             if self._left[name] != before:
                 machine.restore(read_json(before))
                 self._left[name] = before
@@ -111,9 +111,9 @@ class Machines:
             # The text of Python's own errors differs between versions; Rejected's is the program's.
             why = str(problem) if isinstance(problem, Rejected) else type(problem).__name__
             return error(f"{shown(name)}: {escape(why, key=False)[:REASON_MAX]}. Nothing was done.")
-        return self._keep(pairs, name, after, result)
+        return self._keep(store, name, after, result)
 
-    def _keep(self, pairs: MutableMapping[str, str], name: str, after: str, result: str) -> str:
+    def _keep(self, store: Store, name: str, after: str, result: str) -> str:
         size, limit = len(after.encode("utf-8")), Limits().value_bytes
         if size > limit:
             self._left[name] = None
@@ -122,7 +122,7 @@ class Machines:
                 " Nothing was done."
             )
         self._left[name] = after
-        keep(pairs, name, escape(after, key=False))
+        store.keep(name, escape(after, key=False))
         return f"MACHINE response: {escape(result, key=False)}"
 
 

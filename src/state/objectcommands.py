@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import Final
 
 from raftline.state.objectkinds import EMPTY, OPERATIONS, ConditionFailed
-from raftline.state.store import Pairs, Store, keep, spend
+from raftline.state.registry import applies
+from raftline.state.store import Store
 from raftline.wire.objectcommands import Unfit, fits, operands_of
 from raftline.wire.operands import Limits
 from raftline.wire.protocol import ProtocolError, error, escape, shown, unescape
@@ -19,17 +20,17 @@ from raftline.wire.strictjson import Json, NotJsonError, read_json, spell_json
 WALK: Final = 16  # an operation on an open object costs so many times less than reading it
 
 
-def execute_object(pairs: Pairs, operands: str, number: int) -> str:
-    """Carry out one operation and return its reply; `number` is its entry's (`entry_number`)."""
+@applies("object")
+def _object(store: Store, operands: str) -> str | None:
     key, _, rest = operands.partition(" ")
 
     def held(kind: str) -> Json:
-        return _read(pairs, key, kind)[0]
+        return _read(store, key, kind)[0]
 
     def kept(value: Json) -> None:
-        _keep(pairs, key, value)
+        _keep(store, key, value)
 
-    return _operate(key, rest, number, held, kept)
+    return _operate(key, rest, store.number, held, kept)
 
 
 class OpenObjects:
@@ -49,7 +50,7 @@ class OpenObjects:
                 value, size = _read(self._store, key, kind)
                 found = self._open[key] = _Open(value, kind, size)
             else:
-                spend(self._store, found.size // WALK)
+                self._store.reworked += found.size // WALK
                 found.check(key, kind)
             return found.value
 
@@ -123,16 +124,16 @@ def _operate(
     return f"OBJECT response: {answer}"
 
 
-def _read(pairs: Pairs, key: str, kind: str) -> tuple[Json, int]:
+def _read(store: Store, key: str, kind: str) -> tuple[Json, int]:
     """Return the object under a key, an empty one where there is nothing, and its bytes as JSON.
 
     Raises:
         Unfit: something else is there.
     """
     try:
-        text = unescape(pairs.get(key, EMPTY[kind]))
+        text = unescape(store.get(key, EMPTY[kind]))
         size = len(text.encode("utf-8", "surrogateescape"))
-        spend(pairs, size)
+        store.reworked += size
         value = read_json(text)
         if fits(kind, value):
             return value, size
@@ -145,11 +146,11 @@ def _no(kind: str, key: str) -> Unfit:
     return Unfit(f"{shown(key)} holds no {kind} but something else")
 
 
-def _keep(pairs: Pairs, key: str, value: Json) -> None:
+def _keep(store: Store, key: str, value: Json) -> None:
     """Write an object. Raises Unfit: it would be too long."""
     text = spell_json(value)
     size, limit = len(text.encode("utf-8")), Limits().value_bytes
     if size > limit:
         raise Unfit(f"{shown(key)} would have {size} bytes as JSON; the limit is {limit}")
-    spend(pairs, size)
-    keep(pairs, key, escape(text, key=False))
+    store.reworked += size
+    store.keep(key, escape(text, key=False))

@@ -13,7 +13,7 @@ from raftline.raft.membership import PREFIX, Membership, read
 from raftline.state.commands import execute, is_read
 from raftline.state.machines import Machines
 from raftline.state.sessions import Sessions, entry_numbers_of
-from raftline.state.store import Pairs, Store
+from raftline.state.store import Store
 from raftline.wire.leaseoperands import without_tag
 
 
@@ -28,12 +28,6 @@ class ReplicatedState:
         self.sessions = Sessions()
         self.machines = machines
         self.members = members
-        self._pairs: Pairs = {}  # `pairs`, while entries are applied
-
-    @property
-    def pairs(self) -> Pairs:
-        """The pairs that commands act on: at level 1 the texts themselves, at no cost more."""
-        return self.store.held if self.store.level < 2 else self.store
 
     def apply(
         self, entries: Sequence[Entry], is_over: Callable[[], bool] | None = None
@@ -45,7 +39,6 @@ class ReplicatedState:
         holds, it is executed or answered with `Sorry, `, never raised about (paper §2).
         """
         replies: list[str] = []
-        self._pairs = self.pairs
         for number, entry in zip(entry_numbers_of(entries), entries, strict=True):
             self.store.number, self.store.term = number, entry[1]
             replies.append(self._execute(number, entry[2]))
@@ -63,25 +56,24 @@ class ReplicatedState:
                 self.members = read(command) or self.members
             elif command.startswith(levels.PREFIX):
                 self.store.raise_level(levels.read(command), entry_number)
-                self._pairs = self.pairs
-            return self._do(entry_number, command)
+            return self._do(command)
         name, _, number = client.partition("#")
         if not (number.isascii() and number.isdigit() and len(number) < 20):  # int() has a limit
             if bare == "session":
                 return f"SESSION response: {self.sessions.begin(name, entry_number)}"
             if bare == "forget" and self.store.level >= levels.BOUNDED:
                 return self.sessions.forget(name)
-            return self._do(entry_number, bare)
+            return self._do(bare)
         if is_read(bare, self.store.level):
-            return execute(self._pairs, bare)
+            return execute(self.store, bare)
         asked = without_tag(bare)
         reply = self.sessions.earlier_reply(name, int(number), asked)
         if reply is None:
-            reply = self._do(entry_number, bare)
+            reply = self._do(bare)
             self.sessions.remember(name, int(number), asked, reply, self.store.level)
         return reply
 
-    def _do(self, entry_number: int, bare: str) -> str:
+    def _do(self, bare: str) -> str:
         if bare.startswith("machine "):
-            return self.machines.execute(self._pairs, bare[8:])
-        return execute(self._pairs, bare, entry_number)
+            return self.machines.execute(self.store, bare[8:])
+        return execute(self.store, bare)

@@ -1,4 +1,4 @@
-"""The pairs as commands see and change them from level 2 on. Pure.
+"""The pairs as commands see and change them. Pure.
 
 A Store is a mapping of key to value, so that a command acts on it as on a dict. It knows which
 entry is applied now. It keeps for each key the number of its last change and its lease, and takes
@@ -6,7 +6,7 @@ note of each change as an event.
 
 The pairs that it changes are a dict, or one that stands still with the changes above it
 (state/pairs.py). They hold each value with its facts in one text (wire/keyfacts.py). At level 1
-commands act on these pairs themselves, and the texts are the values alone.
+the texts are the values alone.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class Store(MutableMapping[str, str]):
         """Write the whole value, which takes the key out of its lease."""
         if self.leased:
             self._unbind(key)
-        self.held[key] = f"{value}\0{self.number}"
+        self.held[key] = value if self.level < 2 else f"{value}\0{self.number}"
         if self.notes_events:
             self.note(SET, key, value)
 
@@ -114,9 +114,14 @@ class Store(MutableMapping[str, str]):
     def amend(self, key: str, value: str) -> None:
         """Change the value; the key stays in its lease."""
         lease = self.lease_of(key)
-        self.held[key] = with_facts(value, self.number, lease)
+        self.held[key] = value if self.level < 2 else with_facts(value, self.number, lease)
         if self.notes_events:
             self.note(SET, key, value)
+
+    def keep(self, key: str, value: str) -> None:
+        """Change the value to what an object is now; one that is as it was is no change."""
+        if self.get(key) != value:
+            self.amend(key, value)
 
     def put_under(self, lease: str, key: str, value: str) -> None:
         """Write the value, and put the key under the lease, or under none ("")."""
@@ -173,7 +178,7 @@ class Store(MutableMapping[str, str]):
     def note(self, kind: str, key: str, value: str) -> None:
         """Record a change by the entry that is applied now."""
         number = self.number
-        if number == self._gone:  # of this entry some are gone, so the others go too
+        if self.level < 2 or number == self._gone:  # of an entry all events are there, or none
             return
         self._characters += len(value)
         self._events.append((number, kind, key, value))
@@ -201,23 +206,3 @@ class Store(MutableMapping[str, str]):
             keys.discard(key)
             if not keys:
                 del self.leased[lease]
-
-
-def spend(pairs: Pairs, size: int) -> None:
-    """Record that so many bytes of a value are read or rewritten."""
-    if isinstance(pairs, Store):
-        pairs.reworked += size
-
-
-def amend(pairs: Pairs, key: str, value: str) -> None:
-    """Change the value of a key, which stays in its lease where there are leases."""
-    if isinstance(pairs, Store):
-        pairs.amend(key, value)
-    else:
-        pairs[key] = value
-
-
-def keep(pairs: Pairs, key: str, value: str) -> None:
-    """Change the value to what an object is now; one that is as it was is no change."""
-    if pairs.get(key) != value:
-        amend(pairs, key, value)

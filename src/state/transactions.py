@@ -8,13 +8,14 @@ could be done; if one could not, nothing of the transaction is done.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from raftline.raft.levels import BOUNDED
 from raftline.state.draft import Draft
 from raftline.state.objectcommands import OpenObjects
 from raftline.state.prefixes import real
-from raftline.state.store import Pairs, Store
+from raftline.state.registry import applies, execute
+from raftline.state.store import Store
 from raftline.wire.commands import IN_TRANSACTIONS
 from raftline.wire.leaseoperands import without_lease
 from raftline.wire.limits import ANSWER_BYTES, REWORK_BYTES
@@ -27,20 +28,19 @@ CHARACTERS_MAX = 2 << 20  # of what the operations answer together, below level 
 # A key without the lease that was meant for it would stay when its holder is gone.
 NO_SUCH_LEASE = ", no such lease"
 _NOTHING = "Nothing was done."
-Execute = Callable[[Pairs, str, int], str]
 
 
 class NotDone(Exception):
     """An operation or a condition that can't be; nothing of the transaction is done."""
 
 
-def execute_transaction(store: Store, operands: str, execute: Execute) -> str:
-    """Carry out a transaction and return its reply; `execute` carries out one operation."""
+@applies("txn")
+def _txn(store: Store, operands: str) -> str | None:
     try:
         txn = read_transaction(operands, IN_TRANSACTIONS, Limits())
         is_met = all([holds(store, condition) for condition in txn.conditions])
         draft = Draft(store)
-        told = _operate(draft.store, txn.then if is_met else txn.otherwise, execute)
+        told = _operate(draft.store, txn.then if is_met else txn.otherwise)
     except ProtocolError as mistake:
         return error(str(mistake))
     except NotDone as problem:
@@ -67,7 +67,7 @@ def holds(store: Store, condition: Condition) -> bool:
     return (found == value) == (test == "=")
 
 
-def _operate(store: Store, commands: Sequence[str], execute: Execute) -> list[str]:
+def _operate(store: Store, commands: Sequence[str]) -> list[str]:
     """Return what each operation answered, as JSON: the text behind `response`, as it is; null for
     the value of a key that is absent.
 
@@ -79,9 +79,9 @@ def _operate(store: Store, commands: Sequence[str], execute: Execute) -> list[st
     objects = OpenObjects(store) if store.level >= BOUNDED else None
     for place, command in enumerate(commands, start=1):
         if objects is None:
-            reply = execute(store, command, store.number)
+            reply = execute(store, command)
         else:
-            reply = _execute_open(store, objects, command, execute)
+            reply = _execute_open(store, objects, command)
         answer = reply.partition(" response")[2]
         is_error = reply.startswith(error(""))
         if is_error or answer.startswith(NO_SUCH_LEASE):
@@ -106,7 +106,7 @@ def _operate(store: Store, commands: Sequence[str], execute: Execute) -> list[st
     return told
 
 
-def _execute_open(store: Store, objects: OpenObjects, command: str, execute: Execute) -> str:
+def _execute_open(store: Store, objects: OpenObjects, command: str) -> str:
     """Carry out one operation of several; objects stay open as long as nothing else asks for them.
 
     Raises:
@@ -116,7 +116,7 @@ def _execute_open(store: Store, objects: OpenObjects, command: str, execute: Exe
     if verb == "object":
         return objects.execute(operands)
     _close(objects, without_lease(command).partition(" ")[2].partition(" ")[0])
-    return execute(store, command, store.number)
+    return execute(store, command)
 
 
 def _close(objects: OpenObjects, key: str | None) -> None:

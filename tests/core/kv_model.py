@@ -37,7 +37,7 @@ class Model:
         assert decode_line(line).encode() == line
         request = read_request("program", "", line.decode(), Limits())
         self.store.number += 1
-        reply = Reply("s1", execute(self.store, request.command, self.store.number))
+        reply = Reply("s1", execute(self.store, request.command))
         try:
             text = text_of(reply)
         except Refused as refusal:
@@ -53,14 +53,8 @@ class Model:
     def expire(self, lease: str) -> None:
         """Let a lease run out."""
         self.store.number += 1
-        execute_expiry_of(self.store, lease)
+        execute(self.store, spell_expiry(TERM, [lease]))
 
     def events(self) -> list[Event]:
         """Take the events since the last call."""
         return list(map(Event._make, self.store.take_events().events))
-
-
-def execute_expiry_of(store: Store, lease: str) -> None:
-    from raftline.state.leasecommands import execute_expiry
-
-    execute_expiry(store, spell_expiry(TERM, [lease]).partition(" ")[2])

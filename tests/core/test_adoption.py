@@ -30,7 +30,7 @@ def test_the_course_example_log_is_adopted_and_reported() -> None:
     assert recovered.hard_state == HardState(3, None)
     assert folder.content("s1.log.seed") == SEED_LOG
     manager.apply(known(recovered))
-    assert manager.pairs == {"a": "4", "c": "5"}
+    assert manager.store == {"a": "4", "c": "5"}
     write(manager, 6, 3, "set d 8")
     manager.close()
     assert commands(folder)[5:] == ["set d 8"]

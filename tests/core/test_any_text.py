@@ -261,7 +261,7 @@ def test_no_entry_stops_a_node(commands: list[str]) -> None:
     first, second = boot(MemoryFolder())[0], boot(MemoryFolder())[0]
     log = entries(1, 1, *commands)
     assert first.apply(log) == second.apply(log)
-    assert first.pairs == second.pairs
+    assert first.store == second.store
     assert list(first.state.sessions.dump()) == list(second.state.sessions.dump())
 
 

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.state.commands import APPLIED, execute
+from raftline.state.commands import execute
+from raftline.state.leases import EXPIRED
+from raftline.state.registry import APPLIED
 from raftline.state.store import Store
-from raftline.state.storecommands import OF_STORE
 from raftline.wire.commands import COMMANDS, read_request
 from raftline.wire.operands import Limits
 from raftline.wire.protocol import ProtocolError
@@ -20,8 +21,8 @@ BEYOND = str(2**63)
 
 
 def talk(*commands: str) -> list[str]:
-    pairs: dict[str, str] = {}
-    return [execute(pairs, command) for command in commands]
+    store = Store()
+    return [execute(store, command) for command in commands]
 
 
 def test_setnx_sets_only_an_absent_key() -> None:
@@ -101,9 +102,9 @@ def test_append_stops_at_the_limit_of_a_value() -> None:
 
 @given(st.lists(st.text(max_size=30), max_size=6))
 def test_any_text_of_an_entry_is_answered_without_an_exception(words: list[str]) -> None:
-    pairs: dict[str, str] = {"a": "1"}
+    store = Store({"a": "1"})
     for verb in ("set", "get", "delete", "setnx", "cas", "incr", "append", "noop", ""):
-        reply = execute(pairs, " ".join([verb, *words]))
+        reply = execute(store, " ".join([verb, *words]))
         assert isinstance(reply, str)
 
 
@@ -154,17 +155,15 @@ def test_each_command_of_the_table_that_is_applied_has_its_function() -> None:
         for verb, row in COMMANDS.items()
         if row.access.kind in kinds and not row.access.is_timed
     }
-    # In `execute`, in transactions.py, and in replicated.py:
-    elsewhere = {"set", "object", "txn", "session", "forget", "machine", "under"}
-    assert APPLIED.keys() | OF_STORE.keys() == applied - elsewhere
-    assert APPLIED.keys().isdisjoint(OF_STORE)
-    assert {COMMANDS[verb].level for verb in OF_STORE} == {2}
+    of_sessions_and_machines = {"session", "forget", "machine"}  # state/replicated.py
+    of_the_node = {"noop", "members", "level", EXPIRED}
+    assert APPLIED.keys() - of_the_node == applied - of_sessions_and_machines
 
 
 def test_a_read_changes_no_pair() -> None:
     pairs: Any = MappingProxyType({"a": "1"})
     for verb, row in COMMANDS.items():
         if row.access.kind == "read" and not row.access.is_timed:
-            read = pairs if row.level == 1 else Store(pairs, row.level)
+            read = Store(pairs, row.level)
             assert execute(read, f"{verb} a").startswith(f"{verb.upper()} response")
             assert execute(read, f"{verb} b").startswith(f"{verb.upper()} response")

@@ -25,7 +25,7 @@ class Machine:
     def apply(self, command: str, term: int = TERM) -> str:
         self.number += 1
         self.store.number, self.store.term = self.number, term
-        return execute(self.store, command, self.number)
+        return execute(self.store, command)
 
     def talk(self, *commands: str) -> list[str]:
         return [self.apply(command) for command in commands]
@@ -215,12 +215,13 @@ def test_an_expiry_is_read_as_it_is_spelled() -> None:
 @pytest.mark.parametrize(
     "command",
     ["lease 10", "release lease-5", "under lease-5 set a 1", "setex a 10 1", "expire a 10",
-     "persist a", "expired 4 lease-5"],
+     "persist a", "expired 4 lease-5", "txn set a 2", "stat a", "clear a"],
 )  # fmt: skip
 def test_below_level_2_these_are_no_commands(command: str) -> None:
-    pairs = {"a": "1"}
-    assert execute(pairs, command).startswith("Sorry, I don't understand: ")
-    assert pairs == {"a": "1"}
+    store = Store({"a": "1"})
+    assert execute(store, command).startswith("Sorry, I don't understand: ")
+    assert store == {"a": "1"}
+    assert not store.leases.granted
 
 
 @pytest.mark.parametrize(

@@ -54,13 +54,13 @@ def test_each_command_gets_its_documented_reply() -> None:
 
 def test_a_value_is_the_rest_of_the_line() -> None:
     manager = after("set k a b  c @d#1 ")
-    assert manager.pairs == {"k": "a b  c @d#1 "}
+    assert manager.store == {"k": "a b  c @d#1 "}
     assert manager.handle_operation("get k") == "GET response: a b  c @d#1 "
 
 
 def test_a_clients_name_and_number_before_a_command_do_not_change_it() -> None:
     manager = after("client7#12@set b 30", "client@set a x@y z", "set m@n 1")
-    assert manager.pairs == {"b": "30", "a": "x@y z", "m@n": "1"}
+    assert manager.store == {"b": "30", "a": "x@y z", "m@n": "1"}
     assert manager.handle_operation("client7#13@get b") == "GET response: 30"
     assert shown(manager.handle_operation("client7@show")) == {"a": "x@y z", "b": "30", "m@n": "1"}
     assert manager.handle_operation("get m@n") == "GET response: 1"
@@ -76,7 +76,7 @@ def test_the_course_example_log_yields_its_state() -> None:
         "SET response: c set to 5",
         "DELETE response: b deleted",
     ]
-    assert manager.pairs == {"a": "4", "c": "5"}
+    assert manager.store == {"a": "4", "c": "5"}
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_an_unknown_command_is_refused_and_changes_nothing(command: str) -> None
     [reply] = manager.apply(entries(2, 1, command))
     assert reply.startswith("Sorry, ")
     assert manager.handle_operation(command).startswith("Sorry, ")
-    assert manager.pairs == {"a": "4"}
+    assert manager.store == {"a": "4"}
 
 
 def test_an_echoed_command_is_cut_and_cannot_forge_a_line() -> None:
@@ -118,7 +118,7 @@ def test_apply_takes_any_command_and_agrees_on_every_node(commands: list[str]) -
     log = entries(1, 1, *commands)
     replies = first.apply(log)
     assert replies == [reply for entry in log for reply in second.apply([entry])]
-    assert first.pairs == second.pairs
+    assert first.store == second.store
     assert len(replies) == len(commands)
 
 
@@ -201,7 +201,7 @@ def test_operations_run_one_at_a_time_under_the_client_lock() -> None:
         for call in calls:
             call.join(0.02)
         assert done == []
-        assert manager.pairs == {"a": "1"}
+        assert manager.store == {"a": "1"}
     for call in calls:
         call.join(60)
     assert len(done) == 4
@@ -219,7 +219,7 @@ def test_many_clients_at_once_lose_no_operation() -> None:
         thread.start()
     for thread in threads:
         thread.join(60)
-    assert manager.pairs == {f"k{number}": "199" for number in range(8)}
+    assert manager.store == {f"k{number}": "199" for number in range(8)}
 
 
 def test_a_restarted_node_rebuilds_its_pairs_from_its_log() -> None:
@@ -229,6 +229,6 @@ def test_a_restarted_node_rebuilds_its_pairs_from_its_log() -> None:
     write(manager, 1, 1, "noop", "set a 4", "client1#1@set b 5", "delete a")
     manager.close()
     manager, recovered = boot(folder)
-    assert manager.pairs == {}
+    assert manager.store == {}
     manager.apply(known(recovered))
-    assert manager.pairs == {"b": "5"}
+    assert manager.store == {"b": "5"}

@@ -55,7 +55,7 @@ class Machine:
 
     @property
     def value(self) -> Any:
-        return json.loads(unescape(self.manager.pairs["x"]))
+        return json.loads(unescape(self.manager.store["x"]))
 
 
 NOT_DONE = "OBJECT response, not done: "
@@ -239,7 +239,7 @@ def test_an_operation_leaves_a_value_of_another_kind_unchanged(held: str) -> Non
     machine.do(f"set x {held}")
     reply = machine.do('object x lock.acquire "me" 10')
     assert reply == "Sorry, x holds no lock but something else. Nothing was done."
-    assert machine.manager.pairs["x"] == held
+    assert machine.manager.store["x"] == held
 
 
 def test_an_object_grows_no_longer_than_a_value_may_be() -> None:
@@ -278,8 +278,8 @@ def test_apply_takes_any_line_and_two_nodes_agree(commands: list[str]) -> None:
     entries = [Entry(index, 1, command) for index, command in enumerate(commands, start=1)]
     together = nodes[0].apply(entries)
     assert [nodes[1].apply([entry])[0] for entry in entries] == together
-    assert nodes[0].pairs == nodes[1].pairs
-    assert all(escape(unescape(text), key=False) == text for text in nodes[0].pairs.values())
+    assert nodes[0].store == nodes[1].store
+    assert all(escape(unescape(text), key=False) == text for text in nodes[0].store.values())
 
 
 @given(VALUES)

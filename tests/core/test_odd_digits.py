@@ -23,6 +23,7 @@ from raftline.raft import membership, spelling
 from raftline.raft.messages import PeerError
 from raftline.state.commands import execute
 from raftline.state.sessions import Sessions
+from raftline.state.store import Store
 from raftline.storage.disk import StorageError
 from raftline.storage.hardstate import HardStateFile
 from raftline.storage.lines import read_base, read_cut, read_entry
@@ -82,7 +83,7 @@ def session(number: str) -> object:
 
 
 def counted(value: str) -> object:
-    return execute({"n": value}, "incr n").startswith("INCR") or refuse()
+    return execute(Store({"n": value}), "incr n").startswith("INCR") or refuse()
 
 
 def page(number: str) -> object:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from raftline.logmanager import LogManager
 from raftline.state import objectcommands
 from raftline.state.objectkinds import OPERATIONS, ConditionFailed
+from raftline.state.store import Store
 from raftline.wire.commands import read_request
 from raftline.wire.limits import REWORK_BYTES, VALUE_BYTES
 from raftline.wire.operands import Limits
@@ -37,7 +38,7 @@ class Counted:
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.read = self.kept = 0
-        read_json, keep = objectcommands.read_json, objectcommands.keep
+        read_json, keep = objectcommands.read_json, Store.keep
 
         def reading(*given: object) -> object:
             self.read += 1
@@ -48,7 +49,7 @@ class Counted:
             keep(*given)  # type: ignore[arg-type]
 
         patch.setattr(objectcommands, "read_json", reading)
-        patch.setattr(objectcommands, "keep", keeping)
+        patch.setattr(Store, "keep", keeping)
 
 
 @pytest.mark.pure  # a function of a compiled module can't be replaced
@@ -118,7 +119,7 @@ def test_an_object_that_is_too_long_in_the_end_undoes_the_transaction() -> None:
             "Sorry, o would have 1048584 bytes as JSON; the limit is 1048576."
         )
         assert refused.endswith(". Nothing was done.")
-    assert dict(machine.manager.pairs) == {}
+    assert dict(machine.manager.store) == {}
     fits = f'txn object o list.append "{half}" ; object o list.append "{half}" ; object o list.take'
     assert machine.ask(fits).startswith("TXN response, then: ")
 

@@ -20,6 +20,7 @@ from raftline.logmanager import LogManager
 from raftline.state.commands import execute
 from raftline.state.pairs import MOVED_MAX, LayeredPairs, StillPairs, free, layered
 from raftline.state.sessions import Sessions
+from raftline.state.store import Store
 from raftline.wire.protocol import escape
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import MEMBERS, entries
@@ -46,7 +47,7 @@ class StandingStill(RuleBasedStateMachine):
 
     @rule(command=COMMANDS)
     def write(self, command: str) -> None:
-        assert execute(self.pairs, command) == execute(self.expected, command)
+        assert execute(Store(self.pairs), command) == execute(Store(self.expected), command)
         assert len(self.pairs) == len(self.expected)
         assert dict(self.pairs) == self.expected
 
@@ -93,7 +94,7 @@ def test_a_snapshot_is_the_state_at_its_entry_under_later_writes(
     def write(commands: list[str]) -> None:
         first = manager.applied.index + 1
         replies = manager.apply(entries(first, 1, *commands))
-        assert replies == [execute(plain, command) for command in commands]
+        assert replies == [execute(Store(plain), command) for command in commands]
 
     def breathe() -> None:
         waiting = during if during else after
@@ -110,8 +111,8 @@ def test_a_snapshot_is_the_state_at_its_entry_under_later_writes(
         breathe()
     assert (read, state.index) == (then, index)
     state.release(breathe)
-    assert manager.pairs == plain
-    assert isinstance(manager.pairs, dict)
+    assert manager.store == plain
+    assert isinstance(manager.store.held, dict)
 
 
 def test_changes_are_moved_down_a_few_at_a_time() -> None:
@@ -141,10 +142,10 @@ def test_two_readers_see_two_moments_and_the_last_one_clears_up() -> None:
     assert (dict(first.pairs), first.index) == ({"a": "1", "b": "1"}, 2)
     assert (dict(second.pairs), second.index) == ({"a": "2"}, 4)
     first.release(pytest.fail)
-    assert isinstance(manager.pairs, LayeredPairs)
+    assert isinstance(manager.store.held, LayeredPairs)
     second.release(pytest.fail)
-    assert manager.pairs == {"a": "3"}
-    assert isinstance(manager.pairs, dict)
+    assert manager.store == {"a": "3"}
+    assert isinstance(manager.store.held, dict)
 
 
 def shown(manager: LogManager) -> list[bytes]:

@@ -155,12 +155,12 @@ def test_a_table_that_was_dumped_and_loaded_answers_alike(
     for client, number, step in before:
         first.do(f"{client}#{number}@incr n {step}")
     second = Machine()
-    second.manager.pairs.update(first.manager.pairs)
+    second.manager.store.update(first.manager.store)
     second.manager.state.sessions = Sessions.load(first.manager.state.sessions.dump())
     for client, number, step in after:
         command = f"{client}#{number}@incr n {step}"
         assert first.do(command) == second.do(command)
-    assert first.manager.pairs == second.manager.pairs
+    assert first.manager.store == second.manager.store
 
 
 @pytest.mark.parametrize(

@@ -104,13 +104,13 @@ def state_of(manager: LogManager, recovered: Recovered) -> tuple[dict[str, str],
     log = recovered.log
     assert log.base_index == manager.applied.index
     manager.apply(log.entries(log.base_index + 1, log.last_index))
-    return dict(manager.pairs), log.last_index
+    return dict(manager.store), log.last_index
 
 
 def machine_after(*applied: Entry) -> dict[str, str]:
     manager = LogManager("s1", MemoryFolder(), MEMBERS)
     manager.apply(applied)
-    return manager.pairs
+    return manager.store
 
 
 @pytest.mark.parametrize("kind", Kind)
@@ -261,13 +261,13 @@ def test_a_log_without_room_to_begin_anew_leaves_no_file_open(
 def test_a_snapshot_under_way_copies_only_changed_pairs() -> None:
     manager, _ = boot(MemoryFolder())
     manager.apply(entries(1, 1, *[f"set k{number} v" for number in range(3000)]))
-    pairs = manager.pairs
+    pairs = manager.store.held
     assert isinstance(pairs, dict)
     state = manager.freeze()
     manager.apply(entries(3001, 1, "set k7 w", "delete k8"))
     assert (pairs["k7"], pairs["k8"]) == ("v", "v")
     manager.snapshots.write(state, no_pause)
-    assert manager.pairs is pairs
+    assert manager.store.held is pairs
     assert (len(pairs), pairs["k7"]) == (2999, "w")
 
 

@@ -242,7 +242,7 @@ def test_a_node_starts_from_its_snapshot_and_the_log_behind_it() -> None:
     )
     manager, recovered = boot(folder)
     log = recovered.log
-    assert manager.pairs == {"a": "4", "b": "1"}
+    assert manager.store == {"a": "4", "b": "1"}
     assert (log.base_index, log.base_term, log.last_index) == (17, 4, 19)
     assert recovered.snapshot is not None
     assert recovered.snapshot.index == 17
@@ -304,7 +304,7 @@ def test_a_lost_log_is_noticed_beside_a_snapshot() -> None:
     manager, recovered = boot(folder)
     assert recovered.recovering
     assert recovered.log.base_index == 17
-    assert manager.pairs == {"a": "4"}
+    assert manager.store == {"a": "4"}
     short = node_files(compacted(17, b"18 4 x\n"), spelled({"a": "4"}), (25, 4))
     assert boot(short)[1].recovering
 

@@ -140,7 +140,7 @@ def test_each_operation(operation: str, told: str | None) -> None:
     if "\\" not in operation:  # one that is spelled the same outside of a transaction
         alone = Machine("set b 5", "set words two words", "set empty ")
         alone.ask(operation)
-        assert dict(alone.manager.pairs) == dict(machine.manager.pairs)
+        assert dict(alone.manager.store) == dict(machine.manager.store)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_any_text_can_be_a_key_and_a_value(key: str, old: str, new: str) -> None
     reply = machine.ask(line)
     assert reply.startswith("TXN response, then: ")
     assert json.loads(reply.partition(": ")[2]) == [f"{key} set to {new}", new]
-    assert {unescape(k): unescape(v) for k, v in machine.manager.pairs.items()} == {key: new}
+    assert {unescape(k): unescape(v) for k, v in machine.manager.store.items()} == {key: new}
     assert canonical(canonical(line)) == canonical(line)
 
 
@@ -268,10 +268,10 @@ def test_a_value_that_looks_like_an_absence_is_told_from_it() -> None:
 def test_a_mistake_is_told_with_its_place(line: str, says: str) -> None:
     assert says in mistake(line)
     manager = Machine("set a 1", "set b 5").manager
-    pairs = dict(manager.pairs)
+    pairs = dict(manager.store)
     reply = manager.apply(entries(9, 1, line))[0]  # a log that a person wrote
     assert reply.startswith("Sorry, ")
-    assert dict(manager.pairs) == pairs
+    assert dict(manager.store) == pairs
     assert manager.take_events().events == []
 
 
@@ -391,7 +391,7 @@ def test_a_transaction_that_is_sent_again_takes_effect_once() -> None:
     first = machine.ask("client4#1@txn incr n ; incr n")
     assert machine.ask("client4#1@txn incr n ; incr n") == first == 'TXN response, then: ["1", "2"]'
     assert machine.ask("client4#1@txn incr n").endswith("was another command; nothing was executed")
-    assert machine.manager.pairs["n"] == "2"
+    assert machine.manager.store["n"] == "2"
     assert [event[3] for event in machine.events()] == ["2"]
 
 
@@ -402,7 +402,7 @@ def test_a_long_reply_is_kept_for_the_last_transaction_alone() -> None:
     machine.ask("client4#2@txn get a")
     again = machine.ask("client4#1@txn get a ; incr n")
     assert again == DONE_ONCE
-    assert machine.manager.pairs["n"] == "1"
+    assert machine.manager.store["n"] == "1"
 
 
 def test_at_level_1_there_are_no_transactions() -> None:
@@ -414,7 +414,7 @@ def test_at_level_1_there_are_no_transactions() -> None:
     # As an older build does, which takes `stat` for no read:
     manager.apply(entries(4, 1, "client4#1@stat a"))
     assert len(manager.state.sessions) == 1
-    assert manager.pairs == {}
+    assert manager.store == {}
 
 
 @pytest.mark.pure  # a constant of a compiled module can't be replaced
@@ -442,7 +442,7 @@ def test_below_level_3_a_reply_is_measured_in_characters(monkeypatch: pytest.Mon
 def test_one_value_fits_a_reply_whatever_its_size(character: str) -> None:
     value = character * (Limits().value_bytes // len(character.encode()))
     machine = Machine()
-    machine.manager.pairs["a"] = escape(value, key=False)
+    machine.manager.store["a"] = escape(value, key=False)
     reply = machine.ask("txn get a ; incr n")
     assert json.loads(reply.partition(": ")[2]) == [value, "1"]
 
@@ -458,7 +458,7 @@ def test_clear_deletes_a_prefix_in_one_entry() -> None:
     assert machine.ask("clear b/") == "CLEAR response: 0 keys deleted"
     assert machine.events() == []
     assert machine.ask("clear b") == "CLEAR response: 1 key deleted"
-    assert dict(machine.manager.pairs) == {"c": "1"}
+    assert dict(machine.manager.store) == {"c": "1"}
 
 
 def test_clear_takes_whole_characters() -> None:
@@ -585,7 +585,7 @@ def test_a_transaction_is_its_commands_one_after_the_other_or_nothing(
         is_met = all(holds(model) for _, holds in when)
         branch = then if is_met else otherwise if when else []
         trial = dict(model)
-        replies = [execute(trial, command) for _, command in branch]
+        replies = [execute(Store(trial), command) for _, command in branch]
         told = store.take_events().events
         if any(each.startswith("Sorry, ") for each in replies):
             assert reply.startswith("Sorry, operation ")
@@ -668,9 +668,9 @@ def test_a_death_at_any_step_leaves_whole_transactions(kind: Kind) -> None:
             log = recovered.log
             for index in range(log.base_index, log.last_index + 1):
                 manager.apply(log.entries(index, index) if index > log.base_index else [])
-                held = {k: manager.store.facts(k) for k in manager.pairs}
+                held = {k: manager.store.facts(k) for k in manager.store}
                 expected = Store(whole[index], 2, 1)
                 assert held == {key: expected.facts(key) for key in expected}
-                assert dict(manager.pairs) == (dict(expected) if index else {})
-                numbers = [int(manager.pairs.get(key, 50)) for key in "xy"]
+                assert dict(manager.store) == (dict(expected) if index else {})
+                numbers = [int(manager.store.get(key, 50)) for key in "xy"]
                 assert sum(numbers) == 100

@@ -21,9 +21,9 @@ READ_ROW = """    Command("strlen", take.KEY, "how long the value of KEY is", RE
 """
 READ_FUNCTION = """
 
-@_applies("strlen")
-def _strlen(pairs: Pairs, key: str) -> str | None:
-    return f"STRLEN response: {len(pairs.get(key, ''))}"
+@applies("strlen")
+def _strlen(store: Store, key: str) -> str | None:
+    return f"STRLEN response: {len(store.get(key, ''))}"
 """
 
 

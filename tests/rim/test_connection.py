@@ -235,7 +235,7 @@ def test_a_repeated_numbered_order_is_done_once() -> None:
     asked.append(store(node, "k 1", Request("Controller", "7", "", "")))
     assert [answer.line for answer in asked] == ["STORE response: k set to 1"] * 2
     assert logged == ["Controller#7@set k 1", "set k 2", "Controller#7@set k 1"]
-    assert manager.pairs == {"k": "2"}
+    assert manager.store == {"k": "2"}
 
 
 def connection_of(**facts: Any) -> Connection:

@@ -44,7 +44,7 @@ class Leader:
         view = self.node.view
         for entry in view.log.entries(self.applied + 1, view.last_applied):
             self.store.number, self.store.term = entry.index, entry.term
-            execute(self.store, entry.command, entry.index)
+            execute(self.store, entry.command)
         self.applied = view.last_applied
         self.look()
 
@@ -179,7 +179,8 @@ def test_an_expiry_that_was_in_the_log_of_an_earlier_term_is_forgotten_with_it()
 
 def test_a_follower_counts_nothing() -> None:
     follower = Leader(node_of("s1"))
-    execute(follower.store, "lease 10", 57)
+    follower.store.number = 57
+    execute(follower.store, "lease 10")
     follower.look()
     follower.now_ms += 60_000
     assert follower.leasing.wake_at_ms == NEVER_MS

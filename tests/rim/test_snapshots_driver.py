@@ -188,13 +188,13 @@ def test_a_snapshot_that_arrives_is_the_state_machine_at_once(make_rig: Callable
     data, snapshot = leaders_snapshot({"a": "9", "é": "é" * 40})
     rig.receive(*pieces(data, snapshot, 7))
     rig.wait_for_line("[*] s2 installs the snapshot of s1 up to entry 20")
-    assert rig.manager.pairs == {"a": "9", "é": "é" * 40}
+    assert rig.manager.store == {"a": "9", "é": "é" * 40}
     rig.append(21, 3, 21, "set b 1", prev_term=3)
     rig.wait_for(lambda: "I am up to date term 3 index 21 round 1" in rig.answers)
-    assert rig.manager.pairs["b"] == "1"
+    assert rig.manager.store["b"] == "1"
     assert rig.folder.content("s2.log").startswith(b"20 3 base ")
     manager, recovered = boot(rig.folder.kill(), "s2")
-    assert manager.pairs == {"a": "9", "é": "é" * 40}
+    assert manager.store == {"a": "9", "é": "é" * 40}
     assert recovered.log.entries(21, 21) == [Entry(21, 3, "set b 1")]
 
 
@@ -222,7 +222,7 @@ def test_sessions_travel_in_a_snapshot(make_rig: Callable[..., Rig]) -> None:
     rig.wait_for_line("[*] s2 installs the snapshot of s1 up to entry 2")
     retried = rig.manager.apply([Entry(3, 3, "client4-1#7@incr visits")])
     assert retried == ["INCR response: 1"]
-    assert rig.manager.pairs == {"visits": "1"}
+    assert rig.manager.store == {"visits": "1"}
 
 
 def test_a_snapshot_of_sessions_in_an_unknown_form_is_refused(make_rig: Callable[..., Rig]) -> None:
@@ -247,10 +247,10 @@ def test_a_snapshot_damaged_on_its_way_changes_nothing(make_rig: Callable[..., R
     data, snapshot = leaders_snapshot({"a": "9"})
     rig.receive(*pieces(data.replace(b"a 9", b"a 8"), snapshot, 50))
     rig.wait_for_line("[!] s2 refuses the snapshot up to entry 20 that it received: line ")
-    assert rig.manager.pairs == {"a": "1"}
+    assert rig.manager.store == {"a": "1"}
     rig.receive(*pieces(data, snapshot, 50))
     rig.wait_for_line("[*] s2 installs the snapshot")
-    assert rig.manager.pairs == {"a": "9"}
+    assert rig.manager.store == {"a": "9"}
 
 
 def test_a_snapshot_that_the_log_has_overtaken_does_not_stay_in_memory(
@@ -264,7 +264,7 @@ def test_a_snapshot_that_the_log_has_overtaken_does_not_stay_in_memory(
     rig.snapshots.start()
     rig.wait_for_line("[*] s2 needs the snapshot up to entry 20 no longer")
     eventually(lambda: rig.manager.arrived_snapshot is None)
-    assert rig.manager.pairs == {"b": "19"}
+    assert rig.manager.store == {"b": "19"}
 
 
 def test_a_log_that_has_grown_is_compacted(make_rig: Callable[..., Rig]) -> None:
@@ -276,7 +276,7 @@ def test_a_log_that_has_grown_is_compacted(make_rig: Callable[..., Rig]) -> None
     assert rig.driver.status()["snapshot_index"] == 40
     assert rig.driver.status()["base_index"] == 40
     manager, recovered = boot(rig.folder.kill(), "s2")
-    assert len(manager.pairs) == 40
+    assert len(manager.store) == 40
     assert recovered.log.last_index == 40
 
 
@@ -319,7 +319,7 @@ def test_the_log_is_not_written_anew_while_a_cut_of_it_waits(make_rig: Callable[
     manager, recovered = boot(rig.folder.kill(), "s2")
     assert [entry.command for entry in recovered.log.entries(5, 5)] == ["set b 5"]
     assert recovered.log.last_index == 5
-    assert manager.pairs == {"a": "1"}
+    assert manager.store == {"a": "1"}
 
 
 def test_a_snapshot_that_arrives_meanwhile_voids_the_new_log(make_rig: Callable[..., Rig]) -> None:
@@ -367,7 +367,7 @@ def test_an_own_snapshot_is_put_in_force_after_one_that_waits(make_rig: Callable
     assert rig.driver.compaction.finish_rewrite(rewrite)
     manager, recovered = boot(rig.folder.kill(), "s2")
     assert (recovered.snapshot, recovered.log.base_index) == (own, 21)
-    assert manager.pairs == {"a": "9", "b": "1"}
+    assert manager.store == {"a": "9", "b": "1"}
 
 
 def test_a_snapshot_is_not_in_force_before_its_term_is_on_the_disk(
@@ -479,7 +479,7 @@ def test_a_damaged_snapshot_is_taken_anew_instead_of_sent(
     rig.snapshots.send(InstallSnapshot("s2", "s3", 1, second, 0, 10, 1))
     rig.wait_for(lambda: rig.posted)
     assert rig.posted[0].raw == rig.folder.content("s2.state_machine")[:10]
-    assert len(boot(rig.folder.kill(), "s2")[0].pairs) == 4
+    assert len(boot(rig.folder.kill(), "s2")[0].store) == 4
 
 
 def test_a_snapshot_damaged_amid_its_transfer_is_found_at_the_restart_of_it(

@@ -281,10 +281,10 @@ class _Schedule:
         machines = [_machine(one) for one in managers]
         if any(other != machines[0] for other in machines):
             raise AssertionError(f"the state machines differ: {machines}")
-        self.world.counts["hand-written logs that won"] += "hand" in managers[0].pairs
-        self.history.judge_counter(int(managers[0].pairs.get(COUNTER, "0")))
-        self.ledger.judge(managers[0].pairs)
-        self.history.journal.judge(managers[0].pairs.get(JOURNAL, ""))
+        self.world.counts["hand-written logs that won"] += "hand" in managers[0].store
+        self.history.judge_counter(int(managers[0].store.get(COUNTER, "0")))
+        self.ledger.judge(managers[0].store)
+        self.history.journal.judge(managers[0].store.get(JOURNAL, ""))
         self.world.counts["search steps"] += self.history.judge()
 
 
