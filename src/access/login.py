@@ -38,22 +38,22 @@ NO_USERS = error("this node has no users, and takes no login. Nothing was done."
 
 
 class Failures:
-    """Counts the logins that failed, and says of them what a person can read, from any thread."""
+    """Counts failed logins, and words the line about them, from any thread."""
 
     def __init__(self) -> None:
         self.count = 0
         self._lock = threading.Lock()
-        self._told = 0  # of them
-        self._told_s = -FAILED_LOGINS_S
+        self._reported = 0  # of them
+        self._reported_s = -FAILED_LOGINS_S
 
     def add(self, user: str, address: str, now_s: float) -> str:
         """Count one; return what to say of it, and of those since the line before: "" where that
         was short ago. `user` is "" for a name that is no user's: it may be a part of a password."""
         with self._lock:
             self.count += 1
-            if now_s - self._told_s < FAILED_LOGINS_S:
+            if now_s - self._reported_s < FAILED_LOGINS_S:
                 return ""
-            since, self._told, self._told_s = self.count - self._told, self.count, now_s
+            since, self._reported, self._reported_s = self.count - self._reported, self.count, now_s
         named = user or "a name that is no user's"
         if since == 1:
             return f"a login as {named} from {address} failed"

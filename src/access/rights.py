@@ -106,7 +106,7 @@ RIGHTS: Mapping[str, Right] = {
     "HEARTBEAT": _EVERYTHING,
 }
 
-_TOLD_TO_ALL = (
+_PUBLIC_FIELDS = (
     "name", "role", "term", "leader", "members", "reads", "build", "version", "build_level",
     "level", "recovering", "no_leader_because", "controlled", "down",
 )  # fmt: skip
@@ -129,8 +129,8 @@ def as_asked(request: Request) -> str:
 
 
 def why_not(identity: Identity, command: str, keys_of_lease: KeysOfLease) -> str:
-    """Return the refusal, behind `Sorry, `, of a command in its one spelling; "" where it may be
-    done. Behind a get ` read log` may stand, which makes an entry of it. It depends on the command
+    """Return the refusal, after `Sorry, `, of a command in its one spelling; "" where it may be
+    done. After a get ` read log` may stand, which makes an entry of it. It depends on the command
     and on rights, and on no key that is there or not. A lease is the exception: who may end it may
     delete all of its keys, and who puts a key under it may keep others from renewing it."""
     verb = command.partition(" ")[0]
@@ -148,7 +148,7 @@ def why_not(identity: Identity, command: str, keys_of_lease: KeysOfLease) -> str
 
 
 def _needs(verb: str, right: Right, command: str, keys_of_lease: KeysOfLease) -> Iterator[_Need]:
-    """Yield what a line takes; the first that is not there is told."""
+    """Yield what a line takes; the first one lacking is refused."""
     role = right.role
     match right.touches:
         case Touches.NOTHING:
@@ -208,16 +208,16 @@ def _prefix_of(verb: str, command: str) -> str:
     return command.partition(" ")[2]
 
 
-def is_told_all(identity: Identity) -> bool:
-    """Whether somebody may know what a status tells of all keys: how many entries and bytes."""
+def sees_whole_status(identity: Identity) -> bool:
+    """Whether somebody may see the figures of all keys in a status: how many entries and bytes."""
     return identity.is_everywhere and identity.role > Role.NONE
 
 
-def told_in_part(reply: str) -> str:
-    """Return a reply to `status` with the fields that tell nothing of anybody's keys."""
+def partial_status(reply: str) -> str:
+    """Return a reply to `status` with the fields that reveal nothing about keys."""
     head, _, facts = reply.partition(": ")
-    told = {field: value for field, value in json.loads(facts).items() if field in _TOLD_TO_ALL}
-    return f"{head}: {json.dumps(told)}"
+    shown = {field: value for field, value in json.loads(facts).items() if field in _PUBLIC_FIELDS}
+    return f"{head}: {json.dumps(shown)}"
 
 
 def table() -> list[str]:

@@ -41,7 +41,7 @@ class TlsSocket(socket.socket):
         self._unsent = memoryview(b"")  # encrypted, and not taken by the kernel
         self._owes = False
         self._header = b""  # of the record that has begun, as far as it has come
-        self._lacking = 0  # bytes of the record behind its header
+        self._lacking = 0  # bytes of the record after its header
         self._record_s = 0.0  # when a record began whose end has not come
         self._peeked = b""  # decrypted, looked at, and not read
         self._has_ended = False  # the other side said that nothing follows
@@ -262,7 +262,7 @@ class TlsSocket(socket.socket):
         return True
 
     def shutdown(self, how: int) -> None:
-        """End one direction or both; the other side is told so in TLS, where that takes no wait."""
+        """End one direction or both; TLS's close alert is sent if that takes no wait."""
         tls = self._tls
         if tls is not None and how != socket.SHUT_RD and self._sending.acquire(blocking=False):
             try:

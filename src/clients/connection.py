@@ -197,8 +197,8 @@ class NodeConnection(LineConnection):
         return False
 
     def exchange(self, line: bytes, timeout_s: float, deadline: Deadline | None = None) -> bytes:
-        """Return the line that answers `line`, both without a newline. `deadline` is told when the
-        time has come to say that it is late.
+        """Return the line that answers `line`, both without a newline. If it is late,
+        `deadline.notice` reports that.
 
         Raises:
             OSError: it did not come in time, or the connection broke. The socket is then spent.

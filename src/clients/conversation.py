@@ -51,7 +51,7 @@ class Client:
     knows, until `timeout_s` has passed. Its writes then carry numbers of a session of its own,
     begun before the first one, so that one whose outcome is unknown is sent again and still
     takes effect once (thesis §6.3). Without `follow` such a write is never sent again.
-    `also` are further nodes to try; `on_connect` is told of each connection before it is made.
+    `also` are further nodes to try; `on_connect` is called before each connection is made.
     `attempt_s` is how long one node may keep a request, when following, before another is asked;
     `search_s`, how long one is looked for that takes it, where that is not `timeout_s`. `on_wait`
     gets a line, once for each request, when a second has brought no answer. Each connection is

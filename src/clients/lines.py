@@ -56,7 +56,7 @@ class LineConnection:
         self.close()
 
     def send(self, *lines: str | bytes) -> None:
-        """Send these lines, each with a newline behind it."""
+        """Send these lines, each with a newline after it."""
         raw = [
             each.encode("utf-8", "surrogateescape") if isinstance(each, str) else each
             for each in lines

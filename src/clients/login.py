@@ -100,7 +100,7 @@ def use(credentials: Credentials | None) -> None:
 
 def of_environment() -> Credentials | None:
     """Return what was set by `use`, else what $RAFTLINE_USER and $RAFTLINE_PASSWORD_FILE name; None
-    where they name no user. A mistake in them is told at the first login."""
+    where they name no user. A mistake in them is reported at the first login."""
     if _Process.credentials is not None:
         return _Process.credentials
     user = os.environ.get(USER, "")
@@ -155,7 +155,7 @@ def text_in(raw: bytes) -> str:
 
 
 def nonce() -> str:
-    """Return a nonce; it is drawn anew for each exchange."""
+    """Return a nonce; it is drawn again for each exchange."""
     return secrets.token_urlsafe(18)
 
 

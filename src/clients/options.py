@@ -55,7 +55,7 @@ def use_access(options: argparse.Namespace) -> None:
         ConfigError: the files of TLS can't be used.
     """
     tls.use_files(options.tls_cert, options.tls_key, options.tls_ca, options.tls_server_name)
-    tls.of_process()  # a mistake in the environment is told before anybody is asked
+    tls.of_process()  # a mistake in the environment is reported before any node is asked
     login.use(_user_of(options))
 
 

@@ -252,9 +252,9 @@ def search(
         reply, _ = yield from anywhere(nodes, name, command, deadline)
     is_served = outcome_of(reply.text) is not Outcome.NO_LEADER
     if is_served and nodes.addresses.asks(time.monotonic()):
-        told = yield Learn(name)
-        if isinstance(told, Reply):
-            nodes.addresses.take(told.text, time.monotonic())
+        members = yield Learn(name)
+        if isinstance(members, Reply):
+            nodes.addresses.take(members.text, time.monotonic())
     return reply
 
 

@@ -66,10 +66,10 @@ def finish(client: Client, converse: Callable[[], int], prog: str) -> int:
         print(error(failure.at_the_shell), file=sys.stderr)
         return failure.outcome
     except BrokenPipeError:
-        # Who read our lines has gone, and wants no more: not an error, and not to be told at exit.
+        # The reader of our lines has gone: not an error, and nothing to print at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Outcome.DONE
-    except OSError as failure:  # a full disk behind `> file`, say
+    except OSError as failure:  # for example a full disk under `> file`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         print(f"{prog}: can't print: {failure.strerror}", file=sys.stderr)
         return Outcome.USAGE

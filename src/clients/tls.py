@@ -102,7 +102,7 @@ class _Process:
     """The TLS of the connections for which nobody named any."""
 
     tls: ClientTls | None = None
-    told: tuple[str, ...] | None = None  # by the environment, as `tls` has it
+    found: tuple[str, ...] | None = None  # in the environment, when `tls` was made
     is_fixed = False
 
 
@@ -128,15 +128,15 @@ def of_process() -> ClientTls | None:
         ConfigError: a file can't be used.
     """
     if not _Process.is_fixed:
-        told = tuple(os.environ.get(f"{PREFIX}{part}", "") for part in PARTS)
-        if told != _Process.told:
-            cert, key, ca, name = (each or None for each in told)
+        found = tuple(os.environ.get(f"{PREFIX}{part}", "") for part in PARTS)
+        if found != _Process.found:
+            cert, key, ca, name = (each or None for each in found)
             is_wanted = bool(cert or key or ca)
             if name and not is_wanted:
                 raise ConfigError(f"${PREFIX}SERVER_NAME is for TLS; ${PREFIX}CA names the CA")
             names = (f"${PREFIX}CERT", f"${PREFIX}KEY", f"${PREFIX}CA")
             made = ClientTls.of(_made(cert, key, ca, names), name) if is_wanted else None
-            _Process.tls, _Process.told = made, told
+            _Process.tls, _Process.found = made, found
     return _Process.tls
 
 

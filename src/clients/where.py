@@ -24,10 +24,10 @@ def found(folder: str | Path | None, otherwise: str) -> list[Address]:
     Raises:
         ConfigError: there are none.
     """
-    told = os.environ.get(VARIABLE)
-    if folder is None and told:
+    listed = os.environ.get(VARIABLE)
+    if folder is None and listed:
         try:
-            return addresses_in(told)
+            return addresses_in(listed)
         except ValueError as problem:
             raise ConfigError(f"${VARIABLE}: {problem}") from None
     try:

@@ -29,8 +29,8 @@ def build() -> str:
 class Typed(argparse.Action):
     """An option that is typed by hand: no file and no variable can set it (node/settings.py)."""
 
-    def __init__(self, option_strings: Sequence[str], dest: str, **told: Any) -> None:
-        super().__init__(option_strings, dest, nargs=0, const=True, default=False, **told)
+    def __init__(self, option_strings: Sequence[str], dest: str, **options: Any) -> None:
+        super().__init__(option_strings, dest, nargs=0, const=True, default=False, **options)
 
     def __call__(
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, *_: object

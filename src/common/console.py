@@ -245,7 +245,7 @@ def open_closed_streams() -> None:
 
 
 def draws(stream: TextIO) -> bool:
-    """Whether colours, and lines that are drawn anew, can be seen where `stream` goes."""
+    """Whether colours, and lines that are drawn again, can be seen where `stream` goes."""
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 

@@ -20,7 +20,7 @@ from raftline.common.quiet_exit import end_at_once
 
 VARIABLE = "RAFTLINE_LIFELINE"
 # A main thread that waits for news waits at most so long at once. Python looks for signals between
-# two instructions: one that comes behind the last look does not interrupt the wait that follows.
+# two instructions: one that comes after the last look does not interrupt the wait that follows.
 WAIT_S_MAX = 1.0
 
 

@@ -16,31 +16,31 @@ class Exposition:
     def __init__(self) -> None:
         self._lines: list[str] = []
 
-    def gauge(self, name: str, told: str, value: float) -> None:
+    def gauge(self, name: str, help_text: str, value: float) -> None:
         """Add a figure that goes up and down."""
-        self.family("gauge", name, told, [({}, value)])
+        self.family("gauge", name, help_text, [({}, value)])
 
-    def counter(self, name: str, told: str, value: float) -> None:
+    def counter(self, name: str, help_text: str, value: float) -> None:
         """Add a figure that only grows while the process lives."""
-        self.family("counter", name, told, [({}, value)])
+        self.family("counter", name, help_text, [({}, value)])
 
     def family(
-        self, kind: str, name: str, told: str, samples: Sequence[tuple[Labels, float]]
+        self, kind: str, name: str, help_text: str, samples: Sequence[tuple[Labels, float]]
     ) -> None:
         """Add one figure, once for each set of labels. A family without samples is left out."""
         if samples:
-            self._begin(kind, name, told)
+            self._begin(kind, name, help_text)
             self._lines += [_sample(name, labels, value) for labels, value in samples]
 
     def histogram(
         self,
         name: str,
-        told: str,
+        help_text: str,
         samples: Sequence[tuple[Labels, Sequence[float], Sequence[int], float]],
     ) -> None:
         """Add times in buckets, once for each set of labels: the bounds, the counts (one more
         than bounds), the sum."""
-        self._begin("histogram", name, told)
+        self._begin("histogram", name, help_text)
         for labels, bounds, counts, total in samples:
             below = 0
             for bound, count in zip([*map(str, bounds), "+Inf"], counts, strict=True):
@@ -52,9 +52,9 @@ class Exposition:
     def text(self) -> str:
         return "\n".join(self._lines) + "\n"
 
-    def _begin(self, kind: str, name: str, told: str) -> None:
-        told = told.replace("\\", "\\\\").replace("\n", "\\n")
-        self._lines += [f"# HELP {_full(name)} {told}", f"# TYPE {_full(name)} {kind}"]
+    def _begin(self, kind: str, name: str, help_text: str) -> None:
+        help_text = help_text.replace("\\", "\\\\").replace("\n", "\\n")
+        self._lines += [f"# HELP {_full(name)} {help_text}", f"# TYPE {_full(name)} {kind}"]
 
 
 def _full(name: str) -> str:

@@ -315,7 +315,7 @@ def read_request(head: bytes, refuses: Callable[[str], bool]) -> Request:
 
 def spell_answer(answer: Answer, has_text: bool) -> bytes:
     """Return an answer as it leaves, with its text or as HEAD asks for it. The connection ends
-    behind it."""
+    after it."""
     data = answer.text.encode("utf-8", "replace")
     head = [
         f"HTTP/1.0 {answer.status} {HTTPStatus(answer.status).phrase}",

@@ -62,7 +62,7 @@ def _consensus(out: Exposition, server: Server, status: dict[str, Any]) -> None:
         "gauge",
         "follower_lag_entries",
         "Entries that a follower lacks; at the leader",
-        [({"peer": name}, behind) for name, behind in lag.items()],
+        [({"peer": name}, lacking) for name, lacking in lag.items()],
     )
     out.family(
         "gauge",
@@ -77,7 +77,7 @@ def _consensus(out: Exposition, server: Server, status: dict[str, Any]) -> None:
 
 def _log(out: Exposition, server: Server, status: dict[str, Any]) -> None:
     measures = server.driver.measures
-    for name, told in (
+    for name, help_text in (
         ("last_index", "The last entry of the log"),
         ("synced_index", "The last entry that is on this node's disk"),
         ("commit_index", "The last entry that this node knows to be committed"),
@@ -88,7 +88,7 @@ def _log(out: Exposition, server: Server, status: dict[str, Any]) -> None:
         ("arriving_bytes", "The bytes that are here of a snapshot that arrives"),
         ("log_bytes", "The size of the log on this node's disk"),
     ):
-        out.gauge(name, told, status[name])
+        out.gauge(name, help_text, status[name])
     out.gauge(
         "lag_entries",
         "Committed entries that this node has not applied",
@@ -168,8 +168,8 @@ def _state(out: Exposition, server: Server) -> None:
 
 def _process(out: Exposition) -> None:
     out.gauge("threads", "Threads of this process", threading.active_count())
-    for name, (kind, told, value) in process_facts().items():
-        out.family(kind, f"process_{name}", told, [({}, value)])
+    for name, (kind, help_text, value) in process_facts().items():
+        out.family(kind, f"process_{name}", help_text, [({}, value)])
 
 
 def _counts(histogram: Histogram) -> Counts:
@@ -177,7 +177,7 @@ def _counts(histogram: Histogram) -> Counts:
 
 
 def process_facts() -> dict[str, Fact]:
-    """Return the facts that there are: some are told by Linux alone."""
+    """Return the facts that there are; some exist on Linux alone."""
     used = os.times()
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     facts: dict[str, Fact] = {

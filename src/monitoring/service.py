@@ -65,8 +65,8 @@ class Service:
             return
         from raftline.monitoring.listener import MonitorListener
 
-        told = [one.host for one in (self.arguments.advertise, listed) if one is not None]
-        names = {self.arguments.host, socket.gethostname(), *told}
+        outer = [one.host for one in (self.arguments.advertise, listed) if one is not None]
+        names = {self.arguments.host, socket.gethostname(), *outer}
         self._door = MonitorListener(place, self._pages, names=names)
         if place.is_open_to_network:
             warning = f"[!] --http {place}: everybody on the network can read this node's figures"

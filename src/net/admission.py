@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from raftline.access.login import FAILED, NO_USERS, Login
 from raftline.access.proof import WRONG, Answering, ProofError
-from raftline.access.rights import as_asked, is_told_all, told_in_part
+from raftline.access.rights import as_asked, partial_status, sees_whole_status
 from raftline.access.roles import Role
 from raftline.net.host import Host
 from raftline.raft.levels import BOUNDED
@@ -124,8 +124,8 @@ class Admission:
         reply = self.login.take(request) if self.login is not None else NO_USERS
         if reply == FAILED and self.login is not None and host.access is not None:
             tried, failures = self.login.tried, host.access.failures
-            if told := failures.add(tried, self._address(), time.monotonic()):
-                host.warn(told)
+            if warning := failures.add(tried, self._address(), time.monotonic()):
+                host.warn(warning)
         return ParsedLine("local", request, reply=reply)
 
     def why_not(self, command: str) -> str:
@@ -145,8 +145,8 @@ class Admission:
             why = login.why_not("session", self._host.keys_of_lease)
         if why:
             return ParsedLine("local", request, line.text, reply=error(why))
-        if request.verb == "status" and not is_told_all(login.identity):
-            return ParsedLine("local", request, reply=told_in_part(self._host.status()))
+        if request.verb == "status" and not sees_whole_status(login.identity):
+            return ParsedLine("local", request, reply=partial_status(self._host.status()))
         return line
 
     def logged(self, request: Request) -> str:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.access.rights import RIGHTS, Touches, as_asked, table, told_in_part, why_not
+from raftline.access.rights import RIGHTS, Touches, as_asked, partial_status, table, why_not
 from raftline.access.roles import Identity, Role, nobody
 from raftline.wire import operands as take
 from raftline.wire.commands import COMMANDS, ORDERS, Command, read_request
@@ -197,7 +197,7 @@ def test_a_key_is_below_a_prefix_where_its_bytes_begin_so(prefix: str, key: str)
 def test_a_status_in_part_names_the_members_and_no_count() -> None:
     told = '"name": "s1", "members": {"s1": "h:1"}, "term": 2'
     whole = f'STATUS response: {{"last_index": 9, "voters": ["s1"], {told}}}'
-    assert told_in_part(whole) == f"STATUS response: {{{told}}}"
+    assert partial_status(whole) == f"STATUS response: {{{told}}}"
 
 
 def test_the_words_of_the_table_are_those_of_the_kinds() -> None:
