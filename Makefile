@@ -110,7 +110,7 @@ fuzz: .venv/dev-installed ## lines, proofs, logins, TLS and files of a fuzzer: m
 monitoring-test: .venv/dev-installed ## /metrics, the dashboard's queries and the alarms with Debian's Prometheus
 	@$(PY) -m pytest -q -rs tests/processes/test_monitoring.py tests/processes/test_dashboard.py
 
-mutants: .venv/dev-installed ## one-line faults, each of which a test must notice (docs/develop/mutants.md)
+mutants: .venv/dev-installed ## one-line faults, each of which a test must notice (docs/develop/testing.md)
 	@$(PY) tests/mutants/run.py -j $(WORKERS) $(if $(ONLY),--only $(ONLY),--page build/mutants.md)
 
 nightly: .venv/dev-installed ## the campaigns, one after the other: sim-long, nemesis, mutants, labs, bench

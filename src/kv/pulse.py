@@ -79,4 +79,4 @@ class Outage:
         self._since_s, self._is_said = None, False
         if since_s is None or not is_said:
             return ""
-        return f"a watch is served again, after {now_s - since_s:.0f} s; no event is lost"
+        return f"a watch is served again, after {now_s - since_s:.0f} s; no final state is lost"

@@ -1,4 +1,4 @@
-"""Steps of compaction in a node that goes on working: docs/operate/snapshots.md.
+"""Steps of compaction in a node that goes on working: docs/develop/how-a-write-travels.md.
 
 Files are touched between two writes, by the writer thread; memory under the driver's `core`
 lock, a little at a time.

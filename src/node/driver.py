@@ -90,7 +90,7 @@ class Driver:
             self.step(PeerLevel(peer, level))
 
     def step(self, taken: Input) -> None:
-        """Let the core take an input of another thread: see docs/operate/snapshots.md."""
+        """Let the core take an input of another thread: see docs/develop/how-a-write-travels.md."""
         self._step(lambda: self._stepper.take(taken))
 
     def order(self, taken: Input) -> None:

@@ -1,4 +1,4 @@
-"""Taking, sending and checking snapshots beside a node's other work (docs/operate/snapshots.md).
+"""Taking, sending and checking snapshots beside other work: docs/develop/how-a-write-travels.md.
 
 Two threads, neither of which holds a lock while it reads, writes or computes for long. Python runs
 one thread at a time, so they also pause after each small piece, in proportion to what it cost.

@@ -43,7 +43,7 @@ class NodeError(RuntimeError):
 
 
 class Asker(Protocol):
-    """The way to the cluster: a `Node`, or `Clients`."""
+    """The way to the cluster: a `Node`, or a `KV`."""
 
     @property
     def name(self) -> str: ...
@@ -152,7 +152,7 @@ class ReplicatedObject(NoCopies):
 def _asker(node: Any) -> Asker:
     if isinstance(node, Client) or not callable(getattr(node, "request", None)):
         raise TypeError(
-            "node is to be a raftline.Node, or raftline.Clients(address, …) of a cluster "
+            "node is to be a raftline.Node, or raftline.connect(address) to a cluster "
             f"that runs elsewhere, not a {type(node).__name__}"
         )
     asker: Asker = node

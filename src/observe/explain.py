@@ -1,4 +1,4 @@
-"""The explanation of a step, by the tables of rules: docs/develop/observe.md. Pure."""
+"""The explanation of a step, by the tables of rules: docs/operate/observe.md. Pure."""
 
 from __future__ import annotations
 

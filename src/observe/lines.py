@@ -1,4 +1,4 @@
-"""The lines of an observer, for a person and for a program (docs/develop/observe.md). Pure."""
+"""The lines of an observer, for a person and for a program (docs/operate/observe.md). Pure."""
 
 from __future__ import annotations
 

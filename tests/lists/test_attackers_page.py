@@ -1,4 +1,4 @@
-"""docs/develop/attackers.md maps each attack to its tests: every row has some, and all exist."""
+"""tests/attackers.md maps each attack to its tests: every row has some, and all exist."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.fuzz import TARGETS
 from tests.lists.test_behaviours_page import TEST, names_in
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "develop" / "attackers.md"
+PAGE = Path(__file__).resolve().parents[2] / "tests" / "attackers.md"
 
 
 def problems(page: str) -> list[str]:

@@ -19,6 +19,7 @@ NAMED = re.compile(
 OUTSIDE = re.compile(r"\.\./" r"shared\b|(?<![\w.])/" r"work/")
 BARE = re.compile(r"(?<![\w/.-])[\w-]+\.md\b")
 HISTORY = "CHANGELOG.md"  # names files of earlier releases, too
+PAGES_MAX = 30
 
 
 @cache
@@ -148,3 +149,12 @@ def test_an_index_lists_every_page_of_its_folder_once(folder: str) -> None:
     assert sorted(set(listed)) == sorted(listed)
     own = {page for page in pages() if page.startswith(f"{folder}/")}
     assert own - set(listed) == {f"{folder}/index.md"}
+
+
+def test_the_store_has_few_pages_and_each_has_one_reader() -> None:
+    """The parts of the index are readers: a page stands in one of them."""
+    assert len([page for page in pages() if page.startswith("docs/")]) <= PAGES_MAX
+    parts = re.split(r"^## ", text_of("docs/index.md"), flags=re.MULTILINE)
+    rows = {part.split("\n")[0]: len(re.findall(r"^\| \[", part, re.M)) for part in parts}
+    assert [part for part, pages in rows.items() if pages and not part.startswith("For who ")] == []
+    assert sum(rows.values()) <= PAGES_MAX

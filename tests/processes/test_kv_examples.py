@@ -1,4 +1,4 @@
-"""The programs of docs/examples: each does what docs/use/python.md says, and is well typed."""
+"""The programs of docs/examples: each does what its page says, and is well typed."""
 
 from __future__ import annotations
 
@@ -117,13 +117,14 @@ def test_the_web_service_answers_from_the_cluster(kv: raftline.KV[str], nodes: C
         service.close()
 
 
-def test_the_page_shows_the_examples_as_they_are() -> None:
-    page = (ROOT / "docs" / "use" / "python.md").read_text()
+def test_the_pages_show_the_examples_as_they_are() -> None:
+    pages = [ROOT / "docs" / "use" / name for name in ("python.md", "objects.md")]
+    text = "".join(page.read_text("utf-8") for page in pages)
     examples = list(EXAMPLES.glob("*.py"))
     assert len(examples) >= 4
     for path in examples:
         _, _, body = path.read_text().partition('"""\n\n')
-        assert f"```python\n{body}```" in page, path.name
+        assert f"```python\n{body}```" in text, path.name
 
 
 def test_the_examples_are_well_typed(tmp_path: Path) -> None:

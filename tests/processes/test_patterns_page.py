@@ -1,9 +1,8 @@
-"""The recipes of docs/use/patterns.md, run at three nodes."""
+"""The recipes of docs/use/python.md, run at three nodes."""
 
 from __future__ import annotations
 
 import re
-import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,42 +10,18 @@ from typing import Any
 import pytest
 
 import raftline
-from raftline.harness.cluster import Cluster
-from raftline.harness.processes import eventually
-from tests.processes.typed import at
 
-PAGE = Path(__file__).parents[2] / "docs" / "use" / "patterns.md"
+PAGE = Path(__file__).parents[2] / "docs" / "use" / "python.md"
 
 
 @pytest.fixture(scope="module")
 def page() -> Any:
     """Return the functions of all blocks."""
     names: dict[str, Any] = {}
-    for block in re.findall(r"^```python\n(.*?)^```$", PAGE.read_text("utf-8"), re.M | re.S):
+    recipes = PAGE.read_text("utf-8").partition("\n## Patterns\n")[2]
+    for block in re.findall(r"^```python\n(.*?)^```$", recipes, re.M | re.S):
         exec(block, names)
     return SimpleNamespace(**names)
-
-
-def test_a_job_runs_alone_and_knows_its_token(kv: raftline.KV[str], page: Any) -> None:
-    first, second = (page.run_alone(kv, lambda token: token) for _ in range(2))
-    assert 0 < first < second
-
-
-def test_a_leader_works_until_its_work_is_done(kv: raftline.KV[str], page: Any) -> None:
-    left = [True, True, False]
-    token = page.lead(kv, "host1", lambda token: left.pop(0))
-    assert token > 0
-    assert not left
-
-
-def test_a_dict_follows_the_keys(nodes: Cluster, kv: raftline.KV[str], page: Any) -> None:
-    settings: dict[str, str] = {}
-    with raftline.connect(at(nodes)) as other:
-        threading.Thread(target=page.follow, args=(other, "app/", settings), daemon=True).start()
-        kv["app/a"] = "1"
-        eventually(lambda: settings == {"app/a": "1"}, "the key")
-        del kv["app/a"]
-        eventually(lambda: settings == {}, "its end")
 
 
 def test_more_than_the_limit_is_refused(kv: raftline.KV[str], page: Any) -> None:

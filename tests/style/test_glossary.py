@@ -1,4 +1,4 @@
-"""docs/glossary.md: few words of our own, each of which is used somewhere."""
+"""docs/index.md: few words of our own, each of which is used somewhere."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.style.findings import none_of
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs" / "glossary.md"
+PAGE = ROOT / "docs" / "index.md"
 WORDS_MAX = 20
 ROW = re.compile(r"^\| (?!our word|-)(.+?) \| (.+) \| (.+) \|$", re.MULTILINE)
 

@@ -72,8 +72,8 @@ kubectl() {{
 def followed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder where the page's commands were carried out by tools that copy."""
     pytest.importorskip("cryptography")
-    page = (KUBERNETES / "README.md").read_text(encoding="utf-8")
-    block = page.partition("```sh\n")[2].partition("```")[0]
+    page = (DEPLOY / "README.md").read_text(encoding="utf-8")
+    block = page.partition("\n## Kubernetes\n")[2].partition("```sh\n")[2].partition("```")[0]
     folder = tmp_path_factory.mktemp("kubernetes")
     script = PEOPLES_TOOLS.format(python=sys.executable) + block
     subprocess.run(["bash", "-euc", script], cwd=folder, check=True, capture_output=True)
