@@ -26,7 +26,7 @@ from raftline.state.leasecommands import seconds_of
 from raftline.state.leases import spell_expiry
 from raftline.state.store import Store
 from raftline.wire.operands import not_understood
-from raftline.wire.protocol import ProtocolError, error, unescape
+from raftline.wire.protocol import error, real
 
 EXPIRED_MAX = 500  # leases in one expiry; the next is proposed once this one is applied
 STARTED_MAX = 2000  # of the leases that a new leader finds, begun in one step
@@ -172,14 +172,7 @@ class Leasing:
             shown[lease] = {
                 "seconds": self._seconds(lease),
                 "left": self._left_s(lease, now_ms),
-                "keys": [_raw(key) for key in keys[:LISTED_MAX]],
+                "keys": [real(key) for key in keys[:LISTED_MAX]],
                 "keys_in_all": len(keys),
             }
         return {"leases": shown, "leases_in_all": len(granted) + len(own)}
-
-
-def _raw(key: str) -> str:
-    try:
-        return unescape(key)
-    except ProtocolError:
-        return key

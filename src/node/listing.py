@@ -14,9 +14,10 @@ from heapq import merge
 from raftline.common.wakeup import give_way
 from raftline.logmanager import LogManager
 from raftline.state.pairs import StillPairs, key_bytes
-from raftline.state.prefixes import PrefixIndex, real
+from raftline.state.prefixes import PrefixIndex
 from raftline.state.sessions import entry_number
 from raftline.wire.keyfacts import value_of
+from raftline.wire.protocol import real
 from raftline.wire.watches import has
 
 STEP_KEYS = 1000  # looked at in one go

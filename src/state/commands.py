@@ -10,12 +10,11 @@ import json
 
 from raftline.raft.entries import NUMBER_MAX
 from raftline.state import leasecommands, objectcommands, transactions  # noqa: F401  they register
-from raftline.state.prefixes import real
 from raftline.state.registry import applies, execute
 from raftline.state.store import Store
 from raftline.wire.commands import COMMANDS
 from raftline.wire.operands import Limits
-from raftline.wire.protocol import ProtocolError, error, escape, shown, unescape
+from raftline.wire.protocol import ProtocolError, error, escape, real, shown, unescape
 
 __all__ = ["execute", "is_read"]
 _READS = {verb: row.level for verb, row in COMMANDS.items() if row.access.takes_mode}

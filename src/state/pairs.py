@@ -16,10 +16,9 @@ from heapq import nsmallest
 from typing import NamedTuple
 
 from raftline.raft.levels import BOUNDED
-from raftline.state.prefixes import real
 from raftline.wire.keyfacts import value_of
 from raftline.wire.operands import show_operands
-from raftline.wire.protocol import ProtocolError
+from raftline.wire.protocol import ProtocolError, real
 
 MOVED_MAX = 200  # changes moved down at a time: a fraction of a millisecond of work
 FREED_MAX = 1000  # pairs freed at a time

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Generic, TypeVar
 
-from raftline.wire.protocol import ProtocolError, unescape
+from raftline.wire.protocol import real
 
 Group = TypeVar("Group")
 
@@ -69,11 +69,3 @@ class PrefixIndex(Generic[Group]):
             if group is not None:
                 found.append(group)
         return found
-
-
-def real(text: str) -> str:
-    """Return what an escaped text stands for; one that is spelled otherwise stands for itself."""
-    try:
-        return unescape(text)
-    except (ProtocolError, UnicodeError):
-        return text

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from raftline.raft.levels import BOUNDED
 from raftline.state.draft import Draft
 from raftline.state.objectcommands import OpenObjects
-from raftline.state.prefixes import real
 from raftline.state.registry import applies, execute
 from raftline.state.store import Store
 from raftline.wire.commands import IN_TRANSACTIONS
@@ -21,7 +20,7 @@ from raftline.wire.leaseoperands import without_lease
 from raftline.wire.limits import ANSWER_BYTES, REWORK_BYTES
 from raftline.wire.objectcommands import Unfit
 from raftline.wire.operands import Limits
-from raftline.wire.protocol import ProtocolError, error, shown
+from raftline.wire.protocol import ProtocolError, error, real, shown
 from raftline.wire.transactions import Condition, read_transaction
 
 CHARACTERS_MAX = 2 << 20  # of what the operations answer together, below level 3

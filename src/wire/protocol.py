@@ -110,6 +110,14 @@ def _meaning(match: re.Match[str]) -> str:
     )
 
 
+def real(text: str) -> str:
+    """Return what an escaped text stands for; one that is spelled otherwise stands for itself."""
+    try:
+        return unescape(text)
+    except (ProtocolError, UnicodeError):
+        return text
+
+
 def shown(text: str) -> str:
     """Return `text` fit to be echoed: one printable line of at most 60 characters of it."""
     cut = text if len(text) <= 60 else text[:60] + "..."

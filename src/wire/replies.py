@@ -19,8 +19,8 @@ from raftline.wire.protocol import (
     error,
     escape,
     leader_named_in,
+    real,
     split_sender,
-    unescape,
     without_controls,
 )
 
@@ -182,7 +182,7 @@ def as_json(command: str, reply: Reply) -> str:
     told: dict[str, Any] = {"ok": outcome is Outcome.DONE, "verb": typed.partition(" ")[0]}
     command = without_lease(typed)
     if row_of(command).operands.begins_with_key:
-        told["key"] = _raw(command.partition(" ")[2].partition(" ")[0])
+        told["key"] = real(command.partition(" ")[2].partition(" ")[0])
     if command != typed:
         told["lease"] = typed.split(" ")[1]
     if outcome is Outcome.DONE:
@@ -211,7 +211,7 @@ def _facts(command: str, text: str) -> dict[str, Any]:
             case Tells.VALUE | Tells.NUMBER | Tells.RESULT:
                 return {"value": _value(row.tells, rest)}
             case Tells.WRITTEN:
-                return {"value": _raw(row.operands.value_in(command.lstrip(" ")))}
+                return {"value": real(row.operands.value_in(command.lstrip(" ")))}
             case Tells.LEASE:
                 lease, _, seconds = rest.partition(" for ")
                 return {"lease": lease, "seconds": int(seconds.removesuffix(" s"))}
@@ -230,11 +230,4 @@ def _facts(command: str, text: str) -> dict[str, Any]:
 def _value(tells: Tells, rest: str) -> Any:
     if tells is Tells.NUMBER:
         return int(rest)
-    return _raw(rest) if tells is Tells.VALUE else json.loads(_raw(rest))
-
-
-def _raw(text: str) -> str:
-    try:
-        return unescape(text)
-    except ProtocolError:
-        return text
+    return real(rest) if tells is Tells.VALUE else json.loads(real(rest))
