@@ -6,39 +6,9 @@ a transaction that can't be done leaves no trace, and a snapshot never holds hal
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
-
 from raftline.state.events import BareEvent
-from raftline.state.store import Pairs, Store
-
-
-class Overlay(MutableMapping[str, str]):
-    """Changes above pairs that stay as they are: a text, or None where the key was deleted."""
-
-    def __init__(self, below: Pairs) -> None:
-        self._below = below
-        self.changes: dict[str, str | None] = {}
-
-    def __getitem__(self, key: str) -> str:
-        text = self.changes[key] if key in self.changes else self._below[key]
-        if text is None:
-            raise KeyError(key)
-        return text
-
-    def __setitem__(self, key: str, text: str) -> None:
-        self.changes[key] = text
-
-    def __delitem__(self, key: str) -> None:
-        if key not in self:
-            raise KeyError(key)
-        self.changes[key] = None
-
-    def __iter__(self) -> Iterator[str]:
-        yield from (key for key in self._below if key not in self.changes)
-        yield from (key for key, text in self.changes.items() if text is not None)
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
+from raftline.state.pairs import Overlay
+from raftline.state.store import Store
 
 
 class Draft:

@@ -30,15 +30,17 @@ PAGE_CHARACTERS = 1 << 20  # a page ends behind the pair that reaches this, what
 
 
 class _Layers(Mapping[str, str]):
-    """A dict, and the changes above it: a value, or None where the key was deleted."""
+    """Pairs, and the changes above them: a text, or None if the key was deleted."""
 
-    def __init__(self, base: dict[str, str], changes: dict[str, str | None], count: int) -> None:
+    def __init__(
+        self, base: MutableMapping[str, str], changes: dict[str, str | None], count: int
+    ) -> None:
         self.base = base
-        self._changes = changes
+        self.changes = changes
         self._count = count
 
     def __getitem__(self, key: str) -> str:
-        value = self._changes[key] if key in self._changes else self.base.get(key)
+        value = self.changes[key] if key in self.changes else self.base.get(key)
         if value is None:
             raise KeyError(key)
         return value
@@ -54,7 +56,7 @@ class _Layers(Mapping[str, str]):
 
     def merged(self) -> Iterator[tuple[str, str]]:
         """Yield key and value of each pair."""
-        base, changes = self.base, self._changes
+        base, changes = self.base, self.changes
         if not changes:
             yield from base.items()
             return
@@ -75,37 +77,11 @@ class _Items(ItemsView[str, str]):
         return self._mapping.merged()
 
 
-class LayeredPairs(_Layers, MutableMapping[str, str]):
-    """Pairs in two layers: a dict that stands still while it has readers, and the changes since.
+class Overlay(_Layers, MutableMapping[str, str]):
+    """Changes above pairs that stay as they are."""
 
-    Whoever calls anything here holds the lock that guards the pairs; only a `StillPairs` is read
-    without.
-    """
-
-    def __init__(self, base: dict[str, str]) -> None:
+    def __init__(self, base: MutableMapping[str, str]) -> None:
         super().__init__(base, {}, len(base))
-        self.readers = 0
-
-    def hold(self) -> StillPairs:
-        """Return the pairs as they are now, to be read at leisure; `let_go` must follow."""
-        self.readers += 1
-        return StillPairs(self, self._changes.copy(), self._count)
-
-    def let_go(self) -> None:
-        """Record that one of the readers needs them no longer."""
-        self.readers -= 1
-
-    def move_down(self) -> bool:
-        """Move some changes down where nobody reads; return whether that may be asked for again."""
-        if self.readers:
-            return False
-        for _ in range(min(MOVED_MAX, len(self._changes))):
-            key, value = self._changes.popitem()
-            if value is None:
-                self.base.pop(key, None)
-            else:
-                self.base[key] = value
-        return bool(self._changes)
 
     def __setitem__(self, key: str, value: str) -> None:
         self._count += key not in self
@@ -118,10 +94,46 @@ class LayeredPairs(_Layers, MutableMapping[str, str]):
         self._change(key, None)
 
     def _change(self, key: str, value: str | None) -> None:
+        self.changes[key] = value
+
+
+class LayeredPairs(Overlay):
+    """Pairs in two layers: a dict that stands still while it has readers, and the changes since.
+
+    Whoever calls anything here holds the lock that guards the pairs; only a `StillPairs` is read
+    without.
+    """
+
+    def __init__(self, base: dict[str, str]) -> None:
+        super().__init__(base)
+        self.readers = 0
+
+    def hold(self) -> StillPairs:
+        """Return the pairs as they are now, to be read at leisure; `let_go` must follow."""
+        self.readers += 1
+        return StillPairs(self, self.changes.copy(), self._count)
+
+    def let_go(self) -> None:
+        """Record that one of the readers needs them no longer."""
+        self.readers -= 1
+
+    def move_down(self) -> bool:
+        """Move some changes down where nobody reads; return whether that may be asked for again."""
         if self.readers:
-            self._changes[key] = value
+            return False
+        for _ in range(min(MOVED_MAX, len(self.changes))):
+            key, value = self.changes.popitem()
+            self._put_down(key, value)
+        return bool(self.changes)
+
+    def _change(self, key: str, value: str | None) -> None:
+        if self.readers:
+            self.changes[key] = value
             return
-        self._changes.pop(key, None)
+        self.changes.pop(key, None)
+        self._put_down(key, value)
+
+    def _put_down(self, key: str, value: str | None) -> None:
         if value is None:
             self.base.pop(key, None)
         else:
