@@ -6,6 +6,7 @@ element may end. So a long line takes no longer than it has characters.
 
 from __future__ import annotations
 
+import functools
 import random
 import re
 from collections.abc import Callable, Mapping
@@ -27,16 +28,21 @@ class Grammar:
     """The rules of one page."""
 
     def __init__(self, page: Path = PAGE) -> None:
-        """Read the page's only block of ABNF."""
-        (block,) = re.findall(r"```abnf\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+        """Look for the rules in the page's only block of ABNF."""
+        self._page = page
+        self._memo: dict[tuple[int, int], frozenset[int]] = {}
+        self._text = ""
+
+    @functools.cached_property
+    def rules(self) -> Mapping[str, Rule]:
+        """The rules by their names. To read them takes seconds, so it waits for the first test."""
+        (block,) = re.findall(r"```abnf\n(.*?)```", self._page.read_text("utf-8"), re.DOTALL)
 
         class Rules(Rule):
             pass
 
         Rules.load_grammar(re.sub(" {2,}", " ", block))
-        self.rules: Mapping[str, Rule] = {rule.name.lower(): rule for rule in Rules.rules()}
-        self._memo: dict[tuple[int, int], frozenset[int]] = {}
-        self._text = ""
+        return {rule.name.lower(): rule for rule in Rules.rules()}
 
     def matches(self, rule: str, text: str) -> bool:
         """Whether the whole text is such a rule."""

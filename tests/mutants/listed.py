@@ -16,7 +16,9 @@ A line `! …` says why a mutant is known to survive.
 from __future__ import annotations
 
 import ast
+import functools
 import re
+import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -67,31 +69,54 @@ class Mutant:
         line = lines[places[0]]
         lines[places[0]] = line[: len(line) - len(line.lstrip())] + self.new
         mutated = "\n".join(lines)
-        try:
-            ast.parse(mutated)
-        except SyntaxError as error:
-            raise MutantError(f"{self.name}: {error}") from None
+        if not (self.function and _is_python("\n".join(lines[first - 1 : last]))):
+            try:
+                ast.parse(mutated)
+            except SyntaxError as error:
+                raise MutantError(f"{self.name}: {error}") from None
         return mutated
+
+
+def _is_python(function: str) -> bool:
+    """Whether a function is sound by itself, which is sooner seen than that its file is."""
+    try:
+        ast.parse(textwrap.dedent(function))
+    except SyntaxError:
+        return False
+    return True
 
 
 def _lines_of(mutant: Mutant, source: str) -> tuple[int, int]:
     """Return the first and last line of the function or class that is named."""
-    found: list[ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef] = []
-    within: list[ast.AST] = [ast.parse(source)]
-    for name in mutant.function.split("."):
-        found = [
-            node
-            for outer in within
-            for node in ast.walk(outer)
-            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
-            and node.name == name
-        ]
-        within = list(found)
+    *outer, name = mutant.function.split(".")
+    found = [
+        lines
+        for names, lines in _definitions(source)
+        if names[-1] == name and [each for each in names[:-1] if each in outer] == outer
+    ]
     if len(found) != 1:
         raise MutantError(
             f"{mutant.name}: {len(found)} functions {mutant.function} in {mutant.file}"
         )
-    return found[0].lineno, found[0].end_lineno or found[0].lineno
+    return found[0]
+
+
+@functools.cache
+def _definitions(source: str) -> list[tuple[list[str], tuple[int, int]]]:
+    """Return each function and class by its name after those it stands in, with its lines."""
+    found = []
+    waiting: list[tuple[list[str], ast.AST]] = [([], ast.parse(source))]
+    while waiting:
+        names, node = waiting.pop()
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            names = [*names, node.name]
+            found.append((names, (node.lineno, node.end_lineno or node.lineno)))
+        waiting += [
+            (names, inner)
+            for inner in ast.iter_child_nodes(node)
+            if isinstance(inner, (ast.stmt, ast.excepthandler, ast.match_case))
+        ]
+    return found
 
 
 def mutants() -> list[Mutant]:
