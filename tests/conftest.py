@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from raftline.common.arguments import build
 from tests.progress import Progress
 
 HERE = Path(__file__).resolve().parent
+PROCESSES = HERE / "processes"
 SMOKE = "test_smoke.py"
 
 # `make test &` in a script, `nohup`, or some machine that builds, has them ignored, and what the
@@ -20,6 +23,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 for ignored in (signal.SIGHUP, signal.SIGQUIT):
     if signal.getsignal(ignored) is signal.SIG_IGN:
         signal.signal(ignored, signal.SIG_DFL)
+
+# A shell may forbid bytecode. Then each node that a test starts would compile all of its modules.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # By default Hypothesis fails a test whose example takes 0.2 s, or whose examples take a second to
 # draw. On a busy machine they may. It also draws others each time.
@@ -49,9 +56,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items.sort(key=lambda item: HERE / "virtual" not in item.path.parents)
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave a file unread that has no test of the quick lane."""
+    is_left = (
+        config.getoption("lane") == "quick"
+        and collection_path.parent == PROCESSES
+        and collection_path.name.startswith("test_")
+        and collection_path.name != SMOKE
+    )
+    return is_left or None
+
+
 def is_quick(item: pytest.Item) -> bool:
     """Return whether a test belongs to `make test`: it is not marked as slow, and of those of
     real processes it is one of the smoke tests."""
     if item.get_closest_marker("slow"):
         return False
-    return HERE / "processes" not in item.path.parents or item.path.name == SMOKE
+    return PROCESSES not in item.path.parents or item.path.name == SMOKE

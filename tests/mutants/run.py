@@ -86,7 +86,7 @@ class Tree:
 
         All processes that it started end with it.
         """
-        environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": ""}
+        environment = {**os.environ, "PYTHONPATH": ""}
         process = subprocess.Popen(
             [sys.executable, *arguments],
             cwd=self.path,

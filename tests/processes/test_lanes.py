@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 MODULE = """
 import pytest
@@ -79,3 +81,20 @@ def test_progress_names_each_failure_and_counts_the_rest(tmp_path: Path) -> None
     failed = re.findall(r"^FAILED .*::(\w+)$", output, re.MULTILINE)
     assert failed == ["test_fails", "test_cannot_begin"]
     assert re.match(r"1 failed, 2 passed, 1 error in [\d.]+s", lines[-1])
+
+
+def test_what_tests_start_keeps_bytecode_if_the_shell_forbids_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else each node would compile all of its modules, which doubles the time of a start."""
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    module = tmp_path / "test_module.py"
+    module.write_text(
+        "import subprocess, sys\n"
+        "def test_child():\n"
+        "    code = 'import sys; sys.exit(sys.dont_write_bytecode)'\n"
+        "    assert subprocess.run([sys.executable, '-c', code]).returncode == 0\n"
+        "    assert not sys.dont_write_bytecode\n"
+    )
+    status, output = run_pytest("-p", "tests.conftest", "-c", ROOT / "pyproject.toml", module)
+    assert status == 0, output

@@ -22,6 +22,8 @@ from labs.bugs.check import HARM
 from labs.checking import Rows, StopAsked, end_with, expect
 from labs.replicas import lab
 
+pytestmark = pytest.mark.slow  # most start programs of the labs
+
 
 def fill(folder: Path) -> Path:
     copy = folder / "src"
@@ -138,7 +140,6 @@ def test_a_student_s_way_from_a_bug_to_its_answer(tmp_path: Path) -> None:
     assert play_bug("1", "--answer")[1].startswith("## 1 Two of four make a leader\n")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "typed",
     [

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from raftline.kv.calls import CALLS, Call
 from raftline.kv.contest import Contest, Place, token_in
 from raftline.kv.events import Event
@@ -253,6 +255,7 @@ class Queue:
         self._calm.world.within(100, self._begin)
 
 
+@pytest.mark.slow
 def test_of_two_thousand_holders_that_die_no_two_hold_a_lock_by_their_tokens() -> None:
     calm = Calm(seed=11, steady_clocks=False)
     queues = [Queue(calm, number) for number in range(LOCKS)]
