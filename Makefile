@@ -57,9 +57,10 @@ format: .venv/dev-installed ## put the code into the one format
 # mypy names a package after its folder, so the folder src/ is looked at through a link.
 types: .venv/dev-installed ## mypy --strict
 	@mkdir -p build/typing && ln -sfn ../../src build/typing/raftline
+	@ln -sfn ../../course/raftline_course build/typing/raftline_course
 	@(cd build/typing && MYPYPATH=. ../../$(PY) -m mypy --config-file ../../pyproject.toml \
-	  -p raftline) >build/types.txt 2>&1; status=$$?; \
-	  sed 's#^raftline/#src/#' build/types.txt; exit $$status
+	  -p raftline -p raftline_course) >build/types.txt 2>&1; status=$$?; \
+	  sed 's#^raftline/#src/#;s#^raftline_course/#course/&#' build/types.txt; exit $$status
 	@MYPYPATH=bench:build/typing $(PY) -m mypy --config-file pyproject.toml bench/*.py
 
 style: .venv/dev-installed ## the English of pages and docstrings; a report that no verdict waits for
@@ -143,7 +144,7 @@ handout: ## what students get of a lab, without keys and history: make handout L
 	@$(PYTHON) labs/handout.py $(LAB)
 
 grade-test: ## the grader of lab 7 held to the model solution, raftline and the bugs: half an hour
-	@$(PYTHON) labs/grading/selftest.py $(ARGS)
+	@PYTHONPATH=src:course:. $(PYTHON) -m raftline_course.grading.selftest $(ARGS)
 
 keys: ## the teachers' keys of all labs, into build/keys
 	@$(PYTHON) labs/keys/make.py
@@ -174,10 +175,10 @@ wheels: ## the same for each Python from 3.10 to 3.13 that is here; needs the ne
 	done
 
 test-wheel: build/wheel-env ## the quick tests on a compiled wheel
-	@build/wheel-env/bin/python -m pytest -q --progress -o console_output_style=classic -o pythonpath=. \
+	@build/wheel-env/bin/python -m pytest -q --progress -o console_output_style=classic -o 'pythonpath=. course' \
 	  -n $(WORKERS) --lane quick tests/core tests/transcripts tests/virtual tests/rim \
 	  tests/processes/test_smoke.py
-	@build/wheel-env/bin/python -m pytest -q -o pythonpath=. -n $(WORKERS) $(WHEEL_TESTS)
+	@build/wheel-env/bin/python -m pytest -q -o 'pythonpath=. course' -n $(WORKERS) $(WHEEL_TESTS)
 
 # The sanitizers belong into the process from its start. Python's own allocator and what Python keeps
 # to its end would hide errors, and look like some.
@@ -188,7 +189,7 @@ SANITIZED = LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-fi
 test-sanitized: build/sanitized-env ## tests on a compiled wheel with gcc's address and undefined sanitizers
 	@rm -f build/sanitized/report*
 	@$(SANITIZED) build/sanitized-env/bin/python -m pytest -q --progress -o console_output_style=classic \
-	  -o pythonpath=. -n $(WORKERS) --lane quick tests/core tests/transcripts tests/virtual tests/rim
+	  -o 'pythonpath=. course' -n $(WORKERS) --lane quick tests/core tests/transcripts tests/virtual tests/rim
 	@for report in build/sanitized/report*; do \
 	  [ ! -e "$$report" ] || { cat build/sanitized/report* >&2; exit 1; }; done
 

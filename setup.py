@@ -19,7 +19,10 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 from setuptools.command.sdist import sdist
 
-EDITABLE = {"packages": ["raftline"], "package_dir": {"": "deploy/editable"}}
+EDITABLE = {
+    "packages": ["raftline", "raftline_course"],
+    "package_dir": {"": "deploy/editable"},
+}
 MYPY = "mypy>=2.4"  # whose mypyc is the first that takes this code as it is
 COMPILED = (
     "raft/*", "wire/*", "state/*",

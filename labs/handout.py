@@ -19,8 +19,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 LABS = ROOT / "labs"
 # Whole folders and files that each handout has, and those that one lab needs.
-ALWAYS = ("LICENSE", "src", "docs", "course/docs", "logs/server-configuration.txt",
-          "labs/appendix-reports.md")  # fmt: skip
+ALWAYS = (
+    "LICENSE", "src", "course", "docs", "logs/server-configuration.txt", "labs/appendix-reports.md",
+)  # fmt: skip
+GRADER = "course/raftline_course/grading/"  # of the lab that has a handout of its own
 MORE = {"majorities": ("deploy/compose",)}
 # Modules that a program names in a text only, so that no import shows them.
 NAMED = {"bugs": ("tests.virtual.simulate",)}
@@ -81,6 +83,8 @@ def files_of(lab: str) -> set[str]:
 def is_kept_back(lab: str, name: str) -> bool:
     """Whether a file of a lab is the teacher's."""
     inside = name.removeprefix(f"labs/{lab}/")
+    if name.startswith(GRADER):
+        return True
     is_model = name != inside and Path(name).suffix in MODELS.get(lab, ())
     return is_model or inside in KEPT_BACK.get(lab, ()) or ANSWERS in inside.split("/")
 
@@ -92,7 +96,7 @@ def kept_files() -> list[str]:
     names = [name for name in listed.stdout.split("\0") if (ROOT / name).is_file()]
     if listed.returncode == 0 and "labs/handout.py" in names:
         return names
-    folders = ("src", "docs", "course", "labs", "logs", "tests", "deploy")
+    folders = ("src", "course", "docs", "labs", "logs", "tests", "deploy")
     paths = [path for folder in folders for path in (ROOT / folder).rglob("*")]
     return [
         path.relative_to(ROOT).as_posix()

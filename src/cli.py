@@ -19,13 +19,17 @@ from raftline.common.arguments import EXIT_USAGE, Parser
 from raftline.common.console import open_closed_streams
 from raftline.common.quiet_exit import EXIT_INTERRUPTED
 from raftline.common.signals import raised
-from raftline.tools import accesscommands, clustercommands, repaircommands, user, viewcommands
+from raftline.tools import (
+    accesscommands,
+    clustercommands,
+    course,
+    repaircommands,
+    user,
+    viewcommands,
+)
 from raftline.wire.commands import AT_THE_SHELL
 
-PASSED_ON = {  # and their modules
-    "server": "server", "client": "client", "simulate": "simulator", "conform": "conform.command",
-    "grade": "tools.grade",
-}  # fmt: skip
+PASSED_ON = ("server", "client")  # and their modules
 HELD = {
     "lock": "run a command while holding a lock",
     "elect": "run a command while elected, again after a loss",
@@ -43,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if arguments[:1] == ["help"]:
             arguments = [*arguments[1:2], "--help"]
-        if arguments and arguments[0] in {*PASSED_ON, *AT_THE_SHELL, *HELD}:
+        if arguments and arguments[0] in {*PASSED_ON, *AT_THE_SHELL, *HELD, *course.COMMANDS}:
             return _pass_on(arguments[0], arguments[1:])  # they know their own options
         if not arguments:
             _parser()[0].print_help()
@@ -90,7 +94,9 @@ def _pass_on(command: str, arguments: list[str]) -> int:
         from raftline.tools import lock
 
         return lock.main(command, arguments)
-    code: int = importlib.import_module(f"raftline.{PASSED_ON[command]}").main(arguments)
+    if command in course.COMMANDS:
+        return course.main(command, arguments)
+    code: int = importlib.import_module(f"raftline.{command}").main(arguments)
     return code
 
 
@@ -118,13 +124,7 @@ def _parser() -> tuple[Parser, Commands]:
     # Only for the list in --help: main() hands these on before anything is parsed.
     commands.add_parser("server", help="one node: raftline server NAME PORT", add_help=False)
     commands.add_parser("client", help="a client: raftline client PORT", add_help=False)
-    simulate = "a cluster under load and faults, and a report: raftline simulate METRICS"
-    commands.add_parser("simulate", help=simulate, add_help=False)
-    conform = "grade a node of any language: raftline conform -- COMMAND {name} {port} {dir}"
-    commands.add_parser("conform", help=conform, add_help=False)
-    grade = "hand-ins of the lab write Raft, in a clone: raftline grade FOLDER"
-    commands.add_parser("grade", help=grade, add_help=False)
-    for verb, does in {**AT_THE_SHELL, **HELD}.items():
+    for verb, does in {**AT_THE_SHELL, **HELD, **course.COMMANDS}.items():
         commands.add_parser(verb, help=does, add_help=False)
     _add_completion(commands)
     accesscommands.know_access(commands)
@@ -150,15 +150,14 @@ def _completion(options: argparse.Namespace) -> int:
     if options.nodes:
         print(*config.load(options.dir).members, sep="\n")
         return 0
-    from raftline import client, simulator
-    from raftline.conform import command as conform
+    from raftline import client
     from raftline.node import boot
     from raftline.tools import ask, completion, lock
 
     parsers = {**_parser()[1].choices}
     parsers["server"] = boot.parser()
-    parsers |= {"client": client.parser(), "simulate": simulator.parser()}
-    parsers["conform"] = conform.parser()
+    parsers["client"] = client.parser()
+    parsers |= course.parsers()
     parsers |= {verb: ask.parser(verb) for verb in AT_THE_SHELL}
     parsers |= {verb: lock.parser(verb) for verb in HELD}
     print(completion.script(options.shell, parsers), end="")

@@ -11,10 +11,10 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from raftline.harness.processes import free_ports
 from raftline.wire.commands import HELP, read_request
 from raftline.wire.operands import Limits
 from raftline.wire.protocol import ProtocolError, error
+from raftline_course.harness.processes import free_ports
 
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 DEADLINE_S = 60

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 # A clone that nobody installed will do.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "course"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -32,13 +33,13 @@ from typing import Any
 from labs.availability.runs import LAB, Run
 from labs.checking import end_with
 from raftline.clients.lines import LineConnection, ask
-from raftline.trial import metrics
-from raftline.trial.messages import MESSAGE_ID, UNKNOWN_LEADER, BadMessage, Message
-from raftline.trial.metrics import Metrics
-from raftline.trial.servers import Health
-from raftline.trial.store import Store, Unanswered, next_answer
-from raftline.trial.trial import Trial
-from raftline.trial.verdict import PERFECT, Exit, judge
+from raftline_course.trial import metrics
+from raftline_course.trial.messages import MESSAGE_ID, UNKNOWN_LEADER, BadMessage, Message
+from raftline_course.trial.metrics import Metrics
+from raftline_course.trial.servers import Health
+from raftline_course.trial.store import Store, Unanswered, next_answer
+from raftline_course.trial.trial import Trial
+from raftline_course.trial.verdict import PERFECT, Exit, judge
 
 PATIENCE_S = 20.0
 SEED_LINES = (

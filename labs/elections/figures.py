@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 # A clone that nobody installed will do.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "course"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -29,13 +30,13 @@ from labs.elections.report import differs_from_report
 from labs.elections.terminal import Screen
 from labs.leftovers import Scene
 from raftline.clients.lines import LineConnection
-from raftline.harness.cluster import Cluster, NodeProcess
-from raftline.harness.processes import eventually
-from raftline.harness.proxy import LinkedCluster
 from raftline.logmanager import LogManager
 from raftline.raft.effects import Effects
 from raftline.storage.folder import Folder
 from raftline.storage.lines import CUT_PREFIX
+from raftline_course.harness.cluster import Cluster, NodeProcess
+from raftline_course.harness.processes import eventually
+from raftline_course.harness.proxy import LinkedCluster
 
 Shown = dict[str, list[str]]  # what stands on each screen, by its title
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 # A clone that nobody installed will do.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "course"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -33,7 +34,6 @@ from steps import twelve_steps
 
 from labs.checking import end_with
 from raftline.clients.lines import ask
-from raftline.harness.processes import Process, end_all, free_ports
 from raftline.raft.effects import HardState
 from raftline.raft.inputs import Receive, Tick
 from raftline.raft.log import Log
@@ -42,6 +42,7 @@ from raftline.raft.messages import AppendEntries, AppendRejected, RequestVoteRep
 from raftline.raft.node import node_from_disk
 from raftline.raft.roles import Role
 from raftline.raft.state import Options
+from raftline_course.harness.processes import Process, end_all, free_ports
 
 Row = tuple[str, str]
 # In the order in which they are tried: each needs what came of those before.

@@ -20,12 +20,12 @@ from typing import IO, Any
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "src")]  # from the clone, not installed
+sys.path[:0] = [str(ROOT), str(ROOT / "src"), str(ROOT / "course")]  # from the clone, not installed
 
 from labs.leftovers import Scene
 from raftline.common.signals import tied
-from raftline.harness import processes
-from raftline.harness.cluster import STARTED, NodeProcess
+from raftline_course.harness import processes
+from raftline_course.harness.cluster import STARTED, NodeProcess
 
 NAMES = tuple(f"Node{number}" for number in range(1, 6))
 RECEIVED = re.compile(r"Message Received : (.*) From : \(")

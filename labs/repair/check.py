@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 # A clone that nobody installed will do.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "course"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -29,7 +30,7 @@ from labs.repair.nodes import Nodes
 from labs.repair.scenario import SCENARIOS, play_settled
 from labs.repair.terminals import as_in_the_sheet, client, terminal
 from raftline.common.config import FILE_NAME
-from raftline.harness.processes import Process, eventually, free_ports
+from raftline_course.harness.processes import Process, eventually, free_ports
 from tests.transcripts.player import perform
 
 HERE = Path(__file__).resolve().parent

@@ -8,7 +8,7 @@ from labs.elections.figures import entries_that_count
 from labs.repair.actions import Lab
 from labs.repair.asking import KEY
 from raftline.common.address import Address
-from raftline.harness.cluster import Cluster
+from raftline_course.harness.cluster import Cluster
 
 
 class Nodes(Cluster):

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 # A clone that nobody installed will do.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "course"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -28,8 +29,8 @@ from labs.leftovers import Scene
 from labs.repair.asking import LabError
 from labs.repair.nodes import Nodes
 from raftline.client import ClientError
-from raftline.harness.cluster import NodeProcess
-from raftline.harness.processes import eventually
+from raftline_course.harness.cluster import NodeProcess
+from raftline_course.harness.processes import eventually
 
 
 def came(what: str, fact: object, seen: object = "") -> None:

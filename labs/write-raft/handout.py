@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 WHOLE = (
-    "LICENSE", "labs/appendix-reports.md", "labs/write-raft/README.md",
+    "LICENSE", "labs/appendix-reports.md", "labs/write-raft/README.md", "labs/write-raft/grade.py",
     "labs/write-raft/skeleton", "labs/write-raft/transcripts",
 )  # fmt: skip
 FOLDERS = ("src/view",)  # the picture's page lies beside its modules
@@ -26,8 +26,8 @@ GIVEN = (
 )  # fmt: skip
 KEPT_FUNCTIONS = ("compaction_index",)  # the world asks for it
 LEFT_OUT = {"log": "accepts"}  # §5.4.1 is a rule, too
-PROGRAMS = ("labs.grading.grade", "labs.grading.worker", "raftline.tools.grade")
-KEPT_BACK = ("labs/grading/bugs.py",)
+PROGRAMS = ("raftline_course.grading.grade", "raftline_course.grading.worker")
+KEPT_BACK = ("course/raftline_course/grading/bugs.py",)
 FIRST_PAGE = """# Lab 7: write Raft
 
 The sheet is [labs/write-raft/README.md](labs/write-raft/README.md). Begin in this folder.
@@ -70,7 +70,7 @@ def modules() -> list[Path]:
     """Return the files of all modules that the grader loads, and of the picture."""
     code = (
         "import sys, importlib\n"
-        f"sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / 'src')!r}]\n"
+        f"sys.path[:0] = {[str(ROOT), str(ROOT / 'src'), str(ROOT / 'course')]!r}\n"
         f"for name in {PROGRAMS!r}: importlib.import_module(name)\n"
         "print('\\n'.join(str(m.__file__) for m in list(sys.modules.values())"
         " if getattr(m, '__file__', None)))"

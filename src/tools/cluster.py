@@ -20,9 +20,8 @@ from raftline.common.address import Address
 from raftline.common.arguments import typed
 from raftline.common.config import ConfigError, Configuration, Pace
 from raftline.common.signals import threads_without_signals
-from raftline.harness.cluster import NodeProcess
-from raftline.harness.processes import end_all
 from raftline.tools import status
+from raftline.tools.processes import ServerProcess, end_all
 from raftline.tools.relay import Relay
 
 STOP_SECONDS_MAX = 5.0
@@ -60,7 +59,7 @@ class Cluster:
         self.stopping = False  # set when nodes end because they were told to
         self.deaths: queue.Queue[str] = queue.Queue()  # names, in their order; "" is the reader
         self._options = ["--pace", pace.name, *["--verbose"] * verbose, *options]
-        self._nodes: dict[str, NodeProcess] = {}  # those that were started
+        self._nodes: dict[str, ServerProcess] = {}  # those that were started
         self._answered: set[str] = set()  # nodes that have started well
 
     def start(self) -> None:
@@ -93,15 +92,15 @@ class Cluster:
                     f"{name} can't be started: port {port} on {host} {problem}{advice}"
                 )
 
-    def _start_one(self, name: str, address: Address) -> NodeProcess:
+    def _start_one(self, name: str, address: Address) -> ServerProcess:
         usual = address.host.lower() in ("localhost", "127.0.0.1")  # where a node listens anyway
         options = [*self._options, *([] if usual else ["--host", address.host])]
         folder = self.configuration.folder
-        node = NodeProcess(name, address.port, folder, options, start_new_session=True)
+        node = ServerProcess(name, address.port, folder, options, start_new_session=True)
         with self.relay.output_for(name) as output:
             return node.launch(*["--new"] * self._is_new, stdout=output)
 
-    def _watch_over(self, name: str, node: NodeProcess) -> None:
+    def _watch_over(self, name: str, node: ServerProcess) -> None:
         """Pass on what a node that was just started prints, and learn of its end."""
         self._nodes[name] = node
         with threads_without_signals():

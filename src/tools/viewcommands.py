@@ -1,4 +1,4 @@
-"""The arguments of `raftline view` and `raftline picture`, which show the steps of nodes."""
+"""The arguments of `raftline view`, which shows the steps of nodes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 def add_commands(commands: Commands) -> None:
     """Add them to the command line."""
     _add_view(commands)
-    _add_picture(commands)
 
 
 def _add_view(commands: Commands) -> None:
@@ -41,23 +40,6 @@ def _add_view(commands: Commands) -> None:
     view.set_defaults(module="view.command", carry_out=_view)
 
 
-def _add_picture(commands: Commands) -> None:
-    picture = commands.add_parser(
-        "picture",
-        help="the picture of recordings or of a transcript, as one page",
-        description="Draw what `raftline server --record FILE` wrote, of one node or of several of "
-        "a cluster, or a transcript of raftline's tests, as one page like that of `raftline view`. "
-        "Exit code 3: a FILE is neither.",
-    )
-    picture.add_argument(
-        "files", metavar="FILE", nargs="+", help="a recording of a node; a transcript stands alone"
-    )
-    picture.add_argument(
-        "--out", metavar="PAGE.html", default="picture.html", help="the page (picture.html)"
-    )
-    picture.set_defaults(module="tools.picture", carry_out=_picture)
-
-
 def _view(options: argparse.Namespace) -> int:
     from raftline.view import command
 
@@ -65,9 +47,3 @@ def _view(options: argparse.Namespace) -> int:
     if options.save is not None:
         return command.save(configuration, Path(options.save), options.seconds)
     return command.view(configuration, options.port or command.DEFAULT_PORT)
-
-
-def _picture(options: argparse.Namespace) -> int:
-    from raftline.tools import picture
-
-    return picture.picture(options.files, options.out)

@@ -29,11 +29,11 @@ from raftline.storage.hardstate import HardStateFile
 from raftline.storage.lines import read_base, read_cut, read_entry
 from raftline.storage.snapshotlines import SnapshotReader
 from raftline.tools import backup, status
-from raftline.trial import metrics
 from raftline.wire.commands import read_request
 from raftline.wire.membercommands import read_change
 from raftline.wire.operands import Limits
 from raftline.wire.protocol import ProtocolError, leader_named_in, split_sender
+from raftline_course.trial import metrics
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import boot as started
 from tests.node_files import entries

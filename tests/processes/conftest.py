@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import raftline
-from raftline.harness.cluster import STEADY, Cluster
+from raftline_course.harness.cluster import STEADY, Cluster
 from tests.processes.typed import at, three_nodes
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,9 +10,9 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from raftline.harness import linearizable
-from raftline.harness.cluster import Cluster
-from raftline.harness.linearizable import Report
+from raftline_course.harness import linearizable
+from raftline_course.harness.cluster import Cluster
+from raftline_course.harness.linearizable import Report
 from tests.processes import changes, faults, splits
 from tests.processes.mix import Mix
 from tests.processes.scene import Busy, Fault, Finding, Scene

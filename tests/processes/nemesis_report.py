@@ -13,8 +13,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from raftline.harness.cluster import Cluster
-from raftline.harness.history import Increment, Operation
+from raftline_course.harness.cluster import Cluster
+from raftline_course.harness.history import Increment, Operation
 from tests.processes import faults
 from tests.processes.namespaces import BALLAST
 from tests.processes.nemesis import EVERYTHING

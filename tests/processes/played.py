@@ -10,8 +10,8 @@ import time
 
 from raftline.clients.lines import LineConnection as Conversation
 from raftline.common.config import Pace
-from raftline.harness.cluster import NodeProcess
-from raftline.harness.processes import DEADLINE_S
+from raftline_course.harness.cluster import NodeProcess
+from raftline_course.harness.processes import DEADLINE_S
 
 
 class PlayedPeer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from raftline.harness.cluster import SERVER, Cluster, NodeProcess
+from raftline_course.harness.cluster import SERVER, Cluster, NodeProcess
 from tests.processes.scene import Fault, Scene
 
 # A sync takes so many seconds more as a file beside the node's says, as long as it is there.

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pexpect
 
-from raftline.harness.cluster import Cluster, NodeProcess
-from raftline.harness.processes import DEADLINE_S
+from raftline_course.harness.cluster import Cluster, NodeProcess
+from raftline_course.harness.processes import DEADLINE_S
 
 CLIENT = Path(__file__).resolve().parents[2] / "src" / "client.py"
 

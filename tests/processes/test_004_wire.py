@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from raftline.common.config import CLASS
-from raftline.harness.cluster import Cluster, NodeProcess
-from raftline.harness.processes import eventually
+from raftline_course.harness.cluster import Cluster, NodeProcess
+from raftline_course.harness.processes import eventually
 from tests.processes.played import PlayedPeer, has_counted_down
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from raftline.harness.cluster import STEADY, Cluster, NodeProcess
-from raftline.harness.processes import DEADLINE_S
+from raftline_course.harness.cluster import STEADY, Cluster, NodeProcess
+from raftline_course.harness.processes import DEADLINE_S
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "develop" / "add-a-command.md"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from raftline.harness.cluster import Cluster, NodeProcess
-from raftline.harness.processes import eventually
+from raftline_course.harness.cluster import Cluster, NodeProcess
+from raftline_course.harness.processes import eventually
 
 
 def _delete(node: NodeProcess) -> None:

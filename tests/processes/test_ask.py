@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from raftline.harness.cluster import Cluster
-from raftline.harness.processes import eventually
 from raftline.wire.protocol import error, not_leader, outcome_unknown
+from raftline_course.harness.cluster import Cluster
+from raftline_course.harness.processes import eventually
 from tests.scripted_node import DEADLINE_S, SOURCE, Start, free_port, scripted_nodes, store
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from raftline.harness.cluster import SERVER, STEADY, Cluster, NodeProcess
-from raftline.harness.processes import eventually
+from raftline_course.harness.cluster import SERVER, STEADY, Cluster, NodeProcess
+from raftline_course.harness.processes import eventually
 
 EXIT_DISK = 4
 

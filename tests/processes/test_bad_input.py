@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from raftline.harness.cluster import Cluster
+from raftline_course.harness.cluster import Cluster
 
 TRY = "Try: get KEY, set KEY VALUE, delete KEY, show, help"
 NO_NAME = (

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from raftline.harness.cluster import Cluster
+from raftline_course.harness.cluster import Cluster
 
 # The line that is sent by a silent peer's name, and its answer.
 FROM_A_PEER = [

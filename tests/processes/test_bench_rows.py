@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from raftline.harness.processes import eventually, free_ports
+from raftline_course.harness.processes import eventually, free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 WHEEL_PYTHON = """#!/bin/sh

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from raftline.harness.cluster import Cluster
-from raftline.harness.processes import free_ports
+from raftline_course.harness.cluster import Cluster
+from raftline_course.harness.processes import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 CLI = ROOT / "src" / "cli.py"

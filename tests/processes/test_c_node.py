@@ -15,10 +15,10 @@ from zlib import crc32
 import pytest
 
 from raftline.common.config import FILE_NAME
-from raftline.harness.cluster import NodeProcess
-from raftline.harness.linearizable import Verdict, check
-from raftline.harness.processes import eventually, free_ports
-from raftline.harness.proxy import LinkedCluster, Network
+from raftline_course.harness.cluster import NodeProcess
+from raftline_course.harness.linearizable import Verdict, check
+from raftline_course.harness.processes import eventually, free_ports
+from raftline_course.harness.proxy import LinkedCluster, Network
 from tests.abnf_grammar import Grammar
 from tests.processes.mix import Mix
 from tests.processes.workload import Workload

@@ -17,9 +17,9 @@ import raftline
 from raftline import ClientError, ClientTls, aio, connect
 from raftline.access.roles import EVERYWHERE, Identity, Role
 from raftline.access.users import ITERATIONS_LEAST, User, Users, make_verifier, write_users
-from raftline.harness.cluster import STEADY, Cluster
-from raftline.harness.processes import DEADLINE_S, eventually
 from raftline.tools import certs
+from raftline_course.harness.cluster import STEADY, Cluster
+from raftline_course.harness.processes import DEADLINE_S, eventually
 
 CLI = Path(__file__).resolve().parents[2] / "src" / "cli.py"
 PASSWORD = "correct horse battery"

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from raftline.controller.store import numbered
-from raftline.harness.cluster import Cluster, NodeProcess
-from raftline.harness.processes import eventually
 from raftline.logmanager import LogManager
 from raftline.raft.entries import Entry
 from raftline.storage.folder import Folder
+from raftline_course.harness.cluster import Cluster, NodeProcess
+from raftline_course.harness.processes import eventually
 
 ROUNDS = 30
 

@@ -18,9 +18,9 @@ import pytest
 
 from raftline.controller.store import OrderAnswer
 from raftline.controller.udp import AT_ONCE_MAX, UdpListener
-from raftline.harness.cluster import Cluster, NodeProcess
-from raftline.harness.processes import DEADLINE_S, eventually, free_ports
 from raftline.wire.commands import Request
+from raftline_course.harness.cluster import Cluster, NodeProcess
+from raftline_course.harness.processes import DEADLINE_S, eventually, free_ports
 
 if TYPE_CHECKING:
     from raftline.controller.control import Control

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from raftline.clients.lines import LineConnection as Conversation
-from raftline.harness.cluster import SERVER, Cluster, NodeProcess
-from raftline.harness.processes import eventually
+from raftline_course.harness.cluster import SERVER, Cluster, NodeProcess
+from raftline_course.harness.processes import eventually
 from tests.processes.stray_signal import with_stray_signal
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from raftline.common.config import FILE_NAME
-from raftline.harness.cluster import Cluster, NodeProcess
+from raftline_course.harness.cluster import Cluster, NodeProcess
 from tests.processes.altered import break_core, fail_syncs
 from tests.processes.namespaces import BALLAST
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline.harness.cluster import Cluster, NodeProcess
+from raftline_course.harness.cluster import Cluster, NodeProcess
 
 LINES = 1500
 

@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from labs.grading import bugs, judging, remote, sandbox
-from labs.grading import grade as grading
-from labs.grading.handin import read
-from labs.grading.judging import Marks, marks_of
-from labs.grading.milestones import LAB, MILESTONES, POINTS
-from labs.grading.remote import CannotLock, Process
-from labs.grading.schedule import Schedule, plan_of
+from raftline_course.grading import bugs, judging, remote, sandbox
+from raftline_course.grading import grade as grading
+from raftline_course.grading.handin import read
+from raftline_course.grading.judging import Marks, marks_of
+from raftline_course.grading.milestones import LAB, MILESTONES, POINTS
+from raftline_course.grading.remote import CannotLock, Process
+from raftline_course.grading.schedule import Schedule, plan_of
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = read(LAB / "answers").files
-GRADE = ROOT / "labs" / "grading" / "grade.py"
+GRADE = ROOT / "labs" / "write-raft" / "grade.py"
 needs_lock = pytest.mark.skipif(not sandbox.can_lock(), reason="no list of allowed calls here")
 
 

@@ -15,8 +15,8 @@ import pexpect
 import pytest
 
 import raftline
-from raftline.harness.cluster import Cluster
-from raftline.harness.processes import eventually
+from raftline_course.harness.cluster import Cluster
+from raftline_course.harness.processes import eventually
 from tests.processes.stray_signal import with_stray_signal
 from tests.processes.typed import at
 from tests.scripted_node import DEADLINE_S, SOURCE, free_port

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from raftline.harness.cluster import Cluster
-from raftline.harness.linearizable import Verdict
+from raftline_course.harness.cluster import Cluster
+from raftline_course.harness.linearizable import Verdict
 from tests.processes.nemesis import torment
 
 SECONDS = 8.0

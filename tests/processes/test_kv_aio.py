@@ -13,8 +13,8 @@ import pytest
 
 import raftline
 import raftline.aio
-from raftline.harness.cluster import Cluster
-from raftline.harness.processes import DEADLINE_S
+from raftline_course.harness.cluster import Cluster
+from raftline_course.harness.processes import DEADLINE_S
 from tests.processes.typed import at
 
 

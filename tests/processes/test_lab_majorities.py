@@ -19,8 +19,8 @@ from labs.majorities import names
 from labs.majorities.places import Place
 from raftline import client
 from raftline.common import config
-from raftline.harness.processes import eventually
 from raftline.node import boot
+from raftline_course.harness.processes import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 LAB = ROOT / "labs" / "majorities"

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 import raftline
-from raftline.harness.cluster import Cluster
-from raftline.harness.processes import DEADLINE_S, eventually
+from raftline_course.harness.cluster import Cluster
+from raftline_course.harness.processes import DEADLINE_S, eventually
 from tests.processes.test_repair import _restored
 from tests.processes.test_repair import raftline as command
 from tests.processes.typed import at, three_nodes

@@ -14,9 +14,9 @@ import pytest
 from raftline.clients.connection import ClientError, OutcomeUnknown
 from raftline.clients.conversation import Client
 from raftline.common.config import FILE_NAME
-from raftline.harness.cluster import Cluster, NodeProcess
-from raftline.harness.processes import eventually, free_ports
 from raftline.wire.protocol import REMOVED
+from raftline_course.harness.cluster import Cluster, NodeProcess
+from raftline_course.harness.processes import eventually, free_ports
 
 CLI = Path(__file__).resolve().parents[2] / "src" / "cli.py"
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from raftline.common.config import FILE_NAME
-from raftline.harness.cluster import Cluster
-from raftline.harness.processes import eventually
+from raftline_course.harness.cluster import Cluster
+from raftline_course.harness.processes import eventually
 from tests.processes.altered import hurry
 
 

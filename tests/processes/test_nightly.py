@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline.harness.processes import eventually
+from raftline_course.harness.processes import eventually
 from tests import nightly
 from tests.processes.at_work import processes_of
 

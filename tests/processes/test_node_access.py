@@ -14,8 +14,8 @@ from raftline.access.roles import EVERYWHERE, Identity, Role
 from raftline.access.secret import make_secret
 from raftline.access.users import ITERATIONS_LEAST, User, Users, make_verifier, write_users
 from raftline.clients.lines import LineConnection
-from raftline.harness.processes import DEADLINE_S, free_ports
 from raftline.tools import certs
+from raftline_course.harness.processes import DEADLINE_S, free_ports
 
 PASSWORD = "correct horse battery"
 VERIFIER = make_verifier(PASSWORD, ITERATIONS_LEAST)

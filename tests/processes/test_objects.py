@@ -18,10 +18,10 @@ from typing import Any, Literal
 import pytest
 
 import raftline
-from raftline.harness.cluster import Cluster
-from raftline.harness.history import Operation
-from raftline.harness.linearizable import Verdict, check
-from raftline.harness.processes import DEADLINE_S, eventually, free_ports
+from raftline_course.harness.cluster import Cluster
+from raftline_course.harness.history import Operation
+from raftline_course.harness.linearizable import Verdict, check
+from raftline_course.harness.processes import DEADLINE_S, eventually, free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "docs" / "examples" / "shared_dict.py"

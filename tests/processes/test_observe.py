@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from raftline.clients.lines import LineConnection
-from raftline.harness.cluster import STEADY, Cluster
-from raftline.harness.processes import eventually
+from raftline_course.harness.cluster import STEADY, Cluster
+from raftline_course.harness.processes import eventually
 
 CLOCK = re.compile(r"OBSERVED ([0-9]+\.[0-9]{6}) ")
 

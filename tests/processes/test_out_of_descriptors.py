@@ -6,8 +6,8 @@ import contextlib
 import sys
 from pathlib import Path
 
-from raftline.harness.cluster import SERVER, Cluster
-from raftline.harness.processes import eventually
+from raftline_course.harness.cluster import SERVER, Cluster
+from raftline_course.harness.processes import eventually
 
 FEW_DESCRIPTORS = """
 import resource, sys

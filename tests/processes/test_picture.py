@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from raftline.harness.cluster import STEADY, Cluster
+from raftline_course.harness.cluster import STEADY, Cluster
 
 CLI = Path(__file__).parents[2] / "src" / "cli.py"
 

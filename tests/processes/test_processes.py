@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline.harness.processes import Process, end_all, eventually, free_ports, is_free
+from raftline_course.harness.processes import Process, end_all, eventually, free_ports, is_free
 
 SAYS = "import sys, threading; print('begun', *sys.argv[1:], flush=True); threading.Event().wait()"
 DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + SAYS
@@ -26,7 +26,7 @@ threading.Event().wait()
 STARTER = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from raftline.harness.processes import Process
+from raftline_course.harness.processes import Process
 child = Process("child", [sys.executable, "-c", sys.argv[3], *sys.argv[1:3]])
 child.launch().wait_for_line("begun")
 print("started", flush=True)

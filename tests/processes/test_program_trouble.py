@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 import raftline
-from raftline.harness.cluster import Cluster
-from raftline.harness.processes import DEADLINE_S, eventually, free_ports
 from raftline.objects.embedded_server import Leadership, View
+from raftline_course.harness.cluster import Cluster
+from raftline_course.harness.processes import DEADLINE_S, eventually, free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 FORKS = """

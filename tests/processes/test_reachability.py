@@ -9,8 +9,8 @@ import pytest
 
 from raftline.common.address import Address
 from raftline.common.config import FILE_NAME, Configuration
-from raftline.harness.cluster import STARTED, Cluster, NodeProcess
 from raftline.net.reachability import tell_reachability
+from raftline_course.harness.cluster import STARTED, Cluster, NodeProcess
 
 OPEN = "--open-to-network"
 

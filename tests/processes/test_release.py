@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline.harness.processes import DEADLINE_S, ports_in_a_row
+from raftline_course.harness.processes import DEADLINE_S, ports_in_a_row
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = (

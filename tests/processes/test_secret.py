@@ -16,9 +16,9 @@ from raftline import Node, ReplicatedDict
 from raftline.access.proof import Dialing
 from raftline.access.secret import make_secret
 from raftline.clients.lines import LineConnection
-from raftline.harness.cluster import STEADY, Cluster, NodeProcess
-from raftline.harness.processes import eventually, free_ports
-from raftline.harness.proxy import LinkedCluster
+from raftline_course.harness.cluster import STEADY, Cluster, NodeProcess
+from raftline_course.harness.processes import eventually, free_ports
+from raftline_course.harness.proxy import LinkedCluster
 from tests.processes.versions import before_levels
 from tests.processes.writer import writer_of
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline.harness.cluster import Cluster, NodeProcess
+from raftline_course.harness.cluster import Cluster, NodeProcess
 
 
 @pytest.fixture

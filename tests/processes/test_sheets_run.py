@@ -15,7 +15,13 @@ import pytest
 
 from labs.handout import make_handout
 from raftline.common.config import FILE_NAME
-from raftline.harness.processes import Process, end_all, eventually, free_ports, ports_in_a_row
+from raftline_course.harness.processes import (
+    Process,
+    end_all,
+    eventually,
+    free_ports,
+    ports_in_a_row,
+)
 from tests.lists.test_sheets import sheet
 
 BLOCK = re.compile(r"^```sh\n(.+?)^```$", re.MULTILINE | re.DOTALL)

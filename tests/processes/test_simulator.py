@@ -15,10 +15,10 @@ from typing import Any, cast
 import pexpect
 import pytest
 
-from raftline.harness.processes import eventually
-from raftline.harness.proxy import LinkedCluster, Network
-from raftline.trial.servers import Servers, ServersNotStarted
-from raftline.trial.verdict import PERFECT
+from raftline_course.harness.processes import eventually
+from raftline_course.harness.proxy import LinkedCluster, Network
+from raftline_course.trial.servers import Servers, ServersNotStarted
+from raftline_course.trial.verdict import PERFECT
 from tests.processes.at_work import processes_of
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"

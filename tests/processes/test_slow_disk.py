@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from raftline.harness.cluster import SERVER, STEADY, Cluster, NodeProcess
-from raftline.harness.processes import eventually, free_ports
+from raftline_course.harness.cluster import SERVER, STEADY, Cluster, NodeProcess
+from raftline_course.harness.processes import eventually, free_ports
 from tests.processes import slow_disk
 
 # Each fdatasync waits as long as the file `flag` exists.

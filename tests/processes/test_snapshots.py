@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from raftline.harness.cluster import STEADY, Cluster, NodeProcess
-from raftline.harness.processes import eventually
+from raftline_course.harness.cluster import STEADY, Cluster, NodeProcess
+from raftline_course.harness.processes import eventually
 
 COMPACT_AT = 20_000
 KEYS = 100

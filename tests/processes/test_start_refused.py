@@ -11,8 +11,8 @@ import pytest
 
 from raftline.access.secret import make_secret
 from raftline.common.config import FILE_NAME
-from raftline.harness.cluster import STEADY, Cluster, NodeProcess
-from raftline.harness.processes import free_ports
+from raftline_course.harness.cluster import STEADY, Cluster, NodeProcess
+from raftline_course.harness.processes import free_ports
 
 
 def refused(node: NodeProcess, *options: str) -> tuple[int, str]:

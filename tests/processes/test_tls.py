@@ -20,9 +20,9 @@ import pytest
 from raftline import ClientError, ClientTls, aio, connect
 from raftline.access.tls import Files, Tls, tls_of_node
 from raftline.common.config import ConfigError
-from raftline.harness.cluster import STEADY, Cluster, NodeProcess
-from raftline.harness.processes import eventually, free_ports
 from raftline.tools import certs
+from raftline_course.harness.cluster import STEADY, Cluster, NodeProcess
+from raftline_course.harness.processes import eventually, free_ports
 from tests import certificates
 from tests.processes.writer import Writer, writer_of
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from raftline.harness.cluster import Cluster, NodeProcess
-from raftline.harness.processes import DEADLINE_S, eventually, free_ports
+from raftline_course.harness.cluster import Cluster, NodeProcess
+from raftline_course.harness.processes import DEADLINE_S, eventually, free_ports
 
 CLI = Path(__file__).resolve().parents[2] / "src" / "cli.py"
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from raftline.harness.processes import DEADLINE_S, eventually, ports_in_a_row
+from raftline_course.harness.processes import DEADLINE_S, eventually, ports_in_a_row
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "tutorial.md"

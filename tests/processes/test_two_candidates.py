@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from raftline.harness.cluster import Cluster
+from raftline_course.harness.cluster import Cluster
 from tests.processes.played import PlayedPeer
 
 

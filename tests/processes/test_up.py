@@ -13,15 +13,15 @@ from pathlib import Path
 import pexpect
 
 from raftline.common import config
-from raftline.harness.cluster import NodeProcess
-from raftline.harness.processes import (
+from raftline.tools import status
+from raftline_course.harness.cluster import NodeProcess
+from raftline_course.harness.processes import (
     DEADLINE_S,
     eventually,
     free_ports,
     is_free,
     ports_in_a_row,
 )
-from raftline.tools import status
 
 CLI = Path(__file__).resolve().parents[2] / "src" / "cli.py"
 

@@ -22,13 +22,13 @@ from raftline.common import config
 from raftline.common.address import Address
 from raftline.common.config import ConfigError, Configuration
 from raftline.common.signals import Lifeline
-from raftline.harness.processes import eventually, free_ports, ports_in_a_row
 from raftline.raft.log import Log
 from raftline.raft.membership import all_vote, read
 from raftline.storage.logfile import whole_file
 from raftline.tools import choosing, status, up
 from raftline.tools.choosing import residents
 from raftline.tools.relay import Relay
+from raftline_course.harness.processes import eventually, free_ports, ports_in_a_row
 from tests.processes.stray_signal import TAKES_SIGTERM
 
 ROOT = Path(__file__).parents[2]
@@ -39,7 +39,7 @@ PROGRAM = """
 import sys, types
 from pathlib import Path
 from raftline import cli
-from raftline.harness import cluster
+from raftline_course.harness import cluster
 from raftline.tools import up
 up.LEADER_SECONDS_MAX["fast"] = {leader_s}
 cluster.SERVER = Path({fake!r})

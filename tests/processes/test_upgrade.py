@@ -13,8 +13,8 @@ import pytest
 
 from raftline.common.level import LEVEL
 from raftline.common.version import RELEASE
-from raftline.harness.cluster import STEADY, Cluster, NodeProcess
-from raftline.harness.processes import DEADLINE_S, eventually, free_ports
+from raftline_course.harness.cluster import STEADY, Cluster, NodeProcess
+from raftline_course.harness.processes import DEADLINE_S, eventually, free_ports
 from tests.processes.versions import before_levels, of_level_2, with_new_verb
 
 SNAPSHOTS = ("--compact-at", "3000")

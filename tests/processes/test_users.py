@@ -33,9 +33,9 @@ from raftline.access.users import (
 )
 from raftline.clients.lines import LineConnection
 from raftline.clients.login import Credentials, log_in
-from raftline.harness.cluster import STEADY, Cluster
-from raftline.harness.processes import DEADLINE_S, eventually
 from raftline.tools import certs
+from raftline_course.harness.cluster import STEADY, Cluster
+from raftline_course.harness.processes import DEADLINE_S, eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "correct horse battery"

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from raftline.harness.cluster import STEADY, Cluster, NodeProcess
-from raftline.harness.processes import Process, eventually, free_ports
+from raftline_course.harness.cluster import STEADY, Cluster, NodeProcess
+from raftline_course.harness.processes import Process, eventually, free_ports
 
 PROGRAM = [sys.executable, str(Path(__file__).parents[2] / "src" / "cli.py")]
 pytest.importorskip("aiohttp", reason="the page needs aiohttp")

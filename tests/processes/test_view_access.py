@@ -16,9 +16,9 @@ from raftline.access.roles import EVERYWHERE, Identity, Role
 from raftline.access.secret import make_secret
 from raftline.access.users import ITERATIONS_LEAST, User, Users, make_verifier, write_users
 from raftline.clients.login import PASSWORD_FILE, USER
-from raftline.harness.cluster import STEADY, Cluster
-from raftline.harness.processes import Process, free_ports
 from raftline.tools import certs
+from raftline_course.harness.cluster import STEADY, Cluster
+from raftline_course.harness.processes import Process, free_ports
 
 pytest.importorskip("aiohttp", reason="the page needs aiohttp")
 PROGRAM = [sys.executable, str(Path(__file__).parents[2] / "src" / "cli.py")]

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from raftline.harness.cluster import STEADY, Cluster
-from raftline.harness.processes import Process, eventually, free_ports
+from raftline_course.harness.cluster import STEADY, Cluster
+from raftline_course.harness.processes import Process, eventually, free_ports
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="the test needs selenium")
 pytest.importorskip("aiohttp", reason="the page needs aiohttp")

@@ -19,8 +19,8 @@ from raftline.client import Client
 from raftline.clients import connection
 from raftline.common import config
 from raftline.common.address import Address
-from raftline.harness.processes import eventually
 from raftline.tools import members, status
+from raftline_course.harness.processes import eventually
 from tests.scripted_node import DEADLINE_S, SOURCE, Start, free_port, run, scripted_nodes, store
 
 FACTS = {"name": "s2", "role": "leader", "term": 3, "leader": "s2", "last_index": 1}

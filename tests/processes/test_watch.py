@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from raftline.clients.lines import LineConnection
-from raftline.harness.cluster import STEADY, Cluster, NodeProcess
-from raftline.harness.processes import eventually, free_ports
+from raftline_course.harness.cluster import STEADY, Cluster, NodeProcess
+from raftline_course.harness.processes import eventually, free_ports
 from tests.processes.watch_judge import Stream, Stretch, Told, judge
 from tests.processes.watching import campaign
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from raftline.harness.cluster import Cluster
-from raftline.harness.processes import eventually
+from raftline_course.harness.cluster import Cluster
+from raftline_course.harness.processes import eventually
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "use" / "watch.md"
 BLOCK = re.compile(r"^```transcript (\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

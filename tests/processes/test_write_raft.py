@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from labs import handout
-from labs.grading import bugs
-from labs.grading.handin import read
-from labs.grading.judging import marks_of
-from labs.grading.milestones import LAB, MILESTONES
 from labs.keys import make
+from raftline_course.grading import bugs
+from raftline_course.grading.handin import read
+from raftline_course.grading.judging import marks_of
+from raftline_course.grading.milestones import LAB, MILESTONES
 from tests.lists.test_sheets import PARTS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,7 +62,7 @@ def test_a_handout_grades_by_itself(made: Path) -> None:
             [
                 sys.executable,
                 "-I",
-                "labs/grading/grade.py",
+                "labs/write-raft/grade.py",
                 str(folder),
                 "--schedules",
                 "1",

@@ -11,9 +11,9 @@ import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
-from raftline.harness.cluster import NodeProcess
-from raftline.harness.serializable import END, Transaction, findings
 from raftline.wire.transactions import spell_word
+from raftline_course.harness.cluster import NodeProcess
+from raftline_course.harness.serializable import END, Transaction, findings
 from tests.processes.mix import Mix, Pulse
 from tests.processes.workload import WorkloadClient
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from raftline.harness.cluster import STEADY, Cluster
-from raftline.harness.processes import eventually
+from raftline_course.harness.cluster import STEADY, Cluster
+from raftline_course.harness.processes import eventually
 
 
 def at(cluster: Cluster) -> str:

@@ -10,15 +10,15 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from raftline.harness import linearizable
-from raftline.harness.cluster import NEVER_SAID, NodeProcess
-from raftline.harness.history import Operation
-from raftline.harness.linearizable import Verdict
 from raftline.raft.replay import replay
 from raftline.storage.disk import StorageError
 from raftline.storage.folder import Folder
 from raftline.storage.hardstate import Mark
 from raftline.storage.logreader import LogReader
+from raftline_course.harness import linearizable
+from raftline_course.harness.cluster import NEVER_SAID, NodeProcess
+from raftline_course.harness.history import Operation
+from raftline_course.harness.linearizable import Verdict
 
 STEPS_MAX = 20_000_000
 READS, BETWEEN_READS_S = 20, 0.1

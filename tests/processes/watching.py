@@ -19,9 +19,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from raftline.clients.lines import Ended, LineConnection
-from raftline.harness.cluster import Cluster, NodeProcess
-from raftline.harness.processes import eventually
-from raftline.harness.proxy import LinkedCluster
+from raftline_course.harness.cluster import Cluster, NodeProcess
+from raftline_course.harness.processes import eventually
+from raftline_course.harness.proxy import LinkedCluster
 from tests.processes.watch_judge import LAST, Stream, Stretch, Told, judge
 
 WATCHERS = 50

@@ -20,7 +20,6 @@ from raftline.access.tls_socket import TlsSocket
 from raftline.access.users import ITERATIONS_LEAST, User, Users, make_verifier, write_users
 from raftline.clients.login import Credentials, exchange
 from raftline.common.config import ConfigError
-from raftline.harness.processes import DEADLINE_S
 from raftline.net.admission import Admission
 from raftline.net.handshake import admit_by_tls
 from raftline.node.reading_again import readers_of
@@ -28,6 +27,7 @@ from raftline.tools import certs
 from raftline.wire.commands import read_request
 from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings, parse
+from raftline_course.harness.processes import DEADLINE_S
 from tests.fake_host import FakeHost
 
 OLD, NEW = "correct horse battery", "another password"

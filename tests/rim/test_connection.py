@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from raftline.controller.store import store
-from raftline.harness.processes import eventually
 from raftline.net import connection as connections
 from raftline.net.connection import Connection
 from raftline.net.host import Batch
@@ -21,6 +20,7 @@ from raftline.wire.limits import PEER_LINE_BYTES
 from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings, parse
 from raftline.wire.protocol import FULL, SHUT_DOWN
+from raftline_course.harness.processes import eventually
 from tests.fake_host import FakeHost
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import boot, entries

@@ -17,7 +17,6 @@ from raftline.client import (
     Refused,
     Unreachable,
 )
-from raftline.harness.processes import eventually
 from raftline.wire.protocol import (
     FULL,
     NO_LEADER,
@@ -29,6 +28,7 @@ from raftline.wire.protocol import (
     outcome_unknown,
 )
 from raftline.wire.replies import Outcome, Reply, outcome_of, read_reply
+from raftline_course.harness.processes import eventually
 from tests.scripted_node import DEADLINE_S, Start, free_port, scripted_nodes, store
 
 

@@ -9,11 +9,11 @@ from dataclasses import replace
 import pytest
 
 from raftline.controller.faults import DELAYED_BYTES_MAX, MESSAGE_BYTES, Faults, Table, read_fault
-from raftline.harness.processes import eventually
 from raftline.raft.entries import Entry, Snapshot
 from raftline.raft.messages import AppendAccepted, AppendEntries, InstallSnapshot, Message
 from raftline.wire.commands import FAULT_FORMS
 from raftline.wire.protocol import ProtocolError
+from raftline_course.harness.processes import eventually
 
 HEARTBEAT = AppendEntries("s1", "s2", 1, 0, 0)
 ENTRIES = AppendEntries("s1", "s2", 1, 0, 0, [Entry(1, 1, "set a 4")])

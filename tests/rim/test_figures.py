@@ -25,7 +25,6 @@ from prometheus_client.parser import text_string_to_metric_families
 from raftline import Node
 from raftline.common.level import LEVEL
 from raftline.common.version import VERSION
-from raftline.harness.processes import eventually, free_ports
 from raftline.monitoring import metrics as module
 from raftline.monitoring.metrics import metrics
 from raftline.node.facts import LEASE_SHOWN_MS, node_facts
@@ -33,6 +32,7 @@ from raftline.node.measures import BOUNDS_S, Measures
 from raftline.node.server import Server
 from raftline.raft.roles import Role
 from raftline.storage import disk
+from raftline_course.harness.processes import eventually, free_ports
 
 Figures = dict[str, float]
 SINCE_S, NOW_S = 5000.0, 5061.5

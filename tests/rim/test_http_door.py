@@ -14,10 +14,10 @@ import pytest
 
 from raftline.common.address import Place, as_place, is_own_name
 from raftline.common.config import PortRefused
-from raftline.harness.processes import eventually, free_ports
 from raftline.monitoring import listener
 from raftline.monitoring.listener import MonitorListener
 from raftline.monitoring.pages import Answer, Pages
+from raftline_course.harness.processes import eventually, free_ports
 
 
 @contextlib.contextmanager

@@ -13,7 +13,6 @@ import pytest
 from raftline.common.address import Address
 from raftline.common.level import LEVEL, Build
 from raftline.common.version import VERSION
-from raftline.harness.processes import DEADLINE_S, eventually
 from raftline.net.admission import Admission
 from raftline.net.levels import Builds, ask_level, read_level
 from raftline.net.peers import Peer
@@ -22,6 +21,7 @@ from raftline.wire.commands import COMMANDS, Command
 from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings, parse
 from raftline.wire.protocol import FULL, SHUT_DOWN, STOPPING
+from raftline_course.harness.processes import DEADLINE_S, eventually
 from tests.fake_host import FakeHost
 from tests.rim.test_connection import Scene
 

@@ -50,7 +50,6 @@ from raftline.clients.lines import LineConnection
 from raftline.clients.login import REPLY_MAX, Credentials, exchange
 from raftline.clients.login import log_in as send_login
 from raftline.common.config import ConfigError
-from raftline.harness.processes import DEADLINE_S, eventually
 from raftline.net.admission import Admission
 from raftline.state.sessions import Sessions
 from raftline.wire.commands import Request, read_request
@@ -59,6 +58,7 @@ from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings, parse
 from raftline.wire.protocol import TOO_MANY_LOGINS
 from raftline.wire.replies import Outcome, outcome_of
+from raftline_course.harness.processes import DEADLINE_S, eventually
 from tests.fake_host import FakeHost
 
 PASSWORD = "correct horse battery"

@@ -13,7 +13,6 @@ import pytest
 
 from raftline.common.address import Address
 from raftline.common.config import FILE_NAME, ConfigError, Configuration
-from raftline.harness.processes import eventually
 from raftline.net.peerbook import PeerBook
 from raftline.net.peers import Peer
 from raftline.node.joining import (
@@ -36,6 +35,7 @@ from raftline.wire.commands import read_request
 from raftline.wire.membercommands import change_reply, read_change
 from raftline.wire.operands import Limits
 from raftline.wire.protocol import ProtocolError
+from raftline_course.harness.processes import eventually
 from tests.core.cores import OPTIONS, node_of
 from tests.scripted_node import scripted_nodes
 

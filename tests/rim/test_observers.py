@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from raftline.harness.processes import DEADLINE_S, eventually
 from raftline.node import observers as module
 from raftline.node.observers import Observers
 from raftline.observe.facts import Step
 from raftline.raft.inputs import Propose, Receive
 from raftline.raft.messages import PeerError
 from raftline.wire.observing import ObserveAsked
+from raftline_course.harness.processes import DEADLINE_S, eventually
 from tests.core.cores import append, established, node_of
 from tests.rim.test_watchers import FakeTeller
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from raftline.harness.processes import eventually
 from raftline.net.host import Batch
 from raftline.net.outgoing import BATCHES_MAX, Outgoing
+from raftline_course.harness.processes import eventually
 from tests.fake_host import FakeHost
 
 DEADLINE_S = 60.0

@@ -10,7 +10,7 @@ import pytest
 import raftline
 from raftline.clients import pool
 from raftline.clients.pool import CONNECTIONS_MAX
-from raftline.harness.processes import eventually
+from raftline_course.harness.processes import eventually
 from tests.scripted_node import ScriptedNode
 
 DEADLINE_S = 30.0

@@ -18,7 +18,6 @@ from raftline.access.secret import PeerRule, make_secret, peer_rule, read_secret
 from raftline.common.address import Address
 from raftline.common.config import ConfigError
 from raftline.common.level import LEVEL
-from raftline.harness.processes import eventually
 from raftline.net import connection as connections
 from raftline.net.admission import Admission
 from raftline.net.connection import Connection
@@ -27,6 +26,7 @@ from raftline.raft.messages import RequestVote
 from raftline.wire.limits import STRANGER_LINE_BYTES
 from raftline.wire.parsing import parse
 from raftline.wire.protocol import FULL
+from raftline_course.harness.processes import eventually
 from tests.fake_host import FakeHost
 
 SECRET = b"0123456789abcdef0123456789abcdef"

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from raftline.harness.processes import eventually
 from raftline.net import reply_room
 from raftline.net.host import Batch
 from raftline.net.outgoing import NOT_KEPT, PIECE, UNDER_WAY_MAX, Outgoing, Replies
 from raftline.net.reply_room import MAKERS, ReplyRoom
 from raftline.wire.parsing import Readings
+from raftline_course.harness.processes import eventually
 from tests.fake_host import FakeHost
 from tests.rim.test_connection import Scene
 

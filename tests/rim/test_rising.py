@@ -12,7 +12,6 @@ from raftline.access.secret import OPEN
 from raftline.common.address import Address
 from raftline.common.config import FAST
 from raftline.common.level import LEVEL, Build
-from raftline.harness.processes import DEADLINE_S, eventually
 from raftline.logmanager import LogManager
 from raftline.net.host import Batch
 from raftline.net.levels import Builds
@@ -22,6 +21,7 @@ from raftline.raft.entries import Entry
 from raftline.raft.levels import spell
 from raftline.wire.parsing import Readings
 from raftline.wire.protocol import RISING
+from raftline_course.harness.processes import DEADLINE_S, eventually
 from tests.core.cores import OPTIONS, node_of
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import MEMBERS

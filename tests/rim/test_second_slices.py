@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raftline.harness.processes import eventually
 from raftline.logmanager import LogManager
 from raftline.net.host import Batch
 from raftline.net.outgoing import READS_AT_ONCE
@@ -27,6 +26,7 @@ from raftline.state.history import TRIMMED, EventHistory
 from raftline.state.pairs import FREED_MAX, PAGE_KEYS, LayeredPairs, free, key_bytes
 from raftline.wire.observing import ObserveAsked
 from raftline.wire.transactions import ITEMS_MAX
+from raftline_course.harness.processes import eventually
 from tests.core.cores import acknowledge, compact, established, sync
 from tests.fake_host import FakeHost
 from tests.faulty_folder import MemoryFolder

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from raftline.common.level import LEVEL
-from raftline.harness.processes import eventually
 from raftline.net import connection as connections
 from raftline.net.outgoing import BATCHES_MAX
 from raftline.net.shared_reader import CROWD, PIECE, SharedReader
+from raftline_course.harness.processes import eventually
 from tests.rim.test_connection import Scene
 
 

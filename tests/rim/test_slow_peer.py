@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from raftline.common.address import Address
-from raftline.harness.processes import eventually
 from raftline.net import peers
 from raftline.net.peers import Peer
+from raftline_course.harness.processes import eventually
 
 DEADLINE_S = 30.0
 LINE = b"s1@" + b"x" * 9_996 + b"\n"

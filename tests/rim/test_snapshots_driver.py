@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 
 import raftline.node.snapshots
-from raftline.harness.processes import eventually
 from raftline.logmanager import LogManager
 from raftline.node.clock import now_ms
 from raftline.node.driver import Driver
@@ -26,6 +25,7 @@ from raftline.storage.disk import FilesRefused
 from raftline.storage.snapshotfile import SnapshotFile, no_pause
 from raftline.storage.snapshotlines import MachineState
 from raftline.wire.watches import WatchAsked
+from raftline_course.harness.processes import eventually
 from tests.faulty_folder import Fault, Kind, MemoryFolder
 from tests.node_files import BASE, MEMBERS, boot, entries, log_file, storage_file
 from tests.rim.test_watchers import FakeTeller

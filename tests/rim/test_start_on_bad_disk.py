@@ -11,9 +11,9 @@ import pytest
 
 from raftline import server
 from raftline.common.config import FILE_NAME
-from raftline.harness.processes import free_ports
 from raftline.storage import folder
 from raftline.storage.disk import EXIT_DISK, EXIT_FILES
+from raftline_course.harness.processes import free_ports
 
 OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.ESTALE)
 Raise = Callable[..., None]

@@ -16,7 +16,6 @@ from raftline.access.login import Access
 from raftline.access.roles import EVERYWHERE, Identity, Role
 from raftline.access.secret import PeerRule
 from raftline.access.users import ITERATIONS_LEAST, User, Users, make_verifier, write_users
-from raftline.harness.processes import DEADLINE_S, eventually, free_ports
 from raftline.net import connection as connections
 from raftline.net import lines
 from raftline.net import places as places_module
@@ -26,6 +25,7 @@ from raftline.net.listener import Listener
 from raftline.net.places import Places
 from raftline.wire.limits import PLACES_FOR_PEERS, READ_BYTES, STRANGER_LINE_BYTES
 from raftline.wire.protocol import FULL
+from raftline_course.harness.processes import DEADLINE_S, eventually, free_ports
 from tests.fake_host import FakeHost
 
 PASSWORD = "correct horse battery"

@@ -22,11 +22,11 @@ from hypothesis import strategies as st
 from raftline.access import tls_socket
 from raftline.access.tls import Files, Tls
 from raftline.access.tls_socket import RAW_BYTES, TlsSocket
-from raftline.harness.processes import eventually
 from raftline.net.lines import LineReader, set_timeout
 from raftline.net.shared_reader import SharedReader
 from raftline.tools import certs
 from raftline.wire.limits import READ_BYTES
+from raftline_course.harness.processes import eventually
 from tests.rim.test_connection import Scene
 
 DEADLINE_S = 30.0

@@ -16,10 +16,10 @@ from raftline.access.secret import OPEN, PeerRule
 from raftline.access.tls import Files, Tls, named_in
 from raftline.access.tls_socket import TlsSocket
 from raftline.common.address import Address
-from raftline.harness.processes import eventually
 from raftline.net.handshake import begin_tls
 from raftline.net.peers import Peer
 from raftline.tools import certs
+from raftline_course.harness.processes import eventually
 from tests import certificates
 
 DEADLINE_S = 30.0

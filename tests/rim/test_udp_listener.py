@@ -12,8 +12,8 @@ import pytest
 
 from raftline.controller.store import OrderAnswer
 from raftline.controller.udp import AT_ONCE_MAX, UdpListener
-from raftline.harness.processes import eventually
 from raftline.wire.commands import Request
+from raftline_course.harness.processes import eventually
 
 DEADLINE_S = 60.0
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from raftline.harness.processes import eventually
 from raftline.node.listing import Listing
 from raftline.node.watch import Watch
 from raftline.wire import watches as words
 from raftline.wire.protocol import REMOVED
+from raftline_course.harness.processes import eventually
 from tests.rim.test_watchers import FakeTeller, Scene
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from raftline.harness.processes import eventually
 from raftline.logmanager import LogManager
 from raftline.net.host import Source
 from raftline.node import watch_feed
@@ -16,6 +15,7 @@ from raftline.node.watchers import Watchers
 from raftline.raft.entries import Entry, Snapshot
 from raftline.storage.snapshotlines import LoadedSnapshot
 from raftline.wire.watches import WatchAsked
+from raftline_course.harness.processes import eventually
 from tests.faulty_folder import MemoryFolder
 
 MEMBERS = {"s1": "localhost:10000"}

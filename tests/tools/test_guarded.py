@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from raftline.harness.processes import DEADLINE_S, eventually
 from raftline.tools import guarded
 from raftline.tools.guarded import CannotRun, Ended, Signals, run
+from raftline_course.harness.processes import DEADLINE_S, eventually
 
 # Its child leaves the process group, and has a child there that nobody waits for.
 LEAVES_A_ZOMBIE = """

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from raftline.harness.history import Operation, learned
+from raftline_course.harness.history import Operation, learned
 
 GET = Operation("c", "get", "k", None, 1.0, None)
 SET = Operation("c", "set", "k", "v", 1.0, None)

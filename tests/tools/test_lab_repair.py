@@ -20,13 +20,13 @@ from labs.repair.watchful import WatchfulServer
 from labs.repair.words import Words
 from raftline.client import OutcomeUnknown
 from raftline.common.address import Address
-from raftline.harness.processes import eventually
 from raftline.node.server import Server
 from raftline.raft.effects import Effects
 from raftline.raft.entries import Entry
 from raftline.raft.inputs import Propose, Receive, Synced
 from raftline.raft.messages import AppendAccepted, AppendEntries, AppendRejected, RequestVote
 from raftline.raft.node import RawNode
+from raftline_course.harness.processes import eventually
 from tests.core.cores import TIMEOUT_MS, candidate_of, established, leader_of, node_of
 
 MEMBERS = {f"node{n}": Address("localhost", 16999 + n) for n in (1, 2, 3)}

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.harness.history import Operation
-from raftline.harness.linearizable import Verdict, check
+from raftline_course.harness.history import Operation
+from raftline_course.harness.linearizable import Verdict, check
 
 KEYS = "ab"
 

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from raftline.harness.serializable import Transaction, findings
+from raftline_course.harness.serializable import Transaction, findings
 
 
 def txn(

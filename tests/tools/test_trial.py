@@ -9,14 +9,14 @@ from typing import cast
 
 import pytest
 
-from raftline import simulator
-from raftline.trial.load import LoadClient
-from raftline.trial.metrics import Metrics
-from raftline.trial.record import Asked
-from raftline.trial.servers import Health
-from raftline.trial.store import Tally
-from raftline.trial.trial import Trial
-from raftline.trial.verdict import Exit, judge
+from raftline_course import simulator
+from raftline_course.trial.load import LoadClient
+from raftline_course.trial.metrics import Metrics
+from raftline_course.trial.record import Asked
+from raftline_course.trial.servers import Health
+from raftline_course.trial.store import Tally
+from raftline_course.trial.trial import Trial
+from raftline_course.trial.verdict import Exit, judge
 from tests.tools.trials import asked, pair, record
 
 

@@ -7,11 +7,11 @@ from typing import Any, cast
 
 import pytest
 
-from raftline.harness.proxy import Network
-from raftline.trial.actions import Actions, Watch
-from raftline.trial.metrics import Action, Metrics
-from raftline.trial.record import Record
-from raftline.trial.servers import Servers
+from raftline_course.harness.proxy import Network
+from raftline_course.trial.actions import Actions, Watch
+from raftline_course.trial.metrics import Action, Metrics
+from raftline_course.trial.record import Record
+from raftline_course.trial.servers import Servers
 
 SERVERS = ("0000", "0001", "0002", "0003", "0004")
 

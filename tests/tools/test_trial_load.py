@@ -10,10 +10,17 @@ from typing import cast
 
 import pytest
 
-from raftline.trial.load import Due, LoadClient, by_client, generate_string, mark_wrong_gets, plan
-from raftline.trial.messages import Message
-from raftline.trial.metrics import Metrics
-from raftline.trial.store import Attempt, Store, Unanswered
+from raftline_course.trial.load import (
+    Due,
+    LoadClient,
+    by_client,
+    generate_string,
+    mark_wrong_gets,
+    plan,
+)
+from raftline_course.trial.messages import Message
+from raftline_course.trial.metrics import Metrics
+from raftline_course.trial.store import Attempt, Store, Unanswered
 from tests.tools.trials import asked
 
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from raftline.trial import metrics
-from raftline.trial.metrics import SERVER, Action, Metrics, MetricsError
+from raftline.tools.processes import SERVER
+from raftline_course.trial import metrics
+from raftline_course.trial.metrics import Action, Metrics, MetricsError
 
 LAB = Path(__file__).resolve().parents[2] / "labs" / "availability"
 TWO_KILLS = (Action("fail leader", 8), Action("fail leader", 16))
@@ -213,6 +214,6 @@ def test_toml_is_read_if_python_can_else_the_remedy_is_reported(
     def missing(name: str) -> None:
         raise ImportError(name)
 
-    monkeypatch.setattr("raftline.trial.files.importlib.import_module", missing)
+    monkeypatch.setattr("raftline_course.trial.files.importlib.import_module", missing)
     with pytest.raises(MetricsError, match=r"can't read TOML\. Take Python 3\.11"):
         metrics.read(path)

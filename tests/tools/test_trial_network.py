@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from raftline.harness.proxy import Network
+from raftline_course.harness.proxy import Network
 from tests.scripted_node import free_port
 
 DEADLINE_S = 60.0

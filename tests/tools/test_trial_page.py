@@ -8,13 +8,13 @@ from html.parser import HTMLParser
 
 import pytest
 
-from raftline.trial import pictures, report
-from raftline.trial.causes import explained
-from raftline.trial.pictures import Logarithmic, Seconds, tag
-from raftline.trial.record import Event, Record
-from raftline.trial.servers import Health
-from raftline.trial.store import Attempt
-from raftline.trial.verdict import judge
+from raftline_course.trial import pictures, report
+from raftline_course.trial.causes import explained
+from raftline_course.trial.pictures import Logarithmic, Seconds, tag
+from raftline_course.trial.record import Event, Record
+from raftline_course.trial.servers import Health
+from raftline_course.trial.store import Attempt
+from raftline_course.trial.verdict import judge
 from tests.tools.trials import asked, pair, record
 
 

@@ -12,7 +12,7 @@ import termios
 
 import pytest
 
-from raftline.trial.trial import Bar
+from raftline_course.trial.trial import Bar
 from tests.tools.trials import record
 
 

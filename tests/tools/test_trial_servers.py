@@ -10,11 +10,11 @@ from typing import cast
 
 import pytest
 
-from raftline.harness.processes import eventually
-from raftline.harness.proxy import Network
 from raftline.net.listener import Listener
 from raftline.tools.cluster import how_it_ended
-from raftline.trial.servers import Health, Servers, ServersNotStarted, free_ports
+from raftline_course.harness.processes import eventually
+from raftline_course.harness.proxy import Network
+from raftline_course.trial.servers import Health, Servers, ServersNotStarted, free_ports
 
 PORTS = {f"{number:04}": 14_000 + number for number in range(4)}
 # Prints what its folder tells it to, and stays.
@@ -101,7 +101,7 @@ def test_free_ports_are_given_once_and_a_server_gets_them() -> None:
 def test_servers_that_answer_in_the_last_moment_have_been_started(
     servers: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("raftline.trial.servers.UP_SECONDS_MAX", -1.0)
+    monkeypatch.setattr("raftline_course.trial.servers.UP_SECONDS_MAX", -1.0)
     monkeypatch.setattr(servers, "launch", lambda server: None)  # they run
     monkeypatch.setattr(servers, "_answers", lambda server: True)
     servers.start()

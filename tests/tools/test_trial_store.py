@@ -8,12 +8,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from raftline.harness.processes import eventually
-from raftline.trial.load import Due, LoadClient
-from raftline.trial.messages import BadMessage
-from raftline.trial.metrics import Metrics
-from raftline.trial.store import Store, Unanswered
 from raftline.wire.protocol import not_leader, outcome_unknown
+from raftline_course.harness.processes import eventually
+from raftline_course.trial.load import Due, LoadClient
+from raftline_course.trial.messages import BadMessage
+from raftline_course.trial.metrics import Metrics
+from raftline_course.trial.store import Store, Unanswered
 from tests.scripted_node import (
     DEADLINE_S,
     Handler,

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from raftline.trial import report
-from raftline.trial.metrics import Metrics
-from raftline.trial.record import Event, Record, percentile, standstills
-from raftline.trial.store import Attempt, Tally
-from raftline.trial.verdict import PERFECT, Exit, judge
+from raftline_course.trial import report
+from raftline_course.trial.metrics import Metrics
+from raftline_course.trial.record import Event, Record, percentile, standstills
+from raftline_course.trial.store import Attempt, Tally
+from raftline_course.trial.verdict import PERFECT, Exit, judge
 from tests.tools.trials import asked, pair, record
 
 
@@ -113,7 +113,7 @@ def test_impossible_behaviour_of_a_cluster_is_unsafe(more: dict[str, Any], said:
 
 
 def test_a_check_that_gives_up_leaves_safety_undecided(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("raftline.trial.verdict.STEPS_MAX", 1)
+    monkeypatch.setattr("raftline_course.trial.verdict.STEPS_MAX", 1)
     verdict = judge(record([*pair(1), *pair(3)]))
     assert verdict.exit_status is Exit.UNDECIDED
     assert verdict.lines()[0].startswith("Safety: not decided: the check gave up after")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from raftline.trial.actions import Watch
+from raftline_course.trial.actions import Watch
 
 SERVERS = ("0000", "0001", "0002", "0003", "0004")
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from raftline.harness.cluster import Cluster, NodeProcess
-from raftline.harness.history import Increment, Operation, counter_findings
+from raftline_course.harness.cluster import Cluster, NodeProcess
+from raftline_course.harness.history import Increment, Operation, counter_findings
 from tests.node_files import log_file
 from tests.processes import namespaces, nemesis, run_nemesis, splits, verdict
 from tests.processes.nemesis import Nemesis

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from raftline.trial.metrics import Metrics
-from raftline.trial.record import Asked, Record
+from raftline_course.trial.metrics import Metrics
+from raftline_course.trial.record import Asked, Record
 
 SERVERS = ("0000", "0001", "0002")
 

@@ -1,13 +1,9 @@
-"""Draws a transcript as one page: `raftline picture FILE.txt` runs this."""
+"""Draws a transcript as one page: `raftline picture FILE.txt` does this."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-
-# A clone that nobody installed will do.
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from raftline.view.collected import Collector
 from tests.transcripts.player import TranscriptError, perform
@@ -37,7 +33,3 @@ def main(path: str, out: str) -> int:
     Path(out).write_text(collector.page(Path(path).stem), encoding="utf-8")
     print(f"{out} shows {collector.count} steps")
     return EXIT_BAD_FILE if problem else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from raftline.harness.history import Operation, learned
+from raftline_course.harness.history import Operation, learned
 from tests.virtual.requests import Asker
 
 Verb = Literal["get", "set", "cas", "setnx", "delete", "incr", "append", "session"]

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from raftline.harness.serializable import END, Transaction, findings
 from raftline.state.store import Pairs
 from raftline.wire.transactions import spell_word
+from raftline_course.harness.serializable import END, Transaction, findings
 from tests.virtual.plan import Plan
 from tests.virtual.requests import Asker
 from tests.virtual.world import World

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from raftline.harness.history import Increment, Operation, counter_findings
-from raftline.harness.linearizable import Verdict, check
+from raftline_course.harness.history import Increment, Operation, counter_findings
+from raftline_course.harness.linearizable import Verdict, check
 from tests.virtual.client_request import COUNTER, ClientRequest
 from tests.virtual.journal import JOURNAL, Append, Journal, Seen
 

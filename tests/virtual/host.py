@@ -89,7 +89,9 @@ class Host:
         self.paused = False
         self.disk_ms = plan.disk_ms
         self.send = send
-        self.make_node: Callable[..., RawNode] = node_from_disk  # or another core (labs/grading)
+        self.make_node: Callable[..., RawNode] = (
+            node_from_disk  # or another core (course/raftline_course/grading)
+        )
         self._world = world
         self._plan = plan
         self._members = members

@@ -9,8 +9,8 @@ import pytest
 from patroni.dcs import get_dcs
 from raftline_patroni.dcs import Raftline
 
-from raftline.harness.cluster import STEADY, Cluster
-from raftline.harness.processes import eventually
+from raftline_course.harness.cluster import STEADY, Cluster
+from raftline_course.harness.processes import eventually
 
 _scopes = itertools.count()
 

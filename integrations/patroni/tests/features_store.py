@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import raftline
-from raftline.harness.cluster import Cluster
-from raftline.harness.processes import eventually
+from raftline_course.harness.cluster import Cluster
+from raftline_course.harness.processes import eventually
 
 
 class _Nodes:

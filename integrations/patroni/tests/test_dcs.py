@@ -20,8 +20,8 @@ from raftline_patroni.loading import NEVER, Loaded, cluster_of
 import raftline
 from raftline.access.roles import Identity, Role
 from raftline.access.users import ITERATIONS_LEAST, User, Users, make_verifier, write_users
-from raftline.harness.cluster import STEADY, Cluster
-from raftline.harness.processes import eventually, free_ports
+from raftline_course.harness.cluster import STEADY, Cluster
+from raftline_course.harness.processes import eventually, free_ports
 
 Store = Callable[..., Raftline]
 NOWHERE = "localhost:1"

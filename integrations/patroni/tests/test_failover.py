@@ -19,8 +19,8 @@ from members import (
     postgresql,
 )
 
-from raftline.harness.cluster import Cluster
-from raftline.harness.processes import eventually
+from raftline_course.harness.cluster import Cluster
+from raftline_course.harness.processes import eventually
 
 pytestmark = pytest.mark.skipif(postgresql() is None, reason="PostgreSQL is not installed")
 

@@ -1,0 +1,1 @@
+"""What teaches or judges with raftline: simulator, kit, controller, grader, pictures, harness."""

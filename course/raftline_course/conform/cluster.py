@@ -1,0 +1,225 @@
+"""A cluster of real nodes: of the node under test alone, or mixed with another program."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from raftline.raft.messages import AppendAccepted
+from raftline_course.conform.node import Settings, TestedNode, ports_of
+from raftline_course.conform.transcript import FROM_NODE, Transcript
+from raftline_course.conform.verdicts import Failed
+from raftline_course.conform.wires import Wire, dial
+from raftline_course.harness.history import Operation, learned
+from raftline_course.harness.proxy import Network, Pair
+
+LATER = ("Sorry, I know of no", "Sorry, I am not", "Sorry, this server")
+PAUSE_S = 0.05
+SERVE_FACTOR = 4  # a cluster on a busy machine has so many times the patience for one node
+
+
+class Cluster:
+    """Nodes s1, s2, …, each in a folder of its own, and the network between them.
+
+    s1 is always the node under test; the others are it too, unless `--with` says otherwise.
+    """
+
+    def __init__(self, settings: Settings, size: int = 3) -> None:
+        self.settings = settings
+        self.transcript = Transcript()
+        self.folder = Path(tempfile.mkdtemp(prefix="raftline-conform-"))
+        ports = ports_of(size)
+        self.network = Network(ports, seen=self._see)
+        self.nodes: dict[str, TestedNode] = {}
+        for name in ports:
+            reached = {other: self.network.port(name, other) for other in ports}
+            is_other = name != "s1" and settings.others
+            command = settings.others if is_other else settings.command
+            self.nodes[name] = TestedNode(name, ports[name], self.folder / name, reached, command)
+        self._wires: dict[tuple[str, str], Wire] = {}
+
+    def __enter__(self) -> Cluster:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+        self.network.close()
+        for wire in self._wires.values():
+            wire.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def patience_s(self) -> float:
+        return self.settings.patience_s * SERVE_FACTOR
+
+    def end(self) -> None:
+        """End all nodes."""
+        for node in self.nodes.values():
+            node.kill()
+
+    def said(self) -> str:
+        """Return the end of what the nodes printed."""
+        return "\n".join(f"{name}: {node.said()[-600:]}" for name, node in self.nodes.items())
+
+    def expect(self, truth: object, problem: str) -> None:
+        """Fail the check unless this is true."""
+        if not truth:
+            raise Failed(problem)
+
+    # --- faults --------------------------------------------------------------------------------
+
+    def begin(self) -> Cluster:
+        """Start all nodes for the first time, and wait until all may vote.
+
+        A node of raftline that finds a leader at its first start has no vote until that leader
+        gives it one. So nodes of another program begin first, and all of one kind at once.
+        """
+        if self.settings.others:
+            others = [name for name in self.nodes if name != "s1"]
+            self.start(*others)
+            self.leader(among=tuple(others))
+        self.start(*(name for name, node in self.nodes.items() if not node.is_running))
+        return self.settle()
+
+    def start(self, *names: str) -> None:
+        """Start these nodes at once, or all."""
+        for name in names or self.nodes:
+            self.transcript.act(f"{name} starts")
+            self.nodes[name].launch()
+        for name in names or self.nodes:
+            self.nodes[name].wait()
+
+    def settle(self) -> Cluster:
+        """Wait until a leader has heard from each other node, and none is without a vote."""
+        end_s = time.monotonic() + self.patience_s
+        since = self.transcript.end
+        while True:
+            leader = self.leader()
+            if all(self._follows(name, leader, since) for name in self.nodes if name != leader):
+                return self
+            if time.monotonic() > end_s:
+                raise Failed("not all nodes follow one leader")
+            time.sleep(PAUSE_S)
+
+    def _follows(self, name: str, leader: str, since: int) -> bool:
+        for line in reversed(self.transcript.lines[since:]):
+            is_said = line.name == name and line.other == leader
+            if is_said and isinstance(line.message, AppendAccepted):
+                return not line.message.without_vote
+        return False
+
+    def kill(self, *names: str) -> None:
+        """End these nodes, or all, by kill -9."""
+        for name in names or self.nodes:
+            self.transcript.act(f"{name} is killed by kill -9")
+            self.nodes[name].kill()
+
+    def cut_off(self, name: str) -> None:
+        """Let a node reach no other, nor be reached, without a word of that to anybody."""
+        self.transcript.act(f"{name} is cut off")
+        others = [other for other in self.nodes if other != name]
+        pairs: set[Pair] = {(name, other) for other in others} | {(one, name) for one in others}
+        self.network.cut(pairs)
+
+    def heal(self) -> None:
+        """Let each node reach each other again."""
+        self.transcript.act("the network is whole again")
+        self.network.heal()
+
+    # --- clients -------------------------------------------------------------------------------
+
+    def ask_at(self, name: str, line: str, who: str = "client1") -> str:
+        """Return a node's reply to one line; "" where the node can't be asked, or says nothing."""
+        wire = self._wires.get((who, name))
+        if wire is None or wire.is_ended.is_set():
+            try:
+                wire = dial(self.nodes[name].port, who, self.transcript)
+            except OSError:
+                return ""
+            self._wires[who, name] = wire
+        wire.say(line)
+        reply = wire.next_line(self.settings.patience_s)
+        if reply is None:  # a late answer must not be taken for that to a later question
+            wire.close()
+            self._wires.pop((who, name), None)
+            return ""
+        return reply.text
+
+    def leader(self, *, among: tuple[str, ...] = (), who: str = "client1") -> str:
+        """Return the node that answers a read; wait until there is one."""
+        end_s = time.monotonic() + self.patience_s
+        while time.monotonic() < end_s:
+            for name in among or tuple(self.nodes):
+                if self.ask_at(name, f"{who}@get nothing", who).startswith("GET response"):
+                    return name
+            time.sleep(PAUSE_S)
+        raise Failed("no node leads: none answers a read")
+
+    def ask(self, request: str, who: str = "client1", *, among: tuple[str, ...] = ()) -> str:
+        """Ask whoever leads; return its reply, or "" where the outcome is unknown."""
+        end_s = time.monotonic() + self.patience_s
+        spoken = request if "@" in request.split(" ")[0] else f"{who}@{request}"
+        while time.monotonic() < end_s:
+            for name in among or tuple(self.nodes):
+                reply = self.ask_at(name, spoken, who)
+                if reply.startswith("Sorry, outcome unknown"):
+                    return ""
+                if not reply and self.nodes[name].is_running:
+                    return ""
+                if reply and not reply.startswith(LATER):
+                    return reply
+            time.sleep(PAUSE_S)
+        raise Failed(f"no node serves {request!r}")
+
+    def operate(self, asked: Operation, line: str, among: tuple[str, ...] = ()) -> Operation | None:
+        """Ask each node once until one serves; return the operation as its client knows it, None
+        where certainly nothing was done."""
+        for name in among or tuple(self.nodes):
+            reply = self.ask_at(name, f"{asked.client}@{line}", asked.client)
+            if reply.startswith("Sorry, outcome unknown") or not reply:
+                return asked  # a node that died may have done it
+            found = learned(asked, reply, time.monotonic())
+            if found is not None:
+                return found
+        return None
+
+    def _see(self, speaker: str, hearer: str, line: bytes, arrives: bool, _: float) -> None:
+        with contextlib.suppress(UnicodeDecodeError):
+            name, _at, text = line.decode().rstrip("\n").partition("@")
+            lost = "" if arrives else "   (lost)"
+            self.transcript.add(FROM_NODE, f"{hearer}{lost}", name, text)
+
+
+class Background:
+    """Threads that ask while faults strike. What they raise is raised by `join`."""
+
+    def __init__(self) -> None:
+        self.stopping = threading.Event()
+        self._problems: list[Exception] = []
+        self._threads: list[threading.Thread] = []
+
+    def run(self, work: object, *arguments: object) -> None:
+        """Call `work` again and again until `join`."""
+        assert callable(work)
+
+        def loop() -> None:
+            try:
+                while not self.stopping.is_set():
+                    work(*arguments)
+            except Exception as problem:
+                self._problems.append(problem)
+
+        self._threads.append(threading.Thread(target=loop, daemon=True))
+        self._threads[-1].start()
+
+    def join(self) -> None:
+        """Let the threads end."""
+        self.stopping.set()
+        for thread in self._threads:
+            thread.join()
+        if self._problems:
+            raise self._problems[0]

@@ -1,0 +1,154 @@
+"""`raftline conform -- COMMAND`: its arguments, and the run of the checks."""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import shlex
+import sys
+from collections.abc import Sequence
+
+from raftline.common.arguments import EXIT_USAGE, Parser
+from raftline.common.signals import raised
+from raftline_course.conform import (
+    clusters,
+    durability,
+    following,
+    leading,
+    lines,
+    membership,
+    reads,
+    sessions,
+    snapshots,
+    votes,
+)
+from raftline_course.conform.checks import CHECKS, LEVELS, Check
+from raftline_course.conform.node import NoCommand, Settings
+from raftline_course.conform.report import summary, tell
+from raftline_course.conform.run import FAILED, Result, end_all, judge
+
+# The levels' modules: each fills the table as it is imported.
+LEVELS_OF_CHECKS = (
+    lines, votes, following, leading, durability, clusters, reads, sessions, snapshots,
+    membership,
+)  # fmt: skip
+JOBS = 4
+PLACES = ("{name}", "{port}", "{dir}")
+USAGE = "raftline conform [OPTIONS] -- COMMAND {name} {port} {dir}"
+
+
+def parser() -> Parser:
+    """Return what reads the arguments in front of the `--`."""
+    options = Parser(
+        prog="raftline conform",
+        usage=USAGE,
+        description="Start a node of any language by COMMAND, speak to it as peers and as "
+        "clients, kill it and cut it off, and judge it in eight levels. In COMMAND the words "
+        "{name}, {port} and {dir} stand for the node's. Exit code 0: all checks passed; 1: one "
+        "failed; 2: usage, or there is no such program.",
+    )
+    options.add_argument(
+        "--level",
+        type=_levels,
+        metavar="N[-M]",
+        default=range(1, len(LEVELS) + 1),
+        help="only this level, or from N to M (1-8)",
+    )
+    options.add_argument("--only", action="append", metavar="CHECK", help="only this check")
+    options.add_argument(
+        "--with",
+        dest="others",
+        metavar="COMMAND",
+        help="the other nodes of clusters are started so, in one word with quotes: a mixed cluster",
+    )
+    options.add_argument(
+        "--election-ms",
+        type=_number,
+        default=1000,
+        metavar="MS",
+        help="the longest time in which the node stands when it hears no leader (1000)",
+    )
+    options.add_argument(
+        "--jobs", type=_number, default=JOBS, metavar="N", help=f"so many checks at once ({JOBS})"
+    )
+    options.add_argument("--json", action="store_true", help="one object a check, for programs")
+    options.add_argument("--list", action="store_true", help="the checks, and nothing is started")
+    return options
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Carry out `raftline conform`; return its exit code."""
+    words = list(arguments)
+    place = words.index("--") if "--" in words else len(words)
+    options = parser()
+    told = options.parse_args(words[:place])
+    chosen = _chosen(options, told.level, told.only)
+    if told.list:
+        for check in chosen:
+            print(f"{check.level} {check.name}: {check.rule} ({check.section})")
+        return 0
+    command = words[place + 1 :]
+    if not command:
+        options.error("the command that starts a node is missing, behind --")
+    others = _words(options, told.others)
+    for each in [command, *([others] if others else [])]:
+        if missing := [place for place in PLACES if not any(place in word for word in each)]:
+            options.error(f"the command {' '.join(each)!r} does not say {' '.join(missing)}")
+    settings = Settings(tuple(command), tuple(others), told.election_ms)
+    try:
+        with raised():
+            return _carry_out(chosen, settings, told.jobs, told.json)
+    except NoCommand as problem:
+        print(f"raftline conform: {problem}", file=sys.stderr)
+        return EXIT_USAGE
+
+
+def _carry_out(chosen: Sequence[Check], settings: Settings, jobs: int, as_json: bool) -> int:
+    results: list[Result] = []
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        futures = [pool.submit(judge, check, settings) for check in chosen]
+        try:
+            for future in concurrent.futures.as_completed(futures):
+                results.append(future.result())
+                tell(results[-1], as_json)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            end_all()
+            raise
+    if not as_json:
+        for line in summary(results):
+            print(line)
+    return int(any(result.verdict == FAILED for result in results))
+
+
+def _chosen(options: Parser, levels: range, names: Sequence[str] | None) -> list[Check]:
+    known = {check.name for check in CHECKS}
+    for name in names or ():
+        if name not in known:
+            options.error(f"there is no check {name!r}; --list names all")
+    return [
+        check
+        for check in sorted(CHECKS, key=lambda check: check.level)
+        if (check.name in names if names else check.level in levels)
+    ]
+
+
+def _words(options: Parser, text: str | None) -> list[str]:
+    try:
+        return shlex.split(text or "")
+    except ValueError as error:
+        options.error(f"--with: {error}")
+
+
+def _levels(text: str) -> range:
+    first, _, last = text.partition("-")
+    numbers = [first, last or first]
+    if not all(each.isascii() and each.isdigit() and int(each[:3]) in LEVELS for each in numbers):
+        raise argparse.ArgumentTypeError(f"{text!r} is no level, 1 to {len(LEVELS)}, nor as 1-4")
+    return range(int(numbers[0]), int(numbers[1]) + 1)
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:7]) < 10**6 and len(text) < 7):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to 999999")
+    return int(text)

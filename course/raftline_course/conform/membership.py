@@ -1,0 +1,192 @@
+"""Level 8, membership: members come and go, and a node that lost its disk has no vote."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from raftline.raft.messages import AppendAccepted
+from raftline_course.conform.checks import check, cluster_check
+from raftline_course.conform.clients import Client
+from raftline_course.conform.cluster import Cluster
+from raftline_course.conform.leading import later_rounds
+from raftline_course.conform.rules import Follower
+from raftline_course.conform.scene import Scene
+from raftline_course.conform.wires import HOST, silent
+
+MEMBERS = "Raft §6; thesis §4; protocol.md, Members"
+LOST = "repair.md, A node that lost files; Alagappan et al. 2018"
+
+
+def leading(scene: Scene) -> Client:
+    """Have the node lead; return a client."""
+    scene.start()
+    scene.lead()
+    client = scene.client()
+    client.gets("set a 1", "SET response: a set to 1")
+    return client
+
+
+def members(client: Client) -> dict[str, Any]:
+    """Return what `members` tells."""
+    found: dict[str, Any] = json.loads(client.ask("members").removeprefix("MEMBERS response: "))
+    return found
+
+
+def add(scene: Scene, client: Client) -> None:
+    """Add s4, which the kit plays, and wait until it votes."""
+    newcomer = scene.newcomer("s4")
+    does = client.ask(f"add s4 {HOST} {newcomer.port}")
+    scene.expect(does.startswith("ADD response: s4 added"), f"add is answered {does!r}")
+    told = members(client)
+    scene.expect(sorted(told["voters"]) == ["s1", "s2", "s3", "s4"], f"the voters are {told}")
+
+
+@check(8, "members-told", "members tells voters, learners and addresses.", MEMBERS)
+def members_told(scene: Scene) -> None:
+    told = members(leading(scene))
+    scene.expect(sorted(told["voters"]) == ["s1", "s2", "s3"], f"the voters are {told['voters']}")
+    scene.expect(told["learners"] == [], f"the learners are {told['learners']}")
+    address = f"{HOST}:{scene.peers['s2'].port}"
+    scene.expect(told["members"]["s2"] == address, f"s2 is said to be at {told['members']['s2']}")
+
+
+@check(8, "added", "A new member gets the whole log, then it votes.", MEMBERS)
+def added(scene: Scene) -> None:
+    client = leading(scene)
+    add(scene, client)
+    rule = scene.peers["s4"].rule
+    assert isinstance(rule, Follower)
+    commands = [command for _, command in rule.entries]
+    scene.expect("set a 1" in commands, "s4 votes, and was never sent the first write")
+
+
+@check(8, "new-majority", "With four voters three have to hold an entry.", MEMBERS)
+def new_majority(scene: Scene) -> None:
+    client = leading(scene)
+    add(scene, client)
+    held = scene.all_hold()
+    for name in ("s3", "s4"):
+        follower = Follower(held)
+        follower.ack_max = len(held)
+        scene.peers[name].rule = follower
+    mark = client.say("client1@set a 2")
+    later_rounds(scene, "s3", mark)
+    scene.expect(not client.has_reply(mark), "two of four voters hold a write, and it is answered")
+    scene.peers["s3"].rule = Follower(held)
+    client.hears("s1@SET response: a set to 2")
+
+
+@check(8, "removed", "A member that was removed is no part of any majority.", MEMBERS)
+def removed(scene: Scene) -> None:
+    client = leading(scene)
+    does = client.ask("remove s3")
+    scene.expect(does.startswith("REMOVE response: s3 removed"), f"remove is answered {does!r}")
+    told = members(client)
+    scene.expect(sorted(told["voters"]) == ["s1", "s2"], f"the voters are {told['voters']}")
+    held = scene.all_hold()
+    follower = Follower(held)
+    follower.ack_max = len(held)
+    scene.peers["s2"].rule = follower  # s3 would answer still
+    mark = client.say("client1@set a 2")
+    later_rounds(scene, "s2", mark)
+    scene.expect(not client.has_reply(mark), "a write is answered that one of two voters holds")
+
+
+@check(8, "members-kept", "The members are those of the log, also after kill -9.", MEMBERS)
+def members_kept(scene: Scene) -> None:
+    client = leading(scene)
+    add(scene, client)
+    scene.peers["s3"].rule = silent  # so the leader's own disk is needed for three of four
+    client.gets("set a 2", "SET response: a set to 2")
+    held = scene.all_hold()
+    term, end = held[-1][0] + 1, (len(held), held[-1][0])
+    scene.restart()
+    scene.granted("s4", term, end)
+    scene.append("s4", term, end, commit=len(held))
+
+
+@check(8, "outsider", "A candidate that is no member moves no leader from its term.",
+       "Raft §6; thesis §4.2.3")  # fmt: skip
+def outsider(scene: Scene) -> None:
+    client = leading(scene)
+    does = client.ask("remove s3")
+    scene.expect(does.startswith("REMOVE response: s3 removed"), f"remove is answered {does!r}")
+    line = scene.call("s3", "RequestVote 50-90-1")
+    scene.expect(not line.text.startswith("Count on me"), "a removed server is voted for")
+    client.gets("set a 2", "SET response: a set to 2")
+    last = later_rounds(scene, "s2", scene.transcript.end)
+    scene.expect(last.term < 50, f"its term moved the leader to term {last.term}")
+
+
+@check(8, "refused", "A change that can't be meant is refused, and nothing is changed.", MEMBERS)
+def refused(scene: Scene) -> None:
+    client = leading(scene)
+    for wrong in ("add s4 localhost", "remove s9", "demote s9", "add"):
+        does = client.ask(wrong)
+        scene.expect(does.startswith("Sorry, "), f"{wrong!r} is answered {does!r}")
+    told = members(client)
+    scene.expect(sorted(told["voters"]) == ["s1", "s2", "s3"], f"the voters are {told['voters']}")
+
+
+# --- a disk that was lost -----------------------------------------------------------------------
+
+
+def wiped(scene: Scene) -> None:
+    """Let the node acknowledge two entries of s2, of which s3 has one, and lose its disk."""
+    scene.start()
+    scene.be_led()
+    scene.append("s2", 1, (0, 0), [(1, "set a 1"), (1, "set a 2")])
+    scene.append("s2", 1, (2, 1), commit=2)
+    scene.kill()
+    scene.node.forget()
+    scene.transcript.act("s1 starts again with an empty folder")
+    scene.transcript.is_calm = True
+    scene.node.start()
+
+
+@check(
+    8,
+    "lost-disk",
+    "A node that lost its disk votes for nobody: it may have acknowledged more.",
+    LOST,
+)
+def lost_disk(scene: Scene) -> None:
+    wiped(scene)
+    scene.denied("s3", 2, (1, 1), ", which lacks an entry that s1 had acknowledged")
+    scene.denied("s2", 3, (2, 1), ", without knowing what it has forgotten")
+
+
+@check(8, "lost-disk-told", "It tells its leader that it has no vote.", LOST)
+def lost_disk_told(scene: Scene) -> None:
+    wiped(scene)
+    line = scene.send_append("s2", 1, (0, 0), [(1, "set a 1"), (1, "set a 2")], commit=2)
+    answer = line.message
+    is_told = isinstance(answer, AppendAccepted) and answer.without_vote
+    scene.expect(is_told, "its answer does not end in: without vote LIFE")
+
+
+@check(8, "vote-again", "Its leader gives the vote back, for that start alone.", LOST)
+def vote_again(scene: Scene) -> None:
+    wiped(scene)
+    log = [(1, "set a 1"), (1, "set a 2"), (1, "set a 3")]
+    answer = scene.send_append("s2", 1, (0, 0), log, commit=3).message
+    life = answer.without_vote if isinstance(answer, AppendAccepted) else 0
+    scene.expect(life, "its answer does not end in: without vote LIFE")
+    for given, should in ((life + 1, False), (life, True)):
+        scene.call("s2", f"AppendEntries 1-3-1-[] commit 3 round 90 vote again {given}")
+        has = scene.send_append("s2", 1, (3, 1), commit=3).message
+        is_voter = isinstance(has, AppendAccepted) and not has.without_vote
+        scene.expect(is_voter is should, f"after vote again {given} of {life} it votes: {is_voter}")
+
+
+@cluster_check(8, "three-to-two", "Two nodes of three go on when the third was removed.", MEMBERS)
+def three_to_two(cluster: Cluster) -> None:
+    cluster.begin()
+    leader = cluster.leader()
+    gone, other = (name for name in cluster.nodes if name != leader)
+    does = cluster.ask(f"remove {gone}")
+    cluster.expect(does.startswith("REMOVE response: "), f"remove is answered {does!r}")
+    cluster.kill(gone)
+    does = cluster.ask("set a 1", among=(leader, other))
+    cluster.expect(does == "SET response: a set to 1", f"a write is answered {does!r}")

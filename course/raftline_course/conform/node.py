@@ -1,0 +1,159 @@
+"""The node under test as a process: started by its command, killed, and started again."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from raftline.common.config import FILE_NAME
+from raftline_course.conform.wires import HOST
+from raftline_course.harness.processes import Process, free_ports
+
+START_S = 20.0
+LOOK_S = 0.02
+
+
+class NotStarted(Exception):
+    """The node did not serve its port; the message has what it printed."""
+
+
+class NoCommand(Exception):
+    """The command can't be carried out at all; one line for the user."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The user's word on the node under test."""
+
+    command: tuple[str, ...]
+    others: tuple[str, ...] = ()  # the command of the other nodes of a mixed cluster
+    election_ms: int = 1000
+
+    @property
+    def election_s(self) -> float:
+        """The longest time in which a node that hears nobody stands."""
+        return self.election_ms / 1000
+
+    @property
+    def patience_s(self) -> float:
+        """The time after which something that should come is missing."""
+        return 6.0 + 6 * self.election_s
+
+
+_PORTS = threading.Lock()
+
+
+def ports_of(size: int) -> dict[str, int]:
+    """Return names and free ports; checks in other threads ask for theirs."""
+    with _PORTS:
+        return {f"s{number}": next(free_ports) for number in range(1, size + 1)}
+
+
+def filled(command: Sequence[str], name: str, port: int, folder: Path) -> list[str]:
+    """Return a command with the node's name, port and folder in their places."""
+    places = {"{name}": name, "{port}": str(port), "{dir}": str(folder)}
+    words = []
+    for word in command:
+        for place, value in places.items():
+            word = word.replace(place, value)
+        words.append(word)
+    return words
+
+
+class TestedNode:
+    """One node, over all its starts in one folder."""
+
+    def __init__(
+        self,
+        name: str,
+        port: int,
+        folder: Path,
+        members: Mapping[str, int],
+        command: Sequence[str],
+        prefix: Sequence[str] = (),
+    ) -> None:
+        self.name = name
+        self.port = port
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        lines = [f"{member} {HOST} {at}\n" for member, at in members.items()]
+        (folder / FILE_NAME).write_text("".join(lines))
+        words = [*prefix, *filled(command, name, port, folder)]
+        self.process = Process(name, words)
+
+    def start(self) -> None:
+        """Start it and wait until its port takes a connection."""
+        self.launch()
+        self.wait()
+
+    def launch(self) -> None:
+        """Start it.
+
+        Raises:
+            NoCommand: there is no such program.
+        """
+        try:
+            self.process.launch()
+        except OSError as error:
+            raise NoCommand(f"{self.process.command[0]}: {error.strerror}") from None
+
+    def wait(self) -> None:
+        """Wait until its port takes a connection.
+
+        Raises:
+            NotStarted: it ended, or never listened.
+        """
+        end_s = time.monotonic() + START_S
+        while not self.listens():
+            if not self.process.is_running or time.monotonic() > end_s:
+                self.process.kill()
+                raise NotStarted(f"{self.name} takes no connection. It printed:\n{self.said()}")
+            time.sleep(LOOK_S)
+
+    def listens(self) -> bool:
+        """Return whether its port takes a connection; that connection says nothing, and ends."""
+        try:
+            socket.create_connection((HOST, self.port), 1.0).close()
+        except OSError:
+            return False
+        return True
+
+    def kill(self) -> None:
+        """End it as kill -9 does."""
+        self.process.kill()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its process has not ended."""
+        return self.process.is_running
+
+    @property
+    def status(self) -> int | None:
+        """Its exit status; None while it runs."""
+        return self.process.running.poll()
+
+    def said(self) -> str:
+        """Return the end of what it printed."""
+        return "\n".join(self.process.said[-20:])
+
+    def writes_through(self) -> bool:
+        """Return whether it has a file open whose writes are syncs themselves."""
+        with contextlib.suppress(OSError):
+            for path in Path(f"/proc/{self.process.pid}/fdinfo").iterdir():
+                flags = next(line for line in path.read_text().splitlines() if "flags" in line)
+                if int(flags.split()[1], 8) & os.O_DSYNC:
+                    return True
+        return False
+
+    def forget(self) -> None:
+        """Lose the disk: every file but the configuration goes."""
+        for path in self.folder.iterdir():
+            if path.name != FILE_NAME:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()

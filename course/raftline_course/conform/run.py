@@ -1,0 +1,101 @@
+"""One check carried out: its verdict, and the transcript that shows a failure."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from raftline_course.conform.checks import Check
+from raftline_course.conform.cluster import Cluster
+from raftline_course.conform.launch import EXIT_CANNOT
+from raftline_course.conform.node import NotStarted, Settings
+from raftline_course.conform.scene import Scene
+from raftline_course.conform.verdicts import Failed, NotJudged
+
+PASSED, FAILED, NOT_JUDGED = "passed", "failed", "not judged"
+TRIES = 4
+NO_WATCH = "this machine lets no process watch the syncs of another (seccomp)"
+_OPEN: set[Scene | Cluster] = set()
+
+
+@dataclass(frozen=True)
+class Result:
+    """The verdict on one check."""
+
+    check: Check
+    verdict: str
+    why: str = ""
+    transcript: list[str] = field(default_factory=list)
+    printed: str = ""
+    seconds: float = 0.0
+
+    def facts(self) -> dict[str, Any]:
+        """Return it as `--json` tells it."""
+        return {
+            "name": self.check.name, "level": self.check.level, "rule": self.check.rule,
+            "section": self.check.section, "verdict": self.verdict, "why": self.why,
+            "transcript": self.transcript, "printed": self.printed,
+            "seconds": round(self.seconds, 3),
+        }  # fmt: skip
+
+
+def judge(check: Check, settings: Settings) -> Result:
+    """Carry out one check. Where the node stood for election amid a check in which the kit leads,
+    it is taken again: the machine, or the node's timeout, was too slow or too short for it."""
+    start_s = time.monotonic()
+    for left in reversed(range(TRIES)):
+        result, disturbed = _tried(check, settings)
+        if not disturbed or result.verdict == PASSED:
+            break
+        if not left:
+            why = f"in each of {TRIES} tries s1 stood for election beside a leader: {disturbed}"
+            result = Result(check, NOT_JUDGED, why, result.transcript, result.printed)
+    return Result(
+        check,
+        result.verdict,
+        result.why,
+        result.transcript,
+        result.printed,
+        time.monotonic() - start_s,
+    )
+
+
+def end_all() -> None:
+    """End each check that runs: its node is killed, and nothing is waited for any more."""
+    for scene in list(_OPEN):
+        scene.transcript.stop()
+        scene.end()
+
+
+def _tried(check: Check, settings: Settings) -> tuple[Result, str]:
+    if check.body is not None:
+        with Scene(settings, check.size, watches_syncs=check.watches_syncs) as scene:
+            result = _ended(check, scene, partial(check.body, scene))
+            return result, scene.transcript.disturbed
+    assert check.cluster is not None
+    with Cluster(settings, check.size) as cluster:
+        return _ended(check, cluster, partial(check.cluster, cluster)), ""
+
+
+def _ended(check: Check, scene: Scene | Cluster, body: Callable[[], None]) -> Result:
+    verdict, why = PASSED, ""
+    _OPEN.add(scene)
+    try:
+        body()
+    except Failed as problem:
+        verdict, why = FAILED, str(problem)
+    except NotStarted as problem:
+        cannot = isinstance(scene, Scene) and scene.syncs and scene.node.status == EXIT_CANNOT
+        verdict, why = (NOT_JUDGED, NO_WATCH) if cannot else (FAILED, str(problem))
+    except NotJudged as problem:
+        verdict, why = NOT_JUDGED, str(problem)
+    except OSError as error:
+        verdict, why = FAILED, f"a connection to the node broke: {error}"
+    finally:
+        _OPEN.discard(scene)
+    if verdict == PASSED:
+        return Result(check, verdict)
+    return Result(check, verdict, why, scene.transcript.shown(), scene.said())

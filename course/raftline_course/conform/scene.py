@@ -1,0 +1,308 @@
+"""The scene of one check: the node under test, the peers and clients that the kit plays."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from raftline.raft.messages import (
+    AppendAccepted,
+    AppendEntries,
+    AppendRejected,
+    Message,
+    RequestVote,
+    RequestVoteReply,
+)
+from raftline_course.conform.clients import Client
+from raftline_course.conform.node import Settings, TestedNode, ports_of
+from raftline_course.conform.rules import Follower
+from raftline_course.conform.syncs import Syncs
+from raftline_course.conform.transcript import Line, Transcript
+from raftline_course.conform.verdicts import Failed
+from raftline_course.conform.wires import Peer, Rule, Wire, dial, silent
+
+ME = "s1"
+AGAIN_S = 0.05
+Kind = TypeVar("Kind")
+Entries = Sequence[tuple[int, str]]  # (term, command)
+
+
+class Scene:
+    """All that a check acts with. Leaving it ends the node and removes its folder."""
+
+    def __init__(self, settings: Settings, size: int = 3, *, watches_syncs: bool = False) -> None:
+        self.settings = settings
+        self.transcript = Transcript()
+        self.folder = Path(tempfile.mkdtemp(prefix="raftline-conform-"))
+        ports = ports_of(size)
+        self.peers = {
+            name: Peer(name, self.transcript, port) for name, port in ports.items() if name != ME
+        }
+        self.syncs = Syncs(self.folder) if watches_syncs else None
+        prefix = self.syncs.prefix if self.syncs else ()
+        self.node = TestedNode(ME, ports[ME], self.folder / ME, ports, settings.command, prefix)
+        self.round = 0
+        self._clients: list[Wire] = []
+
+    def __enter__(self) -> Scene:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.syncs:
+            self.syncs.close()
+        self.node.kill()
+        for wire in self._clients:
+            wire.close()
+        for peer in self.peers.values():
+            peer.cut()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def patience_s(self) -> float:
+        return self.settings.patience_s
+
+    def start(self, rule: Rule = silent) -> Scene:
+        """Start the node among peers that are up and follow one rule."""
+        self.all_do(rule)
+        for peer in self.peers.values():
+            peer.listen()
+        self.transcript.act(f"{ME} starts")
+        self.node.start()
+        return self
+
+    def kill(self) -> None:
+        """End the node by kill -9."""
+        self.transcript.is_calm = False
+        self.node.kill()
+        self.transcript.act(f"{ME} is killed by kill -9")
+        for peer in self.peers.values():
+            peer.hang_up()
+
+    def restart(self) -> None:
+        """Kill the node, and start it again on its files, among peers that are silent."""
+        self.kill()
+        self.all_do(silent)
+        self.transcript.act(f"{ME} starts again")
+        self.transcript.is_calm = True
+        self.node.start()
+
+    def end(self) -> None:
+        """End the node for good."""
+        self.node.kill()
+
+    def said(self) -> str:
+        """Return the end of what the node printed."""
+        return self.node.said()
+
+    def all_do(self, rule: Rule) -> None:
+        """Let each peer follow a rule."""
+        for peer in self.peers.values():
+            peer.rule = rule
+
+    def newcomer(self, name: str) -> Peer:
+        """Return a peer that is up, and no member yet."""
+        (port,) = ports_of(1).values()
+        self.peers[name] = Peer(name, self.transcript, port)
+        self.peers[name].rule = Follower()
+        self.peers[name].listen()
+        return self.peers[name]
+
+    # --- expectations --------------------------------------------------------------------------
+
+    def expect(self, truth: object, problem: str) -> None:
+        """Fail the check unless this is true."""
+        if not truth:
+            raise Failed(problem)
+
+    def await_line(
+        self,
+        fits: Callable[[Line], bool],
+        missing: str,
+        since: int = 0,
+        timeout_s: float | None = None,
+    ) -> Line:
+        """Return the first line from the node that fits, from a number on; fail without it."""
+        found = self.transcript.wait(fits, since, timeout_s or self.patience_s)
+        if found is None:
+            raise Failed(missing)
+        return found
+
+    def await_message(
+        self,
+        kind: type[Kind],
+        missing: str,
+        fits: Callable[[Kind], bool] = lambda _: True,
+        since: int = 0,
+    ) -> Kind:
+        """Return the first message of a kind that fits."""
+        line = self.await_line(
+            lambda line: isinstance(line.message, kind) and fits(line.message), missing, since
+        )
+        assert isinstance(line.message, kind)
+        return line.message
+
+    def messages(self, kind: type[Kind], since: int = 0) -> list[Kind]:
+        """Return the messages of a kind that the node has sent since then."""
+        return [
+            line.message for line in self.transcript.lines[since:] if isinstance(line.message, kind)
+        ]
+
+    # --- the kit as a peer ---------------------------------------------------------------------
+
+    def call(self, peer: str, text: str, least_round: int = 0) -> Line:
+        """Say a line as a peer; return the answer on that connection, not one to a round before."""
+        until_s = time.monotonic() + self.patience_s
+        while True:
+            try:
+                wire = self.peers[peer].wire_to(self.node.port)
+            except OSError as error:
+                raise Failed(f"the node takes no connection: {error.strerror}") from None
+            asked = self.transcript.end
+            wire.say(f"{peer}@{text}")
+            line = wire.next_line(self.patience_s, least_round)
+            if line is None:
+                self.transcript.forgive(asked)
+                raise Failed(f"no answer to {text[:80]}")
+            # A node may take a while to see that the connection before this one has ended.
+            if "another connection" not in line.text or time.monotonic() > until_s:
+                return line
+            time.sleep(AGAIN_S)
+
+    def asked(self, kind: type[Kind], peer: str, text: str) -> Kind:
+        """Say a line as a peer; return the answer, which has to be of this kind."""
+        line = self.call(peer, text)
+        if not isinstance(line.message, kind):
+            raise Failed(f"the answer to {text[:80]!r} is {line.text[:120]!r}")
+        return line.message
+
+    def vote(self, peer: str, term: int, last: tuple[int, int] = (0, 0)) -> RequestVoteReply:
+        """Ask for a vote with a log that ends at (index, term)."""
+        text = f"RequestVote {term}-{last[0]}-{last[1]}"
+        return self.asked(RequestVoteReply, peer, text)
+
+    def granted(self, peer: str, term: int, last: tuple[int, int] = (0, 0)) -> None:
+        """Ask for a vote that has to be given."""
+        reply = self.vote(peer, term, last)
+        self.expect(reply.granted, f"{ME} gives {peer} no vote in term {term}")
+
+    def denied(
+        self, peer: str, term: int, last: tuple[int, int] = (0, 0), why: str = ""
+    ) -> RequestVoteReply:
+        """Ask for a vote that must not be given."""
+        reply = self.vote(peer, term, last)
+        self.expect(not reply.granted, f"{ME} votes for {peer} in term {term}" + why)
+        return reply
+
+    def send_append(
+        self, peer: str, term: int, prev: tuple[int, int], entries: Entries = (), commit: int = 0
+    ) -> Line:
+        """Say an AppendEntries whose previous entry is (index, term); return the answer."""
+        self.round += 1
+        listed = [
+            {"index": prev[0] + offset, "term": at, "command": command}
+            for offset, (at, command) in enumerate(entries, start=1)
+        ]
+        spelled = json.dumps(listed, ensure_ascii=False)
+        text = f"{term}-{prev[0]}-{prev[1]}-{spelled} commit {commit} round {self.round}"
+        return self.call(peer, f"AppendEntries {text}", self.round)
+
+    def append(
+        self, peer: str, term: int, prev: tuple[int, int], entries: Entries = (), commit: int = 0
+    ) -> None:
+        """Append entries that the node has to take, and have on its disk when it says so."""
+        line = self.send_append(peer, term, prev, entries, commit)
+        end = prev[0] + len(entries)
+        answer = line.message
+        self.expect(
+            isinstance(answer, AppendAccepted) and answer.index == end and answer.term == term,
+            f"the log agrees at {prev[0]}, yet the answer is not: I am up to date term {term} "
+            f"index {end}",
+        )
+
+    def rejected(
+        self, peer: str, term: int, prev: tuple[int, int], entries: Entries = ()
+    ) -> AppendRejected:
+        """Append entries that the node must not take, since its log differs before them."""
+        line = self.send_append(peer, term, prev, entries)
+        if not isinstance(line.message, AppendRejected):
+            raise Failed(f"the log has no entry {prev[0]} of term {prev[1]}, yet it was no refusal")
+        return line.message
+
+    def be_led(self, peer: str = "s2", term: int = 1, last: tuple[int, int] = (0, 0)) -> None:
+        """Let a peer be elected by the node, and lead it."""
+        self.granted(peer, term, last)
+        self.transcript.is_calm = True
+        self.append(peer, term, last)
+
+    # --- the node as a leader ------------------------------------------------------------------
+
+    def let_stand(self, leader: str = "", term: int = 0) -> int:
+        """Let the node stand for election: at once if its leader may say so, else by its timeout.
+        Return the number of the first line from then on."""
+        self.transcript.is_calm = False
+        mark = self.transcript.end
+        if leader:
+            self.peers[leader].wire_to(self.node.port).say(f"{leader}@TimeoutNow {term}")
+            self.peers[leader].hang_up()  # a node that does not know the word may answer
+        return mark
+
+    def lead(self, log: Entries = (), peer: str = "s2", term: int = 1) -> int:
+        """Make the node the leader over peers that hold its log; return the term in which it leads.
+
+        A fresh node is led by a peer first, which gives it the log, and may have it stand at once.
+        """
+        if not self.transcript.is_calm:
+            self.be_led(peer, term)
+            if log:
+                self.append(peer, term, (0, 0), log)
+        for other in self.peers.values():
+            other.rule = Follower(list(log))
+        return self.await_leader(self.let_stand(peer, term))
+
+    def await_leader(self, since: int) -> int:
+        """Wait until the node sends AppendEntries; return its term."""
+        append = self.await_message(
+            AppendEntries, f"{ME} has a quorum of votes, and does not lead", since=since
+        )
+        return append.term
+
+    def await_candidate(self, since: int, above: int = 0) -> RequestVote:
+        """Wait until the node asks for a vote (no PreVote) in a term above this one."""
+        return self.await_message(
+            RequestVote,
+            f"{ME} hears nobody, and does not stand in a term above {above}",
+            lambda message: not message.pre_vote and message.term > above,
+            since,
+        )
+
+    def answer_late(
+        self, peer: str, since: int, fits: Callable[[Message], bool], text: str
+    ) -> None:
+        """Answer, on its connection, a message that the node sent to a peer and that the peer's
+        rule left without an answer."""
+        line = self.await_line(
+            lambda line: line.other == peer and line.message is not None and fits(line.message),
+            f"{ME} sends {peer} nothing that could be answered",
+            since,
+        )
+        assert isinstance(line.wire, Wire)
+        self.peers[peer].answer(line.wire, text)
+
+    def all_hold(self) -> list[tuple[int, str]]:
+        """Return the log that the peers were sent: the longest of any."""
+        rules = [peer.rule for peer in self.peers.values()]
+        logs = [rule.entries for rule in rules if isinstance(rule, Follower)]
+        return sorted(logs, key=len)[-1].copy()
+
+    # --- clients -------------------------------------------------------------------------------
+
+    def client(self, who: str = "client1") -> Client:
+        """Return a new client of the node."""
+        wire = dial(self.node.port, who, self.transcript)
+        self._clients.append(wire)
+        return Client(wire, who, self.transcript, self.patience_s)

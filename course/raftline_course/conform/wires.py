@@ -1,0 +1,172 @@
+"""The kit's ends of connections: clients of the node under test, and peers that it speaks with."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import socket
+import threading
+from collections.abc import Callable
+
+from raftline.raft.messages import Message
+from raftline_course.conform.transcript import FROM_NODE, TO_NODE, Line, Transcript
+
+HOST = "127.0.0.1"
+CONNECT_S = 5.0
+Rule = Callable[[Message], "str | None"]  # a peer's answer to a message; None: silence
+
+
+class Wire:
+    """One connection to or from the node. A thread of its own notes the lines that arrive."""
+
+    def __init__(
+        self,
+        connection: socket.socket,
+        other: str,
+        transcript: Transcript,
+        take: Callable[[Wire, Line], None] | None = None,
+    ) -> None:
+        self.other = other
+        self.is_ended = threading.Event()
+        self._connection = connection
+        self._transcript = transcript
+        self._take = take
+        self._waiting: queue.SimpleQueue[Line | None] = queue.SimpleQueue()
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.settimeout(None)
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def say(self, *lines: str) -> None:
+        """Send lines in one packet. Where the connection is gone, its end is seen by the reader."""
+        for line in lines:
+            name, at, text = line.partition("@")
+            known = (name, text) if at and " " not in name else ("", line)
+            self._transcript.add(TO_NODE, self.other, *known, self)
+        self.send("".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))
+
+    def send(self, data: bytes) -> None:
+        """Send bytes as they are."""
+        with contextlib.suppress(OSError):
+            self._connection.sendall(data)
+
+    def next_line(self, timeout_s: float, least_round: int = 0) -> Line | None:
+        """Return the next line that nobody has taken yet; None: none came, or the node hung up.
+        Answers to an earlier round than this one are passed over."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                line = self._waiting.get(timeout=timeout_s)
+                number = getattr(line.message, "round", 0) if line is not None else 0
+                if not 0 < number < least_round:  # a refusal of another term names no round
+                    return line
+        return None
+
+    def close(self) -> None:
+        """End the connection."""
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+        self._connection.close()
+
+    def _read(self) -> None:
+        try:
+            with self._connection.makefile("rb") as file:
+                for raw in file:
+                    text = raw.decode("utf-8", "surrogateescape").rstrip("\n")
+                    name, at, rest = text.partition("@")
+                    known = (name, rest) if at and " " not in name else ("", text)
+                    line = self._transcript.add(FROM_NODE, self.other, *known, self)
+                    if self._take is None:
+                        self._waiting.put(line)
+                    else:
+                        self._take(self, line)
+        except (OSError, ValueError):
+            pass
+        finally:
+            self.is_ended.set()
+            self._waiting.put(None)
+
+
+def dial(port: int, other: str, transcript: Transcript) -> Wire:
+    """Return a connection to the node.
+
+    Raises:
+        OSError: it takes none.
+    """
+    connection = socket.create_connection((HOST, port), CONNECT_S)
+    return Wire(connection, other, transcript)
+
+
+def silent(_: Message) -> str | None:
+    """Answer nothing."""
+    return None
+
+
+class Peer:
+    """A member that the kit plays: it listens where the node looks for it, and dials the node."""
+
+    def __init__(self, name: str, transcript: Transcript, port: int) -> None:
+        self.name = name
+        self.port = port
+        self.rule: Rule = silent
+        self._transcript = transcript
+        self._listener: socket.socket | None = None
+        self._wires: list[Wire] = []
+        self._dialed: Wire | None = None
+        self._lock = threading.Lock()
+
+    def listen(self) -> None:
+        """Be reachable from now on."""
+        if self._listener is not None:
+            return
+        self._listener = socket.create_server((HOST, self.port))
+        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+
+    def cut(self) -> None:
+        """Be down: nothing is taken any more, and all connections end."""
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            with contextlib.suppress(OSError):
+                listener.shutdown(socket.SHUT_RDWR)
+            listener.close()
+        with self._lock:
+            wires, self._wires = self._wires, []
+        for wire in wires:
+            wire.close()
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """End the connection on which this peer asks."""
+        if self._dialed is not None:
+            self._dialed.close()
+        self._dialed = None
+
+    def wire_to(self, port: int) -> Wire:
+        """Return the connection on which this peer asks the node, made where there is none.
+
+        Raises:
+            OSError: the node takes none.
+        """
+        if self._dialed is None or self._dialed.is_ended.is_set():
+            self._dialed = dial(port, self.name, self._transcript)
+        return self._dialed
+
+    def answer(self, wire: Wire, text: str) -> None:
+        """Say an answer on the connection that asked."""
+        wire.say(f"{self.name}@{text}")
+
+    def _accept(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            wire = Wire(connection, self.name, self._transcript, self._take)
+            with self._lock:
+                self._wires.append(wire)
+
+    def _take(self, wire: Wire, line: Line) -> None:
+        if line.message is None:
+            self.answer(wire, f"Sorry, I don't understand: {line.text[:60]}")
+        else:
+            answer = self.rule(line.message)
+            if answer is not None:
+                self.answer(wire, answer)

@@ -1,0 +1,131 @@
+"""Grades hand-ins of the lab "write Raft": a table, a row for each hand-in.
+
+FOLDER holds raft.py, or a folder with raft.py for each student. A hand-in runs in a process that
+can only compute: it opens no file, starts nothing and has no network. Exit status: 0 graded, 2 a
+mistyped option, no hand-in there, or a machine that does not lock a hand-in in.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+from labs.checking import end_with
+from raftline_course.grading import sandbox
+from raftline_course.grading.handin import HandIn, details, hand_ins_of, table
+from raftline_course.grading.judging import Marks, marks_of
+from raftline_course.grading.milestones import MILESTONES
+from raftline_course.grading.remote import CannotLock
+
+
+def arguments_of(typed: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return what was typed; end with status 2, and why, where that can't be done."""
+    parser = argparse.ArgumentParser(
+        prog="raftline grade", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="a hand-in, or many of them")
+    parser.add_argument(
+        "--milestone",
+        type=_milestone,
+        action="append",
+        metavar="N",
+        help="grade this milestone only; may be given again",
+    )
+    parser.add_argument(
+        "--schedules", type=_positive, metavar="N", help="so many schedules for each milestone"
+    )
+    parser.add_argument("--json", action="store_true", help="print all marks as JSON")
+    parser.add_argument(
+        "--jobs", type=_positive, default=1, metavar="N", help="grade so many at a time"
+    )
+    parser.add_argument(
+        "--pictures", type=Path, metavar="DIR", help="draw the first failed run of each there"
+    )
+    return parser.parse_args(typed)
+
+
+def _positive(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 10**5):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
+    return int(text)
+
+
+def _milestone(text: str) -> int:
+    number = _positive(text)
+    if number > len(MILESTONES):
+        raise argparse.ArgumentTypeError(f"there are milestones 1 to {len(MILESTONES)}")
+    return number
+
+
+Task = tuple[HandIn, int, int | None, Path | None]
+
+
+def mark(task: Task) -> Marks:
+    """Return one hand-in's marks for one milestone."""
+    one, number, schedules, pictures = task
+    picture = pictures / one.name / f"milestone-{number}.html" if pictures else None
+    milestone = MILESTONES[number - 1]
+    return marks_of(one.files, milestone, schedules=schedules, picture=picture)
+
+
+def marks_of_all(
+    found: Sequence[HandIn], numbers: Sequence[int], typed: argparse.Namespace
+) -> list[tuple[HandIn, list[Marks]]]:
+    """Return each hand-in with its marks; say how far it is where somebody watches."""
+    tasks = [
+        (one, number, typed.schedules, typed.pictures)
+        for one in found
+        if not one.problem
+        for number in numbers
+    ]
+    rows: list[tuple[HandIn, list[Marks]]] = [(one, []) for one in found]
+    by_name = {one.name: marks for one, marks in rows}
+    with ProcessPoolExecutor(min(typed.jobs, len(tasks) or 1)) as pool:
+        for task, marks in zip(tasks, pool.map(mark, tasks), strict=True):
+            by_name[task[0].name].append(marks)
+            if sys.stderr.isatty():
+                print(f"{task[0].name}: milestone {task[1]}: {marks.points}", file=sys.stderr)
+    return rows
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    """Grade, and print; return the exit status."""
+    typed = arguments_of(given)
+    numbers = sorted({*(typed.milestone or range(1, len(MILESTONES) + 1))})
+    if not typed.folder.is_dir() or not (found := hand_ins_of(typed.folder)):
+        print(f"[!] {typed.folder} holds no hand-in: a raft.py, or folders with one. "
+              "Nothing was graded", file=sys.stderr)  # fmt: skip
+        return 2
+    try:
+        rows = marks_of_all(found, numbers, typed)
+    except CannotLock as refused:
+        print(f"[!] This machine does not let a hand-in be locked in ({refused}), so none may run "
+              "here. Grade on another one", file=sys.stderr)  # fmt: skip
+        return 2
+    if typed.json:
+        told = [
+            {
+                "name": one.name,
+                "problem": one.problem,
+                "points": sum(m.points for m in marks),
+                "milestones": [each.as_json() for each in marks],
+            }
+            for one, marks in rows
+        ]
+        print(json.dumps({"isolation": sandbox.isolation(), "hand_ins": told}, indent=1))
+        return 0
+    print(f"isolation: {sandbox.isolation()}\n")
+    print(table(rows, numbers))
+    for line in details(rows):
+        print(line)
+    return 0
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("RAFTLINE_PURE", "1")
+    end_with(main)

@@ -1,0 +1,83 @@
+"""The hand-ins of a folder, and the table of their points."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from raftline_course.grading.judging import Marks
+from raftline_course.grading.milestones import POINTS
+
+FILES_MAX, BYTES_MAX = 400, 2 << 20
+MAIN = "raft.py"
+
+
+@dataclass
+class HandIn:
+    """One hand-in: its name, its Python files by their path, or why it has none."""
+
+    name: str
+    files: Mapping[str, str] = field(default_factory=dict)
+    problem: str = ""
+
+
+def hand_ins_of(folder: Path) -> list[HandIn]:
+    """Return the hand-in that a folder is, or those in its folders, by name."""
+    if (folder / MAIN).is_file():
+        return [read(folder)]
+    inside = sorted(one for one in folder.iterdir() if one.is_dir() and one.name[0] not in "._")
+    return [read(one) for one in inside]
+
+
+def read(folder: Path) -> HandIn:
+    """Return a hand-in. Only plain files are read; nothing is run."""
+    files: dict[str, str] = {}
+    size = 0
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(one for one in folders if one[0] not in "._")
+        for name in sorted(names):
+            path = Path(place, name)
+            if path.suffix != ".py" or path.is_symlink() or not path.is_file():
+                continue
+            size += path.stat().st_size
+            if len(files) == FILES_MAX or size > BYTES_MAX:
+                most = f"{FILES_MAX} files or {BYTES_MAX >> 20} MiB"
+                return HandIn(folder.name, problem=f"more than {most} of Python")
+            files[path.relative_to(folder).as_posix()] = path.read_text("utf-8", "replace")
+    if MAIN not in files:
+        return HandIn(folder.name, problem=f"there is no {MAIN}")
+    return HandIn(folder.name, files)
+
+
+def table(rows: Sequence[tuple[HandIn, Sequence[Marks]]], numbers: Sequence[int]) -> str:
+    """Return a row for each hand-in, with a column for each milestone."""
+    width = max([len("hand-in"), *(len(one.name) for one, _ in rows)])
+    head = "".join(f"{number:>5}" for number in numbers)
+    lines = [f"{'hand-in':{width}}{head}{'sum':>7}"]
+    for one, marks in rows:
+        if one.problem:
+            lines.append(f"{one.name:{width}}  {one.problem}")
+            continue
+        points = "".join(f"{each.points:>5}" for each in marks)
+        total = sum(each.points for each in marks)
+        lines.append(f"{one.name:{width}}{points}{total:>7}")
+    lines.append(f"{'of':{width}}{f'{POINTS:>5}' * len(numbers)}{POINTS * len(numbers):>7}")
+    return "\n".join(lines)
+
+
+def details(rows: Sequence[tuple[HandIn, Sequence[Marks]]]) -> list[str]:
+    """Return a paragraph for each milestone that lost points: what failed first, its picture."""
+    lines: list[str] = []
+    for one, marks in rows:
+        for each in marks:
+            if not each.first_failure:
+                continue
+            runs = f"transcripts {each.transcripts_passed}/{each.transcripts}, "
+            runs += f"schedules {each.schedules_passed}/{each.schedules}"
+            lines.append(f"{one.name}, milestone {each.milestone}: {runs}")
+            lines.append(f"    {each.first_failure}")
+            if each.picture:
+                lines.append(f"    picture: {each.picture}")
+    return lines

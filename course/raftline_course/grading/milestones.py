@@ -1,0 +1,82 @@
+"""The twelve milestones: what each is about, its faults, and its points."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from raftline_course.home import ROOT
+
+LAB = ROOT / "labs" / "write-raft"
+POINTS = 10  # of each milestone: half for its transcripts, half for its schedules
+TRANSCRIPT_POINTS = 5
+CRASHES = ("kill", "power cut", "kill all", "die writing", "slow disk")
+CUTS = ("isolate", "split", "cut one way", "heal", "deafen", "mute")
+BAD_NETWORK: Mapping[str, object] = {
+    "loss": (0, 0.02, 0.1), "duplicates": (0.05, 0.3), "late": (0.02, 0.1, 0.3),
+    "replays": (0.05, 0.2), "delay_ms": (10, 30),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Milestone:
+    """One milestone. `given` fixes what chance does not draw: a tuple is a choice."""
+
+    number: int
+    name: str
+    section: str
+    nodes: tuple[int, ...]
+    faults: tuple[str, ...] = ()
+    given: Mapping[str, object] = field(default_factory=dict)
+    count: int = 100  # schedules
+    timeouts: int = 40  # election timeouts of a schedule before it is healed
+    quorum_check: bool = False
+    machine: bool = False  # the state machine is tried as well
+
+    @property
+    def transcripts(self) -> list[Path]:
+        return sorted((LAB / "transcripts").glob(f"{self.number:02}-*.txt"))
+
+    def nodes_of(self, seed: int) -> int:
+        return self.nodes[seed % len(self.nodes)]
+
+
+MILESTONES = (
+    Milestone(1, "a lone server leads", "§5.1, §5.2", (1,), timeouts=10),
+    Milestone(2, "a majority elects", "§5.2", (3, 4, 5), ("isolate", "kill"), {"clients": 0}),
+    Milestone(
+        3, "votes last, the better log wins", "§5.1, §5.4.1", (3, 5),
+        ("kill", "power cut", "isolate", "kill all"), {"think_ms": 100},
+    ),
+    Milestone(4, "the leader's log reaches all", "§5.3", (3, 5), timeouts=20),
+    Milestone(
+        5, "logs that differ become one", "§5.3", (3, 5), ("depose", "isolate", "split"),
+        {"clients": 4, "think_ms": (20, 60)},
+    ),
+    Milestone(6, "late and doubled messages", "§5.1, §5.3", (3, 5), CUTS, BAD_NETWORK),
+    Milestone(
+        7, "only entries of its own term", "§5.4.2", (3, 5), ("depose", "kill", "isolate"),
+        {"clients": 4, "think_ms": (20, 60), "delay_ms": (10, 30)},
+    ),
+    Milestone(
+        8, "crashes and disks", "§5.6, Figure 2", (3, 5), (*CRASHES, "lose log", "lose storage"),
+        {"disk_ms": (2, 10, 40), "loss": (0, 0.02)},
+    ),
+    Milestone(
+        9, "clients: reads, and once only", "§8", (3, 5), ("depose", "isolate", "pause", "kill"),
+        {"sessions": 0.5, "conditions": 0.4, "appends": 0.2}, machine=True,
+    ),
+    Milestone(
+        10, "a leader that nobody answers", "thesis §6.2", (3, 5), (*CUTS, "bridge", "pause"),
+        {"loss": (0, 0.05), "clients": 1}, quorum_check=True,
+    ),
+    Milestone(
+        11, "snapshots", "§7", (3, 5), (*CUTS, *CRASHES),
+        {**BAD_NETWORK, "snapshots": (0.05, 0.2), "disk_ms": (2, 10)},
+    ),
+    Milestone(
+        12, "members", "§6", (1, 3), ("kill", "isolate", "depose"),
+        {"spares": (1, 2), "change_every_ms": (3, 8), "snapshots": (0, 0.05)}, timeouts=60,
+    ),
+)  # fmt: skip

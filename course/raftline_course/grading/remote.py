@@ -1,0 +1,365 @@
+"""A core in another process, which the virtual world runs in the place of `RawNode`.
+
+The world sees a real `State`, kept here by the Effects alone: the log is what the Effects append
+and cut, what is applied is what they apply. Of its own word the core tells term, vote, role,
+leader, commit index and when it wants to be woken. So a core can't hold another log than the one
+that it writes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import raftline
+import raftline_course
+from raftline.raft import inputs
+from raftline.raft.effects import Effects, HardState, SafetyError
+from raftline.raft.entries import Entry
+from raftline.raft.levels import Levels
+from raftline.raft.log import Log
+from raftline.raft.membership import Configurations, Membership
+from raftline.raft.messages import Message
+from raftline.raft.node import StepObserver
+from raftline.raft.roles import Candidacy, Leading, Role
+from raftline.raft.state import State
+from raftline.raft.view import NodeView
+from raftline_course.grading import codec
+from raftline_course.grading.start import Given
+
+WORKER = Path(__file__).with_name("worker.py")
+WHERE = os.pathsep.join(
+    str(Path(str(package.__file__)).absolute().parents[1])
+    for package in (raftline, raftline_course)
+)
+LINE_MAX = 4 << 20
+OPTIONS = ("election_timeout_ms", "heartbeat_ms", "batch_entries", "chunk_bytes")
+# What a hand-in is not asked: it needs no such rules.
+LEFT_OUT = (
+    inputs.PeerDisconnected, inputs.PeerLevel, inputs.Transfer, inputs.StepDown, inputs.Campaign,
+    inputs.SetHeartbeat, inputs.Stop,
+)  # fmt: skip
+
+
+class HandInError(AssertionError):
+    """The hand-in failed, or said what can't be; the text is one line for its author."""
+
+
+class TimeIsUp(HandInError):
+    """The hand-in took too long, so no more runs of this milestone are tried."""
+
+
+class CannotLock(Exception):
+    """This machine refuses the lock around a hand-in, so none may run."""
+
+
+class Process:
+    """The process of a hand-in for one run. It is gone behind `with`, with all it started."""
+
+    def __init__(self, files: Mapping[str, str], cpu_s: int = 20, wall_s: float = 120.0) -> None:
+        self._until = time.monotonic() + wall_s
+        self._cpu_s = cpu_s
+        self._rest = b""
+        self._process = subprocess.Popen(
+            [sys.executable, "-s", "-S", "-B", str(WORKER), str(cpu_s)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            cwd="/",
+            env={"PYTHONHASHSEED": "0", "PATH": "", "PYTHONPATH": WHERE, "RAFTLINE_PURE": "1"},
+            bufsize=0,
+        )
+        try:
+            self._write(dict(files))
+            ready = json.loads(self._read_line())  # nothing of the hand-in has run yet
+        except BaseException:
+            self.__exit__()
+            raise
+        if "refused" in ready:
+            self.__exit__()
+            raise CannotLock(ready["refused"])
+
+    def __enter__(self) -> Process:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+    def ask(self, question: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the answer to a question.
+
+        Raises:
+            HandInError: it raised, died, or answered what is no answer.
+        """
+        self._write(question)
+        try:
+            answer = json.loads(self._read_line())
+        except (ValueError, RecursionError):
+            raise HandInError("the hand-in wrote into the pipe of its answers") from None
+        if not isinstance(answer, dict):
+            raise HandInError("the hand-in wrote into the pipe of its answers")
+        if "error" in answer:
+            raise HandInError(str(answer["error"])[:800])
+        return answer
+
+    def _write(self, value: Any) -> None:
+        data = json.dumps(value).encode() + b"\n"
+        pipe = self._process.stdin
+        assert pipe is not None
+        try:
+            while data:
+                if not select.select([], [pipe], [], self._left_s())[1]:
+                    raise self._too_slow()
+                data = data[os.write(pipe.fileno(), data[: select.PIPE_BUF]) :]
+        except BrokenPipeError:
+            raise self._ended() from None
+
+    def _read_line(self) -> bytes:
+        pipe = self._process.stdout
+        assert pipe is not None
+        while b"\n" not in self._rest:
+            if len(self._rest) > LINE_MAX:
+                raise HandInError(f"the hand-in gave an answer of more than {LINE_MAX} bytes")
+            if not select.select([pipe], [], [], self._left_s())[0]:
+                raise self._too_slow()
+            got = os.read(pipe.fileno(), 1 << 16)
+            if not got:
+                raise self._ended()
+            self._rest += got
+        line, _, self._rest = self._rest.partition(b"\n")
+        return line
+
+    def _left_s(self) -> float:
+        return max(0.0, self._until - time.monotonic())
+
+    def _too_slow(self) -> TimeIsUp:
+        return TimeIsUp("it did not answer in time; an endless loop, or a wait?")
+
+    def _ended(self) -> HandInError:
+        status = self._process.wait()
+        if status in (-signal.SIGXCPU, -signal.SIGKILL):
+            return TimeIsUp(f"it used up its {self._cpu_s} s of processor time: an endless loop?")
+        return HandInError(f"its process ended by itself, with status {status}")
+
+
+class RemoteNode:
+    """A core of a hand-in, with what the world asks of a `RawNode`."""
+
+    def __init__(self, process: Process, state: State, start: Given) -> None:
+        self._process = process
+        self._state = state
+        self.view = NodeView(state)
+        self.observer: StepObserver | None = None
+        self.wake_at_ms = 0
+        self._timeout_ms = state.pick_timeout_ms()
+        self._tokens: dict[int, Any] = {}
+        self._number = 0
+        options = {name: getattr(state.options, name) for name in OPTIONS}
+        given = {**codec.encode(start), "options": options}
+        self._tell(self._ask({"start": given}, state.now_ms), began=True)
+
+    @property
+    def takes_proposals(self) -> bool:
+        return self._state.leading is not None
+
+    def accepts(self, message: Message) -> bool:
+        return True
+
+    def step(self, taken: inputs.Input, now_ms: int) -> Effects:
+        """Let the core take an input; return what it asks for, once it fits the state."""
+        state = self._state
+        state.now_ms = max(now_ms, state.now_ms)
+        if isinstance(taken, LEFT_OUT):
+            return Effects()
+        if isinstance(taken, inputs.AskLeader):
+            return Effects(refused=list(taken.tokens))
+        asked = self._with_numbers(taken)
+        answer = self._ask({"taken": codec.encode(asked)}, state.now_ms)
+        effects = self._effects(answer)
+        self._take_note(taken)
+        self._follow(effects)
+        self._tell(answer)
+        if self.observer is not None:
+            self.observer.stepped(taken, effects)
+        return effects
+
+    def _ask(self, question: dict[str, Any], now_ms: int) -> dict[str, Any]:
+        asked = {"node": self._state.name, "now": now_ms, "timeout": self._timeout_ms, **question}
+        answer = self._process.ask(asked)
+        if answer.get("drawn"):
+            self._timeout_ms = self._state.pick_timeout_ms()
+        return answer
+
+    # --- tokens, which stay here ------------------------------------------------------------
+
+    def _with_numbers(self, taken: inputs.Input) -> inputs.Input:
+        if isinstance(taken, inputs.Read):
+            return inputs.Read([self._numbered(token) for token in taken.tokens])
+        if isinstance(taken, inputs.ChangeMembers):
+            return inputs.ChangeMembers(taken.change, self._numbered(taken.token))
+        return taken
+
+    def _numbered(self, token: Any) -> int:
+        self._number += 1
+        self._tokens[self._number] = token
+        return self._number
+
+    def _token(self, number: Any) -> Any:
+        if type(number) is not int or number not in self._tokens:
+            raise HandInError(f"{self._state.name} answers {number!r:.40}, which nobody asked")
+        return self._tokens.pop(number)
+
+    # --- the answer -------------------------------------------------------------------------
+
+    def _effects(self, answer: dict[str, Any]) -> Effects:
+        try:
+            effects = codec.decode(answer.get("effects"), Effects, "Effects")
+        except codec.BadValue as error:
+            raise HandInError(f"{self._state.name}: {error}") from None
+        for message in (*effects.send, *effects.send_after_save):
+            if message.sender != self._state.name:
+                raise HandInError(f"{self._state.name} sends as {message.sender!r:.40}")
+        effects.reads = [one._replace(token=self._token(one.token)) for one in effects.reads]
+        effects.refused = [self._token(number) for number in effects.refused]
+        effects.settled = [one._replace(token=self._token(one.token)) for one in effects.settled]
+        effects.level, effects.forgot, effects.recovered = None, False, False
+        return effects
+
+    def _take_note(self, taken: inputs.Input) -> None:
+        state = self._state
+        if isinstance(taken, inputs.Synced):
+            if state.log.term_at(taken.index) == taken.term:
+                state.durable_index = max(state.durable_index, taken.index)
+        elif isinstance(taken, inputs.SnapshotTaken):
+            state.snapshot = taken.snapshot
+        elif isinstance(taken, inputs.Compact) and taken.index > state.log.base_index:
+            state.log.compact(taken.index)
+            state.configurations.compact(taken.index)
+        elif isinstance(taken, inputs.SnapshotChecked):
+            self._checked = taken
+
+    def _follow(self, effects: Effects) -> None:
+        """Do to the log that the world sees what the Effects do to the one on the disk."""
+        state = self._state
+        try:
+            if effects.install is not None:
+                self._install(effects)
+            if effects.cut_after is not None:
+                state.log.cut_after(effects.cut_after)
+                state.configurations.cut_after(effects.cut_after)
+                state.durable_index = min(state.durable_index, effects.cut_after)
+            for entry in effects.append:
+                self._append(entry)
+        except SafetyError as error:
+            raise HandInError(f"{state.name}: {error}") from None
+        if effects.apply:
+            state.last_applied = effects.apply[-1].index
+
+    def _append(self, entry: Entry) -> None:
+        state = self._state
+        if entry.index != state.log.last_index + 1 or not entry.command.isprintable():
+            raise HandInError(
+                f"{state.name} appends {entry} behind entry {state.log.last_index} of its log"
+            )
+        state.log.append(entry.term, entry.command)
+        state.configurations.append(entry.index, entry.command)
+
+    def _install(self, effects: Effects) -> None:
+        state, snapshot = self._state, effects.install
+        checked = getattr(self, "_checked", None)
+        if snapshot is None or checked is None or checked.snapshot != snapshot:
+            raise HandInError(f"{state.name} installs a snapshot that was not checked")
+        state.log.reset(snapshot.index, snapshot.term)
+        state.configurations = Configurations(snapshot.index, checked.members)
+        state.levels = Levels(snapshot.index, checked.level)
+        state.durable_index = min(state.durable_index, snapshot.index)
+        state.last_applied, state.snapshot = snapshot.index, snapshot
+
+    def _tell(self, answer: dict[str, Any], *, began: bool = False) -> None:
+        """Take the core's own word for the rest."""
+        state, view = self._state, answer.get("view")
+        kinds = (int, str, str, str, int, int)
+        if not isinstance(view, list) or len(view) != len(kinds):
+            raise HandInError(f"{state.name} shows no state")
+        names = ("term", "vote", "role", "leader", "commit_index", "wake_at_ms")
+        for name, held, kind in zip(names, view, kinds, strict=True):
+            if type(held) is not kind and not (held is None and name in ("vote", "leader")):
+                raise HandInError(f"{state.name}.{name} is {held!r:.40}, not {kind.__name__}")
+        state.term, state.vote, role, state.leader, state.commit_index, self.wake_at_ms = view
+        if state.commit_index > state.log.last_index:
+            raise HandInError(
+                f"{state.name} takes entry {state.commit_index} for committed, "
+                f"its log ends at {state.log.last_index}"
+            )
+        if role not in {one.value for one in Role}:
+            raise HandInError(f"{state.name}.role is {role!r:.40}: follower, candidate or leader")
+        state.election_at_ms = self.wake_at_ms
+        self._be(Role(role))
+
+    def _be(self, role: Role) -> None:
+        state = self._state
+        if role is not Role.LEADER:
+            state.leading = None
+            pre_vote = role is Role.PRE_CANDIDATE
+            state.candidacy = None if role is Role.FOLLOWER else Candidacy(pre_vote, {})
+        elif state.leading is None or state.role is not role:
+            state.candidacy = None
+            state.leading = Leading({}, {}, 0, 0, 0)
+
+
+def begin(
+    process: Process,
+    name: str,
+    members: Membership,
+    log: Log,
+    hard_state: HardState,
+    options: Any,
+    pick_timeout_ms: Any,
+    now_ms: int,
+    **others: Any,
+) -> RemoteNode:
+    """Return a core of this process that starts with what its disk holds: `node_from_disk`."""
+    snapshot, lost = others.get("snapshot"), bool(others.get("recovering"))
+    state = State(
+        name,
+        Configurations(log.base_index, members, log.commands),
+        log,
+        hard_state.term,
+        hard_state.vote,
+        options,
+        pick_timeout_ms,
+        now_ms,
+        recovering=lost,
+        commit_index=log.base_index,
+        last_applied=log.base_index,
+        durable_index=log.last_index,
+        snapshot=snapshot,
+        levels=Levels(log.base_index, others.get("level", 1), log.commands),
+    )
+    start = Given(
+        name,
+        members,
+        log.entries(log.base_index + 1, log.last_index),
+        log.base_index,
+        log.base_term,
+        hard_state.term,
+        hard_state.vote,
+        snapshot,
+        lost,
+    )
+    return RemoteNode(process, state, start)

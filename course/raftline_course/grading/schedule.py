@@ -1,0 +1,197 @@
+"""One schedule for a hand-in: the virtual world with its core in the place of raftline's."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+
+from raftline.raft.effects import HardState
+from raftline.raft.inputs import Receive
+from raftline.raft.membership import Membership
+from raftline.raft.messages import Message
+from raftline.view.collected import Collector
+from raftline_course.grading.remote import Process, begin
+from raftline_course.grading.rules import CoreInvariants
+from tests.virtual.churn import Operator
+from tests.virtual.client_request import COUNTER
+from tests.virtual.clients import Client
+from tests.virtual.disk import Disk
+from tests.virtual.faults import Faults
+from tests.virtual.history import History
+from tests.virtual.host import Host, leaders
+from tests.virtual.journal import JOURNAL
+from tests.virtual.network import Network
+from tests.virtual.plan import Plan, pick_plan
+from tests.virtual.world import World
+
+SERVE_WITHIN_TIMEOUTS = 75
+EVENTS_MAX = 10_000
+LEAD_WITHIN_TIMEOUTS = 30  # of a calm cluster, without a client
+
+
+class Schedule:
+    """A cluster of one hand-in's cores, its clients and its faults in one world."""
+
+    def __init__(
+        self,
+        seed: int,
+        plan: Plan,
+        process: Process,
+        collector: Collector | None = None,
+        *,
+        quorum_check: bool = False,
+    ) -> None:
+        self.plan = plan
+        self.world = World(random.Random(seed))
+        names = [f"s{number}" for number in range(1, plan.nodes + plan.spares + 1)]
+        addresses = {name: f"localhost:{port}" for port, name in enumerate(names, start=10000)}
+        members = {name: addresses[name] for name in names[: plan.nodes]}
+        self.network = Network(self.world, plan, names)
+        self.network.deliver = self._deliver
+        voters = Membership(tuple(members), addresses=members)
+        invariants = CoreInvariants(voters, quorum_check=quorum_check)
+        self.hosts = {
+            name: Host(
+                self.world,
+                plan,
+                name,
+                members if name in members else {},
+                invariants,
+                self.network.send,
+                Disk(self.world, name),
+            )
+            for name in names
+        }
+        for host in self.hosts.values():
+            host.make_node = partial(begin, process)
+            host.collector = collector
+            host.disk.fill(members if host.name in members else {}, HardState(0, None), [])
+        self.history = History()
+        hosts = list(self.hosts.values())
+        self.clients = [self._client(f"client{number}") for number in range(1, plan.clients + 1)]
+        self.faults = Faults(self.world, plan, self.network, hosts) if plan.faults else None
+        self.operator = Operator(self.world, plan, hosts, addresses)
+
+    def _client(self, name: str) -> Client:
+        return Client(self.world, self.plan, name, list(self.hosts.values()), self.history)
+
+    def _deliver(self, message: Message) -> None:
+        if message.to in self.hosts:
+            self.hosts[message.to].take(Receive(message))
+
+    def trouble(self, timeouts: int) -> None:
+        """Start all, and let faults happen for so many election timeouts."""
+        for host in self.hosts.values():
+            host.start()
+        if not self.plan.faults:
+            within_ms = LEAD_WITHIN_TIMEOUTS * self.plan.options.election_timeout_ms
+            self._until("elect a leader", lambda: bool(leaders(self.hosts.values())), within_ms)
+        until_ms = self.world.now_ms + timeouts * self.plan.options.election_timeout_ms
+        while self.world.now_ms < until_ms and self.world.events < EVENTS_MAX:
+            self.world.step()
+
+    def heal(self) -> None:
+        """End all faults; the cluster must elect, serve, and agree in the end (liveness)."""
+        self.world.tell("act", "> heal everything")
+        if self.faults is not None:
+            self.faults.stop()
+        self.network.calm_down()
+        self.operator.stop()
+        if self.clients:
+            served = len(self.history) + 3 * len(self.clients)
+            self._until("serve its clients", lambda: len(self.history) >= served)
+        for client in self.clients:
+            client.stop()
+        self._until("settle", lambda: all(client.waiting is None for client in self.clients))
+        self._until("answer its reads", self._has_answered_reads)
+        self._until("agree", self._agree)
+
+    def _until(self, what: str, is_so: Callable[[], bool], within_ms: int = 0) -> None:
+        """Go on until it is so; whoever still catches up is given more time."""
+        within_ms = within_ms or SERVE_WITHIN_TIMEOUTS * self.plan.options.election_timeout_ms
+        deadline_ms, held = self.world.now_ms + within_ms, -1
+        while not is_so():
+            if self.world.now_ms > deadline_ms:
+                states = [host.view for host in self.hosts.values() if host.view is not None]
+                before, held = held, sum(state.last_applied for state in states)
+                if held == before or what != "agree":
+                    raise AssertionError(f"the cluster does not {what} within {within_ms} ms")
+                deadline_ms += within_ms
+            self.world.step()
+
+    def _members(self) -> list[Host]:
+        for _, view in leaders(self.hosts.values()):
+            if not view.membership.is_joint:
+                return [self.hosts[name] for name in view.membership.names]
+        return []
+
+    def _has_answered_reads(self) -> bool:
+        return not any(host.requests.reading for host in self._members())
+
+    def _agree(self) -> bool:
+        members = self._members()
+        views = [host.node.view for host in members if host.node is not None]
+        ends = {(view.log.last_index, view.commit_index, view.last_applied) for view in views}
+        return len(views) == len(members) > 0 and len(ends) == 1 and len({*next(iter(ends))}) == 1
+
+    def judge(self) -> None:
+        """All state machines are equal, and the history is linearizable."""
+        pairs = [dict(host.manager.store) for host in self._members()]
+        if any(other != pairs[0] for other in pairs):
+            raise AssertionError(f"the state machines differ: {pairs}")
+        self.history.judge_counter(int(pairs[0].get(COUNTER, "0")))
+        self.history.journal.judge(pairs[0].get(JOURNAL, ""))
+        self.history.judge()
+
+
+def plan_of(seed: int, nodes: int, faults: tuple[str, ...], given: Mapping[str, object]) -> Plan:
+    """Return a plan: chance draws what a milestone does not fix."""
+    chance = random.Random(seed)
+    drawn = pick_plan(chance, nodes, faults or ("heal",))
+    timeout_ms = drawn.options.election_timeout_ms
+    options = replace(
+        drawn.options,
+        lease=False,
+        trailing_bytes=0,
+        chunk_window=1,
+        batch_entries=2000,
+        batch_bytes=1 << 20,
+        window=8,
+        chunk_bytes=chance.choice([20, 150, 1 << 18]),
+    )
+    calm: dict[str, object] = {
+        "loss": 0, "duplicates": 0, "late": 0, "replays": 0, "delay_ms": 10, "disk_ms": 2,
+        "snapshots": 0, "spares": 0, "change_every_ms": 0, "sessions_max": 4096,
+        "session_window": 128, "restarts_differ": 0, "late_starts": 0, "by_hand": 0,
+        "nonmember_every_ms": 0, "said_new": 0, "dealers": 0, "holders": 0, "clients": 3,
+        "faults": list(drawn.faults) if faults else [], "apply_max": 4096,
+        "fault_every_ms": timeout_ms * chance.choice([1, 2, 4]), "think_ms": (30, 100),
+    }  # fmt: skip
+    picked = {**calm, **given}
+    for name, value in picked.items():
+        if isinstance(value, tuple):  # one of these
+            picked[name] = chance.choice(value)
+    picked["change_every_ms"] = timeout_ms * int(str(picked["change_every_ms"]))
+    return replace(drawn, options=options, **picked)  # type: ignore[arg-type]
+
+
+def run(
+    process: Process,
+    seed: int,
+    plan: Plan,
+    timeouts: int,
+    collector: Collector | None = None,
+    *,
+    quorum_check: bool = False,
+) -> None:
+    """Run a schedule of so many election timeouts with faults, then heal everything and judge.
+
+    Raises:
+        Exception: an invariant broke, the healed cluster did not serve, or the history is wrong.
+    """
+    schedule = Schedule(seed, plan, process, collector, quorum_check=quorum_check)
+    schedule.trouble(timeouts)
+    schedule.heal()
+    schedule.judge()

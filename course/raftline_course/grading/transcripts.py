@@ -1,0 +1,78 @@
+"""Plays a transcript of the lab on a hand-in, and finds the first line that does not hold.
+
+`> act` is one of `tests/transcripts/player.py`. Behind it `+ pattern` is a line that must happen by
+it, in this order; `- pattern` is one that must not. `*` stands for anything.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from functools import partial
+
+from labs.bugs.stage import Unchecked
+from raftline.view.collected import Collector
+from raftline_course.grading.remote import HandInError, Process, begin
+from tests.transcripts.player import Player
+
+SHOWN = 12
+
+
+class NotSo(AssertionError):
+    """A line of a transcript that does not hold; the text says which, and what happened."""
+
+
+def play(text: str, process: Process, collector: Collector | None = None) -> None:
+    """Play a transcript.
+
+    Raises:
+        NotSo: a line does not hold.
+    """
+    player = Player()
+    player.cluster.make_node = partial(_begin, process, collector, player)
+    player.cluster.invariants = Unchecked()  # type: ignore[assignment]
+    act, happened = "", list[str]()
+    for line in text.splitlines():
+        kind, _, rest = line.partition(" ")
+        if kind == ">":
+            act, happened = rest, _perform(player, rest)
+        elif kind == "+":
+            found = next((at for at, one in enumerate(happened) if _fits(one, rest)), None)
+            if found is None:
+                raise NotSo(f"behind `{act}` this did not happen: {rest}{_told(happened)}")
+            del happened[: found + 1]
+        elif kind == "-":
+            wrong = [one for one in happened if _fits(one, rest)]
+            if wrong:
+                raise NotSo(f"behind `{act}` this must not happen: {wrong[0]}")
+
+
+def _begin(
+    process: Process, collector: Collector | None, player: Player, *given: object, **more: object
+) -> object:
+    node = begin(process, *given, **more)  # type: ignore[arg-type]
+    if collector is not None:
+        collector.observe(node, lambda: player.cluster.world.now_ms / 1000)  # type: ignore[arg-type]
+    return node
+
+
+def _perform(player: Player, act: str) -> list[str]:
+    try:
+        player.play(act)
+    except HandInError:
+        raise
+    except Exception as error:
+        raise NotSo(f"`{act}` failed: {type(error).__name__}: {error}") from error
+    return [text for _, text in player.cluster.world.said]
+
+
+def _fits(line: str, pattern: str) -> bool:
+    return fnmatch.fnmatchcase(line, pattern)
+
+
+def _told(happened: list[str]) -> str:
+    return "".join(f"\n      {line}" for line in happened[:SHOWN]) if happened else "; nothing did"
+
+
+def title_of(text: str) -> str:
+    """Return what a transcript shows, from its first line."""
+    return text.partition("\n")[0].removeprefix("# ")

@@ -1,0 +1,88 @@
+"""Processes of nodes for tests, trials and lessons: events to wait for, and ports for them."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from raftline.tools.processes import DEADLINE_S, Process, end_all
+
+__all__ = ["DEADLINE_S", "Process", "end_all", "eventually", "free_ports", "ports_in_a_row"]
+
+PAUSE_S = 0.05
+FIRST_PORT, SLICE, SLICES = 20_000, 500, 24  # up to 32,000
+_HELD: list[socket.socket] = []  # until this process ends
+
+Found = TypeVar("Found")
+
+
+def eventually(
+    look: Callable[[], Found | None], what: str = "", timeout_s: float = DEADLINE_S
+) -> Found:
+    """Return the first true answer of `look`. Raises AssertionError if there is none in time."""
+    pause = threading.Event()
+    end_s = time.monotonic() + timeout_s
+    while not (found := look()):
+        assert time.monotonic() < end_s, f"not within {timeout_s:g} s: {what or look}"
+        pause.wait(PAUSE_S)
+    return found
+
+
+def _ports() -> Iterator[int]:
+    """Yield ports that nobody listens on, each again only after some hundred others.
+
+    They lie below the range from which the kernel takes the ports of outgoing connections: a
+    node that dials a dead peer there may be connected to itself. Each process that asks has a
+    slice of its own, also beside others on this machine: a node that is down for a while finds
+    its port free again.
+    """
+    first = FIRST_PORT + SLICE * _own_slice()
+    start = random.randrange(SLICE)
+    for number in itertools.count():
+        port = first + (start + number) % SLICE
+        if is_free(port):
+            yield port
+
+
+def _own_slice() -> int:
+    """Return the number of a slice that no other process has. This one has it until it ends: it
+    holds the port that stands for the slice, just below all of them."""
+    for number in range(SLICES):
+        mark = socket.socket()
+        try:
+            mark.bind(("127.0.0.1", FIRST_PORT - 1 - number))
+        except OSError:
+            mark.close()
+            continue
+        _HELD.append(mark)
+        return number
+    return random.randrange(SLICES)
+
+
+free_ports = _ports()
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on this port of this machine now."""
+    with socket.socket() as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind(("127.0.0.1", port))
+            trial.listen()
+        except (OSError, OverflowError):
+            return False
+    return True
+
+
+def ports_in_a_row(count: int) -> int:
+    """Return the first of so many such ports, one behind the other."""
+    row: list[int] = []
+    while len(row) < count:
+        port = next(free_ports)
+        row = [*row, port] if row and port == row[-1] + 1 else [port]
+    return row[0]

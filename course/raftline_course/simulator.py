@@ -1,0 +1,234 @@
+"""`raftline simulate`, `python simulator.py`: a cluster under load and faults, and a report on it.
+
+The metrics dictionary and the report are those of the course's simulator: course/docs/simulator.md.
+"""
+
+from __future__ import annotations
+
+if __name__ == "__main__":  # first, as the rest takes a while to load
+    from raftline.common.quiet_exit import end_quietly
+
+    end_quietly()
+
+import argparse
+import contextlib
+import dataclasses
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from raftline.common import config
+from raftline.common.arguments import Parser, program
+from raftline.common.console import open_closed_streams
+from raftline.common.quiet_exit import EXIT_INTERRUPTED
+from raftline.common.signals import raised
+from raftline.tools.up import StopAsked, asked_to_stop
+from raftline_course.trial import metrics, report
+from raftline_course.trial.metrics import Metrics, MetricsError
+from raftline_course.trial.record import Record
+from raftline_course.trial.servers import ServersNotStarted
+from raftline_course.trial.trial import Bar, Trial
+from raftline_course.trial.verdict import Exit, Verdict, judge
+
+INTERRUPTED = "interrupted"  # why a trial was broken off
+_EPILOG = """
+METRICS is a JSON or TOML file with the metrics dictionary; without one it is metrics_1 of the
+course: 5 servers, 8 clients, 500 requests, 30 seconds, no faults. course/docs/simulator.md has each
+key and each action.
+
+Exit status: 0 good; 1 a limit of the service was broken (too many unanswered, a crash, …);
+2 wrong arguments or metrics, a server did not start, or a file could not be written; 3 an answer
+was wrong (safety); 4 the check for wrong answers gave up; 130 interrupted: the report is of what
+was until then.
+"""
+
+
+class NotWritten(Exception):
+    """A file can't be made, or must not be. The message is one line for the user."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Carry out one trial, print its report, and return the exit status."""
+    open_closed_streams()
+    options = parser().parse_args(sys.argv[1:] if argv is None else argv)
+    try:
+        _check_names(options)
+        wanted = _metrics(options)
+        _check_writable(options)
+        with raised():
+            record = _carry_out(wanted, options)
+            return _tell(record, judge(record), options)
+    except MetricsError as error:
+        for line in error.lines:
+            print(f"raftline simulate: {line}", file=sys.stderr)
+        return Exit.USAGE
+    except (ServersNotStarted, NotWritten) as error:
+        print(f"raftline simulate: {error}", file=sys.stderr)
+        return Exit.USAGE
+    except OSError as error:
+        print(f"raftline simulate: {config.complaint(error)}", file=sys.stderr)
+        return Exit.USAGE
+    except (StopAsked, KeyboardInterrupt):
+        print("raftline simulate: interrupted; every server has been stopped", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def _tell(record: Record, verdict: Verdict, options: argparse.Namespace) -> int:
+    """Hand out the report and the files, each whatever became of the others."""
+    lines = [report.as_json(record, verdict)] if options.json else report.lines(record, verdict)
+    problems = [*_print(lines), *_keep(record, verdict, options)]
+    for problem in problems:
+        print(f"raftline simulate: {problem}", file=sys.stderr)
+    if verdict.exit_status is Exit.UNSAFE:
+        return Exit.UNSAFE
+    if problems:
+        return Exit.USAGE
+    return EXIT_INTERRUPTED if record.broken_off == INTERRUPTED else verdict.exit_status
+
+
+def _print(lines: Sequence[str]) -> Iterator[str]:
+    """Print the report; yield what went wrong."""
+    try:
+        for line in lines:
+            print(line)
+        sys.stdout.flush()
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):  # `| head`: the reader has what it wanted
+            yield f"the report can't be written: {config.complaint(error)}"
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _keep(record: Record, verdict: Verdict, options: argparse.Namespace) -> Iterator[str]:
+    """Write the files that are wanted; yield what went wrong."""
+    wanted = []
+    if options.history is not None:
+        lines = (each.as_json() + "\n" for each in record.requests)
+        wanted.append((options.history, "".join(lines)))
+    if options.html is not None:
+        wanted.append((options.html, report.page(record, verdict)))
+    for name, text in wanted:
+        try:
+            _write(name, text)
+        except NotWritten as error:
+            yield str(error)
+
+
+def _metrics(options: argparse.Namespace) -> Metrics:
+    wanted = Metrics() if options.metrics is None else metrics.read(Path(options.metrics))
+    return wanted if options.seed is None else dataclasses.replace(wanted, seed=options.seed)
+
+
+def _carry_out(wanted: Metrics, options: argparse.Namespace) -> Record:
+    bar = Bar(sys.stderr)
+    with asked_to_stop(), _folder(options.dir) as folder:
+        try:
+            with Trial(wanted, folder, options.base_port) as trial:
+                try:
+                    return trial.run(bar.show)
+                except (StopAsked, KeyboardInterrupt):
+                    if not trial.has_begun:
+                        raise
+                    bar.clear()
+                    said = "interrupted; the report is of what was until then"
+                    print(f"raftline simulate: {said}", file=sys.stderr)
+                    return trial.break_off(INTERRUPTED)
+        finally:
+            bar.clear()
+
+
+@contextlib.contextmanager
+def _folder(wanted: str | None) -> Iterator[Path]:
+    """Yield the folder for the servers' files: one of its own that goes afterwards, or `wanted`.
+
+    Raises:
+        NotWritten: it is not empty, or can't be made.
+    """
+    if wanted is None:
+        with tempfile.TemporaryDirectory(prefix="raftline-") as name:
+            yield Path(name)
+        return
+    folder = Path(wanted)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        full = any(folder.iterdir())
+    except OSError as error:
+        raise NotWritten(f"--dir {folder}: can't be used: {error.strerror}") from error
+    if full:
+        raise NotWritten(f"--dir {folder}: is not empty, and a trial begins with nothing")
+    yield folder
+
+
+def _check_names(options: argparse.Namespace) -> None:
+    """Make sure that each file has a name (`--html "$PAGE"`), and one of its own."""
+    named = {
+        "METRICS": options.metrics, "--html": options.html, "--history": options.history,
+        "--dir": options.dir,
+    }  # fmt: skip
+    seen: dict[str, str] = {}
+    for what, name in named.items():
+        if name == "":
+            raise NotWritten(f"{what}: the name is empty")
+        if name is None:
+            continue
+        place = os.path.realpath(name)
+        if place in seen and not Path(place).is_char_device():  # /dev/null takes any number
+            raise NotWritten(f"{what} {name}: is {seen[place]}, too; each needs a file of its own")
+        seen[place] = what
+
+
+def _check_writable(options: argparse.Namespace) -> None:
+    """Find out before the trial, not after it, that its outcome could not be kept."""
+    for name in (options.history, options.html):
+        if name is None or Path(name).is_fifo():  # one end of a pipe would be closed too early
+            continue
+        is_new = not os.path.lexists(name)
+        _write(name, "", "a")  # what is there stays, until there is something to replace it
+        if is_new:
+            Path(name).unlink()
+
+
+def _write(name: str, text: str, mode: str = "w") -> None:
+    try:
+        with open(name, mode, encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise NotWritten(f"{name}: can't be written: {error.strerror}") from error
+
+
+def parser() -> Parser:
+    """Return what reads the arguments."""
+    parser = Parser(
+        prog=program("simulator.py", "raftline simulate"),
+        description="Run a cluster of real servers under load and faults, and report on it.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("metrics", metavar="METRICS", nargs="?", help="a .json or .toml file (metrics_1)")
+    add("--seed", type=_number, metavar="N", help="for all that is drawn (that of METRICS, or 1)")
+    add("--html", metavar="FILE", help="also a page with timeline and latencies")
+    add("--json", action="store_true", help="the report as one line of JSON, for programs")
+    add("--history", metavar="FILE", help="also each request as a line of JSON")
+    add("--dir", metavar="D", help="keep the servers' files in this empty folder")
+    add("--base-port", type=_port, metavar="P", help="the port of server 0000 (any free ones)")
+    parser.tell_version()
+    return parser
+
+
+def _number(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,18}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 on")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,5}", text) or not 1 <= int(text) <= 65_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: a number from 1 to 65000")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

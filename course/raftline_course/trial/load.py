@@ -1,0 +1,172 @@
+"""The clients of a trial: who asks what and when, and a thread for each of them."""
+
+from __future__ import annotations
+
+import random
+import string
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from raftline_course.trial.messages import Message
+from raftline_course.trial.metrics import Metrics
+from raftline_course.trial.record import Asked
+from raftline_course.trial.store import Store, Tally, Unanswered
+
+LETTERS = string.digits + string.ascii_lowercase
+KEY_LENGTH = 8
+
+
+@dataclass(frozen=True)
+class Due:
+    """A request that is to be made: by which client, when, and whether it is to be a get."""
+
+    client: int
+    at: float
+    is_get: bool
+
+
+def plan(metrics: Metrics, chance: random.Random) -> list[Due]:
+    """Return the requests, evenly spaced between the warm-up and the cool-down, in which there
+    are none. The client of each is drawn, and whether it is a get, by the gp ratio."""
+    start = metrics.only_hb
+    span = metrics.total_execution_time - metrics.stop_requests - start
+    return [
+        Due(
+            chance.randrange(metrics.number_of_clients),
+            start + span * number / metrics.client_requests,
+            chance.random() < metrics.gp_ratio,
+        )
+        for number in range(metrics.client_requests)
+    ]
+
+
+def generate_string(chance: random.Random) -> str:
+    """Return 8 characters out of 0-9 and a-z."""
+    return "".join(chance.choices(LETTERS, k=KEY_LENGTH))
+
+
+class LoadClient:
+    """Makes its requests one after the other, each when it is due or as soon after as it can.
+
+    A put has a new key, and a get takes one whose put was confirmed to this client. With
+    `common`, what was confirmed to any client, all of them put and get the same few keys.
+
+    Each request draws as often as any other, so what became of one changes no other's draws.
+    """
+
+    def __init__(
+        self,
+        identity: str,
+        dues: Sequence[Due],
+        store: Store,
+        metrics: Metrics,
+        start_s: float,
+        common: dict[str, str] | None = None,
+    ) -> None:
+        self.identity = identity
+        self.requests: list[Asked] = []
+        self.prior_get_requests = 0
+        self.problem: BaseException | None = None
+        self._store = store
+        self._dues = dues
+        self._chance = random.Random(f"{metrics.seed} {identity}")
+        self._stored: dict[str, str] = {} if common is None else common  # what was confirmed
+        self._pool = [f"key{number:05}" for number in range(metrics.shared_keys)]
+        self._own: list[str] = []  # the keys of this client's puts, in order
+        self._start_s = start_s
+        self._end_s = start_s + metrics.total_execution_time
+        self._thread = threading.Thread(target=self._run, name=f"client {identity}", daemon=True)
+
+    @property
+    def tally(self) -> Tally:
+        return self._store.tally
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def join(self, seconds: float) -> None:
+        self._thread.join(seconds)
+
+    def _run(self) -> None:
+        try:
+            with self._store:
+                for due in self._dues:
+                    self._store.stop.wait(max(0.0, self._start_s + due.at - time.monotonic()))
+                    self._make(due)
+        except BaseException as problem:
+            self.problem = problem
+
+    def _make(self, due: Due) -> None:
+        """Make one request, and keep what came of it."""
+        leaves = time.monotonic() < self._end_s and not self._store.stop.is_set()
+        asked = self._form_client_request(due, leaves)
+        self.requests.append(asked)
+        if not leaves:
+            return
+        asked.called = time.monotonic() - self._start_s
+        try:
+            if asked.category == "get":
+                answer = self._store.get(asked.key, self._end_s)
+            else:
+                answer = self._store.put(asked.key, asked.value or "", self._end_s)
+        except Unanswered:
+            return
+        finally:
+            asked.attempts = self._store.attempts
+            asked.message_id = self._store.last_message_id
+        asked.returned = time.monotonic() - self._start_s
+        self._learn(asked, answer)
+
+    def _form_client_request(self, due: Due, leaves: bool) -> Asked:
+        share, new, value = self._chance.random(), *(generate_string(self._chance) for _ in "kv")
+        if due.is_get:
+            confirmed = self._confirmed_key(share)
+            if confirmed is not None:
+                return Asked(self.identity, "get", 0, confirmed, None, due.at)
+            self.prior_get_requests += leaves  # nothing there to get: something is put instead
+        key = self._pool[int(share * len(self._pool))] if self._pool else new
+        self._own.append(key)
+        return Asked(self.identity, "put", 0, key, value, due.at)
+
+    def _confirmed_key(self, share: float) -> str | None:
+        """Return the key that stands at this share of all, or the next whose put was confirmed."""
+        keys = self._pool or self._own
+        places = (int(share * len(keys)) + step for step in range(len(keys)))
+        found = (keys[place % len(keys)] for place in places)
+        return next((key for key in found if key in self._stored), None)
+
+    def _learn(self, asked: Asked, answer: Message) -> None:
+        succeeded = answer["req_category"] == "success"
+        asked.outcome = answer["req_category"]
+        if asked.category == "put":
+            if succeeded:
+                self._stored[asked.key] = asked.value or ""
+            return
+        if succeeded:
+            asked.value = answer["value"]
+        elif answer.get("absent"):
+            asked.outcome = "absent"
+        if not self._pool and asked.outcome != "failure":
+            asked.wrong = asked.value != self._stored[asked.key]
+
+
+def mark_wrong_gets(requests: Sequence[Asked]) -> None:
+    """Mark each get that read what nobody had put under its key by the time it was answered."""
+    first_put: dict[tuple[str, str | None], float] = {}
+    for asked in requests:
+        if asked.category == "put" and asked.called is not None:
+            place = (asked.key, asked.value)
+            first_put[place] = min(asked.called, first_put.get(place, asked.called))
+    for asked in requests:
+        if asked.category == "get" and asked.outcome == "success" and asked.returned is not None:
+            asked.wrong |= first_put.get((asked.key, asked.value), asked.returned) >= asked.returned
+
+
+def by_client(dues: Sequence[Due], clients: int) -> Mapping[int, list[Due]]:
+    """Return the requests of each client, in order."""
+    found: dict[int, list[Due]] = {number: [] for number in range(clients)}
+    for due in dues:
+        found[due.client].append(due)
+    return found

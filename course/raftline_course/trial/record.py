@@ -1,0 +1,173 @@
+"""The record of a trial: each request, each event, and the counters."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from raftline_course.harness.history import Operation
+from raftline_course.trial.messages import UNKNOWN_LEADER
+from raftline_course.trial.metrics import Metrics
+from raftline_course.trial.servers import Health
+from raftline_course.trial.store import Attempt, Tally
+
+
+@dataclass
+class Asked:
+    """One request of one client. Times are in seconds since the start of the trial.
+
+    `latency` counts from when the request was due, not from when its client came round to it.
+    """
+
+    client: str
+    category: str  # put or get
+    message_id: int
+    key: str
+    value: str | None  # what a put wrote, or a get read
+    due: float
+    called: float | None = None  # None: its client never came round to it
+    returned: float | None = None  # None: unanswered
+    outcome: str = "unanswered"  # success, failure, absent or unanswered
+    attempts: Sequence[Attempt] = ()
+    wrong: bool = False  # a get that read what can't have been there
+
+    @property
+    def latency(self) -> float | None:
+        return None if self.returned is None else self.returned - self.due
+
+    def as_json(self) -> str:
+        """Return the request as one line of the history."""
+        told = {
+            "client": self.client, "req_category": self.category, "Message-ID": self.message_id,
+            "key": self.key, "value": self.value, "due": _rounded(self.due),
+            "called": _rounded(self.called), "returned": _rounded(self.returned),
+            "outcome": self.outcome, "wrong": self.wrong,
+            "attempts": [
+                {"server": server, "answer": category, "seconds": _rounded(seconds)}
+                for server, category, seconds in self.attempts
+            ],
+        }  # fmt: skip
+        return json.dumps(told)
+
+
+@dataclass(frozen=True)
+class Event:
+    """An event: an action on the servers, or a fate of theirs."""
+
+    at: float
+    category: str  # an action's, or `resume`, `crash`, `drop end`, `transfer`
+    servers: tuple[str, ...]
+    text: str
+
+
+@dataclass
+class Record:
+    """All of a trial. Times are in seconds since its start."""
+
+    metrics: Metrics
+    servers: tuple[str, ...]
+    ended: float = 0.0
+    requests: list[Asked] = field(default_factory=list)
+    leaders: list[tuple[float, str]] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    lines: list[list[str]] = field(default_factory=list)  # of the consoles, behind each event
+    terms: list[tuple[float, str, int]] = field(default_factory=list)  # since when who led which
+    health: list[tuple[float, str, Health]] = field(default_factory=list)  # each change of one
+    tally: Tally = field(default_factory=Tally)
+    prior_get_requests: int = 0  # gets that found their client's store empty, and became puts
+    server_messages: int = 0
+    lost_messages: int = 0
+    heartbeat_gaps: list[float] = field(default_factory=list)
+    crashed: list[tuple[str, int]] = field(default_factory=list)  # (server, exit status)
+    failed: int = 0
+    not_done: list[str] = field(default_factory=list)  # actions that found no occasion
+    vote_requests: int = 0
+    stalls: list[tuple[float, float]] = field(default_factory=list)  # of the simulator itself
+    takeovers: list[tuple[float, str, str, float]] = field(default_factory=list)  # see Watch
+    two_leaders: str = ""
+    broken_off: str = ""  # why it ended early
+
+    @property
+    def messages(self) -> int:
+        """All messages: of servers to servers, of clients to servers, and the answers to them."""
+        return self.server_messages + self.tally.sent + self.tally.received
+
+    def of(self, category: str) -> list[Asked]:
+        return [asked for asked in self.requests if asked.category == category]
+
+    def unanswered(self, category: str | None = None) -> int:
+        return sum(
+            asked.outcome == "unanswered" and category in (None, asked.category)
+            for asked in self.requests
+        )
+
+    def latencies(self) -> list[float]:
+        """Return the latencies of all answered requests, the shortest first."""
+        return sorted(asked.latency for asked in self.requests if asked.latency is not None)
+
+    def standstills(self) -> list[tuple[float, float]]:
+        """Return the times in which requests waited and none was answered, of `standstill_s` and
+        more."""
+        return standstills(self.requests, self.ended, self.standstill_s)
+
+    @property
+    def standstill_s(self) -> float:
+        """How long nobody must be answered to be worth telling: about as long as an election takes
+        here, and longer where a single answer takes long already."""
+        usual = percentile(self.latencies(), 0.5) or 0.0
+        return min(max(0.05, 10 * usual), 0.5)
+
+    def leaderless(self) -> list[tuple[float, float]]:
+        """Return (from, to) of each time in which no leader was known, after the first one led."""
+        ends = [*(at for at, _ in self.leaders), self.ended][1:]
+        spans = [
+            (at, to)
+            for (at, who), to in zip(self.leaders, ends, strict=True)
+            if who == UNKNOWN_LEADER
+        ]
+        return spans[self.leaders[:1] == [(0.0, UNKNOWN_LEADER)] :]
+
+
+def standstills(
+    requests: Sequence[Asked], end: float, least_s: float = 0.05
+) -> list[tuple[float, float]]:
+    """Return (from, to) of each stretch in which somebody waited and nobody was answered."""
+    marks = [(asked.due, 1) for asked in requests if asked.due < end]
+    marks += [(asked.returned, -1) for asked in requests if asked.returned is not None]
+    found, waiting, since = [], 0, 0.0
+    for at, step in [*sorted(marks), (end, -1)]:
+        if step < 0:
+            if waiting and at - since >= least_s:
+                found.append((since, at))
+            since = at
+        elif not waiting:
+            since = at
+        waiting += step
+    return found
+
+
+def operations(requests: Sequence[Asked]) -> Iterator[Operation]:
+    """Yield what a check for linearizability needs; what certainly did nothing is left out."""
+    for asked in requests:
+        if asked.called is None or asked.outcome == "failure":
+            continue
+        returned = None if asked.outcome == "unanswered" else asked.returned
+        verb = "set" if asked.category == "put" else "get"
+        yield Operation(asked.client, verb, asked.key, asked.value, asked.called, returned)  # type: ignore[arg-type]
+
+
+def counted(number: int, what: str) -> str:
+    """Return `1 request`, `2 requests`."""
+    return f"{number:,} {what}{'s' * (number != 1)}"
+
+
+def percentile(ordered: Sequence[float], share: float) -> float | None:
+    """Return the value that this share of an ordered list does not exceed; None for no values."""
+    if not ordered:
+        return None
+    return ordered[max(0, -int(-share * len(ordered) // 1) - 1)]
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 6)

@@ -1,0 +1,222 @@
+"""`put` and `get` for one client: after the leader, again under the same Message-ID, until told.
+
+from raftline_course.trial.store import Store
+
+with Store("0005", {"0000": 10000, "0001": 10001, "0002": 10002}) as store:
+    store.put("lamp", "on")    # {"req_category": "success", "source": "0001", …}
+    store.get("lamp")["value"]
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass, field
+from typing import NamedTuple
+
+from raftline.clients.lines import LineConnection
+from raftline.wire.protocol import ProtocolError, split_sender
+from raftline_course.trial.messages import (
+    MESSAGE_ID,
+    UNKNOWN_LEADER,
+    BadMessage,
+    Message,
+    answer_to,
+    checked,
+    line_of,
+)
+
+HERE = "127.0.0.1"
+CONNECT_S = 1.0
+ATTEMPT_S = 1.0  # then another server is asked, under the same Message-ID
+PAUSE_S = 0.03  # after an answer that leads nowhere
+PATIENCE_S = 10.0
+
+
+class Unanswered(Exception):
+    """Nobody settled the request in time. A put may yet take effect, or may not."""
+
+
+class Attempt(NamedTuple):
+    """One server asked once: what came of it (a req_category, or `no answer`), and how soon."""
+
+    server: str
+    category: str
+    seconds: float
+
+
+@dataclass
+class Tally:
+    """The counters of one client."""
+
+    sent: int = 0  # messages that left
+    received: int = 0
+    redirects: int = 0
+    duplicates: int = 0  # answers to a Message-ID that was answered before
+    rejected: int = 0  # messages that lacked something or were invalid, of either direction
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(*map(sum, zip(astuple(self), astuple(other), strict=True)))
+
+
+@dataclass
+class Store:
+    """Asks one thing at a time; not for several threads at once.
+
+    `servers` are ports on this machine by id. A request carries a number of its own, so that a
+    put that is sent again takes effect once (docs/use/protocol.md, Sessions).
+    """
+
+    client: str
+    servers: Mapping[str, int]
+    chance: random.Random = field(default_factory=random.Random)
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self.tally = Tally()
+        self.attempts: list[Attempt] = []  # of the last request
+        self._known = {self.client, *self.servers}
+        self._wires: dict[str, LineConnection] = {}
+        self._answered: set[int] = set()
+        self._number = 0  # the last Message-ID
+        self._target = self.chance.choice(sorted(self.servers))
+
+    @property
+    def last_message_id(self) -> int:
+        return self._number
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Count what came late, and leave all connections."""
+        for server in list(self._wires):
+            try:
+                while (line := next_answer(self._wires[server], 0.0)) is not None:
+                    self._note_late(line[0])
+            except OSError:
+                pass
+            self._hang_up(server)
+
+    def put(self, key: str, value: str, until_s: float | None = None) -> Message:
+        """Return the message that confirms the put (`success`), or says why not (`failure`)."""
+        return self.ask(self._form("put", key=key, value=value), until_s)
+
+    def get(self, key: str, until_s: float | None = None) -> Message:
+        """Return the message with the `value`, or a `failure`, `absent` where there is no key."""
+        return self.ask(self._form("get", key=key), until_s)
+
+    def _form(self, category: str, **operands: str) -> Message:
+        self._number += 1
+        return {
+            "source": self.client,
+            "destination": self._target,
+            "leader": UNKNOWN_LEADER,
+            "req_category": category,
+            MESSAGE_ID: self._number,
+            **operands,
+        }
+
+    def ask(self, message: object, until_s: float | None = None) -> Message:
+        """Return the answer that settles a request; `until_s` is on the monotonic clock.
+
+        Raises:
+            BadMessage: a component is missing or invalid; nothing was sent.
+            Unanswered: nobody settled it in time.
+        """
+        request = self._accepted(message)
+        self._number = max(self._number, request[MESSAGE_ID])
+        self.attempts = []
+        end_s = time.monotonic() + PATIENCE_S if until_s is None else until_s
+        self._target = request["destination"]
+        while time.monotonic() < end_s and not self.stop.is_set():
+            asked_s = time.monotonic()
+            answer = self._ask_once({**request, "destination": self._target}, end_s)
+            category = answer["req_category"] if answer else "no answer"
+            self.attempts.append(Attempt(self._target, category, time.monotonic() - asked_s))
+            if answer is not None and category in ("success", "failure"):
+                self._answered.add(request[MESSAGE_ID])
+                return answer
+            self._turn(answer)
+        raise Unanswered(f"{request['req_category']} {request['key']}: no answer")
+
+    def _accepted(self, message: object) -> Message:
+        try:
+            request = checked(message, self._known)
+            if request["req_category"] not in ("put", "get"):
+                raise BadMessage(f"{request['req_category']} is an answer, not a request")
+            if request["destination"] not in self.servers:
+                raise BadMessage(f"destination {request['destination']!r} is no server")
+            return request
+        except BadMessage:
+            self.tally.rejected += 1
+            raise
+
+    def _ask_once(self, request: Message, end_s: float) -> Message | None:
+        """Return what the server answered; None: nothing that could be used."""
+        server, number = request["destination"], str(request[MESSAGE_ID])
+        until_s = min(end_s, time.monotonic() + ATTEMPT_S)
+        try:
+            if server not in self._wires:
+                self._wires[server] = LineConnection(self.servers[server], CONNECT_S, HERE)
+            wire = self._wires[server]
+            wire.send(line_of(request))
+            self.tally.sent += 1
+            while (line := next_answer(wire, until_s)) is not None:
+                if line[0] == number:  # the course's safety check: an answer to this, not to any
+                    self.tally.received += 1
+                    return checked(answer_to(request, line[1]), self._known)
+                self._note_late(line[0])
+        except BadMessage:
+            self.tally.rejected += 1
+        except OSError:
+            self._hang_up(server)
+        return None
+
+    def _note_late(self, number: str) -> None:
+        """Count an answer that is not to the request at hand."""
+        self.tally.received += 1
+        if number.isdigit() and int(number) in self._answered:
+            self.tally.duplicates += 1
+        elif not (number.isdigit() and 0 < int(number) <= self._number):
+            self.tally.rejected += 1  # an answer to nothing that was ever asked
+
+    def _turn(self, answer: Message | None) -> None:
+        """Go to the leader that was named, else to anybody else, after a breath."""
+        self.tally.redirects += answer is not None and answer["req_category"] == "forward2leader"
+        leader = answer["leader"] if answer else UNKNOWN_LEADER
+        if leader not in (UNKNOWN_LEADER, self._target) and leader in self.servers:
+            been = [attempt.server for attempt in self.attempts[-3:]]
+            self._target = leader
+            if leader not in been:
+                return
+        elif len(self.servers) > 1:
+            self._target = self.chance.choice(sorted({*self.servers} - {self._target}))
+        self.stop.wait(PAUSE_S)
+
+    def _hang_up(self, server: str) -> None:
+        wire = self._wires.pop(server, None)
+        if wire is not None:
+            wire.close()
+
+
+def next_answer(wire: LineConnection, until_s: float) -> tuple[str, str] | None:
+    """Return (Message-ID, text) of the next line, or None where none came by `until_s`.
+
+    Raises:
+        OSError: the server has gone, or speaks nonsense.
+    """
+    try:
+        line = wire.read(until_s).decode("utf-8", "surrogateescape")
+    except TimeoutError:
+        return None
+    try:
+        _, number, text = split_sender(line)
+    except ProtocolError as error:
+        raise ConnectionError(f"answered something that is not raftline: {error}") from error
+    return number, text

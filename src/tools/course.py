@@ -1,0 +1,53 @@
+"""The way to raftline-course, which teaches and judges with raftline: a distribution of its own.
+
+Its package is found where it is installed, and in a clone beside `src/`. Nothing here imports it
+before one of its commands is called.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from raftline.common.arguments import Parser
+from raftline.common.config import ConfigError
+
+COMMANDS = {
+    "simulate": "a cluster under load and faults, and a report: raftline simulate METRICS",
+    "conform": "grade a node of any language: raftline conform -- COMMAND {name} {port} {dir}",
+    "grade": "hand-ins of the lab write Raft: raftline grade FOLDER",
+    "picture": "the picture of recordings or of a transcript, as one page",
+}
+PACKAGE = "raftline_course"
+_CLONE = Path(__file__).resolve().parents[2] / "course"  # in a clone, src/raftline leads to src/
+
+
+def found() -> ModuleType | None:
+    """Return the module of the course's commands, None: the course is not here."""
+    if importlib.util.find_spec(PACKAGE) is None:
+        if not (_CLONE / PACKAGE).is_dir():
+            return None
+        sys.path.append(str(_CLONE))
+    return importlib.import_module(f"{PACKAGE}.commands")
+
+
+def main(command: str, arguments: list[str]) -> int:
+    """Carry out one of the course's commands; return its exit status.
+
+    Raises:
+        ConfigError: the course is not here.
+    """
+    commands = found()
+    if commands is None:
+        raise ConfigError(f"{command} is a command of the course: pip install raftline-course")
+    status: int = commands.main(command, arguments)
+    return status
+
+
+def parsers() -> dict[str, Parser]:
+    """Return what reads the arguments of the course's commands, none if it is not here."""
+    commands = found()
+    return {} if commands is None else dict(commands.parsers())

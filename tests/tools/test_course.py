@@ -1,0 +1,51 @@
+"""The course's commands without the course, and what a handout of lab 7 leaves out."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from raftline import cli
+from raftline.tools import course
+
+HANDOUT = Path(__file__).resolve().parents[2] / "labs" / "write-raft" / "handout.py"
+
+
+def test_of_a_rule_a_handout_has_the_name_alone() -> None:
+    spec = importlib.util.spec_from_file_location("write_raft_handout", HANDOUT)
+    assert spec is not None
+    assert spec.loader is not None
+    handout = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(handout)
+    made = handout.outline("class A:\n    def rule(self, term):\n        return term + 1\n")
+    assert "def rule(self, term):" in made
+    assert "raise NotImplementedError" in made
+    assert "term + 1" not in made
+    assert handout.without("x = 1\ndef accepts():\n    return 2\ny = 3\n", "accepts") == (
+        "x = 1\ny = 3\n"
+    )
+
+
+@pytest.mark.parametrize("command", [*course.COMMANDS])
+def test_without_the_course_its_commands_say_in_a_line_what_to_install(
+    command: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(course, "PACKAGE", "raftline_course_elsewhere")
+    assert cli.main([command, "--help"]) == 2
+    said = capsys.readouterr().err
+    assert said == (
+        f"raftline: {command} is a command of the course: pip install raftline-course\n"
+    )
+
+
+def test_without_the_course_completion_knows_the_commands_of_the_store(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(course, "PACKAGE", "raftline_course_elsewhere")
+    assert cli.main(["completion", "bash"]) == 0
+    assert " --base-port" in capsys.readouterr().out
