@@ -1,4 +1,4 @@
-"""Puts the newest results into README.md and bench/README.md: `python bench/table.py`.
+"""Puts the newest results into README.md and the pages of bench/: `python bench/table.py`.
 
 A page takes a table between `<!-- figures NAME -->` and `<!-- end of figures -->`. `bench` is all
 that `make bench` found, `short` four of its rows; another NAME is a row of `make bench-growth`.
@@ -28,7 +28,7 @@ from tables import (
 )
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = (ROOT / "README.md", ROOT / "bench" / "README.md")
+PAGES = tuple(ROOT / name for name in ("README.md", "bench/README.md", "bench/results.md"))
 PICTURE = ROOT / "docs" / "pictures" / "throughput.svg"
 WITH_PICTURE = ("short", "bench")
 PLACE = re.compile(r"(<!-- figures ([a-z-]+) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
