@@ -111,7 +111,7 @@ class LogManager(NodeFiles):
 
     def take_events(self) -> TakenEvents:
         """Return the changes of keys since this was asked last; `store.notes_events` is set where
-        anybody asks. Those who watch are told in the order of the log."""
+        anybody asks. Watches get events in the order of the log."""
         with self.client_lock:
             return self.store.take_events()
 

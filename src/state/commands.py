@@ -137,8 +137,8 @@ def _stat(store: Store, key: str) -> str | None:
         return f"STAT response, no such key: {key}"
     size = len(real(store[key]).encode("utf-8", "surrogateescape"))
     store.reworked += size
-    told = {"index": facts.changed, "lease": facts.lease or None, "bytes": size}
-    return f"STAT response: {json.dumps(told)}"
+    stat = {"index": facts.changed, "lease": facts.lease or None, "bytes": size}
+    return f"STAT response: {json.dumps(stat)}"
 
 
 @applies("clear")

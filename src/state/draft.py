@@ -1,7 +1,7 @@
 """A copy-on-write view of a Store, which is adopted whole or forgotten. Pure.
 
-A transaction acts on it. Nothing of it is in the Store, and no watcher is told, before `adopt`; so
-a transaction that can't be done leaves no trace, and a snapshot never holds half of one.
+A transaction acts on it. Before `adopt` nothing of it is in the Store or goes to a watcher; so a
+transaction that can't be done leaves no trace, and a snapshot never holds half of one.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ class Draft:
 
     def adopt(self) -> None:
         """Let the Store become what the draft is. Of each key that changed there is one event,
-        which tells what it is now."""
+        with its state now."""
         below = self._below
         events: dict[str, BareEvent] = {}
-        told, gone = self.store.take_events()
-        for event in told:
+        taken, gone = self.store.take_events()
+        for event in taken:
             events[event[2]] = event
         for key, text in self._overlay.changes.items():
             was_there = key in below.held

@@ -1,4 +1,4 @@
-"""One change of a key, as watchers are told. Pure."""
+"""One change of a key, as watchers get it. Pure."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ _number, _key, _value = itemgetter(0), itemgetter(2), itemgetter(3)
 class Place(NamedTuple):
     """The verdict on an index from which a watch is to go on."""
 
-    is_covered: bool = False  # all events behind it are here
+    is_covered: bool = False  # all events after it are here
     is_known: bool = True  # not: the log that this node has never held such an entry
 
 
@@ -40,7 +40,7 @@ class EventHistory:
     def __init__(
         self, last: int = 0, events_max: int = EVENTS_MAX, bytes_max: int = BYTES_MAX
     ) -> None:
-        """Begin behind the entry `last`."""
+        """Begin after the entry `last`."""
         self.floor = self.last = last  # the events up to the floor are gone
         self.resets = 0  # how many times all was forgotten
         self._events_max = events_max
@@ -48,7 +48,7 @@ class EventHistory:
         self._bytes = 0
         self._events: list[BareEvent] = []
         self._start = 0  # what lies before it in the list was dropped
-        self._jumps: list[tuple[int, int]] = []  # the last number before, the first one behind
+        self._jumps: list[tuple[int, int]] = []  # the last number before, the first one after
 
     def __len__(self) -> int:
         return len(self._events) - self._start
@@ -110,24 +110,24 @@ class EventHistory:
             self._start = 0
 
     def place_of(self, number: int) -> Place:
-        """Return whether a watch can go on behind this entry, which is not a later one than
+        """Return whether a watch can go on after this entry, which is not a later one than
         `last`."""
-        for before, behind in self._jumps:
-            if before < number < behind:
+        for before, after in self._jumps:
+            if before < number < after:
                 return Place(is_known=False)
         return Place(is_covered=number >= self.floor)
 
     def before(self, number: int) -> int:
         """Return the number of the entry before this one."""
-        for before, behind in self._jumps:
-            if behind == number:
+        for before, after in self._jumps:
+            if after == number:
                 return before
         return number - 1
 
     def after(
         self, number: int, events_max: int, bytes_max: int = BYTES_MAX
     ) -> tuple[Sequence[Event], int]:
-        """Return the events of the entries behind this one, and the entry up to which they go:
+        """Return the events of the entries after this one, and the entry up to which they go:
         whole entries, and about so many events and bytes. `number` is covered."""
         events = self._events
         begin = bisect_right(events, number, self._start, key=_number)

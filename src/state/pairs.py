@@ -26,7 +26,7 @@ FREED_MAX = 1000  # pairs freed at a time
 Breathe = Callable[[], None]  # let other threads run
 PAGE_KEYS = 1000
 STEP_KEYS = 1000  # looked at in one go, of all there are
-PAGE_CHARACTERS = 1 << 20  # a page ends behind the pair that reaches this, whatever its size
+PAGE_CHARACTERS = 1 << 20  # a page ends after the pair that reaches this, whatever its size
 
 
 class _Layers(Mapping[str, str]):

@@ -86,7 +86,7 @@ class Session:
         return twin
 
     def remember(self, number: int, answered: Answered, *, is_bounded: bool) -> None:
-        """Keep one more; what lies behind the window goes, it is refused in any case."""
+        """Keep one more; what is older than the window goes, it is refused in any case."""
         reply = answered.reply
         if is_bounded:
             if self.long_bytes and size_of(reply) > SHORT_REPLY_BYTES:

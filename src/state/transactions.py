@@ -39,13 +39,13 @@ def _txn(store: Store, operands: str) -> str | None:
         txn = read_transaction(operands, IN_TRANSACTIONS, Limits())
         is_met = all([holds(store, condition) for condition in txn.conditions])
         draft = Draft(store)
-        told = _operate(draft.store, txn.then if is_met else txn.otherwise)
+        answers = _operate(draft.store, txn.then if is_met else txn.otherwise)
     except ProtocolError as mistake:
         return error(str(mistake))
     except NotDone as problem:
         return error(f"{problem}. {_NOTHING}")
     draft.adopt()
-    return f"TXN response, {'then' if is_met else 'else'}: [{', '.join(told)}]"
+    return f"TXN response, {'then' if is_met else 'else'}: [{', '.join(answers)}]"
 
 
 def holds(store: Store, condition: Condition) -> bool:
@@ -67,13 +67,13 @@ def holds(store: Store, condition: Condition) -> bool:
 
 
 def _operate(store: Store, commands: Sequence[str]) -> list[str]:
-    """Return what each operation answered, as JSON: the text behind `response`, as it is; null for
+    """Return what each operation answered, as JSON: the text after `response`, as it is; null for
     the value of a key that is absent.
 
     Raises:
         NotDone: one of them can't be done, or they answer too much.
     """
-    told: list[str] = []
+    answers: list[str] = []
     characters = size = 0
     objects = OpenObjects(store) if store.level >= BOUNDED else None
     for place, command in enumerate(commands, start=1):
@@ -90,9 +90,9 @@ def _operate(store: Store, commands: Sequence[str]) -> list[str]:
         is_absent = answer.startswith(", ") and command.startswith("get ")
         if objects is not None:
             _check_rework(store, place)
-        told.append(json.dumps(None if is_absent else real(answer[2:])))
+        answers.append(json.dumps(None if is_absent else real(answer[2:])))
         characters += len(answer)
-        size += len(told[-1]) + len(", ")
+        size += len(answers[-1]) + len(", ")
         limit = _too_much(store.level, characters, size)
         if limit:
             raise NotDone(
@@ -102,7 +102,7 @@ def _operate(store: Store, commands: Sequence[str]) -> list[str]:
     if objects is not None:
         _close(objects, None)
         _check_rework(store, len(commands))
-    return told
+    return answers
 
 
 def _execute_open(store: Store, objects: OpenObjects, command: str) -> str:

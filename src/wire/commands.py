@@ -30,7 +30,7 @@ class Access(NamedTuple):
     is_numbered: bool = False  # asked again under the same number of a session, so done once
     is_sent_once: bool = False  # never asked again
     look: str = ""  # the read that tells whether it took effect, "" where that does not matter
-    is_timed: bool = False  # the leader answers it by its clock of leases, behind a round
+    is_timed: bool = False  # the leader answers it by its clock of leases, after a round
 
     @property
     def takes_mode(self) -> bool:
@@ -56,7 +56,7 @@ LOGIN = Access("login", is_read=True)  # of the connection: docs/use/users.md
 
 
 class Tells(Enum):
-    """The part of a reply behind `VERB response: `, as the screen and programs show it."""
+    """The part of a reply after `VERB response: `, as the screen and programs show it."""
 
     TEXT = auto()
     VALUE = auto()  # of a key, spelled for a line
@@ -271,7 +271,7 @@ def read_request(sender: str, request_id: str, message: str, limits: Limits) -> 
     """Return the command in canonical spelling, so that two spellings of a key are one key.
 
     Spaces before the command are dropped, and after it unless it ends in a value. A value is
-    all that follows the one space behind the key, kept to the byte.
+    all that follows the one space after the key, kept to the byte.
 
     Raises:
         ProtocolError: no such command, an operand missing or too many, a key or value too long.

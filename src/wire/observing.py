@@ -27,7 +27,7 @@ def observe_operands(command: str) -> ObserveAsked:
     """Return the operands of `observe [json] [all]`.
 
     Raises:
-        ProtocolError: the words behind `observe` have another form.
+        ProtocolError: the words after `observe` have another form.
     """
     words = command.split(" ")[1:]
     if words not in ([], ["json"], ["all"], ["json", "all"]):

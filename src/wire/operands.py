@@ -35,7 +35,7 @@ class Limits(NamedTuple):
 
     @property
     def line_too_long(self) -> str:
-        """The answer, behind `Sorry, `, to a line over `line_bytes`."""
+        """The answer, after `Sorry, `, to a line over `line_bytes`."""
         return (
             f"this line is longer than {self.line_bytes} bytes; nothing of it was done. A key has"
             f" at most {self.key_bytes} bytes, a value {self.value_bytes}."
@@ -67,7 +67,7 @@ class Operands(NamedTuple):
 
     @property
     def ends_in_value(self) -> bool:
-        """Whether the rest of the line, behind the keys, is a value."""
+        """Whether the rest of the line, after the keys, is a value."""
         return 0 < self.keys < EVERY
 
     def spell(self, words: Sequence[str]) -> str:

@@ -19,7 +19,7 @@ class Reading(NamedTuple):
 
     by_lease: bool = False  # under the leader's lease while it has one (thesis §6.4.1)
     may_ask: bool = False  # a follower asks the leader for its read index instead of naming it
-    by_clock: bool = False  # behind a round the leader answers by its clock of leases
+    by_clock: bool = False  # after a round the leader answers by its clock of leases
 
 
 _READINGS: Final = tuple(
@@ -41,7 +41,7 @@ class Readings(NamedTuple):
         """Return the kind of a "read" or a "show": a "write" (an entry of its own) or "local"
         where it is not to be confirmed as it is; and how it is confirmed.
 
-        `asked_for` is the mode behind `read` in the request, "" where there is none. A show is
+        `asked_for` is the mode after `read` in the request, "" where there is none. A show is
         never an entry: its reply would be as long as the state machine.
         """
         mode = asked_for or self.mode
@@ -64,7 +64,7 @@ class ParsedLine:
 
     kind: str
     request: Request
-    text: str  # the line behind its sender
+    text: str  # the line after its sender
     message: Message | None  # of a peer, also one that is refused for what it is
     problem: str  # the reason to refuse the line
     reading: Reading

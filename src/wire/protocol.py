@@ -166,7 +166,7 @@ def decode_line(raw: bytes) -> str:
 
 def _decode_slowly(raw: bytes) -> str:
     raw = raw.rpartition(_CTRL_C)[2]
-    raw = _without_telnet(raw).removesuffix(b"\r")  # telnet may negotiate behind the \r
+    raw = _without_telnet(raw).removesuffix(b"\r")  # telnet may negotiate after the \r
     try:
         return raw.decode()
     except UnicodeDecodeError as error:
@@ -177,7 +177,7 @@ def _decode_slowly(raw: bytes) -> str:
 
 
 def _without_telnet(raw: bytes) -> bytes:
-    """Return a line without negotiations at its beginning, and those behind a `\\r`: elsewhere
+    """Return a line without negotiations at its beginning, and those after a `\\r`: elsewhere
     they would be bytes of a value. Looks at no byte more than a few times, whatever they are."""
     last_end = raw.rfind(_SUB_END)
     kept, begin = [], 0
@@ -204,7 +204,7 @@ def _past_telnet(raw: bytes, place: int, last_end: int) -> int:
 
 
 def looks_foreign(raw: bytes) -> str | None:
-    """Return what to answer, behind `Sorry, `, to a line of another protocol; else None."""
+    """Return what to answer, after `Sorry, `, to a line of another protocol; else None."""
     if raw[:2] == b"\x16\x03":
         protocol = "TLS"
     elif raw[:4] == b"SSH-":

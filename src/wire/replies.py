@@ -179,26 +179,26 @@ def as_json(command: str, reply: Reply) -> str:
     """
     outcome = outcome_to(command, reply.text)
     typed = command.lstrip(" ")
-    told: dict[str, Any] = {"ok": outcome is Outcome.DONE, "verb": typed.partition(" ")[0]}
+    fields: dict[str, Any] = {"ok": outcome is Outcome.DONE, "verb": typed.partition(" ")[0]}
     command = without_lease(typed)
     if row_of(command).operands.begins_with_key:
-        told["key"] = real(command.partition(" ")[2].partition(" ")[0])
+        fields["key"] = real(command.partition(" ")[2].partition(" ")[0])
     if command != typed:
-        told["lease"] = typed.split(" ")[1]
+        fields["lease"] = typed.split(" ")[1]
     if outcome is Outcome.DONE:
-        told |= _facts(command, reply.text)
+        fields |= _facts(command, reply.text)
     else:
         not_met = _parts(reply.text)[1]
-        told["error"] = not_met[2:] if not_met in NOT_MET else reply.text.removeprefix("Sorry, ")
-        told["code"] = int(outcome)
+        fields["error"] = not_met[2:] if not_met in NOT_MET else reply.text.removeprefix("Sorry, ")
+        fields["code"] = int(outcome)
         if not_met == OTHERWISE:
-            told |= _facts(command, reply.text)
+            fields |= _facts(command, reply.text)
         leader = leader_named_in(reply.text)
         if leader:
-            told["leader"] = dict(zip(("name", "host", "port"), leader, strict=True))
+            fields["leader"] = dict(zip(("name", "host", "port"), leader, strict=True))
     if reply.server:
-        told["server"] = reply.server
-    return json.dumps(told)
+        fields["server"] = reply.server
+    return json.dumps(fields)
 
 
 def _facts(command: str, text: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from raftline.wire.protocol import ProtocolError, escape, shown, unescape
 
 FORM = "[if CONDITION ; ... then] OPERATION ; ... [else OPERATION ; ...]"
 CONDITIONS = "KEY = VALUE, KEY != VALUE, KEY absent, KEY exists or KEY unchanged since INDEX"
-ITEMS_MAX = 128  # conditions; and operations behind then, and behind else
+ITEMS_MAX = 128  # conditions; and operations after then, and after else
 EMPTY = r"\e"
 UNDER = "under"  # puts another operation under a lease: `under lease-57 set a 1`
 _DIVIDERS = (";", "then", "else")
@@ -49,7 +49,7 @@ class Transaction(NamedTuple):
 
 
 def read_transaction(text: str, operations: Mapping[str, Operands], limits: Limits) -> Transaction:
-    """Return the transaction that stands behind `txn `; `operations` are those that may be in it.
+    """Return the transaction that stands after `txn `; `operations` are those that may be in it.
 
     Raises:
         ProtocolError: something in it is mistyped; the message names the place.
@@ -85,7 +85,7 @@ def spell_word(text: str) -> str:
 
 
 def _divide(words: list[str]) -> dict[str, list[tuple[int, int]]]:
-    """Return the places of the conditions and operations, by the word that they stand behind."""
+    """Return the places of the conditions and operations, by the word that they stand after."""
     section = "if" if words[0] == "if" else "then"
     items: dict[str, list[tuple[int, int]]] = {section: []}
     begin = int(words[0] in ("if", "then"))

@@ -1,6 +1,6 @@
 """The words of a watch: its request in its one spelling, and the lines that answer it. Pure.
 
-docs/use/watch.md is the user's view. Each line of a watch stands behind the node's name, and bears
+docs/use/watch.md is the user's view. Each line of a watch stands after the node's name, and bears
 the request's id if there was one.
 """
 
@@ -21,13 +21,13 @@ class WatchAsked(NamedTuple):
     """The operands of a watch."""
 
     prefix: str = ""  # in its canonical spelling; "" for all keys
-    after: int | None = None  # the entry behind which it goes on; None: it begins with the keys
+    after: int | None = None  # the entry after which it goes on; None: it begins with the keys
 
 
 def watch_operands(command: str) -> WatchAsked:
     """Return the operands of `watch [PREFIX] [after INDEX]`, the prefix as it was typed.
 
-    `watch after` asks for the prefix `after`; `watch after 57` for all keys behind entry 57.
+    `watch after` asks for the prefix `after`; `watch after 57` for all changes after entry 57.
 
     Raises:
         ProtocolError: the words after `watch` have another form.
@@ -76,7 +76,7 @@ def begins(keys: int, number: int) -> str:
 
 
 def goes_on(number: int) -> str:
-    """Return the first line of a watch that goes on behind an entry."""
+    """Return the first line of a watch that goes on after an entry."""
     return f"WATCH response: goes on after {number}"
 
 
@@ -110,7 +110,7 @@ def gone(prefix: str, number: int) -> str:
 
 def never_was(prefix: str, number: int) -> str:
     """Return the line that stands before a watch that begins anew, as this cluster has lost the
-    entry that it is to go on behind: `raftline recover` or `restore` went back before it."""
+    entry that it is to go on after: `raftline recover` or `restore` went back before it."""
     return f"Sorry, entry {number} is not in the log any more; {_anew(prefix)}"
 
 
@@ -119,7 +119,7 @@ def _anew(prefix: str) -> str:
 
 
 def from_the_future(number: int, last: int) -> str:
-    """Return the refusal of a watch behind an entry that no node has."""
+    """Return the refusal of a watch after an entry that no node has."""
     return (
         f"Sorry, there is no entry {number} yet; the last one is {last}. Nothing was done; see: "
         f"{FORM}"
@@ -132,7 +132,7 @@ def go_on_elsewhere(why: str, prefix: str, number: int) -> str:
 
 
 def amid_keys(why: str, prefix: str) -> str:
-    """Return the last line of a watch that this node ends before all keys were told."""
+    """Return the last line of a watch that this node ends before all keys were sent."""
     return f"Sorry, {why}, before all keys were told. Begin with: {spell_watch(WatchAsked(prefix))}"
 
 
