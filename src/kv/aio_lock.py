@@ -305,14 +305,14 @@ class AioElection(AioClaim, Generic[Data]):
     async def observe(self) -> AsyncIterator[Data | None]:
         """Yield who leads now, and each change: None while nobody does."""
         async with self._watching(self._place.prefix) as watch:
-            is_told = False
+            is_reported = False
             while await watch.step():
                 for event in watch.take_ready():
                     if event.key == self._place.held:
-                        is_told = True
+                        is_reported = True
                         yield None if event.value is None else self._codec.of(event.value)
-                if watch.is_listed and not is_told:
-                    is_told = True
+                if watch.is_listed and not is_reported:
+                    is_reported = True
                     yield None
 
 

@@ -152,7 +152,7 @@ class AioKV(NoCopies, Generic[Data]):
         return await self.ask(self._calls.incr(key, by, _id(lease)))
 
     async def append(self, key: Data, value: Data, *, lease: _Lease = None) -> int:
-        """Put a value behind what a key has; return how many bytes it has then."""
+        """Append a value to what a key has; return how many bytes it has then."""
         return await self.ask(self._calls.append(key, value, _id(lease)))
 
     async def delete(self, key: Data) -> bool:
@@ -175,10 +175,10 @@ class AioKV(NoCopies, Generic[Data]):
         """Take the first key out, in one step, and return it with its value; the first under a
         prefix where one is given. Raises KeyError where there is none."""
         steps = self._calls.popped_item(prefix)
-        told: object = None
+        answer: object = None
         try:
             while True:
-                told = await self.ask(steps.send(told))
+                answer = await self.ask(steps.send(answer))
         except StopIteration as end:
             pair: tuple[Data, Data] = end.value
             return pair

@@ -68,7 +68,7 @@ class AioWatch(NoCopies, Generic[Data], AsyncIterator[Event[Data]]):
 
     @property
     def position(self) -> int | None:
-        """The index behind which `kv.watch(after=…)` would go on; None amid the first keys."""
+        """The index after which `kv.watch(after=…)` would go on; None amid the first keys."""
         return self._following.position
 
     @property

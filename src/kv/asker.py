@@ -231,7 +231,7 @@ class Asker:
     def _connected_or_not(self, address: Address, task: asyncio.Task[Link]) -> None:
         self._connecting.pop(address, None)
         if not task.cancelled():
-            task.exception()  # those who wait are told; they may all have left by now
+            task.exception()  # those who wait got the error; all may have left by now
 
     async def _connect(self, address: Address) -> Link:
         loop = asyncio.get_running_loop()

@@ -149,14 +149,14 @@ def _size(text: str) -> int:
 
 
 def _count(text: str) -> int:
-    """Read `2 keys deleted`, also behind `lease-57 released, `."""
+    """Read `2 keys deleted`, also after `lease-57 released, `."""
     return int(answered(text).rest.rpartition(", ")[2].partition(" ")[0])
 
 
 def read_stat(facts: str) -> Stat:
     """Return the facts of a key from their JSON."""
-    told = json.loads(facts)
-    return Stat(int(told["index"]), told["lease"], int(told["bytes"]))
+    stat = json.loads(facts)
+    return Stat(int(stat["index"]), stat["lease"], int(stat["bytes"]))
 
 
 class Calls(Generic[Data]):
@@ -232,8 +232,8 @@ class Calls(Generic[Data]):
 
     def stat(self, key: Data) -> Call[Stat | None]:
         def read(text: str) -> Stat | None:
-            told = answered(text)
-            return None if told.absence else read_stat(told.rest)
+            answer = answered(text)
+            return None if answer.absence else read_stat(answer.rest)
 
         return Call(f"stat {self._key(key)}", read)
 
@@ -241,10 +241,10 @@ class Calls(Generic[Data]):
         """Ask for the seconds that a key has left, None where it stays; KeyError: none such."""
 
         def read(text: str) -> float | None:
-            told = answered(text)
-            if told.absence == ", no such key":
+            answer = answered(text)
+            if answer.absence == ", no such key":
                 raise _NoSuchKey(key)
-            return None if told.absence else float(told.rest)
+            return None if answer.absence else float(answer.rest)
 
         return Call(f"ttl {self._key(key)}", read)
 
@@ -283,7 +283,7 @@ class Calls(Generic[Data]):
     # --- many keys ------------------------------------------------------------------------------
 
     def page(self, prefix: Data | None = None, after: str = "") -> Call[Page[Data]]:
-        """Ask for the pairs behind the key whose text is `after`, a thousand at most."""
+        """Ask for the pairs after the key whose text is `after`, a thousand at most."""
         command = "show"
         if prefix:
             command += f" {escape(self.codec.text(prefix, 'a prefix'), key=True)}"

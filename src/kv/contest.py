@@ -43,11 +43,11 @@ class Contest:
         self._place = place
         self._lease = lease
         self._value = value
-        self._keys: dict[str, str] = {}  # as the watch told them
+        self._keys: dict[str, str] = {}  # as the watch reported them
         self._has_news = False
 
     def see(self, events: Iterable[Event[str]], is_listed: bool) -> None:
-        """Take what a watch of the prefix told; `is_listed` once it told all keys there are."""
+        """Take what a watch of the prefix reported; `is_listed` once all keys are listed."""
         for event in events:
             if event.value is None:
                 self._keys.pop(event.key, None)

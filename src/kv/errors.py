@@ -13,7 +13,7 @@ class LeaseLost(ClientError):
 
 
 class EventsGone(Refused):
-    """The events behind the index of a watch are gone, and nobody knows the keys as of then.
+    """The events after the index of a watch are gone, and nobody knows the keys as of then.
     Watch without `after`: that begins with the keys that there are."""
 
     __module__ = PUBLIC

@@ -1,9 +1,9 @@
-"""The events that a watch tells, each once, also where it goes on at another node. Pure.
+"""The events of a watch, each once, also if it goes on at another node. Pure.
 
 A `Following` is fed the lines of a watch (docs/use/watch.md) and returns events. When a connection
-ends, it says how to go on: behind the last entry that was told whole, less the events of the next
-entry that were told already. Where the events behind that are gone, the node tells the keys that
-there are. The difference from what was told is events then: so a loop over them sees every final
+ends, it spells how to go on: after the last entry that came whole, less the events of the next
+entry that came already. If the events after that are gone, the node lists the keys that
+there are. The difference from what came before is events then: so a loop sees every final
 state.
 """
 
@@ -56,20 +56,20 @@ class Ended(Exception):
 
 
 class Following(Generic[Data]):
-    """How far a watch has told what happened under a prefix."""
+    """How far a watch has come with the events of a prefix."""
 
     def __init__(self, codec: Codec[Data], prefix: Data | None, after: int | None) -> None:
         self._codec = codec
         text = "" if prefix is None else codec.text(prefix, "a prefix")
         self._prefix = escape(text, key=True)
-        self._told: dict[str, tuple[bytes, int]] | None = {} if after is None else None
-        self._listing = 0  # which one this is; the keys of `_told` bear it
-        self._left = 0  # keys that the listing still tells
+        self._known_keys: dict[str, tuple[bytes, int]] | None = {} if after is None else None
+        self._listing = 0  # which one this is; the keys of `_known_keys` bear it
+        self._left = 0  # keys that the listing still lacks
         self._as_of = 0  # the entry that it is the state after
-        self._has_begun = False  # a listing was told to its end
+        self._has_begun = False  # a listing came to its end
         self._whole = after  # nothing up to this entry is missing
-        self._index = 0  # of the entry behind it, 0: none yet; …
-        self._count = 0  # … so many of whose events were told, …
+        self._index = 0  # of the entry after it, 0: none yet; …
+        self._count = 0  # … this many of its events were returned, …
         self._seen = 0  # … and came on this connection
         self._is_served = False  # on this connection
 
@@ -82,16 +82,16 @@ class Following(Generic[Data]):
 
     @property
     def position(self) -> int | None:
-        """The entry behind which a new watch would go on; None: it has to begin with the keys."""
+        """The entry after which a new watch would go on; None: it has to begin with the keys."""
         return self._whole
 
     @property
     def is_listed(self) -> bool:
-        """Whether all keys were told, and since then each change up to the last line."""
+        """Whether all keys came, and since then each change up to the last line."""
         return self._has_begun and not self._left
 
     def refused(self, text: str) -> None:
-        """Take a last line. The watch goes on, or begins anew with the keys.
+        """Take a last line. The watch goes on, or begins again with the keys.
 
         Raises:
             NotAllowed, Refused: no node would serve it.
@@ -101,12 +101,12 @@ class Following(Generic[Data]):
         is_refusal = text.startswith("Sorry, ") and not text.endswith(ELSEWHERE)
         if self._is_served or not is_refusal or outcome_of(text) is Outcome.NO_LEADER:
             return
-        if self._told is None or self._whole is None:
+        if self._known_keys is None or self._whole is None:
             raise Refused(text.removeprefix("Sorry, "))
         self._whole = None  # this cluster was restored to a time before that entry
 
     def take(self, text: str) -> list[Event[Data]]:
-        """Take a line, without the node's name; return the events that it tells.
+        """Take a line, without the node's name; return its events.
 
         Raises:
             Ended: it is the last one of this node.
@@ -118,7 +118,7 @@ class Following(Generic[Data]):
         if word == "WATCH":
             return self._first(text)
         if _ANEW.fullmatch(text):
-            if self._told is None:
+            if self._known_keys is None:
                 raise EventsGone(
                     f"{text.removeprefix('Sorry, ')} The keys as of then are not known here; "
                     "watch without after"
@@ -164,28 +164,28 @@ class Following(Generic[Data]):
             self._whole = self._index or self._whole
             self._index, self._count, self._seen = index, 0, 0
         self._seen += 1
-        if self._seen <= self._count:  # told before the connection was another one
+        if self._seen <= self._count:  # returned on an earlier connection
             return []
         self._count = self._seen
-        if self._told is not None and kind == "set":
-            self._told[key] = (_digest(value), self._listing)
-        elif self._told is not None:
-            self._told.pop(key, None)
+        if self._known_keys is not None and kind == "set":
+            self._known_keys[key] = (_digest(value), self._listing)
+        elif self._known_keys is not None:
+            self._known_keys.pop(key, None)
         return [self._made(index, kind, key, value if kind == "set" else None)]
 
     def _nothing_until(self, index: int) -> None:
-        """Record that all up to an entry was told. A node where a watch goes on may say this of
-        an entry before one that another node told in part."""
+        """Record that all up to an entry came. A node at which a watch goes on may report this of
+        an entry before one that another node sent in part."""
         self._whole = max(index, self._whole or 0)
         if index >= self._index:
             self._index = self._count = self._seen = 0
 
     def _has(self, key: str, value: str) -> list[Event[Data]]:
-        """Take a key that is there; it is an event where that was not told."""
+        """Take a key that is there; it is an event if that is new."""
         self._left -= 1
-        told = self._told if self._told is not None else {}
-        known = told.get(key)
-        told[key] = (_digest(value), self._listing)
+        keys = self._known_keys if self._known_keys is not None else {}
+        known = keys.get(key)
+        keys[key] = (_digest(value), self._listing)
         events = []
         if known is None or known[0] != _digest(value):
             kind = "set" if self._has_begun else "has"
@@ -193,11 +193,11 @@ class Following(Generic[Data]):
         return events if self._left else events + self._listed()
 
     def _listed(self) -> list[Event[Data]]:
-        """End a listing: keys that were told before and are not in it are there no more."""
-        told = self._told if self._told is not None else {}
-        gone = [key for key, (_, listing) in told.items() if listing != self._listing]
+        """End a listing: keys that were known before and are not in it are there no more."""
+        keys = self._known_keys if self._known_keys is not None else {}
+        gone = [key for key, (_, listing) in keys.items() if listing != self._listing]
         for key in gone:
-            del told[key]
+            del keys[key]
         self._has_begun = True
         self._whole, self._index, self._count, self._seen = self._as_of, 0, 0, 0
         return [self._made(self._as_of, "delete", key, None) for key in gone]

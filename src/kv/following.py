@@ -78,5 +78,5 @@ def line_of(event: Event[str]) -> str:
 
 def as_json(event: Event[str]) -> str:
     """Return an event as one JSON object in one line, key and value unescaped."""
-    told = {"index": event.index, "kind": event.kind, "key": event.key}
-    return json.dumps(told if event.value is None else told | {"value": event.value})
+    fields = {"index": event.index, "kind": event.kind, "key": event.key}
+    return json.dumps(fields if event.value is None else fields | {"value": event.value})

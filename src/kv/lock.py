@@ -242,7 +242,7 @@ class Lock(Claim):
     """A lock for all programs of the cluster: `with kv.lock("nightly", ttl=10) as token`.
 
     It stands on a lease, so it is free again when its holder died, `ttl` seconds later or little
-    more. A holder that was paused for longer does not know: so what the lock guards is told the
+    more. A holder that was paused for longer does not know: so what the lock guards gets the
     token, and refuses one below the highest that it has seen.
 
     Threads may share one object. As with `threading.Lock`, one has it at a time, the others wait in
@@ -333,14 +333,14 @@ class Election(Claim, Generic[Data]):
     def observe(self) -> Iterator[Data | None]:
         """Yield who leads now, and each change: None while nobody does."""
         with self._watching(self._place.prefix) as watch:
-            is_told = False
+            is_reported = False
             while watch.step():
                 for event in watch.take_ready():
                     if event.key == self._place.held:
-                        is_told = True
+                        is_reported = True
                         yield None if event.value is None else self._codec.of(event.value)
-                if watch.is_listed and not is_told:
-                    is_told = True
+                if watch.is_listed and not is_reported:
+                    is_reported = True
                     yield None
 
 

@@ -146,7 +146,7 @@ class KV(NoCopies, MutableMapping[Data, Data]):
         return self.ask(self._calls.incr(key, by, _id(lease)))
 
     def append(self, key: Data, value: Data, *, lease: _Lease = None) -> int:
-        """Put a value behind what a key has; return how many bytes it has then."""
+        """Append a value to what a key has; return how many bytes it has then."""
         return self.ask(self._calls.append(key, value, _id(lease)))
 
     def delete(self, key: Data) -> bool:
@@ -221,10 +221,10 @@ class KV(NoCopies, MutableMapping[Data, Data]):
         """Take the first key out, in one step, and return it with its value; the first under a
         prefix where one is given. Raises KeyError where there is none."""
         steps = self._calls.popped_item(prefix)
-        told: object = None
+        answer: object = None
         try:
             while True:
-                told = self.ask(steps.send(told))
+                answer = self.ask(steps.send(answer))
         except StopIteration as end:
             pair: tuple[Data, Data] = end.value
             return pair
@@ -279,11 +279,11 @@ class KV(NoCopies, MutableMapping[Data, Data]):
 
     def watch(self, prefix: Data | None = None, *, after: int | None = None) -> Watch[Data]:
         """Return an iterator over the events under a prefix: each key that is there, then each
-        change. With `after` only the changes behind that index.
+        change. With `after` only the changes after that index.
 
         It goes on at another node when its node dies. If the events since then are gone, the
-        difference from what it told comes as events: a loop sees every final state, and may miss
-        what was between.
+        difference from what was known comes as events: a loop sees every final state, and may
+        miss what was between.
         """
         return self._shared.watch(Following(self._codec, prefix, after), self._timeout)
 

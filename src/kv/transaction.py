@@ -73,14 +73,14 @@ class Plan(Generic[Data]):
     def _read(self, text: str) -> Outcome[Data]:
         reply = answered(text)
         branch = reply.absence.removeprefix(", ")
-        told: Sequence[str | None] = json.loads(reply.rest)
+        answer: Sequence[str | None] = json.loads(reply.rest)
         readers = self.readers[branch]
-        results = [read(each) for read, each in zip(readers, told, strict=True)]
+        results = [read(each) for read, each in zip(readers, answer, strict=True)]
         return Outcome(branch == "then", results)  # type: ignore[arg-type]
 
 
 class Conditions(Generic[Data, Result]):
-    """The conditions, behind `if_`: the first branch is taken where all of them hold."""
+    """The conditions, after `if_`: the first branch is taken where all of them hold."""
 
     def __init__(self, plan: Plan[Data], commit: Callable[[Plan[Data]], Result]) -> None:
         self._plan = plan
@@ -103,7 +103,7 @@ class Conditions(Generic[Data, Result]):
         return self._with(f"{self._plan.key(key)} exists")
 
     def unchanged(self, key: Data, since: int) -> Conditions[Data, Result]:
-        """The key is there, and was not changed behind this index: that of a `stat`."""
+        """The key is there, and was not changed after this index: that of a `stat`."""
         return self._with(f"{self._plan.key(key)} unchanged since {whole(since)}")
 
     def _with(self, condition: str) -> Conditions[Data, Result]:
@@ -146,14 +146,14 @@ class Operations(Generic[Data, Result]):
         """Read a key, as the operations before this one left it."""
         of = self._plan.codec.of
         return self._with(
-            f"get {self._plan.key(key)}", lambda told: None if told is None else of(told)
+            f"get {self._plan.key(key)}", lambda answer: None if answer is None else of(answer)
         )
 
     def stat(self, key: Data) -> Operations[Data, Result]:
         """Read the facts of a key."""
 
-        def read(told: str | None) -> object:
-            return read_stat(told) if told is not None and told.startswith("{") else None
+        def read(answer: str | None) -> object:
+            return read_stat(answer) if answer is not None and answer.startswith("{") else None
 
         return self._with(f"stat {self._plan.key(key)}", read)
 
@@ -167,16 +167,16 @@ class Operations(Generic[Data, Result]):
             if lease is not None:
                 raise ValueError("give ttl or lease, not both")
             operation = f"setex {name} {seconds_of(ttl)} {plan.value(value)}"
-            return self._with(operation, lambda told: True)
+            return self._with(operation, lambda answer: True)
         done = f"{text} set to {plan.codec.text(value)}"
-        return self._under(lease, f"set {name} {plan.value(value)}", lambda told: told == done)
+        return self._under(lease, f"set {name} {plan.value(value)}", lambda answer: answer == done)
 
     def setnx(self, key: Data, value: Data, *, lease: object = None) -> Operations[Data, Result]:
         """Set a key where it is not there."""
         plan = self._plan
         done = f"{plan.codec.key(key)} set to {plan.codec.text(value)}"
         operation = f"setnx {plan.key(key)} {plan.value(value)}"
-        return self._under(lease, operation, lambda told: told == done)
+        return self._under(lease, operation, lambda answer: answer == done)
 
     def cas(
         self, key: Data, old: Data, new: Data, *, lease: object = None
@@ -185,33 +185,33 @@ class Operations(Generic[Data, Result]):
         plan = self._plan
         done = f"{plan.codec.key(key)} set to {plan.codec.text(new)}"
         operation = f"cas {plan.key(key)} {plan.value(old)} {plan.value(new)}"
-        return self._under(lease, operation, lambda told: told == done)
+        return self._under(lease, operation, lambda answer: answer == done)
 
     def incr(self, key: Data, by: int = 1, *, lease: object = None) -> Operations[Data, Result]:
         """Add to the number in a key."""
         operation = f"incr {self._plan.key(key)} {whole(by)}"
-        return self._under(lease, operation, lambda told: int(told or ""))
+        return self._under(lease, operation, lambda answer: int(answer or ""))
 
     def append(self, key: Data, value: Data, *, lease: object = None) -> Operations[Data, Result]:
-        """Put a value behind what the key has."""
+        """Append a value to what the key has."""
         operation = f"append {self._plan.key(key)} {self._plan.value(value)}"
-        return self._under(lease, operation, lambda told: int((told or "").rsplit(" ", 2)[-2]))
+        return self._under(lease, operation, lambda answer: int((answer or "").rsplit(" ", 2)[-2]))
 
     def delete(self, key: Data) -> Operations[Data, Result]:
         """Remove a key."""
         done = f"{self._plan.codec.key(key)} deleted"
-        return self._with(f"delete {self._plan.key(key)}", lambda told: told == done)
+        return self._with(f"delete {self._plan.key(key)}", lambda answer: answer == done)
 
     def expire(self, key: Data, ttl: int) -> Operations[Data, Result]:
         """Let a key go after a time."""
         done = f"{self._plan.codec.key(key)} for {seconds_of(ttl)} s"
         operation = f"expire {self._plan.key(key)} {seconds_of(ttl)}"
-        return self._with(operation, lambda told: told == done)
+        return self._with(operation, lambda answer: answer == done)
 
     def persist(self, key: Data) -> Operations[Data, Result]:
         """Take a key out of its lease."""
         done = f"{self._plan.codec.key(key)} stays"
-        return self._with(f"persist {self._plan.key(key)}", lambda told: told == done)
+        return self._with(f"persist {self._plan.key(key)}", lambda answer: answer == done)
 
     def _under(self, lease: object, operation: str, read: _Read) -> Operations[Data, Result]:
         if lease is None:
@@ -248,7 +248,7 @@ class Transaction(Generic[Data, Result]):
 
     @property
     def if_(self) -> Conditions[Data, Result]:
-        """The conditions; without any the operations behind `then` are carried out."""
+        """The conditions; without any the operations after `then` are carried out."""
         return Conditions(self._plan, self._commit)
 
     @property

@@ -110,7 +110,7 @@ class Watch(NoCopies, Generic[Data], Iterator[Event[Data]]):
 
     @property
     def position(self) -> int | None:
-        """The index behind which `kv.watch(after=…)` would go on; None amid the first keys."""
+        """The index after which `kv.watch(after=…)` would go on; None amid the first keys."""
         return self._following.position
 
     def next_event(self, timeout: float | None = None) -> Event[Data] | None:

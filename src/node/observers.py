@@ -227,7 +227,7 @@ class Observers:
         if not takers:
             return
         try:
-            told = lines.told(step)
+            told = lines.explained(step)
             for observer in takers:
                 form = lines.json_of if observer.asked.as_json else lines.text_of
                 observer.put(form(told, observer.thinning.count()))

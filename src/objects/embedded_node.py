@@ -109,7 +109,7 @@ class Node(NoCopies):
             user,
             password,
         )
-        access.credentials()  # a mistake in them is told before a file or a port is touched
+        access.credentials()  # a mistake in them is raised before a file or a port is touched
         try:
             folder = Path(dir).absolute()  # wherever the program may go from here
             self._configuration = resolve_members(folder, name, members)
@@ -297,13 +297,13 @@ class Node(NoCopies):
         """Call `call` with the leader each time there is another one; at once if there is one."""
         last = [""]
 
-        def told(view: View) -> None:
+        def changed(view: View) -> None:
             leader = self._leader_of(view)
             if leader is not None and leader.name != last[0]:
                 last[0] = leader.name
                 call(leader)
 
-        self._led_here().tell(told)
+        self._led_here().listen(changed)
         return call
 
     def _led_here(self) -> Leadership:

@@ -41,7 +41,7 @@ class View(NamedTuple):
     term: int
 
 
-Told = Callable[[View], None]
+OnView = Callable[[View], None]
 
 
 class Leadership:
@@ -49,10 +49,10 @@ class Leadership:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._view = View("", 0)  # as it was told
-        self._seen = View("", 0)  # by the core, already or not yet told
-        self._news: deque[View | Told] = deque()  # in order; a Told is who wants to hear them
-        self._told: list[Told] = []
+        self._view = View("", 0)  # as the listeners have it
+        self._seen = View("", 0)  # by the core; the listeners may not have it yet
+        self._news: deque[View | OnView] = deque()  # in order, each new listener among them
+        self._listeners: list[OnView] = []
         self._changed = threading.Condition()
         self._wakeup = Wakeup()
         self._stopping = False
@@ -66,7 +66,7 @@ class Leadership:
         with self._changed:
             self._seen = View("", self._seen.term)
             self._news.append(self._seen)
-            self._stopping = True  # behind the last news: who sees this tells it before it ends
+            self._stopping = True  # after the last news: who sees this passes it on before the end
             self._changed.notify_all()
         self._wakeup.set()
 
@@ -85,9 +85,9 @@ class Leadership:
         """The core's belief after its last step."""
         return self._seen
 
-    def tell(self, told: Told) -> None:
-        """Call `told` with the view as it is, then with each new one."""
-        self._news.append(told)
+    def listen(self, listener: OnView) -> None:
+        """Call `listener` with the view as it is, then with each new one."""
+        self._news.append(listener)
         self._wakeup.set()
 
     def on_role(self, call: Callable[[], object], *, leads: bool) -> None:
@@ -95,14 +95,14 @@ class Leadership:
         a leader, or has lost the leadership. So the two take turns, whoever leads the others."""
         was: list[bool | None] = [None]
 
-        def told(view: View) -> None:
+        def changed(view: View) -> None:
             before = was[0]
             if view.leader or before:  # a node that never knew a leader is neither yet
                 was[0] = view.leader == self._name
             if was[0] is leads and before is not leads:
                 call()
 
-        self.tell(told)
+        self.listen(changed)
 
     def wait_for(self, holds: Callable[[View], bool], timeout_s: float | None) -> bool:
         """Wait until `holds` is true of the view; return whether it was in time. Also within a
@@ -119,15 +119,15 @@ class Leadership:
                 news = self._news.popleft()
                 if isinstance(news, View):
                     self._view = news
-                    for each in self._told:
+                    for each in self._listeners:
                         self._call(each)
                 else:
-                    self._told.append(news)
+                    self._listeners.append(news)
                     self._call(news)
 
-    def _call(self, told: Told) -> None:
+    def _call(self, listener: OnView) -> None:
         try:
-            told(self._view)
+            listener(self._view)
         except Exception:
             LOG.exception("%s: what is called when the leader changes", self._name)
 

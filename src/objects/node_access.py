@@ -63,7 +63,7 @@ class NodeAccess(NamedTuple):
     is_protected: bool
 
 
-def settle(host: str, told: AccessSettings) -> NodeAccess:
+def settle(host: str, settings: AccessSettings) -> NodeAccess:
     """Return what the settings of a node that listens on `host` make.
 
     Raises:
@@ -71,14 +71,14 @@ def settle(host: str, told: AccessSettings) -> NodeAccess:
             though others reach the node.
     """
     try:
-        return _settled(_arguments(host, told), told.credentials())
+        return _settled(_arguments(host, settings), settings.credentials())
     except ConfigError as problem:
         raise ConfigError(in_keywords(str(problem))) from None
 
 
-def _arguments(host: str, told: AccessSettings) -> Namespace:
+def _arguments(host: str, settings: AccessSettings) -> Namespace:
     """Return the settings as those of a server (node/boot.py)."""
-    given = told._asdict()
+    given = settings._asdict()
     files = {name: Path(given[name]) for name in _FILES if given[name] is not None}
     for name, choices in (("secret_mode", MODES), ("anonymous", tuple(ANONYMOUS))):
         if given[name] not in (None, *choices):

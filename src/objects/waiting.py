@@ -114,7 +114,7 @@ class Awaitable:
 async def in_a_thread(work: Callable[[], Any], take_back: TakeBack | None = None) -> Any:
     """Return what `work` returns, or raise what it raises; it runs in a thread of its own.
 
-    Where this is cancelled, `work` is told to wait no longer, and what it returns all the same is
+    Where this is cancelled, `work` is asked to wait no longer, and what it returns all the same is
     given to `take_back`, in a thread as well.
     """
     call = _Call(work, take_back)

@@ -133,8 +133,8 @@ class Step:
         if self.refusal or _settled(self.before) != _settled(self.after):
             return False
         effects, message = self.effects, self.message
-        told = effects.wants_disk or effects.apply or effects.reads or effects.settled
-        if told or effects.refused:
+        acted = effects.wants_disk or effects.apply or effects.reads or effects.settled
+        if acted or effects.refused:
             return False
         taken = [message] if message is not None else []
         return all(_is_empty(one) for one in [*taken, *effects.send, *effects.send_after_save])

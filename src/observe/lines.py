@@ -16,21 +16,21 @@ from raftline.raft.spelling import spell, spell_append
 from raftline.raft.view import LogView
 from raftline.wire.observing import ObserveAsked
 
-ENTRIES_MAX = 100  # of a log, and of a step, that a program is told with their commands
+ENTRIES_MAX = 100  # of a log, and of a step, that a program gets with their commands
 COMMAND_CHARACTERS_MAX = 60  # of an entry that is sent
-EVERY_S = 1.0  # in which one step of a cluster at rest is told
+EVERY_S = 1.0  # in which one step of a cluster at rest is sent
 
 
-class Told(NamedTuple):
+class ExplainedStep(NamedTuple):
     """One step with its explanation, made once for all observers."""
 
     step: Step
     reasons: list[Reason]
 
 
-def told(step: Step) -> Told:
+def explained(step: Step) -> ExplainedStep:
     """Return a step with its explanation."""
-    return Told(step, explain(step))
+    return ExplainedStep(step, explain(step))
 
 
 def head(step: Step) -> str:
@@ -49,8 +49,8 @@ def head(step: Step) -> str:
     return type(taken).__name__
 
 
-def text_of(one: Told, left_out: int = 0) -> str:
-    """Return the line of a step for a person; `left_out` heartbeats like it were not told."""
+def text_of(one: ExplainedStep, left_out: int = 0) -> str:
+    """Return the line of a step for a person; `left_out` heartbeats like it were not sent."""
     step = one.step
     why = "; ".join(f"{reason.text} ({reason.section})" for reason in one.reasons)
     is_decided = step.message is not None and why.startswith(("granted", "denied"))
@@ -107,10 +107,10 @@ def state_of(facts: Facts) -> dict[str, object]:
     }  # fmt: skip
 
 
-def json_of(one: Told, left_out: int = 0) -> str:
+def json_of(one: ExplainedStep, left_out: int = 0) -> str:
     """Return the line of a step for a program."""
     step, effects = one.step, one.step.effects
-    told_of: dict[str, object] = {
+    fields: dict[str, object] = {
         "at": round(step.at_s, 6),
         "in": head(step),
         "from": step.message.sender if step.message is not None else None,
@@ -129,10 +129,10 @@ def json_of(one: Told, left_out: int = 0) -> str:
         **state_of(step.after),
     }
     if step.before.addresses != step.after.addresses:
-        told_of["members"] = step.after.addresses
+        fields["members"] = step.after.addresses
     if left_out:
-        told_of["left_out"] = left_out
-    return "OBSERVED " + _json(told_of)
+        fields["left_out"] = left_out
+    return "OBSERVED " + _json(fields)
 
 
 def hello(name: str, at_s: float, facts: Facts, log: LogView, asked: ObserveAsked) -> str:
@@ -197,7 +197,7 @@ def short(command: str) -> str:
 
 
 class Thinning:
-    """Tells one step of a cluster at rest a second, and counts the others."""
+    """Takes one step of a cluster at rest a second, and counts the others."""
 
     def __init__(self, *, is_all: bool) -> None:
         self._is_all = is_all
@@ -205,7 +205,7 @@ class Thinning:
         self._left_out = 0
 
     def takes(self, step: Step) -> bool:
-        """Whether a step is told."""
+        """Whether a step is sent."""
         if step.is_idle:
             return False
         if self._is_all or not step.is_pulse:

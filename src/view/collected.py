@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from raftline.observe.facts import Step, facts_of
-from raftline.observe.lines import hello, json_of, told
+from raftline.observe.lines import explained, hello, json_of
 from raftline.raft.effects import Effects
 from raftline.raft.inputs import Input, Receive
 from raftline.raft.messages import AppendEntries, Message
@@ -17,20 +17,20 @@ from raftline.view.picture import Event, Picture
 from raftline.wire.observing import ObserveAsked
 
 STEP_S = 0.001  # from one step in virtual time to the next
-STEPS_MAX = 4000  # the last ones of all nodes; a browser shows so many without delay
+STEPS_MAX = 4000  # the last ones of all nodes; a browser shows them without delay
 
 
 class Collector:
     """Gathers the steps of nodes and draws them.
 
     With `one_clock` all nodes are in one virtual time, in which a step takes none. Each is drawn
-    at least a millisecond behind the one before it, so cause and effect can be told apart.
+    at least a millisecond after the one before it, so that cause and effect are apart.
     """
 
     def __init__(self, *, one_clock: bool = False) -> None:
         self._one_clock = one_clock
         self._last_s = 0.0
-        self._told: list[tuple[float, str, Event]] = []
+        self._events: list[tuple[float, str, Event]] = []
         self.count = 0
 
     def observe(self, node: RawNode, clock_s: Callable[[], float]) -> None:
@@ -39,11 +39,11 @@ class Collector:
 
     def begin(self, name: str, at_s: float, state: Event) -> None:
         """Take the state of a node as it starts."""
-        self._told.append((self._spread(at_s), name, {"begin": state}))
+        self._events.append((self._spread(at_s), name, {"begin": state}))
 
     def end(self, name: str, at_s: float) -> None:
         """Take the end of a node."""
-        self._told.append((self._spread(at_s), name, {"end": True}))
+        self._events.append((self._spread(at_s), name, {"end": True}))
 
     def take(self, step: Step) -> None:
         """Take a step."""
@@ -51,7 +51,7 @@ class Collector:
             return
         self.count += 1
         step = replace(step, at_s=self._spread(step.at_s))
-        self._told.append((step.at_s, step.name, read(json_of(told(step)))))
+        self._events.append((step.at_s, step.name, read(json_of(explained(step)))))
 
     def _spread(self, at_s: float) -> float:
         """Return when a step is drawn that took place at this time."""
@@ -63,7 +63,7 @@ class Collector:
     def page(self, title: str) -> str:
         """Return the page of the last steps."""
         made, events = Picture(one_clock=self._one_clock), []
-        every = sorted(self._told, key=lambda one: one[0])
+        every = sorted(self._events, key=lambda one: one[0])
         cut = len(every) - STEPS_MAX
         states: dict[str, Event] = {}
         for place, (at_s, name, one) in enumerate(every):
@@ -95,7 +95,7 @@ def read(line: str) -> Event:
 
 
 def _after(state: Event | None, one: Event) -> Event:
-    """Return the state of a node behind a step that the page leaves out."""
+    """Return the state of a node after a step that the page leaves out."""
     if "begin" in one:
         begun: Event = one["begin"]
         return begun

@@ -54,14 +54,14 @@ class Feed:
                 self._tasks[name] = asyncio.create_task(self._observe(name))
                 self._has_news = True
 
-    def _know(self, told: Event) -> None:
+    def _know(self, sent: Event) -> None:
         """Observe the members, too, that a node names."""
-        members = told.get("members")
+        members = sent.get("members")
         if isinstance(members, Mapping) and self.nodes.know(members):
             self._observe_all()
 
     def _note_problem(self, name: str, problem: str, *, is_refusal: bool = False) -> None:
-        """Keep why a node is not observed, "" where it is; a refusal is told on the console."""
+        """Keep why a node is not observed, "" where it is; a refusal is printed."""
         if problem != self.problems.get(name, ""):
             self.problems[name], self._has_news = problem, True
             if is_refusal:
@@ -107,10 +107,10 @@ class Feed:
             elif rest.startswith("lost "):
                 self.left_out += int(rest.split(" ")[1])
             elif word == "OBSERVED":
-                told = json.loads(rest)
-                self._clocks[name] = (float(told["at"]), time.monotonic())
-                self._know(told)
-                self._put(self.picture.step(name, told))
+                sent = json.loads(rest)
+                self._clocks[name] = (float(sent["at"]), time.monotonic())
+                self._know(sent)
+                self._put(self.picture.step(name, sent))
             else:
                 self._note_problem(name, text.rstrip(), is_refusal=True)
                 return
@@ -156,7 +156,7 @@ class Feed:
             self.kept.extend(events)
             batch = self._spell(events)
             for page in list(self._pages):
-                if page.full():  # a page that stands still begins anew with what is kept
+                if page.full():  # a page that stands still begins again with what is kept
                     while not page.empty():
                         page.get_nowait()
                     page.put_nowait(self._spell(list(self.kept), anew=True))

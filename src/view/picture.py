@@ -1,6 +1,6 @@
 """The picture's data: steps of all nodes, and the messages between them. Pure.
 
-Times are those of the node that told them; `Clocks` says what to add. A message has no number on
+Times are those of the node that sent them; `Clocks` knows what to add. A message has no number on
 the wire: what one node sent and what another one took are one message if both ends and the text
 agree.
 """
@@ -24,14 +24,16 @@ _Key = tuple[str, str, str]
 
 
 class Picture:
-    """Takes what the nodes tell, and gives events for a page."""
+    """Takes what the nodes report, and gives events for a page."""
 
     def __init__(self, *, one_clock: bool = False) -> None:
         self.clocks = Clocks()
         self._one_clock = one_clock  # of all nodes, so there is no difference to solve
         self._number = 0
         self._sent: dict[_Key, deque[Event]] = {}  # messages on their way
-        self._arrived: dict[_Key, deque[tuple[float, int]]] = {}  # before they were told as sent
+        self._arrived: dict[
+            _Key, deque[tuple[float, int]]
+        ] = {}  # before the report of their sending
         self._under_way: deque[Event] = deque()
         self._roles: dict[str, tuple[str, int]] = {}
 
@@ -43,21 +45,21 @@ class Picture:
         return [{**begun, "state": state}]
 
     def end(self, name: str, at_s: float) -> list[Event]:
-        """Take the end of what a node tells, by our time."""
+        """Take the end of a node's reports, by our time."""
         at = at_s - self.clocks.solve().get(name, 0.0)
         return [{"k": "end", "id": self._next(), "node": name, "at": at}]
 
-    def step(self, name: str, told: Event) -> list[Event]:
-        """Take a step that a node told."""
+    def step(self, name: str, seen: Event) -> list[Event]:
+        """Take a step that a node reported."""
         number = self._next()
         events: list[Event] = []
-        step = {"k": "step", "id": number, "node": name, "got": None, **told}
-        step["tags"] = self._tags(name, told)
-        if told["from"] is not None and not told["refused"]:
-            events += self._take(name, told, step)
+        step = {"k": "step", "id": number, "node": name, "got": None, **seen}
+        step["tags"] = self._tags(name, seen)
+        if seen["from"] is not None and not seen["refused"]:
+            events += self._take(name, seen, step)
         step["sent"] = []
-        for to, line in told["sent"]:
-            sent = self._send(name, to, line, told)
+        for to, line in seen["sent"]:
+            sent = self._send(name, to, line, seen)
             step["sent"].append(sent[0]["id"])
             events += sent
         return [step, *events]
@@ -73,11 +75,11 @@ class Picture:
                 yield {"k": "lost", "id": message["id"]}
             self._under_way.popleft()
 
-    def _send(self, name: str, to: str, line: str, told: Event) -> list[Event]:
+    def _send(self, name: str, to: str, line: str, seen: Event) -> list[Event]:
         message: Event = {
             "k": "message", "id": self._next(), "from": name, "to": to, "line": line,
-            "at": told["at"], "arrived": None, "lost": False, "late": False,
-            "pulse": told["pulse"],
+            "at": seen["at"], "arrived": None, "lost": False, "late": False,
+            "pulse": seen["pulse"],
         }  # fmt: skip
         waiting = self._arrived.get((name, to, line))
         if waiting:
@@ -87,11 +89,11 @@ class Picture:
         self._under_way.append(message)
         return [message]
 
-    def _take(self, name: str, told: Event, step: Event) -> list[Event]:
-        key = (told["from"], name, told["line"])
+    def _take(self, name: str, seen: Event, step: Event) -> list[Event]:
+        key = (seen["from"], name, seen["line"])
         sent = self._sent.get(key)
         if not sent:
-            self._arrived.setdefault(key, deque(maxlen=8)).append((told["at"], step["id"]))
+            self._arrived.setdefault(key, deque(maxlen=8)).append((seen["at"], step["id"]))
             if len(self._arrived) > 5000:
                 self._arrived.pop(next(iter(self._arrived)))
             return []
@@ -99,10 +101,10 @@ class Picture:
         if not sent:
             del self._sent[key]
         step["got"] = message["id"]
-        return self._meet(message, told["at"], step["id"])
+        return self._meet(message, seen["at"], step["id"])
 
     def _meet(self, message: Event, at: float, step: int) -> list[Event]:
-        """Let a message arrive, once both ends have told of it."""
+        """Let a message arrive, once both ends have reported it."""
         clocks, ends = self.clocks, (message["from"], message["to"])
         offsets = clocks.solve()
         way = at + offsets.get(ends[1], 0.0) - message["at"] - offsets.get(ends[0], 0.0)
@@ -114,18 +116,18 @@ class Picture:
             {"k": "arrive", "id": message["id"], "at": at, "late": message["late"], "step": step}
         ]
 
-    def _tags(self, name: str, told: Event) -> list[str]:
+    def _tags(self, name: str, seen: Event) -> list[str]:
         tags = []
-        role, was = (told["role"], told["term"]), self._roles.get(name)
+        role, was = (seen["role"], seen["term"]), self._roles.get(name)
         self._roles[name] = role
         if role != was and (role[0] in ROLES or (was is not None and was[0] == "leader")):
             tags.append("election")
-        if told["kind"].startswith("RequestVote"):
+        if seen["kind"].startswith("RequestVote"):
             tags.append("vote")
-        places = {reason[2] for reason in told["why"]}
-        if told["cut"] is not None or told["refused"] or places.intersection(CONFLICTS):
+        places = {reason[2] for reason in seen["why"]}
+        if seen["cut"] is not None or seen["refused"] or places.intersection(CONFLICTS):
             tags.append("conflict")
-        if any("is committed" in reason[0] for reason in told["why"]):
+        if any("is committed" in reason[0] for reason in seen["why"]):
             tags.append("commit")
         return tags
 

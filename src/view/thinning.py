@@ -16,7 +16,7 @@ def thinned(events: Sequence[Event], room: int = BATCH_MAX) -> tuple[list[Event]
 
     Kept are elections, votes and conflicts, the last step of each node, and as many others as
     there is room for: first those that are no heartbeats. A message goes with its step. Entries
-    that a step appended which is left out are told with the next one of its node.
+    of a step that is left out go with the next one of its node.
     """
     if len(events) <= room:
         return list(events), 0

@@ -12,7 +12,7 @@ import pytest
 from raftline.observe.consequences import CONSEQUENCES
 from raftline.observe.explain import DECISIONS
 from raftline.observe.facts import Rule, Step, facts_of
-from raftline.observe.lines import Thinning, json_of, text_of, told
+from raftline.observe.lines import Thinning, explained, json_of, text_of
 from raftline.raft import inputs, messages
 from raftline.raft.inputs import Input, PeerDisconnected, Propose, Receive, Synced, Tick
 from raftline.raft.messages import AppendRejected, RequestVoteReply, TimeoutNow
@@ -42,7 +42,7 @@ def step(node: RawNode, taken: Input, now_ms: int = 0, at_s: float = 1.5) -> Ste
 
 
 def line(node: RawNode, taken: Input, now_ms: int = 0) -> str:
-    return text_of(told(step(node, taken, now_ms))).removeprefix("OBSERVED 1.500000 ")
+    return text_of(explained(step(node, taken, now_ms))).removeprefix("OBSERVED 1.500000 ")
 
 
 def rows() -> list[Rule]:
@@ -226,12 +226,12 @@ def test_a_refused_message_is_told_with_the_refusal() -> None:
     facts = facts_of(node.view)
     taken = Receive(append(1, (0, 0), sender="s9", to="s1"))
     refused = Step("s1", 2.0, facts, taken, node.step(Tick(), 0), facts, "s9 is no peer of s1")
-    assert "refused: s9 is no peer of s1 (docs/use/protocol.md)" in text_of(told(refused))
+    assert "refused: s9 is no peer of s1 (docs/use/protocol.md)" in text_of(explained(refused))
 
 
 def test_a_value_cannot_break_a_line_of_a_program() -> None:
     node = established("s1")
-    said = json_of(told(step(node, Propose(['set a "}<script>\\n']))), 3)
+    said = json_of(explained(step(node, Propose(['set a "}<script>\\n']))), 3)
     assert "\n" not in said
     assert '"append": [[2, 1, "set a \\"}<script>\\\\n"]]' in said
     assert '"left_out": 3' in said

@@ -153,7 +153,7 @@ def test_leader_callbacks_alternate_under_any_messages(views: str, roles: str) -
     over = threading.Event()
     for term, leader in enumerate(views.split(), start=1):
         leadership.look(Seen(leader.strip("-"), term))  # type: ignore[arg-type]
-    leadership.tell(lambda _: over.set())
+    leadership.listen(lambda _: over.set())
     assert over.wait(DEADLINE_S)
     leadership.stop()
     assert told == roles.split()
@@ -170,7 +170,7 @@ def test_a_wait_for_a_leader_is_not_delayed_by_callbacks() -> None:
             go_on.wait(DEADLINE_S)
             done.set()
 
-    leadership.tell(told)
+    leadership.listen(told)
     leadership.start()
     leadership.look(Seen("b", 1))  # type: ignore[arg-type]
     eventually(lambda: leadership.view.leader == "b")

@@ -96,15 +96,15 @@ def test_an_observer_is_told_steps_although_the_one_before_left_amid_them(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = scene.teller(), scene.teller()
-    waits, explain = threading.Event(), module.lines.told
+    waits, explain = threading.Event(), module.lines.explained
 
     def told_and_left(step: Step) -> object:
         waits.wait(DEADLINE_S)
-        monkeypatch.setattr(module.lines, "told", explain)
+        monkeypatch.setattr(module.lines, "explained", explain)
         scene.observers.close(first)
         return explain(step)
 
-    monkeypatch.setattr(module.lines, "told", told_and_left)
+    monkeypatch.setattr(module.lines, "explained", told_and_left)
     scene.observers.open(first, "", ObserveAsked())
     for number in range(5):
         scene.propose(f"set a {number}")
@@ -200,7 +200,7 @@ def test_a_step_that_cannot_be_explained_does_not_reach_the_node(
 
     teller = scene.teller()
     scene.observers.open(teller, "", ObserveAsked())
-    monkeypatch.setattr(module.lines, "told", fail)
+    monkeypatch.setattr(module.lines, "explained", fail)
     scene.propose("set a 1")
     eventually(lambda: scene.said, "a line on the console")
     assert "a step can't be explained: ValueError('no such rule')" in scene.said[0]

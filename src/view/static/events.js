@@ -34,7 +34,7 @@ export class Events {
     return item;
   }
 
-  // Elections alone are told to who hears the page.
+  // Only elections are announced to screen readers.
   tell(steps) {
     const news = steps.filter((step) => step.tags.includes("election") && step.id > this.said).pop();
     if (!news) return;

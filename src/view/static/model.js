@@ -12,7 +12,7 @@ export class Model {
     this.newest = 0; this.origin = null; this.changes = 0;
   }
 
-  // The time of a moment that a node told, in seconds from the first one.
+  // The time of a moment that a node reported, in seconds from the first one.
   time(node, at) { return at + (this.offsets[node] || 0) - (this.origin || 0); }
 
   take(batch) {
