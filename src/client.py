@@ -41,7 +41,7 @@ from raftline.common.arguments import Parser, as_host, as_port, as_seconds, prog
 from raftline.common.config import ConfigError
 from raftline.common.console import open_closed_streams
 from raftline.wire.commands import COMMANDS, row_of
-from raftline.wire.protocol import error, escape
+from raftline.wire.protocol import NAME, error, escape
 from raftline.wire.replies import Outcome, Reply, as_json, mistake_in, outcome_to, value_in
 
 __all__ = [
@@ -280,7 +280,7 @@ def read_options(parser: Parser, head: list[str]) -> argparse.Namespace:
 
 def _name(text: str) -> str:
     name = f"client{text}" if re.fullmatch("[0-9]+", text) else text
-    if not re.fullmatch("[A-Za-z][A-Za-z0-9_.-]{0,63}", name):
+    if not NAME.fullmatch(name):
         raise argparse.ArgumentTypeError(
             f"{text!r} is no id: a number, or a letter and then letters, digits, _ . or -,"
             " at most 64 in all"

@@ -1,4 +1,4 @@
-"""A wakeup: one thread sleeps on it until another has something for it."""
+"""A wakeup: one thread sleeps on it until another has something for it. Pauses in long work."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import threading
 import time
 
 PAUSE_S = 0.0005  # in which another thread takes its turn: to offer it one is not enough
+PAUSE_FACTOR = 2  # paused so many times as long as was computed
 
 
 class Wakeup:
@@ -31,3 +32,19 @@ class Wakeup:
 def give_way() -> None:
     """Let other threads run, in the midst of long work."""
     time.sleep(PAUSE_S)
+
+
+class Breather:
+    """The pauses in long work of one thread, so that the others, which serve clients, run."""
+
+    def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Count the processor time of this thread from here on."""
+        self._cpu_s = time.thread_time()
+
+    def breathe(self) -> None:
+        """Pause for a multiple of the processor time since the last pause."""
+        time.sleep(max(PAUSE_S, PAUSE_FACTOR * (time.thread_time() - self._cpu_s)))
+        self.begin()

@@ -12,12 +12,12 @@ import json
 import socket
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from json.encoder import encode_basestring
 from zlib import crc32
 
+from raftline.common.wakeup import Breather
 from raftline.net.host import Batch, Host, Reader
 from raftline.net.levels import spell_level
 from raftline.storage.disk import DiskFailed, disk_failed
@@ -29,8 +29,6 @@ from raftline.wire.parsing import ParsedLine, Reading
 from raftline.wire.protocol import NO_LEADER, error, outcome_unknown
 
 PIECE_BYTES = 256 << 10
-PAUSE_FACTOR = 2  # so many times as long as was computed, others get to run
-PAUSE_S = 0.0005
 
 
 class LocalCommands:
@@ -193,23 +191,19 @@ class BackupFile:
         """
         self._index, self._term = state.index, state.term
         self._size = self._crc = 0
-        self._cpu_s = time.thread_time()
+        breathe = Breather().breathe
         try:
             self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115, read piece by piece
             for data in spell_snapshot(state):
                 self._file.write(data)
                 self._size += len(data)
                 self._crc = crc32(data, self._crc)
-                self._breathe()
+                breathe()
             self._file.flush()
         except OSError as failure:
             raise disk_failed(folder, "write a backup", failure) from failure
         finally:
-            state.release(self._breathe)
-
-    def _breathe(self) -> None:
-        time.sleep(max(PAUSE_S, PAUSE_FACTOR * (time.thread_time() - self._cpu_s)))
-        self._cpu_s = time.thread_time()
+            state.release(breathe)
 
     @property
     def begin(self) -> str:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from heapq import merge
 
 from raftline.common.wakeup import give_way
 from raftline.logmanager import LogManager
-from raftline.state.pairs import StillPairs, key_bytes
+from raftline.state.pairs import Breathe, StillPairs, key_bytes
 from raftline.state.prefixes import PrefixIndex
 from raftline.state.sessions import entry_number
 from raftline.wire.keyfacts import value_of
@@ -24,8 +24,6 @@ STEP_KEYS = 1000  # looked at in one go
 SORTED_KEYS = 10_000  # sorted in one go
 MEMORY_BYTES = 1 << 20  # of one listing; a longer one lies in a file without a name
 PIECE_BYTES = 64 << 10
-
-Breathe = Callable[[], None]
 
 
 def _place(key: str) -> bytes:

@@ -9,14 +9,13 @@ from __future__ import annotations
 import contextlib
 import random
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from typing import BinaryIO
 from zlib import crc32
 
-from raftline.common.wakeup import Wakeup, give_way
+from raftline.common.wakeup import Breather, Wakeup, give_way
 from raftline.logmanager import LogManager
 from raftline.node.driver import Driver
 from raftline.raft.entries import Snapshot
@@ -28,8 +27,6 @@ COMPACT_BYTES = 8 << 20  # a log shorter than this is never compacted
 GROWTH = 2  # nor one that is not so many times as long as the last snapshot
 SPREAD = 1.25  # times as long at most, by chance
 COPY_ENTRIES = 500  # at a time, under the core's lock
-PAUSE_FACTOR = 2  # paused so many times as long as was computed
-PAUSE_S = 0.0005
 CHECK_BYTES = 1 << 19  # read in one go
 OPEN_MAX = 4  # snapshots that are being sent, earlier ones among them
 IDLE_S = 10.0  # after so long without a piece asked for, they are closed
@@ -67,7 +64,7 @@ class Snapshots:
         self._wake_taker = Wakeup()  # set when there may be something to do
         self._wake_sender = Wakeup()
         self._stopping = False
-        self._cpu_s = 0.0
+        self._breather = Breather()
         self._threads = [
             threading.Thread(target=run, name=f"{self._name} {what}", daemon=True)
             for run, what in ((self._take_and_check, "snapshots"), (self._send_pieces, "chunks"))
@@ -131,7 +128,7 @@ class Snapshots:
 
     def _take(self, *, compacts: bool = True) -> None:
         """Take a snapshot of the state as it is now, and let the log begin behind it."""
-        self._cpu_s = time.thread_time()
+        self._breather.begin()
         current = self._files.current
         has_news = self._logmanager.applied.index > (current.index if current is not None else 0)
         if not has_news and not self._rotten:
@@ -202,7 +199,7 @@ class Snapshots:
     def _check(self) -> None:
         """Check a snapshot that has arrived, and hand it to the core or refuse it."""
         snapshot = self._arrived.pop()
-        self._cpu_s = time.thread_time()
+        self._breather.begin()
         try:
             loaded = self._files.check(snapshot, self._breathe)
             self._logmanager.arrived(loaded, self._breathe)
@@ -223,9 +220,7 @@ class Snapshots:
         """Let the other threads run: they serve clients, this one does not."""
         if self._stopping:
             raise _StoppingError
-        spent_s = time.thread_time() - self._cpu_s
-        time.sleep(max(PAUSE_S, PAUSE_FACTOR * spent_s))
-        self._cpu_s = time.thread_time()
+        self._breather.breathe()
 
     # --- sending ---------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 _FIELDS = itemgetter("index", "term", "command")
 _NOT_PLAIN = bytes(code for code in range(256) if not 0x20 <= code < 0x7F)
+NAME = r"[A-Za-z][A-Za-z0-9_.-]{0,63}"  # of a server or a client
 NUMBER_MAX = 2**63 - 1  # the largest number anywhere: a term, an index, a value that is counted
 
 
@@ -50,6 +51,12 @@ def entries_of(first: int, term: int, commands: Sequence[str]) -> list[Entry]:
     if len(commands) == 1:
         return [Entry(first, term, commands[0])]
     return list(map(tuple.__new__, repeat(Entry), zip(count(first), repeat(term), commands)))
+
+
+def is_run(indexes: Sequence[int], terms: Sequence[int], first: int) -> bool:
+    """Whether entries follow one another from index `first` on, all of one term."""
+    in_order = tuple(range(first, first + len(indexes)))
+    return indexes == in_order and terms.count(terms[0]) == len(terms)
 
 
 def spell_entries(entries: Sequence[Entry]) -> str:
@@ -114,8 +121,7 @@ def _sound_entries(items: object, prev_index: int, prev_term: int, term: int) ->
         return None
     first, last = prev_index + 1, prev_index + len(indexes)
     if not (
-        indexes == tuple(range(first, last + 1))
-        and terms.count(terms[0]) == len(terms)
+        is_run(indexes, terms, first)
         and {*map(type, indexes), *map(type, terms)} == {int}
         and max(prev_term, 1) <= terms[0] <= term
         and last <= NUMBER_MAX

@@ -18,8 +18,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from raftline.raft.entries import NAME
+
 PREFIX: Final = "members "
-_WORD = re.compile(r"([A-Za-z][A-Za-z0-9_.-]{0,63})=([^\s=,|]+:[1-9][0-9]{0,4}),(voter|learner)")
+_WORD = re.compile(rf"({NAME})=([^\s=,|]+:[1-9][0-9]{{0,4}}),(voter|learner)")
 
 
 @dataclass(frozen=True, slots=True)

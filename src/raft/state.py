@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from raftline.raft.effects import Effects, HardState, SafetyError
-from raftline.raft.entries import Entry, Snapshot
+from raftline.raft.entries import Entry, Snapshot, is_run
 from raftline.raft.levels import FIRST, Levels, check_level
 from raftline.raft.levels import PREFIX as LEVEL_PREFIX
 from raftline.raft.log import Log
@@ -235,12 +235,12 @@ class State:
         known = self.configurations.index
         first = self.log.last_index + 1
         indexes, terms, commands = zip(*entries)  # noqa: B905
-        if indexes != tuple(range(first, first + len(entries))):
-            raise SafetyError(f"entries {indexes[0]}-{indexes[-1]} behind {first - 1}")
-        if terms.count(terms[0]) == len(terms):  # nearly always
+        if is_run(indexes, terms, first):  # nearly always
             self.log.extend(terms[0], commands)
         else:
-            for term, command in zip(terms, commands, strict=True):
+            for index, term, command in entries:
+                if index != self.log.last_index + 1:
+                    raise SafetyError(f"entry {index} after entry {self.log.last_index}")
                 self.log.append(term, command)
         for index, command in zip(indexes, commands, strict=True):
             if command.startswith(PREFIX):

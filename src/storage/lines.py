@@ -20,9 +20,10 @@ first batch. Numbers are plain ASCII digits without leading zeros, at most 2^63-
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from raftline.common.level import LEVEL
-from raftline.raft.entries import NUMBER_MAX
+from raftline.raft.entries import NAME, NUMBER_MAX, Entry
 from raftline.raft.levels import FIRST
 from raftline.raft.membership import PREFIX, Membership, all_vote, read
 from raftline.storage.disk import LevelRefused
@@ -38,8 +39,13 @@ _ENTRY = re.compile(rb"(%b) (%b) ([^\n]*)\n" % (_NUMBER, _NUMBER))
 _CUT = re.compile(rb"# cut after (%b)\n" % _NUMBER)
 _BASE = re.compile(rb"(%b) (%b) base(?: ([^\n]+))?\n" % (_NUMBER, _NUMBER))
 _LEVEL = re.compile(rb"level ([1-9][0-9]{0,8})(?: |\Z)")
-_MEMBER = re.compile(r"([A-Za-z][A-Za-z0-9_.-]{0,63})=([^\s=]+:[1-9][0-9]{0,4})")
+_MEMBER = re.compile(rf"({NAME})=([^\s=]+:[1-9][0-9]{{0,4}})")
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def entry_lines(entries: Sequence[Entry]) -> str:
+    """Return the lines of entries."""
+    return "".join([f"{index} {term} {command}\n" for index, term, command in entries])
 
 
 def note_line(entries: int, crc: int) -> bytes:

@@ -13,14 +13,14 @@ from collections.abc import Iterator, Sequence
 from zlib import crc32
 
 from raftline.raft.effects import Effects, SafetyError
-from raftline.raft.entries import Entry, Snapshot, is_plain
+from raftline.raft.entries import Entry, Snapshot, is_plain, is_run
 from raftline.raft.levels import FIRST
 from raftline.raft.log import Log, TermRuns
 from raftline.raft.membership import Membership
 from raftline.storage.disk import AppendFile, DiskFailed
 from raftline.storage.folder import Folder
 from raftline.storage.hardstate import HardStateFile, Mark
-from raftline.storage.lines import base_line, cut_line, is_storable, note_line
+from raftline.storage.lines import base_line, cut_line, entry_lines, is_storable, note_line
 from raftline.storage.snapshotfile import SnapshotFile
 from raftline.storage.snapshotlines import LoadedSnapshot
 
@@ -71,7 +71,8 @@ class LogFile:
             entries += len(work.append)
             _add(runs, work.append)
             check_storable(work.append)
-            parts += [f"{index} {term} {command}\n" for index, term, command in work.append]
+            if work.append:
+                parts.append(entry_lines(work.append))
         if not parts:
             return None
         data = "".join(parts).encode()
@@ -95,8 +96,7 @@ def _add(runs: TermRuns, entries: Sequence[Entry]) -> None:
     if not entries:
         return
     indexes, terms, _ = zip(*entries)  # noqa: B905
-    first = runs.last_index + 1
-    if indexes == tuple(range(first, first + len(entries))) and terms.count(terms[0]) == len(terms):
+    if is_run(indexes, terms, runs.last_index + 1):
         runs.add(terms[0], len(terms))  # nearly always
         return
     for index, term, _ in entries:
@@ -128,7 +128,7 @@ def whole_file(members: Membership, log: Log, level: int = FIRST) -> Iterator[by
         yield note_line(0, crc)  # what a compaction says is never without a note
     for first in range(log.base_index + 1, log.last_index + 1, _REWRITE_BATCH_ENTRIES):
         entries = log.entries(first, min(first + _REWRITE_BATCH_ENTRIES - 1, log.last_index))
-        data = "".join([f"{index} {term} {command}\n" for index, term, command in entries]).encode()
+        data = entry_lines(entries).encode()
         yield data + note_line(len(entries), crc32(data, crc))
         crc = 0
 
@@ -175,8 +175,7 @@ class LogRewrite:
         """
         if entries:
             _add(self._runs, entries)
-            lines = [f"{index} {term} {command}\n" for index, term, command in entries]
-            data = "".join(lines).encode()
+            data = entry_lines(entries).encode()
             self._write(data + note_line(len(entries), crc32(data)))
 
     def sync(self) -> None:

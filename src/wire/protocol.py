@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from raftline.raft import entries
 from raftline.raft.entries import NUMBER_MAX, is_plain
 
 NOT_LEADER = "Sorry, I am not the leader."
@@ -31,8 +32,8 @@ OUTCOME_UNKNOWN = "Sorry, outcome unknown: "
 DONE_ONCE = f"{OUTCOME_UNKNOWN}it took effect once, but its reply is no longer kept"
 _LONG: Final = 150  # characters; of fewer `is_plain` takes longer than `isprintable`
 
-NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}", re.ASCII)
-_ID: Final = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
+NAME: Final = re.compile(entries.NAME, re.ASCII)
+_NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
 _LEADER = re.compile(r"Last leader I heard from is: (\S+) \(\[?([^\s\]]+)\]?:([0-9]{1,5})\)$")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 # RFC 854: IAC, then an option's negotiation, or a command of one byte; and a sub-negotiation. FF
@@ -132,6 +133,11 @@ def without_controls(text: str) -> str:
     Backslashes stay single: this is for text that is escaped already, by someone not trusted.
     """
     return text if text.isprintable() else text.translate(_CONTROLS)
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a number from 0 to 2^63-1 in plain digits, without leading zeros."""
+    return _NUMBER.fullmatch(text) is not None and int(text) <= NUMBER_MAX
 
 
 # --- lines ---------------------------------------------------------------------------------
@@ -235,7 +241,7 @@ def split_sender(line: str) -> tuple[str, str, str]:
             f'"{shown(name)}" is no name. A name is a letter, then letters, digits, _ . or -,'
             " at most 64 in all: client4@get KEY"
         )
-    if hash_sign and (not _ID.fullmatch(request_id) or int(request_id) > NUMBER_MAX):
+    if hash_sign and not is_number(request_id):
         raise ProtocolError(
             f'"{shown(request_id)}" is no request id. An id is a number from 0 to {NUMBER_MAX}'
             " without leading zeros: client4#17@get KEY"

@@ -10,13 +10,11 @@ docs/use/transactions.md is the view of the user.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from raftline.raft.entries import NUMBER_MAX
 from raftline.wire.operands import KEY, KEY_VALUE, Limits, Operands
-from raftline.wire.protocol import ProtocolError, escape, shown, unescape
+from raftline.wire.protocol import ProtocolError, escape, is_number, shown, unescape
 
 FORM = "[if CONDITION ; ... then] OPERATION ; ... [else OPERATION ; ...]"
 CONDITIONS = "KEY = VALUE, KEY != VALUE, KEY absent, KEY exists or KEY unchanged since INDEX"
@@ -27,7 +25,6 @@ _DIVIDERS = (";", "then", "else")
 _FOLLOWS = {"if": "then", "then": "else"}
 _NOTHING = "Nothing was done."
 _ONE_WORD = rf"A value is one word: a space in it is written \s, an empty one {EMPTY}. {_NOTHING}"
-_INDEX = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
 
 
 class Condition(NamedTuple):
@@ -125,7 +122,7 @@ def _read_condition(
             case [key, ("absent" | "exists") as test]:
                 found = Condition(_key(key, limits), test)
             case [key, "unchanged", "since", index]:
-                if not _INDEX.fullmatch(index) or int(index) > NUMBER_MAX:
+                if not is_number(index):
                     why = f"that is no index, as `stat KEY` answers it. {_NOTHING}"
                     raise _wrong(words, end - 1, 1, why)
                 found = Condition(_key(key, limits), "unchanged", since=int(index))

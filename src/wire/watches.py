@@ -6,15 +6,13 @@ the request's id if there was one.
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 
 from raftline.raft.entries import NUMBER_MAX
-from raftline.wire.protocol import ProtocolError, shown
+from raftline.wire.protocol import ProtocolError, is_number, shown
 
 ALL_KEYS = "all keys"
 FORM = "watch [PREFIX] [after INDEX]"
-_INDEX = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
 
 
 class WatchAsked(NamedTuple):
@@ -50,7 +48,7 @@ def read_index(text: str) -> int:
     Raises:
         ProtocolError: it is none.
     """
-    if not _INDEX.fullmatch(text) or int(text) > NUMBER_MAX:
+    if not is_number(text):
         raise ProtocolError(
             f'"{shown(text)}" is no index of an entry, a number from 0 to {NUMBER_MAX}: {FORM}'
         )
