@@ -20,7 +20,7 @@ SET_UP = $(MAKE)
 
 .PHONY: help run test test-rest test-all check lint types format sizes style
 .PHONY: conform conform-bugs sim sim-long view-test fuzz nemesis watchers holders monitoring-test mutants nightly accept labs handout grade-test keys compose-test container-test kubernetes-test release clean
-.PHONY: patroni-test wheel wheels test-wheel test-sanitized bench bench-quick bench-growth bench-table soak profile slow-ways pictures view-picture
+.PHONY: patroni-test wheel wheels test-wheel test-sanitized bench bench-quick bench-growth bench-table soak profile slow-ways pictures view-picture docs
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -122,6 +122,11 @@ accept: .venv/dev-installed ## rewrite what the transcripts expect; review the d
 
 pictures: ## draw the pictures of the tutorial from a new run
 	@$(PYTHON) docs/pictures/make.py
+
+docs: .venv/docs-installed ## the pages and the API reference as a site with search, in build/site
+	@rm -rf build/site && $(PY) -m sphinx -q -W --keep-going -E -j auto -b html -c docs/site -d build/site-doctrees \
+	  . build/site
+	@$(PY) docs/site/check.py build/site
 
 view-picture: .venv/dev-installed ## photograph the view for the README (Debian's chromium and chromium-driver)
 	@$(PY) docs/pictures/view.py
@@ -250,6 +255,12 @@ quietly = trap 'exit 130' INT; said=$$($(1) 2>&1) || { printf '%s\n' "$$said" >&
 	@echo "Setting up .venv with the tools for a release ..." >&2
 	@$(MAKE) -s .venv-made
 	@$(call quietly,$(INSTALL) '.[release]')
+	@touch $@ .venv/run-installed
+
+.venv/docs-installed: setup.py setup.cfg pyproject.toml
+	@echo "Setting up .venv with the tools for the site ..." >&2
+	@$(MAKE) -s .venv-made
+	@$(call quietly,$(INSTALL) '.[docs]')
 	@touch $@ .venv/run-installed
 
 # An environment that works is kept and brought up to date; a broken or half-made one is made anew.

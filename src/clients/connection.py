@@ -30,7 +30,7 @@ def in_words(addresses: Iterable[Address]) -> str:
 
 
 class ClientError(Exception):
-    """No answer, or an answer that says no. The message is what follows `Sorry, `.
+    """No answer, or an answer that says no. The message is what follows `Sorry,`.
 
     `advice` is what a person at a shell may do, and no part of the message.
     """

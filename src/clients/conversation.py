@@ -135,7 +135,7 @@ class Client:
         return text_of(self.ask(command))
 
     def ask(self, command: str) -> Reply:
-        """Return the reply, also one that begins with `Sorry, `.
+        """Return the reply, also one that begins with `Sorry,`.
 
         Raises:
             OutcomeUnknown, Unreachable: no reply came; see `request`.

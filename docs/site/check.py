@@ -1,0 +1,64 @@
+"""Looks for broken links in the site, and for what it would load from elsewhere: `make docs`.
+
+It reads the pages as a browser does, so it also sees what is no Markdown. Standard library only.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote
+
+OUTSIDE = re.compile(r"[a-z][a-z0-9+.-]*:|//")
+LOADED = {"script": "src", "img": "src", "link": "href", "iframe": "src", "source": "src"}
+
+
+class Page(HTMLParser):
+    """What one page links to, what it loads, and the places in it that a link can name."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.links: set[str] = set()
+        self.loaded: set[str] = set()
+        self.places = {""}
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = {name: value or "" for name, value in attrs}
+        self.places.add(found.get("id", ""))
+        if tag == "a" and "href" in found:
+            self.links.add(found["href"])
+        elif (name := LOADED.get(tag)) and name in found:
+            self.loaded.add(found[name])
+
+
+def problems(site: Path) -> list[str]:
+    """Return one line for each link that leads nowhere, and for each file from elsewhere."""
+    pages = {path: Page(path.read_text(encoding="utf-8")) for path in sorted(site.rglob("*.html"))}
+    found: list[str] = []
+    for path, page in pages.items():
+        name = path.relative_to(site).as_posix()
+        found += [f"{name} loads {link}" for link in page.loaded if OUTSIDE.match(link)]
+        for link in page.links | page.loaded:
+            place, _, anchor = unquote(link).partition("#")
+            if OUTSIDE.match(link):
+                continue
+            target = (path.parent / place.partition("?")[0]).resolve() if place else path
+            if not target.is_file():
+                found.append(f"{name}: {link}: no such file")
+            elif target in pages and anchor not in pages[target].places:
+                found.append(f"{name}: {link}: no such place")
+    return found
+
+
+def main() -> int:
+    site = Path(sys.argv[1]).resolve()
+    found = problems(site)
+    print("\n".join(found) or f"{site}/index.html", file=sys.stderr if found else sys.stdout)
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

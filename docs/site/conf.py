@@ -1,0 +1,149 @@
+"""The site of the pages, by Sphinx: `make docs` builds it into build/site.
+
+The pages stay where they are. The README is the front page. The others are those that docs/index.md
+and course/docs/index.md link to, and their headings are those of the navigation; a README adds the
+pages below its folder. A link to any other file of the repository leads to a copy of that file.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import raftline
+import raftline.aio
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+
+ROOT = Path(__file__).resolve().parents[2]
+FRONT, REFERENCE = "README", "docs/site/reference"
+PROGRAMS = "docs/use/python"  # the reference stands in the same part
+INDEXES = ("docs/index", "course/docs/index")
+PAGE = re.compile(r"\]\(([^()#:]+)\.md\)")
+ROW = re.compile(rf"^\| \[[^]]*{PAGE.pattern}", re.MULTILINE)
+LINK = re.compile(r"\[((?:[^][]|\[[^][]*\])*)\]\((?![a-z]+:)([^()\s#]+)(#[^()\s]*)?\)")
+CODE = re.compile(r"^```.*?^```$|`[^`\n]*`", re.MULTILINE | re.DOTALL)
+
+
+def text_of(page: str) -> str:
+    return (ROOT / f"{page}.md").read_text(encoding="utf-8")
+
+
+def place_of(link: str, page: str) -> str:
+    """Return the path of what a page links to, from the root of the repository."""
+    target = (ROOT / page).parent.joinpath(link).resolve()
+    return target.relative_to(ROOT).as_posix()
+
+
+def parts_of(index: str) -> dict[str, list[str]]:
+    """Return the pages that an index links to, by heading: that of a row, or else the first."""
+    text = text_of(index)
+    sections = re.split(r"^#+ (.*)\n", text, flags=re.MULTILINE)[1:]
+    rows, seen = set(ROW.findall(text)), {f"../{FRONT}"}
+    found: dict[str, list[str]] = {}
+    for heading, body in zip(sections[::2], sections[1::2], strict=True):
+        for link in [
+            *ROW.findall(body),
+            *(link for link in PAGE.findall(body) if link not in rows),
+        ]:
+            page = place_of(link, index)
+            if link not in seen and page not in INDEXES:
+                found.setdefault(heading, []).append(page)
+                seen.add(link)
+    return found
+
+
+def children_of(page: str, listed: set[str]) -> list[str]:
+    """Return the pages below the folder of a README that it links to, and no index does."""
+    if not page.endswith("/README"):
+        return []
+    linked = dict.fromkeys(place_of(link, page) for link in PAGE.findall(text_of(page)))
+    below = page.removesuffix("README")
+    return [each for each in linked if each.startswith(below) and each not in listed]
+
+
+PARTS = {part: pages for index in INDEXES for part, pages in parts_of(index).items()}
+LISTED = {page for pages in PARTS.values() for page in pages}
+CHILDREN = {page: children_of(page, LISTED) for page in LISTED}
+PAGES = {FRONT, *INDEXES, *LISTED, *(page for pages in CHILDREN.values() for page in pages)}
+next(pages for pages in PARTS.values() if PROGRAMS in pages).append(REFERENCE)
+
+project = "raftline"
+release = raftline.__version__
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+root_doc = FRONT
+include_patterns = [*(f"{page}.md" for page in PAGES), f"{REFERENCE}.rst"]
+exclude_patterns = [".*", "build", "dist", "src", "logs", "*.egg-info"]
+suppress_warnings = ["misc.highlighting_failure"]
+
+myst_enable_extensions = ["html_image"]
+myst_heading_anchors = 6
+highlight_language = "text"
+default_role = "code"
+
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+python_use_unqualified_type_names = True
+
+html_theme = "furo"
+html_title = f"raftline {release.partition('+')[0]}"
+html_copy_source = False
+html_show_copyright = False
+
+
+# Their names begin with Aio where they are written, and Sphinx would list them as aliases of that.
+for name in ("KV", "Watch", "Lease", "Lock", "Election"):
+    getattr(raftline.aio, name).__name__ = name
+
+
+def toctree(pages: list[str], caption: str = "") -> str:
+    """Return what Sphinx makes a part of the navigation of; a reader of the page sees nothing."""
+    head = ["```{toctree}", ":hidden:", *([f":caption: {caption}"] if caption else []), ""]
+    return "\n".join(["", "", *head, *(f"/{page}" for page in pages), "```", ""])
+
+
+def navigation(page: str) -> str:
+    """Return the pages below a page, for the navigation: all of them below the front page."""
+    if page == FRONT:
+        parts = [toctree(pages, part) for part, pages in PARTS.items()]
+        return "".join([toctree(list(INDEXES)), *parts])
+    return toctree(CHILDREN[page]) if CHILDREN.get(page) else ""
+
+
+def rewritten(text: str, page: str) -> str:
+    """Return a page's text with links to files that are no pages turned into links to copies."""
+    code = [block.span() for block in CODE.finditer(text)]
+
+    def link(match: re.Match[str]) -> str:
+        name, target, anchor = match[1], match[2], match[3] or ""
+        if any(begin <= match.start() < end for begin, end in code):
+            return match[0]
+        place = place_of(target, page)
+        if (ROOT / place).is_dir():
+            place, target = f"{place}/README.md", f"{target.rstrip('/')}/README.md"
+            if place.removesuffix(".md") not in PAGES:
+                return name
+        if place.removesuffix(".md") in PAGES:
+            return f"[{name}]({target}{anchor})"
+        return f"[{name}](path:{target})"
+
+    return LINK.sub(link, text)
+
+
+def read(_: Sphinx, page: str, source: list[str]) -> None:
+    if page != REFERENCE:
+        source[0] = rewritten(source[0], page) + navigation(page)
+
+
+def finish(app: Sphinx, error: Exception | None) -> None:
+    """Have the site begin at index.html."""
+    if error is None:
+        shutil.copy(Path(app.outdir, f"{FRONT}.html"), Path(app.outdir, "index.html"))
+
+
+def setup(app: Sphinx) -> None:
+    app.connect("source-read", read)
+    app.connect("build-finished", finish)

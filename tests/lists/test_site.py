@@ -1,0 +1,53 @@
+"""The site of the pages: its reference is whole, and its checker finds what is broken."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import raftline
+from raftline import aio
+
+SITE = Path(__file__).resolve().parents[2] / "docs" / "site"
+ENTRY = re.compile(r"^\.\. (py:module|py:currentmodule|auto\w+):: (\S+)$", re.MULTILINE)
+PAGE = '<html><body><h1 id="top">A page</h1>{}</body></html>'
+
+
+def test_the_reference_lists_every_public_name_once() -> None:
+    found: dict[str, list[str]] = {}
+    module = ""
+    for kind, name in ENTRY.findall((SITE / "reference.rst").read_text(encoding="utf-8")):
+        if kind.startswith("py:"):
+            module = name
+        elif "." not in name:
+            found.setdefault(module, []).append(name)
+    assert sorted(found["raftline"]) == sorted(set(raftline.__all__) - {"aio"})
+    assert sorted(found["raftline.aio"]) == sorted(aio.__all__)
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        ('<a href="sub/two.html#top">two</a> <a href="#top">up</a> <img src="a%20b.svg">', ""),
+        ('<a href="https://example.org/">elsewhere</a>', ""),
+        ('<a href="three.html">three</a>', "index.html: three.html: no such file"),
+        ('<a href="sub/two.html#end">two</a>', "index.html: sub/two.html#end: no such place"),
+        ('<img src="no.svg">', "index.html: no.svg: no such file"),
+        ('<script src="//example.org/a.js"></script>', "index.html loads //example.org/a.js"),
+    ],
+)
+def test_the_checker_finds_broken_links_and_what_is_loaded_from_elsewhere(
+    tmp_path: Path, body: str, problem: str
+) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "two.html").write_text(PAGE.format('<a href="../index.html">one</a>'))
+    (tmp_path / "a b.svg").write_text("<svg/>")
+    (tmp_path / "index.html").write_text(PAGE.format(body))
+    command = [sys.executable, str(SITE / "check.py"), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stderr.strip() == problem
+    assert done.returncode == (1 if problem else 0)
