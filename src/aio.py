@@ -8,7 +8,7 @@ from typing import Literal, overload
 from raftline.clients.conversation import name_of_client
 from raftline.clients.login import credentials_of
 from raftline.clients.pool import TIMEOUT_S, time_limit
-from raftline.clients.tls import ClientTls
+from raftline.clients.tls import ClientTls, tls_of
 from raftline.kv.aio_lease import AioLease as Lease
 from raftline.kv.aio_lock import AioElection as Election
 from raftline.kv.aio_lock import AioLock as Lock
@@ -16,7 +16,7 @@ from raftline.kv.aio_store import AioKV as KV
 from raftline.kv.aio_watch import AioWatch as Watch
 from raftline.kv.asker import Asker
 from raftline.kv.codec import BINARY, TEXT
-from raftline.kv.connecting import addresses_of, tls_of
+from raftline.kv.connecting import addresses_of
 
 __all__ = ["KV", "Election", "Lease", "Lock", "Watch", "connect"]
 

@@ -56,7 +56,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         carry_out: Callable[[argparse.Namespace], int] = options.carry_out
         importlib.import_module(f"raftline.{options.module}")  # before Ctrl-C is an exception
         with raised():
-            accesscommands.use_access(options)
             return carry_out(options)
     except config.ConfigError as error:
         print(f"raftline: {error}", file=sys.stderr)
@@ -182,9 +181,9 @@ def _add_controller(commands: Commands) -> None:
 
 
 def _controller(options: argparse.Namespace) -> int:
-    from raftline.controller.command import order
+    from raftline.controller import command
 
-    return order(options.target, options.words, options.dir, options.timeout, options.json)
+    return command.carry_out(options)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from raftline.clients.connection import (
     say_waiting,
 )
 from raftline.clients.conversation import Client
-from raftline.clients.options import WITH_VALUE, know_access, use_access
+from raftline.clients.options import WITH_VALUE, access_of, know_access
 from raftline.clients.shell import run_shell
 from raftline.clients.streams import (
     finish,
@@ -101,7 +101,7 @@ def _client_of(options: argparse.Namespace, *, with_screen: bool) -> Client:
     if options.follow is None:
         options.follow = not with_screen or options.name is None or bool(options.also)
     try:
-        use_access(options)
+        access = access_of(options)
     except ConfigError as problem:
         parser().error(str(problem))
     return Client(
@@ -113,6 +113,8 @@ def _client_of(options: argparse.Namespace, *, with_screen: bool) -> Client:
         also=options.also,
         on_connect=say_connecting if with_screen else None,
         on_wait=None if options.quiet else say_late if with_screen else say_waiting,
+        credentials=access.credentials,
+        tls=access.tls,
     )
 
 

@@ -19,7 +19,7 @@ from datetime import datetime
 
 from raftline.access.secret import PeerRule
 from raftline.access.tls import Tls
-from raftline.clients import tls as client_tls
+from raftline.clients.tls import ClientTls
 from raftline.common import config, signals
 from raftline.common.address import Address
 from raftline.common.arguments import EXIT_USAGE
@@ -96,7 +96,7 @@ def _refuse(service: Service, console: Console, message: str, status: int) -> in
 def _boot(service: Service, console: Console, server_of: Callable[..., Server]) -> int:
     """Read the configuration, take the port, recover the files, and serve."""
     arguments = service.arguments
-    rule, tls = _proofs(arguments)
+    rule, tls = boot.proofs_of(arguments)
     port, configuration = boot.settle(arguments)
     console.say(str(configuration.path))
     with contextlib.ExitStack() as stack:
@@ -124,10 +124,7 @@ def _boot(service: Service, console: Console, server_of: Callable[..., Server]) 
         console.say(f"[*] Server started on {where} with timeout {timeout_s:.1f} seconds")
         with threads_without_signals():
             if arguments.join:
-                mine = advertised(
-                    server.name, arguments.host, port, configuration, arguments.advertise
-                )
-                begin_to_join(server.name, mine, arguments.join, server.node, console.say)
+                _join(arguments, port, configuration, tls, server, console.say)
             if arguments.cores == "one":
                 cpu_affinity.begin_to_watch(server.name)
         start.pop_all()  # it is up: its line in the configuration stays
@@ -136,16 +133,18 @@ def _boot(service: Service, console: Console, server_of: Callable[..., Server]) 
         return server.wait()
 
 
-def _proofs(arguments: argparse.Namespace) -> tuple[PeerRule, Tls | None]:
-    """Return what members have to prove to this node, and how it speaks TLS.
-
-    Raises:
-        ConfigError: a file for it can't be used.
-    """
-    rule, tls = boot.proofs_of(arguments)
-    if tls is not None:
-        client_tls.use(client_tls.ClientTls.of(tls))  # to join a cluster
-    return rule, tls
+def _join(
+    arguments: argparse.Namespace,
+    port: int,
+    configuration: Configuration,
+    tls: Tls | None,
+    server: Server,
+    say: Callable[[str], None],
+) -> None:
+    """Begin to ask the cluster to add this node, with the node's own TLS."""
+    mine = advertised(server.name, arguments.host, port, configuration, arguments.advertise)
+    own = ClientTls.of(tls) if tls is not None else None
+    begin_to_join(server.name, mine, arguments.join, own, server.node, say)
 
 
 def _tell_place(

@@ -30,7 +30,7 @@ from raftline.clients.search import (
     search,
     text_of,
 )
-from raftline.clients.tls import ClientTls
+from raftline.clients.tls import ClientTls, tls_of
 from raftline.common.address import Address
 from raftline.wire.protocol import NAME
 from raftline.wire.replies import Reply, read_reply
@@ -77,7 +77,12 @@ class Client:
         tls: ClientTls | None = None,
         addresses: Addresses | None = None,
     ) -> None:
-        """Connect to nobody yet. Raises ValueError where `name` can't begin a line."""
+        """Connect to nobody yet.
+
+        Raises:
+            ValueError: `name` can't begin a line, or the environment names files for TLS that can't
+                be used.
+        """
         self._nodes = Nodes([(host, port), *also], addresses)
         self.name = name_of_client(name)
         self.timeout_s = timeout_s
@@ -87,7 +92,7 @@ class Client:
         self._on_connect = on_connect
         self._on_wait = on_wait
         self.credentials = credentials or of_environment()
-        self.tls = tls
+        self.tls = tls_of(tls)
         self._connection: NodeConnection | None = None
         self._sessions = Sessions()
 

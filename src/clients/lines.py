@@ -9,7 +9,7 @@ import contextlib
 import socket
 import time
 
-from raftline.clients.tls import ClientTls, of_process
+from raftline.clients.tls import ClientTls
 from raftline.wire.limits import REPLY_LINE_BYTES
 
 TELNET_ANSWER = b"\xff\xfc\x06"  # of a node that was asked whether it is there
@@ -40,9 +40,8 @@ class LineConnection:
         host: str = "localhost",
         tls: ClientTls | None = None,
     ) -> None:
-        """Connect, with `tls` or that of this process. Raises OSError where nobody listens, or not
-        within `timeout_s`, or no TLS comes about."""
-        tls = tls or of_process()
+        """Connect; without `tls` in plain text. Raises OSError if nobody listens, or not within
+        `timeout_s`, or no TLS comes about."""
         connection = socket.create_connection((host, port), timeout_s)
         self.socket = connection if tls is None else _with_tls(connection, tls, host, timeout_s)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -87,22 +87,9 @@ def _first_line(path: str) -> str:
         raise LoginFailed(f"the file of the password {path}: {why}") from None
 
 
-class _Process:
-    """The credentials of the connections for which nobody named any."""
-
-    credentials: Credentials | None = None
-
-
-def use(credentials: Credentials | None) -> None:
-    """Have this process log in so as a client; None: as the environment says."""
-    _Process.credentials = credentials
-
-
 def of_environment() -> Credentials | None:
-    """Return what was set by `use`, else what $RAFTLINE_USER and $RAFTLINE_PASSWORD_FILE name; None
-    where they name no user. A mistake in them is reported at the first login."""
-    if _Process.credentials is not None:
-        return _Process.credentials
+    """Return what $RAFTLINE_USER and $RAFTLINE_PASSWORD_FILE name; None if they name no user. A
+    mistake in them is reported at the first login."""
     user = os.environ.get(USER, "")
     return Credentials(user, file=os.environ.get(PASSWORD_FILE, "")) if user else None
 

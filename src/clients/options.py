@@ -6,10 +6,25 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 from raftline.clients import login, tls
 from raftline.clients.login import NAMED, PASSWORD_FILE, USER, Credentials
+from raftline.clients.tls import ClientTls
 from raftline.wire.protocol import NAME
+
+
+class ClientAccess(NamedTuple):
+    """As whom a client asks, and with which TLS; None: as nobody, in plain text."""
+
+    credentials: Credentials | None = None
+    tls: ClientTls | None = None
+
+    @classmethod
+    def of_environment(cls) -> ClientAccess:
+        """Return what the environment says. Raises ConfigError: the files of TLS can't be used."""
+        return cls(login.of_environment(), tls.of_environment())
+
 
 WITH_VALUE = ("--user", "--password-file", *tls.OPTIONS)
 
@@ -47,16 +62,17 @@ def know_access(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def use_access(options: argparse.Namespace) -> None:
-    """Have this process ask as the options say, where they say anything; else as the environment
-    does. The password is typed where no file is named.
+def access_of(options: argparse.Namespace) -> ClientAccess:
+    """Return how to ask as the options say, if they say anything; else as the environment does.
+    The password is typed if no file is named.
 
     Raises:
         ConfigError: the files of TLS can't be used.
     """
-    tls.use_files(options.tls_cert, options.tls_key, options.tls_ca, options.tls_server_name)
-    tls.of_process()  # a mistake in the environment is reported before any node is asked
-    login.use(_user_of(options))
+    files = (options.tls_cert, options.tls_key, options.tls_ca, options.tls_server_name)
+    has_tls = files != (None, None, None, None)
+    made = tls.of_files(*files, tls.OPTIONS) if has_tls else tls.of_environment()
+    return ClientAccess(_user_of(options), made)
 
 
 def _user_of(options: argparse.Namespace) -> Credentials | None:

@@ -10,7 +10,7 @@ from raftline.clients.addresses import Addresses
 from raftline.clients.connection import Closed, Unreachable
 from raftline.clients.conversation import Client, name_of_client
 from raftline.clients.login import Credentials, of_environment
-from raftline.clients.tls import ClientTls
+from raftline.clients.tls import ClientTls, tls_of
 from raftline.common.address import Address
 from raftline.common.nocopies import NoCopies
 from raftline.wire.commands import row_of
@@ -50,12 +50,13 @@ class Clients(NoCopies):
         `credentials` and `tls` are as those of a `Client`.
 
         Raises:
-            ValueError: one of them is no such address, or `name` none that can begin a line.
+            ValueError: one of them is no such address, or `name` none that can begin a line, or the
+                environment names files for TLS that can't be used.
         """
         self.name = name_of_client(name)
         self.timeout = time_limit(timeout)
         self.credentials = credentials or of_environment()
-        self.tls = tls
+        self.tls = tls_of(tls)
         if not addresses:
             raise ValueError("no address: name the nodes as host:port")
         self.addresses = Addresses(map(Address.parse, addresses), learns=True)

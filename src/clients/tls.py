@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,14 +71,14 @@ class ClientTls:
         return self.server_name or host
 
 
-def _made(cert: _File, key: _File, ca: _File, names: tuple[str, str, str]) -> Tls:
+def _made(cert: _File, key: _File, ca: _File, names: Sequence[str]) -> Tls:
     """Return the TLS of these files. Raises ConfigError, in which `names` stand for them."""
     from raftline.access.tls import Files, Tls
 
     if key is not None and cert is None:
         raise ConfigError(f"{names[1]} {key}: a key without a certificate; name {names[0]} as well")
     paths = (Path(each) if each is not None else None for each in (cert, key, ca))
-    return Tls(Files(*paths), names=names)
+    return Tls(Files(*paths), names=(names[0], names[1], names[2]))
 
 
 def _checked_name(name: str | None) -> str | None:
@@ -98,57 +99,44 @@ _REFUSALS = {
 }  # fmt: skip
 
 
-class _Process:
-    """The TLS of the connections for which nobody named any."""
-
-    tls: ClientTls | None = None
-    found: tuple[str, ...] | None = None  # in the environment, when `tls` was made
-    is_fixed = False
-
-
-def use(tls: ClientTls | None) -> None:
-    """Have this process speak so as a client, whatever the environment names."""
-    _Process.tls, _Process.is_fixed = tls, True
-
-
-def use_files(cert: _File, key: _File, ca: _File, server_name: str | None) -> None:
-    """Have this process speak with the files that options name, where they name any.
+def of_files(
+    cert: _File, key: _File, ca: _File, server_name: str | None, names: Sequence[str]
+) -> ClientTls:
+    """Return what speaks with these files; `names` stand for the first three in a mistake.
 
     Raises:
         ConfigError: they can't be used.
     """
-    if (cert, key, ca, server_name) != (None, None, None, None):
-        use(ClientTls.of(_made(cert, key, ca, OPTIONS[:3]), server_name))
+    return ClientTls.of(_made(cert, key, ca, names), server_name)
 
 
-def of_process() -> ClientTls | None:
-    """Return what was set by `use`, else what $RAFTLINE_TLS_CA, _CERT, _KEY and _SERVER_NAME name.
+def of_environment() -> ClientTls | None:
+    """Return what $RAFTLINE_TLS_CA, _CERT, _KEY and _SERVER_NAME name, if they name a file.
 
     Raises:
         ConfigError: a file can't be used.
     """
-    if not _Process.is_fixed:
-        found = tuple(os.environ.get(f"{PREFIX}{part}", "") for part in PARTS)
-        if found != _Process.found:
-            cert, key, ca, name = (each or None for each in found)
-            is_wanted = bool(cert or key or ca)
-            if name and not is_wanted:
-                raise ConfigError(f"${PREFIX}SERVER_NAME is for TLS; ${PREFIX}CA names the CA")
-            names = (f"${PREFIX}CERT", f"${PREFIX}KEY", f"${PREFIX}CA")
-            made = ClientTls.of(_made(cert, key, ca, names), name) if is_wanted else None
-            _Process.tls, _Process.found = made, found
-    return _Process.tls
+    names = [f"{PREFIX}{part}" for part in PARTS]
+    cert, key, ca, server_name = (os.environ.get(name) or None for name in names)
+    if cert or key or ca:
+        return of_files(cert, key, ca, server_name, [f"${name}" for name in names])
+    if server_name:
+        raise ConfigError(f"${PREFIX}SERVER_NAME is for TLS; ${PREFIX}CA names the CA")
+    return None
 
 
-def named_or_of_process(tls: ClientTls | None) -> ClientTls | None:
-    """Return `tls` where a program named it, else that of the process.
+def tls_of(tls: ClientTls | None) -> ClientTls | None:
+    """Return the TLS that a program names, else that of the environment.
 
     Raises:
-        TypeError: it is none. ConfigError: the environment names files that can't be used.
+        TypeError: it is none. ValueError: the environment names files that can't be used.
     """
     if tls is not None and not isinstance(tls, ClientTls):
         raise TypeError(f"tls is a raftline.ClientTls, not of type {type(tls).__name__}")
-    return tls if tls is not None else of_process()
+    try:
+        return tls if tls is not None else of_environment()
+    except ConfigError as problem:
+        raise ValueError(str(problem)) from None
 
 
 def is_certificate_refused(error: OSError) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Sequence
 
 from raftline.clients.connection import ClientError, Deadline, NodeConnection, say_waiting
-from raftline.clients.login import log_in, of_environment
+from raftline.clients.login import log_in
+from raftline.clients.options import ClientAccess, access_of
 from raftline.clients.tls import why_no_tls
 from raftline.common import config
 from raftline.common.address import HOST, Address, split
@@ -22,8 +24,19 @@ LEADER_INFO = "LEADER_INFO"
 MARK = " response: "
 
 
+def carry_out(options: argparse.Namespace) -> int:
+    """Give the order that was typed; return the exit code of `order`."""
+    access = access_of(options)
+    return order(options.target, options.words, options.dir, access, options.timeout, options.json)
+
+
 def order(
-    target: str, words: Sequence[str], folder: str | None, timeout_s: float, json_wanted: bool
+    target: str,
+    words: Sequence[str],
+    folder: str | None,
+    access: ClientAccess,
+    timeout_s: float,
+    json_wanted: bool,
 ) -> int:
     """Give an order; print the answer and return the exit code: 0 done, 3 not the leader (the
     answer names it, or null), 4 outcome unknown, 5 refused or unreachable.
@@ -37,7 +50,7 @@ def order(
     verb = verb.upper()
     if not verb:
         raise ConfigError("REQUEST is empty; see raftline controller --help for those there are")
-    reply = _exchange(target, address, _line(verb, operands), timeout_s)
+    reply = _exchange(target, address, access, _line(verb, operands), timeout_s)
     outcome = _outcome(verb, reply.text)
     if json_wanted:
         print(_as_json(verb, reply, outcome))
@@ -75,18 +88,20 @@ def _line(verb: str, operands: Sequence[str]) -> bytes:
     return line
 
 
-def _exchange(target: str, address: Address, line: bytes, timeout_s: float) -> Reply:
+def _exchange(
+    target: str, address: Address, access: ClientAccess, line: bytes, timeout_s: float
+) -> Reply:
     """Return what the node answers, or in its place a line that says why it does not."""
     where = target if ":" in target else f"{target} ({address.host}:{address.port})"
     try:
-        connection = NodeConnection(address, timeout_s)
+        connection = NodeConnection(address, timeout_s, access.tls)
     except OSError as failure:
         why = why_no_tls(failure) or (failure.strerror or str(failure)).lower()
         return Reply("", error(f"{where} is not reached: {why}; nothing was done"))
     with connection:
         try:
-            if (credentials := of_environment()) is not None:
-                log_in(connection, credentials, CONTROLLER, timeout_s)
+            if access.credentials is not None:
+                log_in(connection, access.credentials, CONTROLLER, timeout_s)
             deadline = Deadline(timeout_s, say_waiting)
             reply = read_reply(connection.exchange(line, timeout_s, deadline))
         except OSError as failure:

@@ -38,7 +38,7 @@ from raftline.clients.search import (
     search,
     text_of,
 )
-from raftline.clients.tls import ClientTls, of_process
+from raftline.clients.tls import ClientTls
 from raftline.common.address import Address
 from raftline.kv.link import Link
 from raftline.wire.commands import row_of
@@ -267,12 +267,7 @@ class Asker:
 
 
 def tls_arguments(tls: ClientTls | None, host: str) -> dict[str, Any]:
-    """Return what has `create_connection` speak TLS with `tls`, else as this process does.
-
-    Raises:
-        ConfigError: the environment names files that can't be used.
-    """
-    tls = tls or of_process()
+    """Return what has `create_connection` speak TLS with `tls`."""
     if tls is None:
         return {}
     return {"ssl": tls.context(), "server_hostname": tls.name_of(host)}

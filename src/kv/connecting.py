@@ -8,7 +8,7 @@ from typing import Literal, overload
 from raftline.clients.connection import Unreachable
 from raftline.clients.login import credentials_of
 from raftline.clients.pool import TIMEOUT_S, Clients
-from raftline.clients.tls import ClientTls, named_or_of_process
+from raftline.clients.tls import ClientTls
 from raftline.clients.where import addresses_in, found
 from raftline.common.address import Address
 from raftline.common.config import ConfigError
@@ -33,18 +33,6 @@ def addresses_of(at: str | None, folder: str | Path | None) -> list[Address]:
         return found(folder, 'connect("HOST:PORT,…")')
     except ConfigError as problem:
         raise Unreachable(str(problem)) from None
-
-
-def tls_of(tls: ClientTls | None) -> ClientTls | None:
-    """Return the TLS that a program names, else that of the environment.
-
-    Raises:
-        TypeError: it is none. ValueError: the environment names files that can't be used.
-    """
-    try:
-        return named_or_of_process(tls)
-    except ConfigError as problem:
-        raise ValueError(str(problem)) from None
 
 
 @overload
@@ -100,6 +88,6 @@ def connect(
         name=name,
         timeout=timeout,
         credentials=credentials_of(user, password),
-        tls=tls_of(tls),
+        tls=tls,
     )
     return KV(clients, BINARY) if binary else KV(clients, TEXT)

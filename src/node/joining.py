@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 from raftline.clients.connection import ClientError, NotAllowed
 from raftline.clients.conversation import Client
+from raftline.clients.tls import ClientTls
 from raftline.common import config
 from raftline.common.address import HOST, Address, split
 from raftline.common.arguments import as_port
@@ -133,7 +134,12 @@ def advertised(
 
 
 def begin_to_join(
-    name: str, mine: Address, there: Address, node: RawNode, say: Callable[[str], None]
+    name: str,
+    mine: Address,
+    there: Address,
+    tls: ClientTls | None,
+    node: RawNode,
+    say: Callable[[str], None],
 ) -> None:
     """Ask a cluster, in a thread, to add this node; again until it has a vote or an answer that
     says why not. A node that is a member already asks nothing."""
@@ -141,23 +147,28 @@ def begin_to_join(
         request = f"add {name} {mine.host} {mine.port}"
         threading.Thread(
             target=_ask_to_be_added,
-            args=(request, name, there, node, say),
+            args=(request, name, there, tls, node, say),
             name=f"{name} joins",
             daemon=True,
         ).start()
 
 
 def _ask_to_be_added(
-    request: str, name: str, there: Address, node: RawNode, say: Callable[[str], None]
+    request: str,
+    name: str,
+    there: Address,
+    tls: ClientTls | None,
+    node: RawNode,
+    say: Callable[[str], None],
 ) -> None:
     say(f"[*] {name} asks {there} to be added to the cluster")
     pause_s, last = PAUSES_S[0], ""
     while True:
         try:
             # The search below is patient; that nobody is there at all is said at once.
-            with Client(*there, name) as client:
+            with Client(*there, name, tls=tls) as client:
                 client.ask("help")
-            with Client(*there, name, CHANGE_S, follow=True) as client:
+            with Client(*there, name, CHANGE_S, follow=True, tls=tls) as client:
                 say(f"[*] {client.request(request)}")
                 return
         except ClientError as failure:

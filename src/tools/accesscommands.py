@@ -25,18 +25,6 @@ def know_access(commands: Commands) -> None:
         options.know_access(commands.choices[name])
 
 
-def use_access(told: argparse.Namespace) -> None:
-    """Have this process ask nodes as the options of its command say, if it asks any.
-
-    Raises:
-        ConfigError: the files of TLS can't be used.
-    """
-    if "tls_ca" in told:
-        from raftline.clients import options
-
-        options.use_access(told)
-
-
 def add_commands(commands: Commands) -> None:
     """Add them to the command line."""
     secret = commands.add_parser(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from raftline.client import add_forms, answer_one, command_of
 from raftline.clients.connection import say_waiting
 from raftline.clients.conversation import Client
-from raftline.clients.options import know_access, use_access
+from raftline.clients.options import access_of, know_access
 from raftline.clients.pool import ATTEMPTS, TIMEOUT_S
 from raftline.clients.streams import finish
 from raftline.clients.where import addresses_in, found
@@ -37,7 +37,7 @@ def main(verb: str, arguments: Sequence[str]) -> int:
     options = reader.parse_args(head)
     command = _command(reader, options, verb, words)
     first, *others = where(reader, options)
-    use_access(options)
+    access = access_of(options)
     client = Client(
         *first,
         "raftline",
@@ -46,6 +46,8 @@ def main(verb: str, arguments: Sequence[str]) -> int:
         also=others,
         attempt_s=options.timeout / ATTEMPTS if others else None,
         on_wait=None if options.quiet else say_waiting,
+        credentials=access.credentials,
+        tls=access.tls,
     )
 
     return finish(

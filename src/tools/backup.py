@@ -16,6 +16,7 @@ from zlib import crc32
 
 from raftline.clients.connection import ClientError, Refused
 from raftline.clients.conversation import Client
+from raftline.clients.options import ClientAccess
 from raftline.common import config
 from raftline.common.address import split
 from raftline.common.arguments import typed
@@ -50,7 +51,9 @@ PIECE = re.compile(rf"BACKUP response: from {_N} ")
 TRIES = 3  # a leader that dies takes the copy with it
 
 
-def of_cluster(configuration: Configuration, file: str, timeout_s: float) -> int:
+def of_cluster(
+    configuration: Configuration, access: ClientAccess, file: str, timeout_s: float
+) -> int:
     """Fetch the state of a running cluster into `file`; say what it is.
 
     It is the state after one entry, and holds every write that was acknowledged before this was
@@ -59,7 +62,7 @@ def of_cluster(configuration: Configuration, file: str, timeout_s: float) -> int
     """
     path = _new_file(file)
     try:
-        with status.client_of(configuration, timeout_s) as client:
+        with status.client_of(configuration, access, timeout_s) as client:
             for left in reversed(range(TRIES)):
                 try:
                     index, term, size = _fetch(client, path)

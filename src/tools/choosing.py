@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from raftline.clients.options import ClientAccess
 from raftline.common import config
 from raftline.common.address import PORT_MAX, Address, is_loopback
 from raftline.common.config import NAME, ConfigError, Configuration
@@ -155,7 +156,7 @@ def residents(configuration: Configuration) -> tuple[Configuration, list[str]]:
     there is a log the configuration alone says who the members are.
 
     Raises:
-        ConfigError: no member is of this folder.
+        ConfigError: no member is of this folder, or TLS of the environment can't be used.
     """
     folder = configuration.folder
     known = _related(_logs(folder), configuration.members)
@@ -185,7 +186,7 @@ def residents(configuration: Configuration) -> tuple[Configuration, list[str]]:
 
 def _runs(name: str, address: Address) -> bool:
     """Whether the node is up: whoever had it join may have started it in a terminal of its own."""
-    return status.ask(name, address, ASK_S).answer is not None
+    return status.ask(name, address, ClientAccess.of_environment(), ASK_S).answer is not None
 
 
 def _logs(folder: Path) -> dict[str, _Known]:

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Sequence
 
+from raftline.clients.options import ClientAccess
 from raftline.common.address import Address
 from raftline.common.arguments import typed
 from raftline.common.config import ConfigError, Configuration, Pace
@@ -51,8 +52,13 @@ class Cluster:
         options: Sequence[str] = (),
     ) -> None:
         """Prepare; `options` are further ones that each node is started with. In a folder that is
-        not there yet no node ever ran (`--new`)."""
+        not there yet no node ever ran (`--new`).
+
+        Raises:
+            ConfigError: the environment names files for TLS that can't be used.
+        """
         self.configuration = configuration
+        self.access = ClientAccess.of_environment()
         self._is_new = not configuration.folder.exists()
         self.pace = pace
         self.relay = relay
@@ -123,7 +129,7 @@ class Cluster:
             NobodyReads: who read what they print is gone.
         """
         while True:
-            nodes = status.ask_all(self.configuration, ASK_SECONDS_MAX)
+            nodes = status.ask_all(self.configuration, self.access, ASK_SECONDS_MAX)
             self._answered |= {node.name for node in nodes if self._is_ours(node)}
             with contextlib.suppress(queue.Empty):
                 self.report_death(self.deaths.get(timeout=ASK_AGAIN_SECONDS))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from raftline.clients.options import access_of
 from raftline.common import config
 from raftline.common.arguments import as_number, as_port, as_seconds
 from raftline.wire.commands import COMMANDS
@@ -107,7 +108,8 @@ def _members(options: argparse.Namespace) -> int:
 
     verb, *names = options.words
     words = [verb, *(getattr(options, name) for name in names)]
-    return members.carry_out(config.load(options.dir), words, options.timeout, options.json)
+    access, configuration = access_of(options), config.load(options.dir)
+    return members.carry_out(configuration, access, words, options.timeout, options.json)
 
 
 def _up(options: argparse.Namespace) -> int:
@@ -132,11 +134,12 @@ def _up(options: argparse.Namespace) -> int:
 def _status(options: argparse.Namespace) -> int:
     from raftline.tools import statusreport
 
-    configuration = config.load(options.dir)
-    return statusreport.report(configuration, options.timeout, options.json, options.watch)
+    access, configuration = access_of(options), config.load(options.dir)
+    return statusreport.report(configuration, access, options.timeout, options.json, options.watch)
 
 
 def _transfer(options: argparse.Namespace) -> int:
     from raftline.tools import members
 
-    return members.transfer(config.load(options.dir), options.to, options.timeout)
+    access, configuration = access_of(options), config.load(options.dir)
+    return members.transfer(configuration, access, options.to, options.timeout)

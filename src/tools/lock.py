@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from raftline.clients.connection import ClientError, Refused, say_waiting
-from raftline.clients.options import know_access, use_access
+from raftline.clients.options import access_of, know_access
 from raftline.clients.pool import TIMEOUT_S, Clients
 from raftline.common.arguments import Parser, as_seconds
 from raftline.kv.codec import TEXT
@@ -52,8 +52,14 @@ def main(verb: str, arguments: Sequence[str]) -> int:
     if not options.name:
         reader.error("a name has one character at least")
     addresses = where(reader, options)
-    use_access(options)
-    clients = Clients(*map(str, addresses), name="raftline", timeout=options.timeout)
+    access = access_of(options)
+    clients = Clients(
+        *map(str, addresses),
+        name="raftline",
+        timeout=options.timeout,
+        credentials=access.credentials,
+        tls=access.tls,
+    )
     says = _Says(verb, options)
     try:
         with Signals() as signals, KV(clients, TEXT) as kv:

@@ -9,6 +9,7 @@ from typing import Any
 
 from raftline.clients.connection import ClientError, say_waiting
 from raftline.clients.conversation import Client
+from raftline.clients.options import ClientAccess
 from raftline.common.config import Configuration, check_name
 from raftline.common.console import safe_line
 from raftline.node.handover import TAKEN_OVER
@@ -26,6 +27,7 @@ EXIT_NO_VOTE = 5
 
 def carry_out(
     configuration: Configuration,
+    access: ClientAccess,
     words: Sequence[str],
     timeout_s: float | None,
     json_wanted: bool = False,
@@ -43,7 +45,7 @@ def carry_out(
         return Outcome.USAGE
     patience_s = timeout_s or (10.0 if change is None else CHANGE_S)
     try:
-        with status.client_of(configuration, patience_s, timeout_s or SEARCH_S) as client:
+        with status.client_of(configuration, access, patience_s, timeout_s or SEARCH_S) as client:
             reply = client.request(request)
     except ClientError as failure:
         print(error(failure.at_the_shell), file=sys.stderr)
@@ -79,7 +81,9 @@ def _role(name: str, facts: Mapping[str, Any]) -> str:
     return "learner"
 
 
-def transfer(configuration: Configuration, to: str | None, timeout_s: float) -> int:
+def transfer(
+    configuration: Configuration, access: ClientAccess, to: str | None, timeout_s: float
+) -> int:
     """Ask the leader to give way; print its reply and return the exit code: 0 done, 3 no leader,
     4 outcome unknown, 5 refused.
 
@@ -88,7 +92,7 @@ def transfer(configuration: Configuration, to: str | None, timeout_s: float) -> 
     """
     if to is not None:
         check_name(to)
-    nodes = status.ask_all(configuration, min(timeout_s, status.LOOK_S))
+    nodes = status.ask_all(configuration, access, min(timeout_s, status.LOOK_S))
     leader = status.leader_of(nodes)
     if leader is None:
         found = verdict(nodes)
@@ -97,7 +101,14 @@ def transfer(configuration: Configuration, to: str | None, timeout_s: float) -> 
         status.complain_of(nodes)
         return found.exit_status
     try:
-        with Client(*leader.address, "raftline", timeout_s, on_wait=say_waiting) as client:
+        with Client(
+            *leader.address,
+            "raftline",
+            timeout_s,
+            on_wait=say_waiting,
+            credentials=access.credentials,
+            tls=access.tls,
+        ) as client:
             text = client.ask(f"transfer {to}" if to else "transfer").text
     except ClientError as failure:
         print(error(failure.at_the_shell), file=sys.stderr)

@@ -6,6 +6,7 @@ import argparse
 import re
 from typing import TYPE_CHECKING
 
+from raftline.clients.options import access_of
 from raftline.common import config
 
 if TYPE_CHECKING:
@@ -112,7 +113,8 @@ def _backup(options: argparse.Namespace) -> int:
     from raftline.tools import backup
 
     if options.node is None:
-        return backup.of_cluster(config.load(options.dir), options.file, options.timeout)
+        access, configuration = access_of(options), config.load(options.dir)
+        return backup.of_cluster(configuration, access, options.file, options.timeout)
     return backup.of_node(config.locate(options.dir).parent, options.node, options.file)
 
 

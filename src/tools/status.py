@@ -18,7 +18,8 @@ from typing import Any
 from raftline.clients.connection import ClientError, Deadline, LoginFailed, say_waiting
 from raftline.clients.conversation import Client
 from raftline.clients.lines import Ended, LineConnection, TooLong
-from raftline.clients.login import Credentials, log_in, of_environment
+from raftline.clients.login import Credentials, log_in
+from raftline.clients.options import ClientAccess
 from raftline.clients.tls import why_no_tls
 from raftline.common.address import Address
 from raftline.common.config import Configuration
@@ -82,26 +83,32 @@ class NoAnswer(Exception):
 
 
 def ask_all(
-    configuration: Configuration, timeout_s: float, say: Callable[[str], None] | None = None
+    configuration: Configuration,
+    access: ClientAccess,
+    timeout_s: float,
+    say: Callable[[str], None] | None = None,
 ) -> list[NodeStatus]:
     """Return what each member says, in the configuration's order, after at most `timeout_s` and a
     moment; once more as long where one of them names members that the configuration does not.
 
     `say` is told after a second who has not answered yet.
     """
-    nodes = _ask_each(configuration.members, timeout_s, say)
-    return nodes + _ask_each(_others(nodes), timeout_s)
+    nodes = _ask_each(configuration.members, access, timeout_s, say)
+    return nodes + _ask_each(_others(nodes), access, timeout_s)
 
 
 def _ask_each(
-    members: Mapping[str, Address], timeout_s: float, say: Callable[[str], None] | None = None
+    members: Mapping[str, Address],
+    access: ClientAccess,
+    timeout_s: float,
+    say: Callable[[str], None] | None = None,
 ) -> list[NodeStatus]:
     """Ask them all at once. Nobody waits for who is too late, not even the end of the process:
     a name server may hold a thread up for longer than any timeout says."""
     answers: dict[str, NodeStatus] = {}
 
     def ask_one(name: str) -> None:
-        answers[name] = ask(name, members[name], timeout_s)
+        answers[name] = ask(name, members[name], access, timeout_s)
 
     deadline = Deadline(timeout_s + GRACE_S, say)
     threads = [
@@ -126,20 +133,23 @@ def _join(threads: Sequence[threading.Thread], until_s: float) -> None:
         thread.join(max(0.0, until_s - time.monotonic()))
 
 
-def whom_to_ask(configuration: Configuration) -> list[Address]:
+def whom_to_ask(configuration: Configuration, access: ClientAccess) -> list[Address]:
     """Return where the nodes are that a request may be brought to: the leader first, then those
     that answer, members or not by the file; then those that may be down, or stand still."""
-    nodes = ask_all(configuration, LOOK_S)
+    nodes = ask_all(configuration, access, LOOK_S)
     leader = leader_of(nodes)
     nodes.sort(key=lambda node: (node is not leader, node.answer is None))
     return [node.address for node in nodes]
 
 
 def client_of(
-    configuration: Configuration, timeout_s: float, search_s: float | None = None
+    configuration: Configuration,
+    access: ClientAccess,
+    timeout_s: float,
+    search_s: float | None = None,
 ) -> Client:
     """Return a client that brings an operator's requests to the leader."""
-    first, *others = whom_to_ask(configuration)
+    first, *others = whom_to_ask(configuration, access)
     return Client(
         *first,
         "admin",
@@ -148,6 +158,8 @@ def client_of(
         also=others,
         search_s=search_s,
         on_wait=say_waiting,
+        credentials=access.credentials,
+        tls=access.tls,
     )
 
 
@@ -168,10 +180,10 @@ def _others(nodes: Sequence[NodeStatus]) -> dict[str, Address]:
     return found
 
 
-def ask(name: str, address: Address, timeout_s: float) -> NodeStatus:
+def ask(name: str, address: Address, access: ClientAccess, timeout_s: float) -> NodeStatus:
     """Return what the node at `address` says of itself, or why it is taken as unreachable."""
     try:
-        answer = _read_answer(_exchange(address, timeout_s))
+        answer = _read_answer(_exchange(address, access, timeout_s))
         if answer["name"] != name:
             raise NoAnswer(f"{safe_line(answer['name'])} answers there")
     except NoAnswer as error:
@@ -192,13 +204,13 @@ def _without_tls(error: OSError) -> str:
     return BAD_CERTIFICATE if type(error).__name__ == "SSLCertVerificationError" else NO_TLS
 
 
-def _exchange(address: Address, timeout_s: float) -> bytes:
+def _exchange(address: Address, access: ClientAccess, timeout_s: float) -> bytes:
     """Return the line that answers `status`. One deadline holds for all of it."""
     until_s = time.monotonic() + timeout_s
     try:
-        with LineConnection(address.port, timeout_s, address.host) as connection:
-            if (credentials := of_environment()) is not None:
-                _log_in(connection, credentials, timeout_s)
+        with LineConnection(address.port, timeout_s, address.host, access.tls) as connection:
+            if access.credentials is not None:
+                _log_in(connection, access.credentials, timeout_s)
             connection.send("status")
             return connection.read(until_s, ANSWER_BYTES_MAX)
     except Ended:

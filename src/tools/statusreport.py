@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TextIO
 
 from raftline.clients.connection import SAID_AFTER_S, say_waiting
+from raftline.clients.options import ClientAccess
 from raftline.common.config import Configuration
 from raftline.common.console import draws, safe_line
 from raftline.common.quiet_exit import EXIT_INTERRUPTED
@@ -274,7 +275,11 @@ def show(nodes: Sequence[NodeStatus], output: TextIO) -> None:
 
 
 def report(
-    configuration: Configuration, timeout_s: float, json_wanted: bool, every_s: float | None = None
+    configuration: Configuration,
+    access: ClientAccess,
+    timeout_s: float,
+    json_wanted: bool,
+    every_s: float | None = None,
 ) -> int:
     """Print how the cluster is and return the exit code: 0 it serves, 3 it doesn't, 5 it can't be
     told.
@@ -284,11 +289,11 @@ def report(
     """
     if every_s is None:
         told = say_waiting if timeout_s > 2 * SAID_AFTER_S else None  # else the table comes soon
-        return _print(ask_all(configuration, timeout_s, told), 2 if json_wanted else None)
+        return _print(ask_all(configuration, access, timeout_s, told), 2 if json_wanted else None)
     code, between = EXIT_INTERRUPTED, ""
     with contextlib.suppress(KeyboardInterrupt):
         while True:
-            nodes = ask_all(configuration, timeout_s)
+            nodes = ask_all(configuration, access, timeout_s)
             print(CLEAR if draws(sys.stdout) else between, end="")
             code = _print(nodes, 0 if json_wanted else None)
             between = "" if json_wanted else "\n"

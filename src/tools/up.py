@@ -85,8 +85,9 @@ def _begin(cluster: Cluster, others: Sequence[str], view_port: int | None) -> No
     cluster.start()
     if view_port is not None:
         with threads_without_signals():
+            say = cluster.relay.say
             command.in_background(
-                cluster.configuration, view_port, cluster.relay.say, cluster.order
+                cluster.configuration, cluster.access, view_port, say, cluster.order
             )
 
 

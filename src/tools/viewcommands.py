@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from raftline.clients.options import access_of
 from raftline.common import config
 from raftline.common.arguments import as_port, as_seconds
 
@@ -43,7 +44,7 @@ def _add_view(commands: Commands) -> None:
 def _view(options: argparse.Namespace) -> int:
     from raftline.view import command
 
-    configuration = config.load(options.dir)
+    access, configuration = access_of(options), config.load(options.dir)
     if options.save is not None:
-        return command.save(configuration, Path(options.save), options.seconds)
-    return command.view(configuration, options.port or command.DEFAULT_PORT)
+        return command.save(configuration, access, Path(options.save), options.seconds)
+    return command.view(configuration, access, options.port or command.DEFAULT_PORT)

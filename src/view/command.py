@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from raftline.clients.login import of_environment
+from raftline.clients.options import ClientAccess
 from raftline.common.config import ConfigError, Configuration, complaint
 from raftline.view.nodes import Nodes
 
@@ -31,21 +31,21 @@ def check_library() -> None:
         raise ConfigError(NEEDED)
 
 
-def view(configuration: Configuration, port: int) -> int:
-    """Serve the page until Ctrl-C; it logs in as the environment says.
+def view(configuration: Configuration, access: ClientAccess, port: int) -> int:
+    """Serve the page until Ctrl-C.
 
     Raises:
         ConfigError: the library is missing, or the port can't be had.
     """
     check_library()
     try:
-        asyncio.run(_serve(Nodes(configuration.members, of_environment()), port, print))
+        asyncio.run(_serve(Nodes(configuration.members, access), port, print))
     except KeyboardInterrupt:
         return 0
     return 0
 
 
-def save(configuration: Configuration, path: Path, seconds: float) -> int:
+def save(configuration: Configuration, access: ClientAccess, path: Path, seconds: float) -> int:
     """Observe for so long, and write what was seen as one page that needs nothing else.
 
     Raises:
@@ -59,7 +59,7 @@ def save(configuration: Configuration, path: Path, seconds: float) -> int:
         await asyncio.sleep(seconds)
         task.cancel()
 
-    feed = Feed(Nodes(configuration.members, of_environment()))
+    feed = Feed(Nodes(configuration.members, access))
     asyncio.run(watch(feed))
     if not feed.kept:
         raise ConfigError(f"no node of {configuration.path} answered; nothing was saved")
@@ -73,15 +73,13 @@ def save(configuration: Configuration, path: Path, seconds: float) -> int:
 
 def in_background(
     configuration: Configuration,
+    access: ClientAccess,
     port: int,
     say: Callable[[str], None],
     process: ProcessOrder | None = None,
 ) -> None:
-    """Serve the page from a thread of its own, for as long as this program lives.
-
-    It logs in as the environment says.
-    """
-    nodes = Nodes(configuration.members, of_environment())
+    """Serve the page from a thread of its own, for as long as this program lives."""
+    nodes = Nodes(configuration.members, access)
 
     def serve() -> None:
         try:

@@ -1,4 +1,4 @@
-"""The connections to the nodes: TLS as the environment names it, and a login where one is given."""
+"""The connections to the nodes: TLS and a login, if they are given."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from raftline.clients.connection import ClientError, LoginFailed
-from raftline.clients.login import Credentials, text_in
-from raftline.clients.tls import of_process
+from raftline.clients.login import text_in
+from raftline.clients.options import ClientAccess
 from raftline.common.address import Address
-from raftline.common.config import ConfigError
 from raftline.kv.asker import take_steps, tls_arguments
 
 LINE_BYTES_MAX = 8 << 20
@@ -32,16 +31,14 @@ class Refusal(OSError):
 class Nodes:
     """The nodes of one cluster, and how they are spoken to."""
 
-    def __init__(
-        self, members: Mapping[str, Address], credentials: Credentials | None = None
-    ) -> None:
+    def __init__(self, members: Mapping[str, Address], access: ClientAccess) -> None:
         self.members = dict(members)
-        self._credentials = credentials
+        self._access = access
 
     @property
     def has_rights(self) -> bool:
         """Whether the nodes may know who asks, so that a page is not for everybody."""
-        return self._credentials is not None or of_process() is not None
+        return self._access != (None, None)
 
     async def open(self, name: str) -> Streams:
         """Return a connection to a node on which this user is logged in.
@@ -51,13 +48,11 @@ class Nodes:
         """
         host, port = self.members[name]
         try:
-            tls = tls_arguments(None, host)
+            tls = tls_arguments(self._access.tls, host)
             opening = asyncio.open_connection(host, port, limit=LINE_BYTES_MAX, **tls)
             reader, writer = await asyncio.wait_for(opening, CONNECT_S)
         except asyncio.TimeoutError:
             raise OSError("no connection came about in time") from None
-        except ConfigError as error:
-            raise Refusal(str(error)) from None
         except ssl.SSLError as error:
             raise Refusal(f"TLS: {error.reason or error}") from None
         try:
@@ -68,14 +63,14 @@ class Nodes:
         return reader, writer
 
     async def _log_in(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._credentials is None:
+        if self._access.credentials is None:
             return
 
         async def answer_to(command: str) -> str:
             return text_in(await said(reader, writer, f"{SPEAKER}@{command}"))
 
         try:
-            await take_steps(self._credentials, answer_to)
+            await take_steps(self._access.credentials, answer_to)
         except LoginFailed as error:
             raise Refusal(f"the login failed: {error}") from None
         except ClientError as error:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pexpect
 
+from raftline.clients.options import ClientAccess
 from raftline.common import config
 from raftline.tools import status
 from raftline_course.harness.cluster import NodeProcess
@@ -122,7 +123,7 @@ def wait_for_voters(folder: Path, count: int) -> None:
     vote."""
 
     def settled() -> bool:
-        nodes = status.ask_all(config.load(folder), 5.0)
+        nodes = status.ask_all(config.load(folder), ClientAccess(), 5.0)
         leader = status.leader_of(nodes)
         answers = {node.name: node.answer for node in nodes if node.answer}
         if leader is None or leader.answer is None or leader.answer.get("outgoing"):

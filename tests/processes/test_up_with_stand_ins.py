@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from raftline.clients.options import ClientAccess
 from raftline.common import config
 from raftline.common.address import Address
 from raftline.common.config import ConfigError, Configuration
@@ -420,7 +421,8 @@ def test_a_member_that_runs_already_is_named_and_left_alone(
         try:
             assert other.stdout
             assert other.stdout.readline()
-            eventually(lambda: status.ask("s4", Address("127.0.0.1", port), 5.0).answer, "s4")
+            there = Address("127.0.0.1", port)
+            eventually(lambda: status.ask("s4", there, ClientAccess(), 5.0).answer, "s4")
             with running(tmp_path) as cluster:
                 text = cluster.read_until(f"1 node up: s1 on port {ports[0]}; Ctrl-C stops all")
         finally:

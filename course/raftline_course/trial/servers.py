@@ -10,6 +10,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from raftline.clients.options import ClientAccess
 from raftline.common import config
 from raftline.common.address import Address
 from raftline.tools import status
@@ -108,7 +109,7 @@ class Servers:
                 f"once; {self.last_line(server)}"
             )
         address = Address("127.0.0.1", node.port)
-        return status.ask(node.name, address, ASK_SECONDS_MAX).answer is not None
+        return status.ask(node.name, address, ClientAccess(), ASK_SECONDS_MAX).answer is not None
 
     def last_line(self, server: str) -> str:
         """Return what a server said last, in ASCII; before all else its last `[!]`, which says what
