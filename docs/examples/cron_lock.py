@@ -12,5 +12,5 @@ with raftline.connect() as kv:
     if token is None:
         sys.exit(f"not begun: it runs as {job.holder()}")
     done = subprocess.run(sys.argv[1:], env={**os.environ, "TOKEN": str(token)}, check=False)
-    job.release()  # raises LeaseLost where somebody else may have begun meanwhile
+    job.release()  # raises LeaseLost if somebody else may have begun meanwhile
     sys.exit(done.returncode)
