@@ -18,7 +18,7 @@ TESTS = $(PY) -m pytest -q --progress -o console_output_style=classic -n $(WORKE
 # By another name: make -n carries out the lines that name $(MAKE) itself, and would start the nodes.
 SET_UP = $(MAKE)
 
-.PHONY: help run test test-rest test-all check lint types format sizes style
+.PHONY: help run test test-rest test-nightly test-all check lint types format sizes style
 .PHONY: conform conform-bugs sim sim-long view-test fuzz nemesis watchers holders monitoring-test mutants nightly accept labs handout grade-test keys compose-test container-test kubernetes-test release clean
 .PHONY: patroni-test wheel wheels test-wheel test-sanitized bench bench-quick bench-growth bench-table soak profile slow-ways pictures view-picture docs
 .DELETE_ON_ERROR:
@@ -41,6 +41,9 @@ test: .venv/dev-installed ## the quick tests, within two minutes; by a word: mak
 
 test-rest: .venv/dev-installed ## the tests that `make test` leaves out
 	@$(TESTS) --lane rest
+
+test-nightly: .venv/dev-installed ## the tests that are left to `make nightly`
+	@$(TESTS) --lane nightly
 
 test-all: .venv/dev-installed ## every test, within twelve minutes
 	@$(TESTS)
@@ -114,7 +117,7 @@ monitoring-test: .venv/dev-installed ## /metrics, the dashboard's queries and th
 mutants: .venv/dev-installed ## one-line faults, each of which a test must notice (docs/develop/testing.md)
 	@$(PY) tests/mutants/run.py -j $(WORKERS) $(if $(ONLY),--only $(ONLY),--page build/mutants.md)
 
-nightly: .venv/dev-installed ## the campaigns, one after the other: sim-long, nemesis, mutants, labs, bench
+nightly: .venv/dev-installed ## the campaigns, one after the other: sim-long, test-nightly, nemesis, mutants, labs, grade-test, bench
 	@$(PY) tests/nightly.py
 
 accept: .venv/dev-installed ## rewrite what the transcripts expect; review the diff as code

@@ -37,7 +37,9 @@ settings.load_profile("raftline")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--lane", choices=("quick", "rest"), help="a part of the tests; default: all")
+    parser.addoption(
+        "--lane", choices=("quick", "rest", "nightly"), help="a part of the tests; default: all"
+    )
     parser.addoption("--progress", action="store_true", help="one line in place of the dots")
 
 
@@ -51,7 +53,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if not item.get_closest_marker("pure")]
     lane = config.getoption("lane")
     if lane:
-        items[:] = [item for item in items if is_quick(item) == (lane == "quick")]
+        items[:] = [item for item in items if lane_of(item) == lane]
         # The longest first: at the end nobody waits for one of them.
         items.sort(key=lambda item: HERE / "virtual" not in item.path.parents)
 
@@ -67,9 +69,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return is_left or None
 
 
-def is_quick(item: pytest.Item) -> bool:
-    """Return whether a test belongs to `make test`: it is not marked as slow, and of those of
-    real processes it is one of the smoke tests."""
+def lane_of(item: pytest.Item) -> str:
+    """Return which run a test belongs to: `make nightly`, `make test`, which has the smoke tests
+    alone of those of real processes, or `make test-rest`."""
+    if item.get_closest_marker("nightly"):
+        return "nightly"
     if item.get_closest_marker("slow"):
-        return False
-    return PROCESSES not in item.path.parents or item.path.name == SMOKE
+        return "rest"
+    is_quick = PROCESSES not in item.path.parents or item.path.name == SMOKE
+    return "quick" if is_quick else "rest"

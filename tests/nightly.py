@@ -16,9 +16,11 @@ from collections.abc import Sequence
 CAMPAIGNS: tuple[tuple[str, float], ...] = (  # arguments of make, minutes at most
     ("simulation", 30),
     ("sim-long MINUTES=30", 40),
+    ("test-nightly", 60),
     ("nemesis MINUTES=60", 80),
     ("mutants", 480),
     ("labs", 60),
+    ("grade-test", 60),
     ("bench", 60),
 )
 GRACE_S = 60.0  # to end after an interrupt

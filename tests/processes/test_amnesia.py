@@ -9,6 +9,7 @@ import pytest
 
 from raftline_course.harness.cluster import Cluster, NodeProcess
 from raftline_course.harness.processes import eventually
+from tests.at_night import at_night
 
 
 def _delete(node: NodeProcess) -> None:
@@ -40,7 +41,8 @@ def _delete_both(node: NodeProcess) -> None:
 
 
 @pytest.mark.parametrize(
-    "lose", [_delete, _empty, _shorten, _lose_the_promise, _let_the_promise_rot, _delete_both]
+    "lose",
+    [_delete, _lose_the_promise, *at_night(_empty, _shorten, _let_the_promise_rot, _delete_both)],
 )
 def test_a_loss_is_reported_and_the_node_catches_up_before_it_votes(
     cluster: Cluster, lose: object

@@ -17,6 +17,7 @@ import pytest
 
 from raftline_course.harness.cluster import Cluster
 from raftline_course.harness.processes import free_ports
+from tests.at_night import at_night
 
 ROOT = Path(__file__).resolve().parents[2]
 CLI = ROOT / "src" / "cli.py"
@@ -161,7 +162,10 @@ with getattr(protected_nodes, kind)(Path(folder), int(port), *more) as cluster:
 
 @pytest.mark.parametrize(
     ("kind", "how"),
-    [("Protected", "secret"), ("Protected", "users"), ("Protected", "TLS"), ("TlsEtcd", "")],
+    [
+        ("Protected", "TLS"),
+        *at_night(("Protected", "secret"), ("Protected", "users"), ("TlsEtcd", "")),
+    ],
 )
 def test_a_protected_system_is_measured(
     generator: Path, tmp_path: Path, kind: str, how: str

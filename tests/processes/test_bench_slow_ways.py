@@ -17,6 +17,7 @@ BENCH = ROOT / "bench"
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("cc") is None, reason="the generator needs cc"),
+    pytest.mark.nightly,
     pytest.mark.pure,  # it counts the calls of a clone
 ]
 

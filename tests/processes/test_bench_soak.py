@@ -26,6 +26,7 @@ def soak(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
 
 
+@pytest.mark.nightly
 @pytest.mark.skipif(shutil.which("cc") is None, reason="the generator needs cc")
 def test_a_short_soak_replaces_members_and_ends_with_its_quarters(tmp_path: Path) -> None:
     subprocess.run(["make", "build/loadgen"], cwd=ROOT, check=True, timeout=100)

@@ -161,7 +161,12 @@ def entries_in(log: Path) -> list[str]:
     return entries
 
 
-@pytest.fixture(params=[(2, 1), (1, 2)], ids=["two-of-three-in-C", "one-of-three-in-C"])
+@pytest.fixture(
+    params=[
+        pytest.param((2, 1), id="two-of-three-in-C"),
+        pytest.param((1, 2), id="one-of-three-in-C", marks=pytest.mark.nightly),
+    ]
+)
 def cluster(request: pytest.FixtureRequest, tmp_path: Path, binary: Path) -> Iterator[MixedCluster]:
     with MixedCluster(tmp_path, binary, *request.param) as mixed:
         yield mixed.start()
@@ -182,7 +187,13 @@ def _judged(binary: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
 
 
-@pytest.mark.parametrize("is_mixed", [False, True], ids=["C-alone", "beside-raftline"])
+@pytest.mark.parametrize(
+    "is_mixed",
+    [
+        pytest.param(False, id="C-alone", marks=pytest.mark.nightly),
+        pytest.param(True, id="beside-raftline"),
+    ],
+)
 def test_it_passes_the_first_four_levels(binary: Path, is_mixed: bool) -> None:
     others = f"{sys.executable} {ROOT / 'src' / 'server.py'} {{name}} {{port}} --dir {{dir}}"
     done = _judged(binary, "--level", "1-4", *(["--with", others] if is_mixed else []))

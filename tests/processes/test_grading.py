@@ -38,13 +38,14 @@ def grade(*arguments: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("number", range(1, 13))
+# `make grade-test` has all milestones and bugs, with all schedules.
+@pytest.mark.parametrize("number", [1, 7, 12])
 def test_the_model_solution_gets_all_points(number: int) -> None:
     found = marks(MODEL, number)
     assert (found.points, found.failures) == (POINTS, [])
 
 
-@pytest.mark.parametrize("number", [3, 8, 9, 11, 12])
+@pytest.mark.parametrize("number", [8, 11])
 def test_raftline_itself_gets_all_points(number: int) -> None:
     found = marks(bugs.hand_in(0), number)
     assert (found.points, found.failures) == (POINTS, [])
@@ -57,7 +58,7 @@ def test_a_start_through_files_loses_nothing_without_a_bug() -> None:
     assert (found.points, found.failures) == (POINTS, [])
 
 
-@pytest.mark.parametrize("number", range(1, 25))
+@pytest.mark.parametrize("number", [1, 7, 14, 21])
 def test_each_bug_loses_points_in_the_milestone_that_is_about_it(number: int) -> None:
     schedules = 1 if number == 21 else 0
     found = marks(bugs.hand_in(number), bugs.MILESTONE_OF[number], schedules)

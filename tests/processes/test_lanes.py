@@ -10,9 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from tests import nightly
+
 ROOT = Path(__file__).resolve().parents[2]
 MODULE = """
 import pytest
+
+from tests import nightly
 
 def test_passes():
     pass
@@ -53,10 +57,12 @@ def collected(*arguments: object) -> set[str]:
     return set(re.findall(r"^tests/.*::.*$", output, re.MULTILINE))
 
 
-def test_each_test_is_in_one_of_two_lanes() -> None:
-    quick, rest, every = collected("--lane=quick"), collected("--lane=rest"), collected()
-    assert quick | rest == every
-    assert not quick & rest
+def test_each_test_is_in_one_of_three_lanes() -> None:
+    quick, rest, night = (collected(f"--lane={lane}") for lane in ("quick", "rest", "nightly"))
+    every = collected()
+    assert quick | rest | night == every
+    assert len(quick) + len(rest) + len(night) == len(every)
+    assert "test-nightly" in [targets for targets, _ in nightly.CAMPAIGNS]
     smoke = {name for name in quick if name.startswith("tests/processes/")}
     assert {name.split("::")[0] for name in smoke} == {"tests/processes/test_smoke.py"}
     assert len(smoke) == 10
