@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from raftline.access.rights import KeysOfLease, why_not
-from raftline.access.roles import Identity, Role, nobody
+from raftline.access.roles import Identity, nobody
 from raftline.access.turns import Turns
 from raftline.access.users import MECHANISM, User, Users, derive, read_users, scram
 from raftline.common.address import is_loopback
@@ -24,6 +24,7 @@ from raftline.common.derived import mypyc_attr
 from raftline.wire.commands import Request
 from raftline.wire.limits import FAILED_LOGIN_S, FAILED_LOGINS_S, LOGINS_WAITING
 from raftline.wire.protocol import TOO_MANY_LOGINS, error
+from raftline.wire.rights import Role
 
 WRONG_PROOF = "invalid-proof"
 FAILED = error("the login failed: the name or the password is wrong. Nothing was done.")

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from enum import Enum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from raftline.access.roles import Identity, Role
+from raftline.access.roles import Identity
 from raftline.wire.commands import COMMANDS, IN_TRANSACTIONS, ORDERS, Request
 from raftline.wire.leaseoperands import without_lease
 from raftline.wire.operands import Limits, show_operands
 from raftline.wire.protocol import shown
+from raftline.wire.rights import ADMINISTERS_ALL, Right, Role, Touches
 from raftline.wire.transactions import read_transaction
 from raftline.wire.watches import watch_operands
 
@@ -26,84 +26,9 @@ _LOGGED = ", as it is an entry of the log; read with get or show"
 _LOGGED_GET = ", as it is an entry of the log; leave read log out"
 
 
-class Touches(Enum):
-    """The keys that a line touches. The value is the word for them in the table of the page."""
-
-    NOTHING = "no key"
-    KEY = "KEY"
-    PREFIX = "all keys with PREFIX"
-    INNER = "the key of the command, and all keys of LEASE"
-    PARTS = "each condition and operation for itself"
-    LEASE = "all keys of LEASE"
-    EVERY = "all keys"
-
-
-class Right(NamedTuple):
-    """One row."""
-
-    role: Role
-    touches: Touches = Touches.NOTHING
-
-
-_READS, _WRITES = Right(Role.READER, Touches.KEY), Right(Role.WRITER, Touches.KEY)
-_ADMINISTERS = Right(Role.ADMIN)
-_EVERYTHING = Right(Role.ADMIN, Touches.EVERY)
-RIGHTS: Mapping[str, Right] = {
-    "get": _READS,
-    "set": _WRITES,
-    "delete": _WRITES,
-    "setnx": _WRITES,
-    "cas": _WRITES,
-    "incr": _WRITES,
-    "append": _WRITES,
-    "lease": Right(Role.WRITER),
-    "renew": Right(Role.WRITER, Touches.LEASE),
-    "release": Right(Role.WRITER, Touches.LEASE),
-    "under": Right(Role.WRITER, Touches.INNER),
-    "setex": _WRITES,
-    "expire": _WRITES,
-    "persist": _WRITES,
-    "ttl": _READS,
-    "leases": Right(Role.READER, Touches.EVERY),
-    "txn": Right(Role.WRITER, Touches.PARTS),
-    "clear": Right(Role.WRITER, Touches.PREFIX),
-    "stat": _READS,
-    "object": _WRITES,
-    "machine": Right(Role.WRITER, Touches.EVERY),
-    "show": Right(Role.READER, Touches.PREFIX),
-    "watch": Right(Role.READER, Touches.PREFIX),
-    "unwatch": Right(Role.NONE),
-    "observe": _EVERYTHING,
-    "unobserve": Right(Role.NONE),
-    "session": Right(Role.WRITER),
-    "forget": Right(Role.WRITER),
-    "status": Right(Role.READER),
-    "transfer": _ADMINISTERS,
-    "backup": _EVERYTHING,
-    "login": Right(Role.NONE),
-    "auth": Right(Role.NONE),
-    "help": Right(Role.NONE),
-    "members": _ADMINISTERS,
-    "add": _ADMINISTERS,
-    "remove": _ADMINISTERS,
-    "replace": _ADMINISTERS,
-    "promote": _ADMINISTERS,
-    "demote": _ADMINISTERS,
-    # The orders of a controller.
-    "STORE": _EVERYTHING,
-    "RETRIEVE": _EVERYTHING,
-    "LEADER_INFO": _EVERYTHING,
-    "CONVERT_FOLLOWER": _EVERYTHING,
-    "TIMEOUT": _EVERYTHING,
-    "SHUTDOWN": _EVERYTHING,
-    "RESTART": _EVERYTHING,
-    "DELETE-LOG": _EVERYTHING,
-    "PARTITION": _EVERYTHING,
-    "HEAL": _EVERYTHING,
-    "DROP": _EVERYTHING,
-    "DELAY": _EVERYTHING,
-    "SKIP-REPLICATION": _EVERYTHING,
-    "HEARTBEAT": _EVERYTHING,
+RIGHTS: Final[Mapping[str, Right]] = {
+    **{row.verb: row.right for row in COMMANDS.values()},
+    **dict.fromkeys(ORDERS, ADMINISTERS_ALL),  # of a controller
 }
 
 _PUBLIC_FIELDS = (

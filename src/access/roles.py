@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
 from typing import NamedTuple
 
+from raftline.wire.rights import Role
+
 EVERYWHERE = ("",)
-
-
-class Role(IntEnum):
-    """A role; each may do what the ones below it may."""
-
-    NONE = 0
-    READER = 1
-    WRITER = 2
-    ADMIN = 3
-
-    def __str__(self) -> str:
-        return self.name.lower()
-
-
 ROLES = {str(role): role for role in Role if role is not Role.NONE}
 ANONYMOUS = {str(role): role for role in Role}
 

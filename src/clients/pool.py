@@ -85,7 +85,7 @@ class Clients(NoCopies):
         """
         limit_s = self.timeout if timeout is None else time_limit(timeout)
         until_s = time.monotonic() + limit_s
-        is_spare = row_of(command).access.is_timed and self._is_full
+        is_spare = row_of(command).handling.is_timed and self._is_full
         client = self._made() if is_spare else self._take(until_s)
         client.timeout_s = max(until_s - time.monotonic(), LEAST_S)
         client.attempt_s = client.timeout_s / ATTEMPTS

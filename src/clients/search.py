@@ -174,7 +174,7 @@ def anywhere(
             return answer, unknown is None
         if outcome is Outcome.UNKNOWN:
             unknown = answer
-            if row_of(command).access.is_sent_once:
+            if row_of(command).handling.is_sent_once:
                 break
         refusal = _better(refusal, answer)
         nodes.move_on(asked, answer)
@@ -246,7 +246,7 @@ def search(
 ) -> Search[Reply]:
     """Have a request served by whichever node does; return the reply. Now and then the node that
     served it is then asked for the members."""
-    if row_of(command).access.is_numbered:
+    if row_of(command).handling.is_numbered:
         reply = yield from numbered(nodes, sessions, name, command, deadline)
     else:
         reply, _ = yield from anywhere(nodes, name, command, deadline)
@@ -293,7 +293,7 @@ def lost(command: str, address: Address, error: OSError, limit_s: float) -> Clie
         advice = "Nodes at --pace human may need 40 s: --timeout 60."
     elif isinstance(error, (ConnectionResetError, BrokenPipeError)):
         reason = "broke the connection before it answered"
-    look = row_of(command).access.look
+    look = row_of(command).handling.look
     failure: ClientError
     if look:
         what = "write" if look == "get" else "change"

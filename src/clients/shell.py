@@ -72,7 +72,7 @@ def run_shell(
         say()
     except KeyboardInterrupt:
         say()
-        if outcome is Outcome.UNKNOWN and row_of(command).access.is_read:
+        if outcome is Outcome.UNKNOWN and row_of(command).handling.is_read:
             outcome = Outcome.DONE
         if outcome is Outcome.UNKNOWN:
             say("Sorry, outcome unknown: you left before the answer came.")

@@ -84,7 +84,7 @@ class Asker:
         """
         self.check_place()
         deadline = Deadline(timeout_s)
-        if row_of(command).access.is_numbered and self._sessions.with_room() is None:
+        if row_of(command).handling.is_numbered and self._sessions.with_room() is None:
             refusal = await self._begin_session(deadline, timeout_s)
             if refusal is not None:
                 return text_of(refusal)

@@ -11,7 +11,6 @@ from dataclasses import replace
 from raftline.access.login import FAILED, NO_USERS, Login
 from raftline.access.proof import WRONG, Answering, ProofError
 from raftline.access.rights import as_asked, partial_status, sees_whole_status
-from raftline.access.roles import Role
 from raftline.net.host import Host
 from raftline.raft.levels import BOUNDED
 from raftline.raft.messages import PeerError
@@ -20,6 +19,7 @@ from raftline.wire.leaseoperands import TAG_BYTES, with_tag
 from raftline.wire.limits import PEER_LINE_BYTES, STRANGER_LINE_BYTES
 from raftline.wire.parsing import ParsedLine
 from raftline.wire.protocol import SHUT_DOWN, error
+from raftline.wire.rights import Role
 
 SESSION_BYTES = 8  # by chance in the name of a session, where there are users
 SESSION_NAME_MAX = 27  # characters before them: of 44 no more is cut off (state/sessions.py)

@@ -17,7 +17,7 @@ from raftline.access.tls_socket import TlsSocket
 from raftline.common.address import Address
 from raftline.common.level import BEFORE_LEVELS, LEVEL, Build
 from raftline.common.version import VERSION
-from raftline.wire.protocol import ELSEWHERE, FULL, ProtocolError, decode_line, split_sender
+from raftline.wire.protocol import FULL, TRY_ANOTHER, ProtocolError, decode_line, split_sender
 
 FIRST_WORD = "Level"
 _TOLD = re.compile(r"Level ([1-9][0-9]{0,8}) version (\S{1,64})")
@@ -34,7 +34,7 @@ def read_level(text: str) -> Build | None:
     """Return the build that answered so; None where the answer does not tell."""
     if found := _TOLD.fullmatch(text):
         return Build(int(found[1]), found[2])
-    if text.startswith("Sorry, ") and not text.startswith(ELSEWHERE):
+    if text.startswith("Sorry, ") and not text.startswith(TRY_ANOTHER):
         return Build(1, BEFORE_LEVELS)
     return None
 

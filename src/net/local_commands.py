@@ -173,7 +173,7 @@ class LocalCommands:
 
 
 def _is_read(request: Request) -> bool:
-    return COMMANDS[request.verb].access.takes_mode
+    return COMMANDS[request.verb].handling.takes_mode
 
 
 def _first(reader: Reader, command: str) -> str:

@@ -17,7 +17,7 @@ from raftline.wire.operands import Limits
 from raftline.wire.protocol import ProtocolError, error, escape, real, shown, unescape
 
 __all__ = ["execute", "is_read"]
-_READS = {verb: row.level for verb, row in COMMANDS.items() if row.access.takes_mode}
+_READS = {verb: row.level for verb, row in COMMANDS.items() if row.handling.takes_mode}
 _DIGITS_MAX = 19
 
 

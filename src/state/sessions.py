@@ -27,7 +27,7 @@ from zlib import crc32
 
 from raftline.raft.entries import Entry
 from raftline.raft.levels import BOUNDED
-from raftline.wire.commands import COMMANDS, Tells, row_of
+from raftline.wire.commands import COMMANDS, ReplyForm, row_of
 from raftline.wire.leaseoperands import without_lease
 from raftline.wire.limits import LONG_REPLIES_BYTES, SHORT_REPLIES_BYTES, SHORT_REPLY_BYTES
 from raftline.wire.protocol import DONE_ONCE, error
@@ -40,11 +40,11 @@ REPLY_CHARACTERS_MAX = 512  # a longer one is long, below level 3
 KEY_MARK = "\0"  # stands for a long key in a reply that is kept: in no reply there is one
 NO_LONGER_KEPT = "\0\0"  # stands for a reply that was dropped
 _Value = TypeVar("_Value")
-# Their replies hold what is gone by then: see `Session`.
-LONG_REPLIES = tuple(
+_OF_WHAT_IS_GONE = (ReplyForm.VALUE, ReplyForm.RESULT, ReplyForm.RESULTS)
+LONG_REPLIES = tuple(  # see `Session`
     f"{verb} "
     for verb, row in COMMANDS.items()
-    if row.access.is_numbered and row.tells in (Tells.VALUE, Tells.RESULT, Tells.RESULTS)
+    if row.handling.is_numbered and row.reply in _OF_WHAT_IS_GONE
 )
 # An index is in ordinary life a number that no later entry has. But `raftline recover` and
 # `raftline restore` go on from what is left, so the indexes of lost entries come again. Both raise

@@ -15,7 +15,7 @@ from raftline.state.draft import Draft
 from raftline.state.objectcommands import OpenObjects
 from raftline.state.registry import applies, execute
 from raftline.state.store import Store
-from raftline.wire.commands import IN_TRANSACTIONS
+from raftline.wire.commands import operations_at
 from raftline.wire.leaseoperands import without_lease
 from raftline.wire.limits import ANSWER_BYTES, REWORK_BYTES
 from raftline.wire.objectcommands import Unfit
@@ -36,7 +36,7 @@ class NotDone(Exception):
 @applies("txn")
 def _txn(store: Store, operands: str) -> str | None:
     try:
-        txn = read_transaction(operands, IN_TRANSACTIONS, Limits())
+        txn = read_transaction(operands, operations_at(store.level), Limits())
         is_met = all([holds(store, condition) for condition in txn.conditions])
         draft = Draft(store)
         answers = _operate(draft.store, txn.then if is_met else txn.otherwise)

@@ -20,7 +20,7 @@ def know_access(commands: Commands) -> None:
     """Let the commands that ask nodes log in and speak TLS."""
     from raftline.clients import options
 
-    members = [verb for verb, row in COMMANDS.items() if row.access.kind == "members"]
+    members = [verb for verb, row in COMMANDS.items() if row.handling.kind == "members"]
     for name in (*ASKING, *members):
         options.know_access(commands.choices[name])
 

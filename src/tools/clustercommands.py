@@ -90,7 +90,7 @@ def _add_transfer(commands: Commands) -> None:
 
 def _add_members(commands: Commands) -> None:
     for verb, row in COMMANDS.items():
-        if row.access.kind != "members":
+        if row.handling.kind != "members":
             continue
         words = row.operands.form.split()
         command = commands.add_parser(verb, help=row.does, description=f"{row.does}.")

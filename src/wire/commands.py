@@ -1,8 +1,8 @@
 """The commands of clients, one row each, and a typed line read by its row. Pure.
 
-The parser, the help, completion, the commands of the shell, the client's rules and the forms of a
-reply are made from the rows. The function in src/state/commands.py that is registered under a verb
-applies its command. docs/develop/add-a-command.md adds one.
+The parser, the help, completion, the commands of the shell, the client's rules, the rights and the
+forms of a reply are made from the rows. The function that is registered under a verb applies its
+command (state/registry.py). docs/develop/add-a-command.md adds one.
 """
 
 from __future__ import annotations
@@ -16,20 +16,37 @@ from raftline.wire import leaseoperands as of_leases
 from raftline.wire import loginoperands as of_logins
 from raftline.wire import operands as take
 from raftline.wire import transactions
-from raftline.wire.operands import EVERY, TRY, Limits, Operands, not_understood
+from raftline.wire.operands import ALL_KEYS, TRY, Limits, Operands, not_understood
 from raftline.wire.protocol import ProtocolError, shown
+from raftline.wire.rights import (
+    ADMINISTERS,
+    ADMINISTERS_ALL,
+    OPEN,
+    READS,
+    READS_ALL,
+    READS_KEY,
+    READS_PREFIX,
+    WRITES,
+    WRITES_ALL,
+    WRITES_KEY,
+    WRITES_LEASE,
+    WRITES_PARTS,
+    WRITES_PREFIX,
+    WRITES_UNDER_LEASE,
+    Right,
+)
 
 READ_MODES = ("index", "lease", "log", "local")
 
 
-class Access(NamedTuple):
-    """How a node serves a command, and what a client does where no answer comes."""
+class Handling(NamedTuple):
+    """How a node serves a command, and what a client does if no answer comes."""
 
     kind: str  # of its line: see ParsedLine
     is_read: bool = False  # it changes nothing
     is_numbered: bool = False  # asked again under the same number of a session, so done once
     is_sent_once: bool = False  # never asked again
-    look: str = ""  # the read that tells whether it took effect, "" where that does not matter
+    look: str = ""  # the read that shows whether it took effect, "" if that does not matter
     is_timed: bool = False  # the leader answers it by its clock of leases, after a round
 
     @property
@@ -38,24 +55,24 @@ class Access(NamedTuple):
         return self.kind in ("read", "show") and not self.is_timed
 
 
-READ = Access("read", is_read=True)
-TIMED = Access("read", is_read=True, is_timed=True)  # a renewal may be asked again
-WRITE = Access("write", is_numbered=True, look="get")
-LEASE = Access("write", is_numbered=True, look="leases")  # a grant, an end
-SHOW = Access("show", is_read=True)
-BACKUP = Access("backup", is_read=True)
-LOCAL = Access("local", is_read=True)
-WATCH = Access("watch", is_read=True)
-OBSERVE = Access("observe", is_read=True)
-TRANSFER = Access("local", look="status")
-SESSION = Access("write")  # one that is not used does nothing
-FORGET = Access("write")  # a second time there is none
-MEMBERS = Access("members", is_read=True)
-CHANGE = Access("members", is_sent_once=True, look="members")  # a second time it is refused
-LOGIN = Access("login", is_read=True)  # of the connection: docs/use/users.md
+READ = Handling("read", is_read=True)
+TIMED = Handling("read", is_read=True, is_timed=True)  # a renewal may be asked again
+WRITE = Handling("write", is_numbered=True, look="get")
+LEASE = Handling("write", is_numbered=True, look="leases")  # a grant, an end
+SHOW = Handling("show", is_read=True)
+BACKUP = Handling("backup", is_read=True)
+LOCAL = Handling("local", is_read=True)
+WATCH = Handling("watch", is_read=True)
+OBSERVE = Handling("observe", is_read=True)
+TRANSFER = Handling("local", look="status")
+SESSION = Handling("write")  # one that is not used does nothing
+FORGET = Handling("write")  # a second time there is none
+MEMBERS = Handling("members", is_read=True)
+CHANGE = Handling("members", is_sent_once=True, look="members")  # a second time it is refused
+LOGIN = Handling("login", is_read=True)  # of the connection: docs/use/users.md
 
 
-class Tells(Enum):
+class ReplyForm(Enum):
     """The part of a reply after `VERB response: `, as the screen and programs show it."""
 
     TEXT = auto()
@@ -76,9 +93,10 @@ class Command(NamedTuple):
     verb: str
     operands: Operands
     does: str
-    access: Access = WRITE
-    tells: Tells = Tells.TEXT
-    at_the_shell: str = ""  # its help where `raftline VERB` is a command of the shell as well
+    handling: Handling
+    right: Right
+    reply: ReplyForm = ReplyForm.TEXT
+    at_the_shell: str = ""  # its help if `raftline VERB` is a command of the shell as well
     elsewhere: tuple[str, ...] = ()  # other stores' words for it
     level: int = 1  # the lowest level of a cluster that understands it
 
@@ -87,134 +105,113 @@ class Command(NamedTuple):
         """How it is typed: `set KEY VALUE`."""
         return f"{self.verb} {self.operands.form}".rstrip(" ")
 
+    @property
+    def is_operation(self) -> bool:
+        """Whether it may stand in a transaction: it is on one key, or puts such a one under a
+        lease."""
+        is_on_a_key = self.operands.begins_with_key and self.handling in (READ, WRITE)
+        return is_on_a_key or self.verb == transactions.UNDER
+
 
 def _read_txn(verb: str, operands: str, limits: Limits) -> str:
     return f"{verb} {transactions.read_transaction(operands, IN_TRANSACTIONS, limits).spelled}"
 
 
 _ROWS = (
-    Command(
-        "get", take.KEY, "the value of KEY", READ, Tells.VALUE,
-        at_the_shell="the value of KEY",
-    ),
-    Command(
-        "set", take.KEY_VALUE, "VALUE is the rest of the line", WRITE, Tells.WRITTEN,
-        at_the_shell="set KEY to VALUE; several words are one value, a space between them",
-        elsewhere=("put",),
-    ),
-    Command(
-        "delete", take.KEY, "remove KEY", WRITE, Tells.DELETED,
-        at_the_shell="remove KEY", elsewhere=("del", "rm", "unset"),
-    ),
-    Command(
-        "setnx", take.KEY_VALUE, "set KEY where it is not there yet", WRITE, Tells.WRITTEN
-    ),
-    Command("cas", take.KEY_OLD_NEW, "set KEY to NEW where it is OLD", WRITE, Tells.WRITTEN),
-    Command(
-        "incr", take.KEY_BY, "add BY, or 1, to the number in KEY", WRITE, Tells.NUMBER,
-        elsewhere=("incrby",),
-    ),
-    Command("append", take.KEY_VALUE, "put VALUE behind what KEY has"),
-    Command(
-        "lease", of_leases.SECONDS, "grant a lease, whose keys go with it", LEASE, Tells.LEASE,
-        at_the_shell="grant a lease; its keys go with it, unless it is renewed", level=2,
-    ),
-    Command(
-        "renew", of_leases.LEASE_NAME, "give a lease its whole time again", TIMED, Tells.LEASE,
-        at_the_shell="give a lease its whole time again", level=2,
-    ),
-    Command(
-        "release", of_leases.LEASE_NAME, "end a lease, delete its keys", LEASE,
-        at_the_shell="end a lease, delete its keys", level=2,
-    ),
-    Command("under", of_leases.LEASE_COMMAND, "a command, its key put under a lease", level=2),
-    Command(
-        "setex", of_leases.KEY_SECONDS_VALUE, "set KEY, for SECONDS", WRITE, Tells.WRITTEN, level=2
-    ),
-    Command("expire", of_leases.KEY_SECONDS, "let KEY go after SECONDS", level=2),
-    Command("persist", take.KEY, "take KEY out of its lease", level=2),
-    Command("ttl", take.KEY, "the seconds that KEY has left", TIMED, level=2),
-    Command("leases", take.NONE, "the leases, their time and keys", TIMED, Tells.FACTS, level=2),
-    Command(
-        "txn", Operands(transactions.FORM, _read_txn, EVERY, is_line=True),
-        "several operations in one step, all or none", WRITE, Tells.RESULTS,
-        at_the_shell="several operations in one step, all or none", level=2,
-    ),
-    Command("clear", take.PREFIX, "remove all keys that begin with PREFIX", level=2),
-    Command(
-        "stat", take.KEY, "the last change of KEY, its lease, its bytes", READ, Tells.FACTS,
-        at_the_shell="the last change of KEY, its lease, its bytes", level=2,
-    ),
-    Command(
-        "object", take.OBJECT, "an operation on an object of programs", WRITE, Tells.RESULT
-    ),
-    Command(
-        "machine", take.MACHINE, "a command for a program's own state machine", WRITE,
-        Tells.RESULT,
-    ),
-    Command(
-        "show", take.PAGE, "all pairs", SHOW, Tells.PAIRS,
-        at_the_shell="all pairs, or those whose keys begin with PREFIX",
-        elsewhere=("keys", "list", "ls", "dump"),
-    ),
-    Command(
-        "watch", take.WATCHED, "the keys with PREFIX, then each change of one", WATCH,
-        at_the_shell="the keys with PREFIX, then each change of one, until Ctrl-C", level=2,
-    ),
-    Command("unwatch", take.NONE, "end a watch of this connection", WATCH, level=2),
-    Command("observe", take.OBSERVED, "each step of this node, and why", OBSERVE),
-    Command("unobserve", take.NONE, "end the observe of this connection", OBSERVE),
-    Command(
-        "session", take.NONE, "begin one, so that a write sent twice takes effect once", SESSION
-    ),
-    Command("forget", take.NONE, "end a session, of which nothing is asked again", FORGET, level=3),
-    Command(
-        "status", take.NONE, "what this node knows of the cluster", LOCAL, Tells.FACTS,
-        elsewhere=("info",),
-    ),
-    Command(
-        "transfer", take.TO, "hand the leadership over, to NAME or whoever can take it", TRANSFER
-    ),
-    Command("backup", take.PIECE, "copy the state, then fetch the copy in pieces", BACKUP),
-    Command("login", of_logins.NAME_PASSWORD, "say who asks on this connection", LOGIN),
-    Command("auth", of_logins.MESSAGE, "the same by SCRAM-SHA-256, for programs", LOGIN),
-    Command("help", take.NONE, "this list", LOCAL),
-    Command(
-        "members", take.words(""), "who the members are, and who of them votes", MEMBERS,
-        Tells.FACTS,
-    ),
-    Command(
-        "add", take.words("NAME HOST PORT"), "a new member: it catches up first, then votes",
-        CHANGE,
-    ),
-    Command("remove", take.words("NAME"), "take a member out", CHANGE),
-    Command(
-        "replace", take.words("OLD NEW HOST PORT"),
-        "a new member instead of an old one, in one step", CHANGE,
-    ),
-    Command("promote", take.words("NAME"), "let a learner vote", CHANGE),
-    Command("demote", take.words("NAME"), "let a voter learn only", CHANGE),
+    Command("get", take.KEY, "the value of KEY", READ, READS_KEY, ReplyForm.VALUE,
+            at_the_shell="the value of KEY"),
+    Command("set", take.KEY_VALUE, "VALUE is the rest of the line",
+            WRITE, WRITES_KEY, ReplyForm.WRITTEN,
+            at_the_shell="set KEY to VALUE; several words are one value, a space between them",
+            elsewhere=("put",)),
+    Command("delete", take.KEY, "remove KEY", WRITE, WRITES_KEY, ReplyForm.DELETED,
+            at_the_shell="remove KEY", elsewhere=("del", "rm", "unset")),
+    Command("setnx", take.KEY_VALUE, "set KEY where it is not there yet",
+            WRITE, WRITES_KEY, ReplyForm.WRITTEN),
+    Command("cas", take.KEY_OLD_NEW, "set KEY to NEW where it is OLD",
+            WRITE, WRITES_KEY, ReplyForm.WRITTEN),
+    Command("incr", take.KEY_BY, "add BY, or 1, to the number in KEY",
+            WRITE, WRITES_KEY, ReplyForm.NUMBER, elsewhere=("incrby",)),
+    Command("append", take.KEY_VALUE, "put VALUE behind what KEY has", WRITE, WRITES_KEY),
+    Command("lease", of_leases.SECONDS, "grant a lease, whose keys go with it",
+            LEASE, WRITES, ReplyForm.LEASE,
+            at_the_shell="grant a lease; its keys go with it, unless it is renewed", level=2),
+    Command("renew", of_leases.LEASE_NAME, "give a lease its whole time again",
+            TIMED, WRITES_LEASE, ReplyForm.LEASE,
+            at_the_shell="give a lease its whole time again", level=2),
+    Command("release", of_leases.LEASE_NAME, "end a lease, delete its keys", LEASE, WRITES_LEASE,
+            at_the_shell="end a lease, delete its keys", level=2),
+    Command("under", of_leases.LEASE_COMMAND, "a command, its key put under a lease",
+            WRITE, WRITES_UNDER_LEASE, level=2),
+    Command("setex", of_leases.KEY_SECONDS_VALUE, "set KEY, for SECONDS",
+            WRITE, WRITES_KEY, ReplyForm.WRITTEN, level=2),
+    Command("expire", of_leases.KEY_SECONDS, "let KEY go after SECONDS",
+            WRITE, WRITES_KEY, level=2),
+    Command("persist", take.KEY, "take KEY out of its lease", WRITE, WRITES_KEY, level=2),
+    Command("ttl", take.KEY, "the seconds that KEY has left", TIMED, READS_KEY, level=2),
+    Command("leases", take.NONE, "the leases, their time and keys",
+            TIMED, READS_ALL, ReplyForm.FACTS, level=2),
+    Command("txn", Operands(transactions.FORM, _read_txn, ALL_KEYS, is_line=True),
+            "several operations in one step, all or none", WRITE, WRITES_PARTS, ReplyForm.RESULTS,
+            at_the_shell="several operations in one step, all or none", level=2),
+    Command("clear", take.PREFIX, "remove all keys that begin with PREFIX",
+            WRITE, WRITES_PREFIX, level=2),
+    Command("stat", take.KEY, "the last change of KEY, its lease, its bytes",
+            READ, READS_KEY, ReplyForm.FACTS,
+            at_the_shell="the last change of KEY, its lease, its bytes", level=2),
+    Command("object", take.OBJECT, "an operation on an object of programs",
+            WRITE, WRITES_KEY, ReplyForm.RESULT),
+    Command("machine", take.MACHINE, "a command for a program's own state machine",
+            WRITE, WRITES_ALL, ReplyForm.RESULT),
+    Command("show", take.PAGE, "all pairs", SHOW, READS_PREFIX, ReplyForm.PAIRS,
+            at_the_shell="all pairs, or those whose keys begin with PREFIX",
+            elsewhere=("keys", "list", "ls", "dump")),
+    Command("watch", take.WATCHED, "the keys with PREFIX, then each change of one",
+            WATCH, READS_PREFIX,
+            at_the_shell="the keys with PREFIX, then each change of one, until Ctrl-C", level=2),
+    Command("unwatch", take.NONE, "end a watch of this connection", WATCH, OPEN, level=2),
+    Command("observe", take.OBSERVED, "each step of this node, and why", OBSERVE, ADMINISTERS_ALL),
+    Command("unobserve", take.NONE, "end the observe of this connection", OBSERVE, OPEN),
+    Command("session", take.NONE, "begin one, so that a write sent twice takes effect once",
+            SESSION, WRITES),
+    Command("forget", take.NONE, "end a session, of which nothing is asked again",
+            FORGET, WRITES, level=3),
+    Command("status", take.NONE, "what this node knows of the cluster",
+            LOCAL, READS, ReplyForm.FACTS, elsewhere=("info",)),
+    Command("transfer", take.TO, "hand the leadership over, to NAME or whoever can take it",
+            TRANSFER, ADMINISTERS),
+    Command("backup", take.PIECE, "copy the state, then fetch the copy in pieces",
+            BACKUP, ADMINISTERS_ALL),
+    Command("login", of_logins.NAME_PASSWORD, "say who asks on this connection", LOGIN, OPEN),
+    Command("auth", of_logins.MESSAGE, "the same by SCRAM-SHA-256, for programs", LOGIN, OPEN),
+    Command("help", take.NONE, "this list", LOCAL, OPEN),
+    Command("members", take.words(""), "who the members are, and who of them votes",
+            MEMBERS, ADMINISTERS, ReplyForm.FACTS),
+    Command("add", take.words("NAME HOST PORT"),
+            "a new member: it catches up first, then votes", CHANGE, ADMINISTERS),
+    Command("remove", take.words("NAME"), "take a member out", CHANGE, ADMINISTERS),
+    Command("replace", take.words("OLD NEW HOST PORT"),
+            "a new member instead of an old one, in one step", CHANGE, ADMINISTERS),
+    Command("promote", take.words("NAME"), "let a learner vote", CHANGE, ADMINISTERS),
+    Command("demote", take.words("NAME"), "let a voter learn only", CHANGE, ADMINISTERS),
 )  # fmt: skip
 COMMANDS: Final[Mapping[str, Command]] = {row.verb: row for row in _ROWS}
-# Those on one key: they may stand in a transaction, and under a lease there.
-IN_TRANSACTIONS: Mapping[str, Operands] = {
-    row.verb: row.operands
-    for row in _ROWS
-    if row.verb == transactions.UNDER
-    or (row.operands.begins_with_key and row.access in (READ, WRITE))
+IN_TRANSACTIONS: Final[Mapping[str, Operands]] = {
+    row.verb: row.operands for row in _ROWS if row.is_operation
 }
+_ALL_OPERATIONS: Final = max(row.level for row in _ROWS if row.is_operation)
 # Those that are commands of the shell as well: `raftline get KEY`.
 AT_THE_SHELL: Mapping[str, str] = {row.verb: row.at_the_shell for row in _ROWS if row.at_the_shell}
 # No row of ours, and maybe of a newer node: it may be a write.
-FOREIGN: Final = Command("", take.words(""), "", Access("", look="get"))
+FOREIGN: Final = Command("", take.words(""), "", Handling("", look="get"), ADMINISTERS_ALL)
 
 
 def _forms(of_members: bool) -> str:
-    rows = [row for row in COMMANDS.values() if (row.access.kind == "members") is of_members]
+    rows = [row for row in COMMANDS.values() if (row.handling.kind == "members") is of_members]
     return " | ".join(row.form for row in rows)
 
 
-_READS = [row.verb for row in COMMANDS.values() if row.access.takes_mode]
+_READS = [row.verb for row in COMMANDS.values() if row.handling.takes_mode]
 HELP = (
     f"HELP response: {_forms(of_members=False)}."
     f" {', '.join(_READS[:-1])} and {_READS[-1]} may end in: read {'|'.join(READ_MODES)}."
@@ -262,6 +259,14 @@ class Request:
         self.read = read
 
 
+def operations_at(level: int) -> Mapping[str, Operands]:
+    """Return the commands that a transaction may hold at this level of a cluster: those that every
+    build of it knows."""
+    if level >= _ALL_OPERATIONS:
+        return IN_TRANSACTIONS
+    return {verb: form for verb, form in IN_TRANSACTIONS.items() if COMMANDS[verb].level <= level}
+
+
 def row_of(command: str) -> Command:
     """Return the row of a typed command; FOREIGN where there is none."""
     return COMMANDS.get(command.lstrip(" ").partition(" ")[0], FOREIGN)
@@ -283,7 +288,7 @@ def read_request(sender: str, request_id: str, message: str, limits: Limits) -> 
         line = message.rstrip(" ")
         raise ProtocolError(not_understood(line) if line else f"the line is empty. {TRY}")
     read = ""
-    if command.access.is_read and command.access.takes_mode:
+    if command.handling.is_read and command.handling.takes_mode:
         message, read = _without_read_mode(command, message.rstrip(" "))
         operands = message.partition(" ")[2]
     if verb in ("session", "forget") and not sender:
@@ -299,6 +304,6 @@ def _without_read_mode(command: Command, message: str) -> tuple[str, str]:
     if words[-1] not in READ_MODES:
         modes = ", ".join(READ_MODES)
         raise ProtocolError(f"there is no read {shown(words[-1])}; there is {modes}")
-    if command.access is SHOW and words[-1] == "log":
+    if command.handling is SHOW and words[-1] == "log":
         raise ProtocolError("a show is never an entry of the log; read index, lease or local")
     return " ".join(words[:-2]), words[-1]

@@ -147,5 +147,5 @@ def _read_expire(verb: str, operands: str, limits: Limits) -> str:
 SECONDS = Operands("SECONDS", _read_seconds)
 LEASE_NAME = Operands("LEASE", _read_lease)
 LEASE_COMMAND = Operands("LEASE set|setnx|cas|incr|append ...", _read_under)
-KEY_SECONDS = Operands("KEY SECONDS", _read_expire)
+KEY_SECONDS = Operands("KEY SECONDS", _read_expire, is_public=True)
 KEY_SECONDS_VALUE = Operands("KEY SECONDS VALUE", _read_setex, 2)

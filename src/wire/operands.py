@@ -16,7 +16,7 @@ from raftline.wire.watches import WatchAsked, spell_watch, watch_operands
 
 NOT_UNDERSTOOD = "I don't understand: "
 TRY = "Try: get KEY, set KEY VALUE, delete KEY, show, help"
-EVERY = 1 << 30  # of the operands is spelled as a key
+ALL_KEYS = 1 << 30  # each of the operands is spelled as a key
 _OPTIONAL = re.compile(r"\[[^]]*\]")
 _OFFSET = re.compile(r"0|[1-9][0-9]{0,17}", re.ASCII)
 _WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,18}", re.ASCII)
@@ -54,6 +54,7 @@ class Operands(NamedTuple):
     """
     keys: int = 0  # so many at the front hold no space; the rest of the line is one value
     is_line: bool = False  # one argument alone may be the whole line of them, as typed
+    is_public: bool = False  # no value and no secret is in it: a console shows it whole
 
     @property
     def needed(self) -> list[str]:
@@ -68,7 +69,7 @@ class Operands(NamedTuple):
     @property
     def ends_in_value(self) -> bool:
         """Whether the rest of the line, after the keys, is a value."""
-        return 0 < self.keys < EVERY
+        return 0 < self.keys < ALL_KEYS
 
     def spell(self, words: Sequence[str]) -> str:
         """Return the operands as they are typed in a line, each given as a text of its own."""
@@ -267,21 +268,21 @@ def show_operands(command: str) -> tuple[str | None, str | None]:
     raise ProtocolError(r"show takes [PREFIX] [after KEY]; a space inside a key is written \s")
 
 
-KEY = Operands("KEY", _read_key, EVERY)
-PREFIX = Operands("PREFIX", _read_prefix, EVERY)
+KEY = Operands("KEY", _read_key, ALL_KEYS, is_public=True)
+PREFIX = Operands("PREFIX", _read_prefix, ALL_KEYS, is_public=True)
 KEY_VALUE = Operands("KEY VALUE", _read_value, 1)
 KEY_OLD_NEW = Operands("KEY OLD NEW", _read_cas, 2)
-KEY_BY = Operands("KEY [BY]", _read_incr, EVERY)
+KEY_BY = Operands("KEY [BY]", _read_incr, ALL_KEYS, is_public=True)
 OBJECT = Operands("KEY OPERATION [JSON ...]", _read_object)
 MACHINE = Operands("NAME JSON", _read_machine)
-PAGE = Operands("[PREFIX] [after KEY]", _read_show, EVERY)
-WATCHED = Operands("[PREFIX] [after INDEX]", _read_watch, EVERY)
-OBSERVED = Operands("[json] [all]", _read_observe)
-TO = Operands("[NAME]", _read_transfer)
-PIECE = Operands("[from BYTE]", _read_backup)
-NONE = Operands("", _read_bare)
+PAGE = Operands("[PREFIX] [after KEY]", _read_show, ALL_KEYS, is_public=True)
+WATCHED = Operands("[PREFIX] [after INDEX]", _read_watch, ALL_KEYS, is_public=True)
+OBSERVED = Operands("[json] [all]", _read_observe, is_public=True)
+TO = Operands("[NAME]", _read_transfer, is_public=True)
+PIECE = Operands("[from BYTE]", _read_backup, is_public=True)
+NONE = Operands("", _read_bare, is_public=True)
 
 
 def words(form: str) -> Operands:
     """Return operands that are names, hosts and ports: one word each."""
-    return Operands(form, _read_words)
+    return Operands(form, _read_words, is_public=True)

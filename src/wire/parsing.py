@@ -143,16 +143,16 @@ def _parse_message(speaker: Request, text: str, me: str) -> ParsedLine:
 
 def _parse_request(request: Request, text: str, readings: Readings) -> ParsedLine:
     """Return what kind of request it is."""
-    access = COMMANDS[request.verb].access
-    if access.kind == "write":
+    handling = COMMANDS[request.verb].handling
+    if handling.kind == "write":
         return ParsedLine("write", request, text)
-    if access.kind == "members":
+    if handling.kind == "members":
         try:
             return ParsedLine("members", request, text, change=read_change(request.command))
         except ProtocolError as problem:
             return ParsedLine("refused", request, text, problem=str(problem))
-    if not access.takes_mode:
-        reading = BY_CLOCK if access.is_timed else BY_ROUND
-        return ParsedLine(access.kind, request, text, None, "", reading)
-    kind, reading = readings.kind_of(access.kind, request.read)
+    if not handling.takes_mode:
+        reading = BY_CLOCK if handling.is_timed else BY_ROUND
+        return ParsedLine(handling.kind, request, text, None, "", reading)
+    kind, reading = readings.kind_of(handling.kind, request.read)
     return ParsedLine(kind, request, text, None, "", reading)

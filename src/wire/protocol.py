@@ -22,7 +22,7 @@ FULL = "Sorry, too many connections; the last places are for peers. Try later."
 TOO_MANY_LOGINS = "Sorry, too many logins at a time. Nothing was done; try again."
 TOO_MUCH_WAITS = "Sorry, too many requests wait here. Nothing was done; try again."
 # Nothing was done; others may do it.
-ELSEWHERE = (
+TRY_ANOTHER = (
     NOT_LEADER, NO_LEADER, STOPPING, REMOVED, SHUT_DOWN, RISING, FULL, TOO_MANY_LOGINS,
     TOO_MUCH_WAITS,
 )  # fmt: skip

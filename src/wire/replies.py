@@ -8,12 +8,12 @@ import sys
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-from raftline.wire.commands import COMMANDS, FOREIGN, Command, Tells, read_request, row_of
+from raftline.wire.commands import COMMANDS, FOREIGN, Command, ReplyForm, read_request, row_of
 from raftline.wire.leaseoperands import without_lease
 from raftline.wire.operands import NOT_UNDERSTOOD, Limits
 from raftline.wire.protocol import (
-    ELSEWHERE,
     OUTCOME_UNKNOWN,
+    TRY_ANOTHER,
     ProtocolError,
     decode_line,
     error,
@@ -68,7 +68,7 @@ def read_reply(raw: bytes) -> Reply | None:
 
 def outcome_of(text: str) -> Outcome:
     """Return what became of the request that was answered so."""
-    if text.startswith(ELSEWHERE):
+    if text.startswith(TRY_ANOTHER):
         return Outcome.NO_LEADER
     if text.startswith(OUTCOME_UNKNOWN):
         return Outcome.UNKNOWN
@@ -96,7 +96,7 @@ def mistake_in(command: str) -> str:
         if decode_line(command.encode("utf-8", "surrogateescape")) != command:
             return "the command holds what would get lost on its way."
         request = read_request("client", "", command, Limits(sys.maxsize, sys.maxsize))
-        if row_of(command).access.kind == "members":
+        if row_of(command).handling.kind == "members":
             from raftline.wire.membercommands import read_change  # only who mistypes needs it
 
             read_change(request.command)
@@ -134,10 +134,10 @@ def _pairs(rest: str) -> tuple[dict[str, str], str]:
 def value_in(text: str) -> str:
     """Return what a program wants of a reply that is no error: a value, pairs as JSON, or ""."""
     verb, _, rest = _parts(text)
-    tells = _row_answered(verb).tells
-    if tells is Tells.LEASE:
+    form = _row_answered(verb).reply
+    if form is ReplyForm.LEASE:
         return rest.partition(" ")[0]
-    return "" if tells in (Tells.WRITTEN, Tells.DELETED) else rest
+    return "" if form in (ReplyForm.WRITTEN, ReplyForm.DELETED) else rest
 
 
 def screen_lines(text: str) -> list[str]:
@@ -147,12 +147,12 @@ def screen_lines(text: str) -> list[str]:
     verb, absence, rest = _parts(text)
     if text.startswith("Sorry, ") or not verb:
         return [text]
-    tells = _row_answered(verb).tells
+    form = _row_answered(verb).reply
     if absence:
         body = [NOT_FOUND if absence == NO_SUCH_KEY else f"{absence[2:]}: {rest}"]
-    elif tells is Tells.DELETED:
+    elif form is ReplyForm.DELETED:
         body = [rest.removesuffix(" deleted") + " has been deleted"]
-    elif tells is Tells.PAIRS:
+    elif form is ReplyForm.PAIRS:
         body = _shown_pairs(rest)
     elif rest == NOT_FOUND:
         body = [rest, "(this is the value: the key is there)"]
@@ -205,29 +205,29 @@ def _facts(command: str, text: str) -> dict[str, Any]:
     verb, branch, rest = _parts(text)
     row = _row_answered(verb)
     try:
-        match row.tells:
-            case Tells.RESULTS:
+        match row.reply:
+            case ReplyForm.RESULTS:
                 return {"branch": branch[2:], "results": json.loads(rest)}
-            case Tells.VALUE | Tells.NUMBER | Tells.RESULT:
-                return {"value": _value(row.tells, rest)}
-            case Tells.WRITTEN:
+            case ReplyForm.VALUE | ReplyForm.NUMBER | ReplyForm.RESULT:
+                return {"value": _value(row.reply, rest)}
+            case ReplyForm.WRITTEN:
                 return {"value": real(row.operands.value_in(command.lstrip(" ")))}
-            case Tells.LEASE:
+            case ReplyForm.LEASE:
                 lease, _, seconds = rest.partition(" for ")
                 return {"lease": lease, "seconds": int(seconds.removesuffix(" s"))}
-            case Tells.FACTS:
+            case ReplyForm.FACTS:
                 return {row.verb: json.loads(rest)}
-            case Tells.PAIRS:
+            case ReplyForm.PAIRS:
                 pairs, more = _pairs(rest)
                 return {"pairs": pairs, "more": more} if more else {"pairs": pairs}
-            case Tells.DELETED:
+            case ReplyForm.DELETED:
                 return {}
     except ValueError:
         pass  # not as a node writes it: handed on as it is
     return {"text": rest}
 
 
-def _value(tells: Tells, rest: str) -> Any:
-    if tells is Tells.NUMBER:
+def _value(form: ReplyForm, rest: str) -> Any:
+    if form is ReplyForm.NUMBER:
         return int(rest)
-    return real(rest) if tells is Tells.VALUE else json.loads(real(rest))
+    return real(rest) if form is ReplyForm.VALUE else json.loads(real(rest))

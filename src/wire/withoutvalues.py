@@ -6,13 +6,6 @@ from typing import Final
 
 from raftline.wire.commands import COMMANDS, ORDERS
 
-# Whose operands hold no value: keys, prefixes, numbers, and names of members. The name of a lease
-# is for its owner alone.
-_WHOLE: Final = frozenset(
-    {"get", "delete", "clear", "show", "stat", "ttl", "persist", "expire", "incr", "watch",
-     "unwatch", "observe", "unobserve", "leases", "session", "status", "transfer",
-     "backup", "help", "members", "add", "remove", "replace", "promote", "demote"}
-)  # fmt: skip
 _WORDS_MAX: Final = 6  # of a line that holds no value; others are mistakes
 
 
@@ -27,7 +20,7 @@ def without_values(text: str) -> str:
     if row is None:
         known = f"{verb} …" if verb in ORDERS else "…"
         return f"{before}{at}{known}"
-    if not words or (verb in _WHOLE and len(words) < _WORDS_MAX):
+    if not words or (row.operands.is_public and len(words) < _WORDS_MAX):
         return text
     key = [words[0]] if row.operands.begins_with_key else []
     return " ".join([f"{before}{at}{verb}", *key, "…"])

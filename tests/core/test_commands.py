@@ -153,7 +153,7 @@ def test_each_command_of_the_table_that_is_applied_has_its_function() -> None:
     applied = {
         verb
         for verb, row in COMMANDS.items()
-        if row.access.kind in kinds and not row.access.is_timed
+        if row.handling.kind in kinds and not row.handling.is_timed
     }
     of_sessions_and_machines = {"session", "forget", "machine"}  # state/replicated.py
     of_the_node = {"noop", "members", "level", EXPIRED}
@@ -163,7 +163,7 @@ def test_each_command_of_the_table_that_is_applied_has_its_function() -> None:
 def test_a_read_changes_no_pair() -> None:
     pairs: Any = MappingProxyType({"a": "1"})
     for verb, row in COMMANDS.items():
-        if row.access.kind == "read" and not row.access.is_timed:
+        if row.handling.kind == "read" and not row.handling.is_timed:
             read = Store(pairs, row.level)
             assert execute(read, f"{verb} a").startswith(f"{verb.upper()} response")
             assert execute(read, f"{verb} b").startswith(f"{verb.upper()} response")

@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.access.rights import RIGHTS, Touches, as_asked, partial_status, table, why_not
-from raftline.access.roles import Identity, Role, nobody
+from raftline.access.rights import RIGHTS, as_asked, partial_status, table, why_not
+from raftline.access.roles import Identity, nobody
 from raftline.wire import operands as take
-from raftline.wire.commands import COMMANDS, ORDERS, Command, read_request
+from raftline.wire.commands import COMMANDS, ORDERS, WRITE, Command, read_request
 from raftline.wire.operands import Limits
 from raftline.wire.protocol import escape
+from raftline.wire.rights import WRITES_KEY, Role, Touches
 
 BOB = Identity("bob", Role.READER, ("app/",))
 EVE = Identity("eve", Role.WRITER, ("app/", "web/"))
@@ -35,8 +36,13 @@ def test_every_verb_and_every_order_has_a_row() -> None:
     assert set(RIGHTS) == {*COMMANDS, *ORDERS}
 
 
+def test_a_row_without_a_right_can_not_be_made() -> None:
+    with pytest.raises(TypeError, match="right"):
+        Command("getdel", take.KEY, "the value, which is removed", WRITE)  # type: ignore[call-arg]
+
+
 def test_a_verb_without_a_row_is_refused_for_everybody(monkeypatch: pytest.MonkeyPatch) -> None:
-    row = Command("getdel", take.KEY, "the value of KEY, which is removed")
+    row = Command("getdel", take.KEY, "the value of KEY, which is removed", WRITE, WRITES_KEY)
     monkeypatch.setitem(COMMANDS, "getdel", row)  # type: ignore[index]
     for identity in (ADMIN, ALL, EVE, BOB, nobody(Role.ADMIN)):
         said = f"{identity} may not getdel: no role allows it. Nothing was done."

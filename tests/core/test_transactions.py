@@ -20,7 +20,7 @@ from raftline.state.sessions import REPLY_CHARACTERS_MAX
 from raftline.state.store import Store
 from raftline.storage.disk import StorageError
 from raftline.storage.snapshotfile import no_pause
-from raftline.wire.commands import read_request
+from raftline.wire.commands import IN_TRANSACTIONS, operations_at, read_request
 from raftline.wire.operands import Limits, not_understood
 from raftline.wire.protocol import DONE_ONCE, ProtocolError, error, escape, unescape
 from raftline.wire.replies import Outcome, as_json, outcome_of, read_reply, screen_lines
@@ -101,6 +101,14 @@ def test_each_condition(condition: str, holds: bool) -> None:
     branch = "then" if holds else "else"
     line = f"txn if {condition} then get b else get b".replace("then = ", r"\x74hen = ")
     assert machine.ask(line) == f'TXN response, {branch}: ["5"]'
+
+
+def test_a_transaction_holds_what_every_build_of_the_level_knows() -> None:
+    """An operation of a later level would be done by some nodes of a cluster, and not by others."""
+    assert operations_at(1).keys() == {"get", "set", "delete", "setnx", "cas", "incr", "append",
+                                       "object"}  # fmt: skip
+    assert operations_at(2) == operations_at(99) == IN_TRANSACTIONS
+    assert list(operations_at(1)) == [verb for verb in IN_TRANSACTIONS if verb in operations_at(1)]
 
 
 def test_a_level_is_the_last_change_of_a_key_that_was_there_before_it() -> None:

@@ -17,8 +17,9 @@ from raftline_course.harness.processes import DEADLINE_S
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "develop" / "add-a-command.md"
-READ_ROW = """    Command("strlen", take.KEY, "how long the value of KEY is", READ, Tells.NUMBER),
-"""
+READ_ROW = """
+    Command("strlen", take.KEY, "how long the value of KEY is", READ, READS_KEY, ReplyForm.NUMBER),
+"""[1:]
 READ_FUNCTION = """
 
 @applies("strlen")
@@ -29,7 +30,7 @@ def _strlen(store: Store, key: str) -> str | None:
 
 def block(name: str) -> str:
     """Return the lines of the page's code of this name."""
-    (found,) = re.findall(rf"^```python {name}\n(.*?)^```$", PAGE.read_text(), re.M | re.S)
+    (found,) = re.findall(rf"^```\w+ {name}\n(.*?)^```$", PAGE.read_text(), re.M | re.S)
     return str(found)
 
 

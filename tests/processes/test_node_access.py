@@ -10,11 +10,12 @@ import pytest
 
 import raftline
 from raftline import ClientTls, Node, NodeError, ReplicatedDict
-from raftline.access.roles import EVERYWHERE, Identity, Role
+from raftline.access.roles import EVERYWHERE, Identity
 from raftline.access.secret import make_secret
 from raftline.access.users import ITERATIONS_LEAST, User, Users, make_verifier, write_users
 from raftline.clients.lines import LineConnection
 from raftline.tools import certs
+from raftline.wire.rights import Role
 from raftline_course.harness.processes import DEADLINE_S, free_ports
 
 PASSWORD = "correct horse battery"

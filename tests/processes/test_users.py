@@ -20,7 +20,7 @@ import pytest
 
 import raftline
 from raftline import aio
-from raftline.access.roles import EVERYWHERE, Identity, Role
+from raftline.access.roles import EVERYWHERE, Identity
 from raftline.access.secret import make_secret
 from raftline.access.tls import Files, Tls
 from raftline.access.users import (
@@ -34,6 +34,7 @@ from raftline.access.users import (
 from raftline.clients.lines import LineConnection
 from raftline.clients.login import Credentials, log_in
 from raftline.tools import certs
+from raftline.wire.rights import Role
 from raftline_course.harness.cluster import STEADY, Cluster
 from raftline_course.harness.processes import DEADLINE_S, eventually
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from raftline.access.login import Access, Login
 from raftline.access.proof import Answering, Dialing, ProofError
-from raftline.access.roles import EVERYWHERE, Identity, Role
+from raftline.access.roles import EVERYWHERE, Identity
 from raftline.access.secret import PeerRule, read_secrets
 from raftline.access.tls_socket import TlsSocket
 from raftline.access.users import (
@@ -38,6 +38,7 @@ from raftline.wire.commands import COMMANDS, ORDERS
 from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings, parse
 from raftline.wire.protocol import error
+from raftline.wire.rights import Role
 from tests.fake_host import FakeHost
 
 SECRET = b"0123456789abcdef0123456789abcdef"

@@ -13,7 +13,7 @@ import pytest
 
 from raftline.access.login import FAILED, Access, Login
 from raftline.access.proof import Dialing
-from raftline.access.roles import EVERYWHERE, Identity, Role
+from raftline.access.roles import EVERYWHERE, Identity
 from raftline.access.secret import PeerRule, make_secret, peer_rule, read_secrets
 from raftline.access.tls import Files, Tls
 from raftline.access.tls_socket import TlsSocket
@@ -27,6 +27,7 @@ from raftline.tools import certs
 from raftline.wire.commands import read_request
 from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings, parse
+from raftline.wire.rights import Role
 from raftline_course.harness.processes import DEADLINE_S
 from tests.fake_host import FakeHost
 

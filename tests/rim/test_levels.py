@@ -17,15 +17,16 @@ from raftline.net.admission import Admission
 from raftline.net.levels import Builds, ask_level, read_level
 from raftline.net.peers import Peer
 from raftline.wire import operands as take
-from raftline.wire.commands import COMMANDS, Command
+from raftline.wire.commands import COMMANDS, WRITE, Command
 from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings, parse
 from raftline.wire.protocol import FULL, SHUT_DOWN, STOPPING
+from raftline.wire.rights import WRITES_KEY
 from raftline_course.harness.processes import DEADLINE_S, eventually
 from tests.fake_host import FakeHost
 from tests.rim.test_connection import Scene
 
-NEWER = Command("getdel", take.KEY, "the value of KEY, which is removed", level=2)
+NEWER = Command("getdel", take.KEY, "the value, which is removed", WRITE, WRITES_KEY, level=2)
 
 
 @pytest.fixture(autouse=True)

@@ -29,7 +29,7 @@ from raftline.access.login import (
     Login,
     is_private,
 )
-from raftline.access.roles import EVERYWHERE, Identity, Role
+from raftline.access.roles import EVERYWHERE, Identity
 from raftline.access.turns import Turns
 from raftline.access.users import (
     ITERATIONS_LEAST,
@@ -58,6 +58,7 @@ from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings, parse
 from raftline.wire.protocol import TOO_MANY_LOGINS
 from raftline.wire.replies import Outcome, outcome_of
+from raftline.wire.rights import Role
 from raftline_course.harness.processes import DEADLINE_S, eventually
 from tests.fake_host import FakeHost
 

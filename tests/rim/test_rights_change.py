@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from raftline.access.login import Access
-from raftline.access.roles import Identity, Role
+from raftline.access.roles import Identity
 from raftline.access.users import ITERATIONS_LEAST, User, Users, make_verifier, write_users
 from raftline.clients.connection import LoginFailed, NotAllowed
 from raftline.kv.codec import TEXT
@@ -20,6 +20,7 @@ from raftline.logmanager import LogManager
 from raftline.net.connection import Connection
 from raftline.node.watchers import Watchers
 from raftline.raft.entries import Entry
+from raftline.wire.rights import Role
 from raftline_course.harness.processes import eventually
 from tests.fake_host import FakeHost
 from tests.faulty_folder import MemoryFolder

@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 
 from raftline.access.login import Access
-from raftline.access.roles import EVERYWHERE, Identity, Role
+from raftline.access.roles import EVERYWHERE, Identity
 from raftline.access.secret import PeerRule
 from raftline.access.users import ITERATIONS_LEAST, User, Users, make_verifier, write_users
 from raftline.net import connection as connections
@@ -25,6 +25,7 @@ from raftline.net.listener import Listener
 from raftline.net.places import Places
 from raftline.wire.limits import PLACES_FOR_PEERS, READ_BYTES, STRANGER_LINE_BYTES
 from raftline.wire.protocol import FULL
+from raftline.wire.rights import Role
 from raftline_course.harness.processes import DEADLINE_S, eventually, free_ports
 from tests.fake_host import FakeHost
 

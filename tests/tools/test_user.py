@@ -10,10 +10,10 @@ import pytest
 
 from raftline import cli
 from raftline.access.login import Access
-from raftline.access.roles import Role
 from raftline.access.users import read_users
 from raftline.common.config import ConfigError
 from raftline.node import boot
+from raftline.wire.rights import Role
 
 PASSWORD = "correct horse battery"
 

@@ -1,0 +1,56 @@
+"""The right that a line takes: a role, and the keys that the line touches. Pure.
+
+Each row of wire/commands.py has one. access/rights.py decides by it.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, IntEnum
+from typing import Final, NamedTuple
+
+
+class Role(IntEnum):
+    """A role; each may do what the ones below it may."""
+
+    NONE = 0
+    READER = 1
+    WRITER = 2
+    ADMIN = 3
+
+    def __str__(self) -> str:
+        return self.name.lower()
+
+
+class Touches(Enum):
+    """The keys that a line touches. The value is the word for them in the table of the page."""
+
+    NOTHING = "no key"
+    KEY = "KEY"
+    PREFIX = "all keys with PREFIX"
+    INNER = "the key of the command, and all keys of LEASE"
+    PARTS = "each condition and operation for itself"
+    LEASE = "all keys of LEASE"
+    EVERY = "all keys"
+
+
+class Right(NamedTuple):
+    """The role that a line takes, for the keys that it touches."""
+
+    role: Role
+    touches: Touches = Touches.NOTHING
+
+
+OPEN: Final = Right(Role.NONE)
+READS: Final = Right(Role.READER)
+READS_KEY: Final = Right(Role.READER, Touches.KEY)
+READS_PREFIX: Final = Right(Role.READER, Touches.PREFIX)
+READS_ALL: Final = Right(Role.READER, Touches.EVERY)
+WRITES: Final = Right(Role.WRITER)
+WRITES_KEY: Final = Right(Role.WRITER, Touches.KEY)
+WRITES_PREFIX: Final = Right(Role.WRITER, Touches.PREFIX)
+WRITES_LEASE: Final = Right(Role.WRITER, Touches.LEASE)
+WRITES_UNDER_LEASE: Final = Right(Role.WRITER, Touches.INNER)
+WRITES_PARTS: Final = Right(Role.WRITER, Touches.PARTS)
+WRITES_ALL: Final = Right(Role.WRITER, Touches.EVERY)
+ADMINISTERS: Final = Right(Role.ADMIN)
+ADMINISTERS_ALL: Final = Right(Role.ADMIN, Touches.EVERY)
