@@ -14,14 +14,13 @@ import argparse
 import contextlib
 import dataclasses
 import os
-import re
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from raftline.common import config
-from raftline.common.arguments import Parser, program
+from raftline.common.arguments import Parser, as_number, program
 from raftline.common.console import open_closed_streams
 from raftline.common.quiet_exit import EXIT_INTERRUPTED
 from raftline.common.signals import raised
@@ -30,7 +29,7 @@ from raftline_course.trial import metrics, report
 from raftline_course.trial.metrics import Metrics, MetricsError
 from raftline_course.trial.record import Record
 from raftline_course.trial.servers import ServersNotStarted
-from raftline_course.trial.trial import Bar, Trial
+from raftline_course.trial.trial import ProgressLine, Trial
 from raftline_course.trial.verdict import Exit, Verdict, judge
 
 INTERRUPTED = "interrupted"  # why a trial was broken off
@@ -122,7 +121,7 @@ def _metrics(options: argparse.Namespace) -> Metrics:
 
 
 def _carry_out(wanted: Metrics, options: argparse.Namespace) -> Record:
-    bar = Bar(sys.stderr)
+    bar = ProgressLine(sys.stderr)
     with asked_to_stop(), _folder(options.dir) as folder:
         try:
             with Trial(wanted, folder, options.base_port) as trial:
@@ -208,26 +207,24 @@ def parser() -> Parser:
     )
     add = parser.add_argument
     add("metrics", metavar="METRICS", nargs="?", help="a .json or .toml file (metrics_1)")
-    add("--seed", type=_number, metavar="N", help="for all that is drawn (that of METRICS, or 1)")
+    add(
+        "--seed",
+        type=as_number("seed", 0),
+        metavar="N",
+        help="for all that is drawn (that of METRICS, or 1)",
+    )
     add("--html", metavar="FILE", help="also a page with timeline and latencies")
     add("--json", action="store_true", help="the report as one line of JSON, for programs")
     add("--history", metavar="FILE", help="also each request as a line of JSON")
     add("--dir", metavar="D", help="keep the servers' files in this empty folder")
-    add("--base-port", type=_port, metavar="P", help="the port of server 0000 (any free ones)")
+    add(
+        "--base-port",
+        type=as_number("port", 1, 65_000),
+        metavar="P",
+        help="the port of server 0000 (any free ones)",
+    )
     parser.tell_version()
     return parser
-
-
-def _number(text: str) -> int:
-    if not re.fullmatch("[0-9]{1,18}", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 on")
-    return int(text)
-
-
-def _port(text: str) -> int:
-    if not re.fullmatch("[0-9]{1,5}", text) or not 1 <= int(text) <= 65_000:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port: a number from 1 to 65000")
-    return int(text)
 
 
 if __name__ == "__main__":

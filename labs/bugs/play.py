@@ -33,6 +33,7 @@ import zlib
 
 from labs.checking import end_with
 from labs.leftovers import Scene
+from raftline.common.arguments import as_number
 from tests.virtual.plan import FAULTS
 
 HERE = Path(__file__).resolve().parent
@@ -204,12 +205,6 @@ def _bug(text: str) -> int:
     return int(text)
 
 
-def _seeds(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 0 < int(text) < 10**6):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seeds, from 1 on")
-    return int(text)
-
-
 def arguments_of(arguments: list[str] | None = None) -> argparse.Namespace:
     """Return what was typed; end with status 2, and why, where that can't be done."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -221,7 +216,12 @@ def arguments_of(arguments: list[str] | None = None) -> argparse.Namespace:
     what.add_argument("--hint", type=int, nargs="?", const=1, choices=(1, 2), help="a hint: 1 or 2")
     what.add_argument("--answer", action="store_true", help="what it is, and where it was found")
     parser.add_argument("--whole", action="store_true", help="show all that happens")
-    parser.add_argument("--simulate", type=_seeds, metavar="SEEDS", help="schedules of faults")
+    parser.add_argument(
+        "--simulate",
+        type=as_number("number of seeds", 1, 999_999),
+        metavar="SEEDS",
+        help="schedules of faults",
+    )
     parser.add_argument(
         "--fault",
         action="append",

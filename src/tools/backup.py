@@ -42,7 +42,8 @@ from raftline.storage.snapshotlines import (
     spell_snapshot,
 )
 from raftline.tools import status
-from raftline.tools.fsck import Bar, WatchedFolder, tell_failure, tell_unwritten
+from raftline.tools.fsck import WatchedFolder, tell_failure, tell_unwritten
+from raftline.tools.progress import Bar
 from raftline.wire.protocol import error
 
 _N = "([0-9]{1,19})"

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import os
 import sys
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from raftline.common import config
 from raftline.common.config import ConfigError
-from raftline.common.console import draws
 from raftline.storage.disk import (
     EXIT_DISK,
     DiskFailed,
@@ -23,53 +21,10 @@ from raftline.storage.disk import (
 from raftline.storage.examine import Cure, Examination, Findings, Problem, nodes_in
 from raftline.storage.folder import Folder
 from raftline.storage.repair import repair
+from raftline.tools.progress import Bar
 
-FIRST_AFTER_S = 1.0  # what is done by then needs no bar
-AGAIN_S = 0.2
-WIDTH = 30
 EXIT_CLEAN = 0
 EXIT_PROBLEMS = 1
-
-
-class Bar:
-    """While it is entered, shows how far `position` has come on its way to `total`, both in bytes.
-
-    A thread of its own looks, so that the work is not slowed down. It goes to standard error, and
-    nowhere if that is no terminal.
-    """
-
-    def __init__(self, label: str, total: int, position: Callable[[], int]) -> None:
-        self._label = label
-        self._total = max(total, 1)
-        self._position = position
-        self._done = threading.Event()
-        self._thread: threading.Thread | None = None
-
-    def __enter__(self) -> Bar:
-        if draws(sys.stderr):
-            self._thread = threading.Thread(target=self._show, name="bar", daemon=True)
-            self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        if self._thread is not None:
-            self._thread.join()
-
-    def _show(self) -> None:
-        pause_s = FIRST_AFTER_S
-        shown = False
-        while not self._done.wait(pause_s):
-            print("\r" + self.line(), end="", file=sys.stderr, flush=True)
-            pause_s, shown = AGAIN_S, True
-        if shown:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-
-    def line(self) -> str:
-        """Return the bar as of now."""
-        part = min(1.0, self._position() / self._total)
-        full = int(part * WIDTH)
-        return f"{self._label} [{'#' * full}{'.' * (WIDTH - full)}] {part:4.0%}"
 
 
 class WatchedFolder(Folder):

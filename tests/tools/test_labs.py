@@ -176,7 +176,7 @@ def test_a_copy_that_does_not_run_or_end_is_reported(
     [
         (["0"], "there is no bug '0', only 1 to 24"),
         (["four"], "there is no bug 'four', only 1 to 24"),
-        (["1", "--simulate", "-3"], "'-3' is no number of seeds, from 1 on"),
+        (["1", "--simulate", "-3"], "'-3' is no number of seeds, 1 to 9"),
         (["1", "--simulate", "9", "--fault", "rain"], "--fault: invalid choice: 'rain'"),
         (["1", "--simulate", "9", "--nodes", "9"], "--nodes: invalid choice: 9"),
         (["1", "--fault", "kill"], "--fault and --nodes are for --simulate"),

@@ -12,7 +12,7 @@ import termios
 
 import pytest
 
-from raftline_course.trial.trial import Bar
+from raftline_course.trial.trial import ProgressLine
 from tests.tools.trials import record
 
 
@@ -21,7 +21,7 @@ def test_the_bar_fits_into_the_terminal(columns: int, longest: int) -> None:
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     with os.fdopen(slave, "w", encoding="utf-8") as terminal:
-        bar = Bar(terminal)
+        bar = ProgressLine(terminal)
         bar.show(record([], server_messages=123_456), "unkown", 15.0)
         bar.clear()
         shown = ""
@@ -36,7 +36,7 @@ def test_the_bar_fits_into_the_terminal(columns: int, longest: int) -> None:
 
 def test_without_a_terminal_there_is_no_bar() -> None:
     output = io.StringIO()
-    bar = Bar(output)
+    bar = ProgressLine(output)
     bar.show(record([]), "0001", 15.0)
     bar.clear()
     assert output.getvalue() == ""

@@ -8,7 +8,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from raftline.common.arguments import EXIT_USAGE, Parser
+from raftline.common.arguments import EXIT_USAGE, Parser, as_number
 from raftline.common.signals import raised
 from raftline_course.conform import (
     clusters,
@@ -63,13 +63,17 @@ def parser() -> Parser:
     )
     options.add_argument(
         "--election-ms",
-        type=_number,
+        type=as_number("number", 1, 999_999),
         default=1000,
         metavar="MS",
         help="the longest time in which the node stands when it hears no leader (1000)",
     )
     options.add_argument(
-        "--jobs", type=_number, default=JOBS, metavar="N", help=f"so many checks at once ({JOBS})"
+        "--jobs",
+        type=as_number("number", 1, 999_999),
+        default=JOBS,
+        metavar="N",
+        help=f"so many checks at once ({JOBS})",
     )
     options.add_argument("--json", action="store_true", help="one object a check, for programs")
     options.add_argument("--list", action="store_true", help="the checks, and nothing is started")
@@ -146,9 +150,3 @@ def _levels(text: str) -> range:
     if not all(each.isascii() and each.isdigit() and int(each[:3]) in LEVELS for each in numbers):
         raise argparse.ArgumentTypeError(f"{text!r} is no level, 1 to {len(LEVELS)}, nor as 1-4")
     return range(int(numbers[0]), int(numbers[1]) + 1)
-
-
-def _number(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:7]) < 10**6 and len(text) < 7):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to 999999")
-    return int(text)

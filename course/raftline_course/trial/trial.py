@@ -16,6 +16,7 @@ from raftline.clients.conversation import Client
 from raftline.common.console import draws
 from raftline.net.listener import raise_file_limit
 from raftline.tools.cluster import how_it_ended
+from raftline.tools.progress import ERASE_LINE, bar
 from raftline_course.harness.proxy import Network
 from raftline_course.trial.actions import LEADER_SILENT_S, Actions, Watch
 from raftline_course.trial.consoles import Consoles
@@ -32,7 +33,6 @@ LAST_SECONDS = 5.0  # for a client to come back from its last request
 
 # Told the record, the leader and the time, so that somebody can show how far it is.
 Progress = Callable[[Record, str, float], None]
-WIDTH = 30
 AGAIN_S = 0.1
 
 
@@ -182,7 +182,7 @@ def _hand_over(port: int) -> None:
         asker.ask("transfer")
 
 
-class Bar:
+class ProgressLine:
     """Draws itself anew in one line of `output`, ten times a second, and leaves no trace."""
 
     def __init__(self, output: TextIO) -> None:
@@ -195,9 +195,8 @@ class Bar:
             return
         self._drawn_s = time.monotonic()
         total = record.metrics.total_execution_time
-        done = min(WIDTH, int(WIDTH * now / total))
         shown = (
-            f"[{'#' * done}{'.' * (WIDTH - done)}] {now:4.0f}/{total:g} s"
+            f"{bar(now / total)} {now:4.0f}/{total:g} s"
             f"  leader {in_words(leader):7}  {record.messages:,} messages"
         )
         self._put(f"\r{shown[: _columns(self._output) - 1]}\x1b[K")
@@ -205,7 +204,7 @@ class Bar:
     def clear(self) -> None:
         """Leave the line empty for what comes."""
         if self._output is not None:
-            self._put("\r\x1b[K")
+            self._put(ERASE_LINE)
 
     def _put(self, text: str) -> None:
         if self._output is not None:

@@ -1,0 +1,60 @@
+"""How far a long piece of work has come: a bar, drawn again and again in one line of a terminal."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+
+from raftline.common.console import draws
+
+FIRST_AFTER_S = 1.0  # what is done by then needs no bar
+AGAIN_S = 0.2
+WIDTH = 30
+ERASE_LINE = "\r\x1b[K"
+
+
+def bar(part: float) -> str:
+    """Return a bar that is filled up to a part of 1: `[######....]`."""
+    full = min(WIDTH, int(part * WIDTH))
+    return f"[{'#' * full}{'.' * (WIDTH - full)}]"
+
+
+class Bar:
+    """While it is entered, shows how far `position` has come on its way to `total`, both in bytes.
+
+    A thread of its own looks, so that the work is not slowed down. It goes to standard error, and
+    nowhere if that is no terminal.
+    """
+
+    def __init__(self, label: str, total: int, position: Callable[[], int]) -> None:
+        self._label = label
+        self._total = max(total, 1)
+        self._position = position
+        self._done = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Bar:
+        if draws(sys.stderr):
+            self._thread = threading.Thread(target=self._show, name="bar", daemon=True)
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _show(self) -> None:
+        pause_s = FIRST_AFTER_S
+        shown = False
+        while not self._done.wait(pause_s):
+            print("\r" + self.line(), end="", file=sys.stderr, flush=True)
+            pause_s, shown = AGAIN_S, True
+        if shown:
+            print(ERASE_LINE, end="", file=sys.stderr, flush=True)
+
+    def line(self) -> str:
+        """Return the bar as of now."""
+        part = min(1.0, self._position() / self._total)
+        return f"{self._label} {bar(part)} {part:4.0%}"
