@@ -23,7 +23,7 @@ class Change(NamedTuple):
     name: str
     address: str = ""
     old: str = ""
-    level: int = 0  # of the new member's build, 0 where it has not told
+    level: int = 0  # of the new member's build, 0 if it is not known
 
     def __str__(self) -> str:
         return " ".join(word for word in (self.verb, self.old, self.name) if word)

@@ -25,7 +25,7 @@ class Entry(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """A snapshot, told from any other: the state after entry `index` of `term` (paper §7).
+    """A snapshot, distinct from any other: the state after entry `index` of `term` (paper §7).
 
     `size` is the bytes of its file, `crc` their CRC-32: two servers may spell one state in two
     ways, and a transfer must not mix them.

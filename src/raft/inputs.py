@@ -88,7 +88,7 @@ class PeerDisconnected:
 
 @dataclass(slots=True)
 class PeerLevel:
-    """A peer told the level of its build, on a connection made by this server; 0: that broke."""
+    """A peer sent the level of its build, on a connection made by this server; 0: that broke."""
 
     peer: str
     level: int

@@ -87,7 +87,7 @@ class Levels:
         return True
 
     def cut_after(self, index: int) -> None:
-        """Forget the levels of entries behind `index`: they were rolled back."""
+        """Forget the levels of entries after `index`: they were rolled back."""
         keep = max(bisect_right(self._indexes, index), 1)
         del self._indexes[keep:]
         del self._known[keep:]

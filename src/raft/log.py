@@ -60,7 +60,7 @@ class TermRuns:
         self.last_index += count
 
     def cut_after(self, index: int) -> None:
-        """Drop every entry behind `index`."""
+        """Drop every entry after `index`."""
         if index < self.base_index:
             raise SafetyError(f"cut after {index}, before the log's base {self.base_index}")
         keep = bisect_right(self._run_starts, index)
@@ -96,7 +96,7 @@ class Log(TermRuns):
             self.commands.extend(commands)
 
     def cut_after(self, index: int) -> None:
-        """Drop every entry behind `index`."""
+        """Drop every entry after `index`."""
         super().cut_after(index)
         del self.commands[index - self.base_index :]
 
@@ -116,7 +116,7 @@ class Log(TermRuns):
             self._run_starts[0] = max(self._run_starts[0], index + 1)
 
     def reset(self, index: int, term: int) -> None:
-        """Begin anew, empty, behind the last entry of a snapshot."""
+        """Begin again, empty, after the last entry of a snapshot."""
         Log.__init__(self, index, term)
 
     def entries(self, first: int, last: int) -> list[Entry]:

@@ -176,7 +176,7 @@ class Configurations:
 
     def removed_by(self, name: str) -> int:
         """Return the entry that took `name` out; 0 if it is a member, or never was one here."""
-        index = 0  # of the configuration behind the one that is looked at
+        index = 0  # of the configuration after the one that is looked at
         for place in range(len(self._known) - 1, -1, -1):
             if self._known[place].has(name):
                 return index
@@ -191,7 +191,7 @@ class Configurations:
             self._known.append(membership)
 
     def cut_after(self, index: int) -> None:
-        """Forget the configurations of entries behind `index`: they were rolled back (paper §6)."""
+        """Forget the configurations of entries after `index`: they were rolled back (paper §6)."""
         keep = max(bisect_right(self._indexes, index), 1)
         del self._indexes[keep:]
         del self._known[keep:]

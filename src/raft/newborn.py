@@ -1,6 +1,6 @@
 """A server that begins with nothing: whose word it takes, and what ends its wait.
 
-A first start can't be told from the start of a server whose disk was replaced. Such a server is
+A first start looks like the start of a server whose disk was replaced. Such a server is
 `newborn`. Two wiped servers of three must never elect the third, which may lack what they had
 acknowledged. So a newborn asks at each message whether the cluster has a history:
 
@@ -123,7 +123,7 @@ def awaits_answers(state: State) -> bool:
 
 
 def gives_way(state: State, message: RequestVoteReply) -> bool:
-    """Let a newborn stand back behind one whose hand-written log is better (§5.4.1). Two others
+    """Let a newborn yield to one whose hand-written log is better (§5.4.1). Two others
     could elect each other, and its entries would go."""
     if not state.newborn or message.granted or not message.reason.endswith(BY_HAND):
         return False
@@ -148,7 +148,7 @@ def note_denial(state: State, message: RequestVoteReply) -> None:
 
 def explain_silence(state: State) -> None:
     """An election timeout passed without a leader: say once why there is none, if voters that may
-    be new are the reason. `status` and clients are told the same."""
+    be new are the reason. `status` and replies name the same."""
     why = _why_without_a_vote(state) if state.recovering else _why_no_leader(state)
     if why and why != state.no_leader_because:
         state.note(f"[!] No leader is heard: {why}")

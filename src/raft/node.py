@@ -42,7 +42,7 @@ from raftline.raft.view import NodeView
 
 
 class StepObserver(Protocol):
-    """The one who is told each step; it changes nothing, and raises nothing."""
+    """The one who gets each step; it changes nothing, and raises nothing."""
 
     def stepped(self, taken: inputs.Input, effects: Effects) -> None: ...
     def refused(self, message: Message, why: str) -> None: ...
@@ -108,7 +108,7 @@ class RawNode:
 
     def committed(self, first: int, count: int) -> list[Entry]:
         """Return at most `count` committed entries from `first` on; none if the log in memory
-        begins behind `first`."""
+        begins after `first`."""
         state = self._state
         last = min(state.commit_index, first + count - 1)
         return [] if first <= state.log.base_index else state.log.entries(first, last)
@@ -178,7 +178,7 @@ def _advance(state: State) -> None:
 
 
 def _synced(state: State, taken: inputs.Synced) -> None:
-    """A late report of an entry that has since been cut is told by its term and ignored: two
+    """A late report of an entry that has since been cut is known by its term and ignored: two
     logs that hold the same index and term are equal up to there (Log Matching, §5.3)."""
     if state.log.term_at(taken.index) == taken.term:
         state.durable_index = max(state.durable_index, taken.index)
@@ -206,7 +206,7 @@ def _disconnected(state: State, taken: inputs.PeerDisconnected) -> None:
         give_up_transfer(state)
 
 
-def _told(state: State, taken: inputs.PeerLevel) -> None:
+def _peer_level(state: State, taken: inputs.PeerLevel) -> None:
     """Record a peer's level; the leader speaks at once to whom it had to be silent."""
     may_hear = note_level(state, taken.peer, taken.level)
     progress = state.progress.get(taken.peer)
@@ -223,7 +223,7 @@ _RULES: Final[dict[type[inputs.Input], Callable[[State, Any], None]]] = {
     inputs.Tick: lambda state, taken: _pass_time(state),
     inputs.AskLeader: lambda state, taken: ask_leader(state, taken.tokens),
     inputs.PeerDisconnected: _disconnected,
-    inputs.PeerLevel: _told,
+    inputs.PeerLevel: _peer_level,
     inputs.ChangeMembers: lambda state, taken: begin_change(state, taken.change, taken.token),
     inputs.Transfer: lambda state, taken: begin_transfer(state, taken.to),
     inputs.SnapshotTaken: lambda state, taken: snapshot_taken(state, taken.snapshot),

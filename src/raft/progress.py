@@ -41,7 +41,7 @@ class Progress:
     mode: Mode = Mode.PROBE
     probe_sent: bool = False
     in_flight: deque[int] = field(default_factory=deque)  # last index of each unanswered message
-    commit_told: int = 0  # the commit index of the last message
+    commit_sent: int = 0  # the commit index of the last message
     acked_round: int = 0
     sending: Sending | None = None  # in snapshot mode
     rewound_round: int = 0  # complaints about sends up to this round are old news
@@ -53,10 +53,10 @@ class Progress:
     may_be_new: bool = False  # it can't tell whether it lost anything
     readmit_round: int = 0  # what it says of sends before this round is of an earlier incarnation
     readmit_index: int | None = None  # the entry that must be committed, and held, before it votes
-    vote_again_round: int = 0  # the first send that told it to vote again
+    vote_again_round: int = 0  # the first send that let it vote again
     # Membership: a server that was taken out hears of it, and is then forgotten.
     leave_index: int = 0  # the entry that took it out
-    leave_round: int = 0  # the first send that told it that it is out
+    leave_round: int = 0  # the first send that said it is out
     leave_by_ms: int = 0  # or when it is given up
 
     @property
@@ -77,7 +77,7 @@ class Progress:
             self.in_flight.popleft()
 
     def rewind(self, agree_index: int, round_now: int) -> None:
-        """Begin to probe again right behind `agree_index`, but never before what has matched."""
+        """Begin to probe again right after `agree_index`, but never before what has matched."""
         self.next_index = max(self.match_index, agree_index) + 1
         self.rewound_round = round_now
         self._probe()

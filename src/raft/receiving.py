@@ -105,7 +105,7 @@ def _adopt_term(state: State, message: Message) -> None:
 
     Questions and grants of PreVote speak of a term that nobody is in yet. A RequestVote while the
     leader is heard is not obeyed (thesis §4.2.3), unless that leader gave way: then it names the
-    term right behind this one (thesis §3.10).
+    term right after this one (thesis §3.10).
     """
     if message.term <= state.term:
         return

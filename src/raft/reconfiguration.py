@@ -178,7 +178,7 @@ def advance_change(state: State) -> None:
 def _catch_up(state: State, pending: PendingChange) -> None:
     """Let a learner vote once a round of catching up took less than an election timeout: then a
     change that waits for it keeps nobody waiting (thesis §4.2.1). After 10 rounds, or a silence,
-    it stays a learner and the one who asked is told."""
+    it stays a learner, and who asked gets the reason."""
     name, timeout_ms = str(pending.candidate), state.options.election_timeout_ms
     progress, now_ms = state.as_leader.progress[name], state.now_ms
     if progress.match_index < pending.round_index or not progress.is_counted:
@@ -238,15 +238,15 @@ def _outcome(state: State, pending: PendingChange) -> str:
 
 def _let_leavers_go(state: State) -> None:
     """Forget those who were taken out, as soon as they have heard that it is committed, or when
-    they take too long: they are told out of courtesy, nothing waits for them."""
+    they take too long: the message is a courtesy, and nothing waits for them."""
     leading = state.as_leader
     for name in list(leading.leaving):
         progress = leading.progress[name]
         holds_it = progress.match_index >= progress.leave_index <= state.commit_index
         if holds_it and not progress.leave_round:
             progress.leave_round = leading.round + 1  # sends from then on say that it is committed
-        told = 0 < progress.leave_round <= progress.acked_round
-        if told or state.now_ms > progress.leave_by_ms:
+        has_heard = 0 < progress.leave_round <= progress.acked_round
+        if has_heard or state.now_ms > progress.leave_by_ms:
             del leading.leaving[name], leading.progress[name]
             state.out.members_changed = True
 

@@ -65,7 +65,7 @@ def leader_heard_recovering(
         if message.round < progress.readmit_round:
             return False  # said before it lost its memory
         # Whoever answers without the mark to a send from after its loss was noted is whole: it
-        # was told so, or else the loss was old news, an answer from before it was told.
+        # got that, or else the loss was old news, an answer from before it got that.
         progress.is_counted = True
         _note_whole(state, message.sender)
         return True
@@ -108,28 +108,28 @@ def assign_fences(state: State) -> bool:
 def mark_readmitted(state: State) -> bool:
     """Let those vote again that hold everything up to their fence, once that is committed.
 
-    Return whether anybody is newly to be told.
+    Return whether there is anybody new to send it to.
     """
     leading = state.as_leader
-    told = False
+    is_new = False
     for progress in leading.progress.values():
         index = progress.readmit_index
         if progress.is_counted or progress.vote_again_round or index is None:
             continue
         if index <= min(state.commit_index, progress.match_index):
             progress.vote_again_round = leading.round + 1
-            told = True
-    return told
+            is_new = True
+    return is_new
 
 
 def vote_again(state: State, progress: Progress) -> int:
-    """Return the incarnation to be told with the next send that it may vote again, else 0."""
-    told = not progress.is_counted and 0 < progress.vote_again_round <= state.as_leader.round
-    return progress.incarnation if told else 0
+    """Return the incarnation that the next send allows to vote again, else 0."""
+    is_due = not progress.is_counted and 0 < progress.vote_again_round <= state.as_leader.round
+    return progress.incarnation if is_due else 0
 
 
 def _is_current(state: State) -> bool:
-    """Whether the commit index is known not to lag behind what earlier terms left (§5.4.2)."""
+    """Whether the commit index is known to be no less than what earlier terms left (§5.4.2)."""
     return state.log.term_at(state.commit_index) == state.term
 
 
@@ -138,7 +138,7 @@ def _is_current(state: State) -> bool:
 
 def regain_vote(state: State) -> None:
     """Take part in elections again; the mark goes from the disk before any answer says so. Not
-    before it knows the members for certain; it will be told again."""
+    before it knows the members for certain; it will get it again."""
     if not state.configurations.at(state.commit_index).names:
         return
     state.recovering = state.may_be_new = False

@@ -59,7 +59,7 @@ def replay(
     """Step a fresh core through a recording; `first_line` is the number of the first line. `look`
     gets the core before its first step.
 
-    A last step that was cut off, without an empty line behind it, is left out.
+    A last step that was cut off, without an empty line after it, is left out.
 
     Raises:
         BadRecording: the text can't be read.

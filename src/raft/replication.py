@@ -116,7 +116,7 @@ def _send(state: State, name: str, progress: Progress, entries: list[Entry]) -> 
         prev_index, prev_term = progress.sending.snapshot[:2]
     if prev_term is None:
         raise SafetyError(f"{name} is to be sent entries from {prev_index}, not in the log")
-    progress.commit_told = state.commit_index
+    progress.commit_sent = state.commit_index
     state.send_early(
         AppendEntries(
             state.name,
@@ -191,7 +191,7 @@ def _progress_of(
     if isinstance(message, AppendAccepted) and message.index > state.log.last_index:
         raise PeerError(f"{message.sender} can't hold entry {message.index}, I never sent it")
     progress = state.progress.get(message.sender)
-    if progress is None:  # it was taken out, and has been told
+    if progress is None:  # it was taken out, and has heard so
         return None
     if not leader_heard_recovering(state, progress, message):
         return None
@@ -217,7 +217,7 @@ def advance_commit(state: State) -> None:
 
 
 def _plan_notice(state: State) -> None:
-    """Have the followers told soon of what is committed: whoever watches a key there waits for it.
+    """Send the followers the commit index soon: watches of keys there wait for it.
 
     An AppendEntries carries the leader's commit index (§5.3), so under load the next entries tell
     it, and no notice is sent. There is nothing to watch at the first level.
@@ -229,14 +229,14 @@ def _plan_notice(state: State) -> None:
 
 
 def send_notices(state: State) -> None:
-    """Tell those followers of a commit that no message has told since; a heartbeat tells those
+    """Send the commit index to followers that no message gave it; a heartbeat has it for those
     that are probed. An empty AppendEntries of no new round proves nothing that is new."""
     leading = state.as_leader
     index, leading.notice_at_ms = leading.notice_index, 0
     for name, progress in leading.progress.items():
         if lacks_snapshot(state, name, progress):
             continue
-        if progress.mode is Mode.REPLICATE and progress.commit_told < index:
+        if progress.mode is Mode.REPLICATE and progress.commit_sent < index:
             _send(state, name, progress, [])
     if state.commit_index > index:
         _plan_notice(state)

@@ -85,7 +85,7 @@ class PendingTransfer:
 
     to: str
     until_ms: int
-    told: bool = False  # TimeoutNow has left
+    has_sent: bool = False  # TimeoutNow has left
 
 
 @dataclass(slots=True)
@@ -98,7 +98,7 @@ class Leading:
     heartbeat_at_ms: int
     term_durable_index: int  # the entry that proves, once on disk, this leader's term there
     round: int = 0
-    notice_at_ms: int = 0  # when followers are told of `notice_index`; 0: nothing is to be told
+    notice_at_ms: int = 0  # when followers get `notice_index`; 0: nothing is to be sent
     notice_index: int = 0
     reads_waiting: list[Any] = field(default_factory=list)
     read_rounds: deque[ReadRound] = field(default_factory=deque)

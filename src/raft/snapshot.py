@@ -45,7 +45,7 @@ def snapshot_taken(state: State, snapshot: Snapshot) -> None:
 
 def compaction_index(state: State) -> int:
     """Return up to where the log may go: what the snapshot on disk stands for, less the last
-    entries of it, so that a follower a few entries behind needs no snapshot."""
+    entries of it, so that a follower that lacks a few entries needs no snapshot."""
     if state.snapshot is None or state.snapshot.index <= state.log.base_index:
         return state.log.base_index
     index, size = state.snapshot.index, 0
@@ -135,7 +135,7 @@ def _send_chunk(state: State, name: str, sending: Sending, length: int) -> None:
 
 
 def on_held(state: State, progress: Progress, message: InstallSnapshotReply) -> None:
-    """Go on from where the follower stands, be it behind what was sent or ahead of it (a leader
+    """Go on from where the follower stands, be it before what was sent or after it (a leader
     before this one may have sent the same snapshot)."""
     leading = state.as_leader
     sending = progress.sending
@@ -251,7 +251,7 @@ def _send_held(state: State, message: InstallSnapshot, offset: int) -> None:
 def install(state: State, snapshot: Snapshot, members: Membership, level: int) -> None:
     """Take over a snapshot whose file arrived whole and passed its checks (Figure 13, 5-8).
 
-    The heartbeat that speaks of its last entry is answered behind the write.
+    The heartbeat that speaks of its last entry is answered after the write.
     """
     incoming = state.incoming
     if incoming is None or incoming.snapshot != snapshot or incoming.received < snapshot.size:
@@ -263,7 +263,7 @@ def install(state: State, snapshot: Snapshot, members: Membership, level: int) -
     if state.log.term_at(snapshot.index) == snapshot.term:
         state.advance_commit_index(snapshot.index)  # 6: what follows on it is kept
         return
-    # 7: the log ends before it, or holds another entry there, which makes all behind it void.
+    # 7: the log ends before it, or holds another entry there, which makes all after it void.
     state.log.reset(snapshot.index, snapshot.term)
     state.durable_index = min(state.durable_index, snapshot.index)
     state.advance_commit_index(snapshot.index)
@@ -280,7 +280,7 @@ def install(state: State, snapshot: Snapshot, members: Membership, level: int) -
 
 
 def refuse(state: State, snapshot: Snapshot, why: str) -> None:
-    """Forget a snapshot whose file does not pass its checks; the leader will be told to begin
+    """Forget a snapshot whose file does not pass its checks; the leader will be asked to begin
     again when it asks."""
     if state.incoming is not None and state.incoming.snapshot == snapshot:
         state.incoming = None

@@ -52,7 +52,7 @@ _HELD_FORM = "GiveSnapshotAfterByte O of LASTINDEX-LASTTERM term T round R"
 FIRST_WORDS = frozenset({*_FORMS, "InstallSnapshot", "GiveSnapshotAfterByte"})
 
 _N = r"([0-9]{1,19})"
-# Behind a follower's answer: its incarnation, and whether it may be new (raft/recovering.py).
+# After a follower's answer: its incarnation, and whether it may be new (raft/recovering.py).
 _WITHOUT_VOTE = rf"(?: without vote {_N}( maybe new)?)?"
 _MARKS = rf"(?: lease {_N})?{_WITHOUT_VOTE}"
 _VOTE = re.compile(rf"(RequestVote|PreVote(?!.* transfer)) {_N}-{_N}-{_N}( transfer| newborn)?")
@@ -73,7 +73,7 @@ _READ_AT = re.compile(rf"Read at index {_N} term {_N} round {_N}")
 
 
 def spell(message: Message) -> str:
-    """Return the message as it stands behind `NAME@` on the wire."""
+    """Return the message as it stands after `NAME@` on the wire."""
     match message:
         case AppendEntries():
             return spell_append(message, spell_entries(message.entries))

@@ -30,7 +30,7 @@ class Options:
     read_rounds: int = 2  # most confirmation rounds under way for reads
     chunk_bytes: int = CHUNK_BYTES  # of a snapshot in one message
     chunk_window: int = 2  # most unanswered chunks to one follower
-    trailing_bytes: int = 4 << 20  # of entries kept behind a snapshot, for followers just behind
+    trailing_bytes: int = 4 << 20  # of a snapshot's entries, kept for followers that lack a few
     lease: bool = False  # promise one's vote for a while in each answer, and serve reads on that
     lease_drift_percent: int = 10  # how much faster a follower's clock may run (raft/lease.py)
     level: int = FIRST  # of this build (raft/upgrade.py)
@@ -64,7 +64,7 @@ class State:
     promised_until_ms: int = 0  # this server's vote is promised to a leader (raft/lease.py)
     lease_ms: int = 0  # the longest promise that the disk knows of
     levels: Levels = field(default_factory=lambda: Levels(0, FIRST))  # of the log
-    peer_levels: dict[str, int] = field(default_factory=dict)  # as told since they were connected
+    peer_levels: dict[str, int] = field(default_factory=dict)  # received since they were connected
     forwarded_reads: ForwardedReads = field(default_factory=ForwardedReads)
     removed_by: int = 0  # the entry that took this server out, as was said
     without_vote_now: dict[str, bool] = field(default_factory=dict)  # denied so; True: may be new
@@ -230,7 +230,7 @@ class State:
         self.out.refused += self.forwarded_reads.drop()
 
     def append(self, entries: list[Entry]) -> None:
-        """Add entries behind the last one, in memory and, by `out`, on disk. A configuration
+        """Add entries after the last one, in memory and, by `out`, on disk. A configuration
         among them is in use from here on (paper §6)."""
         known = self.configurations.index
         first = self.log.last_index + 1
@@ -252,7 +252,7 @@ class State:
             self._note_members()
 
     def cut_after(self, index: int) -> None:
-        """Drop the log's tail behind `index`; nothing committed is ever dropped (§5.4.3)."""
+        """Drop the log's tail after `index`; nothing committed is ever dropped (§5.4.3)."""
         if index < self.commit_index:
             raise SafetyError(f"cut after {index}, but {self.commit_index} is committed")
         if self.role is Role.LEADER:

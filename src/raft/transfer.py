@@ -61,7 +61,7 @@ def leave_to_another(state: State) -> None:
     if fit:
         successor = max(fit, key=lambda name: _nearness(state, name))
         leading.lease_is_over = True
-        # Early, as all that a leader says: behind its own disk the connections may be gone.
+        # Early, as all that a leader says: after its own disk the connections may be gone.
         state.send_early(TimeoutNow(state.name, successor, state.term))
 
 
@@ -93,13 +93,13 @@ def advance_transfer(state: State) -> None:
     """Say TimeoutNow as soon as the follower holds everything and nobody waits for an answer."""
     leading = state.as_leader
     transfer = leading.transfer
-    if transfer is None or transfer.told:
+    if transfer is None or transfer.has_sent:
         return
     progress = leading.progress.get(transfer.to)
     if progress is None or not progress.is_counted:
         give_up_transfer(state)
     elif progress.match_index == state.log.last_index == state.commit_index:
-        transfer.told = True
+        transfer.has_sent = True
         leading.lease_is_over = True
         state.send(TimeoutNow(state.name, transfer.to, state.term))
 

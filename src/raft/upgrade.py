@@ -1,15 +1,15 @@
 """Raising the level of a cluster, and keeping what is of a level from servers below it.
 
-The leader appends `level N` once every member, learners too, has told N or more
+The leader appends `level N` once every member, learners too, has announced N or more
 (docs/operate/upgrades.md). Three rules make this safe:
 
-1. An entry of level N stands behind `level N` in every log that holds it (Log Matching, §5.3). So
+1. An entry of level N stands after `level N` in every log that holds it (Log Matching, §5.3). So
    whoever executes it has applied the level before.
-2. Whoever is a member when `level N` is appended has told N on a connection that stands. A member
-   that is added behind it is refused if it told less.
-3. A build may be replaced by an older one at any time after it told. So from the moment that
-   `level N` is in its log, a leader sends its log to those servers alone that have told N since
-   they were connected last. To any other it is silent: that server applies nothing, and can't
+2. Whoever is a member when `level N` is appended has announced N on a connection that stands. A
+   member that is added after it is refused if it announced less.
+3. A build may be replaced by an older one at any time after that. So from the moment that
+   `level N` is in its log, a leader sends its log to those servers alone that have announced N
+   since they were connected last. To any other it is silent: that server applies nothing, and can't
    win an election without the committed entry (§5.4.1).
 """
 
@@ -28,7 +28,7 @@ def may_send(state: State, name: str) -> bool:
 
 
 def note_level(state: State, name: str, level: int) -> bool:
-    """Record the level that a server told, 0 when its connection broke; return whether it
+    """Record the level that a server announced, 0 when its connection broke; return whether it
     may be sent from now on what it was not sent before."""
     was_silent = not may_send(state, name)
     if level:
@@ -45,13 +45,13 @@ def note_level(state: State, name: str, level: int) -> bool:
 
 
 def raise_level(state: State) -> bool:
-    """Append the highest level that all members have told, if it is above that of the log; return
-    whether there was one. While two configurations are joint, all of both must have told."""
+    """Append the highest level that all members have announced, if it is above that of the log;
+    return whether there was one. While two configurations are joint, all of both must have."""
     leading = state.as_leader
     if state.levels.latest >= state.options.level or leading.transfer is not None:
         return False  # who gives way appends nothing (thesis §3.10)
-    told = [state.peer_levels.get(name, 0) for name in state.peers]
-    level = min([state.options.level, *told])
+    announced = [state.peer_levels.get(name, 0) for name in state.peers]
+    level = min([state.options.level, *announced])
     if level <= state.levels.latest:
         return False
     state.append([Entry(state.log.last_index + 1, state.term, spell(level))])
@@ -61,14 +61,14 @@ def raise_level(state: State) -> bool:
 def check_newcomer(state: State, change: Change) -> None:
     """Refuse to add a server below the level of the log.
 
-    One that has told nothing may be added: it is sent nothing before it tells.
+    One that has announced nothing may be added: until it has, it is sent nothing.
 
     Raises:
         ChangeRefused: its build is too old.
     """
-    told = change.level or state.peer_levels.get(change.name, 0)
-    if change.verb in ("add", "replace", "promote") and 0 < told < state.levels.latest:
+    level = change.level or state.peer_levels.get(change.name, 0)
+    if change.verb in ("add", "replace", "promote") and 0 < level < state.levels.latest:
         raise ChangeRefused(
-            f"{change.name} runs a build of level {told}, and this cluster is at level "
+            f"{change.name} runs a build of level {level}, and this cluster is at level "
             f"{state.levels.latest}: start {change.name} with a newer version"
         )

@@ -19,7 +19,7 @@ from raftline.storage.disk import AppendFile, FilesRefused, disk_failed, sync_by
 
 _READ_BUFFER_BYTES = 1 << 18
 _COPY_BYTES = 1 << 18
-# How to go on from damaged files without a backup; the node's name stands behind it.
+# How to go on from damaged files without a backup; the node's name stands after it.
 CATCH_UP = "or let it catch up from the others, without a vote until it has: raftline fsck --repair"
 
 
@@ -229,7 +229,7 @@ class Folder:
         self._locks.clear()
 
     def _path(self, name: str) -> str:
-        # The real path, so that replacing a file behind a link does not replace the link.
+        # The real path, so that replacing the file that a link names does not replace the link.
         return os.path.realpath(os.path.join(self.path, name))
 
     def _forget(self, name: str) -> None:

@@ -16,8 +16,8 @@ whole level 2`. A build that does not know the level refuses the file. This is t
 is read at any start, so such a build touches none of the others.
 
 Line 2 is the mark: the last entry known to be synced. It has a fixed width and is overwritten in
-place, without a sync of its own, after each sync of the log. So it may lag behind the log after a
-power cut, and never runs ahead of it: an entry that the mark names was on the disk. Both lines
+place, without a sync of its own, after each sync of the log. So after a power cut it may be older
+than the log, and never runs ahead of it: an entry that the mark names was on the disk. Both lines
 together are shorter than one 512-byte sector, so the mark is never half old and half new.
 The CRC-32 covers the bytes of its line before ` crc32`.
 """

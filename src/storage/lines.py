@@ -6,12 +6,12 @@
     3 1 client7#12@set b 30
     # 3 entries synced, crc32 1ff08c67
 
-First the base line: what the log begins behind (`17 4 base …` after a compaction: the snapshot
+First the base line: what the log begins after (`17 4 base …` after a compaction: the snapshot
 ends with entry 17 of term 4), and the members there. Where some only learn, or two configurations
 are joint, they stand as in an entry: `17 4 base s1=localhost:10000,voter s4=…,learner`. A level
 above the first stands before them: `17 4 base level 2 s1=localhost:10000 …`. Then entries,
-`index term command`, and behind each batch of them a note that they were synced.
-`# cut after 17`, within a batch, says that what follows replaces every entry behind 17.
+`index term command`, and after each batch of them a note that they were synced.
+`# cut after 17`, within a batch, says that what follows replaces every entry after 17.
 
 The CRC-32 of a note covers all bytes since the note before it; the base line belongs to the
 first batch. Numbers are plain ASCII digits without leading zeros, at most 2^63-1.
@@ -55,7 +55,7 @@ def note_line(entries: int, crc: int) -> bytes:
 
 
 def cut_line(index: int) -> bytes:
-    """Return the note that voids every entry behind `index`."""
+    """Return the note that voids every entry after `index`."""
     return b"%b%d\n" % (CUT_PREFIX, index)
 
 
@@ -68,7 +68,7 @@ def base_line(members: Membership, index: int = 0, term: int = 0, level: int = F
 
 
 def spell_level(level: int) -> str:
-    """Return a level as it stands before the members, a space behind it; "" for the first one,
+    """Return a level as it stands before the members, a space after it; "" for the first one,
     which older builds know."""
     return f"level {level} " if level > FIRST else ""
 

@@ -1,6 +1,6 @@
 """Writing NAME.log: one batch is one write, one note and one sync.
 
-Behind a snapshot (paper §7), one taken here or one that arrived, the log is written anew. Behind
+After a snapshot (paper §7), one taken here or one that arrived, the log is written anew. After
 one taken here it happens in two steps. Most of what follows the snapshot is copied while the old
 file still grows; only for the last entries must those wait that write the log. What is copied
 first is committed, so no cut can ever touch it. A death at any byte leaves the old file, or the new
@@ -28,9 +28,9 @@ _REWRITE_BATCH_ENTRIES = 64  # with values of 1 MiB each, still a bearable piece
 
 
 class LogFile:
-    """The open NAME.log, behind its last note.
+    """The open NAME.log, after its last note.
 
-    `open_crc` is the CRC-32 of what stands behind the last note: the base line of a log that
+    `open_crc` is the CRC-32 of what stands after the last note: the base line of a log that
     has no batch yet, else nothing.
     """
 
@@ -134,7 +134,7 @@ def whole_file(members: Membership, log: Log, level: int = FIRST) -> Iterator[by
 
 
 class LogRewrite:
-    """One rewriting of one node's log; `snapshot` is what it begins behind.
+    """One rewriting of one node's log; `snapshot` is what it begins after.
 
     Raises:
         DiskFailed: there is no room to begin, say; nothing of it is left.
@@ -216,7 +216,7 @@ def install(
     storage: HardStateFile,
     old: LogFile,
 ) -> LogFile:
-    """Put the snapshot that arrived in force, and return the empty log behind it, which takes
+    """Put the snapshot that arrived in force, and return the empty log after it, which takes
     the place of `old` (Figure 13, 5-7).
 
     From the moment that the snapshot has its name a start discards the log by itself, so a

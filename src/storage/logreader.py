@@ -1,6 +1,6 @@
 """Reading NAME.log back in one pass, and judging what does not fit.
 
-A batch counts when its note does. What stands behind the last good note is one of two things:
+A batch counts when its note does. What stands after the last good note is one of two things:
 
 * a torn tail: the one batch that was being written when the node died. It was never
   acknowledged and is cut off. Nothing that was promised may be in it (see `hardstate`: the
@@ -46,7 +46,7 @@ class LogRead:
     members: Membership
     log: Log
     good_bytes: int  # up to the end of the last good note
-    torn_bytes: int = 0  # behind it, never acknowledged
+    torn_bytes: int = 0  # after it, never acknowledged
     void_lines: bool = False  # a cut was met: some lines no longer count
     holds_mark: bool = False  # the entry that was promised was met, whether or not cut later
     level: int = FIRST  # at the base
@@ -91,7 +91,7 @@ class _Batch:
         return command
 
     def cut(self, index: int, log: Log) -> None:
-        """Take back the entries behind `index`, of this batch or of the log before it."""
+        """Take back the entries after `index`, of this batch or of the log before it."""
         surplus = self.last_index - index
         while surplus and self.runs:
             commands = self.runs[-1][1]

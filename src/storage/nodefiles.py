@@ -114,7 +114,7 @@ class NodeFiles:
                 raise
 
     def begin_rewrite(self, snapshot: Snapshot) -> LogRewrite:
-        """Begin to write the log anew, behind `snapshot`, the one in force. Where another arrives
+        """Begin to write the log again, after `snapshot`, the one in force. Where another arrives
         meanwhile, what is written here never comes in force (Compaction.finish_rewrite)."""
         members, level = self.snapshots.members, self.snapshots.level
         return LogRewrite(self._folder, self.name, snapshot, members, level)
@@ -158,7 +158,7 @@ class NodeFiles:
         mark = None
         born = storage.promise.state is LogState.NEWBORN
         if forgot and born and log.last.index:
-            # What a person wrote goes before the flag: behind it, it would be entries of a cluster.
+            # What a person wrote goes before the flag: after it, it would be entries of a cluster.
             mark = log.append([Effects(cut_after=0)])
         level = max([work.level for work in works if work.level is not None], default=FIRST)
         if level > storage.promise.level:

@@ -42,7 +42,7 @@ class Recovered:
     newborn: bool  # it has never voted, nor had entries of a leader
     members: Membership  # those of the snapshot, or of the log's base line
     notes: list[str]
-    snapshot: Snapshot | None = None  # what the state machine begins with; `log` goes on behind it
+    snapshot: Snapshot | None = None  # what the state machine begins with; `log` goes on after it
     level: int = FIRST  # where `log` begins
     may_be_new: bool = False  # beside `recovering`: nothing tells whether anything is lost
 
@@ -68,7 +68,7 @@ class Recovery:
         self._lost_log = False  # NAME.log is gone, which NAME.storage remembers
 
     def run(self) -> tuple[Recovered, LogFile]:
-        """Return what was found, and the log file behind its last good line.
+        """Return what was found, and the log file after its last good line.
 
         Raises:
             FilesRefused: in use by another process, damaged, unreadable or not writable.
@@ -174,7 +174,7 @@ class Recovery:
                 f"[!] {self._log_name}: dropped {found.torn_bytes:,} bytes after entry "
                 f"{log.last_index}: a batch that was never acknowledged (torn write)"
             )
-        self._begin_behind_snapshot(found)
+        self._begin_after_snapshot(found)
         self._settle(promise, found)
         if found.void_lines:
             file.close()
@@ -247,7 +247,7 @@ class Recovery:
                 "the node with a newer version"
             )
 
-    def _begin_behind_snapshot(self, found: LogRead) -> None:
+    def _begin_after_snapshot(self, found: LogRead) -> None:
         """Let the log in memory go on where the snapshot ends.
 
         What the log holds up to there is skipped. A death between the two steps of taking or

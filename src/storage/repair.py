@@ -79,7 +79,7 @@ def _drop(folder: Folder, names: list[str], taken: set[str]) -> Iterator[str]:
 
 
 def _cut(folder: Folder, log: str, good_bytes: int) -> str:
-    """Keep all behind the sound part aside, and cut it off."""
+    """Keep all after the sound part aside, and cut it off."""
     if good_bytes == 0:
         return f"{log} is kept as {folder.put_aside(log)}"
     aside = folder.free_name(log)

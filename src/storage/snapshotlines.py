@@ -10,7 +10,7 @@
 
 The first line names the last entry that it stands for, by index and term, and the members then;
 before them a level above the first: `17 4 snapshot level 2 s1=localhost:10000 …`.
-Session lines are the session table's own; key and value stand as they travelled. Behind every
+Session lines are the session table's own; key and value stand as they travelled. After every
 thousandth session or key line stands a note, `# 1000 lines, crc32 5c1a2b3d`. A CRC-32 covers all
 bytes of the file before its note, so that no part can be missing, moved or doubled; the counts
 come first, so that no key can be taken for a note.
