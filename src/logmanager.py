@@ -1,4 +1,4 @@
-"""LogManager: the key-value state machine, the lock that guards it, and the files behind it.
+"""LogManager: the key-value state machine, the lock that guards it, and its files.
 
 What a client typed is what an entry holds is what is executed here; keys and values stay in the
 escaped form in which they travel, so no stored value can break a line or forge one.

@@ -5,7 +5,7 @@
     bob writer SCRAM-SHA-256$65536:SALT$STOREDKEY:SERVERKEY app/ web/
     root admin SCRAM-SHA-256$65536:SALT$STOREDKEY:SERVERKEY
 
-Behind a verifier stand prefixes, spelled like keys; without one the role holds for all keys. The
+After a verifier stand prefixes, spelled like keys; without one the role holds for all keys. The
 secret of the line `unknown` makes salts for names that are no user's (RFC 5802, section 9).
 """
 

@@ -190,7 +190,7 @@ def _new_file(file: str) -> Path:
 def restore(file: str, folder: str, members: Sequence[str]) -> int:
     """Write the files of every member of a new cluster into `folder`, from a backup.
 
-    All begin with the same state, and vote at once. The log goes on behind the backup's entry, so
+    All begin with the same state, and vote at once. The log goes on after the backup's entry, so
     that sessions keep their meaning; the terms begin far beyond its own, so that nothing a
     node of the old cluster may say counts. Returns 0 done, 3 the backup is damaged, 4 the disk
     failed.

@@ -1,6 +1,6 @@
 """`raftline certs`: a CA, and certificates of nodes and clients, for a cluster that speaks TLS.
 
-A second run adds what is missing, and makes none anew that is there: delete a certificate and its
+A second run adds what is missing, and replaces none that is there: delete a certificate and its
 key to have another. The CA's key signs whatever may speak as a member, so keep it elsewhere.
 """
 

@@ -62,7 +62,7 @@ class Cluster:
         self._is_new = not configuration.folder.exists()
         self.pace = pace
         self.relay = relay
-        self.stopping = False  # set when nodes end because they were told to
+        self.stopping = False  # set when nodes end because they were asked to
         self.deaths: queue.Queue[str] = queue.Queue()  # names, in their order; "" is the reader
         self._options = ["--pace", pace.name, *["--verbose"] * verbose, *options]
         self._nodes: dict[str, ServerProcess] = {}  # those that were started

@@ -8,7 +8,7 @@ from typing import TextIO
 from raftline.common.console import draws
 
 RED, BOLD_GREEN = "31", "1;32"
-SIX = ("36", "33", "35", "32", "34", RED)  # cyan, yellow, magenta, green, blue: told apart
+SIX = ("36", "33", "35", "32", "34", RED)  # cyan, yellow, magenta, green, blue: easy to distinguish
 
 
 def has_colours(stream: TextIO) -> bool:

@@ -105,7 +105,7 @@ def _with_operand(parsers: Mapping[str, argparse.ArgumentParser], *operands: str
 
 
 def _values(command: str, parser: argparse.ArgumentParser) -> Iterator[str]:
-    """Yield a line for each word behind which one of a few must stand."""
+    """Yield a line for each word after which one of a few must stand."""
     for action in parser._actions:
         if action.option_strings and action.metavar == "NAME":
             offered = "$(_raftline_nodes TYPED)"

@@ -117,7 +117,7 @@ def parser(verb: str) -> Parser:
 
 
 def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return what stands before the first `--`, and behind it."""
+    """Return what stands before the first `--`, and after it."""
     head = list(arguments)
     if "--" not in head:
         return head, []
@@ -150,9 +150,9 @@ class _Says:
             print(error(text), file=sys.stderr, flush=True)
         return code
 
-    def _object(self, told: dict[str, object]) -> None:
-        told = {"verb": self._verb, "name": self._name, **told}
-        print(json.dumps(told), file=sys.stderr, flush=True)
+    def _object(self, fields: dict[str, object]) -> None:
+        fields = {"verb": self._verb, "name": self._name, **fields}
+        print(json.dumps(fields), file=sys.stderr, flush=True)
 
 
 def _lock(

@@ -1,4 +1,4 @@
-"""`raftline recover NAME`: a cluster begun anew, of which that node is the only member."""
+"""`raftline recover NAME`: a cluster begun again, of which that node is the only member."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ LAST_BYTES = 4096
 class Relay:
     """Shows nodes' lines, each marked `s1 | `, or keeps them in `folder`/NAME.console.
 
-    A file is begun anew each time: it holds what the node said since its last start.
+    A file begins again each time: it holds what the node said since its last start.
     """
 
     def __init__(self, names: Sequence[str], folder: Path | None) -> None:
@@ -124,6 +124,6 @@ class Relay:
 
 def _wait_for_reader(tell: Callable[[], None]) -> None:
     poll = select.poll()
-    poll.register(sys.stdout.fileno(), 0)  # an error is told in any case
+    poll.register(sys.stdout.fileno(), 0)  # an error is reported in any case
     poll.poll()
     tell()

@@ -38,7 +38,7 @@ FIELDS: Mapping[str, type] = {
     "commit_index": int,
     "last_applied": int,
 }
-COUNTS = ("last_index", "commit_index", "last_applied")  # a user with prefixes is told none
+COUNTS = ("last_index", "commit_index", "last_applied")  # a user with prefixes gets none
 WITHHELD = "withheld"  # in an answer without them; there they are 0
 # What a node of an older version may not say.
 OPTIONAL_FIELDS: Mapping[str, type] = {
@@ -91,7 +91,7 @@ def ask_all(
     """Return what each member says, in the configuration's order, after at most `timeout_s` and a
     moment; once more as long where one of them names members that the configuration does not.
 
-    `say` is told after a second who has not answered yet.
+    `say` gets a line after a second: who has not answered yet.
     """
     nodes = _ask_each(configuration.members, access, timeout_s, say)
     return nodes + _ask_each(_others(nodes), access, timeout_s)
@@ -188,7 +188,7 @@ def ask(name: str, address: Address, access: ClientAccess, timeout_s: float) -> 
             raise NoAnswer(f"{safe_line(answer['name'])} answers there")
     except NoAnswer as error:
         return NodeStatus(name, address, None, str(error), error.kept_out)
-    except UnicodeError:  # told by another node
+    except UnicodeError:  # named by another node
         return NodeStatus(name, address, None, "is no host name")
     except TimeoutError:
         return NodeStatus(name, address, None, f"no answer within {timeout_s:g} s")
@@ -259,7 +259,7 @@ def _read_answer(line: bytes) -> dict[str, Any]:
 
 
 def _kept_out_by(answer: str) -> str:
-    """Return in two words why a node told no status; "" if it is something else that answers."""
+    """Return in two words why a node sent no status; "" if it is something else that answers."""
     reply = answer.partition("@")[2].rstrip()
     if is_not_allowed(reply):
         return NO_LOGIN if WITHOUT_LOGIN in reply else NOT_ALLOWED

@@ -58,7 +58,7 @@ CLEAR = "\x1b[H\x1b[J"  # from the upper left corner on
 
 
 class Verdict(NamedTuple):
-    """Whether a leader serves with a quorum; None if that can't be told from here."""
+    """Whether a leader serves with a quorum; None if that can't be known from here."""
 
     serves: bool | None
     text: str
@@ -108,7 +108,7 @@ def _have_quorum(halves: Sequence[Sequence[str]], names: Collection[str]) -> boo
 
 
 def _kept_out(nodes: Sequence[NodeStatus]) -> str:
-    """Return who told nothing, by the reason: `no login at s1, s2; bad certificate at s3`."""
+    """Return who sent nothing, by the reason: `no login at s1, s2; bad certificate at s3`."""
     why = dict.fromkeys(node.kept_out for node in nodes)
     return "; ".join(
         f"{each} at {', '.join(node.name for node in nodes if node.kept_out == each)}"
@@ -146,10 +146,10 @@ def _tally(
 
 def _voteless(voters: Sequence[str], answers: Answers) -> Iterator[str]:
     """Yield which voters answer and have no vote, and why."""
-    told: set[str] = set()
+    named: set[str] = set()
     for field, (of_one, of_several) in VOTELESS.items():
-        names = [name for name in voters if answers[name].get(field) and name not in told]
-        told.update(names)
+        names = [name for name in voters if answers[name].get(field) and name not in named]
+        named.update(names)
         if names:
             yield f"{', '.join(names)} {of_one if len(names) == 1 else of_several}"
 
@@ -237,7 +237,7 @@ def _role(name: str, answer: Mapping[str, Any]) -> str:
         role += " (receives a snapshot)"
     if isinstance(answer.get("handing_over_to"), str):
         role += f" (handing over to {safe_line(answer['handing_over_to'])})"
-    if answer.get("down"):  # its controller told it to, and alone is heard
+    if answer.get("down"):  # its controller asked for it, and alone is heard
         role = "down"
     if isinstance(answer.get("faults"), list) and answer["faults"]:
         role += " (faults: " + safe_line("; ".join(map(str, answer["faults"]))) + ")"
@@ -282,14 +282,14 @@ def report(
     every_s: float | None = None,
 ) -> int:
     """Print how the cluster is and return the exit code: 0 it serves, 3 it doesn't, 5 it can't be
-    told.
+    known.
 
-    With `every_s` it is printed again after so many seconds, until Ctrl-C; the code is then that
+    With `every_s` it is printed again after that time, until Ctrl-C; the code is then that
     of the last look, or 130 where there was none.
     """
     if every_s is None:
-        told = say_waiting if timeout_s > 2 * SAID_AFTER_S else None  # else the table comes soon
-        return _print(ask_all(configuration, access, timeout_s, told), 2 if json_wanted else None)
+        say = say_waiting if timeout_s > 2 * SAID_AFTER_S else None  # else the table comes soon
+        return _print(ask_all(configuration, access, timeout_s, say), 2 if json_wanted else None)
     code, between = EXIT_INTERRUPTED, ""
     with contextlib.suppress(KeyboardInterrupt):
         while True:

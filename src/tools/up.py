@@ -42,7 +42,7 @@ def up(
     options: Sequence[str] = (),
     view_port: int | None = None,
 ) -> int:
-    """Run the cluster until it is told to stop, and return the exit code.
+    """Run the cluster until it is asked to stop, and return the exit code.
 
     0 after Ctrl-C, or when nobody reads any more what it prints into a pipe; 1 when all nodes
     died, 2 when one did not start. With a client in front: the client's code, or 3 when no node
