@@ -55,17 +55,17 @@ def main(
     `console_of` and `server_of` make a console and a server of another kind (labs/repair).
     """
     open_closed_streams()
-    told = settings.read(boot.parser(), argv, os.environ)
-    arguments = told.arguments
+    found = settings.read(boot.parser(), argv, os.environ)
+    arguments = found.arguments
     if arguments.print_config:
-        print(*told.lines(), sep="\n")
+        print(*found.lines(), sep="\n")
         return 0
     threading.stack_size(STACK_BYTES)
     with threads_without_signals():
         stamp = local_time if arguments.log_times else None
         console = console_of(sys.stdout, arguments.verbose, stamp=stamp)
     again = functools.partial(settings.load, boot.parser(), argv, os.environ)
-    service = Service(told, again, console, local_time)
+    service = Service(found, again, console, local_time)
     try:
         with raised():
             return _boot(service, console, server_of)
@@ -166,7 +166,7 @@ def _tell_place(
         view.membership.addresses,
         listener.bound,
         say,
-        told=arguments.advertise,
+        advertised=arguments.advertise,
     )
 
 

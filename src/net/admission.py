@@ -107,7 +107,7 @@ class Admission:
         return self._refuse(line, line.problem) if line.problem else line
 
     def why_too_long(self, longest: int) -> str:
-        """Return what to answer to a line over its limit, behind `Sorry, `."""
+        """Return what to answer to a line over its limit, after `Sorry, `."""
         if longest != STRANGER_LINE_BYTES:
             return self._host.limits.line_too_long
         return (

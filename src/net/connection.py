@@ -43,7 +43,7 @@ from raftline.wire.limits import (
 from raftline.wire.parsing import BY_ROUND, ParsedLine, Reading, parse
 from raftline.wire.protocol import FULL, error, looks_foreign
 
-TIMING_MARK: Final = b"\xff\xfd\x06"  # RFC 860, behind telnet's Ctrl-C
+TIMING_MARK: Final = b"\xff\xfd\x06"  # RFC 860, after telnet's Ctrl-C
 NO_TIMING_MARK: Final = b"\xff\xfc\x06"
 HALF_LINES_FULL = (
     "the lines that clients began and did not end take too much memory, and this is one of the"
@@ -181,7 +181,7 @@ class Connection(Origin, Shareable):
             self._reader.count_no_more()
 
     def _next_lines(self) -> list[bytes] | None:
-        """Return the next lines to serve here behind the admitted ones, once there are any of
+        """Return the next lines to serve here after the admitted ones, once there are any of
         either; None at the end."""
         if (
             self._shared_reader is not None

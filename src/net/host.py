@@ -45,7 +45,7 @@ class ReplySink(Protocol):
 
 
 class Source(Protocol):
-    """A watch that is behind what happened, and tells it in pieces."""
+    """A watch that lags, and sends what happened in pieces."""
 
     def next_piece(self) -> bytes:
         """Return the next whole lines, some of them at a time; b"" where there are none now."""
@@ -54,10 +54,10 @@ class Source(Protocol):
 class Teller(Protocol):
     """The connection that the lines of a watch leave from."""
 
-    def push(self, data: bytes, fall_behind: Callable[[], Sequence[Source]]) -> None:
+    def push(self, data: bytes, to_sources: Callable[[], Sequence[Source]]) -> None:
         """Send whole lines without waiting, or make the watches sources that tell them later."""
 
-    def tell_later(self, fall_behind: Callable[[], Sequence[Source]]) -> None:
+    def tell_later(self, to_sources: Callable[[], Sequence[Source]]) -> None:
         """Make the watches sources at once: what they have to tell is too long to be pushed."""
 
     def add_sources(self, sources: Sequence[Source]) -> None:
@@ -71,14 +71,14 @@ class Watchers(Protocol):
     """The watches of a node, each on its connection."""
 
     def needs_confirming(self, asked: WatchAsked) -> bool:
-        """Whether this watch may begin only behind a confirmed read."""
+        """Whether this watch may begin only after a confirmed read."""
 
     def open(self, teller: Teller, asked: Sequence[tuple[str, WatchAsked]]) -> list[list[str]]:
         """Begin watches, each with a request's id; return the first lines of each. Those that have
         begun are sources of `teller` from then on, which `pump` sends."""
 
     def unwatch(self, teller: Teller, request_id: str) -> str:
-        """End a watch, once all that it was told is on its way; return the reply."""
+        """End a watch, once all its lines are on their way; return the reply."""
 
     def end_refused(self, teller: Teller, why_not: Callable[[str], str]) -> None:
         """End the watches of a connection whose commands are refused by now, and tell so."""

@@ -20,7 +20,7 @@ from raftline.common.version import VERSION
 from raftline.wire.protocol import FULL, TRY_ANOTHER, ProtocolError, decode_line, split_sender
 
 FIRST_WORD = "Level"
-_TOLD = re.compile(r"Level ([1-9][0-9]{0,8}) version (\S{1,64})")
+_LEVEL_LINE = re.compile(r"Level ([1-9][0-9]{0,8}) version (\S{1,64})")
 _ANSWER_BYTES_MAX = 1 << 16
 ASK_S = 2.0  # for a build that is not connected yet
 
@@ -31,8 +31,8 @@ def spell_level(me: str) -> str:
 
 
 def read_level(text: str) -> Build | None:
-    """Return the build that answered so; None where the answer does not tell."""
-    if found := _TOLD.fullmatch(text):
+    """Return the build that answered so; None if the answer does not name it."""
+    if found := _LEVEL_LINE.fullmatch(text):
         return Build(int(found[1]), found[2])
     if text.startswith("Sorry, ") and not text.startswith(TRY_ANOTHER):
         return Build(1, BEFORE_LEVELS)
@@ -40,44 +40,44 @@ def read_level(text: str) -> Build | None:
 
 
 class Builds:
-    """The build of each peer, as it was told on a connection that stands; for any thread.
+    """The build of each peer, as it was announced on a connection that stands; for any thread.
 
     A peer that was removed and added again at another address is dialled twice for a while: by
     who has not noticed yet that it is to stop, and by its successor. The end of a connection takes
-    back what was told on it, and nothing else.
+    back what was announced on it, and nothing else.
     """
 
     def __init__(self, on_level: Callable[[str, int], None]) -> None:
-        """`on_level` is told each level of a peer, 0 when it is not known any more."""
+        """`on_level` gets each level of a peer, 0 when it is not known any more."""
         self._on_level = on_level
         self._lock = threading.Lock()  # the core hears of levels in the order in which they came
-        self._told: dict[str, tuple[Build, object]] = {}  # by whom it was told
+        self._builds: dict[str, tuple[Build, object]] = {}  # by the connection that announced it
 
-    def told(self, name: str, build: Build | None, teller: object) -> None:
+    def record(self, name: str, build: Build | None, teller: object) -> None:
         """Record the build of a peer, None when the connection of `teller` to it broke."""
         with self._lock:
             if build is not None:
-                self._told[name] = build, teller
-            elif name in self._told and self._told[name][1] is teller:
-                del self._told[name]
+                self._builds[name] = build, teller
+            elif name in self._builds and self._builds[name][1] is teller:
+                del self._builds[name]
             else:
                 return
             self._on_level(name, build.level if build is not None else 0)
 
     def of(self, name: str) -> Build:
         """Return the build of a peer; of level 0 if nothing was heard of it."""
-        told = self._told.get(name)
-        return told[0] if told is not None else Build(0, "not heard yet")
+        known = self._builds.get(name)
+        return known[0] if known is not None else Build(0, "not heard yet")
 
 
-OnBuild = Callable[[str, Build | None, object], None]  # see `Builds.told`
+OnBuild = Callable[[str, Build | None, object], None]  # see `Builds.record`
 
 
 class LevelQuestion:
     """The question for the level of a peer, on one connection to it after the other."""
 
     def __init__(self, peer: str, on_build: OnBuild | None) -> None:
-        """`on_build` is told the build; without it nothing is asked."""
+        """`on_build` gets the build; without it nothing is asked."""
         self._peer = peer
         self._on_build = on_build
         self._is_asked = False  # on this connection, and has not answered

@@ -29,7 +29,7 @@ USUAL_SWITCH_S = sys.getswitchinterval()
 
 
 class Listener:
-    """Listens from the start, so that a port in use is told before any file is touched; takes
+    """Listens from the start, so that a port in use is found before any file is touched; takes
     connections once there is a server to serve them."""
 
     def __init__(self, host: str, port: int, connections_max: int, io: str = "auto") -> None:

@@ -33,7 +33,7 @@ class Outgoing(ReplySink):
     That thread makes one piece at a time, once the node has room for it (`ReplyRoom`). So a reader
     that is slow holds nobody up, and takes no memory beyond a piece or one long reply.
 
-    A watch that follows closely is pushed its lines, without waiting. One that is behind is a
+    A watch that follows closely is pushed its lines, without waiting. One that lags is a
     source: it is asked for a piece whenever the reader has taken the one before.
 
     While `_is_stuck`, one thread alone sends, makes what it sends without the lock, and goes on
@@ -58,7 +58,7 @@ class Outgoing(ReplySink):
     # --- the thread that reads: the connection's own, or the shared reader ---------------------
 
     def add(self, batch: Batch) -> None:
-        """Take a batch whose replies leave behind all that were added before."""
+        """Take a batch whose replies leave after all that were added before."""
         self._added += _size(batch)
         self._batches.append(batch)
 
@@ -170,7 +170,7 @@ class Outgoing(ReplySink):
         self._host.mark_ready(self)
 
     def send_now(self, data: bytes) -> bool:
-        """Send without waiting; return whether all was taken. Behind a part of it nothing leaves
+        """Send without waiting; return whether all was taken. After a part of it nothing leaves
         any more: what follows would be read as the rest of its line."""
         with self._lock:
             sent = 0 if self._is_stuck else self._send(data)
@@ -186,12 +186,12 @@ class Outgoing(ReplySink):
         if self._has_waiter:
             self._moved.set()
 
-    def push(self, data: bytes, fall_behind: Callable[[], Sequence[Source]]) -> None:
+    def push(self, data: bytes, to_sources: Callable[[], Sequence[Source]]) -> None:
         """Send lines of watches without waiting. If the reader is slow nothing is sent:
-        `fall_behind` makes the watches sources, which tell the same later."""
+        `to_sources` makes the watches sources, which send the same later."""
         with self._lock:
             if self._is_stuck or self._sources or self._coming:  # whoever sends asks these then
-                (self._coming or self._sources).extend(fall_behind())
+                (self._coming or self._sources).extend(to_sources())
             else:
                 sent = self._send(data)
                 if sent < len(data):
@@ -216,11 +216,11 @@ class Outgoing(ReplySink):
         self._kept += size
         return reply
 
-    def tell_later(self, fall_behind: Callable[[], Sequence[Source]]) -> None:
+    def tell_later(self, to_sources: Callable[[], Sequence[Source]]) -> None:
         """Make watches sources whose lines are too long to be pushed."""
         with self._lock:
             is_asked = self._is_stuck or bool(self._sources)
-            self._sources.extend(fall_behind())
+            self._sources.extend(to_sources())
             if not is_asked:
                 self._send_later(b"")
 
@@ -236,7 +236,7 @@ class Outgoing(ReplySink):
 
     def give_up_late(self, before_ms: int) -> None:
         """Answer what was asked before then and has no answer; with the driver's `core` held."""
-        with self._lock:  # `add` may put more behind these meanwhile: an iterator would not have it
+        with self._lock:  # `add` may put more after these meanwhile: an iterator would not have it
             batches = [self._batches[place] for place in range(len(self._batches))]
         for batch in batches:
             if batch.asked_ms >= before_ms or not batch.asked_ms:  # 0: about to be handed over
@@ -423,7 +423,7 @@ class Replies:
             self._outgoing.send(lines)
 
     def complain(self, problem: str) -> None:
-        """Send a complaint behind them, if the reader is still there."""
+        """Send a complaint after them, if the reader is still there."""
         with contextlib.suppress(OSError):
             self.add("", error(problem))
             self.flush()

@@ -49,12 +49,12 @@ class Peer:
         rule: PeerRule = OPEN,
         tls: Tls | None = None,
     ) -> None:
-        """Prepare; `on_build` is told the build of the peer, and None when the connection broke.
+        """Prepare; `on_build` gets the build of the peer, and None when the connection broke.
         Without it the peer is not asked. `rule` is what both sides prove first; with
         `tls` it is spoken where the peer can."""
         self._rule = rule
         self._tls = tls
-        self._is_plain = False  # the peer, as far as the last try told
+        self._is_plain = False  # the peer, as far as the last try showed
         self.is_proven = False  # on the connection that there is
         self._proven_by = b""  # the secret of that, if it was one
         self._level = LevelQuestion(name, on_build)
@@ -114,7 +114,7 @@ class Peer:
         return not self._proven_by or self._proven_by in self._rule.secrets
 
     def send(self, line: bytes) -> None:
-        """Send one line, or drop it where the peer is away or far behind."""
+        """Send one line, or drop it if the peer is away or far too slow."""
         with self._lock:
             if self._socket is None:
                 if not self._wanted.is_set():

@@ -24,13 +24,13 @@ def tell_reachability(
     members: Mapping[str, str],
     bound: str,
     say: Callable[[str], None],
-    told: Address | None = None,
+    advertised: Address | None = None,
 ) -> None:
     """Say what keeps others from finding a node.
 
-    `told` is where `--advertise` says that others reach it; then nobody looks any further.
+    `advertised` is where `--advertise` has others reach it; then nothing is looked up.
 
-    It was told where it `listens`, and has the IP address `bound`; `members` are those of its
+    It listens at `listens`, and has the IP address `bound`; `members` are those of its
     log, name to host:port. A host name is looked up in a thread of its own: a name server may take
     its time.
     """
@@ -40,9 +40,12 @@ def tell_reachability(
     if sought is None:
         return
     begin = f"[!] {source} says that others reach {name}"
-    if told is not None:
-        if sought != told:
-            say(f"{begin} at {sought}, and --advertise says {told}: they go by the former. {_MOVE}")
+    if advertised is not None:
+        if sought != advertised:
+            say(
+                f"{begin} at {sought}, and --advertise says {advertised}: "
+                f"they go by the former. {_MOVE}"
+            )
         return
     if sought.port != listens.port:
         say(f"{begin} on port {sought.port}, and it listens on {listens.port}: {_ADVICE}")
@@ -77,10 +80,10 @@ def _tell_host(sought: Address, bound: str, line: str, say: Callable[[str], None
     say(line + advice)
 
 
-def _is_plain(sought: str, told: str, bound: str) -> bool:
+def _is_plain(sought: str, host: str, bound: str) -> bool:
     """Whether no look-up is needed to see that the hosts agree."""
     return (
-        sought.lower() == told.lower()
+        sought.lower() == host.lower()
         or sought in EVERYWHERE  # no place to look for anybody; it means this machine
         or ipaddress.ip_address(bound.partition("%")[0]).is_unspecified
     )

@@ -1,4 +1,4 @@
-"""The requests of one connection for what it is told later: `watch`, `observe` and their ends."""
+"""The requests of one connection for what it gets later: `watch`, `observe` and their ends."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Watching(_Serving):
     """Serves `watch` and `unwatch` for the thread of a connection.
 
     A watch begins with the state as of a confirmed read, so one that begins anew elsewhere never
-    goes back in time (thesis §6.4). One that goes on behind an entry which this node has applied
+    goes back in time (thesis §6.4). One that goes on after an entry which this node has applied
     needs no such read: it tells what is committed, from there on.
     """
 
@@ -51,7 +51,7 @@ class Watching(_Serving):
             self._open(opened)
             opened = []
             reply = self._host.watchers.unwatch(self._outgoing, request.id)
-            self._outgoing.wait_until_empty()  # behind all that this watch was told
+            self._outgoing.wait_until_empty()  # after all that this watch was sent
             self._replies.add(request.id, reply)
         self._open(opened)
 
@@ -113,7 +113,7 @@ class Observing(_Serving):
                     self._replies.add(request.id, error(why))
             else:
                 reply = observers.close(self._outgoing)
-                self._outgoing.wait_until_empty()  # behind the lines that were on their way
+                self._outgoing.wait_until_empty()  # after the lines that were on their way
                 self._replies.add(request.id, reply)
 
     def end(self) -> None:

@@ -1,4 +1,4 @@
-"""The clocks of a node: what deadlines are told by, and how long the owner thread sleeps."""
+"""The clocks of a node: what deadlines are read from, and how long the owner thread sleeps."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class OwnerSleep:
     """Until when the driver's owner thread sleeps, and its earlier end.
 
     The owner sets these under the driver's `core` lock. Any thread may look at them: it may be
-    a moment behind, and then wakes the owner for nothing.
+    a moment old, and then wakes the owner for nothing.
     """
 
     def __init__(self) -> None:

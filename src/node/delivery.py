@@ -1,4 +1,4 @@
-"""The way of a message, at once or behind a write: an answer back to its question's connection,
+"""The way of a message, at once or after a write: an answer back to its question's connection,
 the rest to the peers."""
 
 from __future__ import annotations

@@ -84,8 +84,8 @@ class Driver:
         if not self._stopping:  # else it is this server that goes away
             self.step(PeerDisconnected(peer))
 
-    def told(self, peer: str, level: int) -> None:
-        """Tell the core the level of a peer's build, 0 when the connection to it broke."""
+    def peer_level(self, peer: str, level: int) -> None:
+        """Give the core the level of a peer's build, 0 when the connection to it broke."""
         if not self._stopping:
             self.step(PeerLevel(peer, level))
 
@@ -244,7 +244,7 @@ class Driver:
             self._mind_gathering()
         try:
             self.watchers.hand_out()
-        except Exception as error:  # watches would be told what follows, behind a gap
+        except Exception as error:  # watches would get what follows, after a gap
             self.fail(error)
 
     def _written(self, durable: Durable | None) -> None:

@@ -55,7 +55,7 @@ class NodeHost:
     logmanager: LogManager
     book: PeerBook
     speakers: Speakers
-    builds: Builds  # that peers have told
+    builds: Builds  # that peers have announced
 
     def __init__(
         self,

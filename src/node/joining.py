@@ -114,16 +114,16 @@ def _make_folder(folder: Path) -> None:
 
 
 def advertised(
-    name: str, host: str, port: int, configuration: Configuration, told: Address | None = None
+    name: str, host: str, port: int, configuration: Configuration, given: Address | None = None
 ) -> Address:
-    """Return where the others are to reach this node: what `--advertise` told, else what the file
+    """Return where the others are to reach this node: what `--advertise` gave, else what the file
     says, else where it listens.
 
     Raises:
         ConfigError: it listens everywhere, which is nowhere in particular.
     """
-    if told is not None:
-        return told
+    if given is not None:
+        return given
     address = configuration.members.get(name, Address(host, port))
     if address.host in EVERYWHERE:
         raise ConfigError(
@@ -187,8 +187,8 @@ def _ask_to_be_added(
 # --- server-configuration.txt, which several nodes may write at once ---------------------------
 
 
-def register(path: Path, name: str, port: int, told: Address | None = None) -> Configuration:
-    """Make `name` a member on localhost, or at the address that is told, creating the file if it
+def register(path: Path, name: str, port: int, given: Address | None = None) -> Configuration:
+    """Make `name` a member on localhost, or at the address that is given, creating the file if it
     is absent.
 
     Nothing changes if `name` is there with this port. Several nodes may register at once.
@@ -197,7 +197,7 @@ def register(path: Path, name: str, port: int, told: Address | None = None) -> C
         ConfigError: `name` is there with another port, the port is taken, or the file can't be
             used or written.
     """
-    address = told or Address("localhost", port)
+    address = given or Address("localhost", port)
     port, line = address.port, f"{name} {address.host} {address.port}"
     alone = f"{HEADER}{line}\n"
     try:

@@ -31,7 +31,7 @@ def counted_ms(seconds: int) -> int:
 class LeaseClock:
     """The time at which each lease is due.
 
-    It is told when a lease begins. `seconds_of` says the time of a lease, and 0 once it has ended:
+    It hears when a lease begins. `seconds_of` gives the time of a lease, and 0 once it has ended:
     that is looked up when the lease is due.
     """
 

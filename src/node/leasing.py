@@ -51,7 +51,7 @@ class Leasing:
         return seconds_of(self._store, lease)
 
     def stepped(self, now: Callable[[], int]) -> None:
-        """Record what a step has changed: who leads, what was applied. `now` is asked behind
+        """Record what a step has changed: who leads, what was applied. `now` is asked after
         that step, so it is not before the request of any entry that was applied."""
         view = self._node.view
         term = view.term if view.is_leader else 0
@@ -131,7 +131,7 @@ class Leasing:
 
     def answer(self, command: str, now_ms: int) -> str:
         """Return the reply to `renew`, `ttl` or `leases`, which a round has just confirmed: this
-        server led when the request had come. `now_ms` was read behind that."""
+        server led when the request had come. `now_ms` was read after that."""
         verb, _, operand = command.partition(" ")
         if verb == "renew":
             return self._renew(operand, now_ms)

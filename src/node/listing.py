@@ -57,7 +57,7 @@ class Listing:
             )
 
     def piece(self, offset: int) -> bytes:
-        """Return whole lines from this place on; b"" behind the last."""
+        """Return whole lines from this place on; b"" after the last."""
         with self._lock:
             self._file.seek(offset)
             data = self._file.read(PIECE_BYTES)
@@ -79,7 +79,7 @@ class Lister:
         self._waiting: dict[str, Listing] = {}
 
     def take(self, prefixes: Sequence[str]) -> list[Listing]:
-        """Return the keys with each of these prefixes, as of a moment behind this call."""
+        """Return the keys with each of these prefixes, as of a moment after this call."""
         if not prefixes:
             return []
         with self._lock:

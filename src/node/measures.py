@@ -1,7 +1,7 @@
 """Measures of a node's work, which it takes as it goes: counts, and times in buckets.
 
 A time is counted for a group at once: all requests of a batch, one write of the disk. Whoever
-adds is alone with it (the core's lock, the writer thread); a reader may be a moment behind.
+adds is alone with it (the core's lock, the writer thread); a reader may see them a moment late.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The observers of a node: who is told each step of the core, and by which thread.
+"""The observers of a node: who gets each step of the core, and by which thread.
 
 A step that is observed costs the copy of some facts, and a place in a bounded queue. A thread of
 its own explains the steps and sends the lines, so no reader holds the node up. Without an observer
@@ -26,7 +26,7 @@ from raftline.wire.limits import OBSERVED_CHARACTERS, PIECE_CHARACTERS
 from raftline.wire.observing import ObserveAsked
 
 STEPS_MAX = 5000  # that wait to be explained
-GATHER_S = 0.01  # of steps that are told together: fewer turns are taken from the core's threads
+GATHER_S = 0.01  # of steps that are sent together: fewer turns are taken from the core's threads
 LINES_MAX = 20_000  # that wait for one reader
 PIECE_LINES = 200
 OBSERVERS_MAX = 100
@@ -39,7 +39,7 @@ class Observer:
         self.teller = teller
         self.asked = asked
         self.thinning = Thinning(is_all=asked.is_all)
-        self.told = 0
+        self.sent = 0
         self._head = f"{name}#{request_id}@" if request_id else f"{name}@"
         self._lock = threading.Lock()
         self._lines: deque[str] = deque()
@@ -59,7 +59,7 @@ class Observer:
                 self._lost = 0
             self._lines.append(self._head + line)
             self._characters += len(self._lines[-1])
-            self.told += 1
+            self.sent += 1
 
     def lose(self, count: int) -> None:
         """Count lines that were never made, as too many waited."""
@@ -74,12 +74,12 @@ class Observer:
             return begins
 
     def end(self) -> int:
-        """Tell nothing more; return how many lines were told."""
+        """Send nothing more; return how many lines were sent."""
         with self._lock:
-            self.told -= len(self._lines)
+            self.sent -= len(self._lines)
             self._lines.clear()
             self._characters = 0
-            return self.told
+            return self.sent
 
     def next_piece(self) -> bytes:
         with self._lock:
@@ -211,7 +211,7 @@ class Observers:
             for _ in range(PIECE_LINES):
                 try:
                     step = self._steps.popleft()
-                except IndexError:  # all are told, or the last observer has left meanwhile
+                except IndexError:  # all are sent, or the last observer has left meanwhile
                     break
                 self._tell_step(step, observers)
             for observer in observers:
@@ -227,10 +227,10 @@ class Observers:
         if not takers:
             return
         try:
-            told = lines.explained(step)
+            one = lines.explained(step)
             for observer in takers:
                 form = lines.json_of if observer.asked.as_json else lines.text_of
-                observer.put(form(told, observer.thinning.count()))
+                observer.put(form(one, observer.thinning.count()))
         except Exception as error:  # the reader misses a line, and the node goes on
             for observer in takers:
                 observer.lose(1)

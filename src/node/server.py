@@ -114,7 +114,7 @@ class Server(NodeHost):
         self._print_lease(recovered.hard_state.lease_ms)
         self._course = CourseLines(self._console.say) if self._prints_course_lines else None
         self.driver = driver = Driver(self.node, logmanager, self, hold_ms=2 * self.slowest_ms)
-        self.builds = Builds(driver.told)
+        self.builds = Builds(driver.peer_level)
         self.observers.follow(self.node, driver.core)
         driver.watchers.history.bound(*self._history)
         self.book = PeerBook(self._startup.configuration.members, self._peer)
@@ -140,7 +140,7 @@ class Server(NodeHost):
             self._answered,
             self.driver.lost,
             self._console.say,
-            self.builds.told,
+            self.builds.record,
             self.peer_rule,
             self.tls,
         )
@@ -219,7 +219,7 @@ class Server(NodeHost):
                 datagrams.open(self.name, self.control, lambda: self.node.view.term, ignored)
 
     def wait(self) -> int:
-        """Serve until told to stop; then stop, and return the exit status."""
+        """Serve until asked to stop; then stop, and return the exit status."""
         while not self._end.wait(WAIT_S_MAX):
             pass  # a signal that did not interrupt the wait is handled now
         if self.exit_status == 0 and not self.is_down:

@@ -81,16 +81,16 @@ def load(parser: Parser, argv: Sequence[str] | None, environment: Mapping[str, s
         name: f"argument {_spelling(action)}" if name in typed else "default"
         for name, action in actions.items()
     }
-    told = _Told(actions, arguments, sources)
-    told.take_environment(environment)
-    told.take_file(_file(arguments, environment))
+    read = _Sources(actions, arguments, sources)
+    read.take_environment(environment)
+    read.take_file(_file(arguments, environment))
     for name, action in actions.items():
         if action.dest not in arguments:
             setattr(arguments, action.dest, defaults[name])
     missing = [str(a.metavar) for a in required if getattr(arguments, a.dest) is None]
     if missing and not arguments.print_config:
         raise ConfigError(f"the following arguments are required: {', '.join(missing)}")
-    return Settings(arguments, actions, sources, told.unknown)
+    return Settings(arguments, actions, sources, read.unknown)
 
 
 def name_of(action: argparse.Action) -> str:
@@ -116,8 +116,8 @@ def _spelling(action: argparse.Action) -> str:
     return action.option_strings[-1] if action.option_strings else str(action.metavar)
 
 
-class _Told:
-    """Takes in what the environment and the file say, behind what was typed."""
+class _Sources:
+    """Takes in what the environment and the file set, after what was typed."""
 
     def __init__(
         self,
@@ -157,25 +157,25 @@ class _Told:
         if path is None:
             return
         content = _toml(path)
-        for_all = {key: told for key, told in content.items() if not isinstance(told, dict)}
+        for_all = {key: given for key, given in content.items() if not isinstance(given, dict)}
         if "name" in for_all:
             self._take("name", for_all.pop("name"), f"{path}: name", str(path))
         own = content.get(str(getattr(self._arguments, "name", "")), {})
         for where, table in ((f"{path} [{self._name}]", own), (str(path), for_all)):
-            for key, told in table.items() if isinstance(table, dict) else ():
+            for key, given in table.items() if isinstance(table, dict) else ():
                 if key not in self._actions:
                     raise ConfigError(_no_setting(f"{where}: {key}", key, self._actions))
-                self._take(key, told, f"{where}: {key}", where)
+                self._take(key, given, f"{where}: {key}", where)
 
     @property
     def _name(self) -> str:
         return str(getattr(self._arguments, "name", ""))
 
-    def _take(self, name: str, told: object, where: str, source: str) -> None:
+    def _take(self, name: str, given: object, where: str, source: str) -> None:
         """Take a setting, unless it was set before. A wrong one is refused all the same."""
         action = self._actions[name]
         try:
-            value = _value(action, told)
+            value = _value(action, given)
         except (argparse.ArgumentTypeError, ValueError) as error:
             raise ConfigError(f"{where}: {error}") from None
         if action.dest not in self._arguments:
@@ -183,32 +183,32 @@ class _Told:
             self._sources[name] = source
 
 
-def _value(action: argparse.Action, told: object) -> object:
-    """Return the value that `told` is for this setting. Raises ValueError, as its type does."""
+def _value(action: argparse.Action, given: object) -> object:
+    """Return the value that `given` is for this setting. Raises ValueError, as its type does."""
     if action.nargs == 0:
-        return _truth(told)
+        return _truth(given)
     if isinstance(action.default, list):
-        words = told if isinstance(told, list) else str(told).split(",")
+        words = given if isinstance(given, list) else str(given).split(",")
         return [_one(action, word) for word in words]
-    if action.nargs == "?" and str(told).lower() in ("true", "false"):
-        return action.const if _truth(told) else action.default
-    return _one(action, told)
+    if action.nargs == "?" and str(given).lower() in ("true", "false"):
+        return action.const if _truth(given) else action.default
+    return _one(action, given)
 
 
-def _one(action: argparse.Action, told: object) -> object:
-    if isinstance(told, bool) or not isinstance(told, str | int):
-        raise ValueError(f"{_spelled(told)} is no value for it: a text or a number is")
-    text = str(told).strip()
+def _one(action: argparse.Action, given: object) -> object:
+    if isinstance(given, bool) or not isinstance(given, str | int):
+        raise ValueError(f"{_spelled(given)} is no value for it: a text or a number is")
+    text = str(given).strip()
     value = action.type(text) if callable(action.type) else text
     if action.choices is not None and value not in action.choices:
         raise ValueError(f"{text!r} is none of: {', '.join(map(str, action.choices))}")
     return value
 
 
-def _truth(told: object) -> bool:
-    word = str(told).lower()
+def _truth(given: object) -> bool:
+    word = str(given).lower()
     if word not in TRUE + FALSE:
-        raise ValueError(f"{_spelled(told)} is neither true nor false")
+        raise ValueError(f"{_spelled(given)} is neither true nor false")
     return word in TRUE
 
 

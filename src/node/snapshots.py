@@ -127,7 +127,7 @@ class Snapshots:
                     return
 
     def _take(self, *, compacts: bool = True) -> None:
-        """Take a snapshot of the state as it is now, and let the log begin behind it."""
+        """Take a snapshot of the state as it is now, and let the log begin after it."""
         self._breather.begin()
         current = self._files.current
         has_news = self._logmanager.applied.index > (current.index if current is not None else 0)
@@ -163,7 +163,7 @@ class Snapshots:
             self._due_bytes = self._next_due(self._logmanager.log_bytes)
 
     def _compact(self, snapshot: Snapshot) -> None:
-        """Write the log anew behind the snapshot, then drop from memory what stands in it."""
+        """Write the log again after the snapshot, then drop from memory what stands in it."""
         compaction = self._driver.compaction
         rewrite = self._logmanager.begin_rewrite(snapshot)
         try:

@@ -24,7 +24,7 @@ from raftline.storage.folder import Folder, can_be_written_by_others
 from raftline.storage.recovery import Recovered
 from raftline.storage.repair import mend
 
-TRAILING_BYTES = 4 << 20  # of entries kept in memory behind a snapshot
+TRAILING_BYTES = 4 << 20  # of entries that a snapshot holds, kept in memory
 INCARNATION_MAX = 2**32  # so many numbers tell one start of a node from another
 ALONE_AND_LOST = (
     "{name} has lost files, or a part of them, and is the only member: there is nobody "

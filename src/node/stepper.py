@@ -55,7 +55,7 @@ class Stepper:
     """Steps the core and carries out its Effects.
 
     The caller holds the driver's `core` lock, but for `enqueue`, `is_wanted` and `next_look_s`:
-    they may be a moment behind, and the thread that steps the core asks again.
+    they may be a moment old, and the thread that steps the core asks again.
     """
 
     def __init__(
@@ -206,7 +206,7 @@ class Stepper:
         """Serve what is held and what is new, but for what had better gather: propose and confirm
         as the leader, send on to another, or hold while there is none.
 
-        The clock is read behind the queue: a lease that ran before a read came, and ran out since,
+        The clock is read after the queue: a lease that ran before a read came, and ran out since,
         says nothing about that read.
         """
         batches = self._queue.take(writes=self._serves_writes(), reads=self._serves_reads())
@@ -312,7 +312,7 @@ class Stepper:
         elif not view.is_leader or view.term != term:  # another may count the time of leases since
             self._queue.put(batch)
         else:
-            now = now_ms()  # behind the round, so behind the request
+            now = now_ms()  # after the round, so after the request
             batch.replies = self._leasing.answers(batch.commands, now)
             batch.wake()
 

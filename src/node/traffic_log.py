@@ -56,7 +56,7 @@ class TrafficLog(Traffic):
         self._is_cut_off = is_cut_off
         self._acknowledged: dict[str, int] = {}  # by peer: the last index that was said
         self._pre_votes = PreVotes()
-        self._led_term = 0  # the last one whose votes were told
+        self._led_term = 0  # the last one whose votes were printed
 
     def connected(self, address: object) -> None:
         self._console.traffic("connections", "[*] Connection from %s", address)
@@ -185,10 +185,10 @@ class PreVotes:
         self._rounds = 0
         self._remind_at = REMINDED_FIRST
         self._last: Mapping[str, bool] = {}  # who answered the round before it
-        self._told: Mapping[str, bool] | None = None
+        self._reported: Mapping[str, bool] | None = None
 
     def follow(self, view: NodeView) -> None:
-        """Begin anew in a new term, or where the leader changes."""
+        """Begin again in a new term, or if the leader changes."""
         moment = view.term, view.leader
         if self._moment is not None and moment != self._moment:
             self._begin_anew()
@@ -224,9 +224,9 @@ class PreVotes:
         is_due = self._rounds >= self._remind_at
         if is_due:
             self._remind_at += min(self._rounds, REMINDED_EVERY_MAX)
-        elif self._told is None or not is_steady or found == self._told:
+        elif self._reported is None or not is_steady or found == self._reported:
             return ""
-        self._told = found
+        self._reported = found
         term = asked[0].term
         begin = f"[*] Still no leader: asked {self._rounds} times for PreVotes for term {term}. "
         return begin + _sorted_by_answer([one.to for one in asked], answers)

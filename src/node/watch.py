@@ -1,4 +1,4 @@
-"""One watch: how far it has told what happened, and the lines that wait for its reader."""
+"""One watch: how far it has come with the events, and the lines that wait for its reader."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from raftline.state.events import BareEvent
 class Mode(Enum):
     """How a watch gets what it tells."""
 
-    BEHIND = auto()  # it is a source of its connection: first the keys, then from the history
+    LAGGING = auto()  # it is a source of its connection: first the keys, then from the history
     LIVE = auto()  # it is pushed each event as it is applied
     ANEW = auto()  # its events are gone; it waits for the keys that there are
     ENDED = auto()
@@ -24,8 +24,18 @@ class Watch:
     `Watchers`, but for the place in the listing: one thread at a time asks a source."""
 
     __slots__ = (
-        "_place", "catch_up", "head", "lines", "listing", "mode", "position", "prefix",
-        "request_id", "resets", "teller", "told_s",
+        "_place",
+        "catch_up",
+        "head",
+        "lines",
+        "listing",
+        "mode",
+        "position",
+        "prefix",
+        "request_id",
+        "resets",
+        "sent_s",
+        "teller",
     )  # fmt: skip
 
     def __init__(
@@ -42,23 +52,23 @@ class Watch:
         self.teller = teller
         self.head = head
         self.catch_up = catch_up
-        self.mode = Mode.BEHIND
-        self.position = 0  # all events up to this entry were told, or are not to be
+        self.mode = Mode.LAGGING
+        self.position = 0  # all events up to this entry were sent, or are not to be
         self.resets = 0  # of the history, when this was known to be in it
-        self.lines: list[str] = []  # to be told before anything else
-        self.listing: Listing | None = None  # the keys, while they are told
-        self.told_s = 0.0  # when it last told anything, by time.monotonic
+        self.lines: list[str] = []  # to be sent before anything else
+        self.listing: Listing | None = None  # the keys, while they are sent
+        self.sent_s = 0.0  # when it last sent anything, by time.monotonic
         self._place = 0  # in the listing
 
     def begin(self, listing: Listing) -> None:
         """Begin with the keys that there are."""
         self.listing, self._place, self.position = listing, 0, listing.number
-        self.mode = Mode.BEHIND
+        self.mode = Mode.LAGGING
 
     @property
     def is_amid_keys(self) -> bool:
-        """Whether the keys are not all told: nobody can go on behind where it is."""
-        return self.mode is Mode.ANEW or (self.mode is Mode.BEHIND and self.listing is not None)
+        """Whether the keys are not all sent: nobody can go on after where it is."""
+        return self.mode is Mode.ANEW or (self.mode is Mode.LAGGING and self.listing is not None)
 
     def next_piece(self) -> bytes:
         """Return the next whole lines; see `Source`."""
@@ -66,7 +76,7 @@ class Watch:
             lines, self.lines = self.lines, []
             return self.spelled(lines)
         listing = self.listing
-        if listing is not None and self.mode is Mode.BEHIND:
+        if listing is not None and self.mode is Mode.LAGGING:
             piece = listing.piece(self._place)
             if piece:
                 self._place += len(piece)

@@ -2,12 +2,12 @@
 
 * The thread that took a step notes what was applied, with the core's lock held. It looks the key
   up in an index by prefix, and touches no watch that does not match.
-* Behind the step the same thread hands the lines out (`hand_out`), one send a connection, without
+* * After the step the same thread hands the lines out (`hand_out`), one send a connection, without
   waiting. One thread at a time does so: the lines of a connection stay in order. What is more than
   a slice of work is left to the owner thread, which keeps time in between.
-* A watch that can't be pushed more, as its reader is slow, falls behind: from then on its
+* A watch that can't be pushed more, as its reader is slow, lags: from then on its
   connection asks it for pieces, and it takes them from the history. When it has come to the end it
-  is pushed again. One that the history has left behind is ended.
+  is pushed again. One whose events the history has dropped is ended.
 
 Locks are taken in this order: `handing`, a connection's, `lock`. Under `lock` nobody is waited
 for, and nothing is sent.
@@ -34,9 +34,9 @@ from raftline.wire import watches as words
 from raftline.wire.limits import PUSHED_BYTES
 
 SLICE = 200  # connections that one call of `hand_out` sends to
-PIECE_EVENTS = 500  # that a watch which is behind looks at in one go
+PIECE_EVENTS = 500  # that a watch which lags looks at in one go
 PIECE_LINES_BYTES = 64 << 10  # of lines that make a piece
-SILENT_S = 5.0  # then a watch is told how far it is, at the next look:
+SILENT_S = 5.0  # then a watch hears how far it is, at the next look:
 LOOK_S = 3.0  # so no silence lasts 10 s
 SPELLED_MAX = 100  # lines in the spelling of one head, for the watches that share both
 # In place of lines that are too long to be pushed: the watches take their events from the history.
@@ -57,7 +57,7 @@ class Feed:
         is_stranded: Callable[[], None],
         has_ended: Callable[[Watch], None],
     ) -> None:
-        """Begin behind what the files held."""
+        """Begin after what the files held."""
         self.lock = threading.Lock()
         self.handing = threading.Lock()
         self.history = EventHistory()
@@ -88,7 +88,7 @@ class Feed:
                 self._forget_all(taken.gone)
                 numbers = [number for number in numbers if number > taken.gone]
             self.history.add(taken.events, numbers)
-            self.history.begin_behind(store.since if store.level >= 2 else self.history.last)
+            self.history.begin_after(store.since if store.level >= 2 else self.history.last)
             if len(self._index):
                 for event in taken.events:
                     for group in self._index.matching(event[2]):
@@ -97,10 +97,10 @@ class Feed:
                         group.pending.append(event)
 
     def _forget_all(self, gone: int) -> None:
-        """Let every watch begin anew: the events up to this entry are gone."""
+        """Let every watch begin again: the events up to this entry are gone."""
         self.history.reset(gone)
         self._dirty.clear()
-        self._ready = {t: [d for d in told if d[1] == LAST] for t, told in self._ready.items()}
+        self._ready = {t: [d for d in due if d[1] == LAST] for t, due in self._ready.items()}
         for group in self._index.values():
             group.pending = []
             for watch in list(group.watches):
@@ -109,11 +109,11 @@ class Feed:
         self._is_stranded()
 
     def look_at_quiet(self) -> None:
-        """Have those told how far this node is that hear nothing; called every second or so."""
+        """Have quiet watches hear how far this node is; called every second or so."""
         if self._quiet:
             self._is_late = True
 
-    # --- behind a step, by any thread ------------------------------------------------------------
+    # --- after a step, by any thread -------------------------------------------------------------
 
     @property
     def has_work(self) -> bool:
@@ -163,7 +163,7 @@ class Feed:
                     size = PUSHED_BYTES + 1
                 if size > PUSHED_BYTES:
                     break
-                watch.told_s = now_s
+                watch.sent_s = now_s
                 part = spelled.get((id(lines), watch.head))
                 if part is None:
                     if len(spelled) >= SPELLED_MAX:
@@ -172,9 +172,9 @@ class Feed:
                 parts.append(part)
                 size += len(part)
             if size > PUSHED_BYTES:  # they tell the same in pieces
-                teller.tell_later(partial(self._fall_behind, deliveries))
+                teller.tell_later(partial(self._to_sources, deliveries))
             elif parts:
-                teller.push(b"".join(parts), partial(self._fall_behind, deliveries))
+                teller.push(b"".join(parts), partial(self._to_sources, deliveries))
 
     def distribute(self) -> None:
         """Give each watch the events of its group; with both locks held."""
@@ -198,24 +198,24 @@ class Feed:
             self._tell_quiet(time.monotonic())
 
     def _tell_quiet(self, now_s: float) -> None:
-        """Tell those how far this node is that have been told nothing for long."""
+        """Send how far this node is to watches that got nothing for long."""
         last, quiet = self.history.last, self._quiet
         lines = [words.nothing_until(last)]
         while quiet and quiet[0][0] <= now_s:
             watch = quiet.popleft()[1]
             if watch.mode is Mode.ENDED:
                 continue
-            if watch.mode is Mode.LIVE and now_s - watch.told_s >= SILENT_S:
+            if watch.mode is Mode.LIVE and now_s - watch.sent_s >= SILENT_S:
                 self._ready.setdefault(watch.teller, []).append((watch, last, lines))
             quiet.append((now_s + LOOK_S, watch))
 
-    def _fall_behind(self, deliveries: Sequence[Delivery]) -> Sequence[Source]:
+    def _to_sources(self, deliveries: Sequence[Delivery]) -> Sequence[Source]:
         """Make watches sources that could not be pushed these; the connection's lock is held."""
         sources: list[Watch] = []
         with self.lock:
             for watch, before, lines in deliveries:
                 if watch.mode is Mode.LIVE:
-                    self.leave(watch, Mode.BEHIND)
+                    self.leave(watch, Mode.LAGGING)
                     watch.position = before
                 elif watch.mode is Mode.ENDED and before == LAST:
                     watch.lines = lines
@@ -224,7 +224,7 @@ class Feed:
                 sources.append(watch)
         return sources
 
-    # --- a watch that is behind ------------------------------------------------------------------
+    # --- a watch that lags -----------------------------------------------------------------------
 
     def catch_up(self, watch: Watch) -> bytes:
         """Return the next lines from the history; at its end the watch is pushed its events."""
@@ -240,13 +240,13 @@ class Feed:
         lines += watch.lines
         watch.lines = []
         if lines:
-            watch.told_s = time.monotonic()
+            watch.sent_s = time.monotonic()
         return watch.spelled(lines)
 
     def _next_events(self, watch: Watch) -> Sequence[Event] | None:
-        """Return what a watch looks at next; None where it is not behind any more."""
+        """Return what a watch looks at next; None if it does not lag any more."""
         with self.lock:
-            if watch.mode is not Mode.BEHIND or self._is_left_behind(watch):
+            if watch.mode is not Mode.LAGGING or self._has_lost_events(watch):
                 return None
             if watch.position < self.history.last:
                 events, watch.position = self.history.after(
@@ -256,7 +256,7 @@ class Feed:
             self._join(watch)
             return None
 
-    def _is_left_behind(self, watch: Watch) -> bool:
+    def _has_lost_events(self, watch: Watch) -> bool:
         """Whether the history does not reach back to a watch; then it begins anew where the state
         was replaced, and has ended where it was too slow."""
         if watch.position >= self.history.floor:
@@ -271,7 +271,7 @@ class Feed:
         return True
 
     def _join(self, watch: Watch) -> None:
-        """Let a watch be pushed what its prefix is told from now on."""
+        """Let a watch be pushed the events of its prefix from now on."""
         group = self._index.get(watch.prefix)
         if group is None:
             group = Group(watch.prefix)
@@ -291,12 +291,12 @@ class Feed:
     # --- the beginning and the end, with `lock` held ---------------------------------------------
 
     def enter(self, watch: Watch, now_s: float) -> None:
-        """Take a watch, which is behind."""
-        watch.told_s = now_s
+        """Take a watch, which lags."""
+        watch.sent_s = now_s
         self._quiet.append((now_s + LOOK_S, watch))
 
     def end(self, watch: Watch, why: str) -> str:
-        """Tell a watch nothing more; return its last line."""
+        """Send a watch nothing more; return its last line."""
         amid_keys, position = watch.is_amid_keys, self.position_of(watch)
         self.leave(watch, Mode.ENDED)
         watch.lines = []
@@ -305,14 +305,14 @@ class Feed:
         return words.go_on_elsewhere(why, watch.prefix, position)
 
     def position_of(self, watch: Watch) -> int:
-        """Return the entry up to which a watch was given everything, and nothing behind it; with
+        """Return the entry up to which a watch was given everything, and nothing after it; with
         `handing` held as well where it is live."""
         if watch.mode is Mode.LIVE:
             return max(self._handed, watch.position)
         return watch.position
 
     def say_last(self, watch: Watch, line: str) -> None:
-        """Have the last line of a watch sent, behind all that it was told; with `handing` held."""
+        """Have the last line of a watch sent, after all its others; with `handing` held."""
         self._ready.setdefault(watch.teller, []).append((watch, LAST, [line]))
 
 

@@ -24,7 +24,7 @@ class Watchers:
     """All watches of a node; `net.host.Watchers` says what its connections ask of it."""
 
     def __init__(self, logmanager: LogManager, wake_owner: Callable[[], None]) -> None:
-        """Begin behind what the files held."""
+        """Begin after what the files held."""
         self._name = logmanager.name
         self._lister = Lister(logmanager)
         self._watches: dict[Teller, dict[str, Watch]] = {}
@@ -104,7 +104,7 @@ class Watchers:
             elif not place.is_covered:
                 lines = [words.gone(asked.prefix, history.floor)]
             else:
-                watch.mode, lines = Mode.BEHIND, [words.goes_on(after)]
+                watch.mode, lines = Mode.LAGGING, [words.goes_on(after)]
         self._watches.setdefault(teller, running)[request_id] = watch
         self._count += 1
         self._feed.enter(watch, time.monotonic())
@@ -131,7 +131,7 @@ class Watchers:
     # --- a watch begins anew ---------------------------------------------------------------------
 
     def _list_anew(self) -> None:
-        """Have the keys told anew to the stranded watches, by a thread that lives until then."""
+        """Have the keys listed again to the stranded watches, by a thread that lives until then."""
         if self._feed.stranded and not self._begins_anew:
             thread = threading.Thread(
                 target=self._run_anew, name=f"{self._name} watches anew", daemon=True
@@ -161,14 +161,14 @@ class Watchers:
                     return
                 resets, floor = feed.history.resets, feed.history.floor
             listings = self._lister.take([watch.prefix for watch in watches])
-            told: dict[Teller, list[Watch]] = {}
+            begun_by: dict[Teller, list[Watch]] = {}
             with feed.lock:
                 for watch, listing in zip(watches, listings, strict=True):
                     if watch.mode is Mode.ANEW:
                         gone = words.gone(watch.prefix, floor)
                         watch.lines = [gone, self._list(watch, listing, resets)]
-                        told.setdefault(watch.teller, []).append(watch)
-            for teller, begun in told.items():
+                        begun_by.setdefault(watch.teller, []).append(watch)
+            for teller, begun in begun_by.items():
                 teller.add_sources(begun)
                 teller.pump()
 

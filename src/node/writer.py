@@ -87,7 +87,7 @@ class Writer:
         return len(self._waiting) >= WAITING_MAX
 
     def add(self, work: DiskTask) -> None:
-        """Have one Effects written behind all that was added before; with `core` held."""
+        """Have one Effects written after all that was added before; with `core` held."""
         self._waiting.append(work)
         self._wakeup.set()
 
@@ -124,7 +124,7 @@ class Writer:
         self._end_jobs()
 
     def run(self) -> None:
-        """Write whatever comes, until told to stop; a failure ends it at once and for good."""
+        """Write whatever comes, until `stop`; a failure ends it at once and for good."""
         while True:
             self._wakeup.wait()
             try:

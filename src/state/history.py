@@ -68,7 +68,7 @@ class EventHistory:
         self.floor = self.last = last
         self.resets += 1
 
-    def begin_behind(self, number: int) -> None:
+    def begin_after(self, number: int) -> None:
         """Note that the entries up to this one left no events, as the cluster was of level 1."""
         self.floor = max(self.floor, number)
 

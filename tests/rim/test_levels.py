@@ -150,7 +150,9 @@ def test_the_end_of_a_stale_connection_takes_nothing_back_that_a_later_one_told(
                 on_build,
             )
             for place, on_build in zip(
-                places, (lambda *told: (builds.told(*told), gone.set()), builds.told), strict=True
+                places,
+                (lambda *one: (builds.record(*one), gone.set()), builds.record),
+                strict=True,
             )
         ]
         for peer in peers:

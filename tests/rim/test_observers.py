@@ -142,14 +142,14 @@ def test_the_lines_that_wait_for_a_slow_reader_are_bounded_in_characters(
     observer = module.Observer("s1", "", scene.teller(), ObserveAsked())
     for number in range(100):
         observer.put(f"{number:0100}")
-    assert observer.told == 20
+    assert observer.sent == 20
     sizes = []
     while piece := observer.next_piece():
         sizes.append(piece.count(b"\n"))
     assert sizes == [10, 10]
     for number in range(20):
         observer.put(f"{number:0100}")
-    assert observer.told == 39  # how many were lost is a line as well
+    assert observer.sent == 39  # how many were lost is a line as well
     assert b"lost 80 lines" in observer.next_piece()
 
 

@@ -214,13 +214,13 @@ def test_more_than_is_pushed_at_once_is_taken_in_pieces(line: Line) -> None:
 def test_a_reply_of_the_connections_thread_and_pushed_lines_never_mix(line: Line) -> None:
     fallen: list[Pieces] = []
 
-    def fall_behind() -> list[Pieces]:
+    def to_sources() -> list[Pieces]:
         fallen.append(Pieces(1, "b"))
         return fallen[-1:]
 
     def push() -> None:
         for _ in range(200):
-            line.outgoing.push(b"p" * 5000 + b"\n", fall_behind)
+            line.outgoing.push(b"p" * 5000 + b"\n", to_sources)
 
     pusher = threading.Thread(target=push, daemon=True)
     sender = threading.Thread(

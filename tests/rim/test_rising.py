@@ -75,7 +75,7 @@ def test_a_request_that_waits_for_a_level_is_sent_on_to_a_leader(host: NodeHost)
 
 def test_a_request_does_not_wait_for_a_member_that_is_to_be_upgraded(host: NodeHost) -> None:
     host.slowest_ms = 1000 * int(DEADLINE_S)
-    host.builds.told("s2", Build(LEVEL, "9"), host)
+    host.builds.record("s2", Build(LEVEL, "9"), host)
     assert host.why_level(LEVEL + 1).startswith("Sorry, this cluster is at level 1 until s1 (")
 
 

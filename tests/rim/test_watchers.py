@@ -30,15 +30,15 @@ class FakeTeller:
         self.is_slow = False
         self.pushes = 0
 
-    def push(self, data: bytes, fall_behind: Callable[[], Sequence[Source]]) -> None:
+    def push(self, data: bytes, to_sources: Callable[[], Sequence[Source]]) -> None:
         if self.is_slow or self.sources:
-            self.sources += fall_behind()
+            self.sources += to_sources()
         else:
             self.pushes += 1
             self.text += data.decode()
 
-    def tell_later(self, fall_behind: Callable[[], Sequence[Source]]) -> None:
-        self.sources += fall_behind()
+    def tell_later(self, to_sources: Callable[[], Sequence[Source]]) -> None:
+        self.sources += to_sources()
 
     def add_sources(self, sources: Sequence[Source]) -> None:
         self.sources += sources
@@ -349,8 +349,8 @@ def test_unwatch_names_no_entry_that_is_applied_and_not_told_yet(scene: Scene) -
     scene.watch("k")
     push = scene.teller.push
 
-    def push_then_apply(data: bytes, fall_behind: Callable[[], Sequence[Source]]) -> None:
-        push(data, fall_behind)
+    def push_then_apply(data: bytes, to_sources: Callable[[], Sequence[Source]]) -> None:
+        push(data, to_sources)
         scene.teller.push = push  # type: ignore[method-assign]
         entries = [Entry(3, 1, "set k 2")]  # by the thread that steps the core meanwhile
         scene.manager.apply(entries)
@@ -492,9 +492,9 @@ class PieceTeller(FakeTeller):
         super().__init__()
         self.sizes: list[int] = []
 
-    def push(self, data: bytes, fall_behind: Callable[[], Sequence[Source]]) -> None:
+    def push(self, data: bytes, to_sources: Callable[[], Sequence[Source]]) -> None:
         self.sizes.append(len(data))
-        super().push(data, fall_behind)
+        super().push(data, to_sources)
 
     def pump(self) -> None:
         while self.sources:

@@ -77,7 +77,7 @@ class NodeEvents:
             history.reset(taken.gone)
             numbers = [number for number in numbers if number > taken.gone]
         history.add(taken.events, numbers)
-        history.begin_behind(store.since if store.level >= 2 else history.last)
+        history.begin_after(store.since if store.level >= 2 else history.last)
         if numbers:
             self._watching.applied(history, taken.events, numbers[0])
         self._watching.moves(self._manager, history)
