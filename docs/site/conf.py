@@ -73,7 +73,7 @@ next(pages for pages in PARTS.values() if PROGRAMS in pages).append(REFERENCE)
 
 project = "raftline"
 release = raftline.__version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.githubpages"]
 root_doc = FRONT
 include_patterns = [*(f"{page}.md" for page in PAGES), f"{REFERENCE}.rst"]
 exclude_patterns = [".*", "build", "dist", "src", "logs", "*.egg-info"]

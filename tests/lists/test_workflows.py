@@ -1,0 +1,72 @@
+"""The workflows and forms of GitHub: they have its form, and call targets that there are."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+GITHUB = ROOT / ".github"
+WORKFLOWS = sorted((GITHUB / "workflows").glob("*.yml"))
+FORMS = sorted(
+    set((GITHUB / "ISSUE_TEMPLATE").glob("*.yml")) - {GITHUB / "ISSUE_TEMPLATE/config.yml"}
+)
+MAKE = re.compile(r"^ +- run: make ([a-z-]+)", re.MULTILINE)
+NAMED = re.compile(r"\b(?:docs|tests)/[\w/.-]+\.md\b|\b[A-Z]+\.md\b")
+
+
+def texts() -> dict[str, str]:
+    files = (path for path in GITHUB.rglob("*") if path.is_file())
+    return {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in files}
+
+
+def run(*command: str | Path) -> None:
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_workflows_and_forms_follow_the_schemas_of_github() -> None:
+    check_jsonschema = pytest.importorskip("check_jsonschema")
+    for kind, files in (
+        ("github-workflows", WORKFLOWS),
+        ("github-issue-forms", FORMS),
+        ("github-issue-config", [GITHUB / "ISSUE_TEMPLATE" / "config.yml"]),
+    ):
+        arguments = ["--builtin-schema", f"vendor.{kind}", *map(str, files)]
+        with pytest.raises(SystemExit) as ended:
+            check_jsonschema.main(arguments)
+        assert ended.value.code == 0, kind
+
+
+@pytest.mark.skipif(shutil.which("actionlint") is None, reason="there is no actionlint")
+def test_actionlint_finds_nothing() -> None:
+    run("actionlint", "-no-color", *WORKFLOWS)
+
+
+def test_a_workflow_calls_targets_that_the_makefile_has() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    called = {target for path in WORKFLOWS for target in MAKE.findall(path.read_text())}
+    assert called == {"test", "docs", "release"}
+    assert called - targets == set()
+
+
+def test_the_forms_for_faults_ask_for_a_recording() -> None:
+    asking = {path.name for path in FORMS if "--record FILE" in path.read_text()}
+    assert asking == {"node.yml", "program.yml"}
+
+
+def test_the_pages_that_forms_and_templates_name_are_there() -> None:
+    places = (ROOT, GITHUB)
+    missing = [
+        f"{name}: {page}"
+        for name, text in texts().items()
+        for page in NAMED.findall(text)
+        if not any((place / page).is_file() for place in places)
+    ]
+    assert missing == []
