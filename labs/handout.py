@@ -18,12 +18,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 LABS = ROOT / "labs"
-# Whole folders and files that each handout has, and those that one lab needs.
+# Whole folders and files that each handout has.
 ALWAYS = (
     "LICENSE", "src", "course", "docs", "logs/server-configuration.txt", "labs/appendix-reports.md",
 )  # fmt: skip
 GRADER = "course/raftline_course/grading/"  # of the lab that has a handout of its own
-MORE = {"majorities": ("deploy/compose",)}
 # Modules that a program names in a text only, so that no import shows them.
 NAMED = {"bugs": ("tests.virtual.simulate",)}
 # `check.py` of the bugs lists the line that does harm in each.
@@ -68,7 +67,7 @@ def make_handout(lab: str, target: Path) -> None:
 
 def files_of(lab: str) -> set[str]:
     """Return the names of the files that students get, from the folder of the clone."""
-    places = (*ALWAYS, *MORE.get(lab, ()), f"labs/{lab}")
+    places = (*ALWAYS, f"labs/{lab}")
     found = {
         name
         for name in kept_files()

@@ -29,7 +29,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from places import DEADLINE_S, HOSTS, NAMES, ROOT, Containers, Loopback, eventually
+from places import COMPOSE, DEADLINE_S, HOSTS, NAMES, Containers, Loopback, eventually
 from steps import twelve_steps
 
 from labs.checking import end_with
@@ -73,7 +73,7 @@ def at_rest(place: Loopback) -> Iterator[Row]:
 
 def containers() -> str:
     """Say whether the same steps can be run in containers here; the compose file names all six."""
-    compose = (ROOT / "deploy" / "compose" / "docker-compose.yml").read_text(encoding="utf-8")
+    compose = COMPOSE.read_text(encoding="utf-8")
     for name in (*NAMES, "Controller"):
         assert re.search(rf"^  {name}:$", compose, re.MULTILINE), f"{name} is not in the file"
     reason = Containers.why_not()

@@ -20,6 +20,7 @@ from typing import IO, Any
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
+COMPOSE = HERE / "compose" / "docker-compose.yml"
 sys.path[:0] = [str(ROOT), str(ROOT / "src"), str(ROOT / "course")]  # from the clone, not installed
 
 from labs.leftovers import Scene
@@ -197,14 +198,14 @@ class Loopback(Place):
 
 
 class Containers(Place):
-    """The same six as containers, by deploy/compose/docker-compose.yml."""
+    """The same six as containers, by labs/majorities/compose/docker-compose.yml."""
 
     def __init__(self) -> None:
         super().__init__()
         compose = ["docker", "compose"]
         if not _works([*compose, "version"]):
             compose = ["docker-compose"]
-        self._compose = [*compose, "-f", str(ROOT / "deploy" / "compose" / "docker-compose.yml")]
+        self._compose = [*compose, "-f", str(COMPOSE)]
 
     @staticmethod
     def why_not() -> str:

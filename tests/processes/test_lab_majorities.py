@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from labs.majorities import names
-from labs.majorities.places import Place
+from labs.majorities.places import COMPOSE, Place
 from raftline import client
 from raftline.common import config
 from raftline.node import boot
@@ -190,7 +190,7 @@ def test_nodes_listen_on_port_5555_and_the_sender_speaks_from_5556() -> None:
 
 
 def test_the_command_lines_of_the_containers_are_valid() -> None:
-    compose = (ROOT / "deploy" / "compose" / "docker-compose.yml").read_text(encoding="utf-8")
+    compose = COMPOSE.read_text(encoding="utf-8")
     found = re.search(r"exec python src/server\.py (.*?)\n *healthcheck", compose, re.DOTALL)
     assert found is not None
     told = boot.parser().parse_args(found[1].split())
@@ -205,7 +205,7 @@ def test_the_command_lines_of_the_containers_are_valid() -> None:
     *arguments, command = re.sub(r'[",]', "", checked[2]).split()
     asked = client.parser().parse_args(arguments)
     assert (asked.node, command) == (("", 10000), "status")
-    members = config.read(ROOT / "deploy" / "compose" / config.FILE_NAME).members
+    members = config.read(COMPOSE.with_name(config.FILE_NAME)).members
     assert [*members] == [f"Node{n}" for n in range(1, 6)]
     for name, address in members.items():
         assert address == (name, 10000)

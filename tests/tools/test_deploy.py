@@ -15,6 +15,7 @@ from raftline.node import boot
 from raftline.node.settings import load, variable_of
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
+LAB = DEPLOY.parent / "labs" / "majorities" / "compose"
 FILES = ("container/Dockerfile", "container/docker-compose.yml", "kubernetes/statefulset.yaml")
 
 
@@ -30,7 +31,7 @@ def test_each_variable_is_a_setting_of_a_node(file: str) -> None:
 
 def test_the_folder_of_the_course_says_that_it_is_a_lab() -> None:
     for file in ("README.md", "docker-compose.yml"):
-        text = (DEPLOY / "compose" / file).read_text(encoding="utf-8")
+        text = (LAB / file).read_text(encoding="utf-8")
         assert "This is a lab" in text
         assert "--insecure" in text
 
