@@ -10,10 +10,10 @@ from typing import Final
 
 from raftline.access.login import address_of, is_private
 from raftline.access.rights import why_not
+from raftline.access.tls import Tls, named_in
 from raftline.access.tls_socket import TlsSocket
 from raftline.common.level import LEVEL
 from raftline.net.admission import Admission, level_of
-from raftline.net.handshake import TLS_ONLY, NoTls, admit_by_tls
 from raftline.net.host import Batch, Host, Origin
 from raftline.net.lines import (
     Arrival,
@@ -26,6 +26,7 @@ from raftline.net.lines import (
     drain,
 )
 from raftline.net.local_commands import LocalCommands
+from raftline.net.opening import TLS_ONLY, NoTls, begin_tls
 from raftline.net.outgoing import Outgoing, Replies
 from raftline.net.shared_reader import Shareable, SharedReader
 from raftline.net.watching import Observing, Watching
@@ -375,3 +376,27 @@ class Connection(Origin, Shareable):
             commands.append(request.command if is_read else self._admission.logged(request))
             ids.append(request.id)
         return Batch(commands, is_read=is_read, reading=reading, ids=ids, reply_sink=self.outgoing)
+
+
+def admit_by_tls(
+    connection: socket.socket,
+    tls: Tls | None,
+    admission: Admission,
+    *,
+    wait_s: float | None,
+) -> bool:
+    """Shake hands where the other side wants to, and admit whoever its certificate names; return
+    whether TLS is spoken now. `wait_s` is as of `begin_tls`.
+
+    Raises:
+        Late, NoTls, OSError: as `begin_tls`.
+    """
+    if tls is None or not isinstance(connection, TlsSocket):
+        return False
+    member = begin_tls(connection, tls, wait_s)
+    if member is None:
+        return False
+    admission.proven = member or None
+    if admission.login is not None and not member:
+        admission.login.by_certificate(named_in(connection.peer)[0])
+    return True

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import socket
 import threading
 from collections.abc import Callable
 
@@ -17,6 +16,8 @@ from raftline.access.tls_socket import TlsSocket
 from raftline.common.address import Address
 from raftline.common.level import BEFORE_LEVELS, LEVEL, Build
 from raftline.common.version import VERSION
+from raftline.net.lines import HalfLine, LineReader, LineTooLong
+from raftline.net.opening import connect
 from raftline.wire.protocol import FULL, TRY_ANOTHER, ProtocolError, decode_line, split_sender
 
 FIRST_WORD = "Level"
@@ -111,7 +112,7 @@ def ask_level(me: str, address: Address, name: str = "", tls: Tls | None = None)
     """Return the build of the node at an address; None where nobody tells within a moment. With
     `tls` its certificate has to be for `name`."""
     for dials in [tls, None] if tls is not None and not tls.is_only else [tls]:
-        with contextlib.suppress(OSError, UnicodeError, ProtocolError):
+        with contextlib.suppress(OSError, UnicodeError, ProtocolError, HalfLine, LineTooLong):
             line = _asked(f"{spell_level(me)}\n".encode(), name, address, dials)
             return read_level(split_sender(decode_line(line))[2])
     return None
@@ -119,15 +120,12 @@ def ask_level(me: str, address: Address, name: str = "", tls: Tls | None = None)
 
 def _asked(question: bytes, name: str, address: Address, tls: Tls | None) -> bytes:
     """Return the answer to a line."""
-    connection = socket.create_connection(address, timeout=ASK_S)
+    connection = connect(address, ASK_S)
     if tls is not None:
         connection = TlsSocket.dialed(connection, tls.dialing(), name, ASK_S)
     with connection:
         connection.sendall(question)
-        answer = b""
-        while b"\n" not in answer and len(answer) < _ANSWER_BYTES_MAX:
-            piece = connection.recv(_ANSWER_BYTES_MAX)
-            if not piece:
-                break
-            answer += piece
-    return answer.partition(b"\n")[0]
+        reader = LineReader(connection, _ANSWER_BYTES_MAX, ASK_S)
+        reader.limit(ASK_S)
+        lines = reader.read(lambda _: _ANSWER_BYTES_MAX)
+    return lines[0] if lines else b""

@@ -16,9 +16,9 @@ from raftline.access.tls import Tls
 from raftline.access.tls_socket import TlsSocket
 from raftline.common.address import Address
 from raftline.common.wakeup import Wakeup
-from raftline.net.dialing import connect, dial_tls, prove
 from raftline.net.levels import LevelQuestion, OnBuild
 from raftline.net.lines import HalfLine, LineReader, LineTooLong, prepare
+from raftline.net.opening import connect, dial_tls, prove
 from raftline.raft import spelling
 from raftline.raft.messages import Answer, Message, PeerError
 from raftline.wire.limits import OUTBOX_BYTES, PEER_LINE_BYTES, PEER_S

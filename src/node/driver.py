@@ -17,8 +17,7 @@ from raftline.logmanager import LogManager
 from raftline.net.host import Batch, Origin, ReplySink
 from raftline.node.clock import OwnerSleep, now_ms
 from raftline.node.compaction import Compaction
-from raftline.node.facts import node_facts
-from raftline.node.measures import Measures
+from raftline.node.measures import Measures, node_facts
 from raftline.node.queue import RequestQueue
 from raftline.node.stepper import NodeRim, Stepper
 from raftline.node.writer import DiskTask, Durable, Writer

@@ -1,4 +1,5 @@
-"""Measures of a node's work, which it takes as it goes: counts, and times in buckets.
+"""Measures of a node's work, which it takes as it goes: counts, and times in buckets; and the
+facts that it reports in `status`.
 
 A time is counted for a group at once: all requests of a batch, one write of the disk. Whoever
 adds is alone with it (the core's lock, the writer thread); a reader may see them a moment late.
@@ -12,12 +13,14 @@ from typing import Final
 
 from raftline.raft.roles import Role
 from raftline.raft.view import NodeView
+from raftline.wire.membercommands import membership_facts
 
 # Seconds. The upper end of each bucket; what takes longer is in one more.
 BOUNDS_S: Final = [
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
     10.0,
 ]  # fmt: skip
+LEASE_SHOWN_MS: Final = 3_600_000  # a node that is alone has an endless lease
 
 
 class Histogram:
@@ -68,3 +71,29 @@ class Measures:
         """Count the write that began last."""
         self.disk.add(time.monotonic() - self.disk_since_s)
         self.disk_since_s = 0.0
+
+
+def node_facts(view: NodeView, applied_index: int, now_ms: int) -> dict[str, object]:
+    """Return what `status` tells of a node that has applied its log up to `applied_index`; whoever
+    calls holds the driver's `core` lock."""
+    return {
+        "name": view.name,
+        "role": view.role.value,
+        "term": view.term,
+        "leader": view.leader,
+        "last_index": view.log.last_index,
+        "synced_index": view.durable_index,
+        "commit_index": view.commit_index,
+        "last_applied": applied_index,
+        "base_index": view.log.base_index,
+        "snapshot_index": view.snapshot.index if view.snapshot else 0,
+        "snapshot_bytes": view.snapshot.size if view.snapshot else 0,
+        "arriving_bytes": view.arriving_bytes,
+        "recovering": view.recovering,
+        "newborn": view.newborn,
+        "may_be_new": view.may_be_new,
+        "no_leader_because": view.no_leader_because,
+        **membership_facts(view.configurations, view.commit_index),
+        "handing_over_to": view.transfer.to if view.transfer else None,
+        "lease_ms": max(0, min(view.lease_until_ms - now_ms, LEASE_SHOWN_MS)),
+    }

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.node.facts import node_facts
+from raftline.node.measures import node_facts
 from raftline.raft.effects import Chunk, SafetyError
 from raftline.raft.entries import Snapshot
 from raftline.raft.inputs import (

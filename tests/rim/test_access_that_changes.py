@@ -21,7 +21,7 @@ from raftline.access.users import ITERATIONS_LEAST, User, Users, make_verifier, 
 from raftline.clients.login import Credentials, exchange
 from raftline.common.config import ConfigError
 from raftline.net.admission import Admission
-from raftline.net.handshake import admit_by_tls
+from raftline.net.connection import admit_by_tls
 from raftline.node.reading_again import readers_of
 from raftline.tools import certs
 from raftline.wire.commands import read_request

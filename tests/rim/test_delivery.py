@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from raftline.node.delivery import Delivery
+from raftline.node.stepper import Delivery
 from raftline.node.writer import DiskTask, Writer
 from raftline.raft.effects import Effects, HardState
 from raftline.raft.messages import (

@@ -11,7 +11,7 @@ import raftline
 from raftline.clients.connection import ClientError
 from raftline.clients.search import lost, text_of
 from raftline.common.address import Address
-from raftline.net.handshake import TLS_ONLY
+from raftline.net.opening import TLS_ONLY
 from raftline.wire.protocol import error
 from raftline.wire.replies import Reply
 

@@ -27,8 +27,7 @@ from raftline.common.level import LEVEL
 from raftline.common.version import VERSION
 from raftline.monitoring import metrics as module
 from raftline.monitoring.metrics import metrics
-from raftline.node.facts import LEASE_SHOWN_MS, node_facts
-from raftline.node.measures import BOUNDS_S, Measures
+from raftline.node.measures import BOUNDS_S, LEASE_SHOWN_MS, Measures, node_facts
 from raftline.node.server import Server
 from raftline.raft.roles import Role
 from raftline.storage import disk

@@ -16,7 +16,7 @@ from raftline.access.secret import OPEN, PeerRule
 from raftline.access.tls import Files, Tls, named_in
 from raftline.access.tls_socket import TlsSocket
 from raftline.common.address import Address
-from raftline.net.handshake import begin_tls
+from raftline.net.opening import begin_tls
 from raftline.net.peers import Peer
 from raftline.tools import certs
 from raftline_course.harness.processes import eventually

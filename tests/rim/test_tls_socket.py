@@ -17,9 +17,9 @@ from raftline.access import tls_socket
 from raftline.access.tls import Files, Tls, named_in, tls_of_node
 from raftline.access.tls_socket import TlsSocket
 from raftline.common.config import ConfigError
-from raftline.net import handshake
-from raftline.net.handshake import NoTls, begin_tls
+from raftline.net import opening
 from raftline.net.lines import LineReader, set_timeout
+from raftline.net.opening import NoTls, begin_tls
 from raftline.tools import certs
 
 DEADLINE_S = 30.0
@@ -171,7 +171,7 @@ def test_a_plain_connection_is_known_by_its_first_byte(made: Path) -> None:
 def test_a_handshake_that_is_begun_and_not_ended_is_given_up(
     made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(handshake, "HANDSHAKE_S", 0.1)
+    monkeypatch.setattr(opening, "HANDSHAKE_S", 0.1)
     here, there = socket.socketpair()
     door = TlsSocket(here)
     there.sendall(b"\x16\x03\x01")

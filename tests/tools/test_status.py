@@ -15,7 +15,7 @@ import pytest
 from raftline import cli
 from raftline.common import config
 from raftline.common.address import Address
-from raftline.net.handshake import TLS_ONLY
+from raftline.net.opening import TLS_ONLY
 from raftline.tools import status, statusreport
 
 LEADER = {

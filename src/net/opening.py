@@ -1,17 +1,53 @@
-"""The beginning of a connection to a peer, on the side that dials: TLS where it is spoken, and the
-proof of both members (access/proof.py)."""
+"""The beginning of a connection between nodes, or of one from outside: TLS if it is spoken, on one
+port with plain lines or alone, and the proof of two members (access/proof.py)."""
 
 from __future__ import annotations
 
+import select
 import socket
+import time
 
 from raftline.access.proof import Dialing, ProofError
 from raftline.access.tls import Tls, named_in
 from raftline.access.tls_socket import TlsSocket
 from raftline.common.address import Address
-from raftline.net.lines import LineReader
+from raftline.net.lines import Late, LineReader
 from raftline.wire.limits import HANDSHAKE_S, PROOF_LINE_BYTES, PROOF_S, SORRY_BYTES
-from raftline.wire.protocol import decode_line, split_sender
+from raftline.wire.protocol import TLS_ALONE, decode_line, split_sender
+
+HANDSHAKE = b"\x16"  # the first byte of TLS, and of no line
+TLS_ONLY = f"{TLS_ALONE} Try: openssl s_client -quiet -connect HOST:PORT"
+
+
+class NoTls(Exception):
+    """A connection is plain, and this node speaks TLS alone."""
+
+
+def begin_tls(connection: TlsSocket, tls: Tls, wait_s: float | None) -> str | None:
+    """Wait for the first byte, and shake hands where it begins TLS; return the member that a
+    certificate proves, "" where none does, None on a plain connection. It is read by nobody yet.
+    `wait_s` is for both together; None: the first byte may come at any time.
+
+    Raises:
+        Late: nothing came within `wait_s`. NoTls: the connection is plain, and must not be.
+        OSError: the connection broke, or the handshake failed or took too long.
+    """
+    begun_s = time.monotonic()
+    waiting = select.poll()  # select() takes no descriptor above 1023
+    waiting.register(connection, select.POLLIN)
+    if not waiting.poll(None if wait_s is None else wait_s * 1000):
+        raise Late
+    first = connection.recv(1, socket.MSG_PEEK)
+    if first != HANDSHAKE:
+        if first and tls.is_only:
+            raise NoTls
+        return None
+    limit_s = HANDSHAKE_S if wait_s is None else begun_s + wait_s - time.monotonic()
+    connection.begin(tls.answering(), server_side=True, limit_s=limit_s)
+    if not tls.is_current(connection.context):  # it began before others were revoked
+        raise ConnectionAbortedError("certificates were revoked during the handshake")
+    name, is_member = named_in(connection.peer)
+    return name if is_member else ""
 
 
 def connect(address: Address, patience_s: float) -> socket.socket:
