@@ -123,8 +123,8 @@ nightly: .venv/dev-installed ## the campaigns, one after the other: sim-long, te
 accept: .venv/dev-installed ## rewrite what the transcripts expect; review the diff as code
 	@$(PY) -m pytest -q tests/transcripts --accept
 
-pictures: ## draw the pictures of the tutorial from a new run
-	@$(PYTHON) docs/pictures/make.py
+pictures: .venv/dev-installed ## draw the pictures of the tutorial from a new run
+	@$(PY) docs/pictures/make.py
 
 docs: .venv/docs-installed ## the pages and the API reference as a site with search, in build/site
 	@rm -rf build/site && $(PY) -m sphinx -q -W --keep-going -E -j auto -b html -c docs/site -d build/site-doctrees \
@@ -287,7 +287,7 @@ bench-growth: .venv/bench-installed build/loadgen build/delay ## how the figures
 soak: .venv/run-installed build/loadgen ## half of the load for long, and what grows: make soak [MINUTES=60]
 	@$(PY) bench/soak.py --minutes $(MINUTES)
 
-bench-table: .venv/run-installed ## put the newest results and their picture into both READMEs
+bench-table: .venv/bench-installed ## put the newest results and their picture into both READMEs
 	@$(PY) bench/table.py
 
 profile: .venv/bench-installed build/loadgen ## where a node's time goes under load, thread by thread

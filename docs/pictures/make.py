@@ -18,10 +18,18 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parents[1] / "bench"))
+
+from svg import as_svg
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 SERVER = HERE.parents[1] / "src" / "server.py"
 LINES, PICTURE, WRITE = HERE / "failover.txt", HERE / "failover.svg", HERE / "write.svg"
 NAMES = ("s1", "s2", "s3")
@@ -135,32 +143,9 @@ SENT = re.compile(r"^Sending message to (\w+): (.*)$")
 HEARD = re.compile(r"^\[\*\] Received from (\w+) : (.*)$")
 LOCAL = re.compile(r"^(kill -9|\[\*\] (?:I am Leader|Lost the connection to leader \w+))$")
 COLUMNS = {CLIENT: 70, "s1": 250, "s2": 430, "s3": 610}
-WIDTH, TOP, ROW, SLANT, CHARACTER = 680, 76, 34, 11, 9.0
+WIDTH, TOP, ROW, SLANT, CHARACTER, POINTS_PER_INCH = 680, 76, 34, 11, 9.0, 72
 SPACE = 12  # above what a node did: its words stand there
-
-STYLE = """
-.panel{fill:#ffffff;stroke:#d0d7de}
-text{font:15px ui-monospace,Menlo,Consolas,"DejaVu Sans Mono",monospace;fill:#1f2328}
-.label{paint-order:stroke;stroke:#ffffff;stroke-width:5px;stroke-linejoin:round}
-.name{font-weight:bold;font-size:17px}
-.life{stroke:#8c959f;stroke-width:2}
-.dead{stroke-dasharray:2 6}
-.arrow{stroke:#0969da;stroke-width:2.5}
-.head{fill:#0969da}
-.dot{fill:#1a7f37}
-.bad{stroke:#cf222e;stroke-width:4}
-.strong{font-weight:bold}
-@media (prefers-color-scheme:dark){
-.panel{fill:#0d1117;stroke:#3d444d}
-text{fill:#f0f6fc}
-.label{stroke:#0d1117}
-.life{stroke:#656c76}
-.arrow{stroke:#4493f8}
-.head{fill:#4493f8}
-.dot{fill:#3fb950}
-.bad{stroke:#f85149}
-}
-""".strip()
+GREY, BLUE, GREEN, RED = "#8c959f", "#0969da", "#1a7f37", "#cf222e"
 
 
 @dataclass
@@ -254,8 +239,10 @@ def placed(events: list[Event]) -> tuple[list[Event], float]:
     return order, y + ROW
 
 
-def draw(lines: list[str]) -> str:
-    """Return the picture of a run."""
+def figure_of(lines: list[str]) -> tuple[Figure, str]:
+    """Return the picture of a run, and its title."""
+    from matplotlib.figure import Figure
+
     order, end = placed(events_in(with_replies(lines)))
     killed = next((event for event in order if event.text == "kill -9"), None)
     leads = next((event for event in order if event.text == "I am Leader"), None)
@@ -264,22 +251,23 @@ def draw(lines: list[str]) -> str:
         waited = f"{leads.name} leads {leads.ms - killed.ms:.0f} ms after the kill"
         title = f"A real run: the leader is killed, {waited}, and nothing is lost"
         head = f"A real run. {waited}."
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {end:.0f}" role="img">',
-        f"<title>{title}</title>",
-        f"<style>{STYLE}</style>",
-        f'<rect class="panel" x="1" y="1" width="{WIDTH - 2}" height="{end - 2:.0f}" rx="8"/>',
-        _text(WIDTH / 2, 30, head, "strong"),
-    ]
+    figure = Figure(figsize=(WIDTH / POINTS_PER_INCH, end / POINTS_PER_INCH))
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(end, 0))
+    axes.axis("off")
+    axes.text(WIDTH / 2, 30, head, size=15, weight="bold", ha="center")
     for name, x in COLUMNS.items():
         stop = killed.y if killed is not None and name == "s1" else end - 14
-        parts += [_text(x, 62, name, "name"), _line(x, 72, x, stop, "life")]
-        if stop < end - 14:
-            parts.append(_line(x, stop, x, end - 14, "life dead"))
+        axes.text(x, 62, name, size=17, weight="bold", ha="center")
+        axes.plot([x, x], [72, stop], color=GREY, lw=2, zorder=1)
+        axes.plot([x, x], [stop, end - 14], color=GREY, lw=2, ls=":", zorder=1)
     for event in order:
-        parts += _marks(event)
-    parts += [label for event in order for label in _labels(event)]
-    return "\n".join([*parts, "</svg>", ""])
+        _draw_one(axes, event)
+    return figure, title
+
+
+def draw(lines: list[str]) -> str:
+    """Return the picture of a run as SVG."""
+    return as_svg(*figure_of(lines))
 
 
 def before_the_kill(lines: list[str]) -> list[str]:
@@ -288,51 +276,28 @@ def before_the_kill(lines: list[str]) -> list[str]:
     return lines[:kill]
 
 
-def _marks(event: Event) -> list[str]:
-    x, y = COLUMNS[event.name], event.y
+def _draw_one(axes: Axes, event: Event) -> None:
+    """Draw a message as an arrow with its words; what a node did as a point, and its words."""
+    x, y, text = float(COLUMNS[event.name]), event.y, shortened(event.text)
+    look = {"size": 15, "ha": "center", "family": "monospace"}
+    look["bbox"] = {"fc": "white", "ec": "none", "pad": 0}
     if event.text == "kill -9":
-        corners = [(x - 10, y - 10, x + 10, y + 10), (x - 10, y + 10, x + 10, y - 10)]
-        return [_line(*ends, "bad") for ends in corners]
-    if event.other is None:
-        return [f'<circle class="dot" cx="{x}" cy="{y:.0f}" r="6"/>']
-    if not event.is_send:
-        return []
-    to, end = COLUMNS[event.other.name], event.other.y
-    way = 1 if to > x else -1
-    head = f"{to},{end:.0f} {to - way * 13},{end - 7:.0f} {to - way * 13},{end + 5:.0f}"
-    return [
-        _line(x, y, to - way * 8, end - 0.5, "arrow"),
-        f'<polygon class="head" points="{head}"/>',
-    ]
-
-
-def _labels(event: Event) -> list[str]:
-    x, text = float(COLUMNS[event.name]), shortened(event.text)
-    if event.other is not None:
-        if not event.is_send:
-            return []
-        middle = (x + COLUMNS[event.other.name]) / 2
-        return [_text(_inside(middle, text), event.y - 3, text, "label")]
-    strong = "label strong"
-    if event.text == "kill -9":
-        return [_text(x + 18 + len(text) * CHARACTER / 2, event.y + 5, text, strong)]
-    return [_text(_inside(x, text), event.y - 10, text, strong)]
+        axes.plot(x, y, "x", color=RED, ms=18, mew=4)
+        axes.text(x + 18 + len(text) * CHARACTER / 2, y + 5, text, weight="bold", **look)
+    elif event.other is None:
+        axes.plot(x, y, "o", color=GREEN, ms=11)
+        axes.text(_inside(x, text), y - 10, text, weight="bold", **look)
+    elif event.is_send:
+        to, end = COLUMNS[event.other.name], event.other.y
+        arrow = {"arrowstyle": "-|>", "color": BLUE, "lw": 2.5, "mutation_scale": 18}
+        axes.annotate("", xy=(to, end), xytext=(x, y), arrowprops={**arrow, "shrinkA": 0}, zorder=4)
+        axes.text(_inside((x + to) / 2, text), y - 5, text, **look)
 
 
 def _inside(x: float, text: str) -> float:
     """Return the middle of a text such that it stays on the page."""
     half = len(text) * CHARACTER / 2 + 12
     return min(max(x, half), WIDTH - half)
-
-
-def _text(x: float, y: float, text: str, kind: str) -> str:
-    place = f'x="{x:.0f}" y="{y:.0f}" text-anchor="middle"'
-    return f'<text class="{kind}" {place}>{escape(text)}</text>'
-
-
-def _line(x: float, y: float, to_x: float, to_y: float, kind: str) -> str:
-    ends = f'x1="{x:.0f}" y1="{y:.0f}" x2="{to_x:.0f}" y2="{to_y:.0f}"'
-    return f'<line class="{kind}" {ends}/>'
 
 
 def main() -> int:
