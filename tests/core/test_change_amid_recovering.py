@@ -35,7 +35,7 @@ def lose_memory(node: RawNode, name: str) -> None:
     node.step(Receive(AppendRejected(name, "s1", state.term, 0, state.round, LIFE)), state.now_ms)
 
 
-def test_a_member_that_comes_back_without_its_files_gets_the_log_from_its_beginning() -> None:
+def test_a_member_that_lost_its_files_gets_the_log_from_its_beginning() -> None:
     node = established("s1", voters=members("s1", "s2", "s3"))
     change(node, "remove", "s3")  # its disk is gone
     hold(node, "s2")

@@ -97,7 +97,7 @@ def test_two_nodes_share_a_folder(tmp_path: Path) -> None:
     second.close()
 
 
-def test_a_replaced_file_is_synced_before_its_name_and_its_name_before_the_return(
+def test_a_replaced_file_is_synced_and_then_its_name_before_the_return(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = Folder(tmp_path)

@@ -32,7 +32,7 @@ def test_of_those_that_are_due_the_one_comes_first_that_would_be_lost_first() ->
     assert renewals.take(102.3) is short
 
 
-def test_a_lease_that_is_taken_is_due_again_a_third_of_its_time_after_its_sending() -> None:
+def test_a_taken_lease_is_due_a_third_of_its_time_after_its_sending() -> None:
     renewals, (one,) = kept(("lease-1", 9, 0.0))
     assert renewals.take(3.0) is one
     one.renewed(3.5)

@@ -159,7 +159,7 @@ def test_files_of_a_level_above_this_build_are_refused_and_left_as_they_are() ->
 
 
 @pytest.mark.parametrize("state", ["whole", "newborn", f"whole level {LEVEL}"])
-def test_a_log_that_raises_the_level_above_this_build_is_refused_whatever_storage_says(
+def test_a_log_of_a_later_level_is_refused_whatever_storage_says(
     state: str,
 ) -> None:
     higher = b"2 1 level %d\n" % (LEVEL + 97)

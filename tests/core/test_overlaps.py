@@ -287,7 +287,7 @@ def test_a_failed_snapshot_check_drops_no_snapshot_that_arrives_since() -> None:
     assert answer.offset == 8
 
 
-def test_a_snapshot_taken_on_by_a_second_leader_is_not_displaced_by_its_late_pieces() -> None:
+def test_late_pieces_do_not_displace_a_second_leader_s_snapshot() -> None:
     node = taking(piece(0))
     node.step(Receive(piece(4, term=3, sender="s3")), 10)
     assert node.step(Receive(piece(0, EARLIER, 3, "s3")), 20).chunks == []
@@ -544,7 +544,7 @@ def test_a_learner_is_not_removed_before_its_addition_is_committed() -> None:
     assert node.view.membership.learners == ()
 
 
-def test_a_lost_learner_that_is_needed_for_a_quorum_may_be_promoted_and_is_waited_for() -> None:
+def test_a_lost_learner_that_a_quorum_needs_may_be_promoted() -> None:
     node = led_with("s1", learner="s2")
     lost = AppendRejected("s2", "s1", 1, 0, node.view.round, without_vote=1)
     node.step(Receive(lost), TIMEOUT_MS)

@@ -149,7 +149,7 @@ def test_a_key_and_a_value_over_the_usual_limits_are_refused() -> None:
     assert "the limit is 1048576" in refusal("set a " + "v" * (1 << 20) + "v")
 
 
-def test_the_longest_line_holds_the_longest_key_and_value_with_every_byte_escaped() -> None:
+def test_the_longest_line_holds_the_longest_escaped_key_and_value() -> None:
     limits = Limits(key_bytes=8, value_bytes=16)
     line = "n" * 64 + f"#{2**63 - 1}@set " + r"\x00" * 8 + " " + r"\x00" * 16 + "\r"
     assert len(line) <= limits.line_bytes

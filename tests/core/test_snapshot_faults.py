@@ -209,7 +209,7 @@ def test_writes_that_wait_before_an_installed_snapshot_are_void() -> None:
     assert state_of(*boot(folder.kill())) == (STATE | {"e": "5"}, 21)
 
 
-def test_a_snapshot_that_arrives_again_during_its_check_is_synced_before_the_rename() -> None:
+def test_a_snapshot_that_arrives_twice_is_synced_before_the_rename() -> None:
     data, snapshot = leaders_snapshot()
     whole = Effects(chunks=[Chunk(0, data)], check=snapshot)
     for seed in range(50):

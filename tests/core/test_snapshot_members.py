@@ -107,7 +107,7 @@ def test_a_restart_finds_learners_and_joint_halves_in_the_base_line(members: Mem
     assert configurations.latest == members
 
 
-def test_before_any_configuration_is_applied_the_members_are_those_of_the_base_line() -> None:
+def test_without_an_applied_configuration_the_base_line_s_members_count() -> None:
     """The snapshot's members count, not those of the configuration file."""
     folder = MemoryFolder()
     LogManager("s1", folder, {"s1": "a:1"}).recover()

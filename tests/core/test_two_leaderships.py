@@ -208,7 +208,7 @@ def test_a_leader_that_falls_forgets_removed_members() -> None:
     assert "s4" not in node.view.contacts
 
 
-def test_a_change_that_waited_is_refused_at_the_fall_and_not_begun_by_the_next_leadership() -> None:
+def test_a_queued_change_is_refused_when_its_leader_steps_down() -> None:
     node = leader_of("s1", 1, voters=led_by_s1().view.membership)
     for name in ("s2", "s3"):
         node.step(ChangeMembers(Change("remove", name), name), node.view.now_ms)
@@ -221,7 +221,7 @@ def test_a_change_that_waited_is_refused_at_the_fall_and_not_begun_by_the_next_l
     assert fall(node).settled == []
 
 
-def test_a_change_whose_learner_still_catches_up_has_an_unknown_outcome_at_the_fall() -> None:
+def test_a_change_that_catches_up_is_unknown_when_its_leader_steps_down() -> None:
     node = led_by_s1()
     node.step(ChangeMembers(Change("add", "s5", "s5:1"), "t"), TIMEOUT_MS)
     sync(node)

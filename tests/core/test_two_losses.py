@@ -214,7 +214,7 @@ def test_a_death_in_the_recovering_write_leaves_no_flag_without_its_entries(kind
     assert became == {True, False}
 
 
-def test_a_node_that_loses_its_log_again_while_it_catches_up_is_still_without_a_vote() -> None:
+def test_a_node_that_loses_its_log_twice_is_still_without_a_vote() -> None:
     folder = recovering_folder()
     for _ in range(3):
         manager, recovered = boot(folder)

@@ -120,7 +120,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
         pytest.fail(f"a circle: {' → '.join(error.args[1])}")
 
 
-def test_a_pure_room_does_no_input_and_no_output_and_knows_no_clock_and_no_chance() -> None:
+def test_a_pure_room_has_no_input_no_output_no_clock_and_no_chance() -> None:
     pure = {room for room, (subject, _) in table().items() if re.search(r"\bpure\b", subject)}
     assert pure >= {"raft", "wire", "state"}
     against = [

@@ -83,7 +83,7 @@ def test_a_leader_whose_disk_refuses_writes_stops_and_the_others_serve(
         cluster.wait_until_equal()
 
 
-def test_two_disks_of_three_that_refuse_writes_stop_the_cluster_until_one_is_mended(
+def test_two_bad_disks_of_three_stop_the_cluster_until_one_is_mended(
     tmp_path: Path,
 ) -> None:
     with with_disks(tmp_path, errno.EROFS) as cluster:

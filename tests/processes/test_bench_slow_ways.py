@@ -22,7 +22,7 @@ pytestmark = [
 ]
 
 
-def test_the_page_tells_what_the_leader_calls_and_which_lines_ask_the_interpreter(
+def test_the_page_lists_the_leader_s_calls_and_the_lines_left_to_python(
     generator: Path, tmp_path: Path
 ) -> None:
     base = ports_in_a_row(3)

@@ -51,7 +51,7 @@ def simulate(
     )
 
 
-def test_a_short_trial_with_a_killed_leader_reports_keeps_its_history_and_draws_a_page(
+def test_a_short_trial_with_a_killed_leader_reports_and_draws_a_page(
     tmp_path: Path,
 ) -> None:
     actions = [{"category": "fail leader", "trigger point": 2}]

@@ -112,7 +112,7 @@ def test_slow_disks_of_two_nodes_make_writes_slow_and_depose_nobody(tmp_path: Pa
         assert (leader.status()["role"], leader.status()["term"]) == ("leader", term)
 
 
-def test_disks_of_two_nodes_that_stand_still_stop_the_cluster_and_the_figures_tell(
+def test_two_stalled_disks_stop_the_cluster_and_the_figures_show_it(
     tmp_path: Path,
 ) -> None:
     with with_disks(tmp_path) as cluster:

@@ -376,7 +376,7 @@ def test_new_certificates_are_taken_over_without_a_refused_request(
             writer.goes_on(0)
 
 
-def test_certificates_that_cannot_be_used_are_told_at_sighup_and_stay_as_they_were(
+def test_unusable_certificates_are_reported_at_sighup_and_change_nothing(
     made: Path, tmp_path: Path
 ) -> None:
     with one_with_certificates(made, tmp_path) as node:

@@ -110,9 +110,7 @@ def admitted(made: Path, name: str, access: Access) -> Admission:
     return admission
 
 
-def test_a_member_s_certificate_logs_in_no_user_of_its_name_and_a_user_s_proves_no_member(
-    tmp_path: Path, access: Access
-) -> None:
+def test_a_certificate_is_a_member_s_or_a_user_s_never_both(tmp_path: Path, access: Access) -> None:
     certs.make(tmp_path, ["s1=localhost", "s2=localhost"], ["bob"])
     member = admitted(tmp_path, "s2", access)
     assert member.proven == "s2"

@@ -69,7 +69,7 @@ def test_a_host_that_only_begins_like_this_machine_is_another(host: str, is_so: 
 
 
 @pytest.mark.parametrize("host", ["localhost.example.com", "127.evil.example", "::1f00:1"])
-def test_a_node_in_a_program_is_not_open_to_others_by_a_name_that_begins_like_this_machine(
+def test_a_name_that_only_begins_like_localhost_is_not_this_machine(
     host: str,
 ) -> None:
     with pytest.raises(ConfigError, match="open_to_network=True") as refusal:

@@ -213,7 +213,7 @@ def test_closing_tells_a_write_in_flight_that_its_outcome_is_unknown() -> None:
     asyncio.run(run())
 
 
-def test_an_attempt_that_fails_after_all_who_waited_have_left_is_reported_to_nobody() -> None:
+def test_an_attempt_that_fails_without_waiters_is_reported_to_nobody() -> None:
     async def run(patch: pytest.MonkeyPatch) -> None:
         loop = asyncio.get_running_loop()
         told: list[object] = []
@@ -287,7 +287,7 @@ def test_a_watch_whose_wait_is_cancelled_loses_nothing() -> None:
     asyncio.run(run())
 
 
-def test_a_client_that_is_closed_while_it_asks_for_the_members_returns_what_was_served() -> None:
+def test_a_client_closed_amid_asking_for_members_returns_its_reply() -> None:
     async def run() -> None:
         answers = session  # and nothing to a status
         async with node(answers) as s1, connected(s1, learns=True) as kv:

@@ -96,7 +96,7 @@ def raises() -> None:
     raise ValueError("of a program")
 
 
-def test_a_lease_for_which_no_thread_can_be_had_is_not_held_and_later_ones_are_renewed(
+def test_a_lease_without_a_thread_is_not_held_and_later_ones_are(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def refuse(_: threading.Thread) -> None:
@@ -415,7 +415,7 @@ def test_whatever_a_task_s_on_lost_does_other_leases_are_renewed() -> None:
     virtually(work)
 
 
-def test_a_task_s_lease_that_is_released_amid_its_renewal_is_not_reported_as_lost() -> None:
+def test_a_task_s_lease_released_amid_its_renewal_is_not_lost() -> None:
     async def work(client: AioClient) -> None:
         lost: list[int] = []
         async with client.lease(on_lost=lambda: lost.append(1)) as lease:

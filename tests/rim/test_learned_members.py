@@ -71,7 +71,7 @@ def events() -> Callable[[str], str]:
 # --- requests -----------------------------------------------------------------------------------
 
 
-def test_the_node_that_served_a_request_is_asked_for_the_members_and_not_each_time() -> None:
+def test_the_node_that_served_is_asked_for_the_members_now_and_then() -> None:
     addresses = Addresses([S1], learns=True)
     nodes = Nodes([S1], addresses)
     steps = search(nodes, Sessions(), "c", "get a", Deadline(10))

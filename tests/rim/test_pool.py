@@ -149,7 +149,7 @@ def test_a_program_that_ends_gives_back_the_sessions_of_all_its_connections(node
     )
 
 
-def test_a_session_in_use_when_its_client_is_closed_is_given_back_after_its_request(
+def test_a_session_in_use_at_close_is_given_back_after_its_request(
     busy: raftline.Clients, node: Node
 ) -> None:
     busy.close()

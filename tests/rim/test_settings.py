@@ -45,7 +45,7 @@ def test_an_argument_outranks_the_environment_and_that_the_file(tmp_path: Path) 
     assert sources == ["argument --pace", "environment RAFTLINE_READS", path, "default"]
 
 
-def test_a_file_that_names_no_port_any_more_is_a_mistake_like_others_when_it_is_read_again(
+def test_reload_reports_a_missing_port(
     tmp_path: Path,
 ) -> None:
     """It must not end the thread that reads files again at SIGHUP, as a usage error would."""

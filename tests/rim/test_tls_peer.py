@@ -170,7 +170,7 @@ def test_a_member_s_certificate_is_given_all(made: Path, places: list[Place]) ->
     assert told_to(place, made, [], rule=BY_CERTIFICATE).startswith(b"s2@Level ")
 
 
-def test_another_member_s_certificate_is_given_nothing_where_it_lists_the_name_as_a_host(
+def test_a_member_s_certificate_with_another_s_name_as_host_proves_nothing(
     made: Path, places: list[Place]
 ) -> None:
     other = certificates.issue(made, "other", certificates.named("s3"), ["s3", "s1"])

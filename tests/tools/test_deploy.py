@@ -81,7 +81,7 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_commands_of_the_page_for_kubernetes_make_the_files_that_the_pods_name(
+def test_the_commands_for_kubernetes_make_the_files_that_the_pods_name(
     followed: Path,
 ) -> None:
     text = (KUBERNETES / "statefulset.yaml").read_text(encoding="utf-8")

@@ -67,7 +67,7 @@ class Started:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_signal_amid_the_start_of_a_command_ends_it_before_its_lock_is_given_back(
+def test_a_signal_at_a_command_s_start_ends_it_before_its_lock_goes(
     monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     monkeypatch.setattr(sys, "stdin", None)
@@ -79,7 +79,7 @@ def test_a_signal_amid_the_start_of_a_command_ends_it_before_its_lock_is_given_b
     assert started.processes[0].returncode == -number
 
 
-def test_a_command_that_cannot_be_followed_has_ended_before_its_lock_is_given_back(
+def test_a_command_that_cannot_be_followed_ends_before_its_lock_goes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def no_thread(self: threading.Thread) -> None:

@@ -50,7 +50,7 @@ def test_the_same_lines_give_the_same_bytes(make: ModuleType) -> None:
     assert make.draw(lines()) == make.draw(lines())
 
 
-def test_the_readme_and_the_tutorial_show_pictures_that_are_drawn_for_light_and_dark() -> None:
+def test_the_pages_show_pictures_for_light_and_dark() -> None:
     root, shown = PICTURES.parents[1], set[str]()
     for page in (root / "README.md", root / "docs" / "tutorial.md"):
         image = r'<img src="(?:docs/)?pictures/([a-z]+\.svg)"[^>]* alt="[^"]+"'

@@ -91,7 +91,7 @@ def asked_by(store: Confirms, dues: list[Due], **more: int) -> list[tuple[str, s
 
 
 @pytest.mark.parametrize("shared_keys", [0, 5])
-def test_the_same_seed_asks_the_same_and_one_lost_put_changes_only_the_gets_of_it(
+def test_the_same_seed_asks_the_same_but_for_gets_of_a_lost_put(
     shared_keys: int,
 ) -> None:
     more = {"shared_keys": shared_keys} if shared_keys else {}
