@@ -155,7 +155,7 @@ def parse_users(text: str, name: str) -> Users:
 
 
 def _user(words: list[str]) -> User:
-    """Return the user of a line. Raises ValueError, ProtocolError; no message tells a verifier."""
+    """Return the user of a line. Raises ValueError, ProtocolError; no message holds a verifier."""
     if len(words) < 3:
         raise ValueError("the form is: NAME ROLE VERIFIER [PREFIX …], with one space between")
     name, role, verifier, *prefixes = words

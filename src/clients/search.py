@@ -161,7 +161,7 @@ def anywhere(
     pause_s = FIRST_PAUSE_S
     tried: set[Address] = set()
     unknown: Answer | None = None  # it may yet take effect, whatever others say
-    refusal: Reply | None = None  # of the node that tells most about why nobody leads
+    refusal: Reply | None = None  # of the node that explains best why nobody leads
     while True:
         asked = nodes.current
         tried.add(asked)
@@ -315,7 +315,7 @@ def _search(nodes: Nodes, answer: Answer, left_s: float) -> str:
 
 
 def _better(before: Reply | None, answer: Answer) -> Reply | None:
-    """Return which refusal for want of a leader tells more; None where there was none."""
+    """Return which refusal for want of a leader explains more; None if there was none."""
     if not isinstance(answer, Reply) or outcome_of(answer.text) is not Outcome.NO_LEADER:
         return before
     return max(before or answer, answer, key=_tells)

@@ -65,7 +65,7 @@ class Console:
         clock: Callable[[], float] = time.monotonic,
         stamp: Callable[[], str] | None = None,
     ) -> None:
-        """Prepare; `stamp` tells the time that stands before each line, None: none does."""
+        """Prepare; `stamp` gives the time that stands before each line, None: none does."""
         self.verbose = verbose
         self._stamp = stamp
         self._spell: Callable[[str], list[str]] = self._stamped

@@ -10,11 +10,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 LEVEL = 3
-BEFORE_LEVELS = "0.1.0"  # the version of builds that tell no level
+BEFORE_LEVELS = "0.1.0"  # the version of builds that announce no level
 
 
 class Build(NamedTuple):
-    """The level and the version of a build, as it tells them."""
+    """The level and the version of a build, as it announces them."""
 
     level: int
     version: str

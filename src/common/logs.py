@@ -26,7 +26,7 @@ class Records(logging.Handler):
         stamp: Callable[[], str],
         term: Callable[[], int | None],
     ) -> None:
-        """Prepare; `form` is "text" or "json", `stamp` tells the time, `term` the node's term,
+        """Prepare; `form` is "text" or "json", `stamp` gives the time, `term` the node's term,
         None before there is one."""
         super().__init__()
         self._form = form

@@ -59,7 +59,7 @@ class Contest:
 
     def next_call(self) -> Call[Outcome[str]] | None:
         """Return what to ask for; None while there is nothing to be got. Where it is not got,
-        the keys have changed meanwhile, so the watch will tell more."""
+        the keys have changed meanwhile, so the watch will report more."""
         if not self._has_news:
             return None
         self._has_news = False

@@ -208,6 +208,6 @@ class Following(Generic[Data]):
 
 
 def _digest(value: str) -> bytes:
-    """Return what tells a value from another one; a long one need not be kept for that."""
+    """Return what identifies a value; a long one need not be kept for that."""
     raw = value.encode("utf-8", "surrogateescape")
     return hashlib.blake2b(raw, digest_size=_DIGEST_BYTES).digest() if len(raw) > 64 else raw

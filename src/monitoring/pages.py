@@ -38,18 +38,18 @@ class Pages:
         }
 
     def serve(self, server: Server) -> None:
-        """Tell of this node from now on."""
+        """Report this node from now on."""
         self._server = server
 
     def health(self) -> Answer:
-        """Tell whether this process is well, whatever the others are."""
+        """Report whether this process is well, whatever the others are."""
         if self._server is None:
             return Answer(200, "ok: reads its files\n")
         why = why_unwell(self._server)
         return Answer(503, f"{why}\n") if why else Answer(200, "ok\n")
 
     def ready(self) -> Answer:
-        """Tell whether this node serves: a read is confirmed by the leader and its quorum, and
+        """Report whether this node serves: a read is confirmed by the leader and its quorum, and
         everything is applied here that was committed when this was asked."""
         return self._of_server(_ready)
 

@@ -37,7 +37,7 @@ class Service:
         console: Console,
         stamp: Callable[[], str],
     ) -> None:
-        """Prepare; `read_settings` reads them again, `stamp` tells the time for the log."""
+        """Prepare; `read_settings` reads them again, `stamp` gives the time for the log."""
         self.arguments = settings.arguments
         self._settings = settings
         self._read_settings = read_settings
@@ -87,7 +87,7 @@ class Service:
         interrupts.read_again_with(self.reload.ask)
 
     def began(self, server: Server) -> None:
-        """Tell those who wait for it that the node serves; obey SIGHUP, also an earlier one."""
+        """Report to those who wait that the node serves; obey SIGHUP, also an earlier one."""
         self._pages.serve(server)
         notify(READY)
         begin_watchdog(server)

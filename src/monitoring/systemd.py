@@ -1,6 +1,6 @@
 """The word of a node to systemd, over the socket that NOTIFY_SOCKET names (sd_notify).
 
-systemd restarts a node that does not tell it again and again that it is well, where it asks for
+systemd restarts a node that does not report again and again that it is well, if it asks for
 that.
 """
 
@@ -23,7 +23,7 @@ WATCHDOG = "WATCHDOG=1"
 
 
 def notify(*states: str) -> bool:
-    """Tell systemd these states; return whether that was done. Nothing where nobody listens; it
+    """Send systemd these states; return whether that was done. Nothing where nobody listens; it
     never waits, so a signal handler may call it."""
     path = os.environ.get(SOCKET, "")
     if path[:1] not in ("/", "@"):
@@ -51,7 +51,7 @@ def watchdog_s() -> float | None:
 
 
 def begin_watchdog(server: Server) -> bool:
-    """Tell systemd, from a thread, that this node is well, if it asks; return whether it does."""
+    """Report to systemd, from a thread, that this node is well, if it asks; return whether it does."""
     within_s = watchdog_s()
     if within_s is None:
         return False

@@ -40,7 +40,7 @@ class Admission:
         is_private: Callable[[], bool] = lambda: False,
         address: Callable[[], str] = lambda: "nowhere",
     ) -> None:
-        """`speaker` is the connection: one at a time speaks for a peer. `is_private` tells whether
+        """`speaker` is the connection: one at a time speaks for a peer. `is_private` is whether
         nobody else reads what goes over it, `address` where it comes from."""
         self._host = host
         self._address = address
@@ -136,7 +136,7 @@ class Admission:
 
     def _allowed(self, line: ParsedLine, login: Login) -> ParsedLine:
         """Return the line where whoever is logged in here may have it done, else one that says why
-        not; and a status that tells no more than the user may know."""
+        not; and a status that holds no more than the user may know."""
         request = line.request
         if line.kind in ("peer", "level") or not request.command:
             return line

@@ -55,13 +55,13 @@ class Teller(Protocol):
     """The connection that the lines of a watch leave from."""
 
     def push(self, data: bytes, to_sources: Callable[[], Sequence[Source]]) -> None:
-        """Send whole lines without waiting, or make the watches sources that tell them later."""
+        """Send whole lines without waiting, or make the watches sources that send them later."""
 
     def tell_later(self, to_sources: Callable[[], Sequence[Source]]) -> None:
-        """Make the watches sources at once: what they have to tell is too long to be pushed."""
+        """Make the watches sources at once: what they have to send is too long to be pushed."""
 
     def add_sources(self, sources: Sequence[Source]) -> None:
-        """Take watches that have something to tell."""
+        """Take watches that have something to send."""
 
     def pump(self) -> None:
         """Send what the sources have; never waits for the reader."""
@@ -81,7 +81,7 @@ class Watchers(Protocol):
         """End a watch, once all its lines are on their way; return the reply."""
 
     def end_refused(self, teller: Teller, why_not: Callable[[str], str]) -> None:
-        """End the watches of a connection whose commands are refused by now, and tell so."""
+        """End the watches of a connection whose commands are refused by now, and report that."""
 
     def drop(self, teller: Teller) -> None:
         """Forget the watches of a connection that ends."""
@@ -91,7 +91,7 @@ class Observers(Protocol):
     """The observers of a node, each on its connection."""
 
     def open(self, teller: Teller, request_id: str, asked: ObserveAsked) -> str:
-        """Begin to tell steps; return why that can't be, "" where it has begun."""
+        """Begin to send steps; return why that can't be, "" where it has begun."""
 
     def close(self, teller: Teller) -> str:
         """End what a connection observes, if it does; return the reply."""
@@ -294,7 +294,7 @@ class Host(Protocol):
         """Begin to hand the leadership over; the batch's one reply says how that ended."""
 
     def members(self) -> dict[str, object]:
-        """Return the configuration in use here, as `members` tells it."""
+        """Return the configuration in use here, as `members` prints it."""
 
     def status(self) -> str:
         """Return the reply to `status`."""
@@ -325,7 +325,7 @@ class Host(Protocol):
         """Step what peers say; return a complaint for each message that was refused."""
 
     def lost(self, peer: str) -> None:
-        """Tell the core that a peer's connection broke."""
+        """Report to the core that a peer's connection broke."""
 
     def warn(self, what: str) -> None:
         """Say that something did not work, and that the node goes on."""

@@ -1,4 +1,4 @@
-"""How builds tell each other their level: `s1@Level 2 version 0.2.0`, the question and the answer.
+"""How builds announce their level to each other: `s1@Level 2 version 0.2.0`, the question and the answer.
 
 A node says this line first on each connection that it makes to a peer. A build from before levels
 answers `Sorry, ` as to any line that it does not know, and is known by that.
@@ -103,13 +103,13 @@ class LevelQuestion:
         return build is not None or self.was_full
 
     def forget(self) -> None:
-        """Tell that the connection broke: the next build there may be another."""
+        """Report that the connection broke: the next build there may be another."""
         if self._on_build is not None:
             self._on_build(self._peer, None, self)
 
 
 def ask_level(me: str, address: Address, name: str = "", tls: Tls | None = None) -> Build | None:
-    """Return the build of the node at an address; None where nobody tells within a moment. With
+    """Return the build of the node at an address; None if no answer comes within a moment. With
     `tls` its certificate has to be for `name`."""
     for dials in [tls, None] if tls is not None and not tls.is_only else [tls]:
         with contextlib.suppress(OSError, UnicodeError, ProtocolError, HalfLine, LineTooLong):

@@ -112,7 +112,7 @@ class LocalCommands:
         return spell_level(self._host.name).partition("@")[2]
 
     def _members(self, asked: ParsedLine) -> str:
-        """Change the members, or tell who they are once this server is known to lead."""
+        """Change the members, or list them once this server is known to lead."""
         host, change = self._host, asked.change
         self._flush()
         if change is not None:

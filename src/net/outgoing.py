@@ -123,7 +123,7 @@ class Outgoing(ReplySink):
     # --- any thread ----------------------------------------------------------------------------
 
     def add_sources(self, sources: Sequence[Source]) -> None:
-        """Take watches that have something to tell; `pump` sends it, and nobody before: the first
+        """Take watches that have something to send; `pump` sends it, and nobody before: the first
         line of a watch is the reply to its request."""
         with self._lock:
             self._coming.extend(sources)

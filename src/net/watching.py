@@ -25,7 +25,7 @@ class _Serving:
         replies: Replies,
         why_not: Callable[[str], str],
     ) -> None:
-        """`why_not` tells why a command is refused to whoever is logged in by now, "" if not."""
+        """`why_not` returns why a command is refused to whoever is logged in by now, "" if not."""
         self._host = host
         self._outgoing = outgoing
         self._replies = replies
@@ -38,7 +38,7 @@ class Watching(_Serving):
 
     A watch begins with the state as of a confirmed read, so one that begins anew elsewhere never
     goes back in time (thesis §6.4). One that goes on after an entry which this node has applied
-    needs no such read: it tells what is committed, from there on.
+    needs no such read: it sends what is committed, from there on.
     """
 
     def serve(self, requests: Sequence[Request]) -> None:

@@ -48,7 +48,7 @@ class Applying:
     ) -> None:
         """Begin with what the files held; `on_applied` is called after some entries were applied,
         or a snapshot was taken over.
-        `now_s` tells how long a slice has taken, in seconds."""
+        `now_s` measures how long a slice has taken, in seconds."""
         self._node = node
         self._logmanager = logmanager
         self._watchers = watchers

@@ -172,7 +172,7 @@ class Batching:
         self, writes: int, reads: int, *, is_writing: bool, is_full: bool, is_reading: bool
     ) -> float:
         """Return when those who gather are served at the latest; infinity if nobody waits, or if
-        what they wait for tells that it has ended."""
+        what they wait for reports its end."""
         until_s = math.inf
         if self.leads:
             if writes and not is_full:

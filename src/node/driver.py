@@ -79,7 +79,7 @@ class Driver:
         return self._step(step) or []
 
     def lost(self, peer: str) -> None:
-        """Tell the core that a peer's connection broke."""
+        """Report to the core that a peer's connection broke."""
         if not self._stopping:  # else it is this server that goes away
             self.step(PeerDisconnected(peer))
 
@@ -137,7 +137,7 @@ class Driver:
             thread.start()
 
     def stop(self, patience_s: float) -> None:
-        """Tell everybody who waits, write what is left, and end both threads."""
+        """Answer everybody who waits, write what is left, and end both threads."""
         self._stopping = True
         self._sleep.wake()
         self._threads[0].join(patience_s)
@@ -152,7 +152,7 @@ class Driver:
         return not any(thread.is_alive() for thread in self._threads[1:])
 
     def status(self) -> dict[str, object]:
-        """Return what `status` tells."""
+        """Return what `status` prints."""
         with self.core:
             facts = node_facts(self.node.view, self._stepper.applied_index, now_ms())
             return {**facts, "log_bytes": self._logmanager.log_bytes, "syncs": self.syncs}

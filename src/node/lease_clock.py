@@ -1,4 +1,4 @@
-"""The time of leases, as the leader counts it. No clock is read here: who calls tells the time.
+"""The time of leases, as the leader counts it. No clock is read here: the caller passes the time.
 
 A lease of SECONDS is due when the leader has counted SECONDS and a tenth, and one millisecond
 more. The holder counts SECONDS from an earlier moment: when it first sent the request. So it is
@@ -67,7 +67,7 @@ class LeaseClock:
 
     def take_due(self, now_ms: int, most: int) -> list[str]:
         """Return leases that are due and take them from the clock. At most so many are looked at;
-        `next_ms` tells whether more may be due."""
+        `next_ms` is when more may be due."""
         due: list[str] = []
         for _ in range(most):
             if self.next_ms > now_ms:

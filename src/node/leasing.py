@@ -30,7 +30,7 @@ from raftline.wire.protocol import error, real
 
 EXPIRED_MAX = 500  # leases in one expiry; the next is proposed once this one is applied
 STARTED_MAX = 2000  # of the leases that a new leader finds, begun in one step
-LISTED_MAX = 1000  # leases that `leases` tells, and keys of one
+LISTED_MAX = 1000  # leases that `leases` lists, and keys of one
 
 
 class Leasing:
@@ -162,7 +162,7 @@ class Leasing:
         return left_ms / 1000
 
     def _listed(self, now_ms: int) -> dict[str, object]:
-        """Return what `leases` tells: the first of them, and how many there are."""
+        """Return what `leases` lists: the first of them, and how many there are."""
         store = self._store
         granted = store.leases.granted
         own = [lease for lease in store.leased if lease not in granted]

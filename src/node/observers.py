@@ -179,7 +179,7 @@ class Observers:
         return words.NOT_OBSERVING if observer is None else words.ended(observer.end())
 
     def _begin(self) -> bool:
-        """Let the thread that tells begin; return whether there is one."""
+        """Let the thread that sends begin; return whether there is one."""
         if self._thread is None:
             thread = threading.Thread(target=self._run, name=f"{self._name} observed", daemon=True)
             try:
@@ -189,7 +189,7 @@ class Observers:
             self._thread = thread
         return True
 
-    # --- the thread that tells ------------------------------------------------------------------
+    # --- the thread that sends ------------------------------------------------------------------
 
     def _run(self) -> None:
         while True:

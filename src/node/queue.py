@@ -63,7 +63,7 @@ class RequestQueue:
         return batches
 
     def hold(self, batches: Sequence[Batch], now: int, no_leader_because: str = "") -> None:
-        """Keep batches until somebody leads and takes them; tell those that waited too long."""
+        """Keep batches until somebody leads and takes them; refuse those that waited too long."""
         for batch in batches:
             if batch.hold_until_ms == 0:
                 batch.hold_until_ms = now + self._hold_ms

@@ -229,7 +229,7 @@ def _file(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Path
             raise ConfigError(f"{named}: there is no such file of settings")
         return Path(named)
     path = Path(getattr(arguments, "dir", None) or "") / FILE_NAME
-    return path if os.path.isfile(path) else None  # of a folder that is shut the node tells
+    return path if os.path.isfile(path) else None  # of a folder that is shut the node reports
 
 
 def _toml(path: Path) -> dict[str, object]:

@@ -25,7 +25,7 @@ from raftline.storage.recovery import Recovered
 from raftline.storage.repair import mend
 
 TRAILING_BYTES = 4 << 20  # of entries that a snapshot holds, kept in memory
-INCARNATION_MAX = 2**32  # so many numbers tell one start of a node from another
+INCARNATION_MAX = 2**32  # numbers that distinguish one start of a node from another
 ALONE_AND_LOST = (
     "{name} has lost files, or a part of them, and is the only member: there is nobody "
     "to catch up from. Restore all its files from one backup; or go on with what is left: "

@@ -217,7 +217,7 @@ class Stepper:
         return min(self._node.wake_at_ms, self._leasing.wake_at_ms)
 
     def written(self, tasks: Sequence[DiskTask], durable: Durable | None) -> None:
-        """Let go what waited for these writes, and tell the core how far its log is durable."""
+        """Let go what waited for these writes, and report to the core how far its log is durable."""
         self._delivery.written(tasks)
         if self._applying.follows_a_write:
             self.apply_slice()
@@ -313,7 +313,7 @@ class Stepper:
     # --- what becomes of its Effects -----------------------------------------------------------
 
     def carry_out(self, effects: Effects, origin: Origin | None = None) -> None:
-        """Carry out one Effects: send, queue for the disk, apply, answer, tell."""
+        """Carry out one Effects: send, queue for the disk, apply, answer, report."""
         self._delivery.dispatch(effects, origin)
         view = self._node.view
         self._batching.leads = view.is_leader

@@ -32,7 +32,7 @@ _GIVEN_OR_DENIED = re.compile(r"\[\*\] \S+ (?:gives|denies) its PreVote ")
 
 
 class TrafficLog(Traffic):
-    """Says who connects, who asks and what servers tell each other.
+    """Prints who connects, who asks and what servers send each other.
 
     Steady heartbeats and their answers, and the PreVotes of who asks again and again, are said
     only with `--verbose`; everything here is traffic, of which the console prints some tens of
@@ -168,7 +168,7 @@ def is_pre_vote(message: Message) -> bool:
 
 
 class PreVotes:
-    """Tells what is news about PreVotes in one term under one leader, or none.
+    """Prints what is news about PreVotes in one term under one leader, or none.
 
     Whoever calls `follow` and `asked` holds the driver's `core` lock; any thread calls the rest.
     """

@@ -11,7 +11,7 @@ from raftline.state.events import BareEvent
 
 
 class Mode(Enum):
-    """How a watch gets what it tells."""
+    """How a watch gets what it sends."""
 
     LAGGING = auto()  # it is a source of its connection: first the keys, then from the history
     LIVE = auto()  # it is pushed each event as it is applied

@@ -171,7 +171,7 @@ class Feed:
                     part = spelled[id(lines), watch.head] = watch.spelled(lines)
                 parts.append(part)
                 size += len(part)
-            if size > PUSHED_BYTES:  # they tell the same in pieces
+            if size > PUSHED_BYTES:  # they send the same in pieces
                 teller.tell_later(partial(self._to_sources, deliveries))
             elif parts:
                 teller.push(b"".join(parts), partial(self._to_sources, deliveries))

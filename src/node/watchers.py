@@ -207,7 +207,7 @@ class Watchers:
                 self._forget(watch)
 
     def close(self, why: str = words.IS_STOPPING, refusal: str = STOPPING) -> None:
-        """Tell every watch what was applied, then that it ends here, and why; serve none from now
+        """Send every watch what was applied, then that it ends here, and why; serve none from now
         on."""
         feed = self._feed
         with feed.handing:

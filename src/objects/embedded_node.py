@@ -1,7 +1,7 @@
 """`raftline.Node`: a node of the cluster inside a program of one's own.
 
 It is the node of `raftline-server`, with the same files and the same port, on threads of its own:
-`nc`, `raftline status` and the other nodes can't tell the difference.
+`nc`, `raftline status` and the other nodes see no difference.
 """
 
 from __future__ import annotations
@@ -248,7 +248,7 @@ class Node(NoCopies):
         return Awaitable(self)
 
     def status(self) -> dict[str, Any]:
-        """Return what `status` tells of this node."""
+        """Return what `status` prints of this node."""
         self._led_here()
         return self._server.driver.status()
 

@@ -127,7 +127,7 @@ def _bounds(places: slice) -> list[int | None]:
 
 
 def _within_bounds(place: SupportsIndex) -> int:
-    """Return a place as JSON has it; beyond that, no list has places to tell apart."""
+    """Return a place as JSON has it; beyond that, no list has distinct places."""
     try:
         return max(-NUMBER_MAX, min(NUMBER_MAX, whole(place)))
     except TypeError:

@@ -1,4 +1,4 @@
-"""`ReplicatedLock`: one holder at a time across programs, and a token that tells late ones apart.
+"""`ReplicatedLock`: one holder at a time across programs, and a token that exposes late ones.
 
 In a cluster at level 2 the lock stands on a lease (`lock_by_lease.py`), which ends by itself.
 At level 1 it stands on beats. No clock decides anything that is replicated. The holder's `beat`
@@ -49,7 +49,7 @@ class _Holding:
 
     @property
     def is_certain(self) -> bool:
-        """Whether it is held as far as this program's clock can tell."""
+        """Whether it is held as far as this program's clock shows."""
         in_time = self.until_s > 0 if self.lease else time.monotonic() < self.until_s
         return in_time and (self.lease is None or self.lease.is_held)
 
@@ -168,7 +168,7 @@ class ReplicatedLock(ReplicatedObject):
 
     @property
     def is_held(self) -> bool:
-        """Whether this program holds it, as far as its own clock can tell."""
+        """Whether this program holds it, as far as its own clock shows."""
         holding = self._ours.holding
         return holding is not None and holding.is_certain
 

@@ -127,7 +127,7 @@ async def in_a_thread(work: Callable[[], Any], take_back: TakeBack | None = None
 
 
 class _Call:
-    """One call in its thread, and the future that tells the event loop how it ended."""
+    """One call in its thread, and the future by which the event loop gets its end."""
 
     def __init__(self, work: Callable[[], Any], take_back: TakeBack | None) -> None:
         self._work = work

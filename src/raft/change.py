@@ -45,7 +45,7 @@ class Plan(NamedTuple):
 
 @dataclass(slots=True)
 class PendingChange:
-    """A change under way at the leader. Gone with its leadership: the log tells what came of it.
+    """A change under way at the leader. Gone with its leadership: the log shows what came of it.
 
     Rounds of catching up are those of thesis §4.2.1: each brings the learner what the log held
     when the round began.

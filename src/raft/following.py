@@ -78,7 +78,7 @@ def answer(
     index: int,
     lease_ms: int = 0,
 ) -> None:
-    """Tell a leader that this log equals its own up to `index`, or may.
+    """Answer a leader that this log equals its own up to `index`, or may.
 
     An answer in a term that its sender never asked in names no round: if that server leads this
     term by now, a round of the earlier one must not confirm its reads.

@@ -29,7 +29,7 @@ class RequestVote(_Message):
     """Paper, Figure 2, RequestVote; with `pre_vote` the question of thesis §9.6, where `term`
     is the term that the sender would stand in; with `transfer` the leader itself asked the
     sender to stand (thesis §3.10). `newborn`: the sender's log was written by hand, and no leader
-    was ever heard there, so its entries tell of no history (raft/newborn.py)."""
+    was ever heard there, so its entries prove no history (raft/newborn.py)."""
 
     last_index: int
     last_term: int
@@ -70,7 +70,7 @@ class _AppendEntriesReply(_Message):
     round: int
     without_vote: int = 0  # the incarnation of a server that lost its memory; 0: it has a vote
     lease_ms: int = 0
-    may_be_new: bool = False  # beside `without_vote`: it can't tell whether it lost anything
+    may_be_new: bool = False  # beside `without_vote`: it can't know whether it lost anything
 
 
 class AppendAccepted(_AppendEntriesReply):

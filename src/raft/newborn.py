@@ -4,12 +4,12 @@ A first start looks like the start of a server whose disk was replaced. Such a s
 `newborn`. Two wiped servers of three must never elect the third, which may lack what they had
 acknowledged. So a newborn asks at each message whether the cluster has a history:
 
-* A leader is heard, a member with entries asks for a vote, or a member's denial tells of entries, a
+* A leader is heard, a member with entries asks for a vote, or a member's denial reports entries, a
   leader, a promise to one or a lost memory: there is a history, and this server may have been part
   of it. From then on it has no vote, as a server that lost its memory (raft/recovering.py, FAST
   2018). It `may_be_new`, which is all it says.
 * It votes, or stands for election: its log and its candidate's are empty, so the cluster is fresh
-  as far as anybody can tell. From then on it is a server like any other. Before it stands it asks
+  as far as anybody can know. From then on it is a server like any other. Before it stands it asks
   every member: a quorum of PreVotes is not enough while others may yet answer with entries.
 * A log that a person wrote by hand, and that no leader ever touched, is no history. Its owner is
   newborn too, and says so: its questions end in `newborn`. Newborns vote for it by §5.4.1, and it
@@ -41,8 +41,8 @@ from raftline.raft.state import State
 LOST_MEMORY = "I lost my memory and catch up without a vote"
 MAY_BE_NEW = "I may be new or may have lost everything, so I catch up without a vote"
 PROMISED = "I promised a leader to vote for nobody else yet"
-HEARS_LEADER = "I hear from leader"  # how a denial begins that tells of a leader
-NOT_UP_TO_DATE = "log not up to date"  # how one begins that tells of entries,
+HEARS_LEADER = "I hear from leader"  # how a denial begins that names a leader
+NOT_UP_TO_DATE = "log not up to date"  # how one begins that reports entries,
 BY_HAND = ", written by hand"  # and ends where no leader wrote these
 OF_A_CLUSTER = ", mine holds a cluster's entries"  # how a denial to a hand-written log ends
 
@@ -54,7 +54,7 @@ def is_stranger_to_newborn(state: State, sender: str) -> bool:
 
 
 def look_for_history(state: State, message: Message) -> None:
-    """Give the vote up where a message tells that the cluster has a history; that is on the disk
+    """Give the vote up if a message proves that the cluster has a history; that is on the disk
     before any answer says so."""
     if not state.newborn or not _tells_of_history(message):
         return
@@ -69,7 +69,7 @@ def look_for_history(state: State, message: Message) -> None:
     holds = "no files"
     if state.log.last_index:
         # Its terms are a person's: an entry of the cluster may have the index and term of another
-        # one here, and no comparison of the two would tell (Log Matching, §5.3).
+        # one here, and no comparison of the two would show it (Log Matching, §5.3).
         state.cut_after(0)
         holds = "a log written by hand, which is set aside,"
     state.note(

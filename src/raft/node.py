@@ -52,7 +52,7 @@ class RawNode:
     """One server of the cluster as a pure state machine.
 
     The same state and the same input give the same Effects. Who calls carries each Effects out
-    in order (see `Effects`) and tells with `Synced` when entries have reached the disk. Times
+    in order (see `Effects`) and reports with `Synced` when entries have reached the disk. Times
     are milliseconds of any clock that never goes back.
     """
 

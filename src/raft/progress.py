@@ -50,7 +50,7 @@ class Progress:
     # Amnesia: a follower that lost its memory does not count until it was made whole again.
     is_counted: bool = True
     incarnation: int = 0  # the one that said so
-    may_be_new: bool = False  # it can't tell whether it lost anything
+    may_be_new: bool = False  # it can't know whether it lost anything
     readmit_round: int = 0  # what it says of sends before this round is of an earlier incarnation
     readmit_index: int | None = None  # the entry that must be committed, and held, before it votes
     vote_again_round: int = 0  # the first send that let it vote again

@@ -70,7 +70,7 @@ def open_round(state: State) -> None:
     1. Only after an entry of this term is committed is the commit index known to be the
        cluster's (step 1 of thesis §6.4); until then they wait.
     2. The read index is the commit index now, before the round is sent (step 2).
-    3. The round tells whether this server still leads (step 3).
+    3. The round shows whether this server still leads (step 3).
     """
     leading = state.as_leader
     if not leading.reads_waiting or len(leading.read_rounds) >= state.options.read_rounds:
@@ -116,7 +116,7 @@ def confirmed_round(state: State) -> int:
 
 
 def release(state: State, token: Any, index: int) -> None:
-    """The leader confirmed a read: serve it here, or tell the follower that asked."""
+    """The leader confirmed a read: serve it here, or answer the follower that asked."""
     if isinstance(token, PeerRead):
         state.send(ReadIndexReply(state.name, token.follower, token.term, index, token.round))
     else:

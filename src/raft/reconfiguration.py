@@ -264,7 +264,7 @@ def _step_down_if_out(state: State) -> None:
 
 
 def say_if_removed(state: State) -> None:
-    """Tell the person at the console once it is certain that this server was taken out."""
+    """Print it on the console once it is certain that this server was taken out."""
     if state.is_member or state.configurations.index > state.commit_index:
         return
     index = state.configurations.removed_by(state.name)

@@ -33,7 +33,7 @@ not in Q, and the fence was appended after A's memory was gone.
 
 A learner has no vote: where it lost its memory as one, what is committed in T is fence enough.
 
-A server that begins with nothing at all can't tell whether it is new (raft/newborn.py). Once it
+A server that begins with nothing at all can't know whether it is new (raft/newborn.py). Once it
 finds that the cluster has a history, it is recovering and `may_be_new`. So is one that was started
 to join, as its name may be that of a voter whose files are gone. It knows no members, never stands,
 and listens to no candidate with an empty log, so it is recovering before it votes. If it is new

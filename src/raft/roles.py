@@ -122,7 +122,7 @@ class Leading:
 
     def drop_changes(self) -> list[Settled]:
         """Forget the changes of members that this leader was asked for, and return what to say of
-        each; the log tells the rest."""
+        each; the log has the rest."""
         settled = [
             Settled(
                 token,

@@ -197,7 +197,7 @@ def on_install_snapshot(state: State, message: InstallSnapshot) -> None:
     """Take a piece of the leader's snapshot, or say where to go on, or that it isn't needed.
 
     Source: Figure 13, InstallSnapshot receiver 2-6; the node has checked the term (1) before.
-    Instead of `done` each message tells the size, and instead of taking pieces as they come only
+    Instead of `done` each message has the size, and instead of taking pieces as they come only
     the next one is taken: the answer says which.
     """
     hear_leader(state, message)

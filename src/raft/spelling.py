@@ -1,7 +1,7 @@
 """The spelling of the messages as lines, and back: `read(spell(m))` gives `m` back.
 
 The words that begin each line are those of a person's course report ("Count on me", "I am up
-to date"); what follows them (term, index, round) makes a late answer tell itself from a new
+to date"); what follows them (term, index, round) distinguishes a late answer from a new
 one. docs/use/protocol.md lists every form.
 
     s1@InstallSnapshot 5-17-4 offset 0 of 66 crc32 1ff08c67 round 9 data "17 4 snapshot …"

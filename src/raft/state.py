@@ -50,7 +50,7 @@ class State:
     now_ms: int
     recovering: bool = False  # it lost its log, or its term and vote, or all (raft/recovering.py)
     newborn: bool = False  # it began with nothing and has not voted yet (raft/newborn.py)
-    may_be_new: bool = False  # beside `recovering`: it can't tell whether it lost anything
+    may_be_new: bool = False  # beside `recovering`: it can't know whether it lost anything
     incarnation: int = 1  # differs from that of every other start of this server
     leader: str | None = None
     leader_heard_at_ms: int | None = None  # None: no leader, or its connection broke

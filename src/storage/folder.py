@@ -200,7 +200,7 @@ class Folder:
                 f"{name} is running already: {who} holds {path}; stop it first, or start this "
                 "node under another name or with another --dir"
             ) from error
-        with contextlib.suppress(OSError):  # only to tell the next one who holds it
+        with contextlib.suppress(OSError):  # only to name its holder to the next one
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
         self._locks.append(descriptor)

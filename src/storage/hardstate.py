@@ -7,7 +7,7 @@ Line 1 holds term and vote (`-`: nobody; a name begins with a letter) and the st
 `whole`; `newborn`, for a node that has not voted yet, or whose entries were all written by hand;
 `amnesiac`, when something that was promised is lost and the node has no vote until it has caught
 up; `unknown`, for a newborn that met a cluster with a history, and has no vote until it has caught
-up, since nothing tells whether it lost anything; `adopting`, while a hand-written log is rewritten.
+up, since nothing shows whether it lost anything; `adopting`, while a hand-written log is rewritten.
 A node that may have promised its votes for a while (raft/lease.py) says there how long: `state
 whole lease 500`, in milliseconds. The line is replaced atomically.
 

@@ -99,8 +99,8 @@ class NodeFiles:
     def note_mark(self) -> None:
         """Note in NAME.storage how far the log is on disk; from the thread that calls `persist`.
 
-        Apart from that, so that whoever waits for the write needn't wait for this: the mark tells
-        a log that was cut or deleted, and one that lags by a write tells that as well.
+        Apart from that, so that whoever waits for the write needn't wait for this: the mark shows
+        a log that was cut or deleted, and one that lags by a write shows that as well.
 
         Raises:
             DiskFailed: the node must stop.

@@ -44,7 +44,7 @@ class Recovered:
     notes: list[str]
     snapshot: Snapshot | None = None  # what the state machine begins with; `log` goes on after it
     level: int = FIRST  # where `log` begins
-    may_be_new: bool = False  # beside `recovering`: nothing tells whether anything is lost
+    may_be_new: bool = False  # beside `recovering`: nothing shows whether anything is lost
 
 
 class Recovery:
@@ -148,7 +148,7 @@ class Recovery:
 
     def _lose_promise(self, has_log: bool) -> None:
         """Go on without term and vote, as a recovering server. The term is at least that of the
-        last entry. Nothing here tells which one it was, and for whom this node voted
+        last entry. Nothing here shows which one it was, and for whom this node voted
         (raft/recovering.py)."""
         self._lost_promise = True
         self.storage.save(Promise(0, None, LogState.RECOVERING, Mark(0, 0)))

@@ -127,7 +127,7 @@ class SnapshotFile:
         self._folder.remove(self._beside)
 
     def write_chunk(self, chunk: Chunk) -> None:
-        """Add bytes to the snapshot that arrives; not durable, as its CRC-32 tells later."""
+        """Add bytes to the snapshot that arrives; not durable, as its CRC-32 shows later."""
         if chunk.offset == 0:
             if self._part is not None:
                 self._part.close()
