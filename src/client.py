@@ -185,7 +185,7 @@ def _asks_to_watch(command: str) -> bool:
 
 
 def _watched(client: Client, command: str) -> bool:
-    """Show the events of a watch on the screen; return False where it is none."""
+    """Show the events of a watch on the screen; return False if it is none."""
     if not _asks_to_watch(command):
         return False
     from raftline.kv.following import show  # only a watch needs it
@@ -291,7 +291,7 @@ def _name(text: str) -> str:
 
 
 def _node(text: str) -> Address:
-    """Return what `PORT` or `HOST:PORT` names; the host is "" where there is none."""
+    """Return what `PORT` or `HOST:PORT` names; the host is "" if there is none."""
     host, port = split(text)
     if ":" not in text and not text.isdecimal():
         raise argparse.ArgumentTypeError(

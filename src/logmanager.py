@@ -79,7 +79,7 @@ class LogManager(NodeFiles):
 
         Raises:
             FilesRefused: in use, damaged, unreadable or not writable, or the files deny the
-                operator's word; one line says what to do.
+                operator's word; one line explains what to do.
         """
         recovered, loaded = self.open(self.members, never_ran=never_ran)
         self.state.members, self.store.level = recovered.members, recovered.level

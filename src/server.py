@@ -155,7 +155,7 @@ def _tell_place(
     listener: Listener,
     say: Callable[[str], None],
 ) -> None:
-    """Say how the node stands to its cluster, whether others reach it, and what they may do."""
+    """Report how the node stands to its cluster, whether others reach it, and what they may do."""
     view = server.node.view
     for note in (*check_member(view, configuration), *boot.warnings(arguments)):
         say(note)

@@ -48,7 +48,7 @@ class Failures:
         self._reported_s = -FAILED_LOGINS_S
 
     def add(self, user: str, address: str, now_s: float) -> str:
-        """Count one; return what to say of it, and of those since the line before: "" where that
+        """Count one; return what to print of it, and of those since the line before: "" if that
         was short ago. `user` is "" for a name that is no user's: it may be a part of a password."""
         with self._lock:
             self.count += 1
@@ -104,13 +104,13 @@ class Login:
         self._is_certified = False  # by a certificate: then no password counts
 
     def why_not(self, command: str, keys_of_lease: KeysOfLease) -> str:
-        """Return why a command is refused to whoever asks here; "" where it may be done."""
+        """Return why a command is refused to whoever asks here; "" if it may be done."""
         if self._users is not self._access.users:
             self._look_again()
         return why_not(self.identity, command, keys_of_lease)
 
     def now(self) -> Identity | None:
-        """Return who asks here by the file as it is now; None where this login counts no more:
+        """Return who asks here by the file as it is now; None if this login counts no more:
         the user is gone, or has another password. Any thread may call this."""
         user = self._user
         if user is None:
@@ -191,7 +191,7 @@ class Login:
         return f"AUTH response: {last}"
 
     def _succeeded(self, users: Users, name: str) -> str:
-        """Note who asks from now on; return the reply, "" where the name is no user's."""
+        """Note who asks from now on; return the reply, "" if the name is no user's."""
         user = users.by_name.get(name)
         if user is None:
             return ""

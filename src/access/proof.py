@@ -30,7 +30,7 @@ WRONG = "that is no proof: it was made with another secret, or for another conne
 
 
 class ProofError(Exception):
-    """The other side has proved nothing; the message says why."""
+    """The other side has proved nothing; the message explains why."""
 
 
 def mac_of(secret: bytes, direction: str, names: tuple[str, str], nonces: tuple[str, str]) -> str:
@@ -82,7 +82,7 @@ class Dialing:
 class Answering:
     """The side that took the connection, `me`. One proof is tried on it, and no second.
 
-    It may be made with `other` as well, where there is one: while the secret is changed some
+    It may be made with `other` as well, if there is one: while the secret is changed some
     members have the new one first, and some the old one.
     """
 
@@ -148,5 +148,5 @@ class Answering:
 
 
 def _ascii(text: str) -> str:
-    """Return `text`, or "" where it can't be compared in constant time."""
+    """Return `text`, or "" if it can't be compared in constant time."""
     return text if text.isascii() else ""

@@ -54,7 +54,7 @@ def as_asked(request: Request) -> str:
 
 
 def why_not(identity: Identity, command: str, keys_of_lease: KeysOfLease) -> str:
-    """Return the refusal, after `Sorry, `, of a command in its one spelling; "" where it may be
+    """Return the refusal, after `Sorry, `, of a command in its one spelling; "" if it may be
     done. After a get ` read log` may stand, which makes an entry of it. It depends on the command
     and on rights, and on no key that is there or not. A lease is the exception: who may end it may
     delete all of its keys, and who puts a key under it may keep others from renewing it."""

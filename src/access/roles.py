@@ -30,7 +30,7 @@ class Identity(NamedTuple):
         """Whether the role holds for this key, or for all keys with this prefix.
 
         Both are in their one spelling, which spells each character by itself. So one begins with
-        the other there where they do so in bytes: a user's prefix holds whole characters alone.
+        the other there if they do so in bytes: a user's prefix holds whole characters alone.
         """
         return prefix.startswith(self.prefixes)
 

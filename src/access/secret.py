@@ -84,7 +84,7 @@ def read_secrets(path: Path) -> tuple[bytes, bytes]:
     """Return the secret in a file, and the second one where it has two lines, else b"".
 
     Raises:
-        ConfigError: it can't be used; the message says why, and nothing of the secret.
+        ConfigError: it can't be used; the message explains why, and nothing of the secret.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)

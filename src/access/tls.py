@@ -1,7 +1,7 @@
 """The certificates of a node or a client: the files, what is made of them, and who they name.
 
 Files that changed are read again before the next connection, so new certificates need no restart.
-Where the new ones can't be used yet, as while they are copied, the ones before go on.
+If the new ones can't be used yet, as while they are copied, the ones before go on.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Tls:
         return self._dials
 
     def reload(self) -> str:
-        """Read the files again; return why that can't be done, "" where it was."""
+        """Read the files again; return why that can't be done, "" if it was."""
         with self._lock:
             try:
                 self._seen = self._stamps()

@@ -44,7 +44,7 @@ class TlsSocket(socket.socket):
         self._lacking = 0  # bytes of the record after its header
         self._record_s = 0.0  # when a record began whose end has not come
         self._peeked = b""  # decrypted, looked at, and not read
-        self._has_ended = False  # the other side said that nothing follows
+        self._has_ended = False  # the other side sent that nothing follows
 
     @property
     def is_tls(self) -> bool:
@@ -52,7 +52,7 @@ class TlsSocket(socket.socket):
 
     @property
     def peer(self) -> dict[str, object]:
-        """The certificate that the other side proved; {} where it has none."""
+        """The certificate that the other side proved; {} if it has none."""
         with self._state:
             return dict(self._tls.getpeercert() or {}) if self._tls is not None else {}
 
@@ -187,7 +187,7 @@ class TlsSocket(socket.socket):
             raise ConnectionAbortedError("a record was begun and not ended")
 
     def _decrypted(self, tls: ssl.SSLObject, wanted: int, buffer: Any) -> int | None:
-        """Read what has come; 0 at the end, None where more has to come first."""
+        """Read what has come; 0 at the end, None if more has to come first."""
         with self._state:
             try:
                 size = int(tls.read(wanted, buffer))

@@ -31,7 +31,7 @@ from raftline.wire.operands import PREFIX, Limits
 from raftline.wire.protocol import NAME, ProtocolError, unescape
 
 MECHANISM = "SCRAM-SHA-256"
-ITERATIONS = 65_536  # RFC 7677 asks for 4,096 at least; docs/use/users.md says why more
+ITERATIONS = 65_536  # RFC 7677 asks for 4,096 at least; docs/use/users.md explains why more
 ITERATIONS_LEAST, ITERATIONS_MOST = 4096, 10_000_000
 SALT_BYTES, KEY_BYTES = 16, 32
 HEAD = "# Users of raftline. `raftline user` changes this file; each node of a cluster needs it."
@@ -83,7 +83,7 @@ class Users:
 
 
 def make_verifier(password: str, iterations: int = ITERATIONS) -> Verifier:
-    """Return the verifier of a password, with a salt of its own.
+    """Return the verifier of a password, with its own salt.
 
     Raises:
         ConfigError: the library is not installed.
@@ -115,7 +115,7 @@ def read_users(path: Path) -> Users:
     """Return the users of a file.
 
     Raises:
-        ConfigError: it can't be used; the message says what to do.
+        ConfigError: it can't be used; the message explains what to do.
     """
     try:
         mode = path.stat().st_mode

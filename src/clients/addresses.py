@@ -53,7 +53,7 @@ class Addresses:
                 self.learn(each)
 
     def learn(self, address: Address) -> None:
-        """Know one more. Where all that were named are elsewhere, one of this machine is none: it
+        """Know one more. If all that were named are elsewhere, one of this machine is none: it
         is what a node calls itself, and here something else may listen."""
         hosts = {each.host for each in self.named}
         is_foreign = address.host not in hosts and is_loopback(address.host)

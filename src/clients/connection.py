@@ -119,14 +119,14 @@ class Deadline:
         return max(0.0, self.until_s - time.monotonic())
 
     def notice(self, why: str) -> None:
-        """Say why there is no answer yet, this once."""
+        """Report why there is no answer yet, this once."""
         self.notice_s = math.inf
         if self._say is not None:
             self._say(f"No answer yet: {why}")
 
 
 def say_waiting(text: str) -> None:
-    """Say it where it is no part of what was asked for: on standard error."""
+    """Print it if it is no part of what was asked for: on standard error."""
     print(f"[*] {safe_line(text)}", file=sys.stderr, flush=True)
 
 

@@ -37,7 +37,7 @@ from raftline.wire.replies import Reply, read_reply
 
 
 def name_of_client(name: str) -> str:
-    """Return `name`. Raises ValueError where it can't stand before the `@` of a line."""
+    """Return `name`. Raises ValueError if it can't stand before the `@` of a line."""
     if not NAME.fullmatch(name):
         what = "a letter, then letters, digits, _ . or -, at most 64 in all"
         raise ValueError(f"{name!r} is no name of a client: {what}")
@@ -48,15 +48,15 @@ class Client:
     """Asks one node at a time, one request after the other; not for several threads at once.
 
     With `follow` it goes where a sorry line sends it, and past dead nodes to the others that it
-    knows, until `timeout_s` has passed. Its writes then carry numbers of a session of its own,
+    knows, until `timeout_s` has passed. Its writes then carry numbers of its own session,
     begun before the first one, so that one whose outcome is unknown is sent again and still
     takes effect once (thesis §6.3). Without `follow` such a write is never sent again.
     `also` are further nodes to try; `on_connect` is called before each connection is made.
     `attempt_s` is how long one node may keep a request, when following, before another is asked;
-    `search_s`, how long one is looked for that takes it, where that is not `timeout_s`. `on_wait`
+    `search_s`, how long one is looked for that takes it, if that is not `timeout_s`. `on_wait`
     gets a line, once for each request, when a second has brought no answer. Each connection is
     logged in with `credentials`, else with those of the environment, if there are any. It speaks
-    TLS with `tls`, else as the environment says. `addresses` are those of the cluster, where other
+    TLS with `tls`, else by the environment. `addresses` are those of the cluster, where other
     clients of this program use them, too.
     """
 
@@ -134,7 +134,7 @@ class Client:
 
         Raises:
             NotLeader, NoLeader, Refused: the node's sorry line; nothing was done.
-            OutcomeUnknown: it was sent, and nobody can say what becomes of it.
+            OutcomeUnknown: it was sent, and nobody can know what becomes of it.
             Unreachable: no node answered, or a read went unanswered.
         """
         return text_of(self.ask(command))

@@ -118,7 +118,7 @@ class LineConnection:
 
 
 def ask(port: int, line: str | bytes, timeout_s: float = 30.0, host: str = "localhost") -> str:
-    """Return the line that answers this one, on a connection of its own. Raises OSError."""
+    """Return the line that answers this one, on its own connection. Raises OSError."""
     with LineConnection(port, timeout_s, host) as connection:
         return connection.ask(line)
 

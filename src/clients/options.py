@@ -22,7 +22,7 @@ class ClientAccess(NamedTuple):
 
     @classmethod
     def of_environment(cls) -> ClientAccess:
-        """Return what the environment says. Raises ConfigError: the files of TLS can't be used."""
+        """Return what the environment has. Raises ConfigError: the files of TLS can't be used."""
         return cls(login.of_environment(), tls.of_environment())
 
 
@@ -63,7 +63,7 @@ def know_access(parser: argparse.ArgumentParser) -> None:
 
 
 def access_of(options: argparse.Namespace) -> ClientAccess:
-    """Return how to ask as the options say, if they say anything; else as the environment does.
+    """Return how to ask as the options have it, if they are used; else as the environment does.
     The password is typed if no file is named.
 
     Raises:

@@ -22,7 +22,7 @@ ATTEMPTS = 4  # a node may keep a request for a part of the time, then another i
 
 
 def time_limit(timeout: float) -> float:
-    """Return a time limit in seconds. Raises TypeError, ValueError where it can't be one."""
+    """Return a time limit in seconds. Raises TypeError, ValueError if it can't be one."""
     if isinstance(timeout, bool) or not isinstance(timeout, int | float):
         raise TypeError(f"a timeout is a number of seconds, not {type(timeout).__name__}")
     if not 0 < timeout <= threading.TIMEOUT_MAX:

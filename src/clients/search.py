@@ -53,7 +53,7 @@ class Ask(NamedTuple):
 
 
 class Pause(NamedTuple):
-    """A step: wait. `answer` is what the last node said."""
+    """A step: wait. `answer` is what the last node answered."""
 
     seconds: float
     answer: Answer
@@ -61,7 +61,7 @@ class Pause(NamedTuple):
 
 class Learn(NamedTuple):
     """A step: the request is settled, and the node that settled it is to name the members. Send
-    its reply; None where none comes, which is no failure."""
+    its reply; None if none comes, which is no failure."""
 
     sender: str
     command: str = MEMBERS
@@ -92,7 +92,7 @@ class Nodes:
 
     def move_on(self, asked: Address, answer: Answer | None) -> None:
         """Turn from the node that was asked to the leader that it named, else to the one that was
-        not asked for longest. Where somebody has turned away from it meanwhile, that holds."""
+        not asked for longest. If somebody has turned away from it meanwhile, that holds."""
         if asked != self.current:
             return
         leader = leader_named_in(answer.text) if isinstance(answer, Reply) else None
@@ -134,7 +134,7 @@ class Sessions:
         return [each.name for each in self._all]
 
     def with_room(self) -> Session | None:
-        """Return a session that can take a write; None where one must be begun."""
+        """Return a session that can take a write; None if one must be begun."""
         return next((each for each in self._all if each.has_room), None)
 
     def add(self, name: str) -> Session:
@@ -238,7 +238,7 @@ def numbered(
             raise OutcomeUnknown(_UNKNOWN_BEFORE)
         if is_again:
             return reply
-        is_again = True  # in a session of its own
+        is_again = True  # in its own session
 
 
 def search(
@@ -259,11 +259,11 @@ def search(
 
 
 def text_of(reply: Reply) -> str:
-    """Return the text of a reply that says what was done.
+    """Return the text of a reply to a request that was done.
 
     Raises:
         NotLeader, NoLeader, NotAllowed, Refused: the node's sorry line; nothing was done.
-        OutcomeUnknown: nobody can say what becomes of it.
+        OutcomeUnknown: nobody can know what becomes of it.
     """
     text = reply.text
     said = text.removeprefix("Sorry, ")
@@ -308,7 +308,7 @@ def lost(command: str, address: Address, error: OSError, limit_s: float) -> Clie
 
 
 def _search(nodes: Nodes, answer: Answer, left_s: float) -> str:
-    """Return who is asked in turn, for how long yet, and what the last one said."""
+    """Return who is asked in turn, for how long yet, and what the last one answered."""
     said = answer.text if isinstance(answer, Reply) else str(answer)
     said = said.removeprefix("Sorry, ").partition(". ")[0].removesuffix(".")
     return f"asking {in_words(nodes.known)} for {left_s:.0f} s more. The last one: {said}"

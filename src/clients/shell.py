@@ -46,7 +46,7 @@ def run_shell(
 ) -> int:
     """Converse until the input ends, Ctrl-C at an empty line or `exit`; return the exit code.
 
-    `watched` shows the events of a watch until Ctrl-C; it returns False where it was given none.
+    `watched` shows the events of a watch until Ctrl-C; it returns False if it was given none.
 
     That is 0 however the commands went, for the screen has said it; 4 when Ctrl-C left a write
     without its answer.
@@ -81,7 +81,7 @@ def run_shell(
 
 
 def _help_on(verbs: list[str]) -> list[str]:
-    """Return the lines of the help on these commands; all, where they are none."""
+    """Return the lines of the help on these commands; all, if they are none."""
     return [line for line in HELP_LINES if line.split()[0] in verbs] or list(HELP_LINES)
 
 
@@ -101,7 +101,7 @@ def _show(command: str, lines: Sequence[str]) -> None:
 
 
 def _meant(command: str, likeness: float = 0.6) -> str:
-    """Return how the command is typed that was meant, "" where none is near."""
+    """Return how the command is typed that was meant, "" if none is near."""
     import difflib  # only who mistypes needs it
 
     verb = command.split(" ", 1)[0].lower()
@@ -112,7 +112,7 @@ def _meant(command: str, likeness: float = 0.6) -> str:
 
 
 def point_at_id(name: str) -> None:
-    """Say on standard error where an ID looks like a command that was mistyped."""
+    """Print on standard error where an ID looks like a command that was mistyped."""
     if meant := _meant(name, LIKE_A_COMMAND):
         said = f"[!] {name} is taken for the ID, not for a command. Did you mean: {meant}"
         print(said, file=sys.stderr, flush=True)
@@ -151,7 +151,7 @@ def _line_editor(keys: dict[str, None]) -> Callable[[], str]:
 
 
 def _read_typed() -> str:
-    """Return the line that was typed; "" where Ctrl-C took back one that had begun.
+    """Return the line that was typed; "" if Ctrl-C took back one that had begun.
 
     Without readline nobody can tell whether one had: Ctrl-C ends then.
     """

@@ -43,7 +43,7 @@ class ClientTls:
         """Read the files.
 
         Raises:
-            ValueError: one of them can't be used; the message says which, and why.
+            ValueError: one of them can't be used; the message names which, and why.
             TypeError: one is no path, or `server_name` no text.
         """
         try:
@@ -89,7 +89,7 @@ def _checked_name(name: str | None) -> str | None:
     return name
 
 
-# By TLS 1.3 a client hears only where it reads an answer that its certificate was refused.
+# By TLS 1.3 a client hears only if it reads an answer that its certificate was refused.
 _REFUSALS = {
     "TLSV13_ALERT_CERTIFICATE_REQUIRED":
         "it answers nobody without a certificate: name one and its key, beside the CA",
@@ -146,7 +146,7 @@ def is_certificate_refused(error: OSError) -> bool:
 
 
 def why_no_tls(error: OSError) -> str:
-    """Return why TLS did not come about, in words; "" where the error is another one."""
+    """Return why TLS did not come about, in words; "" if the error is another one."""
     ssl = sys.modules.get("ssl")  # or nobody tried
     if ssl is None or not isinstance(error, ssl.SSLError):
         return ""

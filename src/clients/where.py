@@ -13,13 +13,13 @@ VARIABLE = "RAFTLINE"  # of the environment, that says where to ask
 
 
 def addresses_in(text: str) -> list[Address]:
-    """Return the addresses in `h1:10000,h2:10000`. Raises ValueError where one is none."""
+    """Return the addresses in `h1:10000,h2:10000`. Raises ValueError if one is none."""
     return [Address.parse(each.strip(" ")) for each in text.split(",")]
 
 
 def found(folder: str | Path | None, otherwise: str) -> list[Address]:
     """Return the addresses in $RAFTLINE, else those in the configuration of the folder; of this one
-    alone where it is named. `otherwise` says how else to name them.
+    alone where it is named. `otherwise` explains how else to name them.
 
     Raises:
         ConfigError: there are none.

@@ -80,7 +80,7 @@ def split(text: str) -> tuple[str, str]:
 
 
 def port_in(text: str) -> int:
-    """Return a port in plain digits. Raises ValueError where it is not from 1 to 65535."""
+    """Return a port in plain digits. Raises ValueError if it is not from 1 to 65535."""
     if not PORT.fullmatch(text) or int(text) > PORT_MAX:
         raise ValueError(f"{text!r} is no port: 1 to {PORT_MAX}")
     return int(text)

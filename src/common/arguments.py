@@ -47,7 +47,7 @@ class _Version(Typed):
 
 
 class Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong with the arguments and where to read on, and exits with 2."""
+    """Prints in one line what is wrong with the arguments and where to read on; exits with 2."""
 
     def error(self, message: str) -> NoReturn:
         more = self.format_usage().strip() if self.usage else f"Try: {self.prog} --help"
@@ -108,7 +108,7 @@ def as_seconds(text: str) -> float:
 
 
 def program(*names: str) -> str:
-    """Return which of these names was typed to come here; the last, where none of the others."""
+    """Return which of these names was typed to come here; the last, if none of the others."""
     typed = os.path.basename(sys.argv[0]) if sys.argv else ""
     return typed if typed in names else names[-1]
 

@@ -72,7 +72,7 @@ def load(folder: str | Path | None = None) -> Configuration:
     """Return the configuration in `folder`, or the nearest one at or above the current folder.
 
     Raises:
-        ConfigError: there is none, or it can't be used; the message says what to do.
+        ConfigError: there is none, or it can't be used; the message explains what to do.
     """
     return read(locate(folder))
 
@@ -89,7 +89,7 @@ def locate(folder: str | Path | None = None) -> Path:
         raise ConfigError("the current folder was deleted; change to one that is there") from None
     for above in (here, *here.parents):
         for candidate in (above / DEFAULT_FOLDER / FILE_NAME, above / FILE_NAME):
-            if os.path.isfile(candidate):  # False, too, where nobody may look
+            if os.path.isfile(candidate):  # False, too, if nobody may look
                 return candidate
     raise ConfigError(
         f"no {DEFAULT_FOLDER}/{FILE_NAME} here or in any folder above; "
@@ -98,7 +98,7 @@ def locate(folder: str | Path | None = None) -> Path:
 
 
 def read(path: Path) -> Configuration:
-    """Return what `path` says. Raises ConfigError with the file and line that is wrong."""
+    """Return what `path` holds. Raises ConfigError with the file and line that is wrong."""
     return parse(path, text_of(path))
 
 
@@ -148,7 +148,7 @@ def check_name(name: str) -> None:
 
 
 def complaint(problem: OSError) -> str:
-    """Return what to say of a file that can't be used: `logs/s1.log: Permission denied`."""
+    """Return what to print of a file that can't be used: `logs/s1.log: Permission denied`."""
     where = f"{problem.filename}: " if problem.filename is not None else ""
     return f"{where}{problem.strerror or problem}"
 

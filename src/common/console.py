@@ -1,6 +1,6 @@
 """The console of a node: every event, and of the traffic never more than a terminal can take.
 
-Whoever says something only puts a line on a short queue; a thread of its own writes the lines
+Whoever prints something only puts a line on a short queue; its own thread writes the lines
 out. A terminal that stands still (Ctrl-S, a full pipe) or is gone holds nobody up.
 """
 
@@ -250,7 +250,7 @@ def draws(stream: TextIO) -> bool:
 
 
 class StreamWriter:
-    """Writes to a stream; past its buffer, by a descriptor of its own, if the stream has one.
+    """Writes to a stream; past its buffer, by its own descriptor, if the stream has one.
 
     A thread that stands still in a buffered write holds the buffer's lock, and the interpreter
     then can't end: it flushes the standard streams on its way out. And the stream is another's: if

@@ -1,7 +1,7 @@
 """The level of this build: the newest verbs, options, records and messages that it understands.
 
 A cluster has a level as well, which its leader raises once every member is of that level
-(docs/operate/upgrades.md). Until then this build writes and says nothing that a member of the
+(docs/operate/upgrades.md). Until then this build writes and sends nothing that a member of the
 cluster's level can't read.
 """
 

@@ -40,7 +40,7 @@ class Records(logging.Handler):
         self._logger.addHandler(self)
 
     def spell(self, line: str) -> list[str]:
-        """Return what to print for a line: nothing where a filter of the logger drops it."""
+        """Return what to print for a line: nothing if a filter of the logger drops it."""
         level = logging.WARNING if is_warning(line) else logging.INFO
         facts = {"node": self._node, "term": self._term(), "stamp": self._stamp()}
         record = self._logger.makeRecord(LOGGER, level, "", 0, line, (), None, extra=facts)

@@ -114,7 +114,7 @@ def tied(environment: Mapping[str, str] | None = None) -> dict[str, Any]:
 
 
 def end_with_starter(stop: Callable[[], None]) -> bool:
-    """Call `stop`, from a thread of its own, when the starter of this process is gone.
+    """Call `stop`, from its own thread, when the starter of this process is gone.
 
     Returns False, and does nothing, if this process was given no lifeline.
     """

@@ -34,7 +34,7 @@ class AioAsking(Protocol):
 
 class AioLease(NoCopies):
     """A lease: keys that are set under it go when it ends. `async with` grants, renews and
-    releases it. A task of its own renews it while it is held.
+    releases it. Its own task renews it while it is held.
 
     `is_held` is as that of `raftline.Lease`. `on_lost` is called by the event loop.
     """
@@ -86,7 +86,7 @@ class AioLease(NoCopies):
         if error is None:
             await self.release()
         else:
-            with contextlib.suppress(ClientError):  # the error inside says more
+            with contextlib.suppress(ClientError):  # the error inside explains more
                 await self.release()
 
     @property

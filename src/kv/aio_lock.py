@@ -212,7 +212,7 @@ class AioClaim(NoCopies):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Let go at the end of an `async with`; an error inside says more than one here."""
+        """Let go at the end of an `async with`; an error inside explains more than one here."""
         if self._callers.of(_caller()) is None:
             return
         if error is None:

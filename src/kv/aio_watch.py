@@ -31,7 +31,7 @@ from raftline.kv.watch import LOG, PAUSES_S, text_and_id, turns_of
 class AioWatch(NoCopies, Generic[Data], AsyncIterator[Event[Data]]):
     """The events of the keys with a prefix: first the keys that there are, then each change.
 
-    A connection of its own carries it, and no task: it reads while somebody iterates.
+    Its own connection carries it, and no task: it reads while somebody iterates.
     """
 
     def __init__(self, asker: Asker, following: Following[Data], open_s: float) -> None:
@@ -77,7 +77,7 @@ class AioWatch(NoCopies, Generic[Data], AsyncIterator[Event[Data]]):
         return self._following.is_listed
 
     async def next_event(self, timeout: float | None = None) -> Event[Data] | None:
-        """Return the next event; None where none came in `timeout` seconds, or it was closed."""
+        """Return the next event; None if none came in `timeout` seconds, or it was closed."""
         until_s = None if timeout is None else time.monotonic() + timeout
         while not self._ready:
             if not await self.step(until_s):
@@ -96,7 +96,7 @@ class AioWatch(NoCopies, Generic[Data], AsyncIterator[Event[Data]]):
         self._hang_up()
 
     async def step(self, until_s: float | None = None) -> bool:
-        """Take one line; return False where none came by then, or the watch was closed."""
+        """Take one line; return False if none came by then, or the watch was closed."""
         self._asker.check_place()
         while not self._is_closed:
             try:

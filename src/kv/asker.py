@@ -160,7 +160,7 @@ class Asker:
             steps.close()
 
     async def _learnt(self, step: Learn, limit_s: float) -> Answer | None:
-        """Ask the node that settled the request for the members; None where it is gone."""
+        """Ask the node that settled the request for the members; None if it is gone."""
         if self.is_closed:
             return None
         try:
@@ -197,7 +197,7 @@ class Asker:
         try:
             return await future
         except TimeoutError:
-            if link.heard_s < sent_s:  # it said nothing to anybody since: it stands still
+            if link.heard_s < sent_s:  # it sent nothing to anybody since: it stands still
                 link.close(TimeoutError())
             raise
         finally:

@@ -1,7 +1,7 @@
 """The callers of one lock or election object: one tries or holds at a time, the others wait in
 line. Pure.
 
-An attempt has a lease and a token of its own until it has won. So no caller takes another one's
+An attempt has a lease and its own token until it has won. So no caller takes another one's
 for its own. One that lost what it held makes room at once; what it does afterwards with the object
 concerns its own attempt, and not that of whoever came after it.
 """

@@ -47,7 +47,7 @@ class Call(Generic[Result]):
 
         Raises:
             NotUnderstood: it has another form. No ValueError, which means that nothing was sent.
-            LeaseLost, KeyError: as the request says.
+            LeaseLost, KeyError: as the request documents.
         """
         try:
             return self._read(text)
@@ -69,7 +69,7 @@ class Answered(NamedTuple):
     """The parts of a reply: `GET response, no such key: b`."""
 
     verb: str
-    absence: str  # ", no such key", "" where it was done
+    absence: str  # ", no such key", "" if it was done
     rest: str
 
 
@@ -238,7 +238,7 @@ class Calls(Generic[Data]):
         return Call(f"stat {self._key(key)}", read)
 
     def ttl(self, key: Data) -> Call[float | None]:
-        """Ask for the seconds that a key has left, None where it stays; KeyError: none such."""
+        """Ask for the seconds that a key has left, None if it stays; KeyError: none such."""
 
         def read(text: str) -> float | None:
             answer = answered(text)
@@ -322,7 +322,7 @@ class Calls(Generic[Data]):
 
 
 def _under(lease: str | None, command: str, read: Callable[[str], Result]) -> Call[Result]:
-    """Return a call whose key is put under a lease, where there is one."""
+    """Return a call whose key is put under a lease, if there is one."""
     if lease is None:
         return Call(command, read)
 

@@ -25,7 +25,7 @@ class Codec(Generic[Data]):
         self.of = of
 
     def key(self, key: Data) -> str:
-        """Return the text of a key. Raises TypeError, ValueError where it can't be one."""
+        """Return the text of a key. Raises TypeError, ValueError if it can't be one."""
         text = self.text(key, "a key")
         if not text:
             raise ValueError("a key has at least one byte; nothing was sent")

@@ -28,7 +28,7 @@ class Place:
     """The keys of one lock or election."""
 
     def __init__(self, kind: str, name: str) -> None:
-        """Name them. Raises TypeError, ValueError where they can't be named so."""
+        """Name them. Raises TypeError, ValueError if they can't be named so."""
         TEXT.key(name)
         self.prefix = f"{kind}/{name}/"
         self.held = f"{self.prefix}held"
@@ -58,7 +58,7 @@ class Contest:
             self._has_news = True
 
     def next_call(self) -> Call[Outcome[str]] | None:
-        """Return what to ask for; None while there is nothing to be got. Where it is not got,
+        """Return what to ask for; None while there is nothing to be got. If it is not got,
         the keys have changed meanwhile, so the watch will report more."""
         if not self._has_news:
             return None
@@ -69,7 +69,7 @@ class Contest:
         return self.try_once(and_wait=True) if ahead is None else None
 
     def try_once(self, and_wait: bool = False) -> Call[Outcome[str]]:
-        """Take it where nobody holds it and nobody is next; else be next, if that is wanted."""
+        """Take it if nobody holds it and nobody is next; else be next, if that is wanted."""
         place = self._place
         taken = _plan(place).if_.absent(place.held).absent(place.next).then
         taken.set(place.held, self._value, lease=self._lease).stat(place.held)
@@ -93,7 +93,7 @@ def taking(held: str, found: str | None, lease: str, value: str) -> Call[Outcome
 
 
 def token_in(outcome: Outcome[str]) -> int | None:
-    """Return the fencing token; None where it was not got."""
+    """Return the fencing token; None if it was not got."""
     if not outcome.succeeded:
         return None
     stat = outcome.results[1]

@@ -110,7 +110,7 @@ class Following(Generic[Data]):
 
         Raises:
             Ended: it is the last one of this node.
-            EventsGone: nobody can say what changed since the index that the program gave.
+            EventsGone: nobody can know what changed since the index that the program gave.
         """
         word, _, rest = text.partition(" ")
         if word == "EVENT":

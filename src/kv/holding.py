@@ -24,7 +24,7 @@ Clock = Callable[[], float]
 
 
 def clock() -> float:
-    """Return seconds of a clock that goes on while the machine sleeps, where there is one."""
+    """Return seconds of a clock that goes on while the machine sleeps, if there is one."""
     if hasattr(time, "CLOCK_BOOTTIME"):
         return time.clock_gettime(time.CLOCK_BOOTTIME)
     return time.monotonic()

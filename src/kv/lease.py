@@ -123,7 +123,7 @@ class Lease(NoCopies):
 
     Its time counts from the moment at which a request was first sent. If no renewal comes through
     for all of that time it is lost: `is_held` is false from then on, and `on_lost` is called, by
-    a thread of its own.
+    its own thread.
     """
 
     def __init__(
@@ -174,7 +174,7 @@ class Lease(NoCopies):
         if error is None:
             self.release()
         else:
-            with contextlib.suppress(ClientError):  # the error inside says more
+            with contextlib.suppress(ClientError):  # the error inside explains more
                 self.release()
 
     @property

@@ -144,7 +144,7 @@ class Link(asyncio.Protocol):
         if not name:
             self.close(ConnectionError("answered something that is not raftline"))
             return False
-        if not self._waiting:  # a node says goodbye, unasked
+        if not self._waiting:  # a node sends goodbye, unasked
             self.close(Ended())
             return False
         asked, future = self._waiting.popleft()

@@ -228,7 +228,7 @@ class Claim(NoCopies):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Let go at the end of a `with`; an error inside says more than one here."""
+        """Let go at the end of a `with`; an error inside explains more than one here."""
         if self._found() is None:
             return
         if error is None:

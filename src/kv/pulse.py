@@ -1,8 +1,8 @@
 """The signs of life of a node that serves a watch, and the time without such a node. Pure.
 
-A node says something every ten seconds. One that says nothing is left for another. One that was cut
-off from the rest goes on saying that nothing happened: so it is asked now and then for a read
-that its leader has to confirm. If it can't, it is left as well.
+A node sends something every ten seconds. One that sends nothing is left for another. One that was
+cut off from the rest goes on reporting that nothing happened: so it is asked now and then for a
+read that its leader has to confirm. If it can't, it is left as well.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ PROBE_S = 15.0
 PROBE = "get raftline/watch read index"  # whether there is such a key does not matter
 PROBE_ID = "1"
 MEMBERS_ID = "2"  # of the question for the members, on the same connection
-UNSERVED_S = 10.0  # without a node; then the program's log says so, once
+UNSERVED_S = 10.0  # without a node; then the program's log reports it, once
 
 
 class Pulse:
@@ -62,7 +62,7 @@ class Outage:
         self._is_said = False
 
     def failed(self, now_s: float, where: str, why: str) -> str:
-        """Take a failed attempt; return a line for the log, "" where none is due."""
+        """Take a failed attempt; return a line for the log, "" if none is due."""
         if self._since_s is None:
             self._since_s = now_s
         if self._is_said or now_s < self._since_s + UNSERVED_S:
@@ -74,7 +74,7 @@ class Outage:
         )
 
     def served(self, now_s: float) -> str:
-        """Take a node's answer; return a line for the log, "" where nothing was said before."""
+        """Take a node's answer; return a line for the log, "" if nothing was reported before."""
         since_s, is_said = self._since_s, self._is_said
         self._since_s, self._is_said = None, False
         if since_s is None or not is_said:

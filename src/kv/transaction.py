@@ -23,7 +23,7 @@ _Read = Callable[[str | None], object]
 
 @dataclass(frozen=True)
 class Outcome(Generic[Data]):
-    """The outcome of a transaction. It is true where the conditions held.
+    """The outcome of a transaction. It is true if the conditions held.
 
     `results` has one item for each operation of the branch that was taken: the value, or None, of
     a get; the number of an incr; the bytes of an append; a `Stat`, or None; of each other
@@ -58,7 +58,7 @@ class Plan(Generic[Data]):
 
     @property
     def call(self) -> Call[Outcome[Data]]:
-        """The request for all of it. Raises ValueError where nothing would be done."""
+        """The request for all of it. Raises ValueError if nothing would be done."""
         then, otherwise = self.branches["then"], self.branches["else"]
         if not then:
             raise ValueError("a transaction has at least one operation behind then")

@@ -72,9 +72,9 @@ class Watch(NoCopies, Generic[Data], Iterator[Event[Data]]):
         credentials: Credentials | None = None,
         tls: ClientTls | None = None,
     ) -> None:
-        """Ask nobody yet. Where nobody serves it within `open_s`, the first use says why; once it
+        """Ask nobody yet. If nobody serves it within `open_s`, the first use says why; once it
         was served it goes on until it is closed. It goes on at the members that the cluster names,
-        as far as `addresses` learns them; what is late for long, the log `raftline` says."""
+        as far as `addresses` learns them; what is late for long, the log `raftline` reports."""
         self._nodes = turns_of(addresses)
         self._name = name
         self._credentials = credentials
@@ -114,7 +114,7 @@ class Watch(NoCopies, Generic[Data], Iterator[Event[Data]]):
         return self._following.position
 
     def next_event(self, timeout: float | None = None) -> Event[Data] | None:
-        """Return the next event; None where none came in `timeout` seconds, or it was closed."""
+        """Return the next event; None if none came in `timeout` seconds, or it was closed."""
         until_s = None if timeout is None else time.monotonic() + timeout
         while not self._ready:
             if not self.step(until_s):
@@ -142,7 +142,7 @@ class Watch(NoCopies, Generic[Data], Iterator[Event[Data]]):
         self._hang_up()
 
     def step(self, until_s: float | None = None) -> bool:
-        """Take one line; return False where none came by then, or the watch was closed."""
+        """Take one line; return False if none came by then, or the watch was closed."""
         if self._process != os.getpid():
             raise RuntimeError("this watch is of the process that forked; begin one here")
         while not self._closed.is_set():

@@ -1,7 +1,7 @@
 """The HTTP door of a node: one thread reads and sends for all askers, and a few make the pages.
 
 So an asker who is slow takes a place, and no thread. A request has some seconds to come and its
-answer some to leave. Where all places are taken, the one who came first is hung up on. A page is
+answer some to leave. If all places are taken, the one who came first is hung up on. A page is
 made once for all who ask for it meanwhile: nobody keeps the others from theirs by asking often.
 """
 
@@ -172,7 +172,7 @@ class MonitorListener:
         except BlockingIOError:
             return
         except OSError:
-            time.sleep(0 if self._is_closing else PAUSE_S)  # out of descriptors, say
+            time.sleep(0 if self._is_closing else PAUSE_S)  # out of descriptors, for example
 
     def _take(self, connection: socket.socket) -> None:
         """Give a connection a place."""
@@ -288,7 +288,7 @@ class MonitorListener:
 
 
 def read_request(head: bytes, refuses: Callable[[str], bool]) -> Request:
-    """Return what is asked for; `refuses(host)` says whether a name is none of this node.
+    """Return what is asked for; `refuses(host)` is whether a name is none of this node.
 
     Raises:
         Refused: it is no request, or none that is answered.

@@ -60,7 +60,7 @@ class Pages:
 
 
 def why_unwell(server: Server) -> str:
-    """Return why a node is not well, "" where it is."""
+    """Return why a node is not well, "" if it is."""
     if server.is_down:
         return ""  # by its controller's word
     driver = server.driver
@@ -79,7 +79,7 @@ def _ready(server: Server) -> Answer:
         server.submit(batch)
         if not batch.wait(CONFIRM_S):
             why = _why_not_confirmed(server)
-        elif batch.reader is None:  # it was answered: no leader, say
+        elif batch.reader is None:  # it was answered: no leader, for example
             why = batch.replies[0]
     return Answer(503, f"not ready: {why}\n") if why else Answer(200, "ready\n")
 

@@ -146,7 +146,7 @@ class Reload:
         self._asked = Wakeup()
 
     def add(self, what: str, read: Callable[[], str]) -> None:
-        """Have `read` called at each SIGHUP. It returns what to say of it, "" for nothing, and
+        """Have `read` called at each SIGHUP. It returns what to print of it, "" for nothing, and
         raises ConfigError or OSError where all stays as it was."""
         self._readers[what] = read
 

@@ -23,7 +23,7 @@ WATCHDOG = "WATCHDOG=1"
 
 
 def notify(*states: str) -> bool:
-    """Send systemd these states; return whether that was done. Nothing where nobody listens; it
+    """Send systemd these states; return whether that was done. Nothing if nobody listens; it
     never waits, so a signal handler may call it."""
     path = os.environ.get(SOCKET, "")
     if path[:1] not in ("/", "@"):
@@ -51,7 +51,7 @@ def watchdog_s() -> float | None:
 
 
 def begin_watchdog(server: Server) -> bool:
-    """Report to systemd, from a thread, that this node is well, if it asks; return whether it does."""
+    """Report to systemd, from a thread, that this node is well; return whether it asks for that."""
     within_s = watchdog_s()
     if within_s is None:
         return False

@@ -21,7 +21,7 @@ from raftline.wire.parsing import ParsedLine
 from raftline.wire.protocol import SHUT_DOWN, error
 from raftline.wire.rights import Role
 
-SESSION_BYTES = 8  # by chance in the name of a session, where there are users
+SESSION_BYTES = 8  # by chance in the name of a session, if there are users
 SESSION_NAME_MAX = 27  # characters before them: of 44 no more is cut off (state/sessions.py)
 
 
@@ -129,7 +129,7 @@ class Admission:
         return ParsedLine("local", request, reply=reply)
 
     def why_not(self, command: str) -> str:
-        """Return why whoever is logged in here may not have a command done; "" where it may be."""
+        """Return why whoever is logged in here may not have a command done; "" if it may be."""
         if self.login is None:
             return ""
         return self.login.why_not(command, self._host.keys_of_lease)
@@ -163,7 +163,7 @@ class Admission:
         return command
 
     def session_of(self, sender: str) -> str:
-        """Return the name under which a session is begun. Where there are users it holds what
+        """Return the name under which a session is begun. If there are users it holds what
         nobody can guess, so nobody else uses up its numbers."""
         if self.login is None:
             return sender
@@ -182,7 +182,7 @@ class Admission:
         return self._answering is not None and self._answering.waits
 
     def _why_unproven(self, line: ParsedLine) -> str:
-        """Return why a line in a member's name is refused; "" where it is not for want of a proof.
+        """Return why a line in a member's name is refused; "" if it is not for want of a proof.
 
         A connection on which one member proved itself speaks for no other.
         """

@@ -66,7 +66,7 @@ class Connection(Origin, Shareable):
         shared_reader: SharedReader | None = None,
         half_lines: HalfLines | None = None,
     ) -> None:
-        """Prepare; `announce` says on the console that this connection has come. `half_lines`
+        """Prepare; `announce` prints on the console that this connection has come. `half_lines`
         counts those of all connections."""
         self._host = host
         self._arrival = Arrival(announce)
@@ -272,12 +272,12 @@ class Connection(Origin, Shareable):
             self._watching.end_refused(lambda line: why_not(now, line, keys_of_lease))
 
     def secret_changed(self) -> None:
-        """End it where a member proved itself by a secret that is none any more."""
+        """End it if a member proved itself by a secret that is none any more."""
         if not self._admission.proof_counts:
             self.break_off()
 
     def certificates_revoked(self) -> None:
-        """End it where a certificate was shown that was checked by a list of revoked ones which is
+        """End it if a certificate was shown that was checked by a list of revoked ones which is
         none any more. A handshake that is under way looks for itself at its end."""
         tls, connection = self._host.tls, self._socket
         if tls is None or not isinstance(connection, TlsSocket) or not connection.peer:
@@ -298,7 +298,7 @@ class Connection(Origin, Shareable):
             self.break_off()
 
     def _handle(self, lines: list[bytes]) -> bool:
-        """Serve lines in order; return False where the connection is of no use."""
+        """Serve lines in order; return False if the connection is of no use."""
         if self._is_first_line:
             self._is_first_line = False
             foreign = looks_foreign(lines[0])

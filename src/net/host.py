@@ -48,7 +48,7 @@ class Source(Protocol):
     """A watch that lags, and sends what happened in pieces."""
 
     def next_piece(self) -> bytes:
-        """Return the next whole lines, some of them at a time; b"" where there are none now."""
+        """Return the next whole lines, some of them at a time; b"" if there are none now."""
 
 
 class Teller(Protocol):
@@ -91,7 +91,7 @@ class Observers(Protocol):
     """The observers of a node, each on its connection."""
 
     def open(self, teller: Teller, request_id: str, asked: ObserveAsked) -> str:
-        """Begin to send steps; return why that can't be, "" where it has begun."""
+        """Begin to send steps; return why that can't be, "" if it has begun."""
 
     def close(self, teller: Teller) -> str:
         """End what a connection observes, if it does; return the reply."""
@@ -154,7 +154,7 @@ class Batch:
         self.is_read = is_read
         self.reading = reading
         self.change = change  # a change of members: then it is the batch's one command
-        self.ids = ids  # of the requests, "" where one has none; for `reply_sink`
+        self.ids = ids  # of the requests, "" if one has none; for `reply_sink`
         self.reply_sink = reply_sink
         self.replies: list[str] = []
         self.reader: Reader | None = None  # of confirmed reads: of the state that confirmed them
@@ -291,7 +291,7 @@ class Host(Protocol):
         """Have `sink` flushed after this step of the core."""
 
     def transfer(self, to: str | None) -> Batch:
-        """Begin to hand the leadership over; the batch's one reply says how that ended."""
+        """Begin to hand the leadership over; the batch's one reply reports how that ended."""
 
     def members(self) -> dict[str, object]:
         """Return the configuration in use here, as `members` prints it."""
@@ -304,7 +304,7 @@ class Host(Protocol):
         is about to reach that level, and returns "" once it has."""
 
     def with_level(self, change: Change) -> Change:
-        """Return a change of members with the level of the new member's build, where it counts."""
+        """Return a change of members with the level of the new member's build, if it counts."""
 
     def keys_of_lease(self, lease: str) -> list[str]:
         """Return the keys that go with a lease, as of the last entry applied here."""
@@ -322,10 +322,10 @@ class Host(Protocol):
         """Return why nothing is taken from `sender`; "" for a peer, or a message that counts."""
 
     def hear(self, received: Sequence[Message], origin: Origin | None) -> list[str]:
-        """Step what peers say; return a complaint for each message that was refused."""
+        """Step what peers send; return a complaint for each message that was refused."""
 
     def lost(self, peer: str) -> None:
         """Report to the core that a peer's connection broke."""
 
     def warn(self, what: str) -> None:
-        """Say that something did not work, and that the node goes on."""
+        """Report that something did not work, and that the node goes on."""

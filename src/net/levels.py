@@ -1,4 +1,4 @@
-"""How builds announce their level to each other: `s1@Level 2 version 0.2.0`, the question and the answer.
+"""How builds announce their level: `s1@Level 2 version 0.2.0`, as question and as answer.
 
 A node says this line first on each connection that it makes to a peer. A build from before levels
 answers `Sorry, ` as to any line that it does not know, and is known by that.
@@ -85,7 +85,7 @@ class LevelQuestion:
         self.was_full = False  # an old build has places for peers alone, and takes this for none
 
     def first_line(self, me: str) -> bytes:
-        """Return the first line of a new connection; b"" where nothing is asked on it."""
+        """Return the first line of a new connection; b"" if nothing is asked on it."""
         self._is_asked = self._on_build is not None and not self.was_full
         self.was_full = False
         return f"{spell_level(me)}\n".encode() if self._is_asked else b""

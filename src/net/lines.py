@@ -47,7 +47,7 @@ class HalfLinesFull(Exception):
 class HalfLines:
     """The bytes of the half lines of all clients of a node, which are bounded together.
 
-    Where they are too many, the lines go that began first: one that is being sent ends soon, and
+    If they are too many, the lines go that began first: one that is being sent ends soon, and
     one that is held up does not. What fits the buffer of its reader is not counted.
     """
 
@@ -76,7 +76,7 @@ class HalfLines:
 
 
 class LineReader:
-    """Reads lines with a buffer of its own, for one thread at a time: that of the connection, or
+    """Reads lines with its own buffer, for one thread at a time: that of the connection, or
     the shared reader while that thread is parked.
 
     The socket's receive timeout must be set (`prepare`); a line that was begun has
@@ -105,7 +105,7 @@ class LineReader:
     def read(self, longest: Callable[[bytes], int]) -> list[bytes] | None:
         """Return the lines that have arrived, without their newlines; None at the end.
 
-        `longest(beginning)` says how many bytes a line that begins so may have.
+        `longest(beginning)` returns how many bytes a line that begins so may have.
 
         Raises:
             LineTooLong: a line is longer than that.
@@ -182,7 +182,7 @@ class LineReader:
     def give_up(self) -> None:
         """Have the thread that reads here give up the line that has begun; from any thread."""
         self._is_given_up = True
-        with contextlib.suppress(OSError):  # it waits in the kernel, say
+        with contextlib.suppress(OSError):  # it waits in the kernel, for example
             self._connection.shutdown(socket.SHUT_RD)
 
     def _split(self, size: int, longest: Callable[[bytes], int]) -> list[bytes]:
@@ -269,7 +269,7 @@ def drain(connection: socket.socket) -> None:
 
 
 class Arrival:
-    """Says once that a connection has come; for the thread that serves it.
+    """Prints once that a connection has come; for the thread that serves it.
 
     `raftline status` makes a connection to each node, `--watch` and `up` do so again and again.
     """
@@ -279,7 +279,7 @@ class Arrival:
         self._is_said = False
 
     def look(self, connection: socket.socket) -> None:
-        """Say it of a connection that is silent, at its end, or begins with another line.
+        """Print it of a connection that is silent, at its end, or begins with another line.
 
         Raises:
             OSError: the connection broke.
@@ -293,7 +293,7 @@ class Arrival:
         self._tell()
 
     def heard(self, lines: Sequence[bytes]) -> None:
-        """Say it before the first lines that ask for something else."""
+        """Print it before the first lines that ask for something else."""
         if not self._is_said and not all(map(_asks_status, lines)):
             self._tell()
 

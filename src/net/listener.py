@@ -80,7 +80,7 @@ class Listener:
         return len(moved), ended + len(moved), read, sent
 
     def open(self, host: Host) -> None:
-        """Take connections from now on, in a thread of its own."""
+        """Take connections from now on, in its own thread."""
         self._host = host
         if self._io in CROWDS and hasattr(select, "epoll"):  # Linux has it
             self._shared_reader = SharedReader(host.submit, CROWDS[self._io], host.warn)
@@ -147,7 +147,7 @@ class Listener:
                 self._begin_taken()
                 if not self._closing.is_set():
                     self._complain(error)
-                    self._closing.wait(0.2)  # out of descriptors, say: no busy loop
+                    self._closing.wait(0.2)  # out of descriptors, for example: no busy loop
             else:
                 self._take(accepted, address)
                 if len(self._taken) >= AT_ONCE:

@@ -76,7 +76,7 @@ class LocalCommands:
         if reply and len(reply) <= PIECE_CHARACTERS:
             yield reply
         else:
-            reply = ""  # it is made anew when its turn has come
+            reply = ""  # it is made again when its turn has come
             yield from self._long(read, in_turn=request.verb != "show")
 
     def break_off(self) -> None:
@@ -187,7 +187,7 @@ class BackupFile:
         """Write it down, without haste.
 
         Raises:
-            DiskFailed: there is no room for it, say; nothing is left of it.
+            DiskFailed: there is no room for it, for example; nothing is left of it.
         """
         self._index, self._term = state.index, state.term
         self._size = self._crc = 0

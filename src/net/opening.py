@@ -25,7 +25,7 @@ class NoTls(Exception):
 
 def begin_tls(connection: TlsSocket, tls: Tls, wait_s: float | None) -> str | None:
     """Wait for the first byte, and shake hands where it begins TLS; return the member that a
-    certificate proves, "" where none does, None on a plain connection. It is read by nobody yet.
+    certificate proves, "" if none does, None on a plain connection. It is read by nobody yet.
     `wait_s` is for both together; None: the first byte may come at any time.
 
     Raises:
@@ -53,7 +53,7 @@ def begin_tls(connection: TlsSocket, tls: Tls, wait_s: float | None) -> str | No
 def connect(address: Address, patience_s: float) -> socket.socket:
     """Connect to a peer, and to nobody else.
 
-    Where the peer is down and its port is one that the kernel hands out to outgoing
+    If the peer is down and its port is one that the kernel hands out to outgoing
     connections, a dial may meet itself; it would also keep the peer from its own port.
 
     Raises:

@@ -144,7 +144,7 @@ class Outgoing(ReplySink):
         try:
             while self._pumped():
                 pass
-        except (OSError, MemoryError):  # a file that can't be read, say
+        except (OSError, MemoryError):  # a file that can't be read, for example
             with self._lock:
                 self._cut_off()
         if self._has_waiter:
@@ -313,7 +313,7 @@ class Outgoing(ReplySink):
 
     def _sent_replies(self) -> bool:
         """Send the replies that are complete and no longer than a piece, without waiting; return
-        False where a thread goes on with the rest."""
+        False if a thread goes on with the rest."""
         while data := self._next(or_one_long=False):
             self._settle()
             sent = self._send(data)
@@ -333,7 +333,7 @@ class Outgoing(ReplySink):
             return len(data)
 
     def _send_later(self, data: bytes) -> bool:
-        """Have a thread of its own send this and all that follows; return whether there is one."""
+        """Have its own thread send this and all that follows; return whether there is one."""
         self._is_stuck = True
         drain = threading.Thread(target=self._drain, args=(data,), name="slow reader", daemon=True)
         try:

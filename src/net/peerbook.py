@@ -49,13 +49,13 @@ class PeerBook:
         self._peers = peers  # replaced as a whole: others read it meanwhile
 
     def send(self, name: str, line: bytes) -> None:
-        """Send a line to a peer, or drop it where there is no connection."""
+        """Send a line to a peer, or drop it if there is no connection."""
         peer = self._peers.get(name)
         if peer is not None:
             peer.send(line)
 
     def prove_by(self, rule: PeerRule) -> None:
-        """Have each connection proved by this rule; one whose secret is none now begins anew."""
+        """Have each connection proved by this rule; one whose secret is none now begins again."""
         for peer in list(self._peers.values()):
             peer.prove_by(rule)
 

@@ -25,7 +25,7 @@ from raftline.wire.limits import OUTBOX_BYTES, PEER_LINE_BYTES, PEER_S
 from raftline.wire.protocol import FULL, ProtocolError, decode_line, split_sender
 
 BACK_OFF_S = (0.05, 0.5)  # first and longest pause between two tries to connect
-LEAST_PAUSE_S = 0.02  # even where there is something to send
+LEAST_PAUSE_S = 0.02  # even if there is something to send
 FOREIGN_PAUSE_S = 60.0  # between two words on a port that answers nonsense
 
 
@@ -88,7 +88,7 @@ class Peer:
 
     def prove_by(self, rule: PeerRule) -> None:
         """Prove itself by this rule from now on; a connection that was proved by a secret that is
-        none any more is made anew."""
+        none any more is made again."""
         self._rule = rule
         with self._lock:
             connection = self._socket
@@ -129,7 +129,7 @@ class Peer:
             except BlockingIOError:
                 sent = 0
             except OSError:
-                return  # the reader finds out, and connects anew
+                return  # the reader finds out, and connects again
             self.bytes_sent += sent
             if sent < len(line):
                 self._put(line[sent:])
@@ -199,7 +199,7 @@ class Peer:
     def _connect(self) -> socket.socket:
         connection = connect(self.address, PEER_S)
         if self._tls is None or (self._is_plain and not self._tls.is_only):
-            self._is_plain = False  # it may have been started anew since
+            self._is_plain = False  # it may have been started again since
             return connection
         return TlsSocket(connection)
 
@@ -228,7 +228,7 @@ class Peer:
                     heard = True
                     self._on_answers(answers)
         except (OSError, HalfLine, LineTooLong):
-            pass  # the peer is gone or speaks nonsense: connect anew
+            pass  # the peer is gone or speaks nonsense: connect again
         return heard
 
     def _begin_tls(self, connection: socket.socket, reader: LineReader) -> None:

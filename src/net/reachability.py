@@ -26,12 +26,12 @@ def tell_reachability(
     say: Callable[[str], None],
     advertised: Address | None = None,
 ) -> None:
-    """Say what keeps others from finding a node.
+    """Report what keeps others from finding a node.
 
     `advertised` is where `--advertise` has others reach it; then nothing is looked up.
 
     It listens at `listens`, and has the IP address `bound`; `members` are those of its
-    log, name to host:port. A host name is looked up in a thread of its own: a name server may take
+    log, name to host:port. A host name is looked up in its own thread: a name server may take
     its time.
     """
     sought, source = configuration.members.get(name), str(configuration.path)

@@ -43,7 +43,7 @@ class ReplyRoom:
         self._held: dict[Holder, tuple[int, float]] = {}  # bytes, and since when, as made
 
     def reserve(self, holder: Holder, *, in_turn: bool = False) -> None:
-        """Wait until there is room for a long reply, and take it; `hold` says how long it is.
+        """Wait until there is room for a long reply, and take it; `hold` records how long it is.
 
         `holder` holds nothing yet, and this thread no lock. If `in_turn`, few make theirs at a
         time: that takes the interpreter from the thread that keeps time.

@@ -1,6 +1,6 @@
 """One thread that reads for the connections of many busy clients.
 
-Each connection has a thread of its own, which waits for the next line. To wake a thread and to let
+Each connection has its own thread, which waits for the next line. To wake a thread and to let
 it have the interpreter costs more than to read and parse a line. So while many connections send at
 once, their threads park here, and one thread takes the lines of all that are ready: at 64
 connections two thirds of the processor time of a set, and less of a get (docs/develop/speed.md).

@@ -36,7 +36,7 @@ class _Serving:
 class Watching(_Serving):
     """Serves `watch` and `unwatch` for the thread of a connection.
 
-    A watch begins with the state as of a confirmed read, so one that begins anew elsewhere never
+    A watch begins with the state as of a confirmed read, so one that begins again elsewhere never
     goes back in time (thesis §6.4). One that goes on after an entry which this node has applied
     needs no such read: it sends what is committed, from there on.
     """
@@ -87,7 +87,7 @@ class Watching(_Serving):
 
     def _confirm(self) -> str:
         """Wait until this node has applied all that was committed when this began; return why
-        that can't be known, "" where it has."""
+        that can't be known, "" if it has."""
         batch = Batch(["watch"], is_read=True, reading=CONFIRMED)
         self._host.submit(batch)
         if not batch.wait(self._host.patience_s):

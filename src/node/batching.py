@@ -68,7 +68,7 @@ class Gathering:
 class Sharing:
     """Knows for how long writes wait for those before them, to share the next append.
 
-    Those have mostly ended before SHARING_S is over. Where none has for a minute, as over a slow
+    Those have mostly ended before SHARING_S is over. If none has for a minute, as over a slow
     network, the wait is only added to theirs: then it is the shorter the less of a core this node
     uses, and several groups are on their way at once. With 5 ms between the nodes that is 1.25
     times as many writes at 64 connections (docs/develop/speed.md). A crowded leader's groups may
@@ -102,7 +102,7 @@ class Batching:
     that they share one append, one fdatasync and one AppendEntries line. Its reads share one round
     of heartbeats in the same way. A server that does not lead lets nobody wait.
 
-    `used_s` is the processor time of this process. `is_writing` says that the disk is at work,
+    `used_s` is the processor time of this process. `is_writing` means that the disk is at work,
     `is_full` that no more may wait for it, and `is_reading` that as many rounds for reads are under
     way as may be.
     """

@@ -41,7 +41,7 @@ def settle(arguments: argparse.Namespace) -> tuple[int, Configuration]:
     """Return the port to listen on and the configuration to start with.
 
     Raises:
-        ConfigError: one of them can't be used; the message says what to do.
+        ConfigError: one of them can't be used; the message explains what to do.
     """
     port = config.port_number(arguments.port, "PORT")
     _check_controller(arguments)
@@ -64,7 +64,7 @@ def settle(arguments: argparse.Namespace) -> tuple[int, Configuration]:
 
 
 def check_access(arguments: argparse.Namespace) -> None:
-    """Check that nobody who is to be kept out can speak as a member, unless that was said to be
+    """Check that nobody who is to be kept out can speak as a member, unless that was stated to be
     meant.
 
     Raises:
@@ -101,7 +101,7 @@ def proves_members(arguments: argparse.Namespace) -> bool:
 
 
 def warnings(arguments: argparse.Namespace) -> Iterator[str]:
-    """Yield what to say at the start of a node that is more open than its settings may seem."""
+    """Yield what to print at the start of a node that is more open than its settings may seem."""
     if arguments.secret_mode == "offer":
         yield (
             "[!] --secret-mode offer hears members that prove nothing: this node is as open as "
@@ -154,7 +154,7 @@ def proofs_of(arguments: argparse.Namespace) -> tuple[PeerRule, Tls | None]:
 
 
 def datagram_listener(arguments: argparse.Namespace) -> UdpListener | None:
-    """Return the listener for a controller's datagrams, its port taken; None where none is wanted.
+    """Return the listener for a controller's datagrams, its port taken; None if none is wanted.
 
     Raises:
         PortRefused: the port can't be had.
@@ -165,7 +165,7 @@ def datagram_listener(arguments: argparse.Namespace) -> UdpListener | None:
 
 
 def access_of(arguments: argparse.Namespace) -> Access | None:
-    """Return the users of a node and what others may do; None where everybody may do everything.
+    """Return the users of a node and what others may do; None if everybody may do everything.
 
     Raises:
         ConfigError: the file can't be used, or a library is not here.

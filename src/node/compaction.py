@@ -28,7 +28,7 @@ class Compaction:
         self._writer = writer
 
     def publish(self, snapshot: Snapshot) -> bool:
-        """Put a snapshot of this node's own in force; False where a later one arrived.
+        """Put a snapshot of this node's own in force; False if a later one arrived.
 
         One that arrived and waits to be put in force is written first, or else it would displace
         this one, which says more; so is the term of its last entry.
@@ -51,7 +51,7 @@ class Compaction:
             return self._node.committed(first, min(count, durable))
 
     def finish_rewrite(self, rewrite: LogRewrite) -> bool:
-        """Let the log written anew take the old one's place; False where a snapshot arrived
+        """Let the log written again take the old one's place; False if a snapshot arrived
         meanwhile, which the new log knows nothing of.
 
         What is left is copied from the log in memory, which may be ahead of the disk, or have cut

@@ -54,7 +54,7 @@ def choose(before: Look, now: Look, chosen: int | None) -> int | None:
 
 
 def begin_to_watch(name: str) -> None:
-    """Start the thread that looks, and moves the others, where there is a choice at all."""
+    """Start the thread that looks, and moves the others, if there is a choice at all."""
     allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
     if len(allowed) > 1 and os.path.exists("/proc/self/task"):
         threading.Thread(target=_watch, args=(allowed,), name=f"{name} cores", daemon=True).start()

@@ -110,7 +110,7 @@ class Driver:
             raise refusal
 
     def transfer(self, to: str | None) -> Batch:
-        """Begin to hand the leadership over; the batch's one reply says how that ended."""
+        """Begin to hand the leadership over; the batch's one reply reports how that ended."""
         batch = Batch(["transfer"], is_read=False)
         self._step(lambda: self._stepper.transfer(batch, to))
         return batch
@@ -118,7 +118,7 @@ class Driver:
     def hand_over(self, election_timeout_ms: int) -> None:
         """Give the leadership, if this server has it, to whoever can take it; then it may stop.
 
-        Bounded by an election timeout. Where the first one goes away meanwhile (all stop at once)
+        Bounded by an election timeout. If the first one goes away meanwhile (all stop at once)
         another is tried; where nobody is left, nothing is waited for.
         """
         end_s = time.monotonic() + min(election_timeout_ms / 1000, HANDOVER_LIMIT_S)
@@ -209,7 +209,7 @@ class Driver:
     def _look(self) -> None:
         """Serve what is new and need not wait; then send the replies that can leave.
 
-        Where another thread has the core the owner looks again, so nothing is left lying.
+        If another thread has the core the owner looks again, so nothing is left lying.
         """
         while self._stepper.is_wanted() and not self._stopping:
             if not self.core.acquire(blocking=False):
@@ -237,7 +237,7 @@ class Driver:
                 return
             try:
                 sink.flush()
-            except Exception:  # no memory, say: this connection ends, and this thread goes on
+            except Exception:  # no memory, perhaps: this connection ends, and this thread goes on
                 sink.break_off()
         if self._stepper.replied():
             self._mind_gathering()

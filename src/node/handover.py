@@ -66,7 +66,7 @@ class Handover:
 
 
 def _outcome(waiting: _Waiting, view: NodeView) -> str | None:
-    """Return what to say of a transfer; None while it is not known."""
+    """Return what to print of a transfer; None while it is not known."""
     if view.is_leader:
         if view.transfer is not None and view.term == waiting.term:
             return None

@@ -173,7 +173,7 @@ class NodeHost:
             return list(self.logmanager.store.leased.get(lease, ()))
 
     def without_machine(self, command: str) -> str:
-        """Return the reply to a command for a state machine that this node lacks, "" where it has
+        """Return the reply to a command for a state machine that this node lacks, "" if it has
         it. Another leader may have it; here the command must never become an entry."""
         why = self.logmanager.state.machines.why_not(command.split(" ", 2)[1])
         leader = self.node.view.leader
@@ -220,7 +220,7 @@ class NodeHost:
         return f"{name} is no peer of {self.name}"
 
     def hear(self, received: Sequence[Message], origin: Origin | None) -> list[str]:
-        """Step what peers say, as far as this node hears it; return a complaint for each message
+        """Step what peers send, as far as this node hears it; return a complaint for each message
         that was refused."""
         if self.is_down:
             return []

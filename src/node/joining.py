@@ -117,7 +117,7 @@ def advertised(
     name: str, host: str, port: int, configuration: Configuration, given: Address | None = None
 ) -> Address:
     """Return where the others are to reach this node: what `--advertise` gave, else what the file
-    says, else where it listens.
+    says, else if it listens.
 
     Raises:
         ConfigError: it listens everywhere, which is nowhere in particular.
@@ -225,10 +225,10 @@ def register(path: Path, name: str, port: int, given: Address | None = None) -> 
 
 
 def begun(path: Path, text: str) -> Configuration:
-    """Return what the file at `path` says; where it says nothing yet, `text` is written there.
+    """Return what the file at `path` holds; if it holds nothing yet, `text` is written there.
 
     Several nodes may do so at once. Who finds a file of no bytes finds it as another is about to
-    write it, where there are no links, or as one left it that died before it did.
+    write it, if there are no links, or as one left it that died before it did.
 
     Raises:
         ConfigError: the file, or `text`, can't be used, or the file can't be written.
@@ -253,7 +253,7 @@ def begun(path: Path, text: str) -> Configuration:
 def withdraw(configuration: Configuration) -> None:
     """Make the file what it was before this start registered a node that did not come up.
 
-    What others have registered since stays. Where it can't be done the line stays, too.
+    What others have registered since stays. If it can't be done the line stays, too.
     """
     path, added = configuration.path, configuration.added.encode("utf-8")
     with contextlib.suppress(OSError), _locked(path) as file:

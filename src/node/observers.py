@@ -94,10 +94,10 @@ class Observer:
 
 
 class Observers:
-    """All observers of a node; `net.host.Observers` says what its connections ask of it."""
+    """All observers of a node; `net.host.Observers` documents what its connections ask of it."""
 
     def __init__(self, name: str, say: Callable[[str], None]) -> None:
-        """Prepare; `say` has a line for the console."""
+        """Prepare; `say` prints a line on the console."""
         self._name = name
         self._say = say
         self._node: RawNode | None = None

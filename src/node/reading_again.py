@@ -10,8 +10,8 @@ from raftline.node.server import Server
 
 def readers_of(server: Server) -> dict[str, Callable[[], str]]:
     """Return what reads each kind of file again that the node has, by its name; it may be called
-    from any thread. It returns what to say of it, "" for nothing, and raises ConfigError where the
-    file can't be used and all stays as it was."""
+    from any thread. It returns what to print of it, "" for nothing, and raises ConfigError if
+    the file can't be used and all stays as it was."""
     readers: dict[str, Callable[[], str]] = {}
     if (access := server.access) is not None:
 
@@ -37,7 +37,7 @@ def readers_of(server: Server) -> dict[str, Callable[[], str]]:
 
         def read_certificates() -> str:
             """Read them for new connections; those that stand keep what they have. But where the
-            list of revoked ones is another, those that showed a certificate are made anew."""
+            list of revoked ones is another, those that showed a certificate are made again."""
             if why := tls.reload():
                 raise ConfigError(why)
             server.book.certificates_revoked()

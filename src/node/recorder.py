@@ -17,7 +17,7 @@ from raftline.common.config import ConfigError, complaint
 from raftline.common.version import VERSION
 from raftline.raft.recording import HEADER
 
-SEGMENT_BYTES = 32 << 20  # a segment is longer only where its state is half of it
+SEGMENT_BYTES = 32 << 20  # a segment is longer only if its state is half of it
 GATHER_MS = 50  # steps are written so long after the first of them, at the next one
 GATHER_CHARACTERS = 64 << 10  # or when there are so many
 BATCH_LINES = 2000  # of a state that are written at a time

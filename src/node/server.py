@@ -203,7 +203,7 @@ class Server(NodeHost):
         self.stop()
 
     def warn(self, what: str) -> None:
-        """Say that something did not work, and that the node goes on."""
+        """Report that something did not work, and that the node goes on."""
         self._console.say(f"[!] {self.name}: {what}")
 
     # --- life ------------------------------------------------------------------------------
@@ -249,7 +249,7 @@ class Server(NodeHost):
         self.driver.stop(patience_s)
         self.book.stop()
 
-    # --- what its controller asks: controller.controlled.ControlledNode says what for -----------
+    # --- what its controller asks; controller.controlled.ControlledNode documents it -------------
 
     @property
     def view(self) -> NodeView:

@@ -222,7 +222,7 @@ def _no_setting(where: str, key: str, actions: Mapping[str, object]) -> str:
 
 def _file(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Path | None:
     """Return the raftline.toml to read: the one that is named, else the one in the node's folder
-    or, where no folder is named, in the current one. None: there is none."""
+    or, if no folder is named, in the current one. None: there is none."""
     named = arguments.config or environment.get(variable_of("config"))
     if named:
         if not os.path.isfile(named):

@@ -67,10 +67,10 @@ class Startup:
         return Folder(self.configuration.folder, is_private=self.is_private)
 
     def recover(self) -> tuple[LogManager, Recovered]:
-        """Return what the files say, and the manager that holds them open from now on.
+        """Return what the files hold, and the manager that holds them open from now on.
 
         Raises:
-            StorageError: the node must not start from them; one line says why.
+            StorageError: the node must not start from them; one line explains why.
         """
         members = self.configuration.members
         known = {} if self._joins else {name: str(where) for name, where in members.items()}
@@ -166,7 +166,7 @@ def _picker(pace: Pace) -> Callable[[], int]:
 
 
 def check_member(view: NodeView, configuration: Configuration) -> list[str]:
-    """Return what to say about a node's place in the cluster, as its log has it.
+    """Return what to print about a node's place in the cluster, as its log has it.
 
     Raises:
         ConfigError: the log begins with a cluster that this node was not born in, nor ever added

@@ -217,7 +217,7 @@ class Stepper:
         return min(self._node.wake_at_ms, self._leasing.wake_at_ms)
 
     def written(self, tasks: Sequence[DiskTask], durable: Durable | None) -> None:
-        """Let go what waited for these writes, and report to the core how far its log is durable."""
+        """Let go what waited for these writes, and report to the core what is durable."""
         self._delivery.written(tasks)
         if self._applying.follows_a_write:
             self.apply_slice()

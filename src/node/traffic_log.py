@@ -54,7 +54,7 @@ class TrafficLog(Traffic):
         self._is_private = is_private
         self._course = course
         self._is_cut_off = is_cut_off
-        self._acknowledged: dict[str, int] = {}  # by peer: the last index that was said
+        self._acknowledged: dict[str, int] = {}  # by peer: the last index that was printed
         self._pre_votes = PreVotes()
         self._led_term = 0  # the last one whose votes were printed
 
@@ -72,11 +72,11 @@ class TrafficLog(Traffic):
         return self._is_private and not self._console.verbose
 
     def ignored(self, source: str, why: str) -> None:
-        """Say that a datagram is not answered: whoever sent it hears nothing."""
+        """Print that a datagram is not answered: whoever sent it hears nothing."""
         self._console.traffic("datagrams", "[*] Ignored a datagram from %s: %s", source, why)
 
     def received(self, sender: str, text: str | None, message: Message) -> None:
-        """Say what a peer said, unless it is the pulse of a cluster at rest, or an election's."""
+        """Print what a peer sent, unless it is the pulse of a cluster at rest, or an election's."""
         if self._is_cut_off(sender):
             return
         self._pre_votes.heard(message)
@@ -95,7 +95,7 @@ class TrafficLog(Traffic):
         self._console.traffic("messages", "[*] Received from %s : %s", sender, text)
 
     def carried_out(self, effects: Effects, view: NodeView) -> None:
-        """Say what one step did: its notes in any case, sends and entries as traffic. `view` is
+        """Print what one step did: its notes in any case, sends and entries as traffic. `view` is
         as that step left it."""
         self._pre_votes.follow(view)
         for note in effects.notes:
@@ -116,7 +116,7 @@ class TrafficLog(Traffic):
             self._console.traffic("entries", "Last log: %d %d %s", index, term, command)
 
     def _sends(self, questions: Sequence[Message], log: LogView) -> None:
-        """Say to whom each message goes, and what it says; to the course's figures, that one
+        """Print to whom each message goes, and what it holds; to the course's figures, that one
         goes."""
         if isinstance(questions[0], AppendEntries):
             self._console.traffic("messages", "Sending heartbeat...")
@@ -139,7 +139,7 @@ class TrafficLog(Traffic):
             self._console.traffic("entries", "Last log: %s", " ".join([last, *commands]))
 
     def _tell_votes(self, view: NodeView) -> None:
-        """Say who elected a new leader, beside the course's table of votes."""
+        """Print who elected a new leader, beside the course's table of votes."""
         if view.role is not Role.LEADER or view.term == self._led_term:
             return
         self._led_term = view.term
@@ -195,7 +195,7 @@ class PreVotes:
         self._moment = moment
 
     def is_news(self, way: str, peer: str, message: Message) -> bool:
-        """Return whether a message is worth a line: of PreVotes only what was not said yet."""
+        """Return whether a message is worth a line: of PreVotes only what was not printed yet."""
         return not is_pre_vote(message) or self._is_new((way, peer, spell(message)))
 
     def is_new_note(self, note: str) -> bool:
@@ -209,7 +209,7 @@ class PreVotes:
                 self._answers[message.sender] = message
 
     def asked(self, questions: Iterable[Message]) -> str:
-        """Record a round of questions; return what to say of those before it, or "".
+        """Record a round of questions; return what to print of those before it, or "".
 
         That is who answers: when it has changed, for two rounds, and now and then.
         """

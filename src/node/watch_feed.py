@@ -257,8 +257,8 @@ class Feed:
             return None
 
     def _has_lost_events(self, watch: Watch) -> bool:
-        """Whether the history does not reach back to a watch; then it begins anew where the state
-        was replaced, and has ended where it was too slow."""
+        """Whether the history does not reach back to a watch; then it begins again if the state
+        was replaced, and has ended if it was too slow."""
         if watch.position >= self.history.floor:
             return False
         if watch.resets != self.history.resets:

@@ -1,4 +1,4 @@
-"""The watches of a node as their connections see them: how each begins, begins anew, and ends."""
+"""The watches of a node as their connections see them: how each begins, begins again, and ends."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from raftline.wire.watches import WatchAsked
 
 
 class Watchers:
-    """All watches of a node; `net.host.Watchers` says what its connections ask of it."""
+    """All watches of a node; `net.host.Watchers` documents what its connections ask of it."""
 
     def __init__(self, logmanager: LogManager, wake_owner: Callable[[], None]) -> None:
         """Begin after what the files held."""
@@ -85,7 +85,7 @@ class Watchers:
         self, teller: Teller, request_id: str, asked: WatchAsked
     ) -> tuple[Watch | None, list[str]]:
         """Return a new watch, which is in mode ANEW where it begins with the keys, and its first
-        lines; None, and the refusal, where there can't be one."""
+        lines; None, and the refusal, if there can't be one."""
         history, after = self._feed.history, asked.after
         running = self._watches.get(teller, {})
         if refusal := self._why_not(running, request_id):
@@ -111,7 +111,7 @@ class Watchers:
         return watch, lines
 
     def _why_not(self, running: dict[str, Watch], request_id: str) -> str:
-        """Return why there can't be one more; "" where there can."""
+        """Return why there can't be one more; "" if there can."""
         if self._refusal:
             return self._refusal
         if request_id in running:
@@ -119,7 +119,7 @@ class Watchers:
         return words.too_many(WATCHES_MAX) if self._count >= WATCHES_MAX else ""
 
     def _list(self, watch: Watch, listing: Listing, resets: int) -> str:
-        """Let a watch begin with the keys; return the line that says so, or why it can't."""
+        """Let a watch begin with the keys; return the line that reports it, or why it can't."""
         if listing.failure:
             self._feed.leave(watch, Mode.ENDED)
             self._forget(watch)
@@ -128,7 +128,7 @@ class Watchers:
         watch.resets = resets
         return words.begins(listing.count, listing.number)
 
-    # --- a watch begins anew ---------------------------------------------------------------------
+    # --- a watch begins again ---------------------------------------------------------------------
 
     def _list_anew(self) -> None:
         """Have the keys listed again to the stranded watches, by a thread that lives until then."""

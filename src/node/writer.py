@@ -39,7 +39,7 @@ class Files(Protocol):
 
 
 class Job:
-    """Something to do between two writes: `act` says whether it is done."""
+    """Something to do between two writes: `act` returns whether it is done."""
 
     def __init__(self, act: Callable[[], bool]) -> None:
         self.act = act
@@ -93,14 +93,14 @@ class Writer:
 
     @property
     def goes_first(self) -> bool:
-        """Whether what waits must be on the disk before a snapshot or a log that is begun anew has
+        """Whether what waits must be on the disk before a snapshot or a log that is begun again has
         its name; with `core` held."""
         return any(precedes_snapshots(effects) for effects, _ in self._waiting)
 
     def between_writes(self, act: Callable[[], bool]) -> bool:
         """Let the writer thread do `act` while nothing is being written, and wait for it.
 
-        Where `act` returns False, what waits is written and `act` called again. Returns False
+        If `act` returns False, what waits is written and `act` called again. Returns False
         where the thread ended before; an error in `act` is one of writing.
         """
         job = Job(act)

@@ -37,7 +37,7 @@ class LockLost(RuntimeError):
 
 
 class NodeError(RuntimeError):
-    """A node can't start, or is none of this process. The message says why and what to do."""
+    """A node can't start, or is none of this process. The message explains why and what to do."""
 
     __module__ = PUBLIC
 
@@ -112,7 +112,7 @@ class ReplicatedObject(NoCopies):
         return value
 
     def _text(self) -> str | None:
-        """Return what is stored under the name; None where nothing is."""
+        """Return what is stored under the name; None if nothing is."""
         head, _, rest = self._request(f"get {self._key}").partition(": ")
         return unescape(rest) if head == "GET response" else None
 

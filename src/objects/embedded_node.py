@@ -85,7 +85,7 @@ class Node(NoCopies):
         """Start the node: recover its files in `dir`, listen, take part.
 
         Raises:
-            NodeError: it can't be; the message is one line that says why and what to do.
+            NodeError: it can't be; the message is one line that explains why and what to do.
             TypeError, ValueError: a state machine, a time limit or a setting can't be used.
         """
         self.name = name
@@ -233,7 +233,7 @@ class Node(NoCopies):
 
     @property
     def is_running(self) -> bool:
-        """Whether the node takes part; it stops by itself only where it must (see the log)."""
+        """Whether the node takes part; it stops by itself only if it must (see the log)."""
         return not self._ended.is_set() and self._process == os.getpid()
 
     # --- asking the cluster ----------------------------------------------------------------------
@@ -272,7 +272,7 @@ class Node(NoCopies):
         return self._led_here().wait_for(lambda view: view.leader == wanted, timeout)
 
     def wait_for_leader(self, timeout: float | None = None) -> Leader | None:
-        """Wait until anybody leads, and return who; None where nobody did in time."""
+        """Wait until anybody leads, and return who; None if nobody did in time."""
         self._led_here().wait_for(lambda view: bool(view.leader), timeout)
         return self.get_leader()
 

@@ -70,7 +70,7 @@ class ReplicatedList(ReplicatedObject, MutableSequence[Any]):
     __hash__ = None  # type: ignore[assignment]  # as a list has none
 
     def index(self, value: Any, *bounds: Any) -> int:
-        """Return where `value` first is. Raises ValueError where it is not."""
+        """Return where `value` first is. Raises ValueError if it is not."""
         return self.copy().index(value, *bounds)
 
     def count(self, value: Any) -> int:
@@ -102,7 +102,7 @@ class ReplicatedList(ReplicatedObject, MutableSequence[Any]):
         return self._at("take", index)
 
     def remove(self, value: Any) -> None:
-        """Remove the first such value. Raises ValueError where there is none."""
+        """Remove the first such value. Raises ValueError if there is none."""
         self._do_or_raise(ValueError(f"{value!r} is not in {self.name}"), "remove", value)
 
     def reverse(self) -> None:

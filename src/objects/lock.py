@@ -2,7 +2,7 @@
 
 In a cluster at level 2 the lock stands on a lease (`lock_by_lease.py`), which ends by itself.
 At level 1 it stands on beats. No clock decides anything that is replicated. The holder's `beat`
-grows in the log while it lives; who waits watches it with a clock of its own, and once it has stood
+grows in the log while it lives; who waits watches it with its own clock, and once it has stood
 still for the whole lease, takes the lock by compare-and-set: `lock.seize` does nothing if the beat
 moved after all. The holder counts from *before* it asked for its last beat, the watcher from
 *after* it saw that, so with clocks of about equal speed the holder knows first. A process that was
@@ -77,7 +77,7 @@ class _Ours:
 class ReplicatedLock(ReplicatedObject):
     """As threading.Lock, for all programs of the cluster: `acquire`, `release`, `with`.
 
-    Not reentrant, and not fair. While it is held, a thread of its own renews it four times in a
+    Not reentrant, and not fair. While it is held, its own thread renews it four times in a
     lease. `token` goes along with whatever the lock guards; `check()` before a step that must
     not be made without it.
     """
@@ -211,7 +211,7 @@ class ReplicatedLock(ReplicatedObject):
         if error is None:
             self.release()
             return
-        with contextlib.suppress(LockLost, ClientError):  # the error inside says more
+        with contextlib.suppress(LockLost, ClientError):  # the error inside explains more
             self.release()
 
     @property

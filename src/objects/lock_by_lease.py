@@ -59,7 +59,7 @@ class Claim:
         self._is_level_1 = False
 
     def has_lease(self) -> bool:
-        """Have a lease; return False where the cluster is below level 2."""
+        """Have a lease; return False if the cluster is below level 2."""
         if self._is_level_1:
             return False
         if self._lease is None or not self._lease.is_held:
@@ -105,7 +105,7 @@ def is_by_lease(held: dict[str, Json]) -> bool:
 
 
 def holder_of(asking: Asking, key: str, held: dict[str, Json]) -> dict[str, Json] | None:
-    """Return a holder with its token and its time; None where the key is gone. The token is the
+    """Return a holder with its token and its time; None if the key is gone. The token is the
     index of the entry that set the key, which no entry can hold itself."""
     stat = asking.ask(CALLS.stat(key))
     if stat is None:

@@ -16,7 +16,7 @@ def resolve_members(folder: Path, name: str, members: Mapping[str, str] | None) 
     """Return the members; `members` are written down if nothing is yet.
 
     Raises:
-        ConfigError: they can't be used, or the file says something else.
+        ConfigError: they can't be used, or the file holds something else.
     """
     path = folder / config.FILE_NAME
     if members is None and not path.exists():

@@ -47,7 +47,7 @@ class AccessSettings(NamedTuple):
         return "<the settings of a node's access>"  # a password is one of them
 
     def credentials(self) -> Credentials | None:
-        """Return what the objects log in with. Raises ValueError where that can't be."""
+        """Return what the objects log in with. Raises ValueError if that can't be."""
         return credentials_of(self.user, self.password)
 
 

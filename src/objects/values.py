@@ -36,7 +36,7 @@ class Replicated(ReplicatedObject):
         self.set(value)
 
     def compare_and_set(self, old: object, new: object) -> bool:
-        """Set it where it is `old`, in one step; return whether it was. None: nobody has set it."""
+        """Set it if it is `old`, in one step; return whether it was. None: nobody has set it."""
         spelled = spelled_in_line(new)
         expected = checked(old)
         text = self._text()

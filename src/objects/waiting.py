@@ -1,6 +1,6 @@
 """Waiting that ends in time, and as soon as nobody wants to know any more; also in asyncio.
 
-In asyncio a call waits in a thread of its own, never in the event loop.
+In asyncio a call waits in its own thread, never in the event loop.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Waiting:
         self._pause_s = PAUSES_S[0]
 
     def pauses(self) -> bool:
-        """Pause, and return True; or return False at once where the time is over."""
+        """Pause, and return True; or return False at once if the time is over."""
         pause_s = min(self._pause_s, self._left_s())
         self._pause_s = min(2 * self._pause_s, PAUSES_S[1])
         if pause_s > 0:
@@ -75,7 +75,7 @@ def give_up_with(event: threading.Event) -> None:
 class Awaitable:
     """An object with methods to be awaited: `await settings.awaitable.get("lamp")`.
 
-    A call has a thread of its own while it lasts: a pool's threads might all wait for a lock
+    A call has its own thread while it lasts: a pool's threads might all wait for a lock
     whose release would need one of them. What a cancelled call asked for may take effect, but it
     waits no longer; a lock that it gets all the same is released, an item of a queue put back.
     An object that is a context manager is one for `async with`.
@@ -112,9 +112,9 @@ class Awaitable:
 
 
 async def in_a_thread(work: Callable[[], Any], take_back: TakeBack | None = None) -> Any:
-    """Return what `work` returns, or raise what it raises; it runs in a thread of its own.
+    """Return what `work` returns, or raise what it raises; it runs in its own thread.
 
-    Where this is cancelled, `work` is asked to wait no longer, and what it returns all the same is
+    If this is cancelled, `work` is asked to wait no longer, and what it returns all the same is
     given to `take_back`, in a thread as well.
     """
     call = _Call(work, take_back)

@@ -115,7 +115,7 @@ _DISCONNECTED = (
     Rule(always, lambda step: "it did not lead: nothing to do", "§5.2", "election.on_disconnected"),
 )
 
-# By the input: the first rule that fits says what was decided.
+# By the input: the first rule that fits explains the decision.
 DECISIONS: Mapping[type[object], Sequence[Rule]] = {
     messages.RequestVote: votes.ASKED,
     messages.RequestVoteReply: votes.ANSWERED,

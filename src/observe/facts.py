@@ -176,12 +176,12 @@ class Rule(NamedTuple):
 
 
 def first(rules: Sequence[Rule], step: Step) -> list[Reason]:
-    """Return what the first rule that fits says; nothing where none does."""
+    """Return what the first rule that fits explains; nothing if none does."""
     return next(([rule.explain(step)] for rule in rules if rule.when(step)), [])
 
 
 def every(rules: Sequence[Rule], step: Step) -> list[Reason]:
-    """Return what all rules that fit say."""
+    """Return what all rules that fit explain."""
     return [rule.explain(step) for rule in rules if rule.when(step)]
 
 

@@ -168,7 +168,7 @@ _json = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def abridged(message: Message) -> str:
-    """Return what a message says; of entries the first and how many follow, of a snapshot's
+    """Return what a message holds; of entries the first and how many follow, of a snapshot's
     piece all but its data."""
     if isinstance(message, InstallSnapshot):
         return spell(replace(message, data="")).removesuffix(' data ""')

@@ -61,7 +61,7 @@ class Effects:
     append: list[Entry] = field(default_factory=list)  # 2. then new entries; one fsync for all
     chunks: list[Chunk] = field(default_factory=list)  # 2. of an arriving snapshot; no fsync
     install: Snapshot | None = None  # 2. the checked file becomes the snapshot, the log its rest
-    check: Snapshot | None = None  # 3. all of it has arrived: check its file, then step the core with it
+    check: Snapshot | None = None  # 3. all of it has arrived: check its file, then report
     forgot: bool = False  # 2. this server finds out that it lost its memory (raft/recovering.py)
     recovered: bool = False  # 2. the log counts as whole from here on (raft/recovering.py)
     send_after_save: list[Message] = field(default_factory=list)  # 3. votes, acknowledgements

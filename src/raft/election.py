@@ -162,7 +162,7 @@ def on_request_vote(state: State, message: RequestVote) -> None:
 
 
 def why_not(state: State, message: RequestVote) -> str | None:
-    """Return why this server doesn't vote so; None where it does."""
+    """Return why this server doesn't vote so; None if it does."""
     if message.term < state.term:
         return f"term {message.term} is over, I am in term {state.term}"
     if state.recovering:

@@ -81,7 +81,7 @@ def read_entries(listed: str, prev_index: int, prev_term: int, term: int) -> lis
     A number may also be given as the text of its digits, as the course programs did.
 
     Raises:
-        ValueError: it is no such list; the message says what is wrong.
+        ValueError: it is no such list; the message explains what is wrong.
     """
     try:
         items = json.loads(listed)

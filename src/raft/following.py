@@ -1,4 +1,4 @@
-"""AppendEntries at a follower: agree with the leader's log, or say from where it differs.
+"""AppendEntries at a follower: agree with the leader's log, or answer from where it differs.
 
 `snapshot` shares the first and the last step: to hear a leader, and to answer it.
 """
@@ -99,7 +99,7 @@ def answer(
 
 
 def on_append_entries(state: State, message: AppendEntries) -> None:
-    """Make this follower's log agree with the leader's, or say from where it differs.
+    """Make this follower's log agree with the leader's, or answer from where it differs.
 
     Entries already present are left alone; only a real conflict cuts the tail, so a late and
     shorter message erases nothing. The answer waits for the save. Source: Figure 2,

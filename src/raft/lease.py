@@ -68,7 +68,7 @@ def extend_lease(
 
 
 def lease_until_ms(state: State) -> int:
-    """Return until when no quorum votes for anybody else; 0 where no lease can be used."""
+    """Return until when no quorum votes for anybody else; 0 if no lease can be used."""
     leading = state.leading
     if not state.options.lease or leading is None or leading.lease_is_over:
         return 0

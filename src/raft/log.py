@@ -33,7 +33,7 @@ class TermRuns:
         return self._run_terms[-1] if self._run_terms else self.base_term
 
     def term_at(self, index: int) -> int | None:
-        """Return the term of the entry at `index`; None where this log has no such entry."""
+        """Return the term of the entry at `index`; None if this log has no such entry."""
         if index > self.last_index or index < self.base_index:
             return None
         if index == self.base_index:

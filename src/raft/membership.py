@@ -130,7 +130,7 @@ def read(command: str) -> Membership | None:
 
 
 def _read_half(text: str, addresses: dict[str, str]) -> dict[str, list[str]] | None:
-    """Return names by role; None where a word is none, a name is there twice, or a member is
+    """Return names by role; None if a word is none, a name is there twice, or a member is
     given another address than before."""
     names: dict[str, list[str]] = {"voter": [], "learner": []}
     for word in text.split(" ") if text else ():

@@ -7,19 +7,19 @@ acknowledged. So a newborn asks at each message whether the cluster has a histor
 * A leader is heard, a member with entries asks for a vote, or a member's denial reports entries, a
   leader, a promise to one or a lost memory: there is a history, and this server may have been part
   of it. From then on it has no vote, as a server that lost its memory (raft/recovering.py, FAST
-  2018). It `may_be_new`, which is all it says.
+  2018). It `may_be_new`, which is all it knows.
 * It votes, or stands for election: its log and its candidate's are empty, so the cluster is fresh
   as far as anybody can know. From then on it is a server like any other. Before it stands it asks
   every member: a quorum of PreVotes is not enough while others may yet answer with entries.
 * A log that a person wrote by hand, and that no leader ever touched, is no history. Its owner is
-  newborn too, and says so: its questions end in `newborn`. Newborns vote for it by §5.4.1, and it
+  newborn too, and shows it: its questions end in `newborn`. Newborns vote for it by §5.4.1, and it
   stays newborn until it leads, or hears again of the leader that it voted for. A server that holds
   entries of a cluster gives it no vote. If it finds that there is a history, its entries go: a copy
   stays as NAME.log.seed.
 * A name that is no member moves nothing. A server that was started to join knows no members, so it
   listens to every leader.
 
-Where too few voters are left, nobody is elected, which is safe. Each server then tells why:
+If too few voters are left, nobody is elected, which is safe. Each server then tells why:
 `no_leader_because`. The wait ends when the servers that are away return, by an operator's word that
 a server never ran before (`--new`, storage/recovery.py), or by `raftline recover`.
 """
@@ -55,7 +55,7 @@ def is_stranger_to_newborn(state: State, sender: str) -> bool:
 
 def look_for_history(state: State, message: Message) -> None:
     """Give the vote up if a message proves that the cluster has a history; that is on the disk
-    before any answer says so."""
+    before any answer shows it."""
     if not state.newborn or not _tells_of_history(message):
         return
     state.newborn = False
@@ -133,14 +133,14 @@ def gives_way(state: State, message: RequestVoteReply) -> bool:
 
 
 def why_without_vote(state: State) -> str:
-    """Return what a server without a vote says when it is asked for one."""
+    """Return what a server without a vote answers when it is asked for one."""
     if not state.may_be_new:
         return LOST_MEMORY
     return MAY_BE_NEW + OF_A_CLUSTER * (state.log.last_index > 0 and not state.newborn)
 
 
 def note_denial(state: State, message: RequestVoteReply) -> None:
-    """Note a voter that has no vote, as its denial says; a vote that it grants takes that back."""
+    """Note a voter that has no vote, as its denial shows; a vote that it grants takes that back."""
     state.without_vote_now.pop(message.sender, None)
     if not message.granted and message.reason.startswith((LOST_MEMORY, MAY_BE_NEW)):
         state.without_vote_now[message.sender] = message.reason.startswith(MAY_BE_NEW)
@@ -175,7 +175,7 @@ def _why_no_leader(state: State) -> str:
     unsure = [name for name in voters if without.get(name)]
     have_votes = [name for name in voters if name in state.votes and name not in without]
     if not unsure or state.membership.is_quorum(have_votes):
-        return ""  # those that answer are enough: their votes were split, say
+        return ""  # those that answer are enough: their votes were split, for example
     silent = [name for name in voters if not (name in state.votes or name in without)]
     answer = f"{silent[0]} answers" if len(silent) == 1 else f"enough of {_listed(silent)} answer"
     away = f"when {answer}, or " if silent else ""

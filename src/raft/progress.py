@@ -24,7 +24,7 @@ class Sending:
     snapshot: Snapshot
     held: int = 0  # bytes that the follower says it holds
     next_offset: int = 0
-    moved_at_ms: int = 0  # when the follower last said something about it, or it was sent anew
+    moved_at_ms: int = 0  # when the follower last said something about it, or it was sent again
 
 
 @dataclass(slots=True)

@@ -3,7 +3,7 @@
 At a follower: it asks its leader for the read index (thesis §6.4, end).
 
 1. The follower sends `ReadIndex TERM round R` for all reads that wait; one question at a time.
-2. The leader takes it as a read of its own: after a round (or under a lease) it answers
+2. The leader takes it as its own read: after a round (or under a lease) it answers
    `Read at index I`, where I was its commit index when it took the question.
 3. The follower serves the reads once its own state machine has applied I. They are linearizable:
    I holds all that was committed when they came, and the state read is never older than I.
@@ -127,7 +127,7 @@ def release(state: State, token: Any, index: int) -> None:
 
 
 def ask_leader(state: State, tokens: Sequence[Any]) -> None:
-    """Serve reads at this follower once the leader has said from which index on."""
+    """Serve reads at this follower once the leader has answered from which index on."""
     if state.role is not Role.FOLLOWER or state.leader is None:
         state.out.refused += tokens
         return

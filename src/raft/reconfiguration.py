@@ -42,7 +42,7 @@ def _is_early(state: State) -> bool:
 
     1. The configuration that it found in its log is committed, and is no step on the way to
        another (paper §6; thesis §4.1): that one is brought to its end first (`advance_change`).
-    2. An entry of its own term is committed (Ongaro's correction of 2015 on raft-dev): or else
+    2. Its own entry term is committed (Ongaro's correction of 2015 on raft-dev): or else
        two leaders could each commit a change by a majority that doesn't know the other.
     """
     return state.as_leader.pending_change is None and (

@@ -23,7 +23,7 @@ not in Q, and the fence was appended after A's memory was gone.
   it had voted in U. So all that A ever helped to commit is of terms up to T, and the leader of T
   holds it (Leader Completeness, §5.4.3), ahead of the fence: A has it again.
 * A vote that A forgot makes no second leader. In terms up to T it has none to give: T's was
-  spent in step 1. Say that it had voted for X in some U > T. X stood in U before the loss, so X's
+  spent in step 1. Suppose it had voted for X in some U > T. X stood in U before the loss, so X's
   log of then, which a candidate does not change, ends before the fence: by the first point it
   holds no entry of a term beyond T, and of T only what came earlier. To win with that vote X
   needs another one from Q, and whoever holds the fence denies it to that log (§5.4.1); who gave
@@ -137,7 +137,7 @@ def _is_current(state: State) -> bool:
 
 
 def regain_vote(state: State) -> None:
-    """Take part in elections again; the mark goes from the disk before any answer says so. Not
+    """Take part in elections again; the mark goes from the disk before any answer shows it. Not
     before it knows the members for certain; it will get it again."""
     if not state.configurations.at(state.commit_index).names:
         return

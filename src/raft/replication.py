@@ -1,4 +1,4 @@
-"""AppendEntries at the leader, and the rule that says when an entry is committed."""
+"""AppendEntries at the leader, and the rule for when an entry is committed."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ class PendingTransfer:
 
 @dataclass(slots=True)
 class Leading:
-    """The volatile state of a leader (paper, Figure 2), made anew for each leadership."""
+    """The volatile state of a leader (paper, Figure 2), made again for each leadership."""
 
     votes: dict[str, bool]  # that elected it
     progress: dict[str, Progress]
@@ -121,7 +121,7 @@ class Leading:
         return [token for token in tokens if not isinstance(token, PeerRead)]
 
     def drop_changes(self) -> list[Settled]:
-        """Forget the changes of members that this leader was asked for, and return what to say of
+        """Forget the changes of members that this leader was asked for, and return what to print of
         each; the log has the rest."""
         settled = [
             Settled(

@@ -158,8 +158,8 @@ def on_held(state: State, progress: Progress, message: InstallSnapshotReply) -> 
 
 
 def send_again(state: State, name: str, progress: Progress) -> None:
-    """Ask a follower that has said nothing of the snapshot for an election timeout how far it is,
-    by an empty piece: pieces get lost, and followers start anew."""
+    """Ask a follower that was silent on the snapshot for an election timeout how far it is,
+    by an empty piece: pieces get lost, and followers start again."""
     sending = progress.sending
     if sending is None or (state.now_ms - sending.moved_at_ms < state.options.election_timeout_ms):
         return
@@ -194,7 +194,7 @@ def check_snapshot(state: State, message: InstallSnapshot) -> None:
 
 
 def on_install_snapshot(state: State, message: InstallSnapshot) -> None:
-    """Take a piece of the leader's snapshot, or say where to go on, or that it isn't needed.
+    """Take a piece of the leader's snapshot, or answer where to go on, or that it isn't needed.
 
     Source: Figure 13, InstallSnapshot receiver 2-6; the node has checked the term (1) before.
     Instead of `done` each message has the size, and instead of taking pieces as they come only
@@ -213,7 +213,7 @@ def on_install_snapshot(state: State, message: InstallSnapshot) -> None:
     if incoming is None or incoming.snapshot != snapshot:
         if incoming and incoming.term == message.term and incoming.snapshot.index > snapshot.index:
             return  # this leader has a later one on its way: a late piece of an earlier one
-        if message.offset == 0:  # 2: another snapshot begins anew, nothing of two is ever mixed
+        if message.offset == 0:  # 2: another snapshot begins again, nothing of two is ever mixed
             incoming = state.incoming = Incoming(snapshot, message.sender, message.term)
             state.note(
                 f"[*] {state.name} receives the snapshot of {message.sender} up to entry "

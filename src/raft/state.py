@@ -66,9 +66,9 @@ class State:
     levels: Levels = field(default_factory=lambda: Levels(0, FIRST))  # of the log
     peer_levels: dict[str, int] = field(default_factory=dict)  # received since they were connected
     forwarded_reads: ForwardedReads = field(default_factory=ForwardedReads)
-    removed_by: int = 0  # the entry that took this server out, as was said
+    removed_by: int = 0  # the entry that took this server out, as was printed
     without_vote_now: dict[str, bool] = field(default_factory=dict)  # denied so; True: may be new
-    no_leader_because: str = ""  # as was said, if servers without a vote are the reason
+    no_leader_because: str = ""  # as was printed, if servers without a vote are the reason
     candidacy: Candidacy | None = None  # while it stands, or asks for PreVotes
     leading: Leading | None = None  # while it leads
     out: Effects = field(default_factory=Effects)

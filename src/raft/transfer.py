@@ -4,7 +4,7 @@ In a transfer a leader gives way to a follower in a few round trips:
 
 1. The leader takes no more proposals (the rim holds them) and goes on to send what it has.
 2. Once the follower holds all of it, and all of it is committed, so that nobody who waits is left
-   without an answer, the leader says `TimeoutNow TERM`.
+   without an answer, the leader sends `TimeoutNow TERM`.
 3. The follower stands at once, without PreVote; its RequestVote ends in ` transfer`, so that
    those who hear from the leader vote all the same. The leader steps down at the new term.
 4. Without an outcome within an election timeout the leader takes proposals again. Should the
@@ -24,7 +24,7 @@ from raftline.raft.state import State
 
 
 class TransferRefused(Exception):
-    """The leadership can't be handed over so; nothing was changed. The message says why."""
+    """The leadership can't be handed over so; nothing was changed. The message explains why."""
 
 
 def begin_transfer(state: State, to: str | None) -> None:
@@ -61,12 +61,12 @@ def leave_to_another(state: State) -> None:
     if fit:
         successor = max(fit, key=lambda name: _nearness(state, name))
         leading.lease_is_over = True
-        # Early, as all that a leader says: after its own disk the connections may be gone.
+        # Early, as all that a leader sends: after its own disk the connections may be gone.
         state.send_early(TimeoutNow(state.name, successor, state.term))
 
 
 def why_unfit(state: State, name: str) -> str | None:
-    """Return why this server can't be handed the leadership; None where it can."""
+    """Return why this server can't be handed the leadership; None if it can."""
     if name == state.name:
         return f"{name} leads already"
     progress = state.as_leader.progress.get(name)
@@ -90,7 +90,7 @@ def _nearness(state: State, name: str) -> tuple[int, int, int]:
 
 
 def advance_transfer(state: State) -> None:
-    """Say TimeoutNow as soon as the follower holds everything and nobody waits for an answer."""
+    """Send TimeoutNow as soon as the follower holds everything and nobody waits for an answer."""
     leading = state.as_leader
     transfer = leading.transfer
     if transfer is None or transfer.has_sent:
@@ -113,7 +113,7 @@ def give_up_transfer(state: State) -> None:
 
 
 def on_timeout_now(state: State, message: TimeoutNow) -> None:
-    """Stand at once, if the leader of this very term says so and one's vote counts."""
+    """Stand at once, if the leader of this very term asks for it and one's vote counts."""
     if message.term != state.term or message.sender != state.leader:
         state.note(
             f"[*] {state.name} ignored TimeoutNow from {message.sender}: "
@@ -130,7 +130,7 @@ def on_timeout_now(state: State, message: TimeoutNow) -> None:
 
 
 class OrderRefused(Exception):
-    """This server can't do that now; nothing was changed. The message says why."""
+    """This server can't do that now; nothing was changed. The message explains why."""
 
 
 def step_down(state: State) -> None:

@@ -37,7 +37,7 @@ class NodeView:
 
     It costs nothing to make and copies nothing, since the driver looks through it at each step.
     Whoever needs several facts of one moment holds the lock under which the core is stepped.
-    `State` says what each field is.
+    `State` documents what each field is.
     """
 
     __slots__ = ("_state",)

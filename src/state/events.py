@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 # Of the entries that were applied since events were taken last. More are given up: whoever asks
-# for them begins anew with the pairs.
+# for them begins again with the pairs.
 EVENTS_MAX = 100_000
 CHARACTERS_MAX = 1 << 26  # of their values
 
@@ -23,11 +23,11 @@ class Event(NamedTuple):
     number: int  # of the entry (`entry_number`)
     kind: str
     key: str
-    value: str  # that the key has since then, "" where it is gone
+    value: str  # that the key has since then, "" if it is gone
 
 
 class TakenEvents(NamedTuple):
     """The events since they were taken last, in the order of the log."""
 
     events: list[BareEvent]
-    gone: int  # the last entry whose events are not all there, 0 where none lacks
+    gone: int  # the last entry whose events are not all there, 0 if none lacks

@@ -13,7 +13,7 @@ from raftline.wire.leaseoperands import UNDER, grant_in, lease_in, seconds_in
 
 
 def seconds_of(store: Store, lease: str) -> int:
-    """Return the time of a lease; 0 where it is not there (any more)."""
+    """Return the time of a lease; 0 if it is not there (any more)."""
     if lease in store.leases.granted:
         return store.leases.granted[lease]
     return own_seconds(lease) if lease in store.leased else 0
@@ -66,7 +66,7 @@ def _release(store: Store, lease: str) -> str | None:
 
 @applies("setex")
 def _setex(store: Store, operands: str) -> str | None:
-    """`setex KEY SECONDS VALUE`: set it, with a lease of its own."""
+    """`setex KEY SECONDS VALUE`: set it, with its own lease."""
     key, _, rest = operands.partition(" ")
     spelled, space, value = rest.partition(" ")
     seconds = seconds_in(spelled)
@@ -80,7 +80,7 @@ def _setex(store: Store, operands: str) -> str | None:
 
 @applies("expire")
 def _expire(store: Store, operands: str) -> str | None:
-    """`expire KEY SECONDS`: give it a lease of its own; it leaves the one that it was under."""
+    """`expire KEY SECONDS`: give it its own lease; it leaves the one that it was under."""
     key, _, spelled = operands.partition(" ")
     seconds = seconds_in(spelled)
     if not key or seconds is None:

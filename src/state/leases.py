@@ -58,7 +58,7 @@ def own_lease(number: int, seconds: int) -> str:
 
 
 def own_seconds(lease: str) -> int:
-    """Return the time of a key's own lease, 0 where it is another one."""
+    """Return the time of a key's own lease, 0 if it is another one."""
     if not lease.startswith(OWN):
         return 0
     return seconds_in(lease.rpartition("-")[2]) or 0

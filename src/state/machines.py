@@ -67,7 +67,7 @@ class Machines:
             name: spell_json(checked(machine.snapshot()))
             for name, machine in self._machines.items()
         }
-        # By name: the text that the instance stands for; None where it is to be restored.
+        # By name: the text that the instance stands for; None if it is to be restored.
         self._left: dict[str, str | None] = {**self._initial}
 
     def why_not(self, name: str) -> str:

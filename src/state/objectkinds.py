@@ -14,7 +14,7 @@ from raftline.wire.strictjson import Json
 
 
 class ConditionFailed(Exception):
-    """A condition did not hold: nothing was changed. The message says which."""
+    """A condition did not hold: nothing was changed. The message names which."""
 
 
 class Operation(NamedTuple):

@@ -171,7 +171,7 @@ def free(pairs: MutableMapping[str, str], breathe: Breathe) -> None:
 
 
 class Selection(NamedTuple):
-    """Which keys are asked for; `prefix` and `after` in escaped spelling, "" where absent."""
+    """Which keys are asked for; `prefix` and `after` in escaped spelling, "" if absent."""
 
     prefix: str
     after: str

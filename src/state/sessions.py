@@ -249,7 +249,7 @@ class Sessions:
                         break
 
     def _own(self, name: str, session: Session) -> Session:
-        """Return a session to change: a copy of it where a snapshot may need it as it is."""
+        """Return a session to change: a copy of it if a snapshot may need it as it is."""
         if session.dumps != self._dumps:
             session = self._sessions[name] = session.copy(self._dumps)
         return session
@@ -317,7 +317,7 @@ def size_of(reply: str) -> int:
 
 
 def _kept(command: str, reply: str, *, is_bounded: bool) -> str:
-    """Return what is kept of a reply: "" where one that repeats its value can be made again; of
+    """Return what is kept of a reply: "" if one that repeats its value can be made again; of
     another one that is long, since its key is, the rest: what it says was not always done."""
     size = size_of(reply) if is_bounded else len(reply)
     longest = SHORT_REPLY_BYTES if is_bounded else REPLY_CHARACTERS_MAX

@@ -159,12 +159,12 @@ class Store(MutableMapping[str, str]):
         self.held[key] = text
 
     def facts(self, key: str) -> Facts | None:
-        """Return what is known of a key, None where there is none."""
+        """Return what is known of a key, None if there is none."""
         held = self.held.get(key)
         return None if held is None else facts_of(held, self.since)
 
     def lease_of(self, key: str) -> str:
-        """Return the lease that a key is under, "" where there is none."""
+        """Return the lease that a key is under, "" if there is none."""
         return lease_of(self.held.get(key, ""))
 
     # --- events ----------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ def trace(node: str) -> str:
 
 
 def spell_trace(node: str) -> bytes:
-    """Return what the trace says, for a person who finds it."""
+    """Return what the trace holds, for a person who finds it."""
     return (
         f"{node} was born here. Where {node}.log and {node}.storage are gone, this file says that "
         "they were lost, so that the node catches up before it votes. To begin anew, remove it "

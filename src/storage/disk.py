@@ -1,6 +1,6 @@
 """The way of bytes to the disk, and the errors of a node's files.
 
-Each error is reported in one line that says what to do.
+Each error is reported in one line that explains what to do.
 """
 
 from __future__ import annotations

@@ -265,7 +265,7 @@ class Examination:
         self._found.notes.append(f"{self._found.node} {why} no vote until it has caught up")
 
     def _judge_snapshot(self, log: LogRead | None) -> None:
-        """Say what a damaged snapshot means, which depends on what the log holds."""
+        """Report what a damaged snapshot means, which depends on what the log holds."""
         for problem in self._found.problems:
             if problem.cure is not Cure.DROP_SNAPSHOT:
                 continue

@@ -16,7 +16,7 @@ whole level 2`. A build that does not know the level refuses the file. This is t
 is read at any start, so such a build touches none of the others.
 
 Line 2 is the mark: the last entry known to be synced. It has a fixed width and is overwritten in
-place, without a sync of its own, after each sync of the log. So after a power cut it may be older
+place, without its own sync, after each sync of the log. So after a power cut it may be older
 than the log, and never runs ahead of it: an entry that the mark names was on the disk. Both lines
 together are shorter than one 512-byte sector, so the mark is never half old and half new.
 The CRC-32 covers the bytes of its line before ` crc32`.
@@ -62,7 +62,7 @@ class LogState(Enum):
 
 
 class Promise(NamedTuple):
-    """All that NAME.storage says."""
+    """All that NAME.storage holds."""
 
     term: int
     vote: str | None
@@ -83,7 +83,7 @@ class HardStateFile:
         self.promise = Promise(0, None, LogState.WHOLE, Mark(0, 0))
 
     def load(self) -> Promise | None:
-        """Take over what the file says and return it; None if there is no file.
+        """Take over what the file holds and return it; None if there is no file.
 
         Raises:
             DamagedStorage: it says nothing that can be trusted.

@@ -7,7 +7,7 @@
     # 3 entries synced, crc32 1ff08c67
 
 First the base line: what the log begins after (`17 4 base …` after a compaction: the snapshot
-ends with entry 17 of term 4), and the members there. Where some only learn, or two configurations
+ends with entry 17 of term 4), and the members there. If some only learn, or two configurations
 are joint, they stand as in an entry: `17 4 base s1=localhost:10000,voter s4=…,learner`. A level
 above the first stands before them: `17 4 base level 2 s1=localhost:10000 …`. Then entries,
 `index term command`, and after each batch of them a note that they were synced.

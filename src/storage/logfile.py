@@ -1,6 +1,6 @@
 """Writing NAME.log: one batch is one write, one note and one sync.
 
-After a snapshot (paper §7), one taken here or one that arrived, the log is written anew. After
+After a snapshot (paper §7), one taken here or one that arrived, the log is written again. After
 one taken here it happens in two steps. Most of what follows the snapshot is copied while the old
 file still grows; only for the last entries must those wait that write the log. What is copied
 first is committed, so no cut can ever touch it. A death at any byte leaves the old file, or the new
@@ -137,7 +137,7 @@ class LogRewrite:
     """One rewriting of one node's log; `snapshot` is what it begins after.
 
     Raises:
-        DiskFailed: there is no room to begin, say; nothing of it is left.
+        DiskFailed: there is no room to begin, for example; nothing of it is left.
     """
 
     def __init__(
@@ -171,7 +171,7 @@ class LogRewrite:
         """Add entries, which must be committed and on the disk, while the old file grows.
 
         Raises:
-            DiskFailed: there is no room, say; the old file is as it was.
+            DiskFailed: there is no room, for example; the old file is as it was.
         """
         if entries:
             _add(self._runs, entries)

@@ -110,7 +110,7 @@ class _Batch:
 
 
 class _DamageError(Exception):
-    """A line that does not fit; `raw` is empty where the file ends too early."""
+    """A line that does not fit; `raw` is empty if the file ends too early."""
 
     def __init__(self, what: str, raw: bytes) -> None:
         super().__init__(what)
@@ -126,7 +126,7 @@ class LogReader:
 
     def __init__(self, folder: Folder, name: str, promised: Mark, covered: int = 0) -> None:
         """Prepare; the snapshot stands for every entry up to `covered`, and so holds a promise
-        of one of them, whatever the log says."""
+        of one of them, whatever the log holds."""
         self._covered = covered
         self._folder = folder
         self._name = name

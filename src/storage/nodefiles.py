@@ -114,7 +114,7 @@ class NodeFiles:
                 raise
 
     def begin_rewrite(self, snapshot: Snapshot) -> LogRewrite:
-        """Begin to write the log again, after `snapshot`, the one in force. Where another arrives
+        """Begin to write the log again, after `snapshot`, the one in force. If another arrives
         meanwhile, what is written here never comes in force (Compaction.finish_rewrite)."""
         members, level = self.snapshots.members, self.snapshots.level
         return LogRewrite(self._folder, self.name, snapshot, members, level)

@@ -124,7 +124,7 @@ class Recovery:
         return self._members.names == (self._node,)
 
     def _load_promise(self) -> Promise | None:
-        """Return what NAME.storage says; None where it says nothing, which is kept aside then."""
+        """Return what NAME.storage holds; None if that is nothing, which is kept aside then."""
         try:
             return self.storage.load()
         except DamagedStorage as damage:
@@ -196,7 +196,7 @@ class Recovery:
         ), LogFile(file, log.copy(), found.open_crc, self._folder.size(self._log_name))
 
     def _promise_for(self, log: Log) -> Promise:
-        """Return what NAME.storage says, which must fit the log and the snapshot.
+        """Return what NAME.storage holds, which must fit the log and the snapshot.
 
         Raises:
             FilesRefused: one of them has an entry of a later term.
@@ -233,7 +233,7 @@ class Recovery:
             )
 
     def _check_level(self, found: LogRead) -> None:
-        """Refuse a log with entries that this build can't execute, whatever NAME.storage says: a
+        """Refuse a log with entries that this build can't execute, whatever NAME.storage holds: a
         build that knew no level may have written it, or a backup of one of the two was put back.
 
         Raises:
@@ -252,7 +252,7 @@ class Recovery:
 
         What the log holds up to there is skipped. A death between the two steps of taking or
         installing leaves a log that ends before it, or has another entry there: then all of it
-        is void, and the file is written anew (paper, Figure 13, 7).
+        is void, and the file is written again (paper, Figure 13, 7).
         """
         if self.loaded is None:
             return
@@ -270,7 +270,7 @@ class Recovery:
         )
 
     def _settle(self, promise: Promise, found: LogRead) -> None:
-        """Make NAME.storage say what the log holds now, and whether anything is lost.
+        """Make NAME.storage hold what the log holds now, and whether anything is lost.
 
         Saved at every start: so the mark is durable before lines that it rests on go away, and
         a folder that cannot be written is found now, not at the first election.

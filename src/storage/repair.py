@@ -1,6 +1,6 @@
 """The repair of a node's files without a person's judgement; nothing is ever deleted.
 
-What a cure takes away is kept beside, as FILE.damaged-N. Where it costs the node's vote, that is
+What a cure takes away is kept beside, as FILE.damaged-N. If it costs the node's vote, that is
 written into NAME.storage first: a death at any point leaves a node that knows it.
 """
 
@@ -17,7 +17,7 @@ def repair(folder: Folder, found: Findings) -> list[str]:
     """Cure what can be cured and return what was done, one line each. The folder is locked.
 
     Raises:
-        DiskFailed: a copy can't be written, say; what was to be taken away is still there.
+        DiskFailed: a copy can't be written, for example; what was to be taken away is still there.
     """
     done: list[str] = []
     cures = [problem for problem in found.problems if problem.cure is not Cure.NONE]

@@ -55,7 +55,7 @@ class SnapshotFile:
         """Return the snapshot in force, None if there is none; remove what was never in force.
 
         Raises:
-            FilesRefused: unreadable or damaged; one line says what to do.
+            FilesRefused: unreadable or damaged; one line explains what to do.
         """
         for name in (self._beside, self._part_name):
             self._folder.remove(name)
@@ -87,7 +87,7 @@ class SnapshotFile:
         The state is released then, whatever comes of it.
 
         Raises:
-            DiskFailed: there is no room for it, say; the one in force is as it was.
+            DiskFailed: there is no room for it, for example; the one in force is as it was.
         """
         try:
             return self._write(state, breathe)
@@ -112,7 +112,7 @@ class SnapshotFile:
         return Snapshot(state.index, state.term, size, crc)
 
     def publish(self, snapshot: Snapshot) -> bool:
-        """Put the snapshot just written in force; False where a later one arrived meanwhile."""
+        """Put the snapshot just written in force; False if a later one arrived meanwhile."""
         if self.current is not None and self.current.index > snapshot.index:
             self._folder.remove(self._beside)
             return False

@@ -198,7 +198,7 @@ class SnapshotReader:
                 loaded.leased.setdefault(lease, set()).add(key)
 
     def _section(self, word: bytes) -> Iterator[list[str]]:
-        """Yield the lines of `sessions N`, say, piece by piece, past the notes."""
+        """Yield the lines of `sessions N`, for example, piece by piece, past the notes."""
         begin = self._take(1)
         name, _, count = begin.rstrip(b"\n").partition(b" ")
         if name != word or not count.isdigit() or len(count) > 18 or not begin.endswith(b"\n"):

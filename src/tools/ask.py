@@ -79,7 +79,7 @@ def parser(verb: str) -> Parser:
 
 
 def split(reader: Parser, verb: str, arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return (options, words). Where a value comes last, it begins with KEY, and may hold words
+    """Return (options, words). If a value comes last, it begins with KEY, and may hold words
     that look like options; one that is an option of this command is refused, not stored."""
     with_value = {
         word for each in reader._actions if each.nargs != 0 for word in each.option_strings

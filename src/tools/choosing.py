@@ -29,7 +29,7 @@ _Known = tuple[tuple[int, int], Membership]  # term and index of a log's end; th
 
 
 def choose(folder: str | None, count: int | None, base_port: int | None) -> Configuration:
-    """Return the configuration that is there, or one with s1…sN, not yet written, where there is
+    """Return the configuration that is there, or one with s1…sN, not yet written, if there is
     none.
 
     Raises:
@@ -152,7 +152,7 @@ def residents(configuration: Configuration) -> tuple[Configuration, list[str]]:
     """Return the configuration with the members to start from its folder, and of each other node
     why it is none of them.
 
-    A member is of the folder where the configuration names it, or where its log is here. Before
+    A member is of the folder if the configuration names it, or its log is here. Before
     there is a log the configuration alone says who the members are.
 
     Raises:
@@ -185,12 +185,12 @@ def residents(configuration: Configuration) -> tuple[Configuration, list[str]]:
 
 
 def _runs(name: str, address: Address) -> bool:
-    """Whether the node is up: whoever had it join may have started it in a terminal of its own."""
+    """Whether the node is up: whoever had it join may have started it in its own terminal."""
     return status.ask(name, address, ClientAccess.of_environment(), ASK_S).answer is not None
 
 
 def _logs(folder: Path) -> dict[str, _Known]:
-    """Return what each log in the folder says. Of one that can't be read its node will complain."""
+    """Return what each log in the folder holds. A node complains of its own if that is damaged."""
     found = {}
     for path in sorted(folder.glob("*.log")):
         if NAME.fullmatch(path.stem):

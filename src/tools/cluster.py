@@ -1,6 +1,6 @@
 """The processes of a cluster on this machine: started, watched over and stopped as one.
 
-Each node is out of reach of the terminal's Ctrl-C (a session of its own), so that the client or
+Each node is out of reach of the terminal's Ctrl-C (its own session), so that the client or
 `raftline up` decides when it ends; and it ends with `raftline up` in any case.
 """
 
@@ -120,9 +120,9 @@ class Cluster:
         self.deaths.put(name)
 
     def wait_until_up(self, leader_wanted: bool, deadline: float) -> list[status.NodeStatus]:
-        """Return what all nodes say once ours have answered, and one leads if that is wanted.
+        """Return what all nodes answer once ours have answered, and one leads if that is wanted.
 
-        `deadline` is on the monotonic clock, in seconds; what they say then is returned as it is.
+        `deadline` is on the monotonic clock, in seconds; then the answers are returned as they are.
 
         Raises:
             NotStarted: a node ended before it had answered once.
@@ -146,7 +146,7 @@ class Cluster:
         return ours.is_running and node.answer.get("pid", ours.pid) == ours.pid
 
     def report_death(self, name: str) -> None:
-        """Say how a node ended.
+        """Report how a node ended.
 
         Raises:
             NotStarted: it never worked.
@@ -208,7 +208,7 @@ class Cluster:
 
 
 def port_problem(host: str, port: int) -> str:
-    """Return why a node can't listen there; "" where it can."""
+    """Return why a node can't listen there; "" if it can."""
     with contextlib.suppress(OSError), socket.create_connection((host, port), 1.0):
         return "is in use"
     try:

@@ -1,4 +1,4 @@
-"""The way to raftline-course, which teaches and judges with raftline: a distribution of its own.
+"""The way to raftline-course, which teaches and judges with raftline: a separate distribution.
 
 Its package is found where it is installed, and in a clone beside `src/`. Nothing here imports it
 before one of its commands is called.

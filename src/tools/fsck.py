@@ -37,7 +37,7 @@ class WatchedFolder(Folder):
         return self.opened
 
     def position(self) -> int:
-        """Return how many bytes were read; 0 where nothing is open."""
+        """Return how many bytes were read; 0 if nothing is open."""
         try:
             return self.opened.tell() if self.opened is not None else 0
         except ValueError:  # closed
@@ -70,7 +70,7 @@ def fsck(wanted: Sequence[str], folder: str | None, *, repairs: bool, as_json: b
 
 
 def tell_failure(failure: StorageError, written: str = "") -> int:
-    """Say why files can't be used, or the one that was to be `written`; return the exit code."""
+    """Report why files can't be used, or the one that was to be `written`; return the exit code."""
     if written and isinstance(failure, DiskFailed):
         return tell_unwritten(failure, written)
     print(f"raftline: {failure}", file=sys.stderr)
@@ -78,7 +78,7 @@ def tell_failure(failure: StorageError, written: str = "") -> int:
 
 
 def tell_unwritten(failure: StorageError, written: str) -> int:
-    """Say that a file or a folder can't be written; return the exit code."""
+    """Report that a file or a folder can't be written; return the exit code."""
     reason = getattr(failure.__cause__, "strerror", None) or failure
     print(f"raftline: {written}: can't be written: {reason}", file=sys.stderr)
     return EXIT_DISK

@@ -31,7 +31,7 @@ class Stopped(BaseException):
 
 
 class CannotRun(Exception):
-    """The command can't be started. The message says why."""
+    """The command can't be started. The message explains why."""
 
     def __init__(self, command: str, error: OSError) -> None:
         super().__init__(f"{command} can't be run: {error.strerror or error}")
@@ -100,7 +100,7 @@ class _Guarded:
     """One run of a command.
 
     At a terminal it shares the terminal's process group, so that it can read from there, and
-    Ctrl-C reaches it by itself. Elsewhere it has a group of its own, and a signal reaches whatever
+    Ctrl-C reaches it by itself. Elsewhere it has its own group, and a signal reaches whatever
     it started as well.
     """
 

@@ -136,14 +136,14 @@ class _Says:
         self.what = _FORMS[verb].format(options.name)
 
     def state(self, state: str, text: str = "", **facts: object) -> None:
-        """Say how it stands: `waits`, `holds`, `lost`; without a text to programs alone."""
+        """Report how it stands: `waits`, `holds`, `lost`; without a text to programs alone."""
         if self._as_object:
             self._object({"ok": True, "state": state, **facts})
         elif text and not self._is_quiet:
             say_waiting(text)
 
     def failure(self, text: str, code: int) -> int:
-        """Say what went wrong; return the exit code."""
+        """Report what went wrong; return the exit code."""
         if self._as_object:
             self._object({"ok": False, "error": text, "code": code})
         else:

@@ -32,7 +32,7 @@ def carry_out(
     timeout_s: float | None,
     json_wanted: bool = False,
 ) -> int:
-    """Ask the leader for a change, or who the members are; print what it says.
+    """Ask the leader for a change, or who the members are; print what it answers.
 
     Returns 0 done, 2 usage, 3 no leader, 4 outcome unknown, 5 refused, unreachable, or the new
     member did not catch up and has no vote.

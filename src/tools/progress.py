@@ -23,7 +23,7 @@ def bar(part: float) -> str:
 class Bar:
     """While it is entered, shows how far `position` has come on its way to `total`, both in bytes.
 
-    A thread of its own looks, so that the work is not slowed down. It goes to standard error, and
+    Its own thread looks, so that the work is not slowed down. It goes to standard error, and
     nowhere if that is no terminal.
     """
 

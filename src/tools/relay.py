@@ -26,7 +26,7 @@ LAST_BYTES = 4096
 class Relay:
     """Shows nodes' lines, each marked `s1 | `, or keeps them in `folder`/NAME.console.
 
-    A file begins again each time: it holds what the node said since its last start.
+    A file begins again each time: it holds what the node printed since its last start.
     """
 
     def __init__(self, names: Sequence[str], folder: Path | None) -> None:

@@ -75,7 +75,7 @@ class NodeStatus:
 
 
 class NoAnswer(Exception):
-    """A node gave no usable answer. The message says why, in a few words; see `kept_out` above."""
+    """A node gave no usable answer. The message explains why in short; see `kept_out` above."""
 
     def __init__(self, why: str, kept_out: str = "") -> None:
         super().__init__(why)
@@ -88,8 +88,8 @@ def ask_all(
     timeout_s: float,
     say: Callable[[str], None] | None = None,
 ) -> list[NodeStatus]:
-    """Return what each member says, in the configuration's order, after at most `timeout_s` and a
-    moment; once more as long where one of them names members that the configuration does not.
+    """Return what each member answers, in the configuration's order, after at most `timeout_s` and
+    a moment; once more as long if one of them names members that the configuration does not.
 
     `say` gets a line after a second: who has not answered yet.
     """
@@ -164,7 +164,7 @@ def client_of(
 
 
 def newest_members(nodes: Sequence[NodeStatus]) -> Mapping[str, Any]:
-    """Return the answer that knows the latest configuration; {} where no answer tells of any."""
+    """Return the answer that knows the latest configuration; {} if no answer tells of any."""
     answers = [node.answer for node in nodes if node.answer and "members_since" in node.answer]
     return max(answers, key=lambda answer: int(answer["members_since"]), default={})
 
@@ -181,7 +181,7 @@ def _others(nodes: Sequence[NodeStatus]) -> dict[str, Address]:
 
 
 def ask(name: str, address: Address, access: ClientAccess, timeout_s: float) -> NodeStatus:
-    """Return what the node at `address` says of itself, or why it is taken as unreachable."""
+    """Return what the node at `address` answers of itself, or why it is taken as unreachable."""
     try:
         answer = _read_answer(_exchange(address, access, timeout_s))
         if answer["name"] != name:
@@ -273,7 +273,7 @@ def leader_of(nodes: Sequence[NodeStatus]) -> NodeStatus | None:
 
 
 def complain_of(nodes: Sequence[NodeStatus]) -> None:
-    """Say on standard error of each node that gave no answer why it is taken as unreachable."""
+    """Print on standard error of each node that gave no answer why it is taken as unreachable."""
     for node in nodes:
         if node.problem:
             print(f"{node.name} ({node.address}): {node.problem}", file=sys.stderr)

@@ -71,7 +71,7 @@ class Verdict(NamedTuple):
 
 
 def verdict(nodes: Sequence[NodeStatus]) -> Verdict:
-    """Return whether a leader serves with a quorum, and one line that says why or why not.
+    """Return whether a leader serves with a quorum, and one line that explains why or why not.
 
     The members are those that the leader knows; without one, those of the newest configuration
     that a node knows. A voter that let us not in may serve, and may lead.
@@ -155,7 +155,7 @@ def _voteless(voters: Sequence[str], answers: Answers) -> Iterator[str]:
 
 
 def _no_leader_because(answers: Answers) -> str:
-    """Return what a node says about voters that may be new (raft/newborn.py). One with a vote has
+    """Return what a node reports of voters that may be new (raft/newborn.py). One with a vote has
     asked all the others, and knows best."""
     said = sorted(answers.values(), key=lambda answer: bool(answer.get("recovering")))
     texts = (answer.get("no_leader_because") for answer in said)

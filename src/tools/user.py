@@ -38,7 +38,7 @@ def carry_out(options: argparse.Namespace) -> int:
     """Do what was asked for with the file of users.
 
     Raises:
-        ConfigError: nothing was changed; the message says why.
+        ConfigError: nothing was changed; the message explains why.
     """
     path = options.users.resolve()
     if options.action == "list":

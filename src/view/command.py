@@ -78,7 +78,7 @@ def in_background(
     say: Callable[[str], None],
     process: ProcessOrder | None = None,
 ) -> None:
-    """Serve the page from a thread of its own, for as long as this program lives."""
+    """Serve the page from its own thread, for as long as this program lives."""
     nodes = Nodes(configuration.members, access)
 
     def serve() -> None:

@@ -24,7 +24,7 @@ class Feed:
     """Observes all nodes, and gives each page what happens."""
 
     def __init__(self, nodes: Nodes, say: Callable[[str], None] = print) -> None:
-        """`say` has a line for the console: a node that refuses to be observed."""
+        """`say` prints a line on the console: a node that refuses to be observed."""
         self.nodes = nodes
         self._say = say
         self.problems: dict[str, str] = {}  # of nodes that are not observed now
@@ -61,7 +61,7 @@ class Feed:
             self._observe_all()
 
     def _note_problem(self, name: str, problem: str, *, is_refusal: bool = False) -> None:
-        """Keep why a node is not observed, "" where it is; a refusal is printed."""
+        """Keep why a node is not observed, "" if it is; a refusal is printed."""
         if problem != self.problems.get(name, ""):
             self.problems[name], self._has_news = problem, True
             if is_refusal:

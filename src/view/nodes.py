@@ -25,7 +25,7 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Refusal(OSError):
-    """A node that is reached takes nobody like us, or can't be trusted; the text says why."""
+    """A node that is reached takes nobody like us, or can't be trusted; the text explains why."""
 
 
 class Nodes:
@@ -77,7 +77,7 @@ class Nodes:
             raise OSError(str(error)) from None
 
     async def ask(self, name: str, line: str) -> str:
-        """Type one line at a node, and return its answer as it came, "" where it hung up.
+        """Type one line at a node, and return its answer as it came, "" if it hung up.
 
         Raises:
             OSError: the node is not reached, or did not answer in time.
@@ -90,7 +90,7 @@ class Nodes:
         return answer.decode("utf-8", "replace")
 
     async def status(self, name: str) -> dict[str, Any]:
-        """Return what a node says of itself, nothing where it does not answer."""
+        """Return what a node answers of itself, nothing if it does not answer."""
         try:
             answer = await asyncio.wait_for(self.ask(name, f"{SPEAKER}@status"), STATUS_S)
             facts: Any = json.loads(answer.partition("STATUS response: ")[2])
@@ -110,7 +110,7 @@ class Nodes:
 
 
 async def said(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, line: str) -> bytes:
-    """Return the line that answers one that is sent, without its end; "" where there is none.
+    """Return the line that answers one that is sent, without its end; "" if there is none.
 
     Raises:
         OSError: none came in time, or it is too long.

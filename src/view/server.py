@@ -2,7 +2,7 @@
 
 It needs aiohttp (`pip install 'raftline[view]'`). A page of another site can't read or order
 anything here: the name of the host must be this machine's, and an order must be JSON from the
-page itself. Where the nodes know who asks, the page has the rights of whoever started it; then it
+page itself. If the nodes know who asks, the page has the rights of whoever started it; then it
 is opened by a key, which stands in the address that is printed once.
 """
 
@@ -43,7 +43,7 @@ class Site:
     """The answers to what a browser asks for."""
 
     def __init__(self, feed: Feed, *, process: ProcessOrder | None = None) -> None:
-        """`process` kills or starts a node's process, where this program started it."""
+        """`process` kills or starts a node's process, if this program started it."""
         self._feed, self._nodes = feed, feed.nodes
         self._process = process
         self.key = secrets.token_urlsafe(18) if feed.nodes.has_rights else ""

@@ -1,4 +1,4 @@
-"""The choice of events that a page gets, where there are too many. Pure."""
+"""The choice of events that a page gets, if there are too many. Pure."""
 
 from __future__ import annotations
 

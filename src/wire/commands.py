@@ -239,10 +239,10 @@ class Request:
     """One understood command. `command` is its one canonical spelling, as it stands in the log."""
 
     sender: str  # "" for an anonymous person
-    id: str  # "" where none was given
+    id: str  # "" if none was given
     verb: str
     command: str
-    read: str  # how a get or show asks to be read, "" where it does not
+    read: str  # how a get or show asks to be read, "" if it does not
 
     def __init__(
         self,

@@ -21,7 +21,7 @@ class Facts(NamedTuple):
     """`changed` is the number of the entry that changed the key last (`entry_number`)."""
 
     changed: int
-    lease: str = ""  # the lease that the key goes with, "" where it stays
+    lease: str = ""  # the lease that the key goes with, "" if it stays
 
 
 def with_facts(value: str, changed: int, lease: str = "") -> str:
@@ -44,7 +44,7 @@ def facts_of(held: str, since: int) -> Facts:
 
 
 def lease_of(held: str) -> str:
-    """Return the lease that the key is under, "" where there is none."""
+    """Return the lease that the key is under, "" if there is none."""
     return held.partition(MARK)[2].partition(",")[2]
 
 

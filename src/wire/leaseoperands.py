@@ -30,14 +30,14 @@ _NOTHING = "Nothing was done."
 
 
 def seconds_in(text: str) -> int | None:
-    """Return the seconds that are spelled so; None where no lease runs for such a time."""
+    """Return the seconds that are spelled so; None if no lease runs for such a time."""
     if not _NUMBER.fullmatch(text) or int(text) > SECONDS_MAX:
         return None
     return int(text)
 
 
 def lease_in(text: str) -> int | None:
-    """Return the number of the lease that is named so; None where that is no name of one."""
+    """Return the number of the lease that is named so; None if that is no name of one."""
     number, dot, tag = text.removeprefix(LEASE).partition(".")
     if not text.startswith(LEASE) or not _NUMBER.fullmatch(number):
         return None

@@ -1,6 +1,6 @@
 """The bounds on what a stranger, a user or a peer can make a node hold or do, in one table. Pure.
 
-docs/operate/limits.md has a row for each, and says what happens beyond it.
+docs/operate/limits.md has a row for each, and what happens beyond it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ HALF_LINES_BYTES = 64 << 20  # of lines that clients began and did not end, all 
 # Strangers: who has neither logged in nor proved to be a member.
 STRANGER_LINE_BYTES = 2 << 10
 STRANGER_S = 10.0  # to log in, where nothing may be done without
-STRANGER_LEAST_S = 1.0  # after which its place goes to others, where all are taken
+STRANGER_LEAST_S = 1.0  # after which its place goes to others, if all are taken
 PLACES_GIVEN_UP = 64  # connections that are being ended, beyond all places
 HANDSHAKE_S = 10.0  # of TLS, and for it to begin where somebody has to log in
 PROOF_S = 10.0  # for all of a proof, once it began

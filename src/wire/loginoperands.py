@@ -18,7 +18,7 @@ _MESSAGE = re.compile(rf"[!-~]{{1,{SCRAM_CHARACTERS}}}")
 
 
 def why_no_password(text: str) -> str:
-    """Return why this can be no password, "" where it can."""
+    """Return why this can be no password, "" if it can."""
     if _PASSWORD.fullmatch(text):
         return ""
     return f"a password has 1 to {PASSWORD_CHARACTERS} characters of ASCII, spaces too"

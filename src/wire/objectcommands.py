@@ -50,7 +50,7 @@ OPERANDS = {
 
 
 class Unfit(Exception):
-    """The operation can't be meant: nothing was changed. The message says why."""
+    """The operation can't be meant: nothing was changed. The message explains why."""
 
 
 def is_scalar(value: Json) -> bool:

@@ -1,6 +1,6 @@
 """The words of an observe: its request, and the answers that need no step. Pure.
 
-docs/operate/observe.md says what its lines tell; src/observe/ makes them.
+docs/operate/observe.md explains its lines; src/observe/ makes them.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ class Limits(NamedTuple):
 class Operands(NamedTuple):
     """One form of operands, which several commands may share."""
 
-    form: str  # as the help shows it, "" where a command stands alone
+    form: str  # as the help shows it, "" if a command stands alone
     read: Callable[[str, str, Limits], str]
     """Return the command in its one spelling, of its verb and of what follows that and a space.
 
@@ -72,7 +72,7 @@ class Operands(NamedTuple):
         return 0 < self.keys < ALL_KEYS
 
     def spell(self, words: Sequence[str]) -> str:
-        """Return the operands as they are typed in a line, each given as a text of its own."""
+        """Return the operands as they are typed in a line, each given as its own text."""
         if self.is_line:
             return words[0] if len(words) == 1 else " ".join(map(_spell_word, words))
         spelled = [escape(word, key=True) for word in words[: self.keys]]

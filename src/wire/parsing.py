@@ -38,10 +38,10 @@ class Readings(NamedTuple):
     at_followers: bool = False
 
     def kind_of(self, kind: str, asked_for: str) -> tuple[str, Reading]:
-        """Return the kind of a "read" or a "show": a "write" (an entry of its own) or "local"
+        """Return the kind of a "read" or a "show": a "write" (its own entry) or "local"
         where it is not to be confirmed as it is; and how it is confirmed.
 
-        `asked_for` is the mode after `read` in the request, "" where there is none. A show is
+        `asked_for` is the mode after `read` in the request, "" if there is none. A show is
         never an entry: its reply would be as long as the state machine.
         """
         mode = asked_for or self.mode
@@ -69,7 +69,7 @@ class ParsedLine:
     problem: str  # the reason to refuse the line
     reading: Reading
     change: Change | None
-    reply: str  # to a local line, where it is known already
+    reply: str  # to a local line, if it is known already
 
     def __init__(  # a constructor that is written out is compiled
         self,
@@ -97,7 +97,7 @@ class ParsedLine:
 
 
 def parse(line: bytes, limits: Limits, readings: Readings, me: str) -> ParsedLine:
-    """Return what a line says to the node `me`; the newline at its end is off."""
+    """Return what a line means to the node `me`; the newline at its end is off."""
     try:
         sender, number, text = split_sender(decode_line(line))
     except ProtocolError as problem:
@@ -130,7 +130,7 @@ def _parse_other(sender: str, number: str, text: str, me: str) -> ParsedLine | N
 
 
 def _parse_message(speaker: Request, text: str, me: str) -> ParsedLine:
-    """Return what a server says; an answer has no place on a connection from outside."""
+    """Return what a server sent; an answer has no place on a connection from outside."""
     try:
         message = spelling.read(speaker.sender, me, text)
     except PeerError as problem:

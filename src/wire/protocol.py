@@ -223,7 +223,7 @@ def looks_foreign(raw: bytes) -> str | None:
 
 
 def split_sender(line: str) -> tuple[str, str, str]:
-    """Return (name, id, message); name and id are "" where the line does not give them.
+    """Return (name, id, message); name and id are "" if the line does not give them.
 
     The first `@` divides, if it stands in the first word: keys and values may hold others.
     Spaces before the line are dropped.
@@ -250,7 +250,7 @@ def split_sender(line: str) -> tuple[str, str, str]:
 
 
 def error(text: str) -> str:
-    """Return the reply that says an error; every error begins so, and nothing else does."""
+    """Return the reply of an error; every error begins so, and nothing else does."""
     return "Sorry, " + text
 
 
@@ -261,7 +261,7 @@ def not_leader(name: str, host: str, port: int) -> str:
 
 
 def no_leader(because: str) -> str:
-    """Return the reply of a node that knows of no leader; "" where it can't say why."""
+    """Return the reply of a node that knows of no leader; "" if it can't say why."""
     return f"{NO_LEADER} {because}" if because else NO_LEADER
 
 

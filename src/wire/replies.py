@@ -58,7 +58,7 @@ class Reply(NamedTuple):
 
 
 def read_reply(raw: bytes) -> Reply | None:
-    """Return the reply in a line without its newline; None where a node never wrote it."""
+    """Return the reply in a line without its newline; None if a node never wrote it."""
     try:
         name, _, text = split_sender(without_controls(raw.decode("utf-8", "surrogateescape")))
     except ProtocolError:
@@ -78,7 +78,7 @@ def outcome_of(text: str) -> Outcome:
 
 
 def is_not_allowed(text: str) -> bool:
-    """Return whether a reply says that a user, or a client without a login, may not do it."""
+    """Return whether a reply means that a user, or a client without a login, may not do it."""
     return _NOT_ALLOWED.match(text) is not None
 
 
@@ -91,7 +91,7 @@ def outcome_to(command: str, text: str) -> Outcome:
 
 def mistake_in(command: str) -> str:
     """Return why no node takes it, whatever that holds: no such command, a word too few or too
-    many, what can't stand in a line. "" where a node may."""
+    many, what can't stand in a line. "" if a node may."""
     try:
         if decode_line(command.encode("utf-8", "surrogateescape")) != command:
             return "the command holds what would get lost on its way."

@@ -24,7 +24,7 @@ _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 class NotJsonError(ValueError):
-    """The message says which rule is broken, to follow on what was looked at."""
+    """The message names which rule is broken, to follow on what was looked at."""
 
 
 def read_json(text: str, depth_max: int = STORED_DEPTH_MAX) -> Json:

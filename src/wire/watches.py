@@ -89,7 +89,7 @@ def event(number: int, kind: str, key: str, value: str) -> str:
 
 
 def nothing_until(number: int) -> str:
-    """Return the line that says: nothing more matches, up to this entry."""
+    """Return the line that means: nothing more matches, up to this entry."""
     return f"EVENT {number}"
 
 
@@ -102,12 +102,12 @@ ENDED_AMID_KEYS = "UNWATCH response: ended before all keys were told"
 
 
 def gone(prefix: str, number: int) -> str:
-    """Return the line that stands before a watch that begins anew, as events are gone."""
+    """Return the line that stands before a watch that begins again, as events are gone."""
     return f"Sorry, events up to {number} are gone; {_anew(prefix)}"
 
 
 def never_was(prefix: str, number: int) -> str:
-    """Return the line that stands before a watch that begins anew, as this cluster has lost the
+    """Return the line that stands before a watch that begins again, as this cluster has lost the
     entry that it is to go on after: `raftline recover` or `restore` went back before it."""
     return f"Sorry, entry {number} is not in the log any more; {_anew(prefix)}"
 
