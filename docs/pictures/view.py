@@ -62,10 +62,14 @@ class Page:
         found = self.leader()
         return found if found != old else ""
 
-    def is_follower(self, node: str) -> bool:
-        script = """const card = document.querySelector(`[aria-label='${arguments[0]}'] .role`);
-            return card.textContent.startsWith('follower')"""
-        return bool(self.run(script, node))
+    def follows(self, node: str, leader: str) -> bool:
+        """Return whether a node has heard of a leader and has its log."""
+        script = """const said = (node, css) =>
+                document.querySelector(`[aria-label='${node}'] ${css}`).textContent;
+            const [node, leader] = arguments;
+            return said(node, '.role') === said(leader, '.role').replace('leader', 'follower')
+                && said(node, '.log') === said(leader, '.log')"""
+        return bool(self.run(script, node, leader))
 
     def press(self, node: str, order: str) -> None:
         script = """document.querySelector(
@@ -91,7 +95,7 @@ class Page:
         self._browser.execute_async_script("requestAnimationFrame(arguments[0])")
         width, height = self.run(
             """const cards = document.querySelector('#nodes').getBoundingClientRect();
-            return [window.innerWidth, cards.bottom + 8]"""
+            return [window.innerWidth, cards.bottom + 2]"""
         )
         clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
         taken = self._browser.execute_cdp_cmd(
@@ -109,7 +113,7 @@ def play(page: Page) -> None:
         new = until(partial(page.another_leader, leader), "new leader")
         page.type(new, "get b")
         page.press(leader, "Start")
-        until(partial(page.is_follower, leader), f"follower {leader}")
+        until(partial(page.follows, leader, new), f"follower {leader}")
         leader = new
 
 
