@@ -12,6 +12,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pygments.lexers.special import TextLexer
+
 import raftline
 import raftline.aio
 
@@ -145,5 +147,6 @@ def finish(app: Sphinx, error: Exception | None) -> None:
 
 
 def setup(app: Sphinx) -> None:
+    app.add_lexer("transcript", TextLexer)  # lines of a session in the pages
     app.connect("source-read", read)
     app.connect("build-finished", finish)
