@@ -177,10 +177,8 @@ class Calls(Generic[Data]):
         return Call(f"get {self._key(key)}", self._read_value)
 
     def _read_value(self, text: str) -> Data | None:
-        if text.startswith("GET response: "):
-            return self.codec.of(_raw(text[14:]))
-        answered(text)
-        return None
+        reply = answered(text)
+        return None if reply.absence else self.codec.of(_raw(reply.rest))
 
     def set(
         self, key: Data, value: Data, ttl: float | None = None, lease: str | None = None

@@ -144,10 +144,7 @@ class Operations(Generic[Data, Result]):
 
     def get(self, key: Data) -> Operations[Data, Result]:
         """Read a key, as the operations before this one left it."""
-        of = self._plan.codec.of
-        return self._with(
-            f"get {self._plan.key(key)}", lambda answer: None if answer is None else of(answer)
-        )
+        return self._with(f"get {self._plan.key(key)}", self._read_value)
 
     def stat(self, key: Data) -> Operations[Data, Result]:
         """Read the facts of a key."""
@@ -212,6 +209,9 @@ class Operations(Generic[Data, Result]):
         """Take a key out of its lease."""
         done = f"{self._plan.codec.key(key)} stays"
         return self._with(f"persist {self._plan.key(key)}", lambda answer: answer == done)
+
+    def _read_value(self, answer: str | None) -> Data | None:
+        return None if answer is None else self._plan.codec.of(answer)
 
     def _under(self, lease: object, operation: str, read: _Read) -> Operations[Data, Result]:
         if lease is None:

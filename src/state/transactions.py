@@ -15,7 +15,7 @@ from raftline.state.draft import Draft
 from raftline.state.objectcommands import OpenObjects
 from raftline.state.registry import applies, execute
 from raftline.state.store import Store
-from raftline.wire.commands import operations_at
+from raftline.wire.commands import ReplyForm, operations_at, row_of
 from raftline.wire.leaseoperands import without_lease
 from raftline.wire.limits import ANSWER_BYTES, REWORK_BYTES
 from raftline.wire.objectcommands import Unfit
@@ -87,7 +87,7 @@ def _operate(store: Store, commands: Sequence[str]) -> list[str]:
             why = reply.removeprefix(error("")) if is_error else answer.removeprefix(", ")
             why = why.removesuffix(_NOTHING).rstrip(" .")
             raise NotDone(f"operation {place}, {shown(command)}, can't be done: {why}")
-        is_absent = answer.startswith(", ") and command.startswith("get ")
+        is_absent = answer.startswith(", ") and row_of(command).reply is ReplyForm.VALUE
         if objects is not None:
             _check_rework(store, place)
         answers.append(json.dumps(None if is_absent else real(answer[2:])))

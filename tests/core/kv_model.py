@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from raftline.clients.connection import Refused
 from raftline.clients.search import text_of
+from raftline.common.level import LEVEL
 from raftline.kv.calls import Call
 from raftline.kv.codec import TEXT
 from raftline.kv.transaction import Outcome, Plan, Transaction
@@ -23,10 +24,10 @@ TERM = 4
 
 
 class Model:
-    """A store of level 2; each call is one entry."""
+    """A store of the level of this build; each call is one entry."""
 
     def __init__(self) -> None:
-        self.store = Store(level=2)
+        self.store = Store(level=LEVEL)
         self.store.notes_events = True
         self.store.term = TERM
 

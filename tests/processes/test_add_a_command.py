@@ -1,8 +1,9 @@
-"""A command of clients is one row and one function: those of a page, in a copy of the sources."""
+"""docs/develop/add-a-command.md names all there is to touch: its changes, made in a copy."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -13,50 +14,80 @@ from pathlib import Path
 import pytest
 
 from raftline_course.harness.cluster import STEADY, Cluster, NodeProcess
-from raftline_course.harness.processes import DEADLINE_S
+from raftline_course.harness.processes import DEADLINE_S, eventually
+from tests.page_changes import Change, changes
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs" / "develop" / "add-a-command.md"
-READ_ROW = """
-    Command("strlen", take.KEY, "how long the value of KEY is", READ, READS_KEY, ReplyForm.NUMBER),
-"""[1:]
-READ_FUNCTION = """
+LISTS_S = 250  # in which the tests of the lists are over on any machine
+NOT_COPIED = shutil.ignore_patterns(
+    ".git", ".venv", "build", "dist", "logs", "__pycache__", ".*_cache", ".hypothesis", "*.egg-info"
+)
+# A read, which the page describes in words.
+STRLEN = [
+    Change("src/wire/commands.py", (
+        " _ROWS = (",
+        '+    Command("strlen", take.KEY, "its length", READ, READS_KEY, ReplyForm.NUMBER),',
+    )),
+    Change("src/state/commands.py", (
+        '+@applies("strlen")',
+        "+def _strlen(store: Store, key: str) -> str | None:",
+        """+    return f"STRLEN response: {len(store.get(key, ''))}\"""",
+        "+",
+        "+",
+        ' @applies("get")',
+    )),
+]  # fmt: skip
 
-@applies("strlen")
-def _strlen(store: Store, key: str) -> str | None:
-    return f"STRLEN response: {len(store.get(key, ''))}"
-"""
 
-
-def block(name: str) -> str:
-    """Return the lines of the page's code of this name."""
-    (found,) = re.findall(rf"^```\w+ {name}\n(.*?)^```$", PAGE.read_text(), re.M | re.S)
-    return str(found)
-
-
-def insert(path: Path, behind: str, text: str) -> None:
-    before, found, after = path.read_text().partition(behind)
-    assert found
-    path.write_text(before + behind + text + after)
+def change(copy: Path, made: list[Change]) -> None:
+    for each in made:
+        path = copy / each.file
+        path.write_text(each.applied(path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of src/ with two more commands: the page's write, and a read."""
-    copy = tmp_path_factory.mktemp("copy") / "src"
-    shutil.copytree(ROOT / "src", copy, ignore=shutil.ignore_patterns("__pycache__"))
-    insert(copy / "wire" / "commands.py", "_ROWS = (\n", block("row") + READ_ROW)
-    applied = copy / "state" / "commands.py"
-    applied.write_text(applied.read_text() + "\n\n" + block("function") + READ_FUNCTION)
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the repository with the changes of the page, and what is made from the row."""
+    copy = tmp_path_factory.mktemp("copy") / "raftline"
+    shutil.copytree(ROOT, copy, symlinks=True, ignore=NOT_COPIED)
+    change(copy, changes())
+    python(copy, "tests/lists/test_command_pages.py")
     return copy
 
 
 @pytest.fixture(scope="module")
+def source(copy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sources of the copy with a read as well."""
+    source = tmp_path_factory.mktemp("source") / "src"
+    shutil.copytree(copy / "src", source)
+    change(source.parent, STRLEN)
+    return source
+
+
+@pytest.fixture(scope="module")
 def node(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
-    """The one node of a cluster, made from the copy; it leads."""
+    """The one node of a cluster, made from the copy; it leads, and is of the level of its build."""
     with Cluster(tmp_path_factory.mktemp("node"), 1, *STEADY) as cluster:
         cluster["s1"].program = [sys.executable, str(source / "server.py")]
-        yield cluster.start().led_by("s1")["s1"]
+        node = cluster.start().led_by("s1")["s1"]
+        eventually(lambda: node.status()["level"] == node.status()["build_level"], "the level")
+        yield node
+
+
+def python(copy: Path, *words: str) -> str:
+    """Run Python in a copy, which finds its packages there; return what it prints."""
+    path = os.pathsep.join(str(copy / folder) for folder in ("src", "course", "."))
+    done = subprocess.run(
+        [sys.executable, *words],
+        cwd=copy,
+        env={**os.environ, "PYTHONPATH": path},
+        text=True,
+        capture_output=True,
+        timeout=LISTS_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def run(source: Path, program: str, *words: str, typed: str = "") -> tuple[str, int]:
@@ -72,12 +103,60 @@ def run(source: Path, program: str, *words: str, typed: str = "") -> tuple[str, 
     return done.stdout + done.stderr, done.returncode
 
 
+def test_the_lists_of_the_suite_and_the_tests_of_the_page_pass_in_the_copy(copy: Path) -> None:
+    """Without the hunt for mutants, which copies the tree again."""
+    pytest_of = ("-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider")
+    hunt = "tests/lists/test_mutants.py::test_some_mutants_are_caught_in_this_run"
+    python(copy, *pytest_of, "tests/lists", "--deselect", hunt)
+    of_the_page = [each.file for each in changes() if each.file.startswith("tests/")]
+    told = python(copy, *pytest_of, *of_the_page, "tests/core/test_grammar.py", "-k", "getdel")
+    assert re.search(r"^4 passed", told, re.M)
+
+
+def test_the_changes_are_in_the_form_of_the_repository(copy: Path) -> None:
+    files = {each.file for each in changes() if each.file.endswith(".py")}
+    python(copy, "-m", "ruff", "check", *files)
+    python(copy, "-m", "ruff", "format", "--check", *files)
+
+
+def test_below_its_level_a_transaction_does_not_know_it(copy: Path) -> None:
+    """As an older build does not: it would else be done by some nodes, and not by others."""
+    said = python(copy, "-c", """if True:
+        from raftline.state.commands import execute
+        from raftline.state.store import Store
+        for level in (2, 3):
+            print(execute(Store({"a": "1"}, level), "txn getdel a ; set b 1"))
+    """).splitlines()  # fmt: skip
+    assert "that can't stand in a transaction; get, set, delete, setnx, " in said[0]
+    assert said[1] == 'TXN response, then: ["1", "b set to 1"]'
+
+
+def test_the_typed_client_has_it(node: NodeProcess, source: Path) -> None:
+    program = f"""if True:
+        import asyncio, raftline
+        at = "localhost:{node.port}"
+        with raftline.connect(at) as kv:
+            kv["t"] = "two words"
+            print([kv.getdel("t"), kv.getdel("t")])
+            kv["t"] = "5"
+            print(kv.txn().then.getdel("t").getdel("t").commit().results)
+        async def ask():
+            async with raftline.aio.connect(at) as kv:
+                await kv.set("t", "6")
+                print([await kv.getdel("t"), await kv.getdel("t")])
+        asyncio.run(ask())
+    """
+    told = python(source.parent, "-c", program)
+    assert told.splitlines() == ["['two words', None]", "['5', None]", "['6', None]"]
+
+
 def test_a_node_parses_applies_and_answers_the_new_command(node: NodeProcess) -> None:
     node.ask("set k two words")
     assert node.ask("  getdel k ") == "s1@GETDEL response: two words"
     assert node.ask("client4@getdel k") == "s1@GETDEL response, no such key: k"
     assert node.ask("getdel k k").startswith("s1@Sorry, getdel takes one key")
-    assert "HELP response: getdel KEY | strlen KEY | get KEY" in node.ask("help")
+    assert "HELP response: strlen KEY | get KEY | " in node.ask("help")
+    assert " | delete KEY | getdel KEY | setnx KEY VALUE | " in node.ask("help")
     assert re.search(r"^\d+ \d+ getdel k$", node.log.read_text(), re.M)
 
 

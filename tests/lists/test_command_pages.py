@@ -1,0 +1,133 @@
+"""The pages and the typed client have each command that has a row in src/wire/commands.py.
+
+`python tests/lists/test_command_pages.py` writes into the pages what is made from the rows. For the
+rest a failure names the line that a person adds (docs/develop/add-a-command.md).
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from raftline.access.rights import table
+from raftline.kv.aio_store import AioKV
+from raftline.kv.calls import Calls
+from raftline.kv.store import KV
+from raftline.kv.transaction import Operations
+from raftline.wire.commands import COMMANDS, HELP, READ, Command
+from raftline.wire.transactions import UNDER
+from tests.page_changes import changes
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+USERS, PROTOCOL, GRAMMAR, PYTHON, TRANSACTIONS = (
+    DOCS / name
+    for name in ("use/users.md", "use/protocol.md", "develop/grammar.md", "use/python.md",
+                 "use/transactions.md")
+)  # fmt: skip
+OPERATIONS = [row for row in COMMANDS.values() if row.is_operation]
+OF_TRANSACTIONS = ("operation", "tx-plain", "tx-write")  # rules of the grammar
+OF_A_SESSION = ("session", "forget")  # they have a name before them, and a rule of their own
+TYPED_ELSEWHERE = ("setex", "under", "object")  # as set(ttl=…), as lease=…, as replicated objects
+
+
+def _alternatives(rule: str, names: list[str]) -> str:
+    """Return a rule of the grammar; a `/` begins each line but the first."""
+    lines = [f"{rule:16}= {names[0]}"]
+    for name in names[1:]:
+        if len(lines[-1]) + len(name) > 96:
+            lines.append(" " * 17)
+        lines[-1] += f" / {name}"
+    return "".join(f"{line}\n" for line in lines)
+
+
+def made() -> Iterator[tuple[Path, str, str]]:
+    """Yield the parts of pages that are made: the page, the part as a pattern, and its text."""
+    rights = "".join(f"{line}\n" for line in table())
+    yield USERS, r"(?<=<!-- rights -->\n)(?s:.*?)(?=<!-- end of rights -->)", rights
+    yield PROTOCOL, r"(?m)^s1@HELP response: .*$", f"s1@{HELP}"
+    *most, last = [row.verb for row in OPERATIONS]
+    can = f"that can't stand in a transaction; {', '.join(most)} and {last} can."
+    yield PROTOCOL, r"that can't stand in a transaction; .*? can\.", can
+    alone = ", ".join(f"`{row.verb}`" for row in OPERATIONS if row.verb != UNDER)
+    yield TRANSACTIONS, r"(?<=any command on one key:\n)`get`.*(?=\.\n`under)", alone
+    asked = [verb for verb in COMMANDS if verb not in OF_A_SESSION]
+    yield GRAMMAR, r"(?m)^request +=.*\n(?: .*\n)*", _alternatives("request", asked)
+    logged = [verb for verb in asked if COMMANDS[verb].handling.kind == "write"]
+    logged[logged.index("lease")] += " [ SP lease-tag ]"
+    logged.append("expired")
+    yield GRAMMAR, r"(?m)^write +=.*\n(?: .*\n)*", _alternatives("write", logged)
+
+
+def lacking(row: Command) -> Iterator[str]:
+    """Yield what a person adds to pages for a row."""
+    verb = row.verb
+    if not re.search(rf"[`@]{verb}[ `\n]", _written_by_hand()):
+        yield f"docs/use/protocol.md: a row, | `{row.form}` | reply | and if not |"
+    grammar = GRAMMAR.read_text(encoding="utf-8")
+    if verb not in OF_A_SESSION and not re.search(rf"^{verb} +=", grammar, re.M):
+        yield f'docs/develop/grammar.md: a rule, {verb:16}= %s"{verb} " …'
+    if row.is_operation:
+        if not any(f'%s"{verb} "' in _rule(grammar, each) for each in OF_TRANSACTIONS):
+            yield f'docs/develop/grammar.md: in tx-plain, / %s"{verb} " key-word …'
+        if row.handling is READ and f'%s"{verb} " key' not in _rule(grammar, "read"):
+            yield f'docs/develop/grammar.md: in read, / %s"{verb} " key'
+
+
+@functools.cache
+def _written_by_hand() -> str:
+    """Return the pages of users without what is made."""
+    pages = {page: page.read_text(encoding="utf-8") for page in (DOCS / "use").glob("*.md")}
+    for page, part, _ in made():
+        if page in pages:
+            pages[page] = re.sub(part, "", pages[page])
+    return "".join(pages.values())
+
+
+def _rule(grammar: str, name: str) -> str:
+    found = re.search(rf"^{name} +=.*\n(?: .*\n)*", grammar, re.M)
+    assert found is not None, f"no rule {name}"
+    return found[0]
+
+
+def untyped(row: Command) -> Iterator[str]:
+    """Yield the methods that the typed client lacks for a row."""
+    places: dict[str, type] = {
+        "src/kv/calls.py": Calls,
+        "src/kv/store.py": KV,
+        "src/kv/aio_store.py": AioKV,
+        "src/kv/transaction.py": Operations,
+    }
+    for path, kind in places.items():
+        if not hasattr(kind, row.verb):
+            yield f"{path}: in {kind.__name__}, def {row.verb}(self, …), as the page shows"
+    if f".{row.verb}(" not in PYTHON.read_text(encoding="utf-8"):
+        yield f"docs/use/python.md: what kv.{row.verb}(…) returns"
+
+
+def test_the_pages_have_what_is_made_from_the_rows() -> None:
+    for page, part, text in made():
+        found = re.search(part, page.read_text(encoding="utf-8"))
+        assert found is not None, f"{page.name} has no {part}"
+        assert found[0] == text, "run python tests/lists/test_command_pages.py"
+
+
+def test_the_pages_have_each_command() -> None:
+    assert [line for row in COMMANDS.values() for line in lacking(row)] == []
+
+
+def test_the_typed_client_has_each_command_on_a_key() -> None:
+    rows = [row for row in OPERATIONS if row.verb not in TYPED_ELSEWHERE]
+    assert [line for row in rows for line in untyped(row)] == []
+
+
+def test_the_changes_of_the_page_fit_the_files_of_today() -> None:
+    for change in changes():
+        change.applied((DOCS.parent / change.file).read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    for page, part, text in made():
+        before = page.read_text(encoding="utf-8")
+        page.write_text(re.sub(part, text.replace("\\", r"\\"), before, count=1), encoding="utf-8")
