@@ -118,7 +118,6 @@ def _parser() -> tuple[Parser, Commands]:
     repaircommands.add_commands(commands)
     user.add_command(commands)
     accesscommands.add_commands(commands)
-    _add_controller(commands)
     viewcommands.add_commands(commands)
     # Only for the list in --help: main() hands these on before anything is parsed.
     commands.add_parser("server", help="one node: raftline server NAME PORT", add_help=False)
@@ -161,29 +160,6 @@ def _completion(options: argparse.Namespace) -> int:
     parsers |= {verb: lock.parser(verb) for verb in HELD}
     print(completion.script(options.shell, parsers), end="")
     return 0
-
-
-def _add_controller(commands: Commands) -> None:
-    controller = commands.add_parser(
-        "controller",
-        help="an order to a node that was started with --controller",
-        description="Give one order to one node: STORE KEY VALUE, RETRIEVE, LEADER_INFO, "
-        "CONVERT_FOLLOWER, TIMEOUT, SHUTDOWN, RESTART, PARTITION NAME…, HEAL [NAME…], DROP "
-        "PERCENT% [NAME…], DELAY TIME [NAME…], SKIP-REPLICATION on|off, HEARTBEAT TIME|normal "
-        "[for TIME], DELETE-LOG. Exit code 0: done; 2: usage; 3: not the leader, who is named if "
-        "known; 4: outcome unknown; 5: refused or unreachable.",
-    )
-    controller.add_argument("target", metavar="TARGET", help="a node's name, or HOST:PORT")
-    controller.add_argument("words", metavar="REQUEST", nargs="+", help="the order and its words")
-    controller.know_cluster(30.0)
-    controller.add_argument("--json", action="store_true", help="one object, for programs")
-    controller.set_defaults(module="controller.command", carry_out=_controller)
-
-
-def _controller(options: argparse.Namespace) -> int:
-    from raftline.controller import command
-
-    return command.carry_out(options)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from raftline.access.tls import Tls
 from raftline.clients.tls import ClientTls
 from raftline.common import config, signals
 from raftline.common.address import Address
-from raftline.common.arguments import EXIT_USAGE
+from raftline.common.arguments import EXIT_USAGE, Parser
 from raftline.common.config import PACES, ConfigError, Configuration, PortRefused
 from raftline.common.console import Console, open_closed_streams
 from raftline.common.quiet_exit import EXIT_INTERRUPTED
@@ -46,16 +46,19 @@ if (3, 12) < sys.version_info < (3, 14):
 def main(
     argv: Sequence[str] | None = None,
     *,
+    parser_of: Callable[[], Parser] = boot.parser,
     console_of: Callable[..., Console] = Console,
-    server_of: Callable[..., Server] = Server,
+    server_of: Callable[[argparse.Namespace], Callable[..., Server]] = lambda arguments: Server,
 ) -> int:
     """Run one node; return 0 after a clean stop, 2 for wrong arguments or a port in use, 3 for
     files it must not start from, 4 when its disk failed, 70 when an invariant broke.
 
-    `console_of` and `server_of` make a console and a server of another kind (labs/repair).
+    With `parser_of`, `console_of` and `server_of` another program has further arguments, a console
+    and a server of another kind (course/raftline_course/server.py). `server_of` may raise
+    ConfigError for arguments that do not go together.
     """
     open_closed_streams()
-    found = settings.read(boot.parser(), argv, os.environ)
+    found = settings.read(parser_of(), argv, os.environ)
     arguments = found.arguments
     if arguments.print_config:
         print(*found.lines(), sep="\n")
@@ -64,7 +67,7 @@ def main(
     with threads_without_signals():
         stamp = local_time if arguments.log_times else None
         console = console_of(sys.stdout, arguments.verbose, stamp=stamp)
-    again = functools.partial(settings.load, boot.parser(), argv, os.environ)
+    again = functools.partial(settings.load, parser_of(), argv, os.environ)
     service = Service(found, again, console, local_time)
     try:
         with raised():
@@ -93,9 +96,14 @@ def _refuse(service: Service, console: Console, message: str, status: int) -> in
     return status
 
 
-def _boot(service: Service, console: Console, server_of: Callable[..., Server]) -> int:
+def _boot(
+    service: Service,
+    console: Console,
+    server_of: Callable[[argparse.Namespace], Callable[..., Server]],
+) -> int:
     """Read the configuration, take the port, recover the files, and serve."""
     arguments = service.arguments
+    make_server = server_of(arguments)
     rule, tls = boot.proofs_of(arguments)
     port, configuration = boot.settle(arguments)
     console.say(str(configuration.path))
@@ -105,15 +113,12 @@ def _boot(service: Service, console: Console, server_of: Callable[..., Server]) 
             start.callback(joining.withdraw, configuration)
         listener = Listener(arguments.host, port, arguments.max_connections, arguments.io)
         stack.enter_context(contextlib.closing(listener))
-        datagrams = boot.datagram_listener(arguments)
-        if datagrams is not None:
-            stack.enter_context(contextlib.closing(datagrams))
         listed = configuration.members.get(arguments.name)
         stack.enter_context(contextlib.closing(service)).open_door(listed)
         interrupts = stack.enter_context(contextlib.closing(Interrupts()))
         with threads_without_signals():
             signals.end_with_starter(interrupts.stop)
-        server = _server_of(arguments, configuration, console, server_of, rule, tls)
+        server = _server_of(arguments, configuration, console, make_server, rule, tls)
         server.recover()
         _tell_place(arguments, port, configuration, server, listener, console.say)
         gc.collect()
@@ -128,7 +133,7 @@ def _boot(service: Service, console: Console, server_of: Callable[..., Server]) 
             if arguments.cores == "one":
                 cpu_affinity.begin_to_watch(server.name)
         start.pop_all()  # it is up: its line in the configuration stays
-        server.begin(listener, datagrams)
+        server.begin(listener)
         service.began(server)
         return server.wait()
 
@@ -174,7 +179,7 @@ def _server_of(
     arguments: argparse.Namespace,
     configuration: Configuration,
     console: Console,
-    server_of: Callable[..., Server],
+    make_server: Callable[..., Server],
     rule: PeerRule,
     tls: Tls | None,
 ) -> Server:
@@ -184,19 +189,16 @@ def _server_of(
         configuration,
         console.say,
         joins=bool(arguments.join),
-        first_term=boot.CONTROLLER_FIRST_TERM if arguments.controller_lines else 0,
         never_ran=arguments.new,
         is_private=boot.is_protected(arguments),
     )
-    return server_of(
+    return make_server(
         startup,
         PACES[arguments.pace],
         console,
         readings=Readings(arguments.reads, arguments.follower_reads),
         compact_bytes=arguments.compact_at,
         history=(arguments.history_events, arguments.history_bytes),
-        allowed=arguments.controller_from if arguments.controller else None,
-        course_lines=arguments.controller_lines,
         course_console=arguments.course_console,
         record=arguments.record,
         access=boot.access_of(arguments),

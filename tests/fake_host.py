@@ -36,7 +36,7 @@ class FakeHost:
         self.traffic_log = SimpleNamespace(
             connected=lambda _: None, requested=lambda *_: None, received=lambda *_: None
         )
-        self.control = SimpleNamespace(why_no_order=lambda *_: "")
+        self.orders = None
         self.is_peer, self.hears_from_leader = (lambda name: name == "s2"), lambda: True
         self.why_not_heard = lambda name, _: "" if name == "s2" else f"{name} is no peer of s1"
         self.hear = lambda received, _: self.heard.extend(received) or []

@@ -6,16 +6,25 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from raftline.common.arguments import Parser, build
+from raftline.common.config import ConfigError, Configuration
 from raftline_course.home import find_world
 
 PROGRAMS = {
     "simulate": "simulator",
     "conform": "conform.command",
     "grade": "grading.grade",
+    "controller": "controller.command",
     "picture": "picture",
 }
+UP_OPTIONS = {  # of `raftline up`
+    "--controller": "the nodes obey `raftline controller`, for teaching and tests",
+    "--controller-udp": "by datagrams as well, on port 5555 of each node's own address",
+    "--controller-lines": "the nodes print the lines of the course's controller lab",
+}
+NODE = Path(__file__).with_name("node.py")
 # They draw or judge steps of the core, which only a core that is no machine code shows.
 FROM_SOURCE = ("grade", "picture")
 
@@ -31,6 +40,35 @@ def main(command: str, arguments: Sequence[str]) -> int:
     module = importlib.import_module(f"raftline_course.{PROGRAMS[command]}")
     status: int = module.main(arguments)
     return status
+
+
+def program_of(options: Sequence[str], configuration: Configuration) -> list[str] | None:
+    """Return the program of nodes that are started with these options of `raftline up`; None: with
+    none of them they are the store's nodes.
+
+    Raises:
+        ConfigError: the options do not go together, or not with these members.
+    """
+    if not any(option in UP_OPTIONS for option in options):
+        return None
+    _check_datagrams(configuration, options)
+    return [sys.executable, str(NODE)]
+
+
+def _check_datagrams(configuration: Configuration, options: Sequence[str]) -> None:
+    """Make sure that every node can have the one port for a controller's datagrams."""
+    if "--controller-udp" not in options:
+        return
+    if "--controller" not in options:
+        raise ConfigError("--controller-udp is a door for orders; add --controller to obey them")
+    hosts = [address.host for address in configuration.members.values()]
+    shared = next((host for host in hosts if hosts.count(host) > 1), None)
+    if shared is not None:
+        raise ConfigError(
+            f"--controller-udp takes one port of each node's own address, and several nodes of "
+            f"{configuration.path} are on {shared}; give each its own there (127.0.0.2, 127.0.0.3, "
+            "…), or leave the option out"
+        )
 
 
 def parsers() -> dict[str, Parser]:

@@ -42,8 +42,8 @@ def main() -> int:
     ]
     from labs.repair.spoken import SeedConsole, SeedServer  # a whole server: only for a node
     from labs.repair.watchful import WatchfulServer
-    from raftline import server
     from raftline.common.console import Console
+    from raftline_course import server
 
     sys.argv[0] = "server.py"  # whose name its complaints about options begin with
     if not arguments.course_words:

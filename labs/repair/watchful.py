@@ -10,13 +10,13 @@ from __future__ import annotations
 import threading
 import time
 
-from raftline.node.server import Server
 from raftline.wire.commands import Request
+from raftline_course.server import ControlledServer
 
 LOOK_S = 0.2
 
 
-class WatchfulServer(Server):
+class WatchfulServer(ControlledServer):
     """A server that looks after its log file."""
 
     def start(self) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from raftline.access.rights import KeysOfLease, why_not
+from raftline.access.rights import KeysOfLease, why_no_order, why_not
 from raftline.access.roles import Identity, nobody
 from raftline.access.turns import Turns
 from raftline.access.users import MECHANISM, User, Users, derive, read_users, scram
@@ -108,6 +108,12 @@ class Login:
         if self._users is not self._access.users:
             self._look_again()
         return why_not(self.identity, command, keys_of_lease)
+
+    def why_no_order(self, verb: str) -> str:
+        """Return why an order is refused to whoever asks here; "" if it may be given."""
+        if self._users is not self._access.users:
+            self._look_again()
+        return why_no_order(self.identity, verb)
 
     def now(self) -> Identity | None:
         """Return who asks here by the file as it is now; None if this login counts no more:

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from raftline.access.roles import Identity
-from raftline.wire.commands import COMMANDS, IN_TRANSACTIONS, ORDERS, Request
+from raftline.wire.commands import COMMANDS, IN_TRANSACTIONS, Request
 from raftline.wire.leaseoperands import without_lease
 from raftline.wire.operands import Limits, show_operands
 from raftline.wire.protocol import shown
-from raftline.wire.rights import ADMINISTERS_ALL, Right, Role, Touches
+from raftline.wire.rights import Right, Role, Touches
 from raftline.wire.transactions import read_transaction
 from raftline.wire.watches import watch_operands
 
@@ -26,10 +26,7 @@ _LOGGED = ", as it is an entry of the log; read with get or show"
 _LOGGED_GET = ", as it is an entry of the log; leave read log out"
 
 
-RIGHTS: Final[Mapping[str, Right]] = {
-    **{row.verb: row.right for row in COMMANDS.values()},
-    **dict.fromkeys(ORDERS, ADMINISTERS_ALL),  # of a controller
-}
+RIGHTS: Final[Mapping[str, Right]] = {row.verb: row.right for row in COMMANDS.values()}
 
 _PUBLIC_FIELDS = (
     "name", "role", "term", "leader", "members", "reads", "build", "version", "build_level",
@@ -70,6 +67,14 @@ def why_not(identity: Identity, command: str, keys_of_lease: KeysOfLease) -> str
             takes = f"it takes the role {need.role}{where}{need.hint}"
             return f"{identity} may not {need.line}: {takes}. {_NOTHING}"
     return ""
+
+
+def why_no_order(identity: Identity, verb: str) -> str:
+    """Return the refusal, after `Sorry, `, of a controller's order; "" if it may be given."""
+    if identity.is_everywhere and identity.role >= Role.ADMIN:
+        return ""
+    takes = f"it takes the role {Role.ADMIN} for all keys"
+    return f"{identity} may not {verb}: {takes}. {_NOTHING}"
 
 
 def _needs(verb: str, right: Right, command: str, keys_of_lease: KeysOfLease) -> Iterator[_Need]:
@@ -153,6 +158,4 @@ def table() -> list[str]:
         form = row.form.replace("|", "\\|")
         role = "anybody" if right.role is Role.NONE else str(right.role)
         lines.append(f"| `{form}` | {role} | {right.touches.value} |")
-    orders = ", ".join(f"`{order}`" for order in sorted(ORDERS))
-    lines.append(f"| a controller's {orders} | admin | all keys |")
     return lines

@@ -78,6 +78,10 @@ class Admission:
 
     def admit(self, line: ParsedLine) -> ParsedLine:
         """Return the line as this node takes it: some that can be understood are refused."""
+        orders = self._host.orders
+        if orders is not None and line.kind == "refused" and orders.is_order(line.text):
+            command = line.text.lstrip(" ")
+            line = ParsedLine("control", replace(line.request, command=command), line.text)
         if line.kind == "login":
             return self._log_in(line)
         if line.kind == "proof":
@@ -140,7 +144,10 @@ class Admission:
         request = line.request
         if line.kind in ("peer", "level") or not request.command:
             return line
-        why = login.why_not(as_asked(request), self._host.keys_of_lease)
+        if line.kind == "control":
+            why = login.why_no_order(request.command.partition(" ")[0])
+        else:
+            why = login.why_not(as_asked(request), self._host.keys_of_lease)
         if not why and request.id and line.kind == "write":  # its number may begin a session
             why = login.why_not("session", self._host.keys_of_lease)
         if why:
@@ -222,8 +229,10 @@ class Admission:
         return not by or by in self._host.peer_rule.secrets
 
     def _refuse(self, line: ParsedLine, problem: str) -> ParsedLine:
-        why = self._host.control.why_no_order(line.request.sender, line.text) or problem
-        return ParsedLine("local", line.request, reply=error(why))
+        orders = self._host.orders
+        if orders is not None:
+            problem = orders.why_no_order(line.request.sender, line.text) or problem
+        return ParsedLine("local", line.request, reply=error(problem))
 
     def _hear(self, line: ParsedLine) -> ParsedLine:
         """Let a server's message in, if its sender may speak for a peer on this connection."""

@@ -238,11 +238,13 @@ class AnsweredOrder(Protocol):
 
 
 class Orders(Protocol):
-    """The orders of a controller (course/docs/controller.md)."""
+    """Orders that a node of the course obeys beside the commands (course/docs/controller.md)."""
 
+    def is_order(self, text: str) -> bool: ...
     def is_allowed(self, sender: str, host: str) -> bool: ...
     def why_no_order(self, sender: str, text: str) -> str: ...
     def obey(self, request: Request, host: str) -> AnsweredOrder: ...
+    def facts(self) -> dict[str, object]: ...
 
 
 class AppliedState(Protocol):
@@ -261,7 +263,7 @@ class Host(Protocol):
     limits: Limits
     readings: Readings
     patience_s: float  # for the answer to a request
-    is_down: bool  # by its controller's word: it hears nobody else
+    is_down: bool  # between two lives, by an order: nothing else is heard
     speakers: Speakers
     access: Access | None  # its users, and their rights; None: everybody may do everything
     peer_rule: PeerRule  # what a member has to prove
@@ -275,7 +277,7 @@ class Host(Protocol):
     @property
     def traffic_log(self) -> Traffic: ...
     @property
-    def control(self) -> Orders: ...
+    def orders(self) -> Orders | None: ...
     @property
     def logmanager(self) -> AppliedState: ...
     @property

@@ -153,9 +153,10 @@ class LocalCommands:
     def _obey(self, asked: ParsedLine) -> str:
         self._flush()  # what came before may be about to end
         host = self._socket.getpeername()[0]
-        control, request = self._host.control, asked.request
-        self.is_controllers = control.is_allowed(request.sender, host)
-        return control.obey(request, host).line
+        orders, request = self._host.orders, asked.request
+        assert orders is not None  # which made an order of the line
+        self.is_controllers = orders.is_allowed(request.sender, host)
+        return orders.obey(request, host).line
 
     def _local(self, asked: ParsedLine) -> str:
         request = asked.request

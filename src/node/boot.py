@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ipaddress
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,12 +12,9 @@ from raftline.access.secret import MODES, PeerRule, peer_rule
 from raftline.access.tls import Files, Tls, tls_of_node
 from raftline.common import config
 from raftline.common.address import as_place, is_loopback
-from raftline.common.arguments import Parser, Typed, as_host, as_number, as_port, program
+from raftline.common.arguments import Parser, Typed, as_host, as_number, program
 from raftline.common.config import PACES, ConfigError, Configuration
 from raftline.common.logs import FORMATS, LEVELS
-from raftline.controller.control import CONTROLLER
-from raftline.controller.udp import PORT as DATAGRAM_PORT
-from raftline.controller.udp import UdpListener
 from raftline.net.shared_reader import IO_MODES
 from raftline.node import joining
 from raftline.node.joining import joining_address, reached_address, settle_configuration
@@ -29,7 +25,6 @@ from raftline.wire.commands import READ_MODES
 
 _PROOFS = "add --secret FILE (`raftline secret FILE` makes one), or --tls-only and --tls-ca FILE"
 _BYTES = as_number("number of bytes", 1)
-CONTROLLER_FIRST_TERM = 1  # of a node that is born with --controller-lines, as in the course
 
 
 def log_level(arguments: argparse.Namespace) -> str:
@@ -44,7 +39,6 @@ def settle(arguments: argparse.Namespace) -> tuple[int, Configuration]:
         ConfigError: one of them can't be used; the message explains what to do.
     """
     port = config.port_number(arguments.port, "PORT")
-    _check_controller(arguments)
     if arguments.new and arguments.join:
         raise ConfigError("a node that joins needs no --new: it gets its vote from its leader")
     if arguments.record is not None:
@@ -54,8 +48,6 @@ def settle(arguments: argparse.Namespace) -> tuple[int, Configuration]:
             f"--host {arguments.host} lets other machines reach this node; if that is meant, add "
             "--open-to-network. Without --host only this machine can"
         )
-    if arguments.users is not None and arguments.controller_udp is not None:
-        raise ConfigError("datagrams have no login; --controller-udp does not go with --users")
     check_access(arguments)
     folder, name = arguments.dir, arguments.name
     if arguments.register:
@@ -153,17 +145,6 @@ def proofs_of(arguments: argparse.Namespace) -> tuple[PeerRule, Tls | None]:
     return rule, tls
 
 
-def datagram_listener(arguments: argparse.Namespace) -> UdpListener | None:
-    """Return the listener for a controller's datagrams, its port taken; None if none is wanted.
-
-    Raises:
-        PortRefused: the port can't be had.
-    """
-    if arguments.controller_udp is None:
-        return None
-    return UdpListener(arguments.host, arguments.controller_udp)
-
-
 def access_of(arguments: argparse.Namespace) -> Access | None:
     """Return the users of a node and what others may do; None if everybody may do everything.
 
@@ -178,16 +159,6 @@ def access_of(arguments: argparse.Namespace) -> Access | None:
 def _anonymous(arguments: argparse.Namespace) -> str:
     """Return the role of who is not logged in."""
     return str(arguments.anonymous or ("admin" if is_loopback(arguments.host) else "none"))
-
-
-def _check_controller(arguments: argparse.Namespace) -> None:
-    if arguments.controller:
-        if arguments.name == CONTROLLER:
-            raise ConfigError(f"a node that obeys {CONTROLLER} can't be called so; rename it")
-    elif arguments.controller_udp is not None:
-        raise ConfigError("--controller-udp is a door for orders; add --controller to obey them")
-    elif arguments.controller_from:
-        raise ConfigError("--controller-from allows orders; add --controller to obey them")
 
 
 def parser() -> Parser:
@@ -211,7 +182,6 @@ def parser() -> Parser:
     _add_tls(parser)
     _add_service(parser)
     _add_membership(parser)
-    _add_controller(parser)
     _add_output(parser)
     add(
         "--max-connections",
@@ -335,23 +305,6 @@ def _add_membership(parser: Parser) -> None:
         " script that says it of a node that lost its disk loses acknowledged writes")  # fmt: skip
 
 
-def _add_controller(parser: Parser) -> None:
-    """Have the options for a node that obeys a controller."""
-    add = parser.add_argument
-    add("--controller", action="store_true",
-        help="obey a controller: shut down, restart, cut off, … by a line of text;"
-        " for teaching")  # fmt: skip
-    add("--controller-from", type=_place, action="append", default=[], metavar="HOST",
-        help="a host or network (10.0.0.0/8) beside this machine that a controller"
-        " may speak from")  # fmt: skip
-    add("--controller-udp", type=as_port, nargs="?", const=DATAGRAM_PORT, metavar="PORT",
-        help="listen for a controller's datagrams as well, Message.json of the"
-        " course (5555)")  # fmt: skip
-    add("--controller-lines", action="store_true",
-        help="print the course's lines (Current State is: …), and begin, newborn,"
-        " in its term 1")  # fmt: skip
-
-
 def _add_output(parser: Parser) -> None:
     """Have the options for what a node writes down and prints."""
     add = parser.add_argument
@@ -377,12 +330,3 @@ def _add_output(parser: Parser) -> None:
     add("--course-console", action="store_true",
         help="print a bare `Sending message`, and votes as a table only, as the"
         " course's figures")  # fmt: skip
-
-
-def _place(text: str) -> str:
-    if "/" not in text:
-        return as_host(text)
-    try:
-        return str(ipaddress.ip_network(text, strict=False))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no network such as 10.0.0.0/8") from None

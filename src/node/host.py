@@ -17,10 +17,8 @@ from raftline.common.config import Pace
 from raftline.common.derived import mypyc_attr
 from raftline.common.level import LEVEL, Build
 from raftline.common.version import VERSION
-from raftline.controller.control import Control
-from raftline.controller.faults import Faults
 from raftline.logmanager import LogManager
-from raftline.net.host import Batch, Origin, ReplySink
+from raftline.net.host import Batch, Orders, Origin, ReplySink
 from raftline.net.levels import Builds, ask_level
 from raftline.net.peerbook import PeerBook, Speakers
 from raftline.net.reply_room import ReplyRoom
@@ -46,10 +44,9 @@ class NodeHost:
     the node, starts and stops them."""
 
     traffic_log: TrafficLog
-    faults: Faults
-    control: Control
+    orders: Orders | None
     observers: Observers  # of this process
-    # Of this start; a controller's RESTART makes others.
+    # Of this start; a life that an order begins makes others.
     node: RawNode
     driver: Driver
     logmanager: LogManager
@@ -73,6 +70,7 @@ class NodeHost:
         self.patience_s = self.patience_ms / 1000
         self.limits = Limits()
         self.readings = readings
+        self.orders = None
         self.is_down = False
         self._stopping = False
         self._level_rises = threading.Condition(threading.Lock())
@@ -106,7 +104,8 @@ class NodeHost:
         facts = {**self.driver.status(), "sessions": len(self.logmanager.state.sessions)}
         facts |= {"reads": self.readings.mode, "pid": os.getpid(), "build": build()}
         facts |= {"level": self.level, "build_level": LEVEL, "version": VERSION}
-        facts |= self.control.facts()
+        if self.orders is not None:
+            facts |= self.orders.facts()
         if self.peer_rule.secret:
             facts["secret"] = "require" if self.peer_rule.is_required else "offer"
             facts["unproven"] = [] if self.is_down else self.book.unproven()
@@ -224,9 +223,6 @@ class NodeHost:
         that was refused."""
         if self.is_down:
             return []
-        if self.faults.in_force:
-            received = [one for one in received if not self.faults.cuts_off(one.sender)]
-            origin = self.faults.around(origin)
         return self.driver.receive(received, origin)
 
     def lost(self, peer: str) -> None:

@@ -15,10 +15,6 @@ from raftline.common.config import Pace
 from raftline.common.console import Console
 from raftline.common.signals import WAIT_S_MAX, threads_without_signals
 from raftline.common.wakeup import Wakeup
-from raftline.controller.control import Control
-from raftline.controller.faults import Faults
-from raftline.controller.store import CourseLines
-from raftline.controller.udp import UdpListener
 from raftline.net.levels import Builds
 from raftline.net.listener import Listener
 from raftline.net.peerbook import PeerBook, Speakers
@@ -29,19 +25,16 @@ from raftline.node.host import NodeHost
 from raftline.node.observers import Observers
 from raftline.node.recorder import FileRecorder
 from raftline.node.snapshots import COMPACT_BYTES, Snapshots
-from raftline.node.startup import Startup, check_member, node_of
+from raftline.node.startup import Startup, node_of
 from raftline.node.traffic_log import TrafficLog
 from raftline.raft.effects import Effects
-from raftline.raft.entries import Entry, Snapshot, spell_entries
-from raftline.raft.inputs import Input
+from raftline.raft.entries import Snapshot, spell_entries
 from raftline.raft.levels import LevelTooHigh
 from raftline.raft.messages import AppendEntries, InstallSnapshot, Message
 from raftline.raft.recording import RecordedNode
 from raftline.raft.spelling import spell, spell_append
-from raftline.raft.view import NodeView
 from raftline.state.history import BYTES_MAX, EVENTS_MAX
 from raftline.storage.disk import EXIT_FILES, StorageError, exit_status_of
-from raftline.storage.folder import Folder
 from raftline.wire.parsing import Readings
 
 EXIT_BROKEN = 70
@@ -59,24 +52,20 @@ class Server(NodeHost):
         readings: Readings,
         compact_bytes: int = COMPACT_BYTES,
         history: tuple[int, int] = (EVENTS_MAX, BYTES_MAX),
-        allowed: Sequence[str] | None = None,
-        course_lines: bool = False,
         course_console: bool = False,
         record: Path | None = None,
         access: Access | None = None,
         peer_rule: PeerRule = OPEN,
         tls: Tls | None = None,
     ) -> None:
-        """Prepare a node; `allowed` says from where a controller may speak, None: nobody may;
-        `record` where its steps are written down; `history` how many events are kept, and bytes;
-        `access` the users of this node, if it has any; `peer_rule` what members have to prove;
-        `tls` how it speaks TLS, None: it does not."""
+        """Prepare a node; `record` says where its steps are written down, `history` how many
+        events are kept, and bytes; `access` the users of this node, if it has any; `peer_rule`
+        what members have to prove; `tls` how it speaks TLS, None: it does not."""
         super().__init__(startup.name, pace, readings, access, peer_rule, tls)
-        self.faults = Faults(self.name, say=console.say)
         self.traffic_log = TrafficLog(
             console,
             course=course_console,
-            is_cut_off=self.faults.cuts_off,
+            is_cut_off=self.is_cut_off,
             is_private=startup.is_private,
         )
         self.observers = Observers(self.name, console.say)
@@ -88,8 +77,6 @@ class Server(NodeHost):
         self._spelled: tuple[object, str] = ((), "[]")
         self._end = Wakeup()  # set to stop: a signal handler may do that
         self.exit_status = 0
-        self.control = Control(self, console.say, allowed)
-        self._prints_course_lines = course_lines
 
     def recover(self) -> None:
         """Recover from the files: make the parts of the node, which `start` lets work.
@@ -105,14 +92,13 @@ class Server(NodeHost):
             self.name,
             recovered,
             pace,
-            heartbeat_ms=self.faults.table.heartbeat_ms or pace.heartbeat_ms,
+            heartbeat_ms=self.heartbeat_ms(),
             leased=self.readings.mode == "lease",
             compact_bytes=self._compact_bytes,
         )
         if self._record is not None:
             self.node = RecordedNode(self.node, FileRecorder(self._record, self._console.say))
         self._print_lease(recovered.hard_state.lease_ms)
-        self._course = CourseLines(self._console.say) if self._prints_course_lines else None
         self.driver = driver = Driver(self.node, logmanager, self, hold_ms=2 * self.slowest_ms)
         self.builds = Builds(driver.peer_level)
         self.observers.follow(self.node, driver.core)
@@ -164,11 +150,7 @@ class Server(NodeHost):
         self._send(message, f"{self.name}@{spell(message)}\n".encode())
 
     def _send(self, message: Message, line: bytes) -> None:
-        if self.faults.in_force:
-            book = self.book
-            self.faults.send(message, lambda: book.send(message.to, line), len(line))
-        else:
-            self.book.send(message.to, line)
+        self.book.send(message.to, line)
 
     def wrote(self, arrived: Snapshot | None) -> None:
         """Look whether a snapshot is due, or has arrived whole."""
@@ -186,8 +168,6 @@ class Server(NodeHost):
         if effects.notes:
             self.driver.measures.stepped(self.node.view)
         self.traffic_log.carried_out(effects, self.node.view)
-        if self._course is not None:
-            self._course.stepped(self.node.view, effects)
 
     def fail(self, error: BaseException) -> None:
         """Stop because nothing that this node writes or holds can be trusted any more."""
@@ -208,15 +188,12 @@ class Server(NodeHost):
 
     # --- life ------------------------------------------------------------------------------
 
-    def begin(self, listener: Listener, datagrams: UdpListener | None = None) -> None:
+    def begin(self, listener: Listener) -> None:
         """Serve from now on."""
         self.listener = listener
         self.start()
         with threads_without_signals():
             listener.open(self)
-            if datagrams is not None:
-                ignored = self.traffic_log.ignored
-                datagrams.open(self.name, self.control, lambda: self.node.view.term, ignored)
 
     def wait(self) -> int:
         """Serve until asked to stop; then stop, and return the exit status."""
@@ -236,8 +213,6 @@ class Server(NodeHost):
 
     def start(self) -> None:
         """Let the threads of this life begin."""
-        if self._course is not None:
-            self._course.stepped(self.node.view, Effects())
         with threads_without_signals():
             self.book.start()  # before anything can change whom it follows
             self.driver.start(self.name)
@@ -249,40 +224,13 @@ class Server(NodeHost):
         self.driver.stop(patience_s)
         self.book.stop()
 
-    # --- what its controller asks; controller.controlled.ControlledNode documents it -------------
+    def heartbeat_ms(self) -> int:
+        """Return the time between two heartbeats that this life begins with."""
+        return self.pace.heartbeat_ms
 
-    @property
-    def view(self) -> NodeView:
-        return self.node.view
-
-    def peers(self) -> set[str]:
-        leader = self.view.leader
-        return {*self.book, *([leader] if leader and self.is_peer(leader) else [])}
-
-    def address(self, name: str) -> Address | None:
-        return self.book.address(name)
-
-    def order(self, order: Input) -> None:
-        self.driver.order(order)
-
-    def committed(self) -> tuple[int, list[Entry]]:
-        with self.driver.core:
-            base, last = self.view.log.base_index, self.view.commit_index
-            return base, self.node.committed(base + 1, last - base)
-
-    def check_member(self) -> list[str]:
-        return check_member(self.view, self._startup.configuration)
-
-    def folder(self) -> Folder:
-        return self._startup.folder()
-
-    def release_files(self) -> None:
-        """Let go of the files of the start before, which a write that took long kept open."""
-        if self.driver.has_written:
-            self.logmanager.close()
-
-    def end_connections(self) -> None:
-        self.listener.end_connections(but_controllers=True)
+    def is_cut_off(self, peer: str) -> bool:
+        """Whether nothing is printed of what `peer` sends, as it is not heard."""
+        return False
 
     def stop(self) -> None:
         """Ask the node to stop; from any thread, also a signal handler."""

@@ -57,7 +57,7 @@ class Startup:
         self.configuration = configuration
         self._say = say
         self._joins = joins
-        self._first_term = first_term
+        self.first_term = first_term
         self._machines = machines
         self._never_ran = never_ran
         self.is_private = is_private
@@ -80,8 +80,8 @@ class Startup:
         if self._joins:
             _check_that_it_brings_nothing(folder, self.name)
         recovered = self._recovered(logmanager, never_ran)
-        if recovered.hard_state.term < self._first_term and recovered.log.last_index == 0:
-            recovered.hard_state = HardState(self._first_term, None)
+        if recovered.hard_state.term < self.first_term and recovered.log.last_index == 0:
+            recovered.hard_state = HardState(self.first_term, None)
             logmanager.persist([Effects(save=recovered.hard_state)])
         for note in recovered.notes:
             self._say(note)

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from raftline.common.wakeup import Wakeup
-from raftline.controller.udp import UdpListener
 from raftline.net.listener import Listener
 from raftline.node.server import Server
 from raftline.objects.waiting import Waiting
@@ -169,7 +168,7 @@ class EmbeddedServer(Server):
         if self._state_file_every is not None:
             self._applied.set()
 
-    def begin(self, listener: Listener, datagrams: UdpListener | None = None) -> None:
+    def begin(self, listener: Listener) -> None:
         if self._state_file_every is not None:
             threading.Thread(
                 target=self._write_states,
@@ -177,7 +176,7 @@ class EmbeddedServer(Server):
                 name=f"{self.name} state file",
                 daemon=True,
             ).start()
-        super().begin(listener, datagrams)
+        super().begin(listener)
 
     def wait(self) -> int:
         try:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from raftline.common.arguments import Commands
 
 
-ASKING = ("status", "transfer", "backup", "controller", "view")  # and those for members
+ASKING = ("status", "transfer", "backup", "view")  # and those for members
 
 
 def know_access(commands: Commands) -> None:

@@ -113,39 +113,18 @@ def _port_range(ports: Sequence[int]) -> str:
     return "ports " + " ".join(str(port) for port in ports)
 
 
-def check_startable(configuration: Configuration, options: Sequence[str]) -> None:
-    """Make sure that all members are on this machine, and can be started with these options.
+def check_local(configuration: Configuration) -> None:
+    """Make sure that all members are on this machine.
 
     Raises:
-        ConfigError: they are not, or can't.
+        ConfigError: one is not.
     """
-    _check_local(configuration)
-    _check_datagrams(configuration, options)
-
-
-def _check_local(configuration: Configuration) -> None:
     for name, address in configuration.members.items():
         if not is_loopback(address.host):
             raise ConfigError(
                 f"{configuration.path}: {name} is on {address.host}, and `raftline up` starts "
                 "nodes on localhost only; start that one where it belongs, with raftline-server"
             )
-
-
-def _check_datagrams(configuration: Configuration, options: Sequence[str]) -> None:
-    """Make sure that every node can have the one port for a controller's datagrams."""
-    if "--controller-udp" not in options:
-        return
-    if "--controller" not in options:
-        raise ConfigError("--controller-udp is a door for orders; add --controller to obey them")
-    hosts = [address.host for address in configuration.members.values()]
-    shared = next((host for host in hosts if hosts.count(host) > 1), None)
-    if shared is not None:
-        raise ConfigError(
-            f"--controller-udp takes one port of each node's own address, and several nodes of "
-            f"{configuration.path} are on {shared}; give each its own there (127.0.0.2, 127.0.0.3, "
-            "…), or leave the option out"
-        )
 
 
 def residents(configuration: Configuration) -> tuple[Configuration, list[str]]:

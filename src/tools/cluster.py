@@ -50,13 +50,15 @@ class Cluster:
         verbose: bool,
         relay: Relay,
         options: Sequence[str] = (),
+        program: Sequence[str] | None = None,
     ) -> None:
-        """Prepare; `options` are further ones that each node is started with. In a folder that is
-        not there yet no node ever ran (`--new`).
+        """Prepare; `options` are further ones that each node is started with, and `program` is
+        another than the store's. In a folder that is not there yet no node ever ran (`--new`).
 
         Raises:
             ConfigError: the environment names files for TLS that can't be used.
         """
+        self._program = program
         self.configuration = configuration
         self.access = ClientAccess.of_environment()
         self._is_new = not configuration.folder.exists()
@@ -103,6 +105,7 @@ class Cluster:
         options = [*self._options, *([] if usual else ["--host", address.host])]
         folder = self.configuration.folder
         node = ServerProcess(name, address.port, folder, options, start_new_session=True)
+        node.program = list(self._program or node.program)
         with self.relay.output_for(name) as output:
             return node.launch(*["--new"] * self._is_new, stdout=output)
 

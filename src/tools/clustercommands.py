@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from raftline.clients.options import access_of
 from raftline.common import config
 from raftline.common.arguments import as_number, as_port, as_seconds
+from raftline.tools import course
 from raftline.wire.commands import COMMANDS
 
 if TYPE_CHECKING:
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
 
 NODES_MAX = 99
 UP_OPTIONS = {
-    "--controller": "the nodes obey `raftline controller`, for teaching and tests",
-    "--controller-udp": "by datagrams as well, on port 5555 of each node's own address",
-    "--controller-lines": "the nodes print the lines of the course's controller lab",
     "--log-times": "the nodes print the time before each line",
     "--course-console": "the nodes say no more of messages and votes than the course's figures",
 }
@@ -46,7 +44,7 @@ def _add_up(commands: Commands) -> None:
     up.add_argument("--client", action="store_true", help="a client in front; it ends, all ends")
     up.add_argument("--pace", choices=sorted(config.PACES), default="fast")
     up.add_argument("--verbose", action="store_true", help="heartbeats, too")
-    for option, what in UP_OPTIONS.items():
+    for option, what in {**UP_OPTIONS, **course.up_options()}.items():
         up.add_argument(option, action="store_true", help=what)
     up.add_argument(
         "--view",
@@ -54,7 +52,7 @@ def _add_up(commands: Commands) -> None:
         nargs="?",
         const=8765,
         metavar="PORT",
-        help="a picture in a browser (port 8765), with --controller",
+        help="a picture in a browser (port 8765)",
     )
     up.set_defaults(module="tools.up", carry_out=_up)
 
@@ -124,7 +122,7 @@ def _up(options: argparse.Namespace) -> int:
         view_port=options.view,
         options=[
             option
-            for option in UP_OPTIONS
+            for option in {**UP_OPTIONS, **course.up_options()}
             if getattr(options, option[2:].replace("-", "_"))
             or (option == "--controller" and options.view)
         ],

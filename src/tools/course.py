@@ -9,16 +9,18 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
 from raftline.common.arguments import Parser
-from raftline.common.config import ConfigError
+from raftline.common.config import ConfigError, Configuration
 
 COMMANDS = {
     "simulate": "a cluster under load and faults, and a report: raftline simulate METRICS",
     "conform": "grade a node of any language: raftline conform -- COMMAND {name} {port} {dir}",
     "grade": "hand-ins of the lab write Raft: raftline grade FOLDER",
+    "controller": "an order to a node that obeys a controller",
     "picture": "the picture of recordings or of a transcript, as one page",
 }
 PACKAGE = "raftline_course"
@@ -45,6 +47,22 @@ def main(command: str, arguments: list[str]) -> int:
         raise ConfigError(f"{command} is a command of the course: pip install raftline-course")
     status: int = commands.main(command, arguments)
     return status
+
+
+def up_options() -> dict[str, str]:
+    """Return what `raftline up` may have its nodes do by the course: options, with their help."""
+    commands = found()
+    return {} if commands is None else dict(commands.UP_OPTIONS)
+
+
+def program_of(options: Sequence[str], configuration: Configuration) -> list[str] | None:
+    """Return the program of nodes with these options, None: the store's.
+
+    Raises:
+        ConfigError: the options do not go together, or not with these members.
+    """
+    commands = found()
+    return None if commands is None else commands.program_of(options, configuration)
 
 
 def parsers() -> dict[str, Parser]:

@@ -16,8 +16,8 @@ from raftline.common.address import Address
 from raftline.common.config import Configuration, Pace
 from raftline.common.quiet_exit import EXIT_INTERRUPTED
 from raftline.common.signals import WAIT_S_MAX, threads_without_signals
-from raftline.tools import status
-from raftline.tools.choosing import check_startable, described, residents, write_down
+from raftline.tools import course, status
+from raftline.tools.choosing import check_local, described, residents, write_down
 from raftline.tools.cluster import Cluster, NobodyReads, NotStarted
 from raftline.tools.relay import Relay
 from raftline.tools.statusreport import verdict
@@ -54,9 +54,10 @@ def up(
     if view_port is not None:
         command.check_library()
     configuration, others = residents(configuration)
-    check_startable(configuration, options)
+    check_local(configuration)
+    program = course.program_of(options, configuration)
     relay = Relay(list(configuration.members), configuration.folder if client_wanted else None)
-    cluster = Cluster(configuration, pace, verbose, relay, options)  # looks for the folder
+    cluster = Cluster(configuration, pace, verbose, relay, options, program)  # looks for the folder
     with asked_to_stop():
         try:
             _begin(cluster, others, view_port)

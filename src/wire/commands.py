@@ -220,19 +220,6 @@ HELP = (
     f" Members: {_forms(of_members=True)}."
 )
 
-# A controller's orders (course/docs/controller.md).
-FAULT_FORMS: Mapping[str, str] = {
-    "PARTITION": "PARTITION NAME…",
-    "HEAL": "HEAL [NAME…]",
-    "DROP": "DROP PERCENT% [NAME…], as in DROP 30% s2",
-    "DELAY": "DELAY TIME [NAME…], as in DELAY 200ms s2 or DELAY 1.5s",
-    "SKIP-REPLICATION": "SKIP-REPLICATION on|off",
-    "HEARTBEAT": "HEARTBEAT TIME|normal [for TIME], as in HEARTBEAT 20s for 1s",
-}
-# Those that only a node which runs can carry out.
-NODE_ORDERS = ("STORE", "RETRIEVE", "LEADER_INFO", "CONVERT_FOLLOWER", "TIMEOUT")
-ORDERS: Final = frozenset({*NODE_ORDERS, "SHUTDOWN", "RESTART", "DELETE-LOG", *FAULT_FORMS})
-
 
 @dataclass(slots=True, init=False)  # see ParsedLine
 class Request:

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from raftline.raft import spelling
 from raftline.raft.change import Change
 from raftline.raft.messages import Answer, Message, PeerError
-from raftline.wire.commands import COMMANDS, ORDERS, Request, read_request
+from raftline.wire.commands import COMMANDS, Request, read_request
 from raftline.wire.membercommands import read_change
 from raftline.wire.operands import Limits, not_understood
 from raftline.wire.protocol import ProtocolError, decode_line, split_sender
@@ -56,10 +56,10 @@ class Readings(NamedTuple):
 class ParsedLine:
     """One line; lines of one `kind` in a row are served together.
 
-    The kinds: "peer", "control", "write", "read", "show", "members", "backup", "watch",
-    "observe", "login"; "level", the question of a peer for this build; "proof", a step of a
-    peer's proof; "local", which the connection's thread answers; "refused"; and "garbled", a line
-    without a sender or a text.
+    The kinds: "peer", "write", "read", "show", "members", "backup", "watch", "observe", "login";
+    "control", an order, which a node that obeys some makes of a refused line; "level", the question
+    of a peer for this build; "proof", a step of a peer's proof; "local", which the connection's
+    thread answers; "refused"; and "garbled", a line without a sender or a text.
     """
 
     kind: str
@@ -115,10 +115,7 @@ def parse(line: bytes, limits: Limits, readings: Readings, me: str) -> ParsedLin
 
 
 def _parse_other(sender: str, number: str, text: str, me: str) -> ParsedLine | None:
-    """Return a line that begins with no command of ours: an order, a peer's; None for the rest."""
-    order = text.lstrip(" ")
-    if order.partition(" ")[0] in ORDERS:
-        return ParsedLine("control", Request(sender, number, "", order), text)
+    """Return a line of a peer, which begins with no command of ours; None for the rest."""
     if sender and text.split(" ", 1)[0] in spelling.FIRST_WORDS:
         return _parse_message(Request(sender, number, "", ""), text, me)
     if sender and text.startswith(LEVEL_QUESTION):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from raftline.wire.commands import COMMANDS, ORDERS
+from raftline.wire.commands import COMMANDS
 
 _WORDS_MAX: Final = 6  # of a line that holds no value; others are mistakes
 
@@ -18,8 +18,7 @@ def without_values(text: str) -> str:
     verb, *words = command.lstrip(" ").split(" ", _WORDS_MAX)
     row = COMMANDS.get(verb)
     if row is None:
-        known = f"{verb} …" if verb in ORDERS else "…"
-        return f"{before}{at}{known}"
+        return f"{before}{at}…"
     if not words or (row.operands.is_public and len(words) < _WORDS_MAX):
         return text
     key = [words[0]] if row.operands.begins_with_key else []

@@ -13,8 +13,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from raftline.common import config
-from raftline.controller import udp
-from raftline.controller.faults import Table, read_fault
 from raftline.raft import membership, spelling
 from raftline.raft.entries import is_one_line, read_entries, spell_entries
 from raftline.raft.messages import PeerError
@@ -23,10 +21,13 @@ from raftline.storage.disk import StorageError
 from raftline.storage.hardstate import HardStateFile
 from raftline.storage.lines import is_storable, read_base, read_cut, read_entry, spell_members
 from raftline.storage.snapshotlines import SnapshotReader
-from raftline.wire.commands import COMMANDS, FAULT_FORMS, read_request
+from raftline.wire.commands import COMMANDS, read_request
 from raftline.wire.membercommands import read_change
 from raftline.wire.operands import Limits
 from raftline.wire.protocol import NAME, ProtocolError, decode_line, escape, split_sender, unescape
+from raftline_course.controller import udp
+from raftline_course.controller.faults import Table, read_fault
+from raftline_course.controller.orders import FAULT_FORMS
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import boot, entries
 

@@ -21,10 +21,11 @@ from raftline.raft.messages import PeerError
 from raftline.storage import lines
 from raftline.storage.folder import Folder
 from raftline.storage.hardstate import HardStateFile
-from raftline.wire.commands import COMMANDS, ORDERS
+from raftline.wire.commands import COMMANDS
 from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings, parse
 from raftline.wire.protocol import NAME, ProtocolError, split_sender
+from raftline_course.controller.orders import ORDERS
 from tests.abnf_grammar import Dealer, Grammar
 
 GRAMMAR = Grammar()
@@ -173,7 +174,7 @@ def _is_step_of_a_proof(sender: str, text: str) -> bool:
 OF_A_SESSION = {"session", "forget"}  # they need a name before them
 RULES = [
     *(name for name in COMMANDS if name not in OF_A_SESSION),
-    "request-line", "session-line", "order-line", "question",
+    "request-line", "session-line", "question",
     "prevote", "request-vote", "append-entries", "install-snapshot", "timeout-now", "read-index",
     "vote", "denial", "appended", "missing", "snapshot-held", "read-at", "level",
 ]  # fmt: skip

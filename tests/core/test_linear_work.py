@@ -12,11 +12,12 @@ from collections.abc import Callable
 
 import pytest
 
-from raftline.wire.commands import COMMANDS, ORDERS
+from raftline.wire.commands import COMMANDS
 from raftline.wire.objectcommands import OPERANDS
 from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings, parse
 from raftline.wire.protocol import looks_foreign
+from raftline_course.controller.orders import ORDERS
 
 SHORT_BYTES = 4 << 10
 FACTOR = 8

@@ -16,9 +16,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raftline.common import arguments, config, signals
-from raftline.controller import udp
-from raftline.controller.faults import read_fault
-from raftline.controller.store import retrieve
 from raftline.raft import membership, spelling
 from raftline.raft.messages import PeerError
 from raftline.state.commands import execute
@@ -33,6 +30,9 @@ from raftline.wire.commands import read_request
 from raftline.wire.membercommands import read_change
 from raftline.wire.operands import Limits
 from raftline.wire.protocol import ProtocolError, leader_named_in, split_sender
+from raftline_course.controller import udp
+from raftline_course.controller.faults import read_fault
+from raftline_course.controller.store import retrieve
 from raftline_course.trial import metrics
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import boot as started

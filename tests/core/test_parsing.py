@@ -38,8 +38,6 @@ def parsed(line: bytes | str, readings: Readings = Readings()) -> ParsedLine:  #
         ("transfer s3", "local", ("", "", "transfer", "transfer s3")),
         ("backup from 0", "backup", ("", "", "backup", "backup from 0")),
         ("members", "members", ("", "", "members", "members")),
-        ("Controller@ STORE a 1", "control", ("Controller", "", "", "STORE a 1")),
-        ("PARTITION s2", "control", ("", "", "", "PARTITION s2")),
         ("RequestVote 1-0-0", "refused", ("", "", "", "")),  # without a sender
     ],
 )

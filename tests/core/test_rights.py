@@ -6,13 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.access.rights import RIGHTS, as_asked, partial_status, table, why_not
+from raftline.access.rights import RIGHTS, as_asked, partial_status, table, why_no_order, why_not
 from raftline.access.roles import Identity, nobody
 from raftline.wire import operands as take
-from raftline.wire.commands import COMMANDS, ORDERS, WRITE, Command, read_request
+from raftline.wire.commands import COMMANDS, WRITE, Command, read_request
 from raftline.wire.operands import Limits
 from raftline.wire.protocol import escape
 from raftline.wire.rights import WRITES_KEY, Role, Touches
+from raftline_course.controller.orders import ORDERS
 
 BOB = Identity("bob", Role.READER, ("app/",))
 EVE = Identity("eve", Role.WRITER, ("app/", "web/"))
@@ -28,12 +29,21 @@ LEASES = {"lease-5": ["app/x"], "lease-6": ["app/x", "db/y"], "lease-7": []}
 def refusal(identity: Identity, line: str) -> str:
     """Return why a typed line is refused, as the node reads it."""
     verb = line.partition(" ")[0]
-    command = line if verb in ORDERS else as_asked(read_request("c", "", line, Limits()))
+    if verb in ORDERS:
+        return why_no_order(identity, verb)
+    command = as_asked(read_request("c", "", line, Limits()))
     return why_not(identity, command, lambda lease: LEASES.get(lease, []))
 
 
-def test_every_verb_and_every_order_has_a_row() -> None:
-    assert set(RIGHTS) == {*COMMANDS, *ORDERS}
+def test_every_verb_has_a_row() -> None:
+    assert set(RIGHTS) == {*COMMANDS}
+
+
+def test_an_order_of_a_controller_takes_an_admin_for_all_keys() -> None:
+    for identity in (READER, EVE, BOB, nobody(Role.WRITER)):
+        takes = "it takes the role admin for all keys. Nothing was done."
+        assert refusal(identity, "SHUTDOWN") == f"{identity} may not SHUTDOWN: {takes}"
+    assert refusal(ADMIN, "SHUTDOWN") == ""
 
 
 def test_a_row_without_a_right_can_not_be_made() -> None:
@@ -209,5 +219,5 @@ def test_a_status_in_part_names_the_members_and_no_count() -> None:
 def test_the_words_of_the_table_are_those_of_the_kinds() -> None:
     lines = table()
     assert "| `set KEY VALUE` | writer | KEY |" in lines
-    assert len(lines) == 2 + len(COMMANDS) + 1
+    assert len(lines) == 2 + len(COMMANDS)
     assert {right.touches for right in RIGHTS.values()} == set(Touches)

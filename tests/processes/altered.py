@@ -9,7 +9,8 @@ from raftline_course.harness.cluster import SERVER, NodeProcess
 
 _MAIN = """
 sys.path.insert(0, {source!r})
-from raftline.server import main
+sys.path.append({source!r} + "/../course")
+from raftline_course.server import main
 sys.exit(main())
 """
 

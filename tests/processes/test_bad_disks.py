@@ -24,7 +24,8 @@ def write(descriptor, data):
     return really(descriptor, data)
 os.write = write
 sys.path.insert(0, {source!r})
-from raftline.server import main
+sys.path.append({source!r} + "/../course")
+from raftline_course.server import main
 sys.exit(main())
 """
 # The time of day is a day later and a day earlier in turn.
@@ -37,7 +38,8 @@ gettime, gettime_ns, of_day = time.clock_gettime, time.clock_gettime_ns, time.CL
 time.clock_gettime = lambda clock: time.time() if clock == of_day else gettime(clock)
 time.clock_gettime_ns = lambda clock: time.time_ns() if clock == of_day else gettime_ns(clock)
 sys.path.insert(0, {source!r})
-from raftline.server import main
+sys.path.append({source!r} + "/../course")
+from raftline_course.server import main
 sys.exit(main())
 """
 SOURCE = str(SERVER.parent)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from raftline.controller.store import numbered
 from raftline.logmanager import LogManager
 from raftline.raft.entries import Entry
 from raftline.storage.folder import Folder
+from raftline_course.controller.store import numbered
 from raftline_course.harness.cluster import Cluster, NodeProcess
 from raftline_course.harness.processes import eventually
 

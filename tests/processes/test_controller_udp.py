@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from raftline.controller.store import OrderAnswer
-from raftline.controller.udp import AT_ONCE_MAX, UdpListener
 from raftline.wire.commands import Request
+from raftline_course.commands import NODE
+from raftline_course.controller.store import OrderAnswer
+from raftline_course.controller.udp import AT_ONCE_MAX, UdpListener
 from raftline_course.harness.cluster import Cluster, NodeProcess
 from raftline_course.harness.processes import DEADLINE_S, eventually, free_ports
 
 if TYPE_CHECKING:
-    from raftline.controller.control import Control
+    from raftline_course.controller.control import Control
 
 SERVER = Path(__file__).resolve().parents[2] / "src" / "server.py"
 FIELDS = ["sender_name", "request", "term", "key", "value"]
@@ -284,7 +285,7 @@ def test_no_node_may_have_the_name_of_the_controller(tmp_path: Path) -> None:
     (tmp_path / "server-configuration.txt").write_text("Controller localhost 10000\n")
     options = ["--controller", "--dir", str(tmp_path)]
     done = subprocess.run(
-        [sys.executable, str(SERVER), "Controller", "10000", *options],
+        [sys.executable, str(NODE), "Controller", "10000", *options],
         capture_output=True,
         text=True,
         timeout=60,

@@ -19,7 +19,7 @@ from labs.majorities import names
 from labs.majorities.places import COMPOSE, Place
 from raftline import client
 from raftline.common import config
-from raftline.node import boot
+from raftline_course import server
 from raftline_course.harness.processes import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -185,15 +185,15 @@ def test_the_receiver_shows_each_answer_until_ctrl_c() -> None:
 
 def test_nodes_listen_on_port_5555_and_the_sender_speaks_from_5556() -> None:
     assert (names.NODE_PORT, names.SENDER_PORT) == (5555, 5556)
-    told = boot.parser().parse_args(["Node1", "10000", "--controller", "--controller-udp"])
+    told = server.parser().parse_args(["Node1", "10000", "--controller", "--controller-udp"])
     assert told.controller_udp == 5555
 
 
 def test_the_command_lines_of_the_containers_are_valid() -> None:
     compose = COMPOSE.read_text(encoding="utf-8")
-    found = re.search(r"exec python src/server\.py (.*?)\n *healthcheck", compose, re.DOTALL)
+    found = re.search(r"exec python course/server\.py (.*?)\n *healthcheck", compose, re.DOTALL)
     assert found is not None
-    told = boot.parser().parse_args(found[1].split())
+    told = server.parser().parse_args(found[1].split())
     assert (told.name, told.port, told.dir, told.host) == ("$$NODE", "10000", "/data", "0.0.0.0")
     assert told.open_to_network
     assert told.insecure

@@ -25,7 +25,8 @@ def fdatasync(descriptor):
     really(descriptor)
 os.fdatasync = fdatasync
 sys.path.insert(0, {source!r})
-from raftline.server import main
+sys.path.append({source!r} + "/../course")
+from raftline_course.server import main
 sys.exit(main())
 """
 

@@ -34,11 +34,12 @@ from raftline.access.users import (
 from raftline.common.config import ConfigError
 from raftline.net.admission import Admission
 from raftline.raft import spelling
-from raftline.wire.commands import COMMANDS, ORDERS
+from raftline.wire.commands import COMMANDS
 from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings, parse
 from raftline.wire.protocol import error
 from raftline.wire.rights import Role
+from raftline_course.controller.orders import ORDERS
 from tests.fake_host import FakeHost
 
 SECRET = b"0123456789abcdef0123456789abcdef"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from raftline.controller.store import store
 from raftline.net import connection as connections
 from raftline.net.connection import Connection
 from raftline.net.host import Batch
@@ -20,6 +20,7 @@ from raftline.wire.limits import PEER_LINE_BYTES
 from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings, parse
 from raftline.wire.protocol import FULL, SHUT_DOWN
+from raftline_course.controller.store import store
 from raftline_course.harness.processes import eventually
 from tests.fake_host import FakeHost
 from tests.faulty_folder import MemoryFolder
@@ -279,7 +280,10 @@ def test_a_long_line_is_allowed_only_to_connections_that_spoke_as_peers(
 def test_a_node_that_was_shut_down_refuses_clients_and_obeys_its_controller(
     line: bytes, kind: str, reply: str
 ) -> None:
-    spoken = connection_of(is_down=True)._admission.admit(parse(line, SHORT, Readings(), "s1"))
+    orders = SimpleNamespace(is_order=lambda text: text == "RESTART", why_no_order=lambda *_: "")
+    spoken = connection_of(is_down=True, orders=orders)._admission.admit(
+        parse(line, SHORT, Readings(), "s1")
+    )
     assert (spoken.kind, spoken.reply, spoken.message) == (kind, reply, None)
 
 

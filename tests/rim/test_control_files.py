@@ -10,19 +10,19 @@ from typing import Any
 
 import pytest
 
-from raftline.controller.control import Control
-from raftline.controller.faults import Faults
 from raftline.logmanager import LogManager
 from raftline.net.host import Batch
 from raftline.node.clock import now_ms
 from raftline.node.driver import Driver
-from raftline.node.server import Server
 from raftline.raft.effects import Effects
 from raftline.raft.membership import Membership
 from raftline.raft.node import node_from_disk
 from raftline.raft.state import Options
 from raftline.storage.disk import FilesRefused
 from raftline.storage.folder import Folder
+from raftline_course.controller.control import Control
+from raftline_course.controller.faults import Faults
+from raftline_course.server import ControlledServer
 from tests.node_files import MEMBERS
 from tests.rim.test_driver import FakeRim, elect
 
@@ -68,7 +68,7 @@ def test_a_node_shut_down_amid_a_long_write_releases_its_files_after_it(tmp_path
         driver=driver,
         logmanager=manager,
         folder=lambda: Folder(str(tmp_path)),
-        release_files=lambda: Server.release_files(server),
+        release_files=lambda: ControlledServer.release_files(server),
     )
     control = Control(server, lambda _: None, None)
     with pytest.raises(FilesRefused):

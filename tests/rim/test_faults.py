@@ -8,11 +8,17 @@ from dataclasses import replace
 
 import pytest
 
-from raftline.controller.faults import DELAYED_BYTES_MAX, MESSAGE_BYTES, Faults, Table, read_fault
 from raftline.raft.entries import Entry, Snapshot
 from raftline.raft.messages import AppendAccepted, AppendEntries, InstallSnapshot, Message
-from raftline.wire.commands import FAULT_FORMS
 from raftline.wire.protocol import ProtocolError
+from raftline_course.controller.faults import (
+    DELAYED_BYTES_MAX,
+    MESSAGE_BYTES,
+    Faults,
+    Table,
+    read_fault,
+)
+from raftline_course.controller.orders import FAULT_FORMS
 from raftline_course.harness.processes import eventually
 
 HEARTBEAT = AppendEntries("s1", "s2", 1, 0, 0)

@@ -504,9 +504,6 @@ def test_each_fact_of_status_is_what_was_done(rig: Rig) -> None:
         "level": LEVEL,
         "build_level": LEVEL,
         "version": VERSION,
-        "controlled": False,
-        "down": False,
-        "faults": [],
     }
     assert int(re.findall(r"level (\d+)", promise)[0]) == LEVEL
     store = rig.server.logmanager.store

@@ -17,11 +17,11 @@ import pytest
 
 from raftline.access import tls_socket
 from raftline.access.tls_socket import TlsSocket
-from raftline.controller.udp import DATAGRAM_BYTES_MAX, _line, _read, _why_not
 from raftline.monitoring.listener import Asker, Refused, read_request
 from raftline.net.lines import HalfLines, LineReader
 from raftline.wire.limits import HTTP_HEAD_BYTES, READ_BYTES
 from raftline.wire.protocol import ProtocolError, decode_line, split_sender
+from raftline_course.controller.udp import DATAGRAM_BYTES_MAX, _line, _read, _why_not
 from tests.core.test_linear_work import FACTOR, TIMES_MORE_MAX, times_more, understood
 
 pytestmark = pytest.mark.slow

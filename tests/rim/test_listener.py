@@ -13,10 +13,10 @@ from typing import Any, cast
 
 import pytest
 
-from raftline.controller.udp import UdpListener
 from raftline.net import listener as listener_module
 from raftline.net.listener import USUAL_SWITCH_S, Listener, switch_interval_s
 from raftline.wire.limits import PLACES_FOR_PEERS
+from raftline_course.controller.udp import UdpListener
 from raftline_course.harness.processes import eventually, free_ports
 from tests.fake_host import FakeHost
 

@@ -9,6 +9,7 @@ from raftline import server
 from raftline.common.config import ConfigError
 from raftline.node import boot, settings
 from raftline.node.settings import Settings
+from raftline_course import server as course_server
 
 
 def told(
@@ -88,17 +89,24 @@ def test_name_and_port_are_asked_for_where_nothing_sets_them(
     assert "the following arguments are required: PORT" in capsys.readouterr().err
 
 
-def test_switches_numbers_and_lists_are_told_in_the_environment_as_text(tmp_path: Path) -> None:
+def test_switches_and_numbers_are_told_in_the_environment_as_text(tmp_path: Path) -> None:
     environment = {
         "RAFTLINE_FOLLOWER_READS": "yes", "RAFTLINE_VERBOSE": "0", "RAFTLINE_PACE": "",
-        "RAFTLINE_COMPACT_AT": "500", "RAFTLINE_CONTROLLER_FROM": "h1,10.0.0.0/8",
-        "RAFTLINE_CONTROLLER_UDP": "true",
+        "RAFTLINE_COMPACT_AT": "500",
     }  # fmt: skip
     arguments = told(tmp_path, "s1", "1", environment=environment).arguments
     assert arguments.follower_reads is True
     assert arguments.verbose is False
     assert arguments.pace == "fast"  # an empty variable is none
     assert arguments.compact_at == 500
+
+
+def test_lists_and_optional_numbers_are_told_in_the_environment_as_text() -> None:
+    environment = {
+        "RAFTLINE_CONTROLLER_FROM": "h1,10.0.0.0/8",
+        "RAFTLINE_CONTROLLER_UDP": "true",
+    }
+    arguments = settings.read(course_server.parser(), ["s1", "1"], environment).arguments
     assert arguments.controller_from == ["h1", "10.0.0.0/8"]
     assert arguments.controller_udp == 5555
 
@@ -160,10 +168,10 @@ def test_a_variable_that_is_no_setting_is_told_and_new_is_none(tmp_path: Path) -
 
 
 def test_what_print_config_shows_is_a_file_that_sets_the_same(tmp_path: Path) -> None:
-    argv = ["s1", "10000", "--controller", "--controller-from", "h1", "--compact-at", "77"]
+    argv = ["s1", "10000", "--insecure", "--users", "u", "--compact-at", "77"]
     first = told(tmp_path, *argv, "--record", "a file", "--join", "[::1]:10000")
     shown = "\n".join(first.lines()) + "\n"
-    assert "# controller-udp is not set\n" in shown
+    assert "# tls-crl is not set\n" in shown
     other = _written(tmp_path / "other.toml", shown)
     second = settings.read(boot.parser(), ["--config", other], {})
     ours, theirs = vars(first.arguments), vars(second.arguments)

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from raftline.controller.store import OrderAnswer
-from raftline.controller.udp import AT_ONCE_MAX, UdpListener
 from raftline.wire.commands import Request
+from raftline_course.controller.store import OrderAnswer
+from raftline_course.controller.udp import AT_ONCE_MAX, UdpListener
 from raftline_course.harness.processes import eventually
 
 DEADLINE_S = 60.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from raftline.clients import lines
 from raftline.clients.lines import LineConnection
 from raftline.common.config import FILE_NAME
 from raftline.tools.processes import SERVER, ServerProcess
+from raftline_course.commands import NODE
 from raftline_course.harness.processes import DEADLINE_S, eventually, free_ports
 
 __all__ = ["NEVER_SAID", "SERVER", "STARTED", "STEADY", "Cluster", "NodeProcess"]
@@ -41,6 +43,15 @@ class NodeProcess(ServerProcess):
         super().__init__(name, port, folder, options, console, **popen)
         self.host = "localhost"
         self._asked: LineConnection | None = None
+
+    @property
+    def command(self) -> list[str]:
+        """The program is the course's node, if it is to obey a controller."""
+        program = self.program
+        is_course = any(option.startswith("--controller") for option in self.options)
+        if is_course and program == [sys.executable, str(SERVER)]:
+            program = [sys.executable, str(NODE)]
+        return [*program, *self.arguments]
 
     @property
     def log(self) -> Path:

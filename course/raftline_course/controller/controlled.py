@@ -6,13 +6,13 @@ from typing import Protocol
 
 from raftline.common.address import Address
 from raftline.common.config import Pace
-from raftline.controller.faults import Faults
 from raftline.net.host import Batch
 from raftline.raft.entries import Entry
 from raftline.raft.inputs import Input
 from raftline.raft.view import NodeView
 from raftline.storage.folder import Folder
 from raftline.wire.operands import Limits
+from raftline_course.controller.faults import Faults
 
 
 class ControlledNode(Protocol):

@@ -16,10 +16,11 @@ from collections.abc import Callable
 from typing import Any
 
 from raftline.common.config import PortRefused
-from raftline.controller.control import CONTROLLER, Control, no_order
-from raftline.controller.store import OrderAnswer, sorry
-from raftline.wire.commands import FAULT_FORMS, ORDERS, Request
+from raftline.wire.commands import Request
 from raftline.wire.protocol import ProtocolError, escape, shown
+from raftline_course.controller.control import CONTROLLER, Control, no_order
+from raftline_course.controller.orders import FAULT_FORMS, ORDERS
+from raftline_course.controller.store import OrderAnswer, sorry
 
 PORT = 5555  # where the course's nodes and its controller listen
 CLOSE_S = 5.0  # for the thread that listens to have ended

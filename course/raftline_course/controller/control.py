@@ -14,15 +14,16 @@ import threading
 from collections.abc import Callable, Sequence
 
 from raftline.common.config import ConfigError
-from raftline.controller.controlled import ControlledNode
-from raftline.controller.faults import IN_FORCE, read_fault
-from raftline.controller.store import OrderAnswer, leader_info, retrieve, sorry, store
 from raftline.raft.inputs import Campaign, SetHeartbeat, StepDown
 from raftline.raft.transfer import OrderRefused
 from raftline.raft.view import NodeView
 from raftline.storage.disk import StorageError
-from raftline.wire.commands import COMMANDS, FAULT_FORMS, NODE_ORDERS, ORDERS, Request
+from raftline.wire.commands import COMMANDS, Request
 from raftline.wire.protocol import ProtocolError, shown
+from raftline_course.controller.controlled import ControlledNode
+from raftline_course.controller.faults import IN_FORCE, read_fault
+from raftline_course.controller.orders import FAULT_FORMS, NODE_ORDERS, ORDERS
+from raftline_course.controller.store import OrderAnswer, leader_info, retrieve, sorry, store
 
 CONTROLLER = "Controller"
 OFF = "this server obeys no controller; start it with --controller, for teaching and tests"
@@ -99,6 +100,10 @@ class Control:
     def is_allowed(self, sender: str, host: str) -> bool:
         """Whether orders of `sender` from the address `host` are obeyed."""
         return self.permits.why_not(sender, host) is None
+
+    def is_order(self, text: str) -> bool:
+        """Whether a line is an order, whoever gives it."""
+        return text.lstrip(" ").partition(" ")[0] in ORDERS
 
     def why_no_order(self, sender: str, text: str) -> str:
         """Return what is wrong with a line of the controller's that is neither an order nor a

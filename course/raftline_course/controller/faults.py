@@ -21,8 +21,8 @@ from typing import NamedTuple
 
 from raftline.net.host import Origin
 from raftline.raft.messages import AppendEntries, InstallSnapshot, Message
-from raftline.wire.commands import FAULT_FORMS
 from raftline.wire.protocol import ProtocolError, shown
+from raftline_course.controller.orders import FAULT_FORMS
 
 EVERYBODY = ""  # in place of a peer's name
 DELAYED_BYTES_MAX = 64 << 20  # of messages under way; more are lost, as on a line that is full

@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from raftline.common.console import LINE_CHARACTERS_MAX
-from raftline.controller.controlled import ControlledNode
 from raftline.net.host import Batch
 from raftline.raft import levels
 from raftline.raft.effects import Effects
@@ -35,6 +34,7 @@ from raftline.wire.protocol import (
     outcome_unknown,
     unescape,
 )
+from raftline_course.controller.controlled import ControlledNode
 
 SHOWN_ROLES = {Role.PRE_CANDIDATE: Role.FOLLOWER}  # it asks, and stands in no election yet
 ENTRIES_SHOWN = 8  # the latest; fewer where a line of the console does not hold so many

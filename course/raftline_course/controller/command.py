@@ -2,32 +2,59 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
 
 from raftline.clients.connection import ClientError, Deadline, NodeConnection, say_waiting
 from raftline.clients.login import log_in
-from raftline.clients.options import ClientAccess, access_of
+from raftline.clients.options import ClientAccess, access_of, know_access
 from raftline.clients.tls import why_no_tls
 from raftline.common import config
 from raftline.common.address import HOST, Address, split
+from raftline.common.arguments import Parser
 from raftline.common.config import ConfigError
-from raftline.controller.control import CONTROLLER
-from raftline.controller.faults import IN_FORCE
-from raftline.wire.commands import FAULT_FORMS
+from raftline.common.signals import raised
 from raftline.wire.protocol import ProtocolError, error, escape, outcome_unknown
 from raftline.wire.replies import Outcome, Reply, outcome_of, read_reply
+from raftline_course.controller.control import CONTROLLER
+from raftline_course.controller.faults import IN_FORCE
+from raftline_course.controller.orders import FAULT_FORMS
 
 LEADER_INFO = "LEADER_INFO"
 MARK = " response: "
 
 
-def carry_out(options: argparse.Namespace) -> int:
-    """Give the order that was typed; return the exit code of `order`."""
+def parser() -> Parser:
+    """Return what reads the arguments."""
+    options = Parser(
+        prog="raftline controller",
+        description="Give one order to one node: STORE KEY VALUE, RETRIEVE, LEADER_INFO, "
+        "CONVERT_FOLLOWER, TIMEOUT, SHUTDOWN, RESTART, PARTITION NAME…, HEAL [NAME…], DROP "
+        "PERCENT% [NAME…], DELAY TIME [NAME…], SKIP-REPLICATION on|off, HEARTBEAT TIME|normal "
+        "[for TIME], DELETE-LOG. Exit code 0: done; 2: usage; 3: not the leader, who is named if "
+        "known; 4: outcome unknown; 5: refused or unreachable.",
+    )
+    options.add_argument("target", metavar="TARGET", help="a node's name, or HOST:PORT")
+    options.add_argument("words", metavar="REQUEST", nargs="+", help="the order and its words")
+    options.know_cluster(30.0)
+    options.add_argument("--json", action="store_true", help="one object, for programs")
+    know_access(options)
+    return options
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Be `raftline controller`; return the exit code.
+
+    Raises:
+        ConfigError: no such node is known, or the order can't be spelled.
+    """
+    options = parser().parse_args(arguments)
     access = access_of(options)
-    return order(options.target, options.words, options.dir, access, options.timeout, options.json)
+    with raised():
+        return order(
+            options.target, options.words, options.dir, access, options.timeout, options.json
+        )
 
 
 def order(
