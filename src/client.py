@@ -148,7 +148,7 @@ def command_of(words: list[str]) -> str:
 
 
 def answer_one(client: Client, command: str, quiet: bool, as_object: bool) -> int:
-    """Print the reply to a command; where no node is reached, what is wrong with the command first.
+    """Print the reply to a command; if no node is reached, what is wrong with the command first.
 
     Raises:
         Unreachable: nobody listens there, and no object is wanted.

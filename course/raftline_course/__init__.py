@@ -1,1 +1,1 @@
-"""What teaches or judges with raftline: simulator, kit, controller, grader, pictures, harness."""
+"""Lessons and judges of raftline: simulator, kit, controller, grader, pictures, harness."""

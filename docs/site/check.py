@@ -16,7 +16,7 @@ LOADED = {"script": "src", "img": "src", "link": "href", "iframe": "src", "sourc
 
 
 class Page(HTMLParser):
-    """What one page links to, what it loads, and the places in it that a link can name."""
+    """The links of one page, what it loads, and the places in it that a link can name."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

@@ -81,7 +81,7 @@ def peer_rule(path: Path | None, mode: str | None) -> PeerRule:
 
 
 def read_secrets(path: Path) -> tuple[bytes, bytes]:
-    """Return the secret in a file, and the second one where it has two lines, else b"".
+    """Return the secret in a file, and the second one if it has two lines, else b"".
 
     Raises:
         ConfigError: it can't be used; the message explains why, and nothing of the secret.

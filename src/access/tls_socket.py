@@ -182,7 +182,7 @@ class TlsSocket(socket.socket):
         return self._decrypted(tls, memoryview(buffer).nbytes, buffer) or 0
 
     def _check_record(self) -> None:
-        """Raise where a record was begun too long ago, whether or not more of it came since."""
+        """Raise if a record was begun too long ago, whether or not more of it came since."""
         if self._record_s and time.monotonic() - self._record_s > TLS_RECORD_S:
             raise ConnectionAbortedError("a record was begun and not ended")
 

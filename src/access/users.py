@@ -173,7 +173,7 @@ def _user(words: list[str]) -> User:
 
 
 def prefixes_of(words: list[str]) -> tuple[str, ...]:
-    """Return prefixes in their one spelling; all keys where there is none.
+    """Return prefixes in their one spelling; all keys if there is none.
 
     Raises:
         ProtocolError: one is misspelled, or ends within a character.

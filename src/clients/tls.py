@@ -29,7 +29,7 @@ class ClientTls:
 
     `ca` is the file of the CA that signs the nodes' certificates; without it those that this
     machine trusts. `cert` and `key` are a certificate of the client's own. A node's certificate
-    has to be for the host that is connected to, or for `server_name` where that is given.
+    has to be for the host that is connected to, or for `server_name` if that is given.
     """
 
     def __init__(

@@ -19,7 +19,7 @@ def addresses_in(text: str) -> list[Address]:
 
 def found(folder: str | Path | None, otherwise: str) -> list[Address]:
     """Return the addresses in $RAFTLINE, else those in the configuration of the folder; of this one
-    alone where it is named. `otherwise` explains how else to name them.
+    alone if it is named. `otherwise` explains how else to name them.
 
     Raises:
         ConfigError: there are none.

@@ -139,7 +139,7 @@ def _member(fields: list[str], where: str) -> tuple[str, Address]:
 
 
 def check_name(name: str) -> None:
-    """Raise ConfigError where no node can have this name: it would be part of a file's."""
+    """Raise ConfigError if no node can have this name: it would be part of a file's."""
     if not NAME.fullmatch(name):
         raise ConfigError(
             f"{_shown(name)} is no name of a node: a letter, then letters, digits, _ . or -, at "
@@ -169,7 +169,7 @@ def _endpoint(address: Address) -> tuple[str, int]:
 
 
 def text_of(path: Path) -> str:
-    """Return what the file holds. Raises ConfigError where it can't be read, or is no text."""
+    """Return what the file holds. Raises ConfigError if it can't be read, or is no text."""
     try:
         with path.open("rb") as file:
             return decode(path, file.read(FILE_BYTES_MAX + 1))

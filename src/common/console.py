@@ -167,7 +167,7 @@ class Console:
             self._put(None, f"… {_counted(held.copy(), ' more')} in this second")
 
     def _put(self, kind: str | None, line: str, *, is_awaited: bool = False) -> None:
-        """Queue a line; where the queue is full, the oldest traffic goes, then the oldest line."""
+        """Queue a line; if the queue is full, the oldest traffic goes, then the oldest line."""
         is_wanted = is_awaited or not self._only_warnings or is_warning(line)
         if self._closing or not is_wanted:
             return

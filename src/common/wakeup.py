@@ -6,7 +6,7 @@ import threading
 import time
 
 PAUSE_S = 0.0005  # in which another thread takes its turn: to offer it one is not enough
-PAUSE_FACTOR = 2  # paused so many times as long as was computed
+PAUSE_FACTOR = 2  # paused this many times as long as was computed
 
 
 class Wakeup:

@@ -113,7 +113,7 @@ class AioKV(NoCopies, Generic[Data]):
     @overload
     async def get(self, key: Data, default: Data | Default) -> Data | Default: ...
     async def get(self, key: Data, default: object = None) -> object:
-        """Return the value of a key, `default` where it is absent."""
+        """Return the value of a key, `default` if it is absent."""
         value = await self.ask(self._calls.get(key))
         return default if value is None else value
 
@@ -130,7 +130,7 @@ class AioKV(NoCopies, Generic[Data]):
     async def setnx(
         self, key: Data, value: Data, *, ttl: int | None = None, lease: _Lease = None
     ) -> bool:
-        """Set a key where it is not there; return whether it was set."""
+        """Set a key if it is not there; return whether it was set."""
         return await self.ask(self._calls.setnx(key, value, _id(lease), ttl))
 
     async def setdefault(self, key: Data, default: Data) -> Data:
@@ -164,7 +164,7 @@ class AioKV(NoCopies, Generic[Data]):
     @overload
     async def pop(self, key: Data, default: Data | Default) -> Data | Default: ...
     async def pop(self, key: Data, default: object = NONE) -> object:
-        """Take a key out, in one step, and return its value; `default` where it is absent. Raises
+        """Take a key out, in one step, and return its value; `default` if it is absent. Raises
         KeyError: it is, and there is no default."""
         value = await self.ask(self._calls.pop(key))
         if value is None and default is NONE:
@@ -173,7 +173,7 @@ class AioKV(NoCopies, Generic[Data]):
 
     async def popitem(self, prefix: Data | None = None) -> tuple[Data, Data]:
         """Take the first key out, in one step, and return it with its value; the first under a
-        prefix where one is given. Raises KeyError where there is none."""
+        prefix if one is given. Raises KeyError if there is none."""
         steps = self._calls.popped_item(prefix)
         answer: object = None
         try:
@@ -216,7 +216,7 @@ class AioKV(NoCopies, Generic[Data]):
         return Transaction(self._codec, commit)
 
     async def items(self, prefix: Data | None = None) -> AsyncIterator[tuple[Data, Data]]:
-        """Yield the pairs, those under a prefix where one is given, in the order of the keys. Each
+        """Yield the pairs, those under a prefix if one is given, in the order of the keys. Each
         page of a thousand is as of one moment; between two of them the store may change."""
         after = ""
         while True:
@@ -228,12 +228,12 @@ class AioKV(NoCopies, Generic[Data]):
             after = page.after
 
     async def keys(self, prefix: Data | None = None) -> AsyncIterator[Data]:
-        """Yield the keys, those under a prefix where one is given, in their order."""
+        """Yield the keys, those under a prefix if one is given, in their order."""
         async for key, _ in self.items(prefix):
             yield key
 
     async def values(self, prefix: Data | None = None) -> AsyncIterator[Data]:
-        """Yield the values, those under a prefix where one is given."""
+        """Yield the values, those under a prefix if one is given."""
         async for _, value in self.items(prefix):
             yield value
 

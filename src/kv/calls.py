@@ -37,7 +37,7 @@ class Call(Generic[Result]):
     def __init__(
         self, command: str, read: Callable[[str], Result], leases: Collection[str] = ()
     ) -> None:
-        """`leases` are those that a transaction names: where one has ended, it is refused."""
+        """`leases` are those that a transaction names: if one has ended, it is refused."""
         self.command = command
         self._read = read
         self._leases = leases
@@ -183,7 +183,7 @@ class Calls(Generic[Data]):
     def set(
         self, key: Data, value: Data, ttl: float | None = None, lease: str | None = None
     ) -> Call[None]:
-        """Set a key, for `ttl` seconds or under a lease where one of them is given."""
+        """Set a key, for `ttl` seconds or under a lease if one of them is given."""
         if ttl is None:
             return _under(lease, f"set {self._key(key)} {self._value(value)}", _none)
         if lease is not None:
@@ -209,7 +209,7 @@ class Calls(Generic[Data]):
     def _timed(
         self, key: Data, condition: str, value: Data, ttl: float, lease: str | None
     ) -> Call[bool]:
-        """Set a key for `ttl` seconds where a condition on it holds, in one entry."""
+        """Set a key for `ttl` seconds if a condition on it holds, in one entry."""
         if lease is not None:
             raise ValueError(TTL_OR_LEASE)
         word, spelled = spell_word(self.codec.key(key)), spell_word(self.codec.text(value))

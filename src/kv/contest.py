@@ -85,7 +85,7 @@ class Contest:
 
 
 def taking(held: str, found: str | None, lease: str, value: str) -> Call[Outcome[str]]:
-    """Take a lock that is one key and has no order of those who wait, where the key is as it was
+    """Take a lock that is one key and has no order of those who wait, if the key is as it was
     found: absent, or that value."""
     conditions = Transaction(TEXT, _call).if_
     free = conditions.absent(held) if found is None else conditions.equal(held, found)

@@ -117,7 +117,7 @@ class KV(NoCopies, MutableMapping[Data, Data]):
     @overload
     def get(self, key: Data, default: Data | Default) -> Data | Default: ...
     def get(self, key: Data, default: object = None) -> object:
-        """Return the value of a key, `default` where it is absent."""
+        """Return the value of a key, `default` if it is absent."""
         value = self.ask(self._calls.get(key))
         return default if value is None else value
 
@@ -132,7 +132,7 @@ class KV(NoCopies, MutableMapping[Data, Data]):
     def setnx(
         self, key: Data, value: Data, *, ttl: int | None = None, lease: _Lease = None
     ) -> bool:
-        """Set a key where it is not there; return whether it was set."""
+        """Set a key if it is not there; return whether it was set."""
         return self.ask(self._calls.setnx(key, value, _id(lease), ttl))
 
     def cas(
@@ -219,7 +219,7 @@ class KV(NoCopies, MutableMapping[Data, Data]):
 
     def popitem(self, prefix: Data | None = None) -> tuple[Data, Data]:
         """Take the first key out, in one step, and return it with its value; the first under a
-        prefix where one is given. Raises KeyError where there is none."""
+        prefix if one is given. Raises KeyError if there is none."""
         steps = self._calls.popped_item(prefix)
         answer: object = None
         try:
@@ -248,15 +248,15 @@ class KV(NoCopies, MutableMapping[Data, Data]):
         return default
 
     def items(self, prefix: Data | None = None) -> ItemsView[Data, Data]:
-        """Return the pairs, those under a prefix where one is given, in the order of the keys."""
+        """Return the pairs, those under a prefix if one is given, in the order of the keys."""
         return PrefixItems(self, self._pairs, prefix)
 
     def keys(self, prefix: Data | None = None) -> KeysView[Data]:
-        """Return the keys, those under a prefix where one is given, in their order."""
+        """Return the keys, those under a prefix if one is given, in their order."""
         return PrefixKeys(self, self._pairs, prefix)
 
     def values(self, prefix: Data | None = None) -> ValuesView[Data]:
-        """Return the values, those under a prefix where one is given."""
+        """Return the values, those under a prefix if one is given."""
         return PrefixValues(self, self._pairs, prefix)
 
     def _pairs(self, prefix: Data | None) -> Iterator[tuple[Data, Data]]:

@@ -112,7 +112,7 @@ class Conditions(Generic[Data, Result]):
 
     @property
     def then(self) -> Operations[Data, Result]:
-        """The operations where the conditions hold."""
+        """The operations if the conditions hold."""
         return Operations(self._plan, self._commit, "then")
 
 
@@ -128,7 +128,7 @@ class Operations(Generic[Data, Result]):
 
     @property
     def else_(self) -> Operations[Data, Result]:
-        """The operations where a condition does not hold."""
+        """The operations if a condition does not hold."""
         if not self._plan.conditions:
             raise ValueError("without a condition behind if_ there is no else_")
         return Operations(self._plan, self._commit, "else")
@@ -157,7 +157,7 @@ class Operations(Generic[Data, Result]):
     def set(
         self, key: Data, value: Data, *, ttl: int | None = None, lease: object = None
     ) -> Operations[Data, Result]:
-        """Set a key, for `ttl` seconds or under a lease where one of them is given."""
+        """Set a key, for `ttl` seconds or under a lease if one of them is given."""
         plan = self._plan
         name, text = plan.key(key), plan.codec.key(key)
         if ttl is not None:
@@ -169,7 +169,7 @@ class Operations(Generic[Data, Result]):
         return self._under(lease, f"set {name} {plan.value(value)}", lambda answer: answer == done)
 
     def setnx(self, key: Data, value: Data, *, lease: object = None) -> Operations[Data, Result]:
-        """Set a key where it is not there."""
+        """Set a key if it is not there."""
         plan = self._plan
         done = f"{plan.codec.key(key)} set to {plan.codec.text(value)}"
         operation = f"setnx {plan.key(key)} {plan.value(value)}"
@@ -178,7 +178,7 @@ class Operations(Generic[Data, Result]):
     def cas(
         self, key: Data, old: Data, new: Data, *, lease: object = None
     ) -> Operations[Data, Result]:
-        """Set a key to `new` where it is `old`."""
+        """Set a key to `new` if it is `old`."""
         plan = self._plan
         done = f"{plan.codec.key(key)} set to {plan.codec.text(new)}"
         operation = f"cas {plan.key(key)} {plan.value(old)} {plan.value(new)}"
@@ -253,7 +253,7 @@ class Transaction(Generic[Data, Result]):
 
     @property
     def then(self) -> Operations[Data, Result]:
-        """The operations where the conditions hold."""
+        """The operations if the conditions hold."""
         return Operations(self._plan, self._commit, "then")
 
 

@@ -112,7 +112,7 @@ class Service:
             before.close()
 
     def spelled(self, line: str) -> list[str]:
-        """Return a line as the log has it, where the console is closed."""
+        """Return a line as the log has it, if the console is closed."""
         return [line] if self._records is None else self._records.spell(line)
 
     def _term(self) -> int | None:
@@ -147,7 +147,7 @@ class Reload:
 
     def add(self, what: str, read: Callable[[], str]) -> None:
         """Have `read` called at each SIGHUP. It returns what to print of it, "" for nothing, and
-        raises ConfigError or OSError where all stays as it was."""
+        raises ConfigError or OSError if all stays as it was."""
         self._readers[what] = read
 
     def begin(self) -> None:

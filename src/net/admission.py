@@ -157,7 +157,7 @@ class Admission:
         return line
 
     def logged(self, request: Request) -> str:
-        """Return the command as the log will hold it: with the client's name where that counts."""
+        """Return the command as the log will hold it: with the client's name if that counts."""
         if request.verb == "forget":  # its number is for the reply alone
             return f"{request.sender}@forget"
         command = request.command

@@ -385,7 +385,7 @@ def admit_by_tls(
     *,
     wait_s: float | None,
 ) -> bool:
-    """Shake hands where the other side wants to, and admit whoever its certificate names; return
+    """Shake hands if the other side wants to, and admit whoever its certificate names; return
     whether TLS is spoken now. `wait_s` is as of `begin_tls`.
 
     Raises:

@@ -247,7 +247,7 @@ def switch_interval_s(connections: int) -> float:
 
 
 def raise_file_limit(wanted: int) -> None:
-    """Let this process have so many files and sockets open, or as many as it may."""
+    """Let this process have this many files and sockets open, or as many as it may."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     enough = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < enough:

@@ -24,7 +24,7 @@ class NoTls(Exception):
 
 
 def begin_tls(connection: TlsSocket, tls: Tls, wait_s: float | None) -> str | None:
-    """Wait for the first byte, and shake hands where it begins TLS; return the member that a
+    """Wait for the first byte, and shake hands if it begins TLS; return the member that a
     certificate proves, "" if none does, None on a plain connection. It is read by nobody yet.
     `wait_s` is for both together; None: the first byte may come at any time.
 

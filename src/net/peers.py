@@ -51,7 +51,7 @@ class Peer:
     ) -> None:
         """Prepare; `on_build` gets the build of the peer, and None when the connection broke.
         Without it the peer is not asked. `rule` is what both sides prove first; with
-        `tls` it is spoken where the peer can."""
+        `tls` it is spoken if the peer can."""
         self._rule = rule
         self._tls = tls
         self._is_plain = False  # the peer, as far as the last try showed
@@ -96,7 +96,7 @@ class Peer:
             self._break(connection)
 
     def certificates_revoked(self) -> None:
-        """Make the connection anew where the peer showed a certificate, as it may be a revoked one
+        """Make the connection again if the peer showed a certificate, as it may be a revoked one
         by now."""
         with self._lock:
             connection = self._socket
@@ -187,7 +187,7 @@ class Peer:
             pause_s = min(pause_s * 2, BACK_OFF_S[1])
 
     def _rest(self, pause_s: float) -> None:
-        """Wait before the next try to connect; shortly where there is something to send.
+        """Wait before the next try to connect; shortly if there is something to send.
 
         So a new leader reaches a node that has just come back at once, and not after the pause
         that its absence had grown to.

@@ -98,7 +98,7 @@ def _is_address(host: str) -> bool:
 
 
 def _addresses_of(host: str) -> set[str]:
-    """Return the IP addresses of a host; none where its name is not known here."""
+    """Return the IP addresses of a host; none if its name is not known here."""
     with contextlib.suppress(OSError, UnicodeError):
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
         return {str(info[4][0]) for info in found}

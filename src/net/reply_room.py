@@ -89,7 +89,7 @@ class ReplyRoom:
             self.kept -= size
 
     def relieve(self) -> None:
-        """End those that hold theirs longest where there is twice as much as there may be: what
+        """End those that hold theirs longest if there is twice as much as there may be: what
         was made without a wait. This thread holds no lock."""
         with self._changed:
             surplus = self.used - 2 * self._bytes_max

@@ -122,7 +122,7 @@ class Batching:
         (self._reads if is_read else self._writes).arrived(queued, now_s)
 
     def proposed(self, last_index: int, batches: int, now_s: float) -> None:
-        """Note that so many batches became entries, up to `last_index`."""
+        """Note how many batches became entries, up to `last_index`."""
         self._proposed_s = now_s
         self._in_flight.append((last_index, batches, now_s))
 
@@ -139,7 +139,7 @@ class Batching:
         return answered > 0
 
     def answered(self, reads: int, queued: int, now_s: float) -> None:
-        """Note that so many batches of reads were confirmed; `queued` more wait."""
+        """Note how many batches of reads were confirmed; `queued` more wait."""
         self._reads.answered(reads + queued, now_s)
         self._reads.replied(now_s)  # another round may be under way beside their replies
 

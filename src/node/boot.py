@@ -276,14 +276,14 @@ def _add_service(parser: Parser) -> None:
         type=_BYTES,
         default=EVENTS_MAX,
         metavar="N",
-        help="keep so many of the latest events, from which watches go on (default: 100000)",
+        help="how many of the latest events are kept, from which watches go on (default: 100000)",
     )
     add(
         "--history-bytes",
         type=_BYTES,
         default=BYTES_MAX,
         metavar="BYTES",
-        help="and so many bytes of them in memory (default: 33554432)",
+        help="how many bytes of them are kept in memory (default: 33554432)",
     )
     add("--cores", choices=("one", "any"), default="one",
         help="one: a busy node keeps its threads on one core, and moves where another has more to"

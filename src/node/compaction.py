@@ -83,7 +83,7 @@ class Compaction:
 
     def compact(self, index: int) -> bool:
         """Drop some thousand entries from memory, `index` the last; return whether more remain.
-        Who asks again pauses before, since a lock that is taken anew at once lets nobody in."""
+        Who asks again pauses before, since a lock that is taken again at once lets nobody in."""
         with self._core:
             self._node.step(Compact(index), self._node.view.now_ms)
             return self._node.view.log.base_index < index

@@ -119,7 +119,7 @@ class Driver:
         """Give the leadership, if this server has it, to whoever can take it; then it may stop.
 
         Bounded by an election timeout. If the first one goes away meanwhile (all stop at once)
-        another is tried; where nobody is left, nothing is waited for.
+        another is tried; if nobody is left, nothing is waited for.
         """
         end_s = time.monotonic() + min(election_timeout_ms / 1000, HANDOVER_LIMIT_S)
         while self.node.view.is_leader and (left_s := end_s - time.monotonic()) > 0:

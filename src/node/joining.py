@@ -292,7 +292,7 @@ def _fill(file: BinaryIO, text: str) -> None:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[BinaryIO]:
-    """Yield the file, which is made where it is absent: read from its beginning, written at its
+    """Yield the file, which is made if it is absent: read from its beginning, written at its
     end, and by nobody else meanwhile, or two nodes read and then both write."""
     while True:
         with path.open("a+b") as file:

@@ -24,7 +24,7 @@ SPARE_ITEMS = 1000  # that may be of leases that are no more, beside one for eac
 
 
 def counted_ms(seconds: int) -> int:
-    """Return how long the leader counts for a lease of so many seconds."""
+    """Return how long the leader counts for a lease of this many seconds."""
     return seconds * 10 * (100 + MARGIN_PERCENT) + ROUNDING_MS
 
 
@@ -66,7 +66,7 @@ class LeaseClock:
         return self._heap[0][0] if self._heap else NEVER_MS
 
     def take_due(self, now_ms: int, most: int) -> list[str]:
-        """Return leases that are due and take them from the clock. At most so many are looked at;
+        """Return leases that are due and take them from the clock. At most `most` are looked at;
         `next_ms` is when more may be due."""
         due: list[str] = []
         for _ in range(most):

@@ -31,7 +31,7 @@ class Histogram:
         self.sum_s = 0.0
 
     def add(self, seconds: float, count: int = 1) -> None:
-        """Count a time that was that of so many."""
+        """Count `count` events of this time each."""
         self.counts[bisect_left(BOUNDS_S, seconds)] += count
         self.sum_s += seconds * count
 
@@ -51,7 +51,7 @@ class Measures:
         self._leader: str | None = None
 
     def stepped(self, view: NodeView) -> None:
-        """Look at what a step changed; the core says a note where that is anything."""
+        """Look at what a step changed; the core says a note if that is anything."""
         role, term, leader = view.role, view.term, view.leader
         if role in (Role.CANDIDATE, Role.LEADER) and term != self._stood_term:
             self._stood_term = term

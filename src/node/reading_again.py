@@ -36,7 +36,7 @@ def readers_of(server: Server) -> dict[str, Callable[[], str]]:
     if (tls := server.tls) is not None:
 
         def read_certificates() -> str:
-            """Read them for new connections; those that stand keep what they have. But where the
+            """Read them for new connections; those that stand keep what they have. But if the
             list of revoked ones is another, those that showed a certificate are made again."""
             if why := tls.reload():
                 raise ConfigError(why)

@@ -19,7 +19,7 @@ from raftline.raft.recording import HEADER
 
 SEGMENT_BYTES = 32 << 20  # a segment is longer only if its state is half of it
 GATHER_MS = 50  # steps are written so long after the first of them, at the next one
-GATHER_CHARACTERS = 64 << 10  # or when there are so many
+GATHER_CHARACTERS = 64 << 10  # or with this many characters
 BATCH_LINES = 2000  # of a state that are written at a time
 NODE_FILES = (".log", ".storage", ".state_machine")
 

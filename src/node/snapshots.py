@@ -24,7 +24,7 @@ from raftline.raft.messages import InstallSnapshot
 from raftline.storage.disk import LevelRefused, StorageError
 
 COMPACT_BYTES = 8 << 20  # a log shorter than this is never compacted
-GROWTH = 2  # nor one that is not so many times as long as the last snapshot
+GROWTH = 2  # nor one that is less than this many times as long as the last snapshot
 SPREAD = 1.25  # times as long at most, by chance
 COPY_ENTRIES = 500  # at a time, under the core's lock
 CHECK_BYTES = 1 << 19  # read in one go

@@ -48,7 +48,7 @@ class TrafficLog(Traffic):
         is_private: bool = False,
     ) -> None:
         """Prepare; `course` is to say no more of a message, or of votes, than the figures do.
-        Nothing is said of a peer that `is_cut_off` by a fault, and no value where the node
+        Nothing is said of a peer that `is_cut_off` by a fault, and no value if the node
         `is_private`, but with `--verbose`."""
         self._console = console
         self._is_private = is_private
@@ -131,7 +131,7 @@ class TrafficLog(Traffic):
                 self._console.traffic("messages", "Sending message to %s: %s", one.to, text)
         if lacks:
             # The end of a follower's log, as it can't take what it was sent (the course's Figures
-            # 2 and 7); without a command where that entry is in a snapshot, or there is none.
+            # 2 and 7); without a command if that entry is in a snapshot, or there is none.
             last = f"{log.last_index} {log.last_term}"
             commands = list(log.commands[-1:])
             if self._hides_values:

@@ -102,6 +102,6 @@ class Group:
         self.pending: list[BareEvent] = []  # applied, and not handed out
 
 
-# Lines for one watch, and the entry from which it goes on where they can't be sent.
+# Lines for one watch, and the entry from which it goes on if they can't be sent.
 Delivery = tuple[Watch, int, list[str]]
 LAST = -1  # instead of an entry: the last line of a watch

@@ -136,7 +136,7 @@ class Feed:
                 self.handing.release()
 
     def _hand_out_to(self, count: int) -> int:
-        """Send what waits for at most so many connections; return for how many it was."""
+        """Send what waits for at most this many connections; return for how many it was."""
         with self.lock:
             self.distribute()
             tellers = list(self._ready)[:count]
@@ -306,7 +306,7 @@ class Feed:
 
     def position_of(self, watch: Watch) -> int:
         """Return the entry up to which a watch was given everything, and nothing after it; with
-        `handing` held as well where it is live."""
+        `handing` held as well if it is live."""
         if watch.mode is Mode.LIVE:
             return max(self._handed, watch.position)
         return watch.position

@@ -84,7 +84,7 @@ class Watchers:
     def _begin(
         self, teller: Teller, request_id: str, asked: WatchAsked
     ) -> tuple[Watch | None, list[str]]:
-        """Return a new watch, which is in mode ANEW where it begins with the keys, and its first
+        """Return a new watch, which is in mode ANEW if it begins with the keys, and its first
         lines; None, and the refusal, if there can't be one."""
         history, after = self._feed.history, asked.after
         running = self._watches.get(teller, {})
@@ -144,7 +144,7 @@ class Watchers:
 
     def look(self, view: NodeView) -> None:
         """Look at the watches that hear nothing, and at those that wait for a thread; end them all
-        where this node is no member any more, and so hears nothing itself."""
+        if this node is no member any more, and so hears nothing itself."""
         if view.removed_by and not view.is_member and view.leader is None and not self._refusal:
             self.close(words.IS_REMOVED, REMOVED)
         self._feed.look_at_quiet()

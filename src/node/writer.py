@@ -101,7 +101,7 @@ class Writer:
         """Let the writer thread do `act` while nothing is being written, and wait for it.
 
         If `act` returns False, what waits is written and `act` called again. Returns False
-        where the thread ended before; an error in `act` is one of writing.
+        if the thread ended before; an error in `act` is one of writing.
         """
         job = Job(act)
         with self._core:

@@ -66,11 +66,11 @@ class ReplicatedDict(ReplicatedObject, MutableMapping[str, Any]):
         self._do("put", _text(key), value)
 
     def remove(self, key: str) -> None:
-        """Remove `key`, as `del settings[key]` does. Raises KeyError where it is not there."""
+        """Remove `key`, as `del settings[key]` does. Raises KeyError if it is not there."""
         self._do_or_raise(KeyError(key), "drop", _text(key))
 
     def pop(self, key: str, default: Any = _MISSING) -> Any:
-        """Remove `key` and return its value, or `default`. Raises KeyError where there is none."""
+        """Remove `key` and return its value, or `default`. Raises KeyError if there is none."""
         try:
             return self._do("take", _text(key))
         except NotDone:
@@ -184,7 +184,7 @@ class ReplicatedSet(ReplicatedObject, MutableSet[Any]):
         return bool(self._do("discard", _item(value)))
 
     def remove(self, value: Any) -> None:
-        """Remove an item. Raises KeyError where it is not there."""
+        """Remove an item. Raises KeyError if it is not there."""
         if not self.discard(value):
             raise KeyError(value)
 

@@ -186,7 +186,7 @@ class EmbeddedServer(Server):
             self._applied.set()
             if self.exit_status and self.driver.has_written:
                 # A server that failed leaves this to the end of its process; a program goes on,
-                # and may start the node anew.
+                # and may start the node again.
                 self.logmanager.close()
 
     def _write_states(self, every_s: float) -> None:

@@ -98,7 +98,7 @@ class ReplicatedList(ReplicatedObject, MutableSequence[Any]):
         self._at("put", index, value)
 
     def pop(self, index: int = -1) -> Any:
-        """Remove the value at `index` and return it. Raises IndexError where there is none."""
+        """Remove the value at `index` and return it. Raises IndexError if there is none."""
         return self._at("take", index)
 
     def remove(self, value: Any) -> None:

@@ -33,7 +33,7 @@ from raftline.objects.waiting import Waiting
 from raftline.wire.strictjson import Json
 
 LEASE_S = 10.0
-MARGIN = 1.25  # a watcher waits so many times as long: clocks need not run alike
+MARGIN = 1.25  # a watcher waits this many times as long: clocks need not run alike
 BEATS = 4  # in a lease
 
 
@@ -104,7 +104,7 @@ class ReplicatedLock(ReplicatedObject):
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         """Get the lock, waiting for it at most `timeout` seconds; return whether it was got.
 
-        At level 2 one try is enough where a holder is gone and its time is over. At level 1 that
+        At level 2 one try is enough if a holder is gone and its time is over. At level 1 that
         shows only to who has looked for a lease and a quarter, in one wait or in several tries on
         this object.
 

@@ -190,7 +190,7 @@ def counted(message: Message) -> str:
 
 
 def short(command: str) -> str:
-    """Return a command of an entry, its end left out where it is long."""
+    """Return a command of an entry, its end left out if it is long."""
     if len(command) > COMMAND_CHARACTERS_MAX:
         return command[: COMMAND_CHARACTERS_MAX - 1] + "…"
     return command

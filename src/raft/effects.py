@@ -38,7 +38,7 @@ class Settled(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """Bytes of an arriving snapshot and their place in its file; 0 begins the file anew."""
+    """Bytes of an arriving snapshot and their place in its file; 0 begins the file again."""
 
     offset: int
     data: bytes

@@ -69,7 +69,7 @@ def stand_soon(state: State) -> None:
 
 
 def arm_again(state: State) -> None:
-    """Wait for the outcome of an election: a whole timeout (§5.2), or shortly where the leader's
+    """Wait for the outcome of an election: a whole timeout (§5.2), or shortly if the leader's
     process ended and everybody stands at the same time.
 
     A vote that was split is so tried again after hundredths of a second. That is safe: PreVote

@@ -34,7 +34,7 @@ def check_leader(state: State, message: FromLeader) -> None:
 
 
 def check_append(state: State, message: AppendEntries) -> None:
-    """Refuse other entries where this server knows some to be committed (§5.4.3).
+    """Refuse other entries if this server knows some to be committed (§5.4.3).
 
     Raises:
         PeerError: the message holds such an entry.

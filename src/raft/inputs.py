@@ -148,7 +148,7 @@ class Campaign:
 
 @dataclass(slots=True)
 class SetHeartbeat:
-    """Send heartbeats so many milliseconds apart."""
+    """Send heartbeats at this interval, in milliseconds."""
 
     heartbeat_ms: int
 

@@ -47,7 +47,7 @@ class TermRuns:
         return self._run_starts[bisect_right(self._run_starts, index) - 1]
 
     def add(self, term: int, count: int) -> None:
-        """Add so many entries of one term after the last.
+        """Add `count` entries of one term after the last.
 
         Raises:
             SafetyError: the term is lower than the last entry's; terms never fall along a log.

@@ -43,7 +43,7 @@ MAY_BE_NEW = "I may be new or may have lost everything, so I catch up without a 
 PROMISED = "I promised a leader to vote for nobody else yet"
 HEARS_LEADER = "I hear from leader"  # how a denial begins that names a leader
 NOT_UP_TO_DATE = "log not up to date"  # how one begins that reports entries,
-BY_HAND = ", written by hand"  # and ends where no leader wrote these
+BY_HAND = ", written by hand"  # and ends if no leader wrote these
 OF_A_CLUSTER = ", mine holds a cluster's entries"  # how a denial to a hand-written log ends
 
 

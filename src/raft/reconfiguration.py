@@ -91,7 +91,7 @@ def _begin(state: State, change: Change, token: Any) -> None:
 
 
 def _plan_for_recovering_voter(state: State, change: Change) -> Plan | None:
-    """Return the members as they are, for an entry, where a voter that lost its memory asks to be
+    """Return the members as they are, for an entry, if a voter that lost its memory asks to be
     added: started to join, it can know them by entries alone, and none of this log names them. The
     address that it names doesn't matter, as it was heard at the one that is known."""
     members, progress = state.membership, state.as_leader.progress.get(change.name)

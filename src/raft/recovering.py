@@ -31,7 +31,7 @@ not in Q, and the fence was appended after A's memory was gone.
 * If it was A itself that stood in U, it had not won (the first point), and the votes that are
   still on their way to it were given to a log that ends before the one that it has now.
 
-A learner has no vote: where it lost its memory as one, what is committed in T is fence enough.
+A learner has no vote: if it lost its memory as one, what is committed in T is fence enough.
 
 A server that begins with nothing at all can't know whether it is new (raft/newborn.py). Once it
 finds that the cluster has a history, it is recovering and `may_be_new`. So is one that was started

@@ -20,7 +20,7 @@ from raftline.raft.snapshot import lacks_snapshot, on_held, send_again
 from raftline.raft.state import State
 from raftline.raft.upgrade import may_send
 
-NOTICES = 20  # between two heartbeats there is room for so many notices of a commit
+NOTICES = 20  # between two heartbeats there is room for this many notices of a commit
 
 
 def propose(state: State, commands: list[str]) -> None:
@@ -47,7 +47,7 @@ def send_entries_to_all(state: State) -> None:
 
 def send_entries(state: State, name: str, progress: Progress) -> None:
     """Send one follower the entries it lacks: one message in probe mode, a window in replicate;
-    the snapshot where the log no longer has them (§7)."""
+    the snapshot if the log no longer has them (§7)."""
     if not may_send(state, name) or lacks_snapshot(state, name, progress):
         return
     while progress.next_index <= state.log.last_index:

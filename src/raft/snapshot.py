@@ -39,7 +39,9 @@ def snapshot_taken(state: State, snapshot: Snapshot) -> None:
             f"{state.name} has a snapshot of entry {snapshot.index} of term {snapshot.term}, but "
             f"applied up to {state.last_applied}, and its log has term {known} there"
         )
-    if state.snapshot is None or snapshot.index >= state.snapshot.index:  # anew: the old one rotted
+    if (
+        state.snapshot is None or snapshot.index >= state.snapshot.index
+    ):  # again: the old one rotted
         state.snapshot = snapshot
 
 
@@ -255,7 +257,7 @@ def install(state: State, snapshot: Snapshot, members: Membership, level: int) -
     """
     incoming = state.incoming
     if incoming is None or incoming.snapshot != snapshot or incoming.received < snapshot.size:
-        return  # another one has begun to arrive since, or this one anew: the file is another
+        return  # another one has begun to arrive since, or this one again: the file is another
     state.incoming = None
     if state.role is Role.LEADER or snapshot.index <= state.commit_index:
         state.note(f"[*] {state.name} needs the snapshot up to entry {snapshot.index} no longer")

@@ -22,7 +22,7 @@ APPLY_MAX = 4096  # entries handed out to be applied at a time, so that heartbea
 class Options:
     """The core's constants. Broadcast time ≪ election timeout ≪ time between failures (§5.6)."""
 
-    election_timeout_ms: int = 500  # T: timeouts are picked anew each time from [T, T + spread)
+    election_timeout_ms: int = 500  # T: timeouts are drawn each time from [T, T + spread)
     heartbeat_ms: int = 100
     batch_entries: int = 2000  # most entries in one AppendEntries
     batch_bytes: int = 1 << 20  # most bytes of commands in one; a single entry may be longer

@@ -178,7 +178,7 @@ def campaign(state: State) -> None:
 
 
 def set_heartbeat(state: State, heartbeat_ms: int) -> None:
-    """Send heartbeats, as a leader, so many milliseconds apart; the next comes in so many."""
+    """Send heartbeats, as a leader, at this interval in milliseconds; the next comes after one."""
     state.options = replace(state.options, heartbeat_ms=heartbeat_ms)
     if state.leading is not None:
         state.leading.heartbeat_at_ms = state.now_ms + heartbeat_ms

@@ -114,7 +114,7 @@ def _append(store: Store, operands: str) -> str | None:
     if not (key and space):
         return None
     try:
-        # Two halves of one character may meet: the whole is spelled anew.
+        # Two halves of one character may meet: the whole is spelled again.
         joined = unescape(store.get(key, "")) + unescape(tail)
         value = _value(joined)
     except ProtocolError as problem:

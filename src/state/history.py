@@ -19,7 +19,7 @@ EVENTS_MAX = 100_000
 BYTES_MAX = 32 << 20
 EVENT_BYTES = 150  # of memory for one event, beside its key and its value
 TRIMMED = 4096  # events that are dropped at the front of the list in one go
-DROPPED = 16  # where there is no room, the oldest part of the events goes: one in so many
+DROPPED = 16  # if there is no room, the oldest part of the events goes: one in 16
 _number, _key, _value = itemgetter(0), itemgetter(2), itemgetter(3)
 
 
@@ -128,7 +128,7 @@ class EventHistory:
         self, number: int, events_max: int, bytes_max: int = BYTES_MAX
     ) -> tuple[Sequence[Event], int]:
         """Return the events of the entries after this one, and the entry up to which they go:
-        whole entries, and about so many events and bytes. `number` is covered."""
+        whole entries, and about that many events and bytes. `number` is covered."""
         events = self._events
         begin = bisect_right(events, number, self._start, key=_number)
         end = begin + events_max

@@ -111,7 +111,7 @@ def _expired(store: Store, operands: str) -> str | None:
     """End the leases that an expiry names, and delete their keys.
 
     It does nothing in an entry of a term that it does not name: the leader of that term has not
-    counted. It does nothing to a lease that has ended. A key whose time was set anew is under
+    counted. It does nothing to a lease that has ended. A key whose time was set again is under
     another one.
     """
     for lease in read_expiry(operands, store.term):

@@ -6,7 +6,7 @@ when it has counted the time (node/leasing.py). So every node ends it alike.
 Two kinds. A shared lease, `lease-57`, is granted by entry 57, and keys are put under it; what else
 its name may hold is in wire/leaseoperands.py. A key's
 own lease, `own-61-20`, is of 20 s and was set by entry 61 (`setex`, `expire`). It is there as long
-as a key is under it. So an expiry that was decided before the time was set anew names a lease that
+as a key is under it. So an expiry that was decided before the time was set again names a lease that
 is no longer there, and does nothing. Keys of one transaction may have one of these together: their
 time is the same.
 
@@ -97,7 +97,7 @@ def spell_expiry(term: int, due: Sequence[str]) -> str:
 
 
 def read_expiry(operands: str, term: int) -> list[str]:
-    """Return the leases that an expiry in an entry of `term` ends; none where it names another
+    """Return the leases that an expiry in an entry of `term` ends; none if it names another
     term: the leader of this one has not counted their time."""
     named, _, leases = operands.partition(" ")
     return leases.split(" ") if named == str(term) else []

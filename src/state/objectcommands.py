@@ -17,7 +17,7 @@ from raftline.wire.operands import Limits
 from raftline.wire.protocol import ProtocolError, error, escape, shown, unescape
 from raftline.wire.strictjson import Json, NotJsonError, read_json, spell_json
 
-WALK: Final = 16  # an operation on an open object costs so many times less than reading it
+WALK: Final = 16  # an operation on an open object costs this many times less than reading it
 
 
 @applies("object")
@@ -125,7 +125,7 @@ def _operate(
 
 
 def _read(store: Store, key: str, kind: str) -> tuple[Json, int]:
-    """Return the object under a key, an empty one where there is nothing, and its bytes as JSON.
+    """Return the object under a key, an empty one if there is nothing, and its bytes as JSON.
 
     Raises:
         Unfit: something else is there.

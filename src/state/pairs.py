@@ -118,7 +118,7 @@ class LayeredPairs(Overlay):
         self.readers -= 1
 
     def move_down(self) -> bool:
-        """Move some changes down where nobody reads; return whether that may be asked for again."""
+        """Move some changes down if nobody reads; return whether that may be asked for again."""
         if self.readers:
             return False
         for _ in range(min(MOVED_MAX, len(self.changes))):

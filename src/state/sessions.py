@@ -120,7 +120,7 @@ class Session:
         self.short_bytes = 0
 
     def count(self) -> None:
-        """Count the bytes of its replies anew."""
+        """Count the bytes of its replies again."""
         self.long_bytes = self.short_bytes = 0
         for each in self.answered.values():
             self._add(each.reply)

@@ -139,7 +139,7 @@ def _check_rework(store: Store, place: int) -> None:
 
 
 def _too_much(level: int, characters: int, size: int) -> str:
-    """Return the limit that answers of so many characters, and bytes as JSON, are beyond."""
+    """Return the limit that answers of these characters, and bytes as JSON, exceed."""
     if level < BOUNDED:
         return f"{CHARACTERS_MAX} characters" if characters > CHARACTERS_MAX else ""
     return f"{ANSWER_BYTES} bytes as JSON" if size > ANSWER_BYTES else ""

@@ -49,7 +49,7 @@ def entry_lines(entries: Sequence[Entry]) -> str:
 
 
 def note_line(entries: int, crc: int) -> bytes:
-    """Return the note that closes a batch of so many entries."""
+    """Return the note that closes a batch of this many entries."""
     noun = "entry" if entries == 1 else "entries"
     return b"# %d %b synced, crc32 %08x\n" % (entries, noun.encode("ascii"), crc)
 

@@ -68,7 +68,7 @@ def _node(text: str) -> tuple[str, tuple[str, ...], bool]:
 
 
 class _Authority:
-    """The CA of one folder, made where it is not there."""
+    """The CA of one folder, made if it is not there."""
 
     def __init__(self, folder: Path, days: int) -> None:
         from cryptography import x509

@@ -177,7 +177,7 @@ def _lock(
 def _elect(
     kv: KV[str], options: argparse.Namespace, command: list[str], signals: Signals, says: _Says
 ) -> int:
-    leader = kv.election(options.name).leader()  # raises where nobody answers from the start
+    leader = kv.election(options.name).leader()  # raises if nobody answers from the start
     says.state("campaigns", f"{says.what}is {_whose(leader)}", leader=leader)
     while True:
         election = kv.election(options.name, ttl=options.ttl)

@@ -204,7 +204,7 @@ def _row(node: NodeStatus, committed: int) -> tuple[str, ...]:
 
 
 def _files(answer: Mapping[str, Any]) -> tuple[str, str]:
-    """Return up to which entry the last snapshot goes, and how long the log is; `-` where there is
+    """Return up to which entry the last snapshot goes, and how long the log is; `-` if there is
     none, or the node is of a version that doesn't say."""
     index, size = answer.get("snapshot_index"), answer.get("log_bytes")
     return (
@@ -285,7 +285,7 @@ def report(
     known.
 
     With `every_s` it is printed again after that time, until Ctrl-C; the code is then that
-    of the last look, or 130 where there was none.
+    of the last look, or 130 if there was none.
     """
     if every_s is None:
         say = say_waiting if timeout_s > 2 * SAID_AFTER_S else None  # else the table comes soon
@@ -302,7 +302,7 @@ def report(
 
 
 def _print(nodes: Sequence[NodeStatus], json_indent: int | None) -> int:
-    """Print the table and the verdict, or JSON, on one line where the indent is 0; return the exit
+    """Print the table and the verdict, or JSON, on one line if the indent is 0; return the exit
     code."""
     found = verdict(nodes)
     if json_indent is not None:

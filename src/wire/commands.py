@@ -255,7 +255,7 @@ def operations_at(level: int) -> Mapping[str, Operands]:
 
 
 def row_of(command: str) -> Command:
-    """Return the row of a typed command; FOREIGN where there is none."""
+    """Return the row of a typed command; FOREIGN if there is none."""
     return COMMANDS.get(command.lstrip(" ").partition(" ")[0], FOREIGN)
 
 

@@ -1,6 +1,6 @@
 """The facts of a key, from level 2 on: the entry that changed it last, and its lease. Pure.
 
-A snapshot's line of a key is `57 KEY VALUE`, or `57,lease-40 KEY VALUE` where it is under a lease.
+A snapshot's line of a key is `57 KEY VALUE`, or `57,lease-40 KEY VALUE` if it is under a lease.
 In memory the same facts stand after the value in one text, which takes a few bytes a key and no
 object more. A NUL divides them: no entry holds a raw control character, so no value does.
 A text without facts has been there since before the cluster rose to level 2.

@@ -51,7 +51,7 @@ def with_tag(command: str, tag: str) -> str:
 
 def grant_in(operands: str) -> tuple[int, str] | None:
     """Return the seconds and the tag, "" for none, of the operands of `lease` in an entry; None
-    where they are none."""
+    if they are none."""
     spelled, space, tag = operands.partition(" ")
     seconds = seconds_in(spelled)
     if seconds is None or (space and not _TAG.fullmatch(tag)):

@@ -43,7 +43,7 @@ HTTP_S = 5.0  # for a request to come, and for its answer to leave
 # Peers.
 PLACES_FOR_PEERS = 32  # beyond the connections that clients may have
 PEER_LINE_BYTES = 64 << 20  # of a message between nodes, which may hold many entries
-PEER_S = 10.0  # a peer that takes nothing, or ends no line, for so long is connected anew
+PEER_S = 10.0  # a peer that takes nothing, or ends no line, for so long is connected again
 SORRY_BYTES = 1 << 10  # of the answer of a node that knows no proofs, or is full
 OUTBOX_BYTES = 64 << 20  # what one slow peer may hold up; beyond it messages are dropped
 

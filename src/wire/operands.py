@@ -52,7 +52,7 @@ class Operands(NamedTuple):
     Raises:
         ProtocolError: an operand is missing, too many, too long or misspelled.
     """
-    keys: int = 0  # so many at the front hold no space; the rest of the line is one value
+    keys: int = 0  # this many at the front hold no space; the rest of the line is one value
     is_line: bool = False  # one argument alone may be the whole line of them, as typed
     is_public: bool = False  # no value and no secret is in it: a console shows it whole
 

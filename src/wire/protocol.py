@@ -266,7 +266,7 @@ def no_leader(because: str) -> str:
 
 
 def leader_named_in(text: str) -> tuple[str, str, int] | None:
-    """Return (name, host, port) where the reply is a `not_leader`; else None."""
+    """Return (name, host, port) if the reply is a `not_leader`; else None."""
     found = _LEADER.search(text) if text.startswith(NOT_LEADER) else None
     return (found[1], found[2], int(found[3])) if found else None
 

@@ -181,7 +181,7 @@ def _key(word: str, limits: Limits) -> str:
 
 
 def _typed_key(word: str) -> str:
-    """Return a word as it would be typed where it is one outside of a transaction as well."""
+    """Return a word as it would be typed if it is one outside of a transaction as well."""
     return "" if word == EMPTY else word
 
 

@@ -9,13 +9,13 @@ from tests.lists.test_rooms import modules
 FUNCTION_LINES_MAX = 40
 
 
-def test_no_function_of_src_is_longer_than_40_lines_behind_its_arguments() -> None:
+def test_no_function_of_src_has_more_than_40_lines_after_its_arguments() -> None:
     longer = {
         f"{name} {part.name}": lines
         for name, tree in modules().items()
         for part in ast.walk(tree)
         if isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef))
         and (lines := (part.end_lineno or part.lineno) - part.body[0].lineno + 1)
-        > FUNCTION_LINES_MAX  # behind its arguments
+        > FUNCTION_LINES_MAX  # after its arguments
     }
     assert longer == {}
