@@ -169,7 +169,7 @@ def answer_each(client: Client, commands: Iterable[str], quiet: bool, as_object:
     for command in commands:
         try:
             if _asks_to_watch(command):
-                from raftline.kv.following import follow  # only a watch needs it
+                from raftline.kv.watch_output import follow  # only a watch needs it
 
                 follow(client, command, quiet, as_object)
             reply = client.ask(command)
@@ -188,7 +188,7 @@ def _watched(client: Client, command: str) -> bool:
     """Show the events of a watch on the screen; return False if it is none."""
     if not _asks_to_watch(command):
         return False
-    from raftline.kv.following import show  # only a watch needs it
+    from raftline.kv.watch_output import show  # only a watch needs it
 
     show(client, command)
     return True

@@ -12,9 +12,9 @@ from typing import Protocol, TypeVar
 from raftline.clients.connection import ClientError
 from raftline.common.nocopies import NoCopies
 from raftline.kv.calls import CALLS, Call, seconds_of
-from raftline.kv.holding import (
+from raftline.kv.lease_timer import (
     Clock,
-    Holding,
+    LeaseTimer,
     clock,
     confirming,
     granting,
@@ -26,7 +26,7 @@ from raftline.kv.steps import Ask, Steps, carry_out_awaiting
 Result = TypeVar("Result")
 
 
-class AioAsking(Protocol):
+class AioTransport(Protocol):
     """A client that carries out calls."""
 
     async def ask(self, call: Call[Result], timeout: float | None = None) -> Result: ...
@@ -41,12 +41,12 @@ class AioLease(NoCopies):
 
     def __init__(
         self,
-        client: AioAsking,
+        client: AioTransport,
         tasks: set[asyncio.Task[None]],
         ttl: float,
         on_lost: Callable[[], object] | None = None,
         keep: bool = True,
-        on_end: Callable[[Holding], object] | None = None,
+        on_end: Callable[[LeaseTimer], object] | None = None,
         now: Clock = clock,
     ) -> None:
         """Without `keep` no task renews it: the program does, by `check`. `on_end` is called at
@@ -58,12 +58,12 @@ class AioLease(NoCopies):
         self._keeps = keep
         self._on_end = on_end
         self._now = now
-        self._holding: Holding | None = None
+        self._timer: LeaseTimer | None = None
         self._task: asyncio.Task[None] | None = None
         self._over = asyncio.Event()
 
     def __repr__(self) -> str:
-        what = "not granted" if self._holding is None else self._holding.lease
+        what = "not granted" if self._timer is None else self._timer.lease
         return f"<AioLease {what}, {self._seconds} s, {'held' if self.is_held else 'not held'}>"
 
     def __str__(self) -> str:
@@ -78,10 +78,10 @@ class AioLease(NoCopies):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        holding = self._holding
-        if holding is None or holding.is_over:
-            if holding is not None and holding.was_lost and error is None:
-                raise holding.loss()
+        timer = self._timer
+        if timer is None or timer.is_over:
+            if timer is not None and timer.was_lost and error is None:
+                raise timer.loss()
             return
         if error is None:
             await self.release()
@@ -92,19 +92,19 @@ class AioLease(NoCopies):
     @property
     def id(self) -> str:
         """Its name in the cluster: `lease-57`."""
-        if self._holding is None:
+        if self._timer is None:
             raise RuntimeError("this lease was not granted yet: async with kv.lease(10) as lease")
-        return self._holding.lease
+        return self._timer.lease
 
     @property
     def is_held(self) -> bool:
         """Whether it is held for certain, by this program's own clock."""
-        return self._holding is not None and self._holding.is_held(self._now())
+        return self._timer is not None and self._timer.is_held(self._now())
 
     @property
     def left(self) -> float:
         """The seconds for which it is held without another renewal."""
-        return max(0.0, self._holding.until_s - self._now()) if self._holding is not None else 0.0
+        return max(0.0, self._timer.until_s - self._now()) if self._timer is not None else 0.0
 
     async def wait_lost(self) -> bool:
         """Wait until it is over; return whether it was lost, and not released.
@@ -112,9 +112,9 @@ class AioLease(NoCopies):
         Raises:
             RuntimeError: it was not granted.
         """
-        over, holding = self._over, self._granted()
+        over, timer = self._over, self._granted()
         await over.wait()
-        return holding.was_lost
+        return timer.was_lost
 
     async def grant(self) -> AioLease:
         """Have it granted, and renewed from now on. `async with` does this by itself.
@@ -122,17 +122,17 @@ class AioLease(NoCopies):
         Raises:
             LeaseLost: the answer came when its time was over. It was never held.
         """
-        if self._holding is not None and not self._holding.is_over:
+        if self._timer is not None and not self._timer.is_over:
             raise RuntimeError(f"{self.id} is granted already; make another one: kv.lease(…)")
         over = self._over = asyncio.Event()
-        holding = self._holding = await self._carry_out(
+        timer = self._timer = await self._carry_out(
             granting(self._seconds, partial(self._ended, over), self._now)
         )
         if self._keeps:
-            self._task = asyncio.ensure_future(self._keep(holding))
+            self._task = asyncio.ensure_future(self._keep(timer))
             self._tasks.add(self._task)
             self._task.add_done_callback(self._tasks.discard)
-            self._task.add_done_callback(lambda _: holding.give_up())  # if it was cancelled
+            self._task.add_done_callback(lambda _: timer.give_up())  # if it was cancelled
         return self
 
     async def check(self, timeout: float | None = None) -> AioLease:
@@ -142,9 +142,9 @@ class AioLease(NoCopies):
         Raises:
             LeaseLost: it is not.
         """
-        holding = self._held()
-        if not await self._carry_out(confirming(holding, self._now, timeout)):
-            raise holding.loss()
+        timer = self._held()
+        if not await self._carry_out(confirming(timer, self._now, timeout)):
+            raise timer.loss()
         return self
 
     async def release(self) -> int:
@@ -161,48 +161,48 @@ class AioLease(NoCopies):
 
         return await carry_out_awaiting(steps, do)
 
-    async def _keep(self, holding: Holding) -> None:
+    async def _keep(self, timer: LeaseTimer) -> None:
         """Renew it until it is over."""
-        while not holding.is_over:
-            await asyncio.sleep(max(0.0, holding.due_s - self._now()))
-            await self._carry_out(renewing(holding, self._now))
+        while not timer.is_over:
+            await asyncio.sleep(max(0.0, timer.due_s - self._now()))
+            await self._carry_out(renewing(timer, self._now))
 
     # --- of locks -------------------------------------------------------------------------------
 
     @property
     def is_over(self) -> bool:
         """Whether it was lost, released or given up."""
-        return self._holding is None or self._holding.is_over
+        return self._timer is None or self._timer.is_over
 
     async def drop(self) -> None:
         """Release it, also one that was lost, and report no failure: it runs out by itself."""
-        holding = self._holding
-        if holding is not None:
-            holding.give_up()
+        timer = self._timer
+        if timer is not None:
+            timer.give_up()
             with contextlib.suppress(ClientError):
-                await self._client.ask(CALLS.release(holding.lease))
+                await self._client.ask(CALLS.release(timer.lease))
 
     def lose(self) -> None:
         """Take it for lost: what it stands for is gone."""
-        if self._holding is not None:
-            self._holding.lose()
+        if self._timer is not None:
+            self._timer.lose()
 
-    def _granted(self) -> Holding:
-        if self._holding is None:
+    def _granted(self) -> LeaseTimer:
+        if self._timer is None:
             raise RuntimeError("this lease was not granted: async with kv.lease(10) as lease")
-        return self._holding
+        return self._timer
 
-    def _held(self) -> Holding:
-        holding = self._granted()
-        if holding.is_over:
-            raise holding.loss()
-        return holding
+    def _held(self) -> LeaseTimer:
+        timer = self._granted()
+        if timer.is_over:
+            raise timer.loss()
+        return timer
 
-    def _ended(self, over: asyncio.Event, holding: Holding) -> None:
+    def _ended(self, over: asyncio.Event, timer: LeaseTimer) -> None:
         if self._task is not None and self._task is not asyncio.current_task():
             self._task.cancel()
         if self._on_end is not None:
-            self._on_end(holding)
+            self._on_end(timer)
         over.set()
-        if holding.was_lost and self._on_lost is not None:
+        if timer.was_lost and self._on_lost is not None:
             asyncio.get_running_loop().call_soon(self._on_lost)

@@ -13,7 +13,7 @@ from typing import Generic, Protocol, TypeAlias
 
 from raftline.clients.connection import ClientError
 from raftline.common.nocopies import NoCopies
-from raftline.kv.aio_lease import AioAsking, AioLease
+from raftline.kv.aio_lease import AioLease, AioTransport
 from raftline.kv.aio_watch import AioWatch
 from raftline.kv.callers import Attempt, Callers
 from raftline.kv.calls import CALLS
@@ -30,9 +30,9 @@ from raftline.kv.claiming import (
     seconds_to_wait,
 )
 from raftline.kv.codec import Codec, Data
-from raftline.kv.contest import ELECTIONS, LOCKS, Place
+from raftline.kv.contest import ELECTIONS, LOCKS, LockKeys
 from raftline.kv.errors import LeaseLost
-from raftline.kv.holding import Holding
+from raftline.kv.lease_timer import LeaseTimer
 from raftline.kv.steps import Ask, carry_out_awaiting
 
 Watching = Callable[[str], AioWatch[str]]
@@ -43,7 +43,7 @@ _Turn: TypeAlias = "asyncio.Future[bool]"  # whether it came
 class MakeLease(Protocol):
     """Makes a lease that is not granted yet."""
 
-    def __call__(self, *, on_end: Callable[[Holding], object] | None = None) -> AioLease: ...
+    def __call__(self, *, on_end: Callable[[LeaseTimer], object] | None = None) -> AioLease: ...
 
 
 class AioClaim(NoCopies):
@@ -51,17 +51,17 @@ class AioClaim(NoCopies):
 
     def __init__(
         self,
-        client: AioAsking,
+        client: AioTransport,
         make_lease: MakeLease,
         watching: Watching,
-        place: Place,
+        keys: LockKeys,
         on_lost: Callable[[], object] | None = None,
     ) -> None:
         make_lease()  # a time that can't be is refused at once
         self._client = client
         self._make_lease = make_lease
         self._watching = watching
-        self._place = place
+        self._keys = keys
         self._on_lost = on_lost
         self._callers: Callers[AioLease, _Turn] = Callers(_wake)
 
@@ -90,9 +90,9 @@ class AioClaim(NoCopies):
         assert lease is not None
         assert token is not None
         await lease.check()
-        if not is_of(await self._client.ask(CALLS.stat(self._place.held)), token):
+        if not is_of(await self._client.ask(CALLS.stat(self._keys.held)), token):
             lease.lose()
-            raise broken(self._place)
+            raise broken(self._keys)
         return token
 
     async def wait_lost(self) -> bool:
@@ -118,7 +118,7 @@ class AioClaim(NoCopies):
             return None
         attempt: _Attempt = Attempt(_caller())
         try:
-            steps = claiming(self._place, value, wait, time.monotonic)
+            steps = claiming(self._keys, value, wait, time.monotonic)
             return await carry_out_awaiting(steps, partial(self._do, attempt))
         finally:
             self._hang_up(attempt)
@@ -155,7 +155,7 @@ class AioClaim(NoCopies):
             return (await attempt.lease.grant()).id
         if isinstance(step, Look):
             if attempt.watch is None:
-                attempt.watch = self._watching(self._place.prefix)
+                attempt.watch = self._watching(self._keys.prefix)
             goes_on = await attempt.watch.step(step.until_s)
             return Seen(goes_on, attempt.watch.take_ready(), attempt.watch.is_listed)
         return self._callers.wins(attempt, step.token)
@@ -181,12 +181,12 @@ class AioClaim(NoCopies):
 
         await asyncio.shield(asyncio.ensure_future(let_go()))
 
-    def _ended(self, attempt: _Attempt, holding: Holding) -> None:
+    def _ended(self, attempt: _Attempt, timer: LeaseTimer) -> None:
         """A lease has ended: make room for the next caller, and report the loss of what was
         held."""
         self._callers.look()
         was_held = attempt.token is not None
-        if holding.was_lost and was_held and self._on_lost is not None:
+        if timer.was_lost and was_held and self._on_lost is not None:
             asyncio.get_running_loop().call_soon(self._on_lost)
 
     async def give(self) -> None:
@@ -204,7 +204,7 @@ class AioClaim(NoCopies):
         finally:
             self._callers.ends(attempt)
         if not deleted:
-            raise broken(self._place)
+            raise broken(self._keys)
 
     async def __aexit__(
         self,
@@ -228,14 +228,14 @@ class AioLock(AioClaim):
 
     def __init__(
         self,
-        client: AioAsking,
+        client: AioTransport,
         make_lease: MakeLease,
         watching: Watching,
         name: str,
         holder: str,
         on_lost: Callable[[], object] | None,
     ) -> None:
-        super().__init__(client, make_lease, watching, Place(LOCKS, name), on_lost)
+        super().__init__(client, make_lease, watching, LockKeys(LOCKS, name), on_lost)
         self.name = name
         self._holder = holder
 
@@ -256,7 +256,7 @@ class AioLock(AioClaim):
 
     async def holder(self) -> str | None:
         """Return who holds it, as it named itself; None: nobody."""
-        return await self._client.ask(CALLS.get(self._place.held))
+        return await self._client.ask(CALLS.get(self._keys.held))
 
     async def __aenter__(self) -> int:
         token = await self.acquire()
@@ -270,14 +270,14 @@ class AioElection(AioClaim, Generic[Data]):
 
     def __init__(
         self,
-        client: AioAsking,
+        client: AioTransport,
         make_lease: MakeLease,
         watching: Watching,
         name: str,
         codec: Codec[Data],
         on_lost: Callable[[], object] | None,
     ) -> None:
-        super().__init__(client, make_lease, watching, Place(ELECTIONS, name), on_lost)
+        super().__init__(client, make_lease, watching, LockKeys(ELECTIONS, name), on_lost)
         self.name = name
         self._codec = codec
 
@@ -299,16 +299,16 @@ class AioElection(AioClaim, Generic[Data]):
 
     async def leader(self) -> Data | None:
         """Return what the leader campaigned with; None: nobody leads."""
-        value = await self._client.ask(CALLS.get(self._place.held))
+        value = await self._client.ask(CALLS.get(self._keys.held))
         return None if value is None else self._codec.of(value)
 
     async def observe(self) -> AsyncIterator[Data | None]:
         """Yield who leads now, and each change: None while nobody does."""
-        async with self._watching(self._place.prefix) as watch:
+        async with self._watching(self._keys.prefix) as watch:
             is_reported = False
             while await watch.step():
                 for event in watch.take_ready():
-                    if event.key == self._place.held:
+                    if event.key == self._keys.held:
                         is_reported = True
                         yield None if event.value is None else self._codec.of(event.value)
                 if watch.is_listed and not is_reported:

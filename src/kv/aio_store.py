@@ -18,7 +18,7 @@ from raftline.kv.aio_watch import AioWatch
 from raftline.kv.asker import Asker
 from raftline.kv.calls import Call, Calls, Stat
 from raftline.kv.codec import TEXT, Codec, Data
-from raftline.kv.events import Following
+from raftline.kv.events import WatchCursor
 from raftline.kv.store import NONE, TTL_S
 from raftline.kv.transaction import Outcome, Plan, Transaction, updates
 
@@ -246,12 +246,12 @@ class AioKV(NoCopies, Generic[Data]):
     def watch(self, prefix: Data | None = None, *, after: int | None = None) -> AioWatch[Data]:
         """Return what `async for` takes events from: each key under a prefix that is there, then
         each change; see `raftline.KV.watch`."""
-        watch = AioWatch(self._asker, Following(self._codec, prefix, after), self._timeout)
+        watch = AioWatch(self._asker, WatchCursor(self._codec, prefix, after), self._timeout)
         self._shared.watches.add(watch)
         return watch
 
     def _watch_text(self, prefix: str) -> AioWatch[str]:
-        watch = AioWatch(self._asker, Following(TEXT, prefix, None), self._timeout)
+        watch = AioWatch(self._asker, WatchCursor(TEXT, prefix, None), self._timeout)
         self._shared.watches.add(watch)
         return watch
 

@@ -22,9 +22,9 @@ from raftline.clients.login import Credentials, text_in
 from raftline.common.nocopies import NoCopies
 from raftline.kv.asker import Asker, take_steps, tls_arguments
 from raftline.kv.codec import Data
-from raftline.kv.events import Ended, Event, Following
+from raftline.kv.events import Ended, Event, WatchCursor
 from raftline.kv.line_stream import LineStream
-from raftline.kv.pulse import MEMBERS_ID, PROBE, PROBE_ID, Outage, Pulse
+from raftline.kv.liveness import MEMBERS_ID, PROBE, PROBE_ID, Liveness, Outage
 from raftline.kv.watch import LOG, PAUSES_S, text_and_id, turns_of
 
 
@@ -34,11 +34,11 @@ class AioWatch(NoCopies, Generic[Data], AsyncIterator[Event[Data]]):
     Its own connection carries it, and no task: it reads while somebody iterates.
     """
 
-    def __init__(self, asker: Asker, following: Following[Data], open_s: float) -> None:
+    def __init__(self, asker: Asker, cursor: WatchCursor[Data], open_s: float) -> None:
         """Ask nobody yet; see `Watch`."""
         self._asker = asker
         self._nodes = turns_of(asker.addresses)
-        self._following = following
+        self._cursor = cursor
         self._open_s = open_s
         self._give_up_s = 0.0
         self._was_served = False
@@ -69,12 +69,12 @@ class AioWatch(NoCopies, Generic[Data], AsyncIterator[Event[Data]]):
     @property
     def position(self) -> int | None:
         """The index after which `kv.watch(after=…)` would go on; None amid the first keys."""
-        return self._following.position
+        return self._cursor.position
 
     @property
     def is_listed(self) -> bool:
         """Whether all keys that there were have come."""
-        return self._following.is_listed
+        return self._cursor.is_listed
 
     async def next_event(self, timeout: float | None = None) -> Event[Data] | None:
         """Return the next event; None if none came in `timeout` seconds, or it was closed."""
@@ -130,9 +130,9 @@ class AioWatch(NoCopies, Generic[Data], AsyncIterator[Event[Data]]):
         if self._is_closed:
             stream.abort()
         self._stream = stream
-        self._pulse = Pulse(time.monotonic())
+        self._liveness = Liveness(time.monotonic())
         self._ask_for_members(stream)  # first, so that it is known before an event is
-        stream.send(line_of(self._asker.name, self._following.command))
+        stream.send(line_of(self._asker.name, self._cursor.command))
 
     def _ask_for_members(self, stream: LineStream) -> None:
         if self._nodes.addresses.asks(time.monotonic()):
@@ -153,33 +153,33 @@ class AioWatch(NoCopies, Generic[Data], AsyncIterator[Event[Data]]):
             raise
 
     async def _take(self, stream: LineStream, until_s: float | None) -> bool:
-        pulse = self._pulse
-        due_s = pulse.due_s if until_s is None else min(pulse.due_s, until_s)
+        liveness = self._liveness
+        due_s = liveness.due_s if until_s is None else min(liveness.due_s, until_s)
         self._ask_for_members(stream)
         try:
             raw = await stream.read(max(0.0, due_s - time.monotonic()))
         except TimeoutError:
             now_s = time.monotonic()
-            if pulse.is_dead(now_s):
+            if liveness.is_dead(now_s):
                 raise Ended("it said nothing for too long") from None
-            if pulse.probes(now_s):
+            if liveness.begin_probe(now_s):
                 stream.send(line_of(f"{self._asker.name}#{PROBE_ID}", PROBE))
             return until_s is None or now_s < until_s
         now_s = time.monotonic()
         text, number = text_and_id(raw)
-        pulse.heard(now_s)
+        liveness.heard(now_s)
         if number == PROBE_ID:
             if text.startswith("Sorry, "):
                 raise Ended(text)
-            pulse.confirmed(now_s)
+            liveness.confirmed(now_s)
             return True
         if number == MEMBERS_ID:
             self._nodes.addresses.take(text, now_s)
             return True
-        events = self._following.take(text)
+        events = self._cursor.take(text)
         self._ready.extend(events)
         if events or text.startswith("WATCH "):
-            pulse.confirmed(now_s)
+            liveness.confirmed(now_s)
             self._was_served = True
             self._pause_s = PAUSES_S[0]
             if line := self._outage.served(now_s):
@@ -193,7 +193,7 @@ class AioWatch(NoCopies, Generic[Data], AsyncIterator[Event[Data]]):
         if isinstance(problem, ClientError):
             raise problem
         if isinstance(problem, Ended):
-            self._following.refused(str(problem))
+            self._cursor.refused(str(problem))
         self._nodes.move_on(self._nodes.current, None)
         now_s = time.monotonic()
         where = in_words(self._nodes.known)

@@ -12,10 +12,10 @@ from collections.abc import Generator, Sequence
 from typing import Any, NamedTuple
 
 from raftline.kv.calls import CALLS, Stat
-from raftline.kv.contest import Contest, Place, token_in
+from raftline.kv.contest import LockKeys, LockProtocol, token_in
 from raftline.kv.errors import LeaseLost
 from raftline.kv.events import Event
-from raftline.kv.holding import Clock
+from raftline.kv.lease_timer import Clock
 from raftline.kv.steps import Ask
 
 NOT_HELD = "it is not held by this program"
@@ -27,7 +27,7 @@ class Grant(NamedTuple):
 
 
 class Look(NamedTuple):
-    """A step: take one line of a watch of the place, at most until then; the answer is `Seen`."""
+    """A step: take one line of a watch of the keys, at most until then; the answer is `Seen`."""
 
     until_s: float | None
 
@@ -98,15 +98,15 @@ def seconds_to_wait(blocking: bool | float | None, timeout: float | None) -> flo
     return float(timeout)
 
 
-def claiming(place: Place, value: str, wait: Wait, now: Clock) -> Claiming:
+def claiming(keys: LockKeys, value: str, wait: Wait, now: Clock) -> Claiming:
     """Get it; return the token, None if it was not got in time. One try looks first, and leaves
     no trace if somebody holds it."""
-    if wait.is_once and (yield Ask(CALLS.get(place.held))) is not None:
+    if wait.is_once and (yield Ask(CALLS.get(keys.held))) is not None:
         return None
     while True:
         try:
             lease = yield Grant()
-            token = yield from _contending(Contest(place, lease, value), wait)
+            token = yield from _contending(LockProtocol(keys, lease, value), wait)
             if token is None or (yield Won(token)):
                 return token
         except LeaseLost:
@@ -115,16 +115,16 @@ def claiming(place: Place, value: str, wait: Wait, now: Clock) -> Claiming:
             return None
 
 
-def _contending(contest: Contest, wait: Wait) -> Claiming:
-    token = token_in((yield Ask(contest.try_once())))
+def _contending(protocol: LockProtocol, wait: Wait) -> Claiming:
+    token = token_in((yield Ask(protocol.try_once())))
     if token is not None or wait.is_once:
         return token
     while True:
         seen: Seen = yield Look(wait.until_or_none_s)
         if not seen.goes_on:
             return None
-        contest.see(seen.events, seen.is_listed)
-        call = contest.next_call() if seen.is_listed else None
+        protocol.see(seen.events, seen.is_listed)
+        call = protocol.next_call() if seen.is_listed else None
         if call is None:
             continue
         token = token_in((yield Ask(call)))
@@ -137,6 +137,6 @@ def is_of(stat: Stat | None, token: int | None) -> bool:
     return stat is not None and stat.index == token
 
 
-def broken(place: Place) -> LeaseLost:
+def broken(keys: LockKeys) -> LeaseLost:
     """Return the error for what is held no more since its key is another one's, or gone."""
-    return LeaseLost(f"{place.held} is not this program's any more: it was deleted, or set anew")
+    return LeaseLost(f"{keys.held} is not this program's any more: it was deleted, or set anew")

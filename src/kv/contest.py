@@ -24,7 +24,7 @@ LOCKS = "lock"
 ELECTIONS = "election"
 
 
-class Place:
+class LockKeys:
     """The keys of one lock or election."""
 
     def __init__(self, kind: str, name: str) -> None:
@@ -35,26 +35,26 @@ class Place:
         self.next = f"{self.prefix}next"
 
 
-class Contest:
+class LockProtocol:
     """The view of one who wants to hold it, and the next request for it."""
 
-    def __init__(self, place: Place, lease: str, value: str) -> None:
+    def __init__(self, keys: LockKeys, lease: str, value: str) -> None:
         """Want it under this lease; `value` is what `held` will have."""
-        self._place = place
+        self._keys = keys
         self._lease = lease
         self._value = value
-        self._keys: dict[str, str] = {}  # as the watch reported them
+        self._values: dict[str, str] = {}  # as the watch reported them
         self._has_news = False
 
     def see(self, events: Iterable[Event[str]], is_listed: bool) -> None:
         """Take what a watch of the prefix reported; `is_listed` once all keys are listed."""
         for event in events:
             if event.value is None:
-                self._keys.pop(event.key, None)
+                self._values.pop(event.key, None)
             else:
-                self._keys[event.key] = event.value
+                self._values[event.key] = event.value
             self._has_news = True
-        if is_listed and not self._keys:
+        if is_listed and not self._values:
             self._has_news = True
 
     def next_call(self) -> Call[Outcome[str]] | None:
@@ -63,28 +63,28 @@ class Contest:
         if not self._has_news:
             return None
         self._has_news = False
-        held, ahead = self._keys.get(self._place.held), self._keys.get(self._place.next)
+        held, ahead = self._values.get(self._keys.held), self._values.get(self._keys.next)
         if ahead == self._lease:
             return self._as_next() if held is None else None
         return self.try_once(and_wait=True) if ahead is None else None
 
     def try_once(self, and_wait: bool = False) -> Call[Outcome[str]]:
         """Take it if nobody holds it and nobody is next; else be next, if that is wanted."""
-        place = self._place
-        taken = _plan(place).if_.absent(place.held).absent(place.next).then
-        taken.set(place.held, self._value, lease=self._lease).stat(place.held)
+        keys = self._keys
+        taken = _plan(keys).if_.absent(keys.held).absent(keys.next).then
+        taken.set(keys.held, self._value, lease=self._lease).stat(keys.held)
         if and_wait:
-            taken.else_.setnx(place.next, self._lease, lease=self._lease)
+            taken.else_.setnx(keys.next, self._lease, lease=self._lease)
         return taken.commit()
 
     def _as_next(self) -> Call[Outcome[str]]:
-        place = self._place
-        taken = _plan(place).if_.absent(place.held).equal(place.next, self._lease).then
-        taken.set(place.held, self._value, lease=self._lease).stat(place.held).delete(place.next)
+        keys = self._keys
+        taken = _plan(keys).if_.absent(keys.held).equal(keys.next, self._lease).then
+        taken.set(keys.held, self._value, lease=self._lease).stat(keys.held).delete(keys.next)
         return taken.commit()
 
 
-def taking(held: str, found: str | None, lease: str, value: str) -> Call[Outcome[str]]:
+def take_if_unchanged(held: str, found: str | None, lease: str, value: str) -> Call[Outcome[str]]:
     """Take a lock that is one key and has no order of those who wait, if the key is as it was
     found: absent, or that value."""
     conditions = Transaction(TEXT, _call).if_
@@ -101,7 +101,7 @@ def token_in(outcome: Outcome[str]) -> int | None:
     return stat.index
 
 
-def _plan(place: Place) -> Transaction[str, Call[Outcome[str]]]:
+def _plan(keys: LockKeys) -> Transaction[str, Call[Outcome[str]]]:
     return Transaction(TEXT, _call)
 
 

@@ -1,6 +1,6 @@
 """The events of a watch, each once, also if it goes on at another node. Pure.
 
-A `Following` is fed the lines of a watch (docs/use/watch.md) and returns events. When a connection
+A `WatchCursor` is fed the lines of a watch (docs/use/watch.md) and returns events. If a connection
 ends, it spells how to go on: after the last entry that came whole, less the events of the next
 entry that came already. If the events after that are gone, the node lists the keys that
 there are. The difference from what came before is events then: so a loop sees every final
@@ -55,7 +55,7 @@ class Ended(Exception):
     """The node has ended this watch; go on elsewhere."""
 
 
-class Following(Generic[Data]):
+class WatchCursor(Generic[Data]):
     """How far a watch has come with the events of a prefix."""
 
     def __init__(self, codec: Codec[Data], prefix: Data | None, after: int | None) -> None:

@@ -14,9 +14,9 @@ from typing import Protocol, TypeVar
 from raftline.clients.connection import ClientError
 from raftline.common.nocopies import NoCopies
 from raftline.kv.calls import CALLS, Call, seconds_of
-from raftline.kv.holding import (
+from raftline.kv.lease_timer import (
     Clock,
-    Holding,
+    LeaseTimer,
     clock,
     confirming,
     granting,
@@ -29,7 +29,7 @@ from raftline.kv.steps import Ask, Steps, carry_out
 Result = TypeVar("Result")
 
 
-class Asking(Protocol):
+class Transport(Protocol):
     """A client that carries out calls."""
 
     @property
@@ -37,7 +37,7 @@ class Asking(Protocol):
     def ask(self, call: Call[Result], timeout: float | None = None) -> Result: ...
 
 
-def ask_by(client: Asking, steps: Steps[Result]) -> Result:
+def ask_by(client: Transport, steps: Steps[Result]) -> Result:
     """Carry out steps by a client."""
 
     def do(step: Ask) -> object:
@@ -49,7 +49,7 @@ def ask_by(client: Asking, steps: Steps[Result]) -> Result:
 class Keeper:
     """Renews the leases of one client, by a thread that lives while there are some."""
 
-    def __init__(self, client: Asking, name: str, now: Clock = clock) -> None:
+    def __init__(self, client: Transport, name: str, now: Clock = clock) -> None:
         self._client = client
         self._name = f"{name} renews leases"
         self._now = now
@@ -62,25 +62,25 @@ class Keeper:
         self._is_asking = False
         self._thread: threading.Thread | None = None
 
-    def keep(self, holding: Holding) -> None:
+    def keep(self, timer: LeaseTimer) -> None:
         """Renew a lease from now on, until it is over."""
         if self._process != os.getpid():
             self._begin_anew()
         with self._changed:
-            if holding.is_over:
+            if timer.is_over:
                 return
-            self._renewals.add(holding)
+            self._renewals.add(timer)
             if self._thread is None:
                 thread = threading.Thread(target=self._run, name=self._name, daemon=True)
                 thread.start()  # may raise, and the next lease needs one then
                 self._thread = thread
             self._changed.notify()
 
-    def drop(self, holding: Holding) -> None:
+    def drop(self, timer: LeaseTimer) -> None:
         """Renew a lease no more: it is over."""
         if self._process == os.getpid():
             with self._changed:
-                self._renewals.drop(holding)
+                self._renewals.drop(timer)
                 self._changed.notify()
 
     def close(self) -> None:
@@ -92,27 +92,27 @@ class Keeper:
             given_up = self._renewals.drop_all()
             thread = None if self._is_asking else self._thread
             self._changed.notify()
-        for holding in given_up:
-            holding.give_up()
+        for timer in given_up:
+            timer.give_up()
         if thread is not None and thread is not threading.current_thread():
             thread.join()
 
     def _run(self) -> None:
         while (due := self._next()) is not None:
-            holding, shortest_s = due
-            ask_by(self._client, renewing(holding, self._now, shortest_s))
+            timer, shortest_s = due
+            ask_by(self._client, renewing(timer, self._now, shortest_s))
             with self._changed:
                 self._is_asking = False
-                self._renewals.put_back(holding)
+                self._renewals.put_back(timer)
 
-    def _next(self) -> tuple[Holding, float] | None:
+    def _next(self) -> tuple[LeaseTimer, float] | None:
         """Wait for the next lease that is due; None once there are none any more."""
         with self._changed:
             while self._renewals:
-                holding = self._renewals.take(self._now())
-                if holding is not None:
+                timer = self._renewals.take(self._now())
+                if timer is not None:
                     self._is_asking = True
-                    return holding, self._renewals.shortest_s
+                    return timer, self._renewals.shortest_s
                 self._changed.wait(max(0.0, self._renewals.due_s - self._now()))
             self._thread = None
             return None
@@ -128,12 +128,12 @@ class Lease(NoCopies):
 
     def __init__(
         self,
-        client: Asking,
+        client: Transport,
         keeper: Keeper,
         ttl: float,
         on_lost: Callable[[], object] | None = None,
         keep: bool = True,
-        on_end: Callable[[Holding], object] | None = None,
+        on_end: Callable[[LeaseTimer], object] | None = None,
         now: Clock = clock,
     ) -> None:
         """Without `keep` no thread renews it: the program does, by `check`. `on_end` is called at
@@ -145,13 +145,13 @@ class Lease(NoCopies):
         self._keep = keep
         self._on_end = on_end
         self._now = now
-        self._holding: Holding | None = None
+        self._timer: LeaseTimer | None = None
         self._process = os.getpid()
         self._over = threading.Event()
 
     def __repr__(self) -> str:
-        holding = self._holding
-        what = "not granted" if holding is None else holding.lease
+        timer = self._timer
+        what = "not granted" if timer is None else timer.lease
         return f"<Lease {what}, {self._seconds} s, {'held' if self.is_held else 'not held'}>"
 
     def __str__(self) -> str:
@@ -166,10 +166,10 @@ class Lease(NoCopies):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        holding = self._holding
-        if holding is None or not self.is_here or holding.is_over:
-            if holding is not None and holding.was_lost and error is None:
-                raise holding.loss()
+        timer = self._timer
+        if timer is None or not self.is_here or timer.is_over:
+            if timer is not None and timer.was_lost and error is None:
+                raise timer.loss()
             return
         if error is None:
             self.release()
@@ -180,20 +180,20 @@ class Lease(NoCopies):
     @property
     def id(self) -> str:
         """Its name in the cluster: `lease-57`."""
-        if self._holding is None:
+        if self._timer is None:
             raise RuntimeError("this lease was not granted yet: with kv.lease(10) as lease")
-        return self._holding.lease
+        return self._timer.lease
 
     @property
     def is_held(self) -> bool:
         """Whether it is held for certain, by this program's own clock."""
-        holding = self._holding
-        return holding is not None and self.is_here and holding.is_held(self._now())
+        timer = self._timer
+        return timer is not None and self.is_here and timer.is_held(self._now())
 
     @property
     def left(self) -> float:
         """The seconds for which it is held without another renewal."""
-        return max(0.0, self._holding.until_s - self._now()) if self._holding is not None else 0.0
+        return max(0.0, self._timer.until_s - self._now()) if self._timer is not None else 0.0
 
     def wait_lost(self, timeout: float | None = None) -> bool:
         """Wait until it is lost, at most `timeout` seconds; return whether it is. One that is
@@ -202,8 +202,8 @@ class Lease(NoCopies):
         Raises:
             RuntimeError: it was not granted.
         """
-        over, holding = self._over, self._granted()
-        return over.wait(timeout) and holding.was_lost
+        over, timer = self._over, self._granted()
+        return over.wait(timeout) and timer.was_lost
 
     def grant(self) -> Lease:
         """Have it granted, and renewed from now on. `with` does this by itself.
@@ -212,17 +212,17 @@ class Lease(NoCopies):
             LeaseLost: the answer came when its time was over. It was never held.
             RuntimeError: it is granted already, or no thread can be had to renew it.
         """
-        if self._holding is not None and not self._holding.is_over:
+        if self._timer is not None and not self._timer.is_over:
             raise RuntimeError(f"{self.id} is granted already; make another one: kv.lease(…)")
         self._process = os.getpid()
         over = self._over = threading.Event()
         steps = granting(self._seconds, partial(self._ended, over), self._now)
-        self._holding = ask_by(self._client, steps)
+        self._timer = ask_by(self._client, steps)
         if self._keep:
             try:
-                self._keeper.keep(self._holding)
+                self._keeper.keep(self._timer)
             except RuntimeError:  # no thread can be had
-                self._holding.give_up()
+                self._timer.give_up()
                 raise
         return self
 
@@ -233,9 +233,9 @@ class Lease(NoCopies):
         Raises:
             LeaseLost: it is not.
         """
-        holding = self._held()
-        if not ask_by(self._client, confirming(holding, self._now, timeout)):
-            raise holding.loss()
+        timer = self._held()
+        if not ask_by(self._client, confirming(timer, self._now, timeout)):
+            raise timer.loss()
         return self
 
     def release(self) -> int:
@@ -251,7 +251,7 @@ class Lease(NoCopies):
     @property
     def is_over(self) -> bool:
         """Whether it was lost, released or given up."""
-        return self._holding is None or self._holding.is_over
+        return self._timer is None or self._timer.is_over
 
     @property
     def is_here(self) -> bool:
@@ -260,36 +260,36 @@ class Lease(NoCopies):
 
     def drop(self) -> None:
         """Release it, also one that was lost, and report no failure: it runs out by itself."""
-        holding = self._holding
-        if holding is not None and self.is_here:
-            holding.give_up()
+        timer = self._timer
+        if timer is not None and self.is_here:
+            timer.give_up()
             with contextlib.suppress(ClientError):
-                self._client.ask(CALLS.release(holding.lease))
+                self._client.ask(CALLS.release(timer.lease))
 
     def lose(self) -> None:
         """Take it for lost: what it stands for is gone."""
-        if self._holding is not None:
-            self._holding.lose()
+        if self._timer is not None:
+            self._timer.lose()
 
-    def _granted(self) -> Holding:
-        if self._holding is None:
+    def _granted(self) -> LeaseTimer:
+        if self._timer is None:
             raise RuntimeError("this lease was not granted: with kv.lease(10) as lease")
         if not self.is_here:
             raise RuntimeError("this lease is held by the process that forked, not by this one")
-        return self._holding
+        return self._timer
 
-    def _held(self) -> Holding:
-        holding = self._granted()
-        if holding.is_over:
-            raise holding.loss()
-        return holding
+    def _held(self) -> LeaseTimer:
+        timer = self._granted()
+        if timer.is_over:
+            raise timer.loss()
+        return timer
 
-    def _ended(self, over: threading.Event, holding: Holding) -> None:
-        self._keeper.drop(holding)
+    def _ended(self, over: threading.Event, timer: LeaseTimer) -> None:
+        self._keeper.drop(timer)
         if self._on_end is not None:
-            self._on_end(holding)
+            self._on_end(timer)
         over.set()
-        if holding.was_lost and self._on_lost is not None:
+        if timer.was_lost and self._on_lost is not None:
             call_apart(self._on_lost)
 
 

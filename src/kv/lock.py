@@ -28,10 +28,10 @@ from raftline.kv.claiming import (
     seconds_to_wait,
 )
 from raftline.kv.codec import Codec, Data
-from raftline.kv.contest import ELECTIONS, LOCKS, Place
+from raftline.kv.contest import ELECTIONS, LOCKS, LockKeys
 from raftline.kv.errors import LeaseLost
-from raftline.kv.holding import Holding
-from raftline.kv.lease import Asking, Keeper, Lease, call_apart
+from raftline.kv.lease import Keeper, Lease, Transport, call_apart
+from raftline.kv.lease_timer import LeaseTimer
 from raftline.kv.steps import Ask, carry_out
 from raftline.kv.watch import Watch
 
@@ -45,15 +45,15 @@ class Claim(NoCopies):
 
     def __init__(
         self,
-        client: Asking,
+        client: Transport,
         keeper: Keeper,
         watching: Watching,
-        place: Place,
+        keys: LockKeys,
         ttl: float,
         on_lost: Callable[[], object] | None = None,
     ) -> None:
         self._client = client
-        self._place = place
+        self._keys = keys
         self._watching = watching
         self._on_lost = on_lost
         self._make_lease = partial(Lease, client, keeper, ttl)
@@ -99,9 +99,9 @@ class Claim(NoCopies):
         assert lease is not None
         assert token is not None
         lease.check()
-        if not is_of(self._client.ask(CALLS.stat(self._place.held)), token):
+        if not is_of(self._client.ask(CALLS.stat(self._keys.held)), token):
             lease.lose()
-            raise broken(self._place)
+            raise broken(self._keys)
         return token
 
     def wait_lost(self, timeout: float | None = None) -> bool:
@@ -132,7 +132,7 @@ class Claim(NoCopies):
             return None
         attempt: _Attempt = Attempt(_caller())
         try:
-            steps = claiming(self._place, value, wait, time.monotonic)
+            steps = claiming(self._keys, value, wait, time.monotonic)
             return carry_out(steps, partial(self._do, attempt))
         finally:
             self._hang_up(attempt)
@@ -167,7 +167,7 @@ class Claim(NoCopies):
             return attempt.lease.grant().id
         if isinstance(step, Look):
             if attempt.watch is None:
-                attempt.watch = self._watching(self._place.prefix)
+                attempt.watch = self._watching(self._keys.prefix)
             goes_on = attempt.watch.step(step.until_s)
             return Seen(goes_on, attempt.watch.take_ready(), attempt.watch.is_listed)
         with self._mutex:
@@ -194,13 +194,13 @@ class Claim(NoCopies):
         with self._mutex:
             self._callers.ends(attempt)
 
-    def _ended(self, attempt: _Attempt, holding: Holding) -> None:
+    def _ended(self, attempt: _Attempt, timer: LeaseTimer) -> None:
         """A lease has ended: make room for the next caller, and report the loss of what was
         held."""
         with self._mutex:
             self._callers.look()
             was_held = attempt.token is not None
-        if holding.was_lost and was_held and self._on_lost is not None:
+        if timer.was_lost and was_held and self._on_lost is not None:
             call_apart(self._on_lost)
 
     def give(self) -> None:
@@ -220,7 +220,7 @@ class Claim(NoCopies):
         finally:
             self._pass_on(attempt)
         if not deleted:
-            raise broken(self._place)
+            raise broken(self._keys)
 
     def __exit__(
         self,
@@ -251,7 +251,7 @@ class Lock(Claim):
 
     def __init__(
         self,
-        client: Asking,
+        client: Transport,
         keeper: Keeper,
         watching: Watching,
         name: str,
@@ -259,7 +259,7 @@ class Lock(Claim):
         holder: str,
         on_lost: Callable[[], object] | None,
     ) -> None:
-        super().__init__(client, keeper, watching, Place(LOCKS, name), ttl, on_lost)
+        super().__init__(client, keeper, watching, LockKeys(LOCKS, name), ttl, on_lost)
         self.name = name
         self._holder = holder
 
@@ -283,7 +283,7 @@ class Lock(Claim):
 
     def holder(self) -> str | None:
         """Return who holds it, as it named itself; None: nobody."""
-        return self._client.ask(CALLS.get(self._place.held))
+        return self._client.ask(CALLS.get(self._keys.held))
 
     def __enter__(self) -> int:
         token = self.acquire()
@@ -297,7 +297,7 @@ class Election(Claim, Generic[Data]):
 
     def __init__(
         self,
-        client: Asking,
+        client: Transport,
         keeper: Keeper,
         watching: Watching,
         name: str,
@@ -305,7 +305,7 @@ class Election(Claim, Generic[Data]):
         codec: Codec[Data],
         on_lost: Callable[[], object] | None,
     ) -> None:
-        super().__init__(client, keeper, watching, Place(ELECTIONS, name), ttl, on_lost)
+        super().__init__(client, keeper, watching, LockKeys(ELECTIONS, name), ttl, on_lost)
         self.name = name
         self._codec = codec
 
@@ -327,16 +327,16 @@ class Election(Claim, Generic[Data]):
 
     def leader(self) -> Data | None:
         """Return what the leader campaigned with; None: nobody leads."""
-        value = self._client.ask(CALLS.get(self._place.held))
+        value = self._client.ask(CALLS.get(self._keys.held))
         return None if value is None else self._codec.of(value)
 
     def observe(self) -> Iterator[Data | None]:
         """Yield who leads now, and each change: None while nobody does."""
-        with self._watching(self._place.prefix) as watch:
+        with self._watching(self._keys.prefix) as watch:
             is_reported = False
             while watch.step():
                 for event in watch.take_ready():
-                    if event.key == self._place.held:
+                    if event.key == self._keys.held:
                         is_reported = True
                         yield None if event.value is None else self._codec.of(event.value)
                 if watch.is_listed and not is_reported:

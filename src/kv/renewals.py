@@ -10,9 +10,9 @@ import itertools
 import math
 from collections import Counter
 
-from raftline.kv.holding import Holding
+from raftline.kv.lease_timer import LeaseTimer
 
-_Item = tuple[float, int, Holding]
+_Item = tuple[float, int, LeaseTimer]
 
 
 class Renewals:
@@ -23,7 +23,7 @@ class Renewals:
         self._begin()
 
     def _begin(self) -> None:
-        self._kept: set[Holding] = set()
+        self._kept: set[LeaseTimer] = set()
         self._lengths: Counter[int] = Counter()  # the seconds of those that are kept
         self._waiting: list[_Item] = []  # by when they are due
         self._due: list[_Item] = []  # by when they would be lost
@@ -41,42 +41,42 @@ class Renewals:
         """The time at which `take` has one."""
         return -math.inf if self._due else self._waiting[0][0] if self._waiting else math.inf
 
-    def add(self, holding: Holding) -> None:
+    def add(self, timer: LeaseTimer) -> None:
         """Keep a lease from now on."""
-        self._kept.add(holding)
-        self._lengths[holding.seconds] += 1
-        self.put_back(holding)
+        self._kept.add(timer)
+        self._lengths[timer.seconds] += 1
+        self.put_back(timer)
 
-    def put_back(self, holding: Holding) -> None:
+    def put_back(self, timer: LeaseTimer) -> None:
         """Wait again for a lease that was taken, if it is still kept."""
-        if holding in self._kept:
-            heapq.heappush(self._waiting, (holding.due_s, next(self._numbers), holding))
+        if timer in self._kept:
+            heapq.heappush(self._waiting, (timer.due_s, next(self._numbers), timer))
 
-    def drop(self, holding: Holding) -> None:
+    def drop(self, timer: LeaseTimer) -> None:
         """Keep a lease no more."""
-        if holding in self._kept:
-            self._kept.remove(holding)
-            self._lengths[holding.seconds] -= 1
-            if not self._lengths[holding.seconds]:
-                del self._lengths[holding.seconds]
+        if timer in self._kept:
+            self._kept.remove(timer)
+            self._lengths[timer.seconds] -= 1
+            if not self._lengths[timer.seconds]:
+                del self._lengths[timer.seconds]
 
-    def drop_all(self) -> list[Holding]:
+    def drop_all(self) -> list[LeaseTimer]:
         """Keep none any more; return those that were kept."""
         kept = list(self._kept)
         self._begin()
         return kept
 
-    def take(self, now_s: float) -> Holding | None:
+    def take(self, now_s: float) -> LeaseTimer | None:
         """Take the lease that is to be renewed now; None: none is due."""
         while self._waiting and self._waiting[0][0] <= now_s:
-            holding = heapq.heappop(self._waiting)[2]
-            if holding.due_s > now_s:  # it was renewed by the way
-                self.put_back(holding)
+            timer = heapq.heappop(self._waiting)[2]
+            if timer.due_s > now_s:  # it was renewed by the way
+                self.put_back(timer)
             else:
-                heapq.heappush(self._due, (holding.until_s, next(self._numbers), holding))
+                heapq.heappush(self._due, (timer.until_s, next(self._numbers), timer))
         while self._due:
-            holding = heapq.heappop(self._due)[2]
-            if holding in self._kept and holding.due_s <= now_s:
-                return holding
-            self.put_back(holding)
+            timer = heapq.heappop(self._due)[2]
+            if timer in self._kept and timer.due_s <= now_s:
+                return timer
+            self.put_back(timer)
         return None

@@ -10,7 +10,7 @@ from typing import Any
 from raftline.clients.connection import Closed
 from raftline.clients.pool import Clients
 from raftline.kv.codec import Data
-from raftline.kv.events import Following
+from raftline.kv.events import WatchCursor
 from raftline.kv.lease import Keeper
 from raftline.kv.watch import Watch
 
@@ -33,11 +33,11 @@ class Shared:
             self._process, self._lock = os.getpid(), threading.Lock()
         return self._lock
 
-    def watch(self, following: Following[Data], open_s: float) -> Watch[Data]:
+    def watch(self, cursor: WatchCursor[Data], open_s: float) -> Watch[Data]:
         """Return a watch that ends with the client."""
         clients = self.clients
         watch = Watch(
-            clients.addresses, clients.name, following, open_s, clients.credentials, clients.tls
+            clients.addresses, clients.name, cursor, open_s, clients.credentials, clients.tls
         )
         with self.lock:
             if self.is_closed:

@@ -22,7 +22,7 @@ from raftline.clients.pool import Clients, time_limit
 from raftline.common.nocopies import NoCopies
 from raftline.kv.calls import Call, Calls, Stat
 from raftline.kv.codec import TEXT, Codec, Data
-from raftline.kv.events import Following
+from raftline.kv.events import WatchCursor
 from raftline.kv.lease import Keeper, Lease
 from raftline.kv.lock import Election, Lock
 from raftline.kv.shared import Shared
@@ -68,7 +68,7 @@ class KV(NoCopies, MutableMapping[Data, Data]):
         state = "closed" if self._shared.is_closed else f"{self._timeout:g} s"
         return f"<raftline.KV at {in_words(clients.addresses.named)}, {state}>"
 
-    __eq__ = object.__eq__  # by no means pair by pair
+    __eq__ = object.__eq__  # compared by identity
     __hash__ = object.__hash__
 
     def __enter__(self) -> KV[Data]:
@@ -285,10 +285,10 @@ class KV(NoCopies, MutableMapping[Data, Data]):
         difference from what was known comes as events: a loop sees every final state, and may
         miss what was between.
         """
-        return self._shared.watch(Following(self._codec, prefix, after), self._timeout)
+        return self._shared.watch(WatchCursor(self._codec, prefix, after), self._timeout)
 
     def _watch_text(self, prefix: str) -> Watch[str]:
-        return self._shared.watch(Following(TEXT, prefix, None), self._timeout)
+        return self._shared.watch(WatchCursor(TEXT, prefix, None), self._timeout)
 
     @property
     def _keeper(self) -> Keeper:

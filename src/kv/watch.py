@@ -28,8 +28,8 @@ from raftline.clients.search import Nodes
 from raftline.clients.tls import ClientTls
 from raftline.common.nocopies import NoCopies
 from raftline.kv.codec import Data
-from raftline.kv.events import Ended, Event, Following
-from raftline.kv.pulse import MEMBERS_ID, PROBE, PROBE_ID, Outage, Pulse
+from raftline.kv.events import Ended, Event, WatchCursor
+from raftline.kv.liveness import MEMBERS_ID, PROBE, PROBE_ID, Liveness, Outage
 from raftline.wire.protocol import ProtocolError, split_sender
 
 PAUSES_S = (0.05, 1.0)
@@ -67,7 +67,7 @@ class Watch(NoCopies, Generic[Data], Iterator[Event[Data]]):
         self,
         addresses: Addresses,
         name: str,
-        following: Following[Data],
+        cursor: WatchCursor[Data],
         open_s: float,
         credentials: Credentials | None = None,
         tls: ClientTls | None = None,
@@ -79,7 +79,7 @@ class Watch(NoCopies, Generic[Data], Iterator[Event[Data]]):
         self._name = name
         self._credentials = credentials
         self._tls = tls
-        self._following = following
+        self._cursor = cursor
         self._open_s = open_s
         self._give_up_s = 0.0
         self._was_served = False
@@ -111,7 +111,7 @@ class Watch(NoCopies, Generic[Data], Iterator[Event[Data]]):
     @property
     def position(self) -> int | None:
         """The index after which `kv.watch(after=…)` would go on; None amid the first keys."""
-        return self._following.position
+        return self._cursor.position
 
     def next_event(self, timeout: float | None = None) -> Event[Data] | None:
         """Return the next event; None if none came in `timeout` seconds, or it was closed."""
@@ -124,7 +124,7 @@ class Watch(NoCopies, Generic[Data], Iterator[Event[Data]]):
     @property
     def is_listed(self) -> bool:
         """Whether all keys that there were have come."""
-        return self._following.is_listed
+        return self._cursor.is_listed
 
     def take_ready(self) -> list[Event[Data]]:
         """Return the events that have come."""
@@ -170,46 +170,46 @@ class Watch(NoCopies, Generic[Data], Iterator[Event[Data]]):
         except OSError as error:
             raise unreachable(address, error, CONNECT_TIMEOUT_S) from None
         self._connection = connection
-        self._pulse = Pulse(time.monotonic())
+        self._liveness = Liveness(time.monotonic())
         if self._closed.is_set():  # meanwhile
             raise ConnectionError("this watch was closed")
         if self._credentials is not None:
             log_in(connection, self._credentials, self._name, CONNECT_TIMEOUT_S)
         self._ask_for_members(connection)  # first, so that it is known before an event is
-        connection.send(line_of(self._name, self._following.command))
+        connection.send(line_of(self._name, self._cursor.command))
 
     def _ask_for_members(self, connection: NodeConnection) -> None:
         if self._nodes.addresses.asks(time.monotonic()):
             connection.send(line_of(f"{self._name}#{MEMBERS_ID}", MEMBERS))
 
     def _take(self, connection: NodeConnection, until_s: float | None) -> bool:
-        pulse = self._pulse
-        due_s = pulse.due_s
+        liveness = self._liveness
+        due_s = liveness.due_s
         self._ask_for_members(connection)
         try:
             raw = connection.read(due_s if until_s is None else min(due_s, until_s))
         except TimeoutError:
             now_s = time.monotonic()
-            if pulse.is_dead(now_s):
+            if liveness.is_dead(now_s):
                 raise Ended("it said nothing for too long") from None
-            if pulse.probes(now_s):
+            if liveness.begin_probe(now_s):
                 connection.send(line_of(f"{self._name}#{PROBE_ID}", PROBE))
             return until_s is None or now_s < until_s
         text, number = text_and_id(raw)
         now_s = time.monotonic()
-        pulse.heard(now_s)
+        liveness.heard(now_s)
         if number == PROBE_ID:
             if text.startswith("Sorry, "):
                 raise Ended(text)
-            pulse.confirmed(now_s)
+            liveness.confirmed(now_s)
             return True
         if number == MEMBERS_ID:
             self._nodes.addresses.take(text, now_s)
             return True
-        events = self._following.take(text)
+        events = self._cursor.take(text)
         self._ready.extend(events)
         if events or text.startswith("WATCH "):
-            pulse.confirmed(now_s)
+            liveness.confirmed(now_s)
             self._was_served = True
             self._pause_s = PAUSES_S[0]
             if line := self._outage.served(now_s):
@@ -223,7 +223,7 @@ class Watch(NoCopies, Generic[Data], Iterator[Event[Data]]):
         if isinstance(problem, ClientError) and not isinstance(problem, Unreachable):
             raise problem
         if isinstance(problem, Ended):
-            self._following.refused(str(problem))
+            self._cursor.refused(str(problem))
         self._nodes.move_on(self._nodes.current, None)
         now_s = time.monotonic()
         if not self._was_served and now_s >= self._give_up_s:

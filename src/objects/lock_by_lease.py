@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from raftline.clients.connection import ClientError, Refused
 from raftline.clients.pool import TIMEOUT_S
 from raftline.kv.calls import CALLS, Call
-from raftline.kv.contest import taking, token_in
+from raftline.kv.contest import take_if_unchanged, token_in
 from raftline.kv.errors import LeaseLost
 from raftline.kv.lease import Keeper, Lease
 from raftline.wire.operands import NOT_UNDERSTOOD
@@ -80,7 +80,9 @@ class Claim:
         lease_ms = FOREVER_MS + 1000 * self._seconds
         held = {"owner": owner, "token": 0, "lease_ms": lease_ms, "beat": 0}
         try:
-            token = token_in(self._asking.ask(taking(key, found, lease.id, spell_json(held))))
+            token = token_in(
+                self._asking.ask(take_if_unchanged(key, found, lease.id, spell_json(held)))
+            )
         except LeaseLost:
             return None
         if token is None:

@@ -10,14 +10,14 @@ import pytest
 
 from raftline.kv.calls import Calls
 from raftline.kv.codec import TEXT
-from raftline.kv.contest import LOCKS, Contest, Place, token_in
+from raftline.kv.contest import LOCKS, LockKeys, LockProtocol, token_in
 from raftline.kv.errors import LeaseLost
-from raftline.kv.events import Event, Following
+from raftline.kv.events import Event, WatchCursor
 from raftline.wire import watches as words
 from tests.core.kv_model import Model
 
 CALLS = Calls(TEXT)
-PLACE = Place(LOCKS, "nightly")
+PLACE = LockKeys(LOCKS, "nightly")
 
 
 class Cluster(Model):
@@ -46,10 +46,10 @@ class Waiter:
 
     def _run(self) -> Iterator[None]:
         cluster = self.cluster
-        contest = Contest(PLACE, self.lease, self.name)
-        self.token = token_in(cluster.ask(contest.try_once()))
+        protocol = LockProtocol(PLACE, self.lease, self.name)
+        self.token = token_in(cluster.ask(protocol.try_once()))
         yield
-        following = Following(TEXT, PLACE.prefix, None)
+        cursor = WatchCursor(TEXT, PLACE.prefix, None)
         pairs = sorted(cluster.store.items())
         begun = len(cluster.told())
         number = cluster.store.number
@@ -64,10 +64,10 @@ class Waiter:
                     continue
                 line = cluster.told()[begun + place]
                 place += 1
-            events: list[Event[str]] = following.take(line)
-            contest.see(events, following.is_listed)
+            events: list[Event[str]] = cursor.take(line)
+            protocol.see(events, cursor.is_listed)
             yield
-            call = contest.next_call() if following.is_listed else None
+            call = protocol.next_call() if cursor.is_listed else None
             if call is not None:
                 yield
                 self.token = token_in(cluster.ask(call))
@@ -164,8 +164,8 @@ def test_locks_whose_names_look_like_keys_of_others_are_others() -> None:
     names = ("a", "a/next", "a/held", "a/next/held", "a then b", ";")
     for name in names:
         lease = cluster.ask(CALLS.grant(10))
-        contest = Contest(Place(LOCKS, name), lease, name)
-        assert token_in(cluster.ask(contest.try_once())) is not None
+        protocol = LockProtocol(LockKeys(LOCKS, name), lease, name)
+        assert token_in(cluster.ask(protocol.try_once())) is not None
     assert len(cluster.store) == len(names)
 
 
@@ -177,9 +177,9 @@ def test_who_is_next_takes_nothing_that_somebody_set_by_hand() -> None:
         second.step()
     cluster.ask(CALLS.release(first.lease))
     cluster.told()
-    contest = Contest(PLACE, second.lease, "second")
-    contest.see([Event(1, "has", PLACE.next, second.lease)], is_listed=True)
-    call = contest.next_call()
+    protocol = LockProtocol(PLACE, second.lease, "second")
+    protocol.see([Event(1, "has", PLACE.next, second.lease)], is_listed=True)
+    call = protocol.next_call()
     assert call is not None
     cluster.ask(CALLS.set(PLACE.held, "by hand"))
     assert token_in(cluster.ask(call)) is None

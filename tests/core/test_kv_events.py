@@ -9,7 +9,7 @@ import pytest
 from raftline.clients.connection import Refused
 from raftline.kv.codec import BINARY, TEXT
 from raftline.kv.errors import EventsGone, NotUnderstood
-from raftline.kv.events import Ended, Event, Following
+from raftline.kv.events import Ended, Event, WatchCursor
 from raftline.wire import watches as words
 from raftline.wire.protocol import NO_LEADER, STOPPING, escape
 
@@ -20,15 +20,15 @@ def told(events: list[Event[str]]) -> list[Told]:
     return [(event.index, event.kind, event.key, event.value) for event in events]
 
 
-def fed(following: Following[str], *lines: str) -> list[Told]:
-    return [each for line in lines for each in told(following.take(line))]
+def fed(cursor: WatchCursor[str], *lines: str) -> list[Told]:
+    return [each for line in lines for each in told(cursor.take(line))]
 
 
 def test_a_watch_begins_with_the_keys_and_goes_on_with_events() -> None:
-    following = Following(TEXT, "app/", None)
-    assert following.command == "watch app/"
+    cursor = WatchCursor(TEXT, "app/", None)
+    assert cursor.command == "watch app/"
     assert fed(
-        following,
+        cursor,
         words.begins(2, 57),
         words.has(57, "app/a", "5"),
         words.has(57, "app/b\\sc", r"two words\n"),
@@ -43,31 +43,31 @@ def test_a_watch_begins_with_the_keys_and_goes_on_with_events() -> None:
         (60, "delete", "app/b c", None),
         (61, "expire", "app/a", None),
     ]
-    assert following.position == 90
-    assert following.command == "watch app/ after 90"
+    assert cursor.position == 90
+    assert cursor.command == "watch app/ after 90"
 
 
 def test_a_watch_goes_on_behind_the_last_entry_that_is_whole() -> None:
-    following = Following(TEXT, "", None)
-    fed(following, words.begins(0, 57), words.event(58, "set", "a", "1"))
-    fed(following, words.event(60, "set", "a", "2"), words.event(60, "set", "b", "2"))
-    assert following.command == "watch after 58"
+    cursor = WatchCursor(TEXT, "", None)
+    fed(cursor, words.begins(0, 57), words.event(58, "set", "a", "1"))
+    fed(cursor, words.event(60, "set", "a", "2"), words.event(60, "set", "b", "2"))
+    assert cursor.command == "watch after 58"
     again = [words.goes_on(58), words.event(60, "set", "a", "2"), words.event(60, "set", "b", "2")]
-    assert fed(following, *again) == []
-    assert fed(following, words.event(60, "set", "c", "2")) == [(60, "set", "c", "2")]
-    assert following.command == "watch after 58"
-    assert fed(following, *again, words.event(60, "set", "c", "2")) == []
-    assert fed(following, words.event(61, "delete", "a", "")) == [(61, "delete", "a", None)]
-    assert following.position == 60
+    assert fed(cursor, *again) == []
+    assert fed(cursor, words.event(60, "set", "c", "2")) == [(60, "set", "c", "2")]
+    assert cursor.command == "watch after 58"
+    assert fed(cursor, *again, words.event(60, "set", "c", "2")) == []
+    assert fed(cursor, words.event(61, "delete", "a", "")) == [(61, "delete", "a", None)]
+    assert cursor.position == 60
 
 
 def test_the_difference_comes_as_events_where_the_events_are_gone() -> None:
-    following = Following(TEXT, "", None)
-    fed(following, words.begins(3, 57), words.has(57, "a", "1"), words.has(57, "b", "1"))
-    fed(following, words.has(57, "c", "1"), words.event(58, "set", "d", "1"))
-    assert following.command == "watch after 57"
+    cursor = WatchCursor(TEXT, "", None)
+    fed(cursor, words.begins(3, 57), words.has(57, "a", "1"), words.has(57, "b", "1"))
+    fed(cursor, words.has(57, "c", "1"), words.event(58, "set", "d", "1"))
+    assert cursor.command == "watch after 57"
     assert fed(
-        following,
+        cursor,
         words.gone("", 80),
         words.begins(3, 90),
         words.has(90, "a", "1"),
@@ -79,8 +79,8 @@ def test_the_difference_comes_as_events_where_the_events_are_gone() -> None:
         (90, "delete", "c", None),
         (90, "delete", "d", None),
     ]
-    assert following.position == 90
-    assert fed(following, words.never_was("", 90), words.begins(0, 99)) == [
+    assert cursor.position == 90
+    assert fed(cursor, words.never_was("", 90), words.begins(0, 99)) == [
         (99, "delete", "a", None),
         (99, "delete", "b", None),
         (99, "delete", "e", None),
@@ -88,80 +88,82 @@ def test_the_difference_comes_as_events_where_the_events_are_gone() -> None:
 
 
 def test_a_connection_that_ends_amid_the_keys_has_them_told_again() -> None:
-    following = Following(TEXT, "", None)
-    assert fed(following, words.begins(2, 57), words.has(57, "a", "1")) == [(57, "has", "a", "1")]
-    assert not following.is_listed
-    assert (following.position, following.command) == (None, "watch")
-    assert fed(
-        following, words.begins(2, 60), words.has(60, "b", "1"), words.has(60, "c", "1")
-    ) == [(60, "has", "b", "1"), (60, "has", "c", "1"), (60, "delete", "a", None)]
-    assert following.is_listed
+    cursor = WatchCursor(TEXT, "", None)
+    assert fed(cursor, words.begins(2, 57), words.has(57, "a", "1")) == [(57, "has", "a", "1")]
+    assert not cursor.is_listed
+    assert (cursor.position, cursor.command) == (None, "watch")
+    assert fed(cursor, words.begins(2, 60), words.has(60, "b", "1"), words.has(60, "c", "1")) == [
+        (60, "has", "b", "1"),
+        (60, "has", "c", "1"),
+        (60, "delete", "a", None),
+    ]
+    assert cursor.is_listed
 
 
 def test_long_values_are_told_apart_though_only_a_digest_of_them_is_kept() -> None:
-    following = Following(TEXT, "", None)
-    fed(following, words.begins(2, 1), words.has(1, "a", "x" * 1000), words.has(1, "b", "x" * 1000))
+    cursor = WatchCursor(TEXT, "", None)
+    fed(cursor, words.begins(2, 1), words.has(1, "a", "x" * 1000), words.has(1, "b", "x" * 1000))
     assert fed(
-        following, words.begins(2, 5), words.has(5, "a", "x" * 1000), words.has(5, "b", "x" * 999)
+        cursor, words.begins(2, 5), words.has(5, "a", "x" * 1000), words.has(5, "b", "x" * 999)
     ) == [(5, "set", "b", "x" * 999)]
 
 
 def test_a_watch_from_an_index_can_not_know_what_was_deleted_before() -> None:
-    following = Following(TEXT, "app/", 57)
-    assert following.command == "watch app/ after 57"
-    assert fed(following, words.goes_on(57), words.event(58, "set", "app/a", "1")) == [
+    cursor = WatchCursor(TEXT, "app/", 57)
+    assert cursor.command == "watch app/ after 57"
+    assert fed(cursor, words.goes_on(57), words.event(58, "set", "app/a", "1")) == [
         (58, "set", "app/a", "1")
     ]
     with pytest.raises(EventsGone, match="watch without after"):
-        following.take(words.gone("app/", 80))
+        cursor.take(words.gone("app/", 80))
 
 
 def test_a_last_line_of_a_node_sends_the_watch_elsewhere() -> None:
-    following = Following(TEXT, "", None)
-    following.refused(NO_LEADER)  # before the first line
-    following.refused(STOPPING)
-    following.refused(words.too_many(5))
-    fed(following, words.begins(0, 57))
+    cursor = WatchCursor(TEXT, "", None)
+    cursor.refused(NO_LEADER)  # before the first line
+    cursor.refused(STOPPING)
+    cursor.refused(words.too_many(5))
+    fed(cursor, words.begins(0, 57))
     for line in (words.go_on_elsewhere(words.TOO_SLOW, "", 57), STOPPING):
         with pytest.raises(Ended):
-            following.take(line)
-        following.refused(line)
-    assert following.command == "watch after 57"
+            cursor.take(line)
+        cursor.refused(line)
+    assert cursor.command == "watch after 57"
 
 
 def test_a_refusal_of_the_request_is_raised() -> None:
-    following = Following(TEXT, "", None)
-    assert following.command == "watch"
+    cursor = WatchCursor(TEXT, "", None)
+    assert cursor.command == "watch"
     with pytest.raises(Refused, match=r"^this cluster is at level 1"):
-        following.refused("Sorry, this cluster is at level 1 until s3 (0.1.0) is upgraded.")
-    future = Following(TEXT, "", 99)
+        cursor.refused("Sorry, this cluster is at level 1 until s3 (0.1.0) is upgraded.")
+    future = WatchCursor(TEXT, "", 99)
     assert future.command
     with pytest.raises(Refused, match="there is no entry 99 yet"):
         future.refused(words.from_the_future(99, 57))
 
 
 def test_a_watch_begins_anew_where_the_cluster_went_back_before_its_entry() -> None:
-    following = Following(TEXT, "", None)
-    fed(following, words.begins(1, 57), words.has(57, "a", "1"))
-    assert following.command == "watch after 57"
-    following.refused(words.from_the_future(57, 20))
-    assert following.command == "watch"
-    assert fed(following, words.begins(0, 20)) == [(20, "delete", "a", None)]
+    cursor = WatchCursor(TEXT, "", None)
+    fed(cursor, words.begins(1, 57), words.has(57, "a", "1"))
+    assert cursor.command == "watch after 57"
+    cursor.refused(words.from_the_future(57, 20))
+    assert cursor.command == "watch"
+    assert fed(cursor, words.begins(0, 20)) == [(20, "delete", "a", None)]
 
 
 def test_lines_of_another_kind_are_not_taken_for_events() -> None:
     event = "EVENT x set a 1", "EVENT 5 moved a b", "EVENT 5 set a \\q"
     for line in (*event, "WATCH response", "?"):
-        following = Following(TEXT, "", None)
+        cursor = WatchCursor(TEXT, "", None)
         with pytest.raises(NotUnderstood):
-            following.take(line)
+            cursor.take(line)
 
 
 def test_bytes_are_told_as_bytes() -> None:
-    following = Following(BINARY, b"\xff", None)
-    assert following.command == r"watch \xff"
-    fed(following, words.begins(0, 1))  # type: ignore[arg-type]
-    event = following.take(words.event(2, "set", r"\xff\s", r"\x00"))[0]
+    cursor = WatchCursor(BINARY, b"\xff", None)
+    assert cursor.command == r"watch \xff"
+    fed(cursor, words.begins(0, 1))  # type: ignore[arg-type]
+    event = cursor.take(words.event(2, "set", r"\xff\s", r"\x00"))[0]
     assert (event.key, event.value, event.is_there) == (b"\xff ", b"\x00", True)
 
 
@@ -214,15 +216,15 @@ def loop(seed: int, forgets: bool) -> tuple[Script, list[Told]]:
     """Follow a script over connections that end anywhere; return all that was told."""
     chance = random.Random(seed)
     script = Script(chance)
-    following = Following(TEXT, "", None)
+    cursor = WatchCursor(TEXT, "", None)
     got: list[Told] = []
     last = len(script.entries) - 1
     is_last = False
     while not is_last:
-        lines = script.lines(following.command, last, got[-1][0] if got else 0, forgets)
+        lines = script.lines(cursor.command, last, got[-1][0] if got else 0, forgets)
         is_last = chance.random() < 0.1
         cut = len(lines) if is_last else chance.randrange(len(lines) + 1)
-        got += fed(following, *lines[:cut])
+        got += fed(cursor, *lines[:cut])
     return script, got
 
 

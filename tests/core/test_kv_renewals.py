@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 
-from raftline.kv.holding import Holding
+from raftline.kv.lease_timer import LeaseTimer
 from raftline.kv.renewals import Renewals
 
 
-def kept(*leases: tuple[str, int, float]) -> tuple[Renewals, list[Holding]]:
+def kept(*leases: tuple[str, int, float]) -> tuple[Renewals, list[LeaseTimer]]:
     renewals = Renewals()
-    holdings = [Holding(*lease) for lease in leases]
-    for holding in holdings:
-        renewals.add(holding)
-    return renewals, holdings
+    timers = [LeaseTimer(*lease) for lease in leases]
+    for timer in timers:
+        renewals.add(timer)
+    return renewals, timers
 
 
 def test_of_those_that_are_due_the_one_comes_first_that_would_be_lost_first() -> None:
@@ -26,7 +26,7 @@ def test_of_those_that_are_due_the_one_comes_first_that_would_be_lost_first() ->
     assert renewals.take(102.0) is later
     assert renewals.take(102.0) is long
     assert renewals.take(102.0) is None
-    short.not_renewed(102.0)
+    short.retry_soon(102.0)
     renewals.put_back(short)
     renewals.put_back(long)
     assert renewals.take(102.3) is short
@@ -35,7 +35,7 @@ def test_of_those_that_are_due_the_one_comes_first_that_would_be_lost_first() ->
 def test_a_taken_lease_is_due_a_third_of_its_time_after_its_sending() -> None:
     renewals, (one,) = kept(("lease-1", 9, 0.0))
     assert renewals.take(3.0) is one
-    one.renewed(3.5)
+    one.extend(3.5)
     renewals.put_back(one)
     assert renewals.due_s == 6.5
     assert renewals.take(6.4) is None
@@ -44,11 +44,11 @@ def test_a_taken_lease_is_due_a_third_of_its_time_after_its_sending() -> None:
 
 def test_a_lease_that_the_program_renewed_itself_is_due_later() -> None:
     renewals, (one, other) = kept(("lease-1", 9, 0.0), ("lease-2", 9, 0.5))
-    one.renewed(2.0)
+    one.extend(2.0)
     assert renewals.take(3.0) is None
     assert renewals.due_s == 3.5
     assert renewals.take(5.0) is other
-    other.renewed(4.9)
+    other.extend(4.9)
     renewals.put_back(other)
     assert renewals.take(5.0) is one
 
@@ -67,8 +67,8 @@ def test_leases_that_are_over_are_kept_no_more() -> None:
 
 
 def test_all_are_given_up_at_once() -> None:
-    renewals, holdings = kept(("lease-1", 9, 0.0), ("lease-2", 5, 0.0))
-    assert set(renewals.drop_all()) == set(holdings)
+    renewals, timers = kept(("lease-1", 9, 0.0), ("lease-2", 5, 0.0))
+    assert set(renewals.drop_all()) == set(timers)
     assert not renewals
     assert renewals.take(100.0) is None
     assert renewals.due_s == math.inf

@@ -12,30 +12,30 @@ from raftline.kv.aio_lease import AioLease
 from raftline.kv.aio_lock import AioElection, AioLock
 from raftline.kv.calls import Call
 from raftline.kv.codec import TEXT
-from raftline.kv.contest import LOCKS, Place
-from raftline.kv.events import Event, Following
-from raftline.kv.holding import Holding
+from raftline.kv.contest import LOCKS, LockKeys
+from raftline.kv.events import Event, WatchCursor
 from raftline.kv.lease import Keeper, Lease
+from raftline.kv.lease_timer import LeaseTimer
 from raftline.kv.lock import Election, Lock
 from raftline.wire import watches as words
 from tests.core.kv_model import Model
 
 Result = TypeVar("Result")
-HELD = Place(LOCKS, "nightly").held
+HELD = LockKeys(LOCKS, "nightly").held
 
 
 class NoKeeper(Keeper):
     """Renews nothing, so that no thread is begun."""
 
     def __init__(self) -> None:
-        self.kept: list[Holding] = []
+        self.kept: list[LeaseTimer] = []
 
-    def keep(self, holding: Holding) -> None:
-        self.kept.append(holding)
+    def keep(self, timer: LeaseTimer) -> None:
+        self.kept.append(timer)
 
-    def drop(self, holding: Holding) -> None:
-        if holding in self.kept:
-            self.kept.remove(holding)
+    def drop(self, timer: LeaseTimer) -> None:
+        if timer in self.kept:
+            self.kept.remove(timer)
 
 
 class Store:
@@ -70,11 +70,11 @@ class Followed:
 
     def __init__(self, store: Store, prefix: str) -> None:
         self._store = store
-        self._following = Following(TEXT, prefix, None)
+        self._cursor = WatchCursor(TEXT, prefix, None)
         pairs = [pair for pair in sorted(store.keys().items()) if pair[0].startswith(prefix)]
         number = store.model.store.number
         self._first = [words.begins(len(pairs), number), *(words.has(number, *it) for it in pairs)]
-        self._place = len(store.lines)
+        self._keys = len(store.lines)
         self._ready: list[Event[str]] = []
         self._prefix = prefix
         self.is_closed = False
@@ -82,18 +82,18 @@ class Followed:
     def takes(self) -> bool:
         """Take the next line, if there is one."""
         if self._first:
-            self._ready += self._following.take(self._first.pop(0))
+            self._ready += self._cursor.take(self._first.pop(0))
             return True
-        if self._place == len(self._store.lines):
+        if self._keys == len(self._store.lines):
             return False
-        events = self._following.take(self._store.lines[self._place])
+        events = self._cursor.take(self._store.lines[self._keys])
         self._ready += [event for event in events if event.key.startswith(self._prefix)]
-        self._place += 1
+        self._keys += 1
         return True
 
     @property
     def is_listed(self) -> bool:
-        return self._following.is_listed
+        return self._cursor.is_listed
 
     def take_ready(self) -> list[Event[str]]:
         ready, self._ready = self._ready, []

@@ -15,7 +15,7 @@ from raftline.access.roles import Identity
 from raftline.access.users import ITERATIONS_LEAST, User, Users, make_verifier, write_users
 from raftline.clients.connection import LoginFailed, NotAllowed
 from raftline.kv.codec import TEXT
-from raftline.kv.events import Following
+from raftline.kv.events import WatchCursor
 from raftline.logmanager import LogManager
 from raftline.net.connection import Connection
 from raftline.node.watchers import Watchers
@@ -145,10 +145,10 @@ def test_a_watch_that_begins_while_the_rights_change_ends_at_once(scene: Scene) 
 
 
 def test_a_client_that_follows_a_watch_hears_that_it_is_not_allowed() -> None:
-    following = Following(TEXT, "app/", None)
-    following.take("WATCH response: 0 keys as of 1")
+    cursor = WatchCursor(TEXT, "app/", None)
+    cursor.take("WATCH response: 0 keys as of 1")
     with pytest.raises(NotAllowed, match="bob may not watch app/"):
-        following.refused("Sorry, reader bob may not watch app/: it takes the role reader there.")
+        cursor.refused("Sorry, reader bob may not watch app/: it takes the role reader there.")
 
 
 def test_the_errors_say_that_nothing_was_done() -> None:

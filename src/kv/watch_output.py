@@ -10,7 +10,7 @@ from raftline.clients.connection import ClientError
 from raftline.clients.conversation import Client
 from raftline.clients.streams import say
 from raftline.kv.codec import TEXT
-from raftline.kv.events import Event, Following
+from raftline.kv.events import Event, WatchCursor
 from raftline.kv.watch import Watch
 from raftline.wire import watches
 from raftline.wire.commands import read_request
@@ -24,11 +24,9 @@ def begin(client: Client, command: str) -> Watch[str]:
     """Return the watch that is asked for, at the nodes that the client knows. If one ends, it goes
     on at another, or at another member, unless the client stays at one node."""
     asked = _asked(command)
-    following = Following(TEXT, unescape(asked.prefix), asked.after)
+    cursor = WatchCursor(TEXT, unescape(asked.prefix), asked.after)
     addresses = Addresses(client.addresses, learns=client.follow)
-    return Watch(
-        addresses, client.name, following, client.timeout_s, client.credentials, client.tls
-    )
+    return Watch(addresses, client.name, cursor, client.timeout_s, client.credentials, client.tls)
 
 
 def follow(client: Client, command: str, quiet: bool, as_object: bool) -> None:

@@ -30,7 +30,7 @@ def clock() -> float:
     return time.monotonic()
 
 
-class Holding:
+class LeaseTimer:
     """One lease that was granted, and until when its holder may believe in it.
 
     It ends once: it is lost, or given up. Which of them came first counts, from any thread.
@@ -41,7 +41,7 @@ class Holding:
         lease: str,
         seconds: int,
         sent_s: float,
-        on_end: Callable[[Holding], object] | None = None,
+        on_end: Callable[[LeaseTimer], object] | None = None,
     ) -> None:
         """Hold a lease whose grant was first sent at that time. `on_end` is called once, when it
         is over."""
@@ -78,12 +78,12 @@ class Holding:
             return None
         return max(LEAST_S, min(left_s, min(self.seconds, shortest_s) / RENEWALS))
 
-    def renewed(self, sent_s: float) -> None:
+    def extend(self, sent_s: float) -> None:
         """Record a renewal that was first sent at that time, and granted."""
         self._until_s = max(self._until_s, sent_s + self.seconds)
         self.renew_at_s = sent_s + self.seconds / RENEWALS
 
-    def not_renewed(self, now_s: float) -> None:
+    def retry_soon(self, now_s: float) -> None:
         """Record a renewal that got no answer: ask again soon."""
         self.renew_at_s = now_s + RETRY_S
 
@@ -108,7 +108,7 @@ class Holding:
         return LeaseLost(f"{self.lease} has ended: it was released, or not renewed in time")
 
 
-def granting(seconds: int, on_end: Callable[[Holding], object], now: Clock) -> Steps[Holding]:
+def granting(seconds: int, on_end: Callable[[LeaseTimer], object], now: Clock) -> Steps[LeaseTimer]:
     """Have a lease granted, and return it.
 
     Raises:
@@ -116,50 +116,50 @@ def granting(seconds: int, on_end: Callable[[Holding], object], now: Clock) -> S
     """
     sent_s = now()
     name = yield Ask(CALLS.grant(seconds))
-    holding = Holding(name, seconds, sent_s, on_end)
-    if not holding.is_held(now()):
+    timer = LeaseTimer(name, seconds, sent_s, on_end)
+    if not timer.is_held(now()):
         raise LeaseLost(f"{name} was over before its grant was known: the answer took too long")
-    return holding
+    return timer
 
 
-def confirming(holding: Holding, now: Clock, limit_s: float | None) -> Steps[bool]:
+def confirming(timer: LeaseTimer, now: Clock, limit_s: float | None) -> Steps[bool]:
     """Have the cluster confirm a lease, with its whole time again; return whether it is held. If
     it is not, it is lost."""
     sent_s = now()
-    is_there = yield Ask(CALLS.renew(holding.lease), limit_s)
+    is_there = yield Ask(CALLS.renew(timer.lease), limit_s)
     if is_there:
-        holding.renewed(sent_s)
-        if holding.is_held(now()):
+        timer.extend(sent_s)
+        if timer.is_held(now()):
             return True
-    holding.lose()
+    timer.lose()
     return False
 
 
-def renewing(holding: Holding, now: Clock, shortest_s: float = math.inf) -> Steps[None]:
+def renewing(timer: LeaseTimer, now: Clock, shortest_s: float = math.inf) -> Steps[None]:
     """Renew a lease that is due. If its time is over it is lost; whatever else goes wrong, it is
     held until then."""
-    if holding.is_over:
+    if timer.is_over:
         return
-    limit_s = holding.limit_s(now(), shortest_s)
+    limit_s = timer.limit_s(now(), shortest_s)
     if limit_s is None:
-        holding.lose()
+        timer.lose()
         return
     try:
-        yield from confirming(holding, now, limit_s)
+        yield from confirming(timer, now, limit_s)
     except Exception:
-        holding.not_renewed(now())
+        timer.retry_soon(now())
 
 
-def releasing(holding: Holding, now: Clock) -> Steps[int]:
+def releasing(timer: LeaseTimer, now: Clock) -> Steps[int]:
     """End a lease; return how many keys went with it.
 
     Raises:
         LeaseLost: it had ended before.
     """
-    was_held = holding.is_held(now())
-    holding.give_up()
-    deleted = yield Ask(CALLS.release(holding.lease))
+    was_held = timer.is_held(now())
+    timer.give_up()
+    deleted = yield Ask(CALLS.release(timer.lease))
     if deleted is None or not was_held:
-        raise holding.loss()
+        raise timer.loss()
     count: int = deleted
     return count

@@ -9,11 +9,11 @@ import pytest
 
 from raftline.clients.connection import Unreachable
 from raftline.kv.errors import LeaseLost
-from raftline.kv.holding import (
+from raftline.kv.lease_timer import (
     LEAST_S,
     RENEWALS,
     RETRY_S,
-    Holding,
+    LeaseTimer,
     clock,
     confirming,
     granting,
@@ -54,52 +54,52 @@ class Held:
 
     def __init__(self, *answers: Any, back_s: float = 2.0) -> None:
         self.way = Way("lease-57", *answers)
-        self.ended: list[Holding] = []
-        self.holding = self.way.carry_out(granting(9, self.ended.append, self.way.now))
+        self.ended: list[LeaseTimer] = []
+        self.timer = self.way.carry_out(granting(9, self.ended.append, self.way.now))
         self.way.back_s = back_s
 
     def renew(self, shortest_s: float = 1000.0) -> None:
-        self.way.carry_out(renewing(self.holding, self.way.now, shortest_s))
+        self.way.carry_out(renewing(self.timer, self.way.now, shortest_s))
 
     def until_s(self) -> float:
-        return self.holding.until_s
+        return self.timer.until_s
 
 
 def test_a_lease_is_held_from_its_sending_for_its_time() -> None:
-    holding = Holding("lease-57", 9, sent_s=100.0)
-    assert holding.is_held(108.9)
-    assert not holding.is_held(109.0)
-    assert holding.renew_at_s == 100.0 + 9 / RENEWALS
+    timer = LeaseTimer("lease-57", 9, sent_s=100.0)
+    assert timer.is_held(108.9)
+    assert not timer.is_held(109.0)
+    assert timer.renew_at_s == 100.0 + 9 / RENEWALS
 
 
 def test_a_renewal_counts_from_when_it_was_sent() -> None:
-    holding = Holding("lease-57", 9, sent_s=100.0)
-    holding.renewed(103.0)
-    assert holding.until_s == 112.0
-    assert holding.renew_at_s == 106.0
-    holding.renewed(101.0)  # an answer that came late
-    assert holding.until_s == 112.0
+    timer = LeaseTimer("lease-57", 9, sent_s=100.0)
+    timer.extend(103.0)
+    assert timer.until_s == 112.0
+    assert timer.renew_at_s == 106.0
+    timer.extend(101.0)  # an answer that came late
+    assert timer.until_s == 112.0
 
 
 def test_a_renewal_without_an_answer_is_tried_again_soon_and_lengthens_nothing() -> None:
-    holding = Holding("lease-57", 9, sent_s=100.0)
-    holding.not_renewed(105.0)
-    assert holding.renew_at_s == 105.0 + RETRY_S
-    assert holding.until_s == 109.0
+    timer = LeaseTimer("lease-57", 9, sent_s=100.0)
+    timer.retry_soon(105.0)
+    assert timer.renew_at_s == 105.0 + RETRY_S
+    assert timer.until_s == 109.0
 
 
 def test_a_lease_that_is_over_is_not_held() -> None:
-    holding = Holding("lease-57", 9, sent_s=clock())
-    holding.give_up()
-    assert not holding.is_held(clock())
+    timer = LeaseTimer("lease-57", 9, sent_s=clock())
+    timer.give_up()
+    assert not timer.is_held(clock())
 
 
 def test_a_grant_counts_from_its_sending() -> None:
     held = Held()
     assert held.way.asked == [("lease 9", None)]
-    assert held.holding.lease == "lease-57"
+    assert held.timer.lease == "lease-57"
     assert held.way.now() == 103.0
-    assert (held.until_s(), held.holding.due_s) == (109.0, 103.0)
+    assert (held.until_s(), held.timer.due_s) == (109.0, 103.0)
 
 
 def test_a_grant_whose_answer_takes_the_whole_time_was_never_held() -> None:
@@ -116,24 +116,24 @@ def test_a_grant_whose_answer_takes_the_whole_time_was_never_held() -> None:
 
 def test_a_confirmation_and_a_renewal_count_from_their_sending() -> None:
     held = Held(True, True)
-    assert held.way.carry_out(confirming(held.holding, held.way.now, 4.5))
+    assert held.way.carry_out(confirming(held.timer, held.way.now, 4.5))
     assert held.way.asked[-1] == ("renew lease-57", 4.5)
     assert held.way.now() == 106.0
-    assert (held.until_s(), held.holding.due_s) == (112.0, 106.0)
+    assert (held.until_s(), held.timer.due_s) == (112.0, 106.0)
     held.renew()
     assert held.way.now() == 109.0
-    assert (held.until_s(), held.holding.due_s) == (115.0, 109.0)
+    assert (held.until_s(), held.timer.due_s) == (115.0, 109.0)
     assert held.ended == []
 
 
 def test_a_renewal_whose_answer_takes_the_whole_time_is_no_renewal() -> None:
     held = Held(True, back_s=8.0)  # sent at 103 s, so it holds until 112 s; known at 112 s
     held.renew()
-    assert held.holding.was_lost
-    assert held.ended == [held.holding]
+    assert held.timer.was_lost
+    assert held.ended == [held.timer]
     held = Held(True, back_s=7.99)
     held.renew()
-    assert held.holding.is_held(held.way.now())
+    assert held.timer.is_held(held.way.now())
 
 
 @pytest.mark.parametrize(
@@ -151,8 +151,8 @@ def test_a_renewal_whose_answer_takes_the_whole_time_is_no_renewal() -> None:
 def test_one_renewal_may_use_a_third_of_the_shortest_lease_s_time(
     seconds: int, past_s: float, shortest_s: float, limit_s: float | None
 ) -> None:
-    holding = Holding("lease-57", seconds, sent_s=100.0)
-    assert holding.limit_s(100.0 + past_s, shortest_s) == pytest.approx(limit_s)
+    timer = LeaseTimer("lease-57", seconds, sent_s=100.0)
+    assert timer.limit_s(100.0 + past_s, shortest_s) == pytest.approx(limit_s)
 
 
 def test_a_renewal_is_asked_within_its_limit() -> None:
@@ -166,39 +166,39 @@ def test_a_renewal_is_asked_within_its_limit() -> None:
 def test_a_lease_whose_renewals_fail_is_held_until_its_time_is_over(failure: Exception) -> None:
     held = Held(failure, back_s=0.0)
     held.renew()  # answered at 104 s
-    assert held.holding.due_s == 104.0 + RETRY_S
+    assert held.timer.due_s == 104.0 + RETRY_S
     assert (held.until_s(), held.ended) == (109.0, [])
-    held.holding.not_renewed(108.9)
-    assert held.holding.due_s == 109.0  # to see that it is lost
+    held.timer.retry_soon(108.9)
+    assert held.timer.due_s == 109.0  # to see that it is lost
     held.way.now_s = 109.0
     held.renew()
     assert held.way.asked[-1][0] == "renew lease-57"
     assert len(held.way.asked) == 2  # none was sent when its time was over
-    assert held.holding.was_lost
-    assert held.ended == [held.holding]
+    assert held.timer.was_lost
+    assert held.ended == [held.timer]
 
 
 def test_a_lease_that_the_cluster_does_not_know_is_lost_once() -> None:
     held = Held(False, False)
     held.renew()
-    assert held.holding.was_lost
+    assert held.timer.was_lost
     held.renew()
-    held.holding.lose()
-    held.holding.give_up()
-    assert held.holding.was_lost
-    assert held.ended == [held.holding]
+    held.timer.lose()
+    held.timer.give_up()
+    assert held.timer.was_lost
+    assert held.ended == [held.timer]
     assert len(held.way.asked) == 2
 
 
 def test_a_lease_that_is_released_amid_a_renewal_is_not_lost() -> None:
     held = Held(0, back_s=0.0)
-    steps = renewing(held.holding, held.way.now)
+    steps = renewing(held.timer, held.way.now)
     next(steps)
-    assert held.way.carry_out(releasing(held.holding, held.way.now)) == 0
+    assert held.way.carry_out(releasing(held.timer, held.way.now)) == 0
     with pytest.raises(StopIteration):
         steps.send(False)  # the cluster knows it no more
-    assert not held.holding.was_lost
-    assert held.ended == [held.holding]
+    assert not held.timer.was_lost
+    assert held.ended == [held.timer]
 
 
 @pytest.mark.parametrize(("deleted", "past_s"), [(None, 0.0), (2, 6.0)])
@@ -206,11 +206,11 @@ def test_a_release_of_what_had_ended_reports_that(deleted: int | None, past_s: f
     held = Held(deleted)
     held.way.now_s += past_s
     with pytest.raises(LeaseLost, match="lease-57 has ended"):
-        held.way.carry_out(releasing(held.holding, held.way.now))
+        held.way.carry_out(releasing(held.timer, held.way.now))
     assert held.way.asked[-1][0] == "release lease-57"
 
 
 def test_a_release_that_takes_long_was_one_of_what_was_held() -> None:
     held = Held(2, back_s=100.0)
-    assert held.way.carry_out(releasing(held.holding, held.way.now)) == 2
-    assert not held.holding.was_lost
+    assert held.way.carry_out(releasing(held.timer, held.way.now)) == 2
+    assert not held.timer.was_lost

@@ -15,7 +15,7 @@ MEMBERS_ID = "2"  # of the question for the members, on the same connection
 UNSERVED_S = 10.0  # without a node; then the program's log reports it, once
 
 
-class Pulse:
+class Liveness:
     """The times at which a node was heard and confirmed, by the clock of the caller."""
 
     def __init__(
@@ -46,7 +46,7 @@ class Pulse:
         silent = now_s >= self._heard_s + self._silent_s
         return silent or (self._asked_s is not None and now_s >= self._asked_s + self._silent_s)
 
-    def probes(self, now_s: float) -> bool:
+    def begin_probe(self, now_s: float) -> bool:
         """Return whether to send the probe now, and take it for sent."""
         if self._asked_s is None and now_s >= self._confirmed_s + self._probe_s:
             self._asked_s = now_s
