@@ -88,11 +88,11 @@ class Driver:
         if not self._stopping:
             self.step(PeerLevel(peer, level))
 
-    def step(self, taken: Input) -> None:
+    def step(self, event: Input) -> None:
         """Let the core take an input of another thread: see docs/develop/how-a-write-travels.md."""
-        self._step(lambda: self._stepper.take(taken))
+        self._step(lambda: self._stepper.take(event))
 
-    def order(self, taken: Input) -> None:
+    def order(self, event: Input) -> None:
         """Let the core take a controller's order.
 
         Raises:
@@ -101,7 +101,7 @@ class Driver:
 
         def step() -> OrderRefused | None:
             try:
-                self._stepper.take(taken)
+                self._stepper.take(event)
             except OrderRefused as refusal:
                 return refusal
             return None

@@ -119,21 +119,21 @@ class Observers:
 
     # --- the thread that steps the core, with `core` held ---------------------------------------
 
-    def stepped(self, taken: Input, effects: Effects) -> None:
-        self._note_safely(taken, effects, "")
+    def stepped(self, event: Input, effects: Effects) -> None:
+        self._note_safely(event, effects, "")
 
     def refused(self, message: Message, why: str) -> None:
         """Record a message that was refused, so that nothing changed."""
         self._note_safely(Receive(message), Effects(), why)
 
-    def _note_safely(self, taken: Input, effects: Effects, refusal: str) -> None:
+    def _note_safely(self, event: Input, effects: Effects, refusal: str) -> None:
         """Record a step; nothing that goes wrong here may reach the node."""
         try:
-            self._note(taken, effects, refusal)
+            self._note(event, effects, refusal)
         except Exception:
             self._lost_steps += 1
 
-    def _note(self, taken: Input, effects: Effects, refusal: str) -> None:
+    def _note(self, event: Input, effects: Effects, refusal: str) -> None:
         node, before = self._node, self._facts
         if node is None or before is None:
             return
@@ -142,10 +142,10 @@ class Observers:
             self._lost_steps += 1
             return
         there = None
-        if isinstance(taken, Receive) and isinstance(taken.message, AppendEntries):
-            there = node.view.log.term_at(taken.message.prev_index)
+        if isinstance(event, Receive) and isinstance(event.message, AppendEntries):
+            there = node.view.log.term_at(event.message.prev_index)
         at_s = time.monotonic()
-        self._steps.append(Step(self._name, at_s, before, taken, effects, after, refusal, there))
+        self._steps.append(Step(self._name, at_s, before, event, effects, after, refusal, there))
         self._wakeup.set()
 
     # --- a connection's thread ------------------------------------------------------------------

@@ -22,7 +22,7 @@ from raftline.storage.birth import is_hand_written
 from raftline.storage.disk import DamagedFiles, FilesRefused
 from raftline.storage.folder import Folder, can_be_written_by_others
 from raftline.storage.recovery import Recovered
-from raftline.storage.repair import mend
+from raftline.storage.repair import repair_before_start
 
 TRAILING_BYTES = 4 << 20  # of entries that a snapshot holds, kept in memory
 INCARNATION_MAX = 2**32  # numbers that distinguish one start of a node from another
@@ -104,7 +104,7 @@ class Startup:
         except DamagedFiles:
             if never_ran or not set(self.configuration.members) - {self.name}:
                 raise
-        for line in mend(self.folder(), self.name):
+        for line in repair_before_start(self.folder(), self.name):
             self._say(f"[!] {line}")
         return logmanager.recover()
 

@@ -196,13 +196,13 @@ class Stepper:
         """Begin to hand the leadership over; `batch` waits for the end of that."""
         self.carry_out(self._handover.begin(batch, to, now_ms()))
 
-    def take(self, taken: Input) -> None:
+    def take(self, event: Input) -> None:
         """Let the core take another input.
 
         Raises:
             OrderRefused: it is an order that can't be carried out now; nothing was changed.
         """
-        self.carry_out(self._node.step(taken, now_ms()))
+        self.carry_out(self._node.step(event, now_ms()))
 
     def pass_time(self, now: int) -> None:
         """Do what time asks for."""

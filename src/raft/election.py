@@ -13,11 +13,11 @@ from raftline.raft.newborn import (
     PROMISED,
     awaits_answers,
     explain_silence,
-    gives_way,
     has_adopted_log,
     note_denial,
     why_newborn_gets_no_vote,
     why_without_vote,
+    yields_to_better_log,
 )
 from raftline.raft.progress import Progress
 from raftline.raft.replication import send_entries_to_all
@@ -57,7 +57,7 @@ def on_silence(state: State) -> None:
         _ask(state, state.term + 1, pre_vote=True)
 
 
-def stand_soon(state: State) -> None:
+def arm_first_election(state: State) -> None:
     """Let a lone voter stand as soon as its promises allow: there is no leader it could hear.
 
     So does a newborn whose log was written by hand: of all newborns it alone has entries. It asks
@@ -204,7 +204,7 @@ def on_request_vote_reply(state: State, message: RequestVoteReply) -> None:
     if message.granted and message.term != state.term + message.pre_vote:
         return
     note_denial(state, message)
-    if gives_way(state, message):
+    if yields_to_better_log(state, message):
         return
     votes = candidacy.votes
     if message.granted or message.sender not in votes:  # a denial may be of an earlier term

@@ -122,7 +122,7 @@ def awaits_answers(state: State) -> bool:
     return True
 
 
-def gives_way(state: State, message: RequestVoteReply) -> bool:
+def yields_to_better_log(state: State, message: RequestVoteReply) -> bool:
     """Let a newborn yield to one whose hand-written log is better (§5.4.1). Two others
     could elect each other, and its entries would go."""
     if not state.newborn or message.granted or not message.reason.endswith(BY_HAND):

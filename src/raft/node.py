@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 
 from raftline.raft import inputs
 from raftline.raft.effects import Effects, HardState, SafetyError
-from raftline.raft.election import check_quorum, on_disconnected, on_silence, stand_soon
+from raftline.raft.election import arm_first_election, check_quorum, on_disconnected, on_silence
 from raftline.raft.entries import Entry, Snapshot
 from raftline.raft.levels import FIRST, Levels
 from raftline.raft.log import Log
@@ -44,7 +44,7 @@ from raftline.raft.view import NodeView
 class StepObserver(Protocol):
     """The one who gets each step; it changes nothing, and raises nothing."""
 
-    def stepped(self, taken: inputs.Input, effects: Effects) -> None: ...
+    def stepped(self, event: inputs.Input, effects: Effects) -> None: ...
     def refused(self, message: Message, why: str) -> None: ...
 
 
@@ -62,7 +62,7 @@ class RawNode:
         self.view = NodeView(state)
         self.observer: StepObserver | None = None
 
-    def step(self, taken: inputs.Input, now_ms: int) -> Effects:
+    def step(self, event: inputs.Input, now_ms: int) -> Effects:
         """Take one input; return what it asks for.
 
         Raises:
@@ -72,11 +72,11 @@ class RawNode:
         state = self._state
         state.now_ms = max(now_ms, state.now_ms)
         state.out = Effects()
-        _RULES[type(taken)](state, taken)
-        if type(taken) not in _QUIET:
+        _RULES[type(event)](state, event)
+        if type(event) not in _QUIET:
             _advance(state)
         if self.observer is not None:
-            self.observer.stepped(taken, state.out)
+            self.observer.stepped(event, state.out)
         return state.out
 
     @property
@@ -158,7 +158,7 @@ def node_from_disk(
         levels=Levels(log.base_index, level, log.commands),
     )
     state.arm_election()
-    stand_soon(state)
+    arm_first_election(state)
     return RawNode(state)
 
 
@@ -177,11 +177,11 @@ def _advance(state: State) -> None:
     serve_ready(state)
 
 
-def _synced(state: State, taken: inputs.Synced) -> None:
+def _synced(state: State, event: inputs.Synced) -> None:
     """A late report of an entry that has since been cut is known by its term and ignored: two
     logs that hold the same index and term are equal up to there (Log Matching, §5.3)."""
-    if state.log.term_at(taken.index) == taken.term:
-        state.durable_index = max(state.durable_index, taken.index)
+    if state.log.term_at(event.index) == event.term:
+        state.durable_index = max(state.durable_index, event.index)
 
 
 def _pass_time(state: State) -> None:
@@ -200,41 +200,41 @@ def _pass_time(state: State) -> None:
         send_notices(state)
 
 
-def _disconnected(state: State, taken: inputs.PeerDisconnected) -> None:
-    on_disconnected(state, taken.peer)
-    if state.transfer is not None and state.transfer.to == taken.peer:
+def _disconnected(state: State, event: inputs.PeerDisconnected) -> None:
+    on_disconnected(state, event.peer)
+    if state.transfer is not None and state.transfer.to == event.peer:
         give_up_transfer(state)
 
 
-def _peer_level(state: State, taken: inputs.PeerLevel) -> None:
+def _peer_level(state: State, event: inputs.PeerLevel) -> None:
     """Record a peer's level; the leader speaks at once to whom it had to be silent."""
-    may_hear = note_level(state, taken.peer, taken.level)
-    progress = state.progress.get(taken.peer)
+    may_hear = note_level(state, event.peer, event.level)
+    progress = state.progress.get(event.peer)
     if may_hear and progress is not None:
-        send_heartbeat(state, taken.peer, progress)
+        send_heartbeat(state, event.peer, progress)
 
 
 _QUIET: Final = (inputs.Stop, inputs.Compact)  # these commit and answer nothing
 _RULES: Final[dict[type[inputs.Input], Callable[[State, Any], None]]] = {
-    inputs.Receive: lambda state, taken: receive(state, taken.message),
+    inputs.Receive: lambda state, event: receive(state, event.message),
     inputs.Synced: _synced,
-    inputs.Propose: lambda state, taken: propose(state, taken.commands),
-    inputs.Read: lambda state, taken: read(state, taken.tokens, by_lease=taken.by_lease),
-    inputs.Tick: lambda state, taken: _pass_time(state),
-    inputs.AskLeader: lambda state, taken: ask_leader(state, taken.tokens),
+    inputs.Propose: lambda state, event: propose(state, event.commands),
+    inputs.Read: lambda state, event: read(state, event.tokens, by_lease=event.by_lease),
+    inputs.Tick: lambda state, event: _pass_time(state),
+    inputs.AskLeader: lambda state, event: ask_leader(state, event.tokens),
     inputs.PeerDisconnected: _disconnected,
     inputs.PeerLevel: _peer_level,
-    inputs.ChangeMembers: lambda state, taken: begin_change(state, taken.change, taken.token),
-    inputs.Transfer: lambda state, taken: begin_transfer(state, taken.to),
-    inputs.SnapshotTaken: lambda state, taken: snapshot_taken(state, taken.snapshot),
-    inputs.SnapshotChecked: lambda state, taken: install(
-        state, taken.snapshot, taken.members, taken.level
+    inputs.ChangeMembers: lambda state, event: begin_change(state, event.change, event.token),
+    inputs.Transfer: lambda state, event: begin_transfer(state, event.to),
+    inputs.SnapshotTaken: lambda state, event: snapshot_taken(state, event.snapshot),
+    inputs.SnapshotChecked: lambda state, event: install(
+        state, event.snapshot, event.members, event.level
     ),
-    inputs.SnapshotRejected: lambda state, taken: refuse(state, taken.snapshot, taken.why),
-    inputs.SnapshotGone: lambda state, taken: snapshot_gone(state, taken.peer, taken.snapshot),
-    inputs.Compact: lambda state, taken: compact(state, taken.index),
-    inputs.StepDown: lambda state, taken: step_down(state),
-    inputs.Campaign: lambda state, taken: campaign(state),
-    inputs.SetHeartbeat: lambda state, taken: set_heartbeat(state, taken.heartbeat_ms),
-    inputs.Stop: lambda state, taken: state.stop(),
+    inputs.SnapshotRejected: lambda state, event: refuse(state, event.snapshot, event.why),
+    inputs.SnapshotGone: lambda state, event: snapshot_gone(state, event.peer, event.snapshot),
+    inputs.Compact: lambda state, event: compact(state, event.index),
+    inputs.StepDown: lambda state, event: step_down(state),
+    inputs.Campaign: lambda state, event: campaign(state),
+    inputs.SetHeartbeat: lambda state, event: set_heartbeat(state, event.heartbeat_ms),
+    inputs.Stop: lambda state, event: state.stop(),
 }

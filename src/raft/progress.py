@@ -60,7 +60,7 @@ class Progress:
     leave_by_ms: int = 0  # or when it is given up
 
     @property
-    def befell(self) -> str:
+    def loss(self) -> str:
         """The loss of a follower that does not count, or the doubt about one."""
         return "is new, or lost its memory" if self.may_be_new else "lost its memory"
 

@@ -69,7 +69,7 @@ def _begin(state: State, change: Change, token: Any) -> None:
             raise ChangeRefused("a member's address holds what no entry can")
         if lost := _needed_and_lost(state, planned.target, planned.candidate):
             raise ChangeRefused(
-                f"{' and '.join(_befell(state, lost))} and has no vote until it has caught up; "
+                f"{' and '.join(_losses(state, lost))} and has no vote until it has caught up; "
                 "with too few others beside it, that would never be: ask again then"
             )
     except ChangeRefused as refused:
@@ -109,8 +109,8 @@ def _needed_and_lost(state: State, target: Membership, candidate: str | None) ->
     return [] if target.is_quorum(set(target.voters) - set(lost)) else lost
 
 
-def _befell(state: State, names: list[str]) -> list[str]:
-    return [f"{name} {state.as_leader.progress[name].befell}" for name in names]
+def _losses(state: State, names: list[str]) -> list[str]:
+    return [f"{name} {state.as_leader.progress[name].loss}" for name in names]
 
 
 def _give_up_for(state: State, change: Change) -> None:

@@ -70,14 +70,14 @@ class RecordedNode(RawNode):
         self._stops = False
         self._begin()
 
-    def step(self, taken: Input, now_ms: int) -> Effects:
+    def step(self, event: Input, now_ms: int) -> Effects:
         self._draws.clear()
         try:
-            effects = super().step(taken, now_ms)
+            effects = super().step(event, now_ms)
         except Exception as error:
-            self._record(taken, now_ms, [spell_error(error)])
+            self._record(event, now_ms, [spell_error(error)])
             raise
-        self._record(taken, now_ms, effects)
+        self._record(event, now_ms, effects)
         return effects
 
     def _draw(self) -> int:
@@ -100,19 +100,19 @@ class RecordedNode(RawNode):
         self._tokens.clear()
         recorder.give_up(error)
 
-    def _record(self, taken: Input, now_ms: int, outcome: Effects | list[str]) -> None:
+    def _record(self, event: Input, now_ms: int, outcome: Effects | list[str]) -> None:
         """Write a step down."""
         tokens, recorder = self._tokens, self._recorder
         if recorder is None:
             return
         try:
-            lines = [spell_input(taken, now_ms, tokens), *map(spell_draw, self._draws)]
+            lines = [spell_input(event, now_ms, tokens), *map(spell_draw, self._draws)]
             if isinstance(outcome, Effects):
                 lines += spell_effects(outcome, tokens)
                 forget_answered(outcome, tokens)
             else:
                 lines += outcome
-            self._stops = self._stops or isinstance(taken, Stop)
+            self._stops = self._stops or isinstance(event, Stop)
             may_be_last = self._stops or not isinstance(outcome, Effects)
             is_full = recorder.add("\n".join(lines) + "\n\n", now_ms, may_be_last=may_be_last)
         except Exception as error:
@@ -145,11 +145,11 @@ def spell_state(state: State, tokens: Tokens) -> Iterator[str]:
     yield ""
 
 
-def spell_input(taken: Input, now_ms: int, tokens: Tokens) -> str:
+def spell_input(event: Input, now_ms: int, tokens: Tokens) -> str:
     """Return the line of an input and its time."""
-    if isinstance(taken, Receive):
-        return f"@{now_ms} Receive {taken.message.sender} {spell(taken.message)}"
-    ((name, fields),) = plain(taken, tokens).items()
+    if isinstance(event, Receive):
+        return f"@{now_ms} Receive {event.message.sender} {spell(event.message)}"
+    ((name, fields),) = plain(event, tokens).items()
     return f"@{now_ms} {name} {_json(fields)}" if fields else f"@{now_ms} {name}"
 
 

@@ -81,7 +81,7 @@ def leader_heard_recovering(
     progress.readmit_index = None
     progress.vote_again_round = 0
     progress.forgot()
-    state.note(f"[*] {message.sender} {progress.befell}: it catches up without a vote")
+    state.note(f"[*] {message.sender} {progress.loss}: it catches up without a vote")
     return True
 
 

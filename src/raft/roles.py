@@ -108,7 +108,8 @@ class Leading:
     lease_is_over: bool = False  # a TimeoutNow has left in this term
     pending_change: PendingChange | None = None  # the change of members under way here
     waiting: list[tuple[Change, Any]] = field(default_factory=list)  # may not begin yet
-    leaving: dict[str, str] = field(default_factory=dict)  # taken out, yet to hear it; to host:port
+    # Removed members that have not heard so: name to host:port.
+    leaving: dict[str, str] = field(default_factory=dict)
 
     def drop_reads(self) -> list[Any]:
         """Forget every read that waits here, and return their tokens; a follower's are not ours

@@ -77,7 +77,7 @@ def why_unfit(state: State, name: str) -> str | None:
     if name not in state.membership.voters:
         return f"{name} is about to leave the cluster"
     if not progress.is_counted:
-        return f"{name} {progress.befell} and catches up without a vote"
+        return f"{name} {progress.loss} and catches up without a vote"
     silent_ms = state.now_ms - progress.heard_at_ms
     if progress.away or silent_ms > state.options.election_timeout_ms:
         return f"{name} is not reached at the moment"

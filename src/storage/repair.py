@@ -29,7 +29,7 @@ def repair(folder: Folder, found: Findings) -> list[str]:
     return done
 
 
-def mend(folder: Folder, node: str) -> list[str]:
+def repair_before_start(folder: Folder, node: str) -> list[str]:
     """Repair the files of a node that is about to start, and return what was wrong and was done.
 
     Raises:

@@ -118,17 +118,17 @@ class _Observed:
         collector.begin(name, clock_s(), read(first))
         node.observer = self
 
-    def stepped(self, taken: Input, effects: Effects) -> None:
-        self._note(taken, effects, "")
+    def stepped(self, event: Input, effects: Effects) -> None:
+        self._note(event, effects, "")
 
     def refused(self, message: Message, why: str) -> None:
         self._note(Receive(message), Effects(), why)
 
-    def _note(self, taken: Input, effects: Effects, refusal: str) -> None:
+    def _note(self, event: Input, effects: Effects, refusal: str) -> None:
         view, before = self._node.view, self._facts
         self._facts, there = facts_of(view), None
-        if isinstance(taken, Receive) and isinstance(taken.message, AppendEntries):
-            there = view.log.term_at(taken.message.prev_index)
+        if isinstance(event, Receive) and isinstance(event.message, AppendEntries):
+            there = view.log.term_at(event.message.prev_index)
         at_s = self._clock_s()
-        step = Step(view.name, at_s, before, taken, effects, self._facts, refusal, there)
+        step = Step(view.name, at_s, before, event, effects, self._facts, refusal, there)
         self._collector.take(step)

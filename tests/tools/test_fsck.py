@@ -11,7 +11,7 @@ from raftline.raft.membership import all_vote
 from raftline.storage.disk import DamagedFiles, FilesRefused
 from raftline.storage.examine import Cure, Examination, Findings, nodes_in
 from raftline.storage.hardstate import Mark
-from raftline.storage.repair import mend, repair
+from raftline.storage.repair import repair, repair_before_start
 from raftline.storage.snapshotlines import MachineState, spell_snapshot
 from tests.faulty_folder import Died, Fault, Kind, MemoryFolder
 from tests.node_files import BASE, GOOD, MEMBERS, SECOND, THIRD, boot, known, log_file, storage_file
@@ -183,7 +183,7 @@ def test_fsck_names_missing_files_and_accepts_a_recovering_node() -> None:
 
 def test_the_sound_part_of_a_damaged_log_goes_on() -> None:
     folder = MemoryFolder({**WHOLE, "s1.log": GOOD.replace(b"b 30", b"b 31")})
-    assert mend(folder, "s1")[-1].startswith("s1.log was cut to ")
+    assert repair_before_start(folder, "s1")[-1].startswith("s1.log was cut to ")
     manager, recovered = boot(folder)
     manager.close()
     assert [entry.command for entry in known(recovered)] == ["noop", "set a 4"]
@@ -232,7 +232,7 @@ def test_fsck_notes_stray_files_and_a_hand_written_log() -> None:
 
 def test_a_log_by_hand_is_left_to_the_start_that_adopts_it() -> None:
     folder = MemoryFolder({"s1.log": b"0 1 set a 4\n"})
-    assert mend(folder, "s1") == []
+    assert repair_before_start(folder, "s1") == []
     booted = boot(folder)[1]
     assert booted.log.last_index == 1
     assert not booted.recovering
@@ -246,7 +246,7 @@ def test_a_damaged_log_is_not_taken_for_a_hand_written_one(rubbish: bytes) -> No
         boot(folder)
     (problem,) = Examination(folder, "s1").run().problems
     assert "sound before it: nothing" in str(problem)
-    mend(folder, "s1")
+    repair_before_start(folder, "s1")
     assert folder.content("s1.log.damaged-1") == rubbish
     assert boot(folder)[1].recovering
 
