@@ -16,7 +16,7 @@ from raftline.common.level import LEVEL
 from raftline.net.admission import Admission, level_of
 from raftline.net.host import Batch, Host, Origin
 from raftline.net.lines import (
-    Arrival,
+    ConnectionNotice,
     HalfLine,
     HalfLines,
     HalfLinesFull,
@@ -69,7 +69,7 @@ class Connection(Origin, Shareable):
         """Prepare; `announce` prints on the console that this connection has come. `half_lines`
         counts those of all connections."""
         self._host = host
-        self._arrival = Arrival(announce)
+        self._notice = ConnectionNotice(announce)
         self._socket = connection
         self._for_peers_only = for_peers_only
         self._reader = LineReader(connection, READ_BYTES, LINE_S, half_lines)
@@ -85,9 +85,9 @@ class Connection(Origin, Shareable):
         self._watching = Watching(host, self.outgoing, self._replies, why_refused)
         self._observing = Observing(host, self.outgoing, self._replies, why_refused)
         self._shared_reader = shared_reader
-        self.last_window = self.own_until = 0  # see `Shareable`
-        self.parked = threading.Lock()
-        self.parked.acquire()
+        self.last_window = self.private_until = 0  # see `Shareable`
+        self.resume = threading.Lock()
+        self.resume.acquire()
         # By the shared reader, for the thread of this connection: lines that were admitted, and
         # those that follow them.
         self._admitted: list[ParsedLine] = []
@@ -112,7 +112,7 @@ class Connection(Origin, Shareable):
             self._bound_strangers()
             wait_s = HANDSHAKE_S if self._why_late else None
             if not admit_by_tls(self._socket, self._host.tls, self._admission, wait_s=wait_s):
-                self._arrival.look(self._socket)
+                self._notice.peek(self._socket)
             self._is_begun = True
             self._bound_strangers()
             self._serve_lines()
@@ -146,7 +146,7 @@ class Connection(Origin, Shareable):
 
     def _serve_lines(self) -> None:
         while (lines := self._next_lines()) is not None:
-            self._arrival.heard(lines)
+            self._notice.first_lines(lines)
             if not self._handle(lines):
                 drain(self._socket)
                 break
@@ -190,7 +190,7 @@ class Connection(Origin, Shareable):
             and not self._reader.has_begun
             and not self._reader.has_more  # for which the kernel wakes nobody
         ):
-            self._shared_reader.lend(self)
+            self._shared_reader.park(self)
             if self._trouble is not None:
                 raise self._trouble
             if self._left or self._admitted:

@@ -44,27 +44,27 @@ class ReplySink(Protocol):
         long for the room there is are answered otherwise. With the driver's `core` held."""
 
 
-class Source(Protocol):
+class Backlog(Protocol):
     """A watch that lags, and sends what happened in pieces."""
 
     def next_piece(self) -> bytes:
         """Return the next whole lines, some of them at a time; b"" if there are none now."""
 
 
-class Teller(Protocol):
+class EventSink(Protocol):
     """The connection that the lines of a watch leave from."""
 
-    def push(self, data: bytes, to_sources: Callable[[], Sequence[Source]]) -> None:
-        """Send whole lines without waiting, or make the watches sources that send them later."""
+    def push(self, data: bytes, to_backlogs: Callable[[], Sequence[Backlog]]) -> None:
+        """Send whole lines without waiting, or make the watches backlogs that send them later."""
 
-    def tell_later(self, to_sources: Callable[[], Sequence[Source]]) -> None:
-        """Make the watches sources at once: what they have to send is too long to be pushed."""
+    def push_later(self, to_backlogs: Callable[[], Sequence[Backlog]]) -> None:
+        """Make the watches backlogs at once: what they have to send is too long to be pushed."""
 
-    def add_sources(self, sources: Sequence[Source]) -> None:
+    def add_backlogs(self, backlogs: Sequence[Backlog]) -> None:
         """Take watches that have something to send."""
 
     def pump(self) -> None:
-        """Send what the sources have; never waits for the reader."""
+        """Send what the backlogs have; never waits for the reader."""
 
 
 class Watchers(Protocol):
@@ -73,27 +73,27 @@ class Watchers(Protocol):
     def needs_confirming(self, asked: WatchAsked) -> bool:
         """Whether this watch may begin only after a confirmed read."""
 
-    def open(self, teller: Teller, asked: Sequence[tuple[str, WatchAsked]]) -> list[list[str]]:
+    def open(self, sink: EventSink, asked: Sequence[tuple[str, WatchAsked]]) -> list[list[str]]:
         """Begin watches, each with a request's id; return the first lines of each. Those that have
-        begun are sources of `teller` from then on, which `pump` sends."""
+        begun are backlogs of `sink` from then on, which `pump` sends."""
 
-    def unwatch(self, teller: Teller, request_id: str) -> str:
+    def unwatch(self, sink: EventSink, request_id: str) -> str:
         """End a watch, once all its lines are on their way; return the reply."""
 
-    def end_refused(self, teller: Teller, why_not: Callable[[str], str]) -> None:
+    def end_refused(self, sink: EventSink, why_not: Callable[[str], str]) -> None:
         """End the watches of a connection whose commands are refused by now, and report that."""
 
-    def drop(self, teller: Teller) -> None:
+    def drop(self, sink: EventSink) -> None:
         """Forget the watches of a connection that ends."""
 
 
 class Observers(Protocol):
     """The observers of a node, each on its connection."""
 
-    def open(self, teller: Teller, request_id: str, asked: ObserveAsked) -> str:
+    def open(self, sink: EventSink, request_id: str, asked: ObserveAsked) -> str:
         """Begin to send steps; return why that can't be, "" if it has begun."""
 
-    def close(self, teller: Teller) -> str:
+    def close(self, sink: EventSink) -> str:
         """End what a connection observes, if it does; return the reply."""
 
 

@@ -268,7 +268,7 @@ def drain(connection: socket.socket) -> None:
             pass
 
 
-class Arrival:
+class ConnectionNotice:
     """Prints once that a connection has come; for the thread that serves it.
 
     `raftline status` makes a connection to each node, `--watch` and `up` do so again and again.
@@ -278,7 +278,7 @@ class Arrival:
         self._say = say
         self._is_said = False
 
-    def look(self, connection: socket.socket) -> None:
+    def peek(self, connection: socket.socket) -> None:
         """Print it of a connection that is silent, at its end, or begins with another line.
 
         Raises:
@@ -290,14 +290,14 @@ class Arrival:
             begun = connection.recv(BEGINNING_BYTES, socket.MSG_PEEK)
             if begun and all(map(_asks_status, begun.splitlines())):
                 return
-        self._tell()
+        self._print()
 
-    def heard(self, lines: Sequence[bytes]) -> None:
+    def first_lines(self, lines: Sequence[bytes]) -> None:
         """Print it before the first lines that ask for something else."""
         if not self._is_said and not all(map(_asks_status, lines)):
-            self._tell()
+            self._print()
 
-    def _tell(self) -> None:
+    def _print(self) -> None:
         self._is_said = True
         self._say()
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from raftline.common.wakeup import Wakeup
-from raftline.net.host import Batch, Host, ReplySink, Source
+from raftline.net.host import Backlog, Batch, Host, ReplySink
 from raftline.wire import limits
 from raftline.wire.protocol import NO_LEADER, error, outcome_unknown, reply_line
 
@@ -34,7 +34,7 @@ class Outgoing(ReplySink):
     that is slow holds nobody up, and takes no memory beyond a piece or one long reply.
 
     A watch that follows closely is pushed its lines, without waiting. One that lags is a
-    source: it is asked for a piece whenever the reader has taken the one before.
+    backlog: it is asked for a piece whenever the reader has taken the one before.
 
     While `_is_stuck`, one thread alone sends, makes what it sends without the lock, and goes on
     until nothing is left: everybody else leaves it to that one.
@@ -46,8 +46,8 @@ class Outgoing(ReplySink):
         self._lock = threading.Lock()  # nobody waits, computes for long or reads a file under it
         self._batches: deque[Batch] = deque()  # in the order of their lines; the head is sent first
         self._added = self._settled = 0  # characters of the requests of batches, each in all
-        self._sources: deque[Source] = deque()  # in turn
-        self._coming: list[Source] = []  # that are asked from the next `pump` on
+        self._backlogs: deque[Backlog] = deque()  # in turn
+        self._coming: list[Backlog] = []  # that are asked from the next `pump` on
         self._kept = 0  # characters of the replies to entries that wait with their batches
         self._is_over = False  # nothing leaves any more
         self._is_stuck = False
@@ -122,23 +122,23 @@ class Outgoing(ReplySink):
 
     # --- any thread ----------------------------------------------------------------------------
 
-    def add_sources(self, sources: Sequence[Source]) -> None:
+    def add_backlogs(self, backlogs: Sequence[Backlog]) -> None:
         """Take watches that have something to send; `pump` sends it, and nobody before: the first
         line of a watch is the reply to its request."""
         with self._lock:
-            self._coming.extend(sources)
+            self._coming.extend(backlogs)
 
     def pump(self) -> None:
-        """Send what the sources have, by this thread while the reader takes all at once, else by
+        """Send what the backlogs have, by this thread while the reader takes all at once, else by
         one that waits for the reader. Others may send in between the pieces."""
         with self._lock:
-            self._sources.extend(self._coming)
+            self._backlogs.extend(self._coming)
             self._coming.clear()
         self._pump()
 
     def _pump(self) -> None:
         with self._lock:
-            if self._is_stuck or not self._sources:
+            if self._is_stuck or not self._backlogs:
                 return
             self._is_stuck = True
         try:
@@ -151,7 +151,7 @@ class Outgoing(ReplySink):
             self._moved.set()
 
     def _pumped(self) -> bool:
-        """Send one piece of a source, and the replies that came meanwhile; return whether there is
+        """Send one piece of a backlog, and the replies that came meanwhile; return whether there is
         more for this thread, which alone sends."""
         data = self._next_of_sources()
         with self._lock:
@@ -162,7 +162,7 @@ class Outgoing(ReplySink):
                 return False
             if not self._sent_replies():
                 return False
-            self._is_stuck = bool(self._sources)
+            self._is_stuck = bool(self._backlogs)
             return self._is_stuck
 
     def mark_ready(self) -> None:
@@ -186,12 +186,12 @@ class Outgoing(ReplySink):
         if self._has_waiter:
             self._moved.set()
 
-    def push(self, data: bytes, to_sources: Callable[[], Sequence[Source]]) -> None:
+    def push(self, data: bytes, to_backlogs: Callable[[], Sequence[Backlog]]) -> None:
         """Send lines of watches without waiting. If the reader is slow nothing is sent:
-        `to_sources` makes the watches sources, which send the same later."""
+        `to_backlogs` makes the watches backlogs, which send the same later."""
         with self._lock:
-            if self._is_stuck or self._sources or self._coming:  # whoever sends asks these then
-                (self._coming or self._sources).extend(to_sources())
+            if self._is_stuck or self._backlogs or self._coming:  # whoever sends asks these then
+                (self._coming or self._backlogs).extend(to_backlogs())
             else:
                 sent = self._send(data)
                 if sent < len(data):
@@ -216,11 +216,11 @@ class Outgoing(ReplySink):
         self._kept += size
         return reply
 
-    def tell_later(self, to_sources: Callable[[], Sequence[Source]]) -> None:
-        """Make watches sources whose lines are too long to be pushed."""
+    def push_later(self, to_backlogs: Callable[[], Sequence[Backlog]]) -> None:
+        """Make watches backlogs whose lines are too long to be pushed."""
         with self._lock:
-            is_asked = self._is_stuck or bool(self._sources)
-            self._sources.extend(to_sources())
+            is_asked = self._is_stuck or bool(self._backlogs)
+            self._backlogs.extend(to_backlogs())
             if not is_asked:
                 self._send_later(b"")
 
@@ -300,12 +300,12 @@ class Outgoing(ReplySink):
             self._host.reply_room.let_go(kept)
 
     def _next_of_sources(self) -> bytes:
-        """Return the next piece of the source whose turn it is; those that have none go."""
-        while self._sources:
-            source = self._sources.popleft()
-            data = source.next_piece()
+        """Return the next piece of the backlog whose turn it is; those that have none go."""
+        while self._backlogs:
+            backlog = self._backlogs.popleft()
+            data = backlog.next_piece()
             if data:
-                self._sources.append(source)
+                self._backlogs.append(backlog)
                 return data
         return b""
 
@@ -355,7 +355,7 @@ class Outgoing(ReplySink):
 
     def _forget(self) -> None:
         self._batches.clear()
-        self._sources.clear()
+        self._backlogs.clear()
         self._coming.clear()
         self._settled, self._is_over = self._added, True
         self._let_go(self._kept)
@@ -370,7 +370,7 @@ class Outgoing(ReplySink):
             room.relieve()
         try:
             while self._drained(data):
-                room.reserve(self, in_turn=self._is_ready())  # a source may wait for its disk
+                room.reserve(self, in_turn=self._is_ready())  # a backlog may wait for its disk
                 data = self._next(or_one_long=True) or self._next_of_sources()
                 room.hold(self, len(data))
         except (OSError, MemoryError):
@@ -387,7 +387,7 @@ class Outgoing(ReplySink):
         with self._lock:
             self.bytes_sent += len(data)
             self._settle()
-            self._is_stuck = self._is_ready() or bool(self._sources)
+            self._is_stuck = self._is_ready() or bool(self._backlogs)
             return self._is_stuck
 
 

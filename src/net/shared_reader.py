@@ -26,8 +26,8 @@ CROWD = 8  # connections that sent lines within one window: then they are read f
 CROWDS = {"auto": CROWD, "shared": 0}
 IO_MODES = (*CROWDS, "threads")
 WINDOW_S: Final = 0.02
-CALM_WINDOWS: Final = 5  # in a row with less than half a crowd: then all threads read again
-OWN_WINDOWS: Final = 50  # in which a thread that was given back reads by itself
+CALM_WINDOWS: Final = 5  # idle windows after which every connection gets its thread back
+PRIVATE_WINDOWS: Final = 50  # for which a thread that was given back reads by itself
 PIECE: Final = 32  # batches of writes that are handed over together: a group sees others come
 LOOK_S: Final = 0.5  # between two looks whether the crowd is gone, while nothing arrives
 
@@ -36,8 +36,8 @@ class Shareable(Protocol):
     """A connection as the shared reader sees it."""
 
     last_window: int  # in which it sent lines
-    own_until: int  # the window up to which its own thread reads
-    parked: threading.Lock  # acquired by its thread to park, released to let it go on
+    private_until: int  # the window up to which its own thread reads
+    resume: threading.Lock  # acquired by its thread to park, released to let it go on
 
     def fileno(self) -> int: ...
 
@@ -63,8 +63,8 @@ class SharedReader:
         self._warn = warn
         self._crowd = crowd
         self._epoll = select.epoll()
-        self._lent: dict[int, Shareable] = {}
-        self._lock = threading.Lock()  # for `_lent`, and the beginning and end of the thread
+        self._parked: dict[int, Shareable] = {}
+        self._lock = threading.Lock()  # for `_parked`, and the beginning and end of the thread
         self._runner: threading.Thread | None = None
         self._is_closed = False
         self._window = 1  # its number
@@ -75,28 +75,28 @@ class SharedReader:
 
     # --- a connection's own thread -----------------------------------------------------------
 
-    def lend(self, connection: Shareable) -> None:
+    def park(self, connection: Shareable) -> None:
         """Read for a connection until its thread, which calls this, must go on by itself.
 
         Returns at once if there is no crowd. Nothing of a line may have been read yet.
         """
         self._note(connection, time.monotonic())
-        if self._senders_before < self._crowd or connection.own_until > self._window:
+        if self._senders_before < self._crowd or connection.private_until > self._window:
             return
         with self._lock:
             if self._is_closed or not self._begin() or not self._register(connection):
                 return
-        connection.parked.acquire()
+        connection.resume.acquire()
 
     def _register(self, connection: Shareable) -> bool:
         """Put a connection in the set, with the lock held: it is in both or in none when
         `_give_all_back` looks. Return whether there was room."""
         descriptor = connection.fileno()
-        self._lent[descriptor] = connection
+        self._parked[descriptor] = connection
         try:
             self._epoll.register(descriptor, select.EPOLLIN)
         except (OSError, ValueError):  # it is closed, or there is no memory for it
-            del self._lent[descriptor]
+            del self._parked[descriptor]
             return False
         return True
 
@@ -127,10 +127,10 @@ class SharedReader:
             self._warn(f"the shared reader ended: {error!r}; each connection reads for itself")
         finally:
             with self._lock:  # in one step: the next connection that comes begins another thread
-                lent = [self._take_out(descriptor) for descriptor in list(self._lent)]
+                parked = [self._take_out(descriptor) for descriptor in list(self._parked)]
                 self._runner = None
-            for connection in lent:
-                connection.parked.release()
+            for connection in parked:
+                connection.resume.release()
             if self._is_closed:
                 self._epoll.close()
 
@@ -140,10 +140,10 @@ class SharedReader:
         batches: list[Batch] = []
         owes_submit = False  # batches were handed over, and nobody was asked to serve them
         for descriptor, _ in ready:
-            connection = self._lent[descriptor]
+            connection = self._parked[descriptor]
             self._note(connection, now_s)
             if not connection.take_ready(batches):
-                connection.own_until = self._window + OWN_WINDOWS
+                connection.private_until = self._window + PRIVATE_WINDOWS
                 self._give_back(descriptor)
             if len(batches) == PIECE and not batches[0].is_read:
                 self._hand_over(batches, more_come=True)
@@ -169,20 +169,20 @@ class SharedReader:
 
     def _give_all_back(self) -> None:
         with self._lock:
-            lent = list(self._lent)
-        for descriptor in lent:
+            parked = list(self._parked)
+        for descriptor in parked:
             self._give_back(descriptor)
 
     def _give_back(self, descriptor: int) -> None:
         with self._lock:
             connection = self._take_out(descriptor)
-        connection.parked.release()
+        connection.resume.release()
 
     def _take_out(self, descriptor: int) -> Shareable:
         """Read a connection no more; the caller holds the lock, and then resumes its thread."""
         with contextlib.suppress(OSError):
             self._epoll.unregister(descriptor)
-        return self._lent.pop(descriptor)
+        return self._parked.pop(descriptor)
 
     # --- how many are busy -----------------------------------------------------------------------
 

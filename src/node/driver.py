@@ -219,10 +219,10 @@ class Driver:
                 self._guard(self._round)
             finally:
                 self.core.release()
-        self._mind_gathering()
+        self._wake_owner_for_group()
         self._flush_replies()
 
-    def _mind_gathering(self) -> None:
+    def _wake_owner_for_group(self) -> None:
         """Have the owner look in time at the requests that gather."""
         sleep, is_left = self._sleep, self._queue.reads or self._queue.writes
         if is_left and not sleep.is_for_a_group and self._stepper.next_look_s() < sleep.until_s:
@@ -240,7 +240,7 @@ class Driver:
             except Exception:  # no memory, perhaps: this connection ends, and this thread goes on
                 sink.break_off()
         if self._stepper.replied():
-            self._mind_gathering()
+            self._wake_owner_for_group()
         try:
             self.watchers.hand_out()
         except Exception as error:  # watches would get what follows, after a gap

@@ -20,7 +20,7 @@ from typing import Final
 MARGIN_PERCENT = 10  # clock rates differ by less
 ROUNDING_MS = 1
 NEVER_MS: Final = 1 << 62
-SPARE_ITEMS = 1000  # that may be of leases that are no more, beside one for each that is
+SPARE_ITEMS = 1000  # dead heap items that are kept, beyond one for each live lease
 
 
 def counted_ms(seconds: int) -> int:

@@ -43,7 +43,7 @@ class Leasing:
         self._applied_index = applied_index
         self._clock = LeaseClock(self._seconds)
         self._term = 0  # that this server leads; 0: none
-        self._found: list[str] = []  # when this leadership began, and not counted yet
+        self._inherited: list[str] = []  # leases of earlier leaderships, not counted yet
         self._expiring: set[str] = set()  # an expiry of it is in the log and not applied yet
         self._expiry_index = 0  # of that entry
 
@@ -73,7 +73,7 @@ class Leasing:
         self._term = term
         self._clock.clear()
         self._expiring.clear()
-        self._found = [*store.leases.granted, *store.leased] if term else []
+        self._inherited = [*store.leases.granted, *store.leased] if term else []
         store.leases.started = [] if term else None
 
     # --- time -----------------------------------------------------------------------------------
@@ -81,7 +81,7 @@ class Leasing:
     @property
     def wake_at_ms(self) -> int:
         """The time at which there is something to do."""
-        if self._found:
+        if self._inherited:
             return 0
         if not len(self._clock) or not self._may_propose:
             return NEVER_MS
@@ -100,10 +100,10 @@ class Leasing:
 
     def expiry(self, now_ms: int) -> str:
         """Do what time asks for. Return the expiry to be proposed in this step, "" for none."""
-        if self._found:  # some in a step, so that a million of them hold up nobody
-            for lease in self._found[-STARTED_MAX:]:
+        if self._inherited:  # some in a step, so that a million of them hold up nobody
+            for lease in self._inherited[-STARTED_MAX:]:
                 self._clock.start(lease, now_ms)
-            del self._found[-STARTED_MAX:]
+            del self._inherited[-STARTED_MAX:]
         if not self._may_propose:
             return ""
         due = self._clock.take_due(now_ms, EXPIRED_MAX)

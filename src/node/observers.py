@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 
 from raftline.common.wakeup import Wakeup
-from raftline.net.host import Teller
+from raftline.net.host import EventSink
 from raftline.observe import lines
 from raftline.observe.facts import Facts, Step, facts_of
 from raftline.observe.lines import Thinning
@@ -33,10 +33,10 @@ OBSERVERS_MAX = 100
 
 
 class Observer:
-    """One connection that observes; a `Source` of its lines."""
+    """One connection that observes; a `Backlog` of its lines."""
 
-    def __init__(self, name: str, request_id: str, teller: Teller, asked: ObserveAsked) -> None:
-        self.teller = teller
+    def __init__(self, name: str, request_id: str, sink: EventSink, asked: ObserveAsked) -> None:
+        self.sink = sink
         self.asked = asked
         self.thinning = Thinning(is_all=asked.is_all)
         self.sent = 0
@@ -106,7 +106,7 @@ class Observers:
         self._steps: deque[Step] = deque()
         self._lost_steps = 0
         self._lock = threading.Lock()  # for `_observers`, and for the thread's begin and end
-        self._observers: dict[Teller, Observer] = {}
+        self._observers: dict[EventSink, Observer] = {}
         self._wakeup = Wakeup()
         self._thread: threading.Thread | None = None
 
@@ -150,27 +150,27 @@ class Observers:
 
     # --- a connection's thread ------------------------------------------------------------------
 
-    def open(self, teller: Teller, request_id: str, asked: ObserveAsked) -> str:
+    def open(self, sink: EventSink, request_id: str, asked: ObserveAsked) -> str:
         with self._lock:
             node = self._node
-            if teller in self._observers:
+            if sink in self._observers:
                 return words.OBSERVES_ALREADY
             if node is None or len(self._observers) >= OBSERVERS_MAX or not self._begin():
                 return words.too_many(OBSERVERS_MAX)
-            observer = Observer(self._name, request_id, teller, asked)
+            observer = Observer(self._name, request_id, sink, asked)
             with self._core:
                 facts = facts_of(node.view)
                 if node.observer is None:
                     self._facts, node.observer = facts, self
                 observer.put(lines.hello(self._name, time.monotonic(), facts, node.view.log, asked))
-                self._observers[teller] = observer
+                self._observers[sink] = observer
         self._send(observer)
         return ""
 
-    def close(self, teller: Teller) -> str:
+    def close(self, sink: EventSink) -> str:
         """End what a connection observes; return the reply."""
         with self._lock:
-            observer = self._observers.pop(teller, None)
+            observer = self._observers.pop(sink, None)
             if not self._observers and self._node is not None:
                 with self._core:
                     self._node.observer = self._facts = None
@@ -219,8 +219,8 @@ class Observers:
 
     def _send(self, observer: Observer) -> None:
         if observer.begins_to_tell():
-            observer.teller.add_sources([observer])
-            observer.teller.pump()
+            observer.sink.add_backlogs([observer])
+            observer.sink.pump()
 
     def _tell_step(self, step: Step, observers: list[Observer]) -> None:
         takers = [observer for observer in observers if observer.thinning.takes(step)]

@@ -142,7 +142,7 @@ class Stepper:
         self._batching.enqueue(queued, now_s, is_read=batch.is_read)
 
     def replied(self) -> bool:
-        """Record that all replies there were have left; return whether they were a group's."""
+        """Record that the replies left; return whether a write group's were among them."""
         return self._batching.replied(time.monotonic())
 
     def is_wanted(self) -> bool:

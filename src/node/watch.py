@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import Enum, auto
 
-from raftline.net.host import Teller
+from raftline.net.host import EventSink
 from raftline.node.listing import Listing
 from raftline.state.events import BareEvent
 
@@ -13,15 +13,15 @@ from raftline.state.events import BareEvent
 class Mode(Enum):
     """How a watch gets what it sends."""
 
-    LAGGING = auto()  # it is a source of its connection: first the keys, then from the history
+    LAGGING = auto()  # it is a backlog of its connection: first the keys, then from the history
     LIVE = auto()  # it is pushed each event as it is applied
-    ANEW = auto()  # its events are gone; it waits for the keys that there are
+    RELISTING = auto()  # its events are gone; it waits for the keys that there are
     ENDED = auto()
 
 
 class Watch:
     """The watch of one prefix on one connection. What is changed here is under the lock of the
-    `Watchers`, but for the place in the listing: one thread at a time asks a source."""
+    `Watchers`, but for the place in the listing: one thread at a time asks a backlog."""
 
     __slots__ = (
         "_place",
@@ -35,21 +35,21 @@ class Watch:
         "request_id",
         "resets",
         "sent_s",
-        "teller",
+        "sink",
     )  # fmt: skip
 
     def __init__(
         self,
         prefix: str,
         request_id: str,
-        teller: Teller,
+        sink: EventSink,
         head: str,
         catch_up: Callable[[Watch], bytes],
     ) -> None:
         """`head` stands before each line: the node's name, and the id if there is one."""
         self.prefix = prefix
         self.request_id = request_id
-        self.teller = teller
+        self.sink = sink
         self.head = head
         self.catch_up = catch_up
         self.mode = Mode.LAGGING
@@ -66,12 +66,14 @@ class Watch:
         self.mode = Mode.LAGGING
 
     @property
-    def is_amid_keys(self) -> bool:
+    def is_listing(self) -> bool:
         """Whether the keys are not all sent: nobody can go on after where it is."""
-        return self.mode is Mode.ANEW or (self.mode is Mode.LAGGING and self.listing is not None)
+        return self.mode is Mode.RELISTING or (
+            self.mode is Mode.LAGGING and self.listing is not None
+        )
 
     def next_piece(self) -> bytes:
-        """Return the next whole lines; see `Source`."""
+        """Return the next whole lines; see `Backlog`."""
         if self.lines:
             lines, self.lines = self.lines, []
             return self.spelled(lines)

@@ -23,7 +23,7 @@ from functools import partial
 from typing import Final
 
 from raftline.logmanager import LogManager
-from raftline.net.host import Source, Teller
+from raftline.net.host import Backlog, EventSink
 from raftline.node.watch import LAST, Delivery, Group, Mode, Watch
 from raftline.raft.entries import Entry
 from raftline.state.events import BareEvent, Event
@@ -68,7 +68,7 @@ class Feed:
         self._has_ended = has_ended
         self._index: PrefixIndex[Group] = PrefixIndex()
         self._dirty: deque[Group] = deque()
-        self._ready: dict[Teller, list[Delivery]] = {}
+        self._ready: dict[EventSink, list[Delivery]] = {}
         self._quiet: deque[tuple[float, Watch]] = deque()  # each watch once, and its next look
         self._is_late = False  # the quiet ones are to be looked at
         self._handed = 0  # the entry up to which all was given to the watches that are live
@@ -84,9 +84,9 @@ class Feed:
         taken = self._logmanager.take_events()
         numbers = entry_numbers_of(entries)
         with self.lock:
-            if taken.gone > self.history.floor:
-                self._forget_all(taken.gone)
-                numbers = [number for number in numbers if number > taken.gone]
+            if taken.lost_up_to > self.history.floor:
+                self._forget_all(taken.lost_up_to)
+                numbers = [number for number in numbers if number > taken.lost_up_to]
             self.history.add(taken.events, numbers)
             self.history.begin_after(store.since if store.level >= 2 else self.history.last)
             if len(self._index):
@@ -104,11 +104,11 @@ class Feed:
         for group in self._index.values():
             group.pending = []
             for watch in list(group.watches):
-                self.leave(watch, Mode.ANEW)
+                self.leave(watch, Mode.RELISTING)
                 self.stranded.append(watch)
         self._is_stranded()
 
-    def look_at_quiet(self) -> None:
+    def mark_keepalives_due(self) -> None:
         """Have quiet watches hear how far this node is; called every second or so."""
         if self._quiet:
             self._is_late = True
@@ -139,22 +139,22 @@ class Feed:
         """Send what waits for at most this many connections; return for how many it was."""
         with self.lock:
             self.distribute()
-            tellers = list(self._ready)[:count]
-            ready = [(teller, self._ready.pop(teller)) for teller in tellers]
+            sinks = list(self._ready)[:count]
+            ready = [(sink, self._ready.pop(sink)) for sink in sinks]
         self._push(ready)
         return len(ready)
 
-    def push_to(self, teller: Teller) -> None:
+    def push_to(self, sink: EventSink) -> None:
         """Send what waits for one connection; with `handing` held."""
         with self.lock:
             self.distribute()
-            ready = [(teller, self._ready.pop(teller, []))]
+            ready = [(sink, self._ready.pop(sink, []))]
         self._push(ready)
 
-    def _push(self, ready: Sequence[tuple[Teller, list[Delivery]]]) -> None:
+    def _push(self, ready: Sequence[tuple[EventSink, list[Delivery]]]) -> None:
         spelled: dict[tuple[int, str], bytes] = {}
         now_s = time.monotonic()
-        for teller, deliveries in ready:
+        for sink, deliveries in ready:
             parts, size = list[bytes](), 0
             for watch, before, lines in deliveries:
                 if watch.mode is Mode.ENDED and before != LAST:
@@ -172,9 +172,9 @@ class Feed:
                 parts.append(part)
                 size += len(part)
             if size > PUSHED_BYTES:  # they send the same in pieces
-                teller.tell_later(partial(self._to_sources, deliveries))
+                sink.push_later(partial(self._to_backlogs, deliveries))
             elif parts:
-                teller.push(b"".join(parts), partial(self._to_sources, deliveries))
+                sink.push(b"".join(parts), partial(self._to_backlogs, deliveries))
 
     def distribute(self) -> None:
         """Give each watch the events of its group; with both locks held."""
@@ -186,18 +186,18 @@ class Feed:
             before = self.history.before(first)
             for watch in group.watches:
                 if first > watch.position:
-                    self._ready.setdefault(watch.teller, []).append((watch, before, lines))
+                    self._ready.setdefault(watch.sink, []).append((watch, before, lines))
                 elif last > watch.position:
                     new = [words.event(*one) for one in events if one[0] > watch.position]
                     new = TOO_LONG if lines is TOO_LONG else new
                     missed = (watch, watch.position, new)
-                    self._ready.setdefault(watch.teller, []).append(missed)
+                    self._ready.setdefault(watch.sink, []).append(missed)
         self._handed = self.history.last
         if self._is_late:
             self._is_late = False
-            self._tell_quiet(time.monotonic())
+            self._send_keepalives(time.monotonic())
 
-    def _tell_quiet(self, now_s: float) -> None:
+    def _send_keepalives(self, now_s: float) -> None:
         """Send how far this node is to watches that got nothing for long."""
         last, quiet = self.history.last, self._quiet
         lines = [words.nothing_until(last)]
@@ -206,12 +206,12 @@ class Feed:
             if watch.mode is Mode.ENDED:
                 continue
             if watch.mode is Mode.LIVE and now_s - watch.sent_s >= SILENT_S:
-                self._ready.setdefault(watch.teller, []).append((watch, last, lines))
+                self._ready.setdefault(watch.sink, []).append((watch, last, lines))
             quiet.append((now_s + LOOK_S, watch))
 
-    def _to_sources(self, deliveries: Sequence[Delivery]) -> Sequence[Source]:
-        """Make watches sources that could not be pushed these; the connection's lock is held."""
-        sources: list[Watch] = []
+    def _to_backlogs(self, deliveries: Sequence[Delivery]) -> Sequence[Backlog]:
+        """Make watches backlogs that could not be pushed these; the connection's lock is held."""
+        backlogs: list[Watch] = []
         with self.lock:
             for watch, before, lines in deliveries:
                 if watch.mode is Mode.LIVE:
@@ -221,8 +221,8 @@ class Feed:
                     watch.lines = lines
                 else:
                     continue
-                sources.append(watch)
-        return sources
+                backlogs.append(watch)
+        return backlogs
 
     # --- a watch that lags -----------------------------------------------------------------------
 
@@ -262,7 +262,7 @@ class Feed:
         if watch.position >= self.history.floor:
             return False
         if watch.resets != self.history.resets:
-            watch.mode = Mode.ANEW
+            watch.mode = Mode.RELISTING
             self.stranded.append(watch)
             self._is_stranded()
         else:
@@ -297,7 +297,7 @@ class Feed:
 
     def end(self, watch: Watch, why: str) -> str:
         """Send a watch nothing more; return its last line."""
-        amid_keys, position = watch.is_amid_keys, self.position_of(watch)
+        amid_keys, position = watch.is_listing, self.position_of(watch)
         self.leave(watch, Mode.ENDED)
         watch.lines = []
         if amid_keys:
@@ -313,7 +313,7 @@ class Feed:
 
     def say_last(self, watch: Watch, line: str) -> None:
         """Have the last line of a watch sent, after all its others; with `handing` held."""
-        self._ready.setdefault(watch.teller, []).append((watch, LAST, [line]))
+        self._ready.setdefault(watch.sink, []).append((watch, LAST, [line]))
 
 
 def _are_long(events: Sequence[BareEvent]) -> bool:

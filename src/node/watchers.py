@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from raftline.logmanager import LogManager
-from raftline.net.host import Teller
+from raftline.net.host import EventSink
 from raftline.node.listing import Lister, Listing
 from raftline.node.watch import Mode, Watch
 from raftline.node.watch_feed import Feed
@@ -27,14 +27,14 @@ class Watchers:
         """Begin after what the files held."""
         self._name = logmanager.name
         self._lister = Lister(logmanager)
-        self._watches: dict[Teller, dict[str, Watch]] = {}
+        self._watches: dict[EventSink, dict[str, Watch]] = {}
         self._count = 0
         self._begins_anew = False  # a thread is at it
         self._refusal = ""  # once this node serves no watch any more
         self._feed = Feed(logmanager, wake_owner, self._list_anew, self._forget)
         # What the driver asks for with each step.
         self.hand_out = self._feed.hand_out
-        self.look_at_quiet = self._feed.look_at_quiet
+        self.mark_keepalives_due = self._feed.mark_keepalives_due
 
     @property
     def history(self) -> EventHistory:
@@ -64,37 +64,37 @@ class Watchers:
             history = self._feed.history
             return asked.after > history.last or not history.place_of(asked.after).is_covered
 
-    def open(self, teller: Teller, asked: Sequence[tuple[str, WatchAsked]]) -> list[list[str]]:
+    def open(self, sink: EventSink, asked: Sequence[tuple[str, WatchAsked]]) -> list[list[str]]:
         with self._feed.lock:
             resets = self._feed.history.resets
-            begun = [self._begin(teller, request_id, one) for request_id, one in asked]
-        listed = [watch for watch, _ in begun if watch is not None and watch.mode is Mode.ANEW]
+            begun = [self._begin(sink, request_id, one) for request_id, one in asked]
+        listed = [watch for watch, _ in begun if watch is not None and watch.mode is Mode.RELISTING]
         listings = iter(self._lister.take([watch.prefix for watch in listed]))
         first_lines: list[list[str]] = []
         with self._feed.lock:
             for watch, lines in begun:
-                if watch is not None and watch.mode is Mode.ANEW:
+                if watch is not None and watch.mode is Mode.RELISTING:
                     lines = [*lines, self._list(watch, next(listings), resets)]
                 elif watch is not None and watch.mode is Mode.ENDED:  # meanwhile
                     lines = [self._refusal]
                 first_lines.append(lines)
-        teller.add_sources([one for one, _ in begun if one is not None])
+        sink.add_backlogs([one for one, _ in begun if one is not None])
         return first_lines
 
     def _begin(
-        self, teller: Teller, request_id: str, asked: WatchAsked
+        self, sink: EventSink, request_id: str, asked: WatchAsked
     ) -> tuple[Watch | None, list[str]]:
-        """Return a new watch, which is in mode ANEW if it begins with the keys, and its first
-        lines; None, and the refusal, if there can't be one."""
+        """Return a new watch, in mode RELISTING if it begins with the keys, and its first lines;
+        None, and the refusal, if there can't be one."""
         history, after = self._feed.history, asked.after
-        running = self._watches.get(teller, {})
+        running = self._watches.get(sink, {})
         if refusal := self._why_not(running, request_id):
             return None, [refusal]
         if after is not None and after > history.last:
             return None, [words.from_the_future(after, history.last)]
         head = f"{self._name}#{request_id}@" if request_id else f"{self._name}@"
-        watch = Watch(asked.prefix, request_id, teller, head, self._feed.catch_up)
-        watch.resets, watch.mode = history.resets, Mode.ANEW
+        watch = Watch(asked.prefix, request_id, sink, head, self._feed.catch_up)
+        watch.resets, watch.mode = history.resets, Mode.RELISTING
         lines: list[str] = []
         if after is not None:
             place = history.place_of(after)
@@ -105,7 +105,7 @@ class Watchers:
                 lines = [words.gone(asked.prefix, history.floor)]
             else:
                 watch.mode, lines = Mode.LAGGING, [words.goes_on(after)]
-        self._watches.setdefault(teller, running)[request_id] = watch
+        self._watches.setdefault(sink, running)[request_id] = watch
         self._count += 1
         self._feed.enter(watch, time.monotonic())
         return watch, lines
@@ -147,7 +147,7 @@ class Watchers:
         if this node is no member any more, and so hears nothing itself."""
         if view.removed_by and not view.is_member and view.leader is None and not self._refusal:
             self.close(words.IS_REMOVED, REMOVED)
-        self._feed.look_at_quiet()
+        self._feed.mark_keepalives_due()
         with self._feed.lock:
             self._list_anew()
 
@@ -161,48 +161,48 @@ class Watchers:
                     return
                 resets, floor = feed.history.resets, feed.history.floor
             listings = self._lister.take([watch.prefix for watch in watches])
-            begun_by: dict[Teller, list[Watch]] = {}
+            begun_by: dict[EventSink, list[Watch]] = {}
             with feed.lock:
                 for watch, listing in zip(watches, listings, strict=True):
-                    if watch.mode is Mode.ANEW:
+                    if watch.mode is Mode.RELISTING:
                         gone = words.gone(watch.prefix, floor)
                         watch.lines = [gone, self._list(watch, listing, resets)]
-                        begun_by.setdefault(watch.teller, []).append(watch)
-            for teller, begun in begun_by.items():
-                teller.add_sources(begun)
-                teller.pump()
+                        begun_by.setdefault(watch.sink, []).append(watch)
+            for sink, begun in begun_by.items():
+                sink.add_backlogs(begun)
+                sink.pump()
 
     # --- a watch ends ----------------------------------------------------------------------------
 
-    def unwatch(self, teller: Teller, request_id: str) -> str:
+    def unwatch(self, sink: EventSink, request_id: str) -> str:
         feed = self._feed
         with feed.handing:
-            feed.push_to(teller)
+            feed.push_to(sink)
             with feed.lock:
-                watch = self._watches.get(teller, {}).get(request_id)
+                watch = self._watches.get(sink, {}).get(request_id)
                 if watch is None:
                     return words.no_watch(request_id)
-                amid_keys, position = watch.is_amid_keys, feed.position_of(watch)
+                amid_keys, position = watch.is_listing, feed.position_of(watch)
                 feed.leave(watch, Mode.ENDED)
                 watch.lines = []
                 self._forget(watch)
                 return words.ENDED_AMID_KEYS if amid_keys else words.ended(position)
 
-    def end_refused(self, teller: Teller, why_not: Callable[[str], str]) -> None:
+    def end_refused(self, sink: EventSink, why_not: Callable[[str], str]) -> None:
         feed = self._feed
         with feed.handing:
-            feed.push_to(teller)
+            feed.push_to(sink)
             with feed.lock:
-                for watch in list(self._watches.get(teller, {}).values()):
+                for watch in list(self._watches.get(sink, {}).values()):
                     if why_not(words.spell_watch(WatchAsked(watch.prefix))):
                         feed.say_last(watch, feed.end(watch, words.RIGHTS))
                         self._forget(watch)
         while self.has_work:
             self.hand_out()
 
-    def drop(self, teller: Teller) -> None:
+    def drop(self, sink: EventSink) -> None:
         with self._feed.lock:
-            for watch in list(self._watches.get(teller, {}).values()):
+            for watch in list(self._watches.get(sink, {}).values()):
                 self._feed.leave(watch, Mode.ENDED)
                 self._forget(watch)
 
@@ -213,9 +213,9 @@ class Watchers:
         with feed.handing:
             with feed.lock:
                 self._refusal = refusal
-                tellers = list(self._watches)
-            for teller in tellers:  # of a watch that has ended nothing is sent but its last line
-                feed.push_to(teller)
+                sinks = list(self._watches)
+            for sink in sinks:  # of a watch that has ended nothing is sent but its last line
+                feed.push_to(sink)
             with feed.lock:
                 for watches in list(self._watches.values()):
                     for watch in list(watches.values()):
@@ -226,9 +226,9 @@ class Watchers:
 
     def _forget(self, watch: Watch) -> None:
         """Take a watch that has ended from the list; with the lock held."""
-        watches = self._watches.get(watch.teller)
+        watches = self._watches.get(watch.sink)
         if watches is not None and watches.get(watch.request_id) is watch:
             del watches[watch.request_id]
             self._count -= 1
             if not watches:
-                del self._watches[watch.teller]
+                del self._watches[watch.sink]

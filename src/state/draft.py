@@ -28,7 +28,7 @@ class Draft:
         with its state now."""
         below = self._below
         events: dict[str, BareEvent] = {}
-        taken, gone = self.store.take_events()
+        taken, lost_up_to = self.store.take_events()
         for event in taken:
             events[event[2]] = event
         for key, text in self._overlay.changes.items():
@@ -38,7 +38,7 @@ class Draft:
                 events.pop(key, None)  # as it was
         for lease in self.store.leases.started or ():
             below.leases.begin(lease)
-        if gone:
-            below.give_up_events(gone)
+        if lost_up_to:
+            below.forget_events(lost_up_to)
         for _, kind, key, value in events.values():
             below.note(kind, key, value)

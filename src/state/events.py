@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-# Of the entries that were applied since events were taken last. More are given up: whoever asks
-# for them begins again with the pairs.
+# Events kept between two takes. Beyond that they are dropped, and watches begin with the keys.
 EVENTS_MAX = 100_000
 CHARACTERS_MAX = 1 << 26  # of their values
 
@@ -30,4 +29,4 @@ class TakenEvents(NamedTuple):
     """The events since they were taken last, in the order of the log."""
 
     events: list[BareEvent]
-    gone: int  # the last entry whose events are not all there, 0 if none lacks
+    lost_up_to: int  # the last entry whose events are not all there, 0 if none lacks

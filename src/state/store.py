@@ -47,7 +47,7 @@ class Store(MutableMapping[str, str]):
         self.reworked = 0  # bytes of values that were read and rewritten since it was made
         self.notes_events = False  # whether anybody takes the events
         self._events: list[BareEvent] = []
-        self._gone = 0
+        self._lost_up_to = 0
         self._characters = 0
 
     def raise_level(self, level: int, number: int) -> None:
@@ -70,7 +70,7 @@ class Store(MutableMapping[str, str]):
         old, self.held = self.held, held
         self.level, self.since, self.leased = level, 0, leased
         self.leases.granted = granted
-        self.give_up_events(number)
+        self.forget_events(number)
         return old
 
     # --- as a mapping ----------------------------------------------------------------------------
@@ -171,23 +171,23 @@ class Store(MutableMapping[str, str]):
 
     def take_events(self) -> TakenEvents:
         """Return the events since this was asked last, and forget them."""
-        taken = TakenEvents(self._events, self._gone)
-        self._events, self._characters, self._gone = [], 0, 0
+        taken = TakenEvents(self._events, self._lost_up_to)
+        self._events, self._characters, self._lost_up_to = [], 0, 0
         return taken
 
     def note(self, kind: str, key: str, value: str) -> None:
         """Record a change by the entry that is applied now."""
         number = self.number
-        if self.level < 2 or number == self._gone:  # of an entry all events are there, or none
+        if self.level < 2 or number == self._lost_up_to:  # all of an entry or none
             return
         self._characters += len(value)
         self._events.append((number, kind, key, value))
         if self._characters > CHARACTERS_MAX or len(self._events) > EVENTS_MAX:
-            self.give_up_events(number)
+            self.forget_events(number)
 
-    def give_up_events(self, number: int) -> None:
+    def forget_events(self, number: int) -> None:
         """Forget the events of all entries up to this one."""
-        self._events, self._characters, self._gone = [], 0, number
+        self._events, self._characters, self._lost_up_to = [], 0, number
 
     # --- its parts -------------------------------------------------------------------------------
 

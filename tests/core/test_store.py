@@ -56,7 +56,7 @@ def facts(manager: LogManager) -> dict[str, Facts]:
 
 def events(manager: LogManager) -> list[tuple[int, str, str, str]]:
     taken = manager.take_events()
-    assert taken.gone == 0
+    assert taken.lost_up_to == 0
     return [tuple(event) for event in taken.events]
 
 
@@ -135,8 +135,8 @@ def test_events_that_nobody_takes_are_bounded(limit: str, monkeypatch: pytest.Mo
     monkeypatch.setattr(the_store, limit, 4 if limit == "EVENTS_MAX" else 3)
     manager.apply(entries(11, 1, *(f"set k{number} {number % 10}" for number in range(5))))
     taken = manager.take_events()
-    assert taken.gone > 11
-    assert [number for number, *_ in taken.events] == list(range(taken.gone + 1, 16))
+    assert taken.lost_up_to > 11
+    assert [number for number, *_ in taken.events] == list(range(taken.lost_up_to + 1, 16))
     assert events(manager) == []
 
 

@@ -6,25 +6,25 @@ import socket
 
 import pytest
 
-from raftline.net.lines import Arrival
+from raftline.net.lines import ConnectionNotice
 
 
 def said_of(first: bytes | None, *later: bytes) -> list[str]:
     """Return what is said where a connection begins so (None: it is silent), and goes on so."""
     said: list[str] = []
-    arrival = Arrival(lambda: said.append("came"))
+    notice = ConnectionNotice(lambda: said.append("came"))
     near, far = socket.socketpair()
     with near, far:
         if first is not None:
             far.sendall(first)
         if first == b"":
             far.close()
-        arrival.look(near)
+        notice.peek(near)
         if first:
             assert near.recv(200) == first  # all is left to who reads
-            arrival.heard(first.splitlines())
+            notice.first_lines(first.splitlines())
         for line in later:
-            arrival.heard([line])
+            notice.first_lines([line])
     return said
 
 

@@ -27,19 +27,19 @@ class Scene:
         self.core = threading.Lock()
         self.observers = Observers("s1", self.said.append)
         self.observers.follow(self.node, self.core)
-        self.tellers: list[FakeTeller] = []
+        self.sinks: list[FakeTeller] = []
 
-    def teller(self) -> FakeTeller:
-        self.tellers.append(FakeTeller())
-        return self.tellers[-1]
+    def sink(self) -> FakeTeller:
+        self.sinks.append(FakeTeller())
+        return self.sinks[-1]
 
     def propose(self, *commands: str) -> None:
         with self.core:
             self.node.step(Propose(list(commands)), self.node.view.now_ms)
 
     def close(self) -> None:
-        for teller in self.tellers:
-            self.observers.close(teller)
+        for sink in self.sinks:
+            self.observers.close(sink)
 
 
 @pytest.fixture
@@ -49,16 +49,16 @@ def scene() -> Iterator[Scene]:
     made.close()
 
 
-def shown(teller: FakeTeller, word: str) -> str:
+def shown(sink: FakeTeller, word: str) -> str:
     """Return the text that a reader got, once it holds a word."""
-    return eventually(lambda: teller.text if word in teller.text else "", word)
+    return eventually(lambda: sink.text if word in sink.text else "", word)
 
 
 def test_the_first_line_tells_the_state_and_each_step_has_one(scene: Scene) -> None:
-    teller = scene.teller()
-    assert scene.observers.open(teller, "7", ObserveAsked()) == ""
+    sink = scene.sink()
+    assert scene.observers.open(sink, "7", ObserveAsked()) == ""
     scene.propose("set a 5")
-    lines = shown(teller, "Propose").splitlines()
+    lines = shown(sink, "Propose").splitlines()
     assert lines[0].startswith("s1#7@OBSERVE response: clock ")
     assert ", leader in term 1, log ends at 1 of term 1, commit 1, applied 1; " in lines[0]
     assert lines[1].startswith("s1#7@OBSERVED ")
@@ -66,21 +66,21 @@ def test_the_first_line_tells_the_state_and_each_step_has_one(scene: Scene) -> N
 
 
 def test_a_connection_observes_once_and_ends_it(scene: Scene) -> None:
-    teller = scene.teller()
-    scene.observers.open(teller, "", ObserveAsked())
-    again = scene.observers.open(teller, "8", ObserveAsked())
+    sink = scene.sink()
+    scene.observers.open(sink, "", ObserveAsked())
+    again = scene.observers.open(sink, "8", ObserveAsked())
     assert again.startswith("Sorry, this connection observes already.")
     scene.propose("set a 5")
-    shown(teller, "Propose")
-    assert scene.observers.close(teller) == "UNOBSERVE response: ended after 2 lines"
+    shown(sink, "Propose")
+    assert scene.observers.close(sink) == "UNOBSERVE response: ended after 2 lines"
     assert scene.node.observer is None
-    assert scene.observers.close(teller).startswith("Sorry, this connection observes nothing.")
+    assert scene.observers.close(sink).startswith("Sorry, this connection observes nothing.")
 
 
 def test_nobody_looks_once_the_last_observer_has_gone(scene: Scene) -> None:
-    first, second = scene.teller(), scene.teller()
-    for teller in (first, second):
-        scene.observers.open(teller, "", ObserveAsked())
+    first, second = scene.sink(), scene.sink()
+    for sink in (first, second):
+        scene.observers.open(sink, "", ObserveAsked())
     scene.observers.close(first)
     assert scene.node.observer is scene.observers
     scene.propose("set a 5")
@@ -95,7 +95,7 @@ def test_nobody_looks_once_the_last_observer_has_gone(scene: Scene) -> None:
 def test_an_observer_is_told_steps_although_the_one_before_left_amid_them(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, second = scene.teller(), scene.teller()
+    first, second = scene.sink(), scene.sink()
     waits, explain = threading.Event(), module.lines.explained
 
     def told_and_left(step: Step) -> object:
@@ -119,9 +119,9 @@ def test_a_slow_reader_loses_lines_and_is_told_how_many(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "LINES_MAX", 5)
-    slow, quick = scene.teller(), scene.teller()
-    for teller in (slow, quick):
-        scene.observers.open(teller, "", ObserveAsked())
+    slow, quick = scene.sink(), scene.sink()
+    for sink in (slow, quick):
+        scene.observers.open(sink, "", ObserveAsked())
     slow.is_slow = True
     for number in range(20):
         scene.propose(f"set a {number}")
@@ -139,7 +139,7 @@ def test_the_lines_that_wait_for_a_slow_reader_are_bounded_in_characters(
 ) -> None:
     monkeypatch.setattr(module, "OBSERVED_CHARACTERS", 2000)
     monkeypatch.setattr(module, "PIECE_CHARACTERS", 1000)
-    observer = module.Observer("s1", "", scene.teller(), ObserveAsked())
+    observer = module.Observer("s1", "", scene.sink(), ObserveAsked())
     for number in range(100):
         observer.put(f"{number:0100}")
     assert observer.sent == 20
@@ -158,7 +158,7 @@ def test_the_heads_of_lines_count_while_a_reader_takes_some(
 ) -> None:
     monkeypatch.setattr(module, "OBSERVED_CHARACTERS", 2000)
     monkeypatch.setattr(module, "PIECE_CHARACTERS", 100)
-    observer = module.Observer("s1", "7", scene.teller(), ObserveAsked())
+    observer = module.Observer("s1", "7", scene.sink(), ObserveAsked())
     for number in range(2000):
         observer.put(f"{number:0100}")
         observer.put(f"{number:0100}")
@@ -173,23 +173,23 @@ def test_steps_that_nobody_explains_in_time_are_counted(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "STEPS_MAX", 0)
-    teller = scene.teller()
-    scene.observers.open(teller, "", ObserveAsked())
+    sink = scene.sink()
+    scene.observers.open(sink, "", ObserveAsked())
     for number in range(3):
         scene.propose(f"set a {number}")
     monkeypatch.setattr(module, "STEPS_MAX", 10)
     scene.propose("set a last")
-    assert "OBSERVED lost 3 lines" in shown(teller, "set a last")
+    assert "OBSERVED lost 3 lines" in shown(sink, "set a last")
 
 
 def test_a_refused_message_is_told(scene: Scene) -> None:
-    teller = scene.teller()
-    scene.observers.open(teller, "", ObserveAsked())
+    sink = scene.sink()
+    scene.observers.open(sink, "", ObserveAsked())
     message = append(1, (0, 0), sender="s2", to="s1")
     with pytest.raises(PeerError):
         scene.node.step(Receive(message), 0)
     scene.observers.refused(message, "s1 leads term 1, so s2 does not")
-    assert "refused: s1 leads term 1, so s2 does not" in shown(teller, "refused")
+    assert "refused: s1 leads term 1, so s2 does not" in shown(sink, "refused")
 
 
 def test_a_step_that_cannot_be_explained_does_not_reach_the_node(
@@ -198,8 +198,8 @@ def test_a_step_that_cannot_be_explained_does_not_reach_the_node(
     def fail(_: object) -> None:
         raise ValueError("no such rule")
 
-    teller = scene.teller()
-    scene.observers.open(teller, "", ObserveAsked())
+    sink = scene.sink()
+    scene.observers.open(sink, "", ObserveAsked())
     monkeypatch.setattr(module.lines, "explained", fail)
     scene.propose("set a 1")
     eventually(lambda: scene.said, "a line on the console")
@@ -209,14 +209,14 @@ def test_a_step_that_cannot_be_explained_does_not_reach_the_node(
     scene.propose("set a 2")
     monkeypatch.undo()
     scene.propose("set a 3")
-    assert "OBSERVED lost 2 lines" in shown(teller, "set a 3")
+    assert "OBSERVED lost 2 lines" in shown(sink, "set a 3")
 
 
 def test_the_next_life_of_a_node_is_observed_by_the_same(scene: Scene) -> None:
-    teller = scene.teller()
-    scene.observers.open(teller, "", ObserveAsked())
+    sink = scene.sink()
+    scene.observers.open(sink, "", ObserveAsked())
     after: Callable[[], object] = lambda: scene.node.step(Receive(append(1, (0, 0))), 5)  # noqa: E731
     scene.node = node_of("s2")
     scene.observers.follow(scene.node, scene.core)
     after()
-    assert "my election timer begins anew" in shown(teller, "AppendEntries")
+    assert "my election timer begins anew" in shown(sink, "AppendEntries")

@@ -145,7 +145,7 @@ def test_late_writes_are_answered_unknown_and_late_reads_refused(line: Line) -> 
 
 
 class Pieces:
-    """A source with so many pieces of a kilobyte."""
+    """A backlog with so many pieces of a kilobyte."""
 
     def __init__(self, count: int, mark: str) -> None:
         self.left = [f"{mark} {number:0>1020}\n".encode() for number in range(count)]
@@ -160,10 +160,10 @@ def test_what_watches_are_told_leaves_at_once_where_the_reader_takes_it(line: Li
 
 
 def test_a_source_is_asked_for_no_more_than_its_reader_takes(line: Line) -> None:
-    source = Pieces(20_000, "a")
-    line.outgoing.add_sources([source])
+    backlog = Pieces(20_000, "a")
+    line.outgoing.add_backlogs([backlog])
     line.outgoing.pump()  # returns, though 20 megabytes can't leave
-    left = len(source.left)
+    left = len(backlog.left)
     assert left > 15_000
     line.ask("set a 1").answer_all("A")
     line.host.flush()
@@ -177,7 +177,7 @@ def test_a_source_is_asked_for_no_more_than_its_reader_takes(line: Line) -> None
 
 def test_nothing_overtakes_a_watch_that_fell_behind(line: Line) -> None:
     first, second = Pieces(5_000, "a"), Pieces(1, "b")
-    line.outgoing.add_sources([first])
+    line.outgoing.add_backlogs([first])
     line.outgoing.pump()
     line.outgoing.push(b"never sent so\n", lambda: [second])
     said = line.receive(5_001 * 1023)
@@ -189,9 +189,9 @@ def test_nothing_overtakes_a_watch_that_fell_behind(line: Line) -> None:
 
 
 def test_no_watch_is_told_anything_before_the_reply_to_its_request(line: Line) -> None:
-    line.outgoing.add_sources([Pieces(5_000, "a")])
+    line.outgoing.add_backlogs([Pieces(5_000, "a")])
     line.outgoing.pump()  # a thread goes on with it
-    line.outgoing.add_sources([Pieces(1, "b")])
+    line.outgoing.add_backlogs([Pieces(1, "b")])
     assert b"b" not in {one[:1] for one in line.receive(5_000 * 1023).splitlines()}
     line.outgoing.send(["its first line"])
     line.outgoing.pump()
@@ -199,14 +199,14 @@ def test_no_watch_is_told_anything_before_the_reply_to_its_request(line: Line) -
 
 
 def test_nothing_overtakes_a_source_that_nobody_has_asked_yet(line: Line) -> None:
-    line.outgoing.add_sources([Pieces(1, "a")])
+    line.outgoing.add_backlogs([Pieces(1, "a")])
     line.outgoing.push(b"never sent so\n", lambda: [Pieces(1, "b")])
     line.outgoing.pump()
     assert [one[:1] for one in line.receive(2 * 1023).splitlines()] == [b"a", b"b"]
 
 
 def test_more_than_is_pushed_at_once_is_taken_in_pieces(line: Line) -> None:
-    line.outgoing.tell_later(lambda: [Pieces(3, "a")])
+    line.outgoing.push_later(lambda: [Pieces(3, "a")])
     assert line.receive(3 * 1023).count(b"\n") == 3
     line.outgoing.wait_until_empty()
 
@@ -214,13 +214,13 @@ def test_more_than_is_pushed_at_once_is_taken_in_pieces(line: Line) -> None:
 def test_a_reply_of_the_connections_thread_and_pushed_lines_never_mix(line: Line) -> None:
     fallen: list[Pieces] = []
 
-    def to_sources() -> list[Pieces]:
+    def to_backlogs() -> list[Pieces]:
         fallen.append(Pieces(1, "b"))
         return fallen[-1:]
 
     def push() -> None:
         for _ in range(200):
-            line.outgoing.push(b"p" * 5000 + b"\n", to_sources)
+            line.outgoing.push(b"p" * 5000 + b"\n", to_backlogs)
 
     pusher = threading.Thread(target=push, daemon=True)
     sender = threading.Thread(

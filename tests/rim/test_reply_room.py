@@ -292,7 +292,7 @@ def test_a_client_is_not_read_while_many_bytes_of_its_requests_are_under_way(lin
 
 
 class Stalled:
-    """A source whose disk has stalled."""
+    """A backlog whose disk has stalled."""
 
     def __init__(self) -> None:
         self.is_asked, self.goes_on = threading.Event(), threading.Event()
@@ -307,21 +307,21 @@ class Stalled:
 @pytest.mark.parametrize("by_thread", [False, True])
 def test_a_disk_that_stalls_holds_up_its_own_reader_alone(line: Line, by_thread: bool) -> None:
     """Every second the owner looks at each connection, and has to keep time in between."""
-    source = Stalled()
+    backlog = Stalled()
     if by_thread:
         line.outgoing._send_later(b"")
-    line.outgoing.add_sources([source])
+    line.outgoing.add_backlogs([backlog])
     pumping = threading.Thread(target=line.outgoing.pump)
     pumping.start()
-    assert source.is_asked.wait(DEADLINE_S)
+    assert backlog.is_asked.wait(DEADLINE_S)
     late = line.ask("set a 1", is_read=False)
     late.asked_ms = 1
     line.outgoing.give_up_late(before_ms=2)
     line.host.flush()
     line.outgoing.push(b"never sent so\n", lambda: [])
     assert not line.outgoing.send_now(b"for a peer\n")
-    line.outgoing.add_sources([])
-    source.goes_on.set()
+    line.outgoing.add_backlogs([])
+    backlog.goes_on.set()
     said = line.receive(len(b"a line of a listing\n")).decode()
     assert said == "a line of a listing\n"
     assert b"outcome unknown: no quorum" in line.far.recv(1000)
@@ -334,7 +334,7 @@ def test_a_listing_that_can_t_be_read_ends_its_connection(line: Line) -> None:
         def next_piece(self) -> bytes:
             raise OSError("the disk is gone")
 
-    line.outgoing.add_sources([Broken()])
+    line.outgoing.add_backlogs([Broken()])
     line.outgoing.pump()
     line.outgoing.wait_until_empty()
     assert line.far.recv(1) == b""

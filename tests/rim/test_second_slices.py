@@ -40,33 +40,33 @@ from tests.rim.test_watchers import FakeTeller, Scene
 
 def test_events_for_many_connections_leave_a_slice_at_a_time_and_reach_all() -> None:
     scene = Scene()
-    tellers = [FakeTeller() for _ in range(2 * SLICE + 50)]
-    for teller in tellers:
-        scene.watch("k", teller=teller)
-        teller.read()
+    sinks = [FakeTeller() for _ in range(2 * SLICE + 50)]
+    for sink in sinks:
+        scene.watch("k", sink=sink)
+        sink.read()
     scene.is_held = True
     scene.apply("set k 1")
     reached, woken = [], scene.woken
     while scene.watchers.has_work:
         scene.watchers.hand_out()
-        reached.append(sum(bool(teller.text) for teller in tellers))
+        reached.append(sum(bool(sink.text) for sink in sinks))
     assert reached == [SLICE, 2 * SLICE, 2 * SLICE + 50]
     assert scene.woken == woken + 2  # the owner does the rest
-    assert {tuple(teller.read()) for teller in tellers} == {("s1@EVENT 2 set k 1",)}
+    assert {tuple(sink.read()) for sink in sinks} == {("s1@EVENT 2 set k 1",)}
 
 
 def test_a_slice_counts_connections_over_several_groups() -> None:
     scene = Scene()
-    tellers = [FakeTeller() for _ in range(SLICE + 10)]
-    for number, teller in enumerate(tellers):
-        scene.watch(f"k{number % 3}", teller=teller)
-        teller.read()
+    sinks = [FakeTeller() for _ in range(SLICE + 10)]
+    for number, sink in enumerate(sinks):
+        scene.watch(f"k{number % 3}", sink=sink)
+        sink.read()
     scene.is_held = True
     scene.apply("set k0 1", "set k1 1", "set k2 1")
     scene.watchers.hand_out()
-    assert sum(bool(teller.text) for teller in tellers) == SLICE
+    assert sum(bool(sink.text) for sink in sinks) == SLICE
     scene.watchers.hand_out()
-    assert all(len(teller.read()) == 1 for teller in tellers)
+    assert all(len(sink.read()) == 1 for sink in sinks)
 
 
 @pytest.mark.parametrize("matching", ["k", "other"])
@@ -80,7 +80,7 @@ def test_a_watch_that_is_far_behind_goes_on_piece_by_piece(matching: str) -> Non
     said = [line.rpartition(" ")[2] for line in lines if "EVENT" in line]
     assert said == ([str(number) for number in range(count)] if matching == "k" else ["last"])
     scene.apply("set k live", "set other live")
-    assert scene.teller.read()[-1].endswith(" live")
+    assert scene.sink.read()[-1].endswith(" live")
 
 
 def test_a_node_has_a_bounded_number_of_watches(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,11 +88,11 @@ def test_a_node_has_a_bounded_number_of_watches(monkeypatch: pytest.MonkeyPatch)
     scene, other = Scene(), FakeTeller()
     for number in range(3):
         assert "response" in scene.watch("k", number=str(number))[0]
-    assert scene.watch("k", teller=other)[0].startswith("Sorry, ")
-    scene.watchers.unwatch(scene.teller, "1")
-    assert "response" in scene.watch("k", teller=other)[0]
-    assert scene.watch("k", number="9", teller=other)[0].startswith("Sorry, ")
-    scene.watchers.drop(scene.teller)
+    assert scene.watch("k", sink=other)[0].startswith("Sorry, ")
+    scene.watchers.unwatch(scene.sink, "1")
+    assert "response" in scene.watch("k", sink=other)[0]
+    assert scene.watch("k", number="9", sink=other)[0].startswith("Sorry, ")
+    scene.watchers.drop(scene.sink)
     assert scene.watchers.count == 1
     for number in range(2):
         assert "response" in scene.watch("k", number=str(number))[0]
@@ -103,19 +103,19 @@ def test_a_node_has_a_bounded_number_of_observers(monkeypatch: pytest.MonkeyPatc
     node = Leader().node
     all_of_them = observers.Observers("s1", lambda _: None)
     all_of_them.follow(node, observers.threading.Lock())
-    tellers: list[Any] = [FakeTeller() for _ in range(3)]
-    said = [all_of_them.open(teller, "", ObserveAsked()) for teller in tellers]
+    sinks: list[Any] = [FakeTeller() for _ in range(3)]
+    said = [all_of_them.open(sink, "", ObserveAsked()) for sink in sinks]
     assert [bool(one) for one in said] == [False, False, True]
-    all_of_them.close(tellers[0])
-    assert all_of_them.open(tellers[2], "", ObserveAsked()) == ""
-    for teller in tellers[1:]:
-        all_of_them.close(teller)
+    all_of_them.close(sinks[0])
+    assert all_of_them.open(sinks[2], "", ObserveAsked()) == ""
+    for sink in sinks[1:]:
+        all_of_them.close(sink)
     eventually(lambda: all_of_them._thread is None, "the end of the thread that tells")
 
 
 def test_the_lines_of_an_observer_come_in_pieces() -> None:
-    teller: Any = FakeTeller()
-    observer = observers.Observer("s1", "", teller, ObserveAsked())
+    sink: Any = FakeTeller()
+    observer = observers.Observer("s1", "", sink, ObserveAsked())
     for number in range(2 * observers.PIECE_LINES + 1):
         observer.put(str(number))
     pieces = []
@@ -157,16 +157,16 @@ def test_a_listing_of_many_keys_has_all_of_them_in_order(
 @pytest.mark.pure
 def test_the_heads_of_many_watches_are_each_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     scene = Scene()
-    tellers = [FakeTeller() for _ in range(2 * SPELLED_MAX + 1)]
-    for number, teller in enumerate(tellers):
-        scene.watch("k", number=str(number), teller=teller)
-        teller.read()
+    sinks = [FakeTeller() for _ in range(2 * SPELLED_MAX + 1)]
+    for number, sink in enumerate(sinks):
+        scene.watch("k", number=str(number), sink=sink)
+        sink.read()
     scene.is_held = True
     scene.apply("set k 1")
     while scene.watchers.has_work:
         scene.watchers.hand_out()
-    said = [teller.read() for teller in tellers]
-    assert said == [[f"s1#{number}@EVENT 2 set k 1"] for number in range(len(tellers))]
+    said = [sink.read() for sink in sinks]
+    assert said == [[f"s1#{number}@EVENT 2 set k 1"] for number in range(len(sinks))]
 
 
 @pytest.mark.parametrize("count", [READS_AT_ONCE, 2 * READS_AT_ONCE, 3 * READS_AT_ONCE + 5])
@@ -247,7 +247,7 @@ def test_a_leader_that_falls_amid_many_leases_leaves_none_for_the_next() -> None
     leader.expire()
     leader.node.step(StepDown(), leader.node.view.now_ms)
     leader.look()
-    assert leader.leasing._found == []
+    assert leader.leasing._inherited == []
     assert len(leader.leasing._clock) == 0
 
 
@@ -272,7 +272,7 @@ def empty(leader: Leader) -> bool:
         or store.leased
         or store.leases.started
         or leasing._expiring
-        or leasing._found
+        or leasing._inherited
         or len(leasing._clock)
         or leasing._clock._due_ms
     )
@@ -394,9 +394,9 @@ def test_of_a_transaction_with_too_many_bytes_of_events_all_are_given_up(
     done = [reply.startswith("TXN response, then") for reply in replies]
     assert done == [False, True, False, True, False]
     taken = manager.take_events()
-    assert taken.gone == 7
+    assert taken.lost_up_to == 7
     assert [event[:3] for event in taken.events] == [(8, "set", "c")]
     light = "txn then " + " ; ".join(["append k x"] * 50)
     manager.apply(entries(9, 1, light))
     taken = manager.take_events()  # of each key one event, once there is room for all
-    assert (taken.gone, [event[:3] for event in taken.events]) == (0, [(9, "set", "k")])
+    assert (taken.lost_up_to, [event[:3] for event in taken.events]) == (0, [(9, "set", "k")])

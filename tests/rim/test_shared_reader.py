@@ -33,9 +33,9 @@ class Crowd:
             [scene] = [one for one in self.scenes if one.connection.outgoing is batch.reply_sink]
             scene.batches.append(batch)
 
-    def lent(self) -> int:
+    def parked(self) -> int:
         """Return how many connections the shared reader reads for."""
-        return len(self.reader._lent)
+        return len(self.reader._parked)
 
     def ask(self, *commands: str) -> None:
         """Have each client send these lines and get their replies."""
@@ -65,7 +65,7 @@ def crowd() -> Iterator[Crowd]:
     """Three connections that the shared reader reads for."""
     one = Crowd(3)
     one.ask("set a 1")
-    eventually(lambda: one.lent() == 3, "three lent connections")
+    eventually(lambda: one.parked() == 3, "three parked connections")
     yield one
     one.end()
 
@@ -92,7 +92,7 @@ def test_lines_that_are_ready_together_are_handed_over_together(crowd: Crowd) ->
 def test_writes_of_a_large_crowd_are_handed_over_in_pieces(others: int, pieces: list[int]) -> None:
     crowd = Crowd(others + 1)
     crowd.ask("set a 1")
-    eventually(lambda: crowd.lent() == others + 1, "all connections lent")
+    eventually(lambda: crowd.parked() == others + 1, "all connections parked")
     submit, begun = crowd.reader._submit, len(crowd.submitted)
 
     def submit_amid_arrivals(*batches: Any, **_: bool) -> None:
@@ -163,7 +163,7 @@ def test_a_client_that_sends_without_reading_is_not_read_any_more(crowd: Crowd) 
         scene.say(f"c@set a {number}\n")
         eventually(lambda n=number: len(scene.batches) > begun + n, "its batch")  # type: ignore[misc]
     scene.say("c@set a more\n")
-    eventually(lambda: crowd.lent() == 2, "the thread of this connection waits for room")
+    eventually(lambda: crowd.parked() == 2, "the thread of this connection waits for room")
     assert len(scene.batches) == begun + BATCHES_MAX
     scene.answer(begun, "done")
     eventually(lambda: len(scene.batches) == begun + BATCHES_MAX + 1, "room for one more")
@@ -174,7 +174,7 @@ def test_half_a_line_is_waited_for_by_its_own_thread(crowd: Crowd) -> None:
     scene, other = crowd.scenes[:2]
     begun = len(scene.batches)
     scene.say("c@set a 5\nc@set ")
-    eventually(lambda: crowd.lent() == 2, "its thread goes on")
+    eventually(lambda: crowd.parked() == 2, "its thread goes on")
     eventually(lambda: len(scene.batches) == begun + 1, "the whole line")
     other.say("c@set b 1\n")
     eventually(lambda: other.batches[-1].commands == ["set b 1"], "others are served meanwhile")
@@ -188,7 +188,7 @@ def test_a_line_that_is_too_long_is_refused_in_words(crowd: Crowd) -> None:
     scene.say("c@set a " + "x" * connections.READ_BYTES)
     said = scene.line()
     assert said == f"s1@Sorry, {scene.host.limits.line_too_long}"
-    assert crowd.lent() == 2
+    assert crowd.parked() == 2
 
 
 def test_a_client_that_goes_away_leaves_the_others_alone(crowd: Crowd) -> None:
@@ -196,7 +196,7 @@ def test_a_client_that_goes_away_leaves_the_others_alone(crowd: Crowd) -> None:
     gone.there.close()
     gone.thread.join(60)
     assert not gone.thread.is_alive()
-    assert crowd.lent() == 2
+    assert crowd.parked() == 2
     for scene in others:
         scene.say("c@set b 1\n")
         eventually(lambda s=scene: s.batches[-1].commands == ["set b 1"], "the line")  # type: ignore[misc]
@@ -214,7 +214,7 @@ def test_a_node_that_is_shut_down_answers_by_the_threads_of_the_connections(crow
     scene.host.is_down = True
     scene.say("c@set a 2\n")
     assert "shut down" in scene.line()
-    assert crowd.lent() == 2
+    assert crowd.parked() == 2
 
 
 @pytest.mark.pure
@@ -248,11 +248,11 @@ def test_a_crowd_is_read_for_until_it_is_gone() -> None:
     many = Crowd(2 * CROWD, crowd=CROWD)
     for number in range(200):
         many.ask(f"set a {number}")
-        if many.lent() == 2 * CROWD:
+        if many.parked() == 2 * CROWD:
             break
     else:
         pytest.fail("a crowd whose threads read")
-    eventually(lambda: many.lent() == 0, "the threads of a crowd that is silent")
+    eventually(lambda: many.parked() == 0, "the threads of a crowd that is silent")
     many.ask("set a 1")
     many.end()
 
@@ -260,9 +260,9 @@ def test_a_crowd_is_read_for_until_it_is_gone() -> None:
 def test_a_reader_that_is_closed_gives_all_threads_back(crowd: Crowd) -> None:
     crowd.reader.close()
     crowd.scenes[0].say("c@set a 2\n")
-    eventually(lambda: crowd.lent() == 0, "no connection is lent")
+    eventually(lambda: crowd.parked() == 0, "no connection is parked")
     crowd.ask("set a 3")
-    assert crowd.lent() == 0
+    assert crowd.parked() == 0
 
 
 class SetAmidTheEnd:
@@ -302,10 +302,10 @@ def test_a_connection_that_comes_while_all_are_given_back_is_served(crowd: Crowd
     late.say("c@set a 1\n")
     crowd.answer(late, 1)
     descriptor = late.connection.fileno()
-    assert amid.is_registered(descriptor) == (descriptor in reader._lent)
+    assert amid.is_registered(descriptor) == (descriptor in reader._parked)
     for number in range(3):
         crowd.ask(f"set a {number}")
-    eventually(lambda: crowd.lent() == 4, "four lent connections")
+    eventually(lambda: crowd.parked() == 4, "four parked connections")
 
 
 def test_a_line_that_is_left_to_its_thread_amid_others_is_counted_once(crowd: Crowd) -> None:
@@ -320,7 +320,7 @@ def test_a_line_that_is_left_to_its_thread_amid_others_is_counted_once(crowd: Cr
         scene.answer(begun + number, "done")
     replies = [scene.line() for _ in range(4)]
     assert replies == ["s1@done", "s1@done", "s1@Sorry, no such machine.", "s1@done"]
-    assert crowd.lent() == 2
+    assert crowd.parked() == 2
     scene.say("c@set d 5\n")
     eventually(lambda: len(scene.batches) > begun + 2, "the next line")
     assert [list(batch.commands) for batch in scene.batches[begun:]] == [
@@ -394,5 +394,5 @@ def test_a_reader_that_ends_by_an_error_gives_all_threads_back(crowd: Crowd) -> 
     assert "each connection reads for itself" in told[0]
     for number in range(3):
         crowd.ask(f"set a {number}")
-    eventually(lambda: crowd.lent() == 3, "three lent connections")
+    eventually(lambda: crowd.parked() == 3, "three parked connections")
     assert crowd.reader._runner is not before

@@ -199,12 +199,12 @@ def test_a_snapshot_that_arrives_is_the_state_machine_at_once(make_rig: Callable
 
 
 def test_a_watch_hears_that_a_snapshot_replaced_the_state(make_rig: Callable[..., Rig]) -> None:
-    rig, teller = make_rig(), FakeTeller()
+    rig, sink = make_rig(), FakeTeller()
     rig.snapshots.start()
-    rig.driver.watchers.open(teller, [("", WatchAsked("", None))])
+    rig.driver.watchers.open(sink, [("", WatchAsked("", None))])
     data, snapshot = leaders_snapshot({"a": "9"})
     rig.receive(*pieces(data, snapshot, 50))
-    eventually(lambda: teller.pump() or teller.text.endswith("s2@EVENT 20 has a 9\n"))
+    eventually(lambda: sink.pump() or sink.text.endswith("s2@EVENT 20 has a 9\n"))
 
 
 def test_sessions_travel_in_a_snapshot(make_rig: Callable[..., Rig]) -> None:

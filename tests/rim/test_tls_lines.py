@@ -251,11 +251,11 @@ def test_a_part_of_a_record_gives_the_connection_back_to_its_thread(
         reader: Any = served.reader
         served.say(b"set a 1\n")
         served.expect(["set a 1"])
-        eventually(lambda: len(reader._lent) == 1, "a lent connection")
+        eventually(lambda: len(reader._parked) == 1, "a parked connection")
         whole = served.client.record(b"set a 2\n")
         served.client.there.sendall(whole + served.client.record(b"set a 3\n")[:9])
         served.expect(["set a 1", "set a 2"])
-        assert not reader._lent
+        assert not reader._parked
         monkeypatch.setattr(tls_socket, "TLS_RECORD_S", 0.0)
         served.client.there.sendall(b"x")
         served.scene.thread.join(DEADLINE_S)

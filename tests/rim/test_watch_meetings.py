@@ -26,9 +26,9 @@ def scene() -> Scene:
     return Scene()
 
 
-def only(scene: Scene, teller: FakeTeller | None = None) -> Watch:
+def only(scene: Scene, sink: FakeTeller | None = None) -> Watch:
     """Return the one watch of a connection."""
-    (watch,) = scene.watchers._watches[teller or scene.teller].values()
+    (watch,) = scene.watchers._watches[sink or scene.sink].values()
     return watch
 
 
@@ -46,13 +46,13 @@ def amid_a_listing(scene: Scene, act: Callable[[], object]) -> None:
     lister.take = meanwhile
 
 
-def settle(scene: Scene, *tellers: FakeTeller) -> None:
+def settle(scene: Scene, *sinks: FakeTeller) -> None:
     """Let every watch come to where it is told events as they happen."""
     eventually(lambda: not scene.watchers._begins_anew)
     while scene.watchers.has_work:
         scene.watchers.hand_out()
-    for teller in tellers or (scene.teller,):
-        teller.pump()
+    for sink in sinks or (scene.sink,):
+        sink.pump()
 
 
 # --- a snapshot -----------------------------------------------------------------------------------
@@ -61,14 +61,14 @@ def settle(scene: Scene, *tellers: FakeTeller) -> None:
 def test_a_snapshot_over_events_of_several_prefixes_leaves_none_of_them(scene: Scene) -> None:
     others = FakeTeller()
     scene.watch("a")
-    scene.watch("b", teller=others)
+    scene.watch("b", sink=others)
     scene.is_held = True
     scene.apply("set a 1", "set b 1", "set a 2")
     scene.is_held = False
     scene.install(90, a="7\x0080", b="8\x0080")
-    settle(scene, scene.teller, others)
-    for teller, has in ((scene.teller, "a 7"), (others, "b 8")):
-        assert [line.split("@")[1] for line in teller.read()][1:] == [
+    settle(scene, scene.sink, others)
+    for sink, has in ((scene.sink, "a 7"), (others, "b 8")):
+        assert [line.split("@")[1] for line in sink.read()][1:] == [
             "WATCH response: 1 key as of 90",
             f"EVENT 90 has {has}",
         ]
@@ -81,7 +81,7 @@ def test_the_last_line_of_a_watch_outlives_a_snapshot(scene: Scene) -> None:
         feed.say_last(only(scene), feed.end(only(scene), words.RIGHTS))
     scene.install(90)
     settle(scene)
-    (last,) = scene.teller.read()
+    (last,) = scene.sink.read()
     assert last.startswith("s1@Sorry, ")
 
 
@@ -92,14 +92,14 @@ def test_a_snapshot_amid_a_listing_lets_the_watch_begin_anew(scene: Scene) -> No
     first = scene.watch("a")
     assert first[:2] == ["WATCH response: 1 key as of 2", "s1@EVENT 2 has a 1"]
     settle(scene)
-    told = [*first[2:], *scene.teller.read()]
+    told = [*first[2:], *scene.sink.read()]
     assert told == [
         "s1@Sorry, events up to 90 are gone; watch a begins anew with what there is.",
         "s1@WATCH response: 1 key as of 90",
         "s1@EVENT 90 has a 7",
     ]
     scene.apply("set a 8")
-    assert scene.teller.read() == ["s1@EVENT 91 set a 8"]
+    assert scene.sink.read() == ["s1@EVENT 91 set a 8"]
 
 
 @pytest.mark.pure
@@ -114,10 +114,10 @@ def test_watches_that_found_no_thread_begin_anew_at_the_next_look(
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", no_thread)
         scene.install(90, a="7\x0080")
-    assert scene.teller.read() == []
+    assert scene.sink.read() == []
     scene.watchers.look(view())
     settle(scene)
-    assert scene.teller.read()[-1] == "s1@EVENT 90 has a 7"
+    assert scene.sink.read()[-1] == "s1@EVENT 90 has a 7"
 
 
 # --- an end ---------------------------------------------------------------------------------------
@@ -125,28 +125,28 @@ def test_watches_that_found_no_thread_begin_anew_at_the_next_look(
 
 def begun_anew_for_a_slow_reader(scene: Scene) -> None:
     scene.watch("a", number="7")
-    scene.teller.is_slow = True
+    scene.sink.is_slow = True
     scene.install(90, a="7\x0080")
     settle(scene)
 
 
 def test_nothing_is_told_of_a_watch_after_its_unwatch(scene: Scene) -> None:
     begun_anew_for_a_slow_reader(scene)
-    assert scene.watchers.unwatch(scene.teller, "7") == words.ENDED_AMID_KEYS
+    assert scene.watchers.unwatch(scene.sink, "7") == words.ENDED_AMID_KEYS
     scene.apply("set a 8")
-    scene.teller.is_slow = False
+    scene.sink.is_slow = False
     settle(scene)
-    assert scene.teller.read() == []
+    assert scene.sink.read() == []
 
 
 def test_an_unwatch_amid_a_listing_anew_ends_the_watch(scene: Scene) -> None:
     scene.watch("a", number="7")
-    amid_a_listing(scene, lambda: scene.watchers.unwatch(scene.teller, "7"))
+    amid_a_listing(scene, lambda: scene.watchers.unwatch(scene.sink, "7"))
     scene.install(90, a="7\x0080")
     settle(scene)
     scene.apply("set a 8")
     settle(scene)
-    assert scene.teller.read() == []
+    assert scene.sink.read() == []
     assert scene.watchers.count == 0
 
 
@@ -157,9 +157,9 @@ def test_nothing_is_pushed_to_a_connection_that_has_ended(scene: Scene) -> None:
     feed = scene.watchers._feed
     with feed.handing, feed.lock:
         feed.distribute()
-    scene.watchers.drop(scene.teller)
+    scene.watchers.drop(scene.sink)
     scene.watchers.hand_out()
-    assert scene.teller.read() == []
+    assert scene.sink.read() == []
     assert scene.watchers.count == 0
 
 
@@ -172,12 +172,12 @@ def test_a_watch_that_begins_while_the_node_stops_is_refused(scene: Scene) -> No
 
 def test_a_node_that_stops_amid_the_keys_of_a_watch_names_no_place(scene: Scene) -> None:
     scene.apply(*(f"set k{number} {'v' * 1000}" for number in range(100)))
-    scene.teller.is_slow = True
+    scene.sink.is_slow = True
     scene.watch("k")
     scene.watchers.close()
-    scene.teller.is_slow = False
-    scene.teller.pump()
-    last = scene.teller.read()[-1]
+    scene.sink.is_slow = False
+    scene.sink.pump()
+    last = scene.sink.read()[-1]
     assert last == f"s1@{words.amid_keys(words.IS_STOPPING, 'k')}"
     assert " after " not in last
 
@@ -192,15 +192,15 @@ def test_rights_that_change_amid_events_end_those_watches_alone_after_the_events
     scene.watch("pub/", number="2")
     scene.is_held = True
     scene.apply("set app/a 1", "set pub/a 1")
-    scene.watchers.end_refused(scene.teller, lambda line: "you may not" if "app/" in line else "")
-    assert scene.teller.read() == [
+    scene.watchers.end_refused(scene.sink, lambda line: "you may not" if "app/" in line else "")
+    assert scene.sink.read() == [
         "s1#1@EVENT 2 set app/a 1",
         "s1#2@EVENT 3 set pub/a 1",
         f"s1#1@{words.go_on_elsewhere(words.RIGHTS, 'app/', 3)}",
     ]
     scene.is_held = False
     scene.apply("set app/a 2", "set pub/a 2")
-    assert scene.teller.read() == ["s1#2@EVENT 5 set pub/a 2"]
+    assert scene.sink.read() == ["s1#2@EVENT 5 set pub/a 2"]
     assert scene.watchers.count == 1
     assert scene.watch("app/", number="1")[0].startswith("WATCH response: ")
 
@@ -223,7 +223,7 @@ def test_watches_go_on_at_a_node_that_may_hear_of_events(scene: Scene, alive: An
     scene.watch("a")
     scene.watchers.look(alive)
     scene.apply("set a 1")
-    assert scene.teller.read() == ["s1@EVENT 2 set a 1"]
+    assert scene.sink.read() == ["s1@EVENT 2 set a 1"]
 
 
 @pytest.mark.pure
@@ -231,7 +231,7 @@ def test_watches_end_at_a_node_that_was_removed_and_hears_nobody(scene: Scene) -
     scene.watch("a")
     scene.apply("set a 1")
     scene.watchers.look(view(removed_by=9, is_member=False))
-    assert scene.teller.read()[1:] == [f"s1@{words.go_on_elsewhere(words.IS_REMOVED, 'a', 2)}"]
+    assert scene.sink.read()[1:] == [f"s1@{words.go_on_elsewhere(words.IS_REMOVED, 'a', 2)}"]
     assert scene.watch("a") == [REMOVED]
 
 
@@ -242,16 +242,16 @@ def test_a_watch_that_is_behind_is_not_told_that_nothing_happened(
     now_s = 1000.0
     monkeypatch.setattr("raftline.node.watch_feed.time.monotonic", lambda: now_s)
     scene.watch("a")
-    scene.teller.is_slow = True
+    scene.sink.is_slow = True
     scene.apply("set a 1")
     scene.apply("set other 1")
     for _ in range(4):
         now_s += 4
-        scene.watchers._feed.look_at_quiet()
+        scene.watchers._feed.mark_keepalives_due()
         scene.watchers.hand_out()
-    scene.teller.is_slow = False
+    scene.sink.is_slow = False
     settle(scene)
-    assert scene.teller.read() == ["s1@EVENT 2 set a 1"]
+    assert scene.sink.read() == ["s1@EVENT 2 set a 1"]
 
 
 def test_a_watch_that_has_ended_is_not_looked_at_for_ever(
@@ -261,8 +261,8 @@ def test_a_watch_that_has_ended_is_not_looked_at_for_ever(
     monkeypatch.setattr("raftline.node.watch_feed.time.monotonic", lambda: now_s)
     for _ in range(20):
         scene.watch("a")
-        scene.watchers.drop(scene.teller)
+        scene.watchers.drop(scene.sink)
     now_s += 100
-    scene.watchers._feed.look_at_quiet()
+    scene.watchers._feed.mark_keepalives_due()
     scene.watchers.hand_out()
     assert len(scene.watchers._feed._quiet) == 0

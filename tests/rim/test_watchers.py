@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from raftline.logmanager import LogManager
-from raftline.net.host import Source
+from raftline.net.host import Backlog
 from raftline.node import watch_feed
 from raftline.node.watchers import Watchers
 from raftline.raft.entries import Entry, Snapshot
@@ -26,30 +26,30 @@ class FakeTeller:
 
     def __init__(self) -> None:
         self.text = ""
-        self.sources: list[Source] = []
+        self.backlogs: list[Backlog] = []
         self.is_slow = False
         self.pushes = 0
 
-    def push(self, data: bytes, to_sources: Callable[[], Sequence[Source]]) -> None:
-        if self.is_slow or self.sources:
-            self.sources += to_sources()
+    def push(self, data: bytes, to_backlogs: Callable[[], Sequence[Backlog]]) -> None:
+        if self.is_slow or self.backlogs:
+            self.backlogs += to_backlogs()
         else:
             self.pushes += 1
             self.text += data.decode()
 
-    def tell_later(self, to_sources: Callable[[], Sequence[Source]]) -> None:
-        self.sources += to_sources()
+    def push_later(self, to_backlogs: Callable[[], Sequence[Backlog]]) -> None:
+        self.backlogs += to_backlogs()
 
-    def add_sources(self, sources: Sequence[Source]) -> None:
-        self.sources += sources
+    def add_backlogs(self, backlogs: Sequence[Backlog]) -> None:
+        self.backlogs += backlogs
 
     def pump(self) -> None:
-        while self.sources and not self.is_slow:
-            source = self.sources.pop(0)
-            piece = source.next_piece().decode()
+        while self.backlogs and not self.is_slow:
+            backlog = self.backlogs.pop(0)
+            piece = backlog.next_piece().decode()
             self.text += piece
             if piece:
-                self.sources.append(source)
+                self.backlogs.append(backlog)
 
     def read(self) -> list[str]:
         lines, self.text = self.text.splitlines(), ""
@@ -62,7 +62,7 @@ class Scene:
         self.woken = 0
         self.watchers = Watchers(self.manager, self._wake)
         self.watchers.history.bound(events_max, 1 << 20)
-        self.teller = FakeTeller()
+        self.sink = FakeTeller()
         self.index = 0
         self.is_held = False  # nothing is handed out behind a step
         self.apply("level 2")
@@ -87,14 +87,14 @@ class Scene:
         prefix: str = "",
         after: int | None = None,
         number: str = "",
-        teller: FakeTeller | None = None,
+        sink: FakeTeller | None = None,
     ) -> list[str]:
         """Begin a watch; return its first lines and those that it tells at once."""
-        teller = teller or self.teller
+        sink = sink or self.sink
         asked = WatchAsked(prefix, after)
-        first_lines = self.watchers.open(teller, [(number, asked)])[0]
-        teller.pump()
-        return [*first_lines, *teller.read()]
+        first_lines = self.watchers.open(sink, [(number, asked)])[0]
+        sink.pump()
+        return [*first_lines, *sink.read()]
 
     def install(self, index: int, **pairs: str) -> None:
         snapshot = Snapshot(index, 1, 0, 0)
@@ -120,24 +120,24 @@ def test_a_watch_tells_the_keys_in_order_and_then_each_change(scene: Scene) -> N
     ]
     scene.apply("set a 5")
     scene.apply("delete b")
-    assert scene.teller.read() == ["s1@EVENT 5 set a 5", "s1@EVENT 6 delete b"]
+    assert scene.sink.read() == ["s1@EVENT 5 set a 5", "s1@EVENT 6 delete b"]
 
 
 def test_what_changed_nothing_and_other_prefixes_are_not_told(scene: Scene) -> None:
     scene.watch("app/")
     scene.apply("cas app/x 1 2", "delete app/x", "get app/x", "set ap 1", "set app 1")
-    assert scene.teller.read() == []
+    assert scene.sink.read() == []
     scene.apply("c#1@set app/x 1", "c#1@set app/x 1")  # a retry
-    assert scene.teller.read() == ["s1@EVENT 7 set app/x 1"]
+    assert scene.sink.read() == ["s1@EVENT 7 set app/x 1"]
 
 
 def test_one_step_is_one_send_to_each_connection(scene: Scene) -> None:
     for number in range(10):
         scene.watch("k", number=str(number))
-    before = scene.teller.pushes
+    before = scene.sink.pushes
     scene.apply("set k1 1", "set k2 2")
-    assert scene.teller.pushes == before + 1
-    assert scene.teller.read()[:3] == [
+    assert scene.sink.pushes == before + 1
+    assert scene.sink.read()[:3] == [
         "s1#0@EVENT 2 set k1 1",
         "s1#0@EVENT 3 set k2 2",
         "s1#1@EVENT 2 set k1 1",
@@ -146,26 +146,26 @@ def test_one_step_is_one_send_to_each_connection(scene: Scene) -> None:
 
 def test_a_write_touches_no_watch_of_another_prefix(scene: Scene) -> None:
     others = [FakeTeller() for _ in range(300)]
-    for number, teller in enumerate(others):
-        scene.watch(f"p{number}/", teller=teller)
+    for number, sink in enumerate(others):
+        scene.watch(f"p{number}/", sink=sink)
     scene.watch("mine/")
     scene.apply("set mine/a 1")
-    assert scene.teller.read() == ["s1@EVENT 2 set mine/a 1"]
-    assert not any(teller.pushes for teller in others)
+    assert scene.sink.read() == ["s1@EVENT 2 set mine/a 1"]
+    assert not any(sink.pushes for sink in others)
     assert scene.woken == 0
 
 
 def test_many_connections_are_sent_to_in_slices_that_the_owner_goes_on_with(scene: Scene) -> None:
-    tellers = [FakeTeller() for _ in range(500)]
-    for teller in tellers:
-        scene.watch("k", teller=teller)
+    sinks = [FakeTeller() for _ in range(500)]
+    for sink in sinks:
+        scene.watch("k", sink=sink)
     scene.apply("set k 1")
-    assert (sum(teller.pushes for teller in tellers), scene.woken) == (200, 1)
+    assert (sum(sink.pushes for sink in sinks), scene.woken) == (200, 1)
     scene.apply("set k 2")  # in order also for those who have not been told the first
     while scene.watchers.has_work:
         scene.watchers.hand_out()
-    for teller in tellers:
-        assert teller.read() == ["s1@EVENT 2 set k 1", "s1@EVENT 3 set k 2"]
+    for sink in sinks:
+        assert sink.read() == ["s1@EVENT 2 set k 1", "s1@EVENT 3 set k 2"]
 
 
 def test_a_watch_goes_on_behind_an_entry(scene: Scene) -> None:
@@ -176,7 +176,7 @@ def test_a_watch_goes_on_behind_an_entry(scene: Scene) -> None:
         "s1@EVENT 4 set k 3",
     ]
     scene.apply("set k 4")
-    assert scene.teller.read() == ["s1@EVENT 5 set k 4"]
+    assert scene.sink.read() == ["s1@EVENT 5 set k 4"]
 
 
 def test_a_watch_that_lacks_one_entry_is_told_it(scene: Scene) -> None:
@@ -190,13 +190,13 @@ def test_what_the_keys_hold_is_not_told_once_more(scene: Scene) -> None:
     assert scene.watch("k") == ["WATCH response: 1 key as of 2", "s1@EVENT 2 has k 2"]
     scene.watchers.applied([first])
     scene.watchers.hand_out()
-    assert scene.teller.read() == []
+    assert scene.sink.read() == []
     scene.manager.apply([second])
     assert scene.watch("k", number="7")[1:] == ["s1#7@EVENT 3 has k 3"]
     scene.manager.apply([third])
     scene.watchers.applied([second, third])
     scene.watchers.hand_out()
-    assert scene.teller.read() == [
+    assert scene.sink.read() == [
         "s1@EVENT 3 set k 3",
         "s1@EVENT 4 set k 4",
         "s1#7@EVENT 4 set k 4",
@@ -255,14 +255,14 @@ def test_a_watch_behind_an_entry_that_a_recovery_lost_begins_anew(scene: Scene) 
 def test_a_slow_reader_takes_what_it_missed_from_the_history_in_order(scene: Scene) -> None:
     scene.watch("k")
     scene.apply("set k 1")
-    scene.teller.is_slow = True
+    scene.sink.is_slow = True
     scene.apply("set k 2")
     scene.apply("set other 1", "set k 3")
-    scene.teller.is_slow = False
-    scene.apply("set k 4")  # it is a source still, so nothing overtakes
-    scene.teller.pump()
+    scene.sink.is_slow = False
+    scene.apply("set k 4")  # it is a backlog still, so nothing overtakes
+    scene.sink.pump()
     scene.apply("set k 5")
-    assert [line.partition(" set ")[2] for line in scene.teller.read()] == [
+    assert [line.partition(" set ")[2] for line in scene.sink.read()] == [
         "k 1",
         "k 2",
         "k 3",
@@ -275,42 +275,42 @@ def test_a_reader_that_the_history_leaves_behind_is_ended_with_its_place() -> No
     scene = Scene(events_max=3)
     scene.watch("k", number="7")
     scene.apply("set k 0")
-    scene.teller.is_slow = True
+    scene.sink.is_slow = True
     for value in range(1, 9):
         scene.apply(f"set k {value}")
-    scene.teller.is_slow = False
-    scene.teller.pump()
-    assert scene.teller.read() == [
+    scene.sink.is_slow = False
+    scene.sink.pump()
+    assert scene.sink.read() == [
         "s1#7@EVENT 2 set k 0",
         "s1#7@Sorry, this watch was read too slowly and has ended. Go on with: watch k after 2",
     ]
     assert scene.watchers.count == 0
     scene.apply("set k 9")
-    assert scene.teller.read() == []
+    assert scene.sink.read() == []
 
 
 def test_a_snapshot_lets_every_watch_begin_anew(scene: Scene) -> None:
     scene.apply("set app/old 1", "set other 1")
     slow = FakeTeller()
     scene.watch("app/")
-    scene.watch("app/", teller=slow)
+    scene.watch("app/", sink=slow)
     slow.is_slow = True
     scene.apply("set app/old 2")
-    scene.teller.read()
+    scene.sink.read()
     scene.install(90, **{"app/new": "7\x0080", "x": "1\x0080"})
     scene.apply("set app/new 8")
     anew = [
         "s1@Sorry, events up to 90 are gone; watch app/ begins anew with what there is.",
         "s1@WATCH response: N key as of N", "s1@EVENT N has app/new V",
     ]  # fmt: skip
-    eventually(lambda: "app/new" in scene.teller.text and not scene.watchers._begins_anew)
+    eventually(lambda: "app/new" in scene.sink.text and not scene.watchers._begins_anew)
     slow.is_slow = False
     slow.pump()
     eventually(lambda: not scene.watchers._begins_anew)
     slow.pump()
     scene.apply("set app/new 9")
-    for teller in (scene.teller, slow):
-        said = teller.read()
+    for sink in (scene.sink, slow):
+        said = sink.read()
         listed = [re.sub(r" [0-9]+ key as of [0-9]+", " N key as of N", one) for one in said[:3]]
         listed[2] = re.sub(r"EVENT [0-9]+ has app/new .", "EVENT N has app/new V", listed[2])
         assert listed == anew
@@ -320,16 +320,16 @@ def test_a_snapshot_lets_every_watch_begin_anew(scene: Scene) -> None:
 
 
 def test_nothing_of_before_a_snapshot_is_told_behind_it(scene: Scene) -> None:
-    tellers = [FakeTeller() for _ in range(300)]
-    for teller in tellers:
-        scene.watch("k", teller=teller)
+    sinks = [FakeTeller() for _ in range(300)]
+    for sink in sinks:
+        scene.watch("k", sink=sink)
     scene.apply("set k 1")  # the last hundred have not been told yet
     scene.install(90, k="5\x0080")
     eventually(lambda: not scene.watchers._begins_anew)
     while scene.watchers.has_work:
         scene.watchers.hand_out()
-    for teller in tellers:
-        said = teller.read()
+    for sink in sinks:
+        said = sink.read()
         begun = said.index("s1@EVENT 90 has k 5")
         assert said[begun + 1 :] == []
         assert said[:begun][-1] == "s1@WATCH response: 1 key as of 90"
@@ -338,20 +338,20 @@ def test_nothing_of_before_a_snapshot_is_told_behind_it(scene: Scene) -> None:
 def test_unwatch_names_the_last_entry_that_was_told(scene: Scene) -> None:
     scene.watch("k", number="7")
     scene.apply("set k 1", "set other 2")
-    assert scene.watchers.unwatch(scene.teller, "7") == "UNWATCH response: ended after 3"
+    assert scene.watchers.unwatch(scene.sink, "7") == "UNWATCH response: ended after 3"
     scene.apply("set k 2")
-    assert scene.teller.read() == ["s1#7@EVENT 2 set k 1"]
-    assert scene.watchers.unwatch(scene.teller, "7").startswith("Sorry, no watch with the id 7 ")
+    assert scene.sink.read() == ["s1#7@EVENT 2 set k 1"]
+    assert scene.watchers.unwatch(scene.sink, "7").startswith("Sorry, no watch with the id 7 ")
     assert scene.watch("k", number="7")[0].startswith("WATCH response: ")
 
 
 def test_unwatch_names_no_entry_that_is_applied_and_not_told_yet(scene: Scene) -> None:
     scene.watch("k")
-    push = scene.teller.push
+    push = scene.sink.push
 
-    def push_then_apply(data: bytes, to_sources: Callable[[], Sequence[Source]]) -> None:
-        push(data, to_sources)
-        scene.teller.push = push  # type: ignore[method-assign]
+    def push_then_apply(data: bytes, to_backlogs: Callable[[], Sequence[Backlog]]) -> None:
+        push(data, to_backlogs)
+        scene.sink.push = push  # type: ignore[method-assign]
         entries = [Entry(3, 1, "set k 2")]  # by the thread that steps the core meanwhile
         scene.manager.apply(entries)
         scene.watchers.applied(entries)
@@ -359,24 +359,24 @@ def test_unwatch_names_no_entry_that_is_applied_and_not_told_yet(scene: Scene) -
     entries = [Entry(2, 1, "set k 1")]
     scene.manager.apply(entries)
     scene.watchers.applied(entries)
-    scene.teller.push = push_then_apply  # type: ignore[method-assign]
-    assert scene.watchers.unwatch(scene.teller, "") == "UNWATCH response: ended after 2"
-    assert scene.teller.read() == ["s1@EVENT 2 set k 1"]
+    scene.sink.push = push_then_apply  # type: ignore[method-assign]
+    assert scene.watchers.unwatch(scene.sink, "") == "UNWATCH response: ended after 2"
+    assert scene.sink.read() == ["s1@EVENT 2 set k 1"]
 
 
 def test_unwatch_of_a_slow_reader_names_what_it_has_taken(scene: Scene) -> None:
     scene.watch("k")
     scene.apply("set k 1")
-    scene.teller.is_slow = True
+    scene.sink.is_slow = True
     scene.apply("set k 2")
-    assert scene.watchers.unwatch(scene.teller, "") == "UNWATCH response: ended after 2"
+    assert scene.watchers.unwatch(scene.sink, "") == "UNWATCH response: ended after 2"
 
 
 def test_a_watch_whose_keys_are_not_all_told_can_not_be_gone_on_from(scene: Scene) -> None:
     scene.apply(*(f"set k{number} {'v' * 1000}" for number in range(100)))
-    scene.teller.is_slow = True
+    scene.sink.is_slow = True
     scene.watch("k")
-    assert scene.watchers.unwatch(scene.teller, "") == (
+    assert scene.watchers.unwatch(scene.sink, "") == (
         "UNWATCH response: ended before all keys were told"
     )
 
@@ -386,22 +386,22 @@ def test_one_id_has_one_watch_at_a_time_on_a_connection(scene: Scene) -> None:
     scene.watch("k", number="7")
     assert scene.watch("x")[0].startswith("Sorry, a watch without an id runs on this connection.")
     assert scene.watch("x", number="7")[0].startswith("Sorry, a watch with the id 7 runs on this ")
-    assert scene.watch("x", teller=FakeTeller())[0].startswith("WATCH response: ")
+    assert scene.watch("x", sink=FakeTeller())[0].startswith("WATCH response: ")
 
 
 def test_a_connection_that_ends_leaves_nothing_behind(scene: Scene) -> None:
     for number in range(3):
         scene.watch("k", number=str(number))
-    scene.watchers.drop(scene.teller)
+    scene.watchers.drop(scene.sink)
     assert scene.watchers.count == len(scene.watchers._feed._index) == 0
     scene.apply("set k 1")
-    assert scene.teller.read() == []
+    assert scene.sink.read() == []
 
 
 def test_a_node_that_stops_tells_each_watch_where_to_go_on(scene: Scene) -> None:
     slow = FakeTeller()
     scene.watch("k", number="7")
-    scene.watch("k", teller=slow)
+    scene.watch("k", sink=slow)
     scene.apply("set k 1")
     slow.is_slow = True
     scene.apply("set k 2")
@@ -409,7 +409,7 @@ def test_a_node_that_stops_tells_each_watch_where_to_go_on(scene: Scene) -> None
     slow.is_slow = False
     slow.pump()
     why = "Sorry, this server is stopping, so this watch has ended. Go on with: watch k after"
-    assert scene.teller.read()[-1] == f"s1#7@{why} 3"
+    assert scene.sink.read()[-1] == f"s1#7@{why} 3"
     assert slow.read() == ["s1@EVENT 2 set k 1", f"s1@{why} 2"]
     assert scene.watch("k")[0].startswith("Sorry, this server is stopping. ")
 
@@ -420,14 +420,14 @@ def test_silence_is_broken_for_those_alone_that_hear_nothing(
     now_s = 1000.0
     monkeypatch.setattr("raftline.node.watch_feed.time.monotonic", lambda: now_s)
     quiet = FakeTeller()
-    scene.watch("quiet", teller=quiet)
+    scene.watch("quiet", sink=quiet)
     scene.watch("k")
     silences, last_s = [], now_s
     for second in range(60):
         now_s += 1
         if second % 4 == 0:
             scene.apply(f"set k {second}")
-        scene.watchers._feed.look_at_quiet()
+        scene.watchers._feed.mark_keepalives_due()
         scene.watchers.hand_out()
         if said := quiet.read():
             assert said == [f"s1@EVENT {scene.index}"]
@@ -435,7 +435,7 @@ def test_silence_is_broken_for_those_alone_that_hear_nothing(
             last_s = now_s
     assert silences
     assert max(silences) < 10
-    assert all(" set k " in line for line in scene.teller.read())
+    assert all(" set k " in line for line in scene.sink.read())
 
 
 def test_a_listing_of_many_keys_lies_in_pieces_that_are_whole_lines(
@@ -465,7 +465,7 @@ def test_watches_that_come_together_share_one_look_at_the_pairs(scene: Scene) ->
     look = scene.watchers._lister._look
     scene.watchers._lister._look = lambda waiting: looks.append(1) or look(waiting)  # type: ignore
     asked = [(str(n), WatchAsked(prefix)) for n, prefix in enumerate(("a", "", "a", "x"))]
-    first_lines = scene.watchers.open(scene.teller, asked)
+    first_lines = scene.watchers.open(scene.sink, asked)
     assert [lines[0].split()[2] for lines in first_lines] == ["2", "3", "2", "0"]
     assert len(looks) == 1
 
@@ -473,11 +473,11 @@ def test_watches_that_come_together_share_one_look_at_the_pairs(scene: Scene) ->
 def test_a_node_that_stops_tells_first_what_was_applied(scene: Scene) -> None:
     other = FakeTeller()
     scene.watch()
-    scene.watch("b", teller=other)
+    scene.watch("b", sink=other)
     scene.is_held = True
     scene.apply("set a 1", "set b 2")
     scene.watchers.close()
-    assert scene.teller.read() == [
+    assert scene.sink.read() == [
         "s1@EVENT 2 set a 1",
         "s1@EVENT 3 set b 2",
         "s1@Sorry, this server is stopping, so this watch has ended. Go on with: watch after 3",
@@ -492,42 +492,42 @@ class PieceTeller(FakeTeller):
         super().__init__()
         self.sizes: list[int] = []
 
-    def push(self, data: bytes, to_sources: Callable[[], Sequence[Source]]) -> None:
+    def push(self, data: bytes, to_backlogs: Callable[[], Sequence[Backlog]]) -> None:
         self.sizes.append(len(data))
-        super().push(data, to_sources)
+        super().push(data, to_backlogs)
 
     def pump(self) -> None:
-        while self.sources:
-            source = self.sources.pop(0)
-            if piece := source.next_piece():
+        while self.backlogs:
+            backlog = self.backlogs.pop(0)
+            if piece := backlog.next_piece():
                 self.sizes.append(len(piece))
                 self.text += piece.decode()
-                self.sources.append(source)
+                self.backlogs.append(backlog)
 
 
 LONG = 100_000  # characters of a value: three are more than is pushed at once
 PIECE = watch_feed.PIECE_LINES_BYTES + LONG + 100  # the events that reach it stay whole
 
 
-def events_of(teller: FakeTeller) -> list[str]:
-    return [line.partition("@")[2][:20] for line in teller.read()]
+def events_of(sink: FakeTeller) -> list[str]:
+    return [line.partition("@")[2][:20] for line in sink.read()]
 
 
 def test_long_events_of_many_watches_are_told_in_pieces(scene: Scene) -> None:
     """Nothing is spelled for a prefix before a connection asks for its piece."""
-    tellers = [PieceTeller() for _ in range(3)]
-    for teller, prefix in zip(tellers, ("", "k", "k1"), strict=True):
-        scene.watch(prefix, teller=teller)
-        teller.read()
-        teller.sizes.clear()
+    sinks = [PieceTeller() for _ in range(3)]
+    for sink, prefix in zip(sinks, ("", "k", "k1"), strict=True):
+        scene.watch(prefix, sink=sink)
+        sink.read()
+        sink.sizes.clear()
     scene.apply(*[f"set k{number} {'v' * LONG}" for number in range(9)])
-    assert [len(teller.sizes) for teller in tellers] == [0, 0, 1]  # one event is not too long
-    for teller in tellers:
-        teller.pump()
+    assert [len(sink.sizes) for sink in sinks] == [0, 0, 1]  # one event is not too long
+    for sink in sinks:
+        sink.pump()
     scene.apply("set k1 short")
-    assert [len(events_of(teller)) for teller in tellers] == [10, 10, 2]
-    for teller in tellers:
-        assert max(teller.sizes) <= PIECE
+    assert [len(events_of(sink)) for sink in sinks] == [10, 10, 2]
+    for sink in sinks:
+        assert max(sink.sizes) <= PIECE
 
 
 @pytest.mark.pure
@@ -542,22 +542,22 @@ def test_long_events_are_spelled_for_no_prefix_before_a_connection_asks(
         return real(number, kind, key, value)
 
     monkeypatch.setattr(watch_feed.words, "event", event)
-    teller = PieceTeller()
+    sink = PieceTeller()
     for prefix in ("", "k", "k1"):
-        scene.watch(prefix, number=str(len(prefix)), teller=teller)
+        scene.watch(prefix, number=str(len(prefix)), sink=sink)
     scene.apply(*[f"set k1{number} {'v' * LONG}" for number in range(5)])
     assert spelled == []
-    teller.pump()
+    sink.pump()
     assert sorted(spelled) == sorted(f"k1{number}" for number in range(5) for _ in range(3))
 
 
 def test_a_watch_that_is_behind_takes_a_bounded_part_of_the_history(scene: Scene) -> None:
     scene.watchers.history.bound(1000, 1 << 24)
     scene.watch("k")
-    scene.teller.is_slow = True
+    scene.sink.is_slow = True
     for number in range(20):
         scene.apply(f"set k{number % 3} {'v' * LONG}")
-    [watch] = set(scene.teller.sources)
+    [watch] = set(scene.sink.backlogs)
     sizes = []
     while piece := watch.next_piece():
         sizes.append(len(piece))
@@ -566,13 +566,13 @@ def test_a_watch_that_is_behind_takes_a_bounded_part_of_the_history(scene: Scene
 
 
 def test_many_watches_of_one_connection_share_what_is_pushed_at_once(scene: Scene) -> None:
-    teller = PieceTeller()
+    sink = PieceTeller()
     for number in range(10):
-        scene.watch("k", number=str(number), teller=teller)
-    teller.read()
-    teller.sizes.clear()
+        scene.watch("k", number=str(number), sink=sink)
+    sink.read()
+    sink.sizes.clear()
     scene.apply(f"set k {'v' * LONG}")
-    assert teller.sizes == []
-    teller.pump()
-    assert sorted(line[:5] for line in teller.read()) == [f"s1#{number}@" for number in range(10)]
-    assert max(teller.sizes) <= PIECE
+    assert sink.sizes == []
+    sink.pump()
+    assert sorted(line[:5] for line in sink.read()) == [f"s1#{number}@" for number in range(10)]
+    assert max(sink.sizes) <= PIECE

@@ -73,9 +73,9 @@ class NodeEvents:
         """Take the events of entries that were applied, or of a snapshot that was taken over."""
         taken, numbers = self._manager.take_events(), entry_numbers_of(entries)
         history, store = self._history, self._manager.store
-        if taken.gone > history.floor:
-            history.reset(taken.gone)
-            numbers = [number for number in numbers if number > taken.gone]
+        if taken.lost_up_to > history.floor:
+            history.reset(taken.lost_up_to)
+            numbers = [number for number in numbers if number > taken.lost_up_to]
         history.add(taken.events, numbers)
         history.begin_after(store.since if store.level >= 2 else history.last)
         if numbers:
