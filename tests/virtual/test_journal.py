@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from raftline.state import commands
+from raftline.raft.levels import FIRST
+from raftline.state import commands, registry
+from raftline.state.store import Store
 from tests.virtual.journal import Append, Journal, Seen
 from tests.virtual.schedule import SimulationFailed, run
 
@@ -64,10 +66,10 @@ def test_an_append_before_what_had_been_told_is_told() -> None:
 
 
 def test_an_append_that_takes_effect_twice_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def doubled(pairs: commands.Pairs, operands: str) -> str | None:
-        commands._append(pairs, operands)
-        return commands._append(pairs, operands)
+    def doubled(store: Store, operands: str) -> str | None:
+        commands._append(store, operands)
+        return commands._append(store, operands)
 
-    monkeypatch.setitem(commands.APPLIED, "append", doubled)
+    monkeypatch.setitem(registry.APPLIED, "append", (FIRST, doubled))
     with pytest.raises(SimulationFailed, match="took effect twice"):
         run(9)
