@@ -31,10 +31,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.mutants.listed import ROOT, Mutant, MutantError, mutants
 from tests.mutants.page import write_page
+from tests.tree_copy import copy_tree
 
 SCHEDULES = 60
-COPIED = ("src", "tests", "docs", "bench", "labs", "deploy", "pyproject.toml", "setup.cfg",
-          "README.md", "Makefile")  # fmt: skip
 PYTEST = ("-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--no-header", "--tb=no")
 STAGES: tuple[tuple[str, int, tuple[str, ...]], ...] = (  # name, seconds at most, arguments
     # Without the test that holds the list against the tree: it knows the faultless one.
@@ -60,14 +59,8 @@ class Tree:
     """A copy of the tree in which one fault at a time is made."""
 
     def __init__(self) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix="raftline-mutants-"))
-        for name in COPIED:
-            source = ROOT / name
-            if source.is_dir():
-                unwanted = shutil.ignore_patterns("__pycache__", ".*_cache", ".hypothesis")
-                shutil.copytree(source, self.path / name, symlinks=True, ignore=unwanted)
-            else:
-                shutil.copy2(source, self.path / name)
+        self.path = Path(tempfile.mkdtemp(prefix="raftline-mutants-")) / "tree"
+        copy_tree(self.path)
         (self.path / "logs").mkdir()
         compileall.compile_dir(str(self.path / "src"), quiet=2)
 
@@ -79,7 +72,7 @@ class Tree:
             compiled.unlink()
 
     def remove(self) -> None:
-        shutil.rmtree(self.path, ignore_errors=True)
+        shutil.rmtree(self.path.parent, ignore_errors=True)
 
     def run(self, arguments: Sequence[str], limit_s: float) -> tuple[int, str]:
         """Run Python in the tree; return its exit code, -1 if it took too long, and its output.

@@ -13,15 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from raftline_course.harness.cluster import STEADY, Cluster, NodeProcess
+from raftline_course.harness.cluster import Cluster, NodeProcess
 from raftline_course.harness.processes import DEADLINE_S, eventually
 from tests.page_changes import Change, changes
+from tests.tree_copy import copy_tree
 
-ROOT = Path(__file__).resolve().parents[2]
 LISTS_S = 250  # in which the tests of the lists are over on any machine
-NOT_COPIED = shutil.ignore_patterns(
-    ".git", ".venv", "build", "dist", "logs", "__pycache__", ".*_cache", ".hypothesis", "*.egg-info"
-)
 # A read, which the page describes in words.
 STRLEN = [
     Change("src/wire/commands.py", (
@@ -49,7 +46,7 @@ def change(copy: Path, made: list[Change]) -> None:
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the repository with the changes of the page, and what is made from the row."""
     copy = tmp_path_factory.mktemp("copy") / "raftline"
-    shutil.copytree(ROOT, copy, symlinks=True, ignore=NOT_COPIED)
+    copy_tree(copy)
     change(copy, changes())
     python(copy, "tests/lists/test_command_pages.py")
     return copy
@@ -67,9 +64,9 @@ def source(copy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def node(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
     """The one node of a cluster, made from the copy; it leads, and is of the level of its build."""
-    with Cluster(tmp_path_factory.mktemp("node"), 1, *STEADY) as cluster:
+    with Cluster(tmp_path_factory.mktemp("node"), 1, "--pace", "class") as cluster:
         cluster["s1"].program = [sys.executable, str(source / "server.py")]
-        node = cluster.start().led_by("s1")["s1"]
+        node = cluster.start().leader()
         eventually(lambda: node.status()["level"] == node.status()["build_level"], "the level")
         yield node
 
