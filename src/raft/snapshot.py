@@ -39,9 +39,8 @@ def snapshot_taken(state: State, snapshot: Snapshot) -> None:
             f"{state.name} has a snapshot of entry {snapshot.index} of term {snapshot.term}, but "
             f"applied up to {state.last_applied}, and its log has term {known} there"
         )
-    if (
-        state.snapshot is None or snapshot.index >= state.snapshot.index
-    ):  # again: the old one rotted
+    # With the same index: the old one rotted, and was taken again.
+    if state.snapshot is None or snapshot.index >= state.snapshot.index:
         state.snapshot = snapshot
 
 
