@@ -73,4 +73,4 @@ def members_in(reply: str) -> list[Address]:
         members = facts["members"] if facts["leader"] in facts["members"] else {}
         return [Address.parse(each) for each in members.values()][:LEARNED_MAX]
     except (ValueError, KeyError, TypeError, AttributeError):
-        return []  # of a node that says it otherwise, or not to this user
+        return []  # of a node that answers otherwise, or not to this user

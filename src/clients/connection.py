@@ -30,7 +30,7 @@ def in_words(addresses: Iterable[Address]) -> str:
 
 
 class ClientError(Exception):
-    """No answer, or an answer that says no. The message is what follows `Sorry,`.
+    """No answer, or an answer that refuses. The message is what follows `Sorry,`.
 
     `advice` is what a person at a shell may do, and no part of the message.
     """
@@ -209,7 +209,7 @@ class NodeConnection(LineConnection):
         try:
             self.send(line)
         except OSError as error:
-            broken = error  # a node that closes early says why first: the reply may be there
+            broken = error  # a node that closes early sends why first: the reply may be there
         try:
             return self._reply(until_s, timeout_s, deadline).removesuffix(b"\r")
         except OSError as error:

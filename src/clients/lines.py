@@ -1,6 +1,6 @@
 """One TCP connection on which lines go out and come in, each by a deadline.
 
-It knows nothing of what the lines say, and looks for no leader: `conversation.py` does.
+It knows nothing of what the lines mean, and looks for no leader: `conversation.py` does.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class LineConnection:
         return self.read_line()
 
     def is_closed(self) -> bool:
-        """Wait for the other side to say something or end; return whether it ended."""
+        """Wait for the other side to send something or end; return whether it ended."""
         if self.received:
             return False
         try:

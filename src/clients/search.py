@@ -160,7 +160,7 @@ def anywhere(
     """
     pause_s = FIRST_PAUSE_S
     tried: set[Address] = set()
-    unknown: Answer | None = None  # it may yet take effect, whatever others say
+    unknown: Answer | None = None  # it may yet take effect, whatever others answer
     refusal: Reply | None = None  # of the node that explains best why nobody leads
     while True:
         asked = nodes.current
@@ -178,7 +178,7 @@ def anywhere(
                 break
         refusal = _better(refusal, answer)
         nodes.move_on(asked, answer)
-        if nodes.current in tried:  # all said no: wait for an election
+        if nodes.current in tried:  # all refused: wait for an election
             if deadline.left_s < pause_s:
                 break
             if time.monotonic() + pause_s > deadline.notice_s:
@@ -322,8 +322,8 @@ def _better(before: Reply | None, answer: Answer) -> Reply | None:
 
 
 def _tells(refusal: Reply) -> tuple[bool, bool, int]:
-    """Order refusals by what they tell: a node that says why nobody leads, before one that tells
-    of itself alone, before one that names a leader which is gone."""
+    """Order refusals by what they explain: a node that knows why nobody leads, before one that
+    knows of itself alone, before one that names a leader which is gone."""
     why = refusal.text.removeprefix(NO_LEADER).lstrip()
     knows_of_none = refusal.text.startswith(NO_LEADER)
     return knows_of_none, not why.startswith(f"{refusal.server} has"), len(why)

@@ -48,7 +48,7 @@ def run_shell(
 
     `watched` shows the events of a watch until Ctrl-C; it returns False if it was given none.
 
-    That is 0 however the commands went, for the screen has said it; 4 when Ctrl-C left a write
+    That is 0 however the commands went, for the screen has shown it; 4 when Ctrl-C left a write
     without its answer.
     """
     keys: dict[str, None] = {}  # in the order in which they were seen
@@ -153,7 +153,7 @@ def _line_editor(keys: dict[str, None]) -> Callable[[], str]:
 def _read_typed() -> str:
     """Return the line that was typed; "" if Ctrl-C took back one that had begun.
 
-    Without readline nobody can tell whether one had: Ctrl-C ends then.
+    Without readline nobody can know whether one had: Ctrl-C ends then.
     """
     try:
         line = input(PROMPT)

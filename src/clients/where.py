@@ -9,7 +9,7 @@ from raftline.common import config
 from raftline.common.address import Address
 from raftline.common.config import ConfigError
 
-VARIABLE = "RAFTLINE"  # of the environment, that says where to ask
+VARIABLE = "RAFTLINE"  # of the environment, that names where to ask
 
 
 def addresses_in(text: str) -> list[Address]:

@@ -77,7 +77,7 @@ def as_port(text: str) -> int:
 
 def as_number(what: str, low: int, high: int | None = None) -> Callable[[str], int]:
     """Return what reads a whole number in plain digits; without `high`, one of 18 digits at most.
-    `what` it is, a mistake in it says: "number of nodes"."""
+    `what` it is, a mistake in it names: "number of nodes"."""
     limits = f"{low} or more" if high is None else f"{low} to {high}"
 
     def read(text: str) -> int:

@@ -233,7 +233,7 @@ def open_closed_streams() -> None:
     """Put nothing in place of standard streams that this process was started without (`>&-`), and
     let those that are there take any text: what they have no character for is spelled.
 
-    Else they are None, and what is opened next gets their number: what a library says on standard
+    Else they are None, and what is opened next gets their number: what a library prints on standard
     error would go to a peer, and a lifeline be taken for a node's input.
     """
     for stream in (sys.stdout, sys.stderr):

@@ -26,7 +26,7 @@ WAIT_S_MAX = 1.0
 
 @contextlib.contextmanager
 def raised() -> Iterator[None]:
-    """Let Ctrl-C be a KeyboardInterrupt in here: there is something to tidy up, or to say."""
+    """Let Ctrl-C be a KeyboardInterrupt in here: there is something to tidy up, or to print."""
     quiet = signal.getsignal(signal.SIGINT) is end_at_once
     try:
         if quiet:

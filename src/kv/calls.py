@@ -26,7 +26,7 @@ TTL_OR_LEASE = "ttl gives the key a lease of its own; give that or lease, not bo
 
 
 class _NoSuchKey(Exception):
-    """A reply says so; another KeyError comes of a reply of another form."""
+    """A reply means so; another KeyError comes of a reply of another form."""
 
 
 class Call(Generic[Result]):

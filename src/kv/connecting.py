@@ -77,7 +77,7 @@ def connect(
     within `timeout` seconds or little more. `name` is what the nodes see, and begins the names of
     sessions. With `binary` keys and values are bytes. Each connection is logged in as `user`, if
     there is one, else as $RAFTLINE_USER, with the password of the file $RAFTLINE_PASSWORD_FILE. It
-    speaks TLS with `tls`, else as $RAFTLINE_TLS_CA and its like say.
+    speaks TLS with `tls`, else as $RAFTLINE_TLS_CA and its like have it.
 
     Raises:
         ValueError, TypeError: an option can't be.

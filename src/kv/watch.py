@@ -72,7 +72,7 @@ class Watch(NoCopies, Generic[Data], Iterator[Event[Data]]):
         credentials: Credentials | None = None,
         tls: ClientTls | None = None,
     ) -> None:
-        """Ask nobody yet. If nobody serves it within `open_s`, the first use says why; once it
+        """Ask nobody yet. If nobody serves it within `open_s`, the first use explains why; once it
         was served it goes on until it is closed. It goes on at the members that the cluster names,
         as far as `addresses` learns them; what is late for long, the log `raftline` reports."""
         self._nodes = turns_of(addresses)

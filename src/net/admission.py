@@ -62,7 +62,7 @@ class Admission:
         """How long a line may be: a peer's holds many entries, a client's one key and value, and
         a stranger's a login or a proof.
 
-        Who only says to be a peer gets room for one entry of any size (JSON doubles its
+        Who only claims to be a peer gets room for one entry of any size (JSON doubles its
         backslashes), and the rest once it has spoken as one.
         """
         host = self._host
@@ -139,7 +139,7 @@ class Admission:
         return self.login.why_not(command, self._host.keys_of_lease)
 
     def _allowed(self, line: ParsedLine, login: Login) -> ParsedLine:
-        """Return the line where whoever is logged in here may have it done, else one that says why
+        """Return the line if whoever is logged in here may have it done, else one that explains why
         not; and a status that holds no more than the user may know."""
         request = line.request
         if line.kind in ("peer", "level") or not request.command:

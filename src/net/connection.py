@@ -137,7 +137,7 @@ class Connection(Origin, Shareable):
         finally:
             name = self._admission.speaks_for
             if name is not None and self._host.speakers.release(name, self):
-                # All that it said has been taken: only now is its silence certain.
+                # All that it sent has been taken: only now is its silence certain.
                 self._host.lost(name)
             self._watching.end()
             self._observing.end()
@@ -156,7 +156,7 @@ class Connection(Origin, Shareable):
 
     @property
     def is_stranger(self) -> bool:
-        """Whether nobody here has said anything yet, or may do anything without a login."""
+        """Whether nobody here has sent anything yet, or may do anything without a login."""
         return self._is_first_line or self._admission.is_stranger
 
     def give_up(self) -> None:

@@ -1,6 +1,6 @@
 """How builds announce their level: `s1@Level 2 version 0.2.0`, as question and as answer.
 
-A node says this line first on each connection that it makes to a peer. A build from before levels
+A node sends this line first on each connection that it makes to a peer. A build from before levels
 answers `Sorry, ` as to any line that it does not know, and is known by that.
 """
 

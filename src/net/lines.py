@@ -19,7 +19,7 @@ from raftline.wire.limits import HALF_LINES_BYTES, READ_BYTES
 
 DRAIN_S = 2.0  # for what is still on its way when a connection is of no more use
 DRAIN_BYTES = 16 << 10  # at a time
-SILENT_S = 0.2  # then it is said, before anything is asked
+SILENT_S = 0.2  # then it is printed, before anything is asked
 LEAST_S = 0.001  # of a wait: the kernel takes 0 for no bound at all
 BEGINNING_BYTES = 128  # of the first line; a name and `@status` are no longer
 
@@ -157,7 +157,7 @@ class LineReader:
         return self._tls is not None and self._tls.has_more
 
     def limit(self, seconds: float | None) -> None:
-        """Give the other side so long for all that it has to say first; None: for ever."""
+        """Give the other side so long for all that it has to send first; None: for ever."""
         self._due_s = 0.0 if seconds is None else time.monotonic() + seconds
         set_timeout(self._connection, socket.SO_RCVTIMEO, seconds or self._patience_s)
 

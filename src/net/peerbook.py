@@ -1,6 +1,6 @@
 """The peers of a node: where they are reached, and the one connection that speaks for each.
 
-The log says who the members are and where; `server-configuration.txt` has the last word on where
+The log holds who the members are and where; `server-configuration.txt` has the last word on where
 (a proxy, another network). Connections begin and end as the configuration changes.
 """
 
@@ -24,7 +24,7 @@ class PeerBook:
         here: Mapping[str, Address],
         dial: Callable[[str, Address], Peer],
     ) -> None:
-        """Prepare; `here` is what this node's own configuration file says."""
+        """Prepare; `here` is what this node's own configuration file holds."""
         self._here = here
         self._dial = dial
         self._peers: dict[str, Peer] = {}

@@ -252,7 +252,7 @@ class Peer:
             raise
 
     def _prove(self, connection: socket.socket, reader: LineReader) -> None:
-        """Have both sides prove themselves, before anything else is said.
+        """Have both sides prove themselves, before anything else is sent.
 
         Raises:
             ConnectionAbortedError: it must be proved, and was not.

@@ -1,7 +1,7 @@
 """The places for connections of a node: some for clients, and more for peers alone.
 
 If all places of clients are taken, the next one gets that of a stranger: of whoever came first
-among those who have said nothing, or have to log in and did not. It has had a moment to do so.
+among those who have sent nothing, or have to log in and did not. It has had a moment to do so.
 """
 
 from __future__ import annotations

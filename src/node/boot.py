@@ -201,7 +201,7 @@ def parser() -> Parser:
 
 
 def _add_access(parser: Parser) -> None:
-    """Have the options that say who may come in."""
+    """Have the options for who may come in."""
     add = parser.add_argument
     add("--users", type=Path, metavar="FILE",
         help="clients log in, and may do what FILE allows (`raftline user` writes it); read again"

@@ -31,7 +31,7 @@ class Compaction:
         """Put a snapshot of this node's own in force; False if a later one arrived.
 
         One that arrived and waits to be put in force is written first, or else it would displace
-        this one, which says more; so is the term of its last entry.
+        this one, which holds more; so is the term of its last entry.
         """
         published = [False]
 

@@ -40,7 +40,7 @@ LOOK_S = 0.1  # between two looks for a leader, of a request that waits for a le
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class NodeHost:
-    """`net.host.Host` of one node, which says what each method is for. `Server` makes the parts of
+    """`net.host.Host` of one node, which documents each method. `Server` makes the parts of
     the node, starts and stops them."""
 
     traffic_log: TrafficLog
@@ -183,7 +183,7 @@ class NodeHost:
     def not_leader(self, leader: str) -> str:
         """Return the reply that sends a client on to `leader`."""
         address = self.book.address(leader)
-        if address is None:  # no entry said yet where it is
+        if address is None:  # no entry has yet where it is
             return NO_LEADER
         return not_leader(leader, address.host, address.port)
 

@@ -61,7 +61,7 @@ def settle_configuration(
     """Return the configuration that a node starts with.
 
     It names the node, unless the node joins a cluster or has joined one before: then its log
-    says who the members are. So the file need not be there, or may be another user's.
+    has the members. So the file need not be there, or may be another user's.
 
     Raises:
         ConfigError: the node is in no configuration, or the file can't be used.
@@ -117,7 +117,7 @@ def advertised(
     name: str, host: str, port: int, configuration: Configuration, given: Address | None = None
 ) -> Address:
     """Return where the others are to reach this node: what `--advertise` gave, else what the file
-    says, else if it listens.
+    has, else where it listens.
 
     Raises:
         ConfigError: it listens everywhere, which is nowhere in particular.
@@ -142,7 +142,7 @@ def begin_to_join(
     say: Callable[[str], None],
 ) -> None:
     """Ask a cluster, in a thread, to add this node; again until it has a vote or an answer that
-    says why not. A node that is a member already asks nothing."""
+    explains why not. A node that is a member already asks nothing."""
     if not node.view.is_member:
         request = f"add {name} {mine.host} {mine.port}"
         threading.Thread(
@@ -165,7 +165,7 @@ def _ask_to_be_added(
     pause_s, last = PAUSES_S[0], ""
     while True:
         try:
-            # The search below is patient; that nobody is there at all is said at once.
+            # The search below is patient; that nobody is there at all is printed at once.
             with Client(*there, name, tls=tls) as client:
                 client.ask("help")
             with Client(*there, name, CHANGE_S, follow=True, tls=tls) as client:
@@ -312,6 +312,6 @@ def _is_at(path: Path, file: BinaryIO) -> bool:
 
 
 def _member_line(path: Path, text: str, name: str) -> Address | None:
-    """Return where `text` says `name` is, if it holds any member at all."""
+    """Return where `name` is by `text`, if it holds any member at all."""
     has_members = any(line.partition("#")[0].split() for line in text.split("\n"))
     return parse(path, text).members.get(name) if has_members else None

@@ -51,7 +51,7 @@ class Measures:
         self._leader: str | None = None
 
     def stepped(self, view: NodeView) -> None:
-        """Look at what a step changed; the core says a note if that is anything."""
+        """Look at what a step changed; the core prints a note if that is anything."""
         role, term, leader = view.role, view.term, view.leader
         if role in (Role.CANDIDATE, Role.LEADER) and term != self._stood_term:
             self._stood_term = term
@@ -74,7 +74,7 @@ class Measures:
 
 
 def node_facts(view: NodeView, applied_index: int, now_ms: int) -> dict[str, object]:
-    """Return what `status` tells of a node that has applied its log up to `applied_index`; whoever
+    """Return what `status` prints of a node that has applied its log up to `applied_index`; whoever
     calls holds the driver's `core` lock."""
     return {
         "name": view.name,

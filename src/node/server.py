@@ -58,7 +58,7 @@ class Server(NodeHost):
         peer_rule: PeerRule = OPEN,
         tls: Tls | None = None,
     ) -> None:
-        """Prepare a node; `record` says where its steps are written down, `history` how many
+        """Prepare a node; `record` is where its steps are written down, `history` how many
         events are kept, and bytes; `access` the users of this node, if it has any; `peer_rule`
         what members have to prove; `tls` how it speaks TLS, None: it does not."""
         super().__init__(startup.name, pace, readings, access, peer_rule, tls)
@@ -161,7 +161,7 @@ class Server(NodeHost):
         self.listener.give_up_late(now - self.patience_ms)
 
     def report(self, effects: Effects) -> None:
-        """Say on the console what a step did; make connections of new members, end those of old
+        """Print on the console what a step did; make connections of new members, end those of old
         ones."""
         if effects.members_changed:
             self.book.follow(self.node.view.contacts)

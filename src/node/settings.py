@@ -149,7 +149,7 @@ class _Sources:
         return is_ours and variable.removeprefix(PREFIX) not in NOT_SETTINGS
 
     def take_file(self, path: Path | None) -> None:
-        """Take what a raftline.toml says: first the table of this node, then what is for all.
+        """Take what a raftline.toml holds: first the table of this node, then what is for all.
 
         Raises:
             ConfigError: it can't be used, or holds what is no setting.

@@ -1,4 +1,4 @@
-"""The start of a node: its files recovered, its core as they say that it was.
+"""The start of a node: its files recovered, its core as it was by them.
 
 Done by a process that starts, and again by one whose node was shut down and is to come back.
 """
@@ -134,7 +134,7 @@ def node_of(
     leased: bool,
     compact_bytes: int,
 ) -> RawNode:
-    """Return the core as its files say that it was."""
+    """Return the core as it was by its files."""
     options = Options(
         pace.election_timeout_ms,
         heartbeat_ms,

@@ -1,6 +1,6 @@
 """The core, step by step: what goes into it, and what becomes of the Effects that come out.
 
-Here are no threads and no waiting. The driver says which thread takes a step, and when.
+Here are no threads and no waiting. The driver decides which thread takes a step, and when.
 """
 
 from __future__ import annotations
@@ -256,7 +256,7 @@ class Stepper:
         as the leader, send on to another, or hold while there is none.
 
         The clock is read after the queue: a lease that ran before a read came, and ran out since,
-        says nothing about that read.
+        proves nothing about that read.
         """
         batches = self._queue.take(writes=self._serves_writes(), reads=self._serves_reads())
         if not batches:

@@ -34,7 +34,7 @@ _GIVEN_OR_DENIED = re.compile(r"\[\*\] \S+ (?:gives|denies) its PreVote ")
 class TrafficLog(Traffic):
     """Prints who connects, who asks and what servers send each other.
 
-    Steady heartbeats and their answers, and the PreVotes of who asks again and again, are said
+    Steady heartbeats and their answers, and the PreVotes of who asks again and again, are printed
     only with `--verbose`; everything here is traffic, of which the console prints some tens of
     lines a second and sums up the rest.
     """
@@ -47,8 +47,8 @@ class TrafficLog(Traffic):
         is_cut_off: Callable[[str], bool] = lambda _: False,
         is_private: bool = False,
     ) -> None:
-        """Prepare; `course` is to say no more of a message, or of votes, than the figures do.
-        Nothing is said of a peer that `is_cut_off` by a fault, and no value if the node
+        """Prepare; `course` is to print no more of a message, or of votes, than the figures do.
+        Nothing is printed of a peer that `is_cut_off` by a fault, and no value if the node
         `is_private`, but with `--verbose`."""
         self._console = console
         self._is_private = is_private

@@ -25,7 +25,7 @@ class ReplicatedDict(ReplicatedObject, MutableMapping[str, Any]):
     """A dict with str keys; each method is one step, and each read one moment's state.
 
     Iteration, `keys`, `values`, `items` go over a copy taken at once; `d | more` is a plain dict.
-    `dict(d)` and `**d` are the exception: Python asks for each key in turn. Say `d.copy()`.
+    `dict(d)` and `**d` are the exception: Python asks for each key in turn. Use `d.copy()`.
     """
 
     kind = "dict"
@@ -175,11 +175,11 @@ class ReplicatedSet(ReplicatedObject, MutableSet[Any]):
     def __len__(self) -> int:
         return len(self.copy())
 
-    def add(self, value: Any) -> bool:  # type: ignore[override]  # says more than None
+    def add(self, value: Any) -> bool:  # type: ignore[override]  # returns more than None
         """Add an item; return whether it is new."""
         return bool(self._do("add", _item(value)))
 
-    def discard(self, value: Any) -> bool:  # type: ignore[override]  # says more than None
+    def discard(self, value: Any) -> bool:  # type: ignore[override]  # returns more than None
         """Remove an item if it is there; return whether it was."""
         return bool(self._do("discard", _item(value)))
 

@@ -44,7 +44,7 @@ class Node(NoCopies):
 
     Replicated objects ask through it: `ReplicatedDict("settings", node=node)`. Any thread may.
 
-    `members` says who the cluster is at birth, name to `host:port`; without it the
+    `members` names the cluster at birth, name to `host:port`; without it the
     `server-configuration.txt` in `dir` does. `port` is where this node listens, by default
     the one in `members`. `machines` are state machines of the program's own, by name.
     `timeout`, in seconds, is for each request of the objects (10, at the human pace 60).

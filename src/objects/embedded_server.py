@@ -61,7 +61,7 @@ class Leadership:
         self._thread.start()
 
     def stop(self) -> None:
-        """Say a last time that the node leads no more, and follows nobody; then nothing comes."""
+        """Report a last time that the node leads no more and follows nobody; then nothing comes."""
         with self._changed:
             self._seen = View("", self._seen.term)
             self._news.append(self._seen)

@@ -24,7 +24,7 @@ _OPTION = re.compile("--([a-z]+(?:-[a-z]+)*)")
 
 
 class AccessSettings(NamedTuple):
-    """The options of `raftline server` that say who may come in, and as whom objects ask.
+    """The options of `raftline server` for who may come in, and as whom objects ask.
 
     A file is a path. `user` and `password` log the node's own objects in at the other nodes.
     """

@@ -159,7 +159,7 @@ class Reason(NamedTuple):
     """A part of the explanation of a step."""
 
     text: str
-    section: str  # of the paper, or of the thesis if it says so
+    section: str  # of the paper, or of the thesis if it is named
     place: str  # module.function in src/raft/
 
 

@@ -182,7 +182,7 @@ def abridged(message: Message) -> str:
 
 
 def counted(message: Message) -> str:
-    """Return what a message says, without the commands of entries: only how many there are."""
+    """Return what a message holds, without the commands of entries: only how many there are."""
     if not isinstance(message, AppendEntries) or not message.entries:
         return abridged(message)
     count = len(message.entries)

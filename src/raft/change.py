@@ -88,7 +88,7 @@ def plan(change: Change, members: Membership) -> Plan:
 
 def _with_voter(change: Change, members: Membership) -> Plan:
     """Return the way to a vote for NAME at this address. If it has one, nothing is left to do
-    but to commit the members as they are: a leader that was deposed could say so wrongly."""
+    but to commit the members as they are: a leader that was deposed could claim so wrongly."""
     name, address = change.name, change.address
     if name in members.names:
         where = members.addresses.get(name)

@@ -138,7 +138,7 @@ def _ask(state: State, term: int, *, pre_vote: bool, transfer: bool = False) -> 
 
 def on_request_vote(state: State, message: RequestVote) -> None:
     """Give the vote of this term once, first come first served, to a log at least as good (§5.2,
-    §5.4.1); to a PreVote say whether one would."""
+    §5.4.1); to a PreVote answer whether one would."""
     reason = why_not(state, message)
     if reason is None and not message.pre_vote:
         state.save(message.term, message.sender)

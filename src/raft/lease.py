@@ -5,7 +5,7 @@ answer to a leader in `lease MS`: for so long, counted from when the question ca
 nobody else. It keeps that promise whatever happens: when the leader's connection breaks, and
 after a restart, however it is started then. So before the first promise of a length leaves, that
 length is on its disk, and goes with a later save of term and vote, once no promise runs and none
-is made any more; each start waits as long as it says. The leader counts each promise from
+is made any more; each start waits as long as it holds. The leader counts each promise from
 the moment in which it opened the round that was answered, which was before the question came,
 and shortens it by `lease_drift_percent`. While a quorum's promises run, every later election
 needs a vote that is promised, so nobody else leads.
@@ -14,7 +14,7 @@ What this assumes and nothing here can check: no follower's clock runs faster th
 by more than that share. Beyond it a read may be stale. ReadIndex assumes nothing of clocks.
 
 Three details that make it hold:
-* Answers say for how long, so that servers with different timeouts make no difference.
+* Answers name for how long, so that servers with different timeouts make no difference.
 * A leadership transfer (thesis §3.10) goes past every promise, by the leader's own leave. So once
   its TimeoutNow has left, however late it may arrive, the leader uses no lease in this term.
 * A server without `Options.lease` promises nothing and is not counted.

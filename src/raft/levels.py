@@ -1,6 +1,6 @@
 """The levels of a log: what its entries may hold, from which entry on.
 
-An entry `level 2` says that every member understands what builds of level 2 may write. The level
+An entry `level 2` means that every member understands what builds of level 2 may write. The level
 is in force where that entry is applied. A log without such an entry, and without one before its
 base, is of the first level.
 """

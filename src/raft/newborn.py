@@ -19,7 +19,7 @@ acknowledged. So a newborn asks at each message whether the cluster has a histor
 * A name that is no member moves nothing. A server that was started to join knows no members, so it
   listens to every leader.
 
-If too few voters are left, nobody is elected, which is safe. Each server then tells why:
+If too few voters are left, nobody is elected, which is safe. Each server then prints why:
 `no_leader_because`. The wait ends when the servers that are away return, by an operator's word that
 a server never ran before (`--new`, storage/recovery.py), or by `raftline recover`.
 """
@@ -147,7 +147,7 @@ def note_denial(state: State, message: RequestVoteReply) -> None:
 
 
 def explain_silence(state: State) -> None:
-    """An election timeout passed without a leader: say once why there is none, if voters that may
+    """An election timeout passed without a leader: print once why there is none, if voters that may
     be new are the reason. `status` and replies name the same."""
     why = _why_without_a_vote(state) if state.recovering else _why_no_leader(state)
     if why and why != state.no_leader_because:

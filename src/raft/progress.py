@@ -22,9 +22,9 @@ class Sending:
     """A snapshot on its way to one follower: what arrived, and what is to be sent next."""
 
     snapshot: Snapshot
-    held: int = 0  # bytes that the follower says it holds
+    held: int = 0  # bytes that the follower reports it holds
     next_offset: int = 0
-    moved_at_ms: int = 0  # when the follower last said something about it, or it was sent again
+    moved_at_ms: int = 0  # when the follower last answered about it, or it was sent again
 
 
 @dataclass(slots=True)
@@ -49,14 +49,14 @@ class Progress:
     lease_until_ms: int = 0  # so long it votes for nobody else, by this leader's clock
     # Amnesia: a follower that lost its memory does not count until it was made whole again.
     is_counted: bool = True
-    incarnation: int = 0  # the one that said so
+    incarnation: int = 0  # the one that reported so
     may_be_new: bool = False  # it can't know whether it lost anything
-    readmit_round: int = 0  # what it says of sends before this round is of an earlier incarnation
+    readmit_round: int = 0  # answers to sends before this round are an earlier incarnation's
     readmit_index: int | None = None  # the entry that must be committed, and held, before it votes
     vote_again_round: int = 0  # the first send that let it vote again
     # Membership: a server that was taken out hears of it, and is then forgotten.
     leave_index: int = 0  # the entry that took it out
-    leave_round: int = 0  # the first send that said it is out
+    leave_round: int = 0  # the first send that reported it is out
     leave_by_ms: int = 0  # or when it is given up
 
     @property
@@ -83,8 +83,8 @@ class Progress:
         self._probe()
 
     def forgot(self) -> None:
-        """The follower lost its memory: nothing it said before counts. What is left of it is found
-        as ever, from `next_index` backwards."""
+        """The follower lost its memory: nothing it answered before counts. What is left is found as
+        ever, from `next_index` backwards."""
         self.match_index = self.lease_until_ms = 0
         self._probe()
 

@@ -156,7 +156,7 @@ def send_question(state: State) -> None:
 def on_read_index_reply(state: State, message: ReadIndexReply) -> None:
     """Let the reads of this question wait for the state machine alone; ask for the next ones.
 
-    An answer to an earlier question, or of another leader, says nothing about these reads.
+    An answer to an earlier question, or of another leader, proves nothing about these reads.
     """
     forwarded = state.forwarded_reads
     current = message.term == state.term and message.sender == state.leader

@@ -196,7 +196,7 @@ def _catch_up(state: State, pending: PendingChange) -> None:
 
 
 def _leave_as_learner(state: State, pending: PendingChange, why: str) -> None:
-    """End a change halfway, and say which request goes on with it and which one takes it back."""
+    """End a change halfway, and print which request goes on with it and which one takes it back."""
     change, name = pending.change, str(pending.candidate)
     then = f". Once it has caught up: promote {name}"
     if change.verb == "replace":
@@ -244,7 +244,7 @@ def _let_leavers_go(state: State) -> None:
         progress = leading.progress[name]
         holds_it = progress.match_index >= progress.leave_index <= state.commit_index
         if holds_it and not progress.leave_round:
-            progress.leave_round = leading.round + 1  # sends from then on say that it is committed
+            progress.leave_round = leading.round + 1  # later sends report that it is committed
         has_heard = 0 < progress.leave_round <= progress.acked_round
         if has_heard or state.now_ms > progress.leave_by_ms:
             del leading.leaving[name], leading.progress[name]

@@ -40,7 +40,7 @@ and listens to no candidate with an empty log, so it is recovering before it vot
 indeed, it is a learner then, and no fence is appended for it.
 
 A joiner knows the members by entries or a snapshot alone. A server with a vote must know them, as
-it may have to stand; until then the joiner does not take up its vote. If no entry says who they
+it may have to stand; until then the joiner does not take up its vote. If no entry names who they
 are, one does when the joiner asks to be added (raft/reconfiguration.py).
 """
 
@@ -58,21 +58,21 @@ def leader_heard_recovering(
     progress: Progress,
     message: AppendAccepted | AppendRejected | InstallSnapshotReply,
 ) -> bool:
-    """Note what an answer says of a follower's memory; return False for one that is old news."""
+    """Note what an answer reports of a follower's memory; return False for one that is old news."""
     if not message.without_vote:
         if progress.is_counted:
             return True
         if message.round < progress.readmit_round:
-            return False  # said before it lost its memory
+            return False  # sent before it lost its memory
         # Whoever answers without the mark to a send from after its loss was noted is whole: it
         # got that, or else the loss was old news, an answer from before it got that.
         progress.is_counted = True
         _note_whole(state, message.sender)
         return True
     if message.without_vote == progress.incarnation:
-        return not progress.is_counted  # once it was made whole, this incarnation says so no more
+        return not progress.is_counted  # this incarnation was made whole, and reports it no more
     if message.round < progress.readmit_round:
-        return False  # of an incarnation before the one that is known; or it will say so once more
+        return False  # of an incarnation before the known one; or it reports it once more
     is_unsure = message.may_be_new and not progress.match_index  # else it had held entries
     progress.may_be_new = is_unsure or message.sender not in state.membership.electors
     progress.is_counted = False

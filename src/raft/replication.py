@@ -27,7 +27,7 @@ def propose(state: State, commands: list[str]) -> None:
     """Append one entry for each command in the leader's term, and send them on (§5.3).
 
     They leave before the leader's own disk write (thesis §10.2.1); the leader counts itself
-    only once `synced` says so.
+    only once `synced` shows it.
     """
     if state.role is not Role.LEADER:
         raise SafetyError(f"{state.name} is asked to append, but is {state.role.value}")
@@ -219,7 +219,7 @@ def advance_commit(state: State) -> None:
 def _plan_notice(state: State) -> None:
     """Send the followers the commit index soon: watches of keys there wait for it.
 
-    An AppendEntries carries the leader's commit index (§5.3), so under load the next entries tell
+    An AppendEntries carries the leader's commit index (§5.3), so under load the next entries carry
     it, and no notice is sent. There is nothing to watch at the first level.
     """
     leading = state.as_leader

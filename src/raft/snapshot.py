@@ -149,7 +149,7 @@ def on_held(state: State, progress: Progress, message: InstallSnapshotReply) -> 
     went_back = message.offset < sending.held or message.offset == sending.held > 0
     if message.offset > sending.next_offset or went_back or not message.offset:
         # Something was lost or known before: only the first word of that counts, the answers to
-        # what was sent until now say it again.
+        # what was sent until now repeat it.
         sending.next_offset = message.offset
         progress.rewound_round = leading.round
         leading.round += 1
@@ -199,7 +199,7 @@ def on_install_snapshot(state: State, message: InstallSnapshot) -> None:
 
     Source: Figure 13, InstallSnapshot receiver 2-6; the node has checked the term (1) before.
     Instead of `done` each message has the size, and instead of taking pieces as they come only
-    the next one is taken: the answer says which.
+    the next one is taken: the answer names which.
     """
     hear_leader(state, message)
     snapshot = message.snapshot

@@ -130,7 +130,7 @@ class State:
         return {name: where for name, where in known.items() if name in wanted}
 
     @property
-    def without_vote(self) -> int:  # as answers to a leader say it
+    def without_vote(self) -> int:  # as answers to a leader have it
         return self.incarnation if self.recovering else 0
 
     @property

@@ -173,7 +173,7 @@ def campaign(state: State) -> None:
     newborn = state.newborn
     start_election(state)
     if newborn and state.role is Role.CANDIDATE:
-        # No quorum has said yet that there is no history: it may have lost all its files.
+        # No quorum has answered yet that there is no history: it may have lost all its files.
         state.newborn, state.out.recovered = True, False
 
 

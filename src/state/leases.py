@@ -73,10 +73,10 @@ def spell_granted(granted: Iterable[tuple[str, int]]) -> list[str]:
 
 
 def read_granted(lines: Iterable[str]) -> dict[str, int]:
-    """Return the shared leases that these lines say.
+    """Return the shared leases of these lines.
 
     Raises:
-        ValueError: a line says no lease.
+        ValueError: a line holds no lease.
     """
     granted: dict[str, int] = {}
     for line in lines:

@@ -16,7 +16,7 @@ from raftline.wire.operands import Limits
 from raftline.wire.protocol import error, escape, shown, unescape
 from raftline.wire.strictjson import DEPTH_MAX, Json, checked, read_json, spell_json
 
-REASON_MAX = 400  # characters of what `apply` says when it refuses
+REASON_MAX = 400  # characters of the reason when `apply` refuses
 _METHODS = ("apply", "snapshot", "restore")
 _OF_THIS_NODE_ALONE = (OSError, MemoryError, RecursionError)
 

@@ -262,7 +262,7 @@ class Sessions:
 
     @classmethod
     def load(cls, lines: Iterable[str], breathe: Callable[[], None] = lambda: None) -> Sessions:
-        """Return the table that `dump` said.
+        """Return the table that `dump` spelled.
 
         Raises:
             ValueError: a line is none of its lines.
@@ -318,7 +318,7 @@ def size_of(reply: str) -> int:
 
 def _kept(command: str, reply: str, *, is_bounded: bool) -> str:
     """Return what is kept of a reply: "" if one that repeats its value can be made again; of
-    another one that is long, since its key is, the rest: what it says was not always done."""
+    another one that is long, since its key is, the rest: what it reports was not always done."""
     size = size_of(reply) if is_bounded else len(reply)
     longest = SHORT_REPLY_BYTES if is_bounded else REPLY_CHARACTERS_MAX
     if size <= longest or command.startswith(LONG_REPLIES):

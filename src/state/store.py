@@ -149,7 +149,7 @@ class Store(MutableMapping[str, str]):
         return keys
 
     def put_text(self, key: str, text: str | None) -> None:
-        """Let a key be what this text says, facts and all, or be gone; nothing is noted."""
+        """Let a key be what this text holds, facts and all, or be gone; nothing is noted."""
         self._unbind(key)
         if text is None:
             self.held.pop(key, None)

@@ -1,6 +1,6 @@
 """The first start of a node: the trace that it leaves, the word of an operator, a log by hand.
 
-`--new` says that nothing ever ran under the name of a node. The files may deny it. Those of a node
+`--new` claims that nothing ever ran under the name of a node. The files may deny it. Those of one
 that was born here and has promised nothing since do not: they remember everything from its birth.
 
 A log that a person wrote holds `index term command` and nothing else. The form is that of the
@@ -27,7 +27,7 @@ _COMMAND = re.compile(r"(?:get|delete) [^ ]+|set [^ ]+ .*")
 
 
 def trace(node: str) -> str:
-    """Return the name of the file that says that a node was born here; it outlives `rm s1.*`."""
+    """Return the name of the file that proves that a node was born here; it outlives `rm s1.*`."""
     return f".{node}.born"
 
 
@@ -90,7 +90,7 @@ def is_hand_written(folder: Folder, name: str) -> bool:
 
 
 def adopt(folder: Folder, name: str, storage: HardStateFile, members: Membership) -> str:
-    """Rewrite a hand-written log in our form, keep the original beside it, and say so.
+    """Rewrite a hand-written log in our form, keep the original beside it, and print that.
 
     A death in between leaves NAME.storage in the state `adopting`, from which the next start
     begins again: the original is only replaced as a whole, in the last step.

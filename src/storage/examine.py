@@ -55,7 +55,7 @@ class Findings:
     log: LogRead | None = None
     snapshot: LoadedSnapshot | None = None
     problems: list[Problem] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)  # worth saying, and no problem
+    notes: list[str] = field(default_factory=list)  # worth printing, and no problem
 
 
 def nodes_in(names: list[str]) -> list[str]:
@@ -63,7 +63,7 @@ def nodes_in(names: list[str]) -> list[str]:
     ends = (".log", ".storage", ".state_machine")
     nodes = {name.removesuffix(end) for name in names for end in ends if name.endswith(end)}
     born = {name[1:].removesuffix(".born") for name in names if name == trace(name[1:-5])}
-    return sorted(nodes | born)  # of one that lost all the rest, what says that it was born is left
+    return sorted(nodes | born)  # of one that lost all the rest, the trace of its birth is left
 
 
 class Examination:
@@ -280,7 +280,7 @@ class Examination:
                 problem.means = f"The log does not hold what it stands for: {_CATCHES_UP}{_ALONE}"
 
     def _claimed_index(self) -> int:
-        """Return which entry a damaged snapshot says that it stands for; 0: can't be read."""
+        """Return which entry a damaged snapshot claims to stand for; 0: can't be read."""
         with self._folder.read(self._snapshots.name) as file:
             head = HEAD.fullmatch(file.readline(1 << 20))
         return int(head[1]) if head is not None else 0

@@ -8,7 +8,7 @@ Line 1 holds term and vote (`-`: nobody; a name begins with a letter) and the st
 `amnesiac`, when something that was promised is lost and the node has no vote until it has caught
 up; `unknown`, for a newborn that met a cluster with a history, and has no vote until it has caught
 up, since nothing shows whether it lost anything; `adopting`, while a hand-written log is rewritten.
-A node that may have promised its votes for a while (raft/lease.py) says there how long: `state
+A node that may have promised its votes for a while (raft/lease.py) keeps there how long: `state
 whole lease 500`, in milliseconds. The line is replaced atomically.
 
 A level above the first stands last, from before the log holds the entry that raises it: `state
@@ -86,7 +86,7 @@ class HardStateFile:
         """Take over what the file holds and return it; None if there is no file.
 
         Raises:
-            DamagedStorage: it says nothing that can be trusted.
+            DamagedStorage: it holds nothing that can be trusted.
             FilesRefused: unreadable, of another node, or of a newer version.
         """
         if not self._folder.exists(self.name):

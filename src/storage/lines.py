@@ -11,7 +11,7 @@ ends with entry 17 of term 4), and the members there. If some only learn, or two
 are joint, they stand as in an entry: `17 4 base s1=localhost:10000,voter s4=…,learner`. A level
 above the first stands before them: `17 4 base level 2 s1=localhost:10000 …`. Then entries,
 `index term command`, and after each batch of them a note that they were synced.
-`# cut after 17`, within a batch, says that what follows replaces every entry after 17.
+`# cut after 17`, within a batch, means that what follows replaces every entry after 17.
 
 The CRC-32 of a note covers all bytes since the note before it; the base line belongs to the
 first batch. Numbers are plain ASCII digits without leading zeros, at most 2^63-1.

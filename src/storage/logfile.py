@@ -120,12 +120,12 @@ def check_storable(entries: Sequence[Entry]) -> None:
 
 
 def whole_file(members: Membership, log: Log, level: int = FIRST) -> Iterator[bytes]:
-    """Yield a whole NAME.log that says the same as `log`, in pieces that each fit in memory."""
+    """Yield a whole NAME.log that means the same as `log`, in pieces that each fit in memory."""
     base = base_line(members, log.base_index, log.base_term, level)
     yield base
     crc = crc32(base)
     if log.base_index and log.last_index == log.base_index:
-        yield note_line(0, crc)  # what a compaction says is never without a note
+        yield note_line(0, crc)  # what a compaction writes is never without a note
     for first in range(log.base_index + 1, log.last_index + 1, _REWRITE_BATCH_ENTRIES):
         entries = log.entries(first, min(first + _REWRITE_BATCH_ENTRIES - 1, log.last_index))
         data = entry_lines(entries).encode()

@@ -120,7 +120,7 @@ class _DamageError(Exception):
 class LogReader:
     """Reads one log file; `read` is called once.
 
-    `promised` is the entry that NAME.storage says was synced. Nothing that grows with the file
+    `promised` is the entry that was synced by NAME.storage. Nothing that grows with the file
     is held but the log itself and one batch.
     """
 
@@ -245,7 +245,7 @@ class LogReader:
             else:
                 notes += 1
                 entries = int(note[1])
-        # A note that has lost the one before it closes more entries than it says.
+        # A note that has lost the one before it closes more entries than it counts.
         is_one_batch = notes == 0 or (
             notes == 1 and ends_with_note and highest <= found.log.last_index + entries
         )

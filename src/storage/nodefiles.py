@@ -29,7 +29,7 @@ class NodeFiles:
         self._folder = folder
         self._storage: HardStateFile | None = None
         self._logfile: LogFile | None = None
-        self._unmarked: Mark | None = None  # on disk, and not yet said in NAME.storage
+        self._unmarked: Mark | None = None  # on disk, and not yet in NAME.storage
         self._failed = False
 
     def open(

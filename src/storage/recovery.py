@@ -120,7 +120,7 @@ class Recovery:
             self.storage.save(Promise(0, None, born, Mark(0, 0)))
 
     def _is_alone(self) -> bool:
-        """Whether nobody else is there who could tell of a history; a joiner hears from others."""
+        """Whether nobody else is there who could report a history; a joiner hears from others."""
         return self._members.names == (self._node,)
 
     def _load_promise(self) -> Promise | None:
@@ -290,7 +290,7 @@ class Recovery:
             if self._never_ran:
                 raise birth.denied(self._node, f"{self._log_name} {lost}")
             state = LogState.RECOVERING
-        if lost and not self._lost_promise:  # which has been said
+        if lost and not self._lost_promise:  # which has been printed
             self.notes.append(
                 f"[!] {self._log_name} {lost}: this node rejoins without a vote until it has "
                 "caught up"

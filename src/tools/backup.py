@@ -55,7 +55,7 @@ TRIES = 3  # a leader that dies takes the copy with it
 def of_cluster(
     configuration: Configuration, access: ClientAccess, file: str, timeout_s: float
 ) -> int:
-    """Fetch the state of a running cluster into `file`; say what it is.
+    """Fetch the state of a running cluster into `file`; print what it is.
 
     It is the state after one entry, and holds every write that was acknowledged before this was
     asked for (a leader confirms itself first). Returns 0 done, 3 no leader, 4 the file can't be
@@ -192,7 +192,7 @@ def restore(file: str, folder: str, members: Sequence[str]) -> int:
 
     All begin with the same state, and vote at once. The log goes on after the backup's entry, so
     that sessions keep their meaning; the terms begin far beyond its own, so that nothing a
-    node of the old cluster may say counts. Returns 0 done, 3 the backup is damaged, 4 the disk
+    node of the old cluster may send counts. Returns 0 done, 3 the backup is damaged, 4 the disk
     failed.
     """
     if not folder:

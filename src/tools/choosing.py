@@ -132,7 +132,7 @@ def residents(configuration: Configuration) -> tuple[Configuration, list[str]]:
     why it is none of them.
 
     A member is of the folder if the configuration names it, or its log is here. Before
-    there is a log the configuration alone says who the members are.
+    there is a log the configuration alone names the members.
 
     Raises:
         ConfigError: no member is of this folder, or TLS of the environment can't be used.

@@ -71,7 +71,7 @@ class Cluster:
         self._answered: set[str] = set()  # nodes that have started well
 
     def start(self) -> None:
-        """Start a process for every member, once; whether they come up, `wait_until_up` tells.
+        """Start a process for every member, once; whether they come up, `wait_until_up` returns.
 
         Raises:
             NotStarted: this machine lets no more processes start.

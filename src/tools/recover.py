@@ -81,7 +81,7 @@ def _address(place: Path, node: str, members: Membership) -> str:
     """Return where the node is reached.
 
     Raises:
-        FilesRefused: nothing says so.
+        FilesRefused: nothing names it.
     """
     configuration = Configuration(place / config.FILE_NAME, {})
     if configuration.path.exists():
@@ -96,7 +96,7 @@ def _address(place: Path, node: str, members: Membership) -> str:
 
 
 def _explain(node: str, recovered: Recovered, members: Membership) -> None:
-    """Say loudly what may be lost, and what may come to pass."""
+    """Print loudly what may be lost, and what may come to pass."""
     log = recovered.log
     others = [name for name in members.names if name != node]
     known = recovered.snapshot.index if recovered.snapshot is not None else 0
@@ -121,7 +121,7 @@ def _explain(node: str, recovered: Recovered, members: Membership) -> None:
 
 
 def _is_confirmed(node: str) -> bool:
-    """Whether the person at the terminal says so. Without one nobody does: --yes is for that."""
+    """Whether the person at the terminal agrees. Without one nobody does: --yes is for that."""
     if not sys.stdin.isatty():
         print("Not asked, as this is no terminal. To confirm, add --yes.")
         return False

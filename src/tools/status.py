@@ -40,7 +40,7 @@ FIELDS: Mapping[str, type] = {
 }
 COUNTS = ("last_index", "commit_index", "last_applied")  # a user with prefixes gets none
 WITHHELD = "withheld"  # in an answer without them; there they are 0
-# What a node of an older version may not say.
+# What a node of an older version may not report.
 OPTIONAL_FIELDS: Mapping[str, type] = {
     "voters": list,
     "learners": list,
@@ -50,13 +50,13 @@ OPTIONAL_FIELDS: Mapping[str, type] = {
 }
 GRACE_S = 0.2  # for an answer that comes in the last moment
 LOOK_S = 1.0  # for who leads, before a request is brought there
-# Why a node that is there tells nothing, in the words of a table.
+# Why a node that is there reports nothing, in the words of a table.
 NO_LOGIN, LOGIN_REFUSED, NOT_ALLOWED = "no login", "login refused", "not allowed"
 BAD_CERTIFICATE, NO_TLS = "bad certificate", "no TLS"
 WITHOUT_LOGIN = "a client without a login"
 EXIT_OK = 0
 EXIT_NO_LEADER = 3
-EXIT_UNKNOWN = int(Outcome.REFUSED)  # nobody let us in far enough to tell
+EXIT_UNKNOWN = int(Outcome.REFUSED)  # nobody let us in far enough to know
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def _ask_each(
     say: Callable[[str], None] | None = None,
 ) -> list[NodeStatus]:
     """Ask them all at once. Nobody waits for who is too late, not even the end of the process:
-    a name server may hold a thread up for longer than any timeout says."""
+    a name server may hold a thread up for longer than any timeout."""
     answers: dict[str, NodeStatus] = {}
 
     def ask_one(name: str) -> None:
@@ -164,7 +164,7 @@ def client_of(
 
 
 def newest_members(nodes: Sequence[NodeStatus]) -> Mapping[str, Any]:
-    """Return the answer that knows the latest configuration; {} if no answer tells of any."""
+    """Return the answer that knows the latest configuration; {} if no answer knows of any."""
     answers = [node.answer for node in nodes if node.answer and "members_since" in node.answer]
     return max(answers, key=lambda answer: int(answer["members_since"]), default={})
 

@@ -34,7 +34,7 @@ from raftline.tools.status import (
 
 Answers = Mapping[str, Mapping[str, Any]]
 
-# A voter whose answer has one of these fields set counts in no quorum; said of one, and of several,
+# A voter whose answer has one of these fields set counts in no quorum; for one and for several,
 # by the first of its fields.
 VOTELESS: Mapping[str, tuple[str, str]] = {
     "may_be_new": (
@@ -205,7 +205,7 @@ def _row(node: NodeStatus, committed: int) -> tuple[str, ...]:
 
 def _files(answer: Mapping[str, Any]) -> tuple[str, str]:
     """Return up to which entry the last snapshot goes, and how long the log is; `-` if there is
-    none, or the node is of a version that doesn't say."""
+    none, or the node is of a version that doesn't report it."""
     index, size = answer.get("snapshot_index"), answer.get("log_bytes")
     return (
         str(index) if isinstance(index, int) and index > 0 else "-",
@@ -246,7 +246,7 @@ def _role(name: str, answer: Mapping[str, Any]) -> str:
 
 def as_json(nodes: Sequence[NodeStatus], indent: int | None = 2) -> str:
     """Return one JSON list with an object per node, each with all that the table shows; null is
-    what a node did not say. One without an answer says why."""
+    what a node did not report. One without an answer shows why."""
     highest = max((node.answer["commit_index"] for node in nodes if node.answer), default=0)
     objects: list[dict[str, Any]] = []
     for node in nodes:

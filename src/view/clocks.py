@@ -36,7 +36,7 @@ class Clocks:
         self._news += 1
 
     def solve(self) -> dict[str, float]:
-        """Return the offset of each node; the first one keeps what it said at the beginning."""
+        """Return the offset of each node; the first one keeps what it sent at the beginning."""
         if self._news >= SOLVE_EVERY:
             least = {pair: min(ways) for pair, ways in self._ways.items()}
             self._solved, self._news = solved(list(self._said), self._said, least), 0

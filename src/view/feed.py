@@ -82,7 +82,7 @@ class Feed:
             try:
                 await self._read(name, reader, writer)
             except (OSError, *UNREADABLE):
-                pass  # it is gone, or says what this build can't read: try again
+                pass  # it is gone, or sends what this build can't read: try again
             finally:
                 writer.close()
             if name in self._clocks:

@@ -99,7 +99,7 @@ class Nodes:
         return facts if isinstance(facts, dict) else {}
 
     def know(self, members: Mapping[str, str]) -> list[str]:
-        """Take the members as a node tells them; return those that are new."""
+        """Take the members as a node reports them; return those that are new."""
         new = {}
         for name, where in members.items():
             with contextlib.suppress(ValueError):

@@ -2,7 +2,7 @@
 
 A lease is named after the entry that granted it: `lease-57`. On a node with users its name holds a
 tag as well, which nobody can guess: `lease-57.9f86d081884c7d65`. The entry has it, so all nodes
-give the same name: `lease 10 9f86d081884c7d65`. docs/use/leases.md tells what a lease is. Pure.
+give the same name: `lease 10 9f86d081884c7d65`. docs/use/leases.md explains what a lease is. Pure.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ def change_reply(command: str, outcome: str, text: str) -> str:
 
 
 def membership_facts(configurations: Configurations, commit_index: int) -> dict[str, object]:
-    """Return who counts, as `members` and `status` tell it. `outgoing` are the voters of the
+    """Return who counts, as `members` and `status` print it. `outgoing` are the voters of the
     configuration that ends, while the two are joint."""
     members = configurations.latest
     return {

@@ -261,7 +261,7 @@ def not_leader(name: str, host: str, port: int) -> str:
 
 
 def no_leader(because: str) -> str:
-    """Return the reply of a node that knows of no leader; "" if it can't say why."""
+    """Return the reply of a node that knows of no leader; "" if it can't know why."""
     return f"{NO_LEADER} {because}" if because else NO_LEADER
 
 
