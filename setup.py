@@ -20,7 +20,7 @@ from setuptools.command.build_py import build_py
 from setuptools.command.sdist import sdist
 
 EDITABLE = {
-    "packages": ["raftline", "raftline_course"],
+    "packages": [folder.name for folder in sorted(Path("deploy/editable").glob("*/"))],
     "package_dir": {"": "deploy/editable"},
 }
 MYPY = "mypy>=2.4"  # whose mypyc is the first that takes this code as it is
