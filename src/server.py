@@ -54,7 +54,7 @@ def main(
     files it must not start from, 4 when its disk failed, 70 when an invariant broke.
 
     With `parser_of`, `console_of` and `server_of` another program has further arguments, a console
-    and a server of another kind (course/raftline_course/server.py). `server_of` may raise
+    and a server of another kind, as a node of the course has. `server_of` may raise
     ConfigError for arguments that do not go together.
     """
     open_closed_streams()

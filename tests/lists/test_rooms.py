@@ -18,6 +18,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src"
 PAGE = ROOT / "docs" / "develop" / "architecture.md"
+ROOMS_MAX = 18
 NO_ROOMS = {"__init__", "__main__", "raftline"}  # `import raftline` and `python -m raftline`
 # Without these a node has no users, there is no command for certificates, and no picture.
 # mypy_extensions is imported for types alone.
@@ -76,21 +77,39 @@ def is_ours(name: str) -> bool:
 
 
 def room_of(module: str) -> str:
-    return module.partition(".")[0]
+    """Return the room that a module belongs to: the first folder or module of its row."""
+    first = module.partition(".")[0]
+    return next((room for room, members in rooms().items() if first in members), first)
+
+
+@functools.cache
+def rooms() -> dict[str, list[str]]:
+    """Return the folders and modules of each row."""
+    return {found[0]: found for found, _, _ in _rows()}
 
 
 @functools.cache
 def table() -> dict[str, tuple[str, list[str]]]:
     """Return each room's subject on the page, and the rooms that it may import from."""
-    row = re.compile(r"^\| `src/([\w]+)(?:/|\.py)` \| (.*) \| (.*) \|$", re.M)
-    return {
-        room: (subject, others.split())
-        for room, subject, others in row.findall(PAGE.read_text(encoding="utf-8"))
-    }
+    return {found[0]: (subject, others.split()) for found, subject, others in _rows()}
+
+
+def _rows() -> list[tuple[list[str], str, str]]:
+    row = re.compile(r"^\| ((?:`src/\w+(?:/|\.py)`(?:, )?)+) \| (.*) \| (.*) \|$", re.M)
+    return [
+        (re.findall(r"src/(\w+)", members), subject, others)
+        for members, subject, others in row.findall(PAGE.read_text(encoding="utf-8"))
+    ]
 
 
 def test_the_page_names_each_room_and_no_other() -> None:
-    assert set(table()) == {room_of(name) for name in modules()} - NO_ROOMS
+    named = {member for members in rooms().values() for member in members}
+    assert named == {name.partition(".")[0] for name in modules()} - NO_ROOMS
+
+
+def test_the_store_has_few_rooms() -> None:
+    """A reader holds the drawing of the page in the head."""
+    assert len(table()) <= ROOMS_MAX
 
 
 def test_a_room_imports_from_the_rooms_of_its_row_and_no_others() -> None:
@@ -110,6 +129,12 @@ def test_rooms_import_up_the_table() -> None:
     for room, (_, others) in table().items():
         assert set(others) <= set(above), f"{room} imports from a row below it"
         above.append(room)
+
+
+def test_the_store_imports_nothing_of_the_course() -> None:
+    """One module finds the course by its name, when one of its commands is called."""
+    names = {name for name, tree in modules().items() if "raftline_course" in ast.unparse(tree)}
+    assert names == {"tools.course"}
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
@@ -145,9 +170,11 @@ def test_only_the_standard_library_and_full_names_of_ours_are_imported() -> None
     assert foreign == OPTIONAL
 
 
-@pytest.mark.parametrize("folder", ["tests", "bench", "labs"])
+@pytest.mark.parametrize("folder", ["tests", "bench", "labs", "course"])
 def test_no_bare_name_of_a_module_of_ours_is_imported_from_outside(folder: str) -> None:
-    bare = {room for room in table() if room not in sys.stdlib_module_names}
+    bare = {
+        one for members in rooms().values() for one in members if one not in sys.stdlib_module_names
+    }
     line = re.compile(rf"^\s*(import|from)\b.*\b({'|'.join(bare)})\b", re.M)  # else not parsed
     sources = {path: path.read_text(encoding="utf-8") for path in (ROOT / folder).rglob("*.py")}
     against = [
