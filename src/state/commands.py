@@ -7,6 +7,7 @@ docs/develop/add-a-command.md adds one.
 from __future__ import annotations
 
 import json
+from typing import Final
 
 from raftline.raft.entries import NUMBER_MAX
 from raftline.state import leasecommands, objectcommands, transactions  # noqa: F401  they register
@@ -17,7 +18,7 @@ from raftline.wire.operands import Limits
 from raftline.wire.protocol import ProtocolError, error, escape, real, shown, unescape
 
 __all__ = ["execute", "is_read"]
-_READS = {verb: row.level for verb, row in COMMANDS.items() if row.handling.takes_mode}
+_READS: Final = {verb: row.level for verb, row in COMMANDS.items() if row.handling.takes_mode}
 _DIGITS_MAX = 19
 
 

@@ -520,3 +520,11 @@ def test_the_console_of_an_open_node_shows_all_and_so_does_verbose(
 ])  # fmt: skip
 def test_a_line_that_holds_no_value_is_printed_as_it_is(line: str) -> None:
     assert without_values(line) == line
+
+
+@pytest.mark.parametrize(("line", "printed"), [
+    ("c#4@lease 10 9f86d081884c7d65", "c#4@lease …"), ("release lease-5.9f8", "release …"),
+    ("login bob secret", "login …"), ("cas a 1 2", "cas a …"), ("machine bank 5", "machine …"),
+])  # fmt: skip
+def test_a_value_or_a_secret_among_operands_is_left_out(line: str, printed: str) -> None:
+    assert without_values(line) == printed
