@@ -139,7 +139,7 @@ class LogManager(NodeFiles):
                     if selection is not None:
                         replies[place] = show_page(still, selection, breathe, level)
             finally:
-                self._let_go(still, breathe)
+                self.let_go(still, breathe)
         return replies
 
     def hold(self) -> tuple[Mark, StillPairs]:
@@ -149,8 +149,18 @@ class LogManager(NodeFiles):
             return self.applied, self._hold()
 
     def let_go(self, still: StillPairs, breathe: Breathe) -> None:
-        """Record that a reader of the pairs is done with them."""
-        self._let_go(still, breathe)
+        """Record that a reader of the pairs is done with them. The last one makes them a plain
+        dict again, bit by bit."""
+        above = still.layered
+        with self.client_lock:
+            above.let_go()
+        while True:
+            with self.client_lock:
+                if not above.move_down():
+                    if self.store.held is above and not above.readers:
+                        self.store.held = above.base
+                    return
+            breathe()
 
     # --- snapshots and compaction --------------------------------------------------------------
 
@@ -170,7 +180,7 @@ class LogManager(NodeFiles):
             members,
             sessions,
             still,
-            lambda breathe: self._let_go(still, breathe),
+            lambda breathe: self.let_go(still, breathe),
             level,
             since,
             spell_granted(granted),
@@ -213,20 +223,6 @@ class LogManager(NodeFiles):
         """Let the pairs stand still for a reader; whoever calls holds `client_lock`."""
         self.store.held = above = layered(self.store.held)
         return above.hold()
-
-    def _let_go(self, still: StillPairs, breathe: Breathe) -> None:
-        """Record that somebody has read the pairs; the last one makes them a plain dict again,
-        bit by bit."""
-        above = still.layered
-        with self.client_lock:
-            above.let_go()
-        while True:
-            with self.client_lock:
-                if not above.move_down():
-                    if self.store.held is above and not above.readers:
-                        self.store.held = above.base
-                    return
-            breathe()
 
 
 def _without_client(command: str) -> str:

@@ -32,7 +32,7 @@ class FakeHost:
         self.ready_sinks: deque[ReplySink] = deque()
         self.submit = lambda *batches: self.batches.extend(batches)
         self.mark_ready = self.ready_sinks.append
-        self.warn = self.lost = self.told.append
+        self.warn = self.peer_disconnected = self.told.append
         self.traffic_log = SimpleNamespace(
             connected=lambda _: None, requested=lambda *_: None, received=lambda *_: None
         )

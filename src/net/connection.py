@@ -138,7 +138,7 @@ class Connection(Origin, Shareable):
             name = self._admission.speaks_for
             if name is not None and self._host.speakers.release(name, self):
                 # All that it sent has been taken: only now is its silence certain.
-                self._host.lost(name)
+                self._host.peer_disconnected(name)
             self._watching.end()
             self._observing.end()
             self._reader.forget()

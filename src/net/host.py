@@ -326,7 +326,7 @@ class Host(Protocol):
     def hear(self, received: Sequence[Message], origin: Origin | None) -> list[str]:
         """Step what peers send; return a complaint for each message that was refused."""
 
-    def lost(self, peer: str) -> None:
+    def peer_disconnected(self, peer: str) -> None:
         """Report to the core that a peer's connection broke."""
 
     def warn(self, what: str) -> None:

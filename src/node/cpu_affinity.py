@@ -3,9 +3,8 @@
 One interpreter runs one thread at a time. Spread over two cores its threads wake each other across
 cores for every request, and mostly to find the interpreter taken again. On one core they take turns
 by themselves. That gives 1.1 to 1.3 times the requests a second, and 0.9 with 16 in flight on each
-of 8 connections (docs/develop/speed.md). Since others
-may want that core as well, a thread looks several times a second whether another one has more to
-give.
+of 8 connections (docs/develop/speed.md). Since others may want that core as well, a thread looks
+several times a second whether another one has more to give.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ class Driver:
 
         return self._step(step) or []
 
-    def lost(self, peer: str) -> None:
+    def peer_disconnected(self, peer: str) -> None:
         """Report to the core that a peer's connection broke."""
         if not self._stopping:  # else it is this server that goes away
             self.step(PeerDisconnected(peer))

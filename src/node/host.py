@@ -225,5 +225,5 @@ class NodeHost:
             return []
         return self.driver.receive(received, origin)
 
-    def lost(self, peer: str) -> None:
-        self.driver.lost(peer)
+    def peer_disconnected(self, peer: str) -> None:
+        self.driver.peer_disconnected(peer)

@@ -124,7 +124,7 @@ class Server(NodeHost):
             peer,
             address,
             self._answered,
-            self.driver.lost,
+            self.driver.peer_disconnected,
             self._console.say,
             self.builds.record,
             self.peer_rule,

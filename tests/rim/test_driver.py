@@ -259,7 +259,7 @@ def test_a_change_of_members_waits_for_a_transfer() -> None:
     pause = threading.Event()
     while driver._queue.held_until_ms is None:
         assert not pause.wait(0.001)
-    driver.lost("s2")
+    driver.peer_disconnected("s2")
     assert handing_over.wait(DEADLINE_S)
     assert handing_over.replies == ["Sorry, s2 did not take over: s1 leads term 1."]
     while not driver.node._state.as_leader.waiting:  # for the no-op, now

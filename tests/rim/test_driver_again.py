@@ -145,7 +145,7 @@ def test_forwarded_reads_look_for_the_next_leader_if_theirs_is_lost() -> None:
     batch = Batch(["get a"], is_read=True, reading=Reading(may_ask=True))
     driver.submit(batch)
     until(lambda: bool(driver.node._state.forwarded_reads.asked))
-    driver.lost("s2")
+    driver.peer_disconnected("s2")
     until(lambda: bool(driver._queue._held))
     word = AppendEntries("s3", "s1", 2, 1, 1, [Entry(2, 2, "noop")], 2, 1)
     assert driver.receive([word], None) == []
