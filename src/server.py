@@ -104,7 +104,7 @@ def _boot(
     """Read the configuration, take the port, recover the files, and serve."""
     arguments = service.arguments
     make_server = server_of(arguments)
-    rule, tls = boot.proofs_of(arguments)
+    rule, tls = boot.access_settings(arguments).proofs()
     port, configuration = boot.settle(arguments)
     console.say(str(configuration.path))
     with contextlib.ExitStack() as stack:
@@ -162,7 +162,7 @@ def _tell_place(
 ) -> None:
     """Report how the node stands to its cluster, whether others reach it, and what they may do."""
     view = server.node.view
-    for note in (*check_member(view, configuration), *boot.warnings(arguments)):
+    for note in (*check_member(view, configuration), *boot.access_settings(arguments).warnings()):
         say(note)
     tell_reachability(
         server.name,
@@ -184,13 +184,14 @@ def _server_of(
     tls: Tls | None,
 ) -> Server:
     """Return the node that the arguments describe; it has no life yet."""
+    settings = boot.access_settings(arguments)
     startup = Startup(
         arguments.name,
         configuration,
         console.say,
         joins=bool(arguments.join),
         never_ran=arguments.new,
-        is_private=boot.is_protected(arguments),
+        is_private=settings.is_protected,
     )
     return make_server(
         startup,
@@ -201,7 +202,7 @@ def _server_of(
         history=(arguments.history_events, arguments.history_bytes),
         course_console=arguments.course_console,
         record=arguments.record,
-        access=boot.access_of(arguments),
+        access=settings.access(),
         peer_rule=rule,
         tls=tls,
     )

@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 import secrets
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from raftline.access.proof import NONCE_BYTES, Answering, Dialing
-from raftline.common.config import ConfigError
+from raftline.common.config import ConfigError, as_option
 
 MODES = ("require", "offer")
 SECRET_BYTES = 32
@@ -29,6 +30,7 @@ class PeerRule(NamedTuple):
     is_required: bool = False  # else a member that proves nothing is heard as well
     other: bytes = b""  # a second one, whose proof is taken as well
     path: Path | None = None  # of the file that holds them
+    option: str = "--secret"  # which named it, for messages
 
     def __repr__(self) -> str:
         return f"PeerRule({'a secret' if self.secret else 'no secret'}, {self.is_required})"
@@ -54,7 +56,7 @@ class PeerRule(NamedTuple):
         """
         if self.path is None:
             return self
-        secret, other = read_secrets(self.path)
+        secret, other = read_secrets(self.path, self.option)
         return self._replace(secret=secret, other=other)
 
 
@@ -66,21 +68,26 @@ def new_nonce() -> str:
     return secrets.token_hex(NONCE_BYTES)
 
 
-def peer_rule(path: Path | None, mode: str | None) -> PeerRule:
-    """Return the rule that `--secret` and `--secret-mode` make.
+def peer_rule(
+    path: Path | None, mode: str | None, called: Callable[[str], str] = as_option
+) -> PeerRule:
+    """Return the rule that `--secret` and `--secret-mode` make, or what they are `called`.
 
     Raises:
         ConfigError: the file is not there, or can be read by others, or holds no secret.
     """
     if path is None:
         if mode is not None:
-            raise ConfigError("--secret-mode says how a secret is used; add --secret FILE")
+            raise ConfigError(
+                f"{called('secret_mode')} says how a secret is used; add {called('secret')} FILE"
+            )
         return OPEN
-    secret, other = read_secrets(path)
-    return PeerRule(secret, mode != "offer", other, path)
+    option = called("secret")
+    secret, other = read_secrets(path, option)
+    return PeerRule(secret, mode != "offer", other, path, option)
 
 
-def read_secrets(path: Path) -> tuple[bytes, bytes]:
+def read_secrets(path: Path, option: str = "--secret") -> tuple[bytes, bytes]:
     """Return the secret in a file, and the second one if it has two lines, else b"".
 
     Raises:
@@ -89,31 +96,31 @@ def read_secrets(path: Path) -> tuple[bytes, bytes]:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         with open(descriptor, "rb") as file:
-            check_private(path, os.fstat(descriptor), "--secret")
+            check_private(path, os.fstat(descriptor), option)
             data = file.read(FILE_BYTES_MAX + 1)
     except OSError as error:
-        raise ConfigError(f"--secret {path}: {error.strerror or error}") from None
+        raise ConfigError(f"{option} {path}: {error.strerror or error}") from None
     lines = [line.strip() for line in data.strip().split(b"\n")]
     if len(lines) > LINES_MAX:
         raise ConfigError(
-            f"--secret {path}: it holds one secret, or two while that is changed, each on a line "
+            f"{option} {path}: it holds one secret, or two while that is changed, each on a line "
             "of its own"
         )
     if len(data) > FILE_BYTES_MAX or any(len(line) < CHARACTERS_MIN for line in lines):
         raise ConfigError(
-            f"--secret {path}: a secret has {CHARACTERS_MIN} to {FILE_BYTES_MAX} characters; "
+            f"{option} {path}: a secret has {CHARACTERS_MIN} to {FILE_BYTES_MAX} characters; "
             "`raftline secret FILE` makes one"
         )
-    secret, other = (_checked(path, line) for line in (*lines, b"")[:LINES_MAX])
+    secret, other = (_checked(path, option, line) for line in (*lines, b"")[:LINES_MAX])
     return secret, other
 
 
-def _checked(path: Path, line: bytes) -> bytes:
+def _checked(path: Path, option: str, line: bytes) -> bytes:
     """Return one line of the file. Raises ConfigError, which shows nothing of it."""
     text = line.decode("ascii", "replace")
     if not text.isascii() or not text.isprintable() or " " in text:
         raise ConfigError(
-            f"--secret {path}: a secret is one word of letters, digits and signs on one line; "
+            f"{option} {path}: a secret is one word of letters, digits and signs on one line; "
             "`raftline secret FILE` makes one"
         )
     return line

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import ssl
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from raftline.access.secret import check_private
-from raftline.common.config import ConfigError
+from raftline.common.config import ConfigError, as_option
 
 # Ten characters: the byte of its length is a newline, so a node that speaks no TLS sees the end of
 # a line, and refuses it at once.
@@ -22,7 +22,7 @@ ALPN = "raftline/1"
 MEMBER = "raftline member"  # the organizational unit in a member's certificate
 
 
-OPTIONS = ("--tls-cert", "--tls-key", "--tls-ca")  # of a node, that name the files
+FILE_SETTINGS = ("tls_cert", "tls_key", "tls_ca", "tls_crl")  # of a node
 
 
 class Files(NamedTuple):
@@ -49,11 +49,11 @@ class Tls:
         is_only: bool = False,
         is_required: bool = False,
         crl: Path | None = None,
-        names: tuple[str, str, str] = OPTIONS,
+        names: Sequence[str] = tuple(map(as_option, FILE_SETTINGS)),
     ) -> None:
         """Read the files. With `is_only` nobody is spoken to without TLS, with `is_required` nobody
         is answered without a certificate of the CA. `crl` is its list of revoked certificates.
-        `names` are those of certificate, key and CA in messages.
+        `names` are those of certificate, key, CA and list in messages.
 
         Raises:
             ConfigError: they can't be used.
@@ -134,12 +134,12 @@ class Tls:
         if ca is None:
             dials.load_default_certs()
         if self._crl is not None:
-            _load_revoked((answers, dials), self._crl)
+            _load_revoked((answers, dials), self._crl, self._names[3])
         return answers, dials
 
 
 def _load_certificate(
-    context: ssl.SSLContext, cert: Path, key: Path | None, names: tuple[str, str, str]
+    context: ssl.SSLContext, cert: Path, key: Path | None, names: Sequence[str]
 ) -> None:
     both = f"{names[0]} {cert}" if key is None else f"{names[0]} {cert}, {names[1]} {key}"
 
@@ -169,7 +169,7 @@ def _load_ca(context: ssl.SSLContext, ca: Path, name: str) -> None:
         raise ConfigError(f"{name} {ca}: {error.strerror}") from None
 
 
-def _load_revoked(contexts: Sequence[Context], crl: Path) -> None:
+def _load_revoked(contexts: Sequence[Context], crl: Path, name: str) -> None:
     """Have contexts take no certificate that a list names."""
     try:
         content = crl.read_bytes()
@@ -178,19 +178,25 @@ def _load_revoked(contexts: Sequence[Context], crl: Path) -> None:
             context.load_verify_locations(crl)
             after = context.cert_store_stats()
             if after["crl"] == before["crl"] or after["x509"] != before["x509"]:
-                raise ConfigError(f"--tls-crl {crl}: no list of revoked certificates in PEM")
+                raise ConfigError(f"{name} {crl}: no list of revoked certificates in PEM")
             context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
             context.revoked = content
     except ssl.SSLError:
-        raise ConfigError(f"--tls-crl {crl}: no list of revoked certificates in PEM") from None
+        raise ConfigError(f"{name} {crl}: no list of revoked certificates in PEM") from None
     except OSError as error:
-        raise ConfigError(f"--tls-crl {crl}: {error.strerror}") from None
+        raise ConfigError(f"{name} {crl}: {error.strerror}") from None
 
 
 def tls_of_node(
-    files: Files, *, is_only: bool, is_required: bool = False, crl: Path | None = None
+    files: Files,
+    *,
+    is_only: bool,
+    is_required: bool = False,
+    crl: Path | None = None,
+    called: Callable[[str], str] = as_option,
 ) -> Tls | None:
-    """Return what the `--tls-…` options of a node make; None without any.
+    """Return what the `tls_…` settings of a node make, which messages name as they are `called`;
+    None without any.
 
     Raises:
         ConfigError: one is missing, or a file can't be used.
@@ -198,16 +204,20 @@ def tls_of_node(
     cert, key, ca = files
     if is_required and (ca is None or not is_only):
         raise ConfigError(
-            "--tls-require asks everybody for a certificate of the CA, over TLS alone: add "
-            "--tls-only and --tls-ca FILE"
+            f"{called('tls_require')} asks everybody for a certificate of the CA, over TLS alone: "
+            f"add {called('tls_only')} and {called('tls_ca')} FILE"
         )
     if crl is not None and ca is None:
-        raise ConfigError("--tls-crl names certificates that the CA revoked: add --tls-ca FILE")
+        raise ConfigError(
+            f"{called('tls_crl')} names certificates that the CA revoked: add "
+            f"{called('tls_ca')} FILE"
+        )
     if cert is None and key is None and ca is None and not is_only:
         return None
     if cert is None or key is None:
-        raise ConfigError("TLS needs both --tls-cert FILE and --tls-key FILE")
-    return Tls(files, is_only=is_only, is_required=is_required, crl=crl)
+        raise ConfigError(f"TLS needs both {called('tls_cert')} FILE and {called('tls_key')} FILE")
+    names = [called(setting) for setting in FILE_SETTINGS]
+    return Tls(files, is_only=is_only, is_required=is_required, crl=crl, names=names)
 
 
 def named_in(certificate: dict[str, object]) -> tuple[str, bool]:

@@ -78,7 +78,7 @@ def _made(cert: _File, key: _File, ca: _File, names: Sequence[str]) -> Tls:
     if key is not None and cert is None:
         raise ConfigError(f"{names[1]} {key}: a key without a certificate; name {names[0]} as well")
     paths = (Path(each) if each is not None else None for each in (cert, key, ca))
-    return Tls(Files(*paths), names=(names[0], names[1], names[2]))
+    return Tls(Files(*paths), names=names)
 
 
 def _checked_name(name: str | None) -> str | None:

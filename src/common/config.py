@@ -102,15 +102,19 @@ def read(path: Path) -> Configuration:
     return parse(path, text_of(path))
 
 
-def parse(path: Path, text: str) -> Configuration:
-    """Return the members in `text`, which came from `path`. Raises ConfigError."""
+def parse(path: Path, text: str, named: str | None = None) -> Configuration:
+    """Return the members in `text`, which came from `path`, or is called `named` in messages.
+
+    Raises:
+        ConfigError: it can't be used.
+    """
     members: dict[str, Address] = {}
     taken: dict[tuple[str, int], str] = {}
     for number, line in enumerate(text.split("\n"), start=1):
         fields = line.partition("#")[0].split()
         if not fields:
             continue
-        where = f"{path}:{number}"
+        where = named or f"{path}:{number}"
         name, address = _member(fields, where)
         if name in members:
             raise ConfigError(f"{where}: {name} is there twice; every node needs its own name")
@@ -119,7 +123,7 @@ def parse(path: Path, text: str) -> Configuration:
             raise ConfigError(f"{where}: {name} and {other} share {address}; give each its own")
         members[name] = address
     if not members:
-        raise ConfigError(f"{path}: names no node; write one line per node: {EXAMPLE}")
+        raise ConfigError(f"{named or path}: names no node; write one line per node: {EXAMPLE}")
     return Configuration(path, members)
 
 
@@ -145,6 +149,11 @@ def check_name(name: str) -> None:
             f"{_shown(name)} is no name of a node: a letter, then letters, digits, _ . or -, at "
             "most 64 in all"
         )
+
+
+def as_option(setting: str) -> str:
+    """Return the option of a command that has a setting: `--tls-cert` for `tls_cert`."""
+    return f"--{setting.replace('_', '-')}"
 
 
 def complaint(problem: OSError) -> str:

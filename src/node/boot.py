@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+import dataclasses
 from pathlib import Path
 
-from raftline.access.login import Access
 from raftline.access.roles import ANONYMOUS
-from raftline.access.secret import MODES, PeerRule, peer_rule
-from raftline.access.tls import Files, Tls, tls_of_node
+from raftline.access.secret import MODES
 from raftline.common import config
 from raftline.common.address import as_place, is_loopback
 from raftline.common.arguments import Parser, Typed, as_host, as_number, program
@@ -17,13 +15,13 @@ from raftline.common.config import PACES, ConfigError, Configuration
 from raftline.common.logs import FORMATS, LEVELS
 from raftline.net.shared_reader import IO_MODES
 from raftline.node import joining
+from raftline.node.access_settings import AccessSettings
 from raftline.node.joining import joining_address, reached_address, settle_configuration
 from raftline.node.recorder import check_path
 from raftline.node.snapshots import COMPACT_BYTES
 from raftline.state.history import BYTES_MAX, EVENTS_MAX
 from raftline.wire.commands import READ_MODES
 
-_PROOFS = "add --secret FILE (`raftline secret FILE` makes one), or --tls-only and --tls-ca FILE"
 _BYTES = as_number("number of bytes", 1)
 
 
@@ -48,117 +46,17 @@ def settle(arguments: argparse.Namespace) -> tuple[int, Configuration]:
             f"--host {arguments.host} lets other machines reach this node; if that is meant, add "
             "--open-to-network. Without --host only this machine can"
         )
-    check_access(arguments)
+    access_settings(arguments).check()
     folder, name = arguments.dir, arguments.name
     if arguments.register:
         return port, joining.register(config.locate(folder), name, port, arguments.advertise)
     return port, settle_configuration(folder, name, arguments.host, port, joins=arguments.join)
 
 
-def check_access(arguments: argparse.Namespace) -> None:
-    """Check that nobody who is to be kept out can speak as a member, unless that was stated to be
-    meant.
-
-    Raises:
-        ConfigError: members prove nothing, and others can reach the node, or its users are to be
-            the only ones who may do something; or a setting is for users, and there are none.
-    """
-    if arguments.users is None and arguments.anonymous is not None:
-        raise ConfigError("--anonymous is for those who are not logged in; it takes --users FILE")
-    if proves_members(arguments) or arguments.insecure:
-        return
-    if not is_loopback(arguments.host):
-        if arguments.secret is None:
-            raise ConfigError(
-                f"--host {arguments.host} lets others reach this node, and whoever does could speak"
-                f" as a member: {_PROOFS}; where that is meant, add --insecure"
-            )
-        raise ConfigError(
-            "--secret-mode offer hears members that prove nothing, and others can reach this node; "
-            "leave it out, or add --insecure while the secret is turned on node by node"
-        )
-    if arguments.users is not None and _anonymous(arguments) != "admin":
-        raise ConfigError(
-            f"--anonymous {arguments.anonymous} keeps nobody of this machine out while members "
-            "prove nothing: whoever speaks as one is asked for no right, and changes every key. "
-            f"So {_PROOFS}; where that is meant, add --insecure"
-        )
-
-
-def proves_members(arguments: argparse.Namespace) -> bool:
-    """Return whether nothing is taken in the name of a member that proved nothing."""
-    if arguments.tls_only and arguments.tls_ca is not None:
-        return True  # a member has to show a certificate
-    return arguments.secret is not None and arguments.secret_mode != "offer"
-
-
-def warnings(arguments: argparse.Namespace) -> Iterator[str]:
-    """Yield what to print at the start of a node that is more open than its settings may seem."""
-    if arguments.secret_mode == "offer":
-        yield (
-            "[!] --secret-mode offer hears members that prove nothing: this node is as open as "
-            "without a secret. Leave it out once `unproven` in status is empty"
-        )
-    if arguments.users is None:
-        if not is_loopback(arguments.host) and not arguments.insecure:
-            who = "that reaches this node"
-            if arguments.tls_require:
-                who = "with a certificate of the CA"
-            yield (
-                f"[!] without --users every client {who} may do everything: read and change all "
-                "keys, copy the state, remove members"
-            )
-        return
-    if not proves_members(arguments) and _anonymous(arguments) != "admin":
-        yield (
-            "[!] members prove nothing (--insecure): whoever speaks as one is asked for no right, "
-            "whatever --users says"
-        )
-    if arguments.anonymous is None and _anonymous(arguments) == "admin":
-        yield (
-            "[!] who is not logged in may do everything, as only this machine reaches this node; "
-            "--anonymous none has everybody log in"
-        )
-
-
-def is_protected(arguments: argparse.Namespace) -> bool:
-    """Return whether a node keeps anybody out: then its files and its console are for its owner."""
-    return (arguments.users, arguments.secret, arguments.tls_cert) != (None, None, None)
-
-
-def proofs_of(arguments: argparse.Namespace) -> tuple[PeerRule, Tls | None]:
-    """Return what members have to prove to a node, and how it speaks TLS, None: it does not.
-
-    Raises:
-        ConfigError: a file for it can't be used, or a setting that goes with it is missing.
-    """
-    files = Files(arguments.tls_cert, arguments.tls_key, arguments.tls_ca)
-    tls = tls_of_node(
-        files,
-        is_only=bool(arguments.tls_only),
-        is_required=bool(arguments.tls_require),
-        crl=arguments.tls_crl,
-    )
-    rule = peer_rule(arguments.secret, arguments.secret_mode)
-    if tls is not None and tls.proves_members:
-        rule = rule._replace(is_required=True)
-    return rule, tls
-
-
-def access_of(arguments: argparse.Namespace) -> Access | None:
-    """Return the users of a node and what others may do; None if everybody may do everything.
-
-    Raises:
-        ConfigError: the file can't be used, or a library is not here.
-    """
-    if arguments.users is None:
-        return None
-    return Access(arguments.users, ANONYMOUS[_anonymous(arguments)])
-
-
-def _anonymous(arguments: argparse.Namespace) -> str:
-    """Return the role of who is not logged in."""
-    return str(arguments.anonymous or ("admin" if is_loopback(arguments.host) else "none"))
+def access_settings(arguments: argparse.Namespace) -> AccessSettings:
+    """Return the settings about access; each has the name of its argument."""
+    names = (field.name for field in dataclasses.fields(AccessSettings) if field.name != "called")
+    return AccessSettings(**{name: getattr(arguments, name) for name in names})
 
 
 def parser() -> Parser:

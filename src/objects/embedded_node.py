@@ -15,19 +15,22 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TextIO, cast
 
+from raftline.clients.login import Credentials, credentials_of
 from raftline.clients.pool import TIMEOUT_S, Clients, time_limit
+from raftline.clients.tls import ClientTls
 from raftline.common.config import PACES, ConfigError, Pace, PortRefused
 from raftline.common.console import Console
 from raftline.common.nocopies import NoCopies
 from raftline.common.signals import threads_without_signals
 from raftline.net.listener import Listener
+from raftline.node.access_settings import AccessSettings
 from raftline.node.snapshots import COMPACT_BYTES
 from raftline.node.startup import Startup, check_member
 from raftline.objects.base import NodeError
 from raftline.objects.embedded_server import EmbeddedServer, Leader, Leadership, LogStream, View
 from raftline.objects.fork_guard import ForkGuard
 from raftline.objects.members import check_open, resolve_members
-from raftline.objects.node_access import AccessSettings, NodeAccess, read_again, settle
+from raftline.objects.node_access import NodeAccess, build_access, reload
 from raftline.objects.waiting import Awaitable
 from raftline.state.machines import Machines, StateMachine
 from raftline.storage.disk import StorageError
@@ -90,38 +93,38 @@ class Node(NoCopies):
         """
         self.name = name
         self.exit_status: int | None = None  # of the node, once it has stopped
-        own_machines = Machines(machines)
+        own = Machines(machines)
         timeout_s = _time_limit_at(pace, timeout)
         if state_file_every is not None:
             time_limit(state_file_every)
-        access = AccessSettings(
-            secret,
-            secret_mode,
-            users,
-            anonymous,
-            tls_cert,
-            tls_key,
-            tls_ca,
-            tls_only,
-            tls_require,
-            tls_crl,
-            insecure,
-            user,
-            password,
-        )
-        access.credentials()  # a mistake in them is raised before a file or a port is touched
+        credentials = credentials_of(user, password)  # mistakes first: nothing was touched yet
         try:
             folder = Path(dir).absolute()  # wherever the program may go from here
             self._configuration = resolve_members(folder, name, members)
             self.address = self._configuration.members[name]
             check_open(self.address.host, open_to_network)
-            settled = settle(self.address.host, access)
+            settings = AccessSettings(
+                self.address.host,
+                insecure,
+                _path(secret),
+                secret_mode,
+                _path(users),
+                anonymous,
+                _path(tls_cert),
+                _path(tls_key),
+                _path(tls_ca),
+                tls_only,
+                tls_require,
+                _path(tls_crl),
+                called=str,  # a keyword has the name of its setting
+            )
+            access = build_access(settings)
             self._listen(port, console)
-            self._server = self._recover(own_machines, PACES[pace], state_file_every, settled)
+            self._server = self._recover(own, PACES[pace], state_file_every, settings, access)
         except (ConfigError, PortRefused, StorageError) as error:
             self._abandon()
             raise NodeError(str(error)) from None
-        self._begin(folder, timeout_s, settled)
+        self._begin(folder, timeout_s, credentials, access.client_tls)
 
     def _listen(self, port: int | None, console: TextIO | None) -> None:
         self._leadership = Leadership(self.name)
@@ -131,10 +134,15 @@ class Node(NoCopies):
             self._listener = Listener(self.address.host, self._port, CONNECTIONS_MAX)
 
     def _recover(
-        self, machines: Machines, pace: Pace, state_file_every: float | None, settled: NodeAccess
+        self,
+        machines: Machines,
+        pace: Pace,
+        state_file_every: float | None,
+        settings: AccessSettings,
+        access: NodeAccess,
     ) -> EmbeddedServer:
         say = self._console.say
-        for warning in settled.warnings:
+        for warning in settings.warnings():
             say(warning)
         server = EmbeddedServer(
             Startup(
@@ -142,7 +150,7 @@ class Node(NoCopies):
                 self._configuration,
                 say,
                 machines=machines,
-                is_private=settled.is_protected,
+                is_private=settings.is_protected,
             ),
             pace,
             self._console,
@@ -150,9 +158,9 @@ class Node(NoCopies):
             compact_bytes=COMPACT_BYTES,
             leadership=self._leadership,
             state_file_every=state_file_every,
-            peer_rule=settled.rule,
-            tls=settled.tls,
-            access=settled.access,
+            peer_rule=access.rule,
+            tls=access.tls,
+            access=access.access,
         )
         server.recover()
         try:
@@ -163,7 +171,13 @@ class Node(NoCopies):
             raise
         return server
 
-    def _begin(self, folder: Path, timeout_s: float, settled: NodeAccess) -> None:
+    def _begin(
+        self,
+        folder: Path,
+        timeout_s: float,
+        credentials: Credentials | None,
+        client_tls: ClientTls | None,
+    ) -> None:
         name, members = self.name, self._configuration.members
         self._process = os.getpid()
         self._fork_guard = ForkGuard(folder, name, self._port, tuple(members.values()))
@@ -176,8 +190,8 @@ class Node(NoCopies):
             *others,
             name=own,
             timeout=timeout_s,
-            credentials=settled.credentials,
-            tls=settled.client_tls,
+            credentials=credentials,
+            tls=client_tls,
         )
         self._leadership.start()  # as the program's own threads: what it calls may start processes
         with threads_without_signals():
@@ -228,7 +242,7 @@ class Node(NoCopies):
             NodeError: one can't be used, and stays as it was; the others count.
         """
         self._led_here()
-        if problems := read_again(self._server):
+        if problems := reload(self._server):
             raise NodeError(problems)
 
     @property
@@ -324,6 +338,10 @@ class Node(NoCopies):
             return None
         address = self._server.book.address(view.leader)
         return None if address is None else Leader(view.leader, *address)
+
+
+def _path(file: str | Path | None) -> Path | None:
+    return None if file is None else Path(file)
 
 
 def _time_limit_at(pace: str, timeout: float | None) -> float:

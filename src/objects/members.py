@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -46,11 +45,7 @@ def _written(path: Path, members: Mapping[str, str]) -> Configuration:
         raise ConfigError(f"members: {error}") from None
     lines = [f"{name} {host} {port}\n" for name, (host, port) in addresses.items()]
     text = config.HEADER + "".join(lines)
-    try:
-        wanted = config.parse(path, text)
-    except ConfigError as error:  # it names a line of a file that is not there
-        place = rf"^{re.escape(str(path))}(:\d+)?"
-        raise ConfigError(re.sub(place, "members", str(error))) from None
+    wanted = config.parse(path, text, named="members")
     there = joining.begun(path, text)
     if dict(there.members) != dict(wanted.members):
         raise ConfigError(

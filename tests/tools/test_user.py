@@ -107,7 +107,7 @@ def test_a_password_is_no_argument(desk: Desk, capsys: pytest.CaptureFixture[str
 def access_of(*words: str) -> Access | None:
     arguments = boot.parser().parse_args(["s1", "10000", *words])
     boot.settle(arguments)
-    return boot.access_of(arguments)
+    return boot.access_settings(arguments).access()
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ def test_without_a_login_all_is_allowed_where_only_this_machine_reaches(known: l
         assert access is not None
         assert access.nobody.role is role
     arguments = boot.parser().parse_args(["s1", "10000", *known, *open_to_all])
-    access = boot.access_of(arguments)
+    access = boot.access_settings(arguments).access()
     assert access is not None
     assert access.nobody.role is Role.NONE
 
@@ -189,7 +189,7 @@ def test_users_go_with_a_proof_of_members_or_where_that_is_meant(
 
 def warned(*words: str) -> list[str]:
     """Return what a node says that is started so."""
-    return list(boot.warnings(boot.parser().parse_args(["s1", "10000", *words])))
+    return list(boot.access_settings(boot.parser().parse_args(["s1", "10000", *words])).warnings())
 
 
 OPEN = ["--host", "0.0.0.0", "--open-to-network"]
