@@ -14,6 +14,7 @@ from raftline.access.users import read_users
 from raftline.common.config import ConfigError
 from raftline.node import boot
 from raftline.wire.rights import Role
+from raftline_course import server as controlled
 
 PASSWORD = "correct horse battery"
 
@@ -155,8 +156,9 @@ def test_options_that_make_no_sense_are_refused(
 
 
 def test_datagrams_do_not_go_with_users(known: list[str]) -> None:
+    words = ["s1", "10000", *known, "--controller", "--controller-udp"]
     with pytest.raises(ConfigError, match="datagrams have no login"):
-        access_of(*known, "--controller", "--controller-udp")
+        controlled.check(controlled.parser().parse_args(words))
 
 
 # --- a node that is more open than it seems -----------------------------------------------------
