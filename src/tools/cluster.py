@@ -177,13 +177,18 @@ class Cluster:
     def _again(self, name: str) -> str:
         """Return what to type to have a node again."""
         arguments = shlex.join(self._nodes[name].arguments)
-        return f"To start it again, in another terminal: {typed()} server {arguments}"
+        program = shlex.join(self._program) if self._program else f"{typed()} server"
+        return f"To start it again, in another terminal: {program} {arguments}"
 
     def order(self, name: str, what: str) -> str:
-        """Kill a node's process, or start it again; return what was done. From any thread."""
+        """Kill a node's process, stop it (SIGTERM), or start it again; return what was done. From
+        any thread."""
         node = self._nodes.get(name)
-        if node is None or what not in ("kill", "start"):
+        if node is None or what not in ("kill", "stop", "start"):
             return f"{name} was not started here"
+        if what == "stop":
+            node.send_signal()
+            return f"{name} is asked to stop"
         if what == "kill":
             node.running.kill()
             return f"{name} is killed"

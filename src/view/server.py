@@ -43,7 +43,7 @@ class Site:
     """The answers to what a browser asks for."""
 
     def __init__(self, feed: Feed, *, process: ProcessOrder | None = None) -> None:
-        """`process` kills or starts a node's process, if this program started it."""
+        """`process` kills, stops or starts a node's process, if this program started it."""
         self._feed, self._nodes = feed, feed.nodes
         self._process = process
         self.key = secrets.token_urlsafe(18) if feed.nodes.has_rights else ""

@@ -162,7 +162,7 @@ def test_a_node_that_does_not_answer_is_told_and_comes_back(port: int, three: Cl
     eventually(lambda: three["s3"].status().get("leader") == "s1", "s3 follows again")
 
 
-def test_a_node_of_up_is_killed_and_started_from_the_page(tmp_path: Path) -> None:
+def test_a_node_of_up_is_killed_started_and_stopped_from_the_page(tmp_path: Path) -> None:
     base, page = next(free_ports), next(free_ports)
     config = tmp_path / "server-configuration.txt"
     config.write_text(f"s1 localhost {base}\ns2 localhost {next(free_ports)}\n")
@@ -175,6 +175,8 @@ def test_a_node_of_up_is_killed_and_started_from_the_page(tmp_path: Path) -> Non
         up.wait_for_line("s1 died (killed by SIGKILL)")
         assert "s1 is started" in order(page, "start")
         assert eventually(lambda: pid_of(page), "s1 answers") != first
+        assert "s1 is asked to stop" in order(page, "stop")
+        up.wait_for_line("s1 stopped, as it was told to")
 
 
 def order(page: int, what: str) -> str:

@@ -202,7 +202,7 @@ def test_axe_finds_nothing_that_keeps_anybody_out(
 
 def test_all_is_reached_by_the_keyboard_and_elections_are_told(page: Page, port: int) -> None:
     page.until('[aria-label="s1"] .role', "leader, term")
-    page.click('[data-node="s1"][data-order="Stop"]')
+    page.click('[data-node="s1"][data-order="Shut down"]')
     page.until("#news", "is leader in term")
     assert page.all("#news")[0].get_attribute("aria-live") == "polite"
     assert page.all("#details")[0].get_attribute("aria-live") == "polite"

@@ -35,10 +35,10 @@ export class Cards {
       button.addEventListener("click", () => this.order(node, typeof what === "function" ? what() : what));
       row.append(button);
     };
-    if (facts.processes) { add("Kill", { process: "kill" }); add("Start", { process: "start" }); }
+    if (facts.processes) { add("Kill", { process: "kill" }); add("Stop", { process: "stop" }); add("Start", { process: "start" }); }
     if (facts.controller) {
       const others = () => facts.members.filter((name) => name !== node).join(" ");
-      add("Stop", { line: "SHUTDOWN" }); add("Restart", { line: "RESTART" });
+      add("Shut down", { line: "SHUTDOWN" }); add("Restart", { line: "RESTART" });
       add("Cut off", () => ({ line: `PARTITION ${others()}` })); add("Delay 200 ms", { line: "DELAY 200ms" });
       add("Drop 30 %", { line: "DROP 30%" }); add("Heal", { line: "HEAL" });
       add("Time out", { line: "TIMEOUT" });
