@@ -206,6 +206,7 @@ def test_a_joiner_that_has_no_login_waits_for_an_admin(refusal: str, line: str) 
             "s4",
             Address("h", 4),
             Address("localhost", there.port),
+            None,
             cast(RawNode, SimpleNamespace(view=view)),
             say,
         )

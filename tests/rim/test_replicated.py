@@ -224,7 +224,7 @@ def test_objects_and_clients_can_not_be_copied_or_pickled(
         (lambda _: raftline.ReplicatedDict("d", node="localhost:1"), TypeError, "not a str"),
         (
             lambda _: raftline.ReplicatedDict("d", node=raftline.Client("localhost", 1)),
-            TypeError, "node is to be a raftline.Node, or raftline.Clients",
+            TypeError, "node is to be a raftline.Node, or raftline.connect",
         ),
         (lambda node: raftline.Replicated("v", node=node, timeout=0), ValueError, "0 s is no time"),
         (lambda node: raftline.Replicated("v", node=node, timeout="1"), TypeError, "not str"),

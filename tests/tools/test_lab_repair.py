@@ -20,13 +20,13 @@ from labs.repair.watchful import WatchfulServer
 from labs.repair.words import Words
 from raftline.client import OutcomeUnknown
 from raftline.common.address import Address
-from raftline.node.server import Server
 from raftline.raft.effects import Effects
 from raftline.raft.entries import Entry
 from raftline.raft.inputs import Propose, Receive, Synced
 from raftline.raft.messages import AppendAccepted, AppendEntries, AppendRejected, RequestVote
 from raftline.raft.node import RawNode
 from raftline_course.harness.processes import eventually
+from raftline_course.server import ControlledServer
 from tests.core.cores import TIMEOUT_MS, candidate_of, established, leader_of, node_of
 
 MEMBERS = {f"node{n}": Address("localhost", 16999 + n) for n in (1, 2, 3)}
@@ -568,7 +568,7 @@ def test_a_client_that_leaves_the_gateway_early_causes_no_traceback(
 def test_a_log_deleted_before_the_first_look_is_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Server, "start", lambda _: None)
+    monkeypatch.setattr(ControlledServer, "start", lambda _: None)
     ordered: list[str] = []
 
     def obey(request: Any, _: str) -> None:
