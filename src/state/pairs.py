@@ -49,7 +49,8 @@ class _Layers(Mapping[str, str]):
         return self._count
 
     def __iter__(self) -> Iterator[str]:
-        return (key for key, _ in self.merged())
+        for key, _ in self.merged():
+            yield key
 
     def items(self) -> ItemsView[str, str]:
         return _Items(self)
@@ -202,15 +203,8 @@ def show_page(
         return f"Sorry, {selection.error}"
     prefix = real(selection.prefix)
     order = key_bytes if level >= BOUNDED else text_bytes
-    after = order(real(selection.after))
-    wanted = nsmallest(
-        PAGE_KEYS + 1,
-        (
-            (place, shown, key)
-            for place, shown, key in _keys(pairs, order, breathe)
-            if shown.startswith(prefix) and (not selection.after or place > after)
-        ),
-    )
+    after = order(real(selection.after)) if selection.after else None
+    wanted = nsmallest(PAGE_KEYS + 1, _keys(pairs, prefix, after, order, breathe))
     page: dict[str, str] = {}
     characters = 0
     last = ""
@@ -228,13 +222,20 @@ def show_page(
 
 
 def _keys(
-    pairs: Mapping[str, str], order: Callable[[str], bytes], breathe: Callable[[], None]
+    pairs: Mapping[str, str],
+    prefix: str,
+    after: bytes | None,
+    order: Callable[[str], bytes],
+    breathe: Callable[[], None],
 ) -> Iterator[tuple[bytes, str, str]]:
-    """Yield each key: its place in the order, as it is, and as it is spelled; now and then others
-    get their turn."""
+    """Yield each key that is asked for: its place in the order, as it is, and as it is spelled; now
+    and then others get their turn."""
     for number, key in enumerate(pairs, start=1):
         shown = real(key)
-        yield order(shown), shown, key
+        if shown.startswith(prefix):
+            place = order(shown)
+            if after is None or place > after:
+                yield place, shown, key
         if number % STEP_KEYS == 0:
             breathe()
 

@@ -350,7 +350,7 @@ def entry_numbers_of(entries: Sequence[Entry]) -> Sequence[int]:
     """Return the number of each of these entries, which follow on one another."""
     if not entries:
         return ()
-    first, last = (entry_number(entry.index, entry.term) for entry in (entries[0], entries[-1]))
+    first, last = [entry_number(entry.index, entry.term) for entry in (entries[0], entries[-1])]
     if last - first == len(entries) - 1:  # all of one era
         return range(first, last + 1)
     return [entry_number(entry.index, entry.term) for entry in entries]

@@ -107,16 +107,23 @@ def spell_snapshot(state: MachineState) -> Iterator[bytes]:
 
 
 def _sections(state: MachineState) -> list[tuple[str, int, Iterable[str]]]:
-    """Return each section: the word for one of its lines, how many there are, and the lines."""
-    sessions = (f"{line}\n" for line in state.sessions)
-    pairs, since = state.pairs, state.since
-    head: list[tuple[str, int, Iterable[str]]] = [("session", len(state.sessions), sessions)]
-    if state.level < 2:
-        keys = (f"{key} {value}\n" for key, value in pairs.items())
-        return [*head, ("key", len(pairs), keys)]
-    leases = (f"{line}\n" for line in state.leases)
-    keys = (f"{spell_key_line(key, held, since)}\n" for key, held in pairs.items())
-    return [*head, ("lease", len(state.leases), leases), ("key", len(pairs), keys)]
+    """Return each section: the word for one of its lines, how many there are, and the lines, which
+    are spelled one by one as they are written."""
+    sections = [("session", len(state.sessions), _lines(state.sessions))]
+    if state.level >= 2:
+        sections.append(("lease", len(state.leases), _lines(state.leases)))
+    return [*sections, ("key", len(state.pairs), _key_lines(state))]
+
+
+def _lines(texts: Iterable[str]) -> Iterator[str]:
+    for text in texts:
+        yield f"{text}\n"
+
+
+def _key_lines(state: MachineState) -> Iterator[str]:
+    has_facts, since = state.level >= 2, state.since
+    for key, held in state.pairs.items():
+        yield f"{spell_key_line(key, held, since) if has_facts else f'{key} {held}'}\n"
 
 
 def _note(lines: int, crc: int) -> str:

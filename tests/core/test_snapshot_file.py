@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from typing import Any
 from zlib import crc32
 
 import pytest
@@ -14,7 +16,7 @@ from raftline.raft.entries import Snapshot
 from raftline.raft.membership import all_vote
 from raftline.storage.disk import FilesRefused
 from raftline.storage.snapshotfile import SnapshotFile, no_pause
-from raftline.storage.snapshotlines import LoadedSnapshot, MachineState
+from raftline.storage.snapshotlines import STEP_LINES, LoadedSnapshot, MachineState, spell_snapshot
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import (
     BASE,
@@ -48,6 +50,25 @@ def loaded(data: bytes) -> LoadedSnapshot:
     found = SnapshotFile(MemoryFolder({NAME: data}), "s1").load()
     assert found is not None
     return found
+
+
+class _Counted(dict[str, str]):
+    """Pairs that count how many of them were asked for."""
+
+    asked = 0
+
+    def items(self) -> Any:
+        for key, value in super().items():
+            self.asked += 1
+            yield key, value
+
+
+@pytest.mark.parametrize("level", [1, 2])
+def test_a_snapshot_is_spelled_bit_by_bit_as_it_is_written(level: int) -> None:
+    pairs = _Counted({f"k{number}": "4" for number in range(20 * STEP_LINES)})
+    pieces = spell_snapshot(replace(state_of(pairs), level=level, since=3))
+    next(pieces)
+    assert pairs.asked <= STEP_LINES
 
 
 def test_a_snapshot_is_text_that_a_person_can_read() -> None:

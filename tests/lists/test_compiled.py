@@ -55,6 +55,32 @@ def test_no_bound_of_a_slice_has_an_effect_which_mypyc_would_have_twice() -> Non
     assert list(effects_in_bounds(ast.parse("view[os.write(file, view) :]"))) == [1]
 
 
+TAKE_ALL = {"all", "any", "bytes", "join", "max", "next", "sorted", "sum", "tuple"}
+
+
+def lists_that_look_lazy(tree: ast.AST) -> Iterator[int]:
+    """Yield the lines of generator expressions, but for those whose reader takes all at once."""
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    read_whole = {
+        id(each.args[0])
+        for each in calls
+        if each.args and ast.unparse(each.func).rpartition(".")[2] in TAKE_ALL
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.GeneratorExp) and id(node) not in read_whole:
+            yield node.lineno
+
+
+def test_no_generator_expression_is_read_bit_by_bit_as_mypyc_makes_a_list_of_it() -> None:
+    against = [
+        f"{path.relative_to(SOURCE)}:{line}"
+        for path in compiled()
+        for line in lists_that_look_lazy(ast.parse(path.read_text(encoding="utf-8")))
+    ]
+    assert against == []
+    assert list(lists_that_look_lazy(ast.parse("lines = (f'{key}' for key in pairs)"))) == [1]
+
+
 def test_no_attribute_is_called_like_a_keyword_of_c_behind_its_prefix() -> None:
     """`_thread` becomes `__thread` in C."""
     against = [

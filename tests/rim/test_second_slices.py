@@ -356,7 +356,7 @@ def test_others_get_their_turn_while_many_pairs_are_looked_at_or_freed() -> None
     count = 3 * max(FREED_MAX, pair_module.STEP_KEYS) + 1
     pairs = LayeredPairs({f"k{number}": "v" for number in range(count)})
     breaths: list[int] = []
-    looked_at = pair_module._keys(pairs, key_bytes, lambda: breaths.append(len(pairs)))
+    looked_at = pair_module._keys(pairs, "", None, key_bytes, lambda: breaths.append(len(pairs)))
     assert len(list(looked_at)) == count
     assert len(breaths) == count // pair_module.STEP_KEYS
     left: list[int] = []
