@@ -63,6 +63,8 @@ class Interrupts:
             number: signal.signal(number, lambda *_, act=act: act())
             for number, act in actions.items()
         }
+        # A process inherits the mask of the thread that started it, and that may take no signals.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, actions)
 
     def stop(self) -> None:
         """Do what a signal does."""
