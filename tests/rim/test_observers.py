@@ -15,7 +15,7 @@ from raftline.raft.messages import PeerError
 from raftline.wire.observing import ObserveAsked
 from raftline_course.harness.processes import DEADLINE_S, eventually
 from tests.core.cores import append, established, node_of
-from tests.rim.test_watchers import FakeTeller
+from tests.rim.test_watchers import FakeSink
 
 
 class Scene:
@@ -27,10 +27,10 @@ class Scene:
         self.core = threading.Lock()
         self.observers = Observers("s1", self.said.append)
         self.observers.follow(self.node, self.core)
-        self.sinks: list[FakeTeller] = []
+        self.sinks: list[FakeSink] = []
 
-    def sink(self) -> FakeTeller:
-        self.sinks.append(FakeTeller())
+    def sink(self) -> FakeSink:
+        self.sinks.append(FakeSink())
         return self.sinks[-1]
 
     def propose(self, *commands: str) -> None:
@@ -49,7 +49,7 @@ def scene() -> Iterator[Scene]:
     made.close()
 
 
-def shown(sink: FakeTeller, word: str) -> str:
+def shown(sink: FakeSink, word: str) -> str:
     """Return the text that a reader got, once it holds a word."""
     return eventually(lambda: sink.text if word in sink.text else "", word)
 

@@ -33,14 +33,14 @@ from tests.faulty_folder import MemoryFolder
 from tests.node_files import MEMBERS, entries
 from tests.rim.test_leasing import Leader
 from tests.rim.test_reply_room import Line
-from tests.rim.test_watchers import FakeTeller, Scene
+from tests.rim.test_watchers import FakeSink, Scene
 
 # --- connections and watches ---------------------------------------------------------------------
 
 
 def test_events_for_many_connections_leave_a_slice_at_a_time_and_reach_all() -> None:
     scene = Scene()
-    sinks = [FakeTeller() for _ in range(2 * SLICE + 50)]
+    sinks = [FakeSink() for _ in range(2 * SLICE + 50)]
     for sink in sinks:
         scene.watch("k", sink=sink)
         sink.read()
@@ -57,7 +57,7 @@ def test_events_for_many_connections_leave_a_slice_at_a_time_and_reach_all() -> 
 
 def test_a_slice_counts_connections_over_several_groups() -> None:
     scene = Scene()
-    sinks = [FakeTeller() for _ in range(SLICE + 10)]
+    sinks = [FakeSink() for _ in range(SLICE + 10)]
     for number, sink in enumerate(sinks):
         scene.watch(f"k{number % 3}", sink=sink)
         sink.read()
@@ -85,7 +85,7 @@ def test_a_watch_that_is_far_behind_goes_on_piece_by_piece(matching: str) -> Non
 
 def test_a_node_has_a_bounded_number_of_watches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watchers, "WATCHES_MAX", 3)
-    scene, other = Scene(), FakeTeller()
+    scene, other = Scene(), FakeSink()
     for number in range(3):
         assert "response" in scene.watch("k", number=str(number))[0]
     assert scene.watch("k", sink=other)[0].startswith("Sorry, ")
@@ -103,7 +103,7 @@ def test_a_node_has_a_bounded_number_of_observers(monkeypatch: pytest.MonkeyPatc
     node = Leader().node
     all_of_them = observers.Observers("s1", lambda _: None)
     all_of_them.follow(node, observers.threading.Lock())
-    sinks: list[Any] = [FakeTeller() for _ in range(3)]
+    sinks: list[Any] = [FakeSink() for _ in range(3)]
     said = [all_of_them.open(sink, "", ObserveAsked()) for sink in sinks]
     assert [bool(one) for one in said] == [False, False, True]
     all_of_them.close(sinks[0])
@@ -114,7 +114,7 @@ def test_a_node_has_a_bounded_number_of_observers(monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_lines_of_an_observer_come_in_pieces() -> None:
-    sink: Any = FakeTeller()
+    sink: Any = FakeSink()
     observer = observers.Observer("s1", "", sink, ObserveAsked())
     for number in range(2 * observers.PIECE_LINES + 1):
         observer.put(str(number))
@@ -157,7 +157,7 @@ def test_a_listing_of_many_keys_has_all_of_them_in_order(
 @pytest.mark.pure
 def test_the_heads_of_many_watches_are_each_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     scene = Scene()
-    sinks = [FakeTeller() for _ in range(2 * SPELLED_MAX + 1)]
+    sinks = [FakeSink() for _ in range(2 * SPELLED_MAX + 1)]
     for number, sink in enumerate(sinks):
         scene.watch("k", number=str(number), sink=sink)
         sink.read()

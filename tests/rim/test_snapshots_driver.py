@@ -28,7 +28,7 @@ from raftline.wire.watches import WatchAsked
 from raftline_course.harness.processes import eventually
 from tests.faulty_folder import Fault, Kind, MemoryFolder
 from tests.node_files import BASE, MEMBERS, boot, entries, log_file, storage_file
-from tests.rim.test_watchers import FakeTeller
+from tests.rim.test_watchers import FakeSink
 
 DEADLINE_S = 60.0
 OPTIONS = Options(election_timeout_ms=60_000, trailing_bytes=0)
@@ -199,7 +199,7 @@ def test_a_snapshot_that_arrives_is_the_state_machine_at_once(make_rig: Callable
 
 
 def test_a_watch_hears_that_a_snapshot_replaced_the_state(make_rig: Callable[..., Rig]) -> None:
-    rig, sink = make_rig(), FakeTeller()
+    rig, sink = make_rig(), FakeSink()
     rig.snapshots.start()
     rig.driver.watchers.open(sink, [("", WatchAsked("", None))])
     data, snapshot = leaders_snapshot({"a": "9"})

@@ -18,7 +18,7 @@ from raftline.node.watch import Watch
 from raftline.wire import watches as words
 from raftline.wire.protocol import REMOVED
 from raftline_course.harness.processes import eventually
-from tests.rim.test_watchers import FakeTeller, Scene
+from tests.rim.test_watchers import FakeSink, Scene
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def scene() -> Scene:
     return Scene()
 
 
-def only(scene: Scene, sink: FakeTeller | None = None) -> Watch:
+def only(scene: Scene, sink: FakeSink | None = None) -> Watch:
     """Return the one watch of a connection."""
     (watch,) = scene.watchers._watches[sink or scene.sink].values()
     return watch
@@ -46,7 +46,7 @@ def amid_a_listing(scene: Scene, act: Callable[[], object]) -> None:
     lister.take = meanwhile
 
 
-def settle(scene: Scene, *sinks: FakeTeller) -> None:
+def settle(scene: Scene, *sinks: FakeSink) -> None:
     """Let every watch come to where it is told events as they happen."""
     eventually(lambda: not scene.watchers._begins_anew)
     while scene.watchers.has_work:
@@ -59,7 +59,7 @@ def settle(scene: Scene, *sinks: FakeTeller) -> None:
 
 
 def test_a_snapshot_over_events_of_several_prefixes_leaves_none_of_them(scene: Scene) -> None:
-    others = FakeTeller()
+    others = FakeSink()
     scene.watch("a")
     scene.watch("b", sink=others)
     scene.is_held = True

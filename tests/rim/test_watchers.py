@@ -21,7 +21,7 @@ from tests.faulty_folder import MemoryFolder
 MEMBERS = {"s1": "localhost:10000"}
 
 
-class FakeTeller:
+class FakeSink:
     """A connection whose reader takes what it is sent, until it is told not to."""
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ class Scene:
         self.woken = 0
         self.watchers = Watchers(self.manager, self._wake)
         self.watchers.history.bound(events_max, 1 << 20)
-        self.sink = FakeTeller()
+        self.sink = FakeSink()
         self.index = 0
         self.is_held = False  # nothing is handed out behind a step
         self.apply("level 2")
@@ -87,7 +87,7 @@ class Scene:
         prefix: str = "",
         after: int | None = None,
         number: str = "",
-        sink: FakeTeller | None = None,
+        sink: FakeSink | None = None,
     ) -> list[str]:
         """Begin a watch; return its first lines and those that it tells at once."""
         sink = sink or self.sink
@@ -145,7 +145,7 @@ def test_one_step_is_one_send_to_each_connection(scene: Scene) -> None:
 
 
 def test_a_write_touches_no_watch_of_another_prefix(scene: Scene) -> None:
-    others = [FakeTeller() for _ in range(300)]
+    others = [FakeSink() for _ in range(300)]
     for number, sink in enumerate(others):
         scene.watch(f"p{number}/", sink=sink)
     scene.watch("mine/")
@@ -156,7 +156,7 @@ def test_a_write_touches_no_watch_of_another_prefix(scene: Scene) -> None:
 
 
 def test_many_connections_are_sent_to_in_slices_that_the_owner_goes_on_with(scene: Scene) -> None:
-    sinks = [FakeTeller() for _ in range(500)]
+    sinks = [FakeSink() for _ in range(500)]
     for sink in sinks:
         scene.watch("k", sink=sink)
     scene.apply("set k 1")
@@ -291,7 +291,7 @@ def test_a_reader_that_the_history_leaves_behind_is_ended_with_its_place() -> No
 
 def test_a_snapshot_lets_every_watch_begin_anew(scene: Scene) -> None:
     scene.apply("set app/old 1", "set other 1")
-    slow = FakeTeller()
+    slow = FakeSink()
     scene.watch("app/")
     scene.watch("app/", sink=slow)
     slow.is_slow = True
@@ -320,7 +320,7 @@ def test_a_snapshot_lets_every_watch_begin_anew(scene: Scene) -> None:
 
 
 def test_nothing_of_before_a_snapshot_is_told_behind_it(scene: Scene) -> None:
-    sinks = [FakeTeller() for _ in range(300)]
+    sinks = [FakeSink() for _ in range(300)]
     for sink in sinks:
         scene.watch("k", sink=sink)
     scene.apply("set k 1")  # the last hundred have not been told yet
@@ -386,7 +386,7 @@ def test_one_id_has_one_watch_at_a_time_on_a_connection(scene: Scene) -> None:
     scene.watch("k", number="7")
     assert scene.watch("x")[0].startswith("Sorry, a watch without an id runs on this connection.")
     assert scene.watch("x", number="7")[0].startswith("Sorry, a watch with the id 7 runs on this ")
-    assert scene.watch("x", sink=FakeTeller())[0].startswith("WATCH response: ")
+    assert scene.watch("x", sink=FakeSink())[0].startswith("WATCH response: ")
 
 
 def test_a_connection_that_ends_leaves_nothing_behind(scene: Scene) -> None:
@@ -399,7 +399,7 @@ def test_a_connection_that_ends_leaves_nothing_behind(scene: Scene) -> None:
 
 
 def test_a_node_that_stops_tells_each_watch_where_to_go_on(scene: Scene) -> None:
-    slow = FakeTeller()
+    slow = FakeSink()
     scene.watch("k", number="7")
     scene.watch("k", sink=slow)
     scene.apply("set k 1")
@@ -419,7 +419,7 @@ def test_silence_is_broken_for_those_alone_that_hear_nothing(
 ) -> None:
     now_s = 1000.0
     monkeypatch.setattr("raftline.node.watch_feed.time.monotonic", lambda: now_s)
-    quiet = FakeTeller()
+    quiet = FakeSink()
     scene.watch("quiet", sink=quiet)
     scene.watch("k")
     silences, last_s = [], now_s
@@ -471,7 +471,7 @@ def test_watches_that_come_together_share_one_look_at_the_pairs(scene: Scene) ->
 
 
 def test_a_node_that_stops_tells_first_what_was_applied(scene: Scene) -> None:
-    other = FakeTeller()
+    other = FakeSink()
     scene.watch()
     scene.watch("b", sink=other)
     scene.is_held = True
@@ -485,7 +485,7 @@ def test_a_node_that_stops_tells_first_what_was_applied(scene: Scene) -> None:
     assert other.read()[0] == "s1@EVENT 3 set b 2"
 
 
-class PieceTeller(FakeTeller):
+class PieceTeller(FakeSink):
     """A connection that keeps the sizes of what it is pushed and of the pieces that it takes."""
 
     def __init__(self) -> None:
@@ -509,7 +509,7 @@ LONG = 100_000  # characters of a value: three are more than is pushed at once
 PIECE = watch_feed.PIECE_LINES_BYTES + LONG + 100  # the events that reach it stay whole
 
 
-def events_of(sink: FakeTeller) -> list[str]:
+def events_of(sink: FakeSink) -> list[str]:
     return [line.partition("@")[2][:20] for line in sink.read()]
 
 
