@@ -211,6 +211,7 @@ def program_of(name: str) -> str:
     return f"env PYTHONPATH=../../src {sys.executable} mine.py {name}"
 
 
+@pytest.mark.nightly
 @of_lab("availability")
 def test_the_commands_of_lab_5_work(student: Student) -> None:
     lab = student.folder / "labs/availability"

@@ -15,6 +15,7 @@ from raftline.common.level import LEVEL
 from raftline.common.version import RELEASE
 from raftline_course.harness.cluster import STEADY, Cluster, NodeProcess
 from raftline_course.harness.processes import DEADLINE_S, eventually, free_ports
+from tests.at_night import at_night
 from tests.processes.versions import before_levels, of_level_2, with_new_verb
 
 SNAPSHOTS = ("--compact-at", "3000")
@@ -146,7 +147,10 @@ def upgraded(cluster: Cluster, versions: Versions) -> Cluster:
     return cluster
 
 
-@pytest.mark.parametrize("order", ["s1 s2 s3", "s3 s2 s1"], ids=["leader first", "leader last"])
+@pytest.mark.parametrize(
+    ("level", "order"),
+    [(1, "s1 s2 s3"), (2, "s3 s2 s1"), *at_night((1, "s3 s2 s1"), (2, "s1 s2 s3"))],
+)
 def test_a_cluster_is_upgraded_node_by_node_under_load(
     old: Cluster, versions: Versions, level: int, order: str
 ) -> None:
@@ -194,7 +198,10 @@ def test_a_node_of_the_old_version_refuses_files_behind_the_level(
     old.wait_until_whole()
 
 
-@pytest.mark.parametrize("lost", ["storage", "all files"])
+@pytest.mark.parametrize(
+    ("level", "lost"),
+    [(1, "storage"), (2, "all files"), *at_night((1, "all files"), (2, "storage"))],
+)
 def test_a_node_of_the_old_version_that_lost_files_is_sent_nothing(
     old: Cluster, versions: Versions, level: int, lost: str
 ) -> None:
