@@ -4,6 +4,8 @@ PY := .venv/bin/python
 SEED ?= 7
 MINUTES ?= 60
 WORKERS ?= 2
+# Tests of real nodes wait much, for elections and for timers.
+NODE_WORKERS ?= 3
 ONLY ?=
 T ?=
 LAB ?=
@@ -40,7 +42,7 @@ test: .venv/dev-installed ## the quick tests, within two minutes; by a word: mak
 	@$(TESTS) $(if $(T),-k '$(T)',--lane quick)
 
 test-rest: .venv/dev-installed ## the tests that `make test` leaves out
-	@$(TESTS) --lane rest
+	@$(TESTS) -n $(NODE_WORKERS) --lane rest
 
 test-nightly: .venv/dev-installed ## the tests that are left to `make nightly`
 	@$(TESTS) --lane nightly
