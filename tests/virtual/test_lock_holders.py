@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from raftline.kv.calls import CALLS, Call
-from raftline.kv.contest import Contest, Place, token_in
+from raftline.kv.contest import LockKeys, LockProtocol, token_in
 from raftline.kv.events import Event
 from raftline.kv.transaction import Outcome
 from tests.virtual.holders import HOLDER_PERMILLE, LeaseRequest
@@ -54,7 +54,7 @@ class Contender:
     """One program that wants the lock, with a session, a lease and a fate of its own."""
 
     def __init__(
-        self, calm: Calm, name: str, place: Place, resource: Resource, ended: Callable[[], None]
+        self, calm: Calm, name: str, place: LockKeys, resource: Resource, ended: Callable[[], None]
     ) -> None:
         self.name = name
         self.token = 0
@@ -65,7 +65,7 @@ class Contender:
         self._is_dead = False
         self._session, self._number = "", 0
         self._lease = ""
-        self._contest: Contest | None = None
+        self._contest: LockProtocol | None = None
         self._until_ms = 0.0
         self._waiting: LeaseRequest | None = None
         self._then: Callable[[str, int], None] = lambda reply, sent_ms: None
@@ -126,7 +126,7 @@ class Contender:
 
     def _granted(self, reply: str, sent_ms: int) -> None:
         self._lease = CALLS.grant(SECONDS).read(reply)
-        self._contest = Contest(self._place, self._lease, self.name)
+        self._contest = LockProtocol(self._place, self._lease, self.name)
         self._holds_from(sent_ms)
         self._try(self._contest.try_once())
         self._world.after(400, self._renew)
@@ -240,7 +240,7 @@ class Queue:
         self.ended = 0
         self._calm = calm
         self._number = number
-        self._place = Place("lock", f"l{number}")
+        self._place = LockKeys("lock", f"l{number}")
         for _ in range(AT_ONCE):
             self._begin()
 
