@@ -19,7 +19,7 @@ from raftline.common.config import ConfigError, as_option
 
 @dataclass(frozen=True)
 class AccessSettings:
-    """What was set; None and False: nothing was. `called` returns what a setting is called where
+    """The settings of access; None and False: not set. `called` returns the name of a setting where
     it was set, for messages: `--tls-cert` or `tls_cert`."""
 
     host: str

@@ -15,7 +15,7 @@ from raftline.node.server import Server
 
 
 class NodeAccess(NamedTuple):
-    """What the settings make: for the node, then for the clients of its objects."""
+    """The outcome of the settings: for the node, then for the clients of its objects."""
 
     rule: PeerRule
     tls: Tls | None
