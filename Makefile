@@ -85,7 +85,7 @@ sim-long: .venv/dev-installed $(wildcard build/simulation) ## simulated schedule
 .PHONY: simulation
 simulation: build/simulation ## compile the virtual world, for three times as many schedules (C compiler, 5 minutes)
 
-build/simulation: .venv/dev-installed $(wildcard src/*.py src/*/*.py tests/*.py tests/core/*.py tests/virtual/*.py)
+build/simulation: .venv/dev-installed $(wildcard src/*.py src/*/*.py course/*/*/*.py tests/*.py tests/core/*.py tests/virtual/*.py)
 	@echo "Compiling the virtual world ..." >&2
 	@mkdir -p build && rm -rf $@ $@.part
 	@$(call quietly,$(PY) tests/virtual/compile.py $@.part) && mv $@.part $@

@@ -1,8 +1,8 @@
 """Builds the virtual world as machine code: `python tests/virtual/compile.py FOLDER`.
 
-FOLDER becomes a copy of src/ and tests/, with compiled modules beside the files that they are made
-of. Python prefers those. No wheel holds them (docs/develop/compiled.md). Exit codes: 0 built, and
-its schedules are those of Python; 1 they differ, or nothing was built.
+FOLDER becomes a copy of src/, course/ and tests/, with compiled modules beside the files that they
+are made of. Python prefers those. No wheel holds them (docs/develop/compiled.md). Exit codes: 0
+built, and its schedules are those of Python; 1 they differ, or nothing was built.
 """
 
 from __future__ import annotations
@@ -16,10 +16,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 OPTIONS = ("--strict", "--namespace-packages", "--explicit-package-bases")
-PACKAGES = {"raftline": ROOT / "src", "tests": ROOT / "tests"}  # by the names that modules have
+PACKAGES = {  # by the names that modules have
+    "raftline": ROOT / "src",
+    "raftline_course": ROOT / "course" / "raftline_course",
+    "tests": ROOT / "tests",
+}
 SIMULATED = (
     "raftline/raft/*", "raftline/wire/*", "raftline/state/*", "raftline/logmanager",
-    "raftline/common/level", "raftline/harness/history", "raftline/harness/linearizable",
+    "raftline/common/level", "raftline_course/harness/history",
+    "raftline_course/harness/linearizable",
     "raftline/node/lease_clock", "raftline/node/leasing", "raftline/node/measures",
     "raftline/storage/birth", "raftline/storage/disk", "raftline/storage/folder",
     "raftline/storage/hardstate", "raftline/storage/lines", "raftline/storage/logfile",
@@ -83,7 +88,7 @@ def outcomes(*paths: Path) -> list[str]:
 
 def check(folder: Path) -> str:
     """Return what is wrong with a build, or ""."""
-    compiled, plain = outcomes(folder), outcomes(ROOT, ROOT / "src")
+    compiled, plain = outcomes(folder), outcomes(ROOT, ROOT / "src", ROOT / "course")
     if compiled[0].endswith(".py"):
         return f"{compiled[0]} is run, which is not compiled"
     differing = [one for one, other in zip(compiled[1:], plain[1:], strict=True) if one != other]

@@ -26,7 +26,7 @@ def test_the_world_its_invariants_and_the_core_are_compiled_and_no_test_is(packa
     assert {
         "raftline/raft/node.py",
         "raftline/raft/view.py",
-        "raftline/harness/linearizable.py",
+        "raftline_course/harness/linearizable.py",
         "tests/invariants.py",
         "tests/virtual/world.py",
         "tests/virtual/schedule.py",
