@@ -23,8 +23,7 @@ PROGRAM = HERE.parents[1] / "src" / "cli.py"
 PICTURE = HERE / "view.png"
 SIZE = (1180, 860)
 DEADLINE_S = 30.0
-ELECTIONS = 3
-ZOOMS = 2  # so that all of them are in sight
+ZOOMS, SPAN_S = 2, 12.0  # sixteen seconds are in sight then
 PORTS = ("--base-port", "31100", "--view", "31110")
 
 Found = TypeVar("Found")
@@ -107,8 +106,11 @@ class Page:
 def play(page: Page) -> None:
     """Have a few elections: each leader is killed after a write, and comes back."""
     leader = until(page.leader, "leader")
-    for number in range(ELECTIONS):
-        page.type(leader, f"set b {number + 5}")
+    end = time.monotonic() + SPAN_S
+    number = 5
+    while time.monotonic() < end:
+        page.type(leader, f"set b {number}")
+        number += 1
         page.press(leader, "Kill")
         new = until(partial(page.another_leader, leader), "new leader")
         page.type(new, "get b")
