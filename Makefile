@@ -21,7 +21,7 @@ TESTS = $(PY) -m pytest -q --progress -o console_output_style=classic -n $(WORKE
 SET_UP = $(MAKE)
 
 .PHONY: help run test test-rest test-nightly test-all check lint types format sizes style
-.PHONY: conform conform-bugs sim sim-long view-test fuzz nemesis watchers holders monitoring-test mutants nightly accept labs handout grade-test keys compose-test container-test kubernetes-test release clean
+.PHONY: conform conform-bugs sim sim-long view-test fuzz nemesis watchers holders monitoring-test mutants nightly accept labs handout grade-test keys compose-test container-test kubernetes-test release course-wheel clean
 .PHONY: patroni-test wheel wheels test-wheel test-sanitized bench bench-quick bench-growth bench-table soak profile slow-ways pictures view-picture docs
 .DELETE_ON_ERROR:
 
@@ -71,8 +71,8 @@ types: .venv/dev-installed ## mypy --strict
 style: .venv/dev-installed ## the English of pages and docstrings; a report that no verdict waits for
 	@$(PY) -m pytest -q tests/style
 
-sizes: ## the longest files of src/, in lines; a report, no limit
-	@find src -name '*.py' -exec wc -l {} + | sort -rn | sed -n '2,21p'
+sizes: ## the longest files of the store and the course, in lines; a report, no limit
+	@find src course -name '*.py' -exec wc -l {} + | sort -rn | sed -n '2,21p'
 
 sim: .venv/dev-installed ## one simulated schedule: faults, changes of members: make sim SEED=7 [PICTURE=seed.html]
 	@$(PY) tests/virtual/simulate.py --seed $(SEED) $(if $(PICTURE),--picture $(PICTURE))
@@ -174,6 +174,10 @@ release: .venv/release-installed ## build sdist and wheel into dist/, and check 
 	@mkdir -p build && rm -rf dist && $(PY) -m build --outdir dist . >build/release.txt 2>&1 || { cat build/release.txt >&2; exit 1; }
 	@$(PY) -m twine check --strict dist/*
 
+course-wheel: .venv/dev-installed ## build the wheel of raftline-course, labs included, into dist/
+	@$(call quietly,$(PY) -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist ./course)
+	@rm -rf course/build course/*.egg-info
+
 # The Python of the set-up alone; `make wheels` has one made for each Python that is installed.
 wheel: .venv/dev-installed ## build a wheel with the compiled core for this Python into dist/
 	@$(call compiled,$(PY) -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .)
@@ -233,7 +237,7 @@ build/patroni-env: setup.py $(wildcard integrations/patroni/*.toml integrations/
 
 clean: ## remove everything that was made, except the nodes' files in logs/
 	@rm -rf .venv build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	@find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find src course tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Without a network pip gives up within seconds; who sets these variables has their own way. They
 # reach the pip that pip starts, too, which options do not.
