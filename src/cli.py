@@ -125,7 +125,7 @@ def _parser() -> tuple[Parser, Commands]:
     for verb, does in {**AT_THE_SHELL, **HELD, **course.COMMANDS}.items():
         commands.add_parser(verb, help=does, add_help=False)
     _add_completion(commands)
-    accesscommands.know_access(commands)
+    accesscommands.add_login_options(commands)
     return parser, commands
 
 

@@ -26,15 +26,15 @@ from raftline.clients.connection import (
     say_waiting,
 )
 from raftline.clients.conversation import Client
-from raftline.clients.options import WITH_VALUE, access_of, know_access
+from raftline.clients.options import WITH_VALUE, access_of, add_login_options
 from raftline.clients.shell import run_shell
 from raftline.clients.streams import (
-    finish,
+    accept_raw_stdin,
     lines_of_stdin,
+    report_delay,
+    run_client,
     say,
     say_connecting,
-    say_late,
-    take_any_bytes,
 )
 from raftline.common.address import Address, split
 from raftline.common.arguments import Parser, as_host, as_port, as_seconds, program
@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     head, words = split_command(arguments)
     options = read_options(parser(), head)
-    take_any_bytes()
+    accept_raw_stdin()
     on_terminal = sys.stdin is not None and sys.stdin.isatty()
     program_form = options.quiet or options.json
     with_screen = not words and (options.screen or (on_terminal and not program_form))
@@ -93,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         client.connect()
         return answer_each(client, lines_of_stdin(), options.quiet, options.json)
 
-    return finish(client, converse, parser().prog)
+    return run_client(client, converse, parser().prog)
 
 
 def _client_of(options: argparse.Namespace, *, with_screen: bool) -> Client:
@@ -112,7 +112,7 @@ def _client_of(options: argparse.Namespace, *, with_screen: bool) -> Client:
         follow=options.follow,
         also=options.also,
         on_connect=say_connecting if with_screen else None,
-        on_wait=None if options.quiet else say_late if with_screen else say_waiting,
+        on_wait=None if options.quiet else report_delay if with_screen else say_waiting,
         credentials=access.credentials,
         tls=access.tls,
     )
@@ -237,7 +237,7 @@ def parser() -> Parser:
         default=10.0,
         help="for each reply (10); with nodes at --pace human take 60",
     )
-    know_access(parser)
+    add_login_options(parser)
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--screen", action="store_true", help="the screen also without a terminal")
     add_forms(form)

@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from raftline.access.secret import PeerRule
+from raftline.access.secret import PeerAuth
 from raftline.access.tls import Tls
 from raftline.clients.tls import ClientTls
 from raftline.common import config, signals
@@ -180,7 +180,7 @@ def _server_of(
     configuration: Configuration,
     console: Console,
     make_server: Callable[..., Server],
-    rule: PeerRule,
+    rule: PeerAuth,
     tls: Tls | None,
 ) -> Server:
     """Return the node that the arguments describe; it has no life yet."""

@@ -6,7 +6,7 @@ from collections import deque
 from types import SimpleNamespace
 from typing import Any
 
-from raftline.access.secret import OPEN
+from raftline.access.secret import NO_AUTH
 from raftline.net.host import Batch, ReplySink
 from raftline.net.peerbook import Speakers
 from raftline.net.reply_room import ReplyRoom
@@ -24,7 +24,7 @@ class FakeHost:
         self.is_down, self.patience_s = False, 60.0
         self.level, self.why_level = 1, lambda needed: f"Sorry, this needs level {needed}"
         self.with_level = lambda change: change
-        self.speakers, self.peer_rule, self.tls = Speakers(300, lambda: 0), OPEN, None
+        self.speakers, self.peer_rule, self.tls = Speakers(300, lambda: 0), NO_AUTH, None
         self.reply_room = ReplyRoom()
         self.batches: list[Batch] = []
         self.heard: list[Message] = []

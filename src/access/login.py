@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from raftline.access.rights import KeysOfLease, why_no_order, why_not
+from raftline.access.rights import KeysOfLease, denial_reason, why_no_order
 from raftline.access.roles import Identity, nobody
 from raftline.access.turns import Turns
 from raftline.access.users import MECHANISM, User, Users, derive, read_users, scram
@@ -103,11 +103,11 @@ class Login:
         self.identity = access.nobody
         self._is_certified = False  # by a certificate: then no password counts
 
-    def why_not(self, command: str, keys_of_lease: KeysOfLease) -> str:
+    def denial_reason(self, command: str, keys_of_lease: KeysOfLease) -> str:
         """Return why a command is refused to whoever asks here; "" if it may be done."""
         if self._users is not self._access.users:
             self._look_again()
-        return why_not(self.identity, command, keys_of_lease)
+        return denial_reason(self.identity, command, keys_of_lease)
 
     def why_no_order(self, verb: str) -> str:
         """Return why an order is refused to whoever asks here; "" if it may be given."""

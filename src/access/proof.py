@@ -40,7 +40,7 @@ def mac_of(secret: bytes, direction: str, names: tuple[str, str], nonces: tuple[
     return hmac.new(secret, text.encode(), hashlib.sha256).hexdigest()
 
 
-class Dialing:
+class Initiator:
     """The side that made the connection, `me`, and expects `peer` there."""
 
     def __init__(self, secret: bytes, me: str, peer: str, nonce: str) -> None:
@@ -79,7 +79,7 @@ class Dialing:
         return ""
 
 
-class Answering:
+class Responder:
     """The side that took the connection, `me`. One proof is tried on it, and no second.
 
     It may be made with `other` as well, if there is one: while the secret is changed some

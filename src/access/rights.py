@@ -46,11 +46,11 @@ class _Need(NamedTuple):
 
 
 def as_asked(request: Request) -> str:
-    """Return the command of a request as `why_not` takes it."""
+    """Return the command of a request as `denial_reason` takes it."""
     return request.command + _READ_LOG if request.read == "log" else request.command
 
 
-def why_not(identity: Identity, command: str, keys_of_lease: KeysOfLease) -> str:
+def denial_reason(identity: Identity, command: str, keys_of_lease: KeysOfLease) -> str:
     """Return the refusal, after `Sorry, `, of a command in its one spelling; "" if it may be
     done. After a get ` read log` may stand, which makes an entry of it. It depends on the command
     and on rights, and on no key that is there or not. A lease is the exception: who may end it may

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from raftline.access.proof import NONCE_BYTES, Answering, Dialing
+from raftline.access.proof import NONCE_BYTES, Initiator, Responder
 from raftline.common.config import ConfigError, as_option
 
 MODES = ("require", "offer")
@@ -23,7 +23,7 @@ CHARACTERS_MIN, FILE_BYTES_MAX = 32, 4096
 LINES_MAX = 2
 
 
-class PeerRule(NamedTuple):
+class PeerAuth(NamedTuple):
     """The proofs that a node asks of members. `repr` never shows the secret."""
 
     secret: bytes = b""  # empty: there is none
@@ -33,22 +33,22 @@ class PeerRule(NamedTuple):
     option: str = "--secret"  # which named it, for messages
 
     def __repr__(self) -> str:
-        return f"PeerRule({'a secret' if self.secret else 'no secret'}, {self.is_required})"
+        return f"PeerAuth({'a secret' if self.secret else 'no secret'}, {self.is_required})"
 
     @property
     def secrets(self) -> tuple[bytes, ...]:
         """Those whose proofs are taken."""
         return tuple(filter(None, (self.secret, self.other)))
 
-    def answering(self, me: str) -> Answering | None:
+    def responder(self, me: str) -> Responder | None:
         """Return this side of a connection that came in; None without a secret."""
-        return Answering(self.secret, me, new_nonce(), self.other) if self.secret else None
+        return Responder(self.secret, me, new_nonce(), self.other) if self.secret else None
 
-    def dialing(self, me: str, peer: str) -> Dialing | None:
+    def initiator(self, me: str, peer: str) -> Initiator | None:
         """Return this side of a connection to a peer; None without a secret."""
-        return Dialing(self.secret, me, peer, new_nonce()) if self.secret else None
+        return Initiator(self.secret, me, peer, new_nonce()) if self.secret else None
 
-    def read_again(self) -> PeerRule:
+    def read_again(self) -> PeerAuth:
         """Return the rule with the secrets that the file holds now.
 
         Raises:
@@ -60,7 +60,7 @@ class PeerRule(NamedTuple):
         return self._replace(secret=secret, other=other)
 
 
-OPEN = PeerRule()
+NO_AUTH = PeerAuth()
 
 
 def new_nonce() -> str:
@@ -70,7 +70,7 @@ def new_nonce() -> str:
 
 def peer_rule(
     path: Path | None, mode: str | None, called: Callable[[str], str] = as_option
-) -> PeerRule:
+) -> PeerAuth:
     """Return the rule that `--secret` and `--secret-mode` make, or what they are `called`.
 
     Raises:
@@ -81,10 +81,10 @@ def peer_rule(
             raise ConfigError(
                 f"{called('secret_mode')} says how a secret is used; add {called('secret')} FILE"
             )
-        return OPEN
+        return NO_AUTH
     option = called("secret")
     secret, other = read_secrets(path, option)
-    return PeerRule(secret, mode != "offer", other, path, option)
+    return PeerAuth(secret, mode != "offer", other, path, option)
 
 
 def read_secrets(path: Path, option: str = "--secret") -> tuple[bytes, bytes]:

@@ -81,12 +81,12 @@ class Tls:
         """Whether the list of revoked certificates is still the one that this context has."""
         return not isinstance(context, Context) or context.revoked == self.revoked
 
-    def answering(self) -> ssl.SSLContext:
+    def server_context(self) -> ssl.SSLContext:
         """Return the context for a connection that came in."""
         self._look()
         return self._answers
 
-    def dialing(self) -> ssl.SSLContext:
+    def client_context(self) -> ssl.SSLContext:
         """Return the context for a connection from here."""
         self._look()
         return self._dials

@@ -16,7 +16,7 @@ TELNET_ANSWER = b"\xff\xfc\x06"  # of a node that was asked whether it is there
 LEAST_S = 1e-6  # 0 would mean not to wait at all
 
 
-class Ended(ConnectionError):
+class ConnectionEnded(ConnectionError):
     """The other side ended the connection before a whole line came."""
 
     def __init__(self) -> None:
@@ -69,7 +69,7 @@ class LineConnection:
 
         Raises:
             TimeoutError: none came in time; one that comes later can still be read.
-            Ended: the other side ended the connection first.
+            ConnectionEnded: the other side ended the connection first.
             TooLong: what came is longer than `bytes_max`.
         """
         looked_at, limit = 0, REPLY_LINE_BYTES if bytes_max is None else bytes_max
@@ -81,7 +81,7 @@ class LineConnection:
                 self.socket.settimeout(max(until_s - time.monotonic(), LEAST_S))
             data = self.socket.recv(1 << 16)
             if not data:
-                raise Ended
+                raise ConnectionEnded
             self.received += data
         line = bytes(self.received[:end])
         del self.received[: end + 1]
@@ -91,7 +91,7 @@ class LineConnection:
         """Return the next line as text, without what answers telnet; "" at the end."""
         try:
             return self.read().replace(TELNET_ANSWER, b"").decode()
-        except Ended:
+        except ConnectionEnded:
             rest, self.received = bytes(self.received), bytearray()
             return rest.replace(TELNET_ANSWER, b"").decode()
 

@@ -29,7 +29,7 @@ class ClientAccess(NamedTuple):
 WITH_VALUE = ("--user", "--password-file", *tls.OPTIONS)
 
 
-def know_access(parser: argparse.ArgumentParser) -> None:
+def add_login_options(parser: argparse.ArgumentParser) -> None:
     """Have `--user`, `--password-file`, and those for TLS."""
     group = parser.add_argument_group("login and TLS")
     add = group.add_argument

@@ -134,7 +134,7 @@ class Clients(NoCopies):
                     )
                 self._lock.wait(left_s)
             if self._is_closed:
-                raise Closed("this node was closed, so nothing can be asked through it")
+                raise Closed("this client was closed, so nothing can be asked through it")
             if self._idle:
                 return self._idle.pop()  # the one used last knows best who leads
             client = self._made()

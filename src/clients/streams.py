@@ -16,7 +16,7 @@ from raftline.wire.protocol import error
 from raftline.wire.replies import Outcome
 
 
-def take_any_bytes() -> None:
+def accept_raw_stdin() -> None:
     """Take any bytes in: those that are not UTF-8 raise nothing here.
 
     A line ends at a newline only; a lone carriage return is the node's to refuse.
@@ -48,12 +48,12 @@ def say_connecting(address: Address) -> None:
     say(f"[*] Connecting to {address.host} port {address.port}")
 
 
-def say_late(text: str) -> None:
+def report_delay(text: str) -> None:
     """Print why there is no answer yet."""
     say(f"[*] {text}")
 
 
-def finish(client: Client, converse: Callable[[], int], prog: str) -> int:
+def run_client(client: Client, converse: Callable[[], int], prog: str) -> int:
     """Converse, give back the sessions, leave the connection, and return the exit code; what went
     wrong is one line."""
     try:

@@ -64,7 +64,7 @@ class ClientTls:
 
     def context(self) -> ssl.SSLContext:
         """Return the context of the next connection; files that changed are read again."""
-        return self._tls.dialing()
+        return self._tls.client_context()
 
     def name_of(self, host: str) -> str:
         """Return the name that the certificate of the node at `host` has to be for."""

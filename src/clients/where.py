@@ -17,7 +17,7 @@ def addresses_in(text: str) -> list[Address]:
     return [Address.parse(each.strip(" ")) for each in text.split(",")]
 
 
-def found(folder: str | Path | None, otherwise: str) -> list[Address]:
+def discover_endpoints(folder: str | Path | None, otherwise: str) -> list[Address]:
     """Return the addresses in $RAFTLINE, else those in the configuration of the folder; of this one
     alone if it is named. `otherwise` explains how else to name them.
 

@@ -58,7 +58,7 @@ class Parser(argparse.ArgumentParser):
         """Have `--version`."""
         self.add_argument("--version", action=_Version, help="and the build")
 
-    def know_cluster(self, timeout_s: float | None = None) -> None:
+    def add_cluster_options(self, timeout_s: float | None = None) -> None:
         """Have `--dir` and `--timeout`: where the nodes are named, and how long they may take."""
         seconds = "seconds" if timeout_s is None else f"seconds ({timeout_s:g})"
         self.add_argument("--dir", metavar="D", help="the folder of server-configuration.txt")

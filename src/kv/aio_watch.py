@@ -22,7 +22,7 @@ from raftline.clients.login import Credentials, text_in
 from raftline.common.nocopies import NoCopies
 from raftline.kv.asker import Asker, take_steps, tls_arguments
 from raftline.kv.codec import Data
-from raftline.kv.events import Ended, Event, WatchCursor
+from raftline.kv.events import Event, WatchCursor, WatchEnded
 from raftline.kv.line_stream import LineStream
 from raftline.kv.liveness import MEMBERS_ID, PROBE, PROBE_ID, Liveness, Outage
 from raftline.kv.watch import LOG, PAUSES_S, text_and_id, turns_of
@@ -106,7 +106,7 @@ class AioWatch(NoCopies, Generic[Data], AsyncIterator[Event[Data]]):
                 if stream is None:
                     return False
                 return await self._take(stream, until_s)
-            except (OSError, Ended, ClientError) as problem:
+            except (OSError, WatchEnded, ClientError) as problem:
                 self._hang_up()
                 await self._move_on(problem, until_s)
                 if until_s is not None and time.monotonic() >= until_s:
@@ -147,7 +147,7 @@ class AioWatch(NoCopies, Generic[Data], AsyncIterator[Event[Data]]):
             await take_steps(credentials, said)
         except Unreachable as refusal:
             stream.abort()
-            raise Ended(str(refusal)) from None
+            raise WatchEnded(str(refusal)) from None
         except BaseException:
             stream.abort()
             raise
@@ -161,7 +161,7 @@ class AioWatch(NoCopies, Generic[Data], AsyncIterator[Event[Data]]):
         except TimeoutError:
             now_s = time.monotonic()
             if liveness.is_dead(now_s):
-                raise Ended("it said nothing for too long") from None
+                raise WatchEnded("it said nothing for too long") from None
             if liveness.begin_probe(now_s):
                 stream.send(line_of(f"{self._asker.name}#{PROBE_ID}", PROBE))
             return until_s is None or now_s < until_s
@@ -170,7 +170,7 @@ class AioWatch(NoCopies, Generic[Data], AsyncIterator[Event[Data]]):
         liveness.heard(now_s)
         if number == PROBE_ID:
             if text.startswith("Sorry, "):
-                raise Ended(text)
+                raise WatchEnded(text)
             liveness.confirmed(now_s)
             return True
         if number == MEMBERS_ID:
@@ -192,13 +192,13 @@ class AioWatch(NoCopies, Generic[Data], AsyncIterator[Event[Data]]):
             return
         if isinstance(problem, ClientError):
             raise problem
-        if isinstance(problem, Ended):
+        if isinstance(problem, WatchEnded):
             self._cursor.refused(str(problem))
         self._nodes.move_on(self._nodes.current, None)
         now_s = time.monotonic()
         where = in_words(self._nodes.known)
         if not self._was_served and now_s >= self._give_up_s:
-            if isinstance(problem, Ended):
+            if isinstance(problem, WatchEnded):
                 raise NoLeader(str(problem).removeprefix("Sorry, ")) from None
             raise Unreachable(f"nobody serves it at {where}. The last: {problem}") from None
         if self._was_served and (line := self._outage.failed(now_s, where, str(problem))):

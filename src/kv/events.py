@@ -51,7 +51,7 @@ class Event(Generic[Data]):
         return self.value is not None
 
 
-class Ended(Exception):
+class WatchEnded(Exception):
     """The node has ended this watch; go on elsewhere."""
 
 
@@ -109,7 +109,7 @@ class WatchCursor(Generic[Data]):
         """Take a line, without the node's name; return its events.
 
         Raises:
-            Ended: it is the last one of this node.
+            WatchEnded: it is the last one of this node.
             EventsGone: nobody can know what changed since the index that the program gave.
         """
         word, _, rest = text.partition(" ")
@@ -126,7 +126,7 @@ class WatchCursor(Generic[Data]):
             return []  # the listing follows
         if not text.startswith("Sorry, "):
             raise NotUnderstood(f"a watch was answered in no known form: {text[:80]}")
-        raise Ended(text)
+        raise WatchEnded(text)
 
     def _first(self, text: str) -> list[Event[Data]]:
         self._is_served = True

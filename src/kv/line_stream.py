@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from raftline.clients.lines import Ended, TooLong
+from raftline.clients.lines import ConnectionEnded, TooLong
 from raftline.wire.limits import REPLY_LINE_BYTES
 
 LINES_MAX = 1000  # that wait for the program; then the node waits, and ends the watch in time
@@ -33,7 +33,7 @@ class LineStream(asyncio.Protocol):
         """End the connection at once."""
         if self._transport is not None:
             self._transport.abort()
-        self._end(Ended())
+        self._end(ConnectionEnded())
 
     async def read(self, wait_s: float) -> bytes:
         """Return the next line without its newline.
@@ -74,7 +74,7 @@ class LineStream(asyncio.Protocol):
         self._transport = transport
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._end(error if isinstance(error, OSError) else Ended())
+        self._end(error if isinstance(error, OSError) else ConnectionEnded())
 
     def data_received(self, data: bytes) -> None:
         if self._problem is not None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from raftline.clients.lines import Ended, TooLong
+from raftline.clients.lines import ConnectionEnded, TooLong
 from raftline.common.address import Address
 from raftline.wire.limits import REPLY_LINE_BYTES
 from raftline.wire.protocol import ProtocolError, split_sender, without_controls
@@ -51,7 +51,7 @@ class Link(asyncio.Protocol):
         OSError."""
         future: asyncio.Future[Reply] = self._loop.create_future()
         if not self.is_open:
-            future.set_exception(Ended())
+            future.set_exception(ConnectionEnded())
             return future
         if not self._unsent:
             self._loop.call_soon(self._flush)
@@ -70,7 +70,7 @@ class Link(asyncio.Protocol):
         """Close once all that was asked is answered; nothing more is sent."""
         self._is_retired = True
         if not self._waiting:
-            self.close(Ended())
+            self.close(ConnectionEnded())
 
     def close(self, why: OSError) -> None:
         """End it; whoever waits gets `why`."""
@@ -104,7 +104,7 @@ class Link(asyncio.Protocol):
             transport.abort()
 
     def connection_lost(self, error: Exception | None) -> None:
-        self.close(error if isinstance(error, OSError) else Ended())
+        self.close(error if isinstance(error, OSError) else ConnectionEnded())
         if not self.closed.done():
             self.closed.set_result(None)
 
@@ -133,7 +133,7 @@ class Link(asyncio.Protocol):
             if not self._answered(raw):
                 return
         if self._is_retired and not self._waiting:
-            self.close(Ended())
+            self.close(ConnectionEnded())
 
     def _answered(self, raw: bytes) -> bool:
         try:
@@ -145,7 +145,7 @@ class Link(asyncio.Protocol):
             self.close(ConnectionError("answered something that is not raftline"))
             return False
         if not self._waiting:  # a node sends goodbye, unasked
-            self.close(Ended())
+            self.close(ConnectionEnded())
             return False
         asked, future = self._waiting.popleft()
         if number != asked:

@@ -28,7 +28,7 @@ from raftline.clients.search import Nodes
 from raftline.clients.tls import ClientTls
 from raftline.common.nocopies import NoCopies
 from raftline.kv.codec import Data
-from raftline.kv.events import Ended, Event, WatchCursor
+from raftline.kv.events import Event, WatchCursor, WatchEnded
 from raftline.kv.liveness import MEMBERS_ID, PROBE, PROBE_ID, Liveness, Outage
 from raftline.wire.protocol import ProtocolError, split_sender
 
@@ -153,7 +153,7 @@ class Watch(NoCopies, Generic[Data], Iterator[Event[Data]]):
                 if connection is None:
                     return False
                 return self._take(connection, until_s)
-            except (OSError, Ended, ClientError) as problem:
+            except (OSError, WatchEnded, ClientError) as problem:
                 self._hang_up()
                 self._move_on(problem, until_s)
                 if until_s is not None and time.monotonic() >= until_s:
@@ -191,7 +191,7 @@ class Watch(NoCopies, Generic[Data], Iterator[Event[Data]]):
         except TimeoutError:
             now_s = time.monotonic()
             if liveness.is_dead(now_s):
-                raise Ended("it said nothing for too long") from None
+                raise WatchEnded("it said nothing for too long") from None
             if liveness.begin_probe(now_s):
                 connection.send(line_of(f"{self._name}#{PROBE_ID}", PROBE))
             return until_s is None or now_s < until_s
@@ -200,7 +200,7 @@ class Watch(NoCopies, Generic[Data], Iterator[Event[Data]]):
         liveness.heard(now_s)
         if number == PROBE_ID:
             if text.startswith("Sorry, "):
-                raise Ended(text)
+                raise WatchEnded(text)
             liveness.confirmed(now_s)
             return True
         if number == MEMBERS_ID:
@@ -222,7 +222,7 @@ class Watch(NoCopies, Generic[Data], Iterator[Event[Data]]):
             return
         if isinstance(problem, ClientError) and not isinstance(problem, Unreachable):
             raise problem
-        if isinstance(problem, Ended):
+        if isinstance(problem, WatchEnded):
             self._cursor.refused(str(problem))
         self._nodes.move_on(self._nodes.current, None)
         now_s = time.monotonic()
@@ -237,7 +237,7 @@ class Watch(NoCopies, Generic[Data], Iterator[Event[Data]]):
         self._closed.wait(pause_s if until_s is None else min(pause_s, max(0, until_s - now_s)))
 
     def _unserved(self, problem: Exception) -> ClientError:
-        if isinstance(problem, Ended):
+        if isinstance(problem, WatchEnded):
             return NoLeader(str(problem).removeprefix("Sorry, "))
         where = in_words(self._nodes.known)
         return Unreachable(f"nobody serves it at {where}. The last: {problem}")

@@ -45,7 +45,7 @@ class Pages:
         """Report whether this process is well, whatever the others are."""
         if self._server is None:
             return Answer(200, "ok: reads its files\n")
-        why = why_unwell(self._server)
+        why = unhealthy_reason(self._server)
         return Answer(503, f"{why}\n") if why else Answer(200, "ok\n")
 
     def ready(self) -> Answer:
@@ -59,7 +59,7 @@ class Pages:
         return page(self._server)
 
 
-def why_unwell(server: Server) -> str:
+def unhealthy_reason(server: Server) -> str:
     """Return why a node is not well, "" if it is."""
     if server.is_down:
         return ""  # by its controller's word
@@ -73,7 +73,7 @@ def why_unwell(server: Server) -> str:
 
 
 def _ready(server: Server) -> Answer:
-    why = "shut down by its controller" if server.is_down else why_unwell(server)
+    why = "shut down by its controller" if server.is_down else unhealthy_reason(server)
     if not why:
         batch = Batch(["ready"], is_read=True, reading=ASKS)
         server.submit(batch)

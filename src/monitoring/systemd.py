@@ -13,7 +13,7 @@ import threading
 import time
 
 from raftline.common.signals import threads_without_signals
-from raftline.monitoring.pages import why_unwell
+from raftline.monitoring.pages import unhealthy_reason
 from raftline.node.server import Server
 
 SOCKET = "NOTIFY_SOCKET"
@@ -64,6 +64,6 @@ def begin_watchdog(server: Server) -> bool:
 
 def _tell(server: Server, pause_s: float) -> None:
     while True:
-        if not why_unwell(server):
+        if not unhealthy_reason(server):
             notify(WATCHDOG)
         time.sleep(pause_s)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from raftline.access.login import FAILED, NO_USERS, Login
-from raftline.access.proof import WRONG, Answering, ProofError
+from raftline.access.proof import WRONG, ProofError, Responder
 from raftline.access.rights import as_asked, partial_status, sees_whole_status
 from raftline.net.host import Host
 from raftline.raft.levels import BOUNDED
@@ -47,7 +47,7 @@ class Admission:
         self._speaker = speaker
         self.speaks_for: str | None = None  # the peer, once it spoke
         self.login = Login(host.access, is_private) if host.access is not None else None
-        self._answering: Answering | None = None  # of a peer that proves itself
+        self._answering: Responder | None = None  # of a peer that proves itself
         self.proven: str | None = None  # the member that did
         self._asked_level = False  # in a member's name, which needs no proof here
 
@@ -132,11 +132,11 @@ class Admission:
                 host.warn(warning)
         return ParsedLine("local", request, reply=reply)
 
-    def why_not(self, command: str) -> str:
+    def denial_reason(self, command: str) -> str:
         """Return why whoever is logged in here may not have a command done; "" if it may be."""
         if self.login is None:
             return ""
-        return self.login.why_not(command, self._host.keys_of_lease)
+        return self.login.denial_reason(command, self._host.keys_of_lease)
 
     def _allowed(self, line: ParsedLine, login: Login) -> ParsedLine:
         """Return the line if whoever is logged in here may have it done, else one that explains why
@@ -147,9 +147,9 @@ class Admission:
         if line.kind == "control":
             why = login.why_no_order(request.command.partition(" ")[0])
         else:
-            why = login.why_not(as_asked(request), self._host.keys_of_lease)
+            why = login.denial_reason(as_asked(request), self._host.keys_of_lease)
         if not why and request.id and line.kind == "write":  # its number may begin a session
-            why = login.why_not("session", self._host.keys_of_lease)
+            why = login.denial_reason("session", self._host.keys_of_lease)
         if why:
             return ParsedLine("local", request, line.text, reply=error(why))
         if request.verb == "status" and not sees_whole_status(login.identity):
@@ -208,7 +208,7 @@ class Admission:
         """Take a step of a proof. A node without a secret knows no such lines."""
         host = self._host
         if self._answering is None:
-            self._answering = host.peer_rule.answering(host.name)
+            self._answering = host.peer_rule.responder(host.name)
         if self._answering is None:
             return self.admit(replace(line, kind="refused"))
         try:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from raftline.access.login import address_of, is_private
-from raftline.access.rights import why_not
+from raftline.access.rights import denial_reason
 from raftline.access.tls import Tls, named_in
 from raftline.access.tls_socket import TlsSocket
 from raftline.common.level import LEVEL
@@ -81,7 +81,7 @@ class Connection(Origin, Shareable):
         )
         self._replies = Replies(host.name, self.outgoing)
         self._local_commands = LocalCommands(host, connection, self._replies.flush)
-        why_refused = self._admission.why_not
+        why_refused = self._admission.denial_reason
         self._watching = Watching(host, self.outgoing, self._replies, why_refused)
         self._observing = Observing(host, self.outgoing, self._replies, why_refused)
         self._shared_reader = shared_reader
@@ -266,10 +266,12 @@ class Connection(Origin, Shareable):
         if login is None:
             return
         now, keys_of_lease = login.now(), self._host.keys_of_lease
-        if now is None or (self._observing.has_begun and why_not(now, "observe", keys_of_lease)):
+        if now is None or (
+            self._observing.has_begun and denial_reason(now, "observe", keys_of_lease)
+        ):
             self.break_off()
         else:
-            self._watching.end_refused(lambda line: why_not(now, line, keys_of_lease))
+            self._watching.end_refused(lambda line: denial_reason(now, line, keys_of_lease))
 
     def secret_changed(self) -> None:
         """End it if a member proved itself by a secret that is none any more."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from raftline.access.login import Access
-from raftline.access.secret import PeerRule
+from raftline.access.secret import PeerAuth
 from raftline.access.tls import Tls
 from raftline.net.peerbook import Speakers
 from raftline.net.reply_room import ReplyRoom
@@ -266,7 +266,7 @@ class Host(Protocol):
     is_down: bool  # between two lives, by an order: nothing else is heard
     speakers: Speakers
     access: Access | None  # its users, and their rights; None: everybody may do everything
-    peer_rule: PeerRule  # what a member has to prove
+    peer_rule: PeerAuth  # what a member has to prove
     tls: Tls | None
     reply_room: ReplyRoom  # of all connections
 

@@ -122,7 +122,7 @@ def _asked(question: bytes, name: str, address: Address, tls: Tls | None) -> byt
     """Return the answer to a line."""
     connection = connect(address, ASK_S)
     if tls is not None:
-        connection = TlsSocket.dialed(connection, tls.dialing(), name, ASK_S)
+        connection = TlsSocket.dialed(connection, tls.client_context(), name, ASK_S)
     with connection:
         connection.sendall(question)
         reader = LineReader(connection, _ANSWER_BYTES_MAX, ASK_S)

@@ -7,7 +7,7 @@ import select
 import socket
 import time
 
-from raftline.access.proof import Dialing, ProofError
+from raftline.access.proof import Initiator, ProofError
 from raftline.access.tls import Tls, named_in
 from raftline.access.tls_socket import TlsSocket
 from raftline.common.address import Address
@@ -43,7 +43,7 @@ def begin_tls(connection: TlsSocket, tls: Tls, wait_s: float | None) -> str | No
             raise NoTls
         return None
     limit_s = HANDSHAKE_S if wait_s is None else begun_s + wait_s - time.monotonic()
-    connection.begin(tls.answering(), server_side=True, limit_s=limit_s)
+    connection.begin(tls.server_context(), server_side=True, limit_s=limit_s)
     if not tls.is_current(connection.context):  # it began before others were revoked
         raise ConnectionAbortedError("certificates were revoked during the handshake")
     name, is_member = named_in(connection.peer)
@@ -75,13 +75,13 @@ def dial_tls(connection: TlsSocket, reader: LineReader, tls: Tls, peer: str) -> 
         OSError, ssl.SSLError: the connection broke, or the handshake failed or took too long.
     """
     reader.limit(HANDSHAKE_S)
-    connection.begin(tls.dialing(), server_side=False, limit_s=HANDSHAKE_S, name=peer)
+    connection.begin(tls.client_context(), server_side=False, limit_s=HANDSHAKE_S, name=peer)
     reader.limit(None)
     return tls.files.ca is not None and named_in(connection.peer) == (peer, True)
 
 
 def prove(
-    connection: socket.socket, reader: LineReader, dialing: Dialing, me: str, peer: str
+    connection: socket.socket, reader: LineReader, dialing: Initiator, me: str, peer: str
 ) -> str:
     """Prove this node to a peer and have the peer prove itself; return its refusal to begin, ""
     once all is proved. Nobody else sends or reads on the connection yet.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 
-from raftline.access.secret import PeerRule
+from raftline.access.secret import PeerAuth
 from raftline.common.address import Address
 from raftline.net.peers import Peer
 from raftline.raft.messages import PeerError
@@ -54,7 +54,7 @@ class PeerBook:
         if peer is not None:
             peer.send(line)
 
-    def prove_by(self, rule: PeerRule) -> None:
+    def prove_by(self, rule: PeerAuth) -> None:
         """Have each connection proved by this rule; one whose secret is none now begins again."""
         for peer in list(self._peers.values()):
             peer.prove_by(rule)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from raftline.access.proof import ProofError
-from raftline.access.secret import OPEN, PeerRule
+from raftline.access.secret import NO_AUTH, PeerAuth
 from raftline.access.tls import Tls
 from raftline.access.tls_socket import TlsSocket
 from raftline.common.address import Address
@@ -46,7 +46,7 @@ class Peer:
         on_lost: Callable[[str], None],
         say: Callable[[str], None],
         on_build: OnBuild | None = None,
-        rule: PeerRule = OPEN,
+        rule: PeerAuth = NO_AUTH,
         tls: Tls | None = None,
     ) -> None:
         """Prepare; `on_build` gets the build of the peer, and None when the connection broke.
@@ -86,7 +86,7 @@ class Peer:
         self._more.set()
         self._close()
 
-    def prove_by(self, rule: PeerRule) -> None:
+    def prove_by(self, rule: PeerAuth) -> None:
         """Prove itself by this rule from now on; a connection that was proved by a secret that is
         none any more is made again."""
         self._rule = rule
@@ -257,7 +257,7 @@ class Peer:
         Raises:
             ConnectionAbortedError: it must be proved, and was not.
         """
-        dialing, self._proven_by = self._rule.dialing(self._me, self.name), b""
+        dialing, self._proven_by = self._rule.initiator(self._me, self.name), b""
         if dialing is None and self._rule.is_required and not self.is_proven:
             self._complain(f"its certificate is not that of the member {self.name}")
             raise ConnectionAbortedError

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from raftline.access.login import Access
 from raftline.access.roles import ANONYMOUS
-from raftline.access.secret import MODES, PeerRule, peer_rule
+from raftline.access.secret import MODES, PeerAuth, peer_rule
 from raftline.access.tls import Files, Tls, tls_of_node
 from raftline.common.address import is_loopback
 from raftline.common.config import ConfigError, as_option
@@ -127,7 +127,7 @@ class AccessSettings:
                 f"node; {called('anonymous')} none has everybody log in"
             )
 
-    def proofs(self) -> tuple[PeerRule, Tls | None]:
+    def proofs(self) -> tuple[PeerAuth, Tls | None]:
         """Return what members have to prove to the node, and how it speaks TLS, None: it does not.
 
         Raises:

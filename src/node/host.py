@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 
 from raftline.access.login import Access
-from raftline.access.secret import PeerRule
+from raftline.access.secret import PeerAuth
 from raftline.access.tls import Tls
 from raftline.common.address import Address
 from raftline.common.arguments import build
@@ -60,7 +60,7 @@ class NodeHost:
         pace: Pace,
         readings: Readings,
         access: Access | None,
-        peer_rule: PeerRule,
+        peer_rule: PeerAuth,
         tls: Tls | None,
     ) -> None:
         self.name = name

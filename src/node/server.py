@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from raftline.access.login import Access
-from raftline.access.secret import OPEN, PeerRule
+from raftline.access.secret import NO_AUTH, PeerAuth
 from raftline.access.tls import Tls
 from raftline.common.address import Address
 from raftline.common.config import Pace
@@ -55,7 +55,7 @@ class Server(NodeHost):
         course_console: bool = False,
         record: Path | None = None,
         access: Access | None = None,
-        peer_rule: PeerRule = OPEN,
+        peer_rule: PeerAuth = NO_AUTH,
         tls: Tls | None = None,
     ) -> None:
         """Prepare a node; `record` is where its steps are written down, `history` how many

@@ -54,7 +54,7 @@ class _Holding:
         return in_time and (self.lease is None or self.lease.is_held)
 
 
-class _Ours:
+class _LocalState:
     """How this process has the lock: the same for all that `within` returned of it."""
 
     def __init__(self) -> None:
@@ -93,10 +93,10 @@ class ReplicatedLock(ReplicatedObject):
         if not 0.1 <= lease <= 86_400:
             raise ValueError("a lease lasts from 0.1 seconds to a day")
         self._lease_s = lease
-        self._shared = _Ours()
+        self._shared = _LocalState()
 
     @property
-    def _ours(self) -> _Ours:
+    def _local(self) -> _LocalState:
         if self._shared.process != os.getpid():
             self._shared.begin_anew()
         return self._shared
@@ -114,7 +114,7 @@ class ReplicatedLock(ReplicatedObject):
         if timeout != -1 and not blocking:
             raise ValueError("without blocking there is nothing to wait for: no timeout")
         waiting = Waiting(blocking, None if timeout == -1 else timeout)
-        ours = self._ours
+        ours = self._local
         if not waiting.gets(ours.turn):
             return False
         owner = f"{self._node.name} process {os.getpid()} {uuid.uuid4().hex[:8]}"
@@ -140,7 +140,7 @@ class ReplicatedLock(ReplicatedObject):
             LockLost: it was not ours any more.
             RuntimeError: it is not held here.
         """
-        ours = self._ours
+        ours = self._local
         holding, ours.holding = ours.holding, None
         if holding is None:
             raise RuntimeError(f"{self.name} is not held by this program")
@@ -161,7 +161,7 @@ class ReplicatedLock(ReplicatedObject):
         Raises:
             RuntimeError: the lock is not held here.
         """
-        holding = self._ours.holding
+        holding = self._local.holding
         if holding is None:
             raise RuntimeError(f"{self.name} is not held by this program")
         return holding.token
@@ -169,7 +169,7 @@ class ReplicatedLock(ReplicatedObject):
     @property
     def is_held(self) -> bool:
         """Whether this program holds it, as far as its own clock shows."""
-        holding = self._ours.holding
+        holding = self._local.holding
         return holding is not None and holding.is_certain
 
     def check(self) -> int:
@@ -178,7 +178,7 @@ class ReplicatedLock(ReplicatedObject):
         Raises:
             LockLost: it is not.
         """
-        holding = self._ours.holding
+        holding = self._local.holding
         if holding is None or not self._confirmed(holding):
             raise LockLost(f"{self.name} is not held here any more")
         return holding.token
@@ -206,7 +206,7 @@ class ReplicatedLock(ReplicatedObject):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._ours.holding is None:  # released inside
+        if self._local.holding is None:  # released inside
             return
         if error is None:
             self.release()
@@ -232,7 +232,7 @@ class ReplicatedLock(ReplicatedObject):
         """Return a holding if the lock was free, or its holder has shown no beat for a lease."""
         begun_s, text = time.monotonic(), self._text()
         held = {} if text is None else self._checked(self._understood(text))
-        if held and (is_by_lease(held) or not self._ours.watch.stood_still(held)):
+        if held and (is_by_lease(held) or not self._local.watch.has_expired(held)):
             return None
         if claim.has_lease():
             got = claim.take(self.name, text, owner)
@@ -292,7 +292,7 @@ class _Watch:
         self._seen: tuple[int, int] | None = None
         self._since_s = 0.0
 
-    def stood_still(self, held: dict[str, Json]) -> bool:
+    def has_expired(self, held: dict[str, Json]) -> bool:
         """Whether this very beat was first seen a lease ago, and a margin."""
         seen, now_s = (held["token"], held["beat"]), time.monotonic()
         if seen != self._seen:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from raftline.access.login import Access
-from raftline.access.secret import PeerRule
+from raftline.access.secret import PeerAuth
 from raftline.access.tls import Tls
 from raftline.clients.tls import ClientTls
 from raftline.common.config import ConfigError
@@ -17,7 +17,7 @@ from raftline.node.server import Server
 class NodeAccess(NamedTuple):
     """The outcome of the settings: for the node, then for the clients of its objects."""
 
-    rule: PeerRule
+    rule: PeerAuth
     tls: Tls | None
     access: Access | None
     client_tls: ClientTls | None

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 ASKING = ("status", "transfer", "backup", "view")  # and those for members
 
 
-def know_access(commands: Commands) -> None:
+def add_login_options(commands: Commands) -> None:
     """Let the commands that ask nodes log in and speak TLS."""
     from raftline.clients import options
 
     members = [verb for verb, row in COMMANDS.items() if row.handling.kind == "members"]
     for name in (*ASKING, *members):
-        options.know_access(commands.choices[name])
+        options.add_login_options(commands.choices[name])
 
 
 def add_commands(commands: Commands) -> None:

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from raftline.client import add_forms, answer_one, command_of
 from raftline.clients.connection import say_waiting
 from raftline.clients.conversation import Client
-from raftline.clients.options import access_of, know_access
+from raftline.clients.options import access_of, add_login_options
 from raftline.clients.pool import ATTEMPTS, TIMEOUT_S
-from raftline.clients.streams import finish
-from raftline.clients.where import addresses_in, found
+from raftline.clients.streams import run_client
+from raftline.clients.where import addresses_in, discover_endpoints
 from raftline.common.address import Address
 from raftline.common.arguments import Parser
 from raftline.wire.commands import AT_THE_SHELL, COMMANDS, read_request
@@ -50,7 +50,7 @@ def main(verb: str, arguments: Sequence[str]) -> int:
         tls=access.tls,
     )
 
-    return finish(
+    return run_client(
         client, lambda: answer_one(client, command, options.quiet, options.json), reader.prog
     )
 
@@ -67,9 +67,9 @@ def parser(verb: str) -> Parser:
         epilog=_EPILOG,
         allow_abbrev=False,
     )
-    know_where(reader)
-    know_access(reader)
-    reader.know_cluster(TIMEOUT_S)
+    add_endpoint_options(reader)
+    add_login_options(reader)
+    reader.add_cluster_options(TIMEOUT_S)
     if verb == "set":
         life = reader.add_mutually_exclusive_group()
         life.add_argument("--ttl", metavar="SECONDS", help="let KEY go after this time")
@@ -126,7 +126,7 @@ def _command(reader: Parser, options: argparse.Namespace, verb: str, words: Sequ
     return command
 
 
-def know_where(reader: Parser) -> None:
+def add_endpoint_options(reader: Parser) -> None:
     """Have `--at`."""
     reader.add_argument("--at", type=_addresses, metavar="HOST:PORT[,…]", help="nodes to ask")
 
@@ -141,7 +141,7 @@ def where(reader: Parser, options: argparse.Namespace) -> list[Address]:
         reader.error("--at and --dir both say where to ask; give one of them")
     if options.at is not None:
         return list(options.at)
-    return found(options.dir, "--at HOST:PORT")
+    return discover_endpoints(options.dir, "--at HOST:PORT")
 
 
 def _addresses(text: str) -> list[Address]:

@@ -127,7 +127,7 @@ def check_local(configuration: Configuration) -> None:
             )
 
 
-def residents(configuration: Configuration) -> tuple[Configuration, list[str]]:
+def local_members(configuration: Configuration) -> tuple[Configuration, list[str]]:
     """Return the configuration with the members to start from its folder, and of each other node
     why it is none of them.
 

@@ -65,7 +65,7 @@ def _add_status(commands: Commands) -> None:
         "can't be told, since nodes let nobody in here: no login, or a bad certificate. With "
         "--watch, as of the last look before Ctrl-C.",
     )
-    status.know_cluster(2.0)
+    status.add_cluster_options(2.0)
     status.add_argument("--json", action="store_true", help="for programs")
     seconds = "again and again, SECONDS (2) apart, until Ctrl-C"
     status.add_argument(
@@ -82,7 +82,7 @@ def _add_transfer(commands: Commands) -> None:
         "code 0: it leads; 3: no leader to ask; 4: outcome unknown; 5: refused, or not let in.",
     )
     transfer.add_argument("to", metavar="NAME", nargs="?", help="which node (any that can)")
-    transfer.know_cluster(15.0)
+    transfer.add_cluster_options(15.0)
     transfer.set_defaults(module="tools.members", carry_out=_transfer)
 
 
@@ -94,7 +94,7 @@ def _add_members(commands: Commands) -> None:
         command = commands.add_parser(verb, help=row.does, description=f"{row.does}.")
         for word in words:
             command.add_argument(word.lower(), metavar=word)
-        command.know_cluster()
+        command.add_cluster_options()
         command.set_defaults(module="tools.members", carry_out=_members, json=False)
         if verb == "members":
             command.add_argument("--json", action="store_true", help="for programs")

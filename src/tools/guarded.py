@@ -22,7 +22,7 @@ _LOST = 0  # no signal has this number
 _LOOK_S = 0.05
 
 
-class Stopped(BaseException):
+class Interrupted(BaseException):
     """A signal came while no command ran that it could be passed on to."""
 
     def __init__(self, number: int) -> None:
@@ -38,7 +38,7 @@ class CannotRun(Exception):
         self.status = EXIT_NOT_FOUND if isinstance(error, FileNotFoundError) else EXIT_CANNOT_RUN
 
 
-class Ended(NamedTuple):
+class ExitResult(NamedTuple):
     """How a command ended."""
 
     status: int  # as a shell reports it: 128 and the number of a signal
@@ -47,11 +47,11 @@ class Ended(NamedTuple):
 
 
 class Signals:
-    """Ctrl-C, SIGTERM and SIGHUP: for the command while it runs, else they raise Stopped. One that
-    is ignored stays so."""
+    """Ctrl-C, SIGTERM and SIGHUP: for the command while it runs, else they raise Interrupted. One
+    that is ignored stays so."""
 
     def __init__(self) -> None:
-        self.news: SimpleQueue[int | Ended] | None = None
+        self.news: SimpleQueue[int | ExitResult] | None = None
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Signals:
@@ -66,7 +66,7 @@ class Signals:
 
     def _take(self, number: int, frame: FrameType | None) -> None:
         if self.news is None:
-            raise Stopped(number)
+            raise Interrupted(number)
         self.news.put(number)  # may be called amid another put
 
 
@@ -76,14 +76,14 @@ def run(
     grace_s: float,
     signals: Signals,
     wait_lost: Callable[[], object],
-) -> Ended:
+) -> ExitResult:
     """Run a command and return how it ended. Once `wait_lost` returns it gets SIGTERM, and SIGKILL
     if it is still there `grace_s` seconds later. It has ended whatever is raised.
 
     Raises:
         CannotRun: it can't be started.
     """
-    news: SimpleQueue[int | Ended] = SimpleQueue()
+    news: SimpleQueue[int | ExitResult] = SimpleQueue()
     signals.news = news  # before it starts: a signal amid the start is for it, and raises nothing
     try:
         guarded = _Guarded(command, token, grace_s, news)
@@ -105,7 +105,11 @@ class _Guarded:
     """
 
     def __init__(
-        self, command: Sequence[str], token: int, grace_s: float, news: SimpleQueue[int | Ended]
+        self,
+        command: Sequence[str],
+        token: int,
+        grace_s: float,
+        news: SimpleQueue[int | ExitResult],
     ) -> None:
         """Start it. Raises CannotRun."""
         self._grace_s = grace_s
@@ -124,7 +128,7 @@ class _Guarded:
             return {}
         return {"process_group": 0} if sys.version_info >= (3, 11) else {"preexec_fn": os.setpgrp}
 
-    def wait(self, wait_lost: Callable[[], object]) -> Ended:
+    def wait(self, wait_lost: Callable[[], object]) -> ExitResult:
         """Return how it ended."""
         for work in (self._wait, lambda: self._tell_lost(wait_lost)):
             threading.Thread(target=work, name="raftline waits", daemon=True).start()
@@ -135,7 +139,7 @@ class _Guarded:
         self._send(signal.SIGKILL)
         self._process.wait()
 
-    def _follow(self) -> Ended:
+    def _follow(self) -> ExitResult:
         was_lost = is_to_stop = False
         while True:
             try:
@@ -145,7 +149,7 @@ class _Guarded:
                     self._kill_s = None
                     self._send(signal.SIGKILL)
                 continue
-            if isinstance(news, Ended):
+            if isinstance(news, ExitResult):
                 self._end_rest(was_lost)
                 return news._replace(was_lost=was_lost, is_to_stop=is_to_stop)
             if news == _LOST:
@@ -159,7 +163,7 @@ class _Guarded:
 
     def _wait(self) -> None:
         status = self._process.wait()
-        self._news.put(Ended(status if status >= 0 else 128 - status))
+        self._news.put(ExitResult(status if status >= 0 else 128 - status))
 
     def _tell_lost(self, wait_lost: Callable[[], object]) -> None:
         wait_lost()

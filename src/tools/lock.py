@@ -12,14 +12,14 @@ import time
 from collections.abc import Iterator, Sequence
 
 from raftline.clients.connection import ClientError, Refused, say_waiting
-from raftline.clients.options import access_of, know_access
+from raftline.clients.options import access_of, add_login_options
 from raftline.clients.pool import TIMEOUT_S, Clients
 from raftline.common.arguments import Parser, as_seconds
 from raftline.kv.codec import TEXT
 from raftline.kv.lock import Claim
 from raftline.kv.store import KV
-from raftline.tools.ask import know_where, where
-from raftline.tools.guarded import CannotRun, Ended, Signals, Stopped, run
+from raftline.tools.ask import add_endpoint_options, where
+from raftline.tools.guarded import CannotRun, ExitResult, Interrupted, Signals, run
 from raftline.wire.leaseoperands import SECONDS_MAX, seconds_in
 from raftline.wire.protocol import error
 
@@ -69,7 +69,7 @@ def main(verb: str, arguments: Sequence[str]) -> int:
         return says.failure(failure.at_the_shell, EXIT_NOT_ASKED)
     except CannotRun as failure:
         return says.failure(str(failure), failure.status)
-    except Stopped as stop:
+    except Interrupted as stop:
         return stop.status
 
 
@@ -103,9 +103,9 @@ def parser(verb: str) -> Parser:
         add("--wait", type=_wait, metavar="S", help="seconds to wait; 0: try once (for ever)")
     else:
         add("--value", metavar="TEXT", help="what others read of the leader (host and process)")
-    know_where(reader)
-    know_access(reader)
-    reader.know_cluster(TIMEOUT_S)
+    add_endpoint_options(reader)
+    add_login_options(reader)
+    reader.add_cluster_options(TIMEOUT_S)
     form = reader.add_mutually_exclusive_group()
     form.add_argument("-q", "--quiet", action="store_true", help="say only what went wrong")
     form.add_argument(
@@ -209,7 +209,9 @@ def _given_back(claim: Claim) -> Iterator[None]:
             claim.give()
 
 
-def _run(claim: Claim, options: argparse.Namespace, command: list[str], signals: Signals) -> Ended:
+def _run(
+    claim: Claim, options: argparse.Namespace, command: list[str], signals: Signals
+) -> ExitResult:
     """Run the command until it ends, or has to as the claim is lost."""
     ended = run(command, claim.token, options.grace, signals, claim.wait_lost)
     return ended if claim.is_held else ended._replace(was_lost=True)

@@ -65,7 +65,7 @@ def _add_backup(commands: Commands) -> None:
     )
     backup.add_argument("file", metavar="FILE", help="which must not be there yet")
     backup.add_argument("--from", dest="node", metavar="NAME", help="of a stopped node's files")
-    backup.know_cluster(60.0)
+    backup.add_cluster_options(60.0)
     backup.set_defaults(module="tools.backup", carry_out=_backup)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from raftline.clients.connection import ClientError, Deadline, LoginFailed, say_waiting
 from raftline.clients.conversation import Client
-from raftline.clients.lines import Ended, LineConnection, TooLong
+from raftline.clients.lines import ConnectionEnded, LineConnection, TooLong
 from raftline.clients.login import Credentials, log_in
 from raftline.clients.options import ClientAccess
 from raftline.clients.tls import why_no_tls
@@ -213,7 +213,7 @@ def _exchange(address: Address, access: ClientAccess, timeout_s: float) -> bytes
                 _log_in(connection, access.credentials, timeout_s)
             connection.send("status")
             return connection.read(until_s, ANSWER_BYTES_MAX)
-    except Ended:
+    except ConnectionEnded:
         raise NoAnswer("closed the connection without an answer") from None
     except TooLong:
         raise NoAnswer("its answer is no status line") from None

@@ -17,7 +17,7 @@ from raftline.common.config import Configuration, Pace
 from raftline.common.quiet_exit import EXIT_INTERRUPTED
 from raftline.common.signals import WAIT_S_MAX, threads_without_signals
 from raftline.tools import course, status
-from raftline.tools.choosing import check_local, described, residents, write_down
+from raftline.tools.choosing import check_local, described, local_members, write_down
 from raftline.tools.cluster import Cluster, NobodyReads, NotStarted
 from raftline.tools.relay import Relay
 from raftline.tools.statusreport import verdict
@@ -53,7 +53,7 @@ def up(
     """
     if view_port is not None:
         command.check_library()
-    configuration, others = residents(configuration)
+    configuration, others = local_members(configuration)
     check_local(configuration)
     program = course.program_of(options, configuration)
     relay = Relay(list(configuration.members), configuration.folder if client_wanted else None)

@@ -41,7 +41,7 @@ class Feed:
         """Observe until this task is cancelled."""
         try:
             self._observe_all()
-            await self._hand_out()
+            await self._broadcast()
         finally:
             for task in self._tasks.values():
                 task.cancel()
@@ -120,7 +120,7 @@ class Feed:
     def open_page(self) -> asyncio.Queue[str]:
         """Return what a page is sent: all that is kept first, then each batch."""
         queue: asyncio.Queue[str] = asyncio.Queue(maxsize=100)
-        queue.put_nowait(self._spell(list(self.kept)))
+        queue.put_nowait(self._encode(list(self.kept)))
         self._pages.add(queue)
         return queue
 
@@ -139,7 +139,7 @@ class Feed:
         else:
             self.left_out += len(events)
 
-    async def _hand_out(self) -> None:
+    async def _broadcast(self) -> None:
         before = time.monotonic()
         while True:
             await asyncio.sleep(BATCH_S)
@@ -154,21 +154,21 @@ class Feed:
             events, left_out = thinned(events, room)
             self.left_out += left_out
             self.kept.extend(events)
-            batch = self._spell(events)
+            batch = self._encode(events)
             for page in list(self._pages):
                 if page.full():  # a page that stands still begins again with what is kept
                     while not page.empty():
                         page.get_nowait()
-                    page.put_nowait(self._spell(list(self.kept), anew=True))
+                    page.put_nowait(self._encode(list(self.kept), reset=True))
                 else:
                     page.put_nowait(batch)
 
-    def _spell(self, events: list[Event], *, anew: bool = False) -> str:
+    def _encode(self, events: list[Event], *, reset: bool = False) -> str:
         return json.dumps(
             {
                 "events": events,
                 "offsets": self.picture.clocks.solve(),
-                "anew": anew,
+                "anew": reset,
                 "now": time.monotonic(),
                 "left_out": self.left_out,
                 "members": list(self.nodes.members),

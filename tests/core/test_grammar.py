@@ -14,7 +14,7 @@ from zlib import crc32
 
 import pytest
 
-from raftline.access.proof import WRONG, Answering, ProofError
+from raftline.access.proof import WRONG, ProofError, Responder
 from raftline.net.levels import read_level
 from raftline.raft import spelling
 from raftline.raft.messages import PeerError
@@ -161,7 +161,7 @@ def _is_step_of_a_proof(sender: str, text: str) -> bool:
     """Whether the side that is dialled takes a line for what begins or ends a proof."""
     word, _, rest = text.partition(" ")
     me = rest.partition(" ")[0] if word == "Prove" else "s9"
-    answering = Answering(b"secret", me, "0" * 32)
+    answering = Responder(b"secret", me, "0" * 32)
     try:
         if word != "Prove":
             answering.take(sender, f"Prove {me} nonce {'0' * 32}")

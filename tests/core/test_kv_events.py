@@ -9,7 +9,7 @@ import pytest
 from raftline.clients.connection import Refused
 from raftline.kv.codec import BINARY, TEXT
 from raftline.kv.errors import EventsGone, NotUnderstood
-from raftline.kv.events import Ended, Event, WatchCursor
+from raftline.kv.events import Event, WatchCursor, WatchEnded
 from raftline.wire import watches as words
 from raftline.wire.protocol import NO_LEADER, STOPPING, escape
 
@@ -125,7 +125,7 @@ def test_a_last_line_of_a_node_sends_the_watch_elsewhere() -> None:
     cursor.refused(words.too_many(5))
     fed(cursor, words.begins(0, 57))
     for line in (words.go_on_elsewhere(words.TOO_SLOW, "", 57), STOPPING):
-        with pytest.raises(Ended):
+        with pytest.raises(WatchEnded):
             cursor.take(line)
         cursor.refused(line)
     assert cursor.command == "watch after 57"

@@ -10,18 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.access.proof import ENDED, WRONG, Answering, Dialing, ProofError, mac_of
+from raftline.access.proof import ENDED, WRONG, Initiator, ProofError, Responder, mac_of
 
 SECRET = b"0123456789abcdef0123456789abcdef"
 N1, N2, N3 = "1" * 32, "2" * 32, "3" * 32
 
 
-def sides(theirs: bytes = SECRET) -> tuple[Dialing, Answering]:
+def sides(theirs: bytes = SECRET) -> tuple[Initiator, Responder]:
     """Return s2, which dials, and s1."""
-    return Dialing(SECRET, "s2", "s1", N2), Answering(theirs, "s1", N1)
+    return Initiator(SECRET, "s2", "s1", N2), Responder(theirs, "s1", N1)
 
 
-def played(dialing: Dialing, answering: Answering) -> list[str]:
+def played(dialing: Initiator, answering: Responder) -> list[str]:
     """Return the lines that the two exchange."""
     lines, text = [], dialing.first
     while text:
@@ -63,12 +63,12 @@ def test_another_secret_proves_nothing_to_either_side() -> None:
 def test_a_recorded_proof_is_worth_nothing_on_another_connection() -> None:
     """A recording belongs to the nonces of one connection."""
     recorded = played(*sides())
-    again = Answering(SECRET, "s1", N3)
+    again = Responder(SECRET, "s1", N3)
     again.take("s2", recorded[0].partition("@")[2])
     with pytest.raises(ProofError, match="for another connection"):
         again.take("s2", recorded[2].partition("@")[2])
     assert again.proven is None
-    dialing = Dialing(SECRET, "s2", "s1", N3)
+    dialing = Initiator(SECRET, "s2", "s1", N3)
     dialing.take(recorded[1].partition("@")[2])
     with pytest.raises(ProofError, match="for another connection"):
         dialing.take(recorded[3].partition("@")[2])
@@ -76,8 +76,8 @@ def test_a_recorded_proof_is_worth_nothing_on_another_connection() -> None:
 
 def test_what_a_member_says_does_not_prove_the_one_who_sends_it_back() -> None:
     """s1 dials somebody who says to be s2, and who hands its lines to a connection to s1."""
-    dialing = Dialing(SECRET, "s1", "s2", N1)
-    answering = Answering(SECRET, "s1", N3)
+    dialing = Initiator(SECRET, "s1", "s2", N1)
+    answering = Responder(SECRET, "s1", N3)
     challenge = answering.take("s2", f"Prove s1 nonce {N1}").replace("s2", "s1")
     proof = dialing.take(challenge)
     with pytest.raises(ProofError, match=WRONG):
@@ -142,8 +142,8 @@ def test_the_dialing_side_takes_nothing_but_a_challenge_first(text: str) -> None
 @pytest.mark.parametrize("used", [SECRET, b"b" * 40])
 def test_while_a_secret_is_changed_a_proof_by_either_counts(used: bytes) -> None:
     """And it is answered by the same: the other side may know that one alone."""
-    dialing = Dialing(used, "s2", "s1", N2)
-    answering = Answering(SECRET, "s1", N1, b"b" * 40)
+    dialing = Initiator(used, "s2", "s1", N2)
+    answering = Responder(SECRET, "s1", N1, b"b" * 40)
     played(dialing, answering)
     assert (answering.proven, answering.proven_by, dialing.is_proven) == ("s2", used, True)
 
@@ -157,7 +157,7 @@ def test_nothing_but_the_comparison_in_constant_time_decides(
     with contextlib.suppress(ProofError):
         played(dialing, answering)
     assert (answering.proven == "s2") is is_equal
-    late = Dialing(SECRET, "s2", "s1", N2)
+    late = Initiator(SECRET, "s2", "s1", N2)
     late.take(f"Challenge s2 nonce {N1}")
     with contextlib.suppress(ProofError):
         late.take(f"Proof {mac_of(SECRET, 'answers', ('s2', 's1'), (N2, N1))}")
@@ -173,7 +173,7 @@ LINES = st.text(max_size=100) | st.lists(WORDS, max_size=6).map(" ".join)
 def test_no_lines_of_somebody_without_the_secret_prove_anything(
     said: list[tuple[str, str]],
 ) -> None:
-    answering = Answering(SECRET, "s1", N1)
+    answering = Responder(SECRET, "s1", N1)
     for sender, text in said:
         with contextlib.suppress(ProofError):
             answering.take(sender, text)
@@ -182,7 +182,7 @@ def test_no_lines_of_somebody_without_the_secret_prove_anything(
 
 @given(st.lists(LINES, max_size=6))
 def test_no_answers_of_somebody_without_the_secret_prove_anything(said: list[str]) -> None:
-    dialing = Dialing(SECRET, "s2", "s1", N2)
+    dialing = Initiator(SECRET, "s2", "s1", N2)
     for text in said:
         with contextlib.suppress(ProofError):
             dialing.take(text)
@@ -191,7 +191,7 @@ def test_no_answers_of_somebody_without_the_secret_prove_anything(said: list[str
 
 @given(SECRETS_OF_NOBODY)
 def test_no_other_secret_proves_anything(secret: bytes) -> None:
-    dialing, answering = Dialing(secret, "s2", "s1", N2), Answering(SECRET, "s1", N1)
+    dialing, answering = Initiator(secret, "s2", "s1", N2), Responder(SECRET, "s1", N1)
     with pytest.raises(ProofError):
         played(dialing, answering)
     assert answering.proven is None

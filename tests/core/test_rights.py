@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.access.rights import RIGHTS, as_asked, partial_status, table, why_no_order, why_not
+from raftline.access.rights import (
+    RIGHTS,
+    as_asked,
+    denial_reason,
+    partial_status,
+    table,
+    why_no_order,
+)
 from raftline.access.roles import Identity, nobody
 from raftline.wire import operands as take
 from raftline.wire.commands import COMMANDS, WRITE, Command, read_request
@@ -32,7 +39,7 @@ def refusal(identity: Identity, line: str) -> str:
     if verb in ORDERS:
         return why_no_order(identity, verb)
     command = as_asked(read_request("c", "", line, Limits()))
-    return why_not(identity, command, lambda lease: LEASES.get(lease, []))
+    return denial_reason(identity, command, lambda lease: LEASES.get(lease, []))
 
 
 def test_every_verb_has_a_row() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from raftline import Node, ReplicatedDict
-from raftline.access.proof import Dialing
+from raftline.access.proof import Initiator
 from raftline.access.secret import make_secret
 from raftline.clients.lines import LineConnection
 from raftline_course.harness.cluster import STEADY, Cluster, NodeProcess
@@ -286,7 +286,7 @@ def test_a_secret_is_changed_at_sighup_under_load(tmp_path: Path) -> None:
         assert [node.pid for node in cluster.nodes] == pids
         for secret, answer in ((old, "Sorry, that is no proof"), (new, "Proof ")):
             with LineConnection(cluster["s1"].port) as member:
-                dialing = Dialing(secret.encode(), "s2", "s1", NONCE)
+                dialing = Initiator(secret.encode(), "s2", "s1", NONCE)
                 challenge = member.ask(f"s2@{dialing.first}").removeprefix("s1@")
                 reply = member.ask(f"s2@{dialing.take(challenge)}")
                 assert reply.startswith(f"s1@{answer}")

@@ -58,7 +58,7 @@ def closed(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clu
 
 def said(node: NodeProcess, *lines: str, files: Files) -> list[str]:
     """Return the answers to lines over TLS."""
-    return spoken(node, Tls(files).dialing(), *lines)
+    return spoken(node, Tls(files).client_context(), *lines)
 
 
 def spoken(node: NodeProcess, context: ssl.SSLContext, *lines: str) -> list[str]:
@@ -141,7 +141,7 @@ def test_a_shared_reader_leaves_no_line_behind_that_was_decrypted(
         led_by_itself = node.start()
         led(cluster, made)
         plain = socket.create_connection(("localhost", node.port), DEADLINE_S)
-        context = Tls(as_client(made)).dialing()
+        context = Tls(as_client(made)).client_context()
         with context.wrap_socket(plain, server_hostname="s1") as connection:
             for size in (1, 5_000, 1, 400):
                 lines = [f"client4#{number}@get a\n" for number in range(size)]
@@ -316,7 +316,7 @@ def test_records_that_never_end_keep_nobody_from_being_served(
         node.start()
         led(cluster, made)
         threads, memory = of_process(node, "Threads"), of_process(node, "VmRSS")
-        context, begun = Tls(as_client(made)).dialing(), []
+        context, begun = Tls(as_client(made)).client_context(), []
         for _ in range(RECORDS):
             plain = socket.create_connection(("localhost", node.port), DEADLINE_S)
             with context.wrap_socket(plain, server_hostname="s1") as connection:
@@ -390,7 +390,7 @@ def test_unusable_certificates_are_reported_at_sighup_and_change_nothing(
 
 
 def serial(node: NodeProcess, made: Path) -> object:
-    context = Tls(as_client(made)).dialing()
+    context = Tls(as_client(made)).client_context()
     plain = socket.create_connection(("localhost", node.port), DEADLINE_S)
     with context.wrap_socket(plain, server_hostname="localhost") as connection:
         return (connection.getpeercert() or {})["serialNumber"]
@@ -482,7 +482,7 @@ def test_a_client_whose_certificate_is_revoked_is_cut_off_at_sighup(
 def open_as(node: NodeProcess, files: Files, line: str = "get a") -> ssl.SSLSocket:
     """Return a connection on which something was answered."""
     plain = socket.create_connection(("localhost", node.port), DEADLINE_S)
-    connection = Tls(files).dialing().wrap_socket(plain, server_hostname=node.name)
+    connection = Tls(files).client_context().wrap_socket(plain, server_hostname=node.name)
     connection.sendall(f"{line}\n".encode())
     assert b" response: " in connection.recv(1 << 14)
     return connection

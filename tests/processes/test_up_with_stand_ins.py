@@ -27,7 +27,7 @@ from raftline.raft.log import Log
 from raftline.raft.membership import all_vote, read
 from raftline.storage.logfile import whole_file
 from raftline.tools import choosing, status, up
-from raftline.tools.choosing import residents
+from raftline.tools.choosing import local_members
 from raftline.tools.relay import Relay
 from raftline_course.harness.processes import eventually, free_ports, ports_in_a_row
 from tests.processes.stray_signal import TAKES_SIGTERM
@@ -449,7 +449,7 @@ def test_logs_of_another_cluster_name_no_members(tmp_path: Path, ports: list[int
     (tmp_path / "nohup.log").write_bytes(b"\xff\n")
     (tmp_path / "no name.log").mkdir()
     chosen = config.load(tmp_path)
-    assert residents(chosen) == (chosen, [])
+    assert local_members(chosen) == (chosen, [])
 
 
 def test_up_asks_other_nodes_for_the_members_of_a_damaged_log(
@@ -460,7 +460,7 @@ def test_up_asks_other_nodes_for_the_members_of_a_damaged_log(
     with (tmp_path / "s2.log").open("r+b") as file:
         file.seek(-3, os.SEEK_END)
         file.write(b"x")
-    chosen, others = residents(config.load(tmp_path))
+    chosen, others = local_members(config.load(tmp_path))
     assert [*chosen.members] == ["s1"]
     assert [other.partition(" ")[0] for other in others] == ["s2", "s3"]
 

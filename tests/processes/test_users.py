@@ -384,7 +384,9 @@ def test_a_certificate_logs_its_user_in(tmp_path: Path) -> None:
             of_user = Files(tmp_path / f"{name}.pem", tmp_path / f"{name}.key", files.ca)
             plain = socket.create_connection(("localhost", node.port), DEADLINE_S)
             with (
-                Tls(of_user).dialing().wrap_socket(plain, server_hostname="s1") as connection,
+                Tls(of_user)
+                .client_context()
+                .wrap_socket(plain, server_hostname="s1") as connection,
                 connection.makefile("rw") as file,
             ):
                 file.write(f"{line}\n")

@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from raftline.clients.lines import Ended, LineConnection
+from raftline.clients.lines import ConnectionEnded, LineConnection
 from raftline_course.harness.cluster import Cluster, NodeProcess
 from raftline_course.harness.processes import eventually
 from raftline_course.harness.proxy import LinkedCluster
@@ -50,7 +50,7 @@ class Watcher:
         while not (self.is_over.is_set() and self._knows_all()):
             try:
                 self._watch(self._chance.choice(self._nodes))
-            except (OSError, Ended):
+            except (OSError, ConnectionEnded):
                 self.is_over.wait(0.05)
 
     def _knows_all(self) -> bool:
@@ -90,7 +90,7 @@ class Watcher:
         words = text.split()
         if words[:2] != ["WATCH", "response:"]:
             self.stream.moves[text[:30]] += 1
-            raise Ended
+            raise ConnectionEnded
         count, begin = int(words[2]), int(words[-1])
         keys = {}
         for _ in range(count):
@@ -164,7 +164,7 @@ class Writer:
                 assert "another command" not in reply
                 if " response: " in reply:
                     break
-            except (OSError, Ended):
+            except (OSError, ConnectionEnded):
                 pass
             if self._line is not None:
                 self._line.close()
@@ -266,7 +266,7 @@ def cut_off(cluster: LinkedCluster, chance: random.Random) -> None:
 
 def transfer(cluster: LinkedCluster, chance: random.Random) -> None:
     node = chance.choice(cluster.nodes)
-    with contextlib.suppress(OSError, Ended):
+    with contextlib.suppress(OSError, ConnectionEnded):
         node.ask("transfer", 3.0)
 
 

@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 from hypothesis import strategies as st
 
 from raftline.access.login import Access, Login
-from raftline.access.proof import Answering, Dialing, ProofError
+from raftline.access.proof import Initiator, ProofError, Responder
 from raftline.access.roles import EVERYWHERE, Identity
-from raftline.access.secret import PeerRule, read_secrets
+from raftline.access.secret import PeerAuth, read_secrets
 from raftline.access.tls_socket import TlsSocket
 from raftline.access.users import (
     ITERATIONS_LEAST,
@@ -164,7 +164,7 @@ PROOFS = st.lists(st.tuples(st.sampled_from(["s1", "s2", "s3", ""]), _PROOF_TEXT
 
 def check_proof(said: list[tuple[str, str]]) -> None:
     """Somebody without the secret proves nothing, on either side, nor at the door of a node."""
-    answering, dialing = Answering(SECRET, "s1", NONCE), Dialing(SECRET, "s1", "s2", NONCE)
+    answering, dialing = Responder(SECRET, "s1", NONCE), Initiator(SECRET, "s1", "s2", NONCE)
     for sender, text in said:
         with contextlib.suppress(ProofError):
             answering.take(sender, text)
@@ -172,7 +172,7 @@ def check_proof(said: list[tuple[str, str]]) -> None:
             dialing.take(text)
     assert answering.proven is None
     assert not dialing.is_proven
-    host = FakeHost(peer_rule=PeerRule(SECRET, is_required=True))
+    host = FakeHost(peer_rule=PeerAuth(SECRET, is_required=True))
     admission = Admission(host, object())  # type: ignore[arg-type]
     for sender, text in said:
         line = f"{sender}@{text}".encode().replace(b"\n", b"")
@@ -275,7 +275,7 @@ def _certified() -> tuple[ssl.SSLContext, ssl.SSLContext]:
         certs.make(folder, ["s1=localhost"], [])
         ca = folder / "ca.pem"
         node = Tls(Files(folder / "s1.pem", folder / "s1.key", ca))
-        return node.answering(), Tls(Files(ca=ca)).dialing()
+        return node.server_context(), Tls(Files(ca=ca)).client_context()
 
 
 @functools.cache

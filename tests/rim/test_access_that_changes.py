@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from raftline.access.login import FAILED, Access, Login
-from raftline.access.proof import Dialing
+from raftline.access.proof import Initiator
 from raftline.access.roles import EVERYWHERE, Identity
-from raftline.access.secret import PeerRule, make_secret, peer_rule, read_secrets
+from raftline.access.secret import PeerAuth, make_secret, peer_rule, read_secrets
 from raftline.access.tls import Files, Tls
 from raftline.access.tls_socket import TlsSocket
 from raftline.access.users import ITERATIONS_LEAST, User, Users, make_verifier, write_users
@@ -69,7 +69,9 @@ def test_an_exchange_that_began_before_the_file_changed_gives_no_rights(
     access.reload()
     said(login, last)
     assert login.now() is None
-    assert login.why_not("get a", lambda lease: []).startswith("a client without a login may not ")
+    assert login.denial_reason("get a", lambda lease: []).startswith(
+        "a client without a login may not "
+    )
     assert login.identity == access.nobody
 
 
@@ -82,8 +84,8 @@ def test_an_exchange_that_began_before_gives_the_rights_of_now(path: Path, acces
     write_users(path, Users({"bob": reader}, bytes(32)))
     access.reload()
     assert said(login, last) != FAILED
-    assert login.why_not("get a", lambda lease: []) == ""
-    assert "reader bob may not set a" in login.why_not("set a 1", lambda lease: [])
+    assert login.denial_reason("get a", lambda lease: []) == ""
+    assert "reader bob may not set a" in login.denial_reason("set a 1", lambda lease: [])
 
 
 def admitted(made: Path, name: str, access: Access) -> Admission:
@@ -96,11 +98,13 @@ def admitted(made: Path, name: str, access: Access) -> Admission:
 
     def dial() -> None:
         with contextlib.suppress(OSError):
-            client.begin(Tls(files).dialing(), server_side=False, limit_s=DEADLINE_S, name="s1")
+            client.begin(
+                Tls(files).client_context(), server_side=False, limit_s=DEADLINE_S, name="s1"
+            )
 
     thread = threading.Thread(target=dial, daemon=True)
     thread.start()
-    host = FakeHost(access=access, peer_rule=PeerRule(b"x" * 32, is_required=True))
+    host = FakeHost(access=access, peer_rule=PeerAuth(b"x" * 32, is_required=True))
     admission = Admission(host, object())  # type: ignore[arg-type]
     with TlsSocket(here) as connection:
         tls = Tls(Files(made / "s1.pem", made / "s1.key", made / "ca.pem"))
@@ -127,7 +131,7 @@ def test_who_proved_itself_by_a_certificate_proves_no_other_name_by_the_secret(
 ) -> None:
     certs.make(tmp_path, ["s1=localhost", "s2=localhost"], [])
     member = admitted(tmp_path, "s2", access)
-    dialing = Dialing(b"x" * 32, "s3", "s1", "3" * 32)
+    dialing = Initiator(b"x" * 32, "s3", "s1", "3" * 32)
     line = parse(f"s3@{dialing.first}".encode(), Limits(), Readings(), "s1")
     assert "s2 proved itself on this connection by a certificate" in member.admit(line).reply
 
@@ -151,7 +155,7 @@ def test_a_secret_that_its_group_can_read_is_refused(tmp_path: Path, mode: int) 
 class Running:
     """A node that runs, and what it was asked to look at."""
 
-    def __init__(self, access: Access | None, rule: PeerRule, tls: Any) -> None:
+    def __init__(self, access: Access | None, rule: PeerAuth, tls: Any) -> None:
         self.access, self.peer_rule, self.tls = access, rule, tls
         self.asked: list[str] = []
         self.listener = self._noting("connections")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from raftline.clients.lines import Ended, LineConnection, TooLong, ask
+from raftline.clients.lines import ConnectionEnded, LineConnection, TooLong, ask
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_the_end_of_a_connection_is_reported_with_the_unfinished_line(pair: Pair
     connection, other = pair
     other.sendall(b"half")
     other.shutdown(socket.SHUT_WR)
-    with pytest.raises(Ended, match="closed the connection before it answered"):
+    with pytest.raises(ConnectionEnded, match="closed the connection before it answered"):
         connection.read()
     assert (connection.read_line(), connection.read_line()) == ("half", "")
     assert connection.is_closed()

@@ -101,7 +101,7 @@ def test_a_beat_renews_the_lease_from_before_its_request(cluster: SlowCluster) -
 
 def test_an_unanswered_beat_leaves_the_lease_unchanged(cluster: SlowCluster) -> None:
     lock = got(cluster)
-    holding = lock._ours.holding
+    holding = lock._local.holding
     assert holding is not None
     cluster.now_s, cluster.is_away = 107.0, True
     lock._keep(holding)  # three beats
@@ -112,7 +112,7 @@ def test_an_unanswered_beat_leaves_the_lease_unchanged(cluster: SlowCluster) -> 
 
 def test_a_holder_loses_the_lock_at_once_if_a_reply_names_another(cluster: SlowCluster) -> None:
     lock = got(cluster)
-    holding = lock._ours.holding
+    holding = lock._local.holding
     assert holding is not None
     cluster.request(f'object door lock.seize "another" 9000 {holding.token} 0')
     assert lock.is_held  # as far as it knows
@@ -126,7 +126,7 @@ def test_a_holder_loses_the_lock_at_once_if_a_reply_names_another(cluster: SlowC
 
 def test_a_holder_beats_four_times_in_a_lease_until_it_releases(cluster: SlowCluster) -> None:
     lock = got(cluster)
-    holding = lock._ours.holding
+    holding = lock._local.holding
     assert holding is not None
     lock._keep(holding)
     over: Any = holding.over
@@ -231,7 +231,7 @@ def test_two_holders_never_overlap_by_one_clock(
         for beats, pause_s, cluster.there_s, cluster.back_s in steps:
             cluster.now_s += pause_s
             if beats:
-                holder._renew(holder._ours.holding)  # type: ignore[arg-type]
+                holder._renew(holder._local.holding)  # type: ignore[arg-type]
             elif waiting.acquire(blocking=False):
                 assert not holder.is_held
                 return

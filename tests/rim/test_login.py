@@ -119,8 +119,8 @@ def test_a_right_password_gives_the_rights_of_the_user(access: Access) -> None:
     login = login_to(access)
     assert log_in(login, "bob", PASSWORD).startswith("AUTH response: v=")
     assert login.identity == Identity(*BOB)
-    assert login.why_not("get app/x", lambda lease: []) == ""
-    assert login.why_not("get web/x", lambda lease: []) != ""
+    assert login.denial_reason("get app/x", lambda lease: []) == ""
+    assert login.denial_reason("get web/x", lambda lease: []) != ""
 
 
 @pytest.mark.parametrize("password", ["wrong", PASSWORD + " ", PASSWORD[:-1]])
@@ -565,15 +565,15 @@ def test_without_the_library_users_are_refused(path: Path, monkeypatch: pytest.M
 def test_rights_that_change_count_from_the_next_line_on(path: Path, access: Access) -> None:
     login = login_to(access)
     log_in(login, "root", PASSWORD)
-    assert login.why_not("members", lambda lease: []) == ""
+    assert login.denial_reason("members", lambda lease: []) == ""
     users = access.users
     users.by_name["root"] = users.by_name["root"]._replace(  # type: ignore[index]
         identity=Identity("root", Role.WRITER, ("app/",))
     )
     write_users(path, users)
     access.reload()
-    assert "it takes the role admin" in login.why_not("members", lambda lease: [])
-    assert login.why_not("set app/x 1", lambda lease: []) == ""
+    assert "it takes the role admin" in login.denial_reason("members", lambda lease: [])
+    assert login.denial_reason("set app/x 1", lambda lease: []) == ""
     assert login.now() == Identity("root", Role.WRITER, ("app/",))
 
 
@@ -586,7 +586,9 @@ def test_a_user_without_an_entry_or_with_another_password_is_nobody(
     write_users(path, users)
     access.reload()
     assert login.now() is None
-    assert login.why_not("get a", lambda lease: []).startswith("a client without a login may not ")
+    assert login.denial_reason("get a", lambda lease: []).startswith(
+        "a client without a login may not "
+    )
 
 
 def test_a_file_that_became_wrong_leaves_all_as_it_was(path: Path, access: Access) -> None:
@@ -595,7 +597,7 @@ def test_a_file_that_became_wrong_leaves_all_as_it_was(path: Path, access: Acces
     path.write_text("nonsense\n")
     with pytest.raises(ConfigError, match="line 1"):
         access.reload()
-    assert login.why_not("get app/x", lambda lease: []) == ""
+    assert login.denial_reason("get app/x", lambda lease: []) == ""
 
 
 # --- the lines of a connection ------------------------------------------------------------------

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.access.proof import WRONG, Dialing, mac_of
-from raftline.access.secret import PeerRule, make_secret, peer_rule, read_secrets
+from raftline.access.proof import WRONG, Initiator, mac_of
+from raftline.access.secret import PeerAuth, make_secret, peer_rule, read_secrets
 from raftline.common.address import Address
 from raftline.common.config import ConfigError
 from raftline.common.level import LEVEL
@@ -39,7 +39,7 @@ DEADLINE_S = 30.0
 class Door:
     """A connection of s1, served by a thread; the other end speaks lines."""
 
-    def __init__(self, rule: PeerRule, *, for_peers_only: bool = False) -> None:
+    def __init__(self, rule: PeerAuth, *, for_peers_only: bool = False) -> None:
         here, self.there = socket.socketpair()
         self.there.settimeout(DEADLINE_S)
         self.noted: list[str] = []
@@ -62,7 +62,7 @@ class Door:
         return self.file.readline().removesuffix("\n")
 
     def prove(self, name: str = "s2", secret: bytes = SECRET) -> str:
-        dialing = Dialing(secret, name, "s1", NONCE)
+        dialing = Initiator(secret, name, "s1", NONCE)
         challenge = self.ask(f"{name}@{dialing.first}")
         return self.ask(f"{name}@{dialing.take(challenge.removeprefix('s1@'))}")
 
@@ -81,7 +81,7 @@ def doors() -> Iterator[list[Door]]:
 
 
 def test_a_proven_name_is_heard_and_no_other_on_its_connection(doors: list[Door]) -> None:
-    doors.append(door := Door(PeerRule(SECRET, is_required=True)))
+    doors.append(door := Door(PeerAuth(SECRET, is_required=True)))
     assert door.prove().startswith("s1@Proof ")
     door.there.sendall(f"s2@{VOTE}\n".encode())
     eventually(lambda: door.host.heard, "a vote that was asked for")
@@ -101,7 +101,7 @@ def test_a_proven_name_is_heard_and_no_other_on_its_connection(doors: list[Door]
     ],
 )  # fmt: skip
 def test_an_unproven_name_of_a_member_gets_nothing_done(doors: list[Door], line: str) -> None:
-    doors.append(door := Door(PeerRule(SECRET, is_required=True)))
+    doors.append(door := Door(PeerAuth(SECRET, is_required=True)))
     assert door.ask(f"s2@{line}") == f"s1@Sorry, s2 {UNPROVEN}"
     assert door.ask("s1@set a 1") == f"s1@Sorry, s1 {UNPROVEN}"
     assert (door.host.heard, door.host.batches) == ([], [])
@@ -110,20 +110,20 @@ def test_an_unproven_name_of_a_member_gets_nothing_done(doors: list[Door], line:
 
 
 def test_a_name_that_is_no_member_s_needs_a_proof_to_speak_as_one(doors: list[Door]) -> None:
-    doors.append(door := Door(PeerRule(SECRET, is_required=True)))
+    doors.append(door := Door(PeerAuth(SECRET, is_required=True)))
     assert door.ask(f"s9@{VOTE}") == f"s1@Sorry, s9 {UNPROVEN}"
     assert door.prove("s9").startswith("s1@Proof ")
     assert door.ask(f"s9@{VOTE}") == f"s1@Sorry, s9 is no peer of s1, so it can't say {VOTE}"
 
 
 def test_a_client_and_the_question_for_a_level_need_no_proof(doors: list[Door]) -> None:
-    doors.append(door := Door(PeerRule(SECRET, is_required=True)))
+    doors.append(door := Door(PeerAuth(SECRET, is_required=True)))
     assert door.ask("s2@Level 2 version 0.1.0").startswith(f"s1@Level {LEVEL} version ")
     assert door.ask("client4@help").startswith("s1@HELP response")
 
 
 def test_a_wrong_secret_is_told_so_and_changes_nothing(doors: list[Door]) -> None:
-    doors.append(door := Door(PeerRule(SECRET, is_required=True)))
+    doors.append(door := Door(PeerAuth(SECRET, is_required=True)))
     assert door.prove(secret=b"x" * 32) == (
         "s1@Sorry, that is no proof: it was made with another secret, or for another connection"
     )
@@ -135,7 +135,7 @@ def test_a_wrong_secret_is_told_so_and_changes_nothing(doors: list[Door]) -> Non
 
 def test_an_offer_hears_those_who_prove_nothing_as_well(doors: list[Door]) -> None:
     for proves in (False, True):
-        doors.append(door := Door(PeerRule(SECRET, is_required=False)))
+        doors.append(door := Door(PeerAuth(SECRET, is_required=False)))
         if proves:
             assert door.prove().startswith("s1@Proof ")
         door.there.sendall(f"s2@{VOTE}\n".encode())
@@ -145,13 +145,13 @@ def test_an_offer_hears_those_who_prove_nothing_as_well(doors: list[Door]) -> No
 
 
 def test_a_node_without_a_secret_answers_as_it_always_did(doors: list[Door]) -> None:
-    doors.append(door := Door(PeerRule()))
+    doors.append(door := Door(PeerAuth()))
     answer = door.ask(f"s2@Prove s1 nonce {NONCE}")
     assert answer.startswith(f"s1@Sorry, I don't understand: Prove s1 nonce {NONCE}. Try")
 
 
 def test_only_a_proven_member_may_send_a_long_line(doors: list[Door]) -> None:
-    doors.append(door := Door(PeerRule(SECRET, is_required=True)))
+    doors.append(door := Door(PeerAuth(SECRET, is_required=True)))
     admission, begin = door.connection._admission, b"s2@AppendEntries 1-0-0-["
     assert admission.longest(begin) == STRANGER_LINE_BYTES
     door.prove()
@@ -163,11 +163,11 @@ def test_a_proof_that_is_begun_and_not_ended_ends_the_connection(
     doors: list[Door], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections, "PROOF_S", 0.2)
-    doors.append(door := Door(PeerRule(SECRET, is_required=True)))
+    doors.append(door := Door(PeerAuth(SECRET, is_required=True)))
     assert door.ask(f"s2@Prove s1 nonce {NONCE}").startswith("s1@Challenge s2 nonce ")
     assert door.line() == "s1@Sorry, nobody proved to be a member within 0.2 s."
     assert door.line() == ""
-    doors.append(proven := Door(PeerRule(SECRET, is_required=True)))
+    doors.append(proven := Door(PeerAuth(SECRET, is_required=True)))
     assert proven.prove().startswith("s1@Proof ")
     door.thread.join(DEADLINE_S)
     assert "HELP" in proven.ask("help")
@@ -178,11 +178,11 @@ def test_the_places_for_peers_are_not_kept_by_those_who_prove_nothing(
     doors: list[Door], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections, "PROOF_S", 0.2)
-    doors.append(door := Door(PeerRule(SECRET, is_required=True), for_peers_only=True))
+    doors.append(door := Door(PeerAuth(SECRET, is_required=True), for_peers_only=True))
     assert door.line() == "s1@Sorry, nobody proved to be a member within 0.2 s."
-    doors.append(door := Door(PeerRule(SECRET, is_required=True), for_peers_only=True))
+    doors.append(door := Door(PeerAuth(SECRET, is_required=True), for_peers_only=True))
     assert door.ask("client4@get a") == f"s1@{FULL}"
-    doors.append(door := Door(PeerRule(SECRET, is_required=True), for_peers_only=True))
+    doors.append(door := Door(PeerAuth(SECRET, is_required=True), for_peers_only=True))
     assert door.prove().startswith("s1@Proof ")
 
 
@@ -204,7 +204,7 @@ SAID = st.lists(
 
 @given(SAID)
 def test_no_lines_without_the_secret_let_anything_in_as_a_member_s(said: list[bytes]) -> None:
-    host = FakeHost(peer_rule=PeerRule(SECRET, is_required=True))
+    host = FakeHost(peer_rule=PeerAuth(SECRET, is_required=True))
     admission = Admission(host, object())  # type: ignore[arg-type]
     for line in said:
         admitted = admission.admit(parse(line, host.limits, host.readings, host.name))
@@ -219,7 +219,7 @@ def test_no_lines_without_the_secret_let_anything_in_as_a_member_s(said: list[by
 class Dialed:
     """A peer s1 that the test plays, and the node s2 that dials it."""
 
-    def __init__(self, rule: PeerRule) -> None:
+    def __init__(self, rule: PeerAuth) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.listener.settimeout(DEADLINE_S)
         self.complaints: list[str] = []
@@ -263,7 +263,7 @@ def hear(there: socket.socket) -> str:
 
 
 def test_a_node_says_nothing_to_a_peer_that_proves_nothing() -> None:
-    with Dialed(PeerRule(SECRET, is_required=True)) as dialed:
+    with Dialed(PeerAuth(SECRET, is_required=True)) as dialed:
         there, first = dialed.meet()
         assert first[:3] == ["s2@Prove", "s1", "nonce"]
         dialed.peer.send(b"s2@set b a secret\n")
@@ -281,7 +281,7 @@ def test_a_node_says_nothing_to_a_peer_that_proves_nothing() -> None:
     ["s1@Sorry, I don't understand: Prove", "s1@Level 2 version 1", "s3@Challenge", "\x00", "no"],
 )
 def test_where_a_proof_is_required_nothing_else_will_do(answer: str) -> None:
-    with Dialed(PeerRule(SECRET, is_required=True)) as dialed:
+    with Dialed(PeerAuth(SECRET, is_required=True)) as dialed:
         there, _ = dialed.meet()
         there.sendall(f"{answer}\n".encode())
         assert hear(there) == ""
@@ -290,7 +290,7 @@ def test_where_a_proof_is_required_nothing_else_will_do(answer: str) -> None:
 
 
 def test_answers_behind_a_proof_are_those_of_the_one_who_proved_itself() -> None:
-    with Dialed(PeerRule(SECRET, is_required=True)) as dialed:
+    with Dialed(PeerAuth(SECRET, is_required=True)) as dialed:
         there, first = dialed.meet()
         there.sendall(f"s1@Challenge s2 nonce {NONCE}\n".encode())
         hear(there)
@@ -314,7 +314,7 @@ def test_a_member_answers_nothing_that_was_asked_on_another_connection(
     doors: list[Door], answer: str
 ) -> None:
     """Not even one that proved itself: an answer belongs to the connection of its question."""
-    door = Door(PeerRule(SECRET, is_required=True))
+    door = Door(PeerAuth(SECRET, is_required=True))
     doors.append(door)
     door.prove()
     said = door.ask(f"s2@{answer}")
@@ -324,7 +324,7 @@ def test_a_member_answers_nothing_that_was_asked_on_another_connection(
 
 def test_an_answer_that_comes_with_the_proof_is_refused() -> None:
     """Nothing was asked yet, so it is no answer of that member's."""
-    with Dialed(PeerRule(SECRET, is_required=True)) as dialed:
+    with Dialed(PeerAuth(SECRET, is_required=True)) as dialed:
         there, first = dialed.meet()
         there.sendall(f"s1@Challenge s2 nonce {NONCE}\n".encode())
         hear(there)
@@ -335,7 +335,7 @@ def test_an_answer_that_comes_with_the_proof_is_refused() -> None:
 
 
 def test_an_offer_goes_on_with_a_build_that_knows_no_proofs() -> None:
-    with Dialed(PeerRule(SECRET, is_required=False)) as dialed:
+    with Dialed(PeerAuth(SECRET, is_required=False)) as dialed:
         there, _ = dialed.meet()
         there.sendall(b"s1@Sorry, I don't understand: Prove s1. Try: help\n")
         assert hear(there).startswith("s2@Level ")
@@ -346,7 +346,7 @@ def test_an_offer_goes_on_with_a_build_that_knows_no_proofs() -> None:
 
 def test_an_offer_begins_without_a_proof_where_an_old_build_had_no_place() -> None:
     """Such a build has places for peers alone, and takes a proof for a client's line."""
-    with Dialed(PeerRule(SECRET, is_required=False)) as dialed:
+    with Dialed(PeerAuth(SECRET, is_required=False)) as dialed:
         there, _ = dialed.meet()
         there.sendall(f"s1@{FULL}\n".encode())
         assert hear(there) == ""
@@ -417,26 +417,26 @@ def test_two_lines_are_the_secret_that_is_used_and_one_that_is_taken(tmp_path: P
 def test_a_connection_ends_with_the_secret_that_proved_it(doors: list[Door]) -> None:
     """The proof counts while either line of the file is that secret."""
     old, new = SECRET, b"b" * 40
-    door = Door(PeerRule(new, True, other=old))
-    by_new = Door(PeerRule(new, True, other=old))
+    door = Door(PeerAuth(new, True, other=old))
+    by_new = Door(PeerAuth(new, True, other=old))
     doors += [door, by_new]
     assert door.prove(secret=old).startswith("s1@Proof ")
     assert by_new.prove(secret=new).startswith("s1@Proof ")
     for one in (door, by_new):
         one.connection.secret_changed()
         assert one.ask("s2@Level 2 version 0.1.0").startswith("s1@Level ")
-        one.host.peer_rule = PeerRule(new, True)
+        one.host.peer_rule = PeerAuth(new, True)
         one.connection.secret_changed()
     assert by_new.ask("s2@Level 2 version 0.1.0").startswith("s1@Level ")
     assert door.line() == ""
 
 
 def test_a_proof_by_a_secret_that_goes_meanwhile_counts_for_nothing(doors: list[Door]) -> None:
-    door = Door(PeerRule(SECRET, True))
+    door = Door(PeerAuth(SECRET, True))
     doors.append(door)
-    dialing = Dialing(SECRET, "s2", "s1", NONCE)
+    dialing = Initiator(SECRET, "s2", "s1", NONCE)
     challenge = door.ask(f"s2@{dialing.first}").removeprefix("s1@")
-    door.host.peer_rule = PeerRule(b"b" * 40, True)
+    door.host.peer_rule = PeerAuth(b"b" * 40, True)
     assert door.ask(f"s2@{dialing.take(challenge)}") == f"s1@Sorry, {WRONG}"
     assert door.ask(f"s2@{VOTE}") == f"s1@Sorry, s2 {UNPROVEN}"
 
@@ -451,4 +451,4 @@ def test_no_file_and_no_secret_are_told_in_words(tmp_path: Path) -> None:
         read_secrets(tmp_path / "pipe")
     with pytest.raises(ConfigError, match="add --secret FILE"):
         peer_rule(None, "offer")
-    assert "0123" not in repr(PeerRule(SECRET, True))
+    assert "0123" not in repr(PeerAuth(SECRET, True))

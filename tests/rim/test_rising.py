@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from raftline.access.secret import OPEN
+from raftline.access.secret import NO_AUTH
 from raftline.common.address import Address
 from raftline.common.config import FAST
 from raftline.common.level import LEVEL, Build
@@ -33,7 +33,7 @@ RAISE = [Entry(1, 1, spell(LEVEL))]
 @pytest.fixture
 def host() -> NodeHost:
     """A node that was started again: its log raises the level, and nothing of it is applied."""
-    host = NodeHost("s1", FAST, Readings(), None, OPEN, None)
+    host = NodeHost("s1", FAST, Readings(), None, NO_AUTH, None)
     host.node = node_of("s1", term=1, options=replace(OPTIONS, level=LEVEL))
     host.node._state.append(RAISE)
     host.logmanager = LogManager("s1", MemoryFolder(), MEMBERS)

@@ -94,4 +94,4 @@ def test_no_put_back_is_sent_after_the_clients_are_closed(caplog: pytest.LogCapt
     with caplog.at_level(logging.ERROR, "raftline"):
         asyncio.run(cancelled_get(cluster))
         end("raftline takes back")
-    assert 'is lost: "the job" (this node was closed' in caplog.text
+    assert 'is lost: "the job" (this client was closed' in caplog.text

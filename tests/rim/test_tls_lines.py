@@ -43,7 +43,7 @@ def contexts(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, 
         Tls(Files(folder / f"{name}.pem", folder / f"{name}.key", folder / "ca.pem"))
         for name in ("s1", "app")
     )
-    return node.answering(), client.dialing()
+    return node.server_context(), client.client_context()
 
 
 class Client:

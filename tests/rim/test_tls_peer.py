@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline.access.secret import OPEN, PeerRule
+from raftline.access.secret import NO_AUTH, PeerAuth
 from raftline.access.tls import Files, Tls, named_in
 from raftline.access.tls_socket import TlsSocket
 from raftline.common.address import Address
@@ -94,7 +94,7 @@ class Place:
     """The place of s1, where somebody with these files takes what is sent there over TLS."""
 
     def __init__(self, files: Files) -> None:
-        self._context = Tls(files).answering()
+        self._context = Tls(files).server_context()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = Address("127.0.0.1", self._listener.getsockname()[1])
         self.heard: queue.Queue[bytes] = queue.Queue()  # the first bytes of each connection
@@ -125,7 +125,7 @@ def places() -> Iterator[list[Place]]:
         one.close()
 
 
-def told_to(place: Place, made: Path, said: list[str], *, rule: PeerRule) -> bytes:
+def told_to(place: Place, made: Path, said: list[str], *, rule: PeerAuth) -> bytes:
     """Return what s2 says first at the place of s1."""
     tls = Tls(Files(made / "s2.pem", made / "s2.key", made / "ca.pem"), is_only=True)
     peer = Peer(
@@ -149,7 +149,7 @@ def told_to(place: Place, made: Path, said: list[str], *, rule: PeerRule) -> byt
         peer.stop()
 
 
-BY_CERTIFICATE = OPEN._replace(is_required=True)
+BY_CERTIFICATE = NO_AUTH._replace(is_required=True)
 
 
 def test_a_certificate_that_is_no_member_s_is_given_nothing(
@@ -193,7 +193,7 @@ def test_with_a_secret_the_proof_goes_first_whatever_the_certificate_says(
 ) -> None:
     server = certificates.issue(made, "web", certificates.named("s1", is_member=False), ["s1"])
     places.append(place := Place(server))
-    rule = PeerRule(b"0123456789abcdef0123456789abcdef", is_required=True)
+    rule = PeerAuth(b"0123456789abcdef0123456789abcdef", is_required=True)
     assert told_to(place, made, [], rule=rule).startswith(b"s2@Prove s1 nonce ")
 
 
@@ -215,13 +215,13 @@ class Amid(Tls):
 
     amid: Callable[[], object] = staticmethod(lambda: None)
 
-    def answering(self) -> ssl.SSLContext:
-        context = super().answering()
+    def server_context(self) -> ssl.SSLContext:
+        context = super().server_context()
         self.amid()
         return context
 
-    def dialing(self) -> ssl.SSLContext:
-        context = super().dialing()
+    def client_context(self) -> ssl.SSLContext:
+        context = super().client_context()
         self.amid()
         return context
 
@@ -259,7 +259,9 @@ def test_a_handshake_that_began_before_certificates_were_revoked_does_not_stand(
 
         def dial(client: TlsSocket = client, own: Files = own) -> None:
             with contextlib.suppress(OSError):
-                client.begin(Tls(own).dialing(), server_side=False, limit_s=DEADLINE_S, name="s2")
+                client.begin(
+                    Tls(own).client_context(), server_side=False, limit_s=DEADLINE_S, name="s2"
+                )
 
         dialing = threading.Thread(target=dial, daemon=True)
         dialing.start()

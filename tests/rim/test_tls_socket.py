@@ -42,10 +42,10 @@ def ends(made: Path) -> Iterator[tuple[TlsSocket, TlsSocket]]:
     here, there = (TlsSocket(one) for one in socket.socketpair())
     server, client = Tls(files(made, "s1")), Tls(files(made, "app"))
     shaking = threading.Thread(
-        target=lambda: here.begin(server.answering(), server_side=True, limit_s=DEADLINE_S)
+        target=lambda: here.begin(server.server_context(), server_side=True, limit_s=DEADLINE_S)
     )
     shaking.start()
-    there.begin(client.dialing(), server_side=False, limit_s=DEADLINE_S, name="s1")
+    there.begin(client.client_context(), server_side=False, limit_s=DEADLINE_S, name="s1")
     shaking.join(DEADLINE_S)
     yield here, there
     here.close()
@@ -219,23 +219,23 @@ def test_new_files_are_taken_over_and_bad_ones_are_not(made: Path, tmp_path: Pat
     folder = tmp_path / "certs"
     shutil.copytree(made, folder)
     tls = Tls(files(folder, "s1"))
-    before = tls.answering()
-    assert tls.answering() is before
+    before = tls.server_context()
+    assert tls.server_context() is before
     (folder / "s1.pem").write_text("half of a file")
-    assert tls.answering() is before
+    assert tls.server_context() is before
     assert "--tls-cert" in tls.reload()
     shutil.copy(made / "s1.pem", folder / "s1.pem")
     os.utime(folder / "s1.pem", (1, 1))
-    assert tls.answering() is not before
+    assert tls.server_context() is not before
     assert tls.reload() == ""
 
 
 def test_versions_before_tls_1_2_are_refused(made: Path) -> None:
     tls = Tls(files(made, "s1"))
-    for context in (tls.answering(), tls.dialing()):
+    for context in (tls.server_context(), tls.client_context()):
         assert context.minimum_version == ssl.TLSVersion.TLSv1_2
-    assert tls.dialing().verify_mode == ssl.CERT_REQUIRED
-    assert tls.dialing().check_hostname
+    assert tls.client_context().verify_mode == ssl.CERT_REQUIRED
+    assert tls.client_context().check_hostname
 
 
 def test_certificates_are_made_once_each_for_their_time(made: Path, tmp_path: Path) -> None:

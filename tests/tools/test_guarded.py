@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from raftline.tools import guarded
-from raftline.tools.guarded import CannotRun, Ended, Signals, run
+from raftline.tools.guarded import CannotRun, ExitResult, Signals, run
 from raftline_course.harness.processes import DEADLINE_S, eventually
 
 # Its child leaves the process group, and has a child there that nobody waits for.
@@ -75,7 +75,7 @@ def test_a_signal_at_a_command_s_start_ends_it_before_its_lock_goes(
     with Signals() as signals:
         ended = run(STANDS, 1, 5.0, signals, threading.Event().wait)
         assert signals.news is None
-    assert ended == Ended(128 + number)
+    assert ended == ExitResult(128 + number)
     assert started.processes[0].returncode == -number
 
 
@@ -98,5 +98,5 @@ def test_a_signal_after_a_command_that_cannot_be_started_ends_the_program() -> N
     with Signals() as signals:
         with pytest.raises(CannotRun, match="/gone/away can't be run"):
             run(["/gone/away"], 1, 5.0, signals, lambda: None)
-        with pytest.raises(guarded.Stopped):
+        with pytest.raises(guarded.Interrupted):
             os.kill(os.getpid(), signal.SIGTERM)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from raftline.clients.connection import ClientError, Deadline, NodeConnection, say_waiting
 from raftline.clients.login import log_in
-from raftline.clients.options import ClientAccess, access_of, know_access
+from raftline.clients.options import ClientAccess, access_of, add_login_options
 from raftline.clients.tls import why_no_tls
 from raftline.common import config
 from raftline.common.address import HOST, Address, split
@@ -37,9 +37,9 @@ def parser() -> Parser:
     )
     options.add_argument("target", metavar="TARGET", help="a node's name, or HOST:PORT")
     options.add_argument("words", metavar="REQUEST", nargs="+", help="the order and its words")
-    options.know_cluster(30.0)
+    options.add_cluster_options(30.0)
     options.add_argument("--json", action="store_true", help="one object, for programs")
-    know_access(options)
+    add_login_options(options)
     return options
 
 
