@@ -18,12 +18,11 @@ from raftline.clients.connection import (
     in_words,
     line_of,
 )
-from raftline.clients.login import Credentials, text_in
 from raftline.common.nocopies import NoCopies
-from raftline.kv.asker import Asker, take_steps, tls_arguments
+from raftline.kv.asker import Asker
 from raftline.kv.codec import Data
 from raftline.kv.events import Event, WatchCursor, WatchEnded
-from raftline.kv.line_stream import LineStream
+from raftline.kv.line_stream import LineStream, open_stream
 from raftline.kv.liveness import MEMBERS_ID, PROBE, PROBE_ID, Liveness, Outage
 from raftline.kv.watch import LOG, PAUSES_S, text_and_id, turns_of
 
@@ -117,16 +116,13 @@ class AioWatch(NoCopies, Generic[Data], AsyncIterator[Event[Data]]):
         if not self._was_served and self._open_s > 0:
             self._give_up_s = time.monotonic() + self._open_s
             self._open_s = 0.0
-        loop = asyncio.get_running_loop()
-        host, port = self._nodes.current
-        tls = tls_arguments(self._asker.tls, host)
-        opening = loop.create_connection(LineStream, host, port, **tls)
+        asker = self._asker
         try:
-            _, stream = await asyncio.wait_for(opening, CONNECT_TIMEOUT_S)
-        except asyncio.TimeoutError:  # another class before Python 3.11
-            raise TimeoutError from None
-        if self._asker.credentials is not None:
-            await self._log_in(stream, self._asker.credentials)
+            stream = await open_stream(
+                self._nodes.current, asker.name, asker.tls, asker.credentials, CONNECT_TIMEOUT_S
+            )
+        except Unreachable as refusal:
+            raise WatchEnded(str(refusal)) from None
         if self._is_closed:
             stream.abort()
         self._stream = stream
@@ -137,20 +133,6 @@ class AioWatch(NoCopies, Generic[Data], AsyncIterator[Event[Data]]):
     def _ask_for_members(self, stream: LineStream) -> None:
         if self._nodes.addresses.asks(time.monotonic()):
             stream.send(line_of(f"{self._asker.name}#{MEMBERS_ID}", MEMBERS))
-
-    async def _log_in(self, stream: LineStream, credentials: Credentials) -> None:
-        async def said(command: str) -> str:
-            stream.send(line_of(self._asker.name, command))
-            return text_in(await stream.read(CONNECT_TIMEOUT_S))
-
-        try:
-            await take_steps(credentials, said)
-        except Unreachable as refusal:
-            stream.abort()
-            raise WatchEnded(str(refusal)) from None
-        except BaseException:
-            stream.abort()
-            raise
 
     async def _take(self, stream: LineStream, until_s: float | None) -> bool:
         liveness = self._liveness

@@ -1,11 +1,16 @@
-"""Lines of one asyncio connection, as they come: those of a watch. Nobody has to wait for them."""
+"""Lines of one asyncio connection, as they come: those of a watch, and of the view."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
 
+from raftline.clients.connection import line_of
 from raftline.clients.lines import ConnectionEnded, TooLong
+from raftline.clients.login import Credentials, text_in
+from raftline.clients.tls import ClientTls
+from raftline.common.address import Address
+from raftline.kv.asker import take_steps, tls_arguments
 from raftline.wire.limits import REPLY_LINE_BYTES
 
 LINES_MAX = 1000  # that wait for the program; then the node waits, and ends the watch in time
@@ -95,3 +100,39 @@ class LineStream(asyncio.Protocol):
             self._is_paused = True
             self._transport.pause_reading()
         self._wake()
+
+
+async def open_stream(
+    address: Address,
+    speaker: str,
+    tls: ClientTls | None,
+    credentials: Credentials | None,
+    limit_s: float,
+) -> LineStream:
+    """Return a connection to a node, on which the user of `credentials` is logged in.
+
+    Raises:
+        LoginFailed, Unreachable: see `clients.login.exchange`.
+        OSError: the node is not reached, or no TLS comes about; TimeoutError: not in `limit_s`
+            seconds, or an answer to the login takes longer.
+    """
+    host, port = address
+    opening = asyncio.get_running_loop().create_connection(
+        LineStream, host, port, **tls_arguments(tls, host)
+    )
+    try:
+        _, stream = await asyncio.wait_for(opening, limit_s)
+    except asyncio.TimeoutError:  # another class before Python 3.11
+        raise TimeoutError from None
+
+    async def answer_to(command: str) -> str:
+        stream.send(line_of(speaker, command))
+        return text_in(await stream.read(limit_s))
+
+    try:
+        if credentials is not None:
+            await take_steps(credentials, answer_to)
+    except BaseException:
+        stream.abort()
+        raise
+    return stream

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 
+from raftline.kv.line_stream import LineStream
 from raftline.view.nodes import SPEAKER, Nodes, Refusal
 from raftline.view.picture import Event, Picture
 from raftline.view.thinning import BATCH_MAX, thinned
@@ -15,6 +16,7 @@ from raftline.view.thinning import BATCH_MAX, thinned
 AGAIN_S = 0.5  # between two tries to reach a node
 AGAIN_REFUSED_S = 5.0  # it counts logins that fail
 BATCH_S = 0.05
+SILENCE_S = 86_400.0  # a node at rest may observe nothing for long; then it is asked again
 KEPT = 6000  # events for a page that is opened later
 WAITING_MAX = 20_000  # events of one batch
 UNREADABLE = (ValueError, TypeError, LookupError, AttributeError)  # of JSON of another form
@@ -70,7 +72,7 @@ class Feed:
     async def _observe(self, name: str) -> None:
         while True:
             try:
-                reader, writer = await self.nodes.open(name)
+                stream = await self.nodes.open(name)
             except Refusal as error:
                 self._note_problem(name, str(error), is_refusal=True)
                 await asyncio.sleep(AGAIN_REFUSED_S)
@@ -80,22 +82,26 @@ class Feed:
                 await asyncio.sleep(AGAIN_S)
                 continue
             try:
-                await self._read(name, reader, writer)
+                await self._read(name, stream)
             except (OSError, *UNREADABLE):
                 pass  # it is gone, or sends what this build can't read: try again
             finally:
-                writer.close()
+                stream.abort()
             if name in self._clocks:
                 self._put(self.picture.end(name, time.monotonic()))
                 del self._clocks[name]
             await asyncio.sleep(AGAIN_REFUSED_S if self.problems.get(name) else AGAIN_S)
 
-    async def _read(
-        self, name: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    async def _read(self, name: str, stream: LineStream) -> None:
+        """Take what a node observes.
+
+        Raises:
+            OSError: the connection has ended.
+        """
         asked_s = time.monotonic()
-        writer.write(f"{SPEAKER}@observe json all\n".encode())
-        while line := await reader.readline():
+        stream.send(f"{SPEAKER}@observe json all".encode())
+        while True:
+            line = await stream.read(SILENCE_S)
             text = line.decode("utf-8", "replace").partition("@")[2]
             word, _, rest = text.partition(" ")
             if word == "OBSERVE":

@@ -10,18 +10,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from raftline.clients.connection import ClientError, LoginFailed
-from raftline.clients.login import text_in
+from raftline.clients.lines import ConnectionEnded
 from raftline.clients.options import ClientAccess
 from raftline.common.address import Address
-from raftline.kv.asker import take_steps, tls_arguments
+from raftline.kv.line_stream import LineStream, open_stream
 
-LINE_BYTES_MAX = 8 << 20
 CONNECT_S = 10.0
 STATUS_S = 2.0
 ASK_S = 30.0
 SPEAKER = "view"
-
-Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Refusal(OSError):
@@ -40,37 +37,19 @@ class Nodes:
         """Whether the nodes may know who asks, so that a page is not for everybody."""
         return self._access != (None, None)
 
-    async def open(self, name: str) -> Streams:
+    async def open(self, name: str) -> LineStream:
         """Return a connection to a node on which this user is logged in.
 
         Raises:
             Refusal: it does not take us. OSError: the node is not reached.
         """
-        host, port = self.members[name]
+        place, access = self.members[name], self._access
         try:
-            tls = tls_arguments(self._access.tls, host)
-            opening = asyncio.open_connection(host, port, limit=LINE_BYTES_MAX, **tls)
-            reader, writer = await asyncio.wait_for(opening, CONNECT_S)
-        except asyncio.TimeoutError:
+            return await open_stream(place, SPEAKER, access.tls, access.credentials, CONNECT_S)
+        except TimeoutError:
             raise OSError("no connection came about in time") from None
         except ssl.SSLError as error:
             raise Refusal(f"TLS: {error.reason or error}") from None
-        try:
-            await self._log_in(reader, writer)
-        except BaseException:
-            writer.close()
-            raise
-        return reader, writer
-
-    async def _log_in(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._access.credentials is None:
-            return
-
-        async def answer_to(command: str) -> str:
-            return text_in(await said(reader, writer, f"{SPEAKER}@{command}"))
-
-        try:
-            await take_steps(self._access.credentials, answer_to)
         except LoginFailed as error:
             raise Refusal(f"the login failed: {error}") from None
         except ClientError as error:
@@ -82,12 +61,17 @@ class Nodes:
         Raises:
             OSError: the node is not reached, or did not answer in time.
         """
-        reader, writer = await self.open(name)
+        stream = await self.open(name)
         try:
-            answer = await said(reader, writer, line)
+            stream.send(line.encode("utf-8", "replace"))
+            answer = await stream.read(ASK_S)
+        except ConnectionEnded:
+            return ""
+        except TimeoutError:
+            raise OSError("no answer came in time") from None
         finally:
-            writer.close()
-        return answer.decode("utf-8", "replace")
+            stream.abort()
+        return answer.decode("utf-8", "replace").rstrip("\r")
 
     async def status(self, name: str) -> dict[str, Any]:
         """Return what a node answers of itself, nothing if it does not answer."""
@@ -107,18 +91,3 @@ class Nodes:
         new = {name: place for name, place in new.items() if name not in self.members}
         self.members |= new
         return list(new)
-
-
-async def said(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, line: str) -> bytes:
-    """Return the line that answers one that is sent, without its end; "" if there is none.
-
-    Raises:
-        OSError: none came in time, or it is too long.
-    """
-    writer.write(line.encode("utf-8", "replace") + b"\n")
-    try:
-        return (await asyncio.wait_for(reader.readline(), ASK_S)).rstrip(b"\r\n")
-    except asyncio.TimeoutError:
-        raise OSError("no answer came in time") from None
-    except ValueError:
-        raise OSError(f"the answer is longer than {LINE_BYTES_MAX >> 20} MiB") from None
