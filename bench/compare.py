@@ -70,8 +70,11 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     cells = differences(old, new)
     if len(cells) == 1:
-        print(f"{arguments.old} ({old.kind}) and {arguments.new} ({new.kind}) have no row in "
-              "common: nothing to compare", file=sys.stderr)  # fmt: skip
+        print(
+            f"{arguments.old} ({old.kind}) and {arguments.new} ({new.kind}) have no row in "
+            "common: nothing to compare",
+            file=sys.stderr,
+        )
         return 2
     print(as_text(cells))
     for remark in remarks(old, new):

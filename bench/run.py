@@ -163,8 +163,11 @@ def main(argv: list[str] | None = None) -> int:
         print(complaint, file=sys.stderr)
     facts = results.machine_facts(arguments.dir)
     if facts["file system"] in results.UNFIT:
-        print(f"{arguments.dir} is on {facts['file system']}: an fdatasync there may cost nothing; "
-              "--dir FOLDER chooses a disk", file=sys.stderr)  # fmt: skip
+        print(
+            f"{arguments.dir} is on {facts['file system']}: an fdatasync there may cost nothing; "
+            "--dir FOLDER chooses a disk",
+            file=sys.stderr,
+        )
     date = results.today()
     rows, failures = measure(arguments, names, systems)
     for failure in failures:

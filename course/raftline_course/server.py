@@ -198,18 +198,32 @@ def parser() -> Parser:
 def _add_controller(parser: Parser) -> None:
     """Have the options for a node that obeys a controller."""
     add = parser.add_argument
-    add("--controller", action="store_true",
-        help="obey a controller: shut down, restart, cut off, … by a line of text;"
-        " for teaching")  # fmt: skip
-    add("--controller-from", type=_place, action="append", default=[], metavar="HOST",
-        help="a host or network (10.0.0.0/8) beside this machine that a controller"
-        " may speak from")  # fmt: skip
-    add("--controller-udp", type=as_port, nargs="?", const=DATAGRAM_PORT, metavar="PORT",
-        help="listen for a controller's datagrams as well, Message.json of the"
-        " course (5555)")  # fmt: skip
-    add("--controller-lines", action="store_true",
-        help="print the course's lines (Current State is: …), and begin, newborn,"
-        " in its term 1")  # fmt: skip
+    add(
+        "--controller",
+        action="store_true",
+        help="obey a controller: shut down, restart, cut off, … by a line of text; for teaching",
+    )
+    add(
+        "--controller-from",
+        type=_place,
+        action="append",
+        default=[],
+        metavar="HOST",
+        help="a host or network (10.0.0.0/8) beside this machine that a controller may speak from",
+    )
+    add(
+        "--controller-udp",
+        type=as_port,
+        nargs="?",
+        const=DATAGRAM_PORT,
+        metavar="PORT",
+        help="listen for a controller's datagrams as well, Message.json of the course (5555)",
+    )
+    add(
+        "--controller-lines",
+        action="store_true",
+        help="print the course's lines (Current State is: …), and begin, newborn, in its term 1",
+    )
 
 
 def _place(text: str) -> str:

@@ -50,8 +50,11 @@ def check_by_hand() -> None:
             seen = client(file, "5\nexit\n")
             expect(seen, f"  {leader:6} leader ")
         with row("003-04", what="timeout, requesting votes, voted for, is now the leader"):
-            for part in ("timeout, starting election.", "is requesting votes for term ",
-                         "is now the leader."):  # fmt: skip
+            for part in (
+                "timeout, starting election.",
+                "is requesting votes for term ",
+                "is now the leader.",
+            ):
                 nodes[leader].wait_for_line(f"{leader} {part}")
             says(nodes, rf"Received vote request from {leader} for term \d+ with last_log_term 0")
             says(nodes, rf"node\d voted for {leader} for term \d+")

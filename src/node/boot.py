@@ -73,9 +73,13 @@ def parser() -> Parser:
     add("--dir", help="folder of server-configuration.txt and of the node's files")
     add("--host", type=as_host, default="localhost", help="where to listen (default: localhost)")
     add("--open-to-network", action="store_true", help="allow a --host that others can reach")
-    add("--advertise", type=reached_address, metavar="HOST:PORT",
+    add(
+        "--advertise",
+        type=reached_address,
+        metavar="HOST:PORT",
         help="where others reach this node, if that is not where it listens: behind a proxy, in"
-        " a container, on every address")  # fmt: skip
+        " a container, on every address",
+    )
     _add_access(parser)
     _add_tls(parser)
     _add_service(parser)
@@ -101,23 +105,38 @@ def parser() -> Parser:
 def _add_access(parser: Parser) -> None:
     """Have the options for who may come in."""
     add = parser.add_argument
-    add("--users", type=Path, metavar="FILE",
+    add(
+        "--users",
+        type=Path,
+        metavar="FILE",
         help="clients log in, and may do what FILE allows (`raftline user` writes it); read again"
-        " on SIGHUP")  # fmt: skip
-    add("--anonymous", choices=ANONYMOUS, metavar="ROLE",
+        " on SIGHUP",
+    )
+    add(
+        "--anonymous",
+        choices=ANONYMOUS,
+        metavar="ROLE",
         help="what those may do who are not logged in: none, reader, writer, admin (default: admin"
-        " where only this machine reaches the node, else none)")  # fmt: skip
+        " where only this machine reaches the node, else none)",
+    )
     add(
         "--insecure",
         action="store_true",
         help="start though others can reach this node, and could speak as a member of the cluster",
     )
-    add("--secret", type=Path, metavar="FILE",
+    add(
+        "--secret",
+        type=Path,
+        metavar="FILE",
         help="members prove to each other that they know the secret in FILE (raftline secret FILE"
-        " makes one)")  # fmt: skip
-    add("--secret-mode", choices=MODES,
+        " makes one)",
+    )
+    add(
+        "--secret-mode",
+        choices=MODES,
         help="require (default): nothing is taken in the name of a member that proved nothing;"
-        " offer: it is, while the secret is turned on node by node")  # fmt: skip
+        " offer: it is, while the secret is turned on node by node",
+    )
 
 
 def _add_tls(parser: Parser) -> None:
@@ -146,13 +165,17 @@ def _add_tls(parser: Parser) -> None:
         action="store_true",
         help="answer nobody without a certificate of --tls-ca, clients neither",
     )
-    add("--tls-crl", type=Path, metavar="FILE",
+    add(
+        "--tls-crl",
+        type=Path,
+        metavar="FILE",
         help="the list of certificates that the CA of --tls-ca revoked, in PEM; read again on"
-        " SIGHUP")  # fmt: skip
+        " SIGHUP",
+    )
 
 
 def _add_service(parser: Parser) -> None:
-    """Have the options for elections, reads, snapshots and processors."""
+    """Have the options for elections, reads and snapshots."""
     add = parser.add_argument
     add(
         "--pace",
@@ -160,15 +183,31 @@ def _add_service(parser: Parser) -> None:
         default="fast",
         help="class: elections take 2 to 4 s; human: 10 to 18 s",
     )
-    add("--reads", choices=READ_MODES, default="index",
+    add(
+        "--reads",
+        choices=READ_MODES,
+        default="index",
         help="index: a round of heartbeats confirms each read; lease: no round, trusting clocks;"
-        " log: each get is an entry; local: from this node's own state, may be stale")  # fmt: skip
-    add("--follower-reads", action="store_true",
-        help="as a follower, ask the leader for its read index instead of sending"
-        " clients there")  # fmt: skip
-    add("--compact-at", type=_BYTES, default=COMPACT_BYTES, metavar="BYTES",
-        help="take a snapshot when the log is so long, and twice the last one"
-        " (default: 8388608)")  # fmt: skip
+        " log: each get is an entry; local: from this node's own state, may be stale",
+    )
+    add(
+        "--follower-reads",
+        action="store_true",
+        help="as a follower, ask the leader for its read index instead of sending clients there",
+    )
+    add(
+        "--compact-at",
+        type=_BYTES,
+        default=COMPACT_BYTES,
+        metavar="BYTES",
+        help="take a snapshot when the log is so long, and twice the last one (default: 8388608)",
+    )
+    _add_bounds(parser)
+
+
+def _add_bounds(parser: Parser) -> None:
+    """Have the options for the events that are kept, for processors and for threads."""
+    add = parser.add_argument
     add(
         "--history-events",
         type=_BYTES,
@@ -183,35 +222,57 @@ def _add_service(parser: Parser) -> None:
         metavar="BYTES",
         help="how many bytes of them are kept in memory (default: 33554432)",
     )
-    add("--cores", choices=("one", "any"), default="one",
+    add(
+        "--cores",
+        choices=("one", "any"),
+        default="one",
         help="one: a busy node keeps its threads on one core, and moves where another has more to"
-        " give; any: wherever the kernel likes")  # fmt: skip
-    add("--io", choices=IO_MODES, default="auto",
+        " give; any: wherever the kernel likes",
+    )
+    add(
+        "--io",
+        choices=IO_MODES,
+        default="auto",
         help="threads: a thread reads for each connection; shared: one reads for all clients;"
-        " auto: shared while many are busy")  # fmt: skip
+        " auto: shared while many are busy",
+    )
 
 
 def _add_membership(parser: Parser) -> None:
     """Have the options for a node that is not known yet."""
     add = parser.add_argument
     add("--register", action="store_true", help="add NAME to the configuration")
-    add("--join", metavar="HOST:PORT", type=joining_address,
-        help="be added to the cluster of the node there; NAME need not be in the"
-        " configuration")  # fmt: skip
-    add("--new", action=Typed,
+    add(
+        "--join",
+        metavar="HOST:PORT",
+        type=joining_address,
+        help="be added to the cluster of the node there; NAME need not be in the configuration",
+    )
+    add(
+        "--new",
+        action=Typed,
         help="NAME never ran before, on no machine: it votes at once. Type it by hand, once: a"
-        " script that says it of a node that lost its disk loses acknowledged writes")  # fmt: skip
+        " script that says it of a node that lost its disk loses acknowledged writes",
+    )
 
 
 def _add_output(parser: Parser) -> None:
     """Have the options for what a node writes down and prints."""
     add = parser.add_argument
-    add("--record", type=Path, metavar="FILE",
+    add(
+        "--record",
+        type=Path,
+        metavar="FILE",
         help="write down each step of the core, for `raftline replay` and a bug report; FILE holds"
-        " keys and values")  # fmt: skip
-    add("--http", type=as_place, metavar="PORT",
+        " keys and values",
+    )
+    add(
+        "--http",
+        type=as_place,
+        metavar="PORT",
         help="serve /health, /ready, /metrics and /status over HTTP there: PORT on localhost,"
-        " HOST:PORT, or unix:PATH")  # fmt: skip
+        " HOST:PORT, or unix:PATH",
+    )
     add("--verbose", action="store_true", help="print each heartbeat, too")
     add(
         "--log-format",
@@ -225,6 +286,8 @@ def _add_output(parser: Parser) -> None:
         help="debug: heartbeats, too; info (default); warning: only what somebody has to mend",
     )
     add("--log-times", action="store_true", help="print the time before each line")
-    add("--course-console", action="store_true",
-        help="print a bare `Sending message`, and votes as a table only, as the"
-        " course's figures")  # fmt: skip
+    add(
+        "--course-console",
+        action="store_true",
+        help="print a bare `Sending message`, and votes as a table only, as the course's figures",
+    )

@@ -290,8 +290,13 @@ class Examination:
 
     def _look_for_strays(self) -> None:
         node = self._found.node
-        for end in (".log.tmp", ".log.new", ".storage.tmp", ".state_machine.tmp",
-                    ".state_machine.part"):  # fmt: skip
+        for end in (
+            ".log.tmp",
+            ".log.new",
+            ".storage.tmp",
+            ".state_machine.tmp",
+            ".state_machine.part",
+        ):
             if self._folder.exists(node + end):
                 self._found.notes.append(
                     f"{node}{end} was left by an interruption; the node removes it when it starts"

@@ -252,8 +252,11 @@ def as_json(nodes: Sequence[NodeStatus], indent: int | None = 2) -> str:
     for node in nodes:
         facts: dict[str, Any] = dict.fromkeys(FIELDS)
         if node.answer is None:
-            facts |= {"role": node.kept_out or "unreachable", "reachable": bool(node.kept_out),
-                      "problem": node.problem}  # fmt: skip
+            facts |= {
+                "role": node.kept_out or "unreachable",
+                "reachable": bool(node.kept_out),
+                "problem": node.problem,
+            }
         else:
             lag = max(0, highest - node.answer["last_applied"])
             facts |= {**node.answer, "reachable": True, "lag": lag}

@@ -105,8 +105,16 @@ def test_each_condition(condition: str, holds: bool) -> None:
 
 def test_a_transaction_holds_what_every_build_of_the_level_knows() -> None:
     """An operation of a later level would be done by some nodes of a cluster, and not by others."""
-    assert operations_at(1).keys() == {"get", "set", "delete", "setnx", "cas", "incr", "append",
-                                       "object"}  # fmt: skip
+    assert operations_at(1).keys() == {
+        "get",
+        "set",
+        "delete",
+        "setnx",
+        "cas",
+        "incr",
+        "append",
+        "object",
+    }
     assert operations_at(2) == operations_at(99) == IN_TRANSACTIONS
     assert list(operations_at(1)) == [verb for verb in IN_TRANSACTIONS if verb in operations_at(1)]
 

@@ -23,9 +23,14 @@ from tests.page_changes import changes
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 USERS, PROTOCOL, GRAMMAR, PYTHON, TRANSACTIONS = (
     DOCS / name
-    for name in ("use/users.md", "use/protocol.md", "develop/grammar.md", "use/python.md",
-                 "use/transactions.md")
-)  # fmt: skip
+    for name in (
+        "use/users.md",
+        "use/protocol.md",
+        "develop/grammar.md",
+        "use/python.md",
+        "use/transactions.md",
+    )
+)
 OPERATIONS = [row for row in COMMANDS.values() if row.is_operation]
 OF_TRANSACTIONS = ("operation", "tx-plain", "tx-write")  # rules of the grammar
 OF_A_SESSION = ("session", "forget")  # they have a name before them, and a rule of their own

@@ -133,8 +133,7 @@ class NamespacedCluster(Cluster):
         node.folder.mkdir()
         run("mount", "-t", "tmpfs", "-o", f"size={DISK}", "raftline", str(node.folder))
         run("ip", "netns", "add", name)
-        run("ip", "link", "add", f"v-{name}", "type", "veth", "peer", "name", "eth0",
-            "netns", name)  # fmt: skip
+        run("ip", "link", "add", f"v-{name}", "type", "veth", "peer", "name", "eth0", "netns", name)
         run("ip", "link", "set", f"v-{name}", "master", BRIDGE, "up")
         run(
             "ip",

@@ -83,8 +83,19 @@ class Host:
             run("ip", "address", "add", f"{self.address}/24", "dev", BRIDGE)
             return
         run("ip", "netns", "add", self.name)
-        run("ip", "link", "add", f"v-{self.name}", "type", "veth", "peer", "name", "eth0",
-            "netns", self.name)  # fmt: skip
+        run(
+            "ip",
+            "link",
+            "add",
+            f"v-{self.name}",
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "eth0",
+            "netns",
+            self.name,
+        )
         run("ip", "link", "set", f"v-{self.name}", "master", BRIDGE, "up")
         run(
             "ip",

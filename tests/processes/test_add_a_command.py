@@ -118,12 +118,16 @@ def test_the_changes_are_in_the_form_of_the_repository(copy: Path) -> None:
 
 def test_below_its_level_a_transaction_does_not_know_it(copy: Path) -> None:
     """As an older build does not: it would else be done by some nodes, and not by others."""
-    said = python(copy, "-c", """if True:
+    said = python(
+        copy,
+        "-c",
+        """if True:
         from raftline.state.commands import execute
         from raftline.state.store import Store
         for level in (2, 3):
             print(execute(Store({"a": "1"}, level), "txn getdel a ; set b 1"))
-    """).splitlines()  # fmt: skip
+    """,
+    ).splitlines()
     assert "that can't stand in a transaction; get, set, delete, setnx, " in said[0]
     assert said[1] == 'TXN response, then: ["1", "b set to 1"]'
 

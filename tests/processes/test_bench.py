@@ -176,8 +176,15 @@ def test_without_etcd_the_bench_names_its_source_and_measures_the_rest(
     found = saved(tmp_path)
     (row,) = found["rows"]
     assert row["system"] == "raftline"
-    assert {"per_s", "p50_ms", "p99_ms", "p999_ms", "servers_cpu", "generator_cpu",
-            "fdatasyncs_s"} <= row["figures"].keys()  # fmt: skip
+    assert {
+        "per_s",
+        "p50_ms",
+        "p99_ms",
+        "p999_ms",
+        "servers_cpu",
+        "generator_cpu",
+        "fdatasyncs_s",
+    } <= row["figures"].keys()
     assert found["machine"]["etcd"] == "none"
 
 

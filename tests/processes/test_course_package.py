@@ -37,12 +37,20 @@ def installed(project: Path, folder: Path) -> Path:
             (copy / name).write_bytes((ROOT / name).read_bytes())
     subprocess.run(
         [
-            sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation",
-            "--target", str(folder / "site"), str(copy / project.relative_to(ROOT)),
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--no-build-isolation",
+            "--target",
+            str(folder / "site"),
+            str(copy / project.relative_to(ROOT)),
         ],
         check=True,
         capture_output=True,
-    )  # fmt: skip
+    )
     return folder / "site"
 
 

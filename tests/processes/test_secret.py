@@ -219,8 +219,10 @@ def test_a_thousand_proofs_that_never_end_keep_nobody_from_being_served(
             assert client.ask("client4@set a 5") == "s1@SET response: a set to 5"
         assert of_process(node, "Threads") <= threads + HALF_BEGUN + 10
         assert of_process(node, "VmRSS") < 200_000
-        eventually(lambda: of_process(node, "Threads") < threads + HALF_BEGUN // 2 + 50,
-                   "the end of those who began a proof")  # fmt: skip
+        eventually(
+            lambda: of_process(node, "Threads") < threads + HALF_BEGUN // 2 + 50,
+            "the end of those who began a proof",
+        )
         for connection in begun:
             connection.close()
         assert cluster.ask("client4@get a") == "GET response: 5"

@@ -70,9 +70,19 @@ LABS = [
     for lab in ("availability", "bugs", "elections", "majorities", "repair", "replicas")
 ]
 LABS += [("majorities/steps.py", "subprocess")]
-LABS += [(f"{program}.py", "argparse") for program in
-         ("bugs/play", "repair/client", "repair/gateway", "repair/node", "repair/scenario",
-          "replicas/lab", "replicas/node", "elections/figures")]  # fmt: skip
+LABS += [
+    (f"{program}.py", "argparse")
+    for program in (
+        "bugs/play",
+        "repair/client",
+        "repair/gateway",
+        "repair/node",
+        "repair/scenario",
+        "replicas/lab",
+        "replicas/node",
+        "elections/figures",
+    )
+]
 
 
 @pytest.mark.parametrize("program", SCRIPTS + installed_commands(), ids=lambda each: each[-2][-40:])

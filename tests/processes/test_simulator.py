@@ -94,8 +94,13 @@ def test_a_trial_with_partitions_losses_a_pause_and_a_restart_is_safe(tmp_path: 
     more = {"total execution time": 8, "shared keys": 5, "actions": actions}
     ended = simulate(tmp_path, {**SHORT, **NO_LIMITS, **more})
     assert ended.returncode == 0, ended.stdout
-    for said in ("was cut off from", "all servers reach each other again", "was started again",
-                 "20% of all lines between servers are lost", "was paused for 0.7 s"):  # fmt: skip
+    for said in (
+        "was cut off from",
+        "all servers reach each other again",
+        "was started again",
+        "20% of all lines between servers are lost",
+        "was paused for 0.7 s",
+    ):
         assert said in ended.stdout
     assert re.search(r"Messages between servers: [0-9]+, lost: [1-9]", ended.stdout)
 

@@ -38,10 +38,17 @@ def test_the_folder_of_the_course_says_that_it_is_a_lab() -> None:
 
 def test_the_nodes_of_the_compose_file_speak_tls_alone_and_are_locked_in() -> None:
     text = (DEPLOY / "container" / "docker-compose.yml").read_text(encoding="utf-8")
-    for words in ('RAFTLINE_TLS_ONLY: "true"', 'RAFTLINE_TLS_REQUIRE: "true"',
-                  "RAFTLINE_TLS_CA: ", "RAFTLINE_TLS_CERT: ", "RAFTLINE_TLS_KEY: ",
-                  "RAFTLINE_SECRET: ", "read_only: true", "cap_drop: [ALL]",
-                  "no-new-privileges:true"):  # fmt: skip
+    for words in (
+        'RAFTLINE_TLS_ONLY: "true"',
+        'RAFTLINE_TLS_REQUIRE: "true"',
+        "RAFTLINE_TLS_CA: ",
+        "RAFTLINE_TLS_CERT: ",
+        "RAFTLINE_TLS_KEY: ",
+        "RAFTLINE_SECRET: ",
+        "read_only: true",
+        "cap_drop: [ALL]",
+        "no-new-privileges:true",
+    ):
         assert words in text
     assert "insecure" not in text
     assert "ports:" not in text

@@ -18,8 +18,9 @@ def others_than(cluster: Cluster, name: str) -> tuple[str, ...]:
     return tuple(other for other in cluster.nodes if other != name)
 
 
-@cluster_check(2, "three-elect", "Three nodes elect one; after its death the others elect again.",
-               "Raft §5.2")  # fmt: skip
+@cluster_check(
+    2, "three-elect", "Three nodes elect one; after its death the others elect again.", "Raft §5.2"
+)
 def three_elect(cluster: Cluster) -> None:
     cluster.begin()
     for _ in range(2):
@@ -49,8 +50,12 @@ def three_catch_up(cluster: Cluster) -> None:
         cluster.expect(does == f"GET response: {number}", f"k{number} is answered {does!r}")
 
 
-@cluster_check(3, "three-count", "A leader that is cut off acknowledges nothing that is lost.",
-               "Raft §5.3, §5.4")  # fmt: skip
+@cluster_check(
+    3,
+    "three-count",
+    "A leader that is cut off acknowledges nothing that is lost.",
+    "Raft §5.3, §5.4",
+)
 def three_count(cluster: Cluster) -> None:
     cluster.begin()
     counted = Counting(cluster)
@@ -64,8 +69,12 @@ def three_count(cluster: Cluster) -> None:
     counted.judge()
 
 
-@cluster_check(4, "three-killed", "What was acknowledged survives kill -9 of all nodes at once.",
-               "Raft §5, Figure 2, persistent state")  # fmt: skip
+@cluster_check(
+    4,
+    "three-killed",
+    "What was acknowledged survives kill -9 of all nodes at once.",
+    "Raft §5, Figure 2, persistent state",
+)
 def three_killed(cluster: Cluster) -> None:
     cluster.begin()
     counted = Counting(cluster)
@@ -80,8 +89,12 @@ def three_killed(cluster: Cluster) -> None:
     counted.judge()
 
 
-@cluster_check(4, "leaders-killed", "What was acknowledged survives the death of leader after "
-               "leader.", "Raft §5.4, Figure 2")  # fmt: skip
+@cluster_check(
+    4,
+    "leaders-killed",
+    "What was acknowledged survives the death of leader after leader.",
+    "Raft §5.4, Figure 2",
+)
 def leaders_killed(cluster: Cluster) -> None:
     cluster.begin()
     counted = Counting(cluster)
@@ -142,8 +155,12 @@ class Counting:
         )
 
 
-@cluster_check(5, "linearizable", "What clients see is linearizable while leaders are cut off.",
-               "Raft §8; Herlihy and Wing 1990")  # fmt: skip
+@cluster_check(
+    5,
+    "linearizable",
+    "What clients see is linearizable while leaders are cut off.",
+    "Raft §8; Herlihy and Wing 1990",
+)
 def linearizable(cluster: Cluster) -> None:
     cluster.begin()
     cluster.leader()

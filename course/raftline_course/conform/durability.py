@@ -86,8 +86,12 @@ def cut_kept(scene: Scene) -> None:
     scene.append("s3", 2, (2, 2))
 
 
-@check(4, "commit-not-kept", "A start takes no entry for committed: a leader says so.",
-       "Raft Figure 2, volatile state")  # fmt: skip
+@check(
+    4,
+    "commit-not-kept",
+    "A start takes no entry for committed: a leader says so.",
+    "Raft Figure 2, volatile state",
+)
 def commit_not_kept(scene: Scene) -> None:
     scene.start()
     scene.be_led()
@@ -100,8 +104,12 @@ def commit_not_kept(scene: Scene) -> None:
     client.gets("get b", "GET response: 1")
 
 
-@check(4, "applied-once-again", "After kill -9 each entry has its effect once.",
-       "Raft Figure 2, volatile state")  # fmt: skip
+@check(
+    4,
+    "applied-once-again",
+    "After kill -9 each entry has its effect once.",
+    "Raft Figure 2, volatile state",
+)
 def applied_once_again(scene: Scene) -> None:
     scene.start()
     scene.be_led()
@@ -161,8 +169,14 @@ def _asked(scene: Scene, before: int, mark: int) -> bool:
     return False
 
 
-@check(4, "synced-before-answer", "Entries are on the disk before the answer: an fsync stands "
-       "between.", BEFORE, size=4, watches_syncs=True)  # fmt: skip
+@check(
+    4,
+    "synced-before-answer",
+    "Entries are on the disk before the answer: an fsync stands between.",
+    BEFORE,
+    size=4,
+    watches_syncs=True,
+)
 def synced_before_answer(scene: Scene) -> None:
     scene.start()
     scene.be_led()

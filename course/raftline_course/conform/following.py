@@ -27,8 +27,12 @@ def append_again(scene: Scene) -> None:
     scene.append("s2", 1, (2, 1), [(1, "set a 3")])
 
 
-@check(3, "missing", "A follower that lacks the entry before says so, with numbers as numbers.",
-       "Raft §5.3, Figure 2, receiver 2")  # fmt: skip
+@check(
+    3,
+    "missing",
+    "A follower that lacks the entry before says so, with numbers as numbers.",
+    "Raft §5.3, Figure 2, receiver 2",
+)
 def missing(scene: Scene) -> None:
     scene.start()
     scene.be_led()
@@ -39,8 +43,12 @@ def missing(scene: Scene) -> None:
     scene.append("s2", 1, (9, 1))
 
 
-@check(3, "other-term-before", "Index and term of the entry before must agree.",
-       "Raft §5.3, Figure 2, receiver 2")  # fmt: skip
+@check(
+    3,
+    "other-term-before",
+    "Index and term of the entry before must agree.",
+    "Raft §5.3, Figure 2, receiver 2",
+)
 def other_term_before(scene: Scene) -> None:
     scene.start()
     scene.be_led()
@@ -50,8 +58,12 @@ def other_term_before(scene: Scene) -> None:
     scene.append("s3", 2, (1, 1), [(2, "set a 2"), (2, "set b 1")])
 
 
-@check(3, "earlier-leader", "A leader of an earlier term is refused, and told the term.",
-       "Raft §5.1, Figure 2, receiver 1")  # fmt: skip
+@check(
+    3,
+    "earlier-leader",
+    "A leader of an earlier term is refused, and told the term.",
+    "Raft §5.1, Figure 2, receiver 1",
+)
 def earlier_leader(scene: Scene) -> None:
     scene.start()
     scene.be_led()
@@ -66,8 +78,12 @@ def earlier_leader(scene: Scene) -> None:
     scene.append("s3", 2, (2, 2))
 
 
-@check(3, "no-cut-without-conflict", "Entries go only where one of another term takes their place.",
-       "Raft §5.3, Figure 2, receiver 3")  # fmt: skip
+@check(
+    3,
+    "no-cut-without-conflict",
+    "Entries go only where one of another term takes their place.",
+    "Raft §5.3, Figure 2, receiver 3",
+)
 def no_cut_without_conflict(scene: Scene) -> None:
     scene.start()
     scene.be_led()
@@ -77,8 +93,12 @@ def no_cut_without_conflict(scene: Scene) -> None:
     scene.append("s2", 1, (3, 1))
 
 
-@check(3, "conflict", "An entry of another term goes, and all behind it.",
-       "Raft §5.3, Figure 2, receiver 3")  # fmt: skip
+@check(
+    3,
+    "conflict",
+    "An entry of another term goes, and all behind it.",
+    "Raft §5.3, Figure 2, receiver 3",
+)
 def conflict(scene: Scene) -> None:
     scene.start()
     scene.be_led()
@@ -88,8 +108,12 @@ def conflict(scene: Scene) -> None:
     scene.append("s3", 2, (2, 2))
 
 
-@check(3, "commit-what-matched", "A follower commits no further than the message has shown.",
-       "Raft §5.3, Figure 2, receiver 5")  # fmt: skip
+@check(
+    3,
+    "commit-what-matched",
+    "A follower commits no further than the message has shown.",
+    "Raft §5.3, Figure 2, receiver 5",
+)
 def commit_what_matched(scene: Scene) -> None:
     scene.start()
     scene.be_led()
@@ -102,8 +126,12 @@ def commit_what_matched(scene: Scene) -> None:
     client.gets("get b", "GET response: 1")
 
 
-@check(3, "redirect", "A follower serves no writes, and names the leader that it hears.",
-       "protocol.md, Clients")  # fmt: skip
+@check(
+    3,
+    "redirect",
+    "A follower serves no writes, and names the leader that it hears.",
+    "protocol.md, Clients",
+)
 def redirect(scene: Scene) -> None:
     scene.start()
     scene.be_led()

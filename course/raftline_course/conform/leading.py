@@ -24,8 +24,12 @@ def later_rounds(scene: Scene, peer: str, since: int) -> AppendEntries:
     return line.message
 
 
-@check(3, "applied-once", "Each committed entry is applied once, in order.",
-       "Raft §5.3, Figure 2, all servers")  # fmt: skip
+@check(
+    3,
+    "applied-once",
+    "Each committed entry is applied once, in order.",
+    "Raft §5.3, Figure 2, all servers",
+)
 def applied_once(scene: Scene) -> None:
     scene.start()
     scene.be_led()
@@ -40,8 +44,9 @@ def applied_once(scene: Scene) -> None:
     client.gets("get n", f"GET response: {number}")
 
 
-@check(3, "not-before-a-quorum", "A write is answered when a quorum holds it, not before.",
-       "Raft §5.3")  # fmt: skip
+@check(
+    3, "not-before-a-quorum", "A write is answered when a quorum holds it, not before.", "Raft §5.3"
+)
 def not_before_a_quorum(scene: Scene) -> None:
     scene.start()
     term = scene.lead()
@@ -83,8 +88,12 @@ def _promised(scene: Scene, since: int) -> bool:
     )
 
 
-@check(3, "one-of-two-is-enough", "An entry that a quorum holds is committed; a silent server "
-       "stops nothing.", "Raft §5.3")  # fmt: skip
+@check(
+    3,
+    "one-of-two-is-enough",
+    "An entry that a quorum holds is committed; a silent server stops nothing.",
+    "Raft §5.3",
+)
 def one_of_two_is_enough(scene: Scene) -> None:
     scene.start()
     scene.lead()
@@ -94,8 +103,12 @@ def one_of_two_is_enough(scene: Scene) -> None:
     client.gets("set a 2", "SET response: a set to 2")
 
 
-@check(3, "answers-name-an-index", "An answer counts up to the index that it names.",
-       "Raft §5.3, Figure 2, leaders")  # fmt: skip
+@check(
+    3,
+    "answers-name-an-index",
+    "An answer counts up to the index that it names.",
+    "Raft §5.3, Figure 2, leaders",
+)
 def answers_name_an_index(scene: Scene) -> None:
     scene.start()
     term = scene.lead()
@@ -114,8 +127,12 @@ def answers_name_an_index(scene: Scene) -> None:
     client.hears("s1@SET response: a set to 2")
 
 
-@check(3, "own-term-alone", "Only an entry of the leader's own term is committed by counting.",
-       "Raft §5.4.2, Figure 8")  # fmt: skip
+@check(
+    3,
+    "own-term-alone",
+    "Only an entry of the leader's own term is committed by counting.",
+    "Raft §5.4.2, Figure 8",
+)
 def own_term_alone(scene: Scene) -> None:
     scene.start()
     scene.be_led()
@@ -134,8 +151,12 @@ def own_term_alone(scene: Scene) -> None:
     )
 
 
-@check(3, "older-with-its-own", "With an entry of its own term a leader commits all before it.",
-       "Raft §5.4.2")  # fmt: skip
+@check(
+    3,
+    "older-with-its-own",
+    "With an entry of its own term a leader commits all before it.",
+    "Raft §5.4.2",
+)
 def older_with_its_own(scene: Scene) -> None:
     scene.start()
     scene.lead([(1, "set a 1"), (1, "set a 2")])
@@ -144,8 +165,12 @@ def older_with_its_own(scene: Scene) -> None:
     client.gets("get a", "GET response: 2")
 
 
-@check(3, "backs-up", "A leader finds where a follower's log agrees, and sends all from there.",
-       "Raft §5.3")  # fmt: skip
+@check(
+    3,
+    "backs-up",
+    "A leader finds where a follower's log agrees, and sends all from there.",
+    "Raft §5.3",
+)
 def backs_up(scene: Scene) -> None:
     scene.start()
     log = [(1, f"set a {number}") for number in range(1, 6)]
@@ -185,8 +210,12 @@ class _Lossy(Follower):
         return super().__call__(message)
 
 
-@check(3, "quorum-checked", "A leader that no quorum answers for an election timeout steps down.",
-       "thesis §6.2")  # fmt: skip
+@check(
+    3,
+    "quorum-checked",
+    "A leader that no quorum answers for an election timeout steps down.",
+    "thesis §6.2",
+)
 def quorum_checked(scene: Scene) -> None:
     scene.start()
     scene.lead()
@@ -212,8 +241,12 @@ def deposed(scene: Scene) -> None:
     scene.expect(does.startswith("Sorry, I am not the leader"), f"a write is answered {does!r}")
 
 
-@check(3, "told-of-a-term", "A leader that is told a later term in an answer leads no more.",
-       "Raft §5.1")  # fmt: skip
+@check(
+    3,
+    "told-of-a-term",
+    "A leader that is told a later term in an answer leads no more.",
+    "Raft §5.1",
+)
 def told_of_a_term(scene: Scene) -> None:
     scene.start()
     term = scene.lead()

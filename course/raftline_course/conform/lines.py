@@ -69,8 +69,13 @@ def get_set_delete(scene: Scene) -> None:
     client.gets("get b", "GET response, no such key: b")
 
 
-@check(1, "delete-absent", "Each command has an answer: a state machine never raises.",
-       "Raft §2; protocol.md, Clients", size=1)  # fmt: skip
+@check(
+    1,
+    "delete-absent",
+    "Each command has an answer: a state machine never raises.",
+    "Raft §2; protocol.md, Clients",
+    size=1,
+)
 def delete_absent(scene: Scene) -> None:
     client = served(scene)
     client.gets("delete b", "DELETE response, no such key: b")
@@ -92,8 +97,13 @@ def empty_value(scene: Scene) -> None:
     client.gets("get k", "GET response: ")
 
 
-@check(1, "increments", "incr of an absent key begins at 0; of text it is refused.",
-       "protocol.md, Conditional and atomic commands", size=1)  # fmt: skip
+@check(
+    1,
+    "increments",
+    "incr of an absent key begins at 0; of text it is refused.",
+    "protocol.md, Conditional and atomic commands",
+    size=1,
+)
 def increments(scene: Scene) -> None:
     client = served(scene)
     client.gets("incr visits", "INCR response: 1")
@@ -129,8 +139,13 @@ def in_order(scene: Scene) -> None:
         client.hears(should)
 
 
-@check(1, "pieces", "A line may come in several packets, and end in \\r\\n.",
-       "protocol.md, The line protocol", size=1)  # fmt: skip
+@check(
+    1,
+    "pieces",
+    "A line may come in several packets, and end in \\r\\n.",
+    "protocol.md, The line protocol",
+    size=1,
+)
 def pieces(scene: Scene) -> None:
     client, other = served(scene), scene.client("client2")
     for piece in (b"client1@se", b"t b 5", b"\r"):
@@ -162,8 +177,12 @@ def mistakes(scene: Scene) -> None:
     client.gets("get a", "GET response, no such key: a")
 
 
-@check(1, "malformed-peers", "A malformed line of a peer is answered Sorry, and changes nothing.",
-       "protocol.md, By hand")  # fmt: skip
+@check(
+    1,
+    "malformed-peers",
+    "A malformed line of a peer is answered Sorry, and changes nothing.",
+    "protocol.md, By hand",
+)
 def malformed_peers(scene: Scene) -> None:
     scene.start()
     for text in (
@@ -180,8 +199,12 @@ def malformed_peers(scene: Scene) -> None:
     scene.granted("s3", 1)
 
 
-@check(1, "strangers", "A name that is no member's gets no vote, and moves no term.",
-       "protocol.md, Peers")  # fmt: skip
+@check(
+    1,
+    "strangers",
+    "A name that is no member's gets no vote, and moves no term.",
+    "protocol.md, Peers",
+)
 def strangers(scene: Scene) -> None:
     scene.start()
     client = scene.client("s9")

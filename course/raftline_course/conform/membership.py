@@ -106,8 +106,12 @@ def members_kept(scene: Scene) -> None:
     scene.append("s4", term, end, commit=len(held))
 
 
-@check(8, "outsider", "A candidate that is no member moves no leader from its term.",
-       "Raft §6; thesis §4.2.3")  # fmt: skip
+@check(
+    8,
+    "outsider",
+    "A candidate that is no member moves no leader from its term.",
+    "Raft §6; thesis §4.2.3",
+)
 def outsider(scene: Scene) -> None:
     client = leading(scene)
     does = client.ask("remove s3")

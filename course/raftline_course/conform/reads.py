@@ -102,8 +102,12 @@ def deposed_reads(scene: Scene) -> None:
     scene.expect("Sorry, " in does, f"the read is answered {does!r}")
 
 
-@check(5, "first-read", "A new leader answers a read when an entry of its own term is committed.",
-       "thesis §6.4, step 1")  # fmt: skip
+@check(
+    5,
+    "first-read",
+    "A new leader answers a read when an entry of its own term is committed.",
+    "thesis §6.4, step 1",
+)
 def first_read(scene: Scene) -> None:
     scene.start()
     scene.be_led()
@@ -136,8 +140,12 @@ def follower_reads(scene: Scene) -> None:
     scene.expect(does.startswith("Sorry, "), f"a follower answers a read {does!r}")
 
 
-@check(5, "no-read-is-lost", "Reads and writes of one connection are answered in order.",
-       "protocol.md, Order")  # fmt: skip
+@check(
+    5,
+    "no-read-is-lost",
+    "Reads and writes of one connection are answered in order.",
+    "protocol.md, Order",
+)
 def no_read_is_lost(scene: Scene) -> None:
     _, client = leading(scene)
     requests, replies = [], []

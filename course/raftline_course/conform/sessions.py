@@ -31,8 +31,13 @@ def _numbered(scene: Scene, client: Client, request: str, should: str) -> None:
     scene.expect(does == should, f"{request!r} is answered {does!r}, not {should!r}")
 
 
-@check(6, "retries-in-any-order", "Each request that may still be retried is remembered, not the "
-       "last alone.", SECTION, size=1)  # fmt: skip
+@check(
+    6,
+    "retries-in-any-order",
+    "Each request that may still be retried is remembered, not the last alone.",
+    SECTION,
+    size=1,
+)
 def retries_in_any_order(scene: Scene) -> None:
     client = served(scene)
     for number in (1, 2, 3):

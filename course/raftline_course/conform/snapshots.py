@@ -247,8 +247,12 @@ def piece_missing(scene: Scene) -> None:
     whole(scene, send(scene, sent, offset), sent)
 
 
-@check(7, "damaged", "A snapshot that was damaged on the way is not installed.",
-       "protocol.md, Peers: crc32")  # fmt: skip
+@check(
+    7,
+    "damaged",
+    "A snapshot that was damaged on the way is not installed.",
+    "protocol.md, Peers: crc32",
+)
 def damaged(scene: Scene) -> None:
     sent = taken(scene)
     middle = len(sent.data) // 2
@@ -266,8 +270,12 @@ def damaged(scene: Scene) -> None:
     send_all(scene, sent)
 
 
-@check(7, "earlier-snapshot", "A snapshot of a leader of an earlier term is refused.",
-       "Raft Figure 13, receiver 1")  # fmt: skip
+@check(
+    7,
+    "earlier-snapshot",
+    "A snapshot of a leader of an earlier term is refused.",
+    "Raft Figure 13, receiver 1",
+)
 def earlier_term(scene: Scene) -> None:
     sent = taken(scene)
     scene.append("s3", sent.term + 1, (0, 0))

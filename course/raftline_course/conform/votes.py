@@ -89,16 +89,24 @@ def with_log(scene: Scene) -> None:
     scene.restart()  # so it has heard no leader lately
 
 
-@check(2, "later-last-term", "A log that ends in a later term is the better one, however short.",
-       "Raft §5.4.1")  # fmt: skip
+@check(
+    2,
+    "later-last-term",
+    "A log that ends in a later term is the better one, however short.",
+    "Raft §5.4.1",
+)
 def later_last_term(scene: Scene) -> None:
     with_log(scene)
     scene.denied("s2", 9, (8, 1), " with a longer log, which ends in an earlier term")
     scene.granted("s3", 10, (1, 3))
 
 
-@check(2, "longer-log", "Of logs that end in the same term the longer is the better one.",
-       "Raft §5.4.1")  # fmt: skip
+@check(
+    2,
+    "longer-log",
+    "Of logs that end in the same term the longer is the better one.",
+    "Raft §5.4.1",
+)
 def longer_log(scene: Scene) -> None:
     with_log(scene)
     scene.denied("s2", 9, (2, 2), " with a shorter log")

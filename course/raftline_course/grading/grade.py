@@ -98,14 +98,20 @@ def main(given: Sequence[str] | None = None) -> int:
     typed = arguments_of(given)
     numbers = sorted({*(typed.milestone or range(1, len(MILESTONES) + 1))})
     if not typed.folder.is_dir() or not (found := hand_ins_of(typed.folder)):
-        print(f"[!] {typed.folder} holds no hand-in: a raft.py, or folders with one. "
-              "Nothing was graded", file=sys.stderr)  # fmt: skip
+        print(
+            f"[!] {typed.folder} holds no hand-in: a raft.py, or folders with one. "
+            "Nothing was graded",
+            file=sys.stderr,
+        )
         return 2
     try:
         rows = marks_of_all(found, numbers, typed)
     except CannotLock as refused:
-        print(f"[!] This machine does not let a hand-in be locked in ({refused}), so none may run "
-              "here. Grade on another one", file=sys.stderr)  # fmt: skip
+        print(
+            f"[!] This machine does not let a hand-in be locked in ({refused}), so none may run "
+            "here. Grade on another one",
+            file=sys.stderr,
+        )
         return 2
     if typed.json:
         told = [
