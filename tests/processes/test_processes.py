@@ -53,7 +53,7 @@ def test_lines_are_kept_over_all_starts_and_waited_for_in_the_last(start: Start)
     process.kill()
     process.launch("2").wait_for_line("begun 2")
     assert (process.lines, process.said) == (["begun 1", "begun 2"], ["begun 2"])
-    with pytest.raises(AssertionError, match="program never said 'begun 1'; it said:\nbegun 2"):
+    with pytest.raises(AssertionError, match="program never printed 'begun 1', but:\nbegun 2"):
         process.wait_for_line("begun 1", timeout_s=0.0)
 
 

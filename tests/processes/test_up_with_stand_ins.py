@@ -40,10 +40,9 @@ PROGRAM = """
 import sys, types
 from pathlib import Path
 from raftline import cli
-from raftline_course.harness import cluster
-from raftline.tools import up
+from raftline.tools import processes, up
 up.LEADER_SECONDS_MAX["fast"] = {leader_s}
-cluster.SERVER = Path({fake!r})
+processes.SERVER = Path({fake!r})
 def main(arguments):
     print("client " + " ".join(arguments), flush=True)
     for line in sys.stdin:
