@@ -22,12 +22,14 @@ sys.path.insert(0, {folder!r})
 from raftline.server import main
 sys.exit(main())
 """
-ROW = '    Command("getdel", take.KEY, "the value of KEY, which is removed", level=3),\n'
+ROW = """    Command("getdel", take.KEY, "the value of KEY, which is removed", WRITE, WRITES_KEY,
+            level=3),
+"""
 FUNCTION = """
 
-@_applies("getdel")
-def _getdel(pairs: Pairs, key: str) -> str | None:
-    value = pairs.pop(key, None)
+@applies("getdel")
+def _getdel(store: Store, key: str) -> str | None:
+    value = store.pop(key, None)
     return f"GETDEL response, no such key: {key}" if value is None else f"GETDEL response: {value}"
 """
 
@@ -74,4 +76,9 @@ def with_new_verb(folder: Path) -> list[str]:
     rows, applied = copy / "wire" / "commands.py", copy / "state" / "commands.py"
     rows.write_text(rows.read_text().replace("_ROWS = (\n", f"_ROWS = (\n{ROW}", 1))
     applied.write_text(applied.read_text() + FUNCTION)
-    return [sys.executable, str(copy / "server.py")]
+    shutil.copytree(
+        ROOT / "course" / "raftline_course",
+        folder / "course" / "raftline_course",
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
+    return [sys.executable, str(folder / "course" / "raftline_course" / "node.py")]
