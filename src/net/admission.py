@@ -78,10 +78,8 @@ class Admission:
 
     def admit(self, line: ParsedLine) -> ParsedLine:
         """Return the line as this node takes it: some that can be understood are refused."""
-        orders = self._host.orders
-        if orders is not None and line.kind == "refused" and orders.is_order(line.text):
-            command = line.text.lstrip(" ")
-            line = ParsedLine("control", replace(line.request, command=command), line.text)
+        if line.kind == "refused":
+            line = self._as_order(line)
         if line.kind == "login":
             return self._log_in(line)
         if line.kind == "proof":
@@ -96,6 +94,14 @@ class Admission:
         if line.kind in ("control", "level"):  # the build of a node that is down is what it was
             return line
         return self._hear(line) if line.kind == "peer" else self._admit_request(line)
+
+    def _as_order(self, line: ParsedLine) -> ParsedLine:
+        """Return a line that is no command as an order, if this node obeys such."""
+        orders = self._host.orders
+        if orders is None or not orders.is_order(line.text):
+            return line
+        command = line.text.lstrip(" ")
+        return ParsedLine("control", replace(line.request, command=command), line.text)
 
     def _admit_request(self, line: ParsedLine) -> ParsedLine:
         host, request = self._host, line.request

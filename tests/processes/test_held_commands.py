@@ -187,7 +187,9 @@ def test_at_a_terminal_a_command_reads_it_and_ctrl_c_reaches_it_once(
     asks = "line = input('> '); print('got', line, flush=True); "
     counts = (
         "import signal, time; seen = []; signal.signal(signal.SIGINT, lambda *_: seen.append(1)); "
-        "print('ready', flush=True); signal.pause(); time.sleep(0.3); print(len(seen), 'signal')"
+        "print('ready', flush=True)\n"
+        "while not seen: time.sleep(0.01)\n"  # a pause() could begin after the signal came
+        "time.sleep(0.3); print(len(seen), 'signal')"
     )
     screen = pexpect.spawn(
         sys.executable,

@@ -19,6 +19,7 @@ WHY = "this Python comes without its own tests"
 of_threads = pytest.importorskip("test.lock_tests", reason=WHY)
 of_tasks = pytest.importorskip("test.test_asyncio.test_locks", reason=WHY)
 _numbers = itertools.count()
+pytestmark = pytest.mark.slow  # they wait for 20 s
 
 # Meant to differ: a test's name, and why.
 DIFFER = {
