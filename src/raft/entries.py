@@ -121,8 +121,8 @@ def _sound_entries(items: object, prev_index: int, prev_term: int, term: int) ->
         return None
     first, last = prev_index + 1, prev_index + len(indexes)
     if not (
-        is_run(indexes, terms, first)
-        and {*map(type, indexes), *map(type, terms)} == {int}
+        {*map(type, indexes), *map(type, terms)} == {int}  # first: compiled code takes no others
+        and is_run(indexes, terms, first)
         and max(prev_term, 1) <= terms[0] <= term
         and last <= NUMBER_MAX
         and is_plain(text)
