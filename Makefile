@@ -47,7 +47,7 @@ test-rest: .venv/dev-installed ## the tests that `make test` leaves out
 test-nightly: .venv/dev-installed ## the tests that are left to `make nightly`
 	@$(TESTS) --lane nightly
 
-test-all: .venv/dev-installed ## every test, within twelve minutes
+test-all: .venv/dev-installed ## every test, in a quarter of an hour
 	@$(TESTS)
 
 check: lint types ## lint and types
