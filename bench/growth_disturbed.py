@@ -19,7 +19,7 @@ PATIENCE_S = 600.0  # longest time that a step may take
 
 
 def load_of(cluster: Cluster) -> Load:
-    """Return 64 connections that go on until they are told to end."""
+    """Return a load of 64 connections, which runs until it is stopped."""
     return Load(seconds=3_600, warm_up=0, record=cluster.folder / "answers")
 
 

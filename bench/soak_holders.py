@@ -175,7 +175,7 @@ class Watches(Holder):
 
 
 def _began(read_line: Callable[[], str], count: int) -> None:
-    """Wait until so many watches have begun. Raises OSError where one was refused."""
+    """Wait until `count` watches have begun. Raises OSError if one was refused."""
     while count:
         line = read_line()
         if not line or "@Sorry" in line:

@@ -140,7 +140,7 @@ def _carry_out(wanted: Metrics, options: argparse.Namespace) -> Record:
 
 @contextlib.contextmanager
 def _folder(wanted: str | None) -> Iterator[Path]:
-    """Yield the folder for the servers' files: one of its own that goes afterwards, or `wanted`.
+    """Yield the folder for the servers' files: a temporary one, or `wanted`.
 
     Raises:
         NotWritten: it is not empty, or can't be made.
@@ -161,7 +161,7 @@ def _folder(wanted: str | None) -> Iterator[Path]:
 
 
 def _check_names(options: argparse.Namespace) -> None:
-    """Make sure that each file has a name (`--html "$PAGE"`), and one of its own."""
+    """Make sure that each file has a name (`--html "$PAGE"`), and no two the same."""
     named = {
         "METRICS": options.metrics, "--html": options.html, "--history": options.history,
         "--dir": options.dir,

@@ -99,7 +99,7 @@ class SeedLines:
                 self._prev_indexes[message.sender, message.round] = message.prev_index
 
     def stepped(self, view: NodeView, effects: Effects, *, skips: bool) -> None:
-        """Say what one step did; `skips`: this node was told to replicate nothing."""
+        """Print what one step did; `skips`: this node was ordered to replicate nothing."""
         name = self._name
         self._elected(view, effects)
         if effects.cut_after is not None:

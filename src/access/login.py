@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from raftline.access.rights import KeysOfLease, denial_reason, why_no_order
+from raftline.access.rights import KeysOfLease, denial_reason
 from raftline.access.roles import Identity, nobody
 from raftline.access.turns import Turns
 from raftline.access.users import MECHANISM, User, Users, derive, read_users, scram
@@ -24,7 +24,7 @@ from raftline.common.derived import mypyc_attr
 from raftline.wire.commands import Request
 from raftline.wire.limits import FAILED_LOGIN_S, FAILED_LOGINS_S, LOGINS_WAITING
 from raftline.wire.protocol import TOO_MANY_LOGINS, error
-from raftline.wire.rights import Role
+from raftline.wire.rights import Right, Role
 
 WRONG_PROOF = "invalid-proof"
 FAILED = error("the login failed: the name or the password is wrong. Nothing was done.")
@@ -103,17 +103,14 @@ class Login:
         self.identity = access.nobody
         self._is_certified = False  # by a certificate: then no password counts
 
-    def denial_reason(self, command: str, keys_of_lease: KeysOfLease) -> str:
-        """Return why a command is refused to whoever asks here; "" if it may be done."""
+    def denial_reason(
+        self, command: str, keys_of_lease: KeysOfLease, right: Right | None = None
+    ) -> str:
+        """Return why a command is refused to whoever asks here; "" if it may be done. `right` is
+        what a line takes that is no command."""
         if self._users is not self._access.users:
             self._look_again()
-        return denial_reason(self.identity, command, keys_of_lease)
-
-    def why_no_order(self, verb: str) -> str:
-        """Return why an order is refused to whoever asks here; "" if it may be given."""
-        if self._users is not self._access.users:
-            self._look_again()
-        return why_no_order(self.identity, verb)
+        return denial_reason(self.identity, command, keys_of_lease, right)
 
     def now(self) -> Identity | None:
         """Return who asks here by the file as it is now; None if this login counts no more:

@@ -50,13 +50,16 @@ def as_asked(request: Request) -> str:
     return request.command + _READ_LOG if request.read == "log" else request.command
 
 
-def denial_reason(identity: Identity, command: str, keys_of_lease: KeysOfLease) -> str:
+def denial_reason(
+    identity: Identity, command: str, keys_of_lease: KeysOfLease, right: Right | None = None
+) -> str:
     """Return the refusal, after `Sorry, `, of a command in its one spelling; "" if it may be
     done. After a get ` read log` may stand, which makes an entry of it. It depends on the command
     and on rights, and on no key that is there or not. A lease is the exception: who may end it may
-    delete all of its keys, and who puts a key under it may keep others from renewing it."""
+    delete all of its keys, and who puts a key under it may keep others from renewing it. `right` is
+    what a line takes that is no command."""
     verb = command.partition(" ")[0]
-    right = RIGHTS.get(verb)
+    right = RIGHTS.get(verb) if right is None else right
     if right is None:
         return f"{identity} may not {shown(verb)}: no role allows it. {_NOTHING}"
     if identity.is_everywhere and identity.role >= max(right.role, Role.WRITER):
@@ -67,14 +70,6 @@ def denial_reason(identity: Identity, command: str, keys_of_lease: KeysOfLease) 
             takes = f"it takes the role {need.role}{where}{need.hint}"
             return f"{identity} may not {need.line}: {takes}. {_NOTHING}"
     return ""
-
-
-def why_no_order(identity: Identity, verb: str) -> str:
-    """Return the refusal, after `Sorry, `, of a controller's order; "" if it may be given."""
-    if identity.is_everywhere and identity.role >= Role.ADMIN:
-        return ""
-    takes = f"it takes the role {Role.ADMIN} for all keys"
-    return f"{identity} may not {verb}: {takes}. {_NOTHING}"
 
 
 def _needs(verb: str, right: Right, command: str, keys_of_lease: KeysOfLease) -> Iterator[_Need]:

@@ -109,7 +109,7 @@ class MonitorListener:
         self._selector.register(self._woken, READ)
 
     def open(self, name: str) -> None:
-        """Answer from now on, in threads of its own."""
+        """Answer from now on, in its own threads."""
         runs = [("http", self._serve), *[("http answers", self._make_pages)] * HTTP_THREADS]
         self._threads = [
             threading.Thread(target=run, name=f"{name} {what}", daemon=True) for what, run in runs

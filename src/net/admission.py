@@ -19,7 +19,7 @@ from raftline.wire.leaseoperands import TAG_BYTES, with_tag
 from raftline.wire.limits import PEER_LINE_BYTES, STRANGER_LINE_BYTES
 from raftline.wire.parsing import ParsedLine
 from raftline.wire.protocol import SHUT_DOWN, error
-from raftline.wire.rights import Role
+from raftline.wire.rights import ADMINISTERS_ALL, Role
 
 SESSION_BYTES = 8  # by chance in the name of a session, if there are users
 SESSION_NAME_MAX = 27  # characters before them: of 44 no more is cut off (state/sessions.py)
@@ -150,10 +150,8 @@ class Admission:
         request = line.request
         if line.kind in ("peer", "level") or not request.command:
             return line
-        if line.kind == "control":
-            why = login.why_no_order(request.command.partition(" ")[0])
-        else:
-            why = login.denial_reason(as_asked(request), self._host.keys_of_lease)
+        right = ADMINISTERS_ALL if line.kind == "control" else None
+        why = login.denial_reason(as_asked(request), self._host.keys_of_lease, right)
         if not why and request.id and line.kind == "write":  # its number may begin a session
             why = login.denial_reason("session", self._host.keys_of_lease)
         if why:

@@ -44,7 +44,7 @@ OnView = Callable[[View], None]
 
 
 class Leadership:
-    """Follows a node's view of who leads; calls back on one thread of its own, in order."""
+    """Follows a node's view of who leads; calls back on its one thread, in order."""
 
     def __init__(self, name: str) -> None:
         self._name = name

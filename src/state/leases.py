@@ -53,7 +53,7 @@ class Leases:
 
 
 def own_lease(number: int, seconds: int) -> str:
-    """Return the lease of its own that the entry of this number gives a key."""
+    """Return the name of the lease that the entry of this number gives a key alone."""
     return f"{OWN}{number}-{seconds}"
 
 

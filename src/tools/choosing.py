@@ -169,7 +169,7 @@ def _runs(name: str, address: Address) -> bool:
 
 
 def _logs(folder: Path) -> dict[str, _Known]:
-    """Return what each log in the folder holds. A node complains of its own if that is damaged."""
+    """Return what each log in the folder holds. A node itself reports a damaged one."""
     found = {}
     for path in sorted(folder.glob("*.log")):
         if NAME.fullmatch(path.stem):

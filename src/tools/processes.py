@@ -76,7 +76,7 @@ class Process:
         return lines
 
     def launch(self: Kind, *options: str, stdout: int | IO[bytes] | None = None) -> Kind:
-        """Start the process without waiting for anything. The caller reads a `stdout` of its own.
+        """Start the process without waiting for anything. The caller reads a `stdout` it names.
 
         Raises:
             OSError: this machine lets it not start.

@@ -12,14 +12,13 @@ from raftline.access.rights import (
     denial_reason,
     partial_status,
     table,
-    why_no_order,
 )
 from raftline.access.roles import Identity, nobody
 from raftline.wire import operands as take
 from raftline.wire.commands import COMMANDS, WRITE, Command, read_request
 from raftline.wire.operands import Limits
 from raftline.wire.protocol import escape
-from raftline.wire.rights import WRITES_KEY, Role, Touches
+from raftline.wire.rights import ADMINISTERS_ALL, WRITES_KEY, Role, Touches
 from raftline_course.controller.orders import ORDERS
 
 BOB = Identity("bob", Role.READER, ("app/",))
@@ -36,10 +35,10 @@ LEASES = {"lease-5": ["app/x"], "lease-6": ["app/x", "db/y"], "lease-7": []}
 def refusal(identity: Identity, line: str) -> str:
     """Return why a typed line is refused, as the node reads it."""
     verb = line.partition(" ")[0]
-    if verb in ORDERS:
-        return why_no_order(identity, verb)
-    command = as_asked(read_request("c", "", line, Limits()))
-    return denial_reason(identity, command, lambda lease: LEASES.get(lease, []))
+    is_order = verb in ORDERS
+    command = line if is_order else as_asked(read_request("c", "", line, Limits()))
+    right = ADMINISTERS_ALL if is_order else None
+    return denial_reason(identity, command, lambda lease: LEASES.get(lease, []), right)
 
 
 def test_every_verb_has_a_row() -> None:

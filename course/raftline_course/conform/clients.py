@@ -8,7 +8,7 @@ from raftline_course.conform.wires import Wire
 
 
 class Client:
-    """A client of the node on a connection of its own."""
+    """A client of the node, with its own connection."""
 
     def __init__(self, wire: Wire, who: str, transcript: Transcript, patience_s: float) -> None:
         self.wire = wire

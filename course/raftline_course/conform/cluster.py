@@ -23,7 +23,7 @@ SERVE_FACTOR = 4  # a cluster on a busy machine has so many times the patience f
 
 
 class Cluster:
-    """Nodes s1, s2, …, each in a folder of its own, and the network between them.
+    """Nodes s1, s2, …, each in its own folder, and the network between them.
 
     s1 is always the node under test; the others are it too, unless `--with` says otherwise.
     """

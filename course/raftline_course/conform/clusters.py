@@ -133,7 +133,7 @@ class Counting:
             self.one(tuple(among))
 
     def wait_for(self, more: int) -> None:
-        """Wait until so many more are acknowledged."""
+        """Wait until `more` further writes are acknowledged."""
         end = len(self.acknowledged) + more
         end_s = time.monotonic() + self.cluster.patience_s
         while len(self.acknowledged) < end:

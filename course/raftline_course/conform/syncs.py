@@ -22,7 +22,7 @@ LAUNCHER = Path(__file__).with_name("launch.py")
 
 
 class Syncs:
-    """Takes the kernel's questions in a thread of its own. `hold` lets each sync wait."""
+    """Takes the kernel's questions in its own thread. `hold` lets each sync wait."""
 
     def __init__(self, folder: Path) -> None:
         self.count = 0

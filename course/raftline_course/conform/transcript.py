@@ -119,7 +119,7 @@ class Transcript:
             self._changed.notify_all()
 
     def shown(self) -> list[str]:
-        """Return the end of it, as a report shows it. A run of heartbeats is told by its count."""
+        """Return the end of it, as a report shows it. A run of heartbeats is one line."""
         with self._changed:
             lines = list(self.lines)
         shown: list[str] = []

@@ -17,7 +17,7 @@ Rule = Callable[[Message], "str | None"]  # a peer's answer to a message; None: 
 
 
 class Wire:
-    """One connection to or from the node. A thread of its own notes the lines that arrive."""
+    """One connection to or from the node. Its thread records the lines that arrive."""
 
     def __init__(
         self,

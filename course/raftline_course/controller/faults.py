@@ -138,7 +138,7 @@ class Faults:
             return self.table
 
     def after(self, wait_s: float, act: Callable[[], None]) -> None:
-        """Have `act` done in so many seconds."""
+        """Have `act` done in `wait_s` seconds."""
         self._later.at(wait_s, act)
 
     def cuts_off(self, peer: str) -> bool:

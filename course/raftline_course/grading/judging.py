@@ -67,7 +67,7 @@ def marks_of(
 
 
 def _share(points: int, passed: int, count: int) -> int:
-    """Return the points for so many of them, rounded down: each failure costs one at least."""
+    """Return the points for `passed` of `count`, rounded down: each failure costs at least one."""
     return points * passed // count if count else points
 
 
@@ -138,7 +138,7 @@ class _Judge:
         return None
 
     def fail(self, text: str, run: Callable[[Process, Collector | None], None] | None) -> None:
-        """Take note of a failure."""
+        """Record a failure."""
         marks = self._marks
         marks.failures.append(text)
         if marks.first_failure:

@@ -82,7 +82,7 @@ class Schedule:
             self.hosts[message.to].take(Receive(message))
 
     def trouble(self, timeouts: int) -> None:
-        """Start all, and let faults happen for so many election timeouts."""
+        """Start all, and let faults happen for `timeouts` election timeouts."""
         for host in self.hosts.values():
             host.start()
         if not self.plan.faults:
@@ -186,7 +186,7 @@ def run(
     *,
     quorum_check: bool = False,
 ) -> None:
-    """Run a schedule of so many election timeouts with faults, then heal everything and judge.
+    """Run a schedule: faults for `timeouts` election timeouts, then heal everything and judge.
 
     Raises:
         Exception: an invariant broke, the healed cluster did not serve, or the history is wrong.

@@ -6,7 +6,6 @@ import json
 import re
 import sys
 import threading
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,18 +30,8 @@ Kind = TypeVar("Kind", bound="Cluster")
 class NodeProcess(ServerProcess):
     """One node, which is asked over its own port, over all its starts."""
 
-    def __init__(
-        self,
-        name: str,
-        port: int,
-        folder: Path,
-        options: Sequence[str] = (),
-        console: Path | None = None,
-        **popen: Any,
-    ) -> None:
-        super().__init__(name, port, folder, options, console, **popen)
-        self.host = "localhost"
-        self._asked: LineConnection | None = None
+    host = "localhost"
+    _asked: LineConnection | None = None
 
     @property
     def command(self) -> list[str]:
@@ -66,7 +55,7 @@ class NodeProcess(ServerProcess):
         return LineConnection(self.port, timeout_s, self.host)
 
     def ask(self, line: str | bytes, timeout_s: float = DEADLINE_S) -> str:
-        """Return the reply to one line on a connection of its own."""
+        """Return the reply to one line on a new connection."""
         return lines.ask(self.port, line, timeout_s, self.host)
 
     def ask_as_peer(self, line: str) -> str:

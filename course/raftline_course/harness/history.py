@@ -1,4 +1,4 @@
-"""The history of what clients asked and were told: one operation each, and its answer.
+"""The history of clients: each operation and its answer.
 
 Whether a history of gets, sets, deletes and conditions could be true, linearizable.py finds out;
 for increments counting is enough.

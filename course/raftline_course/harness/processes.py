@@ -80,7 +80,7 @@ def is_free(port: int) -> bool:
 
 
 def ports_in_a_row(count: int) -> int:
-    """Return the first of so many such ports, one behind the other."""
+    """Return the first of `count` such ports with consecutive numbers."""
     row: list[int] = []
     while len(row) < count:
         port = next(free_ports)

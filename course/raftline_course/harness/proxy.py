@@ -1,4 +1,4 @@
-"""The network between nodes: it carries their lines, and loses, holds or cuts what it is told to.
+"""The network between nodes: it carries their lines, and loses, holds or cuts them on request.
 
 Each node reaches each other one on a port of ours, whose lines are carried to where that one
 listens. A line is carried whole or lost whole; where lines are lost or held, connections stay, so
@@ -45,7 +45,7 @@ class _End:
 
 
 class Network:
-    """Carries lines in a thread of its own; told from any other thread what to lose."""
+    """Carries lines in its own thread; any other thread may say what to lose."""
 
     def __init__(
         self,

@@ -130,7 +130,7 @@ class Watch:
 
 
 class Actions:
-    """Strikes when told the time. An action that needs a leader waits for one, and those
+    """Strikes when it is given the time. An action that needs a leader waits for one, and those
     behind it wait for it."""
 
     def __init__(

@@ -240,7 +240,7 @@ def _check_together(reading: _Reading, metrics: Metrics) -> None:
 
 
 def _problems(action: Action, metrics: Metrics, failed: int, partitions: int) -> Iterator[str]:
-    """Yield what is wrong with an action, after so many failed servers and partitions."""
+    """Yield what is wrong with an action, given the `failed` servers and `partitions` before it."""
     end = metrics.total_execution_time
     if action.trigger_point >= end:
         yield f"its trigger point is not before the end of the trial ({end:g} s)"

@@ -48,7 +48,7 @@ class Health(Enum):
 
 
 class Servers:
-    """One process for each id, `s0000` for 0000, with a folder of its own each."""
+    """One process for each id, `s0000` for 0000, each with its own folder."""
 
     def __init__(
         self, ports: Mapping[str, int], network: Network, program: Path, folder: Path

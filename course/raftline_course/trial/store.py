@@ -1,4 +1,4 @@
-"""`put` and `get` for one client: after the leader, again under the same Message-ID, until told.
+"""`put` and `get` for one client: after the leader, under the same Message-ID, until answered.
 
 from raftline_course.trial.store import Store
 

@@ -70,7 +70,7 @@ class Node:
         self.out.append.append(entry)
 
     def cut_after(self, index: int) -> None:
-        """Drop all entries behind this one, on the disk as well."""
+        """Drop all entries after this one, on the disk as well."""
         self.log.cut_after(index)
         self.configurations.cut_after(index)
         self.out.cut_after = index
