@@ -104,7 +104,7 @@ def _boot(
     """Read the configuration, take the port, recover the files, and serve."""
     arguments = service.arguments
     make_server = server_of(arguments)
-    rule, tls = boot.access_settings(arguments).proofs()
+    peer_auth, tls = boot.access_settings(arguments).proofs()
     port, configuration = boot.settle(arguments)
     console.say(str(configuration.path))
     with contextlib.ExitStack() as stack:
@@ -118,7 +118,7 @@ def _boot(
         interrupts = stack.enter_context(contextlib.closing(Interrupts()))
         with threads_without_signals():
             signals.end_with_starter(interrupts.stop)
-        server = _server_of(arguments, configuration, console, make_server, rule, tls)
+        server = _server_of(arguments, configuration, console, make_server, peer_auth, tls)
         server.recover()
         _tell_place(arguments, port, configuration, server, listener, console.say)
         gc.collect()
@@ -180,7 +180,7 @@ def _server_of(
     configuration: Configuration,
     console: Console,
     make_server: Callable[..., Server],
-    rule: PeerAuth,
+    peer_auth: PeerAuth,
     tls: Tls | None,
 ) -> Server:
     """Return the node that the arguments describe; it has no life yet."""
@@ -203,7 +203,7 @@ def _server_of(
         course_console=arguments.course_console,
         record=arguments.record,
         access=settings.access(),
-        peer_rule=rule,
+        peer_auth=peer_auth,
         tls=tls,
     )
 

@@ -49,7 +49,7 @@ class PeerAuth(NamedTuple):
         return Initiator(self.secret, me, peer, new_nonce()) if self.secret else None
 
     def read_again(self) -> PeerAuth:
-        """Return the rule with the secrets that the file holds now.
+        """Return this with the secrets that the file holds now.
 
         Raises:
             ConfigError: it holds none that can be used.
@@ -68,10 +68,10 @@ def new_nonce() -> str:
     return secrets.token_hex(NONCE_BYTES)
 
 
-def peer_rule(
+def read_peer_auth(
     path: Path | None, mode: str | None, called: Callable[[str], str] = as_option
 ) -> PeerAuth:
-    """Return the rule that `--secret` and `--secret-mode` make, or what they are `called`.
+    """Return the proofs that `--secret` and `--secret-mode` make, or what they are `called`.
 
     Raises:
         ConfigError: the file is not there, or can be read by others, or holds no secret.

@@ -84,7 +84,7 @@ class Admission:
             return self._log_in(line)
         if line.kind == "proof":
             return self._prove(line)
-        has_rules = self.proven is not None or self._host.peer_rule.is_required
+        has_rules = self.proven is not None or self._host.peer_auth.is_required
         if has_rules and (why := self._why_unproven(line)):
             return self._refuse(line, why)
         if self.login is not None and (line := self._allowed(line, self.login)).reply:
@@ -185,7 +185,7 @@ class Admission:
     @property
     def must_prove(self) -> bool:
         """Whether nothing is taken in a member's name until it has proved itself here."""
-        return self.proven is None and self._host.peer_rule.is_required
+        return self.proven is None and self._host.peer_auth.is_required
 
     @property
     def awaits_proof(self) -> bool:
@@ -202,7 +202,7 @@ class Admission:
             return ""
         if self.proven is not None and line.kind == "peer":
             return f"{self.proven} proved itself on this connection, and {sender} did not"
-        if not host.peer_rule.is_required or not sender:
+        if not host.peer_auth.is_required or not sender:
             return ""
         if line.kind == "peer" or sender == host.name or host.is_peer(sender):
             return f"{sender} proved nothing on this connection, so nothing is taken in its name"
@@ -212,7 +212,7 @@ class Admission:
         """Take a step of a proof. A node without a secret knows no such lines."""
         host = self._host
         if self._answering is None:
-            self._answering = host.peer_rule.responder(host.name)
+            self._answering = host.peer_auth.responder(host.name)
         if self._answering is None:
             return self.admit(replace(line, kind="refused"))
         try:
@@ -230,7 +230,7 @@ class Admission:
     def proof_counts(self) -> bool:
         """Whether a member that proved itself here did so by a secret that is one now."""
         by = self._answering.proven_by if self._answering is not None else b""
-        return not by or by in self._host.peer_rule.secrets
+        return not by or by in self._host.peer_auth.secrets
 
     def _refuse(self, line: ParsedLine, problem: str) -> ParsedLine:
         orders = self._host.orders

@@ -266,7 +266,7 @@ class Host(Protocol):
     is_down: bool  # between two lives, by an order: nothing else is heard
     speakers: Speakers
     access: Access | None  # its users, and their rights; None: everybody may do everything
-    peer_rule: PeerAuth  # what a member has to prove
+    peer_auth: PeerAuth  # what a member has to prove
     tls: Tls | None
     reply_room: ReplyRoom  # of all connections
 

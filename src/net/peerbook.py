@@ -54,10 +54,10 @@ class PeerBook:
         if peer is not None:
             peer.send(line)
 
-    def prove_by(self, rule: PeerAuth) -> None:
-        """Have each connection proved by this rule; one whose secret is none now begins again."""
+    def prove_by(self, peer_auth: PeerAuth) -> None:
+        """Have each connection proved by this; one whose secret holds no more begins again."""
         for peer in list(self._peers.values()):
-            peer.prove_by(rule)
+            peer.prove_by(peer_auth)
 
     def certificates_revoked(self) -> None:
         """Have each connection look whether its certificate is a revoked one."""

@@ -46,13 +46,13 @@ class Peer:
         on_lost: Callable[[str], None],
         say: Callable[[str], None],
         on_build: OnBuild | None = None,
-        rule: PeerAuth = NO_AUTH,
+        peer_auth: PeerAuth = NO_AUTH,
         tls: Tls | None = None,
     ) -> None:
         """Prepare; `on_build` gets the build of the peer, and None when the connection broke.
-        Without it the peer is not asked. `rule` is what both sides prove first; with
+        Without it the peer is not asked. `peer_auth` is what both sides prove first; with
         `tls` it is spoken if the peer can."""
-        self._rule = rule
+        self._peer_auth = peer_auth
         self._tls = tls
         self._is_plain = False  # the peer, as far as the last try showed
         self.is_proven = False  # on the connection that there is
@@ -86,10 +86,10 @@ class Peer:
         self._more.set()
         self._close()
 
-    def prove_by(self, rule: PeerAuth) -> None:
-        """Prove itself by this rule from now on; a connection that was proved by a secret that is
-        none any more is made again."""
-        self._rule = rule
+    def prove_by(self, peer_auth: PeerAuth) -> None:
+        """Prove this side by this from now on; a connection that a dropped secret proved is made
+        again."""
+        self._peer_auth = peer_auth
         with self._lock:
             connection = self._socket
         if connection is not None and not self._proof_counts:
@@ -111,7 +111,7 @@ class Peer:
 
     @property
     def _proof_counts(self) -> bool:
-        return not self._proven_by or self._proven_by in self._rule.secrets
+        return not self._proven_by or self._proven_by in self._peer_auth.secrets
 
     def send(self, line: bytes) -> None:
         """Send one line, or drop it if the peer is away or far too slow."""
@@ -257,11 +257,11 @@ class Peer:
         Raises:
             ConnectionAbortedError: it must be proved, and was not.
         """
-        dialing, self._proven_by = self._rule.initiator(self._me, self.name), b""
-        if dialing is None and self._rule.is_required and not self.is_proven:
+        dialing, self._proven_by = self._peer_auth.initiator(self._me, self.name), b""
+        if dialing is None and self._peer_auth.is_required and not self.is_proven:
             self._complain(f"its certificate is not that of the member {self.name}")
             raise ConnectionAbortedError
-        if dialing is None or (self._level.was_full and not self._rule.is_required):
+        if dialing is None or (self._level.was_full and not self._peer_auth.is_required):
             return
         try:
             refusal = prove(connection, reader, dialing, self._me, self.name)
@@ -271,7 +271,7 @@ class Peer:
         self._level.was_full = refusal == FULL
         self._proven_by = b"" if refusal else dialing.secret
         self.is_proven = self.is_proven or not refusal
-        if refusal and (self._rule.is_required or self._level.was_full):
+        if refusal and (self._peer_auth.is_required or self._level.was_full):
             self._complain(f"it has no secret, or no place for a proof: {refusal}")
             raise ConnectionAbortedError
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from raftline.access.login import Access
 from raftline.access.roles import ANONYMOUS
-from raftline.access.secret import MODES, PeerAuth, peer_rule
+from raftline.access.secret import MODES, PeerAuth, read_peer_auth
 from raftline.access.tls import Files, Tls, tls_of_node
 from raftline.common.address import is_loopback
 from raftline.common.config import ConfigError, as_option
@@ -140,10 +140,10 @@ class AccessSettings:
             crl=self.tls_crl,
             called=self.called,
         )
-        rule = peer_rule(self.secret, self.secret_mode, self.called)
+        peer_auth = read_peer_auth(self.secret, self.secret_mode, self.called)
         if tls is not None and tls.proves_members:
-            rule = rule._replace(is_required=True)
-        return rule, tls
+            peer_auth = peer_auth._replace(is_required=True)
+        return peer_auth, tls
 
     def access(self) -> Access | None:
         """Return the users and what others may do; None if everybody may do everything.

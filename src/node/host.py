@@ -60,7 +60,7 @@ class NodeHost:
         pace: Pace,
         readings: Readings,
         access: Access | None,
-        peer_rule: PeerAuth,
+        peer_auth: PeerAuth,
         tls: Tls | None,
     ) -> None:
         self.name = name
@@ -76,7 +76,7 @@ class NodeHost:
         self._level_rises = threading.Condition(threading.Lock())
         self._noted_level = FIRST
         self.access = access
-        self.peer_rule = peer_rule
+        self.peer_auth = peer_auth
         self.tls = tls
         self.reply_room = ReplyRoom()
 
@@ -106,8 +106,8 @@ class NodeHost:
         facts |= {"level": self.level, "build_level": LEVEL, "version": VERSION}
         if self.orders is not None:
             facts |= self.orders.facts()
-        if self.peer_rule.secret:
-            facts["secret"] = "require" if self.peer_rule.is_required else "offer"
+        if self.peer_auth.secret:
+            facts["secret"] = "require" if self.peer_auth.is_required else "offer"
             facts["unproven"] = [] if self.is_down else self.book.unproven()
         return "STATUS response: " + json.dumps(facts)
 

@@ -22,15 +22,15 @@ def readers_of(server: Server) -> dict[str, Callable[[], str]]:
             return f"{len(access.users.by_name)} in all"
 
         readers["users"] = read_users
-    if server.peer_rule.secret:
+    if server.peer_auth.secret:
 
         def read_secret() -> str:
             """Read it again. A connection that was proved by one that is gone is ended; the
             members make another."""
-            server.peer_rule = server.peer_rule.read_again()
-            server.book.prove_by(server.peer_rule)
+            server.peer_auth = server.peer_auth.read_again()
+            server.book.prove_by(server.peer_auth)
             server.listener.secret_changed()
-            return "two, of which the first is used" if server.peer_rule.other else ""
+            return "two, of which the first is used" if server.peer_auth.other else ""
 
         readers["secret"] = read_secret
     if (tls := server.tls) is not None:

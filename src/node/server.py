@@ -55,13 +55,13 @@ class Server(NodeHost):
         course_console: bool = False,
         record: Path | None = None,
         access: Access | None = None,
-        peer_rule: PeerAuth = NO_AUTH,
+        peer_auth: PeerAuth = NO_AUTH,
         tls: Tls | None = None,
     ) -> None:
         """Prepare a node; `record` is where its steps are written down, `history` how many
-        events are kept, and bytes; `access` the users of this node, if it has any; `peer_rule`
+        events are kept, and bytes; `access` the users of this node, if it has any; `peer_auth`
         what members have to prove; `tls` how it speaks TLS, None: it does not."""
-        super().__init__(startup.name, pace, readings, access, peer_rule, tls)
+        super().__init__(startup.name, pace, readings, access, peer_auth, tls)
         self.traffic_log = TrafficLog(
             console,
             course=course_console,
@@ -127,7 +127,7 @@ class Server(NodeHost):
             self.driver.peer_disconnected,
             self._console.say,
             self.builds.record,
-            self.peer_rule,
+            self.peer_auth,
             self.tls,
         )
 

@@ -158,7 +158,7 @@ class Node(NoCopies):
             compact_bytes=COMPACT_BYTES,
             leadership=self._leadership,
             state_file_every=state_file_every,
-            peer_rule=access.rule,
+            peer_auth=access.peer_auth,
             tls=access.tls,
             access=access.access,
         )

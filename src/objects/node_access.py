@@ -17,7 +17,7 @@ from raftline.node.server import Server
 class NodeAccess(NamedTuple):
     """The outcome of the settings: for the node, then for the clients of its objects."""
 
-    rule: PeerAuth
+    peer_auth: PeerAuth
     tls: Tls | None
     access: Access | None
     client_tls: ClientTls | None
@@ -31,9 +31,9 @@ def build_access(settings: AccessSettings) -> NodeAccess:
             though others reach the node.
     """
     settings.check()
-    rule, tls = settings.proofs()
+    peer_auth, tls = settings.proofs()
     client_tls = ClientTls.of(tls) if tls is not None else None
-    return NodeAccess(rule, tls, settings.access(), client_tls)
+    return NodeAccess(peer_auth, tls, settings.access(), client_tls)
 
 
 def reload(server: Server) -> str:

@@ -172,7 +172,7 @@ def check_proof(said: list[tuple[str, str]]) -> None:
             dialing.take(text)
     assert answering.proven is None
     assert not dialing.is_proven
-    host = FakeHost(peer_rule=PeerAuth(SECRET, is_required=True))
+    host = FakeHost(peer_auth=PeerAuth(SECRET, is_required=True))
     admission = Admission(host, object())  # type: ignore[arg-type]
     for sender, text in said:
         line = f"{sender}@{text}".encode().replace(b"\n", b"")

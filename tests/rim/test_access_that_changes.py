@@ -14,7 +14,7 @@ import pytest
 from raftline.access.login import FAILED, Access, Login
 from raftline.access.proof import Initiator
 from raftline.access.roles import EVERYWHERE, Identity
-from raftline.access.secret import PeerAuth, make_secret, peer_rule, read_secrets
+from raftline.access.secret import PeerAuth, make_secret, read_peer_auth, read_secrets
 from raftline.access.tls import Files, Tls
 from raftline.access.tls_socket import TlsSocket
 from raftline.access.users import ITERATIONS_LEAST, User, Users, make_verifier, write_users
@@ -104,7 +104,7 @@ def admitted(made: Path, name: str, access: Access) -> Admission:
 
     thread = threading.Thread(target=dial, daemon=True)
     thread.start()
-    host = FakeHost(access=access, peer_rule=PeerAuth(b"x" * 32, is_required=True))
+    host = FakeHost(access=access, peer_auth=PeerAuth(b"x" * 32, is_required=True))
     admission = Admission(host, object())  # type: ignore[arg-type]
     with TlsSocket(here) as connection:
         tls = Tls(Files(made / "s1.pem", made / "s1.key", made / "ca.pem"))
@@ -156,7 +156,7 @@ class Running:
     """A node that runs, and what it was asked to look at."""
 
     def __init__(self, access: Access | None, rule: PeerAuth, tls: Any) -> None:
-        self.access, self.peer_rule, self.tls = access, rule, tls
+        self.access, self.peer_auth, self.tls = access, rule, tls
         self.asked: list[str] = []
         self.listener = self._noting("connections")
         self.book = self._noting("peers")
@@ -175,8 +175,8 @@ def test_whoever_uses_a_file_looks_at_it_again_in_both_directions(
     secret = tmp_path / "secret"
     make_secret(secret)
     tls = SimpleNamespace(reload=lambda: "")
-    node: Any = Running(access, peer_rule(secret, None), tls)
-    before = node.peer_rule
+    node: Any = Running(access, read_peer_auth(secret, None), tls)
+    before = node.peer_auth
     for what, asked in (
         ("users", ["connections rights_changed"]),
         ("secret", ["peers prove_by", "connections secret_changed"]),
@@ -188,18 +188,20 @@ def test_whoever_uses_a_file_looks_at_it_again_in_both_directions(
             make_secret(secret)
         readers_of(node)[what]()
         assert node.asked == asked
-    assert node.peer_rule.secret != before.secret
+    assert node.peer_auth.secret != before.secret
 
 
 def test_a_file_that_can_not_be_used_ends_no_connection(tmp_path: Path, access: Access) -> None:
     secret = tmp_path / "secret"
     make_secret(secret)
-    node: Any = Running(access, peer_rule(secret, None), SimpleNamespace(reload=lambda: "broken"))
-    before = node.peer_rule
+    node: Any = Running(
+        access, read_peer_auth(secret, None), SimpleNamespace(reload=lambda: "broken")
+    )
+    before = node.peer_auth
     for path in (secret, tmp_path / "users"):
         path.write_text("nonsense\n")
     for read in readers_of(node).values():
         with pytest.raises(ConfigError):
             read()
     assert node.asked == []
-    assert node.peer_rule == before
+    assert node.peer_auth == before

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raftline.access.proof import WRONG, Initiator, mac_of
-from raftline.access.secret import PeerAuth, make_secret, peer_rule, read_secrets
+from raftline.access.secret import PeerAuth, make_secret, read_peer_auth, read_secrets
 from raftline.common.address import Address
 from raftline.common.config import ConfigError
 from raftline.common.level import LEVEL
@@ -43,7 +43,7 @@ class Door:
         here, self.there = socket.socketpair()
         self.there.settimeout(DEADLINE_S)
         self.noted: list[str] = []
-        self.host = FakeHost(peer_rule=rule)
+        self.host = FakeHost(peer_auth=rule)
         self.host.traffic_log = SimpleNamespace(
             connected=lambda _: None,
             requested=lambda name, text: self.noted.append(text),
@@ -204,7 +204,7 @@ SAID = st.lists(
 
 @given(SAID)
 def test_no_lines_without_the_secret_let_anything_in_as_a_member_s(said: list[bytes]) -> None:
-    host = FakeHost(peer_rule=PeerAuth(SECRET, is_required=True))
+    host = FakeHost(peer_auth=PeerAuth(SECRET, is_required=True))
     admission = Admission(host, object())  # type: ignore[arg-type]
     for line in said:
         admitted = admission.admit(parse(line, host.limits, host.readings, host.name))
@@ -405,7 +405,7 @@ def test_two_lines_are_the_secret_that_is_used_and_one_that_is_taken(tmp_path: P
     path = tmp_path / "secret"
     path.write_bytes(b"a" * 40 + b"\n" + b"b" * 40 + b"\n")
     path.chmod(0o600)
-    rule = peer_rule(path, None)
+    rule = read_peer_auth(path, None)
     assert (rule.secrets, rule.is_required) == ((b"a" * 40, b"b" * 40), True)
     path.write_bytes(b"b" * 40)
     assert rule.read_again().secrets == (b"b" * 40,)
@@ -425,7 +425,7 @@ def test_a_connection_ends_with_the_secret_that_proved_it(doors: list[Door]) -> 
     for one in (door, by_new):
         one.connection.secret_changed()
         assert one.ask("s2@Level 2 version 0.1.0").startswith("s1@Level ")
-        one.host.peer_rule = PeerAuth(new, True)
+        one.host.peer_auth = PeerAuth(new, True)
         one.connection.secret_changed()
     assert by_new.ask("s2@Level 2 version 0.1.0").startswith("s1@Level ")
     assert door.line() == ""
@@ -436,7 +436,7 @@ def test_a_proof_by_a_secret_that_goes_meanwhile_counts_for_nothing(doors: list[
     doors.append(door)
     dialing = Initiator(SECRET, "s2", "s1", NONCE)
     challenge = door.ask(f"s2@{dialing.first}").removeprefix("s1@")
-    door.host.peer_rule = PeerAuth(b"b" * 40, True)
+    door.host.peer_auth = PeerAuth(b"b" * 40, True)
     assert door.ask(f"s2@{dialing.take(challenge)}") == f"s1@Sorry, {WRONG}"
     assert door.ask(f"s2@{VOTE}") == f"s1@Sorry, s2 {UNPROVEN}"
 
@@ -450,5 +450,5 @@ def test_no_file_and_no_secret_are_told_in_words(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="that is no file"):
         read_secrets(tmp_path / "pipe")
     with pytest.raises(ConfigError, match="add --secret FILE"):
-        peer_rule(None, "offer")
+        read_peer_auth(None, "offer")
     assert "0123" not in repr(PeerAuth(SECRET, True))

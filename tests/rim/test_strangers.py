@@ -107,7 +107,7 @@ def test_a_stranger_begins_no_long_line(access: Access, doors: list[Door], end: 
 
 
 def test_a_stranger_in_a_member_s_name_begins_no_long_line(doors: list[Door]) -> None:
-    doors.append(door := Door(None, peer_rule=PeerAuth(b"0" * 32, is_required=True)))
+    doors.append(door := Door(None, peer_auth=PeerAuth(b"0" * 32, is_required=True)))
     door.say(b"s2@AppendEntries 1-0-0-[" + b" " * STRANGER_LINE_BYTES)
     assert door.line() == TOO_LONG
 
@@ -186,7 +186,7 @@ def test_the_question_for_a_level_without_a_proof_is_no_login(
     access: Access, doors: list[Door], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections, "STRANGER_S", 0.2)
-    doors.append(door := Door(access, peer_rule=PeerAuth(b"0" * 32, is_required=True)))
+    doors.append(door := Door(access, peer_auth=PeerAuth(b"0" * 32, is_required=True)))
     assert door.ask("s2@Level 3 version 0.1.0").startswith("s1@Level ")
     assert "nobody logged in" in door.line()
 
