@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from raftline.raft.node import RawNode
 from raftline.raft.recording import RecordedNode
-from raftline.raft.replay import Outcome, replay
+from raftline.raft.replay import ReplayResult, replay
 
 
 class MemoryRecorder:
@@ -30,7 +30,7 @@ class MemoryRecorder:
     def give_up(self, error: Exception) -> None:
         raise AssertionError("nothing goes wrong in memory") from error
 
-    def replay(self) -> list[Outcome]:
+    def replay(self) -> list[ReplayResult]:
         """Replay each segment."""
         return [replay(io.StringIO(segment, newline="\n")) for segment in self.segments]
 

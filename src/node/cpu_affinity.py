@@ -24,7 +24,7 @@ SWITCHES_PER_S = 12_000  # of threads; fewer are no trouble
 ADVANTAGE = 0.25  # of a core that another one must have to offer before all move there
 
 
-class Look(NamedTuple):
+class CpuUse(NamedTuple):
     """The use of the machine up to one moment."""
 
     at_s: float
@@ -33,7 +33,7 @@ class Look(NamedTuple):
     idle_s: dict[int, float]  # by core
 
 
-def choose(before: Look, now: Look, chosen: int | None) -> int | None:
+def choose(before: CpuUse, now: CpuUse, chosen: int | None) -> int | None:
     """Return the core to be on from now on, None: whichever the kernel likes.
 
     A node that is not busy, or whose threads don't get in each other's way, is left alone; one
@@ -61,7 +61,7 @@ def begin_to_watch(name: str) -> None:
 
 def _watch(allowed: set[int]) -> None:
     chosen: int | None = None
-    before: Look | None = None
+    before: CpuUse | None = None
     while True:
         # Not allowed here, no descriptor left, another machine's cores: left to the kernel.
         with contextlib.suppress(OSError, KeyError, ValueError):
@@ -73,7 +73,7 @@ def _watch(allowed: set[int]) -> None:
         time.sleep(random.uniform(*PERIOD_S))
 
 
-def look(cores: Collection[int]) -> Look:
+def look(cores: Collection[int]) -> CpuUse:
     """Return what was used up to now, and of these cores left idle."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     idle_s = {}
@@ -84,7 +84,7 @@ def look(cores: Collection[int]) -> Look:
             if name[:3] == "cpu" and name[3:].isdigit() and int(name[3:]) in cores:
                 idle_s[int(name[3:])] = (int(fields[3]) + int(fields[4])) / ticks
     used_s = usage.ru_utime + usage.ru_stime
-    return Look(time.monotonic(), used_s, usage.ru_nvcsw + usage.ru_nivcsw, idle_s)
+    return CpuUse(time.monotonic(), used_s, usage.ru_nvcsw + usage.ru_nivcsw, idle_s)
 
 
 def move_threads(cores: Collection[int]) -> None:

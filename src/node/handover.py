@@ -16,7 +16,7 @@ from raftline.wire.protocol import NO_LEADER, error, outcome_unknown
 TAKEN_OVER = "TRANSFER response: "
 
 
-class _Waiting(NamedTuple):
+class _WaitingTransfer(NamedTuple):
     batch: Batch
     to: str
     term: int  # in which it was begun
@@ -28,7 +28,7 @@ class Handover:
     def __init__(self, node: RawNode, not_leader: Callable[[str], str]) -> None:
         self._node = node
         self._not_leader = not_leader
-        self._waiting: list[_Waiting] = []
+        self._waiting: list[_WaitingTransfer] = []
 
     def begin(self, batch: Batch, to: str | None, now: int) -> Effects:
         """Begin a transfer; `batch` is answered once it has ended, or at once if it can't be."""
@@ -42,14 +42,14 @@ class Handover:
             batch.answer_all(error(f"{refusal}."))
             return Effects()
         if view.transfer is not None:
-            self._waiting.append(_Waiting(batch, view.transfer.to, view.term))
+            self._waiting.append(_WaitingTransfer(batch, view.transfer.to, view.term))
         return effects
 
     def look(self) -> None:
         """Answer those whose transfer has ended: somebody else leads, or this server again."""
         if not self._waiting:
             return
-        still: list[_Waiting] = []
+        still: list[_WaitingTransfer] = []
         for waiting in self._waiting:
             reply = _outcome(waiting, self._node.view)
             if reply is None:
@@ -65,7 +65,7 @@ class Handover:
         self._waiting = []
 
 
-def _outcome(waiting: _Waiting, view: NodeView) -> str | None:
+def _outcome(waiting: _WaitingTransfer, view: NodeView) -> str | None:
     """Return what to print of a transfer; None while it is not known."""
     if view.is_leader:
         if view.transfer is not None and view.term == waiting.term:

@@ -31,7 +31,7 @@ def _place(key: str) -> bytes:
     return key_bytes(real(key))
 
 
-class Listing:
+class KeyListing:
     """The lines of the keys with one prefix; watches of one look share it, each at its own place.
 
     A reader may take its time: the lines lie apart from the state, which goes on changing.
@@ -76,9 +76,9 @@ class Lister:
         self._breathe = breathe
         self._looking = threading.Lock()
         self._lock = threading.Lock()
-        self._waiting: dict[str, Listing] = {}
+        self._waiting: dict[str, KeyListing] = {}
 
-    def take(self, prefixes: Sequence[str]) -> list[Listing]:
+    def take(self, prefixes: Sequence[str]) -> list[KeyListing]:
         """Return the keys with each of these prefixes, as of a moment after this call."""
         if not prefixes:
             return []
@@ -91,13 +91,13 @@ class Lister:
                 self._look(waiting)
         return found
 
-    def _wanted(self, prefix: str) -> Listing:
+    def _wanted(self, prefix: str) -> KeyListing:
         listing = self._waiting.get(prefix)
         if listing is None:
-            listing = self._waiting[prefix] = Listing(self._logmanager.folder_path)
+            listing = self._waiting[prefix] = KeyListing(self._logmanager.folder_path)
         return listing
 
-    def _look(self, waiting: dict[str, Listing]) -> None:
+    def _look(self, waiting: dict[str, KeyListing]) -> None:
         """Look the pairs through once, while they stand still."""
         index: PrefixIndex[list[str]] = PrefixIndex()
         matching: dict[str, list[str]] = {}
@@ -119,7 +119,7 @@ class Lister:
         finally:
             self._logmanager.let_go(still, self._breathe)
 
-    def _spell(self, still: StillPairs, keys: list[str], listing: Listing) -> None:
+    def _spell(self, still: StillPairs, keys: list[str], listing: KeyListing) -> None:
         """Write down the lines, in the order of the keys."""
         lines: list[str] = []
         for place, key in enumerate(self._in_order(keys), start=1):

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from enum import Enum, auto
 
 from raftline.net.host import EventSink
-from raftline.node.listing import Listing
+from raftline.node.listing import KeyListing
 from raftline.state.events import BareEvent
 
 
-class Mode(Enum):
+class WatchMode(Enum):
     """How a watch gets what it sends."""
 
     LAGGING = auto()  # it is a backlog of its connection: first the keys, then from the history
@@ -19,7 +19,7 @@ class Mode(Enum):
     ENDED = auto()
 
 
-class Watch:
+class PrefixWatch:
     """The watch of one prefix on one connection. What is changed here is under the lock of the
     `Watchers`, but for the place in the listing: one thread at a time asks a backlog."""
 
@@ -44,7 +44,7 @@ class Watch:
         request_id: str,
         sink: EventSink,
         head: str,
-        catch_up: Callable[[Watch], bytes],
+        catch_up: Callable[[PrefixWatch], bytes],
     ) -> None:
         """`head` stands before each line: the node's name, and the id if there is one."""
         self.prefix = prefix
@@ -52,24 +52,24 @@ class Watch:
         self.sink = sink
         self.head = head
         self.catch_up = catch_up
-        self.mode = Mode.LAGGING
+        self.mode = WatchMode.LAGGING
         self.position = 0  # all events up to this entry were sent, or are not to be
         self.resets = 0  # of the history, when this was known to be in it
         self.lines: list[str] = []  # to be sent before anything else
-        self.listing: Listing | None = None  # the keys, while they are sent
+        self.listing: KeyListing | None = None  # the keys, while they are sent
         self.sent_s = 0.0  # when it last sent anything, by time.monotonic
         self._place = 0  # in the listing
 
-    def begin(self, listing: Listing) -> None:
+    def begin(self, listing: KeyListing) -> None:
         """Begin with the keys that there are."""
         self.listing, self._place, self.position = listing, 0, listing.number
-        self.mode = Mode.LAGGING
+        self.mode = WatchMode.LAGGING
 
     @property
     def is_listing(self) -> bool:
         """Whether the keys are not all sent: nobody can go on after where it is."""
-        return self.mode is Mode.RELISTING or (
-            self.mode is Mode.LAGGING and self.listing is not None
+        return self.mode is WatchMode.RELISTING or (
+            self.mode is WatchMode.LAGGING and self.listing is not None
         )
 
     def next_piece(self) -> bytes:
@@ -78,7 +78,7 @@ class Watch:
             lines, self.lines = self.lines, []
             return self.spelled(lines)
         listing = self.listing
-        if listing is not None and self.mode is Mode.LAGGING:
+        if listing is not None and self.mode is WatchMode.LAGGING:
             piece = listing.piece(self._place)
             if piece:
                 self._place += len(piece)
@@ -100,10 +100,10 @@ class Group:
 
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
-        self.watches: dict[Watch, None] = {}
+        self.watches: dict[PrefixWatch, None] = {}
         self.pending: list[BareEvent] = []  # applied, and not handed out
 
 
 # Lines for one watch, and the entry from which it goes on if they can't be sent.
-Delivery = tuple[Watch, int, list[str]]
+Delivery = tuple[PrefixWatch, int, list[str]]
 LAST = -1  # instead of an entry: the last line of a watch

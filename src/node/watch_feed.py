@@ -24,7 +24,7 @@ from typing import Final
 
 from raftline.logmanager import LogManager
 from raftline.net.host import Backlog, EventSink
-from raftline.node.watch import LAST, Delivery, Group, Mode, Watch
+from raftline.node.watch import LAST, Delivery, Group, PrefixWatch, WatchMode
 from raftline.raft.entries import Entry
 from raftline.state.events import BareEvent, Event
 from raftline.state.history import EventHistory
@@ -55,13 +55,13 @@ class Feed:
         logmanager: LogManager,
         wake_owner: Callable[[], None],
         is_stranded: Callable[[], None],
-        has_ended: Callable[[Watch], None],
+        has_ended: Callable[[PrefixWatch], None],
     ) -> None:
         """Begin after what the files held."""
         self.lock = threading.Lock()
         self.handing = threading.Lock()
         self.history = EventHistory()
-        self.stranded: list[Watch] = []
+        self.stranded: list[PrefixWatch] = []
         self._logmanager = logmanager
         self._wake_owner = wake_owner
         self._is_stranded = is_stranded
@@ -69,7 +69,7 @@ class Feed:
         self._index: PrefixIndex[Group] = PrefixIndex()
         self._dirty: deque[Group] = deque()
         self._ready: dict[EventSink, list[Delivery]] = {}
-        self._quiet: deque[tuple[float, Watch]] = deque()  # each watch once, and its next look
+        self._quiet: deque[tuple[float, PrefixWatch]] = deque()  # each once, and its next look
         self._is_late = False  # the quiet ones are to be looked at
         self._handed = 0  # the entry up to which all was given to the watches that are live
         logmanager.store.notes_events = True
@@ -104,7 +104,7 @@ class Feed:
         for group in self._index.values():
             group.pending = []
             for watch in list(group.watches):
-                self.leave(watch, Mode.RELISTING)
+                self.leave(watch, WatchMode.RELISTING)
                 self.stranded.append(watch)
         self._is_stranded()
 
@@ -157,7 +157,7 @@ class Feed:
         for sink, deliveries in ready:
             parts, size = list[bytes](), 0
             for watch, before, lines in deliveries:
-                if watch.mode is Mode.ENDED and before != LAST:
+                if watch.mode is WatchMode.ENDED and before != LAST:
                     continue
                 if lines is TOO_LONG:
                     size = PUSHED_BYTES + 1
@@ -203,21 +203,21 @@ class Feed:
         lines = [words.nothing_until(last)]
         while quiet and quiet[0][0] <= now_s:
             watch = quiet.popleft()[1]
-            if watch.mode is Mode.ENDED:
+            if watch.mode is WatchMode.ENDED:
                 continue
-            if watch.mode is Mode.LIVE and now_s - watch.sent_s >= SILENT_S:
+            if watch.mode is WatchMode.LIVE and now_s - watch.sent_s >= SILENT_S:
                 self._ready.setdefault(watch.sink, []).append((watch, last, lines))
             quiet.append((now_s + LOOK_S, watch))
 
     def _to_backlogs(self, deliveries: Sequence[Delivery]) -> Sequence[Backlog]:
         """Make watches backlogs that could not be pushed these; the connection's lock is held."""
-        backlogs: list[Watch] = []
+        backlogs: list[PrefixWatch] = []
         with self.lock:
             for watch, before, lines in deliveries:
-                if watch.mode is Mode.LIVE:
-                    self.leave(watch, Mode.LAGGING)
+                if watch.mode is WatchMode.LIVE:
+                    self.leave(watch, WatchMode.LAGGING)
                     watch.position = before
-                elif watch.mode is Mode.ENDED and before == LAST:
+                elif watch.mode is WatchMode.ENDED and before == LAST:
                     watch.lines = lines
                 else:
                     continue
@@ -226,7 +226,7 @@ class Feed:
 
     # --- a watch that lags -----------------------------------------------------------------------
 
-    def catch_up(self, watch: Watch) -> bytes:
+    def catch_up(self, watch: PrefixWatch) -> bytes:
         """Return the next lines from the history; at its end the watch is pushed its events."""
         lines: list[str] = []
         size = 0
@@ -243,10 +243,10 @@ class Feed:
             watch.sent_s = time.monotonic()
         return watch.spelled(lines)
 
-    def _next_events(self, watch: Watch) -> Sequence[Event] | None:
+    def _next_events(self, watch: PrefixWatch) -> Sequence[Event] | None:
         """Return what a watch looks at next; None if it does not lag any more."""
         with self.lock:
-            if watch.mode is not Mode.LAGGING or self._has_lost_events(watch):
+            if watch.mode is not WatchMode.LAGGING or self._has_lost_events(watch):
                 return None
             if watch.position < self.history.last:
                 events, watch.position = self.history.after(
@@ -256,13 +256,13 @@ class Feed:
             self._join(watch)
             return None
 
-    def _has_lost_events(self, watch: Watch) -> bool:
+    def _has_lost_events(self, watch: PrefixWatch) -> bool:
         """Whether the history does not reach back to a watch; then it begins again if the state
         was replaced, and has ended if it was too slow."""
         if watch.position >= self.history.floor:
             return False
         if watch.resets != self.history.resets:
-            watch.mode = Mode.RELISTING
+            watch.mode = WatchMode.RELISTING
             self.stranded.append(watch)
             self._is_stranded()
         else:
@@ -270,19 +270,19 @@ class Feed:
             self._has_ended(watch)
         return True
 
-    def _join(self, watch: Watch) -> None:
+    def _join(self, watch: PrefixWatch) -> None:
         """Let a watch be pushed the events of its prefix from now on."""
         group = self._index.get(watch.prefix)
         if group is None:
             group = Group(watch.prefix)
             self._index.put(watch.prefix, group)
         group.watches[watch] = None
-        watch.mode, watch.resets = Mode.LIVE, self.history.resets
+        watch.mode, watch.resets = WatchMode.LIVE, self.history.resets
 
-    def leave(self, watch: Watch, mode: Mode) -> None:
+    def leave(self, watch: PrefixWatch, mode: WatchMode) -> None:
         """Let a watch be pushed no more."""
         group = self._index.get(watch.prefix)
-        if watch.mode is Mode.LIVE and group is not None:
+        if watch.mode is WatchMode.LIVE and group is not None:
             del group.watches[watch]
             if not group.watches:
                 self._index.remove(watch.prefix)
@@ -290,28 +290,28 @@ class Feed:
 
     # --- the beginning and the end, with `lock` held ---------------------------------------------
 
-    def enter(self, watch: Watch, now_s: float) -> None:
+    def enter(self, watch: PrefixWatch, now_s: float) -> None:
         """Take a watch, which lags."""
         watch.sent_s = now_s
         self._quiet.append((now_s + LOOK_S, watch))
 
-    def end(self, watch: Watch, why: str) -> str:
+    def end(self, watch: PrefixWatch, why: str) -> str:
         """Send a watch nothing more; return its last line."""
         amid_keys, position = watch.is_listing, self.position_of(watch)
-        self.leave(watch, Mode.ENDED)
+        self.leave(watch, WatchMode.ENDED)
         watch.lines = []
         if amid_keys:
             return words.amid_keys(why, watch.prefix)
         return words.go_on_elsewhere(why, watch.prefix, position)
 
-    def position_of(self, watch: Watch) -> int:
+    def position_of(self, watch: PrefixWatch) -> int:
         """Return the entry up to which a watch was given everything, and nothing after it; with
         `handing` held as well if it is live."""
-        if watch.mode is Mode.LIVE:
+        if watch.mode is WatchMode.LIVE:
             return max(self._handed, watch.position)
         return watch.position
 
-    def say_last(self, watch: Watch, line: str) -> None:
+    def say_last(self, watch: PrefixWatch, line: str) -> None:
         """Have the last line of a watch sent, after all its others; with `handing` held."""
         self._ready.setdefault(watch.sink, []).append((watch, LAST, [line]))
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 
 from raftline.logmanager import LogManager
 from raftline.net.host import EventSink
-from raftline.node.listing import Lister, Listing
-from raftline.node.watch import Mode, Watch
+from raftline.node.listing import KeyListing, Lister
+from raftline.node.watch import PrefixWatch, WatchMode
 from raftline.node.watch_feed import Feed
 from raftline.raft.entries import Entry
 from raftline.raft.view import NodeView
@@ -27,7 +27,7 @@ class Watchers:
         """Begin after what the files held."""
         self._name = logmanager.name
         self._lister = Lister(logmanager)
-        self._watches: dict[EventSink, dict[str, Watch]] = {}
+        self._watches: dict[EventSink, dict[str, PrefixWatch]] = {}
         self._count = 0
         self._begins_anew = False  # a thread is at it
         self._refusal = ""  # once this node serves no watch any more
@@ -68,14 +68,16 @@ class Watchers:
         with self._feed.lock:
             resets = self._feed.history.resets
             begun = [self._begin(sink, request_id, one) for request_id, one in asked]
-        listed = [watch for watch, _ in begun if watch is not None and watch.mode is Mode.RELISTING]
+        listed = [
+            watch for watch, _ in begun if watch is not None and watch.mode is WatchMode.RELISTING
+        ]
         listings = iter(self._lister.take([watch.prefix for watch in listed]))
         first_lines: list[list[str]] = []
         with self._feed.lock:
             for watch, lines in begun:
-                if watch is not None and watch.mode is Mode.RELISTING:
+                if watch is not None and watch.mode is WatchMode.RELISTING:
                     lines = [*lines, self._list(watch, next(listings), resets)]
-                elif watch is not None and watch.mode is Mode.ENDED:  # meanwhile
+                elif watch is not None and watch.mode is WatchMode.ENDED:  # meanwhile
                     lines = [self._refusal]
                 first_lines.append(lines)
         sink.add_backlogs([one for one, _ in begun if one is not None])
@@ -83,7 +85,7 @@ class Watchers:
 
     def _begin(
         self, sink: EventSink, request_id: str, asked: WatchAsked
-    ) -> tuple[Watch | None, list[str]]:
+    ) -> tuple[PrefixWatch | None, list[str]]:
         """Return a new watch, in mode RELISTING if it begins with the keys, and its first lines;
         None, and the refusal, if there can't be one."""
         history, after = self._feed.history, asked.after
@@ -93,8 +95,8 @@ class Watchers:
         if after is not None and after > history.last:
             return None, [words.from_the_future(after, history.last)]
         head = f"{self._name}#{request_id}@" if request_id else f"{self._name}@"
-        watch = Watch(asked.prefix, request_id, sink, head, self._feed.catch_up)
-        watch.resets, watch.mode = history.resets, Mode.RELISTING
+        watch = PrefixWatch(asked.prefix, request_id, sink, head, self._feed.catch_up)
+        watch.resets, watch.mode = history.resets, WatchMode.RELISTING
         lines: list[str] = []
         if after is not None:
             place = history.place_of(after)
@@ -104,13 +106,13 @@ class Watchers:
             elif not place.is_covered:
                 lines = [words.gone(asked.prefix, history.floor)]
             else:
-                watch.mode, lines = Mode.LAGGING, [words.goes_on(after)]
+                watch.mode, lines = WatchMode.LAGGING, [words.goes_on(after)]
         self._watches.setdefault(sink, running)[request_id] = watch
         self._count += 1
         self._feed.enter(watch, time.monotonic())
         return watch, lines
 
-    def _why_not(self, running: dict[str, Watch], request_id: str) -> str:
+    def _why_not(self, running: dict[str, PrefixWatch], request_id: str) -> str:
         """Return why there can't be one more; "" if there can."""
         if self._refusal:
             return self._refusal
@@ -118,10 +120,10 @@ class Watchers:
             return words.runs_already(request_id)
         return words.too_many(WATCHES_MAX) if self._count >= WATCHES_MAX else ""
 
-    def _list(self, watch: Watch, listing: Listing, resets: int) -> str:
+    def _list(self, watch: PrefixWatch, listing: KeyListing, resets: int) -> str:
         """Let a watch begin with the keys; return the line that reports it, or why it can't."""
         if listing.failure:
-            self._feed.leave(watch, Mode.ENDED)
+            self._feed.leave(watch, WatchMode.ENDED)
             self._forget(watch)
             return error(listing.failure)
         watch.begin(listing)
@@ -161,10 +163,10 @@ class Watchers:
                     return
                 resets, floor = feed.history.resets, feed.history.floor
             listings = self._lister.take([watch.prefix for watch in watches])
-            begun_by: dict[EventSink, list[Watch]] = {}
+            begun_by: dict[EventSink, list[PrefixWatch]] = {}
             with feed.lock:
                 for watch, listing in zip(watches, listings, strict=True):
-                    if watch.mode is Mode.RELISTING:
+                    if watch.mode is WatchMode.RELISTING:
                         gone = words.gone(watch.prefix, floor)
                         watch.lines = [gone, self._list(watch, listing, resets)]
                         begun_by.setdefault(watch.sink, []).append(watch)
@@ -183,7 +185,7 @@ class Watchers:
                 if watch is None:
                     return words.no_watch(request_id)
                 amid_keys, position = watch.is_listing, feed.position_of(watch)
-                feed.leave(watch, Mode.ENDED)
+                feed.leave(watch, WatchMode.ENDED)
                 watch.lines = []
                 self._forget(watch)
                 return words.ENDED_AMID_KEYS if amid_keys else words.ended(position)
@@ -203,7 +205,7 @@ class Watchers:
     def drop(self, sink: EventSink) -> None:
         with self._feed.lock:
             for watch in list(self._watches.get(sink, {}).values()):
-                self._feed.leave(watch, Mode.ENDED)
+                self._feed.leave(watch, WatchMode.ENDED)
                 self._forget(watch)
 
     def close(self, why: str = words.IS_STOPPING, refusal: str = STOPPING) -> None:
@@ -224,7 +226,7 @@ class Watchers:
         while self.has_work:
             self.hand_out()
 
-    def _forget(self, watch: Watch) -> None:
+    def _forget(self, watch: PrefixWatch) -> None:
         """Take a watch that has ended from the list; with the lock held."""
         watches = self._watches.get(watch.sink)
         if watches is not None and watches.get(watch.request_id) is watch:

@@ -35,7 +35,7 @@ class Change(NamedTuple):
         return f"{self.name} {host} {port}"
 
 
-class Plan(NamedTuple):
+class ChangePlan(NamedTuple):
     """The way of a change. `learner_first` is appended at once; `candidate` must then catch up."""
 
     target: Membership
@@ -62,7 +62,7 @@ class PendingChange:
     joint_index: int = 0
 
 
-def plan(change: Change, members: Membership) -> Plan:
+def plan(change: Change, members: Membership) -> ChangePlan:
     """Return how to get from `members` to what is asked.
 
     Raises:
@@ -76,17 +76,17 @@ def plan(change: Change, members: Membership) -> Plan:
         case "promote":
             _expect(change.name in members.names, f"{change.name} is no member: add it")
             _expect(change.name in members.learners, f"{change.name} votes already")
-            return Plan(_placed(members, change.name, "voter"), change.name)
+            return ChangePlan(_placed(members, change.name, "voter"), change.name)
         case "demote":
             _expect(change.name in members.names, f"{change.name} is no member")
             _expect(change.name in members.voters, f"{change.name} is a learner already")
-            return Plan(_checked(_placed(members, change.name, "learner")))
+            return ChangePlan(_checked(_placed(members, change.name, "learner")))
         case _:
             _expect(change.name in members.names, f"{change.name} is no member")
-            return Plan(_checked(_placed(members, change.name, "")))
+            return ChangePlan(_checked(_placed(members, change.name, "")))
 
 
-def _with_voter(change: Change, members: Membership) -> Plan:
+def _with_voter(change: Change, members: Membership) -> ChangePlan:
     """Return the way to a vote for NAME at this address. If it has one, nothing is left to do
     but to commit the members as they are: a leader that was deposed could claim so wrongly."""
     name, address = change.name, change.address
@@ -94,15 +94,15 @@ def _with_voter(change: Change, members: Membership) -> Plan:
         where = members.addresses.get(name)
         _expect(where == address, f"{name} is a member at {where}; to move it, remove it first")
         if name in members.voters:
-            return Plan(members)
-        return Plan(_placed(members, name, "voter"), name)
+            return ChangePlan(members)
+        return ChangePlan(_placed(members, name, "voter"), name)
     for other, where in members.addresses.items():
         _expect(where != address, f"{address} is the address of {other}")
     learner = _placed(members, name, "learner", address)
-    return Plan(_placed(learner, name, "voter"), name, learner)
+    return ChangePlan(_placed(learner, name, "voter"), name, learner)
 
 
-def _replaced(change: Change, members: Membership) -> Plan:
+def _replaced(change: Change, members: Membership) -> ChangePlan:
     """Return the way from whatever an earlier try left: NAME unknown, a learner, a voter beside
     OLD, or all of it done."""
     _expect(change.old != change.name, "a replacement needs a name of its own")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from raftline.raft.change import Change, ChangeRefused, PendingChange, Plan, advice, plan
+from raftline.raft.change import Change, ChangePlan, ChangeRefused, PendingChange, advice, plan
 from raftline.raft.effects import SafetyError, Settled
 from raftline.raft.entries import Entry
 from raftline.raft.membership import Membership, read
@@ -90,14 +90,14 @@ def _begin(state: State, change: Change, token: Any) -> None:
         _append_target(state, leading.pending_change)
 
 
-def _plan_for_recovering_voter(state: State, change: Change) -> Plan | None:
+def _plan_for_recovering_voter(state: State, change: Change) -> ChangePlan | None:
     """Return the members as they are, for an entry, if a voter that lost its memory asks to be
     added: started to join, it can know them by entries alone, and none of this log names them. The
     address that it names doesn't matter, as it was heard at the one that is known."""
     members, progress = state.membership, state.as_leader.progress.get(change.name)
     is_lost = change.name in members.voters and progress is not None and not progress.is_counted
     is_said = state.configurations.index > state.log.base_index
-    return Plan(members) if change.verb == "add" and is_lost and not is_said else None
+    return ChangePlan(members) if change.verb == "add" and is_lost and not is_said else None
 
 
 def _needed_and_lost(state: State, target: Membership, candidate: str | None) -> list[str]:

@@ -46,7 +46,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ReplayResult:
     """How many steps had the same Effects, and the first one that had others."""
 
     steps: int
@@ -55,7 +55,7 @@ class Outcome:
 
 def replay(
     lines: Iterable[str], first_line: int = 1, look: Callable[[RawNode], None] = lambda node: None
-) -> Outcome:
+) -> ReplayResult:
     """Step a fresh core through a recording; `first_line` is the number of the first line. `look`
     gets the core before its first step.
 
@@ -77,9 +77,9 @@ def replay(
         except (ValueError, PeerError) as error:
             raise BadRecording(f"line {number}: {error}") from None
         if came_out != recorded:
-            return Outcome(done, Difference(done + 1, number, taken, recorded, came_out))
+            return ReplayResult(done, Difference(done + 1, number, taken, recorded, came_out))
         done += 1
-    return Outcome(done)
+    return ReplayResult(done)
 
 
 def _paragraphs(lines: Iterable[str], first: int) -> Iterator[tuple[int, list[str]]]:

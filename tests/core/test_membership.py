@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.raft.change import Change, ChangeRefused, Plan, advice, plan
+from raftline.raft.change import Change, ChangePlan, ChangeRefused, advice, plan
 from raftline.raft.membership import Configurations, Membership, read
 
 NAMES = ("s1", "s2", "s3", "s4", "s5", "s6", "s7")
@@ -237,7 +237,7 @@ def test_replacing_by_a_voter_takes_the_old_one_out_at_once() -> None:
     "change", [Change("add", "s1", "h:1"), Change("replace", "s1", "h:1", "s9")]
 )
 def test_repeating_a_completed_change_changes_no_member(change: Change) -> None:
-    assert plan(change, THREE) == Plan(THREE)
+    assert plan(change, THREE) == ChangePlan(THREE)
 
 
 def test_even_sizes_are_advised_against_with_the_reason() -> None:

@@ -9,14 +9,14 @@ import threading
 import pytest
 
 from raftline.node import cpu_affinity
-from raftline.node.cpu_affinity import Look, begin_to_watch, choose, look, move_threads
+from raftline.node.cpu_affinity import CpuUse, begin_to_watch, choose, look, move_threads
 
-BEFORE = Look(0.0, 0.0, 0, {0: 0.0, 1: 0.0})
+BEFORE = CpuUse(0.0, 0.0, 0, {0: 0.0, 1: 0.0})
 
 
-def after(used: float, switches: int, *idle: float) -> Look:
+def after(used: float, switches: int, *idle: float) -> CpuUse:
     """The use and the idle time of one second; cores 0 and 1."""
-    return Look(1.0, used, switches, dict(enumerate(idle)))
+    return CpuUse(1.0, used, switches, dict(enumerate(idle)))
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def after(used: float, switches: int, *idle: float) -> Look:
     ],
 )
 def test_a_busy_node_moves_to_the_core_with_clearly_most_free_time(
-    now: Look, chosen: int | None, found: int | None
+    now: CpuUse, chosen: int | None, found: int | None
 ) -> None:
     assert choose(BEFORE, now, chosen) == found
 
@@ -82,7 +82,7 @@ def test_the_core_watcher_goes_on_after_a_failed_sample(
 ) -> None:
     looks = 0
 
-    def look_in_vain(_: object) -> Look:
+    def look_in_vain(_: object) -> CpuUse:
         nonlocal looks
         looks += 1
         raise trouble if looks < 4 else SystemExit  # or it would go on to watch this process

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from raftline.node.listing import Listing
-from raftline.node.watch import Watch
+from raftline.node.listing import KeyListing
+from raftline.node.watch import PrefixWatch
 from raftline.wire import watches as words
 from raftline.wire.protocol import REMOVED
 from raftline_course.harness.processes import eventually
@@ -26,7 +26,7 @@ def scene() -> Scene:
     return Scene()
 
 
-def only(scene: Scene, sink: FakeSink | None = None) -> Watch:
+def only(scene: Scene, sink: FakeSink | None = None) -> PrefixWatch:
     """Return the one watch of a connection."""
     (watch,) = scene.watchers._watches[sink or scene.sink].values()
     return watch
@@ -37,9 +37,9 @@ def amid_a_listing(scene: Scene, act: Callable[[], object]) -> None:
     lister: Any = scene.watchers._lister
     take = lister.take
 
-    def meanwhile(prefixes: Sequence[str]) -> list[Listing]:
+    def meanwhile(prefixes: Sequence[str]) -> list[KeyListing]:
         lister.take = take
-        listings: list[Listing] = take(prefixes)
+        listings: list[KeyListing] = take(prefixes)
         act()
         return listings
 
