@@ -63,7 +63,7 @@ class Pace:
 FAST = Pace("fast", election_timeout_ms=500, election_spread_ms=500, heartbeat_ms=100)
 # The course program's own times, slow enough for a class to watch an election.
 HUMAN = Pace("human", election_timeout_ms=10_000, election_spread_ms=8_000, heartbeat_ms=3_000)
-# For five nodes and a class on one busy machine: each election can be watched, none takes long.
+# For machines far apart, or so busy that a node stands still for a second.
 CLASS = Pace("class", election_timeout_ms=2000, election_spread_ms=2000, heartbeat_ms=300)
 PACES: Mapping[str, Pace] = {pace.name: pace for pace in (FAST, CLASS, HUMAN)}
 

@@ -181,7 +181,7 @@ def _add_service(parser: Parser) -> None:
         "--pace",
         choices=sorted(PACES),
         default="fast",
-        help="class: elections take 2 to 4 s; human: 10 to 18 s",
+        help="class: elections take 2 to 4 s, for a slow network; human: 10 to 18 s, to watch",
     )
     add(
         "--reads",
