@@ -42,7 +42,7 @@ from raftline.common.config import ConfigError
 from raftline.common.console import open_closed_streams
 from raftline.wire.commands import COMMANDS, row_of
 from raftline.wire.protocol import NAME, error, escape
-from raftline.wire.replies import Outcome, Reply, as_json, mistake_in, outcome_to, value_in
+from raftline.wire.replies import Reply, RequestOutcome, as_json, mistake_in, outcome_to, value_in
 
 __all__ = [
     "Address", "Client", "ClientError", "NoLeader", "NotLeader", "OutcomeUnknown", "Refused",
@@ -87,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return run_shell(client, on_terminal, _watched)
         if words:
             outcome = answer_one(client, command_of(words), options.quiet, options.json)
-            if options.name and outcome == Outcome.USAGE:
+            if options.name and outcome == RequestOutcome.USAGE:
                 shell.point_at_id(options.name)
             return outcome
         client.connect()
@@ -165,7 +165,7 @@ def answer_one(client: Client, command: str, quiet: bool, as_object: bool) -> in
 
 def answer_each(client: Client, commands: Iterable[str], quiet: bool, as_object: bool) -> int:
     """Print the reply to each command, in the form that is wanted; return the worst outcome."""
-    worst = Outcome.DONE
+    worst = RequestOutcome.DONE
     for command in commands:
         try:
             if _asks_to_watch(command):
@@ -194,13 +194,13 @@ def _watched(client: Client, command: str) -> bool:
     return True
 
 
-def _tell(command: str, reply: Reply, quiet: bool, as_object: bool) -> Outcome:
+def _tell(command: str, reply: Reply, quiet: bool, as_object: bool) -> RequestOutcome:
     outcome = outcome_to(command, reply.text)
     if as_object:
         say(as_json(command, reply))
     elif not quiet:
         say(reply.text)
-    elif outcome is not Outcome.DONE:
+    elif outcome is not RequestOutcome.DONE:
         print(reply.text, file=sys.stderr)
     elif value_in(reply.text) or reply.text.startswith("GET "):
         say(value_in(reply.text))

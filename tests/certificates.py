@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from raftline.access.tls import MEMBER, Files
+from raftline.access.tls import MEMBER, TlsFiles
 
 DAY = datetime.timedelta(days=1)
 PEM = serialization.Encoding.PEM
@@ -32,7 +32,7 @@ def authority(made: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]
     return x509.load_pem_x509_certificate((made / "ca.pem").read_bytes()), key
 
 
-def issue(made: Path, file: str, subject: x509.Name, hosts: Sequence[str] = ()) -> Files:
+def issue(made: Path, file: str, subject: x509.Name, hosts: Sequence[str] = ()) -> TlsFiles:
     """Return a new certificate, for both sides of a connection, and without alternative names
     where there are no `hosts`."""
     ca, ca_key = authority(made)
@@ -48,7 +48,7 @@ def issue(made: Path, file: str, subject: x509.Name, hosts: Sequence[str] = ()) 
     if hosts:
         names = x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts])
         builder = builder.add_extension(names, False)
-    files = Files(made / f"{file}.pem", made / f"{file}.key", made / "ca.pem")
+    files = TlsFiles(made / f"{file}.pem", made / f"{file}.key", made / "ca.pem")
     assert files.cert is not None
     assert files.key is not None
     files.cert.write_bytes(builder.sign(ca_key, hashes.SHA256()).public_bytes(PEM))

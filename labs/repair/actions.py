@@ -8,7 +8,7 @@ import time
 
 from labs.repair.asking import DEADLINE_S, KEY, NORMAL_S, Asked, LabError, written
 from raftline.client import Client, ClientError, NoLeader, OutcomeUnknown, Refused
-from raftline.wire.replies import Outcome, outcome_of
+from raftline.wire.replies import RequestOutcome, outcome_of
 
 SKIPS = "SKIP-REPLICATION on"
 
@@ -27,10 +27,10 @@ class Lab(Asked):
         """
         name = self._first_that_runs(at)
         end_s = time.monotonic() + DEADLINE_S
-        while outcome_of(text := self.ask(name, written(value))) is not Outcome.DONE:
-            if outcome_of(text) is Outcome.UNKNOWN:
+        while outcome_of(text := self.ask(name, written(value))) is not RequestOutcome.DONE:
+            if outcome_of(text) is RequestOutcome.UNKNOWN:
                 raise OutcomeUnknown(text.removeprefix("Sorry, "))
-            if outcome_of(text) is not Outcome.NO_LEADER:
+            if outcome_of(text) is not RequestOutcome.NO_LEADER:
                 raise Refused(text.removeprefix("Sorry, "))
             if time.monotonic() > end_s:
                 raise NoLeader(text.removeprefix("Sorry, "))

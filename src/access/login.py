@@ -24,7 +24,7 @@ from raftline.common.derived import mypyc_attr
 from raftline.wire.commands import Request
 from raftline.wire.limits import FAILED_LOGIN_S, FAILED_LOGINS_S, LOGINS_WAITING
 from raftline.wire.protocol import TOO_MANY_LOGINS, error
-from raftline.wire.rights import Right, Role
+from raftline.wire.rights import Right, UserRole
 
 WRONG_PROOF = "invalid-proof"
 FAILED = error("the login failed: the name or the password is wrong. Nothing was done.")
@@ -65,7 +65,7 @@ class Failures:
 class Access:
     """The users of a node, and what others may do there."""
 
-    def __init__(self, path: Path, anonymous: Role, failed_s: float = FAILED_LOGIN_S) -> None:
+    def __init__(self, path: Path, anonymous: UserRole, failed_s: float = FAILED_LOGIN_S) -> None:
         """Read the file of users.
 
         Raises:

@@ -15,7 +15,7 @@ from raftline.wire.commands import COMMANDS, IN_TRANSACTIONS, Request
 from raftline.wire.leaseoperands import without_lease
 from raftline.wire.operands import Limits, show_operands
 from raftline.wire.protocol import shown
-from raftline.wire.rights import Right, Role, Touches
+from raftline.wire.rights import Right, Touches, UserRole
 from raftline.wire.transactions import read_transaction
 from raftline.wire.watches import watch_operands
 
@@ -38,7 +38,7 @@ KeysOfLease = Callable[[str], list[str]]
 class _Need(NamedTuple):
     """A role that a line takes, for some keys."""
 
-    role: Role
+    role: UserRole
     line: str  # as a refusal names it
     keys: str | None = None  # the key or prefix that it takes it for; None: for none
     where: str = " there"  # in a refusal
@@ -62,7 +62,7 @@ def denial_reason(
     right = RIGHTS.get(verb) if right is None else right
     if right is None:
         return f"{identity} may not {shown(verb)}: no role allows it. {_NOTHING}"
-    if identity.is_everywhere and identity.role >= max(right.role, Role.WRITER):
+    if identity.is_everywhere and identity.role >= max(right.role, UserRole.WRITER):
         return ""  # a part of a line takes no more than a writer
     for need in _needs(verb, right, command, keys_of_lease):
         if identity.role < need.role or (need.keys is not None and not identity.holds(need.keys)):
@@ -82,7 +82,7 @@ def _needs(verb: str, right: Right, command: str, keys_of_lease: KeysOfLease) ->
             key = command.split(" ", 2)[1]
             if verb == "get" and command.endswith(_READ_LOG):
                 line = f"get {shown(key)}{_READ_LOG}"
-                yield _Need(Role.WRITER, line, key, hint=_LOGGED_GET)
+                yield _Need(UserRole.WRITER, line, key, hint=_LOGGED_GET)
             yield _Need(role, f"{verb} {shown(key)}", key)
         case Touches.PREFIX:
             prefix = _prefix_of(verb, command)
@@ -102,7 +102,7 @@ def _needs(verb: str, right: Right, command: str, keys_of_lease: KeysOfLease) ->
 
 
 def _needs_of_lease(
-    role: Role, does: str, command: str, keys_of_lease: KeysOfLease
+    role: UserRole, does: str, command: str, keys_of_lease: KeysOfLease
 ) -> Iterator[_Need]:
     """Yield what a line about a lease takes for the keys that it has."""
     lease = command.split(" ", 2)[1]
@@ -119,7 +119,7 @@ def _needs_of(command: str, keys_of_lease: KeysOfLease) -> Iterator[_Need]:
 def _needs_of_parts(command: str, keys_of_lease: KeysOfLease) -> Iterator[_Need]:
     found = read_transaction(command.partition(" ")[2], IN_TRANSACTIONS, _NO_LIMITS)
     for condition in found.conditions:
-        yield _Need(Role.READER, f"get {shown(condition.key)}", condition.key)
+        yield _Need(UserRole.READER, f"get {shown(condition.key)}", condition.key)
     for inner in (*found.then, *found.otherwise):
         yield from _needs_of(inner, keys_of_lease)
 
@@ -135,7 +135,7 @@ def _prefix_of(verb: str, command: str) -> str:
 
 def sees_whole_status(identity: Identity) -> bool:
     """Whether somebody may see the figures of all keys in a status: how many entries and bytes."""
-    return identity.is_everywhere and identity.role > Role.NONE
+    return identity.is_everywhere and identity.role > UserRole.NONE
 
 
 def partial_status(reply: str) -> str:
@@ -151,6 +151,6 @@ def table() -> list[str]:
     for row in COMMANDS.values():
         right = RIGHTS[row.verb]
         form = row.form.replace("|", "\\|")
-        role = "anybody" if right.role is Role.NONE else str(right.role)
+        role = "anybody" if right.role is UserRole.NONE else str(right.role)
         lines.append(f"| `{form}` | {role} | {right.touches.value} |")
     return lines

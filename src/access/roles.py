@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from raftline.wire.rights import Role
+from raftline.wire.rights import UserRole
 
 EVERYWHERE = ("",)
-ROLES = {str(role): role for role in Role if role is not Role.NONE}
-ANONYMOUS = {str(role): role for role in Role}
+ROLES = {str(role): role for role in UserRole if role is not UserRole.NONE}
+ANONYMOUS = {str(role): role for role in UserRole}
 
 
 class Identity(NamedTuple):
     """The one who asks on a connection."""
 
     user: str  # "" for a client without a login
-    role: Role
+    role: UserRole
     prefixes: tuple[str, ...] = EVERYWHERE  # in their one spelling; "" holds for all keys
 
     def __str__(self) -> str:
@@ -41,6 +41,6 @@ class Identity(NamedTuple):
         return f"{self} of keys that begin with {' or '.join(self.prefixes)}"
 
 
-def nobody(role: Role) -> Identity:
+def nobody(role: UserRole) -> Identity:
     """Return who asks before a login, with the role of `--anonymous`."""
     return Identity("", role)

@@ -25,7 +25,7 @@ MEMBER = "raftline member"  # the organizational unit in a member's certificate
 FILE_SETTINGS = ("tls_cert", "tls_key", "tls_ca", "tls_crl")  # of a node
 
 
-class Files(NamedTuple):
+class TlsFiles(NamedTuple):
     """PEM files: a certificate with its chain, its key, and the CA that signs those of others."""
 
     cert: Path | None = None
@@ -44,7 +44,7 @@ class Tls:
 
     def __init__(
         self,
-        files: Files,
+        files: TlsFiles,
         *,
         is_only: bool = False,
         is_required: bool = False,
@@ -188,7 +188,7 @@ def _load_revoked(contexts: Sequence[Context], crl: Path, name: str) -> None:
 
 
 def tls_of_node(
-    files: Files,
+    files: TlsFiles,
     *,
     is_only: bool,
     is_required: bool = False,

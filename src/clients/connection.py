@@ -14,7 +14,7 @@ from raftline.clients.tls import ClientTls, why_no_tls
 from raftline.common.address import Address
 from raftline.common.console import safe_line
 from raftline.wire.protocol import ProtocolError, decode_line
-from raftline.wire.replies import Outcome
+from raftline.wire.replies import RequestOutcome
 
 PUBLIC = "raftline"  # the module of errors, as a traceback names it and a program imports it
 SAID_AFTER_S = 1.0
@@ -36,7 +36,7 @@ class ClientError(Exception):
     """
 
     __module__ = PUBLIC
-    outcome = Outcome.REFUSED
+    outcome = RequestOutcome.REFUSED
     advice = ""
 
     @property
@@ -49,7 +49,7 @@ class NotLeader(ClientError):
     """This node does not lead; nothing was done. `leader` is where it believes the leader is."""
 
     __module__ = PUBLIC
-    outcome = Outcome.NO_LEADER
+    outcome = RequestOutcome.NO_LEADER
 
     def __init__(self, message: str, leader: Address | None) -> None:
         super().__init__(message)
@@ -60,14 +60,14 @@ class NoLeader(ClientError):
     """Nobody leads as far as this node knows; nothing was done."""
 
     __module__ = PUBLIC
-    outcome = Outcome.NO_LEADER
+    outcome = RequestOutcome.NO_LEADER
 
 
 class OutcomeUnknown(ClientError):
     """The write may yet take effect, or may not. Sending it again could do it twice."""
 
     __module__ = PUBLIC
-    outcome = Outcome.UNKNOWN
+    outcome = RequestOutcome.UNKNOWN
 
 
 class Refused(ClientError):

@@ -26,7 +26,7 @@ from raftline.clients.lines import LineConnection, TooLong
 from raftline.common.config import ConfigError
 from raftline.wire.loginoperands import why_no_password
 from raftline.wire.protocol import NAME
-from raftline.wire.replies import Outcome, outcome_of, read_reply
+from raftline.wire.replies import RequestOutcome, outcome_of, read_reply
 
 USER, PASSWORD_FILE = "RAFTLINE_USER", "RAFTLINE_PASSWORD_FILE"  # of the environment
 ITERATIONS_LEAST, ITERATIONS_MOST = 4096, 10_000_000  # RFC 7677; and no node keeps us for hours
@@ -191,7 +191,7 @@ def _checked(reply: str) -> str:
     if not reply.startswith("Sorry, "):
         return reply
     why = reply.removeprefix("Sorry, ")
-    if outcome_of(reply) is Outcome.NO_LEADER:
+    if outcome_of(reply) is RequestOutcome.NO_LEADER:
         raise Unreachable(why)
     raise LoginFailed(why)
 

@@ -34,7 +34,7 @@ from raftline.wire.protocol import (
     TLS_ALONE,
     leader_named_in,
 )
-from raftline.wire.replies import Outcome, Reply, is_not_allowed, outcome_of
+from raftline.wire.replies import Reply, RequestOutcome, is_not_allowed, outcome_of
 
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 1.0
@@ -169,10 +169,11 @@ def anywhere(
         assert answer is not None, "an Ask is sent an answer"
         outcome = answer.outcome if isinstance(answer, ClientError) else outcome_of(answer.text)
         if isinstance(answer, Reply) and (
-            outcome not in (Outcome.NO_LEADER, Outcome.UNKNOWN) or answer.text == DONE_ONCE
+            outcome not in (RequestOutcome.NO_LEADER, RequestOutcome.UNKNOWN)
+            or answer.text == DONE_ONCE
         ):
             return answer, unknown is None
-        if outcome is Outcome.UNKNOWN:
+        if outcome is RequestOutcome.UNKNOWN:
             unknown = answer
             if row_of(command).handling.is_sent_once:
                 break
@@ -206,7 +207,7 @@ def begin_session(
 ) -> Search[Session | Reply]:
     """Begin a session; return it, or the reply that refuses one."""
     begun, _ = yield from anywhere(nodes, name, "session", deadline)
-    if outcome_of(begun.text) is not Outcome.DONE:
+    if outcome_of(begun.text) is not RequestOutcome.DONE:
         return begun
     return sessions.add(begun.text.removeprefix("SESSION response: "))
 
@@ -250,7 +251,7 @@ def search(
         reply = yield from numbered(nodes, sessions, name, command, deadline)
     else:
         reply, _ = yield from anywhere(nodes, name, command, deadline)
-    is_served = outcome_of(reply.text) is not Outcome.NO_LEADER
+    is_served = outcome_of(reply.text) is not RequestOutcome.NO_LEADER
     if is_served and nodes.addresses.asks(time.monotonic()):
         members = yield Learn(name)
         if isinstance(members, Reply):
@@ -268,16 +269,16 @@ def text_of(reply: Reply) -> str:
     text = reply.text
     said = text.removeprefix("Sorry, ")
     match outcome_of(text):
-        case Outcome.NO_LEADER if text.startswith(NOT_LEADER):
+        case RequestOutcome.NO_LEADER if text.startswith(NOT_LEADER):
             leader = leader_named_in(text)
             raise NotLeader(said, Address(*leader[1:]) if leader else None)
-        case Outcome.NO_LEADER:
+        case RequestOutcome.NO_LEADER:
             raise NoLeader(said)
-        case Outcome.UNKNOWN:
+        case RequestOutcome.UNKNOWN:
             raise OutcomeUnknown(said)
-        case Outcome.REFUSED if said.startswith(TLS_ALONE):
+        case RequestOutcome.REFUSED if said.startswith(TLS_ALONE):
             raise Refused(f"{TLS_ALONE} Give this client a ClientTls, or set $RAFTLINE_TLS_CA.")
-        case Outcome.REFUSED:
+        case RequestOutcome.REFUSED:
             raise NotAllowed(said) if is_not_allowed(text) else Refused(said)
     return text
 
@@ -316,7 +317,7 @@ def _search(nodes: Nodes, answer: Answer, left_s: float) -> str:
 
 def _better(before: Reply | None, answer: Answer) -> Reply | None:
     """Return which refusal for want of a leader explains more; None if there was none."""
-    if not isinstance(answer, Reply) or outcome_of(answer.text) is not Outcome.NO_LEADER:
+    if not isinstance(answer, Reply) or outcome_of(answer.text) is not RequestOutcome.NO_LEADER:
         return before
     return max(before or answer, answer, key=_tells)
 

@@ -15,7 +15,7 @@ from raftline.clients.streams import asks_nothing, say
 from raftline.wire.commands import COMMANDS, row_of
 from raftline.wire.loginoperands import without_password
 from raftline.wire.protocol import without_controls
-from raftline.wire.replies import NOT_RECOGNIZED, Outcome, screen_lines
+from raftline.wire.replies import NOT_RECOGNIZED, RequestOutcome, screen_lines
 
 readline: ModuleType | None
 try:
@@ -53,7 +53,7 @@ def run_shell(
     """
     keys: dict[str, None] = {}  # in the order in which they were seen
     read = _line_editor(keys) if on_terminal else _echoing_reader()
-    outcome = Outcome.DONE
+    outcome = RequestOutcome.DONE
     try:
         while True:
             say(f"\n{RULE}\n[*] Type your message:")
@@ -63,18 +63,18 @@ def run_shell(
             if command.split()[:1] == ["help"]:
                 say("\n" + "\n".join(_help_on(command.split()[1:])))
             elif not asks_nothing(command) and not watched(client, command):
-                outcome = Outcome.UNKNOWN  # until the answer is here
+                outcome = RequestOutcome.UNKNOWN  # until the answer is here
                 _remember_key(keys, command)
                 lines = _answer(client, command)
-                outcome = Outcome.DONE
+                outcome = RequestOutcome.DONE
                 _show(command, lines)
     except EOFError:
         say()
     except KeyboardInterrupt:
         say()
-        if outcome is Outcome.UNKNOWN and row_of(command).handling.is_read:
-            outcome = Outcome.DONE
-        if outcome is Outcome.UNKNOWN:
+        if outcome is RequestOutcome.UNKNOWN and row_of(command).handling.is_read:
+            outcome = RequestOutcome.DONE
+        if outcome is RequestOutcome.UNKNOWN:
             say("Sorry, outcome unknown: you left before the answer came.")
     say("[*] Closing socket")
     return outcome

@@ -13,7 +13,7 @@ from raftline.common.address import Address
 from raftline.common.quiet_exit import EXIT_INTERRUPTED
 from raftline.common.signals import raised
 from raftline.wire.protocol import error
-from raftline.wire.replies import Outcome
+from raftline.wire.replies import RequestOutcome
 
 
 def accept_raw_stdin() -> None:
@@ -68,10 +68,10 @@ def run_client(client: Client, converse: Callable[[], int], prog: str) -> int:
     except BrokenPipeError:
         # The reader of our lines has gone: not an error, and nothing to print at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Outcome.DONE
+        return RequestOutcome.DONE
     except OSError as failure:  # for example a full disk under `> file`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         print(f"{prog}: can't print: {failure.strerror}", file=sys.stderr)
-        return Outcome.USAGE
+        return RequestOutcome.USAGE
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED

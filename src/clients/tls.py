@@ -73,12 +73,12 @@ class ClientTls:
 
 def _made(cert: _File, key: _File, ca: _File, names: Sequence[str]) -> Tls:
     """Return the TLS of these files. Raises ConfigError, in which `names` stand for them."""
-    from raftline.access.tls import Files, Tls
+    from raftline.access.tls import Tls, TlsFiles
 
     if key is not None and cert is None:
         raise ConfigError(f"{names[1]} {key}: a key without a certificate; name {names[0]} as well")
     paths = (Path(each) if each is not None else None for each in (cert, key, ca))
-    return Tls(Files(*paths), names=names)
+    return Tls(TlsFiles(*paths), names=names)
 
 
 def _checked_name(name: str | None) -> str | None:

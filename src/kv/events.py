@@ -18,7 +18,7 @@ from raftline.clients.connection import NotAllowed, Refused
 from raftline.kv.codec import Codec, Data
 from raftline.kv.errors import EventsGone, NotUnderstood
 from raftline.wire.protocol import ProtocolError, escape, unescape
-from raftline.wire.replies import Outcome, is_not_allowed, outcome_of
+from raftline.wire.replies import RequestOutcome, is_not_allowed, outcome_of
 from raftline.wire.watches import WatchAsked, spell_watch
 
 _BEGINS = re.compile(r"WATCH response: ([0-9]+) keys? as of ([0-9]+)", re.ASCII)
@@ -99,7 +99,7 @@ class WatchCursor(Generic[Data]):
         if is_not_allowed(text):
             raise NotAllowed(text.removeprefix("Sorry, "))
         is_refusal = text.startswith("Sorry, ") and not text.endswith(ELSEWHERE)
-        if self._is_served or not is_refusal or outcome_of(text) is Outcome.NO_LEADER:
+        if self._is_served or not is_refusal or outcome_of(text) is RequestOutcome.NO_LEADER:
             return
         if self._known_keys is None or self._whole is None:
             raise Refused(text.removeprefix("Sorry, "))

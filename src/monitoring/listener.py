@@ -1,8 +1,8 @@
-"""The HTTP door of a node: one thread reads and sends for all askers, and a few make the pages.
+"""The HTTP door of a node: one thread reads and sends on all connections, a few make the pages.
 
-So an asker who is slow takes a place, and no thread. A request has some seconds to come and its
-answer some to leave. If all places are taken, the one who came first is hung up on. A page is
-made once for all who ask for it meanwhile: nobody keeps the others from theirs by asking often.
+A slow connection takes a place, but no thread. A request has HTTP_S to come, its answer HTTP_S to
+leave. If all places are taken, the oldest connection is closed. A page is made once for all who
+ask for it meanwhile, so one who asks often does not delay the others.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 _ENDS = (b"\r\n\r\n", b"\n\n")  # of a request
 
 
-class Request(NamedTuple):
+class HttpRequest(NamedTuple):
     """One request, as far as it counts here."""
 
     path: str
     has_text: bool
 
 
-class Refused(Exception):
+class HttpRefusal(Exception):
     """A request that no page answers; it brings the answer."""
 
     def __init__(self, status: int, text: str) -> None:
@@ -49,14 +49,14 @@ class Refused(Exception):
         self.answer = Answer(status, f"{text}\n")
 
 
-class Asker:
-    """One connection: its request as far as it has come, then its answer as far as it has not left.
+class HttpConnection:
+    """One connection: the request that has come so far, then the part of its answer still to send.
 
-    The door's own thread alone uses it.
+    The thread that reads and sends alone uses it.
     """
 
-    def __init__(self, connection: socket.socket, by_s: float) -> None:
-        self.connection = connection
+    def __init__(self, accepted: socket.socket, by_s: float) -> None:
+        self.socket = accepted
         self.by_s = by_s  # when it is hung up on
         self.head = bytearray()
         self.path = ""  # of the page, once that is known
@@ -90,12 +90,12 @@ class MonitorListener:
         self._names = {place.host, *names}
         self._patience_s = patience_s
         self._place = place
-        self._askers: dict[Asker, None] = {}  # all of them, in the order in which they came
+        self._connections: dict[HttpConnection, None] = {}  # in the order of their beginnings
         self._lock = threading.Lock()  # for these two
-        self._waiting: dict[str, list[Asker]] = {}  # for a page that is to be made
+        self._waiting: dict[str, list[HttpConnection]] = {}  # for a page that is to be made
         self._in_work: set[str] = set()  # pages that are being made, or are about to be
         self._to_make: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._made: queue.SimpleQueue[tuple[list[Asker], Answer]] = queue.SimpleQueue()
+        self._made: queue.SimpleQueue[tuple[list[HttpConnection], Answer]] = queue.SimpleQueue()
         self._is_closing = False
         self._threads: list[threading.Thread] = []
         self._socket = _listening(place)
@@ -146,23 +146,23 @@ class MonitorListener:
                 for key, _ in self._selector.select(self._left_s()):
                     self._attend(key.fileobj, key.data)
                 now_s = time.monotonic()
-                for asker in [one for one in self._askers if one.by_s <= now_s]:
-                    self._hang_up(asker)
-            for asker in list(self._askers):
-                self._hang_up(asker)
+                for connection in [one for one in self._connections if one.by_s <= now_s]:
+                    self._hang_up(connection)
+            for connection in list(self._connections):
+                self._hang_up(connection)
 
-    def _attend(self, ready: object, asker: Asker | None) -> None:
+    def _attend(self, ready: object, connection: HttpConnection | None) -> None:
         """Do what can be done now with a socket, without waiting."""
         if ready is self._socket:
             self._accept()
-        elif asker is None:
+        elif connection is None:
             self._send_made()
-        elif asker in self._askers:  # else it was hung up on in this turn
-            self._go_on(asker)
+        elif connection in self._connections:  # else it was hung up on in this turn
+            self._go_on(connection)
 
     def _left_s(self) -> float | None:
         """Return how long nobody is to be hung up on; None: until something comes."""
-        first_s = min((one.by_s for one in self._askers), default=math.inf)
+        first_s = min((one.by_s for one in self._connections), default=math.inf)
         return None if first_s == math.inf else max(0.0, first_s - time.monotonic())
 
     def _accept(self) -> None:
@@ -174,68 +174,68 @@ class MonitorListener:
         except OSError:
             time.sleep(0 if self._is_closing else PAUSE_S)  # out of descriptors, for example
 
-    def _take(self, connection: socket.socket) -> None:
+    def _take(self, accepted: socket.socket) -> None:
         """Give a connection a place."""
-        connection.setblocking(False)
-        if len(self._askers) >= HTTP_CONNECTIONS:
-            self._hang_up(next(iter(self._askers)))
-        asker = Asker(connection, time.monotonic() + self._patience_s)
-        self._askers[asker] = None
-        self._selector.register(connection, READ, asker)
+        accepted.setblocking(False)
+        if len(self._connections) >= HTTP_CONNECTIONS:
+            self._hang_up(next(iter(self._connections)))
+        connection = HttpConnection(accepted, time.monotonic() + self._patience_s)
+        self._connections[connection] = None
+        self._selector.register(accepted, READ, connection)
 
-    def _hang_up(self, asker: Asker) -> None:
-        del self._askers[asker]
+    def _hang_up(self, connection: HttpConnection) -> None:
+        del self._connections[connection]
         with self._lock:
-            waiting = self._waiting.get(asker.path, [])
-            if asker in waiting:
-                waiting.remove(asker)
+            waiting = self._waiting.get(connection.path, [])
+            if connection in waiting:
+                waiting.remove(connection)
         with contextlib.suppress(KeyError):  # it waits for its page
-            self._selector.unregister(asker.connection)
+            self._selector.unregister(connection.socket)
         with contextlib.suppress(OSError):
-            asker.connection.shutdown(socket.SHUT_WR)
-        asker.connection.close()
+            connection.socket.shutdown(socket.SHUT_WR)
+        connection.socket.close()
 
-    def _go_on(self, asker: Asker) -> None:
+    def _go_on(self, connection: HttpConnection) -> None:
         """Read or send what can be read or sent now."""
         try:
-            if asker.unsent:
-                self._send(asker)
+            if connection.unsent:
+                self._send(connection)
             else:
-                self._read(asker)
+                self._read(connection)
         except BlockingIOError:
             pass
         except OSError:  # it hung up
-            self._hang_up(asker)
+            self._hang_up(connection)
 
-    def _read(self, asker: Asker) -> None:
-        data = asker.connection.recv(HTTP_HEAD_BYTES)
-        is_whole = asker.is_whole(data)
-        if not data or len(asker.head) > HTTP_HEAD_BYTES:
-            self._hang_up(asker)
+    def _read(self, connection: HttpConnection) -> None:
+        data = connection.socket.recv(HTTP_HEAD_BYTES)
+        is_whole = connection.is_whole(data)
+        if not data or len(connection.head) > HTTP_HEAD_BYTES:
+            self._hang_up(connection)
         elif is_whole:
-            self._selector.unregister(asker.connection)
+            self._selector.unregister(connection.socket)
             try:
-                asked = read_request(bytes(asker.head), self._refuses)
-            except Refused as refused:
-                self._answer(asker, refused.answer)
+                asked = read_request(bytes(connection.head), self._refuses)
+            except HttpRefusal as refused:
+                self._answer(connection, refused.answer)
                 return
-            asker.path, asker.has_text = asked
-            self._ask_for(asker)
+            connection.path, connection.has_text = asked
+            self._ask_for(connection)
 
     def _refuses(self, host: str) -> bool:
         """Whether a request is to another name: by one that a stranger's DNS gives this address, a
         web page could read what its reader's machine alone may. Nobody resolves a path."""
         return not self._place.path and not is_own_name(host, self._names)
 
-    def _ask_for(self, asker: Asker) -> None:
-        path = asker.path
+    def _ask_for(self, connection: HttpConnection) -> None:
+        path = connection.path
         if path not in self.pages.by_path:
             there = " ".join(self.pages.by_path)
-            self._answer(asker, Answer(404, f"no such page; there are: {there}\n"))
+            self._answer(connection, Answer(404, f"no such page; there are: {there}\n"))
             return
-        asker.by_s = math.inf  # a page has bounds of its own
+        connection.by_s = math.inf  # a page has bounds of its own
         with self._lock:
-            self._waiting.setdefault(path, []).append(asker)
+            self._waiting.setdefault(path, []).append(connection)
             is_in_work = path in self._in_work
             self._in_work.add(path)
         if not is_in_work:
@@ -247,37 +247,37 @@ class MonitorListener:
             self._woken.recv(1024)
         with contextlib.suppress(queue.Empty):
             while not self._is_closing:
-                askers, answer = self._made.get_nowait()
+                connections, answer = self._made.get_nowait()
                 spelled = {has_text: spell_answer(answer, has_text) for has_text in (True, False)}
-                for asker in askers:
-                    if asker in self._askers:
-                        self._begin_answer(asker, spelled[asker.has_text])
+                for connection in connections:
+                    if connection in self._connections:
+                        self._begin_answer(connection, spelled[connection.has_text])
 
-    def _answer(self, asker: Asker, answer: Answer) -> None:
-        self._begin_answer(asker, spell_answer(answer, asker.has_text))
+    def _answer(self, connection: HttpConnection, answer: Answer) -> None:
+        self._begin_answer(connection, spell_answer(answer, connection.has_text))
 
-    def _begin_answer(self, asker: Asker, data: bytes) -> None:
-        asker.unsent = memoryview(data)
-        asker.by_s = time.monotonic() + self._patience_s
-        self._selector.register(asker.connection, WRITE, asker)
-        self._go_on(asker)
+    def _begin_answer(self, connection: HttpConnection, data: bytes) -> None:
+        connection.unsent = memoryview(data)
+        connection.by_s = time.monotonic() + self._patience_s
+        self._selector.register(connection.socket, WRITE, connection)
+        self._go_on(connection)
 
-    def _send(self, asker: Asker) -> None:
-        asker.unsent = asker.unsent[asker.connection.send(asker.unsent) :]
-        if not asker.unsent:
-            self._hang_up(asker)
+    def _send(self, connection: HttpConnection) -> None:
+        connection.unsent = connection.unsent[connection.socket.send(connection.unsent) :]
+        if not connection.unsent:
+            self._hang_up(connection)
 
     # --- the threads that make pages -------------------------------------------------------------
 
     def _make_pages(self) -> None:
         while (path := self._to_make.get()) is not None:
             with self._lock:
-                askers = self._waiting.pop(path)
+                connections = self._waiting.pop(path)
             try:
                 answer = self.pages.by_path[path]()
             except Exception as error:
                 answer = Answer(500, f"this page can't be made: {type(error).__name__}: {error}\n")
-            self._made.put((askers, answer))
+            self._made.put((connections, answer))
             self._wake()
             with self._lock:
                 is_asked_for = path in self._waiting
@@ -287,30 +287,30 @@ class MonitorListener:
                 self._to_make.put(path)
 
 
-def read_request(head: bytes, refuses: Callable[[str], bool]) -> Request:
+def read_request(head: bytes, refuses: Callable[[str], bool]) -> HttpRequest:
     """Return what is asked for; `refuses(host)` is whether a name is none of this node.
 
     Raises:
-        Refused: it is no request, or none that is answered.
+        HttpRefusal: it is no request, or none that is answered.
     """
     first, *fields = head.decode("latin-1").splitlines()
     words = first.split(" ")
     if len(words) != 3 or not words[2].startswith("HTTP/1."):
-        raise Refused(400, "this is no request of HTTP/1: GET /health HTTP/1.1")
+        raise HttpRefusal(400, "this is no request of HTTP/1: GET /health HTTP/1.1")
     method, path, _ = words
     if method not in ("GET", "HEAD"):
-        raise Refused(501, "nothing but GET and HEAD is understood here")
+        raise HttpRefusal(501, "nothing but GET and HEAD is understood here")
     pairs = [field.partition(":") for field in fields]
     hosts = [value.strip() for name, _, value in pairs if name.strip().lower() == "host"]
     if len(hosts) > 1:
-        raise Refused(400, "more than one Host")
+        raise HttpRefusal(400, "more than one Host")
     if hosts and refuses(hosts[0]):
-        raise Refused(
+        raise HttpRefusal(
             403,
             f"{shown(hosts[0])} is no name of this node. Ask by its address, or start it with"
             " --advertise NAME:PORT",
         )
-    return Request(path.partition("?")[0], method == "GET")
+    return HttpRequest(path.partition("?")[0], method == "GET")
 
 
 def spell_answer(answer: Answer, has_text: bool) -> bytes:

@@ -19,7 +19,7 @@ from raftline.wire.leaseoperands import TAG_BYTES, with_tag
 from raftline.wire.limits import PEER_LINE_BYTES, STRANGER_LINE_BYTES
 from raftline.wire.parsing import ParsedLine
 from raftline.wire.protocol import SHUT_DOWN, error
-from raftline.wire.rights import ADMINISTERS_ALL, Role
+from raftline.wire.rights import ADMINISTERS_ALL, UserRole
 
 SESSION_BYTES = 8  # by chance in the name of a session, if there are users
 SESSION_NAME_MAX = 27  # characters before them: of 44 no more is cut off (state/sessions.py)
@@ -54,7 +54,7 @@ class Admission:
     @property
     def is_stranger(self) -> bool:
         """Whether somebody has to log in here before anything may be done."""
-        if self.login is None or self.login.identity.role is not Role.NONE:
+        if self.login is None or self.login.identity.role is not UserRole.NONE:
             return False
         return self.proven is None and self.speaks_for is None and not self._asked_level
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from raftline.access.login import Access
 from raftline.access.roles import ANONYMOUS
 from raftline.access.secret import MODES, PeerAuth, read_peer_auth
-from raftline.access.tls import Files, Tls, tls_of_node
+from raftline.access.tls import Tls, TlsFiles, tls_of_node
 from raftline.common.address import is_loopback
 from raftline.common.config import ConfigError, as_option
 
@@ -134,7 +134,7 @@ class AccessSettings:
             ConfigError: a file for it can't be used, or a setting that goes with it is missing.
         """
         tls = tls_of_node(
-            Files(self.tls_cert, self.tls_key, self.tls_ca),
+            TlsFiles(self.tls_cert, self.tls_key, self.tls_ca),
             is_only=self.tls_only,
             is_required=self.tls_require,
             crl=self.tls_crl,

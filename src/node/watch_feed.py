@@ -26,7 +26,7 @@ from raftline.logmanager import LogManager
 from raftline.net.host import Backlog, EventSink
 from raftline.node.watch import LAST, Delivery, Group, PrefixWatch, WatchMode
 from raftline.raft.entries import Entry
-from raftline.state.events import BareEvent, Event
+from raftline.state.events import BareEvent, KeyEvent
 from raftline.state.history import EventHistory
 from raftline.state.prefixes import PrefixIndex
 from raftline.state.sessions import entry_number, entry_numbers_of
@@ -243,7 +243,7 @@ class Feed:
             watch.sent_s = time.monotonic()
         return watch.spelled(lines)
 
-    def _next_events(self, watch: PrefixWatch) -> Sequence[Event] | None:
+    def _next_events(self, watch: PrefixWatch) -> Sequence[KeyEvent] | None:
         """Return what a watch looks at next; None if it does not lag any more."""
         with self.lock:
             if watch.mode is not WatchMode.LAGGING or self._has_lost_events(watch):

@@ -11,12 +11,12 @@ CHARACTERS_MAX = 1 << 26  # of their values
 SET, DELETE, EXPIRE = "set", "delete", "expire"
 
 
-# An Event as a bare tuple, which is how a node keeps its latest ones: a collection of garbage looks
-# at each instance of a class, and at no tuple of numbers and texts.
+# A KeyEvent as a bare tuple. A node keeps its latest ones so: the garbage collector looks at each
+# instance of a class, and at no tuple of numbers and texts.
 BareEvent = tuple[int, str, str, str]
 
 
-class Event(NamedTuple):
+class KeyEvent(NamedTuple):
     """One change of one key; keys and values are in their canonical spelling."""
 
     number: int  # of the entry (`entry_number`)

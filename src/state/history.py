@@ -13,7 +13,7 @@ from itertools import accumulate
 from operator import itemgetter
 from typing import NamedTuple
 
-from raftline.state.events import BareEvent, Event
+from raftline.state.events import BareEvent, KeyEvent
 
 EVENTS_MAX = 100_000
 BYTES_MAX = 32 << 20
@@ -23,7 +23,7 @@ DROPPED = 16  # if there is no room, the oldest part of the events goes: one in 
 _number, _key, _value = itemgetter(0), itemgetter(2), itemgetter(3)
 
 
-class Place(NamedTuple):
+class ResumePoint(NamedTuple):
     """The verdict on an index from which a watch is to go on."""
 
     is_covered: bool = False  # all events after it are here
@@ -109,13 +109,13 @@ class EventHistory:
             del events[:start]
             self._start = 0
 
-    def place_of(self, number: int) -> Place:
+    def place_of(self, number: int) -> ResumePoint:
         """Return whether a watch can go on after this entry, which is not a later one than
         `last`."""
         for before, after in self._jumps:
             if before < number < after:
-                return Place(is_known=False)
-        return Place(is_covered=number >= self.floor)
+                return ResumePoint(is_known=False)
+        return ResumePoint(is_covered=number >= self.floor)
 
     def before(self, number: int) -> int:
         """Return the number of the entry before this one."""
@@ -126,7 +126,7 @@ class EventHistory:
 
     def after(
         self, number: int, events_max: int, bytes_max: int = BYTES_MAX
-    ) -> tuple[Sequence[Event], int]:
+    ) -> tuple[Sequence[KeyEvent], int]:
         """Return the events of the entries after this one, and the entry up to which they go:
         whole entries, and about that many events and bytes. `number` is covered."""
         events = self._events
@@ -139,7 +139,7 @@ class EventHistory:
         if end < len(events):
             upto = events[end - 1][0]
             end = bisect_right(events, upto, end, key=_number)
-        return list(map(Event._make, events[begin:end])), upto
+        return list(map(KeyEvent._make, events[begin:end])), upto
 
 
 def _bytes_of(events: Sequence[BareEvent]) -> int:

@@ -54,7 +54,7 @@ ERA_NUMBERS = 10**12  # more entries than can have been lost
 ERA_MAX = 9_000_000  # beyond, which only a forged term is, the index alone goes on: below 2^63
 
 
-class Answered(NamedTuple):
+class KeptReply(NamedTuple):
     """A request that took effect: the CRC-32 of its command, and the reply; "" for a long one that
     can be made again."""
 
@@ -75,7 +75,7 @@ class Session:
     def __init__(self, dumps: int) -> None:
         self.dumps = dumps
         self.highest = -1
-        self.answered: dict[int, Answered] = {}
+        self.answered: dict[int, KeptReply] = {}
         self.long_bytes = self.short_bytes = 0
 
     def copy(self, dumps: int) -> Session:
@@ -85,7 +85,7 @@ class Session:
         twin.long_bytes, twin.short_bytes = self.long_bytes, self.short_bytes
         return twin
 
-    def remember(self, number: int, answered: Answered, *, is_bounded: bool) -> None:
+    def remember(self, number: int, answered: KeptReply, *, is_bounded: bool) -> None:
         """Keep one more; what is older than the window goes, it is refused in any case."""
         reply = answered.reply
         if is_bounded:
@@ -94,7 +94,7 @@ class Session:
         elif len(reply) > REPLY_CHARACTERS_MAX:
             for other, (crc, earlier) in self.answered.items():
                 if len(earlier) > REPLY_CHARACTERS_MAX:
-                    self.answered[other] = Answered(crc, "")
+                    self.answered[other] = KeptReply(crc, "")
             self.count()
         self.answered[number] = answered
         self._add(reply)
@@ -109,14 +109,14 @@ class Session:
         """Keep no long reply."""
         for number, (crc, reply) in self.answered.items():
             if size_of(reply) > SHORT_REPLY_BYTES:
-                self.answered[number] = Answered(crc, NO_LONGER_KEPT)
+                self.answered[number] = KeptReply(crc, NO_LONGER_KEPT)
         self.long_bytes = 0
 
     def drop_short(self) -> None:
         """Keep no short reply."""
         for number, (crc, reply) in self.answered.items():
             if reply and size_of(reply) <= SHORT_REPLY_BYTES:
-                self.answered[number] = Answered(crc, NO_LONGER_KEPT)
+                self.answered[number] = KeptReply(crc, NO_LONGER_KEPT)
         self.short_bytes = 0
 
     def count(self) -> None:
@@ -225,7 +225,7 @@ class Sessions:
         self._long_bytes -= session.long_bytes
         self._short_bytes -= session.short_bytes
         kept = _kept(command, reply, is_bounded=is_bounded)
-        session.remember(number, Answered(crc, kept), is_bounded=is_bounded)
+        session.remember(number, KeptReply(crc, kept), is_bounded=is_bounded)
         self._long_bytes += session.long_bytes
         self._short_bytes += session.short_bytes
         if is_bounded:
@@ -280,7 +280,7 @@ class Sessions:
                 session = table._sessions[_the(str, name)] = Session(0)
                 session.highest = _the(int, highest)
                 session.answered = {
-                    _the(int, number): Answered(_the(int, crc), _the(str, reply))
+                    _the(int, number): KeptReply(_the(int, crc), _the(str, reply))
                     for number, crc, reply in answered
                 }
                 session.count()

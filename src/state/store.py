@@ -24,7 +24,7 @@ from raftline.state.events import (
     TakenEvents,
 )
 from raftline.state.leases import Leases
-from raftline.wire.keyfacts import Facts, facts_of, lease_of, value_of, with_facts
+from raftline.wire.keyfacts import KeyFacts, facts_of, lease_of, value_of, with_facts
 
 Pairs = MutableMapping[str, str]
 _Other = TypeVar("_Other")
@@ -158,7 +158,7 @@ class Store(MutableMapping[str, str]):
             self.leased.setdefault(lease, set()).add(key)
         self.held[key] = text
 
-    def facts(self, key: str) -> Facts | None:
+    def facts(self, key: str) -> KeyFacts | None:
         """Return what is known of a key, None if there is none."""
         held = self.held.get(key)
         return None if held is None else facts_of(held, self.since)

@@ -29,7 +29,7 @@ NO_SUCH_LEASE = ", no such lease"
 _NOTHING = "Nothing was done."
 
 
-class NotDone(Exception):
+class TransactionRefused(Exception):
     """An operation or a condition that can't be; nothing of the transaction is done."""
 
 
@@ -42,7 +42,7 @@ def _txn(store: Store, operands: str) -> str | None:
         answers = _operate(draft.store, txn.then if is_met else txn.otherwise)
     except ProtocolError as mistake:
         return error(str(mistake))
-    except NotDone as problem:
+    except TransactionRefused as problem:
         return error(f"{problem}. {_NOTHING}")
     draft.adopt()
     return f"TXN response, {'then' if is_met else 'else'}: [{', '.join(answers)}]"
@@ -52,12 +52,14 @@ def holds(store: Store, condition: Condition) -> bool:
     """Return whether a condition holds.
 
     Raises:
-        NotDone: it names an entry that is not there yet.
+        TransactionRefused: it names an entry that is not there yet.
     """
     key, test, value, since = condition
     if test == "unchanged":
         if since >= store.number:
-            raise NotDone(f"{shown(key)} unchanged since {since}: no entry has that index yet")
+            raise TransactionRefused(
+                f"{shown(key)} unchanged since {since}: no entry has that index yet"
+            )
         facts = store.facts(key)
         return facts is not None and facts.changed <= since
     found = store.get(key)
@@ -71,7 +73,7 @@ def _operate(store: Store, commands: Sequence[str]) -> list[str]:
     the value of a key that is absent.
 
     Raises:
-        NotDone: one of them can't be done, or they answer too much.
+        TransactionRefused: one of them can't be done, or they answer too much.
     """
     answers: list[str] = []
     characters = size = 0
@@ -86,7 +88,7 @@ def _operate(store: Store, commands: Sequence[str]) -> list[str]:
         if is_error or answer.startswith(NO_SUCH_LEASE):
             why = reply.removeprefix(error("")) if is_error else answer.removeprefix(", ")
             why = why.removesuffix(_NOTHING).rstrip(" .")
-            raise NotDone(f"operation {place}, {shown(command)}, can't be done: {why}")
+            raise TransactionRefused(f"operation {place}, {shown(command)}, can't be done: {why}")
         is_absent = answer.startswith(", ") and row_of(command).reply is ReplyForm.VALUE
         if objects is not None:
             _check_rework(store, place)
@@ -95,7 +97,7 @@ def _operate(store: Store, commands: Sequence[str]) -> list[str]:
         size += len(answers[-1]) + len(", ")
         limit = _too_much(store.level, characters, size)
         if limit:
-            raise NotDone(
+            raise TransactionRefused(
                 f"the first {place} operations answer more than {limit}; read less in one "
                 "transaction"
             )
@@ -109,7 +111,7 @@ def _execute_open(store: Store, objects: OpenObjects, command: str) -> str:
     """Carry out one operation of several; objects stay open as long as nothing else asks for them.
 
     Raises:
-        NotDone: an object that is closed would be too long.
+        TransactionRefused: an object that is closed would be too long.
     """
     verb, _, operands = command.partition(" ")
     if verb == "object":
@@ -126,13 +128,13 @@ def _close(objects: OpenObjects, key: str | None) -> None:
         else:
             objects.close(key)
     except Unfit as problem:
-        raise NotDone(str(problem)) from None
+        raise TransactionRefused(str(problem)) from None
 
 
 def _check_rework(store: Store, place: int) -> None:
-    """Raise NotDone if the operations up to this place read and rewrite too much."""
+    """Raise TransactionRefused if the operations up to this place read and rewrite too much."""
     if store.reworked > REWORK_BYTES:
-        raise NotDone(
+        raise TransactionRefused(
             f"the first {place} operations read and rewrite more than {REWORK_BYTES} bytes of "
             "values; do less in one transaction"
         )

@@ -58,7 +58,7 @@ class LogRead:
         return Levels(self.log.base_index, self.level, self.log.commands).latest
 
 
-class _Batch:
+class _UncoveredLines:
     """Lines since the last good note; they count once their own note does."""
 
     __slots__ = (
@@ -169,7 +169,7 @@ class LogReader:
     def _read_batches(self, file: BinaryIO, lines: Iterator[bytes], found: LogRead) -> None:
         log = found.log
         while True:
-            batch = _Batch(log, found.open_crc)
+            batch = _UncoveredLines(log, found.open_crc)
             try:
                 if not self._read_batch(lines, batch, log):
                     return
@@ -189,7 +189,7 @@ class LogReader:
             found.void_lines |= batch.cuts > 0
             found.holds_mark |= batch.holds_mark
 
-    def _read_batch(self, lines: Iterator[bytes], batch: _Batch, log: Log) -> bool:
+    def _read_batch(self, lines: Iterator[bytes], batch: _UncoveredLines, log: Log) -> bool:
         """Fill `batch` up to its good note; False if the file ends before its first line.
 
         Raises:
@@ -231,7 +231,7 @@ class LogReader:
         return False
 
     def _is_torn_tail(
-        self, damage: _DamageError, batch: _Batch, found: LogRead, lines: Iterator[bytes]
+        self, damage: _DamageError, batch: _UncoveredLines, found: LogRead, lines: Iterator[bytes]
     ) -> bool:
         """Whether all from the last good note on is one batch that was never acknowledged."""
         notes = entries = 0

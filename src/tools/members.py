@@ -18,7 +18,7 @@ from raftline.tools import status
 from raftline.tools.statusreport import verdict
 from raftline.wire.membercommands import CHANGE_S, read_change
 from raftline.wire.protocol import NO_LEADER, ProtocolError, error
-from raftline.wire.replies import Outcome, outcome_of
+from raftline.wire.replies import RequestOutcome, outcome_of
 
 SEARCH_S = 20.0  # for a leader; what it then does may take CHANGE_S
 MARK = "MEMBERS response: "
@@ -42,7 +42,7 @@ def carry_out(
         change = read_change(request)
     except ProtocolError as mistake:
         print(f"raftline: {mistake}", file=sys.stderr)
-        return Outcome.USAGE
+        return RequestOutcome.USAGE
     patience_s = timeout_s or (10.0 if change is None else CHANGE_S)
     try:
         with status.client_of(configuration, access, patience_s, timeout_s or SEARCH_S) as client:
@@ -55,9 +55,9 @@ def carry_out(
         if not json_wanted:
             return _show(facts)
         print(json.dumps(facts, indent=2))
-        return Outcome.DONE
+        return RequestOutcome.DONE
     print(safe_line(reply))
-    return EXIT_NO_VOTE if "without a vote" in reply else Outcome.DONE
+    return EXIT_NO_VOTE if "without a vote" in reply else RequestOutcome.DONE
 
 
 def _show(facts: Mapping[str, Any]) -> int:
@@ -69,7 +69,7 @@ def _show(facts: Mapping[str, Any]) -> int:
     warning = advice(len(facts["voters"]))
     if warning:
         print(f"[!] {warning}")
-    return Outcome.DONE
+    return RequestOutcome.DONE
 
 
 def _role(name: str, facts: Mapping[str, Any]) -> str:
@@ -115,4 +115,4 @@ def transfer(
         return failure.outcome
     done = text.startswith(TAKEN_OVER)
     print(text, file=sys.stdout if done else sys.stderr)
-    return Outcome.DONE if done else outcome_of(text)
+    return RequestOutcome.DONE if done else outcome_of(text)

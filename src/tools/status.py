@@ -25,7 +25,7 @@ from raftline.common.address import Address
 from raftline.common.config import Configuration
 from raftline.common.console import safe_line
 from raftline.common.signals import threads_without_signals
-from raftline.wire.replies import Outcome, is_not_allowed
+from raftline.wire.replies import RequestOutcome, is_not_allowed
 
 ANSWER_BYTES_MAX = 1 << 16
 MARK = "@STATUS response: "
@@ -56,7 +56,7 @@ BAD_CERTIFICATE, NO_TLS = "bad certificate", "no TLS"
 WITHOUT_LOGIN = "a client without a login"
 EXIT_OK = 0
 EXIT_NO_LEADER = 3
-EXIT_UNKNOWN = int(Outcome.REFUSED)  # nobody let us in far enough to know
+EXIT_UNKNOWN = int(RequestOutcome.REFUSED)  # nobody let us in far enough to know
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ MARK = "\0"
 _LINE = re.compile(r"([1-9][0-9]{0,18})(?:,([A-Za-z][A-Za-z0-9.-]{0,63}))?")
 
 
-class Facts(NamedTuple):
+class KeyFacts(NamedTuple):
     """`changed` is the number of the entry that changed the key last (`entry_number`)."""
 
     changed: int
@@ -34,13 +34,13 @@ def value_of(held: str) -> str:
     return held.partition(MARK)[0]
 
 
-def facts_of(held: str, since: int) -> Facts:
+def facts_of(held: str, since: int) -> KeyFacts:
     """Return the facts; `since` is the number of the entry that raised the level to 2."""
     _, mark, spelled = held.partition(MARK)
     if not mark:
-        return Facts(since)
+        return KeyFacts(since)
     changed, _, lease = spelled.partition(",")
-    return Facts(int(changed), lease)
+    return KeyFacts(int(changed), lease)
 
 
 def lease_of(held: str) -> str:

@@ -39,7 +39,7 @@ _NOT_ALLOWED = re.compile(
 )
 
 
-class Outcome(IntEnum):
+class RequestOutcome(IntEnum):
     """The outcome of a request; the number is the client's exit code, the highest the worst."""
 
     DONE = 0
@@ -66,15 +66,15 @@ def read_reply(raw: bytes) -> Reply | None:
     return Reply(name, text) if name else None
 
 
-def outcome_of(text: str) -> Outcome:
+def outcome_of(text: str) -> RequestOutcome:
     """Return what became of the request that was answered so."""
     if text.startswith(TRY_ANOTHER):
-        return Outcome.NO_LEADER
+        return RequestOutcome.NO_LEADER
     if text.startswith(OUTCOME_UNKNOWN):
-        return Outcome.UNKNOWN
+        return RequestOutcome.UNKNOWN
     if text.startswith("Sorry, "):
-        return Outcome.REFUSED
-    return Outcome.ABSENT if _parts(text)[1] in NOT_MET else Outcome.DONE
+        return RequestOutcome.REFUSED
+    return RequestOutcome.ABSENT if _parts(text)[1] in NOT_MET else RequestOutcome.DONE
 
 
 def is_not_allowed(text: str) -> bool:
@@ -82,11 +82,15 @@ def is_not_allowed(text: str) -> bool:
     return _NOT_ALLOWED.match(text) is not None
 
 
-def outcome_to(command: str, text: str) -> Outcome:
+def outcome_to(command: str, text: str) -> RequestOutcome:
     """Return what became of this command, which was answered so: a mistake in it is one of
     usage, whoever refuses it."""
     outcome = outcome_of(text)
-    return Outcome.USAGE if outcome is Outcome.REFUSED and mistake_in(command) else outcome
+    return (
+        RequestOutcome.USAGE
+        if outcome is RequestOutcome.REFUSED and mistake_in(command)
+        else outcome
+    )
 
 
 def mistake_in(command: str) -> str:
@@ -179,13 +183,13 @@ def as_json(command: str, reply: Reply) -> str:
     """
     outcome = outcome_to(command, reply.text)
     typed = command.lstrip(" ")
-    fields: dict[str, Any] = {"ok": outcome is Outcome.DONE, "verb": typed.partition(" ")[0]}
+    fields: dict[str, Any] = {"ok": outcome is RequestOutcome.DONE, "verb": typed.partition(" ")[0]}
     command = without_lease(typed)
     if row_of(command).operands.begins_with_key:
         fields["key"] = real(command.partition(" ")[2].partition(" ")[0])
     if command != typed:
         fields["lease"] = typed.split(" ")[1]
-    if outcome is Outcome.DONE:
+    if outcome is RequestOutcome.DONE:
         fields |= _facts(command, reply.text)
     else:
         not_met = _parts(reply.text)[1]

@@ -9,7 +9,7 @@ from enum import Enum, IntEnum
 from typing import Final, NamedTuple
 
 
-class Role(IntEnum):
+class UserRole(IntEnum):
     """A role; each may do what the ones below it may."""
 
     NONE = 0
@@ -36,21 +36,21 @@ class Touches(Enum):
 class Right(NamedTuple):
     """The role that a line takes, for the keys that it touches."""
 
-    role: Role
+    role: UserRole
     touches: Touches = Touches.NOTHING
 
 
-OPEN: Final = Right(Role.NONE)
-READS: Final = Right(Role.READER)
-READS_KEY: Final = Right(Role.READER, Touches.KEY)
-READS_PREFIX: Final = Right(Role.READER, Touches.PREFIX)
-READS_ALL: Final = Right(Role.READER, Touches.EVERY)
-WRITES: Final = Right(Role.WRITER)
-WRITES_KEY: Final = Right(Role.WRITER, Touches.KEY)
-WRITES_PREFIX: Final = Right(Role.WRITER, Touches.PREFIX)
-WRITES_LEASE: Final = Right(Role.WRITER, Touches.LEASE)
-WRITES_UNDER_LEASE: Final = Right(Role.WRITER, Touches.INNER)
-WRITES_PARTS: Final = Right(Role.WRITER, Touches.PARTS)
-WRITES_ALL: Final = Right(Role.WRITER, Touches.EVERY)
-ADMINISTERS: Final = Right(Role.ADMIN)
-ADMINISTERS_ALL: Final = Right(Role.ADMIN, Touches.EVERY)
+OPEN: Final = Right(UserRole.NONE)
+READS: Final = Right(UserRole.READER)
+READS_KEY: Final = Right(UserRole.READER, Touches.KEY)
+READS_PREFIX: Final = Right(UserRole.READER, Touches.PREFIX)
+READS_ALL: Final = Right(UserRole.READER, Touches.EVERY)
+WRITES: Final = Right(UserRole.WRITER)
+WRITES_KEY: Final = Right(UserRole.WRITER, Touches.KEY)
+WRITES_PREFIX: Final = Right(UserRole.WRITER, Touches.PREFIX)
+WRITES_LEASE: Final = Right(UserRole.WRITER, Touches.LEASE)
+WRITES_UNDER_LEASE: Final = Right(UserRole.WRITER, Touches.INNER)
+WRITES_PARTS: Final = Right(UserRole.WRITER, Touches.PARTS)
+WRITES_ALL: Final = Right(UserRole.WRITER, Touches.EVERY)
+ADMINISTERS: Final = Right(UserRole.ADMIN)
+ADMINISTERS_ALL: Final = Right(UserRole.ADMIN, Touches.EVERY)

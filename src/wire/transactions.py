@@ -36,7 +36,7 @@ class Condition(NamedTuple):
     since: int = 0
 
 
-class Transaction(NamedTuple):
+class TransactionCommand(NamedTuple):
     """The operations are commands as they would stand alone in the log."""
 
     conditions: list[Condition]
@@ -45,7 +45,9 @@ class Transaction(NamedTuple):
     spelled: str  # the one spelling of the whole, without its verb
 
 
-def read_transaction(text: str, operations: Mapping[str, Operands], limits: Limits) -> Transaction:
+def read_transaction(
+    text: str, operations: Mapping[str, Operands], limits: Limits
+) -> TransactionCommand:
     """Return the transaction that stands after `txn `; `operations` are those that may be in it.
 
     Raises:
@@ -72,7 +74,7 @@ def read_transaction(text: str, operations: Mapping[str, Operands], limits: Limi
                 commands[section].append(command)
             spelled += item
         spelled[begun:begun] = [section] if "if" in items else []
-    return Transaction(conditions, commands["then"], commands["else"], " ".join(spelled))
+    return TransactionCommand(conditions, commands["then"], commands["else"], " ".join(spelled))
 
 
 def spell_word(text: str) -> str:

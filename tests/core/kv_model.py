@@ -11,7 +11,7 @@ from raftline.kv.calls import Call
 from raftline.kv.codec import TEXT
 from raftline.kv.transaction import Outcome, Plan, Transaction
 from raftline.state.commands import execute
-from raftline.state.events import Event
+from raftline.state.events import KeyEvent
 from raftline.state.leases import spell_expiry
 from raftline.state.store import Store
 from raftline.wire.commands import read_request
@@ -56,6 +56,6 @@ class Model:
         self.store.number += 1
         execute(self.store, spell_expiry(TERM, [lease]))
 
-    def events(self) -> list[Event]:
+    def events(self) -> list[KeyEvent]:
         """Take the events since the last call."""
-        return list(map(Event._make, self.store.take_events().events))
+        return list(map(KeyEvent._make, self.store.take_events().events))

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from raftline.state.events import DELETE, SET, Event
+from raftline.state.events import DELETE, SET, KeyEvent
 from raftline.state.history import EVENT_BYTES, EventHistory
 
 
@@ -14,7 +14,7 @@ def history(*numbers: int, events_max: int = 1000, bytes_max: int = 1 << 20) -> 
     """A history of entries 1, 2, …; those with these numbers set a key, once for each mention."""
     found = EventHistory(0, events_max, bytes_max)
     for number in range(1, max(numbers) + 1):
-        found.add([Event(number, SET, "k", "v")] * numbers.count(number), [number])
+        found.add([KeyEvent(number, SET, "k", "v")] * numbers.count(number), [number])
     return found
 
 
@@ -68,10 +68,10 @@ def test_the_last_entry_stays_whole_whatever_its_size() -> None:
 def test_entries_of_any_size_keep_to_the_bounds_and_go_whole(seed: int) -> None:
     chance = random.Random(seed)
     events_max, bytes_max = chance.choice([(40, 1 << 20), (1000, 8000), (100, 16000)])
-    found, added = EventHistory(0, events_max, bytes_max), list[Event]()
+    found, added = EventHistory(0, events_max, bytes_max), list[KeyEvent]()
     for number in range(1, 300):
         size = chance.choice([0, 0, 1, 1, 1, 2, 5, 60])
-        new = [Event(number, SET, "k", "v" * chance.randrange(50)) for _ in range(size)]
+        new = [KeyEvent(number, SET, "k", "v" * chance.randrange(50)) for _ in range(size)]
         added += new
         before = len(found) + size
         found.add(new, [number])
@@ -100,7 +100,7 @@ def test_a_watch_can_go_on_behind_what_is_gone_and_not_before() -> None:
 
 def test_a_history_begins_behind_what_the_files_held() -> None:
     found = EventHistory(50)
-    found.add([Event(51, DELETE, "k", "")], [51])
+    found.add([KeyEvent(51, DELETE, "k", "")], [51])
     assert not found.place_of(49).is_covered
     assert numbers(found, 50) == [51]
 
@@ -110,14 +110,14 @@ def test_after_a_reset_only_what_follows_is_covered() -> None:
     found.reset(40)
     assert (found.floor, found.last, len(found), found.resets, found.bytes) == (40, 40, 0, 1, 0)
     assert not found.place_of(2).is_covered
-    found.add([Event(41, SET, "k", "v")], [41])
+    found.add([KeyEvent(41, SET, "k", "v")], [41])
     assert numbers(found, 40) == [41]
 
 
 def test_an_entry_that_was_lost_to_a_recovery_is_not_known() -> None:
     era = 10**12
     found = history(1, 2, 3)
-    found.add([Event(era + 4, SET, "k", "v")], [era + 4, era + 5])
+    found.add([KeyEvent(era + 4, SET, "k", "v")], [era + 4, era + 5])
     assert found.place_of(3).is_covered
     assert not found.place_of(4).is_known
     assert not found.place_of(era + 3).is_known

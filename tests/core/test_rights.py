@@ -18,14 +18,14 @@ from raftline.wire import operands as take
 from raftline.wire.commands import COMMANDS, WRITE, Command, read_request
 from raftline.wire.operands import Limits
 from raftline.wire.protocol import escape
-from raftline.wire.rights import ADMINISTERS_ALL, WRITES_KEY, Role, Touches
+from raftline.wire.rights import ADMINISTERS_ALL, WRITES_KEY, Touches, UserRole
 from raftline_course.controller.orders import ORDERS
 
-BOB = Identity("bob", Role.READER, ("app/",))
-EVE = Identity("eve", Role.WRITER, ("app/", "web/"))
-ALL = Identity("ann", Role.WRITER)
-READER = Identity("ron", Role.READER)
-ADMIN = Identity("root", Role.ADMIN)
+BOB = Identity("bob", UserRole.READER, ("app/",))
+EVE = Identity("eve", UserRole.WRITER, ("app/", "web/"))
+ALL = Identity("ann", UserRole.WRITER)
+READER = Identity("ron", UserRole.READER)
+ADMIN = Identity("root", UserRole.ADMIN)
 LOGGED = "writer, as it is an entry of the log; read with get or show"
 LOGGED_GET = "writer there, as it is an entry of the log; leave read log out"
 DONE = "Nothing was done."
@@ -46,7 +46,7 @@ def test_every_verb_has_a_row() -> None:
 
 
 def test_an_order_of_a_controller_takes_an_admin_for_all_keys() -> None:
-    for identity in (READER, EVE, BOB, nobody(Role.WRITER)):
+    for identity in (READER, EVE, BOB, nobody(UserRole.WRITER)):
         takes = "it takes the role admin for all keys. Nothing was done."
         assert refusal(identity, "SHUTDOWN") == f"{identity} may not SHUTDOWN: {takes}"
     assert refusal(ADMIN, "SHUTDOWN") == ""
@@ -60,7 +60,7 @@ def test_a_row_without_a_right_can_not_be_made() -> None:
 def test_a_verb_without_a_row_is_refused_for_everybody(monkeypatch: pytest.MonkeyPatch) -> None:
     row = Command("getdel", take.KEY, "the value of KEY, which is removed", WRITE, WRITES_KEY)
     monkeypatch.setitem(COMMANDS, "getdel", row)  # type: ignore[index]
-    for identity in (ADMIN, ALL, EVE, BOB, nobody(Role.ADMIN)):
+    for identity in (ADMIN, ALL, EVE, BOB, nobody(UserRole.ADMIN)):
         said = f"{identity} may not getdel: no role allows it. Nothing was done."
         assert refusal(identity, "getdel app/x") == said
 
@@ -178,7 +178,7 @@ def test_a_writer_of_all_keys_is_no_admin() -> None:
     for verb, right in RIGHTS.items():
         line = {"add": "add s4 h 1", "replace": "replace s2 s4 h 1"}.get(verb, f"{verb} s2")
         line = verb if verb in ("members", "backup", "observe") else line
-        if right.role is Role.ADMIN:
+        if right.role is UserRole.ADMIN:
             assert "it takes the role admin" in refusal(ALL, line), verb
             assert refusal(ADMIN, line) == ""
 
@@ -196,7 +196,7 @@ def test_a_reader_of_all_keys_writes_nothing() -> None:
 
 
 def test_an_admin_of_one_prefix_has_no_backup_of_all() -> None:
-    admin = Identity("kim", Role.ADMIN, ("app/",))
+    admin = Identity("kim", UserRole.ADMIN, ("app/",))
     assert refusal(admin, "members") == refusal(admin, "set app/x 1") == ""
     assert "it takes the role admin for all keys" in refusal(admin, "backup")
     assert "may not set web/x" in refusal(admin, "set web/x 1")
@@ -204,14 +204,16 @@ def test_an_admin_of_one_prefix_has_no_backup_of_all() -> None:
 
 def test_without_a_login_nothing_but_help_is_there_by_default() -> None:
     for line in ("get a", "status", "show", "watch", "set a 1", "members", "lease 5", "session"):
-        assert refusal(nobody(Role.NONE), line).startswith("a client without a login may not ")
-    assert refusal(nobody(Role.NONE), "help") == refusal(nobody(Role.NONE), "login a b") == ""
-    assert refusal(nobody(Role.ADMIN), "remove s2") == ""
+        assert refusal(nobody(UserRole.NONE), line).startswith("a client without a login may not ")
+    assert (
+        refusal(nobody(UserRole.NONE), "help") == refusal(nobody(UserRole.NONE), "login a b") == ""
+    )
+    assert refusal(nobody(UserRole.ADMIN), "remove s2") == ""
 
 
 @given(st.text(max_size=6), st.text(min_size=1, max_size=6))
 def test_a_key_is_below_a_prefix_where_its_bytes_begin_so(prefix: str, key: str) -> None:
-    who = Identity("bob", Role.READER, (escape(prefix, key=True),))
+    who = Identity("bob", UserRole.READER, (escape(prefix, key=True),))
     begins = key.encode().startswith(prefix.encode())
     assert (refusal(who, f"get {escape(key, key=True)}") == "") is begins
 

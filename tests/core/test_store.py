@@ -14,7 +14,7 @@ from raftline.raft.entries import Entry
 from raftline.raft.membership import all_vote
 from raftline.state import store as the_store
 from raftline.state.commands import execute
-from raftline.state.events import Event
+from raftline.state.events import KeyEvent
 from raftline.state.pairs import layered
 from raftline.state.sessions import ERA_NUMBERS, ERA_TERMS, Sessions
 from raftline.state.store import Store
@@ -24,7 +24,7 @@ from raftline.storage.snapshotlines import (
     SnapshotReader,
     spell_snapshot,
 )
-from raftline.wire.keyfacts import Facts, read_key_line
+from raftline.wire.keyfacts import KeyFacts, read_key_line
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import MEMBERS, entries
 
@@ -49,7 +49,7 @@ def at_level_2(*before: str) -> LogManager:
     return manager
 
 
-def facts(manager: LogManager) -> dict[str, Facts]:
+def facts(manager: LogManager) -> dict[str, KeyFacts]:
     found = {key: manager.store.facts(key) for key in manager.store}
     return {key: each for key, each in found.items() if each is not None}
 
@@ -75,22 +75,22 @@ def test_at_level_1_the_pairs_are_the_texts_alone() -> None:
 
 def test_a_raised_level_counts_as_the_last_change_of_every_key() -> None:
     manager = at_level_2("set a 1", "set b 2")
-    assert facts(manager) == {"a": Facts(10), "b": Facts(10)}
+    assert facts(manager) == {"a": KeyFacts(10), "b": KeyFacts(10)}
     manager.apply(entries(11, 1, "set b 3"))
-    assert facts(manager) == {"a": Facts(10), "b": Facts(11)}
+    assert facts(manager) == {"a": KeyFacts(10), "b": KeyFacts(11)}
     assert manager.store.held["a"] == "1"  # nobody walked over the keys
 
 
 def test_a_level_that_is_raised_again_leaves_the_changes_as_they_are() -> None:
     manager = at_level_2("set a 1")
     manager.apply([Entry(20, 1, "level 3"), Entry(30, 1, "level 2")])
-    assert (manager.store.level, facts(manager)) == (3, {"a": Facts(10)})
+    assert (manager.store.level, facts(manager)) == (3, {"a": KeyFacts(10)})
 
 
 def test_the_number_of_a_change_holds_the_era() -> None:
     manager = at_level_2()
     manager.apply([Entry(11, 2 * ERA_TERMS + 5, "set a 1")])
-    assert facts(manager) == {"a": Facts(2 * ERA_NUMBERS + 11)}
+    assert facts(manager) == {"a": KeyFacts(2 * ERA_NUMBERS + 11)}
 
 
 def test_each_change_is_an_event_and_nothing_else_is() -> None:
@@ -111,7 +111,7 @@ def test_each_change_is_an_event_and_nothing_else_is() -> None:
         (23, "set", "o", '["x"]'),
     ]
     assert events(manager) == []
-    assert facts(manager) == {"a": Facts(16), "o": Facts(23)}
+    assert facts(manager) == {"a": KeyFacts(16), "o": KeyFacts(23)}
 
 
 def test_a_retry_is_no_event() -> None:
@@ -276,7 +276,7 @@ class OneMeaning(RuleBasedStateMachine):
         self.store.number += 1
         self.store.put_under(lease, key, "1")
         self.plain[key], self.changed[key] = "1", self.store.number
-        assert self.store.take_events().events == [Event(self.store.number, "set", key, "1")]
+        assert self.store.take_events().events == [KeyEvent(self.store.number, "set", key, "1")]
 
     @rule(lease=st.sampled_from(["lease-1", "lease-2"]))
     def expire(self, lease: str) -> None:
@@ -321,6 +321,6 @@ def test_any_value_comes_back_as_it_was(value: str, number: int) -> None:
     store = Store(level=2)
     store.number = number
     store["k"] = value
-    assert (store["k"], store.facts("k")) == (value, Facts(number))
+    assert (store["k"], store.facts("k")) == (value, KeyFacts(number))
     store.put_under("lease-3", "k", value)
-    assert (store["k"], store.facts("k")) == (value, Facts(number, "lease-3"))
+    assert (store["k"], store.facts("k")) == (value, KeyFacts(number, "lease-3"))

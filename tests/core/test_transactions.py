@@ -23,7 +23,7 @@ from raftline.storage.snapshotfile import no_pause
 from raftline.wire.commands import IN_TRANSACTIONS, operations_at, read_request
 from raftline.wire.operands import Limits, not_understood
 from raftline.wire.protocol import DONE_ONCE, ProtocolError, error, escape, unescape
-from raftline.wire.replies import Outcome, as_json, outcome_of, read_reply, screen_lines
+from raftline.wire.replies import RequestOutcome, as_json, outcome_of, read_reply, screen_lines
 from raftline.wire.transactions import ITEMS_MAX, spell_word
 from tests.faulty_folder import Died, Fault, Kind, MemoryFolder
 from tests.node_files import MEMBERS, boot, entries
@@ -509,7 +509,7 @@ def test_a_program_and_a_person_are_told_which_branch_was_taken() -> None:
     machine = Machine("set a 1")
     line = "txn if a = 1 then get a ; delete a else get a"
     done, other = machine.ask(line), machine.ask(line)
-    assert (outcome_of(done), outcome_of(other)) == (Outcome.DONE, Outcome.ABSENT)
+    assert (outcome_of(done), outcome_of(other)) == (RequestOutcome.DONE, RequestOutcome.ABSENT)
     assert screen_lines(done) == [">> TXN response:", 'then: ["1", "a deleted"]']
     found = [read_reply(f"s1@{reply}".encode()) for reply in (done, other)]
     told = [json.loads(as_json(line, reply)) for reply in found if reply is not None]

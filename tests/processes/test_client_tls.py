@@ -18,7 +18,7 @@ from raftline import ClientError, ClientTls, aio, connect
 from raftline.access.roles import EVERYWHERE, Identity
 from raftline.access.users import ITERATIONS_LEAST, User, Users, make_verifier, write_users
 from raftline.tools import certs
-from raftline.wire.rights import Role
+from raftline.wire.rights import UserRole
 from raftline_course.harness.cluster import STEADY, Cluster
 from raftline_course.harness.processes import DEADLINE_S, eventually
 
@@ -35,8 +35,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "password").chmod(0o600)
     verifier = make_verifier(PASSWORD, ITERATIONS_LEAST)
     users = {
-        "ann": User(Identity("ann", Role.ADMIN, EVERYWHERE), verifier),
-        "bob": User(Identity("bob", Role.READER, ("app/",)), verifier),
+        "ann": User(Identity("ann", UserRole.ADMIN, EVERYWHERE), verifier),
+        "bob": User(Identity("bob", UserRole.READER, ("app/",)), verifier),
     }
     write_users(folder / "users", Users(users, bytes(32)))
     return folder

@@ -15,7 +15,7 @@ from raftline.access.secret import make_secret
 from raftline.access.users import ITERATIONS_LEAST, User, Users, make_verifier, write_users
 from raftline.clients.lines import LineConnection
 from raftline.tools import certs
-from raftline.wire.rights import Role
+from raftline.wire.rights import UserRole
 from raftline_course.harness.processes import DEADLINE_S, free_ports
 
 PASSWORD = "correct horse battery"
@@ -29,11 +29,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made")
     certs.make(folder, [f"{name}=localhost" for name in NAMES], ["ann"])
     make_secret(folder / "secret")
-    write(folder / "users", ann=(Role.ADMIN, EVERYWHERE), bob=(Role.READER, ("object",)))
+    write(folder / "users", ann=(UserRole.ADMIN, EVERYWHERE), bob=(UserRole.READER, ("object",)))
     return folder
 
 
-def write(path: Path, **users: tuple[Role, tuple[str, ...]]) -> None:
+def write(path: Path, **users: tuple[UserRole, tuple[str, ...]]) -> None:
     known = {name: User(Identity(name, *users[name]), VERIFIER) for name in users}
     write_users(path, Users(known, bytes(32)))
 
@@ -103,7 +103,7 @@ def test_users_are_read_again_when_the_program_asks(
     made: Path, members: dict[str, str], tmp_path: Path
 ) -> None:
     users = tmp_path / "users"
-    write(users, ann=(Role.ADMIN, EVERYWHERE))
+    write(users, ann=(UserRole.ADMIN, EVERYWHERE))
     own = {"s1": members["s1"]}
     secret = tmp_path / "secret"
     make_secret(secret)
@@ -113,7 +113,7 @@ def test_users_are_read_again_when_the_program_asks(
         with raftline.connect(members["s1"], user="bob", password=PASSWORD) as bob:
             with pytest.raises(raftline.LoginFailed):
                 bob.get("a")
-            write(users, ann=(Role.ADMIN, EVERYWHERE), bob=(Role.READER, EVERYWHERE))
+            write(users, ann=(UserRole.ADMIN, EVERYWHERE), bob=(UserRole.READER, EVERYWHERE))
             node.reload()
             assert bob.get("a") is None
         users.write_text("nonsense\n")

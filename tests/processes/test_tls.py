@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from raftline import ClientError, ClientTls, aio, connect
-from raftline.access.tls import Files, Tls, tls_of_node
+from raftline.access.tls import Tls, TlsFiles, tls_of_node
 from raftline.common.config import ConfigError
 from raftline.tools import certs
 from raftline_course.harness.cluster import STEADY, Cluster, NodeProcess
@@ -56,7 +56,7 @@ def closed(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clu
         yield cluster
 
 
-def said(node: NodeProcess, *lines: str, files: Files) -> list[str]:
+def said(node: NodeProcess, *lines: str, files: TlsFiles) -> list[str]:
     """Return the answers to lines over TLS."""
     return spoken(node, Tls(files).client_context(), *lines)
 
@@ -75,7 +75,7 @@ def spoken(node: NodeProcess, context: ssl.SSLContext, *lines: str) -> list[str]
         return answers
 
 
-def is_refused(node: NodeProcess, files: Files) -> bool:
+def is_refused(node: NodeProcess, files: TlsFiles) -> bool:
     """Whether nothing is answered to a member with these files."""
     try:
         return said(node, "s2@Level 2 version 0.1.0", files=files) == [""]
@@ -83,8 +83,8 @@ def is_refused(node: NodeProcess, files: Files) -> bool:
         return True
 
 
-def as_client(made: Path, name: str = "app") -> Files:
-    return Files(made / f"{name}.pem", made / f"{name}.key", made / "ca.pem")
+def as_client(made: Path, name: str = "app") -> TlsFiles:
+    return TlsFiles(made / f"{name}.pem", made / f"{name}.key", made / "ca.pem")
 
 
 def led(cluster: Cluster, made: Path) -> NodeProcess:
@@ -109,7 +109,7 @@ def test_a_cluster_serves_over_tls_alone(closed: Cluster, made: Path) -> None:
         f"{node.name}@GET response: {long}",
     ]
     assert node.ask("get a") == f"{node.name}@Sorry, {TLS_ONLY}"
-    [status] = said(node, "status", files=Files(ca=made / "ca.pem"))  # no certificate of its own
+    [status] = said(node, "status", files=TlsFiles(ca=made / "ca.pem"))  # no certificate of its own
     assert '"role": "leader"' in status
 
 
@@ -211,7 +211,7 @@ def test_a_certificate_speaks_for_its_own_name_alone(
     assert led(closed, made) is node
 
 
-def forged(folder: Path, made: Path, **change: object) -> Files:
+def forged(folder: Path, made: Path, **change: object) -> TlsFiles:
     """Return the files of a member whose certificate is not as it should be."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
@@ -238,7 +238,7 @@ def forged(folder: Path, made: Path, **change: object) -> Files:
     path.write_bytes(
         builder.sign(authority, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
     )
-    return Files(path, folder / "s2.key", made / "ca.pem")
+    return TlsFiles(path, folder / "s2.key", made / "ca.pem")
 
 
 NOW = datetime.datetime.now(datetime.timezone.utc)
@@ -265,7 +265,7 @@ def test_a_certificate_of_another_ca_is_refused(
 ) -> None:
     node = led(closed, made)
     certs.make(tmp_path, ["s2=localhost"], [])
-    files = Files(tmp_path / "s2.pem", tmp_path / "s2.key", made / "ca.pem")
+    files = TlsFiles(tmp_path / "s2.pem", tmp_path / "s2.key", made / "ca.pem")
     assert is_refused(node, files)
     assert led(closed, made) is node
 
@@ -441,7 +441,7 @@ def test_nobody_is_answered_without_a_certificate_where_one_is_required(
     strict: Cluster, made: Path
 ) -> None:
     node = led(strict, made)
-    assert is_refused(node, Files(ca=made / "ca.pem"))
+    assert is_refused(node, TlsFiles(ca=made / "ca.pem"))
     assert node.ask("get a") == f"{node.name}@Sorry, {TLS_ONLY}"
     at = f"localhost:{node.port}"
     env = {**os.environ, "RAFTLINE_TLS_CA": str(made / "ca.pem")}
@@ -479,7 +479,7 @@ def test_a_client_whose_certificate_is_revoked_is_cut_off_at_sighup(
     open_as(node, as_client(made, "s2-user"), "help").close()
 
 
-def open_as(node: NodeProcess, files: Files, line: str = "get a") -> ssl.SSLSocket:
+def open_as(node: NodeProcess, files: TlsFiles, line: str = "get a") -> ssl.SSLSocket:
     """Return a connection on which something was answered."""
     plain = socket.create_connection(("localhost", node.port), DEADLINE_S)
     connection = Tls(files).client_context().wrap_socket(plain, server_hostname=node.name)

@@ -22,7 +22,7 @@ import raftline
 from raftline import aio
 from raftline.access.roles import EVERYWHERE, Identity
 from raftline.access.secret import make_secret
-from raftline.access.tls import Files, Tls
+from raftline.access.tls import Tls, TlsFiles
 from raftline.access.users import (
     ITERATIONS_LEAST,
     User,
@@ -34,17 +34,17 @@ from raftline.access.users import (
 from raftline.clients.lines import LineConnection
 from raftline.clients.login import Credentials, log_in
 from raftline.tools import certs
-from raftline.wire.rights import Role
+from raftline.wire.rights import UserRole
 from raftline_course.harness.cluster import STEADY, Cluster
 from raftline_course.harness.processes import DEADLINE_S, eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "correct horse battery"
 NAMES = {
-    "ann": (Role.ADMIN, EVERYWHERE),
-    "bob": (Role.READER, ("app/",)),
-    "eve": (Role.WRITER, ("app/", "lock/app/")),
-    "max": (Role.WRITER, ("web/",)),
+    "ann": (UserRole.ADMIN, EVERYWHERE),
+    "bob": (UserRole.READER, ("app/",)),
+    "eve": (UserRole.WRITER, ("app/", "lock/app/")),
+    "max": (UserRole.WRITER, ("web/",)),
 }
 GUESSES, GUESSERS = 3, 200  # wrong passwords of each, and how many try at a time
 
@@ -54,7 +54,7 @@ def verifier_of(password: str) -> Verifier:
     return make_verifier(password, ITERATIONS_LEAST)
 
 
-def write(path: Path, **changes: tuple[Role, tuple[str, ...]]) -> None:
+def write(path: Path, **changes: tuple[UserRole, tuple[str, ...]]) -> None:
     """Write the users; each has the same password, and the same verifier each time."""
     verifier, roles = verifier_of(PASSWORD), NAMES | changes
     write_users(
@@ -358,7 +358,7 @@ def test_a_file_of_users_that_changed_is_read_again_at_sighup(tmp_path: Path) ->
         node = cluster["s1"]
         with logged_in(cluster, "s1", "eve") as eve, logged_in(cluster, "s1", "bob") as bob:
             assert "WATCH response" in bob.ask("watch app/")
-            write(users, eve=(Role.READER, ("app/",)), bob=(Role.READER, ("web/",)))
+            write(users, eve=(UserRole.READER, ("app/",)), bob=(UserRole.READER, ("web/",)))
             node.send_signal(signal.SIGHUP)
             node.wait_for_line("users (4 in all)")
             assert "the rights of the user have changed" in bob.read_line()
@@ -367,7 +367,7 @@ def test_a_file_of_users_that_changed_is_read_again_at_sighup(tmp_path: Path) ->
             node.send_signal(signal.SIGHUP)
             node.wait_for_line("users can't be read again, and stay")
             assert "no such key: app/x" in eve.ask("get app/x")
-            only = User(Identity("eve", Role.READER), verifier_of("another password"))
+            only = User(Identity("eve", UserRole.READER), verifier_of("another password"))
             write_users(users, Users({"eve": only}, bytes(32)))
             node.send_signal(signal.SIGHUP)
             assert eve.read_line() == bob.read_line() == ""  # both connections have ended
@@ -375,13 +375,13 @@ def test_a_file_of_users_that_changed_is_read_again_at_sighup(tmp_path: Path) ->
 
 def test_a_certificate_logs_its_user_in(tmp_path: Path) -> None:
     certs.make(tmp_path, ["s1=localhost"], ["bob", "mallory"])
-    files = Files(tmp_path / "s1.pem", tmp_path / "s1.key", tmp_path / "ca.pem")
+    files = TlsFiles(tmp_path / "s1.pem", tmp_path / "s1.key", tmp_path / "ca.pem")
     options = ["--tls-cert", str(files.cert), "--tls-key", str(files.key)]
     with one_with_users(tmp_path, *options, "--tls-ca", str(files.ca)) as cluster:
         node = cluster["s1"]
 
         def ask_as(name: str, line: str) -> str:
-            of_user = Files(tmp_path / f"{name}.pem", tmp_path / f"{name}.key", files.ca)
+            of_user = TlsFiles(tmp_path / f"{name}.pem", tmp_path / f"{name}.key", files.ca)
             plain = socket.create_connection(("localhost", node.port), DEADLINE_S)
             with (
                 Tls(of_user)
@@ -408,7 +408,7 @@ def test_observe_is_for_admins_and_ends_with_their_right(tmp_path: Path) -> None
         with logged_in(cluster, "s1", "eve") as eve, logged_in(cluster, "s1", "ann") as ann:
             assert "writer eve may not observe" in eve.ask("observe")
             assert ann.ask("observe").startswith("s1@OBSERVE response: ")
-            write(users, ann=(Role.WRITER, EVERYWHERE))
+            write(users, ann=(UserRole.WRITER, EVERYWHERE))
             node.send_signal(signal.SIGHUP)
             node.wait_for_line("users (4 in all)")
             while ann.read_line():

@@ -17,7 +17,7 @@ from raftline.access.secret import make_secret
 from raftline.access.users import ITERATIONS_LEAST, User, Users, make_verifier, write_users
 from raftline.clients.login import PASSWORD_FILE, USER
 from raftline.tools import certs
-from raftline.wire.rights import Role
+from raftline.wire.rights import UserRole
 from raftline_course.harness.cluster import STEADY, Cluster
 from raftline_course.harness.processes import Process, free_ports
 
@@ -33,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     certs.make(folder, [f"s{number}=localhost,127.0.0.1" for number in (1, 2, 3)], [])
     make_secret(folder / "secret")
     verifier = make_verifier(PASSWORD, ITERATIONS_LEAST)
-    roles = {"ann": Role.ADMIN, "bob": Role.READER}
+    roles = {"ann": UserRole.ADMIN, "bob": UserRole.READER}
     users = {name: User(Identity(name, role, EVERYWHERE), verifier) for name, role in roles.items()}
     write_users(folder / "users", Users(users, bytes(32)))
     (folder / "password").write_text(f"{PASSWORD}\n")

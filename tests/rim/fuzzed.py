@@ -38,7 +38,7 @@ from raftline.wire.commands import COMMANDS
 from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings, parse
 from raftline.wire.protocol import error
-from raftline.wire.rights import Role
+from raftline.wire.rights import UserRole
 from raftline_course.controller.orders import ORDERS
 from tests.fake_host import FakeHost
 
@@ -192,12 +192,12 @@ class KnownUsers(Access):
         verifier = make_verifier("correct horse battery", ITERATIONS_LEAST)
         self.users = Users(
             {
-                "bob": User(Identity("bob", Role.READER, ("app/",)), verifier),
-                "root": User(Identity("root", Role.ADMIN, EVERYWHERE), verifier),
+                "bob": User(Identity("bob", UserRole.READER, ("app/",)), verifier),
+                "root": User(Identity("root", UserRole.ADMIN, EVERYWHERE), verifier),
             },
             bytes(32),
         )
-        self.nobody = Identity("", Role.NONE)
+        self.nobody = Identity("", UserRole.NONE)
         self.failed_s, self.wait = 0.0, lambda _: False  # type: ignore[assignment]
 
 
@@ -267,15 +267,15 @@ def check_login(said: list[str]) -> None:
 @functools.cache
 def _certified() -> tuple[ssl.SSLContext, ssl.SSLContext]:
     """Return the context of a node with a certificate of its own, and that of its client."""
-    from raftline.access.tls import Files, Tls
+    from raftline.access.tls import Tls, TlsFiles
     from raftline.tools import certs
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         certs.make(folder, ["s1=localhost"], [])
         ca = folder / "ca.pem"
-        node = Tls(Files(folder / "s1.pem", folder / "s1.key", ca))
-        return node.server_context(), Tls(Files(ca=ca)).client_context()
+        node = Tls(TlsFiles(folder / "s1.pem", folder / "s1.key", ca))
+        return node.server_context(), Tls(TlsFiles(ca=ca)).client_context()
 
 
 @functools.cache

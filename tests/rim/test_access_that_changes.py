@@ -15,7 +15,7 @@ from raftline.access.login import FAILED, Access, Login
 from raftline.access.proof import Initiator
 from raftline.access.roles import EVERYWHERE, Identity
 from raftline.access.secret import PeerAuth, make_secret, read_peer_auth, read_secrets
-from raftline.access.tls import Files, Tls
+from raftline.access.tls import Tls, TlsFiles
 from raftline.access.tls_socket import TlsSocket
 from raftline.access.users import ITERATIONS_LEAST, User, Users, make_verifier, write_users
 from raftline.clients.login import Credentials, exchange
@@ -27,17 +27,17 @@ from raftline.tools import certs
 from raftline.wire.commands import read_request
 from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings, parse
-from raftline.wire.rights import Role
+from raftline.wire.rights import UserRole
 from raftline_course.harness.processes import DEADLINE_S
 from tests.fake_host import FakeHost
 
 OLD, NEW = "correct horse battery", "another password"
-BOB = Identity("bob", Role.ADMIN, EVERYWHERE)
+BOB = Identity("bob", UserRole.ADMIN, EVERYWHERE)
 
 
 def write(path: Path, password: str, *names: str) -> None:
     verifier = make_verifier(password, ITERATIONS_LEAST)
-    users = {name: User(Identity(name, Role.ADMIN, EVERYWHERE), verifier) for name in names}
+    users = {name: User(Identity(name, UserRole.ADMIN, EVERYWHERE), verifier) for name in names}
     write_users(path, Users(users, bytes(32)))
 
 
@@ -49,7 +49,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def access(path: Path) -> Access:
-    return Access(path, Role.NONE, failed_s=0.0)
+    return Access(path, UserRole.NONE, failed_s=0.0)
 
 
 def said(login: Login, line: str) -> str:
@@ -80,7 +80,7 @@ def test_an_exchange_that_began_before_gives_the_rights_of_now(path: Path, acces
     steps = exchange(Credentials("bob", OLD))
     last = steps.send(said(login, next(steps)))
     users = access.users
-    reader = users.by_name["bob"]._replace(identity=BOB._replace(role=Role.READER))
+    reader = users.by_name["bob"]._replace(identity=BOB._replace(role=UserRole.READER))
     write_users(path, Users({"bob": reader}, bytes(32)))
     access.reload()
     assert said(login, last) != FAILED
@@ -94,7 +94,7 @@ def admitted(made: Path, name: str, access: Access) -> Admission:
     for side in (here, there):
         side.settimeout(DEADLINE_S)
     client = TlsSocket(there)
-    files = Files(made / f"{name}.pem", made / f"{name}.key", made / "ca.pem")
+    files = TlsFiles(made / f"{name}.pem", made / f"{name}.key", made / "ca.pem")
 
     def dial() -> None:
         with contextlib.suppress(OSError):
@@ -107,7 +107,7 @@ def admitted(made: Path, name: str, access: Access) -> Admission:
     host = FakeHost(access=access, peer_auth=PeerAuth(b"x" * 32, is_required=True))
     admission = Admission(host, object())  # type: ignore[arg-type]
     with TlsSocket(here) as connection:
-        tls = Tls(Files(made / "s1.pem", made / "s1.key", made / "ca.pem"))
+        tls = Tls(TlsFiles(made / "s1.pem", made / "s1.key", made / "ca.pem"))
         assert admit_by_tls(connection, tls, admission, wait_s=DEADLINE_S)
     thread.join(DEADLINE_S)
     client.close()

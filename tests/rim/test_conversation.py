@@ -27,7 +27,7 @@ from raftline.wire.protocol import (
     not_leader,
     outcome_unknown,
 )
-from raftline.wire.replies import Outcome, Reply, outcome_of, read_reply
+from raftline.wire.replies import Reply, RequestOutcome, outcome_of, read_reply
 from raftline_course.harness.processes import eventually
 from tests.scripted_node import DEADLINE_S, Start, free_port, scripted_nodes, store
 
@@ -288,7 +288,7 @@ def test_a_reply_is_read_back_as_it_was_written() -> None:
     assert read_reply(b"s1#17@GET response: a@b") == Reply("s1", "GET response: a@b")
     assert read_reply(b"HTTP/1.1 400 Bad Request") is None
     assert read_reply(b"@GET response: 5") is None
-    assert outcome_of("GET response, no such key: a: b") is Outcome.ABSENT
+    assert outcome_of("GET response, no such key: a: b") is RequestOutcome.ABSENT
 
 
 def test_an_unreachable_address_is_named() -> None:

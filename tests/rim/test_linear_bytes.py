@@ -17,7 +17,7 @@ import pytest
 
 from raftline.access import tls_socket
 from raftline.access.tls_socket import TlsSocket
-from raftline.monitoring.listener import Asker, Refused, read_request
+from raftline.monitoring.listener import HttpConnection, HttpRefusal, read_request
 from raftline.net.lines import HalfLines, LineReader
 from raftline.wire.limits import HTTP_HEAD_BYTES, READ_BYTES
 from raftline.wire.protocol import ProtocolError, decode_line, split_sender
@@ -136,10 +136,10 @@ def test_a_handshake_takes_no_more_than_a_few_records(tmp_path: Path, is_server:
 def test_the_head_of_a_request_over_http_costs_work_in_proportion(piece: bytes, step: int) -> None:
     def ask(data: bytes) -> None:
         with socket.socket() as unconnected:
-            asker = Asker(unconnected, 0.0)
+            asker = HttpConnection(unconnected, 0.0)
             for place in range(0, len(data), step):
                 asker.is_whole(data[place : place + step])
-        with contextlib.suppress(Refused):
+        with contextlib.suppress(HttpRefusal):
             read_request(bytes(asker.head), lambda host: host != "x")
 
     first = b"GET / HTTP/1.1\r\n"

@@ -58,8 +58,8 @@ from raftline.wire.limits import LOGINS_WAITING
 from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings, parse
 from raftline.wire.protocol import TOO_MANY_LOGINS
-from raftline.wire.replies import Outcome, outcome_of
-from raftline.wire.rights import Role
+from raftline.wire.replies import RequestOutcome, outcome_of
+from raftline.wire.rights import UserRole
 from raftline_course.controller.orders import ORDERS
 from raftline_course.harness.processes import DEADLINE_S, eventually
 from tests.fake_host import FakeHost
@@ -68,7 +68,7 @@ PASSWORD = "correct horse battery"
 SECRET = bytes(range(32))
 
 
-def users_of(*rows: tuple[str, Role, tuple[str, ...]], password: str = PASSWORD) -> Users:
+def users_of(*rows: tuple[str, UserRole, tuple[str, ...]], password: str = PASSWORD) -> Users:
     verifier = make_verifier(password, ITERATIONS_LEAST)
     return Users(
         {name: User(Identity(name, role, prefixes), verifier) for name, role, prefixes in rows},
@@ -76,8 +76,8 @@ def users_of(*rows: tuple[str, Role, tuple[str, ...]], password: str = PASSWORD)
     )
 
 
-BOB = ("bob", Role.READER, ("app/",))
-ROOT = ("root", Role.ADMIN, EVERYWHERE)
+BOB = ("bob", UserRole.READER, ("app/",))
+ROOT = ("root", UserRole.ADMIN, EVERYWHERE)
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def access(path: Path) -> Access:
-    return Access(path, Role.NONE, failed_s=0.0)
+    return Access(path, UserRole.NONE, failed_s=0.0)
 
 
 def asked(line: str) -> Request:
@@ -254,7 +254,7 @@ class _Fixed(Access):
 
     def __init__(self) -> None:
         self.users = users_of(BOB, ROOT)
-        self.nobody = Identity("", Role.NONE)
+        self.nobody = Identity("", UserRole.NONE)
         self.failed_s, self.wait = 0.0, lambda _: False  # type: ignore[assignment]
 
 
@@ -399,7 +399,7 @@ def test_nothing_but_the_comparison_in_constant_time_decides(
 
 
 def test_each_failure_waits_by_itself(path: Path) -> None:
-    access = Access(path, Role.NONE, failed_s=7.0)
+    access = Access(path, UserRole.NONE, failed_s=7.0)
     waits: list[float] = []
     access.wait = lambda seconds=None: waits.append(seconds or 0) is None
     login = login_to(access)
@@ -447,7 +447,7 @@ def test_of_a_hundred_passwords_at_a_time_one_is_derived_and_few_wait(
         one.start()
     refused = [replies.get(timeout=DEADLINE_S) for _ in range(100 - 1 - LOGINS_WAITING)]
     assert set(refused) == {TOO_MANY_LOGINS}
-    assert outcome_of(TOO_MANY_LOGINS) is Outcome.NO_LEADER
+    assert outcome_of(TOO_MANY_LOGINS) is RequestOutcome.NO_LEADER
     assert derivations.begun == 1
     log_in(login_to(access), "bob", PASSWORD)  # a program's login costs the node no key
     derivations.go.set()
@@ -460,7 +460,7 @@ def test_of_a_hundred_passwords_at_a_time_one_is_derived_and_few_wait(
 
 def test_the_wait_after_a_wrong_password_is_a_part_of_its_turn(path: Path) -> None:
     """Else many who guess would keep one processor busy without a pause."""
-    access = Access(path, Role.NONE, failed_s=7.0)
+    access = Access(path, UserRole.NONE, failed_s=7.0)
     seen: list[tuple[float, bool]] = []
     access.wait = lambda seconds=None: seen.append((seconds or 0, access.turns.is_taken)) is None
     assert login_to(access).take(asked("login bob wrong")) == FAILED
@@ -507,7 +507,7 @@ def test_the_file_is_read_as_it_was_written(path: Path) -> None:
 def test_a_file_that_others_can_read_is_refused(path: Path, mode: int) -> None:
     path.chmod(mode)
     with pytest.raises(ConfigError, match="is open to others: chmod 600"):
-        Access(path, Role.NONE)
+        Access(path, UserRole.NONE)
 
 
 def test_a_pipe_or_a_folder_in_the_place_of_the_file_is_refused(tmp_path: Path) -> None:
@@ -556,7 +556,7 @@ def test_without_the_library_users_are_refused(path: Path, monkeypatch: pytest.M
 
     monkeypatch.setitem(sys.modules, "scramp", None)
     with pytest.raises(ConfigError, match=r"pip install 'raftline\[users\]'"):
-        Access(path, Role.NONE)
+        Access(path, UserRole.NONE)
 
 
 # --- a file that is read again ------------------------------------------------------------------
@@ -568,13 +568,13 @@ def test_rights_that_change_count_from_the_next_line_on(path: Path, access: Acce
     assert login.denial_reason("members", lambda lease: []) == ""
     users = access.users
     users.by_name["root"] = users.by_name["root"]._replace(  # type: ignore[index]
-        identity=Identity("root", Role.WRITER, ("app/",))
+        identity=Identity("root", UserRole.WRITER, ("app/",))
     )
     write_users(path, users)
     access.reload()
     assert "it takes the role admin" in login.denial_reason("members", lambda lease: [])
     assert login.denial_reason("set app/x 1", lambda lease: []) == ""
-    assert login.now() == Identity("root", Role.WRITER, ("app/",))
+    assert login.now() == Identity("root", UserRole.WRITER, ("app/",))
 
 
 @pytest.mark.parametrize("users", [users_of(BOB), users_of(BOB, ROOT)])

@@ -15,7 +15,7 @@ from raftline.node.queue import RequestQueue
 from raftline.raft.change import Change
 from raftline.wire.parsing import BY_ROUND, Reading
 from raftline.wire.protocol import NO_LEADER, TOO_MUCH_WAITS
-from raftline.wire.replies import Outcome, outcome_of
+from raftline.wire.replies import RequestOutcome, outcome_of
 
 
 @given(
@@ -144,7 +144,7 @@ def test_requests_beyond_the_bytes_that_may_wait_are_refused_as_not_done() -> No
     for batch in batches:
         queue.put(batch)
     assert [batch.replies for batch in batches] == [[], [], [TOO_MUCH_WAITS]]
-    assert outcome_of(TOO_MUCH_WAITS) is Outcome.NO_LEADER
+    assert outcome_of(TOO_MUCH_WAITS) is RequestOutcome.NO_LEADER
     assert queue.take(writes=True, reads=True) == batches[:2]
 
 

@@ -20,7 +20,7 @@ from raftline.logmanager import LogManager
 from raftline.net.connection import Connection
 from raftline.node.watchers import Watchers
 from raftline.raft.entries import Entry
-from raftline.wire.rights import Role
+from raftline.wire.rights import UserRole
 from raftline_course.harness.processes import eventually
 from tests.fake_host import FakeHost
 from tests.faulty_folder import MemoryFolder
@@ -35,7 +35,7 @@ class Scene:
     def __init__(self, folder: Path) -> None:
         self.path = folder / "users"
         self.write(bob=("app/", "web/"))
-        self.access = Access(self.path, Role.NONE, failed_s=0.0)
+        self.access = Access(self.path, UserRole.NONE, failed_s=0.0)
         self.manager = LogManager("s1", MemoryFolder(), {"s1": "localhost:10000"})
         self.watchers = Watchers(self.manager, lambda: None)
         self.index = 0
@@ -57,7 +57,7 @@ class Scene:
             self.path,
             Users(
                 {
-                    name: User(Identity(name, Role.READER, prefixes), VERIFIERS[password])
+                    name: User(Identity(name, UserRole.READER, prefixes), VERIFIERS[password])
                     for name, prefixes in users.items()
                 },
                 bytes(32),

@@ -25,7 +25,7 @@ from raftline.net.listener import Listener
 from raftline.net.places import Places
 from raftline.wire.limits import PLACES_FOR_PEERS, READ_BYTES, STRANGER_LINE_BYTES
 from raftline.wire.protocol import FULL
-from raftline.wire.rights import Role
+from raftline.wire.rights import UserRole
 from raftline_course.harness.processes import DEADLINE_S, eventually, free_ports
 from tests.fake_host import FakeHost
 
@@ -39,9 +39,9 @@ TOO_LONG = (
 @pytest.fixture
 def access(tmp_path: Path) -> Access:
     verifier = make_verifier(PASSWORD, ITERATIONS_LEAST)
-    root = User(Identity("root", Role.ADMIN, EVERYWHERE), verifier)
+    root = User(Identity("root", UserRole.ADMIN, EVERYWHERE), verifier)
     write_users(tmp_path / "users", Users({"root": root}, bytes(32)))
-    return Access(tmp_path / "users", Role.NONE, failed_s=0.0)
+    return Access(tmp_path / "users", UserRole.NONE, failed_s=0.0)
 
 
 class Door:

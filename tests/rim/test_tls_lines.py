@@ -20,7 +20,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from raftline.access import tls_socket
-from raftline.access.tls import Files, Tls
+from raftline.access.tls import Tls, TlsFiles
 from raftline.access.tls_socket import RAW_BYTES, TlsSocket
 from raftline.net.lines import LineReader, set_timeout
 from raftline.net.shared_reader import SharedReader
@@ -40,7 +40,7 @@ def contexts(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, 
     folder: Path = tmp_path_factory.mktemp("certs")
     certs.make(folder, ["s1=localhost"], ["app"])
     node, client = (
-        Tls(Files(folder / f"{name}.pem", folder / f"{name}.key", folder / "ca.pem"))
+        Tls(TlsFiles(folder / f"{name}.pem", folder / f"{name}.key", folder / "ca.pem"))
         for name in ("s1", "app")
     )
     return node.server_context(), client.client_context()

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from raftline.access.secret import NO_AUTH, PeerAuth
-from raftline.access.tls import Files, Tls, named_in
+from raftline.access.tls import Tls, TlsFiles, named_in
 from raftline.access.tls_socket import TlsSocket
 from raftline.common.address import Address
 from raftline.net.opening import begin_tls
@@ -42,7 +42,7 @@ def plain() -> Iterator[socket.socket]:
 
 
 def dialing(plain: socket.socket, made: Path, said: list[str], *, is_only: bool) -> Peer:
-    tls = Tls(Files(made / "s2.pem", made / "s2.key", made / "ca.pem"), is_only=is_only)
+    tls = Tls(TlsFiles(made / "s2.pem", made / "s2.key", made / "ca.pem"), is_only=is_only)
     address = Address("127.0.0.1", plain.getsockname()[1])
     peer = Peer(
         "s2", "s1", address, lambda _: None, lambda _: None, said.append, lambda *_: None, tls=tls
@@ -93,7 +93,7 @@ def test_a_node_that_takes_both_goes_on_without_tls(plain: socket.socket, made: 
 class Place:
     """The place of s1, where somebody with these files takes what is sent there over TLS."""
 
-    def __init__(self, files: Files) -> None:
+    def __init__(self, files: TlsFiles) -> None:
         self._context = Tls(files).server_context()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = Address("127.0.0.1", self._listener.getsockname()[1])
@@ -127,7 +127,7 @@ def places() -> Iterator[list[Place]]:
 
 def told_to(place: Place, made: Path, said: list[str], *, rule: PeerAuth) -> bytes:
     """Return what s2 says first at the place of s1."""
-    tls = Tls(Files(made / "s2.pem", made / "s2.key", made / "ca.pem"), is_only=True)
+    tls = Tls(TlsFiles(made / "s2.pem", made / "s2.key", made / "ca.pem"), is_only=True)
     peer = Peer(
         "s2",
         "s1",
@@ -231,7 +231,7 @@ def amid(made: Path, tmp_path: Path) -> Amid:
     """The TLS of s2, by which s9 is revoked as soon as the next handshake begins."""
     path = certificates.revoke(made, tmp_path / "revoked.pem")
     certificates.issue(made, "s9", certificates.named("s9"), ["s9"])
-    files = Files(made / "s2.pem", made / "s2.key", made / "ca.pem")
+    files = TlsFiles(made / "s2.pem", made / "s2.key", made / "ca.pem")
     tls = Amid(files, is_only=True, crl=path)
 
     def revoke() -> None:
@@ -247,17 +247,17 @@ def test_a_handshake_that_began_before_certificates_were_revoked_does_not_stand(
     made: Path, amid: Amid
 ) -> None:
     """A look at the connections that stand does not see it, as nothing is proved there yet."""
-    files = Files(made / "s9.pem", made / "s9.key", made / "ca.pem")
+    files = TlsFiles(made / "s9.pem", made / "s9.key", made / "ca.pem")
     for is_taken in (False, False, True):
         here, there = socket.socketpair()
         here.settimeout(DEADLINE_S)
         there.settimeout(DEADLINE_S)
         name = "s2" if is_taken else "s9"
-        own = files if not is_taken else Files(made / "s2.pem", made / "s2.key", made / "ca.pem")
+        own = files if not is_taken else TlsFiles(made / "s2.pem", made / "s2.key", made / "ca.pem")
 
         client = TlsSocket(there)
 
-        def dial(client: TlsSocket = client, own: Files = own) -> None:
+        def dial(client: TlsSocket = client, own: TlsFiles = own) -> None:
             with contextlib.suppress(OSError):
                 client.begin(
                     Tls(own).client_context(), server_side=False, limit_s=DEADLINE_S, name="s2"

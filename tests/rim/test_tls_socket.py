@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from raftline.access import tls_socket
-from raftline.access.tls import Files, Tls, named_in, tls_of_node
+from raftline.access.tls import Tls, TlsFiles, named_in, tls_of_node
 from raftline.access.tls_socket import TlsSocket
 from raftline.common.config import ConfigError
 from raftline.net import opening
@@ -32,8 +32,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def files(made: Path, name: str) -> Files:
-    return Files(made / f"{name}.pem", made / f"{name}.key", made / "ca.pem")
+def files(made: Path, name: str) -> TlsFiles:
+    return TlsFiles(made / f"{name}.pem", made / f"{name}.key", made / "ca.pem")
 
 
 @pytest.fixture
@@ -260,9 +260,9 @@ def test_certificates_are_made_once_each_for_their_time(made: Path, tmp_path: Pa
 
 
 def test_tls_takes_both_a_certificate_and_its_key(made: Path) -> None:
-    assert tls_of_node(Files(), is_only=False) is None
-    for given in (Files(cert=made / "s1.pem"), Files(ca=made / "ca.pem")):
+    assert tls_of_node(TlsFiles(), is_only=False) is None
+    for given in (TlsFiles(cert=made / "s1.pem"), TlsFiles(ca=made / "ca.pem")):
         with pytest.raises(ConfigError, match="TLS needs both"):
             tls_of_node(given, is_only=False)
     with pytest.raises(ConfigError, match="--tls-cert"):
-        tls_of_node(Files(made / "app.pem", made / "s1.key"), is_only=False)
+        tls_of_node(TlsFiles(made / "app.pem", made / "s1.key"), is_only=False)

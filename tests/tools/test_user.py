@@ -13,7 +13,7 @@ from raftline.access.login import Access
 from raftline.access.users import read_users
 from raftline.common.config import ConfigError
 from raftline.node import boot
-from raftline.wire.rights import Role
+from raftline.wire.rights import UserRole
 from raftline_course import server as controlled
 
 PASSWORD = "correct horse battery"
@@ -58,7 +58,7 @@ def test_users_are_added_changed_listed_and_removed(desk: Desk) -> None:
     assert after.secret == before.secret  # the salts of unknown names stay
     assert desk.run("password", "bob", typed="staple\n")[0] == 0
     assert read_users(desk.path).by_name["bob"].verifier != before.by_name["bob"].verifier
-    assert read_users(desk.path).by_name["bob"].identity.role is Role.READER
+    assert read_users(desk.path).by_name["bob"].identity.role is UserRole.READER
     assert desk.run("remove", "bob")[0] == 0
     assert desk.run("list") == (0, "ann admin\n")
 
@@ -123,10 +123,10 @@ def test_without_a_login_all_is_allowed_where_only_this_machine_reaches(known: l
     """A node that others reach allows nothing; another word holds where it is said."""
     open_to_all = ["--host", "0.0.0.0", "--open-to-network"]
     for words, role in (
-        ([], Role.ADMIN),
-        (["--host", "127.0.0.1"], Role.ADMIN),
-        (["--anonymous", "none", "--insecure"], Role.NONE),
-        (["--anonymous", "reader", "--insecure"], Role.READER),
+        ([], UserRole.ADMIN),
+        (["--host", "127.0.0.1"], UserRole.ADMIN),
+        (["--anonymous", "none", "--insecure"], UserRole.NONE),
+        (["--anonymous", "reader", "--insecure"], UserRole.READER),
     ):
         access = access_of(*known, *words)
         assert access is not None
@@ -134,7 +134,7 @@ def test_without_a_login_all_is_allowed_where_only_this_machine_reaches(known: l
     arguments = boot.parser().parse_args(["s1", "10000", *known, *open_to_all])
     access = boot.access_settings(arguments).access()
     assert access is not None
-    assert access.nobody.role is Role.NONE
+    assert access.nobody.role is UserRole.NONE
 
 
 def test_without_users_nobody_is_asked_who_they_are(known: list[str]) -> None:

@@ -16,7 +16,7 @@ from raftline.common.arguments import Parser
 from raftline.common.config import ConfigError
 from raftline.common.signals import raised
 from raftline.wire.protocol import ProtocolError, error, escape, outcome_unknown
-from raftline.wire.replies import Outcome, Reply, outcome_of, read_reply
+from raftline.wire.replies import Reply, RequestOutcome, outcome_of, read_reply
 from raftline_course.controller.control import CONTROLLER
 from raftline_course.controller.faults import IN_FORCE
 from raftline_course.controller.orders import FAULT_FORMS
@@ -83,7 +83,7 @@ def order(
         print(_as_json(verb, reply, outcome))
     else:
         text = f"{reply.server}@{reply.text}" if reply.server else reply.text
-        print(text, file=sys.stderr if outcome >= Outcome.UNKNOWN else sys.stdout)
+        print(text, file=sys.stderr if outcome >= RequestOutcome.UNKNOWN else sys.stdout)
     return outcome
 
 
@@ -139,15 +139,19 @@ def _exchange(
     return reply or Reply("", error(f"what answers at {where} is no node of raftline"))
 
 
-def _outcome(verb: str, text: str) -> Outcome:
+def _outcome(verb: str, text: str) -> RequestOutcome:
     if verb != LEADER_INFO and text.startswith(LEADER_INFO + MARK):
-        return Outcome.NO_LEADER  # nothing was done: it says who is to be asked
+        return RequestOutcome.NO_LEADER  # nothing was done: it says who is to be asked
     return outcome_of(text)
 
 
-def _as_json(verb: str, reply: Reply, outcome: Outcome) -> str:
+def _as_json(verb: str, reply: Reply, outcome: RequestOutcome) -> str:
     """Return the answer as one JSON object: who answered what, and whether it was done."""
-    told: dict[str, object] = {"ok": outcome is Outcome.DONE, "request": verb, "code": int(outcome)}
+    told: dict[str, object] = {
+        "ok": outcome is RequestOutcome.DONE,
+        "request": verb,
+        "code": int(outcome),
+    }
     answered, mark, text = reply.text.partition(MARK)
     if mark and not reply.text.startswith("Sorry, "):
         told |= {"answer": answered, "value": _value_of(answered, text)}

@@ -12,7 +12,7 @@ from typing import Any
 
 from raftline.raft.entries import NUMBER_MAX
 from raftline.wire.protocol import escape, leader_named_in, unescape
-from raftline.wire.replies import Outcome, outcome_of
+from raftline.wire.replies import RequestOutcome, outcome_of
 
 UNKNOWN_LEADER = "unkown"  # spelled as the course's programs do, which look for it
 MESSAGE_ID = "Message-ID"
@@ -95,15 +95,15 @@ def answer_to(request: Message, text: str) -> Message:
         MESSAGE_ID: request[MESSAGE_ID],
     }
     outcome = outcome_of(text)
-    if outcome is Outcome.NO_LEADER:
+    if outcome is RequestOutcome.NO_LEADER:
         named = leader_named_in(text)
         leader = named[0][1:] if named else UNKNOWN_LEADER
         return {**message, "req_category": "forward2leader", "leader": leader}
-    if outcome is Outcome.UNKNOWN:
+    if outcome is RequestOutcome.UNKNOWN:
         return {**message, "req_category": "unknown", "reason": text}
     message["leader"] = request["destination"]  # only a leader says more than where to go
-    if outcome is not Outcome.DONE:
-        absent = outcome is Outcome.ABSENT
+    if outcome is not RequestOutcome.DONE:
+        absent = outcome is RequestOutcome.ABSENT
         return {**message, "reason": "no such key" if absent else text, "absent": absent}
     if request["req_category"] == "get":
         message["value"] = unescape(text.partition(": ")[2])
