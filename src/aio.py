@@ -14,7 +14,7 @@ from raftline.kv.aio_lock import AioElection as Election
 from raftline.kv.aio_lock import AioLock as Lock
 from raftline.kv.aio_store import AioKV as KV
 from raftline.kv.aio_watch import AioWatch as Watch
-from raftline.kv.asker import Asker
+from raftline.kv.asker import AioAsker
 from raftline.kv.codec import BINARY, TEXT
 from raftline.kv.connecting import addresses_of
 
@@ -60,7 +60,7 @@ def connect(
 
     The options, and what is raised, are those of `raftline.connect`.
     """
-    asker = Asker(
+    asker = AioAsker(
         addresses_of(at, folder),
         name_of_client(name),
         time_limit(timeout),

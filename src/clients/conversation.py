@@ -21,11 +21,11 @@ from raftline.clients.lines import LEAST_S
 from raftline.clients.login import Credentials, log_in, of_environment
 from raftline.clients.search import (
     Answer,
+    ClientSessions,
     Learn,
-    Nodes,
+    NodeTurns,
     Pause,
     Search,
-    Sessions,
     lost,
     search,
     text_of,
@@ -83,7 +83,7 @@ class Client:
             ValueError: `name` can't begin a line, or the environment names files for TLS that can't
                 be used.
         """
-        self._nodes = Nodes([(host, port), *also], addresses)
+        self._nodes = NodeTurns([(host, port), *also], addresses)
         self.name = name_of_client(name)
         self.timeout_s = timeout_s
         self.attempt_s = attempt_s
@@ -94,7 +94,7 @@ class Client:
         self.credentials = credentials or of_environment()
         self.tls = tls_of(tls)
         self._connection: NodeConnection | None = None
-        self._sessions = Sessions()
+        self._sessions = ClientSessions()
 
     @property
     def address(self) -> Address:
@@ -121,7 +121,7 @@ class Client:
     def forget_sessions(self) -> None:
         """Give the sessions back, and leave the connection. Nobody waits for an answer, or for room
         to send. Those that no node hears of go when they are the least used of the cluster."""
-        sessions, self._sessions = self._sessions, Sessions()
+        sessions, self._sessions = self._sessions, ClientSessions()
         if self._connection is not None:
             self._connection.timeout_s = LEAST_S
             for name in sessions.names:

@@ -1,6 +1,6 @@
 """The search for a node that takes a request: whom to ask next, when to pause, when to give up.
 
-A search is a generator. It yields a step, `Ask`, `Pause` or `Learn`, and is sent the answer; it
+A search is a generator. It yields a step, `AskNode`, `Pause` or `Learn`, and is sent the answer; it
 returns the reply that settles the request. It touches no socket: a thread carries the steps out
 (`conversation.py`), or a task of asyncio does (`kv/asker.py`). So both look for the leader, use
 sessions and judge outcomes alike.
@@ -45,7 +45,7 @@ _UNKNOWN_BEFORE = "outcome unknown: the session expired while the request was be
 Answer = Reply | ClientError
 
 
-class Ask(NamedTuple):
+class AskNode(NamedTuple):
     """A step: ask the node whose turn it is, and send the answer, or the error, to the search."""
 
     sender: str
@@ -68,10 +68,10 @@ class Learn(NamedTuple):
 
 
 Kind = TypeVar("Kind")
-Search = Generator[Ask | Pause | Learn, Answer | None, Kind]
+Search = Generator[AskNode | Pause | Learn, Answer | None, Kind]
 
 
-class Nodes:
+class NodeTurns:
     """The nodes of a cluster in the order of their turns, and the one that is asked now."""
 
     def __init__(
@@ -103,7 +103,7 @@ class Nodes:
         self.current = Address(*leader[1:]) if leader else self._turns[0]
 
 
-class Session:
+class ClientSession:
     """A session of this client, and the numbers of it that are under way."""
 
     def __init__(self, name: str) -> None:
@@ -123,34 +123,34 @@ class Session:
         return self.highest
 
 
-class Sessions:
+class ClientSessions:
     """The sessions of a client. It needs a second one only while a request of the first is late."""
 
     def __init__(self) -> None:
-        self._all: list[Session] = []
+        self._all: list[ClientSession] = []
 
     @property
     def names(self) -> list[str]:
         return [each.name for each in self._all]
 
-    def with_room(self) -> Session | None:
+    def with_room(self) -> ClientSession | None:
         """Return a session that can take a write; None if one must be begun."""
         return next((each for each in self._all if each.has_room), None)
 
-    def add(self, name: str) -> Session:
+    def add(self, name: str) -> ClientSession:
         """Record a session that was begun."""
-        session = Session(name)
+        session = ClientSession(name)
         self._all.append(session)
         return session
 
-    def forget(self, session: Session) -> None:
+    def forget(self, session: ClientSession) -> None:
         """Use a session no more: the cluster has forgotten it."""
         if session in self._all:
             self._all.remove(session)
 
 
 def anywhere(
-    nodes: Nodes, sender: str, command: str, deadline: Deadline
+    nodes: NodeTurns, sender: str, command: str, deadline: Deadline
 ) -> Search[tuple[Reply, bool]]:
     """Ask one known node after the other until one has an answer that settles it; return it, and
     whether no earlier answer left open what was done.
@@ -165,8 +165,8 @@ def anywhere(
     while True:
         asked = nodes.current
         tried.add(asked)
-        answer = yield Ask(sender, command)
-        assert answer is not None, "an Ask is sent an answer"
+        answer = yield AskNode(sender, command)
+        assert answer is not None, "an AskNode is sent an answer"
         outcome = answer.outcome if isinstance(answer, ClientError) else outcome_of(answer.text)
         if isinstance(answer, Reply) and (
             outcome not in (RequestOutcome.NO_LEADER, RequestOutcome.UNKNOWN)
@@ -190,7 +190,7 @@ def anywhere(
     return _last_word(nodes, unknown or refusal or answer), unknown is None
 
 
-def _last_word(nodes: Nodes, answer: Answer) -> Reply:
+def _last_word(nodes: NodeTurns, answer: Answer) -> Reply:
     """Return the reply that a search ends with where nothing settled it. Raises ClientError."""
     if isinstance(answer, Unreachable) and len(nodes.known) > 1:
         where = in_words(nodes.known)
@@ -203,8 +203,8 @@ def _last_word(nodes: Nodes, answer: Answer) -> Reply:
 
 
 def begin_session(
-    nodes: Nodes, sessions: Sessions, name: str, deadline: Deadline
-) -> Search[Session | Reply]:
+    nodes: NodeTurns, sessions: ClientSessions, name: str, deadline: Deadline
+) -> Search[ClientSession | Reply]:
     """Begin a session; return it, or the reply that refuses one."""
     begun, _ = yield from anywhere(nodes, name, "session", deadline)
     if outcome_of(begun.text) is not RequestOutcome.DONE:
@@ -213,7 +213,7 @@ def begin_session(
 
 
 def numbered(
-    nodes: Nodes, sessions: Sessions, name: str, command: str, deadline: Deadline
+    nodes: NodeTurns, sessions: ClientSessions, name: str, command: str, deadline: Deadline
 ) -> Search[Reply]:
     """Have a write done under a number of a session, so that it is done once however often it is
     sent (thesis §6.3); return the reply."""
@@ -243,7 +243,7 @@ def numbered(
 
 
 def search(
-    nodes: Nodes, sessions: Sessions, name: str, command: str, deadline: Deadline
+    nodes: NodeTurns, sessions: ClientSessions, name: str, command: str, deadline: Deadline
 ) -> Search[Reply]:
     """Have a request served by whichever node does; return the reply. Now and then the node that
     served it is then asked for the members."""
@@ -308,7 +308,7 @@ def lost(command: str, address: Address, error: OSError, limit_s: float) -> Clie
     return failure
 
 
-def _search(nodes: Nodes, answer: Answer, left_s: float) -> str:
+def _search(nodes: NodeTurns, answer: Answer, left_s: float) -> str:
     """Return who is asked in turn, for how long yet, and what the last one answered."""
     said = answer.text if isinstance(answer, Reply) else str(answer)
     said = said.removeprefix("Sorry, ").partition(". ")[0].removesuffix(".")

@@ -15,7 +15,7 @@ from raftline.common.nocopies import NoCopies
 from raftline.kv.aio_lease import AioLease
 from raftline.kv.aio_lock import AioElection, AioLock
 from raftline.kv.aio_watch import AioWatch
-from raftline.kv.asker import Asker
+from raftline.kv.asker import AioAsker
 from raftline.kv.calls import Call, Calls, Stat
 from raftline.kv.codec import TEXT, Codec, Data
 from raftline.kv.events import WatchCursor
@@ -27,7 +27,7 @@ Default = TypeVar("Default")
 _Lease: TypeAlias = AioLease | str | None
 
 
-class _Shared:
+class _AioShared:
     """The parts that a client shares with its views that have other time limits."""
 
     def __init__(self) -> None:
@@ -45,17 +45,17 @@ class AioKV(NoCopies, Generic[Data]):
 
     def __init__(
         self,
-        asker: Asker,
+        asker: AioAsker,
         codec: Codec[Data],
         timeout: float | None = None,
-        shared: _Shared | None = None,
+        shared: _AioShared | None = None,
     ) -> None:
         self._asker = asker
         self._codec = codec
         self._calls = Calls(codec)
         self._timeout = asker.timeout_s if timeout is None else time_limit(timeout)
         self._is_view = shared is not None
-        self._shared = shared or _Shared()
+        self._shared = shared or _AioShared()
 
     def __repr__(self) -> str:
         state = "closed" if self._asker.is_closed else f"{self._timeout:g} s"

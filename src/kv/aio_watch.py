@@ -19,7 +19,7 @@ from raftline.clients.connection import (
     line_of,
 )
 from raftline.common.nocopies import NoCopies
-from raftline.kv.asker import Asker
+from raftline.kv.asker import AioAsker
 from raftline.kv.codec import Data
 from raftline.kv.events import Event, WatchCursor, WatchEnded
 from raftline.kv.line_stream import LineStream, open_stream
@@ -33,7 +33,7 @@ class AioWatch(NoCopies, Generic[Data], AsyncIterator[Event[Data]]):
     Its own connection carries it, and no task: it reads while somebody iterates.
     """
 
-    def __init__(self, asker: Asker, cursor: WatchCursor[Data], open_s: float) -> None:
+    def __init__(self, asker: AioAsker, cursor: WatchCursor[Data], open_s: float) -> None:
         """Ask nobody yet; see `Watch`."""
         self._asker = asker
         self._nodes = turns_of(asker.addresses)

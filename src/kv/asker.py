@@ -27,12 +27,12 @@ from raftline.clients.login import Credentials, exchange
 from raftline.clients.pool import ATTEMPTS
 from raftline.clients.search import (
     Answer,
+    ClientSessions,
     Kind,
     Learn,
-    Nodes,
+    NodeTurns,
     Pause,
     Search,
-    Sessions,
     begin_session,
     lost,
     search,
@@ -49,7 +49,7 @@ class NotSent(Exception):
     """A line was not sent, since the node has enough to read."""
 
 
-class Asker:
+class AioAsker:
     """Asks a cluster for any number of tasks of one event loop."""
 
     def __init__(
@@ -66,8 +66,8 @@ class Asker:
         self.timeout_s = timeout_s
         self.credentials = credentials
         self.tls = tls
-        self._nodes = Nodes(addresses, self.addresses)
-        self._sessions = Sessions()
+        self._nodes = NodeTurns(addresses, self.addresses)
+        self._sessions = ClientSessions()
         self._beginning: asyncio.Lock | None = None  # one task begins a session for all
         self._link: Link | None = None
         self._connecting: dict[Address, asyncio.Task[Link]] = {}
@@ -108,7 +108,7 @@ class Asker:
         self.is_closed = True
         if self._process != os.getpid():
             return
-        sessions, self._sessions = self._sessions, Sessions()
+        sessions, self._sessions = self._sessions, ClientSessions()
         if self._link is not None:
             self._link.send_last([line_of(name, "forget") for name in sessions.names])
         for task in list(self._connecting.values()):

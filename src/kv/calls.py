@@ -65,7 +65,7 @@ class Call(Generic[Result]):
         return refusal
 
 
-class Answered(NamedTuple):
+class ReplyParts(NamedTuple):
     """The parts of a reply: `GET response, no such key: b`."""
 
     verb: str
@@ -91,7 +91,7 @@ class Page(Generic[Data]):
     after: str  # the text of the last key
 
 
-def answered(text: str) -> Answered:
+def answered(text: str) -> ReplyParts:
     """Return the parts of a reply that is no error.
 
     Raises:
@@ -101,7 +101,7 @@ def answered(text: str) -> Answered:
     verb, response, absence = head.partition(" response")
     if not (colon and response):
         raise NotUnderstood(f"the reply is of no known form: {text[:80]}")
-    return Answered(verb, absence, rest)
+    return ReplyParts(verb, absence, rest)
 
 
 def seconds_of(ttl: float) -> int:

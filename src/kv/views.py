@@ -26,7 +26,7 @@ _key: Callable[[Any], Any] = itemgetter(0)
 _value: Callable[[Any], Any] = itemgetter(1)
 
 
-class _Reader(Iterator[Item]):
+class _PairReader(Iterator[Item]):
     """Goes through pairs, which it reads when it begins, and yields a part of each."""
 
     def __init__(self, read: Callable[[], Iterator[Any]], part: Callable[[Any], Item]) -> None:
@@ -61,7 +61,7 @@ class Listing(Generic[Item]):
         self._latest = threading.local()
 
     def __iter__(self) -> Iterator[Item]:
-        reader = _Reader(self._read, self._part)
+        reader = _PairReader(self._read, self._part)
         self._latest.reader = weakref.ref(reader)
         return reader
 

@@ -24,7 +24,7 @@ from raftline.clients.connection import (
     unreachable,
 )
 from raftline.clients.login import Credentials, log_in
-from raftline.clients.search import Nodes
+from raftline.clients.search import NodeTurns
 from raftline.clients.tls import ClientTls
 from raftline.common.nocopies import NoCopies
 from raftline.kv.codec import Data
@@ -36,10 +36,10 @@ PAUSES_S = (0.05, 1.0)
 LOG = logging.getLogger("raftline")
 
 
-def turns_of(addresses: Addresses) -> Nodes:
+def turns_of(addresses: Addresses) -> NodeTurns:
     """Return the nodes for a watch. It begins at any of those that were named, so that each has
     its part of many watches."""
-    return Nodes(random.sample(addresses.named, len(addresses.named)), addresses)
+    return NodeTurns(random.sample(addresses.named, len(addresses.named)), addresses)
 
 
 def text_and_id(raw: bytes) -> tuple[str, str]:

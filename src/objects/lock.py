@@ -28,7 +28,7 @@ from raftline.clients.connection import ClientError
 from raftline.kv.errors import LeaseLost
 from raftline.kv.lease import Keeper, Lease
 from raftline.objects.base import Asker, LockLost, NotDone, ReplicatedObject
-from raftline.objects.lock_by_lease import Asking, Claim, holder_of, is_by_lease
+from raftline.objects.lock_by_lease import Asking, LockLease, holder_of, is_by_lease
 from raftline.objects.waiting import Waiting
 from raftline.wire.strictjson import Json
 
@@ -58,7 +58,7 @@ class _LocalState:
     """How this process has the lock: the same for all that `within` returned of it."""
 
     def __init__(self) -> None:
-        self.watch = _Watch()  # kept from one try to the next: short ones add up
+        self.watch = _BeatAge()  # kept from one try to the next: short ones add up
         self.begin_anew()
 
     def begin_anew(self) -> None:
@@ -118,7 +118,7 @@ class ReplicatedLock(ReplicatedObject):
         if not waiting.gets(ours.turn):
             return False
         owner = f"{self._node.name} process {os.getpid()} {uuid.uuid4().hex[:8]}"
-        claim = Claim(self._asking, ours.keeper(self._asking, self.name), self._lease_s)
+        claim = LockLease(self._asking, ours.keeper(self._asking, self.name), self._lease_s)
         holding = None
         try:
             while True:
@@ -228,7 +228,7 @@ class ReplicatedLock(ReplicatedObject):
     def _asking(self) -> Asking:
         return Asking(self._node, self._timeout)
 
-    def _try(self, owner: str, claim: Claim) -> _Holding | None:
+    def _try(self, owner: str, claim: LockLease) -> _Holding | None:
         """Return a holding if the lock was free, or its holder has shown no beat for a lease."""
         begun_s, text = time.monotonic(), self._text()
         held = {} if text is None else self._checked(self._understood(text))
@@ -285,7 +285,7 @@ class ReplicatedLock(ReplicatedObject):
         return True
 
 
-class _Watch:
+class _BeatAge:
     """How long a lock's holder has been seen without a beat."""
 
     def __init__(self) -> None:

@@ -48,7 +48,7 @@ class Asking:
         return call.read(text)
 
 
-class Claim:
+class LockLease:
     """The lease of one who tries to get a lock; granted once the lock may be got."""
 
     def __init__(self, asking: Asking, keeper: Keeper, lease_s: float) -> None:

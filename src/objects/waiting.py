@@ -117,7 +117,7 @@ async def in_a_thread(work: Callable[[], Any], take_back: TakeBack | None = None
     If this is cancelled, `work` is asked to wait no longer, and what it returns all the same is
     given to `take_back`, in a thread as well.
     """
-    call = _Call(work, take_back)
+    call = _ThreadCall(work, take_back)
     threading.Thread(target=call.run, name="raftline awaits", daemon=True).start()
     try:
         return await call.future
@@ -126,7 +126,7 @@ async def in_a_thread(work: Callable[[], Any], take_back: TakeBack | None = None
         raise
 
 
-class _Call:
+class _ThreadCall:
     """One call in its thread, and the future by which the event loop gets its end."""
 
     def __init__(self, work: Callable[[], Any], take_back: TakeBack | None) -> None:

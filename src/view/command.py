@@ -51,15 +51,15 @@ def save(configuration: Configuration, access: ClientAccess, path: Path, seconds
     Raises:
         ConfigError: the file can't be written, or no node answers.
     """
-    from raftline.view.feed import Feed
+    from raftline.view.feed import PageFeed
     from raftline.view.page import saved_page
 
-    async def watch(feed: Feed) -> None:
+    async def watch(feed: PageFeed) -> None:
         task = asyncio.create_task(feed.run())
         await asyncio.sleep(seconds)
         task.cancel()
 
-    feed = Feed(Nodes(configuration.members, access))
+    feed = PageFeed(Nodes(configuration.members, access))
     asyncio.run(watch(feed))
     if not feed.kept:
         raise ConfigError(f"no node of {configuration.path} answered; nothing was saved")
@@ -96,10 +96,10 @@ async def _serve(
     say: Callable[[str], None],
     process: ProcessOrder | None = None,
 ) -> None:
-    from raftline.view.feed import Feed
+    from raftline.view.feed import PageFeed
     from raftline.view.server import Site, listening
 
-    site = Site(Feed(nodes, say), process=process)
+    site = Site(PageFeed(nodes, say), process=process)
     try:
         runner, found = await listening(site, HOST, port)
     except OSError as error:

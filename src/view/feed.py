@@ -22,7 +22,7 @@ WAITING_MAX = 20_000  # events of one batch
 UNREADABLE = (ValueError, TypeError, LookupError, AttributeError)  # of JSON of another form
 
 
-class Feed:
+class PageFeed:
     """Observes all nodes, and gives each page what happens."""
 
     def __init__(self, nodes: Nodes, say: Callable[[str], None] = print) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 from aiohttp import web
 
-from raftline.view.feed import Feed
+from raftline.view.feed import PageFeed
 
 STATIC = Path(__file__).with_name("static")
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
@@ -42,7 +42,7 @@ ProcessOrder = Callable[[str, str], str]
 class Site:
     """The answers to what a browser asks for."""
 
-    def __init__(self, feed: Feed, *, process: ProcessOrder | None = None) -> None:
+    def __init__(self, feed: PageFeed, *, process: ProcessOrder | None = None) -> None:
         """`process` kills, stops or starts a node's process, if this program started it."""
         self._feed, self._nodes = feed, feed.nodes
         self._process = process

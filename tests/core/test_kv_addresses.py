@@ -7,7 +7,7 @@ import json
 import pytest
 
 from raftline.clients.addresses import AGAIN_S, LEARNED_MAX, UNANSWERED_S, Addresses, members_in
-from raftline.clients.search import Nodes
+from raftline.clients.search import NodeTurns
 from raftline.common.address import Address
 from raftline.wire.protocol import not_leader
 from raftline.wire.replies import Reply
@@ -104,7 +104,7 @@ def test_a_cluster_elsewhere_that_calls_itself_localhost_is_not_looked_for_here(
 
 def test_learned_addresses_get_their_turn_after_those_that_were_named() -> None:
     addresses = Addresses([S1, S2], learns=True)
-    nodes = Nodes([S2, S1], addresses)
+    nodes = NodeTurns([S2, S1], addresses)
     addresses.take(status(S4, S5, S6), 0.0)
     turns = []
     for _ in range(6):
@@ -115,7 +115,7 @@ def test_learned_addresses_get_their_turn_after_those_that_were_named() -> None:
 
 def test_one_that_left_gets_no_more_turns_and_a_new_one_does() -> None:
     addresses = Addresses([S1], learns=True)
-    nodes = Nodes([S1], addresses)
+    nodes = NodeTurns([S1], addresses)
     addresses.take(status(S2, S3), 0.0)
     nodes.move_on(S1, None)
     assert nodes.current == S2
@@ -129,7 +129,7 @@ def test_one_that_left_gets_no_more_turns_and_a_new_one_does() -> None:
 
 def test_a_leader_that_one_connection_was_sent_to_is_known_to_the_others() -> None:
     addresses = Addresses([S1], learns=True)
-    first, second = Nodes([S1], addresses), Nodes([S1], addresses)
+    first, second = NodeTurns([S1], addresses), NodeTurns([S1], addresses)
     first.move_on(S1, Reply("s1", not_leader("s2", *S2)))
     assert first.current == S2
     second.move_on(S1, None)

@@ -12,7 +12,7 @@ import pytest
 from raftline.clients.addresses import Addresses
 from raftline.clients.pool import Clients
 from raftline.kv.aio_store import AioKV
-from raftline.kv.asker import Asker
+from raftline.kv.asker import AioAsker
 from raftline.kv.calls import Call, Calls
 from raftline.kv.codec import BINARY, TEXT
 from raftline.kv.errors import NotUnderstood
@@ -74,7 +74,7 @@ def tasks(pairs: int = 0) -> tuple[AioKV[str], Cluster]:
     cluster = AioCluster()
     for number in range(pairs):
         cluster.model.ask(CALLS.set(f"k{number}", str(number)))
-    return AioKV(cast(Asker, cluster), TEXT), cluster
+    return AioKV(cast(AioAsker, cluster), TEXT), cluster
 
 
 def awaited(call: Awaitable[Any]) -> Any:

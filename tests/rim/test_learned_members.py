@@ -15,10 +15,10 @@ import raftline.aio
 from raftline.clients.addresses import Addresses
 from raftline.clients.connection import Deadline, LoginFailed
 from raftline.clients.conversation import Client
-from raftline.clients.search import Answer, Ask, Learn, Nodes, Sessions, search
+from raftline.clients.search import Answer, AskNode, ClientSessions, Learn, NodeTurns, search
 from raftline.common.address import Address
 from raftline.kv import liveness
-from raftline.kv.asker import Asker
+from raftline.kv.asker import AioAsker
 from raftline.wire.protocol import NO_LEADER
 from raftline.wire.replies import Reply
 from tests.scripted_node import ScriptedNode
@@ -73,23 +73,25 @@ def events() -> Callable[[str], str]:
 
 def test_the_node_that_served_is_asked_for_the_members_now_and_then() -> None:
     addresses = Addresses([S1], learns=True)
-    nodes = Nodes([S1], addresses)
-    steps = search(nodes, Sessions(), "c", "get a", Deadline(10))
-    assert steps.send(None) == Ask("c", "get a")
+    nodes = NodeTurns([S1], addresses)
+    steps = search(nodes, ClientSessions(), "c", "get a", Deadline(10))
+    assert steps.send(None) == AskNode("c", "get a")
     assert steps.send(Reply("s1", "GET response: 5")) == Learn("c", "status")
     told = {"leader": "s1", "members": {"s1": str(S1), "s2": str(S2)}}
     with pytest.raises(StopIteration) as end:
         steps.send(Reply("s1", f"STATUS response: {json.dumps(told)}"))
     assert end.value.value == Reply("s1", "GET response: 5")
     assert nodes.known == [S1, S2]
-    again = search(nodes, Sessions(), "c", "get a", Deadline(10))
+    again = search(nodes, ClientSessions(), "c", "get a", Deadline(10))
     again.send(None)
     with pytest.raises(StopIteration):
         again.send(Reply("s1", "GET response: 5"))
 
 
 def test_a_node_that_serves_nothing_is_not_asked_for_the_members() -> None:
-    steps = search(Nodes([S1], Addresses([S1], learns=True)), Sessions(), "c", "get a", Deadline(0))
+    steps = search(
+        NodeTurns([S1], Addresses([S1], learns=True)), ClientSessions(), "c", "get a", Deadline(0)
+    )
     steps.send(None)
     with pytest.raises(StopIteration) as end:
         steps.send(Reply("s1", NO_LEADER))
@@ -140,14 +142,14 @@ def test_a_node_that_names_nobody_is_no_failure_of_what_it_served(text: str | No
 def test_a_login_that_fails_at_the_question_is_no_failure_of_what_was_served(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    ask_here, attempt = Client._ask_here, Asker._attempt
+    ask_here, attempt = Client._ask_here, AioAsker._attempt
 
     def refused(self: Client, sender: str, command: str, deadline: Deadline) -> Reply:
         if command == "status":
             raise LoginFailed("the file of users is another now")
         return ask_here(self, sender, command, deadline)
 
-    async def refused_too(self: Asker, sender: str, command: str, limit_s: float) -> Answer:
+    async def refused_too(self: AioAsker, sender: str, command: str, limit_s: float) -> Answer:
         if command == "status":
             raise LoginFailed("the file of users is another now")
         return await attempt(self, sender, command, limit_s)
@@ -157,7 +159,7 @@ def test_a_login_that_fails_at_the_question_is_no_failure_of_what_was_served(
             assert await kv.get("a") == "a"
 
     monkeypatch.setattr(Client, "_ask_here", refused)
-    monkeypatch.setattr(Asker, "_attempt", refused_too)
+    monkeypatch.setattr(AioAsker, "_attempt", refused_too)
     with two_nodes(value) as (s1, _), raftline.connect(f"localhost:{s1.port}") as kv:
         assert kv["a"] == "a"
         asyncio.run(run())

@@ -10,11 +10,11 @@ from raftline.clients.connection import Deadline, OutcomeUnknown, Unreachable
 from raftline.clients.search import (
     WINDOW,
     Answer,
-    Ask,
-    Nodes,
+    AskNode,
+    ClientSessions,
+    NodeTurns,
     Pause,
     Search,
-    Sessions,
     numbered,
     search,
     text_of,
@@ -45,7 +45,7 @@ def carried_out(steps: Search[Kind], *answers: Answer) -> tuple[list[str], Kind]
             assert left == []
             return asked, end.value
         answer = None
-        if isinstance(step, Ask):
+        if isinstance(step, AskNode):
             asked.append(f"{step.sender}@{step.command}")
             answer = left.pop(0)
         else:
@@ -53,23 +53,23 @@ def carried_out(steps: Search[Kind], *answers: Answer) -> tuple[list[str], Kind]
 
 
 def test_a_read_goes_where_the_leader_is() -> None:
-    nodes = Nodes([S1, S2])
+    nodes = NodeTurns([S1, S2])
     answers = said(not_leader("s3", *S3)), said("GET response: 5")
-    steps = search(nodes, Sessions(), "c", "get a", Deadline(10))
+    steps = search(nodes, ClientSessions(), "c", "get a", Deadline(10))
     assert carried_out(steps, *answers) == (["c@get a"] * 2, answers[1])
     assert nodes.current == S3
     assert set(nodes.known) == {S1, S2, S3}
 
 
 def test_somebody_who_turned_away_before_is_followed() -> None:
-    nodes = Nodes([S1, S2, S3])
+    nodes = NodeTurns([S1, S2, S3])
     nodes.move_on(S1, said(not_leader("s3", *S3)))
     nodes.move_on(S1, GONE)  # of a request that had been sent before
     assert nodes.current == S3
 
 
 def test_a_write_is_sent_again_under_its_number_and_the_next_has_the_next() -> None:
-    nodes, sessions = Nodes([S1, S2]), Sessions()
+    nodes, sessions = NodeTurns([S1, S2]), ClientSessions()
     done = said("SET response: a set to 5")
     steps = search(nodes, sessions, "c", "set a 5", Deadline(10))
     asked, found = carried_out(steps, said("SESSION response: c-7"), LOST, done)
@@ -79,17 +79,17 @@ def test_a_write_is_sent_again_under_its_number_and_the_next_has_the_next() -> N
 
 
 def test_numbers_under_way_stay_within_the_window_of_a_session() -> None:
-    nodes, sessions = Nodes([S1]), Sessions()
+    nodes, sessions = NodeTurns([S1]), ClientSessions()
     begun = said("SESSION response: c-7")
     late = numbered(nodes, sessions, "c", "incr a", Deadline(10))
-    assert next(late) == Ask("c", "session")
-    assert late.send(begun) == Ask("c-7#1", "incr a")
+    assert next(late) == AskNode("c", "session")
+    assert late.send(begun) == AskNode("c-7#1", "incr a")
     for number in range(2, WINDOW + 1):
         steps = numbered(nodes, sessions, "c", "incr a", Deadline(10))
         assert carried_out(steps, said("INCR response: 1"))[0] == [f"c-7#{number}@incr a"]
     other = numbered(nodes, sessions, "c", "incr a", Deadline(10))
-    assert next(other) == Ask("c", "session")
-    assert other.send(said("SESSION response: c-9")) == Ask("c-9#1", "incr a")
+    assert next(other) == AskNode("c", "session")
+    assert other.send(said("SESSION response: c-9")) == AskNode("c-9#1", "incr a")
     late.close()  # its caller was cancelled
     steps = numbered(nodes, sessions, "c", "incr a", Deadline(10))
     assert carried_out(steps, said("INCR response: 1"))[0] == [f"c-7#{WINDOW + 1}@incr a"]
@@ -99,20 +99,20 @@ def test_an_expired_session_is_begun_anew_only_where_nothing_was_done() -> None:
     expired = said(error("session expired: nothing is known of it"))
     begun = said("SESSION response: c-7"), said("SESSION response: c-9")
     done = said("INCR response: 1")
-    steps = search(Nodes([S1]), Sessions(), "c", "incr a", Deadline(10))
+    steps = search(NodeTurns([S1]), ClientSessions(), "c", "incr a", Deadline(10))
     asked, found = carried_out(steps, begun[0], expired, begun[1], done)
     assert (asked[2:], found) == (["c@session", "c-9#1@incr a"], done)
-    steps = search(Nodes([S1]), Sessions(), "c", "incr a", Deadline(10))
+    steps = search(NodeTurns([S1]), ClientSessions(), "c", "incr a", Deadline(10))
     with pytest.raises(OutcomeUnknown, match="the session expired while"):
         carried_out(steps, begun[0], said(outcome_unknown("it fell")), expired)
-    steps = search(Nodes([S1]), Sessions(), "c", "incr a", Deadline(10))
+    steps = search(NodeTurns([S1]), ClientSessions(), "c", "incr a", Deadline(10))
     with pytest.raises(OutcomeUnknown, match="the session expired while"):
         carried_out(steps, begun[0], expired, begun[1], LOST, expired)
 
 
 def test_a_request_that_was_done_is_not_asked_again_for_its_reply() -> None:
     """No node knows more of it, and each question would be an entry of the log."""
-    steps = search(Nodes([S1, S2]), Sessions(), "c", "txn get a", Deadline(10))
+    steps = search(NodeTurns([S1, S2]), ClientSessions(), "c", "txn get a", Deadline(10))
     asked, found = carried_out(steps, said("SESSION response: c-7"), LOST, said(DONE_ONCE))
     assert (len(asked), found.text) == (3, DONE_ONCE)
     with pytest.raises(OutcomeUnknown, match="it took effect once, but its reply is no longer"):
@@ -122,13 +122,13 @@ def test_a_request_that_was_done_is_not_asked_again_for_its_reply() -> None:
 def test_time_that_is_over_tells_what_is_known() -> None:
     over = Deadline(0)
     with pytest.raises(Unreachable, match="nobody answers at localhost port 1, 2"):
-        carried_out(search(Nodes([S1, S2]), Sessions(), "c", "get a", over), GONE, GONE)
+        carried_out(search(NodeTurns([S1, S2]), ClientSessions(), "c", "get a", over), GONE, GONE)
     refused = said(NO_LEADER)
-    steps = search(Nodes([S1, S2]), Sessions(), "c", "get a", over)
+    steps = search(NodeTurns([S1, S2]), ClientSessions(), "c", "get a", over)
     assert carried_out(steps, refused, GONE)[1] == refused
     with pytest.raises(OutcomeUnknown, match="it was lost"):
         carried_out(
-            search(Nodes([S1, S2]), Sessions(), "c", "set a 1", over),
+            search(NodeTurns([S1, S2]), ClientSessions(), "c", "set a 1", over),
             said("SESSION response: c-7"),
             LOST,
             refused,

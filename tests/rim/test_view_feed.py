@@ -9,7 +9,7 @@ import pytest
 from raftline.clients.options import ClientAccess
 from raftline.common.address import Address
 from raftline.view import feed
-from raftline.view.feed import Feed
+from raftline.view.feed import PageFeed
 from raftline.view.nodes import Nodes
 
 STATE = '{"clock": 1.0, "role": "follower", "term": 1, "log": []}'
@@ -31,7 +31,7 @@ def test_a_node_that_tells_what_this_build_cannot_read_is_asked_again(
     async def look() -> None:
         server = await asyncio.start_server(answer, "localhost", 0)
         port = server.sockets[0].getsockname()[1]
-        watched = Feed(Nodes({"s1": Address("localhost", port)}, ClientAccess()))
+        watched = PageFeed(Nodes({"s1": Address("localhost", port)}, ClientAccess()))
         task = asyncio.create_task(watched.run())
         while all(event["k"] != "begin" for event in watched.kept):
             assert not task.done(), task.exception()
