@@ -84,7 +84,7 @@ def commands(folder: MemoryFolder) -> list[str]:
     return [entry.command for entry in known(recovered)]
 
 
-def refusal(folder: MemoryFolder) -> str:
+def expect_refusal(folder: MemoryFolder) -> str:
     """Return what a refused start says, having checked that it changed nothing."""
     before = folder.contents()
     with pytest.raises(FilesRefused) as refused:

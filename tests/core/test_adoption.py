@@ -7,7 +7,16 @@ import pytest
 from raftline.raft.effects import HardState
 from raftline.raft.entries import Entry
 from tests.faulty_folder import MemoryFolder
-from tests.node_files import boot, commands, found, known, log_file, refusal, storage_file, write
+from tests.node_files import (
+    boot,
+    commands,
+    expect_refusal,
+    found,
+    known,
+    log_file,
+    storage_file,
+    write,
+)
 
 SEED_LOG = b"0 1 set a 4\n1 2 set b 30\n2 3 get b\n3 3 set c 5\n4 3 delete b\n"
 
@@ -66,10 +75,10 @@ def test_a_backslash_written_by_hand_is_a_backslash() -> None:
 )  # fmt: skip
 def test_a_hand_written_line_that_is_no_entry_is_named(line: bytes) -> None:
     log = b"0 1 set a 4\n1 2 set b 30\n" + line + b"\n"
-    said = refusal(MemoryFolder({"s1.log": log}))
+    said = expect_refusal(MemoryFolder({"s1.log": log}))
     assert said.startswith("s1.log, line 3: ")
     assert "written by hand" in said
 
 
 def test_a_hand_written_log_beside_a_storage_file_is_refused() -> None:
-    assert "not a base line" in refusal(found(SEED_LOG, storage_file(3)))
+    assert "not a base line" in expect_refusal(found(SEED_LOG, storage_file(3)))

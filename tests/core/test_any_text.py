@@ -43,7 +43,7 @@ BYTES = st.binary(max_size=24) | ANY.map(lambda text: text.encode("utf-8", "surr
 TEXT = ANY.filter(is_storable) | st.sampled_from(NASTY).filter(is_storable)
 
 
-def is_one_clear_line(problem: Exception) -> None:
+def check_one_clear_line(problem: Exception) -> None:
     assert str(problem).isprintable()
 
 
@@ -59,7 +59,7 @@ def test_a_line_becomes_whole_characters_without_controls_or_is_refused(raw: byt
     try:
         text = decode_line(raw)
     except ProtocolError as problem:
-        is_one_clear_line(problem)
+        check_one_clear_line(problem)
         return
     text.encode()
     assert is_storable(text.replace("\t", ""))
@@ -70,7 +70,7 @@ def test_a_name_and_an_id_are_plain_letters_and_digits_or_refused(line: str) -> 
     try:
         name, number, _ = split_sender(line)
     except ProtocolError as problem:
-        is_one_clear_line(problem)
+        check_one_clear_line(problem)
         return
     assert not name or NAME.fullmatch(name)
     assert name.isascii()
@@ -82,7 +82,7 @@ def test_a_request_has_one_canonical_spelling_that_fits_a_line(line: str) -> Non
     try:
         request = read_request("client4", "", line, Limits())
     except ProtocolError as problem:
-        is_one_clear_line(problem)
+        check_one_clear_line(problem)
         return
     assert is_storable(request.command)
     assert read_request("client4", "", request.command, Limits()).command == request.command
@@ -93,7 +93,7 @@ def test_a_change_of_members_can_be_spelled_as_an_entry_or_is_refused(line: str)
     try:
         change = read_change(line)
     except ProtocolError as problem:
-        is_one_clear_line(problem)
+        check_one_clear_line(problem)
         return
     if change is not None and change.address:
         spelled = f"members {change.name}={change.address},voter"
@@ -168,10 +168,15 @@ def test_a_log_line_is_parsed_or_refused_with_its_mistake(end: bytes, begin: byt
 def test_storage_that_fits_its_crc_is_understood_or_refused(first: bytes, second: bytes) -> None:
     for body in (b"name s1 term " + first + b" vote - state whole", first):
         lines = [each + b" crc32 %08x\n" % crc32(each) for each in (body, second)]
+        folder = MemoryFolder({"s1.storage": b"".join(lines)})
         try:
-            HardStateFile(MemoryFolder({"s1.storage": b"".join(lines)}), "s1").load()
+            promise = HardStateFile(folder, "s1").load()
         except StorageError as problem:
-            is_one_clear_line(problem)
+            check_one_clear_line(problem)
+        else:
+            assert promise is not None
+            HardStateFile(folder, "s1").save(promise)
+            assert HardStateFile(folder, "s1").load() == promise
 
 
 @given(BYTES, BYTES)
@@ -179,9 +184,10 @@ def test_a_snapshot_that_fits_its_crc_is_read_or_refused(line: bytes, pair: byte
     data = b"1 1 snapshot s1=h:1\nsessions 1\n" + line + b"\nkeys 1\n" + pair + b"\n"
     data += b"# end: 1 session, 1 key, crc32 %08x\n" % crc32(data)
     try:
-        Sessions.load(SnapshotReader(io.BytesIO(data), lambda: None).read().sessions)
+        table = Sessions.load(SnapshotReader(io.BytesIO(data), lambda: None).read().sessions)
     except ValueError:
         return
+    assert list(Sessions.load(table.dump()).dump()) == list(table.dump())
 
 
 @given(st.lists(_JSON.map(json.dumps) | ANY, max_size=3))
@@ -203,7 +209,7 @@ def test_a_configuration_names_members_or_is_refused(text: str) -> None:
     try:
         members = config.parse(Path("f"), text).members
     except config.ConfigError as problem:
-        is_one_clear_line(problem)
+        check_one_clear_line(problem)
         return
     spelled = "\n".join(f"{name} {host} {port}" for name, (host, port) in members.items())
     assert spelled.isascii()
@@ -219,7 +225,7 @@ def test_an_order_makes_a_fault_that_can_be_shown_or_is_refused(
     try:
         fault = read_fault(verb, words, ["s2"])
     except ProtocolError as problem:
-        is_one_clear_line(problem)
+        check_one_clear_line(problem)
         return
     assert all(line.isascii() for line in fault.change(Table()).described())
 

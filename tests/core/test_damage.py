@@ -17,10 +17,10 @@ from tests.node_files import (
     THIRD,
     boot,
     commands,
+    expect_refusal,
     found,
     known,
     log_file,
-    refusal,
     storage_file,
     write,
 )
@@ -79,10 +79,10 @@ def test_a_last_batch_that_fails_its_note_is_torn_only_if_never_acknowledged() -
     bad = bytearray(GOOD)
     bad[bad.index(b"set c 1") + 6] ^= 1
     assert len(commands(found(bytes(bad), storage_file(2, mark=(3, 1))))) == 3
-    said = refusal(found(bytes(bad), storage_file(2, mark=(5, 2))))
+    said = expect_refusal(found(bytes(bad), storage_file(2, mark=(5, 2))))
     assert said.startswith("s1.log, line 9 (byte ")
     assert "a note that does not match the lines above it" in said
-    refusal(found(bytes(bad), storage_file(2, mark=(4, 2))))
+    expect_refusal(found(bytes(bad), storage_file(2, mark=(4, 2))))
 
 
 def test_a_torn_batch_behind_a_cut_is_cut_although_the_old_mark_is_higher() -> None:
@@ -93,7 +93,7 @@ def test_a_torn_batch_behind_a_cut_is_cut_although_the_old_mark_is_higher() -> N
 
 
 def test_a_torn_tail_that_holds_acknowledged_entries_is_refused() -> None:
-    said = refusal(found(GOOD[:-3], storage_file(2, mark=(5, 2))))
+    said = expect_refusal(found(GOOD[:-3], storage_file(2, mark=(5, 2))))
     assert "a note that does not match the lines above it" in said
 
 
@@ -101,7 +101,7 @@ def test_a_note_with_a_wrong_entry_count_is_refused_even_under_an_old_mark() -> 
     two = log_file(FIRST, SECOND, b"4 1 set d 1\n")
     lines = two.splitlines(keepends=True)
     del lines[5]  # the note of the second batch
-    refusal(found(b"".join(lines), storage_file(1, mark=(2, 1))))
+    expect_refusal(found(b"".join(lines), storage_file(1, mark=(2, 1))))
 
 
 # --- corruption ---------------------------------------------------------------------------
@@ -135,13 +135,13 @@ def test_a_flipped_bit_in_the_base_line_is_refused_once_a_batch_covers_it() -> N
         for bit in range(8):
             bad = bytearray(GOOD)
             bad[byte] ^= 1 << bit
-            refusal(found(bytes(bad), storage_file(2, mark=(5, 2))))
+            expect_refusal(found(bytes(bad), storage_file(2, mark=(5, 2))))
 
 
 def test_a_refusal_names_file_line_byte_and_the_ways_out() -> None:
     bad = GOOD.replace(b"3 1 set b 30", b"3 1 set b 31")
     byte = bad.index(b"# 1 entry")
-    assert refusal(found(bad, storage_file(2, mark=(5, 2)))) == (
+    assert expect_refusal(found(bad, storage_file(2, mark=(5, 2)))) == (
         f"s1.log, line 6 (byte {byte}): a note that does not match the lines above it. Entries "
         "that were acknowledged are damaged, so s1 does not start. Restore s1.log from a backup "
         "of this node; or let it catch up from the others, without a vote until it has: raftline "
@@ -153,10 +153,10 @@ def test_a_refusal_names_file_line_byte_and_the_ways_out() -> None:
 def test_a_line_deleted_doubled_or_exchanged_is_refused(line: int) -> None:
     lines = GOOD.splitlines(keepends=True)
     storage = storage_file(2, mark=(5, 2))
-    refusal(found(b"".join(lines[:line] + lines[line + 1 :]), storage))
-    refusal(found(b"".join(lines[: line + 1] + lines[line:]), storage))
+    expect_refusal(found(b"".join(lines[:line] + lines[line + 1 :]), storage))
+    expect_refusal(found(b"".join(lines[: line + 1] + lines[line:]), storage))
     exchanged = [*lines[:line], lines[line + 1], lines[line], *lines[line + 2 :]]
-    refusal(found(b"".join(exchanged), storage))
+    expect_refusal(found(b"".join(exchanged), storage))
 
 
 def test_whole_batches_missing_or_exchanged_are_refused_under_any_mark() -> None:
@@ -165,15 +165,15 @@ def test_whole_batches_missing_or_exchanged_are_refused_under_any_mark() -> None
     middle = log_file(one, two)[head:]
     last = log_file(one, two, three)[head + len(middle) :]
     for mark in ((0, 0), (2, 1), (3, 1), (5, 2)):
-        refusal(found(log_file(one) + last, storage_file(2, mark=mark)))
-        refusal(found(log_file(one) + last + middle, storage_file(2, mark=mark)))
+        expect_refusal(found(log_file(one) + last, storage_file(2, mark=mark)))
+        expect_refusal(found(log_file(one) + last + middle, storage_file(2, mark=mark)))
 
 
 def test_zero_blocks_in_the_middle_are_refused() -> None:
     storage = storage_file(2, mark=(5, 2))
     for begin in range(0, len(GOOD) - 40, 7):
-        refusal(found(GOOD[:begin] + bytes(32) + GOOD[begin + 32 :], storage))
-        refusal(found(GOOD[:begin] + bytes(512) + GOOD[begin:], storage))
+        expect_refusal(found(GOOD[:begin] + bytes(32) + GOOD[begin + 32 :], storage))
+        expect_refusal(found(GOOD[:begin] + bytes(512) + GOOD[begin:], storage))
 
 
 @pytest.mark.parametrize(
@@ -188,16 +188,16 @@ def test_zero_blocks_in_the_middle_are_refused() -> None:
 )  # fmt: skip
 def test_a_line_that_is_no_entry_is_refused(line: bytes) -> None:
     folder = found(log_file(b"1 1 noop\n", line + b"\n", b"3 1 y\n"), storage_file(1, mark=(3, 1)))
-    assert refusal(folder).startswith("s1.log, line 4 (byte ")
+    assert expect_refusal(folder).startswith("s1.log, line 4 (byte ")
 
 
 def test_a_first_entry_of_term_zero_is_refused() -> None:
-    assert "term 0" in refusal(found(log_file(b"1 0 x\n"), storage_file(1, mark=(1, 0))))
+    assert "term 0" in expect_refusal(found(log_file(b"1 0 x\n"), storage_file(1, mark=(1, 0))))
 
 
 def test_a_falling_term_is_refused_and_a_cut_may_let_it_fall() -> None:
     storage = storage_file(3, mark=(2, 2))
-    assert "term 2 below 3" in refusal(found(log_file(b"1 3 x\n2 2 y\n"), storage))
+    assert "term 2 below 3" in expect_refusal(found(log_file(b"1 3 x\n2 2 y\n"), storage))
     assert commands(found(log_file(b"1 3 x\n# cut after 0\n1 2 y\n2 2 z\n"), storage)) == ["y", "z"]
 
 
@@ -216,7 +216,7 @@ def test_a_falling_term_is_refused_and_a_cut_may_let_it_fall() -> None:
     ],
 )
 def test_a_malformed_base_line_is_refused(change: Callable[[bytes], bytes], complaint: str) -> None:
-    said = refusal(found(change(GOOD), storage_file(2, mark=(5, 2))))
+    said = expect_refusal(found(change(GOOD), storage_file(2, mark=(5, 2))))
     assert said.startswith("s1.log, line 1 (byte 0): ")
     assert complaint in said
 

@@ -23,8 +23,8 @@ from tests.node_files import (
     MEMBERS,
     boot,
     entries,
+    expect_refusal,
     log_file,
-    refusal,
     storage_file,
     vote,
     write,
@@ -115,7 +115,7 @@ def test_a_key_that_looks_like_a_note_is_a_key() -> None:
     assert loaded(spelled(pairs)).pairs == pairs
 
 
-def damaged(data: bytes) -> str:
+def expect_damage(data: bytes) -> str:
     with pytest.raises(FilesRefused) as refused:
         loaded(data)
     assert "\n" not in str(refused.value)
@@ -125,7 +125,7 @@ def damaged(data: bytes) -> str:
 def test_a_snapshot_cut_at_any_byte_is_refused_naming_the_line() -> None:
     data = spelled({"a": "4", "b": "5"}, sessions=["x"])
     for end in range(len(data)):
-        said = damaged(data[:end])
+        said = expect_damage(data[:end])
         assert said.startswith(f"{NAME}, line ")
         assert "raftline fsck --repair s1" in said
 
@@ -136,7 +136,7 @@ def test_a_flipped_bit_anywhere_is_refused() -> None:
         for bit in (0, 4, 7):
             flipped = bytearray(data)
             flipped[place] ^= 1 << bit
-            damaged(bytes(flipped))
+            expect_damage(bytes(flipped))
 
 
 def test_lines_or_whole_batches_that_are_missing_doubled_or_moved_are_refused() -> None:
@@ -156,7 +156,7 @@ def test_lines_or_whole_batches_that_are_missing_doubled_or_moved_are_refused() 
         [*lines, b"more 1\n"],
         [*lines[: first + 1], b"\0" * 512, *lines[first + 1 :]],
     ):
-        damaged(b"".join(changed))
+        expect_damage(b"".join(changed))
 
 
 @pytest.mark.parametrize(
@@ -180,16 +180,16 @@ def test_a_malformed_snapshot_with_a_matching_crc_is_refused(
 
 def test_damage_is_found_at_the_next_note_and_its_line_named() -> None:
     data = spelled({f"k{number:04}": "v" for number in range(3500)})
-    assert damaged(data.replace(b"k1500 v", b"k1500 w")).startswith(
+    assert expect_damage(data.replace(b"k1500 v", b"k1500 w")).startswith(
         f"{NAME}, line 2005: a note that does not match the lines above it"
     )
 
 
 def test_an_unknown_form_is_taken_for_a_newer_version() -> None:
     data = spelled({"a": "4"})
-    assert "newer version" in damaged(data.replace(b" snapshot ", b" snapshot2 "))
-    assert "newer version" in damaged(b"\xef\xbb\xbf" + data)
-    assert damaged(data.replace(b"\n", b"\r\n"))
+    assert "newer version" in expect_damage(data.replace(b" snapshot ", b" snapshot2 "))
+    assert "newer version" in expect_damage(b"\xef\xbb\xbf" + data)
+    assert expect_damage(data.replace(b"\n", b"\r\n"))
 
 
 def test_a_snapshot_never_put_in_force_is_removed_at_the_start() -> None:
@@ -311,12 +311,12 @@ def test_a_log_that_begins_behind_a_missing_or_older_snapshot_is_refused() -> No
         (None, "is missing"),
         (spelled({"a": "4"}), "stands for entries up to 17 of term 4"),
     ):
-        said = refusal(node_files(log, snapshot, (31, 4)))
+        said = expect_refusal(node_files(log, snapshot, (31, 4)))
         assert said.startswith("s1.log begins behind entry 30 of term 4, but s1.state_machine")
         assert what in said
         assert "raftline fsck --repair s1" in said
     other = spelled({"a": "4"}).replace(b"17 4 snap", b"17 4 snap")
-    said = refusal(node_files(compacted(17).replace(b"17 4", b"17 3"), other, (17, 3)))
+    said = expect_refusal(node_files(compacted(17).replace(b"17 4", b"17 3"), other, (17, 3)))
     assert "begins behind entry 17 of term 3" in said
 
 

@@ -24,7 +24,7 @@ def texts() -> dict[str, str]:
     return {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in files}
 
 
-def run(*command: str | Path) -> None:
+def expect_success(*command: str | Path) -> None:
     done = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
     )
@@ -46,7 +46,7 @@ def test_workflows_and_forms_follow_the_schemas_of_github() -> None:
 
 @pytest.mark.skipif(shutil.which("actionlint") is None, reason="there is no actionlint")
 def test_actionlint_finds_nothing() -> None:
-    run("actionlint", "-no-color", *WORKFLOWS)
+    expect_success("actionlint", "-no-color", *WORKFLOWS)
 
 
 def test_a_workflow_calls_targets_that_the_makefile_has() -> None:

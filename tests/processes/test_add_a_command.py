@@ -112,8 +112,9 @@ def test_the_lists_of_the_suite_and_the_tests_of_the_page_pass_in_the_copy(copy:
 
 def test_the_changes_are_in_the_form_of_the_repository(copy: Path) -> None:
     files = {each.file for each in changes() if each.file.endswith(".py")}
-    python(copy, "-m", "ruff", "check", *files)
-    python(copy, "-m", "ruff", "format", "--check", *files)
+    assert python(copy, "-m", "ruff", "check", *files) == "All checks passed!\n"
+    formatted = python(copy, "-m", "ruff", "format", "--check", *files)
+    assert formatted == f"{len(files)} files already formatted\n"
 
 
 def test_below_its_level_a_transaction_does_not_know_it(copy: Path) -> None:

@@ -144,8 +144,10 @@ def test_an_ignored_sender_is_named_on_the_console(mailbox: Mailbox) -> None:
         ({"request": "SHUTDOWN"}, "its sender_name is missing"),
         ({"sender_name": "x\n[*] forged"}, r"its sender_name is x\x0a[*] forged"),
     ):
+        before = len(mailbox.node.said)
         mailbox.post(message)
-        mailbox.node.wait_for_line(f"[*] Ignored a datagram from 127.0.0.1: {why}")
+        line = mailbox.node.wait_for_line("Ignored a datagram", since=before)
+        assert line == f"[*] Ignored a datagram from 127.0.0.1: {why}"
 
 
 def test_a_malformed_order_is_reported_to_the_controller_alone(mailbox: Mailbox) -> None:
@@ -256,6 +258,13 @@ def test_each_entry_is_printed_as_it_is_forwarded_and_once_it_is_committed(
     mailbox.order("SHUTDOWN")
     mailbox.order("RESTART")
     mailbox.node.wait_for_line(f"Current Entries are: {{1: {entry}, 2: {entry}}}")
+    kinds = ("Forwarding the log", "Log entries are")
+    assert [line for line in mailbox.node.said if line.startswith(kinds)] == [
+        f"Forwarding the log to followers: [1: {entry}]",
+        f"Log entries are: ['1': {entry}]",
+        f"Forwarding the log to followers: [2: {entry}]",
+        f"Log entries are: ['1': {entry}, '2': {entry}]",
+    ]
 
 
 @pytest.mark.parametrize(

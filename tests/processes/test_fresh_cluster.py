@@ -116,7 +116,7 @@ def waiting(cluster: Cluster) -> Cluster:
     return cluster
 
 
-def serves(cluster: Cluster) -> None:
+def check_serves(cluster: Cluster) -> None:
     """Look whether the write of before is there, and the late node has a vote."""
     assert cluster.ask("client4@get a") == "GET response: 4"
     late = cluster["s3"]
@@ -125,13 +125,13 @@ def serves(cluster: Cluster) -> None:
 
 def test_the_return_of_the_missing_node_ends_the_wait(waiting: Cluster) -> None:
     waiting["s2"].start()
-    serves(waiting)
+    check_serves(waiting)
 
 
 def test_a_start_with_new_ends_the_wait(waiting: Cluster) -> None:
     waiting["s3"].kill()
     waiting["s3"].start("--new")
-    serves(waiting)
+    check_serves(waiting)
 
 
 def test_recovering_from_the_last_survivor_ends_the_wait(waiting: Cluster) -> None:

@@ -34,6 +34,7 @@ def test_the_config_store_prints_each_change(kv: raftline.KV[str], nodes: Cluste
         program.wait_for_line("{'app/lamp': 'off'}")
         del kv["app/lamp"]
         program.wait_for_line("{}")
+        assert program.said == ["{'app/lamp': 'on'}", "{'app/lamp': 'off'}", "{}"]
     finally:
         program.close()
 

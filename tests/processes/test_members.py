@@ -131,6 +131,7 @@ def test_a_joiner_without_a_reachable_member_reports_it_and_retries(tmp_path: Pa
         node.wait_for_line("s2 is not added yet: nothing listens on localhost port")
         cluster.start()
         node.wait_for_line("ADD response: s2 added as a learner, votes from entry")
+        assert "s2" in members(cluster)["members"]
 
 
 def test_a_node_joins_learns_and_votes(cluster: Cluster, tmp_path: Path) -> None:
@@ -351,7 +352,9 @@ def test_a_member_without_its_log_catches_up_without_a_vote(cluster: Cluster) ->
     node.log.unlink()
     node.start()
     node.wait_for_line("votes again")
-    eventually(lambda: sorted(node.status().get("voters", [])) == ["s1", "s2", "s3", "s4"])
+    eventually(lambda: node.status().get("recovering") is False, "a vote")
+    assert sorted(node.status()["voters"]) == ["s1", "s2", "s3", "s4"]
+    assert node.ask("show read local") == 's4@SHOW response: {"a": "4"}'
 
 
 def test_a_node_that_listens_everywhere_joins_at_the_address_that_it_advertises(

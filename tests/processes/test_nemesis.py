@@ -76,4 +76,4 @@ def test_ctrl_c_ends_a_campaign_with_a_report_and_leaves_no_process(tmp_path: Pa
 def test_a_killed_campaign_leaves_no_node_running(tmp_path: Path) -> None:
     with started(tmp_path, "--minutes", "5", "--verbose") as campaign:
         wait_for_faults(campaign)
-    eventually(lambda: processes_of(tmp_path) == {}, "all nodes ended")
+    assert eventually(lambda: processes_of(tmp_path) == {}, "all nodes ended")

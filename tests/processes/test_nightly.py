@@ -54,4 +54,4 @@ def test_processes_of_a_campaign_end_with_it(tmp_path: Path, handler: str, grace
     process = subprocess.Popen([sys.executable, "-c", parent, tmp_path], start_new_session=True)
     eventually((tmp_path / "began").exists, "a child")
     nightly.end(process, grace_s)
-    eventually(lambda: not processes_of(tmp_path), "no process")
+    assert eventually(lambda: not processes_of(tmp_path), "no process")

@@ -281,7 +281,7 @@ def test_a_killed_simulator_leaves_no_server_not_even_a_paused_one(tmp_path: Pat
         eventually(lambda: "T" in processes_of(paused).values(), "a server that stands still")
         simulator.kill()
     try:
-        eventually(lambda: not processes_of(kept), "no server left")
+        assert eventually(lambda: not processes_of(kept), "no server left")
     finally:
         for process_id in processes_of(kept):
             os.kill(process_id, signal.SIGKILL)

@@ -553,7 +553,8 @@ def test_a_node_is_added_to_a_cluster_that_speaks_tls_alone(
     closed.nodes.append(newcomer)
     newcomer.start()
     newcomer.wait_for_line("ADD response: s4 added as a learner, votes from entry")
-    said(led(closed, made), "remove s4", files=as_client(made))
+    [answer] = said(led(closed, made), "remove s4", files=as_client(made))
+    assert "REMOVE response: s4" in answer
     newcomer.close()
     closed.nodes.remove(newcomer)
 

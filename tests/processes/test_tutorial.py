@@ -163,7 +163,7 @@ class Desktop:
         """Return a text of the page with the ports of this test."""
         return re.sub(r"\b1000(\d)\b", lambda match: str(self.first_port + int(match[1])), text)
 
-    def carry_out(self, kind: str, text: str) -> None:
+    def check_block(self, kind: str, text: str) -> None:
         """Do what a block says, and compare."""
         word, _, name = kind.partition(" ")
         lines = self.ported(text).splitlines()
@@ -230,7 +230,7 @@ def desktop(tmp_path: Path) -> Iterator[Desktop]:
 @pytest.mark.timeout(600)
 def test_each_step_of_the_tutorial_shows_what_the_page_shows(desktop: Desktop) -> None:
     for block in BLOCK.finditer(PAGE.read_text(encoding="utf-8")):
-        desktop.carry_out(block[1], block[2])
+        desktop.check_block(block[1], block[2])
 
 
 def test_every_block_of_the_tutorial_is_of_a_kind_that_is_run() -> None:

@@ -175,8 +175,8 @@ def test_on_a_terminal_each_node_has_a_colour(
 ) -> None:
     monkeypatch.setenv("TERM", "xterm")
     with running(tmp_path, terminal=True) as cluster:
-        cluster.read_until("\x1b[36ms1 | [*] s1 started")
-        cluster.read_until("\x1b[33ms2 | [*] s2 started")
+        assert "\x1b[36ms1 | " in cluster.read_until("s1 | [*] s1 started")
+        assert "\x1b[33ms2 | " in cluster.read_until("s2 | [*] s2 started")
 
 
 def test_a_terminal_without_colours_gets_no_colour(

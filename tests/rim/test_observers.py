@@ -112,7 +112,7 @@ def test_an_observer_is_told_steps_although_the_one_before_left_amid_them(
     eventually(lambda: scene.node.observer is None, "the first has left")
     scene.observers.open(second, "", ObserveAsked())
     scene.propose("set a last")
-    shown(second, "set a last")
+    assert "Propose" in shown(second, "set a last")
 
 
 def test_a_slow_reader_loses_lines_and_is_told_how_many(

@@ -204,7 +204,8 @@ def test_a_watch_hears_that_a_snapshot_replaced_the_state(make_rig: Callable[...
     rig.driver.watchers.open(sink, [("", WatchAsked("", None))])
     data, snapshot = leaders_snapshot({"a": "9"})
     rig.receive(*pieces(data, snapshot, 50))
-    eventually(lambda: sink.pump() or sink.text.endswith("s2@EVENT 20 has a 9\n"))
+    eventually(lambda: sink.pump() or "EVENT 20 " in sink.text, "the state of the snapshot")
+    assert sink.text.endswith("s2@EVENT 20 has a 9\n")
 
 
 def test_sessions_travel_in_a_snapshot(make_rig: Callable[..., Rig]) -> None:

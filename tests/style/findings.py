@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pytest
 
 
-def none_of(found: Iterable[str], rule: str) -> None:
+def check_none_of(found: Iterable[str], rule: str) -> None:
     """Fail with each finding on a line of its own below the rule, if there is one."""
     lines = [*found]
     if lines:

@@ -6,7 +6,7 @@ import ast
 import re
 from pathlib import Path
 
-from tests.style.findings import none_of
+from tests.style.findings import check_none_of
 
 ROOT = Path(__file__).resolve().parents[2]
 FREE_RELATIVE = re.compile(r"(Who|Whom|What|Where|When|Whoever|Whatever|Wherever)\b")
@@ -22,4 +22,4 @@ def test_no_docstring_begins_with_a_free_relative() -> None:
                 text = ast.get_docstring(node) or ""
                 if FREE_RELATIVE.match(text):
                     found.append(f"{path.relative_to(ROOT)}: {text.splitlines()[0]}")
-    none_of(found, "a docstring begins with a noun or a verb")
+    check_none_of(found, "a docstring begins with a noun or a verb")

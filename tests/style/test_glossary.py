@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tests.style.findings import none_of
+from tests.style.findings import check_none_of
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "index.md"
@@ -30,7 +30,7 @@ def test_each_word_of_the_glossary_is_used_on_another_page() -> None:
     unused = [
         word for word in words() if not re.search(rf"\b{re.escape(word)}s?\b", text, re.IGNORECASE)
     ]
-    none_of(unused, "a word that no other page uses needs no row")
+    check_none_of(unused, "a word that no other page uses needs no row")
 
 
 def test_no_word_stands_in_the_glossary_twice() -> None:

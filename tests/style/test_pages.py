@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests.lists.test_sheets import FENCE, ROOT, labs
-from tests.style.findings import none_of
+from tests.style.findings import check_none_of
 
 LINES_MAX, README_LINES_MAX, WORDS_MAX, SENTENCE_WORDS_MAX = 90, 110, 900, 20
 CODE = re.compile(r"`[^`\n]+(?:\n[^`\n]+)?`")
@@ -37,11 +37,11 @@ def sentences(text: str) -> list[str]:
 def test_a_page_of_the_course_has_short_sentences(page: str) -> None:
     text = text_of(page) if page in SHEETS else QUOTED.sub("QUOTED", text_of(page))
     long = [one for one in sentences(text) if len(one.split()) > SENTENCE_WORDS_MAX]
-    none_of(long, f"{page}: a sentence has {SENTENCE_WORDS_MAX} words at most")
+    check_none_of(long, f"{page}: a sentence has {SENTENCE_WORDS_MAX} words at most")
 
 
 def test_the_readme_and_the_sheets_are_short() -> None:
-    none_of(
+    check_none_of(
         [
             f"{page}: {len(text.splitlines())} lines, {len(text.split())} words"
             for page in SHEETS

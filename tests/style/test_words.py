@@ -13,7 +13,7 @@ import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.style.findings import none_of
+from tests.style.findings import check_none_of
 
 ROOT = Path(__file__).resolve().parents[2]
 DEFINITIONS = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
@@ -43,7 +43,7 @@ def test_no_comment_docstring_or_name_has_an_avoided_word() -> None:
         lines = source.split("\n")
         name = path.relative_to(ROOT)
         found += [f"{name}:{line}: {lines[line - 1].strip()}" for line in avoided(source)]
-    none_of(found, "say after, sent, reported or recorded")
+    check_none_of(found, "say after, sent, reported or recorded")
 
 
 def test_each_kind_of_place_is_looked_at_and_texts_for_users_are_not() -> None:
