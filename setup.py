@@ -32,7 +32,7 @@ COMPILED = (
     "storage/nodefiles", "storage/snapshotlines",
     "net/admission", "net/host", "net/connection", "net/levels", "net/lines", "net/outgoing",
     "net/peers", "net/shared_reader",
-    "node/applying", "node/batching", "node/driver", "node/handover", "node/host",
+    "node/applying", "node/batching", "node/clock", "node/driver", "node/handover", "node/host",
     "node/lease_clock", "node/leasing", "node/measures", "node/queue",
     "node/stepper", "node/traffic_log", "node/watch", "node/watch_feed", "node/watchers",
     "node/writer",

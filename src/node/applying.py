@@ -10,13 +10,13 @@ write, or with its next step, whichever is first: its leader waits for the answe
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
 from raftline.common.wakeup import PAUSE_S
 from raftline.logmanager import LogManager
 from raftline.node.batching import Batching
+from raftline.node.clock import SYSTEM, Clock
 from raftline.node.queue import RequestQueue
 from raftline.node.watchers import Watchers
 from raftline.raft.effects import Effects, ReadReady
@@ -44,18 +44,17 @@ class Applying:
         queue: RequestQueue,
         batching: Batching,
         on_applied: Callable[[], None],
-        now_s: Callable[[], float] = time.monotonic,
+        clock: Clock = SYSTEM,
     ) -> None:
         """Begin with what the files held; `on_applied` is called after some entries were applied,
-        or a snapshot was taken over.
-        `now_s` measures how long a slice has taken, in seconds."""
+        or a snapshot was taken over."""
         self._node = node
         self._logmanager = logmanager
         self._watchers = watchers
         self._queue = queue
         self._batching = batching
         self._on_applied = on_applied
-        self._now_s = now_s
+        self._clock = clock
         # Of the last entry that was applied, and of the last one that is to be.
         self.index = self.handed_index = node.view.last_applied
         self.follows_a_write = False  # what is left is applied after a write
@@ -92,16 +91,16 @@ class Applying:
         """Apply the next slice; return whether that answers the requests of a group. Entries that
         are `at_hand` need not be copied from the log."""
         self.follows_a_write = False
-        end_s = self._now_s() + SLICE_S
+        end_s = self._clock.now_s() + SLICE_S
         answers = False
         while self.index < self.handed_index:
             if not at_hand or at_hand[0].index != self.index + 1:
                 count = min(PIECE_ENTRIES, self.handed_index - self.index)
                 at_hand = self._node.committed(self.index + 1, count)
-            answers |= self._apply(at_hand, lambda: self._now_s() >= end_s)
-            if self._now_s() >= end_s:
+            answers |= self._apply(at_hand, lambda: self._clock.now_s() >= end_s)
+            if self._clock.now_s() >= end_s:
                 break
-        over_s = self._now_s() - end_s
+        over_s = self._clock.now_s() - end_s
         self.pause_s = min(max(PAUSE_S, over_s / 2), PAUSE_S_MAX)
         return answers
 
@@ -113,8 +112,8 @@ class Applying:
         self._watchers.applied(applied)
         self._queue.answer_applied(replies, first, last)
         self._on_applied()
-        queued, used_s = len(self._queue.writes), time.process_time()
-        return self._batching.committed(last, queued, time.monotonic(), used_s)
+        queued, used_s = len(self._queue.writes), self._clock.used_s()
+        return self._batching.committed(last, queued, self._clock.now_s(), used_s)
 
     def served_reads(self) -> list[tuple[ReadReady, int]]:
         """Hand out the reads that see all that they are to see, each with the term in which it was

@@ -1,6 +1,6 @@
 """The policy of batching: which requests are served together, and when. It sees numbers alone.
 
-Times are seconds of time.monotonic, and the caller reads them: `now_s`. `queued` counts the batches
+Times are seconds of one clock, and the caller reads them: `now_s`. `queued` counts the batches
 of one kind that wait.
 """
 

@@ -1,20 +1,38 @@
-"""The clocks of a node: what deadlines are read from, and how long the owner thread sleeps."""
+"""The clock of a node, which alone reads the time, and how long the owner thread sleeps."""
 
 from __future__ import annotations
 
 import math
 import time
+from typing import Final
 
+from raftline.common.derived import mypyc_attr
 from raftline.common.wakeup import Wakeup
 
 # Leases need a clock that goes on while the machine sleeps; Linux has one.
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
-def now_ms() -> int:
-    """The clock of deadlines, of the core and of leases: it never goes back, and wall-clock jumps
-    don't move it. Durations within a process are measured by `time.monotonic`."""
-    return time.clock_gettime_ns(_CLOCK) // 1_000_000
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Clock:
+    """The times that a node goes by. The parts of a node are given one, so that a test or a
+    schedule sets the time."""
+
+    def now_ms(self) -> int:
+        """Return the time for deadlines, of the core and of leases, in milliseconds. It never goes
+        back, and jumps of the wall clock don't move it."""
+        return time.clock_gettime_ns(_CLOCK) // 1_000_000
+
+    def now_s(self) -> float:
+        """Return the time by which durations within a process are measured, in seconds."""
+        return time.monotonic()
+
+    def used_s(self) -> float:
+        """Return the processor time of this process, in seconds."""
+        return time.process_time()
+
+
+SYSTEM: Final = Clock()
 
 
 class OwnerSleep:
@@ -26,8 +44,8 @@ class OwnerSleep:
 
     def __init__(self) -> None:
         self._wakeup = Wakeup()
-        self.until_s = 0.0  # by time.monotonic; 0: awake
-        self.until_ms = 0  # the deadline among its reasons, by now_ms
+        self.until_s = 0.0  # by the clock's now_s; 0: awake
+        self.until_ms = 0  # the deadline among its reasons, by the clock's now_ms
         self.is_for_a_group = False  # it ends when requests that gather are to be served
 
     def begin(self) -> None:

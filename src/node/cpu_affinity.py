@@ -18,6 +18,8 @@ import time
 from collections.abc import Collection
 from typing import NamedTuple
 
+from raftline.node.clock import SYSTEM
+
 PERIOD_S = (0.1, 0.3)  # by chance, so that two nodes don't chase each other
 BUSY = 0.35  # of a core; below half of it, threads may be wherever the kernel likes
 SWITCHES_PER_S = 12_000  # of threads; fewer are no trouble
@@ -84,7 +86,7 @@ def look(cores: Collection[int]) -> CpuUse:
             if name[:3] == "cpu" and name[3:].isdigit() and int(name[3:]) in cores:
                 idle_s[int(name[3:])] = (int(fields[3]) + int(fields[4])) / ticks
     used_s = usage.ru_utime + usage.ru_stime
-    return CpuUse(time.monotonic(), used_s, usage.ru_nvcsw + usage.ru_nivcsw, idle_s)
+    return CpuUse(SYSTEM.now_s(), used_s, usage.ru_nvcsw + usage.ru_nivcsw, idle_s)
 
 
 def move_threads(cores: Collection[int]) -> None:

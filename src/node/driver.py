@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from raftline.logmanager import LogManager
 from raftline.net.host import Batch, Origin, ReplySink
-from raftline.node.clock import OwnerSleep, now_ms
+from raftline.node.clock import SYSTEM, Clock, OwnerSleep
 from raftline.node.compaction import Compaction
 from raftline.node.measures import Measures, node_facts
 from raftline.node.queue import RequestQueue
@@ -35,17 +35,27 @@ _Result = TypeVar("_Result")
 class Driver:
     """Lets one thread at a time step the core, and has what each step left done."""
 
-    def __init__(self, node: RawNode, logmanager: LogManager, rim: NodeRim, hold_ms: int) -> None:
+    def __init__(
+        self,
+        node: RawNode,
+        logmanager: LogManager,
+        rim: NodeRim,
+        hold_ms: int,
+        clock: Clock = SYSTEM,
+    ) -> None:
         self.node = node
+        self._clock = clock
         self._logmanager = logmanager
         self._rim = rim
         self.core = threading.Lock()
-        self.measures = Measures()
+        self.measures = Measures(clock)
         self._writer = Writer(logmanager, self.core, self._written, self._fail, self.measures)
         self.compaction = Compaction(node, logmanager, self.core, self._writer)
-        self._queue = RequestQueue(hold_ms, self.measures)
+        self._queue = RequestQueue(hold_ms, self.measures, clock=clock)
         self._sleep = OwnerSleep()
-        self._stepper = Stepper(node, logmanager, self._writer, self._queue, rim, self._sleep)
+        self._stepper = Stepper(
+            node, logmanager, self._writer, self._queue, rim, self._sleep, clock
+        )
         self.watchers = self._stepper.watchers
         self._stopping = False
         self._failure: BaseException | None = None
@@ -59,7 +69,7 @@ class Driver:
     def submit(self, *batches: Batch, more_come: bool = False) -> None:
         """Have requests served: by this thread, unless another one is at it, or has them wait to
         share a write or a round with more. Where `more_come`, this thread calls again soon."""
-        now = now_ms()
+        now = self._clock.now_ms()
         for batch in batches:
             batch.asked_ms = now
             self._stepper.enqueue(batch)
@@ -121,8 +131,8 @@ class Driver:
         Bounded by an election timeout. If the first one goes away meanwhile (all stop at once)
         another is tried; if nobody is left, nothing is waited for.
         """
-        end_s = time.monotonic() + min(election_timeout_ms / 1000, HANDOVER_LIMIT_S)
-        while self.node.view.is_leader and (left_s := end_s - time.monotonic()) > 0:
+        end_s = self._clock.now_s() + min(election_timeout_ms / 1000, HANDOVER_LIMIT_S)
+        while self.node.view.is_leader and (left_s := end_s - self._clock.now_s()) > 0:
             batch = self.transfer(None)
             if not batch.wait(left_s) or " did not take over" not in batch.replies[0]:
                 return
@@ -154,7 +164,7 @@ class Driver:
     def status(self) -> dict[str, object]:
         """Return what `status` prints."""
         with self.core:
-            facts = node_facts(self.node.view, self._stepper.applied_index, now_ms())
+            facts = node_facts(self.node.view, self._stepper.applied_index, self._clock.now_ms())
             return {**facts, "log_bytes": self._logmanager.log_bytes, "syncs": self.syncs}
 
     def waiting(self) -> dict[str, int]:
@@ -170,7 +180,7 @@ class Driver:
             with self.core:  # a step in between that wants to wake us earlier must see this
                 self._sleep.begin()
                 pause_s = self._pause_s()
-                self._sleep.until_s = time.monotonic() + pause_s
+                self._sleep.until_s = self._clock.now_s() + pause_s
             self._sleep.wait(pause_s)
             if self._stepper.lags:
                 time.sleep(self._stepper.pause_s)  # a lock that is taken at once lets nobody in
@@ -180,12 +190,12 @@ class Driver:
         self._flush_replies()
 
     def _pause_s(self) -> float:
-        now = now_ms()
+        now = self._clock.now_ms()
         deadline = min(self._stepper.wake_at_ms, now + LATE_LOOK_MS)
         if self._queue.held_until_ms is not None:
             deadline = min(deadline, self._queue.held_until_ms)
         self._sleep.until_ms = deadline
-        gather_s = self._stepper.next_look_s() - time.monotonic()
+        gather_s = self._stepper.next_look_s() - self._clock.now_s()
         pause_s = 0.0 if self._stepper.lags else (deadline - now) / 1000
         self._sleep.is_for_a_group = gather_s < pause_s
         return min(gather_s, pause_s)
@@ -198,7 +208,7 @@ class Driver:
 
     def _round(self) -> None:
         """Do what time asks for, and serve what need not wait."""
-        now = now_ms()
+        now = self._clock.now_ms()
         self._stepper.pass_time(now)
         if now >= self._late_look_ms:
             self._late_look_ms = now + LATE_LOOK_MS

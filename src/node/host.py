@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import threading
-import time
 from collections.abc import Sequence
 
 from raftline.access.login import Access
@@ -22,6 +21,7 @@ from raftline.net.host import Batch, Orders, Origin, ReplySink
 from raftline.net.levels import Builds, ask_level
 from raftline.net.peerbook import PeerBook, Speakers
 from raftline.net.reply_room import ReplyRoom
+from raftline.node.clock import SYSTEM
 from raftline.node.driver import Driver
 from raftline.node.observers import Observers
 from raftline.node.traffic_log import TrafficLog
@@ -65,6 +65,7 @@ class NodeHost:
     ) -> None:
         self.name = name
         self.pace = pace
+        self.clock = SYSTEM
         self.slowest_ms = pace.election_timeout_ms + pace.election_spread_ms
         self.patience_ms = 4 * self.slowest_ms + 5000
         self.patience_s = self.patience_ms / 1000
@@ -128,10 +129,10 @@ class NodeHost:
         A cluster that is about to reach it, as it is after each start, is waited for, as a leader
         is: then there is no such reply, and this returns "".
         """
-        end_s = time.monotonic() + 2 * self.slowest_ms / 1000
+        end_s = self.clock.now_s() + 2 * self.slowest_ms / 1000
         with self._level_rises:
             while (why := self._why_below(needed)) == RISING:
-                left_s = end_s - time.monotonic()
+                left_s = end_s - self.clock.now_s()
                 if left_s <= 0 or self.is_down or self._stopping:
                     break
                 self._level_rises.wait(min(left_s, LOOK_S))

@@ -7,10 +7,10 @@ adds is alone with it (the core's lock, the writer thread); a reader may see the
 
 from __future__ import annotations
 
-import time
 from bisect import bisect_left
 from typing import Final
 
+from raftline.node.clock import SYSTEM, Clock
 from raftline.raft.roles import Role
 from raftline.raft.view import NodeView
 from raftline.wire.membercommands import membership_facts
@@ -39,11 +39,12 @@ class Histogram:
 class Measures:
     """All measures of one start of a node."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock = SYSTEM) -> None:
+        self._clock = clock
         self.writes = Histogram()  # requests, from their arrival until they are applied
         self.reads = Histogram()  # requests, from their arrival until they are confirmed
         self.disk = Histogram()  # writes of the files, each with its sync
-        self.disk_since_s = 0.0  # when the write under way began, by time.monotonic; 0: none is
+        self.disk_since_s = 0.0  # when the write under way began, by the clock's now_s; 0: none is
         self.elections = 0  # that this node stood in
         self.leaderships = 0  # that it won
         self.leader_changes = 0  # that it heard of
@@ -65,11 +66,11 @@ class Measures:
 
     def disk_begins(self) -> None:
         """Note that a write of the files begins."""
-        self.disk_since_s = time.monotonic()
+        self.disk_since_s = self._clock.now_s()
 
     def disk_ends(self) -> None:
         """Count the write that began last."""
-        self.disk.add(time.monotonic() - self.disk_since_s)
+        self.disk.add(self._clock.now_s() - self.disk_since_s)
         self.disk_since_s = 0.0
 
 

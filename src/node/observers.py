@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from raftline.common.wakeup import Wakeup
 from raftline.net.host import EventSink
+from raftline.node.clock import SYSTEM, Clock
 from raftline.observe import lines
 from raftline.observe.facts import Facts, Step, facts_of
 from raftline.observe.lines import Thinning
@@ -96,8 +97,9 @@ class Observer:
 class Observers:
     """All observers of a node; `net.host.Observers` documents what its connections ask of it."""
 
-    def __init__(self, name: str, say: Callable[[str], None]) -> None:
+    def __init__(self, name: str, say: Callable[[str], None], clock: Clock = SYSTEM) -> None:
         """Prepare; `say` prints a line on the console."""
+        self._clock = clock
         self._name = name
         self._say = say
         self._node: RawNode | None = None
@@ -144,7 +146,7 @@ class Observers:
         there = None
         if isinstance(event, Receive) and isinstance(event.message, AppendEntries):
             there = node.view.log.term_at(event.message.prev_index)
-        at_s = time.monotonic()
+        at_s = self._clock.now_s()
         self._steps.append(Step(self._name, at_s, before, event, effects, after, refusal, there))
         self._wakeup.set()
 
@@ -162,7 +164,9 @@ class Observers:
                 facts = facts_of(node.view)
                 if node.observer is None:
                     self._facts, node.observer = facts, self
-                observer.put(lines.hello(self._name, time.monotonic(), facts, node.view.log, asked))
+                observer.put(
+                    lines.hello(self._name, self._clock.now_s(), facts, node.view.log, asked)
+                )
                 self._observers[sink] = observer
         self._send(observer)
         return ""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Sequence
 
 from raftline.net.host import Batch, RequestRoom
+from raftline.node.clock import SYSTEM, Clock
 from raftline.node.measures import Measures
 from raftline.wire.limits import BATCHES_HELD, QUEUED_BYTES
 from raftline.wire.protocol import STOPPING, TOO_MUCH_WAITS, no_leader, outcome_unknown
@@ -19,8 +19,13 @@ class RequestQueue:
     """
 
     def __init__(
-        self, hold_ms: int, measures: Measures | None = None, bytes_max: int = QUEUED_BYTES
+        self,
+        hold_ms: int,
+        measures: Measures | None = None,
+        bytes_max: int = QUEUED_BYTES,
+        clock: Clock = SYSTEM,
     ) -> None:
+        self._clock = clock
         self._hold_ms = hold_ms
         self.room = RequestRoom(bytes_max)
         self._measures = measures or Measures()
@@ -91,7 +96,7 @@ class RequestQueue:
     def answer_applied(self, replies: list[str], first: int, last: int) -> None:
         """Give the replies to the entries `first` to `last` to those whose requests are among
         them. What is pending lies in index order, so nobody is searched for."""
-        now_s = time.monotonic()
+        now_s = self._clock.now_s()
         while self._pending and self._pending[0].first_index <= last:
             batch = self._pending[0]
             start = batch.first_index + len(batch.replies) - first
@@ -106,7 +111,7 @@ class RequestQueue:
 
     def confirmed(self, batch: Batch) -> None:
         """Let reads be served: they were confirmed."""
-        self._measures.reads.add(time.monotonic() - batch.asked_s, len(batch.commands))
+        self._measures.reads.add(self._clock.now_s() - batch.asked_s, len(batch.commands))
         batch.wake()
 
     def give_up_pending(self, why: str, after: int = 0) -> None:

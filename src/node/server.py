@@ -19,7 +19,6 @@ from raftline.net.levels import Builds
 from raftline.net.listener import Listener
 from raftline.net.peerbook import PeerBook, Speakers
 from raftline.net.peers import Peer
-from raftline.node.clock import now_ms
 from raftline.node.driver import Driver
 from raftline.node.host import NodeHost
 from raftline.node.observers import Observers
@@ -68,7 +67,7 @@ class Server(NodeHost):
             is_cut_off=self.is_cut_off,
             is_private=startup.is_private,
         )
-        self.observers = Observers(self.name, console.say)
+        self.observers = Observers(self.name, console.say, self.clock)
         self._startup = startup
         self._compact_bytes = compact_bytes
         self._history = history
@@ -87,11 +86,12 @@ class Server(NodeHost):
         pace = self.pace
         logmanager, recovered = self._startup.recover()
         self.logmanager = logmanager
-        self.speakers = Speakers(pace.election_timeout_ms, now_ms)
+        self.speakers = Speakers(pace.election_timeout_ms, self.clock.now_ms)
         self.node = node_of(
             self.name,
             recovered,
             pace,
+            self.clock,
             heartbeat_ms=self.heartbeat_ms(),
             leased=self.readings.mode == "lease",
             compact_bytes=self._compact_bytes,
@@ -99,7 +99,9 @@ class Server(NodeHost):
         if self._record is not None:
             self.node = RecordedNode(self.node, FileRecorder(self._record, self._console.say))
         self._print_lease(recovered.hard_state.lease_ms)
-        self.driver = driver = Driver(self.node, logmanager, self, hold_ms=2 * self.slowest_ms)
+        self.driver = driver = Driver(
+            self.node, logmanager, self, hold_ms=2 * self.slowest_ms, clock=self.clock
+        )
         self.builds = Builds(driver.peer_level)
         self.observers.follow(self.node, driver.core)
         driver.watchers.history.bound(*self._history)

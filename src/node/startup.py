@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from raftline.common.config import ConfigError, Configuration, Pace
 from raftline.common.level import LEVEL
 from raftline.logmanager import LogManager
-from raftline.node.clock import now_ms
+from raftline.node.clock import Clock
 from raftline.raft.change import advice
 from raftline.raft.effects import Effects, HardState
 from raftline.raft.node import RawNode, node_from_disk
@@ -129,6 +129,7 @@ def node_of(
     name: str,
     recovered: Recovered,
     pace: Pace,
+    clock: Clock,
     *,
     heartbeat_ms: int,
     leased: bool,
@@ -149,7 +150,7 @@ def node_of(
         recovered.hard_state,
         options,
         _picker(pace),
-        now_ms(),
+        clock.now_ms(),
         recovering=recovered.recovering,
         newborn=recovered.newborn,
         may_be_new=recovered.may_be_new,

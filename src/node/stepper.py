@@ -5,7 +5,6 @@ Here are no threads and no waiting. The driver decides which thread takes a step
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -13,7 +12,7 @@ from raftline.logmanager import LogManager
 from raftline.net.host import Batch, Origin
 from raftline.node.applying import LEADERSHIP_LOST, Applying
 from raftline.node.batching import Batching
-from raftline.node.clock import OwnerSleep, now_ms
+from raftline.node.clock import SYSTEM, Clock, OwnerSleep
 from raftline.node.handover import Handover
 from raftline.node.leasing import Leasing
 from raftline.node.queue import RequestQueue
@@ -115,6 +114,7 @@ class Stepper:
         queue: RequestQueue,
         rim: NodeRim,
         owner_sleep: OwnerSleep,
+        clock: Clock = SYSTEM,
     ) -> None:
         self._node = node
         self._logmanager = logmanager
@@ -122,11 +122,12 @@ class Stepper:
         self._queue = queue
         self._rim = rim
         self._sleep = owner_sleep
-        self.watchers = Watchers(logmanager, owner_sleep.wake)
-        self._batching = Batching(time.monotonic(), time.process_time())
+        self._clock = clock
+        self.watchers = Watchers(logmanager, owner_sleep.wake, clock)
+        self._batching = Batching(clock.now_s(), clock.used_s())
         self._delivery = Delivery(rim.send, writer)
         self._applying = Applying(
-            node, logmanager, self.watchers, queue, self._batching, rim.applied
+            node, logmanager, self.watchers, queue, self._batching, rim.applied, clock
         )
         self._handover = Handover(node, rim.not_leader)
         self._leasing = Leasing(node, logmanager.store, lambda: self._applying.index)
@@ -136,14 +137,14 @@ class Stepper:
     def enqueue(self, batch: Batch) -> None:
         """Put a batch in the queue."""
         queue = self._queue
-        batch.asked_s = now_s = time.monotonic()
+        batch.asked_s = now_s = self._clock.now_s()
         queue.put(batch)
         queued = len(queue.reads if batch.is_read else queue.writes)
         self._batching.enqueue(queued, now_s, is_read=batch.is_read)
 
     def replied(self) -> bool:
         """Record that the replies left; return whether a write group's were among them."""
-        return self._batching.replied(time.monotonic())
+        return self._batching.replied(self._clock.now_s())
 
     def is_wanted(self) -> bool:
         """Whether anything waits that is served now."""
@@ -155,7 +156,7 @@ class Stepper:
         return bool(queue.others)
 
     def next_look_s(self) -> float:
-        """Return the latest time at which gathered requests are served, by time.monotonic."""
+        """Return the latest time at which gathered requests are served, by `now_s` of the clock."""
         queue, writer = self._queue, self._writer
         return self._batching.next_look_s(
             len(queue.writes),
@@ -168,12 +169,12 @@ class Stepper:
     def _serves_writes(self) -> bool:
         queued, writer = len(self._queue.writes), self._writer
         return self._batching.serves_writes(
-            queued, time.monotonic(), is_writing=writer.is_busy, is_full=writer.is_full
+            queued, self._clock.now_s(), is_writing=writer.is_busy, is_full=writer.is_full
         )
 
     def _serves_reads(self) -> bool:
         queued, is_reading = len(self._queue.reads), self._is_reading()
-        return self._batching.serves_reads(queued, time.monotonic(), is_reading=is_reading)
+        return self._batching.serves_reads(queued, self._clock.now_s(), is_reading=is_reading)
 
     def _is_reading(self) -> bool:
         view = self._node.view
@@ -185,7 +186,7 @@ class Stepper:
         """Step a peer's message; return why it was refused, "" if it was not."""
         self._delivery.asked(message, origin)
         try:
-            self.carry_out(self._node.step(Receive(message), now_ms()), origin)
+            self.carry_out(self._node.step(Receive(message), self._clock.now_ms()), origin)
         except PeerError as error:
             if self._node.observer is not None:
                 self._node.observer.refused(message, str(error))
@@ -194,7 +195,7 @@ class Stepper:
 
     def transfer(self, batch: Batch, to: str | None) -> None:
         """Begin to hand the leadership over; `batch` waits for the end of that."""
-        self.carry_out(self._handover.begin(batch, to, now_ms()))
+        self.carry_out(self._handover.begin(batch, to, self._clock.now_ms()))
 
     def take(self, event: Input) -> None:
         """Let the core take another input.
@@ -202,7 +203,7 @@ class Stepper:
         Raises:
             OrderRefused: it is an order that can't be carried out now; nothing was changed.
         """
-        self.carry_out(self._node.step(event, now_ms()))
+        self.carry_out(self._node.step(event, self._clock.now_ms()))
 
     def pass_time(self, now: int) -> None:
         """Do what time asks for."""
@@ -222,7 +223,7 @@ class Stepper:
         if self._applying.follows_a_write:
             self.apply_slice()
         if durable is not None:
-            self.carry_out(self._node.step(Synced(*durable), now_ms()))
+            self.carry_out(self._node.step(Synced(*durable), self._clock.now_ms()))
 
     # --- what is applied -------------------------------------------------------------------------
 
@@ -261,7 +262,7 @@ class Stepper:
         batches = self._queue.take(writes=self._serves_writes(), reads=self._serves_reads())
         if not batches:
             return
-        now, view = now_ms(), self._node.view
+        now, view = self._clock.now_ms(), self._node.view
         if view.is_leader:
             self._serve_as_leader(batches, now)
         elif view.leader is not None:
@@ -300,7 +301,7 @@ class Stepper:
             view = self._node.view
             commands = self._queue.enter(batches, view.log.last_index + 1, view.term)
             last_index = view.log.last_index + len(commands)
-            self._batching.proposed(last_index, len(batches), time.monotonic())
+            self._batching.proposed(last_index, len(batches), self._clock.now_s())
             self.carry_out(self._node.step(Propose(commands), now))
 
     def _change(self, batch: Batch, now: int) -> None:
@@ -340,13 +341,13 @@ class Stepper:
 
     def _answer_applied(self) -> None:
         """Answer what waited for entries that are applied now, but for those who asked for them."""
-        self._leasing.stepped(now_ms)
+        self._leasing.stepped(self._clock.now_ms)
         served = self._applying.served_reads()
         for ready, term in served:
             self._confirmed(ready.token, term)
         if served:
             queued = len(self._queue.reads)
-            self._batching.answered(len(served), queued, time.monotonic())
+            self._batching.answered(len(served), queued, self._clock.now_s())
             self._sleep.is_for_a_group = False
 
     def _confirmed(self, batch: Batch, term: int) -> None:
@@ -361,7 +362,7 @@ class Stepper:
         elif not view.is_leader or view.term != term:  # another may count the time of leases since
             self._queue.put(batch)
         else:
-            now = now_ms()  # after the round, so after the request
+            now = self._clock.now_ms()  # after the round, so after the request
             batch.replies = self._leasing.answers(batch.commands, now)
             batch.wake()
 
@@ -377,7 +378,7 @@ class Stepper:
     def turn_all_away(self, *, failed: bool) -> None:
         """Answer everybody, since this server stops."""
         self._queue.turn_all_away("this server failed" if failed else "this server is stopping")
-        left = self._node.step(Stop(), now_ms())
+        left = self._node.step(Stop(), self._clock.now_ms())
         confirmed = [ready.token for ready in self._applying.give_up_reads()]
         for batch in (*left.refused, *confirmed):
             batch.answer_all(STOPPING)

@@ -57,7 +57,7 @@ class PrefixWatch:
         self.resets = 0  # of the history, when this was known to be in it
         self.lines: list[str] = []  # to be sent before anything else
         self.listing: KeyListing | None = None  # the keys, while they are sent
-        self.sent_s = 0.0  # when it last sent anything, by time.monotonic
+        self.sent_s = 0.0  # when it last sent anything, by the clock's now_s
         self._place = 0  # in the listing
 
     def begin(self, listing: KeyListing) -> None:

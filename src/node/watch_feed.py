@@ -16,7 +16,6 @@ for, and nothing is sent.
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -24,6 +23,7 @@ from typing import Final
 
 from raftline.logmanager import LogManager
 from raftline.net.host import Backlog, EventSink
+from raftline.node.clock import SYSTEM, Clock
 from raftline.node.watch import LAST, Delivery, Group, PrefixWatch, WatchMode
 from raftline.raft.entries import Entry
 from raftline.state.events import BareEvent, KeyEvent
@@ -56,6 +56,7 @@ class Feed:
         wake_owner: Callable[[], None],
         is_stranded: Callable[[], None],
         has_ended: Callable[[PrefixWatch], None],
+        clock: Clock = SYSTEM,
     ) -> None:
         """Begin after what the files held."""
         self.lock = threading.Lock()
@@ -66,6 +67,7 @@ class Feed:
         self._wake_owner = wake_owner
         self._is_stranded = is_stranded
         self._has_ended = has_ended
+        self._clock = clock
         self._index: PrefixIndex[Group] = PrefixIndex()
         self._dirty: deque[Group] = deque()
         self._ready: dict[EventSink, list[Delivery]] = {}
@@ -153,7 +155,7 @@ class Feed:
 
     def _push(self, ready: Sequence[tuple[EventSink, list[Delivery]]]) -> None:
         spelled: dict[tuple[int, str], bytes] = {}
-        now_s = time.monotonic()
+        now_s = self._clock.now_s()
         for sink, deliveries in ready:
             parts, size = list[bytes](), 0
             for watch, before, lines in deliveries:
@@ -195,7 +197,7 @@ class Feed:
         self._handed = self.history.last
         if self._is_late:
             self._is_late = False
-            self._send_keepalives(time.monotonic())
+            self._send_keepalives(self._clock.now_s())
 
     def _send_keepalives(self, now_s: float) -> None:
         """Send how far this node is to watches that got nothing for long."""
@@ -240,7 +242,7 @@ class Feed:
         lines += watch.lines
         watch.lines = []
         if lines:
-            watch.sent_s = time.monotonic()
+            watch.sent_s = self._clock.now_s()
         return watch.spelled(lines)
 
     def _next_events(self, watch: PrefixWatch) -> Sequence[KeyEvent] | None:

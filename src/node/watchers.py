@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 
 from raftline.logmanager import LogManager
 from raftline.net.host import EventSink
+from raftline.node.clock import SYSTEM, Clock
 from raftline.node.listing import KeyListing, Lister
 from raftline.node.watch import PrefixWatch, WatchMode
 from raftline.node.watch_feed import Feed
@@ -23,15 +23,18 @@ from raftline.wire.watches import WatchAsked
 class Watchers:
     """All watches of a node; `net.host.Watchers` documents what its connections ask of it."""
 
-    def __init__(self, logmanager: LogManager, wake_owner: Callable[[], None]) -> None:
+    def __init__(
+        self, logmanager: LogManager, wake_owner: Callable[[], None], clock: Clock = SYSTEM
+    ) -> None:
         """Begin after what the files held."""
+        self._clock = clock
         self._name = logmanager.name
         self._lister = Lister(logmanager)
         self._watches: dict[EventSink, dict[str, PrefixWatch]] = {}
         self._count = 0
         self._begins_anew = False  # a thread is at it
         self._refusal = ""  # once this node serves no watch any more
-        self._feed = Feed(logmanager, wake_owner, self._list_anew, self._forget)
+        self._feed = Feed(logmanager, wake_owner, self._list_anew, self._forget, clock)
         # What the driver asks for with each step.
         self.hand_out = self._feed.hand_out
         self.mark_keepalives_due = self._feed.mark_keepalives_due
@@ -109,7 +112,7 @@ class Watchers:
                 watch.mode, lines = WatchMode.LAGGING, [words.goes_on(after)]
         self._watches.setdefault(sink, running)[request_id] = watch
         self._count += 1
-        self._feed.enter(watch, time.monotonic())
+        self._feed.enter(watch, self._clock.now_s())
         return watch, lines
 
     def _why_not(self, running: dict[str, PrefixWatch], request_id: str) -> str:

@@ -1,4 +1,4 @@
-"""The time of day decides nothing: it can be set, and jumps."""
+"""The time of day decides nothing: it can be set, and jumps. One module of a node reads a clock."""
 
 from __future__ import annotations
 
@@ -31,6 +31,21 @@ def test_no_module_reads_the_time_of_day() -> None:
     assert "driver.py" in [path.name for path in modules]
     deciding = [path for path in modules if path not in (SHOWN, WRITTEN)]
     assert [place for path in deciding for place in wall_clocks_read_by(path)] == []
+
+
+def test_one_module_of_a_node_reads_a_clock() -> None:
+    """All others are given it (`Clock`), so that a schedule sets the time."""
+    readers = {
+        path.name
+        for path in (SOURCE / "node").glob("*.py")
+        for part in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if (
+            (isinstance(part, ast.Attribute) and getattr(part.value, "id", "") == "time")
+            and part.attr != "sleep"
+        )
+        or (isinstance(part, ast.ImportFrom) and part.module == "time")
+    }
+    assert readers == {"clock.py"}
 
 
 def test_the_program_reads_it_in_one_function_for_the_console_alone() -> None:

@@ -3,6 +3,7 @@ anybody is told so."""
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -10,12 +11,11 @@ from typing import Any
 
 import pytest
 
-import raftline.node.driver
-import raftline.node.stepper
 from raftline.common.wakeup import PAUSE_S
 from raftline.logmanager import LogManager
 from raftline.net.host import Batch
 from raftline.node.applying import PAUSE_S_MAX, SLICE_S
+from raftline.node.clock import Clock
 from raftline.node.driver import Driver
 from raftline.raft.effects import Effects, HardState
 from raftline.raft.entries import Entry
@@ -35,6 +35,7 @@ from tests.core.cores import established, node_of
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import MEMBERS
 from tests.rim.test_driver import DEADLINE_S, Answers, FakeRim, HeldManager, driver_of_s1
+from tests.set_clock import SetClock
 
 HEAVY = 700  # entries, each of which takes a slice's time
 
@@ -121,11 +122,21 @@ def test_a_read_that_a_step_serves_sees_what_that_step_applies() -> None:
     driver.stop(DEADLINE_S)
 
 
+class MeasuredClock(Clock):
+    """Durations are what a test says."""
+
+    def __init__(self, measure_s: Callable[[], float]) -> None:
+        self._measure_s = measure_s
+
+    def now_s(self) -> float:
+        return self._measure_s()
+
+
 class Slow:
     """A node without threads, at which each entry takes a slice: a test does what its owner and
     its writer would do."""
 
-    def __init__(self, node: RawNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, node: RawNode) -> None:
         self.node, self.rim, self.answers = node, FakeRim(), Answers()
         self.heavy = Batch([f"set a {number}" for number in range(HEAVY)], is_read=False)
         self.manager = LogManager(node.view.name, MemoryFolder(), MEMBERS)
@@ -133,16 +144,10 @@ class Slow:
         if done := node.committed(1, node.view.last_applied):
             self.manager.persist([Effects(save=HardState(node.view.term, None), append=done)])
             self.manager.apply(done)
-        self.now_ms, self._slice_s = node.view.now_ms, 0.0
-        for module in (raftline.node.driver, raftline.node.stepper):
-            monkeypatch.setattr(module, "now_ms", lambda: self.now_ms)
-        self.driver = Driver(node, self.manager, self.rim, hold_ms=60_000)
+        self.clock = SetClock(node.view.now_ms)
+        self.driver = Driver(node, self.manager, self.rim, 60_000, self.clock)
         self.stepper = self.driver._stepper
-        self.stepper._applying._now_s = self.measure_s
-
-    def measure_s(self) -> float:
-        self._slice_s += SLICE_S
-        return self._slice_s
+        self.stepper._applying._clock = MeasuredClock(itertools.count(0.0, SLICE_S).__next__)
 
     @property
     def index(self) -> int:
@@ -182,9 +187,9 @@ class Slow:
 
 
 @pytest.fixture
-def leader(monkeypatch: pytest.MonkeyPatch) -> Slow:
+def leader() -> Slow:
     """A leader whose followers hold many heavy entries, of which it has applied the first."""
-    slow = Slow(established("s1"), monkeypatch)
+    slow = Slow(established("s1"))
     slow.driver.submit(slow.heavy)
     first = slow.index
     slow.acknowledge()
@@ -196,7 +201,7 @@ def leader(monkeypatch: pytest.MonkeyPatch) -> Slow:
 def test_between_two_slices_heartbeats_leave_and_acknowledgements_are_taken(leader: Slow) -> None:
     before = leader.index
     assert leader.driver._sleep._wakeup.wait(0)  # the owner has been woken
-    leader.now_ms = leader.node.wake_at_ms  # a heartbeat is due
+    leader.clock.ms = leader.node.wake_at_ms  # a heartbeat is due
     leader.rim.sent.clear()
     leader.keep_time()
     assert {one.to for one in leader.rim.sent} == {"s2", "s3"}
@@ -212,10 +217,8 @@ def test_between_two_slices_heartbeats_leave_and_acknowledgements_are_taken(lead
     assert leader.heavy.replies == [f"SET response: a set to {number}" for number in range(HEAVY)]
 
 
-def test_between_two_slices_a_follower_votes_and_acknowledges(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    slow = Slow(node_of("s1", term=1), monkeypatch)
+def test_between_two_slices_a_follower_votes_and_acknowledges() -> None:
+    slow = Slow(node_of("s1", term=1))
     entries = [Entry(index, 1, f"set a {index}") for index in range(1, HEAVY + 1)]
     slow.receive(AppendEntries("s2", "s1", 1, 0, 0, entries, HEAVY, 1))
     assert slow.index == 0
@@ -225,7 +228,7 @@ def test_between_two_slices_a_follower_votes_and_acknowledges(
     more = [Entry(HEAVY + 1, 1, "set b 1")]
     slow.receive(AppendEntries("s2", "s1", 1, HEAVY, 1, more, HEAVY, 2))
     slow.write()
-    slow.now_ms += 10_000  # no leader spoke for long
+    slow.clock.ms += 10_000  # no leader spoke for long
     slow.receive(RequestVote("s3", "s1", 2, HEAVY + 1, 1))
     slow.write()
     assert slow.index == 1  # the rest is left to the owner
@@ -258,7 +261,7 @@ def test_the_others_have_their_turn_for_longer_after_a_heavier_entry(
 
     leader_apply = leader.manager.apply
     leader.manager.apply = apply  # type: ignore[method-assign, assignment]
-    leader.stepper._applying._now_s = now_s
+    leader.stepper._applying._clock = MeasuredClock(now_s)
     leader.keep_time()
     assert leader.stepper.pause_s == pytest.approx(pause_s)
 
@@ -313,7 +316,7 @@ def following_by_slices(*commands: str) -> tuple[Driver, FakeRim]:
     rim = FakeRim()
     driver = driver_of_s1(rim)
     slice_s = iter(range(1 << 30))
-    driver._stepper._applying._now_s = lambda: next(slice_s)
+    driver._stepper._applying._clock = MeasuredClock(lambda: next(slice_s))
     entries = [Entry(index, 1, command) for index, command in enumerate(commands, start=1)]
     driver.receive([AppendEntries("s2", "s1", 1, 0, 0, entries, len(entries), 1)], Answers())
     return driver, rim

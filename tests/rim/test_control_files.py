@@ -12,7 +12,7 @@ import pytest
 
 from raftline.logmanager import LogManager
 from raftline.net.host import Batch
-from raftline.node.clock import now_ms
+from raftline.node.clock import SYSTEM
 from raftline.node.driver import Driver
 from raftline.raft.effects import Effects
 from raftline.raft.membership import Membership
@@ -54,7 +54,7 @@ def test_a_node_shut_down_amid_a_long_write_releases_its_files_after_it(tmp_path
         recovered.hard_state,
         Options(election_timeout_ms=60_000, heartbeat_ms=20),
         lambda: 60_000,
-        now_ms(),
+        SYSTEM.now_ms(),
     )
     driver = Driver(node, manager, FakeRim(), hold_ms=60_000)
     driver.start("s1")

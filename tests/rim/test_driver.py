@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 
 import raftline.node.driver
-import raftline.node.stepper
 from raftline.logmanager import LogManager
 from raftline.net.host import Batch
-from raftline.node.clock import now_ms
+from raftline.node.clock import SYSTEM
 from raftline.node.driver import Driver
 from raftline.node.queue import RequestQueue
 from raftline.raft.change import Change
@@ -37,6 +36,7 @@ from raftline.wire.protocol import NO_LEADER, REMOVED
 from tests.core.cores import OPTIONS, TIMEOUT_MS, established, node_of
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import MEMBERS
+from tests.set_clock import SetClock
 
 DEADLINE_S = 60.0
 
@@ -106,7 +106,7 @@ def driver_of_s1(
         recovered.hard_state,
         options,
         lambda: 60_000,
-        now_ms(),
+        SYSTEM.now_ms(),
     )
     driver = Driver(node, manager, rim, hold_ms=60_000)
     driver.start("s1")
@@ -140,13 +140,10 @@ def test_a_new_leader_sends_heartbeats_though_its_owner_slept_longer(
     driver.stop(DEADLINE_S)
 
 
-def test_a_write_becomes_one_entry_and_goes_to_the_peers_and_to_the_disk_once(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_write_becomes_one_entry_and_goes_to_the_peers_and_to_the_disk_once() -> None:
     node, rim = established("s1"), FakeRim()
-    for module in (raftline.node.driver, raftline.node.stepper):
-        monkeypatch.setattr(module, "now_ms", lambda: node.view.now_ms)
-    driver = Driver(node, LogManager("s1", MemoryFolder(), MEMBERS), rim, hold_ms=60_000)
+    manager, clock = LogManager("s1", MemoryFolder(), MEMBERS), SetClock(node.view.now_ms)
+    driver = Driver(node, manager, rim, 60_000, clock)
     driver.submit(Batch(["set a 1"], is_read=False))
     written = [entry.command for effects, _ in driver._writer._waiting for entry in effects.append]
     sent = [
@@ -387,9 +384,9 @@ def test_a_request_during_the_owners_sleep_computation_wakes_it(
     driver._pause_s = reckon_too_soon  # type: ignore[method-assign]
     driver._sleep.wake()
     assert submitted.wait(DEADLINE_S)
-    end = now_ms() + 30_000
+    end = SYSTEM.now_ms() + 30_000
     while driver._queue.reads:
-        assert now_ms() < end, "nobody looks at the queue"
+        assert SYSTEM.now_ms() < end, "nobody looks at the queue"
         pause.wait(0.001)
     driver.stop(DEADLINE_S)
 
@@ -424,33 +421,29 @@ def test_a_read_left_by_a_round_is_served_without_another_request(
     assert list(driver._queue.reads) == reads[-1:]
     answer()
     assert reads[0].is_answered
-    end = now_ms() + 30_000
+    end = SYSTEM.now_ms() + 30_000
     while driver._queue.reads:
-        assert now_ms() < end, "nobody looks at the queue"
+        assert SYSTEM.now_ms() < end, "nobody looks at the queue"
         pause.wait(0.001)
     driver.stop(DEADLINE_S)
 
 
-def test_a_lease_that_ends_during_a_long_step_serves_no_read(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_lease_that_ends_during_a_long_step_serves_no_read() -> None:
     node = established("s1", options=replace(OPTIONS, lease=True))
     answer = AppendAccepted("s2", "s1", 1, 1, node.view.round, lease_ms=OPTIONS.election_timeout_ms)
     node.step(Receive(answer), TIMEOUT_MS)
-    time_ms = [TIMEOUT_MS]
-    for module in (raftline.node.driver, raftline.node.stepper):
-        monkeypatch.setattr(module, "now_ms", lambda: time_ms[0])
+    clock = SetClock(TIMEOUT_MS)
     batch = Batch(["get a"], is_read=True, reading=Reading(by_lease=True))
 
     class SlowRim(FakeRim):
         def give_up_late(self, now: int) -> None:
             """Stand for all that a step does before it looks at the queue: others are elected, they
             acknowledge a write, and who knows of it comes to read."""
-            time_ms[0] += 10 * OPTIONS.election_timeout_ms
+            clock.ms += 10 * OPTIONS.election_timeout_ms
             driver._stepper.enqueue(batch)
 
     manager = LogManager("s1", MemoryFolder(), MEMBERS)
-    driver = Driver(node, manager, SlowRim(), hold_ms=60_000)
+    driver = Driver(node, manager, SlowRim(), 60_000, clock)
     assert node.view.now_ms < node.view.lease_until_ms
     driver._late_look_ms = 0
     driver._round()

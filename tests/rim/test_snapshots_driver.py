@@ -10,7 +10,7 @@ import pytest
 
 import raftline.node.snapshots
 from raftline.logmanager import LogManager
-from raftline.node.clock import now_ms
+from raftline.node.clock import SYSTEM
 from raftline.node.driver import Driver
 from raftline.node.snapshots import Snapshots
 from raftline.raft.effects import Effects
@@ -68,7 +68,7 @@ class Rig:
             recovered.hard_state,
             OPTIONS,
             lambda: 60_000,
-            now_ms(),
+            SYSTEM.now_ms(),
             snapshot=recovered.snapshot,
         )
         self.driver = Driver(node, self.manager, self, hold_ms=1000)

@@ -235,18 +235,15 @@ def test_watches_end_at_a_node_that_was_removed_and_hears_nobody(scene: Scene) -
     assert scene.watch("a") == [REMOVED]
 
 
-def test_a_watch_that_is_behind_is_not_told_that_nothing_happened(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_watch_that_is_behind_is_not_told_that_nothing_happened(scene: Scene) -> None:
     """`EVENT N` stands for all events up to N; so it comes after them."""
-    now_s = 1000.0
-    monkeypatch.setattr("raftline.node.watch_feed.time.monotonic", lambda: now_s)
+    scene.clock.s = 1000.0
     scene.watch("a")
     scene.sink.is_slow = True
     scene.apply("set a 1")
     scene.apply("set other 1")
     for _ in range(4):
-        now_s += 4
+        scene.clock.s += 4
         scene.watchers._feed.mark_keepalives_due()
         scene.watchers.hand_out()
     scene.sink.is_slow = False
@@ -254,15 +251,12 @@ def test_a_watch_that_is_behind_is_not_told_that_nothing_happened(
     assert scene.sink.read() == ["s1@EVENT 2 set a 1"]
 
 
-def test_a_watch_that_has_ended_is_not_looked_at_for_ever(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now_s = 1000.0
-    monkeypatch.setattr("raftline.node.watch_feed.time.monotonic", lambda: now_s)
+def test_a_watch_that_has_ended_is_not_looked_at_for_ever(scene: Scene) -> None:
+    scene.clock.s = 1000.0
     for _ in range(20):
         scene.watch("a")
         scene.watchers.drop(scene.sink)
-    now_s += 100
+    scene.clock.s += 100
     scene.watchers._feed.mark_keepalives_due()
     scene.watchers.hand_out()
     assert len(scene.watchers._feed._quiet) == 0

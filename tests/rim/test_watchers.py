@@ -17,6 +17,7 @@ from raftline.storage.snapshotlines import LoadedSnapshot
 from raftline.wire.watches import WatchAsked
 from raftline_course.harness.processes import eventually
 from tests.faulty_folder import MemoryFolder
+from tests.set_clock import SetClock
 
 MEMBERS = {"s1": "localhost:10000"}
 
@@ -60,7 +61,8 @@ class Scene:
     def __init__(self, events_max: int = 1000) -> None:
         self.manager = LogManager("s1", MemoryFolder(), MEMBERS)
         self.woken = 0
-        self.watchers = Watchers(self.manager, self._wake)
+        self.clock = SetClock()
+        self.watchers = Watchers(self.manager, self._wake, self.clock)
         self.watchers.history.bound(events_max, 1 << 20)
         self.sink = FakeSink()
         self.index = 0
@@ -414,25 +416,22 @@ def test_a_node_that_stops_tells_each_watch_where_to_go_on(scene: Scene) -> None
     assert scene.watch("k")[0].startswith("Sorry, this server is stopping. ")
 
 
-def test_silence_is_broken_for_those_alone_that_hear_nothing(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now_s = 1000.0
-    monkeypatch.setattr("raftline.node.watch_feed.time.monotonic", lambda: now_s)
+def test_silence_is_broken_for_those_alone_that_hear_nothing(scene: Scene) -> None:
+    scene.clock.s = 1000.0
     quiet = FakeSink()
     scene.watch("quiet", sink=quiet)
     scene.watch("k")
-    silences, last_s = [], now_s
+    silences, last_s = [], scene.clock.now_s()
     for second in range(60):
-        now_s += 1
+        scene.clock.s += 1
         if second % 4 == 0:
             scene.apply(f"set k {second}")
         scene.watchers._feed.mark_keepalives_due()
         scene.watchers.hand_out()
         if said := quiet.read():
             assert said == [f"s1@EVENT {scene.index}"]
-            silences.append(now_s - last_s)
-            last_s = now_s
+            silences.append(scene.clock.s - last_s)
+            last_s = scene.clock.s
     assert silences
     assert max(silences) < 10
     assert all(" set k " in line for line in scene.sink.read())

@@ -1,0 +1,19 @@
+"""A node's clock that a test sets."""
+
+from __future__ import annotations
+
+from raftline.node.clock import Clock
+
+
+class SetClock(Clock):
+    """Shows `ms` for deadlines; durations are measured by `s`, or are real ones if that is None."""
+
+    def __init__(self, ms: int = 0, s: float | None = None) -> None:
+        self.ms = ms
+        self.s = s
+
+    def now_ms(self) -> int:
+        return self.ms
+
+    def now_s(self) -> float:
+        return super().now_s() if self.s is None else self.s
