@@ -67,6 +67,19 @@ def parser() -> Parser:
         epilog="RAFTLINE_NAME, RAFTLINE_PORT, RAFTLINE_MAX_CONNECTIONS, … and raftline.toml set the"
         " same: an argument outranks the environment, and that the file.",
     )
+    _add_place(parser)
+    _add_access(parser)
+    _add_tls(parser)
+    _add_service(parser)
+    _add_membership(parser)
+    _add_output(parser)
+    _add_settings(parser)
+    parser.tell_version()
+    return parser
+
+
+def _add_place(parser: Parser) -> None:
+    """Have the arguments for the node's name, its port and its folder."""
     add = parser.add_argument
     add("name", metavar="NAME", help="which line of the configuration: s1")
     add("port", metavar="PORT", help="where to listen: 10000")
@@ -80,26 +93,6 @@ def parser() -> Parser:
         help="where others reach this node, if that is not where it listens: behind a proxy, in"
         " a container, on every address",
     )
-    _add_access(parser)
-    _add_tls(parser)
-    _add_service(parser)
-    _add_membership(parser)
-    _add_output(parser)
-    add(
-        "--max-connections",
-        type=as_number("number of connections", 1, 999_999),
-        default=4096,
-        metavar="N",
-        help="default: 4096",
-    )
-    add(
-        "--config",
-        metavar="FILE",
-        help="settings (default: raftline.toml in the folder of --dir, else here)",
-    )
-    add("--print-config", action=Typed, help="show each setting and where it comes from")
-    parser.tell_version()
-    return parser
 
 
 def _add_access(parser: Parser) -> None:
@@ -291,3 +284,21 @@ def _add_output(parser: Parser) -> None:
         action="store_true",
         help="print a bare `Sending message`, and votes as a table only, as the course's figures",
     )
+
+
+def _add_settings(parser: Parser) -> None:
+    """Have the options for the settings of this node as a whole."""
+    add = parser.add_argument
+    add(
+        "--max-connections",
+        type=as_number("number of connections", 1, 999_999),
+        default=4096,
+        metavar="N",
+        help="default: 4096",
+    )
+    add(
+        "--config",
+        metavar="FILE",
+        help="settings (default: raftline.toml in the folder of --dir, else here)",
+    )
+    add("--print-config", action=Typed, help="show each setting and where it comes from")
