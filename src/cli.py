@@ -73,6 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     """Return what was asked for. A usage error ends this process, in the command's own name."""
     parser, commands = _parser()
+    if "up" in arguments:
+        clustercommands.add_course_options(commands)
     if not arguments[0].startswith("-") and arguments[0] not in commands.choices:
         parser.error(_no_command(arguments[0], commands.choices))
     options, unknown = parser.parse_known_args(arguments)
@@ -152,7 +154,9 @@ def _completion(options: argparse.Namespace) -> int:
     from raftline.node import boot
     from raftline.tools import ask, completion, lock
 
-    parsers = {**_parser()[1].choices}
+    commands = _parser()[1]
+    clustercommands.add_course_options(commands)
+    parsers = {**commands.choices}
     parsers["server"] = boot.parser()
     parsers["client"] = client.parser()
     parsers |= course.parsers()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from raftline.clients.options import access_of
@@ -12,7 +13,7 @@ from raftline.tools import course
 from raftline.wire.commands import COMMANDS
 
 if TYPE_CHECKING:
-    from raftline.common.arguments import Commands
+    from raftline.common.arguments import Commands, Parser
 
 NODES_MAX = 99
 UP_OPTIONS = {
@@ -44,8 +45,7 @@ def _add_up(commands: Commands) -> None:
     up.add_argument("--client", action="store_true", help="a client in front; it ends, all ends")
     up.add_argument("--pace", choices=sorted(config.PACES), default="fast")
     up.add_argument("--verbose", action="store_true", help="heartbeats, too")
-    for option, what in {**UP_OPTIONS, **course.up_options()}.items():
-        up.add_argument(option, action="store_true", help=what)
+    _add_flags(up, UP_OPTIONS)
     up.add_argument(
         "--view",
         type=as_port,
@@ -55,6 +55,16 @@ def _add_up(commands: Commands) -> None:
         help="a picture in a browser (port 8765)",
     )
     up.set_defaults(module="tools.up", carry_out=_up)
+
+
+def add_course_options(commands: Commands) -> None:
+    """Add those of `up` that the course has. To look for it takes a while: not at each start."""
+    _add_flags(commands.choices["up"], course.up_options())
+
+
+def _add_flags(parser: Parser, options: Mapping[str, str]) -> None:
+    for option, what in options.items():
+        parser.add_argument(option, action="store_true", help=what)
 
 
 def _add_status(commands: Commands) -> None:

@@ -49,3 +49,27 @@ def test_without_the_course_completion_knows_the_commands_of_the_store(
     monkeypatch.setattr(course, "PACKAGE", "raftline_course_elsewhere")
     assert cli.main(["completion", "bash"]) == 0
     assert " --base-port" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "looks"),
+    [
+        (["status", "--help"], 0),
+        (["members", "--help"], 0),
+        (["--help"], 0),
+        (["up", "--help"], 1),
+        (["help", "up"], 1),
+    ],
+)
+def test_a_command_of_the_store_does_not_look_for_the_course(
+    arguments: list[str],
+    looks: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found: list[None] = []
+    monkeypatch.setattr(course, "found", lambda: found.append(None))
+    with pytest.raises(SystemExit):
+        cli.main(arguments)
+    assert len(found) == looks
+    assert "usage: raftline" in capsys.readouterr().out
