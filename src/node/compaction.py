@@ -37,7 +37,7 @@ class Compaction:
 
         def publish() -> bool:
             with self._core:
-                if self._writer.goes_first:
+                if self._writer.queue.goes_first:
                     return False
             published[0] = self._logmanager.snapshots.publish(snapshot)
             return True
@@ -64,7 +64,7 @@ class Compaction:
                 view, last = self._node.view, self._logmanager.last_written
                 if view.snapshot != rewrite.snapshot:
                     return True
-                if last + 1 < rewrite.next_index or self._writer.goes_first:
+                if last + 1 < rewrite.next_index or self._writer.queue.goes_first:
                     return False
                 rest = view.log.entries(rewrite.next_index, last)
             finished.append(self._logmanager.finish_rewrite(rewrite, rest))

@@ -20,7 +20,8 @@ from raftline.node.compaction import Compaction
 from raftline.node.measures import Measures, node_facts
 from raftline.node.queue import RequestQueue
 from raftline.node.stepper import NodeRim, Stepper
-from raftline.node.writer import DiskTask, Durable, Writer
+from raftline.node.write_queue import DiskTask, Durable
+from raftline.node.writer import Writer
 from raftline.raft.inputs import Input, PeerDisconnected, PeerLevel
 from raftline.raft.messages import Message
 from raftline.raft.node import RawNode
@@ -54,7 +55,7 @@ class Driver:
         self._queue = RequestQueue(hold_ms, self.measures, clock=clock)
         self._sleep = OwnerSleep()
         self._stepper = Stepper(
-            node, logmanager, self._writer, self._queue, rim, self._sleep, clock
+            node, logmanager, self._writer.queue, self._queue, rim, self._sleep, clock
         )
         self.watchers = self._stepper.watchers
         self._stopping = False
@@ -170,7 +171,7 @@ class Driver:
     def waiting(self) -> dict[str, int]:
         """Return how many batches wait, by what for, and how many steps wait for the disk."""
         with self.core:
-            return {**self._queue.waiting(), "disk": self._writer.waiting}
+            return {**self._queue.waiting(), "disk": self._writer.queue.count}
 
     # --- what waits, and time --------------------------------------------------------------
 
@@ -259,7 +260,7 @@ class Driver:
     def _written(self, durable: Durable | None) -> None:
         """Let go what waited for this write, and have what gathered meanwhile written next."""
         with self.core:
-            tasks = self._writer.take_written()
+            tasks = self._writer.queue.take_written()
             if self._failure is None:
                 self._after_write(tasks, durable)
         self._look()

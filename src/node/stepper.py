@@ -17,7 +17,7 @@ from raftline.node.handover import Handover
 from raftline.node.leasing import Leasing
 from raftline.node.queue import RequestQueue
 from raftline.node.watchers import Watchers
-from raftline.node.writer import DiskTask, Durable, Writer
+from raftline.node.write_queue import DiskTask, Durable, WriteQueue
 from raftline.raft.effects import Effects
 from raftline.raft.entries import Snapshot
 from raftline.raft.inputs import (
@@ -44,9 +44,9 @@ class Delivery:
     The caller holds the driver's `core` lock.
     """
 
-    def __init__(self, send: Callable[[Message], None], writer: Writer) -> None:
+    def __init__(self, send: Callable[[Message], None], writes: WriteQueue) -> None:
         self._send = send
-        self._writer = writer
+        self._writes = writes
         self._askers: dict[str, Origin | None] = {}  # where a follower's last ReadIndex came from
 
     def asked(self, message: Message, origin: Origin | None) -> None:
@@ -59,8 +59,8 @@ class Delivery:
         that. `origin` is where the message came from that is answered."""
         for message in effects.send:
             self._send(message)
-        if effects.wants_disk or (effects.send_after_save and self._writer.is_busy):
-            self._writer.add((effects, origin))
+        if effects.wants_disk or (effects.send_after_save and self._writes.is_busy):
+            self._writes.add((effects, origin))
         elif effects.send_after_save:
             self.deliver(effects.send_after_save, origin)
 
@@ -110,7 +110,7 @@ class Stepper:
         self,
         node: RawNode,
         logmanager: LogManager,
-        writer: Writer,
+        writes: WriteQueue,
         queue: RequestQueue,
         rim: NodeRim,
         owner_sleep: OwnerSleep,
@@ -118,14 +118,14 @@ class Stepper:
     ) -> None:
         self._node = node
         self._logmanager = logmanager
-        self._writer = writer
+        self._writes = writes
         self._queue = queue
         self._rim = rim
         self._sleep = owner_sleep
         self._clock = clock
         self.watchers = Watchers(logmanager, owner_sleep.wake, clock)
         self._batching = Batching(clock.now_s(), clock.used_s())
-        self._delivery = Delivery(rim.send, writer)
+        self._delivery = Delivery(rim.send, writes)
         self._applying = Applying(
             node, logmanager, self.watchers, queue, self._batching, rim.applied, clock
         )
@@ -157,19 +157,19 @@ class Stepper:
 
     def next_look_s(self) -> float:
         """Return the latest time at which gathered requests are served, by `now_s` of the clock."""
-        queue, writer = self._queue, self._writer
+        queue, writes = self._queue, self._writes
         return self._batching.next_look_s(
             len(queue.writes),
             len(queue.reads),
-            is_writing=writer.is_busy,
-            is_full=writer.is_full,
+            is_writing=writes.is_busy,
+            is_full=writes.is_full,
             is_reading=self._is_reading(),
         )
 
     def _serves_writes(self) -> bool:
-        queued, writer = len(self._queue.writes), self._writer
+        queued, writes = len(self._queue.writes), self._writes
         return self._batching.serves_writes(
-            queued, self._clock.now_s(), is_writing=writer.is_busy, is_full=writer.is_full
+            queued, self._clock.now_s(), is_writing=writes.is_busy, is_full=writes.is_full
         )
 
     def _serves_reads(self) -> bool:

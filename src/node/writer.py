@@ -1,8 +1,7 @@
-"""The thread that alone writes a node's files, and what waits for it.
+"""The thread that alone writes a node's files: what waits for that stands in its WriteQueue.
 
-Steps of the core leave what they want written here, in order. The writer takes *all* that waits,
-writes it in one go, syncs once, and hands it back to the driver, which lets the messages go that
-depended on it. While it writes, the core is stepped on: disk and network work in parallel.
+When it has written, the driver lets the messages go that depended on it. While it writes, the core
+is stepped on: disk and network work in parallel.
 """
 
 from __future__ import annotations
@@ -10,25 +9,13 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Protocol
 
 from raftline.common.derived import mypyc_attr
 from raftline.common.wakeup import Wakeup
-from raftline.net.host import Origin
 from raftline.node.measures import Measures
+from raftline.node.write_queue import Durable, WriteQueue
 from raftline.raft.effects import Effects
-
-WAITING_MAX: Final = 1000  # steps that may wait for the disk; then a leader takes no more requests
-
-
-DiskTask = tuple[Effects, Origin | None]  # with where the message came from that asked for it
-Durable = tuple[int, int]  # index and term of the last entry now on disk
-
-
-def precedes_snapshots(effects: Effects) -> bool:
-    """Whether this takes back a part of the log, or brings the term that a snapshot may end in: a
-    node whose term is earlier than its entries does not start."""
-    return any(each is not None for each in (effects.cut_after, effects.install, effects.save))
 
 
 class Files(Protocol):
@@ -65,37 +52,10 @@ class Writer:
         self._core = core
         self._on_written = on_written
         self._on_failure = on_failure
-        self._waiting: list[DiskTask] = []
-        self._writing: list[DiskTask] = []
         self._wakeup = Wakeup()
+        self.queue = WriteQueue(self._wakeup.set)
         self._jobs: deque[Job] = deque()
         self._stopping = False
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether anything is being written or waits to be; with `core` held."""
-        return bool(self._writing or self._waiting)
-
-    @property
-    def waiting(self) -> int:
-        """How many steps wait to be written, or are being written; with `core` held."""
-        return len(self._writing) + len(self._waiting)
-
-    @property
-    def is_full(self) -> bool:
-        """Whether as much waits as may wait: a disk that stands still must not fill the memory."""
-        return len(self._waiting) >= WAITING_MAX
-
-    def add(self, work: DiskTask) -> None:
-        """Have one Effects written after all that was added before; with `core` held."""
-        self._waiting.append(work)
-        self._wakeup.set()
-
-    @property
-    def goes_first(self) -> bool:
-        """Whether what waits must be on the disk before a snapshot or a log that is begun again has
-        its name; with `core` held."""
-        return any(precedes_snapshots(effects) for effects, _ in self._waiting)
 
     def between_writes(self, act: Callable[[], bool]) -> bool:
         """Let the writer thread do `act` while nothing is being written, and wait for it.
@@ -119,7 +79,7 @@ class Writer:
 
     def abandon(self) -> None:
         """Write nothing more, whatever waits; with `core` held."""
-        self._waiting = []
+        self.queue.drop()
         self.stop()
         self._end_jobs()
 
@@ -161,18 +121,13 @@ class Writer:
         while self._jobs:
             self._jobs.popleft().ended.release()
 
-    def take_written(self) -> list[DiskTask]:
-        """Hand out what was just written; with `core` held."""
-        work, self._writing = self._writing, []
-        return work
-
     def _write_once(self) -> bool:
         with self._core:
-            self._writing, self._waiting = self._waiting, []
-        if not self._writing:
+            tasks = self.queue.begin()
+        if not tasks:
             return False
         self._measures.disk_begins()
-        durable = self._files.write([effects for effects, _ in self._writing])
+        durable = self._files.write([effects for effects, _ in tasks])
         self._measures.disk_ends()
         self._on_written(durable)
         self._files.note_mark()

@@ -8,6 +8,23 @@ from pathlib import Path
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 SHOWN = SOURCE / "server.py"  # on a console, with --log-times
 WRITTEN = SOURCE / "tools" / "certs.py"  # into certificates, which are good from then on
+DOES = {
+    "threading.Thread": "begins a thread", "time.sleep": "sleeps", "open": "opens a file",
+    "os.open": "opens a file", "beside.open": "opens a file", "path.open": "opens a file",
+    "log.open": "opens a file",
+}  # fmt: skip
+DOERS = {
+    "begins a thread": {
+        "driver.py",  # the owner and the writer
+        "snapshots.py",
+        "watchers.py",  # lists keys anew
+        "observers.py",
+        "joining.py",
+        "cpu_affinity.py",
+    },
+    "sleeps": {"driver.py", "observers.py", "joining.py", "cpu_affinity.py"},
+    "opens a file": {"recorder.py", "joining.py", "cpu_affinity.py"},  # /proc/stat
+}
 WALL_CLOCKS = {"time", "time_ns", "localtime", "gmtime", "ctime", "strftime", "datetime", "mktime"}
 
 
@@ -46,6 +63,18 @@ def test_one_module_of_a_node_reads_a_clock() -> None:
         or (isinstance(part, ast.ImportFrom) and part.module == "time")
     }
     assert readers == {"clock.py"}
+
+
+def test_few_modules_of_a_node_begin_threads_sleep_or_open_files() -> None:
+    """What decides is given what it needs; these are the ends."""
+    doers: dict[str, set[str]] = {}
+    for path in (SOURCE / "node").glob("*.py"):
+        for part in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(part, ast.Call):
+                called = ast.unparse(part.func)
+                if called in DOES:
+                    doers.setdefault(DOES[called], set()).add(path.name)
+    assert doers == DOERS
 
 
 def test_the_program_reads_it_in_one_function_for_the_console_alone() -> None:

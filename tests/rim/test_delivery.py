@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from raftline.node.stepper import Delivery
-from raftline.node.writer import DiskTask, Writer
+from raftline.node.write_queue import WriteQueue
 from raftline.raft.effects import Effects, HardState
 from raftline.raft.messages import (
     AppendEntries,
@@ -16,19 +16,9 @@ from raftline.raft.messages import (
 )
 
 
-class FakeWriter(Writer):
-    """Its disk is busy when the test says so; it keeps what is to be written."""
-
-    def __init__(self) -> None:
-        self.busy = False
-        self.tasks: list[DiskTask] = []
-
-    @property
-    def is_busy(self) -> bool:
-        return self.busy
-
-    def add(self, work: DiskTask) -> None:
-        self.tasks.append(work)
+def no_writes() -> WriteQueue:
+    """Return a queue of a disk that has nothing to do."""
+    return WriteQueue(lambda: None)
 
 
 class Connection:
@@ -46,7 +36,7 @@ def read_at(to: str, number: int) -> ReadIndexReply:
 
 
 def test_a_read_index_reply_goes_to_the_connection_that_asked() -> None:
-    delivery = Delivery(lambda _: None, FakeWriter())
+    delivery = Delivery(lambda _: None, no_writes())
     of_s2, of_s3 = Connection(), Connection()
     delivery.asked(ReadIndex("s2", "s1", 1, 7), of_s2)
     delivery.asked(ReadIndex("s3", "s1", 1, 8), of_s3)
@@ -56,7 +46,7 @@ def test_a_read_index_reply_goes_to_the_connection_that_asked() -> None:
 
 
 def test_a_read_index_reply_goes_to_a_followers_new_connection() -> None:
-    delivery = Delivery(lambda _: None, FakeWriter())
+    delivery = Delivery(lambda _: None, no_writes())
     connections = [Connection() for _ in range(3)]
     for number, connection in enumerate(connections):
         delivery.asked(ReadIndex("s2", "s1", 1, number), connection)
@@ -69,7 +59,7 @@ def test_a_read_index_reply_goes_to_a_followers_new_connection() -> None:
 def test_no_read_index_reply_goes_to_a_node_that_never_asked() -> None:
     sent: list[Message] = []
     origin = Connection()
-    Delivery(sent.append, FakeWriter()).deliver([read_at("s2", 7)], origin)
+    Delivery(sent.append, no_writes()).deliver([read_at("s2", 7)], origin)
     assert (sent, origin.answered) == ([], [])
 
 
@@ -77,29 +67,32 @@ def test_a_reply_goes_to_its_asker_and_a_request_to_its_peer() -> None:
     sent: list[Message] = []
     origin = Connection()
     answer, question = RequestVoteReply("s1", "s2", 1, True), AppendEntries("s1", "s2", 1, 0, 0)
-    Delivery(sent.append, FakeWriter()).deliver([answer, question], origin)
+    Delivery(sent.append, no_writes()).deliver([answer, question], origin)
     assert (sent, origin.answered) == ([question], [answer])
 
 
 def test_only_messages_that_depend_on_the_disk_wait_for_it() -> None:
     sent: list[Message] = []
-    writer, origin = FakeWriter(), Connection()
-    delivery = Delivery(sent.append, writer)
+    writes, origin = no_writes(), Connection()
+    delivery = Delivery(sent.append, writes)
     granted, beat = RequestVoteReply("s1", "s2", 1, True), AppendEntries("s1", "s2", 1, 0, 0)
     voted = Effects(send=[beat], save=HardState(1, "s2"), send_after_save=[granted])
     delivery.dispatch(voted, origin)
-    assert (sent, origin.answered, writer.tasks) == ([beat], [], [(voted, origin)])
-    delivery.written(writer.tasks)
+    assert (sent, origin.answered, writes.begin()) == ([beat], [], [(voted, origin)])
+    delivery.written(writes.take_written())
     assert origin.answered == [granted]
 
 
 def test_no_reply_leaves_before_a_write_in_flight() -> None:
-    writer, origin = FakeWriter(), Connection()
-    delivery = Delivery(lambda _: None, writer)
+    writes, origin = no_writes(), Connection()
+    delivery = Delivery(lambda _: None, writes)
     denied = Effects(send_after_save=[RequestVoteReply("s1", "s2", 1, False)])
-    writer.busy = True
+    writes.add((Effects(save=HardState(1, "s2")), None))
+    writes.begin()
     delivery.dispatch(denied, origin)
-    assert (origin.answered, writer.tasks) == ([], [(denied, origin)])
-    writer.busy, writer.tasks = False, []
+    assert origin.answered == []
+    writes.take_written()
+    assert writes.begin() == [(denied, origin)]
+    writes.take_written()
     delivery.dispatch(denied, origin)
-    assert (origin.answered, writer.tasks) == (denied.send_after_save, [])
+    assert (origin.answered, writes.is_busy) == (denied.send_after_save, False)

@@ -145,7 +145,9 @@ def test_a_write_becomes_one_entry_and_goes_to_the_peers_and_to_the_disk_once() 
     manager, clock = LogManager("s1", MemoryFolder(), MEMBERS), SetClock(node.view.now_ms)
     driver = Driver(node, manager, rim, 60_000, clock)
     driver.submit(Batch(["set a 1"], is_read=False))
-    written = [entry.command for effects, _ in driver._writer._waiting for entry in effects.append]
+    written = [
+        entry.command for effects, _ in driver._writer.queue._waiting for entry in effects.append
+    ]
     sent = [
         [entry.command for entry in one.entries]
         for one in rim.sent

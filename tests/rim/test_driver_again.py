@@ -197,7 +197,7 @@ def test_of_two_snapshots_that_arrive_in_one_write_the_last_is_checked() -> None
     driver = driver_of_s1(rim, StandingManager)
     word = AppendEntries("s2", "s1", 1, 0, 0, [Entry(1, 1, "noop")], 0, 1)
     assert driver.receive([word], None) == []
-    until(lambda: bool(driver._writer._writing))
+    until(lambda: bool(driver._writer.queue.writing))
     earlier, later = Snapshot(5, 1, 4, 4), Snapshot(7, 1, 4, 5)
     for snapshot in (earlier, later):
         piece = InstallSnapshot("s2", "s1", 1, snapshot, 0, 4, 2, "a 4\n")

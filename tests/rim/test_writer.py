@@ -49,11 +49,11 @@ class Scene:
 
     def _written(self, durable: object) -> None:
         with self.core:
-            self.writer.take_written()
+            self.writer.queue.take_written()
 
     def add(self, term: int) -> None:
         with self.core:
-            self.writer.add((Effects(save=HardState(term, None)), None))
+            self.writer.queue.add((Effects(save=HardState(term, None)), None))
 
     def end(self) -> None:
         self.disk.may_end.set()

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from raftline.logmanager import LogManager
 from raftline.node.leasing import Leasing
-from raftline.node.writer import precedes_snapshots
+from raftline.node.write_queue import precedes_snapshots
 from raftline.raft.change import Change
 from raftline.raft.effects import Effects
 from raftline.raft.entries import Entry
