@@ -35,7 +35,7 @@ from raftline.raft.effects import Effects
 from raftline.storage.folder import Folder
 from raftline.storage.lines import CUT_PREFIX
 from raftline_course.harness.cluster import Cluster, NodeProcess
-from raftline_course.harness.processes import eventually
+from raftline_course.harness.processes import NotAsExpected, eventually
 from raftline_course.harness.proxy import LinkedCluster
 
 Shown = dict[str, list[str]]  # what stands on each screen, by its title
@@ -283,7 +283,7 @@ def made(name: str) -> Shown:
     for _ in range(2):
         try:
             return _compared(name)
-        except AssertionError as problem:
+        except (AssertionError, NotAsExpected) as problem:
             print(f"(once more: {' '.join(str(problem).split())[:200]})", flush=True)
     return _compared(name)
 
@@ -305,7 +305,7 @@ def main() -> int:
         print(f"===== {name}: {FIGURES[name].__doc__}")
         try:
             shown = made(name)
-        except AssertionError as problem:
+        except (AssertionError, NotAsExpected) as problem:
             print(f"It did not come out: {problem}")
             return 1
         for title, lines in shown.items():

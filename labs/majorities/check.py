@@ -29,7 +29,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from places import COMPOSE, DEADLINE_S, HOSTS, NAMES, Containers, Loopback, eventually
+from places import COMPOSE, DEADLINE_S, HOSTS, NAMES, WRONG, Containers, Loopback, eventually
 from steps import twelve_steps
 
 from labs.checking import end_with
@@ -42,7 +42,7 @@ from raftline.raft.messages import AppendEntries, AppendRejected, RequestVoteRep
 from raftline.raft.node import node_from_disk
 from raftline.raft.roles import Role
 from raftline.raft.state import Options
-from raftline_course.harness.processes import Process, end_all, free_ports
+from raftline_course.harness.processes import NotAsExpected, Process, end_all, free_ports
 
 Row = tuple[str, str]
 # In the order in which they are tried: each needs what came of those before.
@@ -283,7 +283,7 @@ def leader_alone(
     asking.start()
     try:
         eventually(lambda: key in entries_on_disk(place, old), "the entry", timeout_s=2)
-    except AssertionError:
+    except NotAsExpected:
         for name in NAMES:
             control(place, name, "HEAL")
         asking.join(DEADLINE_S)
@@ -447,7 +447,7 @@ def main() -> int:
             for row, what in part():
                 print(f"ok {row} {what}", flush=True)
                 left.remove(row)
-    except (AssertionError, OSError, ValueError, subprocess.SubprocessError) as wrong:
+    except (*WRONG, OSError, ValueError, subprocess.SubprocessError) as wrong:
         reason = " ".join(str(wrong).split()) or type(wrong).__name__
         print(f"FAILED {left[0]} {reason}")
         for row in left[1:]:

@@ -36,6 +36,7 @@ DEADLINE_S = 60.0
 HOSTS = {name: f"127.0.0.{number}" for number, name in enumerate([*NAMES, "Controller"], 2)}
 
 eventually = partial(processes.eventually, timeout_s=DEADLINE_S)
+WRONG = (AssertionError, processes.NotAsExpected)
 
 
 class Place:

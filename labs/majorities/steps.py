@@ -22,7 +22,7 @@ if __name__ == "__main__":  # first, as the rest takes a while to load
 from collections.abc import Iterator
 from typing import Any
 
-from places import NAMES, Containers, Loopback, Place, eventually
+from places import NAMES, WRONG, Containers, Loopback, Place, eventually
 
 from labs.checking import end_with
 
@@ -30,7 +30,7 @@ ENTRY = {"Controller_Operation": "Controller_Add"}
 
 
 def twelve_steps(place: Place) -> Iterator[str]:
-    """Go through the steps; yield a line for each, AssertionError where one goes wrong."""
+    """Go through the steps; yield a line for each, one of WRONG if it goes otherwise."""
     yield "1, 2: Node1 … Node5 and Controller are up"
     leader = place.leader()
     yield f"3: {leader} leads; the target is {leader}, the request is STORE"
@@ -101,7 +101,7 @@ def main(arguments: list[str]) -> int:
         place.start()
         for line in twelve_steps(place):
             print(f"ok step {line}", flush=True)
-    except AssertionError as wrong:
+    except WRONG as wrong:
         print("\n".join(["The last orders:", *place.orders[-20:], f"WRONG {wrong}"]))
         return 1
     finally:

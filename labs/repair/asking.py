@@ -15,6 +15,7 @@ from raftline.raft.entries import Entry
 from raftline.raft.messages import AppendEntries, RequestVote
 from raftline.raft.spelling import spell
 from raftline.wire.protocol import escape
+from raftline_course.harness.cluster import leader_of_most
 
 Found = TypeVar("Found")
 KEY = "value"  # each submitted value is a line `INDEX TERM set value 44` in the log
@@ -159,11 +160,9 @@ class Asked:
         def found() -> str:
             nonlocal alone_s
             views = [view for name in self.members if (view := self.status(name))]
-            for view in views:
-                key = (view.get("term"), view.get("name"))
-                agree = sum((other.get("term"), other.get("leader")) == key for other in views)
-                if view.get("role") == "leader" and self._is_majority(agree) and key[1] != but:
-                    return str(key[1])
+            name = leader_of_most(views, len(self.members))
+            if name and name != but:
+                return name
             if self._is_majority(sum(not view.get("recovering") for view in views)):
                 alone_s = time.monotonic() + ALONE_S
             elif time.monotonic() > alone_s:

@@ -30,7 +30,9 @@ from labs.repair.asking import LabError
 from labs.repair.nodes import Nodes
 from raftline.client import ClientError
 from raftline_course.harness.cluster import NodeProcess
-from raftline_course.harness.processes import eventually
+from raftline_course.harness.processes import NotAsExpected, eventually
+
+UNEXPECTED = (LabError, AssertionError, NotAsExpected, ClientError)
 
 
 def came(what: str, fact: object, seen: object = "") -> None:
@@ -241,7 +243,7 @@ def play(name: str) -> None:
     """Play one scenario.
 
     Raises:
-        LabError, AssertionError: it did not come out as expected.
+        LabError, AssertionError, NotAsExpected, ClientError: it did not come out as expected.
     """
     with Scene() as scene, Nodes(scene.folder) as cluster:
         SCENARIOS[name](cluster)
@@ -253,7 +255,7 @@ def play_settled(name: str) -> None:
     for _ in range(2):
         try:
             play(name)
-        except (LabError, AssertionError, ClientError) as problem:
+        except UNEXPECTED as problem:
             print(f"(once more: {' '.join(str(problem).split())[:200]})", file=sys.stderr)
         else:
             return
@@ -268,7 +270,7 @@ def main() -> int:
     print(f"===== {name}: {SCENARIOS[name].__doc__}")
     try:
         play(name)
-    except (LabError, AssertionError, ClientError) as problem:
+    except UNEXPECTED as problem:
         print(f"NOT AS EXPECTED  {problem}")
         return 1
     print("All came as expected.")

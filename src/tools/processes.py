@@ -23,6 +23,10 @@ SERVER = Path(__file__).parents[1] / "server.py"
 Kind = TypeVar("Kind", bound="Process")
 
 
+class NotAsExpected(Exception):
+    """A program did not do in time what it was to do, or printed what none may ever print."""
+
+
 class Process:
     """One program, started as often as wanted. `lines` holds what it has printed so far.
 
@@ -116,7 +120,7 @@ class Process:
         """Return the first line since the last start, from the `since`-th on, that holds `part`.
 
         Raises:
-            AssertionError: there is none in time.
+            NotAsExpected: there is none.
         """
 
         def found() -> str | None:
@@ -126,7 +130,7 @@ class Process:
             self._changed.wait_for(found, timeout_s)
         line = found()
         if line is None:
-            raise AssertionError(f"{self.name} never printed {part!r}, but:\n{self.transcript()}")
+            raise NotAsExpected(f"{self.name} never printed {part!r}, but:\n{self.transcript()}")
         return line
 
     def transcript(self) -> str:

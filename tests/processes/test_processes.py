@@ -10,7 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from raftline_course.harness.processes import Process, end_all, eventually, free_ports, is_free
+from raftline_course.harness.cluster import Cluster
+from raftline_course.harness.processes import (
+    NotAsExpected,
+    Process,
+    end_all,
+    eventually,
+    free_ports,
+    is_free,
+)
 
 SAYS = "import sys, threading; print('begun', *sys.argv[1:], flush=True); threading.Event().wait()"
 DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + SAYS
@@ -53,8 +61,13 @@ def test_lines_are_kept_over_all_starts_and_waited_for_in_the_last(start: Start)
     process.kill()
     process.launch("2").wait_for_line("begun 2")
     assert (process.lines, process.said) == (["begun 1", "begun 2"], ["begun 2"])
-    with pytest.raises(AssertionError, match="program never printed 'begun 1', but:\nbegun 2"):
+    with pytest.raises(NotAsExpected, match="program never printed 'begun 1', but:\nbegun 2"):
         process.wait_for_line("begun 1", timeout_s=0.0)
+
+
+def test_a_cluster_whose_node_printed_a_traceback_is_not_left_in_silence(tmp_path: Path) -> None:
+    with pytest.raises(NotAsExpected, match="s1 printed:\nTraceback"), Cluster(tmp_path, 1) as one:
+        one["s1"].lines.append("Traceback (most recent call last):")
 
 
 def test_a_console_gets_the_output_of_each_start(start: Start, tmp_path: Path) -> None:

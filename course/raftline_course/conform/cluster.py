@@ -7,9 +7,11 @@ import shutil
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from raftline.raft.messages import AppendAccepted
+from raftline.wire.replies import RequestOutcome, outcome_of
 from raftline_course.conform.node import Settings, TestedNode, ports_of
 from raftline_course.conform.transcript import FROM_NODE, Transcript
 from raftline_course.conform.verdicts import Failed
@@ -17,9 +19,8 @@ from raftline_course.conform.wires import Wire, dial
 from raftline_course.harness.history import Operation, learned
 from raftline_course.harness.proxy import Network, Pair
 
-LATER = ("Sorry, I know of no", "Sorry, I am not", "Sorry, this server")
 PAUSE_S = 0.05
-SERVE_FACTOR = 4  # a cluster on a busy machine has so many times the patience for one node
+SERVE_FACTOR = 4  # times the patience for one node, for a cluster on a busy machine
 
 
 class Cluster:
@@ -133,7 +134,7 @@ class Cluster:
     # --- clients -------------------------------------------------------------------------------
 
     def ask_at(self, name: str, line: str, who: str = "client1") -> str:
-        """Return a node's reply to one line; "" where the node can't be asked, or says nothing."""
+        """Return a node's reply to one line; "" if it can't be asked, or does not answer."""
         wire = self._wires.get((who, name))
         if wire is None or wire.is_ended.is_set():
             try:
@@ -151,36 +152,37 @@ class Cluster:
 
     def leader(self, *, among: tuple[str, ...] = (), who: str = "client1") -> str:
         """Return the node that answers a read; wait until there is one."""
-        end_s = time.monotonic() + self.patience_s
-        while time.monotonic() < end_s:
-            for name in among or tuple(self.nodes):
-                if self.ask_at(name, f"{who}@get nothing", who).startswith("GET response"):
-                    return name
-            time.sleep(PAUSE_S)
+        for name, reply in self._replies(f"{who}@get nothing", who, among):
+            if reply.startswith("GET response"):
+                return name
         raise Failed("no node leads: none answers a read")
 
     def ask(self, request: str, who: str = "client1", *, among: tuple[str, ...] = ()) -> str:
-        """Ask whoever leads; return its reply, or "" where the outcome is unknown."""
+        """Ask the leader; return its reply, or "" if the outcome is unknown."""
+        line = request if "@" in request.split(" ")[0] else f"{who}@{request}"
+        for name, reply in self._replies(line, who, among):
+            outcome = outcome_of(reply)
+            if outcome is RequestOutcome.UNKNOWN or (not reply and self.nodes[name].is_running):
+                return ""
+            if reply and outcome is not RequestOutcome.NO_LEADER:
+                return reply
+        raise Failed(f"no node serves {request!r}")
+
+    def _replies(self, line: str, who: str, among: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+        """Ask node after node until patience ends; yield each name with the reply. A redirect is
+        not followed: it names an address of the network between the nodes."""
         end_s = time.monotonic() + self.patience_s
-        spoken = request if "@" in request.split(" ")[0] else f"{who}@{request}"
         while time.monotonic() < end_s:
             for name in among or tuple(self.nodes):
-                reply = self.ask_at(name, spoken, who)
-                if reply.startswith("Sorry, outcome unknown"):
-                    return ""
-                if not reply and self.nodes[name].is_running:
-                    return ""
-                if reply and not reply.startswith(LATER):
-                    return reply
+                yield name, self.ask_at(name, line, who)
             time.sleep(PAUSE_S)
-        raise Failed(f"no node serves {request!r}")
 
     def operate(self, asked: Operation, line: str, among: tuple[str, ...] = ()) -> Operation | None:
         """Ask each node once until one serves; return the operation as its client knows it, None
         where certainly nothing was done."""
         for name in among or tuple(self.nodes):
             reply = self.ask_at(name, f"{asked.client}@{line}", asked.client)
-            if reply.startswith("Sorry, outcome unknown") or not reply:
+            if not reply or outcome_of(reply) is RequestOutcome.UNKNOWN:
                 return asked  # a node that died may have done it
             found = learned(asked, reply, time.monotonic())
             if found is not None:

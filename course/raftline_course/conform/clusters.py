@@ -6,6 +6,7 @@ import itertools
 import time
 from collections.abc import Iterable
 
+from raftline.wire.replies import RequestOutcome, outcome_of
 from raftline_course.conform.checks import cluster_check
 from raftline_course.conform.cluster import Background, Cluster
 from raftline_course.harness.history import Operation
@@ -123,7 +124,7 @@ class Counting:
             if reply.startswith("INCR response: "):
                 self.acknowledged.append(int(reply.rpartition(" ")[2]))
                 return
-            if not reply.startswith("Sorry, ") or reply.startswith("Sorry, outcome unknown"):
+            if outcome_of(reply) not in (RequestOutcome.NO_LEADER, RequestOutcome.REFUSED):
                 self.unknown += 1
         time.sleep(0.02)
 

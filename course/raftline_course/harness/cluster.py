@@ -6,13 +6,16 @@ import json
 import re
 import sys
 import threading
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from raftline.clients import lines
 from raftline.clients.lines import LineConnection
 from raftline.common.config import FILE_NAME
-from raftline.tools.processes import SERVER, ServerProcess
+from raftline.tools.processes import SERVER, NotAsExpected, ServerProcess
+from raftline.wire.replies import RequestOutcome, outcome_of
 from raftline_course.commands import NODE
 from raftline_course.harness.processes import DEADLINE_S, eventually, free_ports
 
@@ -25,6 +28,17 @@ STEADY = ("--pace", "class", "--controller")
 NEVER_SAID = ("Traceback", "SafetyError", "Exception in thread", "Fatal Python error")
 
 Kind = TypeVar("Kind", bound="Cluster")
+
+
+def leader_of_most(views: Sequence[Mapping[str, Any]], members: int) -> str:
+    """Return the leader that most of the members agree on, by the status of those that gave one;
+    "" if there is none."""
+    leaders = Counter((view["term"], view["leader"]) for view in views)
+    for view in views:
+        agree = leaders[view["term"], view["name"]]
+        if view["role"] == "leader" and agree > members // 2:
+            return str(view["name"])
+    return ""
 
 
 class NodeProcess(ServerProcess):
@@ -116,7 +130,8 @@ class Cluster:
             return  # Ctrl-C, which a node that was just starting heard as well: no failure of its
         for node in self.nodes:
             bad = [line for line in node.lines if any(word in line for word in NEVER_SAID)]
-            assert not bad, f"{node.name} said:\n" + "\n".join(node.lines[-80:])
+            if bad:
+                raise NotAsExpected(f"{node.name} printed:\n" + "\n".join(node.lines[-80:]))
 
     def __getitem__(self, name: str) -> NodeProcess:
         return next(node for node in self.nodes if node.name == name)
@@ -158,34 +173,29 @@ class Cluster:
 
     def _leader(self) -> NodeProcess | None:
         views = [view for node in self.nodes if (view := node.status())]
-        for view in views:
-            if view["role"] == "leader":
-                key = (view["term"], view["name"])
-                agree = sum((other["term"], other["leader"]) == key for other in views)
-                if agree > len(self.nodes) // 2:
-                    return self[view["name"]]
-        return None
+        name = leader_of_most(views, len(self.nodes))
+        return self[name] if name else None
 
     def followers(self) -> list[NodeProcess]:
         leader = self.leader()
         return [node for node in self.running if node is not leader]
 
     def ask(self, line: str) -> str:
-        """Return the reply, without the server's name, of whoever leads; never `Sorry, I …`.
+        """Return the leader's reply, without its name, once there is one that settles the request.
 
-        A `set`, or what has a number, is asked again where its outcome is unknown, as its leader
-        lost its place meanwhile.
+        A `set`, or what has a number, is asked again if its outcome is unknown: its leader lost
+        its place meanwhile.
         """
-        again = ["Sorry, I am not", "Sorry, I know of no"]
+        open_ones = [RequestOutcome.NO_LEADER]
         if re.match(r"([\w-]*@)?set |[\w-]+#[0-9]+@", line):
-            again.append("Sorry, outcome unknown")
+            open_ones.append(RequestOutcome.UNKNOWN)
 
         def reply() -> str:
             try:
                 text = self.leader().ask(line).partition("@")[2]
             except OSError:
                 return ""
-            return "" if text.startswith(tuple(again)) else text
+            return "" if outcome_of(text) in open_ones else text
 
         return eventually(reply, f"an answer to {line}")
 

@@ -10,9 +10,12 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from raftline.tools.processes import DEADLINE_S, Process, end_all
+from raftline.tools.processes import DEADLINE_S, NotAsExpected, Process, end_all
 
-__all__ = ["DEADLINE_S", "Process", "end_all", "eventually", "free_ports", "ports_in_a_row"]
+__all__ = [
+    "DEADLINE_S", "NotAsExpected", "Process", "end_all", "eventually", "free_ports",
+    "ports_in_a_row",
+]  # fmt: skip
 
 PAUSE_S = 0.05
 FIRST_PORT, SLICE, SLICES = 20_000, 500, 24  # up to 32,000
@@ -24,11 +27,12 @@ Found = TypeVar("Found")
 def eventually(
     look: Callable[[], Found | None], what: str = "", timeout_s: float = DEADLINE_S
 ) -> Found:
-    """Return the first true answer of `look`. Raises AssertionError if there is none in time."""
+    """Return the first true answer of `look`. Raises NotAsExpected if there is none in time."""
     pause = threading.Event()
     end_s = time.monotonic() + timeout_s
     while not (found := look()):
-        assert time.monotonic() < end_s, f"not within {timeout_s:g} s: {what or look}"
+        if time.monotonic() > end_s:
+            raise NotAsExpected(f"not within {timeout_s:g} s: {what or look}")
         pause.wait(PAUSE_S)
     return found
 
