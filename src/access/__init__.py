@@ -1,1 +1,1 @@
-"""Access: the proofs of who somebody is, and the rules of what they may do."""
+"""Access: proofs of identity, and the rights of each identity."""

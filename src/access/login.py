@@ -1,8 +1,8 @@
 """The login of a connection: the exchange of SCRAM-SHA-256, or a password that a person types.
 
-A wrong name and a wrong password get the same replies, after the same work. The wait after a failed
-exchange is the connection's own. A password that was typed costs the node a key (PBKDF2), for
-nobody yet: one is derived at a time, and the wait after a wrong one is a part of its turn.
+A wrong name and a wrong password get the same replies, after the same work. After a failed exchange
+only its own connection waits. To check a typed password the node derives a key (PBKDF2), before it
+trusts the client. So it derives one at a time; the wait after a wrong one is a part of its turn.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ class Failures:
     def __init__(self) -> None:
         self.count = 0
         self._lock = threading.Lock()
-        self._reported = 0  # of them
+        self._reported = 0  # failures in lines printed so far
         self._reported_s = -FAILED_LOGINS_S
 
     def add(self, user: str, address: str, now_s: float) -> str:
-        """Count one; return what to print of it, and of those since the line before: "" if that
-        was short ago. `user` is "" for a name that is no user's: it may be a part of a password."""
+        """Count one; return the line about all since the last line, "" if that was printed short
+        ago. `user` is "" for an unknown name, which may be a part of a password."""
         with self._lock:
             self.count += 1
             if now_s - self._reported_s < FAILED_LOGINS_S:
@@ -106,15 +106,15 @@ class Login:
     def denial_reason(
         self, command: str, keys_of_lease: KeysOfLease, right: Right | None = None
     ) -> str:
-        """Return why a command is refused to whoever asks here; "" if it may be done. `right` is
-        what a line takes that is no command."""
+        """Return why a command is refused on this connection; "" if it may be done. For a line
+        that is no command, `right` is the right that it needs."""
         if self._users is not self._access.users:
             self._look_again()
         return denial_reason(self.identity, command, keys_of_lease, right)
 
     def now(self) -> Identity | None:
-        """Return who asks here by the file as it is now; None if this login counts no more:
-        the user is gone, or has another password. Any thread may call this."""
+        """Return this connection's identity by the file as it is now. It is None if the user is
+        gone, or has another password. Any thread may call this."""
         user = self._user
         if user is None:
             return self._access.nobody
@@ -136,7 +136,7 @@ class Login:
 
     @property
     def tried(self) -> str:
-        """The user that was named last; "" for a name that is no user's."""
+        """The user that was named last; "" for an unknown name."""
         return self._name if self._name in self._access.users.by_name else ""
 
     def take(self, request: Request) -> str:
@@ -194,7 +194,7 @@ class Login:
         return f"AUTH response: {last}"
 
     def _succeeded(self, users: Users, name: str) -> str:
-        """Note who asks from now on; return the reply, "" if the name is no user's."""
+        """Set the identity from now on; return the reply, "" for an unknown name."""
         user = users.by_name.get(name)
         if user is None:
             return ""
@@ -209,7 +209,7 @@ class Login:
 
 
 def address_of(connection: socket.socket) -> str:
-    """Return where the other side of a connection is, for a person who looks for it."""
+    """Return the address of the other side, for a person to read."""
     try:
         host, port = connection.getpeername()[:2]
     except (OSError, ValueError):  # it has gone; a socket in the file system
@@ -218,7 +218,7 @@ def address_of(connection: socket.socket) -> str:
 
 
 def is_private(connection: socket.socket) -> bool:
-    """Return whether nobody else reads what goes over a connection: TLS, or this machine alone."""
+    """Return whether a connection can't be read by others: by TLS, or within this machine."""
     if getattr(connection, "is_tls", False) or isinstance(connection, ssl.SSLSocket):
         return True
     if connection.family == getattr(socket, "AF_UNIX", None):

@@ -8,8 +8,8 @@ Four lines at the beginning of a connection, which s2 made to s1:
     s1@Proof MAC of "answers"
 
 A MAC is HMAC-SHA256 with the secret over a label, the direction, both names and both nonces. So a
-recorded proof is worth nothing beside another nonce, and one that is sent back nothing in the other
-direction. No socket, no clock and no chance is here: a nonce is given.
+recorded proof fails beside another nonce, and a proof that is sent back fails in the other
+direction. The module has no socket, clock or chance: the caller gives the nonce.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Initiator:
         """Take the next answer; return the text of the next line, "" once all is proved.
 
         Raises:
-            ProofError: this is not what comes next, or no proof.
+            ProofError: another line should come next, or the proof is wrong.
         """
         word, *operands = text.split(" ")
         if self._nonces is None:
@@ -80,7 +80,7 @@ class Initiator:
 
 
 class Responder:
-    """The side that took the connection, `me`. One proof is tried on it, and no second.
+    """The side that took the connection, `me`. It takes one attempt at a proof.
 
     It may be made with `other` as well, if there is one: while the secret is changed some
     members have the new one first, and some the old one.
@@ -104,7 +104,7 @@ class Responder:
         """Take a line of a proof; return the text of the answer.
 
         Raises:
-            ProofError: this is not what comes next, or no proof. Nothing is proved from then on.
+            ProofError: another line should come next, or the proof is wrong. Later ones fail, too.
         """
         if self._is_over:
             raise ProofError(ENDED)

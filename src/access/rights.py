@@ -1,7 +1,7 @@
 """The table of rights: the role that each verb takes, and the keys that its line touches.
 
-It stands beside the table of commands (wire/commands.py). A verb without a row here is refused for
-everybody. The table of docs/use/users.md is made from it.
+Each command of wire/commands.py has a row. A verb without a row is refused for all users.
+The table of docs/use/users.md is made from it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ KeysOfLease = Callable[[str], list[str]]
 
 
 class _Need(NamedTuple):
-    """A role that a line takes, for some keys."""
+    """The role that a line needs for some keys."""
 
     role: UserRole
     line: str  # as a refusal names it
@@ -54,16 +54,16 @@ def denial_reason(
     identity: Identity, command: str, keys_of_lease: KeysOfLease, right: Right | None = None
 ) -> str:
     """Return the refusal, after `Sorry, `, of a command in its one spelling; "" if it may be
-    done. After a get ` read log` may stand, which makes an entry of it. It depends on the command
-    and on rights, and on no key that is there or not. A lease is the exception: who may end it may
-    delete all of its keys, and who puts a key under it may keep others from renewing it. `right` is
-    what a line takes that is no command."""
+    done. A get may end in ` read log`, which makes it an entry. The answer depends on the command
+    and on rights, not on the keys that exist. A lease is the exception: to end it deletes all of
+    its keys, and to put a key under it may keep others from renewing it. For a line that is no
+    command, `right` is the right that it needs."""
     verb = command.partition(" ")[0]
     right = RIGHTS.get(verb) if right is None else right
     if right is None:
         return f"{identity} may not {shown(verb)}: no role allows it. {_NOTHING}"
     if identity.is_everywhere and identity.role >= max(right.role, UserRole.WRITER):
-        return ""  # a part of a line takes no more than a writer
+        return ""  # a part of a line never needs more than a writer
     for need in _needs(verb, right, command, keys_of_lease):
         if identity.role < need.role or (need.keys is not None and not identity.holds(need.keys)):
             where = "" if need.keys is None else need.where
@@ -73,7 +73,7 @@ def denial_reason(
 
 
 def _needs(verb: str, right: Right, command: str, keys_of_lease: KeysOfLease) -> Iterator[_Need]:
-    """Yield what a line takes; the first one lacking is refused."""
+    """Yield what a line needs; it is refused at the first that is missing."""
     role = right.role
     match right.touches:
         case Touches.NOTHING:
@@ -104,14 +104,14 @@ def _needs(verb: str, right: Right, command: str, keys_of_lease: KeysOfLease) ->
 def _needs_of_lease(
     role: UserRole, does: str, command: str, keys_of_lease: KeysOfLease
 ) -> Iterator[_Need]:
-    """Yield what a line about a lease takes for the keys that it has."""
+    """Yield what a line about a lease needs for the lease's keys."""
     lease = command.split(" ", 2)[1]
     for key in keys_of_lease(lease):
         yield _Need(role, f"{does} {lease}", key, " for each of its keys")
 
 
 def _needs_of(command: str, keys_of_lease: KeysOfLease) -> Iterator[_Need]:
-    """Yield what a command inside of another takes."""
+    """Yield what a command inside another needs."""
     verb = command.partition(" ")[0]
     yield from _needs(verb, RIGHTS[verb], command, keys_of_lease)
 
@@ -134,7 +134,7 @@ def _prefix_of(verb: str, command: str) -> str:
 
 
 def sees_whole_status(identity: Identity) -> bool:
-    """Whether somebody may see the figures of all keys in a status: how many entries and bytes."""
+    """Whether a status shows this identity the totals of all keys: entries and bytes."""
     return identity.is_everywhere and identity.role > UserRole.NONE
 
 

@@ -12,7 +12,7 @@ ANONYMOUS = {str(role): role for role in UserRole}
 
 
 class Identity(NamedTuple):
-    """The one who asks on a connection."""
+    """The identity of the client on a connection."""
 
     user: str  # "" for a client without a login
     role: UserRole
@@ -29,18 +29,18 @@ class Identity(NamedTuple):
     def holds(self, prefix: str) -> bool:
         """Whether the role holds for this key, or for all keys with this prefix.
 
-        Both are in their one spelling, which spells each character by itself. So one begins with
-        the other there if they do so in bytes: a user's prefix holds whole characters alone.
+        Both are in canonical spelling, which spells each character separately. A user's prefix
+        ends with a whole character. So a test of the spellings is one of the bytes.
         """
         return prefix.startswith(self.prefixes)
 
     def in_words(self) -> str:
-        """Return who that is, with the keys."""
+        """Return the user, the role and the keys, for a person."""
         if self.is_everywhere:
             return str(self)
         return f"{self} of keys that begin with {' or '.join(self.prefixes)}"
 
 
 def nobody(role: UserRole) -> Identity:
-    """Return who asks before a login, with the role of `--anonymous`."""
+    """Return the identity before a login, with the role of `--anonymous`."""
     return Identity("", role)

@@ -1,8 +1,8 @@
 """The cluster's secret: the file that holds it, and what a node asks of its peers.
 
 The file holds one line, or two while the secret is changed: a node proves itself by the first, and
-takes a proof by each. Whoever can read it can pass for a member, so others must not: mode 0600,
-or 0640 of a file that belongs to root (a secret that a container engine mounts).
+takes a proof by each. A reader of the file can pass for a member. So its mode is 0600, or
+0640 if it belongs to root (a secret that a container engine mounts).
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ LINES_MAX = 2
 class PeerAuth(NamedTuple):
     """The proofs that a node asks of members. `repr` never shows the secret."""
 
-    secret: bytes = b""  # empty: there is none
-    is_required: bool = False  # else a member that proves nothing is heard as well
+    secret: bytes = b""  # empty: no secret
+    is_required: bool = False  # False: a member without a proof is heard as well
     other: bytes = b""  # a second one, whose proof is taken as well
     path: Path | None = None  # of the file that holds them
     option: str = "--secret"  # which named it, for messages
@@ -37,7 +37,7 @@ class PeerAuth(NamedTuple):
 
     @property
     def secrets(self) -> tuple[bytes, ...]:
-        """Those whose proofs are taken."""
+        """The secrets whose proofs are taken."""
         return tuple(filter(None, (self.secret, self.other)))
 
     def responder(self, me: str) -> Responder | None:
@@ -52,7 +52,7 @@ class PeerAuth(NamedTuple):
         """Return this with the secrets that the file holds now.
 
         Raises:
-            ConfigError: it holds none that can be used.
+            ConfigError: no line of it can be used as a secret.
         """
         if self.path is None:
             return self
@@ -64,7 +64,7 @@ NO_AUTH = PeerAuth()
 
 
 def new_nonce() -> str:
-    """Return a number that no connection ever had."""
+    """Return a number that no connection had before."""
     return secrets.token_hex(NONCE_BYTES)
 
 
@@ -91,7 +91,7 @@ def read_secrets(path: Path, option: str = "--secret") -> tuple[bytes, bytes]:
     """Return the secret in a file, and the second one if it has two lines, else b"".
 
     Raises:
-        ConfigError: it can't be used; the message explains why, and nothing of the secret.
+        ConfigError: it can't be used; the message explains why, without the secret.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)

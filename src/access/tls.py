@@ -1,4 +1,4 @@
-"""The certificates of a node or a client: the files, what is made of them, and who they name.
+"""The certificates of a node or a client: the files, their TLS contexts, and the names in them.
 
 Files that changed are read again before the next connection, so new certificates need no restart.
 If the new ones can't be used yet, as while they are copied, the ones before go on.
@@ -51,9 +51,9 @@ class Tls:
         crl: Path | None = None,
         names: Sequence[str] = tuple(map(as_option, FILE_SETTINGS)),
     ) -> None:
-        """Read the files. With `is_only` nobody is spoken to without TLS, with `is_required` nobody
-        is answered without a certificate of the CA. `crl` is its list of revoked certificates.
-        `names` are those of certificate, key, CA and list in messages.
+        """Read the files. `is_only` refuses connections without TLS, `is_required` those without a
+        certificate of the CA. `crl` is the CA's list of revoked certificates. Messages call
+        certificate, key, CA and list by `names`.
 
         Raises:
             ConfigError: they can't be used.
@@ -127,7 +127,7 @@ class Tls:
                 _load_certificate(context, cert, key, self._names)
             if ca is not None:
                 _load_ca(context, ca, self._names[2])
-        answers.num_tickets = 0  # nobody takes up a session again
+        answers.num_tickets = 0  # no client resumes a session
         answers.verify_mode = ssl.CERT_OPTIONAL if ca is not None else ssl.CERT_NONE
         if self._is_required:
             answers.verify_mode = ssl.CERT_REQUIRED
@@ -170,7 +170,7 @@ def _load_ca(context: ssl.SSLContext, ca: Path, name: str) -> None:
 
 
 def _load_revoked(contexts: Sequence[Context], crl: Path, name: str) -> None:
-    """Have contexts take no certificate that a list names."""
+    """Have contexts refuse each certificate that the list names."""
     try:
         content = crl.read_bytes()
         for context in contexts:
@@ -195,8 +195,8 @@ def tls_of_node(
     crl: Path | None = None,
     called: Callable[[str], str] = as_option,
 ) -> Tls | None:
-    """Return what the `tls_…` settings of a node make, which messages name as they are `called`;
-    None without any.
+    """Return the TLS of a node by its `tls_…` settings; None without any. Messages name the
+    settings as `called` does.
 
     Raises:
         ConfigError: one is missing, or a file can't be used.
@@ -221,8 +221,8 @@ def tls_of_node(
 
 
 def named_in(certificate: dict[str, object]) -> tuple[str, bool]:
-    """Return the common name in a verified certificate, and whether it is a member's. One with
-    several common names, or none, names nobody."""
+    """Return the common name in a verified certificate, and whether it is a member's. With
+    several common names, or without one, the name is ""."""
     names, is_member = [], False
     subject = certificate.get("subject", ())
     for part in subject if isinstance(subject, tuple) else ():

@@ -23,7 +23,7 @@ PIECE_BYTES = 256 << 10  # that is encrypted at a time
 
 
 class TlsSocket(socket.socket):
-    """A socket that is plain until `begin`. It takes the place of the one it is made from.
+    """A socket that is plain until `begin`. It replaces the socket that it is made from.
 
     A `send` whose bytes the kernel did not all take answers one byte less, and owes that byte: the
     caller sends it again with what follows, as with a plain socket, and it is left out then.
@@ -36,11 +36,11 @@ class TlsSocket(socket.socket):
         self._tls: ssl.SSLObject | None = None
         self.context: ssl.SSLContext | None = None  # by which both shook hands
         self._arrived, self._leaving = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._state = threading.Lock()  # for those three
-        self._sending = threading.Lock()  # one sends at a time; also for what follows
+        self._state = threading.Lock()  # guards these three
+        self._sending = threading.Lock()  # one thread sends at a time; guards the next field, too
         self._unsent = memoryview(b"")  # encrypted, and not taken by the kernel
         self._owes = False
-        self._header = b""  # of the record that has begun, as far as it has come
+        self._header = b""  # bytes received of the next record's header
         self._lacking = 0  # bytes of the record after its header
         self._record_s = 0.0  # when a record began whose end has not come
         self._peeked = b""  # decrypted, looked at, and not read
@@ -52,7 +52,7 @@ class TlsSocket(socket.socket):
 
     @property
     def peer(self) -> dict[str, object]:
-        """The certificate that the other side proved; {} if it has none."""
+        """The certificate that the other side proved; {} without one."""
         with self._state:
             return dict(self._tls.getpeercert() or {}) if self._tls is not None else {}
 
@@ -110,8 +110,8 @@ class TlsSocket(socket.socket):
 
     @property
     def has_more(self) -> bool:
-        """Whether something was received that the kernel wakes nobody for: bytes, the end, or a
-        part of a record."""
+        """Whether bytes, the end or a part of a record lie here. `select` does not report these:
+        the kernel has handed them over."""
         tls = self._tls
         if tls is None:
             return False
@@ -175,14 +175,14 @@ class TlsSocket(socket.socket):
 
     def take(self, buffer: Any) -> int:
         """Read what has come already, and nothing from the network; 0 if more has to come first,
-        and at the end. So much at most lies here: RAW_BYTES, and the record before them."""
+        and at the end. At most RAW_BYTES lie here, and the record before them."""
         tls = self._tls
         if tls is None or self._peeked:
             return self.recv_into(buffer) if self._peeked else 0
         return self._decrypted(tls, memoryview(buffer).nbytes, buffer) or 0
 
     def _check_record(self) -> None:
-        """Raise if a record was begun too long ago, whether or not more of it came since."""
+        """Raise if a record began too long ago, even if more of it came since."""
         if self._record_s and time.monotonic() - self._record_s > TLS_RECORD_S:
             raise ConnectionAbortedError("a record was begun and not ended")
 

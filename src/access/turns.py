@@ -1,4 +1,4 @@
-"""Turns at what is costly and is done for anybody: one at a time, and few who wait."""
+"""Turns at costly work that any client can ask for: one at a time, and few may wait."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ class Turns:
     def __init__(self, waiting_max: int) -> None:
         self._waiting_max = waiting_max
         self._lock = threading.Lock()
-        self._present: deque[Wakeup] = deque()  # of the one whose turn it is, then of who waits
+        self._present: deque[Wakeup] = deque()  # the thread with the turn, then those that wait
 
     @property
     def is_taken(self) -> bool:
-        """Whether somebody has a turn."""
+        """Whether a thread has its turn."""
         return bool(self._present)
 
     def take(self) -> bool:
-        """Wait for a turn, which `end` ends; return False at once where too many wait already."""
+        """Wait for a turn, which `end` ends; return False at once if too many wait already."""
         mine = Wakeup()
         with self._lock:
             if len(self._present) > self._waiting_max:

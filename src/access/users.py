@@ -74,8 +74,8 @@ class Users:
         self._iterations = counts.most_common(1)[0][0] if counts else ITERATIONS
 
     def verifier_of(self, name: str) -> Verifier:
-        """Return the verifier of a user. A name that is no user's gets one that looks like the
-        others, the same each time and at each node; no password fits it."""
+        """Return the verifier of a user. An unknown name gets one that looks like the others,
+        the same each time and at each node; no password fits it."""
         made = [_hash(self.secret, f"{part} {name}") for part in ("salt", "stored", "server")]
         fake = Verifier(self._iterations, made[0][:SALT_BYTES], made[1], made[2])
         user = self.by_name.get(name)
@@ -173,7 +173,7 @@ def _user(words: list[str]) -> User:
 
 
 def prefixes_of(words: list[str]) -> tuple[str, ...]:
-    """Return prefixes in their one spelling; all keys if there is none.
+    """Return prefixes in canonical spelling; all keys if none is given.
 
     Raises:
         ProtocolError: one is misspelled, or ends within a character.

@@ -25,26 +25,26 @@ class Addresses:
     """The addresses of one cluster: first those that were named, then those that were learned."""
 
     def __init__(self, named: Iterable[tuple[str, int]], *, learns: bool = False) -> None:
-        """Know these. With `learns` the members are asked for, and else a leader alone is
-        learned, to which a node sent us."""
+        """Begin with these. With `learns` the cluster is asked for its members. Without, only a
+        leader that a node names is added."""
         self.named = list(dict.fromkeys(Address(*each) for each in named))
         self._learned: tuple[Address, ...] = ()
         self._due_s = -math.inf if learns else math.inf
 
     @property
     def known(self) -> list[Address]:
-        """All of them. Those that were named stay, in case that a name leads to another node."""
+        """All of them. Those that were named stay: their names may lead to other nodes later."""
         return [*self.named, *(each for each in self._learned if each not in self.named)]
 
     def asks(self, now_s: float) -> bool:
-        """Return whether to ask for the members now, and take that for done."""
+        """Return whether to ask for the members now. If so, the question counts as asked."""
         if now_s < self._due_s:
             return False
         self._due_s = now_s + UNANSWERED_S
         return True
 
     def take(self, reply: str, now_s: float) -> None:
-        """Take the reply to MEMBERS. Members that it does not name have left, and are forgotten."""
+        """Take the reply to MEMBERS. Members that it does not name have left; they are dropped."""
         members = members_in(reply)
         self._due_s = now_s + (AGAIN_S if members else UNANSWERED_S)
         if members:
@@ -53,8 +53,8 @@ class Addresses:
                 self.learn(each)
 
     def learn(self, address: Address) -> None:
-        """Know one more. If all that were named are elsewhere, one of this machine is none: it
-        is what a node calls itself, and here something else may listen."""
+        """Add one. A loopback address is left out if all named ones are on other machines: a node
+        calls itself so, and another program may listen there on this machine."""
         hosts = {each.host for each in self.named}
         is_foreign = address.host not in hosts and is_loopback(address.host)
         if is_foreign and not any(map(is_loopback, hosts)):
@@ -64,8 +64,8 @@ class Addresses:
 
 
 def members_in(reply: str) -> list[Address]:
-    """Return the addresses of the members that a status names. There are none if the node knows of
-    no leader: it may be cut off, or may have left, and names those of an earlier time."""
+    """Return the addresses of the members that a status names. Without a leader the list is
+    empty: that node may be cut off, or may have left, so its members may be out of date."""
     if not reply.startswith(_MARK):
         return []
     try:
@@ -73,4 +73,4 @@ def members_in(reply: str) -> list[Address]:
         members = facts["members"] if facts["leader"] in facts["members"] else {}
         return [Address.parse(each) for each in members.values()][:LEARNED_MAX]
     except (ValueError, KeyError, TypeError, AttributeError):
-        return []  # of a node that answers otherwise, or not to this user
+        return []  # an older build, or a user who may not ask

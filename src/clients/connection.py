@@ -1,4 +1,4 @@
-"""One socket to one node, the time limit of an answer, and what can become of a request."""
+"""One socket to one node, the time limit of an answer, and the errors of a request."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class NotLeader(ClientError):
 
 
 class NoLeader(ClientError):
-    """Nobody leads as far as this node knows; nothing was done."""
+    """This node knows of no leader; nothing was done."""
 
     __module__ = PUBLIC
     outcome = RequestOutcome.NO_LEADER
@@ -77,7 +77,7 @@ class Refused(ClientError):
 
 
 class NotAllowed(Refused):
-    """The user may not do it, or nobody is logged in; nothing was done."""
+    """The user has no right to it, or there was no login; nothing was done."""
 
     __module__ = PUBLIC
 
@@ -96,13 +96,13 @@ class Unreachable(ClientError):
 
 
 class Closed(Unreachable):
-    """Nobody is asked any more: the node, or the client, was closed; nothing was done."""
+    """The node, or the client, was closed; nothing was done."""
 
     __module__ = PUBLIC
 
 
 class Deadline:
-    """`limit_s` seconds from now; `say` gets one line when a second of them has brought nothing.
+    """`limit_s` seconds from now; `say` gets one line if the first second brings no answer.
 
     The caller that waits looks at `notice_s`, and calls `notice` when that has come. Both times are
     on the monotonic clock.
@@ -119,14 +119,14 @@ class Deadline:
         return max(0.0, self.until_s - time.monotonic())
 
     def notice(self, why: str) -> None:
-        """Report why there is no answer yet, this once."""
+        """Report, once, why there is no answer yet."""
         self.notice_s = math.inf
         if self._say is not None:
             self._say(f"No answer yet: {why}")
 
 
 def say_waiting(text: str) -> None:
-    """Print it if it is no part of what was asked for: on standard error."""
+    """Print a line on standard error: it is not a part of the answer."""
     print(f"[*] {safe_line(text)}", file=sys.stderr, flush=True)
 
 
@@ -134,8 +134,8 @@ def line_of(sender: str, command: str) -> bytes:
     """Return the line that asks for `command`, as it goes over the wire, without a newline.
 
     Raises:
-        Refused: it is no single line of text, or the node would take a part of it for an addition
-            of telnet's, and silently leave it out.
+        Refused: it is not one line of text, or the node would take a part of it for a command
+            of telnet, and leave that out without a word.
     """
     if "\n" in command:
         raise Refused(r"a command is one line; a newline inside a value is written \n")

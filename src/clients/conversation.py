@@ -77,7 +77,7 @@ class Client:
         tls: ClientTls | None = None,
         addresses: Addresses | None = None,
     ) -> None:
-        """Connect to nobody yet.
+        """Make no connection yet.
 
         Raises:
             ValueError: `name` can't begin a line, or the environment names files for TLS that can't
@@ -113,14 +113,14 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Leave the connection; the next request makes a new one."""
+        """Close the connection; the next request makes a new one."""
         if self._connection is not None:
             self._connection.socket.close()
             self._connection = None
 
     def forget_sessions(self) -> None:
-        """Give the sessions back, and leave the connection. Nobody waits for an answer, or for room
-        to send. Those that no node hears of go when they are the least used of the cluster."""
+        """Give the sessions back, and close the connection. It waits for no answer, and for no
+        room to send. If a node misses this, the cluster drops a session as its least used one."""
         sessions, self._sessions = self._sessions, ClientSessions()
         if self._connection is not None:
             self._connection.timeout_s = LEAST_S
@@ -134,7 +134,7 @@ class Client:
 
         Raises:
             NotLeader, NoLeader, Refused: the node's sorry line; nothing was done.
-            OutcomeUnknown: it was sent, and nobody can know what becomes of it.
+            OutcomeUnknown: it was sent; it may take effect or not.
             Unreachable: no node answered, or a read went unanswered.
         """
         return text_of(self.ask(command))
@@ -144,7 +144,7 @@ class Client:
 
         Raises:
             OutcomeUnknown, Unreachable: no reply came; see `request`.
-            Refused: the command is no single line of text.
+            Refused: the command is not one line of text.
         """
         if not self.follow:
             return self._ask_here(self.name, command, Deadline(self.timeout_s, self._on_wait))
@@ -153,7 +153,7 @@ class Client:
         return self._carry_out(steps, deadline)
 
     def _carry_out(self, steps: Search[Reply], deadline: Deadline) -> Reply:
-        """Take the steps of a search, and return what it finds."""
+        """Carry out the steps of a search, and return its reply."""
         answer: Answer | None = None
         while True:
             try:
@@ -177,10 +177,10 @@ class Client:
             return error
 
     def connect(self) -> None:
-        """Be connected to the node, or when following to any known one.
+        """Connect to the node; with `follow`, to any known one.
 
         Raises:
-            Unreachable: nobody listens there.
+            Unreachable: no node listens there.
         """
         failures: list[Unreachable] = []
         for _ in range(len(self._nodes.known) if self.follow else 1):

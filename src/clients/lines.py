@@ -1,6 +1,6 @@
 """One TCP connection on which lines go out and come in, each by a deadline.
 
-It knows nothing of what the lines mean, and looks for no leader: `conversation.py` does.
+It does not read what the lines mean, and follows no leader: `conversation.py` does.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from raftline.clients.tls import ClientTls
 from raftline.wire.limits import REPLY_LINE_BYTES
 
 TELNET_ANSWER = b"\xff\xfc\x06"  # of a node that was asked whether it is there
-LEAST_S = 1e-6  # 0 would mean not to wait at all
+LEAST_S = 1e-6  # a socket with timeout 0 does not block
 
 
 class ConnectionEnded(ConnectionError):
@@ -24,7 +24,7 @@ class ConnectionEnded(ConnectionError):
 
 
 class TooLong(ConnectionError):
-    """A line that is longer than the caller takes; nothing that follows can be read."""
+    """The line is longer than the caller takes; the rest of the stream can't be read."""
 
     def __init__(self, bytes_max: int) -> None:
         super().__init__(f"answered with a line of more than {bytes_max} bytes")
@@ -40,13 +40,13 @@ class LineConnection:
         host: str = "localhost",
         tls: ClientTls | None = None,
     ) -> None:
-        """Connect; without `tls` in plain text. Raises OSError if nobody listens, or not within
-        `timeout_s`, or no TLS comes about."""
+        """Connect; without `tls` in plain text. Raises OSError if it takes above `timeout_s`, or
+        if no program listens, or if the TLS handshake fails."""
         connection = socket.create_connection((host, port), timeout_s)
         self.socket = connection if tls is None else _with_tls(connection, tls, host, timeout_s)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.timeout_s = timeout_s
-        self.received = bytearray()  # and not read yet
+        self.received = bytearray()  # bytes not read yet
 
     def __enter__(self) -> LineConnection:
         return self

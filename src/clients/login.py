@@ -29,7 +29,7 @@ from raftline.wire.protocol import NAME
 from raftline.wire.replies import RequestOutcome, outcome_of, read_reply
 
 USER, PASSWORD_FILE = "RAFTLINE_USER", "RAFTLINE_PASSWORD_FILE"  # of the environment
-ITERATIONS_LEAST, ITERATIONS_MOST = 4096, 10_000_000  # RFC 7677; and no node keeps us for hours
+ITERATIONS_LEAST, ITERATIONS_MOST = 4096, 10_000_000  # RFC 7677; more would take minutes
 REPLY_MAX = 1 << 16  # bytes
 NAMED = "one is a letter, then letters, digits, _ . or -, at most 64 in all"
 _HEADER = "n,,"
@@ -51,7 +51,7 @@ class Credentials(NamedTuple):
         """The password.
 
         Raises:
-            LoginFailed: it can't be read, or is none.
+            LoginFailed: it can't be read, or can't be a password.
         """
         if not NAME.fullmatch(self.user):
             raise LoginFailed(f"{self.user!r} is no name of a user; {NAMED}")
@@ -99,7 +99,7 @@ def credentials_of(user: str | None, password: str | None) -> Credentials | None
     where neither names a user.
 
     Raises:
-        ValueError: a password without a user, or a name that is none.
+        ValueError: a password without a user, or a name that no user can have.
     """
     if user is None:
         if password is not None:
@@ -148,7 +148,7 @@ def nonce() -> str:
 
 @functools.lru_cache(maxsize=16)
 def _keys(password: str, salt: bytes, iterations: int) -> tuple[bytes, bytes]:
-    """Return the client's key and the server's. It takes a while, and so is kept."""
+    """Return the client's key and the server's. The result is kept: it takes long to compute."""
     salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, iterations)
     return _mac(salted, "Client Key"), _mac(salted, "Server Key")
 
@@ -161,8 +161,8 @@ def exchange(credentials: Credentials) -> Generator[str, str, None]:
     """Yield each command of a login, and be sent its reply; it ends once this is logged in.
 
     Raises:
-        LoginFailed: the node does not take it, or is none of this user's.
-        Unreachable: this node takes nothing now; another may.
+        LoginFailed: the node refuses it, or does not prove that it knows the user.
+        Unreachable: this node takes no login now; another may.
     """
     password, own = credentials.secret, nonce()
     first = f"n={credentials.user},r={own}"
@@ -187,7 +187,7 @@ def exchange(credentials: Credentials) -> Generator[str, str, None]:
 
 
 def _checked(reply: str) -> str:
-    """Return a reply that is no refusal. Raises LoginFailed, Unreachable."""
+    """Return the reply. Raises LoginFailed, Unreachable if it is a refusal."""
     if not reply.startswith("Sorry, "):
         return reply
     why = reply.removeprefix("Sorry, ")

@@ -1,4 +1,4 @@
-"""The options of a command that is a client: as whom it asks, and with which TLS."""
+"""The options of a command that is a client: its login and its TLS."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from raftline.wire.protocol import NAME
 
 
 class ClientAccess(NamedTuple):
-    """As whom a client asks, and with which TLS; None: as nobody, in plain text."""
+    """The login and the TLS of a client; None: no login, plain text."""
 
     credentials: Credentials | None = None
     tls: ClientTls | None = None
@@ -30,7 +30,7 @@ WITH_VALUE = ("--user", "--password-file", *tls.OPTIONS)
 
 
 def add_login_options(parser: argparse.ArgumentParser) -> None:
-    """Have `--user`, `--password-file`, and those for TLS."""
+    """Add `--user`, `--password-file`, and the options for TLS."""
     group = parser.add_argument_group("login and TLS")
     add = group.add_argument
     add(
@@ -63,8 +63,8 @@ def add_login_options(parser: argparse.ArgumentParser) -> None:
 
 
 def access_of(options: argparse.Namespace) -> ClientAccess:
-    """Return how to ask as the options have it, if they are used; else as the environment does.
-    The password is typed if no file is named.
+    """Return the access that the options name, else that of the environment. If no file is
+    named, the password is asked for on the terminal.
 
     Raises:
         ConfigError: the files of TLS can't be used.

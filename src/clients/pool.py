@@ -1,4 +1,4 @@
-"""Clients of one cluster for the threads of one program: one connection for each that asks."""
+"""Clients of one cluster for the threads of one program: a connection for each request."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def time_limit(timeout: float) -> float:
 class Clients(NoCopies):
     """Asks a cluster from any number of threads at once; follows its leader.
 
-    A write carries a number of its connection's session, so that it takes effect once however
-    often it has to be sent. Beyond CONNECTIONS_MAX requests at once a thread waits for one of them
-    to end: another connection for it alone would cost a session, and push one of others out.
+    A write carries a number of its connection's session. So it takes effect once, even if it is
+    sent again. If CONNECTIONS_MAX requests are under way, a thread waits for one of them to end.
+    Another connection would cost a session, which the cluster would take from another client.
     """
 
     def __init__(
@@ -46,11 +46,11 @@ class Clients(NoCopies):
         credentials: Credentials | None = None,
         tls: ClientTls | None = None,
     ) -> None:
-        """Know the nodes at `addresses`, `host:port` each; the first is asked first.
+        """Ask the nodes at `addresses`, `host:port` each; the first is asked first.
         `credentials` and `tls` are as those of a `Client`.
 
         Raises:
-            ValueError: one of them is no such address, or `name` none that can begin a line, or the
+            ValueError: an address has another form, or `name` can't begin a line, or the
                 environment names files for TLS that can't be used.
         """
         self.name = name_of_client(name)
@@ -79,7 +79,7 @@ class Clients(NoCopies):
         """Return the text of the cluster's reply, within `timeout` seconds or little more.
 
         Raises:
-            TypeError, ValueError: `timeout` is no time limit.
+            TypeError, ValueError: `timeout` can't be a time limit.
             NoLeader, Unreachable, Refused: nothing was done.
             OutcomeUnknown: it may yet take effect, or not.
         """
@@ -99,14 +99,14 @@ class Clients(NoCopies):
 
     @property
     def _is_full(self) -> bool:
-        """Whether a request would have to wait for a connection. The renewal of a lease does not:
-        it gets one of its own, and needs no session."""
+        """Whether a request would have to wait for a connection. The renewal of a lease does not
+        wait: it gets an extra connection, and needs no session."""
         self._look_for_fork()
         with self._lock:
             return not self._is_closed and not self._idle and self._count >= CONNECTIONS_MAX
 
     def close(self) -> None:
-        """Give back all sessions, and leave all connections; a request under way ends by itself."""
+        """Give back all sessions, and close all connections; a request under way still ends."""
         self._look_for_fork()
         with self._lock:
             self._is_closed = True
@@ -116,13 +116,13 @@ class Clients(NoCopies):
             _leave(client)
 
     def _look_for_fork(self) -> None:
-        """Have connections and a lock of this process's own: two that ask on one connection mix up
-        replies, and a thread that was not forked may have held the lock."""
+        """Begin anew in a forked child, with a new lock. Two processes on one connection would
+        mix up replies. A thread that does not exist here may have held the lock."""
         if self._process != os.getpid():
             self._begin_anew()
 
     def _take(self, until_s: float) -> Client:
-        """Return a connection that nobody uses. Raises Closed, Unreachable: there is none."""
+        """Return an idle connection. Raises Closed, Unreachable if there is none."""
         self._look_for_fork()
         with self._lock:
             while not self._is_closed and not self._idle and self._count >= CONNECTIONS_MAX:
@@ -136,7 +136,7 @@ class Clients(NoCopies):
             if self._is_closed:
                 raise Closed("this client was closed, so nothing can be asked through it")
             if self._idle:
-                return self._idle.pop()  # the one used last knows best who leads
+                return self._idle.pop()  # the one used last: it has the latest leader
             client = self._made()
             self._count += 1
             return client

@@ -1,4 +1,4 @@
-"""The search for a node that takes a request: whom to ask next, when to pause, when to give up.
+"""The search for a node that takes a request: the next node, the pauses, the end.
 
 A search is a generator. It yields a step, `AskNode`, `Pause` or `Learn`, and is sent the answer; it
 returns the reply that settles the request. It touches no socket: a thread carries the steps out
@@ -39,7 +39,7 @@ from raftline.wire.replies import Reply, RequestOutcome, is_not_allowed, outcome
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 1.0
 SESSION_EXPIRED = "Sorry, session expired"
-WINDOW = 100  # of the numbers of a session that are under way; a node remembers 128
+WINDOW = 100  # numbers of a session under way; a node remembers 128
 _UNKNOWN_BEFORE = "outcome unknown: the session expired while the request was being sent again"
 
 Answer = Reply | ClientError
@@ -77,7 +77,7 @@ class NodeTurns:
     def __init__(
         self, order: Iterable[tuple[str, int]], addresses: Addresses | None = None
     ) -> None:
-        """Ask in this order. `addresses` are those of the cluster, where others use them too."""
+        """Ask in this order. `addresses` are the cluster's, if other clients share them."""
         self._turns = [Address(*each) for each in order]
         self.addresses = Addresses(self._turns) if addresses is None else addresses
         self.current = self._turns[0]
@@ -92,7 +92,7 @@ class NodeTurns:
 
     def move_on(self, asked: Address, answer: Answer | None) -> None:
         """Turn from the node that was asked to the leader that it named, else to the one that was
-        not asked for longest. If somebody has turned away from it meanwhile, that holds."""
+        not asked for longest. If another request did so meanwhile, that stays."""
         if asked != self.current:
             return
         leader = leader_named_in(answer.text) if isinstance(answer, Reply) else None
@@ -104,7 +104,7 @@ class NodeTurns:
 
 
 class ClientSession:
-    """A session of this client, and the numbers of it that are under way."""
+    """A session of this client, and its numbers that are under way."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -113,7 +113,7 @@ class ClientSession:
 
     @property
     def has_room(self) -> bool:
-        """Whether one more number leaves those that are under way within the window."""
+        """Whether one more number keeps all that are under way within the window."""
         return not self.under_way or self.highest + 1 - next(iter(self.under_way)) < WINDOW
 
     def take(self) -> int:
@@ -144,7 +144,7 @@ class ClientSessions:
         return session
 
     def forget(self, session: ClientSession) -> None:
-        """Use a session no more: the cluster has forgotten it."""
+        """Drop a session that the cluster has expired."""
         if session in self._all:
             self._all.remove(session)
 
@@ -156,12 +156,12 @@ def anywhere(
     whether no earlier answer left open what was done.
 
     Raises:
-        ClientError: nobody settled it in time.
+        ClientError: no answer settled it in time.
     """
     pause_s = FIRST_PAUSE_S
     tried: set[Address] = set()
-    unknown: Answer | None = None  # it may yet take effect, whatever others answer
-    refusal: Reply | None = None  # of the node that explains best why nobody leads
+    unknown: Answer | None = None  # a write that may yet take effect
+    refusal: Reply | None = None  # the one that explains best why there is no leader
     while True:
         asked = nodes.current
         tried.add(asked)
@@ -191,7 +191,7 @@ def anywhere(
 
 
 def _last_word(nodes: NodeTurns, answer: Answer) -> Reply:
-    """Return the reply that a search ends with where nothing settled it. Raises ClientError."""
+    """Return the reply of a search that nothing settled. Raises ClientError."""
     if isinstance(answer, Unreachable) and len(nodes.known) > 1:
         where = in_words(nodes.known)
         nobody = Unreachable(f"nobody answers at {where}. The last one: {answer}")
@@ -215,8 +215,8 @@ def begin_session(
 def numbered(
     nodes: NodeTurns, sessions: ClientSessions, name: str, command: str, deadline: Deadline
 ) -> Search[Reply]:
-    """Have a write done under a number of a session, so that it is done once however often it is
-    sent (thesis §6.3); return the reply."""
+    """Send a write with a number of a session, and return the reply. So it takes effect once,
+    even if it is sent again (thesis §6.3)."""
     is_again = False
     while True:
         session = sessions.with_room()
@@ -245,8 +245,8 @@ def numbered(
 def search(
     nodes: NodeTurns, sessions: ClientSessions, name: str, command: str, deadline: Deadline
 ) -> Search[Reply]:
-    """Have a request served by whichever node does; return the reply. Now and then the node that
-    served it is then asked for the members."""
+    """Find a node that serves the request; return the reply. At times that node is then asked
+    for the members."""
     if row_of(command).handling.is_numbered:
         reply = yield from numbered(nodes, sessions, name, command, deadline)
     else:
@@ -264,7 +264,7 @@ def text_of(reply: Reply) -> str:
 
     Raises:
         NotLeader, NoLeader, NotAllowed, Refused: the node's sorry line; nothing was done.
-        OutcomeUnknown: nobody can know what becomes of it.
+        OutcomeUnknown: it may take effect or not.
     """
     text = reply.text
     said = text.removeprefix("Sorry, ")
@@ -284,7 +284,7 @@ def text_of(reply: Reply) -> str:
 
 
 def lost(command: str, address: Address, error: OSError, limit_s: float) -> ClientError:
-    """Return what became of a request whose answer did not come."""
+    """Return the error of a request whose answer did not come."""
     where = f"{address.host} port {address.port}"
     if is_certificate_refused(error):
         return Unreachable(f"{where}: {why_no_tls(error)}")
@@ -309,22 +309,22 @@ def lost(command: str, address: Address, error: OSError, limit_s: float) -> Clie
 
 
 def _search(nodes: NodeTurns, answer: Answer, left_s: float) -> str:
-    """Return who is asked in turn, for how long yet, and what the last one answered."""
+    """Return a line with the nodes in turn, the time left and the last answer."""
     said = answer.text if isinstance(answer, Reply) else str(answer)
     said = said.removeprefix("Sorry, ").partition(". ")[0].removesuffix(".")
     return f"asking {in_words(nodes.known)} for {left_s:.0f} s more. The last one: {said}"
 
 
 def _better(before: Reply | None, answer: Answer) -> Reply | None:
-    """Return which refusal for want of a leader explains more; None if there was none."""
+    """Return the one of two refusals that explains more; None if there was none."""
     if not isinstance(answer, Reply) or outcome_of(answer.text) is not RequestOutcome.NO_LEADER:
         return before
     return max(before or answer, answer, key=_tells)
 
 
 def _tells(refusal: Reply) -> tuple[bool, bool, int]:
-    """Order refusals by what they explain: a node that knows why nobody leads, before one that
-    knows of itself alone, before one that names a leader which is gone."""
+    """Order refusals by what they explain. First a node that knows why there is no leader, then
+    one that knows only itself, last one that names a leader that is gone."""
     why = refusal.text.removeprefix(NO_LEADER).lstrip()
     knows_of_none = refusal.text.startswith(NO_LEADER)
     return knows_of_none, not why.startswith(f"{refusal.server} has"), len(why)

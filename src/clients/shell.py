@@ -33,7 +33,7 @@ HELP_LINES = (
 )
 ELSEWHERE = {word: row for row in COMMANDS.values() for word in row.elsewhere}
 HISTORY_LINES = 1000
-LIKE_A_COMMAND = 0.7  # of an ID, as difflib has it: shwo is, and ada is not (add)
+LIKE_A_COMMAND = 0.7  # difflib ratio: an ID `shwo` is mistyped `show`; `ada` is not `add`
 KEYS_OFFERED = 10_000
 
 
@@ -48,7 +48,7 @@ def run_shell(
 
     `watched` shows the events of a watch until Ctrl-C; it returns False if it was given none.
 
-    That is 0 however the commands went, for the screen has shown it; 4 when Ctrl-C left a write
+    The code is 0 even if commands failed, as the screen showed it. It is 4 if Ctrl-C left a write
     without its answer.
     """
     keys: dict[str, None] = {}  # in the order in which they were seen
@@ -81,7 +81,7 @@ def run_shell(
 
 
 def _help_on(verbs: list[str]) -> list[str]:
-    """Return the lines of the help on these commands; all, if they are none."""
+    """Return the lines of the help on these commands; on all, if none is a command."""
     return [line for line in HELP_LINES if line.split()[0] in verbs] or list(HELP_LINES)
 
 
@@ -102,7 +102,7 @@ def _show(command: str, lines: Sequence[str]) -> None:
 
 def _meant(command: str, likeness: float = 0.6) -> str:
     """Return how the command is typed that was meant, "" if none is near."""
-    import difflib  # only who mistypes needs it
+    import difflib  # only needed after a mistake
 
     verb = command.split(" ", 1)[0].lower()
     if verb in ELSEWHERE:
@@ -153,7 +153,7 @@ def _line_editor(keys: dict[str, None]) -> Callable[[], str]:
 def _read_typed() -> str:
     """Return the line that was typed; "" if Ctrl-C took back one that had begun.
 
-    Without readline nobody can know whether one had: Ctrl-C ends then.
+    Without readline the editor can't know that: Ctrl-C then ends the client.
     """
     try:
         line = input(PROMPT)
@@ -189,10 +189,10 @@ def history_path() -> Path:
 
 
 def _open_history(editor: ModuleType) -> None:
-    """Have the history of earlier sessions, and keep this one's; without a place, neither."""
+    """Load the history of earlier sessions, and save this one's; neither without a folder."""
     import atexit  # only a terminal needs it
 
-    with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: nobody's home is known
+    with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: no home folder is known
         path = history_path()
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o600)  # typed values may be secrets

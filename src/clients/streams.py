@@ -1,4 +1,4 @@
-"""A client's standard streams: the lines that come in, and what a stream that breaks means."""
+"""A client's standard streams: the lines that come in, and the end of a broken stream."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def report_delay(text: str) -> None:
 
 
 def run_client(client: Client, converse: Callable[[], int], prog: str) -> int:
-    """Converse, give back the sessions, leave the connection, and return the exit code; what went
-    wrong is one line."""
+    """Converse, give back the sessions, close the connection, and return the exit code. A failure
+    is printed in one line."""
     try:
         with raised(), client:
             try:

@@ -1,6 +1,6 @@
 """The TLS of a client: the files that a program, an option or the environment names.
 
-Plain clients load no ssl: it takes a while, and so is loaded for the first of these that is made.
+Plain clients do not load ssl, which takes a while: the first ClientTls that is made loads it.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _File = str | os.PathLike[str] | None
 class ClientTls:
     """TLS for the connections of a client: `raftline.connect(…, tls=ClientTls(ca="ca.pem"))`.
 
-    `ca` is the file of the CA that signs the nodes' certificates; without it those that this
-    machine trusts. `cert` and `key` are a certificate of the client's own. A node's certificate
-    has to be for the host that is connected to, or for `server_name` if that is given.
+    `ca` is the file of the CA that signs the nodes' certificates; without it, the CAs that this
+    machine trusts count. `cert` and `key` are the client's certificate and its key. A node's
+    certificate has to name the host that is connected to, or `server_name` if that is given.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class ClientTls:
 
         Raises:
             ValueError: one of them can't be used; the message names which, and why.
-            TypeError: one is no path, or `server_name` no text.
+            TypeError: a file is not a path, or `server_name` not a text.
         """
         try:
             self._tls = _made(cert, key, ca, ("cert", "key", "ca"))
@@ -57,7 +57,7 @@ class ClientTls:
 
     @classmethod
     def of(cls, tls: Tls, server_name: str | None = None) -> ClientTls:
-        """Return what speaks with the files of `tls`, which were read."""
+        """Return a client's TLS with the files of `tls`, which are read already."""
         made = cls.__new__(cls)
         made._tls, made.server_name = tls, server_name
         return made
@@ -72,7 +72,7 @@ class ClientTls:
 
 
 def _made(cert: _File, key: _File, ca: _File, names: Sequence[str]) -> Tls:
-    """Return the TLS of these files. Raises ConfigError, in which `names` stand for them."""
+    """Return the TLS of these files. Raises ConfigError, which calls them by `names`."""
     from raftline.access.tls import Tls, TlsFiles
 
     if key is not None and cert is None:
@@ -102,7 +102,7 @@ _REFUSALS = {
 def of_files(
     cert: _File, key: _File, ca: _File, server_name: str | None, names: Sequence[str]
 ) -> ClientTls:
-    """Return what speaks with these files; `names` stand for the first three in a mistake.
+    """Return the TLS of these files; messages call the first three by `names`.
 
     Raises:
         ConfigError: they can't be used.
@@ -129,7 +129,7 @@ def tls_of(tls: ClientTls | None) -> ClientTls | None:
     """Return the TLS that a program names, else that of the environment.
 
     Raises:
-        TypeError: it is none. ValueError: the environment names files that can't be used.
+        TypeError: it is no ClientTls. ValueError: the environment names files that can't be used.
     """
     if tls is not None and not isinstance(tls, ClientTls):
         raise TypeError(f"tls is a raftline.ClientTls, not of type {type(tls).__name__}")
@@ -140,14 +140,14 @@ def tls_of(tls: ClientTls | None) -> ClientTls | None:
 
 
 def is_certificate_refused(error: OSError) -> bool:
-    """Whether the other side refused the certificate of this client, and so took nothing of it."""
+    """Whether the other side refused this client's certificate, and so took no request."""
     ssl = sys.modules.get("ssl")
     return ssl is not None and isinstance(error, ssl.SSLError) and error.reason in _REFUSALS
 
 
 def why_no_tls(error: OSError) -> str:
     """Return why TLS did not come about, in words; "" if the error is another one."""
-    ssl = sys.modules.get("ssl")  # or nobody tried
+    ssl = sys.modules.get("ssl")  # None: no TLS was tried
     if ssl is None or not isinstance(error, ssl.SSLError):
         return ""
     if isinstance(error, ssl.SSLCertVerificationError):

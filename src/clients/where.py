@@ -9,11 +9,11 @@ from raftline.common import config
 from raftline.common.address import Address
 from raftline.common.config import ConfigError
 
-VARIABLE = "RAFTLINE"  # of the environment, that names where to ask
+VARIABLE = "RAFTLINE"  # environment variable with addresses of nodes
 
 
 def addresses_in(text: str) -> list[Address]:
-    """Return the addresses in `h1:10000,h2:10000`. Raises ValueError if one is none."""
+    """Return the addresses in `h1:10000,h2:10000`. Raises ValueError if one has another form."""
     return [Address.parse(each.strip(" ")) for each in text.split(",")]
 
 

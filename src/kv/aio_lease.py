@@ -34,7 +34,7 @@ class AioTransport(Protocol):
 
 class AioLease(NoCopies):
     """A lease: keys that are set under it go when it ends. `async with` grants, renews and
-    releases it. Its own task renews it while it is held.
+    releases it. A task renews it while it is held.
 
     `is_held` is as that of `raftline.Lease`. `on_lost` is called by the event loop.
     """
@@ -49,10 +49,10 @@ class AioLease(NoCopies):
         on_end: Callable[[LeaseTimer], object] | None = None,
         now: Clock = clock,
     ) -> None:
-        """Without `keep` no task renews it: the program does, by `check`. `on_end` is called at
-        any end."""
+        """Without `keep` the program renews it, by `check`, and no task does. `on_end` is called
+        at any end."""
         self._client = client
-        self._tasks = tasks  # of the client, which ends them when it is closed
+        self._tasks = tasks  # the client cancels them when it is closed
         self._seconds = seconds_of(ttl)
         self._on_lost = on_lost
         self._keeps = keep
@@ -117,7 +117,7 @@ class AioLease(NoCopies):
         return timer.was_lost
 
     async def grant(self) -> AioLease:
-        """Have it granted, and renewed from now on. `async with` does this by itself.
+        """Get it granted, and renew it from now on. `async with` calls this.
 
         Raises:
             LeaseLost: the answer came when its time was over. It was never held.
@@ -136,11 +136,11 @@ class AioLease(NoCopies):
         return self
 
     async def check(self, timeout: float | None = None) -> AioLease:
-        """Have the cluster confirm that it is held, with its whole time again. `timeout` is that
-        of the client if none is given.
+        """Renew it for its whole time, which confirms that it is held. `timeout` is by default
+        that of the client.
 
         Raises:
-            LeaseLost: it is not.
+            LeaseLost: it is not held.
         """
         timer = self._held()
         if not await self._carry_out(confirming(timer, self._now, timeout)):
@@ -175,7 +175,7 @@ class AioLease(NoCopies):
         return self._timer is None or self._timer.is_over
 
     async def drop(self) -> None:
-        """Release it, also one that was lost, and report no failure: it runs out by itself."""
+        """Release it, even if it was lost. A failure is not reported: the lease expires anyway."""
         timer = self._timer
         if timer is not None:
             timer.give_up()
@@ -183,7 +183,7 @@ class AioLease(NoCopies):
                 await self._client.ask(CALLS.release(timer.lease))
 
     def lose(self) -> None:
-        """Take it for lost: what it stands for is gone."""
+        """Record that it is lost: the key that it guards is gone."""
         if self._timer is not None:
             self._timer.lose()
 

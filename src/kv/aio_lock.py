@@ -37,7 +37,7 @@ from raftline.kv.steps import Ask, carry_out_awaiting
 
 Watching = Callable[[str], AioWatch[str]]
 _Attempt: TypeAlias = Attempt[AioLease]
-_Turn: TypeAlias = "asyncio.Future[bool]"  # whether it came
+_Turn: TypeAlias = "asyncio.Future[bool]"  # True: the turn has come
 
 
 class MakeLease(Protocol):
@@ -47,7 +47,7 @@ class MakeLease(Protocol):
 
 
 class AioClaim(NoCopies):
-    """One object for what one holds at a time. Tasks that share it wait in line here."""
+    """The part that a lock and an election share: one holder, and a queue of the tasks."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class AioClaim(NoCopies):
         keys: LockKeys,
         on_lost: Callable[[], object] | None = None,
     ) -> None:
-        make_lease()  # a time that can't be is refused at once
+        make_lease()  # raises at once if the time can't be one
         self._client = client
         self._make_lease = make_lease
         self._watching = watching
@@ -83,7 +83,7 @@ class AioClaim(NoCopies):
         on, and that the key is as the entry of the token set it.
 
         Raises:
-            LeaseLost: it is not.
+            LeaseLost: it is not held.
         """
         attempt = self._mine()
         lease, token = attempt.lease, attempt.token
@@ -111,8 +111,8 @@ class AioClaim(NoCopies):
     # --- how it is got --------------------------------------------------------------------------
 
     async def _get(self, value: str, timeout_s: float | None) -> int | None:
-        """Return the token once it is got; None if it was not within that time. Another task that
-        uses this object comes first, if it came first. A task that is cancelled holds nothing."""
+        """Return the token once it is held; None if the time is over first. Tasks that share this
+        object have it in the order in which they asked. A cancelled task holds nothing."""
         wait = Wait.of(timeout_s, time.monotonic())
         if not await self._takes_turn(wait):
             return None
@@ -171,7 +171,7 @@ class AioClaim(NoCopies):
             await lease.drop()
 
     async def _let_go(self, attempt: _Attempt) -> None:
-        """End an attempt that got nothing, also that of a task that was cancelled."""
+        """End an attempt that failed, or whose task was cancelled."""
 
         async def let_go() -> None:
             try:
@@ -182,18 +182,17 @@ class AioClaim(NoCopies):
         await asyncio.shield(asyncio.ensure_future(let_go()))
 
     def _ended(self, attempt: _Attempt, timer: LeaseTimer) -> None:
-        """A lease has ended: make room for the next caller, and report the loss of what was
-        held."""
+        """Take the end of a lease: let the next caller try, and report the loss of what it held."""
         self._callers.look()
         was_held = attempt.token is not None
         if timer.was_lost and was_held and self._on_lost is not None:
             asyncio.get_running_loop().call_soon(self._on_lost)
 
     async def give(self) -> None:
-        """Let others have it.
+        """Give it up.
 
         Raises:
-            LeaseLost: it was not held any more.
+            LeaseLost: it was no longer held.
             RuntimeError: it is not held by this program.
         """
         attempt = self._callers.take(_caller())
@@ -212,7 +211,7 @@ class AioClaim(NoCopies):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Let go at the end of an `async with`; an error inside explains more than one here."""
+        """Give it up at the end of an `async with`. An error in the block outranks one here."""
         if self._callers.of(_caller()) is None:
             return
         if error is None:
@@ -251,11 +250,11 @@ class AioLock(AioClaim):
         return await self._get(value, seconds_to_wait(blocking, timeout))
 
     async def release(self) -> None:
-        """Let others have it. Raises LeaseLost if it was lost, RuntimeError if it is not held."""
+        """Release it. Raises LeaseLost if it was lost, RuntimeError if it is not held."""
         await self.give()
 
     async def holder(self) -> str | None:
-        """Return who holds it, as it named itself; None: nobody."""
+        """Return the holder by the name that it gave; None: it is free."""
         return await self._client.ask(CALLS.get(self._keys.held))
 
     async def __aenter__(self) -> int:
@@ -294,16 +293,16 @@ class AioElection(AioClaim, Generic[Data]):
         return await self._get(self._codec.text(value), seconds_to_wait(timeout, -1))
 
     async def resign(self) -> None:
-        """Lead no more. Raises LeaseLost if it was lost, RuntimeError if it did not lead."""
+        """Stop leading. Raises LeaseLost if it was lost, RuntimeError if it did not lead."""
         await self.give()
 
     async def leader(self) -> Data | None:
-        """Return what the leader campaigned with; None: nobody leads."""
+        """Return the value that the leader campaigned with; None: no leader."""
         value = await self._client.ask(CALLS.get(self._keys.held))
         return None if value is None else self._codec.of(value)
 
     async def observe(self) -> AsyncIterator[Data | None]:
-        """Yield who leads now, and each change: None while nobody does."""
+        """Yield the leader's value now and after each change; None: no leader."""
         async with self._watching(self._keys.prefix) as watch:
             is_reported = False
             while await watch.step():
@@ -317,7 +316,7 @@ class AioElection(AioClaim, Generic[Data]):
 
 
 class _NoTask:
-    """Stands for what calls outside of tasks."""
+    """The caller of code that runs outside of tasks."""
 
 
 _NO_TASK = _NoTask()

@@ -83,7 +83,7 @@ class AioKV(NoCopies, Generic[Data]):
         return AioKV(self._asker, self._codec, timeout, self._shared)
 
     async def close(self) -> None:
-        """End the connection, watches and tasks. Leases that are left run out by themselves."""
+        """End the connection, watches and tasks. Leases that are not released expire."""
         for watch in list(self._shared.watches):
             watch.close()
         renewing = list(self._shared.renewing)
@@ -165,7 +165,7 @@ class AioKV(NoCopies, Generic[Data]):
     async def pop(self, key: Data, default: Data | Default) -> Data | Default: ...
     async def pop(self, key: Data, default: object = NONE) -> object:
         """Take a key out, in one step, and return its value; `default` if it is absent. Raises
-        KeyError: it is, and there is no default."""
+        KeyError if it is absent and no default is given."""
         value = await self.ask(self._calls.pop(key))
         if value is None and default is NONE:
             raise KeyError(key)
@@ -187,7 +187,7 @@ class AioKV(NoCopies, Generic[Data]):
         self, pairs: Mapping[Data, Data] | Iterable[tuple[Data, Data]] = (), /, **named: Data
     ) -> None:
         """Set all pairs of a mapping, or of pairs. Up to 128, of a megabyte in all, are one step;
-        more are several steps, each of its own."""
+        more are several steps."""
         for call in updates(self._codec, pairs, named):
             await self.ask(call)
 
@@ -244,7 +244,7 @@ class AioKV(NoCopies, Generic[Data]):
     # --- watches, leases, locks -----------------------------------------------------------------
 
     def watch(self, prefix: Data | None = None, *, after: int | None = None) -> AioWatch[Data]:
-        """Return what `async for` takes events from: each key under a prefix that is there, then
+        """Return an async iterator over the events under a prefix: each key that is there, then
         each change; see `raftline.KV.watch`."""
         watch = AioWatch(self._asker, WatchCursor(self._codec, prefix, after), self._timeout)
         self._shared.watches.add(watch)
@@ -262,8 +262,8 @@ class AioKV(NoCopies, Generic[Data]):
         on_lost: Callable[[], object] | None = None,
         keep: bool = True,
     ) -> AioLease:
-        """Return a lease: `async with kv.lease(10) as lease`. With `keep=False` no task renews
-        it: the program does, by `lease.check()`."""
+        """Return a lease: `async with kv.lease(10) as lease`. With `keep=False` the
+        program renews it, by `lease.check()`, and no task does."""
         return AioLease(self, self._shared.renewing, ttl, on_lost, keep)
 
     def lock(

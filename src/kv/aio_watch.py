@@ -30,11 +30,11 @@ from raftline.kv.watch import LOG, PAUSES_S, text_and_id, turns_of
 class AioWatch(NoCopies, Generic[Data], AsyncIterator[Event[Data]]):
     """The events of the keys with a prefix: first the keys that there are, then each change.
 
-    Its own connection carries it, and no task: it reads while somebody iterates.
+    It has a connection, and no task: lines are read while the program iterates.
     """
 
     def __init__(self, asker: AioAsker, cursor: WatchCursor[Data], open_s: float) -> None:
-        """Ask nobody yet; see `Watch`."""
+        """Make no connection yet; see `Watch`."""
         self._asker = asker
         self._nodes = turns_of(asker.addresses)
         self._cursor = cursor
@@ -72,7 +72,7 @@ class AioWatch(NoCopies, Generic[Data], AsyncIterator[Event[Data]]):
 
     @property
     def is_listed(self) -> bool:
-        """Whether all keys that there were have come."""
+        """Whether all keys that existed at its beginning have come."""
         return self._cursor.is_listed
 
     async def next_event(self, timeout: float | None = None) -> Event[Data] | None:
@@ -95,7 +95,7 @@ class AioWatch(NoCopies, Generic[Data], AsyncIterator[Event[Data]]):
         self._hang_up()
 
     async def step(self, until_s: float | None = None) -> bool:
-        """Take one line; return False if none came by then, or the watch was closed."""
+        """Take one line; return False if none came in time, or the watch was closed."""
         self._asker.check_place()
         while not self._is_closed:
             try:
@@ -127,7 +127,7 @@ class AioWatch(NoCopies, Generic[Data], AsyncIterator[Event[Data]]):
             stream.abort()
         self._stream = stream
         self._liveness = Liveness(time.monotonic())
-        self._ask_for_members(stream)  # first, so that it is known before an event is
+        self._ask_for_members(stream)  # before any event, so that they are known then
         stream.send(line_of(self._asker.name, self._cursor.command))
 
     def _ask_for_members(self, stream: LineStream) -> None:
@@ -169,7 +169,7 @@ class AioWatch(NoCopies, Generic[Data], AsyncIterator[Event[Data]]):
         return True
 
     async def _move_on(self, problem: Exception, until_s: float | None) -> None:
-        """Turn to the next node, or raise what no node would do."""
+        """Turn to the next node. Raise a problem that each node would have."""
         if self._is_closed:
             return
         if isinstance(problem, ClientError):
@@ -195,5 +195,5 @@ class AioWatch(NoCopies, Generic[Data], AsyncIterator[Event[Data]]):
             stream.abort()
 
     def __del__(self) -> None:
-        with contextlib.suppress(Exception):  # of a loop that has ended
+        with contextlib.suppress(Exception):  # the event loop has ended
             self._hang_up()

@@ -1,4 +1,4 @@
-"""The way of asyncio's client to the cluster: one connection, and the search that threads use, too.
+"""The requests of asyncio's client: one connection, and the search that threads use, too.
 
 A request is a line in flight on the connection to the leader, beside those of other tasks, and
 costs no thread. Writes carry numbers of a session, so one that lost its connection is sent again
@@ -60,7 +60,7 @@ class AioAsker:
         credentials: Credentials | None = None,
         tls: ClientTls | None = None,
     ) -> None:
-        """Know the nodes; nobody is asked yet."""
+        """Begin with these nodes; make no connection yet."""
         self.addresses = Addresses(addresses, learns=True)
         self.name = name
         self.timeout_s = timeout_s
@@ -71,7 +71,7 @@ class AioAsker:
         self._beginning: asyncio.Lock | None = None  # one task begins a session for all
         self._link: Link | None = None
         self._connecting: dict[Address, asyncio.Task[Link]] = {}
-        self._old: set[Link] = set()  # whose last replies are awaited
+        self._old: set[Link] = set()  # their last replies are awaited
         self._loop: asyncio.AbstractEventLoop | None = None
         self._process = os.getpid()
         self.is_closed = False
@@ -92,7 +92,7 @@ class AioAsker:
         return text_of(await self._carry_out(steps, deadline, timeout_s))
 
     def check_place(self) -> None:
-        """Raise where nothing can be asked here: closed, another loop, a process that forked."""
+        """Raise if no request can be sent: closed, another event loop, a forked child."""
         if self.is_closed:
             raise Closed("this client was closed, so nothing can be asked through it")
         if self._process != os.getpid():
@@ -122,7 +122,7 @@ class AioAsker:
         self._old.clear()
 
     async def _begin_session(self, deadline: Deadline, timeout_s: float) -> Reply | None:
-        """Have a session begun by one task, while others wait; return a refusal."""
+        """Begin a session in one task, while others wait; return a refusal."""
         if self._beginning is None:
             self._beginning = asyncio.Lock()
         async with self._beginning:
@@ -135,7 +135,7 @@ class AioAsker:
             return begun if isinstance(begun, Reply) else None
 
     async def _carry_out(self, steps: Search[Kind], deadline: Deadline, timeout_s: float) -> Kind:
-        """Take the steps of a search, and return what it finds."""
+        """Carry out the steps of a search, and return its reply."""
         answer: Answer | None = None
         unknown: OutcomeUnknown | None = None
         try:
@@ -178,7 +178,7 @@ class AioAsker:
                 link = await self._connected(address, min(limit_s, CONNECT_TIMEOUT_S))
             except OSError as error:
                 return unreachable(address, error, min(limit_s, CONNECT_TIMEOUT_S))
-            except Unreachable as refusal:  # of the login
+            except Unreachable as refusal:  # the login failed
                 return refusal
         try:
             return await self._exchange(link, line, limit_s)
@@ -197,7 +197,7 @@ class AioAsker:
         try:
             return await future
         except TimeoutError:
-            if link.heard_s < sent_s:  # it sent nothing to anybody since: it stands still
+            if link.heard_s < sent_s:  # no line on any request since: the node hangs
                 link.close(TimeoutError())
             raise
         finally:
@@ -207,7 +207,7 @@ class AioAsker:
         """Wait until the node reads on.
 
         Raises:
-            NotSent: it does not; the line was not sent.
+            NotSent: it did not within that time; the line was not sent.
         """
         try:
             await asyncio.wait_for(link.writable(), limit_s)
@@ -231,7 +231,7 @@ class AioAsker:
     def _connected_or_not(self, address: Address, task: asyncio.Task[Link]) -> None:
         self._connecting.pop(address, None)
         if not task.cancelled():
-            task.exception()  # those who wait got the error; all may have left by now
+            task.exception()  # retrieved here, as no task may wait for it any more
 
     async def _connect(self, address: Address) -> Link:
         loop = asyncio.get_running_loop()
@@ -254,7 +254,7 @@ class AioAsker:
         return link
 
     async def _log_in(self, link: Link, credentials: Credentials) -> None:
-        """Log in on a connection that nobody uses yet."""
+        """Log in on a connection that carries no request yet."""
 
         async def said(command: str) -> str:
             return (await self._exchange(link, line_of(self.name, command), CONNECT_TIMEOUT_S)).text
@@ -267,15 +267,15 @@ class AioAsker:
 
 
 def tls_arguments(tls: ClientTls | None, host: str) -> dict[str, Any]:
-    """Return what has `create_connection` speak TLS with `tls`."""
+    """Return the arguments of `create_connection` for `tls`."""
     if tls is None:
         return {}
     return {"ssl": tls.context(), "server_hostname": tls.name_of(host)}
 
 
 async def take_steps(credentials: Credentials, said: Callable[[str], Awaitable[str]]) -> None:
-    """Carry out a login; `said` sends a command and returns the text of the reply. A key is made
-    of the password by a thread, since that takes a while.
+    """Carry out a login; `said` sends a command and returns the text of the reply. A thread derives
+    the key from the password, since that takes a while.
 
     Raises:
         LoginFailed, Unreachable: see `clients.login.exchange`. OSError: no answer came in time.

@@ -1,9 +1,9 @@
 """The callers of one lock or election object: one tries or holds at a time, the others wait in
 line. Pure.
 
-An attempt has a lease and its own token until it has won. So no caller takes another one's
-for its own. One that lost what it held makes room at once; what it does afterwards with the object
-concerns its own attempt, and not that of whoever came after it.
+Each attempt has its lease and its token. So no caller uses those of another. If a caller's lease is
+lost, the next one has its turn at once. What the first does with the object afterwards concerns its
+lost attempt, not the next one's.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary, ref
 
 
 class Held(Protocol):
-    """A lease, as far as its end matters here."""
+    """A lease, by its end alone."""
 
     @property
     def is_held(self) -> bool: ...
@@ -28,13 +28,13 @@ Waiter = TypeVar("Waiter")
 
 
 class Attempt(Generic[Leased]):
-    """One caller's attempt to get it, and its time of holding it."""
+    """One caller's attempt: from its turn until it releases."""
 
     def __init__(self, caller: object) -> None:
         """Begin an attempt of a thread or a task."""
-        self._caller = ref(caller)  # one that has ended is forgotten
+        self._caller = ref(caller)  # weak: threads and tasks end
         self.lease: Leased | None = None
-        self.token: int | None = None  # once it has won
+        self.token: int | None = None  # None: not won yet
         self.has_turn = True
         self.watch: Any = None
 
@@ -44,11 +44,11 @@ class Attempt(Generic[Leased]):
 
 
 class Callers(Generic[Leased, Waiter]):
-    """Whose turn it is with one object."""
+    """The turns of callers with one object."""
 
     def __init__(self, wake: Callable[[Waiter], bool]) -> None:
-        """`wake` is called with the waiter whose turn has come. It returns False for one that waits
-        no more, and the next is called."""
+        """`wake` is called with the waiter whose turn has come. It returns False if that one
+        gave up; then the next is called."""
         self._wake = wake
         self._line: deque[Waiter] = deque()
         self._is_taken = False
@@ -57,7 +57,7 @@ class Callers(Generic[Leased, Waiter]):
         self._last_loser: Attempt[Leased] | None = None
 
     def comes(self, waiter: Waiter | None) -> bool:
-        """Return whether a caller that comes has its turn. Else a waiter stands in line."""
+        """Return whether a new caller has its turn. If not, its waiter joins the queue."""
         self.look()
         if not self._is_taken:
             self._is_taken = True
@@ -67,7 +67,7 @@ class Callers(Generic[Leased, Waiter]):
         return False
 
     def leaves(self, waiter: Waiter, has_turn: bool) -> None:
-        """Take a waiter that waits no more out of the line; pass on its turn if that has come."""
+        """Remove a waiter that gave up; if it had its turn, the next has it."""
         if has_turn:
             self.passes()
         elif waiter in self._line:
@@ -87,7 +87,7 @@ class Callers(Generic[Leased, Waiter]):
             self.passes()
 
     def wins(self, attempt: Attempt[Leased], token: int) -> bool:
-        """Record a token that was got. Return False if the lease is over by now."""
+        """Record the token of a win. Return False if its lease has ended already."""
         if attempt.lease is None or not attempt.lease.is_held:
             return False
         attempt.token = token
@@ -97,7 +97,7 @@ class Callers(Generic[Leased, Waiter]):
         return True
 
     def look(self) -> None:
-        """Make room if what is held was lost."""
+        """Give the turn to the next if the holder's lease was lost."""
         lost = self.holds
         if lost is not None and (lost.lease is None or lost.lease.is_over):
             self.holds = None
@@ -107,8 +107,8 @@ class Callers(Generic[Leased, Waiter]):
             self.ends(lost)
 
     def of(self, caller: object) -> Attempt[Leased] | None:
-        """Return the attempt that a caller means: its own that was lost, else the one that holds;
-        None: nobody has held it since it was released."""
+        """Return the attempt that a caller means: its own if that was lost, else the holder's, else
+        the last that was lost. None: there was none since a release."""
         self.look()
         return self._losers.get(caller) or self.holds or self._last_loser
 

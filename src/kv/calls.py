@@ -2,7 +2,7 @@
 
 A `Call` is one request and what its reply means. Threads and tasks of asyncio send the same calls.
 No key or value can be taken for another word of the line: spaces and control bytes in it are
-spelled (`wire/protocol.escape`), and a value stands last.
+escaped (`wire/protocol.escape`), and a value stands last.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ TTL_OR_LEASE = "ttl gives the key a lease of its own; give that or lease, not bo
 
 
 class _NoSuchKey(Exception):
-    """A reply means so; another KeyError comes of a reply of another form."""
+    """The reply means "no such key". A plain KeyError means a reply of an unknown form."""
 
 
 class Call(Generic[Result]):
@@ -46,7 +46,7 @@ class Call(Generic[Result]):
         """Return what a reply means.
 
         Raises:
-            NotUnderstood: it has another form. No ValueError, which means that nothing was sent.
+            NotUnderstood: it has another form. (A ValueError would mean that nothing was sent.)
             LeaseLost, KeyError: as the request documents.
         """
         try:
@@ -78,7 +78,7 @@ class Stat:
     """The facts of a key."""
 
     index: int  # of its last change: for `unchanged` in a transaction
-    lease: str | None  # that it is under
+    lease: str | None  # None: it has no lease
     bytes: int
 
 
@@ -92,7 +92,7 @@ class Page(Generic[Data]):
 
 
 def answered(text: str) -> ReplyParts:
-    """Return the parts of a reply that is no error.
+    """Return the parts of a reply that is not an error.
 
     Raises:
         NotUnderstood: it has another form.
@@ -105,7 +105,7 @@ def answered(text: str) -> ReplyParts:
 
 
 def seconds_of(ttl: float) -> int:
-    """Return a time of a lease as it is sent. Raises TypeError, ValueError."""
+    """Return a lease's time in whole seconds. Raises TypeError, ValueError."""
     if isinstance(ttl, bool) or not isinstance(ttl, int | float):
         raise TypeError(f"a time of a lease is a number of seconds, not {type(ttl).__name__}")
     if ttl != ttl or not 1 <= ttl <= SECONDS_MAX or int(ttl) != ttl:
@@ -236,7 +236,7 @@ class Calls(Generic[Data]):
         return Call(f"stat {self._key(key)}", read)
 
     def ttl(self, key: Data) -> Call[float | None]:
-        """Ask for the seconds that a key has left, None if it stays; KeyError: none such."""
+        """Ask for the seconds that a key has left; None: it stays, KeyError: no such key."""
 
         def read(text: str) -> float | None:
             answer = answered(text)
@@ -264,10 +264,10 @@ class Calls(Generic[Data]):
 
     def popped_item(self, prefix: Data | None) -> Generator[Call[Any], Any, tuple[Data, Data]]:
         """Take one key out, and return it with its value. A generator: it yields a call, and is
-        sent what its reply means. Others may take keys of the page meanwhile: then the next.
+        sent what its reply means. If another client took that key meanwhile, it takes the next.
 
         Raises:
-            KeyError: there is none.
+            KeyError: there is no key.
         """
         while True:
             page = yield self.page(prefix)
@@ -332,4 +332,4 @@ def _under(lease: str | None, command: str, read: Callable[[str], Result]) -> Ca
     return Call(f"under {lease_name(lease)} {command}", read_under)
 
 
-CALLS = Calls(TEXT)  # of names and values that are str, whatever a program's own keys are
+CALLS = Calls(TEXT)  # with str names and values, even if the program's keys are bytes

@@ -22,18 +22,18 @@ NOT_HELD = "it is not held by this program"
 
 
 class Grant(NamedTuple):
-    """A step: drop the lease of this attempt, and its watch; have another granted. The answer is
+    """A step: drop the lease of this attempt and its watch, and get a new lease. The answer is
     its name."""
 
 
 class Look(NamedTuple):
-    """A step: take one line of a watch of the keys, at most until then; the answer is `Seen`."""
+    """A step: take one line of a watch of the keys, in time. The answer is `Seen`."""
 
     until_s: float | None
 
 
 class Won(NamedTuple):
-    """A step: the token was got. The answer is whether the lease is held still."""
+    """A step: the claim has its token. The answer is whether the lease is still held."""
 
     token: int
 
@@ -43,7 +43,7 @@ class Seen(NamedTuple):
 
     goes_on: bool  # False: the time is over, or the client was closed
     events: Sequence[Event[str]]
-    is_listed: bool  # once all keys that there were have come
+    is_listed: bool  # all keys that existed at its beginning have come
 
 
 ClaimStep = Ask | Grant | Look | Won
@@ -51,7 +51,7 @@ Claiming = Generator[ClaimStep, Any, int | None]
 
 
 class Wait(NamedTuple):
-    """For how long a claim waits."""
+    """The time that a claim waits."""
 
     until_s: float  # by the clock of watches, `time.monotonic`; inf: for ever
     is_once: bool
@@ -99,8 +99,8 @@ def seconds_to_wait(blocking: bool | float | None, timeout: float | None) -> flo
 
 
 def claiming(keys: LockKeys, value: str, wait: Wait, now: Clock) -> Claiming:
-    """Get it; return the token, None if it was not got in time. One try looks first, and leaves
-    no trace if somebody holds it."""
+    """Claim it; return the token, None if the time is over first. A single try reads first, and
+    writes nothing if it is held."""
     if wait.is_once and (yield Ask(CALLS.get(keys.held))) is not None:
         return None
     while True:
@@ -110,7 +110,7 @@ def claiming(keys: LockKeys, value: str, wait: Wait, now: Clock) -> Claiming:
             if token is None or (yield Won(token)):
                 return token
         except LeaseLost:
-            pass  # it ended while it waited, so nothing was ever held under it
+            pass  # the lease ended before the claim won
         if wait.is_once or now() >= wait.until_s:
             return None
 
@@ -133,10 +133,10 @@ def _contending(protocol: LockProtocol, wait: Wait) -> Claiming:
 
 
 def is_of(stat: Stat | None, token: int | None) -> bool:
-    """Whether the key of a place is as the entry with that token set it."""
+    """Whether the key was last changed by the entry with that token."""
     return stat is not None and stat.index == token
 
 
 def broken(keys: LockKeys) -> LeaseLost:
-    """Return the error for what is held no more since its key is another one's, or gone."""
+    """Return the error for a key that another holder has set, or that is gone."""
     return LeaseLost(f"{keys.held} is not this program's any more: it was deleted, or set anew")

@@ -32,7 +32,7 @@ class Codec(Generic[Data]):
         return text
 
     def can_be_key(self, key: object) -> bool:
-        """Whether a key can be so: else none is there."""
+        """Whether this can be a key. If not, no such key exists."""
         try:
             text = self.key(key)  # type: ignore[arg-type]
         except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""`raftline.connect()`: where to ask, in which time, as whom."""
+"""`raftline.connect()`: the nodes to ask, the time limit, the login."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def addresses_of(at: str | None, folder: str | Path | None) -> list[Address]:
     """Return the nodes to ask: those named, else those of $RAFTLINE or of a configuration.
 
     Raises:
-        ValueError: one that is named is no address. TypeError: it is no text.
+        ValueError: a named address has another form. TypeError: it is not a text.
         Unreachable: none is named anywhere.
     """
     if at is not None:
@@ -70,7 +70,7 @@ def connect(
     password: str | None = None,
     tls: ClientTls | None = None,
 ) -> KV[str] | KV[bytes]:
-    """Return the cluster's keys and values as a mapping; nobody is asked yet.
+    """Return the cluster's keys and values as a mapping; no node is asked yet.
 
     `at` names some of its nodes, `"h1:10000,h2:10000"`. Without it $RAFTLINE does, else the
     `server-configuration.txt` of `folder`, or of the nearest folder that has one. Each call ends
@@ -80,7 +80,7 @@ def connect(
     speaks TLS with `tls`, else as $RAFTLINE_TLS_CA and its like have it.
 
     Raises:
-        ValueError, TypeError: an option can't be.
+        ValueError, TypeError: an option can't be used.
         Unreachable: no node is named anywhere.
     """
     clients = Clients(

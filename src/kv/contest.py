@@ -2,13 +2,13 @@
 
 Two keys, both under the lease of their owner, so that both go when it dies:
 
-* `lock/NAME/held` has the owner. Only a transaction whose condition is that nobody holds it sets
-  it: so there is one holder at a time. The number of that entry is the fencing token.
-* `lock/NAME/next` has the lease of the one who is served next. While it is there, nobody else takes
-  the lock. So a holder that lets go and asks again at once does not pass by those who wait.
+* `lock/NAME/held` has the owner. Only a transaction on the condition that it is absent sets it:
+  so there is one holder at a time. The number of that entry is the fencing token.
+* `lock/NAME/next` has the lease of the next holder. While it is there, no other claim takes the
+  lock. So a holder that releases it and asks again at once does not overtake those that wait.
 
-Who waits follows both keys with a watch, and asks only when they changed. The rest of those who
-wait try to become next when that key has gone.
+A claim that waits follows both keys with a watch, and asks only when they changed. When `next`
+goes, all others that wait try to become next.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class LockKeys:
     """The keys of one lock or election."""
 
     def __init__(self, kind: str, name: str) -> None:
-        """Name them. Raises TypeError, ValueError if they can't be named so."""
+        """Name them. Raises TypeError, ValueError if the name can't be a part of a key."""
         TEXT.key(name)
         self.prefix = f"{kind}/{name}/"
         self.held = f"{self.prefix}held"
@@ -36,10 +36,10 @@ class LockKeys:
 
 
 class LockProtocol:
-    """The view of one who wants to hold it, and the next request for it."""
+    """One claim's view of both keys, and its next request."""
 
     def __init__(self, keys: LockKeys, lease: str, value: str) -> None:
-        """Want it under this lease; `value` is what `held` will have."""
+        """Claim it under this lease; `held` gets `value`."""
         self._keys = keys
         self._lease = lease
         self._value = value
@@ -58,8 +58,8 @@ class LockProtocol:
             self._has_news = True
 
     def next_call(self) -> Call[Outcome[str]] | None:
-        """Return what to ask for; None while there is nothing to be got. If it is not got,
-        the keys have changed meanwhile, so the watch will report more."""
+        """Return the next request; None while none can succeed. If it fails, the keys have changed
+        meanwhile, so the watch will report more."""
         if not self._has_news:
             return None
         self._has_news = False
@@ -69,7 +69,7 @@ class LockProtocol:
         return self.try_once(and_wait=True) if ahead is None else None
 
     def try_once(self, and_wait: bool = False) -> Call[Outcome[str]]:
-        """Take it if nobody holds it and nobody is next; else be next, if that is wanted."""
+        """Take it if it is free and `next` is absent. Else, with `and_wait`, try to become next."""
         keys = self._keys
         taken = _plan(keys).if_.absent(keys.held).absent(keys.next).then
         taken.set(keys.held, self._value, lease=self._lease).stat(keys.held)
@@ -85,15 +85,15 @@ class LockProtocol:
 
 
 def take_if_unchanged(held: str, found: str | None, lease: str, value: str) -> Call[Outcome[str]]:
-    """Take a lock that is one key and has no order of those who wait, if the key is as it was
-    found: absent, or that value."""
+    """Take a lock of one key, which has no queue. The condition is that the key is as it was
+    found: absent, or with that value."""
     conditions = Transaction(TEXT, _call).if_
     free = conditions.absent(held) if found is None else conditions.equal(held, found)
     return free.then.set(held, value, lease=lease).stat(held).commit()
 
 
 def token_in(outcome: Outcome[str]) -> int | None:
-    """Return the fencing token; None if it was not got."""
+    """Return the fencing token; None if the transaction did not take the lock."""
     if not outcome.succeeded:
         return None
     stat = outcome.results[1]

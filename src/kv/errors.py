@@ -6,15 +6,15 @@ from raftline.clients.connection import PUBLIC, ClientError, Refused
 
 
 class LeaseLost(ClientError):
-    """The lease has ended, or may have: it was not renewed in time. Others may hold by now what
-    it held. A write under it was not done."""
+    """The lease has ended, or may have: it was not renewed in time. Another program may hold
+    what it held. A write under it was not done."""
 
     __module__ = PUBLIC
 
 
 class EventsGone(Refused):
-    """The events after the index of a watch are gone, and nobody knows the keys as of then.
-    Watch without `after`: that begins with the keys that there are."""
+    """The events after the index of a watch are gone, so what changed since is unknown.
+    Watch without `after`: that begins with the current keys."""
 
     __module__ = PUBLIC
 

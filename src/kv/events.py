@@ -28,7 +28,7 @@ _ANEW = re.compile(
     r"begins anew with what there is\.",
     re.ASCII | re.DOTALL,
 )
-ELSEWHERE = "Nothing was done; try another."  # at the end of a refusal: others may serve it
+ELSEWHERE = "Nothing was done; try another."  # a refusal that ends so: another node may serve it
 _DIGEST_BYTES = 32
 
 
@@ -36,8 +36,8 @@ _DIGEST_BYTES = 32
 class Event(Generic[Data]):
     """A change of one key by one entry of the log.
 
-    `kind` is "has" for a key that is there when the watch begins, then "set", "delete" (somebody
-    deleted it) or "expire" (its lease ended). `value` is None in the last two.
+    `kind` is "has" for a key that is there when the watch begins, then "set", "delete" (by a
+    command) or "expire" (its lease ended). `value` is None in the last two.
     """
 
     index: int
@@ -52,26 +52,26 @@ class Event(Generic[Data]):
 
 
 class WatchEnded(Exception):
-    """The node has ended this watch; go on elsewhere."""
+    """The node has ended this watch; another may go on with it."""
 
 
 class WatchCursor(Generic[Data]):
-    """How far a watch has come with the events of a prefix."""
+    """The position of a watch in the events of a prefix."""
 
     def __init__(self, codec: Codec[Data], prefix: Data | None, after: int | None) -> None:
         self._codec = codec
         text = "" if prefix is None else codec.text(prefix, "a prefix")
         self._prefix = escape(text, key=True)
         self._known_keys: dict[str, tuple[bytes, int]] | None = {} if after is None else None
-        self._listing = 0  # which one this is; the keys of `_known_keys` bear it
-        self._left = 0  # keys that the listing still lacks
-        self._as_of = 0  # the entry that it is the state after
-        self._has_begun = False  # a listing came to its end
+        self._listing = 0  # its number, which its keys in `_known_keys` have
+        self._left = 0  # keys of the listing still to come
+        self._as_of = 0  # the listing is the state after this entry
+        self._has_begun = False  # a listing has come whole
         self._whole = after  # nothing up to this entry is missing
         self._index = 0  # of the entry after it, 0: none yet; …
         self._count = 0  # … this many of its events were returned, …
         self._seen = 0  # … and came on this connection
-        self._is_served = False  # on this connection
+        self._is_served = False  # this connection has sent a line of it
 
     @property
     def command(self) -> str:
@@ -110,7 +110,7 @@ class WatchCursor(Generic[Data]):
 
         Raises:
             WatchEnded: it is the last one of this node.
-            EventsGone: nobody can know what changed since the index that the program gave.
+            EventsGone: what changed since the index that the program gave is unknown.
         """
         word, _, rest = text.partition(" ")
         if word == "EVENT":
@@ -133,7 +133,7 @@ class WatchCursor(Generic[Data]):
         if begins := _BEGINS.fullmatch(text):
             self._listing += 1
             self._left = int(begins[1])
-            self._whole = None  # amid the keys nobody can go on
+            self._whole = None  # a watch can't resume amid the listing
             self._as_of = int(begins[2])
             return [] if self._left else self._listed()
         if not _GOES_ON.fullmatch(text):
@@ -174,8 +174,8 @@ class WatchCursor(Generic[Data]):
         return [self._made(index, kind, key, value if kind == "set" else None)]
 
     def _nothing_until(self, index: int) -> None:
-        """Record that all up to an entry came. A node at which a watch goes on may report this of
-        an entry before one that another node sent in part."""
+        """Record that all events up to an entry came. After a change of nodes, that entry may be
+        before one of which the other node sent a part."""
         self._whole = max(index, self._whole or 0)
         if index >= self._index:
             self._index = self._count = self._seen = 0
@@ -193,7 +193,7 @@ class WatchCursor(Generic[Data]):
         return events if self._left else events + self._listed()
 
     def _listed(self) -> list[Event[Data]]:
-        """End a listing: keys that were known before and are not in it are there no more."""
+        """End a listing: known keys that are not in it were deleted."""
         keys = self._known_keys if self._known_keys is not None else {}
         gone = [key for key, (_, listing) in keys.items() if listing != self._listing]
         for key in gone:
@@ -208,6 +208,6 @@ class WatchCursor(Generic[Data]):
 
 
 def _digest(value: str) -> bytes:
-    """Return what identifies a value; a long one need not be kept for that."""
+    """Return a digest of a value, which takes less memory than a long value."""
     raw = value.encode("utf-8", "surrogateescape")
     return hashlib.blake2b(raw, digest_size=_DIGEST_BYTES).digest() if len(raw) > 64 else raw

@@ -1,5 +1,4 @@
-"""`kv.lease()`: a lease that renews itself, and reports when it is lost; one thread for all of a
-client."""
+"""`kv.lease()`: a lease that is renewed until it is lost; one thread renews all of a client."""
 
 from __future__ import annotations
 
@@ -38,7 +37,7 @@ class Transport(Protocol):
 
 
 def ask_by(client: Transport, steps: Steps[Result]) -> Result:
-    """Carry out steps by a client."""
+    """Carry out steps with a client's requests."""
 
     def do(step: Ask) -> object:
         return client.ask(step.call, step.limit_s)
@@ -47,7 +46,7 @@ def ask_by(client: Transport, steps: Steps[Result]) -> Result:
 
 
 class Keeper:
-    """Renews the leases of one client, by a thread that lives while there are some."""
+    """Renews the leases of one client, in a thread that runs while there are some."""
 
     def __init__(self, client: Transport, name: str, now: Clock = clock) -> None:
         self._client = client
@@ -77,15 +76,15 @@ class Keeper:
             self._changed.notify()
 
     def drop(self, timer: LeaseTimer) -> None:
-        """Renew a lease no more: it is over."""
+        """Stop renewing a lease: it is over."""
         if self._process == os.getpid():
             with self._changed:
                 self._renewals.drop(timer)
                 self._changed.notify()
 
     def close(self) -> None:
-        """Renew none any more, and wait until the thread has ended. If it asks for a renewal just
-        now, it ends after that by itself."""
+        """Stop renewing, and wait until the thread has ended. A renewal that is under way is not
+        waited for: the thread ends after it."""
         if self._process != os.getpid():
             return
         with self._changed:
@@ -136,8 +135,8 @@ class Lease(NoCopies):
         on_end: Callable[[LeaseTimer], object] | None = None,
         now: Clock = clock,
     ) -> None:
-        """Without `keep` no thread renews it: the program does, by `check`. `on_end` is called at
-        any end, by the thread that ends it."""
+        """Without `keep` the program renews it, by `check`, and no thread does. `on_end` is called
+        at any end, in the thread that ends it."""
         self._client = client
         self._keeper = keeper
         self._seconds = seconds_of(ttl)
@@ -206,11 +205,11 @@ class Lease(NoCopies):
         return over.wait(timeout) and timer.was_lost
 
     def grant(self) -> Lease:
-        """Have it granted, and renewed from now on. `with` does this by itself.
+        """Get it granted, and renew it from now on. `with` calls this.
 
         Raises:
             LeaseLost: the answer came when its time was over. It was never held.
-            RuntimeError: it is granted already, or no thread can be had to renew it.
+            RuntimeError: it is granted already, or no thread can be started to renew it.
         """
         if self._timer is not None and not self._timer.is_over:
             raise RuntimeError(f"{self.id} is granted already; make another one: kv.lease(…)")
@@ -221,17 +220,17 @@ class Lease(NoCopies):
         if self._keep:
             try:
                 self._keeper.keep(self._timer)
-            except RuntimeError:  # no thread can be had
+            except RuntimeError:  # no thread can be started
                 self._timer.give_up()
                 raise
         return self
 
     def check(self, timeout: float | None = None) -> Lease:
-        """Have the cluster confirm that it is held, with its whole time again. `timeout` is that
-        of the client if none is given.
+        """Renew it for its whole time, which confirms that it is held. `timeout` is by default
+        that of the client.
 
         Raises:
-            LeaseLost: it is not.
+            LeaseLost: it is not held.
         """
         timer = self._held()
         if not ask_by(self._client, confirming(timer, self._now, timeout)):
@@ -259,7 +258,7 @@ class Lease(NoCopies):
         return self._process == os.getpid()
 
     def drop(self) -> None:
-        """Release it, also one that was lost, and report no failure: it runs out by itself."""
+        """Release it, even if it was lost. A failure is not reported: the lease expires anyway."""
         timer = self._timer
         if timer is not None and self.is_here:
             timer.give_up()
@@ -267,7 +266,7 @@ class Lease(NoCopies):
                 self._client.ask(CALLS.release(timer.lease))
 
     def lose(self) -> None:
-        """Take it for lost: what it stands for is gone."""
+        """Record that it is lost: the key that it guards is gone."""
         if self._timer is not None:
             self._timer.lose()
 
@@ -294,9 +293,9 @@ class Lease(NoCopies):
 
 
 def call_apart(on_lost: Callable[[], object]) -> None:
-    """Call it in another thread: it may take long, or raise, and must hold up no renewal."""
+    """Call it in another thread: it may take long, or raise, and must not delay a renewal."""
     try:
         threading.Thread(target=on_lost, name="a lease was lost", daemon=True).start()
-    except RuntimeError:  # there is none to be had
+    except RuntimeError:  # no thread can be started
         with contextlib.suppress(Exception):
             on_lost()

@@ -1,4 +1,4 @@
-"""A lease as its holder sees it: until when it is held, how it ended, and the requests it needs.
+"""A lease at its holder: its time, its end, and the requests that it needs.
 
 A holder counts from the moment at which it first **sent** the request that was answered, never
 from the answer, which may have come late (docs/use/leases.md has the argument). Threads and tasks
@@ -16,9 +16,9 @@ from raftline.kv.calls import CALLS
 from raftline.kv.errors import LeaseLost
 from raftline.kv.steps import Ask, Steps
 
-RENEWALS = 3  # in the time of a lease
-RETRY_S = 0.2  # after a renewal that failed
-LEAST_S = 0.05  # for a request that has to come back in a lease's time
+RENEWALS = 3  # per time of a lease
+RETRY_S = 0.2  # pause after a failed renewal
+LEAST_S = 0.05  # the shortest time limit of a request
 
 Clock = Callable[[], float]
 
@@ -31,7 +31,7 @@ def clock() -> float:
 
 
 class LeaseTimer:
-    """One lease that was granted, and until when its holder may believe in it.
+    """One granted lease, and the time until which its holder may rely on it.
 
     It ends once: it is lost, or given up. Which of them came first counts, from any thread.
     """
@@ -56,7 +56,7 @@ class LeaseTimer:
 
     @property
     def until_s(self) -> float:
-        """The moment from which on it may be somebody else's."""
+        """The time from which another client may hold it."""
         return self._until_s
 
     @property
@@ -70,8 +70,8 @@ class LeaseTimer:
     def limit_s(self, now_s: float, shortest_s: float = math.inf) -> float | None:
         """Return the seconds that one renewal may take; None: its time is over.
 
-        They are a third of its time at most, and a third of `shortest_s`, the time of the shortest
-        lease that waits for the same thread. So that one is asked for before its time is over.
+        They are at most a third of its time, and a third of `shortest_s`, the time of the
+        shortest lease that the same thread renews. So that one is renewed in time, too.
         """
         left_s = self._until_s - now_s
         if left_s <= 0:
@@ -92,7 +92,7 @@ class LeaseTimer:
         self._end(was_lost=True)
 
     def give_up(self) -> None:
-        """Hold it no more, if it is not over: it was released, or runs out."""
+        """Stop holding it, if it is not over: it was released, or will expire."""
         self._end(was_lost=False)
 
     def _end(self, was_lost: bool) -> None:
@@ -109,7 +109,7 @@ class LeaseTimer:
 
 
 def granting(seconds: int, on_end: Callable[[LeaseTimer], object], now: Clock) -> Steps[LeaseTimer]:
-    """Have a lease granted, and return it.
+    """Get a lease granted, and return it.
 
     Raises:
         LeaseLost: the answer came when its time was over, so it was never held.
@@ -123,8 +123,7 @@ def granting(seconds: int, on_end: Callable[[LeaseTimer], object], now: Clock) -
 
 
 def confirming(timer: LeaseTimer, now: Clock, limit_s: float | None) -> Steps[bool]:
-    """Have the cluster confirm a lease, with its whole time again; return whether it is held. If
-    it is not, it is lost."""
+    """Renew a lease for its whole time; return whether it is held. If it is not, it is lost."""
     sent_s = now()
     is_there = yield Ask(CALLS.renew(timer.lease), limit_s)
     if is_there:
@@ -136,7 +135,7 @@ def confirming(timer: LeaseTimer, now: Clock, limit_s: float | None) -> Steps[bo
 
 
 def renewing(timer: LeaseTimer, now: Clock, shortest_s: float = math.inf) -> Steps[None]:
-    """Renew a lease that is due. If its time is over it is lost; whatever else goes wrong, it is
+    """Renew a lease that is due. If its time is over it is lost. After any other failure it is
     held until then."""
     if timer.is_over:
         return

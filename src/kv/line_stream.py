@@ -13,18 +13,18 @@ from raftline.common.address import Address
 from raftline.kv.asker import take_steps, tls_arguments
 from raftline.wire.limits import REPLY_LINE_BYTES
 
-LINES_MAX = 1000  # that wait for the program; then the node waits, and ends the watch in time
+LINES_MAX = 1000  # lines not taken yet; beyond, nothing is read, and the node ends the watch
 
 
 class LineStream(asyncio.Protocol):
-    """Keeps the lines that came until they are taken. To wait for one may be cancelled."""
+    """Keeps the lines that came until they are taken. A wait for one can be cancelled."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._lines: deque[bytes] = deque()
         self._received = bytearray()
-        self._searched = 0  # bytes of it in which there is no newline
+        self._searched = 0  # its first bytes, which hold no newline
         self._problem: OSError | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._is_paused = False
@@ -113,8 +113,8 @@ async def open_stream(
 
     Raises:
         LoginFailed, Unreachable: see `clients.login.exchange`.
-        OSError: the node is not reached, or no TLS comes about; TimeoutError: not in `limit_s`
-            seconds, or an answer to the login takes longer.
+        OSError: the node is not reached, or the TLS handshake fails. TimeoutError: that, or an
+            answer to the login, takes longer than `limit_s`.
     """
     host, port = address
     opening = asyncio.get_running_loop().create_connection(

@@ -1,7 +1,7 @@
 """One connection of asyncio to one node, with any number of requests in flight.
 
 Replies come in the order of the lines (docs/use/protocol.md), so the first that waits is the one
-that is answered; its number has to be that of the line. A request whose caller has gone keeps its
+that is answered; its number has to be that of the line. A cancelled request keeps its
 place, and its reply is dropped.
 """
 
@@ -30,7 +30,7 @@ class Link(asyncio.Protocol):
         self._waiting: deque[tuple[str, asyncio.Future[Reply]]] = deque()  # and their numbers
         self._unsent: list[bytes] = []
         self._received = bytearray()
-        self._searched = 0  # bytes of it in which there is no newline
+        self._searched = 0  # its first bytes, which hold no newline
         self._may_write = asyncio.Event()
         self._may_write.set()
         self._is_retired = False
@@ -61,7 +61,7 @@ class Link(asyncio.Protocol):
         return future
 
     def send_last(self, lines: list[bytes]) -> None:
-        """Send lines to which nobody awaits an answer, now or never: it is to be closed."""
+        """Send lines before the end, if they can leave at once. No answer is awaited."""
         if self.is_open and not self.is_full:
             self._unsent += lines
             self._flush()
@@ -73,7 +73,7 @@ class Link(asyncio.Protocol):
             self.close(ConnectionEnded())
 
     def close(self, why: OSError) -> None:
-        """End it; whoever waits gets `why`."""
+        """Close it; requests that wait fail with `why`."""
         if not self.is_open:
             return
         self.is_open = False

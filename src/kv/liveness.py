@@ -1,18 +1,18 @@
 """The signs of life of a node that serves a watch, and the time without such a node. Pure.
 
-A node sends something every ten seconds. One that sends nothing is left for another. One that was
-cut off from the rest goes on reporting that nothing happened: so it is asked now and then for a
-read that its leader has to confirm. If it can't, it is left as well.
+A node sends something every ten seconds. If none comes, the watch moves to another node. A node
+that is cut off from the others goes on reporting that nothing happened. So the watch asks it at
+intervals for a read that its leader has to confirm. If that fails, the watch moves as well.
 """
 
 from __future__ import annotations
 
 SILENT_S = 25.0
 PROBE_S = 15.0
-PROBE = "get raftline/watch read index"  # whether there is such a key does not matter
+PROBE = "get raftline/watch read index"  # the key need not exist
 PROBE_ID = "1"
-MEMBERS_ID = "2"  # of the question for the members, on the same connection
-UNSERVED_S = 10.0  # without a node; then the program's log reports it, once
+MEMBERS_ID = "2"  # the request for the members, on the same connection
+UNSERVED_S = 10.0  # without a node, after which the log reports it, once
 
 
 class Liveness:
@@ -31,7 +31,7 @@ class Liveness:
         self._heard_s = now_s
 
     def confirmed(self, now_s: float) -> None:
-        """A line came that only a node has that is not cut off."""
+        """A line came that only a node with a leader can send."""
         self._confirmed_s, self._asked_s = now_s, None
 
     @property
@@ -47,7 +47,7 @@ class Liveness:
         return silent or (self._asked_s is not None and now_s >= self._asked_s + self._silent_s)
 
     def begin_probe(self, now_s: float) -> bool:
-        """Return whether to send the probe now, and take it for sent."""
+        """Return whether to send the probe now. If so, it counts as sent."""
         if self._asked_s is None and now_s >= self._confirmed_s + self._probe_s:
             self._asked_s = now_s
             return True
@@ -55,7 +55,7 @@ class Liveness:
 
 
 class Outage:
-    """The time in which nobody serves a watch that was served before."""
+    """The time in which no node serves a watch that was served before."""
 
     def __init__(self) -> None:
         self._since_s: float | None = None

@@ -41,7 +41,7 @@ _FORKED = "it is held by the process that forked, not by this one"
 
 
 class Claim(NoCopies):
-    """One object for what one holds at a time. Threads that share it wait in line here."""
+    """The part that a lock and an election share: one holder, and a queue of the threads."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Claim(NoCopies):
         self._watching = watching
         self._on_lost = on_lost
         self._make_lease = partial(Lease, client, keeper, ttl)
-        self._make_lease()  # a time that can't be is refused at once
+        self._make_lease()  # raises at once if the time can't be one
         self._was_held_at_fork = False
         self._begin_anew()
 
@@ -68,7 +68,7 @@ class Claim(NoCopies):
 
     @property
     def _callers(self) -> Callers[Lease, threading.Event]:
-        """The callers of this process: what the one that forked holds is not held here."""
+        """The callers of this process: a forked child does not hold what its parent holds."""
         if self._process != os.getpid():
             self._was_held_at_fork = self._all_callers.holds is not None
             self._begin_anew()
@@ -92,7 +92,7 @@ class Claim(NoCopies):
         on, and that the key is as the entry of the token set it.
 
         Raises:
-            LeaseLost: it is not.
+            LeaseLost: it is not held.
         """
         attempt = self._mine()
         lease, token = attempt.lease, attempt.token
@@ -125,8 +125,8 @@ class Claim(NoCopies):
     # --- how it is got --------------------------------------------------------------------------
 
     def _get(self, value: str, timeout_s: float | None) -> int | None:
-        """Return the token once it is got; None if it was not within that time. Another thread
-        that uses this object comes first, if it came first."""
+        """Return the token once it is held; None if the time is over first. Threads that share
+        this object have it in the order in which they asked."""
         wait = Wait.of(timeout_s, time.monotonic())
         if not self._takes_turn(wait):
             return None
@@ -184,7 +184,7 @@ class Claim(NoCopies):
             lease.drop()
 
     def _let_go(self, attempt: _Attempt) -> None:
-        """End an attempt that got nothing."""
+        """End an attempt that failed."""
         try:
             self._drop(attempt)
         finally:
@@ -195,8 +195,7 @@ class Claim(NoCopies):
             self._callers.ends(attempt)
 
     def _ended(self, attempt: _Attempt, timer: LeaseTimer) -> None:
-        """A lease has ended: make room for the next caller, and report the loss of what was
-        held."""
+        """Take the end of a lease: let the next caller try, and report the loss of what it held."""
         with self._mutex:
             self._callers.look()
             was_held = attempt.token is not None
@@ -204,13 +203,13 @@ class Claim(NoCopies):
             call_apart(self._on_lost)
 
     def give(self) -> None:
-        """Let others have it.
+        """Give it up.
 
         Raises:
-            LeaseLost: it was not held any more.
+            LeaseLost: it was no longer held.
             RuntimeError: it is not held by this program.
         """
-        self._mine()  # raises if there is none
+        self._mine()  # raises if it is not held
         with self._mutex:
             attempt = self._callers.take(_caller())
         if attempt is None or attempt.lease is None:
@@ -228,7 +227,7 @@ class Claim(NoCopies):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Let go at the end of a `with`; an error inside explains more than one here."""
+        """Give it up at the end of a `with`. An error in the block outranks one here."""
         if self._found() is None:
             return
         if error is None:
@@ -241,9 +240,9 @@ class Claim(NoCopies):
 class Lock(Claim):
     """A lock for all programs of the cluster: `with kv.lock("nightly", ttl=10) as token`.
 
-    It stands on a lease, so it is free again when its holder died, `ttl` seconds later or little
-    more. A holder that was paused for longer does not know: so what the lock guards gets the
-    token, and refuses one below the highest that it has seen.
+    It is held by a lease. So it is free again `ttl` seconds after its holder died, or little
+    later. A holder that was paused for longer does not notice. So the resource that the lock
+    guards gets the token, and refuses one below the highest that it has seen.
 
     Threads may share one object. As with `threading.Lock`, one has it at a time, the others wait in
     line, and a thread that has it waits as well: it is not reentrant.
@@ -278,11 +277,11 @@ class Lock(Claim):
         return self._get(value, seconds_to_wait(blocking, timeout))
 
     def release(self) -> None:
-        """Let others have it. Raises LeaseLost if it was lost, RuntimeError if it is not held."""
+        """Release it. Raises LeaseLost if it was lost, RuntimeError if it is not held."""
         self.give()
 
     def holder(self) -> str | None:
-        """Return who holds it, as it named itself; None: nobody."""
+        """Return the holder by the name that it gave; None: it is free."""
         return self._client.ask(CALLS.get(self._keys.held))
 
     def __enter__(self) -> int:
@@ -322,16 +321,16 @@ class Election(Claim, Generic[Data]):
         return self._get(self._codec.text(value), seconds_to_wait(timeout, -1))
 
     def resign(self) -> None:
-        """Lead no more. Raises LeaseLost if it was lost, RuntimeError if it did not lead."""
+        """Stop leading. Raises LeaseLost if it was lost, RuntimeError if it did not lead."""
         self.give()
 
     def leader(self) -> Data | None:
-        """Return what the leader campaigned with; None: nobody leads."""
+        """Return the value that the leader campaigned with; None: no leader."""
         value = self._client.ask(CALLS.get(self._keys.held))
         return None if value is None else self._codec.of(value)
 
     def observe(self) -> Iterator[Data | None]:
-        """Yield who leads now, and each change: None while nobody does."""
+        """Yield the leader's value now and after each change; None: no leader."""
         with self._watching(self._keys.prefix) as watch:
             is_reported = False
             while watch.step():
@@ -345,7 +344,7 @@ class Election(Claim, Generic[Data]):
 
 
 class _Caller:
-    """Stands for a thread. `threading.current_thread()` keeps those that C code began."""
+    """A thread's identity. `threading.current_thread()` would keep threads that C code began."""
 
 
 _thread = threading.local()

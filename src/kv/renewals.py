@@ -1,6 +1,6 @@
 """The order in which one thread renews many leases. Pure.
 
-Of those that are due, the one comes first that would be lost first (earliest deadline first).
+Of the due leases, the one that would be lost first is renewed first (earliest deadline first).
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class Renewals:
 
     def _begin(self) -> None:
         self._kept: set[LeaseTimer] = set()
-        self._lengths: Counter[int] = Counter()  # the seconds of those that are kept
-        self._waiting: list[_Item] = []  # by when they are due
-        self._due: list[_Item] = []  # by when they would be lost
+        self._lengths: Counter[int] = Counter()  # leases kept, by their seconds
+        self._waiting: list[_Item] = []  # not due yet, by their due time
+        self._due: list[_Item] = []  # due, by the time at which they are lost
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -70,7 +70,7 @@ class Renewals:
         """Take the lease that is to be renewed now; None: none is due."""
         while self._waiting and self._waiting[0][0] <= now_s:
             timer = heapq.heappop(self._waiting)[2]
-            if timer.due_s > now_s:  # it was renewed by the way
+            if timer.due_s > now_s:  # it was renewed meanwhile, by `check`
                 self.put_back(timer)
             else:
                 heapq.heappush(self._due, (timer.until_s, next(self._numbers), timer))

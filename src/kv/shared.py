@@ -28,7 +28,7 @@ class Shared:
 
     @property
     def lock(self) -> threading.Lock:
-        """The lock of this process: in one that forked nobody would let go of the other."""
+        """The lock of this process: a lock held at a fork would never be released in the child."""
         if self._process != os.getpid():
             self._process, self._lock = os.getpid(), threading.Lock()
         return self._lock
@@ -46,7 +46,7 @@ class Shared:
         return watch
 
     def close(self) -> None:
-        """End all of it. Leases that are left run out by themselves."""
+        """End all of it. Leases that are not released expire."""
         with self.lock:
             self.is_closed = True
             watches = list(self._watches)

@@ -41,7 +41,7 @@ class KV(NoCopies, MutableMapping[Data, Data]):
     """The keys and values of a cluster; `raftline.connect()` makes one. Any thread may use it.
 
     Reads are linearizable: they see every write that was acknowledged before they began. A write
-    takes effect once, however often it had to be sent.
+    takes effect once, even if it is sent again.
 
     Raises, from any method:
         Refused, NoLeader, Unreachable: surely nothing was done.
@@ -93,7 +93,7 @@ class KV(NoCopies, MutableMapping[Data, Data]):
         return KV(self._shared.clients, self._codec, timeout, self._shared)
 
     def close(self) -> None:
-        """End all connections, watches and threads. Leases that are left run out by themselves."""
+        """End all connections, watches and threads. Leases that are not released expire."""
         self._shared.close()
 
     # --- requests -------------------------------------------------------------------------------
@@ -233,7 +233,7 @@ class KV(NoCopies, MutableMapping[Data, Data]):
         self, pairs: Mapping[Data, Data] | Iterable[tuple[Data, Data]] = (), /, **named: Data
     ) -> None:
         """Set all pairs of a mapping, or of pairs. Up to 128, of a megabyte in all, are one step;
-        more are several steps, each of its own."""
+        more are several steps."""
         for call in updates(self._codec, pairs, named):
             self.ask(call)
 
@@ -269,8 +269,8 @@ class KV(NoCopies, MutableMapping[Data, Data]):
             after = page.after
 
     def clear(self, prefix: Data | None = None) -> int:  # type: ignore[override]
-        """Delete all keys under a prefix, in one entry; return how many. All keys of a cluster
-        are not deleted so: without a prefix this raises TypeError."""
+        """Delete all keys under a prefix, in one entry; return how many. Without a
+        prefix it raises TypeError: to delete all keys of a cluster is no accident."""
         if prefix is None:
             raise TypeError("kv.clear() would delete every key of the cluster: give a prefix")
         return self.ask(self._calls.clear(prefix))
@@ -307,8 +307,8 @@ class KV(NoCopies, MutableMapping[Data, Data]):
     ) -> Lease:
         """Return a lease: `with kv.lease(10) as lease: kv.set("a", "1", lease=lease)`.
 
-        A thread renews it. With `keep=False` the program does, by `lease.check()`: so it ends
-        where the program's own work stands still.
+        A thread renews it. With `keep=False` the program does, by `lease.check()`: then the
+        lease ends if the program's work stands still.
         """
         return Lease(self, self._keeper, ttl, on_lost, keep)
 

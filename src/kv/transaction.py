@@ -38,7 +38,7 @@ class Outcome(Generic[Data]):
 
 
 class Plan(Generic[Data]):
-    """The parts of a transaction so far."""
+    """The conditions and operations added so far."""
 
     def __init__(self, codec: Codec[Data]) -> None:
         self.codec = codec

@@ -27,7 +27,7 @@ _value: Callable[[Any], Any] = itemgetter(1)
 
 
 class _PairReader(Iterator[Item]):
-    """Goes through pairs, which it reads when it begins, and yields a part of each."""
+    """Yields a part of each pair. It reads the pairs at its first step."""
 
     def __init__(self, read: Callable[[], Iterator[Any]], part: Callable[[Any], Item]) -> None:
         self._read = read
@@ -40,16 +40,16 @@ class _PairReader(Iterator[Item]):
         return self._part(next(self._pairs))
 
     def take(self, pairs: list[Any]) -> None:
-        """Go through these, which somebody read anyway, unless it has begun."""
+        """Go through these pairs, which `len` has read, unless it has begun."""
         if self._pairs is None:
             self._pairs = iter(pairs)
 
 
 class Listing(Generic[Item]):
-    """The pairs under a prefix, for those who go through them and those who count them.
+    """The pairs under a prefix, to go through and to count.
 
     `list(view)` asks for an iterator, then for the length, as a hint, and then for the items. So
-    what is read to count goes to the iterator of this thread that has not begun yet, and the pairs
+    `len` gives the pairs that it read to an iterator of this thread that has not begun. The pairs
     are read once.
     """
 

@@ -1,4 +1,4 @@
-"""`kv.watch()`: an iterator over events, which goes on at another node by itself."""
+"""`kv.watch()`: an iterator over events, which goes on at another node if one fails."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ LOG = logging.getLogger("raftline")
 
 
 def turns_of(addresses: Addresses) -> NodeTurns:
-    """Return the nodes for a watch. It begins at any of those that were named, so that each has
-    its part of many watches."""
+    """Return the nodes for a watch. It begins at a random one of the named nodes, so that many
+    watches are spread over them."""
     return NodeTurns(random.sample(addresses.named, len(addresses.named)), addresses)
 
 
@@ -72,9 +72,9 @@ class Watch(NoCopies, Generic[Data], Iterator[Event[Data]]):
         credentials: Credentials | None = None,
         tls: ClientTls | None = None,
     ) -> None:
-        """Ask nobody yet. If nobody serves it within `open_s`, the first use explains why; once it
-        was served it goes on until it is closed. It goes on at the members that the cluster names,
-        as far as `addresses` learns them; what is late for long, the log `raftline` reports."""
+        """Make no connection yet. If no node serves it within `open_s`, the first use raises why.
+        Once served it goes on until it is closed, also at members that `addresses` learns. The
+        log `raftline` reports if it is not served for long."""
         self._nodes = turns_of(addresses)
         self._name = name
         self._credentials = credentials
@@ -123,7 +123,7 @@ class Watch(NoCopies, Generic[Data], Iterator[Event[Data]]):
 
     @property
     def is_listed(self) -> bool:
-        """Whether all keys that there were have come."""
+        """Whether all keys that existed at its beginning have come."""
         return self._cursor.is_listed
 
     def take_ready(self) -> list[Event[Data]]:
@@ -142,7 +142,7 @@ class Watch(NoCopies, Generic[Data], Iterator[Event[Data]]):
         self._hang_up()
 
     def step(self, until_s: float | None = None) -> bool:
-        """Take one line; return False if none came by then, or the watch was closed."""
+        """Take one line; return False if none came in time, or the watch was closed."""
         if self._process != os.getpid():
             raise RuntimeError("this watch is of the process that forked; begin one here")
         while not self._closed.is_set():
@@ -175,7 +175,7 @@ class Watch(NoCopies, Generic[Data], Iterator[Event[Data]]):
             raise ConnectionError("this watch was closed")
         if self._credentials is not None:
             log_in(connection, self._credentials, self._name, CONNECT_TIMEOUT_S)
-        self._ask_for_members(connection)  # first, so that it is known before an event is
+        self._ask_for_members(connection)  # before any event, so that they are known then
         connection.send(line_of(self._name, self._cursor.command))
 
     def _ask_for_members(self, connection: NodeConnection) -> None:
@@ -217,7 +217,7 @@ class Watch(NoCopies, Generic[Data], Iterator[Event[Data]]):
         return True
 
     def _move_on(self, problem: Exception, until_s: float | None) -> None:
-        """Turn to the next node, or raise what no node would do."""
+        """Turn to the next node. Raise a problem that each node would have."""
         if self._closed.is_set():
             return
         if isinstance(problem, ClientError) and not isinstance(problem, Unreachable):

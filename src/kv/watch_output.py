@@ -21,8 +21,8 @@ _NO_LIMITS = Limits(1 << 62, 1 << 62)  # the node has its own
 
 
 def begin(client: Client, command: str) -> Watch[str]:
-    """Return the watch that is asked for, at the nodes that the client knows. If one ends, it goes
-    on at another, or at another member, unless the client stays at one node."""
+    """Return the watch that is asked for, at the client's nodes. If a node ends it, it goes on at
+    another member, unless the client stays at one node."""
     asked = _asked(command)
     cursor = WatchCursor(TEXT, unescape(asked.prefix), asked.after)
     addresses = Addresses(client.addresses, learns=client.follow)
@@ -30,10 +30,10 @@ def begin(client: Client, command: str) -> Watch[str]:
 
 
 def follow(client: Client, command: str, quiet: bool, as_object: bool) -> None:
-    """Print the events of a watch; it ends by an exception alone, such as that of Ctrl-C.
+    """Print the events of a watch. It ends only by an exception, such as that of Ctrl-C.
 
     Raises:
-        ClientError: nobody serves it within the client's time, or it is refused.
+        ClientError: no node serves it within the client's time, or it is refused.
     """
     with begin(client, command) as watch:
         for event in watch:

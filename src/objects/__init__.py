@@ -1,1 +1,1 @@
-"""Replicated objects in a program of one's own: a node inside it, and values that all share."""
+"""Replicated objects in a program: a node inside it, and values that all programs share."""

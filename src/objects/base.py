@@ -1,4 +1,4 @@
-"""The base of all replicated objects: a name, the asker, and its patience; and their errors.
+"""The base of all replicated objects: a name, the asker and a time limit; and their errors.
 
 The errors stand beside those of a client (`ClientError`).
 """
@@ -21,23 +21,23 @@ _Object = TypeVar("_Object", bound="ReplicatedObject")
 
 
 class WrongKind(Refused, TypeError):
-    """Under this name is something of another kind; nothing was done."""
+    """The object of this name has another kind; nothing was done."""
 
     __module__ = PUBLIC
 
 
 class NotDone(ClientError):
-    """A condition did not hold, so nothing was done; each object makes its own error of it."""
+    """A condition did not hold, so nothing was done. Each kind of object turns it into an error."""
 
 
 class LockLost(RuntimeError):
-    """The lock was not renewed in time, and somebody else may have it."""
+    """The lock was not renewed in time, and another holder may have it."""
 
     __module__ = PUBLIC
 
 
 class NodeError(RuntimeError):
-    """A node can't start, or is none of this process. The message explains why and what to do."""
+    """A node can't start, or runs in another process. The message explains why and what to do."""
 
     __module__ = PUBLIC
 
@@ -53,8 +53,8 @@ class Asker(Protocol):
 class ReplicatedObject(NoCopies):
     """One value under one name, the same for all; every use of it is a request to the cluster.
 
-    Reads are linearizable: they see every write that was acknowledged before they began, by
-    whomever. What a method returns is a copy; to change it changes nothing.
+    Reads are linearizable: they see every write, by any program, that was acknowledged before they
+    began. A method returns a copy; a change of the copy changes nothing else.
 
     Raises, from any method:
         NoLeader, Unreachable, Refused: nothing was done. WrongKind: another kind has this name.
@@ -65,7 +65,7 @@ class ReplicatedObject(NoCopies):
     kind = ""
 
     def __init__(self, name: str, node: Asker, *, timeout: float | None = None) -> None:
-        """Name the object; nothing is asked yet. `timeout` in seconds, by default the node's."""
+        """Name the object; no request is sent yet. `timeout` in seconds, by default the node's."""
         if not isinstance(name, str):
             raise TypeError(f"a name is a str, not {type(name).__name__}")
         if not name:
@@ -76,7 +76,7 @@ class ReplicatedObject(NoCopies):
         self._key = escape(checked(name), key=True)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name!r} of {self._node.name}>"  # asks nobody
+        return f"<{type(self).__name__} {self.name!r} of {self._node.name}>"  # without a request
 
     def within(self: _Object, timeout: float) -> _Object:
         """Return this object, to be asked with another time limit in seconds."""
@@ -112,7 +112,7 @@ class ReplicatedObject(NoCopies):
         return value
 
     def _text(self) -> str | None:
-        """Return what is stored under the name; None if nothing is."""
+        """Return the text stored under the name; None if there is none."""
         head, _, rest = self._request(f"get {self._key}").partition(": ")
         return unescape(rest) if head == "GET response" else None
 

@@ -70,13 +70,13 @@ class ReplicatedDict(ReplicatedObject, MutableMapping[str, Any]):
         self._do_or_raise(KeyError(key), "drop", _text(key))
 
     def pop(self, key: str, default: Any = _MISSING) -> Any:
-        """Remove `key` and return its value, or `default`. Raises KeyError if there is none."""
+        """Remove `key` and return its value, or `default`. Raises KeyError if both are missing."""
         try:
             return self._do("take", _text(key))
         except NotDone:
             if default is _MISSING:
                 raise KeyError(key) from None
-            return default  # which was not sent along: it may be something that JSON can't hold
+            return default  # it was not sent: JSON may not be able to hold it
 
     def popitem(self) -> tuple[str, Any]:
         """Remove the key that came last and return it with its value. Raises KeyError if empty."""
@@ -84,7 +84,7 @@ class ReplicatedDict(ReplicatedObject, MutableMapping[str, Any]):
         return key, value
 
     def setdefault(self, key: str, default: Any = None) -> Any:
-        """Return the value of `key`, which is `default` from now on if it had none."""
+        """Return the value of `key`; set it to `default` first if it is absent."""
         return self._do("default", _text(key), default)
 
     def compare_and_set(self, key: str, old: object, new: object) -> bool:
@@ -136,7 +136,7 @@ def _comparison(how: Callable[[set[Any], Any], bool]) -> Callable[[Any, object],
 
 
 def _as_set(other: Any, kind: Any) -> Any:
-    """Return what Python's own set takes, read once; what is of another kind stays as it is."""
+    """Return the operand for Python's set, read once; other kinds stay as they are."""
     return set(other) if isinstance(other, kind) else other
 
 
@@ -163,7 +163,7 @@ class ReplicatedSet(ReplicatedObject, MutableSet[Any]):
     __hash__ = None  # type: ignore[assignment]  # as a set has none
 
     def isdisjoint(self, other: Iterable[Any]) -> bool:
-        """Whether none of these is in it."""
+        """Whether it contains none of these."""
         return self.copy().isdisjoint(other)
 
     def __contains__(self, item: object) -> bool:

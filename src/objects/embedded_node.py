@@ -1,6 +1,6 @@
-"""`raftline.Node`: a node of the cluster inside a program of one's own.
+"""`raftline.Node`: a node of the cluster inside a Python program.
 
-It is the node of `raftline-server`, with the same files and the same port, on threads of its own:
+It is the node of `raftline-server`, with the same files and the same port, on extra threads.
 `nc`, `raftline status` and the other nodes see no difference.
 """
 
@@ -37,7 +37,7 @@ from raftline.storage.disk import StorageError
 from raftline.wire.parsing import Readings
 
 CONNECTIONS_MAX = 1024
-NAME_MAX = 56  # of the node's name in that of its clients, which has 64 characters at most
+NAME_MAX = 56  # characters of the node's name in its clients' names, which have at most 64
 CLOSE_S = 15.0
 SLOW_TIMEOUT_S = 60.0  # an election may take 18 s, and need a second try
 
@@ -49,13 +49,13 @@ class Node(NoCopies):
 
     `members` names the cluster at birth, name to `host:port`; without it the
     `server-configuration.txt` in `dir` does. `port` is where this node listens, by default
-    the one in `members`. `machines` are state machines of the program's own, by name.
+    the one in `members`. `machines` are the program's state machines, by name.
     `timeout`, in seconds, is for each request of the objects (10, at the human pace 60).
     `console` gets the lines that a server prints; by default they go to the logger
     "raftline", warnings as warnings. With `state_file_every`, in seconds, NAME.state_machine is
     written that soon after a change, for people to read; else only when the log is long.
     `secret`, `users`, `tls_cert` and so on are as the options of a server (docs/use/objects.md):
-    who may come in, and as whom the objects ask the other nodes.
+    the rights of clients, and the login of the objects at the other nodes.
     """
 
     def __init__(
@@ -88,18 +88,18 @@ class Node(NoCopies):
         """Start the node: recover its files in `dir`, listen, take part.
 
         Raises:
-            NodeError: it can't be; the message is one line that explains why and what to do.
+            NodeError: it can't start; the message is one line that explains why and what to do.
             TypeError, ValueError: a state machine, a time limit or a setting can't be used.
         """
         self.name = name
-        self.exit_status: int | None = None  # of the node, once it has stopped
+        self.exit_status: int | None = None  # None: the node has not stopped
         own = Machines(machines)
         timeout_s = _time_limit_at(pace, timeout)
         if state_file_every is not None:
             time_limit(state_file_every)
-        credentials = credentials_of(user, password)  # mistakes first: nothing was touched yet
+        credentials = credentials_of(user, password)  # before anything is changed: it may raise
         try:
-            folder = Path(dir).absolute()  # wherever the program may go from here
+            folder = Path(dir).absolute()  # the program may change its directory
             self._configuration = resolve_members(folder, name, members)
             self.address = self._configuration.members[name]
             check_open(self.address.host, open_to_network)
@@ -193,9 +193,9 @@ class Node(NoCopies):
             credentials=credentials,
             tls=client_tls,
         )
-        self._leadership.start()  # as the program's own threads: what it calls may start processes
+        self._leadership.start()  # with signals, as its callbacks may start processes
         with threads_without_signals():
-            self._server.begin(self._listener)  # here: a program that ends begins no more threads
+            self._server.begin(self._listener)  # in this thread: at exit no thread can be started
             threading.Thread(target=self._run, name=f"{name} node", daemon=True).start()
         atexit.register(self.close)
 
@@ -228,18 +228,18 @@ class Node(NoCopies):
         self.close()
 
     def close(self) -> None:
-        """Stop: hand over the leadership if it is here, close files and port. Again: nothing."""
+        """Stop: hand over the leadership if it is here, close files and port. Idempotent."""
         atexit.unregister(self.close)
         if self._process == os.getpid():
             self._server.stop()
             self._ended.wait(CLOSE_S)
-        self._clients.close()  # last: who is called back while the leadership moves may ask
+        self._clients.close()  # last: callbacks may send requests while the leadership moves
 
     def reload(self) -> None:
         """Read the files of users, certificates and secret again, as a server does at SIGHUP.
 
         Raises:
-            NodeError: one can't be used, and stays as it was; the others count.
+            NodeError: one can't be used, and its old content counts; the others are read.
         """
         self._led_here()
         if problems := reload(self._server):
@@ -247,7 +247,7 @@ class Node(NoCopies):
 
     @property
     def is_running(self) -> bool:
-        """Whether the node takes part; it stops by itself only if it must (see the log)."""
+        """Whether the node takes part. A failure may stop it without `close` (see the log)."""
         return not self._ended.is_set() and self._process == os.getpid()
 
     # --- asking the cluster ----------------------------------------------------------------------
@@ -274,7 +274,7 @@ class Node(NoCopies):
         return self._led_here().view.leader == self.name and self.is_running
 
     def get_leader(self) -> Leader | None:
-        """Return who leads as far as this node knows; as text, its address."""
+        """Return the leader as far as this node knows; as text, its address."""
         leader = self._leader_of(self._led_here().view)
         return leader if self.is_running else None
 
@@ -286,7 +286,7 @@ class Node(NoCopies):
         return self._led_here().wait_for(lambda view: view.leader == wanted, timeout)
 
     def wait_for_leader(self, timeout: float | None = None) -> Leader | None:
-        """Wait until anybody leads, and return who; None if nobody did in time."""
+        """Wait for a leader, and return it; None if there is none in time."""
         self._led_here().wait_for(lambda view: bool(view.leader), timeout)
         return self.get_leader()
 
@@ -300,7 +300,7 @@ class Node(NoCopies):
 
     def on_follower(self, call: Callable[[], object]) -> Callable[[], object]:
         """Call `call` each time this node becomes a follower: at the first leader that it hears of,
-        and each time it has led and leads no more; at once if it follows. A decorator.
+        and each time it loses the leadership; at once if it follows. A decorator.
 
         It takes turns with `on_leader`: what that one began, this one ends.
         """
@@ -321,7 +321,7 @@ class Node(NoCopies):
         return call
 
     def _led_here(self) -> Leadership:
-        """Return what is known of the leadership.
+        """Return the leadership as this node knows it.
 
         Raises:
             NodeError: this is the child of the process that the node runs in.
@@ -349,7 +349,7 @@ def _time_limit_at(pace: str, timeout: float | None) -> float:
 
     Raises:
         NodeError: there is no such pace.
-        ValueError: the time limit is none.
+        ValueError: the time limit can't be one.
     """
     if pace not in PACES:
         raise NodeError(f"there is no pace {pace!r}; there is {', '.join(sorted(PACES))}")

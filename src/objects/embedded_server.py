@@ -1,4 +1,4 @@
-"""A server inside a program, and its leader as callers see it that wait and that asked.
+"""A server inside a program, and its view of the leader for calls that wait and callbacks.
 
 What the server prints goes to the log of the program.
 """
@@ -48,8 +48,8 @@ class Leadership:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._view = View("", 0)  # as the listeners have it
-        self._seen = View("", 0)  # by the core; the listeners may not have it yet
+        self._view = View("", 0)  # last reported to the listeners
+        self._seen = View("", 0)  # the core's; perhaps not reported yet
         self._news: deque[View | OnView] = deque()  # in order, each new listener among them
         self._listeners: list[OnView] = []
         self._changed = threading.Condition()
@@ -61,16 +61,16 @@ class Leadership:
         self._thread.start()
 
     def stop(self) -> None:
-        """Report a last time that the node leads no more and follows nobody; then nothing comes."""
+        """Report that the node neither leads nor follows; nothing is reported after that."""
         with self._changed:
             self._seen = View("", self._seen.term)
             self._news.append(self._seen)
-            self._stopping = True  # after the last news: who sees this passes it on before the end
+            self._stopping = True  # set after the last news, which is reported first
             self._changed.notify_all()
         self._wakeup.set()
 
     def look(self, node: NodeView) -> None:
-        """Record the core's state; called after each of its steps, so it hardly waits."""
+        """Record the core's state; called after each of its steps, so it must not wait long."""
         view = View(node.leader or "", node.term)
         if view.leader != self._seen.leader or (view.leader and view != self._seen):
             self._news.append(view)
@@ -91,7 +91,7 @@ class Leadership:
 
     def on_role(self, call: Callable[[], object], *, leads: bool) -> None:
         """Call `call` each time the node becomes the leader, or else a follower: one that hears of
-        a leader, or has lost the leadership. So the two take turns, whoever leads the others."""
+        a leader, or has lost the leadership. So both calls alternate."""
         was: list[bool | None] = [None]
 
         def changed(view: View) -> None:
@@ -104,8 +104,8 @@ class Leadership:
         self.listen(changed)
 
     def wait_for(self, holds: Callable[[View], bool], timeout_s: float | None) -> bool:
-        """Wait until `holds` is true of the view; return whether it was in time. Also within a
-        callback, which holds up the later ones, and nobody who waits."""
+        """Wait until `holds` is true of the view; return whether it was in time. A
+        callback may call it, which delays later callbacks, but no other wait."""
         waiting = Waiting(timeout=timeout_s)
         with self._changed:
             waiting.until(self._changed, lambda: self._stopping or holds(self._seen))
@@ -190,7 +190,7 @@ class EmbeddedServer(Server):
                 self.logmanager.close()
 
     def _write_states(self, every_s: float) -> None:
-        """Have the state written when something was applied, at most so often."""
+        """Have the state written after changes, at most once in `every_s`."""
         while not self._is_over.wait(every_s):
             self._applied.wait()
             if not self._is_over.is_set():

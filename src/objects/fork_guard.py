@@ -1,7 +1,7 @@
 """A process that forks keeps its nodes: its child detaches from their sockets, files and locks.
 
-A child has none of the node's threads, but each of its descriptors. Held open there, they would
-keep the port and the lock when the parent has died, and peers would never learn that it has.
+A child has none of the node's threads, but all of its descriptors. If they stayed open there, the
+port and the lock would stay taken after the parent's death, and peers would not notice it.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class ForkGuard:
     def detach(self) -> None:
         """Point this process's descriptors of it at the null device.
 
-        They are not closed: objects that were inherited know them by number, and may close them
-        later, when they are somebody else's.
+        They are not closed: inherited objects hold their numbers, and may close them later, when
+        a number is another file's.
         """
         files = set()
         for path in self.folder.glob(f"{self.name}.*"):
@@ -48,7 +48,7 @@ class ForkGuard:
                 files.add(_identity(path.stat()))
         null = os.open(os.devnull, os.O_RDWR)
         for entry in os.listdir("/dev/fd"):
-            with contextlib.suppress(OSError):  # the one of the listing itself is gone
+            with contextlib.suppress(OSError):  # the descriptor of the listing is gone
                 facts = os.fstat(int(entry))
                 if _identity(facts) in files or (
                     stat.S_ISSOCK(facts.st_mode) and self._is_mine(int(entry))
@@ -84,4 +84,4 @@ def _may_be(host: str, configured: str) -> bool:
     try:
         return ipaddress.ip_address(configured) == ipaddress.ip_address(host)
     except ValueError:
-        return True  # a name: nobody is asked for its address in a process that has just begun
+        return True  # a host name: a new child makes no DNS request

@@ -98,11 +98,11 @@ class ReplicatedList(ReplicatedObject, MutableSequence[Any]):
         self._at("put", index, value)
 
     def pop(self, index: int = -1) -> Any:
-        """Remove the value at `index` and return it. Raises IndexError if there is none."""
+        """Remove the value at `index` and return it. Raises IndexError if no value is there."""
         return self._at("take", index)
 
     def remove(self, value: Any) -> None:
-        """Remove the first such value. Raises ValueError if there is none."""
+        """Remove the first such value. Raises ValueError if the list has none."""
         self._do_or_raise(ValueError(f"{value!r} is not in {self.name}"), "remove", value)
 
     def reverse(self) -> None:
@@ -127,7 +127,7 @@ def _bounds(places: slice) -> list[int | None]:
 
 
 def _within_bounds(place: SupportsIndex) -> int:
-    """Return a place as JSON has it; beyond that, no list has distinct places."""
+    """Return an index within JSON's whole numbers; no list is longer."""
     try:
         return max(-NUMBER_MAX, min(NUMBER_MAX, whole(place)))
     except TypeError:
@@ -135,9 +135,9 @@ def _within_bounds(place: SupportsIndex) -> int:
 
 
 class ReplicatedQueue(ReplicatedObject):
-    """As queue.Queue: `put`, `get`, Empty and Full; `maxsize` is the asking program's own.
+    """As queue.Queue: `put`, `get`, Empty and Full. Each program chooses its `maxsize`.
 
-    Who dies right after it took an item has taken it: nobody gets it again.
+    If a program dies right after it took an item, that item is lost.
     """
 
     kind = "queue"
@@ -163,7 +163,7 @@ class ReplicatedQueue(ReplicatedObject):
         """Take the first item; wait for one at most `timeout` seconds. Raises Empty.
 
         Raises:
-            OutcomeUnknown: the first item may have been taken; then nobody gets it.
+            OutcomeUnknown: the first item may have been taken, and is lost then.
         """
         waiting = Waiting(block, timeout)
         while True:
@@ -171,7 +171,7 @@ class ReplicatedQueue(ReplicatedObject):
                 return self._do("take")
             except NotDone:
                 while waiting.pauses():
-                    if self.qsize():  # a look is no entry in the log, a try to take is
+                    if self.qsize():  # a read adds no entry to the log; an attempt to take does
                         break
                 else:
                     raise Empty from None
@@ -199,7 +199,7 @@ class ReplicatedQueue(ReplicatedObject):
         return not self.copy()
 
     def full(self) -> bool:
-        """Whether there is no room for another item, by this object's `maxsize`."""
+        """Whether it holds `maxsize` items of this object or more."""
         return 0 < self.maxsize <= self.qsize()
 
     def clear(self) -> None:
@@ -208,11 +208,11 @@ class ReplicatedQueue(ReplicatedObject):
 
     @property
     def _taken_back(self) -> dict[str, Callable[[Any], object]]:
-        """Return the call that undoes one that was cancelled (waiting.py)."""
+        """Return the calls that undo cancelled ones, by name (waiting.py)."""
         return {"get": self._put_back, "get_nowait": self._put_back}
 
     def _put_back(self, item: object) -> None:
-        """Put an item first in the queue, however long nobody can be asked; log what is lost."""
+        """Put an item first in the queue; try until a node answers. Log a lost item."""
         waiting, text = Waiting(), spelled_in_line(item)
         while True:
             try:

@@ -1,14 +1,14 @@
 """`ReplicatedLock`: one holder at a time across programs, and a token that exposes late ones.
 
-In a cluster at level 2 the lock stands on a lease (`lock_by_lease.py`), which ends by itself.
-At level 1 it stands on beats. No clock decides anything that is replicated. The holder's `beat`
-grows in the log while it lives; who waits watches it with its own clock, and once it has stood
-still for the whole lease, takes the lock by compare-and-set: `lock.seize` does nothing if the beat
-moved after all. The holder counts from *before* it asked for its last beat, the watcher from
-*after* it saw that, so with clocks of about equal speed the holder knows first. A process that was
-paused does not know; that is what the token is for: the number of the log entry that granted the
-lock, higher for each later holder. Whoever guards the resource refuses a token below one that it
-has seen.
+In a cluster at level 2 the lock is held by a lease (`lock_by_lease.py`), which expires.
+At level 1 it is held by beats. No clock decides anything that is replicated. The holder's `beat`
+grows in the log while it lives. A waiter measures by its own clock how long the beat stands still.
+After a whole lease it takes the lock by compare-and-set: `lock.seize` does nothing if the beat
+moved after all. The holder counts from *before* it asked for its last beat, the waiter from
+*after* it saw that. So with clocks of about equal speed the holder notices first. A process that
+was paused does not notice. For that there is the token: the number of the log entry that granted
+the lock, higher for each later holder. The guarded resource refuses a token below the highest that
+it has seen.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from raftline.objects.waiting import Waiting
 from raftline.wire.strictjson import Json
 
 LEASE_S = 10.0
-MARGIN = 1.25  # a watcher waits this many times as long: clocks need not run alike
-BEATS = 4  # in a lease
+MARGIN = 1.25  # leases that a waiter waits: clocks differ in speed
+BEATS = 4  # per lease
 
 
 @dataclass
 class _Holding:
-    """One time of holding the lock: until when it is certain, by the clock or by its lease."""
+    """One time of holding the lock, and its certain end, by the clock or by the lease."""
 
     owner: str
     token: int
@@ -55,20 +55,20 @@ class _Holding:
 
 
 class _LocalState:
-    """How this process has the lock: the same for all that `within` returned of it."""
+    """The lock's state in this process, shared by all objects that `within` returned."""
 
     def __init__(self) -> None:
-        self.watch = _BeatAge()  # kept from one try to the next: short ones add up
+        self.watch = _BeatAge()  # kept between tries, so that short ones add up
         self.begin_anew()
 
     def begin_anew(self) -> None:
-        self.process = os.getpid()  # one that forked: what it holds is not its child's
+        self.process = os.getpid()  # a forked child does not hold its parent's lock
         self.turn = threading.Lock()  # the program's threads queue here, without the cluster
         self.holding: _Holding | None = None
         self._keeper: Keeper | None = None
 
     def keeper(self, asking: Asking, name: str) -> Keeper:
-        """Return who renews the leases of this lock."""
+        """Return the keeper of this lock's leases."""
         if self._keeper is None:
             self._keeper = Keeper(asking, name)
         return self._keeper
@@ -77,9 +77,9 @@ class _LocalState:
 class ReplicatedLock(ReplicatedObject):
     """As threading.Lock, for all programs of the cluster: `acquire`, `release`, `with`.
 
-    Not reentrant, and not fair. While it is held, its own thread renews it four times in a
-    lease. `token` goes along with whatever the lock guards; `check()` before a step that must
-    not be made without it.
+    Not reentrant, and not fair. While it is held, a thread renews it four times in a lease.
+    Send `token` to the resource that the lock guards. Call `check()` before a step that must
+    not be made without the lock.
     """
 
     kind = "lock"
@@ -87,7 +87,7 @@ class ReplicatedLock(ReplicatedObject):
     def __init__(
         self, name: str, node: Asker, *, lease: float = LEASE_S, timeout: float | None = None
     ) -> None:
-        """Name the lock. A holder that is gone keeps it for `lease` seconds and a quarter (level 2:
+        """Name the lock. After a holder died it is free in `lease` seconds and a quarter (level 2:
         whole seconds and a tenth)."""
         super().__init__(name, node, timeout=timeout)
         if not 0.1 <= lease <= 86_400:
@@ -104,9 +104,8 @@ class ReplicatedLock(ReplicatedObject):
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         """Get the lock, waiting for it at most `timeout` seconds; return whether it was got.
 
-        At level 2 one try is enough if a holder is gone and its time is over. At level 1 that
-        shows only to who has looked for a lease and a quarter, in one wait or in several tries on
-        this object.
+        At level 2 one try is enough if the holder died and its time is over. At level 1 an
+        object notices that only after a lease and a quarter, in one wait or in several tries.
 
         Raises:
             OutcomeUnknown: it may have been got or not; if so, it is free again after a lease.
@@ -134,10 +133,10 @@ class ReplicatedLock(ReplicatedObject):
                 ours.turn.release()
 
     def release(self) -> None:
-        """Let others have the lock.
+        """Release the lock.
 
         Raises:
-            LockLost: it was not ours any more.
+            LockLost: it was lost before.
             RuntimeError: it is not held here.
         """
         ours = self._local
@@ -176,7 +175,7 @@ class ReplicatedLock(ReplicatedObject):
         """Return the token, once the cluster has confirmed that the lock is held here.
 
         Raises:
-            LockLost: it is not.
+            LockLost: it is not held here.
         """
         holding = self._local.holding
         if holding is None or not self._confirmed(holding):
@@ -184,11 +183,11 @@ class ReplicatedLock(ReplicatedObject):
         return holding.token
 
     def locked(self) -> bool:
-        """Whether anybody holds it."""
+        """Whether a program holds it."""
         return bool(self._read())
 
     def holder(self) -> dict[str, Json] | None:
-        """Return who holds it, as the cluster has it: owner, token, lease_ms, beat; or None."""
+        """Return the holder as the cluster has it: owner, token, lease_ms, beat; or None."""
         held = self._read()
         if not held or not is_by_lease(held):
             return held or None
@@ -196,7 +195,7 @@ class ReplicatedLock(ReplicatedObject):
         return found if self._read() == held else self.holder()
 
     def __enter__(self) -> ReplicatedLock:
-        if not self.acquire():  # nothing to release for whoever has entered
+        if not self.acquire():  # the caller of an awaited `with` gave up
             raise LockLost(f"{self.name} was not got: nobody waits for it any more")
         return self
 
@@ -216,7 +215,7 @@ class ReplicatedLock(ReplicatedObject):
 
     @property
     def _taken_back(self) -> dict[str, Callable[[Any], object]]:
-        """Return the call that undoes one that was cancelled (waiting.py)."""
+        """Return the calls that undo cancelled ones, by name (waiting.py)."""
         return {"acquire": self._unwanted, "__enter__": self._unwanted}
 
     def _unwanted(self, got: object) -> None:
@@ -252,7 +251,7 @@ class ReplicatedLock(ReplicatedObject):
         return holding
 
     def _confirmed(self, holding: _Holding) -> bool:
-        """Have the cluster confirm that it is held."""
+        """Ask the cluster whether it is still held."""
         if holding.lease is None:
             return self._renew(holding)
         try:
@@ -261,19 +260,19 @@ class ReplicatedLock(ReplicatedObject):
             return False
         if self._read().get("owner") == holding.owner:
             return True
-        holding.until_s = 0.0  # somebody deleted the key
+        holding.until_s = 0.0  # the key was deleted
         return False
 
     def _keep(self, holding: _Holding) -> None:
         """Renew the lock until it is released or lost."""
         while not holding.over.wait(self._lease_s / BEATS):
-            with contextlib.suppress(ClientError):  # nobody answers: the lease runs out by itself
+            with contextlib.suppress(ClientError):  # no node answers: the lease expires
                 if not self._renew(holding):
                     return
 
     def _renew(self, holding: _Holding) -> bool:
         begun_s = time.monotonic()
-        limit_s = self._lease_s / 2  # a node that hangs must not cost the lock: ask others in time
+        limit_s = self._lease_s / 2  # leaves time for another node if one hangs
         if self._timeout is not None:
             limit_s = min(limit_s, self._timeout)
         try:
@@ -286,14 +285,14 @@ class ReplicatedLock(ReplicatedObject):
 
 
 class _BeatAge:
-    """How long a lock's holder has been seen without a beat."""
+    """The time for which a holder's beat has not changed."""
 
     def __init__(self) -> None:
         self._seen: tuple[int, int] | None = None
         self._since_s = 0.0
 
     def has_expired(self, held: dict[str, Json]) -> bool:
-        """Whether this very beat was first seen a lease ago, and a margin."""
+        """Whether this same beat was first seen a lease and a margin ago."""
         seen, now_s = (held["token"], held["beat"]), time.monotonic()
         if seen != self._seen:
             self._seen, self._since_s = seen, now_s

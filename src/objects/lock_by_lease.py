@@ -2,8 +2,7 @@
 it.
 
 It shares leases and tokens with `kv.lock()`. The key holds the object that level 1 knows, so
-programs of an older version see it held. The time in that object is so long that they never seize
-it.
+programs of an older version see it held. The time in that object is too long for them to seize it.
 """
 
 from __future__ import annotations
@@ -21,13 +20,13 @@ from raftline.kv.lease import Keeper, Lease
 from raftline.wire.operands import NOT_UNDERSTOOD
 from raftline.wire.strictjson import Json, spell_json
 
-FOREVER_MS = 10**15  # stands before the milliseconds of a lease; no beat ever comes
+FOREVER_MS = 10**15  # added to the milliseconds of a lease, as no beat ever comes
 _LOW_LEVEL = ("this cluster is at level ", NOT_UNDERSTOOD)  # a node's words below level 2
 Result = TypeVar("Result")
 
 
 class Asking:
-    """The way to the cluster for leases, by the requests of an object."""
+    """The transport of leases, by the requests of an object."""
 
     def __init__(self, asker: Any, timeout: float | None) -> None:
         self._asker = asker
@@ -49,7 +48,7 @@ class Asking:
 
 
 class LockLease:
-    """The lease of one who tries to get a lock; granted once the lock may be got."""
+    """The lease of an attempt to get a lock; granted once the lock may be free."""
 
     def __init__(self, asking: Asking, keeper: Keeper, lease_s: float) -> None:
         self._asking = asking
@@ -59,7 +58,7 @@ class LockLease:
         self._is_level_1 = False
 
     def has_lease(self) -> bool:
-        """Have a lease; return False if the cluster is below level 2."""
+        """Get a lease unless there is one; return False if the cluster is below level 2."""
         if self._is_level_1:
             return False
         if self._lease is None or not self._lease.is_held:
@@ -74,7 +73,7 @@ class LockLease:
         return True
 
     def take(self, key: str, found: str | None, owner: str) -> tuple[Lease, int] | None:
-        """Take the lock where its key still is as it was found; return the lease and the token."""
+        """Take the lock if its key is still as it was found; return the lease and the token."""
         lease = self._lease
         assert lease is not None
         lease_ms = FOREVER_MS + 1000 * self._seconds
@@ -87,7 +86,7 @@ class LockLease:
             return None
         if token is None:
             return None
-        self._lease = None  # the holding's from now on
+        self._lease = None  # it belongs to the holding now
         return lease, token
 
     def _drop(self) -> None:
@@ -102,7 +101,7 @@ class LockLease:
 
 
 def is_by_lease(held: dict[str, Json]) -> bool:
-    """Whether a holder's key is under a lease, so that nobody counts its beats."""
+    """Whether a holder's key is under a lease, so that its beats do not count."""
     return int(held["lease_ms"]) >= FOREVER_MS
 
 

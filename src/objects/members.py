@@ -56,7 +56,7 @@ def _written(path: Path, members: Mapping[str, str]) -> Configuration:
 
 
 def check_open(host: str, open_to_network: bool) -> None:
-    """Refuse, by a ConfigError, to listen where others than this machine can reach us unasked."""
+    """Raise ConfigError if other machines would reach the node and that was not asked for."""
     if not is_loopback(host) and not open_to_network:
         raise ConfigError(
             f"{host} can be reached from other machines; if that is meant, say open_to_network=True"

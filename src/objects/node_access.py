@@ -15,7 +15,7 @@ from raftline.node.server import Server
 
 
 class NodeAccess(NamedTuple):
-    """The outcome of the settings: for the node, then for the clients of its objects."""
+    """The access of the node, then of the clients of its objects."""
 
     peer_auth: PeerAuth
     tls: Tls | None
@@ -27,8 +27,8 @@ def build_access(settings: AccessSettings) -> NodeAccess:
     """Return what the settings of a node make.
 
     Raises:
-        ConfigError: one of them can't be, or a file can't be used, or nobody has to prove anything
-            though others reach the node.
+        ConfigError: a setting or a file can't be used, or other machines reach the node and
+            need no proof.
     """
     settings.check()
     peer_auth, tls = settings.proofs()

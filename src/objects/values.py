@@ -14,7 +14,7 @@ from raftline.wire.strictjson import checked, read_json
 
 
 class Replicated(ReplicatedObject):
-    """One value; None while nobody has set it. `set NAME JSON` in the log."""
+    """One value; None until it is set. `set NAME JSON` in the log."""
 
     kind = "value"
 
@@ -36,7 +36,7 @@ class Replicated(ReplicatedObject):
         self.set(value)
 
     def compare_and_set(self, old: object, new: object) -> bool:
-        """Set it if it is `old`, in one step; return whether it was. None: nobody has set it."""
+        """Set it if it is `old`, in one step; return whether it was. None: it is not set."""
         spelled = spelled_in_line(new)
         expected = checked(old)
         text = self._text()
@@ -44,12 +44,12 @@ class Replicated(ReplicatedObject):
             return False
         if text is None:
             return self._request(f"setnx {self._key} {spelled}").startswith("SETNX response: ")
-        # Compared as text, so that what somebody set by hand in another spelling is met as well.
+        # Compared as text, so that a value typed by hand in another spelling is equal, too.
         found = escape(text, key=True)
         return self._request(f"cas {self._key} {found} {spelled}").startswith("CAS response: ")
 
     def update(self, change: Callable[[Any], object]) -> Any:
-        """Set it to what `change` makes of it and return that; again if somebody came between."""
+        """Set it to `change(value)` and return that; repeat if another write came between."""
         while True:
             old = self.get()
             new = checked(change(checked(old)))
@@ -69,7 +69,7 @@ def _comparison(how: Callable[[Any, Any], bool]) -> Callable[[Any, object], bool
 
 
 class ReplicatedCounter(ReplicatedObject):
-    """A whole number within 2^63-1; 0 while nobody has counted. `incr NAME N` in the log.
+    """A whole number within 2^63-1; 0 until it is changed. `incr NAME N` in the log.
 
     It compares as that number, is false at 0, and serves where Python takes an index.
     """
@@ -150,7 +150,7 @@ class ReplicatedMachine(ReplicatedObject):
         """Carry out one command, once, on every node; return its result.
 
         Raises:
-            Refused: `apply` refused it; the message is its own.
+            Refused: `apply` refused it; the message is that of `apply`.
         """
         reply = self._request(f"machine {self._key} {spelled_in_line(command)}")
         return read_json(unescape(reply.partition(": ")[2]))

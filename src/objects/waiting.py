@@ -1,4 +1,4 @@
-"""Waiting that ends in time, and as soon as nobody wants to know any more; also in asyncio.
+"""Waits that end in time, or as soon as their caller gives up; also in asyncio.
 
 In asyncio a call waits in its own thread, never in the event loop.
 """
@@ -21,7 +21,7 @@ class Waiting:
     """Pauses that grow, until the time is over or the thread's work was given up."""
 
     def __init__(self, block: bool = True, timeout: float | None = None) -> None:
-        """Wait at most `timeout` seconds, None: for ever; not at all where `block` is false."""
+        """Wait at most `timeout` seconds, None: for ever; without `block`, do not wait."""
         if timeout is not None and timeout < 0:
             raise ValueError("a timeout is not below 0")
         self._end_s = math.inf if timeout is None else time.monotonic() + timeout
@@ -59,7 +59,7 @@ class Waiting:
 
 
 def given_up() -> threading.Event:
-    """Return what is set once nobody waits any more for what this thread does."""
+    """Return the event that is set once this thread's caller has given up."""
     event: threading.Event | None = getattr(_of_this_thread, "given_up", None)
     if event is None:
         event = threading.Event()
@@ -75,9 +75,9 @@ def give_up_with(event: threading.Event) -> None:
 class Awaitable:
     """An object with methods to be awaited: `await settings.awaitable.get("lamp")`.
 
-    A call has its own thread while it lasts: a pool's threads might all wait for a lock
-    whose release would need one of them. What a cancelled call asked for may take effect, but it
-    waits no longer; a lock that it gets all the same is released, an item of a queue put back.
+    Each call has a thread: the threads of a pool might all wait for a lock whose release needs
+    one of them. A cancelled call stops waiting, but its request may take effect. If it gets a
+    lock after all, that is released; an item of a queue is put back.
     An object that is a context manager is one for `async with`.
     """
 
@@ -95,7 +95,7 @@ class Awaitable:
         return call
 
     def __call__(self) -> object:
-        """Return what this stands for."""
+        """Return the object that this wraps."""
         return self._target
 
     async def __aenter__(self) -> Any:
@@ -114,8 +114,8 @@ class Awaitable:
 async def in_a_thread(work: Callable[[], Any], take_back: TakeBack | None = None) -> Any:
     """Return what `work` returns, or raise what it raises; it runs in its own thread.
 
-    If this is cancelled, `work` is asked to wait no longer, and what it returns all the same is
-    given to `take_back`, in a thread as well.
+    If this is cancelled, `work` is asked to stop waiting. If it returns a result after all,
+    `take_back` gets it, in a thread as well.
     """
     call = _ThreadCall(work, take_back)
     threading.Thread(target=call.run, name="raftline awaits", daemon=True).start()
@@ -137,7 +137,7 @@ class _ThreadCall:
         self.future: asyncio.Future[Any] = self._loop.create_future()
 
     def run(self) -> None:
-        """Do the work, in this thread, and hand over what comes of it."""
+        """Do the work, in this thread, and hand over its result."""
         give_up_with(self._given_up)
         result, problem = None, None
         try:
@@ -146,11 +146,11 @@ class _ThreadCall:
             problem = error
         try:
             self._loop.call_soon_threadsafe(self._settle, result, problem)
-        except RuntimeError:  # the loop has ended: nobody awaits it any more
+        except RuntimeError:  # the event loop has ended
             self._undo(result, problem)
 
     def cancel(self) -> None:
-        """Let it end, and take back what came together with the cancellation."""
+        """Let it end, and undo a result that came together with the cancellation."""
         self._given_up.set()
         if self.future.done() and not self.future.cancelled() and not self.future.exception():
             self._undo(self.future.result(), None)
