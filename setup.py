@@ -34,8 +34,8 @@ COMPILED = (
     "net/peers", "net/shared_reader",
     "node/applying", "node/batching", "node/clock", "node/driver", "node/handover", "node/host",
     "node/lease_clock", "node/leasing", "node/measures", "node/queue",
-    "node/stepper", "node/traffic_log", "node/watch", "node/watch_feed", "node/watchers",
-    "node/write_queue", "node/writer",
+    "node/owner_sleep", "node/rounds", "node/stepper", "node/traffic_log", "node/watch",
+    "node/watch_feed", "node/watchers", "node/write_queue", "node/writer",
 )  # fmt: skip
 # Of these rooms: the classes that others are derived from, which mypyc does not allow, and what
 # looks at classes by their names and fields.

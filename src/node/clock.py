@@ -1,13 +1,11 @@
-"""The clock of a node, which alone reads the time, and how long the owner thread sleeps."""
+"""The clock of a node: the one module of this room that reads the time."""
 
 from __future__ import annotations
 
-import math
 import time
 from typing import Final
 
 from raftline.common.derived import mypyc_attr
-from raftline.common.wakeup import Wakeup
 
 # Leases need a clock that goes on while the machine sleeps; Linux has one.
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -33,31 +31,3 @@ class Clock:
 
 
 SYSTEM: Final = Clock()
-
-
-class OwnerSleep:
-    """Until when the driver's owner thread sleeps, and its earlier end.
-
-    The owner sets these under the driver's `core` lock. Any thread may look at them: it may be
-    a moment old, and then wakes the owner for nothing.
-    """
-
-    def __init__(self) -> None:
-        self._wakeup = Wakeup()
-        self.until_s = 0.0  # by the clock's now_s; 0: awake
-        self.until_ms = 0  # the deadline among its reasons, by the clock's now_ms
-        self.is_for_a_group = False  # it ends when requests that gather are to be served
-
-    def begin(self) -> None:
-        """Have each request wake the owner, until it is known how long this sleep may be."""
-        self.is_for_a_group, self.until_s = False, math.inf
-
-    def wait(self, pause_s: float) -> None:
-        """Sleep for so long, or until `wake`."""
-        if pause_s > 0:
-            self._wakeup.wait(pause_s)
-        self.until_s, self.until_ms = 0.0, 0
-
-    def wake(self) -> None:
-        """End the sleep, or the next one before it begins."""
-        self._wakeup.set()

@@ -1,4 +1,4 @@
-"""Which thread steps the core, and when.
+"""Which thread steps the core. What is served, and when, is decided in rounds.py.
 
 One lock, `core`, for a step of the core (docs/develop/architecture.md). The owner thread gathers
 requests and keeps time; answers are stepped by the thread that received them; what is to be
@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from raftline.common.wakeup import Wakeup
 from raftline.logmanager import LogManager
-from raftline.net.host import Batch, Origin, ReplySink
-from raftline.node.clock import SYSTEM, Clock, OwnerSleep
+from raftline.net.host import Batch, Origin
+from raftline.node.clock import SYSTEM, Clock
 from raftline.node.compaction import Compaction
 from raftline.node.measures import Measures, node_facts
+from raftline.node.owner_sleep import OwnerSleep
 from raftline.node.queue import RequestQueue
+from raftline.node.rounds import Rounds
 from raftline.node.stepper import NodeRim, Stepper
 from raftline.node.write_queue import DiskTask, Durable
 from raftline.node.writer import Writer
@@ -27,7 +29,6 @@ from raftline.raft.messages import Message
 from raftline.raft.node import RawNode
 from raftline.raft.transfer import OrderRefused
 
-LATE_LOOK_MS = 1000  # between two looks for requests that nobody could answer in time
 HANDOVER_LIMIT_S = 2.0  # at a human pace an election timeout is too long to wait before stopping
 
 _Result = TypeVar("_Result")
@@ -53,15 +54,18 @@ class Driver:
         self._writer = Writer(logmanager, self.core, self._written, self._fail, self.measures)
         self.compaction = Compaction(node, logmanager, self.core, self._writer)
         self._queue = RequestQueue(hold_ms, self.measures, clock=clock)
-        self._sleep = OwnerSleep()
+        self._wakeup = Wakeup()
+        self._sleep = OwnerSleep(self._wakeup.set)
         self._stepper = Stepper(
             node, logmanager, self._writer.queue, self._queue, rim, self._sleep, clock
         )
+        self._rounds = Rounds(
+            node.view, self._stepper, self._queue, rim, self._sleep, clock, self.fail
+        )
         self.watchers = self._stepper.watchers
+        self.ready_sinks = self._rounds.ready_sinks
         self._stopping = False
         self._failure: BaseException | None = None
-        self._late_look_ms = 0
-        self.ready_sinks: deque[ReplySink] = deque()  # of replies that can leave
         self.syncs = 0
         self._threads: list[threading.Thread] = []
 
@@ -179,83 +183,33 @@ class Driver:
         """Keep time: sleep until the next deadline, and step what is due."""
         while not self._stopping:
             with self.core:  # a step in between that wants to wake us earlier must see this
-                self._sleep.begin()
-                pause_s = self._pause_s()
-                self._sleep.until_s = self._clock.now_s() + pause_s
-            self._sleep.wait(pause_s)
+                pause_s = self._rounds.begin_sleep()
+            if pause_s > 0:
+                self._wakeup.wait(pause_s)
+            self._sleep.end()
             if self._stepper.lags:
                 time.sleep(self._stepper.pause_s)  # a lock that is taken at once lets nobody in
-            self._step(self._keep_time)
+            self._step(self._rounds.keep_time)
         with self.core:
             self._turn_all_away()
-        self._flush_replies()
-
-    def _pause_s(self) -> float:
-        now = self._clock.now_ms()
-        deadline = min(self._stepper.wake_at_ms, now + LATE_LOOK_MS)
-        if self._queue.held_until_ms is not None:
-            deadline = min(deadline, self._queue.held_until_ms)
-        self._sleep.until_ms = deadline
-        gather_s = self._stepper.next_look_s() - self._clock.now_s()
-        pause_s = 0.0 if self._stepper.lags else (deadline - now) / 1000
-        self._sleep.is_for_a_group = gather_s < pause_s
-        return min(gather_s, pause_s)
-
-    def _keep_time(self) -> None:
-        """Do a round, and then apply a slice of what the steps before have left."""
-        self._round()
-        if self._stepper.lags:
-            self._stepper.apply_slice()
-
-    def _round(self) -> None:
-        """Do what time asks for, and serve what need not wait."""
-        now = self._clock.now_ms()
-        self._stepper.pass_time(now)
-        if now >= self._late_look_ms:
-            self._late_look_ms = now + LATE_LOOK_MS
-            self._rim.give_up_late(now)
-            self.watchers.look(self.node.view)
-        self._stepper.serve()
+        self._rounds.flush_replies()
 
     def _look(self) -> None:
-        """Serve what is new and need not wait; then send the replies that can leave.
+        """Serve what is new and need not wait; then send the replies that can leave."""
+        self._rounds.look(self._take_round)
 
-        If another thread has the core the owner looks again, so nothing is left lying.
-        """
-        while self._stepper.is_wanted() and not self._stopping:
-            if not self.core.acquire(blocking=False):
-                self._sleep.wake()
-                break
-            try:
-                self._guard(self._round)
-            finally:
-                self.core.release()
-        self._wake_owner_for_group()
-        self._flush_replies()
-
-    def _wake_owner_for_group(self) -> None:
-        """Have the owner look in time at the requests that gather."""
-        sleep, is_left = self._sleep, self._queue.reads or self._queue.writes
-        if is_left and not sleep.is_for_a_group and self._stepper.next_look_s() < sleep.until_s:
-            sleep.wake()
-
-    def _flush_replies(self) -> None:
-        """Send the replies that the steps before have completed, then the events."""
-        while self.ready_sinks:
-            try:
-                sink = self.ready_sinks.popleft()
-            except IndexError:  # another thread was faster
-                return
-            try:
-                sink.flush()
-            except Exception:  # no memory, perhaps: this connection ends, and this thread goes on
-                sink.break_off()
-        if self._stepper.replied():
-            self._wake_owner_for_group()
+    def _take_round(self) -> bool:
+        """Do a round, unless another thread has the core: then the owner looks again."""
+        if self._stopping:
+            return False
+        if not self.core.acquire(blocking=False):
+            self._sleep.wake()
+            return False
         try:
-            self.watchers.hand_out()
-        except Exception as error:  # watches would get what follows, after a gap
-            self.fail(error)
+            self._guard(self._rounds.do_round)
+        finally:
+            self.core.release()
+        return True
 
     def _written(self, durable: Durable | None) -> None:
         """Let go what waited for this write, and have what gathered meanwhile written next."""
@@ -268,11 +222,7 @@ class Driver:
     def _after_write(self, tasks: Sequence[DiskTask], durable: Durable | None) -> None:
         if durable is not None:
             self.syncs += 1
-        self._stepper.written(tasks, durable)
-        if self._queue.writes:
-            self._round()
-        arrived = [effects.check for effects, _ in tasks if effects.check is not None]
-        self._rim.wrote(arrived[-1] if arrived else None)
+        self._rounds.after_write(tasks, durable)
 
     # --- one step, and the end -------------------------------------------------------------
 

@@ -35,6 +35,7 @@ class Watchers:
         self._begins_anew = False  # a thread is at it
         self._refusal = ""  # once this node serves no watch any more
         self._feed = Feed(logmanager, wake_owner, self._list_anew, self._forget, clock)
+        self.run_beside = self._in_a_thread  # or as a schedule lets it be done
         # What the driver asks for with each step.
         self.hand_out = self._feed.hand_out
         self.mark_keepalives_due = self._feed.mark_keepalives_due
@@ -138,14 +139,16 @@ class Watchers:
     def _list_anew(self) -> None:
         """Have the keys listed again to the stranded watches, by a thread that lives until then."""
         if self._feed.stranded and not self._begins_anew:
-            thread = threading.Thread(
-                target=self._run_anew, name=f"{self._name} watches anew", daemon=True
-            )
-            try:
-                thread.start()
-            except RuntimeError:  # no thread to be had: `look` tries again
-                return
-            self._begins_anew = True
+            self._begins_anew = self.run_beside(self._run_anew)
+
+    def _in_a_thread(self, run: Callable[[], None]) -> bool:
+        """Let a thread do it; return False if there is none to be had: `look` tries again."""
+        thread = threading.Thread(target=run, name=f"{self._name} watches anew", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            return False
+        return True
 
     def look(self, view: NodeView) -> None:
         """Look at the watches that hear nothing, and at those that wait for a thread; end them all

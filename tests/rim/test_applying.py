@@ -171,7 +171,7 @@ class Slow:
 
     def keep_time(self) -> None:
         """Do what the owner thread does when it is awake."""
-        self.driver._step(self.driver._keep_time)
+        self.driver._step(self.driver._rounds.keep_time)
 
     def acknowledge(self) -> None:
         """Let s2 hold the leader's whole log, and answer its latest round."""
@@ -182,7 +182,7 @@ class Slow:
 
     def apply_all(self) -> None:
         while self.stepper.lags:
-            assert self.driver._pause_s() <= 0  # the owner does not sleep
+            assert self.driver._rounds.begin_sleep() <= 0  # the owner does not sleep
             self.keep_time()
 
 
@@ -200,7 +200,7 @@ def leader() -> Slow:
 
 def test_between_two_slices_heartbeats_leave_and_acknowledgements_are_taken(leader: Slow) -> None:
     before = leader.index
-    assert leader.driver._sleep._wakeup.wait(0)  # the owner has been woken
+    assert leader.driver._wakeup.wait(0)  # the owner has been woken
     leader.clock.ms = leader.node.wake_at_ms  # a heartbeat is due
     leader.rim.sent.clear()
     leader.keep_time()

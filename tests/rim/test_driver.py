@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-import raftline.node.driver
+import raftline.node.rounds
 from raftline.logmanager import LogManager
 from raftline.net.host import Batch
 from raftline.node.clock import SYSTEM
@@ -132,7 +132,7 @@ def test_a_new_leader_sends_heartbeats_though_its_owner_slept_longer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Else it would look by itself.
-    monkeypatch.setattr(raftline.node.driver, "LATE_LOOK_MS", 60_000)
+    monkeypatch.setattr(raftline.node.rounds, "LATE_LOOK_MS", 60_000)
     rim = FakeRim()
     driver = driver_of_s1(rim)
     elect(driver)
@@ -364,11 +364,11 @@ def test_a_request_to_a_stopped_driver_is_refused() -> None:
 def test_a_request_during_the_owners_sleep_computation_wakes_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(raftline.node.driver, "LATE_LOOK_MS", 3_600_000)
+    monkeypatch.setattr(raftline.node.rounds, "LATE_LOOK_MS", 3_600_000)
     driver = driver_of_s1(FakeRim())
     elect(driver)
     batch = Batch(["get a"], is_read=True)
-    reckon, pause, submitted = driver._pause_s, threading.Event(), threading.Event()
+    reckon, pause, submitted = driver._rounds._pause_s, threading.Event(), threading.Event()
 
     def submit() -> None:
         # A hundred are expected: it waits for them.
@@ -377,13 +377,13 @@ def test_a_request_during_the_owners_sleep_computation_wakes_it(
         submitted.set()
 
     def reckon_too_soon() -> float:
-        driver._pause_s = reckon  # type: ignore[method-assign]
+        driver._rounds._pause_s = reckon  # type: ignore[method-assign]
         reckon()
         threading.Thread(target=submit).start()
         assert submitted.wait(DEADLINE_S)
         return 3600.0
 
-    driver._pause_s = reckon_too_soon  # type: ignore[method-assign]
+    driver._rounds._pause_s = reckon_too_soon  # type: ignore[method-assign]
     driver._sleep.wake()
     assert submitted.wait(DEADLINE_S)
     end = SYSTEM.now_ms() + 30_000
@@ -396,7 +396,7 @@ def test_a_request_during_the_owners_sleep_computation_wakes_it(
 def test_a_read_left_by_a_round_is_served_without_another_request(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(raftline.node.driver, "LATE_LOOK_MS", 3_600_000)
+    monkeypatch.setattr(raftline.node.rounds, "LATE_LOOK_MS", 3_600_000)
     rim = FakeRim()
     driver = driver_of_s1(rim, heartbeat_ms=50_000)
     elect(driver)
@@ -447,8 +447,8 @@ def test_a_lease_that_ends_during_a_long_step_serves_no_read() -> None:
     manager = LogManager("s1", MemoryFolder(), MEMBERS)
     driver = Driver(node, manager, SlowRim(), 60_000, clock)
     assert node.view.now_ms < node.view.lease_until_ms
-    driver._late_look_ms = 0
-    driver._round()
+    driver._rounds.late_look_ms = 0
+    driver._rounds.do_round()
     assert batch.reader is None
     assert [waiting.tokens for waiting in node._state.as_leader.read_rounds] == [[batch]]
 

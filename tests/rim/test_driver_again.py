@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-import raftline.node.driver
+import raftline.node.rounds
 from raftline.logmanager import LogManager
 from raftline.net.host import Batch, RequestRoom
 from raftline.node.driver import Driver
@@ -36,7 +36,7 @@ STOPPING = "Sorry, this server is stopping. Nothing was done; try another."
 @pytest.fixture(autouse=True)
 def nobody_looks_by_chance(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the owner sleep until it is woken: else it would find within a second what it misses."""
-    monkeypatch.setattr(raftline.node.driver, "LATE_LOOK_MS", 10**9)
+    monkeypatch.setattr(raftline.node.rounds, "LATE_LOOK_MS", 10**9)
 
 
 def until(is_so: Callable[[], bool]) -> None:

@@ -1,0 +1,127 @@
+"""What is served when, and what leaves after a step: the part of the driver that decides.
+
+Here are no threads, no waiting and no `core` lock. The driver takes the lock, and tells which
+thread does this; a schedule does it on a clock of its own.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from raftline.net.host import ReplySink
+from raftline.node.clock import Clock
+from raftline.node.owner_sleep import OwnerSleep
+from raftline.node.queue import RequestQueue
+from raftline.node.stepper import NodeRim, Stepper
+from raftline.node.write_queue import DiskTask, Durable
+from raftline.raft.view import NodeView
+
+LATE_LOOK_MS = 1000  # between two looks for requests that nobody could answer in time
+
+
+class Rounds:
+    """Decides when the stepper serves what waits, and until when the owner sleeps."""
+
+    def __init__(
+        self,
+        view: NodeView,
+        stepper: Stepper,
+        queue: RequestQueue,
+        rim: NodeRim,
+        sleep: OwnerSleep,
+        clock: Clock,
+        on_failure: Callable[[Exception], None],
+    ) -> None:
+        """`on_failure` stops the node."""
+        self._view = view
+        self._stepper = stepper
+        self._queue = queue
+        self._rim = rim
+        self._sleep = sleep
+        self._clock = clock
+        self._on_failure = on_failure
+        self.late_look_ms = 0
+        self.ready_sinks: deque[ReplySink] = deque()  # of replies that can leave
+
+    # --- with `core` held ------------------------------------------------------------------------
+
+    def do_round(self) -> None:
+        """Do what time asks for, and serve what need not wait."""
+        now = self._clock.now_ms()
+        self._stepper.pass_time(now)
+        if now >= self.late_look_ms:
+            self.late_look_ms = now + LATE_LOOK_MS
+            self._rim.give_up_late(now)
+            self._stepper.watchers.look(self._view)
+        self._stepper.serve()
+
+    def keep_time(self) -> None:
+        """Do a round, and then apply a slice of what the steps before have left."""
+        self.do_round()
+        if self._stepper.lags:
+            self._stepper.apply_slice()
+
+    def after_write(self, tasks: Sequence[DiskTask], durable: Durable | None) -> None:
+        """Let go what waited for a write, and have what gathered meanwhile written next."""
+        self._stepper.written(tasks, durable)
+        if self._queue.writes:
+            self.do_round()
+        arrived = [effects.check for effects, _ in tasks if effects.check is not None]
+        self._rim.wrote(arrived[-1] if arrived else None)
+
+    def begin_sleep(self) -> float:
+        """Begin the owner's sleep; return how long it may be, in seconds."""
+        self._sleep.begin()
+        pause_s = self._pause_s()
+        self._sleep.until_s = self._clock.now_s() + pause_s
+        return pause_s
+
+    def _pause_s(self) -> float:
+        now = self._clock.now_ms()
+        deadline = min(self._stepper.wake_at_ms, now + LATE_LOOK_MS)
+        if self._queue.held_until_ms is not None:
+            deadline = min(deadline, self._queue.held_until_ms)
+        self._sleep.until_ms = deadline
+        gather_s = self._stepper.next_look_s() - self._clock.now_s()
+        pause_s = 0.0 if self._stepper.lags else (deadline - now) / 1000
+        self._sleep.is_for_a_group = gather_s < pause_s
+        return min(gather_s, pause_s)
+
+    # --- without it ------------------------------------------------------------------------------
+
+    def look(self, take_round: Callable[[], bool]) -> None:
+        """Serve what is new and need not wait; then send the replies that can leave.
+
+        `take_round` does a round with `core` held; it returns False if another thread holds it.
+        Then the owner looks again, so nothing is left lying.
+        """
+        while self._stepper.is_wanted():
+            if not take_round():
+                break
+        self._wake_owner_for_group()
+        self.flush_replies()
+
+    def _wake_owner_for_group(self) -> None:
+        """Have the owner look in time at the requests that gather."""
+        sleep, is_left = self._sleep, self._queue.reads or self._queue.writes
+        if is_left and not sleep.is_for_a_group and self._stepper.next_look_s() < sleep.until_s:
+            sleep.wake()
+
+    def flush_replies(self) -> None:
+        """Send the replies that the steps before have completed, then the events."""
+        while self.ready_sinks:
+            try:
+                sink = self.ready_sinks.popleft()
+            except IndexError:  # another thread was faster
+                return
+            try:
+                sink.flush()
+            except Exception:  # no memory, perhaps: this connection ends, and this thread goes on
+                sink.break_off()
+        if self._stepper.replied():
+            self._wake_owner_for_group()
+        try:
+            self._stepper.watchers.hand_out()
+        except Exception as error:  # watches would get what follows, after a gap
+            self._on_failure(error)
