@@ -87,6 +87,7 @@ class Writer:
         """Write whatever comes, until `stop`; a failure ends it at once and for good."""
         while True:
             self._wakeup.wait()
+            stops = self._stopping  # as of now: what was added before it is seen below
             try:
                 while self._do_job() or self._write_once():
                     pass
@@ -96,7 +97,7 @@ class Writer:
                     self._stopping = True
                     self._end_jobs()
                 return
-            if self._stopping:
+            if stops:
                 with self._core:
                     self._end_jobs()
                 return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import pytest
 
@@ -79,6 +80,39 @@ def in_a_thread(act: Callable[[], bool]) -> tuple[threading.Thread, list[bool]]:
 def test_the_writer_writes_all_that_waits_before_it_stops(scene: Scene) -> None:
     scene.end()
     assert scene.disk.written == [1, 2, 3]
+
+
+class CoreThenAct:
+    """The driver's lock; once it is free again something happens, the first time."""
+
+    def __init__(self, act: Callable[[], None]) -> None:
+        self._lock = threading.Lock()
+        self._act: Callable[[], None] | None = act
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+        act, self._act = self._act, None
+        if act is not None:
+            act()
+
+
+def test_what_comes_with_the_stop_is_written() -> None:
+    """It has just seen that nothing waits."""
+
+    def add_and_stop() -> None:
+        writer.queue.add((Effects(save=HardState(1, None)), None))
+        writer.stop()
+
+    core: Any = CoreThenAct(add_and_stop)
+    disk, failures = StandingDisk(), list[Exception]()
+    disk.may_end.set()
+    writer = Writer(disk, core, lambda _: None, failures.append)
+    writer._wakeup.set()
+    writer.run()
+    assert (disk.written, failures) == ([1], [])
 
 
 def test_after_a_broken_invariant_nothing_more_is_written(scene: Scene) -> None:

@@ -1,0 +1,72 @@
+"""Runs a scenario in many interleavings. A failure names its seed; `SEED=` repeats it.
+
+SEED=4711 python -m pytest tests/interleave/test_writer.py
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import random
+from collections.abc import Callable, Iterable, Sequence
+from types import ModuleType
+from typing import NamedTuple
+
+import pytest
+
+from tests.interleave.threads import POLICIES, Schedule, in_place
+
+GENERATION = 200  # schedules between two collections of garbage
+Scenario = Callable[[], object]
+
+
+class Failure(NamedTuple):
+    """The first failure of a scenario."""
+
+    seed: int
+    tried: int  # interleavings, this one included
+    error: BaseException
+    switches: Sequence[str]  # the last ones
+
+    def __str__(self) -> str:
+        policy = POLICIES[self.seed % len(POLICIES)].__name__
+        last = "\n".join(f"    {switch}" for switch in self.switches)
+        what = f"{type(self.error).__name__}: {self.error}"
+        return f"SEED={self.seed} ({policy}, interleaving {self.tried}): {what}\n{last}"
+
+
+def seeds(quick: int, night: int) -> pytest.MarkDecorator:
+    """Give a test its seeds: `quick` of them in each run, `night` others in `make nightly`."""
+    first = random.SystemRandom().randrange(1 << 30)
+    one = os.environ.get("SEED")
+    if one is not None:
+        return pytest.mark.parametrize("seeds", [[int(one)]], ids=["seed"])
+    at_night = pytest.param(range(first, first + night), marks=pytest.mark.nightly)
+    return pytest.mark.parametrize("seeds", [range(quick), at_night], ids=["quick", "night"])
+
+
+def first_failure(
+    scenario: Scenario, seeds: Iterable[int], lines_of: Sequence[ModuleType] = ()
+) -> Failure | None:
+    """Run a scenario with each seed; return the first failure, None if there is none."""
+    with in_place():
+        for tried, seed in enumerate(seeds, 1):
+            if Schedule(seed, lines_of).carry_out(scenario) is not None:
+                again = Schedule(seed, lines_of, is_told=True)
+                error = again.carry_out(scenario)
+                error = error or AssertionError("it failed, and did not with the same seed again")
+                return Failure(seed, tried, error, again.switches)
+            if tried % GENERATION == 0:
+                gc.collect()
+    return None
+
+
+def explore(scenario: Scenario, seeds: Iterable[int], lines_of: Sequence[ModuleType] = ()) -> None:
+    """Run a scenario with each seed.
+
+    Raises:
+        AssertionError: one failed; the text has its seed and the last switches.
+    """
+    failure = first_failure(scenario, seeds, lines_of)
+    if failure is not None:
+        raise AssertionError(str(failure)) from failure.error

@@ -1,0 +1,85 @@
+"""`kv.lock`: one holder at a time, no wake-up lost, and nothing left in the cluster afterwards."""
+
+from __future__ import annotations
+
+import threading
+import time
+from functools import partial
+
+import pytest
+
+from raftline.kv import callers, claiming, lock
+from raftline.kv.callers import Attempt
+from raftline.kv.claiming import Wait
+from raftline.kv.lock import Lock
+from raftline.kv.steps import carry_out
+from tests.interleave.explore import explore, first_failure, seeds
+from tests.rim.lock_cluster import Cluster
+
+LINES = (lock, callers, claiming)
+WAITS_S = (-1, 0, -1, 0.5)  # of the threads in turn; -1: for ever
+
+
+class AsItWas(Lock):
+    """Keeps lease and token in the object, for all callers."""
+
+    def _get(self, value: str, timeout_s: float | None) -> int | None:
+        if not hasattr(self, "_attempt"):
+            self._attempt = Attempt(self)
+        attempt, wait = self._attempt, Wait.of(timeout_s, time.monotonic())
+        while attempt.token is not None:  # it was refused then; who asked again came to the same
+            time.sleep(0.1)
+        try:
+            carry_out(
+                claiming.claiming(self._keys, value, wait, time.monotonic),
+                partial(self._do, attempt),
+            )
+        finally:
+            if attempt.token is None:
+                self._drop(attempt)
+        return attempt.token
+
+
+def threads_share_locks(kind: type[Lock] = Lock) -> None:
+    """Three threads share one object; a fourth has another one of the same lock."""
+    cluster = Cluster()
+    shared, other = (
+        kind(cluster, cluster.keeper, cluster.watch, "nightly", 10, "program", None)
+        for _ in range(2)
+    )
+    holders: list[int] = []
+    tokens: list[int] = []
+
+    def work(one: Lock, wait_s: float) -> None:
+        token = one.acquire(timeout=wait_s)
+        assert token is not None or wait_s >= 0
+        if token is None:
+            return
+        holders.append(token)
+        assert len(holders) == 1, "two hold it"
+        tokens.append(one.token)
+        holders.remove(token)
+        one.release()
+
+    threads = [
+        threading.Thread(target=work, args=(other if number == 2 else shared, wait_s))
+        for number, wait_s in enumerate(WAITS_S)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert tokens == sorted(set(tokens)), "a token came twice"
+    assert len(tokens) >= WAITS_S.count(-1)
+    assert cluster.keys() == {}, "the lock is held for ever"
+
+
+@seeds(200, 30_000)
+def test_one_holds_it_at_a_time_and_everybody_gets_it(seeds: range) -> None:
+    explore(threads_share_locks, seeds, LINES)
+
+
+@pytest.mark.pure
+def test_callers_that_share_one_attempt_are_found() -> None:
+    failure = first_failure(lambda: threads_share_locks(AsItWas), range(50), LINES)
+    assert failure is not None

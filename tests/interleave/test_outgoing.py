@@ -1,0 +1,148 @@
+"""What leaves on one connection: in the order of the requests, all of it, whatever is slow."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from raftline.net import outgoing
+from raftline.net.host import Batch
+from raftline.net.outgoing import Outgoing
+from tests.fake_host import FakeHost
+from tests.interleave.explore import explore, seeds
+from tests.interleave.wires import Wire, connected
+
+LINES = (outgoing,)
+REQUESTS = 4
+ROOM = 24  # bytes that are on their way: some replies are longer than what is left
+
+
+class Backlog:
+    """A watch that lags, with some lines left."""
+
+    def __init__(self, count: int) -> None:
+        self._lines = [b"s1@EVENT %d\n" % number for number in range(count)]
+
+    def next_piece(self) -> bytes:
+        return self._lines.pop(0) if self._lines else b""
+
+
+class Reads:
+    def read(self, commands: Sequence[str], room: int = 0) -> list[str]:
+        return [f"reply to {command}" for command in commands]
+
+
+class Scene:
+    """A connection that asks, a driver of two threads that answer, and a slow client."""
+
+    def __init__(self) -> None:
+        near: Any
+        near, self.far = connected(ROOM)
+        self.host: Any = FakeHost()
+        self.outgoing = Outgoing(self.host, near)
+        self.asked: list[Batch] = []
+        self.received = b""
+
+    def ask(self) -> None:
+        for number in range(REQUESTS):
+            is_read = number % 2 == 1
+            batch = Batch(
+                [f"{number}"], is_read=is_read, ids=[f"{number}"], reply_sink=self.outgoing
+            )
+            batch.asked_ms = 1
+            self.outgoing.wait_for_room()
+            self.outgoing.add(batch)
+            self.asked.append(batch)
+        self.outgoing.wait_until_empty()
+
+    def answer(self, mine: int) -> None:
+        """Answer every other request, as the thread that took a step does."""
+        for number in range(mine, REQUESTS, 2):
+            while len(self.asked) <= number:
+                threading.Event().wait(0.01)
+            batch = self.asked[number]
+            if batch.is_read:
+                batch.reader = Reads()
+                batch.wake()
+            else:
+                batch.answer_all(f"reply to {number}")
+            self.flush()
+
+    def flush(self) -> None:
+        ready = self.host.ready_sinks
+        while ready:
+            try:
+                sink = ready.popleft()
+            except IndexError:
+                return
+            sink.flush()
+
+    def receive(self, far: Wire) -> None:
+        while data := far.recv(7):
+            self.received += data
+
+
+def replies_leave() -> None:
+    """The replies arrive in the order of their requests, with a watch's lines between them."""
+    scene = Scene()
+    out = scene.outgoing
+
+    def watch() -> None:
+        out.push(b"s1@EVENT 100\n", lambda: [Backlog(1)])
+        out.add_backlogs([Backlog(2)])
+        out.pump()
+
+    client = threading.Thread(target=scene.receive, args=(scene.far,), name="client")
+    work = [
+        threading.Thread(target=scene.ask, name="connection"),
+        threading.Thread(target=scene.answer, args=(0,), name="driver"),
+        threading.Thread(target=scene.answer, args=(1,), name="writer"),
+        threading.Thread(target=watch, name="watch"),
+    ]
+    for thread in (client, *work):
+        thread.start()
+    for thread in work:
+        thread.join()
+    out.wait_until_empty()
+    assert out.is_empty()
+    scene.far._in.is_ended = True  # the rest that is on its way arrives
+    client.join()
+    lines = scene.received.decode().splitlines()
+    replies = [line for line in lines if "reply to" in line]
+    assert replies == [f"s1#{number}@reply to {number}" for number in range(REQUESTS)], lines
+    assert len(lines) - len(replies) == 3, lines
+
+
+def it_is_broken_off() -> None:
+    """The connection ends, and with it every wait, though its client takes nothing more."""
+    scene = Scene()
+    out = scene.outgoing
+
+    def send() -> None:
+        try:
+            out.send([f"s1@{'x' * ROOM}"])
+        except OSError:
+            return
+
+    work = [
+        threading.Thread(target=scene.ask, name="connection"),
+        threading.Thread(target=scene.answer, args=(0,), name="driver"),
+        threading.Thread(target=scene.answer, args=(1,), name="writer"),
+        threading.Thread(target=out.break_off, name="end"),
+    ]
+    for thread in work:
+        thread.start()
+    for thread in work:
+        thread.join()
+    send()
+
+
+@seeds(150, 30_000)
+def test_replies_leave_in_order_and_none_is_left(seeds: range) -> None:
+    explore(replies_leave, seeds, LINES)
+
+
+@seeds(100, 30_000)
+def test_a_connection_that_ends_holds_nobody(seeds: range) -> None:
+    explore(it_is_broken_off, seeds, LINES)

@@ -1,0 +1,157 @@
+"""The shared reader: each connection is read by one thread at a time, and gets its own back."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import threading
+from collections.abc import Sequence
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from raftline.net import shared_reader
+from raftline.net.host import Batch
+from raftline.net.shared_reader import LOOK_S, SharedReader
+from tests.interleave.explore import explore, first_failure, seeds
+from tests.interleave.threads import Stuck
+from tests.interleave.wires import Epoll, Wire, connected
+
+LINES = (shared_reader,)
+CONNECTIONS = 3
+LINES_SENT = 4
+END = b"."  # a line that the connection's own thread has to serve
+
+
+class Connection:
+    """A connection whose thread parks with the shared reader between two lines."""
+
+    def __init__(self, reader: SharedReader, near: Wire, served: list[bytes]) -> None:
+        self.last_window = self.private_until = 0
+        self.resume = threading.Lock()
+        self.resume.acquire()
+        self._reader, self._near = reader, near
+        self.served = served
+        self._is_read = False
+        self.is_broken = False
+        self.thread = threading.Thread(target=self._serve, name=f"connection {near.fileno()}")
+
+    def fileno(self) -> int:
+        return self._near.fileno()
+
+    def _read(self, flags: int = 0) -> bytes:
+        """Read one line of one byte; one thread at a time does."""
+        assert not self._is_read, "two threads read one connection"
+        self._is_read = True
+        try:
+            data = self._near.recv(1, flags)
+        finally:
+            self._is_read = False
+        return data
+
+    def _serve(self) -> None:
+        while not self.is_broken:
+            self._reader.park(self)
+            if self.is_broken:
+                return
+            line = self._read()
+            self.served.append(line)
+            if line in (END, b""):
+                return
+
+    # --- by the shared reader, as `Shareable` and as the sink of its batches --------------------
+
+    def take_ready(self, batches: list[Batch]) -> bool:
+        if self._near._in.data[:1] in (END, b""):
+            return False
+        line = self._read(socket.MSG_DONTWAIT)
+        self.served.append(line)
+        sink: Any = self
+        batches.append(Batch([line.decode()], is_read=False, reply_sink=sink))
+        return True
+
+    def mark_ready(self) -> None:
+        pass
+
+    def break_off(self) -> None:
+        self.is_broken = True
+        self._near.shutdown(socket.SHUT_RDWR)
+
+
+class WithoutHandlers(SharedReader):
+    """An error in serving ends the thread, and what is parked stays parked."""
+
+    def _run(self) -> None:
+        with contextlib.suppress(MemoryError):  # a thread ends by it, and prints it
+            while not self._is_closed:
+                self._serve(self._epoll.poll(LOOK_S))
+            self._give_all_back()
+
+    def _hand_over(self, batches: Sequence[Batch], *, more_come: bool) -> None:
+        self._submit(*batches, more_come=more_come)
+
+
+def clients_send(kind: type[SharedReader] = SharedReader, fails_at: int = -1) -> None:
+    """Clients send lines. Each is served in order, once, or its connection has ended."""
+    pairs = [connected() for _ in range(CONNECTIONS)]
+    count = 0
+
+    def submit(*batches: Batch, more_come: bool = False) -> None:
+        nonlocal count
+        count += 1
+        if count == fails_at:
+            raise MemoryError
+
+    def send(far: Wire) -> None:
+        with contextlib.suppress(OSError):  # it has ended
+            for number in range(LINES_SENT):
+                far.send(b"%d" % number)
+            far.send(END)
+
+    with mock.patch.object(select, "epoll", return_value=Epoll([near for near, _ in pairs])):
+        reader = kind(submit, crowd=0)
+    served: list[list[bytes]] = [[] for _ in pairs]
+    connections = [
+        Connection(reader, near, lines) for (near, _), lines in zip(pairs, served, strict=True)
+    ]
+    clients = [
+        threading.Thread(target=send, args=(far,), name=f"client {number}")
+        for number, (_, far) in enumerate(pairs)
+    ]
+    for thread in (*clients, *(one.thread for one in connections)):
+        thread.start()
+    for one in connections:
+        one.thread.join()
+    reader.close()
+    expected = [b"%d" % number for number in range(LINES_SENT)]
+    for one in connections:
+        if one.is_broken:
+            assert fails_at >= 0
+            assert one.served == expected[: len(one.served)]
+        else:
+            assert one.served == [*expected, END], one.served
+
+
+def it_fails_once(kind: type[SharedReader] = SharedReader) -> None:
+    """Requests that are handed over meet an error: their connections end, the others go on."""
+    clients_send(kind, fails_at=2)
+
+
+@seeds(100, 30_000)
+def test_lines_are_served_in_order_and_each_thread_comes_back(seeds: range) -> None:
+    explore(clients_send, seeds, LINES)
+
+
+@seeds(100, 30_000)
+def test_an_error_ends_the_connections_that_it_concerns_alone(seeds: range) -> None:
+    explore(it_fails_once, seeds, LINES)
+
+
+@pytest.mark.pure
+def test_a_reader_that_dies_of_an_error_is_found() -> None:
+    failure = first_failure(lambda: it_fails_once(WithoutHandlers), range(20), LINES)
+    assert failure is not None
+    assert isinstance(failure.error, Stuck)
+    assert "park" in str(failure.error)

@@ -1,0 +1,159 @@
+"""The writer thread: all is written in order, each job is done or given up, and it ends."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from raftline.node import write_queue
+from raftline.node import writer as writers
+from raftline.node.writer import Writer
+from raftline.raft.effects import Effects, HardState
+from tests.interleave.explore import explore, seeds
+
+LINES = (writers, write_queue)
+STEPS = 4
+
+
+class Disk:
+    """Files that keep the terms that were written. A write may fail."""
+
+    def __init__(self, fails_at: int = 0) -> None:
+        self.terms: list[int] = []
+        self._fails_at = fails_at
+        self.is_writing = False
+
+    def write(self, works: Sequence[Effects]) -> tuple[int, int] | None:
+        self.is_writing = True
+        for work in works:
+            assert work.save is not None
+            if work.save.term == self._fails_at:
+                raise OSError("the disk failed")
+            self.terms.append(work.save.term)
+        self.is_writing = False
+        return None
+
+    def note_mark(self) -> None:
+        assert not self.is_writing
+
+
+class Scene:
+    """A writer, and the driver's part of it."""
+
+    def __init__(self, fails_at: int = 0) -> None:
+        self.core = threading.Lock()
+        self.disk = Disk(fails_at)
+        self.written: list[int] = []
+        self.has_failed = False
+        self.failures: list[Exception] = []
+        self.jobs: list[tuple[bool, int]] = []  # whether each was done, and how often
+        files: Any = self.disk
+        self.writer = Writer(files, self.core, self._took, self._failed)
+        self.thread = threading.Thread(target=self.writer.run, name="writer")
+
+    def _took(self, _: object) -> None:
+        with self.core:
+            taken = self.writer.queue.take_written()
+            self.written += [effects.save.term for effects, _ in taken if effects.save is not None]
+
+    def _failed(self, error: Exception) -> None:
+        self.failures.append(error)
+        self.has_failed = True
+        self.writer.abandon()
+
+    def step(self) -> None:
+        for term in range(1, STEPS + 1):
+            with self.core:
+                if self.has_failed:  # then nobody steps the core any more
+                    return
+                self.writer.queue.add((Effects(save=HardState(term, None)), None))
+
+    def job(self) -> None:
+        """Do something between two writes: at the second call it is done."""
+        calls: list[bool] = []
+
+        def act() -> bool:
+            assert not self.disk.is_writing
+            calls.append(True)
+            with self.core:
+                return len(calls) > 1 or not self.writer.queue.is_busy
+
+        self.jobs.append((self.writer.between_writes(act), len(calls)))
+
+    def run(self, end: Any = None) -> None:
+        """Have two threads give it jobs, while another steps the core, and one may end it."""
+        work = [
+            threading.Thread(target=self.job, name="snapshot"),
+            threading.Thread(target=self.step, name="driver"),
+            threading.Thread(target=self.job, name="backup"),
+        ]
+        ending = [threading.Thread(target=end, name="end")] if end is not None else []
+        for thread in (self.thread, *work, *ending):
+            thread.start()
+        for thread in (*work, *ending):
+            thread.join()
+
+
+def it_stops() -> None:
+    """It is stopped as soon as the last step is there, whatever it does just then."""
+    scene = Scene()
+    scene.thread.start()
+    scene.step()
+    scene.writer.stop()
+    scene.thread.join()
+    assert scene.written == scene.disk.terms == list(range(1, STEPS + 1))
+
+
+def it_does_all_jobs() -> None:
+    scene = Scene()
+    scene.run()
+    scene.writer.stop()
+    scene.thread.join()
+    assert scene.written == scene.disk.terms == list(range(1, STEPS + 1))
+    assert [done for done, _ in scene.jobs] == [True, True]
+    assert scene.failures == []
+
+
+def it_is_ended_amid_all() -> None:
+    """Each job comes back, done or not; what is written is a beginning of what there was."""
+    scene = Scene()
+
+    def end() -> None:
+        with scene.core:
+            scene.has_failed = True
+            scene.writer.abandon()
+
+    scene.run(end)
+    scene.thread.join()
+    assert scene.disk.terms == list(range(1, len(scene.disk.terms) + 1))
+    for done, calls in scene.jobs:
+        assert calls > 0 or not done
+
+
+def its_disk_fails() -> None:
+    scene = Scene(fails_at=2)
+    scene.run()
+    scene.thread.join()
+    assert scene.disk.terms == [1]
+    assert [str(error) for error in scene.failures] == ["the disk failed"]
+
+
+@seeds(100, 30_000)
+def test_a_writer_that_is_stopped_has_written_all(seeds: range) -> None:
+    explore(it_stops, seeds, LINES)
+
+
+@seeds(100, 30_000)
+def test_all_is_written_in_order_and_each_job_is_done(seeds: range) -> None:
+    explore(it_does_all_jobs, seeds, LINES)
+
+
+@seeds(100, 30_000)
+def test_a_writer_that_is_abandoned_holds_nobody(seeds: range) -> None:
+    explore(it_is_ended_amid_all, seeds, LINES)
+
+
+@seeds(100, 30_000)
+def test_a_failed_write_ends_it_and_every_wait(seeds: range) -> None:
+    explore(its_disk_fails, seeds, LINES)

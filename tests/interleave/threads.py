@@ -1,0 +1,376 @@
+"""Threads of which one runs at a time: a seed decides which, wherever they may meet.
+
+While a scenario runs, `threading` and `time` are those of a `Schedule`. A thread gives way at each
+lock, wait, start and sleep, at each send of `wires.py`, and at each line of the modules that the
+scenario names. Time stands still while any thread can run; now and then a wait ends early all the
+same, since real threads are slow. If all threads wait and none has a time limit, that is a
+deadlock and a failure. So is a schedule of STEPS_MAX steps.
+
+After loom and shuttle (for Rust); `Priorities` is after Burckhardt et al., "A Randomized Scheduler
+with Probabilistic Guarantees of Finding Bugs" (ASPLOS 2010).
+"""
+
+from __future__ import annotations
+
+import _thread
+import contextlib
+import gc
+import random
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from types import CodeType, FrameType, ModuleType
+from typing import Any
+from unittest import mock
+
+STEPS_MAX = 20_000  # of one schedule; a longer one does not end
+SWITCHES_SHOWN = 40  # of a failed schedule
+LINE_SHARE = 0.5  # of the chance at a lock that a thread gives way at a line
+EARLY = (0.0, 0.0, 0.01, 0.1)  # chances that a wait ends while others could run
+TICK_S = 1e-6  # by which a wait ends after its time
+FIRST = "first"
+CLOCKS = ("monotonic", "clock_gettime", "process_time", "thread_time", "perf_counter")
+_new_lock = _thread.allocate_lock
+Place = tuple[CodeType, int]  # and the line
+_own_frames = (__file__, threading.__file__, contextlib.__file__)
+
+
+class Abandoned(BaseException):
+    """Ends a thread whose schedule is over."""
+
+
+class Stuck(AssertionError):
+    """Every thread waits for another, or they go on without an end."""
+
+
+class Walk:
+    """At each step the thread gives way with the same chance, and any other goes on."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self._chance = chance
+        self._share = chance.choice((0.5, 0.2, 0.05, 0.02))
+
+    def gives_way(self, thread: Thread, share: float) -> bool:
+        return self._chance.random() < self._share * share
+
+    def choose(self, ready: Sequence[Thread]) -> Thread:
+        return ready[self._chance.randrange(len(ready))]
+
+
+class Priorities:
+    """The thread of the highest priority runs, until at some step it gets the lowest."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self._chance = chance
+        self._share = 1 / chance.choice((3, 10, 30, 100))
+        self._of: dict[Thread, float] = {}
+        self._lowest = 0.0
+
+    def gives_way(self, thread: Thread, share: float) -> bool:
+        if self._chance.random() >= self._share * share:
+            return False
+        self._lowest -= 1
+        self._of[thread] = self._lowest
+        return True
+
+    def choose(self, ready: Sequence[Thread]) -> Thread:
+        for thread in ready:
+            if thread not in self._of:
+                self._of[thread] = self._chance.random()
+        return max(ready, key=self._of.__getitem__)
+
+
+POLICIES = (Walk, Priorities)  # of even seeds, and of odd ones
+
+
+class Schedule:
+    """One interleaving of a scenario. `lines_of` are the modules whose lines are steps."""
+
+    def __init__(
+        self, seed: int, lines_of: Sequence[ModuleType] = (), *, is_told: bool = False
+    ) -> None:
+        """With `is_told` the last switches are kept."""
+        self.random = random.Random(seed)
+        self.policy: Walk | Priorities = POLICIES[seed % len(POLICIES)](self.random)
+        self._early = self.random.choice(EARLY)
+        self._files = {module.__file__ for module in lines_of}
+        self._is_told = is_told
+        self._switches: deque[tuple[str, Place | None, str]] = deque(maxlen=SWITCHES_SHOWN)
+        self.now_s = 1000.0
+        self.steps = 0
+        self._begun = 0
+        self.threads: list[Thread] = []  # that have begun and not ended
+        self.failure: BaseException | None = None
+        self.is_over = False
+        self.current = Thread(name="nobody")
+        self._is_empty = _new_lock()
+        self._is_empty.acquire()
+
+    @property
+    def switches(self) -> list[str]:
+        """The last ones: who gave way where, and who went on."""
+        return [f"{one} in {_spelled(place)}, then {other}" for one, place, other in self._switches]
+
+    def carry_out(self, scenario: Callable[[], object]) -> BaseException | None:
+        """Run a scenario as the first thread, `in_place`; return what went wrong. At its end the
+        other threads are ended, wherever they are."""
+        Thread.schedule = self
+        self.current = Thread(target=scenario, name=FIRST)
+        self._begin(self.current)
+        self.current.go.release()
+        self._is_empty.acquire()
+        return self.failure
+
+    @property
+    def is_punctual(self) -> bool:
+        """Whether no wait ends early: time passes only while all threads wait."""
+        return not self._early
+
+    def has_this_thread(self) -> bool:
+        """Whether the thread that calls is one of this schedule."""
+        return self.current.number == _thread.get_ident()
+
+    # --- the threads --------------------------------------------------------------------------
+
+    def _begin(self, thread: Thread) -> None:
+        self._begun += 1
+        thread.name = thread.name or f"thread {self._begun}"
+        self.threads.append(thread)
+        _thread.start_new_thread(self._run, (thread,))
+
+    def _run(self, thread: Thread) -> None:
+        thread.number = _thread.get_ident()
+        thread.go.acquire()
+        try:
+            if not self.is_over:
+                if self._files:
+                    sys.settrace(self._trace)
+                thread.run()
+        except Abandoned:
+            pass
+        except BaseException as error:
+            self._fail(error)
+        finally:
+            sys.settrace(None)
+        thread.has_ended = True
+        self.threads.remove(thread)
+        if thread.name == FIRST:
+            self.is_over = True
+        if not self.threads:
+            self._is_empty.release()
+            return
+        next_one = self.threads[0] if self.is_over else self._next()
+        self.current = next_one
+        next_one.go.release()
+
+    def _fail(self, error: BaseException) -> None:
+        self.failure = self.failure or error
+        self.is_over = True
+
+    def _trace(self, frame: FrameType, event: str, _: Any) -> Any:
+        return self._line if frame.f_code.co_filename in self._files else None
+
+    def _line(self, frame: FrameType, event: str, _: Any) -> Any:
+        if event == "line":
+            self.step(LINE_SHARE)
+        return self._line
+
+    # --- steps, by the thread that runs ---------------------------------------------------------
+
+    def step(self, share: float = 1.0) -> None:
+        """Let another thread go on here, perhaps."""
+        if self.is_over:
+            if self.has_this_thread():
+                raise Abandoned
+            return  # a finalizer, later
+        self.steps += 1
+        if self.steps > STEPS_MAX:
+            self._fail(Stuck(f"{STEPS_MAX} steps, and no end"))
+            raise Abandoned
+        if self.policy.gives_way(self.current, share):
+            self._go_on_with(self._next())
+
+    def block(self, until: Callable[[], bool], timeout_s: float | None = None) -> bool:
+        """Wait until that is so; return False if the time is over before."""
+        self.step()
+        if self.is_over or until():
+            return True
+        if timeout_s is not None and timeout_s <= 0:
+            return False
+        me = self.current
+        me.until, me.due_s = until, None if timeout_s is None else self.now_s + timeout_s
+        self._go_on_with(self._next())
+        me.until = me.due_s = None
+        return until()
+
+    def sleep(self, seconds: float) -> None:
+        self.block(lambda: False, max(seconds, TICK_S))
+
+    def _next(self) -> Thread:
+        """Choose who goes on. Time passes if nobody can, and by chance."""
+        if self._early and self.random.random() < self._early:
+            self._pass_time()
+        ready = [thread for thread in self.threads if thread.is_ready()]
+        while not ready:
+            if not self._pass_time():
+                waits = "; ".join(f"{one.name} in {_place_of(one)}" for one in self.threads)
+                self._fail(Stuck(f"every thread waits for another: {waits}"))
+                return self.threads[0]
+            ready = [thread for thread in self.threads if thread.is_ready()]
+        return ready[0] if len(ready) == 1 else self.policy.choose(ready)
+
+    def _pass_time(self) -> bool:
+        """Let time pass up to the end of the first wait; return whether there is one."""
+        due_s = [one.due_s for one in self.threads if one.due_s is not None]
+        if due_s:
+            self.now_s = max(self.now_s, min(due_s) + TICK_S)
+        return bool(due_s)
+
+    def _go_on_with(self, thread: Thread) -> None:
+        me = self.current
+        if thread is not me:
+            if self._is_told:
+                self._switches.append((me.name, _place(sys._getframe()), thread.name))
+            self.current = thread
+            thread.go.release()
+            me.go.acquire()
+        if self.is_over:
+            raise Abandoned
+
+
+class Thread:
+    """Stands in for `threading.Thread`."""
+
+    schedule: Schedule
+
+    def __init__(
+        self,
+        group: None = None,
+        target: Callable[..., object] | None = None,
+        name: str | None = None,
+        args: Sequence[Any] = (),
+        kwargs: dict[str, Any] | None = None,
+        *,
+        daemon: bool | None = None,
+    ) -> None:
+        self._work = (target, args, kwargs or {})
+        self.name = name or ""
+        self.daemon = daemon
+        self.number: int | None = None
+        self.go = _new_lock()
+        self.go.acquire()
+        self.until: Callable[[], bool] | None = None  # for which it waits
+        self.due_s: float | None = None
+        self.has_ended = False
+
+    def run(self) -> None:
+        target, args, kwargs = self._work
+        if target is not None:
+            target(*args, **kwargs)
+
+    def start(self) -> None:
+        self.schedule._begin(self)
+        self.schedule.step()
+
+    def join(self, timeout: float | None = None) -> None:
+        self.schedule.block(lambda: self.has_ended, timeout)
+
+    def is_alive(self) -> bool:
+        return self in self.schedule.threads
+
+    def is_ready(self) -> bool:
+        """Whether it could go on now."""
+        if self.until is None or self.until():
+            return True
+        return self.due_s is not None and self.due_s <= self.schedule.now_s
+
+
+class Lock:
+    """Stands in for `threading.Lock`; what else `threading` has is made of it."""
+
+    def __init__(self) -> None:
+        self._schedule = Thread.schedule
+        self._is_taken = False
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        schedule = self._schedule
+        if not blocking:
+            schedule.step()
+            is_got = not self._is_taken
+        else:
+            is_got = schedule.block(self._is_free, None if timeout < 0 else timeout)
+        self._is_taken = self._is_taken or is_got
+        return is_got
+
+    def _is_free(self) -> bool:
+        return not self._is_taken
+
+    def release(self) -> None:
+        if self._schedule.is_over:
+            return
+        if not self._is_taken:
+            raise RuntimeError("release unlocked lock")
+        self._is_taken = False
+        self._schedule.step()
+
+    def locked(self) -> bool:
+        return self._is_taken
+
+    def __enter__(self) -> bool:
+        return self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+@contextlib.contextmanager
+def in_place() -> Iterator[None]:
+    """Put the schedules that run meanwhile in the place of threads and clocks, for their own
+    threads alone."""
+
+    def instead(real: Callable[..., Any], ours: Callable[[Schedule], Any]) -> Callable[..., Any]:
+        def call(*given: Any) -> Any:
+            schedule = Thread.schedule
+            return ours(schedule, *given) if schedule.has_this_thread() else real(*given)
+
+        return call
+
+    lock = instead(_new_lock, lambda schedule: Lock())
+    functions = {name: lambda schedule, *_: schedule.now_s for name in CLOCKS}
+    functions |= {f"{name}_ns": lambda schedule, *_: int(schedule.now_s * 1e9) for name in CLOCKS}
+    functions["sleep"] = Schedule.sleep
+    replaced = {name: instead(getattr(time, name), ours) for name, ours in functions.items()}
+    now = instead(threading.current_thread, lambda schedule: schedule.current)
+    Thread.schedule = Schedule(0)
+    was_collecting = gc.isenabled()
+    gc.disable()  # else a finalizer runs at a step that no seed repeats
+    try:
+        with (
+            mock.patch.multiple(time, **replaced),
+            mock.patch.multiple(threading, Lock=lock, _allocate_lock=lock, _CRLock=None),
+            mock.patch.multiple(threading, Thread=Thread, current_thread=now),
+        ):
+            yield
+    finally:
+        if was_collecting:
+            gc.enable()
+
+
+def _place(frame: FrameType | None) -> Place | None:
+    """Return where a thread is, past what this module and `threading` do there."""
+    while frame is not None and frame.f_code.co_filename in _own_frames:
+        frame = frame.f_back
+    return None if frame is None else (frame.f_code, frame.f_lineno)
+
+
+def _spelled(place: Place | None) -> str:
+    if place is None:
+        return "its beginning"
+    code, line = place
+    return f"{'/'.join(code.co_filename.split('/')[-2:])}:{line} {code.co_name}"
+
+
+def _place_of(thread: Thread) -> str:
+    return _spelled(_place(sys._current_frames().get(thread.number or 0)))

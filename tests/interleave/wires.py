@@ -1,0 +1,124 @@
+"""Sockets and epoll of a schedule: to send and to receive are steps, and waits for its threads."""
+
+from __future__ import annotations
+
+import itertools
+import select
+import socket
+from typing import Any
+
+from tests.interleave.threads import Thread
+
+
+class Way:
+    """Bytes on their way in one direction."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.data = bytearray()
+        self.is_ended = False
+
+    @property
+    def left(self) -> int:
+        return self.room - len(self.data)
+
+
+class Wire:
+    """One end of a connection, as a socket."""
+
+    _numbers = itertools.count(1000)
+
+    def __init__(self, incoming: Way, outgoing: Way) -> None:
+        self._in, self._out = incoming, outgoing
+        self._number = next(self._numbers)
+
+    def fileno(self) -> int:
+        return self._number
+
+    @property
+    def is_readable(self) -> bool:
+        return bool(self._in.data) or self._in.is_ended
+
+    def send(self, data: bytes, flags: int = 0) -> int:
+        schedule, way = Thread.schedule, self._out
+        schedule.step()
+        if not flags & socket.MSG_DONTWAIT:
+            schedule.block(lambda: way.left > 0 or way.is_ended)
+        if way.is_ended:
+            raise BrokenPipeError(32, "Broken pipe")
+        if way.left <= 0:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        taken = bytes(data[: way.left])
+        way.data += taken
+        return len(taken)
+
+    def sendall(self, data: bytes) -> None:
+        while data:
+            data = data[self.send(data) :]
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        schedule, way = Thread.schedule, self._in
+        schedule.step()
+        if not flags & socket.MSG_DONTWAIT:
+            schedule.block(lambda: self.is_readable)
+        if not self.is_readable:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        taken = bytes(way.data[:size])
+        if not flags & socket.MSG_PEEK:
+            del way.data[:size]
+        return taken
+
+    def recv_into(self, buffer: Any, size: int = 0, flags: int = 0) -> int:
+        data = self.recv(size or len(buffer), flags)
+        buffer[: len(data)] = data
+        return len(data)
+
+    def shutdown(self, how: int) -> None:
+        Thread.schedule.step()
+        if how != socket.SHUT_WR:
+            self._in.is_ended = True
+        if how != socket.SHUT_RD:
+            self._out.is_ended = True
+
+    def close(self) -> None:
+        self.shutdown(socket.SHUT_RDWR)
+
+    def setsockopt(self, *_: object) -> None:
+        pass
+
+    def getpeername(self) -> tuple[str, int]:
+        return "127.0.0.1", self._number
+
+
+def connected(room: int = 1 << 16) -> tuple[Wire, Wire]:
+    """Return the two ends of a connection that holds so many bytes each way."""
+    one, other = Way(room), Way(room)
+    return Wire(one, other), Wire(other, one)
+
+
+class Epoll:
+    """Stands in for `select.epoll`, for reading."""
+
+    def __init__(self, wires: list[Wire]) -> None:
+        """Know the wires that may be registered, by their numbers."""
+        self._known = {wire.fileno(): wire for wire in wires}
+        self._registered: dict[int, Wire] = {}
+        self._is_closed = False
+
+    def register(self, number: int, _: int) -> None:
+        Thread.schedule.step()
+        self._registered[number] = self._known[number]
+
+    def unregister(self, number: int) -> None:
+        Thread.schedule.step()
+        self._registered.pop(number)
+
+    def poll(self, timeout: float) -> list[tuple[int, int]]:
+        def ready() -> list[int]:
+            return [number for number, wire in self._registered.items() if wire.is_readable]
+
+        Thread.schedule.block(lambda: bool(ready()), timeout)
+        return [(number, select.EPOLLIN) for number in ready()]
+
+    def close(self) -> None:
+        self._is_closed = True
