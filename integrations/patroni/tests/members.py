@@ -50,8 +50,8 @@ def user() -> dict[str, Any]:
 
 
 class Links(Network):
-    """Carries the lines of each member to the nodes and back. Where a node names the leader, the
-    member is told its own way to that one."""
+    """Carries the lines of each member to the nodes and back. If a node names another one, the
+    leader or any member of the cluster, the line names this member's own link to it."""
 
     def _carry(self, end: _End, data: bytes) -> None:
         before = len(end.other.outgoing)
@@ -60,8 +60,8 @@ class Links(Network):
         if end.hearer.startswith("p"):
             for name, port in self._ports.items():
                 if name.startswith("s"):
-                    own = f"(localhost:{self.port(end.hearer, name)})".encode()
-                    carried = carried.replace(f"(localhost:{port})".encode(), own)
+                    own = f"localhost:{self.port(end.hearer, name)}".encode()
+                    carried = carried.replace(f"localhost:{port}".encode(), own)
             end.other.outgoing[before:] = carried
 
 
