@@ -42,7 +42,7 @@ class Journal:
     def __len__(self) -> int:
         return len(self.appends) + len(self.unknown)
 
-    def check(self, final: str) -> None:
+    def judge(self, final: str) -> None:
         """Each append is there once and where its answer says; each read saw a beginning of it.
 
         Raises:
@@ -58,7 +58,7 @@ class Journal:
         for seen in self.seen:
             if not final.startswith(seen.text) or (seen.text and not seen.text.endswith(END)):
                 raise AssertionError(f"{seen.text!r} was read, which does not begin {final!r}")
-        self._check_order()
+        self._judge_order()
 
     def _ends(self, final: str) -> dict[str, int]:
         """Return where each piece ends, in bytes."""
@@ -74,7 +74,7 @@ class Journal:
             ends[piece + END] = size
         return ends
 
-    def _check_order(self) -> None:
+    def _judge_order(self) -> None:
         """A request that was asked after an answer came stands behind it, or saw it."""
         told = [(one.called_at, one.returned_at, one.size, 1) for one in self.appends]
         told += [(one.called_at, one.returned_at, size_of(one.text), 0) for one in self.seen]

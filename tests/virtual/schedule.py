@@ -284,7 +284,7 @@ class _Schedule:
         self.world.counts["hand-written logs that won"] += "hand" in managers[0].store
         self.history.judge_counter(int(managers[0].store.get(COUNTER, "0")))
         self.ledger.judge(managers[0].store)
-        self.history.journal.check(managers[0].store.get(JOURNAL, ""))
+        self.history.journal.judge(managers[0].store.get(JOURNAL, ""))
         self.world.counts["search steps"] += self.history.judge()
 
 

@@ -28,7 +28,7 @@ def test_what_one_copy_of_the_value_could_answer_passes(final: str) -> None:
     size = 13 if final.startswith(ONE + TWO) else 18
     appends = [Append(1, 2, ONE, 7), Append(3, 6, TWO, size)]
     seen = [Seen(0, 9, ""), Seen(3, 4, ONE), Seen(7, 8, final)]
-    journal(appends, seen, ["c2.1;"]).check(final)
+    journal(appends, seen, ["c2.1;"]).judge(final)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_what_one_copy_of_the_value_could_answer_passes(final: str) -> None:
 )
 def test_a_piece_that_is_not_there_once_in_its_place_is_told(final: str, why: str) -> None:
     with pytest.raises(AssertionError, match=why):
-        journal([Append(1, 2, ONE, 7), Append(3, 4, TWO, 13)]).check(final)
+        journal([Append(1, 2, ONE, 7), Append(3, 4, TWO, 13)]).judge(final)
 
 
 @pytest.mark.parametrize(
@@ -55,14 +55,14 @@ def test_a_piece_that_is_not_there_once_in_its_place_is_told(final: str, why: st
 )
 def test_a_read_that_missed_what_was_answered_is_told(seen: Seen, why: str) -> None:
     with pytest.raises(AssertionError, match=why):
-        journal([Append(1, 2, ONE, 7)], [seen]).check(ONE)
+        journal([Append(1, 2, ONE, 7)], [seen]).judge(ONE)
 
 
 def test_an_append_before_what_had_been_told_is_told() -> None:
     with pytest.raises(AssertionError, match="an append was answered with 7 bytes, though 13"):
-        journal([Append(5, 6, ONE, 7), Append(1, 2, TWO, 13)]).check(ONE + TWO)
+        journal([Append(5, 6, ONE, 7), Append(1, 2, TWO, 13)]).judge(ONE + TWO)
     with pytest.raises(AssertionError, match="an append was answered with 7 bytes, though 7"):
-        journal([Append(5, 6, ONE, 7)], [Seen(1, 2, ONE)]).check(ONE)
+        journal([Append(5, 6, ONE, 7)], [Seen(1, 2, ONE)]).judge(ONE)
 
 
 def test_an_append_that_takes_effect_twice_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
