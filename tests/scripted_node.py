@@ -6,15 +6,16 @@ import contextlib
 import json
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from raftline import client
 from raftline.wire.commands import HELP, read_request
 from raftline.wire.operands import Limits
 from raftline.wire.protocol import ProtocolError, error
 from raftline_course.harness.processes import free_ports
+from tests.in_process import run_main
 
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 DEADLINE_S = 60
@@ -120,16 +121,7 @@ def free_port() -> int:
 
 def run(*arguments: object, typed: str | bytes = "") -> subprocess.CompletedProcess[str]:
     raw = typed.encode() if isinstance(typed, str) else typed
-    done = subprocess.run(
-        [sys.executable, str(SOURCE / "client.py"), *map(str, arguments)],
-        input=raw,
-        capture_output=True,
-        timeout=DEADLINE_S,
-        check=False,
-    )
-    out, err = done.stdout.decode(), done.stderr.decode()
-    assert "Traceback" not in err
-    return subprocess.CompletedProcess(done.args, done.returncode, out, err)
+    return run_main(client.main, "client.py", *arguments, typed=raw)
 
 
 @contextlib.contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +13,8 @@ import pytest
 from raftline.wire.protocol import error, not_leader, outcome_unknown
 from raftline_course.harness.cluster import Cluster
 from raftline_course.harness.processes import eventually
-from tests.scripted_node import DEADLINE_S, SOURCE, Start, free_port, scripted_nodes, store
+from tests import in_process
+from tests.scripted_node import Start, free_port, scripted_nodes, store
 
 
 @pytest.fixture
@@ -28,17 +28,8 @@ def raftline(
 ) -> subprocess.CompletedProcess[str]:
     """Run a command in `folder`, with $RAFTLINE as given; errors are one line at most."""
     environment = {key: value for key, value in os.environ.items() if key != "RAFTLINE"}
-    environment |= {"PYTHONPATH": str(SOURCE)} | ({} if at is None else {"RAFTLINE": at})
-    done = subprocess.run(
-        [sys.executable, str(SOURCE / "cli.py"), *map(str, words)],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_S,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
+    environment |= {} if at is None else {"RAFTLINE": at}
+    done = in_process.raftline(*words, folder=folder, environment=environment)
     assert done.stderr.count("\n") <= 1, done.stderr
     return done
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 from raftline import cli
 from raftline.common.arguments import typed
 from raftline.wire.commands import AT_THE_SHELL
+from tests.in_process import raftline
 from tests.scripted_node import scripted_nodes
 
 SOURCE = Path(__file__).parents[2] / "src"
@@ -198,24 +200,22 @@ OFFERED = {
 ZSH_ALONE = "compdef() {}; compadd() { shift; print -l -- $@ }; _files() {}; _directories() {}\n"
 
 
+@functools.cache
+def completion(shell: str) -> str:
+    return raftline("completion", shell).stdout
+
+
 def completed(shell: str, *words: str, folder: Path = SOURCE) -> list[str]:
     """Return what a shell in `folder` offers for the last of these words. It finds `raftline` in
     the folder's bin."""
     program = shutil.which(shell)
     if program is None:
         pytest.skip(f"{shell} is not installed")
-    done = subprocess.run(
-        [sys.executable, "-m", "raftline", "completion", shell],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(SOURCE)},
-        check=True,
-    )
     typed = " ".join(f"'{word}'" for word in ("raftline", *words))
     ask = OFFERED[shell].format(typed=typed, place=len(words))
     alone = ZSH_ALONE if shell == "zsh" else ""
     found = subprocess.run(
-        [program, "-c", f"{alone}{done.stdout}\n{ask}; true"],
+        [program, "-c", f"{alone}{completion(shell)}\n{ask}; true"],
         capture_output=True,
         text=True,
         check=True,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,7 @@ from raftline.common.config import FILE_NAME
 from raftline.wire.protocol import REMOVED
 from raftline_course.harness.cluster import Cluster, NodeProcess
 from raftline_course.harness.processes import eventually, free_ports
-
-CLI = Path(__file__).resolve().parents[2] / "src" / "cli.py"
+from tests import in_process
 
 
 def newcomer(cluster: Cluster, there: NodeProcess, folder: Path | None = None) -> NodeProcess:
@@ -50,13 +48,7 @@ def members(cluster: Cluster) -> dict[str, Any]:
 
 
 def raftline(cluster: Cluster, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(CLI), *words, "--dir", str(cluster.folder)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return in_process.raftline(*words, "--dir", cluster.folder)
 
 
 def removed(cluster: Cluster, name: str) -> None:

@@ -11,7 +11,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,6 +36,7 @@ from raftline.tools import certs
 from raftline.wire.rights import UserRole
 from raftline_course.harness.cluster import STEADY, Cluster
 from raftline_course.harness.processes import DEADLINE_S, eventually
+from tests import in_process
 
 ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "correct horse battery"
@@ -162,15 +162,7 @@ def test_the_shell_takes_the_user_of_the_environment_or_of_an_option(
     environment = dict(os.environ) | {"RAFTLINE": at(cluster)}
 
     def run(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, str(ROOT / "src" / "cli.py"), *words],
-            env=environment | more,
-            capture_output=True,
-            text=True,
-            timeout=DEADLINE_S,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
+        return in_process.raftline(*words, environment=environment | more)
 
     named = {"RAFTLINE_USER": "eve", "RAFTLINE_PASSWORD_FILE": str(file)}
     assert run("set", "app/shell", "5", **named).returncode == 0
