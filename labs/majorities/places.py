@@ -121,12 +121,16 @@ class Place:
         """Return whom a majority of all nodes takes for the leader."""
 
         def agreed() -> str | None:
-            said = [self.order(name, "LEADER_INFO") for name in among]
-            leaders = [(one["term"], one["value"]) for one in said if one["key"] == "LEADER"]
+            leaders = [found for name in among if (found := self.followed(name))]
             best = max(leaders, key=leaders.count, default=(0, None))
             return best[1] if best[1] in among and leaders.count(best) > len(NAMES) // 2 else None
 
         return eventually(agreed, "a leader that a majority follows")
+
+    def followed(self, name: str) -> tuple[int, str] | None:
+        """Return whom a node takes for the leader, and in which term."""
+        said = self.order(name, "LEADER_INFO")
+        return (said["term"], said["value"]) if said["key"] == "LEADER" else None
 
     def of_leader(self, *request: str, among: Sequence[str] = NAMES) -> dict[str, Any]:
         """Give an order to the leader; where the leadership moves meanwhile, to the next."""
@@ -180,6 +184,11 @@ class Loopback(Place):
     def ask(self, name: str, line: str) -> str:
         """Return a node's reply to one line of text, over TCP."""
         return self.nodes[name].ask(line)
+
+    def followed(self, name: str) -> tuple[int, str] | None:
+        """Return the same without a process that asks: it is asked for again and again."""
+        facts = self.nodes[name].status()
+        return (facts["term"], facts["leader"]) if facts.get("leader") else None
 
     def run(self, script: str, *arguments: str) -> list[str]:
         return [sys.executable, str(HERE / script), *arguments]
