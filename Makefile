@@ -4,7 +4,8 @@ PY := .venv/bin/python
 SEED ?= 7
 MINUTES ?= 60
 WORKERS ?= 2
-# Tests of real nodes wait much, for elections and for timers.
+# Tests of real nodes wait much, for elections and for timers. A worker takes neighbours, which
+# share the nodes of their file.
 NODE_WORKERS ?= 3
 ONLY ?=
 T ?=
@@ -42,7 +43,7 @@ test: .venv/dev-installed ## the quick tests, within two minutes; by a word: mak
 	@$(TESTS) $(if $(T),-k '$(T)',--lane quick)
 
 test-rest: .venv/dev-installed ## the tests that `make test` leaves out
-	@$(TESTS) -n $(NODE_WORKERS) --lane rest
+	@$(TESTS) -n $(NODE_WORKERS) --dist worksteal --lane rest
 
 test-nightly: .venv/dev-installed ## the tests that are left to `make nightly`
 	@$(TESTS) --lane nightly

@@ -133,7 +133,10 @@ def test_a_sleep_ends_by_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
         ("import os\nfor fd in range(3, 16):\n    os.write(fd, b'{\\'points\\': 10}\\n')", ""),
     ],
 )
-def test_a_hand_in_that_fails_gets_no_points_for_that(code: str, says: str) -> None:
+def test_a_hand_in_that_fails_gets_no_points_for_that(
+    monkeypatch: pytest.MonkeyPatch, code: str, says: str
+) -> None:
+    monkeypatch.setattr(judging, "CPU_SECONDS", 3)  # the recursion ends by it
     found = marks(hostile(code), 1)
     assert found.points == 0
     assert says in found.first_failure

@@ -108,6 +108,7 @@ def test_the_commands_of_lab_1_work(student: Student) -> None:
     assert "\n[*] I am Leader\n" in student.types("python3 labs/elections/figures.py 3")
     first = ports_in_a_row(3)
     student.ports = {str(10000 + n): str(first + n) for n in range(3)}
+    student.ports["--pace human"] = "--pace class"  # an election in 2 to 4 seconds
     names = "".join(f"s{n} localhost {first + n - 1}\n" for n in (1, 2, 3))
     (student.folder / "logs" / FILE_NAME).write_text(names)
     nodes = [student.starts(f"python3 src/server.py s{n}") for n in (1, 2, 3)]
