@@ -40,6 +40,12 @@ class Client:
         if does != should:
             raise Failed(f"{request!r} is answered {does!r}, not {should!r}")
 
+    def refused(self, request: str) -> None:
+        """Ask, and fail unless the reply refuses it."""
+        does = self.ask(request)
+        if not does.startswith("Sorry, "):
+            raise Failed(f"{request!r} is answered {does!r}, not refused")
+
     def hears(self, should: str) -> None:
         """Wait for the next reply, and fail unless it is this one, with the server's name."""
         does = self.reply(should)

@@ -30,8 +30,7 @@ def vote_kept(scene: Scene) -> None:
 
 @check(4, "term-kept", "A term survives kill -9, with or without an entry of it.", PERSISTENT)
 def term_kept(scene: Scene) -> None:
-    scene.start()
-    scene.be_led()
+    scene.follow()
     scene.append("s2", 1, (0, 0), [(1, "set a 1")])
     scene.restart()
     scene.granted("s3", 7, (1, 1))
@@ -42,8 +41,7 @@ def term_kept(scene: Scene) -> None:
 
 @check(4, "heard-term-kept", "A term that was only heard of survives kill -9.", PERSISTENT)
 def heard_term_kept(scene: Scene) -> None:
-    scene.start()
-    scene.be_led()
+    scene.follow()
     scene.append("s3", 4, (0, 0))
     scene.restart()
     reply = scene.denied("s2", 3, why=", though it was in term 4 before it was killed")
@@ -52,8 +50,7 @@ def heard_term_kept(scene: Scene) -> None:
 
 @check(4, "own-vote-kept", "A candidate's vote for itself survives kill -9.", PERSISTENT)
 def own_vote_kept(scene: Scene) -> None:
-    scene.start()
-    scene.be_led()
+    scene.follow()
     scene.all_do(pre_voter)
     asked = scene.await_candidate(scene.let_stand("s2", 1))
     scene.restart()
@@ -62,8 +59,7 @@ def own_vote_kept(scene: Scene) -> None:
 
 @check(4, "entries-kept", "Entries that were acknowledged survive kill -9.", PERSISTENT)
 def entries_kept(scene: Scene) -> None:
-    scene.start()
-    scene.be_led()
+    scene.follow()
     log = [(1, "set a 1"), (1, "set b two words"), (1, r"set c\sd a\nb\\"), (1, "delete a")]
     scene.append("s2", 1, (0, 0), log)
     scene.restart()
@@ -77,8 +73,7 @@ def entries_kept(scene: Scene) -> None:
 
 @check(4, "cut-kept", "An entry that was replaced does not come back by kill -9.", PERSISTENT)
 def cut_kept(scene: Scene) -> None:
-    scene.start()
-    scene.be_led()
+    scene.follow()
     scene.append("s2", 1, (0, 0), [(1, "set a 1"), (1, "set a 2"), (1, "set a 3")])
     scene.append("s3", 2, (1, 1), [(2, "set a 4")])
     scene.restart()
@@ -93,8 +88,7 @@ def cut_kept(scene: Scene) -> None:
     "Raft Figure 2, volatile state",
 )
 def commit_not_kept(scene: Scene) -> None:
-    scene.start()
-    scene.be_led()
+    scene.follow()
     scene.append("s2", 1, (0, 0), [(1, "set a good"), (1, "set a bad")], commit=1)
     scene.restart()
     scene.append("s3", 2, (1, 1), [(2, "set b 1")], commit=2)
@@ -111,8 +105,7 @@ def commit_not_kept(scene: Scene) -> None:
     "Raft Figure 2, volatile state",
 )
 def applied_once_again(scene: Scene) -> None:
-    scene.start()
-    scene.be_led()
+    scene.follow()
     log = [(1, "incr n")] * 3
     scene.append("s2", 1, (0, 0), log)
     scene.append("s2", 1, (3, 1), commit=3)
@@ -178,8 +171,7 @@ def _asked(scene: Scene, before: int, mark: int) -> bool:
     watches_syncs=True,
 )
 def synced_before_answer(scene: Scene) -> None:
-    scene.start()
-    scene.be_led()
+    scene.follow()
     _judgeable(scene)
     entry = '{"index": 1, "term": 1, "command": "set a 1"}'
     _held_sync(scene, "s2", f"AppendEntries 1-0-0-[{entry}] commit 0 round 9", AppendAccepted)
@@ -235,8 +227,7 @@ def _judgeable(scene: Scene) -> None:
 
 @check(4, "torn-write", "Half an entry that a power cut left is no entry.", "thesis §3.8")
 def torn_write(scene: Scene) -> None:
-    scene.start()
-    scene.be_led()
+    scene.follow()
     scene.append("s2", 1, (0, 0), [(1, "set price 1")])
     before = _files(scene)
     scene.append("s2", 1, (1, 1), [(1, "set price 4750")])

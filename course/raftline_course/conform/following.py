@@ -11,8 +11,7 @@ FIGURE_2 = "Raft §5.3, Figure 2"
 
 @check(3, "append", "A follower appends what fits, and says up to where its log agrees.", FIGURE_2)
 def append(scene: Scene) -> None:
-    scene.start()
-    scene.be_led()
+    scene.follow()
     scene.append("s2", 1, (0, 0), [(1, "set a 1")])
     scene.append("s2", 1, (1, 1), [(1, "set a 2"), (1, "set a 3")])
     scene.append("s2", 1, (3, 1), commit=3)
@@ -20,8 +19,7 @@ def append(scene: Scene) -> None:
 
 @check(3, "append-again", "An AppendEntries that comes twice changes nothing.", FIGURE_2)
 def append_again(scene: Scene) -> None:
-    scene.start()
-    scene.be_led()
+    scene.follow()
     for _ in range(2):
         scene.append("s2", 1, (0, 0), [(1, "set a 1"), (1, "set a 2")])
     scene.append("s2", 1, (2, 1), [(1, "set a 3")])
@@ -34,8 +32,7 @@ def append_again(scene: Scene) -> None:
     "Raft §5.3, Figure 2, receiver 2",
 )
 def missing(scene: Scene) -> None:
-    scene.start()
-    scene.be_led()
+    scene.follow()
     scene.append("s2", 1, (0, 0), [(1, f"set a {number}") for number in range(1, 10)])
     for previous in (10, 12, 100):
         answer = scene.rejected("s2", 1, (previous, 1))
@@ -50,8 +47,7 @@ def missing(scene: Scene) -> None:
     "Raft §5.3, Figure 2, receiver 2",
 )
 def other_term_before(scene: Scene) -> None:
-    scene.start()
-    scene.be_led()
+    scene.follow()
     scene.append("s2", 1, (0, 0), [(1, "set a 1"), (1, "set a bad")])
     answer = scene.rejected("s3", 2, (2, 2), [(2, "set b 1")])
     scene.expect(answer.index < 2, f"it may agree up to {answer.index}, it says")
@@ -65,8 +61,7 @@ def other_term_before(scene: Scene) -> None:
     "Raft §5.1, Figure 2, receiver 1",
 )
 def earlier_leader(scene: Scene) -> None:
-    scene.start()
-    scene.be_led()
+    scene.follow()
     scene.append("s2", 1, (0, 0), [(1, "set a 1")])
     scene.append("s3", 2, (1, 1), [(2, "set a 2")])
     line = scene.send_append("s2", 1, (1, 1), [(1, "set a bad")])
@@ -85,8 +80,7 @@ def earlier_leader(scene: Scene) -> None:
     "Raft §5.3, Figure 2, receiver 3",
 )
 def no_cut_without_conflict(scene: Scene) -> None:
-    scene.start()
-    scene.be_led()
+    scene.follow()
     scene.append("s2", 1, (0, 0), [(1, "set a 1"), (1, "set a 2"), (1, "set a 3")])
     scene.append("s2", 1, (1, 1))  # an older heartbeat, late
     scene.append("s2", 1, (0, 0), [(1, "set a 1")])  # and older entries
@@ -100,8 +94,7 @@ def no_cut_without_conflict(scene: Scene) -> None:
     "Raft §5.3, Figure 2, receiver 3",
 )
 def conflict(scene: Scene) -> None:
-    scene.start()
-    scene.be_led()
+    scene.follow()
     scene.append("s2", 1, (0, 0), [(1, "set a 1"), (1, "set a 2"), (1, "set a 3")])
     scene.append("s3", 2, (1, 1), [(2, "set a 4")])
     scene.rejected("s3", 2, (3, 1))
@@ -115,8 +108,7 @@ def conflict(scene: Scene) -> None:
     "Raft §5.3, Figure 2, receiver 5",
 )
 def commit_what_matched(scene: Scene) -> None:
-    scene.start()
-    scene.be_led()
+    scene.follow()
     scene.append("s2", 1, (0, 0), [(1, "set a good"), (1, "set a bad")])
     scene.append("s3", 2, (1, 1), commit=2)  # 2 of s3's own log, which comes now
     scene.append("s3", 2, (1, 1), [(2, "set b 1")], commit=2)
@@ -133,8 +125,7 @@ def commit_what_matched(scene: Scene) -> None:
     "protocol.md, Clients",
 )
 def redirect(scene: Scene) -> None:
-    scene.start()
-    scene.be_led()
+    scene.follow()
     does = scene.client().ask("set a 1")
     port = scene.peers["s2"].port
     should = f"Sorry, I am not the leader. Last leader I heard from is: s2 (127.0.0.1:{port})"

@@ -31,8 +31,7 @@ def later_rounds(scene: Scene, peer: str, since: int) -> AppendEntries:
     "Raft §5.3, Figure 2, all servers",
 )
 def applied_once(scene: Scene) -> None:
-    scene.start()
-    scene.be_led()
+    scene.follow()
     log = [(1, "incr n")] * 3
     for index, entry in enumerate(log):
         scene.append("s2", 1, (index, int(index > 0)), [entry], commit=index)
@@ -134,8 +133,7 @@ def answers_name_an_index(scene: Scene) -> None:
     "Raft §5.4.2, Figure 8",
 )
 def own_term_alone(scene: Scene) -> None:
-    scene.start()
-    scene.be_led()
+    scene.follow()
     scene.append("s2", 1, (0, 0), [(1, "set a 1"), (1, "set a 2")])
     for peer in scene.peers.values():
         peer.rule = Follower([(1, "set a 1"), (1, "set a 2")])

@@ -239,6 +239,11 @@ class Scene:
         self.transcript.is_calm = True
         self.append(peer, term, last)
 
+    def follow(self) -> None:
+        """Start the node, and let s2 lead it in term 1."""
+        self.start()
+        self.be_led()
+
     # --- the node as a leader ------------------------------------------------------------------
 
     def let_stand(self, leader: str = "", term: int = 0) -> int:

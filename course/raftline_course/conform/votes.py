@@ -63,8 +63,7 @@ def free_in_a_new_term(scene: Scene) -> None:
 
 @check(2, "term-heard-of", "A term that is heard of is taken, without a vote in it.", FIGURE_2)
 def term_heard_of(scene: Scene) -> None:
-    scene.start()
-    scene.be_led("s2", 1)
+    scene.follow()
     scene.append("s2", 1, (0, 0), [(1, "set a 1")])
     # Its leader is another one in term 4, so it has given no vote there.
     scene.append("s3", 4, (1, 1))
@@ -82,8 +81,7 @@ def earlier_term(scene: Scene) -> None:
 
 def with_log(scene: Scene) -> None:
     """Give the node entries of the terms 1, 1 and 2, and a leader that is silent from then on."""
-    scene.start()
-    scene.be_led("s2", 1)
+    scene.follow()
     scene.append("s2", 1, (0, 0), [(1, "set a 1"), (1, "set a 2")])
     scene.append("s3", 2, (2, 1), [(2, "set a 3")])
     scene.restart()  # so it has heard no leader lately
@@ -115,8 +113,7 @@ def longer_log(scene: Scene) -> None:
 
 @check(2, "majority-of-three", "One vote of two others makes a leader of three.", FIGURE_2)
 def majority_of_three(scene: Scene) -> None:
-    scene.start()
-    scene.be_led("s2", 1)
+    scene.follow()
     scene.all_do(denier)
     scene.peers["s3"].rule = voter
     term = scene.await_leader(scene.let_stand("s2", 1))
@@ -125,8 +122,7 @@ def majority_of_three(scene: Scene) -> None:
 
 @check(2, "majority-of-four", "Two votes of four make no leader; three do.", FIGURE_2, size=4)
 def majority_of_four(scene: Scene) -> None:
-    scene.start()
-    scene.be_led("s2", 1)
+    scene.follow()
     scene.all_do(denier)
     scene.peers["s3"].rule = voter
     mark = scene.let_stand("s2", 1)
@@ -138,8 +134,7 @@ def majority_of_four(scene: Scene) -> None:
 
 @check(2, "votes-by-name", "A vote that is told twice counts once.", FIGURE_2, size=5)
 def votes_by_name(scene: Scene) -> None:
-    scene.start()
-    scene.be_led("s2", 1)
+    scene.follow()
     scene.all_do(denier)
     twice = scene.peers["s3"]
 
@@ -156,8 +151,7 @@ def votes_by_name(scene: Scene) -> None:
 
 @check(2, "late-vote", "A vote counts for the term that it names.", FIGURE_2)
 def late_vote(scene: Scene) -> None:
-    scene.start()
-    scene.be_led("s2", 1)
+    scene.follow()
     scene.all_do(pre_voter)
     mark = scene.let_stand("s2", 1)
     first = scene.await_candidate(mark)
@@ -174,8 +168,7 @@ def late_vote(scene: Scene) -> None:
 
 @check(2, "yields-to-a-leader", "A candidate follows the leader of its own term.", "Raft §5.2")
 def yields_to_a_leader(scene: Scene) -> None:
-    scene.start()
-    scene.be_led("s2", 1)
+    scene.follow()
     scene.all_do(pre_voter)
     asked = scene.await_candidate(scene.let_stand("s2", 1))
     scene.append("s3", asked.term, (0, 0), [(asked.term, "set a 1")])
@@ -183,8 +176,7 @@ def yields_to_a_leader(scene: Scene) -> None:
 
 @check(2, "yields-to-a-term", "A candidate that hears of a later term takes it.", "Raft §5.1")
 def yields_to_a_term(scene: Scene) -> None:
-    scene.start()
-    scene.be_led("s2", 1)
+    scene.follow()
     scene.all_do(pre_voter)
     mark = scene.let_stand("s2", 1)
     asked = scene.await_candidate(mark)
