@@ -1,6 +1,6 @@
-"""The effect of the commands on keys, and their answers; with those of leases, objects and
-transactions all that are applied.
+"""The effect of the commands on keys, and their answers.
 
+The modules of leases, objects and transactions have those of the other applied commands.
 docs/develop/add-a-command.md adds one.
 """
 
@@ -23,8 +23,8 @@ _DIGITS_MAX = 19
 
 
 def is_read(command: str, level: int) -> bool:
-    """Whether the command changes nothing, so that a retry may read what is new. Each build knows
-    the same reads at the same level of the cluster."""
+    """Whether the command changes nothing, so that a retry may read a newer state. The reads of a
+    level are the same in each build."""
     verb, space, _ = command.partition(" ")
     return bool(space) and _READS.get(verb, NUMBER_MAX) <= level
 
@@ -33,7 +33,7 @@ def is_read(command: str, level: int) -> bool:
 @applies("members")
 @applies("level")
 def _of_the_core(store: Store, operands: str) -> str | None:
-    """Entries of the core's own; they have no effect on the pairs."""
+    """Entries of the core; they have no effect on the pairs."""
     return ""
 
 
@@ -144,15 +144,15 @@ def _stat(store: Store, key: str) -> str | None:
 
 @applies("clear")
 def _clear(store: Store, prefix: str) -> str | None:
-    """Delete all keys that begin with the prefix; like every walk over the keys it takes a
-    fraction of a microsecond a key, which the whole node waits."""
+    """Delete all keys that begin with the prefix; like each scan of the keys it takes a
+    fraction of a microsecond a key, for which the whole node waits."""
     if not prefix or " " in prefix:
         return None
     found = sorted(key for key in store if key.startswith(prefix))
-    if "\\" in prefix:  # half of an escaped character is no beginning of it
+    if "\\" in prefix:  # an escape that is cut off
         beginning = real(prefix)
         found = [key for key in found if real(key).startswith(beginning)]
-    for key in found:  # in one order on every node, whatever the order in which it holds them
+    for key in found:  # sorted: nodes may hold them in different orders
         del store[key]
     return f"CLEAR response: {len(found)} key{'s' * (len(found) != 1)} deleted"
 
@@ -164,7 +164,7 @@ def _value(raw: str) -> str:
 
 
 def _number(text: str) -> int | None:
-    """Return the whole number that is spelled so, in the one way that a number is spelled."""
+    """Return the whole number in a text; None unless it is in canonical spelling."""
     digits = text.removeprefix("-")
     if not (digits.isascii() and digits.isdigit() and len(digits) <= _DIGITS_MAX):
         return None

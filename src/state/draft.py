@@ -1,4 +1,4 @@
-"""A copy-on-write view of a Store, which is adopted whole or forgotten. Pure.
+"""A copy-on-write view of a Store, which is adopted whole or dropped. Pure.
 
 A transaction acts on it. Before `adopt` nothing of it is in the Store or goes to a watcher; so a
 transaction that can't be done leaves no trace, and a snapshot never holds half of one.
@@ -20,12 +20,12 @@ class Draft:
         self.store = Store(self._overlay, below.level, below.since)
         self.store.number = below.number
         self.store.notes_events = below.notes_events
-        self.store.leases.granted = below.leases.granted  # nothing here grants or ends one
+        self.store.leases.granted = below.leases.granted  # no operation changes these
         self.store.leases.started = []
 
     def adopt(self) -> None:
-        """Let the Store become what the draft is. Of each key that changed there is one event,
-        with its state now."""
+        """Write the draft into the Store. Each key that changed has one event, with its new
+        state."""
         below = self._below
         events: dict[str, BareEvent] = {}
         taken, lost_up_to = self.store.take_events()
@@ -35,7 +35,7 @@ class Draft:
             was_there = key in below.held
             below.put_text(key, text)
             if not was_there and text is None:
-                events.pop(key, None)  # as it was
+                events.pop(key, None)  # it is unchanged
         for lease in self.store.leases.started or ():
             below.leases.begin(lease)
         if lost_up_to:

@@ -19,14 +19,14 @@ BareEvent = tuple[int, str, str, str]
 class KeyEvent(NamedTuple):
     """One change of one key; keys and values are in their canonical spelling."""
 
-    number: int  # of the entry (`entry_number`)
+    number: int  # the entry's (`entry_number`)
     kind: str
     key: str
-    value: str  # that the key has since then, "" if it is gone
+    value: str  # the new value, "" if the key is gone
 
 
 class TakenEvents(NamedTuple):
     """The events since they were taken last, in the order of the log."""
 
     events: list[BareEvent]
-    lost_up_to: int  # the last entry whose events are not all there, 0 if none lacks
+    lost_up_to: int  # the last entry with dropped events, 0: none

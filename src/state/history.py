@@ -1,4 +1,4 @@
-"""The latest events of a node, from which a watch that was interrupted goes on. Pure.
+"""The latest events of a node, from which an interrupted watch resumes. Pure.
 
 The history belongs to a node, not to the state that is replicated: nodes that applied the same log
 keep different lengths of it, and what they keep is the same. It is empty when a node starts, and
@@ -17,17 +17,17 @@ from raftline.state.events import BareEvent, KeyEvent
 
 EVENTS_MAX = 100_000
 BYTES_MAX = 32 << 20
-EVENT_BYTES = 150  # of memory for one event, beside its key and its value
-TRIMMED = 4096  # events that are dropped at the front of the list in one go
-DROPPED = 16  # if there is no room, the oldest part of the events goes: one in 16
+EVENT_BYTES = 150  # memory of one event without its key and value
+TRIMMED = 4096  # dropped events at the front of the list until it is trimmed
+DROPPED = 16  # without room the oldest sixteenth of the events is dropped
 _number, _key, _value = itemgetter(0), itemgetter(2), itemgetter(3)
 
 
 class ResumePoint(NamedTuple):
-    """The verdict on an index from which a watch is to go on."""
+    """Whether a watch can resume after an index."""
 
     is_covered: bool = False  # all events after it are here
-    is_known: bool = True  # not: the log that this node has never held such an entry
+    is_known: bool = True  # False: this node's log never held that entry
 
 
 class EventHistory:
@@ -42,12 +42,12 @@ class EventHistory:
     ) -> None:
         """Begin after the entry `last`."""
         self.floor = self.last = last  # the events up to the floor are gone
-        self.resets = 0  # how many times all was forgotten
+        self.resets = 0  # times that all events were dropped
         self._events_max = events_max
         self._bytes_max = bytes_max
         self._bytes = 0
         self._events: list[BareEvent] = []
-        self._start = 0  # what lies before it in the list was dropped
+        self._start = 0  # events before it in the list are dropped
         self._jumps: list[tuple[int, int]] = []  # the last number before, the first one after
 
     def __len__(self) -> int:
@@ -55,21 +55,21 @@ class EventHistory:
 
     @property
     def bytes(self) -> int:
-        """The memory that the events are counted with."""
+        """The memory of the events, estimated."""
         return self._bytes
 
     def bound(self, events_max: int, bytes_max: int) -> None:
-        """Keep at most so much from now on."""
+        """Keep at most this many events and bytes from now on."""
         self._events_max, self._bytes_max = events_max, bytes_max
 
     def reset(self, last: int) -> None:
-        """Forget all: the state came without the events up to this entry."""
+        """Drop all: the state came without the events up to this entry."""
         self._events, self._start, self._bytes, self._jumps = [], 0, 0, []
         self.floor = self.last = last
         self.resets += 1
 
     def begin_after(self, number: int) -> None:
-        """Note that the entries up to this one left no events, as the cluster was of level 1."""
+        """Record that the entries up to this one have no events: the cluster was at level 1."""
         self.floor = max(self.floor, number)
 
     def add(self, events: Sequence[BareEvent], numbers: Sequence[int]) -> None:
@@ -90,8 +90,7 @@ class EventHistory:
                 self._drop()
 
     def _drop(self) -> None:
-        """Drop the oldest entries, all events of each; the last entry stays whole, whatever its
-        size."""
+        """Drop the oldest entries, all events of each. The last entry always stays whole."""
         events, start = self._events, self._start
         last_entry = bisect_left(events, events[-1][0], start, key=_number)
         while start < last_entry:
@@ -110,8 +109,7 @@ class EventHistory:
             self._start = 0
 
     def place_of(self, number: int) -> ResumePoint:
-        """Return whether a watch can go on after this entry, which is not a later one than
-        `last`."""
+        """Return whether a watch can resume after this entry, which is `last` or earlier."""
         for before, after in self._jumps:
             if before < number < after:
                 return ResumePoint(is_known=False)
@@ -143,7 +141,7 @@ class EventHistory:
 
 
 def _bytes_of(events: Sequence[BareEvent]) -> int:
-    """Return the memory that events are counted with. There is one for each write, so no step of
-    Python is taken for each."""
+    """Return the memory of events, estimated. There is one for each write, so no loop of Python
+    goes over them."""
     texts = sum(map(len, map(_key, events))) + sum(map(len, map(_value, events)))
     return EVENT_BYTES * len(events) + texts

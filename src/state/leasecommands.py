@@ -13,7 +13,7 @@ from raftline.wire.leaseoperands import UNDER, grant_in, lease_in, seconds_in
 
 
 def seconds_of(store: Store, lease: str) -> int:
-    """Return the time of a lease; 0 if it is not there (any more)."""
+    """Return the time of a lease in seconds; 0 if there is no such lease."""
     if lease in store.leases.granted:
         return store.leases.granted[lease]
     return own_seconds(lease) if lease in store.leased else 0
@@ -21,7 +21,7 @@ def seconds_of(store: Store, lease: str) -> int:
 
 @applies("under")
 def _under(store: Store, operands: str) -> str | None:
-    """`under LEASE COMMAND`: carry it out, and put its key under the lease if that was done."""
+    """`under LEASE COMMAND`: carry it out; if it is done, put its key under the lease."""
     lease, _, command = operands.partition(" ")
     verb, _, rest = command.partition(" ")
     if verb not in UNDER or not _names_one(store, lease):
@@ -36,13 +36,13 @@ def _under(store: Store, operands: str) -> str | None:
 
 
 def _names_one(store: Store, lease: str) -> bool:
-    """Whether a lease can have this name. Below level 3 none has a tag."""
+    """Whether a lease can have this name. Below level 3 names have no tag."""
     return lease_in(lease) is not None and ("." not in lease or store.level >= BOUNDED)
 
 
 @applies("lease")
 def _lease(store: Store, operands: str) -> str | None:
-    """`lease SECONDS [TAG]`: grant a lease, named after this entry and the tag that it has."""
+    """`lease SECONDS [TAG]`: grant a lease, named after this entry and its tag."""
     grant = grant_in(operands)
     if grant is None or (grant[1] and store.level < BOUNDED):
         return None
@@ -66,7 +66,7 @@ def _release(store: Store, lease: str) -> str | None:
 
 @applies("setex")
 def _setex(store: Store, operands: str) -> str | None:
-    """`setex KEY SECONDS VALUE`: set it, with its own lease."""
+    """`setex KEY SECONDS VALUE`: set it, under a new lease, alone."""
     key, _, rest = operands.partition(" ")
     spelled, space, value = rest.partition(" ")
     seconds = seconds_in(spelled)
@@ -80,7 +80,7 @@ def _setex(store: Store, operands: str) -> str | None:
 
 @applies("expire")
 def _expire(store: Store, operands: str) -> str | None:
-    """`expire KEY SECONDS`: give it its own lease; it leaves the one that it was under."""
+    """`expire KEY SECONDS`: put it under a new lease, alone."""
     key, _, spelled = operands.partition(" ")
     seconds = seconds_in(spelled)
     if not key or seconds is None:
@@ -110,9 +110,9 @@ def _persist(store: Store, key: str) -> str | None:
 def _expired(store: Store, operands: str) -> str | None:
     """End the leases that an expiry names, and delete their keys.
 
-    It does nothing in an entry of a term that it does not name: the leader of that term has not
-    counted. It does nothing to a lease that has ended. A key whose time was set again is under
-    another one.
+    It does nothing if it names another term than its entry's: the leader of that term has not
+    measured the time. It does nothing to a lease that has ended. A key whose time was set again is
+    under another lease.
     """
     for lease in read_expiry(operands, store.term):
         if seconds_of(store, lease):

@@ -1,16 +1,15 @@
-"""The leases of the state machine: which there are, and for how many seconds. Pure.
+"""The leases of the state machine, and their seconds. Pure.
 
-There is no clock here. A lease ends by an entry: `release`, or the expiry that a leader proposes
-when it has counted the time (node/leasing.py). So every node ends it alike.
+The module has no clock. A lease ends by an entry: `release`, or the expiry that a leader proposes
+after it has measured the time (node/leasing.py). So every node ends it alike.
 
-Two kinds. A shared lease, `lease-57`, is granted by entry 57, and keys are put under it; what else
-its name may hold is in wire/leaseoperands.py. A key's
-own lease, `own-61-20`, is of 20 s and was set by entry 61 (`setex`, `expire`). It is there as long
-as a key is under it. So an expiry that was decided before the time was set again names a lease that
-is no longer there, and does nothing. Keys of one transaction may have one of these together: their
-time is the same.
+There are two kinds. A shared lease, `lease-57`, is granted by entry 57, and keys are put under it;
+wire/leaseoperands.py has the whole form of its name. A key's own lease, `own-61-20`, is of 20 s and
+was set by entry 61 (`setex`, `expire`). It exists while a key is under it. If a key's time is set
+again, an expiry decided before names a lease that is gone, and does nothing. Keys of one
+transaction with the same time may share an own lease.
 
-Which keys a lease has is the Store's to know (store.py).
+The Store holds the keys of each lease (store.py).
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ class Leases:
 
     def __init__(self) -> None:
         self.granted: dict[str, int] = {}  # seconds
-        # Those whose time begins, for whoever counts it; None while nobody does.
+        # Leases whose time begins, for a leader that measures it; None on other nodes.
         self.started: list[str] | None = None
 
     def grant(self, number: int, seconds: int, tag: str = "") -> str:
@@ -44,7 +43,7 @@ class Leases:
             self.started.append(lease)
 
     def end(self, lease: str) -> None:
-        """Let a shared lease be no more."""
+        """Remove a shared lease."""
         self.granted.pop(lease, None)
 
     def copy(self) -> list[tuple[str, int]]:
@@ -53,12 +52,12 @@ class Leases:
 
 
 def own_lease(number: int, seconds: int) -> str:
-    """Return the name of the lease that the entry of this number gives a key alone."""
+    """Return the name of a key's own lease, by its entry and its time."""
     return f"{OWN}{number}-{seconds}"
 
 
 def own_seconds(lease: str) -> int:
-    """Return the time of a key's own lease, 0 if it is another one."""
+    """Return the time of a key's own lease in seconds, 0 for a shared one."""
     if not lease.startswith(OWN):
         return 0
     return seconds_in(lease.rpartition("-")[2]) or 0

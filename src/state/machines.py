@@ -1,8 +1,8 @@
-"""State machines of the program's own: `machine NAME JSON` (docs/use/objects.md).
+"""A program's state machines: `machine NAME JSON` (docs/use/objects.md).
 
 Between two commands a machine's state is the JSON text under the key NAME, like any object's: it
-is in every snapshot, and `get NAME` shows it. The program's instance is a place to compute in; it
-is restored whenever the text is not the one that it left there.
+is in every snapshot, and `get NAME` shows it. The program's instance only computes. It is restored
+from the text unless its last command wrote that text.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _OF_THIS_NODE_ALONE = (OSError, MemoryError, RecursionError)
 
 
 class StateMachine(Protocol):
-    """A program's own state machine; every node of the cluster needs it, under the same name.
+    """A program's state machine; every node of the cluster needs it, under the same name.
 
     `apply` must be deterministic: no clock, no chance, no file, nothing that differs between
     nodes. Commands, results and states are JSON; a state has at most 1 MiB as text.
@@ -67,7 +67,7 @@ class Machines:
             name: spell_json(checked(machine.snapshot()))
             for name, machine in self._machines.items()
         }
-        # By name: the text that the instance stands for; None if it is to be restored.
+        # By name: the text with the instance's state; None if it is to be restored.
         self._left: dict[str, str | None] = {**self._initial}
 
     def why_not(self, name: str) -> str:
@@ -83,8 +83,8 @@ class Machines:
         """Carry out `NAME JSON` and return the reply.
 
         Raises:
-            UnknownMachine: there is no such machine here; the node must stop.
-            SafetyError: what need not have struck the other nodes struck it here; the same.
+            UnknownMachine: this node has no such machine; it must stop.
+            SafetyError: an error of this node alone, perhaps; it must stop.
         """
         name, _, text = operands.partition(" ")
         machine = self._machines.get(name)
@@ -107,7 +107,7 @@ class Machines:
                     f'the state machine "{shown(name)}" ended in {type(problem).__name__} '
                     f"({problem}), which need not have happened to it on the other nodes"
                 ) from problem
-            self._left[name] = None  # whatever it did meanwhile: restored before its next command
+            self._left[name] = None  # it is restored before its next command
             # The text of Python's own errors differs between versions; Rejected's is the program's.
             why = str(problem) if isinstance(problem, Rejected) else type(problem).__name__
             return error(f"{shown(name)}: {escape(why, key=False)[:REASON_MAX]}. Nothing was done.")

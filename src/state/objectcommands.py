@@ -1,7 +1,6 @@
 """The effect of `object KEY OPERATION [JSON …]` on the value under a key. Deterministic and total.
 
-A transaction works on objects that stay open: each is read once and spelled once, however many of
-its operations ask for it.
+A transaction keeps its objects open: each is read once and spelled once for all of its operations.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from raftline.wire.operands import Limits
 from raftline.wire.protocol import ProtocolError, error, escape, shown, unescape
 from raftline.wire.strictjson import Json, NotJsonError, read_json, spell_json
 
-WALK: Final = 16  # an operation on an open object costs this many times less than reading it
+WALK: Final = 16  # to read an object costs as much as this many operations on an open one
 
 
 @applies("object")
@@ -87,15 +86,15 @@ class _Open:
         self._kind = kind
 
     def is_empty_for_another(self, kind: str) -> bool:
-        """Whether nothing was done with an object of another kind. If its key is absent as well,
-        there is no object yet, of no kind."""
+        """Whether it was opened as another kind, and not changed. If its key is absent as well,
+        there is no object yet, and so no kind."""
         return not self.is_changed and kind != self._kind
 
     def check(self, key: str, kind: str) -> None:
-        """Take it for an object of this kind. Its own operations leave it one of its kind.
+        """Use it as an object of this kind. Operations keep its kind.
 
         Raises:
-            Unfit: it is none.
+            Unfit: it has another kind.
         """
         if kind != self._kind and not fits(kind, self.value):
             raise _no(kind, key)
@@ -105,7 +104,7 @@ class _Open:
 def _operate(
     key: str, rest: str, number: int, held: Callable[[str], Json], kept: Callable[[Json], None]
 ) -> str:
-    """Carry out `OPERATION [JSON …]` on what `held` returns; `kept` takes what it became."""
+    """Carry out `OPERATION [JSON …]` on the value of `held`; `kept` gets the new one."""
     name, _, text = rest.partition(" ")
     operation = OPERATIONS.get(name)
     if not key or operation is None:
@@ -128,7 +127,7 @@ def _read(store: Store, key: str, kind: str) -> tuple[Json, int]:
     """Return the object under a key, an empty one if there is nothing, and its bytes as JSON.
 
     Raises:
-        Unfit: something else is there.
+        Unfit: the key holds another kind.
     """
     try:
         text = unescape(store.get(key, EMPTY[kind]))

@@ -1,8 +1,8 @@
 """The operations on a replicated object. Pure, deterministic and total.
 
 An object is a JSON value under a key. An operation gets the value, freshly read, and changes it
-in place; its result is the reply. What it raises leaves the object as it was. No operation knows
-a clock, chance, a node or a type of the program's own, so every node does the same.
+in place; its result is the reply. If it raises, the object stays as it was. No operation uses
+a clock, chance, a node or a type of the program. So every node does the same.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from raftline.wire.strictjson import Json
 
 
 class ConditionFailed(Exception):
-    """A condition did not hold: nothing was changed. The message names which."""
+    """A condition did not hold: nothing was changed. The message names the condition."""
 
 
 class Operation(NamedTuple):
-    """A stamped operation gets the number of its entry as well, which only grows, and which no
-    other entry has (`entry_number`)."""
+    """A stamped operation also gets the number of its entry, which is unique and only grows
+    (`entry_number`)."""
 
     kind: str
     act: Callable[..., Json]
@@ -175,7 +175,7 @@ def _take_first(values: list[Json]) -> Json:
     return values.pop(0)
 
 
-# --- lock: {} while free, else who holds it -------------------------------------------------------
+# --- lock: {} while free, else its holder ---------------------------------------------------------
 
 
 @_operation("lock.acquire", stamped=True)
@@ -190,7 +190,7 @@ def _acquire(number: int, lock: dict[str, Json], owner: str, lease_ms: int) -> J
 
 @_operation("lock.beat")
 def _beat(lock: dict[str, Json], owner: str, token: int) -> Json:
-    """Show that the holder lives; whoever watches the beat stand still may seize the lock."""
+    """Show that the holder lives. A client that sees no new beat for a lease may seize the lock."""
     _must_hold(lock, owner, token)
     lock["beat"] += 1
     return lock["beat"]
@@ -206,7 +206,7 @@ def _release(lock: dict[str, Json], owner: str, token: int) -> None:
 def _seize(
     number: int, lock: dict[str, Json], owner: str, lease_ms: int, token: int, beat: int
 ) -> Json:
-    """Take the lock from a holder whose beat stood still, if it stands there yet."""
+    """Take the lock from a holder whose beat stood still, if it has not changed since."""
     if lock and (lock["token"], lock["beat"]) != (token, beat):
         raise ConditionFailed("held")
     lock.update(owner=owner, token=number, lease_ms=lease_ms, beat=0)

@@ -1,9 +1,9 @@
 """The pairs of the state machine, read as of one moment while they go on changing. Pure.
 
-To copy a million pairs while everybody waits takes some 30 ms. So a reader of them all (a snapshot,
-a `show`) has the large dict stand still instead, which takes no time: from then on changes go into
-a small dict above it, and the large one can be read without a lock. Once nobody reads it, the
-changes are moved down, some hundred at a time.
+A copy of a million pairs takes some 30 ms, in which the node would stand still. So a reader of all
+pairs (a snapshot, a `show`) freezes the large dict instead. From then on changes go into a small
+dict above it, and the large one can be read without a lock. After the last reader the changes are
+moved down, some hundred at a time.
 
 The reply to `show` is one page of the pairs as JSON, and the command that asks for the next.
 """
@@ -23,9 +23,9 @@ from raftline.wire.protocol import ProtocolError, real
 MOVED_MAX = 200  # changes moved down at a time: a fraction of a millisecond of work
 FREED_MAX = 1000  # pairs freed at a time
 
-Breathe = Callable[[], None]  # let other threads run
+Breathe = Callable[[], None]  # yields to other threads
 PAGE_KEYS = 1000
-STEP_KEYS = 1000  # looked at in one go, of all there are
+STEP_KEYS = 1000  # keys scanned between two pauses
 PAGE_CHARACTERS = 1 << 20  # a page ends after the pair that reaches this, whatever its size
 
 
@@ -101,8 +101,7 @@ class Overlay(_Layers, MutableMapping[str, str]):
 class LayeredPairs(Overlay):
     """Pairs in two layers: a dict that stands still while it has readers, and the changes since.
 
-    Whoever calls anything here holds the lock that guards the pairs; only a `StillPairs` is read
-    without.
+    Callers hold the lock that guards the pairs; only a `StillPairs` is read without it.
     """
 
     def __init__(self, base: dict[str, str]) -> None:
@@ -110,16 +109,16 @@ class LayeredPairs(Overlay):
         self.readers = 0
 
     def hold(self) -> StillPairs:
-        """Return the pairs as they are now, to be read at leisure; `let_go` must follow."""
+        """Return the pairs as they are now, to be read for any time; `let_go` must follow."""
         self.readers += 1
         return StillPairs(self, self.changes.copy(), self._count)
 
     def let_go(self) -> None:
-        """Record that one of the readers needs them no longer."""
+        """Record that one of the readers has ended."""
         self.readers -= 1
 
     def move_down(self) -> bool:
-        """Move some changes down if nobody reads; return whether that may be asked for again."""
+        """Move some changes down unless there is a reader; return whether more can be moved."""
         if self.readers:
             return False
         for _ in range(min(MOVED_MAX, len(self.changes))):
@@ -159,8 +158,8 @@ def layered(pairs: MutableMapping[str, str]) -> LayeredPairs:
 
 
 def free(pairs: MutableMapping[str, str], breathe: Breathe) -> None:
-    """Free pairs that nobody changes any more, piece by piece: a million at once would stop every
-    thread. Waits until nobody reads them either."""
+    """Free pairs that no longer change, in pieces: a million at once would stop every thread. It
+    waits for their readers first."""
     if isinstance(pairs, LayeredPairs):
         while pairs.readers:
             breathe()
@@ -172,7 +171,7 @@ def free(pairs: MutableMapping[str, str], breathe: Breathe) -> None:
 
 
 class Selection(NamedTuple):
-    """Which keys are asked for; `prefix` and `after` in escaped spelling, "" if absent."""
+    """The keys that a show selects; `prefix` and `after` in escaped spelling, "" if absent."""
 
     prefix: str
     after: str
@@ -194,7 +193,7 @@ def show_page(
     pairs: Mapping[str, str], selection: Selection, breathe: Callable[[], None], level: int
 ) -> str:
     """Return the reply: JSON of real keys and values, in the order of the keys' bytes. Below level
-    3 it is that of their text, as the next page may come from a build that knows no other.
+    3 the order is that of their text: an older build may send the next page.
 
     Bytes that are not UTF-8 are lone surrogates, `\\udcNN` in the JSON. When keys remain, the
     command for the next page follows the JSON.
@@ -228,8 +227,8 @@ def _keys(
     order: Callable[[str], bytes],
     breathe: Callable[[], None],
 ) -> Iterator[tuple[bytes, str, str]]:
-    """Yield each key that is asked for: its place in the order, as it is, and as it is spelled; now
-    and then others get their turn."""
+    """Yield each selected key: its bytes for the order, the key itself, and its spelling. Other
+    threads run in between."""
     for number, key in enumerate(pairs, start=1):
         shown = real(key)
         if shown.startswith(prefix):
@@ -241,8 +240,8 @@ def _keys(
 
 
 def key_bytes(shown: str) -> bytes:
-    """Return the bytes of a key as it is. A lone surrogate stands for a byte that is not UTF-8; of
-    any other, which only a log written by hand has, there are three."""
+    """Return the bytes of a key. A lone surrogate is a byte that is not UTF-8. Other surrogates,
+    which only a log written by hand has, give three bytes."""
     try:
         return shown.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""An index of prefixes: those of a key are found without a look at the others. Pure."""
+"""An index of prefixes: finds those of a key without a scan of the others. Pure."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ Group = TypeVar("Group")
 
 
 class PrefixIndex(Generic[Group]):
-    """One value for each prefix. To find those that match a key takes one look for each *length*
-    that prefixes have, however many they are.
+    """One value for each prefix. To find those that match a key takes one lookup for each *length*
+    of prefixes, not for each prefix.
 
-    Prefixes and keys are taken as they are, not as they are spelled: a prefix that ends amid the
-    spelling of a character is no prefix of it.
+    Prefixes and keys are compared unescaped: a text that ends amid the escape of a character is
+    not a prefix of it.
     """
 
     def __init__(self) -> None:
         self._groups: dict[str, Group] = {}
-        self._with_length: dict[int, int] = {}  # how many prefixes have it
+        self._with_length: dict[int, int] = {}  # prefixes of each length
         self._lengths: list[int] = []  # ascending
 
     def __len__(self) -> int:

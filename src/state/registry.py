@@ -17,15 +17,15 @@ from raftline.wire.operands import not_understood
 from raftline.wire.protocol import error
 
 Apply = Callable[[Store, str], str | None]
-APPLIED: Final[dict[str, tuple[int, Apply]]] = {}  # each with the level from which it is known
+APPLIED: Final[dict[str, tuple[int, Apply]]] = {}  # by verb: the lowest level, the function
 
 
 def applies(verb: str, level: int = FIRST) -> Callable[[Apply], Apply]:
     """Register the function that applies a command to the Store; it gets the operands.
 
     It returns the reply, or None if the operands are not those of the command's row. A command
-    that is a read changes no pair. The level is that of the row; an entry of the leader's own has
-    none, and gives it here.
+    that is a read changes no pair. The level is that of the row. An entry that only
+    a leader makes has no row, and gives it here.
     """
 
     def register(apply: Apply) -> Apply:
@@ -36,8 +36,8 @@ def applies(verb: str, level: int = FIRST) -> Callable[[Apply], Apply]:
 
 
 def execute(store: Store, command: str) -> str:
-    """Carry out one command and return its reply, without the server's name. Below its level it is
-    no command, as it is none to an older build."""
+    """Carry out one command and return its reply, without the server's name. Below its
+    level the command is unknown, as in an older build."""
     verb, _, operands = command.partition(" ")
     found = APPLIED.get(verb)
     if found is not None and found[0] <= store.level:

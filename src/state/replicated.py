@@ -1,6 +1,6 @@
 """The key-value state machine: each committed entry, executed once.
 
-Part of what every node holds alike, so it knows no clock, no file and no lock (paper §2).
+It is the same on every node, so it uses no clock, file or lock (paper §2).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from raftline.wire.leaseoperands import without_tag
 class ReplicatedState:
     """The pairs, the sessions and the members, as of the last entry applied.
 
-    Whoever calls anything here holds the lock that guards the pairs.
+    Callers hold the lock that guards the pairs.
     """
 
     def __init__(self, members: Membership, machines: Machines) -> None:

@@ -1,17 +1,17 @@
 """Sessions: a retried request takes effect once (thesis §6.3). Part of the state machine.
 
 A request `client4#17@set b 5` belongs to the session `client4`; its number is 17. The table
-remembers, for the last requests of each session, what they were and what they answered. It is
-changed by the log alone, so every node holds the same, forgets the same, and answers the same.
+keeps the checksum and the reply of the last requests of each session. Only the log changes it. So
+every node keeps, drops and answers the same.
 
 Three bounds, all stated in docs/use/protocol.md:
 
 * per session, the WINDOW highest numbers: many requests may be in flight and arrive out of
   order, but one that lies further back is refused;
 * SESSIONS_MAX sessions: beyond, the least recently used one goes. Its name is never begun again
-  by a mere request, since that might be a retry: it is refused instead;
+  by a request alone, since that might be a retry: it is refused instead;
 * the bytes of the replies that all sessions keep (docs/operate/limits.md), from level 3 on: beyond,
-  the least recently used session loses its own. That they were done is never forgotten.
+  the least recently used session loses its replies. It still knows which requests were done.
 
 The number of an entry is one that no later entry has, not even after a recovery. It fences a lock,
 and makes the name of a session new.
@@ -34,11 +34,11 @@ from raftline.wire.protocol import DONE_ONCE, error
 
 SESSIONS_MAX = 4096
 WINDOW = 128
-NAME_CHARACTERS_MAX = 44  # of the client's own part: with a number it stays below 64
+NAME_CHARACTERS_MAX = 44  # of the client's part: with a number the name stays below 64
 STEP_SESSIONS = 16  # read in one go
 REPLY_CHARACTERS_MAX = 512  # a longer one is long, below level 3
-KEY_MARK = "\0"  # stands for a long key in a reply that is kept: in no reply there is one
-NO_LONGER_KEPT = "\0\0"  # stands for a reply that was dropped
+KEY_MARK = "\0"  # replaces a long key in a kept reply; no reply holds a NUL
+NO_LONGER_KEPT = "\0\0"  # replaces a reply that was dropped
 _Value = TypeVar("_Value")
 _OF_WHAT_IS_GONE = (ReplyForm.VALUE, ReplyForm.RESULT, ReplyForm.RESULTS)
 LONG_REPLIES = tuple(  # see `Session`
@@ -46,12 +46,12 @@ LONG_REPLIES = tuple(  # see `Session`
     for verb, row in COMMANDS.items()
     if row.handling.is_numbered and row.reply in _OF_WHAT_IS_GONE
 )
-# An index is in ordinary life a number that no later entry has. But `raftline recover` and
-# `raftline restore` go on from what is left, so the indexes of lost entries come again. Both raise
-# the term to an era that no node was in; with the era, all later entries have higher numbers.
-ERA_TERMS = 1_000_000  # no cluster elects so often
+# Without a recovery, no later entry has the same index. But `raftline recover` and `raftline
+# restore` go on from the entries that are left, so the indexes of lost entries come again. Both
+# raise the term to an era that no node was in. So all later entries have higher numbers.
+ERA_TERMS = 1_000_000  # more elections than a cluster has
 ERA_NUMBERS = 10**12  # more entries than can have been lost
-ERA_MAX = 9_000_000  # beyond, which only a forged term is, the index alone goes on: below 2^63
+ERA_MAX = 9_000_000  # keeps numbers below 2^63, even with a forged term
 
 
 class KeptReply(NamedTuple):
@@ -66,8 +66,8 @@ class Session:
     """The last requests of one client; `dumps` counts the snapshots begun before it was made.
 
     Of the long replies that can't be made again only the last is kept: a client that waits for
-    each reply asks again for none but that. `long_bytes` and `short_bytes` are those of its replies
-    that are longer than SHORT_REPLY_BYTES, and of the others.
+    each reply only retries that one. `long_bytes` counts its replies that are longer than
+    SHORT_REPLY_BYTES, `short_bytes` the others.
     """
 
     __slots__ = ("answered", "dumps", "highest", "long_bytes", "short_bytes")
@@ -79,14 +79,14 @@ class Session:
         self.long_bytes = self.short_bytes = 0
 
     def copy(self, dumps: int) -> Session:
-        """Return one that can be changed apart from this one."""
+        """Return a copy that can be changed."""
         twin = Session(dumps)
         twin.highest, twin.answered = self.highest, self.answered.copy()
         twin.long_bytes, twin.short_bytes = self.long_bytes, self.short_bytes
         return twin
 
     def remember(self, number: int, answered: KeptReply, *, is_bounded: bool) -> None:
-        """Keep one more; what is older than the window goes, it is refused in any case."""
+        """Keep one more. Replies before the window are dropped: such a request is refused."""
         reply = answered.reply
         if is_bounded:
             if self.long_bytes and size_of(reply) > SHORT_REPLY_BYTES:
@@ -100,7 +100,7 @@ class Session:
         self._add(reply)
         if number > self.highest:
             self.highest = number
-            if len(self.answered) > 2 * WINDOW:  # now and then: it walks over all of them
+            if len(self.answered) > 2 * WINDOW:  # not each time: it goes over all of them
                 floor = self.highest - WINDOW
                 self.answered = {n: each for n, each in self.answered.items() if n > floor}
                 self.count()
@@ -134,8 +134,8 @@ class Session:
 
 
 class SessionLines(Collection[str]):
-    """The session table as of one moment, line by line; a session is let go once it was spelled,
-    so that there is never much to free at once, and the lines can be had once only."""
+    """The session table as of one moment, line by line. A session is dropped once it is spelled, so
+    that little is freed at once. So the lines can be read only once."""
 
     def __init__(self, has_forgotten: bool, sessions: list[tuple[str, Session]]) -> None:
         self._first = json.dumps({"forgotten": has_forgotten})
@@ -170,11 +170,11 @@ class Sessions:
         return len(self._sessions)
 
     def begin(self, client: str, entry_number: int) -> str:
-        """Begin a session under a name that nobody had before, and return the name.
+        """Begin a session under a new name, and return the name.
 
-        It holds the number of the entry that begins it (`entry_number`), so it can't come again.
+        It holds the number of the entry that begins it (`entry_number`), so it is unique.
         """
-        name = f"{client[:NAME_CHARACTERS_MAX]}-{entry_number}"  # a name, too, has a longest
+        name = f"{client[:NAME_CHARACTERS_MAX]}-{entry_number}"  # a name has a limit, too
         self._sessions[name] = Session(self._dumps)
         self._make_room()
         return name
@@ -217,7 +217,7 @@ class Sessions:
         return answered.reply.replace(KEY_MARK, _key_of(command)) or _repeat(command)
 
     def remember(self, name: str, number: int, command: str, reply: str, level: int) -> None:
-        """Keep what a request answered, so that its retry gets the same; `level` is that of the
+        """Keep the reply of a request, so that its retry gets the same; `level` is that of the
         cluster."""
         is_bounded = level >= BOUNDED
         crc = crc32(command.encode("utf-8", "surrogateescape"))
@@ -232,7 +232,7 @@ class Sessions:
             self._bound()
 
     def _bound(self) -> None:
-        """Drop replies of the sessions that were not used for longest, until the others fit."""
+        """Drop replies of the least recently used sessions, until the others fit."""
         if self._long_bytes > LONG_REPLIES_BYTES:
             for name, session in self._sessions.items():
                 if session.long_bytes:
@@ -265,7 +265,7 @@ class Sessions:
         """Return the table that `dump` spelled.
 
         Raises:
-            ValueError: a line is none of its lines.
+            ValueError: a line has another form.
         """
         table = cls()
         try:
@@ -299,14 +299,14 @@ class Sessions:
 
 
 def _the(kind: type[_Value], value: object) -> _Value:
-    """Return a value of exactly this kind: no text of digits, no fraction, no truth value."""
+    """Return a value if its type is exactly this one: a bool is not an int here."""
     if type(value) is not kind:
         raise TypeError(f"a {type(value).__name__} where a {kind.__name__} stands")
     return value
 
 
 def _is_begun_name(name: str) -> bool:
-    """Whether the name has the form that `begin` gives: such a one is only ever begun there."""
+    """Whether the name has the form that `begin` gives: only `begin` makes such names."""
     client, dash, index = name.rpartition("-")
     return bool(client and dash and index.isascii() and index.isdigit())
 
@@ -317,8 +317,8 @@ def size_of(reply: str) -> int:
 
 
 def _kept(command: str, reply: str, *, is_bounded: bool) -> str:
-    """Return what is kept of a reply: "" if one that repeats its value can be made again; of
-    another one that is long, since its key is, the rest: what it reports was not always done."""
+    """Return the part of a reply to keep: "" if it repeats its value and can be made again. If
+    it is long by its key, KEY_MARK replaces the key: the rest shows whether it was done."""
     size = size_of(reply) if is_bounded else len(reply)
     longest = SHORT_REPLY_BYTES if is_bounded else REPLY_CHARACTERS_MAX
     if size <= longest or command.startswith(LONG_REPLIES):
@@ -331,7 +331,7 @@ def _key_of(command: str) -> str:
 
 
 def _repeat(command: str) -> str:
-    """Return a reply that was too long to keep: those that repeat the value are made again."""
+    """Return a reply that was too long to keep: it repeats the value, so it is made again."""
     if command.startswith(LONG_REPLIES):
         return DONE_ONCE
     command = without_lease(command)
@@ -342,7 +342,7 @@ def _repeat(command: str) -> str:
 
 def entry_number(index: int, term: int) -> int:
     """Return the number of the entry; it grows along a log, as index and term do. In the first
-    era, which a cluster that is never recovered does not leave, it is the index."""
+    era it is the index. Only a recovery begins another era."""
     return min(term // ERA_TERMS, ERA_MAX) * ERA_NUMBERS + index
 
 
@@ -357,6 +357,6 @@ def entry_numbers_of(entries: Sequence[Entry]) -> Sequence[int]:
 
 
 def next_era(term: int) -> int:
-    """Return the first term of an era that nobody can have been in who was not far beyond `term`:
-    not that of the next one, which others may have come to by one election more."""
+    """Return the first term of an era that no node with a term near `term` was in. It is not the
+    next era: another node may have reached that by one more election."""
     return (term // ERA_TERMS + 2) * ERA_TERMS

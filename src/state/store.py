@@ -1,10 +1,10 @@
 """The pairs as commands see and change them. Pure.
 
-A Store is a mapping of key to value, so that a command acts on it as on a dict. It knows which
-entry is applied now. It keeps for each key the number of its last change and its lease, and takes
-note of each change as an event.
+A Store is a mapping of key to value, so that a command acts on it as on a dict. It holds the
+number of the entry that is applied. For each key it keeps the number of its last change and its
+lease. It records each change as an event.
 
-The pairs that it changes are a dict, or one that stands still with the changes above it
+The pairs are a dict, or a frozen dict with the changes above it
 (state/pairs.py). They hold each value with its facts in one text (wire/keyfacts.py). At level 1
 the texts are the values alone.
 """
@@ -31,28 +31,28 @@ _Other = TypeVar("_Other")
 
 
 class Store(MutableMapping[str, str]):
-    """The pairs, with what is known of each key.
+    """The pairs, with the facts of each key.
 
-    Whoever calls anything here holds the lock that guards the pairs.
+    Callers hold the lock that guards the pairs.
     """
 
     def __init__(self, held: Pairs | None = None, level: int = 1, since: int = 0) -> None:
         self.held: Pairs = {} if held is None else held
         self.level = level
         self.since = since  # the entry that raised the level to 2: each key's change until then
-        self.number = 0  # of the entry that is applied now
-        self.term = 0  # of that entry
+        self.number = 0  # the number of the entry that is applied now
+        self.term = 0  # its term
         self.leases = Leases()
         self.leased: dict[str, set[str]] = {}  # the keys of each lease that has any
-        self.reworked = 0  # bytes of values that were read and rewritten since it was made
-        self.notes_events = False  # whether anybody takes the events
+        self.reworked = 0  # bytes of values read and rewritten since it was made
+        self.notes_events = False  # whether events are taken
         self._events: list[BareEvent] = []
         self._lost_up_to = 0
         self._characters = 0
 
     def raise_level(self, level: int, number: int) -> None:
-        """Let the entry of this number raise the level. Level 2 counts it as the last change of
-        every key that there is, so that all nodes know the same of it. No key is looked at."""
+        """Raise the level by the entry of this number. At level 2 that is the last change of each
+        existing key, so that all nodes have the same facts. No key is touched."""
         if self.level < 2 <= level:
             self.since = number
         self.level = max(self.level, level)
@@ -65,8 +65,8 @@ class Store(MutableMapping[str, str]):
         leased: dict[str, set[str]],
         number: int,
     ) -> Pairs:
-        """Hold what a snapshot holds that ends with the entry of this number; return the old
-        pairs. The changes in between are not known, so their events are gone."""
+        """Take over a snapshot that ends with the entry of this number; return the old pairs. The
+        changes in between are unknown, so their events are lost."""
         old, self.held = self.held, held
         self.level, self.since, self.leased = level, 0, leased
         self.leases.granted = granted
@@ -85,7 +85,7 @@ class Store(MutableMapping[str, str]):
     @overload
     def get(self, key: str, /, default: _Other) -> str | _Other: ...
     def get(self, key: str, /, default: object = None) -> object:
-        """Return the value of a key, or else `default`: by one look, where Mapping takes three."""
+        """Return the value of a key, or else `default`: one lookup, while Mapping needs three."""
         held = self.held.get(key)
         return default if held is None else value_of(held)
 
@@ -119,7 +119,7 @@ class Store(MutableMapping[str, str]):
             self.note(SET, key, value)
 
     def keep(self, key: str, value: str) -> None:
-        """Change the value to what an object is now; one that is as it was is no change."""
+        """Change the value to that of an object; an equal value is not a change."""
         if self.get(key) != value:
             self.amend(key, value)
 
@@ -133,8 +133,8 @@ class Store(MutableMapping[str, str]):
             self.note(SET, key, value)
 
     def bind(self, key: str, lease: str) -> None:
-        """Put a key that is there under the lease, or under none (""). Its value is as it was, so
-        this is no change of it and no event."""
+        """Put a key that is there under the lease, or under none (""). Its value stays, so
+        this is not a change and makes no event."""
         self._unbind(key)
         if lease:
             self.leased.setdefault(lease, set()).add(key)
@@ -149,7 +149,7 @@ class Store(MutableMapping[str, str]):
         return keys
 
     def put_text(self, key: str, text: str | None) -> None:
-        """Let a key be what this text holds, facts and all, or be gone; nothing is noted."""
+        """Set a key to this text with its facts, or remove it; no event is recorded."""
         self._unbind(key)
         if text is None:
             self.held.pop(key, None)
@@ -159,18 +159,18 @@ class Store(MutableMapping[str, str]):
         self.held[key] = text
 
     def facts(self, key: str) -> KeyFacts | None:
-        """Return what is known of a key, None if there is none."""
+        """Return the facts of a key, None if it is absent."""
         held = self.held.get(key)
         return None if held is None else facts_of(held, self.since)
 
     def lease_of(self, key: str) -> str:
-        """Return the lease that a key is under, "" if there is none."""
+        """Return the lease of a key, "" if it has none."""
         return lease_of(self.held.get(key, ""))
 
     # --- events ----------------------------------------------------------------------------------
 
     def take_events(self) -> TakenEvents:
-        """Return the events since this was asked last, and forget them."""
+        """Return the events since the last call, and drop them."""
         taken = TakenEvents(self._events, self._lost_up_to)
         self._events, self._characters, self._lost_up_to = [], 0, 0
         return taken
@@ -186,7 +186,7 @@ class Store(MutableMapping[str, str]):
             self.forget_events(number)
 
     def forget_events(self, number: int) -> None:
-        """Forget the events of all entries up to this one."""
+        """Drop the events of all entries up to this one."""
         self._events, self._characters, self._lost_up_to = [], 0, number
 
     # --- its parts -------------------------------------------------------------------------------

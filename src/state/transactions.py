@@ -1,8 +1,8 @@
 """The effect of a transaction: one branch of it, all or nothing. Deterministic and total.
 
 It is one entry, so it is one step: no other command comes between its conditions and operations.
-The operations act on a draft of the Store. The Store becomes what the draft is if each of them
-could be done; if one could not, nothing of the transaction is done.
+The operations act on a draft of the Store. If all of them succeed, the draft is written into the
+Store. If one fails, nothing of the transaction is done.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from raftline.wire.operands import Limits
 from raftline.wire.protocol import ProtocolError, error, real, shown
 from raftline.wire.transactions import Condition, read_transaction
 
-CHARACTERS_MAX = 2 << 20  # of what the operations answer together, below level 3
-# A key without the lease that was meant for it would stay when its holder is gone.
+CHARACTERS_MAX = 2 << 20  # of all answers of the operations, below level 3
+# Without its lease a key would stay after its holder died.
 NO_SUCH_LEASE = ", no such lease"
 _NOTHING = "Nothing was done."
 
 
 class TransactionRefused(Exception):
-    """An operation or a condition that can't be; nothing of the transaction is done."""
+    """An operation or a condition fails; nothing of the transaction is done."""
 
 
 @applies("txn")
@@ -69,8 +69,8 @@ def holds(store: Store, condition: Condition) -> bool:
 
 
 def _operate(store: Store, commands: Sequence[str]) -> list[str]:
-    """Return what each operation answered, as JSON: the text after `response`, as it is; null for
-    the value of a key that is absent.
+    """Return the answer of each operation as JSON: the text after `response`; null for the value
+    of an absent key.
 
     Raises:
         TransactionRefused: one of them can't be done, or they answer too much.
@@ -108,7 +108,7 @@ def _operate(store: Store, commands: Sequence[str]) -> list[str]:
 
 
 def _execute_open(store: Store, objects: OpenObjects, command: str) -> str:
-    """Carry out one operation of several; objects stay open as long as nothing else asks for them.
+    """Carry out one operation of several; objects stay open until another command needs them.
 
     Raises:
         TransactionRefused: an object that is closed would be too long.
@@ -141,7 +141,7 @@ def _check_rework(store: Store, place: int) -> None:
 
 
 def _too_much(level: int, characters: int, size: int) -> str:
-    """Return the limit that answers of these characters, and bytes as JSON, exceed."""
+    """Return the limit that these answers exceed, "" if none; `size` is their bytes as JSON."""
     if level < BOUNDED:
         return f"{CHARACTERS_MAX} characters" if characters > CHARACTERS_MAX else ""
     return f"{ANSWER_BYTES} bytes as JSON" if size > ANSWER_BYTES else ""

@@ -1,1 +1,1 @@
-"""The bytes of NAME.log and NAME.storage: writing them, and trusting them again after a crash."""
+"""The bytes of NAME.log and NAME.storage: their writing, and their checks after a crash."""

@@ -1,7 +1,7 @@
 """The first start of a node: the trace that it leaves, the word of an operator, a log by hand.
 
-`--new` claims that nothing ever ran under the name of a node. The files may deny it. Those of one
-that was born here and has promised nothing since do not: they remember everything from its birth.
+`--new` claims that no node of this name ever ran. The files may contradict it. Those of a node
+that was born here and has promised nothing since do not: they are complete since its birth.
 
 A log that a person wrote holds `index term command` and nothing else. The form is that of the
 course report which this project grew from: indexes from 0 or from 1, no base line, no notes. Blank
@@ -32,7 +32,7 @@ def trace(node: str) -> str:
 
 
 def spell_trace(node: str) -> bytes:
-    """Return what the trace holds, for a person who finds it."""
+    """Return the text of the trace, for a person who finds it."""
     return (
         f"{node} was born here. Where {node}.log and {node}.storage are gone, this file says that "
         "they were lost, so that the node catches up before it votes. To begin anew, remove it "
@@ -43,10 +43,10 @@ def spell_trace(node: str) -> bytes:
 def check_that_it_never_ran(
     node: str, promise: Promise | None, *, has_log: bool, left_traces: bool
 ) -> None:
-    """Hold the operator's word against NAME.storage (None: there is none) and what lies beside it.
+    """Compare the operator's claim with NAME.storage (None: no such file) and the files beside it.
 
     Raises:
-        FilesRefused: they deny it; nothing was changed.
+        FilesRefused: they contradict it; nothing was changed.
     """
     if promise is None:
         why = "it left traces here" if left_traces else ""
@@ -61,14 +61,14 @@ def check_that_it_never_ran(
 
 
 def denied(node: str, why: str) -> FilesRefused:
-    """Return the refusal of an operator's word."""
+    """Return the refusal of an operator's claim."""
     return FilesRefused(
         f"--new says that {node} never ran before, but {why}. Start it without --new"
     )
 
 
 def is_as_born(folder: Folder, name: str) -> bool:
-    """Whether a log is as a birth that was interrupted leaves it: a base line alone."""
+    """Whether a log has only a base line, as after an interrupted birth."""
     try:
         with folder.read(name) as file:
             first = file.readline(LINE_BYTES_MAX)
@@ -78,7 +78,7 @@ def is_as_born(folder: Folder, name: str) -> bool:
 
 
 def is_hand_written(folder: Folder, name: str) -> bool:
-    """Whether the log `name` begins with something else than a base line."""
+    """Whether the log `name` has no base line at its beginning."""
     try:
         with folder.read(name) as file:
             for raw in _lines(file):
@@ -92,11 +92,11 @@ def is_hand_written(folder: Folder, name: str) -> bool:
 def adopt(folder: Folder, name: str, storage: HardStateFile, members: Membership) -> str:
     """Rewrite a hand-written log in our form, keep the original beside it, and print that.
 
-    A death in between leaves NAME.storage in the state `adopting`, from which the next start
-    begins again: the original is only replaced as a whole, in the last step.
+    A death in between leaves NAME.storage in the state `adopting`, and the next start repeats
+    this: the original is only replaced as a whole, in the last step.
 
     Raises:
-        FilesRefused: a line is no entry; nothing was changed.
+        FilesRefused: a line is not an entry; nothing was changed.
     """
     log = _read(folder, name)
     mark = Mark(log.last_index, log.last_term)
@@ -130,7 +130,7 @@ def _read(folder: Folder, name: str) -> Log:
                         raise ValueError("not `get KEY`, `set KEY VALUE` or `delete KEY`")
                 except ValueError as error:
                     raise FilesRefused(_refusal(name, number, str(error))) from None
-                # No escapes existed in that form: a backslash was a backslash.
+                # That form has no escapes: a backslash is a backslash.
                 log.append(term, command.replace("\\", "\\\\"))
     except OSError as error:
         raise cannot_read(name, error) from error

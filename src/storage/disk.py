@@ -1,4 +1,4 @@
-"""The way of bytes to the disk, and the errors of a node's files.
+"""Appending bytes to a file, durably, and the errors of a node's files.
 
 Each error is reported in one line that explains what to do.
 """
@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 EXIT_FILES, EXIT_DISK = 3, 4
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-# It is full, broken or read-only. All others are a matter of names and rights.
+# The disk is full, broken or read-only. Other errors concern names and rights.
 _OF_THE_DISK = (*_NO_ROOM, errno.EFBIG, errno.EIO, errno.EROFS, errno.ESTALE)
 _NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -21,7 +21,7 @@ _NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 class StorageError(Exception):
     """The files cannot be used; the message is one line for the person who runs the node."""
 
-    exit_status = EXIT_FILES  # of a program that ends over it
+    exit_status = EXIT_FILES  # of a program that ends by this error
 
 
 class DiskFailed(StorageError):
@@ -35,7 +35,7 @@ class FilesRefused(StorageError):
 
 
 class LevelRefused(FilesRefused):
-    """A newer build wrote what this one can't read: nothing is damaged."""
+    """A newer build wrote the files, and this one can't read them: nothing is damaged."""
 
 
 class DamagedStorage(FilesRefused):
@@ -43,14 +43,14 @@ class DamagedStorage(FilesRefused):
 
 
 class DamagedFiles(FilesRefused):
-    """Log or snapshot fail their checks; `repair` knows what can be done about it."""
+    """Log or snapshot fail their checks; `repair` may mend them."""
 
 
 class CorruptLog(DamagedFiles):
     """The log fails its own checks in a place that was once acknowledged.
 
-    `where` is the line and what is wrong there; the file is sound up to `good_bytes`, where entry
-    `last_index` ends.
+    `where` is the line and its fault. The file is sound up to `good_bytes`, the end of entry
+    `last_index`.
     """
 
     def __init__(
@@ -63,9 +63,9 @@ class CorruptLog(DamagedFiles):
 
 
 def exit_status_of(error: BaseException, otherwise: int = EXIT_FILES) -> int:
-    """Return the exit status of a program that ends over an error.
+    """Return the exit status of a program that ends by an error.
 
-    If the disk failed under it, at whatever file, that is EXIT_DISK: another try may help.
+    If the disk failed, with any file, that is EXIT_DISK: another try may help.
     """
     cause: BaseException | None = error
     while cause is not None:
@@ -93,8 +93,8 @@ def disk_failed(path: str, action: str, error: OSError) -> DiskFailed:
 class AppendFile:
     """A file that only grows. After one failure it refuses everything.
 
-    An fsync that failed may have dropped the very pages it was asked to write, and a second
-    one would report success for them, so nothing is ever tried twice.
+    A failed fsync may have dropped the pages that it should write. A second one would report
+    success for them. So no operation is tried twice.
     """
 
     def __init__(self, path: str, descriptor: int) -> None:
@@ -103,11 +103,11 @@ class AppendFile:
         self._failed = False
 
     def append(self, data: bytes) -> None:
-        """Leave `data` at the end of the file, all of it or an error; not yet durable."""
+        """Append `data`, all of it or raise; it is not durable yet."""
         self._attempt("write", lambda: self._write(data))
 
     def sync(self) -> None:
-        """Make all that was appended survive a power cut."""
+        """Make all that was appended durable: it survives a power cut."""
         self._attempt("sync", self._sync)
 
     def truncate(self, size: int) -> None:

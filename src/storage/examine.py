@@ -1,4 +1,4 @@
-"""The problems of a node's files: found without changing a byte of them."""
+"""The problems of a node's files, found by reading alone."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class Cure(Enum):
 
 @dataclass
 class Problem:
-    """One thing that is wrong: what, what it means, and what to do."""
+    """One problem: what is wrong, what it means, and what to do."""
 
     file: str
     what: str
     means: str
     cure: Cure
-    good_bytes: int = 0  # up to where a log is sound
+    good_bytes: int = 0  # the sound part of a log
     costs_the_vote: bool = False  # the cure leaves the node without a vote until it has caught up
 
     def __str__(self) -> str:
@@ -55,7 +55,7 @@ class Findings:
     log: LogRead | None = None
     snapshot: LoadedSnapshot | None = None
     problems: list[Problem] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)  # worth printing, and no problem
+    notes: list[str] = field(default_factory=list)  # lines to print that are no problems
 
 
 def nodes_in(names: list[str]) -> list[str]:
@@ -63,7 +63,7 @@ def nodes_in(names: list[str]) -> list[str]:
     ends = (".log", ".storage", ".state_machine")
     nodes = {name.removesuffix(end) for name in names for end in ends if name.endswith(end)}
     born = {name[1:].removesuffix(".born") for name in names if name == trace(name[1:-5])}
-    return sorted(nodes | born)  # of one that lost all the rest, the trace of its birth is left
+    return sorted(nodes | born)  # a node may have lost all files but the trace of its birth
 
 
 class Examination:
@@ -77,10 +77,10 @@ class Examination:
         self._log_name = f"{node}.log"
 
     def run(self) -> Findings:
-        """Return what was found.
+        """Return the findings.
 
         Raises:
-            FilesRefused: a file can't be read at all.
+            FilesRefused: a file can't be read.
         """
         self._look_at_storage()
         self._look_at_snapshot()
@@ -137,9 +137,9 @@ class Examination:
                 )
 
     def _will_be_adopted(self) -> bool:
-        """Whether a start takes the log over as one that a person wrote (`recovery.Recovery`).
+        """Whether a start adopts the log as one that a person wrote (`recovery.Recovery`).
 
-        Only a node that has not begun does: in any other a log without a base line is damage.
+        Only a node that has not begun does so. For others a log without a base line is damaged.
         """
         promise, log = self._found.promise, self._log_name
         if promise is None:
@@ -236,7 +236,7 @@ class Examination:
         self._judge_mark(log, promise)
 
     def _judge_mark(self, log: LogRead, promise: Promise) -> None:
-        """Note a log that lacks the last entry that NAME.storage calls synced."""
+        """Report a log without the last entry that NAME.storage calls synced."""
         if not log.holds_mark:
             self._add(
                 self._log_name,
@@ -247,7 +247,7 @@ class Examination:
             )
 
     def _compare_terms(self, holder: str, term: int) -> None:
-        """Note a term that is earlier than that of an entry, which no node comes to by itself."""
+        """Report a term that is lower than that of an entry: no node writes that."""
         promise = self._found.promise
         if promise is None or promise.state is LogState.RECOVERING or term <= promise.term:
             return
@@ -280,7 +280,7 @@ class Examination:
                 problem.means = f"The log does not hold what it stands for: {_CATCHES_UP}{_ALONE}"
 
     def _claimed_index(self) -> int:
-        """Return which entry a damaged snapshot claims to stand for; 0: can't be read."""
+        """Return the last index that a damaged snapshot claims to cover; 0: can't be read."""
         with self._folder.read(self._snapshots.name) as file:
             head = HEAD.fullmatch(file.readline(1 << 20))
         return int(head[1]) if head is not None else 0

@@ -1,7 +1,7 @@
 """The one place that touches the file system for a node's files.
 
-Everything above speaks of names and bytes, so a test can hand in a folder that dies, tears or
-forgets. A process killed here leaves what was written; a power cut leaves what was synced.
+Its callers use names and bytes, so a test can pass a folder that dies, tears or loses writes. After
+a process is killed all written bytes are there; after a power cut all synced ones.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from raftline.storage.disk import AppendFile, FilesRefused, disk_failed, sync_by
 
 _READ_BUFFER_BYTES = 1 << 18
 _COPY_BYTES = 1 << 18
-# How to go on from damaged files without a backup; the node's name stands after it.
+# The command for damaged files without a backup; the node's name follows.
 CATCH_UP = "or let it catch up from the others, without a vote until it has: raftline fsck --repair"
 
 
@@ -36,7 +36,7 @@ class Folder:
     """The folder that holds a node's files; made, durably, if it is not there."""
 
     def __init__(self, path: str | os.PathLike[str], *, is_private: bool = False) -> None:
-        """Make it; the files of a node that `is_private` are for their owner alone."""
+        """Make it. With `is_private` only the owner of the files can read them."""
         self.path = os.fspath(path)
         self._mode = 0o600 if is_private else 0o644
         self._overwritten: dict[str, int] = {}
@@ -52,7 +52,7 @@ class Folder:
             ) from error
 
     def exists(self, name: str) -> bool:
-        """Whether the file is there; not being allowed to look is an error, never a no."""
+        """Whether the file is there. Raises if the rights do not allow the answer."""
         try:
             os.stat(self._path(name))
         except FileNotFoundError:
@@ -78,7 +78,7 @@ class Folder:
     def replace(self, name: str, chunks: Iterable[bytes]) -> None:
         """Give `name` the content `chunks`, durably; a crash leaves the old or the new, whole.
 
-        The order is what counts: bytes before the name, the name before anyone relies on it.
+        The order matters: the bytes are synced before the rename, and the rename before the return.
         """
         path = self._path(name)
         beside = f"{path}.tmp"
@@ -92,7 +92,7 @@ class Folder:
                 os.close(descriptor)
             os.replace(beside, path)
             _sync_folder(os.path.dirname(path))
-        except BaseException as error:  # `chunks`, too, may end this, or a Ctrl-C
+        except BaseException as error:  # `chunks` may raise, and Ctrl-C may come
             with contextlib.suppress(OSError):
                 os.unlink(beside)
             if isinstance(error, OSError):
@@ -101,7 +101,7 @@ class Folder:
         self._forget(name)
 
     def create(self, name: str) -> AppendFile:
-        """Make an empty file, or empty it, to append to; nothing about it is durable yet."""
+        """Make an empty file, or empty it, to append to; it is not durable yet."""
         path = os.path.join(self.path, name)
         try:
             descriptor = self._made(path, os.O_WRONLY | os.O_APPEND)
@@ -110,7 +110,7 @@ class Folder:
         return AppendFile(path, descriptor)
 
     def rename(self, old: str, new: str) -> None:
-        """Let the file `old`, which must be synced, stand in the place of `new`, durably."""
+        """Rename the file `old`, which must be synced, to `new`, durably."""
         path = self._path(new)
         try:
             os.replace(self._path(old), path)
@@ -126,13 +126,13 @@ class Folder:
         return f"{name}.{why}-{number}"
 
     def put_aside(self, name: str, why: str = "damaged") -> str:
-        """Let a file have another name, durably, and return that."""
+        """Rename a file, durably, and return its new name."""
         aside = self.free_name(name, why)
         self.rename(name, aside)
         return aside
 
     def remove(self, name: str) -> None:
-        """Remove a file that nothing relies on, if it is there."""
+        """Remove a file, if it is there. It may be there again after a power cut."""
         path = self._path(name)
         try:
             os.unlink(path)
@@ -144,8 +144,8 @@ class Folder:
     def open_append(self, name: str) -> AppendFile:
         """Open an existing file to append to; what it already holds is durable on return.
 
-        A process that was killed may have left bytes, or a name, that no sync has reached yet;
-        whoever read them from memory must not build on them before they are on the disk.
+        A killed process may have left bytes, or a name, that no sync has reached. They are readable
+        from memory, and must be on the disk before anything depends on them.
         """
         path = self._path(name)
         try:
@@ -179,7 +179,7 @@ class Folder:
     def lock(self, name: str) -> None:
         """Keep any other process from taking the lock `name` until this one closes or dies.
 
-        The kernel holds it, so a lock file left by a dead process blocks nobody.
+        The kernel holds it, so the lock file of a dead process blocks no start.
         """
         for each in (".lock", ".storage", ".log.new"):
             _check_no_link(os.path.join(self.path, f"{name}{each}"))
@@ -200,7 +200,7 @@ class Folder:
                 f"{name} is running already: {who} holds {path}; stop it first, or start this "
                 "node under another name or with another --dir"
             ) from error
-        with contextlib.suppress(OSError):  # only to name its holder to the next one
+        with contextlib.suppress(OSError):  # it only names the holder in messages
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
         self._locks.append(descriptor)
@@ -213,7 +213,7 @@ class Folder:
         for each in os.listdir(self.path):
             if each.startswith(own) or each == f".{name}.born":
                 path = os.path.join(self.path, each)
-                with contextlib.suppress(OSError):  # another's, which is left as it is
+                with contextlib.suppress(OSError):  # another owner's file stays as it is
                     if not os.path.islink(path) and os.stat(path).st_mode & 0o077:
                         os.chmod(path, self._mode)
 
@@ -222,7 +222,7 @@ class Folder:
         return os.open(path, flags | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, self._mode)
 
     def close(self) -> None:
-        """Let go of open files and of the lock."""
+        """Close open files, and release the lock."""
         for descriptor in [*self._overwritten.values(), *self._locks]:
             os.close(descriptor)
         self._overwritten.clear()
@@ -264,7 +264,7 @@ def _sync_folder(path: str) -> None:
 
 
 def copied(folder: Folder, name: str, begin: int = 0) -> Iterator[bytes]:
-    """Yield what a file holds from byte `begin` on, to be kept under another name."""
+    """Yield the content of a file from byte `begin` on, for a copy."""
     with folder.read(name) as file:
         file.seek(begin)
         yield from iter(partial(file.read, _COPY_BYTES), b"")
@@ -287,7 +287,7 @@ def make_folder(path: str | os.PathLike[str]) -> None:
 
 
 def _sync_name(path: str) -> None:
-    """Make the name of a folder durable: whoever made it, a person or a node that was killed,
-    may not have done so. A parent that nobody may read is left as it is."""
+    """Make the name of a folder durable: a person, or a node that was killed, may have made it
+    without a sync. A parent that can't be read is left as it is."""
     with contextlib.suppress(OSError):
         _sync_folder(os.path.dirname(os.path.realpath(path)))

@@ -1,15 +1,15 @@
-"""NAME.storage: what a node has promised, in two lines of text, each with its own CRC-32.
+"""NAME.storage: a node's promises, in two lines of text, each with a CRC-32.
 
     name s1 term 5 vote s2 state whole crc32 8d6dbe85
     synced entry 0000000000000000017 term 0000000000000000005 crc32 8e73d15b
 
-Line 1 holds term and vote (`-`: nobody; a name begins with a letter) and the state of the log:
+Line 1 holds term and vote (`-`: no vote; a name begins with a letter) and the state of the log:
 `whole`; `newborn`, for a node that has not voted yet, or whose entries were all written by hand;
 `amnesiac`, when something that was promised is lost and the node has no vote until it has caught
 up; `unknown`, for a newborn that met a cluster with a history, and has no vote until it has caught
 up, since nothing shows whether it lost anything; `adopting`, while a hand-written log is rewritten.
-A node that may have promised its votes for a while (raft/lease.py) keeps there how long: `state
-whole lease 500`, in milliseconds. The line is replaced atomically.
+A node that may have promised its votes to a leader for a time (raft/lease.py) keeps that time, in
+milliseconds, there: `state whole lease 500`. The line is replaced atomically.
 
 A level above the first stands last, from before the log holds the entry that raises it: `state
 whole level 2`. A build that does not know the level refuses the file. This is the first file that
@@ -17,7 +17,7 @@ is read at any start, so such a build touches none of the others.
 
 Line 2 is the mark: the last entry known to be synced. It has a fixed width and is overwritten in
 place, without its own sync, after each sync of the log. So after a power cut it may be older
-than the log, and never runs ahead of it: an entry that the mark names was on the disk. Both lines
+than the log, but never newer: an entry that the mark names was on the disk. Both lines
 together are shorter than one 512-byte sector, so the mark is never half old and half new.
 The CRC-32 covers the bytes of its line before ` crc32`.
 """
@@ -69,7 +69,7 @@ class Promise(NamedTuple):
     state: LogState
     mark: Mark
     lease_ms: int = 0
-    level: int = FIRST  # of the files
+    level: int = FIRST  # the level of the files
 
 
 class HardStateFile:
@@ -83,10 +83,10 @@ class HardStateFile:
         self.promise = Promise(0, None, LogState.WHOLE, Mark(0, 0))
 
     def load(self) -> Promise | None:
-        """Take over what the file holds and return it; None if there is no file.
+        """Read the file, keep its content and return it; None if there is no file.
 
         Raises:
-            DamagedStorage: it holds nothing that can be trusted.
+            DamagedStorage: it fails its checks.
             FilesRefused: unreadable, of another node, or of a newer version.
         """
         if not self._folder.exists(self.name):
@@ -141,7 +141,7 @@ class HardStateFile:
         self.promise = promise
 
     def move_mark(self, mark: Mark) -> None:
-        """Note in place that the log is synced up to `mark`; not itself synced."""
+        """Write in place that the log is synced up to `mark`; this write is not synced."""
         self._folder.overwrite(self.name, self._mark_offset, _mark_line(mark))
         self.promise = self.promise._replace(mark=mark)
 

@@ -1,4 +1,4 @@
-"""How the lines of NAME.log are spelled, and how they are read back; pure.
+"""The form of the lines of NAME.log, written and read back; pure.
 
     0 0 base s1=localhost:10000 s2=localhost:10001 s3=localhost:10002
     1 1 noop
@@ -28,7 +28,7 @@ from raftline.raft.levels import FIRST
 from raftline.raft.membership import PREFIX, Membership, all_vote, read
 from raftline.storage.disk import LevelRefused
 
-LINE_BYTES_MAX = 1 << 28  # a longer "line" is no line of ours: a hole that swallowed its ends
+LINE_BYTES_MAX = 1 << 28  # a longer "line" is a hole in the file, without line ends
 
 NOTE = re.compile(rb"# ([0-9]{1,18}) entr(?:y|ies) synced, crc32 [0-9a-f]{8}\n")
 CUT_PREFIX = b"# cut after "
@@ -61,8 +61,8 @@ def cut_line(index: int) -> bytes:
 
 def base_line(members: Membership, index: int = 0, term: int = 0, level: int = FIRST) -> bytes:
     """Return the first line of a log: Raft's entry before the first, or the last entry that the
-    snapshot stands for, with the level and the members; none are named by a node that waits to be
-    added."""
+    snapshot stands for, with the level and the members. A node that waits to be added names
+    none."""
     spelled = f"{index} {term} base {spell_level(level)}{spell_members(members)}"
     return spelled.rstrip(" ").encode() + b"\n"
 
@@ -91,20 +91,20 @@ def split_level(spelled: bytes | None) -> tuple[int, bytes]:
 
 
 def spell_members(members: Membership) -> str:
-    """Return members as they stand in a base line and in a snapshot: where all of them vote,
-    by name and address alone."""
+    """Return the members' text for a base line or a snapshot. If all of them vote, it has names
+    and addresses alone."""
     if members.learners or members.is_joint:
         return members.spell().removeprefix(PREFIX)
     return " ".join(f"{name}={members.addresses[name]}" for name in members.voters)
 
 
 def is_storable(command: str) -> bool:
-    """Whether a command keeps to its line: no control character, no half of a character."""
+    """Whether a command fits on one line: no control character, no lone surrogate."""
     return command.isprintable() or _FORBIDDEN.search(command) is None
 
 
 def looks_like_base(raw: bytes) -> bool:
-    """Whether a first line was meant as a base line, whatever became of it since."""
+    """Whether a first line looks like a base line, perhaps a damaged one."""
     return re.match(rb"(?:\xef\xbb\xbf)?[0-9]+ [0-9]+ base(?:\s|$)", raw) is not None
 
 

@@ -1,10 +1,9 @@
 """Writing NAME.log: one batch is one write, one note and one sync.
 
-After a snapshot (paper §7), one taken here or one that arrived, the log is written again. After
-one taken here it happens in two steps. Most of what follows the snapshot is copied while the old
-file still grows; only for the last entries must those wait that write the log. What is copied
-first is committed, so no cut can ever touch it. A death at any byte leaves the old file, or the new
-one whole.
+After a snapshot (paper §7), taken here or received, the log is written again. After one taken here
+there are two steps. Most entries after the snapshot are copied while the old file still grows. Only
+for the last entries must the writer wait. The entries copied first are committed, so no cut can
+touch them. A death at any byte leaves the old file, or the new one whole.
 """
 
 from __future__ import annotations
@@ -24,14 +23,14 @@ from raftline.storage.lines import base_line, cut_line, entry_lines, is_storable
 from raftline.storage.snapshotfile import SnapshotFile
 from raftline.storage.snapshotlines import LoadedSnapshot
 
-_REWRITE_BATCH_ENTRIES = 64  # with values of 1 MiB each, still a bearable piece of memory
+_REWRITE_BATCH_ENTRIES = 64  # 64 MiB in memory with values of 1 MiB each
 
 
 class LogFile:
     """The open NAME.log, after its last note.
 
-    `open_crc` is the CRC-32 of what stands after the last note: the base line of a log that
-    has no batch yet, else nothing.
+    `open_crc` is the CRC-32 of the bytes after the last note: the base line of a log without a
+    batch, else no bytes.
     """
 
     def __init__(self, file: AppendFile, runs: TermRuns, open_crc: int, size: int) -> None:
@@ -39,7 +38,7 @@ class LogFile:
         self._open_crc = open_crc
         self._runs = runs
         self.size = size  # in bytes
-        self.holds_void_lines = False  # entries that a cut has voided since the file was written
+        self.holds_void_lines = False  # the file has entries that a cut voided
 
     @property
     def base(self) -> Mark:
@@ -48,13 +47,13 @@ class LogFile:
 
     @property
     def last(self) -> Mark:
-        """The last entry that counts."""
+        """The last entry, without those that a cut voided."""
         return Mark(self._runs.last_index, self._runs.last_term)
 
     def append(self, works: Sequence[Effects]) -> Mark | None:
         """Make all cuts and entries of `works`, in order, durable as one batch.
 
-        Returns the last entry that counts afterwards; None if nothing was asked for.
+        Returns the last entry of the log then; None if `works` has no cut or entry.
 
         Raises:
             DiskFailed: nothing of the batch may be acknowledged; nothing more can be written.
@@ -88,7 +87,7 @@ class LogFile:
 
 
 def _add(runs: TermRuns, entries: Sequence[Entry]) -> None:
-    """Note the terms of entries to be written.
+    """Record the terms of entries to be written.
 
     Raises:
         SafetyError: an index is not the next one, or a term falls.
@@ -106,7 +105,7 @@ def _add(runs: TermRuns, entries: Sequence[Entry]) -> None:
 
 
 def check_storable(entries: Sequence[Entry]) -> None:
-    """Refuse a command that breaks its line.
+    """Raise for a command that does not fit on one line.
 
     Raises:
         SafetyError: with the entry's index.
@@ -125,7 +124,7 @@ def whole_file(members: Membership, log: Log, level: int = FIRST) -> Iterator[by
     yield base
     crc = crc32(base)
     if log.base_index and log.last_index == log.base_index:
-        yield note_line(0, crc)  # what a compaction writes is never without a note
+        yield note_line(0, crc)  # a rewritten log always has a note
     for first in range(log.base_index + 1, log.last_index + 1, _REWRITE_BATCH_ENTRIES):
         entries = log.entries(first, min(first + _REWRITE_BATCH_ENTRIES - 1, log.last_index))
         data = entry_lines(entries).encode()
@@ -134,10 +133,10 @@ def whole_file(members: Membership, log: Log, level: int = FIRST) -> Iterator[by
 
 
 class LogRewrite:
-    """One rewriting of one node's log; `snapshot` is what it begins after.
+    """One rewriting of a node's log, which then begins after `snapshot`.
 
     Raises:
-        DiskFailed: there is no room to begin, for example; nothing of it is left.
+        DiskFailed: the disk is full, for example; the new file is removed.
     """
 
     def __init__(
@@ -159,7 +158,7 @@ class LogRewrite:
         try:
             self._write(base + note_line(0, crc32(base)))
         except DiskFailed:
-            self.abandon()  # nobody else could: there is no rewrite yet
+            self.abandon()  # the caller has no object to abandon yet
             raise
 
     @property
@@ -171,7 +170,7 @@ class LogRewrite:
         """Add entries, which must be committed and on the disk, while the old file grows.
 
         Raises:
-            DiskFailed: there is no room, for example; the old file is as it was.
+            DiskFailed: the disk is full, for example; the old file is as it was.
         """
         if entries:
             _add(self._runs, entries)
@@ -179,14 +178,14 @@ class LogRewrite:
             self._write(data + note_line(len(entries), crc32(data)))
 
     def sync(self) -> None:
-        """Make what was copied durable, so that little is left to sync at the end."""
+        """Make the copied entries durable, so that little is left to sync at the end."""
         self._file.sync()
 
     def finish(self, entries: Sequence[Entry]) -> LogFile:
-        """Add the last entries and take the old file's place, durably; nobody else may write.
+        """Add the last entries and replace the old file, durably. No other thread may write.
 
         Raises:
-            DiskFailed: which of the two files has the name is unknown, so the node must stop.
+            DiskFailed: either file may have the name now, so the node must stop.
         """
         self.copy(entries)
         self._file.sync()
@@ -204,7 +203,7 @@ class LogRewrite:
 
 
 def beside(node: str) -> str:
-    """Return the name that the new file has until it takes the old one's place."""
+    """Return the name of the new file until it replaces the old one."""
     return f"{node}.log.new"
 
 
@@ -216,13 +215,13 @@ def install(
     storage: HardStateFile,
     old: LogFile,
 ) -> LogFile:
-    """Put the snapshot that arrived in force, and return the empty log after it, which takes
-    the place of `old` (Figure 13, 5-7).
+    """Put the received snapshot in force, and return the empty log after it, which replaces
+    `old` (Figure 13, 5-7).
 
-    From the moment that the snapshot has its name a start discards the log by itself, so a
-    death between the steps does no harm. Before, a promise of entries that go must not look
-    broken: it is taken back, durably, to the beginning of the log, which either log keeps. That
-    of the mark now may not be on the disk yet, and an earlier one name an entry that was cut.
+    Once the snapshot has its name, a start discards the log, so a death between the steps does
+    no harm. Before that, the mark must not name an entry that will be gone. So it is moved back,
+    durably, to the beginning of the log, which both logs keep. The current mark may not be on the
+    disk yet, and an earlier one may name an entry that was cut.
     """
     snapshot, name = loaded.snapshot, f"{node}.log"
     storage.save(storage.promise._replace(mark=old.base))

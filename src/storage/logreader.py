@@ -1,6 +1,6 @@
-"""Reading NAME.log back in one pass, and judging what does not fit.
+"""Reads NAME.log in one pass, and judges lines that do not fit.
 
-A batch counts when its note does. What stands after the last good note is one of two things:
+A batch counts if its note does. The bytes after the last good note are one of two things:
 
 * a torn tail: the one batch that was being written when the node died. It was never
   acknowledged and is cut off. Nothing that was promised may be in it (see `hardstate`: the
@@ -47,10 +47,10 @@ class LogRead:
     log: Log
     good_bytes: int  # up to the end of the last good note
     torn_bytes: int = 0  # after it, never acknowledged
-    void_lines: bool = False  # a cut was met: some lines no longer count
-    holds_mark: bool = False  # the entry that was promised was met, whether or not cut later
-    level: int = FIRST  # at the base
-    open_crc: int = 0  # CRC-32 of the good bytes that no note covers yet: the base line's
+    void_lines: bool = False  # a cut voided some lines
+    holds_mark: bool = False  # the promised entry was read, even if it was cut later
+    level: int = FIRST  # the level at the base
+    open_crc: int = 0  # CRC-32 of the good bytes without a note: the base line
 
     @property
     def last_level(self) -> int:
@@ -70,11 +70,11 @@ class _UncoveredLines:
         self.last_index = log.last_index
         self.last_term = log.last_term
         self.crc = crc
-        self.cut_after: int | None = None  # how much of the log before the batch stays
+        self.cut_after: int | None = None  # the last entry before the batch that stays
         self.cuts = 0
         self.entries = 0
         self.holds_mark = False
-        self.commands: list[str] = []  # of the run that goes on
+        self.commands: list[str] = []  # of the current run
         self.runs = [(self.last_term, self.commands)]  # entries of one term each
 
     def begin_run(self, raw: bytes) -> str:
@@ -120,13 +120,13 @@ class _DamageError(Exception):
 class LogReader:
     """Reads one log file; `read` is called once.
 
-    `promised` is the entry that was synced by NAME.storage. Nothing that grows with the file
-    is held but the log itself and one batch.
+    `promised` is the entry that is synced by NAME.storage. Only the log and one batch are held in
+    memory.
     """
 
     def __init__(self, folder: Folder, name: str, promised: Mark, covered: int = 0) -> None:
-        """Prepare; the snapshot stands for every entry up to `covered`, and so holds a promise
-        of one of them, whatever the log holds."""
+        """Prepare. The snapshot covers every entry up to `covered`. So a promise of one of them
+        holds without the log."""
         self._covered = covered
         self._folder = folder
         self._name = name
@@ -245,7 +245,7 @@ class LogReader:
             else:
                 notes += 1
                 entries = int(note[1])
-        # A note that has lost the one before it closes more entries than it counts.
+        # If the note before was lost, this one closes more entries than it counts.
         is_one_batch = notes == 0 or (
             notes == 1 and ends_with_note and highest <= found.log.last_index + entries
         )

@@ -1,4 +1,4 @@
-"""The files of one node, open together: what several steps ask for is durable as one batch."""
+"""The open files of one node: the writes of several steps are durable as one batch."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class NodeFiles:
     def __init__(self, name: str, folder: Folder) -> None:
         self.name = name
         self.snapshots = SnapshotFile(folder, name)
-        self.arrived_snapshot: LoadedSnapshot | None = None  # checked, not yet installed
+        self.arrived_snapshot: LoadedSnapshot | None = None  # checked, not installed yet
         self._folder = folder
         self._storage: HardStateFile | None = None
         self._logfile: LogFile | None = None
@@ -35,7 +35,7 @@ class NodeFiles:
     def open(
         self, members: Membership, *, never_ran: bool
     ) -> tuple[Recovered, LoadedSnapshot | None]:
-        """Lock the folder and read back what the node knew, and its snapshot.
+        """Lock the folder, and read the node's state and its snapshot.
 
         Raises:
             FilesRefused: see `LogManager.recover`.
@@ -50,7 +50,7 @@ class NodeFiles:
         return recovered, recovery.loaded
 
     def close(self) -> None:
-        """Let go of the files and of the lock on them."""
+        """Close the files, and release the lock."""
         if self._logfile is not None:
             self._logfile.close()
             self._logfile = None
@@ -59,7 +59,7 @@ class NodeFiles:
 
     @property
     def log_bytes(self) -> int:
-        """How long NAME.log is."""
+        """The bytes of NAME.log."""
         log = self._logfile  # read once: `close` may be under way in another thread
         return log.size if log is not None else 0
 
@@ -92,15 +92,15 @@ class NodeFiles:
             raise DiskFailed(f"{self.name}: its files are closed or have failed; start it again")
         try:
             return self._write(works, self._storage, self._logfile)
-        except BaseException:  # whatever it was: how much of it is on the disk is unknown
+        except BaseException:  # the written part is unknown
             self._failed = True
             raise
 
     def note_mark(self) -> None:
-        """Note in NAME.storage how far the log is on disk; from the thread that calls `persist`.
+        """Write to NAME.storage how far the log is synced; from the thread that calls `persist`.
 
-        Apart from that, so that whoever waits for the write needn't wait for this: the mark shows
-        a log that was cut or deleted, and one that lags by a write shows that as well.
+        It is separate, so that a write need not wait for it. The mark reveals a log that was cut
+        or deleted, even if the mark is one write old.
 
         Raises:
             DiskFailed: the node must stop.
@@ -115,13 +115,13 @@ class NodeFiles:
 
     def begin_rewrite(self, snapshot: Snapshot) -> LogRewrite:
         """Begin to write the log again, after `snapshot`, the one in force. If another arrives
-        meanwhile, what is written here never comes in force (Compaction.finish_rewrite)."""
+        meanwhile, this file is never used (Compaction.finish_rewrite)."""
         members, level = self.snapshots.members, self.snapshots.level
         return LogRewrite(self._folder, self.name, snapshot, members, level)
 
     def finish_rewrite(self, rewrite: LogRewrite, rest: Sequence[Entry]) -> LogFile | None:
-        """Let the new log take the old one's place, from one thread at a time as `persist`.
-        Return the old one, to be closed when nobody waits: its bytes are freed by that.
+        """Replace the old log by the new one, from one thread at a time as `persist`. Return the
+        old one. Close it while no write waits, as that frees its bytes.
 
         Raises:
             DiskFailed: the node must stop.
@@ -142,7 +142,7 @@ class NodeFiles:
         """Return the snapshot that arrived and passed its checks.
 
         Raises:
-            SafetyError: it is another one.
+            SafetyError: another snapshot arrived.
         """
         loaded = self.arrived_snapshot
         if loaded is None or loaded.snapshot != snapshot:
@@ -175,7 +175,7 @@ class NodeFiles:
         for position, work in enumerate(works):
             for chunk in work.chunks:
                 self.snapshots.write_chunk(chunk)
-            if work.install is not None:  # what was to be written before it is void by now
+            if work.install is not None:  # earlier entries of this batch are void then
                 loaded, self.arrived_snapshot = self.checked(work.install), None
                 log = install(self._folder, self.name, loaded, self.snapshots, storage, log)
                 self._logfile = log

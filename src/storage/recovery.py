@@ -1,7 +1,7 @@
-"""Recovery: a node's files at its start, made fit to go on from, or refused.
+"""Recovery: a node's files at its start, made consistent, or refused.
 
-The order keeps a death at any point harmless: nothing is promised in NAME.storage before the log
-holds it, and no line of the log goes away before NAME.storage stops relying on it.
+The order keeps a death at any point harmless. NAME.storage promises nothing that the log does not
+hold. No line of the log goes before NAME.storage stops promising it.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ from raftline.storage.snapshotlines import LoadedSnapshot
 
 @dataclass
 class Recovered:
-    """A node's knowledge at its start. `notes` are console lines, in order."""
+    """A node's state at its start. `notes` are console lines, in order."""
 
     log: Log
     hard_state: HardState
-    recovering: bool  # something that was promised is lost: no vote until it has caught up
-    newborn: bool  # it has never voted, nor had entries of a leader
+    recovering: bool  # a promise is lost: no vote until it has caught up
+    newborn: bool  # it never voted, and got no entries of a leader
     members: Membership  # those of the snapshot, or of the log's base line
     notes: list[str]
-    snapshot: Snapshot | None = None  # what the state machine begins with; `log` goes on after it
-    level: int = FIRST  # where `log` begins
-    may_be_new: bool = False  # beside `recovering`: nothing shows whether anything is lost
+    snapshot: Snapshot | None = None  # the state machine's beginning; `log` follows it
+    level: int = FIRST  # the level at the beginning of `log`
+    may_be_new: bool = False  # with `recovering`: perhaps nothing is lost
 
 
 class Recovery:
@@ -53,7 +53,7 @@ class Recovery:
     def __init__(
         self, folder: Folder, name: str, members: Membership, *, never_ran: bool = False
     ) -> None:
-        """Prepare; `never_ran` is an operator's word, which the files may deny."""
+        """Prepare; `never_ran` is an operator's claim, which the files may contradict."""
         self._never_ran = never_ran
         self._folder = folder
         self._node = name
@@ -68,7 +68,7 @@ class Recovery:
         self._lost_log = False  # NAME.log is gone, which NAME.storage remembers
 
     def run(self) -> tuple[Recovered, LogFile]:
-        """Return what was found, and the log file after its last good line.
+        """Return the node's state, and the log file after its last good line.
 
         Raises:
             FilesRefused: in use by another process, damaged, unreadable or not writable.
@@ -76,7 +76,7 @@ class Recovery:
         try:
             self._folder.lock(self._node)
             for name in (self._log_name, self.storage.name, f"{self._log_name}.seed"):
-                self._folder.remove(f"{name}.tmp")  # of a `replace` that was interrupted
+                self._folder.remove(f"{name}.tmp")  # left by an interrupted `replace`
             self._folder.remove(beside(self._node))
             self._prepare()
             found = self._read()
@@ -90,7 +90,7 @@ class Recovery:
         """Make sure that NAME.storage and a log in our form are there."""
         promise = self._load_promise()
         self.loaded = self.snapshots.load()
-        # A log of ours is never empty: its base line comes into being together with its name.
+        # Our logs are never empty: a log gets its name after its base line.
         has_log = self._folder.exists(self._log_name) and self._folder.size(self._log_name) > 0
         if self._never_ran:
             left_traces = promise is None and self._was_here(has_log)
@@ -120,16 +120,17 @@ class Recovery:
             self.storage.save(Promise(0, None, born, Mark(0, 0)))
 
     def _is_alone(self) -> bool:
-        """Whether nobody else is there who could report a history; a joiner hears from others."""
+        """Whether it is the only member, so that no other can report a history. A joiner is not."""
         return self._members.names == (self._node,)
 
     def _load_promise(self) -> Promise | None:
-        """Return what NAME.storage holds; None if that is nothing, which is kept aside then."""
+        """Return the content of NAME.storage. It is None for a missing or damaged file; a damaged
+        one is kept aside."""
         try:
             return self.storage.load()
         except DamagedStorage as damage:
-            # It stays until the flag takes its place: whoever starts after a death in between
-            # must not take this node for one that was never here.
+            # It stays until the flag replaces it: after a death in between, the next start
+            # must not take this node for a new one.
             aside = self._folder.free_name(self.storage.name)
             self._folder.replace(aside, copied(self._folder, self.storage.name))
             self._lost_promise = True
@@ -137,18 +138,18 @@ class Recovery:
             return None
 
     def _was_here(self, has_log: bool) -> bool:
-        """Whether this node has begun before, as what is left of its files shows."""
+        """Whether this node began before, by the files that are left."""
         if self._lost_promise or self.loaded is not None:
             return True
         if has_log and birth.is_hand_written(self._folder, self._log_name):
-            return False  # no accident: somebody wants to begin with it
+            return False  # a hand-written log to begin with
         return self._folder.exists(self._trace) or (
             has_log and not birth.is_as_born(self._folder, self._log_name)
         )
 
     def _lose_promise(self, has_log: bool) -> None:
         """Go on without term and vote, as a recovering server. The term is at least that of the
-        last entry. Nothing here shows which one it was, and for whom this node voted
+        last entry. The real term and vote are unknown
         (raft/recovering.py)."""
         self._lost_promise = True
         self.storage.save(Promise(0, None, LogState.RECOVERING, Mark(0, 0)))
@@ -196,7 +197,7 @@ class Recovery:
         ), LogFile(file, log.copy(), found.open_crc, self._folder.size(self._log_name))
 
     def _promise_for(self, log: Log) -> Promise:
-        """Return what NAME.storage holds, which must fit the log and the snapshot.
+        """Return the content of NAME.storage, which must fit the log and the snapshot.
 
         Raises:
             FilesRefused: one of them has an entry of a later term.
@@ -204,7 +205,7 @@ class Recovery:
         promise = self.storage.promise
         held_term = max(log.last_term, self._held.term)
         if promise.state is LogState.RECOVERING and promise.term < held_term:
-            promise = promise._replace(term=held_term, vote=None)  # the least it can have been
+            promise = promise._replace(term=held_term, vote=None)  # the lowest possible term
         if promise.term < held_term:
             holder = self._log_name if log.last_term == held_term else self.snapshots.name
             raise FilesRefused(
@@ -220,7 +221,7 @@ class Recovery:
         return Mark(0, 0) if self.loaded is None else Mark(*self.loaded.snapshot[:2])
 
     def _check_base(self, log: Log) -> None:
-        """Refuse a log whose beginning lies in a snapshot that is not there."""
+        """Refuse a log that begins after a snapshot if that is missing."""
         base, held = Mark(log.base_index, log.base_term), self._held
         if base.index > held.index or (base.index == held.index and base != held):
             what = f"stands for entries up to {held.index} of term {held.term}"
@@ -233,8 +234,8 @@ class Recovery:
             )
 
     def _check_level(self, found: LogRead) -> None:
-        """Refuse a log with entries that this build can't execute, whatever NAME.storage holds: a
-        build that knew no level may have written it, or a backup of one of the two was put back.
+        """Refuse a log with entries that this build can't execute. NAME.storage may not name their
+        level, if an old build wrote it, or if one of the files is from a backup.
 
         Raises:
             LevelRefused: an entry raises the level above that of this build.
@@ -248,11 +249,11 @@ class Recovery:
             )
 
     def _begin_after_snapshot(self, found: LogRead) -> None:
-        """Let the log in memory go on where the snapshot ends.
+        """Let the log in memory begin after the snapshot.
 
-        What the log holds up to there is skipped. A death between the two steps of taking or
-        installing leaves a log that ends before it, or has another entry there: then all of it
-        is void, and the file is written again (paper, Figure 13, 7).
+        Entries up to there are skipped. After a death between the two steps of taking or
+        installing, the log ends before that entry, or has another one there. Then all of it is
+        void, and the file is written again (paper, Figure 13, 7).
         """
         if self.loaded is None:
             return
@@ -270,10 +271,10 @@ class Recovery:
         )
 
     def _settle(self, promise: Promise, found: LogRead) -> None:
-        """Make NAME.storage hold what the log holds now, and whether anything is lost.
+        """Write to NAME.storage the end of the log, and whether a promise is lost.
 
-        Saved at every start: so the mark is durable before lines that it rests on go away, and
-        a folder that cannot be written is found now, not at the first election.
+        It is saved at every start. So the mark is durable before its lines go, and a folder that
+        can't be written is found now, not at the first election.
         """
         log, mark = found.log, promise.mark
         state = self._sound_state(promise, log)
@@ -282,7 +283,7 @@ class Recovery:
             lost = f"ends at entry {log.last_index}, but entry {mark.index} was synced before"
         elif not found.holds_mark:
             lost = f"lacks entry {mark.index} of term {mark.term}, which was synced before"
-        elif self._lost_log:  # and what is known to be synced is in a snapshot, if anything is
+        elif self._lost_log:  # all synced entries, if any, are in the snapshot
             lost = "is gone, and what it held can't be known"
         elif promise.state is LogState.RECOVERING:
             lost = "has not caught up yet with what this node had lost"
@@ -290,7 +291,7 @@ class Recovery:
             if self._never_ran:
                 raise birth.denied(self._node, f"{self._log_name} {lost}")
             state = LogState.RECOVERING
-        if lost and not self._lost_promise:  # which has been printed
+        if lost and not self._lost_promise:  # that is printed already
             self.notes.append(
                 f"[!] {self._log_name} {lost}: this node rejoins without a vote until it has "
                 "caught up"
@@ -300,7 +301,7 @@ class Recovery:
         self.storage.save(promise._replace(state=state, mark=mark, level=level))
 
     def _sound_state(self, promise: Promise, log: Log) -> LogState:
-        """Return the state of a log that holds all that it did."""
+        """Return the state of a log that lost nothing."""
         state = promise.state
         brings_entries = state is LogState.ADOPTING and not self._is_alone()
         is_newborn = state is LogState.NEWBORN and (log.last_index or not self._never_ran)

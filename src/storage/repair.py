@@ -1,7 +1,7 @@
 """The repair of a node's files without a person's judgement; nothing is ever deleted.
 
-What a cure takes away is kept beside, as FILE.damaged-N. If it costs the node's vote, that is
-written into NAME.storage first: a death at any point leaves a node that knows it.
+Removed parts are kept beside, as FILE.damaged-N. If a cure costs the node's vote, NAME.storage is
+written first. So the node has no vote even after a death at any point.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def repair(folder: Folder, found: Findings) -> list[str]:
     """Cure what can be cured and return what was done, one line each. The folder is locked.
 
     Raises:
-        DiskFailed: a copy can't be written, for example; what was to be taken away is still there.
+        DiskFailed: a copy can't be written, for example; then nothing was removed.
     """
     done: list[str] = []
     cures = [problem for problem in found.problems if problem.cure is not Cure.NONE]
@@ -30,7 +30,7 @@ def repair(folder: Folder, found: Findings) -> list[str]:
 
 
 def repair_before_start(folder: Folder, node: str) -> list[str]:
-    """Repair the files of a node that is about to start, and return what was wrong and was done.
+    """Repair the files of a node before its start; return lines about problems and cures.
 
     Raises:
         FilesRefused, DiskFailed: it runs already, can't be read, or can't be written.
@@ -44,7 +44,7 @@ def repair_before_start(folder: Folder, node: str) -> list[str]:
 
 
 def _take_the_vote(folder: Folder, found: Findings) -> list[str]:
-    """Let the node recover at its next start, whatever is left of its term and vote."""
+    """Let the node recover at its next start, without its term and vote."""
     storage = HardStateFile(folder, found.node)
     done = []
     stale = any(problem.cure is Cure.DROP_STORAGE for problem in found.problems)

@@ -24,25 +24,25 @@ from raftline.storage.snapshotlines import (
     spell_snapshot,
 )
 
-SYNC_BYTES = 4 << 20  # synced piece by piece, so that the log's own syncs never wait for long
+SYNC_BYTES = 4 << 20  # synced in pieces, so that a sync of the log waits little
 
 
 def no_pause() -> None:
-    """Go on at once: nobody else has work while a node starts."""
+    """Do not pause: a node that starts has no other work."""
 
 
 class SnapshotFile:
     """The snapshot of one node: written, received, checked, put in force.
 
-    `current` is the one in force. Whoever calls `publish`, `write_chunk` and `install` does so
-    while nobody else writes the node's files; `write` and `check` may run beside all of that.
+    `current` is the one in force. `publish`, `write_chunk` and `install` are called while no other
+    thread writes the node's files. `write` and `check` may run at any time.
     """
 
     def __init__(self, folder: Folder, node: str) -> None:
         self.name = f"{node}.state_machine"
         self.current: Snapshot | None = None
-        self.members = all_vote({})  # those of `current`
-        self.level = FIRST  # that of `current`
+        self.members = all_vote({})  # members of `current`
+        self.level = FIRST  # level of `current`
         self._written, self._written_level = self.members, FIRST  # those of the one beside it
         self._node = node
         self._folder = folder
@@ -52,7 +52,7 @@ class SnapshotFile:
         self._part_unsynced = 0
 
     def load(self) -> LoadedSnapshot | None:
-        """Return the snapshot in force, None if there is none; remove what was never in force.
+        """Return the snapshot in force, if there is one; remove files that never were in force.
 
         Raises:
             FilesRefused: unreadable or damaged; one line explains what to do.
@@ -73,7 +73,7 @@ class SnapshotFile:
         return loaded
 
     def read(self) -> LoadedSnapshot:
-        """Return what the file in force holds, and touch nothing.
+        """Return the content of the file in force, by reading alone.
 
         Raises:
             ValueError: it fails its checks; the text begins with the line.
@@ -84,10 +84,10 @@ class SnapshotFile:
     def write(self, state: MachineState, breathe: Breathe) -> Snapshot:
         """Write a snapshot beside the one in force, and sync it; `publish` puts it in force.
 
-        The state is released then, whatever comes of it.
+        The state is released at the end, also after an error.
 
         Raises:
-            DiskFailed: there is no room for it, for example; the one in force is as it was.
+            DiskFailed: the disk is full, for example; the one in force is as it was.
         """
         try:
             return self._write(state, breathe)
@@ -116,7 +116,7 @@ class SnapshotFile:
         if self.current is not None and self.current.index > snapshot.index:
             self._folder.remove(self._beside)
             return False
-        # Before it has its name: who reads it must not take it for one that has rotted.
+        # Before the rename: a reader must not take the new file for a damaged old one.
         self.current = snapshot
         self.members, self.level = self._written, self._written_level
         self._folder.rename(self._beside, self.name)
@@ -127,7 +127,7 @@ class SnapshotFile:
         self._folder.remove(self._beside)
 
     def write_chunk(self, chunk: Chunk) -> None:
-        """Add bytes to the snapshot that arrives; not durable, as its CRC-32 shows later."""
+        """Add bytes to the snapshot that arrives. They are not synced: its CRC-32 shows a loss."""
         if chunk.offset == 0:
             if self._part is not None:
                 self._part.close()
@@ -141,7 +141,7 @@ class SnapshotFile:
                 self._part_unsynced = 0
 
     def check(self, snapshot: Snapshot, breathe: Breathe) -> LoadedSnapshot:
-        """Return what the snapshot that has arrived holds, and leave it synced.
+        """Return the content of the received snapshot, and sync it.
 
         Raises:
             ValueError: it is damaged, or not the one that was announced.
@@ -156,7 +156,7 @@ class SnapshotFile:
     def install(self, loaded: LoadedSnapshot) -> None:
         """Put the snapshot that arrived, and was checked, in force.
 
-        It may have arrived once more since it was checked, so this syncs what there is now.
+        It may have arrived again since it was checked, so this syncs the file again.
         """
         if self._part is not None:
             self._part.sync()
@@ -172,7 +172,7 @@ class SnapshotFile:
     def open(self, snapshot: Snapshot) -> BinaryIO | None:
         """Return the file of `snapshot` to read pieces from; None if it is no longer in force.
 
-        What is opened stays readable, also after a later one has taken the name.
+        The opened file stays readable, even after a later one has its name.
         """
         if not self._folder.exists(self.name):
             return None
@@ -190,7 +190,7 @@ class SnapshotFile:
 
 
 def _read(folder: Folder, name: str, breathe: Breathe) -> LoadedSnapshot:
-    """Return what a file holds.
+    """Return the content of a file.
 
     Raises:
         ValueError: it fails its checks; the text begins with the line.

@@ -1,4 +1,4 @@
-"""How NAME.state_machine, the snapshot, is spelled and read back (paper §7).
+"""The form of NAME.state_machine, the snapshot, written and read back (paper §7).
 
     17 4 snapshot s1=localhost:10000 s2=localhost:10001 s3=localhost:10002
     sessions 1
@@ -8,9 +8,9 @@
     b 30
     # end: 1 session, 2 keys, crc32 1ff08c67
 
-The first line names the last entry that it stands for, by index and term, and the members then;
+The first line names the last entry that it covers, by index and term, and the members then;
 before them a level above the first: `17 4 snapshot level 2 s1=localhost:10000 …`.
-Session lines are the session table's own; key and value stand as they travelled. After every
+Session lines are those of the session table. Key and value are spelled as on the wire. After every
 thousandth session or key line stands a note, `# 1000 lines, crc32 5c1a2b3d`. A CRC-32 covers all
 bytes of the file before its note, so that no part can be missing, moved or doubled; the counts
 come first, so that no key can be taken for a note.
@@ -42,8 +42,8 @@ from raftline.storage.lines import read_members, spell_level, spell_members, spl
 from raftline.wire.keyfacts import read_key_line, spell_key_line
 
 NOTE_LINES = 1000
-STEP_LINES = 250  # written or read at a time: well under a millisecond of work,
-STEP_BYTES = 1 << 18  # and never much more than this in memory
+STEP_LINES = 250  # written or read at a time: less than a millisecond of work
+STEP_BYTES = 1 << 18  # in memory at a time, about
 HEAD = re.compile(rb"([1-9][0-9]{0,18}) ([1-9][0-9]{0,18}) snapshot ([^\n]+)\n")
 
 Breathe = Callable[[], None]
@@ -51,7 +51,7 @@ Breathe = Callable[[], None]
 
 @dataclass
 class MachineState:
-    """The state machine after entry `index` of `term`, standing still until it is released.
+    """The state machine after entry `index` of `term`, frozen until it is released.
 
     From level 2 on, the pairs hold each value with its facts; `since` is the entry that changed
     the keys without facts.
@@ -145,10 +145,10 @@ class SnapshotReader:
         self._body = 0  # session and key lines taken
         self._size = 0
         self._crc = 0
-        self._step = 1  # lines taken at a time, so that they are about STEP_BYTES at most
+        self._step = 1  # lines taken at a time, of about STEP_BYTES in all
 
     def read(self) -> LoadedSnapshot:
-        """Return what the file holds, once the whole of it has passed."""
+        """Return the content of the file, once all of it has passed its checks."""
         loaded = self._read_head()
         loaded.sessions = [line for lines in self._section(b"sessions") for line in lines]
         counts = [("session", len(loaded.sessions))]

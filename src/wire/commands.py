@@ -42,12 +42,12 @@ READ_MODES = ("index", "lease", "log", "local")
 class Handling(NamedTuple):
     """How a node serves a command, and what a client does if no answer comes."""
 
-    kind: str  # of its line: see ParsedLine
+    kind: str  # the kind of its line: see ParsedLine
     is_read: bool = False  # it changes nothing
-    is_numbered: bool = False  # asked again under the same number of a session, so done once
+    is_numbered: bool = False  # retried with the same number of a session, so done once
     is_sent_once: bool = False  # never asked again
-    look: str = ""  # the read that shows whether it took effect, "" if that does not matter
-    is_timed: bool = False  # the leader answers it by its clock of leases, after a round
+    look: str = ""  # a read that shows whether it took effect; "": not needed
+    is_timed: bool = False  # answered by the leader's lease clock, after a round
 
     @property
     def takes_mode(self) -> bool:
@@ -56,7 +56,7 @@ class Handling(NamedTuple):
 
 
 READ = Handling("read", is_read=True)
-TIMED = Handling("read", is_read=True, is_timed=True)  # a renewal may be asked again
+TIMED = Handling("read", is_read=True, is_timed=True)  # a renewal may be repeated
 WRITE = Handling("write", is_numbered=True, look="get")
 LEASE = Handling("write", is_numbered=True, look="leases")  # a grant, an end
 SHOW = Handling("show", is_read=True)
@@ -65,8 +65,8 @@ LOCAL = Handling("local", is_read=True)
 WATCH = Handling("watch", is_read=True)
 OBSERVE = Handling("observe", is_read=True)
 TRANSFER = Handling("local", look="status")
-SESSION = Handling("write")  # one that is not used does nothing
-FORGET = Handling("write")  # a second time there is none
+SESSION = Handling("write")  # an unused session does nothing
+FORGET = Handling("write")  # a second one finds no session
 MEMBERS = Handling("members", is_read=True)
 CHANGE = Handling("members", is_sent_once=True, look="members")  # a second time it is refused
 LOGIN = Handling("login", is_read=True)  # of the connection: docs/use/users.md
@@ -97,7 +97,7 @@ class Command(NamedTuple):
     right: Right
     reply: ReplyForm = ReplyForm.TEXT
     at_the_shell: str = ""  # its help if `raftline VERB` is a command of the shell as well
-    elsewhere: tuple[str, ...] = ()  # other stores' words for it
+    elsewhere: tuple[str, ...] = ()  # its names in other stores
     level: int = 1  # the lowest level of a cluster that understands it
 
     @property
@@ -107,7 +107,7 @@ class Command(NamedTuple):
 
     @property
     def is_operation(self) -> bool:
-        """Whether it may stand in a transaction: it is on one key, or puts such a one under a
+        """Whether it may be in a transaction: a command on one key, perhaps put under a
         lease."""
         is_on_a_key = self.operands.begins_with_key and self.handling in (READ, WRITE)
         return is_on_a_key or self.verb == transactions.UNDER
@@ -202,7 +202,7 @@ IN_TRANSACTIONS: Final[Mapping[str, Operands]] = {
 _ALL_OPERATIONS: Final = max(row.level for row in _ROWS if row.is_operation)
 # Those that are commands of the shell as well: `raftline get KEY`.
 AT_THE_SHELL: Mapping[str, str] = {row.verb: row.at_the_shell for row in _ROWS if row.at_the_shell}
-# No row of ours, and maybe of a newer node: it may be a write.
+# No row here; a newer node may have one, so it counts as a write.
 FOREIGN: Final = Command("", take.words(""), "", Handling("", look="get"), ADMINISTERS_ALL)
 
 
@@ -229,7 +229,7 @@ class Request:
     id: str  # "" if none was given
     verb: str
     command: str
-    read: str  # how a get or show asks to be read, "" if it does not
+    read: str  # the read mode that a get or show names, "" if none
 
     def __init__(
         self,
@@ -247,15 +247,15 @@ class Request:
 
 
 def operations_at(level: int) -> Mapping[str, Operands]:
-    """Return the commands that a transaction may hold at this level of a cluster: those that every
-    build of it knows."""
+    """Return the commands that a transaction may hold at this level of a cluster: those that
+    each of its builds has."""
     if level >= _ALL_OPERATIONS:
         return IN_TRANSACTIONS
     return {verb: form for verb, form in IN_TRANSACTIONS.items() if COMMANDS[verb].level <= level}
 
 
 def row_of(command: str) -> Command:
-    """Return the row of a typed command; FOREIGN if there is none."""
+    """Return the row of a typed command, else FOREIGN."""
     return COMMANDS.get(command.lstrip(" ").partition(" ")[0], FOREIGN)
 
 

@@ -3,7 +3,7 @@
 A snapshot's line of a key is `57 KEY VALUE`, or `57,lease-40 KEY VALUE` if it is under a lease.
 In memory the same facts stand after the value in one text, which takes a few bytes a key and no
 object more. A NUL divides them: no entry holds a raw control character, so no value does.
-A text without facts has been there since before the cluster rose to level 2.
+A text without facts is older than the cluster's rise to level 2.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class KeyFacts(NamedTuple):
     """`changed` is the number of the entry that changed the key last (`entry_number`)."""
 
     changed: int
-    lease: str = ""  # the lease that the key goes with, "" if it stays
+    lease: str = ""  # the lease of the key, "" if it has none
 
 
 def with_facts(value: str, changed: int, lease: str = "") -> str:
@@ -44,7 +44,7 @@ def facts_of(held: str, since: int) -> KeyFacts:
 
 
 def lease_of(held: str) -> str:
-    """Return the lease that the key is under, "" if there is none."""
+    """Return the lease of the key, "" if it has none."""
     return held.partition(MARK)[2].partition(",")[2]
 
 

@@ -1,8 +1,8 @@
 """The operands of the commands about leases: seconds, the name of a lease, a command under one.
 
-A lease is named after the entry that granted it: `lease-57`. On a node with users its name holds a
-tag as well, which nobody can guess: `lease-57.9f86d081884c7d65`. The entry has it, so all nodes
-give the same name: `lease 10 9f86d081884c7d65`. docs/use/leases.md explains what a lease is. Pure.
+A lease is named after the entry that granted it: `lease-57`. On a node with users its name has a
+random tag as well: `lease-57.9f86d081884c7d65`. The tag is in the entry, so all nodes give the same
+name: `lease 10 9f86d081884c7d65`. docs/use/leases.md explains what a lease is. Pure.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from raftline.wire.operands import KEY, KEY_BY, KEY_OLD_NEW, KEY_VALUE, Limits, Operands
 from raftline.wire.protocol import ProtocolError, shown
 
-SECONDS_MAX = 10_000_000  # 115 days: what is to stay longer needs no lease
+SECONDS_MAX = 10_000_000  # 115 days
 LEASE = "lease-"
-TAG_BYTES = 8  # of chance
+TAG_BYTES = 8  # random ones
 _NUMBER = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 _TAG = re.compile(r"[0-9a-f]{16}", re.ASCII)
 # The commands that can stand under a lease: those that give one key a value.
@@ -30,14 +30,14 @@ _NOTHING = "Nothing was done."
 
 
 def seconds_in(text: str) -> int | None:
-    """Return the seconds that are spelled so; None if no lease runs for such a time."""
+    """Return a lease's seconds in a text; None if it has another form, or is out of bounds."""
     if not _NUMBER.fullmatch(text) or int(text) > SECONDS_MAX:
         return None
     return int(text)
 
 
 def lease_in(text: str) -> int | None:
-    """Return the number of the lease that is named so; None if that is no name of one."""
+    """Return the number in a lease's name; None if the text has another form."""
     number, dot, tag = text.removeprefix(LEASE).partition(".")
     if not text.startswith(LEASE) or not _NUMBER.fullmatch(number):
         return None
@@ -50,8 +50,8 @@ def with_tag(command: str, tag: str) -> str:
 
 
 def grant_in(operands: str) -> tuple[int, str] | None:
-    """Return the seconds and the tag, "" for none, of the operands of `lease` in an entry; None
-    if they are none."""
+    """Return the seconds and the tag ("": no tag) of the operands of `lease` in an entry; None
+    if they have another form."""
     spelled, space, tag = operands.partition(" ")
     seconds = seconds_in(spelled)
     if seconds is None or (space and not _TAG.fullmatch(tag)):
@@ -60,7 +60,7 @@ def grant_in(operands: str) -> tuple[int, str] | None:
 
 
 def without_tag(command: str) -> str:
-    """Return the command of an entry as it was asked for: a retry has another tag."""
+    """Return the command of an entry without its tag: a retry has another one."""
     if not command.startswith("lease "):
         return command
     asked, _, tag = command.rpartition(" ")

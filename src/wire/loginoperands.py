@@ -1,6 +1,6 @@
 """The operands of a login: a name and a password, or a message of SCRAM. Pure.
 
-No message of an error here repeats what was typed: a password may be in it.
+No error message here repeats the typed text: it may hold a password.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from raftline.raft.membership import Configurations
 from raftline.wire.commands import COMMANDS
 from raftline.wire.protocol import ProtocolError, error, outcome_unknown, shown
 
-CHANGE_S = 600.0  # a new member may have much to catch up with; the leader ends it long before
+CHANGE_S = 600.0  # a new member may need long to catch up; the leader gives up earlier
 
 
 def read_change(message: str) -> Change | None:
@@ -36,7 +36,7 @@ def read_change(message: str) -> Change | None:
 
 
 def change_reply(command: str, outcome: str, text: str) -> str:
-    """Return the reply to a change: done, refused, or nobody knows."""
+    """Return the reply to a change: done, refused, or outcome unknown."""
     if outcome == "refused":
         return error(f"{text}.")
     if outcome == "unknown":
@@ -45,7 +45,7 @@ def change_reply(command: str, outcome: str, text: str) -> str:
 
 
 def membership_facts(configurations: Configurations, commit_index: int) -> dict[str, object]:
-    """Return who counts, as `members` and `status` print it. `outgoing` are the voters of the
+    """Return the members as `members` and `status` print them. `outgoing` are the voters of the
     configuration that ends, while the two are joint."""
     members = configurations.latest
     return {

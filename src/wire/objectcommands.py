@@ -50,7 +50,7 @@ OPERANDS = {
 
 
 class Unfit(Exception):
-    """The operation can't be meant: nothing was changed. The message explains why."""
+    """The operation is unknown or does not fit: nothing was changed. The message explains why."""
 
 
 def is_scalar(value: Json) -> bool:
@@ -73,7 +73,7 @@ def operands_of(name: str, text: str) -> list[Json]:
     """Return the operands of an operation, as JSON values with spaces between them spell them.
 
     Raises:
-        Unfit: there is no such operation, or these are not its operands.
+        Unfit: the operation is unknown, or its operands are others.
     """
     if name not in OPERANDS:
         raise Unfit(f"there is no operation {shown(name)} on an object")
