@@ -157,12 +157,12 @@ def test_a_node_of_a_fresh_cluster_that_comes_late_gets_its_vote(tmp_path: Path)
         assert cluster.ask("client4@get k") == "GET response: 1"
 
 
-def test_an_acknowledged_write_survives_a_lost_log_and_a_lost_leader(cluster: Cluster) -> None:
+def test_an_acknowledged_write_survives_a_lost_log_and_a_lost_leader(fast: Cluster) -> None:
     """Two hold the write; one of them forgets; the third must not be elected without it."""
-    cluster.ask("client4@set k 0")
-    cluster.wait_until_equal()
-    leader = cluster.leader()
-    forgetful, behind = cluster.followers()
+    fast.ask("client4@set k 0")
+    fast.wait_until_equal()
+    leader = fast.leader()
+    forgetful, behind = fast.followers()
     behind.kill()
     assert (
         leader.ask("client4@set k acknowledged")
@@ -176,4 +176,4 @@ def test_an_acknowledged_write_survives_a_lost_log_and_a_lost_leader(cluster: Cl
     reply = behind.ask("client4@get k")
     assert reply == f"{behind.name}@Sorry, I know of no leader. Try again."
     leader.start()
-    assert cluster.ask("client4@get k") == "GET response: acknowledged"
+    assert fast.ask("client4@get k") == "GET response: acknowledged"

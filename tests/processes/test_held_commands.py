@@ -17,6 +17,7 @@ import pytest
 import raftline
 from raftline_course.harness.cluster import Cluster
 from raftline_course.harness.processes import eventually
+from tests import in_process
 from tests.processes.stray_signal import with_stray_signal
 from tests.processes.typed import at
 from tests.scripted_node import DEADLINE_S, SOURCE, free_port
@@ -71,7 +72,11 @@ def started(
 
 
 def done(nodes: Cluster | None, *words: str) -> tuple[int, str, str]:
-    """Run a command to its end; return its exit code and what it said."""
+    """Run a command to its end; return its exit code and what it printed. One that starts no
+    program runs in this process."""
+    if words[0] not in ("elect", "lock", "watch"):
+        here = in_process.raftline(*words, environment=environment(nodes))
+        return here.returncode, here.stdout, here.stderr
     with started(nodes, *words) as process:
         said, errors = process.communicate(timeout=DEADLINE_S)
         return process.returncode, said, errors

@@ -22,6 +22,7 @@ from raftline_course.harness.cluster import Cluster
 from raftline_course.harness.history import Operation
 from raftline_course.harness.linearizable import Verdict, check
 from raftline_course.harness.processes import DEADLINE_S, eventually, free_ports
+from tests.at_night import at_night
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "docs" / "examples" / "shared_dict.py"
@@ -108,7 +109,7 @@ def test_ten_lines_in_three_processes_lose_nothing_under_kill_9(tmp_path: Path) 
         (["s1"], "", 2, "invalid choice: 's1' (choose from"),
         (["node1", "x"], "", 2, "argument first_port: invalid int value: 'x'"),
         (["node1", "70000"], "", 1, "'127.0.0.1:70000' is no address: host:port"),
-        (["node1", "{0}"], "hello\n", 1, "I know of no leader."),
+        *at_night((["node1", "{0}"], "hello\n", 1, "I know of no leader.")),
     ],
 )
 def test_the_example_reports_an_error_in_one_line(
