@@ -128,7 +128,7 @@ class Invariants:
             kept += leading.reads_waiting
             for waiting in leading.read_rounds:
                 kept += waiting.tokens
-        for ready in forwarded.ready:
+        for ready in state.confirmed_reads:
             kept.append(ready.token)
         if not kept and not reading:
             return

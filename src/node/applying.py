@@ -10,7 +10,6 @@ write, or with its next step, whichever is first: its leader waits for the answe
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 
 from raftline.common.wakeup import PAUSE_S
@@ -21,6 +20,7 @@ from raftline.node.queue import RequestQueue
 from raftline.node.watchers import Watchers
 from raftline.raft.effects import Effects, ReadReady
 from raftline.raft.entries import Entry
+from raftline.raft.inputs import Applied
 from raftline.raft.node import RawNode
 
 SLICE_S = 0.02  # then the entry at hand is the last one of a slice
@@ -43,11 +43,11 @@ class Applying:
         watchers: Watchers,
         queue: RequestQueue,
         batching: Batching,
-        on_applied: Callable[[], None],
+        on_applied: Callable[[list[ReadReady]], None],
         clock: Clock = SYSTEM,
     ) -> None:
         """Begin with what the files held; `on_applied` is called after some entries were applied,
-        or a snapshot was taken over."""
+        or a snapshot was taken over, with the reads that waited for that."""
         self._node = node
         self._logmanager = logmanager
         self._watchers = watchers
@@ -55,34 +55,22 @@ class Applying:
         self._batching = batching
         self._on_applied = on_applied
         self._clock = clock
-        # Of the last entry that was applied, and of the last one that is to be.
-        self.index = self.handed_index = node.view.last_applied
+        self.lags = False  # a slice of what is left may be applied now
         self.follows_a_write = False  # what is left is applied after a write
         self.pause_s = PAUSE_S  # in which the others have their turn, before the next slice
-        self._reads: deque[tuple[ReadReady, int]] = deque()  # confirmed, and in which term
-
-    @property
-    def lags(self) -> bool:
-        """Whether a slice of what is left may be applied now."""
-        return self.index < self.handed_index and not self.follows_a_write
 
     def take(self, effects: Effects, *, leads: bool) -> bool:
         """Apply a slice of what a step and those before it commit, or leave that to a write, or to
-        the owner thread if it is at it; return whether this answers the requests of a group. Reads
-        wait for what they are to see."""
-        owner_is_at_it = self.lags
+        the owner thread if it is at it; return whether this answers the requests of a group."""
         if effects.install is not None:
             self._queue.give_up_pending(LEADERSHIP_LOST)  # nobody executes their entries here
             self._logmanager.take_over(effects.install)
-            self.index = effects.install.index
+            self.lags = self.follows_a_write = False
             self._watchers.applied([])
-            self._on_applied()
-        view = self._node.view
-        self.handed_index = view.last_applied
-        self._reads += [(ready, view.term) for ready in effects.reads]
-        if owner_is_at_it:
+            self._report(effects.install.index)
+        if self.lags or not (effects.apply or self.follows_a_write):
             return False
-        if effects.append and not (leads or self._reads):
+        if effects.append and not (leads or self._node.view.reads_wait):
             self.follows_a_write = True
             return False
         return self.go_on(effects.apply)
@@ -93,13 +81,15 @@ class Applying:
         self.follows_a_write = False
         end_s = self._clock.now_s() + SLICE_S
         answers = False
-        while self.index < self.handed_index:
-            if not at_hand or at_hand[0].index != self.index + 1:
-                count = min(PIECE_ENTRIES, self.handed_index - self.index)
-                at_hand = self._node.committed(self.index + 1, count)
+        view = self._node.view
+        while (index := view.applied) < view.applying:
+            if not at_hand or at_hand[0].index != index + 1:
+                count = min(PIECE_ENTRIES, view.applying - index)
+                at_hand = self._node.committed(index + 1, count)
             answers |= self._apply(at_hand, lambda: self._clock.now_s() >= end_s)
             if self._clock.now_s() >= end_s:
                 break
+        self.lags = view.applied < view.applying
         over_s = self._clock.now_s() - end_s
         self.pause_s = min(max(PAUSE_S, over_s / 2), PAUSE_S_MAX)
         return answers
@@ -108,22 +98,11 @@ class Applying:
         replies = self._logmanager.apply(entries, is_over)
         applied = entries[: len(replies)]
         first, last = applied[0].index, applied[-1].index
-        self.index = last
         self._watchers.applied(applied)
         self._queue.answer_applied(replies, first, last)
-        self._on_applied()
+        self._report(last)
         queued, used_s = len(self._queue.writes), self._clock.used_s()
         return self._batching.committed(last, queued, self._clock.now_s(), used_s)
 
-    def served_reads(self) -> list[tuple[ReadReady, int]]:
-        """Hand out the reads that see all that they are to see, each with the term in which it was
-        confirmed; in the order in which they came."""
-        served = []
-        while self._reads and self._reads[0][0].index <= self.index:
-            served.append(self._reads.popleft())
-        return served
-
-    def give_up_reads(self) -> list[ReadReady]:
-        """Hand out all reads that wait: nothing more is applied."""
-        left, self._reads = self._reads, deque()
-        return [ready for ready, _ in left]
+    def _report(self, index: int) -> None:
+        self._on_applied(self._node.step(Applied(index), self._node.view.now_ms).reads)

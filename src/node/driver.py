@@ -169,7 +169,7 @@ class Driver:
     def status(self) -> dict[str, object]:
         """Return what `status` prints."""
         with self.core:
-            facts = node_facts(self.node.view, self._stepper.applied_index, self._clock.now_ms())
+            facts = node_facts(self.node.view, self._clock.now_ms())
             return {**facts, "log_bytes": self._logmanager.log_bytes, "syncs": self.syncs}
 
     def waiting(self) -> dict[str, int]:

@@ -36,11 +36,9 @@ LISTED_MAX = 1000  # leases that `leases` lists, and keys of one
 class Leasing:
     """Counts time while this server leads, and answers what the time of leases decides."""
 
-    def __init__(self, node: RawNode, store: Store, applied_index: Callable[[], int]) -> None:
-        """`applied_index` returns the index of the last entry that `store` is the result of."""
+    def __init__(self, node: RawNode, store: Store) -> None:
         self._node = node
         self._store = store
-        self._applied_index = applied_index
         self._clock = LeaseClock(self._seconds)
         self._term = 0  # that this server leads; 0: none
         self._inherited: list[str] = []  # leases of earlier leaderships, not counted yet
@@ -64,7 +62,7 @@ class Leasing:
             started, leases.started, now_ms = leases.started, [], now()
             for lease in started:
                 self._clock.start(lease, now_ms)
-        if self._expiring and self._applied_index() >= self._expiry_index:
+        if self._expiring and view.applied >= self._expiry_index:
             self._expiring.clear()
 
     def _lead(self, term: int) -> None:
@@ -95,7 +93,7 @@ class Leasing:
         return (
             not self._expiring
             and self._node.takes_proposals
-            and view.log.term_at(self._applied_index()) == self._term
+            and view.log.term_at(view.applied) == self._term
         )
 
     def expiry(self, now_ms: int) -> str:

@@ -74,9 +74,8 @@ class Measures:
         self.disk_since_s = 0.0
 
 
-def node_facts(view: NodeView, applied_index: int, now_ms: int) -> dict[str, object]:
-    """Return what `status` prints of a node that has applied its log up to `applied_index`; whoever
-    calls holds the driver's `core` lock."""
+def node_facts(view: NodeView, now_ms: int) -> dict[str, object]:
+    """Return what `status` prints of a node; whoever calls holds the driver's `core` lock."""
     return {
         "name": view.name,
         "role": view.role.value,
@@ -85,7 +84,7 @@ def node_facts(view: NodeView, applied_index: int, now_ms: int) -> dict[str, obj
         "last_index": view.log.last_index,
         "synced_index": view.durable_index,
         "commit_index": view.commit_index,
-        "last_applied": applied_index,
+        "last_applied": view.applied,
         "base_index": view.log.base_index,
         "snapshot_index": view.snapshot.index if view.snapshot else 0,
         "snapshot_bytes": view.snapshot.size if view.snapshot else 0,

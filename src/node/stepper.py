@@ -19,7 +19,7 @@ from raftline.node.owner_sleep import OwnerSleep
 from raftline.node.queue import RequestQueue
 from raftline.node.watchers import Watchers
 from raftline.node.write_queue import DiskTask, Durable, WriteQueue
-from raftline.raft.effects import Effects
+from raftline.raft.effects import Effects, ReadReady
 from raftline.raft.entries import Snapshot
 from raftline.raft.inputs import (
     AskLeader,
@@ -128,10 +128,10 @@ class Stepper:
         self._batching = Batching(clock.now_s(), clock.used_s())
         self._delivery = Delivery(rim.send, writes)
         self._applying = Applying(
-            node, logmanager, self.watchers, queue, self._batching, rim.applied, clock
+            node, logmanager, self.watchers, queue, self._batching, self._applied, clock
         )
         self._handover = Handover(node, rim.not_leader)
-        self._leasing = Leasing(node, logmanager.store, lambda: self._applying.index)
+        self._leasing = Leasing(node, logmanager.store)
 
     # --- which requests are served: the numbers that batching decides by ------------------------
 
@@ -229,11 +229,6 @@ class Stepper:
     # --- what is applied -------------------------------------------------------------------------
 
     @property
-    def applied_index(self) -> int:
-        """The index of the last entry that the state machine has executed."""
-        return self._applying.index
-
-    @property
     def lags(self) -> bool:
         """Whether `apply_slice` has something to do."""
         return self._applying.lags
@@ -247,7 +242,6 @@ class Stepper:
         """Apply the next slice of what the steps before have left, and answer who waited."""
         if self._applying.go_on():
             self._sleep.is_for_a_group = False  # the next ones are not waited for as long
-        self._answer_applied()
         if self.lags or self.wake_at_ms < self._sleep.until_ms:
             self._sleep.wake()
 
@@ -315,7 +309,7 @@ class Stepper:
     # --- what becomes of its Effects -----------------------------------------------------------
 
     def carry_out(self, effects: Effects, origin: Origin | None = None) -> None:
-        """Carry out one Effects: send, queue for the disk, apply, answer, report."""
+        """Carry out one Effects: send, queue for the disk, answer, apply, report."""
         self._delivery.dispatch(effects, origin)
         view = self._node.view
         self._batching.leads = view.is_leader
@@ -323,49 +317,47 @@ class Stepper:
         if self._queue.are_pending_beside(led_term):
             # Before anything is applied: what now lies at their indexes may be another's. What the
             # steps before have handed out is theirs, and is answered once it is applied.
-            self._queue.give_up_pending(LEADERSHIP_LOST, after=self._applying.handed_index)
+            handed = effects.apply[0].index - 1 if effects.apply else view.applying
+            self._queue.give_up_pending(LEADERSHIP_LOST, after=handed)
             self._batching.lost_leadership()
+        self._answer(effects)
         if self._applying.take(effects, leads=view.is_leader):
             self._sleep.is_for_a_group = False  # the next ones are not waited for as long
-        self._answer(effects)
         self._rim.report(effects)
         self._handover.look()
         self._wake_owner(effects)
 
     def _answer(self, effects: Effects) -> None:
-        """Answer whom this step answers, but for those whose entries it applied."""
-        self._answer_applied()
+        """Answer whom this step answers, but for those whose entries it applies."""
+        self._leasing.stepped(self._clock.now_ms)
+        self._serve_reads(effects.reads)
         for batch, outcome, text in effects.settled:
             batch.answer_all(change_reply(batch.commands[0], outcome, text))
         for batch in effects.refused:  # its leadership ended: look for the new leader
             self._queue.put(batch)
 
-    def _answer_applied(self) -> None:
-        """Answer what waited for entries that are applied now, but for those who asked for them."""
+    def _applied(self, reads: list[ReadReady]) -> None:
+        """Do what follows once entries were applied, or a snapshot was taken over: `reads` are
+        those that waited for it."""
+        self._rim.applied()
         self._leasing.stepped(self._clock.now_ms)
-        served = self._applying.served_reads()
-        for ready, term in served:
-            self._confirmed(ready.token, term)
-        if served:
-            queued = len(self._queue.reads)
-            self._batching.answered(len(served), queued, self._clock.now_s())
-            self._sleep.is_for_a_group = False
+        self._serve_reads(reads)
 
-    def _confirmed(self, batch: Batch, term: int) -> None:
-        """Let reads be served, or answer by the clock of leases: one that was given up is not
-        answered twice."""
-        view = self._node.view
-        if not batch.reading.by_clock:
-            batch.reader = self._logmanager
-            self._queue.confirmed(batch)
-        elif batch.is_answered:
-            return
-        elif not view.is_leader or view.term != term:  # another may count the time of leases since
-            self._queue.put(batch)
-        else:
-            now = self._clock.now_ms()  # after the round, so after the request
-            batch.replies = self._leasing.answers(batch.commands, now)
-            batch.wake()
+    def _serve_reads(self, reads: Sequence[ReadReady]) -> None:
+        """Let reads be served, or answer by the clock of leases, which this leader counts: the core
+        gives its reads back when a leadership ends."""
+        for batch, _ in reads:
+            if not batch.reading.by_clock:
+                batch.reader = self._logmanager
+                self._queue.confirmed(batch)
+            elif not batch.is_answered:  # it was given up
+                # The time is read after the round, so after the request.
+                batch.replies = self._leasing.answers(batch.commands, self._clock.now_ms())
+                batch.wake()
+        if reads:
+            queued = len(self._queue.reads)
+            self._batching.answered(len(reads), queued, self._clock.now_s())
+            self._sleep.is_for_a_group = False
 
     def _wake_owner(self, effects: Effects) -> None:
         """Wake the owner thread if this step left it something to do."""
@@ -380,8 +372,7 @@ class Stepper:
         """Answer everybody, since this server stops."""
         self._queue.turn_all_away("this server failed" if failed else "this server is stopping")
         left = self._node.step(Stop(), self._clock.now_ms())
-        confirmed = [ready.token for ready in self._applying.give_up_reads()]
-        for batch in (*left.refused, *confirmed):
+        for batch in left.refused:
             batch.answer_all(STOPPING)
         for batch, outcome, _ in left.settled:
             unknown = outcome_unknown("this server is stopping; see: members")

@@ -41,9 +41,9 @@ def _tells_to_stand(step: Step) -> bool:
     return any(isinstance(one, TimeoutNow) for one in step.sent)
 
 
-def _say_applied(step: Step) -> str:
+def _say_handed_out(step: Step) -> str:
     applied = step.effects.apply
-    return f"{span(applied[0].index, applied[-1].index)} applied"
+    return f"{span(applied[0].index, applied[-1].index)} handed to my state machine"
 
 
 CONSEQUENCES = (
@@ -80,17 +80,18 @@ CONSEQUENCES = (
         f"{step.after.held_term}: an entry of term {step.after.term} must commit it",
         "§5.4.2, Figure 8", "replication.advance_commit",
     ),
-    Rule(lambda step: step.effects.apply, _say_applied, "§5.3", "state.hand_out_committed"),
+    Rule(lambda step: step.effects.apply, _say_handed_out, "§5.3", "state.hand_out_committed"),
     Rule(
         lambda step: step.effects.reads and step.after.leads,
-        lambda step: f"reads may be served ({len(step.effects.reads)}): leadership is confirmed",
-        "thesis §6.4", "reads.confirm",
+        lambda step: f"reads are served ({len(step.effects.reads)}): leadership is confirmed, and "
+        "their read index applied",
+        "thesis §6.4", "reads.serve_applied",
     ),
     Rule(
         lambda step: step.effects.reads and not step.after.leads,
-        lambda step: f"reads may be served ({len(step.effects.reads)}): I have applied what the "
+        lambda step: f"reads are served ({len(step.effects.reads)}): I have applied what the "
         "leader's read index asks for",
-        "thesis §6.4", "reads.serve_ready",
+        "thesis §6.4", "reads.serve_applied",
     ),
     Rule(
         lambda step: step.effects.members_changed and step.effects.install is not None,

@@ -136,6 +136,13 @@ DECISIONS: Mapping[type[object], Sequence[Rule]] = {
             "thesis §10.2.1", "node._synced",
         ),
     ),
+    inputs.Applied: (
+        Rule(
+            always,
+            lambda step: f"my state machine has applied entries up to {step.after.applied}",
+            "§5.3", "node._applied",
+        ),
+    ),
     inputs.Read: (
         Rule(
             lambda step: step.effects.reads,

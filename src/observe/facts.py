@@ -32,7 +32,7 @@ class Facts(NamedTuple):
     last_index: int
     last_term: int
     commit_index: int
-    last_applied: int
+    applied: int
     durable_index: int
     base_index: int
     now_ms: int
@@ -75,7 +75,7 @@ def facts_of(view: NodeView) -> Facts:
         log.last_index,
         log.last_term,
         view.commit_index,
-        view.last_applied,
+        view.applied,
         view.durable_index,
         log.base_index,
         view.now_ms,
@@ -145,7 +145,7 @@ def _settled(facts: Facts) -> tuple[object, ...]:
     matches = [each.match_index for each in facts.followers.values()]
     return (
         facts.role, facts.term, facts.vote, facts.leader, facts.last_index, facts.last_term,
-        facts.commit_index, facts.last_applied, facts.durable_index, facts.base_index, matches,
+        facts.commit_index, facts.applied, facts.durable_index, facts.base_index, matches,
     )  # fmt: skip
 
 

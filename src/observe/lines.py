@@ -79,7 +79,7 @@ def changes(before: Facts, after: Facts) -> list[str]:
         ("log end", before.last_index, after.last_index),
         ("on disk", before.durable_index, after.durable_index),
         ("commit", before.commit_index, after.commit_index),
-        ("applied", before.last_applied, after.last_applied),
+        ("applied", before.applied, after.applied),
     )  # fmt: skip
     words = [
         f"{name} {was or 0} → {now or 0}"
@@ -100,7 +100,7 @@ def state_of(facts: Facts) -> dict[str, object]:
     return {
         "role": facts.role, "term": facts.term, "vote": facts.vote, "leader": facts.leader,
         "last": [facts.last_index, facts.last_term], "commit": facts.commit_index,
-        "applied": facts.last_applied, "durable": facts.durable_index, "base": facts.base_index,
+        "applied": facts.applied, "durable": facts.durable_index, "base": facts.base_index,
         "timeout_ms": max(0, facts.election_at_ms - facts.now_ms) if not facts.leads else None,
         "electors": facts.electors, "votes": facts.votes,
         "followers": {name: list(each) for name, each in facts.followers.items()},
@@ -155,7 +155,7 @@ def hello(name: str, at_s: float, facts: Facts, log: LogView, asked: ObserveAske
     return (
         f"OBSERVE response: clock {at_s:.6f}, {facts.role}{leader} in term {facts.term}, log ends "
         f"at {facts.last_index} of term {facts.last_term}, commit {facts.commit_index}, applied "
-        f"{facts.last_applied}{thinned}"
+        f"{facts.applied}{thinned}"
     )
 
 

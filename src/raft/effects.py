@@ -22,8 +22,8 @@ class HardState(NamedTuple):
 
 
 class ReadReady(NamedTuple):
-    """Reads that may be served once the state machine has applied `index`, which was handed out.
-    Leadership was confirmed after they came, and `index` was committed then (thesis §6.4)."""
+    """A read that is served now: the state machine has applied `index`. Leadership was confirmed
+    after the read came, and `index` was committed then (thesis §6.4)."""
 
     token: Any
     index: int  # type: ignore[assignment]  # the field's word; tuple.index is not used
@@ -49,9 +49,9 @@ class Effects:
     """The requests of one input to the rim, in the order in which they must be carried out.
 
     A step 2 that is empty costs no disk write, yet messages of step 3 may not overtake the
-    step 2 of an earlier Effects. Step 4 may be carried out at once, or bit by bit: what is applied
-    here is committed, that is, durable on a quorum, whether or not this server's own disk is among
-    it. A read waits for the entries before it.
+    step 2 of an earlier Effects. Step 4 may be carried out at once, or bit by bit, and `Applied`
+    reports each bit. What is applied is committed, that is, durable on a quorum, whether or not
+    this server's own disk is among it.
     """
 
     send: list[Message] = field(default_factory=list)  # 1. may leave at once (thesis §10.2.1)

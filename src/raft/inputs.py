@@ -75,6 +75,14 @@ class Synced:
 
 
 @dataclass(slots=True)
+class Applied:
+    """The state machine has executed the entries up to `index`, or taken over the snapshot of that
+    entry. The Effects hold reads alone. Raises SafetyError if they were not handed out."""
+
+    index: int
+
+
+@dataclass(slots=True)
 class Tick:
     """Time has passed: heartbeats, CheckQuorum, an election, a question once more."""
 
@@ -166,6 +174,7 @@ Input = (
     | ChangeMembers
     | Transfer
     | Synced
+    | Applied
     | Tick
     | PeerDisconnected
     | PeerLevel

@@ -16,7 +16,7 @@ from raftline.raft.levels import FIRST, Levels
 from raftline.raft.log import Log
 from raftline.raft.membership import Configurations, Membership
 from raftline.raft.messages import Message
-from raftline.raft.reads import ask_leader, confirm, read, send_question, serve_ready
+from raftline.raft.reads import ask_leader, confirm, read, send_question, serve_applied
 from raftline.raft.receiving import receive
 from raftline.raft.reconfiguration import advance_change, begin_change, listens_to, say_if_removed
 from raftline.raft.replication import (
@@ -83,7 +83,7 @@ class RawNode:
     def wake_at_ms(self) -> int:
         """The time at which a `Tick` has something to do."""
         state = self._state
-        if state.last_applied < state.commit_index:
+        if state.applying < state.commit_index:
             return state.now_ms
         if (leading := state.leading) is not None:
             until_ms = min(leading.heartbeat_at_ms, leading.quorum_check_at_ms)
@@ -152,7 +152,8 @@ def node_from_disk(
         promised_until_ms=promised_until_ms,
         lease_ms=hard_state.lease_ms,
         commit_index=log.base_index,
-        last_applied=log.base_index,
+        applying=log.base_index,
+        applied=log.base_index,
         durable_index=log.last_index,
         snapshot=snapshot,
         levels=Levels(log.base_index, level, log.commands),
@@ -174,7 +175,7 @@ def _advance(state: State) -> None:
     if state.leading is not None:
         confirm(state)
         advance_transfer(state)
-    serve_ready(state)
+    serve_applied(state)
 
 
 def _synced(state: State, event: inputs.Synced) -> None:
@@ -182,6 +183,21 @@ def _synced(state: State, event: inputs.Synced) -> None:
     logs that hold the same index and term are equal up to there (Log Matching, §5.3)."""
     if state.log.term_at(event.index) == event.term:
         state.durable_index = max(state.durable_index, event.index)
+
+
+def _applied(state: State, event: inputs.Applied) -> None:
+    """Raise lastApplied (Figure 2, all servers), which the reads that were confirmed wait for.
+
+    As in etcd's log.go: `applying` is handed out, `applied` is done. Nothing is committed, sent or
+    decided by what is applied here, so no other rule runs.
+    """
+    if not state.applied <= event.index <= state.applying:
+        raise SafetyError(
+            f"{state.name} is to have applied entry {event.index}, but had applied up to "
+            f"{state.applied}, and {state.applying} is handed out"
+        )
+    state.applied = event.index
+    serve_applied(state)
 
 
 def _pass_time(state: State) -> None:
@@ -214,10 +230,12 @@ def _peer_level(state: State, event: inputs.PeerLevel) -> None:
         send_heartbeat(state, event.peer, progress)
 
 
-_QUIET: Final = (inputs.Stop, inputs.Compact)  # these commit and answer nothing
+# These make nothing possible but what their own rule does.
+_QUIET: Final = (inputs.Applied, inputs.Compact, inputs.Stop)
 _RULES: Final[dict[type[inputs.Input], Callable[[State, Any], None]]] = {
     inputs.Receive: lambda state, event: receive(state, event.message),
     inputs.Synced: _synced,
+    inputs.Applied: _applied,
     inputs.Propose: lambda state, event: propose(state, event.commands),
     inputs.Read: lambda state, event: read(state, event.tokens, by_lease=event.by_lease),
     inputs.Tick: lambda state, event: _pass_time(state),

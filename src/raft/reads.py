@@ -36,18 +36,20 @@ def read(state: State, tokens: Sequence[Any], *, by_lease: bool) -> None:
     """Serve the reads that `tokens` stand for once that is safe; refuse them if this server does
     not lead. Those that wait share one round of heartbeats.
 
-    Under a lease they are served at once: a quorum has promised its votes (thesis §6.4.1). What
-    was committed in this term before they came was applied before it was answered; so the state
-    machine holds all that any client can know of.
+    Under a lease they are confirmed at once, by the commit index (thesis §6.4.1). The lease counts
+    as of now, when they came, though they are served once that index is applied, which may be
+    after the lease. What was acknowledged to anybody before they came is in that index: nobody else
+    leads while a quorum has promised its votes, all that this leader acknowledged it had committed,
+    and the entry at that index is of its term, so what earlier leaders committed lies before it
+    (Leader Completeness, §5.4.3). The state that is read is never older than the index. If it is
+    newer, it holds committed entries alone, so every later read is of an index as high.
     """
     if state.leading is None:
         state.out.refused += tokens
         return
     index = state.commit_index
-    is_current = state.log.term_at(index) == state.term and state.last_applied == index
-    if by_lease and is_current and holds_lease(state):
-        for token in tokens:
-            release(state, token, index)
+    if by_lease and state.log.term_at(index) == state.term and holds_lease(state):
+        on_confirmed(state, tokens, index)
     else:
         state.leading.reads_waiting += tokens
         open_round(state)
@@ -84,20 +86,12 @@ def open_round(state: State) -> None:
 
 
 def confirm(state: State) -> None:
-    """Release the reads whose round a quorum answered, once the entries before them are handed out.
-
-    Step 4 of thesis §6.4: the rim serves them when it has applied the read index. As rounds are
-    released in order, a read never overtakes one that came before.
-    """
+    """Take the reads for confirmed whose round a quorum answered (step 3 of thesis §6.4)."""
     leading = state.as_leader
-    confirmed = confirmed_round(state) if leading.read_rounds else 0
-    while leading.read_rounds:
-        waiting = leading.read_rounds[0]
-        if waiting.round > confirmed or waiting.index > state.last_applied:
-            break
-        leading.read_rounds.popleft()
-        for token in waiting.tokens:
-            release(state, token, waiting.index)
+    answered = confirmed_round(state) if leading.read_rounds else 0
+    while leading.read_rounds and leading.read_rounds[0].round <= answered:
+        waiting = leading.read_rounds.popleft()
+        on_confirmed(state, waiting.tokens, waiting.index)
     if any(not progress.is_counted for progress in leading.progress.values()):
         if assign_fences(state):
             propose(state, [NOOP])
@@ -115,12 +109,15 @@ def confirmed_round(state: State) -> int:
     return state.membership.reached_by_quorum(answered)
 
 
-def release(state: State, token: Any, index: int) -> None:
-    """The leader confirmed a read: serve it here, or answer the follower that asked."""
-    if isinstance(token, PeerRead):
-        state.send(ReadIndexReply(state.name, token.follower, token.term, index, token.round))
-    else:
-        state.out.reads.append(ReadReady(token, index))
+def on_confirmed(state: State, tokens: Sequence[Any], index: int) -> None:
+    """The leader confirmed reads: answer the followers that asked, and let the others wait for
+    `index`. A follower waits for its own state machine, so its answer does not wait for this one.
+    """
+    for token in tokens:
+        if isinstance(token, PeerRead):
+            state.send(ReadIndexReply(state.name, token.follower, token.term, index, token.round))
+        else:
+            state.confirmed_reads.append(ReadReady(token, index))
 
 
 # --- at a follower --------------------------------------------------------------------------
@@ -162,14 +159,17 @@ def on_read_index_reply(state: State, message: ReadIndexReply) -> None:
     current = message.term == state.term and message.sender == state.leader
     if not current or not forwarded.asked or message.round != forwarded.round:
         return
-    forwarded.ready += [ReadReady(token, message.index) for token in forwarded.asked]
+    state.confirmed_reads += [ReadReady(token, message.index) for token in forwarded.asked]
     forwarded.asked = []
     ask(state)
 
 
-def serve_ready(state: State) -> None:
-    """Serve the reads whose index the state machine has reached."""
-    ready = state.forwarded_reads.ready
-    if ready:
-        state.out.reads += [one for one in ready if one.index <= state.last_applied]
-        state.forwarded_reads.ready = [one for one in ready if one.index > state.last_applied]
+# --- at both --------------------------------------------------------------------------------
+
+
+def serve_applied(state: State) -> None:
+    """Serve the reads whose index the state machine has applied (step 4 of thesis §6.4), in the
+    order in which they were confirmed."""
+    waiting = state.confirmed_reads
+    while waiting and waiting[0].index <= state.applied:
+        state.out.reads.append(waiting.popleft())

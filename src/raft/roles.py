@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from raftline.raft.change import Change, PendingChange
-from raftline.raft.effects import ReadReady, Settled
+from raftline.raft.effects import Settled
 from raftline.raft.entries import Entry, Snapshot
 from raftline.raft.progress import Progress
 
@@ -41,24 +41,18 @@ class PeerRead(NamedTuple):
 
 @dataclass(slots=True)
 class ForwardedReads:
-    """A follower's reads that need its leader's read index, and those that have got one."""
+    """A follower's reads that need its leader's read index."""
 
     round: int = 0
     again_at_ms: int = 0
     asked: list[Any] = field(default_factory=list)  # in `round`
     waiting: list[Any] = field(default_factory=list)  # for the next
-    ready: list[ReadReady] = field(default_factory=list)  # for the state machine to get there
 
     def give_back(self) -> list[Any]:
         """Forget the reads that no leader has answered, and return their tokens."""
         tokens = [*self.asked, *self.waiting]
         self.asked, self.waiting = [], []
         return tokens
-
-    def drop(self) -> list[Any]:
-        """Forget all of them, and return their tokens."""
-        ready, self.ready = self.ready, []
-        return self.give_back() + [one.token for one in ready]
 
 
 @dataclass(slots=True)

@@ -34,10 +34,10 @@ def snapshot_taken(state: State, snapshot: Snapshot) -> None:
         SafetyError: it stands for entries that were not applied here, or for other ones.
     """
     known = state.log.term_at(snapshot.index)
-    if snapshot.index > state.last_applied or known not in (snapshot.term, None):
+    if snapshot.index > state.applied or known not in (snapshot.term, None):
         raise SafetyError(
             f"{state.name} has a snapshot of entry {snapshot.index} of term {snapshot.term}, but "
-            f"applied up to {state.last_applied}, and its log has term {known} there"
+            f"applied up to {state.applied}, and its log has term {known} there"
         )
     # With the same index: the old one rotted, and was taken again.
     if state.snapshot is None or snapshot.index >= state.snapshot.index:
@@ -63,9 +63,9 @@ def compact(state: State, index: int) -> None:
         SafetyError: a part of them was not applied, or no snapshot on disk stands for it.
     """
     covered = state.snapshot.index if state.snapshot is not None else 0
-    if index > min(covered, state.last_applied):
+    if index > min(covered, state.applied):
         raise SafetyError(
-            f"{state.name} would drop entries up to {index}, but applied {state.last_applied} and "
+            f"{state.name} would drop entries up to {index}, but applied {state.applied} and "
             f"has a snapshot up to {covered}"
         )
     log = state.log
@@ -268,7 +268,7 @@ def install(state: State, snapshot: Snapshot, members: Membership, level: int) -
     state.log.reset(snapshot.index, snapshot.term)
     state.durable_index = min(state.durable_index, snapshot.index)
     state.advance_commit_index(snapshot.index)
-    state.last_applied = snapshot.index  # 8: the rim replaces the state machine
+    state.applying = snapshot.index  # 8: the rim replaces the state machine, and reports it
     state.snapshot = snapshot
     state.configurations = Configurations(snapshot.index, members)
     state.levels = Levels(snapshot.index, level)

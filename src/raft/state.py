@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from raftline.raft.effects import Effects, HardState, SafetyError
+from raftline.raft.effects import Effects, HardState, ReadReady, SafetyError
 from raftline.raft.entries import Entry, Snapshot, is_run
 from raftline.raft.levels import FIRST, Levels, check_level
 from raftline.raft.levels import PREFIX as LEVEL_PREFIX
@@ -55,7 +56,8 @@ class State:
     leader: str | None = None
     leader_heard_at_ms: int | None = None  # None: no leader, or its connection broke
     commit_index: int = 0
-    last_applied: int = 0  # handed out to be applied: the rim executes these in order
+    applying: int = 0  # handed out to be applied: the rim executes these in order
+    applied: int = 0  # the rim has executed these, and reported so by `Applied`
     durable_index: int = 0  # own entries up to here are on disk
     election_at_ms: int = 0
     snapshot: Snapshot | None = None  # the one on this server's disk
@@ -66,6 +68,7 @@ class State:
     levels: Levels = field(default_factory=lambda: Levels(0, FIRST))  # of the log
     peer_levels: dict[str, int] = field(default_factory=dict)  # received since they were connected
     forwarded_reads: ForwardedReads = field(default_factory=ForwardedReads)
+    confirmed_reads: deque[ReadReady] = field(default_factory=deque)  # until these are applied
     removed_by: int = 0  # the entry that took this server out, as was printed
     without_vote_now: dict[str, bool] = field(default_factory=dict)  # denied so; True: may be new
     no_leader_because: str = ""  # as was printed, if servers without a vote are the reason
@@ -227,7 +230,9 @@ class State:
         if self.leading is not None:
             self.out.refused += self.leading.drop_reads()
             self.out.settled += self.leading.drop_changes()
-        self.out.refused += self.forwarded_reads.drop()
+        self.out.refused += self.forwarded_reads.give_back()
+        self.out.refused += [ready.token for ready in self.confirmed_reads]
+        self.confirmed_reads.clear()
 
     def append(self, entries: list[Entry]) -> None:
         """Add entries after the last one, in memory and, by `out`, on disk. A configuration
@@ -284,10 +289,10 @@ class State:
 
     def hand_out_committed(self) -> None:
         """Put the next committed entries into `out.apply`, each once, in order (Figure 2)."""
-        last = min(self.commit_index, self.last_applied + APPLY_MAX)
-        if last > self.last_applied:
-            self.out.apply += self.log.entries(self.last_applied + 1, last)
-            self.last_applied = last
+        last = min(self.commit_index, self.applying + APPLY_MAX)
+        if last > self.applying:
+            self.out.apply += self.log.entries(self.applying + 1, last)
+            self.applying = last
 
 
 def _describe(role: Role, term: int, leader: str | None) -> str:

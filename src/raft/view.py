@@ -86,8 +86,18 @@ class NodeView:
         return self._state.commit_index
 
     @property
-    def last_applied(self) -> int:
-        return self._state.last_applied
+    def applying(self) -> int:
+        return self._state.applying
+
+    @property
+    def applied(self) -> int:
+        return self._state.applied
+
+    @property
+    def reads_wait(self) -> bool:
+        """Whether a read was confirmed that waits for an entry which was handed out."""
+        waiting = self._state.confirmed_reads
+        return bool(waiting) and waiting[0].index <= self._state.applying
 
     @property
     def durable_index(self) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from raftline.raft.effects import Effects, HardState
 from raftline.raft.entries import Entry
-from raftline.raft.inputs import Compact, Receive, Synced, Tick
+from raftline.raft.inputs import Applied, Compact, Receive, Synced, Tick
 from raftline.raft.log import Log
 from raftline.raft.membership import Membership
 from raftline.raft.messages import AppendAccepted, AppendEntries, RequestVote, RequestVoteReply
@@ -82,7 +82,14 @@ def established(name: str, *terms: int, **more: object) -> RawNode:
     node = leader_of(name, *terms, **more)
     for peer in node.view.peers:
         acknowledge(node, peer)
+    applied(node)
     return node
+
+
+def applied(node: RawNode, index: int | None = None) -> Effects:
+    """Let the state machine have executed entries up to `index`, or all that are handed out."""
+    index = node.view.applying if index is None else index
+    return node.step(Applied(index), node.view.now_ms)
 
 
 def sync(node: RawNode) -> Effects:

@@ -118,7 +118,7 @@ def test_commit_and_applied_indexes_never_fall() -> None:
     node = node_of("s2", 1, 1, 1)
     node.step(Receive(append(1, (3, 1), commit=3)), 10)
     node.step(Receive(append(1, (3, 1), commit=0)), 10)
-    assert (node.view.commit_index, node.view.last_applied) == (3, 3)
+    assert (node.view.commit_index, node.view.applying) == (3, 3)
 
 
 def test_entries_keep_the_index_and_term_they_came_with() -> None:

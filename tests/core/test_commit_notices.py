@@ -6,7 +6,7 @@ from raftline.raft.entries import Snapshot
 from raftline.raft.inputs import Propose, Receive, SnapshotTaken, Tick
 from raftline.raft.messages import AppendEntries, AppendRejected, InstallSnapshot
 from raftline.raft.node import RawNode
-from tests.core.cores import OPTIONS, acknowledge, compact, sync
+from tests.core.cores import OPTIONS, acknowledge, applied, compact, sync
 from tests.core.test_levels import leader, raised, to
 
 NOTICE_MS = OPTIONS.heartbeat_ms // 20
@@ -89,6 +89,7 @@ def test_a_follower_whose_entries_are_gone_from_the_log_gets_the_snapshot() -> N
         acknowledge(node, "s2")
         sync(node)
     last = node.view.commit_index
+    applied(node)
     node.step(SnapshotTaken(Snapshot(last, node.view.term, 10, 0)), node.view.now_ms)
     while compact(node, last):
         pass

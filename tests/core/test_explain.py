@@ -14,7 +14,7 @@ from raftline.observe.explain import DECISIONS
 from raftline.observe.facts import Rule, Step, facts_of
 from raftline.observe.lines import Thinning, explained, json_of, text_of
 from raftline.raft import inputs, messages
-from raftline.raft.inputs import Input, PeerDisconnected, Propose, Receive, Synced, Tick
+from raftline.raft.inputs import Applied, Input, PeerDisconnected, Propose, Receive, Synced, Tick
 from raftline.raft.messages import AppendRejected, RequestVoteReply, TimeoutNow
 from raftline.raft.node import RawNode
 from tests.core.cores import (
@@ -136,7 +136,8 @@ def test_the_section_of_a_rule_is_of_the_paper_the_thesis_or_a_page() -> None:
             append(1, (1, 1), 1, commit=2),
             'AppendEntries 1-1-1-[{"index": 2, "term": 1, "command": "set x 2.1"}] commit 2 round '
             "1 of s1: accepted: it fits behind my entry 1, so I append entry 2 (§5.3); the leader "
-            "says that entries up to 2 are committed (§5.3); entries 1-2 applied (§5.3)",
+            "says that entries up to 2 are committed (§5.3); entries 1-2 handed to my state "
+            "machine (§5.3)",
         ),
         (
             lambda: node_of("s2", term=3),
@@ -174,7 +175,10 @@ def test_an_election_from_the_silence_to_the_first_commit() -> None:
     assert line(node, Receive(accepted)).startswith(
         "I am up to date term 2 index 2 round 1 of s3: counted: s3 holds my log up to 2 (§5.3); a "
         "majority holds entry 2 of my term 2, so it is committed (§5.3, §5.4.2); entries 1-2 "
-        "applied (§5.3) | changed: commit 0 → 2, applied 0 → 2, match of s3 0 → 2"
+        "handed to my state machine (§5.3) | changed: commit 0 → 2, match of s3 0 → 2"
+    )
+    assert line(node, Applied(2)) == (
+        "Applied: my state machine has applied entries up to 2 (§5.3) | changed: applied 0 → 2"
     )
 
 

@@ -20,7 +20,16 @@ from raftline.raft.messages import (
 from raftline.raft.node import RawNode
 from raftline.raft.roles import Role
 from raftline.raft.state import Options
-from tests.core.cores import OPTIONS, TIMEOUT_MS, append, established, leader_of, node_of, sync
+from tests.core.cores import (
+    OPTIONS,
+    TIMEOUT_MS,
+    append,
+    applied,
+    established,
+    leader_of,
+    node_of,
+    sync,
+)
 
 LEASES = replace(OPTIONS, lease=True)
 LEASE_MS = OPTIONS.election_timeout_ms * 9 // 10
@@ -255,8 +264,10 @@ def test_a_read_under_a_lease_waits_for_the_state_machine() -> None:
     node = leader_of("s1", *[1] * 5000, options=LEASES)
     promised(node, "s2", TIMEOUT_MS)
     assert node.view.commit_index == 5001
-    node._state.last_applied = 4096
-    assert node.step(Read(["get a"], by_lease=True), TIMEOUT_MS).reads == []
+    applied(node, 4096)
+    assert node.step(Read(["get a"], by_lease=True), TIMEOUT_MS).send == []  # it asks nobody
+    node.step(Tick(), TIMEOUT_MS + LEASE_MS)  # the lease, which was that of the read, is over
+    assert applied(node).reads == [ReadReady("get a", 5001)]
 
 
 def test_a_reelected_leader_may_use_leases_again() -> None:

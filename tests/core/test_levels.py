@@ -36,6 +36,7 @@ from tests.core.cores import (
     TIMEOUT_MS,
     acknowledge,
     append,
+    applied,
     compact,
     established,
     node_of,
@@ -221,6 +222,7 @@ def test_a_lost_connection_alone_keeps_what_was_told() -> None:
 
 def test_a_server_below_gets_no_piece_of_a_snapshot() -> None:
     node = raised(leader())
+    applied(node)
     node.step(SnapshotTaken(Snapshot(2, node.view.term, 100, 5)), node.view.now_ms)
     compact(node, 2)
     assert add(node, "s4", 2) == []
@@ -284,7 +286,7 @@ def test_a_follower_notes_the_level_before_its_log_does() -> None:
     effects = node.step(Receive(entries("noop", "level 2")), 0)
     assert effects.level == 2
     assert node.view.levels.latest == 2
-    assert node.view.levels.at(node.view.last_applied) == FIRST
+    assert node.view.levels.at(node.view.applying) == FIRST
 
 
 def test_a_level_that_is_cut_off_is_forgotten() -> None:

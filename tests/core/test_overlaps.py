@@ -46,6 +46,7 @@ from tests.core.cores import (
     TIMEOUT_MS,
     acknowledge,
     append,
+    applied,
     compact,
     established,
     log_of,
@@ -99,6 +100,7 @@ def follower() -> RawNode:
     node = node_of("s2")
     node.step(Receive(append(1, (0, 0), 1, 1, 1, commit=1)), 100)
     sync(node)
+    applied(node)
     return node
 
 
@@ -112,10 +114,9 @@ def test_reads_of_two_read_index_requests_may_wait_to_be_applied_together() -> N
             assert node.step(AskLeader([further]), 100).send_after_save == []
         effects = node.step(Receive(ReadIndexReply("s1", "s2", 1, index, question.round)), 110)
         assert effects.reads == []
-    first = node.step(Receive(append(1, (3, 1), commit=2, number=2)), 120)
-    assert first.reads == [ReadReady("get a", 2)]
-    second = node.step(Receive(append(1, (3, 1), commit=3, number=3)), 130)
-    assert second.reads == [ReadReady("get b", 3), ReadReady("get c", 3)]
+    node.step(Receive(append(1, (3, 1), commit=3, number=2)), 120)
+    assert applied(node, 2).reads == [ReadReady("get a", 2)]
+    assert applied(node, 3).reads == [ReadReady("get b", 3), ReadReady("get c", 3)]
 
 
 def test_an_answer_to_an_earlier_read_index_request_serves_no_read() -> None:
@@ -276,7 +277,7 @@ def test_a_snapshot_that_was_checked_is_not_installed_once_another_has_arrived()
     assert node.step(SnapshotChecked(EARLIER, MEMBERS), 10).install is None
     assert node.step(SnapshotChecked(LATER, MEMBERS), 10).install == LATER
     assert node.step(SnapshotChecked(LATER, MEMBERS), 20).install is None  # once
-    assert node_facts(node.view, node.view.last_applied, 20)["arriving_bytes"] == 0
+    assert node_facts(node.view, 20)["arriving_bytes"] == 0
 
 
 def test_a_failed_snapshot_check_drops_no_snapshot_that_arrives_since() -> None:
@@ -307,7 +308,7 @@ def test_a_snapshot_that_the_log_has_overtaken_no_longer_arrives() -> None:
     node = taking(piece(0))
     node.step(Receive(append(2, (0, 0), 1, 1, 1, 1, 1, 2, 2, commit=7)), 10)
     node.step(Receive(piece(4)), 20)
-    assert node_facts(node.view, node.view.last_applied, 20)["arriving_bytes"] == 0
+    assert node_facts(node.view, 20)["arriving_bytes"] == 0
 
 
 def test_a_piece_of_a_snapshot_counts_as_a_message_of_the_leader() -> None:
@@ -364,6 +365,7 @@ def test_a_snapshot_transfer_continues_at_the_byte_that_the_follower_names() -> 
 def test_a_late_answer_about_an_earlier_snapshot_is_ignored() -> None:
     node = sending()
     later = Snapshot(5, 3, 50, 8)
+    applied(node)
     node.step(SnapshotTaken(later), node.view.now_ms)
     earlier = Snapshot(3, 1, 25, 7)
     assert places(node.step(SnapshotGone("s2", earlier), node.view.now_ms)) == [0, 10]
@@ -396,6 +398,7 @@ def test_entries_kept_behind_a_snapshot_are_bounded_by_their_length() -> None:
     node.step(Propose(["x" * 1000] * 5), TIMEOUT_MS)
     sync(node)
     acknowledge(node, "s2")
+    applied(node)
     node.step(SnapshotTaken(Snapshot(6, 1, 10, 0)), TIMEOUT_MS)
     assert node.view.compaction_index == 3
 
@@ -426,6 +429,7 @@ def test_a_rejection_names_the_commit_index_if_that_is_nearer() -> None:
 def test_entries_across_a_snapshots_end_are_taken_from_the_first_new_one() -> None:
     node = node_of("s2", *[1] * 4)
     node.step(Receive(append(1, (4, 1), commit=4)), 10)
+    applied(node)
     node.step(SnapshotTaken(Snapshot(3, 1, 8, 4)), 10)
     while compact(node, 3):
         pass

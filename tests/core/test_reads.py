@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from raftline.raft.effects import ReadReady
-from raftline.raft.inputs import Propose, Read, Receive, Tick
-from raftline.raft.messages import AppendAccepted, AppendEntries, AppendRejected
+import pytest
+
+from raftline.raft.effects import ReadReady, SafetyError
+from raftline.raft.inputs import Propose, Read, Receive, Stop, Tick
+from raftline.raft.messages import (
+    AppendAccepted,
+    AppendEntries,
+    AppendRejected,
+    ReadIndex,
+    ReadIndexReply,
+)
 from raftline.raft.state import APPLY_MAX
 from tests.core.cores import (
     TIMEOUT_MS,
     acknowledge,
     append,
+    applied,
     established,
     leader_of,
     node_of,
@@ -72,6 +81,7 @@ def test_a_new_leader_serves_no_read_before_its_no_op_is_committed() -> None:
     effects = acknowledge(node, "s2")
     assert node.view.commit_index == 3
     assert effects.reads == []  # the round begins only now
+    applied(node)
     assert acknowledge(node, "s2").reads == [ReadReady("get a", 3)]
 
 
@@ -83,7 +93,7 @@ def test_the_read_index_is_the_commit_index_when_the_round_began() -> None:
     effects = acknowledge(node, "s2")
     assert node.view.commit_index == 2
     assert effects.reads == [ReadReady("get a", 1)]
-    assert effects.apply[-1].index == 2  # handed out first, so that the read sees it or not
+    assert effects.apply[-1].index == 2  # the read sees it or not
 
 
 def test_reads_wait_for_the_state_machine() -> None:
@@ -91,11 +101,55 @@ def test_reads_wait_for_the_state_machine() -> None:
     node = leader_of("s1", *[1] * (last - 1))
     node.step(Read(["get a"]), TIMEOUT_MS)
     acknowledge(node, "s2")  # commits the no-op; the round begins
-    confirmed = acknowledge(node, "s2")
-    assert (node.view.commit_index, node.view.last_applied) == (last, 2 * APPLY_MAX)
-    assert confirmed.reads == []
-    assert node.step(Tick(), TIMEOUT_MS).reads == [ReadReady("get a", last)]
-    assert node.view.last_applied == last
+    assert acknowledge(node, "s2").reads == []
+    assert (node.view.commit_index, node.view.applying) == (last, 2 * APPLY_MAX)
+    assert node.step(Tick(), TIMEOUT_MS).reads == []
+    assert (node.view.applied, node.view.applying) == (0, last)
+    assert applied(node, last - 1).reads == []
+    assert node.view.reads_wait
+    assert applied(node).reads == [ReadReady("get a", last)]
+    assert not node.view.reads_wait
+    assert applied(node).reads == []  # once
+
+
+def test_a_read_that_waits_for_the_state_machine_is_refused_at_a_fall() -> None:
+    node = established("s1")
+    node.step(Propose(["set a 1"]), TIMEOUT_MS)
+    sync(node)
+    acknowledge(node, "s2")
+    node.step(Read(["get a"]), TIMEOUT_MS)
+    assert acknowledge(node, "s2").reads == []  # confirmed, and entry 2 is not applied
+    effects = node.step(Receive(AppendRejected("s2", "s1", 7, 0, 0)), TIMEOUT_MS)
+    assert effects.refused == ["get a"]
+    assert applied(node).reads == []
+
+
+def test_a_server_that_stops_gives_back_the_reads_that_wait_for_the_state_machine() -> None:
+    node = established("s1", voters=("s1",))
+    node.step(Propose(["set a 1"]), TIMEOUT_MS)
+    sync(node)
+    assert node.step(Read(["get a"]), TIMEOUT_MS).reads == []
+    assert node.step(Stop(), TIMEOUT_MS).refused == ["get a"]
+
+
+def test_a_follower_s_question_does_not_wait_for_the_leader_s_state_machine() -> None:
+    node = leader_of("s1", 1, 1)
+    acknowledge(node, "s2")
+    node.step(Receive(ReadIndex("s2", "s1", node.view.term, 7)), TIMEOUT_MS)
+    answers = acknowledge(node, "s3").send_after_save
+    assert answers == [ReadIndexReply("s1", "s2", node.view.term, 3, 7)]
+    assert node.view.applied == 0
+
+
+@pytest.mark.parametrize("index", [0, 4])
+def test_only_what_was_handed_out_can_be_applied_and_none_of_it_twice(index: int) -> None:
+    node = node_of("s2", 1, 1, 1, 1)
+    node.step(Receive(append(1, (4, 1), commit=3)), 0)
+    applied(node, 1)
+    with pytest.raises(SafetyError, match=f"applied entry {index}, but had applied up to 1"):
+        applied(node, index)
+    applied(node, 3)
+    assert (node.view.applied, node.view.applying) == (3, 3)
 
 
 def test_a_leader_that_falls_refuses_every_read_that_waits() -> None:

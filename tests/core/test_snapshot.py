@@ -33,7 +33,17 @@ from raftline.raft.node import RawNode
 from raftline.raft.progress import Mode
 from raftline.raft.spelling import spell
 from raftline.raft.state import Options
-from tests.core.cores import TIMEOUT_MS, acknowledge, append, compact, established, log_of, node_of
+from tests.core.cores import (
+    TIMEOUT_MS,
+    acknowledge,
+    append,
+    applied,
+    compact,
+    established,
+    log_of,
+    node_of,
+    sync,
+)
 
 SMALL = Options(
     election_timeout_ms=150, heartbeat_ms=50, chunk_bytes=10, trailing_bytes=0, chunk_window=2
@@ -111,8 +121,9 @@ def test_entries_behind_a_snapshot_leave_memory() -> None:
 def test_entries_are_dropped_some_at_a_time() -> None:
     node = node_of("s2", *[1] * 50_000, options=SMALL)
     node.step(Receive(append(1, (50_000, 1), commit=50_000)), 0)
-    while node.view.last_applied < 50_000:
+    while node.view.applying < 50_000:
         node.step(Tick(), 0)
+    applied(node)
     node.step(SnapshotTaken(Snapshot(50_000, 1, 10, 0)), 0)
     assert compact(node, 50_000)
     assert 0 < node.view.log.base_index < 50_000
@@ -135,6 +146,11 @@ def test_a_snapshot_beyond_the_applied_index_stops_the_server() -> None:
     node = established("s1", 1, 1, 1)
     with pytest.raises(SafetyError, match="applied up to 4"):
         node.step(SnapshotTaken(Snapshot(5, 1, 10, 0)), TIMEOUT_MS)
+    node.step(Propose(["set a 1"]), TIMEOUT_MS)
+    sync(node)
+    acknowledge(node, "s2")
+    with pytest.raises(SafetyError, match="applied up to 4"):  # entry 5 is handed out alone
+        node.step(SnapshotTaken(Snapshot(5, node.view.term, 10, 0)), TIMEOUT_MS)
     with pytest.raises(SafetyError, match="has term 1 there"):
         node.step(SnapshotTaken(Snapshot(2, 2, 10, 0)), TIMEOUT_MS)
 
@@ -270,7 +286,7 @@ def test_pieces_go_to_the_disk_in_order_and_the_snapshot_is_checked() -> None:
     assert effects.chunks == [Chunk(0, b"a 4\n")]
     assert effects.wants_disk
     assert effects.check is None
-    assert node_facts(node.view, node.view.last_applied, 0)["arriving_bytes"] == 4
+    assert node_facts(node.view, 0)["arriving_bytes"] == 4
     effects = node.step(Receive(piece(4, "b 5\n")), 0)
     assert effects.chunks == [Chunk(4, b"b 5\n")]
     assert effects.check == Snapshot(7, 2, 8, 5)
@@ -279,13 +295,15 @@ def test_pieces_go_to_the_disk_in_order_and_the_snapshot_is_checked() -> None:
     assert effects.install == Snapshot(7, 2, 8, 5)
     assert effects.wants_disk
     state = node._state
-    assert (state.commit_index, state.last_applied, state.log.last_index) == (7, 7, 7)
+    assert (state.commit_index, state.applying, state.log.last_index) == (7, 7, 7)
     assert state.snapshot == Snapshot(7, 2, 8, 5)
+    assert state.applied == 0  # the rim reports it once its state machine is that of the snapshot
 
 
 def test_a_new_snapshot_replaces_a_damaged_one() -> None:
     node = node_of("s2", *[1] * 6, options=SMALL)
     node.step(Receive(append(1, (6, 1), commit=6)), 0)
+    applied(node)
     for again in (Snapshot(6, 1, 8, 5), Snapshot(6, 1, 8, 6)):
         node.step(SnapshotTaken(again), 0)
         assert node.view.snapshot == again
@@ -346,18 +364,19 @@ def test_a_snapshot_that_the_log_has_overtaken_is_not_installed() -> None:
     assert node.step(SnapshotChecked(Snapshot(8, 2, 4, 5), MEMBERS), 0).install is None
     effects = node.step(Receive(piece(0, "a 4\n", snapshot=snapshot)), 0)
     assert spell(effects.send_after_save[0]) == "I am up to date term 2 index 5 round 3"
-    assert node.view.last_applied == 8
+    assert node.view.applying == 8
 
 
 def test_an_older_snapshot_than_the_nodes_own_is_not_installed() -> None:
     node = node_of("s2", *[1] * 6, term=2, options=SMALL)
     node.step(Receive(piece(0, "a 4\nb 5\n")), 0)
     node.step(Receive(append(2, (6, 1), 2, 2, 2, commit=9)), 0)
+    applied(node)
     node.step(SnapshotTaken(Snapshot(9, 2, 8, 5)), 0)
     compact(node, 9)
     assert node.step(SnapshotChecked(SENT, MEMBERS), 0).install is None
     state = node.view
-    assert (state.log.base_index, state.last_applied, state.commit_index) == (9, 9, 9)
+    assert (state.log.base_index, state.applied, state.commit_index) == (9, 9, 9)
 
 
 @pytest.mark.parametrize(

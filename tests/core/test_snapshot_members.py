@@ -17,7 +17,7 @@ from raftline.raft.roles import Role
 from raftline.storage.lines import base_line, read_base, spell_members
 from raftline.storage.snapshotfile import no_pause
 from raftline.storage.snapshotlines import LoadedSnapshot
-from tests.core.cores import TIMEOUT_MS, compact, node_of
+from tests.core.cores import TIMEOUT_MS, applied, compact, node_of
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import MEMBERS, boot, entries
 
@@ -224,6 +224,7 @@ def test_compaction_amid_a_change_keeps_the_joint_configuration_as_the_base() ->
     entries = [Entry(1, 1, "noop"), Entry(2, 1, JOINT.spell()), Entry(3, 1, "set a 1"),
                Entry(4, 1, JOINT.settled().spell())]  # fmt: skip
     node.step(Receive(AppendEntries("s1", "s2", 1, 0, 0, entries, 3, 1)), 0)
+    applied(node)
     node.step(SnapshotTaken(Snapshot(3, 1, 8, 5)), 0)
     compact(node, 3)
     assert node.view.configurations.at(3) == JOINT

@@ -62,7 +62,7 @@ def leader() -> Driver:
     node = node_from_disk("s1", members, log, state, options, lambda: 10, SYSTEM.now_ms())
     driver = Driver(node, manager, FakeRim(), hold_ms=60_000)
     driver.start("s1")
-    while not node.view.is_leader or driver._stepper.applied_index < 1:
+    while not node.view.is_leader or node.view.applied < 1:
         time.sleep(0.01)
     return driver
 

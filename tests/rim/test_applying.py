@@ -50,7 +50,7 @@ def following_with_a_held_disk(command: str = "set a 1") -> tuple[Driver, FakeRi
     driver.receive([first], answers)
     assert manager.stands.wait(DEADLINE_S)
     driver.receive([then], answers)
-    assert driver.node.view.last_applied == 1
+    assert (driver.node.view.applied, driver.node.view.applying) == (0, 1)
     assert manager.applied.index == 0
     return driver, rim, answers
 
@@ -141,7 +141,7 @@ class Slow:
         self.heavy = Batch([f"set a {number}" for number in range(HEAVY)], is_read=False)
         self.manager = LogManager(node.view.name, MemoryFolder(), MEMBERS)
         self.manager.recover()
-        if done := node.committed(1, node.view.last_applied):
+        if done := node.committed(1, node.view.applying):
             self.manager.persist([Effects(save=HardState(node.view.term, None), append=done)])
             self.manager.apply(done)
         self.clock = SetClock(node.view.now_ms)
@@ -152,8 +152,8 @@ class Slow:
     @property
     def index(self) -> int:
         """The index of the last entry applied."""
-        assert self.manager.applied.index == self.stepper.applied_index
-        return self.stepper.applied_index
+        assert self.manager.applied.index == self.node.view.applied
+        return self.node.view.applied
 
     def receive(self, message: Message) -> None:
         assert self.driver.receive([message], self.answers) == []
@@ -193,7 +193,7 @@ def leader() -> Slow:
     slow.driver.submit(slow.heavy)
     first = slow.index
     slow.acknowledge()
-    assert slow.node.view.last_applied == first + HEAVY
+    assert slow.node.view.applying == first + HEAVY
     assert slow.index == first + 1
     return slow
 
@@ -223,7 +223,7 @@ def test_between_two_slices_a_follower_votes_and_acknowledges() -> None:
     slow.receive(AppendEntries("s2", "s1", 1, 0, 0, entries, HEAVY, 1))
     assert slow.index == 0
     slow.write()
-    assert (slow.index, slow.node.view.last_applied) == (1, HEAVY)
+    assert (slow.index, slow.node.view.applying) == (1, HEAVY)
     assert [type(one) for one in slow.answers.given] == [AppendAccepted]
     more = [Entry(HEAVY + 1, 1, "set b 1")]
     slow.receive(AppendEntries("s2", "s1", 1, HEAVY, 1, more, HEAVY, 2))
@@ -288,6 +288,23 @@ def test_what_a_deposed_leader_had_committed_is_answered_once_applied(leader: Sl
     assert not leader.heavy.is_answered
     leader.apply_all()
     assert leader.heavy.replies == [f"SET response: a set to {number}" for number in range(HEAVY)]
+
+
+def test_a_write_in_whose_place_the_next_leader_commits_another_is_not_answered_by_that(
+    leader: Slow,
+) -> None:
+    leader.apply_all()
+    late = Batch(["set b 1"], is_read=False)
+    leader.propose(late)  # which nobody else has
+    view = leader.node.view
+    last, term = view.log.last_index, view.term
+    other = [Entry(last, term + 1, "set b 2")]
+    leader.receive(AppendEntries("s2", "s1", term + 1, last - 1, term, other, last, 1))
+    leader.write()
+    assert leader.index == last
+    assert late.replies == [
+        "Sorry, outcome unknown: this server lost the leadership before the entry was committed"
+    ]
 
 
 def test_a_renewal_of_a_leadership_that_ended_amid_slices_is_asked_anew(leader: Slow) -> None:

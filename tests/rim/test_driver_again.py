@@ -134,7 +134,7 @@ def test_reads_that_wait_at_a_follower_are_turned_away_when_it_stops(*, answered
     until(lambda: len(forwarded.asked) + len(forwarded.waiting) == 3)
     if answered:  # and not applied up to there
         driver.receive([ReadIndexReply("s2", "s1", 1, 1, forwarded.round)], None)
-        assert forwarded.ready
+        assert driver.node._state.confirmed_reads
     driver.stop(DEADLINE_S)
     assert all(batch.is_answered for batch in batches)
     assert [batch.replies for batch in batches] == [[STOPPING]] * 3

@@ -528,7 +528,7 @@ def test_the_facts_of_a_core_are_those_of_its_fields() -> None:
         log=SimpleNamespace(last_index=11, base_index=13),
         durable_index=17,
         commit_index=19,
-        last_applied=23,
+        applied=47,
         arriving_bytes=29,
         snapshot=SimpleNamespace(index=37, size=41),
         recovering="a",
@@ -541,7 +541,7 @@ def test_the_facts_of_a_core_are_those_of_its_fields() -> None:
         lease_until_ms=1_500,
     )
     seen = cast(Any, view)
-    assert node_facts(seen, 47, 1_043) == {
+    assert node_facts(seen, 1_043) == {
         "name": "s1",
         "role": "follower",
         "term": 7,
@@ -567,8 +567,8 @@ def test_the_facts_of_a_core_are_those_of_its_fields() -> None:
         "handing_over_to": "s5",
         "lease_ms": 457,
     }
-    assert node_facts(seen, 47, 2_000)["lease_ms"] == 0
+    assert node_facts(seen, 2_000)["lease_ms"] == 0
     view.lease_until_ms = 10**12
-    assert node_facts(seen, 47, 0)["lease_ms"] == LEASE_SHOWN_MS
+    assert node_facts(seen, 0)["lease_ms"] == LEASE_SHOWN_MS
     view.commit_index = 31
-    assert node_facts(seen, 47, 0)["members_committed"] is True
+    assert node_facts(seen, 0)["members_committed"] is True

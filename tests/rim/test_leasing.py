@@ -8,7 +8,7 @@ import pytest
 
 from raftline.node.lease_clock import NEVER_MS, counted_ms
 from raftline.node.leasing import EXPIRED_MAX, STARTED_MAX, Leasing
-from raftline.raft.inputs import Propose, Receive, StepDown, Tick, Transfer
+from raftline.raft.inputs import Applied, Propose, Receive, StepDown, Tick, Transfer
 from raftline.raft.messages import RequestVoteReply
 from raftline.raft.node import RawNode
 from raftline.state.commands import execute
@@ -24,8 +24,7 @@ class Leader:
     def __init__(self, node: RawNode | None = None) -> None:
         self.node = node or established("s1")
         self.store = Store(level=2)
-        self.applied = self.node.view.last_applied
-        self.leasing = Leasing(self.node, self.store, lambda: self.applied)
+        self.leasing = Leasing(self.node, self.store)
         self.now_ms = 1000
         self.look()
 
@@ -42,17 +41,17 @@ class Leader:
         for peer in self.node.view.peers:
             acknowledge(self.node, peer)
         view = self.node.view
-        for entry in view.log.entries(self.applied + 1, view.last_applied):
+        for entry in view.log.entries(view.applied + 1, view.applying):
             self.store.number, self.store.term = entry.index, entry.term
             execute(self.store, entry.command)
-        self.applied = view.last_applied
+        self.node.step(Applied(view.applying), view.now_ms)
         self.look()
 
     def apply(self, command: str) -> int:
         """Commit an entry of this command; return its index."""
         self.propose(command)
         self.commit()
-        return self.applied
+        return self.node.view.applied
 
     def lease(self, seconds: int) -> str:
         return f"lease-{self.apply(f'lease {seconds}')}"
@@ -225,7 +224,7 @@ def test_a_new_leader_begins_with_many_leases_some_at_a_time() -> None:
     leader = Leader()
     for number in range(STARTED_MAX + 1):
         leader.store.leases.grant(100 + number, 10)
-    leader.leasing = Leasing(leader.node, leader.store, lambda: leader.applied)
+    leader.leasing = Leasing(leader.node, leader.store)
     leader.look()
     assert leader.leasing.wake_at_ms == 0
     leader.expire()
@@ -299,6 +298,6 @@ def test_a_lease_whose_end_is_committed_and_not_yet_applied_is_not_renewed(
     sync(leader.node)
     for peer in leader.node.view.peers:
         acknowledge(leader.node, peer)
-    assert leader.node.view.last_applied > leader.applied
+    assert leader.node.view.applying > leader.node.view.applied
     leader.look()
     assert leader.ask(f"renew {lease}") == f"{NO_SUCH}{lease}"

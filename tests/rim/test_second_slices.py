@@ -27,7 +27,7 @@ from raftline.state.pairs import FREED_MAX, PAGE_KEYS, LayeredPairs, free, key_b
 from raftline.wire.observing import ObserveAsked
 from raftline.wire.transactions import ITEMS_MAX
 from raftline_course.harness.processes import eventually
-from tests.core.cores import acknowledge, compact, established, sync
+from tests.core.cores import acknowledge, applied, compact, established, sync
 from tests.fake_host import FakeHost
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import MEMBERS, entries
@@ -202,8 +202,9 @@ def test_a_long_log_is_compacted_a_part_at_a_time() -> None:
     sync(node)
     for peer in node.view.peers:
         acknowledge(node, peer)
-    while node.view.last_applied < last:
+    while node.view.applying < last:
         node.step(Tick(), node.view.now_ms)
+    applied(node)
     node.step(SnapshotTaken(Snapshot(last, 1, 10, 7)), node.view.now_ms)
     bases = []
     while compact(node, last):
@@ -219,7 +220,7 @@ def found_by(leader: Leader, count: int) -> None:
     """Have a new leader find so many leases."""
     for number in range(count):
         leader.store.leases.grant(100 + number, 10)
-    leader.leasing = Leasing(leader.node, leader.store, lambda: leader.applied)
+    leader.leasing = Leasing(leader.node, leader.store)
     leader.look()
 
 

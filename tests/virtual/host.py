@@ -15,6 +15,7 @@ from raftline.raft.change import Change
 from raftline.raft.effects import Effects
 from raftline.raft.entries import Entry
 from raftline.raft.inputs import (
+    Applied,
     ChangeMembers,
     Input,
     Propose,
@@ -215,6 +216,7 @@ class Host:
         if effects.install is not None:
             self.manager.take_over(effects.install)
             self._tell_events([])
+            self.step(node, Applied(effects.install.index))
         if effects.send:
             self._send_all(effects.send)
         if effects.wants_disk or (effects.send_after_save and (self._unsaved or self._writing)):
@@ -224,6 +226,7 @@ class Host:
             self._send_all(effects.send_after_save)
         if effects.apply:
             self._apply(effects.apply)
+            self.step(node, Applied(effects.apply[-1].index))
         self.leasing.stepped(self._now_ms)
         if effects.apply or effects.install is not None:
             self.watch_leases(self.manager)
@@ -354,7 +357,7 @@ class Host:
         if self.collector is not None:
             self.collector.observe(self.node, lambda: self._world.now_ms / 1000)
         self.view = self.node.view
-        self.leasing = Leasing(self.node, self.manager.store, lambda: self.manager.applied.index)
+        self.leasing = Leasing(self.node, self.manager.store)
         self._invariants.started(self.node)
         self.snapshots.started()
         self.clock.forget()

@@ -34,9 +34,9 @@ class HonestInvariants(Invariants):
             raise InvariantError(f"{node._state.name} refuses {message}: {error}")
 
     def reads(self, node: RawNode, must_see_index: int) -> None:
-        if node._state.last_applied < must_see_index:
+        if node._state.applied < must_see_index:
             raise InvariantError(
-                f"{node._state.name} serves a read from entry {node._state.last_applied}, though "
+                f"{node._state.name} serves a read from entry {node._state.applied}, though "
                 f"entry {must_see_index} was acknowledged before the read came"
             )
 

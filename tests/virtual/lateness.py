@@ -133,7 +133,7 @@ class LatenessCheck:
         node = host.node
         assert node is not None
         view = node.view
-        return node.takes_proposals and view.log.term_at(view.last_applied) == view.term
+        return node.takes_proposals and view.log.term_at(view.applied) == view.term
 
     def _is_up(self, host: Host) -> bool:
         """Whether it is up and goes on, with its vote. Takes note of a slow disk."""

@@ -243,7 +243,7 @@ class _Schedule:
         which alone don't show that anybody is served."""
         states = [host.node.view for host in self.hosts.values() if host.node is not None]
         received = sum(state.arriving_bytes for state in states)
-        return received + (sum(state.last_applied for state in states) if what == "agree" else 0)
+        return received + (sum(state.applied for state in states) if what == "agree" else 0)
 
     def _members(self) -> list[Host]:
         """Return who belongs to the cluster in the end: nobody, while that is not settled."""
@@ -265,14 +265,14 @@ class _Schedule:
     def _agree(self) -> bool:
         members = self._members()
         cores = [host.node.view for host in members if host.node is not None]
-        ends = {(core.log.last_index, core.commit_index, core.last_applied) for core in cores}
+        ends = {(core.log.last_index, core.commit_index, core.applied) for core in cores}
         if len(ends) != 1:
             return False
-        ((last_index, commit_index, last_applied),) = ends
+        ((last_index, commit_index, applied),) = ends
         return (
             len(cores) == len(members)
             and all(host.disk.whole for host in members)
-            and last_index == commit_index == last_applied
+            and last_index == commit_index == applied
         )
 
     def judge(self) -> None:

@@ -43,8 +43,10 @@ WHERE = os.pathsep.join(
 )
 LINE_MAX = 4 << 20
 OPTIONS = ("election_timeout_ms", "heartbeat_ms", "batch_entries", "chunk_bytes")
-# What a hand-in is not asked: it needs no such rules.
+# What a hand-in is not asked: it needs no such rules. What it hands out is applied at once here, so
+# it serves reads beside the entries that they are to see, and is sent no `Applied`.
 LEFT_OUT = (
+    inputs.Applied,
     inputs.PeerDisconnected, inputs.PeerLevel, inputs.Transfer, inputs.StepDown, inputs.Campaign,
     inputs.SetHeartbeat, inputs.Stop,
 )  # fmt: skip
@@ -268,7 +270,7 @@ class RemoteNode:
         except SafetyError as error:
             raise HandInError(f"{state.name}: {error}") from None
         if effects.apply:
-            state.last_applied = effects.apply[-1].index
+            state.applying = state.applied = effects.apply[-1].index
 
     def _append(self, entry: Entry) -> None:
         state = self._state
@@ -288,7 +290,8 @@ class RemoteNode:
         state.configurations = Configurations(snapshot.index, checked.members)
         state.levels = Levels(snapshot.index, checked.level)
         state.durable_index = min(state.durable_index, snapshot.index)
-        state.last_applied, state.snapshot = snapshot.index, snapshot
+        state.applying = state.applied = snapshot.index
+        state.snapshot = snapshot
 
     def _tell(self, answer: dict[str, Any], *, began: bool = False) -> None:
         """Take the core's own word for the rest."""
@@ -347,7 +350,8 @@ def begin(
         now_ms,
         recovering=lost,
         commit_index=log.base_index,
-        last_applied=log.base_index,
+        applying=log.base_index,
+        applied=log.base_index,
         durable_index=log.last_index,
         snapshot=snapshot,
         levels=Levels(log.base_index, others.get("level", 1), log.commands),

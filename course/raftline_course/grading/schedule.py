@@ -115,7 +115,7 @@ class Schedule:
         while not is_so():
             if self.world.now_ms > deadline_ms:
                 states = [host.view for host in self.hosts.values() if host.view is not None]
-                before, held = held, sum(state.last_applied for state in states)
+                before, held = held, sum(state.applied for state in states)
                 if held == before or what != "agree":
                     raise AssertionError(f"the cluster does not {what} within {within_ms} ms")
                 deadline_ms += within_ms
@@ -133,7 +133,7 @@ class Schedule:
     def _agree(self) -> bool:
         members = self._members()
         views = [host.node.view for host in members if host.node is not None]
-        ends = {(view.log.last_index, view.commit_index, view.last_applied) for view in views}
+        ends = {(view.log.last_index, view.commit_index, view.applied) for view in views}
         return len(views) == len(members) > 0 and len(ends) == 1 and len({*next(iter(ends))}) == 1
 
     def judge(self) -> None:
