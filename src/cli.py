@@ -1,4 +1,4 @@
-"""The `raftline` command: `up`, `status`, and the node and the client under one name."""
+"""The `raftline` command: all commands, the node and the client under one name."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from raftline.tools import (
 )
 from raftline.wire.commands import AT_THE_SHELL
 
-PASSED_ON = ("server", "client")  # and their modules
+PASSED_ON = ("server", "client")  # also the names of their modules
 HELD = {
     "lock": "run a command while holding a lock",
     "elect": "run a command while elected, again after a loss",
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments[:1] == ["help"]:
             arguments = [*arguments[1:2], "--help"]
         if arguments and arguments[0] in {*PASSED_ON, *AT_THE_SHELL, *HELD, *course.COMMANDS}:
-            return _pass_on(arguments[0], arguments[1:])  # they know their own options
+            return _pass_on(arguments[0], arguments[1:])  # they parse their options
         if not arguments:
             _parser()[0].print_help()
             return 0
@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except config.ConfigError as error:
         print(f"raftline: {error}", file=sys.stderr)
         return EXIT_USAGE
-    except BrokenPipeError:  # `raftline status | head`: the reader has what it wanted
+    except BrokenPipeError:  # `raftline status | head`: the reader has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
-    """Return what was asked for. A usage error ends this process, in the command's own name."""
+    """Return the options. A usage error ends this process, in the command's name."""
     parser, commands = _parser()
     if "up" in arguments:
         clustercommands.add_course_options(commands)
@@ -81,7 +81,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     if unknown:
         of_command = commands.choices.get(arguments[0], parser)
         of_command.error(f"unrecognized arguments: {' '.join(unknown)}")
-    if "carry_out" not in options:  # an option that there is not was complained of
+    if "carry_out" not in options:  # unknown options are reported above
         parser.error("a command is missing")
     return options
 
@@ -102,7 +102,7 @@ def _pass_on(command: str, arguments: list[str]) -> int:
 
 
 def _no_command(typed: str, commands: Collection[str]) -> str:
-    import difflib  # only who mistypes needs it
+    import difflib  # only needed after a mistake
 
     near = difflib.get_close_matches(typed, commands, 1)
     return f"there is no command {typed!r}" + "".join(f"; did you mean {word}?" for word in near)

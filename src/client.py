@@ -68,7 +68,7 @@ _OPTIONS_WITH_VALUE = ("--host", "--timeout", "--also", *WITH_VALUE)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Converse as asked; return the exit code. Usage errors exit with 2."""
+    """Carry out the arguments; return the exit code. Usage errors exit with 2."""
     open_closed_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
     head, words = split_command(arguments)
@@ -97,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _client_of(options: argparse.Namespace, *, with_screen: bool) -> Client:
-    """Return the client that was asked for; access that can't be had is a usage error."""
+    """Return the client; a login or TLS that can't be used is a usage error."""
     if options.follow is None:
         options.follow = not with_screen or options.name is None or bool(options.also)
     try:
@@ -131,7 +131,7 @@ def split_command(arguments: list[str]) -> tuple[list[str], list[str]]:
         if word in _OPTIONS_WITH_VALUE:
             position += 1
         elif not word.startswith("-"):
-            # The name of a command, or a whole line, is no ID.
+            # An ID is not the name of a command, or a whole line.
             if plain == 2 or (plain == 1 and (word in COMMANDS or " " in word)):
                 break
             plain += 1
@@ -148,10 +148,10 @@ def command_of(words: list[str]) -> str:
 
 
 def answer_one(client: Client, command: str, quiet: bool, as_object: bool) -> int:
-    """Print the reply to a command; if no node is reached, what is wrong with the command first.
+    """Print the reply to a command. If no node is reached, a mistake in the command outranks that.
 
     Raises:
-        Unreachable: nobody listens there, and no object is wanted.
+        Unreachable: no node listens there, and no object is wanted.
     """
     try:
         client.connect()
@@ -180,12 +180,12 @@ def answer_each(client: Client, commands: Iterable[str], quiet: bool, as_object:
 
 
 def _asks_to_watch(command: str) -> bool:
-    """Whether it is a watch, and well formed: what is not, a node refuses in words."""
+    """Whether it is a well-formed watch: a node explains other forms."""
     return row_of(command).verb == "watch" and not mistake_in(command)
 
 
 def _watched(client: Client, command: str) -> bool:
-    """Show the events of a watch on the screen; return False if it is none."""
+    """Show the events of a watch on the screen; return False for another command."""
     if not _asks_to_watch(command):
         return False
     from raftline.kv.watch_output import show  # only a watch needs it
@@ -246,7 +246,7 @@ def parser() -> Parser:
 
 
 def _add_where(parser: Parser) -> None:
-    """Have the options for which node to stay at."""
+    """Add the options for the nodes to ask."""
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
         "--follow",
@@ -258,7 +258,7 @@ def _add_where(parser: Parser) -> None:
 
 
 def add_forms(form: argparse._MutuallyExclusiveGroup) -> None:
-    """Have the forms of replies that are for programs."""
+    """Add the options for replies to programs."""
     form.add_argument(
         "-q",
         "--quiet",
@@ -270,7 +270,7 @@ def add_forms(form: argparse._MutuallyExclusiveGroup) -> None:
 
 def read_options(parser: Parser, head: list[str]) -> argparse.Namespace:
     """Return the options; the nodes in them have hosts."""
-    options = parser.parse_intermixed_args(head)  # an ID may be left out, and stand anywhere
+    options = parser.parse_intermixed_args(head)  # an ID is optional, and may be anywhere
     if options.host is not None and options.node.host:
         parser.error("--host and HOST:PORT both name a host; give one of them")
     if options.follow is False and options.also:
@@ -291,7 +291,7 @@ def _name(text: str) -> str:
 
 
 def _node(text: str) -> Address:
-    """Return what `PORT` or `HOST:PORT` names; the host is "" if there is none."""
+    """Return the address in `PORT` or `HOST:PORT`; without a host, that is ""."""
     host, port = split(text)
     if ":" not in text and not text.isdecimal():
         raise argparse.ArgumentTypeError(

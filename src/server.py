@@ -78,15 +78,15 @@ def main(
         return _refuse(service, console, str(error), exit_status_of(error))
     except OSError as error:
         return _refuse(service, console, config.complaint(error), exit_status_of(error))
-    except KeyboardInterrupt:  # before there was a node
+    except KeyboardInterrupt:  # before the node existed
         return EXIT_INTERRUPTED
     finally:
         console.close()
 
 
 def local_time() -> str:
-    """Return the time of day, which people read on the console (--log-times) and nothing decides
-    by, with its distance from UTC: 2026-01-31T12:00:00.000+01:00."""
+    """Return the time of day for the console (--log-times), with its distance from UTC:
+    2026-01-31T12:00:00.000+01:00. No decision depends on it."""
     return datetime.now().astimezone().isoformat(timespec="milliseconds")
 
 
@@ -122,7 +122,7 @@ def _boot(
         server.recover()
         _tell_place(arguments, port, configuration, server, listener, console.say)
         gc.collect()
-        gc.freeze()  # what was recovered stays: no collection needs to look at it again
+        gc.freeze()  # the recovered state stays: exempt it from garbage collections
         service.attach(server, interrupts)
         where, view = (arguments.host, port), server.node.view
         timeout_s = (view.election_at_ms - view.now_ms) / 1000
@@ -183,7 +183,7 @@ def _server_of(
     peer_auth: PeerAuth,
     tls: Tls | None,
 ) -> Server:
-    """Return the node that the arguments describe; it has no life yet."""
+    """Return the node that the arguments describe; it is not started yet."""
     settings = boot.access_settings(arguments)
     startup = Startup(
         arguments.name,

@@ -7,8 +7,8 @@ import re
 from collections.abc import Collection
 from typing import NamedTuple
 
-# No empty part, and none above 63 characters: Python's resolver raises a UnicodeError for those.
-# None of the looks ahead goes further than a host may, or megabytes would take their time.
+# Parts of 1 to 63 characters: Python's resolver raises a UnicodeError for others.
+# The lookaheads are bounded, so that megabytes take no quadratic time.
 HOST = re.compile(r"(?!\.|.{0,252}\.\.|.{0,252}[^.]{64})[A-Za-z0-9_.:%-]{1,253}")
 PORT_MAX = 65535
 PORT = re.compile(r"[1-9][0-9]{0,4}")
@@ -29,7 +29,7 @@ class Address(NamedTuple):
         """Return what HOST:PORT names. An IPv6 host may stand in brackets.
 
         Raises:
-            ValueError: it names no place; the message is for the user.
+            ValueError: it has another form; the message is for the user.
         """
         try:
             host, port = split(text)
@@ -43,7 +43,7 @@ class Address(NamedTuple):
 def is_loopback(host: str) -> bool:
     """Whether only this machine reaches `host`: all of 127.0.0.0/8, ::1, the name localhost. An
     IPv4 address may be as an IPv6 socket shows it, and a zone may follow a %."""
-    import ipaddress  # the client and most commands do without
+    import ipaddress  # loaded late: most commands do not need it
 
     try:
         address = ipaddress.ip_address(host.partition("%")[0])

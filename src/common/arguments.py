@@ -39,7 +39,7 @@ class Typed(argparse.Action):
 
 
 class _Version(Typed):
-    """Prints the version; the build is looked for only then, not at each start."""
+    """Prints the version. The build is looked up only here, not at each start."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
         print(f"raftline {VERSION} ({build()})")
@@ -47,7 +47,7 @@ class _Version(Typed):
 
 
 class Parser(argparse.ArgumentParser):
-    """Prints in one line what is wrong with the arguments and where to read on; exits with 2."""
+    """Prints mistakes in the arguments in one line, with a hint; exits with 2."""
 
     def error(self, message: str) -> NoReturn:
         more = self.format_usage().strip() if self.usage else f"Try: {self.prog} --help"
@@ -55,11 +55,11 @@ class Parser(argparse.ArgumentParser):
         self.exit(EXIT_USAGE, f"{self.prog}: error: {message}{stop} {more}\n")
 
     def tell_version(self) -> None:
-        """Have `--version`."""
+        """Add `--version`."""
         self.add_argument("--version", action=_Version, help="and the build")
 
     def add_cluster_options(self, timeout_s: float | None = None) -> None:
-        """Have `--dir` and `--timeout`: where the nodes are named, and how long they may take."""
+        """Add `--dir` and `--timeout`: the folder that names the nodes, and the time limit."""
         seconds = "seconds" if timeout_s is None else f"seconds ({timeout_s:g})"
         self.add_argument("--dir", metavar="D", help="the folder of server-configuration.txt")
         self.add_argument(
@@ -108,13 +108,13 @@ def as_seconds(text: str) -> float:
 
 
 def program(*names: str) -> str:
-    """Return which of these names was typed to come here; the last, if none of the others."""
+    """Return the one of these names that was typed; the last, if it was another."""
     typed = os.path.basename(sys.argv[0]) if sys.argv else ""
     return typed if typed in names else names[-1]
 
 
 def typed() -> str:
-    """Return what to type for `raftline` to come here again: it need not be installed."""
+    """Return the command to type for `raftline`, even if it is not installed."""
     path = sys.argv[0] if sys.argv else ""
     match os.path.basename(path):
         case "cli.py":

@@ -38,8 +38,8 @@ class Configuration:
 
     path: Path
     members: Mapping[str, Address]
-    added: str = ""  # to the file, by this start; `withdraw` takes it out again
-    unread: str = ""  # why the file could not be read, if the node can do without it
+    added: str = ""  # the line that this start added; `withdraw` removes it
+    unread: str = ""  # why the file could not be read; the node does not need it then
 
     @property
     def folder(self) -> Path:
@@ -49,7 +49,7 @@ class Configuration:
 
 @dataclass(frozen=True)
 class Pace:
-    """How fast a cluster beats. An election timeout lies in [timeout, timeout + spread).
+    """The times of a cluster. An election timeout lies in [timeout, timeout + spread).
 
     A heartbeat must be many times faster than an election timeout (paper, §5.6).
     """
@@ -61,7 +61,7 @@ class Pace:
 
 
 FAST = Pace("fast", election_timeout_ms=500, election_spread_ms=500, heartbeat_ms=100)
-# The course program's own times, slow enough for a class to watch an election.
+# The times of the course's program, slow enough for a class to watch an election.
 HUMAN = Pace("human", election_timeout_ms=10_000, election_spread_ms=8_000, heartbeat_ms=3_000)
 # For machines far apart, or so busy that a node stands still for a second.
 CLASS = Pace("class", election_timeout_ms=2000, election_spread_ms=2000, heartbeat_ms=300)
@@ -72,13 +72,13 @@ def load(folder: str | Path | None = None) -> Configuration:
     """Return the configuration in `folder`, or the nearest one at or above the current folder.
 
     Raises:
-        ConfigError: there is none, or it can't be used; the message explains what to do.
+        ConfigError: it is missing, or can't be used; the message explains what to do.
     """
     return read(locate(folder))
 
 
 def locate(folder: str | Path | None = None) -> Path:
-    """Return where the configuration lies, or would have to lie in a `folder` that was named."""
+    """Return the configuration's path, or the path that it would have in a named `folder`."""
     if folder == "":
         raise ConfigError("--dir: names no folder; give one, or leave it out")
     if folder is not None:
@@ -89,7 +89,7 @@ def locate(folder: str | Path | None = None) -> Path:
         raise ConfigError("the current folder was deleted; change to one that is there") from None
     for above in (here, *here.parents):
         for candidate in (above / DEFAULT_FOLDER / FILE_NAME, above / FILE_NAME):
-            if os.path.isfile(candidate):  # False, too, if nobody may look
+            if os.path.isfile(candidate):  # also False without the right to look
                 return candidate
     raise ConfigError(
         f"no {DEFAULT_FOLDER}/{FILE_NAME} here or in any folder above; "
@@ -98,7 +98,7 @@ def locate(folder: str | Path | None = None) -> Path:
 
 
 def read(path: Path) -> Configuration:
-    """Return what `path` holds. Raises ConfigError with the file and line that is wrong."""
+    """Return the configuration in `path`. Raises ConfigError, which names the wrong line."""
     return parse(path, text_of(path))
 
 
@@ -143,7 +143,7 @@ def _member(fields: list[str], where: str) -> tuple[str, Address]:
 
 
 def check_name(name: str) -> None:
-    """Raise ConfigError if no node can have this name: it would be part of a file's."""
+    """Raise ConfigError if no node can have this name, which is a part of file names."""
     if not NAME.fullmatch(name):
         raise ConfigError(
             f"{_shown(name)} is no name of a node: a letter, then letters, digits, _ . or -, at "
@@ -172,13 +172,13 @@ def port_number(text: str, where: str) -> int:
 
 
 def _endpoint(address: Address) -> tuple[str, int]:
-    """Return what two spellings of one address have in common."""
+    """Return a form that all spellings of one address share."""
     host = address.host.lower()
     return ("127.0.0.1" if host == "localhost" else host), address.port
 
 
 def text_of(path: Path) -> str:
-    """Return what the file holds. Raises ConfigError if it can't be read, or is no text."""
+    """Return the file's text. Raises ConfigError if it can't be read, or is not UTF-8."""
     try:
         with path.open("rb") as file:
             return decode(path, file.read(FILE_BYTES_MAX + 1))

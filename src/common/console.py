@@ -1,7 +1,7 @@
-"""The console of a node: every event, and of the traffic never more than a terminal can take.
+"""The console of a node: every event, but only as much traffic as a terminal can show.
 
-Whoever prints something only puts a line on a short queue; its own thread writes the lines
-out. A terminal that stands still (Ctrl-S, a full pipe) or is gone holds nobody up.
+To print only puts a line on a short queue; one thread writes the lines. So a terminal that is
+stopped (Ctrl-S, a full pipe) or gone blocks no other thread.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CLOSE_SECONDS_MAX = 1.0
 def safe_line(text: str) -> str:
     """Return `text` as one line that no terminal takes for a command, cut at 400 characters.
 
-    What doesn't print is shown as its bytes, `\\xNN`, so nobody can forge a line.
+    Unprintable characters are shown as bytes, `\\xNN`, so a client can't forge a line.
     """
     cut = len(text) > LINE_CHARACTERS_MAX
     if cut:
@@ -47,7 +47,7 @@ def _as_bytes(character: str) -> str:
 
 
 def is_warning(line: str) -> bool:
-    """Whether a line is for somebody who can mend something."""
+    """Whether a line reports a problem that a person can mend."""
     return line.startswith("[!]")
 
 
@@ -55,7 +55,7 @@ def is_warning(line: str) -> bool:
 class Console:
     """Prints a node's lines. Any thread may speak, a signal handler may not (it may hold the lock).
 
-    `verbose` is for those who speak: steady heartbeats are only worth a line with it.
+    `verbose` is for callers: they print steady heartbeats only with it.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Console:
         clock: Callable[[], float] = time.monotonic,
         stamp: Callable[[], str] | None = None,
     ) -> None:
-        """Prepare; `stamp` gives the time that stands before each line, None: none does."""
+        """Prepare; `stamp` gives the time before each line, None: lines have no time."""
         self.verbose = verbose
         self._stamp = stamp
         self._spell: Callable[[str], list[str]] = self._stamped
@@ -76,7 +76,7 @@ class Console:
         self._changed = threading.Condition(threading.Lock())
         self._lines: deque[tuple[str | None, str]] = deque()  # kind of traffic or None, and text
         self._held: dict[str, int] = {}  # traffic of this second that was not printed, by kind
-        self._dropped: dict[str, int] = {}  # lines that found the queue full, by kind
+        self._dropped: dict[str, int] = {}  # lines dropped from a full queue, by kind
         self._second_ends = 0.0
         self._printed = 0  # lines of traffic in this second
         self._closing = False
@@ -96,13 +96,13 @@ class Console:
         self._only_warnings = level == "warning"
 
     def say(self, text: str) -> None:
-        """Print one line, whatever else happens: a change of role, an error."""
+        """Print one line that is never counted as traffic: a change of role, an error."""
         line = safe_line(text)
         with self._changed:
             self._put(None, line)
 
     def answer(self, text: str) -> None:
-        """Print one line that a person waits for who asked for it, at any level."""
+        """Print one line that a person asked for, at any level."""
         line = safe_line(text)
         with self._changed:
             self._put(None, line, is_awaited=True)
@@ -142,7 +142,7 @@ class Console:
             self._put(kind, line)
 
     def end_traffic(self) -> None:
-        """Sum up what was not printed, and print no more traffic: the last words come."""
+        """Sum up unprinted lines, and print no more traffic, before the last lines."""
         with self._changed:
             self._sum_up()
             self._traffic_is_over = True
@@ -163,7 +163,7 @@ class Console:
     def _sum_up(self) -> None:
         if self._held:
             held, self._held = self._held, {}
-            # A copy: who asks `has_room` may be about to count something more in there.
+            # A copy: `has_room` may add a kind at any time.
             self._put(None, f"… {_counted(held.copy(), ' more')} in this second")
 
     def _put(self, kind: str | None, line: str, *, is_awaited: bool = False) -> None:
@@ -230,11 +230,11 @@ def _discard(text: str) -> None:
 
 
 def open_closed_streams() -> None:
-    """Put nothing in place of standard streams that this process was started without (`>&-`), and
-    let those that are there take any text: what they have no character for is spelled.
+    """Open the null device for standard streams that this process was started without (`>&-`). Let
+    the others take any text: unknown characters are escaped.
 
-    Else they are None, and what is opened next gets their number: what a library prints on standard
-    error would go to a peer, and a lifeline be taken for a node's input.
+    Else they are None, and the next open file gets their number. Then output of a library on
+    standard error would go to a peer, and a lifeline would be read as a node's input.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -252,9 +252,9 @@ def draws(stream: TextIO) -> bool:
 class StreamWriter:
     """Writes to a stream; past its buffer, by its own descriptor, if the stream has one.
 
-    A thread that stands still in a buffered write holds the buffer's lock, and the interpreter
-    then can't end: it flushes the standard streams on its way out. And the stream is another's: if
-    it is closed or dropped, the number of its descriptor goes to whatever is opened next.
+    A thread that blocks in a buffered write holds the buffer's lock. Then the interpreter can't
+    end, as it flushes the standard streams. The stream belongs to the caller: if that closes it,
+    the next open file gets the number of its descriptor. So this has a duplicate.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -279,10 +279,10 @@ class StreamWriter:
             try:
                 written = os.write(self._descriptor, view)
                 view = view[written:]
-            except BlockingIOError:  # someone made the terminal non-blocking
+            except BlockingIOError:  # another program made the terminal non-blocking
                 select.select([], [self._descriptor], [])
 
     def close(self) -> None:
-        """Let go of the stream, which stays as it is."""
+        """Stop writing; the stream stays open."""
         if self._descriptor >= 0:
             os.close(self._descriptor)

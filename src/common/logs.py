@@ -1,6 +1,6 @@
 """The lines of a console as records of `logging`: as text or as JSON, with time, node and term.
 
-They go through the logger `raftline`, so a filter or a handler that somebody adds there sees them.
+They go through the logger `raftline`, so filters and handlers that a program adds there see them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`NoCopies`: the base of objects that stand for something elsewhere, and can't be copied."""
+"""`NoCopies`: the base of objects with a connection or a thread, which can't be copied."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NoReturn
 
 
 class NoCopies:
-    """Refuses to be copied or pickled: an object asks the cluster, and holds nothing."""
+    """Refuses to be copied or pickled: the object's data is in the cluster."""
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError(

@@ -1,4 +1,4 @@
-"""Has raftline run as Python although a compiled core lies beside it: RAFTLINE_PURE=1."""
+"""RAFTLINE_PURE=1: imports the Python source even if a compiled core lies beside it."""
 
 from __future__ import annotations
 
@@ -25,5 +25,5 @@ class SourceFinder:
 
 
 def prefer_source() -> None:
-    """Have each module that is imported from now on found as Python."""
+    """Import each module from now on as Python."""
     sys.meta_path.insert(0, SourceFinder)

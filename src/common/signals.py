@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP, and how a node ends with its starter, however that one ended.
+"""Ctrl-C, SIGTERM and SIGHUP, and the end of a node with its starter.
 
 The starter keeps the writing end of a pipe and never writes to it. Each node holds the reading
 end; when the starter is gone, even by kill -9, the kernel closes the pipe and the node reads its
@@ -19,14 +19,14 @@ from typing import Any
 from raftline.common.quiet_exit import end_at_once
 
 VARIABLE = "RAFTLINE_LIFELINE"
-# A main thread that waits for news waits at most so long at once. Python looks for signals between
-# two instructions: one that comes after the last look does not interrupt the wait that follows.
+# The longest wait of a main thread. Python checks for signals between two instructions: a signal
+# after the last check does not interrupt the wait that follows.
 WAIT_S_MAX = 1.0
 
 
 @contextlib.contextmanager
 def raised() -> Iterator[None]:
-    """Let Ctrl-C be a KeyboardInterrupt in here: there is something to tidy up, or to print."""
+    """Let Ctrl-C raise KeyboardInterrupt in here, for code that has to clean up or to print."""
     quiet = signal.getsignal(signal.SIGINT) is end_at_once
     try:
         if quiet:
@@ -39,8 +39,8 @@ def raised() -> Iterator[None]:
 
 @contextlib.contextmanager
 def threads_without_signals() -> Iterator[None]:
-    """Let threads that are started here never take a signal: a signal that another thread takes
-    does not wake the main one, which alone can act on it."""
+    """Let threads that start here take no signals. A signal that another thread takes does not
+    wake the main one, which alone can act on it."""
     asked = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, asked)
     try:
@@ -63,7 +63,7 @@ class Interrupts:
             number: signal.signal(number, lambda *_, act=act: act())
             for number, act in actions.items()
         }
-        # A process inherits the mask of the thread that started it, and that may take no signals.
+        # A process inherits the signal mask of the thread that started it, which may block signals.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, actions)
 
     def stop(self) -> None:
@@ -85,7 +85,7 @@ class Interrupts:
 
 
 class Lifeline:
-    """The starter's side: what each node is given, and the end that must stay open."""
+    """The starter's side: the reading end for each node, and the writing end that stays open."""
 
     def __init__(self) -> None:
         self.reading_end, self._writing_end = os.pipe()
@@ -95,19 +95,19 @@ class Lifeline:
         return {**base, VARIABLE: str(self.reading_end)}
 
     def close(self) -> None:
-        """Let go: every node that still runs stops."""
+        """Close the writing end: every node that still runs stops."""
         for descriptor in (self.reading_end, self._writing_end):
             os.close(descriptor)
 
 
 @functools.cache
 def _own() -> Lifeline:
-    """Return the one of this process, which lets go of it when it ends."""
+    """Return the lifeline of this process, which is closed at its end."""
     return Lifeline()
 
 
 def tied(environment: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Return arguments of subprocess.Popen and run: what is started so ends with this process."""
+    """Return arguments of subprocess.Popen and run: a process started with them ends with this."""
     line = _own()
     return {
         "env": line.environment(os.environ if environment is None else environment),
@@ -120,7 +120,7 @@ def end_with_starter(stop: Callable[[], None]) -> bool:
 
     Returns False, and does nothing, if this process was given no lifeline.
     """
-    number = os.environ.pop(VARIABLE, "")  # or a program that this one starts would take it
+    number = os.environ.pop(VARIABLE, "")  # not for programs that this one starts
     if not (number.isascii() and number.isdigit()):
         return False
     thread = threading.Thread(
@@ -133,7 +133,7 @@ def end_with_starter(stop: Callable[[], None]) -> bool:
 def _wait_for_the_end(descriptor: int, stop: Callable[[], None]) -> None:
     try:
         while os.read(descriptor, 1):
-            pass  # nobody writes; what comes all the same means nothing
+            pass  # the starter never writes; other bytes have no meaning
     except OSError:
         return  # no such descriptor: the variable was not meant for this process
     stop()

@@ -16,7 +16,7 @@ HASH_DIGITS = 9
 
 
 def of_clone(root: str) -> str:
-    """Return the version of a clone that runs as it is; without its commit if that is not known."""
+    """Return the version of a clone; without its commit if that is unknown."""
     commit = ""
     with contextlib.suppress(OSError, UnicodeError):
         commit = _commit(root)
@@ -25,7 +25,7 @@ def of_clone(root: str) -> str:
 
 
 def _commit(root: str) -> str:
-    """Return what HEAD is (gitrepository-layout(5)).
+    """Return the commit of HEAD (gitrepository-layout(5)).
 
     Raises:
         OSError, UnicodeError: a file can't be read.

@@ -1,12 +1,12 @@
-"""A wakeup: one thread sleeps on it until another has something for it. Pauses in long work."""
+"""A wakeup: one thread waits until another sets it. Pauses in long work."""
 
 from __future__ import annotations
 
 import threading
 import time
 
-PAUSE_S = 0.0005  # in which another thread takes its turn: to offer it one is not enough
-PAUSE_FACTOR = 2  # paused this many times as long as was computed
+PAUSE_S = 0.0005  # lets another thread run: a mere offer (sleep(0)) is not enough
+PAUSE_FACTOR = 2  # seconds of pause for each second of work
 
 
 class Wakeup:
@@ -17,8 +17,8 @@ class Wakeup:
         self._lock.acquire()
 
     def wait(self, timeout_s: float = -1) -> bool:
-        """Sleep until it is set, or has been since the last time; return whether it was, in time.
-        -1: for as long as it takes."""
+        """Wait until it is set, or was set since the last wait. Return whether that was in time;
+        -1: no limit."""
         return self._lock.acquire(timeout=timeout_s)
 
     def set(self) -> None:

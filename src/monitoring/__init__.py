@@ -1,1 +1,1 @@
-"""A node as monitoring sees it: its health, whether it serves, and its figures, over HTTP."""
+"""The monitoring of a node over HTTP: its health, whether it serves, and its figures."""

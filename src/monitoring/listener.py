@@ -28,21 +28,21 @@ from raftline.monitoring.pages import Answer, Pages
 from raftline.wire.limits import HTTP_CONNECTIONS, HTTP_HEAD_BYTES, HTTP_S, HTTP_THREADS
 from raftline.wire.protocol import shown
 
-CLOSE_S = 5.0  # for the thread that reads and sends to have ended
+CLOSE_S = 5.0  # for the end of the thread that reads and sends
 PAUSE_S = 0.2  # after a connection that could not be taken
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 _ENDS = (b"\r\n\r\n", b"\n\n")  # of a request
 
 
 class HttpRequest(NamedTuple):
-    """One request, as far as it counts here."""
+    """The parts of a request that matter here."""
 
     path: str
     has_text: bool
 
 
 class HttpRefusal(Exception):
-    """A request that no page answers; it brings the answer."""
+    """A request that no page answers; `answer` is the reply."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -57,7 +57,7 @@ class HttpConnection:
 
     def __init__(self, accepted: socket.socket, by_s: float) -> None:
         self.socket = accepted
-        self.by_s = by_s  # when it is hung up on
+        self.by_s = by_s  # when it is closed
         self.head = bytearray()
         self.path = ""  # of the page, once that is known
         self.has_text = True  # HEAD asks for the answer without it
@@ -71,7 +71,7 @@ class HttpConnection:
 
 
 class MonitorListener:
-    """Listens at a place, and answers what is asked there with the pages."""
+    """Listens at a place, and answers requests with the pages."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class MonitorListener:
         than `names`, localhost or an address is refused.
 
         Raises:
-            PortRefused: it can't be had.
+            PortRefused: it is in use, or can't be used.
         """
         self.pages = pages
         self._names = {place.host, *names}
@@ -109,7 +109,7 @@ class MonitorListener:
         self._selector.register(self._woken, READ)
 
     def open(self, name: str) -> None:
-        """Answer from now on, in its own threads."""
+        """Answer from now on, in new threads."""
         runs = [("http", self._serve), *[("http answers", self._make_pages)] * HTTP_THREADS]
         self._threads = [
             threading.Thread(target=run, name=f"{name} {what}", daemon=True) for what, run in runs
@@ -119,7 +119,7 @@ class MonitorListener:
                 thread.start()
 
     def close(self) -> None:
-        """Answer nobody any more; the port is free, and the socket's file is gone."""
+        """Stop answering; the port is free then, and the socket's file is removed."""
         self._is_closing = True
         self._wake()
         for _ in self._threads:
@@ -157,11 +157,11 @@ class MonitorListener:
             self._accept()
         elif connection is None:
             self._send_made()
-        elif connection in self._connections:  # else it was hung up on in this turn
+        elif connection in self._connections:  # else it was closed in this turn
             self._go_on(connection)
 
     def _left_s(self) -> float | None:
-        """Return how long nobody is to be hung up on; None: until something comes."""
+        """Return the seconds until a connection is to be closed; None: no connection is."""
         first_s = min((one.by_s for one in self._connections), default=math.inf)
         return None if first_s == math.inf else max(0.0, first_s - time.monotonic())
 
@@ -223,8 +223,8 @@ class MonitorListener:
             self._ask_for(connection)
 
     def _refuses(self, host: str) -> bool:
-        """Whether a request is to another name: by one that a stranger's DNS gives this address, a
-        web page could read what its reader's machine alone may. Nobody resolves a path."""
+        """Whether a request names another host. A stranger's DNS may give this address to a name,
+        so that a web page reads what only its reader's machine may. A path has no such name."""
         return not self._place.path and not is_own_name(host, self._names)
 
     def _ask_for(self, connection: HttpConnection) -> None:
@@ -233,7 +233,7 @@ class MonitorListener:
             there = " ".join(self.pages.by_path)
             self._answer(connection, Answer(404, f"no such page; there are: {there}\n"))
             return
-        connection.by_s = math.inf  # a page has bounds of its own
+        connection.by_s = math.inf  # the making of a page has other limits
         with self._lock:
             self._waiting.setdefault(path, []).append(connection)
             is_in_work = path in self._in_work
@@ -242,7 +242,7 @@ class MonitorListener:
             self._to_make.put(path)
 
     def _send_made(self) -> None:
-        """Begin to send the pages that were made since; all who asked for one share its bytes."""
+        """Begin to send the new pages. Connections share the bytes of a page."""
         with contextlib.suppress(BlockingIOError):
             self._woken.recv(1024)
         with contextlib.suppress(queue.Empty):
@@ -288,10 +288,10 @@ class MonitorListener:
 
 
 def read_request(head: bytes, refuses: Callable[[str], bool]) -> HttpRequest:
-    """Return what is asked for; `refuses(host)` is whether a name is none of this node.
+    """Return the request; `refuses(host)` is whether a name is not one of this node.
 
     Raises:
-        HttpRefusal: it is no request, or none that is answered.
+        HttpRefusal: it is malformed, or is not answered here.
     """
     first, *fields = head.decode("latin-1").splitlines()
     words = first.split(" ")
@@ -314,7 +314,7 @@ def read_request(head: bytes, refuses: Callable[[str], bool]) -> HttpRequest:
 
 
 def spell_answer(answer: Answer, has_text: bool) -> bytes:
-    """Return an answer as it leaves, with its text or as HEAD asks for it. The connection ends
+    """Return the bytes of an answer, without its text for HEAD. The connection ends
     after it."""
     data = answer.text.encode("utf-8", "replace")
     head = [
@@ -358,13 +358,13 @@ def _listening(place: Place) -> socket.socket:
 
 
 def _free(path: str) -> None:
-    """Remove a socket that a process left there when it was killed. One at which somebody listens
-    stays, as does any other file."""
+    """Remove the socket of a killed process. A socket in use stays, as does any other
+    file."""
     with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
         if not stat.S_ISSOCK(os.stat(path).st_mode):
             return
         with socket.socket(socket.AF_UNIX) as probe:
-            probe.setblocking(False)  # a listener that takes nobody would keep it waiting
+            probe.setblocking(False)  # a full listener would block it
             try:
                 probe.connect(path)
             except ConnectionRefusedError:

@@ -42,15 +42,15 @@ class Pages:
         self._server = server
 
     def health(self) -> Answer:
-        """Report whether this process is well, whatever the others are."""
+        """Report whether this process is well, without regard to the others."""
         if self._server is None:
             return Answer(200, "ok: reads its files\n")
         why = unhealthy_reason(self._server)
         return Answer(503, f"{why}\n") if why else Answer(200, "ok\n")
 
     def ready(self) -> Answer:
-        """Report whether this node serves: a read is confirmed by the leader and its quorum, and
-        everything is applied here that was committed when this was asked."""
+        """Report whether this node serves. That is, the leader and its quorum confirm a read, and
+        all entries committed at the request are applied here."""
         return self._of_server(_ready)
 
     def _of_server(self, page: Callable[[Server], Answer]) -> Answer:
@@ -60,9 +60,9 @@ class Pages:
 
 
 def unhealthy_reason(server: Server) -> str:
-    """Return why a node is not well, "" if it is."""
+    """Return the reason why a node is not well, "" if it is."""
     if server.is_down:
-        return ""  # by its controller's word
+        return ""  # a controller shut it down
     driver = server.driver
     if server.exit_status or driver.has_written:
         return "unwell: this node stops"

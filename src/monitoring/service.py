@@ -1,4 +1,4 @@
-"""A node as a service of its machine: its log, its HTTP door, the word to systemd, SIGHUP."""
+"""A node as a service of its machine: its log, its HTTP door, systemd, SIGHUP."""
 
 from __future__ import annotations
 
@@ -87,14 +87,14 @@ class Service:
         interrupts.read_again_with(self.reload.ask)
 
     def began(self, server: Server) -> None:
-        """Report to those who wait that the node serves; obey SIGHUP, also an earlier one."""
+        """Report to systemd that the node serves; handle SIGHUP, also an earlier one."""
         self._pages.serve(server)
         notify(READY)
         begin_watchdog(server)
         self.reload.begin()
 
     def close(self) -> None:
-        """Answer over HTTP no more."""
+        """Stop answering over HTTP."""
         if self._door is not None:
             self._door.close()
 
@@ -146,17 +146,17 @@ class Reload:
         self._asked = Wakeup()
 
     def add(self, what: str, read: Callable[[], str]) -> None:
-        """Have `read` called at each SIGHUP. It returns what to print of it, "" for nothing, and
-        raises ConfigError or OSError if all stays as it was."""
+        """Have `read` called at each SIGHUP. It returns a line to print, "" for none. It
+        raises ConfigError or OSError if it changed nothing."""
         self._readers[what] = read
 
     def begin(self) -> None:
-        """Obey from now on."""
+        """Handle requests from now on."""
         with threads_without_signals():
             threading.Thread(target=self._run, name=f"{self._name} reload", daemon=True).start()
 
     def ask(self) -> None:
-        """Ask for it, from any thread or a signal handler."""
+        """Request it, from any thread or a signal handler."""
         self._asked.set()
 
     def _run(self) -> None:
@@ -166,7 +166,7 @@ class Reload:
             notify(READY)
 
     def read_again(self) -> None:
-        """Call each function; one that fails keeps no other from being called."""
+        """Call each function, even after one that fails."""
         done = []
         for what, read in self._readers.items():
             try:

@@ -1,7 +1,6 @@
-"""The word of a node to systemd, over the socket that NOTIFY_SOCKET names (sd_notify).
+"""A node's reports to systemd, over the socket that NOTIFY_SOCKET names (sd_notify).
 
-systemd restarts a node that does not report again and again that it is well, if it asks for
-that.
+With a watchdog, systemd restarts a node that does not report in time that it is well.
 """
 
 from __future__ import annotations
@@ -23,8 +22,8 @@ WATCHDOG = "WATCHDOG=1"
 
 
 def notify(*states: str) -> bool:
-    """Send systemd these states; return whether that was done. Nothing if nobody listens; it
-    never waits, so a signal handler may call it."""
+    """Send systemd these states; return whether it took them. It never waits, so a signal handler
+    may call it."""
     path = os.environ.get(SOCKET, "")
     if path[:1] not in ("/", "@"):
         return False
@@ -42,8 +41,8 @@ def reloading() -> str:
 
 
 def watchdog_s() -> float | None:
-    """Return within how many seconds systemd wants to hear of this process again; None: it does
-    not ask."""
+    """Return the seconds within which systemd expects the next report; None: it has no
+    watchdog."""
     asked, process = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID", "")
     if not asked.isdigit() or (process and process != str(os.getpid())):
         return None

@@ -1,4 +1,4 @@
-"""The rules of consequences: what a step changed beside what was decided about its input. Pure."""
+"""The rules of consequences: changes by a step beside the decision about its input. Pure."""
 
 from __future__ import annotations
 

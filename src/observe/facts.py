@@ -1,5 +1,5 @@
-"""The state of a server as an observer sees it, one step of its core, and the form of a rule that
-explains it: when it does, its sentence, its section and its place. Pure."""
+"""A server's state for an observer, one step of its core, and the form of a rule: its condition,
+its sentence, its section and its place. Pure."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class Facts(NamedTuple):
     now_ms: int
     election_at_ms: int
     electors: tuple[str, ...]
-    votes: Mapping[str, bool]  # for this server, while it stands
+    votes: Mapping[str, bool]  # for this server, while it is a candidate
     followers: Mapping[str, Follower]  # of a leader
-    held_index: int  # the last entry that a majority holds, as a leader knows it
+    held_index: int  # a leader's: the last entry that a majority holds
     held_term: int
     round: int
     addresses: Mapping[str, str]  # of all members
@@ -56,7 +56,7 @@ class Facts(NamedTuple):
 
 
 def facts_of(view: NodeView) -> Facts:
-    """Return the facts of a server; whoever calls holds the lock under which it is stepped."""
+    """Return the facts of a server. The caller holds the lock under which it is stepped."""
     log = view.log
     followers, held_index = {}, 0
     if view.is_leader:
@@ -92,7 +92,7 @@ def facts_of(view: NodeView) -> Facts:
 
 @dataclass(frozen=True)
 class Step:
-    """One step of the core: what went in and came out, and the state on both sides."""
+    """One step of the core: its input, its Effects, and the state before and after."""
 
     name: str
     at_s: float
@@ -101,7 +101,7 @@ class Step:
     effects: Effects
     after: Facts
     refusal: str = ""  # why the input was refused, so that nothing was changed
-    term_there: int | None = None  # of this log's entry before those of an AppendEntries
+    term_there: int | None = None  # this log's term at the prev_log_index of an AppendEntries
 
     @property
     def message(self) -> Message | None:
@@ -110,7 +110,7 @@ class Step:
 
     @property
     def sent(self) -> list[Message]:
-        """The messages that leave, those that wait for the disk last."""
+        """The messages sent, those that wait for the disk last."""
         return [*self.effects.send, *self.effects.send_after_save]
 
     @property
@@ -176,12 +176,12 @@ class Rule(NamedTuple):
 
 
 def first(rules: Sequence[Rule], step: Step) -> list[Reason]:
-    """Return what the first rule that fits explains; nothing if none does."""
+    """Return the reason of the first rule that fits, if one does."""
     return next(([rule.explain(step)] for rule in rules if rule.when(step)), [])
 
 
 def every(rules: Sequence[Rule], step: Step) -> list[Reason]:
-    """Return what all rules that fit explain."""
+    """Return the reasons of all rules that fit."""
     return [rule.explain(step) for rule in rules if rule.when(step)]
 
 

@@ -34,7 +34,7 @@ def explained(step: Step) -> ExplainedStep:
 
 
 def head(step: Step) -> str:
-    """Return what came in: a message and its sender, or another input in plain words."""
+    """Return the input: a message and its sender, or another input in plain words."""
     if (message := step.message) is not None:
         return f"{abridged(message)} of {message.sender}"
     taken = step.taken
@@ -72,7 +72,7 @@ def _by_line(messages: Sequence[Message]) -> list[tuple[str, list[str]]]:
 
 
 def changes(before: Facts, after: Facts) -> list[str]:
-    """Return what a step changed, in words."""
+    """Return the changes of a step, in words."""
     pairs = (
         ("role", before.role, after.role), ("term", before.term, after.term),
         ("vote", before.vote, after.vote), ("leader", before.leader, after.leader),
@@ -160,7 +160,7 @@ def hello(name: str, at_s: float, facts: Facts, log: LogView, asked: ObserveAske
 
 
 def lost(count: int) -> str:
-    """Return the line in place of those that a slow reader did not get."""
+    """Return the line that replaces lines dropped for a slow reader."""
     return f"OBSERVED lost {count} lines: this reader is too slow"
 
 
@@ -168,8 +168,8 @@ _json = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def abridged(message: Message) -> str:
-    """Return what a message holds; of entries the first and how many follow, of a snapshot's
-    piece all but its data."""
+    """Return the content of a message; of entries the first and the number of others, of a
+    snapshot's piece all but its data."""
     if isinstance(message, InstallSnapshot):
         return spell(replace(message, data="")).removesuffix(' data ""')
     if not isinstance(message, AppendEntries) or not message.entries:
@@ -182,7 +182,7 @@ def abridged(message: Message) -> str:
 
 
 def counted(message: Message) -> str:
-    """Return what a message holds, without the commands of entries: only how many there are."""
+    """Return the content of a message; of entries only their number."""
     if not isinstance(message, AppendEntries) or not message.entries:
         return abridged(message)
     count = len(message.entries)

@@ -1,5 +1,5 @@
-"""The rules of replication: why a follower takes entries or refuses them, and what a leader makes
-of its answer. Pure."""
+"""The rules of replication: why a follower takes or refuses entries, and how its leader treats the
+answer. Pure."""
 
 from __future__ import annotations
 

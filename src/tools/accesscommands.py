@@ -1,4 +1,4 @@
-"""The arguments of the commands that make secrets; a login and TLS for those that ask nodes."""
+"""The arguments of commands that make secrets, and the login and TLS options of others."""
 
 from __future__ import annotations
 

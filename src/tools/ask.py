@@ -27,10 +27,10 @@ _EPILOG = (
 
 
 def main(verb: str, arguments: Sequence[str]) -> int:
-    """Ask, print the reply and return the exit code; the client's are the same.
+    """Send the request, print the reply and return the client's exit code.
 
     Raises:
-        ConfigError: it is not known where to ask.
+        ConfigError: no node is named anywhere.
     """
     reader = parser(verb)
     head, words = split(reader, verb, arguments)
@@ -79,8 +79,8 @@ def parser(verb: str) -> Parser:
 
 
 def split(reader: Parser, verb: str, arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return (options, words). If a value comes last, it begins with KEY, and may hold words
-    that look like options; one that is an option of this command is refused, not stored."""
+    """Return (options, words). The words of a value may look like options. One
+    that is an option of this command is refused, not stored."""
     with_value = {
         word for each in reader._actions if each.nargs != 0 for word in each.option_strings
     }
@@ -110,7 +110,7 @@ def split(reader: Parser, verb: str, arguments: Sequence[str]) -> tuple[list[str
 
 
 def _command(reader: Parser, options: argparse.Namespace, verb: str, words: Sequence[str]) -> str:
-    """Return the line to send. A mistake in it ends this process, before anybody is asked."""
+    """Return the line to send. A mistake in it ends this process before any request."""
     needed = COMMANDS[verb].operands.needed
     if len(words) < len(needed):
         reader.error(f"{needed[len(words)]} is missing")
@@ -132,10 +132,10 @@ def add_endpoint_options(reader: Parser) -> None:
 
 
 def where(reader: Parser, options: argparse.Namespace) -> list[Address]:
-    """Return where the nodes are that may be asked, the first of them first.
+    """Return the addresses of nodes, in the order in which to ask them.
 
     Raises:
-        ConfigError: that is not known.
+        ConfigError: no node is named anywhere.
     """
     if options.at is not None and options.dir is not None:
         reader.error("--at and --dir both say where to ask; give one of them")

@@ -49,7 +49,7 @@ from raftline.wire.protocol import error
 _N = "([0-9]{1,19})"
 BEGUN = re.compile(rf"BACKUP response: {_N}-{_N} of {_N} bytes crc32 ([0-9a-f]{{8}})")
 PIECE = re.compile(rf"BACKUP response: from {_N} ")
-TRIES = 3  # a leader that dies takes the copy with it
+TRIES = 3  # the copy is lost if its leader dies
 
 
 def of_cluster(
@@ -57,8 +57,8 @@ def of_cluster(
 ) -> int:
     """Fetch the state of a running cluster into `file`; print what it is.
 
-    It is the state after one entry, and holds every write that was acknowledged before this was
-    asked for (a leader confirms itself first). Returns 0 done, 3 no leader, 4 the file can't be
+    It is the state after one entry. It holds every write that was acknowledged before this
+    request (the leader confirms that it leads). Returns 0 done, 3 no leader, 4 the file can't be
     written, 5 refused or unreachable.
     """
     path = _new_file(file)
@@ -107,7 +107,7 @@ def _fetch(client: Client, path: Path) -> tuple[int, int, int]:
 
 
 def of_node(folder: Path, node: str, file: str) -> int:
-    """Write the state that a stopped node's files hold into `file`; its files are only read.
+    """Write the state of a stopped node into `file`; its files are only read.
 
     Returns 0 done, 3 the node runs, or its files are not sound, 4 the file can't be written.
     """
@@ -131,10 +131,10 @@ def of_node(folder: Path, node: str, file: str) -> int:
 
 
 def _sound_state(place: WatchedFolder, node: str) -> MachineState:
-    """Return the state that a node's files hold.
+    """Return the state in a node's files.
 
     Raises:
-        FilesRefused: they are not sound, or hold none.
+        FilesRefused: they are damaged, or have no state.
     """
     with Bar(f"{node}: reading", place.size(f"{node}.log"), place.position):
         found = Examination(place, node).run()
@@ -191,8 +191,8 @@ def restore(file: str, folder: str, members: Sequence[str]) -> int:
     """Write the files of every member of a new cluster into `folder`, from a backup.
 
     All begin with the same state, and vote at once. The log goes on after the backup's entry, so
-    that sessions keep their meaning; the terms begin far beyond its own, so that nothing a
-    node of the old cluster may send counts. Returns 0 done, 3 the backup is damaged, 4 the disk
+    that sessions stay valid. The terms begin far above the backup's, so that messages of nodes
+    of the old cluster have no effect. Returns 0 done, 3 the backup is damaged, 4 the disk
     failed.
     """
     if not folder:
@@ -217,7 +217,7 @@ def restore(file: str, folder: str, members: Sequence[str]) -> int:
 
 
 def _members_to_be(folder: Path, members: Sequence[str]) -> Configuration:
-    """Return who the members will be; nothing is written yet.
+    """Return the future members; nothing is written yet.
 
     Raises:
         ConfigError: the folder holds something, or a member is not spelled NAME=HOST:PORT.
@@ -236,10 +236,10 @@ def _members_to_be(folder: Path, members: Sequence[str]) -> Configuration:
 
 
 def _read(path: Path) -> LoadedSnapshot:
-    """Return what a backup holds.
+    """Return the content of a backup.
 
     Raises:
-        FilesRefused: it fails its checks, and where; or it can't be read.
+        FilesRefused: it fails its checks (the message says in which line), or can't be read.
     """
     if not path.is_file():
         why = "is no file" if path.exists() else "there is no such file"

@@ -1,7 +1,7 @@
 """`raftline certs`: a CA, and certificates of nodes and clients, for a cluster that speaks TLS.
 
-A second run adds what is missing, and replaces none that is there: delete a certificate and its
-key to have another. The CA's key signs whatever may speak as a member, so keep it elsewhere.
+A second run adds missing files, and replaces none: delete a certificate and its key to get new
+ones. The CA's key can sign certificates of members, so keep it on another machine.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 CA_DAYS, DAYS = 3650, 397
-AN_HOUR = datetime.timedelta(hours=1)  # by which clocks may differ
+AN_HOUR = datetime.timedelta(hours=1)  # the difference of clocks that is tolerated
 
 
 def make(folder: Path, nodes: Sequence[str], clients: Sequence[str], days: int = DAYS) -> list[str]:
-    """Make what is missing in a folder; return a line about each file that was made.
+    """Make the missing files of a folder; return a line about each new file.
 
     `nodes` are `NAME=HOST` or `NAME=HOST,HOST`, `clients` names.
 
     Raises:
-        ConfigError: cryptography is not installed, a name can't be, or a file can't be written.
+        ConfigError: cryptography is not installed, a name is invalid, or a file can't be written.
     """
     try:
         import cryptography  # noqa: F401

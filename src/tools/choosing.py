@@ -1,4 +1,4 @@
-"""Which cluster `raftline up` means, and which of its members it starts here.
+"""The cluster that `raftline up` starts, and its members on this machine.
 
 A configuration file names the members, and so do the logs in its folder.
 """
@@ -29,11 +29,10 @@ _Known = tuple[tuple[int, int], Membership]  # term and index of a log's end; th
 
 
 def choose(folder: str | None, count: int | None, base_port: int | None) -> Configuration:
-    """Return the configuration that is there, or one with s1…sN, not yet written, if there is
-    none.
+    """Return the existing configuration, or a new one with s1…sN, not written yet.
 
     Raises:
-        ConfigError: what is there is not what was asked for, or can't be used.
+        ConfigError: the existing one differs from the request, or can't be used.
     """
     try:
         path = config.locate(folder)
@@ -60,7 +59,7 @@ def choose(folder: str | None, count: int | None, base_port: int | None) -> Conf
 
 
 def _begun(path: Path, count: int, base_port: int) -> Configuration:
-    """Return what names s1, s2, … on localhost, on ports from `base_port` up, and is to be added.
+    """Return a new configuration: s1, s2, … on localhost, on ports from `base_port` up.
 
     Raises:
         ConfigError: a port would lie above 65535.
@@ -76,10 +75,10 @@ def _begun(path: Path, count: int, base_port: int) -> Configuration:
 
 
 def write_down(configuration: Configuration) -> None:
-    """Write a configuration that is new, now that its ports can be had.
+    """Write a new configuration, once its ports are known to be free.
 
     Raises:
-        ConfigError: the file can't be written, or another was quicker with other members.
+        ConfigError: the file can't be written, or another process wrote other members.
     """
     if not configuration.added:
         return
@@ -92,8 +91,8 @@ def write_down(configuration: Configuration) -> None:
 
 
 def described(configuration: Configuration) -> str:
-    """Return the members in a few words: `s1 s2 s3 on ports 10000-10002`, or where each of them
-    is if that is not all on one address."""
+    """Return the members in a few words: `s1 s2 s3 on ports 10000-10002`. With several hosts it
+    names the address of each."""
     addresses = configuration.members.values()
     where = _port_range([address.port for address in addresses])
     if len({address.host for address in addresses}) > 1:
@@ -128,8 +127,8 @@ def check_local(configuration: Configuration) -> None:
 
 
 def local_members(configuration: Configuration) -> tuple[Configuration, list[str]]:
-    """Return the configuration with the members to start from its folder, and of each other node
-    why it is none of them.
+    """Return the configuration with the members to start from its folder, and for each other node
+    a reason not to.
 
     A member is of the folder if the configuration names it, or its log is here. Before
     there is a log the configuration alone names the members.
@@ -150,7 +149,7 @@ def local_members(configuration: Configuration) -> tuple[Configuration, list[str
         if name not in members.names
     ]
     for name in members.names:
-        if name in configuration.members:  # it has the last word on where
+        if name in configuration.members:  # its address outranks that of a log
             here[name] = configuration.members[name]
         elif name not in known:
             others.append(f"{name} (there is no {folder / name}.log)")
@@ -164,12 +163,12 @@ def local_members(configuration: Configuration) -> tuple[Configuration, list[str
 
 
 def _runs(name: str, address: Address) -> bool:
-    """Whether the node is up: whoever had it join may have started it in its own terminal."""
+    """Whether the node is up: it may have been started in another terminal, to join."""
     return status.ask(name, address, ClientAccess.of_environment(), ASK_S).answer is not None
 
 
 def _logs(folder: Path) -> dict[str, _Known]:
-    """Return what each log in the folder holds. A node itself reports a damaged one."""
+    """Return the members in each log of the folder. Nodes report damaged logs themselves."""
     found = {}
     for path in sorted(folder.glob("*.log")):
         if NAME.fullmatch(path.stem):
@@ -182,8 +181,8 @@ def _logs(folder: Path) -> dict[str, _Known]:
 
 
 def _related(logs: Mapping[str, _Known], names: Collection[str]) -> dict[str, _Known]:
-    """Return the logs of this cluster: of nodes that are named, by the configuration or by such a
-    log, and those that name such a node. One that names nobody waits until it is added."""
+    """Return the logs of this cluster. They are those of nodes that the configuration or such a
+    log names, and logs that name such a node. A log without members waits to be added."""
     named, related = set(names), {name: log for name, log in logs.items() if not log[1].names}
     while more := {
         name: log

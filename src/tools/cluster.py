@@ -1,7 +1,7 @@
 """The processes of a cluster on this machine: started, watched over and stopped as one.
 
-Each node is out of reach of the terminal's Ctrl-C (its own session), so that the client or
-`raftline up` decides when it ends; and it ends with `raftline up` in any case.
+Ctrl-C at the terminal does not reach the nodes (each has its session). So the client or `raftline
+up` decides when a node ends. It always ends with `raftline up`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from raftline.tools.relay import Relay
 STOP_SECONDS_MAX = 5.0
 ASK_SECONDS_MAX = 1.0
 ASK_AGAIN_SECONDS = 0.1
-# What server.py ends with when it will not start: wrong arguments, port in use; unusable files.
+# Exit statuses of a node that does not start: wrong arguments, port in use; unusable files.
 REFUSALS = (2, 3)
 
 
@@ -52,8 +52,8 @@ class Cluster:
         options: Sequence[str] = (),
         program: Sequence[str] | None = None,
     ) -> None:
-        """Prepare; `options` are further ones that each node is started with, and `program` is
-        another than the store's. In a folder that is not there yet no node ever ran (`--new`).
+        """Prepare. Each node gets `options` as well; `program` replaces the store's program. In a
+        new folder no node ever ran, so nodes start with `--new`.
 
         Raises:
             ConfigError: the environment names files for TLS that can't be used.
@@ -64,17 +64,17 @@ class Cluster:
         self._is_new = not configuration.folder.exists()
         self.pace = pace
         self.relay = relay
-        self.stopping = False  # set when nodes end because they were asked to
+        self.stopping = False  # True: `stop` was called, so nodes may end
         self.deaths: queue.Queue[str] = queue.Queue()  # names, in their order; "" is the reader
         self._options = ["--pace", pace.name, *["--verbose"] * verbose, *options]
-        self._nodes: dict[str, ServerProcess] = {}  # those that were started
+        self._nodes: dict[str, ServerProcess] = {}  # started nodes
         self._answered: set[str] = set()  # nodes that have started well
 
     def start(self) -> None:
-        """Start a process for every member, once; whether they come up, `wait_until_up` returns.
+        """Start a process for every member, once; `wait_until_up` shows whether they work.
 
         Raises:
-            NotStarted: this machine lets no more processes start.
+            NotStarted: the system starts no more processes.
         """
         for name, address in self.configuration.members.items():
             try:
@@ -84,11 +84,11 @@ class Cluster:
             self._watch_over(name, node)
 
     def check_ports(self) -> None:
-        """Make sure that our nodes can listen where they will, and that nobody else does: we would
-        take its answers for theirs.
+        """Make sure that the ports of our nodes are free. Answers of another program there would
+        look like theirs.
 
         Raises:
-            NotStarted: a port can't be had.
+            NotStarted: a port is in use, or can't be used.
         """
         advice = "; choose others with --base-port"
         if not self.configuration.added:
@@ -110,7 +110,7 @@ class Cluster:
             return node.launch(*["--new"] * self._is_new, stdout=output)
 
     def _watch_over(self, name: str, node: ServerProcess) -> None:
-        """Pass on what a node that was just started prints, and learn of its end."""
+        """Relay the lines of a new process, and queue its death."""
         self._nodes[name] = node
         with threads_without_signals():
             self.relay.follow(name, node.running.stdout)
@@ -123,13 +123,13 @@ class Cluster:
         self.deaths.put(name)
 
     def wait_until_up(self, leader_wanted: bool, deadline: float) -> list[status.NodeStatus]:
-        """Return what all nodes answer once ours have answered, and one leads if that is wanted.
+        """Return the answers of all nodes, once ours have answered and, if wanted, one leads.
 
         `deadline` is on the monotonic clock, in seconds; then the answers are returned as they are.
 
         Raises:
             NotStarted: a node ended before it had answered once.
-            NobodyReads: who read what they print is gone.
+            NobodyReads: the reader of the lines has gone.
         """
         while True:
             nodes = status.ask_all(self.configuration, self.access, ASK_SECONDS_MAX)
@@ -142,8 +142,8 @@ class Cluster:
                 return nodes
 
     def _is_ours(self, node: status.NodeStatus) -> bool:
-        """Whether the answer came from the process that we started, not from one before it."""
-        ours = self._nodes.get(node.name)  # None: a member that was not started here
+        """Whether the answer came from our process, not from an earlier one."""
+        ours = self._nodes.get(node.name)  # None: a member on another machine
         if node.answer is None or ours is None:
             return False
         return ours.is_running and node.answer.get("pid", ours.pid) == ours.pid
@@ -153,7 +153,7 @@ class Cluster:
 
         Raises:
             NotStarted: it never worked.
-            NobodyReads: no node but our reader went away.
+            NobodyReads: the reader of the lines has gone, and no node died.
         """
         if not name:
             raise NobodyReads
@@ -175,7 +175,7 @@ class Cluster:
         return f"{left} of {all_of_them} left, too few to serve" if left else "none is left"
 
     def _again(self, name: str) -> str:
-        """Return what to type to have a node again."""
+        """Return the command that starts a node again."""
         arguments = shlex.join(self._nodes[name].arguments)
         program = shlex.join(self._program) if self._program else f"{typed()} server"
         return f"To start it again, in another terminal: {program} {arguments}"
@@ -194,7 +194,7 @@ class Cluster:
             return f"{name} is killed"
         if self.stopping or node.is_running:
             return f"{name} runs"
-        self._is_new = False  # it has files by now
+        self._is_new = False  # the node has files now
         try:
             again = self._start_one(name, self.configuration.members[name])
         except (OSError, ConfigError) as error:
@@ -216,7 +216,7 @@ class Cluster:
 
 
 def port_problem(host: str, port: int) -> str:
-    """Return why a node can't listen there; "" if it can."""
+    """Return the reason why a node can't listen there; "" if it can."""
     with contextlib.suppress(OSError), socket.create_connection((host, port), 1.0):
         return "is in use"
     try:
@@ -232,7 +232,7 @@ def port_problem(host: str, port: int) -> str:
 
 
 def how_it_ended(code: int) -> str:
-    """Return what an exit status means: `exit status 4`, or `killed by SIGKILL`."""
+    """Return an exit status in words: `exit status 4`, or `killed by SIGKILL`."""
     if code >= 0:
         return f"exit status {code}"
     known = {each.value: each.name for each in signal.Signals}

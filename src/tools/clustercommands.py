@@ -58,7 +58,7 @@ def _add_up(commands: Commands) -> None:
 
 
 def add_course_options(commands: Commands) -> None:
-    """Add those of `up` that the course has. To look for it takes a while: not at each start."""
+    """Add the options that the course has for `up`. A separate step: to look for it takes time."""
     _add_flags(commands.choices["up"], course.up_options())
 
 

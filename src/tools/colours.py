@@ -12,10 +12,10 @@ SIX = ("36", "33", "35", "32", "34", RED)  # cyan, yellow, magenta, green, blue:
 
 
 def has_colours(stream: TextIO) -> bool:
-    """Whether `stream` shows colours, and nobody asked for none (https://no-color.org)."""
+    """Whether `stream` shows colours, and $NO_COLOR is not set (https://no-color.org)."""
     return draws(stream) and not os.environ.get("NO_COLOR")
 
 
 def coloured(text: str, colour: str) -> str:
-    """Return `text` in one of the colours; as it is if that is the empty one."""
+    """Return `text` in a colour; unchanged if the colour is ""."""
     return f"\x1b[{colour}m{text}\x1b[0m" if colour else text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Mapping
 
-# What the two shells share; BEGIN sets what the person has typed, the others are their own words.
+# The part that both shells share. BEGIN reads the typed words; the other words differ by shell.
 SCRIPT = """\
 # raftline completion: eval "$(raftline completion SHELL)"
 _raftline_nodes() {
@@ -71,7 +71,7 @@ compdef _raftline raftline""",
 WORDS: Mapping[str, Mapping[str, str]] = {"bash": BASH, "zsh": ZSH}
 
 
-NEW = ("add", "lock", "elect")  # their NAME is no node's, or a new one's
+NEW = ("add", "lock", "elect")  # their NAME is not that of an existing node
 
 
 def script(shell: str, parsers: Mapping[str, argparse.ArgumentParser]) -> str:
@@ -95,7 +95,7 @@ def script(shell: str, parsers: Mapping[str, argparse.ArgumentParser]) -> str:
 
 
 def _with_operand(parsers: Mapping[str, argparse.ArgumentParser], *operands: str) -> str:
-    """Return which commands take the name of a node that is there, as a shell's pattern."""
+    """Return the commands that take the name of an existing node, as a shell's pattern."""
     return "|".join(
         command
         for command, parser in parsers.items()
@@ -105,7 +105,7 @@ def _with_operand(parsers: Mapping[str, argparse.ArgumentParser], *operands: str
 
 
 def _values(command: str, parser: argparse.ArgumentParser) -> Iterator[str]:
-    """Yield a line for each word after which one of a few must stand."""
+    """Yield a line for each option or command with a list of choices."""
     for action in parser._actions:
         if action.option_strings and action.metavar == "NAME":
             offered = "$(_raftline_nodes TYPED)"

@@ -1,7 +1,7 @@
-"""The way to raftline-course, which teaches and judges with raftline: a separate distribution.
+"""Loads raftline-course, a separate distribution that teaches and judges with raftline.
 
-Its package is found where it is installed, and in a clone beside `src/`. Nothing here imports it
-before one of its commands is called.
+Its package is found where it is installed, and in a clone beside `src/`. It is imported only for
+one of its commands, for `up` and for completion.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def main(command: str, arguments: list[str]) -> int:
 
 
 def up_options() -> dict[str, str]:
-    """Return what `raftline up` may have its nodes do by the course: options, with their help."""
+    """Return the options of `raftline up` that the course adds, with their help."""
     commands = found()
     return {} if commands is None else dict(commands.UP_OPTIONS)
 
@@ -66,6 +66,6 @@ def program_of(options: Sequence[str], configuration: Configuration) -> list[str
 
 
 def parsers() -> dict[str, Parser]:
-    """Return what reads the arguments of the course's commands, none if it is not here."""
+    """Return the parsers of the course's commands, none if it is not here."""
     commands = found()
     return {} if commands is None else dict(commands.parsers())

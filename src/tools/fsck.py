@@ -28,7 +28,7 @@ EXIT_PROBLEMS = 1
 
 
 class WatchedFolder(Folder):
-    """A folder that knows how far the file that was opened last has been read."""
+    """A folder that counts the bytes read of the file opened last."""
 
     opened: BinaryIO | None = None
 
@@ -70,7 +70,7 @@ def fsck(wanted: Sequence[str], folder: str | None, *, repairs: bool, as_json: b
 
 
 def tell_failure(failure: StorageError, written: str = "") -> int:
-    """Report why files can't be used, or the one that was to be `written`; return the exit code."""
+    """Report that files, or the file to be `written`, can't be used; return the exit code."""
     if written and isinstance(failure, DiskFailed):
         return tell_unwritten(failure, written)
     print(f"raftline: {failure}", file=sys.stderr)
@@ -85,7 +85,7 @@ def tell_unwritten(failure: StorageError, written: str) -> int:
 
 
 def _places(wanted: Sequence[str], folder: str | None) -> list[tuple[Path, list[str]]]:
-    """Return the folders to look at, each with the nodes."""
+    """Return the folders to check, each with its nodes."""
     places: list[tuple[Path, list[str]]] = []
     names = [word for word in wanted if not Path(word).is_dir()]
     for word in names:
@@ -115,7 +115,7 @@ def _places(wanted: Sequence[str], folder: str | None) -> list[tuple[Path, list[
 
 
 def _place_of(names: Sequence[str], folder: str | None) -> Path:
-    """Return the folder in which nodes are looked for that were named alone, or not at all."""
+    """Return the folder of nodes that are named without a folder, or not named."""
     try:
         place = config.locate(folder).parent
     except ConfigError as error:
@@ -168,7 +168,7 @@ def _look_at(folder: WatchedFolder, node: str, *, repairs: bool) -> dict[str, An
 
 
 def _is_running(folder: Folder, node: str) -> bool:
-    """Whether a process holds the lock of this node. Without a lock file none does."""
+    """Whether a process holds the lock of this node. Without a lock file, no process does."""
     if not folder.exists(f"{node}.lock"):
         return False
     try:

@@ -16,14 +16,14 @@ from typing import Any, NamedTuple
 
 from raftline.common.signals import WAIT_S_MAX
 
-TOKEN = "RAFTLINE_TOKEN"  # of the environment: the fencing token
+TOKEN = "RAFTLINE_TOKEN"  # environment variable with the fencing token
 EXIT_CANNOT_RUN, EXIT_NOT_FOUND = 126, 127  # as a shell reports them
 _LOST = 0  # no signal has this number
 _LOOK_S = 0.05
 
 
 class Interrupted(BaseException):
-    """A signal came while no command ran that it could be passed on to."""
+    """A signal came while no command ran."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -39,10 +39,10 @@ class CannotRun(Exception):
 
 
 class ExitResult(NamedTuple):
-    """How a command ended."""
+    """The end of a command."""
 
     status: int  # as a shell reports it: 128 and the number of a signal
-    was_lost: bool = False  # it was ended, since what it needs was lost
+    was_lost: bool = False  # it was ended, as the lock was lost
     is_to_stop: bool = False  # a signal came while it was being ended
 
 
@@ -67,7 +67,7 @@ class Signals:
     def _take(self, number: int, frame: FrameType | None) -> None:
         if self.news is None:
             raise Interrupted(number)
-        self.news.put(number)  # may be called amid another put
+        self.news.put(number)  # reentrant: a signal may interrupt another put
 
 
 def run(
@@ -77,14 +77,14 @@ def run(
     signals: Signals,
     wait_lost: Callable[[], object],
 ) -> ExitResult:
-    """Run a command and return how it ended. Once `wait_lost` returns it gets SIGTERM, and SIGKILL
-    if it is still there `grace_s` seconds later. It has ended whatever is raised.
+    """Run a command and return its end. Once `wait_lost` returns it gets SIGTERM, and SIGKILL if it
+    still runs `grace_s` seconds later. It has also ended if this raises.
 
     Raises:
         CannotRun: it can't be started.
     """
     news: SimpleQueue[int | ExitResult] = SimpleQueue()
-    signals.news = news  # before it starts: a signal amid the start is for it, and raises nothing
+    signals.news = news  # before the start: a signal amid it is for the command
     try:
         guarded = _Guarded(command, token, grace_s, news)
         try:
@@ -99,9 +99,9 @@ def run(
 class _Guarded:
     """One run of a command.
 
-    At a terminal it shares the terminal's process group, so that it can read from there, and
-    Ctrl-C reaches it by itself. Elsewhere it has its own group, and a signal reaches whatever
-    it started as well.
+    At a terminal it shares the terminal's process group. So it can read from there, and Ctrl-C
+    reaches it directly. Without a terminal it has a new group, and a signal also reaches the
+    processes that it started.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class _Guarded:
         self._grace_s = grace_s
         self._has_group = not (sys.stdin is not None and sys.stdin.isatty())
         self._news = news
-        self._kill_s: float | None = None  # when it has to be gone
+        self._kill_s: float | None = None  # the time of SIGKILL
         try:
             self._process = subprocess.Popen(
                 command, env={**os.environ, TOKEN: str(token)}, **self._group()
@@ -129,7 +129,7 @@ class _Guarded:
         return {"process_group": 0} if sys.version_info >= (3, 11) else {"preexec_fn": os.setpgrp}
 
     def wait(self, wait_lost: Callable[[], object]) -> ExitResult:
-        """Return how it ended."""
+        """Wait for its end, and return that."""
         for work in (self._wait, lambda: self._tell_lost(wait_lost)):
             threading.Thread(target=work, name="raftline waits", daemon=True).start()
         return self._follow()
@@ -156,7 +156,7 @@ class _Guarded:
                 was_lost = True
                 self._kill_s = time.monotonic() + self._grace_s
                 self._send(signal.SIGTERM)
-                self._send(signal.SIGCONT)  # a command that stands still ends as well
+                self._send(signal.SIGCONT)  # a stopped process handles SIGTERM only then
             elif self._has_group or news != signal.SIGINT:
                 is_to_stop |= was_lost
                 self._send(news)
@@ -182,7 +182,7 @@ class _Guarded:
                 self._process.send_signal(number)
 
     def _end_rest(self, was_lost: bool) -> None:
-        """Wait for what a command that was ended had started, and end it."""
+        """Wait for processes that an ended command had started, and end them."""
         while was_lost and self._has_group:
             try:
                 os.killpg(self._process.pid, 0)

@@ -28,7 +28,7 @@ _DOES = {
     "elect": "Campaign for NAME; run COMMAND while this program leads; do so again after a loss.",
 }
 EXIT_NOT_GOT, EXIT_LOST, EXIT_NOT_ASKED = 123, 124, 125
-PAUSE_S = 1.0  # before a campaign that follows a failed one
+PAUSE_S = 1.0  # after a failed campaign
 _FORMS = {"lock": "the lock {} ", "elect": "the leadership of {} "}
 _EPILOG = (
     "COMMAND has the fencing token in RAFTLINE_TOKEN. Exit code: that of COMMAND, 128 and the "
@@ -42,7 +42,7 @@ def main(verb: str, arguments: Sequence[str]) -> int:
     """Run the command while the lock is held, and return the exit code.
 
     Raises:
-        ConfigError: it is not known where to ask.
+        ConfigError: no node is named anywhere.
     """
     reader = parser(verb)
     head, command = split(arguments)
@@ -117,7 +117,7 @@ def parser(verb: str) -> Parser:
 
 
 def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return what stands before the first `--`, and after it."""
+    """Return the words before the first `--`, and those after it."""
     head = list(arguments)
     if "--" not in head:
         return head, []
@@ -136,7 +136,7 @@ class _Says:
         self.what = _FORMS[verb].format(options.name)
 
     def state(self, state: str, text: str = "", **facts: object) -> None:
-        """Report how it stands: `waits`, `holds`, `lost`; without a text to programs alone."""
+        """Report the state: `waits`, `holds`, `lost`; without a text only to programs."""
         if self._as_object:
             self._object({"ok": True, "state": state, **facts})
         elif text and not self._is_quiet:
@@ -177,7 +177,7 @@ def _lock(
 def _elect(
     kv: KV[str], options: argparse.Namespace, command: list[str], signals: Signals, says: _Says
 ) -> int:
-    leader = kv.election(options.name).leader()  # raises if nobody answers from the start
+    leader = kv.election(options.name).leader()  # raises at the start if no node answers
     says.state("campaigns", f"{says.what}is {_whose(leader)}", leader=leader)
     while True:
         election = kv.election(options.name, ttl=options.ttl)
@@ -186,7 +186,7 @@ def _elect(
                 token = election.campaign(options.value or _self())
             except Refused:
                 raise
-            except ClientError as problem:  # it passes by: whoever is elected next may be this one
+            except ClientError as problem:  # go on: this one may be elected next
                 says.state("waits", f"no answer yet: {problem}", error=str(problem))
                 time.sleep(PAUSE_S)
                 continue
@@ -201,7 +201,7 @@ def _elect(
 
 @contextlib.contextmanager
 def _given_back(claim: Claim) -> Iterator[None]:
-    """Let others have it in the end: at once, or when its time is over."""
+    """Release it at the end; if that fails, its lease expires."""
     try:
         yield
     finally:
@@ -212,7 +212,7 @@ def _given_back(claim: Claim) -> Iterator[None]:
 def _run(
     claim: Claim, options: argparse.Namespace, command: list[str], signals: Signals
 ) -> ExitResult:
-    """Run the command until it ends, or has to as the claim is lost."""
+    """Run the command until it ends, or the claim is lost."""
     ended = run(command, claim.token, options.grace, signals, claim.wait_lost)
     return ended if claim.is_held else ended._replace(was_lost=True)
 

@@ -20,7 +20,7 @@ from raftline.wire.membercommands import CHANGE_S, read_change
 from raftline.wire.protocol import NO_LEADER, ProtocolError, error
 from raftline.wire.replies import RequestOutcome, outcome_of
 
-SEARCH_S = 20.0  # for a leader; what it then does may take CHANGE_S
+SEARCH_S = 20.0  # to find a leader, which may then need CHANGE_S
 MARK = "MEMBERS response: "
 EXIT_NO_VOTE = 5
 
@@ -32,7 +32,7 @@ def carry_out(
     timeout_s: float | None,
     json_wanted: bool = False,
 ) -> int:
-    """Ask the leader for a change, or who the members are; print what it answers.
+    """Ask the leader for a change, or for the members; print its answer.
 
     Returns 0 done, 2 usage, 3 no leader, 4 outcome unknown, 5 refused, unreachable, or the new
     member did not catch up and has no vote.
@@ -61,7 +61,7 @@ def carry_out(
 
 
 def _show(facts: Mapping[str, Any]) -> int:
-    """Print a line for each member, and what speaks against their number."""
+    """Print a line for each member, and a warning about the number of voters."""
     for name, where in facts["members"].items():
         print(safe_line(f"{name}  {where}  {_role(name, facts)}"))
     if not facts["members_committed"]:
@@ -84,7 +84,7 @@ def _role(name: str, facts: Mapping[str, Any]) -> str:
 def transfer(
     configuration: Configuration, access: ClientAccess, to: str | None, timeout_s: float
 ) -> int:
-    """Ask the leader to give way; print its reply and return the exit code: 0 done, 3 no leader,
+    """Ask the leader to hand over; print its reply and return the exit code: 0 done, 3 no leader,
     4 outcome unknown, 5 refused.
 
     Raises:

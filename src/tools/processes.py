@@ -1,6 +1,6 @@
-"""Programs in processes of their own: started, paused, killed, and what they print.
+"""Child processes: started, paused, killed, and their output.
 
-Each ends with the process that started it, however that one ends (common/signals.py).
+Each ends with the process that started it, even if that is killed (common/signals.py).
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ Kind = TypeVar("Kind", bound="Process")
 
 
 class NotAsExpected(Exception):
-    """A program did not do in time what it was to do, or printed what none may ever print."""
+    """A program was late, or printed a line that it must never print."""
 
 
 class Process:
-    """One program, started as often as wanted. `lines` holds what it has printed so far.
+    """One program, which can be started again. `lines` holds its output.
 
     With a `console`, its output is appended to that file instead. Further arguments are those of
     subprocess.Popen.
@@ -55,7 +55,7 @@ class Process:
 
     @property
     def running(self) -> subprocess.Popen[bytes]:
-        """The process of the last start, whether it has ended or not."""
+        """The process of the last start, which may have ended."""
         assert self.process is not None, f"{self.name} was never started"
         return self.process
 
@@ -74,7 +74,7 @@ class Process:
             return self.lines[self.begin :]
 
     def take_lines(self) -> list[str]:
-        """Hand over what was printed until now, so that a long run needs no more memory."""
+        """Return the lines until now and drop them, so that a long run needs no more memory."""
         with self._changed:
             lines, self.lines, self.begin = self.lines, [], 0
         return lines
@@ -83,7 +83,7 @@ class Process:
         """Start the process without waiting for anything. The caller reads a `stdout` it names.
 
         Raises:
-            OSError: this machine lets it not start.
+            OSError: the system can't start it.
         """
         with self._changed:
             self.begin = len(self.lines)
@@ -137,7 +137,7 @@ class Process:
         return "\n".join(self.said[-60:])
 
     def pause(self) -> None:
-        """Have the process stand still, and wait until all its threads do."""
+        """Stop the process, and wait until all its threads have stopped."""
         self.send_signal(signal.SIGSTOP)
         if self.running.returncode is None:
             os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
@@ -148,7 +148,7 @@ class Process:
         self.is_paused = False
 
     def send_signal(self, number: int = signal.SIGTERM) -> None:
-        """Send the signal and wait for nothing."""
+        """Send the signal, without waiting."""
         self.running.send_signal(number)
 
     def terminate(self, number: int = signal.SIGTERM) -> int:
@@ -202,8 +202,8 @@ class ServerProcess(Process):
 
 
 def end_all(processes: Iterable[Process], patience_s: float = 0.0) -> int:
-    """End all that still run, and return how many did. With patience they are asked first, and
-    killed only after it."""
+    """End all that still run, and return their number. With patience they get SIGTERM first, and
+    are killed after it."""
     running = [process for process in processes if process.is_running]
     for process in running:
         process.send_signal(signal.SIGTERM if patience_s else signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""How far a long piece of work has come: a bar, drawn again and again in one line of a terminal."""
+"""The progress of long work: a bar that is drawn again and again in one line of a terminal."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from raftline.common.console import draws
 
-FIRST_AFTER_S = 1.0  # what is done by then needs no bar
+FIRST_AFTER_S = 1.0  # shorter work shows no bar
 AGAIN_S = 0.2
 WIDTH = 30
 ERASE_LINE = "\r\x1b[K"
@@ -21,10 +21,10 @@ def bar(part: float) -> str:
 
 
 class Bar:
-    """While it is entered, shows how far `position` has come on its way to `total`, both in bytes.
+    """While entered, shows `position` as a part of `total`, both in bytes.
 
-    Its own thread looks, so that the work is not slowed down. It goes to standard error, and
-    nowhere if that is no terminal.
+    A thread draws it, so that the work is not slowed down. It is drawn on standard error if that
+    is a terminal.
     """
 
     def __init__(self, label: str, total: int, position: Callable[[], int]) -> None:

@@ -1,4 +1,4 @@
-"""`raftline recover NAME`: a cluster begun again, of which that node is the only member."""
+"""`raftline recover NAME`: makes that node the only member of its cluster."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from raftline.tools.fsck import tell_failure
 
 
 def recover(folder: str | None, node: str, *, confirmed: bool) -> int:
-    """Make a stopped node the only member of its cluster, as its log stands.
+    """Make a stopped node the only member of its cluster, with the log that it has.
 
     Returns 0 done, or done already; 1 not confirmed, 3 the node runs or its files are refused,
     4 its disk failed.
 
     Raises:
-        ConfigError: there is no such node.
+        ConfigError: the node does not exist.
     """
     place = _folder_of(folder, node)
     try:
@@ -45,7 +45,7 @@ def _recover(manager: LogManager, place: Path, *, confirmed: bool) -> int:
     address = _address(place, node, members)
     start = f"{typed()} server {node} {Address.parse(address).port} --dir {place}"
     is_alone = members.names == (node,) and log.last_index > 0
-    if is_alone and not recovered.recovering:  # a second recovery would but leap once more
+    if is_alone and not recovered.recovering:  # a second recovery would only raise the term again
         print(
             f"{node} is the only member already, with what it holds up to entry "
             f"{log.last_index}. Nothing was changed. Start it: {start}"
@@ -78,10 +78,10 @@ def _folder_of(folder: str | None, node: str) -> Path:
 
 
 def _address(place: Path, node: str, members: Membership) -> str:
-    """Return where the node is reached.
+    """Return the node's address.
 
     Raises:
-        FilesRefused: nothing names it.
+        FilesRefused: no file names it.
     """
     configuration = Configuration(place / config.FILE_NAME, {})
     if configuration.path.exists():
@@ -96,7 +96,7 @@ def _address(place: Path, node: str, members: Membership) -> str:
 
 
 def _explain(node: str, recovered: Recovered, members: Membership) -> None:
-    """Print loudly what may be lost, and what may come to pass."""
+    """Print a warning of possible losses and dangers."""
     log = recovered.log
     others = [name for name in members.names if name != node]
     known = recovered.snapshot.index if recovered.snapshot is not None else 0
@@ -121,7 +121,7 @@ def _explain(node: str, recovered: Recovered, members: Membership) -> None:
 
 
 def _is_confirmed(node: str) -> bool:
-    """Whether the person at the terminal agrees. Without one nobody does: --yes is for that."""
+    """Whether the person at the terminal agrees. Without a terminal: False, --yes is for that."""
     if not sys.stdin.isatty():
         print("Not asked, as this is no terminal. To confirm, add --yes.")
         return False
@@ -135,11 +135,11 @@ def _is_confirmed(node: str) -> bool:
 def _take_over(
     manager: LogManager, recovered: Recovered, node: str, address: str
 ) -> tuple[int, int]:
-    """Append the configuration of one, in a term far beyond all that the old members know."""
+    """Append the configuration of one member, in a term far above those of the old members."""
     log = recovered.log
     if not log.last_index and not recovered.hard_state.term:
         raise FilesRefused(f"{node} holds nothing to recover: it has never been part of a cluster")
-    term = next_era(max(recovered.hard_state.term, log.last_term))  # the old ones are of the past
+    term = next_era(max(recovered.hard_state.term, log.last_term))  # above those of the old members
     alone = Membership((node,), addresses={node: address})
     entry = Entry(log.last_index + 1, term, alone.spell())
     manager.persist([Effects(save=HardState(term, None), append=[entry], recovered=True)])

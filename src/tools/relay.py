@@ -1,4 +1,4 @@
-"""The way of the nodes' lines: side by side on one terminal, or a file for each."""
+"""The output of nodes: side by side on one terminal, or in a file for each."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Relay:
         self._folder = folder
         self._write = StreamWriter(sys.stdout).write
         self._lock = threading.Lock()  # one line at a time
-        self._gone = False  # nobody reads any more
+        self._gone = False  # the reader has gone
         self._readers: dict[str, threading.Thread] = {}
         width = max(len(name) for name in names)
         colours = SIX if has_colours(sys.stdout) else ("",)
@@ -43,9 +43,9 @@ class Relay:
         }
 
     def watch_reader(self, tell: Callable[[], None]) -> None:
-        """Have `tell` called, from a thread, when nobody reads the pipe any more that we print to.
+        """Call `tell`, from a thread, when the reader of our output has gone.
 
-        By the next line it would be noticed as well, but nodes that have nothing to do print none.
+        The next line would notice it as well, but idle nodes print none.
         """
         try:
             kind = os.fstat(sys.stdout.fileno()).st_mode
@@ -57,12 +57,12 @@ class Relay:
             ).start()
 
     def say(self, text: str) -> None:
-        """Print a line of our own."""
+        """Print a line of this program."""
         self._print(safe_line(text) + "\n")
 
     @contextlib.contextmanager
     def output_for(self, name: str) -> Iterator[int | IO[bytes]]:
-        """Yield what the process of `name` is to have as its standard output.
+        """Yield the standard output for the process of `name`.
 
         Raises:
             ConfigError: the file for it can't be written.
@@ -79,7 +79,7 @@ class Relay:
             yield file
 
     def follow(self, name: str, lines: IO[bytes] | None) -> None:
-        """Show what comes out of a process, from now to its end."""
+        """Show the output of a process until its end."""
         if lines is None:
             return
         reader = threading.Thread(
@@ -94,7 +94,7 @@ class Relay:
                 self._print_of(name, line.decode("utf-8", "surrogateescape").rstrip("\r\n"))
 
     def finish(self, name: str) -> None:
-        """Show what is left of a process that has ended, for a second at most."""
+        """Show the remaining output of an ended process, for a second at most."""
         if name in self._readers:
             self._readers[name].join(FINISH_SECONDS_MAX)
 
@@ -118,7 +118,7 @@ class Relay:
                 return
             try:
                 self._write(text)
-            except (OSError, ValueError):  # read on all the same, or the nodes stand still
+            except (OSError, ValueError):  # read on, or the nodes would block
                 self._gone = True
 
 

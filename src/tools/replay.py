@@ -17,18 +17,18 @@ from raftline.raft.replay import BadRecording, Difference, replay
 EXIT_SAME = 0
 EXIT_DIFFERS = 1
 EXIT_BAD_FILE = 3
-LINES_SHOWN = 20  # of what came out of a step
-FIRST_LINE = 2  # of the state: the header stands before it
+LINES_SHOWN = 20  # of the Effects of a step
+FIRST_LINE = 2  # the state begins after the header
 
 
 def replay_file(path: str) -> int:
-    """Replay a recording and print what came of it. Returns 0: the same Effects; 1: others;
-    3: the file is no recording, or is damaged.
+    """Replay a recording and print the result. Returns 0: the same Effects; 1: others; 3: the file
+    is not a recording, or is damaged.
 
     Raises:
         OSError: the file can't be read.
     """
-    if build() == "compiled":  # objects of compiled classes can't be made without a call of theirs
+    if build() == "compiled":  # objects of compiled classes can't be made without their __init__
         again = [sys.executable, "-m", "raftline", "replay", path]
         sys.stdout.flush()
         os.execve(sys.executable, again, {**os.environ, "RAFTLINE_PURE": "1"})
@@ -53,7 +53,7 @@ def read_lines(file: BinaryIO) -> Iterator[str]:
     """Yield each line of the file.
 
     Raises:
-        BadRecording: a line that ends is no text.
+        BadRecording: a line is not UTF-8.
     """
     for line in file:
         try:
@@ -72,7 +72,7 @@ def _made_by(head: str) -> str:
 
 
 def _tell(path: str, difference: Difference) -> None:
-    """Print what went into a step, what was recorded, and what came out."""
+    """Print the input of a step, its recorded Effects, and those of the replay."""
     print(safe_line(f"step {difference.step} ({path}, line {difference.line}) differs"))
     print(safe_line(f"  went in:  {difference.taken}"))
     for what, lines, others in (

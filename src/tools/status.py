@@ -1,4 +1,4 @@
-"""The status of every node of a cluster, by its own word.
+"""The status of every node of a cluster, as the node reports it.
 
 Each node is asked over TCP, as a person would: `status`. It answers with one line,
 `s1@STATUS response: {"name": "s1", "role": "leader", …}`.
@@ -29,7 +29,7 @@ from raftline.wire.replies import RequestOutcome, is_not_allowed
 
 ANSWER_BYTES_MAX = 1 << 16
 MARK = "@STATUS response: "
-# What is needed from an answer, and what it has to be.
+# The fields that an answer must have, and their types.
 FIELDS: Mapping[str, type] = {
     "name": str,
     "role": str,
@@ -38,9 +38,9 @@ FIELDS: Mapping[str, type] = {
     "commit_index": int,
     "last_applied": int,
 }
-COUNTS = ("last_index", "commit_index", "last_applied")  # a user with prefixes gets none
-WITHHELD = "withheld"  # in an answer without them; there they are 0
-# What a node of an older version may not report.
+COUNTS = ("last_index", "commit_index", "last_applied")  # not sent to a user with prefixes
+WITHHELD = "withheld"  # set in an answer without them; then they count as 0
+# Fields that a node of an older version may lack.
 OPTIONAL_FIELDS: Mapping[str, type] = {
     "voters": list,
     "learners": list,
@@ -48,26 +48,26 @@ OPTIONAL_FIELDS: Mapping[str, type] = {
     "members": dict,
     "members_since": int,
 }
-GRACE_S = 0.2  # for an answer that comes in the last moment
-LOOK_S = 1.0  # for who leads, before a request is brought there
-# Why a node that is there reports nothing, in the words of a table.
+GRACE_S = 0.2  # added for late answers
+LOOK_S = 1.0  # to find the leader before a request
+# The reason why a reachable node reports nothing, in a table's words.
 NO_LOGIN, LOGIN_REFUSED, NOT_ALLOWED = "no login", "login refused", "not allowed"
 BAD_CERTIFICATE, NO_TLS = "bad certificate", "no TLS"
 WITHOUT_LOGIN = "a client without a login"
 EXIT_OK = 0
 EXIT_NO_LEADER = 3
-EXIT_UNKNOWN = int(RequestOutcome.REFUSED)  # nobody let us in far enough to know
+EXIT_UNKNOWN = int(RequestOutcome.REFUSED)  # no node let us in
 
 
 @dataclass(frozen=True)
 class NodeStatus:
-    """One node's answer, or why there is none."""
+    """One node's answer, or the reason for its lack."""
 
     name: str
     address: Address
     answer: Mapping[str, Any] | None
     problem: str = ""
-    kept_out: str = ""  # in two words, if it is there and did not let us in, or we not it
+    kept_out: str = ""  # two words, if either side refused the other
 
     @property
     def leads(self) -> bool:
@@ -88,10 +88,10 @@ def ask_all(
     timeout_s: float,
     say: Callable[[str], None] | None = None,
 ) -> list[NodeStatus]:
-    """Return what each member answers, in the configuration's order, after at most `timeout_s` and
-    a moment; once more as long if one of them names members that the configuration does not.
+    """Return the answer of each member, in the configuration's order, after at most `timeout_s` and
+    GRACE_S. If an answer names further members, these are asked for the same time.
 
-    `say` gets a line after a second: who has not answered yet.
+    `say` gets a line after a second: the nodes without an answer.
     """
     nodes = _ask_each(configuration.members, access, timeout_s, say)
     return nodes + _ask_each(_others(nodes), access, timeout_s)
@@ -103,8 +103,8 @@ def _ask_each(
     timeout_s: float,
     say: Callable[[str], None] | None = None,
 ) -> list[NodeStatus]:
-    """Ask them all at once. Nobody waits for who is too late, not even the end of the process:
-    a name server may hold a thread up for longer than any timeout."""
+    """Ask them all at once. Late ones are not waited for, not even at the end of the process: a
+    name server may block a thread for longer than any timeout."""
     answers: dict[str, NodeStatus] = {}
 
     def ask_one(name: str) -> None:
@@ -134,8 +134,8 @@ def _join(threads: Sequence[threading.Thread], until_s: float) -> None:
 
 
 def whom_to_ask(configuration: Configuration, access: ClientAccess) -> list[Address]:
-    """Return where the nodes are that a request may be brought to: the leader first, then those
-    that answer, members or not by the file; then those that may be down, or stand still."""
+    """Return the addresses for a request: the leader first, then nodes that answer, even if the
+    file does not name them, then nodes that may be down."""
     nodes = ask_all(configuration, access, LOOK_S)
     leader = leader_of(nodes)
     nodes.sort(key=lambda node: (node is not leader, node.answer is None))
@@ -164,7 +164,7 @@ def client_of(
 
 
 def newest_members(nodes: Sequence[NodeStatus]) -> Mapping[str, Any]:
-    """Return the answer that knows the latest configuration; {} if no answer knows of any."""
+    """Return the answer with the latest configuration; {} if no answer has one."""
     answers = [node.answer for node in nodes if node.answer and "members_since" in node.answer]
     return max(answers, key=lambda answer: int(answer["members_since"]), default={})
 
@@ -181,14 +181,14 @@ def _others(nodes: Sequence[NodeStatus]) -> dict[str, Address]:
 
 
 def ask(name: str, address: Address, access: ClientAccess, timeout_s: float) -> NodeStatus:
-    """Return what the node at `address` answers of itself, or why it is taken as unreachable."""
+    """Return the status of the node at `address`, or the reason to call it unreachable."""
     try:
         answer = _read_answer(_exchange(address, access, timeout_s))
         if answer["name"] != name:
             raise NoAnswer(f"{safe_line(answer['name'])} answers there")
     except NoAnswer as error:
         return NodeStatus(name, address, None, str(error), error.kept_out)
-    except UnicodeError:  # named by another node
+    except UnicodeError:  # a host name from another node
         return NodeStatus(name, address, None, "is no host name")
     except TimeoutError:
         return NodeStatus(name, address, None, f"no answer within {timeout_s:g} s")
@@ -200,7 +200,7 @@ def ask(name: str, address: Address, access: ClientAccess, timeout_s: float) -> 
 
 
 def _without_tls(error: OSError) -> str:
-    """Return why TLS did not come about, in two words."""
+    """Return the reason of a failed TLS handshake, in two words."""
     return BAD_CERTIFICATE if type(error).__name__ == "SSLCertVerificationError" else NO_TLS
 
 
@@ -220,10 +220,10 @@ def _exchange(address: Address, access: ClientAccess, timeout_s: float) -> bytes
 
 
 def _log_in(connection: LineConnection, credentials: Credentials, timeout_s: float) -> None:
-    """Log in. Raises NoAnswer, and what a connection raises."""
+    """Log in. Raises NoAnswer, and the errors of a connection."""
     kept_out = NO_LOGIN
     try:
-        _ = credentials.secret  # of nobody's making but ours
+        _ = credentials.secret  # raises here, as an error of ours and not of the node
         kept_out = LOGIN_REFUSED
         log_in(connection, credentials, "raftline", timeout_s)
     except LoginFailed as failure:
@@ -259,7 +259,7 @@ def _read_answer(line: bytes) -> dict[str, Any]:
 
 
 def _kept_out_by(answer: str) -> str:
-    """Return in two words why a node sent no status; "" if it is something else that answers."""
+    """Return in two words why a node sent no status; "" if it is not a node's answer."""
     reply = answer.partition("@")[2].rstrip()
     if is_not_allowed(reply):
         return NO_LOGIN if WITHOUT_LOGIN in reply else NOT_ALLOWED
@@ -267,13 +267,13 @@ def _kept_out_by(answer: str) -> str:
 
 
 def leader_of(nodes: Sequence[NodeStatus]) -> NodeStatus | None:
-    """Return the leader of the highest term: an older one that still believes in itself is not."""
+    """Return the leader of the highest term: one of a lower term is deposed."""
     leaders = [node for node in nodes if node.leads]
     return max(leaders, key=lambda node: int((node.answer or {})["term"]), default=None)
 
 
 def complain_of(nodes: Sequence[NodeStatus]) -> None:
-    """Print on standard error of each node that gave no answer why it is taken as unreachable."""
+    """Print on standard error why nodes without an answer count as unreachable."""
     for node in nodes:
         if node.problem:
             print(f"{node.name} ({node.address}): {node.problem}", file=sys.stderr)

@@ -54,7 +54,7 @@ FIELDS = (  # the same as COLUMNS, as a node calls them
     "name", "address", "role", "term", "leader", "last_index", "commit_index", "last_applied",
     "lag", "snapshot_index", "log_bytes",
 )  # fmt: skip
-CLEAR = "\x1b[H\x1b[J"  # from the upper left corner on
+CLEAR = "\x1b[H\x1b[J"  # to the upper left corner, and clear the screen
 
 
 class Verdict(NamedTuple):
@@ -73,8 +73,8 @@ class Verdict(NamedTuple):
 def verdict(nodes: Sequence[NodeStatus]) -> Verdict:
     """Return whether a leader serves with a quorum, and one line that explains why or why not.
 
-    The members are those that the leader knows; without one, those of the newest configuration
-    that a node knows. A voter that let us not in may serve, and may lead.
+    The members are those that the leader reports. Without one, they are those of the newest
+    configuration that a node has. A voter that refused us may serve, and may lead.
     """
     leader = leader_of(nodes)
     members = (leader and leader.answer) or newest_members(nodes)
@@ -108,7 +108,7 @@ def _have_quorum(halves: Sequence[Sequence[str]], names: Collection[str]) -> boo
 
 
 def _kept_out(nodes: Sequence[NodeStatus]) -> str:
-    """Return who sent nothing, by the reason: `no login at s1, s2; bad certificate at s3`."""
+    """Return the silent nodes by reason: `no login at s1, s2; bad certificate at s3`."""
     why = dict.fromkeys(node.kept_out for node in nodes)
     return "; ".join(
         f"{each} at {', '.join(node.name for node in nodes if node.kept_out == each)}"
@@ -117,7 +117,7 @@ def _kept_out(nodes: Sequence[NodeStatus]) -> str:
 
 
 def _is_down(node: NodeStatus) -> bool:
-    """Whether a node's controller shut it down, and alone is heard."""
+    """Whether a controller shut the node down; it then obeys only the controller."""
     return node.answer is not None and node.answer["role"] == "down"
 
 
@@ -128,8 +128,8 @@ def _in(half: Sequence[str], names: Collection[str]) -> list[str]:
 def _tally(
     halves: Sequence[Sequence[str]], counted: Collection[str], *, is_short: bool, all_vote: bool
 ) -> str:
-    """Return how many voters answer, of each half while two configurations are joint, and how many
-    are needed where these are too few."""
+    """Return the number of voters that answer, and of a quorum if they are too few. While two
+    configurations are joint, it has both."""
     counts = [len(_in(half, counted)) for half in halves]
     is_one = counts[0] == 1
     text = f"{counts[0]} of {len(halves[0])} voter{'s'[: len(halves[0]) != 1]} answer"
@@ -145,7 +145,7 @@ def _tally(
 
 
 def _voteless(voters: Sequence[str], answers: Answers) -> Iterator[str]:
-    """Yield which voters answer and have no vote, and why."""
+    """Yield the voters that answer and have no vote, with the reason."""
     named: set[str] = set()
     for field, (of_one, of_several) in VOTELESS.items():
         names = [name for name in voters if answers[name].get(field) and name not in named]
@@ -155,15 +155,15 @@ def _voteless(voters: Sequence[str], answers: Answers) -> Iterator[str]:
 
 
 def _no_leader_because(answers: Answers) -> str:
-    """Return what a node reports of voters that may be new (raft/newborn.py). One with a vote has
-    asked all the others, and knows best."""
+    """Return a node's report on voters that may be new (raft/newborn.py). That of a node with a
+    vote is preferred, as it has asked all the others."""
     said = sorted(answers.values(), key=lambda answer: bool(answer.get("recovering")))
     texts = (answer.get("no_leader_because") for answer in said)
     return next((text for text in texts if isinstance(text, str) and text), "")
 
 
 def _others(members: Mapping[str, Any], answers: Answers) -> Iterator[str]:
-    """Yield who is asked for no vote: the learners, and nodes that answer and are no members."""
+    """Yield the nodes without a vote: learners, and nodes that answer and are not members."""
     if learners := members.get("learners"):
         yield f"learners: {' '.join(learners)}"
     known = {*members.get("voters", ()), *members.get("outgoing", ()), *(learners or ())}
@@ -204,8 +204,8 @@ def _row(node: NodeStatus, committed: int) -> tuple[str, ...]:
 
 
 def _files(answer: Mapping[str, Any]) -> tuple[str, str]:
-    """Return up to which entry the last snapshot goes, and how long the log is; `-` if there is
-    none, or the node is of a version that doesn't report it."""
+    """Return the last entry of the snapshot, and the size of the log; `-` without a snapshot, or
+    if an older version does not report it."""
     index, size = answer.get("snapshot_index"), answer.get("log_bytes")
     return (
         str(index) if isinstance(index, int) and index > 0 else "-",
@@ -225,7 +225,7 @@ def _bytes(size: int) -> str:
 
 
 def _role(name: str, answer: Mapping[str, Any]) -> str:
-    """Return what a node is, and in brackets what it lacks to be a voter like any other."""
+    """Return a node's role, and in brackets what it lacks as a voter."""
     role = safe_line(answer["role"])
     if name in answer.get("learners", ()):
         role = "learner"
@@ -245,8 +245,8 @@ def _role(name: str, answer: Mapping[str, Any]) -> str:
 
 
 def as_json(nodes: Sequence[NodeStatus], indent: int | None = 2) -> str:
-    """Return one JSON list with an object per node, each with all that the table shows; null is
-    what a node did not report. One without an answer shows why."""
+    """Return one JSON list with an object per node, with all fields of the table. A field that was
+    not reported is null. An object without an answer has the reason."""
     highest = max((node.answer["commit_index"] for node in nodes if node.answer), default=0)
     objects: list[dict[str, Any]] = []
     for node in nodes:
@@ -267,7 +267,7 @@ def as_json(nodes: Sequence[NodeStatus], indent: int | None = 2) -> str:
 
 
 def show(nodes: Sequence[NodeStatus], output: TextIO) -> None:
-    """Print the table in columns; the leader and who does not answer stand out by a colour."""
+    """Print the table in columns; the leader and nodes without an answer are coloured."""
     table = [COLUMNS, *rows(nodes)]
     widths = [max(len(row[column]) for row in table) for column in range(len(COLUMNS))]
     in_colour = has_colours(output)
@@ -284,8 +284,8 @@ def report(
     json_wanted: bool,
     every_s: float | None = None,
 ) -> int:
-    """Print how the cluster is and return the exit code: 0 it serves, 3 it doesn't, 5 it can't be
-    known.
+    """Print the cluster's status and return the exit code: 0 it serves, 3 it does not, 5 it is
+    unknown.
 
     With `every_s` it is printed again after that time, until Ctrl-C; the code is then that
     of the last look, or 130 if there was none.

@@ -88,7 +88,7 @@ def text(program: str, user: str = USER) -> str:
 
 
 def program() -> str:
-    """Return what starts a node, with its whole path, as it is installed here."""
+    """Return the command that starts a node, with its whole path."""
     beside = os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), "raftline-server")
     found = beside if os.access(beside, os.X_OK) else shutil.which("raftline-server")
     return found or f"{sys.executable} -m raftline server"

@@ -31,7 +31,7 @@ EXIT_NOT_STARTED = 2
 
 
 class StopAsked(BaseException):
-    """Someone asked this process to end (SIGTERM, SIGHUP)."""
+    """SIGTERM or SIGHUP asks this process to end."""
 
 
 def up(
@@ -44,9 +44,9 @@ def up(
 ) -> int:
     """Run the cluster until it is asked to stop, and return the exit code.
 
-    0 after Ctrl-C, or when nobody reads any more what it prints into a pipe; 1 when all nodes
-    died, 2 when one did not start. With a client in front: the client's code, or 3 when no node
-    came to lead. In every case no node is left running.
+    0 after Ctrl-C, or if the reader of its pipe has gone; 1 if all nodes died, 2 if one did not
+    start. With a client in front: the client's code, or 3 if no node came to lead. No node is
+    left running.
 
     Raises:
         ConfigError: a member is not on this machine, or the options don't fit the members.
@@ -70,15 +70,15 @@ def up(
         except (StopAsked, KeyboardInterrupt):
             code = EXIT_INTERRUPTED if client_wanted else 0
         finally:
-            _ignore_signals()  # nothing may come between here and the last node's end
+            _ignore_signals()  # until the last node has ended
             stopped = cluster.stop()
-    if stopped:  # signals work again by now: a terminal that stands still may hold this up
+    if stopped:  # signals work again: a stopped terminal may block this
         relay.say(f"[*] {_nodes(stopped)} stopped")
     return code
 
 
 def _begin(cluster: Cluster, others: Sequence[str], view_port: int | None) -> None:
-    """Start the nodes; a configuration that is new is written once their ports can be had."""
+    """Start the nodes; a new configuration is written once their ports are known to be free."""
     cluster.check_ports()
     write_down(cluster.configuration)
     if others:
@@ -97,8 +97,8 @@ def _nodes(count: int) -> str:
 
 
 def _until_stopped(cluster: Cluster) -> int:
-    """Watch over the nodes until none is left. A signal, or the end of the reader, ends this
-    earlier, as an exception."""
+    """Watch over the nodes until none is left. A signal, or the end of the reader, raises an
+    exception."""
     with threads_without_signals():
         cluster.relay.watch_reader(lambda: cluster.deaths.put(""))
     cluster.wait_until_up(leader_wanted=False, deadline=float("inf"))

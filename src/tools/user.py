@@ -35,7 +35,7 @@ AGAIN = "The nodes read it again at SIGHUP; each of them needs the same file."
 
 
 def carry_out(options: argparse.Namespace) -> int:
-    """Do what was asked for with the file of users.
+    """Carry out the request on the file of users.
 
     Raises:
         ConfigError: nothing was changed; the message explains why.
@@ -111,7 +111,7 @@ def ask_password(name: str) -> str:
     """Return a password that is typed twice without being shown, or the first line of a pipe.
 
     Raises:
-        ConfigError: it can be none.
+        ConfigError: it can't be a password.
     """
     if sys.stdin is not None and sys.stdin.isatty():
         password = getpass.getpass(f"Password of {name}: ")

@@ -1,1 +1,1 @@
-"""The picture of a running cluster: what each node observes, put together and served as a page."""
+"""The picture of a running cluster: the steps that nodes report, combined and served as a page."""

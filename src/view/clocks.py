@@ -18,10 +18,10 @@ class Clocks:
     """The offset to add to each node's clock to get the time of the picture."""
 
     def __init__(self) -> None:
-        self._said: dict[str, float] = {}  # by the first line of each node, roughly
+        self._said: dict[str, float] = {}  # a rough offset, by the first line of each node
         self._ways: dict[tuple[str, str], deque[float]] = {}
         self._solved: dict[str, float] = {}
-        self._news = 0  # messages since then
+        self._news = 0  # messages since the last solution
 
     def begins(self, name: str, clock_s: float, asked_s: float, answered_s: float) -> None:
         """Record a node's clock, between two times of ours; forget its ways."""

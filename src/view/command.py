@@ -46,7 +46,7 @@ def view(configuration: Configuration, access: ClientAccess, port: int) -> int:
 
 
 def save(configuration: Configuration, access: ClientAccess, path: Path, seconds: float) -> int:
-    """Observe for so long, and write what was seen as one page that needs nothing else.
+    """Observe for this time, and write the steps as one page without other files.
 
     Raises:
         ConfigError: the file can't be written, or no node answers.
@@ -78,7 +78,7 @@ def in_background(
     say: Callable[[str], None],
     process: ProcessOrder | None = None,
 ) -> None:
-    """Serve the page from its own thread, for as long as this program lives."""
+    """Serve the page in a thread, until this program ends."""
     nodes = Nodes(configuration.members, access)
 
     def serve() -> None:

@@ -1,4 +1,4 @@
-"""The conversations with all nodes: what each observes, and lines that are typed on the page."""
+"""The connections to all nodes: their steps, and lines that are typed on the page."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class PageFeed:
         """`say` prints a line on the console: a node that refuses to be observed."""
         self.nodes = nodes
         self._say = say
-        self.problems: dict[str, str] = {}  # of nodes that are not observed now
+        self.problems: dict[str, str] = {}  # by nodes that are not observed now
         self._has_news = False  # of members, or of problems
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self.picture = Picture()
@@ -63,7 +63,7 @@ class PageFeed:
             self._observe_all()
 
     def _note_problem(self, name: str, problem: str, *, is_refusal: bool = False) -> None:
-        """Keep why a node is not observed, "" if it is; a refusal is printed."""
+        """Keep the reason why a node is not observed, "" if it is; print a refusal."""
         if problem != self.problems.get(name, ""):
             self.problems[name], self._has_news = problem, True
             if is_refusal:
@@ -93,7 +93,7 @@ class PageFeed:
             await asyncio.sleep(AGAIN_REFUSED_S if self.problems.get(name) else AGAIN_S)
 
     async def _read(self, name: str, stream: LineStream) -> None:
-        """Take what a node observes.
+        """Take the lines of a node.
 
         Raises:
             OSError: the connection has ended.
@@ -124,7 +124,7 @@ class PageFeed:
     # --- the pages ------------------------------------------------------------------------------
 
     def open_page(self) -> asyncio.Queue[str]:
-        """Return what a page is sent: all that is kept first, then each batch."""
+        """Return the queue of a page: all kept events first, then each batch."""
         queue: asyncio.Queue[str] = asyncio.Queue(maxsize=100)
         queue.put_nowait(self._encode(list(self.kept)))
         self._pages.add(queue)
@@ -135,7 +135,7 @@ class PageFeed:
         self._pages.discard(queue)
 
     def everything(self) -> dict[str, object]:
-        """Return what a saved page holds."""
+        """Return the content of a saved page."""
         return {"events": list(self.kept), "offsets": self.picture.clocks.solve(),
                 "members": list(self.nodes.members), "left_out": self.left_out}  # fmt: skip
 
@@ -162,7 +162,7 @@ class PageFeed:
             self.kept.extend(events)
             batch = self._encode(events)
             for page in list(self._pages):
-                if page.full():  # a page that stands still begins again with what is kept
+                if page.full():  # a stopped page begins again with the kept events
                     while not page.empty():
                         page.get_nowait()
                     page.put_nowait(self._encode(list(self.kept), reset=True))

@@ -22,11 +22,11 @@ SPEAKER = "view"
 
 
 class Refusal(OSError):
-    """A node that is reached takes nobody like us, or can't be trusted; the text explains why."""
+    """A node refuses this user, or can't be trusted; the text explains why."""
 
 
 class Nodes:
-    """The nodes of one cluster, and how they are spoken to."""
+    """The nodes of one cluster, with the login and the TLS for them."""
 
     def __init__(self, members: Mapping[str, Address], access: ClientAccess) -> None:
         self.members = dict(members)
@@ -34,14 +34,14 @@ class Nodes:
 
     @property
     def has_rights(self) -> bool:
-        """Whether the nodes may know who asks, so that a page is not for everybody."""
+        """Whether there is a login or TLS, so that the page needs a key."""
         return self._access != (None, None)
 
     async def open(self, name: str) -> LineStream:
         """Return a connection to a node on which this user is logged in.
 
         Raises:
-            Refusal: it does not take us. OSError: the node is not reached.
+            Refusal: it refuses this user. OSError: the node is not reached.
         """
         place, access = self.members[name], self._access
         try:

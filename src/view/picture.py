@@ -1,8 +1,8 @@
 """The picture's data: steps of all nodes, and the messages between them. Pure.
 
-Times are those of the node that sent them; `Clocks` knows what to add. A message has no number on
-the wire: what one node sent and what another one took are one message if both ends and the text
-agree.
+Times are those of the node that sent them; `Clocks` has the offset. A message has no number on the
+wire. So a message that one node sent and one that another took are the same if both ends and the
+text agree.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Picture:
 
     def __init__(self, *, one_clock: bool = False) -> None:
         self.clocks = Clocks()
-        self._one_clock = one_clock  # of all nodes, so there is no difference to solve
+        self._one_clock = one_clock  # all nodes share one clock
         self._number = 0
         self._sent: dict[_Key, deque[Event]] = {}  # messages on their way
         self._arrived: dict[

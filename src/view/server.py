@@ -2,8 +2,8 @@
 
 It needs aiohttp (`pip install 'raftline[view]'`). A page of another site can't read or order
 anything here: the name of the host must be this machine's, and an order must be JSON from the
-page itself. If the nodes know who asks, the page has the rights of whoever started it; then it
-is opened by a key, which stands in the address that is printed once.
+page itself. If there is a login or TLS, the page has the rights of the user who started it. Then
+the page needs a key, which is in the address that is printed once.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Site:
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Serve this machine's own page alone, with the headers that bind it."""
+        """Serve only requests of this machine's page, with headers that restrict it."""
         host = request.headers.get("Host", "")
         if host.rpartition(":")[0] not in HOSTS:
             raise web.HTTPForbidden(text="this page is served to this machine alone\n")
@@ -139,7 +139,7 @@ class Site:
         try:
             asked: Any = json.loads(await request.text())
             words = [asked[name] for name in names]
-        # Also an encoding that nobody knows, and lists in lists without end.
+        # Also an unknown encoding, and lists nested too deep.
         except (ValueError, LookupError, TypeError, RecursionError):
             raise web.HTTPBadRequest from None
         if not all(isinstance(word, str) for word in words):
