@@ -19,6 +19,7 @@ from raftline_course.harness.processes import eventually
 from raftline_course.harness.proxy import LinkedCluster, Network
 from raftline_course.trial.servers import Servers, ServersNotStarted
 from raftline_course.trial.verdict import PERFECT
+from tests.in_process import raftline
 from tests.processes.at_work import processes_of
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
@@ -26,6 +27,7 @@ SHORT = {
     "total execution time": 5, "only hb": 1, "stop requests": 1, "client requests": 90,
     "servers": 3, "number of clients": 3, "gp ratio": 0.5,
 }  # fmt: skip
+BRIEF = {"total execution time": 3, "client requests": 50}
 # How many are answered in time is this machine's business; that none is wrong, is ours.
 NO_LIMITS = {
     "maximum unanswered fraction": 1, "maximum get reqs fraction": 1,
@@ -34,15 +36,12 @@ NO_LIMITS = {
 
 
 def simulate(
-    folder: Path, wanted: dict[str, Any] | str | None, *options: str
+    folder: Path, wanted: dict[str, Any], *options: str
 ) -> subprocess.CompletedProcess[str]:
-    arguments = []
-    if wanted is not None:
-        path = folder / "metrics.json"
-        path.write_text(wanted if isinstance(wanted, str) else json.dumps(wanted))
-        arguments = [str(path)]
+    path = folder / "metrics.json"
+    path.write_text(json.dumps(wanted))
     return subprocess.run(
-        [sys.executable, "simulator.py", *arguments, *options],
+        [sys.executable, "simulator.py", str(path), *options],
         cwd=SOURCE,
         capture_output=True,
         text=True,
@@ -123,7 +122,7 @@ def test_a_server_that_ends_by_itself_is_a_crash_and_no_trial_is_perfect_with_it
         f"sys.path.insert(0, {str(SOURCE)!r})\n"
         f"runpy.run_path({str(SOURCE / 'server.py')!r}, run_name='__main__')\n"
     )
-    ended = simulate(tmp_path, {**SHORT, "server code": "mine.py"})
+    ended = simulate(tmp_path, {**SHORT, **BRIEF, "server code": "mine.py"})
     assert ended.returncode == 1
     assert "Servers that crashed during execution: 1" in ended.stdout
     assert "Servers that were failed by simulator: 0" in ended.stdout
@@ -191,7 +190,11 @@ def test_a_follower_without_a_leader_keeps_a_request_until_it_hears_of_one(tmp_p
 def test_a_trial_that_can_not_begin_is_one_line_and_exit_2(
     tmp_path: Path, wanted: dict[str, Any] | str | None, options: list[str], said: str
 ) -> None:
-    ended = simulate(tmp_path, wanted, *options)
+    if wanted is not None:
+        path = tmp_path / "metrics.json"
+        path.write_text(wanted if isinstance(wanted, str) else json.dumps(wanted))
+        options = [str(path), *options]
+    ended = raftline("simulate", *options, folder=SOURCE)
     assert (ended.returncode, ended.stdout) == (2, "")
     [line] = ended.stderr.splitlines()
     assert line.startswith("raftline simulate: ")
@@ -232,7 +235,7 @@ def test_the_metrics_are_never_overwritten_by_a_report_on_them(tmp_path: Path) -
 def test_the_other_files_are_written_if_one_can_not_be(tmp_path: Path) -> None:
     page = tmp_path / "p.html"
     ended = simulate(
-        tmp_path, {**SHORT, **NO_LIMITS}, "--history", "/dev/full", "--html", str(page)
+        tmp_path, {**SHORT, **NO_LIMITS, **BRIEF}, "--history", "/dev/full", "--html", str(page)
     )
     assert ended.returncode == 2
     said = "raftline simulate: /dev/full: can't be written: No space left on device\n"

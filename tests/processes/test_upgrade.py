@@ -42,7 +42,7 @@ def versions(tmp_path_factory: pytest.TempPathFactory) -> Versions:
     return Versions(older, with_new_verb(folder / "new"))
 
 
-@pytest.fixture(params=[1, 2], ids=["from level 1", "from level 2"])
+@pytest.fixture(params=[*at_night(1), 2], ids=["from level 1", "from level 2"])
 def level(request: pytest.FixtureRequest) -> int:
     """The level of the nodes that are upgraded."""
     return int(request.param)
