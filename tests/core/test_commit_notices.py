@@ -47,7 +47,7 @@ def test_followers_hear_of_a_commit_long_before_the_next_heartbeat() -> None:
     assert node.wake_at_ms > node.view.now_ms + NOTICE_MS
 
 
-def test_followers_that_entries_have_told_get_no_notice() -> None:
+def test_followers_that_entries_have_informed_get_no_notice() -> None:
     node = at_rest()
     first = committed(node)
     node.step(Propose(["set b 2"]), node.view.now_ms)
@@ -57,7 +57,7 @@ def test_followers_that_entries_have_told_get_no_notice() -> None:
     assert notices(node) == [("s2", 0, second), ("s3", 0, second)]
 
 
-def test_a_commit_behind_the_one_that_a_notice_tells_has_a_notice_of_its_own() -> None:
+def test_a_commit_after_the_one_of_a_notice_has_a_notice_of_its_own() -> None:
     node = at_rest()
     committed(node)
     node.step(Tick(), node.view.now_ms + NOTICE_MS - 1)

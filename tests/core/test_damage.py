@@ -85,7 +85,7 @@ def test_a_last_batch_that_fails_its_note_is_torn_only_if_never_acknowledged() -
     expect_refusal(found(bytes(bad), storage_file(2, mark=(4, 2))))
 
 
-def test_a_torn_batch_behind_a_cut_is_cut_although_the_old_mark_is_higher() -> None:
+def test_a_torn_batch_after_a_cut_is_cut_although_the_old_mark_is_higher() -> None:
     log = log_file(FIRST, SECOND)
     torn = b"# cut after 1\n2 2 se\0\0\0\0\n# 1 entry synced, crc32 00000000\n"
     folder = found(log + torn, storage_file(2, mark=(3, 1)))

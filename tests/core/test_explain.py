@@ -209,7 +209,7 @@ def test_a_leader_that_hears_nobody_gives_up() -> None:
     )
 
 
-def test_what_clients_and_peers_do_is_told() -> None:
+def test_what_clients_and_peers_do_is_explained() -> None:
     node = established("s1")
     assert line(node, Propose(["set a 5", "set b 6"])).startswith(
         "Propose set a 5 and 1 more: I append entries 2-3 (§5.3) | changed: log end 1 → 3"
@@ -225,7 +225,7 @@ def test_what_clients_and_peers_do_is_told() -> None:
     )
 
 
-def test_a_refused_message_is_told_with_the_refusal() -> None:
+def test_a_refused_message_is_explained_with_the_refusal() -> None:
     node = candidate_of("s1")
     facts = facts_of(node.view)
     taken = Receive(append(1, (0, 0), sender="s9", to="s1"))
@@ -252,7 +252,7 @@ def test_steady_heartbeats_are_thinned_and_counted() -> None:
     assert all(every.takes(pulse) for pulse in pulses)
 
 
-def test_a_tick_that_did_nothing_is_never_told() -> None:
+def test_a_tick_that_did_nothing_is_never_explained() -> None:
     idle = step(node_of("s2"), Tick(), 1)
     assert not Thinning(is_all=True).takes(idle)
     assert not Thinning(is_all=False).takes(idle)

@@ -52,7 +52,7 @@ def test_term_and_vote_survive_a_restart() -> None:
     assert boot(folder)[1].hard_state == HardState(7, "s3")
 
 
-def test_a_promised_lease_stands_behind_the_state_and_survives_a_restart() -> None:
+def test_a_promised_lease_stands_after_the_state_and_survives_a_restart() -> None:
     folder = MemoryFolder()
     manager, _ = boot(folder)
     manager.persist([Effects(save=HardState(5, "s2", 500), recovered=True)])

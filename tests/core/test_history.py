@@ -22,7 +22,7 @@ def numbers(found: EventHistory, after: int, events_max: int = 1000) -> list[int
     return [event.number for event in found.after(after, events_max)[0]]
 
 
-def test_events_behind_an_entry_are_those_of_later_entries_alone() -> None:
+def test_events_after_an_entry_are_those_of_later_entries_alone() -> None:
     found = history(1, 3, 3, 5)
     assert numbers(found, 0) == [1, 3, 3, 5]
     assert numbers(found, 1) == numbers(found, 2) == [3, 3, 5]
@@ -91,14 +91,14 @@ def test_the_list_is_trimmed_and_goes_on() -> None:
     assert numbers(found, 89) == list(range(90, 100))
 
 
-def test_a_watch_can_go_on_behind_what_is_gone_and_not_before() -> None:
+def test_a_watch_can_go_on_after_what_is_gone_and_not_before() -> None:
     found = history(1, 2, 3, 4, events_max=2)
     assert not found.place_of(1).is_covered
     assert found.place_of(2).is_covered
     assert found.place_of(4).is_covered
 
 
-def test_a_history_begins_behind_what_the_files_held() -> None:
+def test_a_history_begins_after_what_the_files_held() -> None:
     found = EventHistory(50)
     found.add([KeyEvent(51, DELETE, "k", "")], [51])
     assert not found.place_of(49).is_covered

@@ -141,7 +141,7 @@ def test_who_is_next_and_dies_makes_room_for_another() -> None:
     assert third.token == cluster.store.facts(PLACE.held).changed  # type: ignore[union-attr]
 
 
-def test_a_lease_that_ends_while_it_waits_is_told() -> None:
+def test_a_lease_that_ends_while_it_waits_is_reported() -> None:
     cluster = Cluster()
     first, second = Waiter(cluster, "first"), Waiter(cluster, "second")
     first.step()

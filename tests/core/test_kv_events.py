@@ -47,7 +47,7 @@ def test_a_watch_begins_with_the_keys_and_goes_on_with_events() -> None:
     assert cursor.command == "watch app/ after 90"
 
 
-def test_a_watch_goes_on_behind_the_last_entry_that_is_whole() -> None:
+def test_a_watch_goes_on_after_the_last_entry_that_is_whole() -> None:
     cursor = WatchCursor(TEXT, "", None)
     fed(cursor, words.begins(0, 57), words.event(58, "set", "a", "1"))
     fed(cursor, words.event(60, "set", "a", "2"), words.event(60, "set", "b", "2"))
@@ -87,7 +87,7 @@ def test_the_difference_comes_as_events_where_the_events_are_gone() -> None:
     ]
 
 
-def test_a_connection_that_ends_amid_the_keys_has_them_told_again() -> None:
+def test_a_connection_that_ends_amid_the_keys_has_them_sent_again() -> None:
     cursor = WatchCursor(TEXT, "", None)
     assert fed(cursor, words.begins(2, 57), words.has(57, "a", "1")) == [(57, "has", "a", "1")]
     assert not cursor.is_listed
@@ -100,7 +100,7 @@ def test_a_connection_that_ends_amid_the_keys_has_them_told_again() -> None:
     assert cursor.is_listed
 
 
-def test_long_values_are_told_apart_though_only_a_digest_of_them_is_kept() -> None:
+def test_long_values_are_distinguished_though_only_a_digest_of_them_is_kept() -> None:
     cursor = WatchCursor(TEXT, "", None)
     fed(cursor, words.begins(2, 1), words.has(1, "a", "x" * 1000), words.has(1, "b", "x" * 1000))
     assert fed(
@@ -159,7 +159,7 @@ def test_lines_of_another_kind_are_not_taken_for_events() -> None:
             cursor.take(line)
 
 
-def test_bytes_are_told_as_bytes() -> None:
+def test_bytes_are_given_as_bytes() -> None:
     cursor = WatchCursor(BINARY, b"\xff", None)
     assert cursor.command == r"watch \xff"
     fed(cursor, words.begins(0, 1))  # type: ignore[arg-type]
@@ -243,7 +243,7 @@ def test_a_loop_over_a_watch_never_misses_a_final_state(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(300))
-def test_where_no_event_is_gone_each_is_told_once_and_in_order(seed: int) -> None:
+def test_where_no_event_is_gone_each_is_given_once_and_in_order(seed: int) -> None:
     script, got = loop(seed, forgets=False)
     changes = [event for event in got if event[0] > script.listed and event[1] != "has"]
     assert changes == [each for events in script.entries[script.listed + 1 :] for each in events]

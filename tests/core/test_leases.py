@@ -55,7 +55,7 @@ def test_a_lease_is_named_after_its_entry_and_takes_its_keys_along(machine: Mach
     assert dict(machine.store) == {"c": "1"}
 
 
-def test_one_key_and_no_key_are_told_as_such(machine: Machine) -> None:
+def test_one_key_and_no_key_are_reported_as_such(machine: Machine) -> None:
     machine.talk("lease 10", "lease 20", "under lease-58 set a 1")
     assert machine.talk("release lease-57", "release lease-58") == [
         "RELEASE response: lease-57 released, 0 keys deleted",
@@ -262,7 +262,7 @@ def test_the_time_of_a_lease_is_known_as_long_as_it_is_there(machine: Machine) -
     assert [seconds_of(machine.store, each) for each in ("lease-57", "own-58-20")] == [0, 0]
 
 
-def test_whoever_counts_time_is_told_of_each_time_that_begins(machine: Machine) -> None:
+def test_the_timer_is_notified_of_each_time_that_begins(machine: Machine) -> None:
     machine.apply("lease 10")
     assert machine.store.leases.started is None
     machine.store.leases.started = []

@@ -79,7 +79,7 @@ def to(effects: Effects, peer: str) -> list[object]:
 # --- when it rises -----------------------------------------------------------------------------
 
 
-def test_the_leader_raises_the_level_once_every_member_has_told() -> None:
+def test_the_leader_raises_the_level_once_every_member_has_announced_its_own() -> None:
     node = leader()
     assert commands(tell(node, "s2")) == []
     effects = tell(node, "s3")
@@ -120,7 +120,7 @@ def test_a_member_below_keeps_the_level_where_it_is(level: int) -> None:
     assert commands(tell(node, "s3", level)) == []
 
 
-def test_a_member_whose_connection_broke_has_told_nothing() -> None:
+def test_a_member_whose_connection_broke_has_announced_nothing() -> None:
     node = leader()
     tell(node, "s2")
     tell(node, "s2", 0)
@@ -186,7 +186,7 @@ def test_a_server_of_level_2_is_sent_nothing_once_the_log_has_level_3() -> None:
 # --- whom it keeps out ---------------------------------------------------------------------------
 
 
-def test_a_leader_sends_nothing_of_a_level_to_a_server_that_has_not_told_it() -> None:
+def test_a_leader_sends_nothing_of_a_level_to_a_server_that_has_not_announced_it() -> None:
     node = raised(leader())
     tell(node, "s3", 0)
     heartbeat_ms = node.wake_at_ms
@@ -213,7 +213,7 @@ def test_a_server_below_is_named_and_sent_nothing() -> None:
     ]
 
 
-def test_a_lost_connection_alone_keeps_what_was_told() -> None:
+def test_a_lost_connection_alone_keeps_what_was_announced() -> None:
     """The connection that a peer made broke; the one to it tells for itself."""
     node = raised(leader())
     node.step(PeerDisconnected("s3"), node.view.now_ms)
@@ -256,7 +256,7 @@ def test_a_server_below_the_level_is_not_added() -> None:
     assert "s4" in node.view.membership.names
 
 
-def test_a_server_that_has_told_nothing_is_added_and_sent_nothing() -> None:
+def test_a_server_that_has_announced_nothing_is_added_and_sent_nothing() -> None:
     node = raised(leader())
     change = Change("add", "s4", ADDRESSES["s4"])
     effects = node.step(ChangeMembers(change, "token"), node.view.now_ms)

@@ -159,7 +159,7 @@ def test_a_cut_restores_the_previous_configuration() -> None:
     assert known.latest is base
 
 
-def test_a_configuration_can_be_asked_for_by_index_also_behind_a_snapshot() -> None:
+def test_a_configuration_can_be_asked_for_by_index_also_after_a_snapshot() -> None:
     known = Configurations(0, Membership(("s1",)), ["members s2=h:2,voter", "noop"])
     known.append(3, "members s3=h:3,voter")
     assert [known.at(index).voters for index in (0, 1, 2, 3, 9)] == [

@@ -166,7 +166,7 @@ def test_what_a_transaction_reads_and_rewrites_is_bounded(operations: str, fits:
 
 
 @pytest.mark.pure
-def test_nothing_is_read_behind_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_read_after_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine()
     for number in range(10):
         machine.ask(f"set o{number} {FULL}")

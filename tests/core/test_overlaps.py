@@ -392,7 +392,7 @@ def test_an_answering_follower_amid_a_snapshot_is_not_probed() -> None:
         held(node, offset)
 
 
-def test_entries_kept_behind_a_snapshot_are_bounded_by_their_length() -> None:
+def test_entries_kept_after_a_snapshot_are_bounded_by_their_length() -> None:
     options = replace(OPTIONS, trailing_bytes=2500)
     node = established("s1", options=options)
     node.step(Propose(["x" * 1000] * 5), TIMEOUT_MS)
@@ -456,7 +456,7 @@ def test_a_log_compacted_over_several_terms_gives_the_same_terms(base: int) -> N
 
 
 @pytest.mark.parametrize("cut", range(1, 6))
-def test_a_cut_takes_all_configurations_behind_it_and_no_other(cut: int) -> None:
+def test_a_cut_takes_all_configurations_after_it_and_no_other(cut: int) -> None:
     members = [Membership(FIVE[:count], addresses={}) for count in (1, 2, 3, 4)]
     commands = ["noop"] * 6
     for index, one in zip((2, 3, 5), members[1:], strict=True):

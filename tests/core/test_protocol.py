@@ -52,7 +52,7 @@ def test_a_node_names_itself_in_the_same_way() -> None:
     assert split_sender("s2@AppendEntries 7-11-6-[]") == ("s2", "", "AppendEntries 7-11-6-[]")
 
 
-def test_an_at_sign_behind_the_first_word_gives_no_name() -> None:
+def test_an_at_sign_after_the_first_word_gives_no_name() -> None:
     assert split_sender("set mail a@b") == ("", "", "set mail a@b")
     assert split_sender("get b") == ("", "", "get b")
     assert split_sender("   get b") == ("", "", "get b")

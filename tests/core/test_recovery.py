@@ -56,7 +56,7 @@ def test_the_members_are_those_of_the_base_line_not_of_the_configuration() -> No
     assert recovered.members.addresses == {"s1": "10.0.0.1:7000", "s9": "[::1]:7001"}
 
 
-def test_a_recovered_log_goes_on_behind_its_last_note() -> None:
+def test_a_recovered_log_goes_on_after_its_last_note() -> None:
     folder = found(GOOD, storage_file(2, mark=(5, 2)))
     manager, _ = boot(folder)
     write(manager, 6, 2, "set d 8")

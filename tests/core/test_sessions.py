@@ -58,7 +58,7 @@ def test_numbers_may_come_in_any_order_within_the_window() -> None:
     assert machine.do("get a") == "GET response: 53412"
 
 
-def test_a_number_behind_the_window_is_refused_and_not_executed() -> None:
+def test_a_number_below_the_window_is_refused_and_not_executed() -> None:
     machine = Machine()
     machine.do("client4#1@incr n")
     machine.do(f"client4#{WINDOW + 1}@incr n")

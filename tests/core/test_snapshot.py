@@ -89,7 +89,7 @@ def test_a_log_is_not_compacted_beyond_its_end() -> None:
         log.compact(3)
 
 
-def test_a_log_that_was_reset_goes_on_behind_the_snapshot() -> None:
+def test_a_log_that_was_reset_goes_on_after_the_snapshot() -> None:
     log = log_of(1, 1, 2)
     log.reset(9, 4)
     assert (log.base_index, log.last_index, log.last_term) == (9, 9, 4)
@@ -112,7 +112,7 @@ def leader_with_snapshot(index: int = 3, size: int = THREE_PIECES) -> RawNode:
     return node
 
 
-def test_entries_behind_a_snapshot_leave_memory() -> None:
+def test_entries_after_a_snapshot_leave_memory() -> None:
     node = leader_with_snapshot()
     assert node.view.log.base_index == 3
     assert node.view.log.last_index == 5
@@ -155,7 +155,7 @@ def test_a_snapshot_beyond_the_applied_index_stops_the_server() -> None:
         node.step(SnapshotTaken(Snapshot(2, 2, 10, 0)), TIMEOUT_MS)
 
 
-def test_some_entries_stay_in_memory_behind_a_snapshot() -> None:
+def test_some_entries_stay_in_memory_after_a_snapshot() -> None:
     options = Options(election_timeout_ms=150, heartbeat_ms=50, trailing_bytes=250)
     node = established("s1", 1, 1, 1, 1, 1, options=options)
     node.step(SnapshotTaken(Snapshot(6, 2, 10, 0)), TIMEOUT_MS)

@@ -257,7 +257,7 @@ def node_files(log: bytes, snapshot: bytes | None, mark: tuple[int, int]) -> Mem
     return MemoryFolder(files | ({} if snapshot is None else {NAME: snapshot}))
 
 
-def test_a_node_starts_from_its_snapshot_and_the_log_behind_it() -> None:
+def test_a_node_starts_from_its_snapshot_and_the_log_after_it() -> None:
     folder = node_files(
         compacted(17, b"18 4 set a 5\n19 5 noop\n"), spelled({"a": "4", "b": "1"}), (19, 5)
     )
@@ -286,7 +286,7 @@ def test_log_entries_that_the_snapshot_covers_are_skipped() -> None:
     assert again.log.last_index == 20
 
 
-def test_a_log_deleted_behind_a_snapshot_that_holds_all_of_it_is_reported() -> None:
+def test_a_log_deleted_after_a_snapshot_that_holds_all_of_it_is_reported() -> None:
     folder = MemoryFolder({NAME: spelled({"a": "4"}), "s1.storage": storage_file(5, mark=(17, 4))})
     manager, recovered = boot(folder)
     manager.close()
@@ -296,7 +296,7 @@ def test_a_log_deleted_behind_a_snapshot_that_holds_all_of_it_is_reported() -> N
     assert any("s1.log has not caught up yet with what" in note for note in again.notes)
 
 
-def test_a_log_that_ends_before_the_snapshot_begins_anew_behind_it() -> None:
+def test_a_log_that_ends_before_the_snapshot_begins_anew_after_it() -> None:
     folder = node_files(log_file(b"1 1 noop\n2 1 set a 1\n"), spelled({"a": "4"}), (2, 1))
     manager, recovered = boot(folder)
     assert not recovered.recovering
@@ -305,7 +305,7 @@ def test_a_log_that_ends_before_the_snapshot_begins_anew_behind_it() -> None:
     assert write(manager, 18, 4, "x") == (18, 4)
 
 
-def test_a_log_that_begins_behind_a_missing_or_older_snapshot_is_refused() -> None:
+def test_a_log_that_begins_after_a_missing_or_older_snapshot_is_refused() -> None:
     log = compacted(30, b"31 4 set a 5\n")
     for snapshot, what in (
         (None, "is missing"),

@@ -116,7 +116,7 @@ def test_without_an_applied_configuration_the_base_line_s_members_count() -> Non
     assert manager.freeze().members == all_vote({"s1": "a:1"})
 
 
-def test_the_next_snapshot_behind_one_that_arrived_has_its_members() -> None:
+def test_the_next_snapshot_after_one_that_arrived_has_its_members() -> None:
     manager, _ = boot(MemoryFolder())
     loaded = LoadedSnapshot(Snapshot(20, 3, 8, 5), WITH_LEARNER, ['{"forgotten": false}'])
     manager.arrived(loaded)
@@ -210,7 +210,7 @@ def test_a_node_with_a_joint_snapshot_needs_both_majorities() -> None:
     assert state.membership == JOINT.settled()
 
 
-def test_a_rollback_behind_a_snapshot_restores_the_members() -> None:
+def test_a_rollback_after_a_snapshot_restores_the_members() -> None:
     node = installed("s2", WITH_LEARNER)
     change = AppendEntries("s1", "s2", 2, 7, 2, [Entry(8, 2, JOINT.spell())], 7, 4)
     node.step(Receive(change), 0)

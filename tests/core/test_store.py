@@ -141,7 +141,7 @@ def test_events_that_nobody_takes_are_bounded(limit: str, monkeypatch: pytest.Mo
 
 
 @pytest.mark.pure
-def test_of_one_entry_all_events_are_told_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_one_entry_all_events_are_given_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
     manager = at_level_2()
     for number in range(6):
         manager.store.put_under("lease-1", f"k{number}", "v")

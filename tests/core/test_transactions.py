@@ -202,7 +202,7 @@ def test_any_text_can_be_a_key_and_a_value(key: str, old: str, new: str) -> None
     assert canonical(canonical(line)) == canonical(line)
 
 
-def test_a_value_that_looks_like_an_absence_is_told_from_it() -> None:
+def test_a_value_that_looks_like_an_absence_is_distinguished_from_it() -> None:
     machine = Machine("set a no such key: b")
     assert machine.ask("txn get a ; get b") == 'TXN response, then: ["no such key: b", null]'
 
@@ -281,7 +281,7 @@ def test_a_value_that_looks_like_an_absence_is_told_from_it() -> None:
         ("clear a b", "clear takes one prefix"),
     ],
 )
-def test_a_mistake_is_told_with_its_place(line: str, says: str) -> None:
+def test_a_mistake_is_reported_with_its_place(line: str, says: str) -> None:
     assert says in mistake(line)
     manager = Machine("set a 1", "set b 5").manager
     pairs = dict(manager.store)
@@ -505,7 +505,7 @@ def test_stat_tells_the_last_change_the_lease_and_the_size() -> None:
 # --- replies -------------------------------------------------------------------------------------
 
 
-def test_a_program_and_a_person_are_told_which_branch_was_taken() -> None:
+def test_a_program_and_a_person_learn_which_branch_was_taken() -> None:
     machine = Machine("set a 1")
     line = "txn if a = 1 then get a ; delete a else get a"
     done, other = machine.ask(line), machine.ask(line)

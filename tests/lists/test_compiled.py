@@ -81,7 +81,7 @@ def test_no_generator_expression_is_read_bit_by_bit_as_mypyc_makes_a_list_of_it(
     assert list(lists_that_look_lazy(ast.parse("lines = (f'{key}' for key in pairs)"))) == [1]
 
 
-def test_no_attribute_is_called_like_a_keyword_of_c_behind_its_prefix() -> None:
+def test_no_attribute_is_called_like_a_keyword_of_c_after_its_prefix() -> None:
     """`_thread` becomes `__thread` in C."""
     against = [
         f"{path.relative_to(SOURCE)}:{node.lineno}"

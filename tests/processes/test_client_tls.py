@@ -144,7 +144,7 @@ def test_what_a_program_names_counts_and_not_the_environment(
         kv.get("app/a")
 
 
-def test_a_node_without_tls_is_told_in_words(made: Path, tmp_path: Path) -> None:
+def test_a_node_without_tls_is_reported_in_words(made: Path, tmp_path: Path) -> None:
     with Cluster(tmp_path, 1, *STEADY) as cluster:
         cluster.start().leader()
         with (
@@ -268,7 +268,7 @@ def test_the_picture_is_saved_over_tls_by_an_admin(
         ({"server_name": ""}, "a server name has one character at least"),
     ],
 )
-def test_files_that_cannot_be_used_are_told_by_their_names(
+def test_files_that_cannot_be_used_are_named(
     made: Path, monkeypatch: pytest.MonkeyPatch, named: dict[str, str], why: str
 ) -> None:
     monkeypatch.chdir(made)
@@ -288,7 +288,7 @@ def test_tls_of_another_type_is_refused() -> None:
         connect("localhost:1", tls="ca.pem")  # type: ignore[call-overload]
 
 
-def test_a_mistake_in_files_is_told_by_the_name_that_was_typed(
+def test_a_mistake_in_files_is_reported_by_the_name_that_was_typed(
     closed: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for words in (

@@ -113,7 +113,7 @@ def test_a_command_is_needed() -> None:
     assert "the command that starts a node is missing, behind --" in done.stderr
 
 
-def test_a_node_that_ends_at_once_is_told_with_what_it_printed() -> None:
+def test_a_node_that_ends_at_once_is_reported_with_what_it_printed() -> None:
     done = conform(
         "--only", "reply-name", "--", sys.executable, "-c", "print('no such disk')", *NODE
     )

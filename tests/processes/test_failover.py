@@ -194,7 +194,7 @@ def test_a_leader_paused_again_and_again_loses_nothing(fast: Cluster) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_node_told_to_stop_ends_cleanly_and_its_port_is_free_at_once(
+def test_a_node_asked_to_stop_ends_cleanly_and_its_port_is_free_at_once(
     cluster: Cluster, number: int
 ) -> None:
     leader = cluster.leader()

@@ -254,7 +254,7 @@ def test_the_first_failure_is_drawn(folder: Path, tmp_path: Path) -> None:
         ([".", "--jobs", "0"], "no number from 1 on"),
     ],
 )
-def test_what_is_mistyped_is_told_in_a_line(given: list[str], says: str) -> None:
+def test_what_is_mistyped_is_reported_in_a_line(given: list[str], says: str) -> None:
     done = grade(*given)
     assert done.returncode == 2
     assert says in done.stderr.splitlines()[-1]

@@ -247,7 +247,9 @@ def test_a_lease_without_keep_is_renewed_by_check_alone(kv: raftline.KV[str]) ->
         lease.check()
 
 
-def test_a_lease_that_somebody_ended_is_told_as_lost(kv: raftline.KV[str], nodes: Cluster) -> None:
+def test_a_lease_that_somebody_ended_is_reported_as_lost(
+    kv: raftline.KV[str], nodes: Cluster
+) -> None:
     told = threading.Event()
     lease = kv.lease(3, on_lost=told.set).grant()
     nodes.ask(f"release {lease}")

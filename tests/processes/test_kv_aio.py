@@ -167,7 +167,7 @@ def test_a_lease_without_keep_is_renewed_by_check_alone(nodes: Cluster) -> None:
     run(work())
 
 
-def test_a_lease_that_somebody_ended_is_told_as_lost(nodes: Cluster) -> None:
+def test_a_lease_that_somebody_ended_is_reported_as_lost(nodes: Cluster) -> None:
     async def work() -> None:
         async with raftline.aio.connect(at(nodes)) as kv:
             lease = await kv.lease(3).grant()
@@ -182,7 +182,7 @@ def test_a_lease_that_somebody_ended_is_told_as_lost(nodes: Cluster) -> None:
     run(work())
 
 
-def test_a_child_process_is_told_to_connect_anew(nodes: Cluster) -> None:
+def test_a_child_process_is_asked_to_connect_anew(nodes: Cluster) -> None:
     async def work() -> None:
         async with raftline.aio.connect(at(nodes)) as kv:
             await kv.set("fork", "1")

@@ -60,7 +60,7 @@ sys.exit(check.main())
 """
 
 
-def test_a_row_that_does_not_hold_is_named_with_the_reason_and_those_behind_it() -> None:
+def test_a_row_that_does_not_hold_is_named_with_the_reason_and_those_after_it() -> None:
     done = subprocess.run(
         [sys.executable, "-c", BROKEN, str(LAB / "check.py")],
         capture_output=True,

@@ -142,7 +142,9 @@ def test_a_node_without_a_quorum_is_healthy_and_not_ready(tmp_path: Path) -> Non
         eventually(lambda: cluster.page(left, "/ready")[0] == 200, "it is ready again")
 
 
-def test_an_http_port_that_others_reach_is_told_and_one_in_use_is_refused(tmp_path: Path) -> None:
+def test_an_http_port_that_others_reach_is_reported_and_one_in_use_is_refused(
+    tmp_path: Path,
+) -> None:
     with Cluster(tmp_path, 1) as cluster:
         node, port = cluster["s1"], next(free_ports)
         node.start("--http", f"0.0.0.0:{port}")

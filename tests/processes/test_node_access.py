@@ -178,7 +178,7 @@ def test_a_node_that_others_reach_starts_with_a_secret_or_where_that_is_meant(
         ({"tls": True}, TypeError, "unexpected keyword argument 'tls'"),
     ],
 )
-def test_settings_that_cannot_be_are_told_by_their_keywords(
+def test_settings_that_cannot_be_are_reported_by_their_keywords(
     made: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

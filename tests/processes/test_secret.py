@@ -120,7 +120,7 @@ def test_a_node_with_another_secret_gets_no_votes_and_no_entries(
         assert cluster.leader().name in ("s1", "s2")
 
 
-def test_the_secret_is_told_nowhere(proving: Cluster, secret: Path) -> None:
+def test_the_secret_is_shown_nowhere(proving: Cluster, secret: Path) -> None:
     """Logs, the process list, the status, errors, recordings."""
     serves(proving)
     word = secret.read_text().strip()
@@ -165,7 +165,7 @@ def test_a_secret_that_others_can_read_is_refused_at_the_start(
         )
 
 
-def test_a_recorded_proof_and_all_behind_it_are_worth_nothing_later(
+def test_a_recorded_proof_and_all_after_it_are_worth_nothing_later(
     secret: Path, tmp_path: Path
 ) -> None:
     """The lines of s2 are recorded on their way to s1, and played again."""

@@ -76,7 +76,7 @@ def test_sighup_tells_which_settings_wait_for_the_next_start(cluster: Cluster) -
     assert line == "[*] s1 has read again: settings (at the next start: pace max-connections)"
 
 
-def test_a_wrong_file_at_sighup_is_told_and_changes_nothing(cluster: Cluster) -> None:
+def test_a_wrong_file_at_sighup_is_reported_and_changes_nothing(cluster: Cluster) -> None:
     node = cluster.start()["s1"]
     settings(cluster, 'log-level = "loud"\n')
     path = cluster.folder / "raftline.toml"

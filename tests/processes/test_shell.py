@@ -245,7 +245,7 @@ def test_a_history_that_cannot_be_written_is_ignored(start: Start, tmp_path: Pat
     assert "Error" not in screen.before
 
 
-def test_with_a_pipe_the_screen_shows_each_command_behind_the_prompt(start: Start) -> None:
+def test_with_a_pipe_the_screen_shows_each_command_after_the_prompt(start: Start) -> None:
     node = start(store())
     done = run(node.port, 1, "--screen", typed="set a 4\n\nget a\n")
     assert done.stdout == (

@@ -185,7 +185,7 @@ def test_programs_and_the_shell_speak_tls_by_the_environment(closed: Cluster, ma
     assert asyncio.run(ask()) == "2"
 
 
-def test_a_client_without_the_ca_is_told_why(
+def test_a_client_without_the_ca_reads_why(
     closed: Cluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     certs.make(tmp_path, [], [])

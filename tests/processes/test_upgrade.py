@@ -181,7 +181,7 @@ def test_a_cluster_is_upgraded_node_by_node_under_load(
         assert node.status()["snapshot_index"] > 0
 
 
-def test_a_node_of_the_old_version_refuses_files_behind_the_level(
+def test_a_node_of_the_old_version_refuses_files_of_a_later_level(
     old: Cluster, versions: Versions, level: int
 ) -> None:
     for number in range(40):

@@ -153,7 +153,7 @@ def test_a_saved_page_holds_what_was_seen(three: Cluster, tmp_path: Path) -> Non
     assert {event["node"] for event in events if event["k"] == "begin"} == {"s1", "s2", "s3"}
 
 
-def test_a_node_that_does_not_answer_is_told_and_comes_back(port: int, three: Cluster) -> None:
+def test_a_node_that_does_not_answer_is_reported_and_comes_back(port: int, three: Cluster) -> None:
     three["s3"].kill()
     problem = json.loads(ask(port, "/line", {"node": "s3", "line": "status"}, **own(port))[2])
     assert problem["answer"] == ""

@@ -116,7 +116,7 @@ def begun(port: int, headers: dict[str, str]) -> set[str]:
         ("bob", "password", "Sorry, "),
     ],
 )
-def test_who_may_not_observe_is_told_why(
+def test_who_may_not_observe_reads_why(
     three: Cluster, folder: Path, user: str, password: str, why: str
 ) -> None:
     page = folder / "page.html"

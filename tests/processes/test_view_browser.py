@@ -200,7 +200,7 @@ def test_axe_finds_nothing_that_keeps_anybody_out(
     page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
 
 
-def test_all_is_reached_by_the_keyboard_and_elections_are_told(page: Page, port: int) -> None:
+def test_all_is_reached_by_the_keyboard_and_elections_are_announced(page: Page, port: int) -> None:
     page.until('[aria-label="s1"] .role', "leader, term")
     page.click('[data-node="s1"][data-order="Shut down"]')
     page.until("#news", "is leader in term")

@@ -287,7 +287,7 @@ def test_a_watch_in_the_midst_of_a_restart_finds_the_events_of_the_log(cluster: 
         assert [bare(one) for one in heard(line, 2)] == ["s2@EVENT set a 2", "s2@EVENT set a 3"]
 
 
-def test_watchers_that_move_under_faults_are_told_each_event_once_in_order(
+def test_watchers_that_move_under_faults_get_each_event_once_in_order(
     tmp_path: Path,
 ) -> None:
     wrong, happened = campaign(tmp_path, 6.0, seed=1)

@@ -317,7 +317,7 @@ def test_a_renewal_of_a_leadership_that_ended_amid_slices_is_asked_anew(leader: 
     assert leader.driver._queue.held_until_ms is not None
 
 
-def test_who_waits_for_a_slice_is_told_when_the_server_stops(leader: Slow) -> None:
+def test_a_waiter_for_a_slice_gets_an_answer_when_the_server_stops(leader: Slow) -> None:
     read = Batch(["get a"], is_read=True)
     leader.driver.submit(read)
     leader.acknowledge()

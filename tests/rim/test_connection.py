@@ -122,7 +122,7 @@ def _no_peer(scene: Scene) -> None:
         (_no_peer, "s1@Sorry, s9 is no peer of s1, so it can't say RequestVote 1-0-0"),
     ],
 )
-def test_a_refusal_behind_a_waiting_write_follows_its_reply(
+def test_a_refusal_after_a_waiting_write_follows_its_reply(
     scene: Scene, refused: Refused, said: str
 ) -> None:
     scene.say("set a 1\n")
@@ -148,7 +148,7 @@ def test_telnet_s_timing_mark_is_answered_in_its_turn(scene: Scene) -> None:
     assert scene.line().startswith("s1@HELP response")
 
 
-def test_a_read_behind_a_waiting_write_is_asked_after_its_reply(scene: Scene) -> None:
+def test_a_read_after_a_waiting_write_is_asked_after_its_reply(scene: Scene) -> None:
     scene.say("set a 1\nset a 2\nget a\n")
     assert scene.submitted(1) == [["set a 1", "set a 2"]]
     eventually(scene.waits)
@@ -157,7 +157,7 @@ def test_a_read_behind_a_waiting_write_is_asked_after_its_reply(scene: Scene) ->
     assert scene.submitted(2)[1] == ["get a"]
 
 
-def test_a_connection_ends_behind_the_reply_to_its_last_line(scene: Scene) -> None:
+def test_a_connection_ends_after_the_reply_to_its_last_line(scene: Scene) -> None:
     scene.say("set a 1\n")
     scene.submitted(1)
     scene.there.shutdown(socket.SHUT_WR)

@@ -21,7 +21,7 @@ def test_whatever_is_said_at_the_door_the_rule_holds(name: str) -> None:
     drawn()
 
 
-def test_a_fault_that_was_found_is_told_with_its_example(
+def test_a_fault_that_was_found_is_reported_with_its_example(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     def refuses(number: int) -> None:

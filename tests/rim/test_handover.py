@@ -46,7 +46,7 @@ def test_the_requester_of_a_transfer_gets_the_new_leader() -> None:
     assert reply_of(batch) == "TRANSFER response: s3 leads term 2"
 
 
-def test_the_requester_of_a_transfer_is_told_if_another_node_leads() -> None:
+def test_the_requester_of_a_transfer_gets_an_answer_if_another_node_leads() -> None:
     node = established("s1")
     handover, batch = begun(node)
     node.step(Receive(append(2, (1, 1), 2, sender="s2", to="s1")), TIMEOUT_MS)
@@ -54,7 +54,7 @@ def test_the_requester_of_a_transfer_is_told_if_another_node_leads() -> None:
     assert reply_of(batch) == "Sorry, s3 did not take over: s2 leads term 2."
 
 
-def test_the_requester_of_a_transfer_is_told_if_no_node_took_over() -> None:
+def test_the_requester_of_a_transfer_gets_an_answer_if_no_node_took_over() -> None:
     node = established("s1")
     handover, batch = begun(node)
     acknowledge(node, "s2")

@@ -54,7 +54,7 @@ def test_before_a_node_has_read_its_files_it_is_healthy_and_not_ready(place: Pla
             assert fetched(place, page) == (503, "not ready: reads its files\n")
 
 
-def test_pages_that_are_not_there_and_pages_that_break_are_told(place: Place) -> None:
+def test_pages_that_are_not_there_and_pages_that_break_are_reported(place: Place) -> None:
     with opened(place):
         status, text = fetched(place, "/")
         assert (status, "/health /ready /metrics /status" in text) == (404, True)
@@ -160,7 +160,7 @@ def test_an_empty_name_is_no_name() -> None:
 
 
 @pytest.mark.parametrize("line", ["GET /health", "GET /health FTP/1.0", "", "\x16\x03\x01 x"])
-def test_what_is_no_request_of_http_is_told_so(place: Place, line: str) -> None:
+def test_what_is_no_request_of_http_is_answered_so(place: Place, line: str) -> None:
     with opened(place), socket.create_connection(place[:2], 20) as asker:
         asker.sendall(f"{line}\r\n\r\n".encode())
         assert asker.makefile().read().startswith("HTTP/1.0 400 Bad Request\n")

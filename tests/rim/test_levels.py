@@ -133,7 +133,7 @@ def test_a_connection_to_a_peer_begins_with_the_question_for_its_level(
     assert told.said == []
 
 
-def test_the_end_of_a_stale_connection_takes_nothing_back_that_a_later_one_told() -> None:
+def test_the_end_of_a_stale_connection_takes_nothing_back_that_a_later_one_announced() -> None:
     """A member moved: its old host answers nothing, and gives up once the new one has told."""
     with contextlib.ExitStack() as stack:
         places = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(2)]

@@ -152,7 +152,7 @@ def test_the_switch_interval_follows_the_number_of_connections(
         client.close()
 
 
-def test_a_connection_without_a_thread_is_closed_and_those_behind_it_are_served(
+def test_a_connection_without_a_thread_is_closed_and_those_after_it_are_served(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     crowd = Crowd(monkeypatch)

@@ -754,7 +754,7 @@ def test_many_logins_that_fail_are_few_lines_and_all_are_counted() -> None:
     assert failures.count == 6
 
 
-def test_a_line_behind_a_login_in_the_same_packet_has_its_rights(access: Access) -> None:
+def test_a_line_after_a_login_in_the_same_packet_has_its_rights(access: Access) -> None:
     door = Door(access)
     lines = [f"login root {PASSWORD}", "set a 1", "login root wrong", "set a 2"]
     assert [door.say(line) for line in lines][1::2] == [

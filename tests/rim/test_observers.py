@@ -92,7 +92,7 @@ def test_nobody_looks_once_the_last_observer_has_gone(scene: Scene) -> None:
     eventually(lambda: gone not in {each.name for each in threading.enumerate()}, gone)
 
 
-def test_an_observer_is_told_steps_although_the_one_before_left_amid_them(
+def test_an_observer_is_sent_steps_although_the_one_before_left_amid_them(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = scene.sink(), scene.sink()
@@ -115,7 +115,7 @@ def test_an_observer_is_told_steps_although_the_one_before_left_amid_them(
     assert "Propose" in shown(second, "set a last")
 
 
-def test_a_slow_reader_loses_lines_and_is_told_how_many(
+def test_a_slow_reader_loses_lines_and_reads_how_many(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "LINES_MAX", 5)
@@ -182,7 +182,7 @@ def test_steps_that_nobody_explains_in_time_are_counted(
     assert "OBSERVED lost 3 lines" in shown(sink, "set a last")
 
 
-def test_a_refused_message_is_told(scene: Scene) -> None:
+def test_a_refused_message_is_reported(scene: Scene) -> None:
     sink = scene.sink()
     scene.observers.open(sink, "", ObserveAsked())
     message = append(1, (0, 0), sender="s2", to="s1")

@@ -154,7 +154,7 @@ class Pieces:
         return self.left.pop(0) if self.left else b""
 
 
-def test_what_watches_are_told_leaves_at_once_where_the_reader_takes_it(line: Line) -> None:
+def test_what_watches_are_sent_leaves_at_once_if_the_reader_takes_it(line: Line) -> None:
     line.outgoing.push(b"one\ntwo\n", lambda: pytest.fail("nobody is slow"))
     assert line.receive(8) == b"one\ntwo\n"
 
@@ -188,7 +188,7 @@ def test_nothing_overtakes_a_watch_that_fell_behind(line: Line) -> None:
     assert line.receive(5) == b"live\n"
 
 
-def test_no_watch_is_told_anything_before_the_reply_to_its_request(line: Line) -> None:
+def test_no_watch_is_sent_anything_before_the_reply_to_its_request(line: Line) -> None:
     line.outgoing.add_backlogs([Pieces(5_000, "a")])
     line.outgoing.pump()  # a thread goes on with it
     line.outgoing.add_backlogs([Pieces(1, "b")])

@@ -98,7 +98,7 @@ def test_a_slow_reader_without_a_thread_is_disconnected_alone(
         pass  # what had left, and then the end
 
 
-def test_nothing_is_sent_behind_half_an_answer_to_a_peer(sockets: Sockets) -> None:
+def test_nothing_is_sent_after_half_an_answer_to_a_peer(sockets: Sockets) -> None:
     """Else the peer reads the next reply as the rest of that line."""
     line = b"s1@" + b"x" * 1_000_000 + b"\n"
     assert not sockets.outgoing.send_now(line)

@@ -122,7 +122,7 @@ def test_a_client_and_the_question_for_a_level_need_no_proof(doors: list[Door]) 
     assert door.ask("client4@help").startswith("s1@HELP response")
 
 
-def test_a_wrong_secret_is_told_so_and_changes_nothing(doors: list[Door]) -> None:
+def test_a_wrong_secret_is_reported_and_changes_nothing(doors: list[Door]) -> None:
     doors.append(door := Door(PeerAuth(SECRET, is_required=True)))
     assert door.prove(secret=b"x" * 32) == (
         "s1@Sorry, that is no proof: it was made with another secret, or for another connection"
@@ -289,7 +289,7 @@ def test_where_a_proof_is_required_nothing_else_will_do(answer: str) -> None:
         assert SECRET.decode() not in dialed.complaints[0]
 
 
-def test_answers_behind_a_proof_are_those_of_the_one_who_proved_itself() -> None:
+def test_answers_after_a_proof_are_those_of_the_one_who_proved_itself() -> None:
     with Dialed(PeerAuth(SECRET, is_required=True)) as dialed:
         there, first = dialed.meet()
         there.sendall(f"s1@Challenge s2 nonce {NONCE}\n".encode())
@@ -441,7 +441,7 @@ def test_a_proof_by_a_secret_that_goes_meanwhile_counts_for_nothing(doors: list[
     assert door.ask(f"s2@{VOTE}") == f"s1@Sorry, s2 {UNPROVEN}"
 
 
-def test_no_file_and_no_secret_are_told_in_words(tmp_path: Path) -> None:
+def test_no_file_and_no_secret_are_reported_in_words(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="No such file"):
         read_secrets(tmp_path / "none")
     with pytest.raises(ConfigError, match="Is a directory"):

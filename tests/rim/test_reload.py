@@ -135,7 +135,7 @@ def test_records_that_are_closed_leave_the_logger(records: Records) -> None:
 
 
 @pytest.mark.parametrize("is_abstract", [False, True])
-def test_systemd_is_told_at_a_path_or_an_abstract_socket(
+def test_systemd_is_notified_at_a_path_or_an_abstract_socket(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_abstract: bool
 ) -> None:
     path = f"@{tmp_path}" if is_abstract else str(tmp_path / "notify")
@@ -147,7 +147,7 @@ def test_systemd_is_told_at_a_path_or_an_abstract_socket(
 
 
 @pytest.mark.parametrize("path", ["", "relative", "/nowhere/at/all"])
-def test_nobody_is_told_where_nobody_listens(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+def test_nobody_is_notified_if_nobody_listens(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", path)
     assert not notify("READY=1")
 

@@ -465,7 +465,7 @@ def test_replies_that_repeat_their_requests_are_kept(line: Line) -> None:
     assert line.host.reply_room.kept == 0
 
 
-def test_a_short_reply_is_kept_behind_any_long_ones(line: Line) -> None:
+def test_a_short_reply_is_kept_after_any_long_ones(line: Line) -> None:
     batch = line.ask(*["get a read log"] * 100, is_read=False)
     replies = ["x" * LONG, "DELETE response: a deleted"] * 50
     kept = line.outgoing.keep(batch, replies)

@@ -59,7 +59,7 @@ def test_a_request_waits_until_the_level_of_the_log_is_applied(host: NodeHost) -
     assert replies == [""]
 
 
-def test_a_request_that_waited_too_long_for_a_level_is_told_to_try_again(host: NodeHost) -> None:
+def test_a_request_that_waited_too_long_for_a_level_is_asked_to_try_again(host: NodeHost) -> None:
     host.slowest_ms = 0
     assert host.why_level(LEVEL) == RISING
 

@@ -89,7 +89,7 @@ def test_name_and_port_are_asked_for_where_nothing_sets_them(
     assert "the following arguments are required: PORT" in capsys.readouterr().err
 
 
-def test_switches_and_numbers_are_told_in_the_environment_as_text(tmp_path: Path) -> None:
+def test_switches_and_numbers_are_given_in_the_environment_as_text(tmp_path: Path) -> None:
     environment = {
         "RAFTLINE_FOLLOWER_READS": "yes", "RAFTLINE_VERBOSE": "0", "RAFTLINE_PACE": "",
         "RAFTLINE_COMPACT_AT": "500",
@@ -101,7 +101,7 @@ def test_switches_and_numbers_are_told_in_the_environment_as_text(tmp_path: Path
     assert arguments.compact_at == 500
 
 
-def test_lists_and_optional_numbers_are_told_in_the_environment_as_text() -> None:
+def test_lists_and_optional_numbers_are_given_in_the_environment_as_text() -> None:
     environment = {
         "RAFTLINE_CONTROLLER_FROM": "h1,10.0.0.0/8",
         "RAFTLINE_CONTROLLER_UDP": "true",
@@ -160,7 +160,7 @@ def test_a_file_that_is_named_is_read_and_the_one_in_the_folder_is_not(tmp_path:
     assert (found.arguments.pace, found.arguments.io) == ("human", "auto")
 
 
-def test_a_variable_that_is_no_setting_is_told_and_new_is_none(tmp_path: Path) -> None:
+def test_a_variable_that_is_no_setting_is_reported_and_new_is_none(tmp_path: Path) -> None:
     environment = {"RAFTLINE_PASE": "x", "RAFTLINE_NEW": "1", "RAFTLINE_DEBUG": "1", "PATH": "x"}
     found = told(tmp_path, "s1", "1", environment=environment)
     assert found.unknown == ["RAFTLINE_PASE", "RAFTLINE_NEW"]

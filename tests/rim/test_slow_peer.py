@@ -134,7 +134,7 @@ def test_a_line_that_could_not_be_sent_whole_ends_its_connection() -> None:
     sender.join(DEADLINE_S)
 
 
-def test_messages_wait_behind_an_unfinished_line() -> None:
+def test_messages_wait_for_the_end_of_an_unfinished_line() -> None:
     peer = Peer("s1", "s2", Address("s2", 1), lambda _: None, lambda _: None, lambda _: None)
     at_it, go_on = threading.Event(), threading.Event()
     sent: list[bytes] = []

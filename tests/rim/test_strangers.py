@@ -113,7 +113,7 @@ def test_a_stranger_in_a_member_s_name_begins_no_long_line(doors: list[Door]) ->
 
 
 @pytest.mark.parametrize("size", [3 << 10, 100 << 10])
-def test_a_long_line_behind_a_login_in_the_same_packet_is_taken(
+def test_a_long_line_after_a_login_in_the_same_packet_is_taken(
     access: Access, doors: list[Door], size: int
 ) -> None:
     doors.append(door := Door(access))
@@ -145,7 +145,7 @@ def test_a_node_without_users_takes_long_lines_from_everybody(doors: list[Door])
 
 @pytest.mark.pure
 @pytest.mark.parametrize("said", [b"", b"hel", b"help\n", b"login root wrong\n"])
-def test_who_does_not_log_in_in_time_is_told_so_and_ended(
+def test_a_client_that_does_not_log_in_in_time_reads_why_it_is_ended(
     access: Access, doors: list[Door], monkeypatch: pytest.MonkeyPatch, said: bytes
 ) -> None:
     monkeypatch.setattr(connections, "STRANGER_S", 0.2)

@@ -128,7 +128,7 @@ def test_one_thread_reads_while_another_writes(ends: tuple[TlsSocket, TlsSocket]
     assert bytes(heard) == b"x" * rounds * 100
 
 
-def test_a_look_takes_nothing_and_the_end_is_told(ends: tuple[TlsSocket, TlsSocket]) -> None:
+def test_a_look_takes_nothing_and_the_end_is_reported(ends: tuple[TlsSocket, TlsSocket]) -> None:
     here, there = ends
     there.settimeout(0)
     with pytest.raises(BlockingIOError):

@@ -164,7 +164,7 @@ def test_no_line_overtakes_waiting_lines() -> None:
     assert (busy.at_once, busy.in_turn) == (lines[:1], lines)
 
 
-def test_nothing_is_sent_behind_half_a_line_on_its_connection() -> None:
+def test_nothing_is_sent_after_half_a_line_on_its_connection() -> None:
     peer = undialled()
     shut: list[int] = []
 

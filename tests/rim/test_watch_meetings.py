@@ -130,7 +130,7 @@ def begun_anew_for_a_slow_reader(scene: Scene) -> None:
     settle(scene)
 
 
-def test_nothing_is_told_of_a_watch_after_its_unwatch(scene: Scene) -> None:
+def test_nothing_is_sent_for_a_watch_after_its_unwatch(scene: Scene) -> None:
     begun_anew_for_a_slow_reader(scene)
     assert scene.watchers.unwatch(scene.sink, "7") == words.ENDED_AMID_KEYS
     scene.apply("set a 8")
@@ -235,7 +235,7 @@ def test_watches_end_at_a_node_that_was_removed_and_hears_nobody(scene: Scene) -
     assert scene.watch("a") == [REMOVED]
 
 
-def test_a_watch_that_is_behind_is_not_told_that_nothing_happened(scene: Scene) -> None:
+def test_a_watch_that_is_behind_gets_no_line_that_nothing_happened(scene: Scene) -> None:
     """`EVENT N` stands for all events up to N; so it comes after them."""
     scene.clock.s = 1000.0
     scene.watch("a")

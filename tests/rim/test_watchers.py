@@ -125,7 +125,7 @@ def test_a_watch_tells_the_keys_in_order_and_then_each_change(scene: Scene) -> N
     assert scene.sink.read() == ["s1@EVENT 5 set a 5", "s1@EVENT 6 delete b"]
 
 
-def test_what_changed_nothing_and_other_prefixes_are_not_told(scene: Scene) -> None:
+def test_what_changed_nothing_and_other_prefixes_are_not_sent(scene: Scene) -> None:
     scene.watch("app/")
     scene.apply("cas app/x 1 2", "delete app/x", "get app/x", "set ap 1", "set app 1")
     assert scene.sink.read() == []
@@ -170,7 +170,7 @@ def test_many_connections_are_sent_to_in_slices_that_the_owner_goes_on_with(scen
         assert sink.read() == ["s1@EVENT 2 set k 1", "s1@EVENT 3 set k 2"]
 
 
-def test_a_watch_goes_on_behind_an_entry(scene: Scene) -> None:
+def test_a_watch_goes_on_after_an_entry(scene: Scene) -> None:
     scene.apply("set k 1", "set k 2", "set k 3")
     assert scene.watch("k", after=2) == [
         "WATCH response: goes on after 2",
@@ -181,12 +181,12 @@ def test_a_watch_goes_on_behind_an_entry(scene: Scene) -> None:
     assert scene.sink.read() == ["s1@EVENT 5 set k 4"]
 
 
-def test_a_watch_that_lacks_one_entry_is_told_it(scene: Scene) -> None:
+def test_a_watch_that_lacks_one_entry_is_sent_it(scene: Scene) -> None:
     scene.apply("set k 1", "set k 2")
     assert scene.watch("k", after=2)[1:] == ["s1@EVENT 3 set k 2"]
 
 
-def test_what_the_keys_hold_is_not_told_once_more(scene: Scene) -> None:
+def test_what_the_keys_hold_is_not_sent_once_more(scene: Scene) -> None:
     first, second, third = (Entry(index, 1, f"set k {index}") for index in (2, 3, 4))
     scene.manager.apply([first])  # and no watch has heard of it
     assert scene.watch("k") == ["WATCH response: 1 key as of 2", "s1@EVENT 2 has k 2"]
@@ -213,7 +213,7 @@ def test_the_newest_entry_is_no_future_and_the_next_one_is(scene: Scene) -> None
     assert scene.watchers.count == 1
 
 
-def test_only_a_watch_behind_a_kept_entry_needs_no_confirmed_read() -> None:
+def test_only_a_watch_after_a_kept_entry_needs_no_confirmed_read() -> None:
     scene = Scene(events_max=2)
     scene.apply("set k 1", "set k 2", "set k 3", "set k 4")
     needs = scene.watchers.needs_confirming
@@ -226,7 +226,7 @@ def test_only_a_watch_behind_a_kept_entry_needs_no_confirmed_read() -> None:
     ]
 
 
-def test_a_watch_behind_what_is_gone_begins_anew() -> None:
+def test_a_watch_after_what_is_gone_begins_anew() -> None:
     scene = Scene(events_max=2)
     scene.apply("set k 1", "set k 2", "set k 3", "set k 4")
     assert scene.watch("k", after=2) == [
@@ -243,7 +243,7 @@ def test_events_of_before_level_2_are_gone() -> None:
     assert scene.watch("k", after=1, number="1")[0] == "WATCH response: goes on after 1"
 
 
-def test_a_watch_behind_an_entry_that_a_recovery_lost_begins_anew(scene: Scene) -> None:
+def test_a_watch_after_an_entry_that_a_recovery_lost_begins_anew(scene: Scene) -> None:
     scene.apply("set k 1")
     scene.apply("set k 2", term=2_000_000)
     assert scene.watch("k", after=4) == [
@@ -321,7 +321,7 @@ def test_a_snapshot_lets_every_watch_begin_anew(scene: Scene) -> None:
         assert said[3:] == ["s1@EVENT 92 set app/new 9"]
 
 
-def test_nothing_of_before_a_snapshot_is_told_behind_it(scene: Scene) -> None:
+def test_nothing_of_before_a_snapshot_is_sent_after_it(scene: Scene) -> None:
     sinks = [FakeSink() for _ in range(300)]
     for sink in sinks:
         scene.watch("k", sink=sink)
@@ -337,7 +337,7 @@ def test_nothing_of_before_a_snapshot_is_told_behind_it(scene: Scene) -> None:
         assert said[:begun][-1] == "s1@WATCH response: 1 key as of 90"
 
 
-def test_unwatch_names_the_last_entry_that_was_told(scene: Scene) -> None:
+def test_unwatch_names_the_last_entry_that_was_sent(scene: Scene) -> None:
     scene.watch("k", number="7")
     scene.apply("set k 1", "set other 2")
     assert scene.watchers.unwatch(scene.sink, "7") == "UNWATCH response: ended after 3"
@@ -347,7 +347,7 @@ def test_unwatch_names_the_last_entry_that_was_told(scene: Scene) -> None:
     assert scene.watch("k", number="7")[0].startswith("WATCH response: ")
 
 
-def test_unwatch_names_no_entry_that_is_applied_and_not_told_yet(scene: Scene) -> None:
+def test_unwatch_names_no_entry_that_is_applied_and_not_sent_yet(scene: Scene) -> None:
     scene.watch("k")
     push = scene.sink.push
 
@@ -374,7 +374,7 @@ def test_unwatch_of_a_slow_reader_names_what_it_has_taken(scene: Scene) -> None:
     assert scene.watchers.unwatch(scene.sink, "") == "UNWATCH response: ended after 2"
 
 
-def test_a_watch_whose_keys_are_not_all_told_can_not_be_gone_on_from(scene: Scene) -> None:
+def test_a_watch_whose_keys_are_not_all_sent_can_not_be_gone_on_from(scene: Scene) -> None:
     scene.apply(*(f"set k{number} {'v' * 1000}" for number in range(100)))
     scene.sink.is_slow = True
     scene.watch("k")
@@ -512,7 +512,7 @@ def events_of(sink: FakeSink) -> list[str]:
     return [line.partition("@")[2][:20] for line in sink.read()]
 
 
-def test_long_events_of_many_watches_are_told_in_pieces(scene: Scene) -> None:
+def test_long_events_of_many_watches_are_sent_in_pieces(scene: Scene) -> None:
     """Nothing is spelled for a prefix before a connection asks for its piece."""
     sinks = [PieceTeller() for _ in range(3)]
     for sink, prefix in zip(sinks, ("", "k", "k1"), strict=True):

@@ -89,7 +89,7 @@ def test_a_follower_is_drawn_among_those_that_run_and_do_not_lead() -> None:
     assert found == {"0000", "0002", "0004"}
 
 
-def test_an_action_without_a_leader_waits_for_one_and_so_do_those_behind_it() -> None:
+def test_an_action_without_a_leader_waits_for_one_and_so_do_those_after_it() -> None:
     stage = Stage(Action("fail leader", 1), Action("fail leader", 2), Action("drop", 2))
     stage.actions.run_due(2.5)
     assert stage.done[1:] == [("fail", "0001")]

@@ -60,7 +60,7 @@ def test_what_names_no_commit_is_left_out(tmp_path: Path, head: str | None) -> N
     assert of_clone(str(tmp_path)) == f"{RELEASE}.dev0"
 
 
-def test_a_version_can_be_told_to_a_peer() -> None:
+def test_a_version_can_be_sent_to_a_peer() -> None:
     build = read_level(f"Level 2 version {RELEASE}.dev1041+g{HASH[:HASH_DIGITS]}.d0123abcd")
     assert build is not None
     assert build.version.endswith(".d0123abcd")

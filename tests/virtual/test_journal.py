@@ -40,7 +40,7 @@ def test_what_one_copy_of_the_value_could_answer_passes(final: str) -> None:
         (f"{ONE}{TWO}c9.1;", "asked for by nobody"),
     ],
 )
-def test_a_piece_that_is_not_there_once_in_its_place_is_told(final: str, why: str) -> None:
+def test_a_piece_that_is_not_there_once_in_its_place_is_reported(final: str, why: str) -> None:
     with pytest.raises(AssertionError, match=why):
         journal([Append(1, 2, ONE, 7), Append(3, 4, TWO, 13)]).judge(final)
 
@@ -53,12 +53,12 @@ def test_a_piece_that_is_not_there_once_in_its_place_is_told(final: str, why: st
         (Seen(3, 4, TWO), "which does not begin"),
     ],
 )
-def test_a_read_that_missed_what_was_answered_is_told(seen: Seen, why: str) -> None:
+def test_a_read_that_missed_what_was_answered_is_reported(seen: Seen, why: str) -> None:
     with pytest.raises(AssertionError, match=why):
         journal([Append(1, 2, ONE, 7)], [seen]).judge(ONE)
 
 
-def test_an_append_before_what_had_been_told_is_told() -> None:
+def test_an_append_before_what_had_been_answered_is_reported() -> None:
     with pytest.raises(AssertionError, match="an append was answered with 7 bytes, though 13"):
         journal([Append(5, 6, ONE, 7), Append(1, 2, TWO, 13)]).judge(ONE + TWO)
     with pytest.raises(AssertionError, match="an append was answered with 7 bytes, though 7"):
