@@ -109,7 +109,7 @@ class Schedule:
         self._until("agree", self._agree)
 
     def _until(self, what: str, is_so: Callable[[], bool], within_ms: int = 0) -> None:
-        """Go on until it is so; whoever still catches up is given more time."""
+        """Go on until it is so; a server that still catches up is given more time."""
         within_ms = within_ms or SERVE_WITHIN_TIMEOUTS * self.plan.options.election_timeout_ms
         deadline_ms, held = self.world.now_ms + within_ms, -1
         while not is_so():
@@ -142,7 +142,7 @@ class Schedule:
         if any(other != pairs[0] for other in pairs):
             raise AssertionError(f"the state machines differ: {pairs}")
         self.history.judge_counter(int(pairs[0].get(COUNTER, "0")))
-        self.history.journal.check(pairs[0].get(JOURNAL, ""))
+        self.history.journal.judge(pairs[0].get(JOURNAL, ""))
         self.history.judge()
 
 
