@@ -25,7 +25,7 @@ class Rows:
 
     @contextmanager
     def row(self, *names: str, what: str) -> Iterator[None]:
-        """Prove rows: an exception inside is their failure, told in one line; the lab goes on."""
+        """Prove rows: an exception inside is their failure, in one line; the lab goes on."""
         try:
             yield
         except KeyboardInterrupt:
@@ -54,7 +54,7 @@ class Rows:
 
 def end_with(main: Callable[[], int]) -> NoReturn:
     """End the process with the status that `main` returns. Others: 130 after Ctrl-C, 143 after
-    SIGTERM, 129 without its terminal; 1 if a file or a port can't be had. One line says so, behind
+    SIGTERM, 129 without its terminal; 1 if a file or a port can't be had. One line says so, after
     what `main` itself has cleaned up."""
     program = Path(sys.argv[0]).name
     signal.signal(signal.SIGINT, signal.default_int_handler)  # so far it has ended us quietly

@@ -1,8 +1,8 @@
-"""Nothing stays behind of a lab, however it ends.
+"""Nothing is left of a lab, however it ends.
 
 A lab that is killed by kill -9 cleans nothing up. A node that was stopped by SIGSTOP does not
 notice that its lab is gone. So a small process waits beside the lab, on a pipe that the kernel
-closes when the lab is gone: then it kills the processes that it was told of and removes the folder.
+closes when the lab is gone: then it kills the processes that it was given and removes the folder.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Scene:
 
 
 def sweep(folder: str, ends: list[str]) -> None:
-    """Wait for the end of the lab at the other end of standard input; then tidy up behind it."""
+    """Wait for the end of the lab at the other end of standard input; then tidy up after it."""
     process_ids: list[int] = []
     for line in sys.stdin:
         process_ids = [] if line.strip() == DONE else [*process_ids, int(line)]

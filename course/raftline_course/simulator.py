@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _check_writable(options)
         with raised():
             record = _carry_out(wanted, options)
-            return _tell(record, judge(record), options)
+            return _report(record, judge(record), options)
     except MetricsError as error:
         for line in error.lines:
             print(f"raftline simulate: {line}", file=sys.stderr)
@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_INTERRUPTED
 
 
-def _tell(record: Record, verdict: Verdict, options: argparse.Namespace) -> int:
+def _report(record: Record, verdict: Verdict, options: argparse.Namespace) -> int:
     """Hand out the report and the files, each whatever became of the others."""
     lines = [report.as_json(record, verdict)] if options.json else report.lines(record, verdict)
     problems = [*_print(lines), *_keep(record, verdict, options)]

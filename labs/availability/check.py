@@ -431,7 +431,7 @@ def check_crash_and_tenure(checks: Checks, folder: Path) -> None:
 
 
 def kill_one(trial: Trial, leader: str, now: float, killed: list[str]) -> None:
-    """Kill a follower behind the simulator's back, once."""
+    """Kill a follower once, unknown to the simulator."""
     if now >= 2.5 and leader.isdigit() and not killed:
         victim = next(server for server in trial.servers.active if server != leader)
         killed.append(victim)

@@ -27,7 +27,7 @@ class Report:
         self.lines = text.splitlines()
 
     def count(self, name: str) -> int:
-        """Return the number behind a line of the report, -1 where there is no such line."""
+        """Return the number after a line of the report, -1 if there is no such line."""
         found = re.search(rf"^{re.escape(name)}.*: ([0-9]+)$", self.text, re.MULTILINE)
         return int(found[1]) if found else -1
 
@@ -62,12 +62,12 @@ class Report:
     @property
     def successions(self) -> list[tuple[str, str]]:
         """Each leader that was killed while it led, with who led next, after nobody had."""
-        told = [
+        lines = [
             text
             for _, text in self.story
             if text.endswith((" leads", " was killed")) or text == "no leader is known"
         ]
-        return re.findall(_KILLED_AND_NEXT, "|".join(told))
+        return re.findall(_KILLED_AND_NEXT, "|".join(lines))
 
     @property
     def silences_s(self) -> list[float]:
@@ -92,7 +92,7 @@ class Report:
 
 
 class Run(Report):
-    """One run of the simulator as a person would start it, and what it left behind.
+    """One run of the simulator as a person would start it, and what it left.
 
     The first run on a machine too busy is repeated: the simulator itself stood still, or another
     leader was elected though none had been killed. Such a run tells little of the cluster. There is

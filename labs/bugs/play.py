@@ -128,7 +128,7 @@ def simulate(sources: Path, options: list[str], scene: Scene) -> int:
         [sys.executable, "-B", "-c", code],
         env=_environment(sources),
         cwd=ROOT,
-        start_new_session=True,  # a Ctrl-C is told here, in one line
+        start_new_session=True,  # a Ctrl-C is reported here, in one line
     )
     scene.ends_with_us(ran.pid)
     try:

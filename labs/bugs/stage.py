@@ -1,6 +1,6 @@
 """Plays a lab's transcript against the `raftline` that stands first on the path.
 
-Two kinds, told apart by their first act. Most play a cluster of cores, by the rules of
+Two kinds, distinguished by their first act. Most play a cluster of cores, by the rules of
 `tests/transcripts/player.py`, but without its invariants: they would stop at the first wrong step,
 and a student has to see its consequences. `> files s1` plays one node's files:
 
@@ -119,7 +119,7 @@ class Files:
 
 
 def perform(transcript: str) -> str:
-    """Return the transcript with what really happens behind each act, up to a crash if any."""
+    """Return the transcript with what really happens after each act, up to a crash if any."""
     acts = [line for line in transcript.splitlines() if line.startswith("> ")]
     player: Files | Player
     if acts[0].startswith("> files"):

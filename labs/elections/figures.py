@@ -84,7 +84,7 @@ def figure_2() -> Shown:
         assert text[1:10] == list(FIGURE_LOG[:9]), text
         return {
             "s2, the follower": _between(follower.said, " : AppendEntries ", "Last log: 10 6 noop"),
-            "s1, the leader": _told(leader, "GiveEntries", "up to date", "I am Leader"),
+            "s1, the leader": _lines_with(leader, "GiveEntries", "up to date", "I am Leader"),
             "s2.log": text,
         }
 
@@ -199,26 +199,26 @@ def leaders() -> Shown:
             scene.ends_with_us(node.pid)  # while it stands still, it can't see to that
             node.pause()  # else it finds out within a second that it has no quorum
         facts.append(_fact(cluster.leader()))
-        told = [f"of the working leader, `set a after`: {cluster.ask('client9@set a after')}"]
-        assert told[0].endswith(": SET response: a set to after"), told
+        replies = [f"of the working leader, `set a after`: {cluster.ask('client9@set a after')}"]
+        assert replies[0].endswith(": SET response: a set to after"), replies
         for node, _ in stale:
             node.resume()
         for node, conversation in stale:
             reply = conversation.read_line()
             conversation.close()
             expect(reply, f"{node.name}@Sorry, outcome unknown")
-            told.append(f"of a stale one, `set a from-{node.name}`: {reply}")
+            replies.append(f"of a stale one, `set a from-{node.name}`: {reply}")
         cluster.heal()
         cluster.wait_until_equal()
-        told.append(f"of everybody's leader, `get a`: {cluster.ask('client9@get a')}")
-        assert told[-1].endswith(": GET response: after"), told
+        replies.append(f"of everybody's leader, `get a`: {cluster.ask('client9@get a')}")
+        assert replies[-1].endswith(": GET response: after"), replies
         cluster.wait_until_equal()
         eventually(lambda: len({tuple(entries_that_count(n)) for n in cluster.nodes}) == 1, "logs")
         logs = {node.name: entries_that_count(node) for node in cluster.nodes}
         assert not any("from-" in line for line in logs["s1"]), logs["s1"]
         return {
             "who leads": facts,
-            "what the clients heard": told,
+            "what the clients heard": replies,
             "the log of each, afterwards": logs["s1"],
         }
 
@@ -267,7 +267,7 @@ def _between(lines: list[str], first: str, last: str) -> list[str]:
     return found[: _place(found, last) + 1]
 
 
-def _told(node: NodeProcess, *parts: str) -> list[str]:
+def _lines_with(node: NodeProcess, *parts: str) -> list[str]:
     return [line for line in node.said if any(part in line for part in parts)]
 
 

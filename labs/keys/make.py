@@ -14,7 +14,7 @@ from pathlib import Path
 KEYS = Path(__file__).resolve().parent
 LABS = KEYS.parent
 MADE = LABS.parent / "build" / "keys"
-ANSWERS = {"bugs": "answers.md"}  # pages that stand behind the questions
+ANSWERS = {"bugs": "answers.md"}  # pages that stand after the questions
 QUESTION = re.compile(r"^(\d+)\. (.*(?:\n(?!\d+\. |\n).*)*)", re.MULTILINE)
 SECTION = re.compile(r"^## (\S.*)\n((?:(?!^## ).*\n?)*)", re.MULTILINE)
 

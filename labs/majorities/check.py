@@ -345,9 +345,9 @@ def candidates() -> str:
     core.step(Tick(), 400)
     core.step(Receive(RequestVoteReply("Node2", "Node1", 3, True, pre_vote=True)), 401)
     assert (core.view.role, core.view.term) == (Role.CANDIDATE, 3)
-    told = core.step(Receive(AppendEntries("Node3", "Node1", 2, 0, 0)), 402).send_after_save
+    sent = core.step(Receive(AppendEntries("Node3", "Node1", 2, 0, 0)), 402).send_after_save
     assert core.view.role is Role.CANDIDATE
-    assert [(type(one), one.term) for one in told] == [(AppendRejected, 3)]
+    assert [(type(one), one.term) for one in sent] == [(AppendRejected, 3)]
     core.step(Receive(AppendEntries("Node3", "Node1", 3, 0, 0)), 403)
     assert (core.view.role, core.view.leader) == (Role.FOLLOWER, "Node3")
     return "a candidate stays one, and follows whoever won its election"

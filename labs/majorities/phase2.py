@@ -22,7 +22,7 @@ Address = tuple[str, int]
 
 
 class FixedLeader:
-    """The log of one node, in memory alone, and who is told of what is added to it."""
+    """The log of one node, in memory alone, and who hears of what is added to it."""
 
     def __init__(self, name: str, leader: Address | None) -> None:
         self.name = name

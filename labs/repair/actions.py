@@ -58,7 +58,7 @@ class Lab(Asked):
         return at
 
     def replicate_again(self) -> None:
-        """End what a choice 3 left behind whose client was killed in the middle."""
+        """End what a choice 3 left whose client was killed in the middle."""
         for name in self.members:
             if SKIPS in self.status(name).get("faults", []):
                 self.order(name, "SKIP-REPLICATION off")

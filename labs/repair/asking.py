@@ -175,7 +175,7 @@ class Asked:
         return 2 * count > len(self.members)
 
     def _described(self) -> str:
-        """Return what each node is, behind a colon, and what to do about it."""
+        """Return what each node is, after a colon, and what to do about it."""
         views = {name: self.status(name) for name in self.members}
         parts = [f"{name} {_condition(view)}" for name, view in views.items()]
         down = [name for name, view in views.items() if not view]

@@ -106,7 +106,7 @@ def scenario_b(cluster: Nodes) -> None:
 
 
 def scenario_c(cluster: Nodes) -> None:
-    """The leader crashes, its log is deleted, and the followers' logs are behind."""
+    """The leader crashes, its log is deleted, and the followers' logs are shorter."""
     lab = cluster.lab
     cluster.start()
     lab.submit("44", "node1")
@@ -116,8 +116,8 @@ def scenario_c(cluster: Nodes) -> None:
     old = lab.leader()
     others = lab.followers()
     pending = lab.write_to_leader_only("66")
-    behind = {name: [v.partition(",")[2] for v in cluster.values()[name]] for name in others}
-    came("the followers have 44 and 77", all(v == ["44", "77"] for v in behind.values()), behind)
+    lagging = {name: [v.partition(",")[2] for v in cluster.values()[name]] for name in others}
+    came("the followers have 44 and 77", all(v == ["44", "77"] for v in lagging.values()), lagging)
     act(f"{old} crashes (kill -9), and its log file is deleted")
     cluster[old].kill()
     cluster[old].log.unlink()
@@ -144,19 +144,19 @@ def one_follower_misses_an_entry(cluster: Nodes) -> None:
     """A node that lacks an acknowledged entry is not elected; the leader repairs its log."""
     lab = cluster.lab
     leader = lab.leader()
-    behind, whole = lab.followers()
-    act(f"2. {behind} alone misses one entry, 88; then {leader} crashes")
+    lagging, whole = lab.followers()
+    act(f"2. {lagging} alone misses one entry, 88; then {leader} crashes")
     for name in (leader, whole):
-        lab.order(behind, f"PARTITION {name}")
+        lab.order(lagging, f"PARTITION {name}")
     lab.submit("88", whole)
     cluster[leader].kill()
-    lab.order(behind, "HEAL")
+    lab.order(lagging, "HEAL")
     new = lab.leader(but=leader)
-    came(f"{whole} is elected, not {behind}, whose log is shorter", new == whole, new)
+    came(f"{whole} is elected, not {lagging}, whose log is shorter", new == whole, new)
     lab.wait_until_equal()
     came(
-        f"{behind} has 88 now",
-        any(entry.endswith(",88") for entry in cluster.values()[behind]),
+        f"{lagging} has 88 now",
+        any(entry.endswith(",88") for entry in cluster.values()[lagging]),
         cluster.values(),
     )
     cluster[leader].start()

@@ -141,7 +141,7 @@ class SeedLines:
 
     def _missing(self, view: NodeView, message: AppendRejected) -> None:
         prev_index = self._prev_indexes.get((message.to, message.round), 0)
-        if prev_index > view.log.last_index:  # else a note has told that the logs differ
+        if prev_index > view.log.last_index:  # else a note has said that the logs differ
             self._say(
                 f"{self._name}: Missing entry at prev_log_index {prev_index}. "
                 "Leader will backtrack."

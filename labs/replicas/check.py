@@ -40,7 +40,7 @@ SOURCE = HERE.parents[1] / "src"
 NAMES = ("node1", "node2", "node3")
 # Without what is installed beside Python, and without its environment: the lab has no pins.
 PYTHON = [sys.executable, "-S", "-E"]
-# The start of a person's own shell may take long, and leave a lock behind if it is killed.
+# The start of a person's own shell may take long, and leave a lock if it is killed.
 NOBODYS_SHELL = {"SHELL": "/bin/sh", "HOME": "/nonexistent"}
 SOCKET = f"raftline-check-{os.getpid()}"
 DEADLINE_S = 60.0
@@ -134,7 +134,7 @@ class Lab:
         return found[1]
 
     def wait_for_value(self, after: int) -> int:
-        """Wait until a leader has set a value behind number `after`, and all running nodes hold it;
+        """Wait until a leader has set a value after number `after`, and all running nodes hold it;
         return its number. A busy machine may have seen more elections yet."""
         what = f"a value later than number {after} in .log and .state_machine of all that run"
         return int(eventually(lambda: max(0, ordinal_of(self.value()) - after), what)) + after
@@ -185,7 +185,7 @@ def row_06(lab: Lab) -> None:
     old = lab.leader()  # last, so that it is the leader that is ended
     lab.end(old, signal.SIGINT)
     lab.wait_for_value(number)
-    see_it_return(lab, old, was_told=True)
+    see_it_return(lab, old, knows_term=True)
     number = lab.wait_for_value(0)
     killed = lab.leader()
     lab.end(killed, signal.SIGKILL)
@@ -206,10 +206,10 @@ def row_07(lab: Lab) -> None:
     see_it_return(lab, old)
 
 
-def see_it_return(lab: Lab, returned: str, *, was_told: bool = False) -> None:
+def see_it_return(lab: Lab, returned: str, *, knows_term: bool = False) -> None:
     """Start a node again that led; see it follow, in a later term, and hold the value.
 
-    One that handed over before it stopped had been told of the later term already.
+    One that handed over before it stopped had heard of the later term already.
     """
     missed = lab.wait_for_value(0)
     before = int(lab.text(returned, ".storage").split(" term ")[1].split()[0])
@@ -222,7 +222,7 @@ def see_it_return(lab: Lab, returned: str, *, was_told: bool = False) -> None:
         ),
         f"{returned} follows",
     )
-    if not was_told:
+    if not knows_term:
         must(follows["term"] > before, f"term {follows['term']} is not above {before}")
     lab.wait_for_value(missed - 1)
     reply = lab.ask(returned, "get value read local").removeprefix('GET response: "')
@@ -252,15 +252,15 @@ def row_08(lab: Lab) -> None:
 
 def row_09(lab: Lab) -> None:
     """COOLEST_HACKATHON: a node of five that slept never gives the old value"""
-    told = subprocess.run(
+    done = subprocess.run(
         [*PYTHON, str(HERE / "lab.py"), "--base-port", str(ports_in_a_row(5)), "story"],
         capture_output=True,
         text=True,
         timeout=90,
         check=False,
     )
-    must(told.returncode == 0, told.stdout + told.stderr)
-    must("It never gave the old value" in told.stdout, told.stdout)
+    must(done.returncode == 0, done.stdout + done.stderr)
+    must("It never gave the old value" in done.stdout, done.stdout)
 
 
 def row_11(lab: Lab) -> None:
@@ -399,8 +399,8 @@ def main() -> int:
             if not held and row in ROWS[:6]:  # the others need what these leave
                 for console in sorted(lab.folder.glob("*.console")):
                     said = console.read_text().splitlines()
-                    told = [line for line in said if "Connection from" not in line]
-                    print("\n".join([f"--- {console.name}", *told[-60:]]), file=sys.stderr)
+                    done = [line for line in said if "Connection from" not in line]
+                    print("\n".join([f"--- {console.name}", *done[-60:]]), file=sys.stderr)
                 break
     return rows.finish()
 

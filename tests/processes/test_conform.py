@@ -91,7 +91,7 @@ def test_each_check_has_a_rule_and_a_section() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--", "node", "{name}", "{port}"], "does not say {dir}"),
+        (["--", "node", "{name}", "{port}"], "does not name {dir}"),
         (["--level", "9", "--", "n"], "'9' is no level"),
         (["--only", "nothing", "--", "n"], "there is no check 'nothing'"),
         (["--", "/no/such/node", "{name}", "{port}", "{dir}"], "/no/such/node: No such file"),
@@ -110,7 +110,7 @@ def test_bad_usage_is_one_line(words: list[str], said: str) -> None:
 def test_a_command_is_needed() -> None:
     done = conform("--level", "1", "--")
     assert done.returncode == 2
-    assert "the command that starts a node is missing, behind --" in done.stderr
+    assert "the command that starts a node is missing: it comes after --" in done.stderr
 
 
 def test_a_node_that_ends_at_once_is_reported_with_what_it_printed() -> None:

@@ -128,7 +128,7 @@ def test_a_sleep_ends_by_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
         ("Node.wake_at_ms = 0", "timers stand still"),
         (
             "Node._append = lambda self, entry: self._out.append.append(entry._replace(index=9))",
-            "appends Entry(index=9, term=1, command='noop') behind entry 0",
+            "appends Entry(index=9, term=1, command='noop') after entry 0",
         ),
         ("import os\nfor fd in range(3, 16):\n    os.write(fd, b'{\\'points\\': 10}\\n')", ""),
     ],

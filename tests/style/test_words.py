@@ -1,4 +1,4 @@
-"""Words that stay out of the comments, docstrings and names of src/.
+"""Words that stay out of the comments, docstrings and names of src/, course/ and labs/.
 
 An entry comes after another, not behind it; a program prints, answers or sends, and nobody is told;
 a node records, and takes no note. Texts that users see are not looked at.
@@ -16,6 +16,7 @@ from pathlib import Path
 from tests.style.findings import check_none_of
 
 ROOT = Path(__file__).resolve().parents[2]
+FOLDERS = ("src", "course", "labs")
 DEFINITIONS = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 AVOIDED = re.compile(r"(?<![a-z])(told|behind|(take|takes|taking|took) note)(?![a-z])", re.I)
 
@@ -38,7 +39,7 @@ def avoided(source: str) -> list[int]:
 
 def test_no_comment_docstring_or_name_has_an_avoided_word() -> None:
     found = []
-    for path in sorted((ROOT / "src").rglob("*.py")):
+    for path in sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")):
         source = path.read_text(encoding="utf-8")
         lines = source.split("\n")
         name = path.relative_to(ROOT)

@@ -79,7 +79,7 @@ def test_a_wrong_answer_is_reported_beside_other_failures(
 ) -> None:
     made = record(pair(1), **more)
     options = argparse.Namespace(json=False, history=history, html=None)
-    assert simulator._tell(made, judge(made), options) == status
+    assert simulator._report(made, judge(made), options) == status
     told = capsys.readouterr()
     assert "Leaders:" in told.out
     assert ("/dev/full: can't be written" in told.err) == (history is not None)

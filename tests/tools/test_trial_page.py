@@ -194,12 +194,12 @@ def test_what_is_no_event_is_tied_to_one_or_explained() -> None:
     assert [text for _, _, text in explained(made)] == [
         "no leader: the first election",
         "0001 was elected anew: no event was near, so this machine or the network took long",
-        "no answers: behind event 2",
-        "no leader: behind event 4",
+        "no answers: after event 2",
+        "no leader: after event 4",
         "no answers: this machine kept the simulator itself from working",
     ]
     page = report.page(made, judge(made))
-    assert '6.50 s</span> no answers: behind <a href="#event-2">event 2</a></li>' in page
+    assert '6.50 s</span> no answers: after <a href="#event-2">event 2</a></li>' in page
 
 
 def test_the_names_of_percentiles_stand_where_a_phone_shows_them() -> None:

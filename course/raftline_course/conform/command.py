@@ -24,7 +24,7 @@ from raftline_course.conform import (
 )
 from raftline_course.conform.checks import CHECKS, LEVELS, Check
 from raftline_course.conform.node import NoCommand, Settings
-from raftline_course.conform.report import summary, tell
+from raftline_course.conform.report import print_result, summary
 from raftline_course.conform.run import FAILED, Result, end_all, judge
 
 # The levels' modules: each fills the table as it is imported.
@@ -85,23 +85,23 @@ def main(arguments: Sequence[str]) -> int:
     words = list(arguments)
     place = words.index("--") if "--" in words else len(words)
     options = parser()
-    told = options.parse_args(words[:place])
-    chosen = _chosen(options, told.level, told.only)
-    if told.list:
+    parsed = options.parse_args(words[:place])
+    chosen = _chosen(options, parsed.level, parsed.only)
+    if parsed.list:
         for check in chosen:
             print(f"{check.level} {check.name}: {check.rule} ({check.section})")
         return 0
     command = words[place + 1 :]
     if not command:
-        options.error("the command that starts a node is missing, behind --")
-    others = _words(options, told.others)
+        options.error("the command that starts a node is missing: it comes after --")
+    others = _words(options, parsed.others)
     for each in [command, *([others] if others else [])]:
         if missing := [place for place in PLACES if not any(place in word for word in each)]:
-            options.error(f"the command {' '.join(each)!r} does not say {' '.join(missing)}")
-    settings = Settings(tuple(command), tuple(others), told.election_ms)
+            options.error(f"the command {' '.join(each)!r} does not name {' '.join(missing)}")
+    settings = Settings(tuple(command), tuple(others), parsed.election_ms)
     try:
         with raised():
-            return _carry_out(chosen, settings, told.jobs, told.json)
+            return _carry_out(chosen, settings, parsed.jobs, parsed.json)
     except NoCommand as problem:
         print(f"raftline conform: {problem}", file=sys.stderr)
         return EXIT_USAGE
@@ -114,7 +114,7 @@ def _carry_out(chosen: Sequence[Check], settings: Settings, jobs: int, as_json: 
         try:
             for future in concurrent.futures.as_completed(futures):
                 results.append(future.result())
-                tell(results[-1], as_json)
+                print_result(results[-1], as_json)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             end_all()

@@ -138,7 +138,7 @@ def _held_sync(scene: Scene, peer: str, text: str, promise: type) -> None:
     try:
         line = wire.next_line(scene.patience_s) if not _asked(scene, before, mark) else None
         if line is None:
-            # A node whose other threads go on says by this that it is past the line above.
+            # A node whose other threads go on shows by this that it is past the line above.
             scene.peers["s4"].wire_to(scene.node.port).say("s4@PreVote 90-0-0")
             scene.transcript.wait(lambda line: line.other == "s4", mark, WHILE_HELD_S)
         scene.expect(
@@ -180,7 +180,7 @@ def synced_before_answer(scene: Scene) -> None:
 @check(
     4,
     "synced-before-vote",
-    "Term and vote are on the disk before the vote is told.",
+    "Term and vote are on the disk before the vote is sent.",
     BEFORE,
     size=4,
     watches_syncs=True,
@@ -267,7 +267,7 @@ def _files(scene: Scene) -> Files:
 
 def _grown(before: Files, after: Files) -> tuple[Path, int]:
     """Return the one file that an entry made longer, and its length before. Other files that it
-    changed are set back in `after`: their bytes may reach the disk behind those of the entry."""
+    changed are set back in `after`: their bytes may reach the disk after those of the entry."""
     changed = [path for path in after if after[path] != before.get(path)]
     grown = [path for path in changed if after[path].startswith(before.get(path, b""))]
     found = [path for path in grown if b"price" in after[path]] or grown

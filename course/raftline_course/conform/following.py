@@ -57,7 +57,7 @@ def other_term_before(scene: Scene) -> None:
 @check(
     3,
     "earlier-leader",
-    "A leader of an earlier term is refused, and told the term.",
+    "A leader of an earlier term is refused, and gets the term.",
     "Raft §5.1, Figure 2, receiver 1",
 )
 def earlier_leader(scene: Scene) -> None:
@@ -90,7 +90,7 @@ def no_cut_without_conflict(scene: Scene) -> None:
 @check(
     3,
     "conflict",
-    "An entry of another term goes, and all behind it.",
+    "An entry of another term goes, and all after it.",
     "Raft §5.3, Figure 2, receiver 3",
 )
 def conflict(scene: Scene) -> None:

@@ -8,12 +8,12 @@ from raftline_course.conform.rules import grant
 
 
 class Installer:
-    """A follower with an empty log, which takes a snapshot and what comes behind it."""
+    """A follower with an empty log, which takes a snapshot and what comes after it."""
 
     def __init__(self, *, loses: int = 0) -> None:
         self.snapshot: Snapshot | None = None
         self.data = b""
-        self.behind: list[int] = []  # indexes of entries that came behind it
+        self.entries_after: list[int] = []  # indexes of entries that came after it
         self.went_back = False  # half of what it held was lost once
         self._loses = loses
 
@@ -32,7 +32,7 @@ class Installer:
         held = self.snapshot.index if self.is_whole and self.snapshot is not None else 0
         if not held or message.prev_index < held:
             return f"GiveEntriesAfterIndex {held} term {message.term} round {message.round}"
-        self.behind += [entry.index for entry in message.entries]
+        self.entries_after += [entry.index for entry in message.entries]
         return f"I am up to date term {message.term} index {end} round {message.round}"
 
     def _take(self, message: InstallSnapshot) -> str | None:

@@ -8,7 +8,7 @@ from raftline_course.conform.rules import Follower
 from raftline_course.conform.scene import Scene
 from raftline_course.conform.wires import silent
 
-ROUNDS = 3  # so many later heartbeats prove that nothing more comes of what was before
+ROUNDS = 3  # later heartbeats, after which nothing more comes of what was before
 
 
 def later_rounds(scene: Scene, peer: str, since: int) -> AppendEntries:
@@ -242,23 +242,25 @@ def deposed(scene: Scene) -> None:
 @check(
     3,
     "told-of-a-term",
-    "A leader that is told a later term in an answer leads no more.",
+    "A leader that gets a later term in an answer leads no more.",
     "Raft §5.1",
 )
-def told_of_a_term(scene: Scene) -> None:
+def later_term_in_an_answer(scene: Scene) -> None:
     scene.start()
     term = scene.lead()
     scene.client().gets("set a 1", "SET response: a set to 1")
     later = term + 5
 
-    def tell(message: Message) -> str | None:
+    def answer_later(message: Message) -> str | None:
         if isinstance(message, AppendEntries):
             return f"GiveEntriesAfterIndex 0 term {later} round {message.round}"
         return None
 
     mark = scene.transcript.end
-    scene.all_do(tell)
+    scene.all_do(answer_later)
     asked = scene.await_message(
-        RequestVote, f"s1 leads on in term {term} after a peer told it term {later}", since=mark
+        RequestVote,
+        f"s1 leads on in term {term} after a peer answered with term {later}",
+        since=mark,
     )
     scene.expect(asked.term > later, f"it then stands for term {asked.term}, after {later}")

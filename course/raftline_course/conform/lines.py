@@ -27,7 +27,7 @@ def served(scene: Scene, *, started: bool = False) -> Client:
         scene.expect(scene.transcript.lines[-1].at_s < until, "a node that is alone never leads")
 
 
-@check(1, "reply-name", "A reply stands behind the server's name.", NAMES, size=1)
+@check(1, "reply-name", "A reply stands after the server's name.", NAMES, size=1)
 def reply_name(scene: Scene) -> None:
     client = served(scene)
     client.say("client1@set b 5")
@@ -90,7 +90,7 @@ def value_to_the_byte(scene: Scene) -> None:
         client.gets("get poem", f"GET response: {value}")
 
 
-@check(1, "empty-value", "A space alone behind the key stores the empty value.", LIMITS, size=1)
+@check(1, "empty-value", "A space alone after the key stores the empty value.", LIMITS, size=1)
 def empty_value(scene: Scene) -> None:
     client = served(scene)
     client.gets("set k ", "SET response: k set to ")

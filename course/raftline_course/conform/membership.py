@@ -28,7 +28,7 @@ def leading(scene: Scene) -> Client:
 
 
 def members(client: Client) -> dict[str, Any]:
-    """Return what `members` tells."""
+    """Return what `members` answers."""
     found: dict[str, Any] = json.loads(client.ask("members").removeprefix("MEMBERS response: "))
     return found
 
@@ -38,17 +38,17 @@ def add(scene: Scene, client: Client) -> None:
     newcomer = scene.newcomer("s4")
     does = client.ask(f"add s4 {HOST} {newcomer.port}")
     scene.expect(does.startswith("ADD response: s4 added"), f"add is answered {does!r}")
-    told = members(client)
-    scene.expect(sorted(told["voters"]) == ["s1", "s2", "s3", "s4"], f"the voters are {told}")
+    facts = members(client)
+    scene.expect(sorted(facts["voters"]) == ["s1", "s2", "s3", "s4"], f"the voters are {facts}")
 
 
-@check(8, "members-told", "members tells voters, learners and addresses.", MEMBERS)
-def members_told(scene: Scene) -> None:
-    told = members(leading(scene))
-    scene.expect(sorted(told["voters"]) == ["s1", "s2", "s3"], f"the voters are {told['voters']}")
-    scene.expect(told["learners"] == [], f"the learners are {told['learners']}")
+@check(8, "members-told", "members answers with voters, learners and addresses.", MEMBERS)
+def members_answered(scene: Scene) -> None:
+    facts = members(leading(scene))
+    scene.expect(sorted(facts["voters"]) == ["s1", "s2", "s3"], f"the voters are {facts['voters']}")
+    scene.expect(facts["learners"] == [], f"the learners are {facts['learners']}")
     address = f"{HOST}:{scene.peers['s2'].port}"
-    scene.expect(told["members"]["s2"] == address, f"s2 is said to be at {told['members']['s2']}")
+    scene.expect(facts["members"]["s2"] == address, f"s2 is at {facts['members']['s2']}")
 
 
 @check(8, "added", "A new member gets the whole log, then it votes.", MEMBERS)
@@ -82,8 +82,8 @@ def removed(scene: Scene) -> None:
     client = leading(scene)
     does = client.ask("remove s3")
     scene.expect(does.startswith("REMOVE response: s3 removed"), f"remove is answered {does!r}")
-    told = members(client)
-    scene.expect(sorted(told["voters"]) == ["s1", "s2"], f"the voters are {told['voters']}")
+    facts = members(client)
+    scene.expect(sorted(facts["voters"]) == ["s1", "s2"], f"the voters are {facts['voters']}")
     held = scene.all_hold()
     follower = Follower(held)
     follower.ack_max = len(held)
@@ -128,8 +128,8 @@ def refused(scene: Scene) -> None:
     client = leading(scene)
     for wrong in ("add s4 localhost", "remove s9", "demote s9", "add"):
         client.refused(wrong)
-    told = members(client)
-    scene.expect(sorted(told["voters"]) == ["s1", "s2", "s3"], f"the voters are {told['voters']}")
+    facts = members(client)
+    scene.expect(sorted(facts["voters"]) == ["s1", "s2", "s3"], f"the voters are {facts['voters']}")
 
 
 # --- a disk that was lost -----------------------------------------------------------------------
@@ -159,13 +159,13 @@ def lost_disk(scene: Scene) -> None:
     scene.denied("s2", 3, (2, 1), ", without knowing what it has forgotten")
 
 
-@check(8, "lost-disk-told", "It tells its leader that it has no vote.", LOST)
-def lost_disk_told(scene: Scene) -> None:
+@check(8, "lost-disk-told", "It answers its leader that it has no vote.", LOST)
+def lost_disk_reported(scene: Scene) -> None:
     wiped(scene)
     line = scene.send_append("s2", 1, (0, 0), [(1, "set a 1"), (1, "set a 2")], commit=2)
     answer = line.message
-    is_told = isinstance(answer, AppendAccepted) and answer.without_vote
-    scene.expect(is_told, "its answer does not end in: without vote LIFE")
+    without_vote = isinstance(answer, AppendAccepted) and answer.without_vote
+    scene.expect(without_vote, "its answer does not end in: without vote LIFE")
 
 
 @check(8, "vote-again", "Its leader gives the vote back, for that start alone.", LOST)

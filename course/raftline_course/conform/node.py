@@ -97,7 +97,7 @@ class TestedNode:
         """Start it.
 
         Raises:
-            NoCommand: there is no such program.
+            NoCommand: no such program exists.
         """
         try:
             self.process.launch()
@@ -118,7 +118,7 @@ class TestedNode:
             time.sleep(LOOK_S)
 
     def listens(self) -> bool:
-        """Return whether its port takes a connection; that connection says nothing, and ends."""
+        """Return whether its port takes a connection; that connection sends nothing, and ends."""
         try:
             socket.create_connection((HOST, self.port), 1.0).close()
         except OSError:

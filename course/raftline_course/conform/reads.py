@@ -110,7 +110,7 @@ def deposed_reads(scene: Scene) -> None:
 )
 def first_read(scene: Scene) -> None:
     scene.follow()
-    # s2 has committed entry 2, and told nobody: a read has to see it none the less.
+    # s2 has committed entry 2, and sent word to no peer: a read has to see it none the less.
     log = [(1, "set a 1"), (1, "set a 2")]
     scene.append("s2", 1, (0, 0), log)
     scene.append("s2", 1, (2, 1), commit=1)

@@ -12,7 +12,7 @@ from raftline_course.conform.run import FAILED, NOT_JUDGED, PASSED, Result
 MARKS = {PASSED: "ok", FAILED: "FAILED", NOT_JUDGED: "not judged"}
 
 
-def tell(result: Result, as_json: bool) -> None:
+def print_result(result: Result, as_json: bool) -> None:
     """Print one verdict, and what shows a failure."""
     if as_json:
         print(json.dumps(result.facts()), flush=True)

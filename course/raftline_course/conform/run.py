@@ -33,7 +33,7 @@ class Result:
     seconds: float = 0.0
 
     def facts(self) -> dict[str, Any]:
-        """Return it as `--json` tells it."""
+        """Return it as `--json` prints it."""
         return {
             "name": self.check.name, "level": self.check.level, "rule": self.check.rule,
             "section": self.check.section, "verdict": self.verdict, "why": self.why,

@@ -214,7 +214,7 @@ class Scene:
     def append(
         self, peer: str, term: int, prev: tuple[int, int], entries: Entries = (), commit: int = 0
     ) -> None:
-        """Append entries that the node has to take, and have on its disk when it says so."""
+        """Append entries that the node has to take, and have on its disk when it answers."""
         line = self.send_append(peer, term, prev, entries, commit)
         end = prev[0] + len(entries)
         answer = line.message

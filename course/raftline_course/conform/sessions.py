@@ -74,7 +74,7 @@ def without_number(scene: Scene) -> None:
 @check(
     6,
     "outcome-remembered",
-    "A retry is told what came of the request, not what would now.",
+    "A retry is answered with what came of the request, not with what would now.",
     SECTION,
     size=1,
 )

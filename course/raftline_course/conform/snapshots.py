@@ -25,7 +25,7 @@ from raftline_course.conform.wires import silent
 
 SECTION = "Raft §7, Figure 13"
 VALUE_BYTES = 1 << 20
-WRITES_MAX = 24  # so many values of a mebibyte have to make any node compact its log
+WRITES_MAX = 24  # values of a mebibyte, after which any node must have compacted its log
 PIECE_BYTES = 200_000
 TRIES = 500  # questions to a node whose disk is at work, one by one
 
@@ -78,7 +78,7 @@ class Sent:
 
 
 def taken(scene: Scene) -> Sent:
-    """Make a snapshot by the node, and let it begin anew, empty and led by s2."""
+    """Make a snapshot by the node, and let it begin again, empty and led by s2."""
     installer = Installer()
     compacted(scene, installer)
     snapshot = installer.snapshot
@@ -94,12 +94,12 @@ def taken(scene: Scene) -> Sent:
 
 
 def send(scene: Scene, sent: Sent, offset: int, size: int = PIECE_BYTES) -> Line:
-    """Send one piece; return the answer to it, or to the heartbeat behind the last one."""
+    """Send one piece; return the answer to it, or to the heartbeat after the last one."""
     scene.round += 1
     text = sent.piece(offset, size, scene.round)
     if offset + size < sent.snapshot.size:
         return scene.call("s2", text, scene.round)
-    # The last piece may have no answer of its own: the heartbeat's tells.
+    # The last piece may have no answer of its own: the heartbeat's shows it.
     scene.peers["s2"].wire_to(scene.node.port).say(f"s2@{text}")
     return scene.send_append("s2", sent.term, sent.end, commit=sent.end[0])
 
@@ -121,7 +121,7 @@ def held_after(line: Line, should: int) -> int:
 
 
 def whole(scene: Scene, line: Line, sent: Sent) -> None:
-    """Wait until the node says that it has installed it: its disk may take a while."""
+    """Wait until the node answers that it has installed it: its disk may take a while."""
     for _ in range(TRIES):
         if isinstance(line.message, AppendAccepted) and line.message.index >= sent.end[0]:
             return
@@ -132,15 +132,15 @@ def whole(scene: Scene, line: Line, sent: Sent) -> None:
 def holds_all(scene: Scene, sent: Sent) -> None:
     """Make the node lead, and read all that the snapshot stands for."""
     for peer in scene.peers.values():
-        peer.rule = behind(sent)
+        peer.rule = holder(sent)
     scene.await_leader(scene.let_stand("s2", sent.term))
     client = scene.client()
     client.gets("get small", "GET response: yes")
     client.gets("incr n", "INCR response: 4")
 
 
-def behind(sent: Sent) -> Follower:
-    """Return a follower that holds the snapshot and nothing behind it."""
+def holder(sent: Sent) -> Follower:
+    """Return a follower that holds the snapshot and nothing after it."""
     return Follower([(sent.end[1], "")] * sent.end[0])
 
 
@@ -156,7 +156,7 @@ def sent_whole(scene: Scene) -> None:
     snapshot = installer.snapshot
     assert snapshot is not None
     scene.expect(
-        zlib.crc32(installer.data) == snapshot.crc, "the bytes sent have another CRC-32 than told"
+        zlib.crc32(installer.data) == snapshot.crc, "the bytes have another CRC-32 than announced"
     )
     client.gets("set last 1", "SET response: last set to 1")
 
@@ -172,18 +172,18 @@ def pieces_again(scene: Scene) -> None:
     scene.expect(zlib.crc32(installer.data) == snapshot.crc, "the bytes do not fit together")
 
 
-@check(7, "entries-behind", "Behind the snapshot the log goes on.", SECTION)
-def entries_behind(scene: Scene) -> None:
+@check(7, "entries-behind", "After the snapshot the log goes on.", SECTION)
+def entries_after(scene: Scene) -> None:
     installer = Installer()
     client = compacted(scene, installer)
     snapshot = installer.snapshot
     assert snapshot is not None
     mark = scene.transcript.end
     client.gets("set last 1", "SET response: last set to 1")
-    scene.await_line(lambda _: bool(installer.behind), "no entry is sent behind it", mark)
+    scene.await_line(lambda _: bool(installer.entries_after), "no entry is sent after it", mark)
     scene.expect(
-        installer.behind[0] == snapshot.index + 1,
-        f"behind entry {snapshot.index} comes entry {installer.behind[0]}",
+        installer.entries_after[0] == snapshot.index + 1,
+        f"after entry {snapshot.index} comes entry {installer.entries_after[0]}",
     )
 
 
@@ -214,7 +214,7 @@ def kept(scene: Scene) -> None:
     )
 
 
-@check(7, "installed", "A follower takes a snapshot in pieces, and what comes behind it.", SECTION)
+@check(7, "installed", "A follower takes a snapshot in pieces, and what comes after it.", SECTION)
 def installed(scene: Scene) -> None:
     sent = taken(scene)
     send_all(scene, sent)
@@ -280,8 +280,8 @@ def earlier_term(scene: Scene) -> None:
     sent = taken(scene)
     scene.append("s3", sent.term + 1, (0, 0))
     answer = send(scene, Sent(sent.snapshot, sent.data, sent.term), 0).message
-    is_told = isinstance(answer, AppendRejected | InstallSnapshotReply)
+    is_answer = isinstance(answer, AppendRejected | InstallSnapshotReply)
     scene.expect(
-        is_told and answer is not None and answer.term == sent.term + 1,
-        f"a leader of term {sent.term} is not told of term {sent.term + 1}",
+        is_answer and answer is not None and answer.term == sent.term + 1,
+        f"a leader of term {sent.term} gets no answer with term {sent.term + 1}",
     )

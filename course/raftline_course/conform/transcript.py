@@ -17,8 +17,8 @@ LINES_MAX = 60
 
 @dataclass(frozen=True)
 class Line:
-    """One line. `other` is who spoke to the node or was spoken to; `wire` tells connections
-    apart; `text` has no name in front."""
+    """One line. `other` is who spoke to the node or was spoken to; `wire` is the connection;
+    `text` has no name in front."""
 
     number: int
     at_s: float

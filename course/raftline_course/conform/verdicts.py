@@ -4,8 +4,8 @@ from __future__ import annotations
 
 
 class Failed(Exception):
-    """The node broke the rule; the message says by what."""
+    """The node broke the rule; the message names how."""
 
 
 class NotJudged(Exception):
-    """The check can't tell here; the message says why."""
+    """The check can't judge here; the message gives the reason."""

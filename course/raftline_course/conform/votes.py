@@ -71,7 +71,7 @@ def term_heard_of(scene: Scene) -> None:
     scene.expect(reply.term == 4, f"the denial names term {reply.term}, not 4")
 
 
-@check(2, "earlier-term", "A candidate of an earlier term is denied, and told the term.", FIGURE_2)
+@check(2, "earlier-term", "A candidate of an earlier term is denied, and gets the term.", FIGURE_2)
 def earlier_term(scene: Scene) -> None:
     scene.start()
     scene.granted("s2", 7)
@@ -132,7 +132,7 @@ def majority_of_four(scene: Scene) -> None:
     scene.await_leader(mark)
 
 
-@check(2, "votes-by-name", "A vote that is told twice counts once.", FIGURE_2, size=5)
+@check(2, "votes-by-name", "A vote that comes twice counts once.", FIGURE_2, size=5)
 def votes_by_name(scene: Scene) -> None:
     scene.follow()
     scene.all_do(denier)
@@ -146,7 +146,7 @@ def votes_by_name(scene: Scene) -> None:
     twice.rule = twice_over
     mark = scene.let_stand("s2", 1)
     asked = scene.await_candidate(mark)
-    never_led(scene, asked.term, mark, "with two votes of five, one of them told three times")
+    never_led(scene, asked.term, mark, "with two votes of five, one of which came three times")
 
 
 @check(2, "late-vote", "A vote counts for the term that it names.", FIGURE_2)

@@ -141,27 +141,27 @@ def _exchange(
 
 def _outcome(verb: str, text: str) -> RequestOutcome:
     if verb != LEADER_INFO and text.startswith(LEADER_INFO + MARK):
-        return RequestOutcome.NO_LEADER  # nothing was done: it says who is to be asked
+        return RequestOutcome.NO_LEADER  # nothing was done: it names who is to be asked
     return outcome_of(text)
 
 
 def _as_json(verb: str, reply: Reply, outcome: RequestOutcome) -> str:
     """Return the answer as one JSON object: who answered what, and whether it was done."""
-    told: dict[str, object] = {
+    fields: dict[str, object] = {
         "ok": outcome is RequestOutcome.DONE,
         "request": verb,
         "code": int(outcome),
     }
     answered, mark, text = reply.text.partition(MARK)
     if mark and not reply.text.startswith("Sorry, "):
-        told |= {"answer": answered, "value": _value_of(answered, text)}
+        fields |= {"answer": answered, "value": _value_of(answered, text)}
     else:
-        told["error"] = reply.text.removeprefix("Sorry, ")
-    return json.dumps(told | ({"server": reply.server} if reply.server else {}))
+        fields["error"] = reply.text.removeprefix("Sorry, ")
+    return json.dumps(fields | ({"server": reply.server} if reply.server else {}))
 
 
 def _value_of(verb: str, text: str) -> object:
-    """Return what an answer says as a program wants it: JSON, the faults in force, else a text."""
+    """Return the value of an answer for a program: JSON, the faults in force, else a text."""
     if verb in FAULT_FORMS:
         return text.removeprefix(IN_FORCE).split("; ") if text.startswith(IN_FORCE) else []
     try:

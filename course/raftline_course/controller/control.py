@@ -60,7 +60,7 @@ class Permits:
 
 def _holds(place: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     """Whether `place`, a network or the name of a host, holds an address. A name is looked up
-    each time: a container that starts anew may have another address."""
+    each time: a container that starts again may have another address."""
     try:
         return address in ipaddress.ip_network(place, strict=False)
     except ValueError:
@@ -102,7 +102,7 @@ class Control:
         return self.permits.why_not(sender, host) is None
 
     def is_order(self, text: str) -> bool:
-        """Whether a line is an order, whoever gives it."""
+        """Whether a line is an order, from any sender."""
         return text.lstrip(" ").partition(" ")[0] in ORDERS
 
     def why_no_order(self, sender: str, text: str) -> str:
@@ -113,7 +113,7 @@ class Control:
         return no_order(verb) if meant and verb not in COMMANDS else ""
 
     def facts(self) -> dict[str, object]:
-        """Return what `status` tells beside a node's own facts."""
+        """Return what `status` reports beside a node's own facts."""
         faults = self._node.faults.table.described()
         facts = {"controlled": self.permits.is_on, "down": self._node.is_down, "faults": faults}
         down = {"role": "down", "leader": None, "log_bytes": None}  # the files are let go

@@ -42,7 +42,7 @@ class ControlledNode(Protocol):
         """Let the core obey; OrderRefused: it can't now, and nothing was changed."""
 
     def committed(self) -> tuple[int, list[Entry]]:
-        """Return the index that the log begins behind, and its committed entries."""
+        """Return the index that the log begins after, and its committed entries."""
 
     def halt(self, patience_s: float) -> None:
         """End its threads, its connections to peers, its hold on the files."""

@@ -1,6 +1,6 @@
 """The faults in force at one node: the verbs that cause them, and the filter for its messages.
 
-Everything acts at this node alone, on what it says to its peers and hears from them; clients are
+Everything acts at this node alone, on what it sends to its peers and gets from them; clients are
 served as ever. A fault needs nothing from the other side: who neither speaks nor hears is cut off.
 course/docs/controller.md is the view of the user.
 """
@@ -67,7 +67,7 @@ class Table:
 class Later:
     """A queue of acts in the order of their times; those of one time in the order they came.
 
-    Acts that hold data say how much; of that there is at most `room_bytes`.
+    Acts that hold data report how much; of that there is at most `room_bytes`.
     """
 
     def __init__(self, name: str, room_bytes: int) -> None:
@@ -80,7 +80,7 @@ class Later:
 
     def at(self, wait_s: float, act: Callable[[], None], size: int = 0) -> bool:
         """Have `act` done in `wait_s` seconds, from a thread of this object's own; return False,
-        and never do it, where there is no room for the `size` bytes that it holds. An OSError of
+        and never do it, if there is no room for the `size` bytes that it holds. An OSError of
         it is nobody's concern: the connection that it was meant for is gone."""
         with self._changed:
             if size > self._room_bytes:
@@ -123,7 +123,7 @@ class Faults:
         self._name = name
         self._chance = chance  # from [0, 1)
         self._say = say
-        self._has_told = False  # that delayed messages are lost, under this table
+        self._has_reported = False  # that delayed messages are lost, under this table
         self._later = Later(f"{name} faults", DELAYED_BYTES_MAX)
         self._lock = threading.Lock()
         self.table = Table()
@@ -133,7 +133,7 @@ class Faults:
         """Put in force what `make` makes of what is, and return it."""
         with self._lock:
             self.table = make(self.table)
-            self._has_told = False
+            self._has_reported = False
             self.in_force = self.table != Table()
             return self.table
 
@@ -142,7 +142,7 @@ class Faults:
         self._later.at(wait_s, act)
 
     def cuts_off(self, peer: str) -> bool:
-        """Whether nothing is heard from `peer`, nor said to it."""
+        """Whether nothing comes from `peer`, and nothing goes to it."""
         return peer in self.table.cut_off
 
     def send(self, message: Message, act: Callable[[], None], line_bytes: int = 0) -> None:
@@ -159,20 +159,20 @@ class Faults:
         delay_ms = table.delay_ms.get(peer, table.delay_ms.get(EVERYBODY, 0))
         if delay_ms:
             if not self._later.at(delay_ms / 1000, act, line_bytes + MESSAGE_BYTES):
-                self._tell_of_loss()
+                self._report_loss()
         else:
             act()
 
-    def _tell_of_loss(self) -> None:
-        if not self._has_told:
-            self._has_told = True
+    def _report_loss(self) -> None:
+        if not self._has_reported:
+            self._has_reported = True
             self._say(
                 f"[!] {self._name}: {DELAYED_BYTES_MAX >> 20} MiB of messages are delayed already; "
                 "until some have left, further ones are lost"
             )
 
     def around(self, origin: Origin | None) -> Origin | None:
-        """Return `origin` with the faults between it and whoever answers it."""
+        """Return `origin` with the faults between it and the one that answers it."""
         return None if origin is None else _Faulty(self, origin)
 
 

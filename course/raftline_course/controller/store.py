@@ -37,7 +37,7 @@ from raftline.wire.protocol import (
 from raftline_course.controller.controlled import ControlledNode
 
 SHOWN_ROLES = {Role.PRE_CANDIDATE: Role.FOLLOWER}  # it asks, and stands in no election yet
-ENTRIES_SHOWN = 8  # the latest; fewer where a line of the console does not hold so many
+ENTRIES_SHOWN = 8  # the latest; fewer if a line of the console does not hold so many
 ROOM = LINE_CHARACTERS_MAX - len("Current Entries are: (1,000,000 more before) []")
 PAGE_ENTRIES = 500
 PAGE_BYTES = 40_000  # of text, so that a page fits into one datagram as well
@@ -45,7 +45,7 @@ COMMITTED = "COMMITED_LOGS"  # spelled as the course's programs read it
 
 
 class CourseLines:
-    """Follows one life of a node, step by step. Whoever calls holds the driver's `core` lock.
+    """Follows one life of a node, step by step. The caller holds the driver's `core` lock.
 
     An entry is forwarded as soon as the leader has it, and stands among the log's entries once
     it is committed; the course's nodes did not tell the two apart.
@@ -140,7 +140,7 @@ def numbered(entries: Iterable[Entry], first: int = 1) -> dict[int, dict[str, ob
 def page(
     views: Mapping[int, dict[str, object]], after: int
 ) -> tuple[dict[str, dict[str, object]], int]:
-    """Return the entries behind number `after`, as many as one reply holds, by their numbers as
+    """Return the entries after number `after`, as many as one reply holds, by their numbers as
     text; and the number of the last of them if there are more, else 0."""
     found: dict[str, dict[str, object]] = {}
     size = 0
@@ -173,7 +173,7 @@ class OrderAnswer(NamedTuple):
 
 
 def sorry(verb: str, why: str) -> OrderAnswer:
-    """Return the answer that says why an order was not carried out."""
+    """Return the answer with the reason why an order was not carried out."""
     return OrderAnswer(verb, why if why.startswith("Sorry, ") else error(why), is_done=False)
 
 
@@ -241,7 +241,7 @@ def leader_info(node: ControlledNode) -> OrderAnswer:
 
 
 def _not_done(node: ControlledNode, verb: str, reply: str) -> OrderAnswer:
-    """Return whom to ask where this node does not lead, else what it said."""
+    """Return whom to ask if this node does not lead, else its answer."""
     if reply.startswith((NOT_LEADER, NO_LEADER)):
         return leader_info(node)
     return OrderAnswer(verb, reply, is_done=False)

@@ -37,7 +37,7 @@ class UdpListener:
         """Take the port.
 
         Raises:
-            PortRefused: it can't be had; one line says why.
+            PortRefused: it can't be had; the message is one line.
         """
         self._port = port
         self._closing = threading.Event()
@@ -61,7 +61,7 @@ class UdpListener:
         ignored: Callable[[str, str], None],
     ) -> None:
         """Answer from now on, in threads of their own, as `name`; `term` gives its term. Whose
-        datagram is not answered, and why, is told to `ignored`."""
+        datagram is not answered, and why, is handed to `ignored`."""
         self._name, self._control, self._term, self._ignored = name, control, term, ignored
         self._listener = threading.Thread(
             target=self._listen, name=f"{name} datagrams", daemon=True
@@ -138,7 +138,7 @@ class UdpListener:
         }  # fmt: skip
 
     def _send(self, reply: dict[str, object], source: tuple[Any, ...]) -> None:
-        """Answer to where the request came from. The course's sender speaks from the port behind
+        """Answer to where the request came from. The course's sender speaks from the port after
         ours and does not listen there: its host gets a copy on our own port number, where its
         receiver does."""
         data = json.dumps(reply).encode()
@@ -169,10 +169,10 @@ def _read(data: bytes) -> dict[str, Any]:
 
 
 def _why_not(message: dict[str, Any]) -> str:
-    """Return why nobody answers this; "" where somebody does.
+    """Return why this gets no answer; "" if it gets one.
 
     Nobody but a controller is answered: two listeners that answered each other's complaints,
-    because somebody forged a sender's address, would never stop.
+    because an attacker forged a sender's address, would never stop.
     """
     if not message:
         return "it is no JSON object"

@@ -16,7 +16,7 @@ DEPTH_MAX = 8
 
 
 class BadValue(ValueError):
-    """A value that can't be what it says it is; the text says where and why."""
+    """A value that does not fit its type; the text gives place and reason."""
 
 
 @cache

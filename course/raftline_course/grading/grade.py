@@ -76,7 +76,7 @@ def mark(task: Task) -> Marks:
 def marks_of_all(
     found: Sequence[HandIn], numbers: Sequence[int], typed: argparse.Namespace
 ) -> list[tuple[HandIn, list[Marks]]]:
-    """Return each hand-in with its marks; say how far it is where somebody watches."""
+    """Return each hand-in with its marks; print how far it is at a terminal."""
     tasks = [
         (one, number, typed.schedules, typed.pictures)
         for one in found
@@ -114,7 +114,7 @@ def main(given: Sequence[str] | None = None) -> int:
         )
         return 2
     if typed.json:
-        told = [
+        hand_ins = [
             {
                 "name": one.name,
                 "problem": one.problem,
@@ -123,7 +123,7 @@ def main(given: Sequence[str] | None = None) -> int:
             }
             for one, marks in rows
         ]
-        print(json.dumps({"isolation": sandbox.isolation(), "hand_ins": told}, indent=1))
+        print(json.dumps({"isolation": sandbox.isolation(), "hand_ins": hand_ins}, indent=1))
         return 0
     print(f"isolation: {sandbox.isolation()}\n")
     print(table(rows, numbers))

@@ -119,8 +119,8 @@ class _Judge:
         error = self._error_of(run, None)
         if error is None:
             return True
-        told = str(error) if isinstance(error, transcripts.NotSo) else sentence(error)
-        self.fail(f"{name}: {told}", run)
+        reason = str(error) if isinstance(error, transcripts.NotSo) else sentence(error)
+        self.fail(f"{name}: {reason}", run)
         if isinstance(error, TimeIsUp):
             raise error
         return False

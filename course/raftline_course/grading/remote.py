@@ -1,7 +1,7 @@
 """A core in another process, which the virtual world runs in the place of `RawNode`.
 
 The world sees a real `State`, kept here by the Effects alone: the log is what the Effects append
-and cut, what is applied is what they apply. Of its own word the core tells term, vote, role,
+and cut, what is applied is what they apply. Of its own word the core reports term, vote, role,
 leader, commit index and when it wants to be woken. So a core can't hold another log than the one
 that it writes.
 """
@@ -53,7 +53,7 @@ LEFT_OUT = (
 
 
 class HandInError(AssertionError):
-    """The hand-in failed, or said what can't be; the text is one line for its author."""
+    """The hand-in failed, or answered what can't be; the text is one line for its author."""
 
 
 class TimeIsUp(HandInError):
@@ -65,7 +65,7 @@ class CannotLock(Exception):
 
 
 class Process:
-    """The process of a hand-in for one run. It is gone behind `with`, with all it started."""
+    """The process of a hand-in for one run. It is gone after `with`, with all it started."""
 
     def __init__(self, files: Mapping[str, str], cpu_s: int = 20, wall_s: float = 120.0) -> None:
         self._until = time.monotonic() + wall_s
@@ -173,7 +173,7 @@ class RemoteNode:
         self._number = 0
         options = {name: getattr(state.options, name) for name in OPTIONS}
         given = {**codec.encode(start), "options": options}
-        self._tell(self._ask({"start": given}, state.now_ms), began=True)
+        self._take_report(self._ask({"start": given}, state.now_ms), began=True)
 
     @property
     def takes_proposals(self) -> bool:
@@ -195,7 +195,7 @@ class RemoteNode:
         effects = self._effects(answer)
         self._take_note(taken)
         self._follow(effects)
-        self._tell(answer)
+        self._take_report(answer)
         if self.observer is not None:
             self.observer.stepped(taken, effects)
         return effects
@@ -276,7 +276,7 @@ class RemoteNode:
         state = self._state
         if entry.index != state.log.last_index + 1 or not entry.command.isprintable():
             raise HandInError(
-                f"{state.name} appends {entry} behind entry {state.log.last_index} of its log"
+                f"{state.name} appends {entry} after entry {state.log.last_index} of its log"
             )
         state.log.append(entry.term, entry.command)
         state.configurations.append(entry.index, entry.command)
@@ -293,7 +293,7 @@ class RemoteNode:
         state.applying = state.applied = snapshot.index
         state.snapshot = snapshot
 
-    def _tell(self, answer: dict[str, Any], *, began: bool = False) -> None:
+    def _take_report(self, answer: dict[str, Any], *, began: bool = False) -> None:
         """Take the core's own word for the rest."""
         state, view = self._state, answer.get("view")
         kinds = (int, str, str, str, int, int)

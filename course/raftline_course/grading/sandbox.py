@@ -2,7 +2,7 @@
 
 On Linux a list of allowed system calls (seccomp) holds for the rest of the process's life. It opens
 no file, starts no process or thread, signals nobody, and has no network: each try is an error.
-Anywhere else only the limits hold. `isolation` says which.
+Anywhere else only the limits hold. `isolation` returns which.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def set_limits(cpu_seconds: int) -> None:
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_NOFILE, OPEN_FILES),
         (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_NPROC, 0),  # where there is no list of calls; not for root
+        (resource.RLIMIT_NPROC, 0),  # if there is no list of calls; not for root
     ):
         try:
             resource.setrlimit(what, (most, most))

@@ -16,7 +16,7 @@ from raftline_course.grading.judging import Marks, marks_of
 from raftline_course.grading.milestones import LAB, MILESTONES, POINTS
 
 
-def told(name: str, marks: Marks) -> str:
+def line_about(name: str, marks: Marks) -> str:
     """Return a line about one hand-in in one milestone."""
     runs = f"transcripts {marks.transcripts_passed}/{marks.transcripts}, "
     runs += f"schedules {marks.schedules_passed}/{marks.schedules}"
@@ -34,7 +34,7 @@ def holds(name: str, files: Mapping[str, str], numbers: Sequence[int], *, whole:
         marks = marks_of(files, MILESTONES[number - 1], schedules=schedules)
         is_so = (marks.points == POINTS) == whole
         good = good and is_so
-        print(("ok     " if is_so else "FAILED ") + told(name, marks), flush=True)
+        print(("ok     " if is_so else "FAILED ") + line_about(name, marks), flush=True)
         if whole:
             for failure in marks.failures:
                 print(f"       {failure}", flush=True)

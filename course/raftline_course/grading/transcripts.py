@@ -1,6 +1,6 @@
 """Plays a transcript of the lab on a hand-in, and finds the first line that does not hold.
 
-`> act` is one of `tests/transcripts/player.py`. Behind it `+ pattern` is a line that must happen by
+`> act` is one of `tests/transcripts/player.py`. After it `+ pattern` is a line that must happen by
 it, in this order; `- pattern` is one that must not. `*` stands for anything.
 """
 
@@ -18,7 +18,7 @@ SHOWN = 12
 
 
 class NotSo(AssertionError):
-    """A line of a transcript that does not hold; the text says which, and what happened."""
+    """A line of a transcript that does not hold; the text names it, and what happened."""
 
 
 def play(text: str, process: Process, collector: Collector | None = None) -> None:
@@ -38,12 +38,12 @@ def play(text: str, process: Process, collector: Collector | None = None) -> Non
         elif kind == "+":
             found = next((at for at, one in enumerate(happened) if _fits(one, rest)), None)
             if found is None:
-                raise NotSo(f"behind `{act}` this did not happen: {rest}{_told(happened)}")
+                raise NotSo(f"after `{act}` this did not happen: {rest}{_in_lines(happened)}")
             del happened[: found + 1]
         elif kind == "-":
             wrong = [one for one in happened if _fits(one, rest)]
             if wrong:
-                raise NotSo(f"behind `{act}` this must not happen: {wrong[0]}")
+                raise NotSo(f"after `{act}` this must not happen: {wrong[0]}")
 
 
 def _begin(
@@ -69,7 +69,7 @@ def _fits(line: str, pattern: str) -> bool:
     return fnmatch.fnmatchcase(line, pattern)
 
 
-def _told(happened: list[str]) -> str:
+def _in_lines(happened: list[str]) -> str:
     return "".join(f"\n      {line}" for line in happened[:SHOWN]) if happened else "; nothing did"
 
 

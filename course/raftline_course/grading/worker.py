@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 if __name__ == "__main__":
-    del sys.path[0]  # this folder: whoever starts the process says where the packages are
+    del sys.path[0]  # this folder: the starter of the process names where the packages are
 
 from raftline.raft import effects, inputs, log, state
 from raftline_course.grading import codec, sandbox
@@ -124,11 +124,11 @@ def serve(read: Callable[[], str], write: Callable[[str], object]) -> None:
         try:
             answer = cores.answer(json.loads(line))
         except Exception as error:
-            answer = {"error": told(error)}
+            answer = {"error": in_one_line(error)}
         write(json.dumps(answer) + "\n")
 
 
-def told(error: BaseException) -> str:
+def in_one_line(error: BaseException) -> str:
     """Return an exception in a line: what, and in which line of the hand-in."""
     places = traceback.extract_tb(error.__traceback__)
     own = [place for place in places if not place.filename.startswith("/")]

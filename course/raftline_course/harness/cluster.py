@@ -82,7 +82,7 @@ class NodeProcess(ServerProcess):
         return eventually(reply, f"an answer to {line[:80]}")
 
     def status(self) -> dict[str, Any]:
-        """Return what the node says of itself; {} if it can't be asked."""
+        """Return what the node reports of itself; {} if it can't be asked."""
         if not self.is_running or self.is_paused:
             return {}
         try:  # on one connection: each new one is a line on the node's console
@@ -205,7 +205,7 @@ class Cluster:
 
     def wait_until_whole(self: Kind) -> Kind:
         """Wait until every running node has all that is committed, and a vote: one that started
-        behind the first election has none until it has caught up."""
+        after the first election has none until it has caught up."""
         self.leader()
         self.wait_until_equal()
         eventually(

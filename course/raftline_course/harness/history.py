@@ -34,7 +34,7 @@ class Operation:
 
     @property
     def is_idle(self) -> bool:
-        """Whether its answer says that it changed nothing."""
+        """Whether its answer shows that it changed nothing."""
         return self.verb == "get" or self.found is False or self.matched is False
 
     def __str__(self) -> str:
@@ -53,7 +53,7 @@ _CONDITION_NOT_MET = {"matched": False, "found": True}
 
 
 def learned(asked: Operation, reply: str, returned_at: float) -> Operation | None:
-    """Return what an answer tells of a request, None where it is no answer to it. A cas that looks
+    """Return what an answer shows of a request, None where it is no answer to it. A cas that looks
     for nothing was asked as `setnx`."""
     is_setnx = asked.verb == "cas" and asked.old is None
     word, key = f"{'SETNX' if is_setnx else asked.verb.upper()} response", asked.key
@@ -74,8 +74,8 @@ def learned(asked: Operation, reply: str, returned_at: float) -> Operation | Non
             f"{word}, no match: {key}": _CONDITION_NOT_MET,
         },
     }
-    told = outcomes["setnx" if is_setnx else asked.verb].get(reply)
-    if told is None:
+    facts = outcomes["setnx" if is_setnx else asked.verb].get(reply)
+    if facts is None:
         return None
     return Operation(
         asked.client,
@@ -84,9 +84,9 @@ def learned(asked: Operation, reply: str, returned_at: float) -> Operation | Non
         asked.value,
         asked.called_at,
         returned_at,
-        told.get("found"),
+        facts.get("found"),
         asked.old,
-        told.get("matched"),
+        facts.get("matched"),
     )
 
 

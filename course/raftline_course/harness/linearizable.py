@@ -79,7 +79,7 @@ class _Search:
         self.known = [o for o in operations if o.returned_at is not None]
         self.ends = [o.returned_at for o in operations if o.returned_at is not None]
         unknown = [o for o in operations if o.returned_at is None]
-        self.unknown = [o for o in unknown if o.verb != "get"]  # a lost get says nothing
+        self.unknown = [o for o in unknown if o.verb != "get"]  # a lost get shows nothing
         self.steps = 0
         self.steps_max = steps_max
         self.seen: dict[tuple[int, int, str | None], list[int]] = {}
@@ -87,7 +87,7 @@ class _Search:
         self.furthest: tuple[float, Operation | None, str | None] = (float("-inf"), None, None)
 
     def run(self) -> Verdict:
-        """Return the verdict; afterwards `furthest` tells how far it went."""
+        """Return the verdict; afterwards `furthest` is how far it went."""
         stack = [_Place(0, 0, None, 0)]
         while stack:
             place = stack.pop()
@@ -100,7 +100,7 @@ class _Search:
         return Verdict.VIOLATED
 
     def _is_new(self, place: _Place) -> bool:
-        """Tell whether no place as good was visited. Nothing unknown has to happen, so having
+        """Return whether no place as good was visited. Nothing unknown has to happen, so having
         used less of it leaves every way open that having used more does."""
         visited = self.seen.setdefault(place[:3], [])
         if any(used & place.used == used for used in visited):
@@ -183,7 +183,7 @@ def _passed(place: _Place, position: int, value: str | None, used: int) -> _Plac
 
 
 def _fits(operation: Operation, held: str | None) -> bool:
-    """Tell whether a key that holds this gives the operation's answer."""
+    """Return whether a key that holds this gives the operation's answer."""
     if operation.verb == "get":
         return operation.value == held
     if operation.verb == "cas":

@@ -29,7 +29,7 @@ Seen = Callable[[str, str, bytes, bool, float], None]
 
 
 class _End:
-    """One socket of a carried connection: what `speaker` says comes in here."""
+    """One socket of a carried connection: what `speaker` sends comes in here."""
 
     def __init__(self, connection: socket.socket, speaker: str, hearer: str) -> None:
         connection.setblocking(False)
@@ -45,7 +45,7 @@ class _End:
 
 
 class Network:
-    """Carries lines in its own thread; any other thread may say what to lose."""
+    """Carries lines in its own thread; any other thread may set what to lose."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Network:
         self._held: frozenset[Pair] = frozenset()
         self._cut: frozenset[Pair] = frozenset()
         self._ends: set[_End] = set()
-        self._told = threading.Event()  # what is held or cut has changed
+        self._changed = threading.Event()  # what is held or cut has changed
         self._done = threading.Event()  # and that is in force
         self._selector = selectors.DefaultSelector()
         self._stopping = threading.Event()
@@ -86,24 +86,24 @@ class Network:
         return port
 
     def hold(self, pairs: Collection[Pair]) -> None:
-        """Hold what the first of exactly these pairs says to the second, as TCP holds what a silent
-        network swallows: nothing is lost, and `heal` lets it go."""
+        """Hold what the first of exactly these pairs sends to the second, as TCP holds what a
+        silent network swallows: nothing is lost, and `heal` lets it go."""
         self._held = frozenset(pairs)
-        self._tell()
+        self._wake()
 
     def cut(self, pairs: Collection[Pair]) -> None:
         """End the connections between exactly these pairs, and refuse new ones, until `heal`."""
         self._cut = frozenset(pairs)
-        self._tell()
+        self._wake()
 
-    def _tell(self) -> None:
+    def _wake(self) -> None:
         self._done.clear()
-        self._told.set()
+        self._changed.set()
         if self._thread.is_alive():
             self._done.wait()
 
     def part(self, side: frozenset[str]) -> None:
-        """Lose what is said between these servers and the others, until `heal`."""
+        """Lose what is sent between these servers and the others, until `heal`."""
         self._side = side
 
     def heal(self) -> None:
@@ -111,7 +111,7 @@ class Network:
         self._side = frozenset()
         if self._held or self._cut:
             self._held = self._cut = frozenset()
-            self._tell()
+            self._wake()
 
     def drop(self, fraction: float) -> None:
         """Lose each line with this probability from now on."""
@@ -127,8 +127,8 @@ class Network:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            if self._told.is_set():
-                self._told.clear()
+            if self._changed.is_set():
+                self._changed.clear()
                 self._look_again()
                 self._done.set()
             for key, events in self._selector.select(LOOK_S):
@@ -170,9 +170,9 @@ class Network:
         self._watch(far)
 
     def _watch(self, end: _End) -> None:
-        """Wait for what can be done at this end: read, unless the other is far behind; write.
+        """Wait for what can be done at this end: read, unless the other reads too slowly; write.
 
-        What is held is not read, nor what is said to a node that is down: it was never sent.
+        What is held is not read, nor what is sent to a node that is down: it was never sent.
         """
         takes = end.other.is_connected and len(end.other.outgoing) < HELD_BYTES_MAX
         takes = takes and (end.speaker, end.hearer) not in self._held

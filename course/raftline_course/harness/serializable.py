@@ -2,8 +2,8 @@
 call and its answer, all in one order (strict serializability: linearizability of transactions).
 
 The transactions read keys and append pieces to them. Every piece is another one, so what a key
-holds in the end tells the order of all that was appended to it, and what a transaction read tells
-its place in that order. This is enough for a graph: an arrow says that one took effect before
+holds in the end shows the order of all that was appended to it, and what a transaction read shows
+its place in that order. This is enough for a graph: an arrow means that one took effect before
 another (Adya, "Weak Consistency", 1999; Kingsbury and Alvaro, "Elle", 2020). Nothing is searched
 for. A history is serializable if and only if its graph has no circle:
 
@@ -62,8 +62,8 @@ def findings(history: Iterable[Transaction], finals: Mapping[str, str]) -> list[
         return found
     _add_time(transactions, effective, arrows)
     circle = _circle(arrows)
-    told = [str(transactions[number]) for number in circle if number < len(transactions)]
-    return ["\n  ".join(["these can't have taken effect in any order:", *told])] if circle else []
+    lines = [str(transactions[number]) for number in circle if number < len(transactions)]
+    return ["\n  ".join(["these can't have taken effect in any order:", *lines])] if circle else []
 
 
 _Writers = dict[tuple[str, str], int]
@@ -114,7 +114,7 @@ def _read(
     writers: _Writers,
     arrows: dict[int, set[int]],
 ) -> list[str]:
-    """Add the arrows of what a transaction read; return what nobody can have read."""
+    """Add the arrows of what a transaction read; return what no transaction can have read."""
     for key, text in one.reads.items():
         order, read = pieces.get(key, ()), text.split(END)
         if read.pop() or read != list(order[: len(read)]):
@@ -131,13 +131,13 @@ def _add_time(
     transactions: Sequence[Transaction], effective: Sequence[int], arrows: dict[int, set[int]]
 ) -> None:
     """Add what was answered before what was asked later. The moments of answers are nodes of
-    their own, one behind the other, so there are as many arrows as moments, and no more."""
+    their own, one after the other, so there are as many arrows as moments, and no more."""
     moments = [(transactions[number].called_at, 1, number) for number in effective]
     for number in effective:
         returned_at = transactions[number].returned_at
         if returned_at is not None:
             moments.append((returned_at, 2, number))
-    moment = len(transactions)  # behind the numbers of transactions
+    moment = len(transactions)  # after the numbers of transactions
     for _, kind, number in sorted(moments):  # equal times overlap: the call comes first
         if kind == 1:
             arrows[moment].add(number)

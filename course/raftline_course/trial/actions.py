@@ -42,7 +42,7 @@ class Watch:
         self._servers = servers
         self._start_s = start_s
         self._term = 0
-        self._gone_term = 0  # whoever led it is no more; what it sent may still be under way
+        self._gone_term = 0  # its leader is no more; what it sent may still be under way
         self._leader_of: dict[int, str] = {}
         self._since_s = 0.0
         self._heard_s: dict[str, float] = {}
@@ -131,7 +131,7 @@ class Watch:
 
 class Actions:
     """Strikes when it is given the time. An action that needs a leader waits for one, and those
-    behind it wait for it."""
+    after it wait for it."""
 
     def __init__(
         self, metrics: Metrics, servers: Servers, network: Network, watch: Watch, record: Record

@@ -47,7 +47,7 @@ def _cause(record: Record, since: float, to: float) -> str:
     if any(begin < to and since < end for begin, end in record.stalls):
         return "this machine kept the simulator itself from working"
     if number:
-        return f"behind event {number}"
+        return f"after event {number}"
     if not record.leaders[1:] or since < record.leaders[1][0]:
         return "no leader was known yet"
     return "no event was near, so this machine or the network took long"

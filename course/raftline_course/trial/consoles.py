@@ -1,4 +1,4 @@
-"""The lines that the servers' consoles printed behind each event of a trial."""
+"""The lines that the servers' consoles printed after each event of a trial."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from raftline_course.trial.servers import Servers
 
-LINES_MAX = 20  # of one server behind one event
+LINES_MAX = 20  # of one server after one event
 Sizes = dict[str, int]
 
 
@@ -26,7 +26,7 @@ class Consoles:
         self._at += [sizes] * (events - len(self._at))
 
     def collected(self) -> list[list[str]]:
-        """Return the lines behind each event, up to the next one, by server."""
+        """Return the lines after each event, up to the next one, by server."""
         ends = [*self._at[1:], self.sizes()][: len(self._at)]
         return [list(self._between(*pair)) for pair in zip(self._at, ends, strict=True)]
 

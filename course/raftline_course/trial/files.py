@@ -1,4 +1,4 @@
-"""A dictionary out of a JSON or TOML file, or a line that says why there is none."""
+"""A dictionary out of a JSON or TOML file, or a line with the reason why there is none."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _TOO_LONG = "holds a number of thousands of digits, or lists within lists a thou
 
 
 class MetricsError(Exception):
-    """The metrics can't be used; `lines` says why, one problem a line."""
+    """The metrics can't be used; `lines` has the reasons, one problem a line."""
 
     def __init__(self, lines: list[str]) -> None:
         super().__init__("\n".join(lines))

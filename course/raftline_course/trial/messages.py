@@ -32,7 +32,7 @@ def in_words(leader: str) -> str:
 
 
 class BadMessage(ValueError):
-    """A message that nobody takes. The text says what is missing or wrong in it."""
+    """A message that nobody takes. The text names what is missing or wrong in it."""
 
 
 def node_name(server: str) -> str:
@@ -101,7 +101,7 @@ def answer_to(request: Message, text: str) -> Message:
         return {**message, "req_category": "forward2leader", "leader": leader}
     if outcome is RequestOutcome.UNKNOWN:
         return {**message, "req_category": "unknown", "reason": text}
-    message["leader"] = request["destination"]  # only a leader says more than where to go
+    message["leader"] = request["destination"]  # only a leader answers more than where to go
     if outcome is not RequestOutcome.DONE:
         absent = outcome is RequestOutcome.ABSENT
         return {**message, "reason": "no such key" if absent else text, "absent": absent}

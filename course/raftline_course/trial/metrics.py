@@ -24,7 +24,7 @@ OUR_SERVER = ("raft.py", "server.py")  # the course program's name for the serve
 class Action:
     """An action on the servers, `trigger_point` seconds after the start.
 
-    course/docs/simulator.md says what each category means.
+    course/docs/simulator.md explains what each category means.
     """
 
     category: str
@@ -105,7 +105,7 @@ CATEGORIES: Mapping[str, tuple[str, ...]] = {  # and what each may have beside i
     "part hard": (_SECONDS,),
     "part end": (),
 }
-PAUSE_S = 2.0  # where a pause does not say how long
+PAUSE_S = 2.0  # if a pause gives no length
 
 
 def read(path: Path) -> Metrics:
@@ -117,7 +117,7 @@ def understand(raw: object, source: str, folder: Path) -> Metrics:
     """Return the metrics in a dictionary that came from `source`; paths in it begin at `folder`.
 
     Raises:
-        MetricsError: a key is unknown, or a value can't be meant; all that is wrong is said.
+        MetricsError: a key is unknown, or a value can't be meant; all that is wrong is named.
     """
     reading = _Reading(source, folder)
     if not isinstance(raw, dict):

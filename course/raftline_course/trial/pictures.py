@@ -40,7 +40,7 @@ def text(x: float, y: float, words: str, class_: str = "label", **attributes: ob
 
 
 def bar(x: float, y: float, to: float, height: float, class_: str, tip: str) -> str:
-    """Return a bar from `x` to `to`, at least a pixel wide, that tells `tip` under the mouse."""
+    """Return a bar from `x` to `to`, at least a pixel wide, that shows `tip` under the mouse."""
     return tag(
         "rect",
         tag("title", html.escape(tip)),
@@ -53,9 +53,9 @@ def bar(x: float, y: float, to: float, height: float, class_: str, tip: str) -> 
 
 
 def dot(x: float, y: float, radius: float, class_: str, tip: str = "") -> str:
-    """Return a dot; it tells `tip`, if there is one, under the mouse."""
-    told = tag("title", html.escape(tip)) if tip else ""
-    return tag("circle", told, cx=x, cy=y, r=radius, class_=class_)
+    """Return a dot; it shows `tip`, if there is one, under the mouse."""
+    title = tag("title", html.escape(tip)) if tip else ""
+    return tag("circle", title, cx=x, cy=y, r=radius, class_=class_)
 
 
 def line(x1: float, y1: float, x2: float, y2: float, class_: str) -> str:
@@ -63,7 +63,7 @@ def line(x1: float, y1: float, x2: float, y2: float, class_: str) -> str:
 
 
 def drawing(shapes: Iterable[str], height: float, what: str) -> str:
-    """Return the whole picture, as wide as the page; `what` says what it shows."""
+    """Return the whole picture, as wide as the page; `what` is its title."""
     title = tag("title", html.escape(what))
     view = f"0 0 {WIDTH} {height:.0f}"
     return tag("svg", title + "".join(shapes), viewBox=view, role="img", aria_label=what)
@@ -240,21 +240,21 @@ def latencies(record: Record) -> str:
 
 
 def _dots(record: Record, ordered: list[float], across: Seconds, up: Logarithmic) -> Iterator[str]:
-    """Yield a dot for each answer, a cross for each that there was not. What each is, is told under
-    the mouse; of very many only the slowest tell it, or the page would be slow itself."""
+    """Yield a dot for each answer, a cross for each that did not come. Each shows under the mouse
+    what it is; of very many only the slowest do, or the page would be slow itself."""
     many = len(record.requests) > TELLING_MAX
     slow = (percentile(ordered, 0.99) or 0.0) if many else 0.0
     for asked in record.requests:
         x, latency = across.x(asked.due), asked.latency
         if latency is None:
-            tip = tag("title", html.escape(_told(asked)))
+            tip = tag("title", html.escape(_tip(asked)))
             yield tag("text", f"×{tip}", x=x, y=up.top + 4, class_="lost middle")
         else:
-            tip = "" if many and latency <= slow else _told(asked)
+            tip = "" if many and latency <= slow else _tip(asked)
             yield dot(x, up.y(latency), 1.5 if many else 2.5, asked.category, tip)
 
 
-def _told(asked: Asked) -> str:
+def _tip(asked: Asked) -> str:
     """Return what a request was and what became of it: `put k3 by 0005, due at 8.02 s: 61.3 ms`."""
     latency = asked.latency
     took = "unanswered" if latency is None else f"{latency * 1000:,.1f} ms"

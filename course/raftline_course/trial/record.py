@@ -38,7 +38,7 @@ class Asked:
 
     def as_json(self) -> str:
         """Return the request as one line of the history."""
-        told = {
+        fields = {
             "client": self.client, "req_category": self.category, "Message-ID": self.message_id,
             "key": self.key, "value": self.value, "due": _rounded(self.due),
             "called": _rounded(self.called), "returned": _rounded(self.returned),
@@ -48,7 +48,7 @@ class Asked:
                 for server, category, seconds in self.attempts
             ],
         }  # fmt: skip
-        return json.dumps(told)
+        return json.dumps(fields)
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Record:
     requests: list[Asked] = field(default_factory=list)
     leaders: list[tuple[float, str]] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
-    lines: list[list[str]] = field(default_factory=list)  # of the consoles, behind each event
+    lines: list[list[str]] = field(default_factory=list)  # of the consoles, after each event
     terms: list[tuple[float, str, int]] = field(default_factory=list)  # since when who led which
     health: list[tuple[float, str, Health]] = field(default_factory=list)  # each change of one
     tally: Tally = field(default_factory=Tally)
@@ -113,7 +113,7 @@ class Record:
 
     @property
     def standstill_s(self) -> float:
-        """How long nobody must be answered to be worth telling: about as long as an election takes
+        """How long nobody must be answered to be worth a report: about as long as an election takes
         here, and longer where a single answer takes long already."""
         usual = percentile(self.latencies(), 0.5) or 0.0
         return min(max(0.05, 10 * usual), 0.5)

@@ -109,19 +109,19 @@ def seed_lines(record: Record) -> list[str]:
 
 def as_json(record: Record, verdict: Verdict) -> str:
     """Return the report as one line of JSON. Times and latencies are in seconds."""
-    told = {
+    fields = {
         "leaders": [{"at": at, "leader": leader} for at, leader in record.leaders],
         **_counters(record),
         "latency": _latency(record),
         "without_leader": record.leaderless(),
         "without_answers": record.standstills(),
         "stalls": record.stalls,
-        "events": [{"at": at, "text": text} for at, text in sorted(_told(record))],
+        "events": [{"at": at, "text": text} for at, text in sorted(_timeline(record))],
         "safety": "broken" if verdict.unsafe else "not decided" if verdict.undecided else "kept",
         "service": "broken" if verdict.broken else "kept",
         "verdict": verdict.lines(),
     }
-    return json.dumps(told)
+    return json.dumps(fields)
 
 
 def _counters(record: Record) -> dict[str, int]:
@@ -183,10 +183,10 @@ def more_lines(record: Record) -> list[str]:
             f"Gaps between a leader's messages to a follower: median {statistics.median(gaps):.3f}"
             f" s, p99 {percentile(gaps, 0.99) or 0.0:.3f} s, longest {gaps[-1]:.3f} s"
         )
-    return [*found, *(f"{at:7.2f} s  {text}" for at, text in sorted(_told(record)))]
+    return [*found, *(f"{at:7.2f} s  {text}" for at, text in sorted(_timeline(record)))]
 
 
-def _told(record: Record) -> Iterator[tuple[float, str]]:
+def _timeline(record: Record) -> Iterator[tuple[float, str]]:
     """Yield what happened, and when."""
     for event in record.events:
         yield event.at, event.text
@@ -231,7 +231,7 @@ def page(record: Record, verdict: Verdict) -> str:
 
 
 def _events(record: Record) -> str:
-    """Return the numbered list; each event leads to what the consoles printed behind it."""
+    """Return the numbered list; each event leads to what the consoles printed after it."""
     items = []
     for number, event in enumerate(record.events, start=1):
         link = f' <a href="#lines-{number}">its lines</a>' if number <= len(record.lines) else ""
@@ -241,7 +241,7 @@ def _events(record: Record) -> str:
 
 
 def _explained(record: Record) -> str:
-    """Return the list of what no action did by itself, each with the event behind it."""
+    """Return the list of what no action did by itself, each with the event that caused it."""
     items = "".join(
         f'<li><span class="at">{since:.2f} s to {to:.2f} s</span>'
         f" {_EVENT.sub(_LINK, html.escape(text))}</li>"
@@ -255,7 +255,7 @@ def _explained(record: Record) -> str:
 
 
 def _lines(record: Record) -> str:
-    """Return what the consoles printed behind each event, up to the next one."""
+    """Return what the consoles printed after each event, up to the next one."""
     parts = []
     for number, (event, lines) in enumerate(zip(record.events, record.lines, strict=False), 1):
         shown = html.escape("\n".join(lines) or "no server printed anything")
@@ -279,9 +279,9 @@ def _headline(verdict: Verdict) -> tuple[str, str]:
 def _figures(record: Record, verdict: Verdict) -> str:
     ordered = record.latencies()
     stood = sum(to - since for since, to in record.standstills())
-    told = [("answered", f"{verdict.answered:,} of {verdict.asked:,}")]
+    facts = [("answered", f"{verdict.answered:,} of {verdict.asked:,}")]
     for share in (0.5, 0.95, 0.99):
         value = percentile(ordered, share)
-        told.append((f"p{share * 100:g}", "-" if value is None else f"{value * 1000:,.1f} ms"))
-    told.append(("without answers", f"{stood:.2f} s"))
-    return "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in told)
+        facts.append((f"p{share * 100:g}", "-" if value is None else f"{value * 1000:,.1f} ms"))
+    facts.append(("without answers", f"{stood:.2f} s"))
+    return "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts)

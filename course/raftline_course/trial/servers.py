@@ -112,8 +112,8 @@ class Servers:
         return status.ask(node.name, address, ClientAccess(), ASK_SECONDS_MAX).answer is not None
 
     def last_line(self, server: str) -> str:
-        """Return what a server said last, in ASCII; before all else its last `[!]`, which says what
-        is wrong."""
+        """Return the last line that a server printed, in ASCII: its last `[!]` if there is one,
+        which names the fault."""
         raw = (self._nodes[server].folder / "console").read_bytes()[-_CONSOLE_BYTES:]
         lines = raw.decode("ascii", "backslashreplace").splitlines()
         lines = [line for line in lines if line.startswith("[!]")] or lines

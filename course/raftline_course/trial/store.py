@@ -104,11 +104,11 @@ class Store:
             self._hang_up(server)
 
     def put(self, key: str, value: str, until_s: float | None = None) -> Message:
-        """Return the message that confirms the put (`success`), or says why not (`failure`)."""
+        """Return the message that confirms the put (`success`), or refuses it (`failure`)."""
         return self.ask(self._form("put", key=key, value=value), until_s)
 
     def get(self, key: str, until_s: float | None = None) -> Message:
-        """Return the message with the `value`, or a `failure`, `absent` where there is no key."""
+        """Return the message with the `value`, or a `failure`, `absent` if there is no key."""
         return self.ask(self._form("get", key=key), until_s)
 
     def _form(self, category: str, **operands: str) -> Message:

@@ -31,7 +31,7 @@ TICK_S = 0.02
 STALL_S = 0.25  # between two ticks: then the simulator itself was kept from working
 LAST_SECONDS = 5.0  # for a client to come back from its last request
 
-# Told the record, the leader and the time, so that somebody can show how far it is.
+# Called with the record, the leader and the time, to show how far the trial is.
 Progress = Callable[[Record, str, float], None]
 AGAIN_S = 0.1
 
@@ -84,7 +84,7 @@ class Trial:
             before, now = now, time.monotonic() - start_s
             if now - before > STALL_S:
                 self.record.stalls.append((before, now))
-                self._look_from = now + LEADER_SILENT_S  # what was said meanwhile comes first
+                self._look_from = now + LEADER_SILENT_S  # what came meanwhile is read first
         return self._end(now)
 
     @property
@@ -183,7 +183,7 @@ def _hand_over(port: int) -> None:
 
 
 class ProgressLine:
-    """Draws itself anew in one line of `output`, ten times a second, and leaves no trace."""
+    """Draws itself again in one line of `output`, ten times a second, and leaves no trace."""
 
     def __init__(self, output: TextIO) -> None:
         self._output = output if draws(output) else None

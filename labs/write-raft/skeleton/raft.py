@@ -15,7 +15,7 @@ from raftline.raft.membership import Configurations, Membership
 
 
 class Node:
-    """One server. Keep these six up to date, for the world looks at them behind each step:
+    """One server. Keep these six up to date, for the world looks at them after each step:
     `term`, `vote`, `role`, `leader`, `commit_index`, `wake_at_ms`."""
 
     def __init__(self, start: Any, now_ms: int) -> None:
@@ -63,7 +63,7 @@ class Node:
         self.out.save = HardState(term, vote)
 
     def append(self, term: int, command: str) -> None:
-        """Add an entry behind the last one, on the disk as well."""
+        """Add an entry after the last one, on the disk as well."""
         self.log.append(term, command)
         entry = Entry(self.log.last_index, term, command)
         self.configurations.append(entry.index, command)
