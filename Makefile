@@ -91,6 +91,10 @@ build/simulation: .venv/dev-installed $(wildcard src/*.py src/*/*.py course/*/*/
 	@mkdir -p build && rm -rf $@ $@.part
 	@$(call quietly,$(PY) tests/virtual/compile.py $@.part) && mv $@.part $@
 
+.PHONY: explore
+explore: .venv/dev-installed ## all orders of a small world of the core: make explore [BUDGET="timeout crash"] [NODES=3] [SECONDS=60]
+	@$(PY) -m tests.explore $(if $(BUDGET),'$(BUDGET)' --servers $(or $(NODES),3)) $(if $(SECONDS),--seconds $(SECONDS))
+
 view-test: .venv/dev-installed ## the picture in a real browser: Debian's chromium and chromium-driver
 	@$(PY) -m pytest -q -rs tests/processes/test_view_browser.py
 

@@ -1,0 +1,63 @@
+"""What may happen in an explored world, and how often; and the worlds that a test searches."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields
+
+
+class BudgetError(ValueError):
+    """A text that spells no budget; the message is one line for a person."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How often each thing may happen; messages move without one."""
+
+    timeout: int = 0  # a server that does not lead finds that its time is up
+    heartbeat: int = 0  # a leader does, or a follower that asked its leader and got no answer
+    crash: int = 0
+    command: int = 0
+    read: int = 0  # by ReadIndex, at the leader or at a follower
+    lease: int = 0  # a read under a lease, at a leader
+    transfer: int = 0
+    change: int = 0  # of members
+    break_: int = 0  # a server notices that the connection of another one broke
+    twice: int = 0  # a message arrives, and is on its way still
+
+    lag: int = 0  # not spent: what is committed is applied at any later time, else at once
+    passed: tuple[int, int] = (0, 0)  # election timeouts and heartbeats, by all clocks
+
+    @property
+    def name(self) -> str:
+        """The budget as it is spelled: `timeout crash command`."""
+        words = []
+        for field in fields(self)[:-1]:
+            count = getattr(self, field.name)
+            word = field.name.rstrip("_")
+            words += [word if count == 1 else f"{word}={count}"] if count else []
+        return " ".join(words)
+
+
+def read(text: str) -> Budget:
+    """Return the budget that a text spells: `timeout=2 crash command`.
+
+    Raises:
+        BudgetError: it spells none.
+    """
+    counts: dict[str, int] = {}
+    known = {field.name.rstrip("_"): field.name for field in fields(Budget)[:-1]}
+    for word in text.split():
+        found = re.fullmatch(r"([a-z]+)(?:=([0-9]))?", word)
+        if found is None or found[1] not in known:
+            raise BudgetError(f"{word} is no part of a budget: {' '.join(known)}, each with =N")
+        counts[known[found[1]]] = int(found[2] or 1)
+    return Budget(**counts)
+
+
+# Each completes within some ten seconds: budget and number of servers.
+QUICK: tuple[tuple[str, int], ...] = (
+    ("timeout", 3),
+    ("timeout command", 3),
+    ("timeout lease", 3),
+)

@@ -1,0 +1,80 @@
+"""Searches through the worlds: depth first what can be completed, in any order what can't."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from random import Random
+
+from tests.explore.facts import Violation
+from tests.explore.world import (
+    CONTEXT_MASK,
+    GROUP_BITS,
+    LOCAL_MASK,
+    Context,
+    World,
+)
+
+LOOK = 1 << 12  # states between two looks at the clock
+
+
+@dataclass
+class Found:
+    """The outcome of a search."""
+
+    states: int
+    steps: int
+    seconds: float
+    complete: bool
+    violation: str = ""
+    world: int = 0  # in which that step was taken
+    different: int = 0  # steps of the core
+
+
+def search(  # noqa: C901 - one loop: a call for each step would cost a third of the speed
+    world: World, seconds: float = 1e9, order: str = "depth", seed: int = 0
+) -> Found:
+    """Look at every world, each once, until the end, a violation or the time."""
+    began_s = time.perf_counter()
+    steps, current = 0, world.begin
+    seen, waiting = {world.begin}, [world.begin]
+    places = tuple(enumerate(world.shifts))
+    contexts, pick = world.contexts, Random(seed).random
+    found, complete = "", False
+    try:
+        while waiting:
+            if order == "random":
+                place = int(pick() * len(waiting))
+                waiting[place], waiting[-1] = waiting[-1], waiting[place]
+            current = waiting.pop()
+            if not len(seen) % LOOK and time.perf_counter() - began_s > seconds:
+                break
+            low = current & CONTEXT_MASK
+            context = contexts.get(low)
+            if context is None:
+                context = contexts[low] = Context(len(places))
+            for place, shift in places:
+                number = current >> shift & LOCAL_MASK
+                moves = context.moves[place].get(number)
+                if moves is None:
+                    moves = world.moves(low, place, number)
+                steps += len(moves)
+                for delta, send, event in moves:
+                    after = current + delta
+                    if send is not None:
+                        for added, bits, group, to in send:
+                            key = (current >> bits & LOCAL_MASK) << GROUP_BITS | group
+                            more = added.get(key)
+                            after += more if more is not None else world.add(key, to)
+                    if event:
+                        after = world.judge(after, event)
+                    if after not in seen:
+                        seen.add(after)
+                        waiting.append(after)
+        else:
+            complete = True
+    except Violation as violation:
+        found = str(violation)
+    took_s = time.perf_counter() - began_s
+    different = sum(server.steps for server in world.servers)
+    return Found(len(seen), steps, took_s, complete, found, current, different)

@@ -1,0 +1,112 @@
+"""Every order of small worlds of the core; and that a search notices faults of the core."""
+
+from __future__ import annotations
+
+import pytest
+
+from raftline.raft import election, node, reads, replication
+from raftline.raft.log import TermRuns
+from raftline.raft.state import State
+from tests.explore.budget import QUICK, BudgetError, read
+from tests.explore.frozen import freeze, thaw
+from tests.explore.search import search
+from tests.explore.trace import spell_trace, way_to_violation
+from tests.explore.world import World
+
+
+def violation_of(text: str, order: str = "random") -> str:
+    """Return what a search finds first."""
+    return search(World(read(text)), order=order).violation
+
+
+@pytest.mark.parametrize(("text", "servers"), QUICK)
+def test_no_order_of_what_may_happen_breaks_a_promise(text: str, servers: int) -> None:
+    world = World(read(text), servers)
+    found = search(world)
+    if found.violation:
+        pytest.fail(spell_trace(world, *way_to_violation(world, "depth", 0, 60)))
+    assert found.complete
+
+
+def test_a_search_comes_to_elections_commits_and_crashes() -> None:
+    world = World(read("timeout command"))
+    search(world)
+    histories = world.histories
+    assert any(dict(history.leaders).get(2) == "s2" for history in histories)
+    assert any(dict(history.leaders).get(2) == "s3" for history in histories)
+    assert any([entry.term for entry in history.committed] == [1, 1, 2] for history in histories)
+    assert any([entry.term for entry in history.committed] == [1, 2] for history in histories)
+
+
+@pytest.mark.pure
+def test_a_second_vote_in_a_term_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    why_not = election.why_not
+
+    def votes_again(state: State, message: object) -> str | None:
+        reason = why_not(state, message)
+        if reason is None or not reason.startswith("already voted"):
+            return reason
+        state.vote = None
+        return None
+
+    monkeypatch.setattr(election, "why_not", votes_again)
+    assert "vote" in violation_of("timeout=2")
+
+
+@pytest.mark.pure
+def test_a_commit_by_counting_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def advance_commit(state: State) -> None:
+        held = {name: one.match_index for name, one in state.as_leader.progress.items()}
+        held[state.name] = state.durable_index
+        state.advance_commit_index(state.membership.reached_by_quorum(held))
+
+    for module in (node, replication):
+        monkeypatch.setattr(module, "advance_commit", advance_commit)
+    assert " commits entry 2 of term 1 in term 2" in violation_of("timeout command")
+
+
+@pytest.mark.pure
+def test_a_leader_with_a_shorter_log_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TermRuns, "accepts", lambda self, last_index, last_term: True)
+    assert " leads term 2 without " in violation_of("timeout command")
+
+
+@pytest.mark.pure
+def test_a_read_without_its_round_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reads, "confirmed_round", lambda state: state.as_leader.round)
+    assert " serves a read from entry 1, though entry 2 " in violation_of("timeout read")
+
+
+@pytest.mark.pure
+def test_a_lease_that_takes_clocks_for_equal_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(World, "DRIFT_PERCENT", 0)
+    assert " holds a lease in term 1, and " in violation_of("timeout lease")
+
+
+@pytest.mark.pure
+def test_a_violation_is_shown_as_the_choices_that_lead_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reads, "confirmed_round", lambda state: state.as_leader.round)
+    world = World(read("timeout read"))
+    assert search(world).violation
+    lines = spell_trace(world, *way_to_violation(world, "depth", 0, 60)).splitlines()
+    assert lines[0] == "  1. s2 finds that its time is up (timeout)"
+    assert "       > s1: PreVote 2-1-1" in lines
+    assert lines[-2] == " 12. s1 is asked to read, and must see entry 2"
+    assert lines[-1].startswith("  !  s1: InvariantError: serves a read from entry 1")
+
+
+def test_a_state_is_the_same_when_it_was_data() -> None:
+    world = World(read("timeout transfer lease"))
+    search(world, seconds=0.5)
+    for server in world.servers:
+        for core in server.cores:
+            assert freeze(thaw(core.frozen)) == core.frozen
+
+
+def test_a_text_that_is_no_budget_is_refused() -> None:
+    assert read("timeout=2 crash").name == "timeout=2 crash"
+    for text in ("crashes", "crash=x", "passed"):
+        with pytest.raises(BudgetError, match="is no part of a budget"):
+            read(text)

@@ -1,0 +1,151 @@
+"""The shortest way to a world that can't be, as choices that one can follow."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+from random import Random
+
+from raftline.raft.entries import Entry
+from raftline.raft.spelling import spell
+from tests.explore.facts import Violation
+from tests.explore.server import DOWN, Disk
+from tests.explore.world import CONTEXT_MASK, LOCAL_MASK, Choice, Context, World
+
+Step = tuple[int, int, Choice]  # the world before, the place of the server, and its choice
+
+
+def way_to_violation(world: World, order: str, seed: int, seconds: float) -> tuple[list[Step], str]:
+    """Return the way to a violation, and what is wrong at its end. It is the shortest one, if the
+    search in breadth is done within this time; else that of a search in this order.
+
+    Raises:
+        LookupError: there is none.
+    """
+    for tried, limit_s in (("breadth", seconds), (order, 1e9)):
+        before: dict[int, int] = {world.begin: -1}
+        last = _walk(world, before, tried, seed, limit_s)
+        if last >= 0:
+            return _steps(world, before, last)
+    raise LookupError("no violation was found once more")
+
+
+def _walk(world: World, before: dict[int, int], order: str, seed: int, limit_s: float) -> int:
+    """Note for each world the one before it; return that in which a violation begins, or -1."""
+    began_s, waiting, pick = time.perf_counter(), deque([world.begin]), Random(seed).random
+    while waiting:
+        if time.perf_counter() - began_s > limit_s:
+            return -1
+        if order == "random":
+            place = int(pick() * len(waiting))
+            waiting[place], waiting[-1] = waiting[-1], waiting[place]
+        current = waiting.popleft() if order == "breadth" else waiting.pop()
+        try:
+            for after in _followers(world, current):
+                if after not in before:
+                    before[after] = current
+                    waiting.append(after)
+        except Violation:
+            return current
+    return -1
+
+
+def _followers(world: World, current: int) -> Iterator[int]:
+    low = current & CONTEXT_MASK
+    for place, shift in enumerate(world.shifts):
+        number = current >> shift & LOCAL_MASK
+        moves = world.contexts.setdefault(low, Context(len(world.names))).moves[place]
+        for move in moves.get(number) or world.moves(low, place, number):
+            yield world.follow(current, move)
+
+
+def _steps(world: World, before: dict[int, int], last: int) -> tuple[list[Step], str]:
+    worlds = [last]
+    while before[worlds[-1]] >= 0:
+        worlds.append(before[worlds[-1]])
+    worlds.reverse()
+    steps = [_step_to(world, *pair)[0] for pair in pairwise(worlds)]
+    final, why = _step_to(world, last, -1)
+    return [*steps, final], why
+
+
+def _step_to(world: World, current: int, after: int) -> tuple[Step, str]:
+    """Return the choice that leads to a world, or, below 0, to a violation, and what that is."""
+    for place in range(len(world.names)):
+        for choice in world.choices(current, place):
+            try:
+                if world.after(current, place, choice) == after:
+                    return (current, place, choice), ""
+            except Violation as violation:
+                if after < 0:
+                    return (current, place, choice), str(violation)
+    raise LookupError("no choice leads there")
+
+
+def spell_trace(world: World, steps: list[Step], why: str) -> str:
+    """Return a trace as text: each choice, then what the server is and what it sends."""
+    lines = []
+    for number, (current, place, choice) in enumerate(steps, start=1):
+        lines.append(f"{number:3}. {world.names[place]} {spell_choice(world, choice)}")
+        try:
+            after = world.after(current, place, choice)
+        except Violation:
+            break
+        lines.append(f"       {spell_server(world, after, place)}")
+        for each in world.sent(current, place, choice):
+            message = world.messages.sent[each]
+            lines.append(f"       > {message.to}: {spell(message)}")
+    return "\n".join([*lines, f"  !  {why}"])
+
+
+def spell_choice(world: World, choice: Choice) -> str:
+    """Return a choice as words."""
+    kind, *rest = choice
+    if kind in ("deliver", "again"):
+        message = world.messages.sent[rest[0]]
+        again = ", which will arrive once more" * (kind == "again")
+        return f"receives from {message.sender}: {spell(message)}{again}"
+    if kind == "tick":
+        return f"finds that its time is up ({rest[0]})"
+    if kind == "write":
+        return f"writes the first {rest[0]} of what waits for its disk"
+    if kind == "crash":
+        return f"crashes; its disk has {_disk(rest[0])}"
+    words = {
+        "start": "starts",
+        "apply": "has applied up to entry",
+        "command": "is asked to append",
+        "read": "is asked to read, and must see entry",
+        "ask": "is asked to read by its leader, and must see entry",
+        "lease": "is asked to read under a lease, and must see entry",
+        "transfer": "is asked to hand the leadership to",
+        "change": "is asked to",
+        "break": "loses the connection to",
+    }
+    return " ".join([words[kind], *map(str, rest)])
+
+
+def spell_server(world: World, number: int, place: int) -> str:
+    """Return what a server is and holds."""
+    local = world.local(number, place)
+    waits = f"; {len(local.queue)} writes wait" if local.queue else ""
+    disk = f"disk: {_disk(local.disk)}{waits}"
+    if local.core == DOWN:
+        return f"down; {disk}"
+    view = world.servers[place].node(local.core, 0).view
+    entries = view.log.entries(view.log.base_index + 1, view.log.last_index)
+    return (
+        f"{view.role.value} in term {view.term}, vote {view.vote or '-'}, commit "
+        f"{view.commit_index}, log {_spelled(entries)}; {disk}"
+    )
+
+
+def _spelled(entries: Iterable[Entry]) -> str:
+    return " ".join(f"{index}:{term}:{command}" for index, term, command in entries) or "empty"
+
+
+def _disk(disk: Disk) -> str:
+    mark = f", {disk.mark}" if disk.mark != "whole" else ""
+    return f"term {disk.term} vote {disk.vote or '-'}, {_spelled(disk.entries)}{mark}"
