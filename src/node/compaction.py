@@ -17,7 +17,7 @@ from raftline.storage.logfile import LogFile, LogRewrite
 
 
 class Compaction:
-    """Puts a snapshot in force and drops what it stands for; for one thread at a time."""
+    """Puts a snapshot in force and drops the entries that it covers; for one thread at a time."""
 
     def __init__(
         self, node: RawNode, logmanager: LogManager, core: threading.Lock, writer: Writer
@@ -73,17 +73,17 @@ class Compaction:
         done = self._writer.between_writes(finish) and bool(finished)
         for old in finished:
             if old is not None:
-                old.close()  # frees its bytes, which takes a while: nobody waits for that
+                old.close()  # frees its bytes, which takes long; no write waits here
         return done
 
     def compaction_index(self) -> int:
-        """Return up to where the log may be dropped from memory."""
+        """Return the last index that may be dropped from memory."""
         with self._core:
             return self._node.view.compaction_index
 
     def compact(self, index: int) -> bool:
         """Drop some thousand entries from memory, `index` the last; return whether more remain.
-        Who asks again pauses before, since a lock that is taken again at once lets nobody in."""
+        Pause before the next call: no other thread gets a lock that is taken again at once."""
         with self._core:
             self._node.step(Compact(index), self._node.view.now_ms)
             return self._node.view.log.base_index < index

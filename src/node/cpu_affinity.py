@@ -55,7 +55,7 @@ def choose(before: CpuUse, now: CpuUse, chosen: int | None) -> int | None:
 
 
 def begin_to_watch(name: str) -> None:
-    """Start the thread that looks, and moves the others, if there is a choice at all."""
+    """Start the thread that measures, and moves the others, if there are several cores."""
     allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
     if len(allowed) > 1 and os.path.exists("/proc/self/task"):
         threading.Thread(target=_watch, args=(allowed,), name=f"{name} cores", daemon=True).start()

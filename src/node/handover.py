@@ -23,7 +23,7 @@ class _WaitingTransfer(NamedTuple):
 
 
 class Handover:
-    """Watches the core after each of its steps. Whoever calls holds the driver's `core` lock."""
+    """Watches the core after each of its steps. Callers hold the driver's `core` lock."""
 
     def __init__(self, node: RawNode, not_leader: Callable[[str], str]) -> None:
         self._node = node
@@ -46,7 +46,7 @@ class Handover:
         return effects
 
     def look(self) -> None:
-        """Answer those whose transfer has ended: somebody else leads, or this server again."""
+        """Answer requests whose transfer has ended: another server leads, or this one again."""
         if not self._waiting:
             return
         still: list[_WaitingTransfer] = []

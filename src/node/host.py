@@ -126,8 +126,8 @@ class NodeHost:
     def why_level(self, needed: int) -> str:
         """Return the reply to a request that needs a level above that of this cluster.
 
-        A cluster that is about to reach it, as it is after each start, is waited for, as a leader
-        is: then there is no such reply, and this returns "".
+        If the cluster is about to reach it, as after each start, this waits, as for a leader. If
+        it reaches the level, this returns "".
         """
         end_s = self.clock.now_s() + 2 * self.slowest_ms / 1000
         with self._level_rises:
@@ -139,8 +139,8 @@ class NodeHost:
         return why
 
     def _why_below(self, needed: int) -> str:
-        """Return who keeps this cluster from a level, "" if it is reached. If nobody does as far as
-        this node knows, another may know better, or soon this one."""
+        """Return the members that keep this cluster from a level, "" if it is reached. If this node
+        knows of none, another may, or this one soon."""
         if self.level >= needed:
             return ""
         view, members = self.node.view, self.node.view.membership.names
@@ -208,11 +208,11 @@ class NodeHost:
             return self.why_no_peer(sender)
 
     def why_no_peer(self, name: str) -> str:
-        """Return why nothing is taken from `name`, which is no peer; with `core` held."""
+        """Return why messages of `name`, which is no peer, are refused; with `core` held."""
         removed_by = self.node.view.configurations.removed_by(name)
         if removed_by:
             return f"{name} was removed from the cluster by entry {removed_by}"
-        if self.node.view.newborn:  # which takes nobody's word but a member's (raft/newborn.py)
+        if self.node.view.newborn:  # it obeys only members (raft/newborn.py)
             return (
                 f"{name} is no peer of {self.name}, which never ran before (if the members have "
                 f"changed, start it with --join HOST:PORT)"

@@ -165,7 +165,7 @@ def _ask_to_be_added(
     pause_s, last = PAUSES_S[0], ""
     while True:
         try:
-            # The search below is patient; that nobody is there at all is printed at once.
+            # The search below is patient. If no node is there, that is printed at once.
             with Client(*there, name, tls=tls) as client:
                 client.ask("help")
             with Client(*there, name, CHANGE_S, follow=True, tls=tls) as client:
@@ -268,8 +268,8 @@ def withdraw(configuration: Configuration) -> None:
 
 
 def _made(path: Path, text: str) -> bool:
-    """Make a file that is not there yet, so that nobody ever finds a part of it; return whether
-    that was done. Another may be quicker, and a file system have no links."""
+    """Make a new file at once as a whole, so that no reader finds a part of it; return whether it
+    was made. Another process may be first, or the file system may have no links."""
     if path.exists():
         return False
     beside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
@@ -292,8 +292,8 @@ def _fill(file: BinaryIO, text: str) -> None:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[BinaryIO]:
-    """Yield the file, which is made if it is absent: read from its beginning, written at its
-    end, and by nobody else meanwhile, or two nodes read and then both write."""
+    """Yield the file, made if it is absent: read from its beginning, written at its end. It is
+    locked: otherwise two nodes might both read it and then both write."""
     while True:
         with path.open("a+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -312,6 +312,6 @@ def _is_at(path: Path, file: BinaryIO) -> bool:
 
 
 def _member_line(path: Path, text: str, name: str) -> Address | None:
-    """Return where `name` is by `text`, if it holds any member at all."""
+    """Return the address of `name` in `text`; None if it names no member."""
     has_members = any(line.partition("#")[0].split() for line in text.split("\n"))
     return parse(path, text).members.get(name) if has_members else None

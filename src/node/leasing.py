@@ -98,7 +98,7 @@ class Leasing:
 
     def expiry(self, now_ms: int) -> str:
         """Do what time asks for. Return the expiry to be proposed in this step, "" for none."""
-        if self._inherited:  # some in a step, so that a million of them hold up nobody
+        if self._inherited:  # some in a step, so that a million of them take no long step
             for lease in self._inherited[-STARTED_MAX:]:
                 self._clock.start(lease, now_ms)
             del self._inherited[-STARTED_MAX:]

@@ -87,7 +87,7 @@ class Lister:
         with self._looking:
             with self._lock:
                 waiting, self._waiting = self._waiting, {}
-            if waiting:  # else whoever had the turn before has done it
+            if waiting:  # else the turn before has taken them
                 self._look(waiting)
         return found
 

@@ -1,8 +1,8 @@
-"""The observers of a node: who gets each step of the core, and by which thread.
+"""The observers of a node, which get each step of the core, and their thread.
 
-A step that is observed costs the copy of some facts, and a place in a bounded queue. A thread of
-its own explains the steps and sends the lines, so no reader holds the node up. Without an observer
-there is no thread, and the core looks at one field.
+A step that is observed costs the copy of some facts, and a place in a bounded queue. An extra
+thread explains the steps and sends the lines, so no reader delays the node. Without an observer
+there is no thread, and the core only checks one field.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from raftline.wire.protocol import STOPPING, TOO_MUCH_WAITS, no_leader, outcome_
 class RequestQueue:
     """Keeps every batch in one place until it was answered or handed out again.
 
-    Anybody may `put`; whoever calls the rest holds the driver's `core` lock.
+    Any thread may `put`; callers of the other methods hold the driver's `core` lock.
     """
 
     def __init__(
@@ -38,8 +38,8 @@ class RequestQueue:
         self._pending_term = 0
 
     def put(self, batch: Batch) -> None:
-        """Leave a batch for whoever steps the core next. It is refused if too much waits, unless
-        it has waited before."""
+        """Queue a batch for the next step of the core. It is refused if too much waits, unless it
+        has waited before."""
         if not batch.take_room(self.room):
             batch.answer_all(TOO_MUCH_WAITS)
             return
@@ -68,7 +68,7 @@ class RequestQueue:
         return batches
 
     def hold(self, batches: Sequence[Batch], now: int, no_leader_because: str = "") -> None:
-        """Keep batches until somebody leads and takes them; refuse those that waited too long."""
+        """Keep batches until there is a leader; refuse those that waited too long."""
         for batch in batches:
             if batch.hold_until_ms == 0:
                 batch.hold_until_ms = now + self._hold_ms
@@ -94,8 +94,8 @@ class RequestQueue:
         return bool(self._pending) and self._pending_term != term
 
     def answer_applied(self, replies: list[str], first: int, last: int) -> None:
-        """Give the replies to the entries `first` to `last` to those whose requests are among
-        them. What is pending lies in index order, so nobody is searched for."""
+        """Give the replies of the entries `first` to `last` to their requests. Pending batches lie
+        in index order, so none is searched for."""
         now_s = self._clock.now_s()
         while self._pending and self._pending[0].first_index <= last:
             batch = self._pending[0]
@@ -115,8 +115,7 @@ class RequestQueue:
         batch.wake()
 
     def give_up_pending(self, why: str, after: int = 0) -> None:
-        """Nobody here can know what becomes of the entries after this index: say just that to
-        those who wait for them."""
+        """Answer the requests of entries after this index that their outcome is unknown here."""
         while self._pending:
             batch = self._pending[-1]
             if batch.first_index + len(batch.commands) - 1 <= after:

@@ -16,7 +16,7 @@ def readers_of(server: Server) -> dict[str, Callable[[], str]]:
     if (access := server.access) is not None:
 
         def read_users() -> str:
-            """Read them; whoever may do less by them does less at once."""
+            """Read them; lost rights end at once."""
             access.reload()
             server.listener.rights_changed()
             return f"{len(access.users.by_name)} in all"

@@ -1,7 +1,7 @@
-"""`--record FILE`: the file that a node's steps are written to, in two segments at most.
+"""`--record FILE`: the file of a node's steps, in two segments at most.
 
 FILE begins with the core's whole state. Once it is long it becomes FILE.1, and a new FILE begins
-with the whole state again; the FILE.1 before is dropped. Each of the two replays by itself.
+with the whole state again; the FILE.1 before is dropped. Each of the two can be replayed alone.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from raftline.common.version import VERSION
 from raftline.raft.recording import HEADER
 
 SEGMENT_BYTES = 32 << 20  # a segment is longer only if its state is half of it
-GATHER_MS = 50  # steps are written so long after the first of them, at the next one
+GATHER_MS = 50  # steps are written at the first step this long after the first unwritten one
 GATHER_CHARACTERS = 64 << 10  # or with this many characters
 BATCH_LINES = 2000  # of a state that are written at a time
 NODE_FILES = (".log", ".storage", ".state_machine")
@@ -28,7 +28,7 @@ def check_path(path: Path) -> None:
     """Check that a recording may be written there.
 
     Raises:
-        ConfigError: it would replace another file, or there is no such folder.
+        ConfigError: it would replace another file, or its folder does not exist.
     """
     if not path.name:
         raise ConfigError("--record: names no file")

@@ -159,7 +159,7 @@ class Server(NodeHost):
         self.snapshots.wrote(arrived)
 
     def give_up_late(self, now: int) -> None:
-        """Answer requests that nobody could answer in time; with the driver's `core` held."""
+        """Refuse requests that waited too long; with the driver's `core` held."""
         self.listener.give_up_late(now - self.patience_ms)
 
     def report(self, effects: Effects) -> None:

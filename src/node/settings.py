@@ -149,10 +149,10 @@ class _Sources:
         return is_ours and variable.removeprefix(PREFIX) not in NOT_SETTINGS
 
     def take_file(self, path: Path | None) -> None:
-        """Take what a raftline.toml holds: first the table of this node, then what is for all.
+        """Take the settings of a raftline.toml: first the table of this node, then those for all.
 
         Raises:
-            ConfigError: it can't be used, or holds what is no setting.
+            ConfigError: it can't be used, or has an unknown setting.
         """
         if path is None:
             return
@@ -221,8 +221,8 @@ def _no_setting(where: str, key: str, actions: Mapping[str, object]) -> str:
 
 
 def _file(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Path | None:
-    """Return the raftline.toml to read: the one that is named, else the one in the node's folder
-    or, if no folder is named, in the current one. None: there is none."""
+    """Return the raftline.toml to read: the named one, else the one in the node's folder or, if no
+    folder is named, in the current one. None: no such file."""
     named = arguments.config or environment.get(variable_of("config"))
     if named:
         if not os.path.isfile(named):

@@ -29,7 +29,7 @@ SPREAD = 1.25  # times as long at most, by chance
 COPY_ENTRIES = 500  # at a time, under the core's lock
 CHECK_BYTES = 1 << 19  # read in one go
 OPEN_MAX = 4  # snapshots that are being sent, earlier ones among them
-IDLE_S = 10.0  # after so long without a piece asked for, they are closed
+IDLE_S = 10.0  # a file is closed if no piece is asked for in this time
 
 
 class _StoppingError(Exception):
@@ -265,8 +265,8 @@ class Snapshots:
             self._wake_taker.set()
 
     def _checked(self, snapshot: Snapshot) -> BinaryIO | None:
-        """Return the file of a snapshot that begins to be sent, once all of it was read and found
-        sound; None if it is not there. Whoever received it would refuse it, again and again."""
+        """Return the file of a snapshot to send, once all of it is checked; None if it is missing.
+        A receiver would refuse a damaged one again and again."""
         file = self._open.pop(snapshot, None) or self._files.open(snapshot)
         if file is None:
             return None

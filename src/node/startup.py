@@ -172,7 +172,7 @@ def check_member(view: NodeView, configuration: Configuration) -> list[str]:
     Raises:
         ConfigError: the log begins with a cluster that this node was not born in, nor ever added
             to.
-        FilesRefused: it has lost entries, and nobody else is there who holds them.
+        FilesRefused: it has lost entries, and no other member can have them.
     """
     name, configurations, members = view.name, view.configurations, view.membership
     if not members.names:

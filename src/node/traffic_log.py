@@ -72,7 +72,7 @@ class TrafficLog(Traffic):
         return self._is_private and not self._console.verbose
 
     def ignored(self, source: str, why: str) -> None:
-        """Print that a datagram is not answered: whoever sent it hears nothing."""
+        """Print that a datagram is not answered."""
         self._console.traffic("datagrams", "[*] Ignored a datagram from %s: %s", source, why)
 
     def received(self, sender: str, text: str | None, message: Message) -> None:
@@ -168,9 +168,9 @@ def is_pre_vote(message: Message) -> bool:
 
 
 class PreVotes:
-    """Prints what is news about PreVotes in one term under one leader, or none.
+    """Prints PreVotes once for each term and leader.
 
-    Whoever calls `follow` and `asked` holds the driver's `core` lock; any thread calls the rest.
+    Callers of `follow` and `asked` hold the driver's `core` lock; any thread calls the rest.
     """
 
     def __init__(self) -> None:

@@ -67,7 +67,7 @@ class PrefixWatch:
 
     @property
     def is_listing(self) -> bool:
-        """Whether the keys are not all sent: nobody can go on after where it is."""
+        """Whether some keys are still to be sent, so that a watch can't resume at its position."""
         return self.mode is WatchMode.RELISTING or (
             self.mode is WatchMode.LAGGING and self.listing is not None
         )

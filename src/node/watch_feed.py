@@ -9,8 +9,8 @@
   connection asks it for pieces, and it takes them from the history. When it has come to the end it
   is pushed again. One whose events the history has dropped is ended.
 
-Locks are taken in this order: `handing`, a connection's, `lock`. Under `lock` nobody is waited
-for, and nothing is sent.
+Locks are taken in this order: `handing`, a connection's, `lock`. Under `lock` no thread waits
+or sends.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Feed:
     """The latest events, the watches by prefix, and the lines on their way to them.
 
     Watches that can't go on are left in `stranded`, and `is_stranded` is called. `has_ended` is
-    called with each one that ends by itself. Both are called with `lock` held.
+    called with each one that the feed ends. Both are called with `lock` held.
     """
 
     def __init__(

@@ -142,7 +142,7 @@ class Watchers:
             self._begins_anew = self.run_beside(self._run_anew)
 
     def _in_a_thread(self, run: Callable[[], None]) -> bool:
-        """Let a thread do it; return False if there is none to be had: `look` tries again."""
+        """Start a thread for it; return False if none can be started: `look` tries again."""
         thread = threading.Thread(target=run, name=f"{self._name} watches anew", daemon=True)
         try:
             thread.start()
@@ -151,8 +151,8 @@ class Watchers:
         return True
 
     def look(self, view: NodeView) -> None:
-        """Look at the watches that hear nothing, and at those that wait for a thread; end them all
-        if this node is no member any more, and so hears nothing itself."""
+        """Check the watches that need a keepalive or wait for a thread. End them all if this node
+        was removed, and so gets no more entries."""
         if view.removed_by and not view.is_member and view.leader is None and not self._refusal:
             self.close(words.IS_REMOVED, REMOVED)
         self._feed.mark_keepalives_due()

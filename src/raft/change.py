@@ -45,7 +45,7 @@ class ChangePlan(NamedTuple):
 
 @dataclass(slots=True)
 class PendingChange:
-    """A change under way at the leader. Gone with its leadership: the log shows what came of it.
+    """A change under way at the leader. It ends with the leadership; the log has its outcome.
 
     Rounds of catching up are those of thesis §4.2.1: each brings the learner what the log held
     when the round began.
@@ -66,7 +66,7 @@ def plan(change: Change, members: Membership) -> ChangePlan:
     """Return how to get from `members` to what is asked.
 
     Raises:
-        ChangeRefused: it makes no sense here, or would leave nobody who votes.
+        ChangeRefused: it does not fit the members, or would leave no voter.
     """
     match change.verb:
         case "add":

@@ -168,7 +168,7 @@ def why_not(state: State, message: RequestVote) -> str | None:
     if state.recovering:
         return why_without_vote(state)
     if state.hears_from_leader and not _is_handed_over(state, message):
-        # thesis §4.2.3: so that nobody deposes a leader that works
+        # thesis §4.2.3: so that no candidate deposes a leader that works
         if state.leader is None:
             return PROMISED
         return f"{HEARS_LEADER} {state.leader} of term {state.term}"

@@ -81,7 +81,7 @@ def read_entries(listed: str, prev_index: int, prev_term: int, term: int) -> lis
     A number may also be given as the text of its digits, as the course programs did.
 
     Raises:
-        ValueError: it is no such list; the message explains what is wrong.
+        ValueError: it has another form; the message explains what is wrong.
     """
     try:
         items = json.loads(listed)
@@ -112,8 +112,8 @@ def read_entries(listed: str, prev_index: int, prev_term: int, term: int) -> lis
 
 
 def _sound_entries(items: object, prev_index: int, prev_term: int, term: int) -> list[Entry] | None:
-    """Return the entries where all is as a sound leader sends it, in plain characters; None
-    where each needs a closer look. Looked at all at once, that is a third of the work."""
+    """Return the entries if all are as a sound leader sends them, in plain characters. None: each
+    needs a closer check. To check all at once takes a third of the time."""
     try:
         indexes, terms, commands = zip(*map(_FIELDS, items))  # type: ignore  # noqa: B905
         text = "".join(commands)

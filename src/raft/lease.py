@@ -1,11 +1,11 @@
 """Leases: a leader that may serve reads without a round, while a quorum has promised its votes.
 
 Thesis §6.4.1, made explicit on the wire. A server that runs with `Options.lease` ends each
-answer to a leader in `lease MS`: for so long, counted from when the question came, it votes for
-nobody else. It keeps that promise whatever happens: when the leader's connection breaks, and
-after a restart, however it is started then. So before the first promise of a length leaves, that
-length is on its disk, and goes with a later save of term and vote, once no promise runs and none
-is made any more; each start waits as long as it holds. The leader counts each promise from
+answer to a leader in `lease MS`: for that time, counted from the arrival of the request, it votes
+for no other server. It keeps that promise also if the leader's connection breaks, and after a
+restart with any options. So before the first promise of a length leaves, that length is on its
+disk. It goes with a later save of term and vote, once no promise runs and none is made any more.
+Each start waits for the length on the disk. The leader counts each promise from
 the moment in which it opened the round that was answered, which was before the question came,
 and shortens it by `lease_drift_percent`. While a quorum's promises run, every later election
 needs a vote that is promised, so nobody else leads.
@@ -33,7 +33,7 @@ STARTS_MAX = 4096  # of the rounds that are remembered; older ones carry no leas
 
 
 def promise(state: State) -> int:
-    """Vote for nobody else for an election timeout from now on; return that, for the answer."""
+    """Vote for no other server for an election timeout from now on; return that time."""
     length_ms = state.options.election_timeout_ms
     if not state.options.lease or state.recovering:
         return 0

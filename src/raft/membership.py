@@ -130,8 +130,8 @@ def read(command: str) -> Membership | None:
 
 
 def _read_half(text: str, addresses: dict[str, str]) -> dict[str, list[str]] | None:
-    """Return names by role; None if a word is none, a name is there twice, or a member is
-    given another address than before."""
+    """Return names by role. None: a word has another form, a name occurs twice, or a member has
+    another address than before."""
     names: dict[str, list[str]] = {"voter": [], "learner": []}
     for word in text.split(" ") if text else ():
         found = _WORD.fullmatch(word)
@@ -146,7 +146,7 @@ def _read_half(text: str, addresses: dict[str, str]) -> dict[str, list[str]] | N
 class Configurations:
     """Every configuration of the log by the index of its entry; the latest is in use (paper §6).
 
-    The first is the one of the log's base: the members at birth, those of a snapshot, or nobody
+    The first is the one of the log's base: the members at birth, those of a snapshot, or none
     for a server that waits to be added.
     """
 

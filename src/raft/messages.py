@@ -1,6 +1,6 @@
 """The messages between servers: one dataclass each. `spelling` has their lines.
 
-Nobody changes a message once it is made; frozen ones take longer to make.
+A message is never changed. The classes are not frozen, as frozen ones take longer to make.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class RequestVoteReply(_Message):
 class AppendEntries(_Message):
     """Paper, Figure 2, AppendEntries. `round` numbers the leader's sends within its term: the
     echo of it confirms leadership (thesis §6.4). `vote_again` names the incarnation whose loss
-    it ends (raft/recovering.py); 0: nobody's."""
+    it ends (raft/recovering.py); 0: none."""
 
     prev_index: int
     prev_term: int
@@ -63,7 +63,7 @@ class AppendEntries(_Message):
 
 @dataclass(slots=True)
 class _AppendEntriesReply(_Message):
-    """`lease_ms`: for so long after the question came the sender votes for nobody else
+    """`lease_ms`: the time after the request in which the sender votes for no other server
     (raft/lease.py)."""
 
     index: int
@@ -88,7 +88,7 @@ class AppendRejected(_AppendEntriesReply):
 @dataclass(slots=True)
 class InstallSnapshot(_Message):
     """Paper, Figure 13, InstallSnapshot. The core leaves `data` empty, so a leader's memory never
-    holds a snapshot: whoever sends the message reads the `length` bytes from the file.
+    holds a snapshot: the sending thread reads the `length` bytes from the file.
 
     `data` is the bytes as text, those that are not UTF-8 as lone surrogates (surrogateescape).
     """

@@ -9,7 +9,7 @@ acknowledged. So a newborn asks at each message whether the cluster has a histor
   of it. From then on it has no vote, as a server that lost its memory (raft/recovering.py, FAST
   2018). It `may_be_new`, which is all it knows.
 * It votes, or stands for election: its log and its candidate's are empty, so the cluster is fresh
-  as far as anybody can know. From then on it is a server like any other. Before it stands it asks
+  as far as any server can know. From then on it is like any other server. Before it stands it asks
   every member: a quorum of PreVotes is not enough while others may yet answer with entries.
 * A log that a person wrote by hand, and that no leader ever touched, is no history. Its owner is
   newborn too, and shows it: its questions end in `newborn`. Newborns vote for it by §5.4.1, and it
@@ -19,7 +19,7 @@ acknowledged. So a newborn asks at each message whether the cluster has a histor
 * A name that is no member moves nothing. A server that was started to join knows no members, so it
   listens to every leader.
 
-If too few voters are left, nobody is elected, which is safe. Each server then prints why:
+If too few voters are left, no server is elected, which is safe. Each server then prints why:
 `no_leader_because`. The wait ends when the servers that are away return, by an operator's word that
 a server never ran before (`--new`, storage/recovery.py), or by `raftline recover`.
 """
@@ -48,7 +48,7 @@ OF_A_CLUSTER = ", mine holds a cluster's entries"  # how a denial to a hand-writ
 
 
 def is_stranger_to_newborn(state: State, sender: str) -> bool:
-    """Whether a newborn that knows the members is spoken to by a name that is none of them."""
+    """Whether the sender is not a member of a newborn that knows its members."""
     members = state.membership.names
     return state.newborn and bool(members) and sender not in members
 
@@ -65,7 +65,7 @@ def look_for_history(state: State, message: Message) -> None:
     state.recovering = state.may_be_new = True
     state.out.forgot = True
     if state.role is not Role.FOLLOWER:
-        state.follow(state.term, None)  # votes that are on their way elect nobody any more
+        state.follow(state.term, None)  # votes under way do not count any more
     holds = "no files"
     if state.log.last_index:
         # Its terms are a person's: an entry of the cluster may have the index and term of another

@@ -1,8 +1,8 @@
 """Values of the core as plain JSON values, and back: for the recording of a node's steps.
 
-None, truth values, numbers, texts and lists stand for themselves. Anything else is an object
+None, bools, numbers, texts and lists stay as they are. Anything else is an object
 with one key, the name of its type: `{"Progress": {"next_index": 8, …}}`, `{"Role": "LEADER"}`.
-No type of the core is listed here: a field or a type that is added is known.
+No type of the core is listed here, so new fields and types need no change.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class Tokens:
 
 
 def plain(value: Any, tokens: Tokens) -> Any:
-    """Return a value of the core as JSON has it; any object that is none of the core's is the
-    token of a request."""
+    """Return a value of the core as JSON. An object of another type is the token of a
+    request."""
     kind = type(value)
     if kind in ALIKE:
         return value
@@ -111,7 +111,7 @@ def value_of(spelled: Any) -> Any:
     """Return the value that `plain` spelled; a request is a `Token`.
 
     Raises:
-        PlainError: it is none, or of a core with other types or fields.
+        PlainError: it has another form, or is of a core with other types or fields.
     """
     if type(spelled) is list:
         return [value_of(item) for item in spelled]

@@ -46,7 +46,7 @@ class Progress:
     sending: Sending | None = None  # in snapshot mode
     rewound_round: int = 0  # complaints about sends up to this round are old news
     away: bool = False  # its connection broke, and nothing was heard since
-    lease_until_ms: int = 0  # so long it votes for nobody else, by this leader's clock
+    lease_until_ms: int = 0  # until then it votes for no other server, by this leader's clock
     # Amnesia: a follower that lost its memory does not count until it was made whole again.
     is_counted: bool = True
     incarnation: int = 0  # the one that reported so

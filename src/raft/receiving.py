@@ -39,11 +39,11 @@ from raftline.raft.snapshot import check_snapshot, on_install_snapshot
 from raftline.raft.state import State
 from raftline.raft.transfer import on_timeout_now
 
-# How far a term may be ahead of the last entry's. Each election adds one, so no sound cluster comes
-# near; but one forged line with the last term there is would end all elections for good.
+# The largest lead of a term over the last entry's. Each election adds one, so no sound cluster
+# comes near. One forged line with the highest possible term would end all elections for good.
 TERM_LEAP_MAX: Final = 2**48
-# Beyond that, how far ahead of this server's own, while no leader is heard: a leap is no bar to
-# the elections after it.
+# Beyond that, the largest lead over this server's term while no leader is heard, so that elections
+# can follow a leap.
 TERM_STEP_MAX: Final = 2**16
 TERM_MAX: Final = 2**62  # that a server without entries takes from a leader
 
@@ -103,7 +103,7 @@ def _is_too_far(state: State, message: Message) -> bool:
 def _adopt_term(state: State, message: Message) -> None:
     """A higher term in any message makes this server a follower in it (Figure 2, all servers).
 
-    Questions and grants of PreVote speak of a term that nobody is in yet. A RequestVote while the
+    Questions and grants of PreVote name a term that no server is in yet. A RequestVote while the
     leader is heard is not obeyed (thesis §4.2.3), unless that leader gave way: then it names the
     term right after this one (thesis §3.10).
     """

@@ -37,8 +37,8 @@ def begin_change(state: State, change: Change, token: Any) -> None:
 
 
 def _is_early(state: State) -> bool:
-    """Whether a leader knows too little yet to begin any change; what it waits for comes about
-    without anybody asking.
+    """Whether a leader knows too little yet to begin a change. The following needs no
+    request.
 
     1. The configuration that it found in its log is committed, and is no step on the way to
        another (paper §6; thesis §4.1): that one is brought to its end first (`advance_change`).
@@ -128,7 +128,7 @@ def append_configuration(state: State, membership: Membership) -> None:
     before = state.membership.addresses
     state.append([Entry(state.log.last_index + 1, state.term, membership.spell())])
     for name in state.peers:
-        # Who was taken out and comes back may do so without its files: what it held is no more.
+        # A removed member may come back without its files: its old progress does not count.
         if name not in leading.progress or leading.leaving.pop(name, None) is not None:
             leading.progress[name] = Progress(state.log.last_index, state.now_ms)
     for name, progress in leading.progress.items():
@@ -153,7 +153,7 @@ def advance_change(state: State) -> None:
     """Take the step that has become possible by what is committed now.
 
     A new leader finishes what it finds in its log: once C_old,new is committed, C_new is
-    appended (paper §6), whoever began it.
+    appended (paper §6), even if another leader began it.
     """
     leading = state.as_leader
     _let_leavers_go(state)
@@ -164,7 +164,7 @@ def advance_change(state: State) -> None:
     if pending is not None and is_done and not state.membership.is_joint:
         _settle(state, pending, "done", _outcome(state, pending))
     if leading.transfer is not None:
-        return  # whoever gives way appends nothing (thesis §3.10); this goes on when that is over
+        return  # a transfer appends nothing (thesis §3.10); this goes on after it
     if state.membership.is_joint:
         append_configuration(state, state.membership.settled())
     elif leading.pending_change is not None:
@@ -176,9 +176,9 @@ def advance_change(state: State) -> None:
 
 
 def _catch_up(state: State, pending: PendingChange) -> None:
-    """Let a learner vote once a round of catching up took less than an election timeout: then a
-    change that waits for it keeps nobody waiting (thesis §4.2.1). After 10 rounds, or a silence,
-    it stays a learner, and who asked gets the reason."""
+    """Let a learner vote once a round of catching up took less than an election timeout: then no
+    commit waits long for it (thesis §4.2.1). After 10 rounds, or a silence, it stays a learner,
+    and the reply has the reason."""
     name, timeout_ms = str(pending.candidate), state.options.election_timeout_ms
     progress, now_ms = state.as_leader.progress[name], state.now_ms
     if progress.match_index < pending.round_index or not progress.is_counted:

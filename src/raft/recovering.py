@@ -64,8 +64,8 @@ def leader_heard_recovering(
             return True
         if message.round < progress.readmit_round:
             return False  # sent before it lost its memory
-        # Whoever answers without the mark to a send from after its loss was noted is whole: it
-        # got that, or else the loss was old news, an answer from before it got that.
+        # A server without the mark in its answer to a send from after its loss was noted is whole.
+        # It got that, or the report of its loss was from before it got that.
         progress.is_counted = True
         _note_whole(state, message.sender)
         return True

@@ -31,7 +31,7 @@ _ENTRY = re.compile(r"entry ([0-9]+) ([0-9]+) (.*)", re.S)
 
 
 class BadRecording(ValueError):
-    """A file that is no recording, or one of another version of the core."""
+    """The file is not a recording, or is one of another version of the core."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def _paragraphs(lines: Iterable[str], first: int) -> Iterator[tuple[int, list[st
 
 
 def state_of(lines: list[str], first: int) -> State:
-    """Return the state that a segment begins with; its chance is set by whoever steps it."""
+    """Return the first state of a segment; the caller sets its source of chance."""
     found: dict[str, Any] = {}
     entries: list[Entry] = []
     log_field = ""
@@ -163,7 +163,7 @@ def _input_of(line: str, name: str) -> tuple[Input, int]:
     """Return the input and the time of a step's first line.
 
     Raises:
-        ValueError, PeerError: it is none.
+        ValueError, PeerError: it has another form.
     """
     found = _STEP.fullmatch(line)
     if found is None:

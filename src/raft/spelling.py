@@ -9,7 +9,7 @@ one. docs/use/protocol.md lists every form.
 
 The data is a piece of the snapshot's file, a JSON string of at most `CHUNK_BYTES` bytes; a byte
 that is not UTF-8, because a character was cut in two, stands in it as `\\udcNN`. The last piece
-has no answer of its own: a heartbeat that is answered `I am up to date` ends the transfer.
+has no answer: a heartbeat that is answered `I am up to date` ends the transfer.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ def read(sender: str, to: str, text: str) -> Message:
     """Return the message that `sender` spelled for `to`.
 
     Raises:
-        PeerError: the text is none of the forms, a number is beyond 2^63-1, the entries of an
+        PeerError: the text has no known form, a number is beyond 2^63-1, the entries of an
             AppendEntries don't follow one another from the index before them, or no snapshot of
             that size has such a piece.
     """

@@ -3,8 +3,8 @@
 In a transfer a leader gives way to a follower in a few round trips:
 
 1. The leader takes no more proposals (the rim holds them) and goes on to send what it has.
-2. Once the follower holds all of it, and all of it is committed, so that nobody who waits is left
-   without an answer, the leader sends `TimeoutNow TERM`.
+2. Once the follower holds all of it, and all of it is committed, every request that waits has its
+   answer. Then the leader sends `TimeoutNow TERM`.
 3. The follower stands at once, without PreVote; its RequestVote ends in ` transfer`, so that
    those who hear from the leader vote all the same. The leader steps down at the new term.
 4. Without an outcome within an election timeout the leader takes proposals again. Should the
@@ -90,7 +90,7 @@ def _nearness(state: State, name: str) -> tuple[int, int, int]:
 
 
 def advance_transfer(state: State) -> None:
-    """Send TimeoutNow as soon as the follower holds everything and nobody waits for an answer."""
+    """Send TimeoutNow once the follower holds the whole log and no request waits."""
     leading = state.as_leader
     transfer = leading.transfer
     if transfer is None or transfer.has_sent:

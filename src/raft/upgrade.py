@@ -4,8 +4,8 @@ The leader appends `level N` once every member, learners too, has announced N or
 (docs/operate/upgrades.md). Three rules make this safe:
 
 1. An entry of level N stands after `level N` in every log that holds it (Log Matching, §5.3). So
-   whoever executes it has applied the level before.
-2. Whoever is a member when `level N` is appended has announced N on a connection that stands. A
+   a server that executes it has applied the level before.
+2. Each member at the time when `level N` is appended has announced N on an open connection. A
    member that is added after it is refused if it announced less.
 3. A build may be replaced by an older one at any time after that. So from the moment that
    `level N` is in its log, a leader sends its log to those servers alone that have announced N
