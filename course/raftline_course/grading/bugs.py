@@ -67,9 +67,13 @@ class Node:
 
     def step(self, taken, now_ms):
         try:
-            return self._core.step(own(taken), now_ms)
+            out = self._core.step(own(taken), now_ms)
         except messages.PeerError:
             return effects.Effects()
+        done = [one.index for one in [out.install, *out.apply[-1:]] if one is not None]
+        if done:  # the world applies at once, and a hand-in is sent no `Applied`
+            out.reads += self._core.step(inputs.Applied(done[-1]), now_ms).reads
+        return out
 
     wake_at_ms = property(lambda self: self._core.wake_at_ms)
     term = property(lambda self: self._core.view.term)
