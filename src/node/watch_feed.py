@@ -15,9 +15,10 @@ or sends.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Final
 
@@ -145,6 +146,15 @@ class Feed:
             ready = [(sink, self._ready.pop(sink)) for sink in sinks]
         self._push(ready)
         return len(ready)
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold `handing` for a while. What other threads left to this one meanwhile, since they
+        found it taken, the owner thread hands out."""
+        with self.handing:
+            yield
+        if self.has_work:
+            self._wake_owner()
 
     def push_to(self, sink: EventSink) -> None:
         """Send what waits for one connection; with `handing` held."""

@@ -162,7 +162,7 @@ class Watchers:
     def _run_anew(self) -> None:
         feed = self._feed
         while True:
-            with feed.handing, feed.lock:  # what was on its way to them has left, or never will
+            with feed.alone(), feed.lock:  # what was on its way to them has left, or never will
                 watches, feed.stranded = feed.stranded, []
                 if not watches:
                     self._begins_anew = False
@@ -184,7 +184,7 @@ class Watchers:
 
     def unwatch(self, sink: EventSink, request_id: str) -> str:
         feed = self._feed
-        with feed.handing:
+        with feed.alone():
             feed.push_to(sink)
             with feed.lock:
                 watch = self._watches.get(sink, {}).get(request_id)
@@ -198,7 +198,7 @@ class Watchers:
 
     def end_refused(self, sink: EventSink, why_not: Callable[[str], str]) -> None:
         feed = self._feed
-        with feed.handing:
+        with feed.alone():
             feed.push_to(sink)
             with feed.lock:
                 for watch in list(self._watches.get(sink, {}).values()):
@@ -218,7 +218,7 @@ class Watchers:
         """Send every watch what was applied, then that it ends here, and why; serve none from now
         on."""
         feed = self._feed
-        with feed.handing:
+        with feed.alone():
             with feed.lock:
                 self._refusal = refusal
                 sinks = list(self._watches)

@@ -233,7 +233,11 @@ class ReplicatedLock(ReplicatedObject):
         held = {} if text is None else self._checked(self._understood(text))
         if held and (is_by_lease(held) or not self._local.watch.has_expired(held)):
             return None
-        if claim.has_lease():
+        try:
+            is_by_lease_here = claim.has_lease()
+        except LeaseLost:  # its grant came too late, so it was never held: have another one
+            return None
+        if is_by_lease_here:
             got = claim.take(self.name, text, owner)
             return got and _Holding(owner, got[1], math.inf, threading.Event(), got[0])
         lease_ms = int(self._lease_s * 1000)

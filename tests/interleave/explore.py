@@ -5,19 +5,21 @@ SEED=4711 python -m pytest tests/interleave/test_writer.py
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import random
 from collections.abc import Callable, Iterable, Sequence
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
+from tests.interleave.tasks import TaskSchedule
 from tests.interleave.threads import POLICIES, Schedule, in_place
 
 GENERATION = 200  # schedules between two collections of garbage
-Scenario = Callable[[], object]
+Scenario = Callable[[], object]  # one of threads, or a coroutine function: one of tasks
 
 
 class Failure(NamedTuple):
@@ -49,10 +51,11 @@ def first_failure(
     scenario: Scenario, seeds: Iterable[int], lines_of: Sequence[ModuleType] = ()
 ) -> Failure | None:
     """Run a scenario with each seed; return the first failure, None if there is none."""
+    kind: Any = TaskSchedule if asyncio.iscoroutinefunction(scenario) else Schedule
     with in_place():
         for tried, seed in enumerate(seeds, 1):
-            if Schedule(seed, lines_of).carry_out(scenario) is not None:
-                again = Schedule(seed, lines_of, is_told=True)
+            if kind(seed, lines_of).carry_out(scenario) is not None:
+                again = kind(seed, lines_of, is_told=True)
                 error = again.carry_out(scenario)
                 error = error or AssertionError("it failed, and did not with the same seed again")
                 return Failure(seed, tried, error, again.switches)

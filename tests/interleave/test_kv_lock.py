@@ -57,6 +57,7 @@ def threads_share_locks(kind: type[Lock] = Lock) -> None:
             return
         holders.append(token)
         assert len(holders) == 1, "two hold it"
+        assert len(cluster.model.store.leases.granted) <= 2, "callers did not take turns"
         tokens.append(one.token)
         holders.remove(token)
         one.release()

@@ -17,11 +17,11 @@ STEPS = 4
 
 
 class Disk:
-    """Files that keep the terms that were written. A write may fail."""
+    """Files that keep the terms that were written. A write may fail, or take for ever."""
 
-    def __init__(self, fails_at: int = 0) -> None:
+    def __init__(self, fails_at: int = 0, stands_at: int = 0) -> None:
         self.terms: list[int] = []
-        self._fails_at = fails_at
+        self._fails_at, self._stands_at = fails_at, stands_at
         self.is_writing = False
 
     def write(self, works: Sequence[Effects]) -> tuple[int, int] | None:
@@ -30,6 +30,8 @@ class Disk:
             assert work.save is not None
             if work.save.term == self._fails_at:
                 raise OSError("the disk failed")
+            if work.save.term == self._stands_at:
+                threading.Event().wait()
             self.terms.append(work.save.term)
         self.is_writing = False
         return None
@@ -41,9 +43,9 @@ class Disk:
 class Scene:
     """A writer, and the driver's part of it."""
 
-    def __init__(self, fails_at: int = 0) -> None:
+    def __init__(self, **faults: int) -> None:
         self.core = threading.Lock()
-        self.disk = Disk(fails_at)
+        self.disk = Disk(**faults)
         self.written: list[int] = []
         self.has_failed = False
         self.failures: list[Exception] = []
@@ -115,20 +117,31 @@ def it_does_all_jobs() -> None:
     assert scene.failures == []
 
 
-def it_is_ended_amid_all() -> None:
-    """Each job comes back, done or not; what is written is a beginning of what there was."""
-    scene = Scene()
+def it_is_abandoned(**faults: int) -> None:
+    """Each job comes back, done or not, and what is not being written is never written."""
+    scene = Scene(**faults)
+    may_be_written: list[int] = []
 
     def end() -> None:
         with scene.core:
             scene.has_failed = True
+            under_way = [effects.save for effects, _ in scene.writer.queue.writing]
+            may_be_written.extend(scene.disk.terms)
+            may_be_written.extend(save.term for save in under_way if save is not None)
             scene.writer.abandon()
 
     scene.run(end)
-    scene.thread.join()
+    if not faults:
+        scene.thread.join()
+    assert set(scene.disk.terms) <= set(may_be_written)
     assert scene.disk.terms == list(range(1, len(scene.disk.terms) + 1))
     for done, calls in scene.jobs:
         assert calls > 0 or not done
+
+
+def its_disk_stands_still() -> None:
+    """Nobody waits for it any more, once the writer is abandoned."""
+    it_is_abandoned(stands_at=2)
 
 
 def its_disk_fails() -> None:
@@ -151,7 +164,12 @@ def test_all_is_written_in_order_and_each_job_is_done(seeds: range) -> None:
 
 @seeds(100, 30_000)
 def test_a_writer_that_is_abandoned_holds_nobody(seeds: range) -> None:
-    explore(it_is_ended_amid_all, seeds, LINES)
+    explore(it_is_abandoned, seeds, LINES)
+
+
+@seeds(100, 30_000)
+def test_a_disk_that_stands_still_holds_nobody(seeds: range) -> None:
+    explore(its_disk_stands_still, seeds, LINES)
 
 
 @seeds(100, 30_000)

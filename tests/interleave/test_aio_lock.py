@@ -1,0 +1,95 @@
+"""`kv.lock` of asyncio: tasks that share an object, come, go and are cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from functools import partial
+from typing import Any
+
+from raftline.kv.aio_lock import AioLock
+from raftline.kv.callers import Attempt
+from raftline.kv.claiming import Wait, claiming
+from raftline.kv.steps import carry_out_awaiting
+from tests.interleave.explore import explore, first_failure, seeds
+from tests.rim.lock_cluster import AioCluster
+
+WAITS_S = (-1, 0, -1, 0.5, -1)  # of the tasks in turn; -1: for ever
+
+
+class AsItWas(AioLock):
+    """Keeps lease and token in the object, for all callers."""
+
+    async def _get(self, value: str, timeout_s: float | None) -> int | None:
+        if not hasattr(self, "_attempt"):
+            self._attempt: Any = Attempt(self)
+        attempt, wait = self._attempt, Wait.of(timeout_s, time.monotonic())
+        while attempt.token is not None:  # it was refused then; who asked again came to the same
+            await asyncio.sleep(0.1)
+        try:
+            steps = claiming(self._keys, value, wait, time.monotonic)
+            await carry_out_awaiting(steps, partial(self._do, attempt))
+        finally:
+            if attempt.token is None:
+                await self._drop(attempt)
+        return attempt.token  # type: ignore[no-any-return]
+
+
+async def tasks_share_locks(kind: type[AioLock] = AioLock, cancelled: int = -1) -> None:
+    """Four tasks share one object, and one has another; one of them may be cancelled."""
+    cluster = AioCluster()
+    cluster.ways = 1
+    shared, other = (
+        kind(cluster, cluster.make_lease, cluster.watch, "nightly", "program", None)
+        for _ in range(2)
+    )
+    holders: list[int] = []
+    tokens: list[int] = []
+
+    async def work(one: AioLock, wait_s: float) -> None:
+        token = await one.acquire(timeout=wait_s)
+        assert token is not None or wait_s >= 0
+        if token is None:
+            return
+        holders.append(token)
+        assert len(holders) == 1, "two hold it"
+        tokens.append(one.token)
+        try:
+            await asyncio.sleep(0)
+        finally:
+            holders.remove(token)
+            await asyncio.shield(one.release())
+
+    tasks = [
+        asyncio.ensure_future(work(other if number == 2 else shared, wait_s))
+        for number, wait_s in enumerate(WAITS_S)
+    ]
+    if cancelled >= 0:
+        await asyncio.sleep(0)
+        tasks[cancelled].cancel()
+    ends = await asyncio.gather(*tasks, return_exceptions=True)
+    for number, end in enumerate(ends):
+        assert end is None or (number == cancelled and isinstance(end, asyncio.CancelledError)), end
+    for _ in range(20):  # what a cancelled task has begun to give back
+        await asyncio.sleep(0)
+    assert tokens == sorted(set(tokens)), "a token came twice"
+    assert len(tokens) >= WAITS_S.count(-1) - (cancelled >= 0)
+    assert cluster.keys() == {}, "the lock is held for ever"
+
+
+async def one_is_cancelled() -> None:
+    await tasks_share_locks(cancelled=0)
+
+
+@seeds(100, 30_000)
+def test_one_holds_it_at_a_time_and_everybody_gets_it(seeds: range) -> None:
+    explore(tasks_share_locks, seeds)
+
+
+@seeds(100, 30_000)
+def test_a_cancelled_task_takes_nothing_along(seeds: range) -> None:
+    explore(one_is_cancelled, seeds)
+
+
+def test_callers_that_share_one_attempt_are_found() -> None:
+    assert first_failure(partial(tasks_share_locks, AsItWas), range(20)) is not None

@@ -1,0 +1,130 @@
+"""The thread that renews leases: none is believed in too long, none is lost for nothing."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+from raftline.clients.connection import Unreachable
+from raftline.kv import lease as leases
+from raftline.kv import lease_timer, renewals
+from raftline.kv.errors import LeaseLost
+from raftline.kv.lease import Keeper, Lease
+from tests.interleave.explore import explore, first_failure, seeds
+from tests.interleave.threads import Thread
+
+LINES = (leases, lease_timer, renewals)
+TTLS = (3, 5, 9)
+WHILE_S = 12.0
+WAYS_S = (0.0, 0.0, 0.3, 1.1, 6.0)  # that a request takes, or its reply
+
+
+class Cluster:
+    """Grants leases, and forgets each when its time is over; some requests are lost or slow."""
+
+    timeout = 10.0
+
+    def __init__(self, *, is_prompt: bool) -> None:
+        self._is_prompt = is_prompt
+        self._seconds: dict[str, int] = {}
+        self._until_s: dict[str, float] = {}
+        self.released: list[str] = []
+
+    def is_gone(self, lease: str) -> bool:
+        return time.monotonic() >= self._until_s.get(lease, 0.0)
+
+    def _way(self, limit_s: float) -> None:
+        if not self._is_prompt:
+            way_s = Thread.schedule.random.choice(WAYS_S)
+            time.sleep(min(way_s, limit_s))
+            if way_s >= limit_s:
+                raise Unreachable("no answer")
+
+    def ask(self, call: Any, timeout: float | None = None) -> Any:
+        until_s = time.monotonic() + (timeout or self.timeout)
+        self._way(timeout or self.timeout)
+        answer = self._carry_out(*call.command.split(" "))
+        self._way(until_s - time.monotonic())
+        return answer
+
+    def _carry_out(self, verb: str, operand: str) -> object:
+        name = operand
+        if verb == "lease":
+            name = f"lease-{len(self._seconds) + 1}"
+            self._seconds[name] = int(operand)
+        elif self.is_gone(name):
+            self._until_s.pop(name, None)
+            return False if verb == "renew" else None
+        if verb == "release":
+            del self._until_s[name]
+            self.released.append(name)
+            return 1
+        self._until_s[name] = time.monotonic() + self._seconds[name]
+        return name if verb == "lease" else True
+
+
+class ByTheAnswer(Lease):
+    """Counts from the moment at which the answer came."""
+
+    def grant(self) -> Lease:
+        super().grant()
+        assert self._timer is not None
+        self._timer.extend(self._now())
+        return self
+
+
+def leases_are_kept(kind: type[Lease] = Lease, *, is_prompt: bool = False) -> None:
+    """Threads hold a lease each, one after the other, of one client."""
+    cluster = Cluster(is_prompt=is_prompt)
+    keeper = Keeper(cluster, "program")
+    lost: list[int] = []
+
+    def hold(number: int) -> None:
+        ttl = TTLS[number]
+        lease = kind(cluster, keeper, ttl, on_lost=lambda: lost.append(number))
+        try:
+            lease.grant()
+        except (LeaseLost, Unreachable):
+            return
+        until_s = time.monotonic() + WHILE_S
+        while time.monotonic() < until_s:
+            was_gone = cluster.is_gone(lease.id)
+            assert not (was_gone and lease.is_held), "held after its end"
+            time.sleep(ttl / 4)
+        try:
+            lease.release()
+        except (LeaseLost, Unreachable):
+            assert not is_prompt
+        assert not lease.is_held
+
+    threads = [threading.Thread(target=hold, args=(number,)) for number in range(len(TTLS))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    keeper.close()
+    time.sleep(20.0)
+    is_gone = keeper._thread is None
+    assert is_gone or not Thread.schedule.is_punctual, "the thread that renews goes on"
+    assert len(lost) == len(set(lost)), "a loss was reported twice"
+    assert not is_prompt or (lost == [] and len(cluster.released) == len(TTLS))
+
+
+def answers_are_prompt() -> None:
+    if Thread.schedule.is_punctual:
+        leases_are_kept(is_prompt=True)
+
+
+@seeds(100, 30_000)
+def test_a_lease_is_held_until_its_end_at_most(seeds: range) -> None:
+    explore(leases_are_kept, seeds, LINES)
+
+
+@seeds(50, 20_000)
+def test_no_lease_is_lost_while_the_cluster_answers(seeds: range) -> None:
+    explore(answers_are_prompt, seeds, LINES)
+
+
+def test_a_lease_that_is_counted_from_the_answer_is_found() -> None:
+    assert first_failure(lambda: leases_are_kept(ByTheAnswer), range(100), LINES) is not None

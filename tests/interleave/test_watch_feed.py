@@ -1,0 +1,186 @@
+"""Watches: the keys that there were, then each event once, in order, without a gap."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+from raftline.logmanager import LogManager
+from raftline.net import outgoing
+from raftline.net.outgoing import Outgoing
+from raftline.node import listing, watch_feed, watchers
+from raftline.node.watchers import Watchers
+from raftline.raft.entries import Entry
+from raftline.wire.watches import WatchAsked
+from tests.fake_host import FakeHost
+from tests.faulty_folder import MemoryFolder
+from tests.interleave.explore import explore, seeds
+from tests.interleave.threads import Thread
+from tests.interleave.wires import connected
+
+LINES = (watch_feed, watchers, outgoing, listing)
+COMMANDS = ("set a 1", "set b 1", "delete a", "set a 2", "set c 1", "delete b", "set a 3")
+ROOM = 40  # bytes that are on their way to a client: an event or two
+SETTLES_IN = 100  # tenths of a second, in which nobody else is slow
+FIRST = "level 2"
+
+
+def states() -> list[dict[str, str]]:
+    """Return the pairs after each entry, from the first one on."""
+    now: dict[str, str] = {}
+    found = [now]
+    for command in COMMANDS:
+        verb, key, *value = command.split()
+        now = {one: had for one, had in now.items() if one != key}
+        if verb == "set":
+            now[key] = value[0]
+        found.append(now)
+    return found
+
+
+class Scene:
+    """The watches of a node; two threads apply entries, and each client is a slow one."""
+
+    def __init__(self) -> None:
+        self.manager = LogManager("s1", MemoryFolder(), {"s1": "localhost:10000"})
+        self.is_woken = threading.Event()
+        self.watchers = Watchers(self.manager, self.is_woken.set)
+        self.core = threading.Lock()
+        self.index = 0
+        self.apply(FIRST)
+        self.left = list(COMMANDS)
+        self.has_stopped = False
+
+    def apply(self, command: str) -> None:
+        self.index += 1
+        entries = [Entry(self.index, 1, command)]
+        self.manager.apply(entries)
+        self.watchers.applied(entries)
+
+    def drive(self) -> None:
+        """Apply entries with the core's lock held, and hand out what they did after that."""
+        while self.left:
+            with self.core:
+                if self.left:
+                    self.apply(self.left.pop(0))
+            self.watchers.hand_out()
+
+    def keep_time(self) -> None:
+        while not self.has_stopped:
+            self.is_woken.wait()
+            self.is_woken.clear()
+            self.watchers.hand_out()
+
+
+class Client:
+    """Watches a prefix on its connection, and takes its time to read."""
+
+    def __init__(self, scene: Scene, prefix: str, *, ends: bool = False) -> None:
+        near: Any
+        near, self.far = connected(ROOM)
+        host: Any = FakeHost()
+        self.out = Outgoing(host, near)
+        self._scene, self.prefix, self._ends = scene, prefix, ends
+        self.received = b""
+        self.first_line = self.last_line = ""
+        self.threads = [threading.Thread(target=run) for run in (self._serve, self._read)]
+
+    def _serve(self) -> None:
+        watchers, out = self._scene.watchers, self.out
+        [[self.first_line]] = watchers.open(out, [("", WatchAsked(self.prefix))])
+        out.pump()
+        if self._ends:
+            self.last_line = watchers.unwatch(out, "")
+
+    def _read(self) -> None:
+        while data := self.far.recv(9):
+            self.received += data
+
+    @property
+    def is_settled(self) -> bool:
+        out = self.out
+        return not (out._is_stuck or out._backlogs or out._coming)
+
+    def check(self) -> None:
+        """The events are those of the log from the listing on."""
+        count, number = self.first_line.split()[2::4]
+        lines = [line.removeprefix("s1@") for line in self.received.decode().splitlines()]
+        at, there = int(number), states()
+        begun = {key: value for key, value in there[at - 1].items() if key.startswith(self.prefix)}
+        has = [f"EVENT {at} has {key} {begun[key]}" for key in sorted(begun)]
+        assert int(count) == len(has)
+        log = [
+            f"EVENT {place} {command}"
+            for place, command in enumerate(COMMANDS, start=2)
+            if place > at and command.split()[1].startswith(self.prefix)
+        ]
+        expected, events = [*has, *log], [line for line in lines if line.startswith("EVENT ")]
+        if self._ends:
+            assert events == expected[: len(events)], (events, expected)
+            if "ended after" in self.last_line:
+                until = int(self.last_line.split()[-1])
+                told = [line for line in expected if int(line.split()[1]) <= until]
+                assert events == told, (events, self.last_line)
+        else:
+            assert events == expected, (events, expected)
+
+
+def clients_watch() -> None:
+    scene = Scene()
+    clients = [Client(scene, ""), Client(scene, "a"), Client(scene, "", ends=True)]
+    owner = threading.Thread(target=scene.keep_time, name="owner")
+    work = [threading.Thread(target=scene.drive, name=name) for name in ("driver", "writer")]
+    serving = [client.threads[0] for client in clients]
+    for thread in (owner, *serving, *work, *(client.threads[1] for client in clients)):
+        thread.start()
+    for thread in (*serving, *work):
+        thread.join()
+    settle(scene, *clients)
+    scene.has_stopped = True
+    scene.is_woken.set()
+    for client in clients:
+        client.far._in.is_ended = True
+        client.threads[1].join()
+        client.check()
+
+
+def settle(scene: Scene, *clients: Client) -> None:
+    """Give everybody the time that they need."""
+    for _ in range(SETTLES_IN):
+        time.sleep(0.1)
+    if Thread.schedule.is_punctual:
+        assert not scene.watchers.has_work, "events were left lying"
+        assert all(client.is_settled for client in clients), "a client was left waiting"
+    while scene.watchers.has_work or not all(client.is_settled for client in clients):
+        scene.watchers.hand_out()
+        time.sleep(0.1)
+
+
+def a_watch_ends_as_an_event_comes() -> None:
+    """Nobody does anything after that."""
+    scene = Scene()
+    clients = [Client(scene, ""), Client(scene, "", ends=True)]
+    del scene.left[1:]
+    owner = threading.Thread(target=scene.keep_time, name="owner")
+    for thread in (owner, *(client.threads[1] for client in clients)):
+        thread.start()
+    serving = [client.threads[0] for client in clients]
+    serving[0].start()
+    serving[0].join()
+    last = threading.Thread(target=scene.drive, name="driver")
+    for thread in (serving[1], last):
+        thread.start()
+    for thread in (serving[1], last):
+        thread.join()
+    settle(scene, *clients)
+
+
+@seeds(40, 8_000)
+def test_each_event_comes_once_in_order_after_the_keys(seeds: range) -> None:
+    explore(clients_watch, seeds, LINES)
+
+
+@seeds(100, 20_000)
+def test_an_event_that_meets_the_end_of_another_watch_is_not_left_lying(seeds: range) -> None:
+    explore(a_watch_ends_as_an_event_comes, seeds, LINES)
