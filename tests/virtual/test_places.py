@@ -18,6 +18,7 @@ from raftline.raft.entries import Snapshot
 from raftline.raft.inputs import Input
 from raftline.raft.node import RawNode
 from raftline.view.collected import Collector
+from tests.at_night import at_night
 from tests.core.cores import leader_of
 from tests.transcripts.player import perform
 from tests.virtual.schedule import run
@@ -60,7 +61,7 @@ class Places(Collector):
 
 @pytest.mark.parametrize(
     ("transcripts", "least"),
-    [(TRANSCRIPTS[::8], 35), pytest.param(TRANSCRIPTS, 50, marks=pytest.mark.slow)],
+    [(TRANSCRIPTS[::8], 35), *at_night((TRANSCRIPTS, 50))],
     ids=["some", "all"],
 )
 def test_the_place_of_each_reason_ran_in_the_step_that_it_explains(
