@@ -23,6 +23,7 @@ from tests.core.cores import (
     TIMEOUT_MS,
     acknowledge,
     append,
+    applied,
     established,
     leader_of,
     node_of,
@@ -193,6 +194,7 @@ def test_a_read_needs_a_majority_of_each_half() -> None:
     assert node.view.membership.voters == ("s1", "s2", "s3", "s4")
     node.step(ChangeMembers(Change("replace", "s5", "s5:1", "s3"), "t"), node.view.now_ms)
     assert node.view.membership.outgoing == ("s1", "s2", "s3", "s4")
+    applied(node)
     node.step(Read(["read"]), node.view.now_ms)
     number = node.view.round
     assert not acknowledge(node, "s5", 1, number).reads
