@@ -347,7 +347,7 @@ class Invariants:
                     )
 
     def _commits(self, node: RawNode, effects: Effects) -> None:
-        """State Machine Safety, and a quorum of disks behind each entry a leader commits."""
+        """State Machine Safety, and a quorum of disks for each entry a leader commits."""
         state = node._state
         first, last = self._commit[state.name] + 1, state.commit_index
         if first > last:

@@ -83,7 +83,7 @@ class MemoryFile:
 
 
 def _punch_holes(data: bytearray, first: int, random: Random) -> None:
-    """Zero some blocks behind `first`: their length reached the disk and their bytes did not."""
+    """Zero some blocks after `first`: their length reached the disk and their bytes did not."""
     block = first - first % BLOCK_BYTES
     while block < len(data):
         if random.random() < 0.5:

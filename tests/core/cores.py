@@ -120,7 +120,7 @@ def append(
     to: str = "s2",
     vote_again: int = 0,
 ) -> AppendEntries:
-    """Return an AppendEntries with entries of these terms behind `prev`, (index, term)."""
+    """Return an AppendEntries with entries of these terms after `prev`, (index, term)."""
     entries = [
         Entry(index, entry_term, f"set x {index}.{entry_term}")
         for index, entry_term in enumerate(terms, start=prev[0] + 1)

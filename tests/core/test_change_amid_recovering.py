@@ -63,7 +63,7 @@ def test_no_change_makes_a_quorum_depend_on_a_voter_without_a_vote() -> None:
     hold(node, "s2")
     state = node.view
     held = AppendAccepted("s3", "s1", state.term, state.log.last_index, state.round, LIFE)
-    node.step(Receive(held), state.now_ms)  # it holds the fence, and is told to vote again
+    node.step(Receive(held), state.now_ms)  # it holds the fence, and is asked to vote again
     acknowledge(node, "s3")
     change(node, "remove", "s2")
     hold(node, "s2", "s3")

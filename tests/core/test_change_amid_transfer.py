@@ -25,7 +25,7 @@ def change(node: RawNode, verb: str, name: str, address: str = "") -> Effects:
 
 
 def told(effects: Effects) -> list[str]:
-    """Return who is told to stand, at once."""
+    """Return who is asked to stand, at once."""
     return [m.to for m in effects.send if isinstance(m, TimeoutNow)]
 
 

@@ -62,7 +62,7 @@ def test_a_commit_after_the_one_of_a_notice_has_a_notice_of_its_own() -> None:
     committed(node)
     node.step(Tick(), node.view.now_ms + NOTICE_MS - 1)
     last = committed(node)
-    assert notices(node, 1) == []  # the entries of the second have told the first
+    assert notices(node, 1) == []  # the entries of the second have announced the first
     assert notices(node, NOTICE_MS) == [("s2", 0, last), ("s3", 0, last)]
 
 

@@ -299,7 +299,7 @@ def test_each_folder_that_is_made_has_its_name_durably_from_the_top_down(
 def test_a_folder_that_was_there_has_its_name_durably_before_anything_is_in_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "data").mkdir()  # by a person, or a node that was killed right behind it
+    (tmp_path / "data").mkdir()  # by a person, or a node that was killed right after it
     (tmp_path / "link").symlink_to(tmp_path / "data")
     synced = synced_folders(monkeypatch)
     Folder(tmp_path / "link")

@@ -42,7 +42,7 @@ class Machine:
         return [reply for reply in kept(self.sessions.dump()) if reply != NO_LONGER_KEPT]
 
     def start_again(self) -> None:
-        """Go on as a node does whose log begins behind a snapshot of this."""
+        """Go on as a node does whose log begins after a snapshot of this."""
         self.manager.state.sessions = Sessions.load(self.sessions.dump())
 
 
@@ -74,7 +74,7 @@ def test_at_level_2_they_are_kept_as_they_were() -> None:
         machine.do(f"x{number}#1@txn get k")
     assert sum(map(size_of, machine.kept())) > LONG_REPLIES_BYTES
     machine.do("level 3")
-    machine.do("y#1@set a 1")  # the first write behind it
+    machine.do("y#1@set a 1")  # the first write after it
     assert sum(map(size_of, machine.kept())) <= LONG_REPLIES_BYTES
     assert machine.do("x0#1@txn get k") == DONE_ONCE
 

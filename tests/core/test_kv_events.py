@@ -191,7 +191,7 @@ class Script:
 
     def lines(self, command: str, last: int, told: int, forgets: bool) -> list[str]:
         """Return what a node tells that has applied `last`; it may have lost its events. A listing
-        is as of a confirmed read, so not before `told`, which was told already."""
+        is as of a confirmed read, so not before `told`, which was sent already."""
         said: list[str] = []
         after = command.partition("after ")[2]
         if after and not (forgets and self.chance.random() < 0.4):
@@ -213,7 +213,7 @@ class Script:
 
 
 def loop(seed: int, forgets: bool) -> tuple[Script, list[Told]]:
-    """Follow a script over connections that end anywhere; return all that was told."""
+    """Follow a script over connections that end anywhere; return all that was sent."""
     chance = random.Random(seed)
     script = Script(chance)
     cursor = WatchCursor(TEXT, "", None)
@@ -234,7 +234,7 @@ def test_a_loop_over_a_watch_never_misses_a_final_state(seed: int) -> None:
     seen: dict[str, str] = {}
     for _, _, key, value in got:
         if value is None:
-            del seen[key]  # which was there: it is told once
+            del seen[key]  # which was there: it is sent once
         else:
             seen[key] = value
     assert seen == script.states[-1]

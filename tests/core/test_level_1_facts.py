@@ -23,7 +23,7 @@ RISES = st.sampled_from([["level 2"], ["level 3"], ["level 2", "level 3"]])
 
 def risen(levels: list[str]) -> LogManager:
     """Return a node whose keys were set at level 1; two levels are two entries, with the same
-    entries behind them."""
+    entries after them."""
     manager = LogManager("s1", MemoryFolder(), MEMBERS)
     manager.apply(entries(1, 1, *(f"set {key} {value}" for key, value in BEFORE.items())))
     manager.apply(entries(ROSE, 1, levels[0], "lease 100"))

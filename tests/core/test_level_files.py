@@ -37,7 +37,7 @@ def raised(folder: MemoryFolder) -> LogManager:
 
 
 def compacted(folder: MemoryFolder) -> LogManager:
-    """Return the files of that node behind a snapshot."""
+    """Return the files of that node after a snapshot."""
     manager = raised(folder)
     assert manager.snapshots.publish(manager.snapshots.write(manager.freeze(), no_pause))
     current = manager.snapshots.current

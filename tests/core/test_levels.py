@@ -49,7 +49,7 @@ THREE = Membership(("s1", "s2", "s3"), addresses={n: ADDRESSES[n] for n in ("s1"
 
 
 def leader(voters: Membership = THREE, **more: object) -> RawNode:
-    """Return s1, which leads and whose build is of level 2; its peers have told nothing."""
+    """Return s1, which leads and whose build is of level 2; its peers have announced nothing."""
     return established("s1", voters=voters, options=NEWER, **more)
 
 
@@ -62,7 +62,7 @@ def commands(effects: Effects) -> list[str]:
 
 
 def raised(node: RawNode) -> RawNode:
-    """Return a leader whose followers have told level 2 and hold the entry of it."""
+    """Return a leader whose followers have announced level 2 and hold the entry of it."""
     for peer in node.view.peers:
         tell(node, peer)
     sync(node)

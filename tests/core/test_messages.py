@@ -231,7 +231,7 @@ ENTRY = '{"index": 1, "term": 1, "command": "set a 4"}'
         f"AppendEntries 1-0-0-[{ENTRY},]",
         f"AppendEntries 1-0-0-[{ENTRY}] ]",
         f"AppendEntries 1-0-0-[{ENTRY}, {ENTRY}]",  # twice the same
-        f"AppendEntries 1-1-1-[{ENTRY}]",  # it must go on behind index 1
+        f"AppendEntries 1-1-1-[{ENTRY}]",  # it must go on after index 1
         'AppendEntries 2-0-0-[{"index": 2, "term": 1, "command": "a"}, '
         '{"index": 1, "term": 1, "command": "b"}]',
         'AppendEntries 3-0-0-[{"index": 1, "term": 2, "command": "a"}, '

@@ -241,7 +241,7 @@ def test_a_rejection_of_an_earlier_window_sets_no_progress_back() -> None:
 def test_at_most_one_probe_is_in_flight() -> None:
     node = established("s1")
     effects = node.step(Receive(AppendRejected("s2", "s1", 1, 1, node.view.round)), TIMEOUT_MS)
-    assert entries_to(effects, "s2") == [[]]  # there is nothing behind entry 1
+    assert entries_to(effects, "s2") == [[]]  # there is nothing after entry 1
     assert entries_to(node.step(Propose(["set a 1"]), TIMEOUT_MS), "s2") == []
     assert entries_to(acknowledge(node, "s2", 1), "s2") == [[2]]
 
@@ -356,7 +356,7 @@ def test_a_snapshot_transfer_continues_at_the_byte_that_the_follower_names() -> 
     node = leader_with_snapshot(size=95)
     fall_behind(node)
     places_sent = []
-    for offset in (40, 50, 20, 70):  # an earlier leader sent it some; it began anew; it was told
+    for offset in (40, 50, 20, 70):  # an earlier leader sent it some; it began anew; it heard so
         node._state.as_leader.round += 1
         places_sent.append(held(node, offset))
     assert places_sent == [[40, 50], [60], [20, 30], [70, 80]]

@@ -204,7 +204,7 @@ def test_a_node_must_hold_the_committed_fence_before_it_votes_again() -> None:
 
 
 def test_an_entry_from_before_the_loss_is_no_fence() -> None:
-    """A vote for a log that was long before the loss is told by a later one."""
+    """A vote for a log that was long before the loss is reported by a later one."""
     leader = established("s1")
     leader.step(Propose(["set a 4"]), TIMEOUT_MS)
     sync(leader)

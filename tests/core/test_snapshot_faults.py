@@ -133,7 +133,7 @@ def test_a_fault_at_any_step_of_taking_a_snapshot_loses_nothing(kind: Kind) -> N
     assert {(2, 0), (2, 4)} <= seen  # before the snapshot is in force, and after
 
 
-# Entries acknowledged before the snapshot are there at every step behind it.
+# Entries acknowledged before the snapshot are there at every step after it.
 def test_no_step_of_a_compaction_loses_entries() -> None:
     durable = machine_after(*BEFORE, *BEHIND)
     folder = MemoryFolder()

@@ -75,7 +75,7 @@ def test_a_base_line_that_spells_no_configuration_is_refused(members: str) -> No
 
 def compacted(members: Membership) -> MemoryFolder:
     """Return the files of a node with a snapshot of entry 3, a configuration, and entries 4 and 5
-    behind."""
+    after."""
     folder = MemoryFolder()
     manager, _ = boot(folder)
     written = entries(1, 1, "noop", "set a 1", members.spell(), "set b 2", PLAIN.spell())

@@ -28,7 +28,7 @@ from tests.core.cores import (
 
 
 def told(effects: Effects) -> list[str]:
-    """Return who is told to stand."""
+    """Return who is asked to stand."""
     return [m.to for m in effects.send_after_save if isinstance(m, TimeoutNow)]
 
 
@@ -126,7 +126,7 @@ def test_a_transfer_to_an_unfit_node_is_refused_and_changes_nothing(to: str, rea
 def test_a_transfer_to_a_node_that_lost_its_log_is_refused_or_ended() -> None:
     node = established("s1")
     forgetful = AppendRejected("s3", "s1", 1, 0, node.view.round, without_vote=1)
-    node.view.log.append(1, "set a 1")  # so that s3 is not told at once
+    node.view.log.append(1, "set a 1")  # so that s3 is not sent it at once
     node.step(Transfer("s3"), TIMEOUT_MS)
     node.step(Receive(forgetful), TIMEOUT_MS)
     assert node.view.transfer is None

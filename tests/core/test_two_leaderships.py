@@ -168,7 +168,7 @@ def test_the_batch_of_an_earlier_leadership_is_never_sent_in_a_later_one() -> No
     node = established("s1")
     node.step(Propose(["set a 2", "set b 3"]), TIMEOUT_MS)
     node.step(Propose(["set c 4"]), TIMEOUT_MS)
-    # s2 leads term 2, and its no-op takes the place of entry 2 and of all behind it.
+    # s2 leads term 2, and its no-op takes the place of entry 2 and of all after it.
     node.step(Receive(append(2, (1, 1), 2, 2, sender="s2", to="s1")), TIMEOUT_MS)
     assert node.view.log.last_index == 3
     effects = elect(node)

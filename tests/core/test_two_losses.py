@@ -52,7 +52,7 @@ def beat(leader: RawNode) -> list[Message]:
 
 
 def lives_told(messages: list[Message]) -> set[int]:
-    """Return the lives that are told to vote again."""
+    """Return the lives that are asked to vote again."""
     return {m.vote_again for m in messages if isinstance(m, AppendEntries) and m.vote_again}
 
 
@@ -172,7 +172,7 @@ def test_a_node_that_loses_its_log_amid_a_snapshot_gets_it_from_byte_0(how: str)
     leader.step(
         Receive(InstallSnapshotReply("s2", "s1", state.term, 3, 1, 20, state.round)), state.now_ms
     )
-    if how == "snapshot":  # a piece came behind the loss
+    if how == "snapshot":  # a piece came after the loss
         told = InstallSnapshotReply("s2", "s1", state.term, 3, 1, 0, state.round, without_vote=1)
         assert sent_to_s2(leader.step(Receive(told), state.now_ms)) == []
         assert state.progress["s2"].mode is Mode.PROBE

@@ -76,7 +76,7 @@ class Notes:
 
 
 class Speaker:
-    """Asks whoever leads, until it is answered or told to stop."""
+    """Asks whoever leads, until it is answered or asked to stop."""
 
     def __init__(self, nodes: Sequence[NodeProcess], seed: str, stop: threading.Event) -> None:
         self.chance = random.Random(seed)
@@ -120,7 +120,7 @@ class Holder:
         self._speaker = Speaker(nodes, name, stop)
 
     def run(self) -> None:
-        """Go on until told to stop."""
+        """Go on until asked to stop."""
         while not self._stop.is_set():
             self._try()
         self._speaker.hang_up()

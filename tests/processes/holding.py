@@ -51,13 +51,13 @@ class Answered:
             self._terms.append(max(self._terms[-1], look.term))
 
     def since_s(self, at_s: float, place: int) -> float:
-        """Return how much of it lies behind a moment, up to a look."""
+        """Return how much of it lies after a moment, up to a look."""
         first = bisect_right(self._at_s, at_s)
         return max(0.0, self._sums_s[place] - self._sums_s[min(first + 1, place)])
 
     def term_at(self, at_s: float) -> int:
-        """Return a term of that moment or before it; 0: none is known. The last look may have told
-        its term behind that moment."""
+        """Return a term of that moment or before it; 0: none is known. The last look may have shown
+        its term after that moment."""
         return self._terms[max(0, bisect_right(self._at_s, at_s) - 1)]
 
 

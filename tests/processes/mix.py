@@ -18,10 +18,10 @@ class Mix:
     counters: int = 0
     cas: float = 0.0  # how many of all requests
     numbered: float = 0.0  # how many of the other writes carry a number and are sent again
-    reads: Sequence[str] = ("",)  # what stands behind a get; `local` is asked and not judged
+    reads: Sequence[str] = ("",)  # what stands after a get; `local` is asked and not judged
     beat_s: float = 0.0  # all clients ask at once, so often; 0: as fast as answers come
     patience_s: float = 8.0  # then a client gives up on a reply: the outcome is unknown
-    padding: int = 0  # bytes behind one value in ten
+    padding: int = 0  # bytes after one value in ten
 
 
 class Pulse:

@@ -1,4 +1,4 @@
-"""A peer played by the test: it listens where the configuration says, and answers as it is told."""
+"""A peer played by the test: it listens where the configuration says, and answers as asked."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class PlayedPeer:
         return self._connection
 
     def hear(self, beginning: str = "") -> str:
-        """Return the node's next line that has `beginning` behind its name; no question for the
+        """Return the node's next line that has `beginning` after its name; no question for the
         level, with which each connection begins, unless it is asked for."""
         while True:
             while b"\n" not in self._unread:

@@ -169,7 +169,7 @@ def a_writing_program(operator: Host) -> Iterator[None]:
                     written[0] += 1
                 if store["app/counter"] != str(written[0]):
                     raise ValueError(f"{store['app/counter']} is not {written[0]}")
-        except Exception as failure:  # told below
+        except Exception as failure:  # reported below
             failures.append(failure)
 
     writer = threading.Thread(target=write)

@@ -22,7 +22,7 @@ from raftline_course.harness.cluster import STARTED, Cluster, NodeProcess
 Waits = Generator[float, None, None]
 Fault = Generator["str | float", None, None]
 START_S = 30.0  # then a node that neither serves nor refuses to start is a finding
-STOP_S = 30.0  # the same for one that was told to stop
+STOP_S = 30.0  # the same for one that was asked to stop
 ASKING_S = 15.0
 POLL_S = 0.1
 EXIT_FILES, EXIT_DISK = 3, 4
@@ -33,7 +33,7 @@ class Busy(Exception):
 
 
 class Finding(Exception):
-    """Something that must never happen, in one line and perhaps more behind it."""
+    """Something that must never happen, in one line and perhaps more after it."""
 
 
 class Scene:

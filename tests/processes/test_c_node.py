@@ -151,7 +151,7 @@ class MixedCluster(LinkedCluster):
 
 
 def entries_in(log: Path) -> list[str]:
-    """Return the entries that count: `# cut after N` voids those behind N."""
+    """Return the entries that count: `# cut after N` voids those after N."""
     entries: list[str] = []
     for line in log.read_text("utf-8").splitlines(keepends=True)[1:]:
         if found := re.fullmatch(r"# cut after ([0-9]+)\n", line):

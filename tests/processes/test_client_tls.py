@@ -211,7 +211,7 @@ def test_every_command_that_asks_nodes_takes_a_login_and_tls(
 
 
 def test_status_says_who_did_not_let_it_in(closed: Cluster, made: Path, tmp_path: Path) -> None:
-    """None of these nodes is down, and none can be told to lead or not."""
+    """None of these nodes is down, and none can be asked to lead or not."""
     other = tmp_path / "other"
     certs.make(other, ["s1=localhost"], [])
     (tmp_path / "wrong").write_text("not this one\n")

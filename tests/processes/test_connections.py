@@ -82,7 +82,7 @@ def test_a_line_without_end_is_cut_off_with_one_reply_and_little_memory(shared: 
     with resident_kib_grows_less_than(shared, 20_000), node.connect() as client:
         sent = send_until_answered(client, b"x" * 1_000_000)
         assert client.read_line() == _too_long(node.name)
-        with contextlib.suppress(OSError):  # what comes behind its answer is not heard for long
+        with contextlib.suppress(OSError):  # what comes after its answer is not heard for long
             for _ in range(sent, 50):
                 client.socket.sendall(b"x" * 1_000_000)
         assert client.is_closed()
@@ -98,7 +98,7 @@ def send_until_answered(client: Conversation, piece: bytes) -> int:
     for sent in range(100):
         if select.select([client.socket], [], [], 0)[0]:
             return sent
-        with contextlib.suppress(OSError):  # the answer came meanwhile, and the end behind it
+        with contextlib.suppress(OSError):  # the answer came meanwhile, and the end after it
             client.socket.sendall(piece)
     return 100
 

@@ -1,4 +1,4 @@
-"""The health check of the image: what Docker is told about a node, and about its certificate."""
+"""The health check of the image: what Docker learns of a node, and about its certificate."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class Run:
     suggested: dict[str, str] = field(default_factory=dict)
     answered: list[str] = field(default_factory=list)
     retrieved: dict[str, dict[str, object]] = field(default_factory=dict)
-    twice: str = ""  # the value of a key whose first STORE came again behind its second
+    twice: str = ""  # the value of a key whose first STORE came again after its second
     logs: dict[str, list[Entry]] = field(default_factory=dict)
 
 

@@ -33,7 +33,7 @@ SILENCE_S = 0.5  # for an answer that must not come
 
 
 def free_datagram_port() -> int:
-    """Return a port that is free together with the one behind it, and that nobody else chooses:
+    """Return a port that is free together with the one after it, and that nobody else chooses:
     none of those that the kernel hands out."""
     for port in free_ports:
         with (

@@ -77,7 +77,7 @@ def test_a_row_that_does_not_hold_is_named_with_the_reason_and_those_after_it() 
 
 
 class PlayedPlace(Place):
-    """A place whose nodes answer as told, all at once."""
+    """A place whose nodes answer as asked, all at once."""
 
     def send(self, *arguments: str) -> str:
         said = {"sender_name": "Node1", "term": 2, "key": None, "value": None}

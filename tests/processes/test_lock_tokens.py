@@ -22,7 +22,7 @@ from tests.processes.typed import at, three_nodes
 from tests.processes.versions import before_levels
 from tests.scripted_node import SOURCE
 
-# It says its token, then gives the lock up and tries for it, as it is told.
+# It says its token, then gives the lock up and tries for it, as it is asked.
 HOLDS = """
 import raftline, sys
 clients = raftline.Clients(*sys.argv[1].split(","), name="holds")

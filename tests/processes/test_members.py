@@ -245,7 +245,7 @@ def test_a_dead_node_is_replaced(cluster: Cluster) -> None:
     node = newcomer(cluster, leader)
     node.start()
     done = raftline(cluster, "replace", dead.name, "s4", "localhost", str(node.port))
-    # The newcomer asks for itself as well: whoever comes second is told that s4 is there.
+    # The newcomer asks for itself as well: whoever comes second hears that s4 is there.
     rest = Without(cluster, dead)
     if done.returncode:
         eventually(lambda: "s4" in members(rest)["voters"], "s4 votes")

@@ -30,7 +30,7 @@ OPERATIONS = 400
 
 
 class Program:
-    """One process of the example: each line that it is told is answered by the whole dict."""
+    """One process of the example: each line that it is sent is answered by the whole dict."""
 
     def __init__(self, name: str, first_port: int, folder: Path) -> None:
         self.name = name

@@ -44,7 +44,7 @@ def test_a_write_is_followed_at_the_leader_and_at_a_follower(three: Cluster) -> 
         assert "sent to s1: I am up to date" in until(follower, "so I append entr")[-1]
         leader.send("me#8@unobserve")
         assert until(leader, "UNOBSERVE")[-1].startswith("s1#8@UNOBSERVE response: ended after ")
-        assert leader.ask("me#9@get observed").startswith("s1#9@")  # nothing comes behind it
+        assert leader.ask("me#9@get observed").startswith("s1#9@")  # nothing comes after it
 
 
 def test_a_denied_vote_is_explained_with_its_reason_and_its_section(three: Cluster) -> None:

@@ -64,7 +64,7 @@ def led(nodes: list[raftline.Node]) -> raftline.Node:
     def leader() -> raftline.Node | None:
         leaders = {str(node.get_leader()) for node in nodes if node.is_running}
         if any(node.status()["recovering"] for node in nodes if node.is_running):
-            return None  # it came behind the first election, and catches up
+            return None  # it came after the first election, and catches up
         return next((n for n in nodes if n.is_leader and leaders == {str(n.get_leader())}), None)
 
     return eventually(leader, "a leader that all follow")

@@ -52,7 +52,7 @@ def check(cluster: Cluster, last: int) -> None:
 
 
 def base_of(node: NodeProcess) -> int:
-    """Return what the base line of the node's log says that it begins behind."""
+    """Return what the base line of the node's log says that it begins after."""
     found = re.match(r"(\d+) \d+ base ", node.log.read_text().splitlines()[0])
     assert found is not None
     return int(found[1])
@@ -124,7 +124,7 @@ def test_a_follower_far_behind_is_refilled_and_can_lead(small: Cluster) -> None:
     behind.wait_for_line(f"[*] {behind.name} installs the snapshot of {leader.name} up to entry ")
     leader.wait_for_line(f"[*] {leader.name} sends {behind.name} its snapshot up to entry ")
     small.wait_until_equal()
-    compacted(behind, 100)  # its writer begins the log anew behind the core's step
+    compacted(behind, 100)  # its writer begins the log anew after the core's step
     other = next(node for node in small.nodes if node not in (leader, behind))
     other.kill()
     write(small, 3100, 100)  # its disk is half of the quorum now

@@ -309,7 +309,7 @@ def test_handshakes_that_never_end_keep_nobody_from_being_served(
 def test_records_that_never_end_keep_nobody_from_being_served(
     made: Path, tmp_path: Path, io: str
 ) -> None:
-    """Each shakes hands, begins a record of 16 KB behind a line, and goes on byte by byte."""
+    """Each shakes hands, begins a record of 16 KB after a line, and goes on byte by byte."""
     with Cluster(tmp_path, 1, *STEADY, "--io", io) as cluster:
         node = cluster["s1"]
         node.options += options(made, "s1", "--tls-only")

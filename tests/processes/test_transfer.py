@@ -94,7 +94,7 @@ def test_the_command_finds_the_leader_and_hands_over(cluster: Cluster) -> None:
 
 
 class Writer(threading.Thread):
-    """Writes one key after the other to the leader, until told to stop."""
+    """Writes one key after the other to the leader, until asked to stop."""
 
     def __init__(self, cluster: Cluster, name: str) -> None:
         super().__init__(daemon=True)

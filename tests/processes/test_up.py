@@ -28,7 +28,7 @@ CLI = Path(__file__).resolve().parents[2] / "src" / "cli.py"
 
 
 class Up:
-    """A `raftline up` in a script, behind a `&`; `lines` are those that were read."""
+    """A `raftline up` in a script, with a `&`; `lines` are those that were read."""
 
     def __init__(self, folder: Path, *options: str) -> None:
         self.lines: list[str] = []

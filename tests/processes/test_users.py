@@ -175,7 +175,7 @@ def test_the_shell_takes_the_user_of_the_environment_or_of_an_option(
     status = run("status", "--dir", str(cluster.folder), **(named | {"RAFTLINE_USER": "ann"}))
     assert status.returncode == 0, status.stdout + status.stderr
     words = ("status", "--dir", str(cluster.folder))
-    in_part = run(*words, **(named | {"RAFTLINE_USER": "bob"}))  # who is told no counts
+    in_part = run(*words, **(named | {"RAFTLINE_USER": "bob"}))  # who reads no counts
     assert (in_part.returncode, in_part.stderr) == (0, "")
     rows = [line.split() for line in in_part.stdout.splitlines()[1:4]]
     assert sorted(row[2] for row in rows) == ["follower", "follower", "leader"]
@@ -237,7 +237,7 @@ def test_a_reader_writes_by_no_way(cluster: Cluster) -> None:
 
 
 def test_a_writer_uses_up_no_numbers_of_another_s_session(cluster: Cluster) -> None:
-    """The name of a session is told to who began it, and to nobody else who is no admin."""
+    """The name of a session is shown to who began it, and to nobody else who is no admin."""
     leader = eventually(lambda: led(cluster), "a leader")
     with logged_in(cluster, leader, "eve") as eve, logged_in(cluster, leader, "max") as mallory:
         begun = [eve.ask("c@session").partition("SESSION response: ")[2] for _ in range(2)]

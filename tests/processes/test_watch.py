@@ -314,7 +314,7 @@ def test_the_judge_sees_what_is_missing_repeated_out_of_order_or_wrong() -> None
     assert judge([Stream("", [Stretch(0, {}, [one, two], 3)])], writes)
     assert judge([whole], [writes[0][::-1]])
     assert judge([whole], [writes[0][:2]])
-    # Nobody was told the second write, and each stretch lies on one side of it.
+    # Nobody was sent the second write, and each stretch lies on one side of it.
     apart = [Stretch(0, {}, [one], 1), Stretch(2, {"k": "2"}, [three], 3)]
     assert judge([Stream("", apart)], writes) == []
     assert judge([Stream("", apart), Stream("", [Stretch(0, {}, [one, three], 3)])], writes)

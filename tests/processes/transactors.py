@@ -130,7 +130,7 @@ class Transactor(WorkloadClient):
     # --- both ------------------------------------------------------------------------------
 
     def _ask_for(self, line: str, changes: bool) -> tuple[str, list[str | None], bool]:
-        """Return the branch that was taken, "" where there was no answer; what it told; and
+        """Return the branch that was taken, "" where there was no answer; what it gave; and
         whether it may have taken effect."""
         numbered = changes and self._chance.random() < 0.7
         text, was_sent = self._settle(line, numbered, time.monotonic())

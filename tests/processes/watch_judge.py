@@ -1,4 +1,4 @@
-"""The judge of watchers: it puts all that they were told together, and compares each with it."""
+"""The judge of watchers: it puts all that they were sent together, and compares each with it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 
-LAST = "end"  # the value of a write behind all that each watcher waits for
+LAST = "end"  # the value of a write after all that each watcher waits for
 
 
 @dataclass(frozen=True)
 class Told:
-    """One event as a watcher was told it."""
+    """One event as a watcher was sent it."""
 
     number: int
     kind: str
@@ -21,17 +21,17 @@ class Told:
 
 @dataclass
 class Stretch:
-    """The events that a watch told from a beginning on, without a gap, on several connections."""
+    """The events that a watch gave from a beginning on, without a gap, on several connections."""
 
-    begin: int  # the entry that the keys are as of, or behind which it went on
+    begin: int  # the entry that the keys are as of, or after which it went on
     keys: dict[str, str] | None  # those that were there, None where it went on
     told: list[Told] = field(default_factory=list)
-    upto: int = 0  # the last entry that is known to be told whole
+    upto: int = 0  # the last entry that is known to be sent whole
 
 
 @dataclass
 class Stream:
-    """All that one watcher was told."""
+    """All that one watcher was sent."""
 
     prefix: str
     stretches: list[Stretch] = field(default_factory=list)
@@ -39,11 +39,11 @@ class Stream:
 
 
 def judge(streams: Sequence[Stream], acknowledged: Sequence[Sequence[Told]]) -> list[str]:
-    """Return what is wrong: nothing, where each watcher was told each event once, in order.
+    """Return what is wrong: nothing, where each watcher was sent each event once, in order.
 
     `acknowledged` are the writes of each writer, one after the other, with number 0. All but the
     LAST ones were acknowledged before the entry that each watcher waited for in the end. A write
-    that no watcher was told is wrong where one of them was told what lies on both sides of it: the
+    that no watcher was sent is wrong where one of them was sent what lies on both sides of it: the
     others may all have begun anew.
     """
     truth: dict[int, Told] = {}
@@ -72,13 +72,13 @@ def judge(streams: Sequence[Stream], acknowledged: Sequence[Sequence[Told]]) -> 
     return wrong
 
 
-Untold = tuple[Told, int, int]  # a write, and the entries before and behind it that were told
+Untold = tuple[Told, int, int]  # a write, and the entries before and after it that were sent
 
 
 def _judge_writes(
     in_order: Sequence[Told], acknowledged: Sequence[Sequence[Told]]
 ) -> tuple[list[Untold], list[str]]:
-    """Return the writes that nobody was told, between which entries, and what is wrong."""
+    """Return the writes that nobody was sent, between which entries, and what is wrong."""
     untold, wrong = list[Untold](), []
     places: dict[Told, list[int]] = {}
     for one in in_order:
@@ -101,7 +101,7 @@ def _judge_writes(
 
 
 def _judge(stream: Stream, here: Sequence[Told], unknown: Container[str]) -> list[str]:
-    """`unknown` are the keys of writes that nobody was told."""
+    """`unknown` are the keys of writes that nobody was sent."""
     wrong = []
     before = 0
     for stretch in stream.stretches:

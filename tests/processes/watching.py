@@ -1,9 +1,9 @@
-"""Watchers that move between nodes under faults; watch_judge.py looks at what they were told.
+"""Watchers that move between nodes under faults; watch_judge.py looks at what they were sent.
 
 Writers set and delete keys under request numbers, so each write takes effect once and is
-acknowledged in the end. Each watcher goes on at another node behind the last entry that it knows.
+acknowledged in the end. Each watcher goes on at another node after the last entry that it knows.
 
-`make watchers` runs a longer campaign, of which the seed is told.
+`make watchers` runs a longer campaign, of which the seed is printed.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Watcher:
         self._chance = random.Random(seed)
         self._id = str(seed) if seed % 2 else ""
         self.is_over = threading.Event()
-        self.until: int | None = None  # the last entry that is to be told
+        self.until: int | None = None  # the last entry that is to be sent
         self.thread = threading.Thread(target=self._run, daemon=True)
 
     def _run(self) -> None:
@@ -108,7 +108,7 @@ class Watcher:
         if words[0] != "EVENT":
             if " begins anew with what there is." in text:
                 self.stream.moves["begun anew"] += 1
-                return False  # it resumes elsewhere, and is told that again
+                return False  # it resumes elsewhere, and is sent that again
             ended = text.partition("UNWATCH response: ended after ")[2]
             if ended:
                 stretch.upto = max(stretch.upto, int(ended))
@@ -151,7 +151,7 @@ class Writer:
             self.is_over.wait(self._pause_s)
 
     def write(self, write: Told) -> None:
-        """Write once more, behind all that this writer has written."""
+        """Write once more, after all that this writer has written."""
         self._write(write, (1 << 30) + len(self.acknowledged))
 
     def _write(self, write: Told, number: int) -> None:
@@ -208,7 +208,7 @@ class Watched:
 
     def end(self, cluster: Cluster, *, is_alone: bool = False) -> tuple[list[str], Counter[str]]:
         """Let all writes of a healed cluster end, and each watcher hear of the last one or of what
-        lies behind it; return what is wrong, and how often what happened. `is_alone`: nobody else
+        lies after it; return what is wrong, and how often what happened. `is_alone`: nobody else
         writes, so all nodes come to rest."""
         for writer in self._writers:
             writer.is_over.set()

@@ -53,7 +53,7 @@ class WorkloadClient:
         self.is_abandoned = False  # nobody waits for the answers any more
 
     def run(self, stop: threading.Event) -> None:
-        """Ask until told to stop."""
+        """Ask until asked to stop."""
         self._stop = stop
         while not stop.is_set():
             self._wait_for_the_beat()

@@ -1,5 +1,5 @@
 """The moment at which an entry is applied: after a follower's answer, a slice at a time, and before
-anybody is told so."""
+anybody hears so."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_follower_answers_its_leader_before_it_applies() -> None:
     manager.apply = note
     manager.goes_on.set()
     assert rim.has_applied.wait(DEADLINE_S)
-    assert seen == [(1, 1)]  # behind the answer to the entry that was written
+    assert seen == [(1, 1)]  # after the answer to the entry that was written
     driver.stop(DEADLINE_S)
 
 

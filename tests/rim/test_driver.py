@@ -1,4 +1,4 @@
-"""The driver: who is told what, and that nothing is stepped after a failure."""
+"""The driver: who is sent what, and that nothing is stepped after a failure."""
 
 from __future__ import annotations
 
@@ -454,7 +454,7 @@ def test_a_lease_that_ends_during_a_long_step_serves_no_read() -> None:
 
 
 class HeldManager(LogManager):
-    """Its disk stands still while it is told to."""
+    """Its disk stands still while it is asked to."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)

@@ -1,4 +1,4 @@
-"""A driver whose node falls and leads again, or stops meanwhile: who waits is told once."""
+"""A driver whose node falls and leads again, or stops meanwhile: who waits is answered once."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ def test_a_readmitted_member_keeps_requests_for_the_next_leader() -> None:
 
 
 class StandingManager(LogManager):
-    """Its first write takes until it is told to go on."""
+    """Its first write takes until it is asked to go on."""
 
     may_end: threading.Event
 
@@ -272,7 +272,7 @@ def test_a_transfer_of_an_earlier_term_is_not_answered_by_this_terms() -> None:
     assert second.replies == ["Sorry, outcome unknown: s2 may take over yet, or not"]
     node._state.term += 1
     handover.look()
-    assert first.replies == ["Sorry, s3 did not take over: s1 leads term 3."]  # it was told
+    assert first.replies == ["Sorry, s3 did not take over: s1 leads term 3."]  # it was answered
 
 
 def test_a_transfer_is_answered_when_the_server_stops() -> None:

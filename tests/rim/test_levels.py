@@ -77,7 +77,7 @@ def test_a_refused_request_reaches_nobody_and_keeps_its_place() -> None:
 
 
 class Told:
-    """A peer that dials a test, and what it was told or complained of."""
+    """A peer that dials a test, and what it was sent or complained of."""
 
     def __init__(self, listener: socket.socket) -> None:
         self.builds: list[Build | None] = []
@@ -134,7 +134,7 @@ def test_a_connection_to_a_peer_begins_with_the_question_for_its_level(
 
 
 def test_the_end_of_a_stale_connection_takes_nothing_back_that_a_later_one_announced() -> None:
-    """A member moved: its old host answers nothing, and gives up once the new one has told."""
+    """A member moved: its old host is silent, and gives up once the new one is announced."""
     with contextlib.ExitStack() as stack:
         places = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(2)]
         levels: list[tuple[str, int]] = []

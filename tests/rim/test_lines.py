@@ -17,9 +17,9 @@ PATIENCE_S = 30.0
 
 
 class Socket:
-    """Gives what it was told to give, piece by piece; a number is a pause without anything.
+    """Gives what it was asked to give, piece by piece; a number is a pause without anything.
 
-    Each piece comes `later_s` behind the one before.
+    Each piece comes `later_s` after the one before.
     """
 
     later_s = 0.0

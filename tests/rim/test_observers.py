@@ -1,4 +1,4 @@
-"""Observers without a network: who is told what, and what becomes of the slow."""
+"""Observers without a network: who is sent what, and what becomes of the slow."""
 
 from __future__ import annotations
 

@@ -384,7 +384,7 @@ def test_a_long_history_forgets_its_oldest_entries_and_keeps_the_rest_whole() ->
 def test_of_a_transaction_with_too_many_bytes_of_events_all_are_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Each of its 128 operations may tell a value of a mebibyte. Watches begin anew behind it."""
+    """Each of its 128 operations may tell a value of a mebibyte. Watches begin anew after it."""
     monkeypatch.setattr(store_module, "CHARACTERS_MAX", 100_000)
     manager = LogManager("s1", MemoryFolder(), MEMBERS)
     manager.apply(entries(1, 1, "level 2", f"set k {'v' * 1000}", "set n 1"))

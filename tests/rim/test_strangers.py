@@ -77,7 +77,7 @@ class Door:
         return self.line()
 
     def end(self) -> None:
-        for batch in self.host.batches:  # a connection ends behind its replies
+        for batch in self.host.batches:  # a connection ends after its replies
             batch.answer_all("SET response: done")
         self.host.flush()
         self.file.close()

@@ -18,7 +18,7 @@ RETRIED = [raftline.Unreachable("nobody answers"), raftline.NoLeader("I know of 
 
 
 class Cluster:
-    """Gives one item once it may, then answers to what comes after as it is told."""
+    """Gives one item once it may, then answers to what comes after as it is asked."""
 
     name = "program"
 

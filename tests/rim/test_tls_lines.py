@@ -47,7 +47,7 @@ def contexts(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, 
 
 
 class Client:
-    """The other end of a connection: it cuts its records, and these into packets, as it is told."""
+    """The other end of a connection: it cuts its records, and these into packets, as asked."""
 
     def __init__(self, contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
         here, self.there = socket.socketpair()
@@ -110,7 +110,7 @@ LINES = st.lists(st.integers(0, 60).map(lambda size: b"set k " + b"v" * size), m
 
 
 def records_of(client: Client, text: bytes, ends: Sequence[int]) -> tuple[list[bytes], list[int]]:
-    """Return the records that hold a text, and how much of it is told with each of them."""
+    """Return the records that hold a text, and how much of it is sent with each of them."""
     parts = cut(text, ends)
     told = [sum(map(len, parts[: place + 1])) for place in range(len(parts))]
     return [client.record(part) for part in parts], told

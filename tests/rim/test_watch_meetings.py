@@ -1,7 +1,7 @@
 """Watches where two events meet: a snapshot, an end, new rights, a listing, and each other.
 
-The rules: nothing of before a snapshot is told after it; what was applied before an end is told
-before it, and nothing after it; and whoever ends names a place only if all before it was told.
+The rules: nothing of before a snapshot is sent after it; what was applied before an end is sent
+before it, and nothing after it; and whoever ends names a place only if all before it was sent.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def amid_a_listing(scene: Scene, act: Callable[[], object]) -> None:
 
 
 def settle(scene: Scene, *sinks: FakeSink) -> None:
-    """Let every watch come to where it is told events as they happen."""
+    """Let every watch come to where it is sent events as they happen."""
     eventually(lambda: not scene.watchers._begins_anew)
     while scene.watchers.has_work:
         scene.watchers.hand_out()

@@ -1,4 +1,4 @@
-"""Watches without a network: who is told what, by whom, and what becomes of the slow."""
+"""Watches without a network: who is sent what, by whom, and what becomes of the slow."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MEMBERS = {"s1": "localhost:10000"}
 
 
 class FakeSink:
-    """A connection whose reader takes what it is sent, until it is told not to."""
+    """A connection whose reader takes what it is sent, until it is asked not to."""
 
     def __init__(self) -> None:
         self.text = ""
@@ -66,7 +66,7 @@ class Scene:
         self.watchers.history.bound(events_max, 1 << 20)
         self.sink = FakeSink()
         self.index = 0
-        self.is_held = False  # nothing is handed out behind a step
+        self.is_held = False  # nothing is handed out after a step
         self.apply("level 2")
 
     def _wake(self) -> None:
@@ -163,7 +163,7 @@ def test_many_connections_are_sent_to_in_slices_that_the_owner_goes_on_with(scen
         scene.watch("k", sink=sink)
     scene.apply("set k 1")
     assert (sum(sink.pushes for sink in sinks), scene.woken) == (200, 1)
-    scene.apply("set k 2")  # in order also for those who have not been told the first
+    scene.apply("set k 2")  # in order also for those who have not been sent the first
     while scene.watchers.has_work:
         scene.watchers.hand_out()
     for sink in sinks:
@@ -325,7 +325,7 @@ def test_nothing_of_before_a_snapshot_is_sent_after_it(scene: Scene) -> None:
     sinks = [FakeSink() for _ in range(300)]
     for sink in sinks:
         scene.watch("k", sink=sink)
-    scene.apply("set k 1")  # the last hundred have not been told yet
+    scene.apply("set k 1")  # the last hundred have not been sent yet
     scene.install(90, k="5\x0080")
     eventually(lambda: not scene.watchers._begins_anew)
     while scene.watchers.has_work:

@@ -1,4 +1,4 @@
-"""The writer thread when it is told to give up, or fails, while more waits for it."""
+"""The writer thread when it is asked to give up, or fails, while more waits for it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DEADLINE_S = 30.0
 
 
 class StandingDisk:
-    """Files whose first write takes until it is told to go on."""
+    """Files whose first write takes until it is asked to go on."""
 
     def __init__(self) -> None:
         self.written: list[int] = []

@@ -1,4 +1,4 @@
-"""`raftline backup --from`: what a stopped node's files hold, or why that can't be told."""
+"""`raftline backup --from`: what a stopped node's files hold, or why that cannot be said."""
 
 from __future__ import annotations
 

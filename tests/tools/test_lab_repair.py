@@ -214,7 +214,7 @@ def test_the_course_lines_show_a_followers_cuts_appends_and_applies() -> None:
 
 
 class PlayedLab(Lab):
-    """A lab whose nodes are this test: it notes what they are asked, and answers as told."""
+    """A lab whose nodes are this test: it notes what they are asked, and answers as asked."""
 
     def __init__(self, *answers: str) -> None:
         self.said: list[str] = []

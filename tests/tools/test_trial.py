@@ -1,4 +1,4 @@
-"""One trial: what is made of a crash and of the clients' requests, and how it is told."""
+"""One trial: what is made of a crash and of the clients' requests, and how it is reported."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def test_each_request_belongs_to_one_client() -> None:
 
 
 class Confirms:
-    """A store that confirms each put but that of one number, and knows what it was told."""
+    """A store that confirms each put but that of one number, and knows what it was sent."""
 
     def __init__(self, lost: int | None = None, refused: int | None = None) -> None:
         self.pairs: dict[str, str] = {}

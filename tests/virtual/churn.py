@@ -14,7 +14,7 @@ from tests.virtual.world import World
 
 
 class Operator:
-    """Asks whoever leads for one change after another, until told to stop."""
+    """Asks whoever leads for one change after another, until asked to stop."""
 
     def __init__(
         self, world: World, plan: Plan, hosts: Sequence[Host], addresses: Mapping[str, str]

@@ -14,7 +14,7 @@ from tests.virtual.world import World
 
 
 class Faults:
-    """Lets faults happen as planned, one after another, until told to stop."""
+    """Lets faults happen as planned, one after another, until asked to stop."""
 
     def __init__(self, world: World, plan: Plan, network: Network, hosts: Sequence[Host]) -> None:
         self._world = world
@@ -236,8 +236,8 @@ class Faults:
                 self._lose_all(host)
 
     def _lose_all(self, host: Host) -> None:
-        """Of the trace that the node was there, too, where it is started to join, or is told by the
-        others' entries; one that was born alone is told by nobody: docs/repair.md."""
+        """Of the trace that the node was there, too, if it is started to join, or is named by the
+        others' entries; one that was born alone is named by nobody: docs/repair.md."""
         others = [other for other in self._hosts if other is not host]
         is_told = all(other.disk.has_entries for other in others) and host.was_born_with_others
         joins = self._world.chance(0.4)

@@ -33,7 +33,7 @@ class LeaseCheck:
         self._latest = 0  # the last entry of that state
 
     def confirmed(self, name: str, seconds: int, sent_ms: int) -> None:
-        """A holder is told that a request which it sent first at `sent_ms` was granted.
+        """A holder hears that a request which it sent first at `sent_ms` was granted.
 
         Raises:
             AssertionError: the lease ended, and this holder would hold it still.
@@ -44,7 +44,7 @@ class LeaseCheck:
         self._judge(name)
 
     def refused(self, name: str) -> None:
-        """A holder is told that its lease is gone.
+        """A holder hears that its lease is gone.
 
         Raises:
             AssertionError: it holds it still.

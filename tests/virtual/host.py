@@ -42,7 +42,7 @@ from tests.virtual.watching import NodeEvents, Watching
 from tests.virtual.world import World
 
 MayBegin = Callable[[RawNode, Change], bool]
-Settle = Callable[[str, str], None]  # told the outcome of a change of members
+Settle = Callable[[str, str], None]  # sent the outcome of a change of members
 
 
 class NodePlan(Protocol):
@@ -51,7 +51,7 @@ class NodePlan(Protocol):
     @property
     def disk_ms(self) -> int: ...  # the longest time that a write takes
     @property
-    def snapshots(self) -> float: ...  # the share of applied batches with a snapshot behind them
+    def snapshots(self) -> float: ...  # the share of applied batches with a snapshot after them
     @property
     def said_new(self) -> float: ...  # the share of first starts that an operator says to be such
     def clock_of(self, name: str, chance: Random) -> tuple[int, int]: ...
@@ -63,7 +63,7 @@ class Host:
     """A node that can be paused, killed and started again.
 
     It keeps to the contract of `Effects`: `send` goes at once, step 2 in order and all that
-    waits in one write, `send_after_save` behind its own and every earlier step 2, and what is
+    waits in one write, `send_after_save` after its own and every earlier step 2, and what is
     committed is applied at once. Its clock runs at its own pace.
     """
 

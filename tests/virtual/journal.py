@@ -1,4 +1,4 @@
-"""The one value that every append of a schedule adds to, and what its clients were told of it."""
+"""The one value that every append of a schedule adds to, and what its clients were sent of it."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Journal:
         return ends
 
     def _judge_order(self) -> None:
-        """A request that was asked after an answer came stands behind it, or saw it."""
+        """A request that was asked after an answer came stands after it, or saw it."""
         told = [(one.called_at, one.returned_at, one.size, 1) for one in self.appends]
         told += [(one.called_at, one.returned_at, size_of(one.text), 0) for one in self.seen]
         by_end = sorted(told, key=lambda one: one[1])

@@ -33,7 +33,7 @@ ELECTION_TIMEOUTS = 12  # also where votes are split
 
 
 class LatenessCheck:
-    """Looks behind each event of a world at who leads, and how long leases have been there."""
+    """Looks after each event of a world at who leads, and how long leases have been there."""
 
     def __init__(self, world: World, plan: Plan, links: Links, hosts: Sequence[Host]) -> None:
         self._world = world
@@ -53,7 +53,7 @@ class LatenessCheck:
         self.counted_ms = 0
         self.leaderships = 0
         self.longest_without_ms = 0
-        self.latest_ms = -(1 << 30)  # behind the whole time of a lease, and still there
+        self.latest_ms = -(1 << 30)  # after the whole time of a lease, and still there
         world.look = self.look
         for host in hosts:
             host.watch_renewals = self._answered
@@ -92,7 +92,7 @@ class LatenessCheck:
             raise AssertionError(f"a quorum talks, and nobody leads for {self._without_ms} ms")
 
     def _answered(self, host: Host, reply: str) -> None:
-        """A renewal was confirmed: its lease begins anew, whoever is told of that."""
+        """A renewal was confirmed: its lease begins anew, whoever hears of that."""
         verb, _, told = reply.partition(" response: ")
         if verb == "RENEW" and self._leader is host:
             self._begun[told.split(" ", 1)[0]] = (self._led_ms, self._breaks)
@@ -136,7 +136,7 @@ class LatenessCheck:
         return node.takes_proposals and view.log.term_at(view.applied) == view.term
 
     def _is_up(self, host: Host) -> bool:
-        """Whether it is up and goes on, with its vote. Takes note of a slow disk."""
+        """Whether it is up and goes on, with its vote. Notes a slow disk."""
         if host.disk_ms > self._disk_ms:
             self._slow[host.name] = host.under_way
         elif self._slow.get(host.name) is not host.under_way or not host.under_way:

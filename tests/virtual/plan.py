@@ -46,7 +46,7 @@ class Plan:
     options: Options
     loss: float
     duplicates: float
-    late: float  # arrives after up to `late_ms`, behind what was sent after it
+    late: float  # arrives after up to `late_ms`, after what was sent after it
     late_ms: int
     replays: float  # with one of this share an old message arrives once more
     delay_ms: int
@@ -55,7 +55,7 @@ class Plan:
     steady_clocks: bool
     fault_every_ms: int
     apply_max: int  # entries applied at a time
-    snapshots: float = 0  # the share of applied batches behind which a snapshot is taken
+    snapshots: float = 0  # the share of applied batches after which a snapshot is taken
     faults: list[str] = field(default_factory=list)  # as often as they are to come
     clients: int = 3
     keys: int = 2
@@ -68,11 +68,11 @@ class Plan:
     conditions: float = 0  # the share of sets that are a cas or setnx instead
     restarts_differ: float = 0  # the share of starts with other options than before
     appends: float = 0  # the share of writes that append to the journal, and of reads that read it
-    late_starts: float = 0  # the share of nodes whose first start comes behind the others'
+    late_starts: float = 0  # the share of nodes whose first start comes after the others'
     by_hand: int = 0  # entries of a log that one member brings, written by hand
     nonmember_every_ms: int = 0  # a non-member sends to a newborn; 0: never
     said_new: float = 0  # the share of starts that an operator says to be first ones, if they are
-    retries_behind: float = 0  # the share of answered writes behind which an older comes again
+    retries_behind: float = 0  # the share of answered writes after which an older comes again
     dealers: int = 0  # who ask for transactions; with any the cluster is at level 2
     holders: int = 0  # of leases; with any the cluster is at level 2
 

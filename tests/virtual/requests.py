@@ -42,7 +42,7 @@ class Request(Protocol):
 
 
 class Requests:
-    """Keeps each request until its client was told the outcome; `step` lets the node step."""
+    """Keeps each request until its client knows the outcome; `step` lets the node step."""
 
     def __init__(
         self,

@@ -73,7 +73,7 @@ class Snapshots:
         self._rim.within(50, lambda node: self._publish(node, snapshot))
 
     def _publish(self, node: RawNode, snapshot: Snapshot) -> None:
-        """Put the snapshot in force, and the log behind it, as soon as the disk has what must be
+        """Put the snapshot in force, and the log after it, as soon as the disk has what must be
         there before; other writes may wait."""
         rim = self._rim
         if rim.goes_first:
@@ -98,7 +98,7 @@ class Snapshots:
             self._rim.disk.folder.fault = None
 
     def _compact(self, node: RawNode, snapshot: Snapshot) -> None:
-        """Begin the log anew behind the snapshot, once the disk has it that far; not behind one
+        """Begin the log anew after the snapshot, once the disk has it that far; not after one
         that another has displaced."""
         rim, manager = self._rim, self._rim.manager
         if node.view.snapshot != snapshot:

@@ -1,6 +1,6 @@
 """The events of each simulated node, and a watcher that takes them now here, now there.
 
-All nodes must tell the same events of one entry. What the watcher was told, from whichever nodes,
+All nodes must tell the same events of one entry. What the watcher was sent, from whichever nodes,
 must make the state that a node has.
 """
 
@@ -21,13 +21,13 @@ STEPS = 5  # of all nodes, between two moves of the watcher
 
 
 class Watching:
-    """The watcher of one world, and the events that any node has told."""
+    """The watcher of one world, and the events that any node has sent."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._told: dict[int, list[BareEvent]] = {}
         self._pairs: dict[str, str] = {}  # of the watcher
-        self._position = -1  # the entry up to which it was told everything; -1: nothing yet
+        self._position = -1  # the entry up to which it was sent everything; -1: nothing yet
         self._steps = 0
 
     def applied(self, history: EventHistory, events: Sequence[BareEvent], first: int) -> None:

@@ -39,7 +39,7 @@ class World:
         self._say = say
         self._trace: deque[tuple[int, str | Message]] = deque(maxlen=TRACE_LINES)
         self._number = -1
-        self.look: Callable[[], None] | None = None  # behind each event
+        self.look: Callable[[], None] | None = None  # after each event
         # Two events of one millisecond happen in an order left to chance.
         self._queue: list[tuple[int, float, int, Callable[..., None], tuple[Any, ...]]] = []
 
