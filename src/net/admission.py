@@ -4,7 +4,6 @@ may do."""
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -45,6 +44,7 @@ class Admission:
         self._host = host
         self._address = address
         self._speaker = speaker
+        self.now_s = 0.0  # as of the bytes that came last
         self.speaks_for: str | None = None  # the peer, once it spoke
         self.login = Login(host.access, is_private) if host.access is not None else None
         self._answering: Responder | None = None  # of a peer that proves itself
@@ -134,7 +134,7 @@ class Admission:
         reply = self.login.take(request) if self.login is not None else NO_USERS
         if reply == FAILED and self.login is not None and host.access is not None:
             tried, failures = self.login.tried, host.access.failures
-            if warning := failures.add(tried, self._address(), time.monotonic()):
+            if warning := failures.add(tried, self._address(), self.now_s):
                 host.warn(warning)
         return ParsedLine("local", request, reply=reply)
 

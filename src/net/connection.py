@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -12,49 +13,28 @@ from raftline.access.login import address_of, is_private
 from raftline.access.rights import denial_reason
 from raftline.access.tls import Tls, named_in
 from raftline.access.tls_socket import TlsSocket
-from raftline.common.level import LEVEL
-from raftline.net.admission import Admission, level_of
+from raftline.net.admission import Admission
+from raftline.net.framing import HalfLines, Late, LineBuffer
 from raftline.net.host import Batch, Host, Origin
-from raftline.net.lines import (
-    ConnectionNotice,
-    HalfLine,
-    HalfLines,
-    HalfLinesFull,
-    Late,
-    LineReader,
-    LineTooLong,
-    drain,
-)
+from raftline.net.lines import Receiver, drain
 from raftline.net.local_commands import LocalCommands
-from raftline.net.opening import TLS_ONLY, NoTls, begin_tls
+from raftline.net.opening import TLS_ONLY, NoTls, asks_only_status, begin_tls
 from raftline.net.outgoing import Outgoing, Replies
+from raftline.net.server_protocol import REQUESTS, End, Run, ServerProtocol, Step, TimingMark
 from raftline.net.shared_reader import Shareable, SharedReader
 from raftline.net.watching import Observing, Watching
 from raftline.raft import spelling
 from raftline.raft.messages import Message
-from raftline.wire.commands import Request
-from raftline.wire.limits import (
-    HANDSHAKE_S,
-    LINE_S,
-    PROOF_S,
-    READ_BYTES,
-    STRANGER_LINE_BYTES,
-    STRANGER_S,
-)
-from raftline.wire.parsing import BY_ROUND, ParsedLine, Reading, parse
-from raftline.wire.protocol import FULL, error, looks_foreign
+from raftline.wire.limits import HANDSHAKE_S, LINE_S, READ_BYTES
+from raftline.wire.parsing import ParsedLine
+from raftline.wire.protocol import FULL, error
 
-TIMING_MARK: Final = b"\xff\xfd\x06"  # RFC 860, after telnet's Ctrl-C
-NO_TIMING_MARK: Final = b"\xff\xfc\x06"
-HALF_LINES_FULL = (
-    "the lines that clients began and did not end take too much memory, and this is one of the"
-    " oldest; nothing of it was done. Send it again, without a pause."
-)
-SHARED_KINDS: Final = ("read", "write")  # of lines that the shared reader serves
+NO_TIMING_MARK: Final = b"\xff\xfc\x06"  # RFC 860
 
 
 class Connection(Origin, Shareable):
-    """Reads all lines that have arrived, serves them, and writes all their replies in one send."""
+    """Drives the machine of one connection (`ServerProtocol`): reads bytes, hands requests over,
+    serves other lines one after the other, and sends their replies together."""
 
     def __init__(
         self,
@@ -69,15 +49,20 @@ class Connection(Origin, Shareable):
         """Prepare; `announce` prints on the console that this connection has come. `half_lines`
         counts those of all connections."""
         self._host = host
-        self._notice = ConnectionNotice(announce)
         self._socket = connection
-        self._for_peers_only = for_peers_only
-        self._reader = LineReader(connection, READ_BYTES, LINE_S, half_lines)
+        self._tls = connection if isinstance(connection, TlsSocket) else None
+        self._receiver = Receiver(connection, READ_BYTES, LINE_S)
         self.outgoing = Outgoing(host, connection)
-        self._kind: tuple[str, Reading] = ("", BY_ROUND)  # of what was served last
-        self._is_first_line = True
         self._admission = Admission(
             host, self, lambda: is_private(connection), lambda: address_of(connection)
+        )
+        self._protocol = ServerProtocol(
+            host,
+            self._admission,
+            self.outgoing,
+            for_peers_only=for_peers_only,
+            lines=LineBuffer(LINE_S, half_lines, self._read_no_more),
+            announce=announce,
         )
         self._replies = Replies(host.name, self.outgoing)
         self._local_commands = LocalCommands(host, connection, self._replies.flush)
@@ -88,13 +73,11 @@ class Connection(Origin, Shareable):
         self.last_window = self.private_until = 0  # see `Shareable`
         self.resume = threading.Lock()
         self.resume.acquire()
-        # By the shared reader, for the thread of this connection: lines that were admitted, and
-        # those that follow them.
-        self._admitted: list[ParsedLine] = []
-        self._left: list[bytes] = []
-        self._trouble: Exception | None = None  # that the shared reader met
+        # By the shared reader, for the thread of this connection: a step that it does not take, or
+        # the trouble that it met.
+        self._left: Step | None = None
+        self._trouble: Exception | None = None
         self._is_begun = False  # any TLS is
-        self._why_late = ""  # if nobody logs in or proves anything; "": that has no bound
 
     @property
     def is_controllers(self) -> bool:
@@ -104,32 +87,25 @@ class Connection(Origin, Shareable):
     @property
     def bytes_moved(self) -> tuple[int, int]:
         """How many bytes were read, and sent as replies and events."""
-        return self._reader.bytes_read, self.outgoing.bytes_sent
+        return self._receiver.bytes_read, self.outgoing.bytes_sent
 
     def serve(self) -> None:
         """Serve until either side has enough; nothing that arrives here harms anybody else."""
+        protocol = self._protocol
         try:
-            self._bound_strangers()
-            wait_s = HANDSHAKE_S if self._why_late else None
-            if not admit_by_tls(self._socket, self._host.tls, self._admission, wait_s=wait_s):
-                self._notice.peek(self._socket)
+            protocol.bound_strangers(time.monotonic())
+            wait_s = HANDSHAKE_S if protocol.why_late else None
+            is_tls = admit_by_tls(self._socket, self._host.tls, self._admission, wait_s=wait_s)
+            if not is_tls and not asks_only_status(self._socket):
+                protocol.announce()
             self._is_begun = True
-            self._bound_strangers()
+            protocol.bound_strangers(time.monotonic())
             self._serve_lines()
-        except LineTooLong as problem:
-            self._reader.forget()
-            self._replies.complain(self._admission.why_too_long(problem.longest))
-            drain(self._socket)
-        except HalfLinesFull:
-            self._reader.forget()
-            self._replies.complain(HALF_LINES_FULL)
         except NoTls:
             self._replies.complain(TLS_ONLY)
             drain(self._socket)
         except Late:
-            self._replies.complain(self._why_late)
-        except HalfLine:
-            self._replies.complain(f"a line was begun and not ended within {LINE_S:.0f} s.")
+            self._replies.complain(protocol.why_late)
         except OSError:
             pass  # they are gone
         except MemoryError:
@@ -141,23 +117,60 @@ class Connection(Origin, Shareable):
                 self._host.peer_disconnected(name)
             self._watching.end()
             self._observing.end()
-            self._reader.forget()
+            protocol.lines.forget()
             self.close()
 
     def _serve_lines(self) -> None:
-        while (lines := self._next_lines()) is not None:
-            self._notice.first_lines(lines)
-            if not self._handle(lines):
-                drain(self._socket)
-                break
+        while not isinstance(step := self._next_step(), End):
+            self._serve(step)
+        if step.complaint:
+            self._replies.complain(step.complaint)
+        self.outgoing.wait_until_empty()
+        if step.drains:
+            drain(self._socket)
+
+    def _next_step(self) -> Step:
+        """Return the next step for this thread, once there is one."""
+        protocol = self._protocol
+        while True:
+            step, self._left = self._left, None
+            if step is not None or (step := protocol.next_step()) is not None:
+                return step
             self._replies.flush()
             self.outgoing.wait_for_room()
-        self.outgoing.wait_until_empty()
+            if self._was_parked():
+                continue
+            data = self._receiver.receive(protocol.lines.due_s)
+            if data is None:
+                protocol.pass_time(time.monotonic())
+            else:
+                protocol.receive_data(data, time.monotonic())
+
+    def _was_parked(self) -> bool:
+        """Have the shared reader read here, if it does so for a crowd; return whether this thread
+        has to go on with what was read."""
+        if (
+            self._shared_reader is None
+            or self._protocol.kind not in REQUESTS
+            or not self._protocol.is_between_lines
+            or (self._tls is not None and self._tls.has_more)  # for which the kernel wakes nobody
+            or not self._shared_reader.park(self)
+        ):
+            return False
+        if self._trouble is not None:
+            raise self._trouble
+        self.outgoing.wait_for_room()
+        return self._left is not None or not self._protocol.is_between_lines
+
+    def _read_no_more(self) -> None:
+        """Have the thread that reads come out of its wait; from any thread."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RD)
 
     @property
     def is_stranger(self) -> bool:
         """Whether nobody here has sent anything yet, or may do anything without a login."""
-        return self._is_first_line or self._admission.is_stranger
+        return self._protocol.is_stranger
 
     def give_up(self) -> None:
         """End a stranger's connection, whose place others need; from any thread."""
@@ -165,95 +178,35 @@ class Connection(Origin, Shareable):
             self.outgoing.send_now(f"{self._host.name}@{FULL}\n".encode())
         self.break_off()
 
-    def _bound_strangers(self) -> None:
-        """Bound the time of a proof that was begun, of the first line on a place for peers, and
-        of those who have to log in."""
-        admission, due_s, why = self._admission, 0.0, ""
-        if admission.awaits_proof or (self._for_peers_only and admission.must_prove):
-            due_s, why = PROOF_S, f"nobody proved to be a member within {PROOF_S:g} s."
-        elif self._for_peers_only and self._is_first_line:
-            due_s, why = PROOF_S, f"the last places are for peers, and none spoke in {PROOF_S:g} s."
-        elif admission.is_stranger:
-            due_s, why = STRANGER_S, f"nobody logged in on this connection within {STRANGER_S:g} s."
-        if why != self._why_late:
-            self._why_late = why
-            self._reader.limit(due_s or None)
-        if admission.speaks_for is not None:
-            self._reader.count_no_more()
-
-    def _next_lines(self) -> list[bytes] | None:
-        """Return the next lines to serve here after the admitted ones, once there are any of
-        either; None at the end."""
-        if (
-            self._shared_reader is not None
-            and self._kind[0] in SHARED_KINDS
-            and not self._reader.has_begun
-            and not self._reader.has_more  # for which the kernel wakes nobody
-        ):
-            self._shared_reader.park(self)
-            if self._trouble is not None:
-                raise self._trouble
-            if self._left or self._admitted:
-                lines, self._left = self._left, []
-                return lines
-            self.outgoing.wait_for_room()
-        return self._reader.read(self._admission.longest)
-
     # --- the shared reader ---------------------------------------------------------------------
 
     def fileno(self) -> int:
         """Return the socket's descriptor."""
         return self._socket.fileno()
 
-    def take_ready(self, batches: list[Batch]) -> bool:
+    def take_ready(self, batches: list[Batch], now_s: float) -> bool:
         """Read what has arrived and add it to `batches`; return whether to go on so.
 
         False means that this connection's thread is needed: something here may wait, or ends.
         """
         if self.outgoing.is_full() or self._host.is_down:
             return False
+        protocol = self._protocol
         try:
-            lines = self._reader.read_now(self._admission.longest)
-            if lines is None or self._reader.has_begun or self._reader.has_more:
-                self._left = lines or []
-                return False
-            return not lines or self._take(lines, batches)
+            data = self._receiver.receive_now()
+            if data is not None:
+                protocol.receive_data(data, now_s)
+            step = protocol.next_step(may_wait=False)
         except Exception as trouble:
             self._trouble = trouble
             return False
-
-    def _take(self, lines: list[bytes], batches: list[Batch]) -> bool:
-        """Add lines that are of one kind and need not wait for the replies before them."""
-        host, admit = self._host, self._admission.admit
-        limits, readings, me = host.limits, host.readings, host.name
-        parsed: list[ParsedLine] = []
-        self._left = lines  # unless all of them are taken
-        is_rising = host.level < LEVEL
-        for line in lines:
-            one = parse(line, limits, readings, me)
-            if is_rising and level_of(one.request) > host.level:  # it may have to wait
-                return False
-            is_telnet = not line.isascii() and TIMING_MARK in line
-            if is_telnet or (parsed and not one.goes_with(parsed[0])):
-                return False
-            parsed.append(one)
-        kind = one.kind
-        run = self._kind if self._kind == (kind, one.reading) else (kind, one.reading)
-        if kind not in SHARED_KINDS or (run is not self._kind and not self.outgoing.is_empty()):
+        if isinstance(step, Batch) and (not protocol.has_changed or self.outgoing.is_empty()):
+            batches.append(step)
+            self.outgoing.add(step)
+        elif step is not None:
+            self._left = step
             return False
-        requests: list[Request] = []
-        for place, one in enumerate(parsed):
-            admitted = admit(one)
-            self._admitted.append(admitted)
-            if admitted.kind != kind:  # those up to here were counted and printed: not once more
-                self._left = lines[place + 1 :]
-                return False
-            requests.append(one.request)
-        self._admitted.clear()
-        self._kind, self._left = run, []
-        batches.append(self._batch(requests, is_read=kind == "read", reading=one.reading))
-        self.outgoing.add(batches[-1])
-        return True
+        return protocol.is_between_lines and not (self._tls is not None and self._tls.has_more)
 
     def close(self) -> None:
         """End the connection, from any thread."""
@@ -299,59 +252,25 @@ class Connection(Origin, Shareable):
         if not self.outgoing.send_now(data):
             self.break_off()
 
-    def _handle(self, lines: list[bytes]) -> bool:
-        """Serve lines in order; return False if the connection is of no use."""
-        if self._is_first_line:
-            self._is_first_line = False
-            foreign = looks_foreign(lines[0])
-            if foreign:
-                self._replies.add("", error(foreign))
-                self._replies.flush()
-                return False
-        for line in lines:
-            if TIMING_MARK in line:  # telnet shows nothing before it is answered
-                self.outgoing.send_bytes(NO_TIMING_MARK)  # in its turn: not amid a reply
-        parsed, self._admitted = self._admitted, []
-        further, too_long = self._admit_all(lines)
-        parsed += further
-        self._bound_strangers()
-        if parsed and self._for_peers_only and parsed[0].kind not in ("peer", "level", "proof"):
-            self._replies.complain(FULL.removeprefix("Sorry, "))
-            return False
-        while parsed:
-            kind, reading = parsed[0].kind, parsed[0].reading
-            length = 1
-            while length < len(parsed) and parsed[length].goes_with(parsed[0]):
-                length += 1
-            self._serve_run(kind, reading, parsed[:length])
-            parsed = parsed[length:]
-        if too_long is not None:
-            raise too_long
-        return True
-
-    def _admit_all(self, lines: list[bytes]) -> tuple[list[ParsedLine], LineTooLong | None]:
-        """Return the lines as they are admitted, up to one that is too long. One that came in a
-        single piece is first seen here; a login may stand before it."""
-        host, admission = self._host, self._admission
-        parsed: list[ParsedLine] = []
-        for line in lines:
-            if len(line) > STRANGER_LINE_BYTES:
-                longest = admission.longest(line[:80])
-                if len(line) > longest:
-                    return parsed, LineTooLong(longest)
-            parsed.append(admission.admit(parse(line, host.limits, host.readings, host.name)))
-        return parsed, None
-
-    def _serve_run(self, kind: str, reading: Reading, run: list[ParsedLine]) -> None:
-        if (kind, reading) != self._kind:  # what comes later sees what came before
+    def _serve(self, step: Step) -> None:
+        """Carry out a step that is not the end."""
+        if isinstance(step, TimingMark):
+            self._replies.flush()
+            self.outgoing.send_bytes(NO_TIMING_MARK)  # in its turn: not amid a reply
+            return
+        if self._protocol.has_changed:  # what comes later sees what came before
             self.outgoing.wait_until_empty()
-            self._kind = (kind, reading)
+        if isinstance(step, Batch):
+            self._replies.flush()
+            self.outgoing.add(step)
+            self._host.submit(step)
+        elif isinstance(step, Run):
+            self._serve_run(self._protocol.kind, step.lines)
+
+    def _serve_run(self, kind: str, run: list[ParsedLine]) -> None:
         if kind == "peer":
             self._replies.flush()
             self._serve_peer([one.message for one in run if one.message is not None])
-        elif kind in ("write", "read"):
-            requests = [one.request for one in run]
-            self._serve_requests(requests, is_read=kind == "read", reading=reading)
         elif kind == "watch":
             self._watching.serve([one.request for one in run])
         elif kind == "observe":
@@ -364,20 +283,6 @@ class Connection(Origin, Shareable):
     def _serve_peer(self, received: list[Message]) -> None:
         for complaint in self._host.hear(received, self):
             self._replies.add("", error(complaint))
-
-    def _serve_requests(self, requests: list[Request], *, is_read: bool, reading: Reading) -> None:
-        """Hand requests over; their replies leave by themselves, before those of later lines."""
-        batch = self._batch(requests, is_read=is_read, reading=reading)
-        self._replies.flush()
-        self.outgoing.add(batch)
-        self._host.submit(batch)
-
-    def _batch(self, requests: list[Request], *, is_read: bool, reading: Reading) -> Batch:
-        commands, ids = [], []
-        for request in requests:
-            commands.append(request.command if is_read else self._admission.logged(request))
-            ids.append(request.id)
-        return Batch(commands, is_read=is_read, reading=reading, ids=ids, reply_sink=self.outgoing)
 
 
 def admit_by_tls(

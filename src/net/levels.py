@@ -16,7 +16,8 @@ from raftline.access.tls_socket import TlsSocket
 from raftline.common.address import Address
 from raftline.common.level import BEFORE_LEVELS, LEVEL, Build
 from raftline.common.version import VERSION
-from raftline.net.lines import HalfLine, LineReader, LineTooLong
+from raftline.net.framing import HalfLine
+from raftline.net.lines import LineReader, LineTooLong
 from raftline.net.opening import connect
 from raftline.wire.protocol import FULL, TRY_ANOTHER, ProtocolError, decode_line, split_sender
 
@@ -127,5 +128,5 @@ def _asked(question: bytes, name: str, address: Address, tls: Tls | None) -> byt
         connection.sendall(question)
         reader = LineReader(connection, _ANSWER_BYTES_MAX, ASK_S)
         reader.limit(ASK_S)
-        lines = reader.read(lambda _: _ANSWER_BYTES_MAX)
+        lines = reader.read(_ANSWER_BYTES_MAX)
     return lines[0] if lines else b""

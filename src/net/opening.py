@@ -11,10 +11,14 @@ from raftline.access.proof import Initiator, ProofError
 from raftline.access.tls import Tls, named_in
 from raftline.access.tls_socket import TlsSocket
 from raftline.common.address import Address
-from raftline.net.lines import Late, LineReader
+from raftline.net.framing import Late
+from raftline.net.lines import LineReader
 from raftline.wire.limits import HANDSHAKE_S, PROOF_LINE_BYTES, PROOF_S, SORRY_BYTES
+from raftline.wire.parsing import asks_status
 from raftline.wire.protocol import TLS_ALONE, decode_line, split_sender
 
+SILENT_S = 0.2  # then a connection is printed, before anything is asked
+BEGINNING_BYTES = 128  # of the first line; a name and `@status` are no longer
 HANDSHAKE = b"\x16"  # the first byte of TLS, and of no line
 TLS_ONLY = f"{TLS_ALONE} Try: openssl s_client -quiet -connect HOST:PORT"
 
@@ -50,6 +54,21 @@ def begin_tls(connection: TlsSocket, tls: Tls, wait_s: float | None) -> str | No
     return name if is_member else ""
 
 
+def asks_only_status(connection: socket.socket) -> bool:
+    """Whether a connection begins with lines that ask for `status`, and does so soon; they are left
+    to who reads. `raftline status --watch` and `up` make such connections again and again.
+
+    Raises:
+        OSError: the connection broke.
+    """
+    waiting = select.poll()  # select() takes no descriptor above 1023
+    waiting.register(connection, select.POLLIN)
+    if not waiting.poll(SILENT_S * 1000):
+        return False
+    begun = connection.recv(BEGINNING_BYTES, socket.MSG_PEEK)
+    return bool(begun) and all(map(asks_status, begun.splitlines()))
+
+
 def connect(address: Address, patience_s: float) -> socket.socket:
     """Connect to a peer, and to nobody else.
 
@@ -66,7 +85,7 @@ def connect(address: Address, patience_s: float) -> socket.socket:
     return connection
 
 
-def dial_tls(connection: TlsSocket, reader: LineReader, tls: Tls, peer: str) -> bool:
+def dial_tls(connection: TlsSocket, tls: Tls, peer: str) -> bool:
     """Shake hands with a peer, whose certificate has to be for its name; return whether it is that
     of the member, as on the side that answers. Other certificates of the CA may list the name as a
     host: a web server's.
@@ -74,9 +93,7 @@ def dial_tls(connection: TlsSocket, reader: LineReader, tls: Tls, peer: str) -> 
     Raises:
         OSError, ssl.SSLError: the connection broke, or the handshake failed or took too long.
     """
-    reader.limit(HANDSHAKE_S)
     connection.begin(tls.client_context(), server_side=False, limit_s=HANDSHAKE_S, name=peer)
-    reader.limit(None)
     return tls.files.ca is not None and named_in(connection.peer) == (peer, True)
 
 
@@ -105,7 +122,7 @@ def prove(
 
 
 def _answer(reader: LineReader, peer: str) -> str:
-    lines = reader.read(lambda _: PROOF_LINE_BYTES + SORRY_BYTES)
+    lines = reader.read(PROOF_LINE_BYTES + SORRY_BYTES)
     if lines is None:
         raise ConnectionResetError
     if len(lines) > 1 or reader.has_begun:

@@ -16,8 +16,9 @@ from raftline.access.tls import Tls
 from raftline.access.tls_socket import TlsSocket
 from raftline.common.address import Address
 from raftline.common.wakeup import Wakeup
+from raftline.net.framing import HalfLine
 from raftline.net.levels import LevelQuestion, OnBuild
-from raftline.net.lines import HalfLine, LineReader, LineTooLong, prepare
+from raftline.net.lines import LineReader, LineTooLong, prepare
 from raftline.net.opening import connect, dial_tls, prove
 from raftline.raft import spelling
 from raftline.raft.messages import Answer, Message, PeerError
@@ -210,7 +211,7 @@ class Peer:
             connection.settimeout(None)
             prepare(connection, PEER_S)
             reader = LineReader(connection, 64 << 10, PEER_S)
-            self._begin_tls(connection, reader)
+            self._begin_tls(connection)
             self._prove(connection, reader)
             if question := self._level.first_line(self._me):
                 connection.sendall(question)  # nobody else sends on it yet
@@ -221,7 +222,7 @@ class Peer:
             if self._stopping.is_set() or not is_good:  # any more: it was being connected
                 return False
             read_before = self.bytes_read
-            while lines := reader.read(lambda _: PEER_LINE_BYTES):
+            while lines := reader.read(PEER_LINE_BYTES):
                 self.bytes_read = read_before + reader.bytes_read
                 answers = [answer for line in lines if (answer := self._understand(line))]
                 if answers:
@@ -231,7 +232,7 @@ class Peer:
             pass  # the peer is gone or speaks nonsense: connect again
         return heard
 
-    def _begin_tls(self, connection: socket.socket, reader: LineReader) -> None:
+    def _begin_tls(self, connection: socket.socket) -> None:
         """Shake hands with the peer, whose certificate has to be for its name.
 
         Raises:
@@ -241,7 +242,7 @@ class Peer:
         if self._tls is None or not isinstance(connection, TlsSocket):
             return
         try:
-            self.is_proven = dial_tls(connection, reader, self._tls, self.name)
+            self.is_proven = dial_tls(connection, self._tls, self.name)
         except ssl.SSLCertVerificationError as problem:
             self._complain(f"no certificate for {self.name}: {problem.verify_message}")
             raise

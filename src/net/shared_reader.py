@@ -41,7 +41,7 @@ class Shareable(Protocol):
 
     def fileno(self) -> int: ...
 
-    def take_ready(self, batches: list[Batch]) -> bool:
+    def take_ready(self, batches: list[Batch], now_s: float) -> bool:
         """Read what has arrived and add it to `batches`; return whether to go on reading here."""
 
 
@@ -75,18 +75,18 @@ class SharedReader:
 
     # --- a connection's own thread -----------------------------------------------------------
 
-    def park(self, connection: Shareable) -> None:
+    def park(self, connection: Shareable) -> bool:
         """Read for a connection until its thread, which calls this, must go on by itself.
 
-        Returns at once if there is no crowd. Nothing of a line may have been read yet.
+        Returns False at once if there is no crowd. Nothing of a line may have been read yet.
         """
         self._note(connection, time.monotonic())
         if self._senders_before < self._crowd or connection.private_until > self._window:
-            return
+            return False
         with self._lock:
             if self._is_closed or not self._begin() or not self._register(connection):
-                return
-        connection.resume.acquire()
+                return False
+        return connection.resume.acquire()
 
     def _register(self, connection: Shareable) -> bool:
         """Put a connection in the set, with the lock held: it is in both or in none when
@@ -138,19 +138,22 @@ class SharedReader:
         """Take the lines of the connections that are ready, and hand them over."""
         now_s = time.monotonic()
         batches: list[Batch] = []
+        leaving: list[int] = []  # given back after the lines before are handed over, in order
         owes_submit = False  # batches were handed over, and nobody was asked to serve them
         for descriptor, _ in ready:
             connection = self._parked[descriptor]
             self._note(connection, now_s)
-            if not connection.take_ready(batches):
+            if not connection.take_ready(batches, now_s):
                 connection.private_until = self._window + PRIVATE_WINDOWS
-                self._give_back(descriptor)
+                leaving.append(descriptor)
             if len(batches) == PIECE and not batches[0].is_read:
                 self._hand_over(batches, more_come=True)
                 batches.clear()
                 owes_submit = True
         if batches or owes_submit:
             self._hand_over(batches, more_come=False)
+        for descriptor in leaving:
+            self._give_back(descriptor)
         if not ready:
             self._end_window(now_s)
         if self._calm >= CALM_WINDOWS:

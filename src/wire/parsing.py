@@ -153,3 +153,8 @@ def _parse_request(request: Request, text: str, readings: Readings) -> ParsedLin
         return ParsedLine(handling.kind, request, text, None, "", reading)
     kind, reading = readings.kind_of(handling.kind, request.read)
     return ParsedLine(kind, request, text, None, "", reading)
+
+
+def asks_status(line: bytes) -> bool:
+    """Whether a line asks for the status of a node, as tools do all the time."""
+    return line.rpartition(b"@")[2].strip() == b"status"

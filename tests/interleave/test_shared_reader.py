@@ -63,7 +63,7 @@ class Connection:
 
     # --- by the shared reader, as `Shareable` and as the sink of its batches --------------------
 
-    def take_ready(self, batches: list[Batch]) -> bool:
+    def take_ready(self, batches: list[Batch], now_s: float) -> bool:
         if self._near._in.data[:1] in (END, b""):
             return False
         line = self._read(socket.MSG_DONTWAIT)

@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 import socket
+from typing import Any
 
 import pytest
 
-from raftline.net.lines import ConnectionNotice
+from raftline.net.admission import Admission
+from raftline.net.opening import asks_only_status
+from raftline.net.outgoing import Outgoing
+from raftline.net.server_protocol import ServerProtocol
+from tests.fake_host import FakeHost
 
 
 def said_of(first: bytes | None, *later: bytes) -> list[str]:
     """Return what is said where a connection begins so (None: it is silent), and goes on so."""
     said: list[str] = []
-    notice = ConnectionNotice(lambda: said.append("came"))
+    host: Any = FakeHost(status=lambda: "")
     near, far = socket.socketpair()
     with near, far:
+        protocol = ServerProtocol(
+            host, Admission(host, near), Outgoing(host, near), announce=lambda: said.append("came")
+        )
         if first is not None:
             far.sendall(first)
         if first == b"":
             far.close()
-        notice.peek(near)
+        if not asks_only_status(near):
+            protocol.announce()
         if first:
             assert near.recv(200) == first  # all is left to who reads
-            notice.first_lines(first.splitlines())
-        for line in later:
-            notice.first_lines([line])
+        for data in (first or b"", *(line + b"\n" for line in later)):
+            if data:
+                protocol.receive_data(data, 0.0)
+            while protocol.next_step() is not None:
+                pass
     return said
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from raftline.net import connection as connections
-from raftline.net.connection import Connection
+from raftline.net.connection import NO_TIMING_MARK, Connection
 from raftline.net.host import Batch
+from raftline.net.server_protocol import TIMING_MARK
 from raftline.net.shared_reader import SharedReader
 from raftline.raft.messages import RequestVote
 from raftline.wire.commands import Request
@@ -140,12 +140,41 @@ def test_telnet_s_timing_mark_is_answered_in_its_turn(scene: Scene) -> None:
     """Amid a reply that is on its way it would be taken for a part of it."""
     scene.say("set a 1\n")
     assert scene.submitted(1) == [["set a 1"]]
-    scene.there.sendall(b"\xff\xf4" + connections.TIMING_MARK + b"help\n")
+    scene.there.sendall(b"\xff\xf4" + TIMING_MARK + b"help\n")
     eventually(scene.waits)
     scene.answer(0, "SET response: a set to 1")
     assert scene.line() == "s1@SET response: a set to 1"
-    assert scene.there.recv(3) == connections.NO_TIMING_MARK
+    assert scene.there.recv(3) == NO_TIMING_MARK
     assert scene.line().startswith("s1@HELP response")
+
+
+def test_telnet_s_timing_mark_is_answered_after_the_lines_that_came_with_it(scene: Scene) -> None:
+    scene.there.sendall(b"set a 1\n\xff\xf4" + TIMING_MARK + b"help\n")
+    assert scene.submitted(1) == [["set a 1"]]
+    eventually(scene.waits)
+    scene.answer(0, "SET response: a set to 1")
+    assert scene.line() == "s1@SET response: a set to 1"
+    assert scene.there.recv(3) == NO_TIMING_MARK
+    assert scene.line().startswith("s1@HELP response")
+
+
+def test_a_line_after_an_order_in_one_packet_finds_what_the_order_did() -> None:
+    with socket.create_server(("localhost", 0)) as listener:
+        there = socket.create_connection(listener.getsockname())
+        scene = Scene(ends=(listener.accept()[0], there))
+
+    def obey(request: Request, _: str) -> SimpleNamespace:
+        scene.host.is_down = True
+        return SimpleNamespace(line="down")
+
+    orders = SimpleNamespace(is_order=lambda text: text == "DOWN", is_allowed=lambda *_: True)
+    orders.obey, orders.why_no_order = obey, lambda *_: ""
+    scene.host.orders = orders
+    scene.say("Controller@DOWN\nset a 1\n")
+    scene.there.shutdown(socket.SHUT_WR)
+    assert scene.lines() == ["s1@down", f"s1@{SHUT_DOWN}"]
+    assert not scene.batches
+    scene.end()
 
 
 def test_a_read_after_a_waiting_write_is_asked_after_its_reply(scene: Scene) -> None:
@@ -288,9 +317,17 @@ def test_a_node_that_was_shut_down_refuses_clients_and_obeys_its_controller(
 
 
 def test_the_last_places_are_kept_for_peers(scene: Scene) -> None:
-    scene.connection._for_peers_only = True
+    scene.connection._protocol._for_peers_only = True
     scene.say("client4#1@get a\nget b\n")
     assert scene.lines() == [f"s1@{FULL}"]
+    assert not scene.batches
+
+
+def test_a_request_after_a_peer_s_line_gets_none_of_the_last_places(scene: Scene) -> None:
+    scene.connection._protocol._for_peers_only = True
+    scene.say("s2@RequestVote 1-0-0\nget a\n")
+    assert scene.lines() == [f"s1@{FULL}"]
+    assert scene.heard == [RequestVote("s2", "s1", 1, 0, 0)]
     assert not scene.batches
 
 

@@ -11,14 +11,13 @@ import ssl
 import struct
 import threading
 from pathlib import Path
-from typing import Any, cast
 
 import pytest
 
 from raftline.access import tls_socket
 from raftline.access.tls_socket import TlsSocket
 from raftline.monitoring.listener import HttpConnection, HttpRefusal, read_request
-from raftline.net.lines import HalfLines, LineReader
+from raftline.net.framing import HalfLines, LineBuffer
 from raftline.wire.limits import HTTP_HEAD_BYTES, READ_BYTES
 from raftline.wire.protocol import ProtocolError, decode_line, split_sender
 from raftline_course.controller.udp import DATAGRAM_BYTES_MAX, _line, _read, _why_not
@@ -40,25 +39,10 @@ BEGINNINGS = [
 ]  # fmt: skip
 
 
-class Arriving:
-    """A connection that brings its bytes in pieces, and then ends."""
-
-    def __init__(self, data: bytes, step: int) -> None:
-        self._left, self._step, self._place = memoryview(data), step, 0
-
-    def recv_into(self, buffer: memoryview) -> int:
-        data = self._left[self._place : self._place + self._step]
-        buffer[: len(data)] = data
-        self._place += len(data)
-        return len(data)
-
-
 def read_lines(data: bytes, step: int) -> int:
-    reader = LineReader(cast(Any, Arriving(data, step)), READ_BYTES, 1e9, HalfLines())
-    count = 0
-    while (lines := reader.read(lambda _: len(data))) is not None:
-        count += len(lines)
-    reader.forget()
+    lines = LineBuffer(1e9, HalfLines())
+    count = sum(len(lines.feed(data[n : n + step], 0.0)) for n in range(0, len(data), step))
+    lines.forget()
     return count
 
 

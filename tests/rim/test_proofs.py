@@ -18,7 +18,7 @@ from raftline.access.secret import PeerAuth, make_secret, read_peer_auth, read_s
 from raftline.common.address import Address
 from raftline.common.config import ConfigError
 from raftline.common.level import LEVEL
-from raftline.net import connection as connections
+from raftline.net import server_protocol
 from raftline.net.admission import Admission
 from raftline.net.connection import Connection
 from raftline.net.peers import Peer
@@ -162,7 +162,7 @@ def test_only_a_proven_member_may_send_a_long_line(doors: list[Door]) -> None:
 def test_a_proof_that_is_begun_and_not_ended_ends_the_connection(
     doors: list[Door], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "PROOF_S", 0.2)
+    monkeypatch.setattr(server_protocol, "PROOF_S", 0.2)
     doors.append(door := Door(PeerAuth(SECRET, is_required=True)))
     assert door.ask(f"s2@Prove s1 nonce {NONCE}").startswith("s1@Challenge s2 nonce ")
     assert door.line() == "s1@Sorry, nobody proved to be a member within 0.2 s."
@@ -177,7 +177,7 @@ def test_a_proof_that_is_begun_and_not_ended_ends_the_connection(
 def test_the_places_for_peers_are_not_kept_by_those_who_prove_nothing(
     doors: list[Door], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "PROOF_S", 0.2)
+    monkeypatch.setattr(server_protocol, "PROOF_S", 0.2)
     doors.append(door := Door(PeerAuth(SECRET, is_required=True), for_peers_only=True))
     assert door.line() == "s1@Sorry, nobody proved to be a member within 0.2 s."
     doors.append(door := Door(PeerAuth(SECRET, is_required=True), for_peers_only=True))

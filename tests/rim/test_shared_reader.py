@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 
 from raftline.common.level import LEVEL
-from raftline.net import connection as connections
+from raftline.net import server_protocol
+from raftline.net.connection import NO_TIMING_MARK
 from raftline.net.outgoing import BATCHES_MAX
+from raftline.net.server_protocol import TIMING_MARK
 from raftline.net.shared_reader import CROWD, PIECE, SharedReader
+from raftline.wire.limits import READ_BYTES
 from raftline_course.harness.processes import eventually
 from tests.rim.test_connection import Scene
 
@@ -138,8 +141,8 @@ def test_reads_of_two_ways_are_handed_over_apart(crowd: Crowd) -> None:
 def test_telnet_s_timing_mark_is_answered_before_its_line(crowd: Crowd) -> None:
     scene = crowd.scenes[0]
     begun = len(scene.batches)
-    scene.there.sendall(b"\xff\xf4" + connections.TIMING_MARK + b"c@set a 2\n")
-    assert scene.there.recv(3) == connections.NO_TIMING_MARK
+    scene.there.sendall(b"\xff\xf4" + TIMING_MARK + b"c@set a 2\n")
+    assert scene.there.recv(3) == NO_TIMING_MARK
     eventually(lambda: len(scene.batches) == begun + 1, "the line")
     assert scene.batches[begun].commands == ["set a 2"]
 
@@ -183,9 +186,23 @@ def test_half_a_line_is_waited_for_by_its_own_thread(crowd: Crowd) -> None:
     assert [batch.commands for batch in scene.batches[begun:]] == [["set a 5"], ["set a 6"]]
 
 
+def test_a_thread_goes_on_after_the_lines_before_its_own_are_handed_over(crowd: Crowd) -> None:
+    submit, scene = crowd.reader._submit, crowd.scenes[0]
+    parked: list[int] = []
+
+    def submit_and_look(*batches: Any, **_: bool) -> None:
+        parked.append(crowd.parked())
+        submit(*batches)
+
+    crowd.reader._submit = submit_and_look
+    scene.say("c@set a 5\nc@set ")
+    eventually(lambda: crowd.parked() == 2, "its thread goes on")
+    assert parked == [3]
+
+
 def test_a_line_that_is_too_long_is_refused_in_words(crowd: Crowd) -> None:
     scene = crowd.scenes[0]
-    scene.say("c@set a " + "x" * connections.READ_BYTES)
+    scene.say("c@set a " + "x" * READ_BYTES)
     said = scene.line()
     assert said == f"s1@Sorry, {scene.host.limits.line_too_long}"
     assert crowd.parked() == 2
@@ -222,14 +239,14 @@ def test_trouble_with_a_line_is_its_own_connection_s(
     crowd: Crowd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene, other = crowd.scenes[:2]
-    real = connections.parse
+    real = server_protocol.parse
 
     def parse(line: bytes, *rest: Any) -> Any:
         if line == b"c@set a huge":
             raise MemoryError
         return real(line, *rest)
 
-    monkeypatch.setattr(connections, "parse", parse)
+    monkeypatch.setattr(server_protocol, "parse", parse)
     scene.say("c@set a huge\n")
     assert "needs more memory" in scene.line()
     other.say("c@set b 1\n")

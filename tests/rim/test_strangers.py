@@ -16,14 +16,14 @@ from raftline.access.login import Access
 from raftline.access.roles import EVERYWHERE, Identity
 from raftline.access.secret import PeerAuth
 from raftline.access.users import ITERATIONS_LEAST, User, Users, make_verifier, write_users
-from raftline.net import connection as connections
-from raftline.net import lines
+from raftline.net import framing, server_protocol
 from raftline.net import places as places_module
-from raftline.net.connection import HALF_LINES_FULL, Connection
-from raftline.net.lines import HalfLines, HalfLinesFull, LineReader
+from raftline.net.connection import Connection
+from raftline.net.framing import HalfLines, LineBuffer
 from raftline.net.listener import Listener
 from raftline.net.places import Places
-from raftline.wire.limits import PLACES_FOR_PEERS, READ_BYTES, STRANGER_LINE_BYTES
+from raftline.net.server_protocol import HALF_LINES_FULL
+from raftline.wire.limits import PLACES_FOR_PEERS, STRANGER_LINE_BYTES
 from raftline.wire.protocol import FULL
 from raftline.wire.rights import UserRole
 from raftline_course.harness.processes import DEADLINE_S, eventually, free_ports
@@ -148,7 +148,7 @@ def test_a_node_without_users_takes_long_lines_from_everybody(doors: list[Door])
 def test_a_client_that_does_not_log_in_in_time_reads_why_it_is_ended(
     access: Access, doors: list[Door], monkeypatch: pytest.MonkeyPatch, said: bytes
 ) -> None:
-    monkeypatch.setattr(connections, "STRANGER_S", 0.2)
+    monkeypatch.setattr(server_protocol, "STRANGER_S", 0.2)
     doors.append(door := Door(access))
     door.say(said)
     assert door.rest()[-1] == "s1@Sorry, nobody logged in on this connection within 0.2 s."
@@ -158,7 +158,7 @@ def test_a_client_that_does_not_log_in_in_time_reads_why_it_is_ended(
 def test_asking_on_and_on_is_no_login(
     access: Access, doors: list[Door], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "STRANGER_S", 0.2)
+    monkeypatch.setattr(server_protocol, "STRANGER_S", 0.2)
     doors.append(door := Door(access))
     with contextlib.suppress(OSError):
         while "nobody logged in" not in door.ask("help"):
@@ -172,10 +172,10 @@ def test_users_and_members_stay_for_as_long_as_they_like(
 ) -> None:
     for first_line in (f"login root {PASSWORD}", "s2@Level 3 version 0.1.0"):
         doors.append(door := Door(access))
-        assert eventually(lambda door=door: door.connection._reader._due_s > 0)
+        assert eventually(lambda door=door: door.connection._protocol.lines.due_s > 0)
         assert not door.ask(first_line).startswith("s1@Sorry")
-        assert (door.connection.is_stranger, door.connection._reader._due_s) == (False, 0.0)
-    monkeypatch.setattr(connections, "STRANGER_S", 0.2)
+        assert (door.connection.is_stranger, door.connection._protocol.lines.due_s) == (False, 0.0)
+    monkeypatch.setattr(server_protocol, "STRANGER_S", 0.2)
     assert doors[0].ask("login root wrong").startswith("s1@Sorry, the login failed")
     assert doors[0].connection.is_stranger
     assert "nobody logged in" in doors[0].line()
@@ -185,7 +185,7 @@ def test_users_and_members_stay_for_as_long_as_they_like(
 def test_the_question_for_a_level_without_a_proof_is_no_login(
     access: Access, doors: list[Door], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "STRANGER_S", 0.2)
+    monkeypatch.setattr(server_protocol, "STRANGER_S", 0.2)
     doors.append(door := Door(access, peer_auth=PeerAuth(b"0" * 32, is_required=True)))
     assert door.ask("s2@Level 3 version 0.1.0").startswith("s1@Level ")
     assert "nobody logged in" in door.line()
@@ -198,7 +198,7 @@ def test_the_question_for_a_level_without_a_proof_is_no_login(
 def test_of_too_many_half_lines_the_oldest_go(
     doors: list[Door], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lines, "HALF_LINES_BYTES", 250 << 10)
+    monkeypatch.setattr(framing, "HALF_LINES_BYTES", 250 << 10)
     half_lines = HalfLines()
     for held in (100 << 10, 200 << 10, 200 << 10):
         doors.append(door := Door(None, half_lines))
@@ -225,58 +225,39 @@ def test_a_line_that_is_ended_or_of_a_member_counts_no_more(
     doors.append(member := Door(None, half_lines))
     member.say(b"s2@RequestVote 9-0-0\n")
     assert eventually(lambda: member.host.heard)
-    monkeypatch.setattr(lines, "HALF_LINES_BYTES", 1)
+    monkeypatch.setattr(framing, "HALF_LINES_BYTES", 1)
     member.say(b"s2@AppendEntries 9-0-0-[" + b" " * (100 << 10) + b"]\n")
     assert eventually(lambda: len(member.host.heard) == 2)
     assert half_lines.sum == 0
 
 
-class Drops:
-    """A connection that brings one byte at a time; notes how much its reader holds before each."""
-
-    def __init__(self, data: bytes) -> None:
-        self.left = iter(data)
-        self.reader: LineReader | None = None
-        self.held = 0
-
-    def recv_into(self, buffer: memoryview) -> int:
-        assert self.reader is not None
-        self.held = max(self.held, sys.getsizeof(self.reader._begun))
-        buffer[0] = next(self.left)
-        return 1
-
-
 def test_a_line_of_single_bytes_takes_no_more_memory_than_its_bytes() -> None:
     size = 20_000
-    drops = Drops(b"x" * size + b"\n")
-    reader = drops.reader = LineReader(cast(Any, drops), READ_BYTES, DEADLINE_S)
-    assert reader.read(lambda _: size) == [b"x" * size]
-    assert drops.held < 2 * size
+    lines = LineBuffer(DEADLINE_S)
+    for _ in range(size):
+        assert lines.feed(b"x", 0.0) == []
+    assert sys.getsizeof(lines.begun) < 2 * size
+    assert lines.feed(b"\n", 0.0) == [b"x" * size]
 
 
 @pytest.mark.pure
 def test_the_sum_is_of_the_half_lines_that_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lines, "HALF_LINES_BYTES", 100)
+    monkeypatch.setattr(framing, "HALF_LINES_BYTES", 100)
     half_lines = HalfLines()
-    pairs = [socket.socketpair() for _ in range(3)]
-    first, second, third = (LineReader(here, 64, 1.0, half_lines) for here, _ in pairs)
+    first, second, third = (LineBuffer(1.0, half_lines) for _ in range(3))
     half_lines.hold(first, 40)
     half_lines.hold(second, 40)
     half_lines.hold(first, 50)
     assert half_lines.sum == 90
     half_lines.hold(third, 30)
     assert half_lines.sum == 70
-    with pytest.raises(HalfLinesFull):
-        first.read(lambda _: 1000)
+    assert (first.is_given_up, second.is_given_up) == (True, False)
     half_lines.let_go(first)
     half_lines.let_go(second)
     half_lines.let_go(second)
     assert half_lines.sum == 30
     half_lines.hold(third, 101)
     assert half_lines.sum == 0
-    for here, there in pairs:
-        here.close()
-        there.close()
 
 
 # --- places ---------------------------------------------------------------------------------------

@@ -116,7 +116,7 @@ def records_of(client: Client, text: bytes, ends: Sequence[int]) -> tuple[list[b
     return [client.record(part) for part in parts], told
 
 
-@pytest.mark.parametrize("by", ["read", "read_now"])
+@pytest.mark.parametrize("by", ["read", "receive_now"])
 @settings(max_examples=60)
 @given(lines=LINES, record_ends=ENDS, packet_ends=st.lists(st.integers(1, 1500), max_size=12))
 def test_lines_that_are_whole_here_are_read_with_the_packet_that_ends_them(
@@ -136,13 +136,13 @@ def test_lines_that_are_whole_here_are_read_with_the_packet_that_ends_them(
         sent += len(packet)
         whole = [told[n] for n in range(len(records)) if sum(map(len, records[: n + 1])) <= sent]
         is_due = text[: whole[-1] if whole else 0].count(b"\n")
-        if by == "read_now":
-            read += reader.read_now(lambda _: LONGEST) or []  # once: nobody is woken again
+        if by == "receive_now":
+            read += read_now(reader)  # once: nobody is woken again
         while by == "read" and len(read) < is_due:
-            read += reader.read(lambda _: LONGEST) or []
+            read += reader.read(LONGEST) or []
         assert read == lines[:is_due]
     assert reader.bytes_read == len(text)
-    assert not reader.has_more
+    assert not client.here.has_more
     client.close()
 
 
@@ -217,6 +217,12 @@ class Served:
             self.reader.close()
 
 
+def read_now(reader: LineReader) -> list[bytes]:
+    """Return the lines that end in what is here."""
+    data = reader.receive_now()
+    return reader._lines.feed(data, 0.0) if data else []
+
+
 def small_records(client: Client, count: int) -> bytes:
     return b"".join(client.record(b"set k %d\n" % number) for number in range(count))
 
@@ -234,8 +240,7 @@ def test_one_call_reads_a_bounded_part_of_what_a_client_sends_on_and_on(
     read = 0
     while read < 640:
         set_timeout(client.here, socket.SO_RCVTIMEO, DEADLINE_S)
-        lines = reader.read_now(lambda _: LONGEST)
-        assert lines is not None
+        lines = read_now(reader)
         assert sum(map(len, lines)) <= RAW_BYTES + RECORD_BYTES
         read += len(lines)
     sending.join(DEADLINE_S)
@@ -301,7 +306,7 @@ def test_lines_that_were_peeked_at_are_read_first(
     expected = [b"t a 1", b"set k 0", b"set k 1", b"set k 2"]
     read: list[bytes] = []
     while len(read) < len(expected):
-        read += reader.read_now(lambda _: LONGEST) or []
+        read += read_now(reader)
     assert read == expected
     client.close()
 
@@ -344,10 +349,10 @@ def test_a_record_has_its_time_from_its_own_first_byte(
     text = b"".join(client.record(b"set k %d\n" % number) for number in range(3))
     size = len(text) // 3
 
-    def come(begin: int, end: int, after_s: float) -> list[bytes] | None:
+    def come(begin: int, end: int, after_s: float) -> list[bytes]:
         now_s[0] += after_s
         client.there.sendall(text[begin:end])
-        return reader.read_now(lambda _: LONGEST)
+        return read_now(reader)
 
     assert come(0, 9, 0.0) == []
     assert come(9, size + 9, 29.0) == [b"set k 0"]  # and the next has begun
@@ -371,8 +376,7 @@ def test_without_tls_one_call_reads_one_buffer(
     there, reader = plain
     there.sendall(b"set k 1\n" * (2 * READ_BYTES // 8))
     for _ in range(2):
-        assert len(reader.read_now(lambda _: LONGEST) or []) == READ_BYTES // 8
-    assert reader.read_now(lambda _: LONGEST) == []
-    assert not reader.has_more
+        assert len(reader.receive_now() or b"") == READ_BYTES
+    assert reader.receive_now() is None
     there.close()
-    assert reader.read_now(lambda _: LONGEST) is None
+    assert reader.receive_now() == b""

@@ -162,7 +162,7 @@ def test_a_plain_connection_is_known_by_its_first_byte(made: Path) -> None:
                 begin_tls(door, tls, None)
         else:
             assert begin_tls(door, tls, None) is None
-            assert reader.read(lambda _: 100) == [b"get a"]
+            assert reader.read(100) == [b"get a"]
         door.close()
         there.close()
 
@@ -192,10 +192,10 @@ def test_a_record_that_is_begun_and_not_ended_ends_the_connection(
     here, there = ends
     reader = LineReader(there, 1 << 14, DEADLINE_S)
     here.sendall(b"get a\n")
-    assert reader.read(lambda _: 100) == [b"get a"]
+    assert reader.read(100) == [b"get a"]
     socket.socket.send(here, HALF_RECORD)
-    assert reader.read_now(lambda _: 100) == []
-    assert reader.read_now(lambda _: 100) == []
+    assert reader.receive_now() is None
+    assert reader.receive_now() is None
     monkeypatch.setattr(tls_socket, "TLS_RECORD_S", 0.0)
     if trickles:
         socket.socket.send(here, b"x")
@@ -203,7 +203,7 @@ def test_a_record_that_is_begun_and_not_ended_ends_the_connection(
         there.settimeout(None)
         set_timeout(there, socket.SO_RCVTIMEO, 0.05)
     with pytest.raises(ConnectionAbortedError, match="a record was begun and not ended"):
-        reader.read(lambda _: 100)
+        reader.read(100)
 
 
 def test_a_record_longer_than_there_is_one_ends_the_connection_at_once(

@@ -1,0 +1,249 @@
+"""A connection from outside as a machine: bytes go in; out come batches of requests, lines for the
+connection's own thread, and the end.
+
+It has no socket and no thread, and no clock: the time is handed in, in seconds of one clock. The
+connection's thread drives it, or the shared reader. Lines are admitted when their turn has come:
+so the replies are the same however the bytes are cut.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from raftline.common.level import LEVEL
+from raftline.net.admission import Admission, level_of
+from raftline.net.framing import HalfLine, Late, LineBuffer
+from raftline.net.host import Batch, Host, ReplySink
+from raftline.wire.limits import LINE_S, PROOF_S, STRANGER_LINE_BYTES, STRANGER_S
+from raftline.wire.parsing import BY_ROUND, ParsedLine, asks_status, parse
+from raftline.wire.protocol import FULL, looks_foreign
+
+TIMING_MARK: Final = b"\xff\xfd\x06"  # RFC 860, after telnet's Ctrl-C
+HALF_LINES_FULL: Final = (
+    "the lines that clients began and did not end take too much memory, and this is one of the"
+    " oldest; nothing of it was done. Send it again, without a pause."
+)
+HALF_LINE: Final = f"a line was begun and not ended within {LINE_S:.0f} s."
+REQUESTS: Final = ("read", "write")  # the kinds of lines that become batches
+OF_PEERS: Final = ("peer", "level", "proof")
+
+
+@dataclass(slots=True)
+class Run:
+    """Lines of one kind that the connection's own thread serves."""
+
+    lines: list[ParsedLine]
+
+
+@dataclass(slots=True)
+class TimingMark:
+    """Telnet shows nothing of the next line before its mark is answered."""
+
+
+@dataclass(slots=True)
+class End:
+    """Nothing more is taken. The complaint, "" if there is none, follows all replies. If `drains`,
+    what the other side still sends is thrown away for a while."""
+
+    complaint: str
+    drains: bool = False
+
+
+Step: TypeAlias = Batch | Run | TimingMark | End
+
+
+class ServerProtocol:
+    """The lines of one connection: framed, parsed, admitted and put together with their like."""
+
+    def __init__(
+        self,
+        host: Host,
+        admission: Admission,
+        sink: ReplySink,
+        *,
+        for_peers_only: bool = False,
+        lines: LineBuffer | None = None,
+        announce: Callable[[], None] | None = None,
+    ) -> None:
+        """Replies to batches leave from `sink`. `announce` is called once, before the first line
+        that asks for anything but `status`."""
+        self._host = host
+        self._admission = admission
+        self._sink = sink
+        self._for_peers_only = for_peers_only
+        self.lines = lines or LineBuffer(LINE_S)
+        self._announce = announce
+        self._short = min(STRANGER_LINE_BYTES, host.limits.line_bytes)  # no line is too long so
+        # The lines that were not handed out: at most one that was admitted, then one that was
+        # parsed, then all others that are whole.
+        self._admitted: list[ParsedLine] = []
+        self._parsed: ParsedLine | None = None
+        self._whole: deque[bytes] = deque()
+        self._mark: TimingMark | None = None  # of the next line, not handed out
+        self._is_marked = False  # the mark of the next line was handed out
+        self._end: End | None = None
+        self.is_between_lines = (
+            True  # as of the last step: all lines are handed out, none has begun
+        )
+        self._is_first_line = True
+        self._now_s = 0.0
+        self.kind = ""  # of the last step with lines
+        self._reading = BY_ROUND
+        self.has_changed = False  # that step is of another kind, or reading, than the one before
+        self.why_late = ""  # if nobody logs in or proves anything; "": that has no bound
+
+    @property
+    def is_stranger(self) -> bool:
+        """Whether nobody here has sent anything yet, or may do anything without a login."""
+        return self._is_first_line or self._admission.is_stranger
+
+    def announce(self) -> None:
+        """Print on the console that this connection has come, once."""
+        announce, self._announce = self._announce, None
+        if announce is not None:
+            announce()
+
+    # --- bytes and time --------------------------------------------------------------------------
+
+    def receive_data(self, data: bytes, now_s: float) -> None:
+        """Take bytes that arrived; b"": none follow."""
+        self._now_s = self._admission.now_s = now_s
+        if not data:
+            self._end = End(HALF_LINES_FULL if self.lines.is_given_up else "")
+            return
+        try:
+            self._whole.extend(self.lines.feed(data, now_s))
+        except HalfLine as problem:
+            self._end_late(problem)
+
+    def pass_time(self, now_s: float) -> None:
+        """Look whether anything is late, after a while without bytes."""
+        try:
+            self.lines.check_time(now_s)
+        except HalfLine as problem:
+            self._end_late(problem)
+
+    def _end_late(self, problem: HalfLine) -> None:
+        self._end_now(self.why_late if isinstance(problem, Late) else HALF_LINE)
+
+    def _end_now(self, complaint: str, *, drains: bool = False) -> End:
+        """End before the lines that were not handed out."""
+        self._whole.clear()
+        self._parsed, self._admitted = None, []
+        self.lines.forget()
+        self._end = End(complaint, drains)
+        return self._end
+
+    def bound_strangers(self, now_s: float) -> None:
+        """Bound the time of a proof that was begun, of the first line on a place for peers, and
+        of those who have to log in."""
+        admission, due_s, why = self._admission, 0.0, ""
+        if admission.awaits_proof or (self._for_peers_only and admission.must_prove):
+            due_s, why = PROOF_S, f"nobody proved to be a member within {PROOF_S:g} s."
+        elif self._for_peers_only and self._is_first_line:
+            due_s, why = PROOF_S, f"the last places are for peers, and none spoke in {PROOF_S:g} s."
+        elif admission.is_stranger:
+            due_s, why = STRANGER_S, f"nobody logged in on this connection within {STRANGER_S:g} s."
+        if why != self.why_late:
+            self.why_late = why
+            self.lines.due_s = now_s + due_s if why else 0.0
+        if admission.speaks_for is not None:
+            self.lines.count_no_more()
+
+    # --- lines -----------------------------------------------------------------------------------
+
+    def next_step(self, *, may_wait: bool = True) -> Step | None:
+        """Return what to do with the next lines; None if more bytes have to come first. Unless it
+        `may_wait`, also None before a line of another kind than REQUESTS, or whose level may rise.
+        """
+        run = self._next_run(may_wait=may_wait) if self._mark is None else []
+        is_left = self._whole or self._parsed or self._admitted or self._end or self.lines.begun
+        self.is_between_lines = not is_left
+        if not run:
+            return self._next_without_lines()
+        kind, reading = run[0].kind, run[0].reading
+        self.has_changed = kind != self.kind or reading != self._reading
+        self.kind, self._reading = kind, reading
+        if kind not in REQUESTS or self.why_late:
+            self.bound_strangers(self._now_s)
+        if self._for_peers_only and kind not in OF_PEERS:
+            return self._end_now(FULL.removeprefix("Sorry, "), drains=True)
+        if kind not in REQUESTS:
+            return Run(run)
+        is_read, logged = kind == "read", self._admission.logged
+        commands, ids = [], []
+        for line in run:
+            request = line.request
+            commands.append(request.command if is_read else logged(request))
+            ids.append(request.id)
+        return Batch(commands, is_read=is_read, reading=reading, ids=ids, reply_sink=self._sink)
+
+    def _next_run(self, *, may_wait: bool) -> list[ParsedLine]:
+        """Admit the next lines, as long as they are of one kind. Each is admitted when those before
+        it were, since a login may be one of them."""
+        host, admit, whole = self._host, self._admission.admit, self._whole
+        limits, readings, me = host.limits, host.readings, host.name
+        is_rising = not may_wait and host.level < LEVEL
+        run, self._admitted = self._admitted, []
+        line, self._parsed = self._parsed, None
+        while line is not None or whole:
+            if line is None:
+                raw = whole[0]
+                is_new = self._is_first_line or self._announce is not None
+                is_odd = len(raw) > self._short or not raw.isascii()
+                if (is_new or is_odd) and self._is_preceded(raw):
+                    break
+                line = parse(whole.popleft(), limits, readings, me)
+            takes_time = not may_wait and (
+                line.kind not in REQUESTS or (is_rising and level_of(line.request) > host.level)
+            )
+            if takes_time or (run and not line.goes_with(run[0])):
+                self._parsed = line
+                break
+            line = admit(line)
+            if run and line.kind != run[0].kind:  # it is refused, for example
+                self._admitted = [line]
+                break
+            run.append(line)
+            line = None
+        return run
+
+    def _is_preceded(self, raw: bytes) -> bool:
+        """Whether the next line is not taken now: its mark has to be answered before, or it ends
+        the connection."""
+        if self._announce is not None and not asks_status(raw):
+            self.announce()
+        if self._is_first_line:
+            self._is_first_line = False
+            if foreign := looks_foreign(raw):
+                self._end_now(foreign, drains=True)
+                return True
+        if len(raw) > self._short and self._is_too_long(raw):
+            return True
+        if TIMING_MARK in raw and not self._is_marked:
+            self._is_marked, self._mark = True, TimingMark()
+            return True
+        self._is_marked = False
+        return False
+
+    def _is_too_long(self, line: bytes | bytearray) -> bool:
+        """Whether a line goes on beyond its limit; then nothing more is taken."""
+        longest = self._admission.longest(bytes(line[:80]))
+        if len(line) > longest:
+            self._end_now(self._admission.why_too_long(longest), drains=True)
+        return len(line) > longest
+
+    def _next_without_lines(self) -> Step | None:
+        """Return what comes before the next line, or instead of it."""
+        if self._mark is not None:
+            mark, self._mark = self._mark, None
+            return mark
+        if self._parsed is None and self._end is None and self.lines.begun:
+            if self.lines.is_given_up:
+                self._end_now(HALF_LINES_FULL)
+            else:
+                self._is_too_long(self.lines.begun)
+        return self._end if self._parsed is None else None

@@ -1,0 +1,254 @@
+"""Schedules of bytes: however a client cuts its lines, each of them has the same effect and reply.
+
+The machine of a connection is driven here as the connection's thread and the shared reader do it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import socket
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from raftline.access.login import Access
+from raftline.access.roles import EVERYWHERE, Identity
+from raftline.access.secret import PeerAuth
+from raftline.access.users import ITERATIONS_LEAST, User, Users, make_verifier, write_users
+from raftline.net.admission import Admission
+from raftline.net.host import Batch, ReplySink
+from raftline.net.server_protocol import (
+    HALF_LINE,
+    TIMING_MARK,
+    End,
+    Run,
+    ServerProtocol,
+    TimingMark,
+)
+from raftline.net.shared_reader import SharedReader
+from raftline.wire.limits import LINE_S, READ_BYTES, STRANGER_LINE_BYTES, STRANGER_S
+from raftline.wire.operands import Limits
+from raftline.wire.parsing import BY_ROUND, ParsedLine
+from raftline.wire.rights import UserRole
+from tests.fake_host import FakeHost
+from tests.rim.test_connection import Scene
+
+SHORT = Limits(key_bytes=16, value_bytes=900)  # a line: 3920 bytes; before a login: 2048
+MARKED = b"se\xff\xf4" + TIMING_MARK
+LINES = [
+    b"set a 1", b"set b 2\r", b"c1#7@set a 1", b"c1@session", b"get a", b"get a read lease",
+    b"c1#8@get b", b"get a read local", b"show", b"help", b"status", b"raftline@status", b"watch a",
+    b"machine m {}", b"", b" ", b"nonsense", b"set a", b"set \xc3\xa4 \xe2\x82\xac", b"set a \xff",
+    b"set a \x07", MARKED + b"set a 3", MARKED + b"help", MARKED, b"s2@RequestVote 1-0-0",
+    b"s2@Level 3 version 0.2.0", b"s9@RequestVote 1-0-0", b"s2@Count on me term 1", b"@", b"a#@b",
+    b"s2@Prove s1 nonce", b"login root right", b"login root wrong", b"set a " + b"x" * 800,
+    b"get a " + b" " * 3000, b"s2@AppendEntries 1-0-0-[" + b" " * 5000 + b"]",
+]  # fmt: skip
+TOO_LONG = b"set a " + b"x" * 4000
+FIRST = [b"", b"GET / HTTP/1.1\r\n", b"SSH-2.0-x\r\n", b"status\n", b"\n"]
+LAST = [b"", b"set a", TOO_LONG, TOO_LONG + b"\nhelp\n"]
+
+
+@pytest.fixture(scope="module")
+def access(tmp_path_factory: pytest.TempPathFactory) -> Access:
+    path: Path = tmp_path_factory.mktemp("users") / "users"
+    verifier = make_verifier("right", ITERATIONS_LEAST)
+    root = User(Identity("root", UserRole.ADMIN, EVERYWHERE), verifier)
+    write_users(path, Users({"root": root}, bytes(32)))
+    return Access(path, UserRole.NONE, failed_s=0.0)
+
+
+class Machine:
+    """The machine of a connection, and what came out of it, one line after the other."""
+
+    def __init__(self, host: FakeHost, *, for_peers_only: bool = False) -> None:
+        self.out: list[object] = []
+        self.notes: list[object] = []  # of the console
+        self.sizes: list[int] = []  # of batches
+        host.traffic_log.requested = lambda *what: self.notes.append(what)
+        node: Any = host
+        self.protocol = ServerProtocol(
+            node,
+            Admission(node, self, is_private=lambda: True),
+            cast(ReplySink, self),
+            for_peers_only=for_peers_only,
+            announce=lambda: self.notes.append("came"),
+        )
+        self.protocol.bound_strangers(0.0)
+
+    def feed(
+        self, data: bytes, now_s: float = 0.0, *, shared: Iterator[bool] | None = None
+    ) -> None:
+        """Bring bytes, and take all steps; some of them as the shared reader does."""
+        if self.ended:
+            return
+        self.protocol.receive_data(data, now_s)
+        while not self.ended:
+            may_wait = shared is None or not next(shared)
+            step = self.protocol.next_step(may_wait=may_wait)
+            if step is None and (may_wait or self.protocol.is_between_lines):
+                return
+            self._take(step)
+
+    @property
+    def ended(self) -> bool:
+        return bool(self.out) and isinstance(self.out[-1], End)
+
+    def _take(self, step: object) -> None:
+        if isinstance(step, Batch):
+            kind = ("read" if step.is_read else "write", step.reading)
+            self.out += [(kind, *one) for one in zip(step.commands, step.ids, strict=True)]
+            self.sizes.append(len(step.commands))
+        elif isinstance(step, Run):
+            self.out += step.lines
+        elif isinstance(step, (TimingMark, End)):
+            self.out.append(step)
+
+
+def hosts(access: Access) -> list[FakeHost]:
+    """Return nodes: one for everybody, one with users, one with a secret, and an old one."""
+    facts: dict[str, Any] = {
+        "limits": SHORT, "level": 3, "without_machine": lambda _: "Sorry, none.",
+        "status": lambda: "STATUS response: {}",
+    }  # fmt: skip
+    rule = PeerAuth(b"0" * 32, is_required=True)
+    return [
+        FakeHost(**facts), FakeHost(**facts, access=access), FakeHost(**facts, peer_auth=rule),
+        FakeHost(**{**facts, "level": 1}),
+    ]  # fmt: skip
+
+
+def cut(text: bytes, ends: Sequence[int]) -> list[bytes]:
+    """Return the pieces of a text that end at these places."""
+    places = [0, *sorted({end % (len(text) + 1) for end in ends}), len(text)]
+    return [text[a:b] for a, b in itertools.pairwise(places) if a < b]
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_any_cut_of_the_bytes_has_the_replies_of_whole_lines(
+    access: Access, data: st.DataObject
+) -> None:
+    which, is_last_place = data.draw(st.integers(0, 3)), data.draw(st.integers(0, 5)) == 0
+    lines = data.draw(st.lists(st.sampled_from(LINES), max_size=12))
+    whole = [line + b"\n" for line in lines]
+    first, last = data.draw(st.sampled_from(FIRST)), data.draw(st.sampled_from(LAST))
+    ends = data.draw(st.lists(st.integers(0, 1 << 14), max_size=30))
+    chance = data.draw(st.randoms(use_true_random=False))
+    expected, found = (
+        Machine(hosts(access)[which], for_peers_only=is_last_place) for _ in range(2)
+    )
+    for line in [first, *whole, *(last.splitlines(keepends=True) or [])]:
+        if line:
+            expected.feed(line)
+    expected.feed(b"")
+    for piece in cut(first + b"".join(whole) + last, ends):
+        found.feed(piece, shared=iter(lambda: chance.random() < 0.5, None))
+    found.feed(b"")
+    assert found.out == expected.out
+    assert found.notes == expected.notes or is_last_place
+    assert expected.ended
+
+
+def test_lines_of_one_kind_that_came_together_are_one_batch() -> None:
+    machine = Machine(FakeHost())
+    machine.feed(b"set a 1\nset b 2\nget a\nset c 3\nget a read lease\nget b read lease\nset")
+    assert machine.sizes == [2, 1, 1, 2]
+
+
+def test_each_line_is_admitted_when_its_turn_has_come(access: Access) -> None:
+    """A login counts for the lines after it, and one that fails ends that."""
+    machine = Machine(hosts(access)[1])
+    machine.feed(b"set a 1\nlogin root right\nset a 2\nlogin root wrong\nset a 3\n")
+    refused, _, done, _, again = machine.out
+    assert done == (("write", BY_ROUND), "set a 2", "")
+    assert isinstance(refused, ParsedLine)
+    assert refused.reply.startswith("Sorry, ")
+    assert refused == again or str(refused).replace("a 1", "a 3") == str(again)
+
+
+def test_a_stranger_has_a_bounded_time_and_who_logs_in_has_not(access: Access) -> None:
+    late, user = Machine(hosts(access)[1]), Machine(hosts(access)[1])
+    user.feed(b"login root right\nget", STRANGER_S)
+    user.feed(b" a\n", STRANGER_S + LINE_S)
+    assert not user.ended
+    late.feed(b"help\n", STRANGER_S)
+    late.feed(b"help\n", STRANGER_S + 0.1)
+    assert late.out[-1] == End(f"nobody logged in on this connection within {STRANGER_S:g} s.")
+
+
+def test_a_line_has_a_bounded_time_from_its_first_byte() -> None:
+    machine = Machine(FakeHost())
+    machine.feed(b"set a 1\nset", 10.0)
+    machine.protocol.pass_time(10.0 + LINE_S)
+    machine.feed(b" a", 10.0 + LINE_S)
+    assert not machine.ended
+    machine.feed(b" 2", 10.1 + LINE_S)
+    assert machine.out[-1] == End(HALF_LINE)
+
+
+@pytest.mark.parametrize("end", [b"", b"\n"])
+def test_a_line_that_is_too_long_ends_it_after_the_lines_before(access: Access, end: bytes) -> None:
+    machine = Machine(hosts(access)[1])
+    machine.feed(b"help\n" + b"x" * STRANGER_LINE_BYTES + b"\n" + b"x" * 2049 + end)
+    *before, last = machine.out
+    assert len(before) == 2
+    assert isinstance(last, End)
+    assert last.complaint.startswith("this line is longer than 2048 bytes")
+
+
+# --- by both drivers ------------------------------------------------------------------------------
+
+
+class Answering(Scene):
+    """A connection whose requests are answered at once, by their commands."""
+
+    def __init__(self, shared_reader: SharedReader | None) -> None:
+        super().__init__(SHORT, shared_reader)
+        self.host.submit, self.host.level = self.submit, 3
+        self.host.status, self.host.without_machine = lambda: "STATUS", lambda _: "Sorry, none."
+        read = lambda commands, *_: [f"read {one}" for one in commands]  # noqa: E731
+        self.host.logmanager = SimpleNamespace(read=read)
+
+    def submit(self, *batches: Batch, **_: bool) -> None:
+        for batch in batches:
+            batch.replies = [f"did {command}" for command in batch.commands]
+            batch.wake()
+        self.host.flush()
+
+    def replies(self, pieces: Sequence[bytes]) -> bytes:
+        """Return all that is answered to these pieces."""
+        with contextlib.suppress(OSError):  # it has ended
+            for piece in pieces:
+                self.there.sendall(piece)
+            self.there.shutdown(socket.SHUT_WR)
+        data = bytearray()
+        while piece := self.there.recv(READ_BYTES):
+            data += piece
+        self.end()
+        return bytes(data)
+
+
+@settings(max_examples=40, deadline=None, phases=[Phase.explicit, Phase.generate])
+@given(
+    lines=st.lists(st.sampled_from([line for line in LINES if b"watch" not in line]), max_size=12),
+    last=st.sampled_from(LAST),
+    ends=st.lists(st.integers(0, 1 << 14), max_size=30),
+)
+def test_both_ways_of_reading_send_the_replies_of_whole_lines(
+    lines: list[bytes], last: bytes, ends: list[int]
+) -> None:
+    whole = [*(line + b"\n" for line in lines), *last.splitlines(keepends=True)]
+    expected = Answering(None).replies(whole)
+    shared: Answering | None = None
+    reader = SharedReader(lambda *found, **_: shared and shared.submit(*found), crowd=0)
+    shared = Answering(reader)
+    pieces = cut(b"".join(whole), ends)
+    assert [Answering(None).replies(pieces), shared.replies(pieces)] == [expected] * 2
+    reader.close()
