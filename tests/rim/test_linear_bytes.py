@@ -21,6 +21,7 @@ from raftline.net.framing import HalfLines, LineBuffer
 from raftline.wire.limits import HTTP_HEAD_BYTES, READ_BYTES
 from raftline.wire.protocol import ProtocolError, decode_line, split_sender
 from raftline_course.controller.udp import DATAGRAM_BYTES_MAX, _line, _read, _why_not
+from tests.at_night import at_night
 from tests.core.test_linear_work import FACTOR, TIMES_MORE_MAX, times_more, understood
 
 pytestmark = pytest.mark.slow
@@ -32,10 +33,12 @@ PIECES = [
     b"\\", b" a", b" ", b"[", b'"', b"9", b"@", b" ; get k ", b"\t",
 ]  # fmt: skip
 BEGINNINGS = [
-    b"", b"s2@", b"c#", b"get ", b"set k ", b"txn set k ", b"object k list.extend ", b"login a ",
-    b"auth n,,n=", b"s2@Prove s1 nonce ", b"s2@Proof ", b"s2@Level ", b"s2@PreVote 1-1-1",
-    b"s2@AppendEntries 1-0-0-[", b's2@AppendEntries 1-0-0-[{"index": 1, "term": 1, "command": "',
-    b"Controller@STORE k ", b"Controller@DROP ", b"Controller@",
+    b"", b"get ", b"txn set k ", b"object k list.extend ", b"login a ",
+    b's2@AppendEntries 1-0-0-[{"index": 1, "term": 1, "command": "', b"Controller@STORE k ",
+    *at_night(
+        b"s2@", b"c#", b"set k ", b"auth n,,n=", b"s2@Prove s1 nonce ", b"s2@Proof ", b"s2@Level ",
+        b"s2@PreVote 1-1-1", b"s2@AppendEntries 1-0-0-[", b"Controller@DROP ", b"Controller@",
+    ),
 ]  # fmt: skip
 
 
