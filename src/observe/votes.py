@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from raftline.observe.facts import Rule, Step, always
-from raftline.raft.messages import RequestVote, RequestVoteReply
-from raftline.raft.newborn import HEARS_LEADER, NOT_UP_TO_DATE, PROMISED
+from raftline.raft.messages import (
+    HEARS_LEADER,
+    NOT_UP_TO_DATE,
+    PROMISED,
+    RequestVote,
+    RequestVoteReply,
+)
 
 
 def _asked(step: Step) -> RequestVote:

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from raftline.raft.effects import SafetyError
-from raftline.raft.entries import Entry
-from raftline.raft.lease import begin_round
-from raftline.raft.messages import RequestVote, RequestVoteReply
-from raftline.raft.newborn import (
+from raftline.raft.messages import (
     BY_HAND,
     HEARS_LEADER,
     NOT_UP_TO_DATE,
     PROMISED,
+    RequestVote,
+    RequestVoteReply,
+)
+from raftline.raft.newborn import (
     awaits_answers,
-    explain_silence,
-    has_adopted_log,
     note_denial,
     why_newborn_gets_no_vote,
     why_without_vote,
     yields_to_better_log,
 )
 from raftline.raft.progress import Progress
-from raftline.raft.replication import send_entries_to_all
+from raftline.raft.replication import propose
 from raftline.raft.roles import Candidacy, Leading, Role
 from raftline.raft.state import State
 
@@ -36,12 +35,11 @@ def on_silence(state: State) -> None:
     """
     arm_again(state)
     state.refuse_forwarded_reads()
-    explain_silence(state)
     if state.recovering or not state.may_stand:
         return  # learners, those who were removed, those who wait to be added
     if state.name not in state.membership.electors:
         state.election_at_ms += 4 * state.options.election_timeout_ms  # it is hardly ever needed
-    if has_adopted_log(state):
+    if state.has_adopted_log:
         soon_ms = state.now_ms + state.options.election_timeout_ms // 4
         state.election_at_ms = min(state.election_at_ms, soon_ms)
     if state.newborn and state.role is Role.PRE_CANDIDATE and _has_quorum_of_votes(state):
@@ -64,7 +62,7 @@ def arm_first_election(state: State) -> None:
     for PreVotes four times in the shortest election timeout, so that its question comes before
     servers with empty logs elect one of themselves, and its entries go.
     """
-    if state.membership.is_quorum([state.name]) or has_adopted_log(state):
+    if state.membership.is_quorum([state.name]) or state.has_adopted_log:
         state.election_at_ms = max(state.now_ms, state.promised_until_ms)
 
 
@@ -131,7 +129,7 @@ def _ask(state: State, term: int, *, pre_vote: bool, transfer: bool = False) -> 
                 last_term,
                 pre_vote,
                 transfer,
-                newborn=has_adopted_log(state),
+                newborn=state.has_adopted_log,
             )
         )
 
@@ -172,14 +170,14 @@ def why_not(state: State, message: RequestVote) -> str | None:
         if state.leader is None:
             return PROMISED
         return f"{HEARS_LEADER} {state.leader} of term {state.term}"
-    if reason := why_newborn_gets_no_vote(state, message):
+    if message.newborn and (reason := why_newborn_gets_no_vote(state, message)):
         return reason
     if not state.log.accepts(message.last_index, message.last_term):
         return (
             f"{NOT_UP_TO_DATE}: it ends at {message.last_index} of term {message.last_term}, "
             f"mine at {state.log.last_index} of term {state.log.last_term}"
             + BY_HAND
-            * has_adopted_log(state)
+            * state.has_adopted_log
         )
     if message.term == state.term and state.vote not in (None, message.sender):
         return f"already voted for {state.vote} in term {state.term}"
@@ -203,8 +201,9 @@ def on_request_vote_reply(state: State, message: RequestVoteReply) -> None:
         return
     if message.granted and message.term != state.term + message.pre_vote:
         return
-    note_denial(state, message)
-    if yields_to_better_log(state, message):
+    if state.without_vote_now or not message.granted:
+        note_denial(state, message)
+    if state.newborn and yields_to_better_log(state, message):
         return
     votes = candidacy.votes
     if message.granted or message.sender not in votes:  # a denial may be of an earlier term
@@ -213,7 +212,7 @@ def on_request_vote_reply(state: State, message: RequestVoteReply) -> None:
         return
     if not message.pre_vote:
         become_leader(state)
-    elif not awaits_answers(state):
+    elif not (state.newborn and awaits_answers(state)):
         start_election(state)
 
 
@@ -250,13 +249,12 @@ def become_leader(state: State) -> None:
             quorum_check_at_ms=state.now_ms + state.options.election_timeout_ms,
             heartbeat_at_ms=state.now_ms + state.options.heartbeat_ms,
             term_durable_index=first if state.membership.is_quorum([state.name]) else 0,
+            keeps_starts=state.options.lease,
         ),
     )
     state.quick_retries_left = 0
-    state.append([Entry(first, state.term, NOOP)])
-    state.leading.round = 1
-    begin_round(state)
-    send_entries_to_all(state)  # the no-op is the first heartbeat
+    state.leading.begin_round(state.now_ms)
+    propose(state, [NOOP])  # the first heartbeat
 
 
 def check_quorum(state: State) -> None:

@@ -125,7 +125,7 @@ def on_append_entries(state: State, message: AppendEntries) -> None:
     state.advance_commit_index(min(message.commit_index, match_index))
     if state.recovering and message.vote_again == state.incarnation:
         regain_vote(state)
-    answer(state, message, AppendAccepted, match_index, promise(state))
+    answer(state, message, AppendAccepted, match_index, _promise(state))
 
 
 def _without_known(state: State, entries: Sequence[Entry]) -> list[Entry]:
@@ -148,4 +148,8 @@ def _send_missing(state: State, message: AppendEntries) -> None:
             state.note(
                 f"[*] {state.name} differs from {message.sender} at entry {message.prev_index}"
             )
-    answer(state, message, AppendRejected, max(index, state.commit_index), promise(state))
+    answer(state, message, AppendRejected, max(index, state.commit_index), _promise(state))
+
+
+def _promise(state: State) -> int:
+    return promise(state) if state.options.lease else 0

@@ -29,13 +29,11 @@ from raftline.raft.messages import AppendAccepted, AppendRejected
 from raftline.raft.progress import Progress
 from raftline.raft.state import State
 
-STARTS_MAX = 4096  # of the rounds that are remembered; older ones carry no lease any more
-
 
 def promise(state: State) -> int:
     """Vote for no other server for an election timeout from now on; return that time."""
     length_ms = state.options.election_timeout_ms
-    if not state.options.lease or state.recovering:
+    if state.recovering:
         return 0
     if state.lease_ms < length_ms:
         state.lease_ms = length_ms
@@ -44,23 +42,13 @@ def promise(state: State) -> int:
     return length_ms
 
 
-def begin_round(state: State) -> None:
-    """Remember when this round of questions began to leave."""
-    leading = state.as_leader
-    if not state.options.lease:
-        return
-    leading.round_starts.append((leading.round, state.now_ms))
-    if len(leading.round_starts) > STARTS_MAX:
-        del leading.round_starts[: STARTS_MAX // 2]
-
-
 def extend_lease(
     state: State, progress: Progress, message: AppendAccepted | AppendRejected
 ) -> None:
     """Count a follower's promise from the beginning of the round that it answers."""
     leading = state.as_leader
     place = bisect_right(leading.round_starts, (message.round, NUMBER_MAX)) - 1
-    if place < 0 or not message.lease_ms:
+    if place < 0:
         return
     length_ms = message.lease_ms * (100 - state.options.lease_drift_percent) // 100
     until_ms = leading.round_starts[place][1] + length_ms

@@ -58,14 +58,10 @@ class Levels:
     def __init__(self, base_index: int, base: int, commands: Sequence[str] = ()) -> None:
         self._indexes = [base_index]
         self._known = [base]
+        self.latest = base  # the highest level in the log, applied or not
         for index, command in enumerate(commands, start=base_index + 1):
             if command.startswith(PREFIX):
                 self.append(index, command)
-
-    @property
-    def latest(self) -> int:
-        """The highest level in the log, applied or not."""
-        return self._known[-1]
 
     @property
     def latest_index(self) -> int:
@@ -84,6 +80,7 @@ class Levels:
             return False
         self._indexes.append(index)
         self._known.append(level)
+        self.latest = level
         return True
 
     def cut_after(self, index: int) -> None:
@@ -91,6 +88,7 @@ class Levels:
         keep = max(bisect_right(self._indexes, index), 1)
         del self._indexes[keep:]
         del self._known[keep:]
+        self.latest = self._known[-1]
 
     def compact(self, index: int) -> None:
         """Let the level at `index` be that of the base: a snapshot stands there (paper §7)."""

@@ -47,6 +47,16 @@ class RequestVoteReply(_Message):
     reason: str = ""
 
 
+# The words of a denial, by which a newborn knows that the cluster has a history (raft/newborn.py).
+LOST_MEMORY = "I lost my memory and catch up without a vote"
+MAY_BE_NEW = "I may be new or may have lost everything, so I catch up without a vote"
+PROMISED = "I promised a leader to vote for nobody else yet"
+HEARS_LEADER = "I hear from leader"  # how a denial begins that names a leader
+NOT_UP_TO_DATE = "log not up to date"  # how one begins that reports entries,
+BY_HAND = ", written by hand"  # and ends if no leader wrote these
+OF_A_CLUSTER = ", mine holds a cluster's entries"  # how a denial to a hand-written log ends
+
+
 @dataclass(slots=True)
 class AppendEntries(_Message):
     """Paper, Figure 2, AppendEntries. `round` numbers the leader's sends within its term: the

@@ -29,6 +29,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from raftline.raft.messages import (
+    BY_HAND,
+    HEARS_LEADER,
+    LOST_MEMORY,
+    MAY_BE_NEW,
+    NOT_UP_TO_DATE,
+    OF_A_CLUSTER,
+    PROMISED,
     AppendEntries,
     InstallSnapshot,
     Message,
@@ -38,25 +45,11 @@ from raftline.raft.messages import (
 from raftline.raft.roles import Role
 from raftline.raft.state import State
 
-LOST_MEMORY = "I lost my memory and catch up without a vote"
-MAY_BE_NEW = "I may be new or may have lost everything, so I catch up without a vote"
-PROMISED = "I promised a leader to vote for nobody else yet"
-HEARS_LEADER = "I hear from leader"  # how a denial begins that names a leader
-NOT_UP_TO_DATE = "log not up to date"  # how one begins that reports entries,
-BY_HAND = ", written by hand"  # and ends if no leader wrote these
-OF_A_CLUSTER = ", mine holds a cluster's entries"  # how a denial to a hand-written log ends
-
-
-def is_stranger_to_newborn(state: State, sender: str) -> bool:
-    """Whether the sender is not a member of a newborn that knows its members."""
-    members = state.membership.names
-    return state.newborn and bool(members) and sender not in members
-
 
 def look_for_history(state: State, message: Message) -> None:
     """Give the vote up if a message proves that the cluster has a history; that is on the disk
     before any answer shows it."""
-    if not state.newborn or not _tells_of_history(message):
+    if not _tells_of_history(message):
         return
     state.newborn = False
     if _comes_of_its_vote(state, message):
@@ -101,21 +94,16 @@ def _tells_of_history(message: Message) -> bool:
 
 def why_newborn_gets_no_vote(state: State, message: RequestVote) -> str | None:
     """Return why a candidate whose log was written by hand gets no vote here; None if it may."""
-    if message.newborn and not state.newborn and state.log.last_index:
+    if not state.newborn and state.log.last_index:
         return f"the log of {message.sender} was written by hand{OF_A_CLUSTER}"
     return None
-
-
-def has_adopted_log(state: State) -> bool:
-    """Whether this server's entries were all written by hand."""
-    return state.newborn and state.log.last_index > 0
 
 
 def awaits_answers(state: State) -> bool:
     """Whether a newborn with a quorum of PreVotes had better hear the other members first: half
     the shortest election timeout, since one that is away never answers."""
     voters = state.membership.electors
-    if not state.newborn or all(name in state.votes for name in voters):
+    if all(name in state.votes for name in voters):
         return False
     until_ms = state.now_ms + state.options.election_timeout_ms // 2
     state.election_at_ms = min(state.election_at_ms, until_ms)
@@ -125,7 +113,7 @@ def awaits_answers(state: State) -> bool:
 def yields_to_better_log(state: State, message: RequestVoteReply) -> bool:
     """Let a newborn yield to one whose hand-written log is better (§5.4.1). Two others
     could elect each other, and its entries would go."""
-    if not state.newborn or message.granted or not message.reason.endswith(BY_HAND):
+    if message.granted or not message.reason.endswith(BY_HAND):
         return False
     state.follow(state.term, None)
     state.arm_election()

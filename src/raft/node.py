@@ -10,15 +10,23 @@ from typing import Any, Final, Protocol
 
 from raftline.raft import inputs
 from raftline.raft.effects import Effects, HardState, SafetyError
-from raftline.raft.election import arm_first_election, check_quorum, on_disconnected, on_silence
+from raftline.raft.election import (
+    NOOP,
+    arm_first_election,
+    check_quorum,
+    on_disconnected,
+    on_silence,
+)
 from raftline.raft.entries import Entry, Snapshot
 from raftline.raft.levels import FIRST, Levels
 from raftline.raft.log import Log
 from raftline.raft.membership import Configurations, Membership
 from raftline.raft.messages import Message
-from raftline.raft.reads import ask_leader, confirm, read, send_question, serve_applied
-from raftline.raft.receiving import receive
-from raftline.raft.reconfiguration import advance_change, begin_change, listens_to, say_if_removed
+from raftline.raft.newborn import explain_silence
+from raftline.raft.reads import ask_leader, confirm, open_round, read, send_question, serve_applied
+from raftline.raft.receiving import listens_to, receive
+from raftline.raft.reconfiguration import advance_change, begin_change, say_if_removed
+from raftline.raft.recovering import assign_fences, mark_readmitted
 from raftline.raft.replication import (
     advance_commit,
     propose,
@@ -27,6 +35,7 @@ from raftline.raft.replication import (
     send_heartbeats,
     send_notices,
 )
+from raftline.raft.roles import Leading
 from raftline.raft.snapshot import compact, install, refuse, snapshot_gone, snapshot_taken
 from raftline.raft.state import Options, State
 from raftline.raft.transfer import (
@@ -164,18 +173,40 @@ def node_from_disk(
 
 
 def _advance(state: State) -> None:
-    """Do what the input has made possible: commit, apply, change members, serve reads."""
+    """Do what the input has made possible: commit, apply, serve reads.
+
+    Here, too, each feature that has something under way gets its turn; the state shows which, so
+    that no rule asks them (docs/develop/architecture.md, "A step").
+    """
     if state.leading is not None:
         advance_commit(state)
-        advance_change(state)
-    if state.leading is not None and raise_level(state):
+        if state.is_changing_members:
+            advance_change(state)
+    is_below = state.levels.latest < state.options.level
+    if state.leading is not None and is_below and raise_level(state):
         send_entries_to_all(state)
     state.hand_out_committed()
-    say_if_removed(state)
+    if not state.is_member:
+        say_if_removed(state)
     if state.leading is not None:
+        _confirm(state, state.leading)
+    if state.confirmed_reads:
+        serve_applied(state)
+
+
+def _confirm(state: State, leading: Leading) -> None:
+    """Do what answers of followers have made possible beside a commit."""
+    if leading.read_rounds:
         confirm(state)
+    if leading.has_uncounted:
+        if assign_fences(state):
+            propose(state, [NOOP])
+        if mark_readmitted(state):
+            send_heartbeats(state)
+    if leading.reads_waiting:
+        open_round(state)
+    if leading.transfer is not None:
         advance_transfer(state)
-    serve_applied(state)
 
 
 def _synced(state: State, event: inputs.Synced) -> None:
@@ -197,7 +228,8 @@ def _applied(state: State, event: inputs.Applied) -> None:
             f"{state.applied}, and {state.applying} is handed out"
         )
     state.applied = event.index
-    serve_applied(state)
+    if state.confirmed_reads:
+        serve_applied(state)
 
 
 def _pass_time(state: State) -> None:
@@ -209,6 +241,8 @@ def _pass_time(state: State) -> None:
         check_quorum(state)
     if state.leading is None:
         if state.now_ms >= state.election_at_ms:
+            if state.recovering or state.without_vote_now or state.no_leader_because:
+                explain_silence(state)
             on_silence(state)
     elif state.now_ms >= state.leading.heartbeat_at_ms:
         send_heartbeats(state)

@@ -64,6 +64,12 @@ class Progress:
         """The loss of a follower that does not count, or the doubt about one."""
         return "is new, or lost its memory" if self.may_be_new else "lost its memory"
 
+    def vote_again(self, round_now: int) -> int:
+        """Return the incarnation that a send of this round allows to vote again, else 0
+        (raft/recovering.py)."""
+        is_due = not self.is_counted and 0 < self.vote_again_round <= round_now
+        return self.incarnation if is_due else 0
+
     def matched(self, index: int) -> None:
         """The follower holds the leader's log up to `index`; send ahead from now on."""
         self.match_index = max(self.match_index, index)

@@ -21,11 +21,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from raftline.raft.effects import ReadReady
-from raftline.raft.election import NOOP
 from raftline.raft.lease import holds_lease
 from raftline.raft.messages import ReadIndex, ReadIndexReply
-from raftline.raft.recovering import assign_fences, mark_readmitted
-from raftline.raft.replication import propose, send_heartbeats
+from raftline.raft.replication import send_heartbeats
 from raftline.raft.roles import PeerRead, ReadRound, Role
 from raftline.raft.state import State
 
@@ -92,13 +90,6 @@ def confirm(state: State) -> None:
     while leading.read_rounds and leading.read_rounds[0].round <= answered:
         waiting = leading.read_rounds.popleft()
         on_confirmed(state, waiting.tokens, waiting.index)
-    if any(not progress.is_counted for progress in leading.progress.values()):
-        if assign_fences(state):
-            propose(state, [NOOP])
-        if mark_readmitted(state):
-            send_heartbeats(state)
-    if leading.reads_waiting:
-        open_round(state)
 
 
 def confirmed_round(state: State) -> int:

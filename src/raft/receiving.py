@@ -13,6 +13,7 @@ from raftline.raft.following import (
     on_append_entries,
     refuse_old_leader,
 )
+from raftline.raft.lease import extend_lease
 from raftline.raft.messages import (
     AppendAccepted,
     AppendEntries,
@@ -29,13 +30,9 @@ from raftline.raft.messages import (
 )
 from raftline.raft.newborn import look_for_history
 from raftline.raft.reads import on_read_index, on_read_index_reply
-from raftline.raft.reconfiguration import listens_to
-from raftline.raft.replication import (
-    on_append_accepted,
-    on_append_rejected,
-    on_install_snapshot_reply,
-)
-from raftline.raft.snapshot import check_snapshot, on_install_snapshot
+from raftline.raft.recovering import leader_heard_recovering
+from raftline.raft.replication import on_append_accepted, on_append_rejected
+from raftline.raft.snapshot import check_snapshot, on_held, on_install_snapshot
 from raftline.raft.state import State
 from raftline.raft.transfer import on_timeout_now
 
@@ -47,6 +44,8 @@ TERM_LEAP_MAX: Final = 2**48
 TERM_STEP_MAX: Final = 2**16
 TERM_MAX: Final = 2**62  # that a server without entries takes from a leader
 
+FromFollower = AppendAccepted | AppendRejected | InstallSnapshotReply
+
 _RULES: Final[dict[type[Message], Callable[[State, Any], None]]] = {
     AppendEntries: on_append_entries,
     AppendAccepted: on_append_accepted,
@@ -54,7 +53,7 @@ _RULES: Final[dict[type[Message], Callable[[State, Any], None]]] = {
     RequestVote: on_request_vote,
     RequestVoteReply: on_request_vote_reply,
     InstallSnapshot: on_install_snapshot,
-    InstallSnapshotReply: on_install_snapshot_reply,
+    InstallSnapshotReply: on_held,
     TimeoutNow: on_timeout_now,
     ReadIndex: on_read_index,
     ReadIndexReply: on_read_index_reply,
@@ -77,12 +76,37 @@ def receive(state: State, message: Message) -> None:
             check_append(state, message)
         else:
             check_snapshot(state, message)
-    look_for_history(state, message)
+    if state.newborn:
+        look_for_history(state, message)
     _adopt_term(state, message)
     if message.term < state.term and isinstance(message, FromLeader):
         refuse_old_leader(state, message)
-    else:
+    elif not isinstance(message, FromFollower) or _hear_follower(state, message):
         _RULES[type(message)](state, message)
+
+
+def listens_to(state: State, message: Message) -> bool:
+    """Whether a message may be taken from its sender.
+
+    Servers don't ask their configuration who may lead (thesis §4.1): one that was away while
+    members changed must hear a leader, and vote for a candidate, that it has never heard of.
+    But then it hears from no leader that it knows, and who asks for its vote has a log that
+    holds more; any other stranger is refused. A newborn that knows the members has been away from
+    none of their changes that it could remember: it takes the word of members alone.
+    """
+    sender = message.sender
+    if sender == state.name:
+        return False
+    if state.membership.has(sender) or sender in state.progress or sender == state.leader:
+        return True
+    if state.newborn and state.membership.names:
+        return False
+    if state.hears_from_leader or message.term < state.term:
+        return False  # a stranger's past; also the old members' of a cluster that was recovered
+    if isinstance(message, RequestVote):
+        log = state.log
+        return (message.last_term, message.last_index) > (log.last_term, log.last_index)
+    return isinstance(message, AppendEntries)
 
 
 def _is_too_far(state: State, message: Message) -> bool:
@@ -116,3 +140,30 @@ def _adopt_term(state: State, message: Message) -> None:
     if isinstance(message, RequestVoteReply) and message.pre_vote and message.granted:
         return
     state.follow(message.term, None)
+
+
+def _hear_follower(state: State, message: FromFollower) -> bool:
+    """Record what an answer shows beside what its rule counts: that the follower is there, what it
+    promises, whether it lost its memory. Return False for an answer that is not to this leadership.
+
+    A term compares with the term the question was sent in: answers of an earlier term never
+    count (Students' Guide to Raft).
+    """
+    if state.leading is None or message.term != state.term:
+        return False
+    if message.round > state.leading.round:
+        raise PeerError(f"round {message.round} was never sent")
+    if isinstance(message, AppendAccepted) and message.index > state.log.last_index:
+        raise PeerError(f"{message.sender} can't hold entry {message.index}, I never sent it")
+    progress = state.progress.get(message.sender)
+    if progress is None:  # it was taken out, and has heard so
+        return False
+    is_of_memory = message.without_vote or not progress.is_counted
+    if is_of_memory and not leader_heard_recovering(state, progress, message):
+        return False
+    progress.heard_at_ms = state.now_ms
+    progress.away = False
+    if not isinstance(message, InstallSnapshotReply) and message.lease_ms:
+        extend_lease(state, progress, message)
+    progress.acked_round = max(progress.acked_round, message.round)
+    return True

@@ -12,8 +12,6 @@ from raftline.raft.change import Change, ChangePlan, ChangeRefused, PendingChang
 from raftline.raft.effects import SafetyError, Settled
 from raftline.raft.entries import Entry
 from raftline.raft.membership import Membership, read
-from raftline.raft.messages import AppendEntries, Message, RequestVote
-from raftline.raft.newborn import is_stranger_to_newborn
 from raftline.raft.progress import Progress
 from raftline.raft.replication import send_entries_to_all, send_heartbeats
 from raftline.raft.roles import Role
@@ -275,27 +273,3 @@ def say_if_removed(state: State) -> None:
             f"[!] {state.name} was removed from the cluster by entry {index}: it stands in no "
             "election and serves nobody. Stop it; to have it back, add it again"
         )
-
-
-def listens_to(state: State, message: Message) -> bool:
-    """Whether a message may be taken from its sender.
-
-    Servers don't ask their configuration who may lead (thesis §4.1): one that was away while
-    members changed must hear a leader, and vote for a candidate, that it has never heard of.
-    But then it hears from no leader that it knows, and who asks for its vote has a log that
-    holds more; any other stranger is refused. A newborn that knows the members has been away from
-    none of their changes that it could remember: it takes the word of members alone.
-    """
-    sender = message.sender
-    if sender == state.name:
-        return False
-    if state.membership.has(sender) or sender in state.progress or sender == state.leader:
-        return True
-    if is_stranger_to_newborn(state, sender):
-        return False
-    if state.hears_from_leader or message.term < state.term:
-        return False  # a stranger's past; also the old members' of a cluster that was recovered
-    if isinstance(message, RequestVote):
-        log = state.log
-        return (message.last_term, message.last_index) > (log.last_term, log.last_index)
-    return isinstance(message, AppendEntries)

@@ -60,8 +60,6 @@ def leader_heard_recovering(
 ) -> bool:
     """Note what an answer reports of a follower's memory; return False for one that is old news."""
     if not message.without_vote:
-        if progress.is_counted:
-            return True
         if message.round < progress.readmit_round:
             return False  # sent before it lost its memory
         # A server without the mark in its answer to a send from after its loss was noted is whole.
@@ -76,6 +74,7 @@ def leader_heard_recovering(
     is_unsure = message.may_be_new and not progress.match_index  # else it had held entries
     progress.may_be_new = is_unsure or message.sender not in state.membership.electors
     progress.is_counted = False
+    state.as_leader.has_uncounted = True
     progress.incarnation = message.without_vote
     progress.readmit_round = state.as_leader.round + 1
     progress.readmit_index = None
@@ -120,12 +119,6 @@ def mark_readmitted(state: State) -> bool:
             progress.vote_again_round = leading.round + 1
             is_new = True
     return is_new
-
-
-def vote_again(state: State, progress: Progress) -> int:
-    """Return the incarnation that the next send allows to vote again, else 0."""
-    is_due = not progress.is_counted and 0 < progress.vote_again_round <= state.as_leader.round
-    return progress.incarnation if is_due else 0
 
 
 def _is_current(state: State) -> bool:

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 from raftline.raft.effects import SafetyError
 from raftline.raft.entries import Entry, entries_of
-from raftline.raft.lease import begin_round, extend_lease
 from raftline.raft.levels import FIRST
 from raftline.raft.messages import (
     AppendAccepted,
     AppendEntries,
     AppendRejected,
-    InstallSnapshotReply,
-    PeerError,
 )
 from raftline.raft.progress import Mode, Progress
-from raftline.raft.recovering import leader_heard_recovering, vote_again
 from raftline.raft.roles import Role
-from raftline.raft.snapshot import lacks_snapshot, on_held, send_again
+from raftline.raft.snapshot import lacks_snapshot, send_again
 from raftline.raft.state import State
-from raftline.raft.upgrade import may_send
 
 NOTICES = 20  # between two heartbeats there is room for this many notices of a commit
 
@@ -48,7 +43,7 @@ def send_entries_to_all(state: State) -> None:
 def send_entries(state: State, name: str, progress: Progress) -> None:
     """Send one follower the entries it lacks: one message in probe mode, a window in replicate;
     the snapshot if the log no longer has them (§7)."""
-    if not may_send(state, name) or lacks_snapshot(state, name, progress):
+    if not state.may_send(name) or _needs_snapshot(state, name, progress):
         return
     while progress.next_index <= state.log.last_index:
         if progress.mode is Mode.PROBE and progress.probe_sent:
@@ -62,6 +57,13 @@ def send_entries(state: State, name: str, progress: Progress) -> None:
             return
         progress.next_index = entries[-1].index + 1
         progress.in_flight.append(entries[-1].index)
+
+
+def _needs_snapshot(state: State, name: str, progress: Progress) -> bool:
+    """Whether a follower gets the snapshot now (§7): what it lacks is no longer in the log."""
+    if progress.mode is not Mode.SNAPSHOT and progress.next_index > state.log.base_index:
+        return False
+    return lacks_snapshot(state, name, progress)
 
 
 def next_batch(state: State, first: int) -> list[Entry]:
@@ -89,26 +91,26 @@ def next_batch(state: State, first: int) -> list[Entry]:
 def send_heartbeats(state: State) -> None:
     """Open a new round: an empty AppendEntries to every follower, then what it lacks (§5.2)."""
     leading = state.as_leader
-    leading.round += 1
-    begin_round(state)
+    leading.begin_round(state.now_ms)
     leading.heartbeat_at_ms = state.now_ms + state.options.heartbeat_ms
     for name, progress in leading.progress.items():
-        if may_send(state, name):
+        if state.may_send(name):
             send_heartbeat(state, name, progress)
 
 
 def send_heartbeat(state: State, name: str, progress: Progress) -> None:
     """Send one follower an empty AppendEntries of this round, and what it lacks."""
     progress.probe_sent = False
-    lacks_snapshot(state, name, progress)
+    _needs_snapshot(state, name, progress)
     _send(state, name, progress, [])
     progress.probe_sent = progress.mode is Mode.PROBE
     send_entries(state, name, progress)
-    send_again(state, name, progress)
+    if progress.sending is not None:
+        send_again(state, name, progress)
 
 
 def _send(state: State, name: str, progress: Progress, entries: list[Entry]) -> None:
-    if not may_send(state, name):
+    if not state.may_send(name):
         return
     prev_index = progress.next_index - 1
     prev_term = state.log.term_at(prev_index)
@@ -127,7 +129,7 @@ def _send(state: State, name: str, progress: Progress, entries: list[Entry]) -> 
             entries,
             state.commit_index,
             state.as_leader.round,
-            vote_again=vote_again(state, progress),
+            vote_again=progress.vote_again(state.as_leader.round),
         )
     )
 
@@ -138,9 +140,7 @@ def on_append_accepted(state: State, message: AppendAccepted) -> None:
     Its index was reached by this leader's own messages of this term, so it can't be too high,
     however late it comes; `matched` never lowers it.
     """
-    progress = _progress_of(state, message)
-    if progress is None:
-        return
+    progress = state.progress[message.sender]
     progress.matched(message.index)
     if progress.is_counted:
         advance_commit(state)
@@ -153,8 +153,8 @@ def on_append_rejected(state: State, message: AppendRejected) -> None:
     In replicate mode many sends may fail for one reason: only the first complaint counts, the
     others answer sends from before the step back.
     """
-    progress = _progress_of(state, message)
-    if progress is None or message.round <= progress.rewound_round:
+    progress = state.progress[message.sender]
+    if message.round <= progress.rewound_round:
         return
     if progress.mode is Mode.SNAPSHOT:
         return  # it lacks the snapshot's last entry, as it must until it has installed it
@@ -167,40 +167,6 @@ def on_append_rejected(state: State, message: AppendRejected) -> None:
     else:
         _send(state, message.sender, progress, [])
         progress.probe_sent = True
-
-
-def on_install_snapshot_reply(state: State, message: InstallSnapshotReply) -> None:
-    """Send the follower the next pieces of the snapshot (§7)."""
-    progress = _progress_of(state, message)
-    if progress is not None:
-        on_held(state, progress, message)
-
-
-def _progress_of(
-    state: State, message: AppendAccepted | AppendRejected | InstallSnapshotReply
-) -> Progress | None:
-    """Return the sender's progress; None for an answer that is not to this leadership.
-
-    A term compares with the term the question was sent in: answers of an earlier term never
-    count (Students' Guide to Raft).
-    """
-    if state.leading is None or message.term != state.term:
-        return None
-    if message.round > state.leading.round:
-        raise PeerError(f"round {message.round} was never sent")
-    if isinstance(message, AppendAccepted) and message.index > state.log.last_index:
-        raise PeerError(f"{message.sender} can't hold entry {message.index}, I never sent it")
-    progress = state.progress.get(message.sender)
-    if progress is None:  # it was taken out, and has heard so
-        return None
-    if not leader_heard_recovering(state, progress, message):
-        return None
-    progress.heard_at_ms = state.now_ms
-    progress.away = False
-    if not isinstance(message, InstallSnapshotReply):  # which promises nothing
-        extend_lease(state, progress, message)
-    progress.acked_round = max(progress.acked_round, message.round)
-    return progress
 
 
 def advance_commit(state: State) -> None:
@@ -234,7 +200,7 @@ def send_notices(state: State) -> None:
     leading = state.as_leader
     index, leading.notice_at_ms = leading.notice_index, 0
     for name, progress in leading.progress.items():
-        if lacks_snapshot(state, name, progress):
+        if _needs_snapshot(state, name, progress):
             continue
         if progress.mode is Mode.REPLICATE and progress.commit_sent < index:
             _send(state, name, progress, [])

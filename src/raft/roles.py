@@ -12,6 +12,8 @@ from raftline.raft.effects import Settled
 from raftline.raft.entries import Entry, Snapshot
 from raftline.raft.progress import Progress
 
+STARTS_MAX = 4096  # of the rounds that are remembered; older ones carry no lease any more
+
 
 class Role(Enum):
     """The role of a server (paper §5.1); a pre-candidate asks before it stands (thesis §9.6)."""
@@ -98,12 +100,22 @@ class Leading:
     read_rounds: deque[ReadRound] = field(default_factory=deque)
     batch: list[Entry] = field(default_factory=list)  # the last one sent, to spell it once
     transfer: PendingTransfer | None = None
-    round_starts: list[tuple[int, int]] = field(default_factory=list)  # for leases: round, time
+    has_uncounted: bool = False  # a follower lost its memory (raft/recovering.py)
+    keeps_starts: bool = False  # of rounds, which leases are counted from (raft/lease.py)
+    round_starts: list[tuple[int, int]] = field(default_factory=list)  # round, time
     lease_is_over: bool = False  # a TimeoutNow has left in this term
     pending_change: PendingChange | None = None  # the change of members under way here
     waiting: list[tuple[Change, Any]] = field(default_factory=list)  # may not begin yet
     # Removed members that have not heard so: name to host:port.
     leaving: dict[str, str] = field(default_factory=dict)
+
+    def begin_round(self, now_ms: int) -> None:
+        """Number the questions to the followers that leave now; an answer names its round."""
+        self.round += 1
+        if self.keeps_starts:
+            self.round_starts.append((self.round, now_ms))
+            if len(self.round_starts) > STARTS_MAX:
+                del self.round_starts[: STARTS_MAX // 2]
 
     def drop_reads(self) -> list[Any]:
         """Forget every read that waits here, and return their tokens; a follower's are not ours

@@ -19,7 +19,6 @@ from raftline.raft.messages import AppendAccepted, InstallSnapshot, InstallSnaps
 from raftline.raft.progress import Mode, Progress, Sending
 from raftline.raft.roles import Incoming, Role
 from raftline.raft.state import State
-from raftline.raft.upgrade import may_send
 
 ENTRY_BYTES = 100  # what an entry in memory costs beside its command
 COMPACT_MAX = 20_000  # entries dropped in one step, so that nobody waits for long
@@ -83,8 +82,6 @@ def lacks_snapshot(state: State, name: str, progress: Progress) -> bool:
     in the log. One that is silent is probed with what the log still has, until it answers."""
     if progress.mode is Mode.SNAPSHOT:
         return True
-    if progress.next_index > state.log.base_index:
-        return False
     if state.now_ms - progress.heard_at_ms >= state.options.election_timeout_ms:
         progress.next_index = state.log.base_index + 1
         progress.mode = Mode.PROBE
@@ -126,7 +123,7 @@ def send_chunks(state: State, name: str, sending: Sending) -> None:
 
 def _send_chunk(state: State, name: str, sending: Sending, length: int) -> None:
     round_now = state.as_leader.round
-    if not may_send(state, name):
+    if not state.may_send(name):
         return
     state.send(
         InstallSnapshot(
@@ -135,10 +132,11 @@ def _send_chunk(state: State, name: str, sending: Sending, length: int) -> None:
     )
 
 
-def on_held(state: State, progress: Progress, message: InstallSnapshotReply) -> None:
+def on_held(state: State, message: InstallSnapshotReply) -> None:
     """Go on from where the follower stands, be it before what was sent or after it (a leader
     before this one may have sent the same snapshot)."""
     leading = state.as_leader
+    progress = state.progress[message.sender]
     sending = progress.sending
     if sending is None or message.round <= progress.rewound_round:
         return

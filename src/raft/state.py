@@ -141,6 +141,18 @@ class State:
         return self.membership.has(self.name)
 
     @property
+    def is_changing_members(self) -> bool:
+        """Whether this leader has a change of members before it (raft/reconfiguration.py)."""
+        leading = self.as_leader
+        return bool(
+            leading.pending_change is not None
+            or leading.leaving
+            or leading.waiting
+            or self.membership.is_joint
+            or self.name not in self.membership.voters
+        )
+
+    @property
     def may_stand(self) -> bool:
         """Whether this server may lead: it votes somewhere in the latest configuration, or did in
         the one before and doesn't know the latest to be committed. Perhaps nobody else has
@@ -162,6 +174,16 @@ class State:
                 and self.now_ms - self.leader_heard_at_ms < self.options.election_timeout_ms
             )
         )
+
+    def may_send(self, name: str) -> bool:
+        """Whether this server's log may be sent to a server: rule 3 of raft/upgrade.py."""
+        level = self.levels.latest
+        return level <= FIRST or self.peer_levels.get(name, 0) >= level
+
+    @property
+    def has_adopted_log(self) -> bool:
+        """Whether this server's entries were all written by hand (raft/newborn.py)."""
+        return self.newborn and self.log.last_index > 0
 
     def note(self, text: str) -> None:
         self.out.notes.append(text)

@@ -17,20 +17,14 @@ from __future__ import annotations
 
 from raftline.raft.change import Change, ChangeRefused
 from raftline.raft.entries import Entry
-from raftline.raft.levels import FIRST, spell
+from raftline.raft.levels import spell
 from raftline.raft.state import State
-
-
-def may_send(state: State, name: str) -> bool:
-    """Whether this server's log may be sent to a server: rule 3."""
-    level = state.levels.latest
-    return level <= FIRST or state.peer_levels.get(name, 0) >= level
 
 
 def note_level(state: State, name: str, level: int) -> bool:
     """Record the level that a server announced, 0 when its connection broke; return whether it
     may be sent from now on what it was not sent before."""
-    was_silent = not may_send(state, name)
+    was_silent = not state.may_send(name)
     if level:
         state.peer_levels[name] = level
     else:
@@ -41,7 +35,7 @@ def note_level(state: State, name: str, level: int) -> bool:
             f"{state.levels.latest}: {state.name} sends it nothing. Start {name} with a newer "
             "version"
         )
-    return was_silent and may_send(state, name)
+    return was_silent and state.may_send(name)
 
 
 def raise_level(state: State) -> bool:

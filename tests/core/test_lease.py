@@ -8,7 +8,6 @@ import pytest
 
 from raftline.raft.effects import Effects, HardState, ReadReady
 from raftline.raft.inputs import PeerDisconnected, Read, Receive, Tick, Transfer
-from raftline.raft.lease import STARTS_MAX
 from raftline.raft.messages import (
     AppendAccepted,
     AppendRejected,
@@ -18,7 +17,7 @@ from raftline.raft.messages import (
     TimeoutNow,
 )
 from raftline.raft.node import RawNode
-from raftline.raft.roles import Role
+from raftline.raft.roles import STARTS_MAX, Role
 from raftline.raft.state import Options
 from tests.core.cores import (
     OPTIONS,

@@ -27,7 +27,6 @@ from raftline.raft.inputs import (
     Tick,
     Transfer,
 )
-from raftline.raft.lease import STARTS_MAX
 from raftline.raft.membership import Configurations, Membership
 from raftline.raft.messages import (
     AppendAccepted,
@@ -40,7 +39,7 @@ from raftline.raft.messages import (
     RequestVoteReply,
 )
 from raftline.raft.node import RawNode
-from raftline.raft.roles import Role
+from raftline.raft.roles import STARTS_MAX, Role
 from tests.core.cores import (
     OPTIONS,
     TIMEOUT_MS,

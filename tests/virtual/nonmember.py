@@ -6,8 +6,14 @@ from collections.abc import Sequence
 
 from raftline.raft.entries import Entry
 from raftline.raft.inputs import Receive
-from raftline.raft.messages import AppendEntries, Message, PeerError, RequestVote, RequestVoteReply
-from raftline.raft.newborn import HEARS_LEADER
+from raftline.raft.messages import (
+    HEARS_LEADER,
+    AppendEntries,
+    Message,
+    PeerError,
+    RequestVote,
+    RequestVoteReply,
+)
 from raftline.raft.state import State
 from tests.virtual.host import Host
 from tests.virtual.plan import Plan
