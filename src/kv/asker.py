@@ -111,8 +111,11 @@ class AioAsker:
         sessions, self._sessions = self._sessions, ClientSessions()
         if self._link is not None:
             self._link.send_last([line_of(name, "forget") for name in sessions.names])
-        for task in list(self._connecting.values()):
+        connecting = list(self._connecting.values())
+        for task in connecting:
             task.cancel()
+        if connecting:
+            await asyncio.wait(connecting, timeout=1.0)
         links = [*self._old, *([self._link] if self._link is not None else [])]
         for link in links:
             link.close(ConnectionAbortedError("this client was closed"))
@@ -245,6 +248,8 @@ class AioAsker:
             raise TimeoutError from None
         if self.credentials is not None:
             await self._log_in(link, self.credentials)
+        if self.is_closed:  # it was made in the same moment
+            link.close(ConnectionAbortedError("this client was closed"))
         if self._link is not None and self._link.is_open:
             before = self._link
             self._old.add(before)

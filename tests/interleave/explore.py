@@ -29,12 +29,12 @@ class Failure(NamedTuple):
     tried: int  # interleavings, this one included
     error: BaseException
     switches: Sequence[str]  # the last ones
+    policy: str
 
     def __str__(self) -> str:
-        policy = POLICIES[self.seed % len(POLICIES)].__name__
         last = "\n".join(f"    {switch}" for switch in self.switches)
         what = f"{type(self.error).__name__}: {self.error}"
-        return f"SEED={self.seed} ({policy}, interleaving {self.tried}): {what}\n{last}"
+        return f"SEED={self.seed} ({self.policy}), interleaving {self.tried}: {what}\n{last}"
 
 
 def seeds(quick: int, night: int) -> pytest.MarkDecorator:
@@ -58,7 +58,8 @@ def first_failure(
                 again = kind(seed, lines_of, is_told=True)
                 error = again.carry_out(scenario)
                 error = error or AssertionError("it failed, and did not with the same seed again")
-                return Failure(seed, tried, error, again.switches)
+                policy = POLICIES[seed % len(POLICIES)].__name__ if kind is Schedule else "Tasks"
+                return Failure(seed, tried, error, again.switches, policy)
             if tried % GENERATION == 0:
                 gc.collect()
     return None

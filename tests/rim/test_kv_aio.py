@@ -239,6 +239,55 @@ def test_an_attempt_that_fails_without_waiters_is_reported_to_nobody() -> None:
         asyncio.run(run(patch))
 
 
+@pytest.mark.parametrize("turns", range(6))
+def test_a_client_closed_as_its_connection_is_made_keeps_none(
+    turns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`turns` are those of the event loop between the connection and the end."""
+
+    class Transport(asyncio.Transport):
+        is_open = True
+
+        def __init__(self, protocol: asyncio.Protocol) -> None:
+            super().__init__()
+            self.protocol = protocol
+
+        def abort(self) -> None:
+            self.is_open = False
+            asyncio.get_running_loop().call_soon(self.protocol.connection_lost, None)
+
+        def write(self, data: object) -> None:
+            pass
+
+    async def run() -> None:
+        loop, made = asyncio.get_running_loop(), list[Transport]()
+        may_connect: asyncio.Future[None] = loop.create_future()
+
+        async def connect(make: Callable[[], asyncio.Protocol], *_: object) -> object:
+            await may_connect
+            protocol = make()
+            made.append(Transport(protocol))
+            protocol.connection_made(made[-1])
+            return made[-1], protocol
+
+        monkeypatch.setattr(loop, "create_connection", connect)
+        kv = raftline.aio.connect("127.0.0.1:1", timeout=0.5)
+        asking = asyncio.ensure_future(kv.get("a"))
+        while not asyncio.all_tasks() - {asyncio.current_task(), asking}:
+            await asyncio.sleep(0)
+        for _ in range(5):  # it waits for the connection now
+            await asyncio.sleep(0)
+        may_connect.set_result(None)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await asyncio.wait_for(kv.close(), DEADLINE_S)
+        assert not any(transport.is_open for transport in made)
+        with contextlib.suppress(raftline.ClientError):
+            await asking
+
+    asyncio.run(run())
+
+
 def test_another_event_loop_is_refused_in_words() -> None:
     async def run(kv: raftline.aio.KV[str]) -> None:
         await kv.get("a")

@@ -1,0 +1,83 @@
+"""Requests of many tasks on one connection: each gets its own reply, a write has one number."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+from typing import Any
+
+from raftline.clients.connection import ClientError
+from raftline.common.address import Address
+from raftline.kv import link
+from raftline.kv.asker import AioAsker
+from raftline.kv.link import Link
+from raftline.wire.replies import Reply
+from tests.interleave.aio_node import Node
+from tests.interleave.explore import explore, first_failure, seeds
+
+TASKS = 4
+LIMIT_S = 3.0
+
+
+async def tasks_ask() -> None:
+    """Tasks read and write; one is cancelled; the client is closed at the end."""
+    loop: Any = asyncio.get_running_loop()
+    numbers: dict[str, set[tuple[str, str]]] = collections.defaultdict(set)
+    sessions = 0
+
+    def answer(sender: str, number: str, command: str) -> str:
+        nonlocal sessions
+        verb, _, rest = command.partition(" ")
+        if verb == "session":
+            sessions += 1
+            return f"SESSION response: program-{sessions}"
+        if verb == "set":
+            numbers[rest].add((sender, number))
+            return f"SET response: {rest}"
+        return f"GET response: {rest}" if verb == "get" else "Sorry, not here. Nothing was done."
+
+    node = Node(loop, answer)
+    asker = AioAsker([Address("one", 1), Address("two", 2)], "program", LIMIT_S)
+
+    async def work(task: int) -> None:
+        for verb in ("get", "set", "get", "set"):
+            rest = f"{verb}-{task} {loop.chance.random()}"
+            try:
+                reply = await asker.request(f"{verb} {rest}", LIMIT_S)
+            except ClientError:
+                continue
+            assert reply == f"{verb.upper()} response: {rest}", "the reply to another request"
+
+    tasks = [asyncio.ensure_future(work(number)) for number in range(TASKS)]
+    await asyncio.sleep(loop.chance.choice((0.0, 0.3, 1.0)))
+    tasks[0].cancel()
+    ends = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [end for end in ends[1:] if end is not None] == []
+    assert ends[0] is None or isinstance(ends[0], asyncio.CancelledError)
+    twice = [rest for rest, used in numbers.items() if len(used) > 1]
+    assert twice == [], "a write may take effect twice"
+    await asker.close()
+    assert node.open == [], "a connection stays open"
+
+
+class ByTheOrder(Link):
+    """Takes each reply for that of the next request that still waits."""
+
+    def _answered(self, raw: bytes) -> bool:
+        while self._waiting and self._waiting[0][1].done():
+            self._waiting.popleft()
+        name, _, text = raw.decode().partition("@")
+        if self._waiting:
+            self._waiting.popleft()[1].set_result(Reply(name.partition("#")[0], text))
+        return True
+
+
+@seeds(60, 20_000)
+def test_each_task_gets_the_reply_to_its_request(seeds: range) -> None:
+    explore(tasks_ask, seeds)
+
+
+def test_replies_that_skip_those_who_left_are_found(monkeypatch: Any) -> None:
+    monkeypatch.setattr("raftline.kv.asker.Link", ByTheOrder)
+    assert first_failure(tasks_ask, range(200)) is not None
+    assert link.Link is not ByTheOrder

@@ -1,0 +1,102 @@
+"""Leases of asyncio: none is believed in too long, also by a task that is cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import Any
+
+from raftline.clients.connection import Unreachable
+from raftline.kv.aio_lease import AioLease
+from raftline.kv.errors import LeaseLost
+from tests.interleave.explore import explore, first_failure, seeds
+from tests.interleave.test_leases import TTLS, WAYS_S, WHILE_S, Cluster
+
+
+class AioCluster(Cluster):
+    """Grants leases; some requests are lost or slow."""
+
+    async def _travel(self, limit_s: float) -> None:
+        loop: Any = asyncio.get_running_loop()
+        way_s = 0.0 if self._is_prompt else loop.chance.choice(WAYS_S)
+        await asyncio.sleep(min(way_s, limit_s))
+        if way_s >= limit_s:
+            raise Unreachable("no answer")
+
+    async def ask(self, call: Any, timeout: float | None = None) -> Any:  # type: ignore[override]
+        limit_s = timeout or self.timeout
+        until_s = asyncio.get_running_loop().time() + limit_s
+        await self._travel(limit_s)
+        answer = self._carry_out(*call.command.split(" "))
+        await self._travel(until_s - asyncio.get_running_loop().time())
+        return answer
+
+
+class ByTheAnswer(AioLease):
+    """Counts from the moment at which the answer came."""
+
+    async def grant(self) -> AioLease:
+        await super().grant()
+        assert self._timer is not None
+        self._timer.extend(self._now())
+        return self
+
+
+async def leases_are_kept(kind: type[AioLease] = AioLease, *, is_prompt: bool = False) -> None:
+    """Tasks hold a lease each; one of them is cancelled, and its lease is given up."""
+    loop: Any = asyncio.get_running_loop()
+    cluster = AioCluster(is_prompt=is_prompt)
+    renewing: set[asyncio.Task[None]] = set()
+    lost: list[int] = []
+
+    async def hold(number: int) -> None:
+        ttl = TTLS[number]
+        lease = kind(cluster, renewing, ttl, on_lost=lambda: lost.append(number))
+        try:
+            await lease.grant()
+        except (LeaseLost, Unreachable):
+            assert not is_prompt
+            return
+        until_s = loop.time() + WHILE_S
+        while loop.time() < until_s:
+            was_gone = cluster.is_gone(lease.id)
+            assert not (was_gone and lease.is_held), "held after its end"
+            await asyncio.sleep(ttl / 4)
+        try:
+            await lease.release()
+        except (LeaseLost, Unreachable):
+            assert not is_prompt
+        assert not lease.is_held
+
+    tasks = [asyncio.ensure_future(hold(number)) for number in range(len(TTLS))]
+    if not is_prompt:
+        await asyncio.sleep(loop.chance.choice((0.0, 1.0, 7.0)))
+        tasks[0].cancel()
+    ends = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [end for end in ends[1:] if end is not None] == []
+    for task in list(renewing):
+        task.cancel()
+    await asyncio.sleep(1.0)
+    assert not renewing, "a task renews on"
+    assert len(lost) == len(set(lost)), "a loss was reported twice"
+    assert not is_prompt or (lost == [] and len(cluster.released) == len(TTLS))
+
+
+async def answers_are_prompt() -> None:
+    loop: Any = asyncio.get_running_loop()
+    if loop.is_punctual:
+        await leases_are_kept(is_prompt=True)
+
+
+@seeds(100, 20_000)
+def test_a_lease_is_held_until_its_end_at_most(seeds: range) -> None:
+    explore(leases_are_kept, seeds)
+
+
+@seeds(50, 10_000)
+def test_no_lease_is_lost_while_the_cluster_answers(seeds: range) -> None:
+    explore(answers_are_prompt, seeds)
+
+
+def test_a_lease_that_is_counted_from_the_answer_is_found() -> None:
+    assert first_failure(partial(leases_are_kept, ByTheAnswer), range(100)) is not None
