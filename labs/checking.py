@@ -70,7 +70,7 @@ def end_with(main: Callable[[], int]) -> NoReturn:
     except KeyboardInterrupt:
         print(f"{program}: interrupted", file=sys.stderr)
         status = 130
-    except StopAsked as asked:
+    except StopSignal as asked:
         status = 128 + asked.number
     except OSError as problem:
         print(f"{program}: {problem}", file=sys.stderr)
@@ -78,7 +78,7 @@ def end_with(main: Callable[[], int]) -> NoReturn:
     sys.exit(status)
 
 
-class StopAsked(BaseException):
+class StopSignal(BaseException):
     """Someone asked this process to end; like Ctrl-C nothing but `end_with` catches it."""
 
     def __init__(self, number: int) -> None:
@@ -89,7 +89,7 @@ class StopAsked(BaseException):
 def _stop(number: int, _: FrameType | None) -> None:
     for each in STOP_SIGNALS:
         signal.signal(each, signal.SIG_IGN)  # once is enough: now everything is tidied up
-    raise StopAsked(number)
+    raise StopSignal(number)
 
 
 def expect(text: str, *parts: str) -> str:

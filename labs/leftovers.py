@@ -22,7 +22,7 @@ TRIES = 100  # nodes take up to two seconds to end, and write meanwhile
 PAUSE_S = 0.1
 
 
-class Scene:
+class LabFolder:
     """A folder for one lab, gone afterwards, with every process named here; `ends` is a command
     that is run then."""
 
@@ -42,7 +42,7 @@ class Scene:
             shutil.rmtree(self.folder, ignore_errors=True)
             raise
 
-    def __enter__(self) -> Scene:
+    def __enter__(self) -> LabFolder:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -30,7 +30,7 @@ from raftline_course.trial.metrics import Metrics, MetricsError
 from raftline_course.trial.record import Record
 from raftline_course.trial.servers import ServersNotStarted
 from raftline_course.trial.trial import ProgressLine, Trial
-from raftline_course.trial.verdict import Exit, Verdict, judge
+from raftline_course.trial.verdict import Exit, TrialVerdict, judge
 
 INTERRUPTED = "interrupted"  # why a trial was broken off
 _EPILOG = """
@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_INTERRUPTED
 
 
-def _report(record: Record, verdict: Verdict, options: argparse.Namespace) -> int:
+def _report(record: Record, verdict: TrialVerdict, options: argparse.Namespace) -> int:
     """Hand out the report and the files, each whatever became of the others."""
     lines = [report.as_json(record, verdict)] if options.json else report.lines(record, verdict)
     problems = [*_print(lines), *_keep(record, verdict, options)]
@@ -100,7 +100,7 @@ def _print(lines: Sequence[str]) -> Iterator[str]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _keep(record: Record, verdict: Verdict, options: argparse.Namespace) -> Iterator[str]:
+def _keep(record: Record, verdict: TrialVerdict, options: argparse.Namespace) -> Iterator[str]:
     """Write the files that are wanted; yield what went wrong."""
     wanted = []
     if options.history is not None:

@@ -37,7 +37,7 @@ from raftline_course.trial import metrics
 from raftline_course.trial.messages import MESSAGE_ID, UNKNOWN_LEADER, BadMessage, Message
 from raftline_course.trial.metrics import Metrics
 from raftline_course.trial.servers import Health
-from raftline_course.trial.store import Store, Unanswered, next_answer
+from raftline_course.trial.store import StoreClient, Unanswered, next_answer
 from raftline_course.trial.trial import Trial
 from raftline_course.trial.verdict import PERFECT, Exit, judge
 
@@ -202,7 +202,7 @@ def check_run_3(checks: Checks, folder: Path) -> None:
     )
 
 
-def check_messages(checks: Checks, trial: Trial, store: Store) -> None:
+def check_messages(checks: Checks, trial: Trial, store: StoreClient) -> None:
     row = checks.row
     put, got = store.put("lamp", "on"), store.get("lamp")
     pairs = raw(trial, leader_of(trial), "teacher@show").partition(": ")[2]
@@ -289,7 +289,7 @@ def leader_of(trial: Trial) -> str:
 def check_redirects(checks: Checks, trial: Trial) -> None:
     leader = leader_of(trial)
     follower = next(server for server in trial.servers.active if server != leader)
-    store = Store("0005", trial.ports)
+    store = StoreClient("0005", trial.ports)
     message = {
         "source": "0005",
         "destination": follower,
@@ -346,7 +346,7 @@ def check_terms(checks: Checks, trial: Trial) -> None:
     vote = as_peer(trial, follower, f"s{old}@RequestVote 1-0-0")
     entry = '[{"index": 1, "term": 1, "command": "set stolen 1"}]'
     append = as_peer(trial, follower, f"s{old}@AppendEntries 1-0-0-{entry} commit 1 round 1")
-    store = Store("0005", trial.ports)
+    store = StoreClient("0005", trial.ports)
     checks.row(
         "11",
         "a candidate and a leader of a lower term are refused, nothing is taken",
@@ -358,7 +358,7 @@ def check_terms(checks: Checks, trial: Trial) -> None:
     store.close()
 
 
-def check_quorum(checks: Checks, trial: Trial, store: Store) -> None:
+def check_quorum(checks: Checks, trial: Trial, store: StoreClient) -> None:
     while len(trial.servers.active) > 2:
         server = trial.servers.active[0]
         trial.servers.fail(server)
@@ -384,7 +384,7 @@ def check_quorum(checks: Checks, trial: Trial, store: Store) -> None:
 def check_by_hand(checks: Checks, folder: Path) -> None:
     """The rows that take a hand on the servers: one cluster, without the simulator's clients."""
     print("--  by hand: five servers, one client", flush=True)
-    with Trial(Metrics(), folder / "by hand") as trial, Store("0005", trial.ports) as store:
+    with Trial(Metrics(), folder / "by hand") as trial, StoreClient("0005", trial.ports) as store:
         trial.servers.start()
         check_messages(checks, trial, store)
         check_redirects(checks, trial)

@@ -1,4 +1,4 @@
-"""Runs of the simulator for check.py, and what their reports tell. `Report` is pure."""
+"""Runs of the simulator for check.py, and what their reports tell. `PrintedReport` is pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _KILLED_AND_NEXT = (
 )
 
 
-class Report:
+class PrintedReport:
     """The contents of one report."""
 
     def __init__(self, text: str) -> None:
@@ -91,7 +91,7 @@ class Report:
         ]
 
 
-class Run(Report):
+class Run(PrintedReport):
     """One run of the simulator as a person would start it, and what it left.
 
     The first run on a machine too busy is repeated: the simulator itself stood still, or another

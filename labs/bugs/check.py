@@ -32,7 +32,7 @@ from labs.bugs.play import (
     script_of,
 )
 from labs.checking import Rows, end_with, expect
-from labs.leftovers import Scene
+from labs.leftovers import LabFolder
 
 # The harm that must be seen: lines that never stand in a transcript as it should be.
 HARM: dict[int, tuple[str, ...]] = {
@@ -66,7 +66,7 @@ HARM: dict[int, tuple[str, ...]] = {
 def prove(number: int) -> None:
     """Play one bug's transcript with and without it."""
     script = script_of(number)
-    with Scene() as scene:
+    with LabFolder() as scene:
         faulty = happens(script, copy_with_bug(number, scene.folder))
     sound = happens(script, SOURCES)
     if difference(script, sound):

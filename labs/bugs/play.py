@@ -32,7 +32,7 @@ import subprocess
 import zlib
 
 from labs.checking import end_with
-from labs.leftovers import Scene
+from labs.leftovers import LabFolder
 from raftline.common.arguments import as_number
 from tests.virtual.plan import FAULTS
 
@@ -119,7 +119,7 @@ def happens(script: str, sources: Path) -> str:
     return played.stdout
 
 
-def simulate(sources: Path, options: list[str], scene: Scene) -> int:
+def simulate(sources: Path, options: list[str], scene: LabFolder) -> int:
     """Run raftline's simulated schedules with this program until one fails; return 1 then."""
     # The package is bound to these sources before the simulation puts its own on the path.
     code = "import raftline, sys; from tests.virtual.simulate import main; "
@@ -260,7 +260,7 @@ def main() -> int:
     if typed.copy is not None:
         print(f"{copy_with_bug(number, typed.copy)} holds the faulty program")
         return 0
-    with Scene() as scene:
+    with LabFolder() as scene:
         if typed.without:
             sources = SOURCES
         elif typed.mine is not None:

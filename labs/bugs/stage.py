@@ -56,7 +56,7 @@ class Misfortune(Random):
         return seq[0]
 
 
-class Files:
+class FilesStage:
     """One node's LogManager over a folder in memory."""
 
     def __init__(self) -> None:
@@ -121,9 +121,9 @@ class Files:
 def perform(transcript: str) -> str:
     """Return the transcript with what really happens after each act, up to a crash if any."""
     acts = [line for line in transcript.splitlines() if line.startswith("> ")]
-    player: Files | Player
+    player: FilesStage | Player
     if acts[0].startswith("> files"):
-        player = Files()
+        player = FilesStage()
     else:
         player = Player()
         player.cluster.invariants = Unchecked()  # type: ignore[assignment]

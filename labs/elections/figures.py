@@ -28,7 +28,7 @@ from labs.checking import end_with, expect
 from labs.elections.report import FIGURES as REPORTED
 from labs.elections.report import differs_from_report
 from labs.elections.terminal import Screen
-from labs.leftovers import Scene
+from labs.leftovers import LabFolder
 from raftline.clients.lines import LineConnection
 from raftline.logmanager import LogManager
 from raftline.raft.effects import Effects
@@ -52,7 +52,7 @@ def nodes(count: int, *options: str, logs: dict[str, int] | None = None) -> Iter
     """Lend nodes that aren't started, with the course's console; `logs` says how much of the
     figures' log each one has."""
     options = ("--course-console", *options)
-    with Scene() as scene, Cluster(scene.folder, count, *options) as cluster:
+    with LabFolder() as scene, Cluster(scene.folder, count, *options) as cluster:
         for name, length in (logs or {}).items():
             cluster[name].log.write_text("".join(f"{line}\n" for line in FIGURE_LOG[:length]))
         yield cluster
@@ -187,7 +187,7 @@ def _was_a_member(node: NodeProcess, cluster: Cluster) -> None:
 def leaders() -> Shown:
     """Two stale leaders, each with a client's write in its log, beside one that works."""
     # At this pace a leader without a quorum finds that out after seconds only.
-    with Scene() as scene, LinkedCluster(scene.folder, 5, "--pace", "class") as cluster:
+    with LabFolder() as scene, LinkedCluster(scene.folder, 5, "--pace", "class") as cluster:
         cluster.start()
         assert cluster.ask("client9@set a before") == "SET response: a set to before"
         stale: list[tuple[NodeProcess, LineConnection]] = []

@@ -84,11 +84,11 @@ def serve(node: FixedLeader, port: int) -> socketserver.ThreadingTCPServer:
                     text = line.partition("@")[2] if "@" in line.partition(" ")[0] else line
                     self.wfile.write(f"{node.name}@{node.answer(text, self)}\n".encode())
 
-    class Server(socketserver.ThreadingTCPServer):
+    class LineServer(socketserver.ThreadingTCPServer):
         allow_reuse_address = True
         daemon_threads = True
 
-    return Server(("localhost", port), Handler)
+    return LineServer(("localhost", port), Handler)
 
 
 def main(arguments: list[str]) -> int:

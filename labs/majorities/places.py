@@ -23,7 +23,7 @@ ROOT = HERE.parents[1]
 COMPOSE = HERE / "compose" / "docker-compose.yml"
 sys.path[:0] = [str(ROOT), str(ROOT / "src"), str(ROOT / "course")]  # from the clone, not installed
 
-from labs.leftovers import Scene
+from labs.leftovers import LabFolder
 from raftline.common.signals import tied
 from raftline_course.harness import processes
 from raftline_course.harness.cluster import STARTED, NodeProcess
@@ -39,7 +39,7 @@ eventually = partial(processes.eventually, timeout_s=DEADLINE_S)
 WRONG = (AssertionError, processes.NotAsExpected)
 
 
-class Place:
+class LabPlace:
     """The base of both places: a receiver that listens, and orders with answers."""
 
     def __init__(self) -> None:
@@ -147,14 +147,14 @@ class Place:
             self._receiver.wait()
 
 
-class Loopback(Place):
+class Loopback(LabPlace):
     """Five nodes and a controller as processes, each on its own address: 127.0.0.2 …"""
 
     def __init__(self, names: Sequence[str] = NAMES) -> None:
         super().__init__()
         self.names = list(names)
         self._scene = contextlib.ExitStack()
-        self.folder = self._scene.enter_context(Scene()).folder
+        self.folder = self._scene.enter_context(LabFolder()).folder
         self._claim, self.port, self.udp_port = _free_ports()
         members = [f"{name} {HOSTS[name]} {self.port}\n" for name in self.names]
         (self.folder / "server-configuration.txt").write_text("".join(members))
@@ -207,7 +207,7 @@ class Loopback(Place):
         self._scene.close()
 
 
-class Containers(Place):
+class Containers(LabPlace):
     """The same six as containers, by labs/majorities/compose/docker-compose.yml."""
 
     def __init__(self) -> None:

@@ -22,14 +22,14 @@ if __name__ == "__main__":  # first, as the rest takes a while to load
 from collections.abc import Iterator
 from typing import Any
 
-from places import NAMES, WRONG, Containers, Loopback, Place, eventually
+from places import NAMES, WRONG, Containers, LabPlace, Loopback, eventually
 
 from labs.checking import end_with
 
 ENTRY = {"Controller_Operation": "Controller_Add"}
 
 
-def twelve_steps(place: Place) -> Iterator[str]:
+def twelve_steps(place: LabPlace) -> Iterator[str]:
     """Go through the steps; yield a line for each, one of WRONG if it goes otherwise."""
     yield "1, 2: Node1 … Node5 and Controller are up"
     leader = place.leader()
@@ -76,7 +76,7 @@ def twelve_steps(place: Place) -> Iterator[str]:
     yield f"12: RETRIEVE and SHUTDOWN again: {leader} is down, {new} leads with the same log"
 
 
-def _shows(place: Place, name: str, held: dict[str, Any]) -> bool:
+def _shows(place: LabPlace, name: str, held: dict[str, Any]) -> bool:
     """Whether the last `Log entries are:` of a node's console names them all."""
     said = [line for line in place.lines(name) if line.startswith("Log entries are: ")]
     return bool(said) and all(f"'{number}': {held[number]}" in said[-1] for number in held)

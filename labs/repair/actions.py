@@ -6,14 +6,14 @@ from __future__ import annotations
 import threading
 import time
 
-from labs.repair.asking import DEADLINE_S, KEY, NORMAL_S, Asked, LabError, written
+from labs.repair.asking import DEADLINE_S, KEY, NORMAL_S, AskedCluster, LabError, written
 from raftline.client import Client, ClientError, NoLeader, OutcomeUnknown, Refused
 from raftline.wire.replies import RequestOutcome, outcome_of
 
 SKIPS = "SKIP-REPLICATION on"
 
 
-class Lab(Asked):
+class RepairLab(AskedCluster):
     """A cluster, and what its controller and its clients do to it."""
 
     def submit(self, value: str, at: str) -> str:
@@ -161,7 +161,7 @@ class Lab(Asked):
 class Pending:
     """A value that only one node has: its client waits, in another thread."""
 
-    def __init__(self, lab: Lab, leader: str, value: str) -> None:
+    def __init__(self, lab: RepairLab, leader: str, value: str) -> None:
         self.lab = lab
         self.leader = leader
         self.value = value

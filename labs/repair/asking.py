@@ -48,7 +48,7 @@ def _unless_refused(reply: str, refused: str) -> str:
     return reply
 
 
-class Asked:
+class AskedCluster:
     """A cluster as the lab's client sees it: names, addresses, and a place to say things."""
 
     def __init__(self, members: Mapping[str, Address], say: Callable[[str], None] = print) -> None:

@@ -23,10 +23,10 @@ from xmlrpc.client import ServerProxy
 
 from labs.checking import Rows, end_with, expect
 from labs.elections.figures import entries_in
-from labs.leftovers import Scene
-from labs.repair.actions import Lab
+from labs.leftovers import LabFolder
+from labs.repair.actions import RepairLab
 from labs.repair.gateway import Gateway, calls_of
-from labs.repair.nodes import Nodes
+from labs.repair.nodes import RepairCluster
 from labs.repair.scenario import SCENARIOS, play_settled
 from labs.repair.terminals import as_in_the_sheet, client, terminal
 from raftline.common.config import FILE_NAME
@@ -70,7 +70,7 @@ def check_by_hand() -> None:
                 assert status == 0, status
 
 
-def check_menu(nodes: dict[str, Process], file: Path, lab: Lab) -> None:
+def check_menu(nodes: dict[str, Process], file: Path, lab: RepairLab) -> None:
     """Each choice of the menu, and what the nodes' consoles say to it."""
     with row("003-07", "003-11", what="menu: 2 writes values one at a time, any node may be asked"):
         seen = client(file, "2\n44\n77\n66\n\nexit\n")
@@ -130,7 +130,7 @@ def number_of(name: str) -> str:
     return name.removeprefix("node")
 
 
-def check_deleted(nodes: dict[str, Process], file: Path, lab: Lab) -> None:
+def check_deleted(nodes: dict[str, Process], file: Path, lab: RepairLab) -> None:
     """A log that is deleted under a running node."""
     with row("003-15", what="a log deleted under a running node is noticed, and whole again"):
         follower = lab.followers()[0]
@@ -165,7 +165,7 @@ def named(pattern: str, text: str) -> str:
 
 def check_door() -> None:
     """The nine calls of the course's program, over XML-RPC."""
-    with Scene() as scene, Nodes(scene.folder) as cluster:
+    with LabFolder() as scene, RepairCluster(scene.folder) as cluster:
         cluster.lab.say = lambda _: None
         for name in ("node2", "node3"):  # who has voted is no newcomer, who must catch up first
             cluster[name].start()
@@ -209,7 +209,7 @@ def check_door() -> None:
 
 def check_cloud() -> None:
     """A node that all can reach, and obeys nobody but who was allowed."""
-    with row("003-01", what="--cloud listens on 0.0.0.0"), Scene() as scene:
+    with row("003-01", what="--cloud listens on 0.0.0.0"), LabFolder() as scene:
         file, port = scene.folder / FILE_NAME, next(free_ports)
         file.write_text(f"node1 127.0.0.9 {port}\n")
         options = ("--config", str(file), "--cloud", "--course-words")

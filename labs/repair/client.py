@@ -23,7 +23,7 @@ import itertools
 import os
 
 from labs.checking import end_with
-from labs.repair.actions import Lab
+from labs.repair.actions import RepairLab
 from labs.repair.arguments import members_of, parser_of
 from labs.repair.asking import LabError
 from raftline.client import ClientError
@@ -53,10 +53,10 @@ def ask(prompt: str) -> str:
     return line.strip() if line else EXIT
 
 
-class Session:
+class MenuSession:
     """One person at the menu."""
 
-    def __init__(self, lab: Lab, seconds: float) -> None:
+    def __init__(self, lab: RepairLab, seconds: float) -> None:
         self._lab = lab
         self._seconds = seconds
         self._next = itertools.cycle(lab.members)  # any node may be asked: each in its turn
@@ -134,12 +134,12 @@ def main() -> int:
     arguments = parser.parse_args()
     if not 0 < arguments.seconds <= 3600:  # nan fails this, too
         parser.error("--seconds is a number above 0, up to 3600")
-    lab = Lab(members_of(parser, arguments.config))
+    lab = RepairLab(members_of(parser, arguments.config))
     for stream, errors in ((sys.stdin, "surrogateescape"), (sys.stdout, "backslashreplace")):
         if isinstance(stream, io.TextIOWrapper):  # any bytes may be typed, and any text be shown
             stream.reconfigure(errors=errors)
     signals.end_with_starter(lambda: os._exit(1))  # where a checker has started it
-    session = Session(lab, arguments.seconds)
+    session = MenuSession(lab, arguments.seconds)
     while True:
         try:
             if not session.choose(ask(MENU)):

@@ -28,11 +28,11 @@ from xmlrpc.client import Fault
 from xmlrpc.server import SimpleXMLRPCServer
 
 from labs.checking import end_with
-from labs.repair.actions import Lab
+from labs.repair.actions import RepairLab
 from labs.repair.arguments import members_of, parser_of
 
 
-def calls_of(lab: Lab, name: str) -> dict[str, Callable[..., Any]]:
+def calls_of(lab: RepairLab, name: str) -> dict[str, Callable[..., Any]]:
     """Return what each of the nine calls does at the node of this name."""
     return {
         "vote": lambda candidate, term, last_log_term, last_log_index:
@@ -77,7 +77,7 @@ def main() -> int:
     parser.add_argument("name", help="the node: node1")
     parser.add_argument("port", type=int, help="where to listen for XML-RPC: 18000")
     typed = parser.parse_args()
-    lab = Lab(members_of(parser, typed.config, typed.name), say=lambda _: None)
+    lab = RepairLab(members_of(parser, typed.config, typed.name), say=lambda _: None)
     try:
         gateway = Gateway(calls_of(lab, typed.name), typed.port)
     except (OSError, OverflowError) as problem:

@@ -5,18 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 from labs.elections.figures import entries_that_count
-from labs.repair.actions import Lab
+from labs.repair.actions import RepairLab
 from labs.repair.asking import KEY
 from raftline.common.address import Address
 from raftline_course.harness.cluster import Cluster
 
 
-class Nodes(Cluster):
+class RepairCluster(Cluster):
     """node1, node2 and node3, which obey a controller, and the lab that acts on them."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, 3, "--controller", prefix="node")
-        self.lab = Lab({node.name: Address("localhost", node.port) for node in self.nodes})
+        self.lab = RepairLab({node.name: Address("localhost", node.port) for node in self.nodes})
 
     def values(self) -> dict[str, list[str]]:
         """Return what each node's log holds of the client's values, as `TERM,VALUE`."""

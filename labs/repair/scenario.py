@@ -25,9 +25,9 @@ from collections.abc import Callable
 
 from labs.checking import end_with
 from labs.elections.figures import entries_that_count
-from labs.leftovers import Scene
+from labs.leftovers import LabFolder
 from labs.repair.asking import LabError
-from labs.repair.nodes import Nodes
+from labs.repair.nodes import RepairCluster
 from raftline.client import ClientError
 from raftline_course.harness.cluster import NodeProcess
 from raftline_course.harness.processes import NotAsExpected, eventually
@@ -50,7 +50,7 @@ def log_of(node: NodeProcess) -> tuple[str, ...]:
     return tuple(entries_that_count(node))
 
 
-def logs_are_equal(cluster: Nodes, *values: str) -> None:
+def logs_are_equal(cluster: RepairCluster, *values: str) -> None:
     """The logs of all three hold the same entries, and of the client's values just these."""
     cluster.lab.wait_until_equal()
     # Applied entries may still be on their way to a disk that is slower than the others.
@@ -61,7 +61,7 @@ def logs_are_equal(cluster: Nodes, *values: str) -> None:
     came(f"the values are {' '.join(values)}", held == list(values), held)
 
 
-def scenario_a(cluster: Nodes) -> None:
+def scenario_a(cluster: RepairCluster) -> None:
     """An election, and everything goes well."""
     lab = cluster.lab
     act("three nodes start")
@@ -85,7 +85,7 @@ def scenario_a(cluster: Nodes) -> None:
     logs_are_equal(cluster, "44", "77", "66")
 
 
-def scenario_b(cluster: Nodes) -> None:
+def scenario_b(cluster: RepairCluster) -> None:
     """The leader changes while nothing is left half replicated."""
     lab = cluster.lab
     cluster.start()
@@ -105,7 +105,7 @@ def scenario_b(cluster: Nodes) -> None:
     logs_are_equal(cluster, "44", "77", "66")
 
 
-def scenario_c(cluster: Nodes) -> None:
+def scenario_c(cluster: RepairCluster) -> None:
     """The leader crashes, its log is deleted, and the followers' logs are shorter."""
     lab = cluster.lab
     cluster.start()
@@ -140,7 +140,7 @@ def scenario_c(cluster: Nodes) -> None:
     logs_are_equal(cluster, "44", "77", "88")
 
 
-def one_follower_misses_an_entry(cluster: Nodes) -> None:
+def one_follower_misses_an_entry(cluster: RepairCluster) -> None:
     """A node that lacks an acknowledged entry is not elected; the leader repairs its log."""
     lab = cluster.lab
     leader = lab.leader()
@@ -163,7 +163,7 @@ def one_follower_misses_an_entry(cluster: Nodes) -> None:
     logs_are_equal(cluster, "44", "77", "88")
 
 
-def scenario_bonus(cluster: Nodes) -> None:
+def scenario_bonus(cluster: RepairCluster) -> None:
     """A crashed node comes back, more than once; a stale one is denied its votes, and why."""
     lab = cluster.lab
     cluster.start()
@@ -199,7 +199,7 @@ def scenario_bonus(cluster: Nodes) -> None:
     logs_are_equal(cluster, "1", "2", "20", "3", "30", "4")
 
 
-def three_reasons(cluster: Nodes) -> None:
+def three_reasons(cluster: RepairCluster) -> None:
     """node1 and node3 wait for 10 s at least before they stand; node2 stands within one."""
     lab = cluster.lab
     for name in ("node1", "node3"):
@@ -234,7 +234,7 @@ def denial_of_node2(node: NodeProcess) -> str:
     return eventually(lambda: next(filter(denial.match, node.said), ""), "a denial")
 
 
-SCENARIOS: dict[str, Callable[[Nodes], None]] = {
+SCENARIOS: dict[str, Callable[[RepairCluster], None]] = {
     "a": scenario_a, "b": scenario_b, "c": scenario_c, "bonus": scenario_bonus,
 }  # fmt: skip
 
@@ -245,7 +245,7 @@ def play(name: str) -> None:
     Raises:
         LabError, AssertionError, NotAsExpected, ClientError: it did not come out as expected.
     """
-    with Scene() as scene, Nodes(scene.folder) as cluster:
+    with LabFolder() as scene, RepairCluster(scene.folder) as cluster:
         SCENARIOS[name](cluster)
 
 

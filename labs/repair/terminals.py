@@ -8,8 +8,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from labs.leftovers import Scene
-from labs.repair.actions import Lab
+from labs.leftovers import LabFolder
+from labs.repair.actions import RepairLab
 from raftline.common.address import Address
 from raftline.common.config import FILE_NAME
 from raftline.common.signals import tied
@@ -25,9 +25,9 @@ def terminal(name: str, *options: str) -> Process:
 
 
 @contextlib.contextmanager
-def as_in_the_sheet() -> Iterator[tuple[dict[str, Process], Path, Lab]]:
+def as_in_the_sheet() -> Iterator[tuple[dict[str, Process], Path, RepairLab]]:
     """Start three nodes with node.py, as a student does, with the course's words."""
-    with Scene() as scene, contextlib.ExitStack() as stack:
+    with LabFolder() as scene, contextlib.ExitStack() as stack:
         members = {f"node{n}": Address("localhost", next(free_ports)) for n in (1, 2, 3)}
         file = scene.folder / FILE_NAME
         file.write_text("".join(f"{name} {a.host} {a.port}\n" for name, a in members.items()))
@@ -37,7 +37,7 @@ def as_in_the_sheet() -> Iterator[tuple[dict[str, Process], Path, Lab]]:
             options = ("--config", str(file), "--course-words", "--pace", "class")
             consoles[name] = terminal(name, *options)
             stack.callback(consoles[name].close)
-        yield consoles, file, Lab(members, say=lambda _: None)
+        yield consoles, file, RepairLab(members, say=lambda _: None)
 
 
 def client(file: Path, typed: str) -> str:

@@ -30,7 +30,7 @@ from typing import Any
 
 import raftline
 from labs.checking import Rows, end_with
-from labs.leftovers import Scene
+from labs.leftovers import LabFolder
 from labs.replicas.node import ordinal_of
 from raftline_course.harness import processes
 from raftline_course.harness.processes import Process, ports_in_a_row
@@ -63,7 +63,7 @@ def must(holds: object, what: str) -> None:
     assert holds, what
 
 
-class Lab:
+class LabCluster:
     """Three nodes of node.py in a separate folder."""
 
     def __init__(self, folder: Path) -> None:
@@ -71,7 +71,7 @@ class Lab:
         self.port = ports_in_a_row(3)
         self.processes: dict[str, Process] = {}
 
-    def __enter__(self) -> Lab:
+    def __enter__(self) -> LabCluster:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -143,7 +143,7 @@ class Lab:
         return self.text(name, "_CUSTOMLOG.log").splitlines()
 
 
-def row_01(lab: Lab) -> None:
+def row_01(lab: LabCluster) -> None:
     """one script, three nodes; only --node differs"""
     usage = subprocess.run(
         [*PYTHON, str(HERE / "node.py"), "--help"], capture_output=True, text=True, check=True
@@ -156,20 +156,20 @@ def row_01(lab: Lab) -> None:
         must(status["name"] == name, f"{lab.address(name)} is {status['name']}, not {name}")
 
 
-def row_04(lab: Lab) -> None:
+def row_04(lab: LabCluster) -> None:
     """each custom log says who leads"""
     wanted = f"leader is now: {lab.address(lab.leader())}"
     for name in NAMES:
         eventually(lambda name=name: lab.custom(name)[-1:] == [wanted], f"{wanted} in {name}'s")
 
 
-def row_05(lab: Lab) -> None:
+def row_05(lab: LabCluster) -> None:
     """2a: the first leader's value is in all .log and .state_machine files"""
     lab.leader()
     lab.wait_for_value(0)
 
 
-def row_03(lab: Lab) -> None:
+def row_03(lab: LabCluster) -> None:
     """each node has .log, .storage, .state_machine and a custom log"""
     for name in NAMES:
         must("@setnx value " in lab.text(name, ".log"), f"no command in {name}.log")
@@ -179,7 +179,7 @@ def row_03(lab: Lab) -> None:
         must(lab.custom(name), f"nothing in {name}_CUSTOMLOG.log")
 
 
-def row_06(lab: Lab) -> None:
+def row_06(lab: LabCluster) -> None:
     """2b: Ctrl-C at the leader, a second value on both that live; kill -9, a third"""
     number = lab.wait_for_value(0)
     old = lab.leader()  # last, so that it is the leader that is ended
@@ -197,7 +197,7 @@ def row_06(lab: Lab) -> None:
         must(all(one != two for one, two in itertools.pairwise(lines)), f"no change: {lines}")
 
 
-def row_07(lab: Lab) -> None:
+def row_07(lab: LabCluster) -> None:
     """2c: a leader that returns follows, in the later term, and holds the new value"""
     number = lab.wait_for_value(0)
     old = lab.leader()  # last, so that it is the leader that is ended
@@ -206,7 +206,7 @@ def row_07(lab: Lab) -> None:
     see_it_return(lab, old)
 
 
-def see_it_return(lab: Lab, returned: str, *, knows_term: bool = False) -> None:
+def see_it_return(lab: LabCluster, returned: str, *, knows_term: bool = False) -> None:
     """Start a node again that led; see it follow, in a later term, and hold the value.
 
     One that handed over before it stopped had heard of the later term already.
@@ -229,7 +229,7 @@ def see_it_return(lab: Lab, returned: str, *, knows_term: bool = False) -> None:
     must(ordinal_of(reply) >= missed, f"{returned} answers {reply}, and missed number {missed}")
 
 
-def row_08(lab: Lab) -> None:
+def row_08(lab: LabCluster) -> None:
     """a wiped state comes back from the log"""
     leader = lab.port_of(lab.leader())
     others = [("127.0.0.1", lab.port + number) for number in range(3)]
@@ -250,7 +250,7 @@ def row_08(lab: Lab) -> None:
         )
 
 
-def row_09(lab: Lab) -> None:
+def row_09(lab: LabCluster) -> None:
     """COOLEST_HACKATHON: a node of five that slept never gives the old value"""
     done = subprocess.run(
         [*PYTHON, str(HERE / "lab.py"), "--base-port", str(ports_in_a_row(5)), "story"],
@@ -263,7 +263,7 @@ def row_09(lab: Lab) -> None:
     must("It never gave the old value" in done.stdout, done.stdout)
 
 
-def row_11(lab: Lab) -> None:
+def row_11(lab: LabCluster) -> None:
     """the bundle holds .log, .storage, .state_machine and custom logs"""
     run_lab(lab, "bundle", "CC_E4_TEST")
     with zipfile.ZipFile(lab.folder / "CC_E4_TEST.zip") as archive:
@@ -273,7 +273,7 @@ def row_11(lab: Lab) -> None:
     must(packed == wanted, f"{sorted(packed ^ wanted)}")
 
 
-def row_10(lab: Lab) -> None:
+def row_10(lab: LabCluster) -> None:
     """stop ends every node, clean removes the files, and nothing makes them again"""
     refused = run_lab(lab, "clean", status=1)
     must("still run" in refused, refused)
@@ -286,7 +286,7 @@ def row_10(lab: Lab) -> None:
     must(not left, f"there again: {left}")
 
 
-def row_02(lab: Lab) -> None:
+def row_02(lab: LabCluster) -> None:
     """six panes, three nodes left and three logs right; stop_terminals.sh ends all of it"""
     if shutil.which("tmux") is None:
         print("-- 002-02 no tmux here: the six panes were not opened")
@@ -330,7 +330,7 @@ def row_02(lab: Lab) -> None:
     must("nothing ran" in run_lab(lab, "stop"), "a node outlived its terminal")
 
 
-def row_12(lab: Lab) -> None:
+def row_12(lab: LabCluster) -> None:
     """runs on the Python that is installed, with nothing else"""
     must(not list(HERE.glob("*requirements*")), "there are requirements")
     foreign = subprocess.run(
@@ -349,7 +349,7 @@ def row_12(lab: Lab) -> None:
     must(foreign == "[]", f"loaded from elsewhere: {foreign}")
 
 
-def row_13(lab: Lab) -> None:
+def row_13(lab: LabCluster) -> None:
     """a node, who leads, and a replicated value, from a script"""
     address = f"127.0.0.1:{ports_in_a_row(1)}"
     folder = str(lab.folder / "script")
@@ -370,7 +370,7 @@ def run(command: list[str], environment: dict[str, str]) -> subprocess.Completed
     )
 
 
-def run_lab(lab: Lab, *arguments: str, status: int = 0) -> str:
+def run_lab(lab: LabCluster, *arguments: str, status: int = 0) -> str:
     """Run lab.py on the lab's folder and return its output."""
     ended = run(
         [*PYTHON, str(HERE / "lab.py"), "--dir", str(lab.folder), *arguments], dict(os.environ)
@@ -380,7 +380,7 @@ def run_lab(lab: Lab, *arguments: str, status: int = 0) -> str:
     return said
 
 
-ROWS: tuple[Callable[[Lab], None], ...] = (
+ROWS: tuple[Callable[[LabCluster], None], ...] = (
     row_01, row_04, row_05, row_03, row_06, row_07, row_08, row_11, row_10, row_02, row_09, row_12,
     row_13,
 )  # fmt: skip
@@ -390,7 +390,7 @@ def main() -> int:
     names = {row: "002-" + row.__name__.removeprefix("row_") for row in ROWS}
     rows = Rows(*names.values())
     ends = ("tmux", "-L", SOCKET, "kill-server") if shutil.which("tmux") else ()
-    with Scene(*ends) as scene, Lab(scene.folder) as lab:
+    with LabFolder(*ends) as scene, LabCluster(scene.folder) as lab:
         for row, name in names.items():
             held = False
             with rows.row(name, what=(row.__doc__ or "").strip()):

@@ -27,7 +27,7 @@ from collections.abc import Callable
 
 import raftline
 from labs.checking import end_with
-from labs.leftovers import Scene
+from labs.leftovers import LabFolder
 from raftline_course.harness.processes import Process, end_all
 
 NODE = Path(__file__).with_name("node.py")
@@ -107,7 +107,7 @@ def bundle(folder: Path, name: str) -> int:
 
 def story(base_port: int) -> int:
     """Five nodes, one of which sleeps through a change. Ask it as soon as it is back."""
-    with Scene() as scene:
+    with LabFolder() as scene:
         folder = scene.folder
         nodes = {number: start(number, base_port, folder) for number in range(1, 6)}
         try:

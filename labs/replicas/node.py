@@ -43,7 +43,7 @@ def next_value(old: object, name: str) -> str:
     return f"{WORDS[number] if number < len(WORDS) else f'{number + 1}th'}-by-{name}"
 
 
-class Lab:
+class ElectionReaction:
     """The reaction of the lab's node to an election."""
 
     def __init__(self, node: raftline.Node, folder: Path) -> None:
@@ -116,7 +116,7 @@ def main() -> int:
                 state_file_every=0.1,
             ) as node,
         ):
-            Lab(node, arguments.dir)
+            ElectionReaction(node, arguments.dir)
             while node.is_running:
                 time.sleep(0.5)
             return node.exit_status or 0

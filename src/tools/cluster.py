@@ -40,7 +40,7 @@ class NobodyReads(Exception):
     """The reader of the nodes' lines is gone: `raftline up | head`."""
 
 
-class Cluster:
+class LocalCluster:
     """The processes of one cluster. `start`, `wait_until_up` and `stop` are for one thread."""
 
     def __init__(

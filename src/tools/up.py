@@ -18,7 +18,7 @@ from raftline.common.quiet_exit import EXIT_INTERRUPTED
 from raftline.common.signals import WAIT_S_MAX, threads_without_signals
 from raftline.tools import course, status
 from raftline.tools.choosing import check_local, described, local_members, write_down
-from raftline.tools.cluster import Cluster, NobodyReads, NotStarted
+from raftline.tools.cluster import LocalCluster, NobodyReads, NotStarted
 from raftline.tools.relay import Relay
 from raftline.tools.statusreport import verdict
 from raftline.view import command
@@ -57,7 +57,9 @@ def up(
     check_local(configuration)
     program = course.program_of(options, configuration)
     relay = Relay(list(configuration.members), configuration.folder if client_wanted else None)
-    cluster = Cluster(configuration, pace, verbose, relay, options, program)  # looks for the folder
+    cluster = LocalCluster(
+        configuration, pace, verbose, relay, options, program
+    )  # looks for the folder
     with asked_to_stop():
         try:
             _begin(cluster, others, view_port)
@@ -77,7 +79,7 @@ def up(
     return code
 
 
-def _begin(cluster: Cluster, others: Sequence[str], view_port: int | None) -> None:
+def _begin(cluster: LocalCluster, others: Sequence[str], view_port: int | None) -> None:
     """Start the nodes; a new configuration is written once their ports are known to be free."""
     cluster.check_ports()
     write_down(cluster.configuration)
@@ -96,7 +98,7 @@ def _nodes(count: int) -> str:
     return f"{count} node{'s' * (count != 1)}"
 
 
-def _until_stopped(cluster: Cluster) -> int:
+def _until_stopped(cluster: LocalCluster) -> int:
     """Watch over the nodes until none is left. A signal, or the end of the reader, raises an
     exception."""
     with threads_without_signals():
@@ -113,7 +115,7 @@ def _until_stopped(cluster: Cluster) -> int:
     return EXIT_ALL_DEAD
 
 
-def _with_client(cluster: Cluster) -> int:
+def _with_client(cluster: LocalCluster) -> int:
     """Run a client on this terminal, or on what is piped in, and return its exit code."""
     seconds = LEADER_SECONDS_MAX[cluster.pace.name]
     nodes = cluster.wait_until_up(leader_wanted=True, deadline=time.monotonic() + seconds)
@@ -139,7 +141,7 @@ def _with_client(cluster: Cluster) -> int:
     return _run_client(leader.address, cluster)
 
 
-def _tell_deaths(cluster: Cluster) -> None:
+def _tell_deaths(cluster: LocalCluster) -> None:
     while True:
         name = cluster.deaths.get()
         if cluster.stopping:
@@ -150,7 +152,7 @@ def _tell_deaths(cluster: Cluster) -> None:
             cluster.relay.say(f"[!] {error}")
 
 
-def _run_client(address: Address, cluster: Cluster) -> int:
+def _run_client(address: Address, cluster: LocalCluster) -> int:
     from raftline import client
 
     arguments = [str(address.port), "1", "--follow", "--host", address.host]

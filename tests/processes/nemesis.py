@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from raftline_course.harness import linearizable
 from raftline_course.harness.cluster import Cluster
-from raftline_course.harness.linearizable import Report
+from raftline_course.harness.linearizable import HistoryReport
 from tests.processes import changes, faults, splits
 from tests.processes.mix import Mix
 from tests.processes.scene import Busy, Fault, Finding, Scene
@@ -143,7 +143,7 @@ class Nemesis:
 
 def torment(
     cluster: Cluster, seconds: float, seed: int, clients: int, say: Callable[[str], None]
-) -> tuple[Report, Counter[str], Counter[str]]:
+) -> tuple[HistoryReport, Counter[str], Counter[str]]:
     """Strike the processes of `cluster` under load for about so long, in each way at least once;
     return verdict, outcomes and faults."""
     nemesis = Nemesis(cluster, PROCESSES, random.Random(seed), say, at_once=2)

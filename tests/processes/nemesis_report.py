@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from raftline_course.harness.cluster import Cluster
-from raftline_course.harness.history import Increment, Operation
+from raftline_course.harness.history import ClientOperation, Increment
 from tests.processes import faults
 from tests.processes.namespaces import BALLAST
 from tests.processes.nemesis import EVERYTHING
@@ -178,7 +178,7 @@ def _facts(tally: Tally) -> list[tuple[str, str]]:
 def keep_evidence(
     tally: Tally,
     cluster: Cluster,
-    history: Sequence[Operation | Increment],
+    history: Sequence[ClientOperation | Increment],
     events: Iterable[str],
     consoles: Mapping[str, Iterable[str]],
 ) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from raftline.common.config import FILE_NAME
 from raftline_course.harness.cluster import NodeProcess
-from raftline_course.harness.linearizable import Verdict, check
+from raftline_course.harness.linearizable import HistoryVerdict, check
 from raftline_course.harness.processes import eventually, free_ports
 from raftline_course.harness.proxy import LinkedCluster, Network
 from tests.abnf_grammar import Grammar
@@ -406,7 +406,7 @@ def test_what_clients_saw_amid_faults_is_linearizable(cluster: MixedCluster) -> 
             cluster.network.heal()
             cluster.wait_until_whole()
     report = check(workload.history)
-    assert report.verdict is Verdict.LINEARIZABLE, "\n".join(report.excerpt)
+    assert report.verdict is HistoryVerdict.LINEARIZABLE, "\n".join(report.excerpt)
     assert workload.outcomes["set answered"] > 50
     assert workload.outcomes["get answered"] > 50
     cluster.wait_until_alike()

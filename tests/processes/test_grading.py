@@ -15,7 +15,7 @@ from raftline_course.grading import grade as grading
 from raftline_course.grading.handin import read
 from raftline_course.grading.judging import Marks, marks_of
 from raftline_course.grading.milestones import LAB, MILESTONES, POINTS
-from raftline_course.grading.remote import CannotLock, Process
+from raftline_course.grading.remote import CannotLock, HandInProcess
 from raftline_course.grading.schedule import Schedule, plan_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -197,7 +197,7 @@ def test_a_hand_in_deletes_nothing(tmp_path: Path) -> None:
 
 
 def test_the_process_of_a_run_is_gone_with_it() -> None:
-    with Process(MODEL) as process:
+    with HandInProcess(MODEL) as process:
         inside = process._process
         assert inside.poll() is None
     assert inside.poll() is not None
@@ -275,7 +275,7 @@ def test_a_seed_gives_the_same_run_whatever_sets_a_hand_in_uses() -> None:
     code += "        return ' '.join({*command})\n"
     heard = []
     for _ in range(2):
-        with Process({**MODEL, "machine.py": code}) as process:
+        with HandInProcess({**MODEL, "machine.py": code}) as process:
             heard.append(process.ask({"machine": ["set of letters"]})["replies"])
     assert heard[0] == heard[1]
 
@@ -285,7 +285,7 @@ def test_a_schedule_happens_the_same_way_again() -> None:
     plan = plan_of(6003, 3, one.faults, one.given)
     ends = []
     for _ in range(2):
-        with Process(MODEL) as process:
+        with HandInProcess(MODEL) as process:
             schedule = Schedule(6003, plan, process)
             schedule.trouble(20)
             ends.append((schedule.world.now_ms, schedule.world.counts, schedule.world.trace()))

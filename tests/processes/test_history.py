@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from raftline_course.harness.cluster import Cluster
-from raftline_course.harness.linearizable import Verdict
+from raftline_course.harness.linearizable import HistoryVerdict
 from tests.processes.nemesis import torment
 
 SECONDS = 8.0
@@ -11,7 +11,7 @@ SECONDS = 8.0
 
 def test_the_history_of_a_hundred_clients_under_faults_is_linearizable(fast: Cluster) -> None:
     report, outcomes, faults = torment(fast, SECONDS, seed=3, clients=100, say=print)
-    assert report.verdict is Verdict.LINEARIZABLE, "\n".join(report.excerpt)
+    assert report.verdict is HistoryVerdict.LINEARIZABLE, "\n".join(report.excerpt)
     assert outcomes["set answered"] > 100
     assert outcomes["get answered"] > 100
     assert outcomes["delete answered"] > 10

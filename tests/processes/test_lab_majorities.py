@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from labs.majorities import names
-from labs.majorities.places import COMPOSE, Place
+from labs.majorities.places import COMPOSE, LabPlace
 from raftline import client
 from raftline.common import config
 from raftline_course import server
@@ -76,7 +76,7 @@ def test_a_row_that_does_not_hold_is_named_with_the_reason_and_those_after_it() 
     assert rest[-1].startswith("18 rows failed, ")
 
 
-class PlayedPlace(Place):
+class PlayedPlace(LabPlace):
     """A place whose nodes answer as asked, all at once."""
 
     def send(self, *arguments: str) -> str:

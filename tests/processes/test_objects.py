@@ -19,8 +19,8 @@ import pytest
 
 import raftline
 from raftline_course.harness.cluster import Cluster
-from raftline_course.harness.history import Operation
-from raftline_course.harness.linearizable import Verdict, check
+from raftline_course.harness.history import ClientOperation
+from raftline_course.harness.linearizable import HistoryVerdict, check
 from raftline_course.harness.processes import DEADLINE_S, eventually, free_ports
 from tests.at_night import at_night
 
@@ -275,7 +275,7 @@ def test_two_programs_on_one_object_match_one_plain_object(
 def test_a_dict_is_linearizable_for_many_threads_while_leaders_die(
     cluster: Cluster, two: list[raftline.Clients]
 ) -> None:
-    history: list[Operation] = []
+    history: list[ClientOperation] = []
     over = threading.Event()
 
     def use(number: int, shared: raftline.ReplicatedDict, chance: random.Random) -> None:
@@ -303,14 +303,14 @@ def test_a_dict_is_linearizable_for_many_threads_while_leaders_die(
     for thread in threads:
         thread.join(DEADLINE_S)
     report = check(history)
-    assert report.verdict is Verdict.LINEARIZABLE, "\n".join(report.excerpt)
+    assert report.verdict is HistoryVerdict.LINEARIZABLE, "\n".join(report.excerpt)
     verbs = {(each.verb, each.found, each.returned_at is None) for each in history}
     assert {("set", None, False), ("delete", True, False), ("delete", False, False)} <= verbs
 
 
 def _operation(
     client: str, shared: raftline.ReplicatedDict, step: int, chance: random.Random
-) -> Operation:
+) -> ClientOperation:
     """Do something to the dict, and return what was asked and answered."""
     key = chance.choice(KEYS)
     verb: Literal["get", "set", "delete"] = chance.choice(("get", "get", "set", "set", "delete"))
@@ -324,8 +324,8 @@ def _operation(
         else:
             found = shared.pop(key, None) is not None
     except raftline.OutcomeUnknown:
-        return Operation(client, verb, key, value, called_at, None)
-    return Operation(client, verb, key, value, called_at, time.monotonic(), found)
+        return ClientOperation(client, verb, key, value, called_at, None)
+    return ClientOperation(client, verb, key, value, called_at, time.monotonic(), found)
 
 
 def test_each_item_of_a_queue_is_taken_once_by_many_while_the_leader_dies(

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from raftline.wire.transactions import spell_word
 from raftline_course.harness.cluster import NodeProcess
-from raftline_course.harness.serializable import END, Transaction, findings
+from raftline_course.harness.serializable import END, ObservedTransaction, findings
 from tests.processes.mix import Mix, Pulse
 from tests.processes.workload import WorkloadClient
 
@@ -31,7 +31,7 @@ class Transactor(WorkloadClient):
         self, name: str, nodes: Sequence[NodeProcess], mix: Mix, seed: str, pulse: Pulse | None
     ) -> None:
         super().__init__(name, nodes, mix, seed, pulse)
-        self.transactions: list[Transaction] = []
+        self.transactions: list[ObservedTransaction] = []
         self.sums: list[int] = []  # of all accounts, each time that somebody looked
 
     def _ask_something(self) -> bool:
@@ -63,7 +63,9 @@ class Transactor(WorkloadClient):
         if not branch:
             if was_sent and appended:
                 unknown = {key: piece for key in appended}
-                self.transactions.append(Transaction(self.name, called_at, None, {}, unknown))
+                self.transactions.append(
+                    ObservedTransaction(self.name, called_at, None, {}, unknown)
+                )
             return False
         reads = {key: value or "" for key, value in zip(read, told, strict=False)}
         if branch == "else":
@@ -71,7 +73,7 @@ class Transactor(WorkloadClient):
         elif condition and condition not in read:
             reads[condition] = self._seen.get(condition, "")
         appends = {key: piece for key in appended}
-        one = Transaction(self.name, called_at, time.monotonic(), reads, appends)
+        one = ObservedTransaction(self.name, called_at, time.monotonic(), reads, appends)
         self.transactions.append(one)
         for key, text in reads.items():
             self._seen[key] = text + appends.get(key, "")

@@ -17,8 +17,8 @@ from raftline.storage.hardstate import Mark
 from raftline.storage.logreader import LogReader
 from raftline_course.harness import linearizable
 from raftline_course.harness.cluster import NEVER_SAID, NodeProcess
-from raftline_course.harness.history import Operation
-from raftline_course.harness.linearizable import Verdict
+from raftline_course.harness.history import ClientOperation
+from raftline_course.harness.linearizable import HistoryVerdict
 
 STEPS_MAX = 20_000_000
 READS, BETWEEN_READS_S = 20, 0.1
@@ -26,10 +26,10 @@ READS, BETWEEN_READS_S = 20, 0.1
 Log = dict[int, tuple[int, str]]  # index to term and command
 
 
-def history_findings(history: Iterable[Operation]) -> list[str]:
+def history_findings(history: Iterable[ClientOperation]) -> list[str]:
     """Judge what clients saw of keys that were absent before."""
     report = linearizable.check(history, STEPS_MAX)
-    if report.verdict is Verdict.LINEARIZABLE:
+    if report.verdict is HistoryVerdict.LINEARIZABLE:
         return []
     return ["\n".join([f"the history of {report.key} is {report.verdict.value}", *report.excerpt])]
 

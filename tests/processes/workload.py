@@ -12,7 +12,7 @@ from typing import Literal
 
 from raftline.clients.lines import LineConnection as Conversation
 from raftline_course.harness.cluster import NodeProcess
-from raftline_course.harness.history import Increment, Operation, learned
+from raftline_course.harness.history import ClientOperation, Increment, learned
 from tests.processes.mix import Mix, Pulse
 
 LONGEST_S = 30.0  # then it gives up on a request with a number, which it sends again until then
@@ -37,7 +37,7 @@ class WorkloadClient:
         pulse: Pulse | None = None,
     ) -> None:
         self.name = name
-        self.history: list[Operation] = []
+        self.history: list[ClientOperation] = []
         self.increments: list[Increment] = []
         self.outcomes: Counter[str] = Counter()
         self._nodes = nodes  # may change while we ask
@@ -74,7 +74,7 @@ class WorkloadClient:
 
     # --- what is asked ---------------------------------------------------------------------
 
-    def _pick(self) -> Operation:
+    def _pick(self) -> ClientOperation:
         mix, kind = self._mix, self._chance.random()
         key = f"{mix.prefix}k{self._chance.randrange(mix.keys)}"
         if mix.beat_s and self._chance.random() < 0.5:  # one key in each beat is everybody's
@@ -93,9 +93,9 @@ class WorkloadClient:
             if self._chance.random() < 0.1:
                 value += "." * self._chance.randrange(mix.padding + 1)
             old = self._seen[key] if verb == "cas" else None
-        return Operation(self.name, verb, key, value, time.monotonic(), None, None, old)
+        return ClientOperation(self.name, verb, key, value, time.monotonic(), None, None, old)
 
-    def _carry_out(self, asked: Operation) -> bool:
+    def _carry_out(self, asked: ClientOperation) -> bool:
         """Ask one thing; return False where nothing was done for certain."""
         mode = self._chance.choice(self._mix.reads) if asked.verb == "get" else ""
         words = [asked.verb, asked.key, asked.old, asked.value]
@@ -188,7 +188,7 @@ class WorkloadClient:
         named = LEADER.search(reply)
         return reply, named[1] if named else None
 
-    def _note(self, what: str, answered: Operation | Increment | None) -> None:
+    def _note(self, what: str, answered: ClientOperation | Increment | None) -> None:
         self.outcomes[what] += 1
         if answered is not None and answered.returned_at is not None and not what.startswith("get"):
             self._pulse.beat(answered.returned_at)
@@ -261,7 +261,7 @@ class Workload:
         return guarded
 
     @property
-    def history(self) -> list[Operation]:
+    def history(self) -> list[ClientOperation]:
         return [operation for client in self.clients for operation in client.history]
 
     @property

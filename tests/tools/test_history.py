@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from raftline_course.harness.history import Operation, learned
+from raftline_course.harness.history import ClientOperation, learned
 
-GET = Operation("c", "get", "k", None, 1.0, None)
-SET = Operation("c", "set", "k", "v", 1.0, None)
-DELETE = Operation("c", "delete", "k", None, 1.0, None)
-CAS = Operation("c", "cas", "k", "v", 1.0, None, old="o")
+GET = ClientOperation("c", "get", "k", None, 1.0, None)
+SET = ClientOperation("c", "set", "k", "v", 1.0, None)
+DELETE = ClientOperation("c", "delete", "k", None, 1.0, None)
+CAS = ClientOperation("c", "cas", "k", "v", 1.0, None, old="o")
 SETNX = replace(CAS, old=None)
 
 
@@ -31,7 +31,7 @@ SETNX = replace(CAS, old=None)
     ],
 )
 def test_a_history_gets_the_outcome_from_the_answer(
-    asked: Operation, reply: str, told: dict[str, object]
+    asked: ClientOperation, reply: str, told: dict[str, object]
 ) -> None:
     assert learned(asked, reply, 2.0) == replace(asked, returned_at=2.0, **told)
 
@@ -45,5 +45,5 @@ def test_a_history_gets_the_outcome_from_the_answer(
         (SETNX, "SETNX response, no such key: k"), (SETNX, "CAS response: k set to v"),
     ],
 )  # fmt: skip
-def test_an_answer_to_another_request_is_no_answer(asked: Operation, reply: str) -> None:
+def test_an_answer_to_another_request_is_no_answer(asked: ClientOperation, reply: str) -> None:
     assert learned(asked, reply, 2.0) is None

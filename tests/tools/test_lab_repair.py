@@ -12,7 +12,7 @@ from xmlrpc.client import Fault
 import pytest
 
 from labs.repair import asking, client
-from labs.repair.actions import Lab, Pending
+from labs.repair.actions import Pending, RepairLab
 from labs.repair.asking import LabError, written
 from labs.repair.gateway import Gateway, calls_of
 from labs.repair.spoken import SeedLines
@@ -213,7 +213,7 @@ def test_the_course_lines_show_a_followers_cuts_appends_and_applies() -> None:
     ]
 
 
-class PlayedLab(Lab):
+class PlayedLab(RepairLab):
     """A lab whose nodes are this test: it notes what they are asked, and answers as asked."""
 
     def __init__(self, *answers: str) -> None:
@@ -297,7 +297,7 @@ def test_the_gateway_gives_orders_and_reports_the_current_heartbeat() -> None:
 
 def test_choice_1_prints_the_interval_the_reset_and_the_new_leader() -> None:
     lab = PlayedLab()
-    assert client.Session(lab, 20.0).choose("1")
+    assert client.MenuSession(lab, 20.0).choose("1")
     assert lab.said == [
         "Heartbeat interval temporarily set to 20.0 seconds on localhost:17000",
         "Heartbeat interval reset to original value of 0.1 seconds on localhost:17000",
@@ -312,7 +312,7 @@ def test_choice_1_prints_the_interval_the_reset_and_the_new_leader() -> None:
 def test_choice_2_asks_each_node_in_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     typed(monkeypatch, "44", "77", "66", "88", "")
     lab = PlayedLab()
-    client.Session(lab, 20.0).choose("2")
+    client.MenuSession(lab, 20.0).choose("2")
     assert lab.said == ["44 to node1", "77 to node2", "66 to node3", "88 to node1"]
 
 
@@ -321,7 +321,7 @@ def test_the_menu_names_its_choices_and_ends_at_exit(capsys: pytest.CaptureFixtu
         ("restart election", "all nodes through leader", "only leader", "delete the log"), start=1
     ):
         assert re.search(rf'{words}.* enter "{number}"', client.MENU)
-    session = client.Session(PlayedLab(), 20.0)
+    session = client.MenuSession(PlayedLab(), 20.0)
     assert session.choose("exit") is False
     assert session.choose("7") is True
     assert "'7' is none of" in capsys.readouterr().out
@@ -338,7 +338,7 @@ def test_choice_4_takes_a_follower_by_its_number_or_its_name(
     lab.led_by = "node3"
     deleted: list[str] = []
     monkeypatch.setattr(lab, "delete_log", deleted.append)
-    client.Session(lab, 20.0).choose("4")
+    client.MenuSession(lab, 20.0).choose("4")
     assert deleted == ["node1"]
     assert set(prompts) == {"Whose log? Enter 1 for node1, 2 for node2, or nothing to go back: "}
     assert capsys.readouterr().out.count("is none of them") == 3
@@ -360,7 +360,7 @@ def test_choice_3_goes_on_by_a_number(
     typed(monkeypatch, "88", chosen)
     lab = PlayedLab()
     monkeypatch.setattr(lab, "write_to_leader_only", lambda _: pending)
-    client.Session(lab, 20.0).choose("3")
+    client.MenuSession(lab, 20.0).choose("3")
     assert ended == [ending, "end"]
     assert re.search(r'again enter "1"\n.*first enter "2"', client.NEXT)
 
@@ -403,7 +403,7 @@ def test_a_refused_value_stops_no_later_values(
 ) -> None:
     typed(monkeypatch, "44", "doubtful", "66", "")
     lab = PlayedLab()
-    client.Session(lab, 20.0).choose("2")
+    client.MenuSession(lab, 20.0).choose("2")
     assert lab.said == ["44 to node1", "doubtful to node2", "66 to node3"]
     assert capsys.readouterr().out == "Sorry, outcome unknown\n"
 
@@ -426,7 +426,7 @@ def test_any_value_is_one_line(value: str, line: str) -> None:
 def test_a_node_that_is_down_is_skipped_and_reported() -> None:
     lab = BrokenLab("SET response: value set to 44")
     lab.down = ("node2",)
-    assert Lab.submit(lab, "44", "node2") == "node3"
+    assert RepairLab.submit(lab, "44", "node2") == "node3"
     assert lab.asked == ["node3 <- lab@set value 44"]
     assert lab.said == [
         "node2 does not answer, so node3 is asked",
@@ -437,13 +437,13 @@ def test_a_node_that_is_down_is_skipped_and_reported() -> None:
 def test_a_value_of_unknown_outcome_is_not_sent_again() -> None:
     lab = BrokenLab("Sorry, outcome unknown: no quorum answered in time")
     with pytest.raises(OutcomeUnknown):
-        Lab.submit(lab, "44", "node1")
+        RepairLab.submit(lab, "44", "node1")
     assert lab.asked == ["node1 <- lab@set value 44"]
 
 
 def test_a_redirect_of_a_follower_sends_a_value_on_to_the_leader() -> None:
     lab = BrokenLab("Sorry, I am not the leader. Last leader I heard from is: node1 (h:1)", "done")
-    assert Lab.submit(lab, "44", "node2") == "node1"
+    assert RepairLab.submit(lab, "44", "node2") == "node1"
     assert lab.asked == ["node2 <- lab@set value 44", "node1 <- lab@set value 44"]
 
 
@@ -474,7 +474,7 @@ def test_choice_2_ends_the_faults_of_an_interrupted_choice_3(
     typed(monkeypatch, "")
     lab = BrokenLab()
     lab.faults = ("SKIP-REPLICATION on",)
-    client.Session(lab, 20.0).choose("2")
+    client.MenuSession(lab, 20.0).choose("2")
     assert lab.asked == ["node1 <- Controller@SKIP-REPLICATION off"]
     assert lab.said == ["Replication failure simulation disabled on node1."]
 
@@ -495,7 +495,7 @@ def test_a_failed_or_interrupted_choice_3_restores_replication(
     monkeypatch.setattr(client, "ask", interrupted)
     lab = Waiting()
     with pytest.raises(problem):
-        client.Session(lab, 20.0).choose("3")
+        client.MenuSession(lab, 20.0).choose("3")
     assert "node1 <- Controller@SKIP-REPLICATION off" in lab.asked
 
 

@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from labs import checking
-from labs.availability.runs import Report
+from labs.availability.runs import PrintedReport
 from labs.bugs import play
 from labs.bugs.check import HARM
-from labs.checking import Rows, StopAsked, end_with, expect
+from labs.checking import Rows, StopSignal, end_with, expect
 from labs.replicas import lab
 from tests.at_night import at_night
 
@@ -202,7 +202,7 @@ TAKEOVER = "took over from 0003, after 0.{} s in which no quorum had heard of 00
 
 
 def test_the_simulator_checker_finds_kills_successions_and_unwanted_elections() -> None:
-    asked_for = Report(RUN_2)
+    asked_for = PrintedReport(RUN_2)
     assert asked_for.successions == [("0003", "0001"), ("0001", "0002")]
     assert [round(each, 2) for each in asked_for.lateness_s] == [0.02, 0.02]
     assert asked_for.only_silence_elected
@@ -210,9 +210,9 @@ def test_the_simulator_checker_finds_kills_successions_and_unwanted_elections() 
     # The machine held 0003 up, and 0004 was killed in its place.
     instead = f"   7.50 s  0004 leads\n   7.50 s  0004 {TAKEOVER}\n   8.02 s  0004 was killed"
     busy = RUN_2.replace("   8.02 s  0003 was killed", instead)
-    assert Report(busy.format(71)).successions == [("0004", "0001"), ("0001", "0002")]
-    assert Report(busy.format(71)).only_silence_elected
-    assert not Report(busy.format(40)).only_silence_elected
+    assert PrintedReport(busy.format(71)).successions == [("0004", "0001"), ("0001", "0002")]
+    assert PrintedReport(busy.format(71)).only_silence_elected
+    assert not PrintedReport(busy.format(40)).only_silence_elected
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_the_simulator_checker_finds_kills_successions_and_unwanted_elections() 
     ],
 )
 def test_a_checker_takes_no_other_change_for_a_succession(told: str, instead: str) -> None:
-    assert len(Report(RUN_2.replace(told, instead)).successions) < 2
+    assert len(PrintedReport(RUN_2.replace(told, instead)).successions) < 2
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
@@ -297,7 +297,7 @@ def test_a_lab_program_names_the_mistyped_argument(
     ("problem", "status", "said"),
     [
         (KeyboardInterrupt(), 130, "lab.py: interrupted\n"),
-        (StopAsked(15), 143, ""),
+        (StopSignal(15), 143, ""),
         (FileNotFoundError(2, "No such file", "x"), 1, "lab.py: [Errno 2] No such file: 'x'\n"),
     ],
 )

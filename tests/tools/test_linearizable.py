@@ -10,32 +10,34 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline_course.harness.history import Operation
-from raftline_course.harness.linearizable import Verdict, check
+from raftline_course.harness.history import ClientOperation
+from raftline_course.harness.linearizable import HistoryVerdict, check
 
 KEYS = "ab"
 
 
 def read(
     value: str | None, called_at: float, returned_at: float | None, key: str = "b"
-) -> Operation:
-    return Operation("client2", "get", key, value, called_at, returned_at)
+) -> ClientOperation:
+    return ClientOperation("client2", "get", key, value, called_at, returned_at)
 
 
-def write(value: str, called_at: float, returned_at: float | None, key: str = "b") -> Operation:
-    return Operation("client1", "set", key, value, called_at, returned_at)
+def write(
+    value: str, called_at: float, returned_at: float | None, key: str = "b"
+) -> ClientOperation:
+    return ClientOperation("client1", "set", key, value, called_at, returned_at)
 
 
-def delete(found: bool | None, called_at: float, returned_at: float | None) -> Operation:
-    return Operation("client3", "delete", "b", None, called_at, returned_at, found)
+def delete(found: bool | None, called_at: float, returned_at: float | None) -> ClientOperation:
+    return ClientOperation("client3", "delete", "b", None, called_at, returned_at, found)
 
 
 def cas(
     old: str, new: str, called_at: float, returned_at: float | None, found: bool | None = None
-) -> Operation:
+) -> ClientOperation:
     """A cas that met `old`; with `found`, one that did not, because of another value or none."""
     matched = None if returned_at is None else found is None
-    return Operation("client4", "cas", "b", new, called_at, returned_at, found, old, matched)
+    return ClientOperation("client4", "cas", "b", new, called_at, returned_at, found, old, matched)
 
 
 GOOD = {
@@ -145,12 +147,12 @@ BAD = {
 
 @pytest.mark.parametrize("name", GOOD)
 def test_a_history_that_one_copy_could_give_is_accepted(name: str) -> None:
-    assert check(GOOD[name]).verdict is Verdict.LINEARIZABLE
+    assert check(GOOD[name]).verdict is HistoryVerdict.LINEARIZABLE
 
 
 @pytest.mark.parametrize("name", BAD)
 def test_a_history_that_no_single_copy_gives_is_refused(name: str) -> None:
-    assert check(BAD[name]).verdict is Verdict.VIOLATED
+    assert check(BAD[name]).verdict is HistoryVerdict.VIOLATED
 
 
 def test_the_order_in_which_a_history_is_written_down_does_not_matter() -> None:
@@ -193,14 +195,14 @@ def test_a_search_that_takes_too_long_gives_up_and_reports_it() -> None:
     at_once = [write(str(n), 0, 1000) for n in range(30)]
     never_set = [read("x", 0, 1000)]
     report = check([*at_once, *never_set], steps_max=500)
-    assert report.verdict is Verdict.GAVE_UP
+    assert report.verdict is HistoryVerdict.GAVE_UP
     assert report.excerpt == ["b: no verdict after 500 steps"]
 
 
 def test_a_violation_is_found_though_the_search_gives_up_on_another_key() -> None:
     at_once = [write(str(n), 0, 1000, key="a") for n in range(30)]
     report = check([*at_once, read("x", 0, 1000, key="a"), read("7", 3, 4)], steps_max=500)
-    assert (report.verdict, report.key) == (Verdict.VIOLATED, "b")
+    assert (report.verdict, report.key) == (HistoryVerdict.VIOLATED, "b")
 
 
 def test_many_unknown_writes_do_not_slow_the_search_down() -> None:
@@ -208,14 +210,14 @@ def test_many_unknown_writes_do_not_slow_the_search_down() -> None:
     known = [write(f"k{n}", 1000 + 4 * n, 1001 + 4 * n) for n in range(200)]
     reads = [read(f"k{n}", 1002 + 4 * n, 1003 + 4 * n) for n in range(200)]
     report = check([*unknown, *known, *reads])
-    assert report.verdict is Verdict.LINEARIZABLE
+    assert report.verdict is HistoryVerdict.LINEARIZABLE
     assert report.steps < 1000
     lost = check([*unknown, *known, *reads, read("k5", 5000, 5001)])
-    assert lost.verdict is Verdict.VIOLATED
+    assert lost.verdict is HistoryVerdict.VIOLATED
     assert lost.steps < 1000
 
 
-def random_history(chance: random.Random, size: int) -> list[Operation]:
+def random_history(chance: random.Random, size: int) -> list[ClientOperation]:
     """Return what clients see of an atomic store: each operation takes effect at one moment between
     call and answer; an unknown one at any moment after its call, or never."""
     moments = []
@@ -228,7 +230,7 @@ def random_history(chance: random.Random, size: int) -> list[Operation]:
         happens_at = called_at + chance.expovariate(0.5) * (3 if unknown else 1)
         if unknown and chance.random() < 0.5:
             happens_at = float("inf")
-        operation = Operation(
+        operation = ClientOperation(
             f"client{number}",
             verb,
             chance.choice(KEYS),
@@ -258,8 +260,8 @@ def random_history(chance: random.Random, size: int) -> list[Operation]:
 
 
 def seen_cas(
-    operation: Operation, held: dict[str, str], happens_at: float, chance: random.Random
-) -> Operation:
+    operation: ClientOperation, held: dict[str, str], happens_at: float, chance: random.Random
+) -> ClientOperation:
     """Carry a cas out that looks for what is there, or not; return what its client sees."""
     found = held.get(operation.key)
     old = found if found is not None and chance.random() < 0.6 else str(chance.randrange(60))
@@ -276,7 +278,7 @@ def seen_cas(
 @given(seed=st.integers(0, 2**32), size=st.integers(0, 60))
 def test_a_history_of_an_atomic_store_is_always_accepted(seed: int, size: int) -> None:
     report = check(random_history(random.Random(seed), size))
-    assert report.verdict is Verdict.LINEARIZABLE
+    assert report.verdict is HistoryVerdict.LINEARIZABLE
 
 
 @given(seed=st.integers(0, 2**32), size=st.integers(5, 60))
@@ -284,7 +286,7 @@ def test_an_answer_with_a_value_never_written_is_always_refused(seed: int, size:
     chance = random.Random(seed)
     history = random_history(chance, size)
     history.append(read("never written", chance.uniform(0, size), size + 1))
-    assert check(history).verdict is Verdict.VIOLATED
+    assert check(history).verdict is HistoryVerdict.VIOLATED
 
 
 def test_a_get_exchanged_for_an_overwritten_value_is_nearly_always_refused() -> None:
@@ -299,7 +301,7 @@ def test_a_get_exchanged_for_an_overwritten_value_is_nearly_always_refused() -> 
         if over:
             spoiled += 1
             history.append(read(first.value, last_s + 1, last_s + 2, key=first.key))
-            refused += check(history).verdict is Verdict.VIOLATED
+            refused += check(history).verdict is HistoryVerdict.VIOLATED
     assert spoiled > 150
     assert refused == spoiled  # what a known set overwrote before the call never comes back
 
@@ -316,11 +318,13 @@ def test_the_search_agrees_with_trying_every_order(seed: int) -> None:
             history[place] = replace(operation, found=chance.random() < 0.5)
         elif operation.matched and chance.random() < 0.5:
             history[place] = replace(operation, matched=False, found=True)
-    expected = Verdict.LINEARIZABLE if some_order_fits(history, None) else Verdict.VIOLATED
+    expected = (
+        HistoryVerdict.LINEARIZABLE if some_order_fits(history, None) else HistoryVerdict.VIOLATED
+    )
     assert check(history).verdict is expected
 
 
-def some_order_fits(left: list[Operation], held: str | None) -> bool:
+def some_order_fits(left: list[ClientOperation], held: str | None) -> bool:
     """Try every order, the slow and plain way."""
     answered = [o.returned_at for o in left if o.returned_at is not None]
     if not answered:

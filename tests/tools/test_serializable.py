@@ -6,15 +6,15 @@ import random
 
 import pytest
 
-from raftline_course.harness.serializable import Transaction, findings
+from raftline_course.harness.serializable import ObservedTransaction, findings
 
 
 def txn(
     called_at: float, returned_at: float | None, reads: str = "", appends: str = ""
-) -> Transaction:
+) -> ObservedTransaction:
     """`reads` as `x:1;2; y:`, `appends` as `x:3;`."""
     told = [dict(each.split(":") for each in text.split()) for text in (reads, appends)]
-    return Transaction("c", called_at, returned_at, told[0], told[1])
+    return ObservedTransaction("c", called_at, returned_at, told[0], told[1])
 
 
 SOUND = {
@@ -82,7 +82,7 @@ def test_what_cannot_be_is_found(name: str) -> None:
     assert says in "\n".join(findings(history, finals))
 
 
-def drawn(chance: random.Random) -> tuple[list[Transaction], dict[str, str]]:
+def drawn(chance: random.Random) -> tuple[list[ObservedTransaction], dict[str, str]]:
     """Transactions that take effect one by one, each at a moment while it is under way."""
     held = {key: "" for key in "vwxyz"}
     history = []
@@ -97,7 +97,7 @@ def drawn(chance: random.Random) -> tuple[list[Transaction], dict[str, str]]:
         called_at = number - chance.random() * 3
         returned_at = None if is_unknown else number + chance.random() * 3
         reads = {} if is_unknown else reads
-        history.append(Transaction("c", called_at, returned_at, reads, appends))
+        history.append(ObservedTransaction("c", called_at, returned_at, reads, appends))
     return history, held
 
 
@@ -109,6 +109,6 @@ def test_any_history_of_one_copy_is_accepted_and_an_older_read_is_found() -> Non
         late = max(one.returned_at or 0 for one in history) + 1
         key = max(finals, key=lambda each: len(finals[each]))
         older = finals[key][: finals[key].index(";") + 1]
-        stale = Transaction("c", late, late + 1, {key: older})
+        stale = ObservedTransaction("c", late, late + 1, {key: older})
         found += bool(findings([*history, stale], finals))
     assert found == 50

@@ -12,7 +12,7 @@ import pytest
 from raftline_course import simulator
 from raftline_course.trial.load import LoadClient
 from raftline_course.trial.metrics import Metrics
-from raftline_course.trial.record import Asked
+from raftline_course.trial.record import RequestRecord
 from raftline_course.trial.servers import Health
 from raftline_course.trial.store import Tally
 from raftline_course.trial.trial import Trial
@@ -41,7 +41,7 @@ class Finished:
     prior_get_requests = 2
     tally = Tally(sent=3)
 
-    def __init__(self, *requests: Asked) -> None:
+    def __init__(self, *requests: RequestRecord) -> None:
         self.requests = list(requests)
 
     def join(self, _: float) -> None: ...

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from raftline_course.harness.proxy import Network
-from raftline_course.trial.actions import Actions, Watch
+from raftline_course.trial.actions import Actions, LeaderTracker
 from raftline_course.trial.metrics import Action, Metrics
 from raftline_course.trial.record import Record
 from raftline_course.trial.servers import Servers
@@ -29,7 +29,7 @@ class Stage:
             self.record.metrics,
             cast(Servers, self),
             cast(Network, self),
-            cast(Watch, self),
+            cast(LeaderTracker, self),
             self.record,
         )
 

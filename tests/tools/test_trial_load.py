@@ -20,7 +20,7 @@ from raftline_course.trial.load import (
 )
 from raftline_course.trial.messages import Message
 from raftline_course.trial.metrics import Metrics
-from raftline_course.trial.store import Attempt, Store, Unanswered
+from raftline_course.trial.store import ServerAttempt, StoreClient, Unanswered
 from tests.tools.trials import asked
 
 
@@ -56,7 +56,7 @@ class Confirms:
 
     def __init__(self, lost: int | None = None, refused: int | None = None) -> None:
         self.pairs: dict[str, str] = {}
-        self.attempts: list[Attempt] = []
+        self.attempts: list[ServerAttempt] = []
         self.last_message_id = 0
         self.stop = threading.Event()
         self._lost = lost
@@ -83,7 +83,9 @@ class Confirms:
 def asked_by(store: Confirms, dues: list[Due], **more: int) -> list[tuple[str, str, str | None]]:
     """Return what one client asks of a store, in order."""
     common: dict[str, str] | None = {} if more else None
-    made = LoadClient("0005", dues, cast(Store, store), Metrics(**more), time.monotonic(), common)
+    made = LoadClient(
+        "0005", dues, cast(StoreClient, store), Metrics(**more), time.monotonic(), common
+    )
     made.start()
     made.join(60)
     assert made.problem is None
@@ -126,7 +128,7 @@ def test_latency_counts_from_when_a_request_was_due_until_its_answer() -> None:
             self.stop.wait(0.05)
             return super().put(key, value, until_s)
 
-    due, store = [Due(0, 0.0, False)], cast(Store, Slow())
+    due, store = [Due(0, 0.0, False)], cast(StoreClient, Slow())
     made = LoadClient("0005", due, store, Metrics(), time.monotonic())
     made.start()
     made.join(60)
@@ -139,7 +141,9 @@ def test_latency_counts_from_when_a_request_was_due_until_its_answer() -> None:
 def test_a_get_that_never_leaves_is_not_counted_as_one_without_a_key() -> None:
     store = Confirms()
     store.stop.set()
-    made = LoadClient("0005", [Due(0, 0.0, True)], cast(Store, store), Metrics(), time.monotonic())
+    made = LoadClient(
+        "0005", [Due(0, 0.0, True)], cast(StoreClient, store), Metrics(), time.monotonic()
+    )
     made.start()
     made.join(60)
     assert ([each.called for each in made.requests], made.prior_get_requests) == ([None], 0)

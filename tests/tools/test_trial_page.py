@@ -11,9 +11,9 @@ import pytest
 from raftline_course.trial import pictures, report
 from raftline_course.trial.causes import explained
 from raftline_course.trial.pictures import Logarithmic, Seconds, tag
-from raftline_course.trial.record import Event, Record
+from raftline_course.trial.record import Record, TrialEvent
 from raftline_course.trial.servers import Health
-from raftline_course.trial.store import Attempt
+from raftline_course.trial.store import ServerAttempt
 from raftline_course.trial.verdict import judge
 from tests.tools.trials import asked, pair, record
 
@@ -24,10 +24,10 @@ def eventful() -> Record:
         ended=12.0,
         leaders=[(0.0, "unkown"), (1.0, "0001"), (6.0, "unkown"), (7.0, "0002")],
         events=[
-            Event(3.0, "drop", (), "20% of all lines between servers are lost"),
-            Event(4.0, "part hard", ("0001",), "0001 were cut off from 0000 0002; 0001 led"),
-            Event(5.0, "part end", (), "all servers reach each other again"),
-            Event(6.0, "fail leader", ("0001",), "0001 was <killed>"),
+            TrialEvent(3.0, "drop", (), "20% of all lines between servers are lost"),
+            TrialEvent(4.0, "part hard", ("0001",), "0001 were cut off from 0000 0002; 0001 led"),
+            TrialEvent(5.0, "part end", (), "all servers reach each other again"),
+            TrialEvent(6.0, "fail leader", ("0001",), "0001 was <killed>"),
         ],
         health=[(6.0, "0001", Health.FAILED), (8.0, "0001", Health.UP)],
         stalls=[(10.0, 11.0)],
@@ -121,7 +121,7 @@ def tips(made: Record) -> list[str]:
 
 
 def test_each_request_has_a_label_of_very_many_only_slow_and_lost_ones() -> None:
-    attempts = [Attempt("0000", "no answer", 1.0), Attempt("0001", "success", 0.002)]
+    attempts = [ServerAttempt("0000", "no answer", 1.0), ServerAttempt("0001", "success", 0.002)]
     few = [asked(1, took=0.0613), asked(2, "get", attempts=attempts), asked(3, took=None)]
     assert tips(record(few)) == [
         "put key1 by 0003, due at 1.00 s: 61.3 ms",

@@ -13,7 +13,7 @@ from raftline_course.harness.processes import eventually
 from raftline_course.trial.load import Due, LoadClient
 from raftline_course.trial.messages import BadMessage
 from raftline_course.trial.metrics import Metrics
-from raftline_course.trial.store import Store, Unanswered
+from raftline_course.trial.store import StoreClient, Unanswered
 from tests.scripted_node import (
     DEADLINE_S,
     Handler,
@@ -31,7 +31,7 @@ def start() -> Iterator[Start]:
         yield start_node
 
 
-def client(*nodes: ScriptedNode | int) -> Store:
+def client(*nodes: ScriptedNode | int) -> StoreClient:
     """Return a client that knows these as 0000, 0001, … and asks 0000 first."""
     ports = {
         f"{number:04}": node if isinstance(node, int) else node.port
@@ -42,7 +42,7 @@ def client(*nodes: ScriptedNode | int) -> Store:
         def choice(self, seq):  # type: ignore[no-untyped-def]
             return seq[0]
 
-    return Store("0005", ports, First())
+    return StoreClient("0005", ports, First())
 
 
 def once(first: str | None, then: Handler) -> Handler:

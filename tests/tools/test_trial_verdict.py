@@ -9,8 +9,8 @@ import pytest
 
 from raftline_course.trial import report
 from raftline_course.trial.metrics import Metrics
-from raftline_course.trial.record import Event, Record, percentile, standstills
-from raftline_course.trial.store import Attempt, Tally
+from raftline_course.trial.record import Record, TrialEvent, percentile, standstills
+from raftline_course.trial.store import ServerAttempt, Tally
 from raftline_course.trial.verdict import PERFECT, Exit, judge
 from tests.tools.trials import asked, pair, record
 
@@ -177,7 +177,7 @@ def test_the_report_has_the_course_lines_in_order_with_their_counters() -> None:
 
 def test_the_report_goes_on_with_percentiles_events_and_verdict() -> None:
     requests = [asked(number, took=number / 1000) for number in range(1, 101)]
-    event = Event(8.0, "fail leader", ("0001",), "0001 was killed")
+    event = TrialEvent(8.0, "fail leader", ("0001",), "0001 was killed")
     made = record(
         requests,
         events=[event],
@@ -199,7 +199,7 @@ def test_the_report_as_json_has_the_same_figures_and_the_verdict_in_two_parts() 
         [*pair(1), asked(9, took=None)],
         failed=1,
         crashed=[("0002", 70)],
-        events=[Event(8.0, "fail leader", ("0001",), "0001 was killed")],
+        events=[TrialEvent(8.0, "fail leader", ("0001",), "0001 was killed")],
     )
     found = json.loads(report.as_json(made, judge(made)))
     for line in report.seed_lines(made)[2:-2]:
@@ -257,7 +257,10 @@ def test_the_standstill_threshold_grows_with_the_usual_latency() -> None:
 
 
 def test_the_history_tells_each_attempt_of_a_request() -> None:
-    attempts = [Attempt("0000", "forward2leader", 0.001), Attempt("0001", "success", 0.002)]
+    attempts = [
+        ServerAttempt("0000", "forward2leader", 0.001),
+        ServerAttempt("0001", "success", 0.002),
+    ]
     assert json.loads(asked(1, attempts=attempts).as_json()) == {
         "client": "0003",
         "req_category": "put",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from raftline_course.trial.actions import Watch
+from raftline_course.trial.actions import LeaderTracker
 
 SERVERS = ("0000", "0001", "0002", "0003", "0004")
 
@@ -13,7 +13,7 @@ class Wire:
     """A watch that starts at second 0, and lines for it."""
 
     def __init__(self) -> None:
-        self.watch = Watch(SERVERS, 0.0)
+        self.watch = LeaderTracker(SERVERS, 0.0)
 
     def beat(self, leader: str, term: int, at: float, *hearers: str, arrives: bool = True) -> None:
         for hearer in hearers or [server for server in SERVERS if server != leader]:

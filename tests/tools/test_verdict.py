@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from raftline_course.harness.cluster import Cluster, NodeProcess
-from raftline_course.harness.history import Increment, Operation, counter_findings
+from raftline_course.harness.history import ClientOperation, Increment, counter_findings
 from tests.node_files import log_file
 from tests.processes import namespaces, nemesis, run_nemesis, splits, verdict
 from tests.processes.nemesis import Nemesis
@@ -50,9 +50,9 @@ def test_increments_lost_doubled_or_out_of_order_are_found(
 
 
 def test_a_history_that_no_single_copy_gives_is_found_with_its_lines() -> None:
-    wrote = Operation("client1", "set", "b", "5", 1, 2)
+    wrote = ClientOperation("client1", "set", "b", "5", 1, 2)
     assert verdict.history_findings([wrote]) == []
-    lost = Operation("client2", "get", "b", None, 3, 4)
+    lost = ClientOperation("client2", "get", "b", None, 3, 4)
     [found] = verdict.history_findings([wrote, lost])
     assert found.startswith("the history of b is not linearizable\nclient2@get b -> no such key")
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from raftline_course.trial.metrics import Metrics
-from raftline_course.trial.record import Asked, Record
+from raftline_course.trial.record import Record, RequestRecord
 
 SERVERS = ("0000", "0001", "0002")
 
 
-def asked(number: int, category: str = "put", took: float | None = 0.01, **more: Any) -> Asked:
+def asked(
+    number: int, category: str = "put", took: float | None = 0.01, **more: Any
+) -> RequestRecord:
     """Return request `number`, due in second `number`, answered after `took` seconds or never."""
     due = float(number)
     facts: dict[str, Any] = {
@@ -24,16 +26,16 @@ def asked(number: int, category: str = "put", took: float | None = 0.01, **more:
         "returned": None if took is None else due + took,
         "outcome": "unanswered" if took is None else "success",
     }
-    return Asked(**{**facts, **more})
+    return RequestRecord(**{**facts, **more})
 
 
-def pair(number: int, took: float | None = 0.01) -> list[Asked]:
+def pair(number: int, took: float | None = 0.01) -> list[RequestRecord]:
     """Return a put and the get that reads it."""
     put = asked(number)
     return [put, asked(number + 1, "get", took, key=put.key, value=put.value)]
 
 
-def record(requests: list[Asked], **more: Any) -> Record:
+def record(requests: list[RequestRecord], **more: Any) -> Record:
     """Return a trial of three servers in which 0001 led from the first second on."""
     metrics = more.pop("metrics", Metrics(servers=3))
     facts: dict[str, Any] = {

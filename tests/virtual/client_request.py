@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from raftline_course.harness.history import Operation, learned
+from raftline_course.harness.history import ClientOperation, learned
 from tests.virtual.requests import Asker
 
 Verb = Literal["get", "set", "cas", "setnx", "delete", "incr", "append", "session"]
@@ -53,13 +53,13 @@ class ClientRequest:
         """Return the same request, to be sent again under its number."""
         return replace(self, settled=False)
 
-    def operation(self, returned_at: int | None, reply: str = "") -> Operation:
+    def operation(self, returned_at: int | None, reply: str = "") -> ClientOperation:
         """Return what the history keeps of it; a reply that is none of its own is an error. A
         setnx is a cas that is to find nothing."""
         assert self.verb in ("get", "set", "cas", "setnx", "delete"), self.verb
         verb: Literal["get", "set", "cas", "delete"]
         verb = "cas" if self.verb == "setnx" else self.verb
-        asked = Operation(
+        asked = ClientOperation(
             self.client.name, verb, self.key, self.value, self.called_at, None, old=self.old
         )
         found = asked if returned_at is None else learned(asked, reply, returned_at)

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from raftline.state.store import Pairs
 from raftline.wire.transactions import spell_word
-from raftline_course.harness.serializable import END, Transaction, findings
+from raftline_course.harness.serializable import END, ObservedTransaction, findings
 from tests.virtual.plan import Plan
 from tests.virtual.requests import Asker
 from tests.virtual.world import World
@@ -63,7 +63,7 @@ class Ledger:
     """Keeps what dealers saw, and judges it in the end."""
 
     def __init__(self) -> None:
-        self.transactions: list[Transaction] = []
+        self.transactions: list[ObservedTransaction] = []
 
     def judge(self, pairs: Pairs) -> None:
         """Hold what was seen against what is there in the end.
@@ -165,7 +165,7 @@ class Dealer:
         reads: Mapping[str, str],
         appends: Mapping[str, str],
     ) -> None:
-        one = Transaction(self.name, request.called_at, returned_at, reads, appends)
+        one = ObservedTransaction(self.name, request.called_at, returned_at, reads, appends)
         self._ledger.transactions.append(one)
 
     def _transfer(self) -> None:

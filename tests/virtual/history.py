@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from raftline_course.harness.history import Increment, Operation, counter_findings
-from raftline_course.harness.linearizable import Verdict, check
+from raftline_course.harness.history import ClientOperation, Increment, counter_findings
+from raftline_course.harness.linearizable import HistoryVerdict, check
 from tests.virtual.client_request import COUNTER, ClientRequest
 from tests.virtual.journal import JOURNAL, Append, Journal, Seen
 
@@ -15,7 +15,7 @@ class History:
     what was appended to the journal, which shows by itself what became of it."""
 
     def __init__(self) -> None:
-        self.operations: list[Operation] = []
+        self.operations: list[ClientOperation] = []
         self.increments: list[Increment] = []
         self.journal = Journal()
 
@@ -60,7 +60,7 @@ class History:
             AssertionError: one copy of the data could not have given these answers.
         """
         report = check(self.operations, SEARCH_STEPS_MAX)
-        if report.verdict is not Verdict.LINEARIZABLE:
+        if report.verdict is not HistoryVerdict.LINEARIZABLE:
             lines = "\n  ".join(report.excerpt)
             raise AssertionError(f"history of {report.key}: {report.verdict.value}\n  {lines}")
         return report.steps

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from raftline_course.conform.cluster import Cluster
+from raftline_course.conform.cluster import TestedCluster
 from raftline_course.conform.scene import Scene
 
 LEVELS = {
@@ -19,7 +19,7 @@ LEVELS = {
     8: "membership",
 }
 Body = Callable[[Scene], None]
-ClusterBody = Callable[[Cluster], None]
+ClusterBody = Callable[[TestedCluster], None]
 
 
 @dataclass(frozen=True)

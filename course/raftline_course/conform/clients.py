@@ -7,7 +7,7 @@ from raftline_course.conform.verdicts import Failed
 from raftline_course.conform.wires import Wire
 
 
-class Client:
+class KitClient:
     """A client of the node, with its own connection."""
 
     def __init__(self, wire: Wire, who: str, transcript: Transcript, patience_s: float) -> None:

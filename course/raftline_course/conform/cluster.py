@@ -12,24 +12,24 @@ from pathlib import Path
 
 from raftline.raft.messages import AppendAccepted
 from raftline.wire.replies import RequestOutcome, outcome_of
-from raftline_course.conform.node import Settings, TestedNode, ports_of
+from raftline_course.conform.node import KitSettings, TestedNode, ports_of
 from raftline_course.conform.transcript import FROM_NODE, Transcript
 from raftline_course.conform.verdicts import Failed
 from raftline_course.conform.wires import Wire, dial
-from raftline_course.harness.history import Operation, learned
+from raftline_course.harness.history import ClientOperation, learned
 from raftline_course.harness.proxy import Network, Pair
 
 PAUSE_S = 0.05
 SERVE_FACTOR = 4  # times the patience for one node, for a cluster on a busy machine
 
 
-class Cluster:
+class TestedCluster:
     """Nodes s1, s2, …, each in its own folder, and the network between them.
 
     s1 is always the node under test; the others are it too, unless `--with` says otherwise.
     """
 
-    def __init__(self, settings: Settings, size: int = 3) -> None:
+    def __init__(self, settings: KitSettings, size: int = 3) -> None:
         self.settings = settings
         self.transcript = Transcript()
         self.folder = Path(tempfile.mkdtemp(prefix="raftline-conform-"))
@@ -43,7 +43,7 @@ class Cluster:
             self.nodes[name] = TestedNode(name, ports[name], self.folder / name, reached, command)
         self._wires: dict[tuple[str, str], Wire] = {}
 
-    def __enter__(self) -> Cluster:
+    def __enter__(self) -> TestedCluster:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -73,7 +73,7 @@ class Cluster:
 
     # --- faults --------------------------------------------------------------------------------
 
-    def begin(self) -> Cluster:
+    def begin(self) -> TestedCluster:
         """Start all nodes for the first time, and wait until all may vote.
 
         A node of raftline that finds a leader at its first start has no vote until that leader
@@ -94,7 +94,7 @@ class Cluster:
         for name in names or self.nodes:
             self.nodes[name].wait()
 
-    def settle(self) -> Cluster:
+    def settle(self) -> TestedCluster:
         """Wait until a leader has heard from each other node, and none is without a vote."""
         end_s = time.monotonic() + self.patience_s
         since = self.transcript.end
@@ -177,7 +177,9 @@ class Cluster:
                 yield name, self.ask_at(name, line, who)
             time.sleep(PAUSE_S)
 
-    def operate(self, asked: Operation, line: str, among: tuple[str, ...] = ()) -> Operation | None:
+    def operate(
+        self, asked: ClientOperation, line: str, among: tuple[str, ...] = ()
+    ) -> ClientOperation | None:
         """Ask each node once until one serves; return the operation as its client knows it, None
         where certainly nothing was done."""
         for name in among or tuple(self.nodes):

@@ -8,13 +8,13 @@ from collections.abc import Iterable
 
 from raftline.wire.replies import RequestOutcome, outcome_of
 from raftline_course.conform.checks import cluster_check
-from raftline_course.conform.cluster import Background, Cluster
-from raftline_course.harness.history import Operation
-from raftline_course.harness.linearizable import Verdict
+from raftline_course.conform.cluster import Background, TestedCluster
+from raftline_course.harness.history import ClientOperation
+from raftline_course.harness.linearizable import HistoryVerdict
 from raftline_course.harness.linearizable import check as judge_history
 
 
-def others_than(cluster: Cluster, name: str) -> tuple[str, ...]:
+def others_than(cluster: TestedCluster, name: str) -> tuple[str, ...]:
     """Return the names of the other nodes."""
     return tuple(other for other in cluster.nodes if other != name)
 
@@ -22,7 +22,7 @@ def others_than(cluster: Cluster, name: str) -> tuple[str, ...]:
 @cluster_check(
     2, "three-elect", "Three nodes elect one; after its death the others elect again.", "Raft §5.2"
 )
-def three_elect(cluster: Cluster) -> None:
+def three_elect(cluster: TestedCluster) -> None:
     cluster.begin()
     for _ in range(2):
         leader = cluster.leader()
@@ -33,7 +33,7 @@ def three_elect(cluster: Cluster) -> None:
 
 
 @cluster_check(3, "three-catch-up", "A node that was cut off gets all that it missed.", "Raft §5.3")
-def three_catch_up(cluster: Cluster) -> None:
+def three_catch_up(cluster: TestedCluster) -> None:
     cluster.begin()
     leader = cluster.leader()
     late, other = others_than(cluster, leader)
@@ -57,7 +57,7 @@ def three_catch_up(cluster: Cluster) -> None:
     "A leader that is cut off acknowledges nothing that is lost.",
     "Raft §5.3, §5.4",
 )
-def three_count(cluster: Cluster) -> None:
+def three_count(cluster: TestedCluster) -> None:
     cluster.begin()
     counted = Counting(cluster)
     for _ in range(2):
@@ -76,7 +76,7 @@ def three_count(cluster: Cluster) -> None:
     "What was acknowledged survives kill -9 of all nodes at once.",
     "Raft §5, Figure 2, persistent state",
 )
-def three_killed(cluster: Cluster) -> None:
+def three_killed(cluster: TestedCluster) -> None:
     cluster.begin()
     counted = Counting(cluster)
     cluster.leader()
@@ -96,7 +96,7 @@ def three_killed(cluster: Cluster) -> None:
     "What was acknowledged survives the death of leader after leader.",
     "Raft §5.4, Figure 2",
 )
-def leaders_killed(cluster: Cluster) -> None:
+def leaders_killed(cluster: TestedCluster) -> None:
     cluster.begin()
     counted = Counting(cluster)
     for _ in range(3):
@@ -112,7 +112,7 @@ def leaders_killed(cluster: Cluster) -> None:
 class Counting:
     """Increments of one counter: those acknowledged, and those of unknown outcome."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: TestedCluster) -> None:
         self.cluster = cluster
         self.acknowledged: list[int] = []
         self.unknown = 0
@@ -162,10 +162,10 @@ class Counting:
     "What clients see is linearizable while leaders are cut off.",
     "Raft §8; Herlihy and Wing 1990",
 )
-def linearizable(cluster: Cluster) -> None:
+def linearizable(cluster: TestedCluster) -> None:
     cluster.begin()
     cluster.leader()
-    history: list[Operation] = []
+    history: list[ClientOperation] = []
     numbers = itertools.count(1)
     work = Background()
 
@@ -173,10 +173,10 @@ def linearizable(cluster: Cluster) -> None:
         number = next(numbers)
         called_at = time.monotonic()
         if number % 2:
-            asked = Operation(client, "set", "k", f"v{number}", called_at, None)
+            asked = ClientOperation(client, "set", "k", f"v{number}", called_at, None)
             found = cluster.operate(asked, f"set k v{number}", among)
         else:
-            asked = Operation(client, "get", "k", None, called_at, None)
+            asked = ClientOperation(client, "get", "k", None, called_at, None)
             found = cluster.operate(asked, "get k", among)
         if found is not None and not (found.verb == "get" and found.returned_at is None):
             history.append(found)
@@ -193,6 +193,6 @@ def linearizable(cluster: Cluster) -> None:
     work.join()
     report = judge_history(history)
     cluster.expect(
-        report.verdict is not Verdict.VIOLATED,
+        report.verdict is not HistoryVerdict.VIOLATED,
         "the history is not linearizable:\n" + "\n".join(report.excerpt),
     )

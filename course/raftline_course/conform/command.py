@@ -23,7 +23,7 @@ from raftline_course.conform import (
     votes,
 )
 from raftline_course.conform.checks import CHECKS, LEVELS, Check
-from raftline_course.conform.node import NoCommand, Settings
+from raftline_course.conform.node import KitSettings, NoCommand
 from raftline_course.conform.report import print_result, summary
 from raftline_course.conform.run import FAILED, Result, end_all, judge
 
@@ -98,7 +98,7 @@ def main(arguments: Sequence[str]) -> int:
     for each in [command, *([others] if others else [])]:
         if missing := [place for place in PLACES if not any(place in word for word in each)]:
             options.error(f"the command {' '.join(each)!r} does not name {' '.join(missing)}")
-    settings = Settings(tuple(command), tuple(others), parsed.election_ms)
+    settings = KitSettings(tuple(command), tuple(others), parsed.election_ms)
     try:
         with raised():
             return _carry_out(chosen, settings, parsed.jobs, parsed.json)
@@ -107,7 +107,7 @@ def main(arguments: Sequence[str]) -> int:
         return EXIT_USAGE
 
 
-def _carry_out(chosen: Sequence[Check], settings: Settings, jobs: int, as_json: bool) -> int:
+def _carry_out(chosen: Sequence[Check], settings: KitSettings, jobs: int, as_json: bool) -> int:
     results: list[Result] = []
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         futures = [pool.submit(judge, check, settings) for check in chosen]

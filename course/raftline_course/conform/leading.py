@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from raftline.raft.messages import AppendEntries, Message, RequestVote
 from raftline_course.conform.checks import check
-from raftline_course.conform.rules import Follower
+from raftline_course.conform.rules import KitFollower
 from raftline_course.conform.scene import Scene
 from raftline_course.conform.wires import silent
 
@@ -51,7 +51,7 @@ def not_before_a_quorum(scene: Scene) -> None:
     term = scene.lead()
     client = scene.client()
     client.gets("set a 1", "SET response: a set to 1")
-    scene.all_do(Follower.deaf(scene.all_hold()))
+    scene.all_do(KitFollower.deaf(scene.all_hold()))
     mark = client.say("client1@set a 2")
     scene.await_message(
         AppendEntries, "the write is sent to nobody", lambda message: bool(message.entries), mark
@@ -115,14 +115,14 @@ def answers_name_an_index(scene: Scene) -> None:
     client.gets("set a 1", "SET response: a set to 1")
     held = scene.all_hold()
     for peer in scene.peers.values():
-        follower = Follower(held)
+        follower = KitFollower(held)
         follower.ack_max = len(held)  # it has the write not yet
         peer.rule = follower
     mark = client.say("client1@set a 2")
     message = later_rounds(scene, "s2", mark)
     scene.expect(not client.has_reply(mark), "a write is acknowledged by answers to heartbeats")
     scene.expect(message.term == term, "s1 leads no more, though both peers answer")
-    scene.all_do(Follower(held))
+    scene.all_do(KitFollower(held))
     client.hears("s1@SET response: a set to 2")
 
 
@@ -136,7 +136,7 @@ def own_term_alone(scene: Scene) -> None:
     scene.follow()
     scene.append("s2", 1, (0, 0), [(1, "set a 1"), (1, "set a 2")])
     for peer in scene.peers.values():
-        peer.rule = Follower([(1, "set a 1"), (1, "set a 2")])
+        peer.rule = KitFollower([(1, "set a 1"), (1, "set a 2")])
         peer.rule.ack_max = 2  # all that is of an earlier term, and nothing of its own
     mark = scene.let_stand("s2", 1)
     scene.await_leader(mark)
@@ -174,8 +174,8 @@ def backs_up(scene: Scene) -> None:
     log = [(1, f"set a {number}") for number in range(1, 6)]
     scene.be_led()
     scene.append("s2", 1, (0, 0), log)
-    differs = Follower([(1, "set a 1"), *[(1, "set a 2")]])
-    scene.peers["s2"].rule = Follower(list(log))
+    differs = KitFollower([(1, "set a 1"), *[(1, "set a 2")]])
+    scene.peers["s2"].rule = KitFollower(list(log))
     scene.peers["s3"].rule = differs
     scene.await_leader(scene.let_stand("s2", 1))
     client = scene.client()
@@ -196,7 +196,7 @@ def sent_again(scene: Scene) -> None:
     client.gets("set a 2", "SET response: a set to 2")
 
 
-class _Lossy(Follower):
+class _Lossy(KitFollower):
     """A follower that loses the first three messages that hold entries."""
 
     lost = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from raftline_course.conform.checks import check
-from raftline_course.conform.clients import Client
+from raftline_course.conform.clients import KitClient
 from raftline_course.conform.scene import Scene
 
 CLIENTS = "protocol.md, Clients"
@@ -14,7 +14,7 @@ ORDER = "protocol.md, Order"
 NOBODY = ("Sorry, I know of no leader", "Sorry, I am not the leader")
 
 
-def served(scene: Scene, *, started: bool = False) -> Client:
+def served(scene: Scene, *, started: bool = False) -> KitClient:
     """Start the lone node; return a client once it serves."""
     if not started:
         scene.start()

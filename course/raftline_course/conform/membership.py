@@ -7,10 +7,10 @@ from typing import Any
 
 from raftline.raft.messages import AppendAccepted
 from raftline_course.conform.checks import check, cluster_check
-from raftline_course.conform.clients import Client
-from raftline_course.conform.cluster import Cluster
+from raftline_course.conform.clients import KitClient
+from raftline_course.conform.cluster import TestedCluster
 from raftline_course.conform.leading import later_rounds
-from raftline_course.conform.rules import Follower
+from raftline_course.conform.rules import KitFollower
 from raftline_course.conform.scene import Scene
 from raftline_course.conform.wires import HOST, silent
 
@@ -18,7 +18,7 @@ MEMBERS = "Raft §6; thesis §4; protocol.md, Members"
 LOST = "repair.md, A node that lost files; Alagappan et al. 2018"
 
 
-def leading(scene: Scene) -> Client:
+def leading(scene: Scene) -> KitClient:
     """Have the node lead; return a client."""
     scene.start()
     scene.lead()
@@ -27,13 +27,13 @@ def leading(scene: Scene) -> Client:
     return client
 
 
-def members(client: Client) -> dict[str, Any]:
+def members(client: KitClient) -> dict[str, Any]:
     """Return what `members` answers."""
     found: dict[str, Any] = json.loads(client.ask("members").removeprefix("MEMBERS response: "))
     return found
 
 
-def add(scene: Scene, client: Client) -> None:
+def add(scene: Scene, client: KitClient) -> None:
     """Add s4, which the kit plays, and wait until it votes."""
     newcomer = scene.newcomer("s4")
     does = client.ask(f"add s4 {HOST} {newcomer.port}")
@@ -56,7 +56,7 @@ def added(scene: Scene) -> None:
     client = leading(scene)
     add(scene, client)
     rule = scene.peers["s4"].rule
-    assert isinstance(rule, Follower)
+    assert isinstance(rule, KitFollower)
     commands = [command for _, command in rule.entries]
     scene.expect("set a 1" in commands, "s4 votes, and was never sent the first write")
 
@@ -67,13 +67,13 @@ def new_majority(scene: Scene) -> None:
     add(scene, client)
     held = scene.all_hold()
     for name in ("s3", "s4"):
-        follower = Follower(held)
+        follower = KitFollower(held)
         follower.ack_max = len(held)
         scene.peers[name].rule = follower
     mark = client.say("client1@set a 2")
     later_rounds(scene, "s3", mark)
     scene.expect(not client.has_reply(mark), "two of four voters hold a write, and it is answered")
-    scene.peers["s3"].rule = Follower(held)
+    scene.peers["s3"].rule = KitFollower(held)
     client.hears("s1@SET response: a set to 2")
 
 
@@ -85,7 +85,7 @@ def removed(scene: Scene) -> None:
     facts = members(client)
     scene.expect(sorted(facts["voters"]) == ["s1", "s2"], f"the voters are {facts['voters']}")
     held = scene.all_hold()
-    follower = Follower(held)
+    follower = KitFollower(held)
     follower.ack_max = len(held)
     scene.peers["s2"].rule = follower  # s3 would answer still
     mark = client.say("client1@set a 2")
@@ -183,7 +183,7 @@ def vote_again(scene: Scene) -> None:
 
 
 @cluster_check(8, "three-to-two", "Two nodes of three go on when the third was removed.", MEMBERS)
-def three_to_two(cluster: Cluster) -> None:
+def three_to_two(cluster: TestedCluster) -> None:
     cluster.begin()
     leader = cluster.leader()
     gone, other = (name for name in cluster.nodes if name != leader)

@@ -20,7 +20,7 @@ START_S = 20.0
 LOOK_S = 0.02
 
 
-class NotStarted(Exception):
+class NodeNotStarted(Exception):
     """The node did not serve its port; the message has what it printed."""
 
 
@@ -29,7 +29,7 @@ class NoCommand(Exception):
 
 
 @dataclass(frozen=True)
-class Settings:
+class KitSettings:
     """The user's word on the node under test."""
 
     command: tuple[str, ...]
@@ -114,7 +114,7 @@ class TestedNode:
         while not self.listens():
             if not self.process.is_running or time.monotonic() > end_s:
                 self.process.kill()
-                raise NotStarted(f"{self.name} takes no connection. It printed:\n{self.said()}")
+                raise NodeNotStarted(f"{self.name} takes no connection. It printed:\n{self.said()}")
             time.sleep(LOOK_S)
 
     def listens(self) -> bool:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from raftline.raft.messages import AppendEntries, Message, RequestVote
 from raftline_course.conform.checks import check
-from raftline_course.conform.clients import Client
+from raftline_course.conform.clients import KitClient
 from raftline_course.conform.leading import later_rounds
-from raftline_course.conform.rules import Follower
+from raftline_course.conform.rules import KitFollower
 from raftline_course.conform.scene import Scene
 from raftline_course.conform.wires import silent
 
 SECTION = "Raft §8; thesis §6.4"
 
 
-def leading(scene: Scene) -> tuple[int, Client]:
+def leading(scene: Scene) -> tuple[int, KitClient]:
     """Have the node lead, with `a` set to 1; return its term and a client."""
     scene.start()
     term = scene.lead()
@@ -29,7 +29,7 @@ def stands_again(scene: Scene, since: int) -> None:
     )
 
 
-def not_answered(scene: Scene, client: Client, since: int, why: str) -> None:
+def not_answered(scene: Scene, client: KitClient, since: int, why: str) -> None:
     """Fail if a read was answered with a value."""
     lines = scene.transcript.lines[since:]
     values = [line.text for line in lines if line.wire is client.wire and "GET resp" in line.text]
@@ -115,7 +115,7 @@ def first_read(scene: Scene) -> None:
     scene.append("s2", 1, (0, 0), log)
     scene.append("s2", 1, (2, 1), commit=1)
     for peer in scene.peers.values():
-        follower = Follower(list(log))
+        follower = KitFollower(list(log))
         follower.ack_max = 2
         peer.rule = follower
     scene.await_leader(scene.let_stand("s2", 1))
@@ -124,7 +124,7 @@ def first_read(scene: Scene) -> None:
     later_rounds(scene, "s2", scene.transcript.end)
     not_answered(scene, client, mark, "before the leader knows what is committed")
     for peer in scene.peers.values():
-        peer.rule = Follower(list(log))
+        peer.rule = KitFollower(list(log))
     does = client.reply("an answer, once its own entry is committed")
     scene.expect(does == "s1@GET response: 2", f"the read is answered {does!r}")
 

@@ -34,7 +34,7 @@ def pre_voter(message: Message) -> str | None:
     return grant(message) if is_pre and isinstance(message, RequestVote) else None
 
 
-class Follower:
+class KitFollower:
     """A follower that keeps a log in memory and gives each vote (paper, Figure 2)."""
 
     def __init__(self, entries: list[tuple[int, str]] | None = None) -> None:
@@ -44,9 +44,9 @@ class Follower:
         self.is_silent = False
 
     @staticmethod
-    def deaf(entries: list[tuple[int, str]]) -> Follower:
+    def deaf(entries: list[tuple[int, str]]) -> KitFollower:
         """Return one that gives votes, and never answers a leader."""
-        follower = Follower(entries)
+        follower = KitFollower(entries)
         follower.is_silent = True
         return follower
 

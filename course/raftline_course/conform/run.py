@@ -9,16 +9,16 @@ from functools import partial
 from typing import Any
 
 from raftline_course.conform.checks import Check
-from raftline_course.conform.cluster import Cluster
+from raftline_course.conform.cluster import TestedCluster
 from raftline_course.conform.launch import EXIT_CANNOT
-from raftline_course.conform.node import NotStarted, Settings
+from raftline_course.conform.node import KitSettings, NodeNotStarted
 from raftline_course.conform.scene import Scene
 from raftline_course.conform.verdicts import Failed, NotJudged
 
 PASSED, FAILED, NOT_JUDGED = "passed", "failed", "not judged"
 TRIES = 4
 NO_WATCH = "this machine lets no process watch the syncs of another (seccomp)"
-_OPEN: set[Scene | Cluster] = set()
+_OPEN: set[Scene | TestedCluster] = set()
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Result:
         }  # fmt: skip
 
 
-def judge(check: Check, settings: Settings) -> Result:
+def judge(check: Check, settings: KitSettings) -> Result:
     """Carry out one check. Where the node stood for election amid a check in which the kit leads,
     it is taken again: the machine, or the node's timeout, was too slow or too short for it."""
     start_s = time.monotonic()
@@ -70,24 +70,24 @@ def end_all() -> None:
         scene.end()
 
 
-def _tried(check: Check, settings: Settings) -> tuple[Result, str]:
+def _tried(check: Check, settings: KitSettings) -> tuple[Result, str]:
     if check.body is not None:
         with Scene(settings, check.size, watches_syncs=check.watches_syncs) as scene:
             result = _ended(check, scene, partial(check.body, scene))
             return result, scene.transcript.disturbed
     assert check.cluster is not None
-    with Cluster(settings, check.size) as cluster:
+    with TestedCluster(settings, check.size) as cluster:
         return _ended(check, cluster, partial(check.cluster, cluster)), ""
 
 
-def _ended(check: Check, scene: Scene | Cluster, body: Callable[[], None]) -> Result:
+def _ended(check: Check, scene: Scene | TestedCluster, body: Callable[[], None]) -> Result:
     verdict, why = PASSED, ""
     _OPEN.add(scene)
     try:
         body()
     except Failed as problem:
         verdict, why = FAILED, str(problem)
-    except NotStarted as problem:
+    except NodeNotStarted as problem:
         cannot = isinstance(scene, Scene) and scene.syncs and scene.node.status == EXIT_CANNOT
         verdict, why = (NOT_JUDGED, NO_WATCH) if cannot else (FAILED, str(problem))
     except NotJudged as problem:

@@ -18,13 +18,13 @@ from raftline.raft.messages import (
     RequestVote,
     RequestVoteReply,
 )
-from raftline_course.conform.clients import Client
-from raftline_course.conform.node import Settings, TestedNode, ports_of
-from raftline_course.conform.rules import Follower
+from raftline_course.conform.clients import KitClient
+from raftline_course.conform.node import KitSettings, TestedNode, ports_of
+from raftline_course.conform.rules import KitFollower
 from raftline_course.conform.syncs import Syncs
 from raftline_course.conform.transcript import Line, Transcript
 from raftline_course.conform.verdicts import Failed
-from raftline_course.conform.wires import Peer, Rule, Wire, dial, silent
+from raftline_course.conform.wires import KitPeer, Rule, Wire, dial, silent
 
 ME = "s1"
 AGAIN_S = 0.05
@@ -35,13 +35,15 @@ Entries = Sequence[tuple[int, str]]  # (term, command)
 class Scene:
     """All that a check acts with. Leaving it ends the node and removes its folder."""
 
-    def __init__(self, settings: Settings, size: int = 3, *, watches_syncs: bool = False) -> None:
+    def __init__(
+        self, settings: KitSettings, size: int = 3, *, watches_syncs: bool = False
+    ) -> None:
         self.settings = settings
         self.transcript = Transcript()
         self.folder = Path(tempfile.mkdtemp(prefix="raftline-conform-"))
         ports = ports_of(size)
         self.peers = {
-            name: Peer(name, self.transcript, port) for name, port in ports.items() if name != ME
+            name: KitPeer(name, self.transcript, port) for name, port in ports.items() if name != ME
         }
         self.syncs = Syncs(self.folder) if watches_syncs else None
         prefix = self.syncs.prefix if self.syncs else ()
@@ -104,11 +106,11 @@ class Scene:
         for peer in self.peers.values():
             peer.rule = rule
 
-    def newcomer(self, name: str) -> Peer:
+    def newcomer(self, name: str) -> KitPeer:
         """Return a peer that is up, and no member yet."""
         (port,) = ports_of(1).values()
-        self.peers[name] = Peer(name, self.transcript, port)
-        self.peers[name].rule = Follower()
+        self.peers[name] = KitPeer(name, self.transcript, port)
+        self.peers[name].rule = KitFollower()
         self.peers[name].listen()
         return self.peers[name]
 
@@ -266,7 +268,7 @@ class Scene:
             if log:
                 self.append(peer, term, (0, 0), log)
         for other in self.peers.values():
-            other.rule = Follower(list(log))
+            other.rule = KitFollower(list(log))
         return self.await_leader(self.let_stand(peer, term))
 
     def await_leader(self, since: int) -> int:
@@ -301,13 +303,13 @@ class Scene:
     def all_hold(self) -> list[tuple[int, str]]:
         """Return the log that the peers were sent: the longest of any."""
         rules = [peer.rule for peer in self.peers.values()]
-        logs = [rule.entries for rule in rules if isinstance(rule, Follower)]
+        logs = [rule.entries for rule in rules if isinstance(rule, KitFollower)]
         return sorted(logs, key=len)[-1].copy()
 
     # --- clients -------------------------------------------------------------------------------
 
-    def client(self, who: str = "client1") -> Client:
+    def client(self, who: str = "client1") -> KitClient:
         """Return a new client of the node."""
         wire = dial(self.node.port, who, self.transcript)
         self._clients.append(wire)
-        return Client(wire, who, self.transcript, self.patience_s)
+        return KitClient(wire, who, self.transcript, self.patience_s)

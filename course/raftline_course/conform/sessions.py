@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from raftline_course.conform.checks import check, cluster_check
-from raftline_course.conform.clients import Client
-from raftline_course.conform.cluster import Cluster
+from raftline_course.conform.clients import KitClient
+from raftline_course.conform.cluster import TestedCluster
 from raftline_course.conform.lines import served
 from raftline_course.conform.scene import Scene
 
@@ -25,7 +25,7 @@ def retry(scene: Scene) -> None:
     client.gets("get n", "GET response: 1")
 
 
-def _numbered(scene: Scene, client: Client, request: str, should: str) -> None:
+def _numbered(scene: Scene, client: KitClient, request: str, should: str) -> None:
     client.say(request)
     does = client.reply(f"an answer to {request}")
     scene.expect(does == should, f"{request!r} is answered {does!r}, not {should!r}")
@@ -102,7 +102,7 @@ def kept(scene: Scene) -> None:
 
 
 @cluster_check(6, "retry-elsewhere", "A retry at the next leader is known there.", SECTION)
-def retry_elsewhere(cluster: Cluster) -> None:
+def retry_elsewhere(cluster: TestedCluster) -> None:
     cluster.begin()
     for number in (1, 2):
         does = cluster.ask(f"anna#{number}@incr n")

@@ -14,10 +14,10 @@ from raftline.raft.messages import (
     InstallSnapshotReply,
 )
 from raftline_course.conform.checks import check
-from raftline_course.conform.clients import Client
+from raftline_course.conform.clients import KitClient
 from raftline_course.conform.installer import Installer
 from raftline_course.conform.lines import served
-from raftline_course.conform.rules import Follower
+from raftline_course.conform.rules import KitFollower
 from raftline_course.conform.scene import Scene
 from raftline_course.conform.transcript import Line
 from raftline_course.conform.verdicts import Failed
@@ -30,7 +30,7 @@ PIECE_BYTES = 200_000
 TRIES = 500  # questions to a node whose disk is at work, one by one
 
 
-def compacted(scene: Scene, installer: Installer) -> Client:
+def compacted(scene: Scene, installer: Installer) -> KitClient:
     """Have the node lead and write until a follower without entries is sent a snapshot."""
     scene.start()
     scene.lead()
@@ -139,9 +139,9 @@ def holds_all(scene: Scene, sent: Sent) -> None:
     client.gets("incr n", "INCR response: 4")
 
 
-def holder(sent: Sent) -> Follower:
+def holder(sent: Sent) -> KitFollower:
     """Return a follower that holds the snapshot and nothing after it."""
-    return Follower([(sent.end[1], "")] * sent.end[0])
+    return KitFollower([(sent.end[1], "")] * sent.end[0])
 
 
 @check(

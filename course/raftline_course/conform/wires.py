@@ -100,7 +100,7 @@ def silent(_: Message) -> str | None:
     return None
 
 
-class Peer:
+class KitPeer:
     """A member that the kit plays: it listens where the node looks for it, and dials the node."""
 
     def __init__(self, name: str, transcript: Transcript, port: int) -> None:

@@ -15,7 +15,7 @@ from raftline.view.collected import Collector
 from raftline_course.grading import schedule, transcripts
 from raftline_course.grading.findings import sentence
 from raftline_course.grading.milestones import MILESTONES, POINTS, TRANSCRIPT_POINTS, Milestone
-from raftline_course.grading.remote import CannotLock, Process, TimeIsUp
+from raftline_course.grading.remote import CannotLock, HandInProcess, TimeIsUp
 from tests.faulty_folder import MemoryFolder
 
 CPU_SECONDS, WALL_SECONDS = 10, 120  # a run; it takes less than one
@@ -87,7 +87,7 @@ class _Judge:
         for path in self._milestone.transcripts:
             text = path.read_text(encoding="utf-8")
 
-            def play(process: Process, collector: Collector | None, text: str = text) -> None:
+            def play(process: HandInProcess, collector: Collector | None, text: str = text) -> None:
                 transcripts.play(text, process, collector)
 
             name = f"transcript {path.stem}: {transcripts.title_of(text)}"
@@ -101,7 +101,7 @@ class _Judge:
             plan = schedule.plan_of(seed, one.nodes_of(seed), one.faults, one.given)
 
             def run(
-                process: Process,
+                process: HandInProcess,
                 collector: Collector | None,
                 seed: int = seed,
                 plan: schedule.Plan = plan,
@@ -112,7 +112,7 @@ class _Judge:
 
             self._marks.schedules_passed += self._try(f"seed {seed}", run)
 
-    def _try(self, name: str, run: Callable[[Process, Collector | None], None]) -> bool:
+    def _try(self, name: str, run: Callable[[HandInProcess, Collector | None], None]) -> bool:
         """Do a run; the first one that fails is done once more, for its picture."""
         if time.monotonic() > self._until:
             raise TimeIsUp(f"its runs took more than {MILESTONE_SECONDS} s in all")
@@ -126,10 +126,10 @@ class _Judge:
         return False
 
     def _error_of(
-        self, run: Callable[[Process, Collector | None], None], collector: Collector | None
+        self, run: Callable[[HandInProcess, Collector | None], None], collector: Collector | None
     ) -> Exception | None:
         try:
-            with Process(self._files, CPU_SECONDS, WALL_SECONDS) as process:
+            with HandInProcess(self._files, CPU_SECONDS, WALL_SECONDS) as process:
                 run(process, collector)
         except CannotLock:
             raise
@@ -137,7 +137,9 @@ class _Judge:
             return error  # of whatever kind: the hand-in has led to it
         return None
 
-    def fail(self, text: str, run: Callable[[Process, Collector | None], None] | None) -> None:
+    def fail(
+        self, text: str, run: Callable[[HandInProcess, Collector | None], None] | None
+    ) -> None:
         """Record a failure."""
         marks = self._marks
         marks.failures.append(text)
@@ -155,7 +157,7 @@ class _Judge:
             marks.picture = str(self._picture)
 
 
-def _try_machine(process: Process, collector: Collector | None) -> None:
+def _try_machine(process: HandInProcess, collector: Collector | None) -> None:
     """Let the hand-in's state machine execute commands; its replies must be raftline's."""
     commands = machine_commands(random.Random(9))
     replies = process.ask({"machine": commands}).get("replies")

@@ -64,7 +64,7 @@ class CannotLock(Exception):
     """This machine refuses the lock around a hand-in, so none may run."""
 
 
-class Process:
+class HandInProcess:
     """The process of a hand-in for one run. It is gone after `with`, with all it started."""
 
     def __init__(self, files: Mapping[str, str], cpu_s: int = 20, wall_s: float = 120.0) -> None:
@@ -91,7 +91,7 @@ class Process:
             self.__exit__()
             raise CannotLock(ready["refused"])
 
-    def __enter__(self) -> Process:
+    def __enter__(self) -> HandInProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -162,7 +162,7 @@ class Process:
 class RemoteNode:
     """A core of a hand-in, with what the world asks of a `RawNode`."""
 
-    def __init__(self, process: Process, state: State, start: Given) -> None:
+    def __init__(self, process: HandInProcess, state: State, start: Given) -> None:
         self._process = process
         self._state = state
         self.view = NodeView(state)
@@ -326,7 +326,7 @@ class RemoteNode:
 
 
 def begin(
-    process: Process,
+    process: HandInProcess,
     name: str,
     members: Membership,
     log: Log,

@@ -12,7 +12,7 @@ from raftline.raft.inputs import Receive
 from raftline.raft.membership import Membership
 from raftline.raft.messages import Message
 from raftline.view.collected import Collector
-from raftline_course.grading.remote import Process, begin
+from raftline_course.grading.remote import HandInProcess, begin
 from raftline_course.grading.rules import CoreInvariants
 from tests.virtual.churn import Operator
 from tests.virtual.client_request import COUNTER
@@ -38,7 +38,7 @@ class Schedule:
         self,
         seed: int,
         plan: Plan,
-        process: Process,
+        process: HandInProcess,
         collector: Collector | None = None,
         *,
         quorum_check: bool = False,
@@ -178,7 +178,7 @@ def plan_of(seed: int, nodes: int, faults: tuple[str, ...], given: Mapping[str, 
 
 
 def run(
-    process: Process,
+    process: HandInProcess,
     seed: int,
     plan: Plan,
     timeouts: int,

@@ -11,7 +11,7 @@ from functools import partial
 
 from labs.bugs.stage import Unchecked
 from raftline.view.collected import Collector
-from raftline_course.grading.remote import HandInError, Process, begin
+from raftline_course.grading.remote import HandInError, HandInProcess, begin
 from tests.transcripts.player import Player
 
 SHOWN = 12
@@ -21,7 +21,7 @@ class NotSo(AssertionError):
     """A line of a transcript that does not hold; the text names it, and what happened."""
 
 
-def play(text: str, process: Process, collector: Collector | None = None) -> None:
+def play(text: str, process: HandInProcess, collector: Collector | None = None) -> None:
     """Play a transcript.
 
     Raises:
@@ -47,7 +47,11 @@ def play(text: str, process: Process, collector: Collector | None = None) -> Non
 
 
 def _begin(
-    process: Process, collector: Collector | None, player: Player, *given: object, **more: object
+    process: HandInProcess,
+    collector: Collector | None,
+    player: Player,
+    *given: object,
+    **more: object,
 ) -> object:
     node = begin(process, *given, **more)  # type: ignore[arg-type]
     if collector is not None:

@@ -35,7 +35,7 @@ AT_HAND = (
 TEXT_MAX = 600
 
 
-class Files(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+class HandInFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Finds the modules of a hand-in among its files."""
 
     def __init__(self, files: dict[str, str]) -> None:
@@ -154,7 +154,7 @@ def main(arguments: Sequence[str]) -> None:
         return
     sink.write(json.dumps({"ready": True}) + "\n")
     sys.path.clear()
-    sys.meta_path[:] = [Files(files)]
+    sys.meta_path[:] = [HandInFinder(files)]
     sys.dont_write_bytecode = True
     serve(source.readline, sink.write)
 

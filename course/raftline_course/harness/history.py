@@ -12,7 +12,7 @@ from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
-class Operation:
+class ClientOperation:
     """One request, and what its client learned from the answer.
 
     `value` is what a set or cas wrote or a get read, None for absent and for every delete; `found`
@@ -52,7 +52,7 @@ class Operation:
 _CONDITION_NOT_MET = {"matched": False, "found": True}
 
 
-def learned(asked: Operation, reply: str, returned_at: float) -> Operation | None:
+def learned(asked: ClientOperation, reply: str, returned_at: float) -> ClientOperation | None:
     """Return what an answer shows of a request, None where it is no answer to it. A cas that looks
     for nothing was asked as `setnx`."""
     is_setnx = asked.verb == "cas" and asked.old is None
@@ -63,7 +63,7 @@ def learned(asked: Operation, reply: str, returned_at: float) -> Operation | Non
         if reply not in (absent, f"{word}: {value}"):
             return None
         found = None if reply == absent else value
-        return Operation(asked.client, "get", key, found, asked.called_at, returned_at)
+        return ClientOperation(asked.client, "get", key, found, asked.called_at, returned_at)
     outcomes: dict[str, dict[str, dict[str, bool]]] = {
         "set": {done: {}},
         "delete": {absent: {"found": False}, f"{word}: {key} deleted": {"found": True}},
@@ -77,7 +77,7 @@ def learned(asked: Operation, reply: str, returned_at: float) -> Operation | Non
     facts = outcomes["setnx" if is_setnx else asked.verb].get(reply)
     if facts is None:
         return None
-    return Operation(
+    return ClientOperation(
         asked.client,
         asked.verb,
         key,

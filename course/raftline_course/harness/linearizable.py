@@ -14,13 +14,13 @@ from enum import Enum
 from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
-from raftline_course.harness.history import Operation
+from raftline_course.harness.history import ClientOperation
 
 STEPS_MAX = 1_000_000
 EXCERPT_LINES = 10
 
 
-class Verdict(Enum):
+class HistoryVerdict(Enum):
     """The result of the search."""
 
     LINEARIZABLE = "linearizable"
@@ -29,21 +29,21 @@ class Verdict(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class HistoryReport:
     """The verdict on a history; unless it is good, the key at fault and the lines to look at."""
 
-    verdict: Verdict
+    verdict: HistoryVerdict
     steps: int
     key: str | None = None
     excerpt: list[str] = field(default_factory=list)
 
 
-def check(history: Iterable[Operation], steps_max: int = STEPS_MAX) -> Report:
+def check(history: Iterable[ClientOperation], steps_max: int = STEPS_MAX) -> HistoryReport:
     """Judge a history on keys that were absent before it, in at most `steps_max` steps.
 
     What was found on one key is reported even where the search gave up on another.
     """
-    keys: dict[str, list[Operation]] = {}
+    keys: dict[str, list[ClientOperation]] = {}
     for operation in history:
         keys.setdefault(operation.key, []).append(operation)
     steps, gave_up = 0, None
@@ -51,14 +51,14 @@ def check(history: Iterable[Operation], steps_max: int = STEPS_MAX) -> Report:
         search = _Search(keys[key], max(1, steps_max - steps))
         verdict = search.run()
         steps += search.steps
-        if verdict is Verdict.VIOLATED:
-            return Report(verdict, steps, key, search.excerpt())
-        if verdict is Verdict.GAVE_UP and gave_up is None:
-            gave_up = Report(verdict, steps, key, [f"{key}: no verdict after {steps} steps"])
-    return gave_up or Report(Verdict.LINEARIZABLE, steps)
+        if verdict is HistoryVerdict.VIOLATED:
+            return HistoryReport(verdict, steps, key, search.excerpt())
+        if verdict is HistoryVerdict.GAVE_UP and gave_up is None:
+            gave_up = HistoryReport(verdict, steps, key, [f"{key}: no verdict after {steps} steps"])
+    return gave_up or HistoryReport(HistoryVerdict.LINEARIZABLE, steps)
 
 
-class _Place(NamedTuple):
+class _SearchState(NamedTuple):
     """A state of the search: the operations that have their moment, and the key's value then.
 
     Known operations before `first` all have theirs; `ahead` marks others, bit 0 for `first`
@@ -74,7 +74,7 @@ class _Place(NamedTuple):
 class _Search:
     """The search through one key's history."""
 
-    def __init__(self, operations: list[Operation], steps_max: int) -> None:
+    def __init__(self, operations: list[ClientOperation], steps_max: int) -> None:
         operations = sorted(operations, key=attrgetter("called_at"))
         self.known = [o for o in operations if o.returned_at is not None]
         self.ends = [o.returned_at for o in operations if o.returned_at is not None]
@@ -84,22 +84,26 @@ class _Search:
         self.steps_max = steps_max
         self.seen: dict[tuple[int, int, str | None], list[int]] = {}
         # The first answer that no order has satisfied yet, and what the key held there.
-        self.furthest: tuple[float, Operation | None, str | None] = (float("-inf"), None, None)
+        self.furthest: tuple[float, ClientOperation | None, str | None] = (
+            float("-inf"),
+            None,
+            None,
+        )
 
-    def run(self) -> Verdict:
+    def run(self) -> HistoryVerdict:
         """Return the verdict; afterwards `furthest` is how far it went."""
-        stack = [_Place(0, 0, None, 0)]
+        stack = [_SearchState(0, 0, None, 0)]
         while stack:
             place = stack.pop()
             if place.first == len(self.known):
-                return Verdict.LINEARIZABLE
+                return HistoryVerdict.LINEARIZABLE
             if self.steps >= self.steps_max:
-                return Verdict.GAVE_UP
+                return HistoryVerdict.GAVE_UP
             self.steps += 1
             stack += [next_place for next_place in self._moves(place) if self._is_new(next_place)]
-        return Verdict.VIOLATED
+        return HistoryVerdict.VIOLATED
 
-    def _is_new(self, place: _Place) -> bool:
+    def _is_new(self, place: _SearchState) -> bool:
         """Return whether no place as good was visited. Nothing unknown has to happen, so having
         used less of it leaves every way open that having used more does."""
         visited = self.seen.setdefault(place[:3], [])
@@ -108,7 +112,7 @@ class _Search:
         visited.append(place.used)
         return True
 
-    def _moves(self, place: _Place) -> list[_Place]:
+    def _moves(self, place: _SearchState) -> list[_SearchState]:
         """Return the places one known operation further, the most promising last."""
         candidates, horizon = self._candidates(place)
         for position in candidates:
@@ -130,7 +134,7 @@ class _Search:
                         forced.append(_passed(place, position, held, used))
         return forced + plain[::-1]
 
-    def _ways(self, place: _Place, number: int, horizon: float, used: int) -> list[int]:
+    def _ways(self, place: _SearchState, number: int, horizon: float, used: int) -> list[int]:
         """Return what is used up each way that an unknown write can come to happen here: a cas
         may need another unknown write before it."""
         other = self.unknown[number]
@@ -146,7 +150,7 @@ class _Search:
             for way in self._ways(place, before, horizon, used)
         ]
 
-    def _candidates(self, place: _Place) -> tuple[list[int], float]:
+    def _candidates(self, place: _SearchState) -> tuple[list[int], float]:
         """Return what may come next: what was called before any other that is left was
         answered. And the earliest of these answers."""
         found, horizon, blocker = [], float("inf"), None
@@ -176,13 +180,13 @@ class _Search:
         return [first, *map(str, sorted(shown, key=attrgetter("called_at")))]
 
 
-def _passed(place: _Place, position: int, value: str | None, used: int) -> _Place:
+def _passed(place: _SearchState, position: int, value: str | None, used: int) -> _SearchState:
     ahead = place.ahead | 1 << (position - place.first)
     gone = (~ahead & (ahead + 1)).bit_length() - 1  # ones at the low end
-    return _Place(place.first + gone, ahead >> gone, value, used)
+    return _SearchState(place.first + gone, ahead >> gone, value, used)
 
 
-def _fits(operation: Operation, held: str | None) -> bool:
+def _fits(operation: ClientOperation, held: str | None) -> bool:
     """Return whether a key that holds this gives the operation's answer."""
     if operation.verb == "get":
         return operation.value == held

@@ -23,7 +23,7 @@ END = ";"  # of each piece
 
 
 @dataclass(frozen=True)
-class Transaction:
+class ObservedTransaction:
     """One transaction. It reads first, and then appends.
 
     `returned_at` is None where the outcome is unknown: it took effect at any time after the call,
@@ -43,7 +43,7 @@ class Transaction:
         return f"{self.client}: {', '.join(said)}   (asked {self.called_at:g}, answered {ended})"
 
 
-def findings(history: Iterable[Transaction], finals: Mapping[str, str]) -> list[str]:
+def findings(history: Iterable[ObservedTransaction], finals: Mapping[str, str]) -> list[str]:
     """Judge a history of keys that were absent before, and hold `finals` when all is over."""
     transactions = sorted(history, key=lambda one: one.called_at)
     pieces = {key: text.split(END)[:-1] for key, text in finals.items()}
@@ -70,7 +70,7 @@ _Writers = dict[tuple[str, str], int]
 
 
 def _writers(
-    transactions: Sequence[Transaction], pieces: Mapping[str, Sequence[str]]
+    transactions: Sequence[ObservedTransaction], pieces: Mapping[str, Sequence[str]]
 ) -> tuple[_Writers, list[str]]:
     """Return which transaction appended each piece that is there, and what is there in excess."""
     asked = {
@@ -93,7 +93,7 @@ def _writers(
 
 
 def _effective(
-    transactions: Sequence[Transaction], writers: _Writers
+    transactions: Sequence[ObservedTransaction], writers: _Writers
 ) -> tuple[list[int], list[str]]:
     """Return the transactions that took effect, and those of which a part is missing."""
     effective, found = [], []
@@ -109,7 +109,7 @@ def _effective(
 
 def _read(
     number: int,
-    one: Transaction,
+    one: ObservedTransaction,
     pieces: Mapping[str, Sequence[str]],
     writers: _Writers,
     arrows: dict[int, set[int]],
@@ -128,7 +128,9 @@ def _read(
 
 
 def _add_time(
-    transactions: Sequence[Transaction], effective: Sequence[int], arrows: dict[int, set[int]]
+    transactions: Sequence[ObservedTransaction],
+    effective: Sequence[int],
+    arrows: dict[int, set[int]],
 ) -> None:
     """Add what was answered before what was asked later. The moments of answers are nodes of
     their own, one after the other, so there are as many arrows as moments, and no more."""

@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection
 from raftline_course.harness.proxy import Network
 from raftline_course.trial.messages import UNKNOWN_LEADER, node_name
 from raftline_course.trial.metrics import Action, Metrics
-from raftline_course.trial.record import Event, Record
+from raftline_course.trial.record import Record, TrialEvent
 from raftline_course.trial.servers import Health, Servers
 
 LEADER_SILENT_S = 1.0  # an election timeout: by then every follower has begun to look for another
@@ -24,7 +24,7 @@ _MARK = b"@AppendEntries "
 _CANDIDATES = (b"@PreVote ", b"@RequestVote ")
 
 
-class Watch:
+class LeaderTracker:
     """Sees each AppendEntries and keeps the leaders in the order in which they came.
 
     A leader is known from its first AppendEntries that arrives; it is unknown again once its
@@ -134,7 +134,12 @@ class Actions:
     after it wait for it."""
 
     def __init__(
-        self, metrics: Metrics, servers: Servers, network: Network, watch: Watch, record: Record
+        self,
+        metrics: Metrics,
+        servers: Servers,
+        network: Network,
+        watch: LeaderTracker,
+        record: Record,
     ) -> None:
         self._todo = list(metrics.actions)
         self._endings: list[tuple[float, int, str, str]] = []  # (when, order, what, server)
@@ -269,7 +274,7 @@ class Actions:
             self._note(what, (), "all servers reach each other again")
 
     def _note(self, category: str, servers: tuple[str, ...], text: str) -> None:
-        self._record.events.append(Event(self._now, category, servers, text))
+        self._record.events.append(TrialEvent(self._now, category, servers, text))
 
     def _changed(self, server: str, health: Health) -> None:
         self._record.health.append((self._now, server, health))

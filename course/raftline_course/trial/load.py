@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from raftline_course.trial.messages import Message
 from raftline_course.trial.metrics import Metrics
-from raftline_course.trial.record import Asked
-from raftline_course.trial.store import Store, Tally, Unanswered
+from raftline_course.trial.record import RequestRecord
+from raftline_course.trial.store import StoreClient, Tally, Unanswered
 
 LETTERS = string.digits + string.ascii_lowercase
 KEY_LENGTH = 8
@@ -60,13 +60,13 @@ class LoadClient:
         self,
         identity: str,
         dues: Sequence[Due],
-        store: Store,
+        store: StoreClient,
         metrics: Metrics,
         start_s: float,
         common: dict[str, str] | None = None,
     ) -> None:
         self.identity = identity
-        self.requests: list[Asked] = []
+        self.requests: list[RequestRecord] = []
         self.prior_get_requests = 0
         self.problem: BaseException | None = None
         self._store = store
@@ -119,16 +119,16 @@ class LoadClient:
         asked.returned = time.monotonic() - self._start_s
         self._learn(asked, answer)
 
-    def _form_client_request(self, due: Due, leaves: bool) -> Asked:
+    def _form_client_request(self, due: Due, leaves: bool) -> RequestRecord:
         share, new, value = self._chance.random(), *(generate_string(self._chance) for _ in "kv")
         if due.is_get:
             confirmed = self._confirmed_key(share)
             if confirmed is not None:
-                return Asked(self.identity, "get", 0, confirmed, None, due.at)
+                return RequestRecord(self.identity, "get", 0, confirmed, None, due.at)
             self.prior_get_requests += leaves  # nothing there to get: something is put instead
         key = self._pool[int(share * len(self._pool))] if self._pool else new
         self._own.append(key)
-        return Asked(self.identity, "put", 0, key, value, due.at)
+        return RequestRecord(self.identity, "put", 0, key, value, due.at)
 
     def _confirmed_key(self, share: float) -> str | None:
         """Return the key that stands at this share of all, or the next whose put was confirmed."""
@@ -137,7 +137,7 @@ class LoadClient:
         found = (keys[place % len(keys)] for place in places)
         return next((key for key in found if key in self._stored), None)
 
-    def _learn(self, asked: Asked, answer: Message) -> None:
+    def _learn(self, asked: RequestRecord, answer: Message) -> None:
         succeeded = answer["req_category"] == "success"
         asked.outcome = answer["req_category"]
         if asked.category == "put":
@@ -152,7 +152,7 @@ class LoadClient:
             asked.wrong = asked.value != self._stored[asked.key]
 
 
-def mark_wrong_gets(requests: Sequence[Asked]) -> None:
+def mark_wrong_gets(requests: Sequence[RequestRecord]) -> None:
     """Mark each get that read what nobody had put under its key by the time it was answered."""
     first_put: dict[tuple[str, str | None], float] = {}
     for asked in requests:

@@ -65,7 +65,7 @@ class Metrics:
 
 
 @dataclass
-class _Reading:
+class _MetricsReader:
     """One dictionary on its way to values: what is wrong with it is collected, line by line."""
 
     source: str
@@ -119,7 +119,7 @@ def understand(raw: object, source: str, folder: Path) -> Metrics:
     Raises:
         MetricsError: a key is unknown, or a value can't be meant; all that is wrong is named.
     """
-    reading = _Reading(source, folder)
+    reading = _MetricsReader(source, folder)
     if not isinstance(raw, dict):
         raise MetricsError([f"{source}: holds {_shown(raw)}, not a dictionary of metrics"])
     values: dict[str, Any] = {}
@@ -139,7 +139,7 @@ def understand(raw: object, source: str, folder: Path) -> Metrics:
 
 
 def _plain_keys(
-    reading: _Reading, raw: Mapping[str, Any], known: tuple[str, ...], where: str = ""
+    reading: _MetricsReader, raw: Mapping[str, Any], known: tuple[str, ...], where: str = ""
 ) -> dict[str, Any]:
     """Return the known keys, spelled with spaces; complain of the others."""
     plain: dict[str, Any] = {}
@@ -154,7 +154,7 @@ def _plain_keys(
     return plain
 
 
-def _program(reading: _Reading, value: object) -> Path:
+def _program(reading: _MetricsReader, value: object) -> Path:
     if value in OUR_SERVER:
         return SERVER
     if isinstance(value, str):
@@ -168,7 +168,7 @@ def _program(reading: _Reading, value: object) -> Path:
     return SERVER
 
 
-def _actions(reading: _Reading, value: object) -> tuple[Action, ...]:
+def _actions(reading: _MetricsReader, value: object) -> tuple[Action, ...]:
     if not isinstance(value, list):
         reading.complain(f"actions is {_shown(value)}, not a list")
         return ()
@@ -180,7 +180,7 @@ def _actions(reading: _Reading, value: object) -> tuple[Action, ...]:
     return tuple(sorted(actions, key=lambda action: action.trigger_point))
 
 
-def _action(reading: _Reading, where: str, raw: object) -> Action | None:
+def _action(reading: _MetricsReader, where: str, raw: object) -> Action | None:
     if not isinstance(raw, dict):
         reading.complain(f"{where}{_shown(raw)} is no dictionary with category and trigger point")
         return None
@@ -212,7 +212,7 @@ def _action(reading: _Reading, where: str, raw: object) -> Action | None:
     )
 
 
-def _target(reading: _Reading, where: str, category: str, value: object) -> str:
+def _target(reading: _MetricsReader, where: str, category: str, value: object) -> str:
     words = ("leader", "follower") if category == "pause" else ()
     if value == "" or value in words:
         return str(value) or ("leader" if category == "pause" else "")
@@ -223,7 +223,7 @@ def _target(reading: _Reading, where: str, category: str, value: object) -> str:
     return ""
 
 
-def _check_together(reading: _Reading, metrics: Metrics) -> None:
+def _check_together(reading: _MetricsReader, metrics: Metrics) -> None:
     """Complain of what each value allows and all of them together don't."""
     end = metrics.total_execution_time
     if metrics.only_hb + metrics.stop_requests >= end:

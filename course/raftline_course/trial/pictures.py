@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from raftline_course.trial.messages import UNKNOWN_LEADER, in_words
-from raftline_course.trial.record import Asked, Record, counted, percentile
+from raftline_course.trial.record import Record, RequestRecord, counted, percentile
 from raftline_course.trial.servers import Health
 
 WIDTH = 960
@@ -254,7 +254,7 @@ def _dots(record: Record, ordered: list[float], across: Seconds, up: Logarithmic
             yield dot(x, up.y(latency), 1.5 if many else 2.5, asked.category, tip)
 
 
-def _tip(asked: Asked) -> str:
+def _tip(asked: RequestRecord) -> str:
     """Return what a request was and what became of it: `put k3 by 0005, due at 8.02 s: 61.3 ms`."""
     latency = asked.latency
     took = "unanswered" if latency is None else f"{latency * 1000:,.1f} ms"

@@ -6,15 +6,15 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from raftline_course.harness.history import Operation
+from raftline_course.harness.history import ClientOperation
 from raftline_course.trial.messages import UNKNOWN_LEADER
 from raftline_course.trial.metrics import Metrics
 from raftline_course.trial.servers import Health
-from raftline_course.trial.store import Attempt, Tally
+from raftline_course.trial.store import ServerAttempt, Tally
 
 
 @dataclass
-class Asked:
+class RequestRecord:
     """One request of one client. Times are in seconds since the start of the trial.
 
     `latency` counts from when the request was due, not from when its client came round to it.
@@ -29,7 +29,7 @@ class Asked:
     called: float | None = None  # None: its client never came round to it
     returned: float | None = None  # None: unanswered
     outcome: str = "unanswered"  # success, failure, absent or unanswered
-    attempts: Sequence[Attempt] = ()
+    attempts: Sequence[ServerAttempt] = ()
     wrong: bool = False  # a get that read what can't have been there
 
     @property
@@ -52,7 +52,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Event:
+class TrialEvent:
     """An event: an action on the servers, or a fate of theirs."""
 
     at: float
@@ -68,9 +68,9 @@ class Record:
     metrics: Metrics
     servers: tuple[str, ...]
     ended: float = 0.0
-    requests: list[Asked] = field(default_factory=list)
+    requests: list[RequestRecord] = field(default_factory=list)
     leaders: list[tuple[float, str]] = field(default_factory=list)
-    events: list[Event] = field(default_factory=list)
+    events: list[TrialEvent] = field(default_factory=list)
     lines: list[list[str]] = field(default_factory=list)  # of the consoles, after each event
     terms: list[tuple[float, str, int]] = field(default_factory=list)  # since when who led which
     health: list[tuple[float, str, Health]] = field(default_factory=list)  # each change of one
@@ -93,7 +93,7 @@ class Record:
         """All messages: of servers to servers, of clients to servers, and the answers to them."""
         return self.server_messages + self.tally.sent + self.tally.received
 
-    def of(self, category: str) -> list[Asked]:
+    def of(self, category: str) -> list[RequestRecord]:
         return [asked for asked in self.requests if asked.category == category]
 
     def unanswered(self, category: str | None = None) -> int:
@@ -130,7 +130,7 @@ class Record:
 
 
 def standstills(
-    requests: Sequence[Asked], end: float, least_s: float = 0.05
+    requests: Sequence[RequestRecord], end: float, least_s: float = 0.05
 ) -> list[tuple[float, float]]:
     """Return (from, to) of each stretch in which somebody waited and nobody was answered."""
     marks = [(asked.due, 1) for asked in requests if asked.due < end]
@@ -147,14 +147,14 @@ def standstills(
     return found
 
 
-def operations(requests: Sequence[Asked]) -> Iterator[Operation]:
+def operations(requests: Sequence[RequestRecord]) -> Iterator[ClientOperation]:
     """Yield what a check for linearizability needs; what certainly did nothing is left out."""
     for asked in requests:
         if asked.called is None or asked.outcome == "failure":
             continue
         returned = None if asked.outcome == "unanswered" else asked.returned
         verb = "set" if asked.category == "put" else "get"
-        yield Operation(asked.client, verb, asked.key, asked.value, asked.called, returned)  # type: ignore[arg-type]
+        yield ClientOperation(asked.client, verb, asked.key, asked.value, asked.called, returned)  # type: ignore[arg-type]
 
 
 def counted(number: int, what: str) -> str:

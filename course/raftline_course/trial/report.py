@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 
 from raftline_course.trial import causes, pictures
 from raftline_course.trial.record import Record, counted, percentile
-from raftline_course.trial.verdict import Exit, Verdict
+from raftline_course.trial.verdict import Exit, TrialVerdict
 
 _STYLE = """
 :root { color-scheme: light dark; --paper: #fcfcfa; --ink: #1d2025; --soft: #5c626c;
@@ -88,7 +88,7 @@ percentiles. Under the mouse a dot tells what it was{telling}.</p>
 """
 
 
-def lines(record: Record, verdict: Verdict) -> list[str]:
+def lines(record: Record, verdict: TrialVerdict) -> list[str]:
     """Return the report; latencies are in seconds. The verdict stands at its end."""
     return [*seed_lines(record), "", *more_lines(record), "", *verdict.lines()]
 
@@ -107,7 +107,7 @@ def seed_lines(record: Record) -> list[str]:
     ]
 
 
-def as_json(record: Record, verdict: Verdict) -> str:
+def as_json(record: Record, verdict: TrialVerdict) -> str:
     """Return the report as one line of JSON. Times and latencies are in seconds."""
     fields = {
         "leaders": [{"at": at, "leader": leader} for at, leader in record.leaders],
@@ -206,7 +206,7 @@ def _spent(spans: Sequence[tuple[float, float]]) -> str:
     return f"{sum(lengths):.2f} s, longest {max(lengths, default=0.0):.2f} s"
 
 
-def page(record: Record, verdict: Verdict) -> str:
+def page(record: Record, verdict: TrialVerdict) -> str:
     """Return the page. It loads nothing, and holds no script."""
     metrics = record.metrics
     title, mood = _headline(verdict)
@@ -265,7 +265,7 @@ def _lines(record: Record) -> str:
     return "<h2>The lines of each event</h2>\n" + "\n".join(parts) + "\n" if parts else ""
 
 
-def _headline(verdict: Verdict) -> tuple[str, str]:
+def _headline(verdict: TrialVerdict) -> tuple[str, str]:
     match verdict.exit_status:
         case Exit.UNSAFE:
             return "an answer was wrong", "bad"
@@ -276,7 +276,7 @@ def _headline(verdict: Verdict) -> tuple[str, str]:
     return ("no errors" if verdict.is_perfect else "within the limits", "good")
 
 
-def _figures(record: Record, verdict: Verdict) -> str:
+def _figures(record: Record, verdict: TrialVerdict) -> str:
     ordered = record.latencies()
     stood = sum(to - since for since, to in record.standstills())
     facts = [("answered", f"{verdict.answered:,} of {verdict.asked:,}")]

@@ -39,7 +39,7 @@ class Unanswered(Exception):
     """Nobody settled the request in time. A put may yet take effect, or may not."""
 
 
-class Attempt(NamedTuple):
+class ServerAttempt(NamedTuple):
     """One server asked once: what came of it (a req_category, or `no answer`), and how soon."""
 
     server: str
@@ -62,7 +62,7 @@ class Tally:
 
 
 @dataclass
-class Store:
+class StoreClient:
     """Asks one thing at a time; not for several threads at once.
 
     `servers` are ports on this machine by id. A request carries a number of its own, so that a
@@ -76,7 +76,7 @@ class Store:
 
     def __post_init__(self) -> None:
         self.tally = Tally()
-        self.attempts: list[Attempt] = []  # of the last request
+        self.attempts: list[ServerAttempt] = []  # of the last request
         self._known = {self.client, *self.servers}
         self._wires: dict[str, LineConnection] = {}
         self._answered: set[int] = set()
@@ -87,7 +87,7 @@ class Store:
     def last_message_id(self) -> int:
         return self._number
 
-    def __enter__(self) -> Store:
+    def __enter__(self) -> StoreClient:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -138,7 +138,7 @@ class Store:
             asked_s = time.monotonic()
             answer = self._ask_once({**request, "destination": self._target}, end_s)
             category = answer["req_category"] if answer else "no answer"
-            self.attempts.append(Attempt(self._target, category, time.monotonic() - asked_s))
+            self.attempts.append(ServerAttempt(self._target, category, time.monotonic() - asked_s))
             if answer is not None and category in ("success", "failure"):
                 self._answered.add(request[MESSAGE_ID])
                 return answer

@@ -18,14 +18,14 @@ from raftline.net.listener import raise_file_limit
 from raftline.tools.cluster import how_it_ended
 from raftline.tools.progress import ERASE_LINE, bar
 from raftline_course.harness.proxy import Network
-from raftline_course.trial.actions import LEADER_SILENT_S, Actions, Watch
+from raftline_course.trial.actions import LEADER_SILENT_S, Actions, LeaderTracker
 from raftline_course.trial.consoles import Consoles
 from raftline_course.trial.load import LoadClient, by_client, mark_wrong_gets, plan
 from raftline_course.trial.messages import UNKNOWN_LEADER, in_words
 from raftline_course.trial.metrics import Metrics
-from raftline_course.trial.record import Event, Record
+from raftline_course.trial.record import Record, TrialEvent
 from raftline_course.trial.servers import Health, Servers, free_ports
-from raftline_course.trial.store import Store, Tally
+from raftline_course.trial.store import StoreClient, Tally
 
 TICK_S = 0.02
 STALL_S = 0.25  # between two ticks: then the simulator itself was kept from working
@@ -46,7 +46,7 @@ class Trial:
         raise_file_limit(3 * len(names) ** 2 + metrics.number_of_clients * len(names) + 100)
         self.ports = free_ports(names, base_port)
         self.record = Record(metrics, tuple(names))
-        self.watch = Watch(names, time.monotonic())
+        self.watch = LeaderTracker(names, time.monotonic())
         chance = random.Random(f"{metrics.seed} network")
         self.network = Network(self.ports, chance, self.watch.saw)
         self.servers = Servers(self.ports, self.network, metrics.server_code, folder)
@@ -115,7 +115,7 @@ class Trial:
         for number, mine in dues.items():
             identity = f"{metrics.servers + number:04}"
             chance = random.Random(f"{metrics.seed} {identity} servers")
-            store = Store(identity, self.ports, chance, self.stop)
+            store = StoreClient(identity, self.ports, chance, self.stop)
             clients.append(LoadClient(identity, mine, store, metrics, start_s, common))
         return clients
 
@@ -126,7 +126,7 @@ class Trial:
             text = f"{server} ended by itself ({how_it_ended(code)})"
             if code >= 0:
                 text += f"; {self.servers.last_line(server)}"
-            self.record.events.append(Event(now, "crash", (server,), text))
+            self.record.events.append(TrialEvent(now, "crash", (server,), text))
             self.record.health.append((now, server, Health.CRASHED))
         self._actions.run_due(now)
         if now >= self._look_from:
@@ -145,7 +145,9 @@ class Trial:
         busy = self._handing_over is not None and self._handing_over.is_alive()
         if not tenure or leader == UNKNOWN_LEADER or now - since < tenure or busy:
             return
-        self.record.events.append(Event(now, "transfer", (leader,), f"{leader}'s tenure is over"))
+        self.record.events.append(
+            TrialEvent(now, "transfer", (leader,), f"{leader}'s tenure is over")
+        )
         self._handing_over = threading.Thread(
             target=_hand_over, args=(self.ports[leader],), name="hands over", daemon=True
         )

@@ -31,7 +31,7 @@ class Exit(IntEnum):
 
 
 @dataclass
-class Verdict:
+class TrialVerdict:
     """The faults of the answers, those of the service, and the imperfections."""
 
     unsafe: list[str] = field(default_factory=list)
@@ -70,9 +70,9 @@ class Verdict:
         return [*lines, PERFECT] if self.is_perfect else lines
 
 
-def judge(record: Record) -> Verdict:
+def judge(record: Record) -> TrialVerdict:
     """Return the verdict on a trial."""
-    verdict = Verdict(asked=len(record.requests))
+    verdict = TrialVerdict(asked=len(record.requests))
     verdict.answered = verdict.asked - record.unanswered()
     _judge_safety(record, verdict)
     verdict.broken += _broken_limits(record)
@@ -81,7 +81,7 @@ def judge(record: Record) -> Verdict:
     return verdict
 
 
-def _judge_safety(record: Record, verdict: Verdict) -> None:
+def _judge_safety(record: Record, verdict: TrialVerdict) -> None:
     wrong = sum(asked.wrong for asked in record.requests)
     if wrong:
         verdict.unsafe.append(f"{counted(wrong, 'get')} read what was not there to be read")
@@ -91,10 +91,10 @@ def _judge_safety(record: Record, verdict: Verdict) -> None:
         if code == BROKEN_INVARIANT:
             verdict.unsafe.append(f"{server} stopped because an invariant of its own broke")
     report = linearizable.check(operations(record.requests), STEPS_MAX)
-    if report.verdict is linearizable.Verdict.VIOLATED:
+    if report.verdict is linearizable.HistoryVerdict.VIOLATED:
         excerpt = "".join(f"\n    {line}" for line in report.excerpt)
         verdict.unsafe.append(f"the history is not linearizable, see key {report.key}:{excerpt}")
-    elif report.verdict is linearizable.Verdict.GAVE_UP:
+    elif report.verdict is linearizable.HistoryVerdict.GAVE_UP:
         verdict.undecided.append(f"the check gave up after {report.steps:,} steps")
 
 
