@@ -26,7 +26,7 @@ class Budget:
     twice: int = 0  # a message arrives, and is on its way still
 
     lag: int = 0  # not spent: what is committed is applied at any later time, else at once
-    passed: tuple[int, int] = (0, 0)  # election timeouts and heartbeats, by all clocks
+    passed: tuple[int, int] = (0, 0)  # milliseconds on the first server's clock, and on the others'
 
     @property
     def name(self) -> str:
@@ -55,9 +55,34 @@ def read(text: str) -> Budget:
     return Budget(**counts)
 
 
-# Each completes within some ten seconds: budget and number of servers.
+# Each completes within some seconds: budget and number of servers.
 QUICK: tuple[tuple[str, int], ...] = (
     ("timeout", 3),
     ("timeout command", 3),
+    ("timeout crash", 3),
+    ("timeout read", 3),
     ("timeout lease", 3),
+    ("timeout break", 3),
+    ("timeout twice", 3),
+    ("heartbeat command", 3),
+    ("heartbeat read lag", 3),
+    ("heartbeat lease crash", 3),
+    ("crash=2 command", 3),
+    ("transfer crash command", 3),
+    ("change crash", 3),
+    ("command", 5),
+)
+
+# For faults of any kind: ways at random through each, for a while, which must come to these goals.
+HUNT: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("timeout=2 command", ("s2 leads term 2", "s3 leads term 2", "c1 is committed")),
+    ("timeout heartbeat lease command", ("s1 serves", "s2 leads term 2")),
+    ("timeout heartbeat command read lag", ("s1 serves", "s2 serves", "s3 serves")),
+    ("timeout=2 crash command", ("s1 leads term 2", "s2 leads term 2")),
+    ("transfer command", ("s2 leads term 2", "s3 leads term 2", "c1 is committed")),
+    ("timeout transfer heartbeat command", ()),
+    ("timeout change heartbeat command", ("a change is done", "c1 is committed")),
+    ("timeout=2 crash=2 command=2 twice=2 break", ("c2 is committed",)),
+    ("heartbeat=2 timeout read=2 command twice", ("s1 serves", "s2 serves")),
+    ("change=2 crash timeout transfer", ()),
 )

@@ -100,9 +100,10 @@ class Core(NamedTuple):
 
 
 class Numbers:
-    """Gives each value a number, counted from 0."""
+    """Gives each value a number, counted from 0; `bits` is the room for it."""
 
-    def __init__(self) -> None:
+    def __init__(self, bits: int = 63) -> None:
+        self._end = 1 << bits
         self.values: list[Any] = []
         self._known: dict[Any, int] = {}
 
@@ -110,6 +111,8 @@ class Numbers:
         """Return the number of a value."""
         number = self._known.setdefault(value, len(self.values))
         if number == len(self.values):
+            if number >= self._end:
+                raise OverflowError(f"more than {number:,} different values: give them more bits")
             self.values.append(value)
         return number
 
@@ -148,6 +151,7 @@ class Server:
         self.applies_at_once = applies_at_once
         self.cores: list[Core] = []
         self._numbers = Numbers()
+        self.goals: set[str] = set()  # what came about here, for those who wait for it
         self._steps: dict[tuple[int, Any, int], Outcome] = {}
 
     @property
@@ -176,6 +180,13 @@ class Server:
             incarnation=starts,
         )
         return self._number_of(node)
+
+    def why_not_started(self, core: int, disk: Disk) -> str:
+        """Return what a start has lost of what was on the disk, or ""."""
+        state = self.node(core, 0)._state
+        kept = state.term, state.vote, state.log.last_index
+        had = disk.term, disk.vote, len(disk.entries)
+        return "" if kept == had else f"{self.name} starts with {kept}, its disk had {had}"
 
     def _pick_timeout_ms(self) -> int:
         return self.options.election_timeout_ms
@@ -223,9 +234,11 @@ class Server:
             effects = before.invariants.step(node, taken, now_ms)
             before.invariants.stepped(node, effects)
             before.check(node._state, effects.reads)
+            served = list(effects.reads)
             if self.applies_at_once and effects.apply:
                 done = node.step(inputs.Applied(effects.apply[-1].index), now_ms)
                 before.check(node._state, done.reads)
+                served += done.reads
         except (TransferRefused, OrderRefused):
             return unchanged
         except Exception as error:
@@ -243,7 +256,18 @@ class Server:
                 after,
             )
         event = before.event(node._state, effects, now_ms)
+        self._note_goals(event, effects, served)
         return Outcome(self._number_of(node), send, work, after, event)
+
+    def _note_goals(
+        self, event: Event | None, effects: Effects, served: Sequence[ReadReady]
+    ) -> None:
+        if event is not None and event.elected is not None:
+            self.goals.add(f"{self.name} leads term {event.term}")
+        self.goals.update(f"{entry.command} is committed" for entry in effects.apply)
+        self.goals.update(f"a change is {settled.outcome}" for settled in effects.settled)
+        if served:
+            self.goals.add(f"{self.name} serves")
 
 
 class _Before:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from raftline.raft import election, node, reads, replication
+from raftline.raft.effects import HardState
 from raftline.raft.log import TermRuns
 from raftline.raft.state import State
+from tests.explore import __main__, server
 from tests.explore.budget import QUICK, BudgetError, read
 from tests.explore.frozen import freeze, thaw
 from tests.explore.search import search
@@ -36,6 +38,23 @@ def test_a_search_comes_to_elections_commits_and_crashes() -> None:
     assert any(dict(history.leaders).get(2) == "s3" for history in histories)
     assert any([entry.term for entry in history.committed] == [1, 1, 2] for history in histories)
     assert any([entry.term for entry in history.committed] == [1, 2] for history in histories)
+
+
+def test_ways_at_random_come_to_their_goals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(__main__, "HUNT", (("command", ("c1 is committed",)),))
+    assert __main__.hunt(0.1) == ""
+    monkeypatch.setattr(__main__, "HUNT", (("command", ("s2 leads term 2",)),))
+    assert __main__.hunt(0.1) == "no way led there: s2 leads term 2"
+
+
+@pytest.mark.pure
+def test_a_start_in_an_earlier_term_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    from_disk = server.node_from_disk
+    forgets = HardState(1, "s1")
+    monkeypatch.setattr(
+        server, "node_from_disk", lambda *given, **more: from_disk(*given[:3], forgets, *given[4:])
+    )
+    assert " start" in violation_of("timeout crash")
 
 
 @pytest.mark.pure
@@ -100,8 +119,8 @@ def test_a_violation_is_shown_as_the_choices_that_lead_there(
 def test_a_state_is_the_same_when_it_was_data() -> None:
     world = World(read("timeout transfer lease"))
     search(world, seconds=0.5)
-    for server in world.servers:
-        for core in server.cores:
+    for each in world.servers:
+        for core in each.cores:
             assert freeze(thaw(core.frozen)) == core.frozen
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import pairwise
 from random import Random
 
@@ -12,7 +12,7 @@ from raftline.raft.entries import Entry
 from raftline.raft.spelling import spell
 from tests.explore.facts import Violation
 from tests.explore.server import DOWN, Disk
-from tests.explore.world import CONTEXT_MASK, LOCAL_MASK, Choice, Context, World
+from tests.explore.world import Choice, World
 
 Step = tuple[int, int, Choice]  # the world before, the place of the server, and its choice
 
@@ -43,22 +43,14 @@ def _walk(world: World, before: dict[int, int], order: str, seed: int, limit_s: 
             waiting[place], waiting[-1] = waiting[-1], waiting[place]
         current = waiting.popleft() if order == "breadth" else waiting.pop()
         try:
-            for after in _followers(world, current):
+            for move in world.moves_of(current):
+                after = world.follow(current, move)
                 if after not in before:
                     before[after] = current
                     waiting.append(after)
         except Violation:
             return current
     return -1
-
-
-def _followers(world: World, current: int) -> Iterator[int]:
-    low = current & CONTEXT_MASK
-    for place, shift in enumerate(world.shifts):
-        number = current >> shift & LOCAL_MASK
-        moves = world.contexts.setdefault(low, Context(len(world.names))).moves[place]
-        for move in moves.get(number) or world.moves(low, place, number):
-            yield world.follow(current, move)
 
 
 def _steps(world: World, before: dict[int, int], last: int) -> tuple[list[Step], str]:

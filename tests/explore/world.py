@@ -44,10 +44,8 @@ CONTEXT_BITS = BUDGET_BITS + HISTORY_BITS
 CONTEXT_MASK = (1 << CONTEXT_BITS) - 1
 GROUP_BITS = 24
 BEGIN_MS = 10_000
-OPTIONS = Options(election_timeout_ms=500, heartbeat_ms=100)
-TIMEOUT_MS, HEARTBEAT_MS = 500, 100
-# Of the one slow clock where leases are used: a tenth slower is just what they allow.
-SLOW_TIMEOUT_MS, SLOW_HEARTBEAT_MS = 455, 91
+TIMEOUT_MS = 500
+OPTIONS = Options(election_timeout_ms=TIMEOUT_MS, heartbeat_ms=100)
 
 Choice = tuple[Any, ...]  # ("deliver", number of the message), ("write", 2), …
 
@@ -129,12 +127,12 @@ class World:
         self.places = {name: place for place, name in enumerate(self.names)}
         self.shifts = [CONTEXT_BITS + place * LOCAL_BITS for place in range(names)]
         self.changes = changes or (Change("remove", "s1"), Change("remove", self.names[-1]))
-        self._locals = [Numbers() for _ in self.names]
-        self._budgets = Numbers()
-        self._histories = Numbers()
+        self._locals = [Numbers(LOCAL_BITS) for _ in self.names]
+        self._budgets = Numbers(BUDGET_BITS)
+        self._histories = Numbers(HISTORY_BITS)
         self._events = Numbers()
         self._events.of(None)  # 0
-        self._groups = Numbers()  # of messages to one receiver
+        self._groups = Numbers(GROUP_BITS)  # of messages to one receiver
         self._adds: list[dict[int, int]] = [{} for _ in self.names]
         self._facts: list[list[int]] = [[] for _ in self.names]  # by the number of a Local
         self._fact_numbers = Numbers()
@@ -164,13 +162,10 @@ class World:
         return self._budgets.values[world & BUDGET_MASK]
 
     def now_ms(self, place: int, left: Budget, starts: int) -> int:
-        """Return the clock of a server. It is later by far after each start, as no number that a
-        server drew from its clock may come again."""
-        is_slow = self.has_leases and place == 0
-        timeout_ms = SLOW_TIMEOUT_MS if is_slow else TIMEOUT_MS
-        heartbeat_ms = SLOW_HEARTBEAT_MS if is_slow else HEARTBEAT_MS
-        passed_ms = left.passed[0] * timeout_ms + left.passed[1] * heartbeat_ms
-        return BEGIN_MS + starts * START_MS + passed_ms
+        """Return the clock of a server: with leases the first one's is slow by as much as they
+        allow. It is later by far after each start, as no number that a server drew from its clock
+        may come again."""
+        return BEGIN_MS + starts * START_MS + left.passed[place > 0]
 
     @property
     def histories(self) -> list[History]:
@@ -299,6 +294,16 @@ class World:
         self.contexts[context].moves[place][number] = moves
         return moves
 
+    def moves_of(self, world: int) -> list[Move]:
+        """Return all moves of all servers in a world."""
+        low, found = world & CONTEXT_MASK, []
+        context = self.contexts.setdefault(low, Context(len(self.names)))
+        for place, shift in enumerate(self.shifts):
+            number = world >> shift & LOCAL_MASK
+            known = context.moves[place].get(number)
+            found += self.moves(low, place, number) if known is None else known
+        return found
+
     def choices(self, world: int, place: int) -> Iterator[Choice]:
         """Yield each choice that a server has in a world."""
         return self._open(place, self.local(world, place), self.left(world), self.history(world))
@@ -348,11 +353,15 @@ class World:
         if core.wake_at_ms <= self.now_ms(place, left, local.starts):
             yield "tick", kind, left.passed
             return
-        long, short = left.passed
-        passed = (long + 1, short) if kind == "timeout" else (long, short + 1)
-        later = replace(left, passed=passed)
-        if core.wake_at_ms <= self.now_ms(place, later, local.starts):
-            yield "tick", kind, passed
+        first, others = left.passed
+        wait_ms = core.wake_at_ms - self.now_ms(place, left, local.starts)
+        if not self.has_leases:
+            passed = first + wait_ms, others + wait_ms
+        elif place:  # the slow clock gets there last
+            passed = first - (-10 * wait_ms // 11), others + wait_ms
+        else:
+            passed = first + wait_ms, others + 11 * wait_ms // 10
+        yield "tick", kind, passed
 
     def _crashes(self, local: Local) -> Iterator[Choice]:
         """Yield a crash at each point of the write queue: before a write, and within one."""
@@ -371,8 +380,13 @@ class World:
         if kind == "start":
             starts = local.starts + 1
             now_ms = self.now_ms(place, left, starts)
-            core = server.start(local.disk, starts, now_ms)
-            return Made(local._replace(core=core, starts=starts), left)
+            try:
+                core = server.start(local.disk, starts, now_ms)
+            except Exception as error:
+                return Made(local, left, (), (Bad(f"{server.name} can't start: {error}"),))
+            made = Made(local._replace(core=core, starts=starts), left)
+            why = server.why_not_started(core, local.disk)
+            return made._replace(events=(Bad(why),)) if why else made
         if kind == "write":
             return self._write(place, local, left, choice[1], now_ms)
         if kind in ("deliver", "again"):
