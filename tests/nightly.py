@@ -16,7 +16,7 @@ from collections.abc import Sequence
 CAMPAIGNS: tuple[tuple[str, float], ...] = (  # arguments of make, minutes at most
     ("simulation", 30),
     ("sim-long MINUTES=30", 40),
-    ("test-nightly", 60),
+    ("test-nightly", 90),
     ("nemesis MINUTES=60", 80),
     ("mutants", 480),
     ("labs", 60),

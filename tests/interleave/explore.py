@@ -18,6 +18,7 @@ import pytest
 from tests.interleave.tasks import TaskSchedule
 from tests.interleave.threads import POLICIES, Schedule, in_place
 
+NIGHT_S = 1800  # for the seeds of one scenario in a night, on a busy machine
 GENERATION = 200  # schedules between two collections of garbage
 Scenario = Callable[[], object]  # one of threads, or a coroutine function: one of tasks
 
@@ -43,7 +44,8 @@ def seeds(quick: int, night: int) -> pytest.MarkDecorator:
     one = os.environ.get("SEED")
     if one is not None:
         return pytest.mark.parametrize("seeds", [[int(one)]], ids=["seed"])
-    at_night = pytest.param(range(first, first + night), marks=pytest.mark.nightly)
+    marks = (pytest.mark.nightly, pytest.mark.timeout(NIGHT_S))
+    at_night = pytest.param(range(first, first + night), marks=marks)
     return pytest.mark.parametrize("seeds", [range(quick), at_night], ids=["quick", "night"])
 
 

@@ -24,8 +24,11 @@ class AsItWas(AioLock):
         if not hasattr(self, "_attempt"):
             self._attempt: Any = Attempt(self)
         attempt, wait = self._attempt, Wait.of(timeout_s, time.monotonic())
-        while attempt.token is not None:  # it was refused then; who asked again came to the same
+        for _ in range(100):  # it was refused then; who asked again came to the same
+            if attempt.token is None:
+                break
             await asyncio.sleep(0.1)
+        assert attempt.token is None, "the lock is held for ever"
         try:
             steps = claiming(self._keys, value, wait, time.monotonic)
             await carry_out_awaiting(steps, partial(self._do, attempt))

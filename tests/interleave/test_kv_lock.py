@@ -27,8 +27,11 @@ class AsItWas(Lock):
         if not hasattr(self, "_attempt"):
             self._attempt = Attempt(self)
         attempt, wait = self._attempt, Wait.of(timeout_s, time.monotonic())
-        while attempt.token is not None:  # it was refused then; who asked again came to the same
+        for _ in range(100):  # it was refused then; who asked again came to the same
+            if attempt.token is None:
+                break
             time.sleep(0.1)
+        assert attempt.token is None, "the lock is held for ever"
         try:
             carry_out(
                 claiming.claiming(self._keys, value, wait, time.monotonic),

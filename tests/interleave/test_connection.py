@@ -1,0 +1,129 @@
+"""Connections with their threads, the shared reader and two threads that answer: replies in order.
+
+The connections are the real ones, on the wires of a schedule. Their lines are of several kinds, so
+that each parks and gets its own thread back again and again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import threading
+from collections.abc import Sequence
+from typing import Any
+from unittest import mock
+
+from raftline.net import connection as connections
+from raftline.net import outgoing, server_protocol, shared_reader
+from raftline.net.connection import Connection
+from raftline.net.host import Batch
+from raftline.net.shared_reader import SharedReader
+from tests.fake_host import FakeHost
+from tests.interleave.explore import explore, first_failure, seeds
+from tests.interleave.threads import Thread
+from tests.interleave.wires import Epoll, Wire, connected
+
+LINES = (connections, shared_reader, outgoing, server_protocol)
+CLIENTS = 2
+COMMANDS = ("set a 1", "get a", "get b", "nonsense", "set b 2", "set c 3", "get c")
+PIECES = (7, 20, 200)  # bytes of lines that are sent at once
+ROOM = 120  # bytes that are on their way
+
+
+class Reads:
+    def read(self, commands: Sequence[str], room: int = 0) -> list[str]:
+        return [f"answer to {command.rpartition('@')[2]}" for command in commands]
+
+
+class Scene:
+    """The threads that step the core, as the connections see them."""
+
+    def __init__(self, kind: type[SharedReader], nears: list[Wire]) -> None:
+        self.waiting: list[Batch] = []
+        self.has_come, self.is_over = threading.Event(), False
+        self.host: Any = FakeHost(submit=self.submit)
+        with mock.patch.object(select, "epoll", return_value=Epoll(nears)):
+            self.reader = kind(self.submit, crowd=0)
+
+    def submit(self, *batches: Batch, more_come: bool = False) -> None:
+        self.waiting.extend(batches)
+        self.has_come.set()
+
+    def answer(self) -> None:
+        """Answer what waits, in any order, and send the replies that can leave."""
+        while not self.is_over:
+            self.has_come.wait()
+            self.has_come.clear()
+            while self.waiting:
+                batch = self.waiting.pop(Thread.schedule.random.randrange(len(self.waiting)))
+                if batch.is_read:
+                    batch.reader = Reads()
+                else:
+                    batch.replies = Reads().read(batch.commands)
+                batch.wake()
+                self.flush()
+
+    def flush(self) -> None:
+        with contextlib.suppress(IndexError):  # the other thread was faster
+            while True:
+                self.host.ready_sinks.popleft().flush()
+
+
+class Client:
+    def __init__(self, scene: Scene, near: Any, far: Wire) -> None:
+        connection = Connection(scene.host, near, for_peers_only=False, shared_reader=scene.reader)
+        self._far, self._received = far, b""
+        names = (("serve", connection.serve), ("send", self._send), ("read", self._read))
+        self.threads = [threading.Thread(target=run, name=name) for name, run in names]
+
+    def _send(self) -> None:
+        data = "".join(f"c#{n}@{command}\n" for n, command in enumerate(COMMANDS)).encode()
+        while data:
+            size = Thread.schedule.random.choice(PIECES)
+            self._far.sendall(data[:size])
+            data = data[size:]
+        self._far.shutdown(socket.SHUT_WR)
+
+    def _read(self) -> None:
+        while data := self._far.recv(50):
+            self._received += data
+
+    def check(self) -> None:
+        lines = self._received.decode().splitlines()
+        assert [line.partition("@")[0] for line in lines] == [
+            f"s1#{number}" for number in range(len(COMMANDS))
+        ], lines
+        for line, command in zip(lines, COMMANDS, strict=True):
+            assert line.endswith(f"@answer to {command}") or command == "nonsense", lines
+
+
+def clients_ask(kind: type[SharedReader] = SharedReader) -> None:
+    ends = [connected(ROOM) for _ in range(CLIENTS)]
+    scene = Scene(kind, [near for near, _ in ends])
+    with mock.patch.object(connections, "asks_only_status", return_value=True):
+        clients = [Client(scene, near, far) for near, far in ends]
+        drivers = [threading.Thread(target=scene.answer, name=one) for one in ("driver", "writer")]
+        for thread in (*drivers, *(thread for client in clients for thread in client.threads)):
+            thread.start()
+        for client in clients:
+            for thread in client.threads:
+                thread.join()
+            client.check()
+    scene.reader.close()
+
+
+class TwoReaders(SharedReader):
+    """Gives a connection its thread back and goes on reading for it."""
+
+    def _give_back(self, descriptor: int) -> None:
+        self._parked[descriptor].resume.release()
+
+
+@seeds(40, 6_000)
+def test_replies_are_in_order_whoever_reads(seeds: range) -> None:
+    explore(clients_ask, seeds, LINES)
+
+
+def test_a_reader_that_keeps_what_it_gave_back_is_found() -> None:
+    assert first_failure(lambda: clients_ask(TwoReaders), range(30), LINES) is not None
