@@ -99,7 +99,7 @@ def script_of(number: int) -> str:
 
 
 def happens(script: str, sources: Path) -> str:
-    """Return the transcript as it goes with this program; how that ended, where it can't be
+    """Return the transcript as it goes with this program; how that ended, if it can't be
     played: Python's message about a mistake in it, or that it did not end."""
     try:
         played = subprocess.run(
@@ -144,7 +144,7 @@ def _environment(sources: Path) -> dict[str, str]:
 
 
 def difference(should: str, does: str) -> str:
-    """Return where the two part, with what led there; "" where they are the same."""
+    """Return where the two part, with what led there; "" if they are the same."""
     return "\n".join(
         difflib.unified_diff(
             should.splitlines(), does.splitlines(), "should happen", "happens", "", "", 12, ""

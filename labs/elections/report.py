@@ -121,7 +121,7 @@ Last log: 13 7 level 3""",
 
 
 def differs_from_report(figure: str, shown: Mapping[str, Sequence[str]]) -> str:
-    """Return where a figure of ours is not as the report's; "" where it is."""
+    """Return where a figure of ours is not as the report's; "" if it is."""
     for title, block in FIGURES[figure].items():
         missed = _missed(block.split("\n"), shown[title])
         if missed:

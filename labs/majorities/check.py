@@ -271,7 +271,7 @@ def leader_alone(
     place: Loopback,
 ) -> tuple[str, str, list[str], threading.Thread, list[str]] | None:
     """Cut a leader off with one follower, and give it something to store; return its name, the
-    key, the others' names, who asks and what is answered. None where it led no more by then."""
+    key, the others' names, who asks and what is answered. None if it led no more by then."""
     old = place.leader()
     friend, *others = (name for name in NAMES if name != old)
     for name in (old, friend):

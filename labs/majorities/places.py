@@ -219,7 +219,7 @@ class Containers(LabPlace):
 
     @staticmethod
     def why_not() -> str:
-        """Return why no containers can be had here; "" where they can."""
+        """Return why no containers can be had here; "" if they can."""
         if not _works(["docker", "info"]):
             return "no Docker engine answers here"
         if not (_works(["docker", "compose", "version"]) or _works(["docker-compose", "version"])):

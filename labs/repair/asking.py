@@ -121,7 +121,7 @@ class AskedCluster:
         return _unless_refused(self.ask(name, verb, "Controller"), f"{name} refused {verb}")
 
     def status(self, name: str) -> dict[str, Any]:
-        """Return what a node says of itself; {} where it doesn't answer."""
+        """Return what a node says of itself; {} if it doesn't answer."""
         with self._lock:  # on one connection: each new one is a line on the node's console
             for _ in range(2):  # the node of the connection may be gone, and another be there
                 try:

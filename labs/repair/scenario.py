@@ -250,7 +250,7 @@ def play(name: str) -> None:
 
 
 def play_settled(name: str) -> None:
-    """Play one scenario; again, twice at most, where it came out otherwise: on a machine that is
+    """Play one scenario; again, twice at most, if it came out otherwise: on a machine that is
     busy with other things the leadership may move in the middle of one."""
     for _ in range(2):
         try:

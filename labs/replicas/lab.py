@@ -155,7 +155,7 @@ def start(number: int, base_port: int, folder: Path) -> Process:
 
 def all_of(nodes: dict[int, Process], base_port: int, holds: Callable[[int, int], bool]) -> bool:
     """Wait until this holds of the port and the process of each node; False, with a line that
-    says why, where it never will."""
+    says why, if it never will."""
     end_s = time.monotonic() + BEGIN_S
     ports = {base_port + number - 1: node for number, node in nodes.items()}
     while not all(holds(port, node.pid) for port, node in ports.items()):

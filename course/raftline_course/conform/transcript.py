@@ -38,7 +38,7 @@ class Line:
 
 
 def message_in(name: str, to: str, text: str) -> Message | None:
-    """Return the peer's message that a line holds; None where it is none, or malformed."""
+    """Return the peer's message that a line holds; None if it is none, or malformed."""
     if text.split(" ", 1)[0] not in FIRST_WORDS:
         return None
     try:
@@ -97,7 +97,7 @@ class Transcript:
         return next((line for line in lines if line.way == FROM_NODE and fits(line)), None)
 
     def wait(self, fits: Callable[[Line], bool], since: int, timeout_s: float) -> Line | None:
-        """Return that line as soon as it is there; None where it does not come in time."""
+        """Return that line as soon as it is there; None if it does not come in time."""
         end_s = time.monotonic() + timeout_s
         while True:
             with self._changed:

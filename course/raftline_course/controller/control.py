@@ -42,7 +42,7 @@ class Permits:
         self._allowed = list(allowed or ())
 
     def why_not(self, sender: str, host: str) -> str | None:
-        """Return why a line from `host`, an address, is not obeyed; None where it is."""
+        """Return why a line from `host`, an address, is not obeyed; None if it is."""
         if not self.is_on:
             return OFF
         if sender != CONTROLLER:

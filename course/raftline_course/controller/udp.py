@@ -160,7 +160,7 @@ def _shortened(reply: dict[str, object]) -> dict[str, object]:
 
 
 def _read(data: bytes) -> dict[str, Any]:
-    """Return the message; {} where it is none."""
+    """Return the message; {} if it is none."""
     try:
         message = json.loads(data)
     except (ValueError, RecursionError):

@@ -18,7 +18,7 @@ class ClientOperation:
     `value` is what a set or cas wrote or a get read, None for absent and for every delete; `found`
     is whether a delete or cas met its key (None: not looked at). `old` is what a cas looked for,
     `matched` whether it found that. Times are numbers of one clock; equal ones overlap.
-    `returned_at` is None where the outcome is unknown: it took effect at any time after the call,
+    `returned_at` is None if the outcome is unknown: it took effect at any time after the call,
     or never. What was definitely refused is no operation and must be left out.
     """
 
@@ -53,7 +53,7 @@ _CONDITION_NOT_MET = {"matched": False, "found": True}
 
 
 def learned(asked: ClientOperation, reply: str, returned_at: float) -> ClientOperation | None:
-    """Return what an answer shows of a request, None where it is no answer to it. A cas that looks
+    """Return what an answer shows of a request, None if it is no answer to it. A cas that looks
     for nothing was asked as `setnx`."""
     is_setnx = asked.verb == "cas" and asked.old is None
     word, key = f"{'SETNX' if is_setnx else asked.verb.upper()} response", asked.key

@@ -26,7 +26,7 @@ END = ";"  # of each piece
 class ObservedTransaction:
     """One transaction. It reads first, and then appends.
 
-    `returned_at` is None where the outcome is unknown: it took effect at any time after the call,
+    `returned_at` is None if the outcome is unknown: it took effect at any time after the call,
     or never. What was definitely refused is left out.
     """
 

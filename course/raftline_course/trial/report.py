@@ -144,7 +144,7 @@ def _counters(record: Record) -> dict[str, int]:
 
 
 def _latency(record: Record) -> dict[str, float | None]:
-    """Return what is known of the latencies; None where nothing was answered."""
+    """Return what is known of the latencies; None if nothing was answered."""
     ordered = record.latencies()
     shares = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "longest": 1.0}
     return {

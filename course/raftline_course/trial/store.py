@@ -206,7 +206,7 @@ class StoreClient:
 
 
 def next_answer(wire: LineConnection, until_s: float) -> tuple[str, str] | None:
-    """Return (Message-ID, text) of the next line, or None where none came by `until_s`.
+    """Return (Message-ID, text) of the next line, or None if none came by `until_s`.
 
     Raises:
         OSError: the server has gone, or speaks nonsense.
