@@ -17,7 +17,6 @@ from raftline.raft.messages import (
     AppendEntries,
     AppendRejected,
     Message,
-    PeerError,
     RequestVote,
     RequestVoteReply,
 )
@@ -49,6 +48,8 @@ class Invariants:
         self._led: dict[str, tuple[int, int]] = {}  # leader of which term, with which last index
         self._lost_a_log = False
         self.acknowledged_index = 0  # a read that comes from now on must see entries up to here
+        # What a node counted of the sender of an answer of an earlier term, before it took that.
+        self._counted_before: tuple[bool, tuple[int, int] | None] | None = None
         self._replies: dict[int, str] = {}  # to each committed entry
         self._first_of_request: dict[str, int] = {}  # a numbered request's first entry
 
@@ -89,33 +90,21 @@ class Invariants:
         """From now on entries may be committed that not all who acknowledged them still hold."""
         self._lost_a_log = True
 
-    def step(self, node: RawNode, taken: Input, now_ms: int) -> Effects:
-        """Let the node take an input; an answer to an earlier term's question teaches it nothing
-        (mistakes 7, 33)."""
-        if not isinstance(taken, Receive):
-            return node.step(taken, now_ms)
-        message, state = taken.message, node._state
-        if not self.hears(node, message):
-            raise PeerError(f"{message.sender} is no peer of {state.name}")
+    def taking(self, node: RawNode, message: Message) -> None:
+        """A node is about to take a message."""
         answers = (AppendAccepted, AppendRejected, RequestVoteReply)
-        if not isinstance(message, answers) or message.term >= state.term:
-            return node.step(taken, now_ms)
-        before = _counted(state, message.sender)
-        effects = node.step(taken, now_ms)
-        after = _counted(state, message.sender)
-        # What a node has let go, as it does with one that was removed, teaches it nothing either.
-        if any(now and now != was for was, now in zip(before, after, strict=True)):
-            raise InvariantError(f"{state.name} counts an answer of term {message.term}")
-        return effects
+        self._counted_before = None
+        if isinstance(message, answers) and message.term < node._state.term:
+            self._counted_before = _counted(node._state, message.sender)
 
     def hears(self, node: RawNode, message: Message) -> bool:
         """Whether the core is given a message at all."""
         return True
 
-    def refused(self, node: RawNode, message: Message, error: PeerError) -> None:
+    def refused(self, node: RawNode, message: Message, why: str) -> None:
         """A node refuses a message, which may be forged."""
 
-    def reads(self, node: RawNode, must_see_index: int) -> None:
+    def reads(self, name: str, applied_index: int, must_see_index: int) -> None:
         """A read is served; unless a message is forged, or a clock too fast or too slow, it sees
         every write that was acknowledged before it came."""
 
@@ -222,9 +211,11 @@ class Invariants:
                     f"its disk has {saved} and entries up to {durable}"
                 )
 
-    def stepped(self, node: RawNode, effects: Effects) -> None:
+    def stepped(self, node: RawNode, event: Input, effects: Effects) -> None:
         """A node took one input; call this before its effects are carried out."""
         state = node._state
+        if self._counted_before is not None:
+            self._learns_nothing_of_an_earlier_term(node, event)
         self._never_back(node)
         for entry in effects.append:
             self._log_matching(node, entry.index)
@@ -245,6 +236,16 @@ class Invariants:
             self._applied[state.name] = applied
 
     # --- the properties -------------------------------------------------------------------
+
+    def _learns_nothing_of_an_earlier_term(self, node: RawNode, event: Input) -> None:
+        """An answer to an earlier term's question teaches a node nothing (mistakes 7, 33)."""
+        before, self._counted_before = self._counted_before, None
+        if before is None or not isinstance(event, Receive):
+            return
+        after = _counted(node._state, event.message.sender)
+        # What a node has let go, as it does with one that was removed, teaches it nothing either.
+        if any(now and now != was for was, now in zip(before, after, strict=True)):
+            raise InvariantError(f"{node._state.name} counts an answer of an earlier term")
 
     def _one_vote(self, voter: str, term: int, candidate: str) -> None:
         known = self.votes.setdefault((voter, term), candidate)

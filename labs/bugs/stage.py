@@ -24,8 +24,6 @@ from typing import Any
 from raftline.logmanager import LogManager
 from raftline.raft.effects import Effects, HardState
 from raftline.raft.entries import Entry
-from raftline.raft.inputs import Input
-from raftline.raft.node import RawNode
 from tests.faulty_folder import MemoryFolder
 from tests.transcripts.player import Player
 
@@ -33,8 +31,10 @@ from tests.transcripts.player import Player
 class Unchecked:
     """Takes the place of the invariants, and lets everything happen."""
 
-    def step(self, node: RawNode, taken: Input, now_ms: int) -> Effects:
-        return node.step(taken, now_ms)
+    acknowledged_index = 0
+
+    def hears(self, *_: object) -> bool:
+        return True
 
     def replied(self, *_: object) -> int:
         return 0

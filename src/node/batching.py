@@ -109,6 +109,7 @@ class Batching:
 
     def __init__(self, now_s: float, used_s: float) -> None:
         self.leads = False  # as of the last step of the core
+        self.gathers = True  # False: nobody waits for others, so that each step can be seen
         self._writes, self._reads = Gathering(), Gathering()
         self._sharing = Sharing(now_s, used_s)
         # Of each proposal under way: its last index, its batches, when it was made.
@@ -156,17 +157,19 @@ class Batching:
 
     def serves_writes(self, queued: int, now_s: float, *, is_writing: bool, is_full: bool) -> bool:
         """Whether the writes that wait are served now."""
-        if not self.leads:
+        if not (self.leads and self.gathers):
             return True
         if is_full:
             return False
         if self._in_flight or is_writing:
-            return now_s - self._proposed_s >= self._sharing.wait_s
+            return now_s >= self._proposed_s + self._sharing.wait_s
         return self._writes.is_ripe(queued, now_s)
 
     def serves_reads(self, queued: int, now_s: float, *, is_reading: bool) -> bool:
         """Whether the reads that wait are served now."""
-        return not self.leads or (not is_reading and self._reads.is_ripe(queued, now_s))
+        return not (self.leads and self.gathers) or (
+            not is_reading and self._reads.is_ripe(queued, now_s)
+        )
 
     def next_look_s(
         self, writes: int, reads: int, *, is_writing: bool, is_full: bool, is_reading: bool

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from raftline.node import clock
 from tests.virtual.world import World
 
 
-class Clock:
+class Clock(clock.Clock):
     """Milliseconds from `start_ms` on, at so many permille of the world's; one alarm at a time."""
 
     def __init__(
@@ -23,6 +24,12 @@ class Clock:
 
     def now_ms(self) -> int:
         return self._start_ms + self._world.now_ms * self.permille // 1000
+
+    def now_s(self) -> float:
+        return self.now_ms() / 1000
+
+    def used_s(self) -> float:
+        return 0.0
 
     def jump(self, ahead_ms: int) -> None:
         """Go ahead at once, as where the machine slept. An alarm that is set rings no earlier, as

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from raftline.logmanager import LogManager
 from raftline.raft.effects import Effects, HardState
 from raftline.raft.entries import Entry
 from raftline.raft.node import RawNode
@@ -12,6 +11,7 @@ from raftline.storage.disk import DiskFailed, FilesRefused
 from raftline.storage.recovery import Recovered
 from tests.faulty_folder import Died, Fault, Kind, MemoryFolder
 from tests.invariants import InvariantError
+from tests.virtual.manager import Manager
 from tests.virtual.world import World, spell_entry
 
 DEATHS = (Kind.DIE_BEFORE, Kind.DIE_AFTER, Kind.TEAR, Kind.TEAR_WITH_HOLE)
@@ -36,7 +36,7 @@ class Disk:
         # The mark that tells a log cut at a line's end is not synced: a power cut may take it.
         self._mark_is_there = True
 
-    def persist(self, manager: LogManager, works: Sequence[Effects]) -> tuple[int, int] | None:
+    def persist(self, manager: Manager, works: Sequence[Effects]) -> tuple[int, int] | None:
         """Make step 2 of these durable.
 
         Raises:
@@ -57,18 +57,18 @@ class Disk:
 
     def fill(self, members: Mapping[str, str], state: HardState, entries: list[Entry]) -> None:
         """Let the node begin with a vote, and with this term, vote and log."""
-        manager = LogManager(self._name, self.folder, members)
+        manager = Manager(self._name, self.folder, members)
         manager.recover()
         manager.persist([Effects(save=state, append=entries, recovered=True)])
         self._leave(power_cut=False)
 
     def recover(
         self, members: Mapping[str, str], *, never_ran: bool = False
-    ) -> tuple[LogManager, Recovered]:
+    ) -> tuple[Manager, Recovered]:
         """Read everything back, after a death or two in the midst of it, and hold the code to
         what was promised. An operator's word that is denied is not said again."""
         while True:
-            manager = LogManager(self._name, self.folder, members)
+            manager = Manager(self._name, self.folder, members)
             if self._world.chance(0.05):
                 self._strike(DEATHS + FAILURES, within=2 * STEPS_MAX)
             try:
@@ -92,7 +92,7 @@ class Disk:
 
     def die(
         self,
-        manager: LogManager,
+        manager: Manager,
         writing: Sequence[Effects],
         unsaved: Sequence[Effects],
         node: RawNode,

@@ -1,48 +1,52 @@
-"""One simulated node: the core, its LogManager, its disk, and the rim that joins them."""
+"""One simulated node: the rim that ships, on a virtual clock, a virtual disk and a virtual network.
+
+The stepper, its rounds, the queues, applying and watches are those of a real node. Here is what
+threads do there: when the owner wakes, when a write ends, and who may be paused or die meanwhile.
+"""
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from math import ceil
 from random import Random
 from typing import Protocol
 
-from raftline.logmanager import LogManager
+from raftline.net.host import Batch
 from raftline.node.leasing import Leasing
-from raftline.node.write_queue import precedes_snapshots
+from raftline.node.owner_sleep import OwnerSleep
+from raftline.node.queue import RequestQueue
+from raftline.node.rounds import Rounds
+from raftline.node.stepper import Stepper
+from raftline.node.write_queue import DiskTask, WriteQueue, precedes_snapshots
 from raftline.raft.change import Change
 from raftline.raft.effects import Effects
-from raftline.raft.entries import Entry
-from raftline.raft.inputs import (
-    Applied,
-    ChangeMembers,
-    Input,
-    Propose,
-    Receive,
-    Synced,
-    Tick,
-)
+from raftline.raft.entries import Snapshot
+from raftline.raft.inputs import AskLeader, Input, Read, Receive, Transfer
 from raftline.raft.levels import FIRST
-from raftline.raft.messages import InstallSnapshot, Message, PeerError
-from raftline.raft.node import RawNode, node_from_disk
+from raftline.raft.messages import InstallSnapshot, Message
+from raftline.raft.node import RawNode, StepObserver, node_from_disk
 from raftline.raft.state import Options
-from raftline.raft.transfer import OrderRefused, TransferRefused
+from raftline.raft.transfer import OrderRefused
 from raftline.raft.view import NodeView
 from raftline.storage.disk import DiskFailed
 from raftline.view.collected import Collector
+from raftline.wire.protocol import OUTCOME_UNKNOWN, not_leader
 from tests.faulty_folder import Died
-from tests.invariants import Invariants
+from tests.invariants import InvariantError, Invariants
 from tests.virtual.clock import Clock
 from tests.virtual.disk import Disk
+from tests.virtual.manager import Manager
 from tests.virtual.monitor import Monitor
-from tests.virtual.requests import Request, Requests
+from tests.virtual.requests import Asked, Request, Requests
 from tests.virtual.snapshots import Snapshots
-from tests.virtual.watching import NodeEvents, Watching
+from tests.virtual.watching import Watching
 from tests.virtual.world import World
 
 MayBegin = Callable[[RawNode, Change], bool]
-Settle = Callable[[str, str], None]  # sent the outcome of a change of members
+Settle = Callable[[str, str], None]  # told the outcome of a change of members
 
 
 class NodePlan(Protocol):
@@ -51,20 +55,61 @@ class NodePlan(Protocol):
     @property
     def disk_ms(self) -> int: ...  # the longest time that a write takes
     @property
-    def snapshots(self) -> float: ...  # the share of applied batches with a snapshot after them
+    def snapshots(self) -> float: ...  # the share of applied batches with a snapshot behind them
     @property
     def said_new(self) -> float: ...  # the share of first starts that an operator says to be such
+    @property
+    def hold_ms(self) -> int: ...  # for which a request waits for a leader
     def clock_of(self, name: str, chance: Random) -> tuple[int, int]: ...
     def options_of_a_start(self, chance: Random) -> Options: ...
     def timeouts_of(self, name: str, chance: Random, timeout_ms: int) -> Callable[[], int]: ...
 
 
-class Host:
-    """A node that can be paused, killed and started again.
+class Answers:
+    """The connection of a peer, as its messages see it: answers go back over the network."""
 
-    It keeps to the contract of `Effects`: `send` goes at once, step 2 in order and all that
-    waits in one write, `send_after_save` after its own and every earlier step 2, and what is
-    committed is applied at once. Its clock runs at its own pace.
+    def __init__(self, send: Callable[[Message], None]) -> None:
+        self._send = send
+
+    def answer(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            self._send(message)
+
+
+class Observer:
+    """Looks at each step of a node before its Effects are carried out."""
+
+    def __init__(
+        self, node: RawNode, monitor: Monitor, requests: Requests, next_one: StepObserver | None
+    ) -> None:
+        self._node = node
+        self._monitor = monitor
+        self._requests = requests
+        self._next = next_one
+
+    def stepped(self, event: Input, effects: Effects) -> None:
+        if self._next is not None:
+            self._next.stepped(event, effects)
+        self._monitor.stepped(self._node, event, effects)
+        reading = self._requests.reading
+        if isinstance(event, (Read, AskLeader)):
+            reading.update(event.tokens)
+        for batch in (*[ready.token for ready in effects.reads], *effects.refused):
+            if batch not in reading:
+                raise InvariantError(f"{self._node.view.name} answers a read a second time")
+            reading.remove(batch)
+        self._monitor.keeps_reads(self._node, reading)
+
+    def refused(self, message: Message, why: str) -> None:
+        if self._next is not None:
+            self._next.refused(message, why)
+        self._monitor.refused(self._node, message, why)
+
+
+class Host:
+    """A node that can be paused, killed and started again. Its clock runs at its own pace.
+
+    It is the `NodeRim` of its stepper, and does what a driver's threads do.
     """
 
     def __init__(
@@ -81,15 +126,15 @@ class Host:
         self.node: RawNode | None = None
         self.collector: Collector | None = None  # of a picture
         self.view: NodeView | None = None  # what it knows, or knew when it died
-        self.manager: LogManager
-        self.leasing: Leasing
+        self.manager: Manager
+        self.writes: WriteQueue
+        self.stepper: Stepper
         self.watching: Watching | None = None  # who takes the events of all nodes
-        self.watch_leases: Callable[[LogManager], None] = lambda manager: None
+        self.watch_leases: Callable[[Manager], None] = lambda manager: None
         self.watch_renewals: Callable[[Host, str], None] = lambda host, reply: None
         self.disk = disk
         self.paused = False
         self.disk_ms = plan.disk_ms
-        self.send = send
         self.make_node: Callable[..., RawNode] = (
             node_from_disk  # or another core (course/raftline_course/grading)
         )
@@ -97,22 +142,29 @@ class Host:
         self._plan = plan
         self._members = members
         self._invariants = invariants
+        self._network_send = send
         self.build_level = FIRST  # of the build that it is started with
         self.was_born_with_others = len(members) > 1
         self.is_joiner = False  # from its next start on it knows no members, and asks to be added
         self.may_be_said_new = bool(members)  # until it loses a file: nothing ran here before
         self._incarnation = 1  # what belongs to an earlier one is void
         self._backlog: list[Callable[[], None]] = []  # arrived while paused
-        self._inputs: deque[Input] = deque()  # the one that is taken, and those it led to
-        self._unsaved: list[Effects] = []
-        self._writing: list[Effects] = []
+        self._acts: deque[Callable[[RawNode], None]] = deque()  # the one that is done, and later
+        self._rounds: Rounds
+        self._sleep: OwnerSleep
         start_ms, permille = plan.clock_of(name, world.random)
         self.clock = Clock(world, name, start_ms, permille, self._time_may_be_up)
-        self._now_ms = self.clock.now_ms
-        self.requests = Requests(world, name, invariants, self.step)
+        self.requests = Requests(
+            world,
+            name,
+            invariants,
+            self._mark_ready,
+            lambda: self.manager.applied.index,
+            lambda reply: self.watch_renewals(self, reply),
+        )
         self.snapshots = Snapshots(world, plan.snapshots, self)
         self._monitor = Monitor(world, name, invariants)
-        self._events: NodeEvents | None = None  # of this start
+        self._answers = Answers(self.post)
 
     # --- inputs -----------------------------------------------------------------------------
 
@@ -122,18 +174,33 @@ class Host:
 
     def _taken(self, node: RawNode, taken: Input) -> None:
         if isinstance(taken, Receive):
-            self._world.tell("arrival", taken.message)
-        try:
-            self.step(node, taken)
-        except PeerError as error:
-            assert isinstance(taken, Receive)
-            self._invariants.refused(node, taken.message, error)
+            self._receive(node, taken.message)
+        elif isinstance(taken, Transfer):
+            self._transfer(taken.to)
+        else:
+            self.step(taken)
+
+    def _receive(self, node: RawNode, message: Message) -> None:
+        self._world.tell("arrival", message)
+        if not self._invariants.hears(node, message):
+            complaint = f"{message.sender} is no peer of {self.name}"
+        else:
+            self._invariants.taking(node, message)
+            complaint = self.stepper.receive(message, self._answers)
+        if complaint:
             self._world.counts["messages of non-members"] += 1
-            self._world.tell("answer", f"{taken.message.sender} <- {self.name}@Sorry, {error}")
-        except TransferRefused as refusal:
-            self._world.tell("answer", f"{self.name}: Sorry, {refusal}.")
-        except OrderRefused:
-            pass
+            self._world.tell("answer", f"{message.sender} <- {self.name}@Sorry, {complaint}")
+
+    def _transfer(self, to: str | None) -> None:
+        batch = Batch(["transfer"], is_read=False)
+        self.stepper.transfer(batch, to)
+        if batch.is_answered and batch.replies[0].startswith("Sorry, "):
+            self._world.tell("answer", f"{self.name}: {batch.replies[0]}")
+
+    def step(self, taken: Input) -> None:
+        """Let the core take an input, and carry out its Effects; one that is refused is left."""
+        with contextlib.suppress(OrderRefused):
+            self.stepper.take(taken)
 
     def change(self, change: Change, settle: Settle, may_begin: MayBegin) -> None:
         """Somebody asks this node to change the members; `may_begin` is asked right before."""
@@ -142,7 +209,7 @@ class Host:
             if node.takes_proposals and may_begin(node, change):
                 self._world.tell("act", f"> {self.name} is asked to {change}")
                 self._world.counts["changes asked for"] += 1
-                self.step(node, ChangeMembers(change, settle))
+                self._submit(ChangeAsked(change, settle, self._rounds.ready_sinks.append).batch)
 
         self._when_up(begin)
 
@@ -151,12 +218,10 @@ class Host:
         if self.node is None:
             request.client.refused(request, None)
         else:
-            request.must_see_index = self._invariants.acknowledged_index
-            self._when_up(lambda _: self._submitted(request))
+            self._when_up(lambda _: self._submit(self.requests.asked(request)))
 
-    def _submitted(self, request: Request) -> None:
-        if self.requests.put(request):  # all that come until then make one round
-            self.within(2, self.requests.serve)
+    def _submit(self, batch: Batch) -> None:
+        self.stepper.enqueue(batch)
 
     def _when_up(self, act: Callable[[RawNode], None]) -> None:
         """Let the node take an input; while it is paused, when it goes on."""
@@ -167,16 +232,31 @@ class Host:
             self._alive(incarnation, act)
 
     def _alive(self, incarnation: int, act: Callable[[RawNode], None]) -> None:
-        """Let the node take an input, unless it died since; its disk may let it die of this."""
+        """Let the node do something, unless it died since, as one of its threads does: what comes
+        of that itself, since a write took no time, say, is done after it. Then look for what waits.
+        Its disk may let it die of this."""
         if self.node is None or incarnation != self._incarnation:
             return
+        self._acts.append(act)
+        if len(self._acts) > 1:
+            return
         try:
-            act(self.node)
+            while self._acts:
+                self._acts[0](self.node)
+                self._rounds.look(self._take_round)
+                self.requests.deliver()
+                self._acts.popleft()
         except (Died, DiskFailed) as error:
             self._world.tell("act", f"> {self.name} dies at its disk: {type(error).__name__}")
             self._world.counts["deaths at the disk"] += 1
             self.stop(power_cut=isinstance(error, Died) and self._world.chance(0.5))
             self._world.after(self._world.random.randint(10, 500), self.start)
+        finally:
+            self._acts.clear()
+
+    def _take_round(self) -> bool:
+        self._rounds.do_round()
+        return True
 
     def later(self, delay_ms: int, act: Callable[[RawNode], None]) -> None:
         """Let this incarnation of the node take an input later."""
@@ -190,134 +270,100 @@ class Host:
         if incarnation == self._incarnation:
             self._when_up(act)
 
-    # --- Effects ------------------------------------------------------------------------------
+    # --- what the stepper asks of the world (stepper.NodeRim) -----------------------------------
 
-    def step(self, node: RawNode, taken: Input) -> None:
-        """Let the core take an input, and carry out its Effects.
+    def send(self, message: Message) -> None:
+        """Send a message to its peer; a piece of a snapshot once it was read."""
+        if isinstance(message, InstallSnapshot):
+            self.snapshots.send_piece(message)
+        else:
+            self.post(message)
 
-        An input that comes of the Effects themselves, since a write took no time, say, is taken
-        after them.
-        """
-        self._inputs.append(taken)
-        if len(self._inputs) > 1:
-            return
-        try:
-            while self._inputs:
-                effects = self._invariants.step(node, self._inputs[0], self.clock.now_ms())
-                self._carry_out(node, effects)
-                self._inputs.popleft()
-        finally:
-            self._inputs.clear()
+    def post(self, message: Message) -> None:
+        """Send a message as it is."""
+        self._invariants.sent(message)
+        self._network_send(message)
 
-    def _carry_out(self, node: RawNode, effects: Effects) -> None:
-        """Carry out one Effects, in the order in which it must be."""
-        self._monitor.stepped(node, effects)
-        self.requests.give_up_if_deposed(node)
-        if effects.install is not None:
-            self.manager.take_over(effects.install)
-            self._tell_events([])
-            self.step(node, Applied(effects.install.index))
-        if effects.send:
-            self._send_all(effects.send)
-        if effects.wants_disk or (effects.send_after_save and (self._unsaved or self._writing)):
-            self._unsaved.append(effects)
-            self.write()
-        elif effects.send_after_save:
-            self._send_all(effects.send_after_save)
-        if effects.apply:
-            self._apply(effects.apply)
-            self.step(node, Applied(effects.apply[-1].index))
-        self.leasing.stepped(self._now_ms)
-        if effects.apply or effects.install is not None:
-            self.watch_leases(self.manager)
-        for ready in effects.reads:
-            self.requests.confirmed(node, ready, self.answer)
-        for request in effects.refused:
-            self.requests.refused(node, request)
-        for settle, outcome, text in effects.settled:
-            settle(outcome, text)
-        self._invariants.keeps_reads(node._state, self.requests.reading)
-        self._wake(node)
+    def not_leader(self, leader: str) -> str:
+        """Return the reply that sends a client on to `leader`."""
+        return not_leader(leader, leader, 1)
 
-    def answer(self, request: Request) -> str:
-        """Return the reply to a read that was confirmed."""
-        if request.how == "clock":
-            command = request.command.rpartition("@")[2]
-            reply = self.leasing.answer(command, self.clock.now_ms())
-            self.watch_renewals(self, reply)
-            return reply
-        return self.manager.read([request.command])[0]
+    def report(self, effects: Effects) -> None:
+        """Take what a step has changed: the monitor has looked at it before."""
 
-    def _wake(self, node: RawNode) -> None:
-        self.clock.wake_at(min(node.wake_at_ms, self.leasing.wake_at_ms))
+    def wrote(self, arrived: Snapshot | None) -> None:
+        """Look whether a snapshot has arrived whole."""
+        if arrived is not None:
+            self.snapshots.arrived(arrived)
 
-    def _send_all(self, messages: Sequence[Message]) -> None:
-        for message in messages:
-            if isinstance(message, InstallSnapshot):
-                self.snapshots.send_piece(message)
-                continue
-            self._invariants.sent(message)
-            self.send(message)
-
-    def _apply(self, entries: Sequence[Entry]) -> None:
-        replies = self.manager.apply(entries)
-        self._tell_events(entries)
-        self._world.counts["entries applied"] += len(entries)
-        self._world.counts["retries answered from the table"] += self._invariants.replied(
-            self.name, entries, replies
-        )
-        self.requests.applied(entries, replies)
+    def applied(self) -> None:
+        """Entries were applied, or a snapshot was taken over."""
+        if self.watching is not None:
+            self.watching.applied(self.manager, self.stepper.watchers.history)
+        self.watch_leases(self.manager)
         self.snapshots.maybe_take()
 
-    def _tell_events(self, entries: Sequence[Entry]) -> None:
-        if self._events is not None:
-            self._events.applied(entries)
+    def give_up_late(self, now: int) -> None:
+        """Clients lose patience by themselves."""
+
+    def fail(self, error: BaseException) -> None:
+        """Something broke beside the steps."""
+        raise AssertionError(f"{self.name} fails: {error}") from error
+
+    def _mark_ready(self, asked: Asked) -> None:
+        self._rounds.ready_sinks.append(asked)
 
     # --- the disk -----------------------------------------------------------------------------
 
     @property
-    def under_way(self) -> Sequence[Effects]:
+    def leasing(self) -> Leasing:
+        """The clock of leases."""
+        return self.stepper._leasing
+
+    @property
+    def under_way(self) -> Sequence[DiskTask]:
         """Work that is being written now: another object for each write."""
-        return self._writing
+        return self.writes.writing
 
     @property
     def goes_first(self) -> bool:
-        """As the Writer has it: what is under way here may as well wait yet."""
-        return any(map(precedes_snapshots, (*self._writing, *self._unsaved)))
+        """As the WriteQueue has it: what is under way here may as well wait yet."""
+        under_way = any(precedes_snapshots(effects) for effects, _ in self.writes.writing)
+        return under_way or self.writes.goes_first
 
     def write(self) -> None:
         """Begin to write all that waits, unless the disk is busy: then it comes next."""
-        if self._unsaved and not self._writing and not self.disk.is_held:
-            self._writing, self._unsaved = self._unsaved, []
+        if not self.writes.writing and not self.disk.is_held and self.writes.begin():
             self.within(self.disk_ms, self._written)
 
     def _written(self, node: RawNode) -> None:
-        durable = self.disk.persist(self.manager, self._writing)
-        works, self._writing = self._writing, []
+        works = [effects for effects, _ in self.writes.writing]
+        durable = self.disk.persist(self.manager, works)
         self._monitor.wrote(works)
-        for work in works:
-            self._send_all(work.send_after_save)
-            if work.check is not None:
-                self.snapshots.arrived(work.check)
-        if durable is not None:
-            self.step(node, Synced(*durable))
+        self._rounds.after_write(self.writes.take_written(), durable)
         self.write()
 
     # --- time -----------------------------------------------------------------------------
 
     def _time_may_be_up(self) -> None:
         if not self.paused:  # else it looks at the clock when it goes on
-            self._alive(self._incarnation, self._look_at_the_clock)
+            self._alive(self._incarnation, self._keep_time)
 
-    def _look_at_the_clock(self, node: RawNode) -> None:
-        """Do what time asks for, as the stepper does."""
-        now_ms = self.clock.now_ms()
-        if now_ms >= node.wake_at_ms:
-            self.step(node, Tick())
-        if now_ms >= self.leasing.wake_at_ms and (expiry := self.leasing.expiry(now_ms)):
-            self._world.counts["expiries proposed"] += 1
-            self.step(node, Propose([expiry]))
-        self._wake(node)
+    def _keep_time(self, node: RawNode) -> None:
+        """Do what the owner thread does when it is awake, and let it sleep again."""
+        self._sleep.end()
+        self._rounds.keep_time()
+        self._owner_sleeps(node)
+
+    def _owner_sleeps(self, node: RawNode) -> None:
+        pause_s = self._rounds.begin_sleep()
+        if self.stepper.lags:
+            pause_s = self.stepper.pause_s
+        pause_ms = max(ceil(1000 * pause_s - 0.001), pause_s > 0)
+        self.clock.wake_at(self.clock.now_ms() + pause_ms)
+
+    def _wake_owner(self) -> None:
+        self.clock.wake_at(self.clock.now_ms())
 
     # --- starts and stops ---------------------------------------------------------------------
 
@@ -330,7 +376,7 @@ class Host:
         may_say_so = self.may_be_said_new and not self.is_joiner and not self.disk.has_vote
         never_ran = never_ran or (may_say_so and self._world.chance(self._plan.said_new))
         self.manager, recovered = self.disk.recover(members, never_ran=never_ran)
-        self._events = NodeEvents(self.watching, self.manager) if self.watching else None
+        self.manager.look_at(self._monitor)
         self._world.tell("act", f"> start {self.name}")
         for note in recovered.notes:
             self._world.tell("start", f"{self.name}: {note}")
@@ -339,7 +385,7 @@ class Host:
             self._invariants.forgot(self.name)
         chance = self._world.random
         options = replace(self._plan.options_of_a_start(chance), level=self.build_level)
-        self.node = self.make_node(
+        self.node = node = self.make_node(
             self.name,
             recovered.members,
             recovered.log,
@@ -355,22 +401,36 @@ class Host:
             level=recovered.level,
         )
         if self.collector is not None:
-            self.collector.observe(self.node, lambda: self._world.now_ms / 1000)
-        self.view = self.node.view
-        self.leasing = Leasing(self.node, self.manager.store)
-        self._invariants.started(self.node)
+            self.collector.observe(node, lambda: self._world.now_ms / 1000)
+        self.view = node.view
+        self._invariants.started(node)
+        self._make_rim(node)
         self.snapshots.started()
         self.clock.forget()
-        self._wake(self.node)
+        self._owner_sleeps(node)
+
+    def _make_rim(self, node: RawNode) -> None:
+        """Make the parts that a driver has."""
+        node.observer = Observer(node, self._monitor, self.requests, node.observer)
+        self.writes = WriteQueue(self.write)
+        queue = RequestQueue(self._plan.hold_ms, clock=self.clock)
+        sleep = self._sleep = OwnerSleep(self._wake_owner)
+        self.stepper = Stepper(node, self.manager, self.writes, queue, self, sleep, self.clock)
+        self._rounds = Rounds(node.view, self.stepper, queue, self, sleep, self.clock, self.fail)
+        if self.watching is not None:
+            self.watching.started(self.stepper.watchers)
 
     def stop(self, *, power_cut: bool) -> None:
         """Die here and now; a power cut takes what was not synced, and whatever was being
         written is on the disk in part, or not, or whole."""
         if self.node is None:
             return
-        self.disk.die(self.manager, self._writing, self._unsaved, self.node, power_cut=power_cut)
-        unsaved = [work.save for work in (*self._writing, *self._unsaved) if work.save is not None]
-        self._invariants.forget(self.name, {save.term for save in unsaved})
+        writing = [effects for effects, _ in self.writes.writing]
+        self.writes.take_written()
+        unsaved = [effects for effects, _ in self.writes.begin()]
+        self.disk.die(self.manager, writing, unsaved, self.node, power_cut=power_cut)
+        saves = [work.save for work in (*writing, *unsaved) if work.save is not None]
+        self._invariants.forget(self.name, {save.term for save in saves})
         self.node = None
         if self.collector is not None:
             self.collector.end(self.name, self._world.now_ms / 1000)
@@ -378,7 +438,6 @@ class Host:
         self.clock.forget()
         self.paused = False
         self._backlog.clear()
-        self._unsaved, self._writing = [], []
         self.requests.hang_up()
 
     def pause(self) -> None:
@@ -393,10 +452,39 @@ class Host:
         self._world.tell("act", f"> resume {self.name}")
         backlog, self._backlog = self._backlog, []
         if self._world.chance(0.5):
-            self._alive(self._incarnation, self._look_at_the_clock)
+            self._alive(self._incarnation, self._keep_time)
         for act in backlog:
             act()
-        self._alive(self._incarnation, self._wake)
+        self._alive(self._incarnation, self._keep_time)
+
+
+class ChangeAsked:
+    """The connection of somebody who asked for a change of members."""
+
+    def __init__(
+        self, change: Change, settle: Settle, mark_ready: Callable[[ChangeAsked], None]
+    ) -> None:
+        self._settle = settle
+        self._mark_ready = mark_ready
+        self.batch = Batch([change.verb], is_read=False, change=change, reply_sink=self)
+
+    def keep(self, batch: Batch, replies: list[str]) -> list[str]:
+        return replies
+
+    def mark_ready(self) -> None:
+        self._mark_ready(self)
+
+    def flush(self) -> None:
+        reply = self.batch.replies[0]
+        if reply.startswith(OUTCOME_UNKNOWN):
+            self._settle("unknown", reply.removeprefix(OUTCOME_UNKNOWN))
+        elif reply.startswith("Sorry, "):
+            self._settle("refused", reply.removeprefix("Sorry, ").removesuffix("."))
+        else:
+            self._settle("done", reply.partition(": ")[2])
+
+    def break_off(self) -> None:
+        pass
 
 
 def leaders(hosts: Iterable[Host]) -> list[tuple[Host, NodeView]]:

@@ -6,8 +6,9 @@ A transcript may put words into a node's mouth; a simulated network can only rep
 from __future__ import annotations
 
 from raftline.raft.effects import Effects
+from raftline.raft.inputs import Input
 from raftline.raft.membership import PREFIX, Membership, read
-from raftline.raft.messages import Message, PeerError
+from raftline.raft.messages import Message
 from raftline.raft.node import RawNode
 from raftline.raft.state import State
 from tests.invariants import InvariantError, Invariants
@@ -29,19 +30,19 @@ class HonestInvariants(Invariants):
     def hears(self, node: RawNode, message: Message) -> bool:
         return node.accepts(message)  # which the rim of a real node asks as well
 
-    def refused(self, node: RawNode, message: Message, error: PeerError) -> None:
+    def refused(self, node: RawNode, message: Message, why: str) -> None:
         if node.accepts(message):
-            raise InvariantError(f"{node._state.name} refuses {message}: {error}")
+            raise InvariantError(f"{node._state.name} refuses {message}: {why}")
 
-    def reads(self, node: RawNode, must_see_index: int) -> None:
-        if node._state.applied < must_see_index:
+    def reads(self, name: str, applied_index: int, must_see_index: int) -> None:
+        if applied_index < must_see_index:
             raise InvariantError(
-                f"{node._state.name} serves a read from entry {node._state.applied}, though "
+                f"{name} serves a read from entry {applied_index}, though "
                 f"entry {must_see_index} was acknowledged before the read came"
             )
 
-    def stepped(self, node: RawNode, effects: Effects) -> None:
-        super().stepped(node, effects)
+    def stepped(self, node: RawNode, event: Input, effects: Effects) -> None:
+        super().stepped(node, event, effects)
         self._changes_one_step_at_a_time()
         self._keeps_its_vote(node._state)
         if node._state.leading is not None:

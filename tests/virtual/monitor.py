@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from raftline.raft.effects import Effects
+from raftline.raft.entries import Entry
+from raftline.raft.inputs import Input, Propose
+from raftline.raft.messages import Message
 from raftline.raft.node import RawNode
+from raftline.state.leases import EXPIRED
 from tests.invariants import Invariants
 from tests.virtual.world import World, spell_entry
 
@@ -20,9 +24,11 @@ class Monitor:
         self._has_led = False  # also in an earlier incarnation
         self._handed_term = 0  # in which somebody handed the leadership to this node
 
-    def stepped(self, node: RawNode, effects: Effects) -> None:
+    def stepped(self, node: RawNode, event: Input, effects: Effects) -> None:
         """The node took an input; nothing of this is carried out yet."""
         counts = self._world.counts
+        if isinstance(event, Propose) and event.commands[0].startswith(EXPIRED):
+            counts["expiries proposed"] += 1
         for note in effects.notes:
             self._world.tell("note", f"{self._name}: {note}")
             if note == "[*] I am Leader":
@@ -37,7 +43,25 @@ class Monitor:
                 counts["changes rolled back"] += 1
             elif note.endswith("so it leads no longer"):
                 counts["leaders removed"] += 1
-        self._invariants.stepped(node, effects)
+        self._invariants.stepped(node, event, effects)
+
+    def refused(self, node: RawNode, message: Message, why: str) -> None:
+        """The node refused a message."""
+        self._invariants.refused(node, message, why)
+
+    def keeps_reads(self, node: RawNode, reading: Collection[object]) -> None:
+        """The node was given these reads, and has not answered them."""
+        self._invariants.keeps_reads(node._state, reading)
+
+    def applied(self, entries: Sequence[Entry], replies: Sequence[str]) -> None:
+        """The node has executed entries, with these replies."""
+        for entry in entries:
+            self._world.applied(self._name, entry)
+        counts = self._world.counts
+        counts["entries applied"] += len(entries)
+        counts["retries answered from the table"] += self._invariants.replied(
+            self._name, entries, replies
+        )
 
     def wrote(self, works: Sequence[Effects]) -> None:
         """Step 2 of these is durable."""

@@ -76,6 +76,11 @@ class Plan:
     dealers: int = 0  # who ask for transactions; with any the cluster is at level 2
     holders: int = 0  # of leases; with any the cluster is at level 2
 
+    @property
+    def hold_ms(self) -> int:
+        """For how long a request waits for a leader."""
+        return 2 * self.options.election_timeout_ms
+
     def clock_of(self, name: str, chance: random.Random) -> tuple[int, int]:
         """Return where a node's clock begins, and its pace in permille of the world's."""
         start_ms = chance.randint(0, 10_000)

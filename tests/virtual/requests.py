@@ -1,17 +1,19 @@
-"""The requests of clients at one simulated node: proposed, read, answered, or turned away."""
+"""The requests of clients at one simulated node: a batch each, and what its replies say."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Protocol
 
-from raftline.raft.effects import ReadReady
-from raftline.raft.entries import Entry
-from raftline.raft.inputs import AskLeader, Input, Propose, Read
-from raftline.raft.node import RawNode
+from raftline.net.host import Batch
+from raftline.wire.parsing import BY_CLOCK, BY_ROUND, Reading
+from raftline.wire.protocol import NOT_LEADER, OUTCOME_UNKNOWN
 from tests.invariants import InvariantError, Invariants
 from tests.virtual.world import World
+
+READINGS = {
+    "lease": Reading(by_lease=True), "ask": Reading(may_ask=True), "clock": BY_CLOCK,
+}  # fmt: skip
 
 
 class Asker(Protocol):
@@ -41,110 +43,105 @@ class Request(Protocol):
     def how(self) -> str: ...
 
 
+class Asked:
+    """The connection of one request, which its reply leaves from."""
+
+    def __init__(self, requests: Requests, request: Request) -> None:
+        self.request = request
+        self.is_read = not request.in_log
+        self.is_applied = False  # its reply is that of its entry
+        self.is_answered = False
+        command = request.command
+        reading = READINGS.get(request.how, BY_ROUND) if self.is_read else BY_ROUND
+        if reading.may_ask and not requests.may_ask:
+            reading = BY_ROUND
+        if reading.by_clock:
+            command = command.rpartition("@")[2]
+        self._requests = requests
+        self.batch = Batch([command], is_read=self.is_read, reading=reading, reply_sink=self)
+
+    def keep(self, batch: Batch, replies: list[str]) -> list[str]:
+        self.is_applied = True
+        return replies
+
+    def mark_ready(self) -> None:
+        if self.is_answered:
+            raise InvariantError(f"{self.request.line} is answered a second time")
+        self.is_answered = True
+        self._requests.mark_ready(self)
+
+    def flush(self) -> None:
+        self._requests.ready.append(self)  # whose errors are not the node's
+
+    def break_off(self) -> None:
+        pass
+
+
 class Requests:
-    """Keeps each request until its client knows the outcome; `step` lets the node step."""
+    """Keeps each request until its client was told the outcome."""
 
     def __init__(
         self,
         world: World,
         name: str,
         invariants: Invariants,
-        step: Callable[[RawNode, Input], None],
+        mark_ready: Callable[[Asked], None],
+        applied_index: Callable[[], int],
+        watch_renewals: Callable[[str], None],
     ) -> None:
         self._world = world
         self._name = name
         self._invariants = invariants
-        self._step = step
-        self._waiting: list[Request] = []  # of the next round
-        self._proposed: deque[tuple[int, int, Request]] = deque()  # index, term
-        self.reading: set[Request] = set()  # the core has them, and has not answered
+        self.mark_ready = mark_ready
+        self._applied_index = applied_index
+        self._watch_renewals = watch_renewals
+        self.may_ask = True  # a follower asks its leader for the read index
+        self.ready: list[Asked] = []  # their replies have left
+        self._open: dict[Asked, None] = {}
+        self.reading: set[Batch] = set()  # the core has them, and has not answered
 
-    def put(self, request: Request) -> bool:
-        """Take a request for the next round; return whether it is the first one of that."""
+    def asked(self, request: Request) -> Batch:
+        """Take a request; return the batch that it is."""
         self._world.tell("request", f"{self._name} <- {request.line}")
-        self._waiting.append(request)
-        return len(self._waiting) == 1
+        request.must_see_index = self._invariants.acknowledged_index
+        asked = Asked(self, request)
+        self._open[asked] = None
+        return asked.batch
 
-    def serve(self, node: RawNode) -> None:
-        """Let the node have all requests of this round."""
-        requests, self._waiting = self._waiting, []
-        reads = [request for request in requests if not request.in_log]
-        writes = [request for request in requests if request.in_log]
-        if node.takes_proposals:
-            self._propose(node, writes)
-        else:
-            for request in writes:
-                request.client.refused(request, None if node.view.is_leader else node.view.leader)
-        if not node.view.is_leader:
-            self._read_here(node, reads)
+    def deliver(self) -> None:
+        """Let the clients have the replies that have left."""
+        ready, self.ready = self.ready, []
+        for asked in ready:
+            del self._open[asked]
+            self._deliver(asked, asked.request)
+
+    def _deliver(self, asked: Asked, request: Request) -> None:
+        batch = asked.batch
+        if batch.reader is not None:
+            self._invariants.reads(self._name, self._applied_index(), request.must_see_index)
+            self._answer(request, batch.reader.read(batch.commands)[0])
             return
-        leased = [request for request in reads if request.how == "lease"]
-        others = [request for request in reads if request.how != "lease"]
-        for by_lease, some in ((True, leased), (False, others)):
-            if some:
-                self.reading |= {*some}
-                self._step(node, Read(some, by_lease))
-
-    def _propose(self, node: RawNode, writes: Sequence[Request]) -> None:
-        if not writes:
-            return
-        first = node.view.log.last_index + 1
-        for index, request in enumerate(writes, start=first):
-            self._proposed.append((index, node.view.term, request))
-        self._step(node, Propose([request.command for request in writes]))
-
-    def _read_here(self, node: RawNode, reads: Sequence[Request]) -> None:
-        """A follower asks its leader for those that say so, and sends the others on."""
-        leader = node.view.leader
-        asking = [request for request in reads if request.how == "ask"]
-        if asking:
-            self.reading |= {*asking}
-            self._step(node, AskLeader(asking))
-        for request in reads:
-            if request.how != "ask":
-                request.client.refused(request, leader)
-
-    def applied(self, entries: Sequence[Entry], replies: Sequence[str]) -> None:
-        """Answer those whose entries took effect."""
-        for entry, reply in zip(entries, replies, strict=True):
-            self._world.applied(self._name, entry)
-            if self._proposed and self._proposed[0][0] == entry.index:
-                self._invariants.acknowledged_index = entry.index
-                self._answer(self._proposed.popleft()[2], reply)
-
-    def confirmed(self, node: RawNode, ready: ReadReady, answer: Callable[[Request], str]) -> None:
-        """Serve a read that the core lets go."""
-        request: Request = ready.token
-        self._given_back(request)
-        self._invariants.reads(node, request.must_see_index)
-        self._answer(request, answer(request))
-
-    def refused(self, node: RawNode, request: Request) -> None:
-        """The core gives a read back: its leader is another by now, or unknown."""
-        self._given_back(request)
-        self._world.counts["reads given back"] += 1
-        request.client.refused(request, node.view.leader)
-
-    def _given_back(self, request: Request) -> None:
-        if request not in self.reading:
-            raise InvariantError(f"{self._name} answers {request.line} a second time")
-        self.reading.remove(request)
-
-    def give_up_if_deposed(self, node: RawNode) -> None:
-        """A node that lost the lead can't know the fate of its proposals."""
-        while self._proposed and not (
-            node.view.is_leader and node.view.term == self._proposed[0][1]
-        ):
-            request = self._proposed.popleft()[2]
+        reply = batch.replies[0]
+        if asked.is_applied:
+            last = self._invariants.acknowledged_index
+            self._invariants.acknowledged_index = max(last, batch.first_index)
+            self._answer(request, reply)
+        elif not reply.startswith("Sorry, "):  # by the clock of leases
+            self._watch_renewals(reply)
+            self._answer(request, reply)
+        elif reply.startswith(OUTCOME_UNKNOWN):
             request.client.unknown(request)
+        else:
+            named = reply.rpartition(": ")[2] if reply.startswith(NOT_LEADER) else ""
+            request.client.refused(request, named.split(" ")[0] or None)
 
     def hang_up(self) -> None:
         """The node dies: nobody here learns any more."""
-        hung_up = [*self._waiting, *(request for _, _, request in self._proposed)]
-        self._waiting, self._proposed = [], deque()
-        self.reading = set()  # their clients lose patience
-        for request in hung_up:
-            request.client.unknown(request)
+        hung_up, self._open = self._open, {}
+        self.reading = set()
+        self.ready = []
+        for asked in hung_up:
+            asked.request.client.unknown(asked.request)
 
     def _answer(self, request: Request, reply: str) -> None:
         self._world.within(2, request.client.answered, request, reply)

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from unittest.mock import patch
 
-from raftline.logmanager import LogManager
 from raftline.raft import state
 from raftline.raft.entries import entries_of
 from raftline.raft.inputs import Receive
@@ -29,6 +28,7 @@ from tests.virtual.holders import Holder, LeaseCheck
 from tests.virtual.host import Host, leaders
 from tests.virtual.invariants import HonestInvariants
 from tests.virtual.journal import JOURNAL
+from tests.virtual.manager import Manager
 from tests.virtual.network import Network
 from tests.virtual.nonmember import NonMember
 from tests.virtual.plan import Plan, pick_plan
@@ -288,7 +288,7 @@ class _Schedule:
         self.world.counts["search steps"] += self.history.judge()
 
 
-def _machine(manager: LogManager) -> tuple[object, ...]:
+def _machine(manager: Manager) -> tuple[object, ...]:
     """Return all that a state machine holds."""
     store = manager.store
     pairs = {key: (value, store.facts(key)) for key, value in store.items()}

@@ -12,10 +12,8 @@ from functools import partial
 from random import Random
 from unittest.mock import patch
 
-from raftline.logmanager import LogManager
 from raftline.raft import spelling
 from raftline.raft.change import Change
-from raftline.raft.effects import Effects
 from raftline.raft.entries import Entry
 from raftline.raft.inputs import Receive
 from raftline.raft.membership import all_vote
@@ -25,11 +23,14 @@ from raftline.raft.state import Options
 from raftline.storage import recovery
 from raftline.storage.recovery import Recovered
 from raftline.view.collected import Collector
+from raftline.wire.protocol import NO_LEADER, OUTCOME_UNKNOWN
 from tests.invariants import Invariants
 from tests.virtual.disk import Disk
 from tests.virtual.host import Host
+from tests.virtual.manager import Manager
 from tests.virtual.network import ScriptedNetwork
 from tests.virtual.plain_snapshots import PlainSnapshots
+from tests.virtual.requests import Request
 from tests.virtual.world import World, spell_entry
 
 PATIENCE = 1000  # events; a script that needs more goes round in circles
@@ -87,7 +88,7 @@ class ScriptedDisk(Disk):
 
     def recover(
         self, members: Mapping[str, str], *, never_ran: bool = False
-    ) -> tuple[LogManager, Recovered]:
+    ) -> tuple[Manager, Recovered]:
         with patch.object(recovery, "SnapshotFile", self._snapshots):
             return super().recover(members, never_ran=never_ran)
 
@@ -109,7 +110,7 @@ class ScriptedRequest:
 
 
 class ScriptedHost(Host):
-    """A node that tells its answers, and holds requests while it gives way."""
+    """A node that tells its answers."""
 
     def __init__(self, cluster: ScriptedCluster, name: str, members: Mapping[str, str]) -> None:
         disk = ScriptedDisk(cluster.world, name, cluster.first_members)
@@ -119,8 +120,6 @@ class ScriptedHost(Host):
         self.build_level = cluster.builds.get(name, self.build_level)
         self.make_node = cluster.make_node
         self.base = all_vote(members)  # at birth; nobody where it waits to be added
-        self._held: list[ScriptedRequest] = []
-        self._given_up: list[ScriptedRequest] = []
 
     def join(self) -> None:
         """From the next start on it knows no members, and waits to be added."""
@@ -136,37 +135,38 @@ class ScriptedHost(Host):
         self._world.tell("answer", f"{sender} <- {self.name}{mark}{number}@{reply}")
 
     def refused(self, request: ScriptedRequest, leader: str | None) -> None:
-        if self.node is not None and self.node.view.is_leader:  # it gives way
-            self._held.append(request)
-        elif leader is None:
-            self.answered(request, "Sorry, I know of no leader. Try again.")
+        if leader is None:
+            self.answered(request, NO_LEADER)
         else:
             reply = f"Sorry, I am not the leader. Last leader I heard from is: {leader}"
             self.answered(request, reply)
 
     def unknown(self, request: ScriptedRequest) -> None:
-        self._given_up.append(request)
+        if self.node is not None:
+            self.answered(request, "Sorry, outcome unknown: I lead no longer")
 
     def settled(self, request: ScriptedRequest, outcome: str, text: str) -> None:
         """A change of members that was asked for has this outcome."""
-        begin = {"refused": "Sorry, ", "unknown": "Sorry, outcome unknown: "}
+        begin = {"refused": "Sorry, ", "unknown": OUTCOME_UNKNOWN}
         self.answered(request, begin.get(outcome, "") + text)
 
-    def _carry_out(self, node: RawNode, effects: Effects) -> None:
-        super()._carry_out(node, effects)
-        given_up, self._given_up = self._given_up, []
-        for request in given_up:
-            self.answered(request, "Sorry, outcome unknown: I lead no longer")
-        gives_way = node.view.is_leader and not node.takes_proposals
-        if self._held and node.view.leader is not None and not gives_way:
-            held, self._held = self._held, []
-            for request in held:
-                self.submit(request)
+    def submit(self, request: Request) -> None:
+        view = self.view
+        if view is not None and view.leader is None and not view.removed_by:
+            request.client.refused(request, None)  # else it would wait for one
+        else:
+            super().submit(request)
+
+    def _make_rim(self, node: RawNode) -> None:
+        super()._make_rim(node)
+        self.stepper._batching.gathers = False
+
+    def _wake_owner(self) -> None:
+        self._alive(self._incarnation, self._keep_time)
 
     def stop(self, *, power_cut: bool) -> None:
         super().stop(power_cut=power_cut)
         self.disk.is_held = False
-        self._held, self._given_up = [], []
 
 
 class ScriptedCluster:
@@ -174,6 +174,7 @@ class ScriptedCluster:
 
     disk_ms = 0
     snapshots = said_new = 0.0
+    hold_ms = 300
 
     def __init__(self, collector: Collector | None = None) -> None:
         self.world = ScriptedWorld()

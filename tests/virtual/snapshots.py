@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from raftline.logmanager import LogManager
 from raftline.raft.entries import Snapshot
 from raftline.raft.inputs import (
     Input,
@@ -21,6 +20,7 @@ from raftline.storage.disk import DiskFailed, StorageError
 from raftline.storage.snapshotfile import no_pause
 from tests.core.cores import compact
 from tests.virtual.disk import Disk
+from tests.virtual.manager import Manager
 from tests.virtual.world import World
 
 
@@ -28,15 +28,15 @@ class Rim(Protocol):
     """The node around its snapshots."""
 
     name: str
-    manager: LogManager
+    manager: Manager
     disk: Disk
 
     @property
     def goes_first(self) -> bool: ...
-    def step(self, node: RawNode, taken: Input) -> None: ...
+    def step(self, taken: Input) -> None: ...
     def later(self, delay_ms: int, act: Callable[[RawNode], None]) -> None: ...
     def within(self, longest_ms: int, act: Callable[[RawNode], None]) -> None: ...
-    def send(self, message: Message) -> None: ...
+    def post(self, message: Message) -> None: ...
 
 
 class Snapshots:
@@ -85,7 +85,7 @@ class Snapshots:
                 return
         index, term = snapshot[:2]
         self._world.tell("disk", f"{rim.name} takes a snapshot up to entry {index} of term {term}")
-        rim.step(node, SnapshotTaken(snapshot))
+        rim.step(SnapshotTaken(snapshot))
         rim.within(5, lambda node: self._compact(node, snapshot))
 
     @contextlib.contextmanager
@@ -132,10 +132,10 @@ class Snapshots:
             loaded = rim.manager.snapshots.check(snapshot, no_pause)
         except (ValueError, StorageError) as error:
             self._world.counts["snapshots refused"] += 1
-            rim.step(node, SnapshotRejected(snapshot, str(error)))
+            rim.step(SnapshotRejected(snapshot, str(error)))
             return
         rim.manager.arrived(loaded)
-        rim.step(node, SnapshotChecked(snapshot, loaded.members, loaded.level))
+        rim.step(SnapshotChecked(snapshot, loaded.members, loaded.level))
 
     def send_piece(self, message: InstallSnapshot) -> None:
         """Read a piece from the file and send it; say so where that snapshot is gone."""
@@ -145,13 +145,13 @@ class Snapshots:
         except StorageError:
             return
         if file is None:
-            rim.later(0, lambda node: rim.step(node, SnapshotGone(peer, snapshot)))
+            rim.later(0, lambda node: rim.step(SnapshotGone(peer, snapshot)))
             return
         with file:
             file.seek(message.offset)
             data = file.read(message.length).decode("utf-8", "surrogateescape")
         self._world.counts["pieces sent"] += 1
-        rim.send(
+        rim.post(
             InstallSnapshot(
                 message.sender,
                 peer,

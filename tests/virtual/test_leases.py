@@ -11,7 +11,7 @@ import pytest
 
 from raftline.node.lease_clock import counted_ms
 from raftline.raft.change import Change
-from raftline.raft.inputs import ChangeMembers, PeerLevel, Transfer
+from raftline.raft.inputs import PeerLevel, Transfer
 from tests.virtual import schedule
 from tests.virtual.holders import LeaseRequest
 from tests.virtual.host import Host, leaders
@@ -241,7 +241,8 @@ def test_members_may_change_while_leases_run() -> None:
     lease, _ = calm.lease(2)
     told: list[str] = []
     leader = calm.leader
-    leader.take(ChangeMembers(Change("remove", leader.name), lambda *said: told.append(said[0])))
+    change = Change("remove", leader.name)
+    leader.change(change, lambda *said: told.append(said[0]), lambda node, change: True)
     calm.until(lambda: told)
     assert told == ["done"]
     calm.until(lambda: any(host is not leader for host, _ in leaders(calm.hosts)))

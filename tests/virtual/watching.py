@@ -6,14 +6,11 @@ must make the state that a node has.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from raftline.logmanager import LogManager
-from raftline.raft.entries import Entry
+from raftline.node.watchers import Watchers
 from raftline.state.events import BareEvent
 from raftline.state.history import EventHistory
-from raftline.state.sessions import entry_number, entry_numbers_of
 from raftline.wire.keyfacts import value_of
+from tests.virtual.manager import Manager
 from tests.virtual.world import World
 
 EVENTS_MAX = 60  # that a node keeps: few, so that a watch also begins anew
@@ -30,17 +27,24 @@ class Watching:
         self._position = -1  # the entry up to which it was sent everything; -1: nothing yet
         self._steps = 0
 
-    def applied(self, history: EventHistory, events: Sequence[BareEvent], first: int) -> None:
-        """A node has applied entries from this number on, with these events in all."""
-        by_entry: dict[int, list[BareEvent]] = {}
-        for event in events:
-            assert first <= event[0] <= history.last, f"{event} is not of these entries"
-            by_entry.setdefault(event[0], []).append(event)
-        for number, found in by_entry.items():
-            assert self._told.setdefault(number, found) == found, f"entry {number} differs"
-        self._world.counts["events told"] += len(events)
+    def started(self, watchers: Watchers) -> None:
+        """A node starts."""
+        watchers.history.bound(EVENTS_MAX, 1 << 20)
 
-    def moves(self, manager: LogManager, history: EventHistory) -> None:
+    def applied(self, manager: Manager, history: EventHistory) -> None:
+        """A node has applied entries, or taken over a snapshot."""
+        taken = manager.taken
+        if taken is not None and taken.events:
+            by_entry: dict[int, list[BareEvent]] = {}
+            for event in taken.events:
+                assert event[0] <= history.last, f"{event} is not of these entries"
+                by_entry.setdefault(event[0], []).append(event)
+            for number, found in by_entry.items():
+                assert self._told.setdefault(number, found) == found, f"entry {number} differs"
+            self._world.counts["events told"] += len(taken.events)
+        self.moves(manager, history)
+
+    def moves(self, manager: Manager, history: EventHistory) -> None:
         """Let the watcher look at this node, now and then."""
         self._steps += 1
         if self._steps % STEPS or manager.store.level < 2 or history.last < self._position:
@@ -57,27 +61,3 @@ class Watching:
             self._world.counts["watches that began"] += 1
         self._position = history.last
         assert self._pairs == pairs, f"events up to {history.last} do not make the state"
-
-
-class NodeEvents:
-    """The events of one node since it started."""
-
-    def __init__(self, watching: Watching, manager: LogManager) -> None:
-        self._watching = watching
-        self._manager = manager
-        manager.store.notes_events = True
-        manager.take_events()
-        self._history = EventHistory(entry_number(*manager.applied), EVENTS_MAX)
-
-    def applied(self, entries: Sequence[Entry]) -> None:
-        """Take the events of entries that were applied, or of a snapshot that was taken over."""
-        taken, numbers = self._manager.take_events(), entry_numbers_of(entries)
-        history, store = self._history, self._manager.store
-        if taken.lost_up_to > history.floor:
-            history.reset(taken.lost_up_to)
-            numbers = [number for number in numbers if number > taken.lost_up_to]
-        history.add(taken.events, numbers)
-        history.begin_after(store.since if store.level >= 2 else history.last)
-        if numbers:
-            self._watching.applied(history, taken.events, numbers[0])
-        self._watching.moves(self._manager, history)

@@ -23,7 +23,7 @@ from typing import Any
 import raftline
 import raftline_course
 from raftline.raft import inputs
-from raftline.raft.effects import Effects, HardState, SafetyError
+from raftline.raft.effects import Effects, HardState, ReadReady, SafetyError
 from raftline.raft.entries import Entry
 from raftline.raft.levels import Levels
 from raftline.raft.log import Log
@@ -43,10 +43,9 @@ WHERE = os.pathsep.join(
 )
 LINE_MAX = 4 << 20
 OPTIONS = ("election_timeout_ms", "heartbeat_ms", "batch_entries", "chunk_bytes")
-# What a hand-in is not asked: it needs no such rules. What it hands out is applied at once here, so
-# it serves reads beside the entries that they are to see, and is sent no `Applied`.
+# What a hand-in is not asked: it needs no such rules. It serves reads with the entries that they
+# are to see, and is sent no `Applied`: `RemoteNode` keeps them until then.
 LEFT_OUT = (
-    inputs.Applied,
     inputs.PeerDisconnected, inputs.PeerLevel, inputs.Transfer, inputs.StepDown, inputs.Campaign,
     inputs.SetHeartbeat, inputs.Stop,
 )  # fmt: skip
@@ -182,12 +181,19 @@ class RemoteNode:
     def accepts(self, message: Message) -> bool:
         return True
 
+    def committed(self, first: int, count: int) -> list[Entry]:
+        """Return at most `count` committed entries from `first` on."""
+        return self._state.log.entries(first, min(self._state.commit_index, first + count - 1))
+
     def step(self, taken: inputs.Input, now_ms: int) -> Effects:
         """Let the core take an input; return what it asks for, once it fits the state."""
         state = self._state
         state.now_ms = max(now_ms, state.now_ms)
         if isinstance(taken, LEFT_OUT):
             return Effects()
+        if isinstance(taken, inputs.Applied):
+            state.applied = taken.index
+            return self._observed(taken, Effects(reads=self._served()))
         if isinstance(taken, inputs.AskLeader):
             return Effects(refused=list(taken.tokens))
         asked = self._with_numbers(taken)
@@ -196,9 +202,21 @@ class RemoteNode:
         self._take_note(taken)
         self._follow(effects)
         self._take_report(answer)
+        state.confirmed_reads += effects.reads
+        effects.reads = self._served()
+        return self._observed(taken, effects)
+
+    def _observed(self, taken: inputs.Input, effects: Effects) -> Effects:
         if self.observer is not None:
             self.observer.stepped(taken, effects)
         return effects
+
+    def _served(self) -> list[ReadReady]:
+        """Take the reads whose entries are applied."""
+        waiting, served = self._state.confirmed_reads, []
+        while waiting and waiting[0].index <= self._state.applied:
+            served.append(waiting.popleft())
+        return served
 
     def _ask(self, question: dict[str, Any], now_ms: int) -> dict[str, Any]:
         asked = {"node": self._state.name, "now": now_ms, "timeout": self._timeout_ms, **question}
@@ -270,7 +288,7 @@ class RemoteNode:
         except SafetyError as error:
             raise HandInError(f"{state.name}: {error}") from None
         if effects.apply:
-            state.applying = state.applied = effects.apply[-1].index
+            state.applying = effects.apply[-1].index
 
     def _append(self, entry: Entry) -> None:
         state = self._state

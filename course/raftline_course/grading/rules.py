@@ -36,22 +36,24 @@ class CoreInvariants(HonestInvariants):
     def hears(self, node: RawNode, message: Message) -> bool:
         return True
 
-    def refused(self, node: RawNode, message: Message, error: Exception) -> None:
+    def taking(self, node: RawNode, message: Message) -> None:
+        """Nobody sees what a core counts."""
+
+    def refused(self, node: RawNode, message: Message, why: str) -> None:
         """A core may refuse what it likes."""
 
     def keeps_reads(self, state: State, reading: Collection[object]) -> None:
         """Whether a read is lost shows at the end, when all must have been answered."""
 
-    def step(self, node: RawNode, taken: Input, now_ms: int) -> Effects:
-        """Let the node take an input, and hold the outcome to what has reached it."""
-        name = node.view.name
-        if isinstance(taken, Receive):
-            self._note(name, taken.message, now_ms)
-        effects = node.step(taken, now_ms)
-        self._leads_by_votes(node, now_ms)
-        if self._quorum_check and isinstance(taken, Tick):
-            self._is_answered(node, now_ms)
-        return effects
+    def stepped(self, node: RawNode, event: Input, effects: Effects) -> None:
+        """Hold the outcome of an input to what has reached the node."""
+        view = node.view
+        if isinstance(event, Receive):
+            self._note(view.name, event.message, view.now_ms)
+        self._leads_by_votes(node, view.now_ms)
+        if self._quorum_check and isinstance(event, Tick):
+            self._is_answered(node, view.now_ms)
+        super().stepped(node, event, effects)
 
     def _note(self, name: str, message: Message, now_ms: int) -> None:
         if isinstance(message, RequestVoteReply) and message.granted and not message.pre_vote:

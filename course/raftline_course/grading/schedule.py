@@ -67,6 +67,7 @@ class Schedule:
         for host in self.hosts.values():
             host.make_node = partial(begin, process)
             host.collector = collector
+            host.requests.may_ask = False  # a hand-in is not asked for reads at followers
             host.disk.fill(members if host.name in members else {}, HardState(0, None), [])
         self.history = History()
         hosts = list(self.hosts.values())

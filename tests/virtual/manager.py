@@ -1,0 +1,39 @@
+"""The state machine of a simulated node, which reports what it does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from raftline.logmanager import LogManager
+from raftline.raft.entries import Entry
+from raftline.state.events import TakenEvents
+
+
+class Looker(Protocol):
+    """Who looks at what a node applies."""
+
+    def applied(self, entries: Sequence[Entry], replies: Sequence[str]) -> None: ...
+
+
+class Manager(LogManager):
+    """Reports entries with their replies as they are applied, and keeps their events."""
+
+    looker: Looker | None = None
+    taken: TakenEvents | None = None  # the events that were taken last
+
+    def look_at(self, looker: Looker) -> None:
+        """Let somebody look at what is applied from now on."""
+        self.looker = looker
+
+    def apply(
+        self, entries: Sequence[Entry], is_over: Callable[[], bool] | None = None
+    ) -> list[str]:
+        replies = super().apply(entries, is_over)
+        if self.looker is not None:
+            self.looker.applied(entries[: len(replies)], replies)
+        return replies
+
+    def take_events(self) -> TakenEvents:
+        self.taken = super().take_events()
+        return self.taken
