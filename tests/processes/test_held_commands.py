@@ -24,14 +24,15 @@ from tests.scripted_node import DEADLINE_S, SOURCE, free_port
 
 TOLD = "import os; print(os.environ['RAFTLINE_TOKEN'], flush=True)"
 STANDS = f"{TOLD}; import time; time.sleep(60)"
-# It says which signals it got, and ends at none but SIGKILL.
+# It prints which signals it got, and ends at SIGKILL, or some seconds after its starter.
 STUBBORN = """
 import signal, os, time
 for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
     signal.signal(number, lambda number, _: print(signal.Signals(number).name, flush=True))
+starter = os.getppid()
 print(os.environ["RAFTLINE_TOKEN"], flush=True)
-while True:
-    time.sleep(60)
+while os.getppid() == starter:
+    time.sleep(2)
 """
 # It starts another process, says which, and ends at the first signal.
 PARENT = """
