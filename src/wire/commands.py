@@ -202,8 +202,11 @@ IN_TRANSACTIONS: Final[Mapping[str, Operands]] = {
 _ALL_OPERATIONS: Final = max(row.level for row in _ROWS if row.is_operation)
 # Those that are commands of the shell as well: `raftline get KEY`.
 AT_THE_SHELL: Mapping[str, str] = {row.verb: row.at_the_shell for row in _ROWS if row.at_the_shell}
-# No row here; a newer node may have one, so it counts as a write.
-FOREIGN: Final = Command("", take.words(""), "", Handling("", look="get"), ADMINISTERS_ALL)
+# No row here; a newer node may have one, so it counts as a write that has no number: a client does
+# not send it a second time.
+FOREIGN: Final = Command(
+    "", take.words(""), "", Handling("", is_sent_once=True, look="get"), ADMINISTERS_ALL
+)
 
 
 def _forms(of_members: bool) -> str:

@@ -119,6 +119,18 @@ def test_a_request_that_was_done_is_not_asked_again_for_its_reply() -> None:
         text_of(found)
 
 
+def test_a_command_that_the_client_does_not_know_is_not_sent_again_if_it_may_have_been_done() -> (
+    None
+):
+    """A newer node may know it for a write, and it has no number to be known by."""
+    steps = search(NodeTurns([S1, S2]), ClientSessions(), "c", "later a 1", Deadline(10))
+    with pytest.raises(OutcomeUnknown, match="it was lost"):
+        carried_out(steps, LOST)
+    steps = search(NodeTurns([S1, S2]), ClientSessions(), "c", "later a 1", Deadline(10))
+    done = said("LATER response: 1")
+    assert carried_out(steps, GONE, said(NO_LEADER), done) == (["c@later a 1"] * 3, done)
+
+
 def test_time_that_is_over_tells_what_is_known() -> None:
     over = Deadline(0)
     with pytest.raises(Unreachable, match="nobody answers at localhost port 1, 2"):
