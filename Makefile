@@ -91,7 +91,10 @@ build/simulation: .venv/dev-installed $(wildcard src/*.py src/*/*.py course/*/*/
 	@mkdir -p build && rm -rf $@ $@.part
 	@$(call quietly,$(PY) tests/virtual/compile.py $@.part) && mv $@.part $@
 
-.PHONY: explore
+.PHONY: explore explore-night
+explore-night: .venv/dev-installed
+	@$(PY) -m tests.explore --night
+
 explore: .venv/dev-installed ## all orders of a small world of the core: make explore [BUDGET="timeout crash"] [NODES=3] [SECONDS=60]
 	@$(PY) -m tests.explore $(if $(BUDGET),'$(BUDGET)' --servers $(or $(NODES),3)) $(if $(SECONDS),--seconds $(SECONDS))
 
@@ -124,7 +127,7 @@ monitoring-test: .venv/dev-installed ## /metrics, the dashboard's queries and th
 mutants: .venv/dev-installed ## one-line faults, each of which a test must notice (docs/develop/testing.md)
 	@$(PY) tests/mutants/run.py -j $(WORKERS) $(if $(ONLY),--only $(ONLY),--page build/mutants.md)
 
-nightly: .venv/dev-installed ## the campaigns, one after the other: sim-long, test-nightly, nemesis, mutants, labs, grade-test, bench
+nightly: .venv/dev-installed ## the campaigns, one after the other: sim-long, test-nightly, explore-night, nemesis, mutants, labs, grade-test, bench
 	@$(PY) tests/nightly.py
 
 accept: .venv/dev-installed ## rewrite what the transcripts expect; review the diff as code

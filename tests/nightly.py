@@ -17,6 +17,7 @@ CAMPAIGNS: tuple[tuple[str, float], ...] = (  # arguments of make, minutes at mo
     ("simulation", 30),
     ("sim-long MINUTES=30", 40),
     ("test-nightly", 90),
+    ("explore-night", 90),
     ("nemesis MINUTES=60", 80),
     ("mutants", 480),
     ("labs", 60),

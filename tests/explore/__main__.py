@@ -16,7 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "course"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 
-from tests.explore.budget import HUNT, QUICK, BudgetError, read
+from tests.explore.budget import HUNT, NIGHT, NIGHT_STATES, QUICK, BudgetError, read
 from tests.explore.facts import Violation
 from tests.explore.search import Found, search, walk
 from tests.explore.trace import spell_trace, way_to_violation
@@ -25,20 +25,38 @@ from tests.explore.world import World
 TRACE_S = 60.0  # for the shortest trace; after that any will do
 
 
-def explore(text: str, servers: int, seconds: float, order: str, seed: int) -> Found:
+def explore(
+    text: str,
+    servers: int,
+    seconds: float = 1e9,
+    order: str = "depth",
+    seed: int = 0,
+    *,
+    is_whole: bool = False,
+    states: int = 1 << 40,
+) -> Found:
     """Search one world, and print what was found."""
     budget = read(text)
     try:
-        world = World(budget, servers)
+        world = World(budget, servers, is_reduced=not is_whole)
     except Violation as violation:
         print(f"{servers} servers, while they elect their first leader: {violation}", flush=True)
         return Found(0, 0, 0, False, str(violation))
-    found = search(world, seconds, order, seed)
+    found = search(world, seconds, order, seed, states)
     print(f"{servers} servers, {{{text}}}: {report(found)}", flush=True)
     if found.violation:
         steps, why = way_to_violation(world, order, seed, TRACE_S)
         print(spell_trace(world, steps, why), flush=True)
     return found
+
+
+def night() -> bool:
+    """Search the worlds of a night, and print how many states they had; return whether all is
+    well."""
+    found = [explore(text, servers, states=NIGHT_STATES) for text, servers in NIGHT]
+    bad = sum(bool(one.violation) for one in found)
+    print(f"{sum(one.states for one in found):,} states in all, {bad} worlds are bad")
+    return not bad
 
 
 def hunt(seconds: float) -> str:
@@ -75,15 +93,21 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--seconds", type=float, default=1e9, help="for each world")
     parser.add_argument("--order", choices=("depth", "random"), default="depth")
     parser.add_argument("--hunt", action="store_true", help="for a fault, in worlds of every kind")
+    parser.add_argument("--night", action="store_true", help="the worlds of `make nightly`")
+    parser.add_argument("--whole", action="store_true", help="leave nothing out")
     parser.add_argument("--seed", type=int, default=0, help="of the random order")
     given = parser.parse_args(arguments)
     try:
+        if given.night:
+            return 0 if night() else 1
         if given.hunt:
             return 1 if hunt(given.seconds) else 0
         worlds = [(given.budget, given.servers)] if given.budget else QUICK
         bad = False
         for text, servers in worlds:
-            found = explore(text, servers, given.seconds, given.order, given.seed)
+            found = explore(
+                text, servers, given.seconds, given.order, given.seed, is_whole=given.whole
+            )
             bad = bad or bool(found.violation)
     except BudgetError as error:
         print(f"explore: {error}", file=sys.stderr)

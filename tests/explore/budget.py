@@ -70,7 +70,26 @@ QUICK: tuple[tuple[str, int], ...] = (
     ("crash=2 command", 3),
     ("transfer crash command", 3),
     ("change crash", 3),
+    ("timeout=2", 3),
     ("command", 5),
+    ("transfer", 5),
+)
+
+# A night: some 100 million states in all, of which a world has so many at most, for the memory.
+NIGHT_STATES = 20_000_000
+NIGHT: tuple[tuple[str, int], ...] = (
+    ("timeout crash command", 3),
+    ("timeout change crash", 3),
+    ("timeout transfer command", 3),
+    ("timeout heartbeat command read", 3),
+    ("timeout=2 command", 3),
+    ("timeout=2 crash", 3),
+    ("timeout heartbeat lease crash", 3),
+    ("timeout crash=2 command", 3),
+    ("timeout twice=2 command", 3),
+    ("timeout break crash command", 3),
+    ("timeout", 5),
+    ("timeout command", 5),
 )
 
 # For faults of any kind: ways at random through each, for a while, which must come to these goals.

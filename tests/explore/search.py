@@ -33,11 +33,15 @@ class Found:
 
 
 def search(  # noqa: C901 - one loop: a call for each step would cost a third of the speed
-    world: World, seconds: float = 1e9, order: str = "depth", seed: int = 0
+    world: World,
+    seconds: float = 1e9,
+    order: str = "depth",
+    seed: int = 0,
+    states: int = 1 << 40,
 ) -> Found:
-    """Look at every world, each once, until the end, a violation or the time."""
+    """Look at every world, each once, until the end, a violation, the time, or so many."""
     began_s = time.process_time()
-    steps, current = 0, world.begin
+    steps, looks, current = 0, 0, world.begin
     seen, waiting = {world.begin}, [world.begin]
     places = tuple(enumerate(world.shifts))
     contexts, pick = world.contexts, Random(seed).random
@@ -49,7 +53,8 @@ def search(  # noqa: C901 - one loop: a call for each step would cost a third of
                 place = int(pick() * len(waiting))
                 waiting[place], waiting[-1] = waiting[-1], waiting[place]
             current = waiting.pop()
-            if not len(seen) % LOOK and time.process_time() - began_s > seconds:
+            looks += 1
+            if not looks % LOOK and (len(seen) > states or time.process_time() - began_s > seconds):
                 break
             low = current & CONTEXT_MASK
             context = contexts.get(low)

@@ -15,7 +15,13 @@ from raftline.raft.entries import Entry
 from raftline.raft.lease import lease_until_ms
 from raftline.raft.log import Log
 from raftline.raft.membership import Membership
-from raftline.raft.messages import Message, RequestVoteReply
+from raftline.raft.messages import (
+    AppendAccepted,
+    AppendRejected,
+    Message,
+    ReadIndexReply,
+    RequestVoteReply,
+)
 from raftline.raft.node import RawNode, node_from_disk
 from raftline.raft.state import Options, State
 from raftline.raft.transfer import OrderRefused, TransferRefused
@@ -23,6 +29,8 @@ from tests.explore.frozen import freeze, thaw_state
 from tests.invariants import InvariantError, Invariants
 
 DOWN = -1  # in place of a state of the core
+# Answers of which the core takes none of an earlier term, and denials.
+VOIDABLE = (AppendAccepted, AppendRejected, ReadIndexReply, RequestVoteReply)
 START_MS = 1_000_000  # the clock of each start is that much later: see Server.now_ms
 
 
@@ -143,15 +151,18 @@ class Server:
         messages: Messages,
         *,
         applies_at_once: bool,
+        is_reduced: bool = False,
     ) -> None:
         self.name = name
         self.members = members
         self.options = options
         self.messages = messages
         self.applies_at_once = applies_at_once
+        self.is_reduced = is_reduced
         self.cores: list[Core] = []
         self._numbers = Numbers()
         self.goals: set[str] = set()  # what came about here, for those who wait for it
+        self._void: dict[tuple[int, int, int], bool] = {}
         self._steps: dict[tuple[int, Any, int], Outcome] = {}
 
     @property
@@ -193,6 +204,8 @@ class Server:
 
     def _number_of(self, node: RawNode) -> int:
         state = node._state
+        if self.is_reduced:
+            _blank(state)
         number = self._numbers.of(freeze(state))
         if number == len(self.cores):
             leads = state.term if state.leading is not None else 0
@@ -215,6 +228,27 @@ class Server:
     def node(self, core: int, now_ms: int) -> RawNode:
         """Return a core in the state of that number."""
         return RawNode(thaw_state(self.cores[core].frozen, now_ms, self._pick_timeout_ms))
+
+    def is_void(self, core: int, number: int, saved_term: int) -> bool:
+        """Whether a message on its way to this server, with this term on its disk, never matters
+        any more. Its term is over for good, or it denies a vote; and it is really taken once, at
+        the state at hand, and changes nothing."""
+        place = core, number, saved_term
+        known = self._void.get(place)
+        if known is None:
+            known = self._void[place] = self._is_void(core, number, saved_term)
+        return known
+
+    def _is_void(self, core: int, number: int, saved_term: int) -> bool:
+        message = self.messages.sent[number]
+        denies = isinstance(message, RequestVoteReply) and not message.granted
+        if not isinstance(message, VOIDABLE) or message.term > saved_term - (not denies):
+            return False
+        if core == DOWN:
+            return False
+        now_ms = 2 * START_MS  # its time makes no difference to an answer
+        outcome = self.step(core, number, inputs.Receive(message), now_ms)
+        return outcome == Outcome(core, (), None, (), None)
 
     def step(self, core: int, key: Any, taken: inputs.Input, now_ms: int) -> Outcome:
         """Return what comes of an input; `key` names it. A message that is refused is none."""
@@ -268,6 +302,18 @@ class Server:
         self.goals.update(f"a change is {settled.outcome}" for settled in effects.settled)
         if served:
             self.goals.add(f"{self.name} serves")
+
+
+def _blank(state: State) -> None:
+    """Empty what no rule of these worlds reads: who elected a leader, the commit index last sent,
+    which counts from the second level on, and votes that were denied, which count for newborns."""
+    if state.leading is not None:
+        state.leading.votes = {}
+        for progress in state.leading.progress.values():
+            progress.commit_sent = 0
+    elif state.candidacy is not None:
+        votes = state.candidacy.votes
+        state.candidacy.votes = {name: yes for name, yes in votes.items() if yes}
 
 
 class _Before:

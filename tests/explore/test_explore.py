@@ -8,8 +8,10 @@ from raftline.raft import election, node, reads, replication
 from raftline.raft.effects import HardState
 from raftline.raft.log import TermRuns
 from raftline.raft.state import State
+from tests.at_night import at_night
 from tests.explore import __main__, server
 from tests.explore.budget import QUICK, BudgetError, read
+from tests.explore.facts import Violation
 from tests.explore.frozen import freeze, thaw
 from tests.explore.search import search
 from tests.explore.trace import spell_trace, way_to_violation
@@ -21,9 +23,33 @@ def violation_of(text: str, order: str = "random") -> str:
     return search(World(read(text)), order=order).violation
 
 
+def commit_by_counting(state: State) -> None:
+    """Commit what a quorum holds, of whatever term."""
+    held = {name: one.match_index for name, one in state.as_leader.progress.items()}
+    held[state.name] = state.durable_index
+    state.advance_commit_index(state.membership.reached_by_quorum(held))
+
+
+def bad_ends(world: World) -> set[str]:
+    """Return all violations of a world, each way going on beside them."""
+    seen, waiting, found = {world.begin}, [world.begin], set()
+    while waiting:
+        current = waiting.pop()
+        for move in world.moves_of(current):
+            try:
+                after = world.follow(current, move)
+            except Violation as violation:
+                found.add(str(violation))
+                continue
+            if after not in seen:
+                seen.add(after)
+                waiting.append(after)
+    return found
+
+
 @pytest.mark.parametrize(("text", "servers"), QUICK)
 def test_no_order_of_what_may_happen_breaks_a_promise(text: str, servers: int) -> None:
-    world = World(read(text), servers)
+    world = World(read(text), servers, is_reduced=True)
     found = search(world)
     if found.violation:
         pytest.fail(spell_trace(world, *way_to_violation(world, "depth", 0, 60)))
@@ -31,7 +57,7 @@ def test_no_order_of_what_may_happen_breaks_a_promise(text: str, servers: int) -
 
 
 def test_a_search_comes_to_elections_commits_and_crashes() -> None:
-    world = World(read("timeout command"))
+    world = World(read("timeout command"), is_reduced=True)
     search(world)
     histories = world.histories
     assert any(dict(history.leaders).get(2) == "s2" for history in histories)
@@ -45,6 +71,24 @@ def test_ways_at_random_come_to_their_goals(monkeypatch: pytest.MonkeyPatch) -> 
     assert __main__.hunt(0.1) == ""
     monkeypatch.setattr(__main__, "HUNT", (("command", ("s2 leads term 2",)),))
     assert __main__.hunt(0.1) == "no way led there: s2 leads term 2"
+
+
+@pytest.mark.parametrize("text", ["timeout crash", "transfer crash", *at_night("timeout command")])
+def test_what_a_reduced_world_leaves_out_makes_no_difference(text: str) -> None:
+    whole, reduced = World(read(text)), World(read(text), is_reduced=True)
+    states = search(whole).states, search(reduced).states
+    assert states[0] > 1.1 * states[1]
+    assert {*whole.histories} == {*reduced.histories}
+    for one, other in zip(whole.servers, reduced.servers, strict=True):
+        assert one.goals == other.goals
+
+
+@pytest.mark.pure
+def test_a_reduced_world_has_the_same_bad_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (node, replication):
+        monkeypatch.setattr(module, "advance_commit", commit_by_counting)
+    whole, reduced = World(read("timeout crash")), World(read("timeout crash"), is_reduced=True)
+    assert bad_ends(whole) == bad_ends(reduced) != set()
 
 
 @pytest.mark.pure
@@ -74,13 +118,8 @@ def test_a_second_vote_in_a_term_is_found(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.pure
 def test_a_commit_by_counting_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    def advance_commit(state: State) -> None:
-        held = {name: one.match_index for name, one in state.as_leader.progress.items()}
-        held[state.name] = state.durable_index
-        state.advance_commit_index(state.membership.reached_by_quorum(held))
-
     for module in (node, replication):
-        monkeypatch.setattr(module, "advance_commit", advance_commit)
+        monkeypatch.setattr(module, "advance_commit", commit_by_counting)
     assert " commits entry 2 of term 1 in term 2" in violation_of("timeout command")
 
 

@@ -113,7 +113,14 @@ class World:
 
     DRIFT_PERCENT = OPTIONS.lease_drift_percent  # that leases allow for
 
-    def __init__(self, budget: Budget, names: int = 3, *, changes: tuple[Change, ...] = ()) -> None:
+    def __init__(
+        self,
+        budget: Budget,
+        names: int = 3,
+        *,
+        changes: tuple[Change, ...] = (),
+        is_reduced: bool = False,
+    ) -> None:
         self.budget = budget
         self.names = [f"s{number}" for number in range(1, names + 1)]
         members = all_vote({name: f"h{name[1:]}:10000" for name in self.names})
@@ -121,7 +128,14 @@ class World:
         options = replace(OPTIONS, lease=self.has_leases, lease_drift_percent=self.DRIFT_PERCENT)
         self.messages = Messages()
         self.servers = [
-            Server(name, members, options, self.messages, applies_at_once=not budget.lag)
+            Server(
+                name,
+                members,
+                options,
+                self.messages,
+                applies_at_once=not budget.lag,
+                is_reduced=is_reduced,
+            )
             for name in self.names
         ]
         self.places = {name: place for place, name in enumerate(self.names)}
@@ -272,13 +286,18 @@ class World:
 
     def _numbered(self, place: int, local: Local) -> int:
         """Return the number of a Local, and note what events of others are held against."""
+        server = self.servers[place]
+        if server.is_reduced and local.inbox:
+            core, term = local.core, local.disk.term
+            kept = [each for each in local.inbox if not server.is_void(core, each, term)]
+            local = local._replace(inbox=tuple(kept))
         number = self._locals[place].of(local)
         if number == len(self._facts[place]):
             fact = Fact(local.disk, local.cast, 0, (), 0, local.starts)
             if local.core != DOWN:
-                core = self.servers[place].cores[local.core]
+                known = server.cores[local.core]
                 fact = fact._replace(
-                    leads=core.leads, log=core.log, lease_until_ms=core.lease_until_ms
+                    leads=known.leads, log=known.log, lease_until_ms=known.lease_until_ms
                 )
             self._facts[place].append(self._fact_numbers.of(fact))
         return number
