@@ -263,10 +263,12 @@ class Server:
         before = _Before(node._state)
         unchanged = Outcome(core, (), None, (), None)
         try:
-            if isinstance(taken, inputs.Receive) and not node.accepts(taken.message):
-                return unchanged  # which the rim asks as well
-            effects = before.invariants.step(node, taken, now_ms)
-            before.invariants.stepped(node, effects)
+            if isinstance(taken, inputs.Receive):
+                if not node.accepts(taken.message):
+                    return unchanged  # which the rim asks as well
+                before.invariants.taking(node, taken.message)
+            effects = node.step(taken, now_ms)
+            before.invariants.stepped(node, taken, effects)
             before.check(node._state, effects.reads)
             served = list(effects.reads)
             if self.applies_at_once and effects.apply:
