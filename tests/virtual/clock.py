@@ -19,6 +19,7 @@ class Clock(clock.Clock):
         self._ring = ring
         self._start_ms = start_ms
         self.permille = permille
+        self.spent_s = 0.0  # by slow entries: the world does not wait for these
         self._rings_at_ms = -1  # by the world's clock; -1: no alarm is set
         self._alarms = 0  # an earlier one rings for nobody
 
@@ -26,7 +27,7 @@ class Clock(clock.Clock):
         return self._start_ms + self._world.now_ms * self.permille // 1000
 
     def now_s(self) -> float:
-        return self.now_ms() / 1000
+        return self.now_ms() / 1000 + self.spent_s
 
     def used_s(self) -> float:
         return 0.0

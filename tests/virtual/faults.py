@@ -46,6 +46,7 @@ class Faults:
             self._die_writing,
             self._regain,
             self._pause_for_long,
+            self._failing_machine,
         )
         self._acts = dict(zip(FAULTS + LATER_FAULTS, acts, strict=True))
         self._wait()
@@ -57,6 +58,8 @@ class Faults:
         for host in self._hosts:
             host.disk_ms = min(self._plan.disk_ms, 5)
             host.disk.folder.fault = None
+            if host.node is not None:
+                host.manager.fails = False
             host.resume()
             host.start()
 
@@ -67,6 +70,8 @@ class Faults:
         if self._over:
             return
         kind = self._world.random.choice(self._plan.faults)
+        for host in self._hosts:
+            host.status()
         self._world.counts[f"fault: {kind}"] += 1
         self._acts[kind]()
         self._wait()
@@ -260,6 +265,13 @@ class Faults:
         if host.node is not None:
             self._tell(f"break disk {host.name}")
             host.disk.fail_soon()
+
+    def _failing_machine(self) -> None:
+        """A node can't execute the next entry: it stops, and never goes on without it."""
+        host = self._some()
+        if host.node is not None:
+            self._tell(f"break machine {host.name}")
+            host.manager.fails = True
 
     def _die_writing(self) -> None:
         """Some write or sync that comes soon is the last: of the log, of a snapshot that is taken

@@ -15,7 +15,9 @@ from random import Random
 from typing import Protocol
 
 from raftline.net.host import Batch
+from raftline.node.applying import SLICE_S
 from raftline.node.leasing import Leasing
+from raftline.node.measures import node_facts
 from raftline.node.owner_sleep import OwnerSleep
 from raftline.node.queue import RequestQueue
 from raftline.node.rounds import Rounds
@@ -38,7 +40,7 @@ from tests.faulty_folder import Died
 from tests.invariants import InvariantError, Invariants
 from tests.virtual.clock import Clock
 from tests.virtual.disk import Disk
-from tests.virtual.manager import Manager
+from tests.virtual.manager import MachineFailed, Manager
 from tests.virtual.monitor import Monitor
 from tests.virtual.requests import Asked, Request, Requests
 from tests.virtual.snapshots import Snapshots
@@ -58,6 +60,8 @@ class NodePlan(Protocol):
     def snapshots(self) -> float: ...  # the share of applied batches with a snapshot behind them
     @property
     def said_new(self) -> float: ...  # the share of first starts that an operator says to be such
+    @property
+    def slow_entries(self) -> bool: ...  # each takes longer than a slice of applying
     @property
     def hold_ms(self) -> int: ...  # for which a request waits for a leader
     def clock_of(self, name: str, chance: Random) -> tuple[int, int]: ...
@@ -223,6 +227,16 @@ class Host:
     def _submit(self, batch: Batch) -> None:
         self.stepper.enqueue(batch)
 
+    def status(self) -> None:
+        """Somebody asks for the status, which reports what is applied and nothing else.
+
+        Raises:
+            AssertionError: it reports another entry as the last one applied.
+        """
+        if self.node is not None and not self.paused:
+            told = node_facts(self.node.view, self.clock.now_ms())["last_applied"]
+            assert told == self.manager.applied.index, f"{self.name} reports {told} as applied"
+
     def _when_up(self, act: Callable[[RawNode], None]) -> None:
         """Let the node take an input; while it is paused, when it goes on."""
         incarnation = self._incarnation
@@ -250,6 +264,11 @@ class Host:
             self._world.tell("act", f"> {self.name} dies at its disk: {type(error).__name__}")
             self._world.counts["deaths at the disk"] += 1
             self.stop(power_cut=isinstance(error, Died) and self._world.chance(0.5))
+            self._world.after(self._world.random.randint(10, 500), self.start)
+        except MachineFailed:
+            self._world.tell("act", f"> {self.name} stops: it can't execute an entry")
+            self._world.counts["machines that raised"] += 1
+            self.stop(power_cut=False)
             self._world.after(self._world.random.randint(10, 500), self.start)
         finally:
             self._acts.clear()
@@ -362,6 +381,9 @@ class Host:
         pause_ms = max(ceil(1000 * pause_s - 0.001), pause_s > 0)
         self.clock.wake_at(self.clock.now_ms() + pause_ms)
 
+    def _spend(self) -> None:
+        self.clock.spent_s += SLICE_S
+
     def _wake_owner(self) -> None:
         self.clock.wake_at(self.clock.now_ms())
 
@@ -377,6 +399,8 @@ class Host:
         never_ran = never_ran or (may_say_so and self._world.chance(self._plan.said_new))
         self.manager, recovered = self.disk.recover(members, never_ran=never_ran)
         self.manager.look_at(self._monitor)
+        if self._plan.slow_entries:
+            self.manager.spend = self._spend
         self._world.tell("act", f"> start {self.name}")
         for note in recovered.notes:
             self._world.tell("start", f"{self.name}: {note}")

@@ -16,8 +16,15 @@ class Looker(Protocol):
     def applied(self, entries: Sequence[Entry], replies: Sequence[str]) -> None: ...
 
 
+class MachineFailed(Exception):
+    """An entry can't be executed here, as where a program's own machine raises."""
+
+
 class Manager(LogManager):
     """Reports entries with their replies as they are applied, and keeps their events."""
+
+    fails = False  # at the next entry
+    spend: Callable[[], None] | None = None  # each entry takes long
 
     looker: Looker | None = None
     taken: TakenEvents | None = None  # the events that were taken last
@@ -29,10 +36,23 @@ class Manager(LogManager):
     def apply(
         self, entries: Sequence[Entry], is_over: Callable[[], bool] | None = None
     ) -> list[str]:
-        replies = super().apply(entries, is_over)
+        if self.fails:
+            raise MachineFailed
+        replies = super().apply(entries, self._slowly(is_over))
         if self.looker is not None:
             self.looker.applied(entries[: len(replies)], replies)
         return replies
+
+    def _slowly(self, is_over: Callable[[], bool] | None) -> Callable[[], bool] | None:
+        spend = self.spend
+        if spend is None or is_over is None:
+            return is_over
+
+        def is_over_by_now() -> bool:
+            spend()
+            return is_over()
+
+        return is_over_by_now
 
     def take_events(self) -> TakenEvents:
         self.taken = super().take_events()

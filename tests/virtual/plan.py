@@ -35,7 +35,7 @@ FAULTS = (
     "hand over",
     "die writing",
 )
-LATER_FAULTS = ("regain", "long pause")  # picked last: see `pick_plan`
+LATER_FAULTS = ("regain", "long pause", "failing machine")  # picked last: see `pick_plan`
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,7 @@ class Plan:
     said_new: float = 0  # the share of starts that an operator says to be first ones, if they are
     retries_behind: float = 0  # the share of answered writes after which an older comes again
     dealers: int = 0  # who ask for transactions; with any the cluster is at level 2
+    slow_entries: bool = False  # each takes a slice of applying
     holders: int = 0  # of leases; with any the cluster is at level 2
 
     @property
@@ -166,4 +167,6 @@ def pick_plan(chance: random.Random, nodes: int | None = None, faults: Sequence[
     plan = replace(plan, holders=chance.choice([0, 0, 3]))
     later += ["long pause"] * (chance.choice([0, 0, 1]) if not faults else 0)
     plan = replace(plan, dealers=chance.choice([0, 0, 0, 2]))
+    plan = replace(plan, slow_entries=chance.random() < 0.3)
+    later += ["failing machine"] * (chance.choice([0, 0, 1]) if not faults else 0)
     return replace(plan, faults=plan.faults + later)

@@ -175,6 +175,7 @@ class ScriptedCluster:
     disk_ms = 0
     snapshots = said_new = 0.0
     hold_ms = 300
+    slow_entries = False
 
     def __init__(self, collector: Collector | None = None) -> None:
         self.world = ScriptedWorld()

@@ -78,6 +78,7 @@ COVERED = (
     "said to be new",
     "leaderships regained",
     "reads given back",
+    "machines that raised",
     "transactions answered, then",
     "transactions answered, else",
     "transactions that can't be done",
