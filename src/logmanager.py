@@ -30,6 +30,7 @@ from raftline.storage.snapshotfile import no_pause
 from raftline.storage.snapshotlines import LoadedSnapshot, MachineState
 
 EVERY = 1 << 62  # characters: no reply is left out
+LOOK_S = 0.01  # between two looks of a reader at whether long entries are being applied
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -52,6 +53,7 @@ class LogManager(NodeFiles):
         super().__init__(name, folder)
         self.client_lock = threading.Lock()
         self.state = ReplicatedState(all_vote(members), machines or Machines())
+        self.is_apart = False  # long entries are being applied
         self.applied = Mark(0, 0)  # the last entry that these are the result of
         self._replaced: Pairs = {}  # pairs of before a snapshot came
         self._arrived = (Sessions(), dict[str, int]())  # of the snapshot that was checked last
@@ -109,6 +111,16 @@ class LogManager(NodeFiles):
                 self.applied = Mark(last.index, last.term)
             return replies
 
+    def apply_apart(
+        self, entries: Sequence[Entry], is_over: Callable[[], bool] | None = None
+    ) -> list[str]:
+        """Do the same with entries that take long, and let those know who must not wait."""
+        self.is_apart = True
+        try:
+            return self.apply(entries, is_over)
+        finally:
+            self.is_apart = False
+
     def take_events(self) -> TakenEvents:
         """Return the changes of keys since this was asked last; `store.notes_events` is set where
         anybody asks. Watches get events in the order of the log."""
@@ -116,15 +128,24 @@ class LogManager(NodeFiles):
             return self.store.take_events()
 
     def read(
-        self, commands: Sequence[str], room: int = EVERY, breathe: Breathe = give_way
+        self,
+        commands: Sequence[str],
+        room: int = EVERY,
+        breathe: Breathe = give_way,
+        *,
+        waits: bool = True,
     ) -> list[str]:
         """Return the replies to get and show commands as of one moment; nothing is logged. Those to
-        the first commands, up to the one with which values have `room` characters."""
+        the first commands, up to the one with which values have `room` characters. None while long
+        entries are being applied, unless the caller `waits`."""
         bare = [_without_client(command) for command in commands]
         selections = [read_selection(command) for command in bare]
         still: StillPairs | None = None
         replies: list[str] = []
-        with self.client_lock:
+        while not self.client_lock.acquire(timeout=LOOK_S):
+            if self.is_apart and not waits:
+                return replies
+        try:
             for command, selection in zip(bare, selections, strict=True):
                 reply = execute(self.store, command) if selection is None else ""
                 replies.append(reply)
@@ -133,6 +154,8 @@ class LogManager(NodeFiles):
                     break
             if any(selection is not None for selection in selections):
                 still, level = self._hold(), self.state.store.level
+        finally:
+            self.client_lock.release()
         if still is not None:
             try:
                 for place, selection in enumerate(selections[: len(replies)]):

@@ -100,9 +100,9 @@ class Observers(Protocol):
 class Reader(Protocol):
     """The state that reads are served from."""
 
-    def read(self, commands: Sequence[str], room: int = EVERY) -> list[str]:
+    def read(self, commands: Sequence[str], room: int = EVERY, *, waits: bool = True) -> list[str]:
         """Return the replies to the first commands, up to the one with which there are `room`
-        characters."""
+        characters. None if they are not to be had soon, unless the caller `waits`."""
 
 
 class RequestRoom:
@@ -247,12 +247,11 @@ class Orders(Protocol):
     def facts(self) -> dict[str, object]: ...
 
 
-class AppliedState(Protocol):
+class AppliedState(Reader, Protocol):
     """The applied state, for reads that need no confirmation and for backups."""
 
     @property
     def folder_path(self) -> str: ...
-    def read(self, commands: Sequence[str], room: int = EVERY) -> list[str]: ...
     def freeze(self) -> MachineState: ...
 
 

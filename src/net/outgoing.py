@@ -276,7 +276,8 @@ class Outgoing(ReplySink):
         if not replies:
             if batch.reader is None:  # confirmed by nobody
                 return 0
-            replies = batch.reader.read(batch.commands[begin : begin + READS_AT_ONCE], room)
+            asked = batch.commands[begin : begin + READS_AT_ONCE]
+            replies = batch.reader.read(asked, room, waits=or_one_long)
         for reply in replies:
             if len(reply) > room and (lines or not or_one_long):
                 return 0

@@ -6,6 +6,9 @@ is to apply. The thread that took a step applies the first slice, and the owner 
 
 A leader applies at once: clients wait. A follower that has entries to write does that after the
 write, or with its next step, whichever is first: its leader waits for the answer to the write.
+
+Entries whose work is long (state/work.py) are applied by a thread of its own, without the core:
+`begin_apart` hands them out, `end_apart` takes their replies. Meanwhile nothing else is applied.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from raftline.raft.effects import Effects, ReadReady
 from raftline.raft.entries import Entry
 from raftline.raft.inputs import Applied
 from raftline.raft.node import RawNode
+from raftline.state.work import count_short
 
 SLICE_S = 0.02  # then the entry at hand is the last one of a slice
 PAUSE_S_MAX = 0.05  # after a slice whose last entry took long
@@ -31,6 +35,8 @@ LEADERSHIP_LOST = "this server lost the leadership before the entry was committe
 
 class Applying:
     """Applies committed entries in order, each once; the caller holds the driver's `core` lock.
+
+    The caller of `take` with a snapshot to install sees to it that nothing `is_apart`.
 
     An error here stops the node: an entry that can't be executed would make it another one than
     the others. What was not executed stays to be applied.
@@ -58,6 +64,11 @@ class Applying:
         self.lags = False  # a slice of what is left may be applied now
         self.follows_a_write = False  # what is left is applied after a write
         self.pause_s = PAUSE_S  # in which the others have their turn, before the next slice
+        # Called when long entries wait for `begin_apart`; None: they are applied like the others.
+        self.on_long: Callable[[], None] | None = None
+        self.waits_apart = False  # they do; what follows on them waits
+        self.is_apart = False  # some are being applied without `core`: the pairs change
+        self._begun_s = 0.0
 
     def take(self, effects: Effects, *, leads: bool) -> bool:
         """Apply a slice of what a step and those before it commit, or leave that to a write, or to
@@ -65,10 +76,12 @@ class Applying:
         if effects.install is not None:
             self._queue.give_up_pending(LEADERSHIP_LOST)  # nobody executes their entries here
             self._logmanager.take_over(effects.install)
-            self.lags = self.follows_a_write = False
+            self.lags = self.follows_a_write = self.waits_apart = False
             self._watchers.applied([])
             self._report(effects.install.index)
         if self.lags or not (effects.apply or self.follows_a_write):
+            return False
+        if self.is_apart or self.waits_apart:
             return False
         if effects.append and not (leads or self._node.view.reads_wait):
             self.follows_a_write = True
@@ -79,24 +92,66 @@ class Applying:
         """Apply the next slice; return whether that answers the requests of a group. Entries that
         are `at_hand` need not be copied from the log."""
         self.follows_a_write = False
-        end_s = self._clock.now_s() + SLICE_S
+        self.waits_apart = False
+        now_s = self._clock.now_s()
+        end_s = now_s + SLICE_S
         answers = False
         view = self._node.view
-        while (index := view.applied) < view.applying:
+        while (index := view.applied) < view.applying and now_s < end_s:
             if not at_hand or at_hand[0].index != index + 1:
                 count = min(PIECE_ENTRIES, view.applying - index)
                 at_hand = self._node.committed(index + 1, count)
+            if self.on_long is not None:
+                count = count_short(self._logmanager.store, at_hand)
+                if not count:
+                    self.waits_apart = True
+                    self.on_long()
+                    break
+                at_hand = at_hand[:count]
             answers |= self._apply(at_hand, lambda: self._clock.now_s() >= end_s)
-            if self._clock.now_s() >= end_s:
-                break
-        self.lags = view.applied < view.applying
-        over_s = self._clock.now_s() - end_s
+            now_s = self._clock.now_s()
+        self.lags = view.applied < view.applying and not self.waits_apart
+        self._pause_after(now_s - end_s)
+        return answers
+
+    def _pause_after(self, over_s: float) -> None:
         self.pause_s = min(max(PAUSE_S, over_s / 2), PAUSE_S_MAX)
+
+    def begin_apart(self) -> Sequence[Entry]:
+        """Return the next entries if they are long: the caller applies some of them with
+        `apply_apart`, and then calls `end_apart`; none if there is nothing to do."""
+        if not self.waits_apart:
+            return ()
+        index = self._node.view.applied
+        count = min(PIECE_ENTRIES, self._node.view.applying - index)
+        entries = self._node.committed(index + 1, count)
+        store, long = self._logmanager.store, 1
+        while long < len(entries) and not count_short(store, entries[long : long + 1]):
+            long += 1
+        self.waits_apart, self.is_apart = False, True
+        self._begun_s = self._clock.now_s()
+        return entries[:long]
+
+    def apply_apart(self, entries: Sequence[Entry]) -> list[str]:
+        """Apply some of these, without `core`; return their replies."""
+        end_s = self._begun_s + SLICE_S
+        return self._logmanager.apply_apart(entries, lambda: self._clock.now_s() >= end_s)
+
+    def end_apart(self, entries: Sequence[Entry], replies: list[str]) -> bool:
+        """Report what was applied, and go on; return as `go_on` does."""
+        over_s = self._clock.now_s() - self._begun_s - SLICE_S
+        self.is_apart = False
+        answers = self._answer(entries[: len(replies)], replies)
+        answers |= self.go_on()
+        if self.waits_apart:
+            self._pause_after(over_s)
         return answers
 
     def _apply(self, entries: Sequence[Entry], is_over: Callable[[], bool]) -> bool:
         replies = self._logmanager.apply(entries, is_over)
-        applied = entries[: len(replies)]
+        return self._answer(entries[: len(replies)], replies)
+
+    def _answer(self, applied: Sequence[Entry], replies: list[str]) -> bool:
         first, last = applied[0].index, applied[-1].index
         self._watchers.applied(applied)
         self._queue.answer_applied(replies, first, last)

@@ -56,6 +56,8 @@ class Driver:
         self._queue = RequestQueue(hold_ms, self.measures, clock=clock)
         self._wakeup = Wakeup()
         self._sleep = OwnerSleep(self._wakeup.set)
+        self.apart = threading.Lock()  # taken before `core`: no entry is applied without that
+        self._long_entries = Wakeup()
         self._stepper = Stepper(
             node, logmanager, self._writer.queue, self._queue, rim, self._sleep, clock
         )
@@ -143,28 +145,32 @@ class Driver:
                 return
 
     def start(self, name: str) -> None:
-        """Begin to serve: the owner thread and the writer thread."""
+        """Begin to serve: the owner thread, the writer thread, and that of long entries."""
+        runs = {"owner": self.run, "writer": self._writer.run, "applier": self._apply_apart}
         self._threads = [
             threading.Thread(target=run, name=f"{name} {what}", daemon=True)
-            for run, what in ((self.run, "owner"), (self._writer.run, "writer"))
+            for what, run in runs.items()
         ]
+        self._stepper.apply_apart_by(self._long_entries.set)
         for thread in self._threads:
             thread.start()
 
     def stop(self, patience_s: float) -> None:
-        """Answer everybody who waits, write what is left, and end both threads."""
+        """Answer everybody who waits, write what is left, and end the threads."""
         self._stopping = True
         self._sleep.wake()
         self._threads[0].join(patience_s)
         self._writer.stop()
         self._threads[1].join(patience_s)
+        self._long_entries.set()
+        self._threads[2].join(patience_s)
         if self._failure is None and not self._threads[1].is_alive():
             self._logmanager.close()
 
     @property
     def has_written(self) -> bool:
         """Whether the writer thread has ended, so that nobody touches the files any more."""
-        return not any(thread.is_alive() for thread in self._threads[1:])
+        return not any(thread.is_alive() for thread in self._threads[1:2])
 
     def status(self) -> dict[str, object]:
         """Return what `status` prints."""
@@ -223,6 +229,32 @@ class Driver:
         if durable is not None:
             self.syncs += 1
         self._rounds.after_write(tasks, durable)
+
+    # --- long entries, by a thread of their own --------------------------------------------
+
+    def _apply_apart(self) -> None:
+        """Apply the entries that take long, while others step the core."""
+        while not self._stopping:
+            self._long_entries.wait()
+            while not self._stopping and self._applied_apart():
+                time.sleep(self._stepper.pause_s)
+
+    def _applied_apart(self) -> bool:
+        """Apply some of them; return whether more wait."""
+        with self.apart:
+            with self.core:
+                entries = self._guard(self._stepper.begin_apart)
+            if not entries:
+                return False
+            try:
+                replies = self._stepper.apply_apart(entries)
+            except Exception as error:
+                self.fail(error)
+                return False
+            with self.core:
+                self._guard(lambda: self._stepper.end_apart(entries, replies))
+        self._look()
+        return self._stepper.waits_apart
 
     # --- one step, and the end -------------------------------------------------------------
 

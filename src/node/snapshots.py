@@ -139,7 +139,8 @@ class Snapshots:
             # It was born to join, and has not come to the first entry that names members.
             self._due_bytes = self._logmanager.log_bytes + self._compact_bytes
             return
-        state = self._logmanager.freeze()
+        with self._driver.apart:  # what it holds has been reported to the core
+            state = self._logmanager.freeze()
         keys = len(state.pairs)
         try:
             snapshot = self._files.write(state, self._breathe)
@@ -212,7 +213,8 @@ class Snapshots:
             return
         members, level = loaded.members, loaded.level
         del loaded
-        self._driver.step(SnapshotChecked(snapshot, members, level))
+        with self._driver.apart:  # the state machine is replaced in this step
+            self._driver.step(SnapshotChecked(snapshot, members, level))
         self._logmanager.free_left(self._breathe)
         self._due_bytes = self._next_due(0)
 

@@ -20,7 +20,7 @@ from raftline.node.queue import RequestQueue
 from raftline.node.watchers import Watchers
 from raftline.node.write_queue import DiskTask, Durable, WriteQueue
 from raftline.raft.effects import Effects, ReadReady
-from raftline.raft.entries import Snapshot
+from raftline.raft.entries import Entry, Snapshot
 from raftline.raft.inputs import (
     AskLeader,
     ChangeMembers,
@@ -132,6 +132,8 @@ class Stepper:
         )
         self._handover = Handover(node, rim.not_leader)
         self._leasing = Leasing(node, logmanager.store)
+        # Confirmed while the pairs change without `core`; each with the term that this node led.
+        self._reads_kept: list[tuple[ReadReady, int]] = []
 
     # --- which requests are served: the numbers that batching decides by ------------------------
 
@@ -210,12 +212,16 @@ class Stepper:
         """Do what time asks for."""
         if now >= self._node.wake_at_ms:
             self.carry_out(self._node.step(Tick(), now))
+        if self._applying.is_apart:
+            return
         if now >= self._leasing.wake_at_ms and (expiry := self._leasing.expiry(now)):
             self.carry_out(self._node.step(Propose([expiry]), now))
 
     @property
     def wake_at_ms(self) -> int:
         """The time at which `pass_time` has something to do."""
+        if self._applying.is_apart:
+            return self._node.wake_at_ms
         return min(self._node.wake_at_ms, self._leasing.wake_at_ms)
 
     def written(self, tasks: Sequence[DiskTask], durable: Durable | None) -> None:
@@ -240,7 +246,48 @@ class Stepper:
 
     def apply_slice(self) -> None:
         """Apply the next slice of what the steps before have left, and answer who waited."""
-        if self._applying.go_on():
+        self._has_applied(answers=self._applying.go_on())
+
+    def apply_apart_by(self, wake: Callable[[], None]) -> None:
+        """From now on leave long entries to a thread that `wake` wakes: it calls `begin_apart`,
+        `apply_apart` without the `core` lock, and `end_apart`. One thread at a time does so."""
+        self._applying.on_long = wake
+
+    @property
+    def waits_apart(self) -> bool:
+        """Whether `begin_apart` has something to do."""
+        return self._applying.waits_apart
+
+    def begin_apart(self) -> Sequence[Entry]:
+        """Return the long entries that come next. Until `end_apart` nothing reads the pairs with
+        `core` held: the time of leases stands still, and reads wait."""
+        return self._applying.begin_apart()
+
+    def apply_apart(self, entries: Sequence[Entry]) -> list[str]:
+        """Apply some of them, without `core`; return their replies."""
+        return self._applying.apply_apart(entries)
+
+    def end_apart(self, entries: Sequence[Entry], replies: list[str]) -> None:
+        """Answer who waited for these, and do what was left undone meanwhile."""
+        answers = self._applying.end_apart(entries, replies)
+        kept, self._reads_kept = self._reads_kept, []
+        led_term = self._led_term
+        for read, term in kept:
+            if not read.token.reading.by_clock or term == led_term:
+                self._serve_reads([read])
+            elif not read.token.is_answered:  # its leadership ended, and its clock of leases
+                self._queue.put(read.token)
+        if kept:
+            self._sleep.wake()
+        self._has_applied(answers=answers)
+
+    @property
+    def _led_term(self) -> int:
+        view = self._node.view
+        return view.term if view.is_leader else 0
+
+    def _has_applied(self, *, answers: bool) -> None:
+        if answers:
             self._sleep.is_for_a_group = False  # the next ones are not waited for as long
         if self.lags or self.wake_at_ms < self._sleep.until_ms:
             self._sleep.wake()
@@ -329,7 +376,8 @@ class Stepper:
 
     def _answer(self, effects: Effects) -> None:
         """Answer whom this step answers, but for those whose entries it applies."""
-        self._leasing.stepped(self._clock.now_ms)
+        if not self._applying.is_apart:
+            self._leasing.stepped(self._clock.now_ms)
         self._serve_reads(effects.reads)
         for batch, outcome, text in effects.settled:
             batch.answer_all(change_reply(batch.commands[0], outcome, text))
@@ -345,7 +393,10 @@ class Stepper:
 
     def _serve_reads(self, reads: Sequence[ReadReady]) -> None:
         """Let reads be served, or answer by the clock of leases, which this leader counts: the core
-        gives its reads back when a leadership ends."""
+        gives its reads back when a leadership ends. They wait while the pairs change."""
+        if self._applying.is_apart:
+            self._reads_kept += [(read, self._led_term) for read in reads]
+            return
         for batch, _ in reads:
             if not batch.reading.by_clock:
                 batch.reader = self._logmanager
@@ -371,6 +422,9 @@ class Stepper:
     def turn_all_away(self, *, failed: bool) -> None:
         """Answer everybody, since this server stops."""
         self._queue.turn_all_away("this server failed" if failed else "this server is stopping")
+        for (batch, _), _ in self._reads_kept:
+            batch.answer_all(STOPPING)
+        self._reads_kept.clear()
         left = self._node.step(Stop(), self._clock.now_ms())
         for batch in left.refused:
             batch.answer_all(STOPPING)

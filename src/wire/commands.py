@@ -87,6 +87,15 @@ class ReplyForm(Enum):
     RESULTS = auto()  # JSON, a list with one of each operation
 
 
+class Work(Enum):
+    """How much there is to do when an entry with the command is applied (state/work.py)."""
+
+    SHORT = auto()
+    BY_VALUE = auto()  # it grows with the values of the keys that it names
+    BY_KEYS = auto()  # it grows with the keys of a lease, or with all keys
+    OF_PROGRAM = auto()  # nobody knows
+
+
 class Command(NamedTuple):
     """One row."""
 
@@ -99,6 +108,7 @@ class Command(NamedTuple):
     at_the_shell: str = ""  # its help if `raftline VERB` is a command of the shell as well
     elsewhere: tuple[str, ...] = ()  # its names in other stores
     level: int = 1  # the lowest level of a cluster that understands it
+    work: Work = Work.SHORT
 
     @property
     def form(self) -> str:
@@ -129,10 +139,11 @@ _ROWS = (
     Command("setnx", take.KEY_VALUE, "set KEY where it is not there yet",
             WRITE, WRITES_KEY, ReplyForm.WRITTEN),
     Command("cas", take.KEY_OLD_NEW, "set KEY to NEW where it is OLD",
-            WRITE, WRITES_KEY, ReplyForm.WRITTEN),
+            WRITE, WRITES_KEY, ReplyForm.WRITTEN, work=Work.BY_VALUE),
     Command("incr", take.KEY_BY, "add BY, or 1, to the number in KEY",
             WRITE, WRITES_KEY, ReplyForm.NUMBER, elsewhere=("incrby",)),
-    Command("append", take.KEY_VALUE, "put VALUE behind what KEY has", WRITE, WRITES_KEY),
+    Command("append", take.KEY_VALUE, "put VALUE behind what KEY has", WRITE, WRITES_KEY,
+            work=Work.BY_VALUE),
     Command("lease", of_leases.SECONDS, "grant a lease, whose keys go with it",
             LEASE, WRITES, ReplyForm.LEASE,
             at_the_shell="grant a lease; its keys go with it, unless it is renewed", level=2),
@@ -140,9 +151,9 @@ _ROWS = (
             TIMED, WRITES_LEASE, ReplyForm.LEASE,
             at_the_shell="give a lease its whole time again", level=2),
     Command("release", of_leases.LEASE_NAME, "end a lease, delete its keys", LEASE, WRITES_LEASE,
-            at_the_shell="end a lease, delete its keys", level=2),
+            at_the_shell="end a lease, delete its keys", level=2, work=Work.BY_KEYS),
     Command("under", of_leases.LEASE_COMMAND, "a command, its key put under a lease",
-            WRITE, WRITES_UNDER_LEASE, level=2),
+            WRITE, WRITES_UNDER_LEASE, level=2, work=Work.BY_VALUE),
     Command("setex", of_leases.KEY_SECONDS_VALUE, "set KEY, for SECONDS",
             WRITE, WRITES_KEY, ReplyForm.WRITTEN, level=2),
     Command("expire", of_leases.KEY_SECONDS, "let KEY go after SECONDS",
@@ -153,16 +164,18 @@ _ROWS = (
             TIMED, READS_ALL, ReplyForm.FACTS, level=2),
     Command("txn", Operands(transactions.FORM, _read_txn, ALL_KEYS, is_line=True),
             "several operations in one step, all or none", WRITE, WRITES_PARTS, ReplyForm.RESULTS,
-            at_the_shell="several operations in one step, all or none", level=2),
+            at_the_shell="several operations in one step, all or none", level=2,
+            work=Work.BY_VALUE),
     Command("clear", take.PREFIX, "remove all keys that begin with PREFIX",
-            WRITE, WRITES_PREFIX, level=2),
+            WRITE, WRITES_PREFIX, level=2, work=Work.BY_KEYS),
     Command("stat", take.KEY, "the last change of KEY, its lease, its bytes",
             READ, READS_KEY, ReplyForm.FACTS,
-            at_the_shell="the last change of KEY, its lease, its bytes", level=2),
+            at_the_shell="the last change of KEY, its lease, its bytes", level=2,
+            work=Work.BY_VALUE),
     Command("object", take.OBJECT, "an operation on an object of programs",
-            WRITE, WRITES_KEY, ReplyForm.RESULT),
+            WRITE, WRITES_KEY, ReplyForm.RESULT, work=Work.BY_VALUE),
     Command("machine", take.MACHINE, "a command for a program's own state machine",
-            WRITE, WRITES_ALL, ReplyForm.RESULT),
+            WRITE, WRITES_ALL, ReplyForm.RESULT, work=Work.OF_PROGRAM),
     Command("show", take.PAGE, "all pairs", SHOW, READS_PREFIX, ReplyForm.PAIRS,
             at_the_shell="all pairs, or those whose keys begin with PREFIX",
             elsewhere=("keys", "list", "ls", "dump")),

@@ -30,7 +30,7 @@ class Backlog:
 
 
 class Reads:
-    def read(self, commands: Sequence[str], room: int = 0) -> list[str]:
+    def read(self, commands: Sequence[str], room: int = 0, *, waits: bool = True) -> list[str]:
         return [f"reply to {command}" for command in commands]
 
 

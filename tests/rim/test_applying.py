@@ -29,12 +29,19 @@ from raftline.raft.messages import (
     RequestVoteReply,
 )
 from raftline.raft.node import RawNode
-from raftline.state.machines import UnknownMachine
-from raftline.wire.parsing import Reading
+from raftline.state.machines import Machines, UnknownMachine
+from raftline.wire.parsing import BY_ROUND, Reading
 from tests.core.cores import established, node_of
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import MEMBERS
-from tests.rim.test_driver import DEADLINE_S, Answers, FakeRim, HeldManager, driver_of_s1
+from tests.rim.test_driver import (
+    DEADLINE_S,
+    Answers,
+    FakeRim,
+    HeldManager,
+    driver_of_s1,
+    elect,
+)
 from tests.set_clock import SetClock
 
 HEAVY = 700  # entries, each of which takes a slice's time
@@ -351,3 +358,207 @@ def test_an_entry_that_cannot_be_executed_stops_the_node_in_any_slice() -> None:
     assert rim.has_failed.wait(DEADLINE_S)
     assert driver.status()["last_applied"] == driver._logmanager.applied.index == 2
     driver.stop(DEADLINE_S)
+
+
+# --- entries that take long, applied without the core -------------------------------------------
+
+
+class HeldMachine:
+    """A program's state machine: each command takes until the test lets it go on."""
+
+    def __init__(self) -> None:
+        self.begun, self.goes_on = threading.Event(), threading.Event()
+        self.count = 0
+
+    def apply(self, command: Any) -> Any:
+        self.begun.set()
+        assert self.goes_on.wait(DEADLINE_S)
+        self.count += 1
+        return self.count
+
+    def snapshot(self) -> Any:
+        return self.count
+
+    def restore(self, state: Any) -> None:
+        self.count = state
+
+
+def with_a_held_machine(driver: Driver) -> HeldMachine:
+    machine = HeldMachine()
+    driver._logmanager.state.machines = Machines({"m": machine})
+    return machine
+
+
+def test_a_leader_amid_a_long_entry_sends_heartbeats_and_commits() -> None:
+    rim = FakeRim()
+    driver = driver_of_s1(rim)
+    machine, view = with_a_held_machine(driver), driver.node.view
+    elect(driver)
+    long, after = Batch(["machine m 1"], is_read=False), Batch(["set a 1"], is_read=False)
+    for batch in (long, after):
+        driver.submit(batch)
+        until(lambda: view.durable_index == view.log.last_index and not driver._queue.writes)
+        last = view.log.last_index
+        driver.receive([AppendAccepted("s2", "s1", view.term, last, view.round)], None)
+    assert machine.begun.wait(DEADLINE_S)
+    rim.heartbeat.clear()
+    assert rim.heartbeat.wait(DEADLINE_S)
+    until(lambda: view.commit_index == view.log.last_index == view.applying)
+    assert driver.status()["last_applied"] == last - 2
+    assert not long.is_answered
+    assert not after.is_answered
+    machine.goes_on.set()
+    assert long.wait(DEADLINE_S)
+    assert after.wait(DEADLINE_S)
+    assert long.replies + after.replies == ["MACHINE response: 1", "SET response: a set to 1"]
+    assert driver.status()["last_applied"] == last
+    driver.stop(DEADLINE_S)
+
+
+def following_amid_a_long_entry() -> tuple[Driver, FakeRim, Answers, HeldMachine]:
+    rim, answers = FakeRim(), Answers()
+    driver = driver_of_s1(rim)
+    machine = with_a_held_machine(driver)
+    entries = [Entry(1, 1, "set a 1"), Entry(2, 1, "machine m 1"), Entry(3, 1, "set a 2")]
+    driver.receive([AppendEntries("s2", "s1", 1, 0, 0, entries, 3, 1)], answers)
+    assert machine.begun.wait(DEADLINE_S)
+    return driver, rim, answers, machine
+
+
+def test_a_follower_amid_a_long_entry_answers_its_leader_and_votes() -> None:
+    driver, _, answers, machine = following_amid_a_long_entry()
+    driver.receive([AppendEntries("s2", "s1", 1, 3, 1, [], 3, 2)], answers)
+    until(lambda: len(answers.given) == 2)
+    driver.node._state.leader_heard_at_ms = None  # no leader spoke for long
+    driver.receive([RequestVote("s3", "s1", 2, 3, 1)], answers)
+    until(lambda: len(answers.given) == 3)
+    assert [type(one) for one in answers.given] == [
+        AppendAccepted,
+        AppendAccepted,
+        RequestVoteReply,
+    ]
+    assert driver.status()["last_applied"] == 1
+    machine.goes_on.set()
+    until(lambda: driver.status()["last_applied"] == 3)
+    assert driver._logmanager.read(["get m", "get a"]) == ["GET response: 1", "GET response: 2"]
+    driver.stop(DEADLINE_S)
+
+
+def test_who_must_not_wait_reads_nothing_amid_a_long_entry() -> None:
+    driver, _, _, machine = following_amid_a_long_entry()
+    manager = driver._logmanager
+    assert manager.read(["get a"], waits=False) == []
+    machine.goes_on.set()
+    until(lambda: driver.status()["last_applied"] == 3)
+    assert manager.read(["get a"], waits=False) == ["GET response: 2"]
+    driver.stop(DEADLINE_S)
+
+
+def test_a_server_that_stops_amid_a_long_entry_waits_for_its_end() -> None:
+    driver, rim, _, machine = following_amid_a_long_entry()
+    stopping = threading.Thread(target=driver.stop, args=(DEADLINE_S,))
+    stopping.start()
+    until(lambda: driver.has_written)
+    machine.goes_on.set()
+    stopping.join(DEADLINE_S)
+    assert machine.count == 1
+    assert not rim.failed
+    assert not any(thread.is_alive() for thread in driver._threads)
+
+
+class Apart:
+    """A leader without threads that has handed out a long entry; a test does the applier's work."""
+
+    def __init__(self) -> None:
+        self.slow = Slow(established("s1"))
+        self.woken = 0
+        machine = with_a_held_machine(self.slow.driver)
+        machine.goes_on.set()
+        self.stepper = self.slow.stepper
+        self.stepper._applying._clock = MeasuredClock(lambda: 0.0)
+        self.stepper.apply_apart_by(self.wake)
+        self.slow.manager.store.raise_level(2, 1)
+        self.propose("lease 5", "set a 1", "set b 2")
+        (self.lease,) = self.slow.manager.store.leases.granted
+        self.long = self.propose("machine m 1", "machine m 2", "set a 3")
+        assert self.woken == 1
+        self.entries = self.stepper.begin_apart()
+        assert [entry.command for entry in self.entries] == ["machine m 1", "machine m 2"]
+        assert not self.stepper.begin_apart()
+
+    def wake(self) -> None:
+        self.woken += 1
+
+    def propose(self, *commands: str) -> Batch:
+        batch = Batch(commands, is_read=False)
+        self.slow.propose(batch)
+        self.slow.acknowledge()
+        return batch
+
+    def read(self, command: str, reading: Reading = BY_ROUND) -> Batch:
+        batch = Batch([command], is_read=True, reading=reading)
+        self.slow.driver.submit(batch)
+        self.slow.acknowledge()
+        return batch
+
+    def end(self) -> None:
+        self.stepper.end_apart(self.entries, self.stepper.apply_apart(self.entries))
+
+
+def test_nothing_else_is_applied_amid_a_long_entry_and_all_in_order_after_it() -> None:
+    apart = Apart()
+    before = apart.slow.index
+    later = apart.propose("set c 1")
+    apart.slow.keep_time()
+    assert apart.slow.index == before
+    assert not any((apart.stepper.lags, later.is_answered, apart.long.is_answered))
+    apart.end()
+    assert apart.long.replies == [
+        "MACHINE response: 1",
+        "MACHINE response: 2",
+        "SET response: a set to 3",
+    ]
+    assert later.replies == ["SET response: c set to 1"]
+
+
+def test_a_read_amid_a_long_entry_is_served_after_it() -> None:
+    apart = Apart()
+    read = apart.read("get m")
+    assert apart.slow.node.view.read_rounds == 0  # the core has confirmed it
+    assert not read.is_answered
+    apart.end()
+    assert read.reader is not None
+    assert read.reader.read(["get m"]) == ["GET response: 2"]
+
+
+def test_the_time_of_leases_stands_still_amid_a_long_entry() -> None:
+    apart = Apart()
+    renewal = apart.read(f"renew {apart.lease}", Reading(by_clock=True))
+    for _ in range(100):  # twice the lease's time
+        apart.slow.clock.ms += 100
+        apart.slow.keep_time()
+        apart.slow.acknowledge()
+    assert not renewal.is_answered
+    apart.end()
+    assert "expired" not in " ".join(apart.slow.node.view.log.commands)
+    assert renewal.replies == [f"RENEW response: {apart.lease} for 5 s"]
+
+
+def test_a_renewal_of_a_leadership_that_ended_amid_a_long_entry_is_asked_anew() -> None:
+    apart = Apart()
+    renewal = apart.read(f"renew {apart.lease}", Reading(by_clock=True))
+    view = apart.slow.node.view
+    apart.slow.receive(AppendRejected("s2", "s1", view.term + 1, 0, 0))
+    apart.end()
+    apart.slow.keep_time()
+    assert not renewal.is_answered  # it waits for the next leader
+    assert apart.slow.driver._queue.held_until_ms is not None
+
+
+def test_who_waits_for_the_end_of_a_long_entry_gets_an_answer_when_the_server_stops() -> None:
+    apart = Apart()
+    read = apart.read("get m")
+    apart.stepper.turn_all_away(failed=False)
+    assert read.replies == ["Sorry, this server is stopping. Nothing was done; try another."]
+    assert apart.long.replies == ["Sorry, outcome unknown: this server is stopping"] * 3
+    apart.end()

@@ -23,7 +23,7 @@ class Manager:
     def __init__(self) -> None:
         self.most_at_once = 0
 
-    def read(self, commands: Sequence[str], room: int) -> list[str]:
+    def read(self, commands: Sequence[str], room: int, *, waits: bool = True) -> list[str]:
         self.most_at_once = max(self.most_at_once, len(commands))
         return [f"GET response: {'v' * 100_000}" for _ in commands]
 
@@ -115,6 +115,25 @@ def test_a_client_that_sends_without_reading_waits_for_room(line: Line) -> None:
     batches[0].answer_all("A")
     line.host.flush()
     assert has_room.wait(DEADLINE_S)
+
+
+def test_reads_of_a_state_that_is_busy_hold_nobody_up(line: Line) -> None:
+    goes_on = threading.Event()
+
+    class Busy:
+        def read(self, commands: Sequence[str], room: int, *, waits: bool = True) -> list[str]:
+            return ["GET response: 1"] * len(commands) if waits and goes_on.wait(DEADLINE_S) else []
+
+    reads = line.ask("get a", "get a", is_read=True)
+    reads.reader = Busy()
+    reads.wake()
+    line.host.flush()  # returns
+    write = line.ask("set a 2")
+    write.answer_all("A")
+    line.host.flush()
+    goes_on.set()
+    assert line.receive(43) == b"s1@GET response: 1\n" * 2 + b"s1@A\n"
+    line.outgoing.wait_until_empty()
 
 
 def test_a_reader_that_has_gone_is_not_waited_for(line: Line) -> None:

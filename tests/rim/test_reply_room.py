@@ -49,7 +49,9 @@ class State:
         self.read_by_others = 0  # than the thread of a slow reader: characters
         self.read_later = 0  # replies
 
-    def read(self, commands: Sequence[str], room: int = 1 << 62) -> list[str]:
+    def read(
+        self, commands: Sequence[str], room: int = 1 << 62, *, waits: bool = True
+    ) -> list[str]:
         replies = []
         for _ in commands:
             replies.append(f"GET response: {self.value}")

@@ -21,9 +21,11 @@ from raftline.raft.messages import AppendEntries, InstallSnapshot, Message
 from raftline.raft.node import node_from_disk
 from raftline.raft.spelling import spell
 from raftline.raft.state import Options
+from raftline.state.machines import Machines
 from raftline.storage.disk import FilesRefused
 from raftline.storage.snapshotfile import SnapshotFile, no_pause
 from raftline.storage.snapshotlines import MachineState
+from raftline.wire.strictjson import Json
 from raftline.wire.watches import WatchAsked
 from raftline_course.harness.processes import eventually
 from tests.faulty_folder import Fault, Kind, MemoryFolder
@@ -196,6 +198,87 @@ def test_a_snapshot_that_arrives_is_the_state_machine_at_once(make_rig: Callable
     manager, recovered = boot(rig.folder.kill(), "s2")
     assert manager.store == {"a": "9", "é": "é" * 40}
     assert recovered.log.entries(21, 21) == [Entry(21, 3, "set b 1")]
+
+
+class HeldMachine:
+    """A program's state machine: a command takes until the test lets it go on."""
+
+    def __init__(self) -> None:
+        self.begun, self.goes_on = threading.Event(), threading.Event()
+
+    def apply(self, command: Json) -> Json:
+        self.begun.set()
+        assert self.goes_on.wait(DEADLINE_S)
+        return command
+
+    def snapshot(self) -> Json:
+        return 7
+
+    def restore(self, state: Json) -> None:
+        """Nothing is kept."""
+
+
+def amid_a_long_entry(rig: Rig) -> HeldMachine:
+    """Have a node apply two entries, of which the second does not end before the test wants it."""
+    machine = HeldMachine()
+    rig.manager.state.machines = Machines({"m": machine})
+    new = entries(1, 2, "set a 1", "machine m 1")
+    rig.receive(AppendEntries("s1", "s2", 2, 0, 0, new, 2, 1))
+    assert machine.begun.wait(DEADLINE_S)
+    return machine
+
+
+def test_a_snapshot_that_arrives_amid_a_long_entry_is_taken_over_after_it(
+    make_rig: Callable[..., Rig],
+) -> None:
+    rig = make_rig()
+    machine = amid_a_long_entry(rig)
+    rig.snapshots.start()
+    data, snapshot = leaders_snapshot({"a": "9"})
+    rig.receive(*pieces(data, snapshot, 1 << 20))
+    eventually(lambda: rig.manager.arrived_snapshot is not None)  # it was checked
+    assert rig.driver.node.view.snapshot is None
+    assert rig.driver.status()["last_applied"] == 1
+    machine.goes_on.set()
+    rig.wait_for_line("[*] s2 installs the snapshot of s1 up to entry 20")
+    assert rig.manager.store == {"a": "9"}
+    rig.append(21, 3, 21, "set b 1", prev_term=3)
+    assert rig.manager.store == {"a": "9", "b": "1"}
+
+
+class Asked:
+    """A lock that notes that a thread of snapshots asks for it."""
+
+    def __init__(self, lock: threading.Lock) -> None:
+        self._lock = lock
+        self.is_asked = threading.Event()
+
+    def __enter__(self) -> None:
+        if threading.current_thread().name.endswith("snapshots"):
+            self.is_asked.set()
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+def test_a_snapshot_holds_what_the_core_knows_to_be_applied(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig()
+    rig.driver.apart = apart = Asked(rig.driver.apart)  # type: ignore[assignment]
+    apply_apart = rig.driver._stepper.apply_apart
+
+    def apply(new: Sequence[Entry]) -> list[str]:
+        replies = apply_apart(new)
+        eventually(lambda: apart.is_asked.is_set() or rig.failures)
+        return replies
+
+    rig.driver._stepper.apply_apart = apply  # type: ignore[method-assign]
+    machine = amid_a_long_entry(rig)
+    machine.goes_on.set()
+    eventually(lambda: rig.manager.applied.index == 2)  # and the core knows of one
+    rig.snapshots.start()
+    rig.snapshots.ask()
+    rig.wait_for_line("[*] s2 took a snapshot: the state after entry 2, 2 keys")
 
 
 def test_a_watch_hears_that_a_snapshot_replaced_the_state(make_rig: Callable[..., Rig]) -> None:

@@ -1,0 +1,66 @@
+"""Whether an entry takes long to apply: then other work of the node must not wait for it. Pure.
+
+Nodes need not agree on this: an entry has the same effect wherever it is applied.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from raftline.raft.entries import Entry
+from raftline.state.leases import EXPIRED
+from raftline.state.store import Store
+from raftline.wire.commands import COMMANDS, Work
+
+# What some 20 ms are enough for. The slowest on values is `append` to bytes that are all escaped.
+LONG_CHARACTERS: Final = 64 << 10
+LONG_KEYS: Final = 5_000
+
+_WORK: Final = {verb: row.work for verb, row in COMMANDS.items() if row.work is not Work.SHORT}
+_MAY_BE_LONG: Final = re.compile(rf"(?:[^ @]*@)?({'|'.join([*_WORK, EXPIRED])}) ")
+
+
+def count_short(store: Store, entries: Sequence[Entry]) -> int:
+    """Return how many entries at the front are short ones, judged by the pairs as they are now.
+
+    After entries with many characters the count ends: they may make a value long that the next
+    one reads.
+    """
+    characters = count = 0
+    for entry in entries:
+        command = entry[2]
+        found = _MAY_BE_LONG.match(command)
+        if found is not None and _is_long(store, found[1], command):
+            break
+        count += 1
+        characters += len(command)
+        if characters > LONG_CHARACTERS:
+            break
+    return count
+
+
+def _is_long(store: Store, verb: str, command: str) -> bool:
+    work = _WORK.get(verb, Work.BY_KEYS)
+    if work is Work.OF_PROGRAM:
+        return True
+    if work is Work.BY_VALUE:
+        return len(command) > LONG_CHARACTERS or _characters(store, command) > LONG_CHARACTERS
+    return (len(store) if verb == "clear" else _leased(store, command)) > LONG_KEYS
+
+
+def _characters(store: Store, command: str) -> int:
+    """Return how long the values are of the keys among the words, each as often as it is named."""
+    count = 0
+    for word in command.split(" "):
+        count += len(store.held.get(word, ""))
+    return count
+
+
+def _leased(store: Store, command: str) -> int:
+    """Return how many keys the leases among the words have."""
+    count = 0
+    for word in command.split(" "):
+        count += len(store.leased.get(word, ()))
+    return count

@@ -1,0 +1,74 @@
+"""Which entries take long to apply."""
+
+from __future__ import annotations
+
+import pytest
+
+from raftline.raft.entries import Entry
+from raftline.state.store import Store
+from raftline.state.work import LONG_CHARACTERS, LONG_KEYS, count_short
+
+
+@pytest.fixture
+def store() -> Store:
+    """A store with a long value, one half as long, and a lease of many keys."""
+    store = Store(level=3)
+    store["long"] = "v" * (LONG_CHARACTERS + 1)
+    store["half"] = "v" * (LONG_CHARACTERS // 2 + 1)
+    store.leased["lease-2"] = {f"k{number}" for number in range(LONG_KEYS + 1)}
+    store.leased["lease-3"] = {"k"}
+    return store
+
+
+def entries(*commands: str) -> list[Entry]:
+    return [Entry(index, 1, command) for index, command in enumerate(commands, start=1)]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "machine m {}",
+        "s5#7@machine m {}",
+        "append long v",
+        "client@append long v",
+        "under lease-3 append long v",
+        "txn get half ; get half",
+        "txn if half = v then get half",
+        "object list long length",
+        "release lease-2",
+        "expired 1 lease-3 lease-2",
+        f"txn set a {'v' * LONG_CHARACTERS}",
+    ],
+)
+def test_an_entry_is_long(store: Store, command: str) -> None:
+    assert count_short(store, entries("set a 1", command, "set b 1")) == 1
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "noop",
+        "set machine m",
+        "set long v",
+        "s5#7@set long v",
+        "append half v",
+        "txn get half ; set a 1",
+        "release lease-3",
+        "expired 1 lease-3",
+        "clear k",
+        "client@session",
+    ],
+)
+def test_an_entry_is_short(store: Store, command: str) -> None:
+    assert count_short(store, entries("set a 1", command, "set b 1")) == 3
+
+
+def test_a_clear_takes_as_long_as_there_are_keys(store: Store) -> None:
+    for number in range(LONG_KEYS):
+        store[f"k{number}"] = "v"
+    assert count_short(store, entries("clear k")) == 0
+
+
+def test_an_entry_may_make_the_next_one_long(store: Store) -> None:
+    long = "v" * (LONG_CHARACTERS // 2)
+    assert count_short(store, entries(f"set a {long}", f"append a {long}", "append a v")) == 2
