@@ -353,7 +353,8 @@ class _Before:
         if state.commit_index > self.commit_index:
             entries = _entries(state, state.commit_index)
             event = event._replace(committed=(self.commit_index + 1, entries))
-            if leads or self.leads:
+            # Not one that learns from the leader of a later term what is committed.
+            if leads or (self.leads and state.term == self.term):
                 # What this very step appended came after the count.
                 appended = effects.append[0].index if effects.append else state.log.last_index + 1
                 event = event._replace(quorum_of=state.configurations.at(appended - 1))
