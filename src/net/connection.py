@@ -255,7 +255,7 @@ class Connection(Origin, Shareable):
     def _serve(self, step: Step) -> None:
         """Carry out a step that is not the end."""
         if isinstance(step, TimingMark):
-            self._replies.flush()
+            self._replies.flush()  # of the lines before it
             self.outgoing.send_bytes(NO_TIMING_MARK)  # in its turn: not amid a reply
             return
         if self._protocol.has_changed:  # what comes later sees what came before
@@ -270,7 +270,8 @@ class Connection(Origin, Shareable):
     def _serve_run(self, kind: str, run: list[ParsedLine]) -> None:
         if kind == "peer":
             self._replies.flush()
-            self._serve_peer([one.message for one in run if one.message is not None])
+            for complaint in self._host.hear([one.message for one in run if one.message], self):
+                self._replies.add("", error(complaint))
         elif kind == "watch":
             self._watching.serve([one.request for one in run])
         elif kind == "observe":
@@ -279,10 +280,6 @@ class Connection(Origin, Shareable):
         else:
             for one, reply in zip(run, self._local_commands.answer(kind, run), strict=True):
                 self._replies.add(one.request.id, reply)
-
-    def _serve_peer(self, received: list[Message]) -> None:
-        for complaint in self._host.hear(received, self):
-            self._replies.add("", error(complaint))
 
 
 def admit_by_tls(

@@ -233,6 +233,7 @@ class ServerProtocol:
         """Whether a line goes on beyond its limit; then nothing more is taken."""
         longest = self._admission.longest(bytes(line[:80]))
         if len(line) > longest:
+            self.announce()
             self._end_now(self._admission.why_too_long(longest), drains=True)
         return len(line) > longest
 

@@ -149,11 +149,12 @@ def test_telnet_s_timing_mark_is_answered_in_its_turn(scene: Scene) -> None:
 
 
 def test_telnet_s_timing_mark_is_answered_after_the_lines_that_came_with_it(scene: Scene) -> None:
-    scene.there.sendall(b"set a 1\n\xff\xf4" + TIMING_MARK + b"help\n")
+    scene.there.sendall(b"set a 1\nhelp\n\xff\xf4" + TIMING_MARK + b"help\n")
     assert scene.submitted(1) == [["set a 1"]]
     eventually(scene.waits)
     scene.answer(0, "SET response: a set to 1")
     assert scene.line() == "s1@SET response: a set to 1"
+    assert scene.line().startswith("s1@HELP response")
     assert scene.there.recv(3) == NO_TIMING_MARK
     assert scene.line().startswith("s1@HELP response")
 

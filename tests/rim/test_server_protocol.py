@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import random
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from hypothesis import Phase, given, settings
-from hypothesis import strategies as st
 
 from raftline.access.login import Access
 from raftline.access.roles import EVERYWHERE, Identity
@@ -42,7 +41,7 @@ from tests.rim.test_connection import Scene
 SHORT = Limits(key_bytes=16, value_bytes=900)  # a line: 3920 bytes; before a login: 2048
 MARKED = b"se\xff\xf4" + TIMING_MARK
 LINES = [
-    b"set a 1", b"set b 2\r", b"c1#7@set a 1", b"c1@session", b"get a", b"get a read lease",
+    b"set a 1", b"set b 2\r", b"c1#7@set a 1", b"c1@forget", b"get a", b"get a read lease",
     b"c1#8@get b", b"get a read local", b"show", b"help", b"status", b"raftline@status", b"watch a",
     b"machine m {}", b"", b" ", b"nonsense", b"set a", b"set \xc3\xa4 \xe2\x82\xac", b"set a \xff",
     b"set a \x07", MARKED + b"set a 3", MARKED + b"help", MARKED, b"s2@RequestVote 1-0-0",
@@ -51,7 +50,7 @@ LINES = [
     b"get a " + b" " * 3000, b"s2@AppendEntries 1-0-0-[" + b" " * 5000 + b"]",
 ]  # fmt: skip
 TOO_LONG = b"set a " + b"x" * 4000
-FIRST = [b"", b"GET / HTTP/1.1\r\n", b"SSH-2.0-x\r\n", b"status\n", b"\n"]
+FIRST = [b"", b"", b"", b"GET / HTTP/1.1\r\n", b"SSH-2.0-x\r\n", b"status\n", b"\n"]
 LAST = [b"", b"set a", TOO_LONG, TOO_LONG + b"\nhelp\n"]
 
 
@@ -82,15 +81,13 @@ class Machine:
         )
         self.protocol.bound_strangers(0.0)
 
-    def feed(
-        self, data: bytes, now_s: float = 0.0, *, shared: Iterator[bool] | None = None
-    ) -> None:
+    def feed(self, data: bytes, now_s: float = 0.0, *, shared: random.Random | None = None) -> None:
         """Bring bytes, and take all steps; some of them as the shared reader does."""
         if self.ended:
             return
         self.protocol.receive_data(data, now_s)
         while not self.ended:
-            may_wait = shared is None or not next(shared)
+            may_wait = shared is None or shared.random() < 0.5
             step = self.protocol.next_step(may_wait=may_wait)
             if step is None and (may_wait or self.protocol.is_between_lines):
                 return
@@ -124,36 +121,34 @@ def hosts(access: Access) -> list[FakeHost]:
     ]  # fmt: skip
 
 
-def cut(text: bytes, ends: Sequence[int]) -> list[bytes]:
-    """Return the pieces of a text that end at these places."""
-    places = [0, *sorted({end % (len(text) + 1) for end in ends}), len(text)]
-    return [text[a:b] for a, b in itertools.pairwise(places) if a < b]
+def drawn(chance: random.Random, lines: Sequence[bytes]) -> tuple[list[bytes], list[bytes]]:
+    """Return whole lines, after which one may follow that has no end, and their bytes in pieces."""
+    whole = chance.choice(FIRST).splitlines(keepends=True)
+    whole += [chance.choice(lines) + b"\n" for _ in range(chance.randrange(13))]
+    whole += chance.choice(LAST).splitlines(keepends=True)
+    text = b"".join(whole)
+    places = {0, len(text), *(chance.randint(0, len(text)) for _ in range(chance.randrange(30)))}
+    return whole, [text[a:b] for a, b in itertools.pairwise(sorted(places))]
 
 
-@settings(max_examples=300, deadline=None)
-@given(data=st.data())
-def test_any_cut_of_the_bytes_has_the_replies_of_whole_lines(
-    access: Access, data: st.DataObject
-) -> None:
-    which, is_last_place = data.draw(st.integers(0, 3)), data.draw(st.integers(0, 5)) == 0
-    lines = data.draw(st.lists(st.sampled_from(LINES), max_size=12))
-    whole = [line + b"\n" for line in lines]
-    first, last = data.draw(st.sampled_from(FIRST)), data.draw(st.sampled_from(LAST))
-    ends = data.draw(st.lists(st.integers(0, 1 << 14), max_size=30))
-    chance = data.draw(st.randoms(use_true_random=False))
-    expected, found = (
-        Machine(hosts(access)[which], for_peers_only=is_last_place) for _ in range(2)
-    )
-    for line in [first, *whole, *(last.splitlines(keepends=True) or [])]:
-        if line:
+@pytest.mark.parametrize("which", range(4))
+def test_any_cut_of_the_bytes_has_the_replies_of_whole_lines(access: Access, which: int) -> None:
+    for seed in range(300):
+        chance = random.Random(seed)
+        whole, pieces = drawn(chance, LINES)
+        is_last_place = chance.random() < 0.2
+        expected, found = (
+            Machine(hosts(access)[which], for_peers_only=is_last_place) for _ in range(2)
+        )
+        for line in whole:
             expected.feed(line)
-    expected.feed(b"")
-    for piece in cut(first + b"".join(whole) + last, ends):
-        found.feed(piece, shared=iter(lambda: chance.random() < 0.5, None))
-    found.feed(b"")
-    assert found.out == expected.out
-    assert found.notes == expected.notes or is_last_place
-    assert expected.ended
+        for piece in pieces:
+            found.feed(piece, shared=chance)
+        expected.feed(b"")
+        found.feed(b"")
+        assert found.out == expected.out, seed
+        assert found.notes == expected.notes or is_last_place, seed
+        assert expected.ended
 
 
 def test_lines_of_one_kind_that_came_together_are_one_batch() -> None:
@@ -235,20 +230,13 @@ class Answering(Scene):
         return bytes(data)
 
 
-@settings(max_examples=40, deadline=None, phases=[Phase.explicit, Phase.generate])
-@given(
-    lines=st.lists(st.sampled_from([line for line in LINES if b"watch" not in line]), max_size=12),
-    last=st.sampled_from(LAST),
-    ends=st.lists(st.integers(0, 1 << 14), max_size=30),
-)
-def test_both_ways_of_reading_send_the_replies_of_whole_lines(
-    lines: list[bytes], last: bytes, ends: list[int]
-) -> None:
-    whole = [*(line + b"\n" for line in lines), *last.splitlines(keepends=True)]
-    expected = Answering(None).replies(whole)
+def test_both_ways_of_reading_send_the_replies_of_whole_lines() -> None:
     shared: Answering | None = None
     reader = SharedReader(lambda *found, **_: shared and shared.submit(*found), crowd=0)
-    shared = Answering(reader)
-    pieces = cut(b"".join(whole), ends)
-    assert [Answering(None).replies(pieces), shared.replies(pieces)] == [expected] * 2
+    for seed in range(30):
+        whole, pieces = drawn(random.Random(seed), [one for one in LINES if b"watch" not in one])
+        expected = Answering(None).replies(whole)
+        shared = Answering(reader)
+        found = [Answering(None).replies(pieces), shared.replies(pieces)]
+        assert found == [expected] * 2, seed
     reader.close()
