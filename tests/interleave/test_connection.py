@@ -32,7 +32,7 @@ ROOM = 120  # bytes that are on their way
 
 
 class Reads:
-    def read(self, commands: Sequence[str], room: int = 0) -> list[str]:
+    def read(self, commands: Sequence[str], room: int = 0, *, waits: bool = True) -> list[str]:
         return [f"answer to {command.rpartition('@')[2]}" for command in commands]
 
 
