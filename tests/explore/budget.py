@@ -76,7 +76,7 @@ QUICK: tuple[tuple[str, int], ...] = (
 )
 
 # A night: some 100 million states in all, of which a world has so many at most, for the memory.
-NIGHT_STATES = 20_000_000
+NIGHT_STATES = 25_000_000
 NIGHT: tuple[tuple[str, int], ...] = (
     ("timeout crash command", 3),
     ("timeout change crash", 3),
