@@ -30,7 +30,7 @@ from raftline.raft.messages import (
 )
 from raftline.raft.node import RawNode
 from raftline.state.machines import Machines, UnknownMachine
-from raftline.wire.parsing import BY_ROUND, Reading
+from raftline.wire.parsing import Reading
 from tests.core.cores import established, node_of
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import MEMBERS
@@ -467,7 +467,10 @@ def test_a_server_that_stops_amid_a_long_entry_waits_for_its_end() -> None:
 
 
 class Apart:
-    """A leader without threads that has handed out a long entry; a test does the applier's work."""
+    """A leader without threads that has handed out a long entry; a test does the applier's work.
+
+    `renewal` was asked before that entry, and its round is not over.
+    """
 
     def __init__(self) -> None:
         self.slow = Slow(established("s1"))
@@ -480,7 +483,14 @@ class Apart:
         self.slow.manager.store.raise_level(2, 1)
         self.propose("lease 5", "set a 1", "set b 2")
         (self.lease,) = self.slow.manager.store.leases.granted
-        self.long = self.propose("machine m 1", "machine m 2", "set a 3")
+        self.renewal = Batch([f"renew {self.lease}"], is_read=True, reading=Reading(by_clock=True))
+        self.slow.driver.submit(self.renewal)
+        self.long = Batch(["machine m 1", "machine m 2", "set a 3"], is_read=False)
+        self.slow.propose(self.long)
+        self.slow.write()
+        view = self.slow.node.view
+        early = AppendAccepted("s2", "s1", view.term, view.log.last_index, view.round - 1)
+        self.slow.receive(early)
         assert self.woken == 1
         self.entries = self.stepper.begin_apart()
         assert [entry.command for entry in self.entries] == ["machine m 1", "machine m 2"]
@@ -495,8 +505,8 @@ class Apart:
         self.slow.acknowledge()
         return batch
 
-    def read(self, command: str, reading: Reading = BY_ROUND) -> Batch:
-        batch = Batch([command], is_read=True, reading=reading)
+    def read(self, command: str) -> Batch:
+        batch = Batch([command], is_read=True)
         self.slow.driver.submit(batch)
         self.slow.acknowledge()
         return batch
@@ -533,7 +543,7 @@ def test_a_read_amid_a_long_entry_is_served_after_it() -> None:
 
 def test_the_time_of_leases_stands_still_amid_a_long_entry() -> None:
     apart = Apart()
-    renewal = apart.read(f"renew {apart.lease}", Reading(by_clock=True))
+    renewal = apart.renewal
     for _ in range(100):  # twice the lease's time
         apart.slow.clock.ms += 100
         apart.slow.keep_time()
@@ -546,8 +556,9 @@ def test_the_time_of_leases_stands_still_amid_a_long_entry() -> None:
 
 def test_a_renewal_of_a_leadership_that_ended_amid_a_long_entry_is_asked_anew() -> None:
     apart = Apart()
-    renewal = apart.read(f"renew {apart.lease}", Reading(by_clock=True))
-    view = apart.slow.node.view
+    renewal, view = apart.renewal, apart.slow.node.view
+    apart.slow.acknowledge()  # its round is over
+    assert not renewal.is_answered
     apart.slow.receive(AppendRejected("s2", "s1", view.term + 1, 0, 0))
     apart.end()
     apart.slow.keep_time()
