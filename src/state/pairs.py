@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, ItemsView, Iterator, Mapping, MutableMapping
 from heapq import nsmallest
+from itertools import islice
 from typing import NamedTuple
 
 from raftline.raft.levels import BOUNDED
@@ -118,20 +119,25 @@ class LayeredPairs(Overlay):
         self.readers -= 1
 
     def move_down(self) -> bool:
-        """Move some changes down unless there is a reader; return whether more can be moved."""
+        """Move some changes down unless there is a reader; return whether more can be moved.
+
+        A key is there or gone all the while, also for one look at it without the lock.
+        """
         if self.readers:
             return False
-        for _ in range(min(MOVED_MAX, len(self.changes))):
-            key, value = self.changes.popitem()
-            self._put_down(key, value)
+        moved = list(islice(reversed(self.changes), MOVED_MAX))
+        for key in moved:
+            self._put_down(key, self.changes[key])
+        for _ in moved:
+            self.changes.popitem()  # from the end, where these are
         return bool(self.changes)
 
     def _change(self, key: str, value: str | None) -> None:
         if self.readers:
             self.changes[key] = value
             return
-        self.changes.pop(key, None)
         self._put_down(key, value)
+        self.changes.pop(key, None)
 
     def _put_down(self, key: str, value: str | None) -> None:
         if value is None:

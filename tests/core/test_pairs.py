@@ -132,6 +132,28 @@ def test_changes_are_moved_down_a_few_at_a_time() -> None:
     assert (len(pairs.base), pairs.base["k0"]) == (2 * MOVED_MAX + 4, "w")
 
 
+@pytest.mark.pure  # compiled code puts pairs past the methods of a dict of ours
+def test_a_look_without_the_lock_finds_each_key_while_changes_move_down() -> None:
+    class Base(dict[str, str]):
+        def __setitem__(self, key: str, value: str) -> None:
+            seen.append((key, key in pairs))
+            super().__setitem__(key, value)
+
+        def pop(self, key: str, *default: object) -> str:  # type: ignore[override]
+            seen.append((key, key in pairs))
+            return super().pop(key)
+
+    seen: list[tuple[str, bool]] = []
+    pairs = LayeredPairs(Base({"gone": "v"}))
+    pairs.hold()
+    pairs["kept"] = "v"
+    del pairs["gone"]
+    pairs.let_go()
+    assert not pairs.move_down()
+    assert sorted(seen) == [("gone", False), ("kept", True)]
+    assert dict(pairs) == {"kept": "v"}
+
+
 def test_two_readers_see_two_moments_and_the_last_one_clears_up() -> None:
     manager = LogManager("s1", MemoryFolder(), MEMBERS)
     manager.apply(entries(1, 1, "set a 1", "set b 1"))

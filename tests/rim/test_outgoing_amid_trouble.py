@@ -125,9 +125,13 @@ def test_a_request_that_was_not_handed_over_yet_is_not_late(sockets: Sockets) ->
 
 def test_a_read_is_served_from_the_state_that_confirmed_it(sockets: Sockets) -> None:
     """A controller's connection outlives a node's life; the next one may know less at first."""
-    sockets.host.logmanager = SimpleNamespace(read=lambda some, room: ["forgotten"] * len(some))
+    sockets.host.logmanager = SimpleNamespace(
+        read=lambda some, room, **_: ["forgotten"] * len(some)
+    )
     batch = Batch(["get a"], is_read=True, ids=[""], reply_sink=sockets.outgoing)
-    batch.reader = SimpleNamespace(read=lambda commands, room: ["GET response: 5"] * len(commands))
+    batch.reader = SimpleNamespace(
+        read=lambda commands, room, **_: ["GET response: 5"] * len(commands)
+    )
     sockets.outgoing.add(batch)
     batch.wake()
     sockets.outgoing.flush()

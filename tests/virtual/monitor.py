@@ -29,6 +29,7 @@ class Monitor:
         counts = self._world.counts
         if isinstance(event, Propose) and event.commands[0].startswith(EXPIRED):
             counts["expiries proposed"] += 1
+        counts["reads given back"] += len(effects.refused)
         for note in effects.notes:
             self._world.tell("note", f"{self._name}: {note}")
             if note == "[*] I am Leader":

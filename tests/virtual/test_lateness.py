@@ -44,6 +44,7 @@ def plan_of(chance: random.Random) -> Plan:
         apply_max=4096,
         spares=chance.choice([0, 1]),
         late_starts=0,
+        slow_entries=False,
         by_hand=0,
         restarts_differ=0,
         change_every_ms=timeout_ms * chance.choice([0, 8, 20]),
