@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -104,6 +106,22 @@ def test_an_unfinished_line_is_disconnected_with_a_reply(tmp_path: Path) -> None
             assert idle.ask("client4@get half") == "s1@GET response, no such key: half"
 
 
+def connections(process: subprocess.Popen[str] | None, port: int) -> set[str]:
+    """Return the connections to its port that a process has open, by their inodes."""
+    assert process is not None
+    own = set()
+    for each in os.scandir(f"/proc/{process.pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            own.add(os.readlink(each.path).removeprefix("socket:[").removesuffix("]"))
+    tables = (Path("/proc/net/tcp").read_text(), Path("/proc/net/tcp6").read_text())
+    rows = [row.split() for table in tables for row in table.splitlines()[1:]]
+    return {
+        row[9]
+        for row in rows
+        if row[1].endswith(f":{port:04X}") and not row[2].endswith(":0000") and row[9] in own
+    }
+
+
 def test_a_client_that_never_reads_is_disconnected_and_frees_its_place(tmp_path: Path) -> None:
     with Cluster(tmp_path, 1) as cluster:
         node = cluster["s1"]
@@ -112,12 +130,14 @@ def test_a_client_that_never_reads_is_disconnected_and_frees_its_place(tmp_path:
         cluster.leader()
         assert node.process is not None
         tasks = Path(f"/proc/{node.process.pid}/task")
-        before = len(list(tasks.iterdir()))
         cluster.ask("client4@set big " + "v" * 500_000)
+        others = connections(node.process, node.port)
+        before = len(list(tasks.iterdir()))
         with node.connect() as deaf:
             node.wait_for_line(f"[*] Connection from {deaf.socket.getsockname()[:2]}")
             deaf.send(*["client4@get big"] * 100)
-            eventually(lambda: len(list(tasks.iterdir())) == before, "its thread to end")
+            eventually(lambda: connections(node.process, node.port) <= others, "its end")
+            eventually(lambda: len(list(tasks.iterdir())) <= before, "its thread to end")
             replies = list(iter(lambda: _line_or_end(deaf.read_line), ""))
             assert len(replies) < 100
         assert cluster.ask("client4@set b 5") == "SET response: b set to 5"

@@ -262,6 +262,7 @@ class Asked:
         self._lock.release()
 
 
+@pytest.mark.pure  # a method of a compiled object can't be replaced
 def test_a_snapshot_holds_what_the_core_knows_to_be_applied(make_rig: Callable[..., Rig]) -> None:
     rig = make_rig()
     rig.driver.apart = apart = Asked(rig.driver.apart)  # type: ignore[assignment]
