@@ -255,7 +255,8 @@ def test_each_entry_is_printed_as_it_is_forwarded_and_once_it_is_committed(
     for number in (1, 2):
         mailbox.order("STORE", key="k", value="v")
         mailbox.node.wait_for_line(f"Forwarding the log to followers: [{number}: {entry}]")
-    mailbox.node.wait_for_line(f"Log entries are: ['1': {entry}, '2': {entry}]")
+        logged = ", ".join(f"'{each}': {entry}" for each in range(1, number + 1))
+        mailbox.node.wait_for_line(f"Log entries are: [{logged}]")
     mailbox.order("SHUTDOWN")
     mailbox.order("RESTART")
     mailbox.node.wait_for_line(f"Current Entries are: {{1: {entry}, 2: {entry}}}")
