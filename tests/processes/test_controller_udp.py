@@ -257,9 +257,6 @@ def test_each_entry_is_printed_as_it_is_forwarded_and_once_it_is_committed(
         mailbox.node.wait_for_line(f"Forwarding the log to followers: [{number}: {entry}]")
         logged = ", ".join(f"'{each}': {entry}" for each in range(1, number + 1))
         mailbox.node.wait_for_line(f"Log entries are: [{logged}]")
-    mailbox.order("SHUTDOWN")
-    mailbox.order("RESTART")
-    mailbox.node.wait_for_line(f"Current Entries are: {{1: {entry}, 2: {entry}}}")
     kinds = ("Forwarding the log", "Log entries are")
     assert [line for line in mailbox.node.said if line.startswith(kinds)] == [
         f"Forwarding the log to followers: [1: {entry}]",
@@ -267,6 +264,9 @@ def test_each_entry_is_printed_as_it_is_forwarded_and_once_it_is_committed(
         f"Forwarding the log to followers: [2: {entry}]",
         f"Log entries are: ['1': {entry}, '2': {entry}]",
     ]
+    mailbox.order("SHUTDOWN")
+    mailbox.order("RESTART")
+    mailbox.node.wait_for_line(f"Current Entries are: {{1: {entry}, 2: {entry}}}")
 
 
 @pytest.mark.parametrize(
