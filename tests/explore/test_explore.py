@@ -17,6 +17,10 @@ from tests.explore.search import search
 from tests.explore.trace import spell_trace, way_to_violation
 from tests.explore.world import World
 
+# The longest worlds of `make explore` run with the tests of real nodes.
+LONG = [("timeout=2", 3), ("transfer crash command", 3), ("transfer", 5)]
+WORLDS = [pytest.param(*world, marks=pytest.mark.slow if world in LONG else ()) for world in QUICK]
+
 
 def violation_of(text: str, order: str = "random") -> str:
     """Return what a search finds first."""
@@ -47,7 +51,7 @@ def bad_ends(world: World) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize(("text", "servers"), QUICK)
+@pytest.mark.parametrize(("text", "servers"), WORLDS)
 def test_no_order_of_what_may_happen_breaks_a_promise(text: str, servers: int) -> None:
     world = World(read(text), servers, is_reduced=True)
     found = search(world)
