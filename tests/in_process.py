@@ -1,4 +1,4 @@
-"""The main function of a program, run in this process with arguments and streams of its own.
+"""Runs the main function of a program in this process, with given arguments and streams.
 
 A process for each command would take a tenth of a second of processor time to begin.
 """

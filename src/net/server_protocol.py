@@ -85,9 +85,8 @@ class ServerProtocol:
         self._mark: TimingMark | None = None  # of the next line, not handed out
         self._is_marked = False  # the mark of the next line was handed out
         self._end: End | None = None
-        self.is_between_lines = (
-            True  # as of the last step: all lines are handed out, none has begun
-        )
+        # As of the last step: all lines are handed out, and none has begun.
+        self.is_between_lines = True
         self._is_first_line = True
         self._now_s = 0.0
         self.kind = ""  # of the last step with lines

@@ -1,7 +1,7 @@
-"""What is served when, and what leaves after a step: the part of the driver that decides.
+"""The decisions of the driver: when requests are served, and which replies leave after a step.
 
-Here are no threads, no waiting and no `core` lock. The driver takes the lock, and tells which
-thread does this; a schedule does it on a clock of its own.
+Here are no threads, no waiting and no `core` lock. The driver takes the lock and has the threads; a
+schedule makes the same decisions on a virtual clock.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What waits for the disk: steps of the core whose Effects are to be written, in order.
+"""The queue before the disk: steps of the core whose Effects are to be written, in order.
 
 Here are no threads and no files. A writer takes *all* that waits, writes it in one go, syncs once,
 and hands it back, so that what depended on it can leave (writer.py).

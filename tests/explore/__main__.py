@@ -60,7 +60,7 @@ def night() -> bool:
 
 
 def hunt(seconds: float) -> str:
-    """Search worlds of every kind for a fault, so many seconds each at most; return the fault."""
+    """Search worlds of each kind for a fault, each for at most some seconds; return the fault."""
     for text, goals in HUNT:
         try:
             world = World(read(text))

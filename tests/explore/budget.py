@@ -1,4 +1,4 @@
-"""What may happen in an explored world, and how often; and the worlds that a test searches."""
+"""The budgets of explored worlds: which events may happen, and how often; and those of tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is true of a whole world: who led which term, and what is committed.
+"""The facts of a whole world: the leader of each term, and the committed entries.
 
 An event of one server is held against these, and against the other servers as they are.
 """
@@ -17,7 +17,7 @@ class Violation(Exception):
 
 
 class History(NamedTuple):
-    """What happened, as far as later steps can contradict it."""
+    """The part of the past that later steps can contradict."""
 
     leaders: tuple[tuple[int, str], ...] = ()  # of each term
     committed: tuple[Entry, ...] = ()

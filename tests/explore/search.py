@@ -39,7 +39,7 @@ def search(  # noqa: C901 - one loop: a call for each step would cost a third of
     seed: int = 0,
     states: int = 1 << 40,
 ) -> Found:
-    """Look at every world, each once, until the end, a violation, the time, or so many."""
+    """Look at each world once, up to the end, a violation, or a bound on time or number."""
     began_s = time.process_time()
     steps, looks, current = 0, 0, world.begin
     seen, waiting = {world.begin}, [world.begin]

@@ -71,7 +71,7 @@ class Local(NamedTuple):
 
 
 class Event(NamedTuple):
-    """What a step did that concerns others; facts.py holds it against them."""
+    """The outcome of a step that concerns other servers; facts.py compares it with theirs."""
 
     name: str
     term: int
@@ -83,7 +83,7 @@ class Event(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What came of one step of the core."""
+    """The result of one step of the core."""
 
     core: int
     send: tuple[int, ...]  # may leave at once
@@ -94,7 +94,7 @@ class Outcome(NamedTuple):
 
 
 class Core(NamedTuple):
-    """What is asked of a state of the core without a step."""
+    """The facts that a state of the core shows without a step."""
 
     frozen: Any
     wake_at_ms: int

@@ -65,7 +65,7 @@ class Bad(NamedTuple):
 
 
 class Made(NamedTuple):
-    """What comes of a choice."""
+    """The result of a choice."""
 
     local: Local
     left: Budget
@@ -85,7 +85,7 @@ class Fact(NamedTuple):
 
 
 class Context:
-    """What the moves of a server depend on beside itself: the budget and the history."""
+    """The budget and the history, on which the moves of each server depend."""
 
     def __init__(self, servers: int) -> None:
         self.moves: list[dict[int, list[Move]]] = [{} for _ in range(servers)]
@@ -446,7 +446,7 @@ class World:
         return work._replace(messages=tuple(sorted((*work.messages, *messages))))
 
     def _write(self, place: int, local: Local, left: Budget, count: int, now_ms: int) -> Made:
-        """Write so many works at once, send what waited for that, and report it to the core."""
+        """Write `count` works at once, send what waited for that, and report it to the core."""
         works = local.queue[:count]
         disk = written(local.disk, works)
         made = Made(local._replace(disk=disk, queue=local.queue[count:]), left)

@@ -67,7 +67,9 @@ def first_failure(
     return None
 
 
-def explore(scenario: Scenario, seeds: Iterable[int], lines_of: Sequence[ModuleType] = ()) -> None:
+def check_interleavings(
+    scenario: Scenario, seeds: Iterable[int], lines_of: Sequence[ModuleType] = ()
+) -> None:
     """Run a scenario with each seed.
 
     Raises:

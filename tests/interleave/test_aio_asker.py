@@ -13,7 +13,7 @@ from raftline.kv.asker import AioAsker
 from raftline.kv.link import Link
 from raftline.wire.replies import Reply
 from tests.interleave.aio_node import Node
-from tests.interleave.explore import explore, first_failure, seeds
+from tests.interleave.explore import check_interleavings, first_failure, seeds
 
 TASKS = 4
 LIMIT_S = 3.0
@@ -74,7 +74,7 @@ class ByTheOrder(Link):
 
 @seeds(60, 20_000)
 def test_each_task_gets_the_reply_to_its_request(seeds: range) -> None:
-    explore(tasks_ask, seeds)
+    check_interleavings(tasks_ask, seeds)
 
 
 def test_replies_that_skip_those_who_left_are_found(monkeypatch: Any) -> None:

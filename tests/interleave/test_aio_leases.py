@@ -9,7 +9,7 @@ from typing import Any
 from raftline.clients.connection import Unreachable
 from raftline.kv.aio_lease import AioLease
 from raftline.kv.errors import LeaseLost
-from tests.interleave.explore import explore, first_failure, seeds
+from tests.interleave.explore import check_interleavings, first_failure, seeds
 from tests.interleave.test_leases import TTLS, WAYS_S, WHILE_S, Cluster
 
 
@@ -90,12 +90,12 @@ async def answers_are_prompt() -> None:
 
 @seeds(100, 20_000)
 def test_a_lease_is_held_until_its_end_at_most(seeds: range) -> None:
-    explore(leases_are_kept, seeds)
+    check_interleavings(leases_are_kept, seeds)
 
 
 @seeds(50, 10_000)
 def test_no_lease_is_lost_while_the_cluster_answers(seeds: range) -> None:
-    explore(answers_are_prompt, seeds)
+    check_interleavings(answers_are_prompt, seeds)
 
 
 def test_a_lease_that_is_counted_from_the_answer_is_found() -> None:

@@ -11,7 +11,7 @@ from raftline.kv.aio_lock import AioLock
 from raftline.kv.callers import Attempt
 from raftline.kv.claiming import Wait, claiming
 from raftline.kv.steps import carry_out_awaiting
-from tests.interleave.explore import explore, first_failure, seeds
+from tests.interleave.explore import check_interleavings, first_failure, seeds
 from tests.rim.lock_cluster import AioCluster
 
 WAITS_S = (-1, 0, -1, 0.5, -1)  # of the tasks in turn; -1: for ever
@@ -86,12 +86,12 @@ async def one_is_cancelled() -> None:
 
 @seeds(100, 30_000)
 def test_one_holds_it_at_a_time_and_everybody_gets_it(seeds: range) -> None:
-    explore(tasks_share_locks, seeds)
+    check_interleavings(tasks_share_locks, seeds)
 
 
 @seeds(100, 30_000)
 def test_a_cancelled_task_takes_nothing_along(seeds: range) -> None:
-    explore(one_is_cancelled, seeds)
+    check_interleavings(one_is_cancelled, seeds)
 
 
 def test_callers_that_share_one_attempt_are_found() -> None:

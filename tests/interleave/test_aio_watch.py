@@ -14,7 +14,7 @@ from raftline.kv.codec import TEXT
 from raftline.kv.events import Event, WatchCursor
 from raftline.wire import watches as words
 from tests.interleave.aio_node import Connection, Node
-from tests.interleave.explore import explore, first_failure, seeds
+from tests.interleave.explore import check_interleavings, first_failure, seeds
 
 CHANGES = 6
 FIRST = 5  # the entry that set the one key that there is
@@ -96,7 +96,7 @@ class Twice(WatchCursor[str]):
 
 @seeds(60, 20_000)
 def test_each_event_comes_once_and_in_order(seeds: range) -> None:
-    explore(it_is_followed, seeds)
+    check_interleavings(it_is_followed, seeds)
 
 
 def test_a_watch_that_returns_an_event_twice_is_found() -> None:

@@ -20,7 +20,7 @@ from raftline.net.connection import Connection
 from raftline.net.host import Batch
 from raftline.net.shared_reader import SharedReader
 from tests.fake_host import FakeHost
-from tests.interleave.explore import explore, first_failure, seeds
+from tests.interleave.explore import check_interleavings, first_failure, seeds
 from tests.interleave.threads import Thread
 from tests.interleave.wires import Epoll, Wire, connected
 
@@ -122,7 +122,7 @@ class TwoReaders(SharedReader):
 
 @seeds(40, 6_000)
 def test_replies_are_in_order_whoever_reads(seeds: range) -> None:
-    explore(clients_ask, seeds, LINES)
+    check_interleavings(clients_ask, seeds, LINES)
 
 
 def test_a_reader_that_keeps_what_it_gave_back_is_found() -> None:

@@ -18,7 +18,7 @@ from raftline.raft.node import node_from_disk
 from raftline.raft.state import Options
 from raftline.wire.parsing import BY_ROUND, Reading
 from tests.faulty_folder import MemoryFolder
-from tests.interleave.explore import explore, seeds
+from tests.interleave.explore import check_interleavings, seeds
 from tests.interleave.threads import Thread
 from tests.rim.test_driver import FakeRim
 
@@ -134,9 +134,9 @@ def it_stops_amid_requests() -> None:
 
 @seeds(60, 20_000)
 def test_each_request_is_answered_once_and_none_is_left_lying(seeds: range) -> None:
-    explore(clients_ask, seeds, LINES)
+    check_interleavings(clients_ask, seeds, LINES)
 
 
 @seeds(60, 20_000)
 def test_a_node_that_stops_answers_everybody(seeds: range) -> None:
-    explore(it_stops_amid_requests, seeds, LINES)
+    check_interleavings(it_stops_amid_requests, seeds, LINES)

@@ -13,7 +13,7 @@ from raftline.kv.callers import Attempt
 from raftline.kv.claiming import Wait
 from raftline.kv.lock import Lock
 from raftline.kv.steps import carry_out
-from tests.interleave.explore import explore, first_failure, seeds
+from tests.interleave.explore import check_interleavings, first_failure, seeds
 from tests.rim.lock_cluster import Cluster
 
 LINES = (lock, callers, claiming)
@@ -80,7 +80,7 @@ def threads_share_locks(kind: type[Lock] = Lock) -> None:
 
 @seeds(200, 30_000)
 def test_one_holds_it_at_a_time_and_everybody_gets_it(seeds: range) -> None:
-    explore(threads_share_locks, seeds, LINES)
+    check_interleavings(threads_share_locks, seeds, LINES)
 
 
 @pytest.mark.pure

@@ -11,7 +11,7 @@ from raftline.kv import lease as leases
 from raftline.kv import lease_timer, renewals
 from raftline.kv.errors import LeaseLost
 from raftline.kv.lease import Keeper, Lease
-from tests.interleave.explore import explore, first_failure, seeds
+from tests.interleave.explore import check_interleavings, first_failure, seeds
 from tests.interleave.threads import Thread
 
 LINES = (leases, lease_timer, renewals)
@@ -118,12 +118,12 @@ def answers_are_prompt() -> None:
 
 @seeds(100, 30_000)
 def test_a_lease_is_held_until_its_end_at_most(seeds: range) -> None:
-    explore(leases_are_kept, seeds, LINES)
+    check_interleavings(leases_are_kept, seeds, LINES)
 
 
 @seeds(50, 20_000)
 def test_no_lease_is_lost_while_the_cluster_answers(seeds: range) -> None:
-    explore(answers_are_prompt, seeds, LINES)
+    check_interleavings(answers_are_prompt, seeds, LINES)
 
 
 def test_a_lease_that_is_counted_from_the_answer_is_found() -> None:

@@ -1,4 +1,4 @@
-"""What leaves on one connection: in the order of the requests, all of it, whatever is slow."""
+"""The replies of one connection leave in the order of its requests, whatever is slow."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from raftline.net import outgoing
 from raftline.net.host import Batch
 from raftline.net.outgoing import Outgoing
 from tests.fake_host import FakeHost
-from tests.interleave.explore import explore, seeds
+from tests.interleave.explore import check_interleavings, seeds
 from tests.interleave.wires import Wire, connected
 
 LINES = (outgoing,)
@@ -137,9 +137,9 @@ def it_is_broken_off() -> None:
 
 @seeds(150, 30_000)
 def test_replies_leave_in_order_and_none_is_left(seeds: range) -> None:
-    explore(replies_leave, seeds, LINES)
+    check_interleavings(replies_leave, seeds, LINES)
 
 
 @seeds(100, 30_000)
 def test_a_connection_that_ends_holds_nobody(seeds: range) -> None:
-    explore(it_is_broken_off, seeds, LINES)
+    check_interleavings(it_is_broken_off, seeds, LINES)

@@ -8,7 +8,7 @@ from unittest import mock
 from raftline.clients import pool
 from raftline.clients.connection import Closed, Unreachable
 from raftline.clients.pool import Clients
-from tests.interleave.explore import explore, seeds
+from tests.interleave.explore import check_interleavings, seeds
 from tests.interleave.threads import Thread
 
 LINES = (pool,)
@@ -84,9 +84,9 @@ def bounded(closes: bool) -> None:
 
 @seeds(100, 30_000)
 def test_each_connection_is_one_threads_and_everybody_gets_one(seeds: range) -> None:
-    explore(lambda: bounded(closes=False), seeds, LINES)
+    check_interleavings(lambda: bounded(closes=False), seeds, LINES)
 
 
 @seeds(100, 30_000)
 def test_a_client_that_is_closed_leaves_no_connection(seeds: range) -> None:
-    explore(lambda: bounded(closes=True), seeds, LINES)
+    check_interleavings(lambda: bounded(closes=True), seeds, LINES)

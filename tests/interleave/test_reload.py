@@ -8,7 +8,7 @@ from raftline.common import wakeup
 from raftline.common.config import ConfigError
 from raftline.monitoring import service
 from raftline.monitoring.service import Reload
-from tests.interleave.explore import explore, seeds
+from tests.interleave.explore import check_interleavings, seeds
 from tests.interleave.threads import Thread
 
 LINES = (service, wakeup)
@@ -56,4 +56,4 @@ def files_change() -> None:
 
 @seeds(100, 20_000)
 def test_no_change_is_left_unread(seeds: range) -> None:
-    explore(files_change, seeds, LINES)
+    check_interleavings(files_change, seeds, LINES)

@@ -16,7 +16,7 @@ from raftline.wire.commands import read_request
 from raftline.wire.operands import Limits
 from raftline.wire.replies import Reply
 from tests.core.kv_model import Model
-from tests.interleave.explore import explore, first_failure, seeds
+from tests.interleave.explore import check_interleavings, first_failure, seeds
 from tests.interleave.threads import Thread
 from tests.rim.test_replicated import Cluster
 
@@ -134,17 +134,17 @@ def a_grant_comes_too_late() -> None:
 
 
 def test_a_grant_that_comes_too_late_is_asked_for_again() -> None:
-    explore(a_grant_comes_too_late, range(8))
+    check_interleavings(a_grant_comes_too_late, range(8))
 
 
 @seeds(20, 5_000)
 def test_one_program_holds_it_by_its_beats(seeds: range) -> None:
-    explore(programs_take_it, seeds, LINES)
+    check_interleavings(programs_take_it, seeds, LINES)
 
 
 @seeds(20, 5_000)
 def test_one_program_holds_it_by_its_lease(seeds: range) -> None:
-    explore(at_level_2, seeds, LINES)
+    check_interleavings(at_level_2, seeds, LINES)
 
 
 def test_a_holder_that_looks_at_no_clock_is_found() -> None:

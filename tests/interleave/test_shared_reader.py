@@ -15,7 +15,7 @@ import pytest
 from raftline.net import shared_reader
 from raftline.net.host import Batch
 from raftline.net.shared_reader import LOOK_S, SharedReader
-from tests.interleave.explore import explore, first_failure, seeds
+from tests.interleave.explore import check_interleavings, first_failure, seeds
 from tests.interleave.threads import Stuck
 from tests.interleave.wires import Epoll, Wire, connected
 
@@ -141,12 +141,12 @@ def it_fails_once(kind: type[SharedReader] = SharedReader) -> None:
 
 @seeds(100, 30_000)
 def test_lines_are_served_in_order_and_each_thread_comes_back(seeds: range) -> None:
-    explore(clients_send, seeds, LINES)
+    check_interleavings(clients_send, seeds, LINES)
 
 
 @seeds(100, 30_000)
 def test_an_error_ends_the_connections_that_it_concerns_alone(seeds: range) -> None:
-    explore(it_fails_once, seeds, LINES)
+    check_interleavings(it_fails_once, seeds, LINES)
 
 
 @pytest.mark.pure

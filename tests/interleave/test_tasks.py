@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.interleave.explore import explore, first_failure
+from tests.interleave.explore import check_interleavings, first_failure
 from tests.interleave.threads import Stuck
 
 
@@ -69,7 +69,7 @@ def test_time_passes_where_all_wait() -> None:
         await asyncio.gather(asyncio.sleep(5), asyncio.sleep(2))
         assert 5 <= time.monotonic() - begun_s < 5.1
 
-    explore(sleeps, range(20))
+    check_interleavings(sleeps, range(20))
 
 
 def test_callbacks_that_are_no_tasks_keep_their_order() -> None:
@@ -80,4 +80,4 @@ def test_callbacks_that_are_no_tasks_keep_their_order() -> None:
         await asyncio.sleep(0.1)
         assert came == list(range(5))
 
-    explore(calls, range(20))
+    check_interleavings(calls, range(20))

@@ -15,7 +15,7 @@ from raftline.raft.entries import Entry
 from raftline.wire.watches import WatchAsked
 from tests.fake_host import FakeHost
 from tests.faulty_folder import MemoryFolder
-from tests.interleave.explore import explore, seeds
+from tests.interleave.explore import check_interleavings, seeds
 from tests.interleave.threads import Thread
 from tests.interleave.wires import connected
 
@@ -178,9 +178,9 @@ def a_watch_ends_as_an_event_comes() -> None:
 
 @seeds(40, 8_000)
 def test_each_event_comes_once_in_order_after_the_keys(seeds: range) -> None:
-    explore(clients_watch, seeds, LINES)
+    check_interleavings(clients_watch, seeds, LINES)
 
 
 @seeds(100, 20_000)
 def test_an_event_that_meets_the_end_of_another_watch_is_not_left_lying(seeds: range) -> None:
-    explore(a_watch_ends_as_an_event_comes, seeds, LINES)
+    check_interleavings(a_watch_ends_as_an_event_comes, seeds, LINES)

@@ -10,7 +10,7 @@ from raftline.node import write_queue
 from raftline.node import writer as writers
 from raftline.node.writer import Writer
 from raftline.raft.effects import Effects, HardState
-from tests.interleave.explore import explore, seeds
+from tests.interleave.explore import check_interleavings, seeds
 
 LINES = (writers, write_queue)
 STEPS = 4
@@ -154,24 +154,24 @@ def its_disk_fails() -> None:
 
 @seeds(100, 30_000)
 def test_a_writer_that_is_stopped_has_written_all(seeds: range) -> None:
-    explore(it_stops, seeds, LINES)
+    check_interleavings(it_stops, seeds, LINES)
 
 
 @seeds(100, 30_000)
 def test_all_is_written_in_order_and_each_job_is_done(seeds: range) -> None:
-    explore(it_does_all_jobs, seeds, LINES)
+    check_interleavings(it_does_all_jobs, seeds, LINES)
 
 
 @seeds(100, 30_000)
 def test_a_writer_that_is_abandoned_holds_nobody(seeds: range) -> None:
-    explore(it_is_abandoned, seeds, LINES)
+    check_interleavings(it_is_abandoned, seeds, LINES)
 
 
 @seeds(100, 30_000)
 def test_a_disk_that_stands_still_holds_nobody(seeds: range) -> None:
-    explore(its_disk_stands_still, seeds, LINES)
+    check_interleavings(its_disk_stands_still, seeds, LINES)
 
 
 @seeds(100, 30_000)
 def test_a_failed_write_ends_it_and_every_wait(seeds: range) -> None:
-    explore(its_disk_fails, seeds, LINES)
+    check_interleavings(its_disk_fails, seeds, LINES)
