@@ -1,11 +1,13 @@
 """A node of this clone that counts the calls of its functions: counted_node.py FILE ARGUMENT ...
 
-At its end it writes FILE: a line for each function, with its count, its file, line and name.
+SIGUSR1 begins the count anew. At its end it writes FILE: a line for each function, with its count,
+its file, line and name.
 """
 
 from __future__ import annotations
 
 import _thread
+import signal
 import sys
 import threading
 from collections import Counter
@@ -19,13 +21,33 @@ sys.path.insert(0, str(SOURCE))  # uninstalled will do
 
 from raftline.server import main  # noqa: E402
 
-COUNTS: Counter[CodeType] = Counter()
+COUNTS: list[Counter[CodeType]] = []  # one for each thread, which alone adds to it
+BEFORE: Counter[CodeType] = Counter()  # what is not to be counted
 
 
-def count(frame: FrameType, event: str, _: object) -> None:
-    """Count a call; some get lost, as threads do so at once."""
-    if event == "call":
-        COUNTS[frame.f_code] += 1
+def count(frame: FrameType, event: str, argument: object) -> None:
+    """Count the calls of this thread from now on: its first one is this."""
+    counts: Counter[CodeType] = Counter()
+    COUNTS.append(counts)
+
+    def add(frame: FrameType, event: str, _: object) -> None:
+        if event == "call":
+            counts[frame.f_code] += 1
+
+    sys.setprofile(add)
+    add(frame, event, argument)
+
+
+def counted() -> Counter[CodeType]:
+    """Return all calls up to now."""
+    found: Counter[CodeType] = Counter()
+    for counts in list(COUNTS):
+        found.update(counts.copy())
+    return found
+
+
+def begin_anew(*_: object) -> None:
+    BEFORE.update(counted() - BEFORE)
 
 
 def begin_counted(run: Callable[..., object], arguments: tuple[Any, ...]) -> int:
@@ -42,6 +64,7 @@ begin = _thread.start_new_thread
 
 if __name__ == "__main__":
     _thread.start_new_thread = begin_counted  # type: ignore[assignment]
+    signal.signal(signal.SIGUSR1, begin_anew)
     threading.setprofile(count)
     sys.setprofile(count)
     try:
@@ -50,7 +73,7 @@ if __name__ == "__main__":
         sys.setprofile(None)
         lines = [
             f"{calls} {code.co_filename} {code.co_firstlineno} {code.co_name}\n"
-            for code, calls in COUNTS.copy().items()
+            for code, calls in (counted() - BEFORE).items()
             if code.co_filename.startswith(str(SOURCE))
         ]
         Path(sys.argv[1]).write_text("".join(lines))

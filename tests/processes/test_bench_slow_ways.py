@@ -1,4 +1,5 @@
-"""`make slow-ways`: the functions of a request that are not compiled, and the slow lines."""
+"""`make slow-ways`: the functions of a request that are not compiled, and the slow lines; and
+`bench/calls.py`, the calls for a request."""
 
 from __future__ import annotations
 
@@ -40,6 +41,22 @@ def test_the_page_lists_the_leader_s_calls_and_the_lines_left_to_python(
     assert "sent = self._socket.send(data, socket.MSG_DONTWAIT)" in send[1]
     assert 'Call non-native method "send"' in send[1]
     assert (tmp_path / "slow-ways.txt").read_text() in done.stdout
+
+
+def test_the_calls_for_a_request_are_counted_at_leader_and_follower(
+    generator: Path, tmp_path: Path
+) -> None:
+    command = [
+        sys.executable, str(BENCH / "calls.py"), "--rows", "set, 1", "--requests", "100",
+        "--by", "function", "--dir", str(tmp_path), "--base-port", str(ports_in_a_row(3)),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^set, 1 +leader +\d+\.\d   a follower +\d+\.\d$", done.stdout, re.MULTILINE)
+    leader, _, follower = done.stdout.partition("\nfollower\n")
+    proposals = r" 1\.00  node/stepper\.py:\d+ _propose\n"
+    assert re.search(proposals, leader)
+    assert not re.search(proposals, follower)
 
 
 LISTS = """
