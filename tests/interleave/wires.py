@@ -86,6 +86,9 @@ class Wire:
     def setsockopt(self, *_: object) -> None:
         pass
 
+    def settimeout(self, _: float | None) -> None:
+        pass
+
     def getpeername(self) -> tuple[str, int]:
         return "127.0.0.1", self._number
 

@@ -1,0 +1,175 @@
+"""Two members with their peers, on connections that break: replies, levels and leases hold."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+from unittest import mock
+
+from raftline.common.level import LEVEL, Build
+from raftline.net import connection as connections
+from raftline.net import levels, peers
+from raftline.net.host import Origin
+from raftline.net.levels import Builds
+from raftline.node import driver as drivers
+from raftline.node import queue, rounds, stepper, writer
+from raftline.node.driver import Driver
+from raftline.node.stepper import Delivery
+from raftline.raft.effects import Effects
+from raftline.raft.messages import Message
+from raftline.wire.parsing import Reading
+from tests.interleave import members
+from tests.interleave.explore import check_interleavings, first_failure, seeds
+from tests.interleave.members import Asking, Member, Network, wait_for_a_leader
+from tests.interleave.threads import Thread
+
+LINES = (drivers, rounds, queue, writer, peers, levels, connections)
+MEMBERS = {"s1": "one:10001", "s2": "two:10002"}
+MOVED = "three:10003"  # where s2 is reached as well
+CLIENTS, BREAKS = 2, 2
+AMID_STEPS = 3000
+PROMPT_S = 0.3  # less than the time between two heartbeats
+SETTLES_IN = 50  # tenths of a second
+
+
+class Scene:
+    """A cluster whose first member leads, and clients that write there and read at both."""
+
+    def __init__(self, **kinds: Any) -> None:
+        Thread.schedule.allow_for_many_steps()
+        self.network = Network()
+        self.members = [Member(self.network, name, MEMBERS, **kinds) for name in MEMBERS]
+        self.network.listening[MOVED] = self.members[1]
+
+    def begin(self) -> None:
+        for member in self.members:
+            member.start()
+        self.leader = wait_for_a_leader(*self.members)
+        [self.follower] = [one for one in self.members if one is not self.leader]
+        work = [threading.Thread(target=self._ask, args=(f"k{n}",)) for n in range(CLIENTS)]
+        for thread in work:
+            thread.start()
+        self.clients = work
+
+    def _ask(self, key: str) -> None:
+        for value in "12":
+            assert self._set(key, value) == f"SET response: {key} set to {value}"
+            at = self.follower if value == "1" else self.leader
+            asking = Asking(at.driver, f"get {key}", is_read=True, reading=Reading(may_ask=True))
+            assert self._prompt(asking) == f"GET response: {value}"
+
+    def _set(self, key: str, value: str) -> str:
+        command = f"set {key} {value}"
+
+        def is_committed(reply: str) -> None:
+            assert all(one.has_durable(command) for one in self.members), f"too early: {reply}"
+
+        return self._prompt(Asking(self.leader.driver, command, is_committed, is_read=False))
+
+    def _prompt(self, asking: Asking) -> str:
+        """Return the reply, which needs no timer unless something has broken."""
+        reply = asking.wait()
+        late = Thread.schedule.is_punctual and time.monotonic() - asking.begun_s >= PROMPT_S
+        assert not late or self.network.is_disturbed, f"{reply} was left lying"
+        return reply
+
+    def end(self) -> None:
+        """See that all is answered, and that each member knows what the other one is."""
+        for thread in self.clients:
+            thread.join()
+        for _ in range(SETTLES_IN):
+            time.sleep(0.1)
+            if all(map(self._is_at_rest, self.members)):
+                return
+        raise AssertionError(f"still at work: {[one.said for one in self.members]}")
+
+    def _is_at_rest(self, one: Member) -> bool:
+        """Whether it knows the level of the other member, and nothing waits."""
+        [other] = [name for name in MEMBERS if name != one.name]
+        levels = {other: LEVEL}
+        knows = one.builds.of(other).level == LEVEL and one.node._state.peer_levels == levels
+        return knows and not any(one.driver.waiting().values())
+
+
+def connections_break(**kinds: Any) -> None:
+    """Meanwhile some connections break."""
+    with (scene := Scene(**kinds)).network.in_place():
+        scene.begin()
+        for _ in range(Thread.schedule.random.randrange(BREAKS + 1)):
+            pass_steps(AMID_STEPS)
+            scene.network.break_one()
+        scene.end()
+
+
+def a_member_moves(**kinds: Any) -> None:
+    """Meanwhile the leader learns that the follower is reached at another address."""
+    with (scene := Scene(**kinds)).network.in_place():
+        scene.begin()
+        for address in (MOVED, MEMBERS["s2"]):
+            pass_steps(AMID_STEPS)
+            scene.network.is_disturbed = True
+            with scene.leader.driver.core:
+                scene.leader.book.follow({"s2": address})
+        scene.end()
+
+
+def pass_steps(most: int) -> None:
+    for _ in range(Thread.schedule.random.randrange(most)):
+        Thread.schedule.step()
+
+
+@seeds(15, 10_000)
+def test_no_reply_comes_before_a_quorum_has_the_entry(seeds: range) -> None:
+    check_interleavings(connections_break, seeds, LINES)
+
+
+@seeds(15, 10_000)
+def test_a_member_that_moves_is_heard_and_known(seeds: range) -> None:
+    check_interleavings(a_member_moves, seeds, LINES)
+
+
+class ByNameAlone(Builds):
+    """The end of any connection to a member takes back what it announced on a later one."""
+
+    def record(self, name: str, build: Build | None, teller: object) -> None:
+        super().record(name, build, name)
+
+
+class AnswersAtOnce(Delivery):
+    """What the disk comes before leaves before it."""
+
+    def dispatch(self, effects: Effects, origin: Origin | None) -> None:
+        self.deliver(effects.send_after_save, origin)
+        super().dispatch(effects, origin)
+
+
+class HearsAndGoes(Driver):
+    """A thread that hears a peer leaves the replies that this let go."""
+
+    def receive(self, messages: Sequence[Message], origin: Origin | None) -> list[str]:
+        with self.core:
+            for message in messages:
+                self._stepper.receive(message, origin)
+        return []
+
+
+def test_the_end_of_a_connection_that_erases_a_later_level_is_found() -> None:
+    failure = first_failure(lambda: a_member_moves(builds=ByNameAlone), range(50), LINES)
+    assert failure is not None
+    assert "still at work" in str(failure)
+
+
+def test_an_answer_that_overtakes_the_disk_is_found() -> None:
+    with mock.patch.object(stepper, "Delivery", AnswersAtOnce):
+        failure = first_failure(connections_break, range(50), LINES)
+    assert failure is not None
+    assert "too early" in str(failure)
+
+
+def test_a_reply_that_nobody_sends_is_found() -> None:
+    with mock.patch.object(members, "Driver", HearsAndGoes):
+        failure = first_failure(connections_break, range(50), LINES)
+    assert failure is not None
+    assert "was left lying" in str(failure)
