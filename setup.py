@@ -29,13 +29,13 @@ COMPILED = (
     "access/login", "access/rights", "common/console", "common/level", "common/wakeup",
     "logmanager",
     "storage/hardstate", "storage/lines", "storage/logfile", "storage/logreader",
-    "storage/nodefiles", "storage/snapshotlines",
-    "net/admission", "net/connection", "net/framing", "net/host", "net/levels", "net/lines",
+    "storage/snapshotlines",
+    "net/admission", "net/connection", "net/host", "net/levels", "net/lines",
     "net/outgoing", "net/peers", "net/server_protocol", "net/shared_reader",
-    "node/applying", "node/batching", "node/clock", "node/driver", "node/handover", "node/host",
+    "node/applying", "node/batching", "node/clock", "node/driver", "node/handover",
     "node/lease_clock", "node/leasing", "node/measures", "node/queue",
-    "node/owner_sleep", "node/rounds", "node/stepper", "node/traffic_log", "node/watch",
-    "node/watch_feed", "node/watchers", "node/write_queue", "node/writer",
+    "node/rounds", "node/stepper", "node/traffic_log", "node/watch",
+    "node/watch_feed", "node/watchers", "node/writer",
 )  # fmt: skip
 # Of these rooms: the classes that others are derived from, which mypyc does not allow, and what
 # looks at classes by their names and fields.

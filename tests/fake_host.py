@@ -8,7 +8,7 @@ from typing import Any
 
 from raftline.access.secret import NO_AUTH
 from raftline.net.host import Batch, ReplySink
-from raftline.net.peerbook import Speakers
+from raftline.net.peers import Speakers
 from raftline.net.reply_room import ReplyRoom
 from raftline.raft.messages import Message
 from raftline.wire.operands import Limits

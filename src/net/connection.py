@@ -14,9 +14,8 @@ from raftline.access.rights import denial_reason
 from raftline.access.tls import Tls, named_in
 from raftline.access.tls_socket import TlsSocket
 from raftline.net.admission import Admission
-from raftline.net.framing import HalfLines, Late, LineBuffer
 from raftline.net.host import Batch, Host, Origin
-from raftline.net.lines import Receiver, drain
+from raftline.net.lines import HalfLines, Late, LineBuffer, Receiver, drain
 from raftline.net.local_commands import LocalCommands
 from raftline.net.opening import TLS_ONLY, NoTls, asks_only_status, begin_tls
 from raftline.net.outgoing import Outgoing, Replies

@@ -1,6 +1,6 @@
 """Requests that wait together, and the node as its connections see it.
 
-`Host` is a protocol, which `node/host.py` fulfils.
+`Host` is a protocol, which `node/server.py` fulfils.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from raftline.access.login import Access
 from raftline.access.secret import PeerAuth
 from raftline.access.tls import Tls
-from raftline.net.peerbook import Speakers
+from raftline.net.peers import Speakers
 from raftline.net.reply_room import ReplyRoom
 from raftline.raft.change import Change
 from raftline.raft.messages import Message

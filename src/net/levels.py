@@ -16,8 +16,7 @@ from raftline.access.tls_socket import TlsSocket
 from raftline.common.address import Address
 from raftline.common.level import BEFORE_LEVELS, LEVEL, Build
 from raftline.common.version import VERSION
-from raftline.net.framing import HalfLine
-from raftline.net.lines import LineReader, LineTooLong
+from raftline.net.lines import HalfLine, LineReader, LineTooLong
 from raftline.net.opening import connect
 from raftline.wire.protocol import FULL, TRY_ANOTHER, ProtocolError, decode_line, split_sender
 

@@ -15,9 +15,8 @@ import time
 from raftline.access.tls_socket import TlsSocket
 from raftline.common.config import PortRefused
 from raftline.net.connection import Connection
-from raftline.net.framing import HalfLines
 from raftline.net.host import Host
-from raftline.net.lines import prepare
+from raftline.net.lines import HalfLines, prepare
 from raftline.net.places import Places
 from raftline.net.shared_reader import CROWDS, SharedReader
 from raftline.wire.limits import LINE_S, PLACES_FOR_PEERS, PLACES_GIVEN_UP

@@ -11,8 +11,7 @@ from raftline.access.proof import Initiator, ProofError
 from raftline.access.tls import Tls, named_in
 from raftline.access.tls_socket import TlsSocket
 from raftline.common.address import Address
-from raftline.net.framing import Late
-from raftline.net.lines import LineReader
+from raftline.net.lines import Late, LineReader
 from raftline.wire.limits import HANDSHAKE_S, PROOF_LINE_BYTES, PROOF_S, SORRY_BYTES
 from raftline.wire.parsing import asks_status
 from raftline.wire.protocol import TLS_ALONE, decode_line, split_sender

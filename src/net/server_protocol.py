@@ -15,8 +15,8 @@ from typing import Final, TypeAlias
 
 from raftline.common.level import LEVEL
 from raftline.net.admission import Admission, level_of
-from raftline.net.framing import HalfLine, Late, LineBuffer
 from raftline.net.host import Batch, Host, ReplySink
+from raftline.net.lines import HalfLine, Late, LineBuffer
 from raftline.wire.limits import LINE_S, PROOF_S, STRANGER_LINE_BYTES, STRANGER_S
 from raftline.wire.parsing import BY_ROUND, ParsedLine, asks_status, parse
 from raftline.wire.protocol import FULL, looks_foreign

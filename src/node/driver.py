@@ -15,15 +15,13 @@ from typing import TypeVar
 from raftline.common.wakeup import Wakeup
 from raftline.logmanager import LogManager
 from raftline.net.host import Batch, Origin
-from raftline.node.clock import SYSTEM, Clock
+from raftline.node.clock import SYSTEM, Clock, OwnerSleep
 from raftline.node.compaction import Compaction
 from raftline.node.measures import Measures, node_facts
-from raftline.node.owner_sleep import OwnerSleep
 from raftline.node.queue import RequestQueue
 from raftline.node.rounds import Rounds
 from raftline.node.stepper import NodeRim, Stepper
-from raftline.node.write_queue import DiskTask, Durable
-from raftline.node.writer import Writer
+from raftline.node.writer import DiskTask, Durable, Writer
 from raftline.raft.inputs import Input, PeerDisconnected, PeerLevel
 from raftline.raft.messages import Message
 from raftline.raft.node import RawNode

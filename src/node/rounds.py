@@ -10,11 +10,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from raftline.net.host import ReplySink
-from raftline.node.clock import Clock
-from raftline.node.owner_sleep import OwnerSleep
+from raftline.node.clock import Clock, OwnerSleep
 from raftline.node.queue import RequestQueue
 from raftline.node.stepper import NodeRim, Stepper
-from raftline.node.write_queue import DiskTask, Durable
+from raftline.node.writer import DiskTask, Durable
 from raftline.raft.view import NodeView
 
 LATE_LOOK_MS = 1000  # between two looks for requests that nobody could answer in time

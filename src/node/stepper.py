@@ -12,13 +12,12 @@ from raftline.logmanager import LogManager
 from raftline.net.host import Batch, Origin
 from raftline.node.applying import LEADERSHIP_LOST, Applying
 from raftline.node.batching import Batching
-from raftline.node.clock import SYSTEM, Clock
+from raftline.node.clock import SYSTEM, Clock, OwnerSleep
 from raftline.node.handover import Handover
 from raftline.node.leasing import Leasing
-from raftline.node.owner_sleep import OwnerSleep
 from raftline.node.queue import RequestQueue
 from raftline.node.watchers import Watchers
-from raftline.node.write_queue import DiskTask, Durable, WriteQueue
+from raftline.node.writer import DiskTask, Durable, WriteQueue
 from raftline.raft.effects import Effects, ReadReady
 from raftline.raft.entries import Entry, Snapshot
 from raftline.raft.inputs import (

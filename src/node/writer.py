@@ -1,7 +1,8 @@
-"""The thread that alone writes a node's files: what waits for that stands in its WriteQueue.
+"""The queue before the disk, and the thread that alone writes a node's files.
 
-When it has written, the driver lets the messages go that depended on it. While it writes, the core
-is stepped on: disk and network work in parallel.
+The thread takes *all* steps that wait, in order, writes once, and syncs once. Then the driver lets
+the messages go that depended on it. Meanwhile the core is stepped on: disk and network work in
+parallel. `WriteQueue` has no thread and no file, so a schedule uses it as it is.
 """
 
 from __future__ import annotations
@@ -9,13 +10,77 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from raftline.common.derived import mypyc_attr
 from raftline.common.wakeup import Wakeup
+from raftline.net.host import Origin
 from raftline.node.measures import Measures
-from raftline.node.write_queue import Durable, WriteQueue
 from raftline.raft.effects import Effects
+
+WAITING_MAX: Final = 1000  # steps that may wait for the disk; then a leader takes no more requests
+
+DiskTask = tuple[Effects, Origin | None]  # with where the message came from that asked for it
+Durable = tuple[int, int]  # index and term of the last entry now on disk
+
+
+def precedes_snapshots(effects: Effects) -> bool:
+    """Whether this takes back a part of the log, or brings the term that a snapshot may end in: a
+    node whose term is earlier than its entries does not start."""
+    return any(each is not None for each in (effects.cut_after, effects.install, effects.save))
+
+
+class WriteQueue:
+    """Keeps each step from when it was taken until it is on the disk.
+
+    Whoever calls holds the driver's `core` lock.
+    """
+
+    def __init__(self, on_added: Callable[[], None]) -> None:
+        """Begin empty; `on_added` is called when there is something to write."""
+        self._on_added = on_added
+        self._waiting: list[DiskTask] = []
+        self.writing: list[DiskTask] = []  # another list for each write
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether anything is being written or waits to be."""
+        return bool(self.writing or self._waiting)
+
+    @property
+    def count(self) -> int:
+        """How many steps wait to be written, or are being written."""
+        return len(self.writing) + len(self._waiting)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether as much waits as may wait: a disk that stands still must not fill the memory."""
+        return len(self._waiting) >= WAITING_MAX
+
+    @property
+    def goes_first(self) -> bool:
+        """Whether what waits must be on the disk before a snapshot or a log that is begun again has
+        its name."""
+        return any(precedes_snapshots(effects) for effects, _ in self._waiting)
+
+    def add(self, task: DiskTask) -> None:
+        """Have one Effects written after all that was added before."""
+        self._waiting.append(task)
+        self._on_added()
+
+    def begin(self) -> list[DiskTask]:
+        """Hand out all that waits, to be written now; nothing may be being written."""
+        self.writing, self._waiting = self._waiting, []
+        return self.writing
+
+    def take_written(self) -> list[DiskTask]:
+        """Hand out what was just written."""
+        written, self.writing = self.writing, []
+        return written
+
+    def drop(self) -> None:
+        """Forget all that waits."""
+        self._waiting = []
 
 
 class Files(Protocol):

@@ -6,8 +6,8 @@ docs/use/leases.md is the view of the user.
 from __future__ import annotations
 
 from raftline.raft.levels import BOUNDED
+from raftline.state.commands import applies, execute
 from raftline.state.leases import EXPIRED, own_lease, own_seconds, read_expiry
-from raftline.state.registry import applies, execute
 from raftline.state.store import Store
 from raftline.wire.leaseoperands import UNDER, grant_in, lease_in, seconds_in
 

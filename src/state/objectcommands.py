@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from raftline.state.commands import applies
 from raftline.state.objectkinds import EMPTY, OPERATIONS, ConditionFailed
-from raftline.state.registry import applies
 from raftline.state.store import Store
 from raftline.wire.objectcommands import Unfit, fits, operands_of
 from raftline.wire.operands import Limits

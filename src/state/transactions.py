@@ -11,9 +11,9 @@ import json
 from collections.abc import Sequence
 
 from raftline.raft.levels import BOUNDED
+from raftline.state.commands import applies, execute
 from raftline.state.draft import Draft
 from raftline.state.objectcommands import OpenObjects
-from raftline.state.registry import applies, execute
 from raftline.state.store import Store
 from raftline.wire.commands import ReplyForm, operations_at, row_of
 from raftline.wire.leaseoperands import without_lease

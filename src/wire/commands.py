@@ -2,7 +2,7 @@
 
 The parser, the help, completion, the commands of the shell, the client's rules, the rights and the
 forms of a reply are made from the rows. The function that is registered under a verb applies its
-command (state/registry.py). docs/develop/add-a-command.md adds one.
+command (state/commands.py). docs/develop/add-a-command.md adds one.
 """
 
 from __future__ import annotations

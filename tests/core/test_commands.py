@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.state.commands import execute
+from raftline.state.commands import APPLIED, execute
 from raftline.state.leases import EXPIRED
-from raftline.state.registry import APPLIED
 from raftline.state.store import Store
 from raftline.wire.commands import COMMANDS, read_request
 from raftline.wire.operands import Limits

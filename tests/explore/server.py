@@ -396,7 +396,7 @@ def written(disk: Disk, works: Sequence[Work]) -> Disk:
 
 
 def disks_of_a_write(disk: Disk, works: Sequence[Work]) -> Iterator[Disk]:
-    """Yield the disk at each point of one write, as src/storage/nodefiles.py does it: the last term
+    """Yield the disk at each point of one write, as src/logmanager.py does it: the last term
     and vote of all, then the log in order, last the mark that it is whole."""
     saves = [work.save for work in works if work.save is not None]
     forgot = any(work.forgot for work in works)

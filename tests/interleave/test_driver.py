@@ -10,7 +10,7 @@ from typing import Any
 from raftline.logmanager import LogManager
 from raftline.net.host import Batch
 from raftline.node import driver as drivers
-from raftline.node import queue, stepper, write_queue, writer
+from raftline.node import queue, stepper, writer
 from raftline.node.clock import SYSTEM
 from raftline.node.driver import Driver
 from raftline.raft.membership import Membership
@@ -22,7 +22,7 @@ from tests.interleave.explore import check_interleavings, seeds
 from tests.interleave.threads import Thread
 from tests.rim.test_driver import FakeRim
 
-LINES = (drivers, queue, stepper, writer, write_queue)
+LINES = (drivers, queue, stepper, writer)
 ALONE = {"s1": "localhost:10000"}
 CLIENTS = 3
 PROMPT_S = 0.2  # in which requests that gather are served; the owner looks by itself each second

@@ -6,13 +6,12 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from raftline.node import write_queue
 from raftline.node import writer as writers
 from raftline.node.writer import Writer
 from raftline.raft.effects import Effects, HardState
 from tests.interleave.explore import check_interleavings, seeds
 
-LINES = (writers, write_queue)
+LINES = (writers,)
 STEPS = 4
 
 

@@ -24,7 +24,7 @@ LEADERS = {
     ("node/rounds.py", "do_round"), ("node/batching.py", "serves_writes"),
     ("node/stepper.py", "serve"), ("node/stepper.py", "_propose"),
     ("raft/replication.py", "propose"), ("node/stepper.py", "dispatch"),
-    ("node/writer.py", "_write_once"), ("storage/nodefiles.py", "write"),
+    ("node/writer.py", "_write_once"), ("logmanager.py", "write"),
     ("raft/node.py", "_synced"), ("raft/replication.py", "on_append_accepted"),
     ("raft/replication.py", "advance_commit"), ("node/applying.py", "take"),
     ("node/applying.py", "go_on"), ("state/replicated.py", "apply"),

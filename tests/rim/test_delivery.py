@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from raftline.node.stepper import Delivery
-from raftline.node.write_queue import WriteQueue
+from raftline.node.writer import WriteQueue
 from raftline.raft.effects import Effects, HardState
 from raftline.raft.messages import (
     AppendEntries,

@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raftline.net import lines as module
-from raftline.net.framing import HalfLine, Late, LineBuffer
-from raftline.net.lines import LineReader, LineTooLong
+from raftline.net.lines import HalfLine, Late, LineBuffer, LineReader, LineTooLong
 
 LONGEST = 20
 PATIENCE_S = 30.0

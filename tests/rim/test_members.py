@@ -13,8 +13,7 @@ import pytest
 
 from raftline.common.address import Address
 from raftline.common.config import FILE_NAME, ConfigError, Configuration
-from raftline.net.peerbook import PeerBook
-from raftline.net.peers import Peer
+from raftline.net.peers import Peer, PeerBook
 from raftline.node.joining import (
     advertised,
     begin_to_join,
@@ -125,6 +124,7 @@ def book_of(here: dict[str, Address]) -> tuple[PeerBook, list[str]]:
     return PeerBook(here, dial), life
 
 
+@pytest.mark.pure
 def test_connections_begin_and_end_as_the_members_change() -> None:
     book, life = book_of({})
     book.follow({"s2": "h:2", "s3": "h:3"})
@@ -140,6 +140,7 @@ def test_connections_begin_and_end_as_the_members_change() -> None:
     assert book.address("s9") is None
 
 
+@pytest.mark.pure
 def test_addresses_of_the_configuration_file_override_those_of_the_log() -> None:
     book, life = book_of({"s2": Address("proxy", 7)})
     book.start()
@@ -147,6 +148,7 @@ def test_addresses_of_the_configuration_file_override_those_of_the_log() -> None
     assert life == ["start s2 proxy:7"]
 
 
+@pytest.mark.pure
 def test_a_member_that_moved_is_dialled_anew() -> None:
     book, life = book_of({})
     book.start()

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from raftline.access.secret import NO_AUTH
 from raftline.common.address import Address
-from raftline.common.config import FAST
+from raftline.common.config import FAST, FILE_NAME, Configuration
+from raftline.common.console import Console
 from raftline.common.level import LEVEL, Build
 from raftline.logmanager import LogManager
 from raftline.net.host import Batch
 from raftline.net.levels import Builds
 from raftline.net.shared_reader import SharedReader
-from raftline.node.host import NodeHost
+from raftline.node.server import Server
+from raftline.node.startup import Startup
 from raftline.raft.entries import Entry
 from raftline.raft.levels import spell
 from raftline.wire.parsing import Readings
@@ -31,9 +34,11 @@ RAISE = [Entry(1, 1, spell(LEVEL))]
 
 
 @pytest.fixture
-def host() -> NodeHost:
+def host() -> Server:
     """A node that was started again: its log raises the level, and nothing of it is applied."""
-    host = NodeHost("s1", FAST, Readings(), None, NO_AUTH, None)
+    configuration = Configuration(Path(FILE_NAME), {"s1": Address("h1", 10000)})
+    console = Console(io.StringIO(), verbose=False)
+    host = Server(Startup("s1", configuration, print), FAST, console, readings=Readings())
     host.node = node_of("s1", term=1, options=replace(OPTIONS, level=LEVEL))
     host.node._state.append(RAISE)
     host.logmanager = LogManager("s1", MemoryFolder(), MEMBERS)
@@ -42,14 +47,14 @@ def host() -> NodeHost:
     return host
 
 
-def asked(host: NodeHost) -> tuple[threading.Thread, list[str]]:
+def asked(host: Server) -> tuple[threading.Thread, list[str]]:
     replies: list[str] = []
     thread = threading.Thread(target=lambda: replies.append(host.why_level(LEVEL)), daemon=True)
     thread.start()
     return thread, replies
 
 
-def test_a_request_waits_until_the_level_of_the_log_is_applied(host: NodeHost) -> None:
+def test_a_request_waits_until_the_level_of_the_log_is_applied(host: Server) -> None:
     host.slowest_ms = 1000 * int(DEADLINE_S)
     thread, replies = asked(host)
     assert replies == []
@@ -59,12 +64,12 @@ def test_a_request_waits_until_the_level_of_the_log_is_applied(host: NodeHost) -
     assert replies == [""]
 
 
-def test_a_request_that_waited_too_long_for_a_level_is_asked_to_try_again(host: NodeHost) -> None:
+def test_a_request_that_waited_too_long_for_a_level_is_asked_to_try_again(host: Server) -> None:
     host.slowest_ms = 0
     assert host.why_level(LEVEL) == RISING
 
 
-def test_a_request_that_waits_for_a_level_is_sent_on_to_a_leader(host: NodeHost) -> None:
+def test_a_request_that_waits_for_a_level_is_sent_on_to_a_leader(host: Server) -> None:
     host.slowest_ms = 1000 * int(DEADLINE_S)
     host.book = SimpleNamespace(address=lambda _: Address("h2", 10001))  # type: ignore[assignment]
     thread, replies = asked(host)
@@ -73,7 +78,7 @@ def test_a_request_that_waits_for_a_level_is_sent_on_to_a_leader(host: NodeHost)
     assert replies == ["Sorry, I am not the leader. Last leader I heard from is: s2 (h2:10001)"]
 
 
-def test_a_request_does_not_wait_for_a_member_that_is_to_be_upgraded(host: NodeHost) -> None:
+def test_a_request_does_not_wait_for_a_member_that_is_to_be_upgraded(host: Server) -> None:
     host.slowest_ms = 1000 * int(DEADLINE_S)
     host.builds.record("s2", Build(LEVEL, "9"), host)
     assert host.why_level(LEVEL + 1).startswith("Sorry, this cluster is at level 1 until s1 (")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from raftline.net.connection import Connection
-from raftline.net.peerbook import Speakers
+from raftline.net.peers import Speakers
 from raftline.node.server import Server
 from raftline.raft.messages import PeerError
 from tests.core.cores import node_of

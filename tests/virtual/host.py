@@ -16,13 +16,13 @@ from typing import Protocol
 
 from raftline.net.host import Batch
 from raftline.node.applying import SLICE_S
+from raftline.node.clock import OwnerSleep
 from raftline.node.leasing import Leasing
 from raftline.node.measures import node_facts
-from raftline.node.owner_sleep import OwnerSleep
 from raftline.node.queue import RequestQueue
 from raftline.node.rounds import Rounds
 from raftline.node.stepper import Stepper
-from raftline.node.write_queue import DiskTask, WriteQueue, precedes_snapshots
+from raftline.node.writer import DiskTask, WriteQueue, precedes_snapshots
 from raftline.raft.change import Change
 from raftline.raft.effects import Effects
 from raftline.raft.entries import Snapshot

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from raftline.raft.levels import FIRST
-from raftline.state import commands, registry
+from raftline.state import commands
 from raftline.state.store import Store
 from tests.virtual.journal import Append, Journal, Seen
 from tests.virtual.schedule import SimulationFailed, run
@@ -70,6 +70,6 @@ def test_an_append_that_takes_effect_twice_is_noticed(monkeypatch: pytest.Monkey
         commands._append(store, operands)
         return commands._append(store, operands)
 
-    monkeypatch.setitem(registry.APPLIED, "append", (FIRST, doubled))
+    monkeypatch.setitem(commands.APPLIED, "append", (FIRST, doubled))
     with pytest.raises(SimulationFailed, match="took effect twice"):
         run(9)
