@@ -15,7 +15,7 @@ from typing import Any
 from unittest import mock
 
 from raftline.net import connection as connections
-from raftline.net import outgoing, server_protocol, shared_reader
+from raftline.net import outgoing, outgoing_protocol, server_protocol, shared_reader
 from raftline.net.connection import Connection
 from raftline.net.host import Batch
 from raftline.net.shared_reader import SharedReader
@@ -24,7 +24,7 @@ from tests.interleave.explore import check_interleavings, first_failure, seeds
 from tests.interleave.threads import Thread
 from tests.interleave.wires import Epoll, Wire, connected
 
-LINES = (connections, shared_reader, outgoing, server_protocol)
+LINES = (connections, shared_reader, outgoing, outgoing_protocol, server_protocol)
 CLIENTS = 2
 COMMANDS = ("set a 1", "get a", "get b", "nonsense", "set b 2", "set c 3", "get c")
 PIECES = (7, 20, 200)  # bytes of lines that are sent at once

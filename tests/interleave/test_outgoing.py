@@ -7,14 +7,14 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from raftline.net import outgoing
+from raftline.net import outgoing, outgoing_protocol
 from raftline.net.host import Batch
 from raftline.net.outgoing import Outgoing
 from tests.fake_host import FakeHost
 from tests.interleave.explore import check_interleavings, seeds
 from tests.interleave.wires import Wire, connected
 
-LINES = (outgoing,)
+LINES = (outgoing, outgoing_protocol)
 REQUESTS = 4
 ROOM = 24  # bytes that are on their way: some replies are longer than what is left
 

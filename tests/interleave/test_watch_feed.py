@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from raftline.logmanager import LogManager
-from raftline.net import outgoing
+from raftline.net import outgoing, outgoing_protocol
 from raftline.net.outgoing import Outgoing
 from raftline.node import listing, watch_feed, watchers
 from raftline.node.watchers import Watchers
@@ -19,7 +19,7 @@ from tests.interleave.explore import check_interleavings, seeds
 from tests.interleave.threads import Thread
 from tests.interleave.wires import connected
 
-LINES = (watch_feed, watchers, outgoing, listing)
+LINES = (watch_feed, watchers, outgoing, outgoing_protocol, listing)
 COMMANDS = ("set a 1", "set b 1", "delete a", "set a 2", "set c 1", "delete b", "set a 3")
 ROOM = 40  # bytes that are on their way to a client: an event or two
 SETTLES_IN = 100  # tenths of a second, in which nobody else is slow

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from raftline.net.host import Batch
-from raftline.net.outgoing import BATCHES_MAX, Outgoing
+from raftline.net.outgoing import Outgoing
+from raftline.net.outgoing_protocol import BATCHES_MAX
 from raftline_course.harness.processes import eventually
 from tests.fake_host import FakeHost
 

@@ -13,7 +13,8 @@ import pytest
 
 from raftline.net import reply_room
 from raftline.net.host import Batch
-from raftline.net.outgoing import NOT_KEPT, PIECE, UNDER_WAY_MAX, Outgoing, Replies
+from raftline.net.outgoing import Outgoing, Replies
+from raftline.net.outgoing_protocol import NOT_KEPT, PIECE, UNDER_WAY_MAX
 from raftline.net.reply_room import MAKERS, ReplyRoom
 from raftline.wire.parsing import Readings
 from raftline_course.harness.processes import eventually

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from raftline.logmanager import LogManager
 from raftline.net.host import Batch
-from raftline.net.outgoing import READS_AT_ONCE
+from raftline.net.outgoing_protocol import READS_AT_ONCE
 from raftline.node import listing, observers, watchers
 from raftline.node.leasing import EXPIRED_MAX, LISTED_MAX, STARTED_MAX, Leasing
 from raftline.node.watch_feed import PIECE_EVENTS, SLICE, SPELLED_MAX

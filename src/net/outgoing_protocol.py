@@ -1,0 +1,314 @@
+"""The lines that leave on one connection, as a machine: replies, in the order of the requests, and
+what watches send. It decides what leaves next, how much may wait, and who sends.
+
+It has no socket, no thread and no lock. Those are of the wire: `Outgoing` (net/outgoing.py) is a
+socket's, a schedule has one in memory. One caller at a time is in here, but for `_next` and
+`_next_of_sources`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from raftline.net.host import Backlog, Batch, Host, ReplySink
+from raftline.wire import limits
+from raftline.wire.protocol import NO_LEADER, outcome_unknown, reply_line
+
+PIECE: Final = limits.PIECE_CHARACTERS
+READS_AT_ONCE: Final = 16
+BATCHES_MAX: Final = limits.BATCHES
+UNDER_WAY_MAX: Final = limits.UNDER_WAY_CHARACTERS
+SHORT: Final = 4096  # characters of a batch's replies that are not counted
+NOT_KEPT: Final = outcome_unknown("the replies that wait for this client are too long already")
+
+
+class OutgoingProtocol(ReplySink):
+    """The replies of one connection, and the backlogs of its watches.
+
+    While `_is_stuck`, one caller alone sends, makes what it sends beside all others, and goes on
+    until nothing is left: everybody else leaves it to that one.
+    """
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._batches: deque[Batch] = deque()  # in the order of their lines; the head is sent first
+        self._added = self._settled = 0  # characters of the requests of batches, each in all
+        self._backlogs: deque[Backlog] = deque()  # in turn
+        self._coming: list[Backlog] = []  # that are asked from the next `pump` on
+        self._kept = 0  # characters of the replies to entries that wait with their batches
+        self._is_over = False  # nothing leaves any more
+        self._is_stuck = False
+        self.bytes_sent = 0
+
+    # --- the wire --------------------------------------------------------------------------------
+
+    def _send(self, data: bytes) -> int:
+        """Send without waiting; return how many bytes were taken: all, if the wire is broken."""
+        raise NotImplementedError
+
+    def _send_later(self, data: bytes) -> bool:
+        """Become stuck, and have this sent as the reader takes it, and then what `_next` and
+        `_next_of_sources` return, until `_drained` is False; return whether that is done."""
+        raise NotImplementedError
+
+    def _shut_down(self) -> None:
+        """End the connection."""
+        raise NotImplementedError
+
+    # --- requests --------------------------------------------------------------------------------
+
+    def add(self, batch: Batch) -> None:
+        """Take a batch whose replies leave after all that were added before."""
+        self._added += _size(batch)
+        self._batches.append(batch)
+
+    def is_empty(self) -> bool:
+        """Whether every reply has left."""
+        return not (self._batches or self._is_stuck)
+
+    def is_full(self) -> bool:
+        """Whether a client that sends without reading must wait before it may send more."""
+        if self._is_stuck or len(self._batches) >= BATCHES_MAX:
+            return True
+        return self._added - self._settled >= UNDER_WAY_MAX
+
+    def mark_ready(self) -> None:
+        """Note that replies can leave; see `ReplySink`."""
+        self._host.mark_ready(self)
+
+    def keep(self, batch: Batch, replies: list[str]) -> list[str]:
+        """Return the replies to entries as they may wait here; see `ReplySink`."""
+        if sum(map(len, replies)) <= SHORT:
+            return replies
+        return self._keep_long(batch, replies)
+
+    def _keep_long(self, batch: Batch, replies: list[str]) -> list[str]:
+        return [self._as_kept(batch, reply) for reply in replies]
+
+    def _as_kept(self, batch: Batch, reply: str) -> str:
+        size, room = len(reply), self._host.reply_room
+        if self._is_over or size <= len(NOT_KEPT):
+            return reply
+        # A reply to a set repeats its value; the requests under way have a bound of their own.
+        longest = UNDER_WAY_MAX + self._added - self._settled
+        if self._kept + size > longest or not room.keep(size):
+            return NOT_KEPT
+        batch.kept += size
+        self._kept += size
+        return reply
+
+    def give_up_late(self, before_ms: int) -> None:
+        """Answer what was asked before then and has no answer; with the driver's `core` held."""
+        for batch in self._waiting():
+            if batch.asked_ms >= before_ms or not batch.asked_ms:  # 0: about to be handed over
+                return
+            if not batch.is_answered:
+                late = "no quorum answered in time"
+                batch.answer_rest(NO_LEADER if batch.is_read else outcome_unknown(late))
+
+    def _waiting(self) -> list[Batch]:
+        # `add` may put more after these meanwhile: an iterator would not have it
+        return [self._batches[place] for place in range(len(self._batches))]
+
+    # --- what leaves, without waiting for the reader --------------------------------------------
+
+    def flush(self) -> None:
+        """Send the replies that are complete, up to the first request that has none yet."""
+        if not self._is_stuck:
+            self._sent_replies()
+
+    def _sent_replies(self) -> bool:
+        """Send the replies that are complete and no longer than a piece, without waiting; return
+        False if the rest leaves later."""
+        while data := self._next(or_one_long=False):
+            self._settle()
+            sent = self._send(data)
+            if sent < len(data) and self._send_later(data[sent:]):
+                return False
+        return not (self._is_ready() and self._send_later(b""))
+
+    def send_now(self, data: bytes) -> bool:
+        """Send without waiting; return whether all was taken. After a part of it nothing leaves
+        any more: what follows would be read as the rest of its line."""
+        sent = 0 if self._is_stuck else self._send(data)
+        if 0 < sent < len(data):
+            self._cut_off()
+        return sent == len(data)
+
+    def take_turn(self) -> bool:
+        """Keep all others from sending, if every reply has left; return whether it is so now.
+        `end_turn` is called then."""
+        if self._batches or self._is_stuck:
+            return False
+        self._is_stuck = True
+        return True
+
+    def end_turn(self) -> None:
+        """Let others send again."""
+        self._is_stuck = False
+
+    # --- watches ---------------------------------------------------------------------------------
+
+    def add_backlogs(self, backlogs: Sequence[Backlog]) -> None:
+        """Take watches that have something to send; `pump` sends it, and nobody before: the first
+        line of a watch is the reply to its request."""
+        self._coming.extend(backlogs)
+
+    def pump(self) -> None:
+        """Send what the backlogs have, while the reader takes all at once, else later. Others may
+        send in between the pieces."""
+        self._join_coming()
+        self._pump()
+
+    def _join_coming(self) -> None:
+        self._backlogs.extend(self._coming)
+        self._coming.clear()
+
+    def _pump(self) -> None:
+        """Send what the backlogs have, but for those that are yet to join."""
+        if self._begin_pump():
+            while self._pumped(self._next_of_sources()):
+                pass
+
+    def _begin_pump(self) -> bool:
+        """Begin to send alone, if a backlog waits and nobody is at it; return whether so."""
+        if self._is_stuck or not self._backlogs:
+            return False
+        self._is_stuck = True
+        return True
+
+    def _pumped(self, data: bytes) -> bool:
+        """Send one piece of a backlog, and the replies that came meanwhile; return whether there is
+        more for this caller, which alone sends."""
+        self._is_stuck = False
+        sent = self._send(data)
+        if sent < len(data):
+            self._send_later(data[sent:])
+            return False
+        if not self._sent_replies():
+            return False
+        self._is_stuck = bool(self._backlogs)
+        return self._is_stuck
+
+    def push(self, data: bytes, to_backlogs: Callable[[], Sequence[Backlog]]) -> None:
+        """Send lines of watches without waiting. If the reader is slow nothing is sent:
+        `to_backlogs` makes the watches backlogs, which send the same later."""
+        if self._is_stuck or self._backlogs or self._coming:  # whoever sends asks these then
+            (self._coming or self._backlogs).extend(to_backlogs())
+        else:
+            sent = self._send(data)
+            if sent < len(data):
+                self._send_later(data[sent:])
+
+    def push_later(self, to_backlogs: Callable[[], Sequence[Backlog]]) -> None:
+        """Make watches backlogs whose lines are too long to be pushed."""
+        is_asked = self._is_stuck or bool(self._backlogs)
+        self._backlogs.extend(to_backlogs())
+        if not is_asked:
+            self._send_later(b"")
+
+    # --- the end ---------------------------------------------------------------------------------
+
+    def break_off(self) -> None:
+        """End the connection; see `ReplySink` and `Holder`. If somebody alone sends, that ends by
+        this."""
+        if self._is_stuck:
+            self._shut_down()
+        else:
+            self._cut_off()
+
+    def _cut_off(self) -> None:
+        """Take nothing more from a reader who can't be sent to."""
+        self._shut_down()
+        self._forget()
+        self._is_stuck = False
+
+    def _forget(self) -> None:
+        self._batches.clear()
+        self._backlogs.clear()
+        self._coming.clear()
+        self._settled, self._is_over = self._added, True
+        self._let_go(self._kept)
+
+    # --- what leaves next ------------------------------------------------------------------------
+
+    def _is_ready(self) -> bool:
+        """Whether the first reply that has not left is there, or can be made."""
+        if not self._batches:
+            return False
+        batch = self._batches[0]
+        return batch.is_answered and (bool(batch.replies) or batch.reader is not None)
+
+    def _next(self, *, or_one_long: bool) -> bytes:
+        """Return the next replies that are complete, spelled: a piece of them. A longer reply is
+        one by itself, if that is wanted; b"" if there is none. `_settle` is called then."""
+        lines: list[str] = []
+        place, room = 0, PIECE
+        while place < len(self._batches) and room > 0:
+            batch = self._batches[place]
+            if not batch.is_answered:
+                break
+            room = self._spell(batch, lines, room, or_one_long=or_one_long)
+            if batch.sent < len(batch.commands):
+                break
+            place += 1
+        return ("\n".join(lines) + "\n").encode("utf-8", "replace") if lines else b""
+
+    def _spell(self, batch: Batch, lines: list[str], room: int, *, or_one_long: bool) -> int:
+        """Spell the replies of a batch that there is room for; return what is left of it."""
+        begin = batch.sent
+        replies = batch.replies[begin : begin + room]
+        if not replies:
+            if batch.reader is None:  # confirmed by nobody
+                return 0
+            asked = batch.commands[begin : begin + READS_AT_ONCE]
+            replies = batch.reader.read(asked, room, waits=or_one_long)
+        for reply in replies:
+            if len(reply) > room and (lines or not or_one_long):
+                return 0
+            lines.append(reply_line(self._host.name, batch.ids[batch.sent], reply))
+            if len(reply) > PIECE and batch.replies:
+                batch.replies[batch.sent] = ""  # it may be long until the others have left
+            batch.sent += 1
+            room -= len(reply)
+        return max(room, 0)
+
+    def _settle(self) -> None:
+        """Forget the batches whose replies are all spelled."""
+        while self._batches and self._batches[0].sent == len(self._batches[0].commands):
+            batch = self._batches.popleft()
+            self._settled += _size(batch)
+            self._let_go(batch.kept)
+
+    def _let_go(self, kept: int) -> None:
+        if kept:
+            self._kept -= kept
+            self._host.reply_room.let_go(kept)
+
+    def _next_of_sources(self) -> bytes:
+        """Return the next piece of the backlog whose turn it is; those that have none go."""
+        while self._backlogs:
+            backlog = self._backlogs.popleft()
+            data = backlog.next_piece()
+            if data:
+                self._backlogs.append(backlog)
+                return data
+        return b""
+
+    def _next_to_drain(self) -> bytes:
+        """Return the next piece for a reader that is slow: a reply, if there is one."""
+        return self._next(or_one_long=True) or self._next_of_sources()
+
+    def _drained(self, size: int) -> bool:
+        """Note that such a piece was taken; return whether there is more to send."""
+        self.bytes_sent += size
+        self._settle()
+        self._is_stuck = self._is_ready() or bool(self._backlogs)
+        return self._is_stuck
+
+
+def _size(batch: Batch) -> int:
+    """Return the characters of the requests of a batch: a reply to a set repeats its value."""
+    return sum(map(len, batch.commands))
