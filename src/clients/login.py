@@ -26,7 +26,8 @@ from raftline.clients.lines import LineConnection, TooLong
 from raftline.common.config import ConfigError
 from raftline.wire.loginoperands import why_no_password
 from raftline.wire.protocol import NAME
-from raftline.wire.replies import RequestOutcome, outcome_of, read_reply
+from raftline.wire.refusals import RequestOutcome, refusal_in
+from raftline.wire.replies import read_reply
 
 USER, PASSWORD_FILE = "RAFTLINE_USER", "RAFTLINE_PASSWORD_FILE"  # of the environment
 ITERATIONS_LEAST, ITERATIONS_MOST = 4096, 10_000_000  # RFC 7677; more would take minutes
@@ -188,12 +189,12 @@ def exchange(credentials: Credentials) -> Generator[str, str, None]:
 
 def _checked(reply: str) -> str:
     """Return the reply. Raises LoginFailed, Unreachable if it is a refusal."""
-    if not reply.startswith("Sorry, "):
+    refusal = refusal_in(reply)
+    if refusal is None:
         return reply
-    why = reply.removeprefix("Sorry, ")
-    if outcome_of(reply) is RequestOutcome.NO_LEADER:
-        raise Unreachable(why)
-    raise LoginFailed(why)
+    if refusal.outcome is RequestOutcome.NO_LEADER:
+        raise Unreachable(refusal.text)
+    raise LoginFailed(refusal.text)
 
 
 def _no_challenge() -> LoginFailed:

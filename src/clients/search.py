@@ -27,18 +27,12 @@ from raftline.clients.connection import (
 from raftline.clients.tls import is_certificate_refused, why_no_tls
 from raftline.common.address import Address
 from raftline.wire.commands import row_of
-from raftline.wire.protocol import (
-    DONE_ONCE,
-    NO_LEADER,
-    NOT_LEADER,
-    TLS_ALONE,
-    leader_named_in,
-)
-from raftline.wire.replies import Reply, RequestOutcome, is_not_allowed, outcome_of
+from raftline.wire.protocol import NO_LEADER, TLS_ALONE, leader_named_in
+from raftline.wire.refusals import Refusal, RequestOutcome, refusal_in, sentence_of
+from raftline.wire.replies import Reply, outcome_of
 
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 1.0
-SESSION_EXPIRED = "Sorry, session expired"
 WINDOW = 100  # numbers of a session under way; a node remembers 128
 _UNKNOWN_BEFORE = "outcome unknown: the session expired while the request was being sent again"
 
@@ -170,7 +164,7 @@ def anywhere(
         outcome = answer.outcome if isinstance(answer, ClientError) else outcome_of(answer.text)
         if isinstance(answer, Reply) and (
             outcome not in (RequestOutcome.NO_LEADER, RequestOutcome.UNKNOWN)
-            or answer.text == DONE_ONCE
+            or _code(answer) == "done-once"
         ):
             return answer, unknown is None
         if outcome is RequestOutcome.UNKNOWN:
@@ -232,7 +226,7 @@ def numbered(
             )
         finally:
             session.under_way.pop(number, None)
-        if not reply.text.startswith(SESSION_EXPIRED):
+        if _code(reply) != "session-expired":
             return reply
         sessions.forget(session)
         if not is_sure:
@@ -266,21 +260,32 @@ def text_of(reply: Reply) -> str:
         NotLeader, NoLeader, NotAllowed, Refused: the node's sorry line; nothing was done.
         OutcomeUnknown: it may take effect or not.
     """
-    text = reply.text
-    said = text.removeprefix("Sorry, ")
-    match outcome_of(text):
-        case RequestOutcome.NO_LEADER if text.startswith(NOT_LEADER):
-            leader = leader_named_in(text)
-            raise NotLeader(said, Address(*leader[1:]) if leader else None)
-        case RequestOutcome.NO_LEADER:
-            raise NoLeader(said)
-        case RequestOutcome.UNKNOWN:
-            raise OutcomeUnknown(said)
-        case RequestOutcome.REFUSED if said.startswith(TLS_ALONE):
-            raise Refused(f"{TLS_ALONE} Give this client a ClientTls, or set $RAFTLINE_TLS_CA.")
-        case RequestOutcome.REFUSED:
-            raise NotAllowed(said) if is_not_allowed(text) else Refused(said)
-    return text
+    refusal = refusal_in(reply.text)
+    if refusal is None:
+        return reply.text
+    raise error_of(refusal)
+
+
+def error_of(refusal: Refusal) -> ClientError:
+    """Return the error of a request that was refused so."""
+    said = refusal.text
+    match refusal.code:
+        case "not-leader":
+            leader = leader_named_in(said)
+            return NotLeader(said, Address(*leader[1:]) if leader else None)
+        case "no-login" | "not-allowed":
+            return NotAllowed(said)
+        case "tls-only":
+            return Refused(f"{TLS_ALONE} Give this client a ClientTls, or set $RAFTLINE_TLS_CA.")
+    if refusal.outcome is RequestOutcome.NO_LEADER:
+        return NoLeader(said)
+    return OutcomeUnknown(said) if refusal.outcome is RequestOutcome.UNKNOWN else Refused(said)
+
+
+def _code(reply: Reply) -> str:
+    """Return the code of a reply that refuses, else ""."""
+    refusal = refusal_in(reply.text)
+    return "" if refusal is None else refusal.code
 
 
 def lost(command: str, address: Address, error: OSError, limit_s: float) -> ClientError:
@@ -310,8 +315,8 @@ def lost(command: str, address: Address, error: OSError, limit_s: float) -> Clie
 
 def _search(nodes: NodeTurns, answer: Answer, left_s: float) -> str:
     """Return a line with the nodes in turn, the time left and the last answer."""
-    said = answer.text if isinstance(answer, Reply) else str(answer)
-    said = said.removeprefix("Sorry, ").partition(". ")[0].removesuffix(".")
+    said = sentence_of(answer.text) if isinstance(answer, Reply) else str(answer)
+    said = said.partition(". ")[0].removesuffix(".")
     return f"asking {in_words(nodes.known)} for {left_s:.0f} s more. The last one: {said}"
 
 
@@ -325,6 +330,5 @@ def _better(before: Reply | None, answer: Answer) -> Reply | None:
 def _tells(refusal: Reply) -> tuple[bool, bool, int]:
     """Order refusals by what they explain. First a node that knows why there is no leader, then
     one that knows only itself, last one that names a leader that is gone."""
-    why = refusal.text.removeprefix(NO_LEADER).lstrip()
-    knows_of_none = refusal.text.startswith(NO_LEADER)
-    return knows_of_none, not why.startswith(f"{refusal.server} has"), len(why)
+    why = sentence_of(refusal.text).removeprefix(sentence_of(NO_LEADER)).lstrip()
+    return _code(refusal) == "no-leader", not why.startswith(f"{refusal.server} has"), len(why)

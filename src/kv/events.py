@@ -18,17 +18,11 @@ from raftline.clients.connection import NotAllowed, Refused
 from raftline.kv.codec import Codec, Data
 from raftline.kv.errors import EventsGone, NotUnderstood
 from raftline.wire.protocol import ProtocolError, escape, unescape
-from raftline.wire.replies import RequestOutcome, is_not_allowed, outcome_of
+from raftline.wire.refusals import RequestOutcome, refusal_in
 from raftline.wire.watches import WatchAsked, spell_watch
 
 _BEGINS = re.compile(r"WATCH response: ([0-9]+) keys? as of ([0-9]+)", re.ASCII)
 _GOES_ON = re.compile(r"WATCH response: goes on after ([0-9]+)", re.ASCII)
-_ANEW = re.compile(
-    r"Sorry, (?:events up to [0-9]+ are gone|entry [0-9]+ is not in the log any more); watch .* "
-    r"begins anew with what there is\.",
-    re.ASCII | re.DOTALL,
-)
-ELSEWHERE = "Nothing was done; try another."  # a refusal that ends so: another node may serve it
 _DIGEST_BYTES = 32
 
 
@@ -96,13 +90,13 @@ class WatchCursor(Generic[Data]):
         Raises:
             NotAllowed, Refused: no node would serve it.
         """
-        if is_not_allowed(text):
-            raise NotAllowed(text.removeprefix("Sorry, "))
-        is_refusal = text.startswith("Sorry, ") and not text.endswith(ELSEWHERE)
-        if self._is_served or not is_refusal or outcome_of(text) is RequestOutcome.NO_LEADER:
+        refusal = refusal_in(text)
+        if refusal is not None and refusal.code in ("no-login", "not-allowed"):
+            raise NotAllowed(refusal.text)
+        if self._is_served or refusal is None or refusal.outcome is RequestOutcome.NO_LEADER:
             return
         if self._known_keys is None or self._whole is None:
-            raise Refused(text.removeprefix("Sorry, "))
+            raise Refused(refusal.text)
         self._whole = None  # this cluster was restored to a time before that entry
 
     def take(self, text: str) -> list[Event[Data]]:
@@ -117,16 +111,16 @@ class WatchCursor(Generic[Data]):
             return self._event(rest)
         if word == "WATCH":
             return self._first(text)
-        if _ANEW.fullmatch(text):
-            if self._known_keys is None:
-                raise EventsGone(
-                    f"{text.removeprefix('Sorry, ')} The keys as of then are not known here; "
-                    "watch without after"
-                )
-            return []  # the listing follows
-        if not text.startswith("Sorry, "):
+        refusal = refusal_in(text)
+        if refusal is None:
             raise NotUnderstood(f"a watch was answered in no known form: {text[:80]}")
-        raise WatchEnded(text)
+        if refusal.code != "events-gone":
+            raise WatchEnded(text)
+        if self._known_keys is None:
+            raise EventsGone(
+                f"{refusal.text} The keys as of then are not known here; watch without after"
+            )
+        return []  # the listing follows
 
     def _first(self, text: str) -> list[Event[Data]]:
         self._is_served = True

@@ -64,7 +64,9 @@ class Connection(Origin, Shareable):
             announce=announce,
         )
         self._replies = Replies(host.name, self.outgoing)
-        self._local_commands = LocalCommands(host, connection, self._replies.flush)
+        self._local_commands = LocalCommands(
+            host, connection, self._replies.flush, self.outgoing.put_codes
+        )
         why_refused = self._admission.denial_reason
         self._watching = Watching(host, self.outgoing, self._replies, why_refused)
         self._observing = Observing(host, self.outgoing, self._replies, why_refused)

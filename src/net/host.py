@@ -54,6 +54,10 @@ class Backlog(Protocol):
 class EventSink(Protocol):
     """The connection that the lines of a watch leave from."""
 
+    @property
+    def puts_codes(self) -> bool:
+        """Whether it asked for a code before each refusal."""
+
     def push(self, data: bytes, to_backlogs: Callable[[], Sequence[Backlog]]) -> None:
         """Send whole lines without waiting, or make the watches backlogs that send them later."""
 

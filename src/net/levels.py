@@ -18,7 +18,8 @@ from raftline.common.level import BEFORE_LEVELS, LEVEL, Build
 from raftline.common.version import VERSION
 from raftline.net.lines import HalfLine, LineReader, LineTooLong
 from raftline.net.opening import connect
-from raftline.wire.protocol import FULL, TRY_ANOTHER, ProtocolError, decode_line, split_sender
+from raftline.wire.protocol import FULL, ProtocolError, decode_line, split_sender
+from raftline.wire.refusals import ELSEWHERE, refusal_in
 
 FIRST_WORD = "Level"
 _LEVEL_LINE = re.compile(r"Level ([1-9][0-9]{0,8}) version (\S{1,64})")
@@ -35,7 +36,8 @@ def read_level(text: str) -> Build | None:
     """Return the build that answered so; None if the answer does not name it."""
     if found := _LEVEL_LINE.fullmatch(text):
         return Build(int(found[1]), found[2])
-    if text.startswith("Sorry, ") and not text.startswith(TRY_ANOTHER):
+    refusal = refusal_in(text)
+    if refusal is not None and refusal.outcome is not ELSEWHERE:
         return Build(1, BEFORE_LEVELS)
     return None
 

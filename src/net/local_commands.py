@@ -26,7 +26,7 @@ from raftline.wire.commands import COMMANDS, HELP, Request
 from raftline.wire.limits import PIECE_CHARACTERS
 from raftline.wire.membercommands import CHANGE_S
 from raftline.wire.parsing import ParsedLine, Reading
-from raftline.wire.protocol import NO_LEADER, error, outcome_unknown
+from raftline.wire.protocol import CODES, NO_LEADER, error, outcome_unknown
 
 PIECE_BYTES = 256 << 10
 
@@ -39,10 +39,17 @@ class LocalCommands:
     connection is a `Holder` of the room for replies by this object while its own thread sends.
     """
 
-    def __init__(self, host: Host, connection: socket.socket, flush: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        host: Host,
+        connection: socket.socket,
+        flush: Callable[[], None],
+        put_codes: Callable[[], None],
+    ) -> None:
         self._host = host
         self._socket = connection
         self._flush = flush
+        self._put_codes = put_codes  # before the refusals from here on
         self._backup_file: BackupFile | None = None  # which this connection fetches
         self.is_controllers = False  # such a connection outlives a node that is shut down
 
@@ -164,6 +171,10 @@ class LocalCommands:
             return asked.reply
         if request.verb == "transfer":
             return self._transfer(request)
+        if request.verb == "codes":
+            self._flush()
+            self._put_codes()
+            return CODES
         return HELP if request.verb == "help" else self._host.status()
 
     def _transfer(self, request: Request) -> str:

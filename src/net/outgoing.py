@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from raftline.common.wakeup import Wakeup
 from raftline.net.host import Backlog, Batch, Host
 from raftline.net.outgoing_protocol import PIECE, OutgoingProtocol
-from raftline.wire.protocol import error, reply_line
+from raftline.wire.protocol import error
+from raftline.wire.refusals import coded_line
 
 
 class Outgoing(OutgoingProtocol):
@@ -38,6 +39,11 @@ class Outgoing(OutgoingProtocol):
         self._moved = Wakeup()
 
     # --- the thread that reads: the connection's own, or the shared reader ---------------------
+
+    def put_codes(self) -> None:
+        """Put a code before each refusal of a request that follows."""
+        self.wait_until_empty()
+        self.puts_codes, self.spelled = True, coded_line
 
     def wait_until_empty(self) -> None:
         """Return once every reply has left, or the reader has."""
@@ -218,7 +224,7 @@ class Replies:
 
     def add(self, request_id: str, text: str) -> None:
         """Add the reply to a request; a piece of them is sent at once, as by `flush`."""
-        self._lines.append(reply_line(self._name, request_id, text))
+        self._lines.append(self._outgoing.spelled(self._name, request_id, text))
         self._size += len(text)
         if self._size >= PIECE:
             self.flush()

@@ -41,6 +41,8 @@ class OutgoingProtocol(ReplySink):
         self._is_over = False  # nothing leaves any more
         self._is_stuck = False
         self.bytes_sent = 0
+        self.puts_codes = False
+        self.spelled: Callable[[str, str, str], str] = reply_line  # a reply as it leaves
 
     # --- the wire --------------------------------------------------------------------------------
 
@@ -268,7 +270,7 @@ class OutgoingProtocol(ReplySink):
         for reply in replies:
             if len(reply) > room and (lines or not or_one_long):
                 return 0
-            lines.append(reply_line(self._host.name, batch.ids[batch.sent], reply))
+            lines.append(self.spelled(self._host.name, batch.ids[batch.sent], reply))
             if len(reply) > PIECE and batch.replies:
                 batch.replies[batch.sent] = ""  # it may be long until the others have left
             batch.sent += 1

@@ -8,6 +8,7 @@ from enum import Enum, auto
 from raftline.net.host import EventSink
 from raftline.node.listing import KeyListing
 from raftline.state.events import BareEvent
+from raftline.wire.refusals import with_code
 
 
 class WatchMode(Enum):
@@ -86,6 +87,10 @@ class PrefixWatch:
                 return head + piece[:-1].replace(b"\n", b"\n" + head) + b"\n"
             self.listing = None
         return self.catch_up(self)
+
+    def refused(self, refusal: str) -> str:
+        """Return a refusal that stands between events as it leaves."""
+        return with_code(refusal) if self.sink.puts_codes else refusal
 
     def spelled(self, lines: list[str]) -> bytes:
         """Return lines as they leave."""

@@ -313,8 +313,8 @@ class Feed:
         self.leave(watch, WatchMode.ENDED)
         watch.lines = []
         if amid_keys:
-            return words.amid_keys(why, watch.prefix)
-        return words.go_on_elsewhere(why, watch.prefix, position)
+            return watch.refused(words.amid_keys(why, watch.prefix))
+        return watch.refused(words.go_on_elsewhere(why, watch.prefix, position))
 
     def position_of(self, watch: PrefixWatch) -> int:
         """Return the entry up to which a watch was given everything, and nothing after it; with

@@ -173,7 +173,7 @@ class Watchers:
             with feed.lock:
                 for watch, listing in zip(watches, listings, strict=True):
                     if watch.mode is WatchMode.RELISTING:
-                        gone = words.gone(watch.prefix, floor)
+                        gone = watch.refused(words.gone(watch.prefix, floor))
                         watch.lines = [gone, self._list(watch, listing, resets)]
                         begun_by.setdefault(watch.sink, []).append(watch)
             for sink, begun in begun_by.items():

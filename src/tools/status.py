@@ -25,7 +25,7 @@ from raftline.common.address import Address
 from raftline.common.config import Configuration
 from raftline.common.console import safe_line
 from raftline.common.signals import threads_without_signals
-from raftline.wire.replies import RequestOutcome, is_not_allowed
+from raftline.wire.refusals import RequestOutcome, refusal_in
 
 ANSWER_BYTES_MAX = 1 << 16
 MARK = "@STATUS response: "
@@ -53,7 +53,6 @@ LOOK_S = 1.0  # to find the leader before a request
 # The reason why a reachable node reports nothing, in a table's words.
 NO_LOGIN, LOGIN_REFUSED, NOT_ALLOWED = "no login", "login refused", "not allowed"
 BAD_CERTIFICATE, NO_TLS = "bad certificate", "no TLS"
-WITHOUT_LOGIN = "a client without a login"
 EXIT_OK = 0
 EXIT_NO_LEADER = 3
 EXIT_UNKNOWN = int(RequestOutcome.REFUSED)  # no node let us in
@@ -261,9 +260,9 @@ def _read_answer(line: bytes) -> dict[str, Any]:
 def _kept_out_by(answer: str) -> str:
     """Return in two words why a node sent no status; "" if it is not a node's answer."""
     reply = answer.partition("@")[2].rstrip()
-    if is_not_allowed(reply):
-        return NO_LOGIN if WITHOUT_LOGIN in reply else NOT_ALLOWED
-    return NO_TLS if reply.startswith("Sorry, this port speaks TLS alone") else ""
+    refusal = refusal_in(reply)
+    code = refusal.code if refusal is not None else ""
+    return {"not-allowed": NOT_ALLOWED, "no-login": NO_LOGIN, "tls-only": NO_TLS}.get(code, "")
 
 
 def leader_of(nodes: Sequence[NodeStatus]) -> NodeStatus | None:

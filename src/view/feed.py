@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 
 from raftline.kv.line_stream import LineStream
-from raftline.view.nodes import SPEAKER, Nodes, Refusal
+from raftline.view.nodes import SPEAKER, Nodes, UserRefused
 from raftline.view.picture import Event, Picture
 from raftline.view.thinning import BATCH_MAX, thinned
 
@@ -73,7 +73,7 @@ class PageFeed:
         while True:
             try:
                 stream = await self.nodes.open(name)
-            except Refusal as error:
+            except UserRefused as error:
                 self._note_problem(name, str(error), is_refusal=True)
                 await asyncio.sleep(AGAIN_REFUSED_S)
                 continue

@@ -21,7 +21,7 @@ ASK_S = 30.0
 SPEAKER = "view"
 
 
-class Refusal(OSError):
+class UserRefused(OSError):
     """A node refuses this user, or can't be trusted; the text explains why."""
 
 
@@ -41,7 +41,7 @@ class Nodes:
         """Return a connection to a node on which this user is logged in.
 
         Raises:
-            Refusal: it refuses this user. OSError: the node is not reached.
+            UserRefused: it refuses this user. OSError: the node is not reached.
         """
         place, access = self.members[name], self._access
         try:
@@ -49,9 +49,9 @@ class Nodes:
         except TimeoutError:
             raise OSError("no connection came about in time") from None
         except ssl.SSLError as error:
-            raise Refusal(f"TLS: {error.reason or error}") from None
+            raise UserRefused(f"TLS: {error.reason or error}") from None
         except LoginFailed as error:
-            raise Refusal(f"the login failed: {error}") from None
+            raise UserRefused(f"the login failed: {error}") from None
         except ClientError as error:
             raise OSError(str(error)) from None
 

@@ -197,6 +197,7 @@ _ROWS = (
             BACKUP, ADMINISTERS_ALL),
     Command("login", of_logins.NAME_PASSWORD, "say who asks on this connection", LOGIN, OPEN),
     Command("auth", of_logins.MESSAGE, "the same by SCRAM-SHA-256, for programs", LOGIN, OPEN),
+    Command("codes", take.NONE, "put a code before each refusal on this connection", LOCAL, OPEN),
     Command("help", take.NONE, "this list", LOCAL, OPEN),
     Command("members", take.words(""), "who the members are, and who of them votes",
             MEMBERS, ADMINISTERS, ReplyForm.FACTS),

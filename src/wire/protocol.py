@@ -21,11 +21,6 @@ RISING = "Sorry, this cluster is about to reach the level that this needs. Try a
 FULL = "Sorry, too many connections; the last places are for peers. Try later."
 TOO_MANY_LOGINS = "Sorry, too many logins at a time. Nothing was done; try again."
 TOO_MUCH_WAITS = "Sorry, too many requests wait here. Nothing was done; try again."
-# Nothing was done; others may do it.
-TRY_ANOTHER = (
-    NOT_LEADER, NO_LEADER, STOPPING, REMOVED, SHUT_DOWN, RISING, FULL, TOO_MANY_LOGINS,
-    TOO_MUCH_WAITS,
-)  # fmt: skip
 TLS_ALONE = "this port speaks TLS alone."  # a refusal, without its advice to who types
 OUTCOME_UNKNOWN = "Sorry, outcome unknown: "
 # The answer to a retry. Nobody knows more of it, so it is not asked again.
@@ -274,6 +269,9 @@ def leader_named_in(text: str) -> tuple[str, str, int] | None:
 def outcome_unknown(reason: str) -> str:
     """Return the reply to a write that may yet take effect, or may not."""
     return OUTCOME_UNKNOWN + reason
+
+
+CODES = "CODES response: on"
 
 
 def reply_line(name: str, request_id: str, text: str) -> str:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
-from enum import IntEnum
 from typing import Any, NamedTuple
 
 from raftline.wire.commands import COMMANDS, FOREIGN, Command, ReplyForm, read_request, row_of
 from raftline.wire.leaseoperands import without_lease
 from raftline.wire.operands import NOT_UNDERSTOOD, Limits
 from raftline.wire.protocol import (
-    OUTCOME_UNKNOWN,
-    TRY_ANOTHER,
     ProtocolError,
     decode_line,
     error,
@@ -23,6 +19,8 @@ from raftline.wire.protocol import (
     split_sender,
     without_controls,
 )
+from raftline.wire.refusals import RequestOutcome as RequestOutcome
+from raftline.wire.refusals import refusal_in, sentence_of
 
 NOT_RECOGNIZED = ">> Command not recognized"
 NO_SUCH_KEY = ", no such key"
@@ -33,21 +31,6 @@ NOT_MET = frozenset(
     {NO_SUCH_KEY, ", key exists", ", no match", ", not done", OTHERWISE, ", no such lease",
      ", no lease"}
 )  # fmt: skip
-# The words of access/rights.py. Nothing that a client types stands so far in front.
-_NOT_ALLOWED = re.compile(
-    r"Sorry, (?:a client without a login|(?:none|reader|writer|admin) [\w.-]+) may not ", re.ASCII
-)
-
-
-class RequestOutcome(IntEnum):
-    """The outcome of a request; the number is the client's exit code, the highest the worst."""
-
-    DONE = 0
-    ABSENT = 1  # no such key, or a condition that did not hold (setnx, cas)
-    USAGE = 2
-    NO_LEADER = 3  # no leader known, not the leader, stopping, full: certainly nothing was done
-    UNKNOWN = 4  # a write that may yet take effect
-    REFUSED = 5  # refused, or nobody answered: certainly nothing was done
 
 
 class Reply(NamedTuple):
@@ -68,18 +51,9 @@ def read_reply(raw: bytes) -> Reply | None:
 
 def outcome_of(text: str) -> RequestOutcome:
     """Return what became of the request that was answered so."""
-    if text.startswith(TRY_ANOTHER):
-        return RequestOutcome.NO_LEADER
-    if text.startswith(OUTCOME_UNKNOWN):
-        return RequestOutcome.UNKNOWN
-    if text.startswith("Sorry, "):
-        return RequestOutcome.REFUSED
+    if refusal := refusal_in(text):
+        return refusal.outcome
     return RequestOutcome.ABSENT if _parts(text)[1] in NOT_MET else RequestOutcome.DONE
-
-
-def is_not_allowed(text: str) -> bool:
-    """Return whether a reply means that a user, or a client without a login, may not do it."""
-    return _NOT_ALLOWED.match(text) is not None
 
 
 def outcome_to(command: str, text: str) -> RequestOutcome:
@@ -149,7 +123,7 @@ def screen_lines(text: str) -> list[str]:
     if text.startswith(error(NOT_UNDERSTOOD)):
         return [NOT_RECOGNIZED, text]
     verb, absence, rest = _parts(text)
-    if text.startswith("Sorry, ") or not verb:
+    if refusal_in(text) is not None or not verb:
         return [text]
     form = _row_answered(verb).reply
     if absence:
@@ -193,7 +167,7 @@ def as_json(command: str, reply: Reply) -> str:
         fields |= _facts(command, reply.text)
     else:
         not_met = _parts(reply.text)[1]
-        fields["error"] = not_met[2:] if not_met in NOT_MET else reply.text.removeprefix("Sorry, ")
+        fields["error"] = not_met[2:] if not_met in NOT_MET else sentence_of(reply.text)
         fields["code"] = int(outcome)
         if not_met == OTHERWISE:
             fields |= _facts(command, reply.text)

@@ -33,7 +33,7 @@ def played(node: NodeProcess, transcript: list[str], cluster: Cluster) -> list[s
 
 def as_on_the_page(line: str, cluster: Cluster) -> str:
     for number, node in enumerate(cluster.nodes):
-        line = line.replace(f"(localhost:{node.port})", f"(localhost:{10000 + number})")
+        line = line.replace(f"localhost:{node.port}", f"localhost:{10000 + number}")
     return line
 
 

@@ -19,7 +19,7 @@ from raftline.wire.commands import Request
 from raftline.wire.limits import PEER_LINE_BYTES
 from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings, parse
-from raftline.wire.protocol import FULL, SHUT_DOWN
+from raftline.wire.protocol import FULL, SHUT_DOWN, STOPPING, not_leader
 from raftline_course.controller.store import store
 from raftline_course.harness.processes import eventually
 from tests.fake_host import FakeHost
@@ -134,6 +134,21 @@ def test_a_refusal_after_a_waiting_write_follows_its_reply(
     first, second = scene.lines()
     assert first == "s1@SET response: a set to 1"
     assert second.startswith(said)
+
+
+def test_refusals_after_codes_have_a_code_and_those_before_have_none(scene: Scene) -> None:
+    scene.say("pull\nset a 1\ncodes\npull\nget a\nset a\n")
+    assert scene.line().startswith("s1@Sorry, I don't understand: pull. Try")
+    assert scene.submitted(1) == [["set a 1"]]
+    scene.answer(0, STOPPING)
+    assert scene.line() == f"s1@{STOPPING}"
+    assert scene.line() == "s1@CODES response: on"
+    assert scene.line().startswith("s1@Sorry [not-understood] I don't understand: pull. Try")
+    assert scene.submitted(2)[1] == ["get a"]
+    scene.answer(1, not_leader("s2", "::1", 10001))
+    sentence = "I am not the leader. Last leader I heard from is: s2 ([::1]:10001)"
+    assert scene.line() == f"s1@Sorry [not-leader s2 [::1]:10001] {sentence}"
+    assert scene.line().startswith("s1@Sorry [bad-request] the value is missing: set KEY VALUE")
 
 
 def test_telnet_s_timing_mark_is_answered_in_its_turn(scene: Scene) -> None:

@@ -30,6 +30,7 @@ class FakeSink:
         self.backlogs: list[Backlog] = []
         self.is_slow = False
         self.pushes = 0
+        self.puts_codes = False
 
     def push(self, data: bytes, to_backlogs: Callable[[], Sequence[Backlog]]) -> None:
         if self.is_slow or self.backlogs:
@@ -270,6 +271,18 @@ def test_a_slow_reader_takes_what_it_missed_from_the_history_in_order(scene: Sce
         "k 3",
         "k 4",
         "k 5",
+    ]
+
+
+def test_the_last_line_of_a_watch_has_a_code_if_asked_for() -> None:
+    scene = Scene()
+    scene.sink.puts_codes = True
+    scene.watch("k", number="7")
+    scene.sink.read()
+    scene.watchers.close()
+    assert scene.sink.read() == [
+        "s1#7@Sorry [watch-ended] this server is stopping, so this watch has ended. "
+        "Go on with: watch k after 1",
     ]
 
 

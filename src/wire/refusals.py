@@ -1,0 +1,161 @@
+"""The codes of refusals: a word for programs before the sentence for people. Pure.
+
+A connection that asked for `codes` gets `Sorry [CODE FACT ...] SENTENCE` instead of
+`Sorry, SENTENCE`. Each row below has a code, what it means for the request, and the form of its
+sentences. A sentence of no row has the code `bad-request`. A client that asks a node without codes
+reads them from the sentences, by the same table.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import IntEnum
+from typing import Final, NamedTuple
+
+from raftline.wire.protocol import reply_line
+
+
+class RequestOutcome(IntEnum):
+    """The outcome of a request; the number is the client's exit code, the highest the worst."""
+
+    DONE = 0
+    ABSENT = 1  # no such key, or a condition that did not hold (setnx, cas)
+    USAGE = 2
+    NO_LEADER = 3  # no leader known, not the leader, stopping, full: certainly nothing was done
+    UNKNOWN = 4  # a write that may yet take effect
+    REFUSED = 5  # refused, or nobody answered: certainly nothing was done
+
+
+ELSEWHERE: Final = RequestOutcome.NO_LEADER  # nothing was done; this or another node may, later
+UNKNOWN: Final = RequestOutcome.UNKNOWN
+REFUSED: Final = RequestOutcome.REFUSED
+
+
+class RefusalRow(NamedTuple):
+    """One kind of refusals."""
+
+    code: str
+    outcome: RequestOutcome
+    form: str  # of its sentences, as far as they differ; the groups are the facts
+    means: str
+
+    @property
+    def pattern(self) -> re.Pattern[str]:
+        """The form, compiled. A sentence is matched from its beginning."""
+        return re.compile(self.form, re.ASCII | re.DOTALL)
+
+
+_WATCH_ANEW: Final = r"; watch .* begins anew with what there is\.\Z"
+
+REFUSALS: Final = (
+    RefusalRow("not-leader", ELSEWHERE,
+               r"I am not the leader\. Last leader I heard from is: (\S+) \(([^\s()]+)\)\Z",
+               "ask the leader; the facts are its name and HOST:PORT"),
+    RefusalRow("not-leader", ELSEWHERE, r"I am not the leader\.",
+               "ask another node; this one does not know the leader's address"),
+    RefusalRow("no-leader", ELSEWHERE, r"I know of no leader\. Try again\.",
+               "no leader is known; ask again after a pause"),
+    RefusalRow("stopping", ELSEWHERE, r"this server is stopping\. Nothing", "ask another node"),
+    RefusalRow("removed", ELSEWHERE, r"this server was removed from the cluster\. Nothing",
+               "ask another node, and never this one"),
+    RefusalRow("down", ELSEWHERE, r"this server was shut down by its controller; ",
+               "ask another node"),
+    RefusalRow("level-rising", ELSEWHERE, r"this cluster is about to reach the level ",
+               "ask again after a pause"),
+    RefusalRow("full", ELSEWHERE, r"too many connections; ",
+               "ask another node, or this one after a pause"),
+    RefusalRow("full", ELSEWHERE, r"too many logins at a time\. ",
+               "ask another node, or this one after a pause"),
+    RefusalRow("full", ELSEWHERE, r"too many requests wait here\. ",
+               "ask another node, or this one after a pause"),
+    RefusalRow("done-once", UNKNOWN,
+               r"outcome unknown: it took effect once, but its reply is no longer kept\Z",
+               "a write took effect once; nobody knows its reply"),
+    RefusalRow("outcome-unknown", UNKNOWN, r"outcome unknown: ",
+               "a write may take effect or not; only with a session's number send it again"),
+    RefusalRow("session-expired", REFUSED, r"session expired: ",
+               "nothing was executed now; begin a new session"),
+    RefusalRow("no-login", REFUSED, r"a client without a login may not ", "log in first"),
+    RefusalRow("not-allowed", REFUSED, r"(?:none|reader|writer|admin) [\w.-]+ may not ",
+               "the user has no right to it"),
+    RefusalRow("login-failed", REFUSED, r"the login failed: ", "the name or the password is wrong"),
+    RefusalRow("login-failed", REFUSED, r"others could read a password here\. ",
+               "a password goes over TLS only"),
+    RefusalRow("no-users", REFUSED, r"this node has no users, ", "ask without a login"),
+    RefusalRow("tls-only", REFUSED, r"this port speaks TLS alone\.", "connect with TLS"),
+    RefusalRow("low-level", REFUSED, r"this cluster is at level ([0-9]+) until ",
+               "a member has to be upgraded first; the fact is the level of the cluster"),
+    RefusalRow("not-understood", REFUSED, r"I don't understand: ",
+               "this build has no such command"),
+    RefusalRow("too-long", REFUSED, r"(?:the (?:key|prefix|value) has|this line is longer than) ",
+               "a key, a value or a line is over its limit"),
+    RefusalRow("too-long", REFUSED, r"the value would have [0-9]+ bytes; ",
+               "the result would be over its limit"),
+    RefusalRow("no-number", REFUSED, r"the value of .* is no whole number, ",
+               "there is nothing that could be added to"),
+    RefusalRow("out-of-range", REFUSED, r"the value of .* would go beyond 2\^63-1; ",
+               "the sum would be too large"),
+    RefusalRow("events-gone", REFUSED, r"events up to ([0-9]+) are gone" + _WATCH_ANEW,
+               "the watch begins again with the keys; the fact is the last entry without events"),
+    RefusalRow("events-gone", REFUSED, r"entry ([0-9]+) is not in the log any more" + _WATCH_ANEW,
+               "the watch begins again with the keys: the cluster was restored to before that"),
+    RefusalRow("not-yet", REFUSED, r"there is no entry ([0-9]+) yet; the last one is ([0-9]+)\.",
+               "a watch after an entry that is not there; the facts are that and the last one"),
+    RefusalRow("watch-ended", REFUSED,
+               r"this (?:watch|server) .*(?:\. Go on|, before all keys were told\. Begin) with: ",
+               "this node ended the watch; go on elsewhere with the command after the colon"),
+    RefusalRow("too-many", ELSEWHERE, r"this server serves [0-9]+ (?:watches|observers), ",
+               "ask another node"),
+    RefusalRow("transaction", REFUSED, r"operation ([0-9]+), .*, can't be done: ",
+               "a transaction changed nothing; the fact is the place of the operation"),
+)  # fmt: skip
+BAD_REQUEST: Final = "bad-request"  # of all other sentences: they name the mistake
+_PATTERNS: Final = tuple((row, row.pattern) for row in REFUSALS)
+_OUTCOMES: Final = {row.code: row.outcome for row in reversed(REFUSALS)}
+_CODED = re.compile(r"Sorry \[([a-z-]+)((?: \S+?)*)\] (.*)\Z", re.ASCII | re.DOTALL)
+
+
+class Refusal(NamedTuple):
+    """A refusal as a program reads it."""
+
+    code: str
+    facts: tuple[str, ...]
+    text: str  # the sentence for people
+    outcome: RequestOutcome
+
+
+def refusal_in(reply: str) -> Refusal | None:
+    """Return the refusal in the text of a reply, with its code or without; None if it is none."""
+    if reply.startswith("Sorry, "):
+        return _by_sentence(reply.removeprefix("Sorry, "))
+    found = _CODED.match(reply) if reply.startswith("Sorry [") else None
+    if found is None:
+        return None
+    code, facts, text = found.groups()
+    return Refusal(code, tuple(facts.split()), text, _OUTCOMES.get(code, REFUSED))
+
+
+def _by_sentence(text: str) -> Refusal:
+    for row, pattern in _PATTERNS:
+        if found := pattern.match(text):
+            return Refusal(row.code, found.groups(), text, row.outcome)
+    return Refusal(BAD_REQUEST, (), text, REFUSED)
+
+
+def with_code(reply: str) -> str:
+    """Return a reply as it leaves on a connection that asked for codes."""
+    refusal = refusal_in(reply)
+    if refusal is None:
+        return reply
+    return f"Sorry [{' '.join((refusal.code, *refusal.facts))}] {refusal.text}"
+
+
+def coded_line(name: str, request_id: str, text: str) -> str:
+    """Return the line of a reply, as `reply_line` does, with a code if it refuses."""
+    return reply_line(name, request_id, with_code(text) if text.startswith("Sorry, ") else text)
+
+
+def sentence_of(reply: str) -> str:
+    """Return what a reply says to people, without `Sorry, `, or without a code."""
+    refusal = refusal_in(reply)
+    return reply if refusal is None else refusal.text

@@ -1,0 +1,153 @@
+"""The codes of refusals: each row of the table, with and without a code, and its page."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from raftline.access.login import FAILED, NO_USERS, NOT_PRIVATE
+from raftline.access.rights import denial_reason
+from raftline.access.roles import Identity
+from raftline.common.level import LEVEL
+from raftline.net.opening import TLS_ONLY
+from raftline.state.commands import execute
+from raftline.state.sessions import Sessions
+from raftline.state.store import Store
+from raftline.wire import protocol, watches
+from raftline.wire.commands import COMMANDS, read_request
+from raftline.wire.observing import too_many as too_many_observers
+from raftline.wire.operands import Limits, not_understood
+from raftline.wire.protocol import ProtocolError, error, not_leader, outcome_unknown
+from raftline.wire.refusals import (
+    BAD_REQUEST,
+    REFUSALS,
+    RequestOutcome,
+    refusal_in,
+    sentence_of,
+    with_code,
+)
+from raftline.wire.rights import UserRole
+
+PAGE = Path(__file__).resolve().parents[2] / "docs/use/protocol.md"
+
+
+def mistake(line: str, limits: Limits = Limits()) -> str:  # noqa: B008, it holds two numbers
+    with pytest.raises(ProtocolError) as caught:
+        read_request("client4", "", line, limits)
+    return error(str(caught.value))
+
+
+def executed(*commands: str) -> str:
+    store = Store()
+    store.level = LEVEL
+    return [execute(store, command) for command in commands][-1]
+
+
+def expired() -> str:
+    sessions = Sessions()
+    name = sessions.begin("client4", 17)
+    sessions.forget(name)
+    reply = sessions.earlier_reply(name, 1, "set a 1")
+    assert reply is not None
+    return reply
+
+
+def denied(identity: Identity) -> str:
+    return error(denial_reason(identity, "set a 1", lambda lease: []))
+
+
+ZOE = Identity("zoe", UserRole.READER, ("",))
+NOBODY = Identity("", UserRole.NONE, ())
+# Each as a node makes it: the reply, its code and facts.
+SENTENCES = [
+    (not_leader("s2", "h2", 10000), "not-leader s2 h2:10000"),
+    (not_leader("s2", "::1", 10000), "not-leader s2 [::1]:10000"),
+    (protocol.NOT_LEADER, "not-leader"),
+    (protocol.NO_LEADER, "no-leader"),
+    (f"{protocol.NO_LEADER} s2 has no vote: it lost its files.", "no-leader"),
+    (protocol.STOPPING, "stopping"),
+    (protocol.REMOVED, "removed"),
+    (protocol.SHUT_DOWN, "down"),
+    (protocol.RISING, "level-rising"),
+    (protocol.FULL, "full"),
+    (protocol.TOO_MANY_LOGINS, "full"),
+    (protocol.TOO_MUCH_WAITS, "full"),
+    (protocol.DONE_ONCE, "done-once"),
+    (outcome_unknown("it takes long; see: members"), "outcome-unknown"),
+    (expired(), "session-expired"),
+    (denied(NOBODY), "no-login"),
+    (denied(ZOE), "not-allowed"),
+    (FAILED, "login-failed"),
+    (NOT_PRIVATE, "login-failed"),
+    (NO_USERS, "no-users"),
+    (error(TLS_ONLY), "tls-only"),
+    (error("this cluster is at level 1 until s3 (0.1.0) is upgraded. Nothing was done."),
+     "low-level 1"),
+    (error(not_understood("pull")), "not-understood"),
+    (mistake("set key 12345", Limits(3, 4)), "too-long"),
+    (mistake("show key", Limits(2, 4)), "too-long"),
+    (error(Limits().line_too_long), "too-long"),
+    (executed(f"set a {'x' * (1 << 20)}", "append a y"), "too-long"),
+    (executed("set a x", "incr a"), "no-number"),
+    (executed(f"set a {2**63 - 1}", "incr a"), "out-of-range"),
+    (watches.gone("web/", 17), "events-gone 17"),
+    (watches.never_was("", 17), "events-gone 17"),
+    (watches.from_the_future(17, 5), "not-yet 17 5"),
+    (watches.go_on_elsewhere(watches.TOO_SLOW, "web/", 17), "watch-ended"),
+    (watches.go_on_elsewhere(watches.IS_REMOVED, "", 17), "watch-ended"),
+    (watches.amid_keys(watches.IS_STOPPING, "web/"), "watch-ended"),
+    (watches.amid_keys(watches.RIGHTS, ""), "watch-ended"),
+    (watches.too_many(1000), "too-many"),
+    (too_many_observers(16), "too-many"),
+    (executed("txn set a x ; incr a"), "transaction 2"),
+    (mistake("set"), "bad-request"),
+    (watches.no_watch("7"), "bad-request"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("reply", "code"), SENTENCES)
+def test_a_refusal_has_its_code_and_is_read_back_from_either_form(reply: str, code: str) -> None:
+    sentence = reply.removeprefix("Sorry, ")
+    assert with_code(reply) == f"Sorry [{code}] {sentence}"
+    assert refusal_in(with_code(reply)) == refusal_in(reply)
+    assert sentence_of(reply) == sentence_of(with_code(reply)) == sentence
+
+
+def test_each_row_has_a_sentence_that_a_node_makes() -> None:
+    def row_of(sentence: str) -> object:
+        return next((row for row in REFUSALS if row.pattern.match(sentence)), BAD_REQUEST)
+
+    assert {row_of(sentence_of(reply)) for reply, _ in SENTENCES} == {*REFUSALS, BAD_REQUEST}
+
+
+def test_rows_of_one_code_have_one_meaning_for_a_client_that_gets_no_facts() -> None:
+    outcomes = {row.code: set() for row in REFUSALS}  # type: dict[str, set[RequestOutcome]]
+    for row in REFUSALS:
+        outcomes[row.code].add(row.outcome)
+    assert [code for code, found in outcomes.items() if len(found) > 1] == []
+
+
+@pytest.mark.parametrize("verb", sorted(COMMANDS))
+def test_no_reply_that_is_no_refusal_reads_as_one(verb: str) -> None:
+    reply = f"{verb.upper()} response: Sorry [no-leader] x"
+    assert refusal_in(reply) is None
+    assert with_code(reply) == reply
+
+
+def test_a_code_of_a_later_build_is_a_refusal() -> None:
+    refusal = refusal_in("Sorry [of-later s3] something new.")
+    assert refusal is not None
+    assert (refusal.code, refusal.facts) == ("of-later", ("s3",))
+    assert refusal.outcome is RequestOutcome.REFUSED
+
+
+def test_the_page_has_each_code() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    table = text.partition("### Codes of refusals")[2].partition("\n#")[0]
+    listed = re.findall(r"(?m)^\| `([a-z-]+)[^|]*` \| (.*) \|$", table)
+    assert [code for code, _ in listed] == [
+        *dict.fromkeys(row.code for row in REFUSALS),
+        "bad-request",
+    ]
