@@ -29,6 +29,9 @@ class InvariantError(Exception):
     """Two facts of one run that Raft says can't both be true."""
 
 
+ANSWERS = (AppendAccepted, AppendRejected, RequestVoteReply)
+
+
 class Invariants:
     """One run's facts: who led, who voted for whom, what is committed, what is on which disk."""
 
@@ -92,9 +95,8 @@ class Invariants:
 
     def taking(self, node: RawNode, message: Message) -> None:
         """A node is about to take a message."""
-        answers = (AppendAccepted, AppendRejected, RequestVoteReply)
         self._counted_before = None
-        if isinstance(message, answers) and message.term < node._state.term:
+        if message.term < node._state.term and isinstance(message, ANSWERS):
             self._counted_before = _counted(node._state, message.sender)
 
     def hears(self, node: RawNode, message: Message) -> bool:
@@ -111,16 +113,17 @@ class Invariants:
     def keeps_reads(self, state: State, reading: Collection[object]) -> None:
         """The core has just those reads that it was given and has not answered: none is lost, which
         would wait for ever, and none is left of an earlier leadership."""
-        forwarded = state.forwarded_reads
+        forwarded, leading = state.forwarded_reads, state.leading
+        own_reads = reading or forwarded.asked or forwarded.waiting or state.confirmed_reads
+        if not own_reads and not (leading and (leading.reads_waiting or leading.read_rounds)):
+            return
         kept = forwarded.asked + forwarded.waiting
-        if (leading := state.leading) is not None:
+        if leading is not None:
             kept += leading.reads_waiting
             for waiting in leading.read_rounds:
                 kept += waiting.tokens
         for ready in state.confirmed_reads:
             kept.append(ready.token)
-        if not kept and not reading:
-            return
         own = [token for token in kept if not isinstance(token, PeerRead)]
         if len(own) != len(reading) or not all(token in reading for token in own):
             raise InvariantError(
@@ -216,13 +219,15 @@ class Invariants:
         state = node._state
         if self._counted_before is not None:
             self._learns_nothing_of_an_earlier_term(node, event)
-        self._never_back(node)
+        self._never_back(state)
         for entry in effects.append:
             self._log_matching(node, entry.index)
-        self._nothing_of_another_leadership(node, effects)
+        self._nothing_of_another_leadership(state)
         self._leader(node, effects)
-        self._acknowledgements(node, effects)
-        self._commits(node, effects)
+        if effects.send_after_save or effects.send:
+            self._messages(state, effects)
+        if state.commit_index > self._commit[state.name]:
+            self._commits(node, effects)
         if effects.install is not None:
             self._applied[state.name] = effects.install.index
         for entry in effects.apply:
@@ -252,9 +257,8 @@ class Invariants:
         if known != candidate:
             raise InvariantError(f"{voter} votes for {known} and for {candidate} in term {term}")
 
-    def _never_back(self, node: RawNode) -> None:
+    def _never_back(self, state: State) -> None:
         """Terms and commit indexes only grow."""
-        state = node._state
         name = state.name
         if state.term < self._term[name]:
             raise InvariantError(f"{name} goes back to term {state.term}")
@@ -279,25 +283,20 @@ class Invariants:
                 f"{node._state.name}, elsewhere {known[1]!r} after term {known[0]}"
             )
 
-    def _nothing_of_another_leadership(self, node: RawNode, effects: Effects) -> None:
-        """The state of a leadership ends with it: reads, changes, the followers' progress, the
-        batch that was sent last. A node without a leader has asked none."""
-        state = node._state
+    def _nothing_of_another_leadership(self, state: State) -> None:
+        """The state of a leadership ends with it: reads, changes, the followers' progress. A node
+        without a leader has asked none."""
         name = state.name
         leading = state.leading
         if leading is not None and self._led.get(name, (0, 0))[0] != state.term:
             reads = [*leading.reads_waiting, *leading.read_rounds]
             if reads:
                 raise InvariantError(f"{name} leads term {state.term} with the reads {reads}")
-        if state.role is not Role.FOLLOWER or state.leader is None:
-            asked = [*state.forwarded_reads.asked, *state.forwarded_reads.waiting]
-            if asked:
-                raise InvariantError(f"{name} follows no leader that it could ask for {asked}")
-        for message in (*effects.send, *effects.send_after_save):
-            if isinstance(message, AppendEntries) and message.entries:
-                for entry in (message.entries[0], message.entries[-1]):
-                    if state.log.term_at(entry.index) != entry.term:
-                        raise InvariantError(f"{name} sends {entry}, which is not in its log")
+        forwarded = state.forwarded_reads
+        has_asked = forwarded.asked or forwarded.waiting
+        if has_asked and (state.role is not Role.FOLLOWER or state.leader is None):
+            asked = [*forwarded.asked, *forwarded.waiting]
+            raise InvariantError(f"{name} follows no leader that it could ask for {asked}")
 
     def _leader(self, node: RawNode, effects: Effects) -> None:
         """Election Safety, Leader Append-Only, Leader Completeness."""
@@ -331,28 +330,36 @@ class Invariants:
                     f"of term {term} ({command!r}), which is committed"
                 )
 
-    def _acknowledgements(self, node: RawNode, effects: Effects) -> None:
-        """Check that the entries which a follower acknowledges equal its leader's."""
+    def _messages(self, state: State, effects: Effects) -> None:
+        """Entries that are sent lie in the log, also those of the batch that was sent last."""
         for message in (*effects.send, *effects.send_after_save):
-            leader = self.nodes.get(message.to)
-            if not isinstance(message, AppendAccepted) or leader is None:
-                continue
-            if message.index < max(node._state.log.base_index, leader._state.log.base_index):
-                continue  # committed, and in a snapshot
-            if leader._state.leading is not None and leader._state.term == message.term:
-                held = node._state.log.term_at(message.index)
-                if held is None or held != leader._state.log.term_at(message.index):
-                    raise InvariantError(
-                        f"{message.sender} acknowledges entry {message.index}, "
-                        f"but does not hold its leader's"
-                    )
+            if isinstance(message, AppendAccepted):
+                self._acknowledgement(state, message)
+            elif isinstance(message, AppendEntries) and message.entries:
+                for entry in (message.entries[0], message.entries[-1]):
+                    if state.log.term_at(entry.index) != entry.term:
+                        raise InvariantError(f"{state.name} sends {entry}, which is not in its log")
+
+    def _acknowledgement(self, follower: State, message: AppendAccepted) -> None:
+        """Check that the entries which a follower acknowledges equal its leader's."""
+        node = self.nodes.get(message.to)
+        if node is None:
+            return
+        leader, index = node._state, message.index
+        if leader.leading is None or leader.term != message.term:
+            return
+        if index < max(follower.log.base_index, leader.log.base_index):
+            return  # committed, and in a snapshot
+        held = follower.log.term_at(index)
+        if held is None or held != leader.log.term_at(index):
+            raise InvariantError(
+                f"{message.sender} acknowledges entry {index}, but does not hold its leader's"
+            )
 
     def _commits(self, node: RawNode, effects: Effects) -> None:
         """State Machine Safety, and a quorum of disks for each entry a leader commits."""
         state = node._state
         first, last = self._commit[state.name] + 1, state.commit_index
-        if first > last:
-            return
         self._commit[state.name] = last
         # The entries of an installed snapshot were committed by others, one by one.
         if state.log.base_index > len(self.committed):

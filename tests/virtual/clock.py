@@ -27,7 +27,8 @@ class Clock(clock.Clock):
         return self._start_ms + self._world.now_ms * self.permille // 1000
 
     def now_s(self) -> float:
-        return self.now_ms() / 1000 + self.spent_s
+        now_ms = self._start_ms + self._world.now_ms * self.permille // 1000
+        return now_ms / 1000 + self.spent_s
 
     def used_s(self) -> float:
         return 0.0

@@ -26,7 +26,7 @@ from raftline.node.writer import DiskTask, WriteQueue, precedes_snapshots
 from raftline.raft.change import Change
 from raftline.raft.effects import Effects
 from raftline.raft.entries import Snapshot
-from raftline.raft.inputs import AskLeader, Input, Read, Receive, Transfer
+from raftline.raft.inputs import Applied, AskLeader, Input, Read, Transfer
 from raftline.raft.levels import FIRST
 from raftline.raft.messages import InstallSnapshot, Message
 from raftline.raft.node import RawNode, StepObserver, node_from_disk
@@ -94,20 +94,31 @@ class Observer:
     def stepped(self, event: Input, effects: Effects) -> None:
         if self._next is not None:
             self._next.stepped(event, effects)
-        self._monitor.stepped(self._node, event, effects)
+        if isinstance(event, Applied):
+            if not _has_reads_alone(effects):
+                raise InvariantError(f"{self._node.view.name} asks for more where it has applied")
+        else:
+            self._monitor.stepped(self._node, event, effects)
         reading = self._requests.reading
         if isinstance(event, (Read, AskLeader)):
             reading.update(event.tokens)
-        for batch in (*[ready.token for ready in effects.reads], *effects.refused):
-            if batch not in reading:
-                raise InvariantError(f"{self._node.view.name} answers a read a second time")
-            reading.remove(batch)
+        if effects.reads or effects.refused:
+            for batch in (*[ready.token for ready in effects.reads], *effects.refused):
+                if batch not in reading:
+                    raise InvariantError(f"{self._node.view.name} answers a read a second time")
+                reading.remove(batch)
         self._monitor.keeps_reads(self._node, reading)
 
     def refused(self, message: Message, why: str) -> None:
         if self._next is not None:
             self._next.refused(message, why)
         self._monitor.refused(self._node, message, why)
+
+
+def _has_reads_alone(effects: Effects) -> bool:
+    """Whether nothing is to be done but to serve reads."""
+    sends = effects.send or effects.send_after_save
+    return not (sends or effects.apply or effects.refused or effects.settled or effects.wants_disk)
 
 
 class Host:
@@ -153,7 +164,8 @@ class Host:
         self.may_be_said_new = bool(members)  # until it loses a file: nothing ran here before
         self._incarnation = 1  # what belongs to an earlier one is void
         self._backlog: list[Callable[[], None]] = []  # arrived while paused
-        self._acts: deque[Callable[[RawNode], None]] = deque()  # the one that is done, and later
+        self._acts: deque[tuple[Callable[..., None], tuple[object, ...]]] = deque()  # done next
+        self._acts_now = False
         self._rounds: Rounds
         self._sleep: OwnerSleep
         start_ms, permille = plan.clock_of(name, world.random)
@@ -173,16 +185,18 @@ class Host:
     # --- inputs -----------------------------------------------------------------------------
 
     def take(self, taken: Input) -> None:
-        """An input comes: a message, the end of a connection, an order."""
-        self._when_up(lambda node: self._taken(node, taken))
+        """An input comes: the end of a connection, an order."""
+        self._when_up(self._taken, taken)
 
     def _taken(self, node: RawNode, taken: Input) -> None:
-        if isinstance(taken, Receive):
-            self._receive(node, taken.message)
-        elif isinstance(taken, Transfer):
+        if isinstance(taken, Transfer):
             self._transfer(taken.to)
         else:
             self.step(taken)
+
+    def hear(self, message: Message) -> None:
+        """A message comes."""
+        self._when_up(self._receive, message)
 
     def _receive(self, node: RawNode, message: Message) -> None:
         self._world.tell("arrival", message)
@@ -238,29 +252,31 @@ class Host:
             told = node_facts(self.node.view, self.clock.now_ms())["last_applied"]
             assert told == self.manager.applied.index, f"{self.name} reports {told} as applied"
 
-    def _when_up(self, act: Callable[[RawNode], None]) -> None:
+    def _when_up(self, act: Callable[..., None], *values: object) -> None:
         """Let the node take an input; while it is paused, when it goes on."""
         incarnation = self._incarnation
         if self.paused:
-            self._backlog.append(lambda: self._alive(incarnation, act))
+            self._backlog.append(lambda: self._alive(incarnation, act, *values))
         else:
-            self._alive(incarnation, act)
+            self._alive(incarnation, act, *values)
 
-    def _alive(self, incarnation: int, act: Callable[[RawNode], None]) -> None:
+    def _alive(self, incarnation: int, act: Callable[..., None], *values: object) -> None:
         """Let the node do something, unless it died since, as one of its threads does: what comes
         of that itself, since a write took no time, say, is done after it. Then look for what waits.
         Its disk may let it die of this."""
         if self.node is None or incarnation != self._incarnation:
             return
-        self._acts.append(act)
-        if len(self._acts) > 1:
+        if self._acts_now:
+            self._acts.append((act, values))
             return
+        self._acts_now = True
         try:
+            act(self.node, *values)
+            self._look()
             while self._acts:
-                self._acts[0](self.node)
-                self._rounds.look(self._take_round)
-                self.requests.deliver()
-                self._acts.popleft()
+                act, values = self._acts.popleft()
+                act(self.node, *values)
+                self._look()
         except (Died, DiskFailed) as error:
             self._world.tell("act", f"> {self.name} dies at its disk: {type(error).__name__}")
             self._world.counts["deaths at the disk"] += 1
@@ -272,7 +288,13 @@ class Host:
             self.stop(power_cut=False)
             self._world.after(self._world.random.randint(10, 500), self.start)
         finally:
+            self._acts_now = False
             self._acts.clear()
+
+    def _look(self) -> None:
+        self._rounds.look(self._take_round)
+        if self.requests.ready:
+            self.requests.deliver()
 
     def _take_round(self) -> bool:
         self._rounds.do_round()

@@ -43,12 +43,14 @@ class HonestInvariants(Invariants):
 
     def stepped(self, node: RawNode, event: Input, effects: Effects) -> None:
         super().stepped(node, event, effects)
-        self._changes_one_step_at_a_time()
-        self._keeps_its_vote(node._state)
-        if node._state.leading is not None:
-            self._counts_votes_cast_for_it(node._state)
+        state = node._state
+        if self._seen < len(self.committed):
+            self._changes_one_step_at_a_time()
+        self._keeps_its_vote(state)
+        if state.leading is not None:
+            self._counts_votes_cast_for_it(state)
             if not self._lost_a_log:
-                self._counts_entries_that_are_held(node._state)
+                self._counts_entries_that_are_held(state)
 
     def _changes_one_step_at_a_time(self) -> None:
         """Committed configurations follow one another as they may: voters move through a joint
@@ -73,6 +75,8 @@ class HonestInvariants(Invariants):
 
     def _keeps_its_vote(self, state: State) -> None:
         """Mistake 2: a vote forgotten within its term can be given twice."""
+        if state.vote is not None and self._votes_held.get(state.name) == (state.term, state.vote):
+            return
         term, vote = self._votes_held.get(state.name, (-1, ""))
         if term == state.term and vote != state.vote:
             raise InvariantError(
@@ -83,10 +87,12 @@ class HonestInvariants(Invariants):
 
     def _counts_votes_cast_for_it(self, leader: State) -> None:
         """Mistake 7: a vote of another term, or a PreVote, made a leader."""
+        name, term = leader.name, leader.term
         for voter, granted in leader.votes.items():
-            cast = self.votes.get((voter, leader.term))
-            forgotten = (voter, leader.term, leader.name) in self.forgotten_votes
-            if granted and voter != leader.name and cast != leader.name and not forgotten:
+            if not granted or voter == name:
+                continue
+            cast = self.votes.get((voter, term))
+            if cast != name and (voter, term, name) not in self.forgotten_votes:
                 raise InvariantError(
                     f"{leader.name} leads term {leader.term} by a vote of {voter}, "
                     f"which voted for {cast}"
@@ -95,16 +101,16 @@ class HonestInvariants(Invariants):
     def _counts_entries_that_are_held(self, leader: State) -> None:
         """Mistake 33: an acknowledgement of another term counts. A follower in a later term may
         have cut meanwhile what it held."""
+        log, nodes = leader.log, self.nodes
         for name, progress in leader.progress.items():
-            if name not in self.nodes:
-                continue  # it never ran yet
-            follower = self.nodes[name]._state
             index = progress.match_index
-            in_snapshot = index < max(follower.log.base_index, leader.log.base_index)
+            if index < log.base_index or name not in nodes:
+                continue  # it is in the snapshot, or the follower never ran yet
+            follower = nodes[name]._state
             if (
                 follower.term <= leader.term
-                and not in_snapshot
-                and (follower.log.term_at(index) != leader.log.term_at(index))
+                and index >= follower.log.base_index
+                and follower.log.term_at(index) != log.term_at(index)
             ):
                 raise InvariantError(
                     f"{leader.name} takes {name} to hold entry {index} as it does itself"

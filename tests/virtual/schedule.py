@@ -12,7 +12,6 @@ from unittest.mock import patch
 
 from raftline.raft import state
 from raftline.raft.entries import entries_of
-from raftline.raft.inputs import Receive
 from raftline.raft.membership import Membership
 from raftline.raft.messages import Message
 from raftline.state import sessions
@@ -169,7 +168,7 @@ class _Schedule:
         return [Holder(self.world, self.plan, name, hosts, check) for name in names]
 
     def _deliver(self, message: Message) -> None:
-        self.hosts[message.to].take(Receive(message))
+        self.hosts[message.to].hear(message)
 
     def trouble(self, steps: int) -> None:
         """Let faults happen for so many events."""

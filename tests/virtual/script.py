@@ -15,7 +15,6 @@ from unittest.mock import patch
 from raftline.raft import spelling
 from raftline.raft.change import Change
 from raftline.raft.entries import Entry
-from raftline.raft.inputs import Receive
 from raftline.raft.membership import all_vote
 from raftline.raft.messages import Message, PeerError
 from raftline.raft.node import RawNode, node_from_disk
@@ -238,7 +237,7 @@ class ScriptedCluster:
         except PeerError as error:
             self.world.tell("answer", f"{sender} <- {to}@Sorry, {error}")
         else:
-            self.hosts[to].take(Receive(message))
+            self.hosts[to].hear(message)
 
     def request(self, to: str, client: str, command: str) -> None:
         """Let a client's command arrive at a server; `client` is NAME or NAME#ID."""

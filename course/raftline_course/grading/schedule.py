@@ -8,7 +8,6 @@ from dataclasses import replace
 from functools import partial
 
 from raftline.raft.effects import HardState
-from raftline.raft.inputs import Receive
 from raftline.raft.membership import Membership
 from raftline.raft.messages import Message
 from raftline.view.collected import Collector
@@ -80,7 +79,7 @@ class Schedule:
 
     def _deliver(self, message: Message) -> None:
         if message.to in self.hosts:
-            self.hosts[message.to].take(Receive(message))
+            self.hosts[message.to].hear(message)
 
     def trouble(self, timeouts: int) -> None:
         """Start all, and let faults happen for `timeouts` election timeouts."""
