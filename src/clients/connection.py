@@ -19,6 +19,7 @@ from raftline.wire.replies import RequestOutcome
 PUBLIC = "raftline"  # the module of errors, as a traceback names it and a program imports it
 SAID_AFTER_S = 1.0
 CONNECT_TIMEOUT_S = 2.0  # while other addresses are left to try
+LEAST_ATTEMPT_S = 0.05
 
 
 def in_words(addresses: Iterable[Address]) -> str:
@@ -105,18 +106,45 @@ class Deadline:
     """`limit_s` seconds from now; `say` gets one line if the first second brings no answer.
 
     The caller that waits looks at `notice_s`, and calls `notice` when that has come. Both times are
-    on the monotonic clock.
+    by `now`, the monotonic clock. One node may keep a request for `attempt_s`, and no longer than
+    is left of the whole; with `reply_s` for just that time.
     """
 
-    def __init__(self, limit_s: float, say: Callable[[str], None] | None = None) -> None:
-        now_s = time.monotonic()
-        self.until_s = now_s + limit_s
-        self.notice_s = now_s + SAID_AFTER_S if say else math.inf
+    def __init__(
+        self,
+        limit_s: float,
+        say: Callable[[str], None] | None = None,
+        *,
+        attempt_s: float = math.inf,
+        reply_s: float | None = None,
+        now: Callable[[], float] | None = None,
+    ) -> None:
+        self._now = time.monotonic if now is None else now
+        self.until_s = self.now_s + limit_s
+        self.notice_s = self.now_s + SAID_AFTER_S if say else math.inf
         self._say = say
+        self._attempt_s = attempt_s
+        self._reply_s = reply_s
+
+    @property
+    def now_s(self) -> float:
+        return self._now()
 
     @property
     def left_s(self) -> float:
-        return max(0.0, self.until_s - time.monotonic())
+        return max(0.0, self.until_s - self.now_s)
+
+    @property
+    def attempt_s(self) -> float:
+        """The seconds for which the node that is asked now may keep the request."""
+        if self._reply_s is not None:
+            return self._reply_s
+        return max(LEAST_ATTEMPT_S, min(self._attempt_s, self.left_s))
+
+    @property
+    def connect_s(self) -> float:
+        """The seconds that a connection to it may take."""
+        return max(LEAST_ATTEMPT_S, min(CONNECT_TIMEOUT_S, self.left_s))
 
     def notice(self, why: str) -> None:
         """Report, once, why there is no answer yet."""
@@ -168,7 +196,7 @@ def _why_unreachable(address: Address, error: OSError, limit_s: float) -> str:
     if isinstance(error, socket.gaierror):
         return f"no host is called {host}. Check how it is spelled."
     if isinstance(error, TimeoutError):
-        return f"{host} port {port} did not accept a connection within {limit_s:g} s."
+        return f"{host} port {port} did not accept a connection within {limit_s:.3g} s."
     why = why_no_tls(error) or error.strerror or str(error)
     return f"{host} port {port} cannot be reached: {why}."
 

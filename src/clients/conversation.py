@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from raftline.clients.addresses import Addresses
 from raftline.clients.connection import (
     CONNECT_TIMEOUT_S,
-    ClientError,
     Deadline,
     NodeConnection,
     OutcomeUnknown,
@@ -22,14 +23,14 @@ from raftline.clients.login import Credentials, log_in, of_environment
 from raftline.clients.search import (
     Answer,
     ClientSessions,
-    Learn,
     NodeTurns,
     Pause,
-    Search,
+    SearchStep,
     lost,
     search,
     text_of,
 )
+from raftline.clients.steps import carry_out
 from raftline.clients.tls import ClientTls, tls_of
 from raftline.common.address import Address
 from raftline.wire.protocol import NAME
@@ -147,32 +148,23 @@ class Client:
             Refused: the command is not one line of text.
         """
         if not self.follow:
-            return self._ask_here(self.name, command, Deadline(self.timeout_s, self._on_wait))
-        deadline = Deadline(self.search_s or self.timeout_s, self._on_wait)
+            limits = Deadline(self.timeout_s, self._on_wait, reply_s=self.timeout_s)
+            return self._ask_here(self.name, command, self.timeout_s, limits)
+        deadline = Deadline(
+            self.search_s or self.timeout_s,
+            self._on_wait,
+            attempt_s=self.attempt_s or math.inf,
+            reply_s=self.timeout_s if self.search_s else None,
+        )
         steps = search(self._nodes, self._sessions, self.name, command, deadline)
-        return self._carry_out(steps, deadline)
+        return carry_out(steps, partial(self._do, deadline))
 
-    def _carry_out(self, steps: Search[Reply], deadline: Deadline) -> Reply:
-        """Carry out the steps of a search, and return its reply."""
-        answer: Answer | None = None
-        while True:
-            try:
-                step = steps.send(answer)
-            except StopIteration as end:
-                found: Reply = end.value
-                return found
-            answer = None
-            if isinstance(step, Pause):
-                time.sleep(step.seconds)
-            elif isinstance(step, Learn):
-                with contextlib.suppress(ClientError):
-                    answer = self._ask_here(step.sender, step.command, deadline)
-            else:
-                answer = self._attempt(step.sender, step.command, deadline)
-
-    def _attempt(self, sender: str, command: str, deadline: Deadline) -> Answer:
+    def _do(self, deadline: Deadline, step: SearchStep) -> Answer | None:
+        if isinstance(step, Pause):
+            time.sleep(step.seconds)
+            return None
         try:
-            return self._ask_here(sender, command, deadline)
+            return self._ask_here(step.sender, step.command, step.connect_s, deadline)
         except (Unreachable, OutcomeUnknown) as error:
             return error
 
@@ -183,9 +175,10 @@ class Client:
             Unreachable: no node listens there.
         """
         failures: list[Unreachable] = []
+        limit_s = min(self.timeout_s, CONNECT_TIMEOUT_S) if self.follow else self.timeout_s
         for _ in range(len(self._nodes.known) if self.follow else 1):
             try:
-                self._connected(Deadline(self.timeout_s))
+                self._connected(limit_s)
                 return
             except Unreachable as error:
                 failures.append(error)
@@ -193,9 +186,9 @@ class Client:
                     self._nodes.move_on(self.address, error)
         raise failures[0]  # of the address that was asked for
 
-    def _ask_here(self, sender: str, command: str, deadline: Deadline) -> Reply:
+    def _ask_here(self, sender: str, command: str, connect_s: float, deadline: Deadline) -> Reply:
         line = line_of(sender, command)
-        connection, limit_s = self._connected(deadline), self._reply_s(deadline)
+        connection, limit_s = self._connected(connect_s), deadline.attempt_s
         try:
             raw = connection.exchange(line, limit_s, deadline)
         except OSError as error:
@@ -211,13 +204,7 @@ class Client:
             raise lost(command, connection.address, foreign, limit_s)
         return reply
 
-    def _reply_s(self, deadline: Deadline) -> float:
-        """Return how long to wait for a reply of the node that is asked."""
-        if not self.follow or self.attempt_s is None:
-            return self.timeout_s
-        return max(0.05, min(self.attempt_s, deadline.left_s))
-
-    def _connected(self, deadline: Deadline) -> NodeConnection:
+    def _connected(self, limit_s: float) -> NodeConnection:
         """Return a connection to the node whose turn it is."""
         if self._connection is not None:
             if self._connection.address == self.address and self._connection.is_silent():
@@ -225,9 +212,6 @@ class Client:
             self.close()
         if self._on_connect:
             self._on_connect(self.address)
-        limit_s = min(self.timeout_s, CONNECT_TIMEOUT_S) if self.follow else self.timeout_s
-        if self.follow and self.attempt_s is not None:
-            limit_s = max(0.05, min(limit_s, deadline.left_s))
         try:
             self._connection = NodeConnection(self.address, limit_s, self.tls)
         except OSError as error:

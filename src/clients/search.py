@@ -1,20 +1,21 @@
 """The search for a node that takes a request: the next node, the pauses, the end.
 
-A search is a generator. It yields a step, `AskNode`, `Pause` or `Learn`, and is sent the answer; it
-returns the reply that settles the request. It touches no socket: a thread carries the steps out
-(`conversation.py`), or a task of asyncio does (`kv/asker.py`). So both look for the leader, use
-sessions and judge outcomes alike.
+A search is a machine (`steps.py`). It yields a step, `AskNode` or `Pause`, and is sent the answer;
+it returns the reply that settles the request. A thread carries the steps out (`conversation.py`),
+a task of asyncio (`kv/asker.py`), or a simulated client. So all of them look for the leader, use
+sessions and judge outcomes alike, and end in time.
 """
 
 from __future__ import annotations
 
-import time
+import contextlib
 from collections.abc import Generator, Iterable
 from typing import NamedTuple, TypeVar
 
 from raftline.clients.addresses import MEMBERS, Addresses
 from raftline.clients.connection import (
     ClientError,
+    Closed,
     Deadline,
     NoLeader,
     NotAllowed,
@@ -40,29 +41,25 @@ Answer = Reply | ClientError
 
 
 class AskNode(NamedTuple):
-    """A step: ask the node whose turn it is, and send the answer, or the error, to the search."""
+    """A step: ask this node. The answer is its reply, or the error in its place; `Closed` if the
+    client was closed."""
 
+    address: Address
     sender: str
     command: str
+    limit_s: float  # until it is given up
+    connect_s: float  # of these, for a connection
 
 
 class Pause(NamedTuple):
-    """A step: wait. `answer` is what the last node answered."""
+    """A step: wait. The answer is None."""
 
     seconds: float
-    answer: Answer
-
-
-class Learn(NamedTuple):
-    """A step: the request is settled, and the node that settled it is to name the members. Send
-    its reply; None if none comes, which is no failure."""
-
-    sender: str
-    command: str = MEMBERS
 
 
 Kind = TypeVar("Kind")
-Search = Generator[AskNode | Pause | Learn, Answer | None, Kind]
+SearchStep = AskNode | Pause
+Search = Generator[SearchStep, Answer | None, Kind]
 
 
 class NodeTurns:
@@ -159,8 +156,10 @@ def anywhere(
     while True:
         asked = nodes.current
         tried.add(asked)
-        answer = yield AskNode(sender, command)
+        answer = yield _ask(asked, sender, command, deadline)
         assert answer is not None, "an AskNode is sent an answer"
+        if isinstance(answer, Closed):
+            return _last_word(nodes, unknown or answer), unknown is None
         outcome = answer.outcome if isinstance(answer, ClientError) else outcome_of(answer.text)
         if isinstance(answer, Reply) and (
             outcome not in (RequestOutcome.NO_LEADER, RequestOutcome.UNKNOWN)
@@ -176,17 +175,21 @@ def anywhere(
         if nodes.current in tried:  # all refused: wait for an election
             if deadline.left_s < pause_s:
                 break
-            if time.monotonic() + pause_s > deadline.notice_s:
+            if deadline.now_s + pause_s > deadline.notice_s:
                 deadline.notice(_search(nodes, answer, deadline.left_s))
-            yield Pause(pause_s, answer)
+            yield Pause(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
             tried.clear()
     return _last_word(nodes, unknown or refusal or answer), unknown is None
 
 
+def _ask(address: Address, sender: str, command: str, deadline: Deadline) -> AskNode:
+    return AskNode(address, sender, command, deadline.attempt_s, deadline.connect_s)
+
+
 def _last_word(nodes: NodeTurns, answer: Answer) -> Reply:
     """Return the reply of a search that nothing settled. Raises ClientError."""
-    if isinstance(answer, Unreachable) and len(nodes.known) > 1:
+    if type(answer) is Unreachable and len(nodes.known) > 1:
         where = in_words(nodes.known)
         nobody = Unreachable(f"nobody answers at {where}. The last one: {answer}")
         nobody.advice = answer.advice
@@ -240,16 +243,17 @@ def search(
     nodes: NodeTurns, sessions: ClientSessions, name: str, command: str, deadline: Deadline
 ) -> Search[Reply]:
     """Find a node that serves the request; return the reply. At times that node is then asked
-    for the members."""
+    for the members; it is no failure if it names none."""
     if row_of(command).handling.is_numbered:
         reply = yield from numbered(nodes, sessions, name, command, deadline)
     else:
         reply, _ = yield from anywhere(nodes, name, command, deadline)
     is_served = outcome_of(reply.text) is not RequestOutcome.NO_LEADER
-    if is_served and nodes.addresses.asks(time.monotonic()):
-        members = yield Learn(name)
-        if isinstance(members, Reply):
-            nodes.addresses.take(members.text, time.monotonic())
+    if is_served and nodes.addresses.asks(deadline.now_s):
+        with contextlib.suppress(ClientError):
+            members = yield _ask(nodes.current, name, MEMBERS, deadline)
+            if isinstance(members, Reply):
+                nodes.addresses.take(members.text, deadline.now_s)
     return reply
 
 

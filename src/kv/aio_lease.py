@@ -10,8 +10,9 @@ from types import TracebackType
 from typing import Protocol, TypeVar
 
 from raftline.clients.connection import ClientError
+from raftline.clients.steps import carry_out_awaiting
 from raftline.common.nocopies import NoCopies
-from raftline.kv.calls import CALLS, Call, seconds_of
+from raftline.kv.calls import CALLS, Ask, Call, Steps, seconds_of
 from raftline.kv.lease_timer import (
     Clock,
     LeaseTimer,
@@ -21,7 +22,6 @@ from raftline.kv.lease_timer import (
     releasing,
     renewing,
 )
-from raftline.kv.steps import Ask, Steps, carry_out_awaiting
 
 Result = TypeVar("Result")
 

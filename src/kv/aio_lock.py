@@ -12,11 +12,12 @@ from types import TracebackType
 from typing import Generic, Protocol, TypeAlias
 
 from raftline.clients.connection import ClientError
+from raftline.clients.steps import carry_out_awaiting
 from raftline.common.nocopies import NoCopies
 from raftline.kv.aio_lease import AioLease, AioTransport
 from raftline.kv.aio_watch import AioWatch
 from raftline.kv.callers import Attempt, Callers
-from raftline.kv.calls import CALLS
+from raftline.kv.calls import CALLS, Ask
 from raftline.kv.claiming import (
     NOT_HELD,
     ClaimStep,
@@ -33,7 +34,6 @@ from raftline.kv.codec import Codec, Data
 from raftline.kv.contest import ELECTIONS, LOCKS, LockKeys
 from raftline.kv.errors import LeaseLost
 from raftline.kv.lease_timer import LeaseTimer
-from raftline.kv.steps import Ask, carry_out_awaiting
 
 Watching = Callable[[str], AioWatch[str]]
 _Attempt: TypeAlias = Attempt[AioLease]

@@ -15,10 +15,8 @@ from typing import Any
 from raftline.clients.addresses import Addresses
 from raftline.clients.connection import (
     CONNECT_TIMEOUT_S,
-    ClientError,
     Closed,
     Deadline,
-    OutcomeUnknown,
     Unreachable,
     line_of,
     unreachable,
@@ -27,17 +25,17 @@ from raftline.clients.login import Credentials, exchange
 from raftline.clients.pool import ATTEMPTS
 from raftline.clients.search import (
     Answer,
+    AskNode,
     ClientSessions,
-    Kind,
-    Learn,
     NodeTurns,
     Pause,
-    Search,
+    SearchStep,
     begin_session,
     lost,
     search,
     text_of,
 )
+from raftline.clients.steps import carry_out_awaiting
 from raftline.clients.tls import ClientTls
 from raftline.common.address import Address
 from raftline.kv.link import Link
@@ -83,13 +81,13 @@ class AioAsker:
             ClientError: as `Client.request`.
         """
         self.check_place()
-        deadline = Deadline(timeout_s)
+        deadline = Deadline(timeout_s, attempt_s=timeout_s / ATTEMPTS)
         if row_of(command).handling.is_numbered and self._sessions.with_room() is None:
-            refusal = await self._begin_session(deadline, timeout_s)
+            refusal = await self._begin_session(deadline)
             if refusal is not None:
                 return text_of(refusal)
         steps = search(self._nodes, self._sessions, self.name, command, deadline)
-        return text_of(await self._carry_out(steps, deadline, timeout_s))
+        return text_of(await carry_out_awaiting(steps, self._do))
 
     def check_place(self) -> None:
         """Raise if no request can be sent: closed, another event loop, a forked child."""
@@ -124,7 +122,7 @@ class AioAsker:
         self._link = None
         self._old.clear()
 
-    async def _begin_session(self, deadline: Deadline, timeout_s: float) -> Reply | None:
+    async def _begin_session(self, deadline: Deadline) -> Reply | None:
         """Begin a session in one task, while others wait; return a refusal."""
         if self._beginning is None:
             self._beginning = asyncio.Lock()
@@ -134,61 +132,35 @@ class AioAsker:
             if self._sessions.with_room() is not None:
                 return None
             steps = begin_session(self._nodes, self._sessions, self.name, deadline)
-            begun = await self._carry_out(steps, deadline, timeout_s)
+            begun = await carry_out_awaiting(steps, self._do)
             return begun if isinstance(begun, Reply) else None
 
-    async def _carry_out(self, steps: Search[Kind], deadline: Deadline, timeout_s: float) -> Kind:
-        """Carry out the steps of a search, and return its reply."""
-        answer: Answer | None = None
-        unknown: OutcomeUnknown | None = None
-        try:
-            while True:
-                step = steps.send(answer)
-                answer = None
-                attempt_s = max(0.05, min(timeout_s / ATTEMPTS, deadline.left_s))
-                if isinstance(step, Learn):
-                    answer = await self._learnt(step, attempt_s)
-                elif self.is_closed:
-                    raise unknown or Closed("this client was closed")
-                elif isinstance(step, Pause):
-                    await asyncio.sleep(step.seconds)
-                else:
-                    answer = await self._attempt(step.sender, step.command, attempt_s)
-                    if isinstance(answer, OutcomeUnknown):
-                        unknown = answer
-        except StopIteration as end:
-            found: Kind = end.value
-            return found
-        finally:
-            steps.close()
-
-    async def _learnt(self, step: Learn, limit_s: float) -> Answer | None:
-        """Ask the node that settled the request for the members; None if it is gone."""
+    async def _do(self, step: SearchStep) -> Answer | None:
         if self.is_closed:
+            return Closed("this client was closed")
+        if isinstance(step, Pause):
+            await asyncio.sleep(step.seconds)
             return None
-        try:
-            return await self._attempt(step.sender, step.command, limit_s)
-        except ClientError:
-            return None
+        return await self._attempt(step)
 
-    async def _attempt(self, sender: str, command: str, limit_s: float) -> Answer:
-        """Ask the node whose turn it is."""
-        line = line_of(sender, command)
-        address = self._nodes.current
-        link = self._link
+    async def _attempt(self, step: AskNode) -> Answer:
+        """Ask a node."""
+        line = line_of(step.sender, step.command)
+        address, link = step.address, self._link
         if link is None or not link.is_open or link.address != address:
+            limit_s = min(step.limit_s, step.connect_s)
             try:
-                link = await self._connected(address, min(limit_s, CONNECT_TIMEOUT_S))
+                link = await self._connected(address, limit_s)
             except OSError as error:
-                return unreachable(address, error, min(limit_s, CONNECT_TIMEOUT_S))
+                return unreachable(address, error, limit_s)
             except Unreachable as refusal:  # the login failed
                 return refusal
         try:
-            return await self._exchange(link, line, limit_s)
+            return await self._exchange(link, line, step.limit_s)
         except NotSent:
             return Unreachable(f"{address.host} port {address.port} reads nothing at present.")
         except OSError as error:
-            return lost(command, address, error, limit_s)
+            return lost(step.command, address, error, step.limit_s)
 
     async def _exchange(self, link: Link, line: bytes, limit_s: float) -> Reply:
         loop = asyncio.get_running_loop()

@@ -20,6 +20,7 @@ from raftline.wire.protocol import ProtocolError, escape, unescape
 from raftline.wire.transactions import spell_word
 
 Result = TypeVar("Result")
+Kind = TypeVar("Kind")
 Default = TypeVar("Default")
 NO_SUCH_LEASE = ", no such lease"
 TTL_OR_LEASE = "ttl gives the key a lease of its own; give that or lease, not both"
@@ -63,6 +64,16 @@ class Call(Generic[Result]):
             if said.endswith(f"no such lease: {lease}. Nothing was done."):
                 return LeaseLost(f"{lease} has ended, so nothing was done")
         return refusal
+
+
+class Ask(NamedTuple):
+    """A step of a machine: ask the cluster; the answer is what the reply means."""
+
+    call: Call[Any]
+    limit_s: float | None = None  # None: that of the client
+
+
+Steps = Generator[Ask, Any, Kind]
 
 
 class ReplyParts(NamedTuple):

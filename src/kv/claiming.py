@@ -11,12 +11,11 @@ import threading
 from collections.abc import Generator, Sequence
 from typing import Any, NamedTuple
 
-from raftline.kv.calls import CALLS, Stat
+from raftline.kv.calls import CALLS, Ask, Stat
 from raftline.kv.contest import LockKeys, LockProtocol, token_in
 from raftline.kv.errors import LeaseLost
 from raftline.kv.events import Event
 from raftline.kv.lease_timer import Clock
-from raftline.kv.steps import Ask
 
 NOT_HELD = "it is not held by this program"
 

@@ -11,8 +11,9 @@ from types import TracebackType
 from typing import Protocol, TypeVar
 
 from raftline.clients.connection import ClientError
+from raftline.clients.steps import carry_out
 from raftline.common.nocopies import NoCopies
-from raftline.kv.calls import CALLS, Call, seconds_of
+from raftline.kv.calls import CALLS, Ask, Call, Steps, seconds_of
 from raftline.kv.lease_timer import (
     Clock,
     LeaseTimer,
@@ -23,7 +24,6 @@ from raftline.kv.lease_timer import (
     renewing,
 )
 from raftline.kv.renewals import Renewals
-from raftline.kv.steps import Ask, Steps, carry_out
 
 Result = TypeVar("Result")
 

@@ -12,9 +12,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from raftline.kv.calls import CALLS
+from raftline.kv.calls import CALLS, Ask, Steps
 from raftline.kv.errors import LeaseLost
-from raftline.kv.steps import Ask, Steps
 
 RENEWALS = 3  # per time of a lease
 RETRY_S = 0.2  # pause after a failed renewal

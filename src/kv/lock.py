@@ -12,9 +12,10 @@ from types import TracebackType
 from typing import Generic, TypeAlias
 
 from raftline.clients.connection import ClientError
+from raftline.clients.steps import carry_out
 from raftline.common.nocopies import NoCopies
 from raftline.kv.callers import Attempt, Callers
-from raftline.kv.calls import CALLS
+from raftline.kv.calls import CALLS, Ask
 from raftline.kv.claiming import (
     NOT_HELD,
     ClaimStep,
@@ -32,7 +33,6 @@ from raftline.kv.contest import ELECTIONS, LOCKS, LockKeys
 from raftline.kv.errors import LeaseLost
 from raftline.kv.lease import Keeper, Lease, Transport, call_apart
 from raftline.kv.lease_timer import LeaseTimer
-from raftline.kv.steps import Ask, carry_out
 from raftline.kv.watch import Watch
 
 Watching = Callable[[str], Watch[str]]

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 import pytest
 
 from raftline.clients.connection import Unreachable
+from raftline.clients.steps import carry_out
+from raftline.kv.calls import Ask, Steps
 from raftline.kv.errors import LeaseLost
 from raftline.kv.lease_timer import (
     LEAST_S,
@@ -20,7 +22,6 @@ from raftline.kv.lease_timer import (
     releasing,
     renewing,
 )
-from raftline.kv.steps import Ask, Steps, carry_out
 
 Kind = TypeVar("Kind")
 

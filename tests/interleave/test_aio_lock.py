@@ -7,10 +7,10 @@ import time
 from functools import partial
 from typing import Any
 
+from raftline.clients.steps import carry_out_awaiting
 from raftline.kv.aio_lock import AioLock
 from raftline.kv.callers import Attempt
 from raftline.kv.claiming import Wait, claiming
-from raftline.kv.steps import carry_out_awaiting
 from tests.interleave.explore import check_interleavings, first_failure, seeds
 from tests.rim.lock_cluster import AioCluster
 

@@ -8,11 +8,11 @@ from functools import partial
 
 import pytest
 
+from raftline.clients.steps import carry_out
 from raftline.kv import callers, claiming, lock
 from raftline.kv.callers import Attempt
 from raftline.kv.claiming import Wait
 from raftline.kv.lock import Lock
-from raftline.kv.steps import carry_out
 from tests.interleave.explore import check_interleavings, first_failure, seeds
 from tests.rim.lock_cluster import Cluster
 

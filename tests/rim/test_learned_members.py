@@ -15,7 +15,7 @@ import raftline.aio
 from raftline.clients.addresses import Addresses
 from raftline.clients.connection import Deadline, LoginFailed
 from raftline.clients.conversation import Client
-from raftline.clients.search import Answer, AskNode, ClientSessions, Learn, NodeTurns, search
+from raftline.clients.search import Answer, AskNode, ClientSessions, NodeTurns, search
 from raftline.common.address import Address
 from raftline.kv import liveness
 from raftline.kv.asker import AioAsker
@@ -75,8 +75,8 @@ def test_the_node_that_served_is_asked_for_the_members_now_and_then() -> None:
     addresses = Addresses([S1], learns=True)
     nodes = NodeTurns([S1], addresses)
     steps = search(nodes, ClientSessions(), "c", "get a", Deadline(10))
-    assert steps.send(None) == AskNode("c", "get a")
-    assert steps.send(Reply("s1", "GET response: 5")) == Learn("c", "status")
+    assert steps.send(None)[:3] == (S1, "c", "get a")
+    assert steps.send(Reply("s1", "GET response: 5"))[:3] == (S1, "c", "status")
     told = {"leader": "s1", "members": {"s1": str(S1), "s2": str(S2)}}
     with pytest.raises(StopIteration) as end:
         steps.send(Reply("s1", f"STATUS response: {json.dumps(told)}"))
@@ -144,15 +144,17 @@ def test_a_login_that_fails_at_the_question_is_no_failure_of_what_was_served(
 ) -> None:
     ask_here, attempt = Client._ask_here, AioAsker._attempt
 
-    def refused(self: Client, sender: str, command: str, deadline: Deadline) -> Reply:
+    def refused(
+        self: Client, sender: str, command: str, connect_s: float, deadline: Deadline
+    ) -> Reply:
         if command == "status":
             raise LoginFailed("the file of users is another now")
-        return ask_here(self, sender, command, deadline)
+        return ask_here(self, sender, command, connect_s, deadline)
 
-    async def refused_too(self: AioAsker, sender: str, command: str, limit_s: float) -> Answer:
-        if command == "status":
+    async def refused_too(self: AioAsker, step: AskNode) -> Answer:
+        if step.command == "status":
             raise LoginFailed("the file of users is another now")
-        return await attempt(self, sender, command, limit_s)
+        return await attempt(self, step)
 
     async def run() -> None:
         async with raftline.aio.connect(f"localhost:{s1.port}") as kv:

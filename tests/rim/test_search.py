@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import pytest
 
-from raftline.clients.connection import Deadline, OutcomeUnknown, Unreachable
+from raftline.clients.connection import Closed, Deadline, OutcomeUnknown, Unreachable
 from raftline.clients.search import (
     WINDOW,
     Answer,
@@ -15,10 +15,12 @@ from raftline.clients.search import (
     NodeTurns,
     Pause,
     Search,
+    SearchStep,
     numbered,
     search,
     text_of,
 )
+from raftline.clients.steps import carry_out
 from raftline.common.address import Address
 from raftline.wire.protocol import DONE_ONCE, NO_LEADER, error, not_leader, outcome_unknown
 from raftline.wire.replies import Reply
@@ -31,6 +33,11 @@ GONE = Unreachable("nothing listens")
 
 def said(text: str) -> Reply:
     return Reply("s1", text)
+
+
+def asked_by(step: SearchStep) -> str:
+    assert isinstance(step, AskNode)
+    return f"{step.sender}@{step.command}"
 
 
 def carried_out(steps: Search[Kind], *answers: Answer) -> tuple[list[str], Kind]:
@@ -46,7 +53,7 @@ def carried_out(steps: Search[Kind], *answers: Answer) -> tuple[list[str], Kind]
             return asked, end.value
         answer = None
         if isinstance(step, AskNode):
-            asked.append(f"{step.sender}@{step.command}")
+            asked.append(asked_by(step))
             answer = left.pop(0)
         else:
             assert isinstance(step, Pause)
@@ -82,14 +89,14 @@ def test_numbers_under_way_stay_within_the_window_of_a_session() -> None:
     nodes, sessions = NodeTurns([S1]), ClientSessions()
     begun = said("SESSION response: c-7")
     late = numbered(nodes, sessions, "c", "incr a", Deadline(10))
-    assert next(late) == AskNode("c", "session")
-    assert late.send(begun) == AskNode("c-7#1", "incr a")
+    assert asked_by(next(late)) == "c@session"
+    assert asked_by(late.send(begun)) == "c-7#1@incr a"
     for number in range(2, WINDOW + 1):
         steps = numbered(nodes, sessions, "c", "incr a", Deadline(10))
         assert carried_out(steps, said("INCR response: 1"))[0] == [f"c-7#{number}@incr a"]
     other = numbered(nodes, sessions, "c", "incr a", Deadline(10))
-    assert next(other) == AskNode("c", "session")
-    assert other.send(said("SESSION response: c-9")) == AskNode("c-9#1", "incr a")
+    assert asked_by(next(other)) == "c@session"
+    assert asked_by(other.send(said("SESSION response: c-9"))) == "c-9#1@incr a"
     late.close()  # its caller was cancelled
     steps = numbered(nodes, sessions, "c", "incr a", Deadline(10))
     assert carried_out(steps, said("INCR response: 1"))[0] == [f"c-7#{WINDOW + 1}@incr a"]
@@ -145,3 +152,33 @@ def test_time_that_is_over_tells_what_is_known() -> None:
             LOST,
             refused,
         )
+
+
+def test_a_client_that_is_closed_ends_its_requests_and_says_what_is_known() -> None:
+    closed = Closed("this client was closed")
+    nodes = NodeTurns([S1, S2])
+    with pytest.raises(Closed, match="this client was closed"):
+        carried_out(search(nodes, ClientSessions(), "c", "get a", Deadline(10)), GONE, closed)
+    steps = search(nodes, ClientSessions(), "c", "set a 1", Deadline(10))
+    with pytest.raises(OutcomeUnknown, match="it was lost"):
+        carried_out(steps, said("SESSION response: c-7"), LOST, closed)
+
+
+def test_no_node_keeps_a_request_for_longer_than_is_left() -> None:
+    """A node that hangs has a part of the time, and the last one has the rest."""
+    now_s = 0.0
+    deadline = Deadline(10, attempt_s=4, now=lambda: now_s)
+    steps = search(NodeTurns([S1, S2]), ClientSessions(), "c", "get a", deadline)
+    limits = []
+
+    def hang(step: SearchStep) -> Answer | None:
+        nonlocal now_s
+        limit_s = step.limit_s if isinstance(step, AskNode) else step.seconds
+        limits.append(round(limit_s, 2))
+        now_s += limit_s
+        return GONE if isinstance(step, AskNode) else None
+
+    with pytest.raises(Unreachable):
+        carry_out(steps, hang)
+    assert limits == [4, 4, 0.05, 1.95, 0.05]
+    assert now_s <= 10 + 0.05

@@ -1,28 +1,17 @@
-"""Requests that a rule needs, as steps: a generator yields a step and is sent its answer, or the
-error is thrown into it.
+"""The two runners of a client's machines: one for threads, one for tasks of asyncio.
 
-The generator decides, and touches no socket, thread or task. Threads carry its steps out by
-`carry_out`, tasks of asyncio by `carry_out_awaiting`. So both decide alike.
+A machine is a generator. It yields a step, and is sent its answer, or the error is thrown into it.
+It decides what comes next, and touches no socket, thread, task or clock. So threads and tasks
+decide alike, and so do simulated clients, whose clock and network are simulated, too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator
-from typing import Any, NamedTuple, TypeVar
-
-from raftline.kv.calls import Call
-
-
-class Ask(NamedTuple):
-    """A step: ask the cluster; the answer is what the reply means."""
-
-    call: Call[Any]
-    limit_s: float | None = None  # None: that of the client
-
+from typing import Any, TypeVar
 
 Step = TypeVar("Step")
 Kind = TypeVar("Kind")
-Steps = Generator[Ask, Any, Kind]
 
 
 def carry_out(steps: Generator[Step, Any, Kind], do: Callable[[Step], object]) -> Kind:
