@@ -37,9 +37,10 @@ class Liveness:
     @property
     def due_s(self) -> float:
         """The time at which to look again."""
+        silent_s = self._heard_s + self._silent_s
         if self._asked_s is not None:
-            return self._asked_s + self._silent_s
-        return min(self._heard_s + self._silent_s, self._confirmed_s + self._probe_s)
+            return min(silent_s, self._asked_s + self._silent_s)
+        return min(silent_s, self._confirmed_s + self._probe_s)
 
     def is_dead(self, now_s: float) -> bool:
         """Whether the node was silent for too long."""
