@@ -1,0 +1,234 @@
+"""A watch as a machine: it connects, goes on at another node, and sees that a node is silent.
+
+Its steps are carried out by a thread (`watch.py`), by a task of asyncio (`aio_watch.py`), or in a
+schedule of simulated nodes. All of them return each event once, by one `WatchCursor`.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Generator
+from typing import Any, Generic, NamedTuple
+
+from raftline.clients.addresses import MEMBERS, Addresses
+from raftline.clients.connection import (
+    CONNECT_TIMEOUT_S,
+    ClientError,
+    NoLeader,
+    Unreachable,
+    in_words,
+    line_of,
+    unreachable,
+)
+from raftline.clients.search import NodeTurns
+from raftline.common.address import Address
+from raftline.common.nocopies import NoCopies
+from raftline.kv.codec import Data
+from raftline.kv.events import Event, WatchCursor, WatchEnded
+from raftline.kv.liveness import MEMBERS_ID, PROBE, PROBE_ID, Liveness, Outage
+from raftline.wire.protocol import ProtocolError, split_sender
+
+PAUSES_S = (0.05, 1.0)
+LOG = logging.getLogger("raftline")
+
+
+class Connect(NamedTuple):
+    """A step: connect to this node, and log in. Raises OSError, ClientError."""
+
+    address: Address
+    limit_s: float
+
+
+class Send(NamedTuple):
+    """A step: send a line. Raises OSError."""
+
+    line: bytes
+
+
+class NextLine(NamedTuple):
+    """A step: the answer is the next line. Raises TimeoutError if none comes in time, OSError."""
+
+    until_s: float
+
+
+class HangUp(NamedTuple):
+    """A step: close the connection, if there is one."""
+
+
+class Rest(NamedTuple):
+    """A step: wait so long, or until the watch is closed."""
+
+    seconds: float
+
+
+WatchStep = Connect | Send | NextLine | HangUp | Rest
+Watching = Generator[WatchStep, Any, bool]
+
+
+class WatchMachine(Generic[Data]):
+    """The state of a watch, and its next steps."""
+
+    def __init__(
+        self,
+        addresses: Addresses,
+        name: str,
+        cursor: WatchCursor[Data],
+        open_s: float,
+        now: Callable[[], float] | None = None,
+    ) -> None:
+        """Make no connection yet. If no node serves it within `open_s` of the first use, that
+        raises why. Once served it goes on until it is closed, also at members that `addresses`
+        learns. It begins at a random one of the named nodes, so that many watches are spread."""
+        self.name = name
+        self.cursor = cursor
+        self.ready: deque[Event[Data]] = deque()
+        self.is_closed = False
+        self._nodes = NodeTurns(random.sample(addresses.named, len(addresses.named)), addresses)
+        self._now = time.monotonic if now is None else now
+        self._open_s = open_s
+        self._give_up_s = 0.0
+        self._was_served = False
+        self._is_open = False
+        self._pause_s = PAUSES_S[0]
+        self._outage = Outage()
+
+    def take_line(self, until_s: float | None) -> Watching:
+        """Take one line; return False if none came in time, or the watch was closed.
+
+        Raises:
+            ClientError: no node would serve it; or none did within the time to begin.
+        """
+        while not self.is_closed:
+            try:
+                if not self._is_open:
+                    yield from self._connect()
+                return (yield from self._take(until_s))
+            except (OSError, WatchEnded, ClientError) as problem:
+                self._is_open = False
+                yield HangUp()
+                pause_s = self._move_on(problem)
+                left_s = pause_s if until_s is None else max(0.0, until_s - self._now())
+                yield Rest(min(pause_s, left_s))
+                if until_s is not None and self._now() >= until_s:
+                    return False
+        return False
+
+    def _connect(self) -> Generator[WatchStep, Any, None]:
+        address = self._nodes.current
+        if not self._was_served and self._open_s > 0:
+            self._give_up_s = self._now() + self._open_s
+            self._open_s = 0.0
+        try:
+            yield Connect(address, CONNECT_TIMEOUT_S)
+        except OSError as error:
+            raise unreachable(address, error, CONNECT_TIMEOUT_S) from None
+        self._is_open = True
+        self._liveness = Liveness(self._now())
+        yield from self._ask_for_members()  # before any event, so that they are known then
+        yield Send(line_of(self.name, self.cursor.command))
+
+    def _ask_for_members(self) -> Generator[WatchStep, Any, None]:
+        if self._nodes.addresses.asks(self._now()):
+            yield Send(line_of(f"{self.name}#{MEMBERS_ID}", MEMBERS))
+
+    def _take(self, until_s: float | None) -> Watching:
+        liveness = self._liveness
+        due_s = liveness.due_s
+        yield from self._ask_for_members()
+        try:
+            raw = yield NextLine(due_s if until_s is None else min(due_s, until_s))
+        except TimeoutError:
+            now_s = self._now()
+            if liveness.is_dead(now_s):
+                raise WatchEnded("it said nothing for too long") from None
+            if liveness.begin_probe(now_s):
+                yield Send(line_of(f"{self.name}#{PROBE_ID}", PROBE))
+            return until_s is None or now_s < until_s
+        text, number = text_and_id(raw)
+        now_s = self._now()
+        liveness.heard(now_s)
+        if number == PROBE_ID:
+            if text.startswith("Sorry, "):
+                raise WatchEnded(text)
+            liveness.confirmed(now_s)
+        elif number == MEMBERS_ID:
+            self._nodes.addresses.take(text, now_s)
+        else:
+            events = self.cursor.take(text)
+            self.ready.extend(events)
+            if events or text.startswith("WATCH "):
+                self._served(now_s)
+        return True
+
+    def _served(self, now_s: float) -> None:
+        self._liveness.confirmed(now_s)
+        self._was_served = True
+        self._pause_s = PAUSES_S[0]
+        if line := self._outage.served(now_s):
+            LOG.warning(line)
+
+    def _move_on(self, problem: Exception) -> float:
+        """Turn to the next node; return how long to wait before. Raise a problem that each node
+        would have."""
+        if self.is_closed:
+            return 0.0
+        if isinstance(problem, ClientError) and not isinstance(problem, Unreachable):
+            raise problem
+        if isinstance(problem, WatchEnded):
+            self.cursor.refused(str(problem))
+        self._nodes.move_on(self._nodes.current, None)
+        now_s, where = self._now(), in_words(self._nodes.known)
+        if not self._was_served and now_s >= self._give_up_s:
+            if isinstance(problem, WatchEnded):
+                raise NoLeader(str(problem).removeprefix("Sorry, ")) from None
+            raise Unreachable(f"nobody serves it at {where}. The last: {problem}") from None
+        if self._was_served and (line := self._outage.failed(now_s, where, str(problem))):
+            LOG.warning(line)
+        pause_s = self._pause_s
+        self._pause_s = min(PAUSES_S[1], 1.5 * pause_s)
+        return pause_s
+
+
+class BaseWatch(NoCopies, Generic[Data]):
+    """The part of a watch that waits for nothing."""
+
+    def __init__(self, machine: WatchMachine[Data]) -> None:
+        self._machine = machine
+
+    def __repr__(self) -> str:
+        state = "closed" if self._machine.is_closed else "open"
+        return f"<a watch of {self._machine.name}, {state}>"
+
+    @property
+    def position(self) -> int | None:
+        """The index after which `kv.watch(after=…)` would go on; None amid the first keys."""
+        return self._machine.cursor.position
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether all keys that existed at its beginning have come."""
+        return self._machine.cursor.is_listed
+
+    def take_ready(self) -> list[Event[Data]]:
+        """Return the events that have come."""
+        events = list(self._machine.ready)
+        self._machine.ready.clear()
+        return events
+
+
+def text_and_id(raw: bytes) -> tuple[str, str]:
+    """Return the text of a line without the node's name, and its id.
+
+    Raises:
+        ConnectionError: no node wrote it.
+    """
+    try:
+        name, number, text = split_sender(raw.decode("utf-8", "surrogateescape"))
+    except ProtocolError:
+        name = ""
+    if not name:
+        raise ConnectionError("answered something that is not raftline")
+    return text, number

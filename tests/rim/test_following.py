@@ -1,0 +1,139 @@
+"""A watch, step by step, by a clock of the test: no socket, thread or task."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import pytest
+
+from raftline.clients.addresses import Addresses
+from raftline.clients.connection import NoLeader, Refused, Unreachable
+from raftline.clients.lines import ConnectionEnded
+from raftline.clients.steps import carry_out
+from raftline.common.address import Address
+from raftline.kv.codec import TEXT
+from raftline.kv.events import WatchCursor
+from raftline.kv.following import Connect, HangUp, NextLine, Rest, Send, WatchMachine, WatchStep
+from raftline.kv.liveness import PROBE_S, SILENT_S
+from raftline.wire import watches as words
+from raftline.wire.protocol import NO_LEADER
+
+S1, S2 = Address("one", 1), Address("two", 2)
+Line = str | OSError
+
+
+class World:
+    """Nodes that send what the test has for each connection, and a clock."""
+
+    def __init__(self, serve: Callable[[str], list[Line]]) -> None:
+        """`serve` returns what comes on a connection after its line for a watch; "" is a pause of
+        a second. After it nothing comes any more."""
+        self.now_s = 0.0
+        self.opened: list[Address] = []
+        self.sent: list[str] = []
+        self.rested_s = 0.0
+        self._serve = serve
+        self._lines: list[Line] = []
+        cursor = WatchCursor(TEXT, None, None)
+        self.watch = WatchMachine(Addresses([S1, S2]), "c", cursor, 10.0, lambda: self.now_s)
+
+    def take(self, until_s: float | None = None) -> bool:
+        return carry_out(self.watch.take_line(until_s), self._do)
+
+    def values(self, count: int) -> list[str | None]:
+        """Return the values of the next events."""
+        while len(self.watch.ready) < count:
+            assert self.take()
+        return [self.watch.ready.popleft().value for _ in range(count)]
+
+    def _do(self, step: WatchStep) -> object:
+        if isinstance(step, Connect):
+            self.opened.append(step.address)
+        elif isinstance(step, Send):
+            self.sent.append(step.line.decode().partition("@")[2])
+            if self.sent[-1].startswith("watch"):
+                self._lines = self._serve(self.sent[-1])
+        elif isinstance(step, Rest):
+            self.rested_s += step.seconds
+            self.now_s += step.seconds
+        elif isinstance(step, NextLine):
+            return self._read(step.until_s)
+        else:
+            assert isinstance(step, HangUp)
+            self._lines = []
+        return None
+
+    def _read(self, until_s: float) -> bytes:
+        line = self._lines.pop(0) if self._lines else TimeoutError()
+        self.now_s = until_s if isinstance(line, TimeoutError) else self.now_s + 1
+        if isinstance(line, OSError):
+            raise line
+        return f"s1@{line}".encode()
+
+
+def test_a_watch_goes_on_at_the_next_node_after_what_came_whole() -> None:
+    rounds = itertools.count()
+
+    def serve(line: str) -> list[Line]:
+        if not next(rounds):
+            has = words.has(5, "a", "5")
+            return [words.begins(1, 5), has, words.event(6, "set", "a", "6"), ConnectionEnded()]
+        return [words.goes_on(5), words.event(6, "set", "a", "6"), words.event(7, "set", "a", "7")]
+
+    world = World(serve)
+    assert world.values(3) == ["5", "6", "7"]
+    assert world.sent == ["watch", "watch after 5"]
+    assert set(world.opened) == {S1, S2}
+
+
+def test_a_node_that_says_nothing_is_left_and_one_that_is_cut_off_as_well() -> None:
+    def serve(line: str) -> list[Line]:
+        begins = [words.begins(0, 5), *["EVENT 5"] * cut_off_s]
+        return list(begins) if not world.opened[1:] else [words.begins(0, 5)]
+
+    for cut_off_s, at_s in ((0, 1 + SILENT_S), (100, 1 + PROBE_S + SILENT_S)):
+        world = World(serve)
+        while not world.opened[1:]:
+            world.take()
+        assert at_s <= world.now_s <= at_s + 2, (cut_off_s, world.now_s)
+        assert len(set(world.opened)) == 2
+
+
+def test_a_watch_that_nobody_serves_is_given_up_at_its_time_and_one_that_was_served_is_not() -> (
+    None
+):
+    world = World(lambda _: [NO_LEADER])
+    with pytest.raises(NoLeader, match="I know of no leader"):
+        world.values(1)
+    assert 10 <= world.now_s <= 13
+    world = World(lambda _: [ConnectionEnded()])
+    with pytest.raises(Unreachable, match="nobody serves it at one port 1; two port 2"):
+        world.values(1)
+    rounds = itertools.count()
+    world = World(
+        lambda _: [words.begins(0, 5)] if next(rounds) in (0, 50) else [ConnectionEnded()]
+    )
+    while len(world.opened) < 51:
+        assert world.take()
+    assert world.now_s > 40
+
+
+def test_a_refusal_that_each_node_would_give_ends_the_watch_at_once() -> None:
+    world = World(lambda _: ["Sorry, a prefix is at most 1024 bytes. Nothing was done."])
+    world.watch.cursor = WatchCursor(TEXT, "a", 7)
+    with pytest.raises(Refused, match="a prefix is at most"):
+        world.take()
+    assert len(world.opened) == 1
+
+
+def test_a_wait_ends_at_its_time_and_a_closed_watch_at_once() -> None:
+    world = World(lambda _: [words.begins(0, 5)])
+    assert world.take(100.0)
+    assert not world.take(3.0)
+    assert world.now_s == 3.0
+    world = World(lambda _: [ConnectionEnded()])
+    assert not world.take(0.07)
+    assert world.now_s <= 1.07
+    world.watch.is_closed = True
+    assert not world.take()
