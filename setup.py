@@ -32,7 +32,7 @@ COMPILED = (
     "storage/snapshotlines",
     "net/admission", "net/connection", "net/host", "net/levels", "net/lines",
     "net/outgoing", "net/outgoing_protocol", "net/peers", "net/server_protocol",
-    "net/shared_reader",
+    "net/serving", "net/shared_reader", "net/waits", "net/watching",
     "node/applying", "node/batching", "node/clock", "node/driver", "node/handover",
     "node/lease_clock", "node/leasing", "node/measures", "node/queue",
     "node/rounds", "node/stepper", "node/traffic_log", "node/watch",

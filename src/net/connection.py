@@ -7,33 +7,28 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Final
 
 from raftline.access.login import address_of, is_private
-from raftline.access.rights import denial_reason
 from raftline.access.tls import Tls, named_in
 from raftline.access.tls_socket import TlsSocket
 from raftline.net.admission import Admission
 from raftline.net.host import Batch, Host, Origin
 from raftline.net.lines import HalfLines, Late, LineBuffer, Receiver, drain
-from raftline.net.local_commands import LocalCommands
 from raftline.net.opening import TLS_ONLY, NoTls, asks_only_status, begin_tls
-from raftline.net.outgoing import Outgoing, Replies
-from raftline.net.server_protocol import REQUESTS, End, Run, ServerProtocol, Step, TimingMark
+from raftline.net.outgoing import Outgoing
+from raftline.net.server_protocol import REQUESTS, ServerProtocol
+from raftline.net.serving import Serving
 from raftline.net.shared_reader import Shareable, SharedReader
-from raftline.net.watching import Observing, Watching
+from raftline.net.waits import AwaitReplies, ReserveRoom, SendBytes, SendLines, Wait, WaitFor
 from raftline.raft import spelling
 from raftline.raft.messages import Message
 from raftline.wire.limits import HANDSHAKE_S, LINE_S, READ_BYTES
-from raftline.wire.parsing import ParsedLine
-from raftline.wire.protocol import FULL, error
-
-NO_TIMING_MARK: Final = b"\xff\xfc\x06"  # RFC 860
+from raftline.wire.protocol import FULL
 
 
 class Connection(Origin, Shareable):
-    """Drives the machine of one connection (`ServerProtocol`): reads bytes, hands requests over,
-    serves other lines one after the other, and sends their replies together."""
+    """Drives the machines of one connection on its socket, by its thread or the shared reader:
+    bytes to steps (`ServerProtocol`), steps served (`Serving`), replies sent (`Outgoing`)."""
 
     def __init__(
         self,
@@ -63,27 +58,26 @@ class Connection(Origin, Shareable):
             lines=LineBuffer(LINE_S, half_lines, self._read_no_more),
             announce=announce,
         )
-        self._replies = Replies(host.name, self.outgoing)
-        self._local_commands = LocalCommands(
-            host, connection, self._replies.flush, self.outgoing.put_codes
+        self._serving = Serving(
+            host,
+            self,
+            self._protocol,
+            self._admission,
+            self.outgoing,
+            self.break_off,
+            lambda: str(connection.getpeername()[0]),
         )
-        why_refused = self._admission.denial_reason
-        self._watching = Watching(host, self.outgoing, self._replies, why_refused)
-        self._observing = Observing(host, self.outgoing, self._replies, why_refused)
         self._shared_reader = shared_reader
         self.last_window = self.private_until = 0  # see `Shareable`
         self.resume = threading.Lock()
         self.resume.acquire()
-        # By the shared reader, for the thread of this connection: a step that it does not take, or
-        # the trouble that it met.
-        self._left: Step | None = None
-        self._trouble: Exception | None = None
+        self._trouble: Exception | None = None  # that the shared reader met, for the own thread
         self._is_begun = False  # any TLS is
 
     @property
     def is_controllers(self) -> bool:
         """Whether a controller speaks here, who outlives a node that is shut down."""
-        return self._local_commands.is_controllers
+        return self._serving.is_controllers
 
     @property
     def bytes_moved(self) -> tuple[int, int]:
@@ -103,49 +97,67 @@ class Connection(Origin, Shareable):
             protocol.bound_strangers(time.monotonic())
             self._serve_lines()
         except NoTls:
-            self._replies.complain(TLS_ONLY)
+            self._complain(TLS_ONLY)
             drain(self._socket)
         except Late:
-            self._replies.complain(protocol.why_late)
+            self._complain(protocol.why_late)
         except OSError:
             pass  # they are gone
         except MemoryError:
-            self._replies.complain("this request needs more memory than there is.")
+            self._complain("this request needs more memory than there is.")
         finally:
             name = self._admission.speaks_for
             if name is not None and self._host.speakers.release(name, self):
                 # All that it sent has been taken: only now is its silence certain.
                 self._host.peer_disconnected(name)
-            self._watching.end()
-            self._observing.end()
-            protocol.lines.forget()
+            self._serving.end()
             self.close()
 
-    def _serve_lines(self) -> None:
-        while not isinstance(step := self._next_step(), End):
-            self._serve(step)
-        if step.complaint:
-            self._replies.complain(step.complaint)
-        self.outgoing.wait_until_empty()
-        if step.drains:
-            drain(self._socket)
+    def _complain(self, problem: str) -> None:
+        """Send a complaint, if the reader is still there."""
+        with contextlib.suppress(OSError):
+            self.outgoing.send(self._serving.complaint(problem))
 
-    def _next_step(self) -> Step:
-        """Return the next step for this thread, once there is one."""
-        protocol = self._protocol
-        while True:
-            step, self._left = self._left, None
-            if step is not None or (step := protocol.next_step()) is not None:
-                return step
-            self._replies.flush()
+    def _serve_lines(self) -> None:
+        steps = self._serving.steps()
+        try:
+            wait = next(steps)
+            while True:
+                wait = steps.send(self._waited(wait))
+        except StopIteration:
+            if self._serving.drains:
+                drain(self._socket)
+        finally:
+            steps.close()
+
+    def _waited(self, wait: Wait) -> bool:
+        """Wait for what the machine needs, by this thread; return the result."""
+        if wait is WaitFor.BYTES:
+            self._read()
+        elif wait is WaitFor.EMPTY:
+            self.outgoing.wait_until_empty()
+        elif wait is WaitFor.ROOM:
             self.outgoing.wait_for_room()
-            if self._was_parked():
-                continue
-            data = self._receiver.receive(protocol.lines.due_s)
-            if data is None:
-                protocol.pass_time(time.monotonic())
-            else:
-                protocol.receive_data(data, time.monotonic())
+        elif isinstance(wait, SendLines):
+            self.outgoing.send(wait.lines)
+        elif isinstance(wait, SendBytes):
+            self.outgoing.send_bytes(wait.data)
+        elif isinstance(wait, ReserveRoom):
+            self._host.reply_room.reserve(wait.holder, in_turn=wait.in_turn)
+        elif isinstance(wait, AwaitReplies):
+            return wait.batch.wait(wait.within_s)
+        return True
+
+    def _read(self) -> None:
+        """Let bytes come, or be read by the shared reader for a while."""
+        if self._was_parked():
+            return
+        protocol = self._protocol
+        data = self._receiver.receive(protocol.lines.due_s)
+        if data is None:
+            protocol.pass_time(time.monotonic())
+        else:
+            protocol.receive_data(data, time.monotonic())
 
     def _was_parked(self) -> bool:
         """Have the shared reader read here, if it does so for a crowd; return whether this thread
@@ -161,7 +173,7 @@ class Connection(Origin, Shareable):
         if self._trouble is not None:
             raise self._trouble
         self.outgoing.wait_for_room()
-        return self._left is not None or not self._protocol.is_between_lines
+        return not self._serving.is_between_lines
 
     def _read_no_more(self) -> None:
         """Have the thread that reads come out of its wait; from any thread."""
@@ -197,17 +209,14 @@ class Connection(Origin, Shareable):
             data = self._receiver.receive_now()
             if data is not None:
                 protocol.receive_data(data, now_s)
-            step = protocol.next_step(may_wait=False)
+            batch = self._serving.take_now()
         except Exception as trouble:
             self._trouble = trouble
             return False
-        if isinstance(step, Batch) and (not protocol.has_changed or self.outgoing.is_empty()):
-            batches.append(step)
-            self.outgoing.add(step)
-        elif step is not None:
-            self._left = step
-            return False
-        return protocol.is_between_lines and not (self._tls is not None and self._tls.has_more)
+        if batch is not None:
+            batches.append(batch)
+        has_more = self._tls is not None and self._tls.has_more
+        return self._serving.is_between_lines and not has_more
 
     def close(self) -> None:
         """End the connection, from any thread."""
@@ -216,16 +225,8 @@ class Connection(Origin, Shareable):
 
     def rights_changed(self) -> None:
         """Look at the rights of whoever is logged in here, since the users were read again."""
-        login = self._admission.login
-        if login is None:
-            return
-        now, keys_of_lease = login.now(), self._host.keys_of_lease
-        if now is None or (
-            self._observing.has_begun and denial_reason(now, "observe", keys_of_lease)
-        ):
+        if self._serving.end_refused():
             self.break_off()
-        else:
-            self._watching.end_refused(lambda line: denial_reason(now, line, keys_of_lease))
 
     def secret_changed(self) -> None:
         """End it if a member proved itself by a secret that is none any more."""
@@ -252,35 +253,6 @@ class Connection(Origin, Shareable):
         data = "".join(f"{self._host.name}@{spelling.spell(m)}\n" for m in answers).encode()
         if not self.outgoing.send_now(data):
             self.break_off()
-
-    def _serve(self, step: Step) -> None:
-        """Carry out a step that is not the end."""
-        if isinstance(step, TimingMark):
-            self._replies.flush()  # of the lines before it
-            self.outgoing.send_bytes(NO_TIMING_MARK)  # in its turn: not amid a reply
-            return
-        if self._protocol.has_changed:  # what comes later sees what came before
-            self.outgoing.wait_until_empty()
-        if isinstance(step, Batch):
-            self._replies.flush()
-            self.outgoing.add(step)
-            self._host.submit(step)
-        elif isinstance(step, Run):
-            self._serve_run(self._protocol.kind, step.lines)
-
-    def _serve_run(self, kind: str, run: list[ParsedLine]) -> None:
-        if kind == "peer":
-            self._replies.flush()
-            for complaint in self._host.hear([one.message for one in run if one.message], self):
-                self._replies.add("", error(complaint))
-        elif kind == "watch":
-            self._watching.serve([one.request for one in run])
-        elif kind == "observe":
-            self._replies.flush()
-            self._observing.serve([one.request for one in run])
-        else:
-            for one, reply in zip(run, self._local_commands.answer(kind, run), strict=True):
-                self._replies.add(one.request.id, reply)
 
 
 def admit_by_tls(

@@ -1,4 +1,4 @@
-"""The commands that a connection's own thread answers, one after the other, in order.
+"""The commands that a connection answers one after the other, in order: no batch of requests.
 
 To `backup` they answer with a copy of the node's state, piece by piece (docs/repair.md): the text
 of a snapshot, in a file without a name beside the node's own. It goes away with the connection
@@ -7,12 +7,10 @@ that asked for it, or with the process.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import socket
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from json.encoder import encode_basestring
 from zlib import crc32
@@ -20,6 +18,8 @@ from zlib import crc32
 from raftline.common.wakeup import Breather
 from raftline.net.host import Batch, Host, Reader
 from raftline.net.levels import spell_level
+from raftline.net.outgoing_protocol import OutgoingProtocol
+from raftline.net.waits import AwaitReplies, Replies, ReserveRoom, WaitFor, Waits
 from raftline.storage.disk import DiskFailed, disk_failed
 from raftline.storage.snapshotlines import MachineState, spell_snapshot
 from raftline.wire.commands import COMMANDS, HELP, Request
@@ -35,118 +35,119 @@ class LocalCommands:
     """Answers the kinds "show", "level", "members", "backup", "control", "proof" and "local" of
     one connection.
 
-    `flush` sends the replies that have gathered: they need not wait for what takes long. A
-    connection is a `Holder` of the room for replies by this object while its own thread sends.
+    It is the `Holder` of the room for long replies that are made here.
     """
 
     def __init__(
         self,
         host: Host,
-        connection: socket.socket,
-        flush: Callable[[], None],
-        put_codes: Callable[[], None],
+        outgoing: OutgoingProtocol,
+        replies: Replies,
+        break_off: Callable[[], None],
+        address: Callable[[], str],
     ) -> None:
+        """`break_off` ends the connection, and `address` is the host that it comes from."""
         self._host = host
-        self._socket = connection
-        self._flush = flush
-        self._put_codes = put_codes  # before the refusals from here on
+        self._outgoing = outgoing
+        self._replies = replies
+        self.break_off = break_off
+        self._address = address
         self._backup_file: BackupFile | None = None  # which this connection fetches
         self.is_controllers = False  # such a connection outlives a node that is shut down
 
-    def answer(self, kind: str, run: Sequence[ParsedLine]) -> Iterator[str]:
-        """Yield the replies to lines of one kind, and of one way of reading.
-
-        Each is made when it is asked for. Whoever takes a long one sends it before the next.
-        """
+    def serve(self, kind: str, run: Sequence[ParsedLine]) -> Waits[None]:
+        """Reply to lines of one kind, and of one way of reading."""
         if kind == "show":
             yield from self._shows([one.request for one in run], run[0].reading)
-        elif kind == "backup":
-            for one in run:
-                yield from self._long(partial(self._backup, one))
-        else:
-            answer = {
-                "level": self._level,
-                "members": self._members,
-                "control": self._obey,
-                "local": self._local,
-                "proof": self._local,
-            }[kind]
-            for one in run:
-                if kind == "local" and not one.reply and _is_read(one.request):
-                    yield from self._read_here(one.request)
-                else:
-                    yield answer(one)
+            return
+        for one in run:
+            if kind == "backup":
+                yield from self._long(one.request.id, partial(self._backup, one))
+            elif kind == "local" and not one.reply and _is_read(one.request):
+                yield from self._read_here(one.request)
+            else:
+                reply = yield from self._answer(kind, one)
+                yield from self._replies.add_in_pieces(one.request.id, reply)
 
-    def _read_here(self, request: Request) -> Iterator[str]:
+    def _answer(self, kind: str, asked: ParsedLine) -> Waits[str]:
+        """Return the reply to a line that takes no room for a long one."""
+        if asked.reply:
+            return asked.reply
+        if kind == "level":
+            return spell_level(self._host.name).partition("@")[2]
+        if kind == "members":
+            return (yield from self._members(asked))
+        if kind == "control":
+            return (yield from self._obey(asked))
+        if asked.request.verb == "transfer":
+            return (yield from self._transfer(asked.request))
+        if asked.request.verb == "codes":
+            return (yield from self._put_codes())
+        return HELP if asked.request.verb == "help" else self._host.status()
+
+    def _read_here(self, request: Request) -> Waits[None]:
         read = partial(_first, self._host.logmanager, request.command)
         reply = "" if request.verb == "show" else read()
         if reply and len(reply) <= PIECE_CHARACTERS:
-            yield reply
+            yield from self._replies.add_in_pieces(request.id, reply)
         else:
             reply = ""  # it is made again when its turn has come
-            yield from self._long(read, in_turn=request.verb != "show")
+            yield from self._long(request.id, _at_once(read), in_turn=request.verb != "show")
 
-    def break_off(self) -> None:
-        """End the connection; see `Holder`."""
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
-
-    def _long(self, make: Callable[[], str], *, in_turn: bool = False) -> Iterator[str]:
-        """Yield a reply that may be long, once the node has room for it; see `ReplyRoom`."""
-        self._flush()  # what came before need not wait
+    def _long(
+        self, request_id: str, make: Callable[[], Waits[str]], *, in_turn: bool = False
+    ) -> Waits[None]:
+        """Give a reply that may be long, once the node has room for it; see `ReplyRoom`."""
+        yield from self._replies.flush()  # what came before need not wait
         room = self._host.reply_room
-        room.reserve(self, in_turn=in_turn)
+        yield ReserveRoom(self, in_turn)
         try:
-            reply = make()
+            reply = yield from make()
             room.hold(self, sys.getsizeof(reply))
-            yield reply
+            yield from self._replies.add_in_pieces(request_id, reply)
         finally:
             room.give(self)
 
-    def _shows(self, requests: Sequence[Request], reading: Reading) -> Iterator[str]:
-        commands = [request.command for request in requests]
-        batch = Batch(commands, is_read=True, reading=reading)
+    def _shows(self, requests: Sequence[Request], reading: Reading) -> Waits[None]:
+        batch = Batch([request.command for request in requests], is_read=True, reading=reading)
         self._host.submit(batch)
-        if not batch.wait(self._host.patience_s):
-            yield from [NO_LEADER] * len(requests)
-        elif batch.reader is None:
-            yield from batch.replies
-        else:
-            for command in commands:
-                yield from self._long(partial(_first, batch.reader, command))
+        is_answered = yield AwaitReplies(batch, self._host.patience_s)
+        for place, request in enumerate(requests):
+            if is_answered and batch.reader is not None:
+                read = partial(_first, batch.reader, request.command)
+                yield from self._long(request.id, _at_once(read))
+            else:
+                reply = batch.replies[place] if is_answered else NO_LEADER
+                yield from self._replies.add_in_pieces(request.id, reply)
 
-    def _level(self, asked: ParsedLine) -> str:
-        return spell_level(self._host.name).partition("@")[2]
-
-    def _members(self, asked: ParsedLine) -> str:
+    def _members(self, asked: ParsedLine) -> Waits[str]:
         """Change the members, or list them once this server is known to lead."""
         host, change = self._host, asked.change
-        self._flush()
+        yield from self._replies.flush()
         if change is not None:
             change = host.with_level(change)
         batch = Batch([asked.request.command], is_read=change is None, change=change)
         host.submit(batch)
-        if not batch.wait(host.patience_s if change is None else CHANGE_S):
+        if not (yield AwaitReplies(batch, host.patience_s if change is None else CHANGE_S)):
             return NO_LEADER if change is None else outcome_unknown("it takes long; see: members")
         if batch.replies:
             return batch.replies[0]
         return "MEMBERS response: " + json.dumps(host.members())
 
-    def _backup(self, asked: ParsedLine) -> str:
+    def _backup(self, asked: ParsedLine) -> Waits[str]:
         """Copy the state, once this server is known to lead; or give a piece of that copy."""
-        self._flush()
         offset = asked.request.command.rpartition(" ")[2]
         if offset == "backup":
-            return self._begin_backup()
+            return (yield from self._begin_backup())
         if self._backup_file is None:
             return error("no backup was begun on this connection; begin with: backup")
         return f"BACKUP response: {self._backup_file.piece(int(offset))}"
 
-    def _begin_backup(self) -> str:
+    def _begin_backup(self) -> Waits[str]:
         host = self._host
         batch = Batch(["backup"], is_read=True)
         host.submit(batch)
-        if not batch.wait(host.patience_s):
+        if not (yield AwaitReplies(batch, host.patience_s)):
             return NO_LEADER
         if batch.replies:
             return batch.replies[0]
@@ -157,31 +158,35 @@ class LocalCommands:
             return error(str(failure))
         return f"BACKUP response: {self._backup_file.begin}"
 
-    def _obey(self, asked: ParsedLine) -> str:
-        self._flush()  # what came before may be about to end
-        host = self._socket.getpeername()[0]
+    def _obey(self, asked: ParsedLine) -> Waits[str]:
+        yield from self._replies.flush()  # what came before may be about to end
+        host = self._address()
         orders, request = self._host.orders, asked.request
         assert orders is not None  # which made an order of the line
         self.is_controllers = orders.is_allowed(request.sender, host)
         return orders.obey(request, host).line
 
-    def _local(self, asked: ParsedLine) -> str:
-        request = asked.request
-        if asked.reply:
-            return asked.reply
-        if request.verb == "transfer":
-            return self._transfer(request)
-        if request.verb == "codes":
-            self._flush()
-            self._put_codes()
-            return CODES
-        return HELP if request.verb == "help" else self._host.status()
+    def _put_codes(self) -> Waits[str]:
+        yield from self._replies.flush()
+        yield WaitFor.EMPTY
+        self._outgoing.put_codes()
+        return CODES
 
-    def _transfer(self, request: Request) -> str:
+    def _transfer(self, request: Request) -> Waits[str]:
         batch = self._host.transfer(request.command.partition(" ")[2] or None)
-        if batch.wait(self._host.patience_s):
+        if (yield AwaitReplies(batch, self._host.patience_s)):
             return batch.replies[0]
         return outcome_unknown("it is not known yet who leads")
+
+
+def _at_once(make: Callable[[], str]) -> Callable[[], Waits[str]]:
+    """Return a machine that waits for nothing."""
+
+    def made() -> Waits[str]:
+        yield from ()
+        return make()
+
+    return made
 
 
 def _is_read(request: Request) -> bool:

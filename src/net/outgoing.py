@@ -10,9 +10,7 @@ from collections.abc import Callable, Sequence
 
 from raftline.common.wakeup import Wakeup
 from raftline.net.host import Backlog, Batch, Host
-from raftline.net.outgoing_protocol import PIECE, OutgoingProtocol
-from raftline.wire.protocol import error
-from raftline.wire.refusals import coded_line
+from raftline.net.outgoing_protocol import OutgoingProtocol
 
 
 class Outgoing(OutgoingProtocol):
@@ -39,11 +37,6 @@ class Outgoing(OutgoingProtocol):
         self._moved = Wakeup()
 
     # --- the thread that reads: the connection's own, or the shared reader ---------------------
-
-    def put_codes(self) -> None:
-        """Put a code before each refusal of a request that follows."""
-        self.wait_until_empty()
-        self.puts_codes, self.spelled = True, coded_line
 
     def wait_until_empty(self) -> None:
         """Return once every reply has left, or the reader has."""
@@ -211,36 +204,3 @@ class Outgoing(OutgoingProtocol):
             self._host.reply_room.give(self)
         with self._lock:
             return self._drained(len(data))
-
-
-class Replies:
-    """Replies that the thread of a connection makes itself, and sends together."""
-
-    def __init__(self, name: str, outgoing: Outgoing) -> None:
-        self._name = name
-        self._outgoing = outgoing
-        self._lines: list[str] = []
-        self._size = 0
-
-    def add(self, request_id: str, text: str) -> None:
-        """Add the reply to a request; a piece of them is sent at once, as by `flush`."""
-        self._lines.append(self._outgoing.spelled(self._name, request_id, text))
-        self._size += len(text)
-        if self._size >= PIECE:
-            self.flush()
-
-    def flush(self) -> None:
-        """Send the replies that have gathered; SO_SNDTIMEO ends it for a reader that takes none.
-
-        Raises:
-            OSError: the reader is gone, or took nothing for too long.
-        """
-        if self._lines:
-            lines, self._lines, self._size = self._lines, [], 0
-            self._outgoing.send(lines)
-
-    def complain(self, problem: str) -> None:
-        """Send a complaint after them, if the reader is still there."""
-        with contextlib.suppress(OSError):
-            self.add("", error(problem))
-            self.flush()

@@ -15,6 +15,7 @@ from typing import Final
 from raftline.net.host import Backlog, Batch, Host, ReplySink
 from raftline.wire import limits
 from raftline.wire.protocol import NO_LEADER, outcome_unknown, reply_line
+from raftline.wire.refusals import coded_line
 
 PIECE: Final = limits.PIECE_CHARACTERS
 READS_AT_ONCE: Final = 16
@@ -58,6 +59,10 @@ class OutgoingProtocol(ReplySink):
     def _shut_down(self) -> None:
         """End the connection."""
         raise NotImplementedError
+
+    def put_codes(self) -> None:
+        """Put a code before each refusal of a request that follows; every reply has left."""
+        self.puts_codes, self.spelled = True, coded_line
 
     # --- requests --------------------------------------------------------------------------------
 

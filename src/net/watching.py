@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from raftline.net.host import Batch, Host
-from raftline.net.outgoing import Outgoing, Replies
+from raftline.net.outgoing_protocol import OutgoingProtocol
+from raftline.net.waits import AwaitReplies, Replies, WaitFor, Waits
 from raftline.wire.commands import Request
 from raftline.wire.observing import observe_operands
 from raftline.wire.parsing import Reading
@@ -16,12 +17,12 @@ CONFIRMED = Reading(may_ask=True)  # on any member: a follower asks its leader
 
 
 class _Serving:
-    """Requests of one connection that its thread serves, one after the other."""
+    """Requests of one connection that are served one after the other."""
 
     def __init__(
         self,
         host: Host,
-        outgoing: Outgoing,
+        outgoing: OutgoingProtocol,
         replies: Replies,
         why_not: Callable[[str], str],
     ) -> None:
@@ -34,26 +35,26 @@ class _Serving:
 
 
 class Watching(_Serving):
-    """Serves `watch` and `unwatch` for the thread of a connection.
+    """Serves `watch` and `unwatch`.
 
     A watch begins with the state as of a confirmed read, so one that begins again elsewhere never
     goes back in time (thesis §6.4). One that goes on after an entry which this node has applied
     needs no such read: it sends what is committed, from there on.
     """
 
-    def serve(self, requests: Sequence[Request]) -> None:
+    def serve(self, requests: Sequence[Request]) -> Waits[None]:
         """Serve requests that came together, in order."""
         opened: list[Request] = []
         for request in requests:
             if request.verb == "watch":
                 opened.append(request)
                 continue
-            self._open(opened)
+            yield from self._open(opened)
             opened = []
             reply = self._host.watchers.unwatch(self._outgoing, request.id)
-            self._outgoing.wait_until_empty()  # after all that this watch was sent
-            self._replies.add(request.id, reply)
-        self._open(opened)
+            yield WaitFor.EMPTY  # after all that this watch was sent
+            yield from self._replies.add_in_pieces(request.id, reply)
+        yield from self._open(opened)
 
     def end(self) -> None:
         """Forget all watches, since this connection ends."""
@@ -65,7 +66,7 @@ class Watching(_Serving):
         if self.has_begun:
             self._host.watchers.end_refused(self._outgoing, why_not)
 
-    def _open(self, requests: Sequence[Request]) -> None:
+    def _open(self, requests: Sequence[Request]) -> Waits[None]:
         """Begin watches; those that need a confirmed read share one."""
         if not requests:
             return
@@ -73,33 +74,32 @@ class Watching(_Serving):
         watchers = self._host.watchers
         asked = [(one.id, watch_operands(one.command)) for one in requests]
         is_needed = [watchers.needs_confirming(one) for _, one in asked]
-        refusal = self._confirm() if any(is_needed) else ""
+        refusal = (yield from self._confirm()) if any(is_needed) else ""
         is_refused = [bool(refusal) and needed for needed in is_needed]
         taken = [one for one, refused in zip(asked, is_refused, strict=True) if not refused]
         first_lines = iter(watchers.open(self._outgoing, taken))
         for request, refused in zip(requests, is_refused, strict=True):
             for line in [refusal] if refused else next(first_lines):
-                self._replies.add(request.id, line)
-        self._replies.flush()
+                yield from self._replies.add_in_pieces(request.id, line)
+        yield from self._replies.flush()
         if any(self._why_not(request.command) for request in requests):  # by rights that are new
             self.end_refused(self._why_not)
         self._outgoing.pump()
 
-    def _confirm(self) -> str:
+    def _confirm(self) -> Waits[str]:
         """Wait until this node has applied all that was committed when this began; return why
         that can't be known, "" if it has."""
         batch = Batch(["watch"], is_read=True, reading=CONFIRMED)
         self._host.submit(batch)
-        if not batch.wait(self._host.patience_s):
+        if not (yield AwaitReplies(batch, self._host.patience_s)):
             return NO_LEADER
         return batch.replies[0] if batch.replies else ""
 
 
 class Observing(_Serving):
-    """Serves `observe` and `unobserve` for the thread of a connection, which observes once at a
-    time."""
+    """Serves `observe` and `unobserve`; a connection observes once at a time."""
 
-    def serve(self, requests: Sequence[Request]) -> None:
+    def serve(self, requests: Sequence[Request]) -> Waits[None]:
         """Serve requests that came together, in order."""
         observers = self._host.observers
         for request in requests:
@@ -107,14 +107,14 @@ class Observing(_Serving):
                 self.has_begun = True
                 asked = observe_operands(request.command)
                 if refusal := observers.open(self._outgoing, request.id, asked):
-                    self._replies.add(request.id, refusal)
+                    yield from self._replies.add_in_pieces(request.id, refusal)
                 elif why := self._why_not(request.command):  # by rights that are new
                     observers.close(self._outgoing)
-                    self._replies.add(request.id, error(why))
+                    yield from self._replies.add_in_pieces(request.id, error(why))
             else:
                 reply = observers.close(self._outgoing)
-                self._outgoing.wait_until_empty()  # after the lines that were on their way
-                self._replies.add(request.id, reply)
+                yield WaitFor.EMPTY  # after the lines that were on their way
+                yield from self._replies.add_in_pieces(request.id, reply)
 
     def end(self) -> None:
         """Observe no more, since this connection ends."""

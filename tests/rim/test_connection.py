@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from raftline.net.connection import NO_TIMING_MARK, Connection
+from raftline.net.connection import Connection
 from raftline.net.host import Batch
 from raftline.net.server_protocol import TIMING_MARK
+from raftline.net.serving import NO_TIMING_MARK
 from raftline.net.shared_reader import SharedReader
 from raftline.raft.messages import RequestVote
 from raftline.wire.commands import Request

@@ -6,16 +6,16 @@ import select
 import socket
 import threading
 from collections.abc import Iterator, Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from raftline.net import reply_room
 from raftline.net.host import Batch
-from raftline.net.outgoing import Outgoing, Replies
-from raftline.net.outgoing_protocol import NOT_KEPT, PIECE, UNDER_WAY_MAX
+from raftline.net.outgoing import Outgoing
+from raftline.net.outgoing_protocol import NOT_KEPT, PIECE, UNDER_WAY_MAX, OutgoingProtocol
 from raftline.net.reply_room import MAKERS, ReplyRoom
+from raftline.net.waits import Replies, SendLines
 from raftline.wire.parsing import Readings
 from raftline_course.harness.processes import eventually
 from tests.fake_host import FakeHost
@@ -417,18 +417,11 @@ def test_pages_of_show_are_made_one_at_a_time() -> None:
     scene.end()
 
 
-@pytest.mark.pure
 def test_replies_that_gather_beyond_a_piece_are_sent(host: Any) -> None:
-    line = Line(host)
-    sent: list[int] = []
-    outgoing: Any = SimpleNamespace(send=lambda replies: sent.append(sum(map(len, replies))))
-    replies = Replies("s1", outgoing)
-    for _ in range(10):
-        replies.add("", "x" * (PIECE // 4))
-    assert sent == [PIECE + 12] * 2
-    replies.flush()
-    assert sent == [PIECE + 12] * 2 + [PIECE // 2 + 6]
-    line.close()
+    replies = Replies("s1", OutgoingProtocol(host))
+    waits = [wait for _ in range(10) for wait in replies.add_in_pieces("", "x" * (PIECE // 4))]
+    waits += replies.flush()
+    assert [len(wait.lines) for wait in waits if isinstance(wait, SendLines)] == [4, 4, 2]
 
 
 # --- replies to entries, which are made when these are applied ----------------------------------

@@ -11,9 +11,9 @@ import pytest
 
 from raftline.common.level import LEVEL
 from raftline.net import server_protocol
-from raftline.net.connection import NO_TIMING_MARK
 from raftline.net.outgoing_protocol import BATCHES_MAX
 from raftline.net.server_protocol import TIMING_MARK
+from raftline.net.serving import NO_TIMING_MARK
 from raftline.net.shared_reader import CROWD, PIECE, SharedReader
 from raftline.wire.limits import READ_BYTES
 from raftline_course.harness.processes import eventually

@@ -1,0 +1,157 @@
+"""The lines of one connection served one after the other, as a machine that yields what it waits
+for.
+
+It has no socket, no thread and no clock. The thread of a `Connection` runs it, and a schedule does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from raftline.access.rights import denial_reason
+from raftline.net.admission import Admission
+from raftline.net.host import Batch, Host, Origin
+from raftline.net.local_commands import LocalCommands
+from raftline.net.outgoing_protocol import OutgoingProtocol
+from raftline.net.server_protocol import End, Run, ServerProtocol, Step, TimingMark
+from raftline.net.waits import Replies, SendBytes, SendLines, WaitFor, Waits
+from raftline.net.watching import Observing, Watching
+from raftline.wire.protocol import error
+
+NO_TIMING_MARK: Final = b"\xff\xfc\x06"  # RFC 860
+
+
+class Serving:
+    """Serves the steps of a `ServerProtocol`: it hands requests over, answers other lines, and
+    sends their replies together, each after those to the lines before."""
+
+    def __init__(
+        self,
+        host: Host,
+        origin: Origin,
+        protocol: ServerProtocol,
+        admission: Admission,
+        outgoing: OutgoingProtocol,
+        break_off: Callable[[], None],
+        address: Callable[[], str],
+    ) -> None:
+        """`origin` takes the answers to peers, `break_off` ends the connection, and `address` is
+        where it comes from."""
+        self._host = host
+        self._origin = origin
+        self._protocol = protocol
+        self._admission = admission
+        self._outgoing = outgoing
+        self._replies = Replies(host.name, outgoing)
+        self._local_commands = LocalCommands(host, outgoing, self._replies, break_off, address)
+        why_refused = admission.denial_reason
+        self._watching = Watching(host, outgoing, self._replies, why_refused)
+        self._observing = Observing(host, outgoing, self._replies, why_refused)
+        self._left: Step | None = None  # by `take_now`
+        self.drains = False  # in the end what the other side still sends is thrown away
+
+    @property
+    def is_controllers(self) -> bool:
+        """Whether a controller speaks here, who outlives a node that is shut down."""
+        return self._local_commands.is_controllers
+
+    def steps(self) -> Waits[None]:
+        """Serve up to the end."""
+        protocol, outgoing, replies = self._protocol, self._outgoing, self._replies
+        while True:
+            step, self._left = self._left, None
+            if step is None:
+                step = protocol.next_step()
+            if step is None:
+                if replies.have_some:
+                    yield SendLines(replies.take())
+                if outgoing.is_full():
+                    yield WaitFor.ROOM
+                yield WaitFor.BYTES
+                continue
+            if isinstance(step, End):
+                break
+            if not isinstance(step, Batch):
+                yield from self._serve(step)
+                continue
+            if protocol.has_changed:  # what comes later sees what came before
+                yield WaitFor.EMPTY
+            if replies.have_some:
+                yield SendLines(replies.take())
+            outgoing.add(step)
+            self._host.submit(step)
+        yield from self._end(step)
+
+    def _end(self, step: End) -> Waits[None]:
+        if step.complaint:
+            self._replies.add("", error(step.complaint))
+        yield from self._replies.flush()
+        yield WaitFor.EMPTY
+        self.drains = step.drains
+
+    def _serve(self, step: TimingMark | Run) -> Waits[None]:
+        if isinstance(step, TimingMark):
+            yield from self._replies.flush()  # of the lines before it
+            yield SendBytes(NO_TIMING_MARK)  # in its turn: not amid a reply
+            return
+        kind, lines = self._protocol.kind, step.lines
+        if self._protocol.has_changed:
+            yield WaitFor.EMPTY
+        if kind == "peer":
+            yield from self._replies.flush()
+            heard = [one.message for one in lines if one.message]
+            for complaint in self._host.hear(heard, self._origin):
+                yield from self._replies.add_in_pieces("", error(complaint))
+        elif kind == "watch":
+            yield from self._watching.serve([one.request for one in lines])
+        elif kind == "observe":
+            yield from self._replies.flush()
+            yield from self._observing.serve([one.request for one in lines])
+        else:
+            yield from self._local_commands.serve(kind, lines)
+
+    def complaint(self, problem: str) -> list[str]:
+        """Return the replies that have gathered, and a complaint after them."""
+        self._replies.add("", error(problem))
+        return self._replies.take()
+
+    def end(self) -> None:
+        """Forget what was begun here, since this connection ends."""
+        self._watching.end()
+        self._observing.end()
+        self._protocol.lines.forget()
+
+    # --- another reader --------------------------------------------------------------------------
+
+    def take_now(self) -> Batch | None:
+        """Return the requests that come next, if nothing has to be waited for; they are to be
+        handed over. What else comes next is left to `steps`."""
+        step = self._protocol.next_step(may_wait=False)
+        is_next = not self._protocol.has_changed or self._outgoing.is_empty()
+        if isinstance(step, Batch) and is_next:
+            self._outgoing.add(step)
+            return step
+        self._left = step
+        return None
+
+    @property
+    def is_between_lines(self) -> bool:
+        """Whether `steps` has nothing to do before more bytes come."""
+        return self._left is None and self._protocol.is_between_lines
+
+    # --- rights that are new, by any thread ------------------------------------------------------
+
+    def end_refused(self) -> bool:
+        """End the watches that are refused by now; return whether the connection ends, too: its
+        user is gone, or may not observe any more."""
+        login = self._admission.login
+        if login is None:
+            return False
+        now, keys_of_lease = login.now(), self._host.keys_of_lease
+        if now is None or (
+            self._observing.has_begun and denial_reason(now, "observe", keys_of_lease)
+        ):
+            return True
+        self._watching.end_refused(lambda line: denial_reason(now, line, keys_of_lease))
+        return False

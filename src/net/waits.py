@@ -1,0 +1,94 @@
+"""The waits of a connection's machine (net/serving.py), and the replies that it makes itself."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TypeAlias, TypeVar
+
+from raftline.net.host import Batch
+from raftline.net.outgoing_protocol import PIECE, OutgoingProtocol
+from raftline.net.reply_room import Holder
+
+_Result = TypeVar("_Result")
+
+
+class WaitFor(Enum):
+    """A wait of a connection for its other side."""
+
+    BYTES = auto()  # until the protocol was given bytes, or the time
+    EMPTY = auto()  # until every reply has left
+    ROOM = auto()  # until it may send more: see `OutgoingProtocol.is_full`
+
+
+@dataclass(slots=True)
+class SendLines:
+    """Wait until every reply has left, and then these lines."""
+
+    lines: list[str]
+
+
+@dataclass(slots=True)
+class SendBytes:
+    """Wait until every reply has left, and then these bytes."""
+
+    data: bytes
+
+
+@dataclass(slots=True)
+class AwaitReplies:
+    """Wait until a batch is answered, or so many seconds have passed; the result is whether it is."""
+
+    batch: Batch
+    within_s: float
+
+
+@dataclass(slots=True)
+class ReserveRoom:
+    """Wait until there is room for a long reply: see `ReplyRoom.reserve`."""
+
+    holder: Holder
+    in_turn: bool
+
+
+Wait: TypeAlias = WaitFor | SendLines | SendBytes | AwaitReplies | ReserveRoom
+# A machine of such waits; it is sent the result of each.
+Waits: TypeAlias = Generator[Wait, bool, _Result]
+
+
+class Replies:
+    """Replies that a connection's machine makes itself, and sends together."""
+
+    def __init__(self, name: str, outgoing: OutgoingProtocol) -> None:
+        """`outgoing` spells each line."""
+        self._name = name
+        self._outgoing = outgoing
+        self._lines: list[str] = []
+        self._size = 0
+
+    def add(self, request_id: str, text: str) -> None:
+        """Add the reply to a request."""
+        self._lines.append(self._outgoing.spelled(self._name, request_id, text))
+        self._size += len(text)
+
+    def add_in_pieces(self, request_id: str, text: str) -> Waits[None]:
+        """Add the reply to a request; a piece of them is sent at once, as by `flush`."""
+        self.add(request_id, text)
+        if self._size >= PIECE:
+            yield from self.flush()
+
+    @property
+    def have_some(self) -> bool:
+        """Whether replies have gathered."""
+        return bool(self._lines)
+
+    def flush(self) -> Waits[None]:
+        """Send the replies that have gathered."""
+        if self._lines:
+            yield SendLines(self.take())
+
+    def take(self) -> list[str]:
+        """Return the lines that have gathered, which are sent now."""
+        lines, self._lines, self._size = self._lines, [], 0
+        return lines
