@@ -38,7 +38,7 @@ class SendBytes:
 
 @dataclass(slots=True)
 class AwaitReplies:
-    """Wait until a batch is answered, or so many seconds have passed; the result is whether it is."""
+    """Wait for the answer to a batch, so many seconds at most; the result is whether it came."""
 
     batch: Batch
     within_s: float

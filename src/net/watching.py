@@ -16,8 +16,8 @@ from raftline.wire.watches import watch_operands
 CONFIRMED = Reading(may_ask=True)  # on any member: a follower asks its leader
 
 
-class _Serving:
-    """Requests of one connection that are served one after the other."""
+class _Begun:
+    """What one connection has begun, and is sent until that ends."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class _Serving:
         self.has_begun = False  # once on this connection
 
 
-class Watching(_Serving):
+class Watching(_Begun):
     """Serves `watch` and `unwatch`.
 
     A watch begins with the state as of a confirmed read, so one that begins again elsewhere never
@@ -96,7 +96,7 @@ class Watching(_Serving):
         return batch.replies[0] if batch.replies else ""
 
 
-class Observing(_Serving):
+class Observing(_Begun):
     """Serves `observe` and `unobserve`; a connection observes once at a time."""
 
     def serve(self, requests: Sequence[Request]) -> Waits[None]:
