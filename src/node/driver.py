@@ -16,7 +16,6 @@ from raftline.common.wakeup import Wakeup
 from raftline.logmanager import LogManager
 from raftline.net.host import Batch, Origin
 from raftline.node.clock import SYSTEM, Clock, OwnerSleep
-from raftline.node.compaction import Compaction
 from raftline.node.measures import Measures, node_facts
 from raftline.node.queue import RequestQueue
 from raftline.node.rounds import Rounds
@@ -50,7 +49,7 @@ class Driver:
         self.core = threading.Lock()
         self.measures = Measures(clock)
         self._writer = Writer(logmanager, self.core, self._written, self._fail, self.measures)
-        self.compaction = Compaction(node, logmanager, self.core, self._writer)
+        self.writes, self.between_writes = self._writer.queue, self._writer.between_writes
         self._queue = RequestQueue(hold_ms, self.measures, clock=clock)
         self._wakeup = Wakeup()
         self._sleep = OwnerSleep(self._wakeup.set)

@@ -30,7 +30,8 @@ from raftline.node.clock import SYSTEM
 from raftline.node.driver import Driver
 from raftline.node.observers import Observers
 from raftline.node.recorder import FileRecorder
-from raftline.node.snapshots import COMPACT_BYTES, Snapshots
+from raftline.node.snapshot_threads import SnapshotThreads
+from raftline.node.snapshots import COMPACT_BYTES
 from raftline.node.startup import Startup, node_of
 from raftline.node.traffic_log import TrafficLog
 from raftline.node.watchers import Watchers
@@ -146,9 +147,10 @@ class Server:
         driver.watchers.history.bound(*self._history)
         self.book = PeerBook(self._startup.configuration.members, self._peer)
         self.book.follow(self.node.view.contacts)
-        self.snapshots = Snapshots(
+        self._snapshot_threads = SnapshotThreads(
             driver, logmanager, self._post, self._console.say, self._compact_bytes
         )
+        self.snapshots = self._snapshot_threads.work
 
     def _print_lease(self, lease_ms: int) -> None:
         """Report a promise of this node, of an earlier life, that outlasts its election timeout."""
@@ -405,11 +407,11 @@ class Server:
         with threads_without_signals():
             self.book.start()  # before anything can change whom it follows
             self.driver.start(self.name)
-            self.snapshots.start()
+            self._snapshot_threads.start()
 
     def halt(self, patience_s: float) -> None:
         """End this life: its threads, its connections to peers, its hold on the files."""
-        self.snapshots.stop()
+        self._snapshot_threads.stop()
         self.driver.stop(patience_s)
         self.book.stop()
 

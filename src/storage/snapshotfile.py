@@ -6,6 +6,7 @@ NAME.state_machine.part; either is synced before it gets its name.
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import BinaryIO
 from zlib import crc32
 
@@ -82,7 +83,19 @@ class SnapshotFile:
         return _read(self._folder, self.name, no_pause)
 
     def write(self, state: MachineState, breathe: Breathe) -> Snapshot:
-        """Write a snapshot beside the one in force, and sync it; `publish` puts it in force.
+        """Write a snapshot as `writing` does, with a `breathe` after each piece."""
+        writing = self.writing(state, breathe)
+        while True:
+            try:
+                next(writing)
+            except StopIteration as end:
+                snapshot: Snapshot = end.value
+                return snapshot
+            breathe()
+
+    def writing(self, state: MachineState, breathe: Breathe) -> Generator[None, None, Snapshot]:
+        """Write a snapshot beside the one in force, piece by piece, and sync it; `publish` puts it
+        in force. Closed before its end, it leaves a part.
 
         The state is released at the end, also after an error.
 
@@ -90,11 +103,11 @@ class SnapshotFile:
             DiskFailed: the disk is full, for example; the one in force is as it was.
         """
         try:
-            return self._write(state, breathe)
+            return (yield from self._write(state))
         finally:
             state.release(breathe)
 
-    def _write(self, state: MachineState, breathe: Breathe) -> Snapshot:
+    def _write(self, state: MachineState) -> Generator[None, None, Snapshot]:
         size = crc = unsynced = 0
         file = self._folder.create(self._beside)
         try:
@@ -104,7 +117,7 @@ class SnapshotFile:
                 if unsynced > SYNC_BYTES:
                     file.sync()
                     unsynced = 0
-                breathe()
+                yield
             file.sync()
         finally:
             file.close()

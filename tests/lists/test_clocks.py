@@ -16,7 +16,7 @@ DOES = {
 DOERS = {
     "begins a thread": {
         "driver.py",  # the owner and the writer
-        "snapshots.py",
+        "snapshot_threads.py",
         "watchers.py",  # lists keys anew
         "observers.py",
         "joining.py",

@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 
 import raftline.node.snapshots
+from raftline.common.wakeup import Wakeup
 from raftline.logmanager import LogManager
 from raftline.node.clock import SYSTEM
 from raftline.node.driver import Driver
-from raftline.node.snapshots import Snapshots
+from raftline.node.snapshot_threads import SnapshotThreads
+from raftline.node.snapshots import Turns
 from raftline.raft.effects import Effects
 from raftline.raft.entries import Entry, Snapshot
 from raftline.raft.inputs import SnapshotChecked, SnapshotTaken
@@ -23,6 +25,7 @@ from raftline.raft.spelling import spell
 from raftline.raft.state import Options
 from raftline.state.machines import Machines
 from raftline.storage.disk import FilesRefused
+from raftline.storage.logfile import LogRewrite
 from raftline.storage.snapshotfile import SnapshotFile, no_pause
 from raftline.storage.snapshotlines import MachineState
 from raftline.wire.strictjson import Json
@@ -74,7 +77,10 @@ class Rig:
             snapshot=recovered.snapshot,
         )
         self.driver = Driver(node, self.manager, self, hold_ms=1000)
-        self.snapshots = Snapshots(self.driver, self.manager, self.post, self.say, compact_bytes)
+        self.threads = SnapshotThreads(
+            self.driver, self.manager, self.post, self.say, compact_bytes
+        )
+        self.snapshots = self.threads.work
         self.driver.start("s2")
 
     # Requests of the driver and the threads to the world.
@@ -135,6 +141,22 @@ class Rig:
             assert self.changed.wait_for(lambda: fact() or self.failures, DEADLINE_S), self.said
         assert self.failures == []
 
+    def publish(self, snapshot: Snapshot) -> bool:
+        return self.do(self.snapshots._publish(snapshot))
+
+    def finish(self, rewrite: LogRewrite) -> bool:
+        return self.do(self.snapshots._finish(rewrite))
+
+    def do(self, turns: Turns[bool]) -> bool:
+        """Do a part of a job in this thread."""
+        try:
+            turn = next(turns)
+            while turn is not None:
+                turn = turns.send(self.threads._has_come(turn, Wakeup()))
+        except StopIteration as end:
+            return bool(end.value)
+        raise AssertionError("it pauses")
+
     def wait_for_line(self, part: str) -> None:
         self.wait_for(lambda: any(part in line for line in self.said))
 
@@ -153,7 +175,7 @@ def make_rig() -> Iterator[Callable[..., Rig]]:
 
     yield make
     for rig in rigs:
-        rig.snapshots.stop()
+        rig.threads.stop()
         rig.driver.stop(patience_s=5.0)
         rig.manager.close()
 
@@ -185,7 +207,7 @@ def pieces(data: bytes, snapshot: Snapshot, size: int) -> list[InstallSnapshot]:
 
 def test_a_snapshot_that_arrives_is_the_state_machine_at_once(make_rig: Callable[..., Rig]) -> None:
     rig = make_rig()
-    rig.snapshots.start()
+    rig.threads.start()
     rig.append(1, 2, 2, "set a 1", "set old 2", prev_term=0)
     data, snapshot = leaders_snapshot({"a": "9", "é": "é" * 40})
     rig.receive(*pieces(data, snapshot, 7))
@@ -233,7 +255,7 @@ def test_a_snapshot_that_arrives_amid_a_long_entry_is_taken_over_after_it(
 ) -> None:
     rig = make_rig()
     machine = amid_a_long_entry(rig)
-    rig.snapshots.start()
+    rig.threads.start()
     data, snapshot = leaders_snapshot({"a": "9"})
     rig.receive(*pieces(data, snapshot, 1 << 20))
     eventually(lambda: rig.manager.arrived_snapshot is not None)  # it was checked
@@ -277,14 +299,14 @@ def test_a_snapshot_holds_what_the_core_knows_to_be_applied(make_rig: Callable[.
     machine = amid_a_long_entry(rig)
     machine.goes_on.set()
     eventually(lambda: rig.manager.applied.index == 2)  # and the core knows of one
-    rig.snapshots.start()
+    rig.threads.start()
     rig.snapshots.ask()
     rig.wait_for_line("[*] s2 took a snapshot: the state after entry 2, 2 keys")
 
 
 def test_a_watch_hears_that_a_snapshot_replaced_the_state(make_rig: Callable[..., Rig]) -> None:
     rig, sink = make_rig(), FakeSink()
-    rig.snapshots.start()
+    rig.threads.start()
     rig.driver.watchers.open(sink, [("", WatchAsked("", None))])
     data, snapshot = leaders_snapshot({"a": "9"})
     rig.receive(*pieces(data, snapshot, 50))
@@ -302,7 +324,7 @@ def test_sessions_travel_in_a_snapshot(make_rig: Callable[..., Rig]) -> None:
     assert file is not None
     file.seek(0)
     rig = make_rig()
-    rig.snapshots.start()
+    rig.threads.start()
     rig.receive(*pieces(file.read(), snapshot, 100))
     rig.wait_for_line("[*] s2 installs the snapshot of s1 up to entry 2")
     retried = rig.manager.apply([Entry(3, 3, "client4-1#7@incr visits")])
@@ -316,7 +338,7 @@ def test_a_snapshot_of_sessions_in_an_unknown_form_is_refused(make_rig: Callable
     snapshot = file.write(MachineState(20, 3, all_vote(MEMBERS), ["no JSON"], {}), no_pause)
     file.publish(snapshot)
     rig = make_rig()
-    rig.snapshots.start()
+    rig.threads.start()
     rig.receive(*pieces(folder.content(file.name), snapshot, 100))
     rig.wait_for_line("[!] s2 refuses the snapshot up to entry 20 that it received: ")
     folder.put("s1.storage", storage_file(3))
@@ -327,7 +349,7 @@ def test_a_snapshot_of_sessions_in_an_unknown_form_is_refused(make_rig: Callable
 
 def test_a_snapshot_damaged_on_its_way_changes_nothing(make_rig: Callable[..., Rig]) -> None:
     rig = make_rig()
-    rig.snapshots.start()
+    rig.threads.start()
     rig.append(1, 2, 1, "set a 1", prev_term=0)
     data, snapshot = leaders_snapshot({"a": "9"})
     rig.receive(*pieces(data.replace(b"a 9", b"a 8"), snapshot, 50))
@@ -346,7 +368,7 @@ def test_a_snapshot_that_the_log_has_overtaken_does_not_stay_in_memory(
     rig.receive(*pieces(data, snapshot, 50))
     rig.append(1, 3, 20, *(f"set b {number}" for number in range(20)), prev_term=0)
     rig.wait_for(lambda: "I am up to date term 3 index 20 round 1" in rig.answers)
-    rig.snapshots.start()
+    rig.threads.start()
     rig.wait_for_line("[*] s2 needs the snapshot up to entry 20 no longer")
     eventually(lambda: rig.manager.arrived_snapshot is None)
     assert rig.manager.store == {"b": "19"}
@@ -354,7 +376,7 @@ def test_a_snapshot_that_the_log_has_overtaken_does_not_stay_in_memory(
 
 def test_a_log_that_has_grown_is_compacted(make_rig: Callable[..., Rig]) -> None:
     rig = make_rig(compact_bytes=500)
-    rig.snapshots.start()
+    rig.threads.start()
     commands = [f"set k{number} {'v' * 40}" for number in range(40)]
     rig.append(1, 1, 40, *commands, prev_term=0)
     rig.wait_for_line("[*] s2.log begins behind entry 40 now")
@@ -373,7 +395,7 @@ def test_without_room_for_a_snapshot_the_node_reports_it_and_goes_on(
     rig.append(1, 1, 40, *commands, prev_term=0)
     rig.wait_for(lambda: rig.answers)
     rig.folder.fault = Fault(rig.folder.steps + 2, Kind.ENOSPC)
-    rig.snapshots.start()
+    rig.threads.start()
     rig.wait_for_line("[!] s2 could take no snapshot: ")
     rig.append(41, 1, 41, "set more 1", prev_term=1)
     rig.wait_for(lambda: "I am up to date term 1 index 41 round 1" in rig.answers)
@@ -385,18 +407,16 @@ def test_the_log_is_not_written_anew_while_a_cut_of_it_waits(make_rig: Callable[
     rig.append(1, 1, 4, *["set a 1"] * 4, "lost 5", "lost 6", prev_term=0)
     rig.wait_for(lambda: rig.answers)
     snapshot = rig.manager.snapshots.write(rig.manager.freeze(), no_pause)
-    assert rig.driver.compaction.publish(snapshot)
+    assert rig.publish(snapshot)
     rig.driver.step(SnapshotTaken(snapshot))
     rewrite = rig.manager.begin_rewrite(snapshot)
     # Only what no cut can touch is copied early.
-    assert rig.driver.compaction.committed_entries(5, 100) == []
+    assert rig.snapshots._committed_entries(5) == []
     with rig.manager.held:  # one write is under way, and behind it waits another, with the cut
         rig.append(7, 1, 4, "lost 7", prev_term=1)
         eventually(lambda: rig.manager.is_writing)
         rig.append(5, 2, 4, "set b 5", prev_term=1)
-        finishing = threading.Thread(
-            target=lambda: rig.say(f"finished: {rig.driver.compaction.finish_rewrite(rewrite)}")
-        )
+        finishing = threading.Thread(target=lambda: rig.say(f"finished: {rig.finish(rewrite)}"))
         finishing.start()
         eventually(lambda: rig.driver._writer._jobs)
     rig.wait_for_line("finished: True")
@@ -411,15 +431,15 @@ def test_a_snapshot_that_arrives_meanwhile_voids_the_new_log(make_rig: Callable[
     rig = make_rig()
     rig.append(1, 1, 4, *["set a 1"] * 4, prev_term=0)
     own = rig.manager.snapshots.write(rig.manager.freeze(), no_pause)
-    assert rig.driver.compaction.publish(own)
+    assert rig.publish(own)
     rig.driver.step(SnapshotTaken(own))
     rewrite = rig.manager.begin_rewrite(own)
-    rig.snapshots.start()
+    rig.threads.start()
     data, snapshot = leaders_snapshot({"a": "9"})
     rig.receive(*pieces(data, snapshot, 50))
     rig.wait_for_line("[*] s2 installs the snapshot")
     rig.append(21, 3, 21, "set b 1", prev_term=3)
-    assert not rig.driver.compaction.finish_rewrite(rewrite)
+    assert not rig.finish(rewrite)
     assert rig.failures == []
     rewrite.abandon()
     _, recovered = boot(rig.folder.kill(), "s2")
@@ -440,16 +460,14 @@ def test_an_own_snapshot_is_put_in_force_after_one_that_waits(make_rig: Callable
         rig.append(21, 3, 21, "set b 1", prev_term=3)
         own = rig.manager.snapshots.write(rig.manager.freeze(), no_pause)
         assert own.index == 21
-        publishing = threading.Thread(
-            target=lambda: rig.say(f"published: {rig.driver.compaction.publish(own)}")
-        )
+        publishing = threading.Thread(target=lambda: rig.say(f"published: {rig.publish(own)}"))
         publishing.start()
         eventually(lambda: rig.driver._writer._jobs)
     rig.wait_for_line("published: True")
     publishing.join(DEADLINE_S)
     rig.driver.step(SnapshotTaken(own))
     rewrite = rig.manager.begin_rewrite(own)
-    assert rig.driver.compaction.finish_rewrite(rewrite)
+    assert rig.finish(rewrite)
     manager, recovered = boot(rig.folder.kill(), "s2")
     assert (recovered.snapshot, recovered.log.base_index) == (own, 21)
     assert manager.store == {"a": "9", "b": "1"}
@@ -476,7 +494,7 @@ def test_a_snapshot_is_not_in_force_before_its_term_is_on_the_disk(
         rig.append(3, 2, 3, "set a 3", prev_term=1)
         own = rig.manager.snapshots.write(rig.manager.freeze(), no_pause)
         assert own[:2] == (3, 2)
-        publishing = threading.Thread(target=rig.driver.compaction.publish, args=(own,))
+        publishing = threading.Thread(target=rig.publish, args=(own,))
         publishing.start()
         eventually(lambda: rig.driver._writer._jobs)
     publishing.join(DEADLINE_S)
@@ -490,13 +508,13 @@ def test_a_piece_is_read_from_the_file_also_when_a_later_one_has_its_name(
     rig = make_rig()
     rig.append(1, 1, 4, *[f"set k{number} v" for number in range(4)], prev_term=0)
     first = rig.manager.snapshots.write(rig.manager.freeze(), no_pause)
-    rig.driver.compaction.publish(first)
+    rig.publish(first)
     data = rig.folder.content("s2.state_machine")
-    rig.snapshots.start()
+    rig.threads.start()
     rig.snapshots.send(InstallSnapshot("s2", "s3", 1, first, 0, 10, 1))
     rig.wait_for(lambda: rig.posted)
     rig.append(5, 1, 5, "set z 26", prev_term=1)
-    rig.driver.compaction.publish(rig.manager.snapshots.write(rig.manager.freeze(), no_pause))
+    rig.publish(rig.manager.snapshots.write(rig.manager.freeze(), no_pause))
     rig.snapshots.send(InstallSnapshot("s2", "s3", 1, first, 10, 10, 1))
     rig.wait_for(lambda: len(rig.posted) == 2)
     assert [piece.raw for piece in rig.posted] == [data[:10], data[10:20]]
@@ -507,7 +525,7 @@ def with_a_snapshot_of_its_own(rig: Rig) -> Snapshot:
     rig.append(1, 1, 4, *[f"set k{number} v" for number in range(4)], prev_term=0)
     rig.wait_for(lambda: rig.manager.applied.index == 4 and rig.answers)
     snapshot = rig.manager.snapshots.write(rig.manager.freeze(), no_pause)
-    assert rig.driver.compaction.publish(snapshot)
+    assert rig.publish(snapshot)
     rig.driver.step(SnapshotTaken(snapshot))
     return snapshot
 
@@ -518,13 +536,13 @@ def test_of_too_many_snapshots_being_sent_the_oldest_is_closed(
     monkeypatch.setattr(raftline.node.snapshots, "OPEN_MAX", 1)
     rig = make_rig()
     first = with_a_snapshot_of_its_own(rig)
-    rig.snapshots.start()
+    rig.threads.start()
     rig.snapshots.send(InstallSnapshot("s2", "s3", 1, first, 0, 10, 1))
     rig.wait_for(lambda: rig.posted)
     rig.append(5, 1, 5, "set z 26", prev_term=1)
     rig.wait_for(lambda: rig.manager.applied.index == 5)
     later = rig.manager.snapshots.write(rig.manager.freeze(), no_pause)
-    assert rig.driver.compaction.publish(later)
+    assert rig.publish(later)
     for offset in (0, 10):
         rig.snapshots.send(InstallSnapshot("s2", "s3", 1, later, offset, 10, 1))
     rig.wait_for(lambda: len(rig.posted) == 3)
@@ -535,7 +553,7 @@ def test_a_snapshot_that_is_asked_for_is_taken_once(make_rig: Callable[..., Rig]
     rig = make_rig()
     rig.append(1, 1, 4, *[f"set k{number} v" for number in range(4)], prev_term=0)
     rig.wait_for(lambda: rig.manager.applied.index == 4 and rig.answers)
-    rig.snapshots.start()
+    rig.threads.start()
     rig.snapshots.ask()
     rig.wait_for_line("[*] s2 took a snapshot: the state after entry 4")
     assert not rig.snapshots._is_asked
@@ -553,7 +571,7 @@ def test_a_damaged_snapshot_is_taken_anew_instead_of_sent(
     else:
         bad = {"flip": good[:-9] + b"?" + good[-8:], "cut": good[:-1], "other head": b"9" + good}
         rig.folder.put("s2.state_machine", bad[way])
-    rig.snapshots.start()
+    rig.threads.start()
     rig.snapshots.send(InstallSnapshot("s2", "s3", 1, first, 0, 10, 1))
     rig.wait_for_line("[!] s2.state_machine has rotted on the disk")
     rig.wait_for_line("[*] s2 took a snapshot: the state after entry 4, 4 keys")
@@ -574,7 +592,7 @@ def test_a_snapshot_damaged_amid_its_transfer_is_found_at_the_restart_of_it(
     still open."""
     rig = make_rig()
     first = with_a_snapshot_of_its_own(rig)
-    rig.snapshots.start()
+    rig.threads.start()
     rig.snapshots.send(InstallSnapshot("s2", "s3", 1, first, 0, 10, 1))
     rig.wait_for(lambda: rig.posted)
     opened = rig.snapshots._open[first]  # over a disk the open file rots as the named one does
@@ -596,7 +614,7 @@ def test_a_node_that_joins_takes_no_snapshot_before_it_knows_the_members(
     commands = [f"set k{number} {'v' * 40}" for number in range(40)]
     rig.append(1, 1, 40, *commands, prev_term=0)
     rig.wait_for(lambda: "I am up to date term 1 index 40 round 1" in rig.answers)
-    rig.snapshots.start()
+    rig.threads.start()
     rig.wait_for(lambda: rig.snapshots._due_bytes > rig.manager.log_bytes)  # it had a look
     members = "members s1=a:1,voter s2=b:2,learner"
     rig.append(41, 1, 81, members, *commands, prev_term=1)

@@ -114,7 +114,7 @@ class Player:
             "sessions": self._sessions,
             "newborn": lambda words: self._newborn.update(words),
             "new": self._new,
-            "snapshot": lambda words: self._host(words).snapshots.take(),
+            "snapshot": lambda words: self._host(words).snapshots.work.ask(compacts=True),
             "clock": self._clock,
             "start": self._start,
             "join": self._join,

@@ -22,7 +22,7 @@ from raftline.node.measures import node_facts
 from raftline.node.queue import RequestQueue
 from raftline.node.rounds import Rounds
 from raftline.node.stepper import Stepper
-from raftline.node.writer import DiskTask, WriteQueue, precedes_snapshots
+from raftline.node.writer import DiskTask, WriteQueue
 from raftline.raft.change import Change
 from raftline.raft.effects import Effects
 from raftline.raft.entries import Snapshot
@@ -57,7 +57,9 @@ class NodePlan(Protocol):
     @property
     def disk_ms(self) -> int: ...  # the longest time that a write takes
     @property
-    def snapshots(self) -> float: ...  # the share of applied batches with a snapshot behind them
+    def compact_bytes(self) -> int: ...  # of a log that is not yet begun anew
+    @property
+    def pause_ms(self) -> int: ...  # the longest, after each piece of a snapshot
     @property
     def said_new(self) -> float: ...  # the share of first starts that an operator says to be such
     @property
@@ -166,6 +168,7 @@ class Host:
         self._backlog: list[Callable[[], None]] = []  # arrived while paused
         self._acts: deque[tuple[Callable[..., None], tuple[object, ...]]] = deque()  # done next
         self._acts_now = False
+        self._between_writes: deque[tuple[Callable[[], bool], Callable[[bool], None]]] = deque()
         self._rounds: Rounds
         self._sleep: OwnerSleep
         start_ms, permille = plan.clock_of(name, world.random)
@@ -178,7 +181,7 @@ class Host:
             lambda: self.manager.applied.index,
             lambda reply: self.watch_renewals(self, reply),
         )
-        self.snapshots = Snapshots(world, plan.snapshots, self)
+        self.snapshots = Snapshots(world, plan.compact_bytes, plan.pause_ms, self)
         self._monitor = Monitor(world, name, invariants)
         self._answers = Answers(self.post)
 
@@ -317,7 +320,7 @@ class Host:
     def send(self, message: Message) -> None:
         """Send a message to its peer; a piece of a snapshot once it was read."""
         if isinstance(message, InstallSnapshot):
-            self.snapshots.send_piece(message)
+            self.snapshots.work.send(message)
         else:
             self.post(message)
 
@@ -334,16 +337,14 @@ class Host:
         """Take what a step has changed: the monitor has looked at it before."""
 
     def wrote(self, arrived: Snapshot | None) -> None:
-        """Look whether a snapshot has arrived whole."""
-        if arrived is not None:
-            self.snapshots.arrived(arrived)
+        """Look whether a snapshot is due, or has arrived whole."""
+        self.snapshots.work.wrote(arrived)
 
     def applied(self) -> None:
         """Entries were applied, or a snapshot was taken over."""
         if self.watching is not None:
             self.watching.applied(self.manager, self.stepper.watchers.history)
         self.watch_leases(self.manager)
-        self.snapshots.maybe_take()
 
     def give_up_late(self, now: int) -> None:
         """Clients lose patience by themselves."""
@@ -367,16 +368,26 @@ class Host:
         """Work that is being written now: another object for each write."""
         return self.writes.writing
 
-    @property
-    def goes_first(self) -> bool:
-        """As the WriteQueue has it: what is under way here may as well wait yet."""
-        under_way = any(precedes_snapshots(effects) for effects, _ in self.writes.writing)
-        return under_way or self.writes.goes_first
-
     def write(self) -> None:
-        """Begin to write all that waits, unless the disk is busy: then it comes next."""
-        if not self.writes.writing and not self.disk.is_held and self.writes.begin():
+        """Begin to write all that waits, unless the disk is busy: then it comes next. Acts between
+        two writes come before."""
+        if self.writes.writing or self.disk.is_held:
+            return
+        while self._between_writes and self._between_writes[0][0]():
+            _, then = self._between_writes.popleft()
+            then(True)
+        if self.writes.begin():
             self.within(self.disk_ms, self._written)
+
+    def between_writes(self, act: Callable[[], bool], then: Callable[[bool], None]) -> None:
+        """Let something be done while nothing is being written, as the Writer does; `then` gets
+        whether it was."""
+        self._between_writes.append((act, then))
+        self.write()
+
+    def while_nothing_is_apart(self, act: Callable[[], bool], then: Callable[[bool], None]) -> None:
+        """Let something be done while no entry is applied without `core`."""
+        then(act())
 
     def _written(self, node: RawNode) -> None:
         works = [effects for effects, _ in self.writes.writing]
@@ -452,7 +463,7 @@ class Host:
         self.view = node.view
         self._invariants.started(node)
         self._make_rim(node)
-        self.snapshots.started()
+        self.snapshots.started(node)
         self.clock.forget()
         self._owner_sleeps(node)
 
@@ -478,6 +489,8 @@ class Host:
         self.disk.die(self.manager, writing, unsaved, self.node, power_cut=power_cut)
         saves = [work.save for work in (*writing, *unsaved) if work.save is not None]
         self._invariants.forget(self.name, {save.term for save in saves})
+        self.snapshots.stopped()
+        self._between_writes.clear()
         self.node = None
         if self.collector is not None:
             self.collector.end(self.name, self._world.now_ms / 1000)

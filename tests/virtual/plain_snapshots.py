@@ -5,6 +5,7 @@ sessions if there are any."""
 from __future__ import annotations
 
 import io
+from collections.abc import Generator
 from typing import BinaryIO
 from zlib import crc32
 
@@ -48,7 +49,7 @@ class PlainSnapshots(SnapshotFile):
         file = super().open(snapshot)
         return None if file is None else io.BytesIO(file.read())
 
-    def _write(self, state: MachineState, breathe: Breathe) -> Snapshot:
+    def _write(self, state: MachineState) -> Generator[None, None, Snapshot]:
         lines = [] if state.members == self._first_members else [state.members.spell()]
         if state.level > 1:
             lines += [spell(state.level), *state.leases]
@@ -59,6 +60,7 @@ class PlainSnapshots(SnapshotFile):
         text = "".join(f"{line}\n" for line in lines).encode()
         self._written, self._written_level = state.members, state.level
         loaded = self._loaded(state.index, state.term, text)
+        yield
         return self._placed(self._beside, loaded, text).snapshot
 
     def _placed(self, name: str, loaded: LoadedSnapshot, text: bytes) -> LoadedSnapshot:

@@ -35,6 +35,7 @@ FAULTS = (
     "hand over",
     "die writing",
 )
+NEVER = 1 << 40
 LATER_FAULTS = ("regain", "long pause", "failing machine")  # picked last: see `pick_plan`
 
 
@@ -55,7 +56,7 @@ class Plan:
     steady_clocks: bool
     fault_every_ms: int
     apply_max: int  # entries applied at a time
-    snapshots: float = 0  # the share of applied batches after which a snapshot is taken
+    compact_bytes: int = NEVER  # of a log that is not yet begun anew
     faults: list[str] = field(default_factory=list)  # as often as they are to come
     clients: int = 3
     keys: int = 2
@@ -76,6 +77,7 @@ class Plan:
     dealers: int = 0  # who ask for transactions; with any the cluster is at level 2
     slow_entries: bool = False  # each takes a slice of applying
     holders: int = 0  # of leases; with any the cluster is at level 2
+    pause_ms: int = 5  # the longest, after each piece of a snapshot or a log that is begun anew
 
     @property
     def hold_ms(self) -> int:
@@ -142,7 +144,7 @@ def pick_plan(chance: random.Random, nodes: int | None = None, faults: Sequence[
         chunk_window=chance.choice([1, 2]),
         trailing_bytes=chance.choice([0, 0, 500, 1 << 20]),
     )
-    plan = replace(plan, options=options, snapshots=chance.choice([0, 0.02, 0.02, 0.1]))
+    plan = replace(plan, options=options, compact_bytes=chance.choice([NEVER, 2000, 2000, 400]))
     plan = replace(
         plan,
         spares=chance.choice([0, 0, 1, 2]),
@@ -169,4 +171,5 @@ def pick_plan(chance: random.Random, nodes: int | None = None, faults: Sequence[
     plan = replace(plan, dealers=chance.choice([0, 0, 0, 2]))
     plan = replace(plan, slow_entries=chance.random() < 0.3)
     later += ["failing machine"] * (chance.choice([0, 0, 1]) if not faults else 0)
+    plan = replace(plan, pause_ms=chance.choice([5, 5, timeout_ms]))
     return replace(plan, faults=plan.faults + later)

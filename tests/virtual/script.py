@@ -29,6 +29,7 @@ from tests.virtual.host import Host
 from tests.virtual.manager import Manager
 from tests.virtual.network import ScriptedNetwork
 from tests.virtual.plain_snapshots import PlainSnapshots
+from tests.virtual.plan import NEVER
 from tests.virtual.requests import Request
 from tests.virtual.world import World, spell_entry
 
@@ -172,7 +173,9 @@ class ScriptedCluster:
     """Servers, the network between them, the time, and what the script says of the servers."""
 
     disk_ms = 0
-    snapshots = said_new = 0.0
+    compact_bytes = NEVER
+    pause_ms = 0
+    said_new = 0.0
     hold_ms = 300
     slow_entries = False
 

@@ -1,27 +1,24 @@
-"""Snapshots at one simulated node: taken, put in force, sent in pieces, checked, installed."""
+"""The two jobs of snapshots at one simulated node, in virtual time."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Protocol
 
-from raftline.raft.entries import Snapshot
-from raftline.raft.inputs import (
-    Input,
-    SnapshotChecked,
-    SnapshotGone,
-    SnapshotRejected,
-    SnapshotTaken,
-)
+from raftline.node import snapshots
+from raftline.node.snapshots import SPREAD, Turn, Turns, When
+from raftline.node.writer import WriteQueue
+from raftline.raft.inputs import Input, SnapshotRejected, SnapshotTaken
 from raftline.raft.messages import InstallSnapshot, Message
 from raftline.raft.node import RawNode
-from raftline.storage.disk import DiskFailed, StorageError
-from raftline.storage.snapshotfile import no_pause
-from tests.core.cores import compact
+from raftline.storage.disk import StorageError
+from tests.faulty_folder import Died
 from tests.virtual.disk import Disk
 from tests.virtual.manager import Manager
 from tests.virtual.world import World
+
+LAST_STEPS = 0.1  # the share of acts between writes in the midst of which the node dies
 
 
 class Rim(Protocol):
@@ -30,136 +27,156 @@ class Rim(Protocol):
     name: str
     manager: Manager
     disk: Disk
+    writes: WriteQueue
 
-    @property
-    def goes_first(self) -> bool: ...
     def step(self, taken: Input) -> None: ...
     def later(self, delay_ms: int, act: Callable[[RawNode], None]) -> None: ...
     def within(self, longest_ms: int, act: Callable[[RawNode], None]) -> None: ...
+    def between_writes(self, act: Callable[[], bool], then: Callable[[bool], None]) -> None: ...
+    def while_nothing_is_apart(
+        self, act: Callable[[], bool], then: Callable[[bool], None]
+    ) -> None: ...
     def post(self, message: Message) -> None: ...
 
 
 class Snapshots:
-    """The work of the two threads of snapshots beside a node, in virtual time."""
+    """The `SnapshotRim` of a node that is simulated, while it is up."""
 
-    def __init__(self, world: World, share: float, rim: Rim) -> None:
+    def __init__(self, world: World, compact_bytes: int, pause_ms: int, rim: Rim) -> None:
+        self.core = contextlib.nullcontext()
         self._world = world
-        self._share = share
+        self._compact_bytes = compact_bytes
+        self._pause_ms = pause_ms
         self._rim = rim
-        self._is_taking = False
+        self._taker: Job | None = None
+        self._sender: Job | None = None
+        self.work: snapshots.Snapshots
 
-    def started(self) -> None:
-        """The node begins anew, and nothing is under way."""
-        self._is_taking = False
-
-    def maybe_take(self) -> None:
-        """Take a snapshot now and then."""
-        if not self._is_taking and self._share and self._world.chance(self._share):
-            self.take()
-
-    def take(self) -> None:
-        """Freeze the state and write it; it comes in force a little later."""
-        files, manager = self._rim.manager.snapshots, self._rim.manager
-        if not manager.members.voters:  # it has not come to the first entry that names members
-            self._world.counts["snapshots put off: no members known"] += 1
-            return
-        try:
-            snapshot = files.write(manager.freeze(), no_pause)
-        except DiskFailed:
-            with contextlib.suppress(DiskFailed):
-                files.discard()
-            return
-        self._is_taking = True
-        self._rim.within(50, lambda node: self._publish(node, snapshot))
-
-    def _publish(self, node: RawNode, snapshot: Snapshot) -> None:
-        """Put the snapshot in force, and the log after it, as soon as the disk has what must be
-        there before; other writes may wait."""
+    def started(self, node: RawNode) -> None:
+        """The node begins anew."""
         rim = self._rim
-        if rim.goes_first:
-            rim.later(1, lambda node: self._publish(node, snapshot))
-            return
-        with self._perhaps_the_last_steps():
-            if not rim.manager.snapshots.publish(snapshot):
-                self._is_taking = False
-                return
-        index, term = snapshot[:2]
-        self._world.tell("disk", f"{rim.name} takes a snapshot up to entry {index} of term {term}")
-        rim.step(SnapshotTaken(snapshot))
-        rim.within(5, lambda node: self._compact(node, snapshot))
-
-    @contextlib.contextmanager
-    def _perhaps_the_last_steps(self) -> Iterator[None]:
-        """Let the node die now and then in the midst of this."""
-        if dies := self._world.chance(0.1):
-            self._rim.disk.die_soon()
-        yield
-        if dies:
-            self._rim.disk.folder.fault = None
-
-    def _compact(self, node: RawNode, snapshot: Snapshot) -> None:
-        """Begin the log anew after the snapshot, once the disk has it that far; not after one
-        that another has displaced."""
-        rim, manager = self._rim, self._rim.manager
-        if node.view.snapshot != snapshot:
-            self._is_taking = False
-        elif rim.goes_first or manager.last_written < snapshot.index:
-            rim.later(1, lambda node: self._compact(node, snapshot))
-        else:
-            self._is_taking = False
-            with self._perhaps_the_last_steps():
-                self._begin_log_anew(node, snapshot)
-
-    def _begin_log_anew(self, node: RawNode, snapshot: Snapshot) -> None:
-        manager = self._rim.manager
-        rewrite = manager.begin_rewrite(snapshot)
-        last = min(node.view.commit_index, manager.last_written)
-        rewrite.copy(node.view.log.entries(rewrite.next_index, last))
-        rewrite.sync()
-        rest = node.view.log.entries(rewrite.next_index, manager.last_written)
-        manager.finish_rewrite(rewrite, rest)
-        while compact(node, node.view.compaction_index):
-            pass
-        self._world.counts["snapshots taken"] += 1
-
-    def arrived(self, snapshot: Snapshot) -> None:
-        """Check what has arrived, a little later, and hand it to the core or refuse it."""
-        self._rim.within(20, lambda node: self._check(node, snapshot))
-
-    def _check(self, node: RawNode, snapshot: Snapshot) -> None:
-        rim = self._rim
-        try:
-            loaded = rim.manager.snapshots.check(snapshot, no_pause)
-        except (ValueError, StorageError) as error:
-            self._world.counts["snapshots refused"] += 1
-            rim.step(SnapshotRejected(snapshot, str(error)))
-            return
-        rim.manager.arrived(loaded)
-        rim.step(SnapshotChecked(snapshot, loaded.members, loaded.level))
-
-    def send_piece(self, message: InstallSnapshot) -> None:
-        """Read a piece from the file and send it; say so where that snapshot is gone."""
-        rim, peer, snapshot = self._rim, message.to, message.snapshot
-        try:
-            file = rim.manager.snapshots.open(snapshot)
-        except StorageError:
-            return
-        if file is None:
-            rim.later(0, lambda node: rim.step(SnapshotGone(peer, snapshot)))
-            return
-        with file:
-            file.seek(message.offset)
-            data = file.read(message.length).decode("utf-8", "surrogateescape")
-        self._world.counts["pieces sent"] += 1
-        rim.post(
-            InstallSnapshot(
-                message.sender,
-                peer,
-                message.term,
-                snapshot,
-                message.offset,
-                message.length,
-                message.round,
-                data,
-            )
+        self._taker = self._sender = None
+        self.work = work = snapshots.Snapshots(
+            node, rim.manager, rim.writes, self, self._compact_bytes
         )
+        self._taker = Job(rim, self._world, self._pause_ms, work.take_and_check())
+        self._sender = Job(rim, self._world, self._pause_ms, work.send_pieces())
+
+    def stopped(self) -> None:
+        """The node died; nothing more reaches its disk."""
+        for job in (self._taker, self._sender):
+            if job is not None:
+                job.end()
+        self._taker = self._sender = None
+
+    def judge(self) -> None:
+        """Once all is calm, no snapshot that arrived is left in memory."""
+        if self._taker is not None and self._taker.is_asleep:
+            left = self._rim.manager.arrived_snapshot
+            assert left is None, f"{self._rim.name} keeps {left and left.snapshot} in memory"
+
+    # --- what the jobs ask of the node (SnapshotRim) --------------------------------------------
+
+    def step(self, taken: Input) -> None:
+        if isinstance(taken, SnapshotTaken):
+            index, term = taken.snapshot[:2]
+            self._world.counts["snapshots taken"] += 1
+            self._world.tell(
+                "disk", f"{self._rim.name} takes a snapshot up to entry {index} of term {term}"
+            )
+        self._world.counts["snapshots refused"] += isinstance(taken, SnapshotRejected)
+        self._rim.step(taken)
+
+    def post(self, message: InstallSnapshot) -> None:
+        self._world.counts["pieces sent"] += 1
+        self._rim.post(message)
+
+    def say(self, line: str) -> None:
+        self._world.counts["logs begun anew"] += " begins behind entry " in line
+        self._world.counts["snapshots not taken"] += " could take no snapshot: " in line
+        self._world.tell("snapshot", line)
+
+    def breathe(self) -> None:
+        """All that has no turns takes no time."""
+
+    def spread(self) -> float:
+        return 1 + (SPREAD - 1) * self._world.random.random()
+
+    def wake_taker(self) -> None:
+        if self._taker is not None:
+            self._taker.wake()
+
+    def wake_sender(self) -> None:
+        if self._sender is not None:
+            self._sender.wake()
+
+
+class Job:
+    """One of the two jobs, as its thread does it."""
+
+    def __init__(self, rim: Rim, world: World, pause_ms: int, turns: Turns[None]) -> None:
+        self._rim = rim
+        self._pause_ms = pause_ms
+        self._world = world
+        self._turns = turns
+        self._is_woken = False
+        self._sleeps = 0  # the number of this sleep; 0: it is awake
+        self._slept = 0
+        self._go_on(next(turns))
+
+    def wake(self) -> None:
+        if self._sleeps:
+            self._sleeps = 0
+            self._go_on_soon(True)
+        else:
+            self._is_woken = True
+
+    @property
+    def is_asleep(self) -> bool:
+        return self._sleeps > 0
+
+    def end(self) -> None:
+        with contextlib.suppress(Died, StorageError):
+            self._turns.close()
+
+    def _go_on_soon(self, result: bool) -> None:
+        self._rim.within(self._pause_ms, lambda _: self._has_come(result))
+
+    def _has_come(self, result: bool) -> None:
+        self._go_on(self._turns.send(result))
+
+    def _go_on(self, turn: Turn | None) -> None:
+        """Wait for what the job waits for."""
+        if turn is None:
+            self._go_on_soon(True)
+        elif turn.when is When.NOTHING_APART:
+            self._rim.while_nothing_is_apart(turn.act, self._has_come)
+        elif turn.when is When.BETWEEN_WRITES:
+            self._rim.between_writes(lambda: self._perhaps_the_last(turn.act), self._go_on_soon)
+        elif self._is_woken:
+            self._is_woken = False
+            self._go_on_soon(True)
+        else:
+            self._sleep(turn.limit_s)
+
+    def _sleep(self, limit_s: float) -> None:
+        self._slept += 1
+        self._sleeps = number = self._slept
+
+        def wake(_: RawNode) -> None:
+            if self._sleeps == number:
+                self._sleeps = 0
+                self._has_come(False)
+
+        if limit_s >= 0:
+            self._rim.later(int(1000 * limit_s), wake)
+
+    def _perhaps_the_last(self, act: Callable[[], bool]) -> bool:
+        """Let the node die now and then in the midst of this."""
+        disk = self._rim.disk
+        if dies := self._world.chance(LAST_STEPS):
+            disk.die_soon()
+        is_done = act()
+        if dies:
+            disk.folder.fault = None
+        return is_done

@@ -15,7 +15,7 @@ from raftline.raft.inputs import PeerLevel, Transfer
 from tests.virtual import schedule
 from tests.virtual.holders import LeaseRequest
 from tests.virtual.host import Host, leaders
-from tests.virtual.plan import Plan, pick_plan
+from tests.virtual.plan import NEVER, Plan, pick_plan
 from tests.virtual.schedule import _Schedule, run
 
 ROUND_MS = 40  # delays of 2 ms, a disk that takes 2 ms, and nobody's faults
@@ -57,7 +57,7 @@ class Calm:
             said_new=0,
             clients=1,
             holders=0,
-            snapshots=0,
+            compact_bytes=NEVER,
             restarts_differ=0,
         )
         self.plan: Plan = replace(plan, **more)  # type: ignore[arg-type]

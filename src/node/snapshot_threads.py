@@ -1,0 +1,107 @@
+"""The two threads that do the jobs of snapshots.py, beside other work.
+
+Neither holds a lock while it reads, writes or computes for long. Python runs one thread at a time,
+so they also pause after each small piece, the first in proportion to what it cost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import threading
+from collections.abc import Callable
+
+from raftline.common.wakeup import Breather, Wakeup, give_way
+from raftline.logmanager import LogManager
+from raftline.node.driver import Driver
+from raftline.node.snapshots import SPREAD, Snapshots, Turn, Turns, When
+from raftline.raft.inputs import Input
+from raftline.raft.messages import InstallSnapshot
+
+
+class _StoppingError(Exception):
+    """The node stops; what was under way is left, and removed at the next start."""
+
+
+class SnapshotThreads:
+    """The threads `NAME snapshots`, which takes and checks, and `NAME chunks`, which sends."""
+
+    def __init__(
+        self,
+        driver: Driver,
+        logmanager: LogManager,
+        post: Callable[[InstallSnapshot], None],
+        say: Callable[[str], None],
+        compact_bytes: int,
+    ) -> None:
+        """Prepare; `post` sends a message whose data is there to its peer."""
+        self.core = driver.core
+        self.step: Callable[[Input], None] = driver.step
+        self.post, self.say = post, say
+        self._driver = driver
+        taker, sender = Wakeup(), Wakeup()
+        self.wake_taker, self.wake_sender = taker.set, sender.set
+        self._stopping = False
+        self._breather = Breather()
+        self.work = work = Snapshots(driver.node, logmanager, driver.writes, self, compact_bytes)
+        runs: dict[str, Callable[[], None]] = {
+            "snapshots": lambda: self._run(work.take_and_check(), taker, self.breathe),
+            "chunks": lambda: self._run(work.send_pieces(), sender, self._give_way),
+        }
+        self._threads = [
+            threading.Thread(target=run, name=f"{logmanager.name} {what}", daemon=True)
+            for what, run in runs.items()
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Leave what is under way, and wait until the threads have let go of the files."""
+        self._stopping = True
+        self.wake_taker()
+        self.wake_sender()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(timeout=5.0)
+
+    def spread(self) -> float:
+        return random.uniform(1.0, SPREAD)
+
+    def breathe(self) -> None:
+        """Let the other threads run: they serve clients, this one does not."""
+        if self._stopping:
+            raise _StoppingError
+        self._breather.breathe()
+
+    def _give_way(self) -> None:
+        if self._stopping:
+            raise _StoppingError
+        give_way()
+
+    def _run(self, job: Turns[None], wakeup: Wakeup, pause: Callable[[], None]) -> None:
+        """Do a job until the node stops, or an error stops it."""
+        with contextlib.suppress(_StoppingError):
+            try:
+                with contextlib.closing(job):
+                    turn = next(job)
+                    while not self._stopping:
+                        if turn is None:
+                            pause()
+                        turn = job.send(turn is None or self._has_come(turn, wakeup))
+            except _StoppingError:
+                raise
+            except Exception as error:
+                self._driver.fail(error)
+
+    def _has_come(self, turn: Turn, wakeup: Wakeup) -> bool:
+        """Wait for what a turn is about; return what its job gets."""
+        if turn.when is When.NOTHING_APART:
+            with self._driver.apart:
+                return turn.act()
+        if turn.when is When.BETWEEN_WRITES:
+            return self._driver.between_writes(turn.act)
+        woken = wakeup.wait(turn.limit_s)
+        self._breather.begin()
+        return woken
