@@ -25,8 +25,8 @@ class PrefixWatch:
     `Watchers`, but for the place in the listing: one thread at a time asks a backlog."""
 
     __slots__ = (
+        "_next_piece",
         "_place",
-        "catch_up",
         "head",
         "lines",
         "listing",
@@ -45,14 +45,15 @@ class PrefixWatch:
         request_id: str,
         sink: EventSink,
         head: str,
-        catch_up: Callable[[PrefixWatch], bytes],
+        next_piece: Callable[[PrefixWatch], bytes],
     ) -> None:
-        """`head` stands before each line: the node's name, and the id if there is one."""
+        """`head` stands before each line: the node's name, and the id if there is one.
+        `next_piece` returns the lines to be sent next."""
         self.prefix = prefix
         self.request_id = request_id
         self.sink = sink
         self.head = head
-        self.catch_up = catch_up
+        self._next_piece = next_piece
         self.mode = WatchMode.LAGGING
         self.position = 0  # all events up to this entry were sent, or are not to be
         self.resets = 0  # of the history, when this was known to be in it
@@ -75,18 +76,18 @@ class PrefixWatch:
 
     def next_piece(self) -> bytes:
         """Return the next whole lines; see `Backlog`."""
-        if self.lines:
-            lines, self.lines = self.lines, []
-            return self.spelled(lines)
+        return self._next_piece(self)
+
+    def next_keys(self) -> bytes:
+        """Return the next keys of the listing; b"" after the last."""
         listing = self.listing
-        if listing is not None and self.mode is WatchMode.LAGGING:
-            piece = listing.piece(self._place)
-            if piece:
-                self._place += len(piece)
-                head = self.head.encode()
-                return head + piece[:-1].replace(b"\n", b"\n" + head) + b"\n"
+        piece = b"" if listing is None else listing.piece(self._place)
+        if not piece:
             self.listing = None
-        return self.catch_up(self)
+            return b""
+        self._place += len(piece)
+        head = self.head.encode()
+        return head + piece[:-1].replace(b"\n", b"\n" + head) + b"\n"
 
     def refused(self, refusal: str) -> str:
         """Return a refusal that stands between events as it leaves."""

@@ -238,7 +238,17 @@ class Feed:
 
     # --- a watch that lags -----------------------------------------------------------------------
 
-    def catch_up(self, watch: PrefixWatch) -> bytes:
+    def next_piece(self, watch: PrefixWatch) -> bytes:
+        """Return the next whole lines of a watch; see `Backlog`. Another thread may let it begin
+        again meanwhile: its lines come first, then the keys, then the events after them."""
+        with self.lock:
+            lines, watch.lines = watch.lines, []
+            has_keys = watch.mode is WatchMode.LAGGING and watch.listing is not None
+        if lines:
+            return watch.spelled(lines)
+        return (watch.next_keys() if has_keys else b"") or self._catch_up(watch)
+
+    def _catch_up(self, watch: PrefixWatch) -> bytes:
         """Return the next lines from the history; at its end the watch is pushed its events."""
         lines: list[str] = []
         size = 0
@@ -249,8 +259,9 @@ class Feed:
                 if index.matching(event.key):
                     lines.append(words.event(*event))
                     size += len(lines[-1])
-        lines += watch.lines
-        watch.lines = []
+        with self.lock:
+            lines += watch.lines
+            watch.lines = []
         if lines:
             watch.sent_s = self._clock.now_s()
         return watch.spelled(lines)
@@ -259,6 +270,8 @@ class Feed:
         """Return what a watch looks at next; None if it does not lag any more."""
         with self.lock:
             if watch.mode is not WatchMode.LAGGING or self._has_lost_events(watch):
+                return None
+            if watch.lines or watch.listing is not None:  # it has just begun again
                 return None
             if watch.position < self.history.last:
                 events, watch.position = self.history.after(

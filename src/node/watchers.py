@@ -76,15 +76,16 @@ class Watchers:
             watch for watch, _ in begun if watch is not None and watch.mode is WatchMode.RELISTING
         ]
         listings = iter(self._lister.take([watch.prefix for watch in listed]))
+        # Before the reply is made: what ends a watch from here on is sent after it.
+        sink.add_backlogs([one for one, _ in begun if one is not None])
         first_lines: list[list[str]] = []
         with self._feed.lock:
             for watch, lines in begun:
                 if watch is not None and watch.mode is WatchMode.RELISTING:
                     lines = [*lines, self._list(watch, next(listings), resets)]
-                elif watch is not None and watch.mode is WatchMode.ENDED:  # meanwhile
-                    lines = [self._refusal]
+                elif watch is not None and watch.mode is WatchMode.ENDED:
+                    lines = []  # it was sent its last line meanwhile
                 first_lines.append(lines)
-        sink.add_backlogs([one for one, _ in begun if one is not None])
         return first_lines
 
     def _begin(
@@ -99,7 +100,7 @@ class Watchers:
         if after is not None and after > history.last:
             return None, [words.from_the_future(after, history.last)]
         head = f"{self._name}#{request_id}@" if request_id else f"{self._name}@"
-        watch = PrefixWatch(asked.prefix, request_id, sink, head, self._feed.catch_up)
+        watch = PrefixWatch(asked.prefix, request_id, sink, head, self._feed.next_piece)
         watch.resets, watch.mode = history.resets, WatchMode.RELISTING
         lines: list[str] = []
         if after is not None:

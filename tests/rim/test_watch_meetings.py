@@ -173,6 +173,28 @@ def test_an_unwatch_amid_a_listing_anew_ends_the_watch(scene: Scene) -> None:
     assert scene.watchers.count == 0
 
 
+def test_a_watch_that_begins_anew_amid_a_piece_sends_the_keys_before_the_events(
+    scene: Scene,
+) -> None:
+    scene.watch("a")
+    watch, runs = only(scene), list[Callable[[], None]]()
+    scene.watchers.run_beside = lambda run: not runs.append(run)
+    scene.install(90, a="7\x0080")
+    scene.sink.is_slow = True
+    runs.pop()()
+    scene.apply("set a 8")
+    pieces = [scene.watchers._feed._catch_up(watch)]  # begun before that
+    while piece := watch.next_piece():
+        pieces.append(piece)
+    lines = b"".join(pieces).decode().splitlines()
+    assert lines[0].startswith("s1@Sorry, events up to 90 are gone; ")
+    assert lines[1:] == [
+        "s1@WATCH response: 1 key as of 90",
+        "s1@EVENT 90 has a 7",
+        "s1@EVENT 91 set a 8",
+    ]
+
+
 def test_nothing_is_pushed_to_a_connection_that_has_ended(scene: Scene) -> None:
     scene.watch("a")
     scene.is_held = True
@@ -186,11 +208,17 @@ def test_nothing_is_pushed_to_a_connection_that_has_ended(scene: Scene) -> None:
     assert scene.watchers.count == 0
 
 
-def test_a_watch_that_begins_while_the_node_stops_is_refused(scene: Scene) -> None:
-    amid_a_listing(scene, scene.watchers.close)
-    refusal = "Sorry, this server is stopping. Nothing was done; try another."
-    assert scene.watch("a")[0] == refusal
-    assert scene.watchers.count == 0
+@pytest.mark.parametrize("why", [words.IS_STOPPING, words.RIGHTS])
+def test_a_watch_that_begins_while_it_is_ended_is_answered_in_one_line(
+    scene: Scene, why: str
+) -> None:
+    watchers = scene.watchers
+    if why == words.RIGHTS:
+        amid_a_listing(scene, lambda: watchers.end_refused(scene.sink, lambda _: "you may not"))
+    else:
+        amid_a_listing(scene, watchers.close)
+    assert scene.watch("a") == [f"s1@{words.amid_keys(why, 'a')}"]
+    assert watchers.count == 0
 
 
 def test_a_node_that_stops_amid_the_keys_of_a_watch_names_no_place(scene: Scene) -> None:

@@ -1,0 +1,275 @@
+"""Watches while a snapshot replaces the state, connections end, and rights are taken away.
+
+A client keeps the picture of its keys that the lines make. At each line this is the state after
+the entry that the line names; no event of its prefix was left out before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+from unittest import mock
+
+from raftline.net import outgoing, watching
+from raftline.net.host import Batch
+from raftline.net.outgoing import Outgoing, Replies
+from raftline.net.watching import Watching
+from raftline.node import listing, watch_feed, watchers
+from raftline.node.listing import KeyListing
+from raftline.node.watch import PrefixWatch
+from raftline.node.watchers import Watchers
+from raftline.raft.entries import Entry, Snapshot
+from raftline.storage.snapshotlines import LoadedSnapshot
+from raftline.wire.commands import Request
+from raftline.wire.watches import RIGHTS
+from tests.fake_host import FakeHost
+from tests.interleave import test_watch_feed
+from tests.interleave.explore import check_interleavings, first_failure, seeds
+from tests.interleave.test_watch_feed import FIRST, settle
+from tests.interleave.threads import Thread
+from tests.interleave.wires import connected
+
+LINES = (watch_feed, watchers, watching, outgoing, listing)
+COMMANDS = (
+    "set a 1",
+    "set b 1",
+    "delete a",
+    "set a 2",
+    "snapshot",
+    "set c 1",
+    "delete b",
+    "set a 3",
+)
+GONE_PAIRS = {"a": "7", "d": "8"}  # of the snapshot
+SKIPPED = 3  # entries that come with it alone
+ROOM = 60  # bytes that are on their way to a client
+REFUSED = "Sorry, you may not watch these keys."
+AMID_STEPS = 400
+
+
+class Scene(test_watch_feed.Scene):
+    """A node whose state is replaced amid the entries; the state after each is known."""
+
+    def __init__(self, commands: Sequence[str] = COMMANDS) -> None:
+        self.states: dict[int, dict[str, str]] = {0: {}}
+        super().__init__()
+        self.left = list(commands)
+        self.has_rights = True
+
+    def apply(self, command: str) -> None:
+        now = dict(self.states[self.index])
+        if command == "snapshot":
+            self._install()
+            return
+        verb, key, *value = command.split()
+        if verb == "set":
+            now[key] = value[0]
+        elif command != FIRST:
+            now.pop(key, None)
+        self.states[self.index + 1] = now
+        super().apply(command)
+
+    def _install(self) -> None:
+        self.index += SKIPPED
+        self.states[self.index] = dict(GONE_PAIRS)
+        snapshot = Snapshot(self.index, 1, 0, 0)
+        pairs = {key: f"{value}\x00{self.index}" for key, value in GONE_PAIRS.items()}
+        members = self.manager.members
+        self.manager.arrived(LoadedSnapshot(snapshot, members, [], pairs, level=2))
+        self.manager.take_over(snapshot)
+        self.watchers.applied(list[Entry]())
+
+    def state(self, number: int, prefix: str) -> dict[str, str]:
+        pairs = self.states[number]
+        return {key: value for key, value in pairs.items() if key.startswith(prefix)}
+
+    def last_of(self, prefix: str) -> int:
+        """Return the last entry that changed a key with that prefix."""
+        pairs = pairwise(sorted(self.states))
+        changes = [n for before, n in pairs if self.state(before, prefix) != self.state(n, prefix)]
+        return changes[-1]
+
+    def why_not(self, line: str) -> str:
+        return "" if self.has_rights else REFUSED
+
+
+class Client:
+    """Watches a prefix on its connection, and takes its time to read."""
+
+    def __init__(
+        self, scene: Scene, prefix: str, end: str = "", kind: type[Watching] = Watching
+    ) -> None:
+        """`end` is what the client does once it watches: nothing, `unwatch`, or `close`."""
+        self._scene, self._prefix, self._end = scene, prefix, end
+        near: Any
+        near, self.far = connected(ROOM)
+        host: Any = FakeHost(watchers=scene.watchers, submit=Batch.wake)
+        self.out = Outgoing(host, near)
+        self._near = near
+        self._replies = Replies("s1", self.out)
+        self.watching = kind(host, self.out, self._replies, scene.why_not)
+        self.received = b""
+        self.serving = threading.Thread(target=self._serve, name=f"connection {prefix}{end}")
+        self.reading = threading.Thread(target=self._read, name=f"client {prefix}{end}")
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            if self._scene.why_not(""):
+                return
+            self.watching.serve([Request("", "", "watch", f"watch {self._prefix}".strip())])
+            if self._end == "unwatch":
+                self.watching.serve([Request("", "", "unwatch", "unwatch")])
+                self._replies.flush()
+        if self._end == "close":
+            self.end()
+
+    def end(self) -> None:
+        """End the connection, as `Connection.serve` does."""
+        self.watching.end()
+        self._near.shutdown(socket.SHUT_RDWR)
+
+    def _read(self) -> None:
+        while data := self.far.recv(9):
+            self.received += data
+
+    @property
+    def is_settled(self) -> bool:
+        return not (self.out._is_stuck or self.out._backlogs or self.out._coming)
+
+    def check(self) -> None:
+        """Follow the lines that came whole."""
+        *lines, _ = self.received.decode().split("\n")
+        picture = Picture(self._scene, self._prefix)
+        for line in lines:
+            assert not picture.is_over, f"{line} after the end: {lines}"
+            picture.take(line.removeprefix("s1@").split(" "), lines)
+        if self._scene.has_rights and self._end != "close":
+            assert picture.is_over or picture.at >= self._scene.last_of(self._prefix), lines
+
+
+class Picture:
+    """The keys as a client has them by the lines so far."""
+
+    def __init__(self, scene: Scene, prefix: str) -> None:
+        self._scene, self._prefix = scene, prefix
+        self._pairs: dict[str, str] = {}
+        self._left = 0  # keys to come
+        self.at = 0
+        self.is_over = False
+
+    def take(self, words: list[str], context: object) -> None:
+        match words:
+            case ["WATCH", _, count, _, "as", "of", number]:
+                self._pairs, self._left, self.at = {}, int(count), int(number)
+            case ["EVENT", number, "has", key, value]:
+                assert int(number) == self.at, context
+                self._pairs[key] = value
+                self._left -= 1
+            case ["EVENT", number, *change]:
+                assert int(number) > self.at, context
+                assert not self._left, context
+                self._has_state_after(int(number) - 1, context)
+                self._pairs.pop("".join(change[1:2]), None)
+                self._pairs.update([change[1:]] if change[:1] == ["set"] else [])
+                self.at = int(number)
+            case ["Sorry,", "events", *_]:
+                return
+            case _:
+                self.is_over = True
+                assert words[0] == "UNWATCH" or RIGHTS in " ".join(words), context
+                self.at = int(words[-1]) if words[-2] == "after" else self.at
+        if not self._left:
+            self._has_state_after(self.at, context)
+
+    def _has_state_after(self, number: int, context: object) -> None:
+        assert self._pairs == self._scene.state(number, self._prefix), (number, context)
+
+
+def run(scene: Scene, clients: Sequence[Client], *others: threading.Thread) -> None:
+    """Let all go on until the entries are applied, and nothing waits; then end all."""
+    owner = threading.Thread(target=scene.keep_time, name="owner")
+    work = [threading.Thread(target=scene.drive, name=name) for name in ("driver", "writer")]
+    serving = [client.serving for client in clients]
+    reading = [client.reading for client in clients]
+    for thread in (owner, *serving, *reading, *work, *others):
+        thread.start()
+    for thread in (*serving, *work, *others):
+        thread.join()
+    settle(scene, *clients)
+    assert scene.has_rights or scene.watchers.count == 0, "somebody still watches"
+    for client in clients:
+        client.end()
+        client.far._in.is_ended = True
+        client.reading.join()
+        client.check()
+    scene.watchers.hand_out()
+    assert scene.watchers.count == 0
+    assert not scene.watchers._feed.has_work
+    assert len(scene.watchers._feed._index) == 0, "a watch that ended is in the index"
+    scene.has_stopped = True
+    scene.is_woken.set()
+
+
+def a_snapshot_comes() -> None:
+    """Clients watch, one ends its watch, one its connection; all amid a snapshot."""
+    scene = Scene()
+    run(scene, [Client(scene, ""), Client(scene, "a", "unwatch"), Client(scene, "", "close")])
+
+
+def rights_are_taken_away(kind: type[Watching] = Watching) -> None:
+    """The users are read again amid that: whoever watches, or begins to, may not any more."""
+    scene = Scene()
+    clients = [Client(scene, "", kind=kind), Client(scene, "a", kind=kind)]
+
+    def read_again() -> None:
+        for _ in range(Thread.schedule.random.randrange(AMID_STEPS)):
+            Thread.schedule.step()
+        scene.has_rights = False
+        for client in clients:
+            client.watching.end_refused(scene.why_not)
+
+    run(scene, clients, threading.Thread(target=read_again, name="reload"))
+
+
+@seeds(30, 10_000)
+def test_the_picture_is_whole_though_a_snapshot_comes(seeds: range) -> None:
+    check_interleavings(a_snapshot_comes, seeds, LINES)
+
+
+@seeds(30, 10_000)
+def test_nobody_watches_once_the_rights_are_gone(seeds: range) -> None:
+    check_interleavings(rights_are_taken_away, seeds, LINES)
+
+
+class LooksAtTheRightsBefore(Watching):
+    """A watch that begins is not looked at again."""
+
+    def end_refused(self, why_not: Any) -> None:
+        if threading.current_thread().name == "reload":
+            super().end_refused(why_not)
+
+
+class CountsResetsAfter(Watchers):
+    """A listing of before a snapshot passes for one of after it."""
+
+    def _list(self, watch: PrefixWatch, listing: KeyListing, resets: int) -> str:
+        return super()._list(watch, listing, self._feed.history.resets)
+
+
+def test_a_watch_that_begins_by_old_rights_is_found() -> None:
+    failure = first_failure(
+        lambda: rights_are_taken_away(LooksAtTheRightsBefore), range(100), LINES
+    )
+    assert failure is not None
+    assert "somebody still watches" in str(failure)
+
+
+def test_a_listing_of_before_the_snapshot_is_found() -> None:
+    with mock.patch.object(test_watch_feed, "Watchers", CountsResetsAfter):
+        failure = first_failure(a_snapshot_comes, range(200), LINES)
+    assert failure is not None
+    assert "too slowly" in str(failure)
