@@ -133,7 +133,7 @@ def measure(nodes: Raftline, keys: int, connections: int) -> None:
 def held(keys: int) -> None:
     """Print how long freezing takes, and moving down what changed, in pieces, afterwards."""
     from raftline.logmanager import LogManager
-    from raftline.raft.entries import Entry
+    from raftline.raft.log import Entry
     from raftline.storage.folder import Folder
 
     manager = LogManager("s1", Folder(tempfile.gettempdir()), {"s1": "localhost:1"})

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from raftline.common.derived import mypyc_attr
 from raftline.common.wakeup import give_way
-from raftline.raft.effects import Effects, SafetyError
-from raftline.raft.entries import Entry, Snapshot
+from raftline.raft.effects import Effects
 from raftline.raft.levels import FIRST
+from raftline.raft.log import Entry, SafetyError, Snapshot
 from raftline.raft.membership import Membership, all_vote
 from raftline.state.commands import execute
 from raftline.state.events import TakenEvents

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from raftline.raft.effects import Effects, HardState
-from raftline.raft.entries import Entry
 from raftline.raft.inputs import Input, Receive
+from raftline.raft.log import Entry
 from raftline.raft.messages import (
     AppendAccepted,
     AppendEntries,

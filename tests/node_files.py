@@ -8,7 +8,7 @@ import pytest
 
 from raftline.logmanager import LogManager
 from raftline.raft.effects import Effects, HardState
-from raftline.raft.entries import Entry
+from raftline.raft.log import Entry
 from raftline.storage.disk import FilesRefused
 from raftline.storage.folder import Folder
 from raftline.storage.recovery import Recovered

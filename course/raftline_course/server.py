@@ -24,8 +24,8 @@ from raftline.node import boot
 from raftline.node.server import Server
 from raftline.node.startup import Startup, check_member
 from raftline.raft.effects import Effects
-from raftline.raft.entries import Entry
 from raftline.raft.inputs import Input
+from raftline.raft.log import Entry
 from raftline.raft.messages import Message
 from raftline.raft.view import NodeView
 from raftline.storage.folder import Folder

@@ -23,7 +23,7 @@ from typing import Any
 
 from raftline.logmanager import LogManager
 from raftline.raft.effects import Effects, HardState
-from raftline.raft.entries import Entry
+from raftline.raft.log import Entry
 from tests.faulty_folder import MemoryFolder
 from tests.transcripts.player import Player
 

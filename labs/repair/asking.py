@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from raftline.client import Client, ClientError, Unreachable
 from raftline.common.address import Address
-from raftline.raft.entries import Entry
+from raftline.raft.log import Entry
 from raftline.raft.messages import AppendEntries, RequestVote
 from raftline.raft.spelling import spell
 from raftline.wire.protocol import escape

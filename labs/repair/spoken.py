@@ -13,7 +13,7 @@ from labs.repair.watchful import WatchfulServer
 from labs.repair.words import Words, value_of
 from raftline.common.console import Console
 from raftline.raft.effects import Effects
-from raftline.raft.entries import Entry
+from raftline.raft.log import Entry
 from raftline.raft.messages import AppendEntries, AppendRejected, Message, RequestVote
 from raftline.raft.roles import Role
 from raftline.raft.view import NodeView

@@ -22,8 +22,8 @@ from raftline.node.clock import SYSTEM, Clock
 from raftline.node.queue import RequestQueue
 from raftline.node.watchers import Watchers
 from raftline.raft.effects import Effects, ReadReady
-from raftline.raft.entries import Entry
 from raftline.raft.inputs import Applied
+from raftline.raft.log import Entry
 from raftline.raft.node import RawNode
 from raftline.state.work import count_short
 

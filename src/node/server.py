@@ -37,12 +37,12 @@ from raftline.node.traffic_log import TrafficLog
 from raftline.node.watchers import Watchers
 from raftline.raft.change import Change
 from raftline.raft.effects import Effects
-from raftline.raft.entries import Snapshot, spell_entries
 from raftline.raft.levels import FIRST, LevelTooHigh
+from raftline.raft.log import Snapshot
 from raftline.raft.messages import AppendEntries, InstallSnapshot, Message
 from raftline.raft.node import RawNode
 from raftline.raft.recording import RecordedNode
-from raftline.raft.spelling import spell, spell_append
+from raftline.raft.spelling import spell, spell_append, spell_entries
 from raftline.state.history import BYTES_MAX, EVENTS_MAX
 from raftline.storage.disk import EXIT_FILES, StorageError, exit_status_of
 from raftline.wire.membercommands import membership_facts

@@ -19,7 +19,6 @@ from zlib import crc32
 
 from raftline.logmanager import LogManager
 from raftline.node.writer import WriteQueue
-from raftline.raft.entries import Entry, Snapshot
 from raftline.raft.inputs import (
     Compact,
     Input,
@@ -28,6 +27,7 @@ from raftline.raft.inputs import (
     SnapshotRejected,
     SnapshotTaken,
 )
+from raftline.raft.log import Entry, Snapshot
 from raftline.raft.messages import InstallSnapshot
 from raftline.raft.node import RawNode
 from raftline.storage.disk import LevelRefused, StorageError

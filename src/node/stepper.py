@@ -19,7 +19,6 @@ from raftline.node.queue import RequestQueue
 from raftline.node.watchers import Watchers
 from raftline.node.writer import DiskTask, Durable, WriteQueue
 from raftline.raft.effects import Effects, ReadReady
-from raftline.raft.entries import Entry, Snapshot
 from raftline.raft.inputs import (
     AskLeader,
     ChangeMembers,
@@ -31,6 +30,7 @@ from raftline.raft.inputs import (
     Synced,
     Tick,
 )
+from raftline.raft.log import Entry, Snapshot
 from raftline.raft.messages import Answer, Message, PeerError, ReadIndex, ReadIndexReply
 from raftline.raft.node import RawNode
 from raftline.wire.membercommands import change_reply

@@ -26,7 +26,7 @@ from raftline.logmanager import LogManager
 from raftline.net.host import Backlog, EventSink
 from raftline.node.clock import SYSTEM, Clock
 from raftline.node.watch import LAST, Delivery, Group, PrefixWatch, WatchMode
-from raftline.raft.entries import Entry
+from raftline.raft.log import Entry
 from raftline.state.events import BareEvent, KeyEvent
 from raftline.state.history import EventHistory
 from raftline.state.prefixes import PrefixIndex

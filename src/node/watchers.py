@@ -11,7 +11,7 @@ from raftline.node.clock import SYSTEM, Clock
 from raftline.node.listing import KeyListing, Lister
 from raftline.node.watch import PrefixWatch, WatchMode
 from raftline.node.watch_feed import Feed
-from raftline.raft.entries import Entry
+from raftline.raft.log import Entry
 from raftline.raft.view import NodeView
 from raftline.state.history import EventHistory
 from raftline.wire import watches as words

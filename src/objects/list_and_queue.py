@@ -14,7 +14,7 @@ from typing import Any, SupportsIndex, overload
 from raftline.clients.connection import ClientError, NoLeader, OutcomeUnknown, Unreachable
 from raftline.objects.base import Asker, NotDone, ReplicatedObject, spelled_in_line
 from raftline.objects.waiting import Waiting
-from raftline.raft.entries import NUMBER_MAX
+from raftline.raft.spelling import NUMBER_MAX
 
 LOG = logging.getLogger("raftline")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from raftline.clients.connection import Refused
 from raftline.objects.base import ReplicatedObject, WrongKind, spelled_in_line
-from raftline.raft.entries import NUMBER_MAX
+from raftline.raft.spelling import NUMBER_MAX
 from raftline.wire.protocol import escape, unescape
 from raftline.wire.strictjson import checked, read_json
 

@@ -51,7 +51,7 @@ CONSEQUENCES = (
         _is_newer,
         lambda step: f"term {step.after.term} is newer than mine, {step.before.term}, so I follow "
         "in it",
-        "§5.1", "receiving._adopt_term",
+        "§5.1", "node._adopt_term",
     ),
     Rule(
         lambda step: step.before.leads and not step.after.leads and not _is_newer(step),

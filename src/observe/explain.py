@@ -191,6 +191,6 @@ DECISIONS: Mapping[type[object], Sequence[Rule]] = {
 def explain(step: Step) -> list[Reason]:
     """Return the reasons of a step: the decision about its input first, then what followed."""
     if step.refusal:
-        return [Reason(f"refused: {step.refusal}", "docs/use/protocol.md", "receiving.receive")]
+        return [Reason(f"refused: {step.refusal}", "docs/use/protocol.md", "node.receive")]
     taken = step.message if step.message is not None else step.taken
     return first(DECISIONS[type(taken)], step) + every(CONSEQUENCES, step)

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 from raftline.observe.explain import explain
 from raftline.observe.facts import Facts, Reason, Step
-from raftline.raft.entries import Entry, spell_entries
 from raftline.raft.inputs import PeerDisconnected, Propose, Read
+from raftline.raft.log import Entry
 from raftline.raft.messages import AppendEntries, InstallSnapshot, Message
-from raftline.raft.spelling import spell, spell_append
+from raftline.raft.spelling import spell, spell_append, spell_entries
 from raftline.raft.view import LogView
 from raftline.wire.observing import ObserveAsked
 

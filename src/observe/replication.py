@@ -113,13 +113,13 @@ _NOT_MINE = Rule(
     lambda step: not step.before.leads or _accepted(step).term < step.before.term,
     lambda step: "ignored: it answers no question of my term",
     "§5.1",
-    "receiving._hear_follower",
+    "node._hear_follower",
 )
 _NEWER = Rule(
     lambda step: step.after.term > step.before.term,
     lambda step: "its term is newer, so I lead no longer",
     "§5.1",
-    "receiving._adopt_term",
+    "node._adopt_term",
 )
 
 ACCEPTED = (
@@ -134,7 +134,7 @@ ACCEPTED = (
         always,
         lambda step: f"counted: {_accepted(step).sender} still follows, as of round "
         f"{_accepted(step).round}",
-        "thesis §6.2", "receiving._hear_follower",
+        "thesis §6.2", "node._hear_follower",
     ),
 )  # fmt: skip
 

@@ -96,7 +96,7 @@ ASKED = (
 ANSWERED = (
     Rule(
         lambda step: step.after.term > step.before.term and not _reply(step).granted,
-        lambda step: f"denied: {_reply(step).reason}", "§5.1", "receiving._adopt_term",
+        lambda step: f"denied: {_reply(step).reason}", "§5.1", "node._adopt_term",
     ),
     Rule(
         lambda step: step.before.role not in ("candidate", "pre-candidate")

@@ -5,12 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from raftline.raft.entries import Entry, Snapshot
+from raftline.raft.log import Entry, Snapshot
 from raftline.raft.messages import Message
-
-
-class SafetyError(Exception):
-    """An invariant of Raft broke in this server. It must stop; nothing it holds can be trusted."""
 
 
 class HardState(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from raftline.raft.effects import SafetyError
+from raftline.raft.log import SafetyError
 from raftline.raft.messages import (
     BY_HAND,
     HEARS_LEADER,

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from raftline.raft.entries import Entry
 from raftline.raft.lease import promise
+from raftline.raft.log import Entry
 from raftline.raft.messages import (
     AppendAccepted,
     AppendEntries,

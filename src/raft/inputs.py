@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from raftline.raft.change import Change
-from raftline.raft.entries import Snapshot
 from raftline.raft.levels import FIRST
+from raftline.raft.log import Snapshot
 from raftline.raft.membership import Membership
 from raftline.raft.messages import Message
 

@@ -24,9 +24,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
-from raftline.raft.entries import NUMBER_MAX
 from raftline.raft.messages import AppendAccepted, AppendRejected
 from raftline.raft.progress import Progress
+from raftline.raft.spelling import NUMBER_MAX
 from raftline.raft.state import State
 
 

@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Final
 
-from raftline.raft.effects import SafetyError
+from raftline.raft.log import SafetyError
 
 PREFIX: Final = "level "
 FIRST: Final = 1

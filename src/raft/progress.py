@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum
 
-from raftline.raft.entries import Snapshot
+from raftline.raft.log import Snapshot
 
 
 class Mode(Enum):

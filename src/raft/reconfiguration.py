@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from raftline.raft.change import Change, ChangePlan, ChangeRefused, PendingChange, advice, plan
-from raftline.raft.effects import SafetyError, Settled
-from raftline.raft.entries import Entry
+from raftline.raft.effects import Settled
+from raftline.raft.log import Entry, SafetyError
 from raftline.raft.membership import Membership, read
 from raftline.raft.progress import Progress
 from raftline.raft.replication import send_entries_to_all, send_heartbeats

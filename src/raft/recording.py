@@ -25,9 +25,8 @@ from operator import attrgetter
 from typing import Any, Protocol
 
 from raftline.raft.effects import Chunk, Effects
-from raftline.raft.entries import Entry
 from raftline.raft.inputs import Input, Receive, Stop
-from raftline.raft.log import Log
+from raftline.raft.log import Entry, Log
 from raftline.raft.messages import AppendEntries, Message
 from raftline.raft.node import RawNode
 from raftline.raft.plain import Tokens, plain

@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from raftline.raft.effects import Effects, SafetyError
-from raftline.raft.entries import Entry
+from raftline.raft.effects import Effects
 from raftline.raft.inputs import Input, Receive
-from raftline.raft.log import Log
+from raftline.raft.log import Entry, Log, SafetyError
 from raftline.raft.messages import PeerError
 from raftline.raft.node import RawNode
 from raftline.raft.plain import PlainError, Tokens, core_types, value_of, with_fields

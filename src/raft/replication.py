@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from raftline.raft.effects import SafetyError
-from raftline.raft.entries import Entry, entries_of
 from raftline.raft.levels import FIRST
+from raftline.raft.log import Entry, SafetyError, entries_of
 from raftline.raft.messages import (
     AppendAccepted,
     AppendEntries,

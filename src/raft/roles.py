@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from raftline.raft.change import Change, PendingChange
 from raftline.raft.effects import Settled
-from raftline.raft.entries import Entry, Snapshot
+from raftline.raft.log import Entry, Snapshot
 from raftline.raft.progress import Progress
 
 STARTS_MAX = 4096  # of the rounds that are remembered; older ones carry no lease any more

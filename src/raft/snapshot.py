@@ -10,10 +10,10 @@ the whole to the rim to be checked; a checked one comes back as `install`.
 
 from __future__ import annotations
 
-from raftline.raft.effects import Chunk, SafetyError
-from raftline.raft.entries import Snapshot
+from raftline.raft.effects import Chunk
 from raftline.raft.following import answer, hear_leader
 from raftline.raft.levels import Levels
+from raftline.raft.log import SafetyError, Snapshot
 from raftline.raft.membership import Configurations, Membership
 from raftline.raft.messages import AppendAccepted, InstallSnapshot, InstallSnapshotReply, PeerError
 from raftline.raft.progress import Mode, Progress, Sending

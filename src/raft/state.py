@@ -6,11 +6,10 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from raftline.raft.effects import Effects, HardState, ReadReady, SafetyError
-from raftline.raft.entries import Entry, Snapshot, is_run
+from raftline.raft.effects import Effects, HardState, ReadReady
 from raftline.raft.levels import FIRST, Levels, check_level
 from raftline.raft.levels import PREFIX as LEVEL_PREFIX
-from raftline.raft.log import Log
+from raftline.raft.log import Entry, Log, SafetyError, Snapshot, is_run
 from raftline.raft.membership import PREFIX, Configurations, Membership
 from raftline.raft.messages import CHUNK_BYTES, Message
 from raftline.raft.progress import Progress

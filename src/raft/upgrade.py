@@ -16,8 +16,8 @@ The leader appends `level N` once every member, learners too, has announced N or
 from __future__ import annotations
 
 from raftline.raft.change import Change, ChangeRefused
-from raftline.raft.entries import Entry
 from raftline.raft.levels import spell
+from raftline.raft.log import Entry
 from raftline.raft.state import State
 
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from raftline.raft.change import Change, PendingChange
-from raftline.raft.entries import Entry, Snapshot
 from raftline.raft.lease import lease_until_ms
 from raftline.raft.levels import Levels
+from raftline.raft.log import Entry, Snapshot
 from raftline.raft.membership import Configurations, Membership
 from raftline.raft.progress import Progress
 from raftline.raft.roles import PendingTransfer, Role

@@ -14,8 +14,8 @@ import json
 from collections.abc import Callable
 from typing import Final
 
-from raftline.raft.entries import NUMBER_MAX
 from raftline.raft.levels import FIRST
+from raftline.raft.spelling import NUMBER_MAX
 from raftline.state.store import Store
 from raftline.wire.commands import COMMANDS
 from raftline.wire.operands import Limits, not_understood

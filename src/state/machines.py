@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from raftline.raft.effects import SafetyError
+from raftline.raft.log import SafetyError
 from raftline.state.store import Store
 from raftline.wire.operands import Limits
 from raftline.wire.protocol import error, escape, shown, unescape

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from raftline.raft import levels
-from raftline.raft.entries import Entry
+from raftline.raft.log import Entry
 from raftline.raft.membership import PREFIX, Membership, read
 from raftline.state.commands import execute, is_read
 from raftline.state.machines import Machines

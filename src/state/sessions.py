@@ -25,8 +25,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 from zlib import crc32
 
-from raftline.raft.entries import Entry
 from raftline.raft.levels import BOUNDED
+from raftline.raft.log import Entry
 from raftline.wire.commands import COMMANDS, ReplyForm, row_of
 from raftline.wire.leaseoperands import without_lease
 from raftline.wire.limits import LONG_REPLIES_BYTES, SHORT_REPLIES_BYTES, SHORT_REPLY_BYTES

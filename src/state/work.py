@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from raftline.raft.entries import Entry
+from raftline.raft.log import Entry
 from raftline.state.leases import EXPIRED
 from raftline.state.store import Store
 from raftline.wire.commands import COMMANDS, Work

@@ -30,8 +30,8 @@ from typing import NamedTuple
 from zlib import crc32
 
 from raftline.common.level import LEVEL
-from raftline.raft.entries import NUMBER_MAX
 from raftline.raft.levels import FIRST
+from raftline.raft.spelling import NUMBER_MAX
 from raftline.storage.disk import DamagedStorage, FilesRefused, LevelRefused
 from raftline.storage.folder import Folder, cannot_read
 

@@ -23,9 +23,10 @@ import re
 from collections.abc import Sequence
 
 from raftline.common.level import LEVEL
-from raftline.raft.entries import NAME, NUMBER_MAX, Entry
 from raftline.raft.levels import FIRST
+from raftline.raft.log import Entry
 from raftline.raft.membership import PREFIX, Membership, all_vote, read
+from raftline.raft.spelling import NAME, NUMBER_MAX
 from raftline.storage.disk import LevelRefused
 
 LINE_BYTES_MAX = 1 << 28  # a longer "line" is a hole in the file, without line ends

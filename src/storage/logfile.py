@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from zlib import crc32
 
-from raftline.raft.effects import Effects, SafetyError
-from raftline.raft.entries import Entry, Snapshot, is_plain, is_run
+from raftline.raft.effects import Effects
 from raftline.raft.levels import FIRST
-from raftline.raft.log import Log, TermRuns
+from raftline.raft.log import Entry, Log, SafetyError, Snapshot, TermRuns, is_run
 from raftline.raft.membership import Membership
+from raftline.raft.spelling import is_plain
 from raftline.storage.disk import AppendFile, DiskFailed
 from raftline.storage.folder import Folder
 from raftline.storage.hardstate import HardStateFile, Mark

@@ -11,9 +11,8 @@ from zlib import crc32
 
 from raftline.common.level import LEVEL
 from raftline.raft.effects import HardState
-from raftline.raft.entries import Snapshot
 from raftline.raft.levels import FIRST, Levels
-from raftline.raft.log import Log
+from raftline.raft.log import Log, Snapshot
 from raftline.raft.membership import Membership
 from raftline.storage import birth
 from raftline.storage.disk import (

@@ -11,8 +11,8 @@ from typing import BinaryIO
 from zlib import crc32
 
 from raftline.raft.effects import Chunk
-from raftline.raft.entries import Snapshot
 from raftline.raft.levels import FIRST
+from raftline.raft.log import Snapshot
 from raftline.raft.membership import all_vote
 from raftline.storage.disk import AppendFile, DamagedFiles
 from raftline.storage.folder import CATCH_UP, Folder, cannot_read

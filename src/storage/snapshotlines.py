@@ -35,9 +35,10 @@ from itertools import islice
 from typing import BinaryIO
 from zlib import crc32
 
-from raftline.raft.entries import NUMBER_MAX, Snapshot
 from raftline.raft.levels import FIRST
+from raftline.raft.log import Snapshot
 from raftline.raft.membership import Membership
+from raftline.raft.spelling import NUMBER_MAX
 from raftline.storage.lines import read_members, spell_level, spell_members, split_level
 from raftline.wire.keyfacts import read_key_line, spell_key_line
 

@@ -12,7 +12,7 @@ from raftline.common.arguments import typed
 from raftline.common.config import ConfigError, Configuration
 from raftline.logmanager import LogManager
 from raftline.raft.effects import Effects, HardState
-from raftline.raft.entries import Entry
+from raftline.raft.log import Entry
 from raftline.raft.membership import Configurations, Membership
 from raftline.state.sessions import next_era
 from raftline.storage.disk import FilesRefused, StorageError

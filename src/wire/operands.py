@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from raftline.raft.entries import NUMBER_MAX
+from raftline.raft.spelling import NUMBER_MAX
 from raftline.wire.limits import KEY_BYTES, VALUE_BYTES
 from raftline.wire.objectcommands import Unfit, operands_of
 from raftline.wire.observing import observe_operands

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from raftline.raft.entries import NUMBER_MAX
+from raftline.raft.spelling import NUMBER_MAX
 from raftline.wire.protocol import ProtocolError, is_number, shown
 
 ALL_KEYS = "all keys"

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from raftline.raft.effects import Effects, HardState
-from raftline.raft.entries import Entry
 from raftline.raft.inputs import Applied, Compact, Receive, Synced, Tick
-from raftline.raft.log import Log
+from raftline.raft.log import Entry, Log
 from raftline.raft.membership import Membership
 from raftline.raft.messages import AppendAccepted, AppendEntries, RequestVote, RequestVoteReply
 from raftline.raft.node import RawNode, node_from_disk

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from raftline.raft.effects import HardState
-from raftline.raft.entries import Entry
+from raftline.raft.log import Entry
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import (
     boot,

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from raftline.common import config
 from raftline.raft import membership, spelling
-from raftline.raft.entries import is_one_line, read_entries, spell_entries
 from raftline.raft.messages import PeerError
+from raftline.raft.spelling import is_one_line, read_entries, spell_entries
 from raftline.state.sessions import Sessions
 from raftline.storage.disk import StorageError
 from raftline.storage.hardstate import HardStateFile

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from raftline.raft.entries import Entry
 from raftline.raft.inputs import Receive, Tick
+from raftline.raft.log import Entry
 from raftline.raft.messages import (
     AppendAccepted,
     AppendEntries,

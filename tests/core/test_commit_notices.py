@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from raftline.raft.entries import Snapshot
 from raftline.raft.inputs import Propose, Receive, SnapshotTaken, Tick
+from raftline.raft.log import Snapshot
 from raftline.raft.messages import AppendEntries, AppendRejected, InstallSnapshot
 from raftline.raft.node import RawNode
 from tests.core.cores import OPTIONS, acknowledge, applied, compact, sync

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from raftline.raft.entries import Entry
+from raftline.raft.log import Entry
 from raftline.storage.disk import FilesRefused
 from tests.faulty_folder import Fault, Kind
 from tests.node_files import (

@@ -6,10 +6,10 @@ from itertools import count
 
 import pytest
 
-from raftline.raft.effects import HardState, SafetyError
+from raftline.raft.effects import HardState
 from raftline.raft.election import become_leader
 from raftline.raft.inputs import Read, Receive, Tick
-from raftline.raft.log import Log
+from raftline.raft.log import Log, SafetyError
 from raftline.raft.membership import Membership
 from raftline.raft.messages import (
     AppendAccepted,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from raftline.logmanager import LogManager
 from raftline.raft.effects import Effects, HardState
-from raftline.raft.entries import Entry
+from raftline.raft.log import Entry
 from raftline.state.sessions import (
     ERA_MAX,
     ERA_NUMBERS,

@@ -16,7 +16,7 @@ from raftline.common.address import Address
 from raftline.common.config import FILE_NAME, Configuration
 from raftline.node.joining import begun, register, settle_configuration
 from raftline.node.startup import Startup
-from raftline.raft.entries import Entry
+from raftline.raft.log import Entry
 from raftline.storage.disk import DiskFailed, FilesRefused
 from raftline.storage.folder import Folder
 from tests.node_files import BASE, boot, known, vote, write

@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from raftline.raft.effects import Effects, HardState
-from raftline.raft.entries import Entry
+from raftline.raft.log import Entry
 from raftline.storage import hardstate
 from raftline.storage.disk import FilesRefused
 from raftline.storage.hardstate import HardStateFile, LogState, Mark, Promise

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raftline.logmanager import LogManager
-from raftline.raft.entries import Entry
+from raftline.raft.log import Entry
 from raftline.state import sessions
 from raftline.state.sessions import KEY_MARK, NO_LONGER_KEPT, WINDOW, Sessions, size_of
 from raftline.wire.limits import LONG_REPLIES_BYTES, SHORT_REPLY_BYTES, VALUE_BYTES

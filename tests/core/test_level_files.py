@@ -10,7 +10,7 @@ import pytest
 from raftline.common.level import LEVEL
 from raftline.logmanager import LogManager
 from raftline.raft.effects import Chunk, Effects, HardState
-from raftline.raft.entries import Snapshot
+from raftline.raft.log import Snapshot
 from raftline.raft.membership import all_vote
 from raftline.storage.disk import FilesRefused, LevelRefused
 from raftline.storage.lines import base_line, level_in_base, read_base

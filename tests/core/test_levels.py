@@ -7,8 +7,7 @@ from dataclasses import replace
 import pytest
 
 from raftline.raft.change import Change
-from raftline.raft.effects import Effects, SafetyError
-from raftline.raft.entries import Entry, Snapshot
+from raftline.raft.effects import Effects
 from raftline.raft.inputs import (
     ChangeMembers,
     PeerDisconnected,
@@ -21,6 +20,7 @@ from raftline.raft.inputs import (
     Transfer,
 )
 from raftline.raft.levels import FIRST, Levels, LevelTooHigh, read, spell
+from raftline.raft.log import Entry, SafetyError, Snapshot
 from raftline.raft.membership import Membership
 from raftline.raft.messages import (
     AppendAccepted,

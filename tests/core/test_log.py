@@ -6,9 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.raft.effects import SafetyError
-from raftline.raft.entries import Entry
-from raftline.raft.log import Log
+from raftline.raft.log import Entry, Log, SafetyError
 from tests.core.cores import log_of
 
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raftline.logmanager import LogManager
-from raftline.raft.effects import Effects, HardState, SafetyError
-from raftline.raft.entries import Entry
+from raftline.raft.effects import Effects, HardState
+from raftline.raft.log import Entry, SafetyError
 from raftline.storage.disk import DiskFailed
 from raftline.storage.folder import Folder
 from tests.faulty_folder import Fault, Kind, MemoryFolder

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from raftline.logmanager import LogManager
-from raftline.raft.effects import SafetyError
-from raftline.raft.entries import Entry
+from raftline.raft.log import Entry, SafetyError
 from raftline.state.machines import Machines, Rejected, UnknownMachine
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import MEMBERS

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.raft.entries import NUMBER_MAX, Entry, is_one_line, spell_entries
+from raftline.raft.log import Entry
 from raftline.raft.messages import (
     AppendAccepted,
     AppendEntries,
@@ -19,7 +19,15 @@ from raftline.raft.messages import (
     RequestVoteReply,
     TimeoutNow,
 )
-from raftline.raft.spelling import FIRST_WORDS, read, spell, spell_append
+from raftline.raft.spelling import (
+    FIRST_WORDS,
+    NUMBER_MAX,
+    is_one_line,
+    read,
+    spell,
+    spell_append,
+    spell_entries,
+)
 
 numbers = st.integers(0, NUMBER_MAX)
 flags = st.booleans()

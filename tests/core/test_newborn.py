@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from raftline.raft.effects import Effects, HardState
-from raftline.raft.entries import Snapshot
 from raftline.raft.inputs import Campaign, Receive, Tick
+from raftline.raft.log import Snapshot
 from raftline.raft.membership import Membership
 from raftline.raft.messages import (
     AppendAccepted,

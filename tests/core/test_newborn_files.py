@@ -13,7 +13,7 @@ from raftline.common.config import FILE_NAME, Configuration
 from raftline.logmanager import LogManager
 from raftline.node.startup import Startup
 from raftline.raft.effects import Effects, HardState
-from raftline.raft.entries import Entry
+from raftline.raft.log import Entry
 from raftline.storage.disk import FilesRefused
 from raftline.storage.recovery import Recovered
 from tests.faulty_folder import Died, Fault, Kind, MemoryFolder

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raftline.logmanager import LogManager
-from raftline.raft.entries import Entry
+from raftline.raft.log import Entry
 from raftline.state.objectkinds import OPERATIONS
 from raftline.wire.commands import read_request
 from raftline.wire.objectcommands import OPERANDS

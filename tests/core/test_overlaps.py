@@ -12,7 +12,6 @@ import pytest
 from raftline.node.measures import node_facts
 from raftline.raft.change import Change
 from raftline.raft.effects import Effects, ReadReady
-from raftline.raft.entries import Snapshot
 from raftline.raft.inputs import (
     AskLeader,
     ChangeMembers,
@@ -27,6 +26,7 @@ from raftline.raft.inputs import (
     Tick,
     Transfer,
 )
+from raftline.raft.log import Snapshot
 from raftline.raft.membership import Configurations, Membership
 from raftline.raft.messages import (
     AppendAccepted,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from raftline.raft.effects import ReadReady, SafetyError
+from raftline.raft.effects import ReadReady
 from raftline.raft.inputs import Propose, Read, Receive, Stop, Tick
+from raftline.raft.log import SafetyError
 from raftline.raft.messages import (
     AppendAccepted,
     AppendEntries,

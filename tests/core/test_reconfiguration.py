@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from raftline.raft.change import Change
-from raftline.raft.effects import Effects, HardState, SafetyError
+from raftline.raft.effects import Effects, HardState
 from raftline.raft.inputs import ChangeMembers, Propose, Read, Receive, Tick
-from raftline.raft.log import Log
+from raftline.raft.log import Log, SafetyError
 from raftline.raft.membership import Membership
 from raftline.raft.messages import (
     AppendAccepted,

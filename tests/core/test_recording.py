@@ -11,7 +11,6 @@ import pytest
 from raftline.raft import node as core
 from raftline.raft.change import Change
 from raftline.raft.effects import Effects, HardState, ReadReady
-from raftline.raft.entries import Snapshot
 from raftline.raft.inputs import (
     AskLeader,
     Campaign,
@@ -24,6 +23,7 @@ from raftline.raft.inputs import (
     Tick,
     Transfer,
 )
+from raftline.raft.log import Snapshot
 from raftline.raft.membership import all_vote
 from raftline.raft.messages import PeerError, RequestVoteReply
 from raftline.raft.node import RawNode

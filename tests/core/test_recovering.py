@@ -6,8 +6,8 @@ from __future__ import annotations
 import pytest
 
 from raftline.raft.effects import HardState
-from raftline.raft.entries import Entry
 from raftline.raft.inputs import PeerDisconnected, Propose, Receive, Tick, Transfer
+from raftline.raft.log import Entry
 from raftline.raft.messages import (
     AppendAccepted,
     AppendEntries,

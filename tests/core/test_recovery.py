@@ -10,7 +10,7 @@ import pytest
 
 from raftline.logmanager import LogManager
 from raftline.raft.effects import Effects, HardState
-from raftline.raft.entries import Entry
+from raftline.raft.log import Entry
 from raftline.storage.disk import CorruptLog
 from tests.faulty_folder import Died, Fault, Kind, MemoryFolder
 from tests.node_files import (

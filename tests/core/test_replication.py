@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from raftline.raft.effects import Effects, SafetyError
-from raftline.raft.entries import Entry
+from raftline.raft.effects import Effects
 from raftline.raft.inputs import Propose, Receive, Synced, Tick
+from raftline.raft.log import Entry, SafetyError
 from raftline.raft.messages import AppendAccepted, AppendEntries, AppendRejected, Message, PeerError
 from raftline.raft.progress import Mode
 from raftline.raft.state import Options

@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from raftline.logmanager import LogManager
-from raftline.raft.entries import Entry
+from raftline.raft.log import Entry
 from raftline.state.sessions import SESSIONS_MAX, WINDOW, Sessions
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import MEMBERS

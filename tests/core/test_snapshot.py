@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raftline.node.measures import node_facts
-from raftline.raft.effects import Chunk, SafetyError
-from raftline.raft.entries import Snapshot
+from raftline.raft.effects import Chunk
 from raftline.raft.inputs import (
     Propose,
     Receive,
@@ -21,6 +20,7 @@ from raftline.raft.inputs import (
     Synced,
     Tick,
 )
+from raftline.raft.log import SafetyError, Snapshot
 from raftline.raft.membership import all_vote
 from raftline.raft.messages import (
     AppendAccepted,

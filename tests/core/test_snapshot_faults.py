@@ -12,7 +12,7 @@ import pytest
 
 from raftline.logmanager import LogManager
 from raftline.raft.effects import Chunk, Effects, HardState
-from raftline.raft.entries import Entry, Snapshot
+from raftline.raft.log import Entry, Snapshot
 from raftline.raft.membership import all_vote
 from raftline.storage.disk import StorageError
 from raftline.storage.folder import Folder

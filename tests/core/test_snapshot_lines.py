@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.raft.entries import Snapshot
+from raftline.raft.log import Snapshot
 from raftline.raft.messages import CHUNK_BYTES, InstallSnapshot, InstallSnapshotReply, PeerError
 from raftline.raft.spelling import read, spell
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from raftline.logmanager import LogManager
 from raftline.raft.effects import Effects, HardState
-from raftline.raft.entries import Entry, Snapshot
 from raftline.raft.inputs import Receive, SnapshotChecked, SnapshotTaken, Tick
+from raftline.raft.log import Entry, Snapshot
 from raftline.raft.membership import Configurations, Membership, all_vote
 from raftline.raft.messages import AppendEntries, InstallSnapshot, RequestVoteReply
 from raftline.raft.node import RawNode

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from raftline.logmanager import LogManager
-from raftline.raft.entries import Entry
+from raftline.raft.log import Entry
 from raftline.raft.membership import all_vote
 from raftline.state import store as the_store
 from raftline.state.commands import execute

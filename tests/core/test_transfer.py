@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from raftline.raft.effects import Effects, SafetyError
+from raftline.raft.effects import Effects
 from raftline.raft.inputs import PeerDisconnected, Propose, Receive, Tick, Transfer
+from raftline.raft.log import SafetyError
 from raftline.raft.messages import (
     AppendEntries,
     AppendRejected,

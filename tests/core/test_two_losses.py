@@ -9,8 +9,8 @@ from random import Random
 import pytest
 
 from raftline.raft.effects import Effects, HardState
-from raftline.raft.entries import Entry
 from raftline.raft.inputs import Propose, Receive, Tick
+from raftline.raft.log import Entry
 from raftline.raft.membership import Membership
 from raftline.raft.messages import (
     AppendAccepted,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from raftline.raft.effects import HardState, SafetyError
+from raftline.raft.effects import HardState
 from raftline.raft.inputs import Receive, Tick
+from raftline.raft.log import SafetyError
 from raftline.raft.membership import Membership
 from raftline.raft.messages import (
     AppendRejected,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from raftline.raft.entries import Entry
+from raftline.raft.log import Entry
 from raftline.state.store import Store
 from raftline.state.work import LONG_CHARACTERS, LONG_KEYS, count_short
 

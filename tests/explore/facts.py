@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from raftline.raft.entries import Entry
+from raftline.raft.log import Entry
 from tests.explore.server import Disk, Event
 
 

@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 
 from raftline.raft import inputs
 from raftline.raft.effects import Effects, HardState, ReadReady
-from raftline.raft.entries import Entry
 from raftline.raft.lease import lease_until_ms
-from raftline.raft.log import Log
+from raftline.raft.log import Entry, Log
 from raftline.raft.membership import Membership
 from raftline.raft.messages import (
     AppendAccepted,

@@ -14,7 +14,6 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
-from raftline.access.secret import NO_AUTH
 from raftline.common.address import Address
 from raftline.common.config import Pace
 from raftline.common.level import LEVEL
@@ -24,16 +23,14 @@ from raftline.net import peers
 from raftline.net.connection import Connection
 from raftline.net.host import Batch
 from raftline.net.levels import Builds
-from raftline.net.peerbook import PeerBook, Speakers
-from raftline.net.peers import Peer
+from raftline.net.peers import Peer, PeerBook, Speakers
 from raftline.node.driver import Driver
-from raftline.node.host import NodeHost
+from raftline.node.server import Server
 from raftline.raft.effects import Effects
-from raftline.raft.entries import spell_entries
 from raftline.raft.membership import Membership
 from raftline.raft.messages import AppendEntries, InstallSnapshot, Message
 from raftline.raft.node import node_from_disk
-from raftline.raft.spelling import spell, spell_append
+from raftline.raft.spelling import spell, spell_append, spell_entries
 from raftline.raft.state import Options
 from raftline.wire.parsing import Readings
 from tests.faulty_folder import MemoryFolder
@@ -84,8 +81,8 @@ class Network:
             yield
 
 
-class Member(NodeHost):
-    """One member. It is the rim of its driver as well (`stepper.NodeRim`)."""
+class Member(Server):
+    """One member."""
 
     def __init__(
         self,
@@ -95,12 +92,14 @@ class Member(NodeHost):
         builds: type[Builds] = Builds,
         peer: type[Peer] = Peer,
     ) -> None:
-        super().__init__(name, PACE, Readings(), None, NO_AUTH, None)
+        self.said: list[str] = []
+        console: Any = SimpleNamespace(say=self.said.append)
+        startup: Any = SimpleNamespace(name=name, is_private=False)
+        super().__init__(startup, PACE, console, readings=Readings())
         quiet: Any = SimpleNamespace(
             connected=lambda _: None, requested=lambda *_: None, received=lambda *_: None
         )
         self.traffic_log = quiet
-        self.said: list[str] = []
         self.folder = MemoryFolder()
         self.logmanager = LogManager(name, self.folder, members)
         recovered = self.logmanager.recover()

@@ -22,7 +22,7 @@ from raftline.node import listing, watch_feed, watchers
 from raftline.node.listing import KeyListing
 from raftline.node.watch import PrefixWatch
 from raftline.node.watchers import Watchers
-from raftline.raft.entries import Entry, Snapshot
+from raftline.raft.log import Entry, Snapshot
 from raftline.storage.snapshotlines import LoadedSnapshot
 from raftline.wire.commands import Request
 from raftline.wire.watches import RIGHTS

@@ -11,7 +11,7 @@ from raftline.net import outgoing, outgoing_protocol
 from raftline.net.outgoing import Outgoing
 from raftline.node import listing, watch_feed, watchers
 from raftline.node.watchers import Watchers
-from raftline.raft.entries import Entry
+from raftline.raft.log import Entry
 from raftline.wire.watches import WatchAsked
 from tests.fake_host import FakeHost
 from tests.faulty_folder import MemoryFolder

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from raftline.logmanager import LogManager
-from raftline.raft.entries import Entry
+from raftline.raft.log import Entry
 from raftline.storage.folder import Folder
 from raftline_course.controller.store import numbered
 from raftline_course.harness.cluster import Cluster, NodeProcess

@@ -18,7 +18,7 @@ from raftline.node.applying import PAUSE_S_MAX, SLICE_S
 from raftline.node.clock import Clock
 from raftline.node.driver import Driver
 from raftline.raft.effects import Effects, HardState
-from raftline.raft.entries import Entry
+from raftline.raft.log import Entry
 from raftline.raft.messages import (
     AppendAccepted,
     AppendEntries,

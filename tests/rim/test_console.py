@@ -21,7 +21,7 @@ from raftline.common.console import (
 from raftline.node.traffic_log import TrafficLog
 from raftline.observe.lines import abridged
 from raftline.raft.effects import Effects
-from raftline.raft.entries import Entry, Snapshot
+from raftline.raft.log import Entry, Snapshot
 from raftline.raft.messages import (
     AppendEntries,
     AppendRejected,

@@ -18,8 +18,8 @@ from raftline.node.driver import Driver
 from raftline.node.queue import RequestQueue
 from raftline.raft.change import Change
 from raftline.raft.effects import Effects
-from raftline.raft.entries import Entry
 from raftline.raft.inputs import Receive
+from raftline.raft.log import Entry
 from raftline.raft.membership import Membership
 from raftline.raft.messages import (
     AppendAccepted,

@@ -16,8 +16,8 @@ from raftline.node.driver import Driver
 from raftline.node.handover import Handover
 from raftline.node.queue import RequestQueue
 from raftline.raft.effects import Effects
-from raftline.raft.entries import Entry, Snapshot
 from raftline.raft.inputs import StepDown
+from raftline.raft.log import Entry, Snapshot
 from raftline.raft.messages import (
     AppendAccepted,
     AppendEntries,

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from raftline.raft.entries import Entry, Snapshot
+from raftline.raft.log import Entry, Snapshot
 from raftline.raft.messages import AppendAccepted, AppendEntries, InstallSnapshot, Message
 from raftline.wire.protocol import ProtocolError
 from raftline_course.controller.faults import (

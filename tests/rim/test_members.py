@@ -24,8 +24,7 @@ from raftline.node.joining import (
 from raftline.node.startup import check_member
 from raftline.raft.change import Change
 from raftline.raft.effects import HardState
-from raftline.raft.entries import Snapshot
-from raftline.raft.log import Log
+from raftline.raft.log import Log, Snapshot
 from raftline.raft.membership import PREFIX, Membership, all_vote
 from raftline.raft.node import RawNode, node_from_disk
 from raftline.storage.disk import FilesRefused

@@ -10,8 +10,8 @@ import pytest
 
 from raftline.common.config import ConfigError
 from raftline.node.recorder import GATHER_CHARACTERS, GATHER_MS, FileRecorder, check_path
-from raftline.raft.effects import SafetyError
 from raftline.raft.inputs import Compact, Propose, Stop, Tick
+from raftline.raft.log import SafetyError
 from raftline.raft.recording import HEADER, RecordedNode
 from raftline.raft.replay import replay
 from tests.core.cores import TIMEOUT_MS, acknowledge, established, sync

@@ -16,7 +16,7 @@ import raftline
 from raftline.logmanager import LogManager
 from raftline.objects.embedded_server import Leadership
 from raftline.objects.waiting import Waiting, give_up_with
-from raftline.raft.entries import Entry
+from raftline.raft.log import Entry
 from raftline.wire.commands import read_request, row_of
 from raftline.wire.operands import Limits
 from raftline.wire.protocol import ProtocolError

@@ -8,8 +8,8 @@ import pytest
 
 from raftline.common.console import safe_line
 from raftline.raft.effects import Effects
-from raftline.raft.entries import Entry
 from raftline.raft.inputs import Propose, Receive, StepDown, Tick
+from raftline.raft.log import Entry
 from raftline.raft.messages import AppendAccepted, AppendEntries
 from raftline_course.controller.control import OFF, Permits
 from raftline_course.controller.store import PAGE_BYTES, PAGE_ENTRIES, CourseLines, numbered, page

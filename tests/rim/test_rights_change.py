@@ -19,7 +19,7 @@ from raftline.kv.events import WatchCursor
 from raftline.logmanager import LogManager
 from raftline.net.connection import Connection
 from raftline.node.watchers import Watchers
-from raftline.raft.entries import Entry
+from raftline.raft.log import Entry
 from raftline.wire.rights import UserRole
 from raftline_course.harness.processes import eventually
 from tests.fake_host import FakeHost

@@ -20,8 +20,8 @@ from raftline.net.levels import Builds
 from raftline.net.shared_reader import SharedReader
 from raftline.node.server import Server
 from raftline.node.startup import Startup
-from raftline.raft.entries import Entry
 from raftline.raft.levels import spell
+from raftline.raft.log import Entry
 from raftline.wire.parsing import Readings
 from raftline.wire.protocol import RISING
 from raftline_course.harness.processes import DEADLINE_S, eventually

@@ -17,8 +17,8 @@ from raftline.net.outgoing_protocol import READS_AT_ONCE
 from raftline.node import listing, observers, watchers
 from raftline.node.leasing import EXPIRED_MAX, LISTED_MAX, STARTED_MAX, Leasing
 from raftline.node.watch_feed import PIECE_EVENTS, SLICE, SPELLED_MAX
-from raftline.raft.entries import Snapshot
 from raftline.raft.inputs import Propose, SnapshotTaken, StepDown, Tick
+from raftline.raft.log import Snapshot
 from raftline.raft.snapshot import COMPACT_MAX
 from raftline.state import pairs as pair_module
 from raftline.state import store as store_module

@@ -16,8 +16,8 @@ from raftline.node.driver import Driver
 from raftline.node.snapshot_threads import SnapshotThreads
 from raftline.node.snapshots import Turns
 from raftline.raft.effects import Effects
-from raftline.raft.entries import Entry, Snapshot
 from raftline.raft.inputs import SnapshotChecked, SnapshotTaken
+from raftline.raft.log import Entry, Snapshot
 from raftline.raft.membership import all_vote
 from raftline.raft.messages import AppendEntries, InstallSnapshot, Message
 from raftline.raft.node import node_from_disk

@@ -12,7 +12,7 @@ from raftline.logmanager import LogManager
 from raftline.net.host import Backlog
 from raftline.node import watch_feed
 from raftline.node.watchers import Watchers
-from raftline.raft.entries import Entry, Snapshot
+from raftline.raft.log import Entry, Snapshot
 from raftline.storage.snapshotlines import LoadedSnapshot
 from raftline.wire.watches import WatchAsked
 from raftline_course.harness.processes import eventually

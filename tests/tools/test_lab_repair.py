@@ -21,8 +21,8 @@ from labs.repair.words import Words
 from raftline.client import OutcomeUnknown
 from raftline.common.address import Address
 from raftline.raft.effects import Effects
-from raftline.raft.entries import Entry
 from raftline.raft.inputs import Propose, Receive, Synced
+from raftline.raft.log import Entry
 from raftline.raft.messages import AppendAccepted, AppendEntries, AppendRejected, RequestVote
 from raftline.raft.node import RawNode
 from raftline_course.harness.processes import eventually

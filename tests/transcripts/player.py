@@ -42,8 +42,8 @@ from dataclasses import replace
 from unittest.mock import patch
 
 from raftline.raft.effects import HardState
-from raftline.raft.entries import Entry
 from raftline.raft.inputs import PeerDisconnected, PeerLevel, Transfer
+from raftline.raft.log import Entry
 from raftline.state import sessions
 from raftline.view.collected import Collector
 from tests.virtual.disk import Disk

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from raftline.raft.effects import Effects, HardState
-from raftline.raft.entries import Entry
+from raftline.raft.log import Entry
 from raftline.raft.node import RawNode
 from raftline.storage.disk import DiskFailed, FilesRefused
 from raftline.storage.recovery import Recovered

@@ -25,9 +25,9 @@ from raftline.node.stepper import Stepper
 from raftline.node.writer import DiskTask, WriteQueue
 from raftline.raft.change import Change
 from raftline.raft.effects import Effects
-from raftline.raft.entries import Snapshot
 from raftline.raft.inputs import Applied, AskLeader, Input, Read, Transfer
 from raftline.raft.levels import FIRST
+from raftline.raft.log import Snapshot
 from raftline.raft.messages import InstallSnapshot, Message
 from raftline.raft.node import RawNode, StepObserver, node_from_disk
 from raftline.raft.state import Options

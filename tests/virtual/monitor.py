@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from raftline.raft.effects import Effects
-from raftline.raft.entries import Entry
 from raftline.raft.inputs import Input, Propose
+from raftline.raft.log import Entry
 from raftline.raft.messages import Message
 from raftline.raft.node import RawNode
 from raftline.state.leases import EXPIRED

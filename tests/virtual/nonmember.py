@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from raftline.raft.entries import Entry
 from raftline.raft.inputs import Receive
+from raftline.raft.log import Entry
 from raftline.raft.messages import (
     HEARS_LEADER,
     AppendEntries,

@@ -10,8 +10,8 @@ from typing import BinaryIO
 from zlib import crc32
 
 from raftline.raft import levels
-from raftline.raft.entries import Snapshot
 from raftline.raft.levels import spell
+from raftline.raft.log import Snapshot
 from raftline.raft.membership import Membership, read
 from raftline.storage.folder import Folder
 from raftline.storage.snapshotfile import SnapshotFile

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from unittest.mock import patch
 
 from raftline.raft import state
-from raftline.raft.entries import entries_of
+from raftline.raft.log import entries_of
 from raftline.raft.membership import Membership
 from raftline.raft.messages import Message
 from raftline.state import sessions

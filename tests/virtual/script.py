@@ -14,7 +14,7 @@ from unittest.mock import patch
 
 from raftline.raft import spelling
 from raftline.raft.change import Change
-from raftline.raft.entries import Entry
+from raftline.raft.log import Entry
 from raftline.raft.membership import all_vote
 from raftline.raft.messages import Message, PeerError
 from raftline.raft.node import RawNode, node_from_disk

@@ -14,8 +14,8 @@ import pytest
 from raftline.observe.explain import explain
 from raftline.observe.facts import Step
 from raftline.raft import inputs
-from raftline.raft.entries import Snapshot
 from raftline.raft.inputs import Input
+from raftline.raft.log import Snapshot
 from raftline.raft.node import RawNode
 from raftline.view.collected import Collector
 from tests.at_night import at_night

@@ -8,7 +8,7 @@ from heapq import heappop, heappush
 from random import Random
 from typing import Any, Final, TypeVar
 
-from raftline.raft.entries import Entry
+from raftline.raft.log import Entry
 from raftline.raft.messages import Message
 from raftline.raft.spelling import spell
 from tests.virtual.chance import pick, up_to

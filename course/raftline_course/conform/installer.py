@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from raftline.raft.entries import Snapshot
+from raftline.raft.log import Snapshot
 from raftline.raft.messages import AppendEntries, InstallSnapshot, Message, RequestVote
 from raftline_course.conform.rules import grant
 

@@ -6,7 +6,7 @@ import json
 import zlib
 from dataclasses import dataclass
 
-from raftline.raft.entries import Snapshot
+from raftline.raft.log import Snapshot
 from raftline.raft.messages import (
     AppendAccepted,
     AppendRejected,

@@ -7,8 +7,8 @@ from typing import Protocol
 from raftline.common.address import Address
 from raftline.common.config import Pace
 from raftline.net.host import Batch
-from raftline.raft.entries import Entry
 from raftline.raft.inputs import Input
+from raftline.raft.log import Entry
 from raftline.raft.view import NodeView
 from raftline.storage.folder import Folder
 from raftline.wire.operands import Limits

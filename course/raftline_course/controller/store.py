@@ -21,7 +21,7 @@ from raftline.net.host import Batch
 from raftline.raft import levels
 from raftline.raft.effects import Effects
 from raftline.raft.election import NOOP
-from raftline.raft.entries import Entry
+from raftline.raft.log import Entry
 from raftline.raft.membership import PREFIX
 from raftline.raft.roles import Role
 from raftline.raft.view import NodeView

@@ -24,10 +24,10 @@ OF_FILES = (10, 14, 21)
 
 ADAPTER = '''
 import dataclasses
-from faulty.raft import change, effects, entries, inputs, log, membership, messages, state
+from faulty.raft import change, effects, inputs, log, membership, messages, state
 from faulty.raft.node import node_from_disk
 
-MODULES = (change, effects, entries, inputs, membership, messages)
+MODULES = (change, effects, inputs, log, membership, messages)
 THROUGH_FILES = @FILES@
 
 
@@ -117,7 +117,7 @@ def through_files(start, hard_state, held):
 '''
 MACHINE = """
 from faulty.logmanager import LogManager
-from faulty.raft.entries import Entry
+from faulty.raft.log import Entry
 from faulty.faulty_folder import MemoryFolder
 
 

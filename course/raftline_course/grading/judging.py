@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from raftline.logmanager import LogManager
-from raftline.raft.entries import Entry
+from raftline.raft.log import Entry
 from raftline.view.collected import Collector
 from raftline_course.grading import schedule, transcripts
 from raftline_course.grading.findings import sentence

@@ -23,10 +23,9 @@ from typing import Any
 import raftline
 import raftline_course
 from raftline.raft import inputs
-from raftline.raft.effects import Effects, HardState, ReadReady, SafetyError
-from raftline.raft.entries import Entry
+from raftline.raft.effects import Effects, HardState, ReadReady
 from raftline.raft.levels import Levels
-from raftline.raft.log import Log
+from raftline.raft.log import Entry, Log, SafetyError
 from raftline.raft.membership import Configurations, Membership
 from raftline.raft.messages import Message
 from raftline.raft.node import StepObserver

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from raftline.raft.entries import Entry, Snapshot
-from raftline.raft.log import Log
+from raftline.raft.log import Entry, Log, Snapshot
 from raftline.raft.membership import Membership
 from raftline.raft.state import Options
 

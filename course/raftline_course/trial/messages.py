@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from raftline.raft.entries import NUMBER_MAX
+from raftline.raft.spelling import NUMBER_MAX
 from raftline.wire.protocol import escape, leader_named_in, unescape
 from raftline.wire.replies import RequestOutcome, outcome_of
 

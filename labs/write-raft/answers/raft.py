@@ -11,7 +11,7 @@ from typing import Any
 from raftline.raft import inputs
 from raftline.raft.change import ChangeRefused, plan
 from raftline.raft.effects import Chunk, Effects, HardState, ReadReady, Settled
-from raftline.raft.entries import Entry, Snapshot
+from raftline.raft.log import Entry, Snapshot
 from raftline.raft.membership import Configurations, Membership
 from raftline.raft.messages import (
     AppendAccepted,

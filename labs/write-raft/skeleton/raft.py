@@ -10,7 +10,7 @@ from typing import Any
 
 from raftline.raft import inputs
 from raftline.raft.effects import Effects, HardState
-from raftline.raft.entries import Entry, Snapshot
+from raftline.raft.log import Entry, Snapshot
 from raftline.raft.membership import Configurations, Membership
 
 
