@@ -75,21 +75,35 @@ QUICK: tuple[tuple[str, int], ...] = (
     ("transfer", 5),
 )
 
-# A night: some 100 million states in all, of which a world has so many at most, for the memory.
+# A night: some 300 million states in all, of which a world has so many at most, for the memory. The
+# longest come first, as each worker takes the next one.
 NIGHT_STATES = 25_000_000
 NIGHT: tuple[tuple[str, int], ...] = (
-    ("timeout crash command", 3),
-    ("timeout change crash", 3),
-    ("timeout transfer command", 3),
     ("timeout heartbeat command read", 3),
     ("timeout=2 command", 3),
-    ("timeout=2 crash", 3),
     ("timeout heartbeat lease crash", 3),
-    ("timeout crash=2 command", 3),
-    ("timeout twice=2 command", 3),
     ("timeout break crash command", 3),
-    ("timeout", 5),
+    ("timeout twice=2 command", 3),
+    ("timeout crash=2 command", 3),
+    ("timeout=2 crash", 3),
+    ("timeout transfer command", 3),
+    ("timeout command=2", 3),
+    ("timeout heartbeat command lag", 3),
     ("timeout command", 5),
+    ("timeout crash", 5),
+    ("timeout lease", 5),
+    ("timeout read", 5),
+    ("heartbeat command", 5),
+    ("transfer command", 5),
+    ("change crash", 5),
+    ("crash=2 command", 5),
+    ("heartbeat command read", 3),
+    ("timeout change crash", 3),
+    ("timeout crash command", 3),
+    ("timeout command read", 3),
+    ("timeout transfer", 3),
+    ("timeout", 5),
+    *QUICK,
 )
 
 # For faults of any kind: ways at random through each, for a while, which must come to these goals.
@@ -104,4 +118,13 @@ HUNT: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("timeout=2 crash=2 command=2 twice=2 break", ("c2 is committed",)),
     ("heartbeat=2 timeout read=2 command twice", ("s1 serves", "s2 serves")),
     ("change=2 crash timeout transfer", ()),
+)
+
+# Then in all orders, as far as one comes, in random order.
+SEARCHED: tuple[tuple[str, int], ...] = (
+    *QUICK,
+    ("timeout=2 command", 3),
+    ("timeout crash command", 3),
+    ("timeout change crash", 3),
+    ("timeout heartbeat command read", 3),
 )

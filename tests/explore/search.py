@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -16,6 +17,7 @@ from tests.explore.world import (
     World,
 )
 
+ORDERS = ("depth", "breadth", "random")
 LOOK = 1 << 12  # states between two looks at the clock
 
 
@@ -28,8 +30,8 @@ class Found:
     seconds: float  # of the processor
     complete: bool
     violation: str = ""
-    world: int = 0  # in which that step was taken
     different: int = 0  # steps of the core
+    way: Sequence[int] = ()  # of a search in breadth: the worlds up to that of the violation
 
 
 def search(  # noqa: C901 - one loop: a call for each step would cost a third of the speed
@@ -86,7 +88,7 @@ def search(  # noqa: C901 - one loop: a call for each step would cost a third of
         gc.enable()
     took_s = time.process_time() - began_s
     different = sum(server.steps for server in world.servers)
-    return Found(len(seen), steps, took_s, complete, found, current, different)
+    return Found(len(seen), steps, took_s, complete, found, different)
 
 
 def walk(world: World, seconds: float, seed: int = 0) -> Found:

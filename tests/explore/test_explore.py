@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from raftline.raft import election, node, reads, replication
@@ -9,11 +11,11 @@ from raftline.raft.effects import HardState
 from raftline.raft.log import TermRuns
 from raftline.raft.state import State
 from tests.at_night import at_night
-from tests.explore import __main__, server
+from tests.explore import __main__, campaign, compiled, server
 from tests.explore.budget import QUICK, BudgetError, read
 from tests.explore.facts import Violation
 from tests.explore.frozen import freeze, thaw
-from tests.explore.search import search
+from tests.explore.search import ORDERS, search
 from tests.explore.trace import spell_trace, way_to_violation
 from tests.explore.world import World
 
@@ -54,7 +56,7 @@ def bad_ends(world: World) -> set[str]:
 @pytest.mark.parametrize(("text", "servers"), WORLDS)
 def test_no_order_of_what_may_happen_breaks_a_promise(text: str, servers: int) -> None:
     world = World(read(text), servers, is_reduced=True)
-    found = search(world)
+    found = campaign.find(world, 1e9)
     if found.violation:
         pytest.fail(spell_trace(world, *way_to_violation(world, "depth", 0, 60)))
     assert found.complete
@@ -63,7 +65,7 @@ def test_no_order_of_what_may_happen_breaks_a_promise(text: str, servers: int) -
 def test_a_search_comes_to_elections_commits_and_crashes() -> None:
     world = World(read("timeout command"), is_reduced=True)
     search(world)
-    histories = world.histories
+    histories = world.histories.values
     assert any(dict(history.leaders).get(2) == "s2" for history in histories)
     assert any(dict(history.leaders).get(2) == "s3" for history in histories)
     assert any([entry.term for entry in history.committed] == [1, 1, 2] for history in histories)
@@ -82,7 +84,7 @@ def test_what_a_reduced_world_leaves_out_makes_no_difference(text: str) -> None:
     whole, reduced = World(read(text)), World(read(text), is_reduced=True)
     states = search(whole).states, search(reduced).states
     assert states[0] > 1.1 * states[1]
-    assert {*whole.histories} == {*reduced.histories}
+    assert {*whole.histories.values} == {*reduced.histories.values}
     for one, other in zip(whole.servers, reduced.servers, strict=True):
         assert one.goals == other.goals
 
@@ -153,10 +155,60 @@ def test_a_violation_is_shown_as_the_choices_that_lead_there(
     world = World(read("timeout read"))
     assert search(world).violation
     lines = spell_trace(world, *way_to_violation(world, "depth", 0, 60)).splitlines()
-    assert lines[0] == "  1. s2 finds that its time is up (timeout)"
+    assert lines[0] == "3 servers, {timeout read}"
+    assert lines[1] == "  1. s2 finds that its time is up (timeout)"
     assert "       > s1: PreVote 2-1-1" in lines
     assert lines[-2] == " 12. s1 is asked to read, and must see entry 2"
     assert lines[-1].startswith("  !  s1: InvariantError: serves a read from entry 1")
+
+
+@pytest.mark.pure
+def test_a_trace_is_replayed_with_the_core_as_it_is_now(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr(reads, "confirmed_round", lambda state: state.as_leader.round)
+        assert __main__.main(["timeout read"]) == 1
+        trace = tmp_path / "trace.txt"
+        trace.write_text(capsys.readouterr().out, encoding="utf-8")
+        assert __main__.main(["--replay", str(trace)]) == 1
+        assert capsys.readouterr().out in trace.read_text(encoding="utf-8")
+    assert __main__.main(["--replay", str(trace)]) == 0
+    assert capsys.readouterr().out.endswith("nothing is bad\n")
+
+
+def test_a_trace_that_is_none_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "trace.txt").write_text("1. s1 starts\n", encoding="utf-8")
+    assert __main__.main(["--replay", str(tmp_path / "trace.txt")]) == 2
+    assert capsys.readouterr().err.startswith("explore: a trace begins with a line such as: ")
+    assert __main__.main(["--replay", str(tmp_path / "none.txt")]) == 2
+
+
+@pytest.mark.parametrize("text", ["timeout crash", "timeout twice"])
+def test_machine_code_searches_the_worlds_that_python_does(text: str) -> None:
+    loaded = compiled.library()
+    if loaded is None:
+        pytest.skip("there is no C compiler")
+    for is_reduced in (True, False):
+        ours, world = (World(read(text), is_reduced=is_reduced) for _ in range(2))
+        plain = search(ours)
+        for order in ORDERS:
+            found = compiled.search(loaded, world, order=order)
+            assert found.complete
+            assert (found.states, found.steps) == (plain.states, plain.steps)
+        assert {*world.histories.values} == {*ours.histories.values}
+
+
+def test_a_night_prints_a_row_of_each_world(capsys: pytest.CaptureFixture[str]) -> None:
+    states, is_well = campaign.run([("timeout", 3), ("timeout command", 3)], 2, 1, 1000)
+    printed = capsys.readouterr().out
+    assert is_well
+    assert 1_373 < states < 373 + 36_807
+    assert "| 3 | `timeout` | 373 | 1,048 | " in printed
+    assert " | complete |" in printed
+    assert " | more is left |" in printed
 
 
 def test_a_state_is_the_same_when_it_was_data() -> None:

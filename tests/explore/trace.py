@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from random import Random
 
 from raftline.raft.log import Entry
 from raftline.raft.spelling import spell
+from tests.explore import compiled
+from tests.explore.budget import BudgetError, read
 from tests.explore.facts import Violation
 from tests.explore.server import DOWN, Disk
 from tests.explore.world import Choice, World
@@ -24,11 +27,20 @@ def way_to_violation(world: World, order: str, seed: int, seconds: float) -> tup
     Raises:
         LookupError: there is none.
     """
+    loaded = compiled.library()
+    if loaded is not None:
+        found = compiled.search(loaded, world, seconds, "breadth")
+        if found.violation:
+            return _steps(world, found.way)
+        seconds = 0  # Python would not get as far
     for tried, limit_s in (("breadth", seconds), (order, 1e9)):
         before: dict[int, int] = {world.begin: -1}
         last = _walk(world, before, tried, seed, limit_s)
         if last >= 0:
-            return _steps(world, before, last)
+            worlds = [last]
+            while before[worlds[-1]] >= 0:
+                worlds.append(before[worlds[-1]])
+            return _steps(world, worlds[::-1])
     raise LookupError("no violation was found once more")
 
 
@@ -53,13 +65,10 @@ def _walk(world: World, before: dict[int, int], order: str, seed: int, limit_s: 
     return -1
 
 
-def _steps(world: World, before: dict[int, int], last: int) -> tuple[list[Step], str]:
-    worlds = [last]
-    while before[worlds[-1]] >= 0:
-        worlds.append(before[worlds[-1]])
-    worlds.reverse()
+def _steps(world: World, worlds: Sequence[int]) -> tuple[list[Step], str]:
+    """Return the steps through these worlds, and one that is a violation in the last of them."""
     steps = [_step_to(world, *pair)[0] for pair in pairwise(worlds)]
-    final, why = _step_to(world, last, -1)
+    final, why = _step_to(world, worlds[-1], -1)
     return [*steps, final], why
 
 
@@ -76,9 +85,50 @@ def _step_to(world: World, current: int, after: int) -> tuple[Step, str]:
     raise LookupError("no choice leads there")
 
 
+# --- a trace as text, and back -------------------------------------------------------------
+
+_TITLE = re.compile(r"([0-9]+) servers, \{([^}]*)\}")
+_CHOICE = re.compile(r" *[0-9]+\. (s[0-9]+ .*)")
+
+
+def replay(text: str) -> tuple[str, str]:
+    """Take the choices of a trace once more, with the core as it is now. Return the trace as it is
+    now, and its violation, "" if there is none.
+
+    A choice that is no longer there ends the way: a core that was mended goes another one.
+
+    Raises:
+        BudgetError: there is no line "3 servers, {BUDGET}", or the budget is none.
+    """
+    title = _TITLE.search(text)
+    if title is None:
+        raise BudgetError("a trace begins with a line such as: 3 servers, {timeout crash}")
+    world = World(read(title[2]), int(title[1]))
+    current, steps = world.begin, []
+    for wanted in _CHOICE.findall(text):
+        known = _choice_named(world, current, wanted)
+        if known is None:
+            why = f"there is no choice any more by which {wanted}"
+            return spell_trace(world, steps, why), ""
+        steps.append((current, *known))
+        try:
+            current = world.after(current, *known)
+        except Violation as violation:
+            return spell_trace(world, steps, str(violation)), str(violation)
+    return spell_trace(world, steps, "nothing is bad"), ""
+
+
+def _choice_named(world: World, current: int, wanted: str) -> tuple[int, Choice] | None:
+    for place, name in enumerate(world.names):
+        for choice in world.choices(current, place):
+            if wanted == f"{name} {spell_choice(world, choice)}":
+                return place, choice
+    return None
+
+
 def spell_trace(world: World, steps: list[Step], why: str) -> str:
     """Return a trace as text: each choice, then what the server is and what it sends."""
-    lines = []
+    lines = [f"{len(world.names)} servers, {{{world.budget.name}}}"]
     for number, (current, place, choice) in enumerate(steps, start=1):
         lines.append(f"{number:3}. {world.names[place]} {spell_choice(world, choice)}")
         try:

@@ -7,7 +7,7 @@ the budget loses, and for each receiver the difference that the messages make to
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -36,7 +36,7 @@ from tests.explore.server import (
 )
 from tests.invariants import InvariantError
 
-BUDGET_BITS, HISTORY_BITS, LOCAL_BITS = 12, 20, 24
+BUDGET_BITS, HISTORY_BITS, LOCAL_BITS = 10, 14, 24
 BUDGET_MASK = (1 << BUDGET_BITS) - 1
 LOCAL_MASK = (1 << LOCAL_BITS) - 1
 HISTORY_MASK = (1 << HISTORY_BITS) - 1
@@ -124,6 +124,7 @@ class World:
         self.budget = budget
         self.names = [f"s{number}" for number in range(1, names + 1)]
         members = all_vote({name: f"h{name[1:]}:10000" for name in self.names})
+        self.is_reduced = is_reduced
         self.has_leases = budget.lease > 0
         options = replace(OPTIONS, lease=self.has_leases, lease_drift_percent=self.DRIFT_PERCENT)
         self.messages = Messages()
@@ -142,8 +143,8 @@ class World:
         self.shifts = [CONTEXT_BITS + place * LOCAL_BITS for place in range(names)]
         self.changes = changes or (Change("remove", "s1"), Change("remove", self.names[-1]))
         self._locals = [Numbers(LOCAL_BITS) for _ in self.names]
-        self._budgets = Numbers(BUDGET_BITS)
-        self._histories = Numbers(HISTORY_BITS)
+        self.budgets = Numbers(BUDGET_BITS)
+        self.histories = Numbers(HISTORY_BITS)
         self._events = Numbers()
         self._events.of(None)  # 0
         self._groups = Numbers(GROUP_BITS)  # of messages to one receiver
@@ -152,13 +153,13 @@ class World:
         self._fact_numbers = Numbers()
         self._judged: dict[tuple[int, ...], int] = {}
         self.contexts: dict[int, Context] = {}
-        self.begin = self._formed(self._budgets.of(budget))
+        self.begin = self._formed(self.budgets.of(budget))
 
     # --- numbers ---------------------------------------------------------------------------
 
     def world_of(self, budget: int, history: History, locals_: list[Local]) -> int:
         """Return the number of a world."""
-        number = budget | self._histories.of(history) << BUDGET_BITS
+        number = budget | self.histories.of(history) << BUDGET_BITS
         for place, local in enumerate(locals_):
             number |= self._numbered(place, local) << self.shifts[place]
         return number
@@ -169,22 +170,17 @@ class World:
 
     def history(self, world: int) -> History:
         """Return what happened in a world."""
-        return self._histories.values[world >> BUDGET_BITS & HISTORY_MASK]
+        return self.histories.values[world >> BUDGET_BITS & HISTORY_MASK]
 
     def left(self, world: int) -> Budget:
         """Return what may happen yet in a world."""
-        return self._budgets.values[world & BUDGET_MASK]
+        return self.budgets.values[world & BUDGET_MASK]
 
     def now_ms(self, place: int, left: Budget, starts: int) -> int:
         """Return the clock of a server: with leases the first one's is slow by as much as they
         allow. It is later by far after each start, as no number that a server drew from its clock
         may come again."""
         return BEGIN_MS + starts * START_MS + left.passed[place > 0]
-
-    @property
-    def histories(self) -> list[History]:
-        """All histories that a search came to."""
-        return self._histories.values
 
     # --- the first world -------------------------------------------------------------------
 
@@ -270,19 +266,30 @@ class World:
 
     def _judge(self, world: int, number: int) -> int:
         """Return what an event adds to a world."""
+        facts = [
+            known[world >> shift & LOCAL_MASK]
+            for known, shift in zip(self._facts, self.shifts, strict=True)
+        ]
+        before = world >> BUDGET_BITS & HISTORY_MASK
+        after = self.history_after(world & BUDGET_MASK, before, number, facts)
+        return (after - before) << BUDGET_BITS
+
+    def history_after(self, budget: int, history: int, number: int, facts: list[int]) -> int:
+        """Return the number of a history with an event in it, beside servers of these facts.
+
+        Raises:
+            Violation: the event contradicts what happened, or another server.
+        """
         event = self._events.values[number]
         if isinstance(event, Bad):
             raise Violation(event.why)
-        check_others(event, [self._other(world, place) for place in range(len(self.names))])
-        after = self._histories.of(self.history(world).after(event))
-        return (after - (world >> BUDGET_BITS & HISTORY_MASK)) << BUDGET_BITS
-
-    def _other(self, world: int, place: int) -> Other:
-        fact: Fact = self._fact_numbers.values[
-            self._facts[place][world >> self.shifts[place] & LOCAL_MASK]
-        ]
-        holds = self.now_ms(place, self.left(world), fact.starts) < fact.lease_until_ms
-        return Other(self.names[place], *fact[:4], holds)
+        left, others = self.budgets.values[budget], []
+        for place, each in enumerate(facts):
+            fact: Fact = self._fact_numbers.values[each]
+            holds = self.now_ms(place, left, fact.starts) < fact.lease_until_ms
+            others.append(Other(self.names[place], *fact[:4], holds))
+        check_others(event, others)
+        return self.histories.of(self.histories.values[history].after(event))
 
     def _numbered(self, place: int, local: Local) -> int:
         """Return the number of a Local, and note what events of others are held against."""
@@ -293,25 +300,44 @@ class World:
             local = local._replace(inbox=tuple(kept))
         number = self._locals[place].of(local)
         if number == len(self._facts[place]):
-            fact = Fact(local.disk, local.cast, 0, (), 0, local.starts)
-            if local.core != DOWN:
-                known = server.cores[local.core]
-                fact = fact._replace(
-                    leads=known.leads, log=known.log, lease_until_ms=known.lease_until_ms
-                )
-            self._facts[place].append(self._fact_numbers.of(fact))
+            self._facts[place].append(self.fact_of(place, local))
         return number
+
+    def fact_of(self, place: int, local: Local) -> int:
+        """Return the number of what events of others are held against at a server."""
+        fact = Fact(local.disk, local.cast, 0, (), 0, local.starts)
+        if local.core != DOWN:
+            known = self.servers[place].cores[local.core]
+            fact = fact._replace(
+                leads=known.leads, log=known.log, lease_until_ms=known.lease_until_ms
+            )
+        return self._fact_numbers.of(fact)
 
     def moves(self, context: int, place: int, number: int) -> list[Move]:
         """Return, and keep, the moves of a server in a context (its low bits of a world)."""
         world = context | number << self.shifts[place]
         local, left = self.local(world, place), self.left(world)
-        made = [self._choose(place, local, left, each) for each in self.choices(world, place)]
+        made = self.taken(place, local, left, self.choices(world, place))
         moves = [self._move(world, place, each) for each in made]
         # What changes nothing is no move.
         moves = [move for move in moves if move != (0, None, 0)]
         self.contexts[context].moves[place][number] = moves
         return moves
+
+    def taken(
+        self, place: int, local: Local, left: Budget, choices: Iterable[Choice]
+    ) -> list[Made]:
+        """Return what comes of choices. A message that arrives and changes nothing is left out of
+        a reduced world: whatever follows may follow as well if it never arrives."""
+        found = []
+        for choice in choices:
+            made = self._choose(place, local, left, choice)
+            if self.is_reduced and choice[0] in ("deliver", "again"):
+                kept = made.local._replace(inbox=local.inbox)
+                if kept == local and not made.send and not made.events:
+                    continue
+            found.append(made)
+        return found
 
     def moves_of(self, world: int) -> list[Move]:
         """Return all moves of all servers in a world."""
@@ -325,10 +351,11 @@ class World:
 
     def choices(self, world: int, place: int) -> Iterator[Choice]:
         """Yield each choice that a server has in a world."""
-        return self._open(place, self.local(world, place), self.left(world), self.history(world))
+        must_see = len(self.history(world).committed)
+        return self.open(place, self.local(world, place), self.left(world), must_see)
 
-    def _open(self, place: int, local: Local, left: Budget, history: History) -> Iterator[Choice]:
-        """Yield the choices that a server has."""
+    def open(self, place: int, local: Local, left: Budget, must_see: int) -> Iterator[Choice]:
+        """Yield the choices that a server has; a read must see that entry."""
         if local.core == DOWN:
             yield ("start",)
             return
@@ -344,7 +371,7 @@ class World:
         yield from self._ticks(place, local, left)
         if left.crash:
             yield from self._crashes(local)
-        yield from self._asked(core, left, len(history.committed))
+        yield from self._asked(core, left, must_see)
         others = [name for name in self.names if name != self.names[place]]
         if left.transfer and core.leads:
             yield from (("transfer", name) for name in others)
@@ -472,20 +499,25 @@ class World:
     def _move(self, world: int, place: int, made: Made) -> Move:
         """Return the numbers of what comes of a choice."""
         budget, number = world & BUDGET_MASK, world >> self.shifts[place] & LOCAL_MASK
-        delta = self._budgets.of(made.left) - budget
+        delta = self.budgets.of(made.left) - budget
         delta += (self._numbered(place, made.local) - number) << self.shifts[place]
-        by_receiver: dict[int, list[int]] = {}
-        for each in made.send:
-            to = self.places.get(self.messages.sent[each].to)
-            if to is not None:
-                by_receiver.setdefault(to, []).append(each)
         send = tuple(
             (self._adds[to], self.shifts[to], self._groups.of(tuple(group)), to)
-            for to, group in by_receiver.items()
+            for to, group in self.by_receiver(made.send).items()
         )
-        return Move(delta, send or None, self._event(made.events))
+        return Move(delta, send or None, self.event_of(made.events))
 
-    def _event(self, events: tuple[Event | Bad, ...]) -> int:
+    def by_receiver(self, numbers: tuple[int, ...]) -> dict[int, list[int]]:
+        """Return messages by the places of their receivers."""
+        found: dict[int, list[int]] = {}
+        for each in numbers:
+            to = self.places.get(self.messages.sent[each].to)
+            if to is not None:
+                found.setdefault(to, []).append(each)
+        return found
+
+    def event_of(self, events: tuple[Event | Bad, ...]) -> int:
+        """Return the number of the event among these; 0 for none."""
         if not events:
             return 0
         for event in events:

@@ -1,0 +1,67 @@
+"""Many worlds, each in a process of its own; each prints its row once it ends."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections.abc import Sequence
+
+from tests.explore import compiled
+from tests.explore.budget import read
+from tests.explore.facts import Violation
+from tests.explore.search import Found, search
+from tests.explore.world import World
+
+HEADER = "| servers | budget | states | steps | seconds | end |\n|---|---|---|---|---|---|"
+GRACE_S = 60.0  # for a world that ends at its limit to come back
+
+
+def run(
+    worlds: Sequence[tuple[str, int]], workers: int, minutes: float, states: int
+) -> tuple[int, bool]:
+    """Search worlds, so many at a time, until a time is over; print a row of each, and the sum.
+
+    Return how many states they had, and whether all is well. A world that has too many states, or
+    too little time, is not complete, which is well.
+    """
+    compiled.library()  # built once, not by each
+    end_s = time.time() + 60 * minutes
+    print(HEADER, flush=True)
+    total, bad, left = 0, 0, len(worlds)
+    with multiprocessing.get_context("fork").Pool(workers, maxtasksperchild=1) as pool:
+        each = pool.imap_unordered(_row, [(*one, end_s, states) for one in worlds])
+        try:
+            while left:
+                row, found_states, is_bad = each.next(max(0, end_s - time.time()) + GRACE_S)
+                print(row, flush=True)
+                total, bad, left = total + found_states, bad + is_bad, left - 1
+        except multiprocessing.TimeoutError:
+            print(f"{left} worlds did not come back: was there enough memory?", flush=True)
+    print(f"\n{total:,} states in all, {bad} worlds are bad", flush=True)
+    return total, not bad and not left
+
+
+def _row(given: tuple[str, int, float, int]) -> tuple[str, int, bool]:
+    """Search one world, and return its row, how many states it has, and whether it is bad."""
+    text, servers, end_s, states = given
+    began_s = time.process_time()
+    try:
+        found = find(World(read(text), servers, is_reduced=True), end_s - time.time(), states)
+        end = found.violation or ("complete" if found.complete else "more is left")
+    except Violation as violation:
+        found, end = Found(0, 0, 0, False, str(violation)), str(violation)
+    except (MemoryError, OverflowError) as error:
+        found, end = Found(0, 0, 0, False), f"{type(error).__name__}: {error}"
+    seconds = time.process_time() - began_s
+    row = f"| {servers} | `{text}` | {found.states:,} | {found.steps:,} | {seconds:,.1f} | {end} |"
+    return row, found.states, bool(found.violation)
+
+
+def find(
+    world: World, seconds: float, states: int = 1 << 40, order: str = "depth", seed: int = 0
+) -> Found:
+    """Search a world by machine code if it can be built, else in Python."""
+    loaded = compiled.library()
+    if loaded is None:
+        return search(world, seconds, order, seed, states)
+    return compiled.search(loaded, world, seconds, order, seed, states)

@@ -1,0 +1,469 @@
+/* The search through the worlds, as machine code: see tests/explore/engine.py, which builds and
+   drives it. It knows numbers alone. What a number means, and what follows from it, is asked of
+   Python once and kept: run() returns NEED, answer() gives what was asked for, run() goes on.
+
+   A world is 128 bits: a budget, a history, and for each server the number of a pair: the server
+   without its inbox, and its inbox. The table of worlds that were seen holds them as they are, so
+   none is taken for another one. */
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef unsigned __int128 wide;
+typedef uint32_t u32;
+typedef uint64_t u64;
+
+enum { MOST_SERVERS = 9, BUDGET_BITS = 10, HISTORY_BITS = 14, CONTEXT_BITS = 24 };
+enum { DONE, PAUSED, NEED, NO_MEMORY, NO_NUMBERS };           /* what run() returns */
+enum { CLASS = 1, OWN, DELIVER, IS_VOID, JUDGE,               /* what it needs, and keeps */
+       PAIR, INBOX, WITHOUT, WITH, FACTS };                   /* what it finds by itself */
+enum { DEPTH, BREADTH, RANDOM };
+#define SEEN_MARK ((wide)1 << 127)                            /* an empty slot is 0 */
+#define NONE UINT64_MAX
+
+struct vector { u32 *at; u64 count, room; };
+struct map { wide *keys; u32 *values; u64 count, mask; };
+struct place { struct vector bares, inboxes, facts; };        /* by pair, by pair, by bare */
+
+struct search {
+    int servers, order, is_reduced, bits, failed;
+    u64 chance;
+    struct place places[MOST_SERVERS];
+    struct vector before, last;                               /* of inboxes: a trie */
+    struct vector moves;                                      /* lists, one after the other */
+    struct map known;
+    wide *seen;
+    u64 seen_count, seen_mask, steps;
+    wide *waiting;
+    struct vector parents;                                    /* by place in waiting, if BREADTH */
+    u64 head, tail, room;
+    wide current;
+    u64 current_place;
+    u64 need[MOST_SERVERS + 4];                               /* its kind, then what it is about */
+    wide need_key;
+};
+
+/* --- tables ------------------------------------------------------------------------------ */
+
+static u64 mixed(wide key)
+{
+    u64 x = (u64)key * 0x9e3779b97f4a7c15u ^ (u64)(key >> 64) * 0xc2b2ae3d27d4eb4fu;
+    x ^= x >> 29;
+    x *= 0xbf58476d1ce4e5b9u;
+    return x ^ x >> 32;
+}
+
+static int push(struct search *s, struct vector *v, u32 value)
+{
+    if (v->count == v->room) {
+        u64 room = v->room ? 2 * v->room : 1024;
+        u32 *at = realloc(v->at, room * sizeof *at);
+        if (!at) { s->failed = NO_MEMORY; return 0; }
+        v->at = at;
+        v->room = room;
+    }
+    v->at[v->count++] = value;
+    return 1;
+}
+
+static u64 slot_of(const struct map *m, wide key)
+{
+    u64 slot = mixed(key) & m->mask;
+    while (m->keys[slot] && m->keys[slot] != key) slot = (slot + 1) & m->mask;
+    return slot;
+}
+
+static wide key_of(int kind, int place, u64 a, u64 b, u64 c)
+{
+    return (wide)kind << 124 | (wide)place << 120 | (wide)a << 80 | (wide)b << 40 | c;
+}
+
+static u64 find(const struct search *s, wide key)
+{
+    u64 slot = slot_of(&s->known, key);
+    return s->known.keys[slot] ? s->known.values[slot] : NONE;
+}
+
+static void keep(struct search *s, wide key, u32 value)
+{
+    struct map *m = &s->known;
+    if (2 * m->count >= m->mask) {
+        struct map more = {0};
+        more.mask = 4 * (m->mask + 1) - 1;
+        more.keys = calloc(more.mask + 1, sizeof *more.keys);
+        more.values = malloc((more.mask + 1) * sizeof *more.values);
+        if (!more.keys || !more.values) { free(more.keys); free(more.values); s->failed = NO_MEMORY; return; }
+        for (u64 each = 0; each <= m->mask; each++) {
+            if (!m->keys[each]) continue;
+            u64 slot = slot_of(&more, m->keys[each]);
+            more.keys[slot] = m->keys[each];
+            more.values[slot] = m->values[each];
+        }
+        more.count = m->count;
+        free(m->keys);
+        free(m->values);
+        *m = more;
+    }
+    u64 slot = slot_of(m, key);
+    m->keys[slot] = key;
+    m->values[slot] = value;
+    m->count++;
+}
+
+/* Whether a world is new. */
+static int see(struct search *s, wide world)
+{
+    u64 slot = mixed(world) & s->seen_mask;
+    while (s->seen[slot]) {
+        if (s->seen[slot] == world) return 0;
+        slot = (slot + 1) & s->seen_mask;
+    }
+    if (s->seen_count + s->seen_count / 3 >= s->seen_mask) {
+        u64 mask = 2 * (s->seen_mask + 1) - 1;
+        wide *more = calloc(mask + 1, sizeof *more);
+        if (!more) { s->failed = NO_MEMORY; return 0; }
+        for (u64 each = 0; each <= s->seen_mask; each++) {
+            if (!s->seen[each]) continue;
+            u64 to = mixed(s->seen[each]) & mask;
+            while (more[to]) to = (to + 1) & mask;
+            more[to] = s->seen[each];
+        }
+        free(s->seen);
+        s->seen = more;
+        s->seen_mask = mask;
+        for (slot = mixed(world) & mask; more[slot];) slot = (slot + 1) & mask;
+    }
+    s->seen[slot] = world;
+    s->seen_count++;
+    return 1;
+}
+
+static void put_off(struct search *s, wide world)
+{
+    if (s->tail == s->room) {
+        u64 room = 2 * s->room;
+        wide *more = realloc(s->waiting, room * sizeof *more);
+        if (!more) { s->failed = NO_MEMORY; return; }
+        s->waiting = more;
+        s->room = room;
+    }
+    s->waiting[s->tail++] = world;
+    if (s->order == BREADTH) push(s, &s->parents, (u32)s->current_place);
+}
+
+/* --- what Python knows ------------------------------------------------------------------- */
+
+static u64 known_or_asked(struct search *s, int kind, int place, u64 a, u64 b, u64 c)
+{
+    wide key = key_of(kind, place, a, b, c);
+    u64 value = find(s, key);
+    if (value == NONE) {
+        u64 need[] = {kind, place, a, b, c};
+        memcpy(s->need, need, sizeof need);
+        s->need_key = key;
+    }
+    return value;
+}
+
+/* --- inboxes and pairs ------------------------------------------------------------------- */
+
+/* An inbox with one more message, which comes last; 0 is the empty one. */
+static u32 longer(struct search *s, u32 inbox, u32 message)
+{
+    wide key = key_of(INBOX, 0, 0, inbox, message);
+    u64 value = find(s, key);
+    if (value != NONE) return value;
+    push(s, &s->before, inbox);
+    push(s, &s->last, message);
+    keep(s, key, s->before.count - 1);
+    return s->before.count - 1;
+}
+
+/* An inbox with the messages of another one. */
+static u32 merged(struct search *s, u32 one, u32 other)
+{
+    if (!one || !other) return one | other;
+    wide key = key_of(WITH, 0, 0, one, other);
+    u64 value = find(s, key);
+    if (value != NONE) return value;
+    u32 x = s->last.at[one], y = s->last.at[other];
+    u32 rest = x > y ? merged(s, s->before.at[one], other) : merged(s, one, s->before.at[other]);
+    value = longer(s, rest, x > y ? x : y);
+    keep(s, key, value);
+    return value;
+}
+
+static u32 without(struct search *s, u32 inbox, u32 message)
+{
+    if (s->last.at[inbox] == message) return s->before.at[inbox];
+    wide key = key_of(WITHOUT, 0, 0, inbox, message);
+    u64 value = find(s, key);
+    if (value != NONE) return value;
+    value = longer(s, without(s, s->before.at[inbox], message), s->last.at[inbox]);
+    keep(s, key, value);
+    return value;
+}
+
+/* The messages of an inbox that may matter yet; NONE if Python must say. */
+static u64 valid(struct search *s, int place, u32 bare, u32 inbox)
+{
+    if (!inbox) return 0;
+    u64 rest = valid(s, place, bare, s->before.at[inbox]);
+    if (rest == NONE) return NONE;
+    u64 is_void = known_or_asked(s, IS_VOID, place, 0, bare, s->last.at[inbox]);
+    if (is_void == NONE) return NONE;
+    return is_void ? rest : longer(s, rest, s->last.at[inbox]);
+}
+
+/* The number of a server and its inbox; NONE if Python must say what of that matters. */
+static u64 paired(struct search *s, int place, u32 bare, u32 inbox)
+{
+    wide key = key_of(PAIR, place, 0, bare, inbox);
+    u64 value = find(s, key);
+    if (value != NONE) return value;
+    if (s->is_reduced) {
+        u64 kept = valid(s, place, bare, inbox);
+        if (kept == NONE) return NONE;
+        if (kept != inbox) {
+            value = paired(s, place, bare, kept);
+            if (value != NONE) keep(s, key, value);
+            return value;
+        }
+    }
+    struct place *p = &s->places[place];
+    if (p->bares.count >> s->bits) { s->failed = NO_NUMBERS; return NONE; }
+    push(s, &p->bares, bare);
+    push(s, &p->inboxes, inbox);
+    keep(s, key, p->bares.count - 1);
+    return p->bares.count - 1;
+}
+
+/* --- steps ------------------------------------------------------------------------------- */
+
+static u32 number_in(const struct search *s, wide world, int place)
+{
+    return (world >> (CONTEXT_BITS + place * s->bits)) & (((wide)1 << s->bits) - 1);
+}
+
+static wide exchanged(const struct search *s, wide world, int place, u64 from, u64 to)
+{
+    int shift = CONTEXT_BITS + place * s->bits;
+    return world - ((wide)from << shift) + ((wide)to << shift);
+}
+
+/* The history once an event is in it; NONE if Python must judge. */
+static u64 judged(struct search *s, wide world, u32 event)
+{
+    u32 facts = 0;
+    for (int place = 0; place < s->servers; place++) {
+        struct place *p = &s->places[place];
+        u32 fact = p->facts.at[p->bares.at[number_in(s, world, place)]];
+        wide key = key_of(FACTS, place, 0, facts, fact);
+        u64 value = find(s, key);
+        if (value == NONE) keep(s, key, value = s->known.count + 1);
+        facts = value;
+    }
+    u64 context = world & ((1 << CONTEXT_BITS) - 1);
+    u64 value = known_or_asked(s, JUDGE, 0, context, event, facts);
+    if (value == NONE)
+        for (int place = 0; place < s->servers; place++)
+            s->need[5 + place] = s->places[place].bares.at[number_in(s, world, place)];
+    return value;
+}
+
+/* Take a list of moves of one server. Each is: the server, the budget, the event, whether the
+   message is gone, and for each receiver its place and what it gets. Return 0 if Python must say
+   something first. */
+static int take(struct search *s, int place, u64 list, u32 message, u64 *steps)
+{
+    wide world = s->current;
+    u32 number = number_in(s, world, place), inbox = s->places[place].inboxes.at[number];
+    u64 budget = world & ((1 << BUDGET_BITS) - 1);
+    u32 count = s->moves.at[list++];
+    while (count--) {
+        const u32 *move = s->moves.at + list;
+        u32 sends = move[4];
+        list += 5 + 2 * sends;
+        u64 to = paired(s, place, move[0], move[3] ? without(s, inbox, message) : inbox);
+        if (to == NONE) return 0;
+        if (to == number && move[1] == budget && !sends && !move[2]) continue;
+        ++*steps;
+        wide after = exchanged(s, world, place, number, to) - budget + move[1];
+        for (u32 each = 0; each < sends; each++) {
+            int receiver = move[5 + 2 * each];
+            u32 old = number_in(s, after, receiver);
+            struct place *p = &s->places[receiver];
+            u64 new = paired(s, receiver, p->bares.at[old],
+                             merged(s, p->inboxes.at[old], move[6 + 2 * each]));
+            if (new == NONE) return 0;
+            after = exchanged(s, after, receiver, old, new);
+        }
+        if (move[2]) {
+            u64 history = judged(s, after, move[2]);
+            if (history == NONE) return 0;
+            wide mask = (wide)((1 << HISTORY_BITS) - 1) << BUDGET_BITS;
+            after = (after & ~mask) | (wide)history << BUDGET_BITS;
+        }
+        if (see(s, after)) put_off(s, after);
+    }
+    return 1;
+}
+
+/* Take all moves of the current world, and return how many; NONE if Python must say something. */
+static u64 take_all(struct search *s)
+{
+    u64 steps = 0, budget = s->current & ((1 << BUDGET_BITS) - 1);
+    u64 history = (u64)(s->current >> BUDGET_BITS) & ((1 << HISTORY_BITS) - 1);
+    u64 class = known_or_asked(s, CLASS, 0, 0, budget, history);
+    if (class == NONE) return NONE;
+    for (int place = 0; place < s->servers; place++) {
+        u32 number = number_in(s, s->current, place);
+        u32 bare = s->places[place].bares.at[number];
+        u64 list = known_or_asked(s, OWN, place, class, bare, 0);
+        if (list == NONE || !take(s, place, list, 0, &steps)) return NONE;
+        u32 inbox = s->places[place].inboxes.at[number];
+        for (u32 done = UINT32_MAX; inbox; inbox = s->before.at[inbox]) {
+            u32 message = s->last.at[inbox];
+            if (message == done) continue;
+            done = message;
+            list = known_or_asked(s, DELIVER, place, class, bare, message);
+            if (list == NONE || !take(s, place, list, message, &steps)) return NONE;
+        }
+    }
+    return steps;
+}
+
+/* --- what Python calls ------------------------------------------------------------------- */
+
+void explore_free(struct search *s)
+{
+    for (int place = 0; place < MOST_SERVERS; place++) {
+        struct place *p = &s->places[place];
+        free(p->bares.at), free(p->inboxes.at), free(p->facts.at);
+    }
+    free(s->before.at), free(s->last.at), free(s->moves.at), free(s->parents.at);
+    free(s->known.keys), free(s->known.values), free(s->seen), free(s->waiting), free(s);
+}
+
+struct search *explore_new(int servers, int order, u64 seed, int is_reduced)
+{
+    struct search *s = calloc(1, sizeof *s);
+    if (!s) return NULL;
+    s->servers = servers;
+    s->order = order;
+    s->chance = 2 * seed + 1;
+    s->is_reduced = is_reduced;
+    s->bits = (127 - CONTEXT_BITS) / servers < 30 ? (127 - CONTEXT_BITS) / servers : 30;
+    s->known.mask = s->seen_mask = s->room = (1 << 16) - 1;
+    s->known.keys = calloc(s->known.mask + 1, sizeof *s->known.keys);
+    s->known.values = malloc((s->known.mask + 1) * sizeof *s->known.values);
+    s->seen = calloc(s->seen_mask + 1, sizeof *s->seen);
+    s->waiting = malloc(s->room * sizeof *s->waiting);
+    push(s, &s->before, 0), push(s, &s->last, 0), push(s, &s->moves, 0);
+    if (s->known.keys && s->known.values && s->seen && s->waiting && !s->failed) return s;
+    explore_free(s);
+    return NULL;
+}
+
+/* The fact of each server without its inbox, in the order of their numbers. */
+void explore_fact(struct search *s, int place, u32 fact) { push(s, &s->places[place].facts, fact); }
+
+/* Begin with these servers, to which nothing is on its way. */
+void explore_begin(struct search *s, u32 context, const u32 *bares)
+{
+    wide world = SEEN_MARK | context;
+    for (int place = 0; place < s->servers; place++) {
+        int is_reduced = s->is_reduced;
+        s->is_reduced = 0;
+        world |= (wide)paired(s, place, bares[place], 0) << (CONTEXT_BITS + place * s->bits);
+        s->is_reduced = is_reduced;
+    }
+    see(s, world);
+    put_off(s, world);
+}
+
+static void pick_next(struct search *s)
+{
+    if (s->order == BREADTH) {
+        s->current_place = s->head;
+        s->current = s->waiting[s->head++];
+        return;
+    }
+    if (s->order == RANDOM) {
+        s->chance ^= s->chance << 13, s->chance ^= s->chance >> 7, s->chance ^= s->chance << 17;
+        u64 place = s->chance % s->tail;
+        wide other = s->waiting[place];
+        s->waiting[place] = s->waiting[s->tail - 1];
+        s->waiting[s->tail - 1] = other;
+    }
+    s->current = s->waiting[--s->tail];
+}
+
+/* Look at so many worlds, or until something is needed, or none is left. */
+int explore_run(struct search *s, u64 worlds)
+{
+    for (;;) {
+        if (!s->current) {
+            if (s->head == s->tail) return DONE;
+            if (!worlds--) return PAUSED;
+            pick_next(s);
+        }
+        u64 steps = take_all(s);
+        if (s->failed) return s->failed;
+        if (steps == NONE) return NEED;
+        s->steps += steps;
+        s->current = 0;
+    }
+}
+
+/* What is needed: its kind, the server's place, three numbers, and the servers without inboxes. */
+const u64 *explore_need(const struct search *s) { return s->need; }
+
+void explore_answer(struct search *s, u32 value) { keep(s, s->need_key, value); }
+
+/* Answer by a list of moves: how many; then of each what take() reads, with the number of
+   messages and the messages of each group in place of its inbox. */
+void explore_answer_moves(struct search *s, const u32 *at)
+{
+    u32 list = s->moves.count, count = *at++;
+    push(s, &s->moves, count);
+    while (count--) {
+        u32 sends = at[4];
+        for (int each = 0; each < 5; each++) push(s, &s->moves, *at++);
+        while (sends--) {
+            u32 inbox = 0;
+            push(s, &s->moves, *at++);
+            for (u32 messages = *at++; messages; messages--) inbox = longer(s, inbox, *at++);
+            push(s, &s->moves, inbox);
+        }
+    }
+    keep(s, s->need_key, list);
+}
+
+u64 explore_states(const struct search *s) { return s->seen_count; }
+u64 explore_steps(const struct search *s) { return s->steps; }
+u64 explore_place(const struct search *s) { return s->current_place; }
+u64 explore_parent(const struct search *s, u64 place) { return s->parents.at[place]; }
+
+/* Write a world that waited: budget, history, then of each server its number without inbox, how
+   many messages are on their way to it, and which, last first. Return 0 if that is too long. */
+int explore_world(const struct search *s, u64 place, u32 *to, u32 room)
+{
+    wide world = s->waiting[place];
+    u32 *end = to + room;
+    if (room < 2) return 0;
+    *to++ = world & ((1 << BUDGET_BITS) - 1);
+    *to++ = (world >> BUDGET_BITS) & ((1 << HISTORY_BITS) - 1);
+    for (int each = 0; each < s->servers; each++) {
+        u32 number = number_in(s, world, each), inbox = s->places[each].inboxes.at[number];
+        if (end - to < 2) return 0;
+        *to++ = s->places[each].bares.at[number];
+        u32 *count = to++;
+        for (*count = 0; inbox; inbox = s->before.at[inbox], ++*count) {
+            if (to == end) return 0;
+            *to++ = s->last.at[inbox];
+        }
+    }
+    return 1;
+}
