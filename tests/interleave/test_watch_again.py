@@ -16,7 +16,8 @@ from unittest import mock
 
 from raftline.net import outgoing, watching
 from raftline.net.host import Batch
-from raftline.net.outgoing import Outgoing, Replies
+from raftline.net.outgoing import Outgoing
+from raftline.net.waits import AwaitReplies, Replies, SendLines, Waits
 from raftline.net.watching import Watching
 from raftline.node import listing, watch_feed, watchers
 from raftline.node.listing import KeyListing
@@ -120,12 +121,23 @@ class Client:
         with contextlib.suppress(OSError):
             if self._scene.why_not(""):
                 return
-            self.watching.serve([Request("", "", "watch", f"watch {self._prefix}".strip())])
-            if self._end == "unwatch":
-                self.watching.serve([Request("", "", "unwatch", "unwatch")])
-                self._replies.flush()
+            verbs = {"watch": f"watch {self._prefix}".strip(), "unwatch": "unwatch"}
+            for verb in ("watch", "unwatch") if self._end == "unwatch" else ("watch",):
+                self._carry_out(self.watching.serve([Request("", "", verb, verbs[verb])]))
+                self._carry_out(self._replies.flush())
         if self._end == "close":
             self.end()
+
+    def _carry_out(self, waits: Waits[None]) -> None:
+        """Wait for what the machine needs, as `Connection` does."""
+        with contextlib.suppress(StopIteration):
+            wait = next(waits)
+            while True:
+                if isinstance(wait, SendLines):
+                    self.out.send(wait.lines)
+                elif not isinstance(wait, AwaitReplies):  # which is answered at once
+                    self.out.wait_until_empty()
+                wait = waits.send(True)
 
     def end(self) -> None:
         """End the connection, as `Connection.serve` does."""
