@@ -1,34 +1,86 @@
-"""The page of a write's way names functions that are there, and they run in its order."""
+"""The page of a write's way names the modules that one real write passes, in their order.
+
+One write is followed through three nodes that listen, write files and speak to each other. A module
+that runs meanwhile is on the page, or in one of two lists: features that a step asks, and what
+declares, spells or keeps what is handed on. So a new module on the way changes the page, or a list.
+"""
 
 from __future__ import annotations
 
 import ast
 import re
+import socket
 import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
 import pytest
 
+from raftline.net.connection import Connection
 from raftline.net.host import Batch
+from raftline.node.server import Server
+from raftline.node.stepper import Stepper
+from raftline.node.watchers import Watchers
+from raftline.objects.embedded_node import Node
+from raftline_course.harness.processes import eventually
 from tests.core.cores import established
 from tests.rim.test_applying import Slow
+from tests.scripted_node import free_port
 
 ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "src"
 PAGE = ROOT / "docs" / "develop" / "how-a-write-travels.md"
 PLACE = re.compile(r"`([a-z_/]+\.py)`|`(?:[A-Z]\w+\.)?(\w+)`")
 Place = tuple[str, str]  # a file in src/, a function of it
+FILES_MAX = 25  # that a reader of the page opens
 # Those that run at the leader between its queue and its replies; the others belong to a socket, a
 # file or a follower.
 LEADERS = {
-    ("node/rounds.py", "do_round"), ("node/batching.py", "serves_writes"),
-    ("node/stepper.py", "serve"), ("node/stepper.py", "_propose"),
-    ("raft/replication.py", "propose"), ("node/stepper.py", "dispatch"),
+    ("node/rounds.py", "do_round"), ("node/stepper.py", "serve"), ("node/stepper.py", "_propose"),
+    ("raft/node.py", "step"), ("raft/replication.py", "propose"), ("node/stepper.py", "dispatch"),
     ("node/writer.py", "_write_once"), ("logmanager.py", "write"),
     ("raft/node.py", "_synced"), ("raft/replication.py", "on_append_accepted"),
-    ("raft/replication.py", "advance_commit"), ("node/applying.py", "take"),
-    ("node/applying.py", "go_on"), ("state/replicated.py", "apply"),
-    ("node/queue.py", "answer_applied"), ("node/rounds.py", "flush_replies"),
+    ("raft/replication.py", "advance_commit"), ("raft/state.py", "hand_out_committed"),
+    ("node/applying.py", "take"), ("node/applying.py", "go_on"), ("state/replicated.py", "apply"),
+    ("state/commands.py", "_set"), ("node/queue.py", "answer_applied"),
+    ("node/rounds.py", "flush_replies"),
+}  # fmt: skip
+# Asked on the way, and not on it: what a lone write without any of these features gets of each.
+ASKED = {
+    "net/levels.py": "whether a peer's line is about its build: it is not",
+    "net/shared_reader.py": "whether it reads for a crowd: there is none",
+    "node/batching.py": "whether the write waits for others to share the next one: it is alone",
+    "node/handover.py": "whether a transfer has ended: nobody asked for one",
+    "node/lease_clock.py": "when a lease ends: there is none",
+    "node/leasing.py": "the same",
+    "node/snapshots.py": "whether a snapshot is due: the log is short",
+    "node/watch_feed.py": "whether anybody watches the key: nobody does",
+    "node/watchers.py": "the same",
+    "node/measures.py": "how long it took, for /metrics",
+    "node/startup.py": "a chance for the next election: the leader was heard",
+    "node/traffic_log.py": "what the console prints of it",
+    "observe/lines.py": "the same",
+    "common/console.py": "the same",
+    "objects/embedded_server.py": "whether the leadership changed, for a program",
+    "state/history.py": "the last changes, for watches that come again",
+    "state/prefixes.py": "the keys of watches: there are none",
+    "state/sessions.py": "the number of an entry, which `stat` shows; no session is meant",
+    "state/work.py": "whether the entry takes long: it does not",
+    "storage/hardstate.py": "the mark in NAME.storage, after the answer",
+    "storage/folder.py": "the same",
+}
+# These declare, spell, count or keep what the others hand on; their names say what one gets.
+VALUES = {
+    "common/wakeup.py", "net/host.py", "net/waits.py", "node/clock.py", "raft/effects.py",
+    "raft/log.py", "raft/membership.py", "raft/progress.py", "raft/spelling.py", "raft/view.py",
+    "state/store.py", "storage/disk.py", "storage/lines.py", "wire/operands.py", "wire/protocol.py",
+}  # fmt: skip
+# What time asks for in the meantime is another subject: a heartbeat, a look for what is too late.
+DOORS = {
+    one.__code__ for one in (Stepper.pass_time, Server.give_up_late, Watchers.look)
 }  # fmt: skip
 
 
@@ -48,7 +100,7 @@ def rows() -> list[list[Place]]:
 
 
 def defined(file: str) -> set[str]:
-    tree = ast.parse((ROOT / "src" / file).read_text(encoding="utf-8"))
+    tree = ast.parse((SOURCE / file).read_text(encoding="utf-8"))
     kinds = (ast.FunctionDef, ast.ClassDef)
     return {part.name for part in ast.walk(tree) if isinstance(part, kinds)}
 
@@ -57,6 +109,79 @@ def test_each_function_that_the_page_names_is_there() -> None:
     assert len(rows()) == 14
     missing = [place for row in rows() for place in row if place[1] not in defined(place[0])]
     assert missing == []
+
+
+class Way:
+    """Collects the modules in which any thread runs a function, while it `is_on`."""
+
+    def __init__(self) -> None:
+        self.files: set[str] = set()
+        self.is_on = False
+        self._deep = threading.local()  # calls behind a door
+
+    def __call__(self, frame: FrameType, event: str, _: object) -> None:
+        within = getattr(self._deep, "calls", 0)
+        if event == "return" and within:
+            self._deep.calls = within - 1
+        elif event == "call" and (within or frame.f_code in DOORS):
+            self._deep.calls = within + 1
+        elif event == "call" and self.is_on:
+            file = Path(frame.f_code.co_filename)
+            if file.is_relative_to(SOURCE):
+                self.files.add(file.relative_to(SOURCE).as_posix())
+
+
+@contextmanager
+def three_nodes(folder: Path) -> Iterator[dict[str, Node]]:
+    members = {f"s{i}": f"localhost:{free_port()}" for i in (1, 2, 3)}
+    nodes: dict[str, Node] = {}
+    try:
+        for name in members:
+            nodes[name] = Node(name, members=members, dir=folder / name)
+        yield nodes
+    finally:
+        for node in nodes.values():
+            node.close()
+
+
+@pytest.mark.pure
+def test_one_write_passes_the_modules_that_the_page_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    way, serve = Way(), Connection.serve
+
+    def followed(connection: Connection) -> None:
+        sys.setprofile(way)  # `threading` begins no connection's thread
+        serve(connection)
+
+    def all_hold(index: int) -> Callable[[], bool]:
+        return lambda: all(view.applied >= index for view in views)
+
+    monkeypatch.setattr(Connection, "serve", followed)
+    threading.setprofile(way)
+    try:
+        with three_nodes(tmp_path) as nodes:
+            views = [node._server.node.view for node in nodes.values()]
+            assert eventually(lambda: any(view.is_leader for view in views))
+            leader = next(view for view in views if view.is_leader)
+            there = nodes[leader.name].address
+            with socket.create_connection((there.host, there.port)) as client:
+                replies = client.makefile("rb")
+                client.sendall(b"client4@set b 1\n")
+                assert replies.readline() == f"{leader.name}@SET response: b set to 1\n".encode()
+                assert eventually(all_hold(leader.log.last_index))
+                way.is_on = True
+                client.sendall(b"client4@set b 5\n")
+                assert replies.readline() == f"{leader.name}@SET response: b set to 5\n".encode()
+                assert eventually(all_hold(leader.log.last_index))
+                way.is_on = False
+    finally:
+        threading.setprofile(None)
+    named = {file for row in rows() for file, _ in row}
+    assert len(named) <= FILES_MAX
+    assert sorted(way.files - named - set(ASKED) - VALUES) == []  # of the way, and not on the page
+    assert sorted(named - way.files) == []  # on the page, and not of the way
+    assert not named & (set(ASKED) | VALUES)
 
 
 @pytest.mark.pure
