@@ -22,7 +22,7 @@ from raftline.state.machines import Machines
 from raftline.state.pairs import Breathe, StillPairs, free, layered, read_selection, show_page
 from raftline.state.replicated import ReplicatedState
 from raftline.state.sessions import Sessions, entry_number
-from raftline.state.store import Pairs, Store
+from raftline.state.store import Pairs
 from raftline.storage.disk import DiskFailed, FilesRefused, StorageError
 from raftline.storage.folder import Folder
 from raftline.storage.hardstate import HardStateFile, LogState, Mark
@@ -62,16 +62,12 @@ class LogManager:
         self._failed = False
         self.client_lock = threading.Lock()
         self.state = ReplicatedState(all_vote(members), machines or Machines())
+        self.store = self.state.store  # the pairs and their facts
         self.is_apart = False  # long entries are being applied
         self.applied = Mark(0, 0)  # the last entry that these are the result of
         self._replaced: Pairs = {}  # pairs of before a snapshot came
         self._arrived = (Sessions(), dict[str, int]())  # of the snapshot that was checked last
         self._is_declined = False  # that one: it was not taken over
-
-    @property
-    def store(self) -> Store:
-        """The pairs and their facts."""
-        return self.state.store
 
     @property
     def members(self) -> Membership:
@@ -379,14 +375,14 @@ class LogManager:
         self, works: Sequence[Effects], storage: HardStateFile, log: LogFile
     ) -> tuple[int, int] | None:
         saves = [work.save for work in works if work.save is not None]
-        forgot = any(work.forgot for work in works)
-        recovered = any(work.recovered for work in works)
+        forgot = True in [work.forgot for work in works]
+        recovered = True in [work.recovered for work in works]
         mark = None
         born = storage.promise.state is LogState.NEWBORN
         if forgot and born and log.last.index:
             # What a person wrote goes before the flag: after it, it would be entries of a cluster.
             mark = log.append([Effects(cut_after=0)])
-        level = max([work.level for work in works if work.level is not None], default=FIRST)
+        level = max([work.level or FIRST for work in works], default=FIRST)
         if level > storage.promise.level:
             storage.save(storage.promise._replace(level=level))
         if saves or forgot or (recovered and born):

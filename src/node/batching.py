@@ -31,7 +31,7 @@ class Gathering:
         self._expected = 0
         self._first_s = 0.0
         self._last_s = 0.0
-        self._replies_leave = False  # those of the last group
+        self.replies_leave = False  # those of the last group
 
     def arrived(self, queued: int, now_s: float) -> None:
         """Note that a request came, and `queued` wait now."""
@@ -43,15 +43,15 @@ class Gathering:
         """Note that a group was answered; `expected` may come again, or are here already."""
         self._expected = expected
         self._first_s = self._last_s = now_s
-        self._replies_leave = True
+        self.replies_leave = True
 
     def replied(self, now_s: float) -> bool:
         """Note that replies have left: only from now on is anybody late. Return whether they were
         those of the last group."""
-        if not self._replies_leave:
+        if not self.replies_leave:
             return False
         self._first_s = self._last_s = now_s
-        self._replies_leave = False
+        self.replies_leave = False
         return True
 
     def is_ripe(self, queued: int, now_s: float) -> bool:
@@ -62,7 +62,7 @@ class Gathering:
     def ripe_at_s(self) -> float:
         """The time at which the waiting requests are served, if no other one comes."""
         longest_s = self._first_s + LONGEST_S
-        return longest_s if self._replies_leave else min(self._last_s + QUIET_S, longest_s)
+        return longest_s if self.replies_leave else min(self._last_s + QUIET_S, longest_s)
 
 
 class Sharing:
@@ -110,7 +110,7 @@ class Batching:
     def __init__(self, now_s: float, used_s: float) -> None:
         self.leads = False  # as of the last step of the core
         self.gathers = True  # False: nobody waits for others, so that each step can be seen
-        self._writes, self._reads = Gathering(), Gathering()
+        self.writes, self._reads = Gathering(), Gathering()
         self._sharing = Sharing(now_s, used_s)
         # Of each proposal under way: its last index, its batches, when it was made.
         self._in_flight: deque[tuple[int, int, float]] = deque()
@@ -120,7 +120,7 @@ class Batching:
 
     def enqueue(self, queued: int, now_s: float, *, is_read: bool) -> None:
         """Note that a batch came; with it `queued` of its kind wait."""
-        (self._reads if is_read else self._writes).arrived(queued, now_s)
+        (self._reads if is_read else self.writes).arrived(queued, now_s)
 
     def proposed(self, last_index: int, batches: int, now_s: float) -> None:
         """Note how many batches became entries, up to `last_index`."""
@@ -136,7 +136,7 @@ class Batching:
             answered += batches
         if answered:
             self._sharing.committed(now_s - proposed_s, now_s, used_s)
-            self._writes.answered(answered + queued, now_s)
+            self.writes.answered(answered + queued, now_s)
         return answered > 0
 
     def answered(self, reads: int, queued: int, now_s: float) -> None:
@@ -147,7 +147,7 @@ class Batching:
     def replied(self, now_s: float) -> bool:
         """Note that all replies there were have left; return whether a group of writes was among
         them."""
-        return self._writes.replied(now_s)
+        return self.writes.replied(now_s)
 
     def lost_leadership(self) -> None:
         """Forget the proposals under way: they are no longer this server's own."""
@@ -163,7 +163,7 @@ class Batching:
             return False
         if self._in_flight or is_writing:
             return now_s >= self._proposed_s + self._sharing.wait_s
-        return self._writes.is_ripe(queued, now_s)
+        return self.writes.is_ripe(queued, now_s)
 
     def serves_reads(self, queued: int, now_s: float, *, is_reading: bool) -> bool:
         """Whether the reads that wait are served now."""
@@ -181,7 +181,7 @@ class Batching:
             if writes and not is_full:
                 is_busy = self._in_flight or is_writing
                 shared_s = self._proposed_s + self._sharing.wait_s
-                until_s = shared_s if is_busy else self._writes.ripe_at_s
+                until_s = shared_s if is_busy else self.writes.ripe_at_s
             if reads and not is_reading:
                 until_s = min(until_s, self._reads.ripe_at_s)
         return until_s

@@ -28,7 +28,7 @@ class Handover:
     def __init__(self, node: RawNode, not_leader: Callable[[str], str]) -> None:
         self._node = node
         self._not_leader = not_leader
-        self._waiting: list[_WaitingTransfer] = []
+        self.waiting: list[_WaitingTransfer] = []
 
     def begin(self, batch: Batch, to: str | None, now: int) -> Effects:
         """Begin a transfer; `batch` is answered once it has ended, or at once if it can't be."""
@@ -42,27 +42,25 @@ class Handover:
             batch.answer_all(error(f"{refusal}."))
             return Effects()
         if view.transfer is not None:
-            self._waiting.append(_WaitingTransfer(batch, view.transfer.to, view.term))
+            self.waiting.append(_WaitingTransfer(batch, view.transfer.to, view.term))
         return effects
 
     def look(self) -> None:
         """Answer requests whose transfer has ended: another server leads, or this one again."""
-        if not self._waiting:
-            return
         still: list[_WaitingTransfer] = []
-        for waiting in self._waiting:
+        for waiting in self.waiting:
             reply = _outcome(waiting, self._node.view)
             if reply is None:
                 still.append(waiting)
             else:
                 waiting.batch.answer_all(reply)
-        self._waiting = still
+        self.waiting = still
 
     def end(self) -> None:
         """Answer all who wait, since this server stops."""
-        for waiting in self._waiting:
+        for waiting in self.waiting:
             waiting.batch.answer_all(outcome_unknown(f"{waiting.to} may take over yet, or not"))
-        self._waiting = []
+        self.waiting = []
 
 
 def _outcome(waiting: _WaitingTransfer, view: NodeView) -> str | None:

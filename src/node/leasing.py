@@ -40,7 +40,8 @@ class Leasing:
         self._node = node
         self._store = store
         self._clock = LeaseClock(self._seconds)
-        self._term = 0  # that this server leads; 0: none
+        self.term = 0  # that this server leads; 0: none
+        self.is_in_use = False  # there was a lease in this term
         self._inherited: list[str] = []  # leases of earlier leaderships, not counted yet
         self._expiring: set[str] = set()  # an expiry of it is in the log and not applied yet
         self._expiry_index = 0  # of that entry
@@ -53,12 +54,13 @@ class Leasing:
         that step, so it is not before the request of any entry that was applied."""
         view = self._node.view
         term = view.term if view.is_leader else 0
-        if term != self._term:
+        if term != self.term:
             self._lead(term)
         if not term:
             return
         leases = self._store.leases
         if leases.started:
+            self.is_in_use = True
             started, leases.started, now_ms = leases.started, [], now()
             for lease in started:
                 self._clock.start(lease, now_ms)
@@ -68,10 +70,11 @@ class Leasing:
     def _lead(self, term: int) -> None:
         """Begin a leadership, or end one (term 0)."""
         store = self._store
-        self._term = term
+        self.term = term
         self._clock.clear()
         self._expiring.clear()
         self._inherited = [*store.leases.granted, *store.leased] if term else []
+        self.is_in_use = len(self._inherited) > 0
         store.leases.started = [] if term else None
 
     # --- time -----------------------------------------------------------------------------------
@@ -93,7 +96,7 @@ class Leasing:
         return (
             not self._expiring
             and self._node.takes_proposals
-            and view.log.term_at(view.applied) == self._term
+            and view.log.term_at(view.applied) == self.term
         )
 
     def expiry(self, now_ms: int) -> str:
@@ -109,7 +112,7 @@ class Leasing:
             return ""
         self._expiring.update(due)
         self._expiry_index = self._node.view.log.last_index + 1
-        return spell_expiry(self._term, due)
+        return spell_expiry(self.term, due)
 
     # --- what a round has confirmed -------------------------------------------------------------
 

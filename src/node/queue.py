@@ -33,7 +33,7 @@ class RequestQueue:
         self.writes: deque[Batch] = deque()  # may share the next write of the disk
         self.reads: deque[Batch] = deque()  # may share the next round
         self.others: deque[Batch] = deque()  # wait for nothing
-        self._held: list[Batch] = []  # no leader known: kept until one is, or for `hold_ms`
+        self.held: list[Batch] = []  # no leader known: kept until one is, or for `hold_ms`
         self._pending: deque[Batch] = deque()  # proposed in `_pending_term`, in index order
         self._pending_term = 0
 
@@ -52,19 +52,20 @@ class RequestQueue:
         """Return how many batches wait for what."""
         return {
             "writes": len(self.writes), "reads": len(self.reads), "others": len(self.others),
-            "leader": len(self._held), "commit": len(self._pending),
+            "leader": len(self.held), "commit": len(self._pending),
         }  # fmt: skip
 
     @property
     def held_until_ms(self) -> int | None:
         """The time at which the first waiting batch is given up; None without one."""
-        return self._held[0].hold_until_ms if self._held else None
+        return self.held[0].hold_until_ms if self.held else None
 
     def take(self, *, writes: bool, reads: bool) -> list[Batch]:
         """Hand out what is held, and what is new of these kinds; it came in this order."""
-        batches, self._held = self._held, []
+        batches, self.held = self.held, []
         for new in (self.others, *([self.writes] * writes), *([self.reads] * reads)):
-            batches += [new.popleft() for _ in range(len(new))]
+            if new:
+                batches += [new.popleft() for _ in range(len(new))]
         return batches
 
     def hold(self, batches: Sequence[Batch], now: int, no_leader_because: str = "") -> None:
@@ -72,10 +73,10 @@ class RequestQueue:
         for batch in batches:
             if batch.hold_until_ms == 0:
                 batch.hold_until_ms = now + self._hold_ms
-            if now >= batch.hold_until_ms or len(self._held) >= BATCHES_HELD:
+            if now >= batch.hold_until_ms or len(self.held) >= BATCHES_HELD:
                 batch.answer_all(no_leader(no_leader_because))
             else:
-                self._held.append(batch)
+                self.held.append(batch)
 
     def enter(self, batches: Sequence[Batch], first_index: int, term: int) -> list[str]:
         """Note that these get the entries from `first_index` on, in `term`; return their commands

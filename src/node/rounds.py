@@ -95,10 +95,12 @@ class Rounds:
         `take_round` does a round with `core` held; it returns False if another thread holds it.
         Then the owner looks again, so nothing is left lying.
         """
-        while self._stepper.is_wanted():
-            if not take_round():
-                break
-        self._wake_owner_for_group()
+        queue = self._queue
+        if queue.writes or queue.reads or queue.others:
+            while self._stepper.is_wanted():
+                if not take_round():
+                    break
+            self._wake_owner_for_group()
         self.flush_replies()
 
     def _wake_owner_for_group(self) -> None:
@@ -120,7 +122,8 @@ class Rounds:
                 sink.break_off()
         if self._stepper.replied():
             self._wake_owner_for_group()
-        try:
-            self._stepper.watchers.hand_out()
-        except Exception as error:  # watches would get what follows, after a gap
-            self._on_failure(error)
+        if self._stepper.watchers.are_used:
+            try:
+                self._stepper.watchers.hand_out()
+            except Exception as error:  # watches would get what follows, after a gap
+                self._on_failure(error)

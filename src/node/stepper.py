@@ -133,6 +133,7 @@ class Stepper:
         self._leasing = Leasing(node, logmanager.store)
         # Confirmed while the pairs change without `core`; each with the term that this node led.
         self._reads_kept: list[tuple[ReadReady, int]] = []
+        self._led_term = 0  # that this server leads, as of the last step; 0: none
 
     # --- which requests are served: the numbers that batching decides by ------------------------
 
@@ -146,6 +147,8 @@ class Stepper:
 
     def replied(self) -> bool:
         """Record that the replies left; return whether a write group's were among them."""
+        if not self._batching.writes.replies_leave:
+            return False
         return self._batching.replied(self._clock.now_s())
 
     def is_wanted(self) -> bool:
@@ -211,15 +214,16 @@ class Stepper:
         """Do what time asks for."""
         if now >= self._node.wake_at_ms:
             self.carry_out(self._node.step(Tick(), now))
-        if self._applying.is_apart:
+        leasing = self._leasing
+        if self._applying.is_apart or not leasing.is_in_use:
             return
-        if now >= self._leasing.wake_at_ms and (expiry := self._leasing.expiry(now)):
+        if now >= leasing.wake_at_ms and (expiry := leasing.expiry(now)):
             self.carry_out(self._node.step(Propose([expiry]), now))
 
     @property
     def wake_at_ms(self) -> int:
         """The time at which `pass_time` has something to do."""
-        if self._applying.is_apart:
+        if self._applying.is_apart or not self._leasing.is_in_use:
             return self._node.wake_at_ms
         return min(self._node.wake_at_ms, self._leasing.wake_at_ms)
 
@@ -280,15 +284,10 @@ class Stepper:
             self._sleep.wake()
         self._has_applied(answers=answers)
 
-    @property
-    def _led_term(self) -> int:
-        view = self._node.view
-        return view.term if view.is_leader else 0
-
     def _has_applied(self, *, answers: bool) -> None:
         if answers:
             self._sleep.is_for_a_group = False  # the next ones are not waited for as long
-        if self.lags or self.wake_at_ms < self._sleep.until_ms:
+        if self._applying.lags or self.wake_at_ms < self._sleep.until_ms:
             self._sleep.wake()
 
     # --- requests --------------------------------------------------------------------------------
@@ -300,7 +299,11 @@ class Stepper:
         The clock is read after the queue: a lease that ran before a read came, and ran out since,
         proves nothing about that read.
         """
-        batches = self._queue.take(writes=self._serves_writes(), reads=self._serves_reads())
+        queue = self._queue
+        batches = queue.take(
+            writes=bool(queue.writes) and self._serves_writes(),
+            reads=bool(queue.reads) and self._serves_reads(),
+        )
         if not batches:
             return
         now, view = self._clock.now_ms(), self._node.view
@@ -321,29 +324,33 @@ class Stepper:
             self._queue.hold(batches, now, view.no_leader_because)
 
     def _serve_as_leader(self, batches: list[Batch], now: int) -> None:
-        reads = [batch for batch in batches if batch.is_read]
-        writes = [batch for batch in batches if not batch.is_read]
+        writes: list[Batch] = []
+        leased: list[Batch] = []
+        by_round: list[Batch] = []
+        changes: list[Batch] = []
+        for batch in batches:
+            if batch.is_read:
+                (leased if batch.reading.by_lease else by_round).append(batch)
+            else:
+                (writes if batch.change is None else changes).append(batch)
         if not self._node.takes_proposals:
-            self._queue.hold(writes, now)
+            self._queue.hold(writes + changes, now)
         else:
-            self._propose([batch for batch in writes if batch.change is None], now)
-            for batch in writes:
-                if batch.change is not None:
-                    self._change(batch, now)
-        leased = [batch for batch in reads if batch.reading.by_lease]
-        by_round = [batch for batch in reads if not batch.reading.by_lease]
+            if writes:
+                self._propose(writes, now)
+            for batch in changes:
+                self._change(batch, now)
         if leased:
             self.carry_out(self._node.step(Read(leased, by_lease=True), now))
         if by_round:
             self.carry_out(self._node.step(Read(by_round), now))
 
     def _propose(self, batches: list[Batch], now: int) -> None:
-        if batches:
-            view = self._node.view
-            commands = self._queue.enter(batches, view.log.last_index + 1, view.term)
-            last_index = view.log.last_index + len(commands)
-            self._batching.proposed(last_index, len(batches), self._clock.now_s())
-            self.carry_out(self._node.step(Propose(commands), now))
+        view = self._node.view
+        commands = self._queue.enter(batches, view.log.last_index + 1, view.term)
+        last_index = view.log.last_index + len(commands)
+        self._batching.proposed(last_index, len(batches), self._clock.now_s())
+        self.carry_out(self._node.step(Propose(commands), now))
 
     def _change(self, batch: Batch, now: int) -> None:
         if batch.change is not None and self._node.takes_proposals:
@@ -355,29 +362,43 @@ class Stepper:
     # --- what becomes of its Effects -----------------------------------------------------------
 
     def carry_out(self, effects: Effects, origin: Origin | None = None) -> None:
-        """Carry out one Effects: send, queue for the disk, answer, apply, report."""
+        """Carry out one Effects: send, queue for the disk, answer, apply, report. What it does not
+        concern is not called."""
         self._delivery.dispatch(effects, origin)
         view = self._node.view
-        self._batching.leads = view.is_leader
-        led_term = view.term if view.is_leader else None
-        if self._queue.are_pending_beside(led_term):
+        leads = view.is_leader
+        led_term = view.term if leads else 0
+        if led_term != self._led_term:
+            self._lead(led_term, effects)
+        self._answer(effects)
+        applying = self._applying
+        has_work = effects.apply or effects.install is not None or applying.follows_a_write
+        if has_work and applying.take(effects, leads=leads):
+            self._sleep.is_for_a_group = False  # the next ones are not waited for as long
+        has_sent = effects.send or effects.send_after_save
+        if has_sent or effects.append or effects.save or effects.notes or effects.members_changed:
+            self._rim.report(effects)  # of a new leader there is a note, a new term is saved
+        if self._handover.waiting:
+            self._handover.look()
+        self._wake_owner(effects)
+
+    def _lead(self, term: int, effects: Effects) -> None:
+        """Begin a leadership, or end one (term 0)."""
+        self._led_term = term
+        self._batching.leads = term > 0
+        if self._queue.are_pending_beside(term or None):
             # Before anything is applied: what now lies at their indexes may be another's. What the
             # steps before have handed out is theirs, and is answered once it is applied.
-            handed = effects.apply[0].index - 1 if effects.apply else view.applying
+            handed = effects.apply[0].index - 1 if effects.apply else self._node.view.applying
             self._queue.give_up_pending(LEADERSHIP_LOST, after=handed)
             self._batching.lost_leadership()
-        self._answer(effects)
-        if self._applying.take(effects, leads=view.is_leader):
-            self._sleep.is_for_a_group = False  # the next ones are not waited for as long
-        self._rim.report(effects)
-        self._handover.look()
-        self._wake_owner(effects)
 
     def _answer(self, effects: Effects) -> None:
         """Answer whom this step answers, but for those whose entries it applies."""
-        if not self._applying.is_apart:
+        if self._led_term != self._leasing.term and not self._applying.is_apart:
             self._leasing.stepped(self._clock.now_ms)
-        self._serve_reads(effects.reads)
+        if effects.reads:
+            self._serve_reads(effects.reads)
         for batch, outcome, text in effects.settled:
             batch.answer_all(change_reply(batch.commands[0], outcome, text))
         for batch in effects.refused:  # its leadership ended: look for the new leader
@@ -388,7 +409,8 @@ class Stepper:
         those that waited for it."""
         self._rim.applied()
         self._leasing.stepped(self._clock.now_ms)
-        self._serve_reads(reads)
+        if reads:
+            self._serve_reads(reads)
 
     def _serve_reads(self, reads: Sequence[ReadReady]) -> None:
         """Let reads be served, or answer by the clock of leases, which this leader counts: the core
@@ -412,10 +434,10 @@ class Stepper:
     def _wake_owner(self, effects: Effects) -> None:
         """Wake the owner thread if this step left it something to do."""
         view = self._node.view
-        is_held = self._queue.held_until_ms is not None
+        is_held = len(self._queue.held) > 0
         leader_found = is_held and view.leader is not None and view.transfer is None
         is_early = self.wake_at_ms < self._sleep.until_ms
-        if effects.refused or leader_found or is_early or self.lags:
+        if effects.refused or leader_found or is_early or self._applying.lags:
             self._sleep.wake()
 
     def turn_all_away(self, *, failed: bool) -> None:

@@ -79,11 +79,14 @@ class TrafficLog(Traffic):
         """Print what a peer sent, unless it is the pulse of a cluster at rest, or an election's."""
         if self._is_cut_off(sender):
             return
-        self._pre_votes.heard(message)
-        if not self._console.verbose and (
-            self._is_pulse(message) or not self._pre_votes.is_news("from", sender, message)
-        ):
-            return
+        if isinstance(message, RequestVoteReply):
+            self._pre_votes.heard(message)
+        if not self._console.verbose:
+            is_of_votes = isinstance(message, RequestVote | RequestVoteReply)
+            if is_of_votes and not self._pre_votes.is_news("from", sender, message):
+                return
+            if self._is_pulse(message):
+                return
         if not self._console.has_room("messages"):
             return
         if self._hides_values and isinstance(message, AppendEntries):
@@ -97,16 +100,16 @@ class TrafficLog(Traffic):
     def carried_out(self, effects: Effects, view: NodeView) -> None:
         """Print what one step did: its notes in any case, sends and entries as traffic. `view` is
         as that step left it."""
-        self._pre_votes.follow(view)
-        for note in effects.notes:
-            if self._console.verbose or self._pre_votes.is_new_note(note):
-                self._console.say(note)
-        self._tell_votes(view)
-        questions = effects.send or effects.send_after_save
-        if reminder := self._pre_votes.asked(questions):
-            self._console.say(reminder)
-        if not self._console.verbose:
-            questions = [one for one in questions if self._pre_votes.is_news("to", one.to, one)]
+        questions: Sequence[Message] = effects.send or effects.send_after_save
+        votes = [one for one in questions if isinstance(one, RequestVote | RequestVoteReply)]
+        if effects.notes or votes or effects.save is not None:  # of a new leader there is a note
+            self._pre_votes.follow(view)
+            for note in effects.notes:
+                if self._console.verbose or self._pre_votes.is_new_note(note):
+                    self._console.say(note)
+            self._tell_votes(view)
+        if votes:
+            questions = self._of_votes(questions)
         if questions and (self._console.verbose or not all(map(_is_empty, questions))):
             self._sends(questions, view.log)
         if effects.append and not effects.send:
@@ -114,6 +117,14 @@ class TrafficLog(Traffic):
             if self._hides_values:
                 command = without_values(command)
             self._console.traffic("entries", "Last log: %d %d %s", index, term, command)
+
+    def _of_votes(self, questions: Sequence[Message]) -> Sequence[Message]:
+        """Print a reminder of PreVotes that have no end; return what is worth a line."""
+        if reminder := self._pre_votes.asked(questions):
+            self._console.say(reminder)
+        if self._console.verbose:
+            return questions
+        return [one for one in questions if self._pre_votes.is_news("to", one.to, one)]
 
     def _sends(self, questions: Sequence[Message], log: LogView) -> None:
         """Print to whom each message goes, and what it holds; to the course's figures, that one

@@ -32,6 +32,7 @@ class Watchers:
         self._lister = Lister(logmanager)
         self._watches: dict[EventSink, dict[str, PrefixWatch]] = {}
         self._count = 0
+        self.are_used = False  # there was a watch
         self._begins_anew = False  # a thread is at it
         self._refusal = ""  # once this node serves no watch any more
         self._feed = Feed(logmanager, wake_owner, self._list_anew, self._forget, clock)
@@ -69,6 +70,7 @@ class Watchers:
             return asked.after > history.last or not history.place_of(asked.after).is_covered
 
     def open(self, sink: EventSink, asked: Sequence[tuple[str, WatchAsked]]) -> list[list[str]]:
+        self.are_used = True
         with self._feed.lock:
             resets = self._feed.history.resets
             begun = [self._begin(sink, request_id, one) for request_id, one in asked]

@@ -154,7 +154,7 @@ class Writer:
             self._wakeup.wait()
             stops = self._stopping  # as of now: what was added before it is seen below
             try:
-                while self._do_job() or self._write_once():
+                while (self._jobs and self._do_job()) or self._write_once():
                     pass
             except Exception as error:
                 with self._core:
@@ -169,8 +169,6 @@ class Writer:
 
     def _do_job(self) -> bool:
         """Do the job that comes next; return whether there was one, and it is done."""
-        if not self._jobs:
-            return False
         with self._core:
             job = self._jobs[0] if self._jobs else None
         if job is None or not job.act():

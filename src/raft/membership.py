@@ -63,6 +63,8 @@ class Membership:
 
     def reached_by_quorum(self, values: dict[str, int]) -> int:
         """Return the highest number that a quorum reached; the absent count as 0."""
+        if not self.outgoing:
+            return _reached_by_majority(self.voters, values)
         return min([_reached_by_majority(half, values) for half in self._halves()])
 
     def joint_to(self, target: Membership) -> Membership:
@@ -153,6 +155,7 @@ class Configurations:
     def __init__(self, base_index: int, base: Membership, commands: Sequence[str] = ()) -> None:
         self._indexes = [base_index]
         self._known = [base]
+        self.latest = base  # the last of these
         for index, command in enumerate(commands, start=base_index + 1):
             if command.startswith(PREFIX):
                 self.append(index, command)
@@ -161,10 +164,6 @@ class Configurations:
     def index(self) -> int:
         """The index of the entry that holds the latest configuration."""
         return self._indexes[-1]
-
-    @property
-    def latest(self) -> Membership:
-        return self._known[-1]
 
     def at(self, index: int) -> Membership:
         """Return the configuration that was in use once the log reached up to `index`."""
@@ -189,12 +188,14 @@ class Configurations:
         if membership is not None:
             self._indexes.append(index)
             self._known.append(membership)
+            self.latest = membership
 
     def cut_after(self, index: int) -> None:
         """Forget the configurations of entries after `index`: they were rolled back (paper §6)."""
         keep = max(bisect_right(self._indexes, index), 1)
         del self._indexes[keep:]
         del self._known[keep:]
+        self.latest = self._known[-1]
 
     def compact(self, index: int) -> None:
         """Let the configuration in use at `index` be the base: a snapshot stands there (§7)."""

@@ -222,14 +222,16 @@ def _advance(state: State) -> None:
     that no rule asks them (docs/develop/architecture.md, "A step").
     """
     if state.leading is not None:
-        advance_commit(state)
+        if state.commit_index < state.log.last_index:
+            advance_commit(state)
         if state.is_changing_members:
             advance_change(state)
     is_below = state.levels.latest < state.options.level
     if state.leading is not None and is_below and raise_level(state):
         send_entries_to_all(state)
-    state.hand_out_committed()
-    if not state.is_member:
+    if state.applying < state.commit_index:
+        state.hand_out_committed()
+    if state.name not in state.configurations.latest.voters:
         say_if_removed(state)
     if state.leading is not None:
         _confirm(state, state.leading)

@@ -41,7 +41,13 @@ def send_entries_to_all(state: State) -> None:
 
 def send_entries(state: State, name: str, progress: Progress) -> None:
     """Send one follower the entries it lacks: one message in probe mode, a window in replicate;
-    the snapshot if the log no longer has them (§7)."""
+    the snapshot if the log no longer has them (§7).
+
+    A follower that gets a snapshot lacks its last entry, which this log holds or began after. So
+    nobody needs one who lacks nothing.
+    """
+    if progress.next_index > state.log.last_index:
+        return
     if not state.may_send(name) or _needs_snapshot(state, name, progress):
         return
     while progress.next_index <= state.log.last_index:
@@ -118,6 +124,7 @@ def _send(state: State, name: str, progress: Progress, entries: list[Entry]) -> 
     if prev_term is None:
         raise SafetyError(f"{name} is to be sent entries from {prev_index}, not in the log")
     progress.commit_sent = state.commit_index
+    number = state.as_leader.round
     state.send_early(
         AppendEntries(
             state.name,
@@ -127,8 +134,8 @@ def _send(state: State, name: str, progress: Progress, entries: list[Entry]) -> 
             prev_term,
             entries,
             state.commit_index,
-            state.as_leader.round,
-            vote_again=progress.vote_again(state.as_leader.round),
+            number,
+            vote_again=0 if progress.is_counted else progress.vote_again(number),
         )
     )
 
@@ -141,7 +148,7 @@ def on_append_accepted(state: State, message: AppendAccepted) -> None:
     """
     progress = state.progress[message.sender]
     progress.matched(message.index)
-    if progress.is_counted:
+    if progress.is_counted and message.index > state.commit_index:
         advance_commit(state)
     send_entries(state, message.sender, progress)
 

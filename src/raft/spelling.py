@@ -164,6 +164,8 @@ def read(sender: str, to: str, text: str) -> Message:
         return _read_append(sender, to, text)
     if found := _APPENDED.fullmatch(text):
         term, index, number = _numbers(found, 1, 2, 3)
+        if found.lastindex == 3:  # nearly always
+            return AppendAccepted(sender, to, term, index, number)
         return AppendAccepted(sender, to, term, index, number, *_read_marks(found))
     if found := _MISSING.fullmatch(text):
         index, term, number = _numbers(found, 1, 2, 3)
@@ -222,7 +224,7 @@ def _read_append(sender: str, to: str, text: str) -> AppendEntries:
         entries = [] if listed == "[]" else read_entries(listed, prev_index, prev_term, term)
     except ValueError as error:
         raise PeerError(str(error)) from None
-    incarnation = _given(tail, 3)
+    incarnation = _given(tail, 3) if tail.lastindex == 3 else 0
     return AppendEntries(
         sender, to, term, prev_index, prev_term, entries, commit_index, number, incarnation
     )
@@ -267,7 +269,7 @@ def _given(found: re.Match[str], group: int) -> int:
 
 
 def _numbers(found: re.Match[str], *groups: int) -> tuple[int, ...]:
-    numbers = tuple(int(found[group]) for group in groups)
+    numbers = tuple([int(found[group]) for group in groups])
     if max(numbers) > NUMBER_MAX:
         raise PeerError(f"{max(numbers)} is beyond 2^63-1")
     return numbers

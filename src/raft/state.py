@@ -142,13 +142,13 @@ class State:
     @property
     def is_changing_members(self) -> bool:
         """Whether this leader has a change of members before it (raft/reconfiguration.py)."""
-        leading = self.as_leader
-        return bool(
+        leading, members = self.leading, self.configurations.latest
+        return leading is not None and bool(
             leading.pending_change is not None
             or leading.leaving
             or leading.waiting
-            or self.membership.is_joint
-            or self.name not in self.membership.voters
+            or members.outgoing
+            or self.name not in members.voters
         )
 
     @property

@@ -350,9 +350,11 @@ def entry_numbers_of(entries: Sequence[Entry]) -> Sequence[int]:
     """Return the number of each of these entries, which follow on one another."""
     if not entries:
         return ()
-    first, last = [entry_number(entry.index, entry.term) for entry in (entries[0], entries[-1])]
-    if last - first == len(entries) - 1:  # all of one era
-        return range(first, last + 1)
+    first, last = entries[0], entries[-1]
+    is_run = last.index - first.index == len(entries) - 1
+    if is_run and first.term // ERA_TERMS == last.term // ERA_TERMS:  # nearly always
+        begin = entry_number(first.index, first.term)
+        return range(begin, begin + len(entries))
     return [entry_number(entry.index, entry.term) for entry in entries]
 
 

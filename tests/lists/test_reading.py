@@ -140,6 +140,6 @@ def test_a_snapshot_sent() -> None:
         assert follower._state.applying == 4
 
     assert opened(send) == {
-        "node", "snapshot", "replication", "following", "election", "state", "roles",
-        "progress", "log", "levels", "membership", "messages",
+        "node", "snapshot", "replication", "following", "election", "state", "roles", "log",
+        "levels", "membership", "messages",
     }  # fmt: skip

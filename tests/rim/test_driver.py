@@ -328,7 +328,7 @@ def test_the_wait_for_missing_clients_is_short() -> None:
     driver = driver_of_s1(FakeRim())
     elect(driver)
     # As after 64 clients that then went away.
-    driver._stepper._batching._writes.answered(64, time.monotonic())
+    driver._stepper._batching.writes.answered(64, time.monotonic())
     batch = Batch(["set a 1"], is_read=False)
     driver.submit(batch)
     pause = threading.Event()
@@ -343,7 +343,7 @@ def test_a_request_to_a_busy_core_is_served_by_its_holder() -> None:
     batch = Batch(["set a 1"], is_read=False)
     with driver.core:
         driver.submit(batch)  # returns at once
-        assert not driver._queue._held
+        assert not driver._queue.held
     pause = threading.Event()
     while driver._queue.held_until_ms is None:  # nobody leads: it is held
         assert not pause.wait(0.001)
@@ -556,6 +556,7 @@ def test_events_that_find_no_memory_stop_the_node() -> None:
     """Else a watch would go on with what follows, as if nothing lacked."""
     rim = FakeRim()
     driver = driver_of_s1(rim)
+    driver.watchers.are_used = True
 
     def hand_out() -> None:
         driver.watchers.hand_out = lambda: None

@@ -84,7 +84,7 @@ def test_reads_that_wait_when_a_leader_falls_are_served_once_it_leads_again(
         driver.submit(batch)
     until(lambda: bool(state.read_rounds))
     fall(driver, in_its_term=in_its_term)
-    until(lambda: len(driver._queue._held) == len(batches))
+    until(lambda: len(driver._queue.held) == len(batches))
     assert not any(batch.is_answered for batch in batches)
     elect(driver)
     until(lambda: len(driver.node._state.as_leader.reads_waiting) == len(batches))
@@ -146,7 +146,7 @@ def test_forwarded_reads_look_for_the_next_leader_if_theirs_is_lost() -> None:
     driver.submit(batch)
     until(lambda: bool(driver.node._state.forwarded_reads.asked))
     driver.peer_disconnected("s2")
-    until(lambda: bool(driver._queue._held))
+    until(lambda: bool(driver._queue.held))
     word = AppendEntries("s3", "s1", 2, 1, 1, [Entry(2, 2, "noop")], 2, 1)
     assert driver.receive([word], None) == []
     forwarded = driver.node._state.forwarded_reads
@@ -161,7 +161,7 @@ def test_a_kept_request_is_served_as_soon_as_a_leader_is_known() -> None:
     driver = driver_of_s1(FakeRim())  # whose own election is a minute away
     batch = Batch(["set a 1"], is_read=False)
     driver.submit(batch)
-    until(lambda: bool(driver._queue._held))
+    until(lambda: bool(driver._queue.held))
     word = AppendEntries("s2", "s1", 1, 0, 0, [Entry(1, 1, "noop")], 0, 1)
     assert driver.receive([word], None) == []
     until(lambda: batch.is_answered)
@@ -175,7 +175,7 @@ def test_a_readmitted_member_keeps_requests_for_the_next_leader() -> None:
     assert driver.node.view.is_member
     batch = Batch(["set a 1"], is_read=False)
     driver.submit(batch)
-    until(lambda: batch.is_answered or bool(driver._queue._held))
+    until(lambda: batch.is_answered or bool(driver._queue.held))
     assert not batch.is_answered
     driver.stop(DEADLINE_S)
 
