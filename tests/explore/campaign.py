@@ -61,7 +61,7 @@ def find(
     world: World, seconds: float, states: int = 1 << 40, order: str = "depth", seed: int = 0
 ) -> Found:
     """Search a world by machine code if it can be built, else in Python."""
-    loaded = compiled.library()
+    loaded = compiled.library(len(world.names))
     if loaded is None:
         return search(world, seconds, order, seed, states)
     return compiled.search(loaded, world, seconds, order, seed, states)

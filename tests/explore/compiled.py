@@ -11,12 +11,13 @@ import os
 import shutil
 import subprocess
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from tests.explore.facts import Violation
 from tests.explore.search import ORDERS, Found
-from tests.explore.server import Local, Numbers
-from tests.explore.world import BUDGET_BITS, World
+from tests.explore.server import DOWN, Local, Numbers
+from tests.explore.world import BUDGET_BITS, Choice, World
 
 SOURCE = Path(__file__).with_name("search.c")
 BUILT = Path(__file__).resolve().parents[2] / "build" / "explore" / "search.so"
@@ -24,14 +25,16 @@ COMPILE = ("-O2", "-std=gnu11", "-shared", "-fPIC", "-Wall", "-Wextra")
 DONE, PAUSED, NEED, NO_MEMORY, NO_NUMBERS = range(5)  # what explore_run returns
 CLASS, OWN, DELIVER, IS_VOID, JUDGE = range(1, 6)  # what it needs
 LOOK = 1 << 8  # worlds between two looks at the clock
-MOST_SERVERS = 9
+MOST_SERVERS = 5
 POINTERS = ("explore_new", "explore_need")
 COUNTS = ("explore_states", "explore_steps", "explore_place", "explore_parent")
 
 
-def library() -> ctypes.CDLL | None:
+def library(servers: int = 0) -> ctypes.CDLL | None:
     """Return the search as machine code, built anew if it is older than its source; None if there
-    is no C compiler, or it fails."""
+    is no C compiler, or it fails, or a world of so many servers is too large for it."""
+    if servers > MOST_SERVERS:
+        return None
     try:
         if not BUILT.exists() or BUILT.stat().st_mtime < SOURCE.stat().st_mtime:
             compiler = shutil.which(os.environ.get("CC", "cc"))
@@ -131,8 +134,19 @@ class Search:
 
     def _answer(self, kind: int, place: int, a: int, b: int, c: int, *bares: int) -> None:
         """Answer a need: what a, b and c are depends on its kind (search.c)."""
-        if kind in (OWN, DELIVER):
-            self._answer_moves(place, a, b, c if kind == DELIVER else None)
+        local: Local
+        choices: Iterable[Choice]
+        if kind == OWN:
+            budget, must_see = self._classes.values[a]
+            local = self._bares[place].values[b]
+            choices = self._world.open(place, local, self._world.budgets.values[budget], must_see)
+            self._answer_moves(place, budget, local, choices)
+            return
+        if kind == DELIVER:
+            local = self._bares[place].values[b]._replace(inbox=(c,))
+            kinds = ["deliver", "again"][: 1 + (self._world.budgets.values[a].twice > 0)]
+            choices = ((kind, c) for kind in kinds if local.core != DOWN)
+            self._answer_moves(place, a, local, choices)
             return
         self._c.explore_answer(self._handle, self._number(kind, place, a, b, c, bares))
 
@@ -148,15 +162,10 @@ class Search:
         facts = [world.fact_of(place, local) for place, local in enumerate(locals_)]
         return world.history_after(a & ((1 << BUDGET_BITS) - 1), a >> BUDGET_BITS, b, facts)
 
-    def _answer_moves(self, place: int, of_class: int, bare: int, message: int | None) -> None:
+    def _answer_moves(
+        self, place: int, budget: int, local: Local, choices: Iterable[Choice]
+    ) -> None:
         world = self._world
-        budget, must_see = self._classes.values[of_class]
-        local: Local = self._bares[place].values[bare]
-        if message is not None:
-            local = local._replace(inbox=(message,))
-        choices = world.open(place, local, world.budgets.values[budget], must_see)
-        if message is not None:
-            choices = (each for each in choices if each[0] in ("deliver", "again"))
         made = world.taken(place, local, world.budgets.values[budget], choices)
         numbers = [len(made)]
         for each in made:

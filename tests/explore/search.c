@@ -14,10 +14,11 @@ typedef unsigned __int128 wide;
 typedef uint32_t u32;
 typedef uint64_t u64;
 
-enum { MOST_SERVERS = 9, BUDGET_BITS = 10, HISTORY_BITS = 14, CONTEXT_BITS = 24 };
+enum { MOST_SERVERS = 5, BUDGET_BITS = 10, HISTORY_BITS = 14, CONTEXT_BITS = 24 };
 enum { DONE, PAUSED, NEED, NO_MEMORY, NO_NUMBERS };           /* what run() returns */
 enum { CLASS = 1, OWN, DELIVER, IS_VOID, JUDGE,               /* what it needs, and keeps */
-       PAIR, INBOX, WITHOUT, WITH, FACTS };                   /* what it finds by itself */
+       PAIR, INBOX, WITHOUT, WITH, ADD };                     /* what it finds by itself */
+enum { FACT_BITS = 16, EVENT_BITS = 15, LISTS_MOST = 1 << 25 };
 enum { DEPTH, BREADTH, RANDOM };
 #define SEEN_MARK ((wide)1 << 127)                            /* an empty slot is 0 */
 #define NONE UINT64_MAX
@@ -33,6 +34,10 @@ struct search {
     struct vector before, last;                               /* of inboxes: a trie */
     struct vector moves;                                      /* lists, one after the other */
     struct map known;
+    struct vector lists;                                      /* moves of a server with its inbox */
+    struct map listed;                                        /* where; both are cleared when full */
+    wide *found;                                              /* worlds after the current one */
+    u64 found_count, found_room;
     wide *seen;
     u64 seen_count, seen_mask, steps;
     wide *waiting;
@@ -79,15 +84,16 @@ static wide key_of(int kind, int place, u64 a, u64 b, u64 c)
     return (wide)kind << 124 | (wide)place << 120 | (wide)a << 80 | (wide)b << 40 | c;
 }
 
-static u64 find(const struct search *s, wide key)
+static u64 find_in(const struct map *m, wide key)
 {
-    u64 slot = slot_of(&s->known, key);
-    return s->known.keys[slot] ? s->known.values[slot] : NONE;
+    u64 slot = slot_of(m, key);
+    return m->keys[slot] ? m->values[slot] : NONE;
 }
 
-static void keep(struct search *s, wide key, u32 value)
+static u64 find(const struct search *s, wide key) { return find_in(&s->known, key); }
+
+static void keep_in(struct search *s, struct map *m, wide key, u32 value)
 {
-    struct map *m = &s->known;
     if (2 * m->count >= m->mask) {
         struct map more = {0};
         more.mask = 4 * (m->mask + 1) - 1;
@@ -110,6 +116,8 @@ static void keep(struct search *s, wide key, u32 value)
     m->values[slot] = value;
     m->count++;
 }
+
+static void keep(struct search *s, wide key, u32 value) { keep_in(s, &s->known, key, value); }
 
 /* Whether a world is new. */
 static int see(struct search *s, wide world)
@@ -255,47 +263,113 @@ static wide exchanged(const struct search *s, wide world, int place, u64 from, u
 /* The history once an event is in it; NONE if Python must judge. */
 static u64 judged(struct search *s, wide world, u32 event)
 {
-    u32 facts = 0;
+    wide key = (wide)JUDGE << 124 | (wide)event << 24 | (world & ((1 << CONTEXT_BITS) - 1));
     for (int place = 0; place < s->servers; place++) {
         struct place *p = &s->places[place];
         u32 fact = p->facts.at[p->bares.at[number_in(s, world, place)]];
-        wide key = key_of(FACTS, place, 0, facts, fact);
-        u64 value = find(s, key);
-        if (value == NONE) keep(s, key, value = s->known.count + 1);
-        facts = value;
+        if (fact >> FACT_BITS || event >> EVENT_BITS) s->failed = NO_NUMBERS;
+        key |= (wide)fact << (24 + EVENT_BITS + place * FACT_BITS);
     }
-    u64 context = world & ((1 << CONTEXT_BITS) - 1);
-    u64 value = known_or_asked(s, JUDGE, 0, context, event, facts);
-    if (value == NONE)
+    u64 value = find(s, key);
+    if (value == NONE) {
+        u64 need[] = {JUDGE, 0, world & ((1 << CONTEXT_BITS) - 1), event, 0};
+        memcpy(s->need, need, sizeof need);
+        s->need_key = key;
         for (int place = 0; place < s->servers; place++)
             s->need[5 + place] = s->places[place].bares.at[number_in(s, world, place)];
+    }
     return value;
 }
 
-/* Take a list of moves of one server. Each is: the server, the budget, the event, whether the
-   message is gone, and for each receiver its place and what it gets. Return 0 if Python must say
-   something first. */
-static int take(struct search *s, int place, u64 list, u32 message, u64 *steps)
+/* Put moves of one server into the list that is being made. Each is there: the server, the budget,
+   the event, whether the message is gone, and for each receiver its place and what it gets. In the
+   list it is: the server's new number, the rest as it was. Return 0 if Python must say something. */
+static int list_some(struct search *s, int place, u32 number, u32 budget, u64 at, u32 message)
 {
-    wide world = s->current;
-    u32 number = number_in(s, world, place), inbox = s->places[place].inboxes.at[number];
-    u64 budget = world & ((1 << BUDGET_BITS) - 1);
-    u32 count = s->moves.at[list++];
+    u32 inbox = s->places[place].inboxes.at[number], count = s->moves.at[at++];
     while (count--) {
-        const u32 *move = s->moves.at + list;
+        const u32 *move = s->moves.at + at;
         u32 sends = move[4];
-        list += 5 + 2 * sends;
+        at += 5 + 2 * sends;
         u64 to = paired(s, place, move[0], move[3] ? without(s, inbox, message) : inbox);
         if (to == NONE) return 0;
         if (to == number && move[1] == budget && !sends && !move[2]) continue;
-        ++*steps;
-        wide after = exchanged(s, world, place, number, to) - budget + move[1];
+        push(s, &s->lists, to), push(s, &s->lists, move[1]), push(s, &s->lists, move[2]);
+        push(s, &s->lists, sends);
+        for (u32 each = 0; each < 2 * sends; each++) push(s, &s->lists, move[5 + each]);
+    }
+    return 1;
+}
+
+/* Where the list of a server's moves begins, which is its end first; NONE if Python must say
+   something first. */
+static u64 listed(struct search *s, int place, u32 class, u32 number, u32 budget)
+{
+    wide key = key_of(OWN, place, 0, class, number);
+    u64 list = find_in(&s->listed, key);
+    if (list != NONE) return list;
+    if (s->lists.count > LISTS_MOST) {
+        memset(s->listed.keys, 0, (s->listed.mask + 1) * sizeof *s->listed.keys);
+        s->lists.count = s->listed.count = 0;
+    }
+    list = s->lists.count;
+    push(s, &s->lists, 0);
+    u32 bare = s->places[place].bares.at[number], inbox = s->places[place].inboxes.at[number];
+    u64 some = known_or_asked(s, OWN, place, class, bare, 0);
+    int is_known = some != NONE && list_some(s, place, number, budget, some, 0);
+    for (u32 done = UINT32_MAX; is_known && inbox; inbox = s->before.at[inbox]) {
+        u32 message = s->last.at[inbox];
+        if (message == done) continue;
+        done = message;
+        some = known_or_asked(s, DELIVER, place, budget, bare, message);
+        is_known = some != NONE && list_some(s, place, number, budget, some, message);
+    }
+    if (!is_known) {
+        s->lists.count = list;
+        return NONE;
+    }
+    s->lists.at[list] = s->lists.count;
+    keep_in(s, &s->listed, key, list);
+    return list;
+}
+
+/* A server with more messages in its inbox; NONE if Python must say something first. */
+static u64 added(struct search *s, int place, u32 number, u32 group)
+{
+    wide key = key_of(ADD, place, 0, number, group);
+    u64 value = find(s, key);
+    if (value != NONE) return value;
+    struct place *p = &s->places[place];
+    value = paired(s, place, p->bares.at[number], merged(s, p->inboxes.at[number], group));
+    if (value != NONE) keep(s, key, value);
+    return value;
+}
+
+static void note(struct search *s, wide world)
+{
+    if (s->found_count == s->found_room) {
+        u64 room = 2 * s->found_room;
+        wide *more = realloc(s->found, room * sizeof *more);
+        if (!more) { s->failed = NO_MEMORY; return; }
+        s->found = more;
+        s->found_room = room;
+    }
+    s->found[s->found_count++] = world;
+    __builtin_prefetch(s->seen + (mixed(world) & s->seen_mask));
+}
+
+/* Take the moves of a list. Return 0 if Python must say something first. */
+static int take(struct search *s, int place, u32 number, u32 budget, u64 list)
+{
+    for (u64 end = s->lists.at[list++]; list < end;) {
+        const u32 *move = s->lists.at + list;
+        u32 sends = move[3];
+        list += 4 + 2 * sends;
+        wide after = exchanged(s, s->current, place, number, move[0]) - budget + move[1];
         for (u32 each = 0; each < sends; each++) {
-            int receiver = move[5 + 2 * each];
+            int receiver = move[4 + 2 * each];
             u32 old = number_in(s, after, receiver);
-            struct place *p = &s->places[receiver];
-            u64 new = paired(s, receiver, p->bares.at[old],
-                             merged(s, p->inboxes.at[old], move[6 + 2 * each]));
+            u64 new = added(s, receiver, old, move[5 + 2 * each]);
             if (new == NONE) return 0;
             after = exchanged(s, after, receiver, old, new);
         }
@@ -305,33 +379,28 @@ static int take(struct search *s, int place, u64 list, u32 message, u64 *steps)
             wide mask = (wide)((1 << HISTORY_BITS) - 1) << BUDGET_BITS;
             after = (after & ~mask) | (wide)history << BUDGET_BITS;
         }
-        if (see(s, after)) put_off(s, after);
+        note(s, after);
     }
     return 1;
 }
 
-/* Take all moves of the current world, and return how many; NONE if Python must say something. */
-static u64 take_all(struct search *s)
+/* Take all moves of the current world. Return 0 if Python must say something first. */
+static int take_all(struct search *s)
 {
-    u64 steps = 0, budget = s->current & ((1 << BUDGET_BITS) - 1);
-    u64 history = (u64)(s->current >> BUDGET_BITS) & ((1 << HISTORY_BITS) - 1);
+    u32 budget = s->current & ((1 << BUDGET_BITS) - 1);
+    u32 history = (u32)(s->current >> BUDGET_BITS) & ((1 << HISTORY_BITS) - 1);
     u64 class = known_or_asked(s, CLASS, 0, 0, budget, history);
-    if (class == NONE) return NONE;
+    if (class == NONE) return 0;
+    s->found_count = 0;
     for (int place = 0; place < s->servers; place++) {
         u32 number = number_in(s, s->current, place);
-        u32 bare = s->places[place].bares.at[number];
-        u64 list = known_or_asked(s, OWN, place, class, bare, 0);
-        if (list == NONE || !take(s, place, list, 0, &steps)) return NONE;
-        u32 inbox = s->places[place].inboxes.at[number];
-        for (u32 done = UINT32_MAX; inbox; inbox = s->before.at[inbox]) {
-            u32 message = s->last.at[inbox];
-            if (message == done) continue;
-            done = message;
-            list = known_or_asked(s, DELIVER, place, class, bare, message);
-            if (list == NONE || !take(s, place, list, message, &steps)) return NONE;
-        }
+        u64 list = listed(s, place, class, number, budget);
+        if (list == NONE || !take(s, place, number, budget, list)) return 0;
     }
-    return steps;
+    for (u64 each = 0; each < s->found_count; each++)
+        if (see(s, s->found[each])) put_off(s, s->found[each]);
+    s->steps += s->found_count;
+    return 1;
 }
 
 /* --- what Python calls ------------------------------------------------------------------- */
@@ -343,7 +412,16 @@ void explore_free(struct search *s)
         free(p->bares.at), free(p->inboxes.at), free(p->facts.at);
     }
     free(s->before.at), free(s->last.at), free(s->moves.at), free(s->parents.at);
-    free(s->known.keys), free(s->known.values), free(s->seen), free(s->waiting), free(s);
+    free(s->known.keys), free(s->known.values), free(s->listed.keys), free(s->listed.values);
+    free(s->lists.at), free(s->found), free(s->seen), free(s->waiting), free(s);
+}
+
+static int map_made(struct map *m)
+{
+    m->mask = (1 << 16) - 1;
+    m->keys = calloc(m->mask + 1, sizeof *m->keys);
+    m->values = malloc((m->mask + 1) * sizeof *m->values);
+    return m->keys && m->values;
 }
 
 struct search *explore_new(int servers, int order, u64 seed, int is_reduced)
@@ -355,13 +433,13 @@ struct search *explore_new(int servers, int order, u64 seed, int is_reduced)
     s->chance = 2 * seed + 1;
     s->is_reduced = is_reduced;
     s->bits = (127 - CONTEXT_BITS) / servers < 30 ? (127 - CONTEXT_BITS) / servers : 30;
-    s->known.mask = s->seen_mask = s->room = (1 << 16) - 1;
-    s->known.keys = calloc(s->known.mask + 1, sizeof *s->known.keys);
-    s->known.values = malloc((s->known.mask + 1) * sizeof *s->known.values);
+    s->seen_mask = s->room = s->found_room = (1 << 16) - 1;
+    int is_made = map_made(&s->known) && map_made(&s->listed);
+    s->found = malloc(s->found_room * sizeof *s->found);
     s->seen = calloc(s->seen_mask + 1, sizeof *s->seen);
     s->waiting = malloc(s->room * sizeof *s->waiting);
     push(s, &s->before, 0), push(s, &s->last, 0), push(s, &s->moves, 0);
-    if (s->known.keys && s->known.values && s->seen && s->waiting && !s->failed) return s;
+    if (is_made && s->found && s->seen && s->waiting && !s->failed) return s;
     explore_free(s);
     return NULL;
 }
@@ -409,10 +487,9 @@ int explore_run(struct search *s, u64 worlds)
             if (!worlds--) return PAUSED;
             pick_next(s);
         }
-        u64 steps = take_all(s);
+        int is_done = take_all(s);
         if (s->failed) return s->failed;
-        if (steps == NONE) return NEED;
-        s->steps += steps;
+        if (!is_done) return NEED;
         s->current = 0;
     }
 }

@@ -27,7 +27,7 @@ def way_to_violation(world: World, order: str, seed: int, seconds: float) -> tup
     Raises:
         LookupError: there is none.
     """
-    loaded = compiled.library()
+    loaded = compiled.library(len(world.names))
     if loaded is not None:
         found = compiled.search(loaded, world, seconds, "breadth")
         if found.violation:
