@@ -77,6 +77,7 @@ class Plan:
     dealers: int = 0  # who ask for transactions; with any the cluster is at level 2
     slow_entries: bool = False  # each takes a slice of applying
     holders: int = 0  # of leases; with any the cluster is at level 2
+    searchers: int = 0  # clients that run the search of raftline's own clients
     pause_ms: int = 5  # the longest, after each piece of a snapshot or a log that is begun anew
 
     @property
@@ -172,4 +173,5 @@ def pick_plan(chance: random.Random, nodes: int | None = None, faults: Sequence[
     plan = replace(plan, slow_entries=chance.random() < 0.3)
     later += ["failing machine"] * (chance.choice([0, 0, 1]) if not faults else 0)
     plan = replace(plan, pause_ms=chance.choice([5, 5, timeout_ms]))
+    plan = replace(plan, searchers=chance.choice([0, 0, 1]))
     return replace(plan, faults=plan.faults + later)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from unittest.mock import patch
 
+from raftline.clients import search
 from raftline.raft import state
 from raftline.raft.log import entries_of
 from raftline.raft.membership import Membership
@@ -31,6 +32,7 @@ from tests.virtual.manager import Manager
 from tests.virtual.network import Network
 from tests.virtual.nonmember import NonMember
 from tests.virtual.plan import Plan, pick_plan
+from tests.virtual.searchers import Searcher
 from tests.virtual.upgrades import Upgrades
 from tests.virtual.watching import Watching
 from tests.virtual.world import World
@@ -82,6 +84,7 @@ def run(
             patch.object(state, "APPLY_MAX", plan.apply_max),
             patch.object(sessions, "SESSIONS_MAX", plan.sessions_max),
             patch.object(sessions, "WINDOW", plan.session_window),
+            patch.object(search, "WINDOW", min(search.WINDOW, plan.session_window)),
         ):
             schedule.trouble(steps)
             schedule.heal()
@@ -150,6 +153,8 @@ class _Schedule:
         self.ledger = Ledger()
         names = [f"dealer{number}" for number in range(1, plan.dealers + 1)]
         self.dealers = [Dealer(self.world, plan, name, hosts, self.ledger) for name in names]
+        names = [f"searcher{number}" for number in range(1, plan.searchers + 1)]
+        self.searchers = [Searcher(self.world, plan, name, hosts, self.history) for name in names]
         self.upgrades = Upgrades(self.world, plan, self.network, hosts, seed)
         NonMember(self.world, plan, hosts)
         self.operator = Operator(self.world, plan, hosts, addresses)
@@ -194,7 +199,9 @@ class _Schedule:
         self.upgrades.finish()
         served = len(self.history) + 4 * len(self.clients)
         self._until("serve", lambda: len(self.history) >= served)
-        asking: list[Client | Dealer] = [*self.clients, *self.dealers]
+        found = [each.found for each in self.searchers]
+        self._until("let itself be found", lambda: self._is_found(found))
+        asking: list[Client | Dealer | Searcher] = [*self.clients, *self.dealers, *self.searchers]
         for client in (*asking, *self.holders):
             client.stop()
         self._until("settle", lambda: all(client.waiting is None for client in asking))
@@ -250,6 +257,14 @@ class _Schedule:
             if not view.membership.is_joint and view.pending_change is None:
                 return [self.hosts[name] for name in view.membership.names]
         return []
+
+    def _is_found(self, before: Sequence[int]) -> bool:
+        """Whether each search that knows a member has come to an end since."""
+        names = [host.name for host in self._members()]
+        return bool(names) and all(
+            each.found > found or not each.knows(names)
+            for each, found in zip(self.searchers, before, strict=True)
+        )
 
     def _has_answered_reads(self) -> bool:
         return not any(host.requests.reading for host in self._members())

@@ -1,0 +1,78 @@
+"""Clients' own search in schedules of faults: a write is done once, each call ends in time."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import pytest
+
+from raftline.clients import search
+from raftline.clients.search import NodeTurns
+from raftline.common.address import Address
+from tests.at_night import at_night
+from tests.virtual import schedule
+from tests.virtual.plan import Plan, pick_plan
+from tests.virtual.schedule import SimulationFailed, run
+
+SCHEDULES, STEPS = 12, 3000
+COVERED = (
+    "attempts lost",
+    "searches begun anew",
+    "searches in vain",
+    "searches that don't know",
+    "searches that found",
+)
+
+
+@pytest.fixture(autouse=True)
+def many_searchers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have three of them in each schedule, and connections that break."""
+
+    def pick(chance: random.Random, nodes: int | None = None, faults: Sequence[str] = ()) -> Plan:
+        plan = pick_plan(chance, nodes, faults)
+        return replace(plan, searchers=3, clients=1, dealers=0, loss=max(plan.loss, 0.05))
+
+    monkeypatch.setattr(schedule, "pick_plan", pick)
+
+
+def outcomes(first: int, count: int) -> Iterator[Counter[str]]:
+    for seed in range(first, first + count):
+        yield run(seed, steps=STEPS).counts
+
+
+@pytest.mark.parametrize(("first", "count"), [(0, SCHEDULES), *at_night((100, 300))])
+def test_a_write_is_done_once_and_each_call_ends_in_time(first: int, count: int) -> None:
+    counts: Counter[str] = Counter()
+    for each in outcomes(first, count):
+        counts += each
+    assert [name for name in COVERED if not counts[name]] == []
+
+
+def found(count: int) -> str:
+    """Return what schedules find."""
+    with pytest.raises(SimulationFailed) as failure:
+        for _ in outcomes(0, count):
+            pass
+    return str(failure.value)
+
+
+def test_a_search_that_sends_a_write_again_without_its_number_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ask = search._ask
+
+    def bare(address: Address, sender: str, *more: object) -> object:
+        return ask(address, sender.partition("#")[0], *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(search, "_ask", bare)
+    assert "AssertionError" in found(SCHEDULES)
+
+
+def test_a_search_that_never_turns_to_another_node_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(NodeTurns, "move_on", lambda *_: None)
+    assert "does not let itself be found" in found(SCHEDULES)
