@@ -157,7 +157,7 @@ class LogManager:
                 room -= len(reply)
                 if room <= 0:
                     break
-            if any(selection is not None for selection in selections):
+            if selections.count(None) < len(selections):
                 still, level = self._hold(), self.state.store.level
         finally:
             self.client_lock.release()

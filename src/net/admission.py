@@ -107,7 +107,7 @@ class Admission:
         host, request = self._host, line.request
         if host.is_down and line.kind != "garbled" and line.text != "status":
             return self._refuse(line, SHUT_DOWN.removeprefix("Sorry, "))
-        level = level_of(request)
+        level = COMMANDS.get(request.verb, FOREIGN).level
         if level > 1 and level > host.level and (reply := host.why_level(level)):
             return ParsedLine("local", request, reply=reply)
         if request.verb == "machine" and (reply := host.without_machine(request.command)):

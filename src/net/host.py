@@ -141,7 +141,7 @@ class Batch:
     __slots__ = (
         "_done", "_room", "_room_bytes", "asked_ms", "asked_s", "change", "commands",
         "first_index", "hold_until_ms", "ids", "is_answered", "is_read", "kept", "reader",
-        "reading", "replies", "reply_sink", "sent",
+        "reading", "replies", "reply_sink", "sent", "size",
     )  # fmt: skip
 
     def __init__(
@@ -163,6 +163,7 @@ class Batch:
         self.replies: list[str] = []
         self.reader: Reader | None = None  # of confirmed reads: of the state that confirmed them
         self.sent = 0  # replies that have left
+        self.size = 0  # characters of the commands, as its sink counts them
         self.kept = 0  # characters of replies, as its sink counts them
         self.first_index = 0
         self.asked_ms = 0

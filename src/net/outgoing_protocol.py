@@ -68,7 +68,8 @@ class OutgoingProtocol(ReplySink):
 
     def add(self, batch: Batch) -> None:
         """Take a batch whose replies leave after all that were added before."""
-        self._added += _size(batch)
+        batch.size = sum(map(len, batch.commands))  # a reply to a set repeats its value
+        self._added += batch.size
         self._batches.append(batch)
 
     def is_empty(self) -> bool:
@@ -129,12 +130,12 @@ class OutgoingProtocol(ReplySink):
     def _sent_replies(self) -> bool:
         """Send the replies that are complete and no longer than a piece, without waiting; return
         False if the rest leaves later."""
-        while data := self._next(or_one_long=False):
+        while self._batches and (data := self._next(or_one_long=False)):
             self._settle()
             sent = self._send(data)
             if sent < len(data) and self._send_later(data[sent:]):
                 return False
-        return not (self._is_ready() and self._send_later(b""))
+        return not (self._batches and self._is_ready() and self._send_later(b""))
 
     def send_now(self, data: bytes) -> bool:
         """Send without waiting; return whether all was taken. After a part of it nothing leaves
@@ -286,8 +287,9 @@ class OutgoingProtocol(ReplySink):
         """Forget the batches whose replies are all spelled."""
         while self._batches and self._batches[0].sent == len(self._batches[0].commands):
             batch = self._batches.popleft()
-            self._settled += _size(batch)
-            self._let_go(batch.kept)
+            self._settled += batch.size
+            if batch.kept:
+                self._let_go(batch.kept)
 
     def _let_go(self, kept: int) -> None:
         if kept:
@@ -314,8 +316,3 @@ class OutgoingProtocol(ReplySink):
         self._settle()
         self._is_stuck = self._is_ready() or bool(self._backlogs)
         return self._is_stuck
-
-
-def _size(batch: Batch) -> int:
-    """Return the characters of the requests of a batch: a reply to a set repeats its value."""
-    return sum(map(len, batch.commands))

@@ -119,7 +119,7 @@ class Batching:
     # --- events -------------------------------------------------------------------------------
 
     def enqueue(self, queued: int, now_s: float, *, is_read: bool) -> None:
-        """Note that a batch came; with it `queued` of its kind wait."""
+        """Note that batches came; with the first of them `queued` of its kind wait."""
         (self._reads if is_read else self.writes).arrived(queued, now_s)
 
     def proposed(self, last_index: int, batches: int, now_s: float) -> None:

@@ -76,7 +76,7 @@ class Driver:
         now = self._clock.now_ms()
         for batch in batches:
             batch.asked_ms = now
-            self._stepper.enqueue(batch)
+        self._stepper.enqueue(*batches)
         if self._stopping:
             with self.core:
                 self._turn_all_away()

@@ -262,7 +262,7 @@ class Server:
 
     @property
     def level(self) -> int:
-        return self.logmanager.level
+        return self.logmanager.store.level
 
     def applied(self) -> None:
         """Record that entries were applied; with the driver's `core` held."""

@@ -137,13 +137,17 @@ class Stepper:
 
     # --- which requests are served: the numbers that batching decides by ------------------------
 
-    def enqueue(self, batch: Batch) -> None:
-        """Put a batch in the queue."""
-        queue = self._queue
-        batch.asked_s = now_s = self._clock.now_s()
-        queue.put(batch)
-        queued = len(queue.reads if batch.is_read else queue.writes)
-        self._batching.enqueue(queued, now_s, is_read=batch.is_read)
+    def enqueue(self, *batches: Batch) -> None:
+        """Put batches that came together in the queue."""
+        queue, now_s = self._queue, self._clock.now_s()
+        reads, writes = len(queue.reads), len(queue.writes)
+        for batch in batches:
+            batch.asked_s = now_s
+            queue.put(batch)
+        if len(queue.reads) > reads:
+            self._batching.enqueue(reads + 1, now_s, is_read=True)
+        if len(queue.writes) > writes:
+            self._batching.enqueue(writes + 1, now_s, is_read=False)
 
     def replied(self) -> bool:
         """Record that the replies left; return whether a write group's were among them."""

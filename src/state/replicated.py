@@ -56,6 +56,8 @@ class ReplicatedState:
                 self.members = read(command) or self.members
             elif command.startswith(levels.PREFIX):
                 self.store.raise_level(levels.read(command), entry_number)
+            if not command.startswith("machine "):
+                return execute(self.store, command)
             return self._do(command)
         name, _, number = client.partition("#")
         if not (number.isascii() and number.isdigit() and len(number) < 20):  # int() has a limit

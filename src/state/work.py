@@ -19,6 +19,7 @@ LONG_CHARACTERS: Final = 64 << 10
 LONG_KEYS: Final = 5_000
 
 _WORK: Final = {verb: row.work for verb, row in COMMANDS.items() if row.work is not Work.SHORT}
+_SHORT: Final = tuple([f"{verb} " for verb in ("set", "delete") if verb not in _WORK])
 _MAY_BE_LONG: Final = re.compile(rf"(?:[^ @]*@)?({'|'.join([*_WORK, EXPIRED])}) ")
 
 
@@ -31,9 +32,10 @@ def count_short(store: Store, entries: Sequence[Entry]) -> int:
     characters = count = 0
     for entry in entries:
         command = entry[2]
-        found = _MAY_BE_LONG.match(command)
-        if found is not None and _is_long(store, found[1], command):
-            break
+        if not command.startswith(_SHORT):  # most of them do
+            found = _MAY_BE_LONG.match(command)
+            if found is not None and _is_long(store, found[1], command):
+                break
         count += 1
         characters += len(command)
         if characters > LONG_CHARACTERS:

@@ -102,6 +102,9 @@ def _read_value(verb: str, operands: str, limits: Limits) -> str:
         raise ProtocolError(f"the key is missing: {verb} KEY VALUE, with one space before the key")
     if not space:
         raise ProtocolError(f"the value is missing: {verb} KEY VALUE (a space alone: empty value)")
+    is_short = len(key) <= limits.key_bytes and len(value) <= limits.value_bytes
+    if is_short and operands.isascii() and "\\" not in operands and operands.isprintable():
+        return f"{verb} {operands}"  # it stands for itself, and each character is a byte
     key = _canonical("key", key, limits.key_bytes)
     return f"{verb} {key} {_canonical('value', value, limits.value_bytes)}"
 

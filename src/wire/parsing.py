@@ -99,7 +99,11 @@ class ParsedLine:
 def parse(line: bytes, limits: Limits, readings: Readings, me: str) -> ParsedLine:
     """Return what a line means to the node `me`; the newline at its end is off."""
     try:
-        sender, number, text = split_sender(decode_line(line))
+        sender, number, text = "", "", decode_line(line)
+        if "@" in text:
+            sender, number, text = split_sender(text)
+        elif text[:1] == " ":
+            text = text.lstrip(" ")
     except ProtocolError as problem:
         return ParsedLine("garbled", Request("", "", "", ""), problem=str(problem))
     if text.lstrip(" ").partition(" ")[0] not in COMMANDS:
