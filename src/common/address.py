@@ -86,7 +86,7 @@ def port_in(text: str) -> int:
     return int(text)
 
 
-class Place(NamedTuple):
+class Endpoint(NamedTuple):
     """A host and a port, or the path of a socket."""
 
     host: str = ""
@@ -103,14 +103,14 @@ class Place(NamedTuple):
         return f"{UNIX}{self.path}" if self.path else f"{host}:{self.port}"
 
 
-def as_place(text: str) -> Place:
+def as_endpoint(text: str) -> Endpoint:
     """Return what `PORT`, `HOST:PORT` or `unix:PATH` names. For argparse."""
     if text.startswith(UNIX) and len(text) > len(UNIX):
-        return Place(path=text.removeprefix(UNIX))
+        return Endpoint(path=text.removeprefix(UNIX))
     host, port = split(text) if ":" in text else ("localhost", text)
     try:
         if HOST.fullmatch(host):
-            return Place(host, port_in(port))
+            return Endpoint(host, port_in(port))
     except ValueError:
         pass
     raise argparse.ArgumentTypeError(f"{text!r} is no PORT, HOST:PORT or unix:PATH")

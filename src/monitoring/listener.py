@@ -21,7 +21,7 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
-from raftline.common.address import Place, is_own_name
+from raftline.common.address import Endpoint, is_own_name
 from raftline.common.config import PortRefused
 from raftline.common.signals import threads_without_signals
 from raftline.monitoring.pages import Answer, Pages
@@ -75,7 +75,7 @@ class MonitorListener:
 
     def __init__(
         self,
-        place: Place,
+        place: Endpoint,
         pages: Pages,
         patience_s: float = HTTP_S,
         names: Collection[str] = (),
@@ -330,7 +330,7 @@ def spell_answer(answer: Answer, has_text: bool) -> bytes:
     return "\r\n".join(head).encode() + (data if has_text else b"")
 
 
-def _listening(place: Place) -> socket.socket:
+def _listening(place: Endpoint) -> socket.socket:
     """Return a socket that listens at a place. Raises PortRefused."""
     address: Any = place.path
     try:

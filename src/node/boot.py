@@ -9,7 +9,7 @@ from pathlib import Path
 from raftline.access.roles import ANONYMOUS
 from raftline.access.secret import MODES
 from raftline.common import config
-from raftline.common.address import as_place, is_loopback
+from raftline.common.address import as_endpoint, is_loopback
 from raftline.common.arguments import Parser, Typed, as_host, as_number, program
 from raftline.common.config import PACES, ConfigError, Configuration
 from raftline.common.logs import FORMATS, LEVELS
@@ -261,7 +261,7 @@ def _add_output(parser: Parser) -> None:
     )
     add(
         "--http",
-        type=as_place,
+        type=as_endpoint,
         metavar="PORT",
         help="serve /health, /ready, /metrics and /status over HTTP there: PORT on localhost,"
         " HOST:PORT, or unix:PATH",

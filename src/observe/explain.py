@@ -72,10 +72,10 @@ def _only(text: str, section: str, place: str) -> tuple[Rule, ...]:
 
 
 def _say_level(step: Step) -> str:
-    assert isinstance(step.taken, inputs.PeerLevel)
-    if step.taken.level:
-        return f"{step.taken.peer} is of level {step.taken.level}"
-    return f"the connection to {step.taken.peer} is gone, so its level is unknown"
+    assert isinstance(step.event, inputs.PeerLevel)
+    if step.event.level:
+        return f"{step.event.peer} is of level {step.event.level}"
+    return f"the connection to {step.event.peer} is gone, so its level is unknown"
 
 
 _ON_TIMEOUT_NOW = (
@@ -192,5 +192,5 @@ def explain(step: Step) -> list[Reason]:
     """Return the reasons of a step: the decision about its input first, then what followed."""
     if step.refusal:
         return [Reason(f"refused: {step.refusal}", "docs/use/protocol.md", "node.receive")]
-    taken = step.message if step.message is not None else step.taken
-    return first(DECISIONS[type(taken)], step) + every(CONSEQUENCES, step)
+    event = step.message if step.message is not None else step.event
+    return first(DECISIONS[type(event)], step) + every(CONSEQUENCES, step)

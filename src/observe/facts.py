@@ -97,7 +97,7 @@ class Step:
     name: str
     at_s: float
     before: Facts
-    taken: Input
+    event: Input
     effects: Effects
     after: Facts
     refusal: str = ""  # why the input was refused, so that nothing was changed
@@ -106,7 +106,7 @@ class Step:
     @property
     def message(self) -> Message | None:
         """The message that came, if one did."""
-        return self.taken.message if isinstance(self.taken, Receive) else None
+        return self.event.message if isinstance(self.event, Receive) else None
 
     @property
     def sent(self) -> list[Message]:
@@ -125,7 +125,7 @@ class Step:
     @property
     def is_idle(self) -> bool:
         """Whether time has passed, and nothing was due."""
-        return isinstance(self.taken, Tick) and self.is_pulse and not self.sent
+        return isinstance(self.event, Tick) and self.is_pulse and not self.sent
 
     @property
     def is_pulse(self) -> bool:
@@ -136,8 +136,8 @@ class Step:
         acted = effects.wants_disk or effects.apply or effects.reads or effects.settled
         if acted or effects.refused:
             return False
-        taken = [message] if message is not None else []
-        return all(_is_empty(one) for one in [*taken, *effects.send, *effects.send_after_save])
+        received = [message] if message is not None else []
+        return all(_is_empty(one) for one in [*received, *effects.send, *effects.send_after_save])
 
 
 def _settled(facts: Facts) -> tuple[object, ...]:

@@ -37,16 +37,16 @@ def head(step: Step) -> str:
     """Return the input: a message and its sender, or another input in plain words."""
     if (message := step.message) is not None:
         return f"{abridged(message)} of {message.sender}"
-    taken = step.taken
-    if isinstance(taken, Propose):
-        shown = short(taken.commands[0]) if taken.commands else ""
-        more = f" and {len(taken.commands) - 1} more" if len(taken.commands) > 1 else ""
+    event = step.event
+    if isinstance(event, Propose):
+        shown = short(event.commands[0]) if event.commands else ""
+        more = f" and {len(event.commands) - 1} more" if len(event.commands) > 1 else ""
         return f"Propose {shown}{more}"
-    if isinstance(taken, Read):
-        return f"Read of {len(taken.tokens)}"
-    if isinstance(taken, PeerDisconnected):
-        return f"{type(taken).__name__} {taken.peer}"
-    return type(taken).__name__
+    if isinstance(event, Read):
+        return f"Read of {len(event.tokens)}"
+    if isinstance(event, PeerDisconnected):
+        return f"{type(event).__name__} {event.peer}"
+    return type(event).__name__
 
 
 def text_of(one: ExplainedStep, left_out: int = 0) -> str:
@@ -115,7 +115,7 @@ def json_of(one: ExplainedStep, left_out: int = 0) -> str:
         "in": head(step),
         "from": step.message.sender if step.message is not None else None,
         "line": abridged(step.message) if step.message is not None else None,
-        "kind": type(step.message if step.message is not None else step.taken).__name__,
+        "kind": type(step.message if step.message is not None else step.event).__name__,
         "why": [list(reason) for reason in one.reasons],
         "changed": changes(step.before, step.after),
         "sent": [[message.to, abridged(message)] for message in step.sent],

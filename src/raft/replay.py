@@ -39,7 +39,7 @@ class Difference:
 
     step: int  # counted from 1
     line: int  # of the recording, in which the step begins
-    taken: str
+    event: str
     recorded: list[str]
     replayed: list[str]
 
@@ -70,13 +70,13 @@ def replay(
     replayed = _Replayed(state_of(first, number))
     look(replayed.node)
     done = 0
-    for number, (taken, *recorded) in paragraphs:
+    for number, (event, *recorded) in paragraphs:
         try:
-            came_out = replayed.step(taken, recorded)
+            came_out = replayed.step(event, recorded)
         except (ValueError, PeerError) as error:
             raise BadRecording(f"line {number}: {error}") from None
         if came_out != recorded:
-            return ReplayResult(done, Difference(done + 1, number, taken, recorded, came_out))
+            return ReplayResult(done, Difference(done + 1, number, event, recorded, came_out))
         done += 1
     return ReplayResult(done)
 
@@ -137,12 +137,12 @@ class _Replayed:
 
     def step(self, line: str, recorded: list[str]) -> list[str]:
         """Take the input of a line, with the recorded draws; return the lines of what came out."""
-        taken, now_ms = _input_of(line, self.node.view.name)
+        event, now_ms = _input_of(line, self.node.view.name)
         draws = [text for text in recorded if text.startswith("draw ")]
         self._draws = [int(text[5:]) for text in draws]
         self._drawn = []
         try:
-            effects = self.node.step(taken, now_ms)
+            effects = self.node.step(event, now_ms)
         except Exception as error:
             return [*self._drawn, spell_error(error)]
         lines = [*self._drawn, *spell_effects(effects, self._tokens)]
@@ -173,5 +173,5 @@ def _input_of(line: str, name: str) -> tuple[Input, int]:
     kind = core_types().get(found[2])
     if kind is None or kind.__module__ != Receive.__module__:
         raise ValueError(f"the core takes no {found[2]}")
-    taken: Input = value_of({found[2]: json.loads(found[3]) if found[3] else {}})
-    return taken, int(found[1])
+    event: Input = value_of({found[2]: json.loads(found[3]) if found[3] else {}})
+    return event, int(found[1])

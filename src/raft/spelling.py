@@ -38,6 +38,7 @@ from raftline.raft.messages import (
 )
 
 NAME = r"[A-Za-z][A-Za-z0-9_.-]{0,63}"  # of a server or a client
+NUMBER = r"[1-9][0-9]{0,18}"  # one from 1 on, in its one spelling
 NUMBER_MAX = 2**63 - 1  # the largest number anywhere: a term, an index, a value that is counted
 _FIELDS = itemgetter("index", "term", "command")
 _NOT_PLAIN = bytes(code for code in range(256) if not 0x20 <= code < 0x7F)

@@ -31,15 +31,15 @@ from zlib import crc32
 
 from raftline.common.level import LEVEL
 from raftline.raft.levels import FIRST
-from raftline.raft.spelling import NUMBER_MAX
+from raftline.raft.spelling import NUMBER, NUMBER_MAX
 from raftline.storage.disk import DamagedStorage, FilesRefused, LevelRefused
 from raftline.storage.folder import Folder, cannot_read
 
 _FILE_BYTES_MAX = 512
 _PROMISE = re.compile(
-    rb"name (\S+) term (0|[1-9][0-9]{0,18}) vote (\S+)"
-    rb" state (whole|newborn|amnesiac|unknown|adopting)(?: lease ([1-9][0-9]{0,18}))?"
-    rb"(?: level ([1-9][0-9]{0,8}))?"
+    rb"name (\S+) term (0|%b) vote (\S+)"
+    rb" state (whole|newborn|amnesiac|unknown|adopting)(?: lease (%b))?"
+    rb"(?: level ([1-9][0-9]{0,8}))?" % (NUMBER.encode(), NUMBER.encode())
 )
 _MARK = re.compile(rb"synced entry ([0-9]{19}) term ([0-9]{19})")
 

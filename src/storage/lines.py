@@ -26,7 +26,7 @@ from raftline.common.level import LEVEL
 from raftline.raft.levels import FIRST
 from raftline.raft.log import Entry
 from raftline.raft.membership import PREFIX, Membership, all_vote, read
-from raftline.raft.spelling import NAME, NUMBER_MAX
+from raftline.raft.spelling import NAME, NUMBER, NUMBER_MAX
 from raftline.storage.disk import LevelRefused
 
 LINE_BYTES_MAX = 1 << 28  # a longer "line" is a hole in the file, without line ends
@@ -35,7 +35,7 @@ NOTE = re.compile(rb"# ([0-9]{1,18}) entr(?:y|ies) synced, crc32 [0-9a-f]{8}\n")
 CUT_PREFIX = b"# cut after "
 NOT_UTF_8 = "bytes that are not UTF-8"
 BOM = b"\xef\xbb\xbf"
-_NUMBER = rb"0|[1-9][0-9]{0,18}"
+_NUMBER = b"0|" + NUMBER.encode()
 _ENTRY = re.compile(rb"(%b) (%b) ([^\n]*)\n" % (_NUMBER, _NUMBER))
 _CUT = re.compile(rb"# cut after (%b)\n" % _NUMBER)
 _BASE = re.compile(rb"(%b) (%b) base(?: ([^\n]+))?\n" % (_NUMBER, _NUMBER))

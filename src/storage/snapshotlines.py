@@ -38,14 +38,14 @@ from zlib import crc32
 from raftline.raft.levels import FIRST
 from raftline.raft.log import Snapshot
 from raftline.raft.membership import Membership
-from raftline.raft.spelling import NUMBER_MAX
+from raftline.raft.spelling import NUMBER, NUMBER_MAX
 from raftline.storage.lines import read_members, spell_level, spell_members, split_level
 from raftline.wire.keyfacts import read_key_line, spell_key_line
 
 NOTE_LINES = 1000
 STEP_LINES = 250  # written or read at a time: less than a millisecond of work
 STEP_BYTES = 1 << 18  # in memory at a time, about
-HEAD = re.compile(rb"([1-9][0-9]{0,18}) ([1-9][0-9]{0,18}) snapshot ([^\n]+)\n")
+HEAD = re.compile(rf"({NUMBER}) ({NUMBER}) snapshot ([^\n]+)\n".encode())
 
 Breathe = Callable[[], None]
 

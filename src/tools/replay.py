@@ -74,7 +74,7 @@ def _made_by(head: str) -> str:
 def _tell(path: str, difference: Difference) -> None:
     """Print the input of a step, its recorded Effects, and those of the replay."""
     print(safe_line(f"step {difference.step} ({path}, line {difference.line}) differs"))
-    print(safe_line(f"  went in:  {difference.taken}"))
+    print(safe_line(f"  went in:  {difference.event}"))
     for what, lines, others in (
         ("recorded:", difference.recorded, difference.replayed),
         ("came out:", difference.replayed, difference.recorded),

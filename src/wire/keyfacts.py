@@ -11,10 +11,10 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from raftline.raft.spelling import NUMBER_MAX
+from raftline.raft.spelling import NUMBER, NUMBER_MAX
 
 MARK = "\0"
-_LINE = re.compile(r"([1-9][0-9]{0,18})(?:,([A-Za-z][A-Za-z0-9.-]{0,63}))?")
+_LINE = re.compile(rf"({NUMBER})" r"(?:,([A-Za-z][A-Za-z0-9.-]{0,63}))?")
 
 
 class KeyFacts(NamedTuple):

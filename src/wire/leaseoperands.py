@@ -10,13 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from raftline.raft.spelling import NUMBER
 from raftline.wire.operands import KEY, KEY_BY, KEY_OLD_NEW, KEY_VALUE, Limits, Operands
 from raftline.wire.protocol import ProtocolError, shown
 
 SECONDS_MAX = 10_000_000  # 115 days
 LEASE = "lease-"
 TAG_BYTES = 8  # random ones
-_NUMBER = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
+_NUMBER = re.compile(NUMBER)
 _TAG = re.compile(r"[0-9a-f]{16}", re.ASCII)
 # The commands that can stand under a lease: those that give one key a value.
 UNDER: Mapping[str, Operands] = {

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from raftline.raft.spelling import NUMBER_MAX
+from raftline.raft.spelling import NUMBER, NUMBER_MAX
 from raftline.wire.limits import KEY_BYTES, VALUE_BYTES
 from raftline.wire.objectcommands import Unfit, operands_of
 from raftline.wire.observing import observe_operands
@@ -19,7 +19,7 @@ TRY = "Try: get KEY, set KEY VALUE, delete KEY, show, help"
 ALL_KEYS = 1 << 30  # each of the operands is spelled as a key
 _OPTIONAL = re.compile(r"\[[^]]*\]")
 _OFFSET = re.compile(r"0|[1-9][0-9]{0,17}", re.ASCII)
-_WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,18}", re.ASCII)
+_WHOLE_NUMBER = re.compile(rf"0|-?{NUMBER}")
 
 
 class Limits(NamedTuple):

@@ -10,7 +10,7 @@ import re
 from typing import Final
 
 from raftline.raft import spelling
-from raftline.raft.spelling import NUMBER_MAX, is_plain
+from raftline.raft.spelling import NUMBER, NUMBER_MAX, is_plain
 
 NOT_LEADER = "Sorry, I am not the leader."
 NO_LEADER = "Sorry, I know of no leader. Try again."
@@ -28,7 +28,7 @@ DONE_ONCE = f"{OUTCOME_UNKNOWN}it took effect once, but its reply is no longer k
 _LONG: Final = 150  # characters; of fewer `is_plain` takes longer than `isprintable`
 
 NAME: Final = re.compile(spelling.NAME, re.ASCII)
-_NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
+_NUMBER: Final = re.compile(rf"0|{NUMBER}")
 _LEADER = re.compile(r"Last leader I heard from is: (\S+) \(\[?([^\s\]]+)\]?:([0-9]{1,5})\)$")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 # RFC 854: IAC, then an option's negotiation, or a command of one byte; and a sub-negotiation. FF

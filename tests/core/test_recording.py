@@ -207,11 +207,11 @@ def test_a_changed_rule_is_the_first_difference(monkeypatch: pytest.MonkeyPatch)
     (outcome,) = recorder.replay()
     difference = outcome.difference
     assert difference is not None
-    assert difference.taken.startswith(f"@{TIMEOUT_MS + 1} Propose ")
+    assert difference.event.startswith(f"@{TIMEOUT_MS + 1} Propose ")
     assert (outcome.steps, difference.step) == (7, 8)
     assert "append 4-5 of term 2" in difference.recorded[-1]
     assert difference.replayed[-1] == "append 4 2 set a “é”"
-    assert recorder.segments[0].split("\n")[difference.line - 1] == difference.taken
+    assert recorder.segments[0].split("\n")[difference.line - 1] == difference.event
 
 
 @pytest.mark.pure

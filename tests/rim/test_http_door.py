@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline.common.address import Place, as_place, is_own_name
+from raftline.common.address import Endpoint, as_endpoint, is_own_name
 from raftline.common.config import PortRefused
 from raftline.monitoring import listener
 from raftline.monitoring.listener import MonitorListener
@@ -22,7 +22,7 @@ from raftline_course.harness.processes import eventually, free_ports
 
 @contextlib.contextmanager
 def opened(
-    place: Place, patience_s: float = 5.0, name: str = "s1", names: Collection[str] = ()
+    place: Endpoint, patience_s: float = 5.0, name: str = "s1", names: Collection[str] = ()
 ) -> Iterator[MonitorListener]:
     pages = Pages()
     pages.by_path["/long"] = lambda: Answer(200, "x" * (8 << 20))
@@ -36,25 +36,25 @@ def opened(
 
 
 @pytest.fixture
-def place() -> Place:
-    return Place("127.0.0.1", next(free_ports))
+def place() -> Endpoint:
+    return Endpoint("127.0.0.1", next(free_ports))
 
 
-def fetched(place: Place, path: str, method: str = "GET") -> tuple[int, str]:
+def fetched(place: Endpoint, path: str, method: str = "GET") -> tuple[int, str]:
     connection = http.client.HTTPConnection(place.host, place.port, timeout=20)
     connection.request(method, path)
     answer = connection.getresponse()
     return answer.status, answer.read().decode()
 
 
-def test_before_a_node_has_read_its_files_it_is_healthy_and_not_ready(place: Place) -> None:
+def test_before_a_node_has_read_its_files_it_is_healthy_and_not_ready(place: Endpoint) -> None:
     with opened(place):
         assert fetched(place, "/health") == (200, "ok: reads its files\n")
         for page in ("/ready", "/metrics", "/status"):
             assert fetched(place, page) == (503, "not ready: reads its files\n")
 
 
-def test_pages_that_are_not_there_and_pages_that_break_are_reported(place: Place) -> None:
+def test_pages_that_are_not_there_and_pages_that_break_are_reported(place: Endpoint) -> None:
     with opened(place):
         status, text = fetched(place, "/")
         assert (status, "/health /ready /metrics /status" in text) == (404, True)
@@ -66,7 +66,7 @@ def test_pages_that_are_not_there_and_pages_that_break_are_reported(place: Place
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "GETS"])
-def test_the_door_only_reads(place: Place, method: str) -> None:
+def test_the_door_only_reads(place: Endpoint, method: str) -> None:
     """Nothing but GET and HEAD is understood, whatever the page."""
     with opened(place) as door:
         made: list[str] = []
@@ -85,12 +85,15 @@ def test_the_door_only_reads(place: Place, method: str) -> None:
 
 def test_a_port_alone_is_one_of_this_machine() -> None:
     """Others reach the door only where an address of the network was typed."""
-    assert [as_place("9100").host, as_place("9100").is_open_to_network] == ["localhost", False]
-    with opened(as_place(str(next(free_ports)))) as door:
+    alone = as_endpoint("9100")
+    assert (alone.host, alone.is_open_to_network) == ("localhost", False)
+    with opened(as_endpoint(str(next(free_ports)))) as door:
         assert ipaddress.ip_address(door.server_address[0]).is_loopback
 
 
-def test_nobody_who_asks_slowly_or_reads_slowly_keeps_the_others_waiting(place: Place) -> None:
+def test_nobody_who_asks_slowly_or_reads_slowly_keeps_the_others_waiting(
+    place: Endpoint,
+) -> None:
     with opened(place, patience_s=0.2, name="slow"), contextlib.ExitStack() as stack:
         for number in range(100):
             slow = socket.create_connection(place[:2])
@@ -102,7 +105,7 @@ def test_nobody_who_asks_slowly_or_reads_slowly_keeps_the_others_waiting(place: 
 
 
 def test_who_came_first_is_hung_up_on_if_all_places_are_taken(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    place: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listener, "HTTP_CONNECTIONS", 3)
     with opened(place, patience_s=60.0), contextlib.ExitStack() as stack:
@@ -111,7 +114,7 @@ def test_who_came_first_is_hung_up_on_if_all_places_are_taken(
         assert [one.recv(1) for one in slow[:6]] == [b""] * 6
 
 
-def test_a_page_is_made_once_for_all_who_ask_meanwhile(place: Place) -> None:
+def test_a_page_is_made_once_for_all_who_ask_meanwhile(place: Endpoint) -> None:
     asked, may_end, made = threading.Event(), threading.Event(), []
 
     def slow() -> Answer:
@@ -145,7 +148,7 @@ def test_a_page_is_made_once_for_all_who_ask_meanwhile(place: Place) -> None:
         ("127.0.0.1\r\nHost: evil.example", 400),
     ],
 )  # fmt: skip
-def test_a_request_to_a_name_of_another_is_refused(place: Place, host: str, status: int) -> None:
+def test_a_request_to_a_name_of_another_is_refused(place: Endpoint, host: str, status: int) -> None:
     """A web page of that name can't read this node by way of its reader's browser."""
     names = {"s1.example.com"}
     with opened(place, names=names), socket.create_connection(place[:2], 20) as asker:
@@ -160,13 +163,15 @@ def test_an_empty_name_is_no_name() -> None:
 
 
 @pytest.mark.parametrize("line", ["GET /health", "GET /health FTP/1.0", "", "\x16\x03\x01 x"])
-def test_what_is_no_request_of_http_is_answered_so(place: Place, line: str) -> None:
+def test_what_is_no_request_of_http_is_answered_so(place: Endpoint, line: str) -> None:
     with opened(place), socket.create_connection(place[:2], 20) as asker:
         asker.sendall(f"{line}\r\n\r\n".encode())
         assert asker.makefile().read().startswith("HTTP/1.0 400 Bad Request\n")
 
 
-def test_a_request_without_an_end_and_one_that_is_too_long_are_hung_up_on(place: Place) -> None:
+def test_a_request_without_an_end_and_one_that_is_too_long_are_hung_up_on(
+    place: Endpoint,
+) -> None:
     with opened(place, patience_s=0.2):
         for begin in (b"", b"GET /health HTTP/1.0\r\nx: ", b"x" * 9000):
             with socket.create_connection(place[:2], 20) as asker:
@@ -175,20 +180,20 @@ def test_a_request_without_an_end_and_one_that_is_too_long_are_hung_up_on(place:
                     assert asker.recv(100) == b""
 
 
-def test_a_port_in_use_is_refused_in_one_line(place: Place) -> None:
+def test_a_port_in_use_is_refused_in_one_line(place: Endpoint) -> None:
     with opened(place), pytest.raises(PortRefused, match=r"--http 127\.0\.0\.1:\d+: can't listen"):
         MonitorListener(place, Pages())
 
 
 def test_a_socket_in_the_file_system_is_served_and_goes_with_the_node(tmp_path: Path) -> None:
     path = tmp_path / "s1.http"
-    with opened(Place(path=str(path))):
+    with opened(Endpoint(path=str(path))):
         with socket.socket(socket.AF_UNIX) as asker:
             asker.connect(str(path))
             asker.sendall(b"GET /health HTTP/1.0\r\n\r\n")
             assert asker.makefile().read().endswith("ok: reads its files\n")
         with pytest.raises(PortRefused, match="in use"):
-            MonitorListener(Place(path=str(path)), Pages())
+            MonitorListener(Endpoint(path=str(path)), Pages())
     assert not path.exists()
 
 
@@ -198,11 +203,11 @@ def test_a_socket_that_a_killed_node_left_is_taken_over_and_another_file_is_not(
     path = tmp_path / "s1.http"
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(path))
-    with opened(Place(path=str(path))):
+    with opened(Endpoint(path=str(path))):
         assert path.is_socket()
     path.write_text("mine")
     with pytest.raises(PortRefused):
-        MonitorListener(Place(path=str(path)), Pages())
+        MonitorListener(Endpoint(path=str(path)), Pages())
     assert path.read_text() == "mine"
     os.unlink(path)
 
@@ -214,26 +219,27 @@ def test_a_socket_whose_listener_takes_nobody_is_refused_and_not_waited_for(tmp_
         busy.listen(0)
         waiting.connect(path)  # it takes the one place
         with pytest.raises(PortRefused, match="can't listen there: "):
-            MonitorListener(Place(path=path), Pages())
+            MonitorListener(Endpoint(path=path), Pages())
 
 
 @pytest.mark.parametrize(
     ("text", "place", "is_open"),
     [
-        ("9100", Place("localhost", 9100), False), ("0.0.0.0:9100", Place("0.0.0.0", 9100), True),
-        ("[::1]:9100", Place("::1", 9100), False), ("h1:9100", Place("h1", 9100), True),
-        ("unix:/run/x", Place(path="/run/x"), False),
+        ("9100", Endpoint("localhost", 9100), False),
+        ("0.0.0.0:9100", Endpoint("0.0.0.0", 9100), True),
+        ("[::1]:9100", Endpoint("::1", 9100), False), ("h1:9100", Endpoint("h1", 9100), True),
+        ("unix:/run/x", Endpoint(path="/run/x"), False),
     ],
 )  # fmt: skip
 def test_a_place_is_a_port_a_host_and_a_port_or_a_path(
-    text: str, place: Place, is_open: bool
+    text: str, place: Endpoint, is_open: bool
 ) -> None:
-    assert as_place(text) == place
+    assert as_endpoint(text) == place
     assert place.is_open_to_network == is_open
-    assert as_place(str(place)) == place
+    assert as_endpoint(str(place)) == place
 
 
 @pytest.mark.parametrize("text", ["", "x", "0", "70000", "h:", ":1", "unix:", "a b:1", "h:x"])
 def test_what_is_no_place_is_refused(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError):
-        as_place(text)
+        as_endpoint(text)

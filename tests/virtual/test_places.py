@@ -41,7 +41,7 @@ class Places(Collector):
             if reason.place in self.ran:
                 self.met.add(reason.place)
             else:
-                self.wrong[reason.place] = f"{reason.text}, by {type(step.taken).__name__}"
+                self.wrong[reason.place] = f"{reason.text}, by {type(step.event).__name__}"
         self.ran.clear()
 
     def note(self, frame: FrameType, event: str, _: Any) -> None:

@@ -241,7 +241,7 @@ def deposed(scene: Scene) -> None:
 
 @check(
     3,
-    "told-of-a-term",
+    "hears-of-a-term",
     "A leader that gets a later term in an answer leads no more.",
     "Raft §5.1",
 )

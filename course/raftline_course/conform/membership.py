@@ -42,7 +42,7 @@ def add(scene: Scene, client: KitClient) -> None:
     scene.expect(sorted(facts["voters"]) == ["s1", "s2", "s3", "s4"], f"the voters are {facts}")
 
 
-@check(8, "members-told", "members answers with voters, learners and addresses.", MEMBERS)
+@check(8, "members-listed", "members answers with voters, learners and addresses.", MEMBERS)
 def members_answered(scene: Scene) -> None:
     facts = members(leading(scene))
     scene.expect(sorted(facts["voters"]) == ["s1", "s2", "s3"], f"the voters are {facts['voters']}")
@@ -159,7 +159,7 @@ def lost_disk(scene: Scene) -> None:
     scene.denied("s2", 3, (2, 1), ", without knowing what it has forgotten")
 
 
-@check(8, "lost-disk-told", "It answers its leader that it has no vote.", LOST)
+@check(8, "lost-disk-answered", "It answers its leader that it has no vote.", LOST)
 def lost_disk_reported(scene: Scene) -> None:
     wiped(scene)
     line = scene.send_append("s2", 1, (0, 0), [(1, "set a 1"), (1, "set a 2")], commit=2)

@@ -172,7 +172,7 @@ def pieces_again(scene: Scene) -> None:
     scene.expect(zlib.crc32(installer.data) == snapshot.crc, "the bytes do not fit together")
 
 
-@check(7, "entries-behind", "After the snapshot the log goes on.", SECTION)
+@check(7, "entries-after", "After the snapshot the log goes on.", SECTION)
 def entries_after(scene: Scene) -> None:
     installer = Installer()
     client = compacted(scene, installer)
