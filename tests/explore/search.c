@@ -45,7 +45,7 @@ struct search {
     u64 head, tail, room;
     wide current;
     u64 current_place;
-    u64 need[MOST_SERVERS + 4];                               /* its kind, then what it is about */
+    u64 need[MOST_SERVERS + 5];                               /* its kind, then what it is about */
     wide need_key;
 };
 
