@@ -23,7 +23,7 @@ from raftline.state.pairs import Breathe, StillPairs, free, layered, read_select
 from raftline.state.replicated import ReplicatedState
 from raftline.state.sessions import Sessions, entry_number
 from raftline.state.store import Pairs
-from raftline.storage.disk import DiskFailed, FilesRefused, StorageError
+from raftline.storage.disk import DiskFailed, FilesRefused, HalfApplied, StorageError
 from raftline.storage.folder import Folder
 from raftline.storage.hardstate import HardStateFile, LogState, Mark
 from raftline.storage.logfile import LogFile, LogRewrite, install
@@ -65,6 +65,7 @@ class LogManager:
         self.store = self.state.store  # the pairs and their facts
         self.is_apart = False  # long entries are being applied
         self.applied = Mark(0, 0)  # the last entry that these are the result of
+        self._is_half_applied = False  # they are the result of no entry
         self._replaced: Pairs = {}  # pairs of before a snapshot came
         self._arrived = (Sessions(), dict[str, int]())  # of the snapshot that was checked last
         self._is_declined = False  # that one: it was not taken over
@@ -108,9 +109,16 @@ class LogManager:
     def apply(
         self, entries: Sequence[Entry], is_over: Callable[[], bool] | None = None
     ) -> list[str]:
-        """Execute committed entries in order and return their replies; see `ReplicatedState`."""
+        """Execute committed entries in order and return their replies; see `ReplicatedState`.
+
+        An entry that raises leaves pairs of no entry: from then on none are held or frozen.
+        """
         with self.client_lock:
-            replies = self.state.apply(entries, is_over)
+            try:
+                replies = self.state.apply(entries, is_over)
+            except BaseException:
+                self._is_half_applied = True
+                raise
             if replies:
                 last = entries[len(replies) - 1]
                 self.applied = Mark(last.index, last.term)
@@ -172,8 +180,13 @@ class LogManager:
 
     def hold(self) -> tuple[Mark, StillPairs]:
         """Return the pairs as they are now, to be read at leisure and then let go, and the last
-        entry applied."""
+        entry applied.
+
+        Raises:
+            HalfApplied: they are those of no entry.
+        """
         with self.client_lock:
+            self._refuse_half()
             return self.applied, self._hold()
 
     def let_go(self, still: StillPairs, breathe: Breathe) -> None:
@@ -197,8 +210,12 @@ class LogManager:
 
         Nothing is copied here, and nobody waits: the pairs stand still (state/pairs.py), and a
         session is copied when it changes.
+
+        Raises:
+            HalfApplied: it is that of no entry.
         """
         with self.client_lock:
+            self._refuse_half()
             still, sessions = self._hold(), self.state.sessions.dump()
             applied, members = self.applied, self.members
             level, since = self.store.level, self.store.since
@@ -246,6 +263,12 @@ class LogManager:
             self.applied = Mark(index, term)
             number = entry_number(index, term)
             return self.store.replace(loaded.pairs, loaded.level, granted, loaded.leased, number)
+
+    def _refuse_half(self) -> None:
+        if self._is_half_applied:
+            raise HalfApplied(
+                "an entry failed on this server, which stops. Nothing was done; try another."
+            )
 
     def _hold(self) -> StillPairs:
         """Let the pairs stand still for a reader; whoever calls holds `client_lock`."""

@@ -20,7 +20,7 @@ from raftline.net.host import Batch, Host, Reader
 from raftline.net.levels import spell_level
 from raftline.net.outgoing_protocol import OutgoingProtocol
 from raftline.net.waits import AwaitReplies, Replies, ReserveRoom, WaitFor, Waits
-from raftline.storage.disk import DiskFailed, disk_failed
+from raftline.storage.disk import DiskFailed, HalfApplied, disk_failed
 from raftline.storage.snapshotlines import MachineState, spell_snapshot
 from raftline.wire.commands import COMMANDS, HELP, Request
 from raftline.wire.limits import PIECE_CHARACTERS
@@ -154,7 +154,7 @@ class LocalCommands:
         self._backup_file = None  # frees the room of the one before
         try:
             self._backup_file = BackupFile(host.logmanager.freeze(), host.logmanager.folder_path)
-        except DiskFailed as failure:
+        except (DiskFailed, HalfApplied) as failure:
             return error(str(failure))
         return f"BACKUP response: {self._backup_file.begin}"
 

@@ -16,6 +16,7 @@ from raftline.logmanager import LogManager
 from raftline.state.pairs import Breathe, StillPairs, key_bytes
 from raftline.state.prefixes import PrefixIndex
 from raftline.state.sessions import entry_number
+from raftline.storage.disk import HalfApplied
 from raftline.wire.keyfacts import value_of
 from raftline.wire.protocol import real
 from raftline.wire.watches import has
@@ -88,7 +89,11 @@ class Lister:
             with self._lock:
                 waiting, self._waiting = self._waiting, {}
             if waiting:  # else the turn before has taken them
-                self._look(waiting)
+                try:
+                    self._look(waiting)
+                except HalfApplied as failure:
+                    for listing in waiting.values():
+                        listing.failure = str(failure)
         return found
 
     def _wanted(self, prefix: str) -> KeyListing:

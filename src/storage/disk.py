@@ -30,6 +30,10 @@ class DiskFailed(StorageError):
     exit_status = EXIT_DISK
 
 
+class HalfApplied(StorageError):
+    """An entry failed amid its execution, so the pairs are those of no entry. The node stops."""
+
+
 class FilesRefused(StorageError):
     """The node must not start from these files: damaged, locked, unreadable, or another's."""
 

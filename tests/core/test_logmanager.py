@@ -11,7 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raftline.logmanager import LogManager
+from raftline.node.listing import Lister
+from raftline.state.machines import UnknownMachine
 from raftline.state.pairs import PAGE_CHARACTERS
+from raftline.storage.disk import HalfApplied
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import MEMBERS, boot, entries, known, vote, write
 
@@ -232,3 +235,14 @@ def test_a_restarted_node_rebuilds_its_pairs_from_its_log() -> None:
     assert manager.store == {}
     manager.apply(known(recovered))
     assert manager.store == {"b": "5"}
+
+
+def test_pairs_of_no_entry_are_neither_frozen_nor_listed() -> None:
+    manager = after("set a 1")
+    with pytest.raises(UnknownMachine):
+        manager.apply(entries(2, 1, "set a 2", "machine of another program"))
+    for take in (manager.freeze, manager.hold):
+        with pytest.raises(HalfApplied, match="an entry failed on this server, which stops"):
+            take()
+    [listing] = Lister(manager).take([""])
+    assert listing.failure.startswith("an entry failed on this server")

@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
+from raftline.logmanager import LogManager
 from raftline.net.connection import Connection
 from raftline.net.host import Batch
 from raftline.net.server_protocol import TIMING_MARK
 from raftline.net.serving import NO_TIMING_MARK
 from raftline.net.shared_reader import SharedReader
 from raftline.raft.messages import RequestVote
+from raftline.state.machines import UnknownMachine
 from raftline.wire.commands import Request
 from raftline.wire.limits import PEER_LINE_BYTES
 from raftline.wire.operands import Limits
@@ -371,3 +373,17 @@ def test_a_show_is_spelled_by_its_connections_thread(scene: Scene) -> None:
     assert scene.batches[0].reply_sink is None
     scene.answer(0, "SHOW response: {}")
     assert scene.line() == "s1@SHOW response: {}"
+
+
+def test_no_backup_is_taken_of_pairs_of_no_entry() -> None:
+    scene = Scene()
+    manager = scene.host.logmanager = LogManager("s1", MemoryFolder(), {})
+    scene.say("backup\n")
+    scene.submitted(1)
+    with pytest.raises(UnknownMachine):
+        manager.apply(entries(1, 1, "set a 1", "machine of another program"))
+    scene.batches[0].wake()
+    assert scene.line() == (
+        "s1@Sorry, an entry failed on this server, which stops. Nothing was done; try another."
+    )
+    scene.end()
