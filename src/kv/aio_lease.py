@@ -11,9 +11,9 @@ from typing import Protocol, TypeVar
 
 from raftline.clients.connection import ClientError
 from raftline.clients.steps import carry_out_awaiting
-from raftline.common.nocopies import NoCopies
-from raftline.kv.calls import CALLS, Ask, Call, Steps, seconds_of
+from raftline.kv.calls import CALLS, Ask, Call, Steps
 from raftline.kv.lease_timer import (
+    BaseLease,
     Clock,
     LeaseTimer,
     clock,
@@ -32,12 +32,14 @@ class AioTransport(Protocol):
     async def ask(self, call: Call[Result], timeout: float | None = None) -> Result: ...
 
 
-class AioLease(NoCopies):
+class AioLease(BaseLease):
     """A lease: keys that are set under it go when it ends. `async with` grants, renews and
     releases it. A task renews it while it is held.
 
     `is_held` is as that of `raftline.Lease`. `on_lost` is called by the event loop.
     """
+
+    _with = "async with"
 
     def __init__(
         self,
@@ -51,23 +53,12 @@ class AioLease(NoCopies):
     ) -> None:
         """Without `keep` the program renews it, by `check`, and no task does. `on_end` is called
         at any end."""
+        super().__init__(ttl, on_lost, on_end, now)
         self._client = client
         self._tasks = tasks  # the client cancels them when it is closed
-        self._seconds = seconds_of(ttl)
-        self._on_lost = on_lost
         self._keeps = keep
-        self._on_end = on_end
-        self._now = now
-        self._timer: LeaseTimer | None = None
         self._task: asyncio.Task[None] | None = None
         self._over = asyncio.Event()
-
-    def __repr__(self) -> str:
-        what = "not granted" if self._timer is None else self._timer.lease
-        return f"<AioLease {what}, {self._seconds} s, {'held' if self.is_held else 'not held'}>"
-
-    def __str__(self) -> str:
-        return self.id
 
     async def __aenter__(self) -> AioLease:
         return await self.grant()
@@ -78,33 +69,13 @@ class AioLease(NoCopies):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        timer = self._timer
-        if timer is None or timer.is_over:
-            if timer is not None and timer.was_lost and error is None:
-                raise timer.loss()
+        if not self._is_to_release(error):
             return
         if error is None:
             await self.release()
         else:
             with contextlib.suppress(ClientError):  # the error inside explains more
                 await self.release()
-
-    @property
-    def id(self) -> str:
-        """Its name in the cluster: `lease-57`."""
-        if self._timer is None:
-            raise RuntimeError("this lease was not granted yet: async with kv.lease(10) as lease")
-        return self._timer.lease
-
-    @property
-    def is_held(self) -> bool:
-        """Whether it is held for certain, by this program's own clock."""
-        return self._timer is not None and self._timer.is_held(self._now())
-
-    @property
-    def left(self) -> float:
-        """The seconds for which it is held without another renewal."""
-        return max(0.0, self._timer.until_s - self._now()) if self._timer is not None else 0.0
 
     async def wait_lost(self) -> bool:
         """Wait until it is over; return whether it was lost, and not released.
@@ -122,8 +93,7 @@ class AioLease(NoCopies):
         Raises:
             LeaseLost: the answer came when its time was over. It was never held.
         """
-        if self._timer is not None and not self._timer.is_over:
-            raise RuntimeError(f"{self.id} is granted already; make another one: kv.lease(…)")
+        self._may_be_granted()
         over = self._over = asyncio.Event()
         timer = self._timer = await self._carry_out(
             granting(self._seconds, partial(self._ended, over), self._now)
@@ -169,11 +139,6 @@ class AioLease(NoCopies):
 
     # --- of locks -------------------------------------------------------------------------------
 
-    @property
-    def is_over(self) -> bool:
-        """Whether it was lost, released or given up."""
-        return self._timer is None or self._timer.is_over
-
     async def drop(self) -> None:
         """Release it, even if it was lost. A failure is not reported: the lease expires anyway."""
         timer = self._timer
@@ -181,22 +146,6 @@ class AioLease(NoCopies):
             timer.give_up()
             with contextlib.suppress(ClientError):
                 await self._client.ask(CALLS.release(timer.lease))
-
-    def lose(self) -> None:
-        """Record that it is lost: the key that it guards is gone."""
-        if self._timer is not None:
-            self._timer.lose()
-
-    def _granted(self) -> LeaseTimer:
-        if self._timer is None:
-            raise RuntimeError("this lease was not granted: async with kv.lease(10) as lease")
-        return self._timer
-
-    def _held(self) -> LeaseTimer:
-        timer = self._granted()
-        if timer.is_over:
-            raise timer.loss()
-        return timer
 
     def _ended(self, over: asyncio.Event, timer: LeaseTimer) -> None:
         if self._task is not None and self._task is not asyncio.current_task():

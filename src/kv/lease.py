@@ -12,9 +12,9 @@ from typing import Protocol, TypeVar
 
 from raftline.clients.connection import ClientError
 from raftline.clients.steps import carry_out
-from raftline.common.nocopies import NoCopies
-from raftline.kv.calls import CALLS, Ask, Call, Steps, seconds_of
+from raftline.kv.calls import CALLS, Ask, Call, Steps
 from raftline.kv.lease_timer import (
+    BaseLease,
     Clock,
     LeaseTimer,
     clock,
@@ -117,7 +117,7 @@ class Keeper:
             return None
 
 
-class Lease(NoCopies):
+class Lease(BaseLease):
     """A lease: keys that are set under it go when it ends. `with` grants, renews and releases it.
 
     Its time counts from the moment at which a request was first sent. If no renewal comes through
@@ -137,24 +137,12 @@ class Lease(NoCopies):
     ) -> None:
         """Without `keep` the program renews it, by `check`, and no thread does. `on_end` is called
         at any end, in the thread that ends it."""
+        super().__init__(ttl, on_lost, on_end, now)
         self._client = client
         self._keeper = keeper
-        self._seconds = seconds_of(ttl)
-        self._on_lost = on_lost
         self._keep = keep
-        self._on_end = on_end
-        self._now = now
-        self._timer: LeaseTimer | None = None
         self._process = os.getpid()
         self._over = threading.Event()
-
-    def __repr__(self) -> str:
-        timer = self._timer
-        what = "not granted" if timer is None else timer.lease
-        return f"<Lease {what}, {self._seconds} s, {'held' if self.is_held else 'not held'}>"
-
-    def __str__(self) -> str:
-        return self.id
 
     def __enter__(self) -> Lease:
         return self.grant()
@@ -165,34 +153,13 @@ class Lease(NoCopies):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        timer = self._timer
-        if timer is None or not self.is_here or timer.is_over:
-            if timer is not None and timer.was_lost and error is None:
-                raise timer.loss()
+        if not self._is_to_release(error):
             return
         if error is None:
             self.release()
         else:
             with contextlib.suppress(ClientError):  # the error inside explains more
                 self.release()
-
-    @property
-    def id(self) -> str:
-        """Its name in the cluster: `lease-57`."""
-        if self._timer is None:
-            raise RuntimeError("this lease was not granted yet: with kv.lease(10) as lease")
-        return self._timer.lease
-
-    @property
-    def is_held(self) -> bool:
-        """Whether it is held for certain, by this program's own clock."""
-        timer = self._timer
-        return timer is not None and self.is_here and timer.is_held(self._now())
-
-    @property
-    def left(self) -> float:
-        """The seconds for which it is held without another renewal."""
-        return max(0.0, self._timer.until_s - self._now()) if self._timer is not None else 0.0
 
     def wait_lost(self, timeout: float | None = None) -> bool:
         """Wait until it is lost, at most `timeout` seconds; return whether it is. One that is
@@ -211,8 +178,7 @@ class Lease(NoCopies):
             LeaseLost: the answer came when its time was over. It was never held.
             RuntimeError: it is granted already, or no thread can be started to renew it.
         """
-        if self._timer is not None and not self._timer.is_over:
-            raise RuntimeError(f"{self.id} is granted already; make another one: kv.lease(…)")
+        self._may_be_granted()
         self._process = os.getpid()
         over = self._over = threading.Event()
         steps = granting(self._seconds, partial(self._ended, over), self._now)
@@ -248,11 +214,6 @@ class Lease(NoCopies):
     # --- of locks -------------------------------------------------------------------------------
 
     @property
-    def is_over(self) -> bool:
-        """Whether it was lost, released or given up."""
-        return self._timer is None or self._timer.is_over
-
-    @property
     def is_here(self) -> bool:
         """Whether it was granted to this process, and not to one that forked."""
         return self._process == os.getpid()
@@ -264,24 +225,6 @@ class Lease(NoCopies):
             timer.give_up()
             with contextlib.suppress(ClientError):
                 self._client.ask(CALLS.release(timer.lease))
-
-    def lose(self) -> None:
-        """Record that it is lost: the key that it guards is gone."""
-        if self._timer is not None:
-            self._timer.lose()
-
-    def _granted(self) -> LeaseTimer:
-        if self._timer is None:
-            raise RuntimeError("this lease was not granted: with kv.lease(10) as lease")
-        if not self.is_here:
-            raise RuntimeError("this lease is held by the process that forked, not by this one")
-        return self._timer
-
-    def _held(self) -> LeaseTimer:
-        timer = self._granted()
-        if timer.is_over:
-            raise timer.loss()
-        return timer
 
     def _ended(self, over: threading.Event, timer: LeaseTimer) -> None:
         self._keeper.drop(timer)

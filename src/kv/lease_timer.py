@@ -12,7 +12,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from raftline.kv.calls import CALLS, Ask, Steps
+from raftline.common.nocopies import NoCopies
+from raftline.kv.calls import CALLS, Ask, Steps, seconds_of
 from raftline.kv.errors import LeaseLost
 
 RENEWALS = 3  # per time of a lease
@@ -105,6 +106,96 @@ class LeaseTimer:
     def loss(self) -> LeaseLost:
         """Return the error for a use of it after its end."""
         return LeaseLost(f"{self.lease} has ended: it was released, or not renewed in time")
+
+
+class BaseLease(NoCopies):
+    """The part of a lease that waits for nothing. A lease of threads is of the process to which it
+    was granted."""
+
+    _with = "with"
+
+    def __init__(
+        self,
+        ttl: float,
+        on_lost: Callable[[], object] | None,
+        on_end: Callable[[LeaseTimer], object] | None,
+        now: Clock,
+    ) -> None:
+        self._seconds = seconds_of(ttl)
+        self._on_lost = on_lost
+        self._on_end = on_end
+        self._now = now
+        self._timer: LeaseTimer | None = None
+
+    def __repr__(self) -> str:
+        what = "not granted" if self._timer is None else self._timer.lease
+        held = "held" if self.is_held else "not held"
+        return f"<{type(self).__name__} {what}, {self._seconds} s, {held}>"
+
+    def __str__(self) -> str:
+        return self.id
+
+    @property
+    def id(self) -> str:
+        """Its name in the cluster: `lease-57`."""
+        if self._timer is None:
+            raise RuntimeError(
+                f"this lease was not granted yet: {self._with} kv.lease(10) as lease"
+            )
+        return self._timer.lease
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it was granted to this process, and not to one that forked."""
+        return True
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it is held for certain, by this program's own clock."""
+        timer = self._timer
+        return timer is not None and self.is_here and timer.is_held(self._now())
+
+    @property
+    def left(self) -> float:
+        """The seconds for which it is held without another renewal."""
+        return max(0.0, self._timer.until_s - self._now()) if self._timer is not None else 0.0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it was lost, released or given up."""
+        return self._timer is None or self._timer.is_over
+
+    def lose(self) -> None:
+        """Record that it is lost: the key that it guards is gone."""
+        if self._timer is not None:
+            self._timer.lose()
+
+    def _may_be_granted(self) -> None:
+        if not self.is_over:
+            raise RuntimeError(f"{self.id} is granted already; make another one: kv.lease(…)")
+
+    def _granted(self) -> LeaseTimer:
+        if self._timer is None:
+            raise RuntimeError(f"this lease was not granted: {self._with} kv.lease(10) as lease")
+        if not self.is_here:
+            raise RuntimeError("this lease is held by the process that forked, not by this one")
+        return self._timer
+
+    def _held(self) -> LeaseTimer:
+        timer = self._granted()
+        if timer.is_over:
+            raise timer.loss()
+        return timer
+
+    def _is_to_release(self, error: BaseException | None) -> bool:
+        """Return whether the end of a `with` has to release it. Raises LeaseLost if it was lost,
+        and no error inside explains more."""
+        timer = self._timer
+        if timer is not None and self.is_here and not timer.is_over:
+            return True
+        if timer is not None and timer.was_lost and error is None:
+            raise timer.loss()
+        return False
 
 
 def granting(seconds: int, on_end: Callable[[LeaseTimer], object], now: Clock) -> Steps[LeaseTimer]:
