@@ -13,23 +13,20 @@ from typing import Generic, Protocol, TypeAlias
 
 from raftline.clients.connection import ClientError
 from raftline.clients.steps import carry_out_awaiting
-from raftline.common.nocopies import NoCopies
 from raftline.kv.aio_lease import AioLease, AioTransport
 from raftline.kv.aio_watch import AioWatch
 from raftline.kv.callers import Attempt, Callers
 from raftline.kv.calls import CALLS, Ask
 from raftline.kv.claiming import (
-    NOT_HELD,
     ClaimStep,
     Grant,
     Look,
     Seen,
     Wait,
-    broken,
     claiming,
-    is_of,
     seconds_to_wait,
 )
+from raftline.kv.claims import BaseClaim, Confirm, HoldStep, Release
 from raftline.kv.codec import Codec, Data
 from raftline.kv.contest import ELECTIONS, LOCKS, LockKeys
 from raftline.kv.errors import LeaseLost
@@ -46,7 +43,7 @@ class MakeLease(Protocol):
     def __call__(self, *, on_end: Callable[[LeaseTimer], object] | None = None) -> AioLease: ...
 
 
-class AioClaim(NoCopies):
+class AioClaim(BaseClaim[AioLease, "asyncio.Future[bool]"]):
     """The part that a lock and an election share: one holder, and a queue of the tasks."""
 
     def __init__(
@@ -58,25 +55,16 @@ class AioClaim(NoCopies):
         on_lost: Callable[[], object] | None = None,
     ) -> None:
         make_lease()  # raises at once if the time can't be one
+        super().__init__(keys, on_lost, _call_soon, _caller)
         self._client = client
         self._make_lease = make_lease
         self._watching = watching
-        self._keys = keys
-        self._on_lost = on_lost
-        self._callers: Callers[AioLease, _Turn] = Callers(_wake)
+        self._mutex = contextlib.nullcontext()  # tasks give way at an await alone
+        self._all_callers: Callers[AioLease, _Turn] = Callers(_wake)
 
     @property
-    def token(self) -> int:
-        """The fencing token: the index of the entry that granted it, higher for each holder."""
-        token = self._mine().token
-        assert token is not None
-        return token
-
-    @property
-    def is_held(self) -> bool:
-        """Whether this program holds it for certain, by its own clock."""
-        attempt = self._callers.of(_caller())
-        return attempt is not None and attempt.lease is not None and attempt.lease.is_held
+    def _callers(self) -> Callers[AioLease, _Turn]:
+        return self._all_callers
 
     async def check(self) -> int:
         """Return the token, once the cluster has confirmed that it is held: that the lease goes
@@ -85,28 +73,19 @@ class AioClaim(NoCopies):
         Raises:
             LeaseLost: it is not held.
         """
-        attempt = self._mine()
-        lease, token = attempt.lease, attempt.token
-        assert lease is not None
-        assert token is not None
-        await lease.check()
-        if not is_of(await self._client.ask(CALLS.stat(self._keys.held)), token):
-            lease.lose()
-            raise broken(self._keys)
-        return token
+        return await carry_out_awaiting(self._checking(), self._hold)
+
+    async def _hold(self, step: HoldStep) -> object:
+        if isinstance(step, Confirm):
+            return await step.lease.check()
+        if isinstance(step, Release):
+            return await step.lease.release()
+        return await self._client.ask(step.call, step.limit_s)
 
     async def wait_lost(self) -> bool:
         """Wait until it is over; return whether it was lost, and not released. Raises
         RuntimeError if it is not held by this program."""
-        lease = self._mine().lease
-        assert lease is not None
-        return await lease.wait_lost()
-
-    def _mine(self) -> _Attempt:
-        attempt = self._callers.of(_caller())
-        if attempt is None:
-            raise RuntimeError(NOT_HELD)
-        return attempt
+        return await self._my_lease().wait_lost()
 
     # --- how it is got --------------------------------------------------------------------------
 
@@ -147,7 +126,7 @@ class AioClaim(NoCopies):
     async def _do(self, attempt: _Attempt, step: ClaimStep) -> object:
         """Carry out one step of a claim."""
         if isinstance(step, Ask):
-            return await self._client.ask(step.call, step.limit_s)
+            return await self._hold(step)
         if isinstance(step, Grant):
             self._hang_up(attempt)
             await self._drop(attempt)
@@ -181,13 +160,6 @@ class AioClaim(NoCopies):
 
         await asyncio.shield(asyncio.ensure_future(let_go()))
 
-    def _ended(self, attempt: _Attempt, timer: LeaseTimer) -> None:
-        """Take the end of a lease: let the next caller try, and report the loss of what it held."""
-        self._callers.look()
-        was_held = attempt.token is not None
-        if timer.was_lost and was_held and self._on_lost is not None:
-            asyncio.get_running_loop().call_soon(self._on_lost)
-
     async def give(self) -> None:
         """Give it up.
 
@@ -195,15 +167,7 @@ class AioClaim(NoCopies):
             LeaseLost: it was no longer held.
             RuntimeError: it is not held by this program.
         """
-        attempt = self._callers.take(_caller())
-        if attempt is None or attempt.lease is None:
-            raise RuntimeError(NOT_HELD)
-        try:
-            deleted = await attempt.lease.release()
-        finally:
-            self._callers.ends(attempt)
-        if not deleted:
-            raise broken(self._keys)
+        await carry_out_awaiting(self._giving(), self._hold)
 
     async def __aexit__(
         self,
@@ -235,11 +199,7 @@ class AioLock(AioClaim):
         on_lost: Callable[[], object] | None,
     ) -> None:
         super().__init__(client, make_lease, watching, LockKeys(LOCKS, name), on_lost)
-        self.name = name
         self._holder = holder
-
-    def __repr__(self) -> str:
-        return f"<AioLock {self.name!r}, {'held' if self.is_held else 'not held'}>"
 
     async def acquire(
         self, blocking: bool | float | None = True, timeout: float | None = -1
@@ -277,11 +237,9 @@ class AioElection(AioClaim, Generic[Data]):
         on_lost: Callable[[], object] | None,
     ) -> None:
         super().__init__(client, make_lease, watching, LockKeys(ELECTIONS, name), on_lost)
-        self.name = name
         self._codec = codec
 
-    def __repr__(self) -> str:
-        return f"<AioElection {self.name!r}, {'leads' if self.is_held else 'does not lead'}>"
+    _states = ("leads", "does not lead")
 
     async def __aenter__(self) -> AioElection[Data]:
         return self
@@ -326,6 +284,10 @@ def _caller() -> object:
     with contextlib.suppress(RuntimeError):  # no event loop runs
         return asyncio.current_task() or _NO_TASK
     return _NO_TASK
+
+
+def _call_soon(on_lost: Callable[[], object]) -> None:
+    asyncio.get_running_loop().call_soon(on_lost)
 
 
 def _wake(turn: _Turn) -> bool:

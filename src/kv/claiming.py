@@ -134,8 +134,3 @@ def _contending(protocol: LockProtocol, wait: Wait) -> Claiming:
 def is_of(stat: Stat | None, token: int | None) -> bool:
     """Whether the key was last changed by the entry with that token."""
     return stat is not None and stat.index == token
-
-
-def broken(keys: LockKeys) -> LeaseLost:
-    """Return the error for a key that another holder has set, or that is gone."""
-    return LeaseLost(f"{keys.held} is not this program's any more: it was deleted, or set anew")

@@ -13,7 +13,6 @@ from typing import Generic, TypeAlias
 
 from raftline.clients.connection import ClientError
 from raftline.clients.steps import carry_out
-from raftline.common.nocopies import NoCopies
 from raftline.kv.callers import Attempt, Callers
 from raftline.kv.calls import CALLS, Ask
 from raftline.kv.claiming import (
@@ -23,16 +22,14 @@ from raftline.kv.claiming import (
     Look,
     Seen,
     Wait,
-    broken,
     claiming,
-    is_of,
     seconds_to_wait,
 )
+from raftline.kv.claims import BaseClaim, Confirm, HoldStep, Release
 from raftline.kv.codec import Codec, Data
 from raftline.kv.contest import ELECTIONS, LOCKS, LockKeys
 from raftline.kv.errors import LeaseLost
 from raftline.kv.lease import Keeper, Lease, Transport, call_apart
-from raftline.kv.lease_timer import LeaseTimer
 from raftline.kv.watch import Watch
 
 Watching = Callable[[str], Watch[str]]
@@ -40,7 +37,7 @@ _Attempt: TypeAlias = Attempt[Lease]
 _FORKED = "it is held by the process that forked, not by this one"
 
 
-class Claim(NoCopies):
+class Claim(BaseClaim[Lease, threading.Event]):
     """The part that a lock and an election share: one holder, and a queue of the threads."""
 
     def __init__(
@@ -52,10 +49,9 @@ class Claim(NoCopies):
         ttl: float,
         on_lost: Callable[[], object] | None = None,
     ) -> None:
+        super().__init__(keys, on_lost, call_apart, _caller)
         self._client = client
-        self._keys = keys
         self._watching = watching
-        self._on_lost = on_lost
         self._make_lease = partial(Lease, client, keeper, ttl)
         self._make_lease()  # raises at once if the time can't be one
         self._was_held_at_fork = False
@@ -75,17 +71,8 @@ class Claim(NoCopies):
         return self._all_callers
 
     @property
-    def token(self) -> int:
-        """The fencing token: the index of the entry that granted it, higher for each holder."""
-        token = self._mine().token
-        assert token is not None
-        return token
-
-    @property
-    def is_held(self) -> bool:
-        """Whether this program holds it for certain, by its own clock."""
-        attempt = self._found()
-        return attempt is not None and attempt.lease is not None and attempt.lease.is_held
+    def _why_not_held(self) -> str:
+        return _FORKED if self._was_held_at_fork else NOT_HELD
 
     def check(self) -> int:
         """Return the token, once the cluster has confirmed that it is held: that the lease goes
@@ -94,33 +81,19 @@ class Claim(NoCopies):
         Raises:
             LeaseLost: it is not held.
         """
-        attempt = self._mine()
-        lease, token = attempt.lease, attempt.token
-        assert lease is not None
-        assert token is not None
-        lease.check()
-        if not is_of(self._client.ask(CALLS.stat(self._keys.held)), token):
-            lease.lose()
-            raise broken(self._keys)
-        return token
+        return carry_out(self._checking(), self._hold)
+
+    def _hold(self, step: HoldStep) -> object:
+        if isinstance(step, Confirm):
+            return step.lease.check()
+        if isinstance(step, Release):
+            return step.lease.release()
+        return self._client.ask(step.call, step.limit_s)
 
     def wait_lost(self, timeout: float | None = None) -> bool:
         """Wait until it is lost, at most `timeout` seconds; return whether it is. What is released
         is not lost. Raises RuntimeError if it is not held by this program."""
-        lease = self._mine().lease
-        assert lease is not None
-        return lease.wait_lost(timeout)
-
-    def _found(self) -> _Attempt | None:
-        callers = self._callers
-        with self._mutex:
-            return callers.of(_caller())
-
-    def _mine(self) -> _Attempt:
-        attempt = self._found()
-        if attempt is None:
-            raise RuntimeError(_FORKED if self._was_held_at_fork else NOT_HELD)
-        return attempt
+        return self._my_lease().wait_lost(timeout)
 
     # --- how it is got --------------------------------------------------------------------------
 
@@ -159,7 +132,7 @@ class Claim(NoCopies):
     def _do(self, attempt: _Attempt, step: ClaimStep) -> object:
         """Carry out one step of a claim."""
         if isinstance(step, Ask):
-            return self._client.ask(step.call, step.limit_s)
+            return self._hold(step)
         if isinstance(step, Grant):
             self._hang_up(attempt)
             self._drop(attempt)
@@ -190,18 +163,6 @@ class Claim(NoCopies):
         finally:
             self._pass_on(attempt)
 
-    def _pass_on(self, attempt: _Attempt) -> None:
-        with self._mutex:
-            self._callers.ends(attempt)
-
-    def _ended(self, attempt: _Attempt, timer: LeaseTimer) -> None:
-        """Take the end of a lease: let the next caller try, and report the loss of what it held."""
-        with self._mutex:
-            self._callers.look()
-            was_held = attempt.token is not None
-        if timer.was_lost and was_held and self._on_lost is not None:
-            call_apart(self._on_lost)
-
     def give(self) -> None:
         """Give it up.
 
@@ -209,17 +170,7 @@ class Claim(NoCopies):
             LeaseLost: it was no longer held.
             RuntimeError: it is not held by this program.
         """
-        self._mine()  # raises if it is not held
-        with self._mutex:
-            attempt = self._callers.take(_caller())
-        if attempt is None or attempt.lease is None:
-            raise RuntimeError(NOT_HELD)
-        try:
-            deleted = attempt.lease.release()
-        finally:
-            self._pass_on(attempt)
-        if not deleted:
-            raise broken(self._keys)
+        carry_out(self._giving(), self._hold)
 
     def __exit__(
         self,
@@ -259,11 +210,7 @@ class Lock(Claim):
         on_lost: Callable[[], object] | None,
     ) -> None:
         super().__init__(client, keeper, watching, LockKeys(LOCKS, name), ttl, on_lost)
-        self.name = name
         self._holder = holder
-
-    def __repr__(self) -> str:
-        return f"<Lock {self.name!r}, {'held' if self.is_held else 'not held'}>"
 
     def acquire(
         self, blocking: bool | float | None = True, timeout: float | None = -1
@@ -305,11 +252,9 @@ class Election(Claim, Generic[Data]):
         on_lost: Callable[[], object] | None,
     ) -> None:
         super().__init__(client, keeper, watching, LockKeys(ELECTIONS, name), ttl, on_lost)
-        self.name = name
         self._codec = codec
 
-    def __repr__(self) -> str:
-        return f"<Election {self.name!r}, {'leads' if self.is_held else 'does not lead'}>"
+    _states = ("leads", "does not lead")
 
     def __enter__(self) -> Election[Data]:
         return self

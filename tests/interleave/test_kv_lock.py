@@ -9,14 +9,14 @@ from functools import partial
 import pytest
 
 from raftline.clients.steps import carry_out
-from raftline.kv import callers, claiming, lock
+from raftline.kv import callers, claiming, claims, lock
 from raftline.kv.callers import Attempt
 from raftline.kv.claiming import Wait
 from raftline.kv.lock import Lock
 from tests.interleave.explore import check_interleavings, first_failure, seeds
 from tests.rim.lock_cluster import Cluster
 
-LINES = (lock, callers, claiming)
+LINES = (lock, claims, callers, claiming)
 WAITS_S = (-1, 0, -1, 0.5)  # of the threads in turn; -1: for ever
 
 
