@@ -7,7 +7,7 @@ escaped form in which they travel, so no stored value can break a line or forge 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from raftline.common.derived import mypyc_attr
 from raftline.common.wakeup import give_way
@@ -247,14 +247,14 @@ class LogManager:
         self._is_declined = False
         self._replaced = self._load(self.checked(snapshot), *self._arrived)
 
-    def free_left(self, breathe: Breathe) -> None:
-        """Free the pairs of before the snapshot that was taken over; or those of the snapshot, if
-        the core had no need of it any more."""
+    def free_left(self) -> Iterator[None]:
+        """Free, in pieces, the pairs of before the snapshot that was taken over; or those of the
+        snapshot, if the core had no need of it any more."""
         old, self._replaced = self._replaced, {}
         if self._is_declined and self.arrived_snapshot is not None:
             old, self.arrived_snapshot = self.arrived_snapshot.pairs, None
             self._arrived = (Sessions(), dict[str, int]())
-        free(old, breathe)
+        return free(old)
 
     def _load(self, loaded: LoadedSnapshot, sessions: Sessions, granted: dict[str, int]) -> Pairs:
         index, term = loaded.snapshot[:2]

@@ -308,7 +308,7 @@ class Snapshots:
 
         yield None
         yield Turn(When.NOTHING_APART, hand_over)  # the state machine is replaced in this step
-        self._logmanager.free_left(breathe)
+        yield from self._logmanager.free_left()
         self._due_bytes = self._next_due(0)
 
     # --- sending ---------------------------------------------------------------------------

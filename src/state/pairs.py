@@ -163,17 +163,17 @@ def layered(pairs: MutableMapping[str, str]) -> LayeredPairs:
     return LayeredPairs(pairs)
 
 
-def free(pairs: MutableMapping[str, str], breathe: Breathe) -> None:
+def free(pairs: MutableMapping[str, str]) -> Iterator[None]:
     """Free pairs that no longer change, in pieces: a million at once would stop every thread. It
-    waits for their readers first."""
+    yields after each piece, and while the pairs have readers."""
     if isinstance(pairs, LayeredPairs):
         while pairs.readers:
-            breathe()
+            yield
         pairs = pairs.base
     while pairs:
         for _ in range(min(len(pairs), FREED_MAX)):
             pairs.popitem()
-        breathe()
+        yield
 
 
 class Selection(NamedTuple):

@@ -209,13 +209,10 @@ def test_pairs_are_freed_after_their_last_reader() -> None:
     pairs = layered({"a": "1"})
     pairs.hold()
     base = pairs.base
-
-    def breathe() -> None:
+    for _ in free(pairs):
         if pairs.readers:
             assert base == {"a": "1"}
             pairs.let_go()
-
-    free(pairs, breathe)
     assert base == {}
 
 

@@ -360,8 +360,7 @@ def test_others_get_their_turn_while_many_pairs_are_looked_at_or_freed() -> None
     looked_at = pair_module._keys(pairs, "", None, key_bytes, lambda: breaths.append(len(pairs)))
     assert len(list(looked_at)) == count
     assert len(breaths) == count // pair_module.STEP_KEYS
-    left: list[int] = []
-    free(pairs, lambda: left.append(len(pairs.base)))
+    left = [len(pairs.base) for _ in free(pairs)]
     assert left == [*range(count - FREED_MAX, 0, -FREED_MAX), 0]
 
 

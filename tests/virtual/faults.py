@@ -57,6 +57,7 @@ class Faults:
         self._network.calm_down()
         for host in self._hosts:
             host.disk_ms = min(self._plan.disk_ms, 5)
+            host.long_ms = 0
             host.disk.folder.fault = None
             if host.node is not None:
                 host.manager.fails = False
@@ -72,6 +73,7 @@ class Faults:
         kind = self._world.random.choice(self._plan.faults)
         for host in self._hosts:
             host.status()
+            host.back_up()
         self._world.counts[f"fault: {kind}"] += 1
         self._acts[kind]()
         self._wait()

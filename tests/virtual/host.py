@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import ceil
 from random import Random
@@ -27,19 +27,22 @@ from raftline.raft.change import Change
 from raftline.raft.effects import Effects
 from raftline.raft.inputs import Applied, AskLeader, Input, Read, Transfer
 from raftline.raft.levels import FIRST
-from raftline.raft.log import Snapshot
+from raftline.raft.log import Entry, Snapshot
 from raftline.raft.messages import InstallSnapshot, Message
 from raftline.raft.node import RawNode, StepObserver, node_from_disk
 from raftline.raft.state import Options
 from raftline.raft.transfer import OrderRefused
 from raftline.raft.view import NodeView
 from raftline.storage.disk import DiskFailed
+from raftline.storage.snapshotfile import no_pause
+from raftline.storage.snapshotlines import MachineState
 from raftline.view.collected import Collector
 from raftline.wire.protocol import OUTCOME_UNKNOWN, not_leader
 from tests.faulty_folder import Died
 from tests.invariants import InvariantError, Invariants
 from tests.virtual.clock import Clock
 from tests.virtual.disk import Disk
+from tests.virtual.long_entries import PairsLock, machines
 from tests.virtual.manager import MachineFailed, Manager
 from tests.virtual.monitor import Monitor
 from tests.virtual.requests import Asked, Request, Requests
@@ -60,6 +63,8 @@ class NodePlan(Protocol):
     def compact_bytes(self) -> int: ...  # of a log that is not yet begun anew
     @property
     def pause_ms(self) -> int: ...  # the longest, after each piece of a snapshot
+    @property
+    def long_ms(self) -> int: ...  # in which an entry is applied that takes long
     @property
     def said_new(self) -> float: ...  # the share of first starts that an operator says to be such
     @property
@@ -152,6 +157,7 @@ class Host:
         self.disk = disk
         self.paused = False
         self.disk_ms = plan.disk_ms
+        self.long_ms = plan.long_ms
         self.make_node: Callable[..., RawNode] = (
             node_from_disk  # or another core (course/raftline_course/grading)
         )
@@ -168,6 +174,8 @@ class Host:
         self._backlog: list[Callable[[], None]] = []  # arrived while paused
         self._acts: deque[tuple[Callable[..., None], tuple[object, ...]]] = deque()  # done next
         self._acts_now = False
+        self._pairs_lock = PairsLock(name)
+        self._after_long: list[Callable[[], None]] = []  # what waits for the end of a long entry
         self._between_writes: deque[tuple[Callable[[], bool], Callable[[bool], None]]] = deque()
         self._rounds: Rounds
         self._sleep: OwnerSleep
@@ -220,8 +228,11 @@ class Host:
 
     def step(self, taken: Input) -> None:
         """Let the core take an input, and carry out its Effects; one that is refused is left."""
+        lock = self._pairs_lock
+        waits, lock.may_be_waited_for = lock.may_be_waited_for, False
         with contextlib.suppress(OrderRefused):
             self.stepper.take(taken)
+        lock.may_be_waited_for = waits
 
     def change(self, change: Change, settle: Settle, may_begin: MayBegin) -> None:
         """Somebody asks this node to change the members; `may_begin` is asked right before."""
@@ -385,9 +396,67 @@ class Host:
         self._between_writes.append((act, then))
         self.write()
 
+    @contextlib.contextmanager
+    def without_core(self) -> Iterator[None]:
+        """A thread works that does not hold `core`, but where it takes a step."""
+        self._pairs_lock.may_be_waited_for = True
+        try:
+            yield
+        finally:
+            self._pairs_lock.may_be_waited_for = False
+
     def while_nothing_is_apart(self, act: Callable[[], bool], then: Callable[[bool], None]) -> None:
         """Let something be done while no entry is applied without `core`."""
-        then(act())
+        if self._pairs_lock.is_held:
+            self._after_long.append(lambda: self.while_nothing_is_apart(act, then))
+        else:
+            then(act())
+
+    # --- entries that take long: what the applier's thread does -------------------------------
+
+    def _wake_applier(self) -> None:
+        self.later(0, self._apply_apart)
+
+    def _apply_apart(self, node: RawNode) -> None:
+        if self._pairs_lock.is_held:
+            return
+        entries = self.stepper.begin_apart()
+        if entries:
+            self._pairs_lock.is_held = True
+            self.requests.is_held_up = True
+            self._world.counts["long entries begun"] += 1
+            self.later(self.long_ms, lambda node: self._applied_apart(entries))
+
+    def _applied_apart(self, entries: Sequence[Entry]) -> None:
+        self._pairs_lock.is_held = False
+        self.requests.go_on()
+        self.stepper.end_apart(entries, self.stepper.apply_apart(entries))
+        waiting, self._after_long = self._after_long, []
+        for act in waiting:
+            act()
+        if self.stepper.waits_apart:
+            self.later(ceil(1000 * self.stepper.pause_s), self._apply_apart)
+
+    def back_up(self) -> None:
+        """Somebody takes a backup: the state as of one moment, whatever is applied meanwhile. It
+        waits for a long entry, without `core`."""
+        if self.node is None or self.paused:
+            return
+        if self._pairs_lock.is_held:
+            self._after_long.append(self.back_up)
+            return
+        state = self.manager.freeze()
+        expected = state.index, dict(self.manager.store.held)
+        assert state.index == self.manager.applied.index
+        self.within(4 * self._plan.pause_ms, lambda _: self._backed_up(state, expected))
+
+    def _backed_up(self, state: MachineState, expected: tuple[int, dict[str, str]]) -> None:
+        if self._pairs_lock.is_held:
+            self._after_long.append(lambda: self._backed_up(state, expected))
+            return
+        assert (state.index, dict(state.pairs)) == expected, f"a backup of {self.name} moved"
+        state.release(no_pause)
+        self._world.counts["backups"] += 1
 
     def _written(self, node: RawNode) -> None:
         works = [effects for effects, _ in self.writes.writing]
@@ -433,6 +502,9 @@ class Host:
         never_ran = never_ran or (may_say_so and self._world.chance(self._plan.said_new))
         self.manager, recovered = self.disk.recover(members, never_ran=never_ran)
         self.manager.look_at(self._monitor)
+        if self._plan.long_ms:
+            self.manager.client_lock = self._pairs_lock  # type: ignore[assignment]
+            self.manager.state.machines = machines()
         if self._plan.slow_entries:
             self.manager.spend = self._spend
         self._world.tell("act", f"> start {self.name}")
@@ -475,6 +547,8 @@ class Host:
         sleep = self._sleep = OwnerSleep(self._wake_owner)
         self.stepper = Stepper(node, self.manager, self.writes, queue, self, sleep, self.clock)
         self._rounds = Rounds(node.view, self.stepper, queue, self, sleep, self.clock, self.fail)
+        if self._plan.long_ms:
+            self.stepper.apply_apart_by(self._wake_applier)
         if self.watching is not None:
             self.watching.started(self.stepper.watchers)
 
@@ -489,6 +563,8 @@ class Host:
         self.disk.die(self.manager, writing, unsaved, self.node, power_cut=power_cut)
         saves = [work.save for work in (*writing, *unsaved) if work.save is not None]
         self._invariants.forget(self.name, {save.term for save in saves})
+        self._pairs_lock.is_held = self.requests.is_held_up = False
+        self._after_long.clear()
         self.snapshots.stopped()
         self._between_writes.clear()
         self.node = None

@@ -78,6 +78,7 @@ class Plan:
     slow_entries: bool = False  # each takes a slice of applying
     holders: int = 0  # of leases; with any the cluster is at level 2
     searchers: int = 0  # clients that run the search of raftline's own clients
+    long_ms: int = 0  # in which an entry is applied that takes long; 0: there are none
     pause_ms: int = 5  # the longest, after each piece of a snapshot or a log that is begun anew
 
     @property
@@ -174,4 +175,5 @@ def pick_plan(chance: random.Random, nodes: int | None = None, faults: Sequence[
     later += ["failing machine"] * (chance.choice([0, 0, 1]) if not faults else 0)
     plan = replace(plan, pause_ms=chance.choice([5, 5, timeout_ms]))
     plan = replace(plan, searchers=chance.choice([0, 0, 1]))
+    plan = replace(plan, long_ms=chance.choice([0, 0, 0, 1000]))
     return replace(plan, faults=plan.faults + later)

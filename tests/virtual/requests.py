@@ -97,6 +97,8 @@ class Requests:
         self._watch_renewals = watch_renewals
         self.may_ask = True  # a follower asks its leader for the read index
         self.ready: list[Asked] = []  # their replies have left
+        self.is_held_up = False  # what reads the pairs waits for a long entry
+        self._held_up: list[Asked] = []
         self._open: dict[Asked, None] = {}
         self.reading: set[Batch] = set()  # the core has them, and has not answered
 
@@ -108,10 +110,19 @@ class Requests:
         self._open[asked] = None
         return asked.batch
 
+    def go_on(self) -> None:
+        """Let those go on that a long entry has held up."""
+        self.is_held_up = False
+        self.ready += self._held_up
+        self._held_up = []
+
     def deliver(self) -> None:
         """Let the clients have the replies that have left."""
         ready, self.ready = self.ready, []
         for asked in ready:
+            if self.is_held_up and asked.batch.reader is not None:
+                self._held_up.append(asked)
+                continue
             del self._open[asked]
             self._deliver(asked, asked.request)
 
@@ -140,6 +151,7 @@ class Requests:
         hung_up, self._open = self._open, {}
         self.reading = set()
         self.ready = []
+        self._held_up = []
         for asked in hung_up:
             asked.request.client.unknown(asked.request)
 

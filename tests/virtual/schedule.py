@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import json
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +18,7 @@ from raftline.raft.membership import Membership
 from raftline.raft.messages import Message
 from raftline.state import sessions
 from raftline.view.collected import Collector
+from tests.virtual import long_entries
 from tests.virtual.churn import Operator
 from tests.virtual.client_request import COUNTER
 from tests.virtual.clients import Client
@@ -28,6 +30,7 @@ from tests.virtual.holders import Holder, LeaseCheck
 from tests.virtual.host import Host, leaders
 from tests.virtual.invariants import HonestInvariants
 from tests.virtual.journal import JOURNAL
+from tests.virtual.long_entries import Foreman
 from tests.virtual.manager import Manager
 from tests.virtual.network import Network
 from tests.virtual.nonmember import NonMember
@@ -155,6 +158,7 @@ class _Schedule:
         self.dealers = [Dealer(self.world, plan, name, hosts, self.ledger) for name in names]
         names = [f"searcher{number}" for number in range(1, plan.searchers + 1)]
         self.searchers = [Searcher(self.world, plan, name, hosts, self.history) for name in names]
+        self.foreman = Foreman(self.world, plan, hosts) if plan.long_ms else None
         self.upgrades = Upgrades(self.world, plan, self.network, hosts, seed)
         NonMember(self.world, plan, hosts)
         self.operator = Operator(self.world, plan, hosts, addresses)
@@ -204,6 +208,8 @@ class _Schedule:
         asking: list[Client | Dealer | Searcher] = [*self.clients, *self.dealers, *self.searchers]
         for client in (*asking, *self.holders):
             client.stop()
+        if self.foreman is not None:
+            self.foreman.stop()
         self._until("settle", lambda: all(client.waiting is None for client in asking))
         self._until("let leases end", self._has_no_leases)
         self._until("answer its reads", self._has_answered_reads)
@@ -301,6 +307,8 @@ class _Schedule:
         self.world.counts["hand-written logs that won"] += "hand" in managers[0].store
         self.history.judge_counter(int(managers[0].store.get(COUNTER, "0")))
         self.ledger.judge(managers[0].store)
+        if self.foreman is not None:
+            self.foreman.judge(json.loads(managers[0].store.get(long_entries.NAME, "[]")))
         self.history.journal.judge(managers[0].store.get(JOURNAL, ""))
         self.world.counts["search steps"] += self.history.judge()
 

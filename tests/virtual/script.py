@@ -174,7 +174,7 @@ class ScriptedCluster:
 
     disk_ms = 0
     compact_bytes = NEVER
-    pause_ms = 0
+    pause_ms = long_ms = 0
     said_new = 0.0
     hold_ms = 300
     slow_entries = False

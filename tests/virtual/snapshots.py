@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from raftline.node import snapshots
@@ -37,6 +38,7 @@ class Rim(Protocol):
         self, act: Callable[[], bool], then: Callable[[bool], None]
     ) -> None: ...
     def post(self, message: Message) -> None: ...
+    def without_core(self) -> AbstractContextManager[None]: ...
 
 
 class Snapshots:
@@ -143,7 +145,9 @@ class Job:
         self._rim.within(self._pause_ms, lambda _: self._has_come(result))
 
     def _has_come(self, result: bool) -> None:
-        self._go_on(self._turns.send(result))
+        with self._rim.without_core():
+            turn = self._turns.send(result)
+        self._go_on(turn)
 
     def _go_on(self, turn: Turn | None) -> None:
         """Wait for what the job waits for."""
