@@ -204,7 +204,8 @@ class _Schedule:
         served = len(self.history) + 4 * len(self.clients)
         self._until("serve", lambda: len(self.history) >= served)
         found = [each.found for each in self.searchers]
-        self._until("let itself be found", lambda: self._is_found(found))
+        if found:
+            self._until("let itself be found", lambda: self._is_found(found))
         asking: list[Client | Dealer | Searcher] = [*self.clients, *self.dealers, *self.searchers]
         for client in (*asking, *self.holders):
             client.stop()
