@@ -158,3 +158,25 @@ def test_the_store_has_few_pages_and_each_has_one_reader() -> None:
     rows = {part.split("\n")[0]: len(re.findall(r"^\| \[", part, re.M)) for part in parts}
     assert [part for part, pages in rows.items() if pages and not part.startswith("For ")] == []
     assert sum(rows.values()) <= PAGES_MAX
+
+
+def test_each_module_that_a_page_for_developers_names_is_there() -> None:
+    files = [path.relative_to(ROOT).as_posix() for path in ROOT.glob("[sct]*/**/*.py")]
+    assert "src/raft/node.py" in files
+    lost = [
+        f"{page.name}: {name}"
+        for page in sorted((ROOT / "docs" / "develop").glob("*.md"))
+        for name in re.findall(r"`([a-z_/]+\.py)`", page.read_text(encoding="utf-8"))
+        if not any(f"/{file}".endswith(f"/{name}") for file in files)
+    ]
+    assert lost == []
+
+
+def test_each_name_in_the_page_of_a_step_stands_in_the_core() -> None:
+    page = (ROOT / "docs" / "develop" / "architecture.md").read_text(encoding="utf-8")
+    section = page.partition("## A step\n")[2].partition("\n## ")[0]
+    names = {name for name in re.findall(r"`(?:\w+\.)?(\w+)(?:\(NAME\))?`", section)}
+    assert {"_MESSAGE_RULES", "listens_to", "may_send"} <= names
+    core = "\n".join(path.read_text("utf-8") for path in (ROOT / "src" / "raft").glob("*.py"))
+    modules = {path.stem for path in (ROOT / "src" / "raft").glob("*.py")}
+    assert [name for name in names - modules if not re.search(rf"\b{name}\b", core)] == []
