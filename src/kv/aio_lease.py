@@ -135,7 +135,10 @@ class AioLease(BaseLease):
         """Renew it until it is over."""
         while not timer.is_over:
             await asyncio.sleep(max(0.0, timer.due_s - self._now()))
-            await self._carry_out(renewing(timer, self._now))
+            try:
+                await self._carry_out(renewing(timer, self._now))
+            except Exception:
+                timer.report(self._now())
 
     # --- of locks -------------------------------------------------------------------------------
 

@@ -99,7 +99,10 @@ class Keeper:
     def _run(self) -> None:
         while (due := self._next()) is not None:
             timer, shortest_s = due
-            ask_by(self._client, renewing(timer, self._now, shortest_s))
+            try:
+                ask_by(self._client, renewing(timer, self._now, shortest_s))
+            except Exception:
+                timer.report(self._now())
             with self._changed:
                 self._is_asking = False
                 self._renewals.put_back(timer)

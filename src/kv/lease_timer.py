@@ -7,11 +7,13 @@ of asyncio carry out the same steps (`steps.py`), with a clock that they hand in
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 import time
 from collections.abc import Callable
 
+from raftline.clients.connection import ClientError
 from raftline.common.nocopies import NoCopies
 from raftline.kv.calls import CALLS, Ask, Steps, seconds_of
 from raftline.kv.errors import LeaseLost
@@ -21,6 +23,7 @@ RETRY_S = 0.2  # pause after a failed renewal
 LEAST_S = 0.05  # the shortest time limit of a request
 
 Clock = Callable[[], float]
+LOG = logging.getLogger("raftline")
 
 
 def clock() -> float:
@@ -50,6 +53,7 @@ class LeaseTimer:
         self.is_over = False
         self.was_lost = False
         self._on_end = on_end
+        self._has_reported = False
         self._ending = threading.Lock()
         self._until_s = sent_s + seconds
         self.renew_at_s = sent_s + seconds / RENEWALS
@@ -86,6 +90,14 @@ class LeaseTimer:
     def retry_soon(self, now_s: float) -> None:
         """Record a renewal that got no answer: ask again soon."""
         self.renew_at_s = now_s + RETRY_S
+
+    def report(self, now_s: float) -> None:
+        """Log the error that is being handled, the first one of this lease; ask again soon. An
+        error of this program must end no loop that renews."""
+        if not self._has_reported:
+            self._has_reported = True
+            LOG.exception("%s was not renewed, by an error of this program", self.lease)
+        self.retry_soon(now_s)
 
     def lose(self) -> None:
         """Record that it is lost, if it is not over."""
@@ -225,8 +237,8 @@ def confirming(timer: LeaseTimer, now: Clock, limit_s: float | None) -> Steps[bo
 
 
 def renewing(timer: LeaseTimer, now: Clock, shortest_s: float = math.inf) -> Steps[None]:
-    """Renew a lease that is due. If its time is over it is lost. After any other failure it is
-    held until then."""
+    """Renew a lease that is due. If its time is over it is lost. If no node answers, or one
+    refuses, it is held until then."""
     if timer.is_over:
         return
     limit_s = timer.limit_s(now(), shortest_s)
@@ -235,7 +247,7 @@ def renewing(timer: LeaseTimer, now: Clock, shortest_s: float = math.inf) -> Ste
         return
     try:
         yield from confirming(timer, now, limit_s)
-    except Exception:
+    except (ClientError, OSError):
         timer.retry_soon(now())
 
 

@@ -163,7 +163,7 @@ def test_a_renewal_is_asked_within_its_limit() -> None:
     assert [limit_s for _, limit_s in held.way.asked[1:]] == [3.0, pytest.approx(2 / 3)]
 
 
-@pytest.mark.parametrize("failure", [Unreachable("nobody answers"), ValueError("of a file")])
+@pytest.mark.parametrize("failure", [Unreachable("nobody answers"), ConnectionError("away")])
 def test_a_lease_whose_renewals_fail_is_held_until_its_time_is_over(failure: Exception) -> None:
     held = Held(failure, back_s=0.0)
     held.renew()  # answered at 104 s
@@ -177,6 +177,13 @@ def test_a_lease_whose_renewals_fail_is_held_until_its_time_is_over(failure: Exc
     assert len(held.way.asked) == 2  # none was sent when its time was over
     assert held.timer.was_lost
     assert held.ended == [held.timer]
+
+
+def test_a_renewal_hides_no_error_of_this_program() -> None:
+    held = Held(ValueError("of this program"), back_s=0.0)
+    with pytest.raises(ValueError, match="of this program"):
+        held.renew()
+    assert held.timer.is_held(held.way.now())
 
 
 def test_a_lease_that_the_cluster_does_not_know_is_lost_once() -> None:

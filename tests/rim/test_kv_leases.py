@@ -143,6 +143,43 @@ def test_whatever_an_on_lost_does_other_leases_are_renewed(
     }.get(then, [])
 
 
+def of_raftline(caplog: pytest.LogCaptureFixture) -> list[tuple[str, object]]:
+    """Return what was logged, each with the class of the error whose traceback it has."""
+    return [
+        (each.getMessage(), each.exc_info and each.exc_info[0])
+        for each in caplog.records
+        if each.name == "raftline"
+    ]
+
+
+def test_an_error_in_a_renewal_is_logged_once_and_other_leases_are_renewed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    client, lost = Client(), Lost()
+    first, second = client.lease(6, on_lost=lost).grant(), client.lease().grant()
+
+    def answer(command: str) -> object:
+        if command == f"renew {first}":
+            raise TypeError("of this program")
+        return client.known(command)
+
+    client.answer = answer
+    client.passes(2.0)
+    client.until_asked(f"renew {first}")
+    client.passes(1.0)
+    client.until_asked(f"renew {first}", 2)
+    client.until_asked(f"renew {second}")
+    client.passes(3.0)
+    assert lost.called.wait(DEADLINE_S)
+    client.until_asked(f"renew {second}", 2)
+    assert (first.is_held, second.is_held) == (False, True)
+    second.release()
+    ends(client.keeper)
+    assert of_raftline(caplog) == [
+        ("lease-1 was not renewed, by an error of this program", TypeError)
+    ]
+
+
 def test_a_lease_that_is_released_amid_its_renewal_is_not_reported_as_lost() -> None:
     client, lost, goes_on = Client(), Lost(), threading.Event()
 
@@ -379,9 +416,9 @@ def test_a_task_s_lease_counts_from_the_sending_of_each_request() -> None:
     virtually(work)
 
 
-@pytest.mark.parametrize("failure", [ConnectionError("away"), ValueError("a file is gone")])
+@pytest.mark.parametrize("failure", [ConnectionError("away"), TypeError("of this program")])
 def test_a_task_s_lease_whose_renewals_fail_is_lost_when_its_time_is_over(
-    failure: Exception,
+    failure: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def work(client: AioClient) -> None:
         lost: list[float] = []
@@ -395,6 +432,22 @@ def test_a_task_s_lease_whose_renewals_fail_is_lost_when_its_time_is_over(
         assert client.tasks == set()
         with pytest.raises(LeaseLost):
             await lease.release()
+
+    virtually(work)
+    line = "lease-1 was not renewed, by an error of this program"
+    logged = [(line, TypeError)] if isinstance(failure, TypeError) else []
+    assert of_raftline(caplog) == logged
+
+
+def test_a_task_s_lease_is_renewed_after_an_error() -> None:
+    async def work(client: AioClient) -> None:
+        lease = await client.lease().grant()
+        client.fails = TypeError("of this program")
+        await asyncio.sleep(3.0)
+        client.fails = None
+        await asyncio.sleep(7.0)
+        assert lease.is_held
+        await lease.release()
 
     virtually(work)
 
