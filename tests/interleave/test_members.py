@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Sequence
@@ -158,7 +159,8 @@ class HearsAndGoes(Driver):
 def test_the_end_of_a_connection_that_erases_a_later_level_is_found() -> None:
     failure = first_failure(lambda: a_member_moves(builds=ByNameAlone), range(50), LINES)
     assert failure is not None
-    assert "still at work" in str(failure)
+    # The leader says nothing to that member, so the schedule has no end.
+    assert re.search("still at work|no end", str(failure))
 
 
 def test_an_answer_that_overtakes_the_disk_is_found() -> None:
