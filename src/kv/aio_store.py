@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeAlias, TypeVar, overload
 
 from raftline.clients.connection import Refused, in_words
 from raftline.clients.pool import time_limit
+from raftline.clients.steps import carry_out_awaiting
 from raftline.common.nocopies import NoCopies
 from raftline.kv.aio_lease import AioLease
 from raftline.kv.aio_lock import AioElection, AioLock
@@ -174,14 +175,7 @@ class AioKV(NoCopies, Generic[Data]):
     async def popitem(self, prefix: Data | None = None) -> tuple[Data, Data]:
         """Take the first key out, in one step, and return it with its value; the first under a
         prefix if one is given. Raises KeyError if there is none."""
-        steps = self._calls.popped_item(prefix)
-        answer: object = None
-        try:
-            while True:
-                answer = await self.ask(steps.send(answer))
-        except StopIteration as end:
-            pair: tuple[Data, Data] = end.value
-            return pair
+        return await carry_out_awaiting(self._calls.popped_item(prefix), self.ask)
 
     async def update(
         self, pairs: Mapping[Data, Data] | Iterable[tuple[Data, Data]] = (), /, **named: Data

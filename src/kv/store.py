@@ -19,6 +19,7 @@ from typing import TypeAlias, TypeVar, overload
 
 from raftline.clients.connection import Closed, Refused, in_words
 from raftline.clients.pool import Clients, time_limit
+from raftline.clients.steps import carry_out
 from raftline.common.nocopies import NoCopies
 from raftline.kv.calls import Call, Calls, Stat
 from raftline.kv.codec import TEXT, Codec, Data
@@ -220,14 +221,7 @@ class KV(NoCopies, MutableMapping[Data, Data]):
     def popitem(self, prefix: Data | None = None) -> tuple[Data, Data]:
         """Take the first key out, in one step, and return it with its value; the first under a
         prefix if one is given. Raises KeyError if there is none."""
-        steps = self._calls.popped_item(prefix)
-        answer: object = None
-        try:
-            while True:
-                answer = self.ask(steps.send(answer))
-        except StopIteration as end:
-            pair: tuple[Data, Data] = end.value
-            return pair
+        return carry_out(self._calls.popped_item(prefix), self.ask)
 
     def update(  # type: ignore[override]
         self, pairs: Mapping[Data, Data] | Iterable[tuple[Data, Data]] = (), /, **named: Data
