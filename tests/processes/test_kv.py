@@ -407,6 +407,12 @@ def test_a_leader_killed_amid_writes_has_each_of_them_done_once(three: Cluster) 
         assert [kv[f"n{number}"] for number in range(4)] == [str(count) for count in counts]
 
 
+def serving(watch: raftline.Watch[str]) -> int:
+    """Return the port of the node that serves a watch; 0 while it looks for one."""
+    connection = watch._connection
+    return 0 if connection is None else connection.address.port
+
+
 def test_a_watch_goes_on_at_another_node_and_misses_nothing(three: Cluster) -> None:
     with raftline.connect(at(three), timeout=DEADLINE_S) as kv:
         watch = kv.watch("n")
@@ -421,9 +427,7 @@ def test_a_watch_goes_on_at_another_node_and_misses_nothing(three: Cluster) -> N
         for number in range(1, 301):
             kv["n"] = str(number)
             if number % 100 == 50:  # the node that serves the watch
-                connection = watch._connection
-                assert connection is not None
-                port = connection.address.port
+                port = eventually(lambda: serving(watch), "a node that serves the watch")
                 node = next(each for each in three.nodes if each.port == port)
                 node.kill()
                 node.start()
