@@ -65,10 +65,10 @@ class EventSink(Protocol):
         """Make the watches backlogs at once: what they have to send is too long to be pushed."""
 
     def add_backlogs(self, backlogs: Sequence[Backlog]) -> None:
-        """Take watches that have something to send."""
+        """Take watches that begin: their lines leave once the replies to their requests have."""
 
-    def pump(self) -> None:
-        """Send what the backlogs have; never waits for the reader."""
+    def go_on(self, backlogs: Sequence[Backlog]) -> None:
+        """Take backlogs that began before, and send what they have; never waits for the reader."""
 
 
 class Watchers(Protocol):
@@ -79,7 +79,7 @@ class Watchers(Protocol):
 
     def open(self, sink: EventSink, asked: Sequence[tuple[str, WatchAsked]]) -> list[list[str]]:
         """Begin watches, each with a request's id; return the first lines of each. Those that have
-        begun are backlogs of `sink` from then on, which `pump` sends."""
+        begun are backlogs of `sink` from then on, which are sent after these."""
 
     def unwatch(self, sink: EventSink, request_id: str) -> str:
         """End a watch, once all its lines are on their way; return the reply."""

@@ -99,6 +99,11 @@ class Outgoing(OutgoingProtocol):
             self._join_coming()
         self._pump()
 
+    def go_on(self, backlogs: Sequence[Backlog]) -> None:
+        with self._lock:
+            self._backlogs.extend(backlogs)
+        self._pump()
+
     def _pump(self) -> None:
         with self._lock:
             if not self._begin_pump():

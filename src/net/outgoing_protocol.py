@@ -170,6 +170,11 @@ class OutgoingProtocol(ReplySink):
         self._join_coming()
         self._pump()
 
+    def go_on(self, backlogs: Sequence[Backlog]) -> None:
+        """Send what these have, and the others but for those that are yet to begin."""
+        self._backlogs.extend(backlogs)
+        self._pump()
+
     def _join_coming(self) -> None:
         self._backlogs.extend(self._coming)
         self._coming.clear()
@@ -212,8 +217,8 @@ class OutgoingProtocol(ReplySink):
 
     def push_later(self, to_backlogs: Callable[[], Sequence[Backlog]]) -> None:
         """Make watches backlogs whose lines are too long to be pushed."""
-        is_asked = self._is_stuck or bool(self._backlogs)
-        self._backlogs.extend(to_backlogs())
+        is_asked = self._is_stuck or bool(self._backlogs or self._coming)
+        (self._coming or self._backlogs).extend(to_backlogs())
         if not is_asked:
             self._send_later(b"")
 

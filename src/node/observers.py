@@ -223,8 +223,7 @@ class Observers:
 
     def _send(self, observer: Observer) -> None:
         if observer.begins_to_tell():
-            observer.sink.add_backlogs([observer])
-            observer.sink.pump()
+            observer.sink.go_on([observer])
 
     def _tell_step(self, step: Step, observers: list[Observer]) -> None:
         takers = [observer for observer in observers if observer.thinning.takes(step)]

@@ -180,8 +180,7 @@ class Watchers:
                         watch.lines = [gone, self._list(watch, listing, resets)]
                         begun_by.setdefault(watch.sink, []).append(watch)
             for sink, begun in begun_by.items():
-                sink.add_backlogs(begun)
-                sink.pump()
+                sink.go_on(begun)  # their first lines left before: others are yet to begin
 
     # --- a watch ends ----------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from typing import Any
 from unittest import mock
 
 from raftline.net import outgoing, watching
-from raftline.net.host import Batch
+from raftline.net.host import Backlog, Batch
 from raftline.net.outgoing import Outgoing
 from raftline.net.waits import AwaitReplies, Replies, SendLines, Waits
 from raftline.net.watching import Watching
@@ -201,6 +201,26 @@ class Picture:
         assert self._pairs == self._scene.state(number, self._prefix), (number, context)
 
 
+class TwoWatches(Client):
+    """Watches all keys, and then those with a prefix as well, on one connection."""
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            for place, line in enumerate(("watch", f"watch {self._prefix}")):
+                self._carry_out(self.watching.serve([Request("", str(place), "watch", line)]))
+
+    def check(self) -> None:
+        *lines, _ = self.received.decode().split("\n")
+        for place, prefix in enumerate(("", self._prefix)):
+            head = f"s1#{place}@"
+            mine = [line.removeprefix(head) for line in lines if line.startswith(head)]
+            assert mine[0].startswith("WATCH response: "), f"it was not answered first: {lines}"
+            picture = Picture(self._scene, prefix)
+            for line in mine:
+                picture.take(line.split(" "), lines)
+            assert picture.at >= self._scene.last_of(prefix), lines
+
+
 def run(scene: Scene, clients: Sequence[Client], *others: threading.Thread) -> None:
     """Let all go on until the entries are applied, and nothing waits; then end all."""
     owner = threading.Thread(target=scene.keep_time, name="owner")
@@ -232,6 +252,12 @@ def a_snapshot_comes() -> None:
     run(scene, [Client(scene, ""), Client(scene, "a", "unwatch"), Client(scene, "", "close")])
 
 
+def one_watch_begins_again_as_another_begins() -> None:
+    """A snapshot strands the first watch of a connection, while the second begins."""
+    scene = Scene()
+    run(scene, [TwoWatches(scene, "a")])
+
+
 def rights_are_taken_away(kind: type[Watching] = Watching) -> None:
     """The users are read again amid that: whoever watches, or begins to, may not any more."""
     scene = Scene()
@@ -252,6 +278,11 @@ def test_the_picture_is_whole_though_a_snapshot_comes(seeds: range) -> None:
     check_interleavings(a_snapshot_comes, seeds, LINES)
 
 
+@seeds(20, 10_000)
+def test_each_watch_of_a_connection_is_answered_before_it_is_sent_anything(seeds: range) -> None:
+    check_interleavings(one_watch_begins_again_as_another_begins, seeds, LINES)
+
+
 @seeds(30, 10_000)
 def test_nobody_watches_once_the_rights_are_gone(seeds: range) -> None:
     check_interleavings(rights_are_taken_away, seeds, LINES)
@@ -263,6 +294,12 @@ class LooksAtTheRightsBefore(Watching):
     def end_refused(self, why_not: Any) -> None:
         if threading.current_thread().name == "reload":
             super().end_refused(why_not)
+
+
+def _go_on_with_all(out: Outgoing, backlogs: Sequence[Backlog]) -> None:
+    """Send what watches have whose first lines have not left."""
+    out.add_backlogs(backlogs)
+    out.pump()
 
 
 class CountsResetsAfter(Watchers):
@@ -285,3 +322,10 @@ def test_a_listing_of_before_the_snapshot_is_found() -> None:
         failure = first_failure(a_snapshot_comes, range(200), LINES)
     assert failure is not None
     assert "too slowly" in str(failure)
+
+
+def test_a_watch_that_is_sent_events_before_its_reply_is_found() -> None:
+    with mock.patch.object(Outgoing, "go_on", _go_on_with_all):
+        failure = first_failure(one_watch_begins_again_as_another_begins, range(200), LINES)
+    assert failure is not None
+    assert "it was not answered first" in str(failure)

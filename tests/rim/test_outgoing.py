@@ -218,11 +218,23 @@ def test_no_watch_is_sent_anything_before_the_reply_to_its_request(line: Line) -
     assert line.receive(15 + 1023).startswith(b"its first line\nb ")
 
 
+def test_a_watch_that_goes_on_takes_none_along_that_begins(line: Line) -> None:
+    line.outgoing.add_backlogs([Pieces(1, "a")])
+    line.outgoing.go_on([Pieces(1, "b")])
+    assert line.receive(1023)[:1] == b"b"
+    line.outgoing.send(["its first line"])
+    line.outgoing.pump()
+    assert line.receive(15 + 1023).startswith(b"its first line\na ")
+
+
 def test_nothing_overtakes_a_source_that_nobody_has_asked_yet(line: Line) -> None:
     line.outgoing.add_backlogs([Pieces(1, "a")])
     line.outgoing.push(b"never sent so\n", lambda: [Pieces(1, "b")])
+    line.outgoing.push_later(lambda: [Pieces(1, "c")])
+    line.outgoing.send(["their first lines"])
     line.outgoing.pump()
-    assert [one[:1] for one in line.receive(2 * 1023).splitlines()] == [b"a", b"b"]
+    said = line.receive(18 + 3 * 1023).splitlines()
+    assert [one[:1] for one in said] == [b"t", b"a", b"b", b"c"]
 
 
 def test_more_than_is_pushed_at_once_is_taken_in_pieces(line: Line) -> None:

@@ -45,6 +45,10 @@ class FakeSink:
     def add_backlogs(self, backlogs: Sequence[Backlog]) -> None:
         self.backlogs += backlogs
 
+    def go_on(self, backlogs: Sequence[Backlog]) -> None:
+        self.add_backlogs(backlogs)
+        self.pump()
+
     def pump(self) -> None:
         while self.backlogs and not self.is_slow:
             backlog = self.backlogs.pop(0)
