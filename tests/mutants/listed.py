@@ -9,7 +9,8 @@ They stand in the `.txt` files beside this one, a block of lines for each:
     ? tests/core/test_membership.py
 
 The name, and why it is a fault; the file, and the function (or `Class.method`) where the line is
-looked for; the line, without its indentation, and what takes its place; the tests that come first.
+looked for; the line, without its indentation, and what takes its place, of one line or several; the
+tests that come first.
 A line `! …` says why a mutant is known to survive.
 """
 
@@ -67,7 +68,8 @@ class Mutant:
                 f"{self.function}".rstrip()
             )
         line = lines[places[0]]
-        lines[places[0]] = line[: len(line) - len(line.lstrip())] + self.new
+        indent = line[: len(line) - len(line.lstrip())]
+        lines[places[0]] = indent + self.new.replace("\n", f"\n{indent}")
         mutated = "\n".join(lines)
         if not (self.function and _is_python("\n".join(lines[first - 1 : last]))):
             try:
@@ -154,7 +156,7 @@ def _read_block(lines: list[str]) -> Mutant:
         elif mark == "-":
             mutant.old = rest.strip()
         elif mark == "+":
-            mutant.new = rest.strip()
+            mutant.new += f"\n{rest}" if mutant.new else rest.strip()
         elif mark == "?":
             mutant.tests += rest.split()
         elif mark == "!":

@@ -19,6 +19,7 @@ class Clock(clock.Clock):
         self._ring = ring
         self._start_ms = start_ms
         self.permille = permille
+        self.jumps = 0
         self.spent_s = 0.0  # by slow entries: the world does not wait for these
         self._rings_at_ms = -1  # by the world's clock; -1: no alarm is set
         self._alarms = 0  # an earlier one rings for nobody
@@ -37,6 +38,7 @@ class Clock(clock.Clock):
         """Go ahead at once, as where the machine slept. An alarm that is set rings no earlier, as
         a timer of such a machine."""
         self._start_ms += ahead_ms
+        self.jumps += 1
 
     def world_ms(self, at_ms: int) -> int:
         """Return the world's time at which this clock shows `at_ms`, now if that is past."""

@@ -75,7 +75,8 @@ def main(folder: Path) -> None:
     os.environ["MYPYPATH"] = str(work / "package")
     extensions = mypycify(
         [*OPTIONS, *modules(work / "package")],
-        opt_level=os.environ.get("RAFTLINE_OPTIMIZE", "3"),
+        opt_level=os.environ.get("RAFTLINE_OPTIMIZE", "1"),
+        multi_file=True,  # as one, gcc takes many times as long
         target_dir=str(work / "c"),
         group_name="simulated",
     )

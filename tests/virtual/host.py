@@ -45,6 +45,7 @@ from tests.virtual.disk import Disk
 from tests.virtual.long_entries import PairsLock, machines
 from tests.virtual.manager import MachineFailed, Manager
 from tests.virtual.monitor import Monitor
+from tests.virtual.promptness import Promptness
 from tests.virtual.requests import Asked, Request, Requests
 from tests.virtual.snapshots import Snapshots
 from tests.virtual.watching import Watching
@@ -178,6 +179,7 @@ class Host:
         self._after_long: list[Callable[[], None]] = []  # what waits for the end of a long entry
         self._between_writes: deque[tuple[Callable[[], bool], Callable[[bool], None]]] = deque()
         self._rounds: Rounds
+        self._promptness: Promptness
         self._sleep: OwnerSleep
         start_ms, permille = plan.clock_of(name, world.random)
         self.clock = Clock(world, name, start_ms, permille, self._time_may_be_up)
@@ -187,6 +189,7 @@ class Host:
             invariants,
             self._mark_ready,
             lambda: self.manager.applied.index,
+            self._leads_on,
             lambda reply: self.watch_renewals(self, reply),
         )
         self.snapshots = Snapshots(world, plan.compact_bytes, plan.pause_ms, self)
@@ -222,6 +225,7 @@ class Host:
 
     def _transfer(self, to: str | None) -> None:
         batch = Batch(["transfer"], is_read=False)
+        self._promptness.asked_to_transfer(batch, to)
         self.stepper.transfer(batch, to)
         if batch.is_answered and batch.replies[0].startswith("Sorry, "):
             self._world.tell("answer", f"{self.name}: {batch.replies[0]}")
@@ -241,7 +245,9 @@ class Host:
             if node.takes_proposals and may_begin(node, change):
                 self._world.tell("act", f"> {self.name} is asked to {change}")
                 self._world.counts["changes asked for"] += 1
-                self._submit(ChangeAsked(change, settle, self._rounds.ready_sinks.append).batch)
+                asked = ChangeAsked(change, settle, self._rounds.ready_sinks.append)
+                self._promptness.asked_to_change(asked.batch)
+                self._submit(asked.batch)
 
         self._when_up(begin)
 
@@ -309,6 +315,8 @@ class Host:
         self._rounds.look(self._take_round)
         if self.requests.ready:
             self.requests.deliver()
+        if not self._plan.slow_entries:  # whose time passes for the node alone
+            self._promptness.look(is_full=self.writes.is_full)
 
     def _take_round(self) -> bool:
         self._rounds.do_round()
@@ -358,11 +366,19 @@ class Host:
         self.watch_leases(self.manager)
 
     def give_up_late(self, now: int) -> None:
-        """Clients lose patience by themselves."""
+        """Clients lose patience by themselves. See that what they wait for is somewhere."""
+        requests, kept_apart = self.requests, len(self.stepper._reads_kept)
+        self._promptness.count(requests.unanswered, requests.reading, kept_apart)
+        self._promptness.look_at_transfers(self._invariants)
 
     def fail(self, error: BaseException) -> None:
         """Something broke beside the steps."""
         raise AssertionError(f"{self.name} fails: {error}") from error
+
+    def _leads_on(self, index: int) -> bool:
+        """Whether this node still leads the term in which it appended this entry."""
+        view = self.view
+        return view is not None and view.is_leader and view.log.term_at(index) == view.term
 
     def _mark_ready(self, asked: Asked) -> None:
         self._rounds.ready_sinks.append(asked)
@@ -469,6 +485,8 @@ class Host:
 
     def _time_may_be_up(self) -> None:
         if not self.paused:  # else it looks at the clock when it goes on
+            if self.node is not None:
+                self._promptness.alarm(self.node.wake_at_ms)
             self._alive(self._incarnation, self._keep_time)
 
     def _keep_time(self, node: RawNode) -> None:
@@ -546,6 +564,7 @@ class Host:
         queue = RequestQueue(self._plan.hold_ms, clock=self.clock)
         sleep = self._sleep = OwnerSleep(self._wake_owner)
         self.stepper = Stepper(node, self.manager, self.writes, queue, self, sleep, self.clock)
+        self._promptness = Promptness(self.name, queue, node.view, self.clock)
         self._rounds = Rounds(node.view, self.stepper, queue, self, sleep, self.clock, self.fail)
         if self._plan.long_ms:
             self.stepper.apply_apart_by(self._wake_applier)
@@ -585,6 +604,7 @@ class Host:
         if not self.paused:
             return
         self.paused = False
+        self._promptness.stood_still()
         self._world.tell("act", f"> resume {self.name}")
         backlog, self._backlog = self._backlog, []
         if self._world.chance(0.5):

@@ -87,6 +87,7 @@ class Requests:
         invariants: Invariants,
         mark_ready: Callable[[Asked], None],
         applied_index: Callable[[], int],
+        leads_on: Callable[[int], bool],
         watch_renewals: Callable[[str], None],
     ) -> None:
         self._world = world
@@ -94,6 +95,7 @@ class Requests:
         self._invariants = invariants
         self.mark_ready = mark_ready
         self._applied_index = applied_index
+        self._leads_on = leads_on
         self._watch_renewals = watch_renewals
         self.may_ask = True  # a follower asks its leader for the read index
         self.ready: list[Asked] = []  # their replies have left
@@ -141,10 +143,17 @@ class Requests:
             self._watch_renewals(reply)
             self._answer(request, reply)
         elif reply.startswith(OUTCOME_UNKNOWN):
+            if self._leads_on(batch.first_index):
+                raise InvariantError(f"{self._name} gives {request.line} up, and leads on")
             request.client.unknown(request)
         else:
             named = reply.rpartition(": ")[2] if reply.startswith(NOT_LEADER) else ""
             request.client.refused(request, named.split(" ")[0] or None)
+
+    @property
+    def unanswered(self) -> int:
+        """How many requests have no answer."""
+        return sum(not asked.is_answered for asked in self._open)
 
     def hang_up(self) -> None:
         """The node dies: nobody here learns any more."""
