@@ -38,7 +38,7 @@ FOUND = re.compile(r"^found (\S+) (.*)", re.MULTILINE)
 def hunt(seconds: float) -> str:
     """Run schedules for so many seconds of the processor: one of all kinds of faults, then one of
     a single kind, each in turn. Return how the first one failed, or ""."""
-    kinds, began_s = itertools.cycle((*FAULTS, *LATER_FAULTS)), time.process_time()
+    kinds, began_s = itertools.cycle((*LATER_FAULTS, *FAULTS)), time.process_time()
     for seed in itertools.count():
         for faults in ((), (next(kinds),)):
             if time.process_time() > began_s + seconds:
