@@ -72,7 +72,7 @@ class ByTheOrder(Link):
         return True
 
 
-@seeds(60, 20_000)
+@seeds(40, 20_000)
 def test_each_task_gets_the_reply_to_its_request(seeds: range) -> None:
     check_interleavings(tasks_ask, seeds)
 

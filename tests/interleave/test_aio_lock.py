@@ -84,12 +84,12 @@ async def one_is_cancelled() -> None:
     await tasks_share_locks(cancelled=0)
 
 
-@seeds(100, 30_000)
+@seeds(70, 30_000)
 def test_one_holds_it_at_a_time_and_everybody_gets_it(seeds: range) -> None:
     check_interleavings(tasks_share_locks, seeds)
 
 
-@seeds(100, 30_000)
+@seeds(70, 30_000)
 def test_a_cancelled_task_takes_nothing_along(seeds: range) -> None:
     check_interleavings(one_is_cancelled, seeds)
 

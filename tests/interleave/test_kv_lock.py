@@ -78,7 +78,7 @@ def threads_share_locks(kind: type[Lock] = Lock) -> None:
     assert cluster.keys() == {}, "the lock is held for ever"
 
 
-@seeds(200, 30_000)
+@seeds(120, 30_000)
 def test_one_holds_it_at_a_time_and_everybody_gets_it(seeds: range) -> None:
     check_interleavings(threads_share_locks, seeds, LINES)
 

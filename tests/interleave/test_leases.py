@@ -116,7 +116,7 @@ def answers_are_prompt() -> None:
         leases_are_kept(is_prompt=True)
 
 
-@seeds(100, 30_000)
+@seeds(70, 30_000)
 def test_a_lease_is_held_until_its_end_at_most(seeds: range) -> None:
     check_interleavings(leases_are_kept, seeds, LINES)
 

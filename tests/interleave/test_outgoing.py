@@ -135,11 +135,11 @@ def it_is_broken_off() -> None:
         thread.join()
 
 
-@seeds(150, 30_000)
+@seeds(100, 30_000)
 def test_replies_leave_in_order_and_none_is_left(seeds: range) -> None:
     check_interleavings(replies_leave, seeds, LINES)
 
 
-@seeds(100, 30_000)
+@seeds(70, 30_000)
 def test_a_connection_that_ends_holds_nobody(seeds: range) -> None:
     check_interleavings(it_is_broken_off, seeds, LINES)

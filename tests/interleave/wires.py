@@ -26,6 +26,7 @@ class Way:
 class Wire:
     """One end of a connection, as a socket."""
 
+    family = socket.AF_INET
     _numbers = itertools.count(1000)
 
     def __init__(self, incoming: Way, outgoing: Way) -> None:

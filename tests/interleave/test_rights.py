@@ -1,0 +1,168 @@
+"""Rights that a reload takes away while connections log in, ask, and are read by turns.
+
+The user has another password then, or is gone. What is sent after that is refused, whether the
+login was checked before, after or meanwhile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from raftline.access import login as logins
+from raftline.access.login import Access, Login
+from raftline.access.roles import EVERYWHERE, Identity
+from raftline.access.users import User, Users, Verifier
+from raftline.net import admission, server_protocol, serving, shared_reader
+from raftline.net import connection as connections
+from raftline.net.connection import Connection
+from raftline.net.host import Batch
+from raftline.net.shared_reader import SharedReader
+from raftline.wire.rights import UserRole
+from tests.interleave import test_connection
+from tests.interleave.explore import check_interleavings, first_failure, seeds
+from tests.interleave.test_connection import PIECES, ROOM
+from tests.interleave.threads import Thread
+from tests.interleave.wires import Wire, connected
+
+LINES = (logins, admission, serving, connections, server_protocol, shared_reader)
+CLIENTS = 2
+BEFORE = ("get a", "login root old", "set a 1", "get a", "help", "set a 2")
+AFTER = ("set b 1", "get b", "help", "login root old", "set b 2")
+DERIVED_IN = 20  # steps
+AMID_STEPS = 100
+
+
+def derived(password: str, *_: object) -> Verifier:
+    """Return a verifier as a login makes it."""
+    for _ in range(DERIVED_IN):
+        Thread.schedule.step()
+    return Verifier(1, b"salt", password.encode(), b"key")
+
+
+def users(password: str) -> Users:
+    """Return the users with one admin, or without if there is no password."""
+    root = User(Identity("root", UserRole.ADMIN, EVERYWHERE), derived(password))
+    return Users({"root": root} if password else {}, bytes(32))
+
+
+class Scene(test_connection.Scene):
+    """A node whose users are read again."""
+
+    def __init__(self, nears: list[Wire]) -> None:
+        super().__init__(SharedReader, nears)
+        self.host.access = Access(Path("users"), UserRole.NONE, failed_s=0.0)
+        self.is_read_again = threading.Event()
+
+    def submit(self, *batches: Batch, more_come: bool = False) -> None:
+        asked = [command for batch in batches for command in batch.commands]
+        done = [command for command in asked if " b" in command]
+        assert not done, f"done by rights that are gone: {done}"
+        super().submit(*batches, more_come=more_come)
+
+
+class Noted(Connection):
+    was_broken_off = False
+
+    def break_off(self) -> None:
+        self.was_broken_off = True
+        super().break_off()
+
+
+class Client:
+    """Logs in and asks, and asks again once the users were read again."""
+
+    def __init__(self, scene: Scene, near: Any, far: Wire) -> None:
+        reader = scene.reader
+        self.connection = Noted(scene.host, near, for_peers_only=False, shared_reader=reader)
+        self._scene, self._far, self._received = scene, far, b""
+        names = (("serve", self.connection.serve), ("send", self._send), ("read", self._read))
+        self.threads = [threading.Thread(target=run, name=name) for name, run in names]
+
+    def _send(self) -> None:
+        with contextlib.suppress(BrokenPipeError):
+            self._send_lines(BEFORE, 0)
+            self._scene.is_read_again.wait()
+            self._send_lines(AFTER, len(BEFORE))
+            self._far.shutdown(socket.SHUT_WR)
+
+    def _send_lines(self, commands: Sequence[str], first: int) -> None:
+        lines = [f"c#{number}@{command}\n" for number, command in enumerate(commands, first)]
+        data = "".join(lines).encode()
+        while data:
+            size = Thread.schedule.random.choice(PIECES)
+            self._far.sendall(data[:size])
+            data = data[size:]
+
+    def _read(self) -> None:
+        while data := self._far.recv(50):
+            self._received += data
+
+    def check(self) -> None:
+        """Each line was answered once, in order, up to the end of the connection."""
+        *lines, rest = self._received.decode().split("\n")
+        asked = BEFORE + AFTER
+        heads = [line.partition("@")[0] for line in lines]
+        assert heads == [f"s1#{number}" for number in range(len(lines))], lines
+        was_broken_off = self.connection.was_broken_off
+        assert was_broken_off or (len(lines), rest) == (len(asked), ""), lines
+        for line, command in zip(lines, asked, strict=False):
+            reply = line.partition("@")[2]
+            expected = "" if command == "help" else f"answer to {command}"
+            expected = "LOGIN" if command.startswith("login ") else expected
+            assert reply.startswith(("Sorry, ", expected)), lines
+
+
+def users_are_read_again() -> None:
+    ends = [connected(ROOM) for _ in range(CLIENTS)]
+    read = map(users, ("old", Thread.schedule.random.choice(("new", ""))))
+    with (
+        mock.patch.object(logins, "read_users", side_effect=read),
+        mock.patch.object(logins, "derive", derived),
+        mock.patch.object(connections, "asks_only_status", return_value=True),
+    ):
+        scene = Scene([near for near, _ in ends])
+        clients = [Client(scene, near, far) for near, far in ends]
+
+        def read_again() -> None:
+            for _ in range(Thread.schedule.random.randrange(AMID_STEPS)):
+                Thread.schedule.step()
+            scene.host.access.reload()
+            for client in clients:
+                client.connection.rights_changed()
+            scene.is_read_again.set()
+
+        threading.Thread(target=scene.answer, name="driver").start()
+        threads = [thread for client in clients for thread in client.threads]
+        threads.append(threading.Thread(target=read_again, name="reload"))
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for client in clients:
+            client.check()
+    scene.reader.close()
+
+
+@seeds(30, 10_000)
+def test_nothing_is_done_by_rights_that_are_gone(seeds: range) -> None:
+    check_interleavings(users_are_read_again, seeds, LINES)
+
+
+class ByTheUsersOfLater(Login):
+    """Takes the user as of now, by whichever users the password was checked."""
+
+    def _succeeded(self, users: Users, name: str) -> str:
+        return super()._succeeded(self._access.users, name)
+
+
+def test_a_login_by_users_that_are_gone_is_found() -> None:
+    with mock.patch.object(admission, "Login", ByTheUsersOfLater):
+        failure = first_failure(users_are_read_again, range(200), LINES)
+    assert failure is not None
+    assert "done by rights that are gone" in str(failure)
