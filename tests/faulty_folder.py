@@ -30,7 +30,7 @@ class MemoryAppendFile(AppendFile):
         self._file = file
 
     def _write(self, data: bytes) -> None:
-        kind = self._folder.step()
+        kind = self._folder.writing_step()
         self._file.write(data, kind)
         if kind is not None:
             self._folder.finish(kind)
@@ -64,6 +64,7 @@ class MemoryFolder(Folder):
         self.fault = fault
         self.steps = 0
         self.is_dead = False
+        self.is_full = False  # no file can grow
         self._files = {name: MemoryFile(data) for name, data in (files or {}).items()}
         self._may_be_left = [dict(self._files)]  # what a power cut may leave of the names
         self._held: set[str] = set()
@@ -118,6 +119,11 @@ class MemoryFolder(Folder):
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         return fault.kind
 
+    def writing_step(self) -> Kind | None:
+        """Count a step that makes a file longer."""
+        kind = self.step()
+        return Kind.ENOSPC if self.is_full and kind is None else kind
+
     def finish(self, kind: Kind) -> None:
         """End the step that `kind` was chosen for."""
         if kind is Kind.ENOSPC:
@@ -162,7 +168,7 @@ class MemoryFolder(Folder):
             self._names_changed()
             self._end_whole_step()
             for chunk in chunks:
-                kind = self.step()
+                kind = self.writing_step()
                 file.write(chunk, kind)
                 if kind is not None:
                     self.finish(kind)

@@ -28,6 +28,7 @@ class Disk:
         self.newborn = False  # it has taken part in nothing yet
         self.is_held = False  # nothing is written until it is let go
         self.lost_promise = False  # its term and vote among it, since it last began
+        self.is_full = False  # no file can grow
         self._world = world
         self._name = name
         self._promised = (0, 0)  # index and term of the last entry reported durable
@@ -75,6 +76,7 @@ class Disk:
                 recovered = manager.recover(never_ran=never_ran)
             except (Died, FilesRefused) as error:
                 if self.folder.fault is None and not str(error).startswith("--new says "):
+                    self._leave(power_cut=False)
                     raise
                 self._may_be_whole = self._may_be_whole or never_ran  # the word may be on the disk
                 never_ran = False
@@ -120,11 +122,16 @@ class Disk:
     def _leave(self, *, power_cut: bool) -> None:
         folder = self.folder
         self.folder = folder.crash(self._world.random) if power_cut else folder.kill()
+        self.folder.is_full = self.is_full
         self._mark_is_there = not power_cut
 
     def die_soon(self) -> None:
         """Let a write or a sync that comes soon be the last."""
         self._strike(DEATHS, within=2 * STEPS_MAX)
+
+    def be_full(self, is_full: bool) -> None:
+        """Let there be no room for what is written, or some again."""
+        self.is_full = self.folder.is_full = is_full
 
     def fail_soon(self) -> None:
         """Let a write or a sync that comes soon fail."""

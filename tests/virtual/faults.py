@@ -47,6 +47,7 @@ class Faults:
             self._regain,
             self._pause_for_long,
             self._failing_machine,
+            self._full_disk,
         )
         self._acts = dict(zip(FAULTS + LATER_FAULTS, acts, strict=True))
         self._wait()
@@ -58,6 +59,7 @@ class Faults:
         for host in self._hosts:
             host.disk_ms = min(self._plan.disk_ms, 5)
             host.long_ms = 0
+            host.disk.be_full(False)
             host.disk.folder.fault = None
             if host.node is not None:
                 host.manager.fails = False
@@ -267,6 +269,13 @@ class Faults:
         if host.node is not None:
             self._tell(f"break disk {host.name}")
             host.disk.fail_soon()
+
+    def _full_disk(self) -> None:
+        """No file of a node can grow for a while: it stops at its next write, and can't start."""
+        host = self._some()
+        self._tell(f"fill disk {host.name}")
+        host.disk.be_full(True)
+        self._world.after(self._a_while_ms(), host.disk.be_full, False)
 
     def _failing_machine(self) -> None:
         """A node can't execute the next entry: it stops, and never goes on without it."""

@@ -33,7 +33,7 @@ from raftline.raft.node import RawNode, StepObserver, node_from_disk
 from raftline.raft.state import Options
 from raftline.raft.transfer import OrderRefused
 from raftline.raft.view import NodeView
-from raftline.storage.disk import DiskFailed
+from raftline.storage.disk import DiskFailed, StorageError
 from raftline.storage.snapshotfile import no_pause
 from raftline.storage.snapshotlines import MachineState
 from raftline.view.collected import Collector
@@ -518,7 +518,14 @@ class Host:
         members = {} if self.is_joiner else self._members
         may_say_so = self.may_be_said_new and not self.is_joiner and not self.disk.has_vote
         never_ran = never_ran or (may_say_so and self._world.chance(self._plan.said_new))
-        self.manager, recovered = self.disk.recover(members, never_ran=never_ran)
+        try:
+            self.manager, recovered = self.disk.recover(members, never_ran=never_ran)
+        except StorageError:
+            if not self.disk.is_full:
+                raise
+            self._world.counts["starts without room"] += 1
+            self._world.after(100, self.start)
+            return
         self.manager.look_at(self._monitor)
         if self._plan.long_ms:
             self.manager.client_lock = self._pairs_lock  # type: ignore[assignment]

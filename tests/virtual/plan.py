@@ -36,7 +36,12 @@ FAULTS = (
     "die writing",
 )
 NEVER = 1 << 40
-LATER_FAULTS = ("regain", "long pause", "failing machine")  # picked last: see `pick_plan`
+LATER_FAULTS = (
+    "regain",
+    "long pause",
+    "failing machine",
+    "full disk",
+)  # picked last: see `pick_plan`
 
 
 @dataclass(frozen=True)
@@ -176,4 +181,5 @@ def pick_plan(chance: random.Random, nodes: int | None = None, faults: Sequence[
     plan = replace(plan, pause_ms=chance.choice([5, 5, timeout_ms]))
     plan = replace(plan, searchers=chance.choice([0, 0, 1]))
     plan = replace(plan, long_ms=chance.choice([0, 0, 0, 1000]))
+    later += ["full disk"] * (chance.choice([0, 0, 1]) if not faults else 0)
     return replace(plan, faults=plan.faults + later)
