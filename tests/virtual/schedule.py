@@ -267,7 +267,8 @@ class _Schedule:
 
     def _is_found(self, before: Sequence[int]) -> bool:
         """Whether each search that knows a member has come to an end since."""
-        names = [host.name for host in self._members()]
+        led = leaders(self.hosts.values())  # a change of members may be pending all the time
+        names = {name for _, view in led for name in view.membership.names}
         return bool(names) and all(
             each.found > found or not each.knows(names)
             for each, found in zip(self.searchers, before, strict=True)
