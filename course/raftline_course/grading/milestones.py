@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from raftline_course.home import ROOT
+from tests.virtual.plan import NEVER
 
 LAB = ROOT / "labs" / "write-raft"
 POINTS = 10  # of each milestone: half for its transcripts, half for its schedules
@@ -73,10 +74,10 @@ MILESTONES = (
     ),
     Milestone(
         11, "snapshots", "§7", (3, 5), (*CUTS, *CRASHES),
-        {**BAD_NETWORK, "snapshots": (0.05, 0.2), "disk_ms": (2, 10)},
+        {**BAD_NETWORK, "compact_bytes": (400, 2000), "disk_ms": (2, 10)},
     ),
     Milestone(
         12, "members", "§6", (1, 3), ("kill", "isolate", "depose"),
-        {"spares": (1, 2), "change_every_ms": (3, 8), "snapshots": (0, 0.05)}, timeouts=60,
+        {"spares": (1, 2), "change_every_ms": (3, 8), "compact_bytes": NEVER}, timeouts=60,
     ),
 )  # fmt: skip

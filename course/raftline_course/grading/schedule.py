@@ -22,7 +22,7 @@ from tests.virtual.history import History
 from tests.virtual.host import Host, leaders
 from tests.virtual.journal import JOURNAL
 from tests.virtual.network import Network
-from tests.virtual.plan import Plan, pick_plan
+from tests.virtual.plan import NEVER, Plan, pick_plan
 from tests.virtual.world import World
 
 SERVE_WITHIN_TIMEOUTS = 75
@@ -163,7 +163,8 @@ def plan_of(seed: int, nodes: int, faults: tuple[str, ...], given: Mapping[str, 
     )
     calm: dict[str, object] = {
         "loss": 0, "duplicates": 0, "late": 0, "replays": 0, "delay_ms": 10, "disk_ms": 2,
-        "snapshots": 0, "spares": 0, "change_every_ms": 0, "sessions_max": 4096,
+        "compact_bytes": NEVER, "pause_ms": 5, "spares": 0, "change_every_ms": 0,
+        "sessions_max": 4096,
         "session_window": 128, "restarts_differ": 0, "late_starts": 0, "by_hand": 0,
         "nonmember_every_ms": 0, "said_new": 0, "dealers": 0, "holders": 0, "clients": 3,
         "faults": list(drawn.faults) if faults else [], "apply_max": 4096,
