@@ -14,7 +14,7 @@ from math import ceil
 from random import Random
 from typing import Protocol
 
-from raftline.net.host import Batch
+from raftline.net.host import Batch, ReplySink
 from raftline.node.applying import SLICE_S
 from raftline.node.clock import OwnerSleep
 from raftline.node.leasing import Leasing
@@ -46,7 +46,7 @@ from tests.virtual.long_entries import PairsLock, machines
 from tests.virtual.manager import MachineFailed, Manager
 from tests.virtual.monitor import Monitor
 from tests.virtual.promptness import Promptness
-from tests.virtual.requests import Asked, Request, Requests
+from tests.virtual.requests import Request, Requests
 from tests.virtual.snapshots import Snapshots
 from tests.virtual.watching import Watching
 from tests.virtual.world import World
@@ -185,9 +185,8 @@ class Host:
         self.clock = Clock(world, name, start_ms, permille, self._time_may_be_up)
         self.requests = Requests(
             world,
-            name,
+            self,
             invariants,
-            self._mark_ready,
             lambda: self.manager.applied.index,
             self._leads_on,
             lambda reply: self.watch_renewals(self, reply),
@@ -256,7 +255,7 @@ class Host:
         if self.node is None:
             request.client.refused(request, None)
         else:
-            self._when_up(lambda _: self._submit(self.requests.asked(request)))
+            self._when_up(lambda _: self.requests.ask(request))
 
     def _submit(self, batch: Batch) -> None:
         self.stepper.enqueue(batch)
@@ -312,9 +311,10 @@ class Host:
             self._acts.clear()
 
     def _look(self) -> None:
+        requests = self.requests
         self._rounds.look(self._take_round)
-        if self.requests.ready:
-            self.requests.deliver()
+        while (requests.ready or requests.waiting) and requests.deliver():
+            self._rounds.look(self._take_round)
         if not self._plan.slow_entries:  # whose time passes for the node alone
             self._promptness.look(is_full=self.writes.is_full)
 
@@ -325,6 +325,11 @@ class Host:
     def later(self, delay_ms: int, act: Callable[[RawNode], None]) -> None:
         """Let this incarnation of the node take an input later."""
         self._world.after(delay_ms, self._in_incarnation, self._incarnation, act)
+
+    def beside(self, delay_ms: int, tie: float, act: Callable[..., object], *of: object) -> None:
+        """Let a connection of this incarnation take something later; see `World.beside`."""
+        incarnation = self._incarnation
+        self._world.beside(delay_ms, tie, self._in_incarnation, incarnation, lambda _: act(*of))
 
     def within(self, longest_ms: int, act: Callable[[RawNode], None]) -> None:
         """Let this incarnation of the node take an input so much later at most."""
@@ -380,8 +385,9 @@ class Host:
         view = self.view
         return view is not None and view.is_leader and view.log.term_at(index) == view.term
 
-    def _mark_ready(self, asked: Asked) -> None:
-        self._rounds.ready_sinks.append(asked)
+    def mark_ready(self, sink: ReplySink) -> None:
+        """Replies can leave there after this step."""
+        self._rounds.ready_sinks.append(sink)
 
     # --- the disk -----------------------------------------------------------------------------
 
@@ -412,6 +418,12 @@ class Host:
         self._between_writes.append((act, then))
         self.write()
 
+    def after_long(self, act: Callable[[], None]) -> bool:
+        """Let something wait for the end of a long entry; return False if there is none."""
+        if self._pairs_lock.is_held:
+            self._after_long.append(act)
+        return self._pairs_lock.is_held
+
     @contextlib.contextmanager
     def without_core(self) -> Iterator[None]:
         """A thread works that does not hold `core`, but where it takes a step."""
@@ -439,13 +451,11 @@ class Host:
         entries = self.stepper.begin_apart()
         if entries:
             self._pairs_lock.is_held = True
-            self.requests.is_held_up = True
             self._world.counts["long entries begun"] += 1
             self.later(self.long_ms, lambda node: self._applied_apart(entries))
 
     def _applied_apart(self, entries: Sequence[Entry]) -> None:
         self._pairs_lock.is_held = False
-        self.requests.go_on()
         self.stepper.end_apart(entries, self.stepper.apply_apart(entries))
         waiting, self._after_long = self._after_long, []
         for act in waiting:
@@ -589,7 +599,7 @@ class Host:
         self.disk.die(self.manager, writing, unsaved, self.node, power_cut=power_cut)
         saves = [work.save for work in (*writing, *unsaved) if work.save is not None]
         self._invariants.forget(self.name, {save.term for save in saves})
-        self._pairs_lock.is_held = self.requests.is_held_up = False
+        self._pairs_lock.is_held = False
         self._after_long.clear()
         self.snapshots.stopped()
         self._between_writes.clear()

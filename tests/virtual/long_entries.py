@@ -58,6 +58,8 @@ class PairsLock:
         """All else that holds it does so for no time."""
 
     def acquire(self, timeout: float = -1) -> bool:
+        if self.is_held and timeout >= 0 and not self.may_be_waited_for:
+            return False
         if self.is_held and not self.may_be_waited_for:
             raise InvariantError(f"{self._name} waits for a long entry with `core` held")
         return True

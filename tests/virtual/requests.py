@@ -1,19 +1,22 @@
-"""The requests of clients at one simulated node: a batch each, and what its replies say."""
+"""The requests of clients at one simulated node: a line each, and what its reply line means."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from raftline.net.host import Batch
-from raftline.wire.parsing import BY_CLOCK, BY_ROUND, Reading
-from raftline.wire.protocol import NOT_LEADER, OUTCOME_UNKNOWN
+from raftline.wire.protocol import NOT_LEADER, OUTCOME_UNKNOWN, split_sender
+from raftline.wire.refusals import ELSEWHERE, refusal_in
 from tests.invariants import InvariantError, Invariants
+from tests.virtual.lines import Connected, Doors
 from tests.virtual.world import World
 
-READINGS = {
-    "lease": Reading(by_lease=True), "ask": Reading(may_ask=True), "clock": BY_CLOCK,
-}  # fmt: skip
+if TYPE_CHECKING:
+    from tests.virtual.host import Host
+    from tests.virtual.rough import RoughLines
+
+MODES = {"lease": "lease", "ask": "index"}  # as a line spells how it is to be read
 
 
 class Asker(Protocol):
@@ -44,125 +47,182 @@ class Request(Protocol):
 
 
 class Asked:
-    """The connection of one request, which its reply leaves from."""
+    """A line on its way, and its reply."""
 
-    def __init__(self, requests: Requests, request: Request) -> None:
+    def __init__(
+        self,
+        request: Request | None,
+        request_id: str,
+        heard: Callable[[str | None], None] | None = None,
+    ) -> None:
+        """Without a request `heard` gets the reply, or None if there will be none."""
         self.request = request
-        self.is_read = not request.in_log
-        self.is_applied = False  # its reply is that of its entry
-        self.is_answered = False
-        command = request.command
-        reading = READINGS.get(request.how, BY_ROUND) if self.is_read else BY_ROUND
-        if reading.may_ask and not requests.may_ask:
-            reading = BY_ROUND
-        if reading.by_clock:
-            command = command.rpartition("@")[2]
+        self.request_id = request_id
+        self.heard = heard
+        self.batch: Batch | None = None  # that it is in; None: the node answered by itself
+        self.place = 0  # there
+        self.reply = ""
+
+
+class ClientConnection(Connected):
+    """A connection on which requests are sent; their replies come in order."""
+
+    def __init__(self, doors: Doors, host: Host, requests: Requests) -> None:
+        super().__init__(doors, host, self._line_left)
         self._requests = requests
-        self.batch = Batch([command], is_read=self.is_read, reading=reading, reply_sink=self)
+        self.asked: list[Asked] = []  # without a reply, in the order of their lines
+        self._applied: dict[Batch, int] = {}  # replies of entries
+        self._unwoken = 0  # batches
+
+    def add(self, batch: Batch) -> None:
+        waiting = [one for one in self.asked if one.batch is None]
+        for place, one in enumerate(waiting[: len(batch.commands)]):
+            one.batch, one.place = batch, place
+        self._unwoken += 1
+        super().add(batch)
 
     def keep(self, batch: Batch, replies: list[str]) -> list[str]:
-        self.is_applied = True
-        return replies
+        self._applied[batch] = self._applied.get(batch, 0) + len(replies)
+        return super().keep(batch, replies)
 
     def mark_ready(self) -> None:
-        if self.is_answered:
-            raise InvariantError(f"{self.request.line} is answered a second time")
-        self.is_answered = True
-        self._requests.mark_ready(self)
+        self._unwoken -= 1
+        if self._unwoken < 0:
+            raise InvariantError("a batch is answered a second time")
+        super().mark_ready()
 
-    def flush(self) -> None:
-        self._requests.ready.append(self)  # whose errors are not the node's
+    def is_applied(self, one: Asked) -> bool:
+        """Whether its reply is that of its entry."""
+        return one.batch is not None and one.place < self._applied.get(one.batch, 0)
 
-    def break_off(self) -> None:
-        pass
+    def _line_left(self, _: Connected, line: str) -> None:
+        _, request_id, text = split_sender(line)
+        if not self.asked or self.asked[0].request_id != request_id:
+            raise InvariantError(f"nobody asked on this connection for {line!r}")
+        one = self.asked.pop(0)
+        one.reply = text
+        self._requests.ready.append((self, one))
 
 
 class Requests:
-    """Keeps each request until its client was told the outcome."""
+    """Sends each request as a line, and keeps it until its client was told the outcome."""
 
     def __init__(
         self,
         world: World,
-        name: str,
+        host: Host,
         invariants: Invariants,
-        mark_ready: Callable[[Asked], None],
         applied_index: Callable[[], int],
         leads_on: Callable[[int], bool],
         watch_renewals: Callable[[str], None],
     ) -> None:
         self._world = world
-        self._name = name
+        self._name = host.name
+        self._host = host
         self._invariants = invariants
-        self.mark_ready = mark_ready
         self._applied_index = applied_index
         self._leads_on = leads_on
         self._watch_renewals = watch_renewals
         self.may_ask = True  # a follower asks its leader for the read index
-        self.ready: list[Asked] = []  # their replies have left
-        self.is_held_up = False  # what reads the pairs waits for a long entry
-        self._held_up: list[Asked] = []
+        self.doors = Doors(host)
+        self.ready: list[tuple[ClientConnection, Asked]] = []  # their replies have left
+        self.waiting: dict[Connected, None] = {}  # for something else than bytes
+        self.rough: RoughLines | None = None  # how lines arrive; None: whole, one at a time
         self._open: dict[Asked, None] = {}
+        self._connections: dict[Asker, ClientConnection] = {}
+        self._others: list[ClientConnection] = []
         self.reading: set[Batch] = set()  # the core has them, and has not answered
 
-    def asked(self, request: Request) -> Batch:
-        """Take a request; return the batch that it is."""
+    def ask(self, request: Request) -> None:
+        """Let the line of a request arrive, on a connection that waits for nothing else."""
         self._world.tell("request", f"{self._name} <- {request.line}")
         request.must_see_index = self._invariants.acknowledged_index
-        asked = Asked(self, request)
+        connection = self._connections.get(request.client)
+        if connection is None or connection.asked or connection.is_over:
+            connection = ClientConnection(self.doors, self._host, self)
+            self._connections[request.client] = connection
+        line = self._spelled(request)
+        asked = Asked(request, split_sender(line)[1])
         self._open[asked] = None
-        return asked.batch
+        data = f"{line}\n".encode()
+        if self.rough is None:
+            connection.asked.append(asked)
+            connection.receive(data)
+        else:
+            self.rough.send(self._host, connection, asked, data)
 
-    def go_on(self) -> None:
-        """Let those go on that a long entry has held up."""
-        self.is_held_up = False
-        self.ready += self._held_up
-        self._held_up = []
+    def connect(self) -> ClientConnection:
+        """Make a connection whose client keeps it."""
+        connection = ClientConnection(self.doors, self._host, self)
+        self._others = [one for one in self._others if not one.is_over] + [connection]
+        return connection
 
-    def deliver(self) -> None:
-        """Let the clients have the replies that have left."""
+    def _spelled(self, request: Request) -> str:
+        """Return the line of a request; how it is to be read stands at its end."""
+        line = request.line
+        if "@" not in line:
+            line = f"{request.client.name}@{line}"
+        verb = line.partition("@")[2].partition(" ")[0]
+        if verb not in ("get", "show"):
+            return line
+        mode = "log" if request.in_log else MODES.get(request.how, "")
+        if mode == "index" and not self.may_ask:
+            mode = ""
+        return f"{line} read {mode}" if mode else line
+
+    def deliver(self) -> bool:
+        """Let the clients have the replies that have left, and let connections go on; return
+        whether any has."""
         ready, self.ready = self.ready, []
-        for asked in ready:
-            if self.is_held_up and asked.batch.reader is not None:
-                self._held_up.append(asked)
-                continue
-            del self._open[asked]
-            self._deliver(asked, asked.request)
+        for connection, asked in ready:
+            if asked.request is not None:
+                del self._open[asked]
+                self._deliver(connection, asked, asked.request)
+            elif asked.heard is not None:
+                asked.heard(asked.reply)
+        waiting, self.waiting = self.waiting, {}
+        return any([connection.go_on() for connection in waiting])
 
-    def _deliver(self, asked: Asked, request: Request) -> None:
-        batch = asked.batch
-        if batch.reader is not None:
+    def _deliver(self, connection: ClientConnection, asked: Asked, request: Request) -> None:
+        batch, reply = asked.batch, asked.reply
+        if batch is not None and batch.reader is not None:
             self._invariants.reads(self._name, self._applied_index(), request.must_see_index)
-            self._answer(request, batch.reader.read(batch.commands)[0])
-            return
-        reply = batch.replies[0]
-        if asked.is_applied:
+            self._answer(request, reply)
+        elif batch is not None and connection.is_applied(asked):
             last = self._invariants.acknowledged_index
-            self._invariants.acknowledged_index = max(last, batch.first_index)
+            self._invariants.acknowledged_index = max(last, batch.first_index + asked.place)
             self._answer(request, reply)
         elif not reply.startswith("Sorry, "):  # by the clock of leases
             self._watch_renewals(reply)
             self._answer(request, reply)
         elif reply.startswith(OUTCOME_UNKNOWN):
-            if self._leads_on(batch.first_index):
+            if batch is not None and self._leads_on(batch.first_index + asked.place):
                 raise InvariantError(f"{self._name} gives {request.line} up, and leads on")
             request.client.unknown(request)
+        elif (refusal := refusal_in(reply)) is None or refusal.outcome is not ELSEWHERE:
+            self._answer(request, reply)  # no server does that
         else:
             named = reply.rpartition(": ")[2] if reply.startswith(NOT_LEADER) else ""
             request.client.refused(request, named.split(" ")[0] or None)
 
     @property
     def unanswered(self) -> int:
-        """How many requests have no answer."""
-        return sum(not asked.is_answered for asked in self._open)
+        """How many batches have no answer."""
+        return self.doors.unanswered
 
     def hang_up(self) -> None:
         """The node dies: nobody here learns any more."""
+        for connection in (*self._connections.values(), *self._others):
+            connection.end()
+        self._connections, self._others = {}, []
         hung_up, self._open = self._open, {}
+        self.doors.submitted = []
         self.reading = set()
         self.ready = []
-        self._held_up = []
+        self.waiting = {}
         for asked in hung_up:
-            asked.request.client.unknown(asked.request)
+            if asked.request is not None:
+                asked.request.client.unknown(asked.request)
 
     def _answer(self, request: Request, reply: str) -> None:
         self._world.within(2, request.client.answered, request, reply)

@@ -35,6 +35,7 @@ from tests.virtual.manager import Manager
 from tests.virtual.network import Network
 from tests.virtual.nonmember import NonMember
 from tests.virtual.plan import Plan, pick_plan
+from tests.virtual.rough import RoughLines, Talker
 from tests.virtual.searchers import Searcher
 from tests.virtual.upgrades import Upgrades
 from tests.virtual.watching import Watching
@@ -162,6 +163,15 @@ class _Schedule:
         self.upgrades = Upgrades(self.world, plan, self.network, hosts, seed)
         NonMember(self.world, plan, hosts)
         self.operator = Operator(self.world, plan, hosts, addresses)
+        self.talkers = self._rough_lines(random.Random(f"lines {seed}"), hosts)
+
+    def _rough_lines(self, chance: random.Random, hosts: Sequence[Host]) -> list[Talker]:
+        """Let lines be rough, by a chance of their own; return the clients that do not wait."""
+        rough = RoughLines(self.world, chance)
+        for host in hosts:
+            host.requests.rough = rough
+        names = [f"talker{number}" for number in range(chance.choice([0, 0, 0, 1, 2]))]
+        return [Talker(self.world, chance, name, hosts, self.plan.think_ms) for name in names]
 
     def _client(self, name: str) -> Client:
         return Client(self.world, self.plan, name, list(self.hosts.values()), self.history)
@@ -207,7 +217,7 @@ class _Schedule:
         if found:
             self._until("let itself be found", lambda: self._is_found(found))
         asking: list[Client | Dealer | Searcher] = [*self.clients, *self.dealers, *self.searchers]
-        for client in (*asking, *self.holders):
+        for client in (*asking, *self.holders, *self.talkers):
             client.stop()
         if self.foreman is not None:
             self.foreman.stop()
@@ -311,6 +321,8 @@ class _Schedule:
         self.ledger.judge(managers[0].store)
         if self.foreman is not None:
             self.foreman.judge(json.loads(managers[0].store.get(long_entries.NAME, "[]")))
+        for talker in self.talkers:
+            talker.judge(managers[0].store.get(talker.name))
         self.history.journal.judge(managers[0].store.get(JOURNAL, ""))
         self.world.counts["search steps"] += self.history.judge()
 

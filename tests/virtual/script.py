@@ -106,7 +106,7 @@ class ScriptedRequest:
 
     @property
     def line(self) -> str:
-        return f"{self.sender}@{self.command}"
+        return self.command if "@" in self.command else f"{self.sender}@{self.command}"
 
 
 class ScriptedHost(Host):

@@ -67,6 +67,9 @@ class Calm:
         self.replies: list[str] = []
         for host in self.hosts:
             host.build_level = 2
+            host.requests.rough = None
+        for talker in self.schedule.talkers:
+            talker.stop()
         self.schedule._first_starts()
         self.schedule.clients[0].stop()
         self.tell_levels()

@@ -23,7 +23,7 @@ def held(page: str) -> dict[str, Any]:
     return data
 
 
-@pytest.mark.parametrize("seed", [7, 21])
+@pytest.mark.parametrize("seed", [23, 26])
 def test_each_step_of_a_schedule_has_a_reason_and_messages_meet(seed: int) -> None:
     collector = Collector()
     assert run(seed, collector=collector) == run(seed)

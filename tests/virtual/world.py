@@ -54,6 +54,11 @@ class World:
         """Let `act(*values)` happen so much later at most."""
         self.after(up_to(longest_ms, self.random), act, *values)
 
+    def beside(self, delay_ms: int, tie: float, act: Callable[..., None], *values: Any) -> None:
+        """Let `act(*values)` happen that much later. No chance of the world's is drawn."""
+        self._number = number = self._number + 1
+        heappush(self._queue, (self.now_ms + delay_ms, tie, number, act, values))
+
     def wake(self, name: str, delay_ms: int, act: Callable[..., None], *values: Any) -> None:
         """Let a node's alarm ring that much later."""
         self.after(delay_ms, act, *values)
