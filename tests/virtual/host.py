@@ -585,8 +585,19 @@ class Host:
         self._rounds = Rounds(node.view, self.stepper, queue, self, sleep, self.clock, self.fail)
         if self._plan.long_ms:
             self.stepper.apply_apart_by(self._wake_applier)
+        self.stepper.watchers.run_beside = self._run_beside
         if self.watching is not None:
             self.watching.started(self.stepper.watchers)
+
+    def _run_beside(self, run: Callable[[], None]) -> bool:
+        """Have watches begin anew, as by a thread of their own."""
+
+        def run_without_core() -> None:
+            with self.without_core():
+                run()
+
+        self.beside(1, 0.5, run_without_core)
+        return True
 
     def stop(self, *, power_cut: bool) -> None:
         """Die here and now; a power cut takes what was not synced, and whatever was being

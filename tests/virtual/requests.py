@@ -61,6 +61,7 @@ class Asked:
         self.heard = heard
         self.batch: Batch | None = None  # that it is in; None: the node answered by itself
         self.place = 0  # there
+        self.is_applied = False  # its reply is that of its entry
         self.reply = ""
 
 
@@ -91,16 +92,14 @@ class ClientConnection(Connected):
             raise InvariantError("a batch is answered a second time")
         super().mark_ready()
 
-    def is_applied(self, one: Asked) -> bool:
-        """Whether its reply is that of its entry."""
-        return one.batch is not None and one.place < self._applied.get(one.batch, 0)
-
     def _line_left(self, _: Connected, line: str) -> None:
         _, request_id, text = split_sender(line)
         if not self.asked or self.asked[0].request_id != request_id:
             raise InvariantError(f"nobody asked on this connection for {line!r}")
         one = self.asked.pop(0)
         one.reply = text
+        if one.batch is not None:
+            one.is_applied = one.place < self._applied.get(one.batch, 0)
         self._requests.ready.append((self, one))
 
 
@@ -125,12 +124,12 @@ class Requests:
         self._watch_renewals = watch_renewals
         self.may_ask = True  # a follower asks its leader for the read index
         self.doors = Doors(host)
-        self.ready: list[tuple[ClientConnection, Asked]] = []  # their replies have left
+        self.ready: list[tuple[Connected, Asked]] = []  # their replies have left
         self.waiting: dict[Connected, None] = {}  # for something else than bytes
         self.rough: RoughLines | None = None  # how lines arrive; None: whole, one at a time
         self._open: dict[Asked, None] = {}
         self._connections: dict[Asker, ClientConnection] = {}
-        self._others: list[ClientConnection] = []
+        self._others: list[Connected] = []
         self.reading: set[Batch] = set()  # the core has them, and has not answered
 
     def ask(self, request: Request) -> None:
@@ -154,8 +153,12 @@ class Requests:
     def connect(self) -> ClientConnection:
         """Make a connection whose client keeps it."""
         connection = ClientConnection(self.doors, self._host, self)
-        self._others = [one for one in self._others if not one.is_over] + [connection]
+        self.keep(connection)
         return connection
+
+    def keep(self, connection: Connected) -> None:
+        """Keep a connection while the node is up."""
+        self._others = [one for one in self._others if not one.is_over] + [connection]
 
     def _spelled(self, request: Request) -> str:
         """Return the line of a request; how it is to be read stands at its end."""
@@ -183,12 +186,12 @@ class Requests:
         waiting, self.waiting = self.waiting, {}
         return any([connection.go_on() for connection in waiting])
 
-    def _deliver(self, connection: ClientConnection, asked: Asked, request: Request) -> None:
+    def _deliver(self, connection: Connected, asked: Asked, request: Request) -> None:
         batch, reply = asked.batch, asked.reply
         if batch is not None and batch.reader is not None:
             self._invariants.reads(self._name, self._applied_index(), request.must_see_index)
             self._answer(request, reply)
-        elif batch is not None and connection.is_applied(asked):
+        elif batch is not None and asked.is_applied:
             last = self._invariants.acknowledged_index
             self._invariants.acknowledged_index = max(last, batch.first_index + asked.place)
             self._answer(request, reply)

@@ -39,6 +39,7 @@ from tests.virtual.rough import RoughLines, Talker
 from tests.virtual.searchers import Searcher
 from tests.virtual.upgrades import Upgrades
 from tests.virtual.watching import Watching
+from tests.virtual.watchlines import WatchClient
 from tests.virtual.world import World
 
 STEPS = 6000
@@ -163,7 +164,12 @@ class _Schedule:
         self.upgrades = Upgrades(self.world, plan, self.network, hosts, seed)
         NonMember(self.world, plan, hosts)
         self.operator = Operator(self.world, plan, hosts, addresses)
-        self.talkers = self._rough_lines(random.Random(f"lines {seed}"), hosts)
+        chance = random.Random(f"lines {seed}")
+        self.talkers = self._rough_lines(chance, hosts)
+        names = [f"watch{number}" for number in range(chance.choice([0, 0, 1, 2]))]
+        self.watch_clients = [
+            WatchClient(self.world, chance, name, hosts, watching) for name in names
+        ]
 
     def _rough_lines(self, chance: random.Random, hosts: Sequence[Host]) -> list[Talker]:
         """Let lines be rough, by a chance of their own; return the clients that do not wait."""
@@ -217,7 +223,7 @@ class _Schedule:
         if found:
             self._until("let itself be found", lambda: self._is_found(found))
         asking: list[Client | Dealer | Searcher] = [*self.clients, *self.dealers, *self.searchers]
-        for client in (*asking, *self.holders, *self.talkers):
+        for client in (*asking, *self.holders, *self.talkers, *self.watch_clients):
             client.stop()
         if self.foreman is not None:
             self.foreman.stop()

@@ -68,8 +68,8 @@ class Calm:
         for host in self.hosts:
             host.build_level = 2
             host.requests.rough = None
-        for talker in self.schedule.talkers:
-            talker.stop()
+        for client in (*self.schedule.talkers, *self.schedule.watch_clients):
+            client.stop()
         self.schedule._first_starts()
         self.schedule.clients[0].stop()
         self.tell_levels()
