@@ -74,9 +74,10 @@ async def leases_are_kept(kind: type[AioLease] = AioLease, *, is_prompt: bool = 
         tasks[0].cancel()
     ends = await asyncio.gather(*tasks, return_exceptions=True)
     assert [end for end in ends[1:] if end is not None] == []
-    for task in list(renewing):
+    left = list(renewing)
+    for task in left:
         task.cancel()
-    await asyncio.sleep(1.0)
+    await asyncio.gather(*left, return_exceptions=True)
     assert not renewing, "a task renews on"
     assert len(lost) == len(set(lost)), "a loss was reported twice"
     assert not is_prompt or (lost == [] and len(cluster.released) == len(TTLS))
