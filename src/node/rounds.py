@@ -54,6 +54,8 @@ class Rounds:
             self._rim.give_up_late(now)
             self._stepper.watchers.look(self._view)
         self._stepper.serve()
+        if self._queue.held and self._queue.held[0].hold_until_ms < self._sleep.until_ms:
+            self._sleep.wake()  # it is refused at that time
 
     def keep_time(self) -> None:
         """Do a round, and then apply a slice of what the steps before have left."""
