@@ -28,8 +28,15 @@ from raftline.clients.connection import (
 from raftline.clients.tls import is_certificate_refused, why_no_tls
 from raftline.common.address import Address
 from raftline.wire.commands import row_of
-from raftline.wire.protocol import NO_LEADER, TLS_ALONE, leader_named_in
-from raftline.wire.refusals import Refusal, RequestOutcome, refusal_in, sentence_of
+from raftline.wire.protocol import NO_LEADER, TLS_ALONE
+from raftline.wire.refusals import (
+    Refusal,
+    RequestOutcome,
+    leader_in,
+    leader_named_in,
+    refusal_in,
+    sentence_of,
+)
 from raftline.wire.replies import Reply, outcome_of
 
 FIRST_PAUSE_S = 0.05
@@ -275,7 +282,7 @@ def error_of(refusal: Refusal) -> ClientError:
     said = refusal.text
     match refusal.code:
         case "not-leader":
-            leader = leader_named_in(said)
+            leader = leader_in(refusal)
             return NotLeader(said, Address(*leader[1:]) if leader else None)
         case "no-login" | "not-allowed":
             return NotAllowed(said)

@@ -29,7 +29,6 @@ _LONG: Final = 150  # characters; of fewer `is_plain` takes longer than `isprint
 
 NAME: Final = re.compile(spelling.NAME, re.ASCII)
 _NUMBER: Final = re.compile(rf"0|{NUMBER}")
-_LEADER = re.compile(r"Last leader I heard from is: (\S+) \(\[?([^\s\]]+)\]?:([0-9]{1,5})\)$")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 # RFC 854: IAC, then an option's negotiation, or a command of one byte; and a sub-negotiation. FF
 # before any other byte is not telnet but a byte that is not UTF-8, and is refused as that.
@@ -258,12 +257,6 @@ def not_leader(name: str, host: str, port: int) -> str:
 def no_leader(because: str) -> str:
     """Return the reply of a node that knows of no leader; "" if it can't know why."""
     return f"{NO_LEADER} {because}" if because else NO_LEADER
-
-
-def leader_named_in(text: str) -> tuple[str, str, int] | None:
-    """Return (name, host, port) if the reply is a `not_leader`; else None."""
-    found = _LEADER.search(text) if text.startswith(NOT_LEADER) else None
-    return (found[1], found[2], int(found[3])) if found else None
 
 
 def outcome_unknown(reason: str) -> str:

@@ -112,6 +112,7 @@ REFUSALS: Final = (
 BAD_REQUEST: Final = "bad-request"  # of all other sentences: they name the mistake
 _PATTERNS: Final = tuple((row, row.pattern) for row in REFUSALS)
 _OUTCOMES: Final = {row.code: row.outcome for row in reversed(REFUSALS)}
+_PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
 _CODED = re.compile(r"Sorry \[([a-z-]+)((?: \S+?)*)\] (.*)\Z", re.ASCII | re.DOTALL)
 
 
@@ -133,6 +134,23 @@ def refusal_in(reply: str) -> Refusal | None:
         return None
     code, facts, text = found.groups()
     return Refusal(code, tuple(facts.split()), text, _OUTCOMES.get(code, REFUSED))
+
+
+def leader_named_in(reply: str) -> tuple[str, str, int] | None:
+    """Return (name, host, port) if a reply sends a client to the leader; else None."""
+    refusal = refusal_in(reply)
+    return None if refusal is None else leader_in(refusal)
+
+
+def leader_in(refusal: Refusal) -> tuple[str, str, int] | None:
+    """Return the leader's (name, host, port), if a refusal names it."""
+    if refusal.code != "not-leader" or len(refusal.facts) != 2:
+        return None
+    name, address = refusal.facts
+    host, _, port = address.rpartition(":")
+    if not _PORT.fullmatch(port):
+        return None
+    return name, host.removeprefix("[").removesuffix("]"), int(port)
 
 
 def _by_sentence(text: str) -> Refusal:

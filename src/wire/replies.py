@@ -14,13 +14,12 @@ from raftline.wire.protocol import (
     decode_line,
     error,
     escape,
-    leader_named_in,
     real,
     split_sender,
     without_controls,
 )
 from raftline.wire.refusals import RequestOutcome as RequestOutcome
-from raftline.wire.refusals import refusal_in, sentence_of
+from raftline.wire.refusals import leader_named_in, refusal_in, sentence_of
 
 NOT_RECOGNIZED = ">> Command not recognized"
 NO_SUCH_KEY = ", no such key"

@@ -29,7 +29,8 @@ from raftline.tools import backup, status
 from raftline.wire.commands import read_request
 from raftline.wire.membercommands import read_change
 from raftline.wire.operands import Limits
-from raftline.wire.protocol import ProtocolError, leader_named_in, split_sender
+from raftline.wire.protocol import ProtocolError, split_sender
+from raftline.wire.refusals import leader_named_in
 from raftline_course.controller import udp
 from raftline_course.controller.faults import read_fault
 from raftline_course.controller.store import retrieve

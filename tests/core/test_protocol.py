@@ -13,7 +13,6 @@ from raftline.wire.protocol import (
     ProtocolError,
     decode_line,
     error,
-    leader_named_in,
     looks_foreign,
     not_leader,
     outcome_unknown,
@@ -21,6 +20,7 @@ from raftline.wire.protocol import (
     shown,
     split_sender,
 )
+from raftline.wire.refusals import leader_named_in
 
 LIMITS = Limits()
 

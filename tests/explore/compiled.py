@@ -209,6 +209,8 @@ def search(
                 if running.states > states or time.process_time() - began_s > seconds:
                     break
                 complete = running.run(LOOK, began_s + seconds)
+        except MemoryError:
+            print("the memory is full; what follows was looked at", flush=True)
         except Violation as violation:
             found = str(violation)
             way = running.way() if order == "breadth" else []
