@@ -380,7 +380,8 @@ class Stepper:
         if has_work and applying.take(effects, leads=leads):
             self._sleep.is_for_a_group = False  # the next ones are not waited for as long
         has_sent = effects.send or effects.send_after_save
-        if has_sent or effects.append or effects.save or effects.notes or effects.members_changed:
+        is_seen = effects.append or effects.apply or effects.save or effects.notes
+        if has_sent or is_seen or effects.members_changed:
             self._rim.report(effects)  # of a new leader there is a note, a new term is saved
         if self._handover.waiting:
             self._handover.look()
