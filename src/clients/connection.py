@@ -250,6 +250,6 @@ class NodeConnection(LineConnection):
             except TimeoutError:
                 host, port = self.address
                 deadline.notice(
-                    f"{host} port {port} was asked, and has {timeout_s:g} s for it in all"
+                    f"{host} port {port} was asked, and has {timeout_s:.3g} s for it in all"
                 )
         return self.read(until_s)

@@ -13,6 +13,7 @@ from typing import Final, Protocol
 from raftline.access.login import Access
 from raftline.access.secret import PeerAuth
 from raftline.access.tls import Tls
+from raftline.common.derived import mypyc_attr
 from raftline.net.peers import Speakers
 from raftline.net.reply_room import ReplyRoom
 from raftline.raft.change import Change
@@ -27,6 +28,7 @@ from raftline.wire.watches import WatchAsked
 EVERY: Final = 1 << 62  # characters: no reply is left out
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class ReplySink(Protocol):
     """The connection that the replies of a batch leave from."""
 

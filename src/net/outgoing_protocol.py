@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from raftline.common.derived import mypyc_attr
 from raftline.net.host import Backlog, Batch, Host, ReplySink
 from raftline.wire import limits
 from raftline.wire.protocol import NO_LEADER, outcome_unknown, reply_line
@@ -25,6 +26,7 @@ SHORT: Final = 4096  # characters of a batch's replies that are not counted
 NOT_KEPT: Final = outcome_unknown("the replies that wait for this client are too long already")
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class OutgoingProtocol(ReplySink):
     """The replies of one connection, and the backlogs of its watches.
 

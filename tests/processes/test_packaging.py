@@ -92,8 +92,8 @@ def test_every_package_folder_is_listed() -> None:
 def test_every_package_folder_has_a_docstring() -> None:
     for path in {path.parent for path in SOURCE.rglob("*.py")} - {SOURCE / "raftline"}:
         text = (path / "__init__.py").read_text(encoding="utf-8")
-        body = ast.parse(text).body
-        assert path == SOURCE or len(body) == 1, f"{path}/__init__.py holds more than a docstring"
+        rest = [part for part in ast.parse(text).body[1:] if not isinstance(part, ast.ImportFrom)]
+        assert path == SOURCE or not rest, f"{path}/__init__.py holds code of its own"
         assert ast.get_docstring(ast.parse(text)), f"{path}/__init__.py has no docstring"
 
 

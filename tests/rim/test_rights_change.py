@@ -43,13 +43,17 @@ class Scene:
         self.host: Any = FakeHost(
             access=self.access, level=2, watchers=self.watchers, logmanager=self.manager
         )
-        self.host.submit = lambda *batches: [batch.wake() for batch in batches]
+        self.host.submit = self._confirm_all
         self.here, self.there = socket.socketpair()
         self.there.settimeout(20.0)
         self.lines = self.there.makefile()
         self.connection = Connection(self.host, self.here, for_peers_only=False)
         self.thread = threading.Thread(target=self.connection.serve, daemon=True)
         self.thread.start()
+
+    def _confirm_all(self, *batches: Any) -> None:
+        for batch in batches:
+            batch.wake()
 
     def write(self, password: str = PASSWORD, **users: tuple[str, ...]) -> None:
         users = users or {"ann": ()}

@@ -177,7 +177,7 @@ class Connected(OutgoingProtocol):
     def receive(self, data: bytes) -> None:
         """Bytes arrive, which the node reads when it comes to that."""
         self._incoming += data
-        self.go_on()
+        self.proceed()
 
     def take(self, size: int) -> None:
         """The client reads so many bytes."""
@@ -185,7 +185,7 @@ class Connected(OutgoingProtocol):
             return
         self.held -= min(size, self.held)
         self._drain()
-        self.go_on()
+        self.proceed()
 
     def hang_up(self) -> None:
         """The client goes away."""
@@ -195,25 +195,25 @@ class Connected(OutgoingProtocol):
 
     # --- the thread of the connection ------------------------------------------------------------
 
-    def go_on(self) -> bool:
+    def proceed(self) -> bool:
         """Serve as far as nothing has to be waited for; return whether that was anything."""
         with self._sim.without_core():
-            return self._has_gone_on()
+            return self._has_proceeded()
 
-    def _has_gone_on(self) -> bool:
-        has_gone_on = False
+    def _has_proceeded(self) -> bool:
+        has_proceeded = False
         while not self.is_over:
             result = self._result_of(self._wait)
             if result is None:
                 if self._wait is not WaitFor.BYTES:
                     self._sim.requests.waiting[self] = None
                 break
-            has_gone_on = True
+            has_proceeded = True
             try:
                 self._wait = self._steps.send(result)
             except StopIteration:
                 self.end()
-        return has_gone_on
+        return has_proceeded
 
     def _result_of(self, wait: Wait) -> bool | None:
         """Return the result of a wait; None if it is not over."""

@@ -184,7 +184,7 @@ class Requests:
             elif asked.heard is not None:
                 asked.heard(asked.reply)
         waiting, self.waiting = self.waiting, {}
-        return any([connection.go_on() for connection in waiting])
+        return any([connection.proceed() for connection in waiting])
 
     def _deliver(self, connection: Connected, asked: Asked, request: Request) -> None:
         batch, reply = asked.batch, asked.reply

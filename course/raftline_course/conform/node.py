@@ -114,6 +114,7 @@ class TestedNode:
         while not self.listens():
             if not self.process.is_running or time.monotonic() > end_s:
                 self.process.kill()
+                self.process.ended()
                 raise NodeNotStarted(f"{self.name} takes no connection. It printed:\n{self.said()}")
             time.sleep(LOOK_S)
 
