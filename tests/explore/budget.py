@@ -75,7 +75,7 @@ QUICK: tuple[tuple[str, int], ...] = (
     ("transfer", 5),
 )
 
-# A night: some 300 million states in all, of which a world has so many at most, for the memory. The
+# A night: 340 million states in all, of which a world has so many at most, for the memory. The
 # longest come first, as each worker takes the next one.
 NIGHT_STATES = 25_000_000
 NIGHT: tuple[tuple[str, int], ...] = (
@@ -93,7 +93,6 @@ NIGHT: tuple[tuple[str, int], ...] = (
     ("timeout crash", 5),
     ("timeout lease", 5),
     ("timeout read", 5),
-    ("heartbeat command", 5),
     ("transfer command", 5),
     ("change crash", 5),
     ("crash=2 command", 5),

@@ -15,7 +15,6 @@ QUICK = (
     "refused-batches-dropped",
     "owner-not-woken",
     "given-up-without-a-word",
-    "pending-term-forgotten",
 )
 
 
