@@ -30,6 +30,7 @@ from raftline.kv.codec import Data
 from raftline.kv.events import Event, WatchCursor, WatchEnded
 from raftline.kv.liveness import MEMBERS_ID, PROBE, PROBE_ID, Liveness, Outage
 from raftline.wire.protocol import ProtocolError, split_sender
+from raftline.wire.refusals import refusal_in, sentence_of
 
 PAUSES_S = (0.05, 1.0)
 LOG = logging.getLogger("raftline")
@@ -151,7 +152,7 @@ class WatchMachine(Generic[Data]):
         now_s = self._now()
         liveness.heard(now_s)
         if number == PROBE_ID:
-            if text.startswith("Sorry, "):
+            if refusal_in(text) is not None:
                 raise WatchEnded(text)
             liveness.confirmed(now_s)
         elif number == MEMBERS_ID:
@@ -183,7 +184,7 @@ class WatchMachine(Generic[Data]):
         now_s, where = self._now(), in_words(self._nodes.known)
         if not self._was_served and now_s >= self._give_up_s:
             if isinstance(problem, WatchEnded):
-                raise NoLeader(str(problem).removeprefix("Sorry, ")) from None
+                raise NoLeader(sentence_of(str(problem))) from None
             raise Unreachable(f"nobody serves it at {where}. The last: {problem}") from None
         if self._was_served and (line := self._outage.failed(now_s, where, str(problem))):
             LOG.warning(line)

@@ -18,6 +18,7 @@ from raftline.wire.leaseoperands import TAG_BYTES, with_tag
 from raftline.wire.limits import PEER_LINE_BYTES, STRANGER_LINE_BYTES
 from raftline.wire.parsing import ParsedLine
 from raftline.wire.protocol import SHUT_DOWN, error
+from raftline.wire.refusals import sentence_of
 from raftline.wire.rights import ADMINISTERS_ALL, UserRole
 
 SESSION_BYTES = 8  # by chance in the name of a session, if there are users
@@ -106,7 +107,7 @@ class Admission:
     def _admit_request(self, line: ParsedLine) -> ParsedLine:
         host, request = self._host, line.request
         if host.is_down and line.kind != "garbled" and line.text != "status":
-            return self._refuse(line, SHUT_DOWN.removeprefix("Sorry, "))
+            return self._refuse(line, sentence_of(SHUT_DOWN))
         level = COMMANDS.get(request.verb, FOREIGN).level
         if level > 1 and level > host.level and (reply := host.why_level(level)):
             return ParsedLine("local", request, reply=reply)

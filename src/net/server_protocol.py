@@ -20,6 +20,7 @@ from raftline.net.lines import HalfLine, Late, LineBuffer
 from raftline.wire.limits import LINE_S, PROOF_S, STRANGER_LINE_BYTES, STRANGER_S
 from raftline.wire.parsing import BY_ROUND, ParsedLine, asks_status, parse
 from raftline.wire.protocol import FULL, looks_foreign
+from raftline.wire.refusals import sentence_of
 
 TIMING_MARK: Final = b"\xff\xfd\x06"  # RFC 860, after telnet's Ctrl-C
 HALF_LINES_FULL: Final = (
@@ -169,7 +170,7 @@ class ServerProtocol:
         if kind not in REQUESTS or self.why_late:
             self.bound_strangers(self._now_s)
         if self._for_peers_only and kind not in OF_PEERS:
-            return self._end_now(FULL.removeprefix("Sorry, "), drains=True)
+            return self._end_now(sentence_of(FULL), drains=True)
         if kind not in REQUESTS:
             return Run(run)
         is_read, logged = kind == "read", self._admission.logged

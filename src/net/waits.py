@@ -38,7 +38,7 @@ class SendBytes:
 
 @dataclass(slots=True)
 class AwaitReplies:
-    """Wait for the answer to a batch, so many seconds at most; the result is whether it came."""
+    """Wait for the answer to a batch, at most for a time. The result is whether it came."""
 
     batch: Batch
     within_s: float

@@ -17,7 +17,7 @@ CONFIRMED = Reading(may_ask=True)  # on any member: a follower asks its leader
 
 
 class _Begun:
-    """What one connection has begun, and is sent until that ends."""
+    """Requests of one connection whose lines follow later, until it ends them."""
 
     def __init__(
         self,

@@ -54,7 +54,7 @@ class When(Enum):
 
 
 class Turn(NamedTuple):
-    """What a job waits for. It gets what `act` returns, or whether it was woken. An act between
+    """A wait of a job. It gets what `act` returns, or whether it was woken. An act between
     writes that returns False is done again after the next write; the job gets False if there is
     none any more."""
 

@@ -8,11 +8,16 @@ reads them from the sentences, by the same table.
 
 from __future__ import annotations
 
+import functools
 import re
 from enum import IntEnum
 from typing import Final, NamedTuple
 
+from raftline.wire import protocol
+from raftline.wire.operands import NOT_UNDERSTOOD
 from raftline.wire.protocol import reply_line
+
+SORRY: Final = "Sorry, "
 
 
 class RequestOutcome(IntEnum):
@@ -31,6 +36,11 @@ UNKNOWN: Final = RequestOutcome.UNKNOWN
 REFUSED: Final = RequestOutcome.REFUSED
 
 
+@functools.cache
+def _compiled(form: str) -> re.Pattern[str]:
+    return re.compile(form, re.ASCII | re.DOTALL)
+
+
 class RefusalRow(NamedTuple):
     """One kind of refusals."""
 
@@ -41,37 +51,41 @@ class RefusalRow(NamedTuple):
 
     @property
     def pattern(self) -> re.Pattern[str]:
-        """The form, compiled. A sentence is matched from its beginning."""
-        return re.compile(self.form, re.ASCII | re.DOTALL)
+        """The form, compiled at its first use. A sentence is matched from its beginning."""
+        return _compiled(self.form)
+
+
+def _begins(*sentences: str) -> str:
+    """Return the form of what begins with one of these."""
+    escaped = [re.escape(each.removeprefix(SORRY)) for each in sentences]
+    return f"(?:{'|'.join(escaped)})"
 
 
 _WATCH_ANEW: Final = r"; watch .* begins anew with what there is\.\Z"
 
 REFUSALS: Final = (
     RefusalRow("not-leader", ELSEWHERE,
-               r"I am not the leader\. Last leader I heard from is: (\S+) \(([^\s()]+)\)\Z",
+               _begins(protocol.NOT_LEADER)
+               + r" Last leader I heard from is: (\S+) \(([^\s()]+)\)\Z",
                "ask the leader; the facts are its name and HOST:PORT"),
-    RefusalRow("not-leader", ELSEWHERE, r"I am not the leader\.",
+    RefusalRow("not-leader", ELSEWHERE, _begins(protocol.NOT_LEADER),
                "ask another node; this one does not know the leader's address"),
-    RefusalRow("no-leader", ELSEWHERE, r"I know of no leader\. Try again\.",
+    RefusalRow("no-leader", ELSEWHERE, _begins(protocol.NO_LEADER),
                "no leader is known; ask again after a pause"),
-    RefusalRow("stopping", ELSEWHERE, r"this server is stopping\. Nothing", "ask another node"),
-    RefusalRow("removed", ELSEWHERE, r"this server was removed from the cluster\. Nothing",
+    RefusalRow("stopping", ELSEWHERE, _begins(protocol.STOPPING), "ask another node"),
+    RefusalRow("removed", ELSEWHERE, _begins(protocol.REMOVED),
                "ask another node, and never this one"),
-    RefusalRow("down", ELSEWHERE, r"this server was shut down by its controller; ",
+    RefusalRow("down", ELSEWHERE, _begins(protocol.SHUT_DOWN),
                "ask another node"),
-    RefusalRow("level-rising", ELSEWHERE, r"this cluster is about to reach the level ",
+    RefusalRow("level-rising", ELSEWHERE, _begins(protocol.RISING),
                "ask again after a pause"),
-    RefusalRow("full", ELSEWHERE, r"too many connections; ",
-               "ask another node, or this one after a pause"),
-    RefusalRow("full", ELSEWHERE, r"too many logins at a time\. ",
-               "ask another node, or this one after a pause"),
-    RefusalRow("full", ELSEWHERE, r"too many requests wait here\. ",
+    RefusalRow("full", ELSEWHERE,
+               _begins(protocol.FULL, protocol.TOO_MANY_LOGINS, protocol.TOO_MUCH_WAITS),
                "ask another node, or this one after a pause"),
     RefusalRow("done-once", UNKNOWN,
-               r"outcome unknown: it took effect once, but its reply is no longer kept\Z",
+               _begins(protocol.DONE_ONCE) + r"\Z",
                "a write took effect once; nobody knows its reply"),
-    RefusalRow("outcome-unknown", UNKNOWN, r"outcome unknown: ",
+    RefusalRow("outcome-unknown", UNKNOWN, _begins(protocol.OUTCOME_UNKNOWN),
                "a write may take effect or not; only with a session's number send it again"),
     RefusalRow("session-expired", REFUSED, r"session expired: ",
                "nothing was executed now; begin a new session"),
@@ -82,10 +96,10 @@ REFUSALS: Final = (
     RefusalRow("login-failed", REFUSED, r"others could read a password here\. ",
                "a password goes over TLS only"),
     RefusalRow("no-users", REFUSED, r"this node has no users, ", "ask without a login"),
-    RefusalRow("tls-only", REFUSED, r"this port speaks TLS alone\.", "connect with TLS"),
+    RefusalRow("tls-only", REFUSED, _begins(protocol.TLS_ALONE), "connect with TLS"),
     RefusalRow("low-level", REFUSED, r"this cluster is at level ([0-9]+) until ",
                "a member has to be upgraded first; the fact is the level of the cluster"),
-    RefusalRow("not-understood", REFUSED, r"I don't understand: ",
+    RefusalRow("not-understood", REFUSED, _begins(NOT_UNDERSTOOD),
                "this build has no such command"),
     RefusalRow("too-long", REFUSED, r"(?:the (?:key|prefix|value) has|this line is longer than) ",
                "a key, a value or a line is over its limit"),
@@ -110,7 +124,6 @@ REFUSALS: Final = (
                "a transaction changed nothing; the fact is the place of the operation"),
 )  # fmt: skip
 BAD_REQUEST: Final = "bad-request"  # of all other sentences: they name the mistake
-_PATTERNS: Final = tuple((row, row.pattern) for row in REFUSALS)
 _OUTCOMES: Final = {row.code: row.outcome for row in reversed(REFUSALS)}
 _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
 _CODED = re.compile(r"Sorry \[([a-z-]+)((?: \S+?)*)\] (.*)\Z", re.ASCII | re.DOTALL)
@@ -127,8 +140,8 @@ class Refusal(NamedTuple):
 
 def refusal_in(reply: str) -> Refusal | None:
     """Return the refusal in the text of a reply, with its code or without; None if it is none."""
-    if reply.startswith("Sorry, "):
-        return _by_sentence(reply.removeprefix("Sorry, "))
+    if reply.startswith(SORRY):
+        return _by_sentence(reply.removeprefix(SORRY))
     found = _CODED.match(reply) if reply.startswith("Sorry [") else None
     if found is None:
         return None
@@ -154,8 +167,8 @@ def leader_in(refusal: Refusal) -> tuple[str, str, int] | None:
 
 
 def _by_sentence(text: str) -> Refusal:
-    for row, pattern in _PATTERNS:
-        if found := pattern.match(text):
+    for row in REFUSALS:
+        if found := row.pattern.match(text):
             return Refusal(row.code, found.groups(), text, row.outcome)
     return Refusal(BAD_REQUEST, (), text, REFUSED)
 
@@ -170,7 +183,7 @@ def with_code(reply: str) -> str:
 
 def coded_line(name: str, request_id: str, text: str) -> str:
     """Return the line of a reply, as `reply_line` does, with a code if it refuses."""
-    return reply_line(name, request_id, with_code(text) if text.startswith("Sorry, ") else text)
+    return reply_line(name, request_id, with_code(text))
 
 
 def sentence_of(reply: str) -> str:

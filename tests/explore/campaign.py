@@ -1,4 +1,4 @@
-"""Many worlds, each in a process of its own; each prints its row once it ends."""
+"""Searches many worlds, each in a process of its own. A world prints its row once it ends."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GRACE_S = 60.0  # for a world that ends at its limit to come back
 def run(
     worlds: Sequence[tuple[str, int]], workers: int, minutes: float, states: int
 ) -> tuple[int, bool]:
-    """Search worlds, so many at a time, until a time is over; print a row of each, and the sum.
+    """Search worlds, `workers` at a time, for some minutes; print a row of each, and the sum.
 
     Return how many states they had, and whether all is well. A world that has too many states, or
     too little time, is not complete, which is well.

@@ -93,8 +93,7 @@ class Search:
         return int(self._c.explore_steps(self._handle))
 
     def run(self, worlds: int, end_s: float) -> bool:
-        """Look at so many worlds, or up to this time of the processor; return whether these were
-        all.
+        """Look at some worlds, up to this time of the processor; return whether these were all.
 
         Raises:
             Violation: one can't be.

@@ -49,7 +49,7 @@ class Hunt:
         self.tried: Counter[str] = Counter()
 
     def run(self, workers: int) -> None:
-        """Hunt the mutants, so many at a time, until the end."""
+        """Hunt the mutants, `workers` at a time, until the time is over."""
         threads = [threading.Thread(target=self._work) for _ in range(workers)]
         for thread in threads:
             thread.start()

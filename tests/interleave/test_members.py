@@ -139,7 +139,7 @@ class ByNameAlone(Builds):
 
 
 class AnswersAtOnce(Delivery):
-    """What the disk comes before leaves before it."""
+    """A fault: answers leave before the write that they wait for."""
 
     def dispatch(self, effects: Effects, origin: Origin | None) -> None:
         self.deliver(effects.send_after_save, origin)

@@ -95,7 +95,7 @@ class Wire:
 
 
 def connected(room: int = 1 << 16) -> tuple[Wire, Wire]:
-    """Return the two ends of a connection that holds so many bytes each way."""
+    """Return the two ends of a connection that holds `room` bytes each way."""
     one, other = Way(room), Way(room)
     return Wire(one, other), Wire(other, one)
 

@@ -66,7 +66,7 @@ def test_one_module_of_a_node_reads_a_clock() -> None:
 
 
 def test_few_modules_of_a_node_begin_threads_sleep_or_open_files() -> None:
-    """What decides is given what it needs; these are the ends."""
+    """All other modules of a node are given a clock, threads and files."""
     doers: dict[str, set[str]] = {}
     for path in (SOURCE / "node").glob("*.py"):
         for part in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
