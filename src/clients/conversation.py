@@ -22,6 +22,7 @@ from raftline.clients.lines import LEAST_S
 from raftline.clients.login import Credentials, log_in, of_environment
 from raftline.clients.search import (
     Answer,
+    AskNode,
     ClientSessions,
     NodeTurns,
     Pause,
@@ -163,6 +164,7 @@ class Client:
         if isinstance(step, Pause):
             time.sleep(step.seconds)
             return None
+        assert isinstance(step, AskNode), "one request at a time, so none waits for a session"
         try:
             return self._ask_here(step.sender, step.command, step.connect_s, deadline)
         except (Unreachable, OutcomeUnknown) as error:

@@ -1,15 +1,15 @@
 """The search for a node that takes a request: the next node, the pauses, the end.
 
-A search is a machine (`steps.py`). It yields a step, `AskNode` or `Pause`, and is sent the answer;
-it returns the reply that settles the request. A thread carries the steps out (`conversation.py`),
-a task of asyncio (`kv/asker.py`), or a simulated client. So all of them look for the leader, use
-sessions and judge outcomes alike, and end in time.
+A search is a machine (`steps.py`). It yields a step, `AskNode`, `Pause` or `AwaitSession`, and is
+sent the answer; it returns the reply that settles the request. A thread carries the steps out
+(`conversation.py`), a task of asyncio (`kv/asker.py`), or a simulated client. So all of them look
+for the leader, use sessions and judge outcomes alike, and end in time.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from typing import NamedTuple, TypeVar
 
 from raftline.clients.addresses import MEMBERS, Addresses
@@ -64,8 +64,16 @@ class Pause(NamedTuple):
     seconds: float
 
 
+class AwaitSession(NamedTuple):
+    """A step: wait until the request that begins a session has ended (`when_begun`), and no longer
+    than this. The answer is None; `Closed` if the client was closed."""
+
+    sessions: ClientSessions
+    seconds: float
+
+
 Kind = TypeVar("Kind")
-SearchStep = AskNode | Pause
+SearchStep = AskNode | Pause | AwaitSession
 Search = Generator[SearchStep, Answer | None, Kind]
 
 
@@ -122,10 +130,12 @@ class ClientSession:
 
 
 class ClientSessions:
-    """The sessions of a client. It needs a second one only while a request of the first is late."""
+    """The sessions of a client. It needs a second one only while a request of the first is late.
+    One request at a time begins one, for all that need it."""
 
     def __init__(self) -> None:
         self._all: list[ClientSession] = []
+        self._waiting: list[Callable[[], None]] | None = None  # None: none is being begun
 
     @property
     def names(self) -> list[str]:
@@ -134,6 +144,26 @@ class ClientSessions:
     def with_room(self) -> ClientSession | None:
         """Return a session that can take a write; None if one must be begun."""
         return next((each for each in self._all if each.has_room), None)
+
+    @property
+    def is_beginning(self) -> bool:
+        """Whether a request begins a session now."""
+        return self._waiting is not None
+
+    def begin(self) -> None:
+        """Record that a request begins a session now."""
+        self._waiting = []
+
+    def end_beginning(self) -> None:
+        """Record that it has ended, with a session or without."""
+        waiting, self._waiting = self._waiting or [], None
+        for call in waiting:
+            call()
+
+    def when_begun(self, call: Callable[[], None]) -> None:
+        """Have it called once the request that begins a session now has ended."""
+        assert self._waiting is not None, "no session is being begun"
+        self._waiting.append(call)
 
     def add(self, name: str) -> ClientSession:
         """Record a session that was begun."""
@@ -206,14 +236,30 @@ def _last_word(nodes: NodeTurns, answer: Answer) -> Reply:
     return answer
 
 
-def begin_session(
+def _session(
     nodes: NodeTurns, sessions: ClientSessions, name: str, deadline: Deadline
 ) -> Search[ClientSession | Reply]:
-    """Begin a session; return it, or the reply that refuses one."""
-    begun, _ = yield from anywhere(nodes, name, "session", deadline)
-    if outcome_of(begun.text) is not RequestOutcome.DONE:
-        return begun
-    return sessions.add(begun.text.removeprefix("SESSION response: "))
+    """Return a session that can take a write, begun if there is none; or the reply that refuses
+    one. While another request begins one, wait for that.
+
+    Raises:
+        ClientError: none was begun in time; nothing was done.
+    """
+    while (session := sessions.with_room()) is None and sessions.is_beginning:
+        if deadline.left_s <= 0:
+            raise Unreachable("no session was begun in time, so nothing was done")
+        if isinstance(closed := (yield AwaitSession(sessions, deadline.left_s)), Closed):
+            raise closed
+    if session is not None:
+        return session
+    sessions.begin()
+    try:
+        begun, _ = yield from anywhere(nodes, name, "session", deadline)
+        if outcome_of(begun.text) is not RequestOutcome.DONE:
+            return begun
+        return sessions.add(begun.text.removeprefix("SESSION response: "))
+    finally:
+        sessions.end_beginning()
 
 
 def numbered(
@@ -223,12 +269,9 @@ def numbered(
     even if it is sent again (thesis §6.3)."""
     is_again = False
     while True:
-        session = sessions.with_room()
-        if session is None:
-            begun = yield from begin_session(nodes, sessions, name, deadline)
-            if isinstance(begun, Reply):
-                return begun
-            session = begun
+        session = yield from _session(nodes, sessions, name, deadline)
+        if isinstance(session, Reply):
+            return session
         number = session.take()
         try:
             reply, is_sure = yield from anywhere(

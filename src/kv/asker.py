@@ -8,6 +8,7 @@ and takes effect once. A task may be cancelled at any time: its reply is dropped
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -26,11 +27,11 @@ from raftline.clients.pool import ATTEMPTS
 from raftline.clients.search import (
     Answer,
     AskNode,
+    AwaitSession,
     ClientSessions,
     NodeTurns,
     Pause,
     SearchStep,
-    begin_session,
     lost,
     search,
     text_of,
@@ -39,7 +40,6 @@ from raftline.clients.steps import carry_out_awaiting
 from raftline.clients.tls import ClientTls
 from raftline.common.address import Address
 from raftline.kv.link import Link
-from raftline.wire.commands import row_of
 from raftline.wire.replies import Reply
 
 
@@ -66,7 +66,6 @@ class AioAsker:
         self.tls = tls
         self._nodes = NodeTurns(addresses, self.addresses)
         self._sessions = ClientSessions()
-        self._beginning: asyncio.Lock | None = None  # one task begins a session for all
         self._link: Link | None = None
         self._connecting: dict[Address, asyncio.Task[Link]] = {}
         self._old: set[Link] = set()  # their last replies are awaited
@@ -82,10 +81,6 @@ class AioAsker:
         """
         self.check_place()
         deadline = Deadline(timeout_s, attempt_s=timeout_s / ATTEMPTS)
-        if row_of(command).handling.is_numbered and self._sessions.with_room() is None:
-            refusal = await self._begin_session(deadline)
-            if refusal is not None:
-                return text_of(refusal)
         steps = search(self._nodes, self._sessions, self.name, command, deadline)
         return text_of(await carry_out_awaiting(steps, self._do))
 
@@ -122,24 +117,17 @@ class AioAsker:
         self._link = None
         self._old.clear()
 
-    async def _begin_session(self, deadline: Deadline) -> Reply | None:
-        """Begin a session in one task, while others wait; return a refusal."""
-        if self._beginning is None:
-            self._beginning = asyncio.Lock()
-        async with self._beginning:
-            if deadline.left_s <= 0:
-                raise Unreachable("no session was begun in time, so nothing was done")
-            if self._sessions.with_room() is not None:
-                return None
-            steps = begin_session(self._nodes, self._sessions, self.name, deadline)
-            begun = await carry_out_awaiting(steps, self._do)
-            return begun if isinstance(begun, Reply) else None
-
     async def _do(self, step: SearchStep) -> Answer | None:
         if self.is_closed:
             return Closed("this client was closed")
         if isinstance(step, Pause):
             await asyncio.sleep(step.seconds)
+            return None
+        if isinstance(step, AwaitSession):
+            begun = asyncio.Event()
+            step.sessions.when_begun(begun.set)
+            with contextlib.suppress(asyncio.TimeoutError):  # another class before Python 3.11
+                await asyncio.wait_for(begun.wait(), step.seconds)
             return None
         return await self._attempt(step)
 

@@ -11,6 +11,7 @@ from raftline.clients.search import (
     WINDOW,
     Answer,
     AskNode,
+    AwaitSession,
     ClientSessions,
     NodeTurns,
     Pause,
@@ -100,6 +101,58 @@ def test_numbers_under_way_stay_within_the_window_of_a_session() -> None:
     late.close()  # its caller was cancelled
     steps = numbered(nodes, sessions, "c", "incr a", Deadline(10))
     assert carried_out(steps, said("INCR response: 1"))[0] == [f"c-7#{WINDOW + 1}@incr a"]
+
+
+def waits_for_session(step: SearchStep) -> list[None]:
+    """Check that a search waits for a session of another, at most for its own time; return a list
+    that has an item once that has ended."""
+    assert isinstance(step, AwaitSession)
+    assert 9 < step.seconds <= 10
+    ended: list[None] = []
+    step.sessions.when_begun(lambda: ended.append(None))
+    return ended
+
+
+def test_one_request_begins_a_session_for_all_that_need_one() -> None:
+    nodes, sessions = NodeTurns([S1]), ClientSessions()
+    first = search(nodes, sessions, "c", "incr a", Deadline(10))
+    assert asked_by(next(first)) == "c@session"
+    second = search(nodes, sessions, "c", "incr a", Deadline(10))
+    ended = waits_for_session(next(second))
+    assert asked_by(first.send(said("SESSION response: c-7"))) == "c-7#1@incr a"
+    assert ended == [None]
+    assert asked_by(second.send(None)) == "c-7#2@incr a"
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True])
+def test_a_session_that_was_not_begun_is_begun_by_the_next_request(is_cancelled: bool) -> None:
+    nodes, sessions = NodeTurns([S1]), ClientSessions()
+    first = search(nodes, sessions, "c", "incr a", Deadline(10))
+    assert asked_by(next(first)) == "c@session"
+    others = [search(nodes, sessions, "c", "incr a", Deadline(10)) for _ in range(2)]
+    ended = [waits_for_session(next(each)) for each in others]
+    if is_cancelled:
+        first.close()
+    else:
+        with pytest.raises(StopIteration):
+            first.send(said(error("there are too many sessions")))
+    assert ended == [[None], [None]]
+    assert asked_by(others[0].send(None)) == "c@session"
+    waits_for_session(others[1].send(None))
+    with pytest.raises(Closed):
+        others[1].send(Closed("this client was closed"))
+
+
+def test_a_request_whose_time_ends_as_it_waits_for_a_session_has_done_nothing() -> None:
+    now_s = 0.0
+    nodes, sessions = NodeTurns([S1]), ClientSessions()
+    first = search(nodes, sessions, "c", "incr a", Deadline(10))
+    next(first)
+    second = search(nodes, sessions, "c", "incr a", Deadline(10, now=lambda: now_s))
+    waits_for_session(next(second))
+    now_s = 10.0
+    with pytest.raises(Unreachable, match="nothing was done"):
+        second.send(None)
 
 
 def test_an_expired_session_is_begun_anew_only_where_nothing_was_done() -> None:

@@ -8,6 +8,7 @@ answer, replies that get lost. Each call must end in time. What it reports goes 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ from raftline.clients.connection import (
 )
 from raftline.clients.search import (
     AskNode,
+    AwaitSession,
     ClientSessions,
     NodeTurns,
     Pause,
@@ -164,8 +166,24 @@ class Searcher:
         else:
             if isinstance(step, Pause):
                 self._world.after(round(1000 * step.seconds), self._go_on, call, None)
+            elif isinstance(step, AwaitSession):
+                self._await_session(call, step)
             else:
                 self._ask(call, step)
+
+    def _await_session(self, call: Call, step: AwaitSession) -> None:
+        """Let a call go on once another has begun a session, or at its time."""
+        is_over = False
+
+        def go_on() -> None:
+            nonlocal is_over
+            if not is_over:
+                is_over = True
+                self._go_on(call, None)
+
+        self._world.counts["waits for a session"] += 1
+        step.sessions.when_begun(lambda: self._world.after(0, go_on))
+        self._world.after(math.ceil(1000 * step.seconds), go_on)
 
     # --- one node ---------------------------------------------------------------------------------
 

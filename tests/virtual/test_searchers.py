@@ -24,6 +24,7 @@ COVERED = (
     "searches in vain",
     "searches that don't know",
     "searches that found",
+    "waits for a session",
 )
 
 
