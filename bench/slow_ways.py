@@ -161,13 +161,13 @@ def page(functions: Iterable[Function], slow: Mapping[str, Mapping[int, str]]) -
             continue
         text = (SOURCE / f"{each.module}.py").read_text()
         notes = {number: slow[each.module].get(number) for number in own_lines(text, each.line)}
-        told = [
+        given = [
             f"        {number}: {text.splitlines()[number - 1].strip()}\n            {note}"
             for number, note in notes.items()
             if note
         ]
-        if told:
-            ways += [head, *told]
+        if given:
+            ways += [head, *given]
     return "\n".join(
         [
             "Calls for a request at the leader, of functions that are not compiled:",

@@ -27,7 +27,7 @@ PORT = 29_400
 LEVEL = 2
 LEASE_S = 60
 HOUR = 60.0  # minutes of a run that is whole
-TOLD_S = 60.0
+REPORT_EVERY_S = 60.0
 WINDOWS_MOST = 5 * LEAST  # of a run that goes on since too few of its windows count
 WARM_UP = 0.1  # of the time of the run, which does not count
 
@@ -165,10 +165,10 @@ def soak(nodes: SoakNodes, arguments: argparse.Namespace) -> tuple[Soak, float]:
         pace = arguments.per_second or round(run.full_rate() / 2)
         held = f"{arguments.leases:,} leases, {arguments.watches:,} watches"
         print(f"{held}, {pace:,.0f} sets a second", flush=True)
-        begun_s = told_s = time.monotonic()
+        begun_s = report_at_s = time.monotonic()
         for found in run.go(pace):
-            if time.monotonic() >= told_s:
-                told_s += TOLD_S
+            if time.monotonic() >= report_at_s:
+                report_at_s += REPORT_EVERY_S
                 _tell((time.monotonic() - begun_s) / 60, found, run)
     return run, pace
 

@@ -28,11 +28,11 @@ class FakeHost:
         self.reply_room = ReplyRoom()
         self.batches: list[Batch] = []
         self.heard: list[Message] = []
-        self.told: list[str] = []  # warnings, and the peers that were lost
+        self.reports: list[str] = []  # warnings, and the peers that were lost
         self.ready_sinks: deque[ReplySink] = deque()
         self.submit = lambda *batches: self.batches.extend(batches)
         self.mark_ready = self.ready_sinks.append
-        self.warn = self.peer_disconnected = self.told.append
+        self.warn = self.peer_disconnected = self.reports.append
         self.traffic_log = SimpleNamespace(
             connected=lambda _: None, requested=lambda *_: None, received=lambda *_: None
         )

@@ -25,9 +25,9 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 31))
     parser.add_argument("--only", choices=TARGETS, action="append", help="one target; repeatable")
-    told = parser.parse_args()
-    targets = {name: TARGETS[name] for name in told.only or TARGETS}
-    return carried_out(targets, told.minutes * 60, told.seed)
+    options = parser.parse_args()
+    targets = {name: TARGETS[name] for name in options.only or TARGETS}
+    return carried_out(targets, options.minutes * 60, options.seed)
 
 
 def carried_out(targets: Mapping[str, Target], seconds: float, begin: int) -> int:

@@ -21,7 +21,7 @@ class Progress:
         self._began_s = time.monotonic()
         self._done = 0
         self._failed = 0
-        self._told = 0  # the part that the last line told of
+        self._printed = 0  # the part that the last line told of
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self, session: pytest.Session) -> None:
@@ -45,8 +45,8 @@ class Progress:
         self._done += 1
         count = self._session.testscollected if self._session else 0
         part = PARTS * self._done // max(count, 1)
-        if self._terminal.isatty or part > self._told:
-            self._told = part
+        if self._terminal.isatty or part > self._printed:
+            self._printed = part
             seconds = time.monotonic() - self._began_s
             text = f"{self._done} of {count} tests, {self._failed} failed, {seconds:.0f} s"
             self._write(text, is_kept=not self._terminal.isatty)

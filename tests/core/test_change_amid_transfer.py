@@ -24,7 +24,7 @@ def change(node: RawNode, verb: str, name: str, address: str = "") -> Effects:
     return node.step(ChangeMembers(Change(verb, name, address), "t"), TIMEOUT_MS)
 
 
-def told(effects: Effects) -> list[str]:
+def asked_to_stand(effects: Effects) -> list[str]:
     """Return who is asked to stand, at once."""
     return [m.to for m in effects.send if isinstance(m, TimeoutNow)]
 
@@ -120,8 +120,8 @@ def test_a_removed_leader_asks_an_up_to_date_voter_to_stand() -> None:
     node = led("s1", "s2", "s3", "s4")
     removed(node)
     last = node.view.log.last_index
-    assert told(acknowledge(node, "s3", last)) == []  # it is not committed
-    assert told(acknowledge(node, "s4", last)) == ["s3"]  # s2 lacks it
+    assert asked_to_stand(acknowledge(node, "s3", last)) == []  # it is not committed
+    assert asked_to_stand(acknowledge(node, "s4", last)) == ["s3"]  # s2 lacks it
     assert not node.view.is_leader
 
 
@@ -131,5 +131,5 @@ def test_a_removed_leader_asks_no_voter_that_lacks_an_entry() -> None:
     last = node.view.log.last_index
     node.step(Propose(["set a 1"]), TIMEOUT_MS)
     acknowledge(node, "s2", last)
-    assert told(acknowledge(node, "s3", last)) == []
+    assert asked_to_stand(acknowledge(node, "s3", last)) == []
     assert not node.view.is_leader

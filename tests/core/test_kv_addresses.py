@@ -93,12 +93,12 @@ def test_the_number_of_learned_addresses_is_bounded() -> None:
 
 def test_a_cluster_elsewhere_that_calls_itself_localhost_is_not_looked_for_here() -> None:
     """On this machine another cluster may listen there."""
-    told = status(Address("localhost", 10000), Address("127.0.0.1", 10001), S2)
+    reported = status(Address("localhost", 10000), Address("127.0.0.1", 10001), S2)
     elsewhere = Addresses([S1], learns=True)
-    elsewhere.take(told, 0.0)
+    elsewhere.take(reported, 0.0)
     assert elsewhere.known == [S1, S2]
     here = Addresses([Address("127.0.0.1", 9000)], learns=True)
-    here.take(told, 0.0)
+    here.take(reported, 0.0)
     assert set(here.known) >= {Address("localhost", 10000), Address("127.0.0.1", 10001), S2}
 
 

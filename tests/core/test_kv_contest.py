@@ -27,7 +27,7 @@ class Cluster(Model):
         super().__init__()
         self.lines: list[str] = []
 
-    def told(self) -> list[str]:
+    def answered(self) -> list[str]:
         self.lines += [
             words.event(event.number, event.kind, event.key, event.value) for event in self.events()
         ]
@@ -51,7 +51,7 @@ class Waiter:
         yield
         cursor = WatchCursor(TEXT, PLACE.prefix, None)
         pairs = sorted(cluster.store.items())
-        begun = len(cluster.told())
+        begun = len(cluster.answered())
         number = cluster.store.number
         first = [words.begins(len(pairs), number), *(words.has(number, *pair) for pair in pairs)]
         place = 0
@@ -59,10 +59,10 @@ class Waiter:
         while self.token is None:
             line = next(lines, None)
             if line is None:
-                if begun + place >= len(cluster.told()):
+                if begun + place >= len(cluster.answered()):
                     yield
                     continue
-                line = cluster.told()[begun + place]
+                line = cluster.answered()[begun + place]
                 place += 1
             events: list[Event[str]] = cursor.take(line)
             protocol.see(events, cursor.is_listed)
@@ -176,7 +176,7 @@ def test_who_is_next_takes_nothing_that_somebody_set_by_hand() -> None:
     for _ in range(10):
         second.step()
     cluster.ask(CALLS.release(first.lease))
-    cluster.told()
+    cluster.answered()
     protocol = LockProtocol(PLACE, second.lease, "second")
     protocol.see([Event(1, "has", PLACE.next, second.lease)], is_listed=True)
     call = protocol.next_call()

@@ -13,15 +13,15 @@ from raftline.kv.events import Event, WatchCursor, WatchEnded
 from raftline.wire import watches as words
 from raftline.wire.protocol import NO_LEADER, STOPPING, escape
 
-Told = tuple[int, str, str, str | None]
+EventFields = tuple[int, str, str, str | None]
 
 
-def told(events: list[Event[str]]) -> list[Told]:
+def fields(events: list[Event[str]]) -> list[EventFields]:
     return [(event.index, event.kind, event.key, event.value) for event in events]
 
 
-def fed(cursor: WatchCursor[str], *lines: str) -> list[Told]:
-    return [each for line in lines for each in told(cursor.take(line))]
+def fed(cursor: WatchCursor[str], *lines: str) -> list[EventFields]:
+    return [each for line in lines for each in fields(cursor.take(line))]
 
 
 def test_a_watch_begins_with_the_keys_and_goes_on_with_events() -> None:
@@ -173,11 +173,11 @@ class Script:
     def __init__(self, chance: random.Random) -> None:
         self.chance = chance
         self.listed = 0  # the entry that the last listing was the state after
-        self.entries: list[list[Told]] = [[]]  # by number
+        self.entries: list[list[EventFields]] = [[]]  # by number
         self.states: list[dict[str, str]] = [{}]
         for number in range(1, 40):
             state = dict(self.states[-1])
-            events: list[Told] = []
+            events: list[EventFields] = []
             for _ in range(chance.choice((0, 1, 1, 2, 4))):
                 key = chance.choice("abcd e")
                 if key in state and chance.random() < 0.4:
@@ -189,7 +189,7 @@ class Script:
             self.entries.append(events)
             self.states.append(state)
 
-    def lines(self, command: str, last: int, told: int, forgets: bool) -> list[str]:
+    def lines(self, command: str, last: int, reported: int, forgets: bool) -> list[str]:
         """Return what a node tells that has applied `last`; it may have lost its events. A listing
         is as of a confirmed read, so not before `told`, which was sent already."""
         said: list[str] = []
@@ -198,7 +198,7 @@ class Script:
             first = int(after)
             said.append(words.goes_on(first))
         else:
-            self.listed = first = self.chance.randrange(told, last + 1)
+            self.listed = first = self.chance.randrange(reported, last + 1)
             if after:
                 said.append(words.gone("", first))
             state = self.states[first]
@@ -212,12 +212,12 @@ class Script:
         return said
 
 
-def loop(seed: int, forgets: bool) -> tuple[Script, list[Told]]:
+def loop(seed: int, forgets: bool) -> tuple[Script, list[EventFields]]:
     """Follow a script over connections that end anywhere; return all that was sent."""
     chance = random.Random(seed)
     script = Script(chance)
     cursor = WatchCursor(TEXT, "", None)
-    got: list[Told] = []
+    got: list[EventFields] = []
     last = len(script.entries) - 1
     is_last = False
     while not is_last:

@@ -96,8 +96,8 @@ def test_a_transaction_tells_and_tests_a_key_of_level_1(level: str) -> None:
 
     def ask(command: str) -> list[object]:
         [reply] = manager.apply(entries(manager.applied.index + 1, 1, command))
-        branch, _, told = reply.partition(": ")
-        return [branch.rpartition(" ")[2], *json.loads(told)]
+        branch, _, answers = reply.partition(": ")
+        return [branch.rpartition(" ")[2], *json.loads(answers)]
 
     stat = '{"index": 4, "lease": null, "bytes": 1}'
     assert ask("txn stat a") == ["then", stat]

@@ -150,16 +150,16 @@ def test_a_new_leader_raises_the_level_with_its_no_op() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "level"),
+    ("announced", "level"),
     [((3, 3), ["level 3"]), ((3, 2), ["level 2"]), ((2, 2), ["level 2"]), ((3, 1), [])],
 )
 def test_the_level_rises_to_the_highest_that_all_members_know(
-    told: tuple[int, int], level: list[str]
+    announced: tuple[int, int], level: list[str]
 ) -> None:
     """From level 1 to level 3 it is one entry; a member of level 2 holds the others there."""
     node = established("s1", voters=THREE, options=replace(NEWER, level=3))
-    tell(node, "s2", told[0])
-    assert commands(tell(node, "s3", told[1])) == level
+    tell(node, "s2", announced[0])
+    assert commands(tell(node, "s3", announced[1])) == level
 
 
 def test_a_level_rises_further_when_the_last_member_is_upgraded() -> None:

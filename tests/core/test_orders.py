@@ -60,8 +60,8 @@ def test_an_ordered_timeout_deposes_a_leader_and_wins_no_vote_of_its_followers()
     to_follower = next(one for one in asked if one.to == "s2")
     [denied] = follower.step(Receive(to_follower), 30).send_after_save
     assert getattr(denied, "granted", None) is False
-    told = rebel.step(Receive(AppendEntries("s1", "s3", leader.view.term, 1, 1, [], 0, 2)), 40)
-    [answer] = told.send_after_save
+    answered = rebel.step(Receive(AppendEntries("s1", "s3", leader.view.term, 1, 1, [], 0, 2)), 40)
+    [answer] = answered.send_after_save
     assert isinstance(answer, AppendRejected)
     leader.step(Receive(answer), TIMEOUT_MS + 40)
     assert (leader.view.role, leader.view.term) == (Role.FOLLOWER, rebel.view.term)

@@ -410,8 +410,8 @@ def test_a_removed_member_is_notified_and_then_forgotten() -> None:
     assert node.view.configurations.index <= node.view.commit_index
     assert node.view.contacts == {"s2": "s2:1", "s3": "s3:1"}
     acknowledge(node, "s3")
-    told = node.step(Tick(), node._state.as_leader.heartbeat_at_ms)
-    assert "s3" in {message.to for message in told.send}
+    beat = node.step(Tick(), node._state.as_leader.heartbeat_at_ms)
+    assert "s3" in {message.to for message in beat.send}
     assert acknowledge(node, "s3").members_changed
     assert node.view.contacts == {"s2": "s2:1"}
 

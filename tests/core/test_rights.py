@@ -219,9 +219,9 @@ def test_a_key_is_below_a_prefix_where_its_bytes_begin_so(prefix: str, key: str)
 
 
 def test_a_status_in_part_names_the_members_and_no_count() -> None:
-    told = '"name": "s1", "members": {"s1": "h:1"}, "term": 2'
-    whole = f'STATUS response: {{"last_index": 9, "voters": ["s1"], {told}}}'
-    assert partial_status(whole) == f"STATUS response: {{{told}}}"
+    status = '"name": "s1", "members": {"s1": "h:1"}, "term": 2'
+    whole = f'STATUS response: {{"last_index": 9, "voters": ["s1"], {status}}}'
+    assert partial_status(whole) == f"STATUS response: {{{status}}}"
 
 
 def test_the_words_of_the_table_are_those_of_the_kinds() -> None:

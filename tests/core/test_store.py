@@ -262,14 +262,14 @@ class OneMeaning(RuleBasedStateMachine):
         self.store.number += 1
         before = dict(self.plain)
         assert execute(self.store, command) == execute(Store(self.plain), command)
-        told = self.store.take_events().events
-        for number, kind, key, value in told:
+        events = self.store.take_events().events
+        for number, kind, key, value in events:
             assert number == self.store.number
             assert kind == ("set" if key in self.plain else "delete")
             assert value == self.plain.get(key, "")
             self.changed[key] = number
         if self.plain != before:
-            assert len(told) == 1
+            assert len(events) == 1
 
     @rule(lease=st.sampled_from(["lease-1", "lease-2", ""]), key=KEYS)
     def bind(self, lease: str, key: str) -> None:

@@ -124,12 +124,12 @@ def test_a_level_is_the_last_change_of_a_key_that_was_there_before_it() -> None:
     store.raise_level(2, 50)
     store.number = 60
     for since, holds in ((49, "else"), (50, "then"), (59, "then")):
-        told = execute(store, f"txn if a unchanged since {since} then get a")
-        assert told.startswith(f"TXN response, {holds}")
+        reply = execute(store, f"txn if a unchanged since {since} then get a")
+        assert reply.startswith(f"TXN response, {holds}")
 
 
 @pytest.mark.parametrize(
-    ("operation", "told"),
+    ("operation", "answer"),
     [
         ("get b", "5"), ("get none", None), ("get words", "two words"), ("get empty", ""),
         ("set b 7", "b set to 7"), (r"set b two\swords", "b set to two words"),
@@ -148,10 +148,10 @@ def test_a_level_is_the_last_change_of_a_key_that_was_there_before_it() -> None:
         ("stat b", '{"index": 2, "lease": null, "bytes": 1}'), ("stat none", "no such key: none"),
     ],
 )  # fmt: skip
-def test_each_operation(operation: str, told: str | None) -> None:
+def test_each_operation(operation: str, answer: str | None) -> None:
     machine = Machine("set b 5", "set words two words", "set empty ")
     reply = machine.ask(f"txn {operation}")
-    expected = "null" if operation.startswith("object o dict") else told
+    expected = "null" if operation.startswith("object o dict") else answer
     assert reply == f"TXN response, then: {json.dumps([expected])}"
     if "\\" not in operation:  # one that is spelled the same outside of a transaction
         alone = Machine("set b 5", "set words two words", "set empty ")
@@ -362,9 +362,9 @@ def test_of_each_key_that_changed_there_is_one_event_at_one_index() -> None:
 def test_an_operation_sees_what_those_before_it_did() -> None:
     machine = Machine("set a 1")
     reply = machine.ask("txn incr a ; get a ; delete a ; get a ; setnx a 9 ; stat a")
-    told = json.loads(reply.partition(": ")[2])
-    assert told[:5] == ["2", "2", "a deleted", None, "a set to 9"]
-    assert json.loads(told[5]) == {"index": machine.index - 1, "lease": None, "bytes": 1}
+    answers = json.loads(reply.partition(": ")[2])
+    assert answers[:5] == ["2", "2", "a deleted", None, "a set to 9"]
+    assert json.loads(answers[5]) == {"index": machine.index - 1, "lease": None, "bytes": 1}
 
 
 def test_a_transaction_keeps_to_the_rules_of_leases() -> None:
@@ -512,9 +512,9 @@ def test_a_program_and_a_person_learn_which_branch_was_taken() -> None:
     assert (outcome_of(done), outcome_of(other)) == (RequestOutcome.DONE, RequestOutcome.ABSENT)
     assert screen_lines(done) == [">> TXN response:", 'then: ["1", "a deleted"]']
     found = [read_reply(f"s1@{reply}".encode()) for reply in (done, other)]
-    told = [json.loads(as_json(line, reply)) for reply in found if reply is not None]
+    printed = [json.loads(as_json(line, reply)) for reply in found if reply is not None]
     results = ["1", "a deleted"]
-    assert told == [
+    assert printed == [
         {"ok": True, "verb": "txn", "branch": "then", "results": results, "server": "s1"},
         {
             "ok": False,
@@ -602,11 +602,11 @@ def test_a_transaction_is_its_commands_one_after_the_other_or_nothing(
         branch = then if is_met else otherwise if when else []
         trial = dict(model)
         replies = [execute(Store(trial), command) for _, command in branch]
-        told = store.take_events().events
+        events = store.take_events().events
         if any(each.startswith("Sorry, ") for each in replies):
             assert reply.startswith("Sorry, operation ")
             assert dict(store.held) == held
-            assert told == []
+            assert events == []
             continue
         assert reply.startswith(f"TXN response, {'then' if is_met else 'else'}: ")
         expected = [
@@ -615,8 +615,8 @@ def test_a_transaction_is_its_commands_one_after_the_other_or_nothing(
         ]
         assert json.loads(reply.partition(": ")[2]) == expected
         assert dict(store) == trial
-        seen = {key: (value if kind == "set" else None) for _, kind, key, value in told}
-        assert len(seen) == len(told)
+        seen = {key: (value if kind == "set" else None) for _, kind, key, value in events}
+        assert len(seen) == len(events)
         changed = {key for key in {*model, *trial} if model.get(key) != trial.get(key)}
         assert changed <= {*seen}
         assert seen == {key: trial.get(key) for key in seen}

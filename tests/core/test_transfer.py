@@ -28,7 +28,7 @@ from tests.core.cores import (
 )
 
 
-def told(effects: Effects) -> list[str]:
+def asked_to_stand(effects: Effects) -> list[str]:
     """Return who is asked to stand."""
     return [m.to for m in effects.send_after_save if isinstance(m, TimeoutNow)]
 
@@ -43,26 +43,26 @@ def follower(name: str = "s2", **more: object) -> RawNode:
 
 def test_a_follower_that_holds_everything_gets_timeout_now_at_once() -> None:
     node = established("s1")
-    assert told(node.step(Transfer("s3"), TIMEOUT_MS)) == ["s3"]
+    assert asked_to_stand(node.step(Transfer("s3"), TIMEOUT_MS)) == ["s3"]
 
 
 def test_a_follower_that_lacks_an_entry_gets_timeout_now_once_it_has_it() -> None:
     node = established("s1")
     node.step(Propose(["set a 1"]), TIMEOUT_MS)
     sync(node)
-    assert told(node.step(Transfer("s3"), TIMEOUT_MS)) == []
-    assert told(acknowledge(node, "s2")) == []  # committed, but s3 has not got it
-    assert told(acknowledge(node, "s3")) == ["s3"]
-    assert told(acknowledge(node, "s3")) == []  # once
+    assert asked_to_stand(node.step(Transfer("s3"), TIMEOUT_MS)) == []
+    assert asked_to_stand(acknowledge(node, "s2")) == []  # committed, but s3 has not got it
+    assert asked_to_stand(acknowledge(node, "s3")) == ["s3"]
+    assert asked_to_stand(acknowledge(node, "s3")) == []  # once
 
 
 def test_no_timeout_now_is_sent_before_all_proposals_are_committed() -> None:
     node = established("s1", voters=("s1", "s2", "s3", "s4", "s5"))
     node.step(Propose(["set a 1"]), TIMEOUT_MS)
     sync(node)
-    assert told(node.step(Transfer("s3"), TIMEOUT_MS)) == []
-    assert told(acknowledge(node, "s3")) == []  # on two of five disks
-    assert told(acknowledge(node, "s2")) == ["s3"]
+    assert asked_to_stand(node.step(Transfer("s3"), TIMEOUT_MS)) == []
+    assert asked_to_stand(acknowledge(node, "s3")) == []  # on two of five disks
+    assert asked_to_stand(acknowledge(node, "s2")) == ["s3"]
 
 
 def test_a_leader_takes_no_proposals_during_a_transfer() -> None:
@@ -106,7 +106,7 @@ def test_a_disconnected_follower_is_not_chosen_until_it_answers() -> None:
     with pytest.raises(TransferRefused, match="no follower is there that could take over"):
         node.step(Transfer(None), TIMEOUT_MS)
     acknowledge(node, "s2")
-    assert told(node.step(Transfer(None), TIMEOUT_MS)) == ["s2"]
+    assert asked_to_stand(node.step(Transfer(None), TIMEOUT_MS)) == ["s2"]
 
 
 @pytest.mark.parametrize(

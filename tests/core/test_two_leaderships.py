@@ -265,7 +265,7 @@ def test_a_candidate_ordered_to_follow_waits_for_a_whole_timeout() -> None:
     assert node.wake_at_ms == 2 * TIMEOUT_MS + 100
 
 
-def told_to_stand() -> RawNode:
+def asked_to_stand() -> RawNode:
     """Return a candidate of term 2 to which the leader s1 gave way; reads waited at it."""
     node = asking_follower("get a", ready=False)
     effects = node.step(Receive(TimeoutNow("s1", "s2", 1)), 110)
@@ -276,7 +276,7 @@ def told_to_stand() -> RawNode:
 
 # thesis §3.10
 def test_a_transfer_target_that_stands_refuses_its_forwarded_reads() -> None:
-    node = told_to_stand()
+    node = asked_to_stand()
     for peer in ("s1", "s3"):
         node.step(Receive(RequestVoteReply(peer, "s2", 2, True)), 110)
     assert everybody_answers(node) == []
@@ -286,7 +286,7 @@ def test_a_transfer_target_that_stands_refuses_its_forwarded_reads() -> None:
 
 # thesis §3.10
 def test_a_transfer_target_follows_another_winner() -> None:
-    node = told_to_stand()
+    node = asked_to_stand()
     (answer,) = node.step(Receive(append(2, (3, 1), 2, sender="s3")), 120).send_after_save
     assert isinstance(answer, AppendAccepted)
     assert node.view.leader == "s3"

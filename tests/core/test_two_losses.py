@@ -51,28 +51,28 @@ def beat(leader: RawNode) -> list[Message]:
     return effects.send
 
 
-def lives_told(messages: list[Message]) -> set[int]:
+def lives_sent(messages: list[Message]) -> set[int]:
     """Return the lives that are asked to vote again."""
     return {m.vote_again for m in messages if isinstance(m, AppendEntries) and m.vote_again}
 
 
-def told_to_vote_again(incarnation: int = 1) -> RawNode:
+def asked_to_vote_again(incarnation: int = 1) -> RawNode:
     """Return a leader that tells s3 to vote again, and has not heard that it does."""
     leader = established("s1")
     loses(leader, incarnation)
     holds_all(leader, incarnation)
-    assert lives_told(acknowledge(leader, "s2").send) == {incarnation}
+    assert lives_sent(acknowledge(leader, "s2").send) == {incarnation}
     return leader
 
 
 def test_vote_again_for_one_incarnation_is_not_sent_to_the_next() -> None:
-    leader = told_to_vote_again()
+    leader = asked_to_vote_again()
     effects = loses(leader, 2)
     assert effects.append == [Entry(3, 1, "noop")]  # a fence of its own
-    assert lives_told([*effects.send, *beat(leader)]) == set()
-    assert lives_told([*holds_all(leader, 2), *beat(leader)]) == set()
+    assert lives_sent([*effects.send, *beat(leader)]) == set()
+    assert lives_sent([*holds_all(leader, 2), *beat(leader)]) == set()
     assert leader.view.commit_index == 2
-    assert lives_told(acknowledge(leader, "s2").send) == {2}
+    assert lives_sent(acknowledge(leader, "s2").send) == {2}
 
 
 def test_each_loss_has_its_own_fence() -> None:
@@ -81,8 +81,8 @@ def test_each_loss_has_its_own_fence() -> None:
     assert fences == [[Entry(2, 1, "noop")], [Entry(3, 1, "noop")], [Entry(4, 1, "noop")]]
     holds_all(leader, 3)
     for index in (2, 3):
-        assert lives_told(acknowledge(leader, "s2", index).send) == set()
-    assert lives_told(acknowledge(leader, "s2", 4).send) == {3}
+        assert lives_sent(acknowledge(leader, "s2", index).send) == set()
+    assert lives_sent(acknowledge(leader, "s2", 4).send) == {3}
 
 
 @pytest.mark.parametrize("late_life", [0, 1, 2])
@@ -102,13 +102,13 @@ def test_a_late_answer_of_an_earlier_incarnation_counts_for_nothing(late_life: i
 
 
 def test_a_node_that_recovered_between_two_losses_needs_a_later_fence() -> None:
-    leader = told_to_vote_again()
+    leader = asked_to_vote_again()
     beat(leader)
     acknowledge(leader, "s3")  # without the mark: it votes again
     assert leader.view.progress["s3"].is_counted
     assert loses(leader, 2).append == [Entry(3, 1, "noop")]
-    assert lives_told([*holds_all(leader, 2), *beat(leader)]) == set()
-    assert lives_told(acknowledge(leader, "s2").send) == {2}
+    assert lives_sent([*holds_all(leader, 2), *beat(leader)]) == set()
+    assert lives_sent(acknowledge(leader, "s2").send) == {2}
     beat(leader)
     acknowledge(leader, "s3")
     assert leader.view.progress["s3"].is_counted
@@ -121,7 +121,7 @@ def test_two_recovering_nodes_each_get_their_own_incarnation_back() -> None:
     holds_all(leader, 7, "s4")
     for peer in ("s2", "s3"):
         acknowledge(leader, peer)
-    assert lives_told(beat(leader)) == {7}
+    assert lives_sent(beat(leader)) == {7}
     holds_all(leader, 8, "s5")
     assert {m.to: m.vote_again for m in beat(leader) if isinstance(m, AppendEntries)} == {
         "s2": 0,
@@ -148,12 +148,12 @@ def test_a_learner_that_returns_before_the_no_op_waits_for_its_commit() -> None:
     loses(leader, 1, "s4")
     answer = AppendAccepted("s4", "s1", leader.view.term, 2, leader.view.round, without_vote=1)
     leader.step(Receive(answer), leader.view.now_ms)
-    assert lives_told(beat(leader)) == set()
+    assert lives_sent(beat(leader)) == set()
     acknowledge(leader, "s2")
     assert leader.view.commit_index == 4
     leader.step(Receive(answer), leader.view.now_ms)
-    assert lives_told(beat(leader)) == set()  # it lacks entries 3 and 4
-    assert lives_told([*holds_all(leader, 1, "s4"), *beat(leader)]) == {1}
+    assert lives_sent(beat(leader)) == set()  # it lacks entries 3 and 4
+    assert lives_sent([*holds_all(leader, 1, "s4"), *beat(leader)]) == {1}
 
 
 # --- amid a snapshot -----------------------------------------------------------------------
@@ -173,8 +173,8 @@ def test_a_node_that_loses_its_log_amid_a_snapshot_gets_it_from_byte_0(how: str)
         Receive(InstallSnapshotReply("s2", "s1", state.term, 3, 1, 20, state.round)), state.now_ms
     )
     if how == "snapshot":  # a piece came after the loss
-        told = InstallSnapshotReply("s2", "s1", state.term, 3, 1, 0, state.round, without_vote=1)
-        assert sent_to_s2(leader.step(Receive(told), state.now_ms)) == []
+        answer = InstallSnapshotReply("s2", "s1", state.term, 3, 1, 0, state.round, without_vote=1)
+        assert sent_to_s2(leader.step(Receive(answer), state.now_ms)) == []
         assert state.progress["s2"].mode is Mode.PROBE
         beat(leader)
     loss = AppendRejected("s2", "s1", state.term, 0, state.round, without_vote=1)

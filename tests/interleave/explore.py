@@ -57,7 +57,7 @@ def first_failure(
     with in_place():
         for tried, seed in enumerate(seeds, 1):
             if kind(seed, lines_of).carry_out(scenario) is not None:
-                again = kind(seed, lines_of, is_told=True)
+                again = kind(seed, lines_of, is_printed=True)
                 error = again.carry_out(scenario)
                 error = error or AssertionError("it failed, and did not with the same seed again")
                 policy = POLICIES[seed % len(POLICIES)].__name__ if kind is Schedule else "Tasks"

@@ -25,11 +25,11 @@ CLOCKS = ("monotonic", "clock_gettime")
 class Ready(collections.deque[asyncio.Handle]):
     """The callbacks that are ready; the next is one by chance."""
 
-    def __init__(self, chance: random.Random, *, is_told: bool) -> None:
+    def __init__(self, chance: random.Random, *, is_printed: bool) -> None:
         """With `is_told` the last ones are kept, as text."""
         super().__init__()
         self._chance = chance
-        self._is_told = is_told
+        self._is_printed = is_printed
         self._numbers: dict[object, int] = {}
         self.count = 0
         self.last: collections.deque[str] = collections.deque(maxlen=SWITCHES_SHOWN)
@@ -44,7 +44,7 @@ class Ready(collections.deque[asyncio.Handle]):
         self.rotate(-place)
         handle = super().popleft()
         self.rotate(place)
-        if self._is_told:
+        if self._is_printed:
             self.last.append(self._spelled(handle, owner))
         return handle
 
@@ -67,12 +67,12 @@ def _owner(handle: asyncio.Handle) -> asyncio.Task[Any] | None:
 class Loop(asyncio.BaseEventLoop):
     """Chooses the next callback by chance. It has no sockets."""
 
-    def __init__(self, seed: int, *, is_told: bool) -> None:
+    def __init__(self, seed: int, *, is_printed: bool) -> None:
         super().__init__()
         self.chance = random.Random(seed)
         self._early = self.chance.choice(EARLY)
         self.now_s = 1000.0
-        self.chosen = Ready(self.chance, is_told=is_told)
+        self.chosen = Ready(self.chance, is_printed=is_printed)
         vars(self).update(_ready=self.chosen, _selector=self)
 
     @property
@@ -103,14 +103,14 @@ class Loop(asyncio.BaseEventLoop):
 class TaskSchedule:
     """One order of a scenario's tasks, as `Schedule` is of threads."""
 
-    def __init__(self, seed: int, _: object = None, *, is_told: bool = False) -> None:
+    def __init__(self, seed: int, _: object = None, *, is_printed: bool = False) -> None:
         self._seed = seed
-        self._is_told = is_told
+        self._is_printed = is_printed
         self.switches: list[str] = []
 
     def carry_out(self, scenario: Callable[[], Awaitable[object]]) -> BaseException | None:
         """Run a scenario; return what went wrong."""
-        loop = Loop(self._seed, is_told=self._is_told)
+        loop = Loop(self._seed, is_printed=self._is_printed)
         problems: list[BaseException] = []
         loop.set_exception_handler(
             lambda _, context: problems.append(

@@ -30,16 +30,16 @@ class Serving(Connection):
             await super().serve(line)
             return
         asked = words.watch_operands(command)
-        told = node.last if asked.after is None else asked.after
+        sent = node.last if asked.after is None else asked.after
         if asked.after is None:
-            has = words.has(told, "a", str(told))
-            await self.send(f"s1@{words.begins(1, told)}\ns1@{has}\n")
+            has = words.has(sent, "a", str(sent))
+            await self.send(f"s1@{words.begins(1, sent)}\ns1@{has}\n")
         else:
-            await self.send(f"s1@{words.goes_on(told)}\n")
+            await self.send(f"s1@{words.goes_on(sent)}\n")
         while True:
-            while told < node.last:
-                told += 1
-                await self.send(f"s1@{words.event(told, 'set', 'a', str(told))}\n")
+            while sent < node.last:
+                sent += 1
+                await self.send(f"s1@{words.event(sent, 'set', 'a', str(sent))}\n")
             await asyncio.sleep(0.3)
 
 

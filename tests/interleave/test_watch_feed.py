@@ -120,8 +120,8 @@ class Client:
             assert events == expected[: len(events)], (events, expected)
             if "ended after" in self.last_line:
                 until = int(self.last_line.split()[-1])
-                told = [line for line in expected if int(line.split()[1]) <= until]
-                assert events == told, (events, self.last_line)
+                due = [line for line in expected if int(line.split()[1]) <= until]
+                assert events == due, (events, self.last_line)
         else:
             assert events == expected, (events, expected)
 

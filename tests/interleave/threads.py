@@ -90,14 +90,14 @@ class Schedule:
     """One interleaving of a scenario. `lines_of` are the modules whose lines are steps."""
 
     def __init__(
-        self, seed: int, lines_of: Sequence[ModuleType] = (), *, is_told: bool = False
+        self, seed: int, lines_of: Sequence[ModuleType] = (), *, is_printed: bool = False
     ) -> None:
         """With `is_told` the last switches are kept."""
         self.random = random.Random(seed)
         self.policy: Walk | Priorities = POLICIES[seed % len(POLICIES)](self.random)
         self._early = self.random.choice(EARLY)
         self._files = {module.__file__ for module in lines_of}
-        self._is_told = is_told
+        self._is_printed = is_printed
         self._switches: deque[tuple[str, Place | None, str]] = deque(maxlen=SWITCHES_SHOWN)
         self.now_s = 1000.0
         self.steps, self.steps_max = 0, STEPS_MAX
@@ -238,7 +238,7 @@ class Schedule:
     def _go_on_with(self, thread: Thread) -> None:
         me = self.current
         if thread is not me:
-            if self._is_told:
+            if self._is_printed:
                 self._switches.append((me.name, _place(sys._getframe()), thread.name))
             self.current = thread
             thread.go.release()

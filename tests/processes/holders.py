@@ -191,8 +191,8 @@ class Observer:
     def _term(self) -> int:
         """Return the term of the node that answered last; 0 where it doesn't answer again."""
         failed = self._speaker.failed
-        told = self._speaker.ask("status").partition(": ")[2]
-        return int(json.loads(told)["term"]) if told and self._speaker.failed == failed else 0
+        status = self._speaker.ask("status").partition(": ")[2]
+        return int(json.loads(status)["term"]) if status and self._speaker.failed == failed else 0
 
 
 class Holders:

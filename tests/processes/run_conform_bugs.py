@@ -50,14 +50,14 @@ def main() -> int:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("numbers", nargs="*", type=int, default=[])
     options.add_argument("--whole", action="store_true", help="all levels, not that check alone")
-    told = options.parse_args()
+    given = options.parse_args()
     missed = 0
-    for number in told.numbers or BUGS:
+    for number in given.numbers or BUGS:
         should = FAILS[number]
-        found = failed(number, *([] if told.whole else ["--only", should]))
+        found = failed(number, *([] if given.whole else ["--only", should]))
         names = [name for _, name in found]
         first = [name for level, name in found if level == found[0][0]]
-        is_right = should in (first if told.whole else names)
+        is_right = should in (first if given.whole else names)
         missed += not is_right
         listed = ", ".join(f"{level} {name}" for level, name in found) or "nothing"
         print(f"{'ok ' if is_right else 'NOT'} bug {number:2} fails {listed}", flush=True)

@@ -41,13 +41,13 @@ def systemctl(folder: Path, words: list[str]) -> int:
     if action == "stop":
         return _stop(service_pid(folder))
     unit = (folder / "etc/systemd/system/raftline@.service").read_text()
-    told = dict(line.split("=", 1) for line in unit.splitlines() if "=" in line)
-    command = told["ExecStart"].replace("%i", instance)
+    options = dict(line.split("=", 1) for line in unit.splitlines() if "=" in line)
+    command = options["ExecStart"].replace("%i", instance)
     if str(folder) not in command.split()[0]:
         raise SystemExit(f"the unit starts another program: {command}")
     program, *options = shlex.split(command)
     given = [program, *[prefixed(option, folder) for option in options]]
-    return _start(folder, given, pwd.getpwnam(told["User"]), int(told["UMask"], 8))
+    return _start(folder, given, pwd.getpwnam(options["User"]), int(options["UMask"], 8))
 
 
 def _start(folder: Path, command: list[str], user: pwd.struct_passwd, umask: int) -> int:
@@ -55,10 +55,10 @@ def _start(folder: Path, command: list[str], user: pwd.struct_passwd, umask: int
     door = Path("/run") / f"notify-{folder.name}"
     door.unlink(missing_ok=True)
     with (
-        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified,
         (folder / "journal").open("ab") as journal,
     ):
-        told.bind(str(door))
+        notified.bind(str(door))
         door.chmod(0o666)
         service = subprocess.Popen(
             command,
@@ -75,8 +75,8 @@ def _start(folder: Path, command: list[str], user: pwd.struct_passwd, umask: int
         )
         (folder / "pid").write_text(str(service.pid))
         ended = os.pidfd_open(service.pid)
-        while select.select([told, ended], [], [], PATIENCE_S)[0] == [told]:
-            if b"READY=1" in told.recv(1 << 12):
+        while select.select([notified, ended], [], [], PATIENCE_S)[0] == [notified]:
+            if b"READY=1" in notified.recv(1 << 12):
                 service.returncode = 0  # it goes on without us
                 return 0
     print(f"{command} did not become ready", file=sys.stderr)

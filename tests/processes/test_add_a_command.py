@@ -106,8 +106,8 @@ def test_the_lists_of_the_suite_and_the_tests_of_the_page_pass_in_the_copy(copy:
     hunt = "tests/lists/test_mutants.py::test_some_mutants_are_caught_in_this_run"
     python(copy, *pytest_of, "tests/lists", "--deselect", hunt)
     of_the_page = [each.file for each in changes() if each.file.startswith("tests/")]
-    told = python(copy, *pytest_of, *of_the_page, "tests/core/test_grammar.py", "-k", "getdel")
-    assert re.search(r"^4 passed", told, re.M)
+    reported = python(copy, *pytest_of, *of_the_page, "tests/core/test_grammar.py", "-k", "getdel")
+    assert re.search(r"^4 passed", reported, re.M)
 
 
 def test_the_changes_are_in_the_form_of_the_repository(copy: Path) -> None:
@@ -148,8 +148,8 @@ def test_the_typed_client_has_it(node: NodeProcess, source: Path) -> None:
                 print([await kv.getdel("t"), await kv.getdel("t")])
         asyncio.run(ask())
     """
-    told = python(source.parent, "-c", program)
-    assert told.splitlines() == ["['two words', None]", "['5', None]", "['6', None]"]
+    printed = python(source.parent, "-c", program)
+    assert printed.splitlines() == ["['two words', None]", "['5', None]", "['6', None]"]
 
 
 def test_a_node_parses_applies_and_answers_the_new_command(node: NodeProcess) -> None:
@@ -195,8 +195,8 @@ def test_the_client_sends_the_new_command_and_shows_its_reply(
     port = str(node.port)
     node.ask(r"set my\skey a\nb")
     said, code = run(source, "client.py", port, "--json", "getdel", "my key")
-    told = {"ok": True, "verb": "getdel", "key": "my key", "value": "a\nb", "server": "s1"}
-    assert (json.loads(said), code) == (told, 0)
+    expected = {"ok": True, "verb": "getdel", "key": "my key", "value": "a\nb", "server": "s1"}
+    assert (json.loads(said), code) == (expected, 0)
     assert re.search(r" client-\d+#1@getdel my\\skey$", node.log.read_text(), re.M)
     assert run(source, "client.py", port, "getdel", "my key")[1] == 1
     node.ask("set k 12345")

@@ -159,9 +159,9 @@ def test_without_a_listener_a_command_fails_at_once_in_one_line(tmp_path: Path) 
     assert done.stderr.startswith(f"Sorry, nothing listens on localhost port {port}: no node runs")
     assert (done.stdout, done.returncode) == ("", 5)
     done = raftline(tmp_path, "set", "--json", "a", "5", at=f"localhost:{port}")
-    told = json.loads(done.stdout)
-    assert told.pop("error").startswith(f"nothing listens on localhost port {port}: ")
-    assert told == {"ok": False, "verb": "set", "key": "a", "code": 5}
+    printed = json.loads(done.stdout)
+    assert printed.pop("error").startswith(f"nothing listens on localhost port {port}: ")
+    assert printed == {"ok": False, "verb": "set", "key": "a", "code": 5}
     assert (done.stderr, done.returncode) == ("", 5)
 
 

@@ -66,10 +66,10 @@ def panels(found: Path) -> dict[str, dict[str, list[list[float]]]]:
         "print(json.dumps({axes.get_title(loc='left'): {line.get_label(): [list(line.get_xdata()),"
         " list(line.get_ydata())] for line in axes.get_lines()} for axes in figure.axes}))\n"
     )
-    told = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-c", program, str(found)], check=True, timeout=60, capture_output=True
     )
-    drawn: dict[str, dict[str, list[list[float]]]] = json.loads(told.stdout)
+    drawn: dict[str, dict[str, list[list[float]]]] = json.loads(done.stdout)
     return drawn
 
 

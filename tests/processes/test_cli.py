@@ -20,7 +20,7 @@ from tests.scripted_node import scripted_nodes
 SOURCE = Path(__file__).parents[2] / "src"
 
 
-def told(
+def complaint_of(
     folder: Path, *words: str, before: str = "exec", powerless: bool = False
 ) -> tuple[int, str]:
     """Run a command in `folder`; return its exit status and what it complains of."""
@@ -61,7 +61,7 @@ def test_a_path_without_permission_is_named_in_one_line(
     (shut / "server-configuration.txt").write_text("s1 localhost 1\n")
     shut.chmod(0)
     try:
-        code, complaint = told(tmp_path, *command.split(), powerless=True)
+        code, complaint = complaint_of(tmp_path, *command.split(), powerless=True)
     finally:
         shut.chmod(0o700)
     assert code == status
@@ -74,7 +74,7 @@ def test_a_path_without_permission_is_named_in_one_line(
 def test_a_current_folder_that_is_gone_is_named_in_one_line(tmp_path: Path, command: str) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
-    code, complaint = told(gone, *command.split(), before='rmdir "$PWD"; exec')
+    code, complaint = complaint_of(gone, *command.split(), before='rmdir "$PWD"; exec')
     assert (code, complaint.count("\n")) == (2, 1)
     assert "the current folder was deleted; change to one that is there" in complaint
 
@@ -85,7 +85,7 @@ def test_an_invalid_name_makes_no_files_elsewhere(tmp_path: Path, command: str) 
     folder.mkdir()
     (tmp_path / "x.log").write_text("1 1 set a 4\n")
     (folder / "server-configuration.txt").write_text("s1 localhost 1\n")
-    code, complaint = told(tmp_path, *command.split(), "--dir", "logs")
+    code, complaint = complaint_of(tmp_path, *command.split(), "--dir", "logs")
     assert code == 2
     assert complaint.startswith("raftline: '../x' is no name of a node: a letter, then letters, ")
     assert sorted(path.name for path in tmp_path.rglob("*")) == [
@@ -154,26 +154,26 @@ def test_wrong_arguments_are_reported_in_one_line(
 def test_help_on_a_command_equals_the_commands_own_help(
     capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
-    told_of = []
+    helps = []
     for words in (["help", command], [command, "--help"]):
         with pytest.raises(SystemExit) as end:
             cli.main(words)
         assert end.value.code == 0
-        told_of.append(capsys.readouterr().out)
-    assert told_of[0] == told_of[1]
-    assert told_of[0].startswith(f"usage: raftline {command} ")
+        helps.append(capsys.readouterr().out)
+    assert helps[0] == helps[1]
+    assert helps[0].startswith(f"usage: raftline {command} ")
 
 
 @pytest.mark.parametrize("words", ["up --help", "simulate --help", "status --dir é"])
 def test_a_terminal_that_lacks_a_character_gets_its_escape(tmp_path: Path, words: str) -> None:
     before = "PYTHONIOENCODING=ascii exec"
-    status, errors = told(tmp_path, *words.split(), before=before)
+    status, errors = complaint_of(tmp_path, *words.split(), before=before)
     assert status == (0 if "help" in words else 2)
     assert errors.count("\n") == (0 if "help" in words else 1)
 
 
 def test_a_configuration_that_could_not_be_written_whole_is_not_left_there(tmp_path: Path) -> None:
-    code, said = told(tmp_path, "up", "--dir", "new", before="ulimit -f 0; exec")
+    code, said = complaint_of(tmp_path, "up", "--dir", "new", before="ulimit -f 0; exec")
     assert said == "raftline: new/server-configuration.txt: can't be written: File too large\n"
     assert (code, list((tmp_path / "new").iterdir())) == (2, [])
 
@@ -185,7 +185,7 @@ def test_a_backup_that_cannot_be_written_asks_no_node(tmp_path: Path) -> None:
         node = start(lambda _: "BACKUP response: 1-1 of 0 bytes crc32 00000000")
         (tmp_path / "server-configuration.txt").write_text(f"s1 localhost {node.port}\n")
         words = ["backup", "b", "--dir", str(tmp_path)]
-        code, said = told(gone, *words, before='rmdir "$PWD"; exec')
+        code, said = complaint_of(gone, *words, before='rmdir "$PWD"; exec')
     assert said == "raftline: b: can't be written: No such file or directory\n"
     assert code == 4
 

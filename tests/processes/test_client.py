@@ -165,14 +165,14 @@ def test_json_distinguishes_each_outcome(start: Start) -> None:
 
 
 def test_json_gives_the_members_as_json() -> None:
-    told = json.loads(as_json("members", Reply("s1", 'MEMBERS response: {"voters": ["s1"]}')))
-    assert told == {"ok": True, "verb": "members", "members": {"voters": ["s1"]}, "server": "s1"}
+    printed = json.loads(as_json("members", Reply("s1", 'MEMBERS response: {"voters": ["s1"]}')))
+    assert printed == {"ok": True, "verb": "members", "members": {"voters": ["s1"]}, "server": "s1"}
 
 
 def test_json_names_the_leader_that_the_sorry_line_names() -> None:
-    told = json.loads(as_json("get a", Reply("s2", not_leader("s1", "localhost", 10000))))
-    assert told["leader"] == {"name": "s1", "host": "localhost", "port": 10000}
-    assert told["code"] == 3
+    printed = json.loads(as_json("get a", Reply("s2", not_leader("s1", "localhost", 10000))))
+    assert printed["leader"] == {"name": "s1", "host": "localhost", "port": 10000}
+    assert printed["code"] == 3
 
 
 @pytest.mark.parametrize(
@@ -255,9 +255,9 @@ def test_a_mistyped_command_is_a_usage_error_even_without_a_listener(
     assert done.stdout.startswith("Sorry, ")
     assert said in done.stdout
     assert (done.stderr, done.returncode) == ("", 2)
-    told = json.loads(run(port, 1, "--json", *words).stdout)
-    assert (told["code"], told["ok"]) == (2, False)
-    assert said in told["error"]
+    printed = json.loads(run(port, 1, "--json", *words).stdout)
+    assert (printed["code"], printed["ok"]) == (2, False)
+    assert said in printed["error"]
 
 
 @pytest.mark.parametrize("host", ["a..b", "", "a" * 64, "\udcff", "no such host"])

@@ -38,12 +38,12 @@ def node(tmp_path: Path, folder: Path) -> Iterator[NodeProcess]:
 
 def check(node: NodeProcess, authority: Path, name: str = "s1") -> tuple[int, str]:
     door = node.options[node.options.index("--http") + 1]
-    told = {"RAFTLINE_HTTP": door, "RAFTLINE_PORT": str(node.port), "RAFTLINE_NAME": name,
+    environment = {"RAFTLINE_HTTP": door, "RAFTLINE_PORT": str(node.port), "RAFTLINE_NAME": name,
             "RAFTLINE_TLS_CA": str(authority),
             "RAFTLINE_TLS_CERT": node.options[1], "RAFTLINE_TLS_KEY": node.options[3]}  # fmt: skip
     done = subprocess.run(
         [sys.executable, str(CHECK)],
-        env={**os.environ, **told},
+        env={**os.environ, **environment},
         capture_output=True,
         text=True,
         check=False,
@@ -58,8 +58,8 @@ def test_a_node_is_well_with_a_good_certificate_and_unwell_where_it_is_gone(
     node.start()
     assert check(node, folder / "ca.pem") == (0, "")
     node.kill()
-    status, told = check(node, folder / "ca.pem")
-    assert (status, "refused" in told) == (1, True)
+    status, printed = check(node, folder / "ca.pem")
+    assert (status, "refused" in printed) == (1, True)
 
 
 def test_a_certificate_of_another_ca_or_for_another_name_makes_a_node_unwell(
@@ -67,7 +67,7 @@ def test_a_certificate_of_another_ca_or_for_another_name_makes_a_node_unwell(
 ) -> None:
     certs.make(tmp_path / "others", [], ["app"])
     node.start()
-    status, told = check(node, tmp_path / "others" / "ca.pem")
-    assert (status, "CERTIFICATE_VERIFY_FAILED" in told) == (1, True)
-    status, told = check(node, folder / "ca.pem", name="s2")
-    assert (status, "Hostname mismatch" in told) == (1, True)
+    status, printed = check(node, tmp_path / "others" / "ca.pem")
+    assert (status, "CERTIFICATE_VERIFY_FAILED" in printed) == (1, True)
+    status, printed = check(node, folder / "ca.pem", name="s2")
+    assert (status, "Hostname mismatch" in printed) == (1, True)

@@ -62,10 +62,10 @@ def test_a_follower_names_the_leader_instead(controlled: Cluster) -> None:
 
         def named(text: str = text) -> bool:
             leader, follower = controlled.leader(), controlled.followers()[0]
-            told = facts(order(follower, text))
+            answered = facts(order(follower, text))
             where = {"LEADER": leader.name, "address": f"localhost:{leader.port}"}
             term = leader.status().get("term")
-            return told == {"verb": "LEADER_INFO", **where, "term": term}
+            return answered == {"verb": "LEADER_INFO", **where, "term": term}
 
         assert eventually(named, f"the leader's name as an answer to {text}")
     assert logs(controlled) == {}
@@ -80,14 +80,14 @@ def test_retrieve_shows_only_committed_entries(controlled: Cluster) -> None:
             key = f"after-{leader.status()['last_index']}"
             client.send(f"set {key} 5")
             eventually(lambda: key in leader.log.read_text(), "the entry")
-            held, told = leader.status(), order(leader, "RETRIEVE")
+            held, answered = leader.status(), order(leader, "RETRIEVE")
             order(leader, "HEAL")
             reply = client.read_line()
         if held["role"] != "leader" or not reply.endswith(f"{key} set to 5"):
             return ""
         assert held["commit_index"] < held["last_index"]
-        assert told.startswith("RETRIEVE response: ")
-        assert key not in told
+        assert answered.startswith("RETRIEVE response: ")
+        assert key not in answered
         return key
 
     key = eventually(hidden, "a leader with an entry of its own")

@@ -341,9 +341,9 @@ def test_a_person_gives_orders_by_the_command_and_programs_get_json(tmp_path: Pa
         empty = "raftline: REQUEST is empty; see raftline controller --help for those there are\n"
         assert cli(tmp_path, "s1", "") == (2, "", empty)
         code, out, _ = cli(tmp_path, "s1", "RETRIEVE", "--json")
-        told = json.loads(out)
-        assert (code, told["ok"], told["answer"]) == (0, True, "RETRIEVE")
-        assert told["value"]["COMMITED_LOGS"]["1"]["my key"] == "two words"
+        printed = json.loads(out)
+        assert (code, printed["ok"], printed["answer"]) == (0, True, "RETRIEVE")
+        assert printed["value"]["COMMITED_LOGS"]["1"]["my key"] == "two words"
         code, out, _ = cli(tmp_path, "s1", "DROP", "30%", "--json")
         assert (code, json.loads(out)["value"]) == (0, ["DROP 30%"])
         assert json.loads(cli(tmp_path, "s1", "HEAL", "--json")[1])["value"] == []
@@ -370,8 +370,12 @@ def test_the_command_names_another_leader_and_exits_with_3(tmp_path: Path) -> No
 
         def answer() -> dict[str, Any] | None:
             code, out, _ = cli(tmp_path, f"localhost:{follower.port}", "STORE", "k", "v", "--json")
-            told: dict[str, Any] = json.loads(out)
-            return told if code == 3 and told["value"]["LEADER"] else None
+            printed: dict[str, Any] = json.loads(out)
+            return printed if code == 3 and printed["value"]["LEADER"] else None
 
-        told = eventually(answer, "a follower's answer")
-        assert (told["ok"], told["answer"], told["server"]) == (False, "LEADER_INFO", follower.name)
+        printed = eventually(answer, "a follower's answer")
+        assert (printed["ok"], printed["answer"], printed["server"]) == (
+            False,
+            "LEADER_INFO",
+            follower.name,
+        )

@@ -114,13 +114,13 @@ def test_no_alarm_rings_in_a_cluster_that_serves(prometheus: Prometheus) -> None
 
 
 def test_the_rules_of_the_alarms_ring_when_they_should() -> None:
-    told = subprocess.run(
+    done = subprocess.run(
         [program("promtool"), "test", "rules", str(ALERTS.with_name("alerts_test.yml"))],
         capture_output=True,
         text=True,
         check=False,
     )
-    assert told.returncode == 0, told.stdout + told.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_each_alarm_is_tried() -> None:

@@ -59,7 +59,7 @@ def test_a_message_of_a_stranger_takes_no_fresh_nodes_vote(cluster: Cluster) -> 
     cluster.start().wait_until_whole()
 
 
-def told_of_an_entry(node: NodeProcess) -> NodeProcess:
+def with_an_entry(node: NodeProcess) -> NodeProcess:
     """Let a person who speaks as s2 be elected by a lone fresh s1 and give it an entry."""
     node.start()
     assert node.ask_as_peer("s2@RequestVote 1-0-0") == "s1@Count on me term 1"
@@ -69,7 +69,7 @@ def told_of_an_entry(node: NodeProcess) -> NodeProcess:
 
 
 def test_fresh_nodes_beside_a_node_with_an_entry_wait_and_report_why(cluster: Cluster) -> None:
-    first = told_of_an_entry(cluster["s1"])
+    first = with_an_entry(cluster["s1"])
     cluster.start()
     why = f"s2 and s3 have no vote, since they {UNSURE}. This ends {WAYS}"
     first.wait_for_line(f"[!] No leader is heard: {why}")

@@ -237,12 +237,12 @@ def test_the_first_failure_is_drawn(folder: Path, tmp_path: Path) -> None:
     done = grade(
         folder / "bob", "--milestone", 4, "--schedules", 2, "--json", "--pictures", pictures
     )
-    told = json.loads(done.stdout)["hand_ins"][0]
-    assert told["points"] < POINTS
-    page = Path(told["milestones"][0]["picture"]).read_text(encoding="utf-8")
+    graded = json.loads(done.stdout)["hand_ins"][0]
+    assert graded["points"] < POINTS
+    page = Path(graded["milestones"][0]["picture"]).read_text(encoding="utf-8")
     assert 'id="saved">' in page
     assert "s1" in page
-    first = told["milestones"][0]["first_failure"]
+    first = graded["milestones"][0]["first_failure"]
     assert "04-a-majority-commits" in first
 
 

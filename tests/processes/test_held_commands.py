@@ -22,8 +22,8 @@ from tests.processes.stray_signal import with_stray_signal
 from tests.processes.typed import at
 from tests.scripted_node import DEADLINE_S, SOURCE, free_port
 
-TOLD = "import os; print(os.environ['RAFTLINE_TOKEN'], flush=True)"
-STANDS = f"{TOLD}; import time; time.sleep(60)"
+PRINTS_TOKEN = "import os; print(os.environ['RAFTLINE_TOKEN'], flush=True)"
+STANDS = f"{PRINTS_TOKEN}; import time; time.sleep(60)"
 # It prints which signals it got, and ends at SIGKILL, or some seconds after its starter.
 STUBBORN = """
 import signal, os, time
@@ -96,8 +96,8 @@ def end_lease_of(kv: raftline.KV[str], key: str) -> None:
 
 
 def test_a_lock_runs_a_command_with_its_token_and_has_its_exit_code(nodes: Cluster) -> None:
-    first = done(nodes, "lock", "a b", "--", *program(f"{TOLD}; raise SystemExit(7)"))
-    second = done(nodes, "lock", "a b", "--ttl", "3", "--", *program(TOLD))
+    first = done(nodes, "lock", "a b", "--", *program(f"{PRINTS_TOKEN}; raise SystemExit(7)"))
+    second = done(nodes, "lock", "a b", "--ttl", "3", "--", *program(PRINTS_TOKEN))
     assert (first[0], first[2]) == (7, "")
     assert (second[0], second[2]) == (0, "")
     assert int(first[1]) < int(second[1])
@@ -107,15 +107,17 @@ def test_a_lock_runs_a_command_with_its_token_and_has_its_exit_code(nodes: Clust
 def test_a_lock_that_is_held_is_waited_for_or_not(nodes: Cluster, kv: raftline.KV[str]) -> None:
     holder = kv.lock("held")
     holder.acquire()
-    status, said, errors = done(nodes, "lock", "held", "--wait", "0", "--", *program(TOLD))
+    status, said, errors = done(nodes, "lock", "held", "--wait", "0", "--", *program(PRINTS_TOKEN))
     assert (status, said) == (123, "")
     assert errors.startswith("Sorry, the lock held is held by program on ")
-    status, _, errors = done(nodes, "lock", "held", "--json", "--wait", "0.2", "--", *program(TOLD))
+    status, _, errors = done(
+        nodes, "lock", "held", "--json", "--wait", "0.2", "--", *program(PRINTS_TOKEN)
+    )
     waits, failure = map(json.loads, errors.splitlines())
     assert waits.pop("holder").startswith("program on ")
     assert waits == {"verb": "lock", "name": "held", "ok": True, "state": "waits"}
     assert (status, failure["ok"], failure["code"]) == (123, False, 123)
-    with started(nodes, "lock", "held", "--", *program(TOLD)) as waiting:
+    with started(nodes, "lock", "held", "--", *program(PRINTS_TOKEN)) as waiting:
         assert waiting.stderr is not None
         assert waiting.stderr.readline().startswith("[*] the lock held is held by program on ")
         eventually(lambda: kv.get("lock/held/next") is not None)
@@ -130,7 +132,10 @@ def test_a_signal_that_comes_while_it_waits_ends_it_and_others_wait_no_longer(
     nodes: Cluster, kv: raftline.KV[str]
 ) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
-        with kv.lock("left"), started(nodes, "lock", "left", "--", *program(TOLD)) as waiting:
+        with (
+            kv.lock("left"),
+            started(nodes, "lock", "left", "--", *program(PRINTS_TOKEN)) as waiting,
+        ):
             eventually(lambda: kv.get("lock/left/next") is not None)
             waiting.send_signal(number)
             assert waiting.wait(DEADLINE_S) == 128 + number
@@ -284,9 +289,9 @@ def test_a_watch_streams_until_ctrl_c(nodes: Cluster, kv: raftline.KV[str]) -> N
         started(nodes, "watch", "--quiet", "w/", "after", str(stat.index)) as values,
     ):
         assert line(plain).endswith(r" has w/a\sb x\ny")
-        told = json.loads(line(objects))
-        assert told.pop("index") >= stat.index
-        assert told == {"kind": "has", "key": "w/a b", "value": "x\ny"}
+        printed = json.loads(line(objects))
+        assert printed.pop("index") >= stat.index
+        assert printed == {"kind": "has", "key": "w/a b", "value": "x\ny"}
         kv["w/c"] = "two words"
         del kv["w/c"]
         assert line(values) == "two words"
@@ -306,10 +311,10 @@ def test_a_watch_streams_until_ctrl_c(nodes: Cluster, kv: raftline.KV[str]) -> N
 
 def test_a_watch_that_no_node_serves_is_refused_in_one_line(nodes: Cluster) -> None:
     said = "Sorry, there is no entry 99999999 yet; the last one is "
-    status, told, errors = done(nodes, "watch", "w/", "after", "99999999")
-    assert (status, told[: len(said)], errors) == (5, said, "")
-    status, told, _ = done(nodes, "watch", "--json", "w/", "after", "99999999")
-    assert (status, json.loads(told)["code"]) == (5, 5)
+    status, printed, errors = done(nodes, "watch", "w/", "after", "99999999")
+    assert (status, printed[: len(said)], errors) == (5, said, "")
+    status, printed, _ = done(nodes, "watch", "--json", "w/", "after", "99999999")
+    assert (status, json.loads(printed)["code"]) == (5, 5)
     assert done(nodes, "watch", "a", "b", "c")[0] == 2
 
 
@@ -346,26 +351,26 @@ def test_a_watch_on_the_screen_runs_until_ctrl_c_and_the_screen_goes_on(
 def test_the_commands_of_leases_and_transactions_take_words_and_give_json(nodes: Cluster) -> None:
     lease = done(nodes, "lease", "--quiet", "60")[1].rstrip("\n")
 
-    def told(*words: str) -> object:
+    def printed(*words: str) -> object:
         found = json.loads(done(nodes, *words)[1])
         found.pop("server")
         return found
 
-    assert told("renew", "--json", lease) == {
+    assert printed("renew", "--json", lease) == {
         "ok": True,
         "verb": "renew",
         "lease": lease,
         "seconds": 60,
     }
     assert done(nodes, "set", "--lease", lease, "k 1", "two", "words")[0] == 0
-    assert told("set", "--json", "--lease", lease, "k2", "5") == {
+    assert printed("set", "--json", "--lease", lease, "k2", "5") == {
         "ok": True,
         "verb": "under",
         "key": "k2",
         "lease": lease,
         "value": "5",
     }
-    assert told("set", "--ttl", "60", "--json", "k3", "a b") == {
+    assert printed("set", "--ttl", "60", "--json", "k3", "a b") == {
         "ok": True,
         "verb": "setex",
         "key": "k3",
@@ -374,7 +379,7 @@ def test_the_commands_of_leases_and_transactions_take_words_and_give_json(nodes:
     stat = json.loads(done(nodes, "stat", "--json", "k 1")[1])["stat"]
     assert (stat["lease"], stat["bytes"]) == (lease, 9)
     words = ["if", "k2", "=", "5", ";", "none", "absent", "then", "set", "k4", "a b", ";"]
-    assert told("txn", "--json", *words, "set", "k5", "", "else", "get", "k2") == {
+    assert printed("txn", "--json", *words, "set", "k5", "", "else", "get", "k2") == {
         "ok": True,
         "verb": "txn",
         "branch": "then",

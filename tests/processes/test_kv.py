@@ -250,10 +250,10 @@ def test_a_lease_without_keep_is_renewed_by_check_alone(kv: raftline.KV[str]) ->
 def test_a_lease_that_somebody_ended_is_reported_as_lost(
     kv: raftline.KV[str], nodes: Cluster
 ) -> None:
-    told = threading.Event()
-    lease = kv.lease(3, on_lost=told.set).grant()
+    lost = threading.Event()
+    lease = kv.lease(3, on_lost=lost.set).grant()
     nodes.ask(f"release {lease}")
-    assert told.wait(DEADLINE_S)
+    assert lost.wait(DEADLINE_S)
     assert lease.wait_lost(0)
     assert not lease.is_held
     with pytest.raises(raftline.LeaseLost, match=f"{lease} has ended"):

@@ -185,20 +185,25 @@ def test_the_receiver_shows_each_answer_until_ctrl_c() -> None:
 
 def test_nodes_listen_on_port_5555_and_the_sender_speaks_from_5556() -> None:
     assert (names.NODE_PORT, names.SENDER_PORT) == (5555, 5556)
-    told = server.parser().parse_args(["Node1", "10000", "--controller", "--controller-udp"])
-    assert told.controller_udp == 5555
+    given = server.parser().parse_args(["Node1", "10000", "--controller", "--controller-udp"])
+    assert given.controller_udp == 5555
 
 
 def test_the_command_lines_of_the_containers_are_valid() -> None:
     compose = COMPOSE.read_text(encoding="utf-8")
     found = re.search(r"exec python course/server\.py (.*?)\n *healthcheck", compose, re.DOTALL)
     assert found is not None
-    told = server.parser().parse_args(found[1].split())
-    assert (told.name, told.port, told.dir, told.host) == ("$$NODE", "10000", "/data", "0.0.0.0")
-    assert told.open_to_network
-    assert told.insecure
-    assert (told.controller, told.controller_from) == (True, ["Controller"])
-    assert (told.controller_udp, told.controller_lines) == (5555, True)
+    given = server.parser().parse_args(found[1].split())
+    assert (given.name, given.port, given.dir, given.host) == (
+        "$$NODE",
+        "10000",
+        "/data",
+        "0.0.0.0",
+    )
+    assert given.open_to_network
+    assert given.insecure
+    assert (given.controller, given.controller_from) == (True, ["Controller"])
+    assert (given.controller_udp, given.controller_lines) == (5555, True)
     checked = re.search(r"test: \[CMD, python, (src/\S+), (.*)\]", compose)
     assert checked is not None
     assert (ROOT / checked[1]).exists()

@@ -56,7 +56,7 @@ def holder(nodes: Cluster, source: Path = SOURCE) -> Iterator[subprocess.Popen[s
             process.kill()
 
 
-def told(process: subprocess.Popen[str], line: str) -> str:
+def answer_of(process: subprocess.Popen[str], line: str) -> str:
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.write(f"{line}\n")
@@ -73,7 +73,7 @@ def test_who_tries_once_gets_the_lock_of_a_dead_holder_after_its_time(
         return lock if lock.acquire(timeout=0) else None
 
     with holder(nodes) as process:
-        token = int(told(process, "5"))
+        token = int(answer_of(process, "5"))
         until_s = time.monotonic() + 3.0
         while time.monotonic() < until_s:
             assert once() is None  # it is renewed
@@ -103,15 +103,15 @@ def test_a_program_of_the_old_version_and_one_of_this_exclude_each_other(
     before_levels(tmp_path)
     lock = raftline.ReplicatedLock("door", node=clients, lease=1.0)
     with holder(nodes, tmp_path) as old:
-        first = int(told(old, "5"))
+        first = int(answer_of(old, "5"))
         assert not lock.acquire(timeout=3.0)  # its beats are seen
-        assert told(old, "release") == "None"
+        assert answer_of(old, "release") == "None"
         assert lock.acquire(timeout=DEADLINE_S)
         second = lock.token
-        assert told(old, "3") == "None"  # no beat comes, and it waits for none
+        assert answer_of(old, "3") == "None"  # no beat comes, and it waits for none
         assert lock.check() == second
         lock.release()
-        third = int(told(old, str(DEADLINE_S)))
+        third = int(answer_of(old, str(DEADLINE_S)))
         old.kill()
         assert lock.acquire(timeout=DEADLINE_S)  # in one wait, as nobody ends a lock of beats
         assert first < second < third < lock.token

@@ -305,8 +305,8 @@ def test_the_command_line_shows_and_changes_members(cluster: Cluster) -> None:
         ["s2", "voter"],
         ["s3", "voter"],
     ]
-    told = raftline(cluster, "members", "--json")
-    assert (told.returncode, json.loads(told.stdout)) == (0, members(cluster))
+    done = raftline(cluster, "members", "--json")
+    assert (done.returncode, json.loads(done.stdout)) == (0, members(cluster))
     follower = cluster.followers()[0].name
     done = raftline(cluster, "demote", follower)
     assert done.stdout.startswith(f"DEMOTE response: {follower} is a learner from entry ")

@@ -36,10 +36,12 @@ def test_a_write_is_followed_at_the_leader_and_at_a_follower(three: Cluster) -> 
         assert leader.ask("me#7@observe").startswith("s1#7@OBSERVE response: clock ")
         assert ", follower of s1 in term " in follower.ask("observe")
         three.ask("client4@set observed 5")
-        told = until(leader, "so it is committed (§5.3, §5.4.2)")
-        assert any("Propose client4@set" in one or "Propose set observed 5" in one for one in told)
-        assert all(one.startswith("s1#7@OBSERVED ") for one in told)
-        times = [float(found[1]) for one in told if (found := CLOCK.search(one))]
+        reported = until(leader, "so it is committed (§5.3, §5.4.2)")
+        assert any(
+            "Propose client4@set" in one or "Propose set observed 5" in one for one in reported
+        )
+        assert all(one.startswith("s1#7@OBSERVED ") for one in reported)
+        times = [float(found[1]) for one in reported if (found := CLOCK.search(one))]
         assert times == sorted(times)
         assert "sent to s1: I am up to date" in until(follower, "so I append entr")[-1]
         leader.send("me#8@unobserve")
@@ -52,11 +54,11 @@ def test_a_denied_vote_is_explained_with_its_reason_and_its_section(three: Clust
         assert observer.ask("observe json all").startswith("s2@OBSERVE response: {")
         assert three["s3"].ask("Controller@TIMEOUT").startswith("s3@TIMEOUT response")
         line = until(observer, "denied: I hear from leader s1")[-1]
-        told = json.loads(line.partition("OBSERVED ")[2])
-        assert told["kind"] == "RequestVote"
-        assert told["why"][0][1:] == ["thesis §4.2.3", "election.why_not"]
-        assert told["from"] == "s3"
-        assert told["sent"][0][0] == "s3"
+        reported = json.loads(line.partition("OBSERVED ")[2])
+        assert reported["kind"] == "RequestVote"
+        assert reported["why"][0][1:] == ["thesis §4.2.3", "election.why_not"]
+        assert reported["from"] == "s3"
+        assert reported["sent"][0][0] == "s3"
     three.led_by("s1")
 
 
@@ -84,5 +86,5 @@ def test_an_observer_of_a_node_that_was_shut_down_begins_anew(tmp_path: Path) ->
         with node.connect() as observer:
             assert observer.ask("observe").startswith("s1@OBSERVE response: clock ")
             node.ask("Controller@TIMEOUT")
-            told = until(observer, "I append the empty entry")[-1]
-            assert "Campaign: the controller says that my election timeout is over" in told
+            reported = until(observer, "I append the empty entry")[-1]
+            assert "Campaign: the controller says that my election timeout is over" in reported

@@ -127,7 +127,7 @@ def test_an_install_is_found_before_any_folder_of_its_name(kind: str, tmp_path: 
         "print(raftline.Clients.__name__, Node.__module__, raftline.cli.__file__)\n"
     )
     clean = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
-    told = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-c", program],
         cwd=tmp_path,
         env=clean,
@@ -137,8 +137,8 @@ def test_an_install_is_found_before_any_folder_of_its_name(kind: str, tmp_path: 
         check=False,
     )
     advice = "is this Python's install of raftline an old one? make .venv/dev-installed"
-    assert told.returncode == 0, f"{told.stderr}\n{advice}"
-    name, module, file = told.stdout.split()
+    assert done.returncode == 0, f"{done.stderr}\n{advice}"
+    name, module, file = done.stdout.split()
     assert (name, module) == ("Clients", "raftline.objects.embedded_node")
     assert Path(file) == SOURCE / "cli.py"
 

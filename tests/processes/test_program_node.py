@@ -150,14 +150,14 @@ def test_a_program_waits_for_a_leader_and_hears_each_change(
 def test_a_task_started_in_a_leader_callback_can_be_stopped(nodes: list[raftline.Node]) -> None:
     asked = ["grep", "SigBlk", "/proc/self/status"]
     found: list[bytes] = []
-    told = threading.Event()
+    called = threading.Event()
 
     @led(nodes).on_leader
     def start() -> None:
         found.append(subprocess.check_output(asked))
-        told.set()
+        called.set()
 
-    assert told.wait(DEADLINE_S)
+    assert called.wait(DEADLINE_S)
     assert found == [subprocess.check_output(asked)]  # no signal is held back
 
 
@@ -170,9 +170,9 @@ def test_an_exception_in_a_leader_callback_stops_no_node(
     def fails() -> None:
         raise ValueError("of the program")
 
-    told = threading.Event()
-    node.on_leader(told.set)
-    assert told.wait(DEADLINE_S)
+    called = threading.Event()
+    node.on_leader(called.set)
+    assert called.wait(DEADLINE_S)
     assert "what is called when the leader changes" in caplog.text
     assert node.is_running
 

@@ -149,14 +149,14 @@ class Seen:
 )
 def test_leader_callbacks_alternate_under_any_messages(views: str, roles: str) -> None:
     leadership = Leadership("a")
-    told = heard_by(leadership)
+    heard = heard_by(leadership)
     over = threading.Event()
     for term, leader in enumerate(views.split(), start=1):
         leadership.look(Seen(leader.strip("-"), term))  # type: ignore[arg-type]
     leadership.listen(lambda _: over.set())
     assert over.wait(DEADLINE_S)
     leadership.stop()
-    assert told == roles.split()
+    assert heard == roles.split()
 
 
 def test_a_wait_for_a_leader_is_not_delayed_by_callbacks() -> None:
@@ -164,13 +164,13 @@ def test_a_wait_for_a_leader_is_not_delayed_by_callbacks() -> None:
     found: list[bool] = []
     go_on, done = threading.Event(), threading.Event()
 
-    def told(view: View) -> None:
+    def listen(view: View) -> None:
         if view.leader == "b":
             found.append(leadership.wait_for(lambda each: each.leader == "c", DEADLINE_S))
             go_on.wait(DEADLINE_S)
             done.set()
 
-    leadership.listen(told)
+    leadership.listen(listen)
     leadership.start()
     leadership.look(Seen("b", 1))  # type: ignore[arg-type]
     eventually(lambda: leadership.view.leader == "b")
@@ -262,8 +262,8 @@ def test_a_leader_that_hangs_does_not_cost_the_lock(
         times_left: list[float] = []
 
         def renewed() -> bool:
-            told = clients.request("leases").removeprefix("LEASES response: ")
-            times_left.extend(lease["left"] for lease in json.loads(told)["leases"].values())
+            leases = clients.request("leases").removeprefix("LEASES response: ")
+            times_left.extend(lease["left"] for lease in json.loads(leases)["leases"].values())
             # It was let go for a third of its time, and begun anew, for longer than it lasts.
             return sum(later > left for left, later in pairwise(times_left)) > 3
 

@@ -127,20 +127,20 @@ def test_the_secret_is_shown_nowhere(proving: Cluster, secret: Path) -> None:
     node = proving["s2"]
     assert node.ask(f"s3@Prove s2 nonce {NONCE}").startswith("s2@Challenge s3 nonce ")
     assert "is no proof" in forged_proof(node)
-    told = ["\n".join(one.said) for one in proving.nodes]
-    told += [
+    texts = ["\n".join(one.said) for one in proving.nodes]
+    texts += [
         Path(f"/proc/{one.pid}/{what}").read_bytes().decode(errors="replace")
         for one in proving.nodes
         for what in ("cmdline", "environ")
     ]
-    told += [json.dumps(one.status()) for one in proving.nodes]
-    told += [
+    texts += [json.dumps(one.status()) for one in proving.nodes]
+    texts += [
         path.read_bytes().decode(errors="replace")
         for path in proving.folder.iterdir()
         if path.is_file()
     ]
-    assert not any(word in text for text in told)
-    assert not any(" nonce " in text or "Challenge" in text for text in told)
+    assert not any(word in text for text in texts)
+    assert not any(" nonce " in text or "Challenge" in text for text in texts)
 
 
 def forged_proof(node: NodeProcess) -> str:
@@ -280,8 +280,8 @@ def test_a_secret_is_changed_at_sighup_under_load(tmp_path: Path) -> None:
                     files[node.name].write_text(lines)
                     heard = len(node.said)
                     node.send_signal(signal.SIGHUP)
-                    told = node.wait_for_line("has read again: settings, ", since=heard)
-                    assert told.endswith(f"settings, {said}")
+                    line = node.wait_for_line("has read again: settings, ", since=heard)
+                    assert line.endswith(f"settings, {said}")
                     writer.goes_on()
                 eventually(lambda: not any(unproven(node) for node in cluster.nodes), "proofs")
         assert cluster.ask("client4@get a") == f"GET response: {writer.written}"

@@ -162,8 +162,8 @@ def test_a_test_finds_sigint_as_a_terminal_leaves_it() -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     inside = "import signal; print(signal.getsignal(2) is signal.default_int_handler)"
     ran = [sys.executable, "-c", inside]
-    told = subprocess.run(ran, capture_output=True, text=True, check=True)
-    assert told.stdout == "True\n"
+    done = subprocess.run(ran, capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"
 
 
 def test_a_program_that_imports_raftline_keeps_its_own_ctrl_c(tmp_path: Path) -> None:

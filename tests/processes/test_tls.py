@@ -155,13 +155,13 @@ def test_a_shared_reader_leaves_no_line_behind_that_was_decrypted(
 
 
 @pytest.fixture
-def told(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def tls_in_environment(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Name the files of a client in the environment."""
     for part, file in zip(("CERT", "KEY", "CA"), as_client(made), strict=True):
         monkeypatch.setenv(f"RAFTLINE_TLS_{part}", str(file))
 
 
-@pytest.mark.usefixtures("told")
+@pytest.mark.usefixtures("tls_in_environment")
 def test_programs_and_the_shell_speak_tls_by_the_environment(closed: Cluster, made: Path) -> None:
     led(closed, made)
     at = ",".join(f"localhost:{node.port}" for node in closed.nodes)
@@ -533,9 +533,9 @@ def test_a_list_of_revoked_certificates_that_cannot_be_used_is_refused(
             tls_of_node(files, is_only=True, crl=path)
     with pytest.raises(ConfigError, match=r"--tls-crl names certificates .* add --tls-ca FILE"):
         tls_of_node(files._replace(ca=None), is_only=True, crl=path)
-    for is_only, told in ((False, files), (True, files._replace(ca=None))):
+    for is_only, given in ((False, files), (True, files._replace(ca=None))):
         with pytest.raises(ConfigError, match=r"--tls-require .* --tls-only and --tls-ca FILE"):
-            tls_of_node(told, is_only=is_only, is_required=True)
+            tls_of_node(given, is_only=is_only, is_required=True)
 
 
 def restarted(node: NodeProcess, more: list[str]) -> None:

@@ -123,8 +123,8 @@ def test_who_may_not_observe_reads_why(
     more = ["--save", str(page), "--for", "0.5"]
     saver = viewer(three, folder, user, password, *more).launch()
     assert saver.ended() == 2
-    told = [line for line in saver.lines if line.startswith("[!] ")]
-    assert [line for line in told if f"can't be observed: {why}" in line] == told != []
+    warnings = [line for line in saver.lines if line.startswith("[!] ")]
+    assert [line for line in warnings if f"can't be observed: {why}" in line] == warnings != []
     assert saver.lines[-1].endswith("answered; nothing was saved")
     assert not page.exists()
 

@@ -76,13 +76,13 @@ def test_with_all_nodes_down_the_client_soon_names_them_and_the_wait(
 
 
 def test_a_node_that_keeps_a_request_is_named_while_it_does(start: Start, soon: None) -> None:
-    told, said = threading.Event(), list[str]()
+    called, said = threading.Event(), list[str]()
 
     def say(text: str) -> None:
         said.append(text)
-        told.set()
+        called.set()
 
-    node = start(lambda _: f"GET response: {told.wait(DEADLINE_S)}")
+    node = start(lambda _: f"GET response: {called.wait(DEADLINE_S)}")
     with Client(port=node.port, timeout_s=DEADLINE_S, on_wait=say) as client:
         assert client.request("get a") == "GET response: True"
         assert client.request("get a") == "GET response: True"

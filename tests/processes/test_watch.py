@@ -11,7 +11,7 @@ import pytest
 from raftline.clients.lines import LineConnection
 from raftline_course.harness.cluster import STEADY, Cluster, NodeProcess
 from raftline_course.harness.processes import eventually, free_ports
-from tests.processes.watch_judge import Stream, Stretch, Told, judge
+from tests.processes.watch_judge import SentEvent, Stream, Stretch, judge
 from tests.processes.watching import campaign
 
 IO_MODES = ("threads", "shared", "auto")
@@ -71,9 +71,9 @@ def test_leader_and_follower_tell_the_same_events(three: Cluster) -> None:
         ]
     for command in ("set same/a 2", "append same/a 3", "cas same/a 1 x", "delete same/a"):
         three.ask(command)
-    told = {tuple(one.partition("@")[2] for one in heard(line, 3)) for line in lines.values()}
-    assert len(told) == 1
-    assert [bare(one) for one in told.pop()] == [
+    sent = {tuple(one.partition("@")[2] for one in heard(line, 3)) for line in lines.values()}
+    assert len(sent) == 1
+    assert [bare(one) for one in sent.pop()] == [
         "EVENT set same/a 2",
         "EVENT set same/a 23",
         "EVENT delete same/a",
@@ -212,14 +212,14 @@ def test_a_slow_reader_is_ended_with_a_place_to_go_on_from(tmp_path: Path) -> No
                 cluster.ask(f"set big{n} {'v' * 500_000}")
                 assert f" set big{n} " in heard(other)[0][:40]
             slow.settimeout(30)
-            told = []
+            numbers = []
             while " set big" in (said := heard(line)[0]):
-                told.append(number_in(said))
-            assert told == list(range(told[0], told[0] + len(told)))
-            assert len(told) < 60
+                numbers.append(number_in(said))
+            assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+            assert len(numbers) < 60
             assert said == (
                 "s1@Sorry, this watch was read too slowly and has ended. Go on with: "
-                f"watch big after {told[-1]}"
+                f"watch big after {numbers[-1]}"
             )
 
 
@@ -297,19 +297,19 @@ def test_watchers_that_move_under_faults_get_each_event_once_in_order(
 
 
 def test_the_judge_sees_what_is_missing_repeated_out_of_order_or_wrong() -> None:
-    one, two, three = (Told(n, "set", "k", str(n)) for n in (1, 2, 3))
-    writes = [[Told(0, "set", "k", str(n)) for n in (1, 2, 3)]]
+    one, two, three = (SentEvent(n, "set", "k", str(n)) for n in (1, 2, 3))
+    writes = [[SentEvent(0, "set", "k", str(n)) for n in (1, 2, 3)]]
     whole = Stream("", [Stretch(0, {}, [one, two, three], 3)])
 
-    def problems(*told: Told, keys: dict[str, str] | None = None, begin: int = 0) -> int:
-        return len(judge([whole, Stream("", [Stretch(begin, keys, [*told], 3)])], writes))
+    def problems(*sent: SentEvent, keys: dict[str, str] | None = None, begin: int = 0) -> int:
+        return len(judge([whole, Stream("", [Stretch(begin, keys, [*sent], 3)])], writes))
 
     assert problems(one, two, three) == 0
     assert problems(two, three, begin=1, keys={"k": "1"}) == 0
     assert problems(one, three) == 1
     assert problems(one, two, two, three) == 1
     assert problems(two, one, three) == 1
-    assert problems(one, Told(2, "set", "k", "x"), three) > 0
+    assert problems(one, SentEvent(2, "set", "k", "x"), three) > 0
     assert problems(two, three, begin=1, keys={"k": "0"}) == 1
     assert judge([Stream("", [Stretch(0, {}, [one, two], 3)])], writes)
     assert judge([whole], [writes[0][::-1]])

@@ -59,7 +59,7 @@ class Transactor(WorkloadClient):
             holds = "absent" if seen is None else f"= {spell_word(seen)}"
             then = line.removeprefix("txn ")
             line = f"txn if {condition} {holds} then {then} else get {condition}"
-        branch, told, was_sent = self._ask_for(line, bool(appended))
+        branch, answers, was_sent = self._ask_for(line, bool(appended))
         if not branch:
             if was_sent and appended:
                 unknown = {key: piece for key in appended}
@@ -67,9 +67,9 @@ class Transactor(WorkloadClient):
                     ObservedTransaction(self.name, called_at, None, {}, unknown)
                 )
             return False
-        reads = {key: value or "" for key, value in zip(read, told, strict=False)}
+        reads = {key: value or "" for key, value in zip(read, answers, strict=False)}
         if branch == "else":
-            reads, appended = {condition: told[0] or ""}, []
+            reads, appended = {condition: answers[0] or ""}, []
         elif condition and condition not in read:
             reads[condition] = self._seen.get(condition, "")
         appends = {key: piece for key in appended}
@@ -101,10 +101,10 @@ class Transactor(WorkloadClient):
         opened = " ; ".join(f"set {account} {BALANCE}" for account in accounts)
         got = " ; ".join(f"get {account}" for account in accounts)
         line = f"txn if {accounts[0]} absent then {opened} else {got}"
-        branch, told, _ = self._ask_for(line, True)
+        branch, answers, _ = self._ask_for(line, True)
         if branch == "else":
-            self.sums.append(sum(int(each or 0) for each in told))
-            self._seen |= {key: each or "" for key, each in zip(accounts, told, strict=True)}
+            self.sums.append(sum(int(each or 0) for each in answers))
+            self._seen |= {key: each or "" for key, each in zip(accounts, answers, strict=True)}
         return bool(branch)
 
     def _transfer(self) -> bool:

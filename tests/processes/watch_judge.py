@@ -10,7 +10,7 @@ LAST = "end"  # the value of a write after all that each watcher waits for
 
 
 @dataclass(frozen=True)
-class Told:
+class SentEvent:
     """One event as a watcher was sent it."""
 
     number: int
@@ -25,7 +25,7 @@ class Stretch:
 
     begin: int  # the entry that the keys are as of, or after which it went on
     keys: dict[str, str] | None  # those that were there, None where it went on
-    told: list[Told] = field(default_factory=list)
+    sent: list[SentEvent] = field(default_factory=list)
     upto: int = 0  # the last entry that is known to be sent whole
 
 
@@ -38,7 +38,7 @@ class Stream:
     moves: Counter[str] = field(default_factory=Counter)
 
 
-def judge(streams: Sequence[Stream], acknowledged: Sequence[Sequence[Told]]) -> list[str]:
+def judge(streams: Sequence[Stream], acknowledged: Sequence[Sequence[SentEvent]]) -> list[str]:
     """Return what is wrong: nothing, where each watcher was sent each event once, in order.
 
     `acknowledged` are the writes of each writer, one after the other, with number 0. All but the
@@ -46,25 +46,25 @@ def judge(streams: Sequence[Stream], acknowledged: Sequence[Sequence[Told]]) -> 
     that no watcher was sent is wrong where one of them was sent what lies on both sides of it: the
     others may all have begun anew.
     """
-    truth: dict[int, Told] = {}
+    truth: dict[int, SentEvent] = {}
     wrong: list[str] = []
     for stream in streams:
         for stretch in stream.stretches:
-            for one in stretch.told:
+            for one in stretch.sent:
                 if truth.setdefault(one.number, one) != one:
                     wrong.append(f"entry {one.number} is {truth[one.number]} and {one}")
     in_order = [truth[number] for number in sorted(truth)]
-    untold, wrong_writes = _judge_writes(in_order, acknowledged)
+    unsent, wrong_writes = _judge_writes(in_order, acknowledged)
     wrong += wrong_writes
     end = min(stream.stretches[-1].upto for stream in streams)
     for stream in streams:
-        for write, begin, next_told in untold:
+        for write, begin, next_sent in unsent:
             if write.key.startswith(stream.prefix) and any(
-                stretch.begin <= begin and (next_told or end) <= stretch.upto
+                stretch.begin <= begin and (next_sent or end) <= stretch.upto
                 for stretch in stream.stretches
             ):
                 wrong.append(f"{write} was not told")
-    unknown = {write.key for write, _, _ in untold}
+    unknown = {write.key for write, _, _ in unsent}
     for place, stream in enumerate(streams):
         here = [one for one in in_order if one.key.startswith(stream.prefix)]
         problems = _judge(stream, here, unknown)
@@ -72,19 +72,19 @@ def judge(streams: Sequence[Stream], acknowledged: Sequence[Sequence[Told]]) -> 
     return wrong
 
 
-Untold = tuple[Told, int, int]  # a write, and the entries before and after it that were sent
+Unsent = tuple[SentEvent, int, int]  # a write, and the entries before and after it that were sent
 
 
 def _judge_writes(
-    in_order: Sequence[Told], acknowledged: Sequence[Sequence[Told]]
-) -> tuple[list[Untold], list[str]]:
+    in_order: Sequence[SentEvent], acknowledged: Sequence[Sequence[SentEvent]]
+) -> tuple[list[Unsent], list[str]]:
     """Return the writes that nobody was sent, between which entries, and what is wrong."""
-    untold, wrong = list[Untold](), []
-    places: dict[Told, list[int]] = {}
+    unsent, wrong = list[Unsent](), []
+    places: dict[SentEvent, list[int]] = {}
     for one in in_order:
-        places.setdefault(Told(0, one.kind, one.key, one.value), []).append(one.number)
+        places.setdefault(SentEvent(0, one.kind, one.key, one.value), []).append(one.number)
     for writes in acknowledged:
-        before, missed = 0, list[Told]()
+        before, missed = 0, list[SentEvent]()
         for write in writes:
             found = places.pop(write, [])
             if not found:
@@ -94,13 +94,13 @@ def _judge_writes(
                 wrong.append(f"{write} was told {len(found)} times: {found}")
             elif found[0] <= before:
                 wrong.append(f"{write} stands before what was acknowledged before it")
-            untold += [(one, before, found[0]) for one in missed]
+            unsent += [(one, before, found[0]) for one in missed]
             before, missed = max([before, *found]), []
-        untold += [(one, before, 0) for one in missed]
-    return untold, wrong + [f"nobody wrote {one}" for one in places]
+        unsent += [(one, before, 0) for one in missed]
+    return unsent, wrong + [f"nobody wrote {one}" for one in places]
 
 
-def _judge(stream: Stream, here: Sequence[Told], unknown: Container[str]) -> list[str]:
+def _judge(stream: Stream, here: Sequence[SentEvent], unknown: Container[str]) -> list[str]:
     """`unknown` are the keys of writes that nobody was sent."""
     wrong = []
     before = 0
@@ -109,11 +109,11 @@ def _judge(stream: Stream, here: Sequence[Told], unknown: Container[str]) -> lis
             wrong.append(f"it went back from {before} to {stretch.begin}")
         before = stretch.upto
         expected = [one for one in here if stretch.begin < one.number <= stretch.upto]
-        if stretch.told != expected:
-            missing = [one for one in expected if one not in stretch.told]
+        if stretch.sent != expected:
+            missing = [one for one in expected if one not in stretch.sent]
             wrong.append(
                 f"from {stretch.begin} to {stretch.upto}: missing {missing[:3]}, told "
-                f"{len(stretch.told)} of {len(expected)}"
+                f"{len(stretch.sent)} of {len(expected)}"
             )
         if stretch.keys is not None:
             state: dict[str, str] = {}

@@ -22,7 +22,7 @@ from raftline.clients.lines import ConnectionEnded, LineConnection
 from raftline_course.harness.cluster import Cluster, NodeProcess
 from raftline_course.harness.processes import eventually
 from raftline_course.harness.proxy import LinkedCluster
-from tests.processes.watch_judge import LAST, Stream, Stretch, Told, judge
+from tests.processes.watch_judge import LAST, SentEvent, Stream, Stretch, judge
 
 WATCHERS = 50
 WRITERS = 3
@@ -116,7 +116,7 @@ class Watcher:
             return False
         number = int(words[1])
         if len(words) > 2:
-            stretch.told.append(Told(number, *words[2:]))
+            stretch.sent.append(SentEvent(number, *words[2:]))
         stretch.upto = number
         return True
 
@@ -128,7 +128,7 @@ class Writer:
         self, number: int, nodes: Sequence[NodeProcess], under: str = "", pause_s: float = PAUSE_S
     ) -> None:
         """Prepare; its keys, and its name in the log, begin with `under`."""
-        self.acknowledged: list[Told] = []
+        self.acknowledged: list[SentEvent] = []
         self._number = number
         self._nodes = nodes
         self._under, self._pause_s = under, pause_s
@@ -145,16 +145,16 @@ class Writer:
             key = f"{self._under}p{self._chance.randrange(3)}/k{self._chance.randrange(12)}"
             if count % 5 == 0:
                 key = f"{self._under}p1/u{self._number}-{count}"
-            self._write(Told(0, "set", key, f"w{self._number}-{count}"), 2 * count)
+            self._write(SentEvent(0, "set", key, f"w{self._number}-{count}"), 2 * count)
             if count % 5 == 0:
-                self._write(Told(0, "delete", key), 2 * count + 1)
+                self._write(SentEvent(0, "delete", key), 2 * count + 1)
             self.is_over.wait(self._pause_s)
 
-    def write(self, write: Told) -> None:
+    def write(self, write: SentEvent) -> None:
         """Write once more, after all that this writer has written."""
         self._write(write, (1 << 30) + len(self.acknowledged))
 
-    def _write(self, write: Told, number: int) -> None:
+    def _write(self, write: SentEvent, number: int) -> None:
         asked = f"{write.kind} {write.key} {write.value}".rstrip()
         while True:
             try:
@@ -222,7 +222,7 @@ class Watched:
             watcher.until = last
             watcher.is_over.set()
         for key in ("p0/k1-end", "p1/u-end", "p2/end"):
-            self._writers[0].write(Told(0, "set", self._under + key, LAST))
+            self._writers[0].write(SentEvent(0, "set", self._under + key, LAST))
         for watcher in self._watchers:
             watcher.thread.join(60.0)
             assert not watcher.thread.is_alive(), f"a watcher never hears of entry {last}"

@@ -57,9 +57,9 @@ def test_a_client_takes_no_line_without_an_end() -> None:
 
 def test_the_report_says_what_became_of_the_request() -> None:
     address, report = Address("h", 1), TooLong(LIMIT)
-    told = lost("set a 1", address, report, 1.0)
-    assert isinstance(told, OutcomeUnknown)
-    assert str(told).startswith(f"outcome unknown: h port 1 {REPORT}. ")
+    error = lost("set a 1", address, report, 1.0)
+    assert isinstance(error, OutcomeUnknown)
+    assert str(error).startswith(f"outcome unknown: h port 1 {REPORT}. ")
     asked = lost("get a", address, report, 1.0)
     assert isinstance(asked, Unreachable)
     assert str(asked) == f"h port 1 {REPORT}. Ask again, or ask another node."
@@ -87,7 +87,7 @@ def test_a_link_takes_no_line_without_an_end() -> None:
 
 
 def test_a_watch_takes_no_line_without_an_end() -> None:
-    async def told() -> None:
+    async def read() -> None:
         stream, transport = LineStream(), Transport()
         stream.connection_made(transport)
         stream.data_received(b"x" * LIMIT + b"\n" + b"y" * LIMIT)
@@ -100,4 +100,4 @@ def test_a_watch_takes_no_line_without_an_end() -> None:
         stream.data_received(b"y" * LIMIT)
         assert not cast(Any, stream)._received
 
-    asyncio.run(told())
+    asyncio.run(read())

@@ -394,12 +394,12 @@ def test_prevotes_are_printed_anew_in_another_term() -> None:
 def test_answering_voters_are_printed_from_time_to_time() -> None:
     ask = Effects(send=ASKED)
     said = said_by(node_of("s1", 1), *[part for _ in range(600) for part in (ask, YES, NO)])
-    told = [line for line in said if line.startswith("[*] Still no leader: ")]
-    assert told == [
+    printed = [line for line in said if line.startswith("[*] Still no leader: ")]
+    assert printed == [
         f"[*] Still no leader: asked {times} times for PreVotes for term 2. Yes: s2. No: s3 (no)"
         for times in (4, 8, 16, 32, 64, 128, 256, 384, 512)
     ]
-    assert len(said) == len(SENDS) + len(told) + 2  # and one line for each of the answers
+    assert len(said) == len(SENDS) + len(printed) + 2  # and one line for each of the answers
 
 
 def test_a_change_of_answering_voters_is_printed_after_two_rounds() -> None:
@@ -407,8 +407,8 @@ def test_a_change_of_answering_voters_is_printed_after_two_rounds() -> None:
     rounds = [*both * 8, ask, YES, *both * 2, ask, YES, ask, YES, ask]
     said = said_by(node_of("s1", 1), *rounds)
     begin = "[*] Still no leader: asked "
-    told = [line.removeprefix(begin) for line in said if line.startswith(begin)]
-    assert told == [
+    printed = [line.removeprefix(begin) for line in said if line.startswith(begin)]
+    assert printed == [
         "4 times for PreVotes for term 2. Yes: s2. No: s3 (no)",
         "8 times for PreVotes for term 2. Yes: s2. No: s3 (no)",
         "14 times for PreVotes for term 2. Yes: s2. No answer: s3",

@@ -490,12 +490,12 @@ def test_a_stalled_disk_does_not_block_the_core() -> None:
     manager: Any = driver._logmanager
     driver.receive([RequestVote("s2", "s1", 5, 0, 0)], Answers())
     assert manager.stands.wait(DEADLINE_S)
-    told: list[dict[str, object]] = []
-    asking = threading.Thread(target=lambda: told.append(driver.status()), daemon=True)
+    answers: list[dict[str, object]] = []
+    asking = threading.Thread(target=lambda: answers.append(driver.status()), daemon=True)
     asking.start()
     asking.join(DEADLINE_S / 3)
     manager.goes_on.set()
-    assert [facts["term"] for facts in told] == [5]
+    assert [facts["term"] for facts in answers] == [5]
     driver.stop(DEADLINE_S)
 
 

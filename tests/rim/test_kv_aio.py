@@ -216,8 +216,8 @@ def test_closing_tells_a_write_in_flight_that_its_outcome_is_unknown() -> None:
 def test_an_attempt_that_fails_without_waiters_is_reported_to_nobody() -> None:
     async def run(patch: pytest.MonkeyPatch) -> None:
         loop = asyncio.get_running_loop()
-        told: list[object] = []
-        loop.set_exception_handler(lambda _, context: told.append(context))
+        reported: list[object] = []
+        loop.set_exception_handler(lambda _, context: reported.append(context))
         fails = loop.create_future()
 
         async def connect(*arguments: object) -> object:
@@ -233,7 +233,7 @@ def test_an_attempt_that_fails_without_waiters_is_reported_to_nobody() -> None:
             assert kv._asker._connecting == {}
         del attempt
         gc.collect()
-        assert told == []
+        assert reported == []
 
     with pytest.MonkeyPatch.context() as patch:
         asyncio.run(run(patch))

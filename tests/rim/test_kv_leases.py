@@ -454,13 +454,15 @@ def test_a_task_s_lease_is_renewed_after_an_error() -> None:
 
 def test_whatever_a_task_s_on_lost_does_other_leases_are_renewed() -> None:
     async def work(client: AioClient) -> None:
-        told: list[Any] = []
-        client.loop.set_exception_handler(lambda loop, context: told.append(context["exception"]))
+        reported: list[Any] = []
+        client.loop.set_exception_handler(
+            lambda loop, context: reported.append(context["exception"])
+        )
         first, second = await client.lease(on_lost=raises).grant(), await client.lease().grant()
         client.gone.add(first.id)
         assert await first.wait_lost()
         await asyncio.sleep(20.0)
-        assert [type(each) for each in told] == [ValueError]
+        assert [type(each) for each in reported] == [ValueError]
         assert second.is_held
         assert len(client.tasks) == 1
         await second.release()

@@ -435,7 +435,7 @@ def test_what_is_not_held_has_no_token_and_nothing_to_wait_for() -> None:
 
 
 def test_who_waits_for_a_loss_is_woken_by_a_release() -> None:
-    cluster, threads, told = Cluster(), Threads(), []
+    cluster, threads, returned = Cluster(), Threads(), []
     lock = cluster.lock()
     lock.acquire()
     begun = threading.Event()
@@ -444,13 +444,13 @@ def test_who_waits_for_a_loss_is_woken_by_a_release() -> None:
         held = lock._mine().lease
         assert held is not None
         begun.set()
-        told.append(held.wait_lost())
+        returned.append(held.wait_lost())
 
     threads.begin(waits)
     assert begun.wait(DEADLINE_S)
     lock.release()
     threads.end()
-    assert told == [False]
+    assert returned == [False]
 
 
 # --- what was never held ------------------------------------------------------------------------

@@ -38,10 +38,10 @@ def two_nodes(answers: Callable[[str], str | None]) -> Iterator[tuple[ScriptedNo
     """Yield s1 and s2; each answers so, and names both as the members."""
 
     def handler(message: str) -> str | None:
-        return told if message == "status" else answers(message)
+        return reported if message == "status" else answers(message)
 
     s1, s2 = ScriptedNode(handler, "s1"), ScriptedNode(handler, "s2")
-    told = status(s1=s1.port, s2=s2.port)
+    reported = status(s1=s1.port, s2=s2.port)
     try:
         yield s1, s2
     finally:
@@ -77,9 +77,9 @@ def test_the_node_that_served_is_asked_for_the_members_now_and_then() -> None:
     steps = search(nodes, ClientSessions(), "c", "get a", Deadline(10))
     assert steps.send(None)[:3] == (S1, "c", "get a")
     assert steps.send(Reply("s1", "GET response: 5"))[:3] == (S1, "c", "status")
-    told = {"leader": "s1", "members": {"s1": str(S1), "s2": str(S2)}}
+    reported = {"leader": "s1", "members": {"s1": str(S1), "s2": str(S2)}}
     with pytest.raises(StopIteration) as end:
-        steps.send(Reply("s1", f"STATUS response: {json.dumps(told)}"))
+        steps.send(Reply("s1", f"STATUS response: {json.dumps(reported)}"))
     assert end.value.value == Reply("s1", "GET response: 5")
     assert nodes.known == [S1, S2]
     again = search(nodes, ClientSessions(), "c", "get a", Deadline(10))

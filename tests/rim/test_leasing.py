@@ -242,9 +242,9 @@ def test_a_lease_tells_its_time_and_its_keys(leader: Leader) -> None:
     leader.apply(rf"under {lease} set a\sb 1")
     index = leader.apply("setex c 20 1")
     leader.now_ms += 6001
-    word, colon, told = leader.ask("leases").partition(": ")
+    word, colon, reported = leader.ask("leases").partition(": ")
     assert (word, colon) == ("LEASES response", ": ")
-    assert json.loads(told) == {
+    assert json.loads(reported) == {
         "leases": {
             lease: {"seconds": 10, "left": 5.0, "keys": ["a b", "b"], "keys_in_all": 2},
             f"own-{index}-20": {"seconds": 20, "left": 16.0, "keys": ["c"], "keys_in_all": 1},
@@ -283,8 +283,8 @@ def test_a_list_that_a_packet_asks_for_many_times_is_made_once(
     replies = leader.leasing.answers(commands, leader.now_ms)
     assert len(made) == 2
     assert len(set(replies[:50])) == 1
-    told = [json.loads(text.partition(": ")[2]) for text in replies[49:52:2]]
-    left = [one["leases"][lease]["left"] for one in told]
+    reported = [json.loads(text.partition(": ")[2]) for text in replies[49:52:2]]
+    left = [one["leases"][lease]["left"] for one in reported]
     assert left[0] < left[1] == 10.0
     assert replies[51] == replies[53]
 

@@ -76,7 +76,7 @@ def test_a_refused_request_reaches_nobody_and_keeps_its_place() -> None:
 # --- what builds tell each other ------------------------------------------------------------------
 
 
-class Told:
+class Dialled:
     """A peer that dials a test, and what it was sent or complained of."""
 
     def __init__(self, listener: socket.socket) -> None:
@@ -105,13 +105,13 @@ class Told:
 
 
 @pytest.fixture
-def told() -> Iterator[Told]:
+def dialling() -> Iterator[Dialled]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(DEADLINE_S)
-        told = Told(listener)
-        told.peer.start()
-        yield told
-        told.peer.stop()
+        dialling = Dialled(listener)
+        dialling.peer.start()
+        yield dialling
+        dialling.peer.stop()
 
 
 @pytest.mark.parametrize(
@@ -123,14 +123,14 @@ def told() -> Iterator[Told]:
     ],
 )
 def test_a_connection_to_a_peer_begins_with_the_question_for_its_level(
-    told: Told, answer: str, build: Build
+    dialling: Dialled, answer: str, build: Build
 ) -> None:
-    connection, first = told.dialled(answer)
+    connection, first = dialling.dialled(answer)
     assert first == f"s1@Level {LEVEL} version {VERSION}\n"
-    eventually(lambda: told.builds == [build], "the build")
+    eventually(lambda: dialling.builds == [build], "the build")
     connection.close()
-    eventually(lambda: told.builds == [build, None], "the end of the connection")
-    assert told.said == []
+    eventually(lambda: dialling.builds == [build, None], "the end of the connection")
+    assert dialling.said == []
 
 
 def test_the_end_of_a_stale_connection_takes_nothing_back_that_a_later_one_announced() -> None:
@@ -169,22 +169,22 @@ def test_the_end_of_a_stale_connection_takes_nothing_back_that_a_later_one_annou
         assert builds.of("s3").level == 0
 
 
-def test_an_old_build_without_a_place_is_asked_again_later(told: Told) -> None:
+def test_an_old_build_without_a_place_is_asked_again_later(dialling: Dialled) -> None:
     """It takes the question for a client's line, and ends the connection."""
-    told.dialled(FULL)[0].close()
-    eventually(lambda: told.builds == [None], "the end of the connection")
-    connection, _ = told.listener.accept()
+    dialling.dialled(FULL)[0].close()
+    eventually(lambda: dialling.builds == [None], "the end of the connection")
+    connection, _ = dialling.listener.accept()
     connection.settimeout(DEADLINE_S)
-    told.peer.send(b"s1@hello\n")
+    dialling.peer.send(b"s1@hello\n")
     said = b""
     while not said:
-        told.peer.send(b"s1@hello\n")
+        dialling.peer.send(b"s1@hello\n")
         with contextlib.suppress(TimeoutError):
             connection.settimeout(0.05)
             said = connection.recv(9)
     assert said == b"s1@hello\n"
     connection.close()
-    again, first = told.dialled("")
+    again, first = dialling.dialled("")
     assert first.startswith("s1@Level ")
     again.close()
 

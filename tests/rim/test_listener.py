@@ -161,7 +161,7 @@ def test_a_connection_without_a_thread_is_closed_and_those_after_it_are_served(
     assert [client.recv(1) for client in crowd.clients[:2]] == [b"", b""]
     assert crowd.close_after(3) == "TTTTTBBB"
     said = "can't take a connection: can't start new thread; those that are open go on"
-    assert crowd.host.told == [said]
+    assert crowd.host.reports == [said]
 
 
 def test_a_connection_taken_while_the_listener_closes_has_a_thread_that_ends_it(

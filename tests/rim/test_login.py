@@ -728,7 +728,7 @@ def test_a_login_that_failed_is_said_with_its_user_and_its_address(access: Acces
     door = Door(access)
     assert door.say("login bob wrong") == FAILED
     assert door.printed == ["login"]
-    assert door.host.told == ["a login as bob from 192.0.2.7 port 5 failed"]
+    assert door.host.reports == ["a login as bob from 192.0.2.7 port 5 failed"]
     assert access.failures.count == 1
     assert door.say(f"login bob {PASSWORD}").startswith("LOGIN response")
     assert access.failures.count == 1
@@ -740,7 +740,7 @@ def test_a_failed_exchange_is_said_as_well_and_no_name_that_is_no_user_s(access:
     steps = exchange(Credentials("mallory", "wrong"))
     reply = door.say(next(steps))
     assert door.say(steps.send(reply)) == FAILED
-    assert door.host.told == ["a login as a name that is no user's from 192.0.2.7 port 5 failed"]
+    assert door.host.reports == ["a login as a name that is no user's from 192.0.2.7 port 5 failed"]
 
 
 def test_many_logins_that_fail_are_few_lines_and_all_are_counted() -> None:
@@ -783,7 +783,7 @@ def test_no_password_is_printed(access: Access) -> None:
         reply = door.say(line)
         if line.lstrip("c@ ").startswith("login"):
             assert PASSWORD not in reply
-    assert not [text for text in door.printed + door.host.told if "horse" in text]
+    assert not [text for text in door.printed + door.host.reports if "horse" in text]
     assert "login" in door.printed
 
 

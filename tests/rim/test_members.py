@@ -328,9 +328,9 @@ def test_a_joiner_that_listens_on_all_addresses_must_name_its_own() -> None:
         advertised("s4", "0.0.0.0", 4, empty)
     named = Configuration(Path("c"), {"s4": Address("outside", 9)})
     assert advertised("s4", "0.0.0.0", 4, named) == Address("outside", 9)
-    told = Address("door", 7)
-    assert advertised("s4", "0.0.0.0", 4, named, told) == told
-    assert advertised("s4", "0.0.0.0", 4, empty, told) == told
+    given = Address("door", 7)
+    assert advertised("s4", "0.0.0.0", 4, named, given) == given
+    assert advertised("s4", "0.0.0.0", 4, empty, given) == given
 
 
 @pytest.mark.parametrize("text", ["localhost", "h:0", ":1", "a b:1", "0.0.0.0:1", "[::]:1"])

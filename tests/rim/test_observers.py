@@ -98,13 +98,13 @@ def test_an_observer_is_sent_steps_although_the_one_before_left_amid_them(
     first, second = scene.sink(), scene.sink()
     waits, explain = threading.Event(), module.lines.explained
 
-    def told_and_left(step: Step) -> object:
+    def explained_and_left(step: Step) -> object:
         waits.wait(DEADLINE_S)
         monkeypatch.setattr(module.lines, "explained", explain)
         scene.observers.close(first)
         return explain(step)
 
-    monkeypatch.setattr(module.lines, "explained", told_and_left)
+    monkeypatch.setattr(module.lines, "explained", explained_and_left)
     scene.observers.open(first, "", ObserveAsked())
     for number in range(5):
         scene.propose(f"set a {number}")

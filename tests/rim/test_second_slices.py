@@ -258,11 +258,11 @@ def test_a_list_of_leases_has_the_first_of_them_and_of_their_keys() -> None:
     for number in range(LISTED_MAX + 5):
         leader.store.leases.grant(10_000 + number, 10)
         leader.store.put_under(lease, f"k{number:05}", "v")
-    told = json.loads(leader.leasing.answer("leases", leader.now_ms).partition(": ")[2])
-    assert told["leases_in_all"] == LISTED_MAX + 6
-    assert len(told["leases"]) == LISTED_MAX
-    assert told["leases"][lease]["keys_in_all"] == LISTED_MAX + 5
-    assert told["leases"][lease]["keys"] == [f"k{number:05}" for number in range(LISTED_MAX)]
+    reported = json.loads(leader.leasing.answer("leases", leader.now_ms).partition(": ")[2])
+    assert reported["leases_in_all"] == LISTED_MAX + 6
+    assert len(reported["leases"]) == LISTED_MAX
+    assert reported["leases"][lease]["keys_in_all"] == LISTED_MAX + 5
+    assert reported["leases"][lease]["keys"] == [f"k{number:05}" for number in range(LISTED_MAX)]
 
 
 def empty(leader: Leader) -> bool:
@@ -373,10 +373,10 @@ def test_a_long_history_forgets_its_oldest_entries_and_keeps_the_rest_whole() ->
         history.add([(number, "set", "k", str(number)) for number in numbers], numbers)
         assert len(history) <= most
         assert len(history._events) <= most + 2 * TRIMMED
-        told, upto = history.after(history.floor, 1 << 40)
-        assert [event.number for event in told] == list(range(history.floor + 1, numbers[-1] + 1))
+        events, upto = history.after(history.floor, 1 << 40)
+        assert [event.number for event in events] == list(range(history.floor + 1, numbers[-1] + 1))
         assert upto == numbers[-1]
-    assert history.bytes == sum(len(event.value) + 1 + 150 for event in told)
+    assert history.bytes == sum(len(event.value) + 1 + 150 for event in events)
 
 
 @pytest.mark.pure  # a constant of a compiled module can't be replaced

@@ -12,7 +12,7 @@ from raftline.node.settings import Settings
 from raftline_course import server as course_server
 
 
-def told(
+def settings_of(
     tmp_path: Path, *argv: str, file: str = "", environment: dict[str, str] | None = None
 ) -> Settings:
     if file:
@@ -27,7 +27,7 @@ def refusal(
     environment: dict[str, str] | None = None,
 ) -> str:
     with pytest.raises(SystemExit) as end:
-        told(tmp_path, "s1", "10000", file=file, environment=environment)
+        settings_of(tmp_path, "s1", "10000", file=file, environment=environment)
     assert end.value.code == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1
@@ -37,7 +37,7 @@ def refusal(
 def test_an_argument_outranks_the_environment_and_that_the_file(tmp_path: Path) -> None:
     file = 'pace = "human"\nreads = "log"\nio = "shared"\n'
     environment = {"RAFTLINE_PACE": "class", "RAFTLINE_READS": "lease"}
-    found = told(tmp_path, "s1", "1", "--pace", "fast", file=file, environment=environment)
+    found = settings_of(tmp_path, "s1", "1", "--pace", "fast", file=file, environment=environment)
     arguments = found.arguments
     assert (arguments.pace, arguments.reads, arguments.io) == ("fast", "lease", "shared")
     assert arguments.cores == "one"
@@ -57,7 +57,7 @@ def test_reload_reports_a_missing_port(
 
 
 def test_a_default_that_is_typed_outranks_the_file(tmp_path: Path) -> None:
-    found = told(tmp_path, "s1", "1", "--pace", "fast", file='pace = "human"')
+    found = settings_of(tmp_path, "s1", "1", "--pace", "fast", file='pace = "human"')
     assert found.arguments.pace == "fast"
 
 
@@ -65,19 +65,19 @@ def test_a_table_of_a_node_outranks_what_is_for_all_and_others_are_not_read(
     tmp_path: Path,
 ) -> None:
     file = 'port = 1\npace = "human"\n[s1]\nport = 10001\n[s2]\nport = 10002\n'
-    found = told(tmp_path, "s2", file=file)
+    found = settings_of(tmp_path, "s2", file=file)
     assert (found.arguments.port, found.arguments.pace) == ("10002", "human")
     assert found.sources["port"] == f"{tmp_path / 'raftline.toml'} [s2]"
 
 
 def test_name_and_port_may_stand_anywhere(tmp_path: Path) -> None:
     environment = {"RAFTLINE_PORT": "10000"}
-    found = told(tmp_path, file='name = "s4"\n', environment=environment)
+    found = settings_of(tmp_path, file='name = "s4"\n', environment=environment)
     assert (found.arguments.name, found.arguments.port) == ("s4", "10000")
 
 
 def test_options_between_name_and_port_are_still_understood(tmp_path: Path) -> None:
-    found = told(tmp_path, "s1", "--verbose", "10000")
+    found = settings_of(tmp_path, "s1", "--verbose", "10000")
     assert (found.arguments.name, found.arguments.port) == ("s1", "10000")
 
 
@@ -94,7 +94,7 @@ def test_switches_and_numbers_are_given_in_the_environment_as_text(tmp_path: Pat
         "RAFTLINE_FOLLOWER_READS": "yes", "RAFTLINE_VERBOSE": "0", "RAFTLINE_PACE": "",
         "RAFTLINE_COMPACT_AT": "500",
     }  # fmt: skip
-    arguments = told(tmp_path, "s1", "1", environment=environment).arguments
+    arguments = settings_of(tmp_path, "s1", "1", environment=environment).arguments
     assert arguments.follower_reads is True
     assert arguments.verbose is False
     assert arguments.pace == "fast"  # an empty variable is none
@@ -142,7 +142,7 @@ def test_a_wrong_variable_is_refused_even_where_an_argument_outranks_it(
     said = refusal(capsys, tmp_path, environment={"RAFTLINE_IO": "some"})
     assert "error: RAFTLINE_IO: 'some' is none of: " in said
     with pytest.raises(SystemExit):
-        told(tmp_path, "s1", "1", "--io", "auto", environment={"RAFTLINE_IO": "some"})
+        settings_of(tmp_path, "s1", "1", "--io", "auto", environment={"RAFTLINE_IO": "some"})
 
 
 def test_a_file_that_is_named_must_be_there(
@@ -156,20 +156,20 @@ def test_a_file_that_is_named_must_be_there(
 def test_a_file_that_is_named_is_read_and_the_one_in_the_folder_is_not(tmp_path: Path) -> None:
     named = tmp_path / "named.toml"
     named.write_text('pace = "human"\n', encoding="utf-8")
-    found = told(tmp_path, "s1", "1", "--config", str(named), file='io = "shared"\n')
+    found = settings_of(tmp_path, "s1", "1", "--config", str(named), file='io = "shared"\n')
     assert (found.arguments.pace, found.arguments.io) == ("human", "auto")
 
 
 def test_a_variable_that_is_no_setting_is_reported_and_new_is_none(tmp_path: Path) -> None:
     environment = {"RAFTLINE_PASE": "x", "RAFTLINE_NEW": "1", "RAFTLINE_DEBUG": "1", "PATH": "x"}
-    found = told(tmp_path, "s1", "1", environment=environment)
+    found = settings_of(tmp_path, "s1", "1", environment=environment)
     assert found.unknown == ["RAFTLINE_PASE", "RAFTLINE_NEW"]
     assert found.arguments.new is False
 
 
 def test_what_print_config_shows_is_a_file_that_sets_the_same(tmp_path: Path) -> None:
     argv = ["s1", "10000", "--insecure", "--users", "u", "--compact-at", "77"]
-    first = told(tmp_path, *argv, "--record", "a file", "--join", "[::1]:10000")
+    first = settings_of(tmp_path, *argv, "--record", "a file", "--join", "[::1]:10000")
     shown = "\n".join(first.lines()) + "\n"
     assert "# tls-crl is not set\n" in shown
     other = _written(tmp_path / "other.toml", shown)

@@ -327,8 +327,8 @@ def test_a_connection_that_comes_while_all_are_given_back_is_served(crowd: Crowd
 
 def test_a_line_that_is_left_to_its_thread_amid_others_is_counted_once(crowd: Crowd) -> None:
     scene = crowd.scenes[0]
-    told: list[str] = []
-    scene.host.traffic_log.requested = lambda _, text: told.append(text)
+    reported: list[str] = []
+    scene.host.traffic_log.requested = lambda _, text: reported.append(text)
     scene.host.level, scene.host.without_machine = LEVEL, lambda _: "Sorry, no such machine."
     begun = len(scene.batches)
     scene.say("c@set a 1\nc@set b 2\nc@machine m {}\nc@set c 4\n")
@@ -345,7 +345,7 @@ def test_a_line_that_is_left_to_its_thread_amid_others_is_counted_once(crowd: Cr
         ["set c 4"],
         ["set d 5"],
     ]
-    assert told == ["set a 1", "set b 2", "set c 4", "set d 5"]
+    assert reported == ["set a 1", "set b 2", "set c 4", "set d 5"]
 
 
 def test_a_last_line_that_is_left_to_its_thread_waits_for_no_other(crowd: Crowd) -> None:
@@ -363,8 +363,8 @@ class Trouble:
 
     def __init__(self, crowd: Crowd) -> None:
         self.crowd, self.submit = crowd, crowd.reader._submit
-        self.told: list[str] = []
-        crowd.reader._warn = self.told.append
+        self.reported: list[str] = []
+        crowd.reader._warn = self.reported.append
         crowd.reader._submit = self
 
     def __call__(self, *batches: Any, more_come: bool = False) -> None:
@@ -379,7 +379,7 @@ def test_requests_that_could_not_be_handed_over_end_their_connections_alone(crow
     scene.thread.join(60)
     assert not scene.thread.is_alive()
     assert scene.there.recv(1) == b""
-    assert trouble.told == ["requests of 1 connections, which end, met MemoryError()"]
+    assert trouble.reported == ["requests of 1 connections, which end, met MemoryError()"]
     for other in others:
         other.say("c@set b 1\n")
         crowd.answer(other, 1)
@@ -402,13 +402,13 @@ class BrokenSet:
 
 def test_a_reader_that_ends_by_an_error_gives_all_threads_back(crowd: Crowd) -> None:
     """And the next crowd has a new one."""
-    told: list[str] = []
-    crowd.reader._warn = told.append
+    reported: list[str] = []
+    crowd.reader._warn = reported.append
     before = crowd.reader._runner
     BrokenSet(crowd.reader)
     crowd.ask("set a 2")
-    eventually(lambda: told, "the word about it")
-    assert "each connection reads for itself" in told[0]
+    eventually(lambda: reported, "the word about it")
+    assert "each connection reads for itself" in reported[0]
     for number in range(3):
         crowd.ask(f"set a {number}")
     eventually(lambda: crowd.parked() == 3, "three parked connections")

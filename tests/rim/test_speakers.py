@@ -31,7 +31,7 @@ def test_a_peer_is_lost_with_the_connection_that_it_spoke_on_last(
         host.speakers.claim("s2", object())
     there.close()
     connection.serve()
-    assert host.told == lost
+    assert host.reports == lost
 
 
 def test_one_connection_at_a_time_speaks_for_a_peer_until_it_is_silent() -> None:

@@ -112,8 +112,8 @@ LINES = st.lists(st.integers(0, 60).map(lambda size: b"set k " + b"v" * size), m
 def records_of(client: Client, text: bytes, ends: Sequence[int]) -> tuple[list[bytes], list[int]]:
     """Return the records that hold a text, and how much of it is sent with each of them."""
     parts = cut(text, ends)
-    told = [sum(map(len, parts[: place + 1])) for place in range(len(parts))]
-    return [client.record(part) for part in parts], told
+    sent_by_then = [sum(map(len, parts[: place + 1])) for place in range(len(parts))]
+    return [client.record(part) for part in parts], sent_by_then
 
 
 @pytest.mark.parametrize("by", ["read", "receive_now"])
@@ -129,12 +129,14 @@ def test_lines_that_are_whole_here_are_read_with_the_packet_that_ends_them(
     client = Client(contexts)
     reader = LineReader(client.here, READ_BYTES, DEADLINE_S)
     text = b"".join(line + b"\n" for line in lines)
-    records, told = records_of(client, text, record_ends)
+    records, sent_by_then = records_of(client, text, record_ends)
     sent, read = 0, list[bytes]()
     for packet in cut(b"".join(records), packet_ends):
         client.there.sendall(packet)
         sent += len(packet)
-        whole = [told[n] for n in range(len(records)) if sum(map(len, records[: n + 1])) <= sent]
+        whole = [
+            sent_by_then[n] for n in range(len(records)) if sum(map(len, records[: n + 1])) <= sent
+        ]
         is_due = text[: whole[-1] if whole else 0].count(b"\n")
         if by == "receive_now":
             read += read_now(reader)  # once: nobody is woken again
@@ -171,12 +173,16 @@ def test_no_line_that_is_here_waits_for_bytes_that_follow_it(
         client = served.client
         lines = [f"set k{number} {'v' * (size + 1)}" for number, size in enumerate(sizes)]
         text = "".join(f"{line}\n" for line in lines).encode()
-        records, told = records_of(client, text, record_ends)
+        records, sent_by_then = records_of(client, text, record_ends)
         sent = 0
         for packet in cut(b"".join(records), packet_ends):
             client.there.sendall(packet)
             sent += len(packet)
-            here = [told[n] for n in range(len(records)) if sum(map(len, records[: n + 1])) <= sent]
+            here = [
+                sent_by_then[n]
+                for n in range(len(records))
+                if sum(map(len, records[: n + 1])) <= sent
+            ]
             whole = text[: here[-1] if here else 0].count(b"\n")
             served.expect([*before, *lines[:whole]])
         assert served.commands() == [*before, *lines]

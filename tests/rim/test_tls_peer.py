@@ -125,7 +125,7 @@ def places() -> Iterator[list[Place]]:
         one.close()
 
 
-def told_to(place: Place, made: Path, said: list[str], *, rule: PeerAuth) -> bytes:
+def said_at(place: Place, made: Path, said: list[str], *, rule: PeerAuth) -> bytes:
     """Return what s2 says first at the place of s1."""
     tls = Tls(TlsFiles(made / "s2.pem", made / "s2.key", made / "ca.pem"), is_only=True)
     peer = Peer(
@@ -160,14 +160,14 @@ def test_a_certificate_that_is_no_member_s_is_given_nothing(
     server = certificates.issue(made, "web", certificates.named("s1", is_member=False), ["s1"])
     places.append(place := Place(server))
     said: list[str] = []
-    assert told_to(place, made, said, rule=BY_CERTIFICATE) == b""
+    assert said_at(place, made, said, rule=BY_CERTIFICATE) == b""
     assert "its certificate is not that of the member s1" in said[0]
 
 
 def test_a_member_s_certificate_is_given_all(made: Path, places: list[Place]) -> None:
     member = certificates.issue(made, "right", certificates.named("s1"), ["s1"])
     places.append(place := Place(member))
-    assert told_to(place, made, [], rule=BY_CERTIFICATE).startswith(b"s2@Level ")
+    assert said_at(place, made, [], rule=BY_CERTIFICATE).startswith(b"s2@Level ")
 
 
 def test_a_member_s_certificate_with_another_s_name_as_host_proves_nothing(
@@ -176,14 +176,14 @@ def test_a_member_s_certificate_with_another_s_name_as_host_proves_nothing(
     other = certificates.issue(made, "other", certificates.named("s3"), ["s3", "s1"])
     places.append(place := Place(other))
     said: list[str] = []
-    assert told_to(place, made, said, rule=BY_CERTIFICATE) == b""
+    assert said_at(place, made, said, rule=BY_CERTIFICATE) == b""
 
 
 def test_a_common_name_is_no_name_of_a_host(made: Path, places: list[Place]) -> None:
     """A certificate without alternative names is for no host (RFC 9525, section 2)."""
     places.append(place := Place(certificates.issue(made, "bare", certificates.named("s1"))))
     said: list[str] = []
-    assert told_to(place, made, said, rule=BY_CERTIFICATE) == b"no handshake"
+    assert said_at(place, made, said, rule=BY_CERTIFICATE) == b"no handshake"
     eventually(lambda: said, "a complaint")
     assert "no certificate for s1" in said[0]
 
@@ -194,7 +194,7 @@ def test_with_a_secret_the_proof_goes_first_whatever_the_certificate_says(
     server = certificates.issue(made, "web", certificates.named("s1", is_member=False), ["s1"])
     places.append(place := Place(server))
     rule = PeerAuth(b"0123456789abcdef0123456789abcdef", is_required=True)
-    assert told_to(place, made, [], rule=rule).startswith(b"s2@Prove s1 nonce ")
+    assert said_at(place, made, [], rule=rule).startswith(b"s2@Prove s1 nonce ")
 
 
 def test_a_certificate_with_two_common_names_names_nobody() -> None:

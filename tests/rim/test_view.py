@@ -14,7 +14,7 @@ from raftline.view.thinning import thinned
 STATE = {"clock": 0.0, "role": "follower", "term": 1, "log": []}
 
 
-def told(at: float, **more: Any) -> dict[str, Any]:
+def step_of(at: float, **more: Any) -> dict[str, Any]:
     """Return a step as a node tells it."""
     plain = {
         "at": at, "in": "Tick", "from": None, "line": None, "kind": "Tick", "why": [],
@@ -59,23 +59,23 @@ def test_a_node_that_only_a_follower_talks_to_is_solved_over_it() -> None:
 
 def test_what_one_sent_and_another_took_is_one_message_in_either_order_of_news() -> None:
     made = picture(s1=0.0, s2=50.0)
-    events = made.step("s1", told(1.0, sent=[["s2", "PreVote 2-0-0"], ["s3", "PreVote 2-0-0"]]))
+    events = made.step("s1", step_of(1.0, sent=[["s2", "PreVote 2-0-0"], ["s3", "PreVote 2-0-0"]]))
     assert kinds(events) == ["step", "message", "message"]
-    taken = made.step("s2", told(51.002, **{"from": "s1", "line": "PreVote 2-0-0"}))
+    taken = made.step("s2", step_of(51.002, **{"from": "s1", "line": "PreVote 2-0-0"}))
     assert kinds(taken) == ["step", "arrive"]
     assert taken[0]["got"] == taken[1]["id"] == events[1]["id"]
-    early = made.step("s1", told(1.5, **{"from": "s2", "line": "Count on me term 2"}))
+    early = made.step("s1", step_of(1.5, **{"from": "s2", "line": "Count on me term 2"}))
     assert kinds(early) == ["step"]
-    late = made.step("s2", told(51.49, sent=[["s1", "Count on me term 2"]]))
+    late = made.step("s2", step_of(51.49, sent=[["s1", "Count on me term 2"]]))
     assert kinds(late) == ["step", "message", "arrive"]
     assert late[2]["step"] == early[0]["id"]
 
 
 def test_a_message_that_never_arrives_is_lost_and_one_that_takes_long_is_late() -> None:
     made = picture(s1=0.0, s2=50.0)
-    made.step("s1", told(1.0, sent=[["s2", "one"], ["s2", "two"]]))
+    made.step("s1", step_of(1.0, sent=[["s2", "one"], ["s2", "two"]]))
     assert list(made.lost({"s1": 1.0 + LOST_AFTER_S - 0.1})) == []
-    arrived = made.step("s2", told(51.7, **{"from": "s1", "line": "two"}))[1]
+    arrived = made.step("s2", step_of(51.7, **{"from": "s1", "line": "two"}))[1]
     assert arrived["late"]
     assert kinds(list(made.lost({"s1": 1.0 + LOST_AFTER_S}))) == ["lost"]
 
@@ -84,7 +84,7 @@ def test_elections_votes_conflicts_and_commits_are_tagged() -> None:
     made = picture(s1=0.0)
 
     def tags(**more: Any) -> list[str]:
-        found: list[str] = made.step("s1", told(1.0, **more))[0]["tags"]
+        found: list[str] = made.step("s1", step_of(1.0, **more))[0]["tags"]
         return found
 
     assert tags() == []
@@ -101,10 +101,10 @@ def test_of_too_many_events_elections_stay_and_the_rest_is_counted() -> None:
     made = picture(s1=0.0, s2=0.0)
     events = []
     for number in range(300):
-        events += made.step("s1", told(number, sent=[["s2", f"line {number}"]]))
-    events += made.step("s2", told(399, role="candidate", term=2))
-    events += made.step("s2", told(400, role="candidate", term=2, pulse=True))
-    events += made.step("s1", told(401, pulse=True))
+        events += made.step("s1", step_of(number, sent=[["s2", f"line {number}"]]))
+    events += made.step("s2", step_of(399, role="candidate", term=2))
+    events += made.step("s2", step_of(400, role="candidate", term=2, pulse=True))
+    events += made.step("s1", step_of(401, pulse=True))
     assert thinned(events[:50], 100) == (events[:50], 0)
     chosen, left_out = thinned(events, 100)
     assert len(chosen) <= 106
@@ -119,7 +119,7 @@ def test_entries_of_a_step_that_is_left_out_come_with_the_next() -> None:
     events = []
     for number in range(1, 61):
         entry = [number, 1, f"set a {number}"]
-        events += made.step("s1", told(number, append=[entry], sent=[["s2", f"{number}"]]))
+        events += made.step("s1", step_of(number, append=[entry], sent=[["s2", f"{number}"]]))
     chosen, left_out = thinned(events, 20)
     assert left_out > 80
     appended = [entry[0] for event in chosen for entry in event.get("append", [])]

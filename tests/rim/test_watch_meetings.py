@@ -115,8 +115,8 @@ def test_a_snapshot_amid_a_listing_lets_the_watch_begin_anew(scene: Scene) -> No
     first = scene.watch("a")
     assert first[:2] == ["WATCH response: 1 key as of 2", "s1@EVENT 2 has a 1"]
     settle(scene)
-    told = [*first[2:], *scene.sink.read()]
-    assert told == [
+    received = [*first[2:], *scene.sink.read()]
+    assert received == [
         "s1@Sorry, events up to 90 are gone; watch a begins anew with what there is.",
         "s1@WATCH response: 1 key as of 90",
         "s1@EVENT 90 has a 7",

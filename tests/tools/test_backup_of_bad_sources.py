@@ -71,7 +71,7 @@ def damaged() -> Iterator[tuple[str, dict[str, bytes]]]:
 def test_a_backup_is_what_a_start_would_know_or_there_is_none(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = {0: 0, EXIT_FILES: 0}
+    statuses = {0: 0, EXIT_FILES: 0}
     for number, (what, files) in enumerate(damaged()):
         logs = placed(tmp_path / f"{number}", files)
         try:
@@ -91,8 +91,8 @@ def test_a_backup_is_what_a_start_would_know_or_there_is_none(
         else:
             assert (status, said.count("\n"), file.exists()) == (EXIT_FILES, 1, False), what
             assert not is_sound or "holds no entries" in said, what
-        told[status] += 1
-    assert min(told.values()) > 3  # of each some
+        statuses[status] += 1
+    assert min(statuses.values()) > 3  # of each some
 
 
 def test_a_backup_holds_no_entry_of_a_void_log(tmp_path: Path) -> None:

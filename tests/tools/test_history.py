@@ -16,7 +16,7 @@ SETNX = replace(CAS, old=None)
 
 
 @pytest.mark.parametrize(
-    ("asked", "reply", "told"),
+    ("asked", "reply", "expected"),
     [
         (GET, "GET response: v w", {"value": "v w"}),
         (GET, "GET response, no such key: k", {"value": None}),
@@ -31,9 +31,9 @@ SETNX = replace(CAS, old=None)
     ],
 )
 def test_a_history_gets_the_outcome_from_the_answer(
-    asked: ClientOperation, reply: str, told: dict[str, object]
+    asked: ClientOperation, reply: str, expected: dict[str, object]
 ) -> None:
-    assert learned(asked, reply, 2.0) == replace(asked, returned_at=2.0, **told)
+    assert learned(asked, reply, 2.0) == replace(asked, returned_at=2.0, **expected)
 
 
 @pytest.mark.parametrize(

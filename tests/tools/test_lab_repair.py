@@ -529,7 +529,7 @@ def test_without_a_leader_the_lab_prints_each_nodes_state_and_the_remedy(
 
 
 @pytest.mark.parametrize(
-    ("method", "arguments", "told"),
+    ("method", "arguments", "printed"),
     [
         ("vote", ("node7", 1, 0, -1), "vote: 'node7' is none of node1, node2, node3"),
         ("receive_append_entries", (1, -1, 0, ["77"], 0), "an entry is TERM,VALUE, as in 2,44"),
@@ -545,11 +545,11 @@ def test_without_a_leader_the_lab_prints_each_nodes_state_and_the_remedy(
     ],
 )
 def test_a_wrong_call_of_the_gateway_is_reported_in_one_line(
-    method: str, arguments: tuple[object, ...], told: str
+    method: str, arguments: tuple[object, ...], printed: str
 ) -> None:
     lab = PlayedLab("Sorry, malformed RequestVote. Its form is: …")
     with Gateway(calls_of(lab, "node1"), 0) as door:
-        with pytest.raises(Fault, match=re.escape(told)) as fault:
+        with pytest.raises(Fault, match=re.escape(printed)) as fault:
             door._dispatch(method, arguments)
         assert "\n" not in fault.value.faultString
 

@@ -216,15 +216,15 @@ def test_the_simulator_checker_finds_kills_successions_and_unwanted_elections() 
 
 
 @pytest.mark.parametrize(
-    ("told", "instead"),
+    ("printed", "instead"),
     [
         ("   8.03 s  no leader is known\n", ""),  # nobody saw that it was gone
         ("   8.02 s  0003 was killed", "   8.02 s  0004 was killed"),  # not the leader
         ("   8.08 s  0001 leads", "   8.08 s  0003 leads"),  # the dead one leads on
     ],
 )
-def test_a_checker_takes_no_other_change_for_a_succession(told: str, instead: str) -> None:
-    assert len(PrintedReport(RUN_2.replace(told, instead)).successions) < 2
+def test_a_checker_takes_no_other_change_for_a_succession(printed: str, instead: str) -> None:
+    assert len(PrintedReport(RUN_2.replace(printed, instead)).successions) < 2
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="needs make")

@@ -13,8 +13,8 @@ def txn(
     called_at: float, returned_at: float | None, reads: str = "", appends: str = ""
 ) -> ObservedTransaction:
     """`reads` as `x:1;2; y:`, `appends` as `x:3;`."""
-    told = [dict(each.split(":") for each in text.split()) for text in (reads, appends)]
-    return ObservedTransaction("c", called_at, returned_at, told[0], told[1])
+    parsed = [dict(each.split(":") for each in text.split()) for text in (reads, appends)]
+    return ObservedTransaction("c", called_at, returned_at, parsed[0], parsed[1])
 
 
 SOUND = {

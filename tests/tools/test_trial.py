@@ -80,9 +80,9 @@ def test_a_wrong_answer_is_reported_beside_other_failures(
     made = record(pair(1), **more)
     options = argparse.Namespace(json=False, history=history, html=None)
     assert simulator._report(made, judge(made), options) == status
-    told = capsys.readouterr()
-    assert "Leaders:" in told.out
-    assert ("/dev/full: can't be written" in told.err) == (history is not None)
+    printed = capsys.readouterr()
+    assert "Leaders:" in printed.out
+    assert ("/dev/full: can't be written" in printed.err) == (history is not None)
 
 
 @pytest.mark.parametrize(("option", "drawn_from"), [(None, 5), (0, 0), (7, 7)])

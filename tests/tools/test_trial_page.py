@@ -117,7 +117,7 @@ def tips(made: Record) -> list[str]:
     """Return what the dots and crosses of the requests tell under the mouse."""
     root = xml.etree.ElementTree.fromstring(pictures.latencies(made))
     shapes = [*root.iter("circle"), *root.iter("text")]
-    return [told for each in shapes if (told := each.findtext("title"))]
+    return [title for each in shapes if (title := each.findtext("title"))]
 
 
 def test_each_request_has_a_label_of_very_many_only_slow_and_lost_ones() -> None:

@@ -92,10 +92,10 @@ def test_a_mistake_is_one_line_and_changes_nothing(
 ) -> None:
     desk.add("bob", "--role", "reader")
     before = desk.path.read_bytes()
-    code, told = desk.run(*words, typed=typed)
-    assert (code, told.count("\n")) == (2, 1)
-    assert told.startswith("raftline: ")
-    assert said in told
+    code, printed = desk.run(*words, typed=typed)
+    assert (code, printed.count("\n")) == (2, 1)
+    assert printed.startswith("raftline: ")
+    assert said in printed
     assert desk.path.read_bytes() == before
 
 

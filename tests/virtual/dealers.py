@@ -143,11 +143,11 @@ class Dealer:
             holds = f"= {spell_word(seen)}" if seen else "absent"
             line = f"if {condition} {holds} then {line} else get {condition}"
 
-        def then(request: DealerRequest, branch: str, told: Sequence[str | None]) -> None:
-            reads = {key: value or "" for key, value in zip(read, told, strict=False)}
+        def then(request: DealerRequest, branch: str, answers: Sequence[str | None]) -> None:
+            reads = {key: value or "" for key, value in zip(read, answers, strict=False)}
             appends = dict.fromkeys(appended, piece)
             if branch == "else":
-                reads, appends = {condition: told[0] or ""}, {}
+                reads, appends = {condition: answers[0] or ""}, {}
             elif condition:
                 reads[condition] = seen
             self._keep(request, self._world.tick(), reads, appends)
@@ -194,10 +194,10 @@ class Dealer:
         opened = " ; ".join(f"set {account} {BALANCE}" for account in ACCOUNTS)
         got = " ; ".join(f"get {account}" for account in ACCOUNTS)
 
-        def then(request: DealerRequest, branch: str, told: Sequence[str | None]) -> None:
+        def then(request: DealerRequest, branch: str, answers: Sequence[str | None]) -> None:
             if branch == "else":
-                check_sum(int(each or 0) for each in told)
-                self._seen |= {key: each or "" for key, each in zip(ACCOUNTS, told, strict=True)}
+                check_sum(int(each or 0) for each in answers)
+                self._seen |= {key: each or "" for key, each in zip(ACCOUNTS, answers, strict=True)}
 
         self._ask_txn(f"if {ACCOUNTS[0]} absent then {opened} else {got}", then)
 
@@ -223,7 +223,7 @@ class Dealer:
         count, before = self._world.random.randrange(1, 4), self._mine
         self._mine = None
 
-        def then(request: DealerRequest, branch: str, told: Sequence[str | None]) -> None:
+        def then(request: DealerRequest, branch: str, answers: Sequence[str | None]) -> None:
             self._mine = None if before is None else max(before, count)
 
         keys = [f"own-{self.name}/{number}" for number in range(count)]

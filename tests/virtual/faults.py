@@ -248,9 +248,9 @@ class Faults:
         """Of the trace that the node was there, too, if it is started to join, or is named by the
         others' entries; one that was born alone is named by nobody: docs/repair.md."""
         others = [other for other in self._hosts if other is not host]
-        is_told = all(other.disk.has_entries for other in others) and host.was_born_with_others
+        is_named = all(other.disk.has_entries for other in others) and host.was_born_with_others
         joins = self._world.chance(0.4)
-        host.disk.lose_all(trace=joins or is_told)
+        host.disk.lose_all(trace=joins or is_named)
         if joins:
             self._world.counts["started to join without files"] += 1
             host.is_joiner = True

@@ -223,17 +223,17 @@ class Holder:
         if not self._settle(request):
             return
         self._world.tell("answer", f"{self.name} <- {reply}")
-        verb, _, told = reply.partition(" response: ")
+        verb, _, answer = reply.partition(" response: ")
         sent_ms, check = request.sent_ms, self._check
         if verb == "RENEW response, no such lease: " + self._lease:
             self._world.counts["renewals refused"] += 1
             check.refused(self._lease)
-        if not told:  # no such lease, or its session is forgotten: begin anew
+        if not answer:  # no such lease, or its session is forgotten: begin anew
             self._is_numbered = self._is_numbered and not reply.startswith("Sorry, session")
             self._forget()
             return
         if verb == "LEASE":
-            self._lease = told.split(" ", 1)[0]
+            self._lease = answer.split(" ", 1)[0]
             check.confirmed(self._lease, self._seconds, sent_ms)
         elif verb == "SET":
             self._is_put = True

@@ -268,8 +268,10 @@ class Host:
             AssertionError: it reports another entry as the last one applied.
         """
         if self.node is not None and not self.paused and self.make_node is node_from_disk:
-            told = node_facts(self.node.view, self.clock.now_ms())["last_applied"]
-            assert told == self.manager.applied.index, f"{self.name} reports {told} as applied"
+            reported = node_facts(self.node.view, self.clock.now_ms())["last_applied"]
+            assert reported == self.manager.applied.index, (
+                f"{self.name} reports {reported} as applied"
+            )
 
     def _when_up(self, act: Callable[..., None], *values: object) -> None:
         """Let the node take an input; while it is paused, when it goes on."""

@@ -76,11 +76,11 @@ class Journal:
 
     def _judge_order(self) -> None:
         """A request that was asked after an answer came stands after it, or saw it."""
-        told = [(one.called_at, one.returned_at, one.size, 1) for one in self.appends]
-        told += [(one.called_at, one.returned_at, size_of(one.text), 0) for one in self.seen]
-        by_end = sorted(told, key=lambda one: one[1])
+        changes = [(one.called_at, one.returned_at, one.size, 1) for one in self.appends]
+        changes += [(one.called_at, one.returned_at, size_of(one.text), 0) for one in self.seen]
+        by_end = sorted(changes, key=lambda one: one[1])
         position, highest = 0, 0
-        for called_at, _, size, added in sorted(told):
+        for called_at, _, size, added in sorted(changes):
             while position < len(by_end) and by_end[position][1] < called_at:
                 highest = max(highest, by_end[position][2])
                 position += 1

@@ -93,9 +93,9 @@ class LatenessCheck:
 
     def _answered(self, host: Host, reply: str) -> None:
         """A renewal was confirmed: its lease begins anew, whoever hears of that."""
-        verb, _, told = reply.partition(" response: ")
+        verb, _, answer = reply.partition(" response: ")
         if verb == "RENEW" and self._leader is host:
-            self._begun[told.split(" ", 1)[0]] = (self._led_ms, self._breaks)
+            self._begun[answer.split(" ", 1)[0]] = (self._led_ms, self._breaks)
 
     # --- what holds now -----------------------------------------------------------------------
 

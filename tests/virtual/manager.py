@@ -11,7 +11,7 @@ from raftline.state.events import TakenEvents
 
 
 class Looker(Protocol):
-    """Who looks at what a node applies."""
+    """A listener to what a node applies."""
 
     def applied(self, entries: Sequence[Entry], replies: Sequence[str]) -> None: ...
 

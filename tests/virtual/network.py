@@ -58,8 +58,8 @@ class ScriptedNetwork(Links):
     def send(self, message: Message) -> None:
         """Take a message along, unless it is lost at once."""
         line, is_lost = spell(message), self.is_cut(message) or not self._is_up(message.to)
-        told = f"{message.to} <- {message.sender}@{line}"
-        self._world.tell("send", told + " (lost)" * is_lost)
+        entry = f"{message.to} <- {message.sender}@{line}"
+        self._world.tell("send", entry + " (lost)" * is_lost)
         if not is_lost:
             self._pending.append((message.sender, message.to, line))
 

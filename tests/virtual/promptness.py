@@ -21,7 +21,7 @@ WAKES_MS = 60  # the pause of an owner that applies takes 50
 
 
 class Promptness:
-    """What one incarnation of a node was given, and since when."""
+    """The requests of one incarnation of a node, and the time since which it has each."""
 
     def __init__(self, name: str, queue: RequestQueue, view: NodeView, clock: Clock) -> None:
         self._name = name

@@ -37,12 +37,12 @@ def test_the_world_its_invariants_and_the_core_are_compiled_and_no_test_is(packa
 def test_a_build_that_is_not_compiled_or_runs_otherwise_is_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def told(compiled: list[str]) -> str:
+    def complaint_of(compiled: list[str]) -> str:
         monkeypatch.setattr(
             building, "outcomes", lambda *paths: compiled if len(paths) == 1 else ["a.py", "x", "y"]
         )
         return str(building.check(tmp_path))
 
-    assert told(["a.so", "x", "y"]) == ""
-    assert told(["a.py", "x", "y"]) == "a.py is run, which is not compiled"
-    assert told(["a.so", "x", "z"]) == "a schedule ends otherwise than in Python: z"
+    assert complaint_of(["a.so", "x", "y"]) == ""
+    assert complaint_of(["a.py", "x", "y"]) == "a.py is run, which is not compiled"
+    assert complaint_of(["a.so", "x", "z"]) == "a schedule ends otherwise than in Python: z"

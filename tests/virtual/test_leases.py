@@ -242,12 +242,12 @@ def test_a_holder_is_refused_from_when_the_expiry_is_in_the_log() -> None:
 def test_members_may_change_while_leases_run() -> None:
     calm = Calm()
     lease, _ = calm.lease(2)
-    told: list[str] = []
+    reported: list[str] = []
     leader = calm.leader
     change = Change("remove", leader.name)
-    leader.change(change, lambda *said: told.append(said[0]), lambda node, change: True)
-    calm.until(lambda: told)
-    assert told == ["done"]
+    leader.change(change, lambda *said: reported.append(said[0]), lambda node, change: True)
+    calm.until(lambda: reported)
+    assert reported == ["done"]
     calm.until(lambda: any(host is not leader for host, _ in leaders(calm.hosts)))
     elected_ms = calm.world.now_ms
     assert calm.ended(lease) >= elected_ms - ROUND_MS + counted_ms(2)

@@ -135,7 +135,7 @@ class Contender:
         self._until_ms = max(self._until_ms, sent_ms + SECONDS * 1_000_000 / HOLDER_PERMILLE)
 
     def _try(self, call: Call[Outcome[str]]) -> None:
-        def told(reply: str, sent_ms: int) -> None:
+        def take_answer(reply: str, sent_ms: int) -> None:
             if reply.startswith("Sorry, "):
                 assert "no such lease" in reply, reply
                 self._die()
@@ -146,7 +146,7 @@ class Contender:
             else:
                 self._got(token)
 
-        self._ask(call.command, told)
+        self._ask(call.command, take_answer)
 
     def _look(self) -> None:
         """Look at both keys as any node has them, which may be behind: a watch tells the same."""

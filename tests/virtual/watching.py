@@ -22,7 +22,7 @@ class Watching:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._told: dict[int, list[BareEvent]] = {}
+        self._events: dict[int, list[BareEvent]] = {}
         self.order: list[BareEvent] = []  # each once, in order
         self._pairs: dict[str, str] = {}  # of the watcher
         self._position = -1  # the entry up to which it was sent everything; -1: nothing yet
@@ -41,10 +41,10 @@ class Watching:
                 assert event[0] <= history.last, f"{event} is not of these entries"
                 by_entry.setdefault(event[0], []).append(event)
             for number, found in by_entry.items():
-                if number not in self._told:
+                if number not in self._events:
                     assert not self.order or self.order[-1][0] < number, f"{number} is late"
                     self.order += found
-                assert self._told.setdefault(number, found) == found, f"entry {number} differs"
+                assert self._events.setdefault(number, found) == found, f"entry {number} differs"
             self._world.counts["events told"] += len(taken.events)
         self.moves(manager, history)
 

@@ -149,12 +149,12 @@ class WatchClient:
             self._pass(int(text.partition(" ")[2]))
         else:
             self._skip()
-            told = self._watching.order
-            if self._place == len(told) or words.event(*told[self._place]) != text:
+            order = self._watching.order
+            if self._place == len(order) or words.event(*order[self._place]) != text:
                 raise InvariantError(
-                    f"{self._name} gets {text!r}, and not {told[self._place :][:1]}"
+                    f"{self._name} gets {text!r}, and not {order[self._place :][:1]}"
                 )
-            self._position = told[self._place][0] - 1  # there may be more of this entry
+            self._position = order[self._place][0] - 1  # there may be more of this entry
             self._place += 1
             self._world.counts["events over lines"] += 1
 
@@ -170,23 +170,23 @@ class WatchClient:
     def _pass(self, number: int) -> None:
         """All up to this entry has come."""
         self._skip()
-        told = self._watching.order
-        if self._place < len(told) and told[self._place][0] <= number:
-            raise InvariantError(f"{self._name} is at {number} without {told[self._place]}")
+        order = self._watching.order
+        if self._place < len(order) and order[self._place][0] <= number:
+            raise InvariantError(f"{self._name} is at {number} without {order[self._place]}")
         if self._position is not None:
             self._position = max(self._position, number)
 
     def _find_place(self) -> None:
         """Look for the first event after the position."""
-        told = self._watching.order
-        self._place = len(told)
-        while self._place and told[self._place - 1][0] > (self._position or 0):
+        order = self._watching.order
+        self._place = len(order)
+        while self._place and order[self._place - 1][0] > (self._position or 0):
             self._place -= 1
 
     def _skip(self) -> None:
         """Pass the events that do not match."""
-        told, prefix = self._watching.order, self._prefix
-        while self._place < len(told) and not told[self._place][2].startswith(prefix):
+        order, prefix = self._watching.order, self._prefix
+        while self._place < len(order) and not order[self._place][2].startswith(prefix):
             self._place += 1
 
 

@@ -107,7 +107,7 @@ class World:
 
     def trace(self) -> list[str]:
         """Return the last lines; the number before each is the virtual time in milliseconds."""
-        return [_line(*told) for told in self._trace]
+        return [_line(*one) for one in self._trace]
 
 
 def _line(now_ms: int, what: str | Message) -> str:
