@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # for type checkers; every command loads this first, so nothi
     from raftline.clients.connection import Unreachable as Unreachable
     from raftline.clients.pool import Clients as Clients
     from raftline.clients.tls import ClientTls as ClientTls
+    from raftline.common.errors import RaftlineError as RaftlineError
     from raftline.kv.calls import Stat as Stat
     from raftline.kv.connecting import connect as connect
     from raftline.kv.errors import EventsGone as EventsGone
@@ -65,6 +66,7 @@ _NAMES = {  # those of each module, for the lines above: a test compares the two
     "NotAllowed NotLeader OutcomeUnknown Refused Unreachable",
     "clients.pool": "Clients",
     "clients.tls": "ClientTls",
+    "common.errors": "RaftlineError",
     "kv.calls": "Stat",
     "kv.connecting": "connect",
     "kv.errors": "EventsGone LeaseLost NotUnderstood",

@@ -13,10 +13,10 @@ from raftline.clients.lines import LineConnection
 from raftline.clients.tls import ClientTls, why_no_tls
 from raftline.common.address import Address
 from raftline.common.console import safe_line
+from raftline.common.errors import PUBLIC, RaftlineError
 from raftline.wire.protocol import ProtocolError, decode_line
 from raftline.wire.replies import RequestOutcome
 
-PUBLIC = "raftline"  # the module of errors, as a traceback names it and a program imports it
 SAID_AFTER_S = 1.0
 CONNECT_TIMEOUT_S = 2.0  # while other addresses are left to try
 LEAST_ATTEMPT_S = 0.05
@@ -30,7 +30,7 @@ def in_words(addresses: Iterable[Address]) -> str:
     return "; ".join(f"{host} port {', '.join(each)}" for host, each in ports.items())
 
 
-class ClientError(Exception):
+class ClientError(RaftlineError):
     """No answer, or an answer that refuses. The message is what follows `Sorry,`.
 
     `advice` is what a person at a shell may do, and no part of the message.
@@ -57,15 +57,16 @@ class NotLeader(ClientError):
         self.leader = leader
 
 
-class NoLeader(ClientError):
-    """This node knows of no leader; nothing was done."""
+class NoLeader(ClientError, TimeoutError):
+    """No leader was known in time; nothing was done."""
 
     __module__ = PUBLIC
     outcome = RequestOutcome.NO_LEADER
 
 
 class OutcomeUnknown(ClientError):
-    """The write may yet take effect, or may not. Sending it again could do it twice."""
+    """The write may yet take effect, or may not. Sending it again could do it twice. So it is no
+    `ConnectionError` and no `TimeoutError`, after which libraries try again."""
 
     __module__ = PUBLIC
     outcome = RequestOutcome.UNKNOWN
@@ -90,7 +91,7 @@ class LoginFailed(ClientError):
     __module__ = PUBLIC
 
 
-class Unreachable(ClientError):
+class Unreachable(ClientError, ConnectionError):
     """No node answered; nothing was done."""
 
     __module__ = PUBLIC

@@ -11,6 +11,7 @@ from functools import partial
 from raftline.clients.addresses import Addresses
 from raftline.clients.connection import (
     CONNECT_TIMEOUT_S,
+    ClientError,
     Deadline,
     NodeConnection,
     OutcomeUnknown,
@@ -225,9 +226,8 @@ class Client:
     def _log_in(self, connection: NodeConnection, credentials: Credentials, limit_s: float) -> None:
         try:
             log_in(connection, credentials, self.name, limit_s)
-        except OSError as error:
+        except BaseException as error:
             self.close()
-            raise lost("auth", connection.address, error, limit_s) from None
-        except BaseException:
-            self.close()
+            if isinstance(error, OSError) and not isinstance(error, ClientError):
+                raise lost("auth", connection.address, error, limit_s) from None
             raise

@@ -9,9 +9,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from functools import partial
 from typing import Any, Generic, TypeAlias, TypeVar, overload
 
-from raftline.clients.connection import Refused, in_words
+from raftline.clients.connection import in_words
 from raftline.clients.pool import time_limit
 from raftline.clients.steps import carry_out_awaiting
+from raftline.common.errors import RaftlineError
 from raftline.common.nocopies import NoCopies
 from raftline.kv.aio_lease import AioLease
 from raftline.kv.aio_lock import AioElection, AioLock
@@ -36,6 +37,27 @@ class _AioShared:
         self.renewing: set[asyncio.Task[None]] = set()
 
 
+class TaskTransport:
+    """Carries out the calls of one client, each within its time limit."""
+
+    def __init__(self, asker: AioAsker, timeout: float) -> None:
+        self._asker = asker
+        self.timeout = timeout
+
+    async def request(self, command: str, timeout: float | None = None) -> str:
+        """Return the text of the reply to a line."""
+        limit_s = self.timeout if timeout is None else time_limit(timeout)
+        return await self._asker.request(command, limit_s)
+
+    async def ask(self, call: Call[Result], timeout: float | None = None) -> Result:
+        """Carry out a call, and return what its reply means."""
+        try:
+            return call.read(await self.request(call.command, timeout))
+        except RaftlineError as error:
+            failure = call.failure(error)
+        raise failure.with_traceback(None)  # the search is no part of a program's traceback
+
+
 class AioKV(NoCopies, Generic[Data]):
     """The keys and values of a cluster, for the tasks of one event loop.
 
@@ -57,6 +79,8 @@ class AioKV(NoCopies, Generic[Data]):
         self._timeout = asker.timeout_s if timeout is None else time_limit(timeout)
         self._is_view = shared is not None
         self._shared = shared or _AioShared()
+        self._transport = TaskTransport(asker, self._timeout)
+        self._ask = self._transport.ask
 
     def __repr__(self) -> str:
         state = "closed" if self._asker.is_closed else f"{self._timeout:g} s"
@@ -97,17 +121,7 @@ class AioKV(NoCopies, Generic[Data]):
 
     async def request(self, command: str, timeout: float | None = None) -> str:
         """Return the text of the reply to a typed line."""
-        limit_s = self._timeout if timeout is None else time_limit(timeout)
-        return await self._asker.request(command, limit_s)
-
-    async def ask(self, call: Call[Result], timeout: float | None = None) -> Result:
-        """Carry out a call, and return what its reply means."""
-        limit_s = self._timeout if timeout is None else timeout
-        try:
-            text = await self._asker.request(call.command, limit_s)
-        except Refused as refusal:
-            raise call.failure(refusal) from None
-        return call.read(text)
+        return await self._transport.request(command, timeout)
 
     @overload
     async def get(self, key: Data) -> Data | None: ...
@@ -115,7 +129,7 @@ class AioKV(NoCopies, Generic[Data]):
     async def get(self, key: Data, default: Data | Default) -> Data | Default: ...
     async def get(self, key: Data, default: object = None) -> object:
         """Return the value of a key, `default` if it is absent."""
-        value = await self.ask(self._calls.get(key))
+        value = await self._ask(self._calls.get(key))
         return default if value is None else value
 
     async def set(
@@ -126,13 +140,13 @@ class AioKV(NoCopies, Generic[Data]):
         Raises:
             LeaseLost: the lease has ended; nothing was done.
         """
-        await self.ask(self._calls.set(key, value, ttl, _id(lease)))
+        await self._ask(self._calls.set(key, value, ttl, _id(lease)))
 
     async def setnx(
         self, key: Data, value: Data, *, ttl: int | None = None, lease: _Lease = None
     ) -> bool:
         """Set a key if it is not there; return whether it was set."""
-        return await self.ask(self._calls.setnx(key, value, _id(lease), ttl))
+        return await self._ask(self._calls.setnx(key, value, _id(lease), ttl))
 
     async def setdefault(self, key: Data, default: Data) -> Data:
         """Return the value of a key; set it to `default` before, in one step, if it is absent."""
@@ -146,19 +160,19 @@ class AioKV(NoCopies, Generic[Data]):
         self, key: Data, old: Data, new: Data, *, ttl: int | None = None, lease: _Lease = None
     ) -> bool:
         """Set a key to `new` where its value is `old`; return whether it was set."""
-        return await self.ask(self._calls.cas(key, old, new, _id(lease), ttl))
+        return await self._ask(self._calls.cas(key, old, new, _id(lease), ttl))
 
     async def incr(self, key: Data, by: int = 1, *, lease: _Lease = None) -> int:
         """Add to the number in a key, which begins at 0; return the sum."""
-        return await self.ask(self._calls.incr(key, by, _id(lease)))
+        return await self._ask(self._calls.incr(key, by, _id(lease)))
 
     async def append(self, key: Data, value: Data, *, lease: _Lease = None) -> int:
         """Append a value to what a key has; return how many bytes it has then."""
-        return await self.ask(self._calls.append(key, value, _id(lease)))
+        return await self._ask(self._calls.append(key, value, _id(lease)))
 
     async def delete(self, key: Data) -> bool:
         """Remove a key; return whether it was there."""
-        return await self.ask(self._calls.delete(key))
+        return await self._ask(self._calls.delete(key))
 
     @overload
     async def pop(self, key: Data) -> Data: ...
@@ -167,7 +181,7 @@ class AioKV(NoCopies, Generic[Data]):
     async def pop(self, key: Data, default: object = NONE) -> object:
         """Take a key out, in one step, and return its value; `default` if it is absent. Raises
         KeyError if it is absent and no default is given."""
-        value = await self.ask(self._calls.pop(key))
+        value = await self._ask(self._calls.pop(key))
         if value is None and default is NONE:
             raise KeyError(key)
         return default if value is None else value
@@ -175,7 +189,7 @@ class AioKV(NoCopies, Generic[Data]):
     async def popitem(self, prefix: Data | None = None) -> tuple[Data, Data]:
         """Take the first key out, in one step, and return it with its value; the first under a
         prefix if one is given. Raises KeyError if there is none."""
-        return await carry_out_awaiting(self._calls.popped_item(prefix), self.ask)
+        return await carry_out_awaiting(self._calls.popped_item(prefix), self._ask)
 
     async def update(
         self, pairs: Mapping[Data, Data] | Iterable[tuple[Data, Data]] = (), /, **named: Data
@@ -183,29 +197,29 @@ class AioKV(NoCopies, Generic[Data]):
         """Set all pairs of a mapping, or of pairs. Up to 128, of a megabyte in all, are one step;
         more are several steps."""
         for call in updates(self._codec, pairs, named):
-            await self.ask(call)
+            await self._ask(call)
 
     async def stat(self, key: Data) -> Stat | None:
         """Return the index of a key's last change, its lease and its bytes; None: no such key."""
-        return await self.ask(self._calls.stat(key))
+        return await self._ask(self._calls.stat(key))
 
     async def ttl(self, key: Data) -> float | None:
         """Return the seconds that a key has left; None: it stays. Raises KeyError: no such key."""
-        return await self.ask(self._calls.ttl(key))
+        return await self._ask(self._calls.ttl(key))
 
     async def expire(self, key: Data, ttl: int) -> bool:
         """Let a key go after `ttl` seconds; return whether it is there."""
-        return await self.ask(self._calls.expire(key, ttl))
+        return await self._ask(self._calls.expire(key, ttl))
 
     async def persist(self, key: Data) -> bool:
         """Let a key stay; return whether it was under a lease."""
-        return await self.ask(self._calls.persist(key))
+        return await self._ask(self._calls.persist(key))
 
     def txn(self) -> Transaction[Data, Awaitable[Outcome[Data]]]:
         """Return a transaction to be built; its `commit()` is awaited."""
 
         def commit(plan: Plan[Data]) -> Awaitable[Outcome[Data]]:
-            return self.ask(plan.call)
+            return self._ask(plan.call)
 
         return Transaction(self._codec, commit)
 
@@ -214,7 +228,7 @@ class AioKV(NoCopies, Generic[Data]):
         page of a thousand is as of one moment; between two of them the store may change."""
         after = ""
         while True:
-            page = await self.ask(self._calls.page(prefix, after))
+            page = await self._ask(self._calls.page(prefix, after))
             for pair in page.pairs:
                 yield pair
             if page.is_last:
@@ -233,7 +247,7 @@ class AioKV(NoCopies, Generic[Data]):
 
     async def clear(self, prefix: Data) -> int:
         """Delete all keys under a prefix, in one entry; return how many."""
-        return await self.ask(self._calls.clear(prefix))
+        return await self._ask(self._calls.clear(prefix))
 
     # --- watches, leases, locks -----------------------------------------------------------------
 
@@ -258,22 +272,22 @@ class AioKV(NoCopies, Generic[Data]):
     ) -> AioLease:
         """Return a lease: `async with kv.lease(10) as lease`. With `keep=False` the
         program renews it, by `lease.check()`, and no task does."""
-        return AioLease(self, self._shared.renewing, ttl, on_lost, keep)
+        return AioLease(self._transport, self._shared.renewing, ttl, on_lost, keep)
 
     def lock(
         self, name: str, *, ttl: float = TTL_S, on_lost: Callable[[], object] | None = None
     ) -> AioLock:
         """Return a lock: `async with kv.lock("nightly") as token`."""
         holder = f"{self.name} on {socket.gethostname()}"
-        make = partial(AioLease, self, self._shared.renewing, ttl)
-        return AioLock(self, make, self._watch_text, name, holder, on_lost)
+        make = partial(AioLease, self._transport, self._shared.renewing, ttl)
+        return AioLock(self._transport, make, self._watch_text, name, holder, on_lost)
 
     def election(
         self, name: str, *, ttl: float = TTL_S, on_lost: Callable[[], object] | None = None
     ) -> AioElection[Data]:
         """Return an election: `await kv.election("service").campaign("host1")`."""
-        make = partial(AioLease, self, self._shared.renewing, ttl)
-        return AioElection(self, make, self._watch_text, name, self._codec, on_lost)
+        make = partial(AioLease, self._transport, self._shared.renewing, ttl)
+        return AioElection(self._transport, make, self._watch_text, name, self._codec, on_lost)
 
 
 def _id(lease: _Lease) -> str | None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator
 
 from raftline.clients.steps import carry_out_awaiting
+from raftline.common.errors import RaftlineError
 from raftline.kv.asker import AioAsker
 from raftline.kv.codec import Data
 from raftline.kv.events import Event, WatchCursor
@@ -58,7 +59,11 @@ class AioWatch(BaseWatch[Data], AsyncIterator[Event[Data]]):
     async def step(self, until_s: float | None = None) -> bool:
         """Take one line; return False if none came in time, or the watch was closed."""
         self._asker.check_place()
-        return await carry_out_awaiting(self._machine.take_line(until_s), self._do)
+        try:
+            return await carry_out_awaiting(self._machine.take_line(until_s), self._do)
+        except RaftlineError as error:
+            failure = error
+        raise failure.with_traceback(None)
 
     async def _do(self, step: WatchStep) -> object:
         stream = self._stream

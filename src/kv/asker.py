@@ -139,10 +139,10 @@ class AioAsker:
             limit_s = min(step.limit_s, step.connect_s)
             try:
                 link = await self._connected(address, limit_s)
-            except OSError as error:
-                return unreachable(address, error, limit_s)
             except Unreachable as refusal:  # the login failed
                 return refusal
+            except OSError as error:
+                return unreachable(address, error, limit_s)
         try:
             return await self._exchange(link, line, step.limit_s)
         except NotSent:

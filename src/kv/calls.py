@@ -12,7 +12,8 @@ from collections.abc import Callable, Collection, Generator
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from raftline.clients.connection import ClientError, Refused
+from raftline.clients.connection import Refused
+from raftline.common.errors import RaftlineError
 from raftline.kv.codec import TEXT, Codec, Data
 from raftline.kv.errors import LeaseLost, NotUnderstood
 from raftline.wire.leaseoperands import SECONDS_MAX, lease_in
@@ -57,13 +58,14 @@ class Call(Generic[Result]):
         except (ValueError, TypeError, LookupError, AttributeError):
             raise NotUnderstood(f"the reply is of no known form: {text[:80]}") from None
 
-    def failure(self, refusal: Refused) -> ClientError:
-        """Return the error for a refusal of this request."""
-        said = str(refusal)
+    def failure(self, error: RaftlineError) -> RaftlineError:
+        """Return the error of this request: of a refusal for want of a lease that it names,
+        LeaseLost."""
+        said = str(error) if isinstance(error, Refused) else ""
         for lease in self._leases:
             if said.endswith(f"no such lease: {lease}. Nothing was done."):
                 return LeaseLost(f"{lease} has ended, so nothing was done")
-        return refusal
+        return error
 
 
 class Ask(NamedTuple):

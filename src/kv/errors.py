@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from raftline.clients.connection import PUBLIC, ClientError, Refused
+from raftline.clients.connection import ClientError, Refused
+from raftline.common.errors import PUBLIC
 
 
 class LeaseLost(ClientError):

@@ -124,6 +124,8 @@ class WatchMachine(Generic[Data]):
             self._open_s = 0.0
         try:
             yield Connect(address, CONNECT_TIMEOUT_S)
+        except ClientError:
+            raise
         except OSError as error:
             raise unreachable(address, error, CONNECT_TIMEOUT_S) from None
         self._is_open = True

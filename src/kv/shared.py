@@ -1,18 +1,23 @@
-"""The parts that a client shares with its views that have other time limits."""
+"""The parts that a client shares with its views that have other time limits; and how a call of a
+program is carried out."""
 
 from __future__ import annotations
 
 import os
 import threading
 import weakref
-from typing import Any
+from typing import Any, TypeVar
 
 from raftline.clients.connection import Closed
 from raftline.clients.pool import Clients
+from raftline.common.errors import RaftlineError
+from raftline.kv.calls import Call
 from raftline.kv.codec import Data
 from raftline.kv.events import WatchCursor
 from raftline.kv.lease import Keeper
 from raftline.kv.watch import Watch
+
+Result = TypeVar("Result")
 
 
 class Shared:
@@ -55,3 +60,25 @@ class Shared:
         if self.keeper is not None:
             self.keeper.close()
         self.clients.close()
+
+
+class ThreadTransport:
+    """Carries out the calls of one client, each within its time limit."""
+
+    def __init__(self, shared: Shared, timeout: float) -> None:
+        self._shared = shared
+        self.timeout = timeout
+
+    def request(self, command: str, timeout: float | None = None) -> str:
+        """Return the text of the reply to a line."""
+        if self._shared.is_closed:
+            raise Closed("this client was closed, so nothing can be asked through it")
+        return self._shared.clients.request(command, self.timeout if timeout is None else timeout)
+
+    def ask(self, call: Call[Result], timeout: float | None = None) -> Result:
+        """Carry out a call, and return what its reply means."""
+        try:
+            return call.read(self.request(call.command, timeout))
+        except RaftlineError as error:
+            failure = call.failure(error)
+        raise failure.with_traceback(None)  # the search is no part of a program's traceback

@@ -17,16 +17,16 @@ from functools import partial
 from operator import itemgetter
 from typing import TypeAlias, TypeVar, overload
 
-from raftline.clients.connection import Closed, Refused, in_words
+from raftline.clients.connection import in_words
 from raftline.clients.pool import Clients, time_limit
 from raftline.clients.steps import carry_out
 from raftline.common.nocopies import NoCopies
-from raftline.kv.calls import Call, Calls, Stat
+from raftline.kv.calls import Calls, Stat
 from raftline.kv.codec import TEXT, Codec, Data
 from raftline.kv.events import WatchCursor
 from raftline.kv.lease import Keeper, Lease
 from raftline.kv.lock import Election, Lock
-from raftline.kv.shared import Shared
+from raftline.kv.shared import Shared, ThreadTransport
 from raftline.kv.transaction import Outcome, Plan, Transaction, updates
 from raftline.kv.views import Listing, PrefixItems, PrefixKeys, PrefixValues
 from raftline.kv.watch import Watch
@@ -62,6 +62,8 @@ class KV(NoCopies, MutableMapping[Data, Data]):
         self._calls = Calls(codec)
         self._is_view = shared is not None
         self._shared = shared or Shared(clients)
+        self._transport = ThreadTransport(self._shared, self._timeout)
+        self._ask = self._transport.ask
         self._listing: Listing[Data] = Listing(partial(self._pairs, None), itemgetter(0))
 
     def __repr__(self) -> str:
@@ -101,17 +103,7 @@ class KV(NoCopies, MutableMapping[Data, Data]):
 
     def request(self, command: str, timeout: float | None = None) -> str:
         """Return the text of the reply to a typed line; replicated objects ask so."""
-        if self._shared.is_closed:
-            raise Closed("this client was closed, so nothing can be asked through it")
-        return self._shared.clients.request(command, self._timeout if timeout is None else timeout)
-
-    def ask(self, call: Call[Result], timeout: float | None = None) -> Result:
-        """Carry out a call, and return what its reply means."""
-        try:
-            text = self.request(call.command, timeout)
-        except Refused as refusal:
-            raise call.failure(refusal) from None
-        return call.read(text)
+        return self._transport.request(command, timeout)
 
     @overload
     def get(self, key: Data) -> Data | None: ...
@@ -119,7 +111,7 @@ class KV(NoCopies, MutableMapping[Data, Data]):
     def get(self, key: Data, default: Data | Default) -> Data | Default: ...
     def get(self, key: Data, default: object = None) -> object:
         """Return the value of a key, `default` if it is absent."""
-        value = self.ask(self._calls.get(key))
+        value = self._ask(self._calls.get(key))
         return default if value is None else value
 
     def set(self, key: Data, value: Data, *, ttl: int | None = None, lease: _Lease = None) -> None:
@@ -128,69 +120,69 @@ class KV(NoCopies, MutableMapping[Data, Data]):
         Raises:
             LeaseLost: the lease has ended; nothing was done.
         """
-        self.ask(self._calls.set(key, value, ttl, _id(lease)))
+        self._ask(self._calls.set(key, value, ttl, _id(lease)))
 
     def setnx(
         self, key: Data, value: Data, *, ttl: int | None = None, lease: _Lease = None
     ) -> bool:
         """Set a key if it is not there; return whether it was set."""
-        return self.ask(self._calls.setnx(key, value, _id(lease), ttl))
+        return self._ask(self._calls.setnx(key, value, _id(lease), ttl))
 
     def cas(
         self, key: Data, old: Data, new: Data, *, ttl: int | None = None, lease: _Lease = None
     ) -> bool:
         """Set a key to `new` where its value is `old`; return whether it was set."""
-        return self.ask(self._calls.cas(key, old, new, _id(lease), ttl))
+        return self._ask(self._calls.cas(key, old, new, _id(lease), ttl))
 
     def incr(self, key: Data, by: int = 1, *, lease: _Lease = None) -> int:
         """Add to the number in a key, which begins at 0; return the sum."""
-        return self.ask(self._calls.incr(key, by, _id(lease)))
+        return self._ask(self._calls.incr(key, by, _id(lease)))
 
     def append(self, key: Data, value: Data, *, lease: _Lease = None) -> int:
         """Append a value to what a key has; return how many bytes it has then."""
-        return self.ask(self._calls.append(key, value, _id(lease)))
+        return self._ask(self._calls.append(key, value, _id(lease)))
 
     def delete(self, key: Data) -> bool:
         """Remove a key; return whether it was there."""
-        return self.ask(self._calls.delete(key))
+        return self._ask(self._calls.delete(key))
 
     def stat(self, key: Data) -> Stat | None:
         """Return the index of a key's last change, its lease and its bytes; None: no such key."""
-        return self.ask(self._calls.stat(key))
+        return self._ask(self._calls.stat(key))
 
     def ttl(self, key: Data) -> float | None:
         """Return the seconds that a key has left; None: it stays. Raises KeyError: no such key."""
-        return self.ask(self._calls.ttl(key))
+        return self._ask(self._calls.ttl(key))
 
     def expire(self, key: Data, ttl: int) -> bool:
         """Let a key go after `ttl` seconds; return whether it is there."""
-        return self.ask(self._calls.expire(key, ttl))
+        return self._ask(self._calls.expire(key, ttl))
 
     def persist(self, key: Data) -> bool:
         """Let a key stay; return whether it was under a lease."""
-        return self.ask(self._calls.persist(key))
+        return self._ask(self._calls.persist(key))
 
     def txn(self) -> Transaction[Data, Outcome[Data]]:
         """Return a transaction to be built: several keys in one step, all or nothing."""
 
         def commit(plan: Plan[Data]) -> Outcome[Data]:
-            return self.ask(plan.call)
+            return self._ask(plan.call)
 
         return Transaction(self._codec, commit)
 
     # --- a mapping ------------------------------------------------------------------------------
 
     def __getitem__(self, key: Data) -> Data:
-        value = self.ask(self._calls.get(key))
+        value = self._ask(self._calls.get(key))
         if value is None:
             raise KeyError(key)
         return value
 
     def __setitem__(self, key: Data, value: Data) -> None:
-        self.ask(self._calls.set(key, value))
+        self._ask(self._calls.set(key, value))
 
     def __delitem__(self, key: Data) -> None:
-        if not self.ask(self._calls.delete(key)):
+        if not self._ask(self._calls.delete(key)):
             raise KeyError(key)
 
     def __contains__(self, key: object) -> bool:
@@ -211,7 +203,7 @@ class KV(NoCopies, MutableMapping[Data, Data]):
     def pop(self, key: Data, default: Data | Default) -> Data | Default: ...
     def pop(self, key: Data, default: object = NONE) -> object:
         """Take a key out, in one step, and return its value."""
-        value = self.ask(self._calls.pop(key))
+        value = self._ask(self._calls.pop(key))
         if value is not None:
             return value
         if default is NONE:
@@ -221,7 +213,7 @@ class KV(NoCopies, MutableMapping[Data, Data]):
     def popitem(self, prefix: Data | None = None) -> tuple[Data, Data]:
         """Take the first key out, in one step, and return it with its value; the first under a
         prefix if one is given. Raises KeyError if there is none."""
-        return carry_out(self._calls.popped_item(prefix), self.ask)
+        return carry_out(self._calls.popped_item(prefix), self._ask)
 
     def update(  # type: ignore[override]
         self, pairs: Mapping[Data, Data] | Iterable[tuple[Data, Data]] = (), /, **named: Data
@@ -229,7 +221,7 @@ class KV(NoCopies, MutableMapping[Data, Data]):
         """Set all pairs of a mapping, or of pairs. Up to 128, of a megabyte in all, are one step;
         more are several steps."""
         for call in updates(self._codec, pairs, named):
-            self.ask(call)
+            self._ask(call)
 
     def setdefault(self, key: Data, default: Data | None = None) -> Data:
         """Return the value of a key; set it to `default` before, in one step, if it is absent."""
@@ -256,7 +248,7 @@ class KV(NoCopies, MutableMapping[Data, Data]):
     def _pairs(self, prefix: Data | None) -> Iterator[tuple[Data, Data]]:
         after = ""
         while True:
-            page = self.ask(self._calls.page(prefix, after))
+            page = self._ask(self._calls.page(prefix, after))
             yield from page.pairs
             if page.is_last:
                 return
@@ -267,7 +259,7 @@ class KV(NoCopies, MutableMapping[Data, Data]):
         prefix it raises TypeError: to delete all keys of a cluster is no accident."""
         if prefix is None:
             raise TypeError("kv.clear() would delete every key of the cluster: give a prefix")
-        return self.ask(self._calls.clear(prefix))
+        return self._ask(self._calls.clear(prefix))
 
     # --- watches, leases, locks -----------------------------------------------------------------
 
@@ -289,7 +281,8 @@ class KV(NoCopies, MutableMapping[Data, Data]):
         shared = self._shared
         with shared.lock:
             if shared.keeper is None:
-                shared.keeper = Keeper(KV(shared.clients, TEXT, None, shared), self.name)
+                transport = ThreadTransport(shared, shared.clients.timeout)
+                shared.keeper = Keeper(transport, self.name)
             return shared.keeper
 
     def lease(
@@ -304,20 +297,22 @@ class KV(NoCopies, MutableMapping[Data, Data]):
         A thread renews it. With `keep=False` the program does, by `lease.check()`: then the
         lease ends if the program's work stands still.
         """
-        return Lease(self, self._keeper, ttl, on_lost, keep)
+        return Lease(self._transport, self._keeper, ttl, on_lost, keep)
 
     def lock(
         self, name: str, *, ttl: float = TTL_S, on_lost: Callable[[], object] | None = None
     ) -> Lock:
         """Return a lock: `with kv.lock("nightly") as token`. `on_lost` is called if it is lost."""
         holder = f"{self.name} on {socket.gethostname()}"
-        return Lock(self, self._keeper, self._watch_text, name, ttl, holder, on_lost)
+        return Lock(self._transport, self._keeper, self._watch_text, name, ttl, holder, on_lost)
 
     def election(
         self, name: str, *, ttl: float = TTL_S, on_lost: Callable[[], object] | None = None
     ) -> Election[Data]:
         """Return an election: `kv.election("service").campaign("host1")` waits until it leads."""
-        return Election(self, self._keeper, self._watch_text, name, ttl, self._codec, on_lost)
+        return Election(
+            self._transport, self._keeper, self._watch_text, name, ttl, self._codec, on_lost
+        )
 
 
 def _id(lease: _Lease) -> str | None:

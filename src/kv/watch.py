@@ -13,6 +13,7 @@ from raftline.clients.connection import NodeConnection
 from raftline.clients.login import Credentials, log_in
 from raftline.clients.steps import carry_out
 from raftline.clients.tls import ClientTls
+from raftline.common.errors import RaftlineError
 from raftline.kv.codec import Data
 from raftline.kv.events import Event, WatchCursor
 from raftline.kv.following import BaseWatch, Connect, HangUp, Rest, Send, WatchMachine, WatchStep
@@ -78,7 +79,11 @@ class Watch(BaseWatch[Data], Iterator[Event[Data]]):
         """Take one line; return False if none came in time, or the watch was closed."""
         if self._process != os.getpid():
             raise RuntimeError("this watch is of the process that forked; begin one here")
-        return carry_out(self._machine.take_line(until_s), self._do)
+        try:
+            return carry_out(self._machine.take_line(until_s), self._do)
+        except RaftlineError as error:
+            failure = error
+        raise failure.with_traceback(None)
 
     def _do(self, step: WatchStep) -> object:
         connection = self._connection

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Any, Protocol, TypeVar
 
-from raftline.clients.connection import PUBLIC, ClientError, Refused
+from raftline.clients.connection import ClientError, Refused
 from raftline.clients.conversation import Client
 from raftline.clients.pool import time_limit
+from raftline.common.errors import PUBLIC, RaftlineError
 from raftline.common.nocopies import NoCopies
 from raftline.objects.waiting import Awaitable
 from raftline.state.objectkinds import EMPTY
@@ -30,13 +31,13 @@ class NotDone(ClientError):
     """A condition did not hold, so nothing was done. Each kind of object turns it into an error."""
 
 
-class LockLost(RuntimeError):
+class LockLost(RaftlineError, RuntimeError):
     """The lock was not renewed in time, and another holder may have it."""
 
     __module__ = PUBLIC
 
 
-class NodeError(RuntimeError):
+class NodeError(RaftlineError, RuntimeError):
     """A node can't start, or runs in another process. The message explains why and what to do."""
 
     __module__ = PUBLIC

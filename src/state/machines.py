@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+from raftline.common.errors import PUBLIC, RaftlineError
 from raftline.raft.log import SafetyError
 from raftline.state.store import Store
 from raftline.wire.operands import Limits
@@ -38,10 +39,10 @@ class StateMachine(Protocol):
         """Become what `snapshot` returned."""
 
 
-class Rejected(Exception):
+class Rejected(RaftlineError):
     """Raised by `apply`: the command is refused, and the state is as it was before."""
 
-    __module__ = "raftline"
+    __module__ = PUBLIC
 
 
 class UnknownMachine(SafetyError):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import pickle
 import re
+import traceback
 
 import pytest
 
 import raftline
+import raftline.aio
 from raftline.clients.connection import ClientError
 from raftline.clients.search import lost, text_of
 from raftline.common.address import Address
@@ -41,6 +44,54 @@ def test_each_error_that_a_client_raises_can_be_imported_from_the_package() -> N
     ours = {each for each in derived(ClientError) if each.__module__.startswith("raftline")}
     assert ours - inner <= set(ERRORS)
     assert raftline.Closed in ERRORS
+
+
+def test_all_errors_have_one_base_and_those_of_a_connection_or_of_time_have_pythons() -> None:
+    assert all(issubclass(each, raftline.RaftlineError) for each in ERRORS)
+    network = {
+        each.__name__: base.__name__
+        for each in ERRORS
+        for base in (ConnectionError, TimeoutError)
+        if issubclass(each, base)
+    }
+    assert network == {
+        "Unreachable": "ConnectionError",
+        "Closed": "ConnectionError",
+        "NoLeader": "TimeoutError",
+    }
+
+
+def test_what_may_have_been_done_is_no_error_after_which_libraries_ask_again() -> None:
+    assert not issubclass(raftline.OutcomeUnknown, OSError)
+
+
+def frames_of(error: BaseException) -> list[str]:
+    return [frame.name for frame in traceback.extract_tb(error.__traceback__)]
+
+
+def test_a_traceback_shows_the_programs_line_and_two_of_ours() -> None:
+    with raftline.connect("localhost:1", timeout=0.2) as kv:
+        for ask, ours in (
+            (lambda: kv.get("a"), ["<lambda>", "get"]),
+            (lambda: kv.__setitem__("a", "5"), ["<lambda>", "__setitem__"]),
+            (kv.txn().then.get("a").commit, ["commit", "commit"]),
+        ):
+            with pytest.raises(raftline.Unreachable) as nobody:
+                ask()
+            assert frames_of(nobody.value)[1:] == [*ours, "ask"]
+        with pytest.raises(raftline.Unreachable) as nobody:
+            kv.watch().next_event()
+        assert frames_of(nobody.value)[1:] == ["next_event", "step"]
+
+
+def test_a_traceback_of_asyncio_is_as_short() -> None:
+    async def fail() -> None:
+        async with raftline.aio.connect("localhost:1", timeout=0.2) as kv:
+            await kv.set("a", "5")
+
+    with pytest.raises(raftline.Unreachable) as nobody:
+        asyncio.run(fail())
+    assert frames_of(nobody.value)[-3:] == ["fail", "set", "ask"]
 
 
 def test_an_error_goes_from_one_process_to_another() -> None:

@@ -131,11 +131,11 @@ def _exchange(
                 log_in(connection, access.credentials, CONTROLLER, timeout_s)
             deadline = Deadline(timeout_s, say_waiting)
             reply = read_reply(connection.exchange(line, timeout_s, deadline))
+        except ClientError as failure:
+            return Reply("", error(f"{where}: {failure}"))
         except OSError as failure:
             why = (failure.strerror or str(failure)).lower()
             return Reply("", outcome_unknown(f"{where} did not answer: {why}"))
-        except ClientError as failure:
-            return Reply("", error(f"{where}: {failure}"))
     return reply or Reply("", error(f"what answers at {where} is no node of raftline"))
 
 
