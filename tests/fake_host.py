@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections import deque
 from types import SimpleNamespace
 from typing import Any
@@ -32,6 +33,7 @@ class FakeHost:
         self.ready_sinks: deque[ReplySink] = deque()
         self.submit = lambda *batches: self.batches.extend(batches)
         self.mark_ready = self.ready_sinks.append
+        self.new_token = secrets.token_hex
         self.warn = self.peer_disconnected = self.reports.append
         self.traffic_log = SimpleNamespace(
             connected=lambda _: None, requested=lambda *_: None, received=lambda *_: None

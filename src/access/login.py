@@ -8,6 +8,7 @@ trusts the client. So it derives one at a time; the wait after a wrong one is a 
 from __future__ import annotations
 
 import hmac
+import secrets
 import socket
 import ssl
 import threading
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from raftline.access.proof import NONCE_BYTES
 from raftline.access.rights import KeysOfLease, denial_reason
 from raftline.access.roles import Identity, nobody
 from raftline.access.turns import Turns
@@ -75,6 +77,7 @@ class Access:
         self.nobody = nobody(anonymous)
         self.failed_s = failed_s
         self.wait = threading.Event().wait
+        self.new_token: Callable[[int], str] = secrets.token_hex  # of so many bytes
         self.turns = Turns(LOGINS_WAITING)  # at a key that is derived
         self._path = path
         self.users: Users = read_users(path)
@@ -179,7 +182,7 @@ class Login:
                     iterations, salt, stored_key, server_key = users.verifier_of(name)
                     return salt, stored_key, server_key, iterations
 
-                exchange = scram().make_server(found)
+                exchange = scram().make_server(found, s_nonce=self._access.new_token(NONCE_BYTES))
                 exchange.set_client_first(message)
                 first = exchange.get_server_first()
                 self._exchange, self._exchange_users = exchange, users

@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+from collections.abc import Generator
 
 from raftline.wire.protocol import NAME
 
@@ -77,6 +78,24 @@ class Initiator:
             raise ProofError(WRONG)
         self.is_proven = True
         return ""
+
+
+def proving(dialing: Initiator) -> Generator[str, str, str]:
+    """Yield each text of a proof, and be sent the answer to it; return the refusal to begin one,
+    "" once all is proved.
+
+    Raises:
+        ProofError: the other side is not that peer, or knows another secret.
+    """
+    text = dialing.first
+    while text:
+        answer = yield text
+        if answer.startswith("Sorry, "):
+            if text != dialing.first:
+                raise ProofError(answer)
+            return answer
+        text = dialing.take(answer)
+    return ""
 
 
 class Responder:

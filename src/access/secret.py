@@ -40,13 +40,13 @@ class PeerAuth(NamedTuple):
         """The secrets whose proofs are taken."""
         return tuple(filter(None, (self.secret, self.other)))
 
-    def responder(self, me: str) -> Responder | None:
+    def responder(self, me: str, nonce: str) -> Responder | None:
         """Return this side of a connection that came in; None without a secret."""
-        return Responder(self.secret, me, new_nonce(), self.other) if self.secret else None
+        return Responder(self.secret, me, nonce, self.other) if self.secret else None
 
-    def initiator(self, me: str, peer: str) -> Initiator | None:
+    def initiator(self, me: str, peer: str, nonce: str) -> Initiator | None:
         """Return this side of a connection to a peer; None without a secret."""
-        return Initiator(self.secret, me, peer, new_nonce()) if self.secret else None
+        return Initiator(self.secret, me, peer, nonce) if self.secret else None
 
     def read_again(self) -> PeerAuth:
         """Return this with the secrets that the file holds now.

@@ -17,7 +17,7 @@ import re
 import secrets
 import stat
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -158,14 +158,16 @@ def _mac(key: bytes, text: str) -> bytes:
     return hmac.new(key, text.encode(), hashlib.sha256).digest()
 
 
-def exchange(credentials: Credentials) -> Generator[str, str, None]:
+def exchange(
+    credentials: Credentials, new_nonce: Callable[[], str] = nonce
+) -> Generator[str, str, None]:
     """Yield each command of a login, and be sent its reply; it ends once this is logged in.
 
     Raises:
         LoginFailed: the node refuses it, or does not prove that it knows the user.
         Unreachable: this node takes no login now; another may.
     """
-    password, own = credentials.secret, nonce()
+    password, own = credentials.secret, new_nonce()
     first = f"n={credentials.user},r={own}"
     challenge = _CHALLENGE.fullmatch(_checked((yield f"auth {_HEADER}{first}")))
     if challenge is None or not challenge[2].startswith(own) or challenge[2] == own:

@@ -3,13 +3,13 @@ may do."""
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from dataclasses import replace
 
 from raftline.access.login import FAILED, NO_USERS, Login
-from raftline.access.proof import WRONG, ProofError, Responder
+from raftline.access.proof import NONCE_BYTES, WRONG, ProofError, Responder
 from raftline.access.rights import as_asked, partial_status, sees_whole_status
+from raftline.access.tls import named_in
 from raftline.net.host import Host
 from raftline.raft.levels import BOUNDED
 from raftline.raft.messages import PeerError
@@ -126,6 +126,14 @@ class Admission:
             " longer before a login, or a member's proof."
         )
 
+    def certify(self, certificate: dict[str, object]) -> None:
+        """Admit whoever a verified certificate names: a member, or else a user."""
+        name, is_member = named_in(certificate)
+        member = name if is_member else ""
+        self.proven = member or None
+        if self.login is not None and not member:
+            self.login.by_certificate(name)
+
     # --- users -------------------------------------------------------------------------------
 
     def _log_in(self, line: ParsedLine) -> ParsedLine:
@@ -167,7 +175,7 @@ class Admission:
             return f"{request.sender}@forget"
         command = request.command
         if request.verb == "lease" and self.login is not None and self._host.level >= BOUNDED:
-            command = with_tag(command, secrets.token_hex(TAG_BYTES))  # nobody else may use it
+            command = with_tag(command, self._host.new_token(TAG_BYTES))  # nobody else may use it
         if request.id:
             return f"{request.sender}#{request.id}@{command}"
         if request.verb == "session":
@@ -179,7 +187,7 @@ class Admission:
         nobody can guess, so nobody else uses up its numbers."""
         if self.login is None:
             return sender
-        return f"{sender[:SESSION_NAME_MAX]}.{secrets.token_hex(SESSION_BYTES)}"
+        return f"{sender[:SESSION_NAME_MAX]}.{self._host.new_token(SESSION_BYTES)}"
 
     # --- proofs ------------------------------------------------------------------------------
 
@@ -213,7 +221,7 @@ class Admission:
         """Take a step of a proof. A node without a secret knows no such lines."""
         host = self._host
         if self._answering is None:
-            self._answering = host.peer_auth.responder(host.name)
+            self._answering = host.peer_auth.responder(host.name, host.new_token(NONCE_BYTES))
         if self._answering is None:
             return self.admit(replace(line, kind="refused"))
         try:

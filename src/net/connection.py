@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from raftline.access.login import address_of, is_private
-from raftline.access.tls import Tls, named_in
+from raftline.access.tls import Tls
 from raftline.access.tls_socket import TlsSocket
 from raftline.net.admission import Admission
 from raftline.net.host import Batch, Host, Origin
@@ -270,10 +270,7 @@ def admit_by_tls(
     """
     if tls is None or not isinstance(connection, TlsSocket):
         return False
-    member = begin_tls(connection, tls, wait_s)
-    if member is None:
+    if not begin_tls(connection, tls, wait_s):
         return False
-    admission.proven = member or None
-    if admission.login is not None and not member:
-        admission.login.by_certificate(named_in(connection.peer)[0])
+    admission.certify(connection.peer)
     return True

@@ -335,5 +335,8 @@ class Host(Protocol):
     def peer_disconnected(self, peer: str) -> None:
         """Report to the core that a peer's connection broke."""
 
+    def new_token(self, size: int) -> str:
+        """Return so many bytes that nobody can guess, as hexadecimal digits."""
+
     def warn(self, what: str) -> None:
         """Report that something did not work, and that the node goes on."""

@@ -7,7 +7,7 @@ import select
 import socket
 import time
 
-from raftline.access.proof import Initiator, ProofError
+from raftline.access.proof import Initiator, ProofError, proving
 from raftline.access.tls import Tls, named_in
 from raftline.access.tls_socket import TlsSocket
 from raftline.common.address import Address
@@ -26,10 +26,10 @@ class NoTls(Exception):
     """A connection is plain, and this node speaks TLS alone."""
 
 
-def begin_tls(connection: TlsSocket, tls: Tls, wait_s: float | None) -> str | None:
-    """Wait for the first byte, and shake hands if it begins TLS; return the member that a
-    certificate proves, "" if none does, None on a plain connection. It is read by nobody yet.
-    `wait_s` is for both together; None: the first byte may come at any time.
+def begin_tls(connection: TlsSocket, tls: Tls, wait_s: float | None) -> bool:
+    """Wait for the first byte, and shake hands if it begins TLS; return whether it did. The
+    connection is read by nobody yet. `wait_s` is for both together; None: the first byte may come
+    at any time.
 
     Raises:
         Late: nothing came within `wait_s`. NoTls: the connection is plain, and must not be.
@@ -44,13 +44,12 @@ def begin_tls(connection: TlsSocket, tls: Tls, wait_s: float | None) -> str | No
     if first != HANDSHAKE:
         if first and tls.is_only:
             raise NoTls
-        return None
+        return False
     limit_s = HANDSHAKE_S if wait_s is None else begun_s + wait_s - time.monotonic()
     connection.begin(tls.server_context(), server_side=True, limit_s=limit_s)
     if not tls.is_current(connection.context):  # it began before others were revoked
         raise ConnectionAbortedError("certificates were revoked during the handshake")
-    name, is_member = named_in(connection.peer)
-    return name if is_member else ""
+    return True
 
 
 def asks_only_status(connection: socket.socket) -> bool:
@@ -107,17 +106,15 @@ def prove(
         OSError, HalfLine, LineTooLong: the connection broke, or is too slow.
     """
     reader.limit(PROOF_S)
-    text = dialing.first
-    while text:
-        connection.sendall(f"{me}@{text}\n".encode())
-        answer = _answer(reader, peer)
-        if answer.startswith("Sorry, "):
-            if text != dialing.first:
-                raise ProofError(answer)
-            break
-        text = dialing.take(answer)
-    reader.limit(None)
-    return "" if dialing.is_proven else answer
+    steps = proving(dialing)
+    try:
+        text = next(steps)
+        while True:
+            connection.sendall(f"{me}@{text}\n".encode())
+            text = steps.send(_answer(reader, peer))
+    except StopIteration as end:
+        reader.limit(None)
+        return str(end.value)
 
 
 def _answer(reader: LineReader, peer: str) -> str:

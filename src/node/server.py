@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import sys
 import threading
 from collections.abc import Sequence
@@ -224,6 +225,9 @@ class Server:
         if os.environ.get("RAFTLINE_DEBUG"):
             sys.excepthook(type(error), error, error.__traceback__)
         self.stop()
+
+    def new_token(self, size: int) -> str:
+        return secrets.token_hex(size)
 
     def warn(self, what: str) -> None:
         """Report that something did not work, and that the node goes on."""

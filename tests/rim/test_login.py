@@ -10,6 +10,7 @@ import json
 import os
 import queue
 import re
+import secrets
 import socket
 import stat
 import threading
@@ -172,10 +173,9 @@ def test_a_node_that_answers_a_login_without_an_end_is_refused() -> None:
     there.close()
 
 
-def test_the_proof_is_that_of_rfc_7677(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_proof_is_that_of_rfc_7677() -> None:
     """The example of its section 3."""
-    monkeypatch.setattr("raftline.clients.login.nonce", lambda: "rOprNGfwEbeRWgbNEkqO")
-    steps = exchange(Credentials("user", "pencil"))
+    steps = exchange(Credentials("user", "pencil"), lambda: "rOprNGfwEbeRWgbNEkqO")
     assert next(steps) == "auth n,,n=user,r=rOprNGfwEbeRWgbNEkqO"
     nonce = "rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0"
     sent = steps.send(f"AUTH response: r={nonce},s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096")
@@ -256,6 +256,7 @@ class _Fixed(Access):
         self.users = users_of(BOB, ROOT)
         self.nobody = Identity("", UserRole.NONE)
         self.failed_s, self.wait = 0.0, lambda _: False  # type: ignore[assignment]
+        self.new_token = secrets.token_hex
 
 
 FIXED = _Fixed()
