@@ -42,6 +42,7 @@ from raftline.common.config import ConfigError
 from raftline.common.console import open_closed_streams
 from raftline.wire.commands import COMMANDS, row_of
 from raftline.wire.protocol import NAME, error, escape
+from raftline.wire.refusals import for_people
 from raftline.wire.replies import Reply, RequestOutcome, as_json, mistake_in, outcome_to, value_in
 
 __all__ = [
@@ -199,9 +200,9 @@ def _tell(command: str, reply: Reply, quiet: bool, as_object: bool) -> RequestOu
     if as_object:
         say(as_json(command, reply))
     elif not quiet:
-        say(reply.text)
+        say(for_people(reply.text))
     elif outcome is not RequestOutcome.DONE:
-        print(reply.text, file=sys.stderr)
+        print(for_people(reply.text), file=sys.stderr)
     elif value_in(reply.text) or reply.text.startswith("GET "):
         say(value_in(reply.text))
     return outcome

@@ -13,7 +13,8 @@ from pathlib import Path
 from raftline import client
 from raftline.wire.commands import HELP, read_request
 from raftline.wire.operands import Limits
-from raftline.wire.protocol import ProtocolError, error
+from raftline.wire.protocol import CODES, ProtocolError, error
+from raftline.wire.refusals import CODES_ID
 from raftline_course.harness.processes import free_ports
 from tests.in_process import run_main
 
@@ -24,11 +25,18 @@ Handler = Callable[[str], "str | None"]
 Start = Callable[..., "ScriptedNode"]
 
 
+def answer_to_codes(line: str, name: str = "s1") -> bytes:
+    """Return the answer to the line by which clients ask for codes; b"" for another line."""
+    text = line.partition("@")[2]
+    return f"{name}#{CODES_ID}@{CODES}\n".encode() if text == "codes" else b""
+
+
 class ScriptedNode:
     """Answers each line `NAME@COMMAND` with `s1@` and what `handler(COMMAND)` returns; to
     `NAME#ID@COMMAND` it begins with `s1#ID@`.
 
-    None closes the connection without an answer. All lines received are kept in `received`.
+    None closes the connection without an answer. All lines received are kept in `received`, but
+    for `codes`, which is answered here.
     """
 
     def __init__(self, handler: Handler, name: str = "s1", port: int = 0) -> None:
@@ -55,6 +63,9 @@ class ScriptedNode:
             try:
                 for raw in lines:
                     line = raw.decode("utf-8", "surrogateescape").removesuffix("\n")
+                    if answer := answer_to_codes(line):
+                        connection.sendall(answer)
+                        continue
                     self.received.append(line)
                     text = self.handler(line.partition("@")[2])
                     if text is None:

@@ -15,7 +15,7 @@ from raftline.common.address import Address
 from raftline.common.console import safe_line
 from raftline.common.errors import PUBLIC, RaftlineError
 from raftline.wire.protocol import ProtocolError, decode_line
-from raftline.wire.replies import RequestOutcome
+from raftline.wire.refusals import RequestOutcome, answers_codes, codes_line
 
 SAID_AFTER_S = 1.0
 CONNECT_TIMEOUT_S = 2.0  # while other addresses are left to try
@@ -205,12 +205,36 @@ def _why_unreachable(address: Address, error: OSError, limit_s: float) -> str:
 class NodeConnection(LineConnection):
     """One socket to one node: one line out, one line back."""
 
-    def __init__(self, address: Address, timeout_s: float, tls: ClientTls | None = None) -> None:
+    def __init__(
+        self,
+        address: Address,
+        timeout_s: float,
+        tls: ClientTls | None = None,
+        sender: str = "",
+    ) -> None:
+        """Connect. With `sender`, the client's name, refusals have codes; what asks for them leaves
+        with the first line. Raises OSError as `LineConnection`."""
         self.address = address
+        self._opening = codes_line(sender) if sender else b""
+        self._awaits_codes = bool(sender)
         try:
             super().__init__(address.port, timeout_s, address.host, tls)
         except UnicodeError:  # no name that could be looked up, such as a..b
             raise socket.gaierror(socket.EAI_NONAME, "no such host name") from None
+
+    def send(self, *lines: str | bytes) -> None:
+        """Send these lines, each with a newline after it."""
+        opening, self._opening = self._opening, b""
+        super().send(*((opening, *lines) if opening else lines))
+
+    def read(self, until_s: float | None = None, bytes_max: int | None = None) -> bytes:
+        """Return the next line without its newline; see `LineConnection.read`."""
+        line = super().read(until_s, bytes_max)
+        if self._awaits_codes:
+            self._awaits_codes = False
+            if answers_codes(line):
+                return super().read(until_s, bytes_max)
+        return line
 
     def is_silent(self) -> bool:
         """Whether nothing arrived unasked: neither the end nor a node's farewell line."""

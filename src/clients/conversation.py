@@ -216,7 +216,7 @@ class Client:
         if self._on_connect:
             self._on_connect(self.address)
         try:
-            self._connection = NodeConnection(self.address, limit_s, self.tls)
+            self._connection = NodeConnection(self.address, limit_s, self.tls, self.name)
         except OSError as error:
             raise unreachable(self.address, error, limit_s) from None
         if self.credentials is not None:

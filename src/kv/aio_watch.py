@@ -84,7 +84,7 @@ class AioWatch(BaseWatch[Data], AsyncIterator[Event[Data]]):
     async def _open(self, step: Connect) -> None:
         asker = self._asker
         self._stream = await open_stream(
-            step.address, asker.name, asker.tls, asker.credentials, step.limit_s
+            step.address, asker.name, asker.tls, asker.credentials, step.limit_s, asks_codes=True
         )
         if self._machine.is_closed:
             self._hang_up()

@@ -200,7 +200,7 @@ class AioAsker:
         loop = asyncio.get_running_loop()
         tls = tls_arguments(self.tls, address.host)
         connecting = loop.create_connection(
-            lambda: Link(address), address.host, address.port, **tls
+            lambda: Link(address, self.name), address.host, address.port, **tls
         )
         try:
             _, link = await asyncio.wait_for(connecting, CONNECT_TIMEOUT_S)

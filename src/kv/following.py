@@ -183,12 +183,12 @@ class WatchMachine(Generic[Data]):
         if isinstance(problem, WatchEnded):
             self.cursor.refused(str(problem))
         self._nodes.move_on(self._nodes.current, None)
-        now_s, where = self._now(), in_words(self._nodes.known)
+        now_s, where, why = self._now(), in_words(self._nodes.known), sentence_of(str(problem))
         if not self._was_served and now_s >= self._give_up_s:
             if isinstance(problem, WatchEnded):
-                raise NoLeader(sentence_of(str(problem))) from None
-            raise Unreachable(f"nobody serves it at {where}. The last: {problem}") from None
-        if self._was_served and (line := self._outage.failed(now_s, where, str(problem))):
+                raise NoLeader(why) from None
+            raise Unreachable(f"nobody serves it at {where}. The last: {why}") from None
+        if self._was_served and (line := self._outage.failed(now_s, where, why)):
             LOG.warning(line)
         pause_s = self._pause_s
         self._pause_s = min(PAUSES_S[1], 1.5 * pause_s)

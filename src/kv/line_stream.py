@@ -12,6 +12,7 @@ from raftline.clients.tls import ClientTls
 from raftline.common.address import Address
 from raftline.kv.asker import take_steps, tls_arguments
 from raftline.wire.limits import REPLY_LINE_BYTES
+from raftline.wire.refusals import answers_codes, codes_line
 
 LINES_MAX = 1000  # lines not taken yet; beyond, nothing is read, and the node ends the watch
 
@@ -19,7 +20,10 @@ LINES_MAX = 1000  # lines not taken yet; beyond, nothing is read, and the node e
 class LineStream(asyncio.Protocol):
     """Keeps the lines that came until they are taken. A wait for one can be cancelled."""
 
-    def __init__(self) -> None:
+    def __init__(self, opening: bytes = b"") -> None:
+        """`opening` is a line that asks for codes; it leaves with the first line."""
+        self._opening = opening
+        self._awaits_codes = bool(opening)
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._lines: deque[bytes] = deque()
@@ -32,7 +36,8 @@ class LineStream(asyncio.Protocol):
     def send(self, line: bytes) -> None:
         """Send a line."""
         if self._transport is not None:
-            self._transport.write(line + b"\n")
+            opening, self._opening = self._opening, b""
+            self._transport.write(b"\n".join([opening, line, b""] if opening else [line, b""]))
 
     def abort(self) -> None:
         """End the connection at once."""
@@ -96,6 +101,12 @@ class LineStream(asyncio.Protocol):
         self._lines.extend(bytes(received[:end]).split(b"\n"))
         del received[: end + 1]
         self._searched = 0
+        if self._awaits_codes:
+            self._awaits_codes = False
+            if answers_codes(self._lines[0]):
+                self._lines.popleft()
+                if not self._lines:
+                    return
         if len(self._lines) > LINES_MAX and not self._is_paused and self._transport is not None:
             self._is_paused = True
             self._transport.pause_reading()
@@ -108,8 +119,11 @@ async def open_stream(
     tls: ClientTls | None,
     credentials: Credentials | None,
     limit_s: float,
+    *,
+    asks_codes: bool = False,
 ) -> LineStream:
-    """Return a connection to a node, on which the user of `credentials` is logged in.
+    """Return a connection to a node, on which the user of `credentials` is logged in. With
+    `asks_codes` refusals have codes.
 
     Raises:
         LoginFailed, Unreachable: see `clients.login.exchange`.
@@ -117,11 +131,14 @@ async def open_stream(
             answer to the login, takes longer than `limit_s`.
     """
     host, port = address
-    opening = asyncio.get_running_loop().create_connection(
-        LineStream, host, port, **tls_arguments(tls, host)
+    connecting = asyncio.get_running_loop().create_connection(
+        lambda: LineStream(codes_line(speaker) if asks_codes else b""),
+        host,
+        port,
+        **tls_arguments(tls, host),
     )
     try:
-        _, stream = await asyncio.wait_for(opening, limit_s)
+        _, stream = await asyncio.wait_for(connecting, limit_s)
     except asyncio.TimeoutError:  # another class before Python 3.11
         raise TimeoutError from None
 

@@ -102,11 +102,12 @@ class Watch(BaseWatch[Data], Iterator[Event[Data]]):
         return None
 
     def _open(self, step: Connect) -> None:
-        self._connection = connection = NodeConnection(step.address, step.limit_s, self._tls)
+        name = self._machine.name
+        self._connection = connection = NodeConnection(step.address, step.limit_s, self._tls, name)
         if self._closed.is_set():  # meanwhile
             raise ConnectionError("this watch was closed")
         if self._credentials is not None:
-            log_in(connection, self._credentials, self._machine.name, step.limit_s)
+            log_in(connection, self._credentials, name, step.limit_s)
 
     def __del__(self) -> None:
         with contextlib.suppress(Exception):

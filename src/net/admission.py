@@ -21,6 +21,7 @@ from raftline.wire.protocol import SHUT_DOWN, error
 from raftline.wire.refusals import sentence_of
 from raftline.wire.rights import ADMINISTERS_ALL, UserRole
 
+_UNPRINTED = ("", "status", "codes")  # tools ask for a status all the time, clients for codes first
 SESSION_BYTES = 8  # by chance in the name of a session, if there are users
 SESSION_NAME_MAX = 27  # characters before them: of 44 no more is cut off (state/sessions.py)
 
@@ -113,7 +114,7 @@ class Admission:
             return ParsedLine("local", request, reply=reply)
         if request.verb == "machine" and (reply := host.without_machine(request.command)):
             return ParsedLine("local", request, reply=reply)
-        if request.verb not in ("", "status"):  # tools ask for a status all the time
+        if request.verb not in _UNPRINTED:
             host.traffic_log.requested(request.sender, line.text)
         return self._refuse(line, line.problem) if line.problem else line
 

@@ -18,6 +18,7 @@ from raftline.tools import status
 from raftline.tools.statusreport import verdict
 from raftline.wire.membercommands import CHANGE_S, read_change
 from raftline.wire.protocol import NO_LEADER, ProtocolError, error
+from raftline.wire.refusals import for_people
 from raftline.wire.replies import RequestOutcome, outcome_of
 
 SEARCH_S = 20.0  # to find a leader, which may then need CHANGE_S
@@ -114,5 +115,5 @@ def transfer(
         print(error(failure.at_the_shell), file=sys.stderr)
         return failure.outcome
     done = text.startswith(TAKEN_OVER)
-    print(text, file=sys.stdout if done else sys.stderr)
+    print(for_people(text), file=sys.stdout if done else sys.stderr)
     return RequestOutcome.DONE if done else outcome_of(text)

@@ -123,6 +123,7 @@ REFUSALS: Final = (
     RefusalRow("transaction", REFUSED, r"operation ([0-9]+), .*, can't be done: ",
                "a transaction changed nothing; the fact is the place of the operation"),
 )  # fmt: skip
+CODES_ID: Final = "0"  # of the line by which our clients ask for codes
 BAD_REQUEST: Final = "bad-request"  # of all other sentences: they name the mistake
 _OUTCOMES: Final = {row.code: row.outcome for row in reversed(REFUSALS)}
 _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
@@ -184,6 +185,28 @@ def with_code(reply: str) -> str:
 def coded_line(name: str, request_id: str, text: str) -> str:
     """Return the line of a reply, as `reply_line` does, with a code if it refuses."""
     return reply_line(name, request_id, with_code(text))
+
+
+def codes_line(sender: str) -> bytes:
+    """Return the line by which a client asks for codes, before its first request. It waits for
+    no answer: a node of an earlier build refuses it, and the client reads sentences then."""
+    return f"{sender}#{CODES_ID}@codes".encode()
+
+
+def answers_codes(line: bytes) -> bool:
+    """Whether the first line of a connection answers `codes_line`. If it does not, the node said
+    something else before, such as that it is full."""
+    before, _, text = line.partition(b"@")
+    if before.endswith(f"#{CODES_ID}".encode()):
+        return True
+    refusal = refusal_in(text.decode("utf-8", "surrogateescape").rstrip("\r"))
+    return refusal is not None and refusal.code == "not-understood"  # from one that reads no ids
+
+
+def for_people(reply: str) -> str:
+    """Return the text of a reply as people read it, without a code."""
+    refusal = refusal_in(reply)
+    return reply if refusal is None else f"{SORRY}{refusal.text}"
 
 
 def sentence_of(reply: str) -> str:

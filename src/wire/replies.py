@@ -8,18 +8,17 @@ from typing import Any, NamedTuple
 
 from raftline.wire.commands import COMMANDS, FOREIGN, Command, ReplyForm, read_request, row_of
 from raftline.wire.leaseoperands import without_lease
-from raftline.wire.operands import NOT_UNDERSTOOD, Limits
+from raftline.wire.operands import Limits
 from raftline.wire.protocol import (
     ProtocolError,
     decode_line,
-    error,
     escape,
     real,
     split_sender,
     without_controls,
 )
 from raftline.wire.refusals import RequestOutcome as RequestOutcome
-from raftline.wire.refusals import leader_named_in, refusal_in, sentence_of
+from raftline.wire.refusals import for_people, leader_named_in, refusal_in, sentence_of
 
 NOT_RECOGNIZED = ">> Command not recognized"
 NO_SUCH_KEY = ", no such key"
@@ -119,10 +118,11 @@ def value_in(text: str) -> str:
 
 def screen_lines(text: str) -> list[str]:
     """Return the reply as the screen shows it, in the words of the course program's figures."""
-    if text.startswith(error(NOT_UNDERSTOOD)):
-        return [NOT_RECOGNIZED, text]
+    if (refusal := refusal_in(text)) is not None:
+        unknown = [NOT_RECOGNIZED] if refusal.code == "not-understood" else []
+        return [*unknown, for_people(text)]
     verb, absence, rest = _parts(text)
-    if refusal_in(text) is not None or not verb:
+    if not verb:
         return [text]
     form = _row_answered(verb).reply
     if absence:

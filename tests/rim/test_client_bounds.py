@@ -67,7 +67,7 @@ def test_the_report_says_what_became_of_the_request() -> None:
 
 def test_a_link_takes_no_line_without_an_end() -> None:
     async def answered() -> None:
-        link, transport = Link(Address("h", 1)), Transport()
+        link, transport = Link(Address("h", 1), "me"), Transport()
         link.connection_made(transport)
         taken, asked = link.send(b"me@get a"), link.send(b"me@get b")
         link.data_received(b"s1@" + b"x" * (LIMIT - 3))

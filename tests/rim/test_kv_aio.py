@@ -12,6 +12,7 @@ import pytest
 import raftline
 import raftline.aio
 from raftline.wire.protocol import not_leader
+from tests.scripted_node import answer_to_codes
 
 DEADLINE_S = 30.0
 
@@ -24,12 +25,16 @@ class Node:
         self.answers = answers
         self.writers: list[asyncio.StreamWriter] = []
         self.changed = asyncio.Condition()
+        self.hears = True  # and answers at least that it puts codes
         self.port = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.writers.append(writer)
         with contextlib.suppress(OSError):
             while line := (await reader.readline()).decode().removesuffix("\n"):
+                if codes := answer_to_codes(line):
+                    writer.write(codes if self.hears else b"")
+                    continue
                 self.lines.append(line)
                 async with self.changed:
                     self.changed.notify_all()
@@ -156,6 +161,7 @@ def test_a_node_that_stands_still_is_left_with_all_that_it_was_asked() -> None:
 def test_a_connection_on_which_nothing_came_is_given_up_for_a_new_one() -> None:
     async def run() -> None:
         async with node() as s1, connected(s1, timeout=4) as kv:
+            s1.hears = False
             get = asyncio.ensure_future(kv.get("a"))
             await s1.has(1)
             s1.answers = value

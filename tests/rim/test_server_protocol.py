@@ -121,6 +121,13 @@ def hosts(access: Access) -> list[FakeHost]:
     ]  # fmt: skip
 
 
+@pytest.mark.pure
+def test_a_client_that_asks_for_codes_is_no_line_on_the_console() -> None:
+    machine = Machine(FakeHost(limits=SHORT))
+    machine.feed(b"client4#0@codes\nclient4@get a\n")
+    assert machine.notes == ["came", ("client4", "get a")]
+
+
 def drawn(chance: random.Random, lines: Sequence[bytes]) -> tuple[list[bytes], list[bytes]]:
     """Return whole lines, after which one may follow that has no end, and their bytes in pieces."""
     whole = chance.choice(FIRST).splitlines(keepends=True)
