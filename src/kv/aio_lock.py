@@ -9,62 +9,85 @@ import time
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from types import TracebackType
-from typing import Generic, Protocol, TypeAlias
+from typing import Generic, TypeAlias, TypeVar
 
-from raftline.clients.connection import ClientError
 from raftline.clients.steps import carry_out_awaiting
-from raftline.kv.aio_lease import AioLease, AioTransport
+from raftline.kv.aio_lease import AioKeeper, AioLease, AioTransport, call_soon
 from raftline.kv.aio_watch import AioWatch
-from raftline.kv.callers import Attempt, Callers
+from raftline.kv.callers import Callers
 from raftline.kv.calls import CALLS, Ask
-from raftline.kv.claiming import (
-    ClaimStep,
-    Grant,
-    Look,
-    Seen,
-    Wait,
-    claiming,
-    seconds_to_wait,
-)
-from raftline.kv.claims import BaseClaim, Confirm, HoldStep, Release
+from raftline.kv.claims import AwaitTurn, BaseClaim, Claiming, ClaimStep, LeaderChanges, Look
 from raftline.kv.codec import Codec, Data
 from raftline.kv.contest import ELECTIONS, LOCKS, LockKeys
 from raftline.kv.errors import LeaseLost
-from raftline.kv.lease_timer import LeaseTimer
+from raftline.kv.wait_times import seconds_to_wait
 
 Watching = Callable[[str], AioWatch[str]]
-_Attempt: TypeAlias = Attempt[AioLease]
+Kind = TypeVar("Kind")
 _Turn: TypeAlias = "asyncio.Future[bool]"  # True: the turn has come
 
 
-class MakeLease(Protocol):
-    """Makes a lease that is not granted yet."""
-
-    def __call__(self, *, on_end: Callable[[LeaseTimer], object] | None = None) -> AioLease: ...
-
-
 class AioClaim(BaseClaim[AioLease, "asyncio.Future[bool]"]):
-    """The part that a lock and an election share: one holder, and a queue of the tasks."""
+    """The part that a lock and an election share: what its tasks wait for."""
 
     def __init__(
         self,
         client: AioTransport,
-        make_lease: MakeLease,
+        keeper: AioKeeper,
         watching: Watching,
         keys: LockKeys,
+        ttl: float,
         on_lost: Callable[[], object] | None = None,
     ) -> None:
-        make_lease()  # raises at once if the time can't be one
-        super().__init__(keys, on_lost, _call_soon, _caller)
+        super().__init__(partial(AioLease, client, keeper, ttl), watching, keys, on_lost)
         self._client = client
-        self._make_lease = make_lease
-        self._watching = watching
+        self._watching: Watching = watching
         self._mutex = contextlib.nullcontext()  # tasks give way at an await alone
         self._all_callers: Callers[AioLease, _Turn] = Callers(_wake)
 
     @property
     def _callers(self) -> Callers[AioLease, _Turn]:
         return self._all_callers
+
+    async def _carry_out(self, steps: Claiming[Kind]) -> Kind:
+        return await carry_out_awaiting(steps, self._do)
+
+    async def _do(self, step: ClaimStep) -> object:
+        if isinstance(step, Ask):
+            return await self._client.ask(step.call, step.limit_s)
+        if isinstance(step, Look):
+            return await step.watch.step(step.until_s)
+        if isinstance(step, AwaitTurn):
+            return await self._wait(step.waiter, step.until_s)
+        return await asyncio.shield(asyncio.ensure_future(self._carry_out(step.steps)))
+
+    async def _wait(self, turn: _Turn, until_s: float | None) -> bool:
+        timer = None
+        if until_s is not None:
+            left_s = max(0.0, until_s - self._now())
+            timer = asyncio.get_running_loop().call_later(left_s, _late, turn)
+        try:
+            return await turn
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    def _caller(self) -> object:
+        with contextlib.suppress(RuntimeError):  # no event loop runs
+            return asyncio.current_task() or _NO_TASK
+        return _NO_TASK
+
+    def _new_waiter(self) -> _Turn:
+        return asyncio.get_running_loop().create_future()
+
+    def _has_turn(self, waiter: _Turn) -> bool:
+        return waiter.done() and not waiter.cancelled() and waiter.result()
+
+    def _now(self) -> float:
+        return time.monotonic()
+
+    def _call_apart(self, on_lost: Callable[[], object]) -> None:
+        call_soon(on_lost)
 
     async def check(self) -> int:
         """Return the token, once the cluster has confirmed that it is held: that the lease goes
@@ -73,101 +96,12 @@ class AioClaim(BaseClaim[AioLease, "asyncio.Future[bool]"]):
         Raises:
             LeaseLost: it is not held.
         """
-        return await carry_out_awaiting(self._checking(), self._hold)
-
-    async def _hold(self, step: HoldStep) -> object:
-        if isinstance(step, Confirm):
-            return await step.lease.check()
-        if isinstance(step, Release):
-            return await step.lease.release()
-        return await self._client.ask(step.call, step.limit_s)
+        return await self._carry_out(self._checking())
 
     async def wait_lost(self) -> bool:
         """Wait until it is over; return whether it was lost, and not released. Raises
         RuntimeError if it is not held by this program."""
         return await self._my_lease().wait_lost()
-
-    # --- how it is got --------------------------------------------------------------------------
-
-    async def _get(self, value: str, timeout_s: float | None) -> int | None:
-        """Return the token once it is held; None if the time is over first. Tasks that share this
-        object have it in the order in which they asked. A cancelled task holds nothing."""
-        wait = Wait.of(timeout_s, time.monotonic())
-        if not await self._takes_turn(wait):
-            return None
-        attempt: _Attempt = Attempt(_caller())
-        try:
-            steps = claiming(self._keys, value, wait, time.monotonic)
-            return await carry_out_awaiting(steps, partial(self._do, attempt))
-        finally:
-            self._hang_up(attempt)
-            if attempt.token is None:
-                await self._let_go(attempt)
-
-    async def _takes_turn(self, wait: Wait) -> bool:
-        turn: _Turn | None = None
-        if not wait.is_once:
-            turn = asyncio.get_running_loop().create_future()
-        if self._callers.comes(turn):
-            return True
-        if turn is None:
-            return False
-        is_there = False
-        timer = _timer(turn, wait.left_s(time.monotonic()))
-        try:
-            is_there = await turn
-        finally:
-            if timer is not None:
-                timer.cancel()
-            if not is_there:
-                self._callers.leaves(turn, has_turn=_has_come(turn))
-        return is_there
-
-    async def _do(self, attempt: _Attempt, step: ClaimStep) -> object:
-        """Carry out one step of a claim."""
-        if isinstance(step, Ask):
-            return await self._hold(step)
-        if isinstance(step, Grant):
-            self._hang_up(attempt)
-            await self._drop(attempt)
-            attempt.lease = self._make_lease(on_end=partial(self._ended, attempt))
-            return (await attempt.lease.grant()).id
-        if isinstance(step, Look):
-            if attempt.watch is None:
-                attempt.watch = self._watching(self._keys.prefix)
-            goes_on = await attempt.watch.step(step.until_s)
-            return Seen(goes_on, attempt.watch.take_ready(), attempt.watch.is_listed)
-        return self._callers.wins(attempt, step.token)
-
-    def _hang_up(self, attempt: _Attempt) -> None:
-        watch, attempt.watch = attempt.watch, None
-        if watch is not None:
-            watch.close()
-
-    async def _drop(self, attempt: _Attempt) -> None:
-        lease, attempt.lease = attempt.lease, None
-        if lease is not None:
-            await lease.drop()
-
-    async def _let_go(self, attempt: _Attempt) -> None:
-        """End an attempt that failed, or whose task was cancelled."""
-
-        async def let_go() -> None:
-            try:
-                await self._drop(attempt)
-            finally:
-                self._callers.ends(attempt)
-
-        await asyncio.shield(asyncio.ensure_future(let_go()))
-
-    async def give(self) -> None:
-        """Give it up.
-
-        Raises:
-            LeaseLost: it was no longer held.
-            RuntimeError: it is not held by this program.
-        """
-        await carry_out_awaiting(self._giving(), self._hold)
 
     async def __aexit__(
         self,
@@ -176,13 +110,7 @@ class AioClaim(BaseClaim[AioLease, "asyncio.Future[bool]"]):
         traceback: TracebackType | None,
     ) -> None:
         """Give it up at the end of an `async with`. An error in the block outranks one here."""
-        if self._callers.of(_caller()) is None:
-            return
-        if error is None:
-            await self.give()
-        else:
-            with contextlib.suppress(ClientError):
-                await self.give()
+        await self._carry_out(self._leaving(error))
 
 
 class AioLock(AioClaim):
@@ -192,13 +120,14 @@ class AioLock(AioClaim):
     def __init__(
         self,
         client: AioTransport,
-        make_lease: MakeLease,
+        keeper: AioKeeper,
         watching: Watching,
         name: str,
+        ttl: float,
         holder: str,
         on_lost: Callable[[], object] | None,
     ) -> None:
-        super().__init__(client, make_lease, watching, LockKeys(LOCKS, name), on_lost)
+        super().__init__(client, keeper, watching, LockKeys(LOCKS, name), ttl, on_lost)
         self._holder = holder
 
     async def acquire(
@@ -207,11 +136,11 @@ class AioLock(AioClaim):
         """Return the fencing token, waiting at most `timeout` seconds; None if it was not got.
         The times are those of `raftline.Lock.acquire`."""
         value = f"{self._holder} process {os.getpid()}"
-        return await self._get(value, seconds_to_wait(blocking, timeout))
+        return await self._carry_out(self._getting(value, seconds_to_wait(blocking, timeout)))
 
     async def release(self) -> None:
         """Release it. Raises LeaseLost if it was lost, RuntimeError if it is not held."""
-        await self.give()
+        await self._carry_out(self._giving())
 
     async def holder(self) -> str | None:
         """Return the holder by the name that it gave; None: it is free."""
@@ -230,13 +159,14 @@ class AioElection(AioClaim, Generic[Data]):
     def __init__(
         self,
         client: AioTransport,
-        make_lease: MakeLease,
+        keeper: AioKeeper,
         watching: Watching,
         name: str,
+        ttl: float,
         codec: Codec[Data],
         on_lost: Callable[[], object] | None,
     ) -> None:
-        super().__init__(client, make_lease, watching, LockKeys(ELECTIONS, name), on_lost)
+        super().__init__(client, keeper, watching, LockKeys(ELECTIONS, name), ttl, on_lost)
         self._codec = codec
 
     _states = ("leads", "does not lead")
@@ -248,29 +178,24 @@ class AioElection(AioClaim, Generic[Data]):
         """Return the fencing token once this program leads, which `leader` then returns as `value`;
         None if it did not come to lead within `timeout` seconds (0: one try; None, -1: for
         ever)."""
-        return await self._get(self._codec.text(value), seconds_to_wait(timeout, -1))
+        text = self._codec.text(value)
+        return await self._carry_out(self._getting(text, seconds_to_wait(timeout, -1)))
 
     async def resign(self) -> None:
         """Stop leading. Raises LeaseLost if it was lost, RuntimeError if it did not lead."""
-        await self.give()
+        await self._carry_out(self._giving())
 
     async def leader(self) -> Data | None:
         """Return the value that the leader campaigned with; None: no leader."""
-        value = await self._client.ask(CALLS.get(self._keys.held))
-        return None if value is None else self._codec.of(value)
+        return self._codec.of_any(await self._client.ask(CALLS.get(self._keys.held)))
 
     async def observe(self) -> AsyncIterator[Data | None]:
         """Yield the leader's value now and after each change; None: no leader."""
+        leaders = LeaderChanges(self._keys)
         async with self._watching(self._keys.prefix) as watch:
-            is_reported = False
             while await watch.step():
-                for event in watch.take_ready():
-                    if event.key == self._keys.held:
-                        is_reported = True
-                        yield None if event.value is None else self._codec.of(event.value)
-                if watch.is_listed and not is_reported:
-                    is_reported = True
-                    yield None
+                for value in leaders.take(watch):
+                    yield self._codec.of_any(value)
 
 
 class _NoTask:
@@ -280,31 +205,11 @@ class _NoTask:
 _NO_TASK = _NoTask()
 
 
-def _caller() -> object:
-    with contextlib.suppress(RuntimeError):  # no event loop runs
-        return asyncio.current_task() or _NO_TASK
-    return _NO_TASK
-
-
-def _call_soon(on_lost: Callable[[], object]) -> None:
-    asyncio.get_running_loop().call_soon(on_lost)
-
-
 def _wake(turn: _Turn) -> bool:
     if turn.done():  # its time is over, or its task was cancelled
         return False
     turn.set_result(True)
     return True
-
-
-def _has_come(turn: _Turn) -> bool:
-    return turn.done() and not turn.cancelled() and turn.result()
-
-
-def _timer(turn: _Turn, left_s: float | None) -> asyncio.TimerHandle | None:
-    if left_s is None:
-        return None
-    return asyncio.get_running_loop().call_later(left_s, _late, turn)
 
 
 def _late(turn: _Turn) -> None:

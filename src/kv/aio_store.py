@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from functools import partial
 from typing import Any, Generic, TypeAlias, TypeVar, overload
 
 from raftline.clients.connection import in_words
@@ -14,7 +12,7 @@ from raftline.clients.pool import time_limit
 from raftline.clients.steps import carry_out_awaiting
 from raftline.common.errors import RaftlineError
 from raftline.common.nocopies import NoCopies
-from raftline.kv.aio_lease import AioLease
+from raftline.kv.aio_lease import AioKeeper, AioLease
 from raftline.kv.aio_lock import AioElection, AioLock
 from raftline.kv.aio_watch import AioWatch
 from raftline.kv.asker import AioAsker
@@ -34,7 +32,7 @@ class _AioShared:
 
     def __init__(self) -> None:
         self.watches: weakref.WeakSet[AioWatch[Any]] = weakref.WeakSet()
-        self.renewing: set[asyncio.Task[None]] = set()
+        self.keeper: AioKeeper | None = None
 
 
 class TaskTransport:
@@ -111,10 +109,8 @@ class AioKV(NoCopies, Generic[Data]):
         """End the connection, watches and tasks. Leases that are not released expire."""
         for watch in list(self._shared.watches):
             watch.close()
-        renewing = list(self._shared.renewing)
-        for task in renewing:
-            task.cancel()
-        await asyncio.gather(*renewing, return_exceptions=True)
+        if self._shared.keeper is not None:
+            await self._shared.keeper.close()
         await self._asker.close()
 
     # --- requests -------------------------------------------------------------------------------
@@ -263,6 +259,12 @@ class AioKV(NoCopies, Generic[Data]):
         self._shared.watches.add(watch)
         return watch
 
+    @property
+    def _keeper(self) -> AioKeeper:
+        if self._shared.keeper is None:
+            self._shared.keeper = AioKeeper(self._transport)
+        return self._shared.keeper
+
     def lease(
         self,
         ttl: float = TTL_S,
@@ -272,22 +274,22 @@ class AioKV(NoCopies, Generic[Data]):
     ) -> AioLease:
         """Return a lease: `async with kv.lease(10) as lease`. With `keep=False` the
         program renews it, by `lease.check()`, and no task does."""
-        return AioLease(self._transport, self._shared.renewing, ttl, on_lost, keep)
+        return AioLease(self._transport, self._keeper, ttl, on_lost, keep)
 
     def lock(
         self, name: str, *, ttl: float = TTL_S, on_lost: Callable[[], object] | None = None
     ) -> AioLock:
         """Return a lock: `async with kv.lock("nightly") as token`."""
         holder = f"{self.name} on {socket.gethostname()}"
-        make = partial(AioLease, self._transport, self._shared.renewing, ttl)
-        return AioLock(self._transport, make, self._watch_text, name, holder, on_lost)
+        return AioLock(self._transport, self._keeper, self._watch_text, name, ttl, holder, on_lost)
 
     def election(
         self, name: str, *, ttl: float = TTL_S, on_lost: Callable[[], object] | None = None
     ) -> AioElection[Data]:
         """Return an election: `await kv.election("service").campaign("host1")`."""
-        make = partial(AioLease, self._transport, self._shared.renewing, ttl)
-        return AioElection(self._transport, make, self._watch_text, name, self._codec, on_lost)
+        return AioElection(
+            self._transport, self._keeper, self._watch_text, name, ttl, self._codec, on_lost
+        )
 
 
 def _id(lease: _Lease) -> str | None:

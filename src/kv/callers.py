@@ -10,21 +10,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 from weakref import WeakKeyDictionary, ref
 
+from raftline.kv.lease_timer import BaseLease
 
-class Held(Protocol):
-    """A lease, by its end alone."""
-
-    @property
-    def is_held(self) -> bool: ...
-    @property
-    def is_over(self) -> bool: ...
-    def lose(self) -> None: ...
-
-
-Leased = TypeVar("Leased", bound=Held)
+Leased = TypeVar("Leased", bound=BaseLease[Any])
 Waiter = TypeVar("Waiter")
 
 
@@ -42,6 +33,12 @@ class Attempt(Generic[Leased]):
     @property
     def caller(self) -> object:
         return self._caller()
+
+    def hang_up(self) -> None:
+        """Close the watch, if there is one."""
+        watch, self.watch = self.watch, None
+        if watch is not None:
+            watch.close()
 
 
 class Callers(Generic[Leased, Waiter]):
@@ -100,7 +97,7 @@ class Callers(Generic[Leased, Waiter]):
     def look(self) -> None:
         """Give the turn to the next if the holder's lease was lost."""
         lost = self.holds
-        if lost is not None and (lost.lease is None or lost.lease.is_over):
+        if lost is not None and (lost.lease is None or lost.lease._is_over):
             self.holds = None
             self._last_loser = lost
             if lost.caller is not None:

@@ -1,68 +1,116 @@
-"""The part that locks and elections of threads and of tasks share: one holder, a queue of callers.
+"""Locks and elections of a program: one holder, and callers in turn. Threads and tasks share it.
 
-What asks the cluster is a machine (`clients/steps.py`); a shell carries its steps out.
+What asks or waits is a machine (`steps.py`): getting a lock, holding it, giving it up. A claim has
+a lease granted, tries at once, and then follows the keys by a watch (`contest.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager
-from typing import Any, Generic, NamedTuple
+from functools import partial
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
+from raftline.clients.connection import ClientError
 from raftline.common.nocopies import NoCopies
 from raftline.kv.callers import Attempt, Callers, Leased, Waiter
-from raftline.kv.calls import CALLS, Ask
-from raftline.kv.claiming import NOT_HELD, is_of
-from raftline.kv.contest import LockKeys
+from raftline.kv.calls import CALLS, Ask, Stat
+from raftline.kv.contest import LockKeys, LockProtocol, token_in
 from raftline.kv.errors import LeaseLost
-from raftline.kv.lease_timer import LeaseTimer
+from raftline.kv.events import Event
+from raftline.kv.lease_timer import LeaseTimer, suppress_if
+from raftline.kv.wait_times import Wait
+
+NOT_HELD = "it is not held by this program"
+Kind = TypeVar("Kind")
 
 
-class Confirm(NamedTuple):
-    """A step: have the cluster confirm this lease. Raises LeaseLost."""
+class Followed(Protocol):
+    """A watch of both keys, without what waits."""
 
-    lease: Any
-
-
-class Release(NamedTuple):
-    """A step: release this lease; the answer is how many keys went with it. Raises LeaseLost."""
-
-    lease: Any
+    @property
+    def is_listed(self) -> bool: ...
+    def take_ready(self) -> list[Event[str]]: ...
+    def close(self) -> None: ...
 
 
-HoldStep = Ask | Confirm | Release
+class AwaitTurn(NamedTuple):
+    """A step: wait for the turn of this waiter, in time. The answer is whether it came."""
+
+    waiter: Any
+    until_s: float | None
+
+
+class Look(NamedTuple):
+    """A step: take one line of this watch, in time. The answer is False if the time is over, or
+    the client was closed."""
+
+    watch: Any
+    until_s: float | None
+
+
+class LetGo(NamedTuple):
+    """A step: carry these steps out to their end, even if the caller is cancelled meanwhile."""
+
+    steps: Claiming[None]
+
+
+ClaimStep = Ask | AwaitTurn | Look | LetGo
+Claiming = Generator[ClaimStep, Any, Kind]
 
 
 class BaseClaim(NoCopies, Generic[Leased, Waiter]):
-    """The holder's side of a lock or an election."""
+    """A lock or an election: its keys, its callers, and what they ask."""
 
     _states = ("held", "not held")
     _mutex: AbstractContextManager[Any]  # held while callers are looked at
 
     def __init__(
         self,
+        make_lease: Callable[..., Leased],
+        watching: Callable[[str], Any],
         keys: LockKeys,
         on_lost: Callable[[], object] | None,
-        call_apart: Callable[[Callable[[], object]], object],
-        caller: Callable[[], object],
     ) -> None:
-        """`call_apart` calls `on_lost`; `caller` returns the thread or the task that asks."""
+        """`make_lease` makes one that is not granted yet; `watching` begins a watch."""
+        make_lease()  # raises at once if the time can't be one
         self.name = keys.name
         self._keys = keys
+        self._make_lease = make_lease
+        self._watching = watching
         self._on_lost = on_lost
-        self._call_apart = call_apart
-        self._caller = caller
 
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name!r}, {self._states[not self.is_held]}>"
+    # --- of a shell -----------------------------------------------------------------------------
 
     @property
     def _callers(self) -> Callers[Leased, Waiter]:
         raise NotImplementedError
 
+    def _caller(self) -> object:
+        """Return the identity of the thread or the task that asks."""
+        raise NotImplementedError
+
+    def _new_waiter(self) -> Waiter:
+        raise NotImplementedError
+
+    def _has_turn(self, waiter: Waiter) -> bool:
+        raise NotImplementedError
+
+    def _now(self) -> float:
+        """Return seconds of the clock by which watches wait."""
+        raise NotImplementedError
+
+    def _call_apart(self, on_lost: Callable[[], object]) -> None:
+        raise NotImplementedError
+
     @property
     def _why_not_held(self) -> str:
         return NOT_HELD
+
+    # --- what is held ---------------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}, {self._states[not self.is_held]}>"
 
     @property
     def token(self) -> int:
@@ -93,19 +141,19 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
         assert lease is not None
         return lease
 
-    def _checking(self) -> Generator[HoldStep, Any, int]:
+    def _checking(self) -> Claiming[int]:
         """Return the token once the cluster has confirmed the lease, and the key."""
         attempt = self._mine()
         lease, token = attempt.lease, attempt.token
         assert lease is not None
         assert token is not None
-        yield Confirm(lease)
+        yield from lease._checking(None)
         if not is_of((yield Ask(CALLS.stat(self._keys.held))), token):
-            lease.lose()
+            lease._lose()
             raise self._broken()
         return token
 
-    def _giving(self) -> Generator[HoldStep, Any, None]:
+    def _giving(self) -> Claiming[None]:
         """Give it up, and let the next caller try."""
         self._mine()  # raises if it is not held
         with self._mutex:
@@ -113,11 +161,17 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
         if attempt is None or attempt.lease is None:
             raise RuntimeError(NOT_HELD)
         try:
-            deleted = yield Release(attempt.lease)
+            deleted = yield from attempt.lease._releasing()
         finally:
             self._pass_on(attempt)
         if not deleted:
             raise self._broken()
+
+    def _leaving(self, error: BaseException | None) -> Claiming[None]:
+        """Give it up at the end of a `with`. An error inside explains more than one here."""
+        if self._found() is not None:
+            with suppress_if(error, ClientError):
+                yield from self._giving()
 
     def _broken(self) -> LeaseLost:
         """Return the error for a key that another holder has set, or that is gone."""
@@ -135,3 +189,111 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
             was_held = attempt.token is not None
         if timer.was_lost and was_held and self._on_lost is not None:
             self._call_apart(self._on_lost)
+
+    # --- how it is got --------------------------------------------------------------------------
+
+    def _getting(self, value: str, timeout_s: float | None) -> Claiming[int | None]:
+        """Return the token once it is held; None if the time is over first. Callers that share
+        this object have it in the order in which they asked. One that is cancelled holds
+        nothing."""
+        wait = Wait.of(timeout_s, self._now())
+        if not (yield from self._taking_turn(wait)):
+            return None
+        attempt: Attempt[Leased] = Attempt(self._caller())
+        try:
+            return (yield from self._claiming(attempt, value, wait))
+        finally:
+            attempt.hang_up()
+            if attempt.token is None:
+                yield LetGo(self._letting_go(attempt))
+
+    def _taking_turn(self, wait: Wait) -> Claiming[bool]:
+        callers = self._callers
+        waiter = None if wait.is_once else self._new_waiter()
+        with self._mutex:
+            if callers.comes(waiter):
+                return True
+        if waiter is None:
+            return False
+        is_there: bool = False
+        try:
+            is_there = yield AwaitTurn(waiter, wait.until_or_none_s)
+        finally:
+            if not is_there:
+                with self._mutex:
+                    callers.leaves(waiter, has_turn=self._has_turn(waiter))
+        return is_there
+
+    def _claiming(self, attempt: Attempt[Leased], value: str, wait: Wait) -> Claiming[int | None]:
+        """Claim it; return the token, None if the time is over first. A single try reads first,
+        and writes nothing if it is held."""
+        if wait.is_once and (yield Ask(CALLS.get(self._keys.held))) is not None:
+            return None
+        while True:
+            try:
+                attempt.hang_up()
+                yield from self._dropping(attempt)
+                attempt.lease = lease = self._make_lease(on_end=partial(self._ended, attempt))
+                protocol = LockProtocol(self._keys, (yield from lease._granting()), value)
+                token = yield from self._contending(attempt, protocol, wait)
+                if token is None or self._wins(attempt, token):
+                    return token
+            except LeaseLost:
+                pass  # the lease ended before the claim won
+            if wait.is_once or self._now() >= wait.until_s:
+                return None
+
+    def _contending(
+        self, attempt: Attempt[Leased], protocol: LockProtocol, wait: Wait
+    ) -> Claiming[int | None]:
+        token = token_in((yield Ask(protocol.try_once())))
+        if token is not None or wait.is_once:
+            return token
+        watch = attempt.watch = self._watching(self._keys.prefix)
+        while (yield Look(watch, wait.until_or_none_s)):
+            protocol.see(watch.take_ready(), watch.is_listed)
+            call = protocol.next_call() if watch.is_listed else None
+            if call is not None:
+                token = token_in((yield Ask(call)))
+                if token is not None:
+                    return token
+        return None
+
+    def _wins(self, attempt: Attempt[Leased], token: int) -> bool:
+        with self._mutex:
+            return self._callers.wins(attempt, token)
+
+    def _dropping(self, attempt: Attempt[Leased]) -> Claiming[None]:
+        lease, attempt.lease = attempt.lease, None
+        if lease is not None:
+            yield from lease._dropping()
+
+    def _letting_go(self, attempt: Attempt[Leased]) -> Claiming[None]:
+        """End an attempt that failed."""
+        try:
+            yield from self._dropping(attempt)
+        finally:
+            self._pass_on(attempt)
+
+
+class LeaderChanges:
+    """The leaders that a watch of an election shows."""
+
+    def __init__(self, keys: LockKeys) -> None:
+        self._held = keys.held
+        self._is_reported = False
+
+    def take(self, watch: Followed) -> Iterator[str | None]:
+        """Yield the values of the leaders since the last look; None: no leader."""
+        for event in watch.take_ready():
+            if event.key == self._held:
+                self._is_reported = True
+                yield event.value
+        if watch.is_listed and not self._is_reported:
+            self._is_reported = True
+            yield None
+
+
+def is_of(stat: Stat | None, token: int | None) -> bool:
+    """Whether the key was last changed by the entry with that token."""
+    return stat is not None and stat.index == token

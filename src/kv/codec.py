@@ -24,6 +24,10 @@ class Codec(Generic[Data]):
         self._to_text = to_text
         self.of = of
 
+    def of_any(self, text: str | None) -> Data | None:
+        """Return what a text stands for; None for none."""
+        return None if text is None else self.of(text)
+
     def key(self, key: Data) -> str:
         """Return the text of a key. Raises TypeError, ValueError if it can't be one."""
         text = self.text(key, "a key")

@@ -7,11 +7,14 @@ of asyncio carry out the same steps (`steps.py`), with a clock that they hand in
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
+from typing import Generic, Protocol, TypeVar
 
 from raftline.clients.connection import ClientError
 from raftline.common.nocopies import NoCopies
@@ -120,24 +123,51 @@ class LeaseTimer:
         return LeaseLost(f"{self.lease} has ended: it was released, or not renewed in time")
 
 
-class BaseLease(NoCopies):
-    """The part of a lease that waits for nothing. A lease of threads is of the process to which it
-    was granted."""
+class Over(Protocol):
+    """An event that is set once a lease is over."""
+
+    def set(self) -> None: ...
+
+
+class LeaseKeeper(Protocol):
+    """Renews leases until they are over (`renewals.py`)."""
+
+    def keep(self, timer: LeaseTimer) -> None: ...
+    def drop(self, timer: LeaseTimer) -> None: ...
+
+
+Event = TypeVar("Event", bound=Over)
+
+
+class BaseLease(NoCopies, Generic[Event]):
+    """The part of a lease that waits for nothing: its state, and its requests as machines."""
 
     _with = "with"
 
     def __init__(
         self,
+        keeper: LeaseKeeper,
         ttl: float,
         on_lost: Callable[[], object] | None,
+        keep: bool,
         on_end: Callable[[LeaseTimer], object] | None,
         now: Clock,
     ) -> None:
+        self._keeper = keeper
         self._seconds = seconds_of(ttl)
         self._on_lost = on_lost
+        self._keep = keep
         self._on_end = on_end
         self._now = now
         self._timer: LeaseTimer | None = None
+        self._over = self._new_event()
+
+    def _new_event(self) -> Event:
+        raise NotImplementedError
+
+    def _call_apart(self, on_lost: Callable[[], object]) -> None:
+        """Call it so that it can't delay or end a renewal."""
+        raise NotImplementedError
 
     def __repr__(self) -> str:
         what = "not granted" if self._timer is None else self._timer.lease
@@ -157,7 +187,7 @@ class BaseLease(NoCopies):
         return self._timer.lease
 
     @property
-    def is_here(self) -> bool:
+    def _is_here(self) -> bool:
         """Whether it was granted to this process, and not to one that forked."""
         return True
 
@@ -165,7 +195,7 @@ class BaseLease(NoCopies):
     def is_held(self) -> bool:
         """Whether it is held for certain, by this program's own clock."""
         timer = self._timer
-        return timer is not None and self.is_here and timer.is_held(self._now())
+        return timer is not None and self._is_here and timer.is_held(self._now())
 
     @property
     def left(self) -> float:
@@ -173,23 +203,19 @@ class BaseLease(NoCopies):
         return max(0.0, self._timer.until_s - self._now()) if self._timer is not None else 0.0
 
     @property
-    def is_over(self) -> bool:
+    def _is_over(self) -> bool:
         """Whether it was lost, released or given up."""
         return self._timer is None or self._timer.is_over
 
-    def lose(self) -> None:
+    def _lose(self) -> None:
         """Record that it is lost: the key that it guards is gone."""
         if self._timer is not None:
             self._timer.lose()
 
-    def _may_be_granted(self) -> None:
-        if not self.is_over:
-            raise RuntimeError(f"{self.id} is granted already; make another one: kv.lease(…)")
-
     def _granted(self) -> LeaseTimer:
         if self._timer is None:
             raise RuntimeError(f"this lease was not granted: {self._with} kv.lease(10) as lease")
-        if not self.is_here:
+        if not self._is_here:
             raise RuntimeError("this lease is held by the process that forked, not by this one")
         return self._timer
 
@@ -203,11 +229,72 @@ class BaseLease(NoCopies):
         """Return whether the end of a `with` has to release it. Raises LeaseLost if it was lost,
         and no error inside explains more."""
         timer = self._timer
-        if timer is not None and self.is_here and not timer.is_over:
+        if timer is not None and self._is_here and not timer.is_over:
             return True
         if timer is not None and timer.was_lost and error is None:
             raise timer.loss()
         return False
+
+    # --- the machines ---------------------------------------------------------------------------
+
+    def _granting(self) -> Steps[str]:
+        """Get it granted, and renewed from then on; return its name.
+
+        Raises:
+            LeaseLost: the answer came when its time was over. It was never held.
+            RuntimeError: it is granted already, or no thread can be started to renew it.
+        """
+        if not self._is_over:
+            raise RuntimeError(f"{self.id} is granted already; make another one: kv.lease(…)")
+        over = self._over = self._new_event()
+        timer = yield from granting(self._seconds, partial(self._ended, over), self._now)
+        self._timer = timer
+        if self._keep:
+            try:
+                self._keeper.keep(timer)
+            except RuntimeError:  # no thread can be started
+                timer.give_up()
+                raise
+        return timer.lease
+
+    def _checking(self, limit_s: float | None) -> Steps[None]:
+        """Have the cluster confirm it. Raises LeaseLost."""
+        timer = self._held()
+        if not (yield from confirming(timer, self._now, limit_s)):
+            raise timer.loss()
+
+    def _releasing(self) -> Steps[int]:
+        """End it; return how many keys went with it. Raises LeaseLost."""
+        return (yield from releasing(self._held(), self._now))
+
+    def _leaving(self, error: BaseException | None) -> Steps[None]:
+        """Release it at the end of a `with`. An error inside explains more than one here."""
+        if self._is_to_release(error):
+            with suppress_if(error, ClientError):
+                yield from self._releasing()
+
+    def _dropping(self) -> Steps[None]:
+        """Release it, even if it was lost. A failure is not reported: the lease expires anyway."""
+        timer = self._timer
+        if timer is not None and self._is_here:
+            timer.give_up()
+            with contextlib.suppress(ClientError):
+                yield Ask(CALLS.release(timer.lease))
+
+    def _ended(self, over: Event, timer: LeaseTimer) -> None:
+        self._keeper.drop(timer)
+        if self._on_end is not None:
+            self._on_end(timer)
+        over.set()
+        if timer.was_lost and self._on_lost is not None:
+            self._call_apart(self._on_lost)
+
+
+def suppress_if(
+    error: BaseException | None, kind: type[Exception]
+) -> contextlib.AbstractContextManager[None]:
+    """Suppress errors of a kind if there is one already that explains more."""
+    return contextlib.nullcontext() if error is None else contextlib.suppress(kind)
 
 
 def granting(seconds: int, on_end: Callable[[LeaseTimer], object], now: Clock) -> Steps[LeaseTimer]:

@@ -1,6 +1,7 @@
-"""The order in which one thread renews many leases. Pure.
+"""The renewals of leases: a machine (`steps.py`), and the order in which it renews many. Pure.
 
-Of the due leases, the one that would be lost first is renewed first (earliest deadline first).
+A thread carries it out for all leases of a client, a task of asyncio for one. Of the due leases,
+the one that would be lost first is renewed first (earliest deadline first).
 """
 
 from __future__ import annotations
@@ -9,14 +10,25 @@ import heapq
 import itertools
 import math
 from collections import Counter
+from collections.abc import Generator
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
 
-from raftline.kv.lease_timer import LeaseTimer
+from raftline.kv.calls import Ask
+from raftline.kv.lease_timer import Clock, LeaseTimer, renewing
 
 _Item = tuple[float, int, LeaseTimer]
 
 
+class UntilDue(NamedTuple):
+    """A step: wait until a lease is due, or the leases that are kept have changed."""
+
+
 class Renewals:
     """The leases that are kept, and which of them is renewed next."""
+
+    is_carried_out = False  # whether a thread or a task renews them
+    is_asking = False  # whether a renewal is under way
 
     def __init__(self) -> None:
         self._numbers = itertools.count()
@@ -80,3 +92,27 @@ class Renewals:
                 return timer
             self.put_back(timer)
         return None
+
+
+def keeping(
+    renewals: Renewals, now: Clock, mutex: AbstractContextManager[Any]
+) -> Generator[Ask | UntilDue, Any, None]:
+    """Renew leases as they are due, until none is kept. An error in one renewal is logged, and
+    ends no other. `mutex` is held while `renewals` is used."""
+    while True:
+        with mutex:
+            timer = renewals.take(now())
+            renewals.is_asking = timer is not None
+            renewals.is_carried_out = len(renewals) > 0
+            shortest_s = renewals.shortest_s
+        if timer is not None:
+            try:
+                yield from renewing(timer, now, shortest_s)
+            except Exception:
+                timer.report(now())
+            with mutex:
+                renewals.put_back(timer)
+        elif renewals.is_carried_out:
+            yield UntilDue()
+        else:
+            return

@@ -9,7 +9,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from raftline.clients.connection import ClientError, Refused, say_waiting
 from raftline.clients.options import access_of, add_login_options
@@ -159,7 +159,7 @@ def _lock(
     kv: KV[str], options: argparse.Namespace, command: list[str], signals: Signals, says: _Says
 ) -> int:
     lock = kv.lock(options.name, ttl=options.ttl)
-    with _given_back(lock):
+    with _at_the_end(lock.release):
         token = lock.acquire(timeout=0)
         if token is None and options.wait != 0:
             holder = lock.holder()
@@ -181,7 +181,7 @@ def _elect(
     says.state("campaigns", f"{says.what}is {_whose(leader)}", leader=leader)
     while True:
         election = kv.election(options.name, ttl=options.ttl)
-        with _given_back(election):
+        with _at_the_end(election.resign):
             try:
                 token = election.campaign(options.value or _self())
             except Refused:
@@ -200,13 +200,13 @@ def _elect(
 
 
 @contextlib.contextmanager
-def _given_back(claim: Claim) -> Iterator[None]:
+def _at_the_end(release: Callable[[], object]) -> Iterator[None]:
     """Release it at the end; if that fails, its lease expires."""
     try:
         yield
     finally:
         with contextlib.suppress(ClientError, RuntimeError):
-            claim.give()
+            release()
 
 
 def _run(

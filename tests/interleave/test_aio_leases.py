@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from raftline.clients.connection import Unreachable
-from raftline.kv.aio_lease import AioLease
+from raftline.kv.aio_lease import AioKeeper, AioLease
 from raftline.kv.errors import LeaseLost
 from tests.interleave.explore import check_interleavings, first_failure, seeds
 from tests.interleave.test_leases import TTLS, WAYS_S, WHILE_S, Cluster
@@ -46,12 +46,12 @@ async def leases_are_kept(kind: type[AioLease] = AioLease, *, is_prompt: bool = 
     """Tasks hold a lease each; one of them is cancelled, and its lease is given up."""
     loop: Any = asyncio.get_running_loop()
     cluster = AioCluster(is_prompt=is_prompt)
-    renewing: set[asyncio.Task[None]] = set()
+    keeper = AioKeeper(cluster)
     lost: list[int] = []
 
     async def hold(number: int) -> None:
         ttl = TTLS[number]
-        lease = kind(cluster, renewing, ttl, on_lost=lambda: lost.append(number))
+        lease = kind(cluster, keeper, ttl, on_lost=lambda: lost.append(number))
         try:
             await lease.grant()
         except (LeaseLost, Unreachable):
@@ -74,11 +74,8 @@ async def leases_are_kept(kind: type[AioLease] = AioLease, *, is_prompt: bool = 
         tasks[0].cancel()
     ends = await asyncio.gather(*tasks, return_exceptions=True)
     assert [end for end in ends[1:] if end is not None] == []
-    left = list(renewing)
-    for task in left:
-        task.cancel()
-    await asyncio.gather(*left, return_exceptions=True)
-    assert not renewing, "a task renews on"
+    await keeper.close()
+    assert not len(keeper), "a task renews on"
     assert len(lost) == len(set(lost)), "a loss was reported twice"
     assert not is_prompt or (lost == [] and len(cluster.released) == len(TTLS))
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from functools import partial
 from typing import Any
 
-from raftline.clients.steps import carry_out_awaiting
 from raftline.kv.aio_lock import AioLock
 from raftline.kv.callers import Attempt
-from raftline.kv.claiming import Wait, claiming
+from raftline.kv.claims import AwaitTurn, Claiming
+from raftline.kv.wait_times import Wait
 from tests.interleave.explore import check_interleavings, first_failure, seeds
 from tests.rim.lock_cluster import AioCluster
 
@@ -20,21 +19,20 @@ WAITS_S = (-1, 0, -1, 0.5, -1)  # of the tasks in turn; -1: for ever
 class AsItWas(AioLock):
     """Keeps lease and token in the object, for all callers."""
 
-    async def _get(self, value: str, timeout_s: float | None) -> int | None:
+    def _getting(self, value: str, timeout_s: float | None) -> Claiming[int | None]:
         if not hasattr(self, "_attempt"):
             self._attempt: Any = Attempt(self)
-        attempt, wait = self._attempt, Wait.of(timeout_s, time.monotonic())
+        attempt, wait = self._attempt, Wait.of(timeout_s, self._now())
         for _ in range(100):  # it was refused then; who asked again came to the same
             if attempt.token is None:
                 break
-            await asyncio.sleep(0.1)
+            yield AwaitTurn(self._new_waiter(), self._now() + 0.1)
         assert attempt.token is None, "the lock is held for ever"
         try:
-            steps = claiming(self._keys, value, wait, time.monotonic)
-            await carry_out_awaiting(steps, partial(self._do, attempt))
+            yield from self._claiming(attempt, value, wait)
         finally:
             if attempt.token is None:
-                await self._drop(attempt)
+                yield from self._dropping(attempt)
         return attempt.token  # type: ignore[no-any-return]
 
 
@@ -43,7 +41,7 @@ async def tasks_share_locks(kind: type[AioLock] = AioLock, cancelled: int = -1) 
     cluster = AioCluster()
     cluster.ways = 1
     shared, other = (
-        kind(cluster, cluster.make_lease, cluster.watch, "nightly", "program", None)
+        kind(cluster, cluster.keeper, cluster.watch, "nightly", 10, "program", None)
         for _ in range(2)
     )
     holders: list[int] = []

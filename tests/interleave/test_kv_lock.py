@@ -3,44 +3,40 @@
 from __future__ import annotations
 
 import threading
-import time
-from functools import partial
+from typing import Any
 
 import pytest
 
-from raftline.clients.steps import carry_out
-from raftline.kv import callers, claiming, claims, lock
+from raftline.kv import callers, claims, lock
 from raftline.kv.callers import Attempt
-from raftline.kv.claiming import Wait
+from raftline.kv.claims import AwaitTurn, Claiming
 from raftline.kv.lock import Lock
+from raftline.kv.wait_times import Wait
 from tests.interleave.explore import check_interleavings, first_failure, seeds
 from tests.rim.lock_cluster import Cluster
 
-LINES = (lock, claims, callers, claiming)
+LINES = (lock, claims, callers)
 WAITS_S = (-1, 0, -1, 0.5)  # of the threads in turn; -1: for ever
 
 
 class AsItWas(Lock):
     """Keeps lease and token in the object, for all callers."""
 
-    def _get(self, value: str, timeout_s: float | None) -> int | None:
+    def _getting(self, value: str, timeout_s: float | None) -> Claiming[int | None]:
         if not hasattr(self, "_attempt"):
-            self._attempt = Attempt(self)
-        attempt, wait = self._attempt, Wait.of(timeout_s, time.monotonic())
+            self._attempt: Any = Attempt(self)
+        attempt, wait = self._attempt, Wait.of(timeout_s, self._now())
         for _ in range(100):  # it was refused then; who asked again came to the same
             if attempt.token is None:
                 break
-            time.sleep(0.1)
+            yield AwaitTurn(self._new_waiter(), self._now() + 0.1)
         assert attempt.token is None, "the lock is held for ever"
         try:
-            carry_out(
-                claiming.claiming(self._keys, value, wait, time.monotonic),
-                partial(self._do, attempt),
-            )
+            yield from self._claiming(attempt, value, wait)
         finally:
             if attempt.token is None:
-                self._drop(attempt)
-        return attempt.token
+                yield from self._dropping(attempt)
+        return attempt.token  # type: ignore[no-any-return]
 
 
 def threads_share_locks(kind: type[Lock] = Lock) -> None:

@@ -105,7 +105,7 @@ def leases_are_kept(kind: type[Lease] = Lease, *, is_prompt: bool = False) -> No
         thread.join()
     keeper.close()
     time.sleep(20.0)
-    is_gone = keeper._thread is None
+    is_gone = not keeper._renewals.is_carried_out
     assert is_gone or not Thread.schedule.is_punctual, "the thread that renews goes on"
     assert len(lost) == len(set(lost)), "a loss was reported twice"
     assert not is_prompt or (lost == [] and len(cluster.released) == len(TTLS))

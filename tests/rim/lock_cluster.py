@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from raftline.kv.aio_lease import AioLease
+from raftline.kv.aio_lease import AioKeeper
 from raftline.kv.aio_lock import AioElection, AioLock
 from raftline.kv.calls import Call
 from raftline.kv.codec import TEXT
@@ -24,9 +24,7 @@ Result = TypeVar("Result")
 HELD = LockKeys(LOCKS, "nightly").held
 
 
-class NoKeeper(Keeper):
-    """Renews nothing, so that no thread is begun."""
-
+class _Kept:
     def __init__(self) -> None:
         self.kept: list[LeaseTimer] = []
 
@@ -36,6 +34,14 @@ class NoKeeper(Keeper):
     def drop(self, timer: LeaseTimer) -> None:
         if timer in self.kept:
             self.kept.remove(timer)
+
+
+class NoKeeper(_Kept, Keeper):
+    """Renews nothing, so that no thread is begun."""
+
+
+class NoAioKeeper(_Kept, AioKeeper):
+    """Renews nothing, so that no task is begun."""
 
 
 class Store:
@@ -159,8 +165,7 @@ class AioCluster(Store):
     def __init__(self) -> None:
         super().__init__()
         self.changed: list[asyncio.Future[None]] = []
-        self.tasks: set[asyncio.Task[None]] = set()
-        self.leases: list[AioLease] = []
+        self.keeper: AioKeeper = NoAioKeeper()
         self.ways = 0  # turns of the loop that a request takes, and its reply
 
     async def ask(self, call: Call[Result], timeout: float | None = None) -> Result:
@@ -180,15 +185,11 @@ class AioCluster(Store):
     def watch(self, prefix: str) -> Any:
         return AioWatch(self, prefix)
 
-    def make_lease(self, *, on_end: Any = None) -> AioLease:
-        self.leases.append(AioLease(self, self.tasks, 10, keep=False, on_end=on_end))
-        return self.leases[-1]
-
     def lock(self, name: str = "nightly", on_lost: Any = None) -> AioLock:
-        return AioLock(self, self.make_lease, self.watch, name, "program", on_lost)
+        return AioLock(self, self.keeper, self.watch, name, 10, "program", on_lost)
 
     def election(self, name: str = "service") -> AioElection[str]:
-        return AioElection(self, self.make_lease, self.watch, name, TEXT, None)
+        return AioElection(self, self.keeper, self.watch, name, 10, TEXT, None)
 
 
 class AioWatch(Followed):

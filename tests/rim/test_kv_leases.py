@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from raftline.kv.aio_lease import AioLease
+from raftline.kv.aio_lease import AioKeeper, AioLease
 from raftline.kv.calls import Call
 from raftline.kv.errors import LeaseLost
 from raftline.kv.lease import Keeper, Lease
@@ -276,7 +276,7 @@ def test_with_reports_the_loss_of_its_lease_and_nothing_else() -> None:
         assert lease.wait_lost(DEADLINE_S)
 
     def loses_and_fails(lease: Lease) -> None:
-        lease.lose()
+        lease._lose()
         raises()
 
     with pytest.raises(LeaseLost, match="lease-1 has ended"):
@@ -320,7 +320,7 @@ def test_a_lease_is_granted_anew_after_its_end() -> None:
     lease = client.lease(on_lost=lost).grant()
     with pytest.raises(RuntimeError, match="lease-1 is granted already"):
         lease.grant()
-    lease.lose()
+    lease._lose()
     assert lost.called.wait(DEADLINE_S)
     assert lease.wait_lost(DEADLINE_S)
     assert lease.grant().id == "lease-2"
@@ -365,7 +365,7 @@ class AioClient:
         self.loop = asyncio.get_running_loop()
         self.there_s, self.back_s = 1.0, 2.0
         self.asked: list[tuple[float, str, float | None]] = []
-        self.tasks: set[asyncio.Task[None]] = set()
+        self.keeper = AioKeeper(self, self.loop.time)
         self.granted = 0
         self.fails: Exception | None = None
         self.gone: set[str] = set()
@@ -386,7 +386,7 @@ class AioClient:
         return rest not in self.gone if verb == "renew" else 1
 
     def lease(self, ttl: float = 9, **more: Any) -> AioLease:
-        return AioLease(self, self.tasks, ttl, now=self.loop.time, **more)
+        return AioLease(self, self.keeper, ttl, now=self.loop.time, **more)
 
 
 def virtually(work: Callable[[AioClient], Coroutine[Any, Any, None]]) -> None:
@@ -429,7 +429,7 @@ def test_a_task_s_lease_whose_renewals_fail_is_lost_when_its_time_is_over(
         assert not lease.is_held
         await asyncio.sleep(1.0)
         assert lost == [109.0]
-        assert client.tasks == set()
+        assert len(client.keeper) == 0
         with pytest.raises(LeaseLost):
             await lease.release()
 
@@ -464,7 +464,7 @@ def test_whatever_a_task_s_on_lost_does_other_leases_are_renewed() -> None:
         await asyncio.sleep(20.0)
         assert [type(each) for each in reported] == [ValueError]
         assert second.is_held
-        assert len(client.tasks) == 1
+        assert len(client.keeper) == 1
         await second.release()
 
     virtually(work)
@@ -482,7 +482,7 @@ def test_a_task_s_lease_released_amid_its_renewal_is_not_lost() -> None:
             assert await waits is False
         await asyncio.sleep(20.0)
         assert lost == []
-        assert client.tasks == set()
+        assert len(client.keeper) == 0
 
     virtually(work)
 
@@ -498,7 +498,7 @@ def test_async_with_reports_the_loss_of_its_lease_and_nothing_else() -> None:
             assert await lease.wait_lost()
 
         async def loses_and_fails(lease: AioLease) -> None:
-            lease.lose()
+            lease._lose()
             raises()
 
         async def fails(lease: AioLease) -> None:
@@ -530,7 +530,7 @@ def test_a_task_s_grant_that_comes_too_late_was_never_held() -> None:
             await lease.grant()
         client.back_s = 7.0
         assert (await lease.grant()).is_held
-        assert client.tasks != set()
+        assert len(client.keeper) == 1
         await lease.release()
         assert lost == []
 
@@ -541,12 +541,11 @@ def test_a_task_s_lease_whose_renewals_are_cancelled_is_given_up() -> None:
     async def work(client: AioClient) -> None:
         lost: list[int] = []
         lease = await client.lease(on_lost=lambda: lost.append(1)).grant()
-        (task,) = client.tasks
-        task.cancel()  # as the end of the client does
+        await client.keeper.close()  # as the end of the client does
         assert await lease.wait_lost() is False
         assert not lease.is_held
         assert lost == []
-        assert client.tasks == set()
+        assert len(client.keeper) == 0
 
     virtually(work)
 
@@ -554,7 +553,7 @@ def test_a_task_s_lease_whose_renewals_are_cancelled_is_given_up() -> None:
 def test_the_task_renews_no_lease_that_the_program_renews() -> None:
     async def work(client: AioClient) -> None:
         lease = await client.lease(keep=False).grant()
-        assert client.tasks == set()
+        assert len(client.keeper) == 0
         await asyncio.sleep(5.9)
         assert lease.is_held
         await asyncio.sleep(0.1)

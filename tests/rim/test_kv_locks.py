@@ -481,9 +481,9 @@ def test_the_loss_of_a_task_s_lease_that_waits_is_no_loss_of_the_lock() -> None:
         waits = asyncio.ensure_future(lock.acquire())
         while len(cluster.keys()) < 2:
             await asyncio.sleep(0)
-        attempts = [lease for lease in cluster.leases if lease.is_held]
-        attempts[-1].lose()
-        cluster.model.expire(attempts[-1].id)
+        waiting = cluster.keeper.kept[-1]  # type: ignore[attr-defined]
+        waiting.lose()
+        cluster.model.expire(waiting.lease)
         await other.release()
         assert await waits == lock.token
         assert lock.is_held

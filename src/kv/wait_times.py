@@ -1,0 +1,55 @@
+"""How long a claim waits for a lock: the forms of `threading.Lock.acquire`, and ours. Pure."""
+
+from __future__ import annotations
+
+import math
+import threading
+from typing import NamedTuple
+
+
+class Wait(NamedTuple):
+    """The time that a claim waits."""
+
+    until_s: float  # by the clock of watches, `time.monotonic`; inf: for ever
+    is_once: bool
+
+    @staticmethod
+    def of(seconds: float | None, now_s: float) -> Wait:
+        """Begin to wait for a number of seconds; None is for ever, 0 is one try."""
+        return Wait(math.inf if seconds is None else now_s + seconds, seconds == 0)
+
+    @property
+    def until_or_none_s(self) -> float | None:
+        return None if self.until_s == math.inf else self.until_s
+
+    def left_s(self, now_s: float) -> float | None:
+        """Return the seconds that are left; None: no limit."""
+        return None if self.until_s == math.inf else max(0.0, self.until_s - now_s)
+
+
+def seconds_to_wait(blocking: bool | float | None, timeout: float | None) -> float | None:
+    """Return for how many seconds to wait; None: for ever, 0: one try.
+
+    The form is that of `threading.Lock.acquire`: -1 is for ever. A number, or None, that stands
+    first is the timeout.
+
+    Raises:
+        TypeError, ValueError, OverflowError: as `threading.Lock.acquire`.
+    """
+    if not isinstance(blocking, bool):
+        if timeout != -1:
+            raise TypeError("the timeout is given twice")
+        blocking, timeout = True, blocking
+    if timeout == -1 and not isinstance(timeout, bool):
+        return None if blocking else 0.0
+    if not blocking:
+        raise ValueError("without blocking there is nothing to wait for: no timeout")
+    if timeout is None:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+        raise TypeError(f"a timeout is a number of seconds, not {type(timeout).__name__}")
+    if not timeout >= 0:
+        raise ValueError(f"a timeout of {timeout} s is no time: 0 or more seconds; -1: for ever")
+    if timeout > threading.TIMEOUT_MAX:
+        raise OverflowError(f"a timeout of {timeout} s is too long; -1: for ever")
+    return float(timeout)
