@@ -17,6 +17,7 @@ from growth_setup import Setup
 from raftline_nodes import Raftline
 
 CALLERS = 64
+TOGETHER = 500
 
 
 class Counted:
@@ -89,9 +90,36 @@ def _threads(at: str, load: Load) -> dict[str, float]:
     return counted.figures()
 
 
+async def _gathered(at: str, load: Load) -> dict[str, float]:
+    """Sets of one task that waits for many together. The wait of each is that for all."""
+    counted = Counted(load)
+    async with raftline.aio.connect(at, timeout=60) as kv:
+        while counted.goes_on():
+            asked_s = time.monotonic()
+            keys = [counted.key() for _ in range(TOGETHER)]
+            await asyncio.gather(*(kv.set(key, counted.value) for key in keys))
+            for _ in keys:
+                counted.note(asked_s)
+    return counted.figures()
+
+
+def _pipelined(at: str, load: Load) -> dict[str, float]:
+    """The same by one thread with a pipeline."""
+    counted = Counted(load)
+    with raftline.connect(at, timeout=60) as kv:
+        while counted.goes_on():
+            asked_s = time.monotonic()
+            with kv.pipeline() as batch:
+                for _ in range(TOGETHER):
+                    batch.set(counted.key(), counted.value)
+            for _ in range(TOGETHER):
+                counted.note(asked_s)
+    return counted.figures()
+
+
 def clients(setup: Setup) -> None:
     """Sets of 64 callers: the generator's connections, tasks of asyncio on one connection, and
-    threads, all at the same nodes in turn."""
+    threads, all at the same nodes in turn. Then sets of one caller, 500 together."""
     with Raftline(setup.folder, setup.port) as nodes:
         port = nodes.port(nodes.wait_for_leader())
         load = Load(connections=CALLERS, seconds=setup.seconds)
@@ -99,3 +127,5 @@ def clients(setup: Setup) -> None:
         at = f"localhost:{port}"
         setup.add("asyncio, 64 tasks, 1 connection", nodes, asyncio.run(_tasks(at, load)))
         setup.add("64 threads", nodes, _threads(at, load))
+        setup.add(f"asyncio, {TOGETHER} gathered", nodes, asyncio.run(_gathered(at, load)))
+        setup.add(f"1 thread, pipelines of {TOGETHER}", nodes, _pipelined(at, load))

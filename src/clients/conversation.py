@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from raftline.clients.addresses import Addresses
@@ -21,12 +21,14 @@ from raftline.clients.connection import (
 )
 from raftline.clients.lines import LEAST_S
 from raftline.clients.login import Credentials, log_in, of_environment
+from raftline.clients.pipelining import Pipelining
 from raftline.clients.search import (
     Answer,
     AskNode,
     ClientSessions,
     NodeTurns,
     Pause,
+    Search,
     SearchStep,
     lost,
     search,
@@ -171,6 +173,17 @@ class Client:
         except (Unreachable, OutcomeUnknown) as error:
             return error
 
+    def ask_together(self, commands: Iterable[str]) -> list[Answer]:
+        """Return the answers to these commands, which are under way at once, each within the time
+        limits of a request from its beginning. It follows the leader."""
+
+        def machine_of(command: str) -> Search[Reply]:
+            deadline = Deadline(self.timeout_s, attempt_s=self.attempt_s or math.inf)
+            return search(self._nodes, self._sessions, self.name, command, deadline)
+
+        steps = Pipelining(commands, machine_of, self._sessions, self._connected_to, self.close)
+        return steps.run()
+
     def connect(self) -> None:
         """Connect to the node; with `follow`, to any known one.
 
@@ -209,16 +222,19 @@ class Client:
 
     def _connected(self, limit_s: float) -> NodeConnection:
         """Return a connection to the node whose turn it is."""
+        return self._connected_to(self.address, limit_s)
+
+    def _connected_to(self, address: Address, limit_s: float) -> NodeConnection:
         if self._connection is not None:
-            if self._connection.address == self.address and self._connection.is_silent():
+            if self._connection.address == address and self._connection.is_silent():
                 return self._connection
             self.close()
         if self._on_connect:
-            self._on_connect(self.address)
+            self._on_connect(address)
         try:
-            self._connection = NodeConnection(self.address, limit_s, self.tls, self.name)
+            self._connection = NodeConnection(address, limit_s, self.tls, self.name)
         except OSError as error:
-            raise unreachable(self.address, error, limit_s) from None
+            raise unreachable(address, error, limit_s) from None
         if self.credentials is not None:
             self._log_in(self._connection, self.credentials, limit_s)
         return self._connection

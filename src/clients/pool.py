@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Sequence
 
 from raftline.clients.addresses import Addresses
-from raftline.clients.connection import Closed, Unreachable
+from raftline.clients.connection import ClientError, Closed, Unreachable
 from raftline.clients.conversation import Client, name_of_client
 from raftline.clients.login import Credentials, of_environment
+from raftline.clients.search import Answer, error_of
 from raftline.clients.tls import ClientTls, tls_of
 from raftline.common.address import Address
 from raftline.common.nocopies import NoCopies
 from raftline.wire.commands import row_of
+from raftline.wire.refusals import refusal_in
 
 TIMEOUT_S = 10.0
 LEAST_S = 0.001
@@ -84,11 +87,8 @@ class Clients(NoCopies):
             OutcomeUnknown: it may yet take effect, or not.
         """
         limit_s = self.timeout if timeout is None else time_limit(timeout)
-        until_s = time.monotonic() + limit_s
         is_spare = row_of(command).handling.is_timed and self._is_full
-        client = self._made() if is_spare else self._take(until_s)
-        client.timeout_s = max(until_s - time.monotonic(), LEAST_S)
-        client.attempt_s = client.timeout_s / ATTEMPTS
+        client = self._made() if is_spare else self._taken(limit_s)
         try:
             return client.request(command)
         finally:
@@ -96,6 +96,16 @@ class Clients(NoCopies):
                 client.close()
             else:
                 self._give_back(client)
+
+    def request_together(self, commands: Sequence[str], timeout: float) -> list[str | ClientError]:
+        """Return the text of each reply, or its error; all are under way at once on one connection.
+        `timeout` seconds are for each request from its beginning. Once one has found no node in
+        time, no other begins."""
+        client = self._taken(timeout)
+        try:
+            return [_text_or_error(answer) for answer in client.ask_together(commands)]
+        finally:
+            self._give_back(client)
 
     @property
     def _is_full(self) -> bool:
@@ -120,6 +130,14 @@ class Clients(NoCopies):
         mix up replies. A thread that does not exist here may have held the lock."""
         if self._process != os.getpid():
             self._begin_anew()
+
+    def _taken(self, limit_s: float) -> Client:
+        """Return a connection, with what is left of the time for its request."""
+        until_s = time.monotonic() + limit_s
+        client = self._take(until_s)
+        client.timeout_s = max(until_s - time.monotonic(), LEAST_S)
+        client.attempt_s = client.timeout_s / ATTEMPTS
+        return client
 
     def _take(self, until_s: float) -> Client:
         """Return an idle connection. Raises Closed, Unreachable if there is none."""
@@ -160,6 +178,13 @@ class Clients(NoCopies):
             tls=self.tls,
             addresses=self.addresses,
         )
+
+
+def _text_or_error(answer: Answer) -> str | ClientError:
+    if isinstance(answer, ClientError):
+        return answer
+    refusal = refusal_in(answer.text)
+    return answer.text if refusal is None else error_of(refusal)
 
 
 def _leave(client: Client) -> None:

@@ -236,7 +236,7 @@ def _last_word(nodes: NodeTurns, answer: Answer) -> Reply:
     return answer
 
 
-def _session(
+def session_with_room(
     nodes: NodeTurns, sessions: ClientSessions, name: str, deadline: Deadline
 ) -> Search[ClientSession | Reply]:
     """Return a session that can take a write, begun if there is none; or the reply that refuses
@@ -269,7 +269,7 @@ def numbered(
     even if it is sent again (thesis §6.3)."""
     is_again = False
     while True:
-        session = yield from _session(nodes, sessions, name, deadline)
+        session = yield from session_with_room(nodes, sessions, name, deadline)
         if isinstance(session, Reply):
             return session
         number = session.take()

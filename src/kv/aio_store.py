@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import socket
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeAlias, TypeVar, overload
 
-from raftline.clients.connection import in_words
+from raftline.clients.connection import ClientError, in_words
 from raftline.clients.pool import time_limit
 from raftline.clients.steps import carry_out_awaiting
 from raftline.common.errors import RaftlineError
 from raftline.common.nocopies import NoCopies
 from raftline.kv.aio_lease import AioKeeper, AioLease
 from raftline.kv.aio_lock import AioElection, AioLock
+from raftline.kv.aio_pipeline import AioPipeline
 from raftline.kv.aio_watch import AioWatch
 from raftline.kv.asker import AioAsker
 from raftline.kv.calls import Call, Calls, Stat
 from raftline.kv.codec import TEXT, Codec, Data
 from raftline.kv.events import WatchCursor
+from raftline.kv.pipeline import reads_of, values_of
 from raftline.kv.store import NONE, TTL_S
 from raftline.kv.transaction import Outcome, Plan, Transaction, updates
 
@@ -46,6 +48,10 @@ class TaskTransport:
         """Return the text of the reply to a line."""
         limit_s = self.timeout if timeout is None else time_limit(timeout)
         return await self._asker.request(command, limit_s)
+
+    async def request_together(self, commands: Sequence[str]) -> list[str | ClientError]:
+        """Return the text of each reply, or its error; all are under way at once."""
+        return await self._asker.request_together(commands, self.timeout)
 
     async def ask(self, call: Call[Result], timeout: float | None = None) -> Result:
         """Carry out a call, and return what its reply means."""
@@ -218,6 +224,18 @@ class AioKV(NoCopies, Generic[Data]):
             return self._ask(plan.call)
 
         return Transaction(self._codec, commit)
+
+    def pipeline(self) -> AioPipeline[Data]:
+        """Return a pipeline: `async with kv.pipeline() as batch: batch.set("a", "1")` sends all of
+        its requests at once."""
+        return AioPipeline(self._codec, self._transport.request_together)
+
+    async def get_many(self, keys: Iterable[Data]) -> dict[Data, Data]:
+        """Return the keys that are there, of these, with their values. They are asked for at once,
+        and each is read by itself."""
+        async with self.pipeline() as batch:
+            found = reads_of(batch, keys)
+        return values_of(found)
 
     async def items(self, prefix: Data | None = None) -> AsyncIterator[tuple[Data, Data]]:
         """Yield the pairs, those under a prefix if one is given, in the order of the keys. Each

@@ -16,6 +16,7 @@ from typing import Any
 from raftline.clients.addresses import Addresses
 from raftline.clients.connection import (
     CONNECT_TIMEOUT_S,
+    ClientError,
     Closed,
     Deadline,
     Unreachable,
@@ -23,8 +24,10 @@ from raftline.clients.connection import (
     unreachable,
 )
 from raftline.clients.login import Credentials, exchange
+from raftline.clients.pipelining import UNSENT, ends_a_pipeline
 from raftline.clients.pool import ATTEMPTS
 from raftline.clients.search import (
+    WINDOW,
     Answer,
     AskNode,
     AwaitSession,
@@ -34,12 +37,14 @@ from raftline.clients.search import (
     SearchStep,
     lost,
     search,
+    session_with_room,
     text_of,
 )
 from raftline.clients.steps import carry_out_awaiting
 from raftline.clients.tls import ClientTls
 from raftline.common.address import Address
 from raftline.kv.link import Link
+from raftline.wire.commands import row_of
 from raftline.wire.replies import Reply
 
 
@@ -83,6 +88,37 @@ class AioAsker:
         deadline = Deadline(timeout_s, attempt_s=timeout_s / ATTEMPTS)
         steps = search(self._nodes, self._sessions, self.name, command, deadline)
         return text_of(await carry_out_awaiting(steps, self._do))
+
+    async def request_together(
+        self, commands: Sequence[str], timeout_s: float
+    ) -> list[str | ClientError]:
+        """Return the text of each reply, or its error. They begin in their order; as many are under
+        way as one session has numbers for. Once one has found no node in time, no other begins."""
+        self.check_place()
+        answers: list[str | ClientError] = [Unreachable(UNSENT) for _ in commands]
+        if any(row_of(command).handling.is_numbered for command in commands):
+            deadline = Deadline(timeout_s, attempt_s=timeout_s / ATTEMPTS)
+            begun = session_with_room(self._nodes, self._sessions, self.name, deadline)
+            try:
+                await carry_out_awaiting(begun, self._do)  # else its waiters might overtake
+            except ClientError as error:
+                return [error, *answers[1:]]
+        left = iter(enumerate(commands))
+        has_failed = False
+
+        async def send_some() -> None:
+            nonlocal has_failed
+            for place, command in left:
+                try:
+                    answers[place] = await self.request(command, timeout_s)
+                except ClientError as error:
+                    answers[place] = error
+                    has_failed = has_failed or ends_a_pipeline(error)
+                if has_failed:
+                    return
+
+        await asyncio.gather(*(send_some() for _ in range(min(len(commands), WINDOW - 1))))
+        return answers
 
     def check_place(self) -> None:
         """Raise if no request can be sent: closed, another event loop, a forked child."""

@@ -6,9 +6,10 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from raftline.clients.connection import Closed
+from raftline.clients.connection import ClientError, Closed
 from raftline.clients.pool import Clients
 from raftline.common.errors import RaftlineError
 from raftline.kv.calls import Call
@@ -18,6 +19,7 @@ from raftline.kv.lease import Keeper
 from raftline.kv.watch import Watch
 
 Result = TypeVar("Result")
+CLOSED = "this client was closed, so nothing can be asked through it"
 
 
 class Shared:
@@ -72,8 +74,14 @@ class ThreadTransport:
     def request(self, command: str, timeout: float | None = None) -> str:
         """Return the text of the reply to a line."""
         if self._shared.is_closed:
-            raise Closed("this client was closed, so nothing can be asked through it")
+            raise Closed(CLOSED)
         return self._shared.clients.request(command, self.timeout if timeout is None else timeout)
+
+    def request_together(self, commands: Sequence[str]) -> list[str | ClientError]:
+        """Return the text of each reply, or its error; all are under way at once."""
+        if self._shared.is_closed:
+            raise Closed(CLOSED)
+        return self._shared.clients.request_together(commands, self.timeout)
 
     def ask(self, call: Call[Result], timeout: float | None = None) -> Result:
         """Carry out a call, and return what its reply means."""

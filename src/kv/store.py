@@ -26,6 +26,7 @@ from raftline.kv.codec import TEXT, Codec, Data
 from raftline.kv.events import WatchCursor
 from raftline.kv.lease import Keeper, Lease
 from raftline.kv.lock import Election, Lock
+from raftline.kv.pipeline import Pipeline, reads_of, values_of
 from raftline.kv.shared import Shared, ThreadTransport
 from raftline.kv.transaction import Outcome, Plan, Transaction, updates
 from raftline.kv.views import Listing, PrefixItems, PrefixKeys, PrefixValues
@@ -169,6 +170,18 @@ class KV(NoCopies, MutableMapping[Data, Data]):
             return self._ask(plan.call)
 
         return Transaction(self._codec, commit)
+
+    def pipeline(self) -> Pipeline[Data]:
+        """Return a pipeline: `with kv.pipeline() as batch: batch.set("a", "1")` sends all of its
+        requests at once."""
+        return Pipeline(self._codec, self._transport.request_together)
+
+    def get_many(self, keys: Iterable[Data]) -> dict[Data, Data]:
+        """Return the keys that are there, of these, with their values. They are asked for at once,
+        and each is read by itself."""
+        with self.pipeline() as batch:
+            found = reads_of(batch, keys)
+        return values_of(found)
 
     # --- a mapping ------------------------------------------------------------------------------
 

@@ -1,0 +1,234 @@
+"""Many requests of one thread under way at once, on one connection after the other.
+
+Each request is the machine of `search.py`. So it finds the leader, bears a number of a session and
+is sent again as a lone one is. Here their lines leave together, and the replies are taken in the
+order of the lines (docs/use/protocol.md).
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from functools import partial
+
+from raftline.clients.connection import ClientError, NodeConnection, Unreachable, line_of
+from raftline.clients.search import (
+    WINDOW,
+    Answer,
+    AskNode,
+    AwaitSession,
+    ClientSessions,
+    Pause,
+    Search,
+    SearchStep,
+    lost,
+)
+from raftline.common.address import Address
+from raftline.wire.commands import row_of
+from raftline.wire.replies import Reply, RequestOutcome, outcome_of, read_reply
+
+BYTES_MAX = 256 << 10  # of lines without an answer; one line may be longer
+Connect = Callable[[Address, float], NodeConnection]
+
+
+UNSENT = "it was not sent, as a request before it found no node in time"
+
+
+def ends_a_pipeline(error: ClientError) -> bool:
+    """Whether it is that of a request which found no node in time: the next ones would not,
+    either."""
+    return error.outcome is not RequestOutcome.REFUSED or isinstance(error, Unreachable)
+
+
+class _UnderWay:
+    """A machine, its place, and the line that it waits for an answer to."""
+
+    def __init__(self, place: int, machine: Search[Reply]) -> None:
+        self.place = place
+        self.machine = machine
+        self.step = AskNode(Address("", 0), "", "", 0.0, 0.0)
+        self.line = b""
+        self.until_s = 0.0
+
+
+class Pipelining:
+    """Carries out the machines of requests side by side, in their order."""
+
+    def __init__(
+        self,
+        commands: Iterable[str],
+        machine_of: Callable[[str], Search[Reply]],
+        sessions: ClientSessions,
+        connect: Connect,
+        hang_up: Callable[[], None],
+    ) -> None:
+        """`machine_of` begins the request of a command, with `sessions`. `connect` returns the
+        connection to a node; it raises ClientError. `hang_up` closes it."""
+        self._commands = deque(commands)
+        self._machine_of = machine_of
+        self._sessions = sessions
+        self._connect = connect
+        self._hang_up = hang_up
+        self._connection: NodeConnection | None = None
+        self._answers: dict[int, Answer] = {}  # by place
+        self._count = 0  # of requests that have begun
+        self._to_send: deque[_UnderWay] = deque()
+        self._sent: deque[_UnderWay] = deque()
+        self._bytes = 0  # of lines that are to be sent, or have no answer
+        self._paused: list[tuple[float, _UnderWay]] = []
+        self._without_session: list[_UnderWay] = []
+        self._failure: Answer | None = None  # then nothing more is begun
+
+    def run(self) -> list[Answer]:
+        """Return the answers in the order of the requests. If one found no node in time, those
+        that were not begun by then are not sent."""
+        try:
+            while self._begin_more() or len(self._answers) < self._count:
+                self._go_on()
+        except BaseException:
+            self._hang_up()  # else a late reply would answer the next request
+            raise
+        return [
+            *(self._answers[place] for place in range(self._count)),
+            *(Unreachable(UNSENT) for _ in self._commands),
+        ]
+
+    # --- requests -------------------------------------------------------------------------------
+
+    def _begin_more(self) -> bool:
+        """Begin as many as may be under way; return whether there was one."""
+        before = self._count
+        while self._commands and self._failure is None and self._has_room:
+            machine = self._machine_of(self._commands.popleft())
+            self._count += 1
+            self._resume(_UnderWay(self._count - 1, machine), partial(next, machine))
+        return self._count > before
+
+    @property
+    def _has_room(self) -> bool:
+        """Whether the next may be under way, too. A full session is waited for: another one would
+        be taken from other clients."""
+        active = self._count - len(self._answers)
+        if not active:
+            return True
+        if active >= WINDOW or self._bytes >= BYTES_MAX:
+            return False
+        is_numbered = row_of(self._commands[0]).handling.is_numbered
+        return not is_numbered or self._sessions.with_room() is not None
+
+    def _resume(self, request: _UnderWay, resume: Callable[[], SearchStep]) -> None:
+        """Take a machine to its next step, or to its end."""
+        try:
+            step = resume()
+        except StopIteration as end:
+            reply: Reply = end.value
+            self._answers[request.place] = reply
+            if outcome_of(reply.text) is RequestOutcome.NO_LEADER:
+                self._failure = reply
+        except ClientError as error:
+            self._answers[request.place] = error
+            if ends_a_pipeline(error):
+                self._failure = error
+        else:
+            self._take(request, step)
+
+    def _take(self, request: _UnderWay, step: SearchStep) -> None:
+        if isinstance(step, Pause):
+            self._paused.append((time.monotonic() + step.seconds, request))
+        elif isinstance(step, AwaitSession):
+            self._without_session.append(request)
+        else:
+            try:
+                request.line = line_of(step.sender, step.command)
+            except ClientError as error:
+                self._resume(request, partial(request.machine.throw, error))
+                return
+            request.step = step
+            self._bytes += len(request.line)
+            self._to_send.append(request)
+
+    def _answered(self, request: _UnderWay, answer: Answer) -> None:
+        self._bytes -= len(request.line)
+        self._hand(request, answer)
+
+    def _hand(self, request: _UnderWay, answer: Answer | None) -> None:
+        self._resume(request, partial(request.machine.send, answer))
+
+    # --- steps ----------------------------------------------------------------------------------
+
+    def _go_on(self) -> None:
+        """Do what can be done next: send and read, go on without a wait, or wait."""
+        if self._to_send or self._sent:
+            self._send()
+            self._read()
+        elif self._without_session and not self._sessions.is_beginning:
+            waiting, self._without_session = self._without_session, []
+            for request in waiting:
+                self._hand(request, None)
+        elif self._paused:
+            self._paused.sort(key=lambda each: each[0])
+            due_s, request = self._paused.pop(0)
+            time.sleep(max(0.0, due_s - time.monotonic()))
+            self._hand(request, None)
+
+    def _send(self) -> None:
+        """Send the lines for one node. Those for another wait until all sent ones are answered."""
+        if not self._to_send:
+            return
+        step = self._to_send[0].step
+        if not self._sent:
+            try:
+                self._connection = self._connect(step.address, step.connect_s)
+            except ClientError as error:
+                self._fail_all(step.address, error)
+                return
+        connection = self._connection
+        assert connection is not None
+        now_s, lines = time.monotonic(), []
+        while self._to_send and self._to_send[0].step.address == connection.address:
+            request = self._to_send.popleft()
+            request.until_s = now_s + request.step.limit_s
+            self._sent.append(request)
+            lines.append(request.line)
+        try:
+            if lines:
+                connection.timeout_s = step.limit_s
+                connection.send(*lines)
+        except OSError as error:
+            self._lose_all(error)
+
+    def _fail_all(self, address: Address, error: ClientError) -> None:
+        """Answer each request for a node that can't be asked."""
+        waiting, self._to_send = self._to_send, deque()
+        for request in waiting:
+            if request.step.address == address:
+                self._answered(request, error)
+            else:
+                self._to_send.append(request)
+
+    def _read(self) -> None:
+        """Take the next reply, and those that came with it."""
+        connection = self._connection
+        while self._sent and connection is not None:
+            try:
+                raw = connection.read(self._sent[0].until_s)
+                reply = read_reply(raw.removesuffix(b"\r"))
+                if reply is None:
+                    raise ConnectionError("answered something that is not raftline")
+            except OSError as error:
+                self._lose_all(error)
+                return
+            request = self._sent.popleft()
+            self._answered(request, reply)
+            if b"\n" not in connection.received:
+                return
+
+    def _lose_all(self, error: OSError) -> None:
+        """Answer each request on a connection that broke: no reply comes any more."""
+        self._hang_up()
+        self._connection = None
+        unanswered, self._sent = self._sent, deque()
+        for request in unanswered:
+            step = request.step
+            self._answered(request, lost(step.command, step.address, error, step.limit_s))

@@ -1,0 +1,222 @@
+"""`kv.pipeline()`: many requests on their way at once, for a thread or a task.
+
+    with kv.pipeline() as batch:
+        visits = batch.incr("visits")
+        batch.set("seen", "now")
+    visits.result()
+
+Each request is one as `KV` makes it, done once. It is no transaction: another client's requests may
+come between, and one that is refused leaves the others done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+from raftline.common.errors import RaftlineError
+from raftline.kv.calls import Call, Calls, Stat
+from raftline.kv.codec import Codec, Data
+from raftline.kv.lease_timer import BaseLease
+from raftline.kv.transaction import Outcome, Plan, Transaction
+
+Result = TypeVar("Result")
+_Lease = BaseLease[Any] | str | None
+_NOT_SENT = "it has no result: its pipeline is sent at the end of its `with`"
+
+
+class Pending(Generic[Result]):
+    """The result of one request of a pipeline, once that was sent."""
+
+    def __init__(self, call: Call[Result]) -> None:
+        self._call = call
+        self._is_there = False
+        self._result: Result | None = None
+        self._error: Exception | None = None
+
+    def __repr__(self) -> str:
+        state = "not sent" if not self._is_there else "failed" if self._error else "done"
+        return f"<the result of a request, {state}>"
+
+    @property
+    def _command(self) -> str:
+        return self._call.command
+
+    @property
+    def _failure(self) -> Exception | None:
+        return self._error
+
+    def result(self) -> Result:
+        """Return the result.
+
+        Raises:
+            RaftlineError, KeyError: that of the request.
+            RuntimeError: the pipeline was not sent.
+        """
+        if not self._is_there:
+            raise RuntimeError(_NOT_SENT)
+        if self._error is not None:
+            raise self._error.with_traceback(None)
+        return self._result  # type: ignore[return-value]
+
+    def _settle(self, answer: str | RaftlineError) -> None:
+        self._is_there = True
+        if isinstance(answer, RaftlineError):
+            self._error = self._call.failure(answer)
+            return
+        try:
+            self._result = self._call.read(answer)
+        except (RaftlineError, KeyError) as error:
+            self._error = error
+
+
+class BasePipeline(Generic[Data]):
+    """The requests of a pipeline, each with its result to come."""
+
+    def __init__(self, codec: Codec[Data]) -> None:
+        self._codec = codec
+        self._calls = Calls(codec)
+        self._requests: list[Pending[Any]] = []
+        self._is_over = False
+
+    def __repr__(self) -> str:
+        state = "over" if self._is_over else "not sent yet"
+        return f"<a pipeline of {len(self)} requests, {state}>"
+
+    def __len__(self) -> int:
+        return len(self._requests)
+
+    def _add(self, call: Call[Result]) -> Pending[Result]:
+        if self._is_over:
+            raise RuntimeError("this pipeline is over; begin another one: with kv.pipeline()")
+        pending = Pending(call)
+        self._requests.append(pending)
+        return pending
+
+    def _commands(self) -> list[str]:
+        """Return what is to be sent; nothing can be added any more."""
+        self._is_over = True
+        return [each._command for each in self._requests]
+
+    def _settle(self, answers: Sequence[str | RaftlineError]) -> None:
+        """Take the answers. Raise the first error, once all results are there."""
+        for request, answer in zip(self._requests, answers, strict=True):
+            request._settle(answer)
+        for request in self._requests:
+            if request._failure is not None:
+                raise request._failure.with_traceback(None)
+
+    def get(self, key: Data) -> Pending[Data | None]:
+        """Read a key; None if it is absent."""
+        return self._add(self._calls.get(key))
+
+    def set(
+        self, key: Data, value: Data, *, ttl: int | None = None, lease: _Lease = None
+    ) -> Pending[None]:
+        """Set a key: for good, for `ttl` seconds, or as long as a lease lasts."""
+        return self._add(self._calls.set(key, value, ttl, _id(lease)))
+
+    def setnx(
+        self, key: Data, value: Data, *, ttl: int | None = None, lease: _Lease = None
+    ) -> Pending[bool]:
+        """Set a key if it is not there; the result is whether it was set."""
+        return self._add(self._calls.setnx(key, value, _id(lease), ttl))
+
+    def cas(
+        self, key: Data, old: Data, new: Data, *, ttl: int | None = None, lease: _Lease = None
+    ) -> Pending[bool]:
+        """Set a key to `new` where its value is `old`; the result is whether it was set."""
+        return self._add(self._calls.cas(key, old, new, _id(lease), ttl))
+
+    def incr(self, key: Data, by: int = 1, *, lease: _Lease = None) -> Pending[int]:
+        """Add to the number in a key; the result is the sum."""
+        return self._add(self._calls.incr(key, by, _id(lease)))
+
+    def append(self, key: Data, value: Data, *, lease: _Lease = None) -> Pending[int]:
+        """Append a value to what a key has; the result is how many bytes it has then."""
+        return self._add(self._calls.append(key, value, _id(lease)))
+
+    def delete(self, key: Data) -> Pending[bool]:
+        """Remove a key; the result is whether it was there."""
+        return self._add(self._calls.delete(key))
+
+    def pop(self, key: Data) -> Pending[Data | None]:
+        """Take a key out, in one step; the result is its value, None if it is absent."""
+        return self._add(self._calls.pop(key))
+
+    def stat(self, key: Data) -> Pending[Stat | None]:
+        """Read the facts of a key; None if it is absent."""
+        return self._add(self._calls.stat(key))
+
+    def ttl(self, key: Data) -> Pending[float | None]:
+        """Read the seconds that a key has left; None: it stays. KeyError: no such key."""
+        return self._add(self._calls.ttl(key))
+
+    def expire(self, key: Data, ttl: int) -> Pending[bool]:
+        """Let a key go after `ttl` seconds; the result is whether it is there."""
+        return self._add(self._calls.expire(key, ttl))
+
+    def persist(self, key: Data) -> Pending[bool]:
+        """Let a key stay; the result is whether it was under a lease."""
+        return self._add(self._calls.persist(key))
+
+    def clear(self, prefix: Data) -> Pending[int]:
+        """Delete all keys under a prefix, in one entry; the result is how many."""
+        return self._add(self._calls.clear(prefix))
+
+    def txn(self) -> Transaction[Data, Pending[Outcome[Data]]]:
+        """Return a transaction to be built; `commit()` adds it to the pipeline."""
+
+        def commit(plan: Plan[Data]) -> Pending[Outcome[Data]]:
+            return self._add(plan.call)
+
+        return Transaction(self._codec, commit)
+
+
+def reads_of(batch: BasePipeline[Data], keys: Iterable[Data]) -> dict[Data, Pending[Data | None]]:
+    """Add a read of each of these keys."""
+    if isinstance(keys, str | bytes):
+        raise TypeError(f"the keys are a list of them, not one {type(keys).__name__}")
+    return {key: batch.get(key) for key in dict.fromkeys(keys)}
+
+
+def values_of(found: Mapping[Data, Pending[Data | None]]) -> dict[Data, Data]:
+    """Return the values of the keys that are there."""
+    read = ((key, pending.result()) for key, pending in found.items())
+    return {key: value for key, value in read if value is not None}
+
+
+class Pipeline(BasePipeline[Data]):
+    """Requests that are sent together at the end of a `with`; `kv.pipeline()` makes one.
+
+    They leave in their order, and are carried out in it unless the leader changes meanwhile. A read
+    need not see a write of the same pipeline. If one fails, the end of the `with` raises the first
+    error; each `Pending` has its own. If the block raises, nothing is sent.
+    """
+
+    def __init__(
+        self,
+        codec: Codec[Data],
+        together: Callable[[Sequence[str]], Sequence[str | RaftlineError]],
+    ) -> None:
+        """`together` sends commands, and returns their answers."""
+        super().__init__(codec)
+        self._together = together
+
+    def __enter__(self) -> Pipeline[Data]:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        commands = self._commands()
+        if error is None and commands:
+            self._settle(self._together(commands))
+
+
+def _id(lease: _Lease) -> str | None:
+    return None if lease is None else str(lease)

@@ -1,0 +1,263 @@
+"""`kv.pipeline()` and `get_many`, for threads and for asyncio, at nodes with a script."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+import raftline
+import raftline.aio
+from raftline.clients.search import WINDOW
+from raftline.kv.aio_pipeline import AioPipeline
+from raftline.kv.pipeline import BasePipeline, Pending, Pipeline
+from raftline.wire.protocol import NO_LEADER, error
+from tests.scripted_node import ScriptedNode
+
+Fill = Callable[[BasePipeline[str]], object]
+
+
+class Store:
+    """The answers of a node; a number of a session counts once, as a cluster has it."""
+
+    def __init__(self) -> None:
+        self.pairs: dict[str, str] = {}
+        self.sessions = 0
+
+    def answer(self, command: str) -> str:
+        verb, _, rest = command.partition(" ")
+        key, _, value = rest.partition(" ")
+        match verb:
+            case "session":
+                self.sessions += 1
+                return f"SESSION response: program-{self.sessions}"
+            case "set":
+                self.pairs[key] = value
+                return f"SET response: {key} set to {value}"
+            case "incr" if key == "word":
+                return error("the value of word is no whole number. Nothing was done.")
+            case "incr":
+                self.pairs[key] = str(int(self.pairs.get(key, "0")) + 1)
+                return f"INCR response: {self.pairs[key]}"
+            case "get" if key in self.pairs:
+                return f"GET response: {self.pairs[key]}"
+            case "get":
+                return f"GET response, no such key: {key}"
+        return error(f"what is {command}")
+
+
+def of_threads(at: str, fill: Fill, timeout: float = 30.0) -> None:
+    with raftline.connect(at, timeout=timeout) as kv:
+        kv._shared.clients.addresses.asks(1e12)  # so the script meets no question for members
+        with kv.pipeline() as batch:
+            fill(batch)
+
+
+def of_tasks(at: str, fill: Fill, timeout: float = 30.0) -> None:
+    async def run() -> None:
+        async with raftline.aio.connect(at, timeout=timeout) as kv:
+            kv._asker.addresses.asks(1e12)
+            async with kv.pipeline() as batch:
+                fill(batch)
+
+    asyncio.run(run())
+
+
+Run = Callable[..., None]
+BOTH = pytest.mark.parametrize("run", [of_threads, of_tasks])
+Start = Callable[..., ScriptedNode]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    nodes: list[ScriptedNode] = []
+
+    def start(handler: Callable[[str], str | None]) -> ScriptedNode:
+        nodes.append(ScriptedNode(handler))
+        return nodes[-1]
+
+    yield start
+    for node in nodes:
+        node.close()
+
+
+def at(*nodes: ScriptedNode) -> str:
+    return ",".join(f"localhost:{node.port}" for node in nodes)
+
+
+@BOTH
+def test_the_results_are_there_after_the_block_in_one_session(run: Run, start: Start) -> None:
+    store = Store()
+    node = start(store.answer)
+    results: list[Pending[Any]] = []
+
+    def fill(batch: BasePipeline[str]) -> None:
+        results.extend([batch.get("a"), *(batch.incr("n") for _ in range(5 * WINDOW))])
+        with pytest.raises(RuntimeError, match="at the end of its `with`"):
+            results[0].result()
+        assert node.received == []
+        assert len(batch) == 5 * WINDOW + 1
+
+    run(at(node), fill)
+    assert [each.result() for each in results] == [None, *range(1, 5 * WINDOW + 1)]
+    assert store.sessions == 1
+    numbers = [int(found[1]) for line in node.asked if (found := re.search(r"#(\d+)@", line))]
+    assert numbers == [*range(1, 5 * WINDOW + 1)]  # in their order
+
+
+@BOTH
+def test_a_refusal_leaves_the_others_done_and_is_raised_at_the_end(run: Run, start: Start) -> None:
+    store = Store()
+    results: list[Pending[Any]] = []
+
+    def fill(batch: BasePipeline[str]) -> None:
+        results.extend([batch.set("a", "5"), batch.incr("word"), batch.incr("n")])
+
+    with pytest.raises(raftline.Refused, match="no whole number"):
+        run(at(start(store.answer)), fill)
+    assert store.pairs == {"a": "5", "n": "1"}
+    assert (results[0].result(), results[2].result()) == (None, 1)
+    with pytest.raises(raftline.Refused, match="no whole number"):
+        results[1].result()
+    assert [repr(each) for each in results[1:]] == [
+        "<the result of a request, failed>",
+        "<the result of a request, done>",
+    ]
+
+
+@BOTH
+def test_a_connection_that_breaks_costs_no_write_and_doubles_none(run: Run, start: Start) -> None:
+    store = Store()
+    done: dict[str, str] = {}
+    left = iter(range(7))
+
+    def broken(command: str) -> str | None:
+        return None if next(left, None) is None else answered(command)
+
+    def answered(command: str) -> str:
+        number = numbers[-1]
+        if number and number in done:
+            return done[number]
+        text = store.answer(command)
+        if number:
+            done[number] = text
+        return text
+
+    numbers: list[str] = [""]
+    first, second = start(broken), start(answered)
+    results: list[Pending[int]] = []
+
+    def note(node: ScriptedNode) -> Callable[[str], str | None]:
+        handler = node.handler
+
+        def handle(command: str) -> str | None:
+            numbers.append(node.received[-1].partition("@")[0].partition("#")[2])
+            return handler(command)
+
+        return handle
+
+    for node in (first, second):
+        node.handler = note(node)
+
+    def fill(batch: BasePipeline[str]) -> None:
+        results.extend(batch.incr("n") for _ in range(20))
+
+    run(at(first, second), fill)
+    assert [each.result() for each in results] == [*range(1, 21)]
+    assert store.sessions == 1
+
+
+@BOTH
+def test_a_block_that_raises_sends_nothing(run: Run, start: Start) -> None:
+    node = start(Store().answer)
+    kept: list[Pending[None]] = []
+
+    def fill(batch: BasePipeline[str]) -> None:
+        kept.append(batch.set("a", "5"))
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run(at(node), fill)
+    assert node.received == []
+    with pytest.raises(RuntimeError, match="at the end of its `with`"):
+        kept[0].result()
+
+
+@BOTH
+def test_without_a_leader_it_ends_in_the_time_of_one_request(run: Run, start: Start) -> None:
+    """What was not begun by then is not sent, and says so."""
+    node = start(lambda _: NO_LEADER)
+    results: list[Pending[Any]] = []
+
+    def fill(batch: BasePipeline[str]) -> None:
+        results.extend(batch.get(f"k{number}") for number in range(5 * WINDOW))
+
+    with pytest.raises((raftline.NoLeader, raftline.Unreachable)):
+        run(at(node), fill, timeout=0.3)
+    assert len({line.partition("@")[2] for line in node.received}) <= WINDOW
+    with pytest.raises(raftline.Unreachable, match="not sent, as a request before it"):
+        results[-1].result()
+
+
+@BOTH
+def test_it_takes_nothing_more_once_it_is_over(run: Run, start: Start) -> None:
+    kept: list[BasePipeline[str]] = []
+    run(at(start(Store().answer)), kept.append)
+    assert repr(kept[0]) == "<a pipeline of 0 requests, over>"
+    with pytest.raises(RuntimeError, match="this pipeline is over"):
+        kept[0].get("a")
+
+
+def test_what_can_be_no_key_is_refused_where_it_is_added(start: Start) -> None:
+    node = start(Store().answer)
+
+    def fill(batch: BasePipeline[str]) -> None:
+        batch.set("a", "5")
+        batch.set("", "5")
+
+    with pytest.raises(ValueError, match="at least one byte"):
+        of_threads(at(node), fill)
+    assert node.received == []
+
+
+def test_a_line_that_is_no_reply_breaks_the_connection_alone(start: Start) -> None:
+    """The next node is asked for what has no answer."""
+    store = Store()
+    first, second = start(lambda _: "x"), start(store.answer)
+    first.name = "no name"
+    with raftline.connect(at(first, second)) as kv:
+        assert kv.get_many(["a", "b"]) == {}
+
+
+def test_get_many_returns_the_keys_that_are_there_in_their_order(start: Start) -> None:
+    store = Store()
+    store.pairs = {"a": "1", "c": "3"}
+    node = start(store.answer)
+    with raftline.connect(at(node)) as kv:
+        assert kv.get_many(["c", "b", "a", "c"]) == {"c": "3", "a": "1"}
+        assert list(kv.get_many(["c", "a"])) == ["c", "a"]
+        assert kv.get_many([]) == {}
+        with pytest.raises(TypeError, match="the keys are a list of them"):
+            kv.get_many("abc")
+    assert store.sessions == 0
+
+    async def run() -> dict[str, str]:
+        async with raftline.aio.connect(at(node)) as kv:
+            return await kv.get_many(["c", "b", "a"])
+
+    assert asyncio.run(run()) == {"c": "3", "a": "1"}
+
+
+def test_a_pipeline_takes_what_a_client_does_with_one_key() -> None:
+    """The methods of `KV` that end with one reply."""
+    others = {"close", "within", "request", "update", "setdefault", "popitem", "get_many"}
+    others |= {"items", "keys", "values", "watch", "lease", "lock", "election", "pipeline"}
+    others |= {"semaphore", "shared_lock"}
+    methods = {name for name, each in vars(raftline.KV).items() if callable(each)}
+    one_key = {name for name in methods if not name.startswith("_")} - others
+    assert one_key <= set(vars(BasePipeline))
+    assert issubclass(Pipeline, BasePipeline)
+    assert issubclass(AioPipeline, BasePipeline)
