@@ -189,6 +189,8 @@ class Invariants:
 
     def sent(self, message: object) -> None:
         """A message leaves: what it says must be on its sender's disk (Figure 2, T3.8)."""
+        if isinstance(message, AppendEntries):
+            return
         if isinstance(message, RequestVote) and not message.pre_vote:
             saved = self.saved_states[message.sender]
             if not (saved.term > message.term or saved[:2] == (message.term, message.sender)):
@@ -219,26 +221,22 @@ class Invariants:
         state = node._state
         if self._counted_before is not None:
             self._learns_nothing_of_an_earlier_term(node, event)
-        self._never_back(state)
+        name = state.name
+        if state.term != self._term[name] or state.commit_index < self._commit[name]:
+            self._never_back(state)
         for entry in effects.append:
             self._log_matching(node, entry.index)
-        self._nothing_of_another_leadership(state)
-        self._leader(node, effects)
+        asked = state.forwarded_reads
+        if state.leading is not None or asked.asked or asked.waiting:
+            self._nothing_of_another_leadership(state)
+        if state.leading is not None or name in self._led:
+            self._leader(node, effects)
         if effects.send_after_save or effects.send:
             self._messages(state, effects)
-        if state.commit_index > self._commit[state.name]:
+        if state.commit_index > self._commit[name]:
             self._commits(node, effects)
-        if effects.install is not None:
-            self._applied[state.name] = effects.install.index
-        for entry in effects.apply:
-            applied = self._applied[state.name] + 1
-            if entry.index != applied or applied > state.commit_index:
-                raise InvariantError(f"{state.name} applies entry {entry.index}, {applied} is next")
-            if self.committed[applied - 1] != (entry.term, entry.command):
-                raise InvariantError(
-                    f"{state.name} applies {entry}, others {self.committed[applied - 1]}"
-                )
-            self._applied[state.name] = applied
+        if effects.apply or effects.install is not None:
+            self._applies(state, effects)
 
     # --- the properties -------------------------------------------------------------------
 
@@ -379,6 +377,20 @@ class Invariants:
         if state.leading is not None and not self._lost_a_log:
             appended = effects.append[0].index if effects.append else state.log.last_index + 1
             self._on_a_quorum_of_disks(node, last, appended - 1)
+
+    def _applies(self, state: State, effects: Effects) -> None:
+        """State Machine Safety: the same entries, in order, and none before it is committed."""
+        if effects.install is not None:
+            self._applied[state.name] = effects.install.index
+        for entry in effects.apply:
+            applied = self._applied[state.name] + 1
+            if entry.index != applied or applied > state.commit_index:
+                raise InvariantError(f"{state.name} applies entry {entry.index}, {applied} is next")
+            if self.committed[applied - 1] != (entry.term, entry.command):
+                raise InvariantError(
+                    f"{state.name} applies {entry}, others {self.committed[applied - 1]}"
+                )
+            self._applied[state.name] = applied
 
     def _on_a_quorum_of_disks(self, node: RawNode, index: int, known_index: int) -> None:
         term = node._state.log.term_at(index)

@@ -47,7 +47,8 @@ class ClientRequest:
     @property
     def line(self) -> str:
         """The request as it is sent."""
-        return self.command if "@" in self.command else f"{self.client.name}@{self.command}"
+        command = self.command
+        return command if "@" in command else f"{self.client.name}@{command}"
 
     def once_more(self) -> ClientRequest:
         """Return the same request, to be sent again under its number."""

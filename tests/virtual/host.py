@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import ceil
 from random import Random
@@ -42,7 +42,7 @@ from tests.faulty_folder import Died
 from tests.invariants import InvariantError, Invariants
 from tests.virtual.clock import Clock
 from tests.virtual.disk import Disk
-from tests.virtual.long_entries import PairsLock, machines
+from tests.virtual.long_entries import PairsLock, WithoutCore, machines
 from tests.virtual.manager import MachineFailed, Manager
 from tests.virtual.monitor import Monitor
 from tests.virtual.promptness import Promptness
@@ -92,9 +92,15 @@ class Observer:
     """Looks at each step of a node before its Effects are carried out."""
 
     def __init__(
-        self, node: RawNode, monitor: Monitor, requests: Requests, next_one: StepObserver | None
+        self,
+        node: RawNode,
+        monitor: Monitor,
+        invariants: Invariants,
+        requests: Requests,
+        next_one: StepObserver | None,
     ) -> None:
         self._node = node
+        self._invariants = invariants
         self._monitor = monitor
         self._requests = requests
         self._next = next_one
@@ -102,20 +108,21 @@ class Observer:
     def stepped(self, event: Input, effects: Effects) -> None:
         if self._next is not None:
             self._next.stepped(event, effects)
+        node = self._node
         if isinstance(event, Applied):
             if not _has_reads_alone(effects):
-                raise InvariantError(f"{self._node.view.name} asks for more where it has applied")
+                raise InvariantError(f"{node.view.name} asks for more where it has applied")
         else:
-            self._monitor.stepped(self._node, event, effects)
+            self._monitor.stepped(node, event, effects)
         reading = self._requests.reading
         if isinstance(event, (Read, AskLeader)):
             reading.update(event.tokens)
         if effects.reads or effects.refused:
             for batch in (*[ready.token for ready in effects.reads], *effects.refused):
                 if batch not in reading:
-                    raise InvariantError(f"{self._node.view.name} answers a read a second time")
+                    raise InvariantError(f"{node.view.name} answers a read a second time")
                 reading.remove(batch)
-        self._monitor.keeps_reads(self._node, reading)
+        self._invariants.keeps_reads(node._state, reading)
 
     def refused(self, message: Message, why: str) -> None:
         if self._next is not None:
@@ -175,7 +182,9 @@ class Host:
         self._backlog: list[Callable[[], None]] = []  # arrived while paused
         self._acts: deque[tuple[Callable[..., None], tuple[object, ...]]] = deque()  # done next
         self._acts_now = False
+        self._is_prompt = not plan.slow_entries  # their time passes for the node alone
         self._pairs_lock = PairsLock(name)
+        self.without_core = WithoutCore(self._pairs_lock)  # while one of its threads works
         self._after_long: list[Callable[[], None]] = []  # what waits for the end of a long entry
         self._between_writes: deque[tuple[Callable[[], bool], Callable[[bool], None]]] = deque()
         self._rounds: Rounds
@@ -209,7 +218,10 @@ class Host:
 
     def hear(self, message: Message) -> None:
         """A message comes."""
-        self._when_up(self._receive, message)
+        if self.paused:
+            self._when_up(self._receive, message)
+        else:
+            self._alive(self._incarnation, self._receive, message)
 
     def _receive(self, node: RawNode, message: Message) -> None:
         self._world.tell("arrival", message)
@@ -290,12 +302,12 @@ class Host:
         if self._acts_now:
             self._acts.append((act, values))
             return
-        self._acts_now = True
+        self._acts_now, acts = True, self._acts
         try:
             act(self.node, *values)
             self._look()
-            while self._acts:
-                act, values = self._acts.popleft()
+            while acts:
+                act, values = acts.popleft()
                 act(self.node, *values)
                 self._look()
         except (Died, DiskFailed) as error:
@@ -310,14 +322,14 @@ class Host:
             self._world.after(self._world.random.randint(10, 500), self.start)
         finally:
             self._acts_now = False
-            self._acts.clear()
+            acts.clear()
 
     def _look(self) -> None:
         requests = self.requests
         self._rounds.look(self._take_round)
         while (requests.ready or requests.waiting) and requests.deliver():
             self._rounds.look(self._take_round)
-        if not self._plan.slow_entries:  # whose time passes for the node alone
+        if self._is_prompt and self._promptness.has_something:
             self._promptness.look(is_full=self.writes.is_full)
 
     def _take_round(self) -> bool:
@@ -339,7 +351,10 @@ class Host:
 
     def _in_incarnation(self, incarnation: int, act: Callable[[RawNode], None]) -> None:
         if incarnation == self._incarnation:
-            self._when_up(act)
+            if self.paused:
+                self._when_up(act)
+            else:
+                self._alive(incarnation, act)
 
     # --- what the stepper asks of the world (stepper.NodeRim) -----------------------------------
 
@@ -425,15 +440,6 @@ class Host:
         if self._pairs_lock.is_held:
             self._after_long.append(act)
         return self._pairs_lock.is_held
-
-    @contextlib.contextmanager
-    def without_core(self) -> Iterator[None]:
-        """A thread works that does not hold `core`, but where it takes a step."""
-        self._pairs_lock.may_be_waited_for = True
-        try:
-            yield
-        finally:
-            self._pairs_lock.may_be_waited_for = False
 
     def while_nothing_is_apart(self, act: Callable[[], bool], then: Callable[[bool], None]) -> None:
         """Let something be done while no entry is applied without `core`."""
@@ -578,7 +584,9 @@ class Host:
 
     def _make_rim(self, node: RawNode) -> None:
         """Make the parts that a driver has."""
-        node.observer = Observer(node, self._monitor, self.requests, node.observer)
+        node.observer = Observer(
+            node, self._monitor, self._invariants, self.requests, node.observer
+        )
         self.writes = WriteQueue(self.write)
         queue = RequestQueue(self._plan.hold_ms, clock=self.clock)
         sleep = self._sleep = OwnerSleep(self._wake_owner)
@@ -595,7 +603,7 @@ class Host:
         """Have watches begin anew, as by a thread of their own."""
 
         def run_without_core() -> None:
-            with self.without_core():
+            with self.without_core:
                 run()
 
         self.beside(1, 0.5, run_without_core)

@@ -6,7 +6,7 @@ A transcript may put words into a node's mouth; a simulated network can only rep
 from __future__ import annotations
 
 from raftline.raft.effects import Effects
-from raftline.raft.inputs import Input
+from raftline.raft.inputs import Input, Receive, Tick
 from raftline.raft.membership import PREFIX, Membership, read
 from raftline.raft.messages import Message
 from raftline.raft.node import RawNode
@@ -20,6 +20,8 @@ class HonestInvariants(Invariants):
     def __init__(self, members: Membership) -> None:
         super().__init__()
         self._votes_held: dict[str, tuple[int, str]] = {}
+        # Of each leader the term and the votes that were looked at last.
+        self._votes_counted: dict[str, tuple[int, dict[str, bool]]] = {}
         self._members = members  # as committed so far
         self._seen = 0  # committed entries that were looked at for that
 
@@ -46,11 +48,18 @@ class HonestInvariants(Invariants):
         state = node._state
         if self._seen < len(self.committed):
             self._changes_one_step_at_a_time()
-        self._keeps_its_vote(state)
-        if state.leading is not None:
-            self._counts_votes_cast_for_it(state)
+        name = state.name
+        held = self._votes_held.get(name)
+        if held is None or held[1] != state.vote or held[0] != state.term:
+            self._keeps_its_vote(state)
+        leading = state.leading
+        # No other input brings a vote or an acknowledgement; with time all are looked at.
+        if leading is not None and isinstance(event, (Receive, Tick)):
+            if self._votes_counted.get(name) != (state.term, leading.votes):
+                self._counts_votes_cast_for_it(state, leading.votes)
             if not self._lost_a_log:
-                self._counts_entries_that_are_held(state)
+                sender = event.message.sender if isinstance(event, Receive) else None
+                self._counts_entries_that_are_held(state, sender)
 
     def _changes_one_step_at_a_time(self) -> None:
         """Committed configurations follow one another as they may: voters move through a joint
@@ -75,8 +84,6 @@ class HonestInvariants(Invariants):
 
     def _keeps_its_vote(self, state: State) -> None:
         """Mistake 2: a vote forgotten within its term can be given twice."""
-        if state.vote is not None and self._votes_held.get(state.name) == (state.term, state.vote):
-            return
         term, vote = self._votes_held.get(state.name, (-1, ""))
         if term == state.term and vote != state.vote:
             raise InvariantError(
@@ -85,10 +92,11 @@ class HonestInvariants(Invariants):
         if state.vote is not None:
             self._votes_held[state.name] = (state.term, state.vote)
 
-    def _counts_votes_cast_for_it(self, leader: State) -> None:
+    def _counts_votes_cast_for_it(self, leader: State, votes: dict[str, bool]) -> None:
         """Mistake 7: a vote of another term, or a PreVote, made a leader."""
         name, term = leader.name, leader.term
-        for voter, granted in leader.votes.items():
+        self._votes_counted[name] = (term, dict(votes))
+        for voter, granted in votes.items():
             if not granted or voter == name:
                 continue
             cast = self.votes.get((voter, term))
@@ -98,14 +106,17 @@ class HonestInvariants(Invariants):
                     f"which voted for {cast}"
                 )
 
-    def _counts_entries_that_are_held(self, leader: State) -> None:
+    def _counts_entries_that_are_held(self, leader: State, sender: str | None) -> None:
         """Mistake 33: an acknowledgement of another term counts. A follower in a later term may
-        have cut meanwhile what it held."""
-        log, nodes = leader.log, self.nodes
-        for name, progress in leader.progress.items():
+        have cut meanwhile what it held. Only the `sender` of an answer is looked at, else all."""
+        log, nodes, followers = leader.log, self.nodes, leader.progress
+        for name in followers if sender is None else (sender,):
+            progress = followers.get(name)
+            if progress is None or name not in nodes:
+                continue  # the follower never ran yet
             index = progress.match_index
-            if index < log.base_index or name not in nodes:
-                continue  # it is in the snapshot, or the follower never ran yet
+            if index < log.base_index:
+                continue  # it is in the snapshot
             follower = nodes[name]._state
             if (
                 follower.term <= leader.term

@@ -200,28 +200,24 @@ class Connected(OutgoingProtocol):
 
     def proceed(self) -> bool:
         """Serve as far as nothing has to be waited for; return whether that was anything."""
-        with self._sim.without_core():
-            return self._has_proceeded()
-
-    def _has_proceeded(self) -> bool:
         has_proceeded = False
-        while not self.is_over:
-            result = self._result_of(self._wait)
-            if result is None:
-                if self._wait is not WaitFor.BYTES:
-                    self._sim.requests.waiting[self] = None
-                break
-            has_proceeded = True
-            try:
-                self._wait = self._steps.send(result)
-            except StopIteration:
-                self.end()
+        with self._sim.without_core:
+            while not self.is_over:
+                wait = self._wait
+                result = self._has_read() if wait is WaitFor.BYTES else self._result_of(wait)
+                if result is None:
+                    if wait is not WaitFor.BYTES:
+                        self._sim.requests.waiting[self] = None
+                    break
+                has_proceeded = True
+                try:
+                    self._wait = self._steps.send(result)
+                except StopIteration:
+                    self.end()
         return has_proceeded
 
     def _result_of(self, wait: Wait) -> bool | None:
-        """Return the result of a wait; None if it is not over."""
-        if wait is WaitFor.BYTES:
-            return self._has_read()
+        """Return the result of another wait than for bytes; None if it is not over."""
         if wait is WaitFor.EMPTY:
             return self.is_empty() or None
         if wait is WaitFor.ROOM:

@@ -68,6 +68,19 @@ class PairsLock:
         """As `__exit__`."""
 
 
+class WithoutCore:
+    """A thread works that does not hold `core`, but for the time of a step."""
+
+    def __init__(self, lock: PairsLock) -> None:
+        self._lock = lock
+
+    def __enter__(self) -> None:
+        self._lock.may_be_waited_for = True
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.may_be_waited_for = False
+
+
 class Server(Protocol):
     """A node as a foreman sees it."""
 

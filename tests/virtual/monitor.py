@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from raftline.raft.effects import Effects
 from raftline.raft.inputs import Input, Propose
@@ -29,7 +29,8 @@ class Monitor:
         counts = self._world.counts
         if isinstance(event, Propose) and event.commands[0].startswith(EXPIRED):
             counts["expiries proposed"] += 1
-        counts["reads given back"] += len(effects.refused)
+        if effects.refused:
+            counts["reads given back"] += len(effects.refused)
         for note in effects.notes:
             self._world.tell("note", f"{self._name}: {note}")
             if note == "[*] I am Leader":
@@ -49,10 +50,6 @@ class Monitor:
     def refused(self, node: RawNode, message: Message, why: str) -> None:
         """The node refused a message."""
         self._invariants.refused(node, message, why)
-
-    def keeps_reads(self, node: RawNode, reading: Collection[object]) -> None:
-        """The node was given these reads, and has not answered them."""
-        self._invariants.keeps_reads(node._state, reading)
 
     def applied(self, entries: Sequence[Entry], replies: Sequence[str]) -> None:
         """The node has executed entries, with these replies."""

@@ -48,6 +48,13 @@ class Promptness:
 
     # --- after each input -------------------------------------------------------------------------
 
+    @property
+    def has_something(self) -> bool:
+        """Whether `look` has something to look at."""
+        queue = self._queue
+        is_left = queue.writes or queue.reads or queue.others or queue.held
+        return bool(is_left or self._first_in)
+
     def look(self, *, is_full: bool) -> None:
         """Hold how long the first of each queue has been the first there to LIES_MS.
 
@@ -56,14 +63,13 @@ class Promptness:
         """
         queue, view = self._queue, self._view
         held = queue.held_until_ms
-        if queue.writes or queue.reads or queue.others or held or self._first_in:
-            now_ms = self._clock.now_ms()
-            is_reading = view.read_rounds >= view.options.read_rounds
-            self._look_at("writes", () if is_full else queue.writes, now_ms)
-            self._look_at("reads", () if is_reading else queue.reads, now_ms)
-            self._look_at("others", queue.others, now_ms)
-            has_leader = view.leader is not None and view.transfer is None
-            self._look_at("held", (held,) if held and has_leader else (), now_ms)
+        now_ms = self._clock.now_ms()
+        is_reading = view.read_rounds >= view.options.read_rounds
+        self._look_at("writes", () if is_full else queue.writes, now_ms)
+        self._look_at("reads", () if is_reading else queue.reads, now_ms)
+        self._look_at("others", queue.others, now_ms)
+        has_leader = view.leader is not None and view.transfer is None
+        self._look_at("held", (held,) if held and has_leader else (), now_ms)
 
     def _look_at(self, kind: str, waiting: Sequence[Batch | int], now_ms: int) -> None:
         if not waiting:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from raftline.net.host import Batch
-from raftline.wire.protocol import NOT_LEADER, OUTCOME_UNKNOWN, split_sender
+from raftline.wire.protocol import NOT_LEADER, OUTCOME_UNKNOWN
 from raftline.wire.refusals import ELSEWHERE, refusal_in
 from tests.invariants import InvariantError, Invariants
 from tests.virtual.lines import Connected, Doors
@@ -93,8 +93,8 @@ class ClientConnection(Connected):
         super().mark_ready()
 
     def _line_left(self, _: Connected, line: str) -> None:
-        _, request_id, text = split_sender(line)
-        if not self.asked or self.asked[0].request_id != request_id:
+        sender, _, text = line.partition("@")
+        if not self.asked or self.asked[0].request_id != sender.partition("#")[2]:
             raise InvariantError(f"nobody asked on this connection for {line!r}")
         one = self.asked.pop(0)
         one.reply = text
@@ -134,14 +134,15 @@ class Requests:
 
     def ask(self, request: Request) -> None:
         """Let the line of a request arrive, on a connection that waits for nothing else."""
-        self._world.tell("request", f"{self._name} <- {request.line}")
+        line = request.line
+        self._world.tell("request", f"{self._name} <- {line}")
         request.must_see_index = self._invariants.acknowledged_index
         connection = self._connections.get(request.client)
         if connection is None or connection.asked or connection.is_over:
             connection = ClientConnection(self.doors, self._host, self)
             self._connections[request.client] = connection
-        line = self._spelled(request)
-        asked = Asked(request, split_sender(line)[1])
+        line = self._spelled(request, line)
+        asked = Asked(request, line.partition("@")[0].partition("#")[2])
         self._open[asked] = None
         data = f"{line}\n".encode()
         if self.rough is None:
@@ -160,9 +161,8 @@ class Requests:
         """Keep a connection while the node is up."""
         self._others = [one for one in self._others if not one.is_over] + [connection]
 
-    def _spelled(self, request: Request) -> str:
+    def _spelled(self, request: Request, line: str) -> str:
         """Return the line of a request; how it is to be read stands at its end."""
-        line = request.line
         if "@" not in line:
             line = f"{request.client.name}@{line}"
         verb = line.partition("@")[2].partition(" ")[0]
@@ -176,13 +176,16 @@ class Requests:
     def deliver(self) -> bool:
         """Let the clients have the replies that have left, and let connections go on; return
         whether any has."""
-        ready, self.ready = self.ready, []
-        for connection, asked in ready:
-            if asked.request is not None:
-                del self._open[asked]
-                self._deliver(connection, asked, asked.request)
-            elif asked.heard is not None:
-                asked.heard(asked.reply)
+        if self.ready:
+            ready, self.ready = self.ready, []
+            for connection, asked in ready:
+                if asked.request is not None:
+                    del self._open[asked]
+                    self._deliver(connection, asked, asked.request)
+                elif asked.heard is not None:
+                    asked.heard(asked.reply)
+        if not self.waiting:
+            return False
         waiting, self.waiting = self.waiting, {}
         return any([connection.proceed() for connection in waiting])
 

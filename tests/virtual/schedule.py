@@ -9,7 +9,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from unittest.mock import patch
+from types import ModuleType
 
 from raftline.clients import search
 from raftline.raft import state
@@ -86,10 +86,10 @@ def run(
     try:
         with (
             few_collections(),
-            patch.object(state, "APPLY_MAX", plan.apply_max),
-            patch.object(sessions, "SESSIONS_MAX", plan.sessions_max),
-            patch.object(sessions, "WINDOW", plan.session_window),
-            patch.object(search, "WINDOW", min(search.WINDOW, plan.session_window)),
+            replaced(state, "APPLY_MAX", plan.apply_max),
+            replaced(sessions, "SESSIONS_MAX", plan.sessions_max),
+            replaced(sessions, "WINDOW", plan.session_window),
+            replaced(search, "WINDOW", min(search.WINDOW, plan.session_window)),
         ):
             schedule.trouble(steps)
             schedule.heal()
@@ -117,6 +117,17 @@ def few_collections() -> Iterator[None]:
         yield
     finally:
         gc.set_threshold(*before)
+
+
+@contextlib.contextmanager
+def replaced(module: ModuleType, name: str, value: int) -> Iterator[None]:
+    """Let a constant have another value. To import `unittest.mock` takes as long as a schedule."""
+    before = getattr(module, name)
+    setattr(module, name, value)
+    try:
+        yield
+    finally:
+        setattr(module, name, before)
 
 
 class _Schedule:

@@ -145,7 +145,7 @@ class Job:
         self._rim.within(self._pause_ms, lambda _: self._has_come(result))
 
     def _has_come(self, result: bool) -> None:
-        with self._rim.without_core():
+        with self._rim.without_core:
             turn = self._turns.send(result)
         self._go_on(turn)
 

@@ -52,7 +52,9 @@ class World:
 
     def within(self, longest_ms: int, act: Callable[..., None], *values: Any) -> None:
         """Let `act(*values)` happen so much later at most."""
-        self.after(up_to(longest_ms, self.random), act, *values)
+        at_ms = self.now_ms + up_to(longest_ms, self.random)
+        self._number = number = self._number + 1
+        heappush(self._queue, (at_ms, self._draw(), number, act, values))
 
     def beside(self, delay_ms: int, tie: float, act: Callable[..., None], *values: Any) -> None:
         """Let `act(*values)` happen that much later. No chance of the world's is drawn."""
