@@ -8,6 +8,7 @@ import time
 
 from labs.repair.asking import DEADLINE_S, KEY, NORMAL_S, AskedCluster, LabError, written
 from raftline.client import Client, ClientError, NoLeader, OutcomeUnknown, Refused
+from raftline.wire.refusals import refusal_in, sentence_of
 from raftline.wire.replies import RequestOutcome, outcome_of
 
 SKIPS = "SKIP-REPLICATION on"
@@ -29,11 +30,11 @@ class RepairLab(AskedCluster):
         end_s = time.monotonic() + DEADLINE_S
         while outcome_of(text := self.ask(name, written(value))) is not RequestOutcome.DONE:
             if outcome_of(text) is RequestOutcome.UNKNOWN:
-                raise OutcomeUnknown(text.removeprefix("Sorry, "))
+                raise OutcomeUnknown(sentence_of(text))
             if outcome_of(text) is not RequestOutcome.NO_LEADER:
-                raise Refused(text.removeprefix("Sorry, "))
+                raise Refused(sentence_of(text))
             if time.monotonic() > end_s:
-                raise NoLeader(text.removeprefix("Sorry, "))
+                raise NoLeader(sentence_of(text))
             name = self.leader()  # that reply says that nothing was done
         self.say(f"Success: {value} was submitted to {at}; {name} leads, a majority has it on disk")
         return name
@@ -113,8 +114,8 @@ class RepairLab(AskedCluster):
                 lambda: pending.heard or self.status(leader).get("last_index", 0) > before,
                 "the leader's entry",
             )
-            if pending.heard and pending.heard.startswith("Sorry, "):
-                raise LabError(pending.heard.removeprefix("Sorry, "))
+            if pending.heard and refusal_in(pending.heard) is not None:
+                raise LabError(sentence_of(pending.heard))
             for name in self.members:
                 if name != leader:
                     self.say(f"Replication to {name} skipped due to simulation.")

@@ -15,6 +15,7 @@ from raftline.raft.log import Entry
 from raftline.raft.messages import AppendEntries, RequestVote
 from raftline.raft.spelling import spell
 from raftline.wire.protocol import escape
+from raftline.wire.refusals import code_of, refusal_in, sentence_of
 from raftline_course.harness.cluster import leader_of_most
 
 Found = TypeVar("Found")
@@ -43,8 +44,8 @@ def entry_of(text: str, index: int) -> Entry:
 
 
 def _unless_refused(reply: str, refused: str) -> str:
-    if reply.startswith("Sorry, "):
-        raise LabError(f"{refused}: {reply.removeprefix('Sorry, ')}")
+    if refusal_in(reply) is not None:
+        raise LabError(f"{refused}: {sentence_of(reply)}")
     return reply
 
 
@@ -108,7 +109,7 @@ class AskedCluster:
         end_s = time.monotonic() + SPEAKER_ENDS_S
         while True:
             reply = self.ask(question.to, spell(question), question.sender)
-            if "speaks on another connection" not in reply or time.monotonic() > end_s:
+            if code_of(reply) != "speaks-elsewhere" or time.monotonic() > end_s:
                 return _unless_refused(reply, f"{question.to} refused that")
             threading.Event().wait(0.05)
 

@@ -20,6 +20,7 @@ import re
 from collections.abc import Generator
 
 from raftline.wire.protocol import NAME
+from raftline.wire.refusals import refusal_in
 
 LABEL = "raftline proof of peers 1"
 PROVE, CHALLENGE, PROOF = FIRST_WORDS = ("Prove", "Challenge", "Proof")
@@ -90,7 +91,7 @@ def proving(dialing: Initiator) -> Generator[str, str, str]:
     text = dialing.first
     while text:
         answer = yield text
-        if answer.startswith("Sorry, "):
+        if refusal_in(answer) is not None:
             if text != dialing.first:
                 raise ProofError(answer)
             return answer

@@ -33,12 +33,15 @@ def in_words(addresses: Iterable[Address]) -> str:
 class ClientError(RaftlineError):
     """No answer, or an answer that refuses. The message is what follows `Sorry,`.
 
-    `advice` is what a person at a shell may do, and no part of the message.
+    `advice` is what a person at a shell may do, and no part of the message. `code` is the word for
+    programs of a node's refusal, and `facts` what belongs to it (docs/use/protocol.md).
     """
 
     __module__ = PUBLIC
     outcome = RequestOutcome.REFUSED
     advice = ""
+    code = ""
+    facts: tuple[str, ...] = ()
 
     @property
     def at_the_shell(self) -> str:

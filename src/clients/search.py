@@ -28,10 +28,11 @@ from raftline.clients.connection import (
 from raftline.clients.tls import is_certificate_refused, why_no_tls
 from raftline.common.address import Address
 from raftline.wire.commands import row_of
-from raftline.wire.protocol import NO_LEADER, TLS_ALONE
+from raftline.wire.protocol import TLS_ALONE
 from raftline.wire.refusals import (
     Refusal,
     RequestOutcome,
+    code_of,
     leader_in,
     leader_named_in,
     refusal_in,
@@ -200,7 +201,7 @@ def anywhere(
         outcome = answer.outcome if isinstance(answer, ClientError) else outcome_of(answer.text)
         if isinstance(answer, Reply) and (
             outcome not in (RequestOutcome.NO_LEADER, RequestOutcome.UNKNOWN)
-            or _code(answer) == "done-once"
+            or code_of(answer.text) == "done-once"
         ):
             return answer, unknown is None
         if outcome is RequestOutcome.UNKNOWN:
@@ -279,7 +280,7 @@ def numbered(
             )
         finally:
             session.under_way.pop(number, None)
-        if _code(reply) != "session-expired":
+        if code_of(reply.text) != "session-expired":
             return reply
         sessions.forget(session)
         if not is_sure:
@@ -322,6 +323,12 @@ def text_of(reply: Reply) -> str:
 
 def error_of(refusal: Refusal) -> ClientError:
     """Return the error of a request that was refused so."""
+    failure = _error_of(refusal)
+    failure.code, failure.facts = refusal.code, refusal.facts
+    return failure
+
+
+def _error_of(refusal: Refusal) -> ClientError:
     said = refusal.text
     match refusal.code:
         case "not-leader":
@@ -334,12 +341,6 @@ def error_of(refusal: Refusal) -> ClientError:
     if refusal.outcome is RequestOutcome.NO_LEADER:
         return NoLeader(said)
     return OutcomeUnknown(said) if refusal.outcome is RequestOutcome.UNKNOWN else Refused(said)
-
-
-def _code(reply: Reply) -> str:
-    """Return the code of a reply that refuses, else ""."""
-    refusal = refusal_in(reply.text)
-    return "" if refusal is None else refusal.code
 
 
 def lost(command: str, address: Address, error: OSError, limit_s: float) -> ClientError:
@@ -378,11 +379,13 @@ def _better(before: Reply | None, answer: Answer) -> Reply | None:
     """Return the one of two refusals that explains more; None if there was none."""
     if not isinstance(answer, Reply) or outcome_of(answer.text) is not RequestOutcome.NO_LEADER:
         return before
-    return max(before or answer, answer, key=_tells)
+    return max(before or answer, answer, key=_explains)
 
 
-def _tells(refusal: Reply) -> tuple[bool, bool, int]:
+def _explains(reply: Reply) -> tuple[bool, bool, bool]:
     """Order refusals by what they explain. First a node that knows why there is no leader, then
     one that knows only itself, last one that names a leader that is gone."""
-    why = sentence_of(refusal.text).removeprefix(sentence_of(NO_LEADER)).lstrip()
-    return _code(refusal) == "no-leader", not why.startswith(f"{refusal.server} has"), len(why)
+    refusal = refusal_in(reply.text)
+    assert refusal is not None, "only refusals are compared"
+    is_itself = refusal.facts == (reply.server,)
+    return refusal.code == "no-leader", not is_itself, bool(refusal.facts)

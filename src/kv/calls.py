@@ -61,11 +61,10 @@ class Call(Generic[Result]):
     def failure(self, error: RaftlineError) -> RaftlineError:
         """Return the error of this request: of a refusal for want of a lease that it names,
         LeaseLost."""
-        said = str(error) if isinstance(error, Refused) else ""
-        for lease in self._leases:
-            if said.endswith(f"no such lease: {lease}. Nothing was done."):
-                return LeaseLost(f"{lease} has ended, so nothing was done")
-        return error
+        lease = error.facts[-1] if isinstance(error, Refused) and error.code == "lease-over" else ""
+        return (
+            LeaseLost(f"{lease} has ended, so nothing was done") if lease in self._leases else error
+        )
 
 
 class Ask(NamedTuple):

@@ -18,8 +18,8 @@ from raftline.common.level import BEFORE_LEVELS, LEVEL, Build
 from raftline.common.version import VERSION
 from raftline.net.lines import HalfLine, LineReader, LineTooLong
 from raftline.net.opening import connect
-from raftline.wire.protocol import FULL, ProtocolError, decode_line, split_sender
-from raftline.wire.refusals import ELSEWHERE, refusal_in
+from raftline.wire.protocol import ProtocolError, decode_line, split_sender
+from raftline.wire.refusals import ELSEWHERE, code_of, refusal_in
 
 FIRST_WORD = "Level"
 _LEVEL_LINE = re.compile(r"Level ([1-9][0-9]{0,8}) version (\S{1,64})")
@@ -94,11 +94,13 @@ class LevelQuestion:
 
     def take(self, text: str) -> bool:
         """Take the answer; return whether this was it."""
-        is_refusal = text.startswith("Sorry, ")
-        if not self._is_asked or not (is_refusal or text.startswith(f"{FIRST_WORD} ")):
+        if not self._is_asked:
+            return False
+        code = code_of(text)
+        if not code and not text.startswith(f"{FIRST_WORD} "):
             return False
         self._is_asked = False
-        self.was_full = text == FULL
+        self.was_full = code == "full"
         build = read_level(text)
         if build is not None and self._on_build is not None:
             self._on_build(self._peer, build, self)

@@ -27,7 +27,8 @@ from raftline.net.opening import connect, dial_tls, prove
 from raftline.raft import spelling
 from raftline.raft.messages import Answer, Message, PeerError
 from raftline.wire.limits import OUTBOX_BYTES, PEER_LINE_BYTES, PEER_S
-from raftline.wire.protocol import FULL, ProtocolError, decode_line, split_sender
+from raftline.wire.protocol import ProtocolError, decode_line, split_sender
+from raftline.wire.refusals import SORRY, code_of
 
 BACK_OFF_S = (0.05, 0.5)  # first and longest pause between two tries to connect
 LEAST_PAUSE_S = 0.02  # even if there is something to send
@@ -273,7 +274,7 @@ class Peer:
         except (ProofError, ProtocolError) as problem:
             self._complain(str(problem))
             raise ConnectionAbortedError from None
-        self._level.was_full = refusal == FULL
+        self._level.was_full = code_of(refusal) == "full"
         self._proven_by = b"" if refusal else dialing.secret
         self.is_proven = self.is_proven or not refusal
         if refusal and (self._peer_auth.is_required or self._level.was_full):
@@ -290,7 +291,7 @@ class Peer:
                 raise PeerError(f"it calls itself {name or 'nothing'}: {text}")
             if self._level.take(text):
                 return None
-            if text.startswith("Sorry, "):
+            if text.startswith(SORRY):
                 raise PeerError(text)
             message = spelling.read(name, self._me, text)
             if not isinstance(message, Answer):

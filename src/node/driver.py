@@ -25,6 +25,7 @@ from raftline.raft.inputs import Input, PeerDisconnected, PeerLevel
 from raftline.raft.messages import Message
 from raftline.raft.node import RawNode
 from raftline.raft.transfer import OrderRefused
+from raftline.wire.refusals import code_of
 
 HANDOVER_LIMIT_S = 2.0  # at a human pace an election timeout is too long to wait before stopping
 
@@ -138,7 +139,7 @@ class Driver:
         end_s = self._clock.now_s() + min(election_timeout_ms / 1000, HANDOVER_LIMIT_S)
         while self.node.view.is_leader and (left_s := end_s - self._clock.now_s()) > 0:
             batch = self.transfer(None)
-            if not batch.wait(left_s) or " did not take over" not in batch.replies[0]:
+            if not batch.wait(left_s) or code_of(batch.replies[0]) != "not-taken-over":
                 return
 
     def start(self, name: str) -> None:

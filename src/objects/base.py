@@ -98,7 +98,7 @@ class ReplicatedObject(NoCopies):
         try:
             return self._node.request(command, self._timeout)
         except Refused as refusal:
-            if f" holds no {self.kind} but" in str(refusal):
+            if refusal.code == "wrong-kind":
                 raise WrongKind(str(refusal)) from None
             raise
 

@@ -17,11 +17,10 @@ from raftline.kv.calls import CALLS, Call
 from raftline.kv.contest import take_if_unchanged, token_in
 from raftline.kv.errors import LeaseLost
 from raftline.kv.lease import Keeper, Lease
-from raftline.wire.operands import NOT_UNDERSTOOD
 from raftline.wire.strictjson import Json, spell_json
 
 FOREVER_MS = 10**15  # added to the milliseconds of a lease, as no beat ever comes
-_LOW_LEVEL = ("this cluster is at level ", NOT_UNDERSTOOD)  # a node's words below level 2
+_LOW_LEVEL = ("low-level", "not-understood")  # a node's refusals below level 2
 Result = TypeVar("Result")
 
 
@@ -66,7 +65,7 @@ class LockLease:
             try:
                 self._lease = Lease(self._asking, self._keeper, self._seconds).grant()
             except Refused as refusal:
-                if not str(refusal).startswith(_LOW_LEVEL):
+                if refusal.code not in _LOW_LEVEL:
                     raise
                 self._is_level_1 = True
                 return False

@@ -92,9 +92,9 @@ class ReplicatedCounter(ReplicatedObject):
         try:
             reply = self._request(f"incr {self._key} {self._whole(number)}")
         except Refused as refusal:
-            if "beyond 2^63-1" in str(refusal):
+            if refusal.code == "out-of-range":
                 raise OverflowError(str(refusal)) from None
-            if "is no whole number" in str(refusal):
+            if refusal.code == "no-number":
                 raise WrongKind(str(refusal)) from None
             raise
         return int(reply.partition(": ")[2])

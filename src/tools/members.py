@@ -16,7 +16,7 @@ from raftline.node.handover import TAKEN_OVER
 from raftline.raft.change import advice
 from raftline.tools import status
 from raftline.tools.statusreport import verdict
-from raftline.wire.membercommands import CHANGE_S, read_change
+from raftline.wire.membercommands import CHANGE_S, leaves_learner, read_change
 from raftline.wire.protocol import NO_LEADER, ProtocolError, error
 from raftline.wire.refusals import for_people
 from raftline.wire.replies import RequestOutcome, outcome_of
@@ -58,7 +58,7 @@ def carry_out(
         print(json.dumps(facts, indent=2))
         return RequestOutcome.DONE
     print(safe_line(reply))
-    return EXIT_NO_VOTE if "without a vote" in reply else RequestOutcome.DONE
+    return EXIT_NO_VOTE if leaves_learner(reply) else RequestOutcome.DONE
 
 
 def _show(facts: Mapping[str, Any]) -> int:

@@ -18,6 +18,7 @@ LATE_FACTOR = 5
 LATE_S = 0.03
 ROLES = ("pre-candidate", "candidate", "leader")
 CONFLICTS = ("following._send_missing", "replication.on_append_rejected")
+COMMITS = "replication.advance_commit"
 
 Event = dict[str, Any]
 _Key = tuple[str, str, str]
@@ -36,11 +37,13 @@ class Picture:
         ] = {}  # before the report of their sending
         self._under_way: deque[Event] = deque()
         self._roles: dict[str, tuple[str, int]] = {}
+        self._commits: dict[str, int] = {}
 
     def begin(self, name: str, state: Event, asked_s: float, answered_s: float) -> list[Event]:
         """Take a node's first line; times are ours."""
         self.clocks.begins(name, state["clock"], asked_s, answered_s)
         self._roles[name] = (state["role"], state["term"])
+        self._commits[name] = state.get("commit", 0)
         begun = {"k": "begin", "id": self._next(), "node": name, "at": state["clock"]}
         return [{**begun, "state": state}]
 
@@ -127,8 +130,9 @@ class Picture:
         places = {reason[2] for reason in seen["why"]}
         if seen["cut"] is not None or seen["refused"] or places.intersection(CONFLICTS):
             tags.append("conflict")
-        if any("is committed" in reason[0] for reason in seen["why"]):
+        if COMMITS in places and seen.get("commit", 0) > self._commits.get(name, 0):
             tags.append("commit")
+        self._commits[name] = seen.get("commit", 0)
         return tags
 
     def _next(self) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from raftline.common.address import HOST
 from raftline.common.config import NAME, ConfigError, port_number
 from raftline.raft.change import Change
@@ -9,6 +11,7 @@ from raftline.raft.membership import Configurations
 from raftline.wire.commands import COMMANDS
 from raftline.wire.protocol import ProtocolError, error, outcome_unknown, shown
 
+_LEARNER = re.compile(r"[A-Z]+ response: \S+ is a learner without a vote, ")
 CHANGE_S = 600.0  # a new member may need long to catch up; the leader gives up earlier
 
 
@@ -42,6 +45,11 @@ def change_reply(command: str, outcome: str, text: str) -> str:
     if outcome == "unknown":
         return outcome_unknown(text)
     return f"{command.split()[0].upper()} response: {text}"
+
+
+def leaves_learner(reply: str) -> bool:
+    """Whether a change of members ended halfway: the new member has no vote."""
+    return _LEARNER.match(reply) is not None
 
 
 def membership_facts(configurations: Configurations, commit_index: int) -> dict[str, object]:

@@ -70,6 +70,12 @@ REFUSALS: Final = (
                "ask the leader; the facts are its name and HOST:PORT"),
     RefusalRow("not-leader", ELSEWHERE, _begins(protocol.NOT_LEADER),
                "ask another node; this one does not know the leader's address"),
+    RefusalRow("no-leader", ELSEWHERE,
+               _begins(protocol.NO_LEADER) + r" (\S+) has no vote, since it ",
+               "no leader is known; the fact is a voter without a vote, for whom the others wait"),
+    RefusalRow("no-leader", ELSEWHERE,
+               _begins(protocol.NO_LEADER) + r" (\S+?)(?:,| and) (?:.* and )?(\S+) have no vote, ",
+               "no leader is known; the facts are the first and the last voter without a vote"),
     RefusalRow("no-leader", ELSEWHERE, _begins(protocol.NO_LEADER),
                "no leader is known; ask again after a pause"),
     RefusalRow("stopping", ELSEWHERE, _begins(protocol.STOPPING), "ask another node"),
@@ -105,6 +111,8 @@ REFUSALS: Final = (
                "a key, a value or a line is over its limit"),
     RefusalRow("too-long", REFUSED, r"the value would have [0-9]+ bytes; ",
                "the result would be over its limit"),
+    RefusalRow("wrong-kind", REFUSED, r".* holds no [a-z]+ but something else",
+               "the key holds a value that is none of that kind"),
     RefusalRow("no-number", REFUSED, r"the value of .* is no whole number, ",
                "there is nothing that could be added to"),
     RefusalRow("out-of-range", REFUSED, r"the value of .* would go beyond 2\^63-1; ",
@@ -118,8 +126,16 @@ REFUSALS: Final = (
     RefusalRow("watch-ended", REFUSED,
                r"this (?:watch|server) .*(?:\. Go on|, before all keys were told\. Begin) with: ",
                "this node ended the watch; go on elsewhere with the command after the colon"),
+    RefusalRow("speaks-elsewhere", REFUSED,
+               r"[\w.-]+ speaks on another connection; nobody else does for it\Z",
+               "a member's message on a second connection; try again once the first has ended"),
+    RefusalRow("not-taken-over", REFUSED, r"\S+ did not take over: (\S+) leads term ([0-9]+)\.\Z",
+               "a transfer failed; the facts are the leader and its term"),
     RefusalRow("too-many", ELSEWHERE, r"this server serves [0-9]+ (?:watches|observers), ",
                "ask another node"),
+    RefusalRow("lease-over", REFUSED,
+               r"operation ([0-9]+), .*, can't be done: no such lease: (\S+)\. Nothing was done\.",
+               "a transaction changed nothing; the facts are the operation's place and the lease"),
     RefusalRow("transaction", REFUSED, r"operation ([0-9]+), .*, can't be done: ",
                "a transaction changed nothing; the fact is the place of the operation"),
 )  # fmt: skip
@@ -201,6 +217,12 @@ def answers_codes(line: bytes) -> bool:
         return True
     refusal = refusal_in(text.decode("utf-8", "surrogateescape").rstrip("\r"))
     return refusal is not None and refusal.code == "not-understood"  # from one that reads no ids
+
+
+def code_of(reply: str) -> str:
+    """Return the code of a reply that refuses, "" for another."""
+    refusal = refusal_in(reply)
+    return "" if refusal is None else refusal.code
 
 
 def for_people(reply: str) -> str:

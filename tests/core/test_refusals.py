@@ -58,6 +58,7 @@ def denied(identity: Identity) -> str:
     return error(denial_reason(identity, "set a 1", lambda lease: []))
 
 
+LOST = "may be new or may have lost everything. This ends when a leader is elected"
 ZOE = Identity("zoe", UserRole.READER, ("",))
 NOBODY = Identity("", UserRole.NONE, ())
 # Each as a node makes it: the reply, its code and facts.
@@ -66,7 +67,10 @@ SENTENCES = [
     (not_leader("s2", "::1", 10000), "not-leader s2 [::1]:10000"),
     (protocol.NOT_LEADER, "not-leader"),
     (protocol.NO_LEADER, "no-leader"),
-    (f"{protocol.NO_LEADER} s2 has no vote: it lost its files.", "no-leader"),
+    (f"{protocol.NO_LEADER} It is elected yet.", "no-leader"),
+    (protocol.no_leader(f"s2 has no vote, since it {LOST}"), "no-leader s2"),
+    (protocol.no_leader(f"s1 and s2 have no vote, since they {LOST}"), "no-leader s1 s2"),
+    (protocol.no_leader(f"s1, s2 and s3 have no vote, since they {LOST}"), "no-leader s1 s3"),
     (protocol.STOPPING, "stopping"),
     (protocol.REMOVED, "removed"),
     (protocol.SHUT_DOWN, "down"),
@@ -102,6 +106,10 @@ SENTENCES = [
     (watches.too_many(1000), "too-many"),
     (too_many_observers(16), "too-many"),
     (executed("txn set a x ; incr a"), "transaction 2"),
+    (executed("txn set a x ; under lease-9 set b y"), "lease-over 2 lease-9"),
+    (executed("set a x", "object a list.append 1"), "wrong-kind"),
+    (error("s2 speaks on another connection; nobody else does for it"), "speaks-elsewhere"),
+    (error("s2 did not take over: s1 leads term 4."), "not-taken-over s1 4"),
     (mistake("set"), "bad-request"),
     (watches.no_watch("7"), "bad-request"),
 ]  # fmt: skip

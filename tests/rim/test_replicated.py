@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import raftline
+from raftline.clients.search import text_of
 from raftline.logmanager import LogManager
 from raftline.objects.embedded_server import Leadership
 from raftline.objects.waiting import Waiting, give_up_with
@@ -20,6 +21,7 @@ from raftline.raft.log import Entry
 from raftline.wire.commands import read_request, row_of
 from raftline.wire.operands import Limits
 from raftline.wire.protocol import ProtocolError
+from raftline.wire.replies import Reply
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import MEMBERS
 
@@ -42,14 +44,12 @@ class Cluster:
         except ProtocolError as error:
             raise raftline.Refused(str(error)) from None
         if row_of(command).level > 1:
-            raise raftline.Refused("this cluster is at level 1 until s1 is upgraded.")
+            return text_of(Reply("s1", "Sorry, this cluster is at level 1 until s1 is upgraded."))
         with self._one_at_a_time:
             if command.startswith("get "):
                 return self._manager.handle_operation(request.command)
             reply = self._manager.apply([Entry(next(self._index), 1, request.command)])[0]
-        if reply.startswith("Sorry, "):
-            raise raftline.Refused(reply.removeprefix("Sorry, "))
-        return reply
+        return text_of(Reply("s1", reply))
 
 
 @pytest.fixture

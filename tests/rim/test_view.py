@@ -8,7 +8,7 @@ from typing import Any
 
 from raftline.view.clocks import SOLVE_EVERY, Clocks, solved
 from raftline.view.page import saved_page
-from raftline.view.picture import LOST_AFTER_S, Picture
+from raftline.view.picture import COMMITS, LOST_AFTER_S, Picture
 from raftline.view.thinning import thinned
 
 STATE = {"clock": 0.0, "role": "follower", "term": 1, "log": []}
@@ -91,8 +91,10 @@ def test_elections_votes_conflicts_and_commits_are_tagged() -> None:
     assert tags(role="candidate", term=2, kind="RequestVoteReply") == ["election", "vote"]
     assert tags(role="leader", term=2) == ["election"]
     assert tags(role="leader", term=2) == []
-    committed = [["a majority holds entry 2 of my term 2, so it is committed", "§5.3", "x.y"]]
-    assert tags(role="leader", term=2, why=committed) == ["commit"]
+    committed = [["a majority holds entry 2 of my term 2, so it is committed", "§5.3", COMMITS]]
+    assert tags(role="leader", term=2, why=committed, commit=2) == ["commit"]
+    not_yet = [["it holds entry 1, of an earlier term", "Figure 8", COMMITS]]
+    assert tags(role="leader", term=2, why=not_yet, commit=2) == []
     assert tags(term=3, cut=4) == ["election", "conflict"]
     assert tags(term=3, why=[["refused", "§5.3", "following._send_missing"]]) == ["conflict"]
 

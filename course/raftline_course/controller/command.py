@@ -16,6 +16,7 @@ from raftline.common.arguments import Parser
 from raftline.common.config import ConfigError
 from raftline.common.signals import raised
 from raftline.wire.protocol import ProtocolError, error, escape, outcome_unknown
+from raftline.wire.refusals import refusal_in, sentence_of
 from raftline.wire.replies import Reply, RequestOutcome, outcome_of, read_reply
 from raftline_course.controller.control import CONTROLLER
 from raftline_course.controller.faults import IN_FORCE
@@ -153,10 +154,11 @@ def _as_json(verb: str, reply: Reply, outcome: RequestOutcome) -> str:
         "code": int(outcome),
     }
     answered, mark, text = reply.text.partition(MARK)
-    if mark and not reply.text.startswith("Sorry, "):
+    refusal = refusal_in(reply.text)
+    if mark and refusal is None:
         fields |= {"answer": answered, "value": _value_of(answered, text)}
     else:
-        fields["error"] = reply.text.removeprefix("Sorry, ")
+        fields["error"] = sentence_of(reply.text)
     return json.dumps(fields | ({"server": reply.server} if reply.server else {}))
 
 

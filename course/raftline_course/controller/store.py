@@ -27,13 +27,12 @@ from raftline.raft.roles import Role
 from raftline.raft.view import NodeView
 from raftline.wire.commands import Request, read_request
 from raftline.wire.protocol import (
-    NO_LEADER,
-    NOT_LEADER,
     ProtocolError,
     error,
     outcome_unknown,
     unescape,
 )
+from raftline.wire.refusals import code_of, refusal_in
 from raftline_course.controller.controlled import ControlledNode
 
 SHOWN_ROLES = {Role.PRE_CANDIDATE: Role.FOLLOWER}  # it asks, and stands in no election yet
@@ -174,7 +173,7 @@ class OrderAnswer(NamedTuple):
 
 def sorry(verb: str, why: str) -> OrderAnswer:
     """Return the answer with the reason why an order was not carried out."""
-    return OrderAnswer(verb, why if why.startswith("Sorry, ") else error(why), is_done=False)
+    return OrderAnswer(verb, why if refusal_in(why) is not None else error(why), is_done=False)
 
 
 def store(node: ControlledNode, operands: str, request: Request) -> OrderAnswer:
@@ -194,7 +193,7 @@ def store(node: ControlledNode, operands: str, request: Request) -> OrderAnswer:
     if not batch.wait(node.patience_s):
         return sorry("STORE", outcome_unknown("no quorum answered in time"))
     reply = batch.replies[0]
-    if reply.startswith("Sorry, "):
+    if refusal_in(reply) is not None:
         return _not_done(node, "STORE", reply)
     _, key, value = asked.command.split(" ", 2)
     return OrderAnswer("STORE", f"{key} set to {value}", unescape(key), unescape(value))
@@ -242,6 +241,6 @@ def leader_info(node: ControlledNode) -> OrderAnswer:
 
 def _not_done(node: ControlledNode, verb: str, reply: str) -> OrderAnswer:
     """Return whom to ask if this node does not lead, else its answer."""
-    if reply.startswith((NOT_LEADER, NO_LEADER)):
+    if code_of(reply) in ("not-leader", "no-leader"):
         return leader_info(node)
     return OrderAnswer(verb, reply, is_done=False)

@@ -15,6 +15,7 @@ from raftline.clients import lines
 from raftline.clients.lines import LineConnection
 from raftline.common.config import FILE_NAME
 from raftline.tools.processes import SERVER, NotAsExpected, ServerProcess
+from raftline.wire.refusals import code_of
 from raftline.wire.replies import RequestOutcome, outcome_of
 from raftline_course.commands import NODE
 from raftline_course.harness.processes import DEADLINE_S, eventually, free_ports
@@ -77,7 +78,7 @@ class NodeProcess(ServerProcess):
 
         def reply() -> str:
             text = self.ask(line)
-            return "" if "speaks on another connection" in text else text
+            return "" if code_of(text.partition("@")[2]) == "speaks-elsewhere" else text
 
         return eventually(reply, f"an answer to {line[:80]}")
 
