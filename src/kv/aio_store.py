@@ -21,7 +21,7 @@ from raftline.kv.calls import Call, Calls, Stat
 from raftline.kv.codec import TEXT, Codec, Data
 from raftline.kv.events import WatchCursor
 from raftline.kv.pipeline import reads_of, values_of
-from raftline.kv.store import NONE, TTL_S
+from raftline.kv.store import KV, NONE, TTL_S
 from raftline.kv.transaction import Outcome, Plan, Transaction, updates
 
 Result = TypeVar("Result")
@@ -308,6 +308,16 @@ class AioKV(NoCopies, Generic[Data]):
         return AioElection(
             self._transport, self._keeper, self._watch_text, name, ttl, self._codec, on_lost
         )
+
+
+def beside(kv: KV[Any]) -> AioKV[str]:
+    """Return a client for the tasks of a program that has one for threads: at the same nodes, with
+    the same time limit and access."""
+    clients = kv._shared.clients
+    asker = AioAsker(
+        clients.addresses.known, clients.name, kv.timeout, clients.credentials, clients.tls
+    )
+    return AioKV(asker, TEXT)
 
 
 def _id(lease: _Lease) -> str | None:

@@ -85,14 +85,6 @@ class LockProtocol:
         return taken.commit()
 
 
-def take_if_unchanged(held: str, found: str | None, lease: str, value: str) -> Call[Outcome[str]]:
-    """Take a lock of one key, which has no queue. The condition is that the key is as it was
-    found: absent, or with that value."""
-    conditions = Transaction(TEXT, _call).if_
-    free = conditions.absent(held) if found is None else conditions.equal(held, found)
-    return free.then.set(held, value, lease=lease).stat(held).commit()
-
-
 def token_in(outcome: Outcome[str]) -> int | None:
     """Return the fencing token; None if the transaction did not take the lock."""
     if not outcome.succeeded:

@@ -31,6 +31,7 @@ from raftline.kv.watch import Watch
 
 Watching = Callable[[str], Watch[str]]
 Kind = TypeVar("Kind")
+_Claim = TypeVar("_Claim", bound="Claim")
 _FORKED = "it is held by the process that forked, not by this one"
 
 
@@ -68,6 +69,12 @@ class Claim(BaseClaim[Lease, threading.Event]):
     @property
     def _why_not_held(self) -> str:
         return _FORKED if self._was_held_at_fork else NOT_HELD
+
+    def _asked_by(self: _Claim, client: Transport) -> _Claim:
+        """Return this claim, with the same holder, to be asked with another time limit."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__, _client=client)
+        return other
 
     def _carry_out(self, steps: Claiming[Kind]) -> Kind:
         return carry_out(steps, self._do)

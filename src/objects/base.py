@@ -12,6 +12,7 @@ from raftline.clients.conversation import Client
 from raftline.clients.pool import time_limit
 from raftline.common.errors import PUBLIC, RaftlineError
 from raftline.common.nocopies import NoCopies
+from raftline.kv.errors import LeaseLost
 from raftline.objects.waiting import Awaitable
 from raftline.state.objectkinds import EMPTY
 from raftline.wire.objectcommands import fits
@@ -31,8 +32,8 @@ class NotDone(ClientError):
     """A condition did not hold, so nothing was done. Each kind of object turns it into an error."""
 
 
-class LockLost(RaftlineError, RuntimeError):
-    """The lock was not renewed in time, and another holder may have it."""
+class LockLost(LeaseLost, RuntimeError):
+    """The lock was not renewed in time, or broken, and another holder may have it."""
 
     __module__ = PUBLIC
 

@@ -22,6 +22,8 @@ from raftline.common.config import PACES, ConfigError, Pace, PortRefused
 from raftline.common.console import Console
 from raftline.common.nocopies import NoCopies
 from raftline.common.signals import threads_without_signals
+from raftline.kv.codec import TEXT
+from raftline.kv.store import KV
 from raftline.net.listener import Listener
 from raftline.node.access_settings import AccessSettings
 from raftline.node.snapshots import COMPACT_BYTES
@@ -193,6 +195,7 @@ class Node(NoCopies):
             credentials=credentials,
             tls=client_tls,
         )
+        self._kv = KV(self._clients, TEXT)
         self._leadership.start()  # with signals, as its callbacks may start processes
         with threads_without_signals():
             self._server.begin(self._listener)  # in this thread: at exit no thread can be started
@@ -233,7 +236,7 @@ class Node(NoCopies):
         if self._process == os.getpid():
             self._server.stop()
             self._ended.wait(CLOSE_S)
-        self._clients.close()  # last: callbacks may send requests while the leadership moves
+        self._kv.close()  # last: callbacks may send requests while the leadership moves
 
     def reload(self) -> None:
         """Read the files of users, certificates and secret again, as a server does at SIGHUP.
@@ -255,6 +258,11 @@ class Node(NoCopies):
     def request(self, command: str, timeout: float | None = None) -> str:
         """Return the cluster's reply to one command of the line protocol; see `Clients.request`."""
         return self._clients.request(command, timeout)
+
+    @property
+    def kv(self) -> KV[str]:
+        """The cluster's keys and values, with watches and locks, as `raftline.connect` has them."""
+        return self._kv
 
     @property
     def awaitable(self) -> Awaitable:

@@ -36,13 +36,6 @@ class Waiting:
             given_up().wait(pause_s)
         return pause_s > 0
 
-    def gets(self, lock: threading.Lock) -> bool:
-        """Get a lock of this program; return whether that came in time."""
-        while not lock.acquire(timeout=max(0.0, min(PAUSES_S[1], self._left_s()))):
-            if self._left_s() <= 0:
-                return False
-        return True
-
     def until(self, changed: threading.Condition, holds: Callable[[], bool]) -> bool:
         """Wait, with `changed` held, until `holds` is true; return whether it was in time."""
         while not holds():
@@ -75,9 +68,9 @@ def give_up_with(event: threading.Event) -> None:
 class Awaitable:
     """An object with methods to be awaited: `await settings.awaitable.get("lamp")`.
 
-    Each call has a thread: the threads of a pool might all wait for a lock whose release needs
-    one of them. A cancelled call stops waiting, but its request may take effect. If it gets a
-    lock after all, that is released; an item of a queue is put back.
+    Each call has a thread: the threads of a pool might all wait for an item that one of them is to
+    put. A cancelled call stops waiting, but its request may take effect. An item of a queue that
+    it gets after all is put back.
     An object that is a context manager is one for `async with`.
     """
 

@@ -1,9 +1,8 @@
-"""Locks on leases at real nodes: one try is enough, old programs are seen, tokens only grow."""
+"""Locks on leases at real nodes: one try is enough, two forms are one lock, tokens only grow."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import subprocess
 import sys
@@ -19,7 +18,6 @@ from raftline_course.harness.processes import DEADLINE_S, eventually
 from tests.processes.test_repair import _restored
 from tests.processes.test_repair import raftline as command
 from tests.processes.typed import at, three_nodes
-from tests.processes.versions import before_levels
 from tests.scripted_node import SOURCE
 
 # It says its token, then gives the lock up and tries for it, as it is asked.
@@ -42,13 +40,13 @@ def clients(nodes: Cluster) -> Iterator[raftline.Clients]:
 
 
 @contextlib.contextmanager
-def holder(nodes: Cluster, source: Path = SOURCE) -> Iterator[subprocess.Popen[str]]:
+def holder(nodes: Cluster) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
         [sys.executable, "-c", HOLDS, at(nodes)],
         text=True,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(source)},
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
     ) as process:
         try:
             yield process
@@ -79,49 +77,37 @@ def test_who_tries_once_gets_the_lock_of_a_dead_holder_after_its_time(
             assert once() is None  # it is renewed
         found = raftline.ReplicatedLock("door", node=clients).holder()
         assert found is not None
-        assert str(found["owner"]).startswith("holds process ")
-        assert (found["token"], found["lease_ms"]) == (token, 1000)
-        stored = json.loads(clients.request("get door").partition(": ")[2])
-        assert stored["lease_ms"] > 10**15  # so long a program of the old version would wait
+        assert found.startswith("holds on ")
         process.kill()
         died_s = time.monotonic()
         got: list[raftline.ReplicatedLock] = []
         eventually(lambda: got.extend(filter(None, [once()])) or got, "one try that gets it")
         assert time.monotonic() - died_s < DEADLINE_S
     assert got[0].check() == got[0].token > token
-    held = got[0].holder()
-    assert held is not None
-    assert held["token"] == got[0].token
     got[0].release()
     assert not got[0].locked()
     assert got[0].holder() is None
 
 
-def test_a_program_of_the_old_version_and_one_of_this_exclude_each_other(
-    nodes: Cluster, clients: raftline.Clients, tmp_path: Path
+def test_a_replicated_lock_and_one_of_kv_exclude_each_other(
+    nodes: Cluster, clients: raftline.Clients
 ) -> None:
-    before_levels(tmp_path)
-    lock = raftline.ReplicatedLock("door", node=clients, lease=1.0)
-    with holder(nodes, tmp_path) as old:
-        first = int(answer_of(old, "5"))
-        assert not lock.acquire(timeout=3.0)  # its beats are seen
-        assert answer_of(old, "release") == "None"
-        assert lock.acquire(timeout=DEADLINE_S)
-        second = lock.token
-        assert answer_of(old, "3") == "None"  # no beat comes, and it waits for none
-        assert lock.check() == second
-        lock.release()
-        third = int(answer_of(old, str(DEADLINE_S)))
-        old.kill()
-        assert lock.acquire(timeout=DEADLINE_S)  # in one wait, as nobody ends a lock of beats
-        assert first < second < third < lock.token
-        lock.release()
+    lock = raftline.ReplicatedLock("door", node=clients)
+    with raftline.connect(at(nodes)) as kv:
+        with kv.lock("door") as first:
+            assert not lock.acquire(timeout=0.2)
+        with lock:
+            assert kv.lock("door").acquire(timeout=0.2) is None
+            assert kv["lock/door/held"] == kv.lock("door").holder() == lock.holder()
+            assert kv.stat("lock/door/held").index == lock.token > first  # type: ignore[union-attr]
 
 
 def token_of(kv: raftline.KV[str]) -> int:
-    """Return the token of one that gets both kinds of lock."""
+    """Return the token of one that gets both forms of the lock, one after the other."""
     lock = raftline.ReplicatedLock("door", node=kv)
-    with kv.lock("door") as token, lock:
+    with kv.lock("door") as token:
+        pass
+    with lock:
         assert token < lock.token
         return lock.token
 

@@ -16,7 +16,7 @@ import raftline
 from raftline.clients.search import text_of
 from raftline.logmanager import LogManager
 from raftline.objects.embedded_server import Leadership
-from raftline.objects.waiting import Waiting, give_up_with
+from raftline.objects.waiting import give_up_with
 from raftline.raft.log import Entry
 from raftline.wire.commands import read_request, row_of
 from raftline.wire.operands import Limits
@@ -234,10 +234,6 @@ def test_objects_and_clients_can_not_be_copied_or_pickled(
         (lambda _: raftline.Clients("localhost:1").request("get a", "1"), TypeError, "not str"),
         (lambda _: raftline.Clients(8000), ValueError, "8000 is no address: host:port"),
         (
-            lambda node: raftline.ReplicatedLock("k", node=node).acquire(False, 5),
-            ValueError, "without blocking there is nothing to wait for",
-        ),
-        (
             lambda node: raftline.Replicated("v", node=node).set(float("nan")),
             ValueError, "a number that is not finite, which is not replicated; nothing was sent",
         ),
@@ -255,47 +251,18 @@ def test_invalid_arguments_of_objects_are_refused_at_once(
     assert not cluster.asked
 
 
-def test_short_tries_at_a_dead_holders_lock_add_up_to_a_lease(cluster: Cluster) -> None:
-    gone = raftline.ReplicatedLock("door", node=cluster)
-    assert cluster.request('object door lock.acquire "gone" 100').endswith(": 1")
-    waiting = raftline.ReplicatedLock("door", node=cluster, lease=5.0)
-    tries = Waiting(timeout=60.0)
-    while not waiting.acquire(blocking=False):
-        assert tries.pauses(), "the lock of one that is gone was never got"
-    assert waiting.token > 1
-    assert not gone.is_held
-    waiting.release()
-
-
-def test_a_lock_asked_with_another_time_limit_is_the_same_lock(cluster: Cluster) -> None:
-    lock = raftline.ReplicatedLock("door", node=cluster)
-    with lock.within(2.0) as hasty:
-        assert (hasty.token, hasty.is_held) == (lock.token, True)
-        assert not lock.acquire(blocking=False)
-    assert not lock.is_held
-    assert lock.acquire(blocking=False)
-    lock.within(2.0).release()
-    assert not lock.locked()
-
-
 def test_waits_of_a_cancelled_call_end(cluster: Cluster) -> None:
     over = threading.Event()
     ended = []
 
     def wait() -> None:
         give_up_with(over)
-        lock = raftline.ReplicatedLock("door", node=cluster)
-        ended.append(lock.acquire())
-        ended.append(Waiting().gets(taken))
         with pytest.raises(Empty):
             raftline.ReplicatedQueue("jobs", node=cluster).get()
         ended.append(Leadership("s1").wait_for(lambda view: bool(view.leader), None))
 
-    taken = threading.Lock()
-    taken.acquire()
-    cluster.request('object door lock.acquire "another" 80000000')
     thread = threading.Thread(target=wait)
     thread.start()
     over.set()
     thread.join(60)
-    assert ended == [False, False, False]
+    assert ended == [False]
