@@ -26,7 +26,7 @@ class Ready(collections.deque[asyncio.Handle]):
     """The callbacks that are ready; the next is one by chance."""
 
     def __init__(self, chance: random.Random, *, is_printed: bool) -> None:
-        """With `is_told` the last ones are kept, as text."""
+        """With `is_printed` the last ones are kept, as text."""
         super().__init__()
         self._chance = chance
         self._is_printed = is_printed

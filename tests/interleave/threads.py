@@ -92,7 +92,7 @@ class Schedule:
     def __init__(
         self, seed: int, lines_of: Sequence[ModuleType] = (), *, is_printed: bool = False
     ) -> None:
-        """With `is_told` the last switches are kept."""
+        """With `is_printed` the last switches are kept."""
         self.random = random.Random(seed)
         self.policy: Walk | Priorities = POLICIES[seed % len(POLICIES)](self.random)
         self._early = self.random.choice(EARLY)

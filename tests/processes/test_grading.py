@@ -39,15 +39,15 @@ def grade(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 # `make grade-test` has all milestones and bugs, with all schedules.
-@pytest.mark.parametrize("number", [1, 7, 12])
-def test_the_model_solution_gets_all_points(number: int) -> None:
-    found = marks(MODEL, number)
+@pytest.mark.parametrize(("number", "schedules"), [(1, 1), (7, 1), (12, 10)])
+def test_the_model_solution_gets_all_points(number: int, schedules: int) -> None:
+    found = marks(MODEL, number, schedules)
     assert (found.points, found.failures) == (POINTS, [])
 
 
-@pytest.mark.parametrize("number", [8, 11])
-def test_raftline_itself_gets_all_points(number: int) -> None:
-    found = marks(bugs.hand_in(0), number)
+@pytest.mark.parametrize(("number", "schedules"), [(8, 1), (11, 1), (12, 4)])
+def test_raftline_itself_gets_all_points(number: int, schedules: int) -> None:
+    found = marks(bugs.hand_in(0), number, schedules)
     assert (found.points, found.failures) == (POINTS, [])
 
 

@@ -591,7 +591,8 @@ class Host:
         queue = RequestQueue(self._plan.hold_ms, clock=self.clock)
         sleep = self._sleep = OwnerSleep(self._wake_owner)
         self.stepper = Stepper(node, self.manager, self.writes, queue, self, sleep, self.clock)
-        self._promptness = Promptness(self.name, queue, node.view, self.clock)
+        is_own = self.make_node is node_from_disk
+        self._promptness = Promptness(self.name, queue, node.view, self.clock, is_own=is_own)
         self._rounds = Rounds(node.view, self.stepper, queue, self, sleep, self.clock, self.fail)
         if self._plan.long_ms:
             self.stepper.apply_apart_by(self._wake_applier)

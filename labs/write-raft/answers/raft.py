@@ -181,7 +181,7 @@ class Node:
 
     def _stand(self) -> None:
         self._wait_for_leader()
-        if self._lost or self.name not in self._members.electors:
+        if self._lost or not self._may_stand():
             return
         self._save(self.term + 1, self.name)
         self._votes, self.leader = {self.name}, None
@@ -191,6 +191,15 @@ class Node:
                     RequestVote(self.name, peer, self.term, self.log.last_index, self.log.last_term)
                 )
         self._count_votes()
+
+    def _may_stand(self) -> bool:
+        """[12] A configuration without this server may be in its log alone. Until it is committed,
+        who votes in the one before can't be elected without this server (thesis §4.2.2)."""
+        if self.name in self._members.electors:
+            return True
+        index = self._configurations.index
+        before = self._configurations.at(index - 1)
+        return index > self.commit_index and self.name in before.electors
 
     def _count_votes(self) -> None:
         if self._votes is None or not self._members.is_quorum(self._votes):
