@@ -26,6 +26,7 @@ from raftline.wire.parsing import BY_ROUND, Reading, Readings
 from raftline.wire.watches import WatchAsked
 
 EVERY: Final = 1 << 62  # characters: no reply is left out
+SHORT: Final = 4096  # characters of a batch's replies that are not counted
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -43,7 +44,8 @@ class ReplySink(Protocol):
 
     def keep(self, batch: Batch, replies: list[str]) -> list[str]:
         """Return the replies to entries as they may wait here with their batch: those that are too
-        long for the room there is are answered otherwise. With the driver's `core` held."""
+        long for the room there is are answered otherwise. With the driver's `core` held; of
+        replies that are SHORT together nobody asks this."""
 
 
 class Backlog(Protocol):
@@ -141,9 +143,9 @@ class Batch:
     """
 
     __slots__ = (
-        "_done", "_room", "_room_bytes", "asked_ms", "asked_s", "change", "commands",
-        "first_index", "hold_until_ms", "ids", "is_answered", "is_read", "kept", "reader",
-        "reading", "replies", "reply_sink", "sent", "size",
+        "_done", "asked_ms", "asked_s", "bytes", "change", "commands", "first_index",
+        "hold_until_ms", "ids", "is_answered", "is_read", "kept", "reader", "reading", "replies",
+        "reply_sink", "room", "sent", "size",
     )  # fmt: skip
 
     def __init__(
@@ -172,8 +174,8 @@ class Batch:
         self.asked_s = 0.0  # by time.monotonic, for what is measured
         self.hold_until_ms = 0  # 0: not held for want of a leader
         self.is_answered = False
-        self._room: RequestRoom | None = None
-        self._room_bytes = 0
+        self.bytes = sum(map(sys.getsizeof, commands))  # of the commands, in memory
+        self.room: RequestRoom | None = None  # of which these are taken
         self._done: threading.Lock | None = None
         if reply_sink is None:
             self._done = threading.Lock()
@@ -188,20 +190,11 @@ class Batch:
         """Wait for the answer; return whether it came in time. Not with a reply sink."""
         return self._done is not None and self._done.acquire(timeout=timeout_s)
 
-    def take_room(self, room: RequestRoom) -> bool:
-        """Take the bytes that the commands have in memory, once; return whether there is room."""
-        if self._room is None:
-            size = sum(map(sys.getsizeof, self.commands))
-            if not room.take(size):
-                return False
-            self._room, self._room_bytes = room, size
-        return True
-
     def leave_room(self) -> None:
-        """Give these bytes back: it waits no longer. With the driver's `core` held."""
-        if self._room is not None:
-            room, self._room = self._room, None
-            room.let_go(self._room_bytes)
+        """Give the bytes back: it waits no longer. With the driver's `core` held."""
+        if self.room is not None:
+            room, self.room = self.room, None
+            room.let_go(self.bytes)
 
     def wake(self) -> None:
         """Let the replies leave, or the thread go on that waits for them. Reads without replies

@@ -140,9 +140,9 @@ class Outgoing(OutgoingProtocol):
         with self._lock:
             super().push_later(to_backlogs)
 
-    def _keep_long(self, batch: Batch, replies: list[str]) -> list[str]:
+    def keep(self, batch: Batch, replies: list[str]) -> list[str]:
         with self._lock:
-            return super()._keep_long(batch, replies)
+            return super().keep(batch, replies)
 
     def break_off(self) -> None:
         """End the connection; see `ReplySink` and `Holder`. The thread that sends, if there is one,

@@ -22,7 +22,6 @@ PIECE: Final = limits.PIECE_CHARACTERS
 READS_AT_ONCE: Final = 16
 BATCHES_MAX: Final = limits.BATCHES
 UNDER_WAY_MAX: Final = limits.UNDER_WAY_CHARACTERS
-SHORT: Final = 4096  # characters of a batch's replies that are not counted
 NOT_KEPT: Final = outcome_unknown("the replies that wait for this client are too long already")
 
 
@@ -90,11 +89,6 @@ class OutgoingProtocol(ReplySink):
 
     def keep(self, batch: Batch, replies: list[str]) -> list[str]:
         """Return the replies to entries as they may wait here; see `ReplySink`."""
-        if sum(map(len, replies)) <= SHORT:
-            return replies
-        return self._keep_long(batch, replies)
-
-    def _keep_long(self, batch: Batch, replies: list[str]) -> list[str]:
         return [self._as_kept(batch, reply) for reply in replies]
 
     def _as_kept(self, batch: Batch, reply: str) -> str:

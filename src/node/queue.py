@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-from raftline.net.host import Batch, RequestRoom
+from raftline.net.host import SHORT, Batch, RequestRoom
 from raftline.node.clock import SYSTEM, Clock
 from raftline.node.measures import Measures
 from raftline.wire.limits import BATCHES_HELD, QUEUED_BYTES
@@ -37,16 +37,23 @@ class RequestQueue:
         self._pending: deque[Batch] = deque()  # proposed in `_pending_term`, in index order
         self._pending_term = 0
 
-    def put(self, batch: Batch) -> None:
-        """Queue a batch for the next step of the core. It is refused if too much waits, unless it
-        has waited before."""
-        if not batch.take_room(self.room):
-            batch.answer_all(TOO_MUCH_WAITS)
+    def put(self, *batches: Batch) -> None:
+        """Queue batches that came together for the next step of the core. One is refused if too
+        much waits, unless it has waited before."""
+        size = sum([batch.bytes for batch in batches if batch.room is None])
+        if size and not self.room.take(size):
+            if len(batches) == 1:
+                batches[0].answer_all(TOO_MUCH_WAITS)
+            else:
+                for batch in batches:  # some of them may be short enough
+                    self.put(batch)
             return
-        if batch.change is not None or batch.reading.by_lease:
-            self.others.append(batch)
-        else:
-            (self.reads if batch.is_read else self.writes).append(batch)
+        for batch in batches:
+            batch.room = self.room
+            if batch.change is not None or batch.reading.by_lease:
+                self.others.append(batch)
+            else:
+                (self.reads if batch.is_read else self.writes).append(batch)
 
     def waiting(self) -> dict[str, int]:
         """Return how many batches wait for what."""
@@ -98,17 +105,29 @@ class RequestQueue:
         """Give the replies of the entries `first` to `last` to their requests. Pending batches lie
         in index order, so none is searched for."""
         now_s = self._clock.now_s()
+        size = count = 0
+        asked_s = 0.0  # of these `count` requests, which came together
         while self._pending and self._pending[0].first_index <= last:
             batch = self._pending[0]
             start = batch.first_index + len(batch.replies) - first
             given = replies[start : start + len(batch.commands) - len(batch.replies)]
             sink = batch.reply_sink
-            batch.replies += given if sink is None else sink.keep(batch, given)
+            is_kept = sink is not None and sum(map(len, given)) > SHORT
+            batch.replies += sink.keep(batch, given) if is_kept else given
             if len(batch.replies) < len(batch.commands):
-                return
-            self._pending.popleft().leave_room()
-            self._measures.writes.add(now_s - batch.asked_s, len(batch.commands))
+                break
+            self._pending.popleft()
+            if batch.room is not None:
+                batch.room = None
+                size += batch.bytes
+            if batch.asked_s != asked_s:
+                self._measures.writes.add(now_s - asked_s, count)
+                count, asked_s = 0, batch.asked_s
+            count += len(batch.commands)
             batch.wake()
+        if count:
+            self._measures.writes.add(now_s - asked_s, count)
+            self.room.let_go(size)
 
     def confirmed(self, batch: Batch) -> None:
         """Let reads be served: they were confirmed."""

@@ -143,7 +143,7 @@ class Stepper:
         reads, writes = len(queue.reads), len(queue.writes)
         for batch in batches:
             batch.asked_s = now_s
-            queue.put(batch)
+        queue.put(*batches)
         if len(queue.reads) > reads:
             self._batching.enqueue(reads + 1, now_s, is_read=True)
         if len(queue.writes) > writes:

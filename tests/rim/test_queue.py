@@ -10,12 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import raftline.node.queue
-from raftline.net.host import Batch
+from raftline.net.host import SHORT, Batch
+from raftline.node.measures import Measures
 from raftline.node.queue import RequestQueue
 from raftline.raft.change import Change
 from raftline.wire.parsing import BY_ROUND, Reading
 from raftline.wire.protocol import NO_LEADER, TOO_MUCH_WAITS
 from raftline.wire.replies import RequestOutcome, outcome_of
+from tests.set_clock import SetClock
 
 
 @given(
@@ -109,8 +111,9 @@ def test_a_connection_says_how_much_of_the_replies_to_its_entries_is_kept() -> N
     gets, ids = ["get a", "get b", "get c"], ["1", "2", "3"]
     batch = Batch(gets, is_read=False, ids=ids, reply_sink=sink)
     queue.enter([batch], 5, 1)
-    queue.answer_applied(["4: no", "5: a long one"], 4, 5)
-    queue.answer_applied(["6: another", "7: the last"], 6, 7)
+    rest = "x" * SHORT
+    queue.answer_applied([f"4: {rest}", f"5: {rest}"], 4, 5)
+    queue.answer_applied([f"6: {rest}", "7: short"], 6, 7)
     assert batch.replies == ["5: ", "6: ", "7: "]
     assert batch.is_answered
 
@@ -138,11 +141,15 @@ def takes_one_more(queue: RequestQueue) -> bool:
     return is_taken
 
 
-def test_requests_beyond_the_bytes_that_may_wait_are_refused_as_not_done() -> None:
+@pytest.mark.parametrize("together", [False, True])
+def test_requests_beyond_the_bytes_that_may_wait_are_refused_as_not_done(together: bool) -> None:
     queue = queue_for(2)
     batches = [write() for _ in range(3)]
-    for batch in batches:
-        queue.put(batch)
+    if together:
+        queue.put(*batches)
+    else:
+        for batch in batches:
+            queue.put(batch)
     assert [batch.replies for batch in batches] == [[], [], [TOO_MUCH_WAITS]]
     assert outcome_of(TOO_MUCH_WAITS) is RequestOutcome.NO_LEADER
     assert queue.take(writes=True, reads=True) == batches[:2]
@@ -159,6 +166,20 @@ def test_a_request_counts_until_its_entry_is_applied_or_given_up() -> None:
     queue.answer_applied(["done"], 5, 5)
     assert takes_one_more(queue)
     queue.give_up_pending("it fell")
+    assert queue.room.used == 0
+
+
+def test_each_request_of_a_group_is_measured_and_gives_its_bytes_back() -> None:
+    clock = SetClock(s=5.0)
+    measures = Measures(clock)
+    queue = RequestQueue(hold_ms=100, measures=measures, clock=clock)
+    batches = [write() for _ in range(4)]
+    for batch, asked_s in zip(batches, [1.0, 1.0, 4.0, 1.0], strict=True):
+        batch.asked_s = asked_s
+    queue.put(*batches)
+    queue.enter(queue.take(writes=True, reads=False), 5, term=1)
+    queue.answer_applied(["done"] * 4, 5, 8)
+    assert (sum(measures.writes.counts), measures.writes.sum_s) == (4, 4.0 + 4.0 + 1.0 + 4.0)
     assert queue.room.used == 0
 
 
