@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Final
 
 from raftline.access.login import FAILED, NO_USERS, Login
 from raftline.access.proof import NONCE_BYTES, WRONG, ProofError, Responder
@@ -13,7 +14,7 @@ from raftline.access.tls import named_in
 from raftline.net.host import Host
 from raftline.raft.levels import BOUNDED
 from raftline.raft.messages import PeerError
-from raftline.wire.commands import COMMANDS, FOREIGN, Request
+from raftline.wire.commands import Request
 from raftline.wire.leaseoperands import TAG_BYTES, with_tag
 from raftline.wire.limits import PEER_LINE_BYTES, STRANGER_LINE_BYTES
 from raftline.wire.parsing import ParsedLine
@@ -21,14 +22,12 @@ from raftline.wire.protocol import SHUT_DOWN, error
 from raftline.wire.refusals import sentence_of
 from raftline.wire.rights import ADMINISTERS_ALL, UserRole
 
-_UNPRINTED = ("", "status", "codes")  # tools ask for a status all the time, clients for codes first
+# Tools ask for a status all the time, clients for codes first.
+_UNPRINTED: Final = ("", "status", "codes")
+REQUESTS: Final = ("read", "write")  # the kinds of lines that become batches
+NAMED_IN_LOG: Final = ("forget", "lease", "session")  # whose entry is no plain command
 SESSION_BYTES = 8  # by chance in the name of a session, if there are users
 SESSION_NAME_MAX = 27  # characters before them: of 44 no more is cut off (state/sessions.py)
-
-
-def level_of(request: Request) -> int:
-    """Return the level that a cluster must have for a request."""
-    return COMMANDS.get(request.verb, FOREIGN).level
 
 
 class Admission:
@@ -80,13 +79,34 @@ class Admission:
 
     def admit(self, line: ParsedLine) -> ParsedLine:
         """Return the line as this node takes it: some that can be understood are refused."""
+        host, request = self._host, line.request
+        has_rules = self.proven is not None or host.peer_auth.is_required
+        if line.kind == "peer" and not has_rules:
+            return self._hear(line)
+        if has_rules or self.login is not None or line.kind not in REQUESTS:
+            taken = self._admit_apart(line, has_rules=has_rules)
+            if taken is not None:
+                return taken
+        if host.is_down and line.kind != "garbled" and line.text != "status":
+            return self._refuse(line, sentence_of(SHUT_DOWN))
+        level = request.level
+        if level > 1 and level > host.level and (reply := host.why_level(level)):
+            return ParsedLine("local", request, reply=reply)
+        if request.verb == "machine" and (reply := host.without_machine(request.command)):
+            return ParsedLine("local", request, reply=reply)
+        if request.verb not in _UNPRINTED:
+            host.traffic_log.requested(request.sender, line.text)
+        return self._refuse(line, line.problem) if line.problem else line
+
+    def _admit_apart(self, line: ParsedLine, *, has_rules: bool) -> ParsedLine | None:
+        """Return a line that is no request, or one that rules of who speaks refuse, as this node
+        takes it; None for one that is a request to everybody."""
         if line.kind == "refused":
             line = self._as_order(line)
         if line.kind == "login":
             return self._log_in(line)
         if line.kind == "proof":
             return self._prove(line)
-        has_rules = self.proven is not None or self._host.peer_auth.is_required
         if has_rules and (why := self._why_unproven(line)):
             return self._refuse(line, why)
         if self.login is not None and (line := self._allowed(line, self.login)).reply:
@@ -95,7 +115,7 @@ class Admission:
             self._asked_level = self._asked_level or self._host.is_peer(line.request.sender)
         if line.kind in ("control", "level"):  # the build of a node that is down is what it was
             return line
-        return self._hear(line) if line.kind == "peer" else self._admit_request(line)
+        return self._hear(line) if line.kind == "peer" else None
 
     def _as_order(self, line: ParsedLine) -> ParsedLine:
         """Return a line that is no command as an order, if this node obeys such."""
@@ -104,19 +124,6 @@ class Admission:
             return line
         command = line.text.lstrip(" ")
         return ParsedLine("control", replace(line.request, command=command), line.text)
-
-    def _admit_request(self, line: ParsedLine) -> ParsedLine:
-        host, request = self._host, line.request
-        if host.is_down and line.kind != "garbled" and line.text != "status":
-            return self._refuse(line, sentence_of(SHUT_DOWN))
-        level = COMMANDS.get(request.verb, FOREIGN).level
-        if level > 1 and level > host.level and (reply := host.why_level(level)):
-            return ParsedLine("local", request, reply=reply)
-        if request.verb == "machine" and (reply := host.without_machine(request.command)):
-            return ParsedLine("local", request, reply=reply)
-        if request.verb not in _UNPRINTED:
-            host.traffic_log.requested(request.sender, line.text)
-        return self._refuse(line, line.problem) if line.problem else line
 
     def why_too_long(self, longest: int) -> str:
         """Return what to answer to a line over its limit, after `Sorry, `."""

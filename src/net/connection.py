@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 from raftline.access.login import address_of, is_private
 from raftline.access.tls import Tls
 from raftline.access.tls_socket import TlsSocket
-from raftline.net.admission import Admission
+from raftline.net.admission import REQUESTS, Admission
 from raftline.net.host import Batch, Host, Origin
 from raftline.net.lines import HalfLines, Late, LineBuffer, Receiver, drain
 from raftline.net.opening import TLS_ONLY, NoTls, asks_only_status, begin_tls
 from raftline.net.outgoing import Outgoing
-from raftline.net.server_protocol import REQUESTS, ServerProtocol
+from raftline.net.server_protocol import ServerProtocol
 from raftline.net.serving import Serving
 from raftline.net.shared_reader import Shareable, SharedReader
 from raftline.net.waits import AwaitReplies, ReserveRoom, SendBytes, SendLines, Wait, WaitFor
@@ -213,10 +213,13 @@ class Connection(Origin, Shareable):
         except Exception as trouble:
             self._trouble = trouble
             return False
-        if batch is not None:
+        if batch is None:
+            is_between_lines = self._serving.is_between_lines
+        else:
             batches.append(batch)
+            is_between_lines = protocol.is_between_lines
         has_more = self._tls is not None and self._tls.has_more
-        return self._serving.is_between_lines and not has_more
+        return is_between_lines and not has_more
 
     def close(self) -> None:
         """End the connection, from any thread."""

@@ -259,30 +259,23 @@ class OutgoingProtocol(ReplySink):
             batch = self._batches[place]
             if not batch.is_answered:
                 break
-            room = self._spell(batch, lines, room, or_one_long=or_one_long)
+            begin = batch.sent
+            replies = batch.replies[begin : begin + room]
+            if not replies and batch.reader is not None:  # else confirmed by nobody
+                asked = batch.commands[begin : begin + READS_AT_ONCE]
+                replies = batch.reader.read(asked, room, waits=or_one_long)
+            for reply in replies:
+                if len(reply) > room and (lines or not or_one_long):
+                    break
+                lines.append(self.spelled(self._host.name, batch.ids[batch.sent], reply))
+                if len(reply) > PIECE and batch.replies:
+                    batch.replies[batch.sent] = ""  # it may be long until the others have left
+                batch.sent += 1
+                room -= len(reply)
             if batch.sent < len(batch.commands):
                 break
             place += 1
         return ("\n".join(lines) + "\n").encode("utf-8", "replace") if lines else b""
-
-    def _spell(self, batch: Batch, lines: list[str], room: int, *, or_one_long: bool) -> int:
-        """Spell the replies of a batch that there is room for; return what is left of it."""
-        begin = batch.sent
-        replies = batch.replies[begin : begin + room]
-        if not replies:
-            if batch.reader is None:  # confirmed by nobody
-                return 0
-            asked = batch.commands[begin : begin + READS_AT_ONCE]
-            replies = batch.reader.read(asked, room, waits=or_one_long)
-        for reply in replies:
-            if len(reply) > room and (lines or not or_one_long):
-                return 0
-            lines.append(self.spelled(self._host.name, batch.ids[batch.sent], reply))
-            if len(reply) > PIECE and batch.replies:
-                batch.replies[batch.sent] = ""  # it may be long until the others have left
-            batch.sent += 1
-            room -= len(reply)
-        return max(room, 0)
 
     def _settle(self) -> None:
         """Forget the batches whose replies are all spelled."""

@@ -13,8 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from raftline.common.level import LEVEL
-from raftline.net.admission import Admission, level_of
+from raftline.net.admission import NAMED_IN_LOG, REQUESTS, Admission
 from raftline.net.host import Batch, Host, ReplySink
 from raftline.net.lines import HalfLine, Late, LineBuffer
 from raftline.wire.limits import LINE_S, PROOF_S, STRANGER_LINE_BYTES, STRANGER_S
@@ -28,7 +27,6 @@ HALF_LINES_FULL: Final = (
     " oldest; nothing of it was done. Send it again, without a pause."
 )
 HALF_LINE: Final = f"a line was begun and not ended within {LINE_S:.0f} s."
-REQUESTS: Final = ("read", "write")  # the kinds of lines that become batches
 OF_PEERS: Final = ("peer", "level", "proof")
 
 
@@ -177,7 +175,8 @@ class ServerProtocol:
         commands, ids = [], []
         for line in run:
             request = line.request
-            commands.append(request.command if is_read else logged(request))
+            is_plain = is_read or not (request.id or request.verb in NAMED_IN_LOG)
+            commands.append(request.command if is_plain else logged(request))
             ids.append(request.id)
         return Batch(commands, is_read=is_read, reading=reading, ids=ids, reply_sink=self._sink)
 
@@ -186,7 +185,6 @@ class ServerProtocol:
         it were, since a login may be one of them."""
         host, admit, whole = self._host, self._admission.admit, self._whole
         limits, readings, me = host.limits, host.readings, host.name
-        is_rising = not may_wait and host.level < LEVEL
         run, self._admitted = self._admitted, []
         line, self._parsed = self._parsed, None
         while line is not None or whole:
@@ -197,8 +195,9 @@ class ServerProtocol:
                 if (is_new or is_odd) and self._is_preceded(raw):
                     break
                 line = parse(whole.popleft(), limits, readings, me)
+            level = line.request.level
             takes_time = not may_wait and (
-                line.kind not in REQUESTS or (is_rising and level_of(line.request) > host.level)
+                line.kind not in REQUESTS or (level > 1 and level > host.level)
             )
             if takes_time or (run and not line.goes_with(run[0])):
                 self._parsed = line

@@ -140,9 +140,13 @@ class SharedReader:
         batches: list[Batch] = []
         leaving: list[int] = []  # given back after the lines before are handed over, in order
         owes_submit = False  # batches were handed over, and nobody was asked to serve them
+        if ready and now_s >= self._window_end_s:
+            self._end_window(now_s)
         for descriptor, _ in ready:
             connection = self._parked[descriptor]
-            self._note(connection, now_s)
+            if connection.last_window != self._window:
+                connection.last_window = self._window
+                self._senders += 1
             if not connection.take_ready(batches, now_s):
                 connection.private_until = self._window + PRIVATE_WINDOWS
                 leaving.append(descriptor)

@@ -112,8 +112,9 @@ class RequestQueue:
             start = batch.first_index + len(batch.replies) - first
             given = replies[start : start + len(batch.commands) - len(batch.replies)]
             sink = batch.reply_sink
-            is_kept = sink is not None and sum(map(len, given)) > SHORT
-            batch.replies += sink.keep(batch, given) if is_kept else given
+            if sink is not None and sum(map(len, given)) > SHORT:
+                given = sink.keep(batch, given)
+            batch.replies += given
             if len(batch.replies) < len(batch.commands):
                 break
             self._pending.popleft()

@@ -7,7 +7,7 @@ import os
 import secrets
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from raftline.access.login import Access
@@ -62,6 +62,7 @@ class Server:
     # Of this start; a life that an order begins makes others.
     node: RawNode
     driver: Driver
+    mark_ready: Callable[[ReplySink], None]
     logmanager: LogManager
     book: PeerBook
     speakers: Speakers
@@ -143,6 +144,7 @@ class Server:
         self.driver = driver = Driver(
             self.node, logmanager, self, hold_ms=2 * self.slowest_ms, clock=self.clock
         )
+        self.mark_ready = driver.ready_sinks.append
         self.builds = Builds(driver.peer_level)
         self.observers.follow(self.node, driver.core)
         driver.watchers.history.bound(*self._history)
@@ -237,9 +239,6 @@ class Server:
 
     def submit(self, *batches: Batch, more_come: bool = False) -> None:
         self.driver.submit(*batches, more_come=more_come)
-
-    def mark_ready(self, sink: ReplySink) -> None:
-        self.driver.ready_sinks.append(sink)
 
     @property
     def watchers(self) -> Watchers:

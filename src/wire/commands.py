@@ -247,6 +247,7 @@ class Request:
     verb: str
     command: str
     read: str  # the read mode that a get or show names, "" if none
+    level: int  # that a cluster must have for it
 
     def __init__(
         self,
@@ -255,12 +256,14 @@ class Request:
         verb: str,
         command: str,
         read: str = "",
+        level: int = FOREIGN.level,
     ) -> None:
         self.sender = sender
         self.id = id
         self.verb = verb
         self.command = command
         self.read = read
+        self.level = level
 
 
 def operations_at(level: int) -> Mapping[str, Operands]:
@@ -297,7 +300,8 @@ def read_request(sender: str, request_id: str, message: str, limits: Limits) -> 
         operands = message.partition(" ")[2]
     if verb in ("session", "forget") and not sender:
         raise ProtocolError(f"a session needs a name before it: NAME@{verb}")
-    return Request(sender, request_id, verb, command.operands.read(verb, operands, limits), read)
+    canonical = command.operands.read(verb, operands, limits)
+    return Request(sender, request_id, verb, canonical, read, command.level)
 
 
 def _without_read_mode(command: Command, message: str) -> tuple[str, str]:

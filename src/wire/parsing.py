@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from raftline.raft import spelling
 from raftline.raft.change import Change
 from raftline.raft.messages import Answer, Message, PeerError
-from raftline.wire.commands import COMMANDS, Request, read_request
+from raftline.wire.commands import COMMANDS, Handling, Request, read_request
 from raftline.wire.membercommands import read_change
 from raftline.wire.operands import Limits, not_understood
 from raftline.wire.protocol import ProtocolError, decode_line, split_sender
@@ -115,7 +115,10 @@ def parse(line: bytes, limits: Limits, readings: Readings, me: str) -> ParsedLin
     except ProtocolError as problem:
         speaker = Request(sender, number, "", "")
         return ParsedLine("refused", speaker, text, problem=str(problem))
-    return _parse_request(request, text, readings)
+    handling = COMMANDS[request.verb].handling
+    if handling.kind == "write":
+        return ParsedLine("write", request, text)
+    return _parse_request(request, text, handling, readings)
 
 
 def _parse_other(sender: str, number: str, text: str, me: str) -> ParsedLine | None:
@@ -142,11 +145,10 @@ def _parse_message(speaker: Request, text: str, me: str) -> ParsedLine:
     return ParsedLine("peer", speaker, text, message)
 
 
-def _parse_request(request: Request, text: str, readings: Readings) -> ParsedLine:
-    """Return what kind of request it is."""
-    handling = COMMANDS[request.verb].handling
-    if handling.kind == "write":
-        return ParsedLine("write", request, text)
+def _parse_request(
+    request: Request, text: str, handling: Handling, readings: Readings
+) -> ParsedLine:
+    """Return what kind of request it is, if it is no write."""
     if handling.kind == "members":
         try:
             return ParsedLine("members", request, text, change=read_change(request.command))
