@@ -107,7 +107,10 @@ class LogManager:
         return self.read([command])[0]
 
     def apply(
-        self, entries: Sequence[Entry], is_over: Callable[[], bool] | None = None
+        self,
+        entries: Sequence[Entry],
+        now_s: Callable[[], float] | None = None,
+        end_s: float = 0.0,
     ) -> list[str]:
         """Execute committed entries in order and return their replies; see `ReplicatedState`.
 
@@ -115,7 +118,7 @@ class LogManager:
         """
         with self.client_lock:
             try:
-                replies = self.state.apply(entries, is_over)
+                replies = self.state.apply(entries, now_s, end_s)
             except BaseException:
                 self._is_half_applied = True
                 raise
@@ -125,12 +128,15 @@ class LogManager:
             return replies
 
     def apply_apart(
-        self, entries: Sequence[Entry], is_over: Callable[[], bool] | None = None
+        self,
+        entries: Sequence[Entry],
+        now_s: Callable[[], float] | None = None,
+        end_s: float = 0.0,
     ) -> list[str]:
         """Do the same with entries that take long, and let those know who must not wait."""
         self.is_apart = True
         try:
-            return self.apply(entries, is_over)
+            return self.apply(entries, now_s, end_s)
         finally:
             self.is_apart = False
 

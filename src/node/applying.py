@@ -60,7 +60,7 @@ class Applying:
         self._queue = queue
         self._batching = batching
         self._on_applied = on_applied
-        self._clock = clock
+        self._clock, self._now_s = clock, clock.reader_s()
         self.lags = False  # a slice of what is left may be applied now
         self.follows_a_write = False  # what is left is applied after a write
         self.pause_s = PAUSE_S  # in which the others have their turn, before the next slice
@@ -93,7 +93,7 @@ class Applying:
         are `at_hand` need not be copied from the log."""
         self.follows_a_write = False
         self.waits_apart = False
-        now_s = self._clock.now_s()
+        now_s = self._now_s()
         end_s = now_s + SLICE_S
         answers = False
         view = self._node.view
@@ -108,8 +108,8 @@ class Applying:
                     self.on_long()
                     break
                 at_hand = at_hand[:count]
-            answers |= self._apply(at_hand, lambda: self._clock.now_s() >= end_s)
-            now_s = self._clock.now_s()
+            answers |= self._apply(at_hand, end_s)
+            now_s = self._now_s()
         self.lags = view.applied < view.applying and not self.waits_apart
         self._pause_after(now_s - end_s)
         return answers
@@ -129,17 +129,17 @@ class Applying:
         while long < len(entries) and not count_short(store, entries[long : long + 1]):
             long += 1
         self.waits_apart, self.is_apart = False, True
-        self._begun_s = self._clock.now_s()
+        self._begun_s = self._now_s()
         return entries[:long]
 
     def apply_apart(self, entries: Sequence[Entry]) -> list[str]:
         """Apply some of these, without `core`; return their replies."""
         end_s = self._begun_s + SLICE_S
-        return self._logmanager.apply_apart(entries, lambda: self._clock.now_s() >= end_s)
+        return self._logmanager.apply_apart(entries, self._now_s, end_s)
 
     def end_apart(self, entries: Sequence[Entry], replies: list[str]) -> bool:
         """Report what was applied, and go on; return as `go_on` does."""
-        over_s = self._clock.now_s() - self._begun_s - SLICE_S
+        over_s = self._now_s() - self._begun_s - SLICE_S
         self.is_apart = False
         answers = self._answer(entries[: len(replies)], replies)
         answers |= self.go_on()
@@ -147,8 +147,8 @@ class Applying:
             self._pause_after(over_s)
         return answers
 
-    def _apply(self, entries: Sequence[Entry], is_over: Callable[[], bool]) -> bool:
-        replies = self._logmanager.apply(entries, is_over)
+    def _apply(self, entries: Sequence[Entry], end_s: float) -> bool:
+        replies = self._logmanager.apply(entries, self._now_s, end_s)
         return self._answer(entries[: len(replies)], replies)
 
     def _answer(self, applied: Sequence[Entry], replies: list[str]) -> bool:
@@ -157,7 +157,7 @@ class Applying:
         self._queue.answer_applied(replies, first, last)
         self._report(last)
         queued, used_s = len(self._queue.writes), self._clock.used_s()
-        return self._batching.committed(last, queued, self._clock.now_s(), used_s)
+        return self._batching.committed(last, queued, self._now_s(), used_s)
 
     def _report(self, index: int) -> None:
         self._on_applied(self._node.step(Applied(index), self._node.view.now_ms).reads)

@@ -30,6 +30,11 @@ class Clock:
         """Return the time by which durations within a process are measured, in seconds."""
         return time.monotonic()
 
+    def reader_s(self) -> Callable[[], float]:
+        """Return `now_s` for those who ask it for each entry: the system's own function, if this
+        is the system's clock."""
+        return time.monotonic if type(self) is Clock else self.now_s
+
     def used_s(self) -> float:
         """Return the processor time of this process, in seconds."""
         return time.process_time()

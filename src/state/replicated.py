@@ -30,10 +30,13 @@ class ReplicatedState:
         self.members = members
 
     def apply(
-        self, entries: Sequence[Entry], is_over: Callable[[], bool] | None = None
+        self,
+        entries: Sequence[Entry],
+        now_s: Callable[[], float] | None = None,
+        end_s: float = 0.0,
     ) -> list[str]:
-        """Execute committed entries in order and return their replies; no more of them once
-        `is_over`, which is asked after each.
+        """Execute committed entries in order and return their replies; no more of them once it is
+        `end_s` by `now_s`, which is asked after each.
 
         The same entries give the same pairs and replies on every node: whatever a command
         holds, it is executed or answered with `Sorry, `, never raised about (paper §2).
@@ -42,7 +45,7 @@ class ReplicatedState:
         for number, entry in zip(entry_numbers_of(entries), entries, strict=True):
             self.store.number, self.store.term = number, entry[1]
             replies.append(self._execute(number, entry[2]))
-            if is_over is not None and is_over():
+            if now_s is not None and now_s() >= end_s:
                 break
         return replies
 

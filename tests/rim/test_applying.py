@@ -15,7 +15,6 @@ from raftline.common.wakeup import PAUSE_S
 from raftline.logmanager import LogManager
 from raftline.net.host import Batch
 from raftline.node.applying import PAUSE_S_MAX, SLICE_S
-from raftline.node.clock import Clock
 from raftline.node.driver import Driver
 from raftline.raft.effects import Effects, HardState
 from raftline.raft.log import Entry
@@ -74,9 +73,9 @@ def test_a_follower_answers_its_leader_before_it_applies() -> None:
     manager: Any = driver._logmanager
     apply, seen = manager.apply, []
 
-    def note(entries: Sequence[Entry], is_over: Callable[[], bool]) -> list[str]:
-        seen.append((entries[0].index, len(answers.given)))
-        return list(apply(entries, is_over))
+    def note(*entries_and_end: Any) -> list[str]:
+        seen.append((entries_and_end[0][0].index, len(answers.given)))
+        return list(apply(*entries_and_end))
 
     manager.apply = note
     manager.goes_on.set()
@@ -129,16 +128,6 @@ def test_a_read_that_a_step_serves_sees_what_that_step_applies() -> None:
     driver.stop(DEADLINE_S)
 
 
-class MeasuredClock(Clock):
-    """Durations are what a test says."""
-
-    def __init__(self, measure_s: Callable[[], float]) -> None:
-        self._measure_s = measure_s
-
-    def now_s(self) -> float:
-        return self._measure_s()
-
-
 class Slow:
     """A node without threads, at which each entry takes a slice: a test does what its owner and
     its writer would do."""
@@ -154,7 +143,7 @@ class Slow:
         self.clock = SetClock(node.view.now_ms)
         self.driver = Driver(node, self.manager, self.rim, 60_000, self.clock)
         self.stepper = self.driver._stepper
-        self.stepper._applying._clock = MeasuredClock(itertools.count(0.0, SLICE_S).__next__)
+        self.stepper._applying._now_s = itertools.count(0.0, SLICE_S).__next__
 
     @property
     def index(self) -> int:
@@ -258,17 +247,17 @@ def test_the_others_have_their_turn_for_longer_after_a_heavier_entry(
     def now_s() -> float:
         return (leader.manager.applied.index - applied) * entry_s
 
-    def apply(entries: Sequence[Entry], is_over: Callable[[], bool]) -> list[str]:
+    def apply(entries: Sequence[Entry], now_s: Callable[[], float], end_s: float) -> list[str]:
         replies: list[str] = []
         for count in range(1, len(entries) + 1):
             replies += leader_apply(entries[count - 1 : count])
-            if is_over():
+            if now_s() >= end_s:
                 break
         return replies
 
     leader_apply = leader.manager.apply
     leader.manager.apply = apply  # type: ignore[method-assign, assignment]
-    leader.stepper._applying._clock = MeasuredClock(now_s)
+    leader.stepper._applying._now_s = now_s
     leader.keep_time()
     assert leader.stepper.pause_s == pytest.approx(pause_s)
 
@@ -340,7 +329,7 @@ def following_by_slices(*commands: str) -> tuple[Driver, FakeRim]:
     rim = FakeRim()
     driver = driver_of_s1(rim)
     slice_s = iter(range(1 << 30))
-    driver._stepper._applying._clock = MeasuredClock(lambda: next(slice_s))
+    driver._stepper._applying._now_s = lambda: next(slice_s)
     entries = [Entry(index, 1, command) for index, command in enumerate(commands, start=1)]
     driver.receive([AppendEntries("s2", "s1", 1, 0, 0, entries, len(entries), 1)], Answers())
     return driver, rim
@@ -478,7 +467,7 @@ class Apart:
         machine = with_a_held_machine(self.slow.driver)
         machine.goes_on.set()
         self.stepper = self.slow.stepper
-        self.stepper._applying._clock = MeasuredClock(lambda: 0.0)
+        self.stepper._applying._now_s = lambda: 0.0
         self.stepper.apply_apart_by(self.wake)
         self.slow.manager.store.raise_level(2, 1)
         self.propose("lease 5", "set a 1", "set b 2")

@@ -34,25 +34,28 @@ class Manager(LogManager):
         self.looker = looker
 
     def apply(
-        self, entries: Sequence[Entry], is_over: Callable[[], bool] | None = None
+        self,
+        entries: Sequence[Entry],
+        now_s: Callable[[], float] | None = None,
+        end_s: float = 0.0,
     ) -> list[str]:
         if self.fails:
             raise MachineFailed
-        replies = super().apply(entries, self._slowly(is_over))
+        replies = super().apply(entries, self._slowly(now_s), end_s)
         if self.looker is not None:
             self.looker.applied(entries[: len(replies)], replies)
         return replies
 
-    def _slowly(self, is_over: Callable[[], bool] | None) -> Callable[[], bool] | None:
+    def _slowly(self, now_s: Callable[[], float] | None) -> Callable[[], float] | None:
         spend = self.spend
-        if spend is None or is_over is None:
-            return is_over
+        if spend is None or now_s is None:
+            return now_s
 
-        def is_over_by_now() -> bool:
+        def later_s() -> float:
             spend()
-            return is_over()
+            return now_s()
 
-        return is_over_by_now
+        return later_s
 
     def take_events(self) -> TakenEvents:
         self.taken = super().take_events()
