@@ -134,8 +134,7 @@ class Login:
 
     def by_certificate(self, name: str) -> None:
         """Log in the user that a verified certificate names, if there is one."""
-        users = self._access.users
-        self._is_certified = bool(self._succeeded(users, name))
+        self._succeeded(self._access.users, name, is_certified=True)
 
     @property
     def tried(self) -> str:
@@ -196,13 +195,17 @@ class Login:
             return self._failed()
         return f"AUTH response: {last}"
 
-    def _succeeded(self, users: Users, name: str) -> str:
-        """Set the identity from now on; return the reply, "" for an unknown name."""
+    def _succeeded(self, users: Users, name: str, *, is_certified: bool = False) -> str:
+        """Set the identity from now on; return the reply, "" for an unknown name. It is unknown,
+        too, if the file was read again meanwhile, and has no such user or another password."""
         user = users.by_name.get(name)
         if user is None:
             return ""
+        self._is_certified = is_certified
         self._users, self._user, self.identity = users, user, user.identity
-        self._is_certified = False
+        if self.now() is None:  # whoever reads the file later looks at this login itself
+            self._user, self.identity = None, self._access.nobody
+            return ""
         return f"LOGIN response: you are {user.identity.in_words()}"
 
     def _failed(self) -> str:

@@ -157,8 +157,8 @@ def test_nothing_is_done_by_rights_that_are_gone(seeds: range) -> None:
 class ByTheUsersOfLater(Login):
     """Takes the user as of now, by whichever users the password was checked."""
 
-    def _succeeded(self, users: Users, name: str) -> str:
-        return super()._succeeded(self._access.users, name)
+    def _succeeded(self, users: Users, name: str, *, is_certified: bool = False) -> str:
+        return super()._succeeded(self._access.users, name, is_certified=is_certified)
 
 
 def test_a_login_by_users_that_are_gone_is_found() -> None:

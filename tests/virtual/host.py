@@ -204,6 +204,11 @@ class Host:
         self._monitor = Monitor(world, name, invariants)
         self._answers = Answers(self.post)
 
+    @property
+    def incarnation(self) -> int:
+        """The number of this start, or of the next one if it is down."""
+        return self._incarnation
+
     # --- inputs -----------------------------------------------------------------------------
 
     def take(self, taken: Input) -> None:

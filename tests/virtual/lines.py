@@ -60,6 +60,7 @@ class Doors:
         self.is_down = False
         self.speakers = Speakers(100, host.clock.now_ms)
         self.access: Access | None = None
+        self.is_private = False  # nobody else can read what goes over a connection
         self.peer_auth: PeerAuth = NO_AUTH
         self.tls: Tls | None = None
         self.reply_room = ReplyRoom()
@@ -166,7 +167,7 @@ class Connected(OutgoingProtocol):
         self._has_turn = False  # the rest is a reply of the machine's own
         self._half = b""  # of a line that leaves
         self._until_ms = 0  # the end of a wait for replies
-        self.admission = Admission(doors, self)
+        self.admission = Admission(doors, self, lambda: doors.is_private)
         self.protocol = ServerProtocol(doors, self.admission, self)
         self.serving = Serving(
             doors, self, self.protocol, self.admission, self, self._shut_down, lambda: "nowhere"
@@ -260,6 +261,12 @@ class Connected(OutgoingProtocol):
             return None
         self._until_ms = 0
         return wait.batch.is_answered
+
+    def rights_changed(self) -> None:
+        """The users were read again, by another thread than that of this connection."""
+        if not self.is_over and self.serving.end_refused():
+            self.break_off()
+            self._sim.beside(0, 0.5, self.take, 0)
 
     def end(self) -> None:
         """Take nothing more: the connection has ended, or the node."""

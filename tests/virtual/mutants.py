@@ -25,10 +25,12 @@ from tests.virtual.schedule import SimulationFailed, run
 
 # What runs in a schedule as it does in a node.
 RIM = tuple(
-    f"src/node/{name}.py"
+    f"src/{name}.py"
     for name in (
-        "applying", "batching", "clock", "handover", "lease_clock", "leasing", "queue", "rounds",
-        "snapshots", "stepper",
+        "access/login", "access/rights", "access/roles", "net/serving", "net/watching",
+        "node/applying", "node/batching", "node/clock", "node/handover", "node/lease_clock",
+        "node/leasing", "node/queue", "node/reading_again", "node/rounds", "node/snapshots",
+        "node/stepper",
     )
 )  # fmt: skip
 SLOWNESS = 4  # of a busy machine
@@ -96,7 +98,7 @@ def main(arguments: Sequence[str]) -> int:
         for mutant in chosen:
             why = hunted(tree, mutant, given.seconds)
             left += [] if why else [mutant.name]
-            print(f"{mutant.file[9:-3]:11} {mutant.name}: {why or 'NOT FOUND'}")
+            print(f"{Path(mutant.file).stem:13} {mutant.name}: {why or 'NOT FOUND'}")
             sys.stdout.flush()
     finally:
         tree.remove()

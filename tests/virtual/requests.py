@@ -70,6 +70,7 @@ class ClientConnection(Connected):
 
     def __init__(self, doors: Doors, host: Host, requests: Requests) -> None:
         super().__init__(doors, host, self._line_left)
+        self.doors = doors
         self._requests = requests
         self.asked: list[Asked] = []  # without a reply, in the order of their lines
         self._applied: dict[Batch, int] = {}  # replies of entries
@@ -103,6 +104,13 @@ class ClientConnection(Connected):
         self._requests.ready.append((self, one))
 
 
+class Porter(Protocol):
+    """Makes the connections of clients who log in."""
+
+    def connect(self, client: Asker) -> ClientConnection | None:
+        """Return a new connection of a client; None if it needs no login."""
+
+
 class Requests:
     """Sends each request as a line, and keeps it until its client was told the outcome."""
 
@@ -127,6 +135,7 @@ class Requests:
         self.ready: list[tuple[Connected, Asked]] = []  # their replies have left
         self.waiting: dict[Connected, None] = {}  # for something else than bytes
         self.rough: RoughLines | None = None  # how lines arrive; None: whole, one at a time
+        self.porter: Porter | None = None
         self._open: dict[Asked, None] = {}
         self._connections: dict[Asker, ClientConnection] = {}
         self._others: list[Connected] = []
@@ -139,13 +148,14 @@ class Requests:
         request.must_see_index = self._invariants.acknowledged_index
         connection = self._connections.get(request.client)
         if connection is None or connection.asked or connection.is_over:
-            connection = ClientConnection(self.doors, self._host, self)
+            guarded = self.porter.connect(request.client) if self.porter is not None else None
+            connection = guarded or ClientConnection(self.doors, self._host, self)
             self._connections[request.client] = connection
         line = self._spelled(request, line)
         asked = Asked(request, line.partition("@")[0].partition("#")[2])
         self._open[asked] = None
         data = f"{line}\n".encode()
-        if self.rough is None:
+        if self.rough is None or connection.doors is not self.doors:
             connection.asked.append(asked)
             connection.receive(data)
         else:

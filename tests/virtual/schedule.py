@@ -25,6 +25,7 @@ from tests.virtual.clients import Client
 from tests.virtual.dealers import Dealer, Ledger
 from tests.virtual.disk import Disk
 from tests.virtual.faults import Faults
+from tests.virtual.guests import Guests
 from tests.virtual.history import History
 from tests.virtual.holders import Holder, LeaseCheck
 from tests.virtual.host import Host, leaders
@@ -181,6 +182,9 @@ class _Schedule:
         self.watch_clients = [
             WatchClient(self.world, chance, name, hosts, watching) for name in names
         ]
+        self.guests = Guests(self.world, plan, hosts, self.history, watching, seed)
+        self.clients += self.guests.clients
+        self.watch_clients += self.guests.watches
 
     def _rough_lines(self, chance: random.Random, hosts: Sequence[Host]) -> list[Talker]:
         """Let lines be rough, by a chance of their own; return the clients that do not wait."""
@@ -228,6 +232,7 @@ class _Schedule:
         self.faults.stop()
         self.operator.stop()
         self.upgrades.finish()
+        self.guests.finish()
         served = len(self.history) + 4 * len(self.clients)
         self._until("serve", lambda: len(self.history) >= served)
         found = [each.found for each in self.searchers]

@@ -86,7 +86,7 @@ class WatchClient:
             return
         self._number += 1
         self._leaves_ms = self._world.now_ms + self._chance.choice([200, 1000, 10_000])
-        connection = WatchConnection(host.requests.doors, host, self)
+        connection = self._connected(host)
         connection.window = self._chance.choice(WINDOWS)
         host.requests.keep(connection)
         self._connection = connection
@@ -95,6 +95,9 @@ class WatchClient:
         asked = words.spell_watch(words.WatchAsked(self._prefix, self._position))
         line = f"{self._name}#{self._number}@{asked}\n"
         host.beside(0, self._chance.random(), connection.receive, line.encode())
+
+    def _connected(self, host: Host) -> WatchConnection:
+        return WatchConnection(host.requests.doors, host, self)
 
     def _leave(self) -> None:
         connection, self._connection = self._connection, None
