@@ -47,30 +47,31 @@ class Builds:
 
     A peer that was removed and added again at another address is dialled twice for a while: by
     who has not noticed yet that it is to stop, and by its successor. The end of a connection takes
-    back what was announced on it, and nothing else.
+    back what was announced on it, and nothing else: what another one announced before holds again.
     """
 
     def __init__(self, on_level: Callable[[str, int], None]) -> None:
         """`on_level` gets each level of a peer, 0 when it is not known any more."""
         self._on_level = on_level
         self._lock = threading.Lock()  # the core hears of levels in the order in which they came
-        self._builds: dict[str, tuple[Build, object]] = {}  # by the connection that announced it
+        self._builds: dict[str, dict[object, Build]] = {}  # by connection, the latest one last
 
     def record(self, name: str, build: Build | None, teller: object) -> None:
         """Record the build of a peer, None when the connection of `teller` to it broke."""
         with self._lock:
-            if build is not None:
-                self._builds[name] = build, teller
-            elif name in self._builds and self._builds[name][1] is teller:
-                del self._builds[name]
-            else:
+            known = dict(self._builds.get(name, {}))
+            earlier = known.pop(teller, None)
+            if build is None and earlier is None:
                 return
-            self._on_level(name, build.level if build is not None else 0)
+            if build is not None:
+                known[teller] = build
+            self._builds[name] = known  # replaced as a whole: others read it meanwhile
+            self._on_level(name, self.of(name).level)
 
     def of(self, name: str) -> Build:
         """Return the build of a peer; of level 0 if nothing was heard of it."""
         known = self._builds.get(name)
-        return known[0] if known is not None else Build(0, "not heard yet")
+        return next(reversed(known.values())) if known else Build(0, "not heard yet")
 
 
 OnBuild = Callable[[str, Build | None, object], None]  # see `Builds.record`

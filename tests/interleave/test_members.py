@@ -167,7 +167,8 @@ def test_an_answer_that_overtakes_the_disk_is_found() -> None:
     with mock.patch.object(stepper, "Delivery", AnswersAtOnce):
         failure = first_failure(connections_break, range(50), LINES)
     assert failure is not None
-    assert "too early" in str(failure)
+    # The check stops that server, so it may be a client that notices first.
+    assert re.search("too early|this server failed", str(failure))
 
 
 def test_a_reply_that_nobody_sends_is_found() -> None:

@@ -169,6 +169,21 @@ def test_the_end_of_a_stale_connection_takes_nothing_back_that_a_later_one_annou
         assert builds.of("s3").level == 0
 
 
+def test_the_end_of_a_stale_connection_that_announced_last_leaves_what_holds() -> None:
+    """A member moved away and back: who dialed its other address heard of it after the successor,
+    and ends. Nobody asks on the connection that stands, so a leader would be silent for good."""
+    levels: list[int] = []
+    builds, stale, standing = Builds(lambda _, level: levels.append(level)), object(), object()
+    builds.record("s3", Build(2, "0.2.0"), standing)
+    builds.record("s3", Build(1, "0.1.0"), stale)
+    assert builds.of("s3") == Build(1, "0.1.0")
+    builds.record("s3", None, stale)
+    assert (levels, builds.of("s3")) == ([2, 1, 2], Build(2, "0.2.0"))
+    builds.record("s3", None, standing)
+    builds.record("s3", None, standing)
+    assert (levels, builds.of("s3").level) == ([2, 1, 2, 0], 0)
+
+
 def test_an_old_build_without_a_place_is_asked_again_later(dialling: Dialled) -> None:
     """It takes the question for a client's line, and ends the connection."""
     dialling.dialled(FULL)[0].close()
