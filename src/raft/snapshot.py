@@ -21,6 +21,7 @@ from raftline.raft.roles import Incoming, Role
 from raftline.raft.state import State
 
 ENTRY_BYTES = 100  # what an entry in memory costs beside its command
+LAGGING = 16  # times the bytes that are kept for all are kept for a follower that catches up
 COMPACT_MAX = 20_000  # entries dropped in one step, so that nobody waits for long
 
 # --- the own log ---------------------------------------------------------------------------
@@ -45,13 +46,32 @@ def snapshot_taken(state: State, snapshot: Snapshot) -> None:
 
 def compaction_index(state: State) -> int:
     """Return up to where the log may go: what the snapshot on disk stands for, less the last
-    entries of it, so that a follower that lacks a few entries needs no snapshot."""
-    if state.snapshot is None or state.snapshot.index <= state.log.base_index:
-        return state.log.base_index
-    index, size = state.snapshot.index, 0
-    while index > state.log.base_index and size < state.options.trailing_bytes:
-        size += len(state.log.commands[index - state.log.base_index - 1]) + ENTRY_BYTES
+    entries of it, so that a follower that lacks a few entries needs no snapshot. More of them stay
+    for one that catches up, or else a snapshot would be out of date whenever it was sent."""
+    log, snapshot, trailing = state.log, state.snapshot, state.options.trailing_bytes
+    if snapshot is None or snapshot.index <= log.base_index:
+        return log.base_index
+    index, size = snapshot.index, 0
+    while index > log.base_index and size < trailing:
+        size += len(log.commands[index - log.base_index - 1]) + ENTRY_BYTES
         index -= 1
+    needed = max(held_by_followers(state, snapshot.index), log.base_index)
+    count, most = snapshot.index - needed, LAGGING * trailing
+    if needed >= index or count * ENTRY_BYTES > most:
+        return index
+    first = needed - log.base_index
+    size = sum(map(len, log.commands[first : first + count])) + count * ENTRY_BYTES
+    return needed if size <= most else index
+
+
+def held_by_followers(state: State, index: int) -> int:
+    """Return the last entry that all those hold whom this leader sends entries or a snapshot, and
+    that answer: at most `index`. Who is sent a snapshot counts as if it had all of it."""
+    since_ms = state.now_ms - state.options.election_timeout_ms
+    for progress in state.progress.values():
+        if progress.mode is not Mode.PROBE and progress.heard_at_ms > since_ms:
+            sending = progress.sending
+            index = min(index, sending.snapshot.index if sending else progress.match_index)
     return index
 
 

@@ -397,6 +397,7 @@ def test_entries_kept_after_a_snapshot_are_bounded_by_their_length() -> None:
     node.step(Propose(["x" * 1000] * 5), TIMEOUT_MS)
     sync(node)
     acknowledge(node, "s2")
+    acknowledge(node, "s3")
     applied(node)
     node.step(SnapshotTaken(Snapshot(6, 1, 10, 0)), TIMEOUT_MS)
     assert node.view.compaction_index == 3

@@ -24,6 +24,7 @@ from raftline.raft.log import SafetyError, Snapshot
 from raftline.raft.membership import all_vote
 from raftline.raft.messages import (
     AppendAccepted,
+    AppendEntries,
     AppendRejected,
     InstallSnapshot,
     InstallSnapshotReply,
@@ -31,6 +32,7 @@ from raftline.raft.messages import (
 )
 from raftline.raft.node import RawNode
 from raftline.raft.progress import Mode
+from raftline.raft.snapshot import ENTRY_BYTES, LAGGING
 from raftline.raft.spelling import spell
 from raftline.raft.state import Options
 from tests.core.cores import (
@@ -160,6 +162,76 @@ def test_some_entries_stay_in_memory_after_a_snapshot() -> None:
     node = established("s1", 1, 1, 1, 1, 1, options=options)
     node.step(SnapshotTaken(Snapshot(6, 2, 10, 0)), TIMEOUT_MS)
     assert node.view.compaction_index == 3  # three entries of some 110 bytes each
+
+
+KEEPS_SOME = replace(SMALL, trailing_bytes=250)
+
+
+def go_on(node: RawNode) -> None:
+    """Commit and apply three entries without s2, then take a snapshot and compact by it."""
+    node._state.as_leader.progress["s3"].heard_at_ms = node.view.now_ms
+    node.step(Propose(["set a 1", "set b 2", "set c 3"]), node.view.now_ms)
+    sync(node)
+    acknowledge(node, "s3")
+    applied(node)
+    last, term = node.view.log.last_index, node.view.log.last_term
+    node.step(SnapshotTaken(Snapshot(last, term, THREE_PIECES, 7)), node.view.now_ms)
+    while compact(node, node.view.compaction_index):
+        pass
+
+
+def sending_amid_load() -> tuple[RawNode, list[InstallSnapshot]]:
+    """Return a leader that began to send s2 its snapshot of entry 8, and the pieces."""
+    node = established("s1", 1, 1, 1, 2, options=KEEPS_SOME)
+    go_on(node)
+    return node, fall_behind(node)
+
+
+def test_a_snapshot_is_of_use_though_later_ones_are_taken_while_it_is_sent() -> None:
+    node, sent = sending_amid_load()
+    index, term = sent[0].snapshot[:2]
+    for offset in (10, 20, 25):
+        go_on(node)
+        answer = InstallSnapshotReply("s2", "s1", node.view.term, index, term, offset, 1)
+        pieces(node, replace(answer, round=node.view.round))
+    go_on(node)
+    assert node.view.log.base_index == index
+    effects = acknowledge(node, "s2", index)
+    assert [one for one in effects.send_after_save if isinstance(one, InstallSnapshot)] == []
+    (first, *_) = [one for one in effects.send if isinstance(one, AppendEntries)]
+    assert (first.to, first.prev_index, first.entries[0].index) == ("s2", index, index + 1)
+
+
+def test_entries_stay_for_a_follower_until_it_holds_them() -> None:
+    node, sent = sending_amid_load()
+    acknowledge(node, "s2", sent[0].snapshot.index)
+    for _ in range(3):
+        go_on(node)
+    assert node.view.log.base_index == sent[0].snapshot.index
+    acknowledge(node, "s2")
+    go_on(node)
+    go_on(node)
+    assert node.view.log.base_index > sent[0].snapshot.index
+
+
+def test_no_entries_stay_for_a_follower_that_is_silent() -> None:
+    node, sent = sending_amid_load()
+    node._state.now_ms += SMALL.election_timeout_ms
+    go_on(node)
+    go_on(node)
+    assert node.view.log.base_index > sent[0].snapshot.index
+
+
+def test_the_entries_that_stay_for_a_follower_are_bounded() -> None:
+    node, sent = sending_amid_load()
+    longest = 0
+    for _ in range(20):
+        go_on(node)
+        assert node.view.snapshot is not None
+        kept = node.view.snapshot.index - node.view.log.base_index
+        longest = max(longest, kept * (len("set a 1") + ENTRY_BYTES))
+    assert node.view.log.base_index > sent[0].snapshot.index
+    assert KEEPS_SOME.trailing_bytes < longest <= LAGGING * KEEPS_SOME.trailing_bytes
 
 
 def test_an_older_snapshot_never_takes_a_later_ones_place() -> None:
