@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal, overload
 
 from raftline.clients.conversation import name_of_client
+from raftline.clients.health import SILENCE_S, silence_limit
 from raftline.clients.login import credentials_of
 from raftline.clients.pool import TIMEOUT_S, time_limit
 from raftline.clients.tls import ClientTls, tls_of
@@ -32,6 +33,7 @@ def connect(
     user: str | None = None,
     password: str | None = None,
     tls: ClientTls | None = None,
+    silence: float = SILENCE_S,
 ) -> KV[str]: ...
 @overload
 def connect(
@@ -44,6 +46,7 @@ def connect(
     user: str | None = None,
     password: str | None = None,
     tls: ClientTls | None = None,
+    silence: float = SILENCE_S,
 ) -> KV[bytes]: ...
 def connect(
     at: str | None = None,
@@ -55,6 +58,7 @@ def connect(
     user: str | None = None,
     password: str | None = None,
     tls: ClientTls | None = None,
+    silence: float = SILENCE_S,
 ) -> KV[str] | KV[bytes]:
     """Return the cluster's keys and values for asyncio; nobody is asked yet.
 
@@ -66,5 +70,6 @@ def connect(
         time_limit(timeout),
         credentials_of(user, password),
         tls_of(tls),
+        silence_limit(silence),
     )
     return KV(asker, BINARY) if binary else KV(asker, TEXT)

@@ -12,6 +12,7 @@ import json
 import math
 from collections.abc import Iterable
 
+from raftline.clients.health import ClientHealth
 from raftline.common.address import Address, is_loopback
 
 MEMBERS = "status"  # the command whose reply names the members
@@ -24,9 +25,16 @@ _MARK = "STATUS response: "
 class Addresses:
     """The addresses of one cluster: first those that were named, then those that were learned."""
 
-    def __init__(self, named: Iterable[tuple[str, int]], *, learns: bool = False) -> None:
+    def __init__(
+        self,
+        named: Iterable[tuple[str, int]],
+        *,
+        learns: bool = False,
+        health: ClientHealth | None = None,
+    ) -> None:
         """Begin with these. With `learns` the cluster is asked for its members. Without, only a
-        leader that a node names is added."""
+        leader that a node names is added. `health` takes what is met at them."""
+        self.health = ClientHealth() if health is None else health
         self.named = list(dict.fromkeys(Address(*each) for each in named))
         self._learned: tuple[Address, ...] = ()
         self._due_s = -math.inf if learns else math.inf

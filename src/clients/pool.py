@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from raftline.clients.addresses import Addresses
 from raftline.clients.connection import ClientError, Closed, Unreachable
 from raftline.clients.conversation import Client, name_of_client
+from raftline.clients.health import SILENCE_S, ClientHealth, silence_limit
 from raftline.clients.login import Credentials, of_environment
 from raftline.clients.search import Answer, error_of
 from raftline.clients.tls import ClientTls, tls_of
@@ -48,13 +49,15 @@ class Clients(NoCopies):
         timeout: float = TIMEOUT_S,
         credentials: Credentials | None = None,
         tls: ClientTls | None = None,
+        silence: float = SILENCE_S,
     ) -> None:
         """Ask the nodes at `addresses`, `host:port` each; the first is asked first.
-        `credentials` and `tls` are as those of a `Client`.
+        `credentials` and `tls` are as those of a `Client`. After `silence` seconds without a line
+        a watch goes on at another node.
 
         Raises:
             ValueError: an address has another form, or `name` can't begin a line, or the
-                environment names files for TLS that can't be used.
+                environment names files for TLS that can't be used, or `silence` is below 1.
         """
         self.name = name_of_client(name)
         self.timeout = time_limit(timeout)
@@ -62,7 +65,8 @@ class Clients(NoCopies):
         self.tls = tls_of(tls)
         if not addresses:
             raise ValueError("no address: name the nodes as host:port")
-        self.addresses = Addresses(map(Address.parse, addresses), learns=True)
+        health = ClientHealth(silence_limit(silence))
+        self.addresses = Addresses(map(Address.parse, addresses), learns=True, health=health)
         self._is_closed = False
         self._begin_anew()
 

@@ -203,6 +203,7 @@ def anywhere(
             outcome not in (RequestOutcome.NO_LEADER, RequestOutcome.UNKNOWN)
             or code_of(answer.text) == "done-once"
         ):
+            nodes.addresses.health.served(deadline.now_s)
             return answer, unknown is None
         if outcome is RequestOutcome.UNKNOWN:
             unknown = answer
@@ -211,6 +212,7 @@ def anywhere(
         refusal = _better(refusal, answer)
         nodes.move_on(asked, answer)
         if nodes.current in tried:  # all refused: wait for an election
+            nodes.addresses.health.failed(deadline.now_s, in_words(nodes.known), _words(answer))
             if deadline.left_s < pause_s:
                 break
             if deadline.now_s + pause_s > deadline.notice_s:
@@ -370,9 +372,12 @@ def lost(command: str, address: Address, error: OSError, limit_s: float) -> Clie
 
 def _search(nodes: NodeTurns, answer: Answer, left_s: float) -> str:
     """Return a line with the nodes in turn, the time left and the last answer."""
-    said = sentence_of(answer.text) if isinstance(answer, Reply) else str(answer)
-    said = said.partition(". ")[0].removesuffix(".")
+    said = _words(answer).partition(". ")[0].removesuffix(".")
     return f"asking {in_words(nodes.known)} for {left_s:.0f} s more. The last one: {said}"
+
+
+def _words(answer: Answer) -> str:
+    return sentence_of(answer.text) if isinstance(answer, Reply) else str(answer)
 
 
 def _better(before: Reply | None, answer: Answer) -> Reply | None:

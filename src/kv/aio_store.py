@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import socket
+import time
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeAlias, TypeVar, overload
 
 from raftline.clients.connection import ClientError, in_words
+from raftline.clients.health import ClientHealth, ClientState
 from raftline.clients.pool import time_limit
 from raftline.clients.steps import carry_out_awaiting
 from raftline.common.errors import RaftlineError
@@ -20,6 +22,7 @@ from raftline.kv.asker import AioAsker
 from raftline.kv.calls import Call, Calls, Stat
 from raftline.kv.codec import TEXT, Codec, Data
 from raftline.kv.events import WatchCursor
+from raftline.kv.listeners import LoopListeners
 from raftline.kv.pipeline import reads_of, values_of
 from raftline.kv.store import KV, NONE, TTL_S
 from raftline.kv.transaction import Outcome, Plan, Transaction, updates
@@ -32,7 +35,8 @@ _Lease: TypeAlias = AioLease | str | None
 class _AioShared:
     """The parts that a client shares with its views that have other time limits."""
 
-    def __init__(self) -> None:
+    def __init__(self, health: ClientHealth) -> None:
+        self.listeners = LoopListeners(health)
         self.watches: weakref.WeakSet[AioWatch[Any]] = weakref.WeakSet()
         self.keeper: AioKeeper | None = None
 
@@ -82,7 +86,7 @@ class AioKV(NoCopies, Generic[Data]):
         self._calls = Calls(codec)
         self._timeout = asker.timeout_s if timeout is None else time_limit(timeout)
         self._is_view = shared is not None
-        self._shared = shared or _AioShared()
+        self._shared = shared or _AioShared(asker.addresses.health)
         self._transport = TaskTransport(asker, self._timeout)
         self._ask = self._transport.ask
 
@@ -110,6 +114,20 @@ class AioKV(NoCopies, Generic[Data]):
     def within(self, timeout: float) -> AioKV[Data]:
         """Return this client with another time limit: `await kv.within(0.5).get("a")`."""
         return AioKV(self._asker, self._codec, timeout, self._shared)
+
+    @property
+    def state(self) -> ClientState:
+        """Whether the cluster serves this client; see `raftline.KV.state`."""
+        return self._asker.addresses.health.state(time.monotonic())
+
+    def add_listener(self, listener: Callable[[ClientState], object]) -> None:
+        """Have a plain function called at each change of `state`, by the event loop. Raises
+        TypeError if it is none."""
+        self._shared.listeners.add(listener)
+
+    def remove_listener(self, listener: Callable[[ClientState], object]) -> None:
+        """Call it no more. Raises ValueError if it was not added."""
+        self._shared.listeners.remove(listener)
 
     async def close(self) -> None:
         """End the connection, watches and tasks. Leases that are not released expire."""

@@ -23,6 +23,7 @@ from raftline.clients.connection import (
     line_of,
     unreachable,
 )
+from raftline.clients.health import SILENCE_S, ClientHealth
 from raftline.clients.login import Credentials, exchange
 from raftline.clients.pipelining import UNSENT, ends_a_pipeline
 from raftline.clients.pool import ATTEMPTS
@@ -62,9 +63,10 @@ class AioAsker:
         timeout_s: float,
         credentials: Credentials | None = None,
         tls: ClientTls | None = None,
+        silence_s: float = SILENCE_S,
     ) -> None:
         """Begin with these nodes; make no connection yet."""
-        self.addresses = Addresses(addresses, learns=True)
+        self.addresses = Addresses(addresses, learns=True, health=ClientHealth(silence_s))
         self.name = name
         self.timeout_s = timeout_s
         self.credentials = credentials

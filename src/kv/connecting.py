@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal, overload
 
 from raftline.clients.connection import Unreachable
+from raftline.clients.health import SILENCE_S
 from raftline.clients.login import credentials_of
 from raftline.clients.pool import TIMEOUT_S, Clients
 from raftline.clients.tls import ClientTls
@@ -46,6 +47,7 @@ def connect(
     user: str | None = None,
     password: str | None = None,
     tls: ClientTls | None = None,
+    silence: float = SILENCE_S,
 ) -> KV[str]: ...
 @overload
 def connect(
@@ -58,6 +60,7 @@ def connect(
     user: str | None = None,
     password: str | None = None,
     tls: ClientTls | None = None,
+    silence: float = SILENCE_S,
 ) -> KV[bytes]: ...
 def connect(
     at: str | None = None,
@@ -69,6 +72,7 @@ def connect(
     user: str | None = None,
     password: str | None = None,
     tls: ClientTls | None = None,
+    silence: float = SILENCE_S,
 ) -> KV[str] | KV[bytes]:
     """Return the cluster's keys and values as a mapping; no node is asked yet.
 
@@ -77,7 +81,8 @@ def connect(
     within `timeout` seconds or little more. `name` is what the nodes see, and begins the names of
     sessions. With `binary` keys and values are bytes. Each connection is logged in as `user`, if
     there is one, else as $RAFTLINE_USER, with the password of the file $RAFTLINE_PASSWORD_FILE. It
-    speaks TLS with `tls`, else as $RAFTLINE_TLS_CA and its like have it.
+    speaks TLS with `tls`, else as $RAFTLINE_TLS_CA and its like have it. A watch, and a lock that
+    waits, goes on at another node after `silence` seconds in which its node sent nothing.
 
     Raises:
         ValueError, TypeError: an option can't be used.
@@ -89,5 +94,6 @@ def connect(
         timeout=timeout,
         credentials=credentials_of(user, password),
         tls=tls,
+        silence=silence,
     )
     return KV(clients, BINARY) if binary else KV(clients, TEXT)

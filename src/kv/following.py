@@ -6,7 +6,6 @@ schedule of simulated nodes. All of them return each event once, by one `WatchCu
 
 from __future__ import annotations
 
-import logging
 import random
 import time
 from collections import deque
@@ -28,12 +27,11 @@ from raftline.common.address import Address
 from raftline.common.nocopies import NoCopies
 from raftline.kv.codec import Data
 from raftline.kv.events import Event, WatchCursor, WatchEnded
-from raftline.kv.liveness import MEMBERS_ID, PROBE, PROBE_ID, Liveness, Outage
+from raftline.kv.liveness import MEMBERS_ID, PROBE, PROBE_ID, Liveness
 from raftline.wire.protocol import ProtocolError, split_sender
-from raftline.wire.refusals import refusal_in, sentence_of
+from raftline.wire.refusals import code_of, refusal_in, sentence_of
 
 PAUSES_S = (0.05, 1.0)
-LOG = logging.getLogger("raftline")
 
 
 class Connect(NamedTuple):
@@ -88,13 +86,14 @@ class WatchMachine(Generic[Data]):
         self.ready: deque[Event[Data]] = deque()
         self.is_closed = False
         self._nodes = NodeTurns(random.sample(addresses.named, len(addresses.named)), addresses)
+        self._health = addresses.health
         self._now = time.monotonic if now is None else now
         self._open_s = open_s
         self._give_up_s = 0.0
         self._was_served = False
         self._is_open = False
         self._pause_s = PAUSES_S[0]
-        self._outage = Outage()
+        self._failed: set[Address] = set()  # since it was served
 
     def take_line(self, until_s: float | None) -> Watching:
         """Take one line; return False if none came in time, or the watch was closed.
@@ -129,7 +128,7 @@ class WatchMachine(Generic[Data]):
         except OSError as error:
             raise unreachable(address, error, CONNECT_TIMEOUT_S) from None
         self._is_open = True
-        self._liveness = Liveness(self._now())
+        self._liveness = Liveness(self._now(), self._health.silence_s)
         yield from self._ask_for_members()  # before any event, so that they are known then
         yield Send(line_of(self.name, self.cursor.command))
 
@@ -170,8 +169,8 @@ class WatchMachine(Generic[Data]):
         self._liveness.confirmed(now_s)
         self._was_served = True
         self._pause_s = PAUSES_S[0]
-        if line := self._outage.served(now_s):
-            LOG.warning(line)
+        self._failed.clear()
+        self._health.served(now_s)
 
     def _move_on(self, problem: Exception) -> float:
         """Turn to the next node; return how long to wait before. Raise a problem that each node
@@ -182,14 +181,15 @@ class WatchMachine(Generic[Data]):
             raise problem
         if isinstance(problem, WatchEnded):
             self.cursor.refused(str(problem))
+        self._failed.add(self._nodes.current)
         self._nodes.move_on(self._nodes.current, None)
         now_s, where, why = self._now(), in_words(self._nodes.known), sentence_of(str(problem))
         if not self._was_served and now_s >= self._give_up_s:
             if isinstance(problem, WatchEnded):
                 raise NoLeader(why) from None
             raise Unreachable(f"nobody serves it at {where}. The last: {why}") from None
-        if self._was_served and (line := self._outage.failed(now_s, where, why)):
-            LOG.warning(line)
+        if code_of(str(problem)) != "too-many" and self._failed.issuperset(self._nodes.known):
+            self._health.failed(now_s, where, why)
         pause_s = self._pause_s
         self._pause_s = min(PAUSES_S[1], 1.5 * pause_s)
         return pause_s

@@ -16,6 +16,7 @@ from raftline.kv.calls import Call
 from raftline.kv.codec import Data
 from raftline.kv.events import WatchCursor
 from raftline.kv.lease import Keeper
+from raftline.kv.listeners import ThreadListeners
 from raftline.kv.watch import Watch
 
 Result = TypeVar("Result")
@@ -29,6 +30,7 @@ class Shared:
         self.clients = clients
         self.keeper: Keeper | None = None
         self.is_closed = False
+        self.listeners = ThreadListeners(clients.addresses.health, clients.name)
         self._watches: weakref.WeakSet[Watch[Any]] = weakref.WeakSet()
         self._process = os.getpid()
         self._lock = threading.Lock()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import (
     Callable,
     ItemsView,
@@ -18,6 +19,7 @@ from operator import itemgetter
 from typing import TypeAlias, TypeVar, overload
 
 from raftline.clients.connection import in_words
+from raftline.clients.health import ClientState
 from raftline.clients.pool import Clients, time_limit
 from raftline.clients.steps import carry_out
 from raftline.common.nocopies import NoCopies
@@ -95,6 +97,22 @@ class KV(NoCopies, MutableMapping[Data, Data]):
     def within(self, timeout: float) -> KV[Data]:
         """Return this client with another time limit: `kv.within(0.5).get("a")`."""
         return KV(self._shared.clients, self._codec, timeout, self._shared)
+
+    @property
+    def state(self) -> ClientState:
+        """Whether the cluster serves this client, as its latest requests and watches met it:
+        "connected"; "suspended" while no node does, and before the first answer; "lost" once that
+        has lasted for ten seconds. It asks no node."""
+        return self._shared.clients.addresses.health.state(time.monotonic())
+
+    def add_listener(self, listener: Callable[[ClientState], object]) -> None:
+        """Have a function called at each change of `state`, by a thread of its own, one change
+        after the other. Raises TypeError if it is none."""
+        self._shared.listeners.add(listener)
+
+    def remove_listener(self, listener: Callable[[ClientState], object]) -> None:
+        """Call it no more. Raises ValueError if it was not added."""
+        self._shared.listeners.remove(listener)
 
     def close(self) -> None:
         """End all connections, watches and threads. Leases that are not released expire."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from raftline.kv.liveness import UNSERVED_S, Liveness, Outage
+from raftline.kv.liveness import Liveness
 
 
 def test_a_silent_node_is_dead_at_its_time() -> None:
@@ -35,22 +35,3 @@ def test_a_confirmed_node_is_asked_again_later() -> None:
     assert liveness.due_s == 31
     assert not liveness.is_dead(40)
     assert liveness.begin_probe(31)
-
-
-def test_a_watch_that_nobody_serves_is_said_once_and_its_end_too() -> None:
-    outage = Outage()
-    assert outage.failed(100.0, "h1 port 1", "it is gone") == ""
-    assert outage.failed(100.0 + UNSERVED_S - 1, "h1 port 1", "it is gone") == ""
-    line = outage.failed(100.0 + UNSERVED_S, "h1 port 1", "it is gone")
-    assert "served by nobody for 10 s" in line
-    assert line.endswith("asked in turn: h1 port 1. The last one: it is gone")
-    assert outage.failed(1000.0, "h1 port 1", "it is gone") == ""
-    assert "again, after 1000 s" in outage.served(1100.0)
-    assert outage.served(1101.0) == ""
-
-
-def test_a_short_outage_of_a_watch_is_not_said() -> None:
-    outage = Outage()
-    for now_s in (100.0, 200.0, 300.0):
-        assert outage.failed(now_s, "", "") == ""
-        assert outage.served(now_s + UNSERVED_S / 2) == ""

@@ -9,13 +9,14 @@ import pytest
 
 from raftline.clients.addresses import Addresses
 from raftline.clients.connection import NoLeader, Refused, Unreachable
+from raftline.clients.health import LOST_S, SILENCE_S, ClientHealth
 from raftline.clients.lines import ConnectionEnded
 from raftline.clients.steps import carry_out
 from raftline.common.address import Address
 from raftline.kv.codec import TEXT
 from raftline.kv.events import WatchCursor
 from raftline.kv.following import Connect, HangUp, NextLine, Rest, Send, WatchMachine, WatchStep
-from raftline.kv.liveness import PROBE_S, SILENT_S
+from raftline.kv.liveness import PROBE_PART
 from raftline.wire import watches as words
 from raftline.wire.protocol import NO_LEADER
 
@@ -26,7 +27,7 @@ Line = str | OSError
 class World:
     """Nodes that send what the test has for each connection, and a clock."""
 
-    def __init__(self, serve: Callable[[str], list[Line]]) -> None:
+    def __init__(self, serve: Callable[[str], list[Line]], silence_s: float = SILENCE_S) -> None:
         """`serve` returns what comes on a connection after its line for a watch; "" is a pause of
         a second. After it nothing comes any more."""
         self.now_s = 0.0
@@ -36,7 +37,9 @@ class World:
         self._serve = serve
         self._lines: list[Line] = []
         cursor = WatchCursor(TEXT, None, None)
-        self.watch = WatchMachine(Addresses([S1, S2]), "c", cursor, 10.0, lambda: self.now_s)
+        self.health = ClientHealth(silence_s)
+        addresses = Addresses([S1, S2], health=self.health)
+        self.watch = WatchMachine(addresses, "c", cursor, 10.0, lambda: self.now_s)
 
     def take(self, until_s: float | None = None) -> bool:
         return carry_out(self.watch.take_line(until_s), self._do)
@@ -87,13 +90,15 @@ def test_a_watch_goes_on_at_the_next_node_after_what_came_whole() -> None:
     assert set(world.opened) == {S1, S2}
 
 
-def test_a_node_that_says_nothing_is_left_and_one_that_is_cut_off_as_well() -> None:
+@pytest.mark.parametrize("silence_s", [SILENCE_S, 1, 300])
+def test_a_node_that_says_nothing_is_left_and_one_that_is_cut_off_as_well(silence_s: float) -> None:
     def serve(line: str) -> list[Line]:
-        begins = [words.begins(0, 5), *["EVENT 5"] * cut_off_s]
+        begins = [words.begins(0, 5), *["EVENT 5"] * cut_off_s]  # one a second
         return list(begins) if not world.opened[1:] else [words.begins(0, 5)]
 
-    for cut_off_s, at_s in ((0, 1 + SILENT_S), (100, 1 + PROBE_S + SILENT_S)):
-        world = World(serve)
+    silent_s, confirmed_s = silence_s, (1 + PROBE_PART) * silence_s
+    for cut_off_s, at_s in ((0, 1 + silent_s), (1000, 1 + confirmed_s)):
+        world = World(serve, silence_s)
         while not world.opened[1:]:
             world.take()
         assert at_s <= world.now_s <= at_s + 2, (cut_off_s, world.now_s)
@@ -117,6 +122,21 @@ def test_a_watch_that_nobody_serves_is_given_up_at_its_time_and_one_that_was_ser
     while len(world.opened) < 51:
         assert world.take()
     assert world.now_s > 40
+
+
+def test_a_watch_that_no_node_serves_suspends_its_client_until_one_does() -> None:
+    rounds = itertools.count()
+    world = World(
+        lambda _: [words.begins(0, 5)] if next(rounds) in (0, 40) else [ConnectionEnded()]
+    )
+    seen: list[tuple[str, int]] = []
+    world.health.on_change = lambda state: seen.append((state, len(world.opened)))
+    while len(world.opened) < 41 or not world.take():
+        assert world.take()
+    assert seen[:2] == [("connected", 1), ("suspended", 2)]
+    assert seen[2][0] == "lost"
+    assert seen[3:] == [("connected", 41)]
+    assert world.now_s > LOST_S
 
 
 def test_a_refusal_that_each_node_would_give_ends_the_watch_at_once() -> None:

@@ -12,12 +12,12 @@ import pytest
 
 import raftline
 import raftline.aio
+from raftline.clients import health
 from raftline.clients.addresses import Addresses
 from raftline.clients.connection import Deadline, LoginFailed
 from raftline.clients.conversation import Client
 from raftline.clients.search import Answer, AskNode, ClientSessions, NodeTurns, search
 from raftline.common.address import Address
-from raftline.kv import liveness
 from raftline.kv.asker import AioAsker
 from raftline.wire.protocol import NO_LEADER
 from raftline.wire.replies import Reply
@@ -212,7 +212,7 @@ def test_what_a_request_learned_a_watch_knows_too() -> None:
 def test_a_watch_that_nobody_serves_any_more_says_so_in_the_log(
     kind: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(liveness, "UNSERVED_S", 0.0)
+    monkeypatch.setattr(health, "LOST_S", 0.0)
     caplog.set_level(logging.WARNING, "raftline")
     alone = ScriptedNode(lambda message: "WATCH response: 0 keys as of 5")
     at = f"localhost:{alone.port}"

@@ -1,0 +1,139 @@
+"""`kv.state`, its listeners and what the log gets, by a clock of the test and at scripted nodes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+import raftline
+import raftline.aio
+from raftline.clients.health import LOST_S, ClientHealth
+from raftline.wire.protocol import NO_LEADER
+from tests.scripted_node import DEADLINE_S, Start, scripted_nodes
+
+DONE = "GET response: 5"
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    with scripted_nodes() as start_node:
+        yield start_node
+
+
+def test_a_client_is_suspended_lost_and_connected_again() -> None:
+    seen: list[str] = []
+    one = ClientHealth()
+    one.on_change = seen.append
+    assert one.state(0.0) == "suspended"
+    one.served(1.0)
+    assert one.state(1000.0) == "connected"
+    one.failed(1000.0, "h1 port 1", "it is gone")
+    assert one.state(1000.0 + LOST_S - 0.1) == "suspended"
+    assert one.state(1000.0 + LOST_S) == "lost"
+    one.failed(1000.0 + LOST_S - 0.1, "h1 port 1", "it is gone")
+    one.failed(1000.0 + LOST_S, "h1 port 1", "it is gone")
+    one.failed(2000.0, "h1 port 1", "it is gone")
+    one.served(2001.0)
+    one.served(2002.0)
+    assert seen == ["connected", "suspended", "lost", "connected"]
+
+
+def test_the_log_gets_a_line_once_nobody_served_for_long_and_one_at_its_end(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.WARNING, "raftline")
+    one = ClientHealth()
+    one.failed(0.0, "h1 port 1", "it is gone")
+    one.failed(100.0, "h1 port 1", "it is gone")  # never served: its call reports that
+    assert caplog.messages == []
+    for now_s in (1000.0, 2000.0):
+        one.served(now_s)
+        one.failed(now_s + 1, "h1 port 1", "it is gone")
+        one.served(now_s + LOST_S)  # a short time is not logged
+    assert caplog.messages == []
+    one.failed(3000.0, "h1 port 1", "it is gone")
+    one.failed(3000.0 + LOST_S, "h1 port 1", "it is gone")
+    one.failed(3100.0, "h1 port 1", "it is gone")
+    one.served(3200.0)
+    lines = caplog.messages
+    assert len(lines) == 2
+    assert lines[0].startswith("no node serves for 10 s")
+    assert lines[0].endswith("asked in turn: h1 port 1. The last one: it is gone")
+    assert lines[1] == "a node serves again, after 200 s"
+
+
+def test_a_listener_of_threads_is_called_by_a_thread_of_its_own_in_order(start: Start) -> None:
+    answers = {"get a": DONE}
+    node = start(lambda message: answers.get(message, NO_LEADER))
+    news: queue.Queue[tuple[str, str]] = queue.Queue()
+
+    def broken(_: str) -> None:
+        raise ValueError("of the program")
+
+    def listener(state: str) -> None:
+        news.put((state, threading.current_thread().name))
+
+    with raftline.connect(f"localhost:{node.port}", timeout=0.2) as kv:
+        assert kv.state == "suspended"
+        kv.add_listener(broken)
+        kv.add_listener(listener)
+        assert kv["a"] == "5"
+        assert kv.state == "connected"
+        with pytest.raises(raftline.NoLeader):
+            kv["b"]
+        assert kv.state == "suspended"
+        assert kv.within(DEADLINE_S)["a"] == "5"
+        name = "program reports its state"
+        for state in ("connected", "suspended", "connected"):
+            assert news.get(timeout=DEADLINE_S) == (state, name)
+        kv.remove_listener(listener)
+        with pytest.raises(raftline.NoLeader):
+            kv["b"]
+        with pytest.raises(ValueError, match="not in list"):
+            kv.remove_listener(listener)
+    assert news.empty()
+
+
+def test_a_listener_of_tasks_is_called_by_the_event_loop(start: Start) -> None:
+    answers = {"get a": DONE}
+    node = start(lambda message: answers.get(message, NO_LEADER))
+    seen: list[str] = []
+
+    def listener(state: str) -> None:
+        asyncio.get_running_loop()
+        seen.append(state)
+
+    async def coroutine(_: str) -> None: ...
+
+    async def run() -> None:
+        async with raftline.aio.connect(f"localhost:{node.port}", timeout=0.2) as kv:
+            with pytest.raises(TypeError, match="plain function"):
+                kv.add_listener(coroutine)
+            kv.add_listener(listener)
+            assert await kv.get("a") == "5"
+            assert kv.state == "connected"
+            with pytest.raises(raftline.NoLeader):
+                await kv.get("b")
+            assert kv.state == "suspended"
+            kv.remove_listener(listener)
+            assert await kv.get("a") == "5"
+
+    asyncio.run(run())
+    assert seen == ["connected", "suspended"]
+
+
+@pytest.mark.parametrize("silence", [0, 0.5, -1, float("nan"), float("inf")])
+def test_a_silence_that_can_not_be_one_is_refused_in_words(silence: float) -> None:
+    with pytest.raises(ValueError, match="give at least 1 second"):
+        raftline.connect("h1:1", silence=silence)
+    with pytest.raises(ValueError, match="give at least 1 second"):
+        raftline.aio.connect("h1:1", silence=silence)
+    with pytest.raises(TypeError, match="number of seconds"):
+        raftline.connect("h1:1", silence="5")  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match="number of seconds"):
+        raftline.connect("h1:1", silence=True)
