@@ -110,6 +110,9 @@ class Observers:
         self._lock = threading.Lock()  # for `_observers`, and for the thread's begin and end
         self._observers: dict[EventSink, Observer] = {}
         self._wakeup = Wakeup()
+        # The thread that sends; a schedule has none. Both are called with a lock held.
+        self.begin_sending: Callable[[], bool] = self._begin_thread
+        self.wake: Callable[[], None] = self._wakeup.set
         self._thread: threading.Thread | None = None
 
     def follow(self, node: RawNode, core: threading.Lock) -> None:
@@ -148,7 +151,7 @@ class Observers:
             there = node.view.log.term_at(event.message.prev_index)
         at_s = self._clock.now_s()
         self._steps.append(Step(self._name, at_s, before, event, effects, after, refusal, there))
-        self._wakeup.set()
+        self.wake()
 
     # --- a connection's thread ------------------------------------------------------------------
 
@@ -157,7 +160,7 @@ class Observers:
             node = self._node
             if sink in self._observers:
                 return words.OBSERVES_ALREADY
-            if node is None or len(self._observers) >= OBSERVERS_MAX or not self._begin():
+            if node is None or len(self._observers) >= OBSERVERS_MAX or not self.begin_sending():
                 return words.too_many(OBSERVERS_MAX)
             observer = Observer(self._name, request_id, sink, asked)
             with self._core:
@@ -179,10 +182,10 @@ class Observers:
                 with self._core:
                     self._node.observer = self._facts = None
                     self._steps.clear()
-                self._wakeup.set()
+                self.wake()
         return words.NOT_OBSERVING if observer is None else words.ended(observer.end())
 
-    def _begin(self) -> bool:
+    def _begin_thread(self) -> bool:
         """Let the thread that sends begin; return whether there is one."""
         if self._thread is None:
             thread = threading.Thread(target=self._run, name=f"{self._name} observed", daemon=True)
@@ -199,13 +202,14 @@ class Observers:
         while True:
             self._wakeup.wait()
             time.sleep(GATHER_S)
-            self._tell()
+            self.send_gathered()
             with self._lock:
                 if not self._observers:
                     self._thread = None
                     return
 
-    def _tell(self) -> None:
+    def send_gathered(self) -> None:
+        """Send the lines of all steps that have gathered."""
         while self._steps:
             with self._lock:
                 observers = list(self._observers.values())

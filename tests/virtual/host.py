@@ -18,7 +18,7 @@ from raftline.net.host import Batch, ReplySink
 from raftline.node.applying import SLICE_S
 from raftline.node.clock import OwnerSleep
 from raftline.node.leasing import Leasing
-from raftline.node.measures import node_facts
+from raftline.node.measures import Measures, node_facts
 from raftline.node.queue import RequestQueue
 from raftline.node.rounds import Rounds
 from raftline.node.stepper import Stepper
@@ -103,11 +103,11 @@ class Observer:
         self._invariants = invariants
         self._monitor = monitor
         self._requests = requests
-        self._next = next_one
+        self.next = next_one
 
     def stepped(self, event: Input, effects: Effects) -> None:
-        if self._next is not None:
-            self._next.stepped(event, effects)
+        if self.next is not None:
+            self.next.stepped(event, effects)
         node = self._node
         if isinstance(event, Applied):
             if not _has_reads_alone(effects):
@@ -125,8 +125,8 @@ class Observer:
         self._invariants.keeps_reads(node._state, reading)
 
     def refused(self, message: Message, why: str) -> None:
-        if self._next is not None:
-            self._next.refused(message, why)
+        if self.next is not None:
+            self.next.refused(message, why)
         self._monitor.refused(self._node, message, why)
 
 
@@ -159,6 +159,9 @@ class Host:
         self.manager: Manager
         self.writes: WriteQueue
         self.stepper: Stepper
+        self.queue: RequestQueue
+        self.measures: Measures
+        self.observing: Observer  # of each step of this start
         self.watching: Watching | None = None  # who takes the events of all nodes
         self.watch_leases: Callable[[Manager], None] = lambda manager: None
         self.watch_renewals: Callable[[Host, str], None] = lambda host, reply: None
@@ -208,6 +211,11 @@ class Host:
     def incarnation(self) -> int:
         """The number of this start, or of the next one if it is down."""
         return self._incarnation
+
+    @property
+    def is_applying_apart(self) -> bool:
+        """Whether an entry that takes long is being applied."""
+        return self._pairs_lock.is_held
 
     # --- inputs -----------------------------------------------------------------------------
 
@@ -380,7 +388,9 @@ class Host:
         return not_leader(leader, leader, 1)
 
     def report(self, effects: Effects) -> None:
-        """Take what a step has changed: the monitor has looked at it before."""
+        """Count what a step has changed: the monitor has looked at it before."""
+        if effects.notes and self.view is not None:
+            self.measures.stepped(self.view)
 
     def wrote(self, arrived: Snapshot | None) -> None:
         """Look whether a snapshot is due, or has arrived whole."""
@@ -589,11 +599,12 @@ class Host:
 
     def _make_rim(self, node: RawNode) -> None:
         """Make the parts that a driver has."""
-        node.observer = Observer(
+        self.observing = node.observer = Observer(
             node, self._monitor, self._invariants, self.requests, node.observer
         )
         self.writes = WriteQueue(self.write)
-        queue = RequestQueue(self._plan.hold_ms, clock=self.clock)
+        self.measures = Measures(self.clock)
+        queue = self.queue = RequestQueue(self._plan.hold_ms, self.measures, clock=self.clock)
         sleep = self._sleep = OwnerSleep(self._wake_owner)
         self.stepper = Stepper(node, self.manager, self.writes, queue, self, sleep, self.clock)
         is_own = self.make_node is node_from_disk

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from tempfile import gettempdir
 from typing import Protocol
 
 from raftline.logmanager import LogManager
@@ -28,6 +29,11 @@ class Manager(LogManager):
 
     looker: Looker | None = None
     taken: TakenEvents | None = None  # the events that were taken last
+
+    @property
+    def folder_path(self) -> str:
+        """The folder for the copy that a backup is: a file without a name, of the real disk."""
+        return gettempdir()
 
     def look_at(self, looker: Looker) -> None:
         """Let somebody look at what is applied from now on."""

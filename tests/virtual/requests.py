@@ -222,6 +222,11 @@ class Requests:
             request.client.refused(request, named.split(" ")[0] or None)
 
     @property
+    def acknowledged_index(self) -> int:
+        """The last entry that any node has acknowledged."""
+        return self._invariants.acknowledged_index
+
+    @property
     def unanswered(self) -> int:
         """How many batches have no answer."""
         return self.doors.unanswered

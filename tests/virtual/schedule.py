@@ -35,6 +35,7 @@ from tests.virtual.long_entries import Foreman
 from tests.virtual.manager import Manager
 from tests.virtual.network import Network
 from tests.virtual.nonmember import NonMember
+from tests.virtual.onlookers import Onlookers
 from tests.virtual.plan import Plan, pick_plan
 from tests.virtual.rough import RoughLines, Talker
 from tests.virtual.searchers import Searcher
@@ -183,6 +184,7 @@ class _Schedule:
             WatchClient(self.world, chance, name, hosts, watching) for name in names
         ]
         self.guests = Guests(self.world, plan, hosts, self.history, watching, seed)
+        self.onlookers = Onlookers(self.world, hosts, seed)
         self.clients += self.guests.clients
         self.watch_clients += self.guests.watches
 
