@@ -119,7 +119,8 @@ def _needs_of(command: str, keys_of_lease: KeysOfLease) -> Iterator[_Need]:
 def _needs_of_parts(command: str, keys_of_lease: KeysOfLease) -> Iterator[_Need]:
     found = read_transaction(command.partition(" ")[2], IN_TRANSACTIONS, _NO_LIMITS)
     for condition in found.conditions:
-        yield _Need(UserRole.READER, f"get {shown(condition.key)}", condition.key)
+        verb = "show" if condition.is_on_prefix else "get"
+        yield _Need(UserRole.READER, f"{verb} {shown(condition.key)}", condition.key)
     for inner in (*found.then, *found.otherwise):
         yield from _needs_of(inner, keys_of_lease)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from raftline.kv.calls import Call, Calls, Stat, answered, lease_name, read_stat, seconds_of, whole
@@ -26,15 +26,45 @@ class Outcome(Generic[Data]):
     """The outcome of a transaction. It is true if the conditions held.
 
     `results` has one item for each operation of the branch that was taken: the value, or None, of
-    a get; the number of an incr; the bytes of an append; a `Stat`, or None; of each other
-    operation whether it was done. All of them took effect in one entry.
+    a get; the number of an incr; the bytes of an append; how many keys a clear deleted; a `Stat`,
+    or None; of each other operation whether it was done. All of them took effect in one entry.
+    `value`, `number`, `stat` and `done` give one of them its type.
     """
 
     succeeded: bool
     results: list[Data | int | Stat | None]
+    _kind: type[Data] = field(repr=False)  # of keys and values
 
     def __bool__(self) -> bool:
         return self.succeeded
+
+    def value(self, place: int) -> Data | None:
+        """Return the value that the get in this place read; None if there was no key. The first
+        place is 0, and -1 is the last. Raises IndexError, TypeError: none is there, or no get."""
+        result = self.results[place]
+        return None if result is None else self._of(place, self._kind, result)
+
+    def number(self, place: int) -> int:
+        """Return the number of an incr, an append or a clear. Raises as `value`."""
+        result = self._of(place, int, self.results[place])
+        if isinstance(result, bool):
+            raise TypeError(f"the operation in place {place} has no number: use done({place})")
+        return result
+
+    def stat(self, place: int) -> Stat | None:
+        """Return the facts that a stat read; None if there was no key. Raises as `value`."""
+        result = self.results[place]
+        return None if result is None else self._of(place, Stat, result)
+
+    def done(self, place: int) -> bool:
+        """Return whether a set, a delete or the like was done. Raises as `value`."""
+        return self._of(place, bool, self.results[place])
+
+    def _of(self, place: int, kind: type[Result], result: object) -> Result:
+        if isinstance(result, kind):
+            return result
+        what = type(result).__name__
+        raise TypeError(f"the result in place {place} is {what}, not {kind.__name__}")
 
 
 class Plan(Generic[Data]):
@@ -52,6 +82,12 @@ class Plan(Generic[Data]):
 
     def key(self, key: Data) -> str:
         return spell_word(self.codec.key(key))
+
+    def prefix(self, prefix: Data) -> str:
+        text = self.codec.text(prefix, "a prefix")
+        if not text:
+            raise ValueError("a prefix has at least one byte here; nothing was sent")
+        return spell_word(text)
 
     def value(self, value: Data) -> str:
         return spell_word(self.codec.text(value))
@@ -76,7 +112,7 @@ class Plan(Generic[Data]):
         answer: Sequence[str | None] = json.loads(reply.rest)
         readers = self.readers[branch]
         results = [read(each) for read, each in zip(readers, answer, strict=True)]
-        return Outcome(branch == "then", results)  # type: ignore[arg-type]
+        return Outcome(branch == "then", results, self.codec.kind)  # type: ignore[arg-type]
 
 
 class Conditions(Generic[Data, Result]):
@@ -105,6 +141,22 @@ class Conditions(Generic[Data, Result]):
     def unchanged(self, key: Data, since: int) -> Conditions[Data, Result]:
         """The key is there, and was not changed after this index: that of a `stat`."""
         return self._with(f"{self._plan.key(key)} unchanged since {whole(since)}")
+
+    def greater(self, key: Data, number: int) -> Conditions[Data, Result]:
+        """The key has a whole number above this one, as `incr` leaves it."""
+        return self._with(f"{self._plan.key(key)} > {whole(number)}")
+
+    def less(self, key: Data, number: int) -> Conditions[Data, Result]:
+        """The key has a whole number below this one."""
+        return self._with(f"{self._plan.key(key)} < {whole(number)}")
+
+    def any_under(self, prefix: Data) -> Conditions[Data, Result]:
+        """A key begins with this prefix."""
+        return self._with(f"{self._plan.prefix(prefix)} has keys")
+
+    def none_under(self, prefix: Data) -> Conditions[Data, Result]:
+        """No key begins with this prefix."""
+        return self._with(f"{self._plan.prefix(prefix)} has none")
 
     def _with(self, condition: str) -> Conditions[Data, Result]:
         self._plan.conditions.append(condition)
@@ -198,6 +250,11 @@ class Operations(Generic[Data, Result]):
         """Remove a key."""
         done = f"{self._plan.codec.key(key)} deleted"
         return self._with(f"delete {self._plan.key(key)}", lambda answer: answer == done)
+
+    def clear(self, prefix: Data) -> Operations[Data, Result]:
+        """Delete all keys under a prefix; the result is how many."""
+        operation = f"clear {self._plan.prefix(prefix)}"
+        return self._with(operation, lambda answer: int((answer or "").partition(" ")[0]))
 
     def expire(self, key: Data, ttl: int) -> Operations[Data, Result]:
         """Let a key go after a time."""

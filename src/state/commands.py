@@ -132,7 +132,7 @@ def _incr(store: Store, operands: str) -> str | None:
     key, _, by = operands.partition(" ")
     if not key:
         return None
-    value, step = _number(store.get(key, "0")), _number(by or "1")
+    value, step = whole_number(store.get(key, "0")), whole_number(by or "1")
     if step is None:
         return error(f"{shown(by)} is no whole number from -(2^63-1) to 2^63-1: incr KEY [BY]")
     if value is None:
@@ -182,13 +182,19 @@ def _clear(store: Store, prefix: str) -> str | None:
     fraction of a microsecond a key, for which the whole node waits."""
     if not prefix or " " in prefix:
         return None
-    found = sorted(key for key in store if key.startswith(prefix))
+    found = keys_under(store, prefix)
+    for key in sorted(found):  # nodes may hold them in different orders
+        del store[key]
+    return f"CLEAR response: {len(found)} key{'s' * (len(found) != 1)} deleted"
+
+
+def keys_under(store: Store, prefix: str) -> list[str]:
+    """Return the keys that begin with a prefix, in no order."""
+    found = [key for key in store if key.startswith(prefix)]
     if "\\" in prefix:  # an escape that is cut off
         beginning = real(prefix)
         found = [key for key in found if real(key).startswith(beginning)]
-    for key in found:  # sorted: nodes may hold them in different orders
-        del store[key]
-    return f"CLEAR response: {len(found)} key{'s' * (len(found) != 1)} deleted"
+    return found
 
 
 def _value(raw: str) -> str:
@@ -197,7 +203,7 @@ def _value(raw: str) -> str:
     return escape(whole, key=False)
 
 
-def _number(text: str) -> int | None:
+def whole_number(text: str) -> int | None:
     """Return the whole number in a text; None unless it is in canonical spelling."""
     digits = text.removeprefix("-")
     if not (digits.isascii() and digits.isdigit() and len(digits) <= _DIGITS_MAX):

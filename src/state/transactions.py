@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 
 from raftline.raft.levels import BOUNDED
-from raftline.state.commands import applies, execute
+from raftline.state.commands import applies, execute, keys_under, whole_number
 from raftline.state.draft import Draft
 from raftline.state.objectcommands import OpenObjects
 from raftline.state.store import Store
@@ -37,6 +37,8 @@ class TransactionRefused(Exception):
 def _txn(store: Store, operands: str) -> str | None:
     try:
         txn = read_transaction(operands, operations_at(store.level), Limits())
+        if txn.level > store.level:
+            return error(f"it takes level {txn.level} of the cluster. {_NOTHING}")
         is_met = all([holds(store, condition) for condition in txn.conditions])
         draft = Draft(store)
         answers = _operate(draft.store, txn.then if is_met else txn.otherwise)
@@ -62,7 +64,12 @@ def holds(store: Store, condition: Condition) -> bool:
             )
         facts = store.facts(key)
         return facts is not None and facts.changed <= since
+    if condition.is_on_prefix:
+        return bool(keys_under(store, key)) == (test == "keys")
     found = store.get(key)
+    if test in (">", "<"):
+        number = None if found is None else whole_number(found)
+        return number is not None and (number > int(value) if test == ">" else number < int(value))
     if test in ("absent", "exists"):
         return (found is None) == (test == "absent")
     return (found == value) == (test == "=")

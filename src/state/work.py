@@ -20,6 +20,7 @@ LONG_KEYS: Final = 5_000
 
 _WORK: Final = {verb: row.work for verb, row in COMMANDS.items() if row.work is not Work.SHORT}
 _SHORT: Final = tuple([f"{verb} " for verb in ("set", "delete") if verb not in _WORK])
+_SCANS: Final = re.compile(" clear | has keys| has none")  # of a transaction: all keys
 _MAY_BE_LONG: Final = re.compile(rf"(?:[^ @]*@)?({'|'.join([*_WORK, EXPIRED])}) ")
 
 
@@ -46,6 +47,8 @@ def count_short(store: Store, entries: Sequence[Entry]) -> int:
 def _is_long(store: Store, verb: str, command: str) -> bool:
     work = _WORK.get(verb, Work.BY_KEYS)
     if work is Work.OF_PROGRAM:
+        return True
+    if verb == "txn" and len(store) > LONG_KEYS and _SCANS.search(command):
         return True
     if work is Work.BY_VALUE:
         return len(command) > LONG_CHARACTERS or _characters(store, command) > LONG_CHARACTERS

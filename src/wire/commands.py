@@ -7,6 +7,7 @@ command (state/commands.py). docs/develop/add-a-command.md adds one.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -118,9 +119,9 @@ class Command(NamedTuple):
     @property
     def is_operation(self) -> bool:
         """Whether it may be in a transaction: a command on one key, perhaps put under a
-        lease."""
+        lease, or `clear`."""
         is_on_a_key = self.operands.begins_with_key and self.handling in (READ, WRITE)
-        return is_on_a_key or self.verb == transactions.UNDER
+        return is_on_a_key or self.verb in (transactions.UNDER, transactions.CLEAR)
 
 
 def _read_txn(verb: str, operands: str, limits: Limits) -> str:
@@ -213,6 +214,7 @@ COMMANDS: Final[Mapping[str, Command]] = {row.verb: row for row in _ROWS}
 IN_TRANSACTIONS: Final[Mapping[str, Operands]] = {
     row.verb: row.operands for row in _ROWS if row.is_operation
 }
+_MAY_BE_NEW: Final = re.compile(" (?:clear|has|<|>) ")  # what level 3 brought to transactions
 _ALL_OPERATIONS: Final = max(row.level for row in _ROWS if row.is_operation)
 # Those that are commands of the shell as well: `raftline get KEY`.
 AT_THE_SHELL: Mapping[str, str] = {row.verb: row.at_the_shell for row in _ROWS if row.at_the_shell}
@@ -274,6 +276,15 @@ def operations_at(level: int) -> Mapping[str, Operands]:
     return {verb: form for verb, form in IN_TRANSACTIONS.items() if COMMANDS[verb].level <= level}
 
 
+def _level_of(command: Command, canonical: str) -> int:
+    """Return the level that a cluster must have for a request, in its one spelling."""
+    if command.verb != "txn" or not _MAY_BE_NEW.search(canonical):
+        return command.level
+    operands = canonical.partition(" ")[2]
+    read = transactions.read_transaction(operands, IN_TRANSACTIONS, Limits(1 << 62, 1 << 62))
+    return max(command.level, read.level)
+
+
 def row_of(command: str) -> Command:
     """Return the row of a typed command, else FOREIGN."""
     return COMMANDS.get(command.lstrip(" ").partition(" ")[0], FOREIGN)
@@ -301,7 +312,7 @@ def read_request(sender: str, request_id: str, message: str, limits: Limits) -> 
     if verb in ("session", "forget") and not sender:
         raise ProtocolError(f"a session needs a name before it: NAME@{verb}")
     canonical = command.operands.read(verb, operands, limits)
-    return Request(sender, request_id, verb, canonical, read, command.level)
+    return Request(sender, request_id, verb, canonical, read, _level_of(command, canonical))
 
 
 def _without_read_mode(command: Command, message: str) -> tuple[str, str]:

@@ -19,6 +19,7 @@ TRY = "Try: get KEY, set KEY VALUE, delete KEY, show, help"
 ALL_KEYS = 1 << 30  # each of the operands is spelled as a key
 _OPTIONAL = re.compile(r"\[[^]]*\]")
 _OFFSET = re.compile(r"0|[1-9][0-9]{0,17}", re.ASCII)
+WHOLE_NUMBER = "whole number from -(2^63-1) to 2^63-1"
 _WHOLE_NUMBER = re.compile(rf"0|-?{NUMBER}")
 
 
@@ -151,9 +152,14 @@ def _read_incr(verb: str, operands: str, limits: Limits) -> str:
     key = _canonical("key", key, limits.key_bytes)
     if not space:
         return f"{verb} {key}"
-    if not _WHOLE_NUMBER.fullmatch(by) or abs(int(by)) > NUMBER_MAX:
-        raise ProtocolError(f"{shown(by)} is no whole number from -(2^63-1) to 2^63-1")
+    if not is_whole_number(by):
+        raise ProtocolError(f"{shown(by)} is no {WHOLE_NUMBER}")
     return f"{verb} {key} {by}"
+
+
+def is_whole_number(text: str) -> bool:
+    """Whether a text is a number as `incr` takes it, in its one spelling."""
+    return _WHOLE_NUMBER.fullmatch(text) is not None and abs(int(text)) <= NUMBER_MAX
 
 
 def _read_object(verb: str, operands: str, limits: Limits) -> str:

@@ -10,17 +10,31 @@ docs/use/transactions.md is the view of the user.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from raftline.wire.operands import KEY, KEY_VALUE, Limits, Operands
+from raftline.raft.levels import BOUNDED
+from raftline.wire.operands import (
+    KEY,
+    KEY_VALUE,
+    WHOLE_NUMBER,
+    Limits,
+    Operands,
+    is_whole_number,
+)
 from raftline.wire.protocol import ProtocolError, escape, is_number, shown, unescape
 
 FORM = "[if CONDITION ; ... then] OPERATION ; ... [else OPERATION ; ...]"
-CONDITIONS = "KEY = VALUE, KEY != VALUE, KEY absent, KEY exists or KEY unchanged since INDEX"
+CONDITIONS = (
+    "KEY = VALUE, KEY != VALUE, KEY > NUMBER, KEY < NUMBER, KEY absent, KEY exists, "
+    "KEY unchanged since INDEX, PREFIX has keys or PREFIX has none"
+)
 ITEMS_MAX = 128  # conditions; and operations after then, and after else
+SCANS_MAX = 8  # conditions on a prefix and clears: each looks at all keys
+CLEAR = "clear"
 EMPTY = r"\e"
 UNDER = "under"  # puts another operation under a lease: `under lease-57 set a 1`
+_NEW_TESTS = frozenset({">", "<", "keys", "none"})  # since level 3
 _DIVIDERS = (";", "then", "else")
 _FOLLOWS = {"if": "then", "then": "else"}
 _NOTHING = "Nothing was done."
@@ -28,12 +42,17 @@ _ONE_WORD = rf"A value is one word: a space in it is written \s, an empty one {E
 
 
 class Condition(NamedTuple):
-    """One condition; `test` is `=`, `!=`, `absent`, `exists` or `unchanged`."""
+    """One condition; `test` is `=`, `!=`, `>`, `<`, `absent`, `exists`, `unchanged`, `keys` or
+    `none`. The key of the last two is a prefix."""
 
     key: str
     test: str
     value: str = ""  # as a key would hold it
     since: int = 0
+
+    @property
+    def is_on_prefix(self) -> bool:
+        return self.test in ("keys", "none")
 
 
 class TransactionCommand(NamedTuple):
@@ -43,6 +62,12 @@ class TransactionCommand(NamedTuple):
     then: list[str]
     otherwise: list[str]
     spelled: str  # the one spelling of the whole, without its verb
+
+    @property
+    def level(self) -> int:
+        """The lowest level of a cluster that understands it, above that of its operations."""
+        is_new = any([condition.test in _NEW_TESTS for condition in self.conditions])
+        return BOUNDED if is_new or _clears(self.then) or _clears(self.otherwise) else 0
 
 
 def read_transaction(
@@ -74,7 +99,16 @@ def read_transaction(
                 commands[section].append(command)
             spelled += item
         spelled[begun:begun] = [section] if "if" in items else []
+    scans = len([condition for condition in conditions if condition.is_on_prefix])
+    scans += _clears(commands["then"]) + _clears(commands["else"])
+    if scans > SCANS_MAX:
+        why = f"{SCANS_MAX} conditions on a prefix and clears at most: each looks at all keys"
+        raise ProtocolError(f"a transaction has {why}. {_NOTHING}")
     return TransactionCommand(conditions, commands["then"], commands["else"], " ".join(spelled))
+
+
+def _clears(commands: Sequence[str]) -> int:
+    return len([command for command in commands if command.startswith(f"{CLEAR} ")])
 
 
 def spell_word(text: str) -> str:
@@ -124,21 +158,39 @@ def _read_condition(
             case [key, ("absent" | "exists") as test]:
                 found = Condition(_key(key, limits), test)
             case [key, "unchanged", "since", index]:
-                if not is_number(index):
-                    why = f"that is no index, as `stat KEY` answers it. {_NOTHING}"
-                    raise _wrong(words, end - 1, 1, why)
+                why = f"that is no index, as `stat KEY` answers it. {_NOTHING}"
+                _check(is_number(index), words, end, why)
                 found = Condition(_key(key, limits), "unchanged", since=int(index))
+            case [key, (">" | "<") as test, number]:
+                why = f"that is no {WHOLE_NUMBER}. {_NOTHING}"
+                _check(is_whole_number(number), words, end, why)
+                found = Condition(_key(key, limits), test, number)
+            case [key, "has", ("keys" | "none") as test]:
+                found = Condition(_key(key, limits), test)
             case _:
                 why = f"that is no condition. {CONDITIONS} is one. {_NOTHING}"
                 raise _wrong(words, begin, end - begin, why)
     except ProtocolError as problem:
         raise _placed(words, begin, end, problem) from None
+    return found, _condition_words(found)
+
+
+def _check(is_right: bool, words: list[str], end: int, why: str) -> None:
+    """Raise ProtocolError with the place of the last word before `end`, unless it is right."""
+    if not is_right:
+        raise _wrong(words, end - 1, 1, why)
+
+
+def _condition_words(found: Condition) -> list[str]:
+    """Return the words of a condition in their one spelling."""
     item = [_respelled(found.key), found.test]
-    if found.test in ("=", "!="):
-        item.append(_respelled(found.value))
+    if found.is_on_prefix:
+        item.insert(1, "has")
     elif found.test == "unchanged":
         item += ["since", str(found.since)]
-    return found, item
+    elif found.test not in ("absent", "exists"):
+        item.append(_respelled(found.value))
+    return item
 
 
 def _read_operation(

@@ -84,6 +84,42 @@ def test_a_transaction_takes_any_key_and_value_for_one_word(
     assert list(model.store) == []
 
 
+@given(keys, st.integers(-5, 5), st.integers(-5, 5))
+def test_a_transaction_compares_numbers_and_looks_under_prefixes(
+    key: str, have: int, number: int
+) -> None:
+    model = Model()
+    model.ask(CALLS.set(key, str(have)))
+    assert bool(model.txn().if_.greater(key, number).then.get(key).commit()) == (have > number)
+    assert bool(model.txn().if_.less(key, number).then.get(key).commit()) == (have < number)
+    assert not model.txn().if_.none_under(key).then.get(key).commit()
+    gone = model.txn().if_.any_under(key).then.set(key + "/x", "1").clear(key).get(key).commit()
+    assert gone.results == [True, 2, None]
+    assert model.txn().if_.none_under(key).then.get(key).commit()
+
+
+def test_a_result_of_a_transaction_has_its_type() -> None:
+    model = Model()
+    first = model.txn().then.set("a", "1").get("a").incr("a").stat("a").delete("b").get("b")
+    done = first.stat("b").clear("a").commit()
+    assert (done.done(0), done.value(1), done.number(2)) == (True, "1", 2)
+    assert (done.stat(3), done.done(4), done.value(5)) == (Stat(1, None, 1), False, None)
+    assert (done.stat(6), done.number(-1)) == (None, 1)
+    for wrong, why in (
+        (lambda: done.value(2), "the result in place 2 is int, not str"),
+        (lambda: done.number(1), "the result in place 1 is str, not int"),
+        (lambda: done.number(0), "no number: use done"),
+        (lambda: done.done(2), "int, not bool"),
+        (lambda: done.stat(1), "str, not Stat"),
+    ):
+        with pytest.raises(TypeError, match=why):
+            wrong()
+    with pytest.raises(IndexError):
+        done.value(8)
+    assert repr(done).startswith("Outcome(succeeded=True, results=[True, '1', 2, Stat(")
+    assert repr(done).endswith("])")
+
+
 def test_numbers_and_times_are_typed() -> None:
     model = Model()
     assert model.ask(CALLS.incr("n")) == 1
@@ -199,6 +235,10 @@ def test_a_time_that_a_key_has_left_is_none_where_it_stays() -> None:
         (lambda: seconds_of("10"), TypeError, "is a number of seconds"),
         (lambda: Model().txn().if_.absent("a").then.commit(), ValueError, "at least one"),
         (lambda: Model().txn().then.set("a", "1").else_, ValueError, "without a condition"),
+        (lambda: Model().txn().if_.none_under(""), ValueError, "at least one byte"),
+        (lambda: Model().txn().then.clear(""), ValueError, "at least one byte"),
+        (lambda: Model().txn().if_.greater("a", "5"), TypeError, "an int, not str"),  # type: ignore[arg-type]
+        (lambda: Model().txn().if_.less("a", True), TypeError, "an int, not bool"),
         (lambda: Model().txn().then.set("a", "1", ttl=1, lease="x"), ValueError, "not both"),
         (lambda: Model().txn().then.set("a", "1", lease="x"), ValueError, "is no lease"),
     ],

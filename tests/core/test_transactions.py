@@ -24,7 +24,7 @@ from raftline.wire.commands import IN_TRANSACTIONS, operations_at, read_request
 from raftline.wire.operands import Limits, not_understood
 from raftline.wire.protocol import DONE_ONCE, ProtocolError, error, escape, unescape
 from raftline.wire.replies import RequestOutcome, as_json, outcome_of, read_reply, screen_lines
-from raftline.wire.transactions import ITEMS_MAX, spell_word
+from raftline.wire.transactions import ITEMS_MAX, SCANS_MAX, spell_word
 from tests.faulty_folder import Died, Fault, Kind, MemoryFolder
 from tests.node_files import MEMBERS, boot, entries
 
@@ -60,6 +60,10 @@ class Machine:
         self.index += 1
         return reply
 
+    def pairs(self, prefix: str) -> dict[str, str]:
+        store = self.manager.store
+        return {key: value for key, value in store.items() if key.startswith(prefix)}
+
     def events(self) -> list[tuple[int, str, str, str]]:
         return [tuple(event) for event in self.manager.take_events().events]
 
@@ -83,6 +87,11 @@ def test_the_forms_of_the_page() -> None:
         ("b unchanged since 2", True), ("b unchanged since 3", True),
         ("b unchanged since 1", False), ("b unchanged since 0", False),
         ("none unchanged since 3", False),
+        ("b > 4", True), ("b > 5", False), ("b > -6", True), ("b < 6", True), ("b < 5", False),
+        ("words > 0", False), ("words < 0", False), ("none > -1", False), ("none < 1", False),
+        ("zero > 4", False), ("zero < 9", False),
+        ("w has keys", True), ("words has none", False), ("wordsx has none", True),
+        (r"a\s has keys", False), (r"wo has keys", True), ("x has none", True),
         (r"words = two\swords", True), (r"words = two\x20words", True), (r"words != two", True),
         (r"empty = \e", True), (r"b = \e", False), (r"empty != \e", False),
         (r"then = \x74hen", True), ("if = if", True), (r"semi = \x3b", True),
@@ -97,10 +106,57 @@ def test_each_condition(condition: str, holds: bool) -> None:
         "set then then",
         "set if if",
         "set semi ;",
+        "set zero 05",
     )
     branch = "then" if holds else "else"
     line = f"txn if {condition} then get b else get b".replace("then = ", r"\x74hen = ")
     assert machine.ask(line) == f'TXN response, {branch}: ["5"]'
+
+
+def test_a_clear_in_a_transaction_is_undone_with_it() -> None:
+    machine = Machine("set b 5", "set g/1 x", "set g/2 y", "set word w")
+    held = "txn if g/ has keys ; b > 4 then set g/3 z ; clear g/ ; get g/1 ; set g/4 n"
+    assert machine.ask(f"{held} ; incr word").startswith("Sorry, operation 5")
+    assert machine.pairs("g/") == {"g/1": "x", "g/2": "y"}
+    assert machine.ask(held) == (
+        'TXN response, then: ["g/3 set to z", "3 keys deleted", null, "g/4 set to n"]'
+    )
+    assert machine.pairs("g/") == {"g/4": "n"}
+    assert machine.ask("txn if g/ has none then clear b else get b") == (
+        'TXN response, else: ["5"]'
+    )
+
+
+def test_the_events_of_a_clear_in_a_transaction_are_those_of_its_keys() -> None:
+    machine = Machine("set g/1 x", "set g/2 y")
+    machine.events()
+    machine.ask("txn clear g/ ; set g/2 z")
+    assert sorted(event[1:] for event in machine.events()) == [
+        ("delete", "g/1", ""),
+        ("set", "g/2", "z"),
+    ]
+
+
+def test_a_transaction_looks_at_all_keys_eight_times_at_most() -> None:
+    machine = Machine()
+    looks = " ; ".join(["a has none"] * (SCANS_MAX - 1))
+    assert machine.ask(f"txn if {looks} then clear a").startswith("TXN response, then")
+    for beyond in (f"{looks} ; b has keys then clear a", f"{looks} then clear a ; clear b"):
+        with pytest.raises(ProtocolError, match="8 conditions on a prefix and clears at most"):
+            machine.ask(f"txn if {beyond}")
+
+
+def test_what_level_3_brought_to_transactions_is_not_done_below_it() -> None:
+    """An older build would refuse it, and its state would differ."""
+    for line in ("txn if a has none then set b 1", "txn if b > 1 then get b", "txn clear b"):
+        below, at = Store({"b": "5"}, level=2), Store({"b": "5"}, level=3)
+        below.number = at.number = 9
+        assert execute(below, line) == ("Sorry, it takes level 3 of the cluster. Nothing was done.")
+        assert dict(below) == {"b": "5"}
+        assert execute(at, line).startswith("TXN response, then")
+        assert read_request("", "", line, Limits()).level == 3
+    for line in ("txn if a = 1 then set b 1", "txn get clear", "txn set has has ; set > 5"):
+        assert read_request("", "", line, Limits()).level == 2
 
 
 def test_a_transaction_holds_what_every_build_of_the_level_knows() -> None:
@@ -255,7 +311,12 @@ def test_a_value_that_looks_like_an_absence_is_distinguished_from_it() -> None:
         ("txn txn set a 1", '"txn": that can\'t stand in a transaction; get, set, delete'),
         ("txn show", '"show": that can\'t stand in a transaction'),
         ("txn machine bank {}", '"machine": that can\'t stand in a transaction'),
-        ("txn clear a", '"clear": that can\'t stand in a transaction'),
+        ("txn clear", "the form is: clear PREFIX"),
+        (r"txn clear \e", "the prefix is missing"),
+        (r"txn if \e has none then get a", "the key is missing"),
+        ("txn if a > x then get a", 'at word 4 of the transaction, "x": that is no whole number'),
+        ("txn if a < 007 then get a", '"007": that is no whole number'),
+        ("txn if a has key then get a", '"a has key": that is no condition'),
         (f"txn set {'k' * 1025} 1", "the key has 1025 bytes; the limit is 1024."),
         (f"txn set k {'v' * (1 << 20)}v", "the value has 1048577 bytes"),
         ("txn " + " ; ".join(["get a"] * (ITEMS_MAX + 1)), "behind then stand 128 at most"),

@@ -48,6 +48,14 @@ def test_a_request_above_the_level_of_the_cluster_is_refused(line: bytes) -> Non
     assert admitted(line, 2) == ("write", "")
 
 
+def test_a_transaction_is_refused_for_a_condition_above_the_level() -> None:
+    for line in (b"txn if a has none then set b 1", b"txn if a > 5 then get a", b"txn clear a"):
+        assert admitted(line, 2) == ("local", "Sorry, this needs level 3")
+        assert admitted(line, 3)[0] == "write"
+    assert admitted(b"txn if a = 5 then get a", 2)[0] == "write"
+    assert admitted(b"txn if a has then get a", 2)[1].startswith("Sorry, at word 2")
+
+
 def test_requests_of_the_first_level_are_always_served() -> None:
     assert admitted(b"set a 1", 1) == ("write", "")
     assert admitted(b"show", 1) == ("show", "")
