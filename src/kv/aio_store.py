@@ -8,7 +8,7 @@ import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeAlias, TypeVar, overload
 
-from raftline.clients.connection import ClientError, in_words
+from raftline.clients.connection import ClientError, Unreachable, in_words
 from raftline.clients.health import ClientHealth, ClientState
 from raftline.clients.pool import time_limit
 from raftline.clients.steps import carry_out_awaiting
@@ -21,7 +21,7 @@ from raftline.kv.aio_watch import AioWatch
 from raftline.kv.asker import AioAsker
 from raftline.kv.calls import Call, Calls, Stat
 from raftline.kv.codec import TEXT, Codec, Data
-from raftline.kv.events import WatchCursor
+from raftline.kv.events import KVSnapshot, WatchCursor
 from raftline.kv.listeners import LoopListeners
 from raftline.kv.pipeline import reads_of, values_of
 from raftline.kv.store import KV, NONE, TTL_S
@@ -300,6 +300,16 @@ class AioKV(NoCopies, Generic[Data]):
         if self._shared.keeper is None:
             self._shared.keeper = AioKeeper(self._transport)
         return self._shared.keeper
+
+    async def snapshot(self, prefix: Data | None = None) -> KVSnapshot[Data]:
+        """Return all pairs under a prefix as of one entry, and its index: a watch with `after` goes
+        on there. Raises Unreachable if they did not come in the time of a call."""
+        until_s = time.monotonic() + self._timeout
+        async with self.watch(prefix) as watch:
+            while not watch.is_listed:
+                if not await watch.step(until_s):
+                    raise Unreachable(f"not all keys came within {self._timeout:g} s")
+            return KVSnapshot.of(watch.position, watch.take_ready())
 
     def lease(
         self,

@@ -12,7 +12,16 @@ from raftline.common.errors import RaftlineError
 from raftline.kv.asker import AioAsker
 from raftline.kv.codec import Data
 from raftline.kv.events import Event, WatchCursor
-from raftline.kv.following import BaseWatch, Connect, HangUp, Rest, Send, WatchMachine, WatchStep
+from raftline.kv.following import (
+    BaseWatch,
+    Connect,
+    HangUp,
+    Rest,
+    Send,
+    Watching,
+    WatchMachine,
+    WatchStep,
+)
 from raftline.kv.line_stream import LineStream, open_stream
 
 
@@ -47,9 +56,16 @@ class AioWatch(BaseWatch[Data], AsyncIterator[Event[Data]]):
         """Return the next event; None if none came in `timeout` seconds, or it was closed."""
         until_s = None if timeout is None else time.monotonic() + timeout
         while not self._machine.ready:
-            if not await self.step(until_s):
+            if not await self._run(self._machine.take_line(until_s)):
                 return None
         return self._machine.ready.popleft()
+
+    async def sync(self, timeout: float | None = None) -> list[Event[Data]] | None:
+        """Return the events up to now: of all that was acknowledged before this call, and was not
+        returned yet. None if they did not come in `timeout` seconds, or it was closed; those that
+        came are still to be taken. The task that iterates calls it."""
+        until_s = None if timeout is None else time.monotonic() + timeout
+        return self.take_ready() if await self._run(self._machine.sync(until_s)) else None
 
     def close(self) -> None:
         """End it; the task that iterates stops."""
@@ -58,9 +74,12 @@ class AioWatch(BaseWatch[Data], AsyncIterator[Event[Data]]):
 
     async def step(self, until_s: float | None = None) -> bool:
         """Take one line; return False if none came in time, or the watch was closed."""
+        return await self._run(self._machine.take_line(until_s))
+
+    async def _run(self, steps: Watching) -> bool:
         self._asker.check_place()
         try:
-            return await carry_out_awaiting(self._machine.take_line(until_s), self._do)
+            return await carry_out_awaiting(steps, self._do)
         except RaftlineError as error:
             failure = error
         raise failure.with_traceback(None)

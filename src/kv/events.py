@@ -45,6 +45,20 @@ class Event(Generic[Data]):
         return self.value is not None
 
 
+@dataclass(frozen=True)
+class KVSnapshot(Generic[Data]):
+    """All pairs under a prefix, in the order of their keys, as of one entry of the log."""
+
+    index: int
+    pairs: dict[Data, Data]
+
+    @classmethod
+    def of(cls, index: int | None, events: list[Event[Data]]) -> KVSnapshot[Data]:
+        """Return the snapshot that a watch began with."""
+        assert index is not None, "a watch that has listed its keys has a position"
+        return cls(index, {each.key: each.value for each in events if each.value is not None})
+
+
 class WatchEnded(Exception):
     """The node has ended this watch; another may go on with it."""
 
@@ -83,6 +97,16 @@ class WatchCursor(Generic[Data]):
     def is_listed(self) -> bool:
         """Whether all keys came, and since then each change up to the last line."""
         return self._has_begun and not self._left
+
+    @property
+    def prefix(self) -> str:
+        """The prefix, as it is spelled."""
+        return self._prefix
+
+    @property
+    def is_listed_or_follows(self) -> bool:
+        """Whether this connection sends changes alone from now on."""
+        return self._is_served and not self._left and self._whole is not None
 
     def refused(self, text: str) -> None:
         """Take a last line. The watch goes on, or begins again with the keys.

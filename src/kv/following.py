@@ -7,6 +7,7 @@ schedule of simulated nodes. All of them return each event once, by one `WatchCu
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Generator
@@ -27,11 +28,16 @@ from raftline.common.address import Address
 from raftline.common.nocopies import NoCopies
 from raftline.kv.codec import Data
 from raftline.kv.events import Event, WatchCursor, WatchEnded
-from raftline.kv.liveness import MEMBERS_ID, PROBE, PROBE_ID, Liveness
+from raftline.kv.liveness import MEMBERS_ID, PROBE_ID, PROBE_KEY, Liveness
+from raftline.wire.limits import KEY_BYTES
 from raftline.wire.protocol import ProtocolError, split_sender
 from raftline.wire.refusals import code_of, refusal_in, sentence_of
 
 PAUSES_S = (0.05, 1.0)
+SYNC_ID = "3"  # of the watch that shows how far the log is, on the same connection
+SYNC_KEY = "raftline/sync"  # after the prefix; nothing is there
+_AS_OF = re.compile(r"WATCH response: [0-9]+ keys? as of ([0-9]+)", re.ASCII)
+_ENDED = re.compile(r"UNWATCH response: ended after ([0-9]+)", re.ASCII)
 
 
 class Connect(NamedTuple):
@@ -67,6 +73,15 @@ WatchStep = Connect | Send | NextLine | HangUp | Rest
 Watching = Generator[WatchStep, Any, bool]
 
 
+class _Sync:
+    """What a watch has to reach, once a node has said how far the log is."""
+
+    def __init__(self) -> None:
+        self.target: int | None = None
+        self.is_asked = False  # on this connection
+        self.is_ending = False  # the watch was ended there, to learn how far it came
+
+
 class WatchMachine(Generic[Data]):
     """The state of a watch, and its next steps."""
 
@@ -94,6 +109,7 @@ class WatchMachine(Generic[Data]):
         self._is_open = False
         self._pause_s = PAUSES_S[0]
         self._failed: set[Address] = set()  # since it was served
+        self._sync: _Sync | None = None
 
     def take_line(self, until_s: float | None) -> Watching:
         """Take one line; return False if none came in time, or the watch was closed.
@@ -116,6 +132,54 @@ class WatchMachine(Generic[Data]):
                     return False
         return False
 
+    def sync(self, until_s: float | None) -> Watching:
+        """Take lines until all events that were acknowledged before have come; return False if they
+        did not in time, or the watch was closed. Raises ClientError as `take_line`."""
+        sync = self._sync = _Sync()
+        try:
+            while not self.is_closed:
+                position = self.cursor.position
+                if sync.target is not None and position is not None and position >= sync.target:
+                    return not sync.is_ending or (yield from self._go_on_after_sync(until_s))
+                if not (yield from self.take_line(until_s)):
+                    return False
+            return False
+        finally:
+            self._sync = None
+
+    def _go_on_after_sync(self, until_s: float | None) -> Watching:
+        """Wait for the answer to the end of the watch, after which it begins again."""
+        while self._sync is not None and self._sync.is_ending:
+            if not (yield from self.take_line(until_s)):
+                return False
+        return True
+
+    def _ask_to_sync(self) -> Generator[WatchStep, Any, None]:
+        """Ask how far the log is; then end the watch, which shows how far it has come."""
+        sync = self._sync
+        if sync is None or not self.cursor.is_listed_or_follows:
+            return
+        if sync.target is None and not sync.is_asked:
+            sync.is_asked = True
+            yield Send(line_of(f"{self.name}#{SYNC_ID}", f"watch {self._below_prefix(SYNC_KEY)}"))
+        elif sync.target is not None and not sync.is_ending:
+            sync.is_ending = True
+            yield Send(line_of(self.name, "unwatch"))
+
+    def _below_prefix(self, key: str) -> str:
+        """Return a key that whoever may watch this prefix may read."""
+        prefix = self.cursor.prefix
+        return f"{prefix}{key}" if len(prefix) + len(key) <= KEY_BYTES else prefix
+
+    def _take_sync(self, text: str) -> Generator[WatchStep, Any, None]:
+        """Take a line of the watch that shows how far the log is."""
+        if refusal_in(text) is not None:
+            raise WatchEnded(text)
+        if found := _AS_OF.fullmatch(text):
+            if self._sync is not None and self._sync.target is None:
+                self._sync.target = int(found[1])
+            yield Send(line_of(f"{self.name}#{SYNC_ID}", "unwatch"))
+
     def _connect(self) -> Generator[WatchStep, Any, None]:
         address = self._nodes.current
         if not self._was_served and self._open_s > 0:
@@ -128,6 +192,8 @@ class WatchMachine(Generic[Data]):
         except OSError as error:
             raise unreachable(address, error, CONNECT_TIMEOUT_S) from None
         self._is_open = True
+        if self._sync is not None:
+            self._sync.is_asked = self._sync.is_ending = False
         self._liveness = Liveness(self._now(), self._health.silence_s)
         yield from self._ask_for_members()  # before any event, so that they are known then
         yield Send(line_of(self.name, self.cursor.command))
@@ -140,6 +206,7 @@ class WatchMachine(Generic[Data]):
         liveness = self._liveness
         due_s = liveness.due_s
         yield from self._ask_for_members()
+        yield from self._ask_to_sync()
         try:
             raw = yield NextLine(due_s if until_s is None else min(due_s, until_s))
         except TimeoutError:
@@ -147,23 +214,33 @@ class WatchMachine(Generic[Data]):
             if liveness.is_dead(now_s):
                 raise WatchEnded("it said nothing for too long") from None
             if liveness.begin_probe(now_s):
-                yield Send(line_of(f"{self.name}#{PROBE_ID}", PROBE))
+                probe = f"get {self._below_prefix(PROBE_KEY)} read index"
+                yield Send(line_of(f"{self.name}#{PROBE_ID}", probe))
             return until_s is None or now_s < until_s
         text, number = text_and_id(raw)
-        now_s = self._now()
-        liveness.heard(now_s)
+        liveness.heard(self._now())
+        yield from self._take_text(text, number, self._now())
+        return True
+
+    def _take_text(self, text: str, number: str, now_s: float) -> Generator[WatchStep, Any, None]:
         if number == PROBE_ID:
             if refusal_in(text) is not None:
                 raise WatchEnded(text)
-            liveness.confirmed(now_s)
+            self._liveness.confirmed(now_s)
         elif number == MEMBERS_ID:
             self._nodes.addresses.take(text, now_s)
+        elif number == SYNC_ID:
+            yield from self._take_sync(text)
+        elif ended := _ENDED.fullmatch(text):  # `_ask_to_sync` asked for it
+            self.cursor.take(f"EVENT {ended[1]}")
+            if self._sync is not None:
+                self._sync.is_ending = False
+            yield Send(line_of(self.name, self.cursor.command))
         else:
             events = self.cursor.take(text)
             self.ready.extend(events)
             if events or text.startswith("WATCH "):
                 self._served(now_s)
-        return True
 
     def _served(self, now_s: float) -> None:
         self._liveness.confirmed(now_s)

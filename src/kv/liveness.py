@@ -8,7 +8,7 @@ intervals for a read that its leader has to confirm. If that fails, the watch mo
 from __future__ import annotations
 
 PROBE_PART = 0.6  # of the silence that is allowed: so long it was not confirmed
-PROBE = "get raftline/watch read index"  # the key need not exist
+PROBE_KEY = "raftline/watch"  # after the prefix; nothing is there
 PROBE_ID = "1"
 MEMBERS_ID = "2"  # the request for the members, on the same connection
 

@@ -18,14 +18,14 @@ from functools import partial
 from operator import itemgetter
 from typing import TypeAlias, TypeVar, overload
 
-from raftline.clients.connection import in_words
+from raftline.clients.connection import Unreachable, in_words
 from raftline.clients.health import ClientState
 from raftline.clients.pool import Clients, time_limit
 from raftline.clients.steps import carry_out
 from raftline.common.nocopies import NoCopies
 from raftline.kv.calls import Calls, Stat
 from raftline.kv.codec import TEXT, Codec, Data
-from raftline.kv.events import WatchCursor
+from raftline.kv.events import KVSnapshot, WatchCursor
 from raftline.kv.lease import Keeper, Lease
 from raftline.kv.lock import Election, Lock
 from raftline.kv.pipeline import Pipeline, reads_of, values_of
@@ -315,6 +315,16 @@ class KV(NoCopies, MutableMapping[Data, Data]):
                 transport = ThreadTransport(shared, shared.clients.timeout)
                 shared.keeper = Keeper(transport, self.name)
             return shared.keeper
+
+    def snapshot(self, prefix: Data | None = None) -> KVSnapshot[Data]:
+        """Return all pairs under a prefix as of one entry, and its index: a watch with `after` goes
+        on there. Raises Unreachable if they did not come in the time of a call."""
+        until_s = time.monotonic() + self._timeout
+        with self.watch(prefix) as watch:
+            while not watch.is_listed:
+                if not watch.step(until_s):
+                    raise Unreachable(f"not all keys came within {self._timeout:g} s")
+            return KVSnapshot.of(watch.position, watch.take_ready())
 
     def lease(
         self,

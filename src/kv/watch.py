@@ -16,7 +16,16 @@ from raftline.clients.tls import ClientTls
 from raftline.common.errors import RaftlineError
 from raftline.kv.codec import Data
 from raftline.kv.events import Event, WatchCursor
-from raftline.kv.following import BaseWatch, Connect, HangUp, Rest, Send, WatchMachine, WatchStep
+from raftline.kv.following import (
+    BaseWatch,
+    Connect,
+    HangUp,
+    Rest,
+    Send,
+    Watching,
+    WatchMachine,
+    WatchStep,
+)
 
 
 class Watch(BaseWatch[Data], Iterator[Event[Data]]):
@@ -61,9 +70,20 @@ class Watch(BaseWatch[Data], Iterator[Event[Data]]):
         """Return the next event; None if none came in `timeout` seconds, or it was closed."""
         until_s = None if timeout is None else time.monotonic() + timeout
         while not self._machine.ready:
-            if not self.step(until_s):
+            if not self._run(self._machine.take_line(until_s)):
                 return None
         return self._machine.ready.popleft()
+
+    def sync(self, timeout: float | None = None) -> list[Event[Data]] | None:
+        """Return the events up to now: of all that was acknowledged before this call, and was not
+        returned yet. None if they did not come in `timeout` seconds, or it was closed; those that
+        came are still to be taken. The thread that iterates calls it.
+
+        Raises:
+            ClientError: as the iteration.
+        """
+        until_s = None if timeout is None else time.monotonic() + timeout
+        return self.take_ready() if self._run(self._machine.sync(until_s)) else None
 
     def close(self) -> None:
         """End it; the thread that iterates stops. Any thread may."""
@@ -77,10 +97,13 @@ class Watch(BaseWatch[Data], Iterator[Event[Data]]):
 
     def step(self, until_s: float | None = None) -> bool:
         """Take one line; return False if none came in time, or the watch was closed."""
+        return self._run(self._machine.take_line(until_s))
+
+    def _run(self, steps: Watching) -> bool:
         if self._process != os.getpid():
             raise RuntimeError("this watch is of the process that forked; begin one here")
         try:
-            return carry_out(self._machine.take_line(until_s), self._do)
+            return carry_out(steps, self._do)
         except RaftlineError as error:
             failure = error
         raise failure.with_traceback(None)

@@ -454,3 +454,25 @@ def test_a_lease_outlives_its_leader_and_is_lost_without_a_quorum(three: Cluster
         for node in three.nodes[:2]:
             node.resume()
         eventually(lambda: "a" not in kv, "the key goes with its lease")
+
+
+def test_a_watch_is_brought_up_to_now_and_a_listing_has_its_index(kv: raftline.KV[str]) -> None:
+    kv["y/a"] = "1"
+    with kv.watch("y/") as watch:
+        assert [each.value for each in watch.sync(DEADLINE_S) or []] == ["1"]
+        for number in range(20):
+            kv["elsewhere"] = str(number)
+            kv["y/b"] = str(number)
+            assert [each.value for each in watch.sync(DEADLINE_S) or []] == [str(number)]
+        assert watch.sync(DEADLINE_S) == []
+    found = kv.snapshot("y/")
+    assert found.pairs == {"y/a": "1", "y/b": "19"}
+    kv["y/c"] = "3"
+    with kv.watch("y/", after=found.index) as later:
+        assert [each.key for each in later.sync(DEADLINE_S) or []] == ["y/c"]
+    assert kv.snapshot("none/").pairs == {}
+    assert kv.snapshot("none/").index > found.index
+    with kv.pipeline() as batch:
+        sums = [batch.incr("y/n") for _ in range(300)]
+    assert [each.result() for each in sums] == [*range(1, 301)]
+    assert kv.get_many(["y/a", "y/none"]) == {"y/a": "1"}

@@ -76,6 +76,21 @@ def test_the_same_names_are_awaited(nodes: Cluster) -> None:
     run(work())
 
 
+def test_a_task_brings_its_watch_up_to_now(nodes: Cluster) -> None:
+    async def run() -> None:
+        async with raftline.aio.connect(at(nodes)) as kv, kv.watch("y/") as watch:
+            assert await watch.sync(DEADLINE_S) == []
+            await kv.set("y/a", "1")
+            assert [each.value for each in await watch.sync(DEADLINE_S) or []] == ["1"]
+            assert (await kv.snapshot("y/")).pairs == {"y/a": "1"}
+            async with kv.pipeline() as batch:
+                sums = [batch.incr("y/n") for _ in range(300)]
+            assert [each.result() for each in sums] == [*range(1, 301)]
+            assert await kv.get_many(["y/a", "y/none"]) == {"y/a": "1"}
+
+    asyncio.run(run())
+
+
 def test_tasks_share_one_connection_and_each_write_is_done_once(nodes: Cluster) -> None:
     async def work() -> None:
         async with raftline.aio.connect(at(nodes)) as kv:

@@ -81,7 +81,7 @@ def test_a_traceback_shows_the_programs_line_and_two_of_ours() -> None:
             assert frames_of(nobody.value)[1:] == [*ours, "ask"]
         with pytest.raises(raftline.Unreachable) as nobody:
             kv.watch().next_event()
-        assert frames_of(nobody.value)[1:] == ["next_event", "step"]
+        assert frames_of(nobody.value)[1:] == ["next_event", "_run"]
 
 
 def test_a_traceback_of_asyncio_is_as_short() -> None:

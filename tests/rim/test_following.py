@@ -27,7 +27,12 @@ Line = str | OSError
 class World:
     """Nodes that send what the test has for each connection, and a clock."""
 
-    def __init__(self, serve: Callable[[str], list[Line]], silence_s: float = SILENCE_S) -> None:
+    def __init__(
+        self,
+        serve: Callable[[str], list[Line]],
+        silence_s: float = SILENCE_S,
+        prefix: str | None = None,
+    ) -> None:
         """`serve` returns what comes on a connection after its line for a watch; "" is a pause of
         a second. After it nothing comes any more."""
         self.now_s = 0.0
@@ -36,7 +41,7 @@ class World:
         self.rested_s = 0.0
         self._serve = serve
         self._lines: list[Line] = []
-        cursor = WatchCursor(TEXT, None, None)
+        cursor = WatchCursor(TEXT, prefix, None)
         self.health = ClientHealth(silence_s)
         addresses = Addresses([S1, S2], health=self.health)
         self.watch = WatchMachine(addresses, "c", cursor, 10.0, lambda: self.now_s)
@@ -103,6 +108,15 @@ def test_a_node_that_says_nothing_is_left_and_one_that_is_cut_off_as_well(silenc
             world.take()
         assert at_s <= world.now_s <= at_s + 2, (cut_off_s, world.now_s)
         assert len(set(world.opened)) == 2
+
+
+def test_a_node_is_probed_by_a_key_that_whoever_watches_the_prefix_may_read() -> None:
+    """A user with rights for one prefix would be refused another key, and the watch would end."""
+    for prefix, key in (("app/", "app/raftline/watch"), (None, "raftline/watch")):
+        world = World(lambda _: [words.begins(0, 5), *["EVENT 5"] * 1000], prefix=prefix)
+        while not world.opened[1:]:
+            world.take()
+        assert f"get {key} read index" in world.sent
 
 
 def test_a_watch_that_nobody_serves_is_given_up_at_its_time_and_one_that_was_served_is_not() -> (
