@@ -19,7 +19,15 @@ from raftline.state.commands import execute
 from raftline.state.events import TakenEvents
 from raftline.state.leases import read_granted, spell_granted
 from raftline.state.machines import Machines
-from raftline.state.pairs import Breathe, StillPairs, free, layered, read_selection, show_page
+from raftline.state.pairs import (
+    Breathe,
+    StillPairs,
+    free,
+    layered,
+    no_pause,
+    read_selection,
+    show_page,
+)
 from raftline.state.replicated import ReplicatedState
 from raftline.state.sessions import Sessions, entry_number
 from raftline.state.store import Pairs
@@ -28,8 +36,9 @@ from raftline.storage.folder import Folder
 from raftline.storage.hardstate import HardStateFile, LogState, Mark
 from raftline.storage.logfile import LogFile, LogRewrite, install
 from raftline.storage.recovery import Recovered, Recovery
-from raftline.storage.snapshotfile import SnapshotFile, no_pause
+from raftline.storage.snapshotfile import SnapshotFile
 from raftline.storage.snapshotlines import LoadedSnapshot, MachineState
+from raftline.wire.protocol import STOPPING
 
 EVERY = 1 << 62  # characters: no reply is left out
 LOOK_S = 0.01  # between two looks of a reader at whether long entries are being applied
@@ -114,7 +123,7 @@ class LogManager:
     ) -> list[str]:
         """Execute committed entries in order and return their replies; see `ReplicatedState`.
 
-        An entry that raises leaves pairs of no entry: from then on none are held or frozen.
+        An entry that raises leaves pairs of no entry: from then on none are read, held or frozen.
         """
         with self.client_lock:
             try:
@@ -134,11 +143,11 @@ class LogManager:
         end_s: float = 0.0,
     ) -> list[str]:
         """Do the same with entries that take long, and let those know who must not wait."""
-        self.is_apart = True
+        self.is_apart, self.store.breathe = True, give_way
         try:
             return self.apply(entries, now_s, end_s)
         finally:
-            self.is_apart = False
+            self.is_apart, self.store.breathe = False, no_pause
 
     def take_events(self) -> TakenEvents:
         """Return the changes of keys since this was asked last; `store.notes_events` is set where
@@ -165,6 +174,8 @@ class LogManager:
             if self.is_apart and not waits:
                 return replies
         try:
+            if self._is_half_applied:
+                return [STOPPING] * len(commands)
             for command, selection in zip(bare, selections, strict=True):
                 reply = execute(self.store, command) if selection is None else ""
                 replies.append(reply)

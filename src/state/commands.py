@@ -16,7 +16,8 @@ from typing import Final
 
 from raftline.raft.levels import FIRST
 from raftline.raft.spelling import NUMBER_MAX
-from raftline.state.store import Store
+from raftline.state.events import DELETE
+from raftline.state.store import Store, in_one_order
 from raftline.wire.commands import COMMANDS
 from raftline.wire.operands import Limits, not_understood
 from raftline.wire.protocol import ProtocolError, error, escape, real, shown, unescape
@@ -151,6 +152,7 @@ def _append(store: Store, operands: str) -> str | None:
     try:
         # Two halves of one character may meet: the whole is spelled again.
         joined = unescape(store.get(key, "")) + unescape(tail)
+        store.breathe()
         value = _value(joined)
     except ProtocolError as problem:
         return error(str(problem))
@@ -178,13 +180,11 @@ def _stat(store: Store, key: str) -> str | None:
 
 @applies("clear")
 def _clear(store: Store, prefix: str) -> str | None:
-    """Delete all keys that begin with the prefix; like each scan of the keys it takes a
-    fraction of a microsecond a key, for which the whole node waits."""
+    """Delete all keys that begin with the prefix."""
     if not prefix or " " in prefix:
         return None
     found = keys_under(store, prefix)
-    for key in sorted(found):  # nodes may hold them in different orders
-        del store[key]
+    store.remove_all(in_one_order(found), DELETE)
     return f"CLEAR response: {len(found)} key{'s' * (len(found) != 1)} deleted"
 
 

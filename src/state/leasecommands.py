@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from raftline.raft.levels import BOUNDED
 from raftline.state.commands import applies, execute
+from raftline.state.events import DELETE
 from raftline.state.leases import EXPIRED, own_lease, own_seconds, read_expiry
 from raftline.state.store import Store
 from raftline.wire.leaseoperands import UNDER, grant_in, lease_in, seconds_in
@@ -57,9 +58,7 @@ def _release(store: Store, lease: str) -> str | None:
         return None
     if lease not in store.leases.granted:
         return f"RELEASE response, no such lease: {lease}"
-    keys = sorted(store.leased.get(lease, ()))  # in one order on every node
-    for key in keys:
-        del store[key]
+    keys = store.expire(lease, DELETE)
     store.leases.end(lease)
     return f"RELEASE response: {lease} released, {len(keys)} key{'s' * (len(keys) != 1)} deleted"
 

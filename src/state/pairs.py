@@ -30,6 +30,10 @@ STEP_KEYS = 1000  # keys scanned between two pauses
 PAGE_CHARACTERS = 1 << 20  # a page ends after the pair that reaches this, whatever its size
 
 
+def no_pause() -> None:
+    """Do not pause: the work is short, or nobody else has any."""
+
+
 class _Layers(Mapping[str, str]):
     """Pairs, and the changes above them: a text, or None if the key was deleted."""
 

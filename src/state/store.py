@@ -11,8 +11,8 @@ the texts are the values alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
-from typing import TypeVar, overload
+from collections.abc import Collection, Iterator, MutableMapping
+from typing import Final, TypeVar, overload
 
 from raftline.state.events import (
     CHARACTERS_MAX,
@@ -24,9 +24,11 @@ from raftline.state.events import (
     TakenEvents,
 )
 from raftline.state.leases import Leases
+from raftline.state.pairs import Breathe, no_pause
 from raftline.wire.keyfacts import KeyFacts, facts_of, lease_of, value_of, with_facts
 
 Pairs = MutableMapping[str, str]
+BREATHE_KEYS: Final = 5000  # removed between two pauses: 1 to 10 ms of work
 _Other = TypeVar("_Other")
 
 
@@ -46,6 +48,8 @@ class Store(MutableMapping[str, str]):
         self.leased: dict[str, set[str]] = {}  # the keys of each lease that has any
         self.reworked = 0  # bytes of values read and rewritten since it was made
         self.notes_events = False  # whether events are taken
+        # Called amid long work. Machine code keeps Python's interpreter to itself until then.
+        self.breathe: Breathe = no_pause
         self._events: list[BareEvent] = []
         self._lost_up_to = 0
         self._characters = 0
@@ -141,12 +145,19 @@ class Store(MutableMapping[str, str]):
         value, changed = value_of(self.held[key]), facts_of(self.held[key], self.since).changed
         self.held[key] = with_facts(value, changed, lease)
 
-    def expire(self, lease: str) -> list[str]:
+    def expire(self, lease: str, kind: str = EXPIRE) -> list[str]:
         """Delete all keys of a lease, in one order on every node; return them."""
-        keys = sorted(self.leased.get(lease, ()))
-        for key in keys:
-            self._remove(key, EXPIRE)
+        keys = in_one_order(self.leased.get(lease, ()))
+        self.remove_all(keys, kind)
         return keys
+
+    def remove_all(self, keys: list[str], kind: str) -> None:
+        """Remove keys that are there; each is an event of this kind."""
+        for begin in range(0, len(keys), BREATHE_KEYS):
+            if begin:
+                self.breathe()
+            for key in keys[begin : begin + BREATHE_KEYS]:
+                self._remove(key, kind)
 
     def put_text(self, key: str, text: str | None) -> None:
         """Set a key to this text with its facts, or remove it; no event is recorded."""
@@ -206,3 +217,10 @@ class Store(MutableMapping[str, str]):
             keys.discard(key)
             if not keys:
                 del self.leased[lease]
+
+
+def in_one_order(keys: Collection[str]) -> list[str]:
+    """Return keys in the order in which every node removes them, since their events show it. So
+    many that no node keeps the events of the entry come in any order: to sort a million takes half
+    a second, in which no other thread runs."""
+    return list(keys) if len(keys) > EVENTS_MAX else sorted(keys)

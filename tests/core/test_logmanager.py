@@ -14,7 +14,9 @@ from raftline.logmanager import LogManager
 from raftline.node.listing import Lister
 from raftline.state.machines import UnknownMachine
 from raftline.state.pairs import PAGE_CHARACTERS
+from raftline.state.store import BREATHE_KEYS
 from raftline.storage.disk import HalfApplied
+from raftline.wire.protocol import STOPPING
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import MEMBERS, boot, entries, known, vote, write
 
@@ -246,3 +248,18 @@ def test_pairs_of_no_entry_are_neither_frozen_nor_listed() -> None:
             take()
     [listing] = Lister(manager).take([""])
     assert listing.failure.startswith("an entry failed on this server")
+
+
+def test_a_confirmed_read_gets_no_pairs_that_a_failed_entry_left() -> None:
+    """Its round was over before the entry that failed; the pairs are looked at afterwards."""
+
+    def no_memory() -> None:
+        raise MemoryError
+
+    manager = after(*(f"set k{number} 1" for number in range(2 * BREATHE_KEYS)))
+    manager.store.raise_level(2, 1)
+    manager.store.breathe = no_memory
+    with pytest.raises(MemoryError):
+        manager.apply(entries(2 * BREATHE_KEYS + 1, 1, "clear k"))
+    assert len(manager.store) == BREATHE_KEYS
+    assert manager.read(["get k1", "show"]) == [STOPPING, STOPPING]

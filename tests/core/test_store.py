@@ -17,7 +17,7 @@ from raftline.state.commands import execute
 from raftline.state.events import KeyEvent
 from raftline.state.pairs import layered
 from raftline.state.sessions import ERA_NUMBERS, ERA_TERMS, Sessions
-from raftline.state.store import Store
+from raftline.state.store import BREATHE_KEYS, Store
 from raftline.storage.snapshotlines import (
     LoadedSnapshot,
     MachineState,
@@ -150,6 +150,19 @@ def test_of_one_entry_all_events_are_given_or_none(monkeypatch: pytest.MonkeyPat
     manager.store.number = 20
     manager.store.expire("lease-1")
     assert manager.take_events() == ([], 20)
+
+
+@pytest.mark.parametrize("command", ["clear k", "expired 1 lease-1", "release lease-1"])
+def test_the_removal_of_many_keys_pauses_between_its_parts(command: str) -> None:
+    """Machine code lets no other thread run but in a pause: heartbeats would be late."""
+    store, left = Store(level=3), list[int]()
+    store.leases.granted["lease-1"] = 5
+    for number in range(2 * BREATHE_KEYS + 1):
+        store.put_under("lease-1", f"k{number}", "v")
+    store.number, store.term = 20, 1
+    store.breathe = lambda: left.append(len(store))
+    execute(store, command)
+    assert (left, len(store)) == ([BREATHE_KEYS + 1, 1], 0)
 
 
 def test_a_whole_write_takes_a_key_out_of_its_lease_and_an_addition_does_not() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from raftline.common.wakeup import PAUSE_S
+from raftline.common.wakeup import PAUSE_S, give_way
 from raftline.logmanager import LogManager
 from raftline.net.host import Batch
 from raftline.node.applying import PAUSE_S_MAX, SLICE_S
@@ -29,7 +29,9 @@ from raftline.raft.messages import (
 )
 from raftline.raft.node import RawNode
 from raftline.state.machines import Machines, UnknownMachine
+from raftline.state.pairs import Breathe, no_pause
 from raftline.wire.parsing import Reading
+from raftline.wire.protocol import STOPPING
 from tests.core.cores import established, node_of
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import MEMBERS
@@ -105,10 +107,7 @@ def test_an_entry_that_cannot_be_executed_stops_the_node_whoever_looks_meanwhile
     third = AppendEntries("s2", "s1", 1, 2, 1, [Entry(3, 1, "set b 2")], 3, 3)
     driver.receive([third], Answers())
     assert driver.status()["last_applied"] == manager.applied.index == 0
-    assert manager.read(["get a", "get b"]) == [
-        "GET response, no such key: a",
-        "GET response, no such key: b",
-    ]
+    assert manager.read(["get a", "get b"]) == [STOPPING, STOPPING]
     driver.stop(DEADLINE_S)
 
 
@@ -441,6 +440,21 @@ def test_who_must_not_wait_reads_nothing_amid_a_long_entry() -> None:
     until(lambda: driver.status()["last_applied"] == 3)
     assert manager.read(["get a"], waits=False) == ["GET response: 2"]
     driver.stop(DEADLINE_S)
+
+
+def test_long_work_pauses_where_nobody_waits_for_it() -> None:
+    """With `core` held a pause would be one of the whole node."""
+    manager, seen = LogManager("s1", MemoryFolder(), MEMBERS), list[Breathe]()
+
+    class Noting(HeldMachine):
+        def apply(self, command: Any) -> Any:
+            seen.append(manager.store.breathe)
+
+    manager.state.machines = Machines({"m": Noting()})
+    manager.apply([Entry(1, 1, "machine m 1")])
+    manager.apply_apart([Entry(2, 1, "machine m 2")])
+    manager.apply([Entry(3, 1, "machine m 3")])
+    assert seen == [no_pause, give_way, no_pause]
 
 
 def test_a_server_that_stops_amid_a_long_entry_waits_for_its_end() -> None:
