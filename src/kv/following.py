@@ -111,6 +111,11 @@ class WatchMachine(Generic[Data]):
         self._failed: set[Address] = set()  # since it was served
         self._sync: _Sync | None = None
 
+    @property
+    def known(self) -> list[Address]:
+        """The nodes at which it may go on."""
+        return self._nodes.known
+
     def take_line(self, until_s: float | None) -> Watching:
         """Take one line; return False if none came in time, or the watch was closed.
 

@@ -32,6 +32,7 @@ from tests.virtual.host import Host, leaders
 from tests.virtual.invariants import HonestInvariants
 from tests.virtual.journal import JOURNAL
 from tests.virtual.long_entries import Foreman
+from tests.virtual.machinewatch import MachineWatch
 from tests.virtual.manager import Manager
 from tests.virtual.network import Network
 from tests.virtual.nonmember import NonMember
@@ -47,7 +48,12 @@ from tests.virtual.world import World
 STEPS = 6000
 # Election timeouts after the last fault. 7 were seen to do for most, 26 to 50 for seed 3084, which
 # catches up entry by entry while a tenth of all messages is lost.
+WATCH_WITHIN_MS = (
+    90_000  # a silence, the time to see that a node is cut off, and the way to another
+)
 SERVE_WITHIN_TIMEOUTS = 75
+MACHINES = (0, 0, 1)  # watches by the machine of raftline's clients
+WATCH_WITHIN_MS = 90_000  # a silence, the time to see that a node is cut off, and to go elsewhere
 
 
 class SimulationFailed(Exception):
@@ -183,6 +189,11 @@ class _Schedule:
         self.watch_clients = [
             WatchClient(self.world, chance, name, hosts, watching) for name in names
         ]
+        chance = random.Random(f"machines {seed}")
+        names = [f"machine{number}" for number in range(chance.choice(MACHINES))]
+        self.machines = [
+            MachineWatch(self.world, chance, name, hosts, watching, addresses) for name in names
+        ]
         self.guests = Guests(self.world, plan, hosts, self.history, watching, seed)
         self.onlookers = Onlookers(self.world, hosts, seed)
         self.clients += self.guests.clients
@@ -256,6 +267,9 @@ class _Schedule:
         for key in "abc"[: self.plan.keys]:
             self._read(reader, key)
         self._until("agree", self._agree)  # once more: one may have died over its snapshot
+        self._until("bring its watches up to date", self._watches_are_current, WATCH_WITHIN_MS)
+        for watch in self.machines:
+            watch.stop()
 
     def _read(self, reader: Client, key: str) -> None:
         """Read until there is an answer, so that the history tells what is left in the end."""
@@ -271,9 +285,18 @@ class _Schedule:
 
         self._until(f"read {key}", answered)
 
-    def _until(self, what: str, is_so: Callable[[], bool]) -> None:
+    def _watches_are_current(self) -> bool:
+        """Whether each watch that knows a member has all events."""
+        members = self._members()
+        names = {host.name for host in members}
+        has_watches = all(host.manager.level >= 2 for host in members)
+        return bool(names) and all(
+            each.is_current or not each.knows(names) for each in self.machines if has_watches
+        )
+
+    def _until(self, what: str, is_so: Callable[[], bool], within_ms: int = 0) -> None:
         """Go on until it is so. Whoever is far behind is given time, as long as it catches up."""
-        within_ms = SERVE_WITHIN_TIMEOUTS * self.plan.options.election_timeout_ms
+        within_ms = within_ms or SERVE_WITHIN_TIMEOUTS * self.plan.options.election_timeout_ms
         deadline_ms, held = self.world.now_ms + within_ms, 0
         while not is_so():
             if self.world.now_ms > deadline_ms:

@@ -8,6 +8,7 @@ answer, replies that get lost. Each call must end in time. What it reports goes 
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
@@ -39,6 +40,8 @@ from tests.virtual.history import History
 from tests.virtual.host import Host
 from tests.virtual.plan import Plan
 from tests.virtual.world import World
+
+logging.getLogger("raftline").addHandler(logging.NullHandler())  # of a library's client
 
 PORT = 1  # of each node, as it names its leader
 AT_ONCE = 3

@@ -1,0 +1,68 @@
+"""The machine of clients' watches in schedules of faults: each event once, and none is missed."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from raftline.kv import events
+from raftline.kv.events import Event, WatchCursor
+from raftline.kv.liveness import Liveness
+from raftline.wire.watches import WatchAsked
+from tests.at_night import at_night
+from tests.virtual import schedule
+from tests.virtual.schedule import SimulationFailed, run
+
+SCHEDULES, STEPS = 12, 2000
+COVERED = ("keys", "events", "refused", "came anew", "went on")
+
+
+@pytest.fixture(autouse=True)
+def many_watches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have three of them in each schedule."""
+    monkeypatch.setattr(schedule, "MACHINES", (3,))
+
+
+@pytest.mark.parametrize(("first", "count"), [(0, SCHEDULES), *at_night((100, 300))])
+def test_each_event_comes_once_and_each_wait_ends_in_time(first: int, count: int) -> None:
+    counts: Counter[str] = Counter()
+    for seed in range(first, first + count):
+        counts += run(seed, steps=STEPS).counts
+    assert [name for name in COVERED if not counts[f"machines' watches: {name}"]] == []
+
+
+def found(count: int = SCHEDULES) -> str:
+    """Return what schedules find."""
+    for seed in range(count):
+        try:
+            run(seed, steps=STEPS)
+        except SimulationFailed as failure:
+            return str(failure)
+    return "nothing"
+
+
+def test_a_watch_that_goes_on_some_entries_late_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    spelled = events.spell_watch
+
+    def late(asked: WatchAsked) -> str:
+        return spelled(asked._replace(after=asked.after and asked.after + 5))
+
+    monkeypatch.setattr(events, "spell_watch", late)
+    assert "InvariantError: machine" in found()
+
+
+def test_an_event_that_comes_twice_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    changed = WatchCursor._changed
+
+    def twice(cursor: WatchCursor[str], *what: object) -> list[Event[str]]:
+        cursor._count = 0
+        return changed(cursor, *what)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(WatchCursor, "_changed", twice)
+    assert "InvariantError: machine" in found()
+
+
+def test_a_watch_that_stays_at_a_silent_node_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Liveness, "is_dead", lambda *_: False)
+    assert "does not bring its watches up to date" in found()
