@@ -107,14 +107,14 @@ class Console:
         with self._changed:
             self._put(None, line, is_awaited=True)
 
-    def has_room(self, kind: str) -> bool:
-        """Whether a line of this kind would be printed in this second; else it is counted here.
+    def has_room(self, kind: str, lines: int = 1) -> bool:
+        """Whether a line of this kind would be printed in this second; else they are counted here.
 
         Without the lock, which every request would wait for: a count may get lost.
         """
         is_full = self._printed >= LINES_PER_SECOND_MAX and kind in self._held
         if is_full and self._clock() < self._second_ends:
-            self._held[kind] = self._held.get(kind, 0) + 1
+            self._held[kind] = self._held.get(kind, 0) + lines
             return False
         return True
 

@@ -253,7 +253,7 @@ class Connection(Origin, Shareable):
     def answer(self, answers: Sequence[Message]) -> None:
         """Answer a peer, from whichever thread made it true. Never waits: a peer that does not
         take its answers is cut off, and asks again."""
-        data = "".join(f"{self._host.name}@{spelling.spell(m)}\n" for m in answers).encode()
+        data = "".join([f"{self._host.name}@{spelling.spell(m)}\n" for m in answers]).encode()
         if not self.outgoing.send_now(data):
             self.break_off()
 

@@ -92,6 +92,7 @@ class ServerProtocol:
         self._reading = BY_ROUND
         self.has_changed = False  # that step is of another kind, or reading, than the one before
         self.why_late = ""  # if nobody logs in or proves anything; "": that has no bound
+        self._is_peers = False  # one has spoken here
 
     @property
     def is_stranger(self) -> bool:
@@ -148,7 +149,8 @@ class ServerProtocol:
         if why != self.why_late:
             self.why_late = why
             self.lines.due_s = now_s + due_s if why else 0.0
-        if admission.speaks_for is not None:
+        self._is_peers = admission.speaks_for is not None
+        if self._is_peers:
             self.lines.count_no_more()
 
     # --- lines -----------------------------------------------------------------------------------
@@ -165,7 +167,8 @@ class ServerProtocol:
         kind, reading = run[0].kind, run[0].reading
         self.has_changed = kind != self.kind or reading != self._reading
         self.kind, self._reading = kind, reading
-        if kind not in REQUESTS or self.why_late:
+        is_bounded = kind in REQUESTS or (kind == "peer" and self._is_peers)
+        if self.why_late or not is_bounded:
             self.bound_strangers(self._now_s)
         if self._for_peers_only and kind not in OF_PEERS:
             return self._end_now(sentence_of(FULL), drains=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from raftline.common.wakeup import Wakeup
@@ -82,16 +83,11 @@ class Driver:
             with self.core:
                 self._turn_all_away()
         if not more_come:
-            self._look()
+            self._rounds.look(self._take_round)
 
     def receive(self, messages: Sequence[Message], origin: Origin | None) -> list[str]:
         """Step messages of a peer into the core; return a complaint for each that was refused."""
-
-        def step() -> list[str]:
-            complaints = [self._stepper.receive(message, origin) for message in messages]
-            return [complaint for complaint in complaints if complaint]
-
-        return self._step(step) or []
+        return self._step(partial(self._stepper.receive_all, messages, origin)) or []
 
     def peer_disconnected(self, peer: str) -> None:
         """Report to the core that a peer's connection broke."""
@@ -221,7 +217,7 @@ class Driver:
             tasks = self._writer.queue.take_written()
             if self._failure is None:
                 self._after_write(tasks, durable)
-        self._look()
+        self._rounds.look(self._take_round)
 
     def _after_write(self, tasks: Sequence[DiskTask], durable: Durable | None) -> None:
         if durable is not None:
@@ -265,7 +261,7 @@ class Driver:
         """Take one step and return what it returns; then look whether it left something to do."""
         with self.core:
             result = self._guard(step)
-        self._look()
+        self._rounds.look(self._take_round)
         return result
 
     def _guard(self, step: Callable[[], _Result]) -> _Result | None:

@@ -121,9 +121,10 @@ class RequestQueue:
             if batch.room is not None:
                 batch.room = None
                 size += batch.bytes
-            if batch.asked_s != asked_s:
+            if count and batch.asked_s != asked_s:
                 self._measures.writes.add(now_s - asked_s, count)
-                count, asked_s = 0, batch.asked_s
+                count = 0
+            asked_s = batch.asked_s
             count += len(batch.commands)
             batch.wake()
         if count:

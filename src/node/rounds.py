@@ -103,7 +103,9 @@ class Rounds:
                 if not take_round():
                     break
             self._wake_owner_for_group()
-        self.flush_replies()
+        stepper = self._stepper
+        if self.ready_sinks or stepper.write_groups.replies_leave or stepper.watchers.are_used:
+            self.flush_replies()
 
     def _wake_owner_for_group(self) -> None:
         """Have the owner look in time at the requests that gather."""

@@ -63,6 +63,7 @@ class Server:
     node: RawNode
     driver: Driver
     mark_ready: Callable[[ReplySink], None]
+    submit: Callable[..., None]
     logmanager: LogManager
     book: PeerBook
     speakers: Speakers
@@ -144,7 +145,7 @@ class Server:
         self.driver = driver = Driver(
             self.node, logmanager, self, hold_ms=2 * self.slowest_ms, clock=self.clock
         )
-        self.mark_ready = driver.ready_sinks.append
+        self.mark_ready, self.submit = driver.ready_sinks.append, driver.submit
         self.builds = Builds(driver.peer_level)
         self.observers.follow(self.node, driver.core)
         driver.watchers.history.bound(*self._history)
@@ -236,9 +237,6 @@ class Server:
         self._console.say(f"[!] {self.name}: {what}")
 
     # --- requests ---------------------------------------------------------------------------
-
-    def submit(self, *batches: Batch, more_come: bool = False) -> None:
-        self.driver.submit(*batches, more_come=more_come)
 
     @property
     def watchers(self) -> Watchers:

@@ -49,10 +49,9 @@ class Delivery:
         self._writes = writes
         self._askers: dict[str, Origin | None] = {}  # where a follower's last ReadIndex came from
 
-    def asked(self, message: Message, origin: Origin | None) -> None:
+    def asked(self, message: ReadIndex, origin: Origin | None) -> None:
         """Remember who asks what may be answered by another step than this one."""
-        if isinstance(message, ReadIndex):
-            self._askers[message.sender] = origin
+        self._askers[message.sender] = origin
 
     def dispatch(self, effects: Effects, origin: Origin | None) -> None:
         """Send what may leave at once; queue what is to be written, and what may not overtake
@@ -125,6 +124,7 @@ class Stepper:
         self._clock = clock
         self.watchers = Watchers(logmanager, owner_sleep.wake, clock)
         self._batching = Batching(clock.now_s(), clock.used_s())
+        self.write_groups = self._batching.writes
         self._delivery = Delivery(rim.send, writes)
         self._applying = Applying(
             node, logmanager, self.watchers, queue, self._batching, self._applied, clock
@@ -191,9 +191,18 @@ class Stepper:
 
     # --- what goes into the core -----------------------------------------------------------------
 
+    def receive_all(self, messages: Sequence[Message], origin: Origin | None) -> list[str]:
+        """Step messages of a peer; return a complaint for each that was refused."""
+        complaints = []
+        for message in messages:
+            if complaint := self.receive(message, origin):
+                complaints.append(complaint)
+        return complaints
+
     def receive(self, message: Message, origin: Origin | None) -> str:
         """Step a peer's message; return why it was refused, "" if it was not."""
-        self._delivery.asked(message, origin)
+        if isinstance(message, ReadIndex):
+            self._delivery.asked(message, origin)
         try:
             self.carry_out(self._node.step(Receive(message), self._clock.now_ms()), origin)
         except PeerError as error:
@@ -369,15 +378,15 @@ class Stepper:
         """Carry out one Effects: send, queue for the disk, answer, apply, report. What it does not
         concern is not called."""
         self._delivery.dispatch(effects, origin)
-        view = self._node.view
-        leads = view.is_leader
-        led_term = view.term if leads else 0
+        led_term = self._node.view.led_term
         if led_term != self._led_term:
             self._lead(led_term, effects)
-        self._answer(effects)
+        answers = effects.reads or effects.settled or effects.refused
+        if answers or led_term != self._leasing.term:
+            self._answer(effects)
         applying = self._applying
         has_work = effects.apply or effects.install is not None or applying.follows_a_write
-        if has_work and applying.take(effects, leads=leads):
+        if has_work and applying.take(effects, leads=led_term > 0):
             self._sleep.is_for_a_group = False  # the next ones are not waited for as long
         has_sent = effects.send or effects.send_after_save
         is_seen = effects.append or effects.apply or effects.save or effects.notes
@@ -385,7 +394,17 @@ class Stepper:
             self._rim.report(effects)  # of a new leader there is a note, a new term is saved
         if self._handover.waiting:
             self._handover.look()
-        self._wake_owner(effects)
+        sleep = self._sleep
+        is_early = self._node.wake_at_ms < sleep.until_ms
+        if not is_early and self._leasing.is_in_use:
+            is_early = self.wake_at_ms < sleep.until_ms
+        if is_early or effects.refused or applying.lags or (self._queue.held and self._may_serve()):
+            sleep.wake()
+
+    def _may_serve(self) -> bool:
+        """Whether there is a leader for the requests that wait for one."""
+        view = self._node.view
+        return view.leader is not None and view.transfer is None
 
     def _lead(self, term: int, effects: Effects) -> None:
         """Begin a leadership, or end one (term 0)."""
@@ -435,15 +454,6 @@ class Stepper:
             queued = len(self._queue.reads)
             self._batching.answered(len(reads), queued, self._clock.now_s())
             self._sleep.is_for_a_group = False
-
-    def _wake_owner(self, effects: Effects) -> None:
-        """Wake the owner thread if this step left it something to do."""
-        view = self._node.view
-        is_held = len(self._queue.held) > 0
-        leader_found = is_held and view.leader is not None and view.transfer is None
-        is_early = self.wake_at_ms < self._sleep.until_ms
-        if effects.refused or leader_found or is_early or self._applying.lags:
-            self._sleep.wake()
 
     def turn_all_away(self, *, failed: bool) -> None:
         """Answer everybody, since this server stops."""

@@ -101,7 +101,9 @@ class TrafficLog(Traffic):
         """Print what one step did: its notes in any case, sends and entries as traffic. `view` is
         as that step left it."""
         questions: Sequence[Message] = effects.send or effects.send_after_save
-        votes = [one for one in questions if isinstance(one, RequestVote | RequestVoteReply)]
+        votes = False
+        for one in questions:
+            votes = votes or isinstance(one, RequestVote | RequestVoteReply)
         if effects.notes or votes or effects.save is not None:  # of a new leader there is a note
             self._pre_votes.follow(view)
             for note in effects.notes:
@@ -130,6 +132,8 @@ class TrafficLog(Traffic):
         """Print to whom each message goes, and what it holds; to the course's figures, that one
         goes."""
         if isinstance(questions[0], AppendEntries):
+            if not self._console.has_room("messages", 1 + len(questions)):
+                return
             self._console.traffic("messages", "Sending heartbeat...")
         lacks = isinstance(questions[0], AppendRejected) and questions[0].round > 0
         if lacks:

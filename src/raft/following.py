@@ -39,6 +39,8 @@ def check_append(state: State, message: AppendEntries) -> None:
     Raises:
         PeerError: the message holds such an entry.
     """
+    if message.prev_index > state.commit_index:
+        return
     for index, term in _terms(message):
         if index > state.commit_index:
             return

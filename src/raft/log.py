@@ -92,7 +92,7 @@ class TermRuns:
         Raises:
             SafetyError: the term is lower than the last entry's; terms never fall along a log.
         """
-        if term != self.last_term or not self._run_terms:
+        if not self._run_terms or self._run_terms[-1] != term:
             if term < self.last_term:
                 raise SafetyError(f"entry {self.last_index + 1} of term {term} after a later term")
             self._run_starts.append(self.last_index + 1)

@@ -16,6 +16,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Final
 
 from raftline.raft.spelling import NAME
@@ -105,7 +106,8 @@ def all_vote(addresses: Mapping[str, str]) -> Membership:
 
 
 def _reached_by_majority(voters: Sequence[str], values: dict[str, int]) -> int:
-    return sorted([values.get(name, 0) for name in voters])[-majority(voters)]
+    ascending = sorted(map(values.get, voters, repeat(0)))
+    return ascending[(len(voters) - 1) // 2]  # so many reached less, and they are no majority
 
 
 def majority(voters: Sequence[str]) -> int:

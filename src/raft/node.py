@@ -222,7 +222,7 @@ def _advance(state: State) -> None:
     that no rule asks them (docs/develop/architecture.md, "A step").
     """
     if state.leading is not None:
-        if state.commit_index < state.log.last_index:
+        if state.commit_index < state.durable_index:  # until then answers alone commit
             advance_commit(state)
         if state.is_changing_members:
             advance_change(state)
@@ -233,8 +233,11 @@ def _advance(state: State) -> None:
         state.hand_out_committed()
     if state.name not in state.configurations.latest.voters:
         say_if_removed(state)
-    if state.leading is not None:
-        _confirm(state, state.leading)
+    leading = state.leading
+    if leading is not None and (
+        leading.read_rounds or leading.reads_waiting or leading.has_uncounted or leading.transfer
+    ):
+        _confirm(state, leading)
     if state.confirmed_reads:
         serve_applied(state)
 
@@ -398,7 +401,8 @@ def listens_to(state: State, message: Message) -> bool:
     sender = message.sender
     if sender == state.name:
         return False
-    if state.membership.has(sender) or sender in state.progress or sender == state.leader:
+    members = state.configurations.latest
+    if sender == state.leader or members.has(sender) or sender in state.progress:
         return True
     if state.newborn and state.membership.names:
         return False
@@ -450,13 +454,14 @@ def _hear_follower(state: State, message: FromFollower) -> bool:
     A term compares with the term the question was sent in: answers of an earlier term never
     count (Students' Guide to Raft).
     """
-    if state.leading is None or message.term != state.term:
+    leading = state.leading
+    if leading is None or message.term != state.term:
         return False
-    if message.round > state.leading.round:
+    if message.round > leading.round:
         raise PeerError(f"round {message.round} was never sent")
     if isinstance(message, AppendAccepted) and message.index > state.log.last_index:
         raise PeerError(f"{message.sender} can't hold entry {message.index}, I never sent it")
-    progress = state.progress.get(message.sender)
+    progress = leading.progress.get(message.sender)
     if progress is None:  # it was taken out, and has heard so
         return False
     is_of_memory = message.without_vote or not progress.is_counted

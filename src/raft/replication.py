@@ -115,8 +115,7 @@ def send_heartbeat(state: State, name: str, progress: Progress) -> None:
 
 
 def _send(state: State, name: str, progress: Progress, entries: list[Entry]) -> None:
-    if not state.may_send(name):
-        return
+    """Send entries, or none; the caller has asked `may_send`."""
     prev_index = progress.next_index - 1
     prev_term = state.log.term_at(prev_index)
     if progress.sending is not None:  # the log's base may have moved on from it since
@@ -171,7 +170,8 @@ def on_append_rejected(state: State, message: AppendRejected) -> None:
     if progress.next_index <= state.log.last_index:
         send_entries(state, message.sender, progress)
     else:
-        _send(state, message.sender, progress, [])
+        if state.may_send(message.sender):
+            _send(state, message.sender, progress, [])
         progress.probe_sent = True
 
 
@@ -208,7 +208,8 @@ def send_notices(state: State) -> None:
     for name, progress in leading.progress.items():
         if _needs_snapshot(state, name, progress):
             continue
-        if progress.mode is Mode.REPLICATE and progress.commit_sent < index:
+        is_late = progress.mode is Mode.REPLICATE and progress.commit_sent < index
+        if is_late and state.may_send(name):
             _send(state, name, progress, [])
     if state.commit_index > index:
         _plan_notice(state)

@@ -270,7 +270,7 @@ def _given(found: re.Match[str], group: int) -> int:
 
 
 def _numbers(found: re.Match[str], *groups: int) -> tuple[int, ...]:
-    numbers = tuple([int(found[group]) for group in groups])
+    numbers = tuple(map(int, map(found.__getitem__, groups)))
     if max(numbers) > NUMBER_MAX:
         raise PeerError(f"{max(numbers)} is beyond 2^63-1")
     return numbers

@@ -58,6 +58,11 @@ class NodeView:
         return self._state.term
 
     @property
+    def led_term(self) -> int:
+        """The term that this server leads, 0 if it leads none."""
+        return self._state.term if self._state.leading is not None else 0
+
+    @property
     def vote(self) -> str | None:
         return self._state.vote
 
