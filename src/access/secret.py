@@ -91,7 +91,7 @@ def read_secrets(path: Path, option: str = "--secret") -> tuple[bytes, bytes]:
     """Return the secret in a file, and the second one if it has two lines, else b"".
 
     Raises:
-        ConfigError: it can't be used; the message explains why, without the secret.
+        ConfigError: as `parse_secrets`, or it can't be read, or others can read it.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
@@ -100,6 +100,15 @@ def read_secrets(path: Path, option: str = "--secret") -> tuple[bytes, bytes]:
             data = file.read(FILE_BYTES_MAX + 1)
     except OSError as error:
         raise ConfigError(f"{option} {path}: {error.strerror or error}") from None
+    return parse_secrets(data, path, option)
+
+
+def parse_secrets(data: bytes, path: Path, option: str) -> tuple[bytes, bytes]:
+    """Return the secret that a file holds, and the second one, as `read_secrets`.
+
+    Raises:
+        ConfigError: it can't be used; the message explains why, without the secret.
+    """
     lines = [line.strip() for line in data.strip().split(b"\n")]
     if len(lines) > LINES_MAX:
         raise ConfigError(

@@ -236,6 +236,18 @@ class Host:
         else:
             self._alive(self._incarnation, self._receive, message)
 
+    def hear_now(self, message: Message) -> None:
+        """A message was read on a connection, by a thread that does not hold `core`."""
+        if self.node is not None:
+            lock = self._pairs_lock
+            waits, lock.may_be_waited_for = lock.may_be_waited_for, False
+            self._receive(self.node, message)
+            lock.may_be_waited_for = waits
+
+    def when_up(self, act: Callable[[], object]) -> None:
+        """Let a thread of the node do something; while it is paused, when it goes on."""
+        self._when_up(lambda _: act())
+
     def _receive(self, node: RawNode, message: Message) -> None:
         self._world.tell("arrival", message)
         if not self._invariants.hears(node, message):

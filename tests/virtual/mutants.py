@@ -27,10 +27,11 @@ from tests.virtual.schedule import SimulationFailed, run
 RIM = tuple(
     f"src/{name}.py"
     for name in (
-        "access/login", "access/rights", "access/roles", "net/local_commands", "net/serving",
-        "net/watching", "node/applying", "node/batching", "node/clock", "node/handover",
-        "node/lease_clock", "node/leasing", "node/observers", "node/queue", "node/reading_again",
-        "node/rounds", "node/snapshots", "node/stepper",
+        "access/login", "access/proof", "access/rights", "access/roles", "access/secret",
+        "net/admission", "net/local_commands", "net/serving", "net/watching", "node/applying",
+        "node/batching", "node/clock", "node/handover", "node/lease_clock", "node/leasing",
+        "node/observers", "node/queue", "node/reading_again", "node/rounds", "node/snapshots",
+        "node/stepper",
     )
 )  # fmt: skip
 SLOWNESS = 4  # of a busy machine

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 
+from raftline.access import secret
 from raftline.clients import search
 from raftline.raft import state
 from raftline.raft.log import entries_of
@@ -38,6 +39,7 @@ from tests.virtual.network import Network
 from tests.virtual.nonmember import NonMember
 from tests.virtual.onlookers import Onlookers
 from tests.virtual.plan import Plan, pick_plan
+from tests.virtual.proofs import Proofs, read_secrets
 from tests.virtual.rough import RoughLines, Talker
 from tests.virtual.searchers import Searcher
 from tests.virtual.upgrades import Upgrades
@@ -97,6 +99,7 @@ def run(
             replaced(state, "APPLY_MAX", plan.apply_max),
             replaced(sessions, "SESSIONS_MAX", plan.sessions_max),
             replaced(sessions, "WINDOW", plan.session_window),
+            replaced(secret, "read_secrets", read_secrets),
             replaced(search, "WINDOW", min(search.WINDOW, plan.session_window)),
         ):
             schedule.trouble(steps)
@@ -128,8 +131,11 @@ def few_collections() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def replaced(module: ModuleType, name: str, value: int) -> Iterator[None]:
-    """Let a constant have another value. To import `unittest.mock` takes as long as a schedule."""
+def replaced(module: ModuleType, name: str, value: object) -> Iterator[None]:
+    """Let a constant, or a function, have another value for a while.
+
+    To import `unittest.mock` takes as long as a schedule.
+    """
     before = getattr(module, name)
     setattr(module, name, value)
     try:
@@ -195,6 +201,7 @@ class _Schedule:
             MachineWatch(self.world, chance, name, hosts, watching, addresses) for name in names
         ]
         self.guests = Guests(self.world, plan, hosts, self.history, watching, seed)
+        self.proofs = Proofs(self.world, self.network, hosts, seed)
         self.onlookers = Onlookers(self.world, hosts, seed)
         self.clients += self.guests.clients
         self.watch_clients += self.guests.watches
@@ -246,6 +253,7 @@ class _Schedule:
         self.operator.stop()
         self.upgrades.finish()
         self.guests.finish()
+        self.proofs.finish()
         served = len(self.history) + 4 * len(self.clients)
         self._until("serve", lambda: len(self.history) >= served)
         found = [each.found for each in self.searchers]

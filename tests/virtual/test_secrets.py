@@ -1,0 +1,37 @@
+"""Members that prove themselves, in schedules of faults: who knows no secret is never heard."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from tests.at_night import at_night
+from tests.virtual import proofs
+from tests.virtual.schedule import run
+
+STEPS = 3000
+COVERED = (
+    "broken secrets",
+    "impostors",
+    "messages of proven members",
+    "proofs",
+    "proofs refused",
+    "secrets changed",
+    "secrets read again",
+)
+
+
+@pytest.fixture(autouse=True)
+def secrets_in_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proofs, "SHARE", 1.0)
+
+
+@pytest.mark.parametrize(("first", "count"), [(0, 10), *at_night((100, 300))])
+def test_who_knows_no_secret_is_not_heard_and_a_change_in_steps_parts_nobody(
+    first: int, count: int
+) -> None:
+    counts: Counter[str] = Counter()
+    for seed in range(first, first + count):
+        counts += run(seed, steps=STEPS).counts
+    assert [name for name in COVERED if not counts[name]] == []
