@@ -39,10 +39,15 @@ if TYPE_CHECKING:  # for type checkers; every command loads this first, so nothi
     from raftline.kv.errors import LeaseLost as LeaseLost
     from raftline.kv.errors import NotUnderstood as NotUnderstood
     from raftline.kv.events import Event as Event
+    from raftline.kv.events import KVSnapshot as KVSnapshot
     from raftline.kv.lease import Lease as Lease
     from raftline.kv.lock import Election as Election
     from raftline.kv.lock import Lock as Lock
+    from raftline.kv.pipeline import Pending as Pending
+    from raftline.kv.pipeline import Pipeline as Pipeline
     from raftline.kv.store import KV as KV
+    from raftline.kv.transaction import Outcome as Outcome
+    from raftline.kv.transaction import Transaction as Transaction
     from raftline.kv.watch import Watch as Watch
     from raftline.objects.base import LockLost as LockLost
     from raftline.objects.base import NodeError as NodeError
@@ -70,10 +75,12 @@ _NAMES = {  # those of each module, for the lines above: a test compares the two
     "kv.calls": "Stat",
     "kv.connecting": "connect",
     "kv.errors": "EventsGone LeaseLost NotUnderstood",
-    "kv.events": "Event",
+    "kv.events": "Event KVSnapshot",
     "kv.lease": "Lease",
     "kv.lock": "Election Lock",
+    "kv.pipeline": "Pending Pipeline",
     "kv.store": "KV",
+    "kv.transaction": "Outcome Transaction",
     "kv.watch": "Watch",
     "objects.base": "LockLost NodeError WrongKind",
     "objects.dict_and_set": "ReplicatedDict ReplicatedSet",
@@ -87,11 +94,12 @@ _NAMES = {  # those of each module, for the lines above: a test compares the two
 _HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 
+__all__ = sorted([*_HOMES, "aio"])
+
+
 def __dir__() -> list[str]:
-    return sorted([*_HOMES, "aio"])
+    return [*__all__, "__version__"]
 
-
-__all__ = __dir__()
 
 if not TYPE_CHECKING:  # hidden from type checkers, which would take it for a promise of any name
 

@@ -56,7 +56,7 @@ class AioClaim(BaseClaim[AioLease, "asyncio.Future[bool]"]):
         if isinstance(step, Ask):
             return await self._client.ask(step.call, step.limit_s)
         if isinstance(step, Look):
-            return await step.watch.step(step.until_s)
+            return await step.watch._step(step.until_s)
         if isinstance(step, AwaitTurn):
             return await self._wait(step.waiter, step.until_s)
         return await asyncio.shield(asyncio.ensure_future(self._carry_out(step.steps)))
@@ -193,7 +193,7 @@ class AioElection(AioClaim, Generic[Data]):
         """Yield the leader's value now and after each change; None: no leader."""
         leaders = LeaderChanges(self._keys)
         async with self._watching(self._keys.prefix) as watch:
-            while await watch.step():
+            while await watch._step():
                 for value in leaders.take(watch):
                     yield self._codec.of_any(value)
 

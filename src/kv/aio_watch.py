@@ -65,14 +65,14 @@ class AioWatch(BaseWatch[Data], AsyncIterator[Event[Data]]):
         returned yet. None if they did not come in `timeout` seconds, or it was closed; those that
         came are still to be taken. The task that iterates calls it."""
         until_s = None if timeout is None else time.monotonic() + timeout
-        return self.take_ready() if await self._run(self._machine.sync(until_s)) else None
+        return self._take_ready() if await self._run(self._machine.sync(until_s)) else None
 
     def close(self) -> None:
         """End it; the task that iterates stops."""
         self._machine.is_closed = True
         self._hang_up()
 
-    async def step(self, until_s: float | None = None) -> bool:
+    async def _step(self, until_s: float | None = None) -> bool:
         """Take one line; return False if none came in time, or the watch was closed."""
         return await self._run(self._machine.take_line(until_s))
 

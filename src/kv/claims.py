@@ -30,7 +30,7 @@ class Followed(Protocol):
 
     @property
     def is_listed(self) -> bool: ...
-    def take_ready(self) -> list[Event[str]]: ...
+    def _take_ready(self) -> list[Event[str]]: ...
     def close(self) -> None: ...
 
 
@@ -251,7 +251,7 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
             return token
         watch = attempt.watch = self._watching(self._keys.prefix)
         while (yield Look(watch, wait.until_or_none_s)):
-            protocol.see(watch.take_ready(), watch.is_listed)
+            protocol.see(watch._take_ready(), watch.is_listed)
             call = protocol.next_call() if watch.is_listed else None
             if call is not None:
                 token = token_in((yield Ask(call)))
@@ -285,7 +285,7 @@ class LeaderChanges:
 
     def take(self, watch: Followed) -> Iterator[str | None]:
         """Yield the values of the leaders since the last look; None: no leader."""
-        for event in watch.take_ready():
+        for event in watch._take_ready():
             if event.key == self._held:
                 self._is_reported = True
                 yield event.value

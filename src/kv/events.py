@@ -53,7 +53,7 @@ class KVSnapshot(Generic[Data]):
     pairs: dict[Data, Data]
 
     @classmethod
-    def of(cls, index: int | None, events: list[Event[Data]]) -> KVSnapshot[Data]:
+    def _of(cls, index: int | None, events: list[Event[Data]]) -> KVSnapshot[Data]:
         """Return the snapshot that a watch began with."""
         assert index is not None, "a watch that has listed its keys has a position"
         return cls(index, {each.key: each.value for each in events if each.value is not None})

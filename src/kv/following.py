@@ -297,7 +297,7 @@ class BaseWatch(NoCopies, Generic[Data]):
         """Whether all keys that existed at its beginning have come."""
         return self._machine.cursor.is_listed
 
-    def take_ready(self) -> list[Event[Data]]:
+    def _take_ready(self) -> list[Event[Data]]:
         """Return the events that have come."""
         events = list(self._machine.ready)
         self._machine.ready.clear()

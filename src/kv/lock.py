@@ -83,7 +83,7 @@ class Claim(BaseClaim[Lease, threading.Event]):
         if isinstance(step, Ask):
             return self._client.ask(step.call, step.limit_s)
         if isinstance(step, Look):
-            return step.watch.step(step.until_s)
+            return step.watch._step(step.until_s)
         if isinstance(step, AwaitTurn):
             left_s = None if step.until_s is None else max(0.0, step.until_s - self._now())
             return step.waiter.wait(left_s)
@@ -220,7 +220,7 @@ class Election(Claim, Generic[Data]):
         """Yield the leader's value now and after each change; None: no leader."""
         leaders = LeaderChanges(self._keys)
         with self._watching(self._keys.prefix) as watch:
-            while watch.step():
+            while watch._step():
                 yield from map(self._codec.of_any, leaders.take(watch))
 
 

@@ -322,9 +322,9 @@ class KV(NoCopies, MutableMapping[Data, Data]):
         until_s = time.monotonic() + self._timeout
         with self.watch(prefix) as watch:
             while not watch.is_listed:
-                if not watch.step(until_s):
+                if not watch._step(until_s):
                     raise Unreachable(f"not all keys came within {self._timeout:g} s")
-            return KVSnapshot.of(watch.position, watch.take_ready())
+            return KVSnapshot._of(watch.position, watch._take_ready())
 
     def lease(
         self,

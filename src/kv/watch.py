@@ -83,7 +83,7 @@ class Watch(BaseWatch[Data], Iterator[Event[Data]]):
             ClientError: as the iteration.
         """
         until_s = None if timeout is None else time.monotonic() + timeout
-        return self.take_ready() if self._run(self._machine.sync(until_s)) else None
+        return self._take_ready() if self._run(self._machine.sync(until_s)) else None
 
     def close(self) -> None:
         """End it; the thread that iterates stops. Any thread may."""
@@ -95,7 +95,7 @@ class Watch(BaseWatch[Data], Iterator[Event[Data]]):
                 connection.socket.shutdown(2)  # wakes the thread that reads
         self._hang_up()
 
-    def step(self, until_s: float | None = None) -> bool:
+    def _step(self, until_s: float | None = None) -> bool:
         """Take one line; return False if none came in time, or the watch was closed."""
         return self._run(self._machine.take_line(until_s))
 

@@ -101,7 +101,7 @@ class Followed:
     def is_listed(self) -> bool:
         return self._cursor.is_listed
 
-    def take_ready(self) -> list[Event[str]]:
+    def _take_ready(self) -> list[Event[str]]:
         ready, self._ready = self._ready, []
         return ready
 
@@ -146,7 +146,7 @@ class Watch(Followed):
         super().__init__(cluster, prefix)
         self._changed = cluster.changed
 
-    def step(self, until_s: float | None = None) -> bool:
+    def _step(self, until_s: float | None = None) -> bool:
         with self._changed:
             while not self.takes():
                 left_s = None if until_s is None else until_s - time.monotonic()
@@ -199,7 +199,7 @@ class AioWatch(Followed):
         super().__init__(cluster, prefix)
         self._cluster = cluster
 
-    async def step(self, until_s: float | None = None) -> bool:
+    async def _step(self, until_s: float | None = None) -> bool:
         while not self.takes():
             left_s = None if until_s is None else until_s - time.monotonic()
             if left_s is not None and left_s <= 0:

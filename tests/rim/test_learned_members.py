@@ -221,7 +221,7 @@ def test_a_watch_that_nobody_serves_any_more_says_so_in_the_log(
         async with raftline.aio.connect(at, timeout=DEADLINE_S) as kv:
             watch = kv.watch("a")
             while not watch.is_listed:
-                await watch.step()
+                await watch._step()
             await asyncio.to_thread(alone.close)
             assert await watch.next_event(0.5) is None
 
@@ -231,7 +231,7 @@ def test_a_watch_that_nobody_serves_any_more_says_so_in_the_log(
         with raftline.connect(at, timeout=DEADLINE_S) as kv:
             watch = kv.watch("a")
             while not watch.is_listed:
-                watch.step()
+                watch._step()
             alone.close()
             assert watch.next_event(0.5) is None
     lines = [record.getMessage() for record in caplog.records]
