@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import urllib.error
@@ -18,6 +19,7 @@ from tests.processes.typed import at
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "docs" / "examples"
+BOTH = pytest.mark.parametrize("form", ["", "_aio"])  # for threads, and for asyncio
 
 
 def example(name: str, nodes: Cluster, *arguments: str) -> Process:
@@ -25,9 +27,12 @@ def example(name: str, nodes: Cluster, *arguments: str) -> Process:
     return Process(name, command, env={**os.environ, "RAFTLINE": at(nodes)})
 
 
-def test_the_config_store_prints_each_change(kv: raftline.KV[str], nodes: Cluster) -> None:
+@BOTH
+def test_the_config_store_prints_each_change(
+    kv: raftline.KV[str], nodes: Cluster, form: str
+) -> None:
     kv["app/lamp"] = "on"
-    program = example("config_store", nodes).launch()
+    program = example(f"config_store{form}", nodes).launch()
     try:
         program.wait_for_line("{'app/lamp': 'on'}")
         kv["app/lamp"] = "off"
@@ -39,30 +44,32 @@ def test_the_config_store_prints_each_change(kv: raftline.KV[str], nodes: Cluste
         program.close()
 
 
+@BOTH
 def test_the_cron_lock_has_one_job_run_and_hands_it_a_token(
-    kv: raftline.KV[str], nodes: Cluster
+    kv: raftline.KV[str], nodes: Cluster, form: str
 ) -> None:
-    job = example("cron_lock", nodes, "sh", "-c", "echo token $TOKEN; read line; exit 3")
+    job = example(f"cron_lock{form}", nodes, "sh", "-c", "echo token $TOKEN; read line; exit 3")
     job._popen["stdin"] = subprocess.PIPE
     job.launch()
     try:
         job.wait_for_line("token ")
-        second = example("cron_lock", nodes, "echo", "twice").launch()
+        second = example(f"cron_lock{form}", nodes, "echo", "twice").launch()
         assert second.ended(DEADLINE_S) == 1
         assert second.said[0].startswith("not begun: it runs as program on ")
         assert job.running.stdin is not None
         job.running.stdin.close()
         assert job.ended(DEADLINE_S) == 3
-        third = example("cron_lock", nodes, "echo", "once more").launch()
+        third = example(f"cron_lock{form}", nodes, "echo", "once more").launch()
         assert third.ended(DEADLINE_S) == 0
         assert third.said == ["once more"]
     finally:
         job.close()
 
 
-def test_the_leader_is_followed_by_another(kv: raftline.KV[str], nodes: Cluster) -> None:
-    first = example("leader", nodes, "one").launch()
-    second = example("leader", nodes, "two")
+@BOTH
+def test_the_leader_is_followed_by_another(kv: raftline.KV[str], nodes: Cluster, form: str) -> None:
+    first = example(f"leader{form}", nodes, "one").launch()
+    second = example(f"leader{form}", nodes, "two")
     try:
         first.wait_for_line("one leads with token ")
         second.launch()
@@ -126,6 +133,11 @@ def test_the_pages_show_the_examples_as_they_are() -> None:
     for path in examples:
         _, _, body = path.read_text().partition('"""\n\n')
         assert f"```python\n{body}```" in text, path.name
+
+
+def test_no_example_needs_a_cast_or_any() -> None:
+    for path in EXAMPLES.glob("*.py"):
+        assert not re.search(r"\bcast\b|\bAny\b|type: ignore", path.read_text("utf-8")), path.name
 
 
 def test_the_examples_are_well_typed(tmp_path: Path) -> None:

@@ -1,0 +1,23 @@
+"""A nightly job that one of several machines does: `cron_lock_aio.py COMMAND`, on asyncio."""
+
+import asyncio
+import os
+import sys
+
+import raftline.aio
+
+
+async def main(command: list[str]) -> int:
+    async with raftline.aio.connect() as kv:
+        job = kv.lock("nightly", ttl=10)
+        token = await job.acquire(timeout=0)
+        if token is None:
+            sys.exit(f"not begun: it runs as {await job.holder()}")
+        environment = {**os.environ, "TOKEN": str(token)}
+        process = await asyncio.create_subprocess_exec(*command, env=environment)
+        status = await process.wait()
+        await job.release()  # raises LeaseLost if somebody else may have begun meanwhile
+        return status
+
+
+sys.exit(asyncio.run(main(sys.argv[1:])))

@@ -1,0 +1,17 @@
+"""One of several programs that leads, and the others that take over: `leader_aio.py NAME`."""
+
+import asyncio
+import sys
+
+import raftline.aio
+
+
+async def main(name: str) -> None:
+    async with raftline.aio.connect() as kv, kv.election("service", ttl=5) as election:
+        token = await election.campaign(name)  # waits until this program leads
+        print(f"{name} leads with token {token}", flush=True)
+        while election.is_held:
+            await asyncio.sleep(0.1)  # the work of a leader, which hands on the token
+
+
+asyncio.run(main(sys.argv[1]))
