@@ -9,6 +9,7 @@ import contextlib
 import socket
 import time
 
+from raftline.clients.dialing import dial
 from raftline.clients.tls import ClientTls
 from raftline.wire.limits import REPLY_LINE_BYTES
 
@@ -42,7 +43,7 @@ class LineConnection:
     ) -> None:
         """Connect; without `tls` in plain text. Raises OSError if it takes above `timeout_s`, or
         if no program listens, or if the TLS handshake fails."""
-        connection = socket.create_connection((host, port), timeout_s)
+        connection = dial(host, port, timeout_s)
         self.socket = connection if tls is None else _with_tls(connection, tls, host, timeout_s)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.timeout_s = timeout_s

@@ -23,6 +23,7 @@ from raftline.clients.connection import (
     line_of,
     unreachable,
 )
+from raftline.clients.dialing import NEXT_S
 from raftline.clients.health import SILENCE_S, ClientHealth
 from raftline.clients.login import Credentials, exchange
 from raftline.clients.pipelining import UNSENT, ends_a_pipeline
@@ -238,7 +239,11 @@ class AioAsker:
         loop = asyncio.get_running_loop()
         tls = tls_arguments(self.tls, address.host)
         connecting = loop.create_connection(
-            lambda: Link(address, self.name), address.host, address.port, **tls
+            lambda: Link(address, self.name),
+            address.host,
+            address.port,
+            happy_eyeballs_delay=NEXT_S,
+            **tls,
         )
         try:
             _, link = await asyncio.wait_for(connecting, CONNECT_TIMEOUT_S)

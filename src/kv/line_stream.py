@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 
 from raftline.clients.connection import line_of
+from raftline.clients.dialing import NEXT_S
 from raftline.clients.lines import ConnectionEnded, TooLong
 from raftline.clients.login import Credentials, text_in
 from raftline.clients.tls import ClientTls
@@ -135,6 +136,7 @@ async def open_stream(
         lambda: LineStream(codes_line(speaker) if asks_codes else b""),
         host,
         port,
+        happy_eyeballs_delay=NEXT_S,
         **tls_arguments(tls, host),
     )
     try:

@@ -176,11 +176,11 @@ def test_a_hanging_name_server_delays_no_command(
 ) -> None:
     over = threading.Event()
 
-    def look_up(*_: object) -> None:
+    def look_up(*_: object, **__: object) -> None:
         over.wait(DEADLINE_S)
         raise OSError
 
-    monkeypatch.setattr(socket, "create_connection", look_up)
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
     cluster(tmp_path, 1, 2)
     nodes = status.ask_all(config.load(tmp_path), ClientAccess(), 0.1)
     assert [node.problem for node in nodes] == ["no answer within 0.1 s"] * 2

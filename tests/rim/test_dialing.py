@@ -1,0 +1,153 @@
+"""Names of nodes: looked up for each connection, and no address that hangs holds up another."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+import raftline
+import raftline.aio
+from raftline.clients import dialing
+
+DEADLINE_S = 60.0
+NAME = "cluster.example"
+HANGS, REFUSES, SERVES = "127.0.0.3", "127.0.0.4", "127.0.0.5"
+Lookup = Callable[..., None]
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.create_server((SERVES, 0)) as server:
+        number: int = server.getsockname()[1]
+        return number
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> Lookup:
+    """Return a function that lets the name have these addresses from now on."""
+    hosts: list[str] = []
+    look_up = socket.getaddrinfo
+
+    def looked_up(host: Any, port: Any, *more: Any, **options: Any) -> Any:
+        if host != NAME:
+            return look_up(host, port, *more, **options)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, port)) for one in hosts]
+
+    monkeypatch.setattr(socket, "getaddrinfo", looked_up)
+
+    def name(*addresses: str) -> None:
+        hosts[:] = addresses
+
+    return name
+
+
+@contextlib.contextmanager
+def node(host: str, port: int, value: str) -> Iterator[None]:
+    """Serve that value at an address, until the end; then break all connections."""
+    server = socket.create_server((host, port))
+    served: list[socket.socket] = []
+
+    def serve(connection: socket.socket) -> None:
+        with contextlib.suppress(OSError), connection.makefile("rb") as lines:
+            for line in lines:
+                before, _, command = line.decode().strip().partition("@")
+                number = before.partition("#")[1:]
+                text = f"GET response: {value}" if command == "get a" else "Sorry, what?"
+                connection.sendall(f"s1{''.join(number)}@{text}\n".encode())
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                served.append(server.accept()[0])
+                threading.Thread(target=serve, args=served[-1:], daemon=True).start()
+
+    taker = threading.Thread(target=accept, daemon=True)
+    taker.start()
+    try:
+        yield
+    finally:
+        server.shutdown(socket.SHUT_RDWR)
+        server.close()
+        taker.join(DEADLINE_S)
+        for each in served:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+
+@contextlib.contextmanager
+def hanging(port: int) -> Iterator[None]:
+    """Let connections to an address hang: its queue is full, and nobody takes from it."""
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(socket.socket())
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind((HANGS, port))
+        server.listen(0)
+        for _ in range(8):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex((HANGS, port))
+        yield
+
+
+def by_thread(at: str) -> list[str | None]:
+    with raftline.connect(at, timeout=DEADLINE_S) as kv:
+        return [kv["a"]]
+
+
+def by_task(at: str) -> list[str | None]:
+    async def get() -> list[str | None]:
+        async with raftline.aio.connect(at, timeout=DEADLINE_S) as kv:
+            return [await kv.get("a")]
+
+    return asyncio.run(get())
+
+
+@pytest.mark.parametrize("ask", [by_thread, by_task])
+def test_an_address_of_a_name_that_hangs_or_refuses_holds_up_no_other(
+    ask: Callable[[str], list[str | None]], port: int, names: Lookup
+) -> None:
+    names(HANGS, REFUSES, SERVES)
+    with hanging(port), node(SERVES, port, "5"):
+        assert ask(f"{NAME}:{port}") == ["5"]
+
+
+def test_the_error_of_a_name_is_that_of_its_first_address(port: int, names: Lookup) -> None:
+    names(REFUSES, SERVES)
+    with pytest.raises(ConnectionRefusedError):
+        dialing.dial(NAME, port, DEADLINE_S)
+    names(REFUSES, HANGS)
+    with hanging(port), pytest.raises(ConnectionRefusedError):
+        dialing.dial(NAME, port, 0.3)
+    names(HANGS)
+    with hanging(port), pytest.raises(TimeoutError):
+        dialing.dial(NAME, port, 0.05)
+
+
+def test_a_program_goes_on_at_what_its_name_leads_to_now(port: int, names: Lookup) -> None:
+    with raftline.connect(f"{NAME}:{port}", timeout=DEADLINE_S) as kv:
+        names(REFUSES)
+        with node(REFUSES, port, "1"):
+            assert kv["a"] == "1"
+        names(SERVES)
+        with node(SERVES, port, "2"):
+            assert kv["a"] == "2"
+
+
+def test_a_task_goes_on_at_what_its_name_leads_to_now(port: int, names: Lookup) -> None:
+    async def run() -> None:
+        async with raftline.aio.connect(f"{NAME}:{port}", timeout=DEADLINE_S) as kv:
+            names(REFUSES)
+            with node(REFUSES, port, "1"):
+                assert await kv.get("a") == "1"
+            names(SERVES)
+            with node(SERVES, port, "2"):
+                assert await kv.get("a") == "2"
+
+    asyncio.run(run())
