@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import partial
 from types import TracebackType
-from typing import Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from raftline.clients.steps import carry_out_awaiting
 from raftline.kv.aio_lease import AioKeeper, AioLease, AioTransport, call_soon
@@ -138,9 +138,10 @@ class AioLock(AioClaim):
         value = f"{self._holder} process {os.getpid()}"
         return await self._carry_out(self._getting(value, seconds_to_wait(blocking, timeout)))
 
-    async def release(self) -> None:
-        """Release it. Raises LeaseLost if it was lost, RuntimeError if it is not held."""
-        await self._carry_out(self._giving())
+    def release(self) -> Coroutine[Any, Any, None]:
+        """Release it. Raises LeaseLost if it was lost, RuntimeError if it is not held. What the
+        task that calls this holds is meant, also if another one awaits it (`asyncio.shield`)."""
+        return self._carry_out(self._giving(self._caller()))
 
     async def holder(self) -> str | None:
         """Return the holder by the name that it gave; None: it is free."""
@@ -181,9 +182,9 @@ class AioElection(AioClaim, Generic[Data]):
         text = self._codec.text(value)
         return await self._carry_out(self._getting(text, seconds_to_wait(timeout, -1)))
 
-    async def resign(self) -> None:
+    def resign(self) -> Coroutine[Any, Any, None]:
         """Stop leading. Raises LeaseLost if it was lost, RuntimeError if it did not lead."""
-        await self._carry_out(self._giving())
+        return self._carry_out(self._giving(self._caller()))
 
     async def leader(self) -> Data | None:
         """Return the value that the leader campaigned with; None: no leader."""

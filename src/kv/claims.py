@@ -153,13 +153,13 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
             raise self._broken()
         return token
 
-    def _giving(self) -> Claiming[None]:
-        """Give it up, and let the next caller try."""
-        self._mine()  # raises if it is not held
+    def _giving(self, caller: object) -> Claiming[None]:
+        """Give up what this caller holds, and let the next one try."""
+        callers = self._callers
         with self._mutex:
-            attempt = self._callers.take(self._caller())
+            attempt = callers.take(caller)
         if attempt is None or attempt.lease is None:
-            raise RuntimeError(NOT_HELD)
+            raise RuntimeError(self._why_not_held)
         try:
             deleted = yield from attempt.lease._releasing()
         finally:
@@ -171,7 +171,7 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
         """Give it up at the end of a `with`. An error inside explains more than one here."""
         if self._found() is not None:
             with suppress_if(error, ClientError):
-                yield from self._giving()
+                yield from self._giving(self._caller())
 
     def _broken(self) -> LeaseLost:
         """Return the error for a key that another holder has set, or that is gone."""

@@ -167,7 +167,7 @@ class Lock(Claim):
 
     def release(self) -> None:
         """Release it. Raises LeaseLost if it was lost, RuntimeError if it is not held."""
-        self._carry_out(self._giving())
+        self._carry_out(self._giving(self._caller()))
 
     def holder(self) -> str | None:
         """Return the holder by the name that it gave; None: it is free."""
@@ -210,7 +210,7 @@ class Election(Claim, Generic[Data]):
 
     def resign(self) -> None:
         """Stop leading. Raises LeaseLost if it was lost, RuntimeError if it did not lead."""
-        self._carry_out(self._giving())
+        self._carry_out(self._giving(self._caller()))
 
     def leader(self) -> Data | None:
         """Return the value that the leader campaigned with; None: no leader."""

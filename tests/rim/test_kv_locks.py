@@ -407,6 +407,33 @@ def test_a_task_that_lost_a_lock_releases_nothing_of_the_next_one() -> None:
     run(work)
 
 
+def test_a_task_that_lost_a_lock_releases_nothing_of_the_next_one_by_a_shield() -> None:
+    async def work() -> None:
+        cluster = AioCluster()
+        lock = cluster.lock()
+        await lock.acquire()
+        await cluster.ask(CALLS.delete(HELD))
+        with pytest.raises(LeaseLost):
+            await lock.check()
+
+        async def next_one() -> None:
+            async with lock as token:
+                got.set()
+                await over.wait()
+                assert await lock.check() == token
+
+        got, over = asyncio.Event(), asyncio.Event()
+        other = asyncio.ensure_future(next_one())
+        await got.wait()
+        with pytest.raises(LeaseLost):
+            await asyncio.shield(lock.release())
+        over.set()
+        await other
+        assert cluster.keys() == {}
+
+    run(work)
+
+
 def test_a_caller_in_line_has_its_turn_once_the_holder_has_lost_it() -> None:
     cluster, threads, got = Cluster(), Threads(), []
     lock = cluster.lock()

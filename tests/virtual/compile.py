@@ -43,7 +43,8 @@ SIMULATED = (
 # A schedule needs none of these; what of them is derived from a compiled class can't be loaded.
 LEFT_OUT = {
     "raftline/raft/plain", "raftline/raft/recording", "raftline/raft/replay",
-    "raftline/state/machines", "tests/virtual/compile",
+    "raftline/state/machines", "tests/virtual/compile", "tests/virtual/coroutines",
+    "tests/virtual/lockers",
     "tests/virtual/plain_snapshots", "tests/virtual/script", "tests/virtual/simulate",
 }  # fmt: skip
 # Its outcome says all: what happened, when, and what was answered.

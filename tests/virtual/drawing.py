@@ -18,6 +18,7 @@ def run_or_draw(
     steps: int = STEPS,
     faults: Sequence[str] = (),
     say: Callable[[str], None] | None = None,
+    lockers: int = 0,
     folder: Path = FOLDER,
 ) -> Outcome:
     """Run a schedule; one that fails is run again, as the same, and drawn.
@@ -26,11 +27,11 @@ def run_or_draw(
         SimulationFailed: see `run`. The page is named at its end.
     """
     try:
-        return run(seed, nodes, steps, faults, say)
+        return run(seed, nodes, steps, faults, say, lockers=lockers)
     except SimulationFailed as failure:
         collector = Collector(one_clock=True)
         with contextlib.suppress(SimulationFailed):
-            run(seed, nodes, steps, faults, collector=collector)
+            run(seed, nodes, steps, faults, collector=collector, lockers=lockers)
         path = save_picture(collector, f"seed-{seed}", folder)
         raise SimulationFailed(f"{failure}\nthe picture: {path}") from failure
 

@@ -34,11 +34,17 @@ RIM = tuple(
         "node/stepper",
     )
 )  # fmt: skip
+# What runs in a schedule whose programs take locks.
+CLIENTS = tuple(
+    f"src/kv/{name}.py"
+    for name in ("callers", "claims", "contest", "events", "following", "lease_timer", "renewals")
+)
+LOCKERS = 3
 SLOWNESS = 4  # of a busy machine
 FOUND = re.compile(r"^found (\S+) (.*)", re.MULTILINE)
 
 
-def hunt(seconds: float) -> str:
+def hunt(seconds: float, lockers: int = 0) -> str:
     """Run schedules for so many seconds of the processor: one of all kinds of faults, then one of
     a single kind, each in turn. Return how the first one failed, or ""."""
     kinds, began_s = itertools.cycle((*LATER_FAULTS, *FAULTS)), time.process_time()
@@ -47,10 +53,11 @@ def hunt(seconds: float) -> str:
             if time.process_time() > began_s + seconds:
                 return ""
             try:
-                run(seed, faults=faults)
+                run(seed, faults=faults, lockers=lockers)
             except SimulationFailed as failed:
                 first = str(failed).splitlines()[0]
-                given = "".join(f" --fault '{kind}'" for kind in faults)
+                given = f" --lockers {lockers}" if lockers else ""
+                given += "".join(f" --fault '{kind}'" for kind in faults)
                 took_s = time.process_time() - began_s
                 return f"{took_s:.1f} --seed {seed}{given}: {first.partition(': ')[2]}"
     return ""
@@ -58,13 +65,15 @@ def hunt(seconds: float) -> str:
 
 def runs_in_schedules(mutant: Mutant) -> bool:
     """Whether the module with this fault runs in schedules; of the writer, its queue does."""
-    return mutant.file in RIM or mutant.function.startswith("WriteQueue.")
+    return mutant.file in RIM + CLIENTS or mutant.function.startswith("WriteQueue.")
 
 
 def hunted(tree: Tree, mutant: Mutant, seconds: float) -> str:
     """Return the seconds, the seed that finds the fault, and how it breaks; "" if none does."""
     source = (tree.path / mutant.file).read_text(encoding="utf-8")
-    arguments = ("-m", "tests.virtual.mutants", "--here", "--seconds", str(seconds))
+    lockers = str(LOCKERS if mutant.file in CLIENTS else 0)
+    command = ("-m", "tests.virtual.mutants", "--here", "--lockers", lockers)
+    arguments = (*command, "--seconds", str(seconds))
     try:
         tree.put(mutant.file, mutant.applied(source))
         status, output = tree.run(arguments, SLOWNESS * seconds + 60)
@@ -84,9 +93,10 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these faults alone")
     parser.add_argument("--part", default="0/1", help="1/3: the second of three parts")
     parser.add_argument("--here", action="store_true", help="hunt what is wrong with this tree")
+    parser.add_argument("--lockers", type=int, default=0, help="with --here: that take locks")
     given = parser.parse_args(arguments)
     if given.here:
-        why = hunt(given.seconds)
+        why = hunt(given.seconds, given.lockers)
         print(f"found {why}" if why else "nothing was found")
         return int(bool(why))
     part, parts = map(int, given.part.split("/"))

@@ -84,6 +84,7 @@ class Plan:
     holders: int = 0  # of leases; with any the cluster is at level 2
     searchers: int = 0  # clients that run the search of raftline's own clients
     long_ms: int = 0  # in which an entry is applied that takes long; 0: there are none
+    lockers: int = 0  # programs that take locks; with any the cluster is at level 2
     pause_ms: int = 5  # the longest, after each piece of a snapshot or a log that is begun anew
 
     @property

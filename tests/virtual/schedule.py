@@ -8,7 +8,8 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from types import ModuleType
 
 from raftline.access import secret
@@ -32,6 +33,7 @@ from tests.virtual.holders import Holder, LeaseCheck
 from tests.virtual.host import Host, leaders
 from tests.virtual.invariants import HonestInvariants
 from tests.virtual.journal import JOURNAL
+from tests.virtual.lockers import LockCheck, Locker
 from tests.virtual.long_entries import Foreman
 from tests.virtual.machinewatch import MachineWatch
 from tests.virtual.manager import Manager
@@ -80,16 +82,20 @@ def run(
     faults: Sequence[str] = (),
     say: Callable[[str], None] | None = None,
     collector: Collector | None = None,
+    lockers: int = 0,
 ) -> Outcome:
     """Run a schedule of so many events with faults, then heal everything and judge.
 
-    The seed decides on all that is not given. A `collector` gets the steps of all nodes.
+    The seed decides on all that is not given. A `collector` gets the steps of all nodes. With
+    `lockers` so many programs take locks, in a cluster at level 2.
 
     Raises:
         SimulationFailed: an invariant broke, the healed cluster did not serve, or what the
             clients saw could not have come from one copy of the data.
     """
     plan = pick_plan(random.Random(seed), nodes, faults)
+    if lockers:
+        plan = replace(plan, lockers=lockers, clients=1, dealers=0, holders=0, by_hand=0)
     schedule = _Schedule(seed, plan, say)
     for host in schedule.hosts.values():
         host.collector = collector
@@ -108,6 +114,7 @@ def run(
     except Exception as error:
         given = f" --nodes {nodes}" if nodes else ""
         given += f" --steps {steps}" if steps != STEPS else ""
+        given += f" --lockers {lockers}" if lockers else ""
         given += "".join(f" --fault '{kind}'" for kind in faults)
         lines = "\n".join(schedule.world.trace())
         raise SimulationFailed(
@@ -185,6 +192,7 @@ class _Schedule:
         self.dealers = [Dealer(self.world, plan, name, hosts, self.ledger) for name in names]
         names = [f"searcher{number}" for number in range(1, plan.searchers + 1)]
         self.searchers = [Searcher(self.world, plan, name, hosts, self.history) for name in names]
+        self.searchers += self._lockers(hosts, seed)
         self.foreman = Foreman(self.world, plan, hosts) if plan.long_ms else None
         self.upgrades = Upgrades(self.world, plan, self.network, hosts, seed)
         NonMember(self.world, plan, hosts)
@@ -227,6 +235,20 @@ class _Schedule:
         names = [f"holder{number}" for number in range(1, self.plan.holders + 1)]
         return [Holder(self.world, self.plan, name, hosts, check) for name in names]
 
+    def _lockers(self, hosts: Sequence[Host], seed: int) -> list[Searcher]:
+        """Return the programs that take locks; they need a cluster of level 2."""
+        if not self.plan.lockers:
+            return []
+        check = LockCheck(self.world)
+        for host in hosts:
+            host.watch_leases = partial(_both, host.watch_leases, check.applied)
+        chance = random.Random(f"lockers {seed}")
+        names = [f"locker{number}" for number in range(1, self.plan.lockers + 1)]
+        return [
+            Locker(self.world, self.plan, name, hosts, self.history, check, chance)
+            for name in names
+        ]
+
     def _deliver(self, message: Message) -> None:
         self.hosts[message.to].hear(message)
 
@@ -259,6 +281,10 @@ class _Schedule:
         found = [each.found for each in self.searchers]
         if found:
             self._until("let itself be found", lambda: self._is_found(found))
+        got = self.world.counts["locks got"]
+        if self.plan.lockers:
+            within_ms = 10 * SERVE_WITHIN_TIMEOUTS * self.plan.options.election_timeout_ms
+            self._until("grant a lock", lambda: self.world.counts["locks got"] > got, within_ms)
         asking: list[Client | Dealer | Searcher] = [*self.clients, *self.dealers, *self.searchers]
         for client in (*asking, *self.holders, *self.talkers, *self.watch_clients):
             client.stop()
@@ -380,6 +406,13 @@ class _Schedule:
             talker.judge(managers[0].store.get(talker.name))
         self.history.journal.judge(managers[0].store.get(JOURNAL, ""))
         self.world.counts["search steps"] += self.history.judge()
+
+
+def _both(
+    first: Callable[[Manager], None], second: Callable[[Manager], None], manager: Manager
+) -> None:
+    first(manager)
+    second(manager)
 
 
 def _machine(manager: Manager) -> tuple[object, ...]:

@@ -33,6 +33,7 @@ from raftline.clients.search import (
     text_of,
 )
 from raftline.common.address import Address
+from raftline.common.derived import mypyc_attr
 from raftline.wire.protocol import NO_LEADER, not_leader
 from raftline.wire.replies import Reply
 from tests.virtual.client_request import COUNTER, EXPIRED, ClientRequest, Verb
@@ -82,8 +83,10 @@ class Call:
     steps: Generator[Any, Any, Any]
     until_ms: float
     latest_ms: float
+    ended: Any = None  # the promise of a program that waits for it
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Searcher:
     """A program with some tasks that share sessions, and what is known of the nodes."""
 

@@ -62,12 +62,12 @@ class Totals:
 
 
 def run_and_draw(
-    seed: int, nodes: int, steps: int, faults: Sequence[str], say: Say, page: Path
+    seed: int, nodes: int, steps: int, faults: Sequence[str], say: Say, lockers: int, page: Path
 ) -> Outcome:
     """Run a schedule and write its page, also of one that fails."""
     collector = Collector(one_clock=True)
     try:
-        return run(seed, nodes, steps, faults, say, collector)
+        return run(seed, nodes, steps, faults, say, collector, lockers)
     finally:
         page.write_text(collector.page(f"seed {seed}"), encoding="utf-8")
 
@@ -77,7 +77,7 @@ def run_all(seeds: Iterable[int], given: argparse.Namespace, totals: Totals) -> 
     shown_s = time.monotonic()
     for seed in seeds:
         say = print if given.verbose else None
-        asked = seed, given.nodes, given.steps, given.fault, say
+        asked = seed, given.nodes, given.steps, given.fault, say, given.lockers or 0
         outcome = run_and_draw(*asked, given.picture) if given.picture else run_or_draw(*asked)
         totals.add(outcome)
         if time.monotonic() - shown_s > 2 and not given.verbose:
@@ -101,6 +101,7 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
         default=[],
         help="only these; may be repeated",
     )
+    parser.add_argument("--lockers", type=_at_least_one, help="programs that take locks")
     parser.add_argument("--picture", type=Path, help="the page that shows the end of the schedule")
     parser.add_argument("--verbose", action="store_true", help="tell every event")
     return parser.parse_args(arguments)

@@ -17,6 +17,8 @@ QUICK = (
     "given-up-without-a-word",
 )
 
+OF_CLIENTS = ("lock-taken-from-its-holder", "lease-counts-from-the-answer", "late-grant-is-held")
+
 
 def hunted(seconds: int, *names: str) -> str:
     command = [sys.executable, "-m", "tests.virtual.mutants", "--seconds", str(seconds), "--only"]
@@ -39,6 +41,13 @@ def test_nothing_is_found_in_a_tree_without_a_fault() -> None:
 def test_some_faults_are_found_by_schedules_alone() -> None:
     output = hunted(60, *QUICK)
     assert f"{len(QUICK)} of {len(QUICK)} found" in output, output
+
+
+@pytest.mark.pure
+@pytest.mark.slow
+def test_faults_of_clients_are_found_by_schedules_alone() -> None:
+    output = hunted(60, *OF_CLIENTS)
+    assert f"{len(OF_CLIENTS)} of {len(OF_CLIENTS)} found" in output, output
 
 
 @pytest.mark.pure

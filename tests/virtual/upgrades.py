@@ -32,7 +32,7 @@ class Upgrades:
         self._chance = random.Random(f"levels of {seed}")
         # A late node with a log written by hand may wait for ever, if a spare leads by then: it is
         # in the later term, and knows no such member. To upgrade all at once brings that about.
-        is_picked = self._chance.random() < SHARE or plan.holders + plan.dealers > 0
+        is_picked = self._chance.random() < SHARE or plan.holders + plan.dealers + plan.lockers > 0
         self.is_on = is_picked and not plan.by_hand
         self._world = world
         self._links = links

@@ -8,7 +8,7 @@ when they applied the entries.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -191,6 +191,21 @@ class WatchClient:
         order, prefix = self._watching.order, self._prefix
         while self._place < len(order) and not order[self._place][2].startswith(prefix):
             self._place += 1
+
+
+class LinesHeard(Connected):
+    """A connection whose client gets each line as it is."""
+
+    def __init__(self, host: Host, heard: Callable[[str], None]) -> None:
+        super().__init__(host.requests.doors, host, self._line_left)
+        self._heard = heard
+        host.requests.keep(self)
+
+    def _line_left(self, _: Connected, line: str) -> None:
+        def heard(_: str | None) -> None:
+            self._heard(line)
+
+        self._sim.requests.ready.append((self, Asked(None, "", heard)))
 
 
 class WatchConnection(Connected):
