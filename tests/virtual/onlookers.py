@@ -304,7 +304,12 @@ class StepWatcher:
             return
         self._host, self._lines, self._ends, self._last = host, 0, False, (0.0, 0, 0, 0)
         host.requests.doors.observers = self._observers_of(host)
-        connection = self._connection = LookingConnection(host, self._hear)
+
+        def hear(text: str, seen: Seen) -> None:
+            if self._connection is connection:  # the last lines of another one may be on their way
+                self._hear(text, seen)
+
+        connection = self._connection = LookingConnection(host, hear)
         connection.window = chance.choice(WINDOWS)
         host.requests.keep(connection)
         self._is_json = chance.random() < 0.7
