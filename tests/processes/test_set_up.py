@@ -30,9 +30,11 @@ esac
 # As a terminal would have it, wherever the tests were started from.
 HEARS_CTRL_C = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); "
 HEARS_CTRL_C += "os.execvp(sys.argv[1], sys.argv[1:])"
-WAITS = "import socket, sys, time; print('noise', flush=True); "
+# A signal that comes right before a sleep is seen after it, so Ctrl-C is waited for.
+WAITS = "import signal, socket, sys; print('noise', flush=True); "
+WAITS += "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT]); "
 WAITS += "socket.create_connection(('127.0.0.1', int(sys.argv[1]))); "
-WAITS += f"time.sleep({DEADLINE_S})"
+WAITS += f"signal.sigtimedwait([signal.SIGINT], {DEADLINE_S}); raise KeyboardInterrupt"
 
 
 def clone(folder: Path, *, venv: str = "exit 0", pip: str = "exit 0", made: bool = True) -> None:
