@@ -1,13 +1,11 @@
 """How long a node stands still while long entries are applied: long_entries.py FOLDER PORT
 
-Three nodes hold 300,000 keys and serve 10,000 watches. Then all at once: transactions of many
-operations on a value of 1 MB, an `append` to 1 MB of bytes that are all escaped, a `clear` of all
-those keys, a snapshot and a backup. Every 10 ms each node is asked for `status`, which needs its
-core as a heartbeat does. Printed are the longest wait for that at each node, and the terms. It
-takes half a minute.
-
-On a busy machine of two cores that was 3.7 s and an election, while the core was held for it; since
-a thread of its own applies such entries, 0.15 s at the leader and at a follower, and no election.
+Three nodes hold 300,000 keys and serve 10,000 watches. Then all at once, again and again until each
+node has taken a snapshot meanwhile: transactions of 128 operations on a value of 1 MB, an `append`
+to 1 MB of bytes that are all escaped, sets of 1 MB, and backups; and once a `clear` of all those
+keys. Every 10 ms each node is asked for `status`, which needs its core as a heartbeat and a vote
+do. Printed are the longest wait for that at each node, beside the heartbeats and the shortest
+election timeout, and the terms.
 """
 
 from __future__ import annotations
@@ -16,17 +14,21 @@ import socket
 import sys
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 
+from clusters import wait_until
 from generator import Load
 from growth_watch import Crowd
 from raftline.clients.lines import ask
+from raftline.common.config import FAST
 from raftline_nodes import Raftline
 
 KEYS = 300_000
-OPERATIONS = 128
+GETS, COMPARISONS = 7, 121  # of a transaction; more gets would answer too much
+MEGABYTE = 1_000_000
 PAUSE_S = 0.01
-PATIENCE_S = 300
+PATIENCE_S = 120
 
 
 def look(port: int, waits: list[float], is_over: threading.Event) -> None:
@@ -40,23 +42,37 @@ def look(port: int, waits: list[float], is_over: threading.Event) -> None:
             waits.append(time.monotonic() - begun)
 
 
-def work(port: int) -> None:
-    """Have long entries applied, beside each other."""
-    operations = " ; ".join(["get long"] * 7 + ["set a 1"] * (OPERATIONS - 7))
-    asked = [f"txn {operations}", "append bytes v", "clear k", "txn append long v ; append long v"]
-    threads = [
-        threading.Thread(target=lambda line=line: say(port, line)) for line in [*asked, "backup"]
-    ]
+def work(nodes: Raftline, port: int) -> Counter[str]:
+    """Have long entries applied until each node has taken a snapshot; return what was done."""
+    before = _snapshots(nodes)
+    done, is_over = Counter[str](), threading.Event()
+    operations = " ; ".join(["get long"] * GETS + ["cas long v w"] * COMPARISONS)
+    lines = (f"txn {operations}", "append bytes v", f"set more {'x' * MEGABYTE}", "backup")
+
+    def again(line: str) -> None:
+        while not is_over.is_set():
+            is_done = not ask(port, line, PATIENCE_S).startswith("Sorry")
+            done[f"{line[:8]} {'done' if is_done else 'refused'}"] += 1
+            is_over.wait(0 if is_done else PAUSE_S)
+
+    threads = [threading.Thread(target=again, args=(line,)) for line in lines]
     for thread in threads:
         thread.start()
+    wait_until(lambda: _snapshots(nodes) != before or None, "no node took a snapshot", PATIENCE_S)
+    print(ask(port, "clear k", PATIENCE_S))
+    wait_until(
+        lambda: all(map(int.__lt__, before, _snapshots(nodes))) or None,
+        "a node took none",
+        PATIENCE_S,
+    )
+    is_over.set()
     for thread in threads:
         thread.join()
+    return done
 
 
-def say(port: int, line: str) -> None:
-    begun = time.monotonic()
-    reply = ask(port, line, PATIENCE_S)
-    print(f"{line[:30]:30} {time.monotonic() - begun:6.2f} s  {reply[:60]}", flush=True)
+def _snapshots(nodes: Raftline) -> list[int]:
+    return [nodes.number(number, "snapshot_index") for number in range(3)]
 
 
 def main(folder: Path, base_port: int) -> None:
@@ -65,8 +81,8 @@ def main(folder: Path, base_port: int) -> None:
         leader = nodes.wait_until_level()
         port = nodes.port(leader)
         nodes.fill(Load("load", connections=8, in_flight=64, keys=KEYS))
-        ask(port, f"set long {'x' * 1_000_000}", PATIENCE_S)
-        ask(port, "set bytes " + r"\xff" * 1_000_000, PATIENCE_S)
+        ask(port, f"set long {'x' * MEGABYTE}", PATIENCE_S)
+        ask(port, "set bytes " + r"\xff" * MEGABYTE, PATIENCE_S)
         leader = nodes.wait_until_level()
         port = nodes.port(leader)
         crowd = Crowd(port, 10_000, 10)
@@ -79,13 +95,15 @@ def main(folder: Path, base_port: int) -> None:
         for thread in looks:
             thread.start()
         time.sleep(1)
-        work(port)
+        done = work(nodes, port)
         nodes.wait_until_level()
         time.sleep(1)
         is_over.set()
         for thread in looks:
             thread.join()
         crowd.close()
+        print(*(f"{what}: {count}" for what, count in done.items()), sep=", ")
+        print(f"heartbeats each {FAST.heartbeat_ms} ms, elections after {FAST.election_timeout_ms}")
         for number in range(3):
             role = "leader" if number == leader else "follower"
             after = nodes.number(number, "term")
