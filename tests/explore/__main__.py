@@ -10,7 +10,8 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from pathlib import Path
 
 # A clone that nobody installed will do, and a copy with a fault in it.
@@ -18,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "course"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 
 from tests.explore import campaign
-from tests.explore.budget import HUNT, NIGHT, NIGHT_STATES, QUICK, SEARCHED, BudgetError, read
+from tests.explore.budget import HUNTED, NIGHT, NIGHT_STATES, QUICK, BudgetError, read
 from tests.explore.facts import Violation
 from tests.explore.search import ORDERS, Found, search, walk
 from tests.explore.trace import replay, spell_trace, way_to_violation
@@ -36,6 +37,7 @@ def explore(
     *,
     is_whole: bool = False,
     in_python: bool = False,
+    cuts_ends: bool = False,
 ) -> Found:
     """Search one world, and print what was found."""
     budget = read(text)
@@ -47,7 +49,7 @@ def explore(
     if in_python:
         found = search(world, seconds, order, seed)
     else:
-        found = campaign.find(world, seconds, order=order, seed=seed)
+        found = campaign.find(world, seconds, order=order, seed=seed, cuts_ends=cuts_ends)
     print(f"{servers} servers, {{{text}}}: {report(found)}", flush=True)
     if found.violation:
         steps, why = way_to_violation(world, order, seed, TRACE_S)
@@ -55,34 +57,28 @@ def explore(
     return found
 
 
-def hunt(seconds: float) -> str:
-    """Search worlds of each kind for a fault, each for at most some seconds; return the fault."""
-    for text, goals in HUNT:
-        found = _hunted(text, 3, lambda world: walk(world, seconds), goals)
+def hunt(seconds: float, chosen: Collection[int] = range(len(HUNTED))) -> str:
+    """Search the chosen worlds for a fault, each for at most some seconds; return the fault."""
+    for number in chosen:
+        text, servers, goals = HUNTED[number]
+        found = ""
+        try:
+            world = World(read(text), servers, is_reduced=goals is None)
+            found = hunter(goals)(world, seconds).violation
+            missed = set(goals or ()).difference(*[server.goals for server in world.servers])
+            if missed and not found:
+                found = f"no way led there: {', '.join(sorted(missed))}"
+        except Violation as violation:
+            found = f"while the first leader is elected: {violation}"
         if found:
-            return found
-    for text, servers in SEARCHED:
-        found = _hunted(text, servers, lambda world: campaign.find(world, seconds, order="random"))
-        if found:
+            print(f"{servers} servers, {{{text}}}: {found}", flush=True)
             return found
     return ""
 
 
-def _hunted(
-    text: str, servers: int, hunter: Callable[[World], Found], goals: Sequence[str] = ()
-) -> str:
-    """Let a hunter look for a fault in a world, where it must come to some goals; print it."""
-    try:
-        world = World(read(text), servers, is_reduced=not goals)
-        found = hunter(world).violation
-        missed = set(goals).difference(*[server.goals for server in world.servers])
-        if missed and not found:
-            found = f"no way led there: {', '.join(sorted(missed))}"
-    except Violation as violation:
-        found = f"while the first leader is elected: {violation}"
-    if found:
-        print(f"{servers} servers, {{{text}}}: {found}", flush=True)
-    return found
+def hunter(goals: Sequence[str] | None) -> Callable[[World, float], Found]:
+    """Return what hunts in a world: a search, or ways at random if there are goals."""
+    return partial(campaign.find, order="random") if goals is None else walk
 
 
 def report(found: Found) -> str:
@@ -105,7 +101,8 @@ def main(arguments: Sequence[str]) -> int:
         if given.night:
             return 0 if campaign.run(NIGHT, given.workers, given.minutes, given.states)[1] else 1
         if given.hunt:
-            return 1 if hunt(given.seconds) else 0
+            chosen = given.worlds or range(len(HUNTED))
+            return 1 if hunt(given.seconds, chosen) else 0
         worlds = [(given.budget, given.servers)] if given.budget else QUICK
         bad = False
         for text, servers in worlds:
@@ -117,6 +114,7 @@ def main(arguments: Sequence[str]) -> int:
                 given.seed,
                 is_whole=given.whole,
                 in_python=given.python,
+                cuts_ends=given.ends,
             )
             bad = bad or bool(found.violation)
     except (BudgetError, OSError) as error:
@@ -134,9 +132,11 @@ def arguments_of(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--order", choices=[*ORDERS], default="depth")
     parser.add_argument("--seed", type=int, default=0, help="of the random order")
     parser.add_argument("--whole", action="store_true", help="leave nothing out")
+    parser.add_argument("--ends", action="store_true", help="cut what is over in the end")
     parser.add_argument("--python", action="store_true", help="without machine code")
     parser.add_argument("--replay", type=Path, metavar="FILE", help="a trace, with today's core")
     parser.add_argument("--hunt", action="store_true", help="for a fault, in worlds of every kind")
+    parser.add_argument("--worlds", type=int, nargs="+", metavar="N", help="of the hunt, these")
     parser.add_argument("--night", action="store_true", help="the worlds of `make nightly`")
     parser.add_argument("--workers", type=int, default=1, help="worlds at a time, at night")
     parser.add_argument("--minutes", type=float, default=90, help="of a night at most")

@@ -105,8 +105,8 @@ NIGHT: tuple[tuple[str, int], ...] = (
     *QUICK,
 )
 
-# For faults of any kind: ways at random through each, for a while, which must come to these goals.
-HUNT: tuple[tuple[str, tuple[str, ...]], ...] = (
+# Ways at random through each, for a while, which must come to these goals.
+_WALKED: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("timeout=2 command", ("s2 leads term 2", "s3 leads term 2", "c1 is committed")),
     ("timeout heartbeat lease command", ("s1 serves", "s2 leads term 2")),
     ("timeout heartbeat command read lag", ("s1 serves", "s2 serves", "s3 serves")),
@@ -119,11 +119,13 @@ HUNT: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("change=2 crash timeout transfer", ()),
 )
 
-# Then in all orders, as far as one comes, in random order.
-SEARCHED: tuple[tuple[str, int], ...] = (
-    *QUICK,
-    ("timeout=2 command", 3),
-    ("timeout crash command", 3),
-    ("timeout change crash", 3),
-    ("timeout heartbeat command read", 3),
+# For faults of any kind: the small worlds in all orders, ways at random, then the large worlds in
+# random order as far as one comes. None: no ways, so no goals.
+HUNTED: tuple[tuple[str, int, tuple[str, ...] | None], ...] = (
+    *((text, servers, None) for text, servers in QUICK),
+    *((text, 3, goals) for text, goals in _WALKED),
+    ("timeout=2 command", 3, None),
+    ("timeout crash command", 3, None),
+    ("timeout change crash", 3, None),
+    ("timeout heartbeat command read", 3, None),
 )

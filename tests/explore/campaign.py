@@ -58,10 +58,16 @@ def _row(given: tuple[str, int, float, int]) -> tuple[str, int, bool]:
 
 
 def find(
-    world: World, seconds: float, states: int = 1 << 40, order: str = "depth", seed: int = 0
+    world: World,
+    seconds: float,
+    states: int = 1 << 40,
+    order: str = "depth",
+    seed: int = 0,
+    *,
+    cuts_ends: bool = False,
 ) -> Found:
-    """Search a world by machine code if it can be built, else in Python."""
+    """Search a world by machine code if it can be built, else in Python, which cuts no ends."""
     loaded = compiled.library(len(world.names))
     if loaded is None:
         return search(world, seconds, order, seed, states)
-    return compiled.search(loaded, world, seconds, order, seed, states)
+    return compiled.search(loaded, world, seconds, order, seed, states, cuts_ends=cuts_ends)

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from tests.explore.ends import Ends, can_end, is_spent
 from tests.explore.facts import Violation
 from tests.explore.search import ORDERS, Found
 from tests.explore.server import DOWN, Local, Numbers
@@ -23,7 +24,9 @@ SOURCE = Path(__file__).with_name("search.c")
 BUILT = Path(__file__).resolve().parents[2] / "build" / "explore" / "search.so"
 COMPILE = ("-O2", "-std=gnu11", "-shared", "-fPIC", "-Wall", "-Wextra")
 DONE, PAUSED, NEED, NO_MEMORY, NO_NUMBERS = range(5)  # what explore_run returns
-CLASS, OWN, DELIVER, IS_VOID, JUDGE = range(1, 6)  # what it needs
+CLASS, OWN, DELIVER, IS_VOID, JUDGE, SPENT, EFFECT, SAME, PASSED, ROUNDLESS = range(
+    1, 11
+)  # what it needs
 LOOK = 1 << 8  # worlds between two looks at the clock
 MOST_SERVERS = 5
 POINTERS = ("explore_new", "explore_need")
@@ -57,10 +60,14 @@ def library(servers: int = 0) -> ctypes.CDLL | None:
 class Search:
     """One search through a world by machine code."""
 
-    def __init__(self, loaded: ctypes.CDLL, world: World, order: str, seed: int) -> None:
+    def __init__(
+        self, loaded: ctypes.CDLL, world: World, order: str, seed: int, *, cuts_ends: bool = False
+    ) -> None:
         self._c = loaded
         self._world = world
         self._bares: list[Numbers] = [Numbers() for _ in world.names]
+        self._ends = Ends(world) if cuts_ends and can_end(world) else None
+        self._noted = [0, 0]  # messages, budgets
         self._classes = Numbers()  # of budgets and what reads must see
         self._handle = ctypes.c_void_p(
             loaded.explore_new(
@@ -75,6 +82,7 @@ class Search:
         began = [self._bare(place, world.local(world.begin, place)) for place in self._places()]
         context = world.begin & ((1 << 24) - 1)
         loaded.explore_begin(self._handle, context, (ctypes.c_uint32 * len(began))(*began))
+        self._note()
         address = loaded.explore_need(self._handle)
         self._need = (ctypes.c_uint64 * (MOST_SERVERS + 5)).from_address(address)
 
@@ -104,6 +112,7 @@ class Search:
             outcome = self._c.explore_run(self._handle, ctypes.c_uint64(worlds))
             if outcome == NEED:
                 self._answer(*self._need)
+                self._note()
             elif outcome == NO_MEMORY:
                 raise MemoryError
             elif outcome == NO_NUMBERS:
@@ -121,6 +130,18 @@ class Search:
             place = int(self._c.explore_parent(self._handle, ctypes.c_uint64(place)))
         return [self._world.begin, *reversed(way)]
 
+    def seen(self) -> list[tuple[int, ...]]:
+        """Return each world that was seen: budget and history, and the servers without inboxes."""
+        width = 1 + len(self._world.names)
+        numbers = (ctypes.c_uint32 * (width * self.states))()
+        self._c.explore_seen(self._handle, numbers)
+        return [tuple(numbers[at : at + width]) for at in range(0, len(numbers), width)]
+
+    def bare(self, place: int, number: int) -> Local:
+        """Return the server of this number, to which nothing is on its way."""
+        local: Local = self._bares[place].values[number]
+        return local
+
     def _places(self) -> range:
         return range(len(self._world.names))
 
@@ -129,7 +150,22 @@ class Search:
         number = self._bares[place].of(local._replace(inbox=()))
         if number == known:
             self._c.explore_fact(self._handle, place, self._world.fact_of(place, local))
+            if self._ends:
+                trait, waits = self._ends.trait(place, local), self._ends.waits(local)
+                numbers = (ctypes.c_uint32 * len(waits))(*waits)
+                self._c.explore_trait(self._handle, place, trait, numbers, len(waits))
         return number
+
+    def _note(self) -> None:
+        """Let the search know the new messages, and which of the new budgets are spent."""
+        if self._ends is None:
+            return
+        world = self._world
+        for message in world.messages.sent[self._noted[0] :]:
+            self._c.explore_message(self._handle, self._ends.message(message))
+        for left in world.budgets.values[self._noted[1] :]:
+            self._c.explore_spent(self._handle, is_spent(left))
+        self._noted = [len(world.messages.sent), len(world.budgets.values)]
 
     def _answer(self, kind: int, place: int, a: int, b: int, c: int, *bares: int) -> None:
         """Answer a need: what a, b and c are depends on its kind (search.c)."""
@@ -151,15 +187,31 @@ class Search:
 
     def _number(self, kind: int, place: int, a: int, b: int, c: int, bares: tuple[int, ...]) -> int:
         world = self._world
+        local: Local
         if kind == CLASS:
             must_see = len(world.histories.values[c].committed)
             return self._classes.of((b, must_see))
+        if kind >= SPENT:
+            return self._number_at_end(kind, place, a, b, c)
         if kind == IS_VOID:
-            local: Local = self._bares[place].values[b]
+            local = self._bares[place].values[b]
             return world.servers[place].is_void(local.core, c, local.disk.term)
         locals_ = [self._bares[place].values[bares[place]] for place in self._places()]
         facts = [world.fact_of(place, local) for place, local in enumerate(locals_)]
         return world.history_after(a & ((1 << BUDGET_BITS) - 1), a >> BUDGET_BITS, b, facts)
+
+    def _number_at_end(self, kind: int, place: int, a: int, b: int, c: int) -> int:
+        ends, local = self._ends, self._bares[place].values[b]
+        assert ends
+        if kind == EFFECT:
+            return ends.effect(place, local, self._world.budgets.values[a], c)
+        if kind == SAME:
+            return ends.same(place, local, c)
+        if kind == SPENT:
+            return self._bare(place, ends.local(place, local, self._world.budgets.values[a]))
+        if kind == PASSED:
+            return self._bare(place, ends.without(local, a))
+        return self._bare(place, ends.roundless(local))
 
     def _answer_moves(
         self, place: int, budget: int, local: Local, choices: Iterable[Choice]
@@ -168,6 +220,8 @@ class Search:
         made = world.taken(place, local, world.budgets.values[budget], choices)
         numbers = [len(made)]
         for each in made:
+            if self._ends and is_spent(each.left):
+                each = each._replace(local=self._ends.local(place, each.local, each.left))
             groups = world.by_receiver(each.send)
             numbers += [self._bare(place, each.local), world.budgets.of(each.left)]
             numbers += [world.event_of(each.events), not each.local.inbox, len(groups)]
@@ -197,10 +251,12 @@ def search(
     order: str = "depth",
     seed: int = 0,
     states: int = 1 << 40,
+    *,
+    cuts_ends: bool = False,
 ) -> Found:
     """Look at each world once, up to the end, a violation, or a bound on time or number."""
     began_s = time.process_time()
-    running = Search(loaded, world, order, seed)
+    running = Search(loaded, world, order, seed, cuts_ends=cuts_ends)
     try:
         complete, found, way = False, "", []
         try:

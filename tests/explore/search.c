@@ -17,6 +17,7 @@ typedef uint64_t u64;
 enum { MOST_SERVERS = 5, BUDGET_BITS = 10, HISTORY_BITS = 14, CONTEXT_BITS = 24 };
 enum { DONE, PAUSED, NEED, NO_MEMORY, NO_NUMBERS };           /* what run() returns */
 enum { CLASS = 1, OWN, DELIVER, IS_VOID, JUDGE,               /* what it needs, and keeps */
+       SPENT, EFFECT, SAME, PASSED, ROUNDLESS,                /* at the end of a world */
        PAIR, INBOX, WITHOUT, WITH, ADD };                     /* what it finds by itself */
 enum { FACT_BITS = 16, EVENT_BITS = 15, LISTS_MOST = 1 << 25 };
 enum { DEPTH, BREADTH, RANDOM };
@@ -25,7 +26,7 @@ enum { DEPTH, BREADTH, RANDOM };
 
 struct vector { u32 *at; u64 count, room; };
 struct map { wide *keys; u32 *values; u64 count, mask; };
-struct place { struct vector bares, inboxes, facts; };        /* by pair, by pair, by bare */
+struct place { struct vector bares, inboxes, facts, traits, waits; };  /* by pair, … by bare, … */
 
 struct search {
     int servers, order, is_reduced, bits, failed;
@@ -33,6 +34,7 @@ struct search {
     struct place places[MOST_SERVERS];
     struct vector before, last;                               /* of inboxes: a trie */
     struct vector moves;                                      /* lists, one after the other */
+    struct vector spent, messages;                            /* by budget; traits by message */
     struct map known;
     struct vector lists;                                      /* moves of a server with its inbox */
     struct map listed;                                        /* where; both are cleared when full */
@@ -345,6 +347,167 @@ static u64 added(struct search *s, int place, u32 number, u32 group)
     return value;
 }
 
+/* --- once the budget is spent ---------------------------------------------------------------
+
+   What is left are deliveries and writes. A message that changes nothing, now or later, is taken
+   off its way: see testing.md, "Every order". */
+
+enum { FOLLOWER, PRE_CANDIDATE, CANDIDATE, LEADER };
+enum { OTHER, ACCEPTED, REJECTED, DENIED, VOTED, READ_INDEX, READ_REPLY, APPEND, VOTE, PRE_VOTE };
+
+static u32 trait(const struct search *s, wide world, int place)
+{
+    const struct place *p = &s->places[place];
+    return p->traits.at[p->bares.at[number_in(s, world, place)]];
+}
+
+static u32 term_of(u32 trait) { return trait & 63; }
+static u32 role_of(u32 trait) { return trait >> 6 & 3; }
+static u32 vote_of(u32 trait) { return trait >> 8 & 7; }      /* a place and 1; 0 is none */
+static u32 complains(u32 trait) { return trait >> 11 & 1; }   /* once a write is done */
+static u32 hears(u32 trait) { return trait >> 12 & 1; }       /* the leader of its term */
+static u32 reads(u32 trait) { return trait >> 13 & 1; }       /* may open a round yet */
+static u32 log_of(u32 trait) { return trait >> 14; }
+static u32 kind_of(u32 message) { return message & 15; }
+static u32 sender_of(u32 message) { return message >> 4 & 7; }
+static u32 receiver_of(u32 message) { return message >> 7 & 7; }
+static u32 message_term(u32 message) { return message >> 10; }
+
+/* What a message does at a server: 0 nothing, NONE Python must say, 1 something, else the number of
+   the one message that it sends back and 2, while it changes nothing. */
+static u64 effect(struct search *s, int place, u32 bare, u32 budget, u32 message)
+{
+    return known_or_asked(s, EFFECT, place, budget, bare, message);
+}
+
+/* Whether the answers of a follower that say what it holds will never again change its leader,
+   once one changes nothing: no complaint sets the leader back before it comes. NONE if Python must
+   say. */
+static u64 is_settled(struct search *s, wide world, int leader, int follower, u32 budget)
+{
+    u32 one = trait(s, world, leader), other = trait(s, world, follower);
+    u32 number = number_in(s, world, leader), bare = s->places[leader].bares.at[number];
+    if (role_of(one) != LEADER) return 1;
+    if (complains(other) || term_of(other) < term_of(one)) return 0;
+    if (term_of(other) == term_of(one) && log_of(other) != log_of(one)) return 0;
+    for (u32 inbox = s->places[leader].inboxes.at[number]; inbox; inbox = s->before.at[inbox]) {
+        u32 message = s->messages.at[s->last.at[inbox]];
+        if (kind_of(message) != REJECTED || sender_of(message) != (u32)follower) continue;
+        u64 does = effect(s, leader, bare, budget, s->last.at[inbox]);
+        if (does) return does == NONE ? NONE : 0;
+    }
+    return 1;
+}
+
+/* Whether a message will never again change anything; NONE if Python must say. `top`: no server
+   comes to a later term. */
+static u64 is_over(struct search *s, wide world, int place, u32 number, u32 budget, u32 top)
+{
+    u32 message = s->messages.at[number], kind = kind_of(message), at = message_term(message);
+    u32 own = trait(s, world, place), bare = s->places[place].bares.at[number_in(s, world, place)];
+    int from = sender_of(message);
+    u32 sender = trait(s, world, from);
+    if (kind == OTHER) return 0;
+    u64 does = effect(s, place, bare, budget, number);
+    if (does == NONE || does == 1) return does == NONE ? NONE : 0;
+    if (!does) {
+        if (kind == ACCEPTED) return at < term_of(own) ? 1 : is_settled(s, world, place, from, budget);
+        if (kind == READ_INDEX) return at < term_of(own);
+        return kind == REJECTED || kind == DENIED || kind == VOTED || kind == READ_REPLY;
+    }
+    if (top > term_of(sender)) return 0;
+    if (kind == PRE_VOTE) return role_of(sender) != PRE_CANDIDATE;
+    if (at < term_of(own)) return kind == APPEND || kind == VOTE;
+    if (kind == VOTE)
+        return at == term_of(own)
+               && (hears(own) || (vote_of(own) && vote_of(own) != (u32)from + 1));
+    if (kind != APPEND || top > at || kind_of(s->messages.at[does - 2]) != ACCEPTED) return 0;
+    u32 at_sender = s->places[from].bares.at[number_in(s, world, from)];
+    u64 then = effect(s, from, at_sender, budget, does - 2);
+    return then ? (then == NONE ? NONE : 0) : is_settled(s, world, from, place, budget);
+}
+
+/* A world in which a server is another one; 0 if Python must say something first. */
+static wide with_bare(struct search *s, wide world, int place, u64 bare)
+{
+    u32 number = number_in(s, world, place);
+    if (bare == NONE || bare == s->places[place].bares.at[number]) return bare == NONE ? 0 : world;
+    u64 pair = paired(s, place, bare, s->places[place].inboxes.at[number]);
+    return pair == NONE ? 0 : exchanged(s, world, place, number, pair);
+}
+
+/* Whether nobody waits for a read, so that no answer to a round matters. */
+static int is_read(const struct search *s, wide world)
+{
+    for (int place = 0; place < s->servers; place++) {
+        if (reads(trait(s, world, place))) return 0;
+        u32 inbox = s->places[place].inboxes.at[number_in(s, world, place)];
+        for (; inbox; inbox = s->before.at[inbox])
+            if (kind_of(s->messages.at[s->last.at[inbox]]) == READ_INDEX) return 0;
+    }
+    return 1;
+}
+
+/* A world without the messages of a server that wait for its disk and are over by then. */
+static wide without_waits(struct search *s, wide world, int place, u32 budget, u32 top, int all_read)
+{
+    u32 bare = s->places[place].bares.at[number_in(s, world, place)];
+    for (u32 waits = s->places[place].waits.at[bare]; waits; waits = s->before.at[waits]) {
+        u32 number = s->last.at[waits], message = s->messages.at[number];
+        if (kind_of(message) < ACCEPTED || kind_of(message) > DENIED) continue;
+        u64 over = is_over(s, world, receiver_of(message), number, budget, top);
+        if (over == NONE) return 0;
+        if (!over) continue;
+        bare = s->places[place].bares.at[number_in(s, world, place)];
+        world = with_bare(s, world, place, known_or_asked(s, PASSED, place, number, bare, 0));
+        if (!world) return 0;
+    }
+    bare = s->places[place].bares.at[number_in(s, world, place)];
+    if (!all_read || !s->places[place].waits.at[bare]) return world;
+    return with_bare(s, world, place, known_or_asked(s, ROUNDLESS, place, 0, bare, 0));
+}
+
+/* A world whose budget is spent, without the messages that are over; 0 if Python must say. */
+static wide ended(struct search *s, wide world, int is_new)
+{
+    u32 budget = world & ((1 << BUDGET_BITS) - 1), top = 0;
+    for (int place = 0; place < s->servers && is_new; place++) {
+        u32 bare = s->places[place].bares.at[number_in(s, world, place)];
+        world = with_bare(s, world, place, known_or_asked(s, SPENT, place, budget, bare, 0));
+        if (!world) return 0;
+    }
+    for (int place = 0; place < s->servers; place++) {
+        u32 one = trait(s, world, place), most = term_of(one) + (role_of(one) == PRE_CANDIDATE);
+        top = most > top ? most : top;
+    }
+    int all_read = is_read(s, world);
+    for (int place = 0; place < s->servers; place++) {
+        world = without_waits(s, world, place, budget, top, all_read);
+        if (!world) return 0;
+    }
+    for (int place = 0; place < s->servers; place++) {
+        u32 number = number_in(s, world, place), kept[256], count = 0, from = 0;
+        u32 bare = s->places[place].bares.at[number];
+        for (u32 inbox = s->places[place].inboxes.at[number]; inbox; inbox = s->before.at[inbox]) {
+            u64 each = s->last.at[inbox], over = is_over(s, world, place, each, budget, top), at;
+            u32 kind = kind_of(s->messages.at[each]);
+            if (!over && all_read && (kind == ACCEPTED || kind == APPEND))
+                each = known_or_asked(s, SAME, place, 0, bare, each);
+            if (over == NONE || each == NONE) return 0;
+            if (count == 256) { s->failed = NO_NUMBERS; return 0; }
+            if (over) continue;
+            for (at = count++; at && kept[at - 1] < each; at--) kept[at] = kept[at - 1];
+            kept[at] = each;
+        }
+        while (count) from = longer(s, from, kept[--count]);
+        if (from == s->places[place].inboxes.at[number]) continue;
+        u64 pair = paired(s, place, bare, from);
+        if (pair == NONE) return 0;
+        world = exchanged(s, world, place, number, pair);
+    }
+    return world;
+}
+
 static void note(struct search *s, wide world)
 {
     if (s->found_count == s->found_room) {
@@ -379,6 +542,10 @@ static int take(struct search *s, int place, u32 number, u32 budget, u64 list)
             wide mask = (wide)((1 << HISTORY_BITS) - 1) << BUDGET_BITS;
             after = (after & ~mask) | (wide)history << BUDGET_BITS;
         }
+        if (move[1] < s->spent.count && s->spent.at[move[1]]) {
+            after = ended(s, after, move[1] != budget);
+            if (!after) return 0;
+        }
         note(s, after);
     }
     return 1;
@@ -409,8 +576,9 @@ void explore_free(struct search *s)
 {
     for (int place = 0; place < MOST_SERVERS; place++) {
         struct place *p = &s->places[place];
-        free(p->bares.at), free(p->inboxes.at), free(p->facts.at);
+        free(p->bares.at), free(p->inboxes.at), free(p->facts.at), free(p->traits.at), free(p->waits.at);
     }
+    free(s->spent.at), free(s->messages.at);
     free(s->before.at), free(s->last.at), free(s->moves.at), free(s->parents.at);
     free(s->known.keys), free(s->known.values), free(s->listed.keys), free(s->listed.values);
     free(s->lists.at), free(s->found), free(s->seen), free(s->waiting), free(s);
@@ -446,6 +614,19 @@ struct search *explore_new(int servers, int order, u64 seed, int is_reduced)
 
 /* The fact of each server without its inbox, in the order of their numbers. */
 void explore_fact(struct search *s, int place, u32 fact) { push(s, &s->places[place].facts, fact); }
+
+/* The traits of each server without its inbox, and of each message, in the order of their numbers;
+   and whether each budget is spent, and what is over then is left out. */
+void explore_trait(struct search *s, int place, u32 trait, const u32 *waits, u32 count)
+{
+    u32 inbox = 0;
+    push(s, &s->places[place].traits, trait);
+    for (u32 each = 0; each < count; each++) inbox = longer(s, inbox, waits[each]);
+    push(s, &s->places[place].waits, inbox);
+}
+
+void explore_message(struct search *s, u32 traits) { push(s, &s->messages, traits); }
+void explore_spent(struct search *s, u32 is_spent) { push(s, &s->spent, is_spent); }
 
 /* Begin with these servers, to which nothing is on its way. */
 void explore_begin(struct search *s, u32 context, const u32 *bares)
@@ -521,6 +702,18 @@ void explore_answer_moves(struct search *s, const u32 *at)
 u64 explore_states(const struct search *s) { return s->seen_count; }
 u64 explore_steps(const struct search *s) { return s->steps; }
 u64 explore_place(const struct search *s) { return s->current_place; }
+
+/* Write each world that was seen: its budget and history, then its servers without inboxes. */
+void explore_seen(const struct search *s, u32 *to)
+{
+    for (u64 each = 0; each <= s->seen_mask; each++) {
+        if (!s->seen[each]) continue;
+        *to++ = s->seen[each] & ((1 << CONTEXT_BITS) - 1);
+        for (int place = 0; place < s->servers; place++)
+            *to++ = s->places[place].bares.at[number_in(s, s->seen[each], place)];
+    }
+}
+
 u64 explore_parent(const struct search *s, u64 place) { return s->parents.at[place]; }
 
 /* Write a world that waited: budget, history, then of each server its number without inbox, how

@@ -189,7 +189,7 @@ class Server:
             may_be_new=disk.mark == "unknown",
             incarnation=starts,
         )
-        return self._number_of(node)
+        return self.number_of(node)
 
     def why_not_started(self, core: int, disk: Disk) -> str:
         """Return what a start has lost of what was on the disk, or ""."""
@@ -201,7 +201,8 @@ class Server:
     def _pick_timeout_ms(self) -> int:
         return self.options.election_timeout_ms
 
-    def _number_of(self, node: RawNode) -> int:
+    def number_of(self, node: RawNode) -> int:
+        """Return the number of the state that a core is in."""
         state = node._state
         if self.is_reduced:
             _blank(state)
@@ -292,7 +293,7 @@ class Server:
             )
         event = before.event(node._state, effects, now_ms)
         self._note_goals(event, effects, served)
-        return Outcome(self._number_of(node), send, work, after, event)
+        return Outcome(self.number_of(node), send, work, after, event)
 
     def _note_goals(
         self, event: Event | None, effects: Effects, served: Sequence[ReadReady]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,15 @@ from raftline.raft.log import TermRuns
 from raftline.raft.state import State
 from tests.at_night import at_night
 from tests.explore import __main__, campaign, compiled, server
-from tests.explore.budget import QUICK, BudgetError, read
+from tests.explore.budget import HUNTED, QUICK, Budget, BudgetError, read
+from tests.explore.ends import Ends, can_end, is_spent
 from tests.explore.facts import Violation
 from tests.explore.frozen import freeze, thaw
+from tests.explore.mutants import lines_changed, lines_run
 from tests.explore.search import ORDERS, search
 from tests.explore.trace import spell_trace, way_to_violation
 from tests.explore.world import World
+from tests.mutants.listed import mutants
 
 # The longest worlds of `make explore` run with the tests of real nodes.
 LONG = [("timeout=2", 3), ("transfer crash command", 3), ("transfer", 5)]
@@ -73,10 +77,10 @@ def test_a_search_comes_to_elections_commits_and_crashes() -> None:
 
 
 def test_ways_at_random_come_to_their_goals(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(__main__, "HUNT", (("command", ("c1 is committed",)),))
-    assert __main__.hunt(0.1) == ""
-    monkeypatch.setattr(__main__, "HUNT", (("command", ("s2 leads term 2",)),))
-    assert __main__.hunt(0.1) == "no way led there: s2 leads term 2"
+    hunted = (("command", 3, ("c1 is committed",)), ("command", 3, ("s2 leads term 2",)))
+    monkeypatch.setattr(__main__, "HUNTED", hunted)
+    assert __main__.hunt(0.1, [0]) == ""
+    assert __main__.hunt(0.1, [0, 1]) == "no way led there: s2 leads term 2"
 
 
 @pytest.mark.parametrize("text", ["timeout crash", "transfer crash", *at_night("timeout command")])
@@ -199,6 +203,81 @@ def test_machine_code_searches_the_worlds_that_python_does(text: str) -> None:
             assert found.complete
             assert (found.states, found.steps) == (plain.states, plain.steps)
         assert {*world.histories.values} == {*ours.histories.values}
+
+
+def worlds_seen(world: World, *, cuts_ends: bool) -> set[tuple[object, ...]]:
+    """Search a world; return its states but for messages on their way, or that wait for a disk.
+    What makes no difference once the budget is spent is not in them either (ends.py)."""
+    loaded = compiled.library()
+    assert loaded is not None
+    ends, found = Ends(world), set()
+    running = compiled.Search(loaded, world, "depth", 0, cuts_ends=cuts_ends)
+
+    @functools.cache
+    def without_messages(place: int, number: int, left: Budget) -> tuple[object, ...]:
+        local = running.bare(place, number)
+        local = ends.local(place, local, left) if is_spent(left) else local
+        works = tuple(work._replace(messages=()) for work in local.queue)
+        return local.core, local.disk, local.cast, works
+
+    try:
+        assert running.run(1 << 40, 1e9)
+        for context, *bares in running.seen():
+            left = world.left(context)
+            servers = [without_messages(*each, left) for each in enumerate(bares)]
+            found.add((left, world.history(context), *servers))
+    finally:
+        running.close()
+    return found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "timeout",
+        "timeout read",
+        "timeout heartbeat",
+        "timeout command",
+        "command read",
+        "heartbeat read",
+        *at_night("heartbeat command", "timeout=2"),
+    ],
+)
+def test_cutting_the_ends_of_a_world_loses_no_state_of_its_servers(text: str) -> None:
+    if compiled.library() is None:
+        pytest.skip("there is no C compiler")
+    world = World(read(text), is_reduced=True)
+    whole, cut = (worlds_seen(world, cuts_ends=cuts) for cuts in (False, True))
+    assert whole == cut
+    states = [campaign.find(world, 1e9, cuts_ends=cuts).states for cuts in (False, True)]
+    assert states[0] > 1.4 * states[1]
+
+
+@pytest.mark.pure
+@pytest.mark.parametrize("text", ["timeout command", "timeout=2"])
+def test_a_fault_shows_though_the_ends_are_cut(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (node, replication):
+        monkeypatch.setattr(module, "advance_commit", commit_by_counting)
+    for cuts in (False, True):
+        world = World(read(text), is_reduced=True)
+        assert " commits entry " in campaign.find(world, 1e9, cuts_ends=cuts).violation
+
+
+def test_ends_are_cut_only_where_their_rules_hold() -> None:
+    assert can_end(World(read("timeout heartbeat command read"), is_reduced=True))
+    assert not can_end(World(read("timeout heartbeat command read")))
+    for word in ("crash", "lease", "transfer", "change", "break", "twice", "lag"):
+        assert not can_end(World(read(f"timeout {word}"), is_reduced=True))
+
+
+def test_a_mutant_is_hunted_where_its_line_runs() -> None:
+    source = "src/raft/transfer.py"
+    runs = [lines_run(number, 0.1) for number in (0, [w[0] for w in HUNTED].index("transfer"))]
+    assert not any(file == source for file, _ in runs[0])
+    assert any(file == source for file, _ in runs[1])
+    by_name = {mutant.name: mutant for mutant in mutants()}
+    assert lines_changed(by_name["pieces-of-two-snapshots"]).isdisjoint(runs[0] | runs[1])
+    assert lines_changed(by_name["up-to-date-by-length"]) & runs[0]
 
 
 def test_a_night_prints_a_row_of_each_world(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,193 @@
+"""The end of a world: its budget is spent, messages arrive and disks write, and that is all.
+
+Most states of a world are there. No timer fires any more, nobody is asked for anything and nobody
+crashes. So times make no difference, nor do answers to rounds that no read waits for
+(`Ends.local`), nor do most messages (search.c, "once the budget is spent").
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import fields, replace
+
+from raftline.raft.messages import (
+    AppendAccepted,
+    AppendEntries,
+    AppendRejected,
+    Message,
+    ReadIndex,
+    ReadIndexReply,
+    RequestVote,
+    RequestVoteReply,
+)
+from raftline.raft.roles import Role
+from raftline.raft.state import State
+from tests.explore.budget import Budget
+from tests.explore.facts import Violation
+from tests.explore.server import Local, Numbers, check_left, written
+from tests.explore.world import World
+from tests.invariants import InvariantError
+
+OTHER, ACCEPTED, REJECTED, DENIED, VOTED, READ_INDEX, READ_REPLY, APPEND, VOTE, PRE_VOTE = range(10)
+KINDS: dict[type, int] = {
+    AppendAccepted: ACCEPTED,
+    AppendRejected: REJECTED,
+    RequestVoteReply: VOTED,
+    ReadIndex: READ_INDEX,
+    ReadIndexReply: READ_REPLY,
+    AppendEntries: APPEND,
+    RequestVote: VOTE,
+}
+ROLES = (Role.FOLLOWER, Role.PRE_CANDIDATE, Role.CANDIDATE, Role.LEADER)
+# In these alone the rules of search.c hold.
+WORDS = ("timeout", "heartbeat", "command", "read")
+MOST_TERMS = 64
+
+
+def is_spent(left: Budget) -> bool:
+    """Whether nothing may happen any more but that messages arrive and disks write."""
+    return not any(getattr(left, word) for word in WORDS)
+
+
+def can_end(world: World) -> bool:
+    """Whether the end of a world of this budget is known well enough to leave things out."""
+    words = [field.name for field in fields(Budget)[:-1] if getattr(world.budget, field.name)]
+    return world.is_reduced and set(words) <= {*WORDS}
+
+
+class Ends:
+    """What the search of an end has to know of servers and messages."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._logs = Numbers(18)
+        self._blank: dict[tuple[int, int, int], int] = {}
+
+    def local(self, place: int, local: Local, left: Budget) -> Local:
+        """Return a server without what makes no difference once the budget is spent."""
+        server, now_ms = self._world.servers[place], self._world.now_ms(place, left, local.starts)
+        key = place, local.core, now_ms
+        if key not in self._blank:
+            node = server.node(local.core, now_ms)
+            _blank(node._state)
+            self._blank[key] = server.number_of(node)
+        return local._replace(core=self._blank[key])
+
+    def effect(self, place: int, local: Local, left: Budget, number: int) -> int:
+        """Return what a message does: 0 nothing; else the one message that is its answer and 2, if
+        nothing changes, whether it leaves at once or after a write; else 1."""
+        before = local._replace(inbox=(number,))
+        made = self._world.taken(place, before, left, [("deliver", number)])
+        if not made:
+            return 0
+        (each,) = made
+        after = self.local(place, each.local, each.left)
+        if each.events or after._replace(queue=local.queue) != local or each.left != left:
+            return 1
+        sent = list(each.send)
+        if after.queue != local.queue:
+            had, has = local.queue[-1:], after.queue[-1:]
+            if not had or after.queue[:-1] != local.queue[:-1] or had[0][:-1] != has[0][:-1]:
+                return 1
+            sent += (Counter(has[0].messages) - Counter(had[0].messages)).elements()
+        return sent[0] + 2 if len(sent) == 1 else 1
+
+    def same(self, place: int, local: Local, number: int) -> int:
+        """Return the message that stands for all that differ from this one in their round alone,
+        once no read waits for a round: an answer that entries were taken; entries that are taken,
+        now and later, if they come; and entries of a leader of an earlier term."""
+        message = self._world.messages.sent[number]
+        if isinstance(message, AppendEntries):
+            state = self._world.servers[place].node(local.core, 0)._state
+            agrees = state.log.term_at(message.prev_index) == message.prev_term
+            if message.term > state.term or (message.term == state.term and not agrees):
+                return number
+        return self._without_round(number)
+
+    def _without_round(self, number: int) -> int:
+        message = self._world.messages.sent[number]
+        return self._world.messages.of(replace(message, round=0))
+
+    def without(self, local: Local, number: int) -> Local:
+        """Return a server without a message that waits for its disk: it may leave by then, and
+        makes no difference.
+
+        Raises:
+            Violation: it would not be true when it leaves.
+        """
+        queue = list(local.queue)
+        for place, work in enumerate(queue):
+            if number in work.messages:
+                message = self._world.messages.sent[number]
+                try:
+                    check_left(message, written(local.disk, queue[: place + 1]), local.cast)
+                except InvariantError as error:
+                    raise Violation(str(error)) from None
+                kept = tuple(each for each in work.messages if each != number)
+                queue[place] = work._replace(messages=kept)
+        return local._replace(queue=tuple(queue))
+
+    def roundless(self, local: Local) -> Local:
+        """Return a server whose answers that wait for its disk name no round: see `same`."""
+        queue = []
+        for work in local.queue:
+            messages = [
+                self._without_round(each)
+                if isinstance(self._world.messages.sent[each], AppendAccepted)
+                else each
+                for each in work.messages
+            ]
+            queue.append(work._replace(messages=tuple(sorted(messages))))
+        return local._replace(queue=tuple(queue))
+
+    def waits(self, local: Local) -> list[int]:
+        """Return the messages that wait for a server's disk, each once."""
+        return sorted({each for work in local.queue for each in work.messages})
+
+    def trait(self, place: int, local: Local) -> int:
+        """Return what the rules of the search read of a server, as search.c has it."""
+        world = self._world
+        waiting = [world.messages.sent[each] for each in self.waits(local)]
+        complains = any(isinstance(message, AppendRejected) for message in waiting)
+        state = world.servers[place].node(local.core, 0)._state
+        assert state.term < MOST_TERMS
+        vote = 0 if state.vote is None else world.places[state.vote] + 1
+        hears = state.leader is not None and state.leader_heard_at_ms is not None
+        asks = state.forwarded_reads.waiting  # what is asked already has left
+        leading = state.leading
+        reads = bool(asks or (leading and (leading.read_rounds or leading.reads_waiting)))
+        reads = reads or any(isinstance(message, ReadIndex) for message in waiting)
+        entries = tuple(state.log.entries(state.log.base_index + 1, state.log.last_index))
+        traits = state.term | ROLES.index(state.role) << 6 | vote << 8 | complains << 11
+        return traits | hears << 12 | reads << 13 | self._logs.of(entries) << 14
+
+    def message(self, message: Message) -> int:
+        """Return what the rules of the search read of a message, as search.c has it."""
+        kind = KINDS.get(type(message), OTHER)
+        if isinstance(message, RequestVote) and message.pre_vote:
+            kind = PRE_VOTE
+        if isinstance(message, RequestVoteReply) and not message.granted:
+            kind = DENIED
+        places = self._world.places
+        return kind | places[message.sender] << 4 | places[message.to] << 7 | message.term << 10
+
+
+def _blank(state: State) -> None:
+    """Empty what nobody reads once no timer fires and nobody asks for reads: times, but for whether
+    a leader was heard; answers to rounds, but to those that reads wait for; the number of a
+    question that was answered."""
+    state.leader_heard_at_ms = state.now_ms if state.hears_from_leader else None
+    state.election_at_ms = 0
+    forwarded = state.forwarded_reads
+    forwarded.again_at_ms = 0
+    if not forwarded.asked and not forwarded.waiting:
+        forwarded.round = 0
+    if state.leading is None:
+        return
+    leading = state.leading
+    leading.heartbeat_at_ms = leading.quorum_check_at_ms = 0
+    rounds = [waiting.round for waiting in leading.read_rounds]
+    for progress in leading.progress.values():
+        progress.heard_at_ms = 0
+        answered = [each for each in rounds if each <= progress.acked_round]
+        progress.acked_round = max(answered, default=0)
