@@ -23,7 +23,7 @@ SET_UP = $(MAKE)
 
 .PHONY: help run test test-rest test-nightly test-all check lint types format sizes style
 .PHONY: conform conform-bugs sim sim-long view-test fuzz nemesis watchers holders monitoring-test mutants nightly accept labs handout grade-test keys compose-test container-test kubernetes-test release course-wheel clean
-.PHONY: patroni-test wheel wheels test-wheel test-sanitized bench bench-quick bench-growth bench-table soak profile slow-ways pictures view-picture docs
+.PHONY: patroni-test tooz-test dogpile-test wheel wheels test-wheel test-sanitized bench bench-quick bench-growth bench-table soak profile slow-ways pictures view-picture docs
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -242,6 +242,22 @@ build/patroni-env: setup.py $(wildcard integrations/patroni/*.toml integrations/
 	  behave coverage)
 	@$(call quietly,$(PATRONI_PY) -m pip install --quiet --no-deps --force-reinstall build/patroni-package)
 	@touch $@
+
+tooz-test dogpile-test: %-test: build/%-env ## the other project's own suite, on real nodes (integrations/)
+	@PYTHONPATH=course:. build/$*-env/bin/python -m pytest -c integrations/$*/pyproject.toml --rootdir integrations/$* \
+	  -W ignore $(if $(T),-k '$(T)') integrations/$*/tests
+
+build/tooz-env build/dogpile-env: build/%-env: $(wildcard integrations/tooz/*.toml integrations/tooz/r*/*.py integrations/dogpile/*.toml integrations/dogpile/r*/*.py)
+	@echo "Setting up $* for its tests ..." >&2
+	@[ -x $@/bin/python ] || { $(call quietly,$(PYTHON) -m venv $@); }
+	@rm -rf build/$*-package && cp -r integrations/$* build/$*-package
+	@$(call quietly,$(subst $(PY),$@/bin/python,$(INSTALL)) . $(SUITE_OF_$*) pytest)
+	@$(call quietly,$@/bin/python -m pip install --quiet --no-deps --force-reinstall build/$*-package)
+	@touch $@
+
+# What the suites import beside their project.
+SUITE_OF_tooz = 'tooz>=9.1,<10' testtools fixtures etcd3gw pymemcache redis
+SUITE_OF_dogpile = 'dogpile.cache>=1.5,<2'
 
 clean: ## remove everything that was made, except the nodes' files in logs/
 	@rm -rf .venv build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

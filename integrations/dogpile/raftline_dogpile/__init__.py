@@ -1,0 +1,1 @@
+"""raftline as a backend of dogpile.cache: `make_region().configure("dogpile.cache.raftline")`."""

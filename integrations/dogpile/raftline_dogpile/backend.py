@@ -1,0 +1,100 @@
+"""The backend: values are bytes below one prefix, each with a time if it is given, and a mutex is a
+lock of the cluster."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dogpile.cache.api import NO_VALUE, BytesBackend
+from dogpile.cache.api import CacheMutex as Mutex
+
+import raftline
+
+LOCK_S = 30
+
+
+class LockMutex(Mutex):
+    """A lock of the cluster, as a region asks for it."""
+
+    def __init__(self, lock: raftline.Lock) -> None:
+        self._lock = lock
+
+    def acquire(self, wait: bool = True) -> bool:
+        """Get it; without `wait` return at once whether it was got."""
+        return self._lock.acquire(wait) is not None
+
+    def release(self) -> None:
+        """Release it. If it was lost, somebody else computes the value, too: no harm is done."""
+        with contextlib.suppress(raftline.LeaseLost):
+            self._lock.release()
+
+    def locked(self) -> bool:
+        """Return whether somebody has it."""
+        return self._lock.holder() is not None
+
+
+class RaftlineBackend(BytesBackend):
+    """Values that all programs of a cluster share.
+
+    Arguments of `configure(..., arguments={...})`, all of which may be left out:
+
+    * `at`, `user`, `password`, `tls`, `timeout`: as of `raftline.connect`
+    * `kv`: a client with `binary=True` in their place
+    * `prefix`: of the keys ("dogpile/")
+    * `expiration_time`: seconds after which a value goes by itself
+    * `distributed_lock`: one creator for all programs; else one for each process
+    * `lock_timeout`: seconds after which the lock of a program that died is free (30)
+    """
+
+    def __init__(self, arguments: dict[str, Any]) -> None:
+        options = {name: arguments[name] for name in OPTIONS if name in arguments}
+        self._kv: raftline.KV[bytes] = arguments.get("kv") or raftline.connect(
+            binary=True, name="dogpile", **options
+        )
+        self._prefix = str(arguments.get("prefix", "dogpile/"))
+        self._ttl_s: int | None = arguments.get("expiration_time")
+        self._is_distributed = bool(arguments.get("distributed_lock", False))
+        self._lock_s = int(arguments.get("lock_timeout", LOCK_S))
+
+    def _key(self, key: str) -> bytes:
+        return f"{self._prefix}{key}".encode("utf-8", "surrogateescape")
+
+    def get_mutex(self, key: str) -> LockMutex | None:
+        """Return the lock of a key; None: the region takes one of its process."""
+        if not self._is_distributed:
+            return None
+        return LockMutex(self._kv.lock(f"{self._prefix}{key}", ttl=self._lock_s))
+
+    def get_serialized(self, key: str) -> Any:
+        """Return the value of a key, else NO_VALUE."""
+        return self._kv.get(self._key(key), NO_VALUE)
+
+    def get_serialized_multi(self, keys: Sequence[str]) -> list[Any]:
+        """Return the values of keys, all asked for at once."""
+        found = self._kv.get_many([self._key(key) for key in keys])
+        return [found.get(self._key(key), NO_VALUE) for key in keys]
+
+    def set_serialized(self, key: str, value: bytes) -> None:
+        """Set a key."""
+        self._kv.set(self._key(key), value, ttl=self._ttl_s)
+
+    def set_serialized_multi(self, mapping: Mapping[str, bytes]) -> None:
+        """Set keys, all at once."""
+        with self._kv.pipeline() as batch:
+            for key, value in mapping.items():
+                batch.set(self._key(key), value, ttl=self._ttl_s)
+
+    def delete(self, key: str) -> None:
+        """Delete a key, if it is there."""
+        self._kv.delete(self._key(key))
+
+    def delete_multi(self, keys: Sequence[str]) -> None:
+        """Delete keys, all at once."""
+        with self._kv.pipeline() as batch:
+            for key in keys:
+                batch.delete(self._key(key))
+
+
+OPTIONS = ("at", "user", "password", "tls", "timeout")

@@ -1,0 +1,286 @@
+"""The driver: a group is a key, a member is a key under its lease, a leader an election.
+
+tooz beats for the members: a program that hangs leaves its groups. Locks and leaders are renewed by
+raftline, as long as the program lives.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+import tooz
+from tooz import coordination, locking, utils
+
+import raftline
+
+Kind = TypeVar("Kind")
+TIMEOUT_S = 30
+GROUPS = b"tooz/group/"
+MEMBERS = b"tooz/member/"
+
+
+def _quoted(name: bytes | str) -> str:
+    """Return a name without a slash; those of groups, members and locks may hold any byte."""
+    return quote_from_bytes(utils.to_binary(name), safe="")
+
+
+@contextlib.contextmanager
+def _translated() -> Any:
+    """Turn errors of raftline into those of tooz."""
+    try:
+        yield
+    except (raftline.Unreachable, raftline.NoLeader) as error:
+        utils.raise_with_cause(coordination.ToozConnectionError, str(error), cause=error)
+    except raftline.RaftlineError as error:
+        utils.raise_with_cause(tooz.ToozError, str(error), cause=error)
+
+
+class RaftlineLock(locking.Lock):
+    """A lock of the cluster, which all drivers with that name share."""
+
+    def __init__(self, driver: RaftlineDriver, name: bytes) -> None:
+        super().__init__(name)
+        self._driver = driver
+        self._lock = driver.kv.lock(f"tooz/{_quoted(name)}", ttl=driver.lock_timeout)
+
+    def acquire(
+        self, blocking: bool | float = True, shared: bool = False, timeout: int | None = None
+    ) -> bool:
+        if shared:
+            raise tooz.NotImplemented
+        with _translated():
+            if self._lock.acquire(blocking) is None:
+                return False
+        self._driver.locks.add(self)
+        return True
+
+    def release(self) -> bool:
+        try:
+            with _translated():
+                self._lock.release()
+        except (RuntimeError, tooz.ToozError):  # it is not held, or not any more
+            return False
+        finally:
+            self._driver.locks.discard(self)
+        return True
+
+    def break_(self) -> bool:
+        with _translated():
+            return self._driver.kv.delete(f"lock/tooz/{_quoted(self.name)}/held".encode())
+
+    @property
+    def acquired(self) -> bool:
+        return self._lock.is_held
+
+    def is_still_owner(self) -> bool:
+        try:
+            self._lock.check()
+        except (RuntimeError, raftline.LeaseLost):
+            return False
+        return True
+
+    def heartbeat(self) -> bool:
+        """Return whether it is held: raftline renews it."""
+        return self.acquired
+
+
+class RaftlineDriver(
+    coordination.CoordinationDriverCachedRunWatchers, coordination.CoordinationDriverWithExecutor
+):
+    """Coordinates by a cluster of raftline, `raftline://HOST:PORT[,HOST:PORT]?OPTION=VALUE`.
+
+    Options: `timeout`, the seconds of a call; `membership_timeout` and `lock_timeout`, the seconds
+    after which a member or a lock of a program that died is gone (30 each); `user`, `password`.
+    """
+
+    CHARACTERISTICS = (
+        coordination.Characteristics.NON_TIMEOUT_BASED,
+        coordination.Characteristics.DISTRIBUTED_ACROSS_THREADS,
+        coordination.Characteristics.DISTRIBUTED_ACROSS_PROCESSES,
+        coordination.Characteristics.DISTRIBUTED_ACROSS_HOSTS,
+        coordination.Characteristics.LINEARIZABLE,
+        coordination.Characteristics.SERIALIZABLE,
+        coordination.Characteristics.CAUSAL,
+        coordination.Characteristics.SEQUENTIAL,
+    )
+
+    def __init__(self, member_id: bytes, parsed_url: Any, options: dict[str, Any]) -> None:
+        super().__init__(member_id, parsed_url, options)
+        given = utils.collapse(options)
+        self._at = parsed_url.netloc
+        self._timeout_s = float(given.get("timeout", TIMEOUT_S))
+        self._login = {name: given[name] for name in ("user", "password") if name in given}
+        self.lock_timeout = int(given.get("lock_timeout", TIMEOUT_S))
+        self.membership_timeout = int(given.get("membership_timeout", TIMEOUT_S))
+        self.locks: set[RaftlineLock] = set()
+        self._elections: dict[bytes, raftline.Election[bytes]] = {}
+
+    # --- its life ---------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        super()._start()
+        self.kv: raftline.KV[bytes] = raftline.connect(
+            self._at, timeout=self._timeout_s, name="tooz", binary=True, **self._login
+        )
+        with _translated():
+            self._lease = self.kv.lease(self.membership_timeout, keep=False).grant()
+
+    def _stop(self) -> None:
+        for lock in self.locks.copy():
+            lock.release()
+        for give_back in (*(each.resign for each in self._elections.values()), self._lease.release):
+            with contextlib.suppress(RuntimeError, raftline.RaftlineError):  # it runs out
+                give_back()
+        self._elections.clear()
+        self.kv.close()
+        super()._stop()
+
+    def heartbeat(self) -> float:
+        """Renew the membership; return within how many seconds to do so again."""
+        with _translated():
+            try:
+                self._lease.check()
+            except raftline.LeaseLost:  # the groups are left by now
+                self._lease = self.kv.lease(self.membership_timeout, keep=False).grant()
+        return min(self.lock_timeout, self.membership_timeout)
+
+    def _done(self, do: Callable[[], Kind]) -> coordination.CoordinatorResult[Kind]:
+        return coordination.CoordinatorResult(self._executor.submit(do), _translated)
+
+    # --- groups and members -----------------------------------------------------------------------
+
+    def _group(self, group_id: bytes) -> bytes:
+        return GROUPS + _quoted(group_id).encode()
+
+    def _members(self, group_id: bytes) -> bytes:
+        return MEMBERS + _quoted(group_id).encode() + b"/"
+
+    def _member(self, group_id: bytes, member_id: bytes) -> bytes:
+        return self._members(group_id) + _quoted(member_id).encode()
+
+    def create_group(self, group_id: bytes) -> coordination.CoordinatorResult[None]:
+        def create() -> None:
+            if not self.kv.setnx(self._group(group_id), b""):
+                raise coordination.GroupAlreadyExist(group_id)
+
+        return self._done(create)
+
+    def get_groups(self) -> coordination.CoordinatorResult[list[bytes]]:
+        def groups() -> list[bytes]:
+            return [unquote_to_bytes(key[len(GROUPS) :]) for key in self.kv.keys(GROUPS)]
+
+        return self._done(groups)
+
+    def delete_group(self, group_id: bytes) -> coordination.CoordinatorResult[None]:
+        def delete() -> None:
+            group = self._group(group_id)
+            empty = self.kv.txn().if_.exists(group).none_under(self._members(group_id))
+            done = empty.then.delete(group).else_.get(group).commit()
+            if not done:
+                is_there = done.value(0) is not None
+                kind = coordination.GroupNotEmpty if is_there else coordination.GroupNotCreated
+                raise kind(group_id)
+
+        return self._done(delete)
+
+    def join_group(
+        self, group_id: bytes, capabilities: coordination.Capabilities | None = None
+    ) -> coordination.CoordinatorResult[None]:
+        def join() -> None:
+            group, member = self._group(group_id), self._member(group_id, self._member_id)
+            free = self.kv.txn().if_.exists(group).absent(member)
+            joins = free.then.set(member, utils.dumps(capabilities), lease=self._lease)
+            done = joins.else_.get(group).commit()
+            if not done and done.value(0) is None:
+                raise coordination.GroupNotCreated(group_id)
+            if not done:
+                raise coordination.MemberAlreadyExist(group_id, self._member_id)
+            self._joined_groups.add(group_id)
+
+        return self._done(join)
+
+    def leave_group(self, group_id: bytes) -> coordination.CoordinatorResult[None]:
+        def leave() -> None:
+            if not self.kv.delete(self._member(group_id, self._member_id)):
+                raise coordination.MemberNotJoined(group_id, self._member_id)
+            self._joined_groups.discard(group_id)
+
+        return self._done(leave)
+
+    def get_members(self, group_id: bytes) -> coordination.CoordinatorResult[set[bytes]]:
+        return self._done(lambda: set(self._read(group_id)))
+
+    def get_members_with_capabilities(
+        self, group_id: bytes
+    ) -> coordination.CoordinatorResult[dict[bytes, coordination.Capabilities | None]]:
+        return self._done(functools.partial(self._read, group_id))
+
+    def _read(self, group_id: bytes) -> dict[bytes, Any]:
+        prefix = self._members(group_id)
+        found = list(self.kv.items(prefix))
+        if not found and self._group(group_id) not in self.kv:
+            raise coordination.GroupNotCreated(group_id)
+        return {unquote_to_bytes(key[len(prefix) :]): utils.loads(value) for key, value in found}
+
+    def get_member_capabilities(
+        self, group_id: bytes, member_id: bytes
+    ) -> coordination.CoordinatorResult[Any]:
+        def capabilities() -> Any:
+            value = self.kv.get(self._member(group_id, member_id))
+            if value is None:
+                raise coordination.MemberNotJoined(group_id, member_id)
+            return utils.loads(value)
+
+        return self._done(capabilities)
+
+    def update_capabilities(
+        self, group_id: bytes, capabilities: coordination.Capabilities
+    ) -> coordination.CoordinatorResult[None]:
+        def update() -> None:
+            member = self._member(group_id, self._member_id)
+            joined = self.kv.txn().if_.exists(member).then
+            if not joined.set(member, utils.dumps(capabilities), lease=self._lease).commit():
+                raise coordination.MemberNotJoined(group_id, self._member_id)
+
+        return self._done(update)
+
+    # --- leaders and locks ------------------------------------------------------------------------
+
+    def _election(self, group_id: bytes) -> raftline.Election[bytes]:
+        if group_id not in self._elections:
+            name = f"tooz/{_quoted(group_id)}"
+            self._elections[group_id] = self.kv.election(name, ttl=self.membership_timeout)
+        return self._elections[group_id]
+
+    def get_leader(self, group_id: bytes) -> coordination.CoordinatorResult[Any]:
+        return self._done(lambda: self._election(group_id).leader())
+
+    def run_elect_coordinator(self) -> None:
+        """Try to lead each group whose leader is watched for, unless this member leads it."""
+        with _translated():
+            for group_id, hooks in list(self._hooks_elected_leader.items()):
+                election = self._election(group_id)
+                if not election.is_held and election.campaign(self._member_id, timeout=0):
+                    hooks.run(coordination.LeaderElected(group_id, self._member_id))
+
+    def stand_down_group_leader(self, group_id: bytes) -> bool:
+        """Hand the leadership over; return whether this member led."""
+        election = self._election(group_id)
+        if not election.is_held:
+            return False
+        with _translated():
+            election.resign()
+        return True
+
+    def run_watchers(self, timeout: float | None = None) -> list[Any]:
+        """Call what waits for members that came or went, then see who leads."""
+        found = super().run_watchers(timeout=timeout)
+        self.run_elect_coordinator()
+        return found
+
+    def get_lock(self, name: bytes) -> RaftlineLock:
+        return RaftlineLock(self, name)
