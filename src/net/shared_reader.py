@@ -3,7 +3,7 @@
 Each connection has its own thread, which waits for the next line. To wake a thread and to let
 it have the interpreter costs more than to read and parse a line. So while many connections send at
 once, their threads park here, and one thread takes the lines of all that are ready: at 64
-connections two thirds of the processor time of a set, and less of a get (docs/develop/speed.md).
+connections 0.57 of the processor time of a set, and less of a get (docs/develop/speed.md).
 When few are busy, each thread reads again.
 
 A connection is read by one thread at any time, so its lines stay in order. The shared reader
