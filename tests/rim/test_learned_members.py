@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import logging
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ import pytest
 
 import raftline
 import raftline.aio
-from raftline.clients import health
+from raftline.clients import addresses, health
 from raftline.clients.addresses import Addresses
 from raftline.clients.connection import Deadline, LoginFailed
 from raftline.clients.conversation import Client
@@ -165,6 +166,25 @@ def test_a_login_that_fails_at_the_question_is_no_failure_of_what_was_served(
     with two_nodes(value) as (s1, _), raftline.connect(f"localhost:{s1.port}") as kv:
         assert kv["a"] == "a"
         asyncio.run(run())
+
+
+def test_a_program_outlives_the_replacement_of_all_nodes_that_it_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(addresses, "AGAIN_S", 0.0)
+    members: dict[str, int] = {}
+
+    def handler(message: str) -> str:
+        return status(**members) if message == "status" else value(message)
+
+    nodes = [ScriptedNode(handler, f"s{number}") for number in (1, 2, 3, 4)]
+    with raftline.connect(f"localhost:{nodes[0].port}", timeout=DEADLINE_S) as kv:
+        for old, new in itertools.pairwise(nodes):
+            members = {"s1": new.port}
+            assert kv["a"] == "a"
+            old.close()
+        assert kv["b"] == "b"
+    nodes[-1].close()
 
 
 # --- watches ------------------------------------------------------------------------------------
