@@ -31,6 +31,7 @@ from tests.mutants.listed import ROOT, Mutant, mutants
 from tests.mutants.run import Tree
 
 STARTS_S = 60  # beside the search itself, on a busy machine
+TOOK_TOO_LONG = -1  # of Tree.run
 CORE = "src/raft/"
 Lines = set[tuple[str, int]]  # file, number
 
@@ -106,7 +107,7 @@ def hunted(tree: Tree, mutant: Mutant, seconds: float, worlds: Sequence[int]) ->
         status, output = tree.run(arguments, 10 * seconds * len(worlds) + STARTS_S)
     finally:
         tree.put(mutant.file, source)
-    if status == 0:
+    if status in (0, TOOK_TOO_LONG):  # a busy machine finds no fault
         return ""
     return output.strip().splitlines()[-1] if output.strip() else f"status {status}"
 
