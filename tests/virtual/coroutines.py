@@ -93,5 +93,9 @@ async def shielded(coroutine: Coroutine[Promise, Any, Any]) -> Any:
 def slept(world: World, delay_ms: int, tie: float) -> Promise:
     """Return a wait that ends that much later."""
     promise = Promise()
-    world.beside(max(delay_ms, 1), tie, promise.settle, None)
+
+    def end() -> None:
+        promise.settle()
+
+    world.beside(max(delay_ms, 1), tie, end)
     return promise
