@@ -226,7 +226,7 @@ def test_an_attempt_that_fails_without_waiters_is_reported_to_nobody() -> None:
         loop.set_exception_handler(lambda _, context: reported.append(context))
         fails = loop.create_future()
 
-        async def connect(*arguments: object) -> object:
+        async def connect(*_: object, **__: object) -> object:
             return await fails
 
         patch.setattr(loop, "create_connection", connect)
@@ -269,7 +269,7 @@ def test_a_client_closed_as_its_connection_is_made_keeps_none(
         loop, made = asyncio.get_running_loop(), list[Transport]()
         may_connect: asyncio.Future[None] = loop.create_future()
 
-        async def connect(make: Callable[[], asyncio.Protocol], *_: object) -> object:
+        async def connect(make: Callable[[], asyncio.Protocol], *_: object, **__: object) -> object:
             await may_connect
             protocol = make()
             made.append(Transport(protocol))
