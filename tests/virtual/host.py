@@ -117,6 +117,8 @@ class Observer:
         reading = self._requests.reading
         if isinstance(event, (Read, AskLeader)):
             reading.update(event.tokens)
+        if effects.reads:
+            self._requests.note_reads_apart([ready.token for ready in effects.reads])
         if effects.reads or effects.refused:
             for batch in (*[ready.token for ready in effects.reads], *effects.refused):
                 if batch not in reading:
@@ -189,6 +191,8 @@ class Host:
         self._pairs_lock = PairsLock(name)
         self.without_core = WithoutCore(self._pairs_lock)  # while one of its threads works
         self._after_long: list[Callable[[], None]] = []  # what waits for the end of a long entry
+        self.writer_pause_ms: Callable[[], int] = int  # drawn anew each time
+        self._writer_sleeps = False
         self._between_writes: deque[tuple[Callable[[], bool], Callable[[bool], None]]] = deque()
         self._rounds: Rounds
         self._promptness: Promptness
@@ -354,6 +358,8 @@ class Host:
         self._rounds.look(self._take_round)
         while (requests.ready or requests.waiting) and requests.deliver():
             self._rounds.look(self._take_round)
+        if requests.reads_apart:
+            requests.look_at_reads_apart()
         if self._is_prompt and self._promptness.has_something:
             self._promptness.look(is_full=self.writes.is_full)
 
@@ -447,9 +453,29 @@ class Host:
 
     def write(self) -> None:
         """Begin to write all that waits, unless the disk is busy: then it comes next. Acts between
-        two writes come before."""
-        if self.writes.writing or self.disk.is_held:
+        two writes come before. The writer may sleep on while that waits which precedes snapshots:
+        then one is asked for, and the writer wakes as it is to be put in force."""
+        if self._writer_sleeps or self.writes.writing or self.disk.is_held:
             return
+        if self.writes.goes_first and self._writer_sleeps_on():
+            self.snapshots.work.ask(compacts=True)
+        else:
+            self._write()
+
+    def _writer_sleeps_on(self) -> bool:
+        """Let the writer sleep for a while, perhaps; return whether it does."""
+        if pause_ms := self.writer_pause_ms():
+            self._writer_sleeps = True
+            self._world.counts["writers that slept on"] += 1
+            self.later(pause_ms, lambda _: self._wake_writer())
+        return self._writer_sleeps
+
+    def _wake_writer(self) -> None:
+        if self._writer_sleeps:
+            self._writer_sleeps = False
+            self._write()
+
+    def _write(self) -> None:
         while self._between_writes and self._between_writes[0][0]():
             _, then = self._between_writes.popleft()
             then(True)
@@ -460,7 +486,15 @@ class Host:
         """Let something be done while nothing is being written, as the Writer does; `then` gets
         whether it was."""
         self._between_writes.append((act, then))
-        self.write()
+        if self._writer_sleeps:
+            self._wake_writer()
+        elif self.writes.writing or not self._writer_sleeps_on():
+            self.write()
+
+    @property
+    def is_applying_apart(self) -> bool:
+        """Whether an entry is being applied that takes long."""
+        return self._pairs_lock.is_held
 
     def after_long(self, act: Callable[[], None]) -> bool:
         """Let something wait for the end of a long entry; return False if there is none."""
@@ -491,6 +525,7 @@ class Host:
 
     def _applied_apart(self, entries: Sequence[Entry]) -> None:
         self._pairs_lock.is_held = False
+        self.requests.reads_apart = []
         self.stepper.end_apart(entries, self.stepper.apply_apart(entries))
         waiting, self._after_long = self._after_long, []
         for act in waiting:
@@ -574,6 +609,7 @@ class Host:
         self.manager.look_at(self._monitor)
         if self._plan.long_ms:
             self.manager.client_lock = self._pairs_lock  # type: ignore[assignment]
+            self.manager.changes_apart = lambda: self._pairs_lock.is_held
             self.manager.state.machines = machines()
         if self._plan.slow_entries:
             self.manager.spend = self._spend
@@ -653,6 +689,7 @@ class Host:
         self._after_long.clear()
         self.snapshots.stopped()
         self._between_writes.clear()
+        self._writer_sleeps = False
         self.node = None
         if self.collector is not None:
             self.collector.end(self.name, self._world.now_ms / 1000)

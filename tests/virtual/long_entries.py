@@ -118,6 +118,7 @@ class Foreman:
         self._servers = {server.name: server for server in servers}
         self._leader: str | None = None
         self._number = self._waiting = 0
+        self._pause_ms = world.pick((1, 4)) * plan.long_ms  # the longest
         self.places: dict[int, int] = {}  # of commands that were answered
         self.refusals: set[int] = set()
         self.stopped = False
@@ -132,7 +133,7 @@ class Foreman:
         self.stopped = True
 
     def _think(self) -> None:
-        self._world.after(1 + self._world.up_to(4 * self._plan.long_ms), self._ask)
+        self._world.after(1 + self._world.up_to(self._pause_ms), self._ask)
 
     def _ask(self) -> None:
         if not self.stopped:

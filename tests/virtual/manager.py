@@ -9,6 +9,8 @@ from typing import Protocol
 from raftline.logmanager import LogManager
 from raftline.raft.log import Entry
 from raftline.state.events import TakenEvents
+from raftline.storage.snapshotlines import MachineState
+from tests.invariants import InvariantError
 
 
 class Looker(Protocol):
@@ -27,6 +29,7 @@ class Manager(LogManager):
     fails = False  # at the next entry
     spend: Callable[[], None] | None = None  # each entry takes long
 
+    changes_apart: Callable[[], bool] = bool  # whether an entry is being applied that takes long
     looker: Looker | None = None
     taken: TakenEvents | None = None  # the events that were taken last
 
@@ -62,6 +65,16 @@ class Manager(LogManager):
             return now_s()
 
         return later_s
+
+    def freeze(self) -> MachineState:
+        """Freeze the state as it is.
+
+        Raises:
+            InvariantError: it may hold an entry by then that the core does not know to be applied.
+        """
+        if self.changes_apart():
+            raise InvariantError(f"{self.name} freezes its state amid a long entry")
+        return super().freeze()
 
     def take_events(self) -> TakenEvents:
         self.taken = super().take_events()

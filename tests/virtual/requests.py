@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from raftline.net.host import Batch
@@ -140,6 +140,7 @@ class Requests:
         self._connections: dict[Asker, ClientConnection] = {}
         self._others: list[Connected] = []
         self.reading: set[Batch] = set()  # the core has them, and has not answered
+        self.reads_apart: list[Batch] = []  # it has answered amid a long entry that goes on
 
     def ask(self, request: Request) -> None:
         """Let the line of a request arrive, on a connection that waits for nothing else."""
@@ -239,11 +240,28 @@ class Requests:
         hung_up, self._open = self._open, {}
         self.doors.submitted = []
         self.reading = set()
+        self.reads_apart = []
         self.ready = []
         self.waiting = {}
         for asked in hung_up:
             if asked.request is not None:
                 asked.request.client.unknown(asked.request)
+
+    def note_reads_apart(self, batches: Sequence[Batch]) -> None:
+        """Take reads that the core answers now; amid a long entry they are to wait for its end."""
+        if self._host.is_applying_apart:
+            self.reads_apart += [batch for batch in batches if not batch.is_answered]
+
+    def look_at_reads_apart(self) -> None:
+        """Hold that these wait for the end of the long entry.
+
+        Raises:
+            InvariantError: one is served from pairs that change.
+        """
+        for batch in self.reads_apart:
+            refused = batch.replies and batch.replies[0].startswith("Sorry, ")
+            if batch.is_answered and not refused:
+                raise InvariantError(f"{self._name} serves {batch.commands} amid a long entry")
 
     def _answer(self, request: Request, reply: str) -> None:
         self._world.within(2, request.client.answered, request, reply)

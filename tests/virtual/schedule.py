@@ -40,7 +40,7 @@ from tests.virtual.manager import Manager
 from tests.virtual.network import Network
 from tests.virtual.nonmember import NonMember
 from tests.virtual.onlookers import Onlookers
-from tests.virtual.plan import Plan, pick_plan
+from tests.virtual.plan import NEVER, Plan, pick_plan
 from tests.virtual.proofs import Proofs, read_secrets
 from tests.virtual.rough import RoughLines, Talker
 from tests.virtual.searchers import Searcher
@@ -197,6 +197,7 @@ class _Schedule:
         self.upgrades = Upgrades(self.world, plan, self.network, hosts, seed)
         NonMember(self.world, plan, hosts)
         self.operator = Operator(self.world, plan, hosts, addresses)
+        self._let_writers_sleep(random.Random(f"writers {seed}"), hosts)
         chance = random.Random(f"lines {seed}")
         self.talkers = self._rough_lines(chance, hosts)
         names = [f"watch{number}" for number in range(chance.choice([0, 0, 1, 2]))]
@@ -213,6 +214,17 @@ class _Schedule:
         self.onlookers = Onlookers(self.world, hosts, seed)
         self.clients += self.guests.clients
         self.watch_clients += self.guests.watches
+
+    def _let_writers_sleep(self, chance: random.Random, hosts: Sequence[Host]) -> None:
+        """Let the disk be late, in some schedules, with what precedes a snapshot."""
+        share = chance.choice([0, 0, 0.2, 0.6])
+        longest_ms = chance.choice([1, 3]) * self.plan.options.election_timeout_ms
+
+        def pause_ms() -> int:
+            return chance.randint(1, longest_ms) if chance.random() < share else 0
+
+        for host in hosts if share and self.plan.compact_bytes < NEVER else ():
+            host.writer_pause_ms = pause_ms
 
     def _rough_lines(self, chance: random.Random, hosts: Sequence[Host]) -> list[Talker]:
         """Let lines be rough, by a chance of their own; return the clients that do not wait."""
@@ -272,6 +284,8 @@ class _Schedule:
         """End all faults; the cluster must elect, serve, and agree in the end (liveness)."""
         self.world.tell("act", "> heal everything")
         self.faults.stop()
+        for host in self.hosts.values():
+            host.writer_pause_ms = int
         self.operator.stop()
         self.upgrades.finish()
         self.guests.finish()
@@ -347,7 +361,8 @@ class _Schedule:
         which alone don't show that anybody is served."""
         states = [host.node.view for host in self.hosts.values() if host.node is not None]
         received = sum(state.arriving_bytes for state in states)
-        return received + (sum(state.applied for state in states) if what == "agree" else 0)
+        catches_up = what in ("agree", "let leases end")  # all do, also who has a snapshot just now
+        return received + (sum(state.applied for state in states) if catches_up else 0)
 
     def _members(self) -> list[Host]:
         """Return who belongs to the cluster in the end: nobody, while that is not settled."""

@@ -11,10 +11,13 @@ from raftline.node import snapshots
 from raftline.node.snapshots import SPREAD, Turn, Turns, When
 from raftline.node.writer import WriteQueue
 from raftline.raft.inputs import Input, SnapshotRejected, SnapshotTaken
+from raftline.raft.log import Snapshot
 from raftline.raft.messages import InstallSnapshot, Message
 from raftline.raft.node import RawNode
 from raftline.storage.disk import StorageError
+from raftline.storage.logfile import LogFile
 from tests.faulty_folder import Died
+from tests.invariants import InvariantError
 from tests.virtual.disk import Disk
 from tests.virtual.manager import Manager
 from tests.virtual.world import World
@@ -175,12 +178,23 @@ class Job:
         if limit_s >= 0:
             self._rim.later(int(1000 * limit_s), wake)
 
+    def _in_force(self) -> tuple[Snapshot | None, LogFile | None]:
+        manager = self._rim.manager
+        return manager.snapshots.current, manager._logfile
+
     def _perhaps_the_last(self, act: Callable[[], bool]) -> bool:
-        """Let the node die now and then in the midst of this."""
-        disk = self._rim.disk
+        """Let the node die now and then in the midst of this.
+
+        Raises:
+            InvariantError: a snapshot or a log begun anew has its name before what precedes it.
+        """
+        disk, waits = self._rim.disk, self._rim.writes.goes_first
+        before = self._in_force()
         if dies := self._world.chance(LAST_STEPS):
             disk.die_soon()
         is_done = act()
+        if waits and self._in_force() != before:
+            raise InvariantError(f"{self._rim.name} has files in force before what precedes them")
         if dies:
             disk.folder.fault = None
         return is_done
