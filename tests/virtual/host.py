@@ -491,11 +491,6 @@ class Host:
         elif self.writes.writing or not self._writer_sleeps_on():
             self.write()
 
-    @property
-    def is_applying_apart(self) -> bool:
-        """Whether an entry is being applied that takes long."""
-        return self._pairs_lock.is_held
-
     def after_long(self, act: Callable[[], None]) -> bool:
         """Let something wait for the end of a long entry; return False if there is none."""
         if self._pairs_lock.is_held:
