@@ -23,6 +23,7 @@ class Faults:
         self._hosts = hosts
         self._names = [host.name for host in hosts]
         self._over = False
+        self._handed = 0  # transfers that were asked for
         acts: tuple[Callable[[], None], ...] = (
             self._cut_one_way,
             self._isolate,
@@ -107,9 +108,17 @@ class Faults:
             before = view.transfer
             host.take(Transfer(to))
             self._world.counts["transfers begun"] += view.transfer is not before
+            self._handed += 1
+            if self._handed % 3 == 0 and view.transfer is not None:  # a third one may lead then
+                delay_ms = 1 + self._handed % (2 * self._plan.delay_ms)
+                self._world.beside(delay_ms, 0.5, self._kill_named, view.transfer.to)
             if chance.random() < 0.5:
                 delay_ms = chance.randint(0, 2 * self._plan.delay_ms)
                 self._world.after(delay_ms, self._cut_off, host.name)
+
+    def _kill_named(self, name: str) -> None:
+        if not self._over:
+            self._crash(next(host for host in self._hosts if host.name == name), power_cut=False)
 
     def _regain(self) -> None:
         """A leader is ordered to follow, to stand, or to stand as soon as it follows: mostly it

@@ -429,18 +429,19 @@ class Proofs:
         to = chance.choice(self._hosts)
         if to.node is None or to.paused:
             return
-        name, door = chance.choice(self._hosts).name, self.doors[to.name]
+        others = [host.name for host in self._hosts if host is not to]
+        name, door = chance.choice(others), self.doors[to.name]
         door.begin()
         wire = Wire(self, to, to, is_members=False)
         connection = PeerConnection(door, to, wire, name, b"")
-        term = to.node.view.term + chance.randint(0, 2)
+        term = to.node.view.term + chance.randint(1, 3)
         if not self._by_secret and chance.random() < 0.7:
             is_member = chance.random() < 0.5  # of another name, then
             known = "s99" if is_member else name
             connection.admission.certify(certificate(known, is_member=is_member))
         messages: list[Message] = [
-            RequestVote(name, to.name, term, 10**6, term),
-            RequestVote(name, to.name, term, 10**6, term, pre_vote=True),
+            RequestVote(name, to.name, term, 10**6, term - 1),
+            RequestVote(name, to.name, term, 10**6, term - 1, pre_vote=True),
             RequestVoteReply(name, to.name, term, True),
         ]
         lines = [f"{name}@Prove {to.name} nonce {door.new_token(16)}"]
