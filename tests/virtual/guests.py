@@ -263,7 +263,10 @@ class Guests:
         self._settings = Settings(world, chance, list(self._files.values()))
         for number in (1, 2):
             self.clients.append(GuestClient(world, plan, f"guest{number}", hosts, history))
-        self.watches = [GuestWatch(world, chance, "guestwatch", self._files, watching)]
+        self.watches = [
+            GuestWatch(world, chance, f"guestwatch{number}", self._files, watching)
+            for number in (1, 2, 3)
+        ]
 
     def finish(self) -> None:
         """Let every user do everything."""
