@@ -74,7 +74,7 @@ Watching = Generator[WatchStep, Any, bool]
 
 
 class _Sync:
-    """What a watch has to reach, once a node has said how far the log is."""
+    """The index that a watch has to reach, once a node has answered how far the log is."""
 
     def __init__(self) -> None:
         self.target: int | None = None

@@ -56,7 +56,7 @@ def can_end(world: World) -> bool:
 
 
 class Ends:
-    """What the search of an end has to know of servers and messages."""
+    """Facts of servers and messages that the search of an end needs."""
 
     def __init__(self, world: World) -> None:
         self._world = world

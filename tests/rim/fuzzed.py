@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import secrets
 import socket
 import ssl
 import tempfile
@@ -198,6 +199,7 @@ class KnownUsers(Access):
             bytes(32),
         )
         self.nobody = Identity("", UserRole.NONE)
+        self.new_token = secrets.token_hex
         self.failed_s, self.wait = 0.0, lambda _: False  # type: ignore[assignment]
 
 

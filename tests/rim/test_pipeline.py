@@ -188,7 +188,7 @@ def test_a_block_that_raises_sends_nothing(run: Run, start: Start) -> None:
 
 @BOTH
 def test_without_a_leader_it_ends_in_the_time_of_one_request(run: Run, start: Start) -> None:
-    """What was not begun by then is not sent, and says so."""
+    """Each request that was not begun by then is refused, and not sent."""
     node = start(lambda _: NO_LEADER)
     results: list[Pending[Any]] = []
 

@@ -33,7 +33,7 @@ class Nodes:
         self._mute = mute
         self._lines: deque[str | OSError] = deque()
         self._held: deque[str | OSError] = deque()
-        self._told = 0
+        self._sent_up_to = 0
         cursor = WatchCursor(TEXT, "a/", after)
         addresses = Addresses([Address("one", 1), Address("two", 2)])
         self.watch = WatchMachine(addresses, "c", cursor, 10.0, lambda: self.now_s)
@@ -101,7 +101,7 @@ class Nodes:
             self._push()
             text = words.ended(self.last)
         else:
-            self._told = int(after) if after else self.last
+            self._sent_up_to = int(after) if after else self.last
             text = words.goes_on(int(after)) if after else words.begins(0, self.last)
         self._lines.append(f"s1{number}@{text}")
         if verb == "watch" and not number:
@@ -109,9 +109,9 @@ class Nodes:
 
     def _push(self) -> None:
         for index, key, value in self.log:
-            if index > self._told and key.startswith("a/"):
+            if index > self._sent_up_to and key.startswith("a/"):
                 self._lines.append(f"s1@{words.event(index, 'set', key, value)}")
-        self._told = self.last
+        self._sent_up_to = self.last
 
 
 def test_it_returns_at_once_if_nothing_matched_since() -> None:

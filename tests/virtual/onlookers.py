@@ -44,7 +44,7 @@ WINDOWS = (None, None, 200, 3000)
 
 
 class Seen(NamedTuple):
-    """What a node held as a line left it."""
+    """The facts of a node as a line left it."""
 
     index: int
     held: dict[str, str]

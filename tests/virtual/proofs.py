@@ -205,7 +205,7 @@ class PeerConnection(Connected):
 
 
 class Wire:
-    """What one member sends to another one: over connections, one after the other."""
+    """The lines from one member to another one: over connections, one after the other."""
 
     def __init__(self, proofs: Proofs, near: Host, far: Host, *, is_members: bool = True) -> None:
         self.is_members = is_members

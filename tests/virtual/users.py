@@ -79,7 +79,7 @@ class MemoryPath:
 
 
 class Guest(NamedTuple):
-    """Who is logged in on a connection. Without a password it is by a certificate."""
+    """The user of a connection. Without a password the login is by a certificate."""
 
     name: str
     password: str | None
