@@ -71,7 +71,7 @@ class GuestConnection(ClientConnection):
         self._trying = guest
         self._since: dict[Asked, int] = {}  # the version in force as a line came
         self._begun = file.version
-        self._waiting = b""
+        self._held_back = b""
         self._steps_of_login: Generator[str, str, None] | None = None
         if guest.password is None:
             self.admission.certify(certificate(guest.name))
@@ -120,12 +120,12 @@ class GuestConnection(ClientConnection):
         if guest is not None or self._file.doors.is_private:
             self._file.hold("a login", known, was_done=guest is not None)
         self.guest, self._steps_of_login = guest, None
-        waiting, self._waiting = self._waiting, b""
-        self.receive(waiting)
+        held_back, self._held_back = self._held_back, b""
+        self.receive(held_back)
 
     def receive(self, data: bytes) -> None:
         if self._steps_of_login is not None:
-            self._waiting += data
+            self._held_back += data
         elif data:
             for one in self.asked:
                 self._since.setdefault(one, self._file.version)

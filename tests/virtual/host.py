@@ -185,7 +185,7 @@ class Host:
         self.may_be_said_new = bool(members)  # until it loses a file: nothing ran here before
         self._incarnation = 1  # what belongs to an earlier one is void
         self._backlog: list[Callable[[], None]] = []  # arrived while paused
-        self._acts: deque[tuple[Callable[..., None], tuple[object, ...]]] = deque()  # done next
+        self._acts: deque[tuple[Callable[..., object], tuple[object, ...]]] = deque()  # done next
         self._acts_now = False
         self._is_prompt = not plan.slow_entries  # their time passes for the node alone
         self._pairs_lock = PairsLock(name)
@@ -314,7 +314,7 @@ class Host:
                 f"{self.name} reports {reported} as applied"
             )
 
-    def _when_up(self, act: Callable[..., None], *values: object) -> None:
+    def _when_up(self, act: Callable[..., object], *values: object) -> None:
         """Let the node take an input; while it is paused, when it goes on."""
         incarnation = self._incarnation
         if self.paused:
@@ -322,7 +322,7 @@ class Host:
         else:
             self._alive(incarnation, act, *values)
 
-    def _alive(self, incarnation: int, act: Callable[..., None], *values: object) -> None:
+    def _alive(self, incarnation: int, act: Callable[..., object], *values: object) -> None:
         """Let the node do something, unless it died since, as one of its threads does: what comes
         of that itself, since a write took no time, say, is done after it. Then look for what waits.
         Its disk may let it die of this."""

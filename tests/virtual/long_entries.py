@@ -7,6 +7,7 @@ does: in virtual time it would wait for ever.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -68,7 +69,7 @@ class PairsLock:
         """As `__exit__`."""
 
 
-class WithoutCore:
+class WithoutCore(AbstractContextManager[None]):
     """A thread works that does not hold `core`, but for the time of a step."""
 
     def __init__(self, lock: PairsLock) -> None:

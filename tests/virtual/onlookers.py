@@ -46,7 +46,7 @@ WINDOWS = (None, None, 200, 3000)
 class Seen(NamedTuple):
     """The facts of a node as a line left it."""
 
-    index: int
+    applied: int
     held: dict[str, str]
     level: int
 
@@ -124,8 +124,8 @@ class Looker:
         if reply.startswith("Sorry, "):
             return
         found = BACKUP.fullmatch(reply)
-        if found is None or int(found[1]) != seen.index or seen.index < least:
-            raise InvariantError(f"{host.name}, at {seen.index}, backs up {reply}; {least} counts")
+        if found is None or int(found[1]) != seen.applied or seen.applied < least:
+            raise InvariantError(f"{host.name} at {seen.applied} backs up {reply}; {least} counts")
         data = b""
         while True:
             reply, _ = yield f"backup from {len(data)}"
@@ -139,7 +139,7 @@ class Looker:
         loaded = SnapshotReader(BytesIO(data), no_pause).read()
         pairs = {key: value_of(held) for key, held in loaded.pairs.items()}
         expected = {key: value_of(held) for key, held in seen.held.items()}
-        if loaded.snapshot.index != seen.index or pairs != expected:
+        if loaded.snapshot.index != seen.applied or pairs != expected:
             raise InvariantError(f"{host.name} backs up {pairs}, and has {expected}")
         self._world.counts["backups over lines"] += 1
 
@@ -158,7 +158,7 @@ class Looker:
             if key.startswith(prefix) and (not after or order(unescape(key)) > order(after))
         }
         found = json.loads(reply.removeprefix("SHOW response: "))
-        if found != expected or seen.index < least:
+        if found != expected or seen.applied < least:
             raise InvariantError(f"{host.name} lists {found}, and has {expected}; {least} counts")
         self._world.counts["listings over lines"] += 1
 

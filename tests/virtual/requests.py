@@ -93,7 +93,7 @@ class ClientConnection(Connected):
             raise InvariantError("a batch is answered a second time")
         super().mark_ready()
 
-    def _line_left(self, _: Connected, line: str) -> None:
+    def _line_left(self, connection: Connected, line: str) -> None:
         sender, _, text = line.partition("@")
         if not self.asked or self.asked[0].request_id != sender.partition("#")[2]:
             raise InvariantError(f"nobody asked on this connection for {line!r}")

@@ -100,14 +100,7 @@ def run(
     for host in schedule.hosts.values():
         host.collector = collector
     try:
-        with (
-            few_collections(),
-            replaced(state, "APPLY_MAX", plan.apply_max),
-            replaced(sessions, "SESSIONS_MAX", plan.sessions_max),
-            replaced(sessions, "WINDOW", plan.session_window),
-            replaced(secret, "read_secrets", read_secrets),
-            replaced(search, "WINDOW", min(search.WINDOW, plan.session_window)),
-        ):
+        with few_collections(), as_planned(plan):
             schedule.trouble(steps)
             schedule.heal()
             schedule.judge()
@@ -124,6 +117,19 @@ def run(
         ) from error
     world = schedule.world
     return Outcome(seed, plan.nodes, world.now_ms, world.events, Counter(world.counts))
+
+
+@contextlib.contextmanager
+def as_planned(plan: Plan) -> Iterator[None]:
+    """Let modules have the bounds of a plan, and read secrets from memory."""
+    with (
+        replaced(state, "APPLY_MAX", plan.apply_max),
+        replaced(sessions, "SESSIONS_MAX", plan.sessions_max),
+        replaced(sessions, "WINDOW", plan.session_window),
+        replaced(secret, "read_secrets", read_secrets),
+        replaced(search, "WINDOW", min(search.WINDOW, plan.session_window)),
+    ):
+        yield
 
 
 @contextlib.contextmanager

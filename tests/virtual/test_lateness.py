@@ -12,7 +12,7 @@ from raftline.raft.inputs import Transfer
 from tests.virtual.host import leaders
 from tests.virtual.lateness import ROUND_MS, LatenessCheck
 from tests.virtual.plan import FAULTS, Plan, pick_plan
-from tests.virtual.schedule import _Schedule
+from tests.virtual.schedule import _Schedule, as_planned
 from tests.virtual.test_leases import Calm
 
 STEPS = 6000
@@ -69,8 +69,9 @@ def run(seed: int, steps: int = STEPS) -> LatenessCheck:
     hosts = list(schedule.hosts.values())
     check = LatenessCheck(schedule.world, plan, schedule.network, hosts)
     try:
-        schedule.trouble(steps)
-        schedule.heal()
+        with as_planned(plan):
+            schedule.trouble(steps)
+            schedule.heal()
     except AssertionError as error:
         raise AssertionError(f"seed {seed}: {error}\n{plan}") from error
     return check
