@@ -106,8 +106,7 @@ def all_vote(addresses: Mapping[str, str]) -> Membership:
 
 
 def _reached_by_majority(voters: Sequence[str], values: dict[str, int]) -> int:
-    ascending = sorted(map(values.get, voters, repeat(0)))
-    return ascending[(len(voters) - 1) // 2]  # so many reached less, and they are no majority
+    return sorted(map(values.get, voters, repeat(0)))[-majority(voters)]
 
 
 def majority(voters: Sequence[str]) -> int:
