@@ -41,13 +41,13 @@ def systemctl(folder: Path, words: list[str]) -> int:
     if action == "stop":
         return _stop(service_pid(folder))
     unit = (folder / "etc/systemd/system/raftline@.service").read_text()
-    options = dict(line.split("=", 1) for line in unit.splitlines() if "=" in line)
-    command = options["ExecStart"].replace("%i", instance)
+    settings = dict(line.split("=", 1) for line in unit.splitlines() if "=" in line)
+    command = settings["ExecStart"].replace("%i", instance)
     if str(folder) not in command.split()[0]:
         raise SystemExit(f"the unit starts another program: {command}")
     program, *options = shlex.split(command)
     given = [program, *[prefixed(option, folder) for option in options]]
-    return _start(folder, given, pwd.getpwnam(options["User"]), int(options["UMask"], 8))
+    return _start(folder, given, pwd.getpwnam(settings["User"]), int(settings["UMask"], 8))
 
 
 def _start(folder: Path, command: list[str], user: pwd.struct_passwd, umask: int) -> int:

@@ -49,6 +49,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy_tree(copy)
     change(copy, changes())
     python(copy, "tests/lists/test_command_pages.py")
+    python(copy, "tests/lists/test_public_names.py")
     return copy
 
 
