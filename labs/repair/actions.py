@@ -8,7 +8,7 @@ import time
 
 from labs.repair.asking import DEADLINE_S, KEY, NORMAL_S, AskedCluster, LabError, written
 from raftline.client import Client, ClientError, NoLeader, OutcomeUnknown, Refused
-from raftline.wire.refusals import refusal_in, sentence_of
+from raftline.wire.refusals import for_people, refusal_in, sentence_of
 from raftline.wire.replies import RequestOutcome, outcome_of
 
 SKIPS = "SKIP-REPLICATION on"
@@ -219,7 +219,7 @@ class Pending:
     def _settled(self) -> str:
         answer = self.answer()
         self.lab.wait_until_equal()
-        self.lab.say(f"The client that submitted {self.value} hears: {answer}")
+        self.lab.say(f"The client that submitted {self.value} hears: {for_people(answer)}")
         self.lab.say(f"Everybody's last value now: {self.lab.last_value()}")
         self.lab.show()
         return answer
