@@ -256,7 +256,7 @@ build/tooz-env build/dogpile-env: build/%-env: $(wildcard integrations/tooz/*.to
 	@touch $@
 
 # What the suites import beside their project.
-SUITE_OF_tooz = 'tooz>=9.1,<10' testtools fixtures etcd3gw pymemcache redis
+SUITE_OF_tooz = 'tooz>=9.1,<10' testtools fixtures etcd3gw pymemcache redis sysv_ipc  # all that its tests import
 SUITE_OF_dogpile = 'dogpile.cache>=1.5,<2'
 
 clean: ## remove everything that was made, except the nodes' files in logs/
