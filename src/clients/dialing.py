@@ -3,12 +3,14 @@ that hangs (RFC 8305, "happy eyeballs"). The name is looked up each time."""
 
 from __future__ import annotations
 
+import errno
 import os
 import selectors
 import socket
 import time
 
 NEXT_S = 0.25  # for an address alone; RFC 8305, section 8
+UNDER_WAY = (0, errno.EINPROGRESS, errno.EWOULDBLOCK)  # the last on Windows
 
 
 def dial(host: str, port: int, limit_s: float) -> socket.socket:
@@ -22,7 +24,11 @@ def dial(host: str, port: int, limit_s: float) -> socket.socket:
         try:
             while places or under_way:
                 if places:
-                    under_way.append(_begin(places.pop(0)))
+                    try:
+                        under_way.append(_begin(places.pop(0)))
+                    except OSError as error:
+                        problem = problem or error
+                        continue
                     selector.register(under_way[-1], selectors.EVENT_WRITE)
                 left_s = until_s - time.monotonic()
                 if left_s <= 0:
@@ -44,8 +50,12 @@ def dial(host: str, port: int, limit_s: float) -> socket.socket:
 
 
 def _begin(place: tuple[int, int, int, str, tuple[object, ...]]) -> socket.socket:
+    """Raises OSError: this machine has no such family of addresses, or no way to this one."""
     family, kind, protocol, _, address = place
     begun = socket.socket(family, kind, protocol)
     begun.setblocking(False)
-    begun.connect_ex(address)
-    return begun
+    number = begun.connect_ex(address)
+    if number in UNDER_WAY:
+        return begun
+    begun.close()
+    raise OSError(number, os.strerror(number))

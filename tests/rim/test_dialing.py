@@ -18,6 +18,7 @@ from raftline.clients import dialing
 DEADLINE_S = 60.0
 NAME = "cluster.example"
 HANGS, REFUSES, SERVES = "127.0.0.3", "127.0.0.4", "127.0.0.5"
+NO_WAY, NO_FAMILY = "255.255.255.255", "no such family"  # fail at once
 Lookup = Callable[..., None]
 
 
@@ -37,7 +38,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Lookup:
     def looked_up(host: Any, port: Any, *more: Any, **options: Any) -> Any:
         if host != NAME:
             return look_up(host, port, *more, **options)
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, port)) for one in hosts]
+        return [(family_of(one), socket.SOCK_STREAM, 6, "", (one, port)) for one in hosts]
 
     monkeypatch.setattr(socket, "getaddrinfo", looked_up)
 
@@ -45,6 +46,10 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Lookup:
         hosts[:] = addresses
 
     return name
+
+
+def family_of(host: str) -> int:
+    return socket.AF_UNSPEC if host == NO_FAMILY else socket.AF_INET
 
 
 @contextlib.contextmanager
@@ -116,6 +121,25 @@ def test_an_address_of_a_name_that_hangs_or_refuses_holds_up_no_other(
     names(HANGS, REFUSES, SERVES)
     with hanging(port), node(SERVES, port, "5"):
         assert ask(f"{NAME}:{port}") == ["5"]
+
+
+@pytest.mark.parametrize("ask", [by_thread, by_task])
+def test_an_address_that_fails_at_once_is_passed_over(
+    ask: Callable[[str], list[str | None]], port: int, names: Lookup
+) -> None:
+    names(NO_WAY, NO_FAMILY, SERVES)
+    with node(SERVES, port, "5"):
+        assert ask(f"{NAME}:{port}") == ["5"]
+
+
+@pytest.mark.parametrize("addresses", [[NO_WAY], [NO_WAY, REFUSES], [NO_FAMILY, REFUSES]])
+def test_an_address_that_fails_at_once_is_an_error(
+    addresses: list[str], port: int, names: Lookup
+) -> None:
+    names(*addresses)
+    with pytest.raises(OSError, match="Errno") as caught:
+        dialing.dial(NAME, port, DEADLINE_S)
+    assert not isinstance(caught.value, ConnectionRefusedError | TimeoutError)
 
 
 def test_the_error_of_a_name_is_that_of_its_first_address(port: int, names: Lookup) -> None:
