@@ -9,13 +9,14 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 
+from raftline.clients.codes import CodesOpening
 from raftline.clients.lines import LineConnection
 from raftline.clients.tls import ClientTls, why_no_tls
 from raftline.common.address import Address
 from raftline.common.console import safe_line
 from raftline.common.errors import PUBLIC, RaftlineError
 from raftline.wire.protocol import ProtocolError, decode_line
-from raftline.wire.refusals import RequestOutcome, answers_codes, codes_line
+from raftline.wire.refusals import RequestOutcome
 
 SAID_AFTER_S = 1.0
 CONNECT_TIMEOUT_S = 2.0  # while other addresses are left to try
@@ -218,8 +219,7 @@ class NodeConnection(LineConnection):
         """Connect. With `sender`, the client's name, refusals have codes; what asks for them leaves
         with the first line. Raises OSError as `LineConnection`."""
         self.address = address
-        self._opening = codes_line(sender) if sender else b""
-        self._awaits_codes = bool(sender)
+        self._codes = CodesOpening(sender)
         try:
             super().__init__(address.port, timeout_s, address.host, tls)
         except UnicodeError:  # no name that could be looked up, such as a..b
@@ -227,17 +227,12 @@ class NodeConnection(LineConnection):
 
     def send(self, *lines: str | bytes) -> None:
         """Send these lines, each with a newline after it."""
-        opening, self._opening = self._opening, b""
-        super().send(*((opening, *lines) if opening else lines))
+        super().send(*self._codes.take_unsent(), *lines)
 
     def read(self, until_s: float | None = None, bytes_max: int | None = None) -> bytes:
         """Return the next line without its newline; see `LineConnection.read`."""
         line = super().read(until_s, bytes_max)
-        if self._awaits_codes:
-            self._awaits_codes = False
-            if answers_codes(line):
-                return super().read(until_s, bytes_max)
-        return line
+        return super().read(until_s, bytes_max) if self._codes.is_answered_by(line) else line
 
     def is_silent(self) -> bool:
         """Whether nothing arrived unasked: neither the end nor a node's farewell line."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
+from raftline.clients.codes import CodesOpening
 from raftline.clients.connection import line_of
 from raftline.clients.dialing import NEXT_S
 from raftline.clients.lines import ConnectionEnded, TooLong
@@ -13,7 +14,6 @@ from raftline.clients.tls import ClientTls
 from raftline.common.address import Address
 from raftline.kv.asker import take_steps, tls_arguments
 from raftline.wire.limits import REPLY_LINE_BYTES
-from raftline.wire.refusals import answers_codes, codes_line
 
 LINES_MAX = 1000  # lines not taken yet; beyond, nothing is read, and the node ends the watch
 
@@ -21,10 +21,8 @@ LINES_MAX = 1000  # lines not taken yet; beyond, nothing is read, and the node e
 class LineStream(asyncio.Protocol):
     """Keeps the lines that came until they are taken. A wait for one can be cancelled."""
 
-    def __init__(self, opening: bytes = b"") -> None:
-        """`opening` is a line that asks for codes; it leaves with the first line."""
-        self._opening = opening
-        self._awaits_codes = bool(opening)
+    def __init__(self, codes: CodesOpening) -> None:
+        self._codes = codes
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._lines: deque[bytes] = deque()
@@ -37,8 +35,7 @@ class LineStream(asyncio.Protocol):
     def send(self, line: bytes) -> None:
         """Send a line."""
         if self._transport is not None:
-            opening, self._opening = self._opening, b""
-            self._transport.write(b"\n".join([opening, line, b""] if opening else [line, b""]))
+            self._transport.write(b"\n".join([*self._codes.take_unsent(), line, b""]))
 
     def abort(self) -> None:
         """End the connection at once."""
@@ -102,12 +99,10 @@ class LineStream(asyncio.Protocol):
         self._lines.extend(bytes(received[:end]).split(b"\n"))
         del received[: end + 1]
         self._searched = 0
-        if self._awaits_codes:
-            self._awaits_codes = False
-            if answers_codes(self._lines[0]):
-                self._lines.popleft()
-                if not self._lines:
-                    return
+        if self._codes.is_answered_by(self._lines[0]):
+            self._lines.popleft()
+            if not self._lines:
+                return
         if len(self._lines) > LINES_MAX and not self._is_paused and self._transport is not None:
             self._is_paused = True
             self._transport.pause_reading()
@@ -133,7 +128,7 @@ async def open_stream(
     """
     host, port = address
     connecting = asyncio.get_running_loop().create_connection(
-        lambda: LineStream(codes_line(speaker) if asks_codes else b""),
+        lambda: LineStream(CodesOpening(speaker if asks_codes else "")),
         host,
         port,
         happy_eyeballs_delay=NEXT_S,

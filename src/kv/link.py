@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
+from raftline.clients.codes import CodesOpening
 from raftline.clients.lines import ConnectionEnded, TooLong
 from raftline.common.address import Address
 from raftline.wire.limits import REPLY_LINE_BYTES
 from raftline.wire.protocol import ProtocolError, split_sender, without_controls
-from raftline.wire.refusals import answers_codes, codes_line
 from raftline.wire.replies import Reply
 
 
@@ -24,8 +24,7 @@ class Link(asyncio.Protocol):
     def __init__(self, address: Address, sender: str) -> None:
         """`sender` is the client's name; refusals have codes here."""
         self.address = address
-        self._opening = [codes_line(sender)]  # leaves with the first line
-        self._awaits_codes = True
+        self._codes = CodesOpening(sender)
         self.heard_s = 0.0  # when the last line came, by the loop's clock
         self.is_open = True
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -95,8 +94,7 @@ class Link(asyncio.Protocol):
     def _flush(self) -> None:
         unsent, self._unsent = self._unsent, []
         if self._transport is not None and self.is_open and unsent:
-            opening, self._opening = self._opening, []
-            self._transport.write(b"\n".join([*opening, *unsent, b""]))
+            self._transport.write(b"\n".join([*self._codes.take_unsent(), *unsent, b""]))
 
     # --- asyncio's ------------------------------------------------------------------------------
 
@@ -140,10 +138,8 @@ class Link(asyncio.Protocol):
             self.close(ConnectionEnded())
 
     def _answered(self, raw: bytes) -> bool:
-        if self._awaits_codes:
-            self._awaits_codes = False
-            if answers_codes(raw):
-                return True
+        if self._codes.is_answered_by(raw):
+            return True
         try:
             text = without_controls(raw.removesuffix(b"\r").decode("utf-8", "surrogateescape"))
             name, number, text = split_sender(text)

@@ -11,6 +11,7 @@ import pytest
 import raftline.clients.lines
 import raftline.kv.line_stream
 import raftline.kv.link
+from raftline.clients.codes import CodesOpening
 from raftline.clients.connection import OutcomeUnknown, Unreachable
 from raftline.clients.lines import LineConnection, TooLong
 from raftline.clients.search import lost
@@ -88,7 +89,7 @@ def test_a_link_takes_no_line_without_an_end() -> None:
 
 def test_a_watch_takes_no_line_without_an_end() -> None:
     async def read() -> None:
-        stream, transport = LineStream(), Transport()
+        stream, transport = LineStream(CodesOpening("")), Transport()
         stream.connection_made(transport)
         stream.data_received(b"x" * LIMIT + b"\n" + b"y" * LIMIT)
         assert not transport.is_aborted

@@ -159,7 +159,7 @@ def test_what_a_full_node_says_is_reported_and_not_taken_for_the_answer_to_codes
     start: Callable[..., RawNode], get: Get
 ) -> None:
     with pytest.raises(NoLeader, match=FULL.removeprefix("Sorry, ")):
-        get(start(answered, f"s2@{FULL}\n").at, 0.2)
+        get(start(answered, f"s2@{FULL}\n").at, 0.5)
 
 
 def test_a_person_sees_no_codes(start: Callable[..., RawNode]) -> None:
