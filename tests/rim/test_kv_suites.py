@@ -1,0 +1,113 @@
+"""CPython's own tests of mappings, on `kv`.
+
+`test.mapping_tests` runs as it comes with Python, twice: on `kv`, with str alone, and on one from
+which most of the differences are taken away, so that the rest of each test runs. Those that are
+left have a row in docs/use/python.md ("Unlike a dict").
+"""
+
+from __future__ import annotations
+
+import ast
+import collections.abc
+import re
+import unittest
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from raftline.clients.pool import Clients
+from raftline.kv.codec import TEXT, Codec
+from raftline.kv.store import KV
+from tests.core.test_kv_mapping import Cluster
+
+mappings = pytest.importorskip(
+    "test.mapping_tests", reason="this Python comes without its own tests"
+)
+PAGE = Path(__file__).resolve().parents[2] / "docs/use/python.md"
+
+
+class Plain(KV[Any]):
+    """`kv`, made as a dict is."""
+
+    codec: Codec[Any] = TEXT
+
+    def __init__(self, *given: Any, **more: Any) -> None:
+        super().__init__(cast(Clients, Cluster()), self.codec)
+        self.update(*given, **more)
+
+
+class Relaxed(Plain):
+    """One that has any literal as a key or a value, is equal by what is in it, and can delete all
+    keys."""
+
+    codec = Codec(object, repr, ast.literal_eval)
+    __eq__ = collections.abc.Mapping.__eq__  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]
+
+    def clear(self) -> None:  # type: ignore[override]
+        for key in list(self):
+            del self[key]
+
+
+class OnPlain(mappings.BasicTestMappingProtocol):  # type: ignore[misc,name-defined]
+    __test__ = False
+    type2test = Plain
+
+    def _reference(self) -> dict[str, str]:
+        return {"1": "2", "key1": "value1", "key2": "(1, 2, 3)"}
+
+
+class OnRelaxed(mappings.TestHashMappingProtocol):  # type: ignore[misc,name-defined]
+    __test__ = False
+    type2test = Relaxed
+
+
+# Meant to differ: a test's name, and the row of the page that says why.
+EQUAL = "`==` by what is in it"
+NONE = "`None` is a key or a value"
+PREFIX = "`items(None)` is a TypeError"
+OF_DICT = "`copy`, `fromkeys`"
+DIFFER = {
+    OnPlain: {
+        "test_constructor": EQUAL,
+        "test_items": PREFIX,
+        "test_update": EQUAL,
+        "test_values": PREFIX,
+    },
+    OnRelaxed: {
+        "test_copy": OF_DICT,
+        "test_eq": "what is no str",  # its text can't be read back
+        "test_fromkeys": OF_DICT,
+        "test_getitem": "what is no str",  # and raises in __hash__
+        "test_items": PREFIX,
+        "test_pop": "what is no str",
+        "test_repr": "`repr` shows what is in it",
+        "test_repr_deep": "`repr` shows what is in it",
+        "test_setdefault": NONE,
+        "test_values": PREFIX,
+    },
+}
+LEFT_OUT = {"test_popitem"}  # takes out thousands of pairs one by one, each by a listing
+CASES = [
+    pytest.param(cases, each, id=f"{cases.__name__}-{each}")
+    for cases in DIFFER
+    for each in unittest.TestLoader().getTestCaseNames(cases)
+    if each not in LEFT_OUT or cases is OnPlain
+]
+
+
+@pytest.mark.parametrize(("cases", "test"), CASES)
+def test_kv_is_a_mapping_as_cpython_s_tests_have_it(
+    cases: type[unittest.TestCase], test: str
+) -> None:
+    result = unittest.TestResult()
+    cases(test).run(result)
+    assert result.testsRun == 1
+    assert bool(result.errors + result.failures) == (test in DIFFER[cases]), result
+
+
+def test_each_difference_has_a_row_on_the_page() -> None:
+    page = PAGE.read_text(encoding="utf-8").partition("### Unlike a dict")[2].partition("\n#")[0]
+    rows = re.findall(r"(?m)^\| (.+?) \| .+ \|$", page)
+    assert {why for each in DIFFER.values() for why in each.values()} <= set(rows)
