@@ -8,6 +8,7 @@ clock: each report comes with its time.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable
 from typing import Literal
@@ -38,47 +39,69 @@ class ClientHealth:
     def __init__(self, silence_s: float = SILENCE_S) -> None:
         self.silence_s = silence_s
         self.on_change: Listener = _ignore
+        self.on_wait: Callable[[], object] = _ignore  # called as a time without a node begins
         self._state: ClientState = "suspended"
         self._since_s: float | None = None  # of the time without a node
-        self._was_served = self._is_logged = False
+        self._was_served = False
+        self._asked = ""  # the nodes that were asked last, and the last answer
         self._lock = threading.Lock()
+
+    def _is_served(self) -> bool:
+        return self._state == "connected"
+
+    @property
+    def lost_s(self) -> float:
+        """The time at which "suspended" becomes "lost"; inf while it does not."""
+        since_s = self._since_s
+        return math.inf if since_s is None or self._state == "lost" else since_s + LOST_S
 
     def state(self, now_s: float) -> ClientState:
         """Return the state. It begins as "suspended", until a node has answered."""
-        since_s = self._since_s
-        is_lost = since_s is not None and now_s >= since_s + LOST_S
-        return "lost" if is_lost else self._state
+        return "lost" if now_s >= self.lost_s else self._state
 
     def served(self, now_s: float) -> None:
         """Report that a node served a request or a watch."""
-        is_news = self._state != "connected"
-        if not is_news:
+        if self._is_served():
             return
         with self._lock:
-            is_news = self._state != "connected"
-            since_s, self._state, self._since_s = self._since_s, "connected", None
-            is_logged, self._was_served, self._is_logged = self._is_logged, True, False
+            if self._is_served():
+                return
+            since_s, self._since_s = self._since_s, None
+            is_logged = self._state == "lost" and self._was_served
+            self._was_served = True
+            self._change("connected")
         if is_logged and since_s is not None:
             LOG.warning("a node serves again, after %.0f s", now_s - since_s)
-        if is_news:
-            self.on_change("connected")
 
     def failed(self, now_s: float, where: str, why: str) -> None:
         """Report that each known node was asked, and none serves."""
         with self._lock:
-            before = self._state
-            since_s = self._since_s = now_s if self._since_s is None else self._since_s
-            self._state = "lost" if now_s >= since_s + LOST_S else "suspended"
-            state = self._state
-            is_logged, self._is_logged = self._is_logged, self._was_served and state == "lost"
-        if self._is_logged and not is_logged:
+            self._asked = f"{where}. The last one: {why}"
+            if self._is_served():
+                self._change("suspended")
+            if self._since_s is None:
+                self._since_s = now_s
+                self.on_wait()
+        self.look(now_s)
+
+    def look(self, now_s: float) -> None:
+        """Let "suspended" become "lost" if its time has come."""
+        with self._lock:
+            since_s = self._since_s
+            if since_s is None or now_s < self.lost_s:
+                return
+            self._change("lost")
+        if self._was_served:
             LOG.warning(
                 "no node serves for %.0f s, so events, and locks that wait, are late; asked in"
-                " turn: %s. The last one: %s",
-                now_s - since_s, where, why,
+                " turn: %s",
+                now_s - since_s, self._asked,
             )  # fmt: skip
-        if state != before:
-            self.on_change(state)
+
+    def _change(self, state: ClientState) -> None:
+        """Called with the lock held, so that listeners get the changes in their order."""
+        self._state = state
+        self.on_change(state)
 
 
-def _ignore(_: ClientState) -> None: ...
+def _ignore(*_: object) -> None: ...

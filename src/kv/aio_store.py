@@ -136,6 +136,7 @@ class AioKV(NoCopies, Generic[Data]):
         if self._shared.keeper is not None:
             await self._shared.keeper.close()
         await self._asker.close()
+        self._shared.listeners.close()
 
     # --- requests -------------------------------------------------------------------------------
 

@@ -1,10 +1,17 @@
-"""The listeners of a client's state: functions of the program that are called at each change."""
+"""The listeners of a client's state: functions of the program that are called at each change.
+
+"suspended" becomes "lost" by its time, without a request. So while a client with listeners has no
+node, something waits for that time: the thread that calls them, or a timer of the event loop.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
 import os
 import threading
+import time
 from collections import deque
 
 from raftline.clients.health import LOG, ClientHealth, ClientState, Listener
@@ -14,20 +21,30 @@ class Listeners:
     """Calls listeners one after the other, each change in its order."""
 
     def __init__(self, health: ClientHealth) -> None:
+        self._health = health
         self._listeners: list[Listener] = []
         health.on_change = self._changed
+        health.on_wait = self._wait
 
     def add(self, listener: Listener) -> None:
         """Have it called at each change from now on. Raises TypeError if it can't be called."""
         if not callable(listener) or asyncio.iscoroutinefunction(listener):
             raise TypeError("a listener is a plain function that takes the state")
         self._listeners.append(listener)
+        self._wait()
 
     def remove(self, listener: Listener) -> None:
         """Call it no more. Raises ValueError if it was not added."""
         self._listeners.remove(listener)
 
+    def close(self) -> None:
+        """Wait for no time any more: the client is closed."""
+
     def _changed(self, state: ClientState) -> None:
+        raise NotImplementedError
+
+    def _wait(self) -> None:
+        """Have the time come at which "suspended" becomes "lost"."""
         raise NotImplementedError
 
     def _call(self, state: ClientState) -> None:
@@ -39,26 +56,50 @@ class Listeners:
 
 
 class ThreadListeners(Listeners):
-    """Calls them in a thread of its own, which runs while there is a change to report."""
+    """Calls them in a thread of its own, which runs while there is a change to report or to wait
+    for."""
 
     def __init__(self, health: ClientHealth, name: str) -> None:
         super().__init__(health)
         self._name = f"{name} reports its state"
+        self._is_closed = False
         self._begin_anew()
 
     def _begin_anew(self) -> None:
         self._process = os.getpid()
-        self._lock = threading.Lock()
+        self._news_came = threading.Condition()
         self._news: deque[ClientState] = deque()
         self._is_running = False
 
+    def remove(self, listener: Listener) -> None:
+        super().remove(listener)
+        self._wake()
+
+    def close(self) -> None:
+        self._is_closed = True
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._process == os.getpid():
+            with self._news_came:
+                self._news_came.notify()
+
     def _changed(self, state: ClientState) -> None:
+        self._run_for(state)
+
+    def _wait(self) -> None:
+        if self._health.lost_s < math.inf and not self._is_closed:
+            self._run_for()
+
+    def _run_for(self, *news: ClientState) -> None:
+        """Have a thread that reports this, and waits for the next change."""
         if not self._listeners:
             return
         if self._process != os.getpid():
             self._begin_anew()
-        with self._lock:
-            self._news.append(state)
+        with self._news_came:
+            self._news.extend(news)
+            self._news_came.notify()
             if self._is_running:
                 return
             self._is_running = True
@@ -66,17 +107,42 @@ class ThreadListeners(Listeners):
 
     def _run(self) -> None:
         while True:
-            with self._lock:
-                if not self._news:
-                    self._is_running = False
-                    return
-                state = self._news.popleft()
-            self._call(state)
+            with self._news_came:
+                while not self._news:
+                    left_s = self._health.lost_s - time.monotonic()
+                    if left_s == math.inf or self._is_closed or not self._listeners:
+                        self._is_running = False
+                        return
+                    if left_s <= 0:
+                        break
+                    self._news_came.wait(left_s)
+                state = self._news.popleft() if self._news else None
+            if state is None:
+                self._health.look(time.monotonic())
+            else:
+                self._call(state)
 
 
 class LoopListeners(Listeners):
-    """Calls them from the event loop, as a callback of its own."""
+    """Calls them from the event loop, as a callback of its own. A timer of the loop waits."""
+
+    _timer: asyncio.TimerHandle | None = None
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
 
     def _changed(self, state: ClientState) -> None:
         if self._listeners:
             asyncio.get_running_loop().call_soon(self._call, state)
+
+    def _wait(self) -> None:
+        self.close()
+        left_s = self._health.lost_s - time.monotonic()
+        if self._listeners and left_s < math.inf:
+            with contextlib.suppress(RuntimeError):  # no event loop runs
+                self._timer = asyncio.get_running_loop().call_later(left_s, self._look)
+
+    def _look(self) -> None:
+        self._health.look(time.monotonic())
+        self._wait()  # a timer may be early by the grain of the clock

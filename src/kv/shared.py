@@ -64,6 +64,7 @@ class Shared:
         if self.keeper is not None:
             self.keeper.close()
         self.clients.close()
+        self.listeners.close()
 
 
 class ThreadTransport:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import queue
 import threading
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 
 import raftline
 import raftline.aio
+from raftline.clients import health
 from raftline.clients.health import LOST_S, ClientHealth
 from raftline.wire.protocol import NO_LEADER
 from tests.scripted_node import DEADLINE_S, Start, scripted_nodes
@@ -41,6 +43,25 @@ def test_a_client_is_suspended_lost_and_connected_again() -> None:
     one.served(2001.0)
     one.served(2002.0)
     assert seen == ["connected", "suspended", "lost", "connected"]
+
+
+def test_the_loss_is_a_change_once_its_time_is_looked_at() -> None:
+    seen: list[str] = []
+    one = ClientHealth()
+    one.on_change = seen.append
+    one.on_wait = lambda: seen.append(f"until {one.lost_s:g}")
+    one.look(1000.0)
+    one.failed(1000.0, "h1 port 1", "it is gone")
+    one.failed(1001.0, "h1 port 1", "it is gone")
+    one.look(1000.0 + LOST_S - 0.1)
+    assert seen == ["until 1010"]
+    one.look(1000.0 + LOST_S)
+    one.look(2000.0)
+    one.failed(2000.0, "h1 port 1", "it is gone")
+    assert seen == ["until 1010", "lost"]
+    one.served(2001.0)
+    assert seen[2:] == ["connected"]
+    assert one.lost_s == math.inf
 
 
 def test_the_log_gets_a_line_once_nobody_served_for_long_and_one_at_its_end(
@@ -125,6 +146,58 @@ def test_a_listener_of_tasks_is_called_by_the_event_loop(start: Start) -> None:
 
     asyncio.run(run())
     assert seen == ["connected", "suspended"]
+
+
+def test_a_listener_of_threads_is_called_as_soon_as_the_state_is_lost(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = start(lambda _: NO_LEADER)
+    news: queue.Queue[str] = queue.Queue()
+    with raftline.connect(f"localhost:{node.port}", timeout=0.2) as kv:
+        with pytest.raises(raftline.NoLeader):
+            kv["a"]
+        name = "program reports its state"
+        assert name not in [each.name for each in threading.enumerate()]  # nobody listens
+        kv.add_listener(news.put)
+        [waiting] = [each for each in threading.enumerate() if each.name == name]
+        assert news.empty()
+        monkeypatch.setattr(health, "LOST_S", 0.0)
+        kv.add_listener(news.put)  # which has the thread look at the clock
+        assert [news.get(timeout=DEADLINE_S) for _ in range(2)] == ["lost", "lost"]
+        waiting.join(DEADLINE_S)
+        assert not waiting.is_alive()
+
+
+def test_a_closed_client_waits_for_no_loss(start: Start) -> None:
+    node = start(lambda _: NO_LEADER)
+    with raftline.connect(f"localhost:{node.port}", timeout=0.2, name="closing") as kv:
+        kv.add_listener(lambda _: None)
+        with pytest.raises(raftline.NoLeader):
+            kv["a"]
+        [waiting] = [each for each in threading.enumerate() if each.name.startswith("closing ")]
+    waiting.join(DEADLINE_S)
+    assert not waiting.is_alive()
+
+
+def test_a_listener_of_tasks_is_called_as_soon_as_the_state_is_lost(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = start(lambda _: NO_LEADER)
+
+    async def run() -> None:
+        news: asyncio.Queue[str] = asyncio.Queue()
+        async with raftline.aio.connect(f"localhost:{node.port}", timeout=0.2) as kv:
+            kv.add_listener(news.put_nowait)
+            with pytest.raises(raftline.NoLeader):
+                await kv.get("a")
+            assert kv.state == "suspended"
+            monkeypatch.setattr(health, "LOST_S", 0.0)
+            kv.add_listener(news.put_nowait)  # which sets the timer anew
+            for _ in range(2):
+                assert await asyncio.wait_for(news.get(), DEADLINE_S) == "lost"
+            assert kv.state == "lost"
+
+    asyncio.run(run())
 
 
 @pytest.mark.parametrize("silence", [0, 0.5, -1, float("nan"), float("inf")])
