@@ -78,7 +78,7 @@ class Pipelining:
         self._bytes = 0  # of lines that are to be sent, or have no answer
         self._paused: list[tuple[float, _UnderWay]] = []
         self._without_session: list[_UnderWay] = []
-        self._failure: Answer | None = None  # then nothing more is begun
+        self._has_failed = False  # then nothing more is begun
 
     def run(self) -> list[Answer]:
         """Return the answers in the order of the requests. If one found no node in time, those
@@ -99,7 +99,7 @@ class Pipelining:
     def _begin_more(self) -> bool:
         """Begin as many as may be under way; return whether there was one."""
         before = self._count
-        while self._commands and self._failure is None and self._has_room:
+        while self._commands and not self._has_failed and self._has_room:
             machine = self._machine_of(self._commands.popleft())
             self._count += 1
             self._resume(_UnderWay(self._count - 1, machine), partial(next, machine))
@@ -124,12 +124,10 @@ class Pipelining:
         except StopIteration as end:
             reply: Reply = end.value
             self._answers[request.place] = reply
-            if outcome_of(reply.text) is RequestOutcome.NO_LEADER:
-                self._failure = reply
+            self._has_failed |= outcome_of(reply.text) is RequestOutcome.NO_LEADER
         except ClientError as error:
             self._answers[request.place] = error
-            if ends_a_pipeline(error):
-                self._failure = error
+            self._has_failed |= ends_a_pipeline(error)
         else:
             self._take(request, step)
 

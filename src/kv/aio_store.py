@@ -161,13 +161,13 @@ class AioKV(NoCopies, Generic[Data]):
         Raises:
             LeaseLost: the lease has ended; nothing was done.
         """
-        await self._ask(self._calls.set(key, value, ttl, _id(lease)))
+        await self._ask(self._calls.set(key, value, ttl, lease))
 
     async def setnx(
         self, key: Data, value: Data, *, ttl: int | None = None, lease: _Lease = None
     ) -> bool:
         """Set a key if it is not there; return whether it was set."""
-        return await self._ask(self._calls.setnx(key, value, _id(lease), ttl))
+        return await self._ask(self._calls.setnx(key, value, lease, ttl))
 
     async def setdefault(self, key: Data, default: Data) -> Data:
         """Return the value of a key; set it to `default` before, in one step, if it is absent."""
@@ -181,15 +181,15 @@ class AioKV(NoCopies, Generic[Data]):
         self, key: Data, old: Data, new: Data, *, ttl: int | None = None, lease: _Lease = None
     ) -> bool:
         """Set a key to `new` where its value is `old`; return whether it was set."""
-        return await self._ask(self._calls.cas(key, old, new, _id(lease), ttl))
+        return await self._ask(self._calls.cas(key, old, new, lease, ttl))
 
     async def incr(self, key: Data, by: int = 1, *, lease: _Lease = None) -> int:
         """Add to the number in a key, which begins at 0; return the sum."""
-        return await self._ask(self._calls.incr(key, by, _id(lease)))
+        return await self._ask(self._calls.incr(key, by, lease))
 
     async def append(self, key: Data, value: Data, *, lease: _Lease = None) -> int:
         """Append a value to what a key has; return how many bytes it has then."""
-        return await self._ask(self._calls.append(key, value, _id(lease)))
+        return await self._ask(self._calls.append(key, value, lease))
 
     async def delete(self, key: Data) -> bool:
         """Remove a key; return whether it was there."""
@@ -347,7 +347,3 @@ def beside(kv: KV[Any]) -> AioKV[str]:
         clients.addresses.known, clients.name, kv.timeout, clients.credentials, clients.tls
     )
     return AioKV(asker, TEXT)
-
-
-def _id(lease: _Lease) -> str | None:
-    return None if lease is None else str(lease)

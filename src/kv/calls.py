@@ -193,7 +193,7 @@ class Calls(Generic[Data]):
         return None if reply.absence else self.codec.of(_raw(reply.rest))
 
     def set(
-        self, key: Data, value: Data, ttl: float | None = None, lease: str | None = None
+        self, key: Data, value: Data, ttl: float | None = None, lease: object = None
     ) -> Call[None]:
         """Set a key, for `ttl` seconds or under a lease if one of them is given."""
         if ttl is None:
@@ -204,14 +204,14 @@ class Calls(Generic[Data]):
         return Call(f"setex {self._key(key)} {seconds} {self._value(value)}", _none)
 
     def setnx(
-        self, key: Data, value: Data, lease: str | None = None, ttl: float | None = None
+        self, key: Data, value: Data, lease: object = None, ttl: float | None = None
     ) -> Call[bool]:
         if ttl is not None:
             return self._timed(key, "absent", value, ttl, lease)
         return _under(lease, f"setnx {self._key(key)} {self._value(value)}", _is_done)
 
     def cas(
-        self, key: Data, old: Data, new: Data, lease: str | None = None, ttl: float | None = None
+        self, key: Data, old: Data, new: Data, lease: object = None, ttl: float | None = None
     ) -> Call[bool]:
         if ttl is not None:
             return self._timed(key, f"= {spell_word(self.codec.text(old))}", new, ttl, lease)
@@ -219,7 +219,7 @@ class Calls(Generic[Data]):
         return _under(lease, f"cas {self._key(key)} {spelled} {self._value(new)}", _is_done)
 
     def _timed(
-        self, key: Data, condition: str, value: Data, ttl: float, lease: str | None
+        self, key: Data, condition: str, value: Data, ttl: float, lease: object
     ) -> Call[bool]:
         """Set a key for `ttl` seconds if a condition on it holds, in one entry."""
         if lease is not None:
@@ -228,13 +228,13 @@ class Calls(Generic[Data]):
         command = f"txn if {word} {condition} then setex {word} {seconds_of(ttl)} {spelled}"
         return Call(command, lambda text: answered(text).absence == ", then")
 
-    def incr(self, key: Data, by: int = 1, lease: str | None = None) -> Call[int]:
+    def incr(self, key: Data, by: int = 1, lease: object = None) -> Call[int]:
         def read(text: str) -> int:
             return int(answered(text).rest)
 
         return _under(lease, f"incr {self._key(key)} {whole(by)}", read)
 
-    def append(self, key: Data, value: Data, lease: str | None = None) -> Call[int]:
+    def append(self, key: Data, value: Data, lease: object = None) -> Call[int]:
         return _under(lease, f"append {self._key(key)} {self._value(value)}", _size)
 
     def delete(self, key: Data) -> Call[bool]:
@@ -331,17 +331,18 @@ class Calls(Generic[Data]):
         return Call(f"release {lease_name(lease)}", read)
 
 
-def _under(lease: str | None, command: str, read: Callable[[str], Result]) -> Call[Result]:
-    """Return a call whose key is put under a lease, if there is one."""
+def _under(lease: object, command: str, read: Callable[[str], Result]) -> Call[Result]:
+    """Return a call whose key is put under a lease, if there is one; `lease` may be its id."""
     if lease is None:
         return Call(command, read)
+    name = lease_name(str(lease))
 
     def read_under(text: str) -> Result:
         if answered(text).absence == NO_SUCH_LEASE:
-            raise LeaseLost(f"{lease} has ended, so nothing was written under it")
+            raise LeaseLost(f"{name} has ended, so nothing was written under it")
         return read(text)
 
-    return Call(f"under {lease_name(lease)} {command}", read_under)
+    return Call(f"under {name} {command}", read_under)
 
 
 CALLS = Calls(TEXT)  # with str names and values, even if the program's keys are bytes

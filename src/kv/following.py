@@ -223,8 +223,9 @@ class WatchMachine(Generic[Data]):
                 yield Send(line_of(f"{self.name}#{PROBE_ID}", probe))
             return until_s is None or now_s < until_s
         text, number = text_and_id(raw)
-        liveness.heard(self._now())
-        yield from self._take_text(text, number, self._now())
+        now_s = self._now()
+        liveness.heard(now_s)
+        yield from self._take_text(text, number, now_s)
         return True
 
     def _take_text(self, text: str, number: str, now_s: float) -> Generator[WatchStep, Any, None]:

@@ -16,9 +16,9 @@ MEMBERS_ID = "2"  # the request for the members, on the same connection
 class Liveness:
     """The times at which a node was heard and confirmed, by the clock of the caller."""
 
-    def __init__(self, now_s: float, silent_s: float, probe_s: float | None = None) -> None:
+    def __init__(self, now_s: float, silent_s: float) -> None:
         self._silent_s = silent_s
-        self._probe_s = PROBE_PART * silent_s if probe_s is None else probe_s
+        self._probe_s = PROBE_PART * silent_s
         self._heard_s = self._confirmed_s = now_s
         self._asked_s: float | None = None
 

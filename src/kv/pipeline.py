@@ -115,27 +115,27 @@ class BasePipeline(Generic[Data]):
         self, key: Data, value: Data, *, ttl: int | None = None, lease: _Lease = None
     ) -> Pending[None]:
         """Set a key: for good, for `ttl` seconds, or as long as a lease lasts."""
-        return self._add(self._calls.set(key, value, ttl, _id(lease)))
+        return self._add(self._calls.set(key, value, ttl, lease))
 
     def setnx(
         self, key: Data, value: Data, *, ttl: int | None = None, lease: _Lease = None
     ) -> Pending[bool]:
         """Set a key if it is not there; the result is whether it was set."""
-        return self._add(self._calls.setnx(key, value, _id(lease), ttl))
+        return self._add(self._calls.setnx(key, value, lease, ttl))
 
     def cas(
         self, key: Data, old: Data, new: Data, *, ttl: int | None = None, lease: _Lease = None
     ) -> Pending[bool]:
         """Set a key to `new` where its value is `old`; the result is whether it was set."""
-        return self._add(self._calls.cas(key, old, new, _id(lease), ttl))
+        return self._add(self._calls.cas(key, old, new, lease, ttl))
 
     def incr(self, key: Data, by: int = 1, *, lease: _Lease = None) -> Pending[int]:
         """Add to the number in a key; the result is the sum."""
-        return self._add(self._calls.incr(key, by, _id(lease)))
+        return self._add(self._calls.incr(key, by, lease))
 
     def append(self, key: Data, value: Data, *, lease: _Lease = None) -> Pending[int]:
         """Append a value to what a key has; the result is how many bytes it has then."""
-        return self._add(self._calls.append(key, value, _id(lease)))
+        return self._add(self._calls.append(key, value, lease))
 
     def delete(self, key: Data) -> Pending[bool]:
         """Remove a key; the result is whether it was there."""
@@ -216,7 +216,3 @@ class Pipeline(BasePipeline[Data]):
         commands = self._commands()
         if error is None and commands:
             self._settle(self._together(commands))
-
-
-def _id(lease: _Lease) -> str | None:
-    return None if lease is None else str(lease)

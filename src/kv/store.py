@@ -139,27 +139,27 @@ class KV(NoCopies, MutableMapping[Data, Data]):
         Raises:
             LeaseLost: the lease has ended; nothing was done.
         """
-        self._ask(self._calls.set(key, value, ttl, _id(lease)))
+        self._ask(self._calls.set(key, value, ttl, lease))
 
     def setnx(
         self, key: Data, value: Data, *, ttl: int | None = None, lease: _Lease = None
     ) -> bool:
         """Set a key if it is not there; return whether it was set."""
-        return self._ask(self._calls.setnx(key, value, _id(lease), ttl))
+        return self._ask(self._calls.setnx(key, value, lease, ttl))
 
     def cas(
         self, key: Data, old: Data, new: Data, *, ttl: int | None = None, lease: _Lease = None
     ) -> bool:
         """Set a key to `new` where its value is `old`; return whether it was set."""
-        return self._ask(self._calls.cas(key, old, new, _id(lease), ttl))
+        return self._ask(self._calls.cas(key, old, new, lease, ttl))
 
     def incr(self, key: Data, by: int = 1, *, lease: _Lease = None) -> int:
         """Add to the number in a key, which begins at 0; return the sum."""
-        return self._ask(self._calls.incr(key, by, _id(lease)))
+        return self._ask(self._calls.incr(key, by, lease))
 
     def append(self, key: Data, value: Data, *, lease: _Lease = None) -> int:
         """Append a value to what a key has; return how many bytes it has then."""
-        return self._ask(self._calls.append(key, value, _id(lease)))
+        return self._ask(self._calls.append(key, value, lease))
 
     def delete(self, key: Data) -> bool:
         """Remove a key; return whether it was there."""
@@ -354,7 +354,3 @@ class KV(NoCopies, MutableMapping[Data, Data]):
         return Election(
             self._transport, self._keeper, self._watch_text, name, ttl, self._codec, on_lost
         )
-
-
-def _id(lease: _Lease) -> str | None:
-    return None if lease is None else str(lease)

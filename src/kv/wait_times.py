@@ -22,10 +22,6 @@ class Wait(NamedTuple):
     def until_or_none_s(self) -> float | None:
         return None if self.until_s == math.inf else self.until_s
 
-    def left_s(self, now_s: float) -> float | None:
-        """Return the seconds that are left; None: no limit."""
-        return None if self.until_s == math.inf else max(0.0, self.until_s - now_s)
-
 
 def seconds_to_wait(blocking: bool | float | None, timeout: float | None) -> float | None:
     """Return for how many seconds to wait; None: for ever, 0: one try.
