@@ -162,7 +162,7 @@ class ClientSessions:
             call()
 
     def when_begun(self, call: Callable[[], None]) -> None:
-        """Have it called once the request that begins a session now has ended."""
+        """Call it once the request that begins a session now has ended."""
         assert self._waiting is not None, "no session is being begun"
         self._waiting.append(call)
 

@@ -1,4 +1,4 @@
-"""`NoCopies`: the base of objects with a connection or a thread, which can't be copied."""
+"""`NoCopies`: a base of objects whose data is in the cluster."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import NoReturn
 
 
 class NoCopies:
-    """Refuses to be copied or pickled: the object's data is in the cluster."""
+    """An object that can't be copied or pickled, since it has a connection or a thread."""
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError(
-            f"a {type(self).__name__} can't be copied or pickled: it asks the cluster, and holds "
-            "nothing. Take what its methods return, or make another one there"
+            f"a {type(self).__name__} can't be copied or pickled: its data is in the cluster. "
+            "Copy what its methods return; or make another one in the other process"
         )

@@ -24,7 +24,7 @@ class AioTransport(Protocol):
 
 
 class AioKeeper:
-    """Renews the leases of one client, each in a task of its own."""
+    """Renews the leases of one client: there is a task for each."""
 
     def __init__(self, client: AioTransport, now: Clock = clock) -> None:
         self._client = client

@@ -121,8 +121,8 @@ class AioKV(NoCopies, Generic[Data]):
         return self._asker.addresses.health.state(time.monotonic())
 
     def add_listener(self, listener: Callable[[ClientState], object]) -> None:
-        """Have a plain function called at each change of `state`, by the event loop. Raises
-        TypeError if it is none."""
+        """Let the event loop call a function at each change of `state`. Raises TypeError if it
+        is no plain function."""
         self._shared.listeners.add(listener)
 
     def remove_listener(self, listener: Callable[[ClientState], object]) -> None:

@@ -27,7 +27,7 @@ class Listeners:
         health.on_wait = self._wait
 
     def add(self, listener: Listener) -> None:
-        """Have it called at each change from now on. Raises TypeError if it can't be called."""
+        """Call it at each change from now on. Raises TypeError if it is no plain function."""
         if not callable(listener) or asyncio.iscoroutinefunction(listener):
             raise TypeError("a listener is a plain function that takes the state")
         self._listeners.append(listener)
@@ -44,7 +44,7 @@ class Listeners:
         raise NotImplementedError
 
     def _wait(self) -> None:
-        """Have the time come at which "suspended" becomes "lost"."""
+        """Wait for the time at which "suspended" becomes "lost"."""
         raise NotImplementedError
 
     def _call(self, state: ClientState) -> None:
@@ -56,8 +56,7 @@ class Listeners:
 
 
 class ThreadListeners(Listeners):
-    """Calls them in a thread of its own, which runs while there is a change to report or to wait
-    for."""
+    """Calls them in a thread, which exists while there are changes to report or to wait for."""
 
     def __init__(self, health: ClientHealth, name: str) -> None:
         super().__init__(health)
@@ -124,7 +123,7 @@ class ThreadListeners(Listeners):
 
 
 class LoopListeners(Listeners):
-    """Calls them from the event loop, as a callback of its own. A timer of the loop waits."""
+    """Lets the event loop call them. A timer of the loop waits."""
 
     _timer: asyncio.TimerHandle | None = None
 

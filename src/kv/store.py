@@ -106,8 +106,8 @@ class KV(NoCopies, MutableMapping[Data, Data]):
         return self._shared.clients.addresses.health.state(time.monotonic())
 
     def add_listener(self, listener: Callable[[ClientState], object]) -> None:
-        """Have a function called at each change of `state`, by a thread of its own, one change
-        after the other. Raises TypeError if it is none."""
+        """Call a function at each change of `state`, one change after the other. A thread for
+        that calls it. Raises TypeError if it is no plain function."""
         self._shared.listeners.add(listener)
 
     def remove_listener(self, listener: Callable[[ClientState], object]) -> None:

@@ -329,7 +329,7 @@ class Host(Protocol):
         """Report to the core that a peer's connection broke."""
 
     def new_token(self, size: int) -> str:
-        """Return so many bytes that nobody can guess, as hexadecimal digits."""
+        """Return random bytes that nobody can guess, `size` of them, as hexadecimal digits."""
 
     def warn(self, what: str) -> None:
         """Report that something did not work, and that the node goes on."""

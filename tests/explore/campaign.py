@@ -1,4 +1,4 @@
-"""Searches many worlds, each in a process of its own. A world prints its row once it ends."""
+"""A search of many worlds, side by side in processes. A world prints its row once it ends."""
 
 from __future__ import annotations
 

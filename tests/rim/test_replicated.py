@@ -212,7 +212,9 @@ def test_objects_and_clients_can_not_be_copied_or_pickled(
 ) -> None:
     with raftline.Clients("127.0.0.1:1") as clients:
         for target in (raftline.ReplicatedDict("d", node=cluster), clients):
-            with pytest.raises(TypeError, match="can't be copied or pickled: it asks the cluster"):
+            with pytest.raises(
+                TypeError, match="can't be copied or pickled: its data is in the cluster"
+            ):
                 pretended(target)
 
 
