@@ -127,7 +127,6 @@ def _parser() -> tuple[Parser, Commands]:
     for verb, does in {**AT_THE_SHELL, **HELD, **course.COMMANDS}.items():
         commands.add_parser(verb, help=does, add_help=False)
     _add_completion(commands)
-    accesscommands.add_login_options(commands)
     return parser, commands
 
 

@@ -1,4 +1,4 @@
-"""The options of a command that is a client: its login and its TLS."""
+"""The options of a command that is a client: where to ask, for how long, its login and its TLS."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from typing import NamedTuple
 from raftline.clients import login, tls
 from raftline.clients.login import NAMED, PASSWORD_FILE, USER, Credentials
 from raftline.clients.tls import ClientTls
+from raftline.clients.where import addresses_in
+from raftline.common.address import Address
+from raftline.common.arguments import Parser
 from raftline.wire.protocol import NAME
 
 
@@ -27,6 +30,25 @@ class ClientAccess(NamedTuple):
 
 
 WITH_VALUE = ("--user", "--password-file", *tls.OPTIONS)
+
+
+def add_asking_options(parser: Parser, timeout_s: float | None = None) -> None:
+    """Add all of them: `--at`, `--dir` and `--timeout`, then those for the login and TLS."""
+    parser.add_argument(
+        "--at",
+        type=_addresses,
+        metavar="HOST:PORT[,…]",
+        help="nodes to ask ($RAFTLINE); one is enough, as it names the others",
+    )
+    parser.add_cluster_options(timeout_s)
+    add_login_options(parser)
+
+
+def _addresses(text: str) -> list[Address]:
+    try:
+        return addresses_in(text)
+    except ValueError as problem:
+        raise argparse.ArgumentTypeError(str(problem)) from None
 
 
 def add_login_options(parser: argparse.ArgumentParser) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from raftline.common import config
@@ -17,8 +18,32 @@ def addresses_in(text: str) -> list[Address]:
     return [Address.parse(each.strip(" ")) for each in text.split(",")]
 
 
-def discover_endpoints(folder: str | Path | None, otherwise: str) -> list[Address]:
-    """Return the addresses in $RAFTLINE, else those in the configuration of the folder; of this one
+def named_nodes(at: Sequence[Address] | None, folder: str | Path | None) -> Mapping[str, Address]:
+    """Return the nodes that a command is to ask: those of `--at`, else of `--dir`, $RAFTLINE, or
+    the nearest folder's configuration. A node that is named by its address alone has that for
+    its name.
+
+    Raises:
+        ConfigError: there are none, or two options name them.
+    """
+    if at is None:
+        return discover_nodes(folder, "--at HOST:PORT")
+    if folder is not None:
+        raise ConfigError("--at and --dir both say where to ask; give one of them")
+    return _by_address(at)
+
+
+def has_name(node: str) -> bool:
+    """Whether this names a node, and is not an address in place of a name."""
+    return ":" not in node
+
+
+def _by_address(addresses: Sequence[Address]) -> Mapping[str, Address]:
+    return {str(address): address for address in addresses}
+
+
+def discover_nodes(folder: str | Path | None, otherwise: str) -> Mapping[str, Address]:
+    """Return the nodes in $RAFTLINE, else those in the configuration of the folder; of this one
     alone if it is named. `otherwise` explains how else to name them.
 
     Raises:
@@ -27,11 +52,11 @@ def discover_endpoints(folder: str | Path | None, otherwise: str) -> list[Addres
     listed = os.environ.get(VARIABLE)
     if folder is None and listed:
         try:
-            return addresses_in(listed)
+            return _by_address(addresses_in(listed))
         except ValueError as problem:
             raise ConfigError(f"${VARIABLE}: {problem}") from None
     try:
-        return list(config.load(folder).members.values())
+        return config.load(folder).members
     except ConfigError as problem:
         if folder is None:
             raise ConfigError(f"{problem}; or say where: {otherwise}, or ${VARIABLE}") from None

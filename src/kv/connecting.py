@@ -10,7 +10,7 @@ from raftline.clients.health import SILENCE_S
 from raftline.clients.login import credentials_of
 from raftline.clients.pool import TIMEOUT_S, Clients
 from raftline.clients.tls import ClientTls
-from raftline.clients.where import addresses_in, discover_endpoints
+from raftline.clients.where import addresses_in, discover_nodes
 from raftline.common.address import Address
 from raftline.common.config import ConfigError
 from raftline.kv.codec import BINARY, TEXT
@@ -31,7 +31,7 @@ def addresses_of(at: str | None, folder: str | Path | None) -> list[Address]:
             raise ValueError("at and folder both say where to ask; give one of them")
         return addresses_in(at)
     try:
-        return discover_endpoints(folder, 'connect("HOST:PORT,…")')
+        return list(discover_nodes(folder, 'connect("HOST:PORT,…")').values())
     except ConfigError as problem:
         raise Unreachable(str(problem)) from None
 

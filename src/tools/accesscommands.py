@@ -1,4 +1,4 @@
-"""The arguments of commands that make secrets, and the login and TLS options of others."""
+"""The arguments of the commands that make secrets: `raftline secret` and `raftline certs`."""
 
 from __future__ import annotations
 
@@ -7,22 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from raftline.common.arguments import as_number
-from raftline.wire.commands import COMMANDS
 
 if TYPE_CHECKING:
     from raftline.common.arguments import Commands
-
-
-ASKING = ("status", "transfer", "backup", "view")  # and those for members
-
-
-def add_login_options(commands: Commands) -> None:
-    """Let the commands that ask nodes log in and speak TLS."""
-    from raftline.clients import options
-
-    members = [verb for verb, row in COMMANDS.items() if row.handling.kind == "members"]
-    for name in (*ASKING, *members):
-        options.add_login_options(commands.choices[name])
 
 
 def add_commands(commands: Commands) -> None:

@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from raftline.client import add_forms, answer_one, command_of
 from raftline.clients.connection import say_waiting
 from raftline.clients.conversation import Client
-from raftline.clients.options import access_of, add_login_options
+from raftline.clients.options import access_of, add_asking_options
 from raftline.clients.pool import ATTEMPTS, TIMEOUT_S
 from raftline.clients.streams import run_client
-from raftline.clients.where import addresses_in, discover_endpoints
-from raftline.common.address import Address
+from raftline.clients.where import named_nodes
 from raftline.common.arguments import Parser
 from raftline.wire.commands import AT_THE_SHELL, COMMANDS, read_request
 from raftline.wire.operands import Limits
@@ -36,7 +35,7 @@ def main(verb: str, arguments: Sequence[str]) -> int:
     head, words = split(reader, verb, arguments)
     options = reader.parse_args(head)
     command = _command(reader, options, verb, words)
-    first, *others = where(reader, options)
+    first, *others = named_nodes(options.at, options.dir).values()
     access = access_of(options)
     client = Client(
         *first,
@@ -67,9 +66,7 @@ def parser(verb: str) -> Parser:
         epilog=_EPILOG,
         allow_abbrev=False,
     )
-    add_endpoint_options(reader)
-    add_login_options(reader)
-    reader.add_cluster_options(TIMEOUT_S)
+    add_asking_options(reader, TIMEOUT_S)
     if verb == "set":
         life = reader.add_mutually_exclusive_group()
         life.add_argument("--ttl", metavar="SECONDS", help="let KEY go after this time")
@@ -124,28 +121,3 @@ def _command(reader: Parser, options: argparse.Namespace, verb: str, words: Sequ
     except ProtocolError as mistake:
         reader.error(str(mistake).rstrip("."))
     return command
-
-
-def add_endpoint_options(reader: Parser) -> None:
-    """Have `--at`."""
-    reader.add_argument("--at", type=_addresses, metavar="HOST:PORT[,…]", help="nodes to ask")
-
-
-def where(reader: Parser, options: argparse.Namespace) -> list[Address]:
-    """Return the addresses of nodes, in the order in which to ask them.
-
-    Raises:
-        ConfigError: no node is named anywhere.
-    """
-    if options.at is not None and options.dir is not None:
-        reader.error("--at and --dir both say where to ask; give one of them")
-    if options.at is not None:
-        return list(options.at)
-    return discover_endpoints(options.dir, "--at HOST:PORT")
-
-
-def _addresses(text: str) -> list[Address]:
-    try:
-        return addresses_in(text)
-    except ValueError as problem:
-        raise argparse.ArgumentTypeError(str(problem)) from None

@@ -10,7 +10,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from zlib import crc32
 
@@ -18,7 +18,7 @@ from raftline.clients.connection import ClientError, Refused
 from raftline.clients.conversation import Client
 from raftline.clients.options import ClientAccess
 from raftline.common import config
-from raftline.common.address import split
+from raftline.common.address import Address, split
 from raftline.common.arguments import typed
 from raftline.common.config import ConfigError, Configuration, check_name
 from raftline.logmanager import LogManager
@@ -53,7 +53,7 @@ TRIES = 3  # the copy is lost if its leader dies
 
 
 def of_cluster(
-    configuration: Configuration, access: ClientAccess, file: str, timeout_s: float
+    members: Mapping[str, Address], access: ClientAccess, file: str, timeout_s: float
 ) -> int:
     """Fetch the state of a running cluster into `file`; print what it is.
 
@@ -63,7 +63,7 @@ def of_cluster(
     """
     path = _new_file(file)
     try:
-        with status.client_of(configuration, access, timeout_s) as client:
+        with status.client_of(members, access, timeout_s) as client:
             for left in reversed(range(TRIES)):
                 try:
                     index, term, size = _fetch(client, path)

@@ -132,7 +132,7 @@ class LocalCluster:
             NobodyReads: the reader of the lines has gone.
         """
         while True:
-            nodes = status.ask_all(self.configuration, self.access, ASK_SECONDS_MAX)
+            nodes = status.ask_all(self.configuration.members, self.access, ASK_SECONDS_MAX)
             self._answered |= {node.name for node in nodes if self._is_ours(node)}
             with contextlib.suppress(queue.Empty):
                 self.report_death(self.deaths.get(timeout=ASK_AGAIN_SECONDS))

@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from raftline.clients.options import access_of
+from raftline.clients.options import access_of, add_asking_options
+from raftline.clients.where import named_nodes
 from raftline.common import config
 from raftline.common.arguments import as_number, as_port, as_seconds
 from raftline.tools import course
@@ -75,7 +76,7 @@ def _add_status(commands: Commands) -> None:
         "can't be told, since nodes let nobody in here: no login, or a bad certificate. With "
         "--watch, as of the last look before Ctrl-C.",
     )
-    status.add_cluster_options(2.0)
+    add_asking_options(status, 2.0)
     status.add_argument("--json", action="store_true", help="for programs")
     seconds = "again and again, SECONDS (2) apart, until Ctrl-C"
     status.add_argument(
@@ -92,7 +93,7 @@ def _add_transfer(commands: Commands) -> None:
         "code 0: it leads; 3: no leader to ask; 4: outcome unknown; 5: refused, or not let in.",
     )
     transfer.add_argument("to", metavar="NAME", nargs="?", help="which node (any that can)")
-    transfer.add_cluster_options(15.0)
+    add_asking_options(transfer, 15.0)
     transfer.set_defaults(module="tools.members", carry_out=_transfer)
 
 
@@ -104,7 +105,7 @@ def _add_members(commands: Commands) -> None:
         command = commands.add_parser(verb, help=row.does, description=f"{row.does}.")
         for word in words:
             command.add_argument(word.lower(), metavar=word)
-        command.add_cluster_options()
+        add_asking_options(command)
         command.set_defaults(module="tools.members", carry_out=_members, json=False)
         if verb == "members":
             command.add_argument("--json", action="store_true", help="for programs")
@@ -116,8 +117,8 @@ def _members(options: argparse.Namespace) -> int:
 
     verb, *names = options.words
     words = [verb, *(getattr(options, name) for name in names)]
-    access, configuration = access_of(options), config.load(options.dir)
-    return members.carry_out(configuration, access, words, options.timeout, options.json)
+    nodes, access = named_nodes(options.at, options.dir), access_of(options)
+    return members.carry_out(nodes, access, words, options.timeout, options.json)
 
 
 def _up(options: argparse.Namespace) -> int:
@@ -142,12 +143,12 @@ def _up(options: argparse.Namespace) -> int:
 def _status(options: argparse.Namespace) -> int:
     from raftline.tools import statusreport
 
-    access, configuration = access_of(options), config.load(options.dir)
-    return statusreport.report(configuration, access, options.timeout, options.json, options.watch)
+    nodes, access = named_nodes(options.at, options.dir), access_of(options)
+    return statusreport.report(nodes, access, options.timeout, options.json, options.watch)
 
 
 def _transfer(options: argparse.Namespace) -> int:
     from raftline.tools import members
 
-    access, configuration = access_of(options), config.load(options.dir)
-    return members.transfer(configuration, access, options.to, options.timeout)
+    nodes, access = named_nodes(options.at, options.dir), access_of(options)
+    return members.transfer(nodes, access, options.to, options.timeout)

@@ -12,13 +12,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from raftline.clients.connection import ClientError, Refused, say_waiting
-from raftline.clients.options import access_of, add_login_options
+from raftline.clients.options import access_of, add_asking_options
 from raftline.clients.pool import TIMEOUT_S, Clients
+from raftline.clients.where import named_nodes
 from raftline.common.arguments import Parser, as_seconds
 from raftline.kv.codec import TEXT
 from raftline.kv.lock import Claim
 from raftline.kv.store import KV
-from raftline.tools.ask import add_endpoint_options, where
 from raftline.tools.guarded import CannotRun, ExitResult, Interrupted, Signals, run
 from raftline.wire.leaseoperands import SECONDS_MAX, seconds_in
 from raftline.wire.protocol import error
@@ -51,7 +51,7 @@ def main(verb: str, arguments: Sequence[str]) -> int:
         reader.error(f"COMMAND is missing: raftline {verb} NAME -- COMMAND")
     if not options.name:
         reader.error("a name has one character at least")
-    addresses = where(reader, options)
+    addresses = named_nodes(options.at, options.dir).values()
     access = access_of(options)
     clients = Clients(
         *map(str, addresses),
@@ -103,9 +103,7 @@ def parser(verb: str) -> Parser:
         add("--wait", type=_wait, metavar="S", help="seconds to wait; 0: try once (for ever)")
     else:
         add("--value", metavar="TEXT", help="what others read of the leader (host and process)")
-    add_endpoint_options(reader)
-    add_login_options(reader)
-    reader.add_cluster_options(TIMEOUT_S)
+    add_asking_options(reader, TIMEOUT_S)
     form = reader.add_mutually_exclusive_group()
     form.add_argument("-q", "--quiet", action="store_true", help="say only what went wrong")
     form.add_argument(

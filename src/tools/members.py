@@ -10,7 +10,8 @@ from typing import Any
 from raftline.clients.connection import ClientError, say_waiting
 from raftline.clients.conversation import Client
 from raftline.clients.options import ClientAccess
-from raftline.common.config import Configuration, check_name
+from raftline.common.address import Address
+from raftline.common.config import check_name
 from raftline.common.console import safe_line
 from raftline.node.handover import TAKEN_OVER
 from raftline.raft.change import advice
@@ -27,7 +28,7 @@ EXIT_NO_VOTE = 5
 
 
 def carry_out(
-    configuration: Configuration,
+    members: Mapping[str, Address],
     access: ClientAccess,
     words: Sequence[str],
     timeout_s: float | None,
@@ -46,7 +47,7 @@ def carry_out(
         return RequestOutcome.USAGE
     patience_s = timeout_s or (10.0 if change is None else CHANGE_S)
     try:
-        with status.client_of(configuration, access, patience_s, timeout_s or SEARCH_S) as client:
+        with status.client_of(members, access, patience_s, timeout_s or SEARCH_S) as client:
             reply = client.request(request)
     except ClientError as failure:
         print(error(failure.at_the_shell), file=sys.stderr)
@@ -83,7 +84,7 @@ def _role(name: str, facts: Mapping[str, Any]) -> str:
 
 
 def transfer(
-    configuration: Configuration, access: ClientAccess, to: str | None, timeout_s: float
+    members: Mapping[str, Address], access: ClientAccess, to: str | None, timeout_s: float
 ) -> int:
     """Ask the leader to hand over; print its reply and return the exit code: 0 done, 3 no leader,
     4 outcome unknown, 5 refused.
@@ -93,7 +94,7 @@ def transfer(
     """
     if to is not None:
         check_name(to)
-    nodes = status.ask_all(configuration, access, min(timeout_s, status.LOOK_S))
+    nodes = status.ask_all(members, access, min(timeout_s, status.LOOK_S))
     leader = status.leader_of(nodes)
     if leader is None:
         found = verdict(nodes)

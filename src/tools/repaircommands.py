@@ -6,7 +6,8 @@ import argparse
 import re
 from typing import TYPE_CHECKING
 
-from raftline.clients.options import access_of
+from raftline.clients.options import access_of, add_asking_options
+from raftline.clients.where import named_nodes
 from raftline.common import config
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def _add_backup(commands: Commands) -> None:
     )
     backup.add_argument("file", metavar="FILE", help="which must not be there yet")
     backup.add_argument("--from", dest="node", metavar="NAME", help="of a stopped node's files")
-    backup.add_cluster_options(60.0)
+    add_asking_options(backup, 60.0)
     backup.set_defaults(module="tools.backup", carry_out=_backup)
 
 
@@ -113,8 +114,8 @@ def _backup(options: argparse.Namespace) -> int:
     from raftline.tools import backup
 
     if options.node is None:
-        access, configuration = access_of(options), config.load(options.dir)
-        return backup.of_cluster(configuration, access, options.file, options.timeout)
+        nodes, access = named_nodes(options.at, options.dir), access_of(options)
+        return backup.of_cluster(nodes, access, options.file, options.timeout)
     return backup.of_node(config.locate(options.dir).parent, options.node, options.file)
 
 

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from raftline.clients.connection import ClientError, Deadline, LoginFailed, say_waiting
@@ -21,8 +21,9 @@ from raftline.clients.lines import ConnectionEnded, LineConnection, TooLong
 from raftline.clients.login import Credentials, log_in
 from raftline.clients.options import ClientAccess
 from raftline.clients.tls import why_no_tls
+from raftline.clients.where import has_name
 from raftline.common.address import Address
-from raftline.common.config import Configuration
+from raftline.common.config import NAME
 from raftline.common.console import safe_line
 from raftline.common.signals import threads_without_signals
 from raftline.wire.refusals import RequestOutcome, refusal_in
@@ -82,18 +83,28 @@ class NoAnswer(Exception):
 
 
 def ask_all(
-    configuration: Configuration,
+    members: Mapping[str, Address],
     access: ClientAccess,
     timeout_s: float,
     say: Callable[[str], None] | None = None,
 ) -> list[NodeStatus]:
-    """Return the answer of each member, in the configuration's order, after at most `timeout_s` and
-    GRACE_S. If an answer names further members, these are asked for the same time.
+    """Return the answer of each node, in their order, after at most `timeout_s` and GRACE_S. If an
+    answer names further members, these are asked for the same time.
 
     `say` gets a line after a second: the nodes without an answer.
     """
-    nodes = _ask_each(configuration.members, access, timeout_s, say)
+    nodes = _once_each(_ask_each(members, access, timeout_s, say))
     return nodes + _ask_each(_others(nodes), access, timeout_s)
+
+
+def by_name(
+    nodes: Mapping[str, Address], access: ClientAccess, timeout_s: float
+) -> Mapping[str, Address]:
+    """Return the nodes by their names. If addresses are in place of these, the nodes there are
+    asked, and all members that they name are added."""
+    if all(map(has_name, nodes)):
+        return nodes
+    return {node.name: node.address for node in ask_all(nodes, access, timeout_s)}
 
 
 def _ask_each(
@@ -132,23 +143,23 @@ def _join(threads: Sequence[threading.Thread], until_s: float) -> None:
         thread.join(max(0.0, until_s - time.monotonic()))
 
 
-def whom_to_ask(configuration: Configuration, access: ClientAccess) -> list[Address]:
+def whom_to_ask(members: Mapping[str, Address], access: ClientAccess) -> list[Address]:
     """Return the addresses for a request: the leader first, then nodes that answer, even if the
     file does not name them, then nodes that may be down."""
-    nodes = ask_all(configuration, access, LOOK_S)
+    nodes = ask_all(members, access, LOOK_S)
     leader = leader_of(nodes)
     nodes.sort(key=lambda node: (node is not leader, node.answer is None))
     return [node.address for node in nodes]
 
 
 def client_of(
-    configuration: Configuration,
+    members: Mapping[str, Address],
     access: ClientAccess,
     timeout_s: float,
     search_s: float | None = None,
 ) -> Client:
     """Return a client that brings an operator's requests to the leader."""
-    first, *others = whom_to_ask(configuration, access)
+    first, *others = whom_to_ask(members, access)
     return Client(
         *first,
         "admin",
@@ -168,6 +179,19 @@ def newest_members(nodes: Sequence[NodeStatus]) -> Mapping[str, Any]:
     return max(answers, key=lambda answer: int(answer["members_since"]), default={})
 
 
+def _once_each(nodes: Sequence[NodeStatus]) -> list[NodeStatus]:
+    """Return each node once. One without an answer that was named by its address alone has the
+    name that the others know it by."""
+    members = newest_members(nodes).get("members", {})
+    known = {where: str(name) for name, where in members.items() if isinstance(where, str)}
+    found: dict[str, NodeStatus] = {}
+    for node in nodes:
+        name = node.name if has_name(node.name) else known.get(node.name, node.name)
+        if name not in found or found[name].answer is None:
+            found[name] = replace(node, name=name)
+    return list(found.values())
+
+
 def _others(nodes: Sequence[NodeStatus]) -> dict[str, Address]:
     """Return the members that the file does not name: they were added while the cluster ran."""
     known = {node.name for node in nodes}
@@ -180,9 +204,12 @@ def _others(nodes: Sequence[NodeStatus]) -> dict[str, Address]:
 
 
 def ask(name: str, address: Address, access: ClientAccess, timeout_s: float) -> NodeStatus:
-    """Return the status of the node at `address`, or the reason to call it unreachable."""
+    """Return the status of the node at `address`, or the reason to call it unreachable. An address
+    in place of a name takes any node."""
     try:
         answer = _read_answer(_exchange(address, access, timeout_s))
+        if not has_name(name) and NAME.fullmatch(answer["name"]):
+            name = answer["name"]
         if answer["name"] != name:
             raise NoAnswer(f"{safe_line(answer['name'])} answers there")
     except NoAnswer as error:

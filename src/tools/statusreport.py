@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TextIO
 
 from raftline.clients.connection import SAID_AFTER_S, say_waiting
 from raftline.clients.options import ClientAccess
-from raftline.common.config import Configuration
+from raftline.common.address import Address
 from raftline.common.console import draws, safe_line
 from raftline.common.quiet_exit import EXIT_INTERRUPTED
 from raftline.raft.membership import majority
@@ -278,7 +278,7 @@ def show(nodes: Sequence[NodeStatus], output: TextIO) -> None:
 
 
 def report(
-    configuration: Configuration,
+    members: Mapping[str, Address],
     access: ClientAccess,
     timeout_s: float,
     json_wanted: bool,
@@ -292,11 +292,11 @@ def report(
     """
     if every_s is None:
         say = say_waiting if timeout_s > 2 * SAID_AFTER_S else None  # else the table comes soon
-        return _print(ask_all(configuration, access, timeout_s, say), 2 if json_wanted else None)
+        return _print(ask_all(members, access, timeout_s, say), 2 if json_wanted else None)
     code, between = EXIT_INTERRUPTED, ""
     with contextlib.suppress(KeyboardInterrupt):
         while True:
-            nodes = ask_all(configuration, access, timeout_s)
+            nodes = ask_all(members, access, timeout_s)
             print(CLEAR if draws(sys.stdout) else between, end="")
             code = _print(nodes, 0 if json_wanted else None)
             between = "" if json_wanted else "\n"

@@ -90,7 +90,7 @@ def _begin(cluster: LocalCluster, others: Sequence[str], view_port: int | None) 
         with threads_without_signals():
             say = cluster.relay.say
             command.in_background(
-                cluster.configuration, cluster.access, view_port, say, cluster.order
+                cluster.configuration.members, cluster.access, view_port, say, cluster.order
             )
 
 

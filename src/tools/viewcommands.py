@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from raftline.clients.options import access_of
-from raftline.common import config
+from raftline.clients.options import access_of, add_asking_options
+from raftline.clients.where import named_nodes
 from raftline.common.arguments import as_port, as_seconds
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ def _add_view(commands: Commands) -> None:
         "arrows, roles, terms, votes, logs, and why a node decided so. With --save, write such a "
         "page of the next seconds, to hand in.",
     )
-    view.add_argument("--dir", metavar="D", help="the folder that names the nodes (./logs)")
     view.add_argument("--port", type=as_port, metavar="P", help="of the page (8765)")
     view.add_argument("--save", metavar="FILE.html", help="observe for a while, and write one page")
     view.add_argument(
@@ -38,13 +37,16 @@ def _add_view(commands: Commands) -> None:
         metavar="SECONDS",
         help="how long --save observes (10)",
     )
+    add_asking_options(view, 2.0)
     view.set_defaults(module="view.command", carry_out=_view)
 
 
 def _view(options: argparse.Namespace) -> int:
+    from raftline.tools.status import by_name
     from raftline.view import command
 
-    access, configuration = access_of(options), config.load(options.dir)
+    access = access_of(options)
+    nodes = by_name(named_nodes(options.at, options.dir), access, options.timeout)
     if options.save is not None:
-        return command.save(configuration, access, Path(options.save), options.seconds)
-    return command.view(configuration, access, options.port or command.DEFAULT_PORT)
+        return command.save(nodes, access, Path(options.save), options.seconds)
+    return command.view(nodes, access, options.port or command.DEFAULT_PORT)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from raftline.clients.options import ClientAccess
-from raftline.common.config import ConfigError, Configuration, complaint
+from raftline.common.address import Address
+from raftline.common.config import ConfigError, complaint
 from raftline.view.nodes import Nodes
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def check_library() -> None:
         raise ConfigError(NEEDED)
 
 
-def view(configuration: Configuration, access: ClientAccess, port: int) -> int:
+def view(members: Mapping[str, Address], access: ClientAccess, port: int) -> int:
     """Serve the page until Ctrl-C.
 
     Raises:
@@ -39,13 +40,13 @@ def view(configuration: Configuration, access: ClientAccess, port: int) -> int:
     """
     check_library()
     try:
-        asyncio.run(_serve(Nodes(configuration.members, access), port, print))
+        asyncio.run(_serve(Nodes(members, access), port, print))
     except KeyboardInterrupt:
         return 0
     return 0
 
 
-def save(configuration: Configuration, access: ClientAccess, path: Path, seconds: float) -> int:
+def save(members: Mapping[str, Address], access: ClientAccess, path: Path, seconds: float) -> int:
     """Observe for this time, and write the steps as one page without other files.
 
     Raises:
@@ -59,10 +60,10 @@ def save(configuration: Configuration, access: ClientAccess, path: Path, seconds
         await asyncio.sleep(seconds)
         task.cancel()
 
-    feed = PageFeed(Nodes(configuration.members, access))
+    feed = PageFeed(Nodes(members, access))
     asyncio.run(watch(feed))
     if not feed.kept:
-        raise ConfigError(f"no node of {configuration.path} answered; nothing was saved")
+        raise ConfigError(f"none of {', '.join(members)} answered; nothing was saved")
     try:
         path.write_text(saved_page(feed.everything(), path.stem), encoding="utf-8")
     except OSError as error:
@@ -72,14 +73,14 @@ def save(configuration: Configuration, access: ClientAccess, path: Path, seconds
 
 
 def in_background(
-    configuration: Configuration,
+    members: Mapping[str, Address],
     access: ClientAccess,
     port: int,
     say: Callable[[str], None],
     process: ProcessOrder | None = None,
 ) -> None:
     """Serve the page in a thread, until this program ends."""
-    nodes = Nodes(configuration.members, access)
+    nodes = Nodes(members, access)
 
     def serve() -> None:
         try:

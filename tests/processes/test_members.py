@@ -48,7 +48,8 @@ def members(cluster: Cluster) -> dict[str, Any]:
 
 
 def raftline(cluster: Cluster, *words: str) -> subprocess.CompletedProcess[str]:
-    return in_process.raftline(*words, "--dir", cluster.folder)
+    """Run a command that is told of one node alone, as it finds the others by itself."""
+    return in_process.raftline(*words, "--at", f"localhost:{cluster.running[-1].port}")
 
 
 def removed(cluster: Cluster, name: str) -> None:

@@ -123,7 +123,7 @@ def wait_for_voters(folder: Path, count: int) -> None:
     vote."""
 
     def settled() -> bool:
-        nodes = status.ask_all(config.load(folder), ClientAccess(), 5.0)
+        nodes = status.ask_all(config.load(folder).members, ClientAccess(), 5.0)
         leader = status.leader_of(nodes)
         answers = {node.name: node.answer for node in nodes if node.answer}
         if leader is None or leader.answer is None or leader.answer.get("outgoing"):

@@ -144,7 +144,8 @@ def test_a_node_that_joins_later_gets_a_lane(port: int, three: Cluster) -> None:
 
 def test_a_saved_page_holds_what_was_seen(three: Cluster, tmp_path: Path) -> None:
     path = tmp_path / "run.html"
-    command = [*PROGRAM, "view", "--dir", str(three.folder), "--save", str(path), "--for", "1"]
+    one = f"localhost:{three['s2'].port}"
+    command = [*PROGRAM, "view", "--at", one, "--save", str(path), "--for", "1"]
     saver = Process("save", command).launch()
     assert saver.ended() == 0
     found = re.search(r'id="saved">(.*)</script>', path.read_text(encoding="utf-8"))

@@ -161,7 +161,7 @@ def test_nodes_that_have_not_answered_status_are_named(tmp_path: Path, start: St
     over, said = threading.Event(), list[str]()
     still = start(lambda _: str(over.wait(DEADLINE_S)), "s1")
     cluster(tmp_path, still.port, free_port())
-    nodes = status.ask_all(config.load(tmp_path), ClientAccess(), 3.0, said.append)
+    nodes = status.ask_all(config.load(tmp_path).members, ClientAccess(), 3.0, said.append)
     over.set()
     assert [node.problem for node in nodes] == ["no answer within 3 s", "connection refused"]
     assert said == ["No answer yet: s1 may take 3 s in all"]
@@ -182,7 +182,7 @@ def test_a_hanging_name_server_delays_no_command(
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
     cluster(tmp_path, 1, 2)
-    nodes = status.ask_all(config.load(tmp_path), ClientAccess(), 0.1)
+    nodes = status.ask_all(config.load(tmp_path).members, ClientAccess(), 0.1)
     assert [node.problem for node in nodes] == ["no answer within 0.1 s"] * 2
     over.set()
 

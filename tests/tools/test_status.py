@@ -388,3 +388,50 @@ def test_raftline_alone_prints_its_commands(capsys: pytest.CaptureFixture[str]) 
     assert cli.main([]) == 0
     output = capsys.readouterr().out
     assert all(command in output for command in ("up", "status", "server", "client"))
+
+
+@pytest.mark.parametrize("by", ["option", "variable"])
+def test_status_asks_the_members_that_one_address_names(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], by: str
+) -> None:
+    with contextlib.ExitStack() as stack:
+        follower = stack.enter_context(scripted_node(line_of(FOLLOWER)))
+        dead = stack.enter_context(free_port())
+        members = {"s2": f"127.0.0.1:{follower}", "s3": f"127.0.0.1:{dead}"}
+        knows = {**LEADER, "members": members, "members_since": 3, "voters": ["s1", "s2", "s3"]}
+        leader = stack.enter_context(scripted_node(line_of(knows)))
+        at = f"127.0.0.1:{leader},127.0.0.1:{dead}"
+        monkeypatch.setenv("RAFTLINE", at if by == "variable" else "127.0.0.1:1")
+        words = ["--at", at] if by == "option" else []
+        assert cli.main(["status", *words, "--timeout", "10"]) == 0
+    _, *rows, verdict = table_of(capsys.readouterr().out)
+    assert [row[:3] for row in rows] == [
+        ["s1", f"127.0.0.1:{leader}", "leader"],
+        ["s3", f"127.0.0.1:{dead}", "unreachable"],
+        ["s2", f"127.0.0.1:{follower}", "follower"],
+    ]
+    assert " ".join(verdict) == "[*] s1 leads term 3: 2 of 3 voters answer"
+
+
+def test_an_address_where_no_node_answers_stands_for_its_name(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with free_port() as dead, scripted_node(b"hello\n") as other:
+        at = f"127.0.0.1:{dead},127.0.0.1:{other},127.0.0.1:{dead}"
+        assert cli.main(["status", "--at", at, "--timeout", "10"]) == 3
+    output, errors = capsys.readouterr()
+    _, *rows, _ = table_of(output)
+    where = [f"127.0.0.1:{dead}", f"127.0.0.1:{other}"]
+    assert [row[:3] for row in rows] == [[place, place, "unreachable"] for place in where]
+    assert f"{where[0]} ({where[0]}): connection refused" in errors
+
+
+@pytest.mark.parametrize(
+    "command", ["status", "members", "transfer", "remove s1", "backup FILE", "view", "get a"]
+)
+def test_each_command_that_asks_a_cluster_is_told_where_in_one_way_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    assert cli.main([*command.split(), "--at", "h1:1", "--dir", str(tmp_path)]) == 2
+    said = "raftline: --at and --dir both say where to ask; give one of them\n"
+    assert capsys.readouterr().err == said
