@@ -21,7 +21,7 @@ from raftline.wire.limits import ANSWER_BYTES, REWORK_BYTES
 from raftline.wire.objectcommands import Unfit
 from raftline.wire.operands import Limits
 from raftline.wire.protocol import ProtocolError, error, real, shown
-from raftline.wire.transactions import Condition, read_transaction
+from raftline.wire.transactions import CLEAR, Condition, read_transaction
 
 CHARACTERS_MAX = 2 << 20  # of all answers of the operations, below level 3
 # Without its lease a key would stay after its holder died.
@@ -115,7 +115,8 @@ def _operate(store: Store, commands: Sequence[str]) -> list[str]:
 
 
 def _execute_open(store: Store, objects: OpenObjects, command: str) -> str:
-    """Carry out one operation of several; objects stay open until another command needs them.
+    """Carry out one operation of several; objects stay open until another command needs them, as
+    `clear` does all.
 
     Raises:
         TransactionRefused: an object that is closed would be too long.
@@ -123,7 +124,8 @@ def _execute_open(store: Store, objects: OpenObjects, command: str) -> str:
     verb, _, operands = command.partition(" ")
     if verb == "object":
         return objects.execute(operands)
-    _close(objects, without_lease(command).partition(" ")[2].partition(" ")[0])
+    key = without_lease(command).partition(" ")[2].partition(" ")[0]
+    _close(objects, None if verb == CLEAR else key)
     return execute(store, command)
 
 

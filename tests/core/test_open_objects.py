@@ -93,6 +93,19 @@ def test_what_else_asks_for_the_key_finds_the_object_as_it_is(
     assert machine.ask("get p") == "GET response: [5]"
 
 
+def test_a_clear_finds_the_objects_as_they_are() -> None:
+    machine = Machine()
+    machine.ask("object g/o list.append 1")
+    reply = machine.ask(
+        "txn object g/o list.append 2 ; object g/p list.append 3 ; clear g/ ; "
+        "object g/o list.append 4"
+    )
+    assert json.loads(reply.partition(": ")[2]) == ["null", "null", "2 keys deleted", "null"]
+    assert dict(machine.manager.store) == {"g/o": "[4]"}
+    machine.ask("txn object g/o list.append 5 ; clear g/")
+    assert dict(machine.manager.store) == {}
+
+
 def test_operations_of_two_kinds_look_at_the_object_again() -> None:
     machine = Machine()
     assert machine.ask("txn object o list.append [1] ; object o queue.put 2").startswith("TXN")

@@ -592,19 +592,22 @@ def test_a_program_and_a_person_learn_which_branch_was_taken() -> None:
 # --- a model -------------------------------------------------------------------------------------
 
 KEYS = st.sampled_from("abcd")
+VERBS = ["get", "set", "delete", "setnx", "cas", "incr", "append", "clear"]
 VALUES = st.sampled_from(["0", "1", "7", "x", "two words", ""])
 
 
 @st.composite
 def conditions(draw: st.DrawFn) -> tuple[str, Callable[[dict[str, str]], bool]]:
     key, value = draw(KEYS), draw(VALUES)
-    kind = draw(st.sampled_from(["=", "!=", "absent", "exists"]))
+    kind = draw(st.sampled_from(["=", "!=", "absent", "exists", "keys", "none"]))
     word = spell_word(value)
     holds: dict[str, tuple[str, Callable[[dict[str, str]], bool]]] = {
         "=": (f"{key} = {word}", lambda pairs: pairs.get(key) == value),
         "!=": (f"{key} != {word}", lambda pairs: pairs.get(key) != value),
         "absent": (f"{key} absent", lambda pairs: key not in pairs),
         "exists": (f"{key} exists", lambda pairs: key in pairs),
+        "keys": (f"{key} has keys", lambda pairs: key in pairs),
+        "none": (f"{key} has none", lambda pairs: key not in pairs),
     }
     return holds[kind]
 
@@ -613,12 +616,12 @@ def conditions(draw: st.DrawFn) -> tuple[str, Callable[[dict[str, str]], bool]]:
 def operations(draw: st.DrawFn) -> tuple[str, str]:
     """An operation in a transaction, and the same command alone."""
     verb, key, value = (
-        draw(st.sampled_from(["get", "set", "delete", "setnx", "cas", "incr", "append"])),
+        draw(st.sampled_from(VERBS)),
         draw(KEYS),
         draw(VALUES),
     )
     word = spell_word(value)
-    if verb in ("get", "delete", "incr"):
+    if verb in ("get", "delete", "incr", "clear"):
         return f"{verb} {key}", f"{verb} {key}"
     if verb == "cas":
         new = draw(VALUES)
@@ -648,7 +651,7 @@ def test_a_transaction_is_its_commands_one_after_the_other_or_nothing(
     ],
 ) -> None:
     store = Store(dict(before))
-    store.raise_level(2, 1)
+    store.raise_level(3, 1)
     store.notes_events = True
     model = dict(before)
     for number, (when, then, otherwise) in enumerate(asked, start=2):
@@ -661,8 +664,9 @@ def test_a_transaction_is_its_commands_one_after_the_other_or_nothing(
         reply = execute(store, canonical(line))
         is_met = all(holds(model) for _, holds in when)
         branch = then if is_met else otherwise if when else []
-        trial = dict(model)
-        replies = [execute(Store(trial), command) for _, command in branch]
+        alone = Store(dict(model), level=3)
+        replies = [execute(alone, command) for _, command in branch]
+        trial = dict(alone)
         events = store.take_events().events
         if any(each.startswith("Sorry, ") for each in replies):
             assert reply.startswith("Sorry, operation ")
