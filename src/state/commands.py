@@ -191,6 +191,7 @@ def _clear(store: Store, prefix: str) -> str | None:
 def keys_under(store: Store, prefix: str) -> list[str]:
     """Return the keys that begin with a prefix, in no order."""
     found = [key for key in store if key.startswith(prefix)]
+    store.breathe()
     if "\\" in prefix:  # an escape that is cut off
         beginning = real(prefix)
         found = [key for key in found if real(key).startswith(beginning)]

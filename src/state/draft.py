@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from raftline.state.events import BareEvent
 from raftline.state.pairs import Overlay
-from raftline.state.store import Store
+from raftline.state.store import BREATHE_KEYS, Store
 
 
 class Draft:
@@ -19,7 +19,7 @@ class Draft:
         self._overlay = Overlay(below.held)
         self.store = Store(self._overlay, below.level, below.since)
         self.store.number = below.number
-        self.store.notes_events = below.notes_events
+        self.store.notes_events, self.store.breathe = below.notes_events, below.breathe
         self.store.leases.granted = below.leases.granted  # no operation changes these
         self.store.leases.started = []
 
@@ -31,7 +31,9 @@ class Draft:
         taken, lost_up_to = self.store.take_events()
         for event in taken:
             events[event[2]] = event
-        for key, text in self._overlay.changes.items():
+        for place, (key, text) in enumerate(self._overlay.changes.items(), start=1):
+            if place % BREATHE_KEYS == 0:
+                below.breathe()
             was_there = key in below.held
             below.put_text(key, text)
             if not was_there and text is None:

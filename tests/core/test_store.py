@@ -162,7 +162,21 @@ def test_the_removal_of_many_keys_pauses_between_its_parts(command: str) -> None
     store.number, store.term = 20, 1
     store.breathe = lambda: left.append(len(store))
     execute(store, command)
-    assert (left, len(store)) == ([BREATHE_KEYS + 1, 1], 0)
+    assert (left[-2:], len(store)) == ([BREATHE_KEYS + 1, 1], 0)
+
+
+def test_a_transaction_on_many_keys_pauses_between_its_parts() -> None:
+    store, pauses = Store({f"k{number}": "v" for number in range(2 * BREATHE_KEYS + 1)}, level=3), 0
+
+    def breathe() -> None:
+        nonlocal pauses
+        pauses += 1
+
+    store.breathe = breathe
+    execute(store, "txn if k has keys ; l has none then get k1")
+    assert pauses == 2  # after each look at all keys
+    execute(store, "txn clear k")
+    assert (pauses, len(store)) == (2 + 1 + 2 + 2, 0)  # a look, the draft, and the store
 
 
 def test_a_whole_write_takes_a_key_out_of_its_lease_and_an_addition_does_not() -> None:
