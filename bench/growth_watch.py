@@ -16,6 +16,7 @@ from clusters import Cluster
 from etcd_nodes import Etcd
 from generator import BenchError, Load
 from growth_setup import Setup
+from raftline.wire.refusals import code_of
 from raftline_nodes import Raftline
 
 LEVEL = 2
@@ -46,7 +47,7 @@ class Crowd:
                 said = b""
                 while said.count(b"\n") < each:
                     said += self.sockets[number].recv(1 << 16)
-                if b"Sorry" in said:
+                if any(code_of(line.partition("@")[2]) for line in said.decode().splitlines()):
                     raise BenchError(f"no watch: {said[:100]!r}")
 
     def close(self) -> None:

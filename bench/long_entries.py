@@ -22,6 +22,7 @@ from generator import Load
 from growth_watch import Crowd
 from raftline.clients.lines import ask
 from raftline.common.config import FAST
+from raftline.wire.refusals import code_of
 from raftline_nodes import Raftline
 
 KEYS = 300_000
@@ -51,7 +52,7 @@ def work(nodes: Raftline, port: int) -> Counter[str]:
 
     def again(line: str) -> None:
         while not is_over.is_set():
-            is_done = not ask(port, line, PATIENCE_S).startswith("Sorry")
+            is_done = not code_of(ask(port, line, PATIENCE_S).partition("@")[2])
             done[f"{line[:8]} {'done' if is_done else 'refused'}"] += 1
             is_over.wait(0 if is_done else PAUSE_S)
 

@@ -80,7 +80,7 @@ class Leases(Holder):
                 self._hang_up()
                 self.stopping.wait(AGAIN_S)
                 continue
-            self.lost += sum("no such lease" in each for each in said)
+            self.lost += sum(each.startswith("RENEW response, ") for each in said)
             self.renewed += len(names)
             sent += len(names)
         self._hang_up()

@@ -33,6 +33,7 @@ from typing import Any
 from labs.availability.runs import LAB, Run
 from labs.checking import end_with
 from raftline.clients.lines import LineConnection, ask
+from raftline.wire.refusals import code_of
 from raftline_course.trial import metrics
 from raftline_course.trial.messages import MESSAGE_ID, UNKNOWN_LEADER, BadMessage, Message
 from raftline_course.trial.metrics import Metrics
@@ -277,7 +278,7 @@ def as_peer(trial: Trial, server: str, line: str) -> str:
 
     def answer() -> str:
         said = raw(trial, server, line)
-        return "" if "speaks on another connection" in said else said
+        return "" if code_of(said) == "speaks-elsewhere" else said
 
     return str(eventually(answer))
 

@@ -42,6 +42,7 @@ from raftline.raft.messages import AppendEntries, AppendRejected, RequestVoteRep
 from raftline.raft.node import node_from_disk
 from raftline.raft.roles import Role
 from raftline.raft.state import Options
+from raftline.wire.refusals import code_of
 from raftline_course.harness.processes import NotAsExpected, Process, end_all, free_ports
 
 Row = tuple[str, str]
@@ -310,7 +311,7 @@ def by_hand(place: Loopback) -> Iterator[Row]:
     def says(name: str, line: str) -> str:
         def answer() -> str:  # a connection that ended just now may still hold the name
             text = place.ask(node, f"{name}@{line}").partition("@")[2]
-            return "" if "speaks on another connection" in text else text
+            return "" if code_of(text) == "speaks-elsewhere" else text
 
         return eventually(answer, f"an answer to {line}")
 

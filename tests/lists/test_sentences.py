@@ -40,9 +40,15 @@ MEANT = {
     "src/wire/transactions.py": {"_NOTHING"},
     "course/raftline_course/picture.py": {"HEADER"},
     "course/raftline_course/trial/actions.py": {"part hard", "drop end"},
+    "bench/results.py": {"model name"},
+    "bench/run.py": {"file system"},
+    "docs/pictures/make.py": {"asking for PreVotes"},
     "course/raftline_course/trial/metrics.py": {"trigger point", "part end", "server code"},
 }  # fmt: skip
-JUDGES = "course/raftline_course/conform/"  # the sentences are what it judges
+# The kit judges nodes of any language: the sentences are what it judges, and such a node may know
+# no codes. So do the labs, which are left out: their rows are of what a person reads there.
+JUDGES = "course/raftline_course/conform/"
+OURS = ("src", "course/raftline_course", "bench", "integrations", "docs")
 
 
 def trees(*folders: str) -> Iterator[tuple[str, ast.Module]]:
@@ -110,8 +116,8 @@ def decisions(named: set[str], *folders: str) -> Iterator[tuple[str, int, str]]:
 def test_no_line_decides_by_a_sentence() -> None:
     found = {}  # type: dict[str, set[str]]
     lines = []
-    for name, line, text in decisions(sentences(), "src", "course/raftline_course"):
-        if name.startswith(JUDGES):
+    for name, line, text in decisions(sentences(), *OURS):
+        if name.startswith(JUDGES) or "/tests/" in name:
             continue
         found.setdefault(name, set()).add(text)
         if text not in MEANT.get(name, ()):
