@@ -20,7 +20,7 @@ from raftline.net.host import Batch, Host, Reader
 from raftline.net.levels import spell_level
 from raftline.net.outgoing_protocol import OutgoingProtocol
 from raftline.net.waits import AwaitReplies, Replies, ReserveRoom, WaitFor, Waits
-from raftline.storage.disk import DiskFailed, HalfApplied, disk_failed
+from raftline.storage.disk import HalfApplied
 from raftline.storage.snapshotlines import MachineState, spell_snapshot
 from raftline.wire.commands import COMMANDS, HELP, Request
 from raftline.wire.limits import PIECE_CHARACTERS
@@ -154,7 +154,7 @@ class LocalCommands:
         self._backup_file = None  # frees the room of the one before
         try:
             self._backup_file = BackupFile(host.logmanager.freeze(), host.logmanager.folder_path)
-        except (DiskFailed, HalfApplied) as failure:
+        except (BackupFailed, HalfApplied) as failure:
             return error(str(failure))
         return f"BACKUP response: {self._backup_file.begin}"
 
@@ -197,6 +197,10 @@ def _first(reader: Reader, command: str) -> str:
     return reader.read([command])[0]
 
 
+class BackupFailed(Exception):
+    """The disk took no copy of the state. The message is what the reply says."""
+
+
 class BackupFile:
     """The state as of one moment; `begin` names it, `piece` gives its bytes."""
 
@@ -204,7 +208,7 @@ class BackupFile:
         """Write it down, without haste.
 
         Raises:
-            DiskFailed: there is no room for it, for example; nothing is left of it.
+            BackupFailed: there is no room for it, for example; nothing is left of it.
         """
         self._index, self._term = state.index, state.term
         self._size = self._crc = 0
@@ -218,7 +222,10 @@ class BackupFile:
                 breathe()
             self._file.flush()
         except OSError as failure:
-            raise disk_failed(folder, "write a backup", failure) from failure
+            raise BackupFailed(
+                f"the backup can't be written to {folder}: {failure.strerror or failure}. Nothing "
+                "was done, and this server goes on. Look at that disk."
+            ) from failure
         finally:
             state.release(breathe)
 

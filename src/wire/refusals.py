@@ -14,6 +14,7 @@ from enum import IntEnum
 from typing import Final, NamedTuple
 
 from raftline.wire import protocol
+from raftline.wire.objectcommands import OPERANDS
 from raftline.wire.operands import NOT_UNDERSTOOD
 from raftline.wire.protocol import reply_line
 
@@ -78,7 +79,9 @@ REFUSALS: Final = (
                "no leader is known; the facts are the first and the last voter without a vote"),
     RefusalRow("no-leader", ELSEWHERE, _begins(protocol.NO_LEADER),
                "no leader is known; ask again after a pause"),
-    RefusalRow("stopping", ELSEWHERE, _begins(protocol.STOPPING), "ask another node"),
+    RefusalRow("stopping", ELSEWHERE,
+               _begins(protocol.STOPPING, "an entry failed on this server, which stops."),
+               "ask another node"),
     RefusalRow("removed", ELSEWHERE, _begins(protocol.REMOVED),
                "ask another node, and never this one"),
     RefusalRow("down", ELSEWHERE, _begins(protocol.SHUT_DOWN),
@@ -86,7 +89,8 @@ REFUSALS: Final = (
     RefusalRow("level-rising", ELSEWHERE, _begins(protocol.RISING),
                "ask again after a pause"),
     RefusalRow("full", ELSEWHERE,
-               _begins(protocol.FULL, protocol.TOO_MANY_LOGINS, protocol.TOO_MUCH_WAITS),
+               _begins(protocol.FULL, protocol.TOO_MANY_LOGINS, protocol.TOO_MUCH_WAITS,
+                       "the keys of this watch can't be written to "),
                "ask another node, or this one after a pause"),
     RefusalRow("done-once", UNKNOWN,
                _begins(protocol.DONE_ONCE) + r"\Z",
@@ -105,11 +109,21 @@ REFUSALS: Final = (
     RefusalRow("tls-only", REFUSED, _begins(protocol.TLS_ALONE), "connect with TLS"),
     RefusalRow("low-level", REFUSED, r"this cluster is at level ([0-9]+) until ",
                "a member has to be upgraded first; the fact is the level of the cluster"),
+    RefusalRow("low-level", REFUSED, r"it takes level [0-9]+ of the cluster\.",
+               "a member has to be upgraded first"),
     RefusalRow("not-understood", REFUSED, _begins(NOT_UNDERSTOOD),
                "this build has no such command"),
     RefusalRow("too-long", REFUSED, r"(?:the (?:key|prefix|value) has|this line is longer than) ",
                "a key, a value or a line is over its limit"),
-    RefusalRow("too-long", REFUSED, r"the value would have [0-9]+ bytes; ",
+    RefusalRow("lease-over", REFUSED,
+               r"operation ([0-9]+), .*, can't be done: no such lease: (\S+)\. Nothing was done\.",
+               "a transaction changed nothing; the facts are the operation's place and the lease"),
+    RefusalRow("transaction", REFUSED, r"operation ([0-9]+), .*, can't be done: ",
+               "a transaction changed nothing; the fact is the place of the operation"),
+    RefusalRow("transaction", REFUSED,
+               r"the first ([0-9]+) operations (?:answer|read and rewrite) more than ",
+               "a transaction changed nothing; the fact is how many operations are too much"),
+    RefusalRow("too-long", REFUSED, r".* would have [0-9]+ bytes(?: as JSON)?; the limit is ",
                "the result would be over its limit"),
     RefusalRow("wrong-kind", REFUSED, r".* holds no [a-z]+ but something else",
                "the key holds a value that is none of that kind"),
@@ -131,13 +145,24 @@ REFUSALS: Final = (
                "a member's message on a second connection; try again once the first has ended"),
     RefusalRow("not-taken-over", REFUSED, r"\S+ did not take over: (\S+) leads term ([0-9]+)\.\Z",
                "a transfer failed; the facts are the leader and its term"),
+    RefusalRow("not-taken-over", REFUSED,
+               r"(?:a transfer to \S+ is under way|no follower is there that could take over"
+               r"|\S+ (?:leads already|does not lead|is no member of this cluster"
+               r"|is a learner, it has no vote|is about to leave the cluster"
+               r"|is not reached at the moment|.* and catches up without a vote))\.\Z",
+               "a transfer was not begun"),
+    RefusalRow("not-changed", REFUSED,
+               r".*(?:\. Nothing was changed|is removed before it has caught up)\.\Z",
+               "the members stay as they are; the sentence has the reason"),
+    RefusalRow("no-backup", REFUSED, r"the backup can't be written to ",
+               "the node's disk took no copy"),
     RefusalRow("too-many", ELSEWHERE, r"this server serves [0-9]+ (?:watches|observers), ",
                "ask another node"),
-    RefusalRow("lease-over", REFUSED,
-               r"operation ([0-9]+), .*, can't be done: no such lease: (\S+)\. Nothing was done\.",
-               "a transaction changed nothing; the facts are the operation's place and the lease"),
-    RefusalRow("transaction", REFUSED, r"operation ([0-9]+), .*, can't be done: ",
-               "a transaction changed nothing; the fact is the place of the operation"),
+    RefusalRow("no-machine", REFUSED, r"this node has no state machine ",
+               "the leader's program registers no state machine of this name"),
+    RefusalRow("rejected", REFUSED,
+               rf"(?!(?:{'|'.join(map(re.escape, OPERANDS))}): )\S+: .*\. Nothing was done\.\Z",
+               "a state machine of the program refused the command; its reason follows its name"),
 )  # fmt: skip
 CODES_ID: Final = "0"  # of the line by which our clients ask for codes
 BAD_REQUEST: Final = "bad-request"  # of all other sentences: they name the mistake

@@ -11,7 +11,7 @@ from raftline.kv.codec import BINARY, TEXT
 from raftline.kv.errors import EventsGone, NotUnderstood
 from raftline.kv.events import Event, WatchCursor, WatchEnded
 from raftline.wire import watches as words
-from raftline.wire.protocol import NO_LEADER, STOPPING, escape
+from raftline.wire.protocol import NO_LEADER, STOPPING, error, escape
 
 EventFields = tuple[int, str, str, str | None]
 
@@ -123,6 +123,8 @@ def test_a_last_line_of_a_node_sends_the_watch_elsewhere() -> None:
     cursor.refused(NO_LEADER)  # before the first line
     cursor.refused(STOPPING)
     cursor.refused(words.too_many(5))
+    cursor.refused(error("the keys of this watch can't be written to /disk: No space left."))
+    cursor.refused(error("an entry failed on this server, which stops. Nothing was done."))
     fed(cursor, words.begins(0, 57))
     for line in (words.go_on_elsewhere(words.TOO_SLOW, "", 57), STOPPING):
         with pytest.raises(WatchEnded):

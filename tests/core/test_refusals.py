@@ -11,12 +11,19 @@ from raftline.access.login import FAILED, NO_USERS, NOT_PRIVATE
 from raftline.access.rights import denial_reason
 from raftline.access.roles import Identity
 from raftline.common.level import LEVEL
+from raftline.logmanager import LogManager
+from raftline.net.local_commands import BackupFailed, BackupFile
 from raftline.net.opening import TLS_ONLY
+from raftline.raft.membership import all_vote
 from raftline.state.commands import execute
+from raftline.state.machines import Machines, Rejected
 from raftline.state.sessions import Sessions
 from raftline.state.store import Store
+from raftline.storage.disk import HalfApplied
+from raftline.storage.snapshotlines import MachineState
 from raftline.wire import protocol, watches
 from raftline.wire.commands import COMMANDS, read_request
+from raftline.wire.membercommands import change_reply
 from raftline.wire.observing import too_many as too_many_observers
 from raftline.wire.operands import Limits, not_understood
 from raftline.wire.protocol import ProtocolError, error, not_leader, outcome_unknown
@@ -29,6 +36,8 @@ from raftline.wire.refusals import (
     with_code,
 )
 from raftline.wire.rights import UserRole
+from tests.faulty_folder import MemoryFolder
+from tests.node_files import MEMBERS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/use/protocol.md"
 
@@ -39,9 +48,9 @@ def mistake(line: str, limits: Limits = Limits()) -> str:  # noqa: B008, it hold
     return error(str(caught.value))
 
 
-def executed(*commands: str) -> str:
+def executed(*commands: str, level: int = LEVEL) -> str:
     store = Store()
-    store.level = LEVEL
+    store.level = level
     return [execute(store, command) for command in commands][-1]
 
 
@@ -58,6 +67,41 @@ def denied(identity: Identity) -> str:
     return error(denial_reason(identity, "set a 1", lambda lease: []))
 
 
+def half_applied() -> str:
+    manager = LogManager("s1", MemoryFolder(), MEMBERS)
+    manager._is_half_applied = True
+    with pytest.raises(HalfApplied) as caught:
+        manager.freeze()
+    return error(str(caught.value))
+
+
+def no_backup() -> str:
+    state = MachineState(57, 4, all_vote(MEMBERS), [], {})
+    with pytest.raises(BackupFailed) as caught:
+        BackupFile(state, "/no such folder")
+    return error(str(caught.value))
+
+
+def rejected(problem: Exception) -> str:
+    class Bank:
+        def apply(self, command: object) -> object:
+            raise problem
+
+        def snapshot(self) -> object:
+            return {}
+
+        def restore(self, state: object) -> None: ...
+
+    return Machines({"bank": Bank()}).execute(Store(), "bank {}")
+
+
+LONG_LIST = f"[{', '.join(['1'] * 349_525)}]"  # a value of one MiB
+TRANSFERS = (
+    "s2 leads already", "s2 does not lead", "s2 is no member of this cluster",
+    "s2 is a learner, it has no vote", "s2 is about to leave the cluster",
+    "s2 is not reached at the moment", "s2 may be new and catches up without a vote",
+    "a transfer to s3 is under way", "no follower is there that could take over",
+)  # fmt: skip
 LOST = "may be new or may have lost everything. This ends when a leader is elected"
 ZOE = Identity("zoe", UserRole.READER, ("",))
 NOBODY = Identity("", UserRole.NONE, ())
@@ -72,12 +116,15 @@ SENTENCES = [
     (protocol.no_leader(f"s1 and s2 have no vote, since they {LOST}"), "no-leader s1 s2"),
     (protocol.no_leader(f"s1, s2 and s3 have no vote, since they {LOST}"), "no-leader s1 s3"),
     (protocol.STOPPING, "stopping"),
+    (half_applied(), "stopping"),
     (protocol.REMOVED, "removed"),
     (protocol.SHUT_DOWN, "down"),
     (protocol.RISING, "level-rising"),
     (protocol.FULL, "full"),
     (protocol.TOO_MANY_LOGINS, "full"),
     (protocol.TOO_MUCH_WAITS, "full"),
+    (error("the keys of this watch can't be written to /d: No space left. Nothing was done."),
+     "full"),
     (protocol.DONE_ONCE, "done-once"),
     (outcome_unknown("it takes long; see: members"), "outcome-unknown"),
     (expired(), "session-expired"),
@@ -89,11 +136,13 @@ SENTENCES = [
     (error(TLS_ONLY), "tls-only"),
     (error("this cluster is at level 1 until s3 (0.1.0) is upgraded. Nothing was done."),
      "low-level 1"),
+    (executed("txn if a > 1 then clear b", level=2), "low-level"),
     (error(not_understood("pull")), "not-understood"),
     (mistake("set key 12345", Limits(3, 4)), "too-long"),
     (mistake("show key", Limits(2, 4)), "too-long"),
     (error(Limits().line_too_long), "too-long"),
     (executed(f"set a {'x' * (1 << 20)}", "append a y"), "too-long"),
+    (executed(f"set a {LONG_LIST}", 'object a list.append "x"'), "too-long"),
     (executed("set a x", "incr a"), "no-number"),
     (executed(f"set a {2**63 - 1}", "incr a"), "out-of-range"),
     (watches.gone("web/", 17), "events-gone 17"),
@@ -107,10 +156,20 @@ SENTENCES = [
     (too_many_observers(16), "too-many"),
     (executed("txn set a x ; incr a"), "transaction 2"),
     (executed("txn set a x ; under lease-9 set b y"), "lease-over 2 lease-9"),
+    (executed("set a x", "txn object a list.append 1"), "transaction 1"),
+    (executed(f"set a {LONG_LIST}", f"txn {' ; '.join(['get a'] * 9)}"), "transaction 8"),
     (executed("set a x", "object a list.append 1"), "wrong-kind"),
     (error("s2 speaks on another connection; nobody else does for it"), "speaks-elsewhere"),
     (error("s2 did not take over: s1 leads term 4."), "not-taken-over s1 4"),
+    *((error(f"{reason}."), "not-taken-over") for reason in TRANSFERS),
+    (change_reply("add s4 h 1", "refused", "s4 votes already. Nothing was changed"), "not-changed"),
+    (change_reply("add s4 h 1", "refused", "s4 is removed before it has caught up"), "not-changed"),
+    (no_backup(), "no-backup"),
+    (error(Machines({}).why_not("bank")), "no-machine"),
+    (rejected(Rejected("ann has not got 5")), "rejected"),
+    (rejected(ValueError()), "rejected"),
     (mistake("set"), "bad-request"),
+    (mistake("object a list.clear {"), "bad-request"),
     (watches.no_watch("7"), "bad-request"),
 ]  # fmt: skip
 
