@@ -15,7 +15,7 @@ import time
 from raftline.access.tls_socket import TlsSocket
 from raftline.common.config import PortRefused
 from raftline.net.connection import Connection
-from raftline.net.host import Host
+from raftline.net.host import Batch, Host
 from raftline.net.lines import HalfLines, prepare
 from raftline.net.places import Places
 from raftline.net.shared_reader import CROWDS, SharedReader
@@ -81,9 +81,13 @@ class Listener:
 
     def open(self, host: Host) -> None:
         """Take connections from now on, in its own thread."""
+
+        def submit(*batches: Batch, more_come: bool) -> None:
+            host.submit(*batches, more_come=more_come)  # each life of the node has one of its own
+
         self._host = host
         if self._io in CROWDS and hasattr(select, "epoll"):  # Linux has it
-            self._shared_reader = SharedReader(host.submit, CROWDS[self._io], host.warn)
+            self._shared_reader = SharedReader(submit, CROWDS[self._io], host.warn)
         self._taker = threading.Thread(target=self._accept, name=f"{host.name} accept", daemon=True)
         self._taker.start()
 

@@ -13,11 +13,13 @@ from typing import Any, cast
 
 import pytest
 
+from raftline.clients.lines import LineConnection
 from raftline.net import listener as listener_module
+from raftline.net.host import Batch
 from raftline.net.listener import USUAL_SWITCH_S, Listener, switch_interval_s
 from raftline.wire.limits import PLACES_FOR_PEERS
 from raftline_course.controller.udp import UdpListener
-from raftline_course.harness.processes import eventually, free_ports
+from raftline_course.harness.processes import DEADLINE_S, eventually, free_ports
 from tests.fake_host import FakeHost
 
 
@@ -180,3 +182,37 @@ def test_the_queue_of_the_listener_is_as_long_as_the_limit_of_connections() -> N
     _, longest = queue_of(listener)
     listener.close()
     assert longest == min(2000 + PLACES_FOR_PEERS, most)
+
+
+def test_the_shared_reader_serves_the_life_that_a_node_is_in() -> None:
+    """An order of a controller ends a life of the node, and begins another."""
+    readers: list[str] = []
+    host = FakeHost()
+
+    def life(number: int) -> Callable[..., None]:
+        def submit(*batches: Batch, more_come: bool = False) -> None:
+            readers.append(threading.current_thread().name)
+            for batch in batches:
+                batch.answer_all(f"life {number}")
+            host.flush()
+
+        return submit
+
+    host.submit = life(1)
+    port = next(free_ports)
+    listener = Listener("127.0.0.1", port, 10, io="shared")
+    listener.open(cast(Any, host))
+    try:
+        with LineConnection(port, DEADLINE_S) as client:
+
+            def asked() -> bytes:
+                client.send("client@get a")
+                return client.read()
+
+            eventually(lambda: asked() == b"s1@life 1" and readers[-1] == "shared reader")
+            host.submit = life(2)
+            assert asked() == b"s1@life 2"
+            assert readers[-1] == "shared reader"
+    finally:
+        listener.close()
+        listener.end_connections()
