@@ -17,7 +17,7 @@ from raftline.raft.messages import AppendEntries
 from raftline.state.machines import Machines
 from tests.faulty_folder import MemoryFolder
 from tests.interleave.explore import check_interleavings, first_failure, seeds
-from tests.interleave.threads import Thread
+from tests.interleave.threads import Thread, pass_steps
 from tests.node_files import MEMBERS, boot, entries
 from tests.rim import test_snapshots_driver
 from tests.rim.test_snapshots_driver import Rig, leaders_snapshot, pieces
@@ -138,11 +138,6 @@ def it_stops() -> None:
     assert dict(manager.store) == STATES[manager.applied.index]
     found = re.findall(r"I am up to date term \d+ index (\d+)", "\n".join(scene.rig.answers))
     assert recovered.log.last_index >= max(map(int, found), default=0), "it acknowledged more"
-
-
-def pass_steps(most: int) -> None:
-    for _ in range(Thread.schedule.random.randrange(most)):
-        Thread.schedule.step()
 
 
 @seeds(15, 10_000)

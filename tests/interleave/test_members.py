@@ -24,7 +24,7 @@ from raftline.wire.parsing import Reading
 from tests.interleave import members
 from tests.interleave.explore import check_interleavings, first_failure, seeds
 from tests.interleave.members import Asking, Member, Network, wait_for_a_leader
-from tests.interleave.threads import Thread
+from tests.interleave.threads import Thread, pass_steps
 
 LINES = (drivers, rounds, queue, writer, peers, levels, connections)
 MEMBERS = {"s1": "one:10001", "s2": "two:10002"}
@@ -114,11 +114,6 @@ def a_member_moves(**kinds: Any) -> None:
             with scene.leader.driver.core:
                 scene.leader.book.follow({"s2": address})
         scene.end()
-
-
-def pass_steps(most: int) -> None:
-    for _ in range(Thread.schedule.random.randrange(most)):
-        Thread.schedule.step()
 
 
 @seeds(15, 10_000)

@@ -294,6 +294,12 @@ class Thread:
         return self.due_s is not None and self.due_s <= self.schedule.now_s
 
 
+def pass_steps(most: int) -> None:
+    """Let fewer than this many steps of threads pass, as the seed has it."""
+    for _ in range(Thread.schedule.random.randrange(most)):
+        Thread.schedule.step()
+
+
 class Lock:
     """Stands in for `threading.Lock`; what else `threading` has is made of it."""
 

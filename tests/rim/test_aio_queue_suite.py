@@ -19,6 +19,7 @@ import pytest
 
 import raftline
 from raftline.objects import waiting
+from tests.rim.cpython_suites import cases_of, problems
 from tests.rim.test_replicated import Cluster as OneNode
 
 WHY = "this Python comes without its own tests"
@@ -189,19 +190,12 @@ LEFT_OUT = {
     "test_put_cancel_drop",  # a put that was cancelled took effect, so it would wait for ever
     "test_put_cancelled",  # that a put ends before the get of its item does: these are two threads
 }
-CASES = [
-    pytest.param(cases, each, id=f"{cases.__name__}-{each}")
-    for cases in (of_queues.QueueBasicTests, of_queues.QueueGetTests, of_queues.QueuePutTests)
-    for each in sorted(unittest.TestLoader().getTestCaseNames(cases))
-    if each not in LEFT_OUT
-]
+SUITES = (of_queues.QueueBasicTests, of_queues.QueueGetTests, of_queues.QueuePutTests)
 
 
-@pytest.mark.parametrize(("cases", "test"), CASES)
+@pytest.mark.parametrize(("suite", "name"), cases_of(SUITES, LEFT_OUT))
 def test_an_awaitable_queue_is_one_as_asyncio_s_tests_have_it(
-    cases: type[unittest.TestCase], test: str
+    suite: type[unittest.TestCase], name: str
 ) -> None:
-    result = unittest.TestResult()
-    cases(test).run(result)
-    assert result.testsRun == 1
-    assert bool(result.errors + result.failures) == (test in DIFFER), result
+    found = problems(suite, name)
+    assert bool(found) == (name in DIFFER), found

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import raftline
+from tests.rim.cpython_suites import cases_of, problems
 from tests.rim.test_replicated import Cluster
 
 WHY = "this Python comes without its own tests"
@@ -67,19 +68,6 @@ class OfQueues(queues.BaseQueueTestMixin, unittest.TestCase):  # type: ignore[mi
     type2test = Queue
 
 
-def problems(case: unittest.TestCase) -> list[tuple[Any, str]]:
-    result = unittest.TestResult()
-    case.run(result)
-    assert result.testsRun == 1
-    return [*result.errors, *result.failures]
-
-
-def names(cases: type[unittest.TestCase]) -> list[str]:
-    found = unittest.TestLoader().getTestCaseNames(cases)
-    assert found
-    return sorted(found)
-
-
 # Meant to differ: a test's name, and the row of the page that says why.
 HOLDS_JSON = "holds what JSON can"
 ON_A_COPY = "`+`, `*`, `sort` work on a copy"
@@ -111,20 +99,15 @@ LEFT_OUT = {
     "test_queue_join",  # no `join`, no `task_done`: threads would wait for ever
     "test_queue_task_done",
 }
-CASES = [
-    pytest.param(cases, each, id=f"{cases.__name__}-{each}")
-    for cases in DIFFER
-    for each in names(cases)
-    if each not in LEFT_OUT and "shutdown" not in each
-]
+CASES = [each for each in cases_of(DIFFER, LEFT_OUT) if "shutdown" not in each.id]
 
 
-@pytest.mark.parametrize(("cases", "test"), CASES)
+@pytest.mark.parametrize(("suite", "name"), CASES)
 def test_a_collection_is_one_as_cpython_s_tests_have_it(
-    cases: type[unittest.TestCase], test: str
+    suite: type[unittest.TestCase], name: str
 ) -> None:
-    found = problems(cases(test))
-    assert bool(found) == (test in DIFFER[cases]), found
+    found = problems(suite, name)
+    assert bool(found) == (name in DIFFER[suite]), found
 
 
 @pytest.mark.parametrize("method", ["join", "task_done", "shutdown"])

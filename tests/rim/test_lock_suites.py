@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.rim.cpython_suites import cases_of, problems
 from tests.rim.lock_cluster import AioCluster, Cluster
 
 WHY = "this Python comes without its own tests"
@@ -95,27 +96,16 @@ class OfTasks(of_tasks.LockTests):  # type: ignore[misc,name-defined]
     __test__ = False
 
 
-def problems(case: unittest.TestCase) -> list[tuple[Any, str]]:
-    result = unittest.TestResult()
-    case.run(result)
-    assert result.testsRun == 1
-    return [*result.errors, *result.failures]
+@pytest.mark.parametrize(("suite", "name"), cases_of([OfThreads]))
+def test_a_lock_is_one_as_cpython_s_lock_tests_have_it(
+    suite: type[unittest.TestCase], name: str
+) -> None:
+    assert bool(problems(suite, name)) == (name in DIFFER)
 
 
-def names(cases: type[unittest.TestCase]) -> list[str]:
-    found = set(unittest.TestLoader().getTestCaseNames(cases)) - OF_CONSTRUCTORS
-    assert len(found) > 10
-    return sorted(found)
-
-
-@pytest.mark.parametrize("name", names(OfThreads))
-def test_a_lock_is_one_as_cpython_s_lock_tests_have_it(name: str) -> None:
-    assert bool(problems(OfThreads(name))) == (name in DIFFER)
-
-
-@pytest.mark.parametrize("name", names(OfTasks))
+@pytest.mark.parametrize(("suite", "name"), cases_of([OfTasks], OF_CONSTRUCTORS))
 def test_a_task_s_lock_is_one_as_asyncio_s_test_locks_has_it(
-    name: str, monkeypatch: pytest.MonkeyPatch
+    suite: type[unittest.TestCase], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(of_tasks, "asyncio", Asyncio())
-    assert bool(problems(OfTasks(name))) == (name in DIFFER)
+    assert bool(problems(suite, name)) == (name in DIFFER)

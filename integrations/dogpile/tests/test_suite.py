@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import threading
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -14,11 +11,9 @@ from dogpile.testing.fixtures import (
     _GenericMutexTestSuite,
     _GenericSerializerTestSuite,
 )
-
-from raftline_course.harness.cluster import Cluster
+from integrations.nodes import three_nodes
 
 NAME = "dogpile.cache.raftline"
-BEAT_S, DOWN_S = 5.0, 1.5
 _ALL: list[dict[str, object]] = []
 
 register_backend(NAME, "raftline_dogpile.backend", "RaftlineBackend")
@@ -33,27 +28,10 @@ def arguments_of(**more: object) -> dict[str, dict[str, object]]:
 @pytest.fixture(scope="session", autouse=True)
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Three nodes, whose addresses each suite gets."""
-    with Cluster(tmp_path_factory.mktemp("nodes"), 3) as cluster:
-        cluster.start()
-        at = ",".join(f"localhost:{node.port}" for node in cluster.nodes)
+    with three_nodes(tmp_path_factory.mktemp("nodes")) as at:
         for arguments in _ALL:
             arguments["at"] = at
-        stop = threading.Event()
-        killer = threading.Thread(target=_kill_leaders, args=(cluster, stop))
-        if os.environ.get("NEMESIS"):
-            killer.start()
         yield
-        stop.set()
-        if killer.ident:
-            killer.join()
-
-
-def _kill_leaders(cluster: Cluster, stop: threading.Event) -> None:
-    while not stop.wait(BEAT_S):
-        leader = cluster.leader()
-        leader.kill()
-        time.sleep(DOWN_S)
-        leader.start()
 
 
 class TestValues(_GenericBackendTestSuite):

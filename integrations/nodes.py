@@ -1,0 +1,37 @@
+"""Nodes for the suites of other projects; with NEMESIS=1 their leaders are killed meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from raftline_course.harness.cluster import Cluster
+
+BEAT_S, DOWN_S = 5.0, 1.5
+
+
+@contextlib.contextmanager
+def three_nodes(folder: Path) -> Iterator[str]:
+    """Run three nodes on files in `folder`; yield their addresses, with commas between."""
+    with Cluster(folder, 3) as cluster:
+        cluster.start()
+        stop = threading.Event()
+        killer = threading.Thread(target=_kill_leaders, args=(cluster, stop))
+        if os.environ.get("NEMESIS"):
+            killer.start()
+        yield ",".join(f"localhost:{node.port}" for node in cluster.nodes)
+        stop.set()
+        if killer.ident:
+            killer.join()
+
+
+def _kill_leaders(cluster: Cluster, stop: threading.Event) -> None:
+    while not stop.wait(BEAT_S):
+        leader = cluster.leader()
+        leader.kill()
+        time.sleep(DOWN_S)
+        leader.start()
