@@ -7,9 +7,10 @@ import math
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from raftline.clients.codes import CodesOpening
+from raftline.clients.dialing import NOBODY
 from raftline.clients.lines import LineConnection
 from raftline.clients.tls import ClientTls, why_no_tls
 from raftline.common.address import Address
@@ -215,13 +216,13 @@ class NodeConnection(LineConnection):
         timeout_s: float,
         tls: ClientTls | None = None,
         sender: str = "",
+        others: Iterator[Address] = NOBODY,
     ) -> None:
-        """Connect. With `sender`, the client's name, refusals have codes; what asks for them leaves
-        with the first line. Raises OSError as `LineConnection`."""
-        self.address = address
+        """Connect, as `LineConnection`. With `sender`, the client's name, refusals have codes; what
+        asks for them leaves with the first line."""
         self._codes = CodesOpening(sender)
         try:
-            super().__init__(address.port, timeout_s, address.host, tls)
+            super().__init__(address.port, timeout_s, address.host, tls, others)
         except UnicodeError:  # no name that could be looked up, such as a..b
             raise socket.gaierror(socket.EAI_NONAME, "no such host name") from None
 

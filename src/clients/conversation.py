@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 from raftline.clients.addresses import Addresses
@@ -19,6 +19,7 @@ from raftline.clients.connection import (
     line_of,
     unreachable,
 )
+from raftline.clients.dialing import NOBODY
 from raftline.clients.lines import LEAST_S
 from raftline.clients.login import Credentials, log_in, of_environment
 from raftline.clients.pipelining import Pipelining
@@ -26,6 +27,7 @@ from raftline.clients.search import (
     Answer,
     AskNode,
     ClientSessions,
+    Connected,
     NodeTurns,
     Pause,
     Search,
@@ -153,7 +155,8 @@ class Client:
         """
         if not self.follow:
             limits = Deadline(self.timeout_s, self._on_wait, reply_s=self.timeout_s)
-            return self._ask_here(self.name, command, self.timeout_s, limits)
+            line = line_of(self.name, command)
+            return self._exchange(self._connected(self.timeout_s), line, command, limits)
         deadline = Deadline(
             self.search_s or self.timeout_s,
             self._on_wait,
@@ -163,13 +166,17 @@ class Client:
         steps = search(self._nodes, self._sessions, self.name, command, deadline)
         return carry_out(steps, partial(self._do, deadline))
 
-    def _do(self, deadline: Deadline, step: SearchStep) -> Answer | None:
+    def _do(self, deadline: Deadline, step: SearchStep) -> Answer | Connected | None:
         if isinstance(step, Pause):
             time.sleep(step.seconds)
             return None
         assert isinstance(step, AskNode), "one request at a time, so none waits for a session"
+        line = line_of(step.sender, step.command)
         try:
-            return self._ask_here(step.sender, step.command, step.connect_s, deadline)
+            connection = self._connected(step.connect_s, step.others)
+            if connection.address != step.address:
+                return Connected(connection.address)
+            return self._exchange(connection, line, step.command, deadline)
         except (Unreachable, OutcomeUnknown) as error:
             return error
 
@@ -190,21 +197,27 @@ class Client:
         Raises:
             Unreachable: no node listens there.
         """
+        if not self.follow:
+            self._connected(self.timeout_s)
+            return
         failures: list[Unreachable] = []
-        limit_s = min(self.timeout_s, CONNECT_TIMEOUT_S) if self.follow else self.timeout_s
-        for _ in range(len(self._nodes.known) if self.follow else 1):
+        for _ in self._nodes.known:
+            asked, limit_s = self.address, min(self.timeout_s, CONNECT_TIMEOUT_S)
             try:
-                self._connected(limit_s)
-                return
+                connection = self._connected(limit_s, self._nodes.besides((asked,)))
             except Unreachable as error:
                 failures.append(error)
-                if self.follow:
-                    self._nodes.move_on(self.address, error)
+                self._nodes.move_on(asked, error)
+            else:
+                if connection.address != asked:
+                    self._nodes.turn_to(connection.address, asked)
+                return
         raise failures[0]  # of the address that was asked for
 
-    def _ask_here(self, sender: str, command: str, connect_s: float, deadline: Deadline) -> Reply:
-        line = line_of(sender, command)
-        connection, limit_s = self._connected(connect_s), deadline.attempt_s
+    def _exchange(
+        self, connection: NodeConnection, line: bytes, command: str, deadline: Deadline
+    ) -> Reply:
+        limit_s = deadline.attempt_s
         try:
             raw = connection.exchange(line, limit_s, deadline)
         except OSError as error:
@@ -220,11 +233,14 @@ class Client:
             raise lost(command, connection.address, foreign, limit_s)
         return reply
 
-    def _connected(self, limit_s: float) -> NodeConnection:
-        """Return a connection to the node whose turn it is."""
-        return self._connected_to(self.address, limit_s)
+    def _connected(self, limit_s: float, others: Iterator[Address] = NOBODY) -> NodeConnection:
+        """Return a connection to the node whose turn it is, or to one of the others if that comes
+        first."""
+        return self._connected_to(self.address, limit_s, others)
 
-    def _connected_to(self, address: Address, limit_s: float) -> NodeConnection:
+    def _connected_to(
+        self, address: Address, limit_s: float, others: Iterator[Address] = NOBODY
+    ) -> NodeConnection:
         if self._connection is not None:
             if self._connection.address == address and self._connection.is_silent():
                 return self._connection
@@ -232,9 +248,11 @@ class Client:
         if self._on_connect:
             self._on_connect(address)
         try:
-            self._connection = NodeConnection(address, limit_s, self.tls, self.name)
+            self._connection = NodeConnection(address, limit_s, self.tls, self.name, others)
         except OSError as error:
             raise unreachable(address, error, limit_s) from None
+        if self._on_connect and self._connection.address != address:
+            self._on_connect(self._connection.address)
         if self.credentials is not None:
             self._log_in(self._connection, self.credentials, limit_s)
         return self._connection

@@ -8,9 +8,11 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
+from collections.abc import Iterator
 
-from raftline.clients.dialing import dial
+from raftline.clients.dialing import NOBODY, dial
 from raftline.clients.tls import ClientTls
+from raftline.common.address import Address
 from raftline.wire.limits import REPLY_LINE_BYTES
 
 TELNET_ANSWER = b"\xff\xfc\x06"  # of a node that was asked whether it is there
@@ -40,11 +42,15 @@ class LineConnection:
         timeout_s: float = 30.0,
         host: str = "localhost",
         tls: ClientTls | None = None,
+        others: Iterator[Address] = NOBODY,
     ) -> None:
-        """Connect; without `tls` in plain text. Raises OSError if it takes above `timeout_s`, or
-        if no program listens, or if the TLS handshake fails."""
-        connection = dial(host, port, timeout_s)
-        self.socket = connection if tls is None else _with_tls(connection, tls, host, timeout_s)
+        """Connect; without `tls` in plain text. While the node hangs, `others` are tried as well;
+        `address` is the one that answered. Raises OSError if it takes above `timeout_s`, or if no
+        program listens, or if the TLS handshake fails."""
+        connection, self.address = dial(Address(host, port), timeout_s, others)
+        if tls is not None:
+            connection = _with_tls(connection, tls, self.address.host, timeout_s)
+        self.socket = connection
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.timeout_s = timeout_s
         self.received = bytearray()  # bytes not read yet

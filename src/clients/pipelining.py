@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 from raftline.clients.connection import ClientError, NodeConnection, Unreachable, line_of
@@ -19,6 +19,7 @@ from raftline.clients.search import (
     AskNode,
     AwaitSession,
     ClientSessions,
+    Connected,
     Pause,
     Search,
     SearchStep,
@@ -29,7 +30,7 @@ from raftline.wire.commands import row_of
 from raftline.wire.replies import Reply, RequestOutcome, outcome_of, read_reply
 
 BYTES_MAX = 256 << 10  # of lines without an answer; one line may be longer
-Connect = Callable[[Address, float], NodeConnection]
+Connect = Callable[[Address, float, Iterator[Address]], NodeConnection]
 
 
 UNSENT = "it was not sent, as a request before it found no node in time"
@@ -146,11 +147,11 @@ class Pipelining:
             self._bytes += len(request.line)
             self._to_send.append(request)
 
-    def _answered(self, request: _UnderWay, answer: Answer) -> None:
+    def _answered(self, request: _UnderWay, answer: Answer | Connected) -> None:
         self._bytes -= len(request.line)
         self._hand(request, answer)
 
-    def _hand(self, request: _UnderWay, answer: Answer | None) -> None:
+    def _hand(self, request: _UnderWay, answer: Answer | Connected | None) -> None:
         self._resume(request, partial(request.machine.send, answer))
 
     # --- steps ----------------------------------------------------------------------------------
@@ -175,12 +176,8 @@ class Pipelining:
         if not self._to_send:
             return
         step = self._to_send[0].step
-        if not self._sent:
-            try:
-                self._connection = self._connect(step.address, step.connect_s)
-            except ClientError as error:
-                self._fail_all(step.address, error)
-                return
+        if not self._sent and not self._reach(step):
+            return
         connection = self._connection
         assert connection is not None
         now_s, lines = time.monotonic(), []
@@ -196,12 +193,25 @@ class Pipelining:
         except OSError as error:
             self._lose_all(error)
 
-    def _fail_all(self, address: Address, error: ClientError) -> None:
+    def _reach(self, step: AskNode) -> bool:
+        """Connect to the node of a step; return whether that is the one that was reached."""
+        answer: ClientError | Connected
+        try:
+            self._connection = self._connect(step.address, step.connect_s, step.others)
+            answer = Connected(self._connection.address)
+        except ClientError as error:
+            answer = error
+        if answer == Connected(step.address):
+            return True
+        self._answer_all(step.address, answer)
+        return False
+
+    def _answer_all(self, address: Address, answer: ClientError | Connected) -> None:
         """Answer each request for a node that can't be asked."""
         waiting, self._to_send = self._to_send, deque()
         for request in waiting:
             if request.step.address == address:
-                self._answered(request, error)
+                self._answered(request, answer)
             else:
                 self._to_send.append(request)
 

@@ -9,7 +9,7 @@ for the leader, use sessions and judge outcomes alike, and end in time.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Container, Generator, Iterable, Iterator
 from typing import NamedTuple, TypeVar
 
 from raftline.clients.addresses import MEMBERS, Addresses
@@ -25,6 +25,7 @@ from raftline.clients.connection import (
     Unreachable,
     in_words,
 )
+from raftline.clients.dialing import NOBODY
 from raftline.clients.tls import is_certificate_refused, why_no_tls
 from raftline.common.address import Address
 from raftline.wire.commands import row_of
@@ -50,13 +51,21 @@ Answer = Reply | ClientError
 
 class AskNode(NamedTuple):
     """A step: ask this node. The answer is its reply, or the error in its place; `Closed` if the
-    client was closed."""
+    client was closed. While a connection to it hangs, one to each of `others` is tried as well. If
+    one of these comes first, nothing is asked, and the answer is `Connected`."""
 
     address: Address
     sender: str
     command: str
     limit_s: float  # until it is given up
     connect_s: float  # of these, for a connection
+    others: Iterator[Address] = NOBODY
+
+
+class Connected(NamedTuple):
+    """The node to which there is a connection now, and not to the one that was to be asked."""
+
+    address: Address
 
 
 class Pause(NamedTuple):
@@ -75,7 +84,7 @@ class AwaitSession(NamedTuple):
 
 Kind = TypeVar("Kind")
 SearchStep = AskNode | Pause | AwaitSession
-Search = Generator[SearchStep, Answer | None, Kind]
+Search = Generator[SearchStep, Answer | Connected | None, Kind]
 
 
 class NodeTurns:
@@ -96,6 +105,17 @@ class NodeTurns:
         turns = [each for each in self._turns if each in known]
         self._turns = turns + [each for each in known if each not in turns]
         return list(self._turns)
+
+    def besides(self, tried: Container[Address]) -> Iterator[Address]:
+        """Yield the nodes that were not tried, in the order of their turns."""
+        yield from (each for each in self.known if each not in tried)
+
+    def turn_to(self, address: Address, asked: Address) -> None:
+        """Turn to a node that was reached before the one that was to be asked."""
+        others = [each for each in self.known if each not in (address, asked)]
+        self._turns = [address, *others, asked]
+        if self.current == asked:
+            self.current = address
 
     def move_on(self, asked: Address, answer: Answer | None) -> None:
         """Turn from the node that was asked to the leader that it named, else to the one that was
@@ -189,13 +209,11 @@ def anywhere(
     """
     pause_s = FIRST_PAUSE_S
     tried: set[Address] = set()
+    late: set[Address] = set()  # others were reached before them
     unknown: Answer | None = None  # a write that may yet take effect
     refusal: Reply | None = None  # the one that explains best why there is no leader
     while True:
-        asked = nodes.current
-        tried.add(asked)
-        answer = yield _ask(asked, sender, command, deadline)
-        assert answer is not None, "an AskNode is sent an answer"
+        asked, answer = yield from _ask_one(nodes, tried, late, sender, command, deadline)
         if isinstance(answer, Closed):
             return _last_word(nodes, unknown or answer), unknown is None
         outcome = answer.outcome if isinstance(answer, ClientError) else outcome_of(answer.text)
@@ -223,8 +241,35 @@ def anywhere(
     return _last_word(nodes, unknown or refusal or answer), unknown is None
 
 
-def _ask(address: Address, sender: str, command: str, deadline: Deadline) -> AskNode:
-    return AskNode(address, sender, command, deadline.attempt_s, deadline.connect_s)
+def _ask_one(
+    nodes: NodeTurns,
+    tried: set[Address],
+    late: set[Address],
+    sender: str,
+    command: str,
+    deadline: Deadline,
+) -> Search[tuple[Address, Answer]]:
+    """Ask the node whose turn it is, or the one that was reached before it; return which."""
+    while True:
+        asked = nodes.current
+        tried.add(asked)
+        others = NOBODY if asked in late else nodes.besides(tried)
+        answer = yield _ask(asked, sender, command, deadline, others)
+        assert answer is not None, "an AskNode is sent an answer"
+        if not isinstance(answer, Connected):
+            return asked, answer
+        late.add(asked)
+        nodes.turn_to(answer.address, asked)
+
+
+def _ask(
+    address: Address,
+    sender: str,
+    command: str,
+    deadline: Deadline,
+    others: Iterator[Address] = NOBODY,
+) -> AskNode:
+    return AskNode(address, sender, command, deadline.attempt_s, deadline.connect_s, others)
 
 
 def _last_word(nodes: NodeTurns, answer: Answer) -> Reply:

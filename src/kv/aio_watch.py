@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator
 
 from raftline.clients.steps import carry_out_awaiting
+from raftline.common.address import Address
 from raftline.common.errors import RaftlineError
 from raftline.kv.asker import AioAsker
 from raftline.kv.codec import Data
@@ -87,7 +88,7 @@ class AioWatch(BaseWatch[Data], AsyncIterator[Event[Data]]):
     async def _do(self, step: WatchStep) -> object:
         stream = self._stream
         if isinstance(step, Connect):
-            await self._open(step)
+            return await self._open(step)
         elif isinstance(step, HangUp):
             self._hang_up()
         elif isinstance(step, Rest):
@@ -100,13 +101,15 @@ class AioWatch(BaseWatch[Data], AsyncIterator[Event[Data]]):
             return await stream.read(max(0.0, step.until_s - time.monotonic()))
         return None
 
-    async def _open(self, step: Connect) -> None:
-        asker = self._asker
-        self._stream = await open_stream(
-            step.address, asker.name, asker.tls, asker.credentials, step.limit_s, asks_codes=True
-        )
+    async def _open(self, step: Connect) -> Address:
+        asker, address, limit_s = self._asker, step.address, step.limit_s
+        self._stream = stream = await open_stream(
+            address, asker.name, asker.tls, asker.credentials, limit_s, asks_codes=True,
+            others=step.others,
+        )  # fmt: skip
         if self._machine.is_closed:
             self._hang_up()
+        return stream.address
 
     def _hang_up(self) -> None:
         stream, self._stream = self._stream, None

@@ -10,8 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from raftline.clients.addresses import Addresses
 from raftline.clients.connection import (
@@ -23,7 +22,6 @@ from raftline.clients.connection import (
     line_of,
     unreachable,
 )
-from raftline.clients.dialing import NEXT_S
 from raftline.clients.health import SILENCE_S, ClientHealth
 from raftline.clients.login import Credentials, exchange
 from raftline.clients.pipelining import UNSENT, ends_a_pipeline
@@ -34,6 +32,7 @@ from raftline.clients.search import (
     AskNode,
     AwaitSession,
     ClientSessions,
+    Connected,
     NodeTurns,
     Pause,
     SearchStep,
@@ -45,6 +44,7 @@ from raftline.clients.search import (
 from raftline.clients.steps import carry_out_awaiting
 from raftline.clients.tls import ClientTls
 from raftline.common.address import Address
+from raftline.kv.line_protocol import reach
 from raftline.kv.link import Link
 from raftline.wire.commands import row_of
 from raftline.wire.replies import Reply
@@ -156,7 +156,7 @@ class AioAsker:
         self._link = None
         self._old.clear()
 
-    async def _do(self, step: SearchStep) -> Answer | None:
+    async def _do(self, step: SearchStep) -> Answer | Connected | None:
         if self.is_closed:
             return Closed("this client was closed")
         if isinstance(step, Pause):
@@ -170,18 +170,20 @@ class AioAsker:
             return None
         return await self._attempt(step)
 
-    async def _attempt(self, step: AskNode) -> Answer:
+    async def _attempt(self, step: AskNode) -> Answer | Connected:
         """Ask a node."""
         line = line_of(step.sender, step.command)
         address, link = step.address, self._link
         if link is None or not link.is_open or link.address != address:
             limit_s = min(step.limit_s, step.connect_s)
             try:
-                link = await self._connected(address, limit_s)
+                link = await self._connected(address, limit_s, step.others)
             except Unreachable as refusal:  # the login failed
                 return refusal
             except OSError as error:
                 return unreachable(address, error, limit_s)
+            if link.address != address:
+                return Connected(link.address)
         try:
             return await self._exchange(link, line, step.limit_s)
         except NotSent:
@@ -216,11 +218,12 @@ class AioAsker:
         except asyncio.TimeoutError:  # another class before Python 3.11
             raise NotSent from None
 
-    async def _connected(self, address: Address, limit_s: float) -> Link:
-        """Return the connection to a node; tasks that need one share the attempt."""
+    async def _connected(self, address: Address, limit_s: float, others: Iterator[Address]) -> Link:
+        """Return the connection to a node, or to one of the others that was reached before it;
+        tasks that need one share the attempt."""
         task = self._connecting.get(address)
         if task is None:
-            task = asyncio.ensure_future(self._connect(address))
+            task = asyncio.ensure_future(self._connect(address, others))
             self._connecting[address] = task
             task.add_done_callback(lambda done: self._connected_or_not(address, done))
         done, _ = await asyncio.wait([task], timeout=limit_s)
@@ -235,20 +238,11 @@ class AioAsker:
         if not task.cancelled():
             task.exception()  # retrieved here, as no task may wait for it any more
 
-    async def _connect(self, address: Address) -> Link:
-        loop = asyncio.get_running_loop()
-        tls = tls_arguments(self.tls, address.host)
-        connecting = loop.create_connection(
-            lambda: Link(address, self.name),
-            address.host,
-            address.port,
-            happy_eyeballs_delay=NEXT_S,
-            **tls,
-        )
-        try:
-            _, link = await asyncio.wait_for(connecting, CONNECT_TIMEOUT_S)
-        except asyncio.TimeoutError:  # another class before Python 3.11
-            raise TimeoutError from None
+    async def _connect(self, address: Address, others: Iterator[Address]) -> Link:
+        def make(reached: Address) -> Link:
+            return Link(reached, self.name)
+
+        link = await reach(address, make, self.tls, CONNECT_TIMEOUT_S, others)
         if self.credentials is not None:
             await self._log_in(link, self.credentials)
         if self.is_closed:  # it was made in the same moment
@@ -272,13 +266,6 @@ class AioAsker:
         except BaseException:
             link.close(ConnectionAbortedError("the login failed"))
             raise
-
-
-def tls_arguments(tls: ClientTls | None, host: str) -> dict[str, Any]:
-    """Return the arguments of `create_connection` for `tls`."""
-    if tls is None:
-        return {}
-    return {"ssl": tls.context(), "server_hostname": tls.name_of(host)}
 
 
 async def take_steps(credentials: Credentials, said: Callable[[str], Awaitable[str]]) -> None:

@@ -10,7 +10,7 @@ import random
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, Generic, NamedTuple
 
 from raftline.clients.addresses import MEMBERS, Addresses
@@ -23,6 +23,7 @@ from raftline.clients.connection import (
     line_of,
     unreachable,
 )
+from raftline.clients.dialing import NOBODY
 from raftline.clients.search import NodeTurns
 from raftline.common.address import Address
 from raftline.common.nocopies import NoCopies
@@ -41,10 +42,12 @@ _ENDED = re.compile(r"UNWATCH response: ended after ([0-9]+)", re.ASCII)
 
 
 class Connect(NamedTuple):
-    """A step: connect to this node, and log in. Raises OSError, ClientError."""
+    """A step: connect to this node, or to one of the others that is reached while it hangs, and log
+    in. The answer is the address of the one that it is. Raises OSError, ClientError."""
 
     address: Address
     limit_s: float
+    others: Iterator[Address] = NOBODY
 
 
 class Send(NamedTuple):
@@ -191,12 +194,15 @@ class WatchMachine(Generic[Data]):
             self._give_up_s = self._now() + self._open_s
             self._open_s = 0.0
         try:
-            yield Connect(address, CONNECT_TIMEOUT_S)
+            others = self._nodes.besides({address, *self._failed})
+            reached = yield Connect(address, CONNECT_TIMEOUT_S, others)
         except ClientError:
             raise
         except OSError as error:
             raise unreachable(address, error, CONNECT_TIMEOUT_S) from None
         self._is_open = True
+        if reached != address:
+            self._nodes.turn_to(reached, address)
         if self._sync is not None:
             self._sync.is_asked = self._sync.is_ending = False
         self._liveness = Liveness(self._now(), self._health.silence_s)

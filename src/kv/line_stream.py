@@ -4,31 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Iterator
 
-from raftline.clients.codes import CodesOpening
 from raftline.clients.connection import line_of
-from raftline.clients.dialing import NEXT_S
-from raftline.clients.lines import ConnectionEnded, TooLong
+from raftline.clients.dialing import NOBODY
+from raftline.clients.lines import ConnectionEnded
 from raftline.clients.login import Credentials, text_in
 from raftline.clients.tls import ClientTls
 from raftline.common.address import Address
-from raftline.kv.asker import take_steps, tls_arguments
-from raftline.wire.limits import REPLY_LINE_BYTES
+from raftline.kv.asker import take_steps
+from raftline.kv.line_protocol import LineProtocol, reach
 
 LINES_MAX = 1000  # lines not taken yet; beyond, nothing is read, and the node ends the watch
 
 
-class LineStream(asyncio.Protocol):
+class LineStream(LineProtocol):
     """Keeps the lines that came until they are taken. A wait for one can be cancelled."""
 
-    def __init__(self, codes: CodesOpening) -> None:
-        self._codes = codes
-        self._loop = asyncio.get_running_loop()
-        self._transport: asyncio.Transport | None = None
+    def __init__(self, address: Address, sender: str = "") -> None:
+        super().__init__(address, sender)
         self._lines: deque[bytes] = deque()
-        self._received = bytearray()
-        self._searched = 0  # its first bytes, which hold no newline
-        self._problem: OSError | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._is_paused = False
 
@@ -39,9 +34,7 @@ class LineStream(asyncio.Protocol):
 
     def abort(self) -> None:
         """End the connection at once."""
-        if self._transport is not None:
-            self._transport.abort()
-        self._end(ConnectionEnded())
+        self.close(ConnectionEnded())
 
     async def read(self, wait_s: float) -> bytes:
         """Return the next line without its newline.
@@ -70,43 +63,16 @@ class LineStream(asyncio.Protocol):
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def _end(self, problem: OSError) -> None:
-        self._problem = self._problem or problem
-        self._received = bytearray()
+    def _ended(self, why: OSError) -> None:
         self._wake()
 
-    # --- asyncio's ------------------------------------------------------------------------------
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self._end(error if isinstance(error, OSError) else ConnectionEnded())
-
-    def data_received(self, data: bytes) -> None:
-        if self._problem is not None:
-            return
-        received = self._received
-        received += data
-        end = received.rfind(b"\n", self._searched)
-        if end < 0:
-            self._searched = len(received)
-            if self._searched > REPLY_LINE_BYTES:
-                self._end(TooLong(REPLY_LINE_BYTES))
-                self.abort()
-            return
-        self._lines.extend(bytes(received[:end]).split(b"\n"))
-        del received[: end + 1]
-        self._searched = 0
-        if self._codes.is_answered_by(self._lines[0]):
-            self._lines.popleft()
-            if not self._lines:
-                return
+    def _take(self, lines: list[bytes]) -> None:
+        self._lines.extend(lines)
         if len(self._lines) > LINES_MAX and not self._is_paused and self._transport is not None:
             self._is_paused = True
             self._transport.pause_reading()
-        self._wake()
+        if self._lines:
+            self._wake()
 
 
 async def open_stream(
@@ -117,27 +83,21 @@ async def open_stream(
     limit_s: float,
     *,
     asks_codes: bool = False,
+    others: Iterator[Address] = NOBODY,
 ) -> LineStream:
-    """Return a connection to a node, on which the user of `credentials` is logged in. With
-    `asks_codes` refusals have codes.
+    """Return a connection to a node, on which the user of `credentials` is logged in; or to one of
+    the others, if that is reached before. With `asks_codes` refusals have codes.
 
     Raises:
         LoginFailed, Unreachable: see `clients.login.exchange`.
         OSError: the node is not reached, or the TLS handshake fails. TimeoutError: that, or an
             answer to the login, takes longer than `limit_s`.
     """
-    host, port = address
-    connecting = asyncio.get_running_loop().create_connection(
-        lambda: LineStream(CodesOpening(speaker if asks_codes else "")),
-        host,
-        port,
-        happy_eyeballs_delay=NEXT_S,
-        **tls_arguments(tls, host),
-    )
-    try:
-        _, stream = await asyncio.wait_for(connecting, limit_s)
-    except asyncio.TimeoutError:  # another class before Python 3.11
-        raise TimeoutError from None
+
+    def make(address: Address) -> LineStream:
+        return LineStream(address, speaker if asks_codes else "")
+
+    stream = await reach(address, make, tls, limit_s, others)
 
     async def answer_to(command: str) -> str:
         stream.send(line_of(speaker, command))

@@ -10,30 +10,23 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from raftline.clients.codes import CodesOpening
-from raftline.clients.lines import ConnectionEnded, TooLong
+from raftline.clients.lines import ConnectionEnded
 from raftline.common.address import Address
-from raftline.wire.limits import REPLY_LINE_BYTES
+from raftline.kv.line_protocol import LineProtocol
 from raftline.wire.protocol import ProtocolError, split_sender, without_controls
 from raftline.wire.replies import Reply
 
 
-class Link(asyncio.Protocol):
+class Link(LineProtocol):
     """Sends lines in the order of the calls, those of one turn of the loop at once."""
 
     def __init__(self, address: Address, sender: str) -> None:
         """`sender` is the client's name; refusals have codes here."""
-        self.address = address
-        self._codes = CodesOpening(sender)
+        super().__init__(address, sender)
         self.heard_s = 0.0  # when the last line came, by the loop's clock
-        self.is_open = True
-        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._loop = asyncio.get_running_loop()
-        self._transport: asyncio.Transport | None = None
+        self.closed: asyncio.Future[None] = self._loop.create_future()
         self._waiting: deque[tuple[str, asyncio.Future[Reply]]] = deque()  # and their numbers
         self._unsent: list[bytes] = []
-        self._received = bytearray()
-        self._searched = 0  # its first bytes, which hold no newline
         self._may_write = asyncio.Event()
         self._may_write.set()
         self._is_retired = False
@@ -75,15 +68,9 @@ class Link(asyncio.Protocol):
         if not self._waiting:
             self.close(ConnectionEnded())
 
-    def close(self, why: OSError) -> None:
-        """Close it; requests that wait fail with `why`."""
-        if not self.is_open:
-            return
-        self.is_open = False
-        self._received = bytearray()
+    def _ended(self, why: OSError) -> None:
+        """Let requests that wait fail with `why`."""
         self._may_write.set()
-        if self._transport is not None:
-            self._transport.abort()
         waiting, self._waiting = self._waiting, deque()
         for _, future in waiting:
             if not future.done():
@@ -99,14 +86,11 @@ class Link(asyncio.Protocol):
     # --- asyncio's ------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
         self.heard_s = self._loop.time()
-        if not self.is_open:
-            transport.abort()
+        super().connection_made(transport)
 
     def connection_lost(self, error: Exception | None) -> None:
-        self.close(error if isinstance(error, OSError) else ConnectionEnded())
+        super().connection_lost(error)
         if not self.closed.done():
             self.closed.set_result(None)
 
@@ -117,20 +101,10 @@ class Link(asyncio.Protocol):
         self._may_write.set()
 
     def data_received(self, data: bytes) -> None:
-        if not self.is_open:
-            return
         self.heard_s = self._loop.time()
-        received = self._received
-        received += data
-        end = received.rfind(b"\n", self._searched)
-        if end < 0:
-            self._searched = len(received)
-            if self._searched > REPLY_LINE_BYTES:
-                self.close(TooLong(REPLY_LINE_BYTES))
-            return
-        lines = bytes(received[:end]).split(b"\n")
-        del received[: end + 1]
-        self._searched = 0
+        super().data_received(data)
+
+    def _take(self, lines: list[bytes]) -> None:
         for raw in lines:
             if not self._answered(raw):
                 return
@@ -138,8 +112,6 @@ class Link(asyncio.Protocol):
             self.close(ConnectionEnded())
 
     def _answered(self, raw: bytes) -> bool:
-        if self._codes.is_answered_by(raw):
-            return True
         try:
             text = without_controls(raw.removesuffix(b"\r").decode("utf-8", "surrogateescape"))
             name, number, text = split_sender(text)

@@ -13,6 +13,7 @@ from raftline.clients.connection import NodeConnection
 from raftline.clients.login import Credentials, log_in
 from raftline.clients.steps import carry_out
 from raftline.clients.tls import ClientTls
+from raftline.common.address import Address
 from raftline.common.errors import RaftlineError
 from raftline.kv.codec import Data
 from raftline.kv.events import Event, WatchCursor
@@ -111,7 +112,7 @@ class Watch(BaseWatch[Data], Iterator[Event[Data]]):
     def _do(self, step: WatchStep) -> object:
         connection = self._connection
         if isinstance(step, Connect):
-            self._open(step)
+            return self._open(step)
         elif isinstance(step, HangUp):
             self._hang_up()
         elif isinstance(step, Rest):
@@ -124,13 +125,16 @@ class Watch(BaseWatch[Data], Iterator[Event[Data]]):
             return connection.read(step.until_s)
         return None
 
-    def _open(self, step: Connect) -> None:
+    def _open(self, step: Connect) -> Address:
         name = self._machine.name
-        self._connection = connection = NodeConnection(step.address, step.limit_s, self._tls, name)
+        self._connection = connection = NodeConnection(
+            step.address, step.limit_s, self._tls, name, step.others
+        )
         if self._closed.is_set():  # meanwhile
             raise ConnectionError("this watch was closed")
         if self._credentials is not None:
             log_in(connection, self._credentials, name, step.limit_s)
+        return connection.address
 
     def __del__(self) -> None:
         with contextlib.suppress(Exception):

@@ -9,9 +9,7 @@ from typing import Any, cast
 import pytest
 
 import raftline.clients.lines
-import raftline.kv.line_stream
-import raftline.kv.link
-from raftline.clients.codes import CodesOpening
+import raftline.kv.line_protocol
 from raftline.clients.connection import OutcomeUnknown, Unreachable
 from raftline.clients.lines import LineConnection, TooLong
 from raftline.clients.search import lost
@@ -26,7 +24,7 @@ REPORT = "answered with a line of more than 1000 bytes"
 
 @pytest.fixture(autouse=True)
 def short_lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (raftline.clients.lines, raftline.kv.line_stream, raftline.kv.link):
+    for module in (raftline.clients.lines, raftline.kv.line_protocol):
         monkeypatch.setattr(module, "REPLY_LINE_BYTES", LIMIT)
 
 
@@ -89,7 +87,7 @@ def test_a_link_takes_no_line_without_an_end() -> None:
 
 def test_a_watch_takes_no_line_without_an_end() -> None:
     async def read() -> None:
-        stream, transport = LineStream(CodesOpening("")), Transport()
+        stream, transport = LineStream(Address("h", 1)), Transport()
         stream.connection_made(transport)
         stream.data_received(b"x" * LIMIT + b"\n" + b"y" * LIMIT)
         assert not transport.is_aborted

@@ -13,7 +13,12 @@ import pytest
 
 import raftline
 import raftline.aio
-from raftline.clients import dialing
+from raftline.clients import connection, conversation, dialing
+from raftline.clients.conversation import Client
+from raftline.common.address import Address
+from raftline.kv import asker
+from raftline.kv.line_protocol import reach
+from raftline.kv.line_stream import LineStream
 
 DEADLINE_S = 60.0
 NAME = "cluster.example"
@@ -138,20 +143,75 @@ def test_an_address_that_fails_at_once_is_an_error(
 ) -> None:
     names(*addresses)
     with pytest.raises(OSError, match="Errno") as caught:
-        dialing.dial(NAME, port, DEADLINE_S)
+        dialing.dial(Address(NAME, port), DEADLINE_S)
     assert not isinstance(caught.value, ConnectionRefusedError | TimeoutError)
 
 
 def test_the_error_of_a_name_is_that_of_its_first_address(port: int, names: Lookup) -> None:
     names(REFUSES, SERVES)
     with pytest.raises(ConnectionRefusedError):
-        dialing.dial(NAME, port, DEADLINE_S)
+        dialing.dial(Address(NAME, port), DEADLINE_S)
     names(REFUSES, HANGS)
     with hanging(port), pytest.raises(ConnectionRefusedError):
-        dialing.dial(NAME, port, 0.3)
+        dialing.dial(Address(NAME, port), 0.3)
     names(HANGS)
     with hanging(port), pytest.raises(TimeoutError):
-        dialing.dial(NAME, port, 0.05)
+        dialing.dial(Address(NAME, port), 0.05)
+
+
+def by_pipeline(at: str) -> list[str | None]:
+    with raftline.connect(at, timeout=DEADLINE_S) as kv:
+        return list(kv.get_many(["a"]).values())
+
+
+def by_client(at: str) -> list[str | None]:
+    connected: list[Address] = []
+    nodes = [Address.parse(each) for each in at.split(",")]
+    with Client(*nodes[0], also=nodes[1:], follow=True, on_connect=connected.append) as client:
+        client.connect()
+        assert connected == [nodes[0], client.address]
+        return [client.request("get a").removeprefix("GET response: ")]
+
+
+@pytest.mark.parametrize("ask", [by_thread, by_task, by_pipeline, by_client])
+def test_a_node_that_hangs_holds_up_no_other(
+    ask: Callable[[str], list[str | None]], port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (connection, conversation, asker):  # alone it would have all the time
+        monkeypatch.setattr(module, "CONNECT_TIMEOUT_S", DEADLINE_S)
+    with hanging(port), node(SERVES, port, "5"):
+        assert ask(f"{HANGS}:{port},{REFUSES}:{port},{SERVES}:{port}") == ["5"]
+
+
+def test_a_node_that_refuses_is_given_up_at_once(port: int) -> None:
+    others = iter([Address(SERVES, port)])
+    with node(SERVES, port, "5"), pytest.raises(ConnectionRefusedError):
+        dialing.dial(Address(REFUSES, port), DEADLINE_S, others)
+    assert list(others) == [Address(SERVES, port)]  # nobody else was tried
+
+
+def test_nodes_that_all_hang_are_given_up_in_time(port: int) -> None:
+    hangs = Address(HANGS, port)
+    with hanging(port), pytest.raises(TimeoutError):
+        dialing.dial(hangs, 0.3, iter([hangs, Address("no.such.host.invalid", port)]))
+
+
+def test_a_task_leaves_no_connection_beside_the_one_that_it_uses(port: int) -> None:
+    async def run() -> None:
+        ours: list[LineStream] = []
+
+        def make(address: Address) -> LineStream:
+            ours.append(LineStream(address))
+            return ours[-1]
+
+        nodes = [Address(host, port) for host in (HANGS, SERVES, SERVES)]
+        reached = await reach(nodes[0], make, None, DEADLINE_S, iter(nodes[1:]))
+        assert reached.address == nodes[1]
+        assert [each for each in ours if each.is_open and each._transport is not None] == [reached]
+        reached.abort()
+
+    with hanging(port), node(SERVES, port, "5"):
+        asyncio.run(run())
 
 
 def test_a_program_goes_on_at_what_its_name_leads_to_now(port: int, names: Lookup) -> None:

@@ -37,6 +37,7 @@ class World:
         a second. After it nothing comes any more."""
         self.now_s = 0.0
         self.opened: list[Address] = []
+        self.reached: Address | None = None  # whoever is to be reached
         self.sent: list[str] = []
         self.rested_s = 0.0
         self._serve = serve
@@ -57,8 +58,10 @@ class World:
 
     def _do(self, step: WatchStep) -> object:
         if isinstance(step, Connect):
-            self.opened.append(step.address)
-        elif isinstance(step, Send):
+            reached = self.reached or step.address
+            self.opened.append(reached)
+            return reached
+        if isinstance(step, Send):
             self.sent.append(step.line.decode().partition("@")[2])
             if self.sent[-1].startswith("watch"):
                 self._lines = self._serve(self.sent[-1])
@@ -93,6 +96,18 @@ def test_a_watch_goes_on_at_the_next_node_after_what_came_whole() -> None:
     assert world.values(3) == ["5", "6", "7"]
     assert world.sent == ["watch", "watch after 5"]
     assert set(world.opened) == {S1, S2}
+
+
+def test_a_watch_goes_on_from_the_node_that_was_reached() -> None:
+    world = World(lambda _: [words.begins(0, 5), ConnectionEnded()])
+    first = world.watch._nodes.current
+    world.reached = S1 if first == S2 else S2
+    world.take()
+    assert world.watch._nodes.current == world.reached
+    second, world.reached = world.reached, None
+    while not world.opened[1:]:
+        world.take()
+    assert world.opened == [second, first]
 
 
 @pytest.mark.parametrize("silence_s", [SILENCE_S, 1, 300])

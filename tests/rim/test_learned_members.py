@@ -15,9 +15,16 @@ import raftline
 import raftline.aio
 from raftline.clients import addresses, health
 from raftline.clients.addresses import Addresses
-from raftline.clients.connection import Deadline, LoginFailed
+from raftline.clients.connection import Deadline, LoginFailed, NodeConnection
 from raftline.clients.conversation import Client
-from raftline.clients.search import Answer, AskNode, ClientSessions, NodeTurns, search
+from raftline.clients.search import (
+    Answer,
+    AskNode,
+    ClientSessions,
+    Connected,
+    NodeTurns,
+    search,
+)
 from raftline.common.address import Address
 from raftline.kv.asker import AioAsker
 from raftline.wire.protocol import NO_LEADER
@@ -143,16 +150,16 @@ def test_a_node_that_names_nobody_is_no_failure_of_what_it_served(text: str | No
 def test_a_login_that_fails_at_the_question_is_no_failure_of_what_was_served(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    ask_here, attempt = Client._ask_here, AioAsker._attempt
+    exchange, attempt = Client._exchange, AioAsker._attempt
 
     def refused(
-        self: Client, sender: str, command: str, connect_s: float, deadline: Deadline
+        self: Client, node: NodeConnection, line: bytes, command: str, deadline: Deadline
     ) -> Reply:
         if command == "status":
             raise LoginFailed("the file of users is another now")
-        return ask_here(self, sender, command, connect_s, deadline)
+        return exchange(self, node, line, command, deadline)
 
-    async def refused_too(self: AioAsker, step: AskNode) -> Answer:
+    async def refused_too(self: AioAsker, step: AskNode) -> Answer | Connected:
         if step.command == "status":
             raise LoginFailed("the file of users is another now")
         return await attempt(self, step)
@@ -161,7 +168,7 @@ def test_a_login_that_fails_at_the_question_is_no_failure_of_what_was_served(
         async with raftline.aio.connect(f"localhost:{s1.port}") as kv:
             assert await kv.get("a") == "a"
 
-    monkeypatch.setattr(Client, "_ask_here", refused)
+    monkeypatch.setattr(Client, "_exchange", refused)
     monkeypatch.setattr(AioAsker, "_attempt", refused_too)
     with two_nodes(value) as (s1, _), raftline.connect(f"localhost:{s1.port}") as kv:
         assert kv["a"] == "a"

@@ -13,6 +13,7 @@ from raftline.clients.search import (
     AskNode,
     AwaitSession,
     ClientSessions,
+    Connected,
     NodeTurns,
     Pause,
     Search,
@@ -41,11 +42,11 @@ def asked_by(step: SearchStep) -> str:
     return f"{step.sender}@{step.command}"
 
 
-def carried_out(steps: Search[Kind], *answers: Answer) -> tuple[list[str], Kind]:
+def carried_out(steps: Search[Kind], *answers: Answer | Connected) -> tuple[list[str], Kind]:
     """Carry out a search with these answers; return what was asked, and what it found."""
     asked: list[str] = []
     left = list(answers)
-    answer: Answer | None = None
+    answer: Answer | Connected | None = None
     while True:
         try:
             step = steps.send(answer)
@@ -67,6 +68,34 @@ def test_a_read_goes_where_the_leader_is() -> None:
     assert carried_out(steps, *answers) == (["c@get a"] * 2, answers[1])
     assert nodes.current == S3
     assert set(nodes.known) == {S1, S2, S3}
+
+
+def test_a_node_that_hangs_is_passed_over_and_asked_alone_if_it_leads() -> None:
+    nodes = NodeTurns([S1, S2, S3])
+    asked: list[tuple[Address, list[Address]]] = []
+    answers: list[Answer | Connected] = [
+        Connected(S2), said(not_leader("s1", *S1)), GONE, said("GET response: 5"),
+    ]  # fmt: skip
+
+    def do(step: SearchStep) -> Answer | Connected | None:
+        if isinstance(step, Pause):
+            return None
+        assert isinstance(step, AskNode)
+        asked.append((step.address, list(step.others)))
+        return answers.pop(0)
+
+    reply = carry_out(search(nodes, ClientSessions(), "c", "get a", Deadline(10)), do)
+    assert reply == said("GET response: 5")
+    assert asked == [(S1, [S2, S3]), (S2, [S3]), (S1, []), (S3, [S2])]
+
+
+def test_a_write_is_asked_of_one_node_though_another_was_reached_first() -> None:
+    nodes = NodeTurns([S1, S2])
+    steps = search(nodes, ClientSessions(), "c", "set a 1", Deadline(10))
+    answers = Connected(S2), said("SESSION response: c-1"), said("SET response: a set to 1")
+    asked, _ = carried_out(steps, *answers)
+    assert asked == ["c@session", "c@session", "c-1#1@set a 1"]  # the first was not sent
+    assert nodes.current == S2
 
 
 def test_somebody_who_turned_away_before_is_followed() -> None:

@@ -61,7 +61,8 @@ class Nodes:
         if isinstance(step, Connect):
             self.opened += 1
             self._lines.clear()
-        elif isinstance(step, Send):
+            return step.address
+        if isinstance(step, Send):
             self._take(step.line.decode())
         elif isinstance(step, Rest):
             self.now_s += step.seconds

@@ -244,6 +244,7 @@ class SimulatedWatch(BaseWatch[str]):
             if host is None or host.node is None:
                 raise ConnectionRefusedError("nobody listens there")
             self._connection = WatchLines(host, self._program)
+            return step.address
         elif isinstance(step, HangUp):
             self._hang_up()
         elif isinstance(step, Rest):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from raftline.clients.addresses import Addresses
 from raftline.clients.connection import CONNECT_TIMEOUT_S, ClientError
+from raftline.clients.dialing import NEXT_S
 from raftline.clients.health import ClientHealth
 from raftline.clients.lines import ConnectionEnded
 from raftline.common.address import Address
@@ -144,13 +145,16 @@ class MachineWatch:
             self._later(late_ms, TimeoutError())
             self._look(self._waits)
 
-    def _later(self, delay_ms: int, error: Exception | None = None) -> None:
-        self._world.beside(delay_ms, self._chance.random(), self._end_wait, self._waits, error)
+    def _later(
+        self, delay_ms: int, error: Exception | None = None, answer: Address | None = None
+    ) -> None:
+        tie = self._chance.random()
+        self._world.beside(delay_ms, tie, self._end_wait, self._waits, error, answer)
 
-    def _end_wait(self, number: int, error: Exception | None) -> None:
+    def _end_wait(self, number: int, error: Exception | None, answer: Address | None) -> None:
         if number == self._waits:
             self._waits += 1
-            self._go_on(None, error)
+            self._go_on(answer, error)
 
     def _look(self, number: int) -> None:
         """See now and then whether the connection has ended."""
@@ -183,13 +187,29 @@ class MachineWatch:
         if host is None or host.node is None:
             self._later(1, ConnectionRefusedError())
         elif self._chance.random() < 0.05:
-            self._later(round(1000 * step.limit_s), TimeoutError())
+            self._hang(step)
         else:
-            self._host, self._lines = host, deque()
-            self._is_silent = self._chance.random() > NOTICED
-            self._connection = connection = _Connection(host, self)
-            host.requests.keep(connection)
-            self._later(1)
+            self._open(host)
+            self._later(1, answer=step.address)
+
+    def _hang(self, step: Connect) -> None:
+        """Let the connection come about to the first of the others that is up, or to none."""
+        waited_s = NEXT_S
+        for other in step.others:
+            host = self._hosts.get(other)
+            if host is not None and host.node is not None and waited_s < step.limit_s:
+                self._world.counts["machines' watches: reached another"] += 1
+                self._open(host)
+                self._later(round(1000 * waited_s), answer=other)
+                return
+            waited_s += NEXT_S
+        self._later(round(1000 * step.limit_s), TimeoutError())
+
+    def _open(self, host: Host) -> None:
+        self._host, self._lines = host, deque()
+        self._is_silent = self._chance.random() > NOTICED
+        self._connection = connection = _Connection(host, self)
+        host.requests.keep(connection)
 
     def _send(self, line: bytes) -> Exception | None:
         connection, host = self._connection, self._host

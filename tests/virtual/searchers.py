@@ -22,10 +22,12 @@ from raftline.clients.connection import (
     OutcomeUnknown,
     unreachable,
 )
+from raftline.clients.dialing import NEXT_S
 from raftline.clients.search import (
     AskNode,
     AwaitSession,
     ClientSessions,
+    Connected,
     NodeTurns,
     Pause,
     lost,
@@ -155,7 +157,7 @@ class Searcher:
         self._under_way += 1
         self._go_on(Call(request, steps, until_ms, latest_ms), None)
 
-    def _go_on(self, call: Call, answer: Reply | ClientError | None) -> None:
+    def _go_on(self, call: Call, answer: Reply | ClientError | Connected | None) -> None:
         """Send the search an answer, and carry out its next step.
 
         Raises:
@@ -209,13 +211,28 @@ class Searcher:
     def _arrive(self, attempt: Attempt) -> None:
         host = self._hosts[attempt.step.address]
         if host.node is None:
-            limit_s = attempt.step.connect_s
-            refused = unreachable(attempt.step.address, ConnectionRefusedError(), limit_s)
-            self._settle(attempt, refused)
+            self._find_down(attempt)
         elif attempt.step.command == MEMBERS:
             self.answered(attempt, self._status(host))
         else:
             host.submit(attempt)
+
+    def _find_down(self, attempt: Attempt) -> None:
+        """Nothing listens on the machine of a node, or it is off: then others are tried as well."""
+        world, step = self._world, attempt.step
+        if world.now_ms % 2:
+            refused = unreachable(step.address, ConnectionRefusedError(), step.connect_s)
+            self._settle(attempt, refused)
+            return
+        waited_s = NEXT_S
+        while waited_s < step.connect_s and (other := next(step.others, None)) is not None:
+            if self._hosts[other].node is not None:
+                world.counts["nodes reached before one that hangs"] += 1
+                world.after(round(1000 * waited_s), self._settle, attempt, Connected(other))
+                return
+            waited_s += NEXT_S
+        late = unreachable(step.address, TimeoutError(), step.connect_s)
+        world.after(round(1000 * step.connect_s), self._settle, attempt, late)
 
     def _status(self, host: Host) -> str:
         assert host.node is not None
@@ -245,7 +262,7 @@ class Searcher:
         """The node died, or lost its leadership: the write may be done or not."""
         self._settle(attempt, self._lost(attempt, ConnectionResetError()))
 
-    def _settle(self, attempt: Attempt, answer: Reply | ClientError) -> None:
+    def _settle(self, attempt: Attempt, answer: Reply | ClientError | Connected) -> None:
         if not attempt.settled:
             attempt.settled = True
             self._go_on(attempt.call, answer)

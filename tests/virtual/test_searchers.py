@@ -20,6 +20,7 @@ from tests.virtual.schedule import SimulationFailed, run
 SCHEDULES, STEPS = 12, 3000
 COVERED = (
     "attempts lost",
+    "nodes reached before one that hangs",
     "searches begun anew",
     "searches in vain",
     "searches that don't know",

@@ -1,0 +1,129 @@
+"""One connection of asyncio to one node: how it comes about, and its lines as they come."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+from raftline.clients.codes import CodesOpening
+from raftline.clients.dialing import NEXT_S, NOBODY
+from raftline.clients.lines import ConnectionEnded, TooLong
+from raftline.clients.tls import ClientTls
+from raftline.common.address import Address
+from raftline.wire.limits import REPLY_LINE_BYTES
+
+Lines = TypeVar("Lines", bound="LineProtocol")
+
+
+class LineProtocol(asyncio.Protocol):
+    """Cuts what comes into lines, until the connection ends."""
+
+    def __init__(self, address: Address, sender: str = "") -> None:
+        """With `sender`, the client's name, refusals have codes."""
+        self.address = address
+        self._codes = CodesOpening(sender)
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._received = bytearray()
+        self._searched = 0  # its first bytes, which hold no newline
+        self._problem: OSError | None = None  # why it ended
+
+    @property
+    def is_open(self) -> bool:
+        return self._problem is None
+
+    def close(self, why: OSError) -> None:
+        """End it at once."""
+        if self._problem is None:
+            self._problem = why
+            self._received = bytearray()
+            if self._transport is not None:
+                self._transport.abort()
+            self._ended(why)
+
+    def _take(self, lines: list[bytes]) -> None:
+        """Take the lines that came, without their newlines."""
+        raise NotImplementedError
+
+    def _ended(self, why: OSError) -> None:
+        """Let what waits for a line go on."""
+        raise NotImplementedError
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        if not self.is_open:
+            transport.abort()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.close(error if isinstance(error, OSError) else ConnectionEnded())
+
+    def data_received(self, data: bytes) -> None:
+        if not self.is_open:
+            return
+        received = self._received
+        received += data
+        end = received.rfind(b"\n", self._searched)
+        if end < 0:
+            self._searched = len(received)
+            if self._searched > REPLY_LINE_BYTES:
+                self.close(TooLong(REPLY_LINE_BYTES))
+            return
+        lines = bytes(received[:end]).split(b"\n")
+        del received[: end + 1]
+        self._searched = 0
+        self._take(lines[1:] if self._codes.is_answered_by(lines[0]) else lines)
+
+
+async def reach(
+    node: Address,
+    make: Callable[[Address], Lines],
+    tls: ClientTls | None,
+    limit_s: float,
+    others: Iterator[Address] = NOBODY,
+) -> Lines:
+    """Return a connection to a node, or to the one of the others that is reached before it, as
+    `clients.dialing.dial` does for threads. `make` makes its protocol.
+
+    Raises:
+        OSError: the node is not reached, or the TLS handshake fails. TimeoutError: nobody was
+            reached within `limit_s`.
+    """
+    loop = asyncio.get_running_loop()
+    until_s = loop.time() + limit_s
+    attempts: dict[asyncio.Task[Lines], Address] = {}
+    address: Address | None = node
+    try:
+        while (left_s := until_s - loop.time()) > 0:
+            if address is not None:
+                attempts[asyncio.ensure_future(_reach_one(address, make, tls))] = address
+            left_s = min(NEXT_S, left_s)
+            await asyncio.wait(attempts, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+            for attempt in [each for each in attempts if each.done()]:
+                if attempts.pop(attempt) == node or attempt.exception() is None:
+                    return attempt.result()
+            address = next(others, None)
+        raise TimeoutError
+    finally:
+        for each in attempts:
+            each.add_done_callback(_close)
+            each.cancel()
+
+
+async def _reach_one(
+    address: Address, make: Callable[[Address], Lines], tls: ClientTls | None
+) -> Lines:
+    options: dict[str, Any] = {}
+    if tls is not None:
+        options = {"ssl": tls.context(), "server_hostname": tls.name_of(address.host)}
+    _, made = await asyncio.get_running_loop().create_connection(
+        lambda: make(address), *address, happy_eyeballs_delay=NEXT_S, **options
+    )
+    return made
+
+
+def _close(attempt: asyncio.Task[Lines]) -> None:
+    """Close a connection that came about beside the one that is used."""
+    if not attempt.cancelled() and attempt.exception() is None:
+        attempt.result().close(ConnectionAbortedError("another node was reached before"))
