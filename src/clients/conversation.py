@@ -44,7 +44,9 @@ from raftline.wire.replies import Reply, read_reply
 
 
 def name_of_client(name: str) -> str:
-    """Return `name`. Raises ValueError if it can't stand before the `@` of a line."""
+    """Return `name`. Raises TypeError, ValueError if it can't stand before the `@` of a line."""
+    if not isinstance(name, str):
+        raise TypeError(f"the name of a client is a str, not {type(name).__name__}")
     if not NAME.fullmatch(name):
         what = "a letter, then letters, digits, _ . or -, at most 64 in all"
         raise ValueError(f"{name!r} is no name of a client: {what}")

@@ -25,7 +25,7 @@ from raftline.kv.events import KVSnapshot, WatchCursor
 from raftline.kv.listeners import LoopListeners
 from raftline.kv.pipeline import reads_of, values_of
 from raftline.kv.store import KV, NONE, TTL_S
-from raftline.kv.transaction import Outcome, Plan, Transaction, updates
+from raftline.kv.transaction import Outcome, Transaction, updates
 
 Result = TypeVar("Result")
 Default = TypeVar("Default")
@@ -238,11 +238,7 @@ class AioKV(NoCopies, Generic[Data]):
 
     def txn(self) -> Transaction[Data, Awaitable[Outcome[Data]]]:
         """Return a transaction to be built; its `commit()` is awaited."""
-
-        def commit(plan: Plan[Data]) -> Awaitable[Outcome[Data]]:
-            return self._ask(plan.call)
-
-        return Transaction(self._codec, commit)
+        return Transaction(self._codec, self._ask)
 
     def pipeline(self) -> AioPipeline[Data]:
         """Return a pipeline: `async with kv.pipeline() as batch: batch.set("a", "1")` sends all of

@@ -24,6 +24,7 @@ from raftline.kv.following import (
     WatchStep,
 )
 from raftline.kv.line_stream import LineStream, open_stream
+from raftline.kv.wait_times import end_of_wait
 
 
 class AioWatch(BaseWatch[Data], AsyncIterator[Event[Data]]):
@@ -55,7 +56,7 @@ class AioWatch(BaseWatch[Data], AsyncIterator[Event[Data]]):
 
     async def next_event(self, timeout: float | None = None) -> Event[Data] | None:
         """Return the next event; None if none came in `timeout` seconds, or it was closed."""
-        until_s = None if timeout is None else time.monotonic() + timeout
+        until_s = end_of_wait(timeout, time.monotonic())
         while not self._machine.ready:
             if not await self._run(self._machine.take_line(until_s)):
                 return None
@@ -65,7 +66,7 @@ class AioWatch(BaseWatch[Data], AsyncIterator[Event[Data]]):
         """Return the events up to now: of all that was acknowledged before this call, and was not
         returned yet. None if they did not come in `timeout` seconds, or it was closed; those that
         came are still to be taken. The task that iterates calls it."""
-        until_s = None if timeout is None else time.monotonic() + timeout
+        until_s = end_of_wait(timeout, time.monotonic())
         return self._take_ready() if await self._run(self._machine.sync(until_s)) else None
 
     def close(self) -> None:

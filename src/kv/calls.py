@@ -312,7 +312,7 @@ class Calls(Generic[Data]):
         return Page(found, is_last, next(reversed(pairs)) if pairs else "")
 
     def clear(self, prefix: Data) -> Call[int]:
-        return Call(f"clear {self._key(prefix)}", _count)
+        return Call(f"clear {escape(self.codec.prefix(prefix), key=True)}", _count)
 
     # --- leases ---------------------------------------------------------------------------------
 

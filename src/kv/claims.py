@@ -19,6 +19,7 @@ from raftline.kv.contest import LockKeys, LockProtocol, token_in
 from raftline.kv.errors import LeaseLost
 from raftline.kv.events import Event
 from raftline.kv.lease_timer import LeaseTimer, suppress_if
+from raftline.kv.listeners import plain_or_none
 from raftline.kv.wait_times import Wait
 
 NOT_HELD = "it is not held by this program"
@@ -78,7 +79,7 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
         self._keys = keys
         self._make_lease = make_lease
         self._watching = watching
-        self._on_lost = on_lost
+        self._on_lost = plain_or_none(on_lost, "on_lost")
 
     # --- of a shell -----------------------------------------------------------------------------
 

@@ -35,6 +35,13 @@ class Codec(Generic[Data]):
             raise ValueError("a key has at least one byte; nothing was sent")
         return text
 
+    def prefix(self, prefix: Data) -> str:
+        """Return the text of a prefix that is not empty. Raises TypeError, ValueError."""
+        text = self.text(prefix, "a prefix")
+        if not text:
+            raise ValueError("a prefix has at least one byte here; nothing was sent")
+        return text
+
     def can_be_key(self, key: object) -> bool:
         """Whether this can be a key. If not, no such key exists."""
         try:

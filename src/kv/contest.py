@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from raftline.kv.calls import Call, Stat
 from raftline.kv.codec import TEXT
 from raftline.kv.events import Event
-from raftline.kv.transaction import Outcome, Plan, Transaction
+from raftline.kv.transaction import Outcome, Transaction, itself
 
 LOCKS = "lock"
 ELECTIONS = "election"
@@ -95,8 +95,4 @@ def token_in(outcome: Outcome[str]) -> int | None:
 
 
 def _plan(keys: LockKeys) -> Transaction[str, Call[Outcome[str]]]:
-    return Transaction(TEXT, _call)
-
-
-def _call(plan: Plan[str]) -> Call[Outcome[str]]:
-    return plan.call
+    return Transaction(TEXT, itself)

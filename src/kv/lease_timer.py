@@ -20,6 +20,7 @@ from raftline.clients.connection import ClientError
 from raftline.common.nocopies import NoCopies
 from raftline.kv.calls import CALLS, Ask, Steps, seconds_of
 from raftline.kv.errors import LeaseLost
+from raftline.kv.listeners import plain_or_none
 
 RENEWALS = 3  # per time of a lease
 RETRY_S = 0.2  # pause after a failed renewal
@@ -155,7 +156,7 @@ class BaseLease(NoCopies, Generic[Event]):
     ) -> None:
         self._keeper = keeper
         self._seconds = seconds_of(ttl)
-        self._on_lost = on_lost
+        self._on_lost = plain_or_none(on_lost, "on_lost")
         self._keep = keep
         self._on_end = on_end
         self._now = now

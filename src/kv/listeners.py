@@ -13,8 +13,24 @@ import os
 import threading
 import time
 from collections import deque
+from typing import TypeVar
 
 from raftline.clients.health import LOG, ClientHealth, ClientState, Listener
+
+Function = TypeVar("Function")
+
+
+def plain(function: Function, what: str) -> Function:
+    """Return a function of the program. Raises TypeError if it is none, or a coroutine function,
+    as nobody would await it."""
+    if not callable(function) or asyncio.iscoroutinefunction(function):
+        raise TypeError(f"{what} is a plain function, not {type(function).__name__}")
+    return function
+
+
+def plain_or_none(function: Function | None, what: str) -> Function | None:
+    """Return a function of the program, or None. Raises TypeError."""
+    return None if function is None else plain(function, what)
 
 
 class Listeners:
@@ -28,13 +44,13 @@ class Listeners:
 
     def add(self, listener: Listener) -> None:
         """Call it at each change from now on. Raises TypeError if it is no plain function."""
-        if not callable(listener) or asyncio.iscoroutinefunction(listener):
-            raise TypeError("a listener is a plain function that takes the state")
-        self._listeners.append(listener)
+        self._listeners.append(plain(listener, "a listener"))
         self._wait()
 
     def remove(self, listener: Listener) -> None:
         """Call it no more. Raises ValueError if it was not added."""
+        if listener not in self._listeners:
+            raise ValueError("this listener was not added")
         self._listeners.remove(listener)
 
     def close(self) -> None:

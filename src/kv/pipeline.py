@@ -19,7 +19,7 @@ from raftline.common.errors import RaftlineError
 from raftline.kv.calls import Call, Calls, Stat
 from raftline.kv.codec import Codec, Data
 from raftline.kv.lease_timer import BaseLease
-from raftline.kv.transaction import Outcome, Plan, Transaction
+from raftline.kv.transaction import Outcome, Transaction
 
 Result = TypeVar("Result")
 _Lease = BaseLease[Any] | str | None
@@ -167,11 +167,7 @@ class BasePipeline(Generic[Data]):
 
     def txn(self) -> Transaction[Data, Pending[Outcome[Data]]]:
         """Return a transaction to be built; `commit()` adds it to the pipeline."""
-
-        def commit(plan: Plan[Data]) -> Pending[Outcome[Data]]:
-            return self._add(plan.call)
-
-        return Transaction(self._codec, commit)
+        return Transaction(self._codec, self._add)
 
 
 def reads_of(batch: BasePipeline[Data], keys: Iterable[Data]) -> dict[Data, Pending[Data | None]]:

@@ -30,7 +30,7 @@ from raftline.kv.lease import Keeper, Lease
 from raftline.kv.lock import Election, Lock
 from raftline.kv.pipeline import Pipeline, reads_of, values_of
 from raftline.kv.shared import Shared, ThreadTransport
-from raftline.kv.transaction import Outcome, Plan, Transaction, updates
+from raftline.kv.transaction import Outcome, Transaction, updates
 from raftline.kv.views import Listing, PrefixItems, PrefixKeys, PrefixValues
 from raftline.kv.watch import Watch
 
@@ -183,11 +183,7 @@ class KV(NoCopies, MutableMapping[Data, Data]):
 
     def txn(self) -> Transaction[Data, Outcome[Data]]:
         """Return a transaction to be built: several keys in one step, all or nothing."""
-
-        def commit(plan: Plan[Data]) -> Outcome[Data]:
-            return self._ask(plan.call)
-
-        return Transaction(self._codec, commit)
+        return Transaction(self._codec, self._ask)
 
     def pipeline(self) -> Pipeline[Data]:
         """Return a pipeline: `with kv.pipeline() as batch: batch.set("a", "1")` sends all of its

@@ -84,10 +84,7 @@ class Plan(Generic[Data]):
         return spell_word(self.codec.key(key))
 
     def prefix(self, prefix: Data) -> str:
-        text = self.codec.text(prefix, "a prefix")
-        if not text:
-            raise ValueError("a prefix has at least one byte here; nothing was sent")
-        return spell_word(text)
+        return spell_word(self.codec.prefix(prefix))
 
     def value(self, value: Data) -> str:
         return spell_word(self.codec.text(value))
@@ -118,9 +115,9 @@ class Plan(Generic[Data]):
 class Conditions(Generic[Data, Result]):
     """The conditions, after `if_`: the first branch is taken where all of them hold."""
 
-    def __init__(self, plan: Plan[Data], commit: Callable[[Plan[Data]], Result]) -> None:
+    def __init__(self, plan: Plan[Data], ask: Callable[[Call[Outcome[Data]]], Result]) -> None:
         self._plan = plan
-        self._commit = commit
+        self._ask = ask
 
     def equal(self, key: Data, value: Data) -> Conditions[Data, Result]:
         """The key has this value."""
@@ -165,17 +162,17 @@ class Conditions(Generic[Data, Result]):
     @property
     def then(self) -> Operations[Data, Result]:
         """The operations if the conditions hold."""
-        return Operations(self._plan, self._commit, "then")
+        return Operations(self._plan, self._ask, "then")
 
 
 class Operations(Generic[Data, Result]):
     """The operations of one branch, in their order."""
 
     def __init__(
-        self, plan: Plan[Data], commit: Callable[[Plan[Data]], Result], branch: str
+        self, plan: Plan[Data], ask: Callable[[Call[Outcome[Data]]], Result], branch: str
     ) -> None:
         self._plan = plan
-        self._commit = commit
+        self._ask = ask
         self._branch = branch
 
     @property
@@ -183,7 +180,7 @@ class Operations(Generic[Data, Result]):
         """The operations if a condition does not hold."""
         if not self._plan.conditions:
             raise ValueError("without a condition behind if_ there is no else_")
-        return Operations(self._plan, self._commit, "else")
+        return Operations(self._plan, self._ask, "else")
 
     def commit(self) -> Result:
         """Carry it out, all or nothing.
@@ -192,7 +189,7 @@ class Operations(Generic[Data, Result]):
             Refused: an operation can't be done (`incr` of a word); nothing was.
             LeaseLost: a lease that it names has ended; nothing was done.
         """
-        return self._commit(self._plan)
+        return self._ask(self._plan.call)
 
     def get(self, key: Data) -> Operations[Data, Result]:
         """Read a key, as the operations before this one left it."""
@@ -296,9 +293,9 @@ class Transaction(Generic[Data, Result]):
                 what += f"; an operation follows then: kv.txn().then.{name}(…)"
             raise AttributeError(what, name=name, obj=self)
 
-    def __init__(self, codec: Codec[Data], commit: Callable[[Plan[Data]], Result]) -> None:
+    def __init__(self, codec: Codec[Data], ask: Callable[[Call[Outcome[Data]]], Result]) -> None:
         self._plan = Plan(codec)
-        self._commit = commit
+        self._ask = ask
 
     def __repr__(self) -> str:
         return f"<a transaction of {len(self._plan.branches['then'])} operations, not committed>"
@@ -306,16 +303,17 @@ class Transaction(Generic[Data, Result]):
     @property
     def if_(self) -> Conditions[Data, Result]:
         """The conditions; without any the operations after `then` are carried out."""
-        return Conditions(self._plan, self._commit)
+        return Conditions(self._plan, self._ask)
 
     @property
     def then(self) -> Operations[Data, Result]:
         """The operations if the conditions hold."""
-        return Operations(self._plan, self._commit, "then")
+        return Operations(self._plan, self._ask, "then")
 
 
-def _call_of(plan: Plan[Data]) -> Call[Outcome[Data]]:
-    return plan.call
+def itself(call: Call[Result]) -> Call[Result]:
+    """Return a call: for a transaction that is asked for elsewhere."""
+    return call
 
 
 def updates(
@@ -339,6 +337,6 @@ def updates(
         if not plans or size > left or len(plans[-1].branches["then"]) == ITEMS_MAX:
             plans.append(Plan(codec))
             left = VALUE_BYTES
-        Operations(plans[-1], _call_of, "then").set(key, value)
+        Operations(plans[-1], itself, "then").set(key, value)
         left -= size
     return [plan.call for plan in plans]

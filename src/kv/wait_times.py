@@ -1,4 +1,4 @@
-"""How long a claim waits for a lock: the forms of `threading.Lock.acquire`, and ours. Pure."""
+"""How long a claim waits for a lock, and a watch for an event. Pure."""
 
 from __future__ import annotations
 
@@ -42,10 +42,30 @@ def seconds_to_wait(blocking: bool | float | None, timeout: float | None) -> flo
         raise ValueError("without blocking there is nothing to wait for: no timeout")
     if timeout is None:
         return None
+    seconds = _number(timeout)
+    if not seconds >= 0:
+        raise ValueError(f"a timeout of {timeout} s is no time: 0 or more seconds; -1: for ever")
+    if seconds > threading.TIMEOUT_MAX:
+        raise OverflowError(f"a timeout of {timeout} s is too long; -1: for ever")
+    return seconds
+
+
+def end_of_wait(timeout: float | None, now_s: float) -> float | None:
+    """Return the end of a wait for an event, by the clock of `now_s`; None: there is none. After a
+    timeout of 0 or less it is over.
+
+    Raises:
+        TypeError, ValueError: that is no time.
+    """
+    if timeout is None:
+        return None
+    seconds = _number(timeout)
+    if math.isnan(seconds):
+        raise ValueError(f"a timeout of {timeout} s is no time: seconds, or None: for ever")
+    return now_s + seconds
+
+
+def _number(timeout: float) -> float:
     if isinstance(timeout, bool) or not isinstance(timeout, int | float):
         raise TypeError(f"a timeout is a number of seconds, not {type(timeout).__name__}")
-    if not timeout >= 0:
-        raise ValueError(f"a timeout of {timeout} s is no time: 0 or more seconds; -1: for ever")
-    if timeout > threading.TIMEOUT_MAX:
-        raise OverflowError(f"a timeout of {timeout} s is too long; -1: for ever")
     return float(timeout)

@@ -27,6 +27,7 @@ from raftline.kv.following import (
     WatchMachine,
     WatchStep,
 )
+from raftline.kv.wait_times import end_of_wait
 
 
 class Watch(BaseWatch[Data], Iterator[Event[Data]]):
@@ -69,7 +70,7 @@ class Watch(BaseWatch[Data], Iterator[Event[Data]]):
 
     def next_event(self, timeout: float | None = None) -> Event[Data] | None:
         """Return the next event; None if none came in `timeout` seconds, or it was closed."""
-        until_s = None if timeout is None else time.monotonic() + timeout
+        until_s = end_of_wait(timeout, time.monotonic())
         while not self._machine.ready:
             if not self._run(self._machine.take_line(until_s)):
                 return None
@@ -83,7 +84,7 @@ class Watch(BaseWatch[Data], Iterator[Event[Data]]):
         Raises:
             ClientError: as the iteration.
         """
-        until_s = None if timeout is None else time.monotonic() + timeout
+        until_s = end_of_wait(timeout, time.monotonic())
         return self._take_ready() if self._run(self._machine.sync(until_s)) else None
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ from raftline.clients.search import text_of
 from raftline.common.level import LEVEL
 from raftline.kv.calls import Call
 from raftline.kv.codec import TEXT
-from raftline.kv.transaction import Outcome, Plan, Transaction
+from raftline.kv.transaction import Outcome, Transaction
 from raftline.state.commands import execute
 from raftline.state.events import KeyEvent
 from raftline.state.leases import spell_expiry
@@ -46,10 +46,7 @@ class Model:
         return call.read(text)
 
     def txn(self) -> Transaction[str, Outcome[str]]:
-        def commit(plan: Plan[str]) -> Outcome[str]:
-            return self.ask(plan.call)
-
-        return Transaction(TEXT, commit)
+        return Transaction(TEXT, self.ask)
 
     def expire(self, lease: str) -> None:
         """Let a lease run out."""

@@ -115,7 +115,7 @@ def test_a_listener_of_threads_is_called_by_a_thread_of_its_own_in_order(start: 
         kv.remove_listener(listener)
         with pytest.raises(raftline.NoLeader):
             kv["b"]
-        with pytest.raises(ValueError, match="not in list"):
+        with pytest.raises(ValueError, match="was not added"):
             kv.remove_listener(listener)
     assert news.empty()
 

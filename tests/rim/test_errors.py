@@ -74,7 +74,7 @@ def test_a_traceback_shows_the_programs_line_and_two_of_ours() -> None:
         for ask, ours in (
             (lambda: kv.get("a"), ["<lambda>", "get"]),
             (lambda: kv.__setitem__("a", "5"), ["<lambda>", "__setitem__"]),
-            (kv.txn().then.get("a").commit, ["commit", "commit"]),
+            (kv.txn().then.get("a").commit, ["commit"]),
         ):
             with pytest.raises(raftline.Unreachable) as nobody:
                 ask()
