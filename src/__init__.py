@@ -43,6 +43,7 @@ if TYPE_CHECKING:  # for type checkers; every command loads this first, so nothi
     from raftline.kv.lease import Lease as Lease
     from raftline.kv.lock import Election as Election
     from raftline.kv.lock import Lock as Lock
+    from raftline.kv.lock import Semaphore as Semaphore
     from raftline.kv.pipeline import Pending as Pending
     from raftline.kv.pipeline import Pipeline as Pipeline
     from raftline.kv.store import KV as KV
@@ -77,7 +78,7 @@ _NAMES = {  # those of each module, for the lines above: a test compares the two
     "kv.errors": "EventsGone LeaseLost NotUnderstood",
     "kv.events": "Event KVSnapshot",
     "kv.lease": "Lease",
-    "kv.lock": "Election Lock",
+    "kv.lock": "Election Lock Semaphore",
     "kv.pipeline": "Pending Pipeline",
     "kv.store": "KV",
     "kv.transaction": "Outcome Transaction",

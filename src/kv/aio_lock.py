@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from raftline.clients.steps import carry_out_awaiting
 from raftline.kv.aio_lease import AioKeeper, AioLease, AioTransport, call_soon
 from raftline.kv.aio_watch import AioWatch
-from raftline.kv.callers import Callers
+from raftline.kv.callers import Callers, Crowd
 from raftline.kv.calls import CALLS, Ask
 from raftline.kv.claims import AwaitTurn, BaseClaim, Claiming, ClaimStep, LeaderChanges, Look
 from raftline.kv.codec import Codec, Data
@@ -43,7 +43,8 @@ class AioClaim(BaseClaim[AioLease, "asyncio.Future[bool]"]):
         self._client = client
         self._watching: Watching = watching
         self._mutex = contextlib.nullcontext()  # tasks give way at an await alone
-        self._all_callers: Callers[AioLease, _Turn] = Callers(_wake)
+        kind = Crowd if keys.is_for_many else Callers
+        self._all_callers: Callers[AioLease, _Turn] = kind(_wake)
 
     @property
     def _callers(self) -> Callers[AioLease, _Turn]:
@@ -126,8 +127,9 @@ class AioLock(AioClaim):
         ttl: float,
         holder: str,
         on_lost: Callable[[], object] | None,
+        keys: LockKeys | None = None,
     ) -> None:
-        super().__init__(client, keeper, watching, LockKeys(LOCKS, name), ttl, on_lost)
+        super().__init__(client, keeper, watching, keys or LockKeys(LOCKS, name), ttl, on_lost)
         self._holder = holder
 
     async def acquire(
@@ -144,14 +146,31 @@ class AioLock(AioClaim):
         return self._carry_out(self._giving(self._caller()))
 
     async def holder(self) -> str | None:
-        """Return the holder by the name that it gave; None: it is free."""
-        return await self._client.ask(CALLS.get(self._keys.held))
+        """Return the holder by the name that it gave; None: it is free. Shared holders stand in
+        one text, with commas between them."""
+        return ", ".join(await self._carry_out(self._holders())) or None
 
     async def __aenter__(self) -> int:
         token = await self.acquire()
         if token is None:
             raise LeaseLost(f"the lock {self.name} was not got: this client was closed")
         return token
+
+
+class AioSemaphore(AioLock):
+    """A lock that `limit` programs hold at a time; see `raftline.Semaphore`. Each task that uses
+    one object holds it for itself."""
+
+    @property
+    def slot(self) -> int:
+        """The number of the slot that is held, from 1 to the limit. Its tokens only grow."""
+        contest = self._mine().contest
+        assert contest is not None
+        return int(contest.key.rpartition("/")[2])
+
+    async def holders(self) -> list[str]:
+        """Return the holders by the names that they gave, in the order of their slots."""
+        return await self._carry_out(self._holders())
 
 
 class AioElection(AioClaim, Generic[Data]):

@@ -15,12 +15,13 @@ from raftline.clients.steps import carry_out_awaiting
 from raftline.common.errors import RaftlineError
 from raftline.common.nocopies import NoCopies
 from raftline.kv.aio_lease import AioKeeper, AioLease
-from raftline.kv.aio_lock import AioElection, AioLock
+from raftline.kv.aio_lock import AioElection, AioLock, AioSemaphore
 from raftline.kv.aio_pipeline import AioPipeline
 from raftline.kv.aio_watch import AioWatch
 from raftline.kv.asker import AioAsker
 from raftline.kv.calls import Call, Calls, Stat
 from raftline.kv.codec import TEXT, Codec, Data
+from raftline.kv.contest import LOCKS, LockKeys, SharedKeys, Slots
 from raftline.kv.events import KVSnapshot, WatchCursor
 from raftline.kv.listeners import LoopListeners
 from raftline.kv.pipeline import reads_of, values_of
@@ -30,6 +31,7 @@ from raftline.kv.transaction import Outcome, Transaction, updates
 Result = TypeVar("Result")
 Default = TypeVar("Default")
 _Lease: TypeAlias = AioLease | str | None
+_Lock = TypeVar("_Lock", bound=AioLock)
 
 
 class _AioShared:
@@ -320,11 +322,41 @@ class AioKV(NoCopies, Generic[Data]):
         return AioLease(self._transport, self._keeper, ttl, on_lost, keep)
 
     def lock(
-        self, name: str, *, ttl: float = TTL_S, on_lost: Callable[[], object] | None = None
+        self,
+        name: str,
+        *,
+        shared: bool = False,
+        ttl: float = TTL_S,
+        on_lost: Callable[[], object] | None = None,
     ) -> AioLock:
-        """Return a lock: `async with kv.lock("nightly") as token`."""
+        """Return a lock: `async with kv.lock("nightly") as token`.
+
+        With `shared=True` any number of programs hold it at a time, and nobody who wants it alone.
+        """
+        keys = SharedKeys(name) if shared else LockKeys(LOCKS, name)
+        return self._claim(AioLock, keys, ttl, on_lost)
+
+    def semaphore(
+        self,
+        name: str,
+        limit: int,
+        *,
+        ttl: float = TTL_S,
+        on_lost: Callable[[], object] | None = None,
+    ) -> AioSemaphore:
+        """Return a semaphore, which `limit` programs hold at a time, from 1 to 1000."""
+        return self._claim(AioSemaphore, Slots(name, limit), ttl, on_lost)
+
+    def _claim(
+        self,
+        kind: type[_Lock],
+        keys: LockKeys,
+        ttl: float,
+        on_lost: Callable[[], object] | None,
+    ) -> _Lock:
         holder = f"{self.name} on {socket.gethostname()}"
-        return AioLock(self._transport, self._keeper, self._watch_text, name, ttl, holder, on_lost)
+        watching = self._watch_text
+        return kind(self._transport, self._keeper, watching, keys.name, ttl, holder, on_lost, keys)
 
     def election(
         self, name: str, *, ttl: float = TTL_S, on_lost: Callable[[], object] | None = None

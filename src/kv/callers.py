@@ -1,5 +1,5 @@
 """The callers of one lock or election object: one tries or holds at a time, the others wait in
-line. Pure.
+line. All callers of a semaphore or a shared lock may hold it at a time. Pure.
 
 Each attempt has its lease and its token. So no caller uses those of another. If a caller's lease is
 lost, the next one has its turn at once. What the first does with the object afterwards concerns its
@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 from weakref import WeakKeyDictionary, ref
 
+from raftline.kv.contest import LockProtocol
 from raftline.kv.lease_timer import BaseLease
 
 Leased = TypeVar("Leased", bound=BaseLease[Any])
@@ -27,6 +28,7 @@ class Attempt(Generic[Leased]):
         self._caller = ref(caller)  # weak: threads and tasks end
         self.lease: Leased | None = None
         self.token: int | None = None  # None: not won yet
+        self.contest: LockProtocol | None = None
         self.has_turn = True
         self.watch: Any = None
 
@@ -53,6 +55,11 @@ class Callers(Generic[Leased, Waiter]):
         self.holds: Attempt[Leased] | None = None
         self._losers: WeakKeyDictionary[object, Attempt[Leased]] = WeakKeyDictionary()
         self._last_loser: Attempt[Leased] | None = None
+
+    @property
+    def holds_any(self) -> bool:
+        """Whether a caller has won, and not released."""
+        return self.holds is not None
 
     def comes(self, waiter: Waiter | None) -> bool:
         """Return whether a new caller has its turn. If not, its waiter joins the queue."""
@@ -89,10 +96,13 @@ class Callers(Generic[Leased, Waiter]):
         if attempt.lease is None or not attempt.lease.is_held:
             return False
         attempt.token = token
+        self._keep(attempt)
+        return True
+
+    def _keep(self, attempt: Attempt[Leased]) -> None:
         self.holds = attempt
         self._last_loser = None
         self._forget(attempt)
-        return True
 
     def look(self) -> None:
         """Give the turn to the next if the holder's lease was lost."""
@@ -126,3 +136,40 @@ class Callers(Generic[Leased, Waiter]):
     def _forget(self, attempt: Attempt[Leased]) -> None:
         if attempt.caller is not None:
             self._losers.pop(attempt.caller, None)
+
+
+class Crowd(Callers[Leased, Waiter]):
+    """Callers that may all hold what their object stands for: nobody waits for a turn."""
+
+    def __init__(self, wake: Callable[[Waiter], bool]) -> None:
+        super().__init__(wake)
+        self._won: list[Attempt[Leased]] = []
+
+    def comes(self, waiter: Waiter | None) -> bool:
+        return True
+
+    def _keep(self, attempt: Attempt[Leased]) -> None:
+        self._won = [each for each in self._won if not self._is_forgotten(each, attempt.caller)]
+        self._won.append(attempt)
+
+    def _is_forgotten(self, lost: Attempt[Leased], winner: object) -> bool:
+        is_over = lost.lease is None or lost.lease._is_over
+        return is_over and lost.caller in (None, winner)
+
+    def look(self) -> None:
+        """A loss gives nobody a turn."""
+
+    def of(self, caller: object) -> Attempt[Leased] | None:
+        """Return the last attempt of a caller that won; if there is none, that of any caller."""
+        own = [each for each in self._won if each.caller is caller] or self._won
+        return own[-1] if own else None
+
+    def take(self, caller: object) -> Attempt[Leased] | None:
+        attempt = self.of(caller)
+        if attempt is not None:
+            self._won.remove(attempt)
+        return attempt
+
+    @property
+    def holds_any(self) -> bool:
+        return bool(self._won)

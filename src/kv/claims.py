@@ -1,11 +1,13 @@
 """Locks and elections of a program: one holder, and callers in turn. Threads and tasks share it.
 
 What asks or waits is a machine (`steps.py`): getting a lock, holding it, giving it up. A claim has
-a lease granted, tries at once, and then follows the keys by a watch (`contest.py`).
+a lease granted, tries at once, and then follows the keys by a watch (`contest.py`). Who shares a
+lock deletes the mark of shared holders if it is the last one.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
@@ -149,9 +151,13 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
         assert lease is not None
         assert token is not None
         yield from lease._checking(None)
-        if not is_of((yield Ask(CALLS.stat(self._keys.held))), token):
+        assert attempt.contest is not None
+        key, mark = attempt.contest.key, attempt.contest.mark
+        if not is_of((yield Ask(CALLS.stat(key))), token) or (
+            mark is not None and (yield Ask(CALLS.get(self._keys.held))) != mark
+        ):
             lease._lose()
-            raise self._broken()
+            raise self._broken(attempt)
         return token
 
     def _giving(self, caller: object) -> Claiming[None]:
@@ -165,8 +171,9 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
             deleted = yield from attempt.lease._releasing()
         finally:
             self._pass_on(attempt)
+            yield from self._sweeping_after(attempt)
         if not deleted:
-            raise self._broken()
+            raise self._broken(attempt)
 
     def _leaving(self, error: BaseException | None) -> Claiming[None]:
         """Give it up at the end of a `with`. An error inside explains more than one here."""
@@ -174,10 +181,19 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
             with suppress_if(error, ClientError):
                 yield from self._giving(self._caller())
 
-    def _broken(self) -> LeaseLost:
+    def _broken(self, attempt: Attempt[Leased]) -> LeaseLost:
         """Return the error for a key that another holder has set, or that is gone."""
-        held = self._keys.held
-        return LeaseLost(f"{held} is not this program's any more: it was deleted, or set anew")
+        assert attempt.contest is not None
+        key = attempt.contest.key
+        return LeaseLost(f"{key} is not this program's any more: it was deleted, or set anew")
+
+    def _holders(self) -> Claiming[list[str]]:
+        """Return the holders by the names that they gave."""
+        keys = self._keys
+        values = keys.seen((yield Ask(keys.look)))
+        if keys.mark_in(values) is None:
+            return keys.holders_in(values)
+        return keys.sharers_in(dict((yield Ask(keys.look_for_sharers)).pairs))
 
     def _pass_on(self, attempt: Attempt[Leased]) -> None:
         with self._mutex:
@@ -228,14 +244,17 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
     def _claiming(self, attempt: Attempt[Leased], value: str, wait: Wait) -> Claiming[int | None]:
         """Claim it; return the token, None if the time is over first. A single try reads first,
         and writes nothing if it is held."""
-        if wait.is_once and (yield Ask(CALLS.get(self._keys.held))) is not None:
-            return None
         while True:
+            found = yield from self._looking(wait.is_once)
+            if wait.is_once and not self._keys.is_free(found):
+                return None
             try:
                 attempt.hang_up()
                 yield from self._dropping(attempt)
                 attempt.lease = lease = self._make_lease(on_end=partial(self._ended, attempt))
-                protocol = LockProtocol(self._keys, (yield from lease._granting()), value)
+                protocol = self._keys.claim((yield from lease._granting()), value)
+                protocol.know(found)
+                attempt.contest = protocol
                 token = yield from self._contending(attempt, protocol, wait)
                 if token is None or self._wins(attempt, token):
                     return token
@@ -244,12 +263,25 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
             if wait.is_once or self._now() >= wait.until_s:
                 return None
 
+    def _looking(self, is_once: bool) -> Claiming[dict[str, str]]:
+        """Return the keys by which a claim decides on its first try; none are taken for free."""
+        keys = self._keys
+        if not (is_once or keys.looks_first):
+            return {}
+        values = keys.seen((yield Ask(keys.look)))
+        mark = keys.mark_in(values)
+        if mark and not keys.is_free(values) and (yield from self._sweeping(mark)):
+            return {}
+        return values
+
     def _contending(
         self, attempt: Attempt[Leased], protocol: LockProtocol, wait: Wait
     ) -> Claiming[int | None]:
-        token = token_in((yield Ask(protocol.try_once())))
+        call = protocol.next_call(and_wait=False)
+        token = None if call is None else token_in((yield Ask(call)))
         if token is not None or wait.is_once:
             return token
+        protocol.know({})  # the watch lists the keys that there are, and none that are gone
         watch = attempt.watch = self._watching(self._keys.prefix)
         while (yield Look(watch, wait.until_or_none_s)):
             protocol.see(watch._take_ready(), watch.is_listed)
@@ -258,7 +290,29 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
                 token = token_in((yield Ask(call)))
                 if token is not None:
                     return token
+            elif watch.is_listed and protocol.abandoned is not None:
+                yield from self._sweeping(protocol.abandoned)
         return None
+
+    def _sweeping(self, mark: str) -> Claiming[bool]:
+        """Delete the mark of shared holders if none of them is left; return whether that was
+        done."""
+        keys = self._keys
+        if (yield Ask(CALLS.get(keys.held))) != mark:
+            return False
+        stat = yield Ask(CALLS.stat(keys.held))
+        page = yield Ask(keys.look_for_sharers)
+        if stat is None or not page.is_last or keys.sharers_in(dict(page.pairs)):
+            return False
+        swept = yield Ask(keys.sweep(mark, stat.index))
+        return bool(swept)
+
+    def _sweeping_after(self, attempt: Attempt[Leased]) -> Claiming[None]:
+        """Delete the mark if the end of this attempt leaves no shared holder. A failure is not
+        reported: the next claim does so."""
+        if attempt.contest is not None and attempt.contest.mark is not None:
+            with contextlib.suppress(ClientError):
+                yield from self._sweeping(attempt.contest.mark)
 
     def _wins(self, attempt: Attempt[Leased], token: int) -> bool:
         with self._mutex:
@@ -268,6 +322,7 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
         lease, attempt.lease = attempt.lease, None
         if lease is not None:
             yield from lease._dropping()
+            yield from self._sweeping_after(attempt)
 
     def _letting_go(self, attempt: Attempt[Leased]) -> Claiming[None]:
         """End an attempt that failed."""

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Generic, TypeVar
 
 from raftline.clients.steps import carry_out
-from raftline.kv.callers import Callers
+from raftline.kv.callers import Callers, Crowd
 from raftline.kv.calls import CALLS, Ask
 from raftline.kv.claims import (
     NOT_HELD,
@@ -56,13 +56,14 @@ class Claim(BaseClaim[Lease, threading.Event]):
     def _begin_anew(self) -> None:
         self._process = os.getpid()
         self._mutex = threading.Lock()
-        self._all_callers: Callers[Lease, threading.Event] = Callers(_wake)
+        kind = Crowd if self._keys.is_for_many else Callers
+        self._all_callers: Callers[Lease, threading.Event] = kind(_wake)
 
     @property
     def _callers(self) -> Callers[Lease, threading.Event]:
         """The callers of this process: a forked child does not hold what its parent holds."""
         if self._process != os.getpid():
-            self._was_held_at_fork = self._all_callers.holds is not None
+            self._was_held_at_fork = self._all_callers.holds_any
             self._begin_anew()
         return self._all_callers
 
@@ -150,8 +151,10 @@ class Lock(Claim):
         ttl: float,
         holder: str,
         on_lost: Callable[[], object] | None,
+        keys: LockKeys | None = None,
     ) -> None:
-        super().__init__(client, keeper, watching, LockKeys(LOCKS, name), ttl, on_lost)
+        """`keys` are those of a lock for one holder, unless they are given."""
+        super().__init__(client, keeper, watching, keys or LockKeys(LOCKS, name), ttl, on_lost)
         self._holder = holder
 
     def acquire(
@@ -170,14 +173,33 @@ class Lock(Claim):
         self._carry_out(self._giving(self._caller()))
 
     def holder(self) -> str | None:
-        """Return the holder by the name that it gave; None: it is free."""
-        return self._client.ask(CALLS.get(self._keys.held))
+        """Return the holder by the name that it gave; None: it is free. Shared holders stand in
+        one text, with commas between them."""
+        return ", ".join(self._carry_out(self._holders())) or None
 
     def __enter__(self) -> int:
         token = self.acquire()
         if token is None:
             raise LeaseLost(f"the lock {self.name} was not got: this client was closed")
         return token
+
+
+class Semaphore(Lock):
+    """A lock that `limit` programs hold at a time: `with kv.semaphore("reports", 3) as token`.
+
+    Each caller of one object holds it for itself, as with `threading.Semaphore`, and has a slot.
+    """
+
+    @property
+    def slot(self) -> int:
+        """The number of the slot that is held, from 1 to the limit. Its tokens only grow."""
+        contest = self._mine().contest
+        assert contest is not None
+        return int(contest.key.rpartition("/")[2])
+
+    def holders(self) -> list[str]:
+        """Return the holders by the names that they gave, in the order of their slots."""
+        return self._carry_out(self._holders())
 
 
 class Election(Claim, Generic[Data]):

@@ -25,9 +25,10 @@ from raftline.clients.steps import carry_out
 from raftline.common.nocopies import NoCopies
 from raftline.kv.calls import Calls, Stat
 from raftline.kv.codec import TEXT, Codec, Data
+from raftline.kv.contest import LOCKS, LockKeys, SharedKeys, Slots
 from raftline.kv.events import KVSnapshot, WatchCursor
 from raftline.kv.lease import Keeper, Lease
-from raftline.kv.lock import Election, Lock
+from raftline.kv.lock import Election, Lock, Semaphore
 from raftline.kv.pipeline import Pipeline, reads_of, values_of
 from raftline.kv.shared import Shared, ThreadTransport
 from raftline.kv.transaction import Outcome, Transaction, updates
@@ -39,6 +40,7 @@ Default = TypeVar("Default")
 TTL_S = 10.0
 NONE = object()
 _Lease: TypeAlias = Lease | str | None
+_Lock = TypeVar("_Lock", bound=Lock)
 
 
 class KV(NoCopies, MutableMapping[Data, Data]):
@@ -337,11 +339,41 @@ class KV(NoCopies, MutableMapping[Data, Data]):
         return Lease(self._transport, self._keeper, ttl, on_lost, keep)
 
     def lock(
-        self, name: str, *, ttl: float = TTL_S, on_lost: Callable[[], object] | None = None
+        self,
+        name: str,
+        *,
+        shared: bool = False,
+        ttl: float = TTL_S,
+        on_lost: Callable[[], object] | None = None,
     ) -> Lock:
-        """Return a lock: `with kv.lock("nightly") as token`. `on_lost` is called if it is lost."""
+        """Return a lock: `with kv.lock("nightly") as token`. `on_lost` is called if it is lost.
+
+        With `shared=True` any number of programs hold it at a time, and nobody who wants it alone.
+        """
+        keys = SharedKeys(name) if shared else LockKeys(LOCKS, name)
+        return self._claim(Lock, keys, ttl, on_lost)
+
+    def semaphore(
+        self,
+        name: str,
+        limit: int,
+        *,
+        ttl: float = TTL_S,
+        on_lost: Callable[[], object] | None = None,
+    ) -> Semaphore:
+        """Return a semaphore, which `limit` programs hold at a time, from 1 to 1000."""
+        return self._claim(Semaphore, Slots(name, limit), ttl, on_lost)
+
+    def _claim(
+        self,
+        kind: type[_Lock],
+        keys: LockKeys,
+        ttl: float,
+        on_lost: Callable[[], object] | None,
+    ) -> _Lock:
         holder = f"{self.name} on {socket.gethostname()}"
-        return Lock(self._transport, self._keeper, self._watch_text, name, ttl, holder, on_lost)
+        watching = self._watch_text
+        return kind(self._transport, self._keeper, watching, keys.name, ttl, holder, on_lost, keys)
 
     def election(
         self, name: str, *, ttl: float = TTL_S, on_lost: Callable[[], object] | None = None

@@ -292,6 +292,30 @@ def test_one_program_holds_a_lock_at_a_time(kv: raftline.KV[str], nodes: Cluster
     assert other.holder() is None
 
 
+def test_programs_share_a_lock_and_hold_a_semaphore(kv: raftline.KV[str], nodes: Cluster) -> None:
+    with raftline.connect(at(nodes)) as other, other.lock("book", shared=True, ttl=5) as first:
+        with kv.lock("book", shared=True, ttl=5) as second:
+            assert second > first
+            assert kv.lock("book").acquire(timeout=0) is None
+            got: list[int | None] = []
+            waiting = threading.Thread(target=lambda: got.append(kv.lock("book").acquire()))
+            waiting.start()
+            eventually(lambda: "lock/book/next" in kv, "somebody who waits")
+            assert other.lock("book", shared=True).acquire(timeout=0) is None
+        assert got == []
+    waiting.join(DEADLINE_S)
+    assert got[0] is not None
+    assert got[0] > second
+    with kv.semaphore("pool", 1) as token:
+        pool = kv.semaphore("pool", 1)
+        assert pool.acquire(timeout=0.2) is None
+        assert len(pool.holders()) == 1
+    assert pool.acquire(timeout=5) > token  # type: ignore[operator]
+    pool.release()
+    assert list(kv.keys("semaphore/")) == []
+    assert list(kv.keys("lock/book/")) == ["lock/book/held"]  # which the thread has got
+
+
 def test_the_lock_of_a_killed_holder_is_free_for_who_tries_once(
     kv: raftline.KV[str], nodes: Cluster
 ) -> None:

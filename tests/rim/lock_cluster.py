@@ -8,15 +8,17 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from raftline.common.level import LEVEL
 from raftline.kv.aio_lease import AioKeeper
-from raftline.kv.aio_lock import AioElection, AioLock
+from raftline.kv.aio_lock import AioElection, AioLock, AioSemaphore
 from raftline.kv.calls import Call
 from raftline.kv.codec import TEXT
-from raftline.kv.contest import LOCKS, LockKeys
+from raftline.kv.contest import LOCKS, LockKeys, SharedKeys, Slots
 from raftline.kv.events import Event, WatchCursor
 from raftline.kv.lease import Keeper, Lease
 from raftline.kv.lease_timer import LeaseTimer
-from raftline.kv.lock import Election, Lock
+from raftline.kv.lock import Election, Lock, Semaphore
+from raftline.state.pairs import read_selection, show_page
 from raftline.wire import watches as words
 from tests.core.kv_model import Model
 
@@ -63,12 +65,21 @@ class Store:
         if verb == "renew":
             is_there = rest in self.model.store.leases.granted
             return call.read(f"RENEW response{'' if is_there else ', no such lease'}: {rest}")
+        if verb == "show":
+            selection = read_selection(call.command)
+            assert selection is not None
+            store = self.model.store
+            return call.read(show_page(store.held, selection, lambda: None, LEVEL))
         found = self.model.ask(call)
+        self.take_events()
+        return found
+
+    def take_events(self) -> None:
+        """Hand what changed to the watches."""
         self.lines += [
             words.event(event.number, event.kind, event.key, event.value)
             for event in self.model.events()
         ]
-        return found
 
 
 class Followed:
@@ -132,6 +143,14 @@ class Cluster(Store):
         on_lost = more.pop("on_lost", None)
         return Lock(self, self.keeper, self.watch, name, 10, "program", on_lost, **more)
 
+    def shared_lock(self, on_lost: Any = None) -> Lock:
+        keys = SharedKeys("nightly")
+        return Lock(self, self.keeper, self.watch, keys.name, 10, "program", on_lost, keys)
+
+    def semaphore(self, limit: int) -> Semaphore:
+        keys = Slots("reports", limit)
+        return Semaphore(self, self.keeper, self.watch, keys.name, 10, "program", None, keys)
+
     def election(self, name: str = "service") -> Election[str]:
         return Election(self, self.keeper, self.watch, name, 10, TEXT, None)
 
@@ -187,6 +206,14 @@ class AioCluster(Store):
 
     def lock(self, name: str = "nightly", on_lost: Any = None) -> AioLock:
         return AioLock(self, self.keeper, self.watch, name, 10, "program", on_lost)
+
+    def shared_lock(self) -> AioLock:
+        keys = SharedKeys("nightly")
+        return AioLock(self, self.keeper, self.watch, keys.name, 10, "program", None, keys)
+
+    def semaphore(self, limit: int) -> AioSemaphore:
+        keys = Slots("reports", limit)
+        return AioSemaphore(self, self.keeper, self.watch, keys.name, 10, "program", None, keys)
 
     def election(self, name: str = "service") -> AioElection[str]:
         return AioElection(self, self.keeper, self.watch, name, 10, TEXT, None)

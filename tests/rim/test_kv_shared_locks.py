@@ -1,0 +1,569 @@
+"""Shared locks and semaphores in any order of their requests: one holder alone or many that share,
+never more than the limit, nobody waits for ever, and nothing is left."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import threading
+from collections.abc import Callable, Generator, Iterator
+from contextlib import nullcontext, suppress
+from functools import partial
+from typing import Any, TypeVar
+
+import pytest
+
+from raftline.clients.connection import ClientError, Unreachable
+from raftline.kv.callers import Callers, Crowd
+from raftline.kv.calls import CALLS, Ask
+from raftline.kv.claims import BaseClaim, LetGo, Look
+from raftline.kv.contest import (
+    ELECTIONS,
+    LOCKS,
+    MARK,
+    LockKeys,
+    SharedKeys,
+    Slots,
+)
+from raftline.kv.errors import LeaseLost
+from raftline.kv.events import Event
+from raftline.kv.lease_timer import BaseLease, LeaseTimer
+from tests.rim.lock_cluster import AioCluster, Cluster, Followed, Store
+from tests.rim.test_kv_locks import DEADLINE_S, Threads, run
+
+ALONE = LockKeys(LOCKS, "nightly")
+SHARED = SharedKeys("nightly")
+Steps = Generator[None, None, Any]
+Kind = TypeVar("Kind")
+
+
+class EarlierKeys(LockKeys):
+    """A lock as programs of a version without shared locks know it."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(LOCKS, name)
+        self._may_be_shared = False
+
+
+EARLIER = EarlierKeys("nightly")
+
+
+class _Keeper:
+    def keep(self, timer: LeaseTimer) -> None:
+        """Leases end by order of the test."""
+
+    def drop(self, timer: LeaseTimer) -> None: ...
+
+
+class _Over:
+    def set(self) -> None: ...
+
+
+class Lease(BaseLease[_Over]):
+    def _new_event(self) -> _Over:
+        return _Over()
+
+
+class Watch(Followed):
+    def close(self) -> None: ...
+
+
+class Claim(BaseClaim[Lease, object]):
+    """A program's lock or semaphore, one step at a time."""
+
+    def __init__(self, store: Store, keys: LockKeys, name: str = "a program") -> None:
+        self.store = store
+        self._mutex = nullcontext()
+        kind = Crowd if keys.is_for_many else Callers
+        self._all: Callers[Lease, object] = kind(lambda waiter: True)
+        self._name = name
+        self.leases: list[str] = []
+
+        def lease(on_end: Any = None) -> Lease:
+            return Lease(_Keeper(), 10, None, True, on_end, lambda: 0.0)
+
+        super().__init__(lease, partial(Watch, store), keys, None)
+
+    @property
+    def _callers(self) -> Callers[Lease, object]:
+        return self._all
+
+    def _caller(self) -> object:
+        return self
+
+    def _new_waiter(self) -> object:
+        return object()
+
+    def _now(self) -> float:
+        return 0.0
+
+    @property
+    def key(self) -> str:
+        contest = self._mine().contest
+        assert contest is not None
+        return contest.key
+
+    def gets(self, timeout_s: float | None = None) -> Steps:
+        return self._carry_out(self._getting(self._name, timeout_s))
+
+    def gives(self) -> Steps:
+        return self._carry_out(self._giving(self))
+
+    def checks(self) -> Steps:
+        return self._carry_out(self._checking())
+
+    def _carry_out(self, steps: Generator[Any, Any, Any]) -> Steps:
+        """Do one step after each `yield`."""
+        do: Callable[[], Any] = partial(next, steps)
+        while True:
+            try:
+                step = do()
+            except StopIteration as end:
+                return end.value
+            try:
+                yield
+            except GeneratorExit as died:  # it goes no further
+                cut_off(steps, died)
+                return None
+            if isinstance(step, Look):
+                do = partial(steps.send, True) if step.watch.takes() else partial(_again, step)
+            elif isinstance(step, LetGo):
+                yield from self._carry_out(step.steps)
+                do = partial(steps.send, None)
+            else:
+                assert isinstance(step, Ask)
+                try:
+                    answer = self.store.carry_out(step.call)
+                    if step.call.command.startswith("lease "):
+                        self.leases.append(answer)
+                    do = partial(steps.send, answer)
+                except ClientError as error:
+                    do = partial(steps.throw, error)
+
+
+def _again(step: Kind) -> Kind:
+    return step
+
+
+def cut_off(steps: Generator[Any, Any, Any], died: BaseException) -> None:
+    """Let each further request fail."""
+    with suppress(StopIteration, GeneratorExit, ClientError):
+        steps.throw(died)
+        while True:
+            steps.throw(Unreachable("it died"))
+
+
+def at_once(steps: Steps) -> Any:
+    """Take all steps."""
+    for _ in range(1000):
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+    raise AssertionError("it waits for ever")
+
+
+def goes_on(steps: Steps, count: int = 30) -> None:
+    """Take some steps of what waits."""
+    for _ in range(count):
+        next(steps)
+
+
+def expire(store: Store, lease: str) -> None:
+    """Let a lease run out."""
+    store.model.expire(lease)
+    store.take_events()
+
+
+class World:
+    """Programs that want one lock or one semaphore, in a random order of their steps."""
+
+    def __init__(self, seed: int, kinds: list[LockKeys], limit: int = 1) -> None:
+        self.chance = random.Random(seed)
+        self.store = Store()
+        self.limit = limit
+        self.holders: dict[Claim, int] = {}
+        self.highest = self.highest_alone = 0
+        self.most = self.losses = 0
+        claims = [Claim(self.store, keys, f"p{number}") for number, keys in enumerate(kinds)]
+        self.running: dict[Claim, Iterator[None]] = {each: self.lives(each) for each in claims}
+
+    def run(self) -> None:
+        for _ in range(20_000):
+            if not self.running:
+                return
+            claim = self.chance.choice(list(self.running))
+            if self.chance.random() < 0.003:
+                self.running[claim] = self.dies(claim)
+            elif self.chance.random() < 0.003:
+                self.expires(claim)
+            elif next(self.running[claim], "ended") == "ended":
+                del self.running[claim]
+        raise AssertionError(f"{list(self.running)} wait for ever: {self.store.keys()}")
+
+    def lives(self, claim: Claim) -> Iterator[None]:
+        for _ in range(self.chance.choice((1, 1, 2))):
+            token = yield from claim.gets()
+            self.won(claim, token)
+            for _ in range(self.chance.randrange(8)):
+                yield
+            try:
+                assert (yield from claim.checks()) == token
+                self.holders.pop(claim, None)
+                yield from claim.gives()
+            except LeaseLost:
+                assert claim not in self.holders
+                self.losses += 1
+
+    def won(self, claim: Claim, token: int) -> None:
+        others = [each._keys for each in self.holders]
+        if claim._keys is SHARED:
+            assert set(others) <= {SHARED}, "it is held by one alone"
+            assert token > self.highest_alone
+        else:
+            assert len(others) < self.limit, "too many hold it"
+            assert token > self.highest
+            self.highest_alone = token
+        self.highest = max(self.highest, token)
+        self.holders[claim] = token
+        self.most = max(self.most, len(self.holders))
+
+    def dies(self, claim: Claim) -> Iterator[None]:
+        for _ in range(self.chance.randrange(20)):
+            yield
+        self.expires(claim)
+
+    def expires(self, claim: Claim) -> None:
+        self.holders.pop(claim, None)
+        for lease in claim.leases:
+            expire(self.store, lease)
+
+
+def is_left(store: Store) -> dict[str, str]:
+    """Return the keys that are there once another program had the lock for a moment."""
+    last = Claim(store, ALONE)
+    assert at_once(last.gets(0.0)) is not None
+    at_once(last.gives())
+    return store.keys()
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_one_holds_a_lock_alone_or_many_share_it(seed: int) -> None:
+    world = World(seed, [SHARED, ALONE, SHARED, EARLIER, SHARED, ALONE, SHARED])
+    world.run()
+    assert is_left(world.store) == {}
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_a_semaphore_has_no_more_holders_than_its_limit(seed: int) -> None:
+    world = World(seed, [Slots("reports", 3)] * 7, limit=3)
+    world.run()
+    assert world.store.keys() == {}
+
+
+def test_that_many_do_share_a_lock_or_a_semaphore() -> None:
+    worlds = [World(seed, [SHARED] * 4) for seed in range(20)]
+    slots = [World(seed, [Slots("reports", 3)] * 5, limit=3) for seed in range(20)]
+    for world in worlds + slots:
+        world.run()
+    assert max(world.most for world in worlds) == 4
+    assert max(world.most for world in slots) == 3
+
+
+def test_who_waits_to_hold_it_alone_is_not_passed_by_new_shared_holders() -> None:
+    store = Store()
+    first, writer, late = (Claim(store, keys) for keys in (SHARED, ALONE, SHARED))
+    at_once(first.gets())
+    waiting = writer.gets()
+    goes_on(waiting)
+    late_waiting = late.gets()
+    goes_on(late_waiting)
+    assert at_once(Claim(store, SHARED).gets(0.0)) is None
+    at_once(first.gives())
+    alone = at_once(waiting)
+    goes_on(late_waiting)
+    at_once(writer.gives())
+    assert at_once(late_waiting) > alone
+    at_once(late.gives())
+    assert store.keys() == {}
+
+
+def test_an_earlier_program_waits_for_all_shared_holders_to_go() -> None:
+    store = Store()
+    one, two, earlier = (Claim(store, keys) for keys in (SHARED, SHARED, EARLIER))
+    at_once(one.gets())
+    at_once(two.gets())
+    waiting = earlier.gets()
+    goes_on(waiting)
+    at_once(one.gives())
+    goes_on(waiting)
+    assert at_once(Claim(store, EARLIER).gets(0.0)) is None
+    at_once(two.gives())
+    assert at_once(waiting) == earlier.token
+
+
+@pytest.mark.parametrize("keys", [ALONE, SHARED])
+def test_who_waits_behind_an_earlier_program_deletes_the_mark_of_dead_holders(
+    keys: LockKeys,
+) -> None:
+    store = Store()
+    dead, earlier, behind = (Claim(store, each) for each in (SHARED, EARLIER, keys))
+    at_once(dead.gets())
+    waiting, waiting_behind = earlier.gets(), behind.gets()
+    goes_on(waiting)
+    goes_on(waiting_behind)
+    expire(store, dead.leases[0])
+    goes_on(waiting)
+    assert store.keys()[ALONE.held].startswith(MARK)
+    goes_on(waiting_behind)
+    assert at_once(waiting) == earlier.token
+    at_once(earlier.gives())
+    assert at_once(waiting_behind) == behind.token
+
+
+def test_one_try_looks_whether_the_shared_holders_are_alive() -> None:
+    store = Store()
+    one, two = Claim(store, SHARED), Claim(store, SHARED)
+    at_once(one.gets())
+    at_once(two.gets())
+    expire(store, one.leases[0])
+    asked = len(store.asked)
+    writer = Claim(store, ALONE)
+    assert at_once(writer.gets(0.0)) is None
+    assert [each.split()[0] for each in store.asked[asked:]] == ["get", "get", "stat", "show"]
+    expire(store, two.leases[0])
+    assert at_once(writer.gets(0.0)) == writer.token
+
+
+def test_a_mark_is_not_deleted_under_one_who_came_meanwhile() -> None:
+    store = Store()
+    first, second, writer = (Claim(store, keys) for keys in (SHARED, SHARED, ALONE))
+    at_once(first.gets())
+    leaving = first.gives()
+    while not store.asked[-1].startswith("show "):
+        next(leaving)
+    joining = second.gets(0.0)
+    assert at_once(joining) == second.token
+    at_once(leaving)
+    assert at_once(writer.gets(0.0)) is None
+    assert at_once(second.checks()) == second.token
+
+
+def test_shared_holders_are_named_and_a_mark_alone_is_no_holder() -> None:
+    store = Store()
+    one, two = Claim(store, SHARED, "one"), Claim(store, SHARED, "two")
+    asks = Claim(store, ALONE)
+    for claim in (one, two):
+        at_once(claim.gets())
+    assert at_once(asks._carry_out(asks._holders())) == ["one", "two"]
+    for claim in (one, two):
+        expire(store, claim.leases[0])
+    assert at_once(asks._carry_out(asks._holders())) == []
+
+
+def test_a_shared_lock_that_an_operator_cleared_is_lost() -> None:
+    store = Store()
+    one, two, writer = (Claim(store, keys) for keys in (SHARED, SHARED, ALONE))
+    at_once(one.gets())
+    at_once(two.gets())
+    store.carry_out(CALLS.delete(one.key))
+    with pytest.raises(LeaseLost, match=f"{one.key} is not this program's any more"):
+        at_once(one.checks())
+    assert at_once(two.checks()) == two.token
+    store.carry_out(CALLS.delete(ALONE.held))  # and the next one shares it anew
+    assert at_once(writer.gets(0.0)) is not None
+    at_once(writer.gives())
+    at_once(Claim(store, SHARED).gets())
+    with pytest.raises(LeaseLost):
+        at_once(two.checks())
+
+
+def test_a_listing_that_comes_again_is_news_also_without_an_event() -> None:
+    protocol = SHARED.claim("lease-9", "program")
+    mark = Event(5, "has", ALONE.held, f"{MARK}lease-1")
+    protocol.see([mark], is_listed=True)
+    assert protocol.next_call() is not None
+    protocol.see([], is_listed=True)
+    assert protocol.next_call() is None
+    protocol.see([], is_listed=False)
+    protocol.see([], is_listed=True)
+    assert protocol.next_call() is not None
+
+
+def test_a_leader_s_word_is_no_mark_of_shared_holders() -> None:
+    store = Store()
+    leader, other = (Claim(store, LockKeys(ELECTIONS, "service"), name) for name in "ab")
+    leader._name = f"{MARK}lease-1"
+    at_once(leader.gets())
+    goes_on(other.gets())
+    assert at_once(leader.checks()) == leader.token
+
+
+def test_locks_whose_names_look_like_keys_of_others_are_others() -> None:
+    store = Store()
+    names = ("a", "a/shared", "a/shared/lease-1", "a/shared/lease-1/held")
+    claims = [Claim(store, keys) for name in names for keys in (SharedKeys(name), Slots(name, 1))]
+    for claim in claims:
+        assert at_once(claim.gets(0.0)) is not None
+    for claim in claims:
+        at_once(claim.gives())
+    assert store.keys() == {}
+
+
+def test_programs_with_different_limits_each_keep_to_their_own_slots() -> None:
+    store = Store()
+    wide = [Claim(store, Slots("reports", 5), f"w{number}") for number in range(5)]
+    narrow = Claim(store, Slots("reports", 2))
+    for claim in wide:
+        at_once(claim.gets(0.0))
+    assert at_once(narrow.gets(0.0)) is None
+    names = at_once(narrow._carry_out(narrow._holders()))
+    assert sorted(names) == ["w0", "w1", "w2", "w3", "w4"]
+    third = next(each for each in wide if each.key.endswith("/3"))
+    at_once(third.gives())
+    assert at_once(narrow.gets(0.0)) is None
+    first = next(each for each in wide if each.key.endswith("/1"))
+    at_once(first.gives())
+    assert at_once(narrow.gets(0.0)) is not None
+    assert narrow.key.endswith("/1")
+
+
+@pytest.mark.parametrize("limit", [0, -1, 1001])
+def test_a_limit_that_can_t_be_one_is_refused(limit: int) -> None:
+    with pytest.raises(ValueError, match=f"1 to 1000 holders at a time, not {limit}"):
+        Slots("reports", limit)
+
+
+@pytest.mark.parametrize("limit", [True, 2.0, "3"])
+def test_a_limit_is_a_whole_number(limit: Any) -> None:
+    with pytest.raises(TypeError, match="a whole number is an int"):
+        Slots("reports", limit)
+
+
+# --- objects that threads and tasks use ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["lock", "semaphore"])
+def test_threads_that_use_one_object_hold_it_at_a_time_each_for_itself(kind: str) -> None:
+    cluster, threads = Cluster(), Threads()
+    one = cluster.shared_lock() if kind == "lock" else cluster.semaphore(3)
+    together, tokens = threading.Barrier(3), []
+
+    def work() -> None:
+        with one as token:
+            together.wait(DEADLINE_S)
+            assert one.check() == one.token == token
+            together.wait(DEADLINE_S)
+            tokens.append(token)
+        assert one.is_held or len(tokens) == 3
+
+    for _ in range(3):
+        threads.begin(work)
+    threads.end()
+    assert len(set(tokens)) == 3
+    assert not one.is_held
+    assert cluster.keys() == {}
+    with pytest.raises(RuntimeError, match="not held by this program"):
+        one.release()
+
+
+def test_a_semaphore_names_its_slots_and_holders() -> None:
+    cluster = Cluster()
+    one, two = cluster.semaphore(2), cluster.semaphore(2)
+    assert (one.holders(), one.holder()) == ([], None)
+    with one, two:
+        assert {one.slot, two.slot} == {1, 2}
+        assert one.holders() == [f"program process {os.getpid()}"] * 2
+        assert cluster.semaphore(2).acquire(timeout=0) is None
+        assert cluster.semaphore(2).acquire(timeout=0.01) is None
+        assert len(cluster.keys()) == 2
+    assert cluster.keys() == {}
+
+
+def test_one_thread_may_hold_a_semaphore_twice_and_another_release_it() -> None:
+    cluster, threads = Cluster(), Threads()
+    pool = cluster.semaphore(2)
+    first, second = pool.acquire(), pool.acquire()
+    assert pool.token == second != first
+    threads.begin(pool.release)
+    threads.end()
+    assert pool.token == first
+    pool.release()
+    assert cluster.keys() == {}
+
+
+def test_a_thread_that_lost_a_shared_lock_shares_it_anew() -> None:
+    cluster = Cluster()
+    lost: list[str] = []
+    lock = cluster.shared_lock(on_lost=lambda: lost.append("lost"))
+    lock.acquire()
+    cluster.keeper.kept[-1].lose()  # type: ignore[attr-defined]
+    assert not lock.is_held
+    with pytest.raises(LeaseLost):
+        lock.check()
+    token = lock.acquire()
+    assert lock.check() == token
+    lock.release()
+    with pytest.raises(RuntimeError):
+        lock.release()
+
+
+def test_a_child_process_does_not_share_what_its_parent_shares(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lock = Cluster().shared_lock()
+    lock.acquire()
+    monkeypatch.setattr("os.getpid", lambda: -1)
+    assert not lock.is_held
+    with pytest.raises(RuntimeError, match="held by the process that forked"):
+        lock.release()
+
+
+@pytest.mark.parametrize("kind", ["lock", "semaphore"])
+def test_tasks_that_use_one_object_hold_it_at_a_time_each_for_itself(kind: str) -> None:
+    async def work() -> None:
+        cluster = AioCluster()
+        cluster.ways = 1
+        one = cluster.shared_lock() if kind == "lock" else cluster.semaphore(3)
+        inside: set[int] = set()
+        all_are_in = asyncio.Event()
+
+        async def hold() -> None:
+            async with one as token:
+                inside.add(token)
+                if len(inside) == 3:
+                    all_are_in.set()
+                await all_are_in.wait()
+                assert await one.check() == one.token == token
+                if kind == "semaphore":
+                    assert one.slot in (1, 2, 3)
+                    assert len(await one.holders()) == 3
+
+        await asyncio.gather(*(hold() for _ in range(3)))
+        assert cluster.keys() == {}
+
+    run(work)
+
+
+def test_a_cancelled_task_leaves_no_mark_and_no_slot() -> None:
+    async def cancel_at(turn: int) -> None:
+        cluster = AioCluster()
+        cluster.ways = 1
+        for one in (cluster.shared_lock(), cluster.semaphore(1)):
+            task = asyncio.ensure_future(one.acquire())
+            for _ in range(turn):
+                await asyncio.sleep(0)
+            task.cancel()
+            token = (await asyncio.gather(task, return_exceptions=True))[0]
+            if isinstance(token, int):
+                await one.release()
+            for _ in range(40):  # what it has begun to give back
+                await asyncio.sleep(0)
+        assert cluster.keys() == {}
+
+    async def work() -> None:
+        for turn in range(16):
+            await cancel_at(turn)
+
+    run(work)
