@@ -23,7 +23,7 @@ SET_UP = $(MAKE)
 
 .PHONY: help run test test-rest test-nightly test-all check lint types format sizes style
 .PHONY: conform conform-bugs sim sim-long view-test fuzz nemesis watchers holders monitoring-test mutants nightly accept labs handout grade-test keys compose-test container-test kubernetes-test release course-wheel clean
-.PHONY: patroni-test tooz-test dogpile-test wheel wheels test-wheel test-sanitized bench bench-quick bench-growth bench-table soak profile slow-ways pictures view-picture docs
+.PHONY: patroni-test integrations-test tooz-test dogpile-test wheel wheels test-wheel test-sanitized bench bench-quick bench-growth bench-table soak profile slow-ways pictures view-picture docs
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -243,7 +243,11 @@ build/patroni-env: setup.py $(wildcard integrations/patroni/*.toml integrations/
 	@$(call quietly,$(PATRONI_PY) -m pip install --quiet --no-deps --force-reinstall build/patroni-package)
 	@touch $@
 
-tooz-test dogpile-test: %-test: build/%-env ## the other project's own suite, on real nodes (integrations/)
+integrations-test: ## a slice of tooz's and dogpile's own suites, in half a minute
+	@$(MAKE) tooz-test T='leave_group or run_for_election or lock_context'
+	@$(MAKE) dogpile-test T='TestMutexes or TestValues and not threaded'
+
+tooz-test dogpile-test: %-test: build/%-env ## the other project's own suite, on real nodes: make tooz-test [NEMESIS=1]
 	@PYTHONPATH=course:. build/$*-env/bin/python -m pytest -c integrations/$*/pyproject.toml --rootdir integrations/$* \
 	  -W ignore $(if $(T),-k '$(T)') integrations/$*/tests
 

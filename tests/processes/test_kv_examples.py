@@ -82,6 +82,36 @@ def test_the_leader_is_followed_by_another(kv: raftline.KV[str], nodes: Cluster,
         second.close()
 
 
+@BOTH
+def test_the_programs_go_on_when_the_leader_of_the_cluster_is_killed(
+    kv: raftline.KV[str], nodes: Cluster, form: str
+) -> None:
+    kv["app/lamp"] = "on"
+    store = example(f"config_store{form}", nodes).launch()
+    job = example(f"cron_lock{form}", nodes, "sh", "-c", "echo token $TOKEN; read line; exit 3")
+    job._popen["stdin"] = subprocess.PIPE
+    job.launch()
+    chief = example(f"leader{form}", nodes, "one").launch()
+    killed = nodes.leader()
+    try:
+        store.wait_for_line("{'app/lamp': 'on'}")
+        job.wait_for_line("token ")
+        chief.wait_for_line("one leads with token ")
+        killed.kill()
+        kv["app/lamp"] = "off"
+        store.wait_for_line("{'app/lamp': 'off'}")
+        assert store.said == ["{'app/lamp': 'on'}", "{'app/lamp': 'off'}"]
+        assert job.running.stdin is not None
+        job.running.stdin.close()
+        assert job.ended(DEADLINE_S) == 3  # it still had the lock
+        assert kv.election("service").leader() == "one"
+        assert chief.running.poll() is None
+    finally:
+        for program in (store, job, chief):
+            program.close()
+        killed.start()
+
+
 def test_tasks_that_share_a_lock_have_it_one_after_the_other(nodes: Cluster) -> None:
     program = example("shared_lock", nodes).launch()
     try:
