@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Protocol, TypeVar
 
 from raftline.clients.steps import carry_out_awaiting
+from raftline.common.errors import RaftlineError
 from raftline.kv.calls import Ask, Call, Steps
 from raftline.kv.lease_timer import BaseLease, Clock, LeaseTimer, clock
 from raftline.kv.renewals import Renewals, UntilDue, keeping
@@ -90,7 +91,8 @@ class AioLease(BaseLease[asyncio.Event]):
         self._client = client
 
     async def __aenter__(self) -> AioLease:
-        return await self.grant()
+        await self._carry_out(self._granting())
+        return self
 
     async def __aexit__(
         self,
@@ -142,7 +144,11 @@ class AioLease(BaseLease[asyncio.Event]):
         def do(step: Ask) -> Awaitable[object]:
             return self._client.ask(step.call, step.limit_s)
 
-        return await carry_out_awaiting(steps, do)
+        try:
+            return await carry_out_awaiting(steps, do)
+        except RaftlineError as error:
+            failure = error
+        raise failure.with_traceback(None)  # the steps are no part of a program's traceback
 
     def _new_event(self) -> asyncio.Event:
         return asyncio.Event()

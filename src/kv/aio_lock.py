@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from raftline.clients.steps import carry_out_awaiting
+from raftline.common.errors import RaftlineError
 from raftline.kv.aio_lease import AioKeeper, AioLease, AioTransport, call_soon
 from raftline.kv.aio_watch import AioWatch
 from raftline.kv.callers import Callers, Crowd
@@ -51,7 +52,11 @@ class AioClaim(BaseClaim[AioLease, "asyncio.Future[bool]"]):
         return self._all_callers
 
     async def _carry_out(self, steps: Claiming[Kind]) -> Kind:
-        return await carry_out_awaiting(steps, self._do)
+        try:
+            return await carry_out_awaiting(steps, self._do)
+        except RaftlineError as error:
+            failure = error
+        raise failure.with_traceback(None)  # the steps are no part of a program's traceback
 
     async def _do(self, step: ClaimStep) -> object:
         if isinstance(step, Ask):
@@ -137,8 +142,12 @@ class AioLock(AioClaim):
     ) -> int | None:
         """Return the fencing token, waiting at most `timeout` seconds; None if it was not got.
         The times are those of `raftline.Lock.acquire`."""
-        value = f"{self._holder} process {os.getpid()}"
-        return await self._carry_out(self._getting(value, seconds_to_wait(blocking, timeout)))
+        wait_s = seconds_to_wait(blocking, timeout)
+        return await self._carry_out(self._getting(self._value, wait_s))
+
+    @property
+    def _value(self) -> str:
+        return f"{self._holder} process {os.getpid()}"
 
     def release(self) -> Coroutine[Any, Any, None]:
         """Release it. Raises LeaseLost if it was lost, RuntimeError if it is not held. What the
@@ -151,7 +160,7 @@ class AioLock(AioClaim):
         return ", ".join(await self._carry_out(self._holders())) or None
 
     async def __aenter__(self) -> int:
-        token = await self.acquire()
+        token = await self._carry_out(self._getting(self._value, None))
         if token is None:
             raise LeaseLost(f"the lock {self.name} was not got: this client was closed")
         return token

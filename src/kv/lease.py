@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Protocol, TypeVar
 
 from raftline.clients.steps import carry_out
+from raftline.common.errors import RaftlineError
 from raftline.kv.calls import Ask, Call, Steps
 from raftline.kv.lease_timer import BaseLease, Clock, LeaseTimer, clock
 from raftline.kv.renewals import Renewals, UntilDue, keeping
@@ -112,7 +113,8 @@ class Lease(BaseLease[threading.Event]):
         self._client = client
 
     def __enter__(self) -> Lease:
-        return self.grant()
+        self._carry_out(self._granting())
+        return self
 
     def __exit__(
         self,
@@ -164,7 +166,11 @@ class Lease(BaseLease[threading.Event]):
         def do(step: Ask) -> object:
             return self._client.ask(step.call, step.limit_s)
 
-        return carry_out(steps, do)
+        try:
+            return carry_out(steps, do)
+        except RaftlineError as error:
+            failure = error
+        raise failure.with_traceback(None)  # the steps are no part of a program's traceback
 
     def _new_event(self) -> threading.Event:
         self._process = os.getpid()

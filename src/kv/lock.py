@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Generic, TypeVar
 
 from raftline.clients.steps import carry_out
+from raftline.common.errors import RaftlineError
 from raftline.kv.callers import Callers, Crowd
 from raftline.kv.calls import CALLS, Ask
 from raftline.kv.claims import (
@@ -78,7 +79,11 @@ class Claim(BaseClaim[Lease, threading.Event]):
         return other
 
     def _carry_out(self, steps: Claiming[Kind]) -> Kind:
-        return carry_out(steps, self._do)
+        try:
+            return carry_out(steps, self._do)
+        except RaftlineError as error:
+            failure = error
+        raise failure.with_traceback(None)  # the steps are no part of a program's traceback
 
     def _do(self, step: ClaimStep) -> object:
         if isinstance(step, Ask):
@@ -165,8 +170,11 @@ class Lock(Claim):
         -1 and None are for ever; 0, and `blocking=False`, are one try. `acquire(5)` is
         `acquire(timeout=5)`.
         """
-        value = f"{self._holder} process {os.getpid()}"
-        return self._carry_out(self._getting(value, seconds_to_wait(blocking, timeout)))
+        return self._carry_out(self._getting(self._value, seconds_to_wait(blocking, timeout)))
+
+    @property
+    def _value(self) -> str:
+        return f"{self._holder} process {os.getpid()}"
 
     def release(self) -> None:
         """Release it. Raises LeaseLost if it was lost, RuntimeError if it is not held."""
@@ -178,7 +186,7 @@ class Lock(Claim):
         return ", ".join(self._carry_out(self._holders())) or None
 
     def __enter__(self) -> int:
-        token = self.acquire()
+        token = self._carry_out(self._getting(self._value, None))
         if token is None:
             raise LeaseLost(f"the lock {self.name} was not got: this client was closed")
         return token

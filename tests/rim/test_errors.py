@@ -94,6 +94,41 @@ def test_a_traceback_of_asyncio_is_as_short() -> None:
     assert frames_of(nobody.value)[-3:] == ["fail", "set", "ask"]
 
 
+def test_a_traceback_of_a_lock_or_a_lease_is_as_short() -> None:
+    with raftline.connect("localhost:1", timeout=0.2) as kv:
+        alone, shared, pool = kv.lock("a"), kv.lock("a", shared=True), kv.semaphore("a", 2)
+        election = kv.election("a")
+        for ask, ours in (
+            (alone.acquire, ["acquire"]),
+            (alone.__enter__, ["__enter__"]),
+            (alone.holder, ["holder"]),
+            (shared.acquire, ["acquire"]),
+            (pool.__enter__, ["__enter__"]),
+            (lambda: election.campaign("x"), ["<lambda>", "campaign"]),
+            (kv.lease(10).grant, ["grant"]),
+            (kv.lease(10).__enter__, ["__enter__"]),
+        ):
+            with pytest.raises(raftline.Unreachable) as nobody:
+                ask()
+            assert frames_of(nobody.value)[1:] == [*ours, "_carry_out"]
+
+
+def test_a_traceback_of_a_task_s_lock_or_lease_is_as_short() -> None:
+    async def fail(which: str) -> None:
+        async with raftline.aio.connect("localhost:1", timeout=0.2) as kv:
+            if which == "acquire":
+                await kv.lock("a").acquire()
+            elif which == "grant":
+                await kv.lease(10).grant()
+            else:
+                await (kv.lock("a") if which == "__aenter__" else kv.lease(10)).__aenter__()
+
+    for which in ("acquire", "grant", "__aenter__", "__aenter__ of a lease"):
+        with pytest.raises(raftline.Unreachable) as nobody:
+            asyncio.run(fail(which))
+        assert frames_of(nobody.value)[-3:] == ["fail", which.split()[0], "_carry_out"]
+
+
 def test_an_error_goes_from_one_process_to_another() -> None:
     said = pickle.loads(pickle.dumps(raftline.OutcomeUnknown("it may yet take effect")))
     assert isinstance(said, raftline.OutcomeUnknown)
