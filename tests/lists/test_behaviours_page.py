@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from functools import cache
 from pathlib import Path
@@ -35,11 +34,7 @@ def names_in(path: Path) -> frozenset[str]:
         return frozenset()
     if path.suffix == ".txt":
         return frozenset({path.stem})
-    return frozenset(
-        node.name
-        for node in ast.parse(path.read_text(encoding="utf-8")).body
-        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
-    )
+    return frozenset(re.findall(r"(?m)^def (test_\w+)\(", path.read_text(encoding="utf-8")))
 
 
 def test_each_row_has_tests_and_all_of_them_exist() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
+from tests.lists.trees import parts_of, tree_of
+
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 SHOWN = SOURCE / "server.py"  # on a console, with --log-times
 WRITTEN = SOURCE / "tools" / "certs.py"  # into certificates, which are good from then on
@@ -31,7 +33,7 @@ WALL_CLOCKS = {"time", "time_ns", "localtime", "gmtime", "ctime", "strftime", "d
 def wall_clocks_read_by(path: Path) -> list[str]:
     """Return where a module reads the time of day, as `file:line name`."""
     found = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in parts_of(path):
         names: list[str] = []
         if isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "time":
             names = [node.attr]
@@ -55,7 +57,7 @@ def test_one_module_of_a_node_reads_a_clock() -> None:
     readers = {
         path.name
         for path in (SOURCE / "node").glob("*.py")
-        for part in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for part in parts_of(path)
         if (
             (isinstance(part, ast.Attribute) and getattr(part.value, "id", "") == "time")
             and part.attr != "sleep"
@@ -69,7 +71,7 @@ def test_few_modules_of_a_node_begin_threads_sleep_or_open_files() -> None:
     """All other modules of a node are given a clock, threads and files."""
     doers: dict[str, set[str]] = {}
     for path in (SOURCE / "node").glob("*.py"):
-        for part in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for part in parts_of(path):
             if isinstance(part, ast.Call):
                 called = ast.unparse(part.func)
                 if called in DOES:
@@ -79,7 +81,7 @@ def test_few_modules_of_a_node_begin_threads_sleep_or_open_files() -> None:
 
 def test_the_program_reads_it_in_one_function_for_the_console_alone() -> None:
     assert [place.split()[1] for place in wall_clocks_read_by(SHOWN)] == ["datetime"]
-    tree = ast.parse(SHOWN.read_text(encoding="utf-8"))
+    tree = tree_of(SHOWN)
     readers = [
         function.name
         for function in ast.walk(tree)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.lists.test_rooms import ROOT, SOURCE
+from tests.lists.trees import parts_of, tree_of
 
 WITHOUT_EFFECT = {"len", "min", "max", "index", "find", "start", "end"}
 
@@ -49,7 +50,7 @@ def test_no_bound_of_a_slice_has_an_effect_which_mypyc_would_have_twice() -> Non
     against = [
         f"{path.relative_to(SOURCE)}:{line}"
         for path in compiled()
-        for line in effects_in_bounds(ast.parse(path.read_text(encoding="utf-8")))
+        for line in effects_in_bounds(tree_of(path))
     ]
     assert against == []
     assert list(effects_in_bounds(ast.parse("view[os.write(file, view) :]"))) == [1]
@@ -75,7 +76,7 @@ def test_no_generator_expression_is_read_bit_by_bit_as_mypyc_makes_a_list_of_it(
     against = [
         f"{path.relative_to(SOURCE)}:{line}"
         for path in compiled()
-        for line in lists_that_look_lazy(ast.parse(path.read_text(encoding="utf-8")))
+        for line in lists_that_look_lazy(tree_of(path))
     ]
     assert against == []
     assert list(lists_that_look_lazy(ast.parse("lines = (f'{key}' for key in pairs)"))) == [1]
@@ -86,7 +87,7 @@ def test_no_attribute_is_called_like_a_keyword_of_c_after_its_prefix() -> None:
     against = [
         f"{path.relative_to(SOURCE)}:{node.lineno}"
         for path in compiled()
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in parts_of(path)
         if isinstance(node, ast.Attribute) and node.attr == "_thread"
     ]
     assert against == []

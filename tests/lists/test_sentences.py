@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.lists.trees import tree_of
+
 ROOT = Path(__file__).resolve().parents[2]
 LOOKS = {
     "startswith", "endswith", "removeprefix", "removesuffix", "find", "partition", "rpartition",
@@ -55,7 +57,7 @@ def trees(*folders: str) -> Iterator[tuple[str, ast.Module]]:
     for folder in folders:
         for path in sorted((ROOT / folder).rglob("*.py")):
             name = path.relative_to(ROOT).as_posix()
-            yield name, ast.parse(path.read_text(encoding="utf-8"))
+            yield name, tree_of(path)
 
 
 @functools.cache
