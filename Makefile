@@ -45,8 +45,9 @@ test: .venv/dev-installed ## the quick tests, within two minutes; by a word: mak
 test-rest: .venv/dev-installed ## the tests that `make test` leaves out
 	@$(TESTS) -n $(NODE_WORKERS) --dist worksteal --lane rest
 
-test-nightly: .venv/dev-installed ## the tests that are left to `make nightly`
-	@$(TESTS) --lane nightly
+test-nightly: .venv/dev-installed ## the tests that are left to `make nightly`, and properties with new examples
+	@$(TESTS) --lane nightly; status=$$?; \
+	  $(TESTS) --hypothesis-profile night -m hypothesis && exit $$status
 
 test-all: .venv/dev-installed ## every test, in a quarter of an hour
 	@$(TESTS)
@@ -199,7 +200,7 @@ wheels: ## the same for each Python from 3.10 to 3.13 that is here; needs the ne
 test-wheel: build/wheel-env ## the quick tests on a compiled wheel
 	@build/wheel-env/bin/python -m pytest -q --progress -o console_output_style=classic -o 'pythonpath=. course' \
 	  -n $(WORKERS) --lane quick tests/core tests/transcripts tests/virtual tests/rim \
-	  --ignore-glob='tests/rim/test_kv_*' --ignore-glob='tests/rim/test_lock_*' tests/processes/test_smoke.py
+	  --ignore-glob='tests/*/test_kv_*' --ignore-glob='tests/rim/test_*_suite*' tests/processes/test_smoke.py
 	@build/wheel-env/bin/python -m pytest -q -o 'pythonpath=. course' -n $(WORKERS) $(WHEEL_TESTS)
 
 # The sanitizers belong into the process from its start. Python's own allocator and what Python keeps

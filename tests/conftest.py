@@ -29,10 +29,13 @@ sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # By default Hypothesis fails a test whose example takes 0.2 s, or whose examples take a second to
-# draw. On a busy machine they may. It also draws others each time.
-settings.register_profile(
-    "raftline", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+# draw. On a busy machine they may. It also draws others each time; that is for a night.
+ALL = settings(
+    deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], max_examples=100
 )
+settings.register_profile("raftline", ALL)
+settings.register_profile("quick", ALL, max_examples=30)
+settings.register_profile("night", ALL, max_examples=1000, derandomize=False, print_blob=True)
 settings.load_profile("raftline")
 
 
@@ -44,6 +47,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("lane") == "quick":
+        settings.load_profile("quick")
     if config.getoption("progress") and not hasattr(config, "workerinput"):
         config.pluginmanager.register(Progress(config))
 
