@@ -14,12 +14,12 @@ from raftline.kv.aio_lease import AioLease as Lease
 from raftline.kv.aio_lock import AioElection as Election
 from raftline.kv.aio_lock import AioLock as Lock
 from raftline.kv.aio_lock import AioSemaphore as Semaphore
-from raftline.kv.aio_pipeline import AioPipeline as Pipeline
 from raftline.kv.aio_store import AioKV as KV
 from raftline.kv.aio_watch import AioWatch as Watch
 from raftline.kv.asker import AioAsker
 from raftline.kv.codec import BINARY, TEXT
 from raftline.kv.connecting import addresses_of
+from raftline.kv.pipeline import AioPipeline as Pipeline
 
 __all__ = ["KV", "Election", "Lease", "Lock", "Pipeline", "Semaphore", "Watch", "connect"]
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import contextlib
 import functools
 import hashlib
 import hmac
@@ -23,6 +22,7 @@ from typing import NamedTuple
 
 from raftline.clients.connection import LoginFailed, Unreachable, line_of
 from raftline.clients.lines import LineConnection, TooLong
+from raftline.clients.steps import carry_out
 from raftline.common.config import ConfigError
 from raftline.wire.loginoperands import why_no_password
 from raftline.wire.protocol import NAME
@@ -122,16 +122,15 @@ def log_in(
         LoginFailed, Unreachable: see `exchange`. OSError: no answer came in time.
     """
     until_s = time.monotonic() + timeout_s
-    steps = exchange(credentials)
-    with contextlib.suppress(StopIteration):
-        command = next(steps)
-        while True:
-            connection.send(line_of(sender, command))
-            try:
-                raw = connection.read(until_s, REPLY_MAX)
-            except TooLong:
-                raise _no_challenge() from None
-            command = steps.send(text_in(raw))
+
+    def answer_to(command: str) -> str:
+        connection.send(line_of(sender, command))
+        try:
+            return text_in(connection.read(until_s, REPLY_MAX))
+        except TooLong:
+            raise _no_challenge() from None
+
+    carry_out(exchange(credentials), answer_to)
 
 
 def text_in(raw: bytes) -> str:

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from functools import partial
-from types import TracebackType
 from typing import Protocol, TypeVar
 
 from raftline.clients.steps import carry_out_awaiting
@@ -94,48 +93,26 @@ class AioLease(BaseLease[asyncio.Event]):
         await self._carry_out(self._granting())
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         await self._carry_out(self._leaving(error))
 
     async def grant(self) -> AioLease:
-        """Get it granted, and renew it from now on. `async with` calls this.
-
-        Raises:
-            LeaseLost: the answer came when its time was over. It was never held.
-            RuntimeError: it is granted already.
-        """
+        """Get it granted; see `raftline.Lease.grant`. `async with` calls this."""
         await self._carry_out(self._granting())
         return self
 
     async def check(self, timeout: float | None = None) -> AioLease:
-        """Renew it for its whole time, which confirms that it is held. `timeout` is by default
-        that of the client.
-
-        Raises:
-            LeaseLost: it is not held.
-        """
+        """Confirm that it is held, else raise LeaseLost; see `raftline.Lease.check`."""
         await self._carry_out(self._checking(timeout))
         return self
 
     async def release(self) -> int:
-        """End it; its keys are deleted. Return how many.
-
-        Raises:
-            LeaseLost: it had ended before.
-        """
+        """End it; return how many keys were deleted. Raises LeaseLost if it had ended before."""
         return await self._carry_out(self._releasing())
 
     async def wait_lost(self) -> bool:
-        """Wait until it is over; return whether it was lost, and not released.
-
-        Raises:
-            RuntimeError: it was not granted.
-        """
+        """Wait until it is over; return whether it was lost, and not released. Raises RuntimeError
+        if it was not granted."""
         over, timer = self._over, self._granted()
         await over.wait()
         return timer.was_lost

@@ -8,7 +8,6 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import partial
-from types import TracebackType
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from raftline.clients.steps import carry_out_awaiting
@@ -109,12 +108,7 @@ class AioClaim(BaseClaim[AioLease, "asyncio.Future[bool]"]):
         RuntimeError if it is not held by this program."""
         return await self._my_lease().wait_lost()
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         """Give it up at the end of an `async with`. An error in the block outranks one here."""
         await self._carry_out(self._leaving(error))
 

@@ -6,7 +6,7 @@ import socket
 import time
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, Generic, TypeAlias, TypeVar, overload
+from typing import Any, Generic, TypeVar, overload
 
 from raftline.clients.connection import ClientError, Unreachable, in_words
 from raftline.clients.health import ClientHealth, ClientState
@@ -16,21 +16,20 @@ from raftline.common.errors import RaftlineError
 from raftline.common.nocopies import NoCopies
 from raftline.kv.aio_lease import AioKeeper, AioLease
 from raftline.kv.aio_lock import AioElection, AioLock, AioSemaphore
-from raftline.kv.aio_pipeline import AioPipeline
 from raftline.kv.aio_watch import AioWatch
 from raftline.kv.asker import AioAsker
-from raftline.kv.calls import Call, Calls, Stat
+from raftline.kv.calls import Call, Calls
 from raftline.kv.codec import TEXT, Codec, Data
 from raftline.kv.contest import LOCKS, LockKeys, SharedKeys, Slots
 from raftline.kv.events import KVSnapshot, WatchCursor
 from raftline.kv.listeners import LoopListeners
-from raftline.kv.pipeline import reads_of, values_of
+from raftline.kv.methods import of_tasks
+from raftline.kv.pipeline import AioPipeline, reads_of, values_of
 from raftline.kv.store import KV, NONE, TTL_S
 from raftline.kv.transaction import Outcome, Transaction, updates
 
 Result = TypeVar("Result")
 Default = TypeVar("Default")
-_Lease: TypeAlias = AioLease | str | None
 _Lock = TypeVar("_Lock", bound=AioLock)
 
 
@@ -155,21 +154,8 @@ class AioKV(NoCopies, Generic[Data]):
         value = await self._ask(self._calls.get(key))
         return default if value is None else value
 
-    async def set(
-        self, key: Data, value: Data, *, ttl: int | None = None, lease: _Lease = None
-    ) -> None:
-        """Set a key: for good, for `ttl` seconds, or as long as a lease lasts.
-
-        Raises:
-            LeaseLost: the lease has ended; nothing was done.
-        """
-        await self._ask(self._calls.set(key, value, ttl, lease))
-
-    async def setnx(
-        self, key: Data, value: Data, *, ttl: int | None = None, lease: _Lease = None
-    ) -> bool:
-        """Set a key if it is not there; return whether it was set."""
-        return await self._ask(self._calls.setnx(key, value, lease, ttl))
+    set = of_tasks(Calls[Data].set)
+    setnx = of_tasks(Calls[Data].setnx)
 
     async def setdefault(self, key: Data, default: Data) -> Data:
         """Return the value of a key; set it to `default` before, in one step, if it is absent."""
@@ -179,23 +165,10 @@ class AioKV(NoCopies, Generic[Data]):
                 return value
         return default
 
-    async def cas(
-        self, key: Data, old: Data, new: Data, *, ttl: int | None = None, lease: _Lease = None
-    ) -> bool:
-        """Set a key to `new` where its value is `old`; return whether it was set."""
-        return await self._ask(self._calls.cas(key, old, new, lease, ttl))
-
-    async def incr(self, key: Data, by: int = 1, *, lease: _Lease = None) -> int:
-        """Add to the number in a key, which begins at 0; return the sum."""
-        return await self._ask(self._calls.incr(key, by, lease))
-
-    async def append(self, key: Data, value: Data, *, lease: _Lease = None) -> int:
-        """Append a value to what a key has; return how many bytes it has then."""
-        return await self._ask(self._calls.append(key, value, lease))
-
-    async def delete(self, key: Data) -> bool:
-        """Remove a key; return whether it was there."""
-        return await self._ask(self._calls.delete(key))
+    cas = of_tasks(Calls[Data].cas)
+    incr = of_tasks(Calls[Data].incr)
+    append = of_tasks(Calls[Data].append)
+    delete = of_tasks(Calls[Data].delete)
 
     @overload
     async def pop(self, key: Data) -> Data: ...
@@ -210,33 +183,21 @@ class AioKV(NoCopies, Generic[Data]):
         return default if value is None else value
 
     async def popitem(self, prefix: Data | None = None) -> tuple[Data, Data]:
-        """Take the first key out, in one step, and return it with its value; the first under a
-        prefix if one is given. Raises KeyError if there is none."""
+        """Take the first key out, of those under a prefix if one is given, and return it with its
+        value. Raises KeyError if there is none."""
         return await carry_out_awaiting(self._calls.popped_item(prefix), self._ask)
 
     async def update(
         self, pairs: Mapping[Data, Data] | Iterable[tuple[Data, Data]] = (), /, **named: Data
     ) -> None:
-        """Set all pairs of a mapping, or of pairs. Up to 128, of a megabyte in all, are one step;
-        more are several steps."""
+        """Set all pairs of a mapping, or of pairs; see `raftline.KV.update`."""
         for call in updates(self._codec, pairs, named):
             await self._ask(call)
 
-    async def stat(self, key: Data) -> Stat | None:
-        """Return the index of a key's last change, its lease and its bytes; None: no such key."""
-        return await self._ask(self._calls.stat(key))
-
-    async def ttl(self, key: Data) -> float | None:
-        """Return the seconds that a key has left; None: it stays. Raises KeyError: no such key."""
-        return await self._ask(self._calls.ttl(key))
-
-    async def expire(self, key: Data, ttl: int) -> bool:
-        """Let a key go after `ttl` seconds; return whether it is there."""
-        return await self._ask(self._calls.expire(key, ttl))
-
-    async def persist(self, key: Data) -> bool:
-        """Let a key stay; return whether it was under a lease."""
-        return await self._ask(self._calls.persist(key))
+    stat = of_tasks(Calls[Data].stat)
+    ttl = of_tasks(Calls[Data].ttl)
+    expire = of_tasks(Calls[Data].expire)
+    persist = of_tasks(Calls[Data].persist)
 
     def txn(self) -> Transaction[Data, Awaitable[Outcome[Data]]]:
         """Return a transaction to be built; its `commit()` is awaited."""
@@ -248,8 +209,7 @@ class AioKV(NoCopies, Generic[Data]):
         return AioPipeline(self._codec, self._transport.request_together)
 
     async def get_many(self, keys: Iterable[Data]) -> dict[Data, Data]:
-        """Return the keys that are there, of these, with their values. They are asked for at once,
-        and each is read by itself."""
+        """Return the keys that are there, of these, with their values."""
         async with self.pipeline() as batch:
             found = reads_of(batch, keys)
         return values_of(found)
@@ -301,8 +261,7 @@ class AioKV(NoCopies, Generic[Data]):
         return self._shared.keeper
 
     async def snapshot(self, prefix: Data | None = None) -> KVSnapshot[Data]:
-        """Return all pairs under a prefix as of one entry, and its index: a watch with `after` goes
-        on there. Raises Unreachable if they did not come in the time of a call."""
+        """Return all pairs under a prefix as of one entry; see `raftline.KV.snapshot`."""
         until_s = time.monotonic() + self._timeout
         async with self.watch(prefix) as watch:
             while not watch.is_listed:

@@ -63,9 +63,8 @@ class AioWatch(BaseWatch[Data], AsyncIterator[Event[Data]]):
         return self._machine.ready.popleft()
 
     async def sync(self, timeout: float | None = None) -> list[Event[Data]] | None:
-        """Return the events up to now: of all that was acknowledged before this call, and was not
-        returned yet. None if they did not come in `timeout` seconds, or it was closed; those that
-        came are still to be taken. The task that iterates calls it."""
+        """Return the events up to now; None if they did not come in `timeout` seconds, or it was
+        closed; see `raftline.Watch.sync`. The task that iterates calls it."""
         until_s = end_of_wait(timeout, time.monotonic())
         return self._take_ready() if await self._run(self._machine.sync(until_s)) else None
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Generator
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from raftline.clients.connection import Refused
 from raftline.common.errors import RaftlineError
@@ -25,6 +25,16 @@ Kind = TypeVar("Kind")
 Default = TypeVar("Default")
 NO_SUCH_LEASE = ", no such lease"
 TTL_OR_LEASE = "ttl gives the key a lease of its own; give that or lease, not both"
+
+
+class HasId(Protocol):
+    """What `kv.lease()` returns."""
+
+    @property
+    def id(self) -> str: ...
+
+
+AnyLease: TypeAlias = HasId | str | None  # or its id
 
 
 class _NoSuchKey(Exception):
@@ -186,6 +196,7 @@ class Calls(Generic[Data]):
     # --- one key --------------------------------------------------------------------------------
 
     def get(self, key: Data) -> Call[Data | None]:
+        """Return the value of a key; None if it is absent."""
         return Call(f"get {self._key(key)}", self._read_value)
 
     def _read_value(self, text: str) -> Data | None:
@@ -193,9 +204,13 @@ class Calls(Generic[Data]):
         return None if reply.absence else self.codec.of(_raw(reply.rest))
 
     def set(
-        self, key: Data, value: Data, ttl: float | None = None, lease: object = None
+        self, key: Data, value: Data, *, ttl: int | None = None, lease: AnyLease = None
     ) -> Call[None]:
-        """Set a key, for `ttl` seconds or under a lease if one of them is given."""
+        """Set a key: for good, for `ttl` seconds, or as long as a lease lasts.
+
+        Raises:
+            LeaseLost: the lease has ended; nothing was done.
+        """
         if ttl is None:
             return _under(lease, f"set {self._key(key)} {self._value(value)}", _none)
         if lease is not None:
@@ -204,22 +219,24 @@ class Calls(Generic[Data]):
         return Call(f"setex {self._key(key)} {seconds} {self._value(value)}", _none)
 
     def setnx(
-        self, key: Data, value: Data, lease: object = None, ttl: float | None = None
+        self, key: Data, value: Data, *, ttl: int | None = None, lease: AnyLease = None
     ) -> Call[bool]:
+        """Set a key if it is not there; return whether it was set."""
         if ttl is not None:
             return self._timed(key, "absent", value, ttl, lease)
         return _under(lease, f"setnx {self._key(key)} {self._value(value)}", _is_done)
 
     def cas(
-        self, key: Data, old: Data, new: Data, lease: object = None, ttl: float | None = None
+        self, key: Data, old: Data, new: Data, *, ttl: int | None = None, lease: AnyLease = None
     ) -> Call[bool]:
+        """Set a key to `new` where its value is `old`; return whether it was set."""
         if ttl is not None:
             return self._timed(key, f"= {spell_word(self.codec.text(old))}", new, ttl, lease)
         spelled = escape(self.codec.text(old), key=True)
         return _under(lease, f"cas {self._key(key)} {spelled} {self._value(new)}", _is_done)
 
     def _timed(
-        self, key: Data, condition: str, value: Data, ttl: float, lease: object
+        self, key: Data, condition: str, value: Data, ttl: int, lease: AnyLease
     ) -> Call[bool]:
         """Set a key for `ttl` seconds if a condition on it holds, in one entry."""
         if lease is not None:
@@ -228,19 +245,25 @@ class Calls(Generic[Data]):
         command = f"txn if {word} {condition} then setex {word} {seconds_of(ttl)} {spelled}"
         return Call(command, lambda text: answered(text).absence == ", then")
 
-    def incr(self, key: Data, by: int = 1, lease: object = None) -> Call[int]:
+    def incr(self, key: Data, by: int = 1, *, lease: AnyLease = None) -> Call[int]:
+        """Add to the number in a key, which begins at 0; return the sum."""
+
         def read(text: str) -> int:
             return int(answered(text).rest)
 
         return _under(lease, f"incr {self._key(key)} {whole(by)}", read)
 
-    def append(self, key: Data, value: Data, lease: object = None) -> Call[int]:
+    def append(self, key: Data, value: Data, *, lease: AnyLease = None) -> Call[int]:
+        """Append a value to what a key has; return how many bytes it has then."""
         return _under(lease, f"append {self._key(key)} {self._value(value)}", _size)
 
     def delete(self, key: Data) -> Call[bool]:
+        """Remove a key; return whether it was there."""
         return Call(f"delete {self._key(key)}", _is_done)
 
     def stat(self, key: Data) -> Call[Stat | None]:
+        """Return the index of a key's last change, its lease and its bytes; None: no such key."""
+
         def read(text: str) -> Stat | None:
             answer = answered(text)
             return None if answer.absence else read_stat(answer.rest)
@@ -248,7 +271,7 @@ class Calls(Generic[Data]):
         return Call(f"stat {self._key(key)}", read)
 
     def ttl(self, key: Data) -> Call[float | None]:
-        """Ask for the seconds that a key has left; None: it stays, KeyError: no such key."""
+        """Return the seconds that a key has left; None: it stays. Raises KeyError: no such key."""
 
         def read(text: str) -> float | None:
             answer = answered(text)
@@ -258,14 +281,16 @@ class Calls(Generic[Data]):
 
         return Call(f"ttl {self._key(key)}", read)
 
-    def expire(self, key: Data, ttl: float) -> Call[bool]:
+    def expire(self, key: Data, ttl: int) -> Call[bool]:
+        """Let a key go after `ttl` seconds; return whether it is there."""
         return Call(f"expire {self._key(key)} {seconds_of(ttl)}", _is_done)
 
     def persist(self, key: Data) -> Call[bool]:
+        """Let a key stay; return whether it was under a lease."""
         return Call(f"persist {self._key(key)}", _is_done)
 
     def pop(self, key: Data) -> Call[Data | None]:
-        """Take a key out and return its value, in one step."""
+        """Take a key out, in one step, and return its value; None if it is absent."""
         word = spell_word(self.codec.key(key))
 
         def read(text: str) -> Data | None:
@@ -312,6 +337,7 @@ class Calls(Generic[Data]):
         return Page(found, is_last, next(reversed(pairs)) if pairs else "")
 
     def clear(self, prefix: Data) -> Call[int]:
+        """Delete all keys under a prefix, in one entry; return how many."""
         return Call(f"clear {escape(self.codec.prefix(prefix), key=True)}", _count)
 
     # --- leases ---------------------------------------------------------------------------------
@@ -331,8 +357,8 @@ class Calls(Generic[Data]):
         return Call(f"release {lease_name(lease)}", read)
 
 
-def _under(lease: object, command: str, read: Callable[[str], Result]) -> Call[Result]:
-    """Return a call whose key is put under a lease, if there is one; `lease` may be its id."""
+def _under(lease: AnyLease, command: str, read: Callable[[str], Result]) -> Call[Result]:
+    """Return a call whose key is put under a lease, if there is one."""
     if lease is None:
         return Call(command, read)
     name = lease_name(str(lease))

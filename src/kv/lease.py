@@ -6,7 +6,6 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable
-from types import TracebackType
 from typing import Protocol, TypeVar
 
 from raftline.clients.steps import carry_out
@@ -116,12 +115,7 @@ class Lease(BaseLease[threading.Event]):
         self._carry_out(self._granting())
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         self._carry_out(self._leaving(error))
 
     def grant(self) -> Lease:
@@ -145,11 +139,7 @@ class Lease(BaseLease[threading.Event]):
         return self
 
     def release(self) -> int:
-        """End it; its keys are deleted. Return how many.
-
-        Raises:
-            LeaseLost: it had ended before.
-        """
+        """End it; return how many keys were deleted. Raises LeaseLost if it had ended before."""
         return self._carry_out(self._releasing())
 
     def wait_lost(self, timeout: float | None = None) -> bool:

@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from types import TracebackType
 from typing import Generic, TypeVar
 
 from raftline.clients.steps import carry_out
@@ -126,12 +125,7 @@ class Claim(BaseClaim[Lease, threading.Event]):
         is not lost. Raises RuntimeError if it is not held by this program."""
         return self._my_lease().wait_lost(timeout)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         """Give it up at the end of a `with`. An error in the block outranks one here."""
         self._carry_out(self._leaving(error))
 

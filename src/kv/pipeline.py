@@ -11,18 +11,16 @@ come between, and one that is refused leaves the others done.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import TracebackType
-from typing import Any, Generic, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, Concatenate, Generic, TypeVar
 
 from raftline.common.errors import RaftlineError
-from raftline.kv.calls import Call, Calls, Stat
+from raftline.kv.calls import Call, Calls
 from raftline.kv.codec import Codec, Data
-from raftline.kv.lease_timer import BaseLease
+from raftline.kv.methods import P, Request, documented
 from raftline.kv.transaction import Outcome, Transaction
 
 Result = TypeVar("Result")
-_Lease = BaseLease[Any] | str | None
 _NOT_SENT = "it has no result: its pipeline is sent at the end of its `with`"
 
 
@@ -71,6 +69,16 @@ class Pending(Generic[Result]):
             self._error = error
 
 
+def of_pipelines(request: Request[P, Result]) -> Callable[Concatenate[Any, P], Pending[Result]]:
+    """Return the method that adds a request to a pipeline."""
+
+    def method(self: Any, /, *operands: P.args, **named: P.kwargs) -> Pending[Result]:
+        pending: Pending[Result] = self._add(request(self._calls, *operands, **named))
+        return pending
+
+    return documented(method, request, "Pending[{}]")
+
+
 class BasePipeline(Generic[Data]):
     """The requests of a pipeline, each with its result to come."""
 
@@ -107,63 +115,19 @@ class BasePipeline(Generic[Data]):
             if request._failure is not None:
                 raise request._failure.with_traceback(None)
 
-    def get(self, key: Data) -> Pending[Data | None]:
-        """Read a key; None if it is absent."""
-        return self._add(self._calls.get(key))
-
-    def set(
-        self, key: Data, value: Data, *, ttl: int | None = None, lease: _Lease = None
-    ) -> Pending[None]:
-        """Set a key: for good, for `ttl` seconds, or as long as a lease lasts."""
-        return self._add(self._calls.set(key, value, ttl, lease))
-
-    def setnx(
-        self, key: Data, value: Data, *, ttl: int | None = None, lease: _Lease = None
-    ) -> Pending[bool]:
-        """Set a key if it is not there; the result is whether it was set."""
-        return self._add(self._calls.setnx(key, value, lease, ttl))
-
-    def cas(
-        self, key: Data, old: Data, new: Data, *, ttl: int | None = None, lease: _Lease = None
-    ) -> Pending[bool]:
-        """Set a key to `new` where its value is `old`; the result is whether it was set."""
-        return self._add(self._calls.cas(key, old, new, lease, ttl))
-
-    def incr(self, key: Data, by: int = 1, *, lease: _Lease = None) -> Pending[int]:
-        """Add to the number in a key; the result is the sum."""
-        return self._add(self._calls.incr(key, by, lease))
-
-    def append(self, key: Data, value: Data, *, lease: _Lease = None) -> Pending[int]:
-        """Append a value to what a key has; the result is how many bytes it has then."""
-        return self._add(self._calls.append(key, value, lease))
-
-    def delete(self, key: Data) -> Pending[bool]:
-        """Remove a key; the result is whether it was there."""
-        return self._add(self._calls.delete(key))
-
-    def pop(self, key: Data) -> Pending[Data | None]:
-        """Take a key out, in one step; the result is its value, None if it is absent."""
-        return self._add(self._calls.pop(key))
-
-    def stat(self, key: Data) -> Pending[Stat | None]:
-        """Read the facts of a key; None if it is absent."""
-        return self._add(self._calls.stat(key))
-
-    def ttl(self, key: Data) -> Pending[float | None]:
-        """Read the seconds that a key has left; None: it stays. KeyError: no such key."""
-        return self._add(self._calls.ttl(key))
-
-    def expire(self, key: Data, ttl: int) -> Pending[bool]:
-        """Let a key go after `ttl` seconds; the result is whether it is there."""
-        return self._add(self._calls.expire(key, ttl))
-
-    def persist(self, key: Data) -> Pending[bool]:
-        """Let a key stay; the result is whether it was under a lease."""
-        return self._add(self._calls.persist(key))
-
-    def clear(self, prefix: Data) -> Pending[int]:
-        """Delete all keys under a prefix, in one entry; the result is how many."""
-        return self._add(self._calls.clear(prefix))
+    get = of_pipelines(Calls[Data].get)
+    set = of_pipelines(Calls[Data].set)
+    setnx = of_pipelines(Calls[Data].setnx)
+    cas = of_pipelines(Calls[Data].cas)
+    incr = of_pipelines(Calls[Data].incr)
+    append = of_pipelines(Calls[Data].append)
+    delete = of_pipelines(Calls[Data].delete)
+    pop = of_pipelines(Calls[Data].pop)
+    stat = of_pipelines(Calls[Data].stat)
+    ttl = of_pipelines(Calls[Data].ttl)
+    expire = of_pipelines(Calls[Data].expire)
+    persist = of_pipelines(Calls[Data].persist)
+    clear = of_pipelines(Calls[Data].clear)
 
     def txn(self) -> Transaction[Data, Pending[Outcome[Data]]]:
         """Return a transaction to be built; `commit()` adds it to the pipeline."""
@@ -203,12 +167,27 @@ class Pipeline(BasePipeline[Data]):
     def __enter__(self) -> Pipeline[Data]:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         commands = self._commands()
         if error is None and commands:
             self._settle(self._together(commands))
+
+
+class AioPipeline(BasePipeline[Data]):
+    """Requests that are sent together at the end of an `async with`; see `Pipeline`."""
+
+    def __init__(
+        self,
+        codec: Codec[Data],
+        together: Callable[[Sequence[str]], Awaitable[Sequence[str | RaftlineError]]],
+    ) -> None:
+        super().__init__(codec)
+        self._together = together
+
+    async def __aenter__(self) -> AioPipeline[Data]:
+        return self
+
+    async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        commands = self._commands()
+        if error is None and commands:
+            self._settle(await self._together(commands))

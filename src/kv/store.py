@@ -16,19 +16,20 @@ from collections.abc import (
 )
 from functools import partial
 from operator import itemgetter
-from typing import TypeAlias, TypeVar, overload
+from typing import TypeVar, overload
 
 from raftline.clients.connection import Unreachable, in_words
 from raftline.clients.health import ClientState
 from raftline.clients.pool import Clients, time_limit
 from raftline.clients.steps import carry_out
 from raftline.common.nocopies import NoCopies
-from raftline.kv.calls import Calls, Stat
+from raftline.kv.calls import Calls
 from raftline.kv.codec import TEXT, Codec, Data
 from raftline.kv.contest import LOCKS, LockKeys, SharedKeys, Slots
 from raftline.kv.events import KVSnapshot, WatchCursor
 from raftline.kv.lease import Keeper, Lease
 from raftline.kv.lock import Election, Lock, Semaphore
+from raftline.kv.methods import of_threads
 from raftline.kv.pipeline import Pipeline, reads_of, values_of
 from raftline.kv.shared import Shared, ThreadTransport
 from raftline.kv.transaction import Outcome, Transaction, updates
@@ -39,7 +40,6 @@ Result = TypeVar("Result")
 Default = TypeVar("Default")
 TTL_S = 10.0
 NONE = object()
-_Lease: TypeAlias = Lease | str | None
 _Lock = TypeVar("_Lock", bound=Lock)
 
 
@@ -135,53 +135,16 @@ class KV(NoCopies, MutableMapping[Data, Data]):
         value = self._ask(self._calls.get(key))
         return default if value is None else value
 
-    def set(self, key: Data, value: Data, *, ttl: int | None = None, lease: _Lease = None) -> None:
-        """Set a key: for good, for `ttl` seconds, or as long as a lease lasts.
-
-        Raises:
-            LeaseLost: the lease has ended; nothing was done.
-        """
-        self._ask(self._calls.set(key, value, ttl, lease))
-
-    def setnx(
-        self, key: Data, value: Data, *, ttl: int | None = None, lease: _Lease = None
-    ) -> bool:
-        """Set a key if it is not there; return whether it was set."""
-        return self._ask(self._calls.setnx(key, value, lease, ttl))
-
-    def cas(
-        self, key: Data, old: Data, new: Data, *, ttl: int | None = None, lease: _Lease = None
-    ) -> bool:
-        """Set a key to `new` where its value is `old`; return whether it was set."""
-        return self._ask(self._calls.cas(key, old, new, lease, ttl))
-
-    def incr(self, key: Data, by: int = 1, *, lease: _Lease = None) -> int:
-        """Add to the number in a key, which begins at 0; return the sum."""
-        return self._ask(self._calls.incr(key, by, lease))
-
-    def append(self, key: Data, value: Data, *, lease: _Lease = None) -> int:
-        """Append a value to what a key has; return how many bytes it has then."""
-        return self._ask(self._calls.append(key, value, lease))
-
-    def delete(self, key: Data) -> bool:
-        """Remove a key; return whether it was there."""
-        return self._ask(self._calls.delete(key))
-
-    def stat(self, key: Data) -> Stat | None:
-        """Return the index of a key's last change, its lease and its bytes; None: no such key."""
-        return self._ask(self._calls.stat(key))
-
-    def ttl(self, key: Data) -> float | None:
-        """Return the seconds that a key has left; None: it stays. Raises KeyError: no such key."""
-        return self._ask(self._calls.ttl(key))
-
-    def expire(self, key: Data, ttl: int) -> bool:
-        """Let a key go after `ttl` seconds; return whether it is there."""
-        return self._ask(self._calls.expire(key, ttl))
-
-    def persist(self, key: Data) -> bool:
-        """Let a key stay; return whether it was under a lease."""
-        return self._ask(self._calls.persist(key))
+    set = of_threads(Calls[Data].set)
+    setnx = of_threads(Calls[Data].setnx)
+    cas = of_threads(Calls[Data].cas)
+    incr = of_threads(Calls[Data].incr)
+    append = of_threads(Calls[Data].append)
+    delete = of_threads(Calls[Data].delete)
+    stat = of_threads(Calls[Data].stat)
+    ttl = of_threads(Calls[Data].ttl)
+    expire = of_threads(Calls[Data].expire)
+    persist = of_threads(Calls[Data].persist)
 
     def txn(self) -> Transaction[Data, Outcome[Data]]:
         """Return a transaction to be built: several keys in one step, all or nothing."""

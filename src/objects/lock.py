@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import math
 from collections.abc import Callable, Iterator
-from types import TracebackType
 from typing import Any
 
 from raftline.clients.pool import Clients
@@ -122,12 +121,7 @@ class ReplicatedLock(ReplicatedObject):
             self._lock.__enter__()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         with _losses():
             self._lock.__exit__(kind, error, traceback)
 
@@ -215,12 +209,7 @@ class AwaitableLock:
             raise LockLost(f"{self._name} was not got: its client was closed")
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if self._lock is None or self._lock._found() is None:  # released inside
             return
         try:

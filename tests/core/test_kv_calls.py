@@ -158,8 +158,8 @@ def test_a_conditional_write_with_a_time_sets_the_key_for_that_time(
 
 def test_a_conditional_write_has_a_time_or_a_lease() -> None:
     for write in (
-        lambda: CALLS.setnx("a", "1", "lease-1", 10),
-        lambda: CALLS.cas("a", "1", "2", "lease-1", 10),
+        lambda: CALLS.setnx("a", "1", lease="lease-1", ttl=10),
+        lambda: CALLS.cas("a", "1", "2", lease="lease-1", ttl=10),
     ):
         with pytest.raises(ValueError, match="give that or lease, not both"):
             write()
@@ -175,10 +175,10 @@ def test_a_write_under_a_lease_that_has_ended_says_so() -> None:
     assert model.ask(CALLS.release(lease)) is None
     for call in (
         CALLS.set("a", "1", lease=lease),
-        CALLS.setnx("a", "1", lease),
-        CALLS.cas("a", "1", "2", lease),
-        CALLS.incr("a", 1, lease),
-        CALLS.append("a", "1", lease),
+        CALLS.setnx("a", "1", lease=lease),
+        CALLS.cas("a", "1", "2", lease=lease),
+        CALLS.incr("a", 1, lease=lease),
+        CALLS.append("a", "1", lease=lease),
     ):
         with pytest.raises(LeaseLost, match=f"{lease} has ended"):
             model.ask(call)

@@ -299,7 +299,7 @@ def test_another_event_loop_is_refused_in_words() -> None:
         await kv.get("a")
 
     kv = raftline.aio.connect("127.0.0.1:1", timeout=0.1)
-    with pytest.raises(raftline.Unreachable, match="nothing listens"):
+    with pytest.raises(raftline.Unreachable):
         asyncio.run(run(kv))
     with pytest.raises(RuntimeError, match="of another event loop"):
         asyncio.run(run(kv))

@@ -12,8 +12,7 @@ import pytest
 import raftline
 import raftline.aio
 from raftline.clients.search import WINDOW
-from raftline.kv.aio_pipeline import AioPipeline
-from raftline.kv.pipeline import BasePipeline, Pending, Pipeline
+from raftline.kv.pipeline import AioPipeline, BasePipeline, Pending, Pipeline
 from raftline.wire.protocol import NO_LEADER, error
 from tests.scripted_node import ScriptedNode
 
