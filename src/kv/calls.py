@@ -17,7 +17,7 @@ from raftline.common.errors import RaftlineError
 from raftline.kv.codec import TEXT, Codec, Data
 from raftline.kv.errors import LeaseLost, NotUnderstood
 from raftline.wire.leaseoperands import SECONDS_MAX, lease_in
-from raftline.wire.protocol import ProtocolError, escape, unescape
+from raftline.wire.protocol import ProtocolError, escape, is_number, unescape
 from raftline.wire.transactions import spell_word
 
 Result = TypeVar("Result")
@@ -141,6 +141,13 @@ def seconds_of(ttl: float) -> int:
 def whole(number: int) -> int:
     if isinstance(number, bool) or not isinstance(number, int):
         raise TypeError(f"a whole number is an int, not {type(number).__name__}")
+    return number
+
+
+def entry_index(number: int) -> int:
+    """Return the index of an entry. Raises TypeError, ValueError."""
+    if not is_number(str(whole(number))):
+        raise ValueError(f"{number} is no index of an entry: a whole number from 0 on")
     return number
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Generic
 
 from raftline.clients.connection import NotAllowed, Refused
+from raftline.kv.calls import entry_index
 from raftline.kv.codec import Codec, Data
 from raftline.kv.errors import EventsGone, NotUnderstood
 from raftline.wire.protocol import ProtocolError, escape, unescape
@@ -75,7 +76,8 @@ class WatchCursor(Generic[Data]):
         self._left = 0  # keys of the listing still to come
         self._as_of = 0  # the listing is the state after this entry
         self._has_begun = False  # a listing has come whole
-        self._whole = after  # nothing up to this entry is missing
+        # Nothing up to this entry is missing.
+        self._whole = None if after is None else entry_index(after)
         self._index = 0  # of the entry after it, 0: none yet; …
         self._count = 0  # … this many of its events were returned, …
         self._seen = 0  # … and came on this connection

@@ -12,7 +12,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from raftline.kv.calls import Call, Calls, Stat, answered, lease_name, read_stat, seconds_of, whole
+from raftline.kv.calls import (
+    Call,
+    Calls,
+    Stat,
+    answered,
+    entry_index,
+    lease_name,
+    read_stat,
+    seconds_of,
+    whole,
+)
 from raftline.kv.codec import Codec, Data
 from raftline.wire.limits import VALUE_BYTES
 from raftline.wire.transactions import ITEMS_MAX, spell_word
@@ -137,7 +147,7 @@ class Conditions(Generic[Data, Result]):
 
     def unchanged(self, key: Data, since: int) -> Conditions[Data, Result]:
         """The key is there, and was not changed after this index: that of a `stat`."""
-        return self._with(f"{self._plan.key(key)} unchanged since {whole(since)}")
+        return self._with(f"{self._plan.key(key)} unchanged since {entry_index(since)}")
 
     def greater(self, key: Data, number: int) -> Conditions[Data, Result]:
         """The key has a whole number above this one, as `incr` leaves it."""

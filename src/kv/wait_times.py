@@ -57,15 +57,12 @@ def end_of_wait(timeout: float | None, now_s: float) -> float | None:
     Raises:
         TypeError, ValueError: that is no time.
     """
-    if timeout is None:
-        return None
-    seconds = _number(timeout)
-    if math.isnan(seconds):
-        raise ValueError(f"a timeout of {timeout} s is no time: seconds, or None: for ever")
-    return now_s + seconds
+    return None if timeout is None else now_s + _number(timeout)
 
 
 def _number(timeout: float) -> float:
     if isinstance(timeout, bool) or not isinstance(timeout, int | float):
         raise TypeError(f"a timeout is a number of seconds, not {type(timeout).__name__}")
+    if timeout != timeout:
+        raise ValueError("a timeout of nan s is no time: seconds, or None: for ever")
     return float(timeout)

@@ -96,12 +96,13 @@ class ReplicatedObject(NoCopies):
         self._request(f"delete {self._key}")
 
     def _request(self, command: str) -> str:
+        failure: RaftlineError
         try:
             return self._node.request(command, self._timeout)
-        except Refused as refusal:
-            if refusal.code == "wrong-kind":
-                raise WrongKind(str(refusal)) from None
-            raise
+        except RaftlineError as error:
+            is_kind = isinstance(error, Refused) and error.code == "wrong-kind"
+            failure = WrongKind(str(error)) if is_kind else error
+        raise failure.with_traceback(None)  # the search is no part of a program's traceback
 
     def _read(self) -> Json:
         """Return the whole object as the cluster has it."""

@@ -23,6 +23,7 @@ from raftline.common.console import Console
 from raftline.common.nocopies import NoCopies
 from raftline.common.signals import threads_without_signals
 from raftline.kv.codec import TEXT
+from raftline.kv.listeners import plain
 from raftline.kv.store import KV
 from raftline.net.listener import Listener
 from raftline.node.access_settings import AccessSettings
@@ -303,7 +304,7 @@ class Node(NoCopies):
 
         All such calls are made by one thread, in the order of events; it may use objects.
         """
-        self._led_here().on_role(call, leads=True)
+        self._led_here().on_role(plain(call, "what is called"), leads=True)
         return call
 
     def on_follower(self, call: Callable[[], object]) -> Callable[[], object]:
@@ -312,12 +313,13 @@ class Node(NoCopies):
 
         It takes turns with `on_leader`: what that one began, this one ends.
         """
-        self._led_here().on_role(call, leads=False)
+        self._led_here().on_role(plain(call, "what is called"), leads=False)
         return call
 
     def on_leader_change(self, call: Callable[[Leader], object]) -> Callable[[Leader], object]:
         """Call `call` with the leader each time there is another one; at once if there is one."""
         last = [""]
+        plain(call, "what is called")
 
         def changed(view: View) -> None:
             leader = self._leader_of(view)

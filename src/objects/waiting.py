@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from raftline.kv.wait_times import end_of_wait
+
 PAUSES_S = (0.02, 0.25)  # first and longest between two looks
 _of_this_thread = threading.local()
 TakeBack = Callable[[Any], object]
@@ -22,9 +24,10 @@ class Waiting:
 
     def __init__(self, block: bool = True, timeout: float | None = None) -> None:
         """Wait at most `timeout` seconds, None: for ever; without `block`, do not wait."""
+        end_s = end_of_wait(timeout, time.monotonic())
         if timeout is not None and timeout < 0:
             raise ValueError("a timeout is not below 0")
-        self._end_s = math.inf if timeout is None else time.monotonic() + timeout
+        self._end_s = math.inf if end_s is None else end_s
         self._block = block
         self._pause_s = PAUSES_S[0]
 

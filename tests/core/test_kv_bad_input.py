@@ -12,6 +12,7 @@ import pytest
 import raftline
 import raftline.aio
 from tests.core.test_kv_mapping import awaited, tasks, threads
+from tests.rim.test_replicated import Cluster
 
 NOWHERE = "127.0.0.1:1"  # nobody is asked
 CONNECTS: list[Callable[..., Any]] = [raftline.connect, raftline.aio.connect]
@@ -85,3 +86,27 @@ def test_clear_speaks_of_a_prefix(
     kv, _ = make()
     with pytest.raises(error, match=words):
         awaited(kv.clear(prefix)) if make is tasks else kv.clear(prefix)
+
+
+@pytest.mark.parametrize("connect", CONNECTS)
+@pytest.mark.parametrize(
+    ("index", "error"),
+    [(-1, ValueError), (1 << 63, ValueError), ("x", TypeError), (True, TypeError)],
+)
+def test_an_index_of_an_entry_is_a_whole_number(
+    connect: Callable[..., Any], index: Any, error: type[Exception]
+) -> None:
+    with pytest.raises(error, match="a whole number"):
+        outcome(lambda: connect(NOWHERE).watch("a", after=index))
+    with pytest.raises(error, match="a whole number"):
+        outcome(lambda: connect(NOWHERE).txn().if_.unchanged("a", index))
+
+
+@pytest.mark.parametrize(
+    ("timeout", "error"), [("5", TypeError), (math.nan, ValueError), (-1, ValueError)]
+)
+def test_a_queue_waits_for_no_wrong_time(timeout: Any, error: type[Exception]) -> None:
+    jobs = raftline.ReplicatedQueue("jobs", node=Cluster())
+    for wait in (lambda: jobs.get(timeout=timeout), lambda: jobs.put(1, timeout=timeout)):
+        with pytest.raises(error, match="timeout"):
+            wait()

@@ -166,6 +166,14 @@ def test_an_exception_in_a_leader_callback_stops_no_node(
 ) -> None:
     node = led(nodes)
 
+    async def later(*_: object) -> None: ...
+
+    wrong: Any
+    for wrong in (5, later):
+        for decorator in (node.on_leader, node.on_follower, node.on_leader_change):
+            with pytest.raises(TypeError, match="is a plain function"):
+                decorator(wrong)
+
     @node.on_leader
     def fails() -> None:
         raise ValueError("of the program")
