@@ -11,7 +11,7 @@ import argparse
 import importlib
 import os
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from raftline.common import config
@@ -27,14 +27,10 @@ from raftline.tools import (
     user,
     viewcommands,
 )
-from raftline.wire.commands import AT_THE_SHELL
+from raftline.tools.verbs import GROUPS, HELD, REQUESTS, no_command
 
 PASSED_ON = ("server", "client")  # also the names of their modules
-HELD = {
-    "lock": "run a command while holding a lock",
-    "elect": "run a command while elected, again after a loss",
-}
-SHELLS = ("bash", "zsh")
+SHELLS = ("bash", "zsh", "fish")
 
 if TYPE_CHECKING:
     from raftline.common.arguments import Commands
@@ -47,8 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if arguments[:1] == ["help"]:
             arguments = [*arguments[1:2], "--help"]
-        if arguments and arguments[0] in {*PASSED_ON, *AT_THE_SHELL, *HELD, *course.COMMANDS}:
+        if arguments and arguments[0] in {*PASSED_ON, *REQUESTS, *HELD, *course.COMMANDS}:
             return _pass_on(arguments[0], arguments[1:])  # they parse their options
+        if arguments[:1] == ["completion"] and arguments[2:3] == ["--offer"]:
+            return _offer(arguments[1], arguments[3:])
         if not arguments:
             _parser()[0].print_help()
             return 0
@@ -76,7 +74,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     if "up" in arguments:
         clustercommands.add_course_options(commands)
     if not arguments[0].startswith("-") and arguments[0] not in commands.choices:
-        parser.error(_no_command(arguments[0], commands.choices))
+        parser.error(no_command(arguments[0], commands.choices))
     options, unknown = parser.parse_known_args(arguments)
     if unknown:
         of_command = commands.choices.get(arguments[0], parser)
@@ -87,7 +85,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def _pass_on(command: str, arguments: list[str]) -> int:
-    if command in AT_THE_SHELL:
+    if command in REQUESTS:
         from raftline.tools import ask
 
         return ask.main(command, arguments)
@@ -101,21 +99,31 @@ def _pass_on(command: str, arguments: list[str]) -> int:
     return code
 
 
-def _no_command(typed: str, commands: Collection[str]) -> str:
-    import difflib  # only needed after a mistake
+class _Front(Parser):
+    """Prints the commands in groups."""
 
-    near = difflib.get_close_matches(typed, commands, 1)
-    return f"there is no command {typed!r}" + "".join(f"; did you mean {word}?" for word in near)
+    def format_help(self) -> str:
+        helps = {
+            each.dest: each.help or ""
+            for action in self._subparsers._group_actions  # type: ignore[union-attr]
+            for each in getattr(action, "_choices_actions", ())
+        }
+        lines = [self.format_usage(), self.description or "", ""]
+        for group, names in GROUPS.items():
+            lines += [f"{group}:", *(f"  {name:<11} {helps[name]}" for name in names), ""]
+        return "\n".join([*lines, self.epilog or "", ""])
 
 
 def _parser() -> tuple[Parser, Commands]:
-    parser = Parser(
+    parser = _Front(
         prog="raftline",
         description="A key-value store replicated by Raft, whose every byte a person can read.",
-        epilog="raftline help COMMAND, or raftline COMMAND --help, tells more of one.",
+        epilog="raftline help COMMAND prints more of one; raftline --version prints the build.\n"
+        "A cluster is asked at --at HOST:PORT[,…], else at $RAFTLINE, else at the nodes of the "
+        "nearest\nserver-configuration.txt.",
     )
     parser.tell_version()
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    commands = parser.add_subparsers(metavar="COMMAND", parser_class=Parser)
     clustercommands.add_commands(commands)
     repaircommands.add_commands(commands)
     user.add_command(commands)
@@ -124,45 +132,69 @@ def _parser() -> tuple[Parser, Commands]:
     # Only for the list in --help: main() hands these on before anything is parsed.
     commands.add_parser("server", help="one node: raftline server NAME PORT", add_help=False)
     commands.add_parser("client", help="a client: raftline client PORT", add_help=False)
-    for verb, does in {**AT_THE_SHELL, **HELD, **course.COMMANDS}.items():
+    for verb, does in {**REQUESTS, **HELD, **course.COMMANDS}.items():
         commands.add_parser(verb, help=does, add_help=False)
-    _add_completion(commands)
+    _add_shell(commands)
     return parser, commands
 
 
-def _add_completion(commands: Commands) -> None:
+def _add_shell(commands: Commands) -> None:
     completion = commands.add_parser(
         "completion",
-        help="let a shell complete commands and options",
-        description='Print what makes a shell complete them: eval "$(raftline completion bash)", '
-        "in ~/.bashrc for good; with zsh in both places for zsh.",
+        help="let a shell complete commands, options, nodes and keys",
+        description='Print what makes a shell complete them: eval "$(raftline completion bash)" in '
+        "~/.bashrc; with zsh in both places in ~/.zshrc; raftline completion fish | source in "
+        "config.fish. Keys and nodes are those of the cluster that the command would ask.",
     )
     completion.add_argument("shell", choices=SHELLS)
-    completion.add_argument(
-        "--nodes", action="store_true", help="only the nodes' names, as the script asks for them"
-    )
-    completion.add_argument("--dir", metavar="D", help="the folder that names the nodes")
     completion.set_defaults(module="tools.completion", carry_out=_completion)
+    manual = commands.add_parser(
+        "manual",
+        help="the page for man: raftline manual | man -l -",
+        description="Print the manual page of all commands, as man reads it: raftline manual > "
+        "~/.local/share/man/man1/raftline.1, then man raftline.",
+    )
+    manual.set_defaults(module="tools.manual", carry_out=_manual)
 
 
 def _completion(options: argparse.Namespace) -> int:
-    if options.nodes:
-        print(*config.load(options.dir).members, sep="\n")
-        return 0
+    from raftline.tools import completion
+
+    print(completion.SCRIPTS[options.shell], end="")
+    return 0
+
+
+def _offer(shell: str, typed: Sequence[str]) -> int:
+    """Print what may stand in place of the last word, as the script of a shell asks."""
+    from raftline.tools import completion
+
+    with open(os.devnull) as sys.stdin:  # no password is asked for
+        found = completion.offer(shell, typed, _parsers())
+    print(*found.words, sep="\n", end="\n" * bool(found.words))
+    return found.exit_code
+
+
+def _manual(options: argparse.Namespace) -> int:
+    from raftline.tools import manual
+
+    parser, _ = _parser()
+    print(manual.page(parser.description or "", _parsers()), end="")
+    return 0
+
+
+def _parsers() -> Mapping[str, Parser]:
+    """Return what reads the arguments of each command."""
     from raftline import client
     from raftline.node import boot
-    from raftline.tools import ask, completion, lock
+    from raftline.tools import ask, lock
 
     commands = _parser()[1]
     clustercommands.add_course_options(commands)
-    parsers = {**commands.choices}
-    parsers["server"] = boot.parser()
-    parsers["client"] = client.parser()
+    parsers = {**commands.choices, "server": boot.parser(), "client": client.parser()}
     parsers |= course.parsers()
-    parsers |= {verb: ask.parser(verb) for verb in AT_THE_SHELL}
+    parsers |= {verb: ask.parser(verb) for verb in REQUESTS}
     parsers |= {verb: lock.parser(verb) for verb in HELD}
-    print(completion.script(options.shell, parsers), end="")
-    return 0
+    return parsers
 
 
 if __name__ == "__main__":

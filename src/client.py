@@ -80,6 +80,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     with_screen = not words and (options.screen or (on_terminal and not program_form))
     client = _client_of(options, with_screen=with_screen)
 
+    printer = ReplyPrinter(options.quiet, options.json)
+
     def converse() -> int:
         if options.name and not words:
             shell.point_at_id(options.name)
@@ -87,12 +89,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             client.connect()
             return run_shell(client, on_terminal, _watched)
         if words:
-            outcome = answer_one(client, command_of(words), options.quiet, options.json)
+            outcome = answer_one(client, command_of(words), printer)
             if options.name and outcome == RequestOutcome.USAGE:
                 shell.point_at_id(options.name)
             return outcome
         client.connect()
-        return answer_each(client, lines_of_stdin(), options.quiet, options.json)
+        return answer_each(client, lines_of_stdin(), printer)
 
     return run_client(client, converse, parser().prog)
 
@@ -148,7 +150,28 @@ def command_of(words: list[str]) -> str:
     return f"{escape(verb, key=False)} {row_of(verb).operands.spell(operands)}"
 
 
-def answer_one(client: Client, command: str, quiet: bool, as_object: bool) -> int:
+class ReplyPrinter:
+    """Prints replies: as they are, as values alone, or as objects."""
+
+    def __init__(self, quiet: bool, as_object: bool) -> None:
+        self.quiet = quiet
+        self.as_object = as_object
+
+    def show(self, command: str, reply: Reply) -> RequestOutcome:
+        """Print the reply to a command; return what became of that."""
+        outcome = outcome_to(command, reply.text)
+        if self.as_object:
+            say(as_json(command, reply))
+        elif not self.quiet:
+            say(for_people(reply.text))
+        elif outcome is not RequestOutcome.DONE:
+            print(for_people(reply.text), file=sys.stderr)
+        elif value_in(reply.text) or reply.text.startswith("GET "):
+            say(value_in(reply.text))
+        return outcome
+
+
+def answer_one(client: Client, command: str, printer: ReplyPrinter) -> int:
     """Print the reply to a command. If no node is reached, a mistake in the command outranks that.
 
     Raises:
@@ -158,13 +181,13 @@ def answer_one(client: Client, command: str, quiet: bool, as_object: bool) -> in
         client.connect()
     except ClientError as failure:
         mistake = mistake_in(command)
-        if not (mistake or as_object):
+        if not (mistake or printer.as_object):
             raise
-        return _tell(command, Reply("", error(mistake or failure.at_the_shell)), quiet, as_object)
-    return answer_each(client, [command], quiet, as_object)
+        return printer.show(command, Reply("", error(mistake or failure.at_the_shell)))
+    return answer_each(client, [command], printer)
 
 
-def answer_each(client: Client, commands: Iterable[str], quiet: bool, as_object: bool) -> int:
+def answer_each(client: Client, commands: Iterable[str], printer: ReplyPrinter) -> int:
     """Print the reply to each command, in the form that is wanted; return the worst outcome."""
     worst = RequestOutcome.DONE
     for command in commands:
@@ -172,11 +195,11 @@ def answer_each(client: Client, commands: Iterable[str], quiet: bool, as_object:
             if _asks_to_watch(command):
                 from raftline.kv.watch_output import follow  # only a watch needs it
 
-                follow(client, command, quiet, as_object)
+                follow(client, command, printer.quiet, printer.as_object)
             reply = client.ask(command)
         except ClientError as failure:
             reply = Reply("", error(failure.at_the_shell))
-        worst = max(worst, _tell(command, reply, quiet, as_object))
+        worst = max(worst, printer.show(command, reply))
     return worst
 
 
@@ -193,19 +216,6 @@ def _watched(client: Client, command: str) -> bool:
 
     show(client, command)
     return True
-
-
-def _tell(command: str, reply: Reply, quiet: bool, as_object: bool) -> RequestOutcome:
-    outcome = outcome_to(command, reply.text)
-    if as_object:
-        say(as_json(command, reply))
-    elif not quiet:
-        say(for_people(reply.text))
-    elif outcome is not RequestOutcome.DONE:
-        print(for_people(reply.text), file=sys.stderr)
-    elif value_in(reply.text) or reply.text.startswith("GET "):
-        say(value_in(reply.text))
-    return outcome
 
 
 def parser() -> Parser:

@@ -46,7 +46,10 @@ def run_main(
 
 
 def raftline(
-    *words: object, folder: Path | None = None, environment: Mapping[str, str] = os.environ
+    *words: object,
+    folder: Path | None = None,
+    environment: Mapping[str, str] = os.environ,
+    typed: bytes = b"",
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command of the shell, to which nothing is typed."""
-    return run_main(cli.main, "cli.py", *words, folder=folder, environment=environment)
+    """Run a command of the shell."""
+    return run_main(cli.main, "cli.py", *words, typed=typed, folder=folder, environment=environment)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import sys
+from typing import Any
 
 from raftline.clients.addresses import Addresses
 from raftline.clients.connection import ClientError
@@ -16,6 +16,7 @@ from raftline.wire import watches
 from raftline.wire.commands import read_request
 from raftline.wire.operands import Limits
 from raftline.wire.protocol import escape, unescape, without_controls
+from raftline.wire.replies import valid_json
 
 _NO_LIMITS = Limits(1 << 62, 1 << 62)  # the node has its own
 
@@ -75,6 +76,6 @@ def line_of(event: Event[str]) -> str:
 
 
 def as_json(event: Event[str]) -> str:
-    """Return an event as one JSON object in one line, key and value unescaped."""
-    fields = {"index": event.index, "kind": event.kind, "key": event.key}
-    return json.dumps(fields if event.value is None else fields | {"value": event.value})
+    """Return an event as one JSON object in one line, as `as_json` returns a reply."""
+    fields: dict[str, Any] = {"index": event.index, "kind": event.kind, "key": event.key}
+    return valid_json(fields if event.value is None else fields | {"value": event.value})

@@ -21,7 +21,7 @@ FILE_NAME = "raftline.toml"
 PREFIX = "RAFTLINE_"
 # What else is read from the environment, by whom: nothing to wonder about.
 NOT_SETTINGS = (
-    "DEBUG", "LIFELINE", "PURE", "COMPILE", "OPTIMIZE", "TOKEN", "CONFIG",
+    "DEBUG", "LIFELINE", "PURE", "COMPILE", "OPTIMIZE", "TOKEN", "KEY", "KIND", "INDEX", "CONFIG",
     "USER", "PASSWORD_FILE", "TLS_SERVER_NAME",
 )  # fmt: skip
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")

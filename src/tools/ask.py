@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import argparse
+import difflib
+import re
+import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
 
-from raftline.client import add_forms, answer_one, command_of
+from raftline.client import ReplyPrinter, add_forms, answer_one, command_of
 from raftline.clients.connection import say_waiting
 from raftline.clients.conversation import Client
 from raftline.clients.options import access_of, add_asking_options
 from raftline.clients.pool import ATTEMPTS, TIMEOUT_S
 from raftline.clients.streams import run_client
 from raftline.clients.where import named_nodes
-from raftline.common.arguments import Parser
-from raftline.wire.commands import AT_THE_SHELL, COMMANDS, read_request
-from raftline.wire.operands import Limits
-from raftline.wire.protocol import ProtocolError, escape
+from raftline.common.arguments import Parser, as_number
+from raftline.common.config import ConfigError, complaint
+from raftline.tools.verbs import LISTINGS, REQUESTS
+from raftline.wire.commands import COMMANDS, Command, read_request
+from raftline.wire.limits import VALUE_BYTES
+from raftline.wire.operands import KEY_VALUE, Limits
+from raftline.wire.protocol import ProtocolError, escape, real
+from raftline.wire.refusals import for_people
+from raftline.wire.replies import Reply, RequestOutcome, outcome_to, value_in
 
+STDIN = "-"
+_NUMBER = re.compile(r"-[0-9.]+")  # a word that is no option, though it begins with a dash
 _EPILOG = (
     "It is asked at --at, else at $RAFTLINE, else at the nodes of the folder's "
     "server-configuration.txt, and goes where the leader is. Exit code 0: done; 1: no such key; 2: "
@@ -32,9 +44,13 @@ def main(verb: str, arguments: Sequence[str]) -> int:
         ConfigError: no node is named anywhere.
     """
     reader = parser(verb)
-    head, words = split(reader, verb, arguments)
-    options = reader.parse_args(head)
-    command = _command(reader, options, verb, words)
+    typed = split(reader, arguments)
+    options = reader.parse_args(typed.options)
+    command = _command(reader, options, verb, typed)
+    if verb == "lease" and options.keep:
+        from raftline.tools.keep import keep  # the client for programs, which takes a while to load
+
+        return keep(int(command.split()[1]), options)
     first, *others = named_nodes(options.at, options.dir).values()
     access = access_of(options)
     client = Client(
@@ -48,70 +64,143 @@ def main(verb: str, arguments: Sequence[str]) -> int:
         credentials=access.credentials,
         tls=access.tls,
     )
+    return run_client(client, lambda: _converse(client, command, verb, options), reader.prog)
 
-    return run_client(
-        client, lambda: answer_one(client, command, options.quiet, options.json), reader.prog
-    )
+
+def _converse(client: Client, command: str, verb: str, options: argparse.Namespace) -> int:
+    printer = ReplyPrinter(options.quiet, options.json)
+    if verb == "watch" and options.program is not None:
+        from raftline.tools.events import run_at_each
+
+        return run_at_each(client, command, options.program)
+    if verb in ("show", *LISTINGS):
+        from raftline.tools.listing import Wanted, show
+
+        form = next(
+            (each for each in LISTINGS if verb == each or getattr(options, each, False)), ""
+        )
+        return show(client, command, printer, Wanted(form, options.limit))
+    if verb == "get" and not options.json:
+        is_raw = options.raw or options.quiet or not sys.stdout.isatty()
+        printer = _ValuePrinter(options.quiet, as_object=False) if is_raw else printer
+    return answer_one(client, command, printer)
 
 
 def parser(verb: str) -> Parser:
     """Return what reads the options of one of them."""
-    does = AT_THE_SHELL[verb]
-    place = "before KEY" if COMMANDS[verb].operands.ends_in_value else "anywhere"
+    does = REQUESTS[verb]
     reader = Parser(
         prog=f"raftline {verb}",
-        usage=f"%(prog)s [options] {COMMANDS[verb].operands.form}",
+        usage=f"%(prog)s [options] {row(verb).operands.form}",
         description=f"{does[0].upper()}{does[1:]}. Each argument stands for itself, so a key may "
-        f"hold spaces. Options stand {place}, and none behind --.",
+        "hold spaces. Options stand anywhere, and none after --.",
         epilog=_EPILOG,
         allow_abbrev=False,
     )
     add_asking_options(reader, TIMEOUT_S)
+    add_forms(forms := reader.add_mutually_exclusive_group())
+    _add_options(reader, forms, verb)
+    return reader
+
+
+def _add_options(reader: Parser, forms: argparse._MutuallyExclusiveGroup, verb: str) -> None:
+    """Add the options that one command has alone."""
+    if verb == "get":
+        forms.add_argument(
+            "--raw", action="store_true", help="the value's bytes and nothing else, as in a pipe"
+        )
     if verb == "set":
         life = reader.add_mutually_exclusive_group()
         life.add_argument("--ttl", metavar="SECONDS", help="let KEY go after this time")
         life.add_argument("--lease", metavar="LEASE", help="let KEY go with this lease: lease-57")
-    add_forms(reader.add_mutually_exclusive_group())
-    return reader
+    if _takes_file(verb):
+        reader.add_argument(
+            "--from",
+            dest="file",
+            type=Path,
+            metavar="FILE",
+            help="what FILE holds is VALUE; VALUE - is what standard input holds",
+        )
+    if verb == "show":
+        what = reader.add_mutually_exclusive_group()
+        for listing, means in LISTINGS.items():
+            what.add_argument(f"--{listing}", action="store_true", help=means.partition(",")[0])
+    if verb in ("show", *LISTINGS):
+        reader.add_argument(
+            "--limit", type=as_number("number of keys", 1), metavar="N", help="at most N keys (all)"
+        )
+    if verb == "watch":
+        reader.add_argument(
+            "--exec",
+            dest="program",
+            metavar="COMMAND",
+            help="run COMMAND in a shell at each event, with RAFTLINE_KEY, RAFTLINE_KIND and "
+            "RAFTLINE_INDEX, and the value as its standard input",
+        )
+    if verb == "lease":
+        reader.add_argument(
+            "--keep", action="store_true", help="renew it until Ctrl-C, then end it"
+        )
 
 
-def split(reader: Parser, verb: str, arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return (options, words). The words of a value may look like options. One
-    that is an option of this command is refused, not stored."""
-    with_value = {
-        word for each in reader._actions if each.nargs != 0 for word in each.option_strings
-    }
+def row(verb: str) -> Command:
+    """Return the row of the request that a command of the shell sends."""
+    return COMMANDS["show" if verb in LISTINGS else verb]
+
+
+def _takes_file(verb: str) -> bool:
+    return row(verb).operands is KEY_VALUE
+
+
+class TypedWords(NamedTuple):
+    """The arguments, apart."""
+
+    options: list[str]
+    words: list[str]
+    literal: list[str]  # after `--`
+
+    @property
+    def operands(self) -> list[str]:
+        return self.words + self.literal
+
+
+def split(reader: Parser, arguments: Sequence[str]) -> TypedWords:
+    """Return the options, which stand anywhere before `--`, and the words. A number and a lone
+    dash are words."""
+    actions = reader._option_string_actions
     head: list[str] = []
     words: list[str] = []
     rest = list(arguments)
     while rest:
         word = rest.pop(0)
         if word == "--":
-            words += rest
-            break
-        if word.startswith("-") and word != "-":
+            return TypedWords(head, words, rest)
+        name, has_value, _ = word.partition("=")
+        if name in actions:
             head.append(word)
-            if word in with_value and rest:
+            if actions[name].nargs != 0 and not has_value and rest:
                 head.append(rest.pop(0))
-        elif COMMANDS[verb].operands.ends_in_value:
-            for option in rest:
-                if option.partition("=")[0] in reader._option_string_actions:
-                    reader.error(
-                        f"{option} stands behind KEY; options stand before it, a value behind --"
-                    )
-            words = [word, *rest]
-            break
+        elif word.startswith("-") and word != STDIN and not _NUMBER.fullmatch(word):
+            near = difflib.get_close_matches(name, actions, 1)
+            meant = f"did you mean {near[0]}? " if near else ""
+            reader.error(f"there is no option {word}; {meant}What is no option stands after --")
         else:
             words.append(word)
-    return head, words
+    return TypedWords(head, words, [])
 
 
-def _command(reader: Parser, options: argparse.Namespace, verb: str, words: Sequence[str]) -> str:
+def _command(reader: Parser, options: argparse.Namespace, verb: str, typed: TypedWords) -> str:
     """Return the line to send. A mistake in it ends this process before any request."""
-    needed = COMMANDS[verb].operands.needed
+    of_verb = row(verb)
+    words = typed.operands
+    if _takes_file(verb) and (options.file is not None or typed.words[1:] == [STDIN]):
+        if options.file is not None and len(words) > 1:
+            reader.error("--from and VALUE both give the value; give one of them")
+        words[1:] = [_read_value(options.file)] if words else []
+    needed = of_verb.operands.needed
     if len(words) < len(needed):
         reader.error(f"{needed[len(words)]} is missing")
-    command = command_of([verb, *words])
+    command = command_of([of_verb.verb, *words])
     if verb == "set" and options.ttl is not None:
         command = command_of(["setex", words[0], options.ttl, *words[1:]])
     elif verb == "set" and options.lease is not None:
@@ -121,3 +210,37 @@ def _command(reader: Parser, options: argparse.Namespace, verb: str, words: Sequ
     except ProtocolError as mistake:
         reader.error(str(mistake).rstrip("."))
     return command
+
+
+def _read_value(path: Path | None) -> str:
+    """Return what a file holds, or standard input, as the text of a value.
+
+    Raises:
+        ConfigError: it can't be read, or no value may have so many bytes.
+    """
+    try:
+        if path is None:
+            data = sys.stdin.buffer.read(VALUE_BYTES + 1)
+        else:
+            with path.open("rb") as file:
+                data = file.read(VALUE_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"--from {complaint(error)}") from None
+    if len(data) > VALUE_BYTES:
+        where = "standard input" if path is None else path
+        raise ConfigError(f"{where}: holds more than the {VALUE_BYTES:,} bytes of a value")
+    return data.decode("utf-8", "surrogateescape")
+
+
+class _ValuePrinter(ReplyPrinter):
+    """Prints the value of a key as its bytes."""
+
+    def show(self, command: str, reply: Reply) -> RequestOutcome:
+        outcome = outcome_to(command, reply.text)
+        if outcome is RequestOutcome.DONE:
+            sys.stdout.buffer.write(real(value_in(reply.text)).encode("utf-8", "surrogateescape"))
+            sys.stdout.buffer.write(b"\n" * self.quiet)
+            sys.stdout.buffer.flush()
+        else:
+            print(for_people(reply.text), file=sys.stderr)
+        return outcome

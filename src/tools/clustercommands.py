@@ -98,11 +98,24 @@ def _add_transfer(commands: Commands) -> None:
 
 
 def _add_members(commands: Commands) -> None:
+    """Add `member add` and its like. `add` alone is understood, too, and not in the help."""
+    member = commands.add_parser(
+        "member",
+        help="list the members; add, remove, replace, promote, demote one",
+        description="List or change the members of a running cluster.",
+    )
+    actions = member.add_subparsers(metavar="ACTION", required=True)
+    _add_actions(actions, {"members": "list"})
+    _add_actions(commands, {})
+
+
+def _add_actions(commands: Commands, names: Mapping[str, str]) -> None:
     for verb, row in COMMANDS.items():
         if row.handling.kind != "members":
             continue
         words = row.operands.form.split()
-        command = commands.add_parser(verb, help=row.does, description=f"{row.does}.")
+        name = names.get(verb, verb)
+        command = commands.add_parser(name, help=row.does, description=f"{row.does}.")
         for word in words:
             command.add_argument(word.lower(), metavar=word)
         add_asking_options(command)

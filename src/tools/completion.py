@@ -1,117 +1,203 @@
-"""`raftline completion bash|zsh`: what makes a shell complete commands, options, nodes' names."""
+"""`raftline completion bash|zsh|fish`: lets a shell complete commands, options, nodes and keys.
+
+The script of each shell hands what was typed to `raftline completion --offer`, which prints what
+may stand there, one a line. Its exit code says whether files or folders may stand there, too.
+"""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
+import contextlib
+import io
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
 
-# The part that both shells share. BEGIN reads the typed words; the other words differ by shell.
-SCRIPT = """\
-# raftline completion: eval "$(raftline completion SHELL)"
-_raftline_nodes() {
-    local program=$1 word before= folder=
-    shift
-    for word; do
-        [ "$before" = --dir ] && [ "$word" = "=" ] && continue
-        case "$before:$word" in
-            --dir:*) folder=$word;;
-            *:--dir=*) folder=${word#--dir=};;
-        esac
-        before=$word
-    done
-    "$program" completion SHELL --nodes ${folder:+"--dir=$folder"} 2>/dev/null
-}
+from raftline.clients.connection import ClientError
+from raftline.clients.conversation import Client
+from raftline.clients.options import access_of, add_asking_options
+from raftline.clients.where import named_nodes
+from raftline.common.arguments import Parser
+from raftline.common.config import ConfigError
+from raftline.tools import ask, status
+from raftline.tools.verbs import LISTED, REQUESTS
+from raftline.wire.protocol import escape
+from raftline.wire.replies import pairs_of
+
+EXIT_FILES, EXIT_FOLDERS = 10, 11
+ASKING_S = 1.0
+KEYS_MAX = 100
+SCRIPTS: Final = {
+    "bash": """\
+# raftline completion: eval "$(raftline completion bash)"
 _raftline() {
-BEGIN
-    case "$command:$before" in
-        *:--dir) FOLDERS; return;;
-VALUES
-        *)
-            if [ "$place" -eq 1 ]; then
-                offered="COMMANDS help"
-            elif [ "${current#-}" = "$current" ]; then
-                case "$command" in
-                    NAMED) offered=$(_raftline_nodes TYPED);;
-                    PERHAPS) FOLDERS; offered=$(_raftline_nodes TYPED);;
-                    *) FILES; return;;
-                esac
-            else
-                case "$command" in
-OPTIONS
-                esac
-            fi;;
+    local IFS=$'\\n' current=${COMP_WORDS[COMP_CWORD]}
+    COMPREPLY=($("$1" completion bash --offer "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null))
+    case $? in
+        10) compopt -o filenames 2>/dev/null; COMPREPLY+=($(compgen -f -- "$current"));;
+        11) compopt -o filenames 2>/dev/null; COMPREPLY+=($(compgen -d -- "$current"));;
     esac
-    OFFER
 }
-END
-"""
-BASH = {
-    "BEGIN": """\
-    local current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} offered=
-    local command=${COMP_WORDS[1]} place=$COMP_CWORD
-    COMPREPLY=()""",
-    "FOLDERS": 'compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -d -- "$current"))',
-    "FILES": 'compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$current"))',
-    "TYPED": '"${COMP_WORDS[@]}"',
-    "OFFER": 'COMPREPLY+=($(compgen -W "$offered" -- "$current"))',
-    "END": "complete -F _raftline raftline",
+complete -F _raftline raftline
+""",
+    "zsh": """\
+# raftline completion: eval "$(raftline completion zsh)"
+_raftline() {
+    local offered code
+    offered=$("${words[1]}" completion zsh --offer "${(@)words[2,CURRENT]}" 2>/dev/null)
+    code=$?
+    compadd -- ${(f)offered}
+    case $code in
+        10) _files;;
+        11) _directories;;
+    esac
 }
-ZSH = {
-    "BEGIN": """\
-    local current=${words[CURRENT]} before=${words[CURRENT-1]} offered=
-    local command=${words[2]} place=$((CURRENT - 1))""",
-    "FOLDERS": "_directories",
-    "FILES": "_files",
-    "TYPED": '"${words[@]}"',
-    "OFFER": "compadd -- ${=offered}",
-    "END": """\
 (( $+functions[compdef] )) || { autoload -Uz compinit && compinit; }
-compdef _raftline raftline""",
+compdef _raftline raftline
+""",
+    "fish": """\
+# raftline completion: raftline completion fish | source
+function __raftline
+    set -l typed (commandline -opc) (commandline -ct)
+    raftline completion fish --offer $typed[2..-1] 2>/dev/null
+    switch $status
+        case 10
+            __fish_complete_path (commandline -ct)
+        case 11
+            __fish_complete_directories (commandline -ct)
+    end
+end
+complete -c raftline -f -a '(__raftline)'
+""",
 }
-WORDS: Mapping[str, Mapping[str, str]] = {"bash": BASH, "zsh": ZSH}
-
-
 NEW = ("add", "lock", "elect")  # their NAME is not that of an existing node
+_NODES, _FOLDERS, _FILES = ("NAME", "OLD", "TARGET"), ("D", "DIR"), ("FILE", "FILE.html")
+_UNSAFE = re.compile(r"[^\w@%+=:,./-]")  # for bash, which takes what is offered as it is
 
 
-def script(shell: str, parsers: Mapping[str, argparse.ArgumentParser]) -> str:
-    """Return the script for `shell`; `parsers` are those of the commands."""
-    commands = " ".join(parsers)
-    values = [f'        help:help) offered="{commands}";;']
-    options = []
-    for command, parser in parsers.items():
-        values += _values(command, parser)
-        words = " ".join(word for action in parser._actions for word in action.option_strings)
-        options.append(f'                    {command}) offered="{words}";;')
-    parts = {
-        "VALUES": "\n".join(values), "OPTIONS": "\n".join(options), "COMMANDS": commands,
-        "NAMED": _with_operand(parsers, "NAME", "OLD", "TARGET"),
-        "PERHAPS": _with_operand(parsers, "DIR|NAME"),
-    }  # fmt: skip
-    text = SCRIPT
-    for word, part in {**parts, **WORDS[shell], "SHELL": shell}.items():
-        text = text.replace(word, part)
-    return text
+class Offer(NamedTuple):
+    """What may stand at a place of the line."""
+
+    words: Sequence[str] = ()
+    exit_code: int = 0
 
 
-def _with_operand(parsers: Mapping[str, argparse.ArgumentParser], *operands: str) -> str:
-    """Return the commands that take the name of an existing node, as a shell's pattern."""
-    return "|".join(
-        command
-        for command, parser in parsers.items()
-        if command not in NEW
-        and any(not each.option_strings and each.metavar in operands for each in parser._actions)
-    )
+def offer(shell: str, typed: Sequence[str], parsers: Mapping[str, Parser]) -> Offer:
+    """Return what may stand in place of the last word; `parsers` are those of the commands."""
+    if shell == "bash":
+        typed = _joined(typed)
+    *before, current = typed or [""]
+    name, equals, begun = current.partition("=")
+    if equals and name.startswith("-"):
+        before, current = [*before, name], begun
+    words, exit_code = _offer(before, current, parsers)
+    fitting = [word for word in words if word.startswith(current)]
+    if shell == "bash":  # it replaces only what follows the last of these
+        begins = max(current.rfind(":"), current.rfind("=")) + 1
+        fitting = [_UNSAFE.sub(r"\\\g<0>", word[begins:]) for word in fitting]
+    return Offer(fitting, exit_code)
 
 
-def _values(command: str, parser: argparse.ArgumentParser) -> Iterator[str]:
-    """Yield a line for each option or command with a list of choices."""
-    for action in parser._actions:
-        if action.option_strings and action.metavar == "NAME":
-            offered = "$(_raftline_nodes TYPED)"
-        elif action.choices:
-            offered = " ".join(map(str, action.choices))
+def _joined(typed: Sequence[str]) -> list[str]:
+    """Return the words as they were typed: bash gives `--at h:1` as four."""
+    words: list[str] = []
+    is_open = False
+    for word in typed:
+        if words and (is_open or word in (":", "=")):
+            words[-1] += word
         else:
-            continue
-        for word in action.option_strings or [command]:
-            yield f'        {command}:{word}) offered="{offered}";;'
+            words.append(word)
+        is_open = word in (":", "=")
+    return words
+
+
+def _offer(before: Sequence[str], current: str, parsers: Mapping[str, Parser]) -> Offer:
+    if not before:
+        return Offer([*LISTED, "help"])
+    command, *rest = before
+    if command == "help" and not rest:
+        return Offer(LISTED)
+    if command not in parsers:
+        return Offer()
+    parser = parsers[command]
+    if (actions := _actions_of(parser)) is not None:
+        if not rest:
+            return Offer([*actions.choices])
+        command, *rest = rest
+        parser = actions.choices.get(command, parser)
+    option = parser._option_string_actions.get(rest[-1]) if rest else None
+    if option is not None and option.nargs != 0:
+        return _values(option, command, rest)
+    if current.startswith("-"):
+        return Offer([*parser._option_string_actions])
+    return _operands(command, parser, rest, current)
+
+
+def _actions_of(parser: Parser) -> argparse._SubParsersAction[Parser] | None:
+    found = (each for each in parser._actions if isinstance(each, argparse._SubParsersAction))
+    return next(found, None)
+
+
+def _operands(command: str, parser: Parser, typed: Sequence[str], current: str) -> Offer:
+    if command in REQUESTS:
+        with contextlib.suppress(SystemExit), contextlib.redirect_stderr(io.StringIO()):
+            asked = ask.split(parser, typed)
+            if not asked.operands and re.match(r"KEY|\[?PREFIX", ask.row(command).operands.form):
+                return Offer(_keys(asked.options, current))
+        return Offer()
+    operands = [each for each in parser._actions if not each.option_strings]
+    if not operands:
+        return Offer(exit_code=EXIT_FILES)
+    return _values(operands[min(_count(parser, typed), len(operands) - 1)], command, typed)
+
+
+def _count(parser: Parser, typed: Iterable[str]) -> int:
+    """Return how many of the words are operands."""
+    number = is_value = 0
+    for word in typed:
+        action = parser._option_string_actions.get(word)
+        number += not (is_value or word.startswith("-"))
+        is_value = action is not None and action.nargs != 0
+    return number
+
+
+def _values(action: argparse.Action, command: str, typed: Sequence[str]) -> Offer:
+    if action.choices:
+        return Offer([*map(str, action.choices)])
+    if action.metavar in _NODES and command not in NEW:
+        return Offer(_nodes(typed))
+    if action.metavar == "DIR|NAME":
+        return Offer(_nodes(typed), EXIT_FOLDERS)
+    if action.metavar in _FOLDERS:
+        return Offer(exit_code=EXIT_FOLDERS)
+    return Offer(exit_code=EXIT_FILES if action.metavar in _FILES else 0)
+
+
+def _nodes(typed: Sequence[str]) -> Sequence[str]:
+    """Return the names of the nodes, as the command will find them."""
+    with contextlib.suppress(ConfigError, SystemExit), contextlib.redirect_stderr(io.StringIO()):
+        options = _where(typed)
+        nodes = named_nodes(options.at, options.dir)
+        return [*status.by_name(nodes, access_of(options), ASKING_S)]
+    return ()
+
+
+def _keys(options: Sequence[str], current: str) -> Sequence[str]:
+    """Return the keys that begin so, at most KEYS_MAX of them."""
+    with contextlib.suppress(ConfigError, SystemExit, ClientError, ValueError):
+        where = _where(options)
+        first, *others = named_nodes(where.at, where.dir).values()
+        access = access_of(where)
+        with Client(*first, "raftline", ASKING_S, follow=True, also=others,
+                    credentials=access.credentials, tls=access.tls) as client:  # fmt: skip
+            asked = f"show {escape(current, key=True)} " if current else "show "
+            pairs, _ = pairs_of(client.ask(f"{asked}read local").text)
+        return [key for key in pairs if key.isprintable()][:KEYS_MAX]
+    return ()
+
+
+def _where(typed: Sequence[str]) -> argparse.Namespace:
+    """Return where to ask and as whom, of the options that were typed."""
+    parser = Parser(add_help=False, allow_abbrev=False)
+    add_asking_options(parser, ASKING_S)
+    return parser.parse_known_args(typed)[0]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+from base64 import b64encode
 from typing import Any, NamedTuple
 
 from raftline.wire.commands import COMMANDS, FOREIGN, Command, ReplyForm, read_request, row_of
@@ -29,6 +31,9 @@ NOT_MET = frozenset(
     {NO_SUCH_KEY, ", key exists", ", no match", ", not done", OTHERWISE, ", no such lease",
      ", no lease"}
 )  # fmt: skip
+
+
+_LONE = re.compile(r"[\ud800-\udfff]")
 
 
 class Reply(NamedTuple):
@@ -107,6 +112,15 @@ def _pairs(rest: str) -> tuple[dict[str, str], str]:
     return pairs, rest[end:].removeprefix(" more: ")
 
 
+def pairs_of(text: str) -> tuple[dict[str, str], str]:
+    """Return the pairs in the reply to a `show`, and the command for the next page or "".
+
+    Raises:
+        ValueError: no node writes it so.
+    """
+    return _pairs(_parts(text)[2])
+
+
 def value_in(text: str) -> str:
     """Return what a program wants of a reply that is no error: a value, pairs as JSON, or ""."""
     verb, _, rest = _parts(text)
@@ -152,7 +166,8 @@ def _shown_pairs(rest: str) -> list[str]:
 def as_json(command: str, reply: Reply) -> str:
     """Return the reply as one JSON object in one line, keys and values unescaped.
 
-    A byte that is not UTF-8 is a lone surrogate, `\\udcNN`, as Python's surrogateescape has it.
+    A value that is not UTF-8 is null, and its bytes are in `base64`. Elsewhere such a byte is
+    spelled as in a line, `\\xNN`.
     """
     outcome = outcome_to(command, reply.text)
     typed = command.lstrip(" ")
@@ -175,7 +190,27 @@ def as_json(command: str, reply: Reply) -> str:
             fields["leader"] = dict(zip(("name", "host", "port"), leader, strict=True))
     if reply.server:
         fields["server"] = reply.server
-    return json.dumps(fields)
+    return valid_json(fields)
+
+
+def valid_json(fields: Any) -> str:
+    """Return it as JSON that every reader takes: without lone surrogates, as which Python
+    has bytes that are not UTF-8."""
+    if not _LONE.search(json.dumps(fields, ensure_ascii=False)):
+        return json.dumps(fields)
+    value = fields.get("value") if isinstance(fields, dict) else None
+    if isinstance(value, str) and _LONE.search(value):
+        data = b64encode(value.encode("utf-8", "surrogateescape")).decode()
+        fields = {**fields, "value": None, "base64": data}
+    return json.dumps(_without_lone(fields))
+
+
+def _without_lone(value: Any) -> Any:
+    if isinstance(value, str):
+        return _LONE.sub(lambda found: f"\\x{ord(found[0]) - 0xDC00:02x}", value)
+    if isinstance(value, dict):
+        return {_without_lone(key): _without_lone(each) for key, each in value.items()}
+    return [_without_lone(each) for each in value] if isinstance(value, list) else value
 
 
 def _facts(command: str, text: str) -> dict[str, Any]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import signal
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from raftline.wire.limits import VALUE_BYTES
 from raftline.wire.protocol import error, not_leader, outcome_unknown
 from raftline_course.harness.cluster import Cluster
 from raftline_course.harness.processes import eventually
@@ -24,12 +28,12 @@ def start() -> Iterator[Start]:
 
 
 def raftline(
-    folder: Path, *words: object, at: str | None = None
+    folder: Path, *words: object, at: str | None = None, typed: bytes = b""
 ) -> subprocess.CompletedProcess[str]:
     """Run a command in `folder`, with $RAFTLINE as given; errors are one line at most."""
     environment = {key: value for key, value in os.environ.items() if key != "RAFTLINE"}
     environment |= {} if at is None else {"RAFTLINE": at}
-    done = in_process.raftline(*words, folder=folder, environment=environment)
+    done = in_process.raftline(*words, folder=folder, environment=environment, typed=typed)
     assert done.stderr.count("\n") <= 1, done.stderr
     return done
 
@@ -43,7 +47,7 @@ def test_each_client_verb_is_a_shell_command(start: Start, tmp_path: Path) -> No
 
     said = "SET response: my\\skey set to two  words\n"
     assert answer("set", "my key", "two", " words") == (said, 0)
-    assert answer("get", "my key") == ("GET response: two  words\n", 0)
+    assert answer("get", "my key") == ("two  words", 0)
     assert answer("get", "my key", "-q") == ("two  words\n", 0)
     assert answer("show") == ('SHOW response: {"ana": "4", "my\\\\skey": "two  words"}\n', 0)
     assert answer("delete", "my key") == (r"DELETE response: my\skey deleted" + "\n", 0)
@@ -58,7 +62,22 @@ def test_each_client_verb_is_a_shell_command(start: Start, tmp_path: Path) -> No
     [
         (["set", "k", "-1"], "set k -1"),
         (["set", "k", ""], "set k "),
-        (["set", "k", "--", "--nonsense"], "set k -- --nonsense"),
+        (["set", "k", "--", "--nonsense"], "set k --nonsense"),
+        (["set", "k", "a", "--timeout", "5", "b"], "set k a b"),
+        (["set", "k", "-1.5", "--timeout=5"], "set k -1.5"),
+        (["set", "k", "--", "-"], "set k -"),
+        (["set", "k", "a", "-"], "set k a -"),
+        (["set", "k", "v", "--ttl", "60"], "setex k 60 v"),
+        (["setnx", "k", "v", "w"], "setnx k v w"),
+        (["cas", "my key", "an old", "a new"], r"cas my\skey an\sold a new"),
+        (["incr", "k", "-5"], "incr k -5"),
+        (["append", "k", "v"], "append k v"),
+        (["expire", "k", "60"], "expire k 60"),
+        (["persist", "k"], "persist k"),
+        (["ttl", "k"], "ttl k"),
+        (["leases"], "leases"),
+        (["clear", "my "], r"clear my\s"),
+        (["object", "k", "list.append", '{"a": "b c"}'], 'object k list.append {"a": "b c"}'),
         (["set", "--timeout", "5", "--", "-k", "--at"], "set -k --at"),
         (["get", "--", "--at"], "get --at"),
         (["get", "-"], "get -"),
@@ -72,6 +91,122 @@ def test_shell_words_are_escaped_for_the_wire(
     node = start(lambda _: "SESSION response: x")
     raftline(tmp_path, *words, at=f"localhost:{node.port}")
     assert node.asked[-1].partition("@")[2] == line
+
+
+ANY_BYTES = b"two\nlines, \\ and \xff\x00 "
+
+
+def test_a_value_goes_in_and_comes_out_as_its_bytes(start: Start, tmp_path: Path) -> None:
+    at = f"localhost:{start(store()).port}"
+    (tmp_path / "file").write_bytes(ANY_BYTES)
+    assert raftline(tmp_path, "set", "typed", "-", at=at, typed=ANY_BYTES).returncode == 0
+    assert raftline(tmp_path, "set", "--from", "file", "read", at=at).returncode == 0
+    for key in ("typed", "read"):
+        found = get_bytes(tmp_path, key, at=at)
+        assert found == get_bytes(tmp_path, "--raw", key, at=at) == ANY_BYTES
+        assert get_bytes(tmp_path, "-q", key, at=at) == ANY_BYTES + b"\n"
+    shown = json.loads(raftline(tmp_path, "get", "--json", "read", at=at).stdout)
+    assert (shown["value"], base64.b64decode(shown["base64"])) == (None, ANY_BYTES)
+    gone = raftline(tmp_path, "get", "gone", at=at)
+    assert (gone.stdout, gone.stderr) == ("", "GET response, no such key: gone\n")
+
+
+def get_bytes(folder: Path, *words: str, at: str) -> bytes:
+    return subprocess.run(
+        [sys.executable, "-m", "raftline", "get", *words],
+        env={**os.environ, "RAFTLINE": at},
+        cwd=folder,
+        check=True,
+        capture_output=True,
+    ).stdout
+
+
+def test_a_value_beyond_the_limit_is_refused_before_it_is_sent(
+    start: Start, tmp_path: Path
+) -> None:
+    node = start(store())
+    at = f"localhost:{node.port}"
+    done = raftline(tmp_path, "set", "k", "-", at=at, typed=b"x" * (VALUE_BYTES + 1))
+    assert (
+        done.stderr == "raftline: standard input: holds more than the 1,048,576 bytes of a value\n"
+    )
+    assert (done.returncode, node.received) == (2, [])
+
+
+def paged(count: int, page: int) -> Callable[[str], str]:
+    """Return what answers like a node whose pages are that short."""
+    pairs = {f"k/{number:03}": str(number) for number in range(count)}
+
+    def answer(line: str) -> str:
+        asked = line.rpartition("@")[2]
+        after = asked.partition(" after ")[2].partition(" ")[0]
+        rest = [key for key in pairs if key > after]
+        shown = {key: pairs[key] for key in rest[:page]}
+        more = f" more: show k/ after {rest[page - 1]}" if len(rest) > page else ""
+        return f"SHOW response: {json.dumps(shown)}{more}"
+
+    return answer
+
+
+def test_a_listing_goes_on_to_its_end(start: Start, tmp_path: Path) -> None:
+    node = start(paged(7, 3))
+    at = f"localhost:{node.port}"
+
+    def printed(*words: str) -> str:
+        return raftline(tmp_path, *words, at=at).stdout
+
+    pairs = {f"k/{number:03}": str(number) for number in range(7)}
+    assert printed("show", "k/") == f"SHOW response: {json.dumps(pairs)}\n"
+    assert json.loads(printed("show", "-q", "k/")) == pairs
+    assert json.loads(printed("show", "k/", "--json")) == {
+        "ok": True,
+        "verb": "show",
+        "pairs": pairs,
+    }
+    assert (
+        printed("keys", "k/") == printed("show", "--keys", "k/") == "".join(f"{k}\n" for k in pairs)
+    )
+    assert json.loads(printed("keys", "--json"))["keys"] == [*pairs]
+    assert printed("count", "k/") == printed("show", "k/", "--count") == "7\n"
+    assert json.loads(printed("count", "--json"))["count"] == 7
+    node.received.clear()
+    printed("show", "k/", "read", "local")
+    assert [line.partition("@")[2] for line in node.received] == [
+        "show k/ read local",
+        "show k/ after k/002 read local",
+        "show k/ after k/005 read local",
+    ]
+
+
+def test_a_listing_ends_at_its_limit_and_says_so(start: Start, tmp_path: Path) -> None:
+    node = start(paged(7, 3))
+    at = f"localhost:{node.port}"
+    done = raftline(tmp_path, "keys", "--limit", "3", at=at)
+    assert done.stdout == "k/000\nk/001\nk/002\n"
+    assert done.stderr == "[*] These are the first 3; there are more.\n"
+    shown = json.loads(raftline(tmp_path, "show", "--json", "--limit", "4", at=at).stdout)
+    assert (len(shown["pairs"]), shown["more"]) == (4, True)
+    done = raftline(tmp_path, "count", "--limit", "7", at=at)
+    assert (done.stdout, done.stderr) == ("7\n", "")
+
+
+def test_a_key_that_would_be_two_lines_is_spelled(start: Start, tmp_path: Path) -> None:
+    pairs = json.dumps({"a\nb": "", "c d": "", "\udcff": ""})
+    node = start(lambda _: f"SHOW response: {pairs}")
+    done = raftline(tmp_path, "keys", at=f"localhost:{node.port}")
+    assert done.stdout.splitlines() == [r"a\nb", "c d", r"\xff"]
+
+
+def test_a_listing_whose_later_page_fails_says_so(start: Start, tmp_path: Path) -> None:
+    first = paged(7, 3)
+    refused = error("the state is being read. Nothing was done.")
+    node = start(lambda line: refused if " after " in line else first(line))
+    done = in_process.raftline(
+        "show", "--timeout", "1", environment={**os.environ, "RAFTLINE": f"localhost:{node.port}"}
+    )
+    assert done.returncode == 5
+    assert done.stdout.startswith('SHOW response: {"k/000": "0"')
+    assert done.stderr == f"\n{refused}\n"
 
 
 def test_a_command_tries_the_option_then_the_variable_then_the_folders_nodes(
@@ -100,7 +235,7 @@ def test_a_command_finds_the_leader_past_nodes_that_are_down(start: Start, tmp_p
     follower = start(lambda _: not_leader("s1", "localhost", leader.port), "s2")
     at = f"localhost:{free_port()}, localhost:{follower.port}"
     assert raftline(tmp_path, "set", "a", "5", at=at).stdout == "SET response: a set to 5\n"
-    assert raftline(tmp_path, "get", "a", at=at).stdout == "GET response: 5\n"
+    assert raftline(tmp_path, "get", "a", at=at).stdout == "5"
     assert leader.asked == ["raftline@session", "client-7#1@set a 5", "raftline@get a"]
 
 
@@ -111,10 +246,14 @@ def test_a_command_finds_the_leader_past_nodes_that_are_down(start: Start, tmp_p
         (["get", "a", "b"], "raftline get: error: get takes one key; "),
         (["set"], "raftline set: error: KEY is missing. "),
         (["set", "a"], "raftline set: error: VALUE is missing. "),
-        (["set", "a", "5", "--at", "h:1"], "raftline set: error: --at stands behind KEY; options "),
-        (["set", "a", "--timeout=5"], "raftline set: error: --timeout=5 stands behind KEY; "),
+        (["set", "a", "--timeout=5"], "raftline set: error: VALUE is missing. "),
+        (["set", "a", "b", "--from", "f"], "--from and VALUE both give the value; give one of "),
+        (["set", "a", "--from", "gone"], "raftline: --from gone: No such file or directory"),
+        (["set", "a", "b", "--tttl", "5"], "there is no option --tttl; did you mean --ttl? What "),
+        (["lease", "--keep", "0"], 'raftline lease: error: "0" is no time of a lease: '),
+        (["show", "--limit", "0"], "error: argument --limit: '0' is no number of keys, 1 or more"),
         (["show", "a", "b"], "raftline show: error: show takes [PREFIX] [after KEY]; "),
-        (["delete", "--nonsense", "a"], "raftline delete: error: unrecognized arguments: --nons"),
+        (["delete", "--nonsense", "a"], "raftline delete: error: there is no option --nonsense; "),
         (["get", "--at", "h", "a"], "raftline get: error: argument --at: 'h' is no address: host:"),
         (["get", "--at", "h:1,", "a"], "raftline get: error: argument --at: '' is no address: "),
         (
@@ -153,7 +292,7 @@ def test_client_verbs_have_the_exit_codes_of_the_client(
 ) -> None:
     port = start(lambda _: text).port
     done = raftline(tmp_path, "get", "--timeout", "0.2", "--at", f"localhost:{port}", "a")
-    assert (done.stdout, done.returncode) == (text + "\n", code)
+    assert (done.stdout, done.stderr, done.returncode) == ("", text + "\n", code)
 
 
 def test_without_a_listener_a_command_fails_at_once_in_one_line(tmp_path: Path) -> None:
@@ -175,3 +314,56 @@ def test_commands_of_the_shell_leave_no_session_behind(three: Cluster, tmp_path:
         assert raftline(tmp_path, "set", "a", number, at=where).returncode == 0
     eventually(lambda: three.nodes[0].status()["sessions"] == 0, "all were given back")
     assert raftline(tmp_path, "get", "-q", "a", at=where).stdout == "2\n"
+
+
+def test_a_lease_is_kept_for_as_long_as_the_program_runs(three: Cluster, tmp_path: Path) -> None:
+    where = f"localhost:{three.nodes[0].port}"
+    words = ["lease", "60", "--keep", "-q", "--at", where]
+    with subprocess.Popen(
+        [sys.executable, "-m", "raftline", *words], stdout=subprocess.PIPE, text=True
+    ) as keeper:
+        assert keeper.stdout is not None
+        lease = keeper.stdout.readline().rstrip()
+        done = raftline(tmp_path, "set", "--lease", lease, "here", "yes", at=where)
+        assert done.returncode == 0
+        keeper.send_signal(signal.SIGINT)
+        assert keeper.wait() == 130
+    gone = raftline(tmp_path, "get", "here", at=where)
+    assert (gone.stdout, gone.returncode) == ("", 1)
+
+
+def test_a_kept_lease_that_another_ends_ends_the_program(three: Cluster, tmp_path: Path) -> None:
+    where = f"localhost:{three.nodes[0].port}"
+    words = ["lease", "3", "--keep", "--json", "--at", where]
+    with subprocess.Popen(
+        [sys.executable, "-m", "raftline", *words], stdout=subprocess.PIPE, text=True
+    ) as keeper:
+        assert keeper.stdout is not None
+        granted = json.loads(keeper.stdout.readline())
+        assert (granted["ok"], granted["seconds"]) == (True, 3)
+        assert raftline(tmp_path, "release", granted["lease"], at=where).returncode == 0
+        lost = json.loads(keeper.stdout.readline())
+        assert (lost["ok"], lost["code"], keeper.wait()) == (False, 124, 124)
+        assert granted["lease"] in lost["error"]
+
+
+def test_a_watch_runs_a_command_at_each_event(three: Cluster, tmp_path: Path) -> None:
+    where = f"localhost:{three.nodes[0].port}"
+    raftline(tmp_path, "set", "at/1", "two words", at=where)
+    program = 'printf "%s %s [%s]\\n" "$RAFTLINE_KIND" "$RAFTLINE_KEY" "$(cat)" >>seen; false'
+    watch = [sys.executable, "-m", "raftline", "watch", "at/", "--exec", program, "--at", where]
+    with subprocess.Popen(watch, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as watcher:
+        seen = tmp_path / "seen"
+        eventually(lambda: seen.exists() and seen.read_text(), "the first event")
+        raftline(tmp_path, "set", "at/1", "3; rm -r /", at=where)
+        raftline(tmp_path, "delete", "at/1", at=where)
+        eventually(lambda: seen.read_text().count("\n") == 3, "all events")
+        watcher.send_signal(signal.SIGINT)
+        assert watcher.wait() == 130
+        assert watcher.stderr is not None
+        said = watcher.stderr.read().splitlines()
+    lines = ["has at/1 [two words]", "set at/1 [3; rm -r /]", "delete at/1 []"]
+    assert seen.read_text().splitlines() == lines
+    assert said == [
+        f"[*] {program}: exit code 1, at {kind} at/1" for kind in ("has", "set", "delete")
+    ]

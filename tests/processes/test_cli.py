@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-import functools
+import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from raftline import cli
 from raftline.common.arguments import typed
-from raftline.wire.commands import AT_THE_SHELL
-from tests.in_process import raftline
-from tests.scripted_node import scripted_nodes
+from raftline.tools import completion
+from raftline.tools.verbs import REQUESTS
+from tests import in_process
+from tests.scripted_node import Start, scripted_nodes, store
 
 SOURCE = Path(__file__).parents[2] / "src"
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    with scripted_nodes() as start_node:
+        yield start_node
 
 
 def complaint_of(
@@ -132,7 +141,7 @@ def complaint(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[object, 
         (["controller", "h:1", "a\nb"], "raftline: an order is one line; nothing was sent"),
         (["simulate", ""], "raftline simulate: METRICS: the name is empty"),
         (["simulate", "--html", ""], "raftline simulate: --html: the name is empty"),
-        (["completion", "fish"], "raftline completion: error: argument shell: invalid choice: "),
+        (["completion", "csh"], "raftline completion: error: argument shell: invalid choice: "),
     ],
 )  # fmt: skip
 def test_wrong_arguments_are_reported_in_one_line(
@@ -190,85 +199,165 @@ def test_a_backup_that_cannot_be_written_asks_no_node(tmp_path: Path) -> None:
     assert code == 4
 
 
+# What a script for each shell does where Tab is hit after these words.
 OFFERED = {
-    "bash": "COMP_WORDS=({typed}); COMP_CWORD={place}; _raftline; echo ${{COMPREPLY[*]}}",
+    "bash": "COMP_WORDS=({typed}); COMP_CWORD={place}; _raftline raftline; "
+    'printf "%s\\n" "${{COMPREPLY[@]}}"',
     # zsh itself filters the words that it is given, as the loop does here.
     "zsh": "words=({typed}); CURRENT=$(({place} + 1)); "
     "_raftline | while read -r word; do [[ $word = $words[CURRENT]* ]] && echo $word; done",
+    "fish": "complete -C {line}",
 }
 # These functions of zsh exist only in a terminal, so the test defines them.
 ZSH_ALONE = "compdef() {}; compadd() { shift; print -l -- $@ }; _files() {}; _directories() {}\n"
 
 
-@functools.cache
-def completion(shell: str) -> str:
-    return raftline("completion", shell).stdout
-
-
-def completed(shell: str, *words: str, folder: Path = SOURCE) -> list[str]:
-    """Return what a shell in `folder` offers for the last of these words. It finds `raftline` in
-    the folder's bin."""
-    program = shutil.which(shell)
-    if program is None:
-        pytest.skip(f"{shell} is not installed")
-    typed = " ".join(f"'{word}'" for word in ("raftline", *words))
-    ask = OFFERED[shell].format(typed=typed, place=len(words))
-    alone = ZSH_ALONE if shell == "zsh" else ""
-    found = subprocess.run(
-        [program, "-c", f"{alone}{completion(shell)}\n{ask}; true"],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=folder,
-        env={**os.environ, "PATH": f"{folder / 'bin'}:{os.environ['PATH']}"},
-    )
-    assert found.stderr == ""
-    return found.stdout.split()
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh"])
-def test_a_shell_completes_commands_and_options_and_their_values(shell: str) -> None:
-    assert completed(shell, "statu") == ["status"]
-    assert set(completed(shell, "sta")) == {"stat", "status"}
-    assert completed(shell, "help", "fs") == ["fsck"]
-    assert completed(shell, "status", "--j") == ["--json"]
-    assert completed(shell, "server", "--reads", "l") == ["lease", "log", "local"]
-    assert completed(shell, "completion", "") == ["bash", "zsh"]
-    assert set(completed(shell, "client", "--")) >= {"--follow", "--json", "--quiet"}
-    assert completed(shell, "nonsense", "--j") == []
-    for verb in AT_THE_SHELL:
-        assert verb in completed(shell, verb[:-1])
-        assert completed(shell, verb, "--a") == ["--at"]
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh"])
-def test_a_shell_completes_the_names_of_the_folder_s_nodes(shell: str, tmp_path: Path) -> None:
-    for folder, names in (("logs", ("s1", "s2", "t1")), ("other", ("n1",))):
-        (tmp_path / folder).mkdir()
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with three nodes in its file, and `raftline` in its bin."""
+    for name, names in (("logs", ("s1", "s2", "t1")), ("other", ("n1",))):
+        (tmp_path / name).mkdir()
         lines = [f"{name} localhost {port}\n" for port, name in enumerate(names, 10000)]
-        (tmp_path / folder / "server-configuration.txt").write_text("".join(lines))
+        (tmp_path / name / "server-configuration.txt").write_text("".join(lines))
     (tmp_path / "s-folder").mkdir()
     (tmp_path / "bin").mkdir()
     command = tmp_path / "bin" / "raftline"
     command.write_text(f'#!/bin/sh\nPYTHONPATH={SOURCE} exec {sys.executable} -m raftline "$@"\n')
     command.chmod(0o755)
+    return tmp_path
 
-    def offered(*words: str) -> list[str]:
-        return completed(shell, *words, folder=tmp_path)
 
-    for verb in ("transfer", "remove", "replace", "promote", "demote", "recover", "controller"):
-        assert offered(verb, "s") == ["s1", "s2"]
+def completed(shell: str, *words: str, folder: Path, at: str = "") -> list[str]:
+    """Return what a shell in `folder` offers for the last of these words."""
+    program = shutil.which(shell)
+    if program is None:
+        pytest.skip(f"{shell} is not installed")
+    typed = " ".join(f"'{word}'" for word in ("raftline", *words))
+    line = shlex.quote(" ".join(("raftline", *words)))
+    ask = OFFERED[shell].format(typed=typed, place=len(words), line=line)
+    script = folder / f"completion.{shell}"
+    script.write_text(completion.SCRIPTS[shell])
+    alone = ZSH_ALONE if shell == "zsh" else ""
+    found = subprocess.run(
+        [program, "-c", f"{alone}. {script}\n{ask}; true"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=folder,
+        env={
+            **os.environ,
+            "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
+            "HOME": str(folder),
+            "RAFTLINE": at,
+        },
+    )
+    assert found.stderr == ""
+    return [line.partition("\t")[0] for line in found.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_completes_commands_options_nodes_and_keys(
+    shell: str, folder: Path, start: Start
+) -> None:
+    at = f"localhost:{start(store()).port}"
+    assert set(completed(shell, "sta", folder=folder)) == {"stat", "status"}
+    assert completed(shell, "status", "--j", folder=folder) == ["--json"]
+    assert completed(shell, "member", "remove", "s", folder=folder) == ["s1", "s2"]
+    assert completed(shell, "get", "a", folder=folder, at=at) == ["ana"]
+    found = completed(shell, "fsck", "s", folder=folder)
+    assert {"s1", "s2"} <= set(found)
+    assert shell == "zsh" or {"s-folder", "s-folder/"} & set(found)
+
+
+def offered(*typed: str, shell: str = "zsh") -> list[str]:
+    return [*completion.offer(shell, typed, cli._parsers()).words]
+
+
+def test_each_command_and_its_options_are_offered() -> None:
+    assert offered("help", "fs") == ["fsck"]
+    assert offered("nonsense", "--j") == []
+    assert offered("server", "--reads", "l") == offered("server", "--reads=l")
+    assert offered("server", "--reads", "l") == ["lease", "log", "local"]
+    assert offered("completion", "") == ["bash", "zsh", "fish"]
+    assert set(offered("client", "--")) >= {"--follow", "--json", "--quiet"}
+    assert offered("member", "re") == ["remove", "replace"]
+    for verb in REQUESTS:
+        assert verb in offered(verb[:-1])
+        assert offered(verb, "--a") == ["--at"]
+
+
+def test_the_nodes_that_a_command_would_ask_are_offered(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    for words in (["transfer"], ["member", "demote"], ["remove"], ["recover"], ["controller"]):
+        assert offered(*words, "s") == ["s1", "s2"]
     assert offered("backup", "--from", "") == ["s1", "s2", "t1"]
     assert offered("transfer", "--timeout", "5", "t") == ["t1"]
-    for named in (["--dir", "other"], ["--dir=other"], ["--dir", "=", "other"]):
-        assert offered("remove", *named, "") == ["n1"]
+    for named in (["--dir", "other"], ["--dir=other"]):
+        assert offered("member", "remove", *named, "") == ["n1"]
+    assert offered("remove", "--dir", "=", "other", "", shell="bash") == ["n1"]
     assert offered("transfer", "--dir", "bin", "") == []
-    assert "s1" not in offered("add", "")
+    assert offered("member", "add", "") == []
     for words in (["get", "--user"], ["user", "remove"], ["unit", "--user"], ["certs", "--client"]):
-        assert not {"s1", "s2"} & set(offered(*words, ""))  # a user, and no node
-    found = offered("fsck", "s")
-    assert {"s1", "s2"} <= set(found)
-    assert shell == "zsh" or "s-folder" in found
+        assert not {"s1", "s2"} & {*offered(*words, "")}  # a user, and no node
+
+
+def test_the_members_that_one_address_names_are_offered(start: Start) -> None:
+    facts = dict.fromkeys(("term", "last_index", "commit_index", "last_applied"), 1)
+    facts |= {"name": "s1", "role": "leader", "members": {"s1": "h:1", "s9": "localhost:1"}}
+    node = start(lambda _: f"STATUS response: {json.dumps(facts | {'members_since': 1})}")
+    assert offered("transfer", "--at", f"localhost:{node.port}", "") == ["s1", "s9"]
+
+
+def test_keys_are_offered_as_a_shell_takes_them(start: Start) -> None:
+    pairs = json.dumps({"app:my key": "", "app:b": "", "c\nd": ""})
+    node = start(lambda _: f"SHOW response: {pairs}")
+    at = ["--at", "localhost", ":", str(node.port)]  # as bash divides it
+    assert offered("get", *at, "app", ":", "", shell="bash") == [r"my\ key", "b"]
+    whole = ["--at", f"localhost:{node.port}"]
+    assert offered("set", *whole, "app:") == ["app:my key", "app:b"]
+    assert offered("set", *whole, "") == ["app:my key", "app:b"]
+    assert offered("set", *whole, "app:b", "") == []  # a value
+    assert offered("set", "--at", "localhost:1", "a") == []
+
+
+def test_each_command_has_a_line_in_the_help_and_a_part_of_the_manual() -> None:
+    shown = in_process.raftline("--help").stdout
+    listed = [line.split()[0] for line in shown.splitlines() if line.startswith("  ")]
+    unlisted = {"members", "add", "remove", "replace", "promote", "demote"}
+    assert {*listed} == {*cli._parser()[1].choices} - unlisted
+    assert listed[:2] == ["get", "set"]
+    page = in_process.raftline("manual").stdout
+    assert page.startswith('.TH RAFTLINE 1 "" "raftline ')
+    for name in (*listed, "member add"):
+        assert f"\n.SS raftline {name}\n" in page
+    assert r"\fB\-\-at\fR \fIHOST:PORT[,…]\fR" in page
+    if shutil.which("groff"):
+        checked = subprocess.run(
+            ["groff", "-man", "-Tutf8", "-Kutf8", "-ww"], input=page.encode(), capture_output=True
+        )
+        assert (checked.returncode, checked.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("put", "did you mean set?"),
+        ("del", "did you mean delete?"),
+        ("ls", "did you mean show?"),
+        ("incrby", "did you mean incr?"),
+        ("statsu", "did you mean status?"),
+        ("version", "did you mean --version?"),
+        ("setex", "it is typed in `raftline client PORT`: setex KEY SECONDS VALUE. "),
+        ("xyzzy", "there is no command 'xyzzy'. Try: raftline --help"),
+    ],
+)
+def test_a_word_that_is_no_command_gets_a_guess_that_is_right(word: str, said: str) -> None:
+    done = in_process.raftline(word)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"there is no command '{word}'" in done.stderr
+    assert said in done.stderr
 
 
 @pytest.mark.parametrize(

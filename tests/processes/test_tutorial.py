@@ -39,10 +39,12 @@ VARIES = (
 )
 KEYS = {"^C": "\x03", "^D": "\x04", "^\\": "\x1c", "[Enter]": "\n"}
 ALIKE = {"Sorry, sN leads already.": "TRANSFER response: sN leads term N"}
-MAY_BE_REPEATED = re.compile(r"raftline (?:status|get|members|transfer)\b|grep ")
+MAY_BE_REPEATED = re.compile(r"raftline (?:status|get|member list|transfer)\b|grep ")
 PROGRAMS = {
     "make": "exec {python} src/cli.py up --client --pace class --base-port {port}",
-    "raftline": 'exec {python} src/cli.py "$@"',
+    # On a terminal `get` prints the reply, as the page shows it.
+    "raftline": 'set -- {python} src/cli.py "$@"; [ "$3" = get ] || exec "$@"; '
+    'exec {python} -c "import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)" "$@"',
     "python3": '[ "$1" = src/server.py ] && set -- "$@" --pace class; exec {python} "$@"',
     "nc": 'exec {python} nc.py "$@"',
 }

@@ -167,10 +167,10 @@ def test_the_shell_takes_the_user_of_the_environment_or_of_an_option(
     named = {"RAFTLINE_USER": "eve", "RAFTLINE_PASSWORD_FILE": str(file)}
     assert run("set", "app/shell", "5", **named).returncode == 0
     got = run("get", "--user", "bob", "--password-file", str(file), "app/shell")
-    assert (got.returncode, got.stdout) == (0, "GET response: 5\n")
+    assert (got.returncode, got.stdout) == (0, "5")
     refused = run("get", "app/shell")
     assert refused.returncode == 5
-    assert "a client without a login may not get app/shell" in refused.stdout
+    assert "a client without a login may not get app/shell" in refused.stderr
     assert "has no password here" in run("get", "--user", "bob", "a").stderr
     status = run("status", "--dir", str(cluster.folder), **(named | {"RAFTLINE_USER": "ann"}))
     assert status.returncode == 0, status.stdout + status.stderr

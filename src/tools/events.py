@@ -1,0 +1,49 @@
+"""`raftline watch --exec COMMAND`: a command that is run at each event of a watch."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import Final
+
+from raftline.clients.connection import say_waiting
+from raftline.clients.conversation import Client
+from raftline.kv.events import Event
+from raftline.kv.watch_output import begin
+from raftline.wire.protocol import escape
+
+# Variables of the environment of COMMAND. The value is its standard input, as it may hold any byte.
+KEY: Final = "RAFTLINE_KEY"
+KIND: Final = "RAFTLINE_KIND"
+INDEX: Final = "RAFTLINE_INDEX"
+
+
+def run_at_each(client: Client, command: str, program: str) -> int:
+    """Run a program by the shell at each event of a watch, one after the other. One that fails is
+    reported, and the watch goes on. It ends only by an exception, such as that of Ctrl-C.
+
+    Raises:
+        ClientError: no node serves it within the client's time, or it is refused.
+    """
+    with begin(client, command) as watch:
+        for event in watch:
+            done = subprocess.run(program, shell=True, input=_value(event), env=_variables(event))
+            if done.returncode:
+                say_waiting(
+                    f"{program}: exit code {done.returncode}, at {event.kind} {_key(event)}"
+                )
+    return 0
+
+
+def _value(event: Event[str]) -> bytes:
+    return (event.value or "").encode("utf-8", "surrogateescape")
+
+
+def _key(event: Event[str]) -> str:
+    r"""Return the key as it is. One with a zero byte, which no variable can hold, has `\x00`."""
+    return escape(event.key, key=True) if "\0" in event.key else event.key
+
+
+def _variables(event: Event[str]) -> dict[str, str]:
+    of_event = {KEY: _key(event), KIND: event.kind, INDEX: str(event.index)}
+    return {**os.environ, **of_event}

@@ -1,0 +1,109 @@
+"""`raftline show`, `keys` and `count`: all pages of a listing, as one."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from raftline.client import ReplyPrinter
+from raftline.clients.connection import ClientError
+from raftline.clients.conversation import Client
+from raftline.clients.streams import say
+from raftline.wire.commands import read_request
+from raftline.wire.operands import Limits
+from raftline.wire.protocol import error, escape
+from raftline.wire.refusals import for_people
+from raftline.wire.replies import Reply, RequestOutcome, outcome_to, pairs_of, valid_json
+
+_NO_LIMITS = Limits(1 << 62, 1 << 62)  # the node has its own
+
+Pair = tuple[str, str]
+
+
+class Wanted(NamedTuple):
+    """What is wanted of the pairs."""
+
+    form: str  # "keys", "count", or "" for the pairs
+    limit: int | None
+
+
+class _Failed(Exception):
+    """A page did not come; `reply` explains why."""
+
+    def __init__(self, command: str, reply: Reply) -> None:
+        super().__init__(reply.text)
+        self.command = command
+        self.reply = reply
+
+
+def show(client: Client, command: str, printer: ReplyPrinter, wanted: Wanted) -> int:
+    """Print what is wanted of all pages; return the exit code. Each page is the state of its own
+    time. Nothing is printed before the first page is here.
+
+    Raises:
+        ClientError: the first page did not come, and no object is wanted.
+    """
+    pages = _pages(client, command)
+    try:
+        first = next(pages)
+    except _Failed as failure:
+        return printer.show(failure.command, failure.reply)
+    pairs = itertools.chain(first, itertools.chain.from_iterable(pages))
+    listed = itertools.islice(pairs, wanted.limit)
+    try:
+        _print(listed, printer, wanted.form)
+        is_cut = wanted.limit is not None and next(pairs, None) is not None
+    except _Failed as failure:
+        print(f"\n{for_people(failure.reply.text)}", file=sys.stderr)
+        return outcome_to(failure.command, failure.reply.text)
+    if printer.as_object:
+        say(', "more": true}' if is_cut else "}")
+    elif is_cut:
+        print(f"[*] These are the first {wanted.limit}; there are more.", file=sys.stderr)
+    return RequestOutcome.DONE
+
+
+def _print(pairs: Iterator[Pair], printer: ReplyPrinter, form: str) -> None:
+    """Print them; an object is left open."""
+    if printer.as_object:
+        verb = form or "show"
+        print(f'{{"ok": true, "verb": "{verb}", "{form or "pairs"}": ', end="")
+    if form == "count":
+        number = sum(1 for _ in pairs)
+        print(number, end="" if printer.as_object else "\n")
+    elif form == "keys" and printer.as_object:
+        _print_joined("[", (valid_json(key) for key, _ in pairs), "]")
+    elif form == "keys":
+        for key, _ in pairs:
+            print(key if key.isprintable() else escape(key, key=True))
+    else:
+        is_alone = printer.quiet or printer.as_object
+        spelled = (valid_json({key: value})[1:-1] for key, value in pairs)
+        _print_joined("{" if is_alone else "SHOW response: {", spelled, "}")
+        print(end="" if printer.as_object else "\n", flush=True)
+
+
+def _print_joined(head: str, parts: Iterable[str], tail: str) -> None:
+    """Print the parts as they come, with commas between."""
+    print(head, end="")
+    for number, part in enumerate(parts):
+        print(", " * (number > 0) + part, end="")
+    print(tail, end="")
+
+
+def _pages(client: Client, command: str) -> Iterator[Iterable[Pair]]:
+    """Yield the pairs of each page. Raises _Failed."""
+    mode = read_request("", "", command, _NO_LIMITS).read
+    while command:
+        try:
+            reply = client.ask(command)
+        except ClientError as failure:
+            reply = Reply("", error(failure.at_the_shell))
+        if outcome_to(command, reply.text) is not RequestOutcome.DONE:
+            raise _Failed(command, reply)
+        pairs, command = pairs_of(reply.text)
+        if command and mode:
+            command += f" read {mode}"
+        yield pairs.items()

@@ -1,0 +1,56 @@
+"""The commands of the shell, in the groups in which its help lists them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Final
+
+from raftline.wire.commands import AT_THE_SHELL, COMMANDS
+
+LISTINGS: Final = {
+    "keys": "the keys alone, one a line, or those that begin with PREFIX",
+    "count": "the number of keys, or of those that begin with PREFIX",
+}
+REQUESTS: Final[Mapping[str, str]] = {**AT_THE_SHELL, **LISTINGS}  # tools/ask.py
+HELD: Final = {
+    "lock": "run a command while holding a lock",
+    "elect": "run a command while elected, again after a loss",
+}  # tools/lock.py
+_GROUPED: Final[Mapping[str, tuple[str, ...]]] = {
+    "keys and values": (
+        "get", "set", "delete", "show", "keys", "count", "watch", "incr", "append", "setnx", "cas",
+        "txn", "clear", "stat", "object",
+    ),
+    "leases and locks": (
+        "lock", "elect", "lease", "renew", "release", "leases", "expire", "persist", "ttl",
+    ),
+    "a cluster": ("status", "member", "transfer", "backup", "view", "client"),
+    "nodes and their files": (
+        "server", "up", "unit", "restore", "fsck", "recover", "replay", "user", "secret", "certs",
+    ),
+    "to learn and to test": ("simulate", "conform", "grade", "controller", "picture"),
+    "the shell": ("completion", "manual"),
+}  # fmt: skip
+_ALL = {name for names in _GROUPED.values() for name in names}
+_FIRST = next(iter(_GROUPED))  # a new request stands in it, unless the table has it elsewhere
+GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
+    **_GROUPED,
+    _FIRST: (*_GROUPED[_FIRST], *(verb for verb in REQUESTS if verb not in _ALL)),
+}
+LISTED: Final = [name for names in GROUPS.values() for name in names]
+LIKENESS: Final = 0.7  # difflib ratio: below it a guess is more often wrong
+_ELSEWHERE = {word: row.verb for row in COMMANDS.values() for word in row.elsewhere}
+
+
+def no_command(typed: str, commands: Collection[str]) -> str:
+    """Return the complaint about a word that is no command, with what was meant by it."""
+    import difflib  # only needed after a mistake
+
+    said = f"there is no command {typed!r}"
+    if typed == "version":
+        return f"{said}; did you mean --version?"
+    if typed in COMMANDS:
+        return f"{said}; it is typed in `raftline client PORT`: {COMMANDS[typed].form}"
+    near = difflib.get_close_matches(typed, commands, 1, LIKENESS)
+    meant = _ELSEWHERE.get(typed) or next(iter(near), "")
+    return f"{said}; did you mean {meant}?" if meant in commands else said
