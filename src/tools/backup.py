@@ -187,6 +187,22 @@ def _new_file(file: str) -> Path:
     return path
 
 
+def check(file: str) -> int:
+    """Read a backup as `restore` would, and print what it holds. Returns 0 it is sound, 3 it is
+    damaged, 4 it can't be read."""
+    try:
+        loaded = _read(Path(file))
+    except StorageError as failure:
+        return tell_failure(failure, file)
+    snapshot = loaded.snapshot
+    parts = {"key": len(loaded.pairs), "lease": len(loaded.leases)}
+    held = ", ".join(f"{count:,} {what}{'s' * (count != 1)}" for what, count in parts.items())
+    print(
+        f"{file} is sound: {held}, the state after entry {snapshot.index} of term {snapshot.term}"
+    )
+    return 0
+
+
 def restore(file: str, folder: str, members: Sequence[str]) -> int:
     """Write the files of every member of a new cluster into `folder`, from a backup.
 
@@ -254,8 +270,8 @@ def _read(path: Path) -> LoadedSnapshot:
         raise FilesRefused(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise FilesRefused(
-            f"{path}, {error}{'' if str(error).endswith('?') else '.'} The backup is damaged, so "
-            "nothing was restored; use another one"
+            f"{path}, {error}{'' if str(error).endswith('?') else '.'} The backup is damaged; "
+            "use another one. Nothing was changed"
         ) from None
     return loaded
 

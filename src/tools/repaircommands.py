@@ -65,7 +65,9 @@ def _add_backup(commands: Commands) -> None:
         "node answered to the end; 5: refused or unreachable.",
     )
     backup.add_argument("file", metavar="FILE", help="which must not be there yet")
-    backup.add_argument("--from", dest="node", metavar="NAME", help="of a stopped node's files")
+    source = backup.add_mutually_exclusive_group()
+    source.add_argument("--from", dest="node", metavar="NAME", help="of a stopped node's files")
+    source.add_argument("--check", action="store_true", help="read FILE, and say what it holds")
     add_asking_options(backup, 60.0)
     backup.set_defaults(module="tools.backup", carry_out=_backup)
 
@@ -113,6 +115,8 @@ def _recover(options: argparse.Namespace) -> int:
 def _backup(options: argparse.Namespace) -> int:
     from raftline.tools import backup
 
+    if options.check:
+        return backup.check(options.file)
     if options.node is None:
         nodes, access = named_nodes(options.at, options.dir), access_of(options)
         return backup.of_cluster(nodes, access, options.file, options.timeout)

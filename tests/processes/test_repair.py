@@ -291,7 +291,7 @@ def test_a_flipped_byte_in_a_backup_is_named_and_nothing_restored(
     done = raftline("restore", backup, tmp_path / "new", "--members", "s1=localhost:21999")
     assert done.returncode == 3
     assert done.stderr.startswith(f"raftline: {backup}, line ")
-    assert "The backup is damaged, so nothing was restored" in done.stderr
+    assert "The backup is damaged; use another one. Nothing was changed" in done.stderr
     assert not (tmp_path / "new").exists()
 
 

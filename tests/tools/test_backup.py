@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from raftline import cli
 from raftline.storage.disk import EXIT_DISK, EXIT_FILES
 from raftline.storage.folder import Folder
 from raftline.tools.backup import of_node, restore
@@ -73,9 +74,34 @@ def test_backup_and_restore_keep_what_is_known_of_each_key(
     assert of_node(tmp_path / "logs", "s1", backup) == 0
     assert restore(backup, str(tmp_path / "new"), members) == 0
     assert fsck(["s1", "s2"], str(tmp_path / "new"), repairs=False, as_json=False) == 0
+    capsys.readouterr()
+    assert cli.main(["backup", "--check", backup]) == 0
+    held = "3 keys, 1 lease, the state after entry 5 of term 1"
+    assert capsys.readouterr().out == f"{backup} is sound: {held}\n"
     restored, _ = boot(Folder(tmp_path / "new"), "s2")
     store = restored.store
     assert (store.level, dict(store)) == (2, {"a": "1", "b": "two words", "c": ""})
     assert [store.facts(key) for key in "abc"] == [(2, ""), (4, "lease-3"), (5, "")]
     assert (store.leased, store.leases.granted) == ({"lease-3": {"b"}}, {"lease-3": 10})
     restored.close()
+
+
+def test_a_damaged_backup_is_found_before_it_is_needed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manager, _ = boot(Folder(tmp_path))
+    vote(manager, 1, "s1")
+    write(manager, 1, 1, "set a 1")
+    manager.close()
+    backup = tmp_path / "backup.txt"
+    assert of_node(tmp_path, "s1", str(backup)) == 0
+    whole = backup.read_bytes()
+    capsys.readouterr()
+    for damaged in (whole.replace(b"1", b"2"), whole[:-1], whole + b"x", b""):
+        backup.write_bytes(damaged)
+        assert cli.main(["backup", str(backup), "--check"]) == 3
+        printed = capsys.readouterr()
+        assert (printed.out, printed.err.count("\n")) == ("", 1)
+        assert "The backup is damaged; use another one. Nothing was changed" in printed.err
+    assert cli.main(["backup", str(tmp_path / "gone"), "--check"]) == 3
+    assert "there is no such file" in capsys.readouterr().err

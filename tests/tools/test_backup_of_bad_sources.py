@@ -230,7 +230,7 @@ def test_a_backup_whose_lines_no_node_would_take_is_not_restored(
         new = tmp_path / f"new-{status}"
         assert restore(str(file), str(new), ["s1=localhost:10000"]) == status
         assert new.exists() is (status == 0)
-    assert "nothing was restored" in capsys.readouterr().err
+    assert "Nothing was changed" in capsys.readouterr().err
 
 
 def test_a_restored_node_starts_beyond_the_terms_of_the_old_cluster(tmp_path: Path) -> None:
