@@ -10,11 +10,13 @@ election timeout, and the terms.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from clusters import wait_until
@@ -43,7 +45,26 @@ def look(port: int, waits: list[float], is_over: threading.Event) -> None:
             waits.append(time.monotonic() - begun)
 
 
-def work(nodes: Raftline, port: int) -> Counter[str]:
+class Asking:
+    """Requests one after the other, to the node that leads by then."""
+
+    def __init__(self, nodes: Raftline, leader: int) -> None:
+        self._nodes = nodes
+        self._asked = leader
+
+    def is_done(self, line: str) -> bool:
+        """Ask; return whether it was done. If it was not, look for the node that leads now."""
+        nodes = self._nodes
+        with contextlib.suppress(OSError):
+            reply = ask(nodes.port(self._asked), line, PATIENCE_S).partition("@")[2]
+            if reply and not code_of(reply):
+                return True
+        roles = {number: nodes.status(number).get("role") for number in nodes.processes}
+        self._asked = next((one for one in roles if roles[one] == "leader"), self._asked)
+        return False
+
+
+def work(nodes: Raftline, leader: int) -> Counter[str]:
     """Have long entries applied until each node has taken a snapshot; return what was done."""
     before = _snapshots(nodes)
     done, is_over = Counter[str](), threading.Event()
@@ -51,25 +72,29 @@ def work(nodes: Raftline, port: int) -> Counter[str]:
     lines = (f"txn {operations}", "append bytes v", f"set more {'x' * MEGABYTE}", "backup")
 
     def again(line: str) -> None:
+        asking = Asking(nodes, leader)
         while not is_over.is_set():
-            is_done = not code_of(ask(port, line, PATIENCE_S).partition("@")[2])
+            is_done = asking.is_done(line)
             done[f"{line[:8]} {'done' if is_done else 'refused'}"] += 1
             is_over.wait(0 if is_done else PAUSE_S)
 
     threads = [threading.Thread(target=again, args=(line,)) for line in lines]
     for thread in threads:
         thread.start()
-    wait_until(lambda: _snapshots(nodes) != before or None, "no node took a snapshot", PATIENCE_S)
-    print(ask(port, "clear k", PATIENCE_S))
-    wait_until(
-        lambda: all(map(int.__lt__, before, _snapshots(nodes))) or None,
-        "a node took none",
-        PATIENCE_S,
-    )
-    is_over.set()
-    for thread in threads:
-        thread.join()
+    clearing = Asking(nodes, leader)
+    try:
+        _wait(lambda: any(map(int.__lt__, before, _snapshots(nodes))), "no node took a snapshot")
+        _wait(lambda: clearing.is_done("clear k"), "nobody cleared the keys")
+        _wait(lambda: all(map(int.__lt__, before, _snapshots(nodes))), "a node took none")
+    finally:
+        is_over.set()
+        for thread in threads:
+            thread.join()
     return done
+
+
+def _wait(is_so: Callable[[], bool], trouble: str) -> None:
+    wait_until(lambda: is_so() or None, trouble, PATIENCE_S)
 
 
 def _snapshots(nodes: Raftline) -> list[int]:
@@ -96,7 +121,7 @@ def main(folder: Path, base_port: int) -> None:
         for thread in looks:
             thread.start()
         time.sleep(1)
-        done = work(nodes, port)
+        done = work(nodes, leader)
         nodes.wait_until_level()
         time.sleep(1)
         is_over.set()
