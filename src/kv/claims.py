@@ -158,6 +158,7 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
         ):
             lease._lose()
             raise self._broken(attempt)
+        lease._expect_held()  # the last answer may have taken long
         return token
 
     def _giving(self, caller: object) -> Claiming[None]:

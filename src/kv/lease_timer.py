@@ -226,6 +226,13 @@ class BaseLease(NoCopies, Generic[Event]):
             raise timer.loss()
         return timer
 
+    def _expect_held(self) -> None:
+        """Raise LeaseLost if its time is over by now: it is lost then."""
+        timer = self._granted()
+        if not timer.is_held(self._now()):
+            timer.lose()
+            raise timer.loss()
+
     def _is_to_release(self, error: BaseException | None) -> bool:
         """Return whether the end of a `with` has to release it. Raises LeaseLost if it was lost,
         and no error inside explains more."""

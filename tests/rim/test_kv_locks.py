@@ -292,6 +292,25 @@ def test_check_and_release_of_a_lock_that_was_broken_report_its_loss() -> None:
     assert cluster.keys() == {HELD: "by hand"}
 
 
+def test_a_lock_whose_time_ends_amid_a_check_is_not_confirmed() -> None:
+    cluster = Cluster()
+    lock = cluster.lock()
+    lock.acquire()
+
+    def takes_long(command: str) -> None:
+        if command.startswith("stat "):
+            timer = lock._my_lease()._timer
+            assert timer is not None
+            timer._until_s = 0.0
+
+    cluster.after = takes_long
+    with pytest.raises(LeaseLost, match="not renewed in time"):
+        lock.check()
+    assert not lock.is_held
+    with pytest.raises(LeaseLost):
+        lock.release()
+
+
 def test_check_and_release_of_a_task_s_lock_that_was_broken_report_its_loss() -> None:
     async def work() -> None:
         cluster, lost = AioCluster(), asyncio.Event()
