@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from raftline.common.wakeup import Wakeup
 from raftline.net.host import EventSink
@@ -36,7 +36,11 @@ OBSERVERS_MAX = 100
 class Observer:
     """One connection that observes; a `Backlog` of its lines."""
 
-    def __init__(self, name: str, request_id: str, sink: EventSink, asked: ObserveAsked) -> None:
+    def __init__(
+        self, name: str, request_id: str, sink: EventSink, asked: ObserveAsked, first: int = 0
+    ) -> None:
+        """`first` is the number of the first step that it is sent."""
+        self.first = first
         self.sink = sink
         self.asked = asked
         self.thinning = Thinning(is_all=asked.is_all)
@@ -105,7 +109,8 @@ class Observers:
         self._node: RawNode | None = None
         self._core = threading.Lock()  # that of the driver, once there is one
         self._facts: Facts | None = None
-        self._steps: deque[Step] = deque()
+        self._steps: deque[tuple[int, Step]] = deque()  # each with its number
+        self._count = 0  # of steps that were recorded
         self._lost_steps = 0
         self._lock = threading.Lock()  # for `_observers`, and for the thread's begin and end
         self._observers: dict[EventSink, Observer] = {}
@@ -150,7 +155,9 @@ class Observers:
         if isinstance(event, Receive) and isinstance(event.message, AppendEntries):
             there = node.view.log.term_at(event.message.prev_index)
         at_s = self._clock.now_s()
-        self._steps.append(Step(self._name, at_s, before, event, effects, after, refusal, there))
+        step = Step(self._name, at_s, before, event, effects, after, refusal, there)
+        self._steps.append((self._count, step))
+        self._count += 1
         self.wake()
 
     # --- a connection's thread ------------------------------------------------------------------
@@ -162,8 +169,8 @@ class Observers:
                 return words.OBSERVES_ALREADY
             if node is None or len(self._observers) >= OBSERVERS_MAX or not self.begin_sending():
                 return words.too_many(OBSERVERS_MAX)
-            observer = Observer(self._name, request_id, sink, asked)
             with self._core:
+                observer = Observer(self._name, request_id, sink, asked, self._count)
                 facts = facts_of(node.view)
                 if node.observer is None:
                     self._facts, node.observer = facts, self
@@ -211,19 +218,24 @@ class Observers:
     def send_gathered(self) -> None:
         """Send the lines of all steps that have gathered."""
         while self._steps:
-            with self._lock:
+            steps = list(self._take_steps())
+            with self._lock:  # after they were taken: who began before any of them is here
                 observers = list(self._observers.values())
             lost_steps, self._lost_steps = self._lost_steps, 0
             for observer in observers:
                 observer.lose(lost_steps)
-            for _ in range(PIECE_LINES):
-                try:
-                    step = self._steps.popleft()
-                except IndexError:  # all are sent, or the last observer has left meanwhile
-                    break
-                self._tell_step(step, observers)
+            for number, step in steps:
+                self._tell_step(step, [one for one in observers if one.first <= number])
             for observer in observers:
                 self._send(observer)
+
+    def _take_steps(self) -> Iterator[tuple[int, Step]]:
+        """Take some of the steps that have gathered."""
+        for _ in range(PIECE_LINES):
+            try:
+                yield self._steps.popleft()
+            except IndexError:  # all are sent, or the last observer has left meanwhile
+                return
 
     def _send(self, observer: Observer) -> None:
         if observer.begins_to_tell():

@@ -92,6 +92,20 @@ def test_nobody_looks_once_the_last_observer_has_gone(scene: Scene) -> None:
     eventually(lambda: gone not in {each.name for each in threading.enumerate()}, gone)
 
 
+def test_an_observer_is_sent_no_step_of_before_its_first_line(scene: Scene) -> None:
+    first, second = scene.sink(), scene.sink()
+    scene.observers.wake = lambda: None  # nothing is sent before the test says so
+    scene.observers.open(first, "", ObserveAsked())
+    scene.propose("set a 1")
+    scene.observers.open(second, "", ObserveAsked())
+    scene.propose("set a 2")
+    scene.observers.send_gathered()
+    assert "Propose set a 1" in first.text
+    assert "log ends at 2 of term 1" in second.text.splitlines()[0]
+    assert "Propose set a 1" not in second.text
+    assert "Propose set a 2" in second.text
+
+
 def test_an_observer_is_sent_steps_although_the_one_before_left_amid_them(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
