@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import NamedTuple
 
 from raftline.monitoring.exposition import CONTENT_TYPE
 from raftline.monitoring.metrics import metrics
 from raftline.net.host import Batch
+from raftline.net.waits import AwaitReplies
 from raftline.node.server import Server
 from raftline.wire.parsing import Reading
 
@@ -73,11 +74,23 @@ def unhealthy_reason(server: Server) -> str:
 
 
 def _ready(server: Server) -> Answer:
+    steps = readiness(server)
+    try:
+        wait = next(steps)
+        steps.send(wait.batch.wait(wait.within_s))
+    except StopIteration as end:
+        answer: Answer = end.value
+        return answer
+    raise AssertionError("one wait is enough")
+
+
+def readiness(server: Server) -> Generator[AwaitReplies, bool, Answer]:
+    """Find out whether a node serves. It is sent whether the answer that it waits for has come."""
     why = "shut down by its controller" if server.is_down else unhealthy_reason(server)
     if not why:
         batch = Batch(["ready"], is_read=True, reading=ASKS)
         server.submit(batch)
-        if not batch.wait(CONFIRM_S):
+        if not (yield AwaitReplies(batch, CONFIRM_S)):
             why = _why_not_confirmed(server)
         elif batch.reader is None:  # it was answered: no leader, for example
             why = batch.replies[0]

@@ -33,6 +33,8 @@ class Promise:
         return True
 
     def __await__(self) -> Generator[Promise, Any, Any]:
+        if Task.current is None:  # the schedule is over: its coroutines are closed
+            raise GeneratorExit
         return (yield self)
 
 
@@ -49,6 +51,8 @@ class Task:
         self._go_on(None, None)
 
     def _go_on(self, answer: Any, error: BaseException | None) -> None:
+        if getattr(self._coroutine, "cr_running", False):  # it is being closed
+            return
         before, Task.current = Task.current, self
         try:
             while True:

@@ -22,7 +22,7 @@ from tests.virtual.history import History
 from tests.virtual.lines import Connected
 from tests.virtual.plan import Plan
 from tests.virtual.requests import Asked, Asker, ClientConnection
-from tests.virtual.users import NAMES, Guest, Settings, UsersFile
+from tests.virtual.users import NAMES, Guest, Settings, UsersFile, is_denial
 from tests.virtual.watching import Watching
 from tests.virtual.watchlines import WatchClient, WatchConnection
 from tests.virtual.world import World
@@ -31,14 +31,8 @@ if TYPE_CHECKING:
     from tests.virtual.host import Host
 
 SHARE = 1 / 8  # of schedules
-DENIED = " may not "
 NOBODY_LOGGED_IN = f"Sorry, nobody logged in on this connection within {STRANGER_S:g} s."
 LOST_RIGHTS = "since the rights of the user have changed"
-
-
-def is_denial(reply: str) -> bool:
-    """Whether a request was refused for want of a right."""
-    return reply.startswith("Sorry, ") and DENIED in reply and reply.endswith("Nothing was done.")
 
 
 def certificate(name: str) -> dict[str, object]:
@@ -254,17 +248,18 @@ class Guests:
         self.is_on = chance.random() < SHARE
         self.clients: list[Client] = []
         self.watches: list[WatchClient] = []
+        self.files: dict[Host, UsersFile] = {}
         if not self.is_on:
             return
         anonymous = chance.choice([UserRole.NONE, UserRole.NONE, UserRole.READER])
-        self._files = {host: UsersFile(world, chance, host, anonymous) for host in hosts}
-        for host, file in self._files.items():
+        self.files = {host: UsersFile(world, chance, host, anonymous) for host in hosts}
+        for host, file in self.files.items():
             host.requests.porter = GuestDoor(file, chance)
-        self._settings = Settings(world, chance, list(self._files.values()))
+        self._settings = Settings(world, chance, list(self.files.values()))
         for number in (1, 2):
             self.clients.append(GuestClient(world, plan, f"guest{number}", hosts, history))
         self.watches = [
-            GuestWatch(world, chance, f"guestwatch{number}", self._files, watching)
+            GuestWatch(world, chance, f"guestwatch{number}", self.files, watching)
             for number in (1, 2, 3)
         ]
 

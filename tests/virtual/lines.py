@@ -67,6 +67,7 @@ class Doors:
         self.traffic_log = NoTraffic()
         self.orders: Orders | None = None
         self.observers: Any = None
+        self.observed_incarnation = 0  # of the node that these observe
         self.submitted: list[Batch] = []  # some have an answer by now
         self.mark_ready: Callable[[ReplySink], None] = host.mark_ready
 
@@ -162,7 +163,7 @@ class Connected(OutgoingProtocol):
         self.held = 0  # bytes that wait for the client
         self.is_over = False
         self._incoming = b""
-        self._has_hung_up = False  # the client
+        self.has_hung_up = False  # the client, or the node
         self._rest = b""  # for which the client has no room yet
         self._has_turn = False  # the rest is a reply of the machine's own
         self._half = b""  # of a line that leaves
@@ -193,7 +194,7 @@ class Connected(OutgoingProtocol):
 
     def hang_up(self) -> None:
         """The client goes away."""
-        self._has_hung_up = True
+        self.has_hung_up = True
         self._forget()
         self.take(self.held)
 
@@ -234,7 +235,7 @@ class Connected(OutgoingProtocol):
         return True
 
     def _has_read(self) -> bool | None:
-        if not self._incoming and not self._has_hung_up:
+        if not self._incoming and not self.has_hung_up:
             return None
         data, self._incoming = self._incoming, b""
         self.protocol.receive_data(data, self._sim.clock.now_s())
@@ -280,7 +281,7 @@ class Connected(OutgoingProtocol):
     # --- the wire --------------------------------------------------------------------------------
 
     def _send(self, data: bytes) -> int:
-        if self._has_hung_up or self.is_over:
+        if self.has_hung_up or self.is_over:
             return len(data)
         if self.window is not None:
             data = data[: max(self.window - self.held, 0)]
@@ -298,7 +299,7 @@ class Connected(OutgoingProtocol):
         return True
 
     def _shut_down(self) -> None:
-        self._has_hung_up = True
+        self.has_hung_up = True
 
     def _drain(self) -> None:
         """Send what waits for a reader that is slow, as far as it has room."""

@@ -8,11 +8,13 @@ in after its end, and each call ends in time.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from random import Random
 from typing import Any, TypeVar
@@ -21,7 +23,7 @@ from raftline.clients.connection import ClientError, Deadline
 from raftline.clients.search import NodeTurns, search, text_of
 from raftline.clients.steps import carry_out_awaiting
 from raftline.kv.callers import Callers
-from raftline.kv.calls import CALLS, Ask, Call
+from raftline.kv.calls import CALLS, Ask, Call, Steps
 from raftline.kv.claims import AwaitTurn, BaseClaim, Claiming, ClaimStep, LetGo, Look
 from raftline.kv.codec import TEXT
 from raftline.kv.contest import LOCKS, LockKeys
@@ -40,14 +42,15 @@ from raftline.kv.following import (
 from raftline.kv.lease_timer import BaseLease, LeaseTimer
 from raftline.kv.liveness import MEMBERS_ID
 from raftline.kv.renewals import Renewals, UntilDue, keeping
-from raftline.logmanager import LogManager
+from raftline.kv.transaction import Transaction, itself
 from raftline.wire.replies import Reply
 from tests.virtual.client_request import ClientRequest
 from tests.virtual.coroutines import Cancelled, Promise, Task, shielded, slept
 from tests.virtual.history import History
 from tests.virtual.host import Host
+from tests.virtual.lockchecks import CallersInTurn, LockCheck
 from tests.virtual.plan import Plan
-from tests.virtual.searchers import ATTEMPTS, LATE_S, Searcher
+from tests.virtual.searchers import ATTEMPTS, LATE_S, Attempt, Searcher
 from tests.virtual.searchers import Call as SearchCall
 from tests.virtual.watchlines import LinesHeard
 from tests.virtual.world import World
@@ -56,53 +59,15 @@ Result = TypeVar("Result")
 NAMES = ("door", "door", "gate")
 HOLDER_PERMILLE = 1001  # of a holder's clock: the fastest node's is not a tenth faster than it
 LOOK_MS = 20  # between two looks at a connection that is silent
-ENDS = ("releases", "releases", "releases", "checks", "dies", "is broken")
-
-
-class LockCheck:
-    """Compares what programs believe of their locks with each other, and with the nodes."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._tokens: dict[str, int] = {}  # the highest, by the name of the lock
-        self._held: dict[str, list[SimulatedLease]] = {}
-        self._timers: dict[str, SimulatedLease] = {}
-        self._there: set[str] = set()
-        self._latest = 0
-
-    def won(self, name: str, token: int, lease: SimulatedLease) -> None:
-        """A program gets a lock.
-
-        Raises:
-            AssertionError: the token does not grow, or another program holds the lock for certain.
-        """
-        last = self._tokens.get(name, 0)
-        assert token > last, f"{name} has token {token} after {last}"
-        self._tokens[name] = token
-        others = [each for each in self._held.get(name, []) if each.is_held and not each.is_broken]
-        assert not others, f"{name} is got with {token}, and {others} hold it for certain"
-        self._held[name] = [lease]
-        self._world.counts["locks got"] += 1
-
-    def granted(self, lease: SimulatedLease) -> None:
-        """A program has a lease granted."""
-        self._timers = {name: each for name, each in self._timers.items() if each.is_held}
-        self._timers[lease.id] = lease
-
-    def applied(self, manager: LogManager) -> None:
-        """A node has applied entries.
-
-        Raises:
-            AssertionError: a lease is gone there, and its holder holds it still.
-        """
-        if manager.applied.index <= self._latest:
-            return
-        self._latest = manager.applied.index
-        there = set(manager.store.leases.granted)
-        for name in self._there - there:
-            lease = self._timers.get(name)
-            assert lease is None or not lease.is_held, f"{lease} is believed in after its end"
-        self._there = there
+ENDS = ("releases", "releases", "checks", "dies", "is broken", "is revoked", "forgets", "by hand")
+WEATHERS = ("fair", "fair", "slow", "away")  # of the network between a program and all nodes
+SLOW_MS = 900  # the longest that a reply takes then
+WAITS_S = (0.0, 0.5, 5.0, 5.0, None)
+HOLD_S = 3.0
+BY_HAND_S = 0.02  # between two tries to set a key by hand
+SOON_S = 0.25  # after a renewal that failed
+SHORT_S = 0.02  # for which a lock is held in the end
+LOCKS_SHARE = 0.85  # of what programs ask for; the rest are leases without a lock
 
 
 class _Over:
@@ -113,16 +78,32 @@ class _Over:
 class SimulatedLease(BaseLease[_Over]):
     """A lease of a simulated program."""
 
-    is_broken = False  # an operator has deleted the key that it guards
+    is_broken = False  # an operator deletes the key that it guards, or ends it
+    is_surely_broken = False  # that was done
+    is_reported = False  # its loss, by the lock that it guarded
 
-    def __init__(self, program: Locker, seconds: int, on_end: Any = None) -> None:
-        super().__init__(program.keeper, seconds, None, True, on_end, program.lease_s)
+    def __init__(
+        self, program: Locker, seconds: int, keep: bool = True, on_end: Any = None
+    ) -> None:
+        super().__init__(program.keeper, seconds, None, keep, on_end, program.lease_s)
+
+        self.program = program
+
+    @property
+    def was_lost(self) -> bool:
+        return self._timer is not None and self._timer.was_lost
 
     def _new_event(self) -> _Over:
         return _Over()
 
     def _call_apart(self, on_lost: Any) -> None:
         raise AssertionError("a lock reports its loss by itself")
+
+    def _granting(self) -> Steps[str]:
+        name = yield from super()._granting()
+        self.program.world.counts["leases of lockers"] += 1
+        self.program.check.granted(self)
+        return name
 
 
 class SimulatedLock(BaseClaim[SimulatedLease, Promise]):
@@ -132,8 +113,10 @@ class SimulatedLock(BaseClaim[SimulatedLease, Promise]):
         self._program = program
         self._mutex = nullcontext()
         self._all_callers: Callers[SimulatedLease, Promise] = Callers(lambda one: one.settle(True))
+        self.line = CallersInTurn(f"{program.name} of {name}")
         make = partial(SimulatedLease, program, seconds)
-        super().__init__(make, program.watch, LockKeys(LOCKS, name), program.lost)
+        super().__init__(make, program.watch, LockKeys(LOCKS, name), self._lost)
+        self._last_won: SimulatedLease | None = None
 
     @property
     def _callers(self) -> Callers[SimulatedLease, Promise]:
@@ -154,24 +137,47 @@ class SimulatedLock(BaseClaim[SimulatedLease, Promise]):
     def _call_apart(self, on_lost: Any) -> None:
         on_lost()
 
+    def won(self, token: int) -> SimulatedLease:
+        """Record that the task that runs has it, and return its lease."""
+        self._last_won = lease = self._my_lease()
+        assert self.token == token
+        self._program.check.won(self.name, token, lease)
+        return lease
+
+    def _lost(self) -> None:
+        """Take the report of a loss: of a lock that was held, once."""
+        lease = self._last_won
+        assert lease is not None, "the loss of a lock is reported that was not held"
+        assert lease.was_lost, f"{lease} is not lost, and reported so"
+        assert not lease.is_reported, f"the loss of {lease} is reported twice"
+        lease.is_reported = True
+        self._program.world.counts["locks lost"] += 1
+
     async def carry_out(self, steps: Claiming[Result]) -> Result:
         return await carry_out_awaiting(steps, self._do)
 
     async def _do(self, step: ClaimStep) -> object:
         if isinstance(step, Ask):
-            answer = await self._program.ask(step.call, step.limit_s)
-            if step.call.command.startswith("lease "):
-                self._program.world.counts["leases of lockers"] += 1
-            return answer
+            return await self._program._ask_step(step)
         if isinstance(step, Look):
             return await step.watch.step(step.until_s)
         if isinstance(step, AwaitTurn):
             if step.until_s is not None:
                 self._program.at(step.until_s, partial(step.waiter.settle, False))
-            self._program.world.counts["turns that are waited for"] += 1
-            return await step.waiter
+            return await self._turn_of(step.waiter)
         assert isinstance(step, LetGo)
         return await shielded(self.carry_out(step.steps))
+
+    async def _turn_of(self, waiter: Promise) -> object:
+        """Wait for a turn. The task goes on a moment after it has come; it may be cancelled then,
+        as one of asyncio."""
+        program, task = self._program, Task.current
+        program.world.counts["turns that are waited for"] += 1
+        has_turn = await waiter
+        if has_turn and task is not None and program.is_cancelled_now():
+            program.at(program.now_s(), task.cancel)
+            await program.sleep(0.001)
+        return has_turn
 
 
 class SimulatedKeeper:
@@ -182,6 +188,7 @@ class SimulatedKeeper:
         self._is_shared = is_shared
         self._all: dict[LeaseTimer, Renewals] = {}
         self._shared = Renewals()
+        self._failed: set[Renewals] = set()  # their last one
         self._changed = Promise()
 
     def keep(self, timer: LeaseTimer) -> None:
@@ -205,13 +212,24 @@ class SimulatedKeeper:
             self.drop(timer)
 
     async def _do(self, renewals: Renewals, step: Ask | UntilDue) -> object:
+        """Do a step.
+
+        Raises:
+            AssertionError: it rests for long, though the last renewal failed.
+        """
+        program = self._program
         if isinstance(step, Ask):
-            self._program.world.counts["renewals of lockers"] += 1
-            return await self._program.ask(step.call, step.limit_s)
+            program.world.counts["renewals of lockers"] += 1
+            self._failed.add(renewals)
+            answer = await program.ask(step.call, step.limit_s)
+            self._failed.discard(renewals)
+            return answer
         if renewals:
             self._changed = Promise()
-            left_s = max(0.0, renewals.due_s - self._program.lease_s())
-            self._program.at(self._program.now_s() + left_s, self._changed.settle)
+            left_s = max(0.0, renewals.due_s - program.lease_s())
+            is_late = left_s > SOON_S and renewals in self._failed and not self._is_shared
+            assert not is_late, f"{program.name} asks again in {left_s:.2f} s"
+            program.at(program.now_s() + left_s, self._changed.settle)
             await self._changed
         return None
 
@@ -342,11 +360,14 @@ class Locker(Searcher):
         self.limit_s = plan.options.election_timeout_ms * chance.choice((10, 30)) / 1000
         self.keeper = SimulatedKeeper(self, chance.random() < 0.5)
         self._tasks: dict[Task, None] = {}
+        self._last_round: list[SimulatedLock] | None = None  # to be taken once more
+        self._weather = "fair"
         self._at_all = list(hosts)
         super().__init__(world, plan, name, hosts, history)
         seconds = chance.choice((1, 1, 2))
         self._locks = {each: SimulatedLock(self, each, seconds) for each in dict.fromkeys(NAMES)}
         self._others = {each: SimulatedLock(self, each, seconds) for each in dict.fromkeys(NAMES)}
+        self._change_weather()
 
     # --- the world --------------------------------------------------------------------------------
 
@@ -368,7 +389,24 @@ class Locker(Searcher):
         return "Sorry, down" if host.node is None else self._status(host)
 
     def breaks(self) -> bool:
-        return self.chance.random() < self._plan.loss / 10
+        return self._weather == "away" or self.chance.random() < self._plan.loss / 10
+
+    def is_cancelled_now(self) -> bool:
+        """Whether a task whose turn has come is cancelled before it goes on."""
+        return not self.stopped and self.chance.random() < 0.2
+
+    def _change_weather(self) -> None:
+        if self._last_round is None:
+            self._weather = self.chance.choice(WEATHERS)
+            self.at(self.now_s() + 0.2 + 2 * self.chance.random(), self._change_weather)
+
+    def answered(self, attempt: Attempt, reply: str) -> None:
+        """The node's reply has come, or is late, or gets lost."""
+        if self._weather == "slow":
+            delay_ms = self.chance.randint(1, SLOW_MS)
+            self.world.beside(delay_ms, self.chance.random(), super().answered, attempt, reply)
+        elif self._weather == "fair":
+            super().answered(attempt, reply)
 
     def watch(self, prefix: str) -> SimulatedWatch:
         self.world.counts["watches of lockers"] += 1
@@ -380,9 +418,6 @@ class Locker(Searcher):
 
     async def sleep(self, seconds: float) -> None:
         await slept(self.world, math.ceil(1000 * seconds), self.chance.random())
-
-    def lost(self) -> None:
-        self.world.counts["locks lost"] += 1
 
     def ended(self, _: Any, error: BaseException | None) -> None:
         """Take the end of a task. Raises what it raised."""
@@ -405,6 +440,9 @@ class Locker(Searcher):
         except ClientError as error:
             raise call.failure(error) from None
 
+    async def _ask_step(self, step: Ask) -> object:
+        return await self.ask(step.call, step.limit_s)
+
     def _end(self, call: SearchCall, reply: Reply) -> None:
         call.ended.settle(reply)
 
@@ -414,9 +452,17 @@ class Locker(Searcher):
     # --- what it does -----------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        if self.stopped:
-            return
+        if self._last_round:
+            self._carry_on(self._takes(self._last_round.pop(), None))
+        elif self._last_round is None and not self.stopped:
+            takes = self.chance.random() < LOCKS_SHARE
+            task = self._carry_on(self._takes_a_lock() if takes else self._takes_a_lease())
+            if not task.is_over and self.chance.random() < 0.15:
+                self.at(self.now_s() + 2 * self.chance.random(), task.cancel)
+
+    def _carry_on(self, coroutine: Coroutine[Promise, Any, Any]) -> Task:
         self._under_way += 1
+
         task: Task | None = None
 
         def end(_: Any, error: BaseException | None) -> None:
@@ -424,52 +470,77 @@ class Locker(Searcher):
             self.ended(None, error)
             self._ended()
 
-        task = Task(self._takes_a_lock(), end)
+        task = Task(coroutine, end)
         if not task.is_over:
             self._tasks[task] = None
-            if self.chance.random() < 0.15:
-                self.at(self.now_s() + 2 * self.chance.random(), task.cancel)
+        return task
+
+    def begin_last_round(self) -> None:
+        """Take each lock once more, in fair weather: who waits for one gets it in time."""
+        self._last_round = [*self._locks.values(), *self._others.values()]
+        self._weather, self._plan = "fair", replace(self._plan, loss=0)
+
+    @property
+    def is_through(self) -> bool:
+        """Whether the last round is over, and nobody waits any more."""
+        return not (self._last_round or self._under_way)
 
     def stop(self) -> None:
         super().stop()
-        for task in list(self._tasks):
+        self._last_round = []
+        for task in list(self._tasks):  # of programs that know no member
             task.cancel()
         self.keeper.die()
 
     async def _takes_a_lock(self) -> None:
         name = self.chance.choice(NAMES)
         lock = self.chance.choice((self._locks, self._locks, self._others))[name]
-        wait_s = self.chance.choice((0.0, 0.5, 5.0, 5.0, None))
-        began_s = self.now_s()
+        await self._takes(lock, self.chance.choice(WAITS_S))
+
+    async def _takes(self, lock: SimulatedLock, wait_s: float | None) -> None:
+        began_s, caller, token = self.now_s(), lock._caller(), None
+        if wait_s != 0:
+            lock.line.comes(caller)
         try:
             token = await lock.carry_out(lock._getting(f"{self.name} {os.name}", wait_s))
+            is_early = token is None and (wait_s is None or self.now_s() < began_s + wait_s)
+            assert not is_early, f"{self.name}: acquire({wait_s}) ends too early"
         except ClientError:
             self.world.counts["locks in vain"] += 1
-            token = None
+        finally:
+            if token is None:
+                lock.line.leaves(caller)
         if wait_s is not None:
             self._is_in_time(began_s + wait_s, f"acquire({wait_s})")
         if token is not None:
-            await self._holds(lock, name, token)
+            lock.line.wins(caller)
+            await self._holds(lock, token)
+        elif self._last_round is not None and wait_s is None:
+            self._last_round.append(lock)
 
     def _is_in_time(self, until_s: float, what: str) -> None:
         """A call may take the time of its last requests: grant, try, release."""
         late_s = self.now_s() - until_s - 3 * (self.limit_s + 3 * LATE_S * (len(self._hosts) + 1))
         assert late_s <= 0, f"{self.name}: {what} ends {late_s:.1f} s late"
 
-    async def _holds(self, lock: SimulatedLock, name: str, token: int) -> None:
-        lease = lock._my_lease()
-        assert lock.token == token
-        self.check.won(name, token, lease)
-        self.check.granted(lease)
-        end = self.chance.choice(ENDS)
+    async def _holds(self, lock: SimulatedLock, token: int) -> None:
+        lease = lock.won(token)
+        is_last = self._last_round is not None
+        end = "releases" if is_last else self.chance.choice(ENDS)
         try:
-            await self.sleep(3 * self.chance.random())
+            await self.sleep((SHORT_S if is_last else HOLD_S) * self.chance.random())
             if end == "is broken":
-                lease.is_broken = True
-                await self.ask(CALLS.delete(lock._keys.held), None)
-            if end in ("checks", "is broken"):
+                await self._break(lock, lease, token)
+            elif end in ("is revoked", "forgets"):
+                await self._revoke(lease)
+                await self.sleep(HOLD_S * self.chance.random())
+            elif end == "by hand":
+                self._carry_on(self._set_by_hand(lock))
+                await self.sleep(5 * SHORT_S)
+            if end == "checks" or (end == "is broken" and self.chance.random() < 0.5):
                 assert await lock.carry_out(lock._checking()) == token
-                assert not lease.is_broken, "a broken lock is confirmed"
+                assert not lease.is_surely_broken, "a broken lock is confirmed"
+                assert lease.is_held, "a lock whose time is over is confirmed"
                 self.world.counts["locks confirmed"] += 1
         except LeaseLost:
             assert not lease.is_held
@@ -477,9 +548,79 @@ class Locker(Searcher):
             pass
         finally:
             if end == "dies":
-                self.keeper.die()
                 lease._lose()
-            try:
-                await shielded(lock.carry_out(lock._giving(lock._caller())))
-            except (ClientError, RuntimeError):
-                assert not lease.is_held
+            if end != "forgets" or not lease.is_surely_broken:
+                await shielded(self._release(lock, lease, lock._caller()))
+
+    async def _release(self, lock: SimulatedLock, lease: SimulatedLease, caller: object) -> None:
+        was_held = lease.is_held
+        assert lease.was_lost or not lease._is_over, f"{lease} was released by another caller"
+        try:
+            await lock.carry_out(lock._giving(caller))
+        except (ClientError, RuntimeError):
+            assert not lease.is_held
+        else:
+            is_lost = lease.is_surely_broken or not was_held
+            assert not is_lost, f"{lease} was lost, and its release reports no loss"
+        assert lease.is_reported or not lease.was_lost, f"the loss of {lease} is not reported"
+
+    # --- what others do ---------------------------------------------------------------------------
+
+    async def _break(self, lock: SimulatedLock, lease: SimulatedLease, token: int) -> None:
+        """Delete the key of a lock that is held, as an operator does."""
+        lease.is_broken, held = True, lock._keys.held
+        broken = Transaction(TEXT, itself).if_.unchanged(held, token).then.delete(held).commit()
+        lease.is_surely_broken = (await self.ask(broken, None)).succeeded
+
+    async def _revoke(self, lease: SimulatedLease) -> None:
+        """End a lease that another task holds."""
+        lease.is_broken = True
+        await self.ask(CALLS.release(lease.id), None)
+        lease.is_surely_broken = True
+
+    async def _set_by_hand(self, lock: SimulatedLock) -> None:
+        """Set the key of a lock as soon as it is free, without a look at who is next, for a moment.
+        The task that holds the lock releases it meanwhile."""
+        lease, held = SimulatedLease(self, 1, keep=False), lock._keys.held
+        with contextlib.suppress(ClientError):
+            await carry_out_awaiting(lease._granting(), self._ask_step)
+            while lease.is_held:
+                taken = Transaction(TEXT, itself).if_.absent(held)
+                asked = taken.then.set(held, "by hand", lease=lease).commit()
+                if (await self.ask(asked, None)).succeeded:
+                    self.check.set_by_hand(lock.name, lease)
+                    await self.sleep(SHORT_S)
+                    break
+                await self.sleep(BY_HAND_S * self.chance.random())
+            await carry_out_awaiting(lease._releasing(), self._ask_step)
+
+    async def _takes_a_lease(self) -> None:
+        """Hold a lease that guards no lock."""
+        lease = SimulatedLease(self, 1)
+        try:
+            await carry_out_awaiting(lease._granting(), self._ask_step)
+            await self.sleep(HOLD_S * self.chance.random())
+            if self.chance.random() < 0.3:
+                await self._revoke(lease)
+            else:
+                await self._check(lease)
+            was_held = lease.is_held
+            await carry_out_awaiting(lease._releasing(), self._ask_step)
+            is_lost = lease.is_surely_broken or not was_held
+            assert not is_lost, f"{lease} was lost, and its release reports no loss"
+        except LeaseLost:
+            assert not lease.is_held
+        except ClientError:
+            pass
+        finally:
+            await shielded(carry_out_awaiting(lease._dropping(), self._ask_step))
+
+    async def _check(self, lease: SimulatedLease) -> None:
+        """Have a lease confirmed. Now and then the answer is late, and the last one for long."""
+        is_last = self._last_round is None and self.chance.random() < 0.5
+        self._weather = "slow" if is_last else self._weather
+        await carry_out_awaiting(lease._checking(None), self._ask_step)
+        assert lease.is_held, "a lease whose time is over is confirmed"
+        if is_last and self._last_round is None:
+            self._weather = "away"
+            await self.sleep(HOLD_S / 2)

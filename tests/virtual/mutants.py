@@ -28,10 +28,11 @@ RIM = tuple(
     f"src/{name}.py"
     for name in (
         "access/login", "access/proof", "access/rights", "access/roles", "access/secret",
+        "monitoring/pages",
         "net/admission", "net/local_commands", "net/serving", "net/watching", "node/applying",
         "node/batching", "node/clock", "node/handover", "node/lease_clock", "node/leasing",
         "node/observers", "node/queue", "node/reading_again", "node/rounds", "node/snapshots",
-        "node/stepper",
+        "node/stepper", "state/pairs",
     )
 )  # fmt: skip
 # What runs in a schedule whose programs take locks.

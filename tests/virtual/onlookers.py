@@ -12,15 +12,20 @@ import json
 import re
 import threading
 from collections.abc import Callable, Generator, Sequence
+from functools import partial
 from io import BytesIO
 from random import Random
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
 
+from raftline.kv.calls import CALLS
+from raftline.net.host import Batch
+from raftline.net.waits import AwaitReplies
 from raftline.node.measures import node_facts
 from raftline.raft.node import StepObserver
 from raftline.raft.view import NodeView
+from raftline.state import pairs as state_pairs
 from raftline.state.pairs import key_bytes, text_bytes
 from raftline.storage.snapshotfile import no_pause
 from raftline.storage.snapshotlines import SnapshotReader
@@ -28,7 +33,9 @@ from raftline.wire.keyfacts import value_of
 from raftline.wire.protocol import split_sender, unescape
 from tests.invariants import InvariantError
 from tests.virtual.lines import Connected
+from tests.virtual.plan import Plan
 from tests.virtual.requests import Asked
+from tests.virtual.users import NAMES, Guest, UsersFile, is_denial
 from tests.virtual.world import World
 
 if TYPE_CHECKING:
@@ -40,6 +47,8 @@ ENDED = re.compile(r"UNOBSERVE response: ended after ([0-9]+) lines?")
 SAMPLE = re.compile(r"(\w+(?:\{[^{}]*\})?) (-?[0-9.e+-]+)")
 TYPE = re.compile(r"# TYPE (\w+) (counter|gauge|histogram)")
 GATHER_MS = 10  # of steps that are observed
+PAUSE_MS = 300  # the longest between two looks
+HURRY_MS = 10  # until each node has reported ready, once the cluster is healed
 WINDOWS = (None, None, 200, 3000)
 
 
@@ -51,6 +60,7 @@ class Seen(NamedTuple):
     level: int
 
 
+Asking = Generator[AwaitReplies, bool, Any]
 Job = Generator[str, tuple[str, Seen], None]  # yields a command, is sent its reply
 
 
@@ -144,45 +154,133 @@ class Looker:
         self._world.counts["backups over lines"] += 1
 
     def _list(self) -> Job:
+        """List keys page by page, as `kv.items` does."""
         host, chance = self._host, self._chance
         prefix, after = chance.choice(["", "", "a", "bank"]), chance.choice(["", "", "a", "b", "c"])
-        least = host.requests.acknowledged_index
-        words = ["show", prefix, f"after {after}" if after else ""]
-        reply, seen = yield " ".join(filter(None, words))
-        if reply.startswith("Sorry, "):
-            return
-        order = key_bytes if seen.level >= 3 else text_bytes
-        expected = {
-            unescape(key): unescape(value_of(held))
-            for key, held in seen.held.items()
-            if key.startswith(prefix) and (not after or order(unescape(key)) > order(after))
-        }
-        found = json.loads(reply.removeprefix("SHOW response: "))
-        if found != expected or seen.applied < least:
-            raise InvariantError(f"{host.name} lists {found}, and has {expected}; {least} counts")
+        throughout: set[str] | None = None
+        listed: list[str] = []
+        while True:
+            least, call = host.requests.acknowledged_index, CALLS.page(prefix, after)
+            reply, seen = yield call.command
+            if reply.startswith("Sorry, "):
+                return
+            page, expected = call.read(reply), _listing(seen, prefix, after)
+            size, what = state_pairs.PAGE_KEYS, f"{call.command} of {host.name}: {reply}"
+            if seen.applied < least or page.pairs != expected[:size]:
+                raise InvariantError(f"{what}, and it has {expected}; {least} counts")
+            if page.is_last is not (len(expected) <= size):
+                raise InvariantError(f"{what} ends, or does not: it has {expected}")
+            there = {key for key, _ in expected} | set(listed)
+            throughout = there if throughout is None else throughout & there
+            listed += [key for key, _ in page.pairs]
+            if page.is_last:
+                break
+            after = page.after
+            self._world.counts["pages of listings that went on"] += 1
+        if len(listed) > len(set(listed)) or throughout - set(listed):
+            raise InvariantError(f"{host.name} lists {listed}; it had {throughout} all the time")
         self._world.counts["listings over lines"] += 1
 
 
+def _listing(seen: Seen, prefix: str, after: str) -> list[tuple[str, str]]:
+    """Return all pairs that a listing is to have after that key."""
+    order = key_bytes if seen.level >= 3 else text_bytes
+    found = {unescape(key): unescape(value_of(held)) for key, held in seen.held.items()}
+    keys = [key for key in found if key.startswith(prefix)]
+    keys = [key for key in keys if not after or order(key) > order(after)]
+    return [(key, found[key]) for key in sorted(keys, key=order)]
+
+
+class Notice:
+    """Takes the moment at which a batch is answered, for which a thread would wait."""
+
+    def __init__(self, answered: Callable[[], None]) -> None:
+        self.mark_ready = answered
+
+    def keep(self, batch: Batch, replies: list[str]) -> list[str]:
+        return replies
+
+    def flush(self) -> None: ...
+    def break_off(self) -> None: ...
+
+
 class Scraper:
-    """Reads the pages of /metrics and /health, of one node and then of another."""
+    """Reads the pages of /metrics, /health and /ready, of one node and then of another."""
 
     def __init__(self, world: World, chance: Random, hosts: Sequence[Host]) -> None:
         self._world = world
         self._chance = chance
         self._hosts = hosts
         self._last: dict[str, tuple[int, dict[str, float]]] = {}  # of each node
+        self._longest_ms = PAUSE_MS
+        self._is_healed = False
+        self._ready: set[str] = set()  # nodes that reported so since the cluster was healed
         self._wait()
 
     def _wait(self) -> None:
-        self._world.beside(self._chance.randint(1, 300), self._chance.random(), self._scrape)
+        delay_ms = self._chance.randint(1, self._longest_ms)
+        self._world.beside(delay_ms, self._chance.random(), self._act)
 
-    def _scrape(self) -> None:
-        from raftline.monitoring.pages import Pages
-
+    def _act(self) -> None:
         self._wait()
         host = self._chance.choice(self._hosts)
-        if host.node is None or host.paused or host.is_applying_apart:
+        if host.node is None or host.paused:
             return
+        if self._chance.random() < 0.5 or self._longest_ms == HURRY_MS:
+            host.beside(0, self._chance.random(), self._ask_ready, host)
+        elif not host.is_applying_apart:
+            self._scrape(host)
+
+    def are_ready(self, names: Sequence[str]) -> bool:
+        """Ask often from now on; return whether each of these has reported since that it serves."""
+        if not self._is_healed:
+            self._is_healed = True
+            self._ready.clear()
+        is_so = self._ready.issuperset(names)
+        self._longest_ms = PAUSE_MS if is_so else HURRY_MS
+        return is_so
+
+    def _ask_ready(self, host: Host) -> None:
+        """Ask whether a node serves, as the page /ready does. Its machine makes the batch, and
+        waits for it."""
+        from raftline.monitoring.pages import readiness
+
+        least, server, asked = host.requests.acknowledged_index, _as_server(host), list[Batch]()
+        server.submit = asked.append
+        steps = readiness(server)
+
+        def go_on(*, has_come: bool) -> None:
+            if asked:
+                asked.pop().reply_sink = None
+                self._go_on(host, steps, has_come, least)
+
+        wait = self._go_on(host, steps, None, least)
+        if wait is not None:
+            (batch,) = asked
+            batch.reply_sink = Notice(partial(go_on, has_come=True))
+            host.beside(int(1000 * wait.within_s), 0.5, partial(go_on, has_come=False))
+            host.requests.doors.submit(batch)
+
+    def _go_on(
+        self, host: Host, steps: Asking, has_come: bool | None, least: int
+    ) -> AwaitReplies | None:
+        """Let the machine of /ready go on, and take its answer, if that is the end."""
+        try:
+            return next(steps) if has_come is None else steps.send(has_come)
+        except StopIteration as end:
+            self._take_answer(host, end.value, least)
+            return None
+
+    def _take_answer(self, host: Host, answer: Any, least: int) -> None:
+        if answer.status == 200:
+            if host.manager.applied.index < least:
+                raise InvariantError(f"{host.name} is ready and has not applied {least}")
+            self._ready.add(host.name)
+        self._world.counts["nodes that were ready" if answer.status == 200 else "not ready"] += 1
+
+    def _scrape(self, host: Host) -> None:
+        from raftline.monitoring.pages import Pages
+
         pages, before = Pages(), _state_of(host)
         pages.serve(_as_server(host))
         health, metrics = pages.by_path["/health"](), pages.by_path["/metrics"]()
@@ -263,6 +361,25 @@ class ObservedNode:
         self._host.observing.next = one
 
 
+def observers_of(host: Host) -> Any:
+    """Return the observers of this start of a node; an event is their thread."""
+    from raftline.node.observers import Observers
+
+    doors = host.requests.doors
+    if doors.observed_incarnation != host.incarnation:
+
+        def complain(what: str) -> None:
+            raise InvariantError(what)
+
+        observers: Any = Observers(host.name, complain, host.clock)
+        node: Any = ObservedNode(host)
+        observers.follow(node, threading.Lock())
+        observers.begin_sending = lambda: True
+        observers.wake = lambda: host.beside(GATHER_MS, 0.5, observers.send_gathered)
+        doors.observed_incarnation, doors.observers = host.incarnation, observers
+    return doors.observers
+
+
 class StepWatcher:
     """An observer of one node, and then of another."""
 
@@ -272,7 +389,6 @@ class StepWatcher:
         self._hosts = hosts
         self._host = hosts[0]
         self._connection: LookingConnection | None = None
-        self._observers: dict[str, tuple[int, Any]] = {}
         self._lines = 0
         self._ends = False  # an unobserve was sent
         self._last: tuple[float, int, int, int] = (0.0, 0, 0, 0)
@@ -303,7 +419,7 @@ class StepWatcher:
         if host.node is None or host.paused:
             return
         self._host, self._lines, self._ends, self._last = host, 0, False, (0.0, 0, 0, 0)
-        host.requests.doors.observers = self._observers_of(host)
+        observers_of(host)
 
         def hear(text: str, seen: Seen) -> None:
             if self._connection is connection:  # the last lines of another one may be on their way
@@ -316,24 +432,6 @@ class StepWatcher:
         words = ["observe", "json" if self._is_json else "", "all" if chance.random() < 0.5 else ""]
         line = f"looker@{' '.join(filter(None, words))}\n"
         host.beside(0, chance.random(), connection.receive, line.encode())
-
-    def _observers_of(self, host: Host) -> Any:
-        """Return the observers of this start of a node; an event is their thread."""
-        from raftline.node.observers import Observers
-
-        incarnation, known = self._observers.get(host.name, (0, None))
-        if incarnation == host.incarnation:
-            return known
-        observers: Any = Observers(host.name, self._complain, host.clock)
-        node: Any = ObservedNode(host)
-        observers.follow(node, threading.Lock())
-        observers.begin_sending = lambda: True
-        observers.wake = lambda: host.beside(GATHER_MS, 0.5, observers.send_gathered)
-        self._observers[host.name] = host.incarnation, observers
-        return observers
-
-    def _complain(self, what: str) -> None:
-        raise InvariantError(what)
 
     def _hear(self, text: str, _: Seen) -> None:
         if text.startswith(("OBSERVE response: ", "OBSERVED ")):
@@ -356,15 +454,104 @@ class StepWatcher:
         self._last = now
 
 
+class GuestObserver:
+    """Somebody who logs in at a node with users and observes it, then at another."""
+
+    def __init__(self, world: World, chance: Random, files: dict[Host, UsersFile]) -> None:
+        self._world = world
+        self._chance = chance
+        self._files = files
+        self._connection: GuestObserving | None = None
+        self._wait()
+
+    def _wait(self) -> None:
+        self._world.beside(self._chance.randint(1, 200), self._chance.random(), self._act)
+
+    def _act(self) -> None:
+        self._wait()
+        connection, chance = self._connection, self._chance
+        if connection is not None and not connection.is_over and chance.random() < 0.9:
+            return
+        host, file = chance.choice(list(self._files.items()))
+        if host.node is None or host.paused:
+            return
+        file.begin()
+        file.doors.observers = observers_of(host)
+        admins = [name for name in NAMES if file.account(Guest(name, None), file.version).observes]
+        name = chance.choice(admins or NAMES)
+        guest = Guest(name, file.password_of(name))
+        connection = self._connection = GuestObserving(file, guest)
+        file.keep(connection)
+        host.requests.keep(connection)
+        lines = f"looker@login {guest.name} {guest.password}\nlooker@observe json\n"
+        host.beside(chance.randint(0, 5), chance.random(), connection.receive, lines.encode())
+
+
+class GuestObserving(Connected):
+    """The connection of such an observer: not a line comes from the moment in which a reload has
+    taken the right away, and it ends by that alone."""
+
+    def __init__(self, file: UsersFile, guest: Guest) -> None:
+        super().__init__(file.doors, file.host, self._line_left)
+        self._file = file
+        self._trying = guest
+        self._guest: Guest | None = None
+        self._since = file.version
+        self._has_begun = False
+        self._is_refused = False
+
+    def rights_changed(self) -> None:
+        had_ended = self.is_over or self.has_hung_up
+        super().rights_changed()
+        if had_ended or not self._has_begun:
+            return
+        may = self._file.account(self._guest, self._file.version).observes
+        self._is_refused = not may
+        self._file.hold("an observer", {may}, was_done=not self.has_hung_up)
+        self._file.world.counts["observers that lost their rights"] += not may
+
+    def _line_left(self, _: Connected, line: str) -> None:
+        text = split_sender(line)[2]
+        may = {
+            self._file.account(self._guest, version).observes
+            for version in range(self._since, self._file.version + 1)
+        }
+        if text.startswith("LOGIN "):
+            self._guest = self._trying
+        elif text.startswith("OBSERVE "):
+            self._file.hold("an observer", may, was_done=True)
+            self._has_begun = True
+        elif is_denial(text):
+            self._file.hold("an observer", may, was_done=False)
+        elif self._is_refused:
+            raise InvariantError(f"{text!r} is sent, to an observer without a right")
+
+
 class Onlookers:
     """All of them, in some schedules."""
 
-    def __init__(self, world: World, hosts: Sequence[Host], seed: int) -> None:
+    def __init__(
+        self,
+        world: World,
+        plan: Plan,
+        hosts: Sequence[Host],
+        files: dict[Host, UsersFile],
+        seed: int,
+    ) -> None:
+        """`files` are those of the users of nodes that have some."""
         chance = Random(f"onlookers {seed}")
-        self.all: list[object] = []
+        self._scraper: Scraper | None = None
+        self.page_keys = state_pairs.PAGE_KEYS
         if chance.random() < SHARE:
-            self.all = [
-                Looker(world, chance, hosts),
-                Scraper(world, chance, hosts),
-                StepWatcher(world, chance, hosts),
-            ]
+            Looker(world, chance, hosts)
+            self._scraper = Scraper(world, chance, hosts)
+            for _ in range(chance.choice([1, 2])):
+                StepWatcher(world, chance, hosts)
+            if not plan.dealers:  # who look at all of their accounts in one page
+                self.page_keys = chance.choice([1, 2, self.page_keys])
+        if files:
+            GuestObserver(world, chance, files)
+
+    def see_ready(self, names: Sequence[str]) -> bool:
+        """Whether all these nodes have reported, once they were asked about, that they serve."""
+        return self._scraper is None or (bool(names) and self._scraper.are_ready(names))

@@ -35,6 +35,7 @@ FAULTS = (
     "hand over",
     "die writing",
 )
+LOCKERS_SHARE = 1 / 8  # of schedules
 NEVER = 1 << 40
 LATER_FAULTS = (
     "regain",
@@ -183,4 +184,12 @@ def pick_plan(chance: random.Random, nodes: int | None = None, faults: Sequence[
     plan = replace(plan, searchers=chance.choice([0, 0, 1]))
     plan = replace(plan, long_ms=chance.choice([0, 0, 0, 1000]))
     later += ["full disk"] * (chance.choice([0, 0, 1]) if not faults else 0)
-    return replace(plan, faults=plan.faults + later)
+    plan = replace(plan, faults=plan.faults + later)
+    return with_lockers(plan, 2) if chance.random() < LOCKERS_SHARE else plan
+
+
+def with_lockers(plan: Plan, count: int) -> Plan:
+    """Return a plan in which so many programs take locks, and the others ask for less."""
+    return replace(
+        plan, lockers=count, clients=1, dealers=0, holders=0, by_hand=0, sessions_max=4096
+    )

@@ -182,7 +182,7 @@ class PeerConnection(Connected):
         return not self._known or self._known in self._door.peer_auth.secrets
 
     def receive(self, data: bytes) -> None:
-        if not self._has_hung_up:  # else the node has shut it down
+        if not self.has_hung_up:  # else the node has shut it down
             super().receive(data)
 
     def secret_changed(self) -> None:

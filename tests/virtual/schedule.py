@@ -8,7 +8,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
 
@@ -18,7 +18,7 @@ from raftline.raft import state
 from raftline.raft.log import entries_of
 from raftline.raft.membership import Membership
 from raftline.raft.messages import Message
-from raftline.state import sessions
+from raftline.state import pairs, sessions
 from raftline.view.collected import Collector
 from tests.virtual import long_entries
 from tests.virtual.churn import Operator
@@ -33,14 +33,15 @@ from tests.virtual.holders import Holder, LeaseCheck
 from tests.virtual.host import Host, leaders
 from tests.virtual.invariants import HonestInvariants
 from tests.virtual.journal import JOURNAL
-from tests.virtual.lockers import LockCheck, Locker
+from tests.virtual.lockchecks import LockCheck
+from tests.virtual.lockers import Locker
 from tests.virtual.long_entries import Foreman
 from tests.virtual.machinewatch import MachineWatch
 from tests.virtual.manager import Manager
 from tests.virtual.network import Network
 from tests.virtual.nonmember import NonMember
 from tests.virtual.onlookers import Onlookers
-from tests.virtual.plan import NEVER, Plan, pick_plan
+from tests.virtual.plan import NEVER, Plan, pick_plan, with_lockers
 from tests.virtual.proofs import Proofs, read_secrets
 from tests.virtual.rough import RoughLines, Talker
 from tests.virtual.searchers import Searcher
@@ -52,9 +53,6 @@ from tests.virtual.world import World
 STEPS = 6000
 # Election timeouts after the last fault. 7 were seen to do for most, 26 to 50 for seed 3084, which
 # catches up entry by entry while a tenth of all messages is lost.
-WATCH_WITHIN_MS = (
-    90_000  # a silence, the time to see that a node is cut off, and the way to another
-)
 SERVE_WITHIN_TIMEOUTS = 75
 MACHINES = (0, 0, 1)  # watches by the machine of raftline's clients
 WATCH_WITHIN_MS = 90_000  # a silence, the time to see that a node is cut off, and to go elsewhere
@@ -95,12 +93,13 @@ def run(
     """
     plan = pick_plan(random.Random(seed), nodes, faults)
     if lockers:
-        plan = replace(plan, lockers=lockers, clients=1, dealers=0, holders=0, by_hand=0)
+        plan = with_lockers(plan, lockers)
     schedule = _Schedule(seed, plan, say)
     for host in schedule.hosts.values():
         host.collector = collector
     try:
-        with few_collections(), as_planned(plan):
+        page_keys = schedule.onlookers.page_keys
+        with few_collections(), as_planned(plan), replaced(pairs, "PAGE_KEYS", page_keys):
             schedule.trouble(steps)
             schedule.heal()
             schedule.judge()
@@ -198,7 +197,7 @@ class _Schedule:
         self.dealers = [Dealer(self.world, plan, name, hosts, self.ledger) for name in names]
         names = [f"searcher{number}" for number in range(1, plan.searchers + 1)]
         self.searchers = [Searcher(self.world, plan, name, hosts, self.history) for name in names]
-        self.searchers += self._lockers(hosts, seed)
+        self.lockers = self._lockers(hosts, seed)
         self.foreman = Foreman(self.world, plan, hosts) if plan.long_ms else None
         self.upgrades = Upgrades(self.world, plan, self.network, hosts, seed)
         NonMember(self.world, plan, hosts)
@@ -217,7 +216,7 @@ class _Schedule:
         ]
         self.guests = Guests(self.world, plan, hosts, self.history, watching, seed)
         self.proofs = Proofs(self.world, self.network, hosts, seed)
-        self.onlookers = Onlookers(self.world, hosts, seed)
+        self.onlookers = Onlookers(self.world, plan, hosts, self.guests.files, seed)
         self.clients += self.guests.clients
         self.watch_clients += self.guests.watches
 
@@ -253,7 +252,7 @@ class _Schedule:
         names = [f"holder{number}" for number in range(1, self.plan.holders + 1)]
         return [Holder(self.world, self.plan, name, hosts, check) for name in names]
 
-    def _lockers(self, hosts: Sequence[Host], seed: int) -> list[Searcher]:
+    def _lockers(self, hosts: Sequence[Host], seed: int) -> list[Locker]:
         """Return the programs that take locks; they need a cluster of level 2."""
         if not self.plan.lockers:
             return []
@@ -298,18 +297,20 @@ class _Schedule:
         self.proofs.finish()
         served = len(self.history) + 4 * len(self.clients)
         self._until("serve", lambda: len(self.history) >= served)
+        for locker in self.lockers:
+            locker.begin_last_round()
         found = [each.found for each in self.searchers]
         if found:
             self._until("let itself be found", lambda: self._is_found(found))
-        got = self.world.counts["locks got"]
-        if self.plan.lockers:
-            within_ms = 10 * SERVE_WITHIN_TIMEOUTS * self.plan.options.election_timeout_ms
-            self._until("grant a lock", lambda: self.world.counts["locks got"] > got, within_ms)
         asking: list[Client | Dealer | Searcher] = [*self.clients, *self.dealers, *self.searchers]
         for client in (*asking, *self.holders, *self.talkers, *self.watch_clients):
             client.stop()
         if self.foreman is not None:
             self.foreman.stop()
+        self._until("let all have their locks", self._have_had_locks, WATCH_WITHIN_MS)
+        for locker in self.lockers:
+            locker.stop()
+        asking += self.lockers
         self._until("settle", lambda: all(client.waiting is None for client in asking))
         self._until("let leases end", self._has_no_leases)
         self._until("answer its reads", self._has_answered_reads)
@@ -320,6 +321,7 @@ class _Schedule:
         reader.stopped = True
         for key in "abc"[: self.plan.keys]:
             self._read(reader, key)
+        self._until("report ready", self._are_ready)
         self._until("agree", self._agree)  # once more: one may have died over its snapshot
         self._until("bring its watches up to date", self._watches_are_current, WATCH_WITHIN_MS)
         for watch in self.machines:
@@ -385,6 +387,15 @@ class _Schedule:
             each.found > found or not each.knows(names)
             for each, found in zip(self.searchers, before, strict=True)
         )
+
+    def _are_ready(self) -> bool:
+        """Whether each member reports that it serves, if anybody asks."""
+        return self.onlookers.see_ready([host.name for host in self._members()])
+
+    def _have_had_locks(self) -> bool:
+        """Whether each program that knows a member has had all of its locks once more."""
+        names = {name for _, view in leaders(self.hosts.values()) for name in view.membership.names}
+        return all(each.is_through or not each.knows(names) for each in self.lockers)
 
     def _has_answered_reads(self) -> bool:
         return not any(host.requests.reading for host in self._members())

@@ -14,6 +14,7 @@ STEPS = 3000
 COVERED = (
     "allowed by rights",
     "broken settings",
+    "observers that lost their rights",
     "refused by rights",
     "users read again",
     "watches that lost their rights",

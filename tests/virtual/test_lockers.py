@@ -16,6 +16,7 @@ COVERED = (
     "locks got",
     "locks in vain",
     "locks lost",
+    "locks set by hand",
     "renewals of lockers",
     "turns that are waited for",
     "watches of lockers",

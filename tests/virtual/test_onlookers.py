@@ -11,7 +11,15 @@ from tests.virtual import onlookers
 from tests.virtual.schedule import SimulationFailed, run
 
 STEPS = 3000
-COVERED = ("backups over lines", "lines observed", "listings over lines", "scrapes")
+COVERED = (
+    "backups over lines",
+    "lines observed",
+    "listings over lines",
+    "nodes that were ready",
+    "not ready",
+    "pages of listings that went on",
+    "scrapes",
+)
 
 
 @pytest.fixture(autouse=True)

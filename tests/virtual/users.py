@@ -31,6 +31,7 @@ PASSWORDS = ("correct horse", "battery staple")
 PREFIXES: tuple[tuple[str, ...], ...] = (("",), ("",), ("a",), ("b", "n"), ("a", "b", "j"))
 ROLES = (UserRole.READER, UserRole.WRITER, UserRole.WRITER, UserRole.ADMIN)
 BROKEN = ("bob writer", "ann king x", "ann reader SCRAM-SHA-256$1:a$b:c", "")
+DENIED = " may not "
 UNKNOWN = "A" * 43 + "="  # the secret of a file, in BASE64
 
 
@@ -44,6 +45,16 @@ class Account(NamedTuple):
     def may(self, role: UserRole, key: str | None) -> bool:
         """Whether it has a role, for this key or prefix; None: for none."""
         return self.role >= role and (key is None or key.startswith(self.prefixes))
+
+    @property
+    def observes(self) -> bool:
+        """Whether it may observe a node."""
+        return self.may(UserRole.ADMIN, "")
+
+
+def is_denial(reply: str) -> bool:
+    """Whether a request was refused for want of a right."""
+    return reply.startswith("Sorry, ") and DENIED in reply and reply.endswith("Nothing was done.")
 
 
 Accounts = Mapping[str, Account]

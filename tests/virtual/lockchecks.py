@@ -1,0 +1,95 @@
+"""What holds of simulated programs that take locks: one holder, never early, callers in turn."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from raftline.logmanager import LogManager
+from tests.virtual.world import World
+
+
+class Lease(Protocol):
+    """The lease of a program."""
+
+    is_broken: bool  # somebody else may have ended it, or deleted the key that it guards
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def is_held(self) -> bool: ...
+
+
+class LockCheck:
+    """Compares what programs believe of their locks with each other, and with the nodes."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._tokens: dict[str, int] = {}  # the highest, by the name of the lock
+        self._held: dict[str, list[Lease]] = {}
+        self._leases: dict[str, Lease] = {}
+        self._there: set[str] = set()
+        self._latest = 0
+
+    def won(self, name: str, token: int, lease: Lease) -> None:
+        """A program gets a lock.
+
+        Raises:
+            AssertionError: the token does not grow, or another program holds the lock for certain.
+        """
+        last = self._tokens.get(name, 0)
+        assert token > last, f"{name} has token {token} after {last}"
+        self._tokens[name] = token
+        others = [each for each in self._held.get(name, []) if each.is_held and not each.is_broken]
+        assert not others, f"{name} is got with {token}, and {others} hold it for certain"
+        self._held[name] = [lease]
+        self._world.counts["locks got"] += 1
+
+    def set_by_hand(self, name: str, lease: Lease) -> None:
+        """Somebody has set the key of a lock that nobody held, under a lease."""
+        self._held.setdefault(name, []).append(lease)
+        self._world.counts["locks set by hand"] += 1
+
+    def granted(self, lease: Lease) -> None:
+        """A program has a lease granted."""
+        self._leases = {name: each for name, each in self._leases.items() if each.is_held}
+        self._leases[lease.id] = lease
+
+    def applied(self, manager: LogManager) -> None:
+        """A node has applied entries.
+
+        Raises:
+            AssertionError: a lease is gone there, and its holder holds it still.
+        """
+        if manager.applied.index <= self._latest:
+            return
+        self._latest = manager.applied.index
+        there = set(manager.store.leases.granted)
+        for name in self._there - there:
+            lease = self._leases.get(name)
+            is_held = lease is not None and lease.is_held and not lease.is_broken
+            assert not is_held, f"{lease} is believed in after its end"
+        self._there = there
+
+
+class CallersInTurn:
+    """The callers of one object that wait, in the order in which they asked."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._waiting: dict[object, None] = {}
+
+    def comes(self, caller: object) -> None:
+        self._waiting[caller] = None
+
+    def leaves(self, caller: object) -> None:
+        self._waiting.pop(caller, None)
+
+    def wins(self, caller: object) -> None:
+        """A caller gets the lock.
+
+        Raises:
+            AssertionError: another one has waited for longer.
+        """
+        if caller in self._waiting:
+            assert next(iter(self._waiting)) is caller, f"a caller overtakes another: {self._name}"
+            del self._waiting[caller]
