@@ -29,6 +29,7 @@ def add_commands(commands: Commands) -> None:
     _add_status(commands)
     _add_transfer(commands)
     _add_members(commands)
+    _add_check(commands)
 
 
 def _add_up(commands: Commands) -> None:
@@ -123,6 +124,49 @@ def _add_actions(commands: Commands, names: Mapping[str, str]) -> None:
         if verb == "members":
             command.add_argument("--json", action="store_true", help="for programs")
         command.set_defaults(words=[verb, *(word.lower() for word in words)])
+
+
+def _add_check(commands: Commands) -> None:
+    check = commands.add_parser(
+        "check",
+        help="whether a running cluster bears a load: raftline check perf",
+        description="Look into a running cluster.",
+    )
+    actions = check.add_subparsers(metavar="WHAT", required=True)
+    perf = actions.add_parser(
+        "perf",
+        help="a minute of writes, and a verdict",
+        description="Write at a given rate, values of 256 bytes, under a prefix that is cleared "
+        "afterwards, and say whether the cluster bore it. Exit code 0: it did; 1: it did not; 3: "
+        "no leader; 5: refused or unreachable.",
+    )
+    perf.add_argument(
+        "--load",
+        choices=("s", "m", "l"),
+        default="s",
+        help="150, 1,000 or 4,000 writes a second (s)",
+    )
+    perf.add_argument(
+        "--for", dest="seconds", type=as_seconds, default=60.0, metavar="SECONDS", help="(60)"
+    )
+    prefix = "raftline-check-perf/"
+    perf.add_argument("--prefix", default=prefix, metavar="PREFIX", help=f"of its keys ({prefix})")
+    perf.add_argument("--json", action="store_true", help="for programs")
+    add_asking_options(perf, 10.0)
+    perf.set_defaults(module="tools.perf", carry_out=_perf)
+
+
+def _perf(options: argparse.Namespace) -> int:
+    from raftline.tools import perf
+
+    if not options.prefix:
+        raise config.ConfigError("--prefix: is empty, and would be all keys; name another one")
+    nodes, access = named_nodes(options.at, options.dir), access_of(options)
+    load = perf.LOADS[options.load]
+    return perf.check(
+        [*nodes.values()], access, load, options.seconds, options.prefix, options.timeout,
+        options.json,
+    )  # fmt: skip
 
 
 def _members(options: argparse.Namespace) -> int:

@@ -24,7 +24,7 @@ _GROUPED: Final[Mapping[str, tuple[str, ...]]] = {
     "leases and locks": (
         "lock", "elect", "lease", "renew", "release", "leases", "expire", "persist", "ttl",
     ),
-    "a cluster": ("status", "member", "transfer", "backup", "view", "client"),
+    "a cluster": ("status", "member", "transfer", "backup", "check", "view", "client"),
     "nodes and their files": (
         "server", "up", "unit", "restore", "fsck", "recover", "replay", "user", "secret", "certs",
     ),
