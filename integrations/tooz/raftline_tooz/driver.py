@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 from urllib.parse import quote_from_bytes, unquote_to_bytes
@@ -28,6 +29,14 @@ def _quoted(name: bytes | str) -> str:
     return quote_from_bytes(utils.to_binary(name), safe="")
 
 
+def _spelled(capabilities: Any, created_at: int | None = None) -> bytes:
+    """Return the value of a member; its times are milliseconds of this machine's clock."""
+    now = int(1000 * time.time())
+    created = now if created_at is None else created_at
+    facts = {"capabilities": capabilities, "created_at": created, "updated_at": now}
+    return utils.dumps(facts)
+
+
 @contextlib.contextmanager
 def _translated() -> Any:
     """Turn errors of raftline into those of tooz."""
@@ -40,20 +49,25 @@ def _translated() -> Any:
 
 
 class RaftlineLock(locking.Lock):
-    """A lock of the cluster, which all drivers with that name share."""
+    """A lock of the cluster for all drivers, which one holds alone or many share."""
 
     def __init__(self, driver: RaftlineDriver, name: bytes) -> None:
         super().__init__(name)
         self._driver = driver
-        self._lock = driver.kv.lock(f"tooz/{_quoted(name)}", ttl=driver.lock_timeout)
+        self._key = f"tooz/{_quoted(name)}"
+        self._alone = driver.kv.lock(self._key, ttl=driver.lock_timeout)
+        self._shared = driver.kv.lock(self._key, shared=True, ttl=driver.lock_timeout)
+
+    @property
+    def _lock(self) -> raftline.Lock:
+        """The lock in the form in which it is held; one excludes the other."""
+        return self._shared if self._shared.is_held else self._alone
 
     def acquire(
         self, blocking: bool | float = True, shared: bool = False, timeout: int | None = None
     ) -> bool:
-        if shared:
-            raise tooz.NotImplemented
         with _translated():
-            if self._lock.acquire(blocking) is None:
+            if (self._shared if shared else self._alone).acquire(blocking) is None:
                 return False
         self._driver.locks.add(self)
         return True
@@ -65,12 +79,13 @@ class RaftlineLock(locking.Lock):
         except (RuntimeError, tooz.ToozError):  # it is not held, or not any more
             return False
         finally:
-            self._driver.locks.discard(self)
+            if not self.acquired:  # a driver may share it twice
+                self._driver.locks.discard(self)
         return True
 
     def break_(self) -> bool:
         with _translated():
-            return self._driver.kv.delete(f"lock/tooz/{_quoted(self.name)}/held".encode())
+            return self._driver.kv.clear(f"lock/{self._key}/".encode()) > 0
 
     @property
     def acquired(self) -> bool:
@@ -131,7 +146,8 @@ class RaftlineDriver(
 
     def _stop(self) -> None:
         for lock in self.locks.copy():
-            lock.release()
+            while lock.release():
+                pass
         for give_back in (*(each.resign for each in self._elections.values()), self._lease.release):
             with contextlib.suppress(RuntimeError, raftline.RaftlineError):  # it runs out
                 give_back()
@@ -193,7 +209,7 @@ class RaftlineDriver(
         def join() -> None:
             group, member = self._group(group_id), self._member(group_id, self._member_id)
             free = self.kv.txn().if_.exists(group).absent(member)
-            joins = free.then.set(member, utils.dumps(capabilities), lease=self._lease)
+            joins = free.then.set(member, _spelled(capabilities), lease=self._lease)
             done = joins.else_.get(group).commit()
             if not done and done.value(0) is None:
                 raise coordination.GroupNotCreated(group_id)
@@ -224,26 +240,43 @@ class RaftlineDriver(
         found = list(self.kv.items(prefix))
         if not found and self._group(group_id) not in self.kv:
             raise coordination.GroupNotCreated(group_id)
-        return {unquote_to_bytes(key[len(prefix) :]): utils.loads(value) for key, value in found}
+        return {
+            unquote_to_bytes(key[len(prefix) :]): utils.loads(value)["capabilities"]
+            for key, value in found
+        }
 
     def get_member_capabilities(
         self, group_id: bytes, member_id: bytes
     ) -> coordination.CoordinatorResult[Any]:
-        def capabilities() -> Any:
-            value = self.kv.get(self._member(group_id, member_id))
-            if value is None:
-                raise coordination.MemberNotJoined(group_id, member_id)
-            return utils.loads(value)
+        return self._done(lambda: self._facts(group_id, member_id)["capabilities"])
 
-        return self._done(capabilities)
+    def get_member_info(
+        self, group_id: bytes, member_id: bytes
+    ) -> coordination.CoordinatorResult[dict[str, Any]]:
+        """Return capabilities and the times of joining and of the last update, which are those of
+        the member's machine."""
+
+        def info() -> dict[str, Any]:
+            facts = self._facts(group_id, member_id)
+            times = ("created_at", "updated_at")
+            return {**facts, **{each: utils.millis_to_datetime(facts[each]) for each in times}}
+
+        return self._done(info)
+
+    def _facts(self, group_id: bytes, member_id: bytes) -> Any:
+        value = self.kv.get(self._member(group_id, member_id))
+        if value is None:
+            raise coordination.MemberNotJoined(group_id, member_id)
+        return utils.loads(value)
 
     def update_capabilities(
         self, group_id: bytes, capabilities: coordination.Capabilities
     ) -> coordination.CoordinatorResult[None]:
         def update() -> None:
             member = self._member(group_id, self._member_id)
+            value = _spelled(capabilities, self._facts(group_id, self._member_id)["created_at"])
             joined = self.kv.txn().if_.exists(member).then
-            if not joined.set(member, utils.dumps(capabilities), lease=self._lease).commit():
+            if not joined.set(member, value, lease=self._lease).commit():
                 raise coordination.MemberNotJoined(group_id, self._member_id)
 
         return self._done(update)
