@@ -17,6 +17,7 @@ from raftline.clients.pool import TIMEOUT_S, Clients
 from raftline.clients.where import named_nodes
 from raftline.common.arguments import Parser, as_seconds
 from raftline.kv.codec import TEXT
+from raftline.kv.contest import SLOTS_MAX
 from raftline.kv.lock import Claim
 from raftline.kv.store import KV
 from raftline.tools.guarded import CannotRun, ExitResult, Interrupted, Signals, run
@@ -100,7 +101,7 @@ def parser(verb: str) -> Parser:
         help="seconds from SIGTERM to SIGKILL (5)",
     )
     if verb == "lock":
-        add("--wait", type=_wait, metavar="S", help="seconds to wait; 0: try once (for ever)")
+        _add_lock_options(reader)
     else:
         add("--value", metavar="TEXT", help="what others read of the leader (host and process)")
     add_asking_options(reader, TIMEOUT_S)
@@ -112,6 +113,19 @@ def parser(verb: str) -> Parser:
         help="one object for each line that it says, on standard error",
     )
     return reader
+
+
+def _add_lock_options(reader: Parser) -> None:
+    reader.add_argument(
+        "--wait", type=_wait, metavar="S", help="seconds to wait; 0: try once (for ever)"
+    )
+    form = reader.add_mutually_exclusive_group()
+    form.add_argument(
+        "--shared", action="store_true", help="with all who share it, and nobody else"
+    )
+    form.add_argument(
+        "--at-most", type=_limit, metavar="N", help="up to N hold it: the semaphore NAME"
+    )
 
 
 def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -156,15 +170,20 @@ class _Says:
 def _lock(
     kv: KV[str], options: argparse.Namespace, command: list[str], signals: Signals, says: _Says
 ) -> int:
-    lock = kv.lock(options.name, ttl=options.ttl)
+    name, ttl = options.name, options.ttl
+    lock = (
+        kv.semaphore(name, options.at_most, ttl=ttl)
+        if options.at_most
+        else kv.lock(name, shared=options.shared, ttl=ttl)
+    )
     with _at_the_end(lock.release):
         token = lock.acquire(timeout=0)
         if token is None and options.wait != 0:
             holder = lock.holder()
-            says.state("waits", f"{says.what}is held by {holder}", holder=holder)
+            says.state("waits", f"{says.what}is {_whose(holder)}", holder=holder)
             token = lock.acquire(timeout=options.wait)
         if token is None:
-            return says.failure(f"{says.what}is held by {lock.holder()}", EXIT_NOT_GOT)
+            return says.failure(f"{says.what}is {_whose(lock.holder())}", EXIT_NOT_GOT)
         says.state("holds", token=token)
         ended = _run(lock, options, command, signals)
     if ended.was_lost:
@@ -176,7 +195,8 @@ def _elect(
     kv: KV[str], options: argparse.Namespace, command: list[str], signals: Signals, says: _Says
 ) -> int:
     leader = kv.election(options.name).leader()  # raises at the start if no node answers
-    says.state("campaigns", f"{says.what}is {_whose(leader)}", leader=leader)
+    whose = "free" if leader is None else f"with {leader}"
+    says.state("campaigns", f"{says.what}is {whose}", leader=leader)
     while True:
         election = kv.election(options.name, ttl=options.ttl)
         with _at_the_end(election.resign):
@@ -219,8 +239,17 @@ def _self() -> str:
     return f"{socket.gethostname()} process {os.getpid()}"
 
 
-def _whose(leader: str | None) -> str:
-    return "free" if leader is None else f"with {leader}"
+def _whose(holder: str | None) -> str:
+    """Return who holds a lock, in words; None: it is free by now, or for a program that waits."""
+    return "taken by a program that waits" if holder is None else f"held by {holder}"
+
+
+def _limit(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or not 1 <= int(text) <= SLOTS_MAX:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no number of holders: a whole number from 1 to {SLOTS_MAX}"
+        )
+    return int(text)
 
 
 def _ttl(text: str) -> int:

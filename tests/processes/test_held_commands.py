@@ -104,6 +104,27 @@ def test_a_lock_runs_a_command_with_its_token_and_has_its_exit_code(nodes: Clust
     assert done(nodes, "lock", "a b", "--", "sh", "-c", "kill -KILL $$")[0] == 128 + 9
 
 
+def test_commands_share_a_lock_or_hold_a_semaphore(nodes: Cluster, kv: raftline.KV[str]) -> None:
+    once = ("--wait", "0", "--", *program(PRINTS_TOKEN))
+    with kv.lock("book", shared=True) as token, kv.semaphore("pool", 2):
+        status, said, _ = done(nodes, "lock", "book", "--shared", *once)
+        assert (status, int(said) > token) == (0, True)
+        status, _, errors = done(nodes, "lock", "book", *once)
+        assert status == 123
+        assert errors.startswith("Sorry, the lock book is held by program on ")
+        assert done(nodes, "lock", "pool", "--at-most", "2", *once)[0] == 0
+        assert done(nodes, "lock", "pool", "--at-most", "1", *once)[0] in (0, 123)  # by the slot
+        with kv.semaphore("pool", 2):
+            status, _, errors = done(nodes, "lock", "pool", "--at-most", "2", *once)
+        assert (status, "held by program on " in errors) == (123, True)
+    for words, why in (
+        (("--at-most", "0"), "'0' is no number of holders"),
+        (("--at-most", "2", "--shared"), "not allowed with argument"),
+    ):
+        status, _, errors = done(nodes, "lock", "pool", *words, *once)
+        assert (status, why in errors) == (2, True), errors
+
+
 def test_a_lock_that_is_held_is_waited_for_or_not(nodes: Cluster, kv: raftline.KV[str]) -> None:
     holder = kv.lock("held")
     holder.acquire()
