@@ -19,7 +19,6 @@ from raftline.kv.calls import CALLS, Ask
 from raftline.kv.claims import AwaitTurn, BaseClaim, Claiming, ClaimStep, LeaderChanges, Look
 from raftline.kv.codec import Codec, Data
 from raftline.kv.contest import ELECTIONS, LOCKS, LockKeys
-from raftline.kv.errors import LeaseLost
 from raftline.kv.wait_times import seconds_to_wait
 
 Watching = Callable[[str], AioWatch[str]]
@@ -155,8 +154,7 @@ class AioLock(AioClaim):
 
     async def __aenter__(self) -> int:
         token = await self._carry_out(self._getting(self._value, None))
-        if token is None:
-            raise LeaseLost(f"the lock {self.name} was not got: this client was closed")
+        assert token is not None, "without a time limit it is got, or an error is raised"
         return token
 
 

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-from raftline.clients.connection import ClientError
+from raftline.clients.connection import ClientError, Closed
 from raftline.common.nocopies import NoCopies
 from raftline.kv.callers import Attempt, Callers, Leased, Waiter
 from raftline.kv.calls import CALLS, Ask, Stat
@@ -33,6 +33,8 @@ class Followed(Protocol):
 
     @property
     def is_listed(self) -> bool: ...
+    @property
+    def _is_closed(self) -> bool: ...
     def _take_ready(self) -> list[Event[str]]: ...
     def close(self) -> None: ...
 
@@ -293,6 +295,8 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
                     return token
             elif watch.is_listed and protocol.abandoned is not None:
                 yield from self._sweeping(protocol.abandoned)
+        if watch._is_closed:
+            raise Closed(f"this client was closed, so {self.name} was not got")
         return None
 
     def _sweeping(self, mark: str) -> Claiming[bool]:

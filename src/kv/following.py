@@ -304,6 +304,10 @@ class BaseWatch(NoCopies, Generic[Data]):
         """Whether all keys that existed at its beginning have come."""
         return self._machine.cursor.is_listed
 
+    @property
+    def _is_closed(self) -> bool:
+        return self._machine.is_closed
+
     def _take_ready(self) -> list[Event[Data]]:
         """Return the events that have come."""
         events = list(self._machine.ready)

@@ -24,7 +24,6 @@ from raftline.kv.claims import (
 )
 from raftline.kv.codec import Codec, Data
 from raftline.kv.contest import ELECTIONS, LOCKS, LockKeys
-from raftline.kv.errors import LeaseLost
 from raftline.kv.lease import Keeper, Lease, Transport, call_apart
 from raftline.kv.wait_times import seconds_to_wait
 from raftline.kv.watch import Watch
@@ -181,8 +180,7 @@ class Lock(Claim):
 
     def __enter__(self) -> int:
         token = self._carry_out(self._getting(self._value, None))
-        if token is None:
-            raise LeaseLost(f"the lock {self.name} was not got: this client was closed")
+        assert token is not None, "without a time limit it is got, or an error is raised"
         return token
 
 

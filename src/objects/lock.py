@@ -205,8 +205,7 @@ class AwaitableLock:
         return self._lock is not None and self._lock.is_held
 
     async def __aenter__(self) -> AwaitableLock:
-        if not await self.acquire():
-            raise LockLost(f"{self._name} was not got: its client was closed")
+        await self.acquire()
         return self
 
     async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:

@@ -94,7 +94,7 @@ class Followed:
         self._keys = len(store.lines)
         self._ready: list[Event[str]] = []
         self._prefix = prefix
-        self.is_closed = False
+        self._is_closed = False
 
     def takes(self) -> bool:
         """Take the next line, if there is one."""
@@ -175,7 +175,7 @@ class Watch(Followed):
         return True
 
     def close(self) -> None:
-        self.is_closed = True
+        self._is_closed = True
 
 
 class AioCluster(Store):
@@ -237,4 +237,4 @@ class AioWatch(Followed):
         return True
 
     def close(self) -> None:
-        self.is_closed = True
+        self._is_closed = True

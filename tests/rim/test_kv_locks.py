@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from raftline.clients.connection import Unreachable
+from raftline.clients.connection import Closed, Unreachable
 from raftline.kv.calls import CALLS
 from raftline.kv.errors import LeaseLost
-from tests.rim.lock_cluster import HELD, AioCluster, Cluster
+from tests.rim.lock_cluster import HELD, AioCluster, AioWatch, Cluster, Watch
 
 DEADLINE_S = 30.0
 Work = Callable[[], Coroutine[Any, Any, None]]
@@ -603,3 +603,47 @@ def test_a_failure_leaves_the_turn_to_the_next_caller() -> None:
             lock.release()
     cluster.ask(CALLS.delete(HELD))
     assert lock.acquire(timeout=0) is not None
+
+
+# --- the client is closed -----------------------------------------------------------------------
+
+
+class ClosedWatch(Watch):
+    """A watch whose client is closed while it waits."""
+
+    def _step(self, until_s: float | None = None) -> bool:
+        self.close()
+        return False
+
+
+class AioClosedWatch(AioWatch):
+    async def _step(self, until_s: float | None = None) -> bool:
+        self.close()
+        return False
+
+
+def test_a_thread_that_waits_as_its_client_is_closed_gets_no_token_but_an_error() -> None:
+    cluster = Cluster()
+    cluster.lock().acquire()
+    cluster.election().campaign("first")
+    cluster.watch = lambda prefix: ClosedWatch(cluster, prefix)  # type: ignore[method-assign]
+    lock, election = cluster.lock(), cluster.election()
+    for wait in (lock.acquire, lock.__enter__, lambda: election.campaign("second")):
+        with pytest.raises(Closed, match=r"this client was closed, so .* was not got"):
+            wait()
+    assert not lock.is_held
+    assert not election.is_held
+
+
+def test_a_task_that_waits_as_its_client_is_closed_gets_no_token_but_an_error() -> None:
+    async def work() -> None:
+        cluster = AioCluster()
+        await cluster.lock().acquire()
+        cluster.watch = lambda prefix: AioClosedWatch(cluster, prefix)  # type: ignore[method-assign]
+        lock = cluster.lock()
+        for wait in (lock.acquire, lock.__aenter__):
+            with pytest.raises(Closed, match="this client was closed, so nightly was not got"):
+                await wait()
+        assert not lock.is_held
+
+    run(work)
