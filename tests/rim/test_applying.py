@@ -335,9 +335,9 @@ def following_by_slices(*commands: str) -> tuple[Driver, FakeRim]:
 
 
 def test_the_owner_thread_applies_what_a_slice_leaves() -> None:
-    driver, _ = following_by_slices(*(f"set a {number}" for number in range(50)))
-    until(lambda: driver.status()["last_applied"] == 50)
-    assert driver._logmanager.read(["get a"]) == ["GET response: 49"]
+    driver, _ = following_by_slices(*(f"set a {number}" for number in range(10)))
+    until(lambda: driver.status()["last_applied"] == 10)
+    assert driver._logmanager.read(["get a"]) == ["GET response: 9"]
     driver.stop(DEADLINE_S)
 
 

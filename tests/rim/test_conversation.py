@@ -348,7 +348,7 @@ def test_a_reported_reason_for_no_leader_goes_before_unreachable_nodes(
     points = start(lambda _: not_leader("s9", "localhost", free_port()), "s4")
     also = [("localhost", port) for port in (asks.port, voteless.port, points.port, free_port())]
     with (
-        Client(port=free_port(), timeout_s=1, follow=True, also=also) as client,
+        Client(port=free_port(), timeout_s=0.5, follow=True, also=also) as client,
         pytest.raises(NoLeader, match=f"I know of no leader. Try again. {WHY}"),
     ):
         client.request(command)

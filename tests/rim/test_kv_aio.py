@@ -160,7 +160,7 @@ def test_a_node_that_stands_still_is_left_with_all_that_it_was_asked() -> None:
 
 def test_a_connection_on_which_nothing_came_is_given_up_for_a_new_one() -> None:
     async def run() -> None:
-        async with node() as s1, connected(s1, timeout=4) as kv:
+        async with node() as s1, connected(s1, timeout=2) as kv:
             s1.hears = False
             get = asyncio.ensure_future(kv.get("a"))
             await s1.has(1)

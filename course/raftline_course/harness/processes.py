@@ -17,7 +17,7 @@ __all__ = [
     "ports_in_a_row",
 ]  # fmt: skip
 
-PAUSE_S = 0.05
+PAUSES_S = (0.005, 0.05)  # between two looks, the first and the longest
 FIRST_PORT, SLICE, SLICES = 20_000, 500, 24  # up to 32,000
 _HELD: list[socket.socket] = []  # until this process ends
 
@@ -29,11 +29,13 @@ def eventually(
 ) -> Found:
     """Return the first true answer of `look`. Raises NotAsExpected if there is none in time."""
     pause = threading.Event()
+    pause_s, longest_s = PAUSES_S
     end_s = time.monotonic() + timeout_s
     while not (found := look()):
         if time.monotonic() > end_s:
             raise NotAsExpected(f"not within {timeout_s:g} s: {what or look}")
-        pause.wait(PAUSE_S)
+        pause.wait(pause_s)
+        pause_s = min(2 * pause_s, longest_s)
     return found
 
 
