@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import NamedTuple
 
 from raftline.raft.spelling import NUMBER, NUMBER_MAX
@@ -58,9 +59,9 @@ class Operands(NamedTuple):
     is_public: bool = False  # no value and no secret is in it: a console shows it whole
 
     @property
-    def needed(self) -> list[str]:
+    def needed(self) -> tuple[str, ...]:
         """The operands that can't be left out."""
-        return [word for word in _OPTIONAL.sub("", self.form).split() if word.isalpha()]
+        return _needed(self.form)
 
     @property
     def begins_with_key(self) -> bool:
@@ -84,6 +85,11 @@ class Operands(NamedTuple):
     def value_in(self, command: str) -> str:
         """Return the value at the end of a command that has one."""
         return command.split(" ", self.keys + 1)[-1]
+
+
+@cache
+def _needed(form: str) -> tuple[str, ...]:
+    return tuple([word for word in _OPTIONAL.sub("", form).split() if word.isalpha()])
 
 
 def _spell_word(word: str) -> str:

@@ -208,9 +208,14 @@ def leader_in(refusal: Refusal) -> tuple[str, str, int] | None:
     return name, host.removeprefix("[").removesuffix("]"), int(port)
 
 
+@functools.cache
+def _patterns() -> list[tuple[re.Pattern[str], RefusalRow]]:
+    return [(row.pattern, row) for row in REFUSALS]
+
+
 def _by_sentence(text: str) -> Refusal:
-    for row in REFUSALS:
-        if found := row.pattern.match(text):
+    for pattern, row in _patterns():
+        if found := pattern.match(text):
             return Refusal(row.code, found.groups(), text, row.outcome)
     return Refusal(BAD_REQUEST, (), text, REFUSED)
 
