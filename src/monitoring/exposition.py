@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 PREFIX = "raftline_"
+_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})  # in the value of a label
 
 Labels = Mapping[str, str]
 
@@ -62,10 +63,8 @@ def _full(name: str) -> str:
 
 
 def _sample(name: str, labels: Labels, value: float) -> str:
-    pairs = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
     figure = str(value) if isinstance(value, int) else repr(float(value))
-    return f"{_full(name)}{{{pairs}}} {figure}" if pairs else f"{_full(name)} {figure}"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    if not labels:
+        return f"{_full(name)} {figure}"
+    pairs = ",".join([f'{label}="{text.translate(_ESCAPES)}"' for label, text in labels.items()])
+    return f"{_full(name)}{{{pairs}}} {figure}"
