@@ -105,7 +105,9 @@ class LongRequest:
     def command(self) -> str:
         return f"machine {NAME} {self.number}"
 
-    line = command
+    @property
+    def line(self) -> str:
+        return self.command
 
 
 class Foreman:

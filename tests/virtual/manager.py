@@ -29,7 +29,8 @@ class Manager(LogManager):
     fails = False  # at the next entry
     spend: Callable[[], None] | None = None  # each entry takes long
 
-    changes_apart: Callable[[], bool] = bool  # whether an entry is being applied that takes long
+    # Whether an entry is being applied that takes long; None: none ever is.
+    changes_apart: Callable[[], bool] | None = None
     looker: Looker | None = None
     taken: TakenEvents | None = None  # the events that were taken last
 
@@ -72,7 +73,7 @@ class Manager(LogManager):
         Raises:
             InvariantError: it may hold an entry by then that the core does not know to be applied.
         """
-        if self.changes_apart():
+        if self.changes_apart is not None and self.changes_apart():
             raise InvariantError(f"{self.name} freezes its state amid a long entry")
         return super().freeze()
 
