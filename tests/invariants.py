@@ -8,6 +8,7 @@ the properties: Raft paper, Figure 3.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 from raftline.raft.effects import Effects, HardState
 from raftline.raft.inputs import Input, Receive
@@ -110,7 +111,7 @@ class Invariants:
         """A read is served; unless a message is forged, or a clock too fast or too slow, it sees
         every write that was acknowledged before it came."""
 
-    def keeps_reads(self, state: State, reading: Collection[object]) -> None:
+    def keeps_reads(self, state: State, reading: set[Any]) -> None:
         """The core has just those reads that it was given and has not answered: none is lost, which
         would wait for ever, and none is left of an earlier leadership."""
         forwarded, leading = state.forwarded_reads, state.leading
@@ -125,7 +126,7 @@ class Invariants:
         for ready in state.confirmed_reads:
             kept.append(ready.token)
         own = [token for token in kept if not isinstance(token, PeerRead)]
-        if len(own) != len(reading) or not all(token in reading for token in own):
+        if len(own) != len(reading) or not reading.issuperset(own):
             raise InvariantError(
                 f"{state.name} keeps the reads {own}, and was given {list(reading)}"
             )

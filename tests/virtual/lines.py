@@ -202,6 +202,9 @@ class Connected(OutgoingProtocol):
 
     def proceed(self) -> bool:
         """Serve as far as nothing has to be waited for; return whether that was anything."""
+        if self._wait is WaitFor.EMPTY and not self.is_over and not self.is_empty():
+            self._sim.requests.waiting[self] = None
+            return False
         has_proceeded = False
         with self._sim.without_core:
             while not self.is_over:

@@ -33,6 +33,7 @@ from raftline.wire.keyfacts import value_of
 from raftline.wire.protocol import split_sender, unescape
 from tests.invariants import InvariantError
 from tests.virtual.lines import Connected
+from tests.virtual.manager import Manager
 from tests.virtual.plan import Plan
 from tests.virtual.requests import Asked
 from tests.virtual.users import NAMES, Guest, UsersFile, is_denial
@@ -44,8 +45,8 @@ if TYPE_CHECKING:
 SHARE = 1 / 8  # of schedules
 BACKUP = re.compile(r"BACKUP response: ([0-9]+)-([0-9]+) of ([0-9]+) bytes crc32 ([0-9a-f]{8})")
 ENDED = re.compile(r"UNOBSERVE response: ended after ([0-9]+) lines?")
-SAMPLE = re.compile(r"(\w+(?:\{[^{}]*\})?) (-?[0-9.e+-]+)")
-TYPE = re.compile(r"# TYPE (\w+) (counter|gauge|histogram)")
+SAMPLE = r"\w+(?:\{[^{}]*\})? -?[0-9.e+-]+\n"
+FAMILY = re.compile(rf"(?:# HELP .*\n)?# TYPE \w+ (counter|gauge|histogram)\n((?:{SAMPLE})*)")
 GATHER_MS = 10  # of steps that are observed
 PAUSE_MS = 300  # the longest between two looks
 HURRY_MS = 10  # until each node has reported ready, once the cluster is healed
@@ -60,20 +61,30 @@ class Seen(NamedTuple):
     level: int
 
 
+NOTHING = Seen(0, {}, 0)
+
+
+def _seen_at(manager: Manager) -> Seen:
+    return Seen(manager.applied.index, dict(manager.store.held), manager.store.level)
+
+
 Asking = Generator[AwaitReplies, bool, Any]
 Job = Generator[str, tuple[str, Seen], None]  # yields a command, is sent its reply
 
 
 class LookingConnection(Connected):
-    """A connection whose client asks one thing after the other."""
+    """A connection whose client asks one thing after the other. `sees`: it is told what the node
+    held as each line left."""
 
-    def __init__(self, host: Host, heard: Callable[[str, Seen], None]) -> None:
+    def __init__(
+        self, host: Host, heard: Callable[[str, Seen], None], *, sees: bool = True
+    ) -> None:
         super().__init__(host.requests.doors, host, self._line_left)
         self._heard = heard
+        self._sees = sees
 
     def _line_left(self, _: Connected, line: str) -> None:
-        manager = self._sim.manager
-        seen = Seen(manager.applied.index, dict(manager.store.held), manager.store.level)
+        seen = _seen_at(self._sim.manager) if self._sees else NOTHING
         text = split_sender(line)[2]
 
         def heard(_: str | None) -> None:
@@ -293,15 +304,14 @@ class Scraper:
 
     def _look_at(self, host: Host, text: str) -> None:
         grow: dict[str, float] = {}
-        kind = ""
-        for line in text.splitlines():
-            if found := TYPE.fullmatch(line):
-                kind = found[2]
-            elif sample := SAMPLE.fullmatch(line):
-                if kind != "gauge":
-                    grow[sample[1]] = float(sample[2])
-            elif not line.startswith("# HELP "):
-                raise InvariantError(f"{host.name} has {line!r} among its figures")
+        end = 0
+        while found := FAMILY.match(text, end):
+            end = found.end()
+            for sample in found[2].splitlines() if found[1] != "gauge" else ():
+                name, _, value = sample.rpartition(" ")
+                grow[name] = float(value)
+        if end < len(text):
+            raise InvariantError(f"{host.name} has {text[end : end + 80]!r} among its figures")
         incarnation, last = self._last.get(host.name, (0, {}))
         if incarnation == host.incarnation:
             fallen = [name for name, value in last.items() if grow.get(name, value) < value]
@@ -425,7 +435,7 @@ class StepWatcher:
             if self._connection is connection:  # the last lines of another one may be on their way
                 self._hear(text, seen)
 
-        connection = self._connection = LookingConnection(host, hear)
+        connection = self._connection = LookingConnection(host, hear, sees=False)
         connection.window = chance.choice(WINDOWS)
         host.requests.keep(connection)
         self._is_json = chance.random() < 0.7

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
 
-from raftline.access import secret
+from raftline.access import login, secret
 from raftline.clients import search
 from raftline.raft import state
 from raftline.raft.log import entries_of
@@ -46,6 +46,7 @@ from tests.virtual.proofs import Proofs, read_secrets
 from tests.virtual.rough import RoughLines, Talker
 from tests.virtual.searchers import Searcher
 from tests.virtual.upgrades import Upgrades
+from tests.virtual.users import derived
 from tests.virtual.watching import Watching
 from tests.virtual.watchlines import WatchClient
 from tests.virtual.world import World
@@ -126,6 +127,7 @@ def as_planned(plan: Plan) -> Iterator[None]:
         replaced(sessions, "SESSIONS_MAX", plan.sessions_max),
         replaced(sessions, "WINDOW", plan.session_window),
         replaced(secret, "read_secrets", read_secrets),
+        replaced(login, "derive", derived),
         replaced(search, "WINDOW", min(search.WINDOW, plan.session_window)),
     ):
         yield

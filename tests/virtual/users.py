@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from random import Random
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from raftline.access.login import Access
-from raftline.access.users import ITERATIONS_LEAST, derive
+from raftline.access.users import ITERATIONS_LEAST, Verifier, derive
 from raftline.common.config import ConfigError
 from raftline.net.host import Batch
 from raftline.wire.rights import UserRole
@@ -61,10 +61,16 @@ Accounts = Mapping[str, Account]
 EVERYTHING: Accounts = {name: Account(UserRole.ADMIN, ("",), PASSWORDS[0]) for name in NAMES}
 
 
+@cache
+def derived(password: str, salt: bytes, iterations: int) -> Verifier:
+    """Return what `access.users.derive` does; of one password and salt it is computed once."""
+    return derive(password, salt, iterations)
+
+
 @lru_cache
 def verifier(name: str, password: str) -> str:
     """Return what stands in the file for a password; of one user always the same."""
-    return str(derive(password, name.ljust(16).encode(), ITERATIONS_LEAST))
+    return str(derived(password, name.ljust(16).encode(), ITERATIONS_LEAST))
 
 
 def spelled(accounts: Accounts) -> str:
