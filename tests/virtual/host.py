@@ -360,8 +360,11 @@ class Host:
             self._rounds.look(self._take_round)
         if requests.reads_apart:
             requests.look_at_reads_apart()
-        if self._is_prompt and self._promptness.has_something:
-            self._promptness.look(is_full=self.writes.is_full)
+        if self._is_prompt:
+            queue, promptness = self.queue, self._promptness
+            is_left = queue.writes or queue.reads or queue.others or queue.held
+            if is_left or promptness.first_in:
+                promptness.look(is_full=self.writes.is_full)
 
     def _take_round(self) -> bool:
         self._rounds.do_round()

@@ -36,7 +36,7 @@ class Promptness:
         self._changes: list[Batch] = []  # of members
         self._transfers: list[tuple[Batch, str | None, int]] = []  # to whom, and when asked for
         # Of each queue the first, and since when it is that; of those held the time of that one.
-        self._first_in: dict[str, tuple[Batch | int, int]] = {}
+        self.first_in: dict[str, tuple[Batch | int, int]] = {}
 
     def asked_to_change(self, batch: Batch) -> None:
         """Somebody asks for a change of members."""
@@ -48,16 +48,9 @@ class Promptness:
 
     def stood_still(self) -> None:
         """The node was paused, or its clock jumped: what waits counts from the next look on."""
-        self._first_in.clear()
+        self.first_in.clear()
 
     # --- after each input -------------------------------------------------------------------------
-
-    @property
-    def has_something(self) -> bool:
-        """Whether `look` has something to look at."""
-        queue = self._queue
-        is_left = queue.writes or queue.reads or queue.others or queue.held
-        return bool(is_left or self._first_in)
 
     def look(self, *, is_full: bool) -> None:
         """Hold how long the first of each queue has been the first there to LIES_MS.
@@ -77,11 +70,11 @@ class Promptness:
 
     def _look_at(self, kind: str, waiting: Sequence[Batch | int], now_ms: int) -> None:
         if not waiting:
-            self._first_in.pop(kind, None)
+            self.first_in.pop(kind, None)
             return
-        first, since_ms = self._first_in.get(kind, (None, now_ms))
+        first, since_ms = self.first_in.get(kind, (None, now_ms))
         if first != waiting[0]:
-            self._first_in[kind] = waiting[0], now_ms
+            self.first_in[kind] = waiting[0], now_ms
         elif now_ms - since_ms > LIES_MS:
             raise InvariantError(
                 f"{self._name} leaves {kind} in the queue for {now_ms - since_ms} ms"
