@@ -118,7 +118,7 @@ class Observers:
         # The thread that sends; a schedule has none. Both are called with a lock held.
         self.begin_sending: Callable[[], bool] = self._begin_thread
         self.wake: Callable[[], None] = self._wakeup.set
-        self._thread: threading.Thread | None = None
+        self._sender: threading.Thread | None = None
 
     def follow(self, node: RawNode, core: threading.Lock) -> None:
         """Observe this node from now on, which is stepped under `core`; it has not begun yet."""
@@ -194,13 +194,13 @@ class Observers:
 
     def _begin_thread(self) -> bool:
         """Let the thread that sends begin; return whether there is one."""
-        if self._thread is None:
+        if self._sender is None:
             thread = threading.Thread(target=self._run, name=f"{self._name} observed", daemon=True)
             try:
                 thread.start()
             except RuntimeError:  # no thread to be had
                 return False
-            self._thread = thread
+            self._sender = thread
         return True
 
     # --- the thread that sends ------------------------------------------------------------------
@@ -212,7 +212,7 @@ class Observers:
             self.send_gathered()
             with self._lock:
                 if not self._observers:
-                    self._thread = None
+                    self._sender = None
                     return
 
     def send_gathered(self) -> None:
