@@ -27,13 +27,13 @@ from raftline.kv.listeners import plain
 from raftline.kv.store import KV
 from raftline.net.listener import Listener
 from raftline.node.access_settings import AccessSettings
+from raftline.node.reading_again import readers_of
 from raftline.node.snapshots import COMPACT_BYTES
 from raftline.node.startup import Startup, check_member
 from raftline.objects.base import NodeError
 from raftline.objects.embedded_server import EmbeddedServer, Leader, Leadership, LogStream, View
 from raftline.objects.fork_guard import ForkGuard
 from raftline.objects.members import check_open, resolve_members
-from raftline.objects.node_access import NodeAccess, build_access, reload
 from raftline.objects.waiting import Awaitable
 from raftline.state.machines import Machines, StateMachine
 from raftline.storage.disk import StorageError
@@ -107,27 +107,22 @@ class Node(NoCopies):
             self.address = self._configuration.members[name]
             check_open(self.address.host, open_to_network)
             settings = AccessSettings(
-                self.address.host,
-                insecure,
-                _path(secret),
-                secret_mode,
-                _path(users),
-                anonymous,
-                _path(tls_cert),
-                _path(tls_key),
-                _path(tls_ca),
-                tls_only,
-                tls_require,
+                self.address.host, insecure, _path(secret), secret_mode, _path(users), anonymous,
+                _path(tls_cert), _path(tls_key), _path(tls_ca), tls_only, tls_require,
                 _path(tls_crl),
                 called=str,  # a keyword has the name of its setting
-            )
-            access = build_access(settings)
+            )  # fmt: skip
+            settings.check()
+            (peer_auth, tls), access = settings.proofs(), settings.access()
             self._listen(port, console)
-            self._server = self._recover(own, PACES[pace], state_file_every, settings, access)
+            self._server = self._recover(
+                own, PACES[pace], state_file_every, settings,
+                peer_auth=peer_auth, tls=tls, access=access,
+            )  # fmt: skip
         except (ConfigError, PortRefused, StorageError) as error:
             self._abandon()
             raise NodeError(str(error)) from None
-        self._begin(folder, timeout_s, credentials, access.client_tls)
+        self._begin(folder, timeout_s, credentials, None if tls is None else ClientTls.of(tls))
 
     def _listen(self, port: int | None, console: TextIO | None) -> None:
         self._leadership = Leadership(self.name)
@@ -142,7 +137,7 @@ class Node(NoCopies):
         pace: Pace,
         state_file_every: float | None,
         settings: AccessSettings,
-        access: NodeAccess,
+        **proofs: Any,
     ) -> EmbeddedServer:
         say = self._console.say
         for warning in settings.warnings():
@@ -161,9 +156,7 @@ class Node(NoCopies):
             compact_bytes=COMPACT_BYTES,
             leadership=self._leadership,
             state_file_every=state_file_every,
-            peer_auth=access.peer_auth,
-            tls=access.tls,
-            access=access.access,
+            **proofs,
         )
         server.recover()
         try:
@@ -246,8 +239,14 @@ class Node(NoCopies):
             NodeError: one can't be used, and its old content counts; the others are read.
         """
         self._led_here()
-        if problems := reload(self._server):
-            raise NodeError(problems)
+        problems = []
+        for read in readers_of(self._server).values():
+            try:
+                read()
+            except ConfigError as problem:
+                problems.append(str(problem))
+        if problems:
+            raise NodeError("; ".join(problems))
 
     @property
     def is_running(self) -> bool:

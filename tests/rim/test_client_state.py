@@ -153,10 +153,10 @@ def test_a_listener_of_threads_is_called_as_soon_as_the_state_is_lost(
 ) -> None:
     node = start(lambda _: NO_LEADER)
     news: queue.Queue[str] = queue.Queue()
-    with raftline.connect(f"localhost:{node.port}", timeout=0.2) as kv:
+    with raftline.connect(f"localhost:{node.port}", timeout=0.2, name="waiting") as kv:
         with pytest.raises(raftline.NoLeader):
             kv["a"]
-        name = "program reports its state"
+        name = "waiting reports its state"
         assert name not in [each.name for each in threading.enumerate()]  # nobody listens
         kv.add_listener(news.put)
         [waiting] = [each for each in threading.enumerate() if each.name == name]
