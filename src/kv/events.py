@@ -55,9 +55,16 @@ class KVSnapshot(Generic[Data]):
 
     @classmethod
     def _of(cls, index: int | None, events: list[Event[Data]]) -> KVSnapshot[Data]:
-        """Return the snapshot that a watch began with."""
+        """Return the snapshot that a watch began with. Amid the keys it may have begun anew at
+        another node: keys that had come may have changed or gone, and others lie between them."""
         assert index is not None, "a watch that has listed its keys has a position"
-        return cls(index, {each.key: each.value for each in events if each.value is not None})
+        pairs: dict[Data, Data] = {}
+        for event in events:
+            if event.value is None:
+                pairs.pop(event.key, None)
+            else:
+                pairs[event.key] = event.value
+        return cls(index, dict(sorted(pairs.items(), key=_place)))
 
 
 class WatchEnded(Exception):
@@ -225,6 +232,12 @@ class WatchCursor(Generic[Data]):
     def _made(self, index: int, kind: str, key: str, value: str | None) -> Event[Data]:
         of = self._codec.of
         return Event(index, kind, of(key), None if value is None else of(value))
+
+
+def _place(pair: tuple[object, object]) -> bytes:
+    """Return the place of a pair in the order, which is that of the keys' bytes."""
+    key = pair[0]
+    return key if isinstance(key, bytes) else str(key).encode("utf-8", "surrogateescape")
 
 
 def _digest(value: str) -> bytes:

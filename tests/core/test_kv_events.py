@@ -9,7 +9,7 @@ import pytest
 from raftline.clients.connection import Refused
 from raftline.kv.codec import BINARY, TEXT
 from raftline.kv.errors import EventsGone, NotUnderstood
-from raftline.kv.events import Event, WatchCursor, WatchEnded
+from raftline.kv.events import Event, KVSnapshot, WatchCursor, WatchEnded
 from raftline.wire import watches as words
 from raftline.wire.protocol import NO_LEADER, STOPPING, error, escape
 
@@ -98,6 +98,21 @@ def test_a_connection_that_ends_amid_the_keys_has_them_sent_again() -> None:
         (60, "delete", "a", None),
     ]
     assert cursor.is_listed
+
+
+def test_a_snapshot_that_goes_on_at_another_node_has_the_keys_of_its_entry() -> None:
+    cursor = WatchCursor(TEXT, "", None)
+    lines = [
+        words.begins(9, 57),
+        *(words.has(57, key, "1") for key in ("b", "é", "gone")),  # then its node dies
+        words.begins(4, 60),
+        *(words.has(60, key, "2") for key in ("a", "b", "c")),
+        words.has(60, "é", "1"),
+    ]
+    events = [event for line in lines for event in cursor.take(line)]
+    found = KVSnapshot._of(cursor.position, events)
+    assert found.index == 60
+    assert list(found.pairs.items()) == [("a", "2"), ("b", "2"), ("c", "2"), ("é", "1")]
 
 
 def test_long_values_are_distinguished_though_only_a_digest_of_them_is_kept() -> None:
