@@ -95,6 +95,11 @@ def _pass_on(command: str, arguments: list[str]) -> int:
         return lock.main(command, arguments)
     if command in course.COMMANDS:
         return course.main(command, arguments)
+    if command == "client" and not arguments:
+        from raftline.clients.where import discover_nodes
+
+        nodes = discover_nodes(None, "raftline client HOST:PORT")
+        arguments = ["--at", ",".join(map(str, nodes.values()))]
     code: int = importlib.import_module(f"raftline.{command}").main(arguments)
     return code
 

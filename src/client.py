@@ -36,6 +36,7 @@ from raftline.clients.streams import (
     say,
     say_connecting,
 )
+from raftline.clients.where import addresses_in
 from raftline.common.address import Address, split
 from raftline.common.arguments import Parser, as_host, as_port, as_seconds, program
 from raftline.common.config import ConfigError
@@ -52,6 +53,7 @@ __all__ = [
 
 _USAGE = "%(prog)s [options] [HOST:]PORT [ID] [command ...]"
 _EPILOG = r"""
+--at HOST:PORT[,...] may stand in place of [HOST:]PORT, before all else; it follows the leader.
 Without a command: a screen on a terminal; from a pipe one reply for each line that is neither blank
 nor a # comment, on standard output, errors too. In a command given as arguments each argument
 stands for itself:
@@ -72,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Carry out the arguments; return the exit code. Usage errors exit with 2."""
     open_closed_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
-    head, words = split_command(arguments)
+    head, words = split_command(_nodes_first(arguments))
     options = read_options(parser(), head)
     accept_raw_stdin()
     on_terminal = sys.stdin is not None and sys.stdin.isatty()
@@ -121,6 +123,21 @@ def _client_of(options: argparse.Namespace, *, with_screen: bool) -> Client:
     )
 
 
+def _nodes_first(arguments: list[str]) -> list[str]:
+    """Return the arguments; a `--at` before them has the form of `HOST:PORT --also …`."""
+    option, *rest = arguments or [""]
+    name, equals, listed = option.partition("=")
+    if name != "--at":
+        return arguments
+    if not equals:
+        listed, *rest = rest or [""]
+    try:
+        first, *others = map(str, addresses_in(listed))
+    except ValueError as problem:
+        parser().error(f"argument --at: {problem}")
+    return [first, *(word for each in others for word in ("--also", each)), "--follow", *rest]
+
+
 def split_command(arguments: list[str]) -> tuple[list[str], list[str]]:
     """Return (options with PORT and ID, command): options end where the command begins.
 
@@ -156,10 +173,12 @@ class ReplyPrinter:
     def __init__(self, quiet: bool, as_object: bool) -> None:
         self.quiet = quiet
         self.as_object = as_object
+        self.has_no_answer = False  # to one of the commands
 
     def show(self, command: str, reply: Reply) -> RequestOutcome:
         """Print the reply to a command; return what became of that."""
         outcome = outcome_to(command, reply.text)
+        self.has_no_answer |= not reply.server
         if self.as_object:
             say(as_json(command, reply))
         elif not self.quiet:

@@ -19,6 +19,8 @@ from raftline.clients.streams import run_client
 from raftline.clients.where import named_nodes
 from raftline.common.arguments import Parser, as_number
 from raftline.common.config import ConfigError, complaint
+from raftline.tools.status import EXIT_NO_LEADER, LOOK_S, ask_all
+from raftline.tools.statusreport import verdict
 from raftline.tools.verbs import LISTINGS, REQUESTS
 from raftline.wire.commands import COMMANDS, Command, read_request
 from raftline.wire.limits import VALUE_BYTES
@@ -51,7 +53,8 @@ def main(verb: str, arguments: Sequence[str]) -> int:
         from raftline.tools.keep import keep  # the client for programs, which takes a while to load
 
         return keep(int(command.split()[1]), options)
-    first, *others = named_nodes(options.at, options.dir).values()
+    nodes = named_nodes(options.at, options.dir)
+    first, *others = nodes.values()
     access = access_of(options)
     client = Client(
         *first,
@@ -64,11 +67,26 @@ def main(verb: str, arguments: Sequence[str]) -> int:
         credentials=access.credentials,
         tls=access.tls,
     )
-    return run_client(client, lambda: _converse(client, command, verb, options), reader.prog)
+    printer = _printer(verb, options)
+    code = run_client(
+        client, lambda: _converse(client, command, verb, options, printer), reader.prog
+    )
+    if (code == EXIT_NO_LEADER or printer.has_no_answer) and not options.json:
+        found = verdict(ask_all(nodes, access, LOOK_S))
+        print(f"[!] {found.text}", file=sys.stderr)
+    return code
 
 
-def _converse(client: Client, command: str, verb: str, options: argparse.Namespace) -> int:
-    printer = ReplyPrinter(options.quiet, options.json)
+def _printer(verb: str, options: argparse.Namespace) -> ReplyPrinter:
+    is_raw = verb == "get" and (options.raw or options.quiet or not sys.stdout.isatty())
+    if is_raw and not options.json:
+        return _ValuePrinter(options.quiet, as_object=False)
+    return ReplyPrinter(options.quiet, options.json)
+
+
+def _converse(
+    client: Client, command: str, verb: str, options: argparse.Namespace, printer: ReplyPrinter
+) -> int:
     if verb == "watch" and options.program is not None:
         from raftline.tools.events import run_at_each
 
@@ -80,9 +98,6 @@ def _converse(client: Client, command: str, verb: str, options: argparse.Namespa
             (each for each in LISTINGS if verb == each or getattr(options, each, False)), ""
         )
         return show(client, command, printer, Wanted(form, options.limit))
-    if verb == "get" and not options.json:
-        is_raw = options.raw or options.quiet or not sys.stdout.isatty()
-        printer = _ValuePrinter(options.quiet, as_object=False) if is_raw else printer
     return answer_one(client, command, printer)
 
 
@@ -242,5 +257,6 @@ class _ValuePrinter(ReplyPrinter):
             sys.stdout.buffer.write(b"\n" * self.quiet)
             sys.stdout.buffer.flush()
         else:
+            self.has_no_answer |= not reply.server
             print(for_people(reply.text), file=sys.stderr)
         return outcome

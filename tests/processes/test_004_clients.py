@@ -133,7 +133,7 @@ def test_a_command_of_the_shell_reaches_the_leader_from_any_node(shared: Cluster
     for number, options in enumerate(where):
         for words, said in (
             (["set", *options, "shell", str(number)], f"SET response: shell set to {number}"),
-            (["get", *options, "shell"], f"GET response: {number}"),
+            (["get", "-q", *options, "shell"], f"{number}"),
             (["show", *options, "shell"], f'SHOW response: {{"shell": "{number}"}}'),
             (["delete", *options, "shell"], "DELETE response: shell deleted"),
         ):

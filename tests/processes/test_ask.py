@@ -307,6 +307,17 @@ def test_without_a_listener_a_command_fails_at_once_in_one_line(tmp_path: Path) 
     assert (done.stderr, done.returncode) == ("", 5)
 
 
+def test_without_a_quorum_a_command_says_what_is_missing(three: Cluster, tmp_path: Path) -> None:
+    for node in three.nodes[1:]:
+        node.kill()
+    where = {**os.environ, "RAFTLINE": f"localhost:{three.nodes[0].port}"}
+    done = in_process.raftline("set", "a", "1", "--timeout", "1", "-q", environment=where)
+    assert done.returncode in (3, 4, 5)  # as far as the node that is left knows of the others
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("[!] no ")
+    assert "1 of 3 voters answers, 2 are needed" in last
+
+
 def test_commands_of_the_shell_leave_no_session_behind(three: Cluster, tmp_path: Path) -> None:
     where = f"localhost:{three.nodes[0].port}"
     eventually(lambda: three.nodes[0].status()["level"] >= 3, "the level")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from raftline.client import (
 )
 from raftline.wire.protocol import NO_LEADER, error, not_leader, outcome_unknown
 from raftline.wire.replies import Reply, as_json
+from tests import in_process
 from tests.scripted_node import DEADLINE_S, SOURCE, Start, free_port, run, scripted_nodes, store
 
 
@@ -206,6 +208,19 @@ def test_wrong_usage_is_reported_in_one_line(arguments: list[str]) -> None:
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1
     assert "usage: client.py [options] [HOST:]PORT [ID] [command ...]" in done.stderr
+
+
+def test_the_nodes_may_be_named_as_for_every_other_command(start: Start) -> None:
+    node = start(store())
+    at = f"localhost:{free_port()},localhost:{node.port}"
+    assert run("--at", at, "alice", "get", "ana").returncode == 0
+    assert run(f"--at={at}", "get", "ana").stdout == "GET response: 4\n"
+    assert node.received == ["alice@get ana", "client@get ana"]
+    done = run("--at", "nonsense", "get", "ana")
+    assert done.returncode == 2
+    assert "error: argument --at: 'nonsense' is no address: host:port, such as" in done.stderr
+    done = in_process.raftline("client", environment={**os.environ, "RAFTLINE": at})
+    assert (done.returncode, done.stdout) == (0, "")  # nothing was typed
 
 
 def test_an_id_that_is_a_name_is_the_name(start: Start) -> None:
