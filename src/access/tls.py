@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from raftline.access.expiry import ends_of
 from raftline.access.secret import check_private
 from raftline.common.config import ConfigError, as_option
 
@@ -71,6 +72,13 @@ class Tls:
     def proves_members(self) -> bool:
         """Whether a certificate of the CA is needed to speak as a member."""
         return self.is_only and self.files.ca is not None
+
+    def ends(self) -> dict[str, int]:
+        """Return when the certificates of the files end, in seconds since 1970: `certificate` and
+        `ca`."""
+        files = {"certificate": self.files.cert, "ca": self.files.ca}
+        found = {what: ends_of(path) for what, path in files.items() if path is not None}
+        return {what: at_s for what, at_s in found.items() if at_s is not None}
 
     @property
     def revoked(self) -> bytes:

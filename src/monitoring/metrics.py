@@ -31,6 +31,7 @@ def metrics(server: Server) -> str:
     _log(out, server, status)
     _requests(out, server)
     _state(out, server)
+    _certificates(out, server)
     _process(out)
     return out.text()
 
@@ -163,6 +164,16 @@ def _state(out: Exposition, server: Server) -> None:
     out.gauge("watches", "Watches on this node", watchers.count)
     out.gauge(
         "history_events", "Events that are kept for watches that go on", len(watchers.history)
+    )
+
+
+def _certificates(out: Exposition, server: Server) -> None:
+    ends = server.tls.ends() if server.tls is not None else {}
+    out.family(
+        "gauge",
+        "certificate_end_timestamp_seconds",
+        "When a certificate in this node's files ends, in seconds since 1970",
+        [({"of": what}, at_s) for what, at_s in ends.items()],
     )
 
 

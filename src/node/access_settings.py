@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from raftline.access.expiry import ends_of, warning
 from raftline.access.login import Access
 from raftline.access.roles import ANONYMOUS
 from raftline.access.secret import MODES, PeerAuth, read_peer_auth
@@ -99,8 +100,13 @@ class AccessSettings:
         return (self.users, self.secret, self.tls_cert) != (None, None, None)
 
     def warnings(self) -> Iterator[str]:
-        """Yield what to print at the start of a node that is more open than these may seem."""
+        """Yield what to print at the start: that the node is more open than it may seem, or its
+        certificates end soon."""
         called = self.called
+        for setting, path in (("tls_cert", self.tls_cert), ("tls_ca", self.tls_ca)):
+            ends_s = ends_of(path) if path is not None else None
+            if ends_s is not None and (said := warning(f"{called(setting)} {path}", ends_s)):
+                yield f"[!] {said}"
         if self.secret_mode == "offer":
             yield (
                 f"[!] {called('secret_mode')} offer hears members that prove nothing: this node is "

@@ -256,6 +256,8 @@ class Server:
         facts |= {"level": self.level, "build_level": LEVEL, "version": VERSION}
         if self.orders is not None:
             facts |= self.orders.facts()
+        if self.tls is not None:
+            facts["certificates_end"] = self.tls.ends()
         if self.peer_auth.secret:
             facts["secret"] = "require" if self.peer_auth.is_required else "offer"
             facts["unproven"] = [] if self.is_down else self.book.unproven()

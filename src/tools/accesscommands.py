@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from raftline.common.arguments import as_number
+from raftline.common.config import ConfigError
 
 if TYPE_CHECKING:
     from raftline.common.arguments import Commands
@@ -23,6 +24,10 @@ def add_commands(commands: Commands) -> None:
     )
     secret.add_argument("file", type=Path, metavar="FILE", help="which must not be there yet")
     secret.set_defaults(module="access.secret", carry_out=_secret)
+    _add_certs(commands)
+
+
+def _add_certs(commands: Commands) -> None:
     certs = commands.add_parser(
         "certs",
         help="make a CA and certificates for a cluster that speaks TLS",
@@ -48,13 +53,25 @@ def add_commands(commands: Commands) -> None:
         metavar="N",
         help="how long certificates are good (397); the CA for ten years",
     )
+    certs.add_argument(
+        "--renew",
+        action="store_true",
+        help="sign each certificate in DIR that ends within 30 days anew; its key stays",
+    )
     certs.set_defaults(module="tools.certs", carry_out=_certs)
 
 
 def _certs(options: argparse.Namespace) -> int:
     from raftline.tools import certs
 
-    for line in certs.make(options.dir, options.node, options.client, options.days):
+    if options.renew and (options.node or options.client):
+        raise ConfigError("--renew takes the certificates that DIR has; leave --node, --client out")
+    lines = (
+        certs.renew(options.dir, options.days)
+        if options.renew
+        else certs.make(options.dir, options.node, options.client, options.days)
+    )
+    for line in lines:
         print(line)
     return 0
 

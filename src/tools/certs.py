@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from raftline.access.expiry import WARN_DAYS, ends_of, warning
 from raftline.access.tls import MEMBER
 from raftline.common.address import HOST
 from raftline.common.config import ConfigError, check_name, complaint
@@ -20,6 +21,7 @@ from raftline.common.config import ConfigError, check_name, complaint
 if TYPE_CHECKING:
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+    from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
 CA_DAYS, DAYS = 3650, 397
 AN_HOUR = datetime.timedelta(hours=1)  # the difference of clocks that is tolerated
@@ -33,13 +35,7 @@ def make(folder: Path, nodes: Sequence[str], clients: Sequence[str], days: int =
     Raises:
         ConfigError: cryptography is not installed, a name is invalid, or a file can't be written.
     """
-    try:
-        import cryptography  # noqa: F401
-    except ImportError:
-        raise ConfigError(
-            "raftline certs needs the package cryptography: pip install 'raftline[certs]'; "
-            "docs/operate/tls-and-secret.md has the same with openssl"
-        ) from None
+    _check_library()
     wanted = [_node(each) for each in nodes] + [(name, (), False) for name in clients]
     for name, hosts, _ in wanted:
         check_name(name)
@@ -58,6 +54,41 @@ def make(folder: Path, nodes: Sequence[str], clients: Sequence[str], days: int =
     except OSError as error:
         raise ConfigError(complaint(error)) from None
     return authority.made
+
+
+def renew(folder: Path, days: int = DAYS) -> list[str]:
+    """Sign each certificate of a folder anew that ends within WARN_DAYS, with its key and its
+    names; return a line about each.
+
+    Raises:
+        ConfigError: cryptography is not installed, or a file can't be read or written.
+    """
+    _check_library()
+    if not (folder / "ca.key").is_file():
+        raise ConfigError(f"{folder}: has no ca.key, which signs certificates")
+    try:
+        authority = _Authority(folder, days)
+        for path in sorted(folder.glob("*.pem")):
+            ends_s = ends_of(path)
+            if ends_s is None or not warning("", ends_s):
+                continue
+            if path.name == "ca.pem":
+                authority.made.append(f"{warning(str(path), ends_s)}; a new CA is needed then")
+            else:
+                authority.renew(path)
+    except OSError as error:
+        raise ConfigError(complaint(error)) from None
+    return authority.made or [f"no certificate in {folder} ends within {WARN_DAYS} days"]
+
+
+def _check_library() -> None:
+    try:
+        import cryptography  # noqa: F401
+    except ImportError:
+        raise ConfigError(
+            "raftline certs needs the package cryptography: pip install 'raftline[certs]'; "
+            "docs/operate/tls-and-secret.md has the same with openssl"
+        ) from None
 
 
 def _node(text: str) -> tuple[str, tuple[str, ...], bool]:
@@ -94,7 +125,7 @@ class _Authority:
         builder = _begun(name, name, self._key.public_key(), CA_DAYS)
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), True)
         builder = builder.add_extension(_usage(is_ca=True), True)
-        self._cert = self._signed(builder, self._key)
+        self._cert = self._signed(builder, self._key.public_key())
         self._write(cert, key, self._cert, self._key, CA_DAYS)
 
     def issue(self, name: str, hosts: Sequence[str], is_member: bool) -> None:
@@ -114,15 +145,35 @@ class _Authority:
         builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), False)
         places = [_place(each) for each in dict.fromkeys([name, *hosts])]
         builder = builder.add_extension(x509.SubjectAlternativeName(places), False)
-        self._write(cert, key_path, self._signed(builder, key), key, self._days)
+        self._write(cert, key_path, self._signed(builder, key.public_key()), key, self._days)
+
+    def renew(self, path: Path) -> None:
+        """Replace a certificate by one with the same key and names."""
+        from cryptography import x509
+
+        try:
+            before = x509.load_pem_x509_certificate(path.read_bytes())
+            before.verify_directly_issued_by(self._cert)
+        except Exception:  # of cryptography, which has one for each mistake
+            raise ConfigError(f"{path}: is no certificate that this CA signed") from None
+        builder = _begun(before.subject, self._cert.subject, before.public_key(), self._days)
+        for each in before.extensions:
+            of_keys = (x509.SubjectKeyIdentifier, x509.AuthorityKeyIdentifier)
+            if not isinstance(each.value, of_keys):  # `_signed` adds these
+                builder = builder.add_extension(each.value, each.critical)
+        made = self._signed(builder, before.public_key())
+        new = path.with_name(f"{path.name}.new")
+        new.write_bytes(_pem(made))
+        new.replace(path)  # a node sees the one or the other
+        self.made.append(f"{path}, for {self._days} days from now")
 
     def _signed(
-        self, builder: x509.CertificateBuilder, key: EllipticCurvePrivateKey
+        self, builder: x509.CertificateBuilder, own: CertificatePublicKeyTypes
     ) -> x509.Certificate:
         from cryptography import x509
         from cryptography.hazmat.primitives import hashes
 
-        own, authority = key.public_key(), self._key.public_key()
+        authority = self._key.public_key()
         builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(own), False)
         issued_by = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority)
         builder = builder.add_extension(issued_by, False)
@@ -146,8 +197,14 @@ class _Authority:
         descriptor = os.open(key_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with open(descriptor, "wb") as file:
             file.write(secret)
-        cert.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+        cert.write_bytes(_pem(made))
         self.made.append(f"{cert} and {key_path}, for {days} days")
+
+
+def _pem(certificate: x509.Certificate) -> bytes:
+    from cryptography.hazmat.primitives import serialization
+
+    return certificate.public_bytes(serialization.Encoding.PEM)
 
 
 def _new_key() -> EllipticCurvePrivateKey:
@@ -157,7 +214,7 @@ def _new_key() -> EllipticCurvePrivateKey:
 
 
 def _begun(
-    subject: x509.Name, issuer: x509.Name, key: object, days: int
+    subject: x509.Name, issuer: x509.Name, key: CertificatePublicKeyTypes, days: int
 ) -> x509.CertificateBuilder:
     from cryptography import x509
 
@@ -165,7 +222,7 @@ def _begun(
     builder = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer)
     builder = builder.serial_number(x509.random_serial_number()).not_valid_before(now - AN_HOUR)
     builder = builder.not_valid_after(now + datetime.timedelta(days=days))
-    return builder.public_key(key)  # type: ignore[arg-type]
+    return builder.public_key(key)
 
 
 def _subject(name: str, *, is_member: bool) -> x509.Name:

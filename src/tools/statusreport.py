@@ -12,6 +12,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TextIO
 
+from raftline.access.expiry import AT_S_MAX, warning
 from raftline.clients.connection import SAID_AFTER_S, say_waiting
 from raftline.clients.options import ClientAccess
 from raftline.common.address import Address
@@ -173,6 +174,15 @@ def _others(members: Mapping[str, Any], answers: Answers) -> Iterator[str]:
         yield f"{', '.join(strangers)} {is_no}"
 
 
+def _endings(nodes: Sequence[NodeStatus]) -> Iterator[str]:
+    """Yield a line about each certificate that ends soon, or has ended."""
+    for node in nodes:
+        ends = (node.answer or {}).get("certificates_end")
+        for what, at_s in ends.items() if isinstance(ends, dict) else ():
+            if isinstance(at_s, int) and 0 < at_s < AT_S_MAX:
+                yield from filter(None, [safe_line(warning(f"{node.name}: its {what}", at_s))])
+
+
 def rows(nodes: Sequence[NodeStatus]) -> list[tuple[str, ...]]:
     """Return the table, a row per node. Lag counts entries committed, but not applied there."""
     committed = max((node.answer["commit_index"] for node in nodes if node.answer), default=0)
@@ -314,4 +324,6 @@ def _print(nodes: Sequence[NodeStatus], json_indent: int | None) -> int:
         show(nodes, sys.stdout)
         print(f"[{'*' if found.serves else '!'}] {found.text}", flush=True)
         complain_of(nodes)
+        for line in _endings(nodes):
+            print(f"[!] {line}", file=sys.stderr)
     return found.exit_status

@@ -102,6 +102,7 @@ def painted() -> Server:
         driver=driver,
         listener=SimpleNamespace(traffic=lambda: (79, 83, 89, 97)),
         access=SimpleNamespace(failures=SimpleNamespace(count=131)),
+        tls=SimpleNamespace(ends=lambda: {"certificate": 137, "ca": 139}),
         book=SimpleNamespace(traffic=lambda: {"s2": (101, 103), "s3": (107, 109)}),
         logmanager=SimpleNamespace(
             client_lock=threading.Lock(),
@@ -140,6 +141,8 @@ EXPECTED: Figures = {
     "raftline_follower_silent_seconds{peer=s2}": 8.0,
     "raftline_follower_silent_seconds{peer=s3}": 0.75,
     "raftline_logins_failed_total": 131,
+    "raftline_certificate_end_timestamp_seconds{of=certificate}": 137,
+    "raftline_certificate_end_timestamp_seconds{of=ca}": 139,
     "raftline_elections_total": 11, "raftline_leaderships_total": 13,
     "raftline_leader_changes_total": 17,
     "raftline_last_index": 1100, "raftline_synced_index": 1101, "raftline_commit_index": 1130,

@@ -435,3 +435,14 @@ def test_each_command_that_asks_a_cluster_is_told_where_in_one_way_alone(
     assert cli.main([*command.split(), "--at", "h1:1", "--dir", str(tmp_path)]) == 2
     said = "raftline: --at and --dir both say where to ask; give one of them\n"
     assert capsys.readouterr().err == said
+
+
+def test_a_certificate_that_ends_soon_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ends = {**LEADER, "certificates_end": {"certificate": 1_000_000_000, "ca": 250_000_000_000}}
+    odd = {**FOLLOWER, "certificates_end": {"certificate": "soon", "ca": 10**30}}
+    with cluster_of(tmp_path, line_of(ends), line_of(odd)) as command:
+        assert cli.main(command) == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if "ended" in line]
+    assert said == ["[!] s1: its certificate has ended: 2001-09-09 01:46 UTC"]
