@@ -258,34 +258,34 @@ class Scraper:
 
         least, server, asked = host.requests.acknowledged_index, _as_server(host), list[Batch]()
         server.submit = asked.append
-        steps = readiness(server)
+        steps: Asking = readiness(server)
 
         def go_on(*, has_come: bool) -> None:
             if asked:
-                asked.pop().reply_sink = None
-                self._go_on(host, steps, has_come, least)
+                batch = asked.pop()
+                batch.reply_sink = None
+                confirmed = least if has_come and batch.reader is not None else None
+                try:
+                    steps.send(has_come)
+                except StopIteration as end:
+                    self._take_answer(host, end.value, confirmed)
 
-        wait = self._go_on(host, steps, None, least)
-        if wait is not None:
+        try:
+            wait = next(steps)
+        except StopIteration as end:
+            self._take_answer(host, end.value, None)
+        else:
             (batch,) = asked
             batch.reply_sink = Notice(partial(go_on, has_come=True))
             host.beside(int(1000 * wait.within_s), 0.5, partial(go_on, has_come=False))
             host.requests.doors.submit(batch)
 
-    def _go_on(
-        self, host: Host, steps: Asking, has_come: bool | None, least: int
-    ) -> AwaitReplies | None:
-        """Let the machine of /ready go on, and take its answer, if that is the end."""
-        try:
-            return next(steps) if has_come is None else steps.send(has_come)
-        except StopIteration as end:
-            self._take_answer(host, end.value, least)
-            return None
-
-    def _take_answer(self, host: Host, answer: Any, least: int) -> None:
+    def _take_answer(self, host: Host, answer: Any, confirmed: int | None) -> None:
+        """Take an answer of /ready. `confirmed` is what was acknowledged before the request; None:
+        no leader has confirmed that."""
         if answer.status == 200:
-            if host.manager.applied.index < least:
-                raise InvariantError(f"{host.name} is ready and has not applied {least}")
+            if confirmed is None or host.manager.applied.index < confirmed:
+                raise InvariantError(f"{host.name} is ready, and {confirmed} was confirmed")
             self._ready.add(host.name)
         self._world.counts["nodes that were ready" if answer.status == 200 else "not ready"] += 1
 
