@@ -241,8 +241,8 @@ class Snapshots:
             return self._node.committed(first, min(COPY_ENTRIES, durable))
 
     def _finish(self, rewrite: LogRewrite) -> Turns[bool]:
-        """Let the log written again take the old one's place; False if a snapshot arrived
-        meanwhile, which the new log knows nothing of.
+        """Let the log written again take the old one's place; False if the node stops first. This
+        job installs snapshots, too, so none comes meanwhile.
 
         What is left is copied from the log in memory, which may be ahead of the disk, or have cut
         what the disk still has: then what waits is written first.
@@ -251,12 +251,10 @@ class Snapshots:
 
         def finish() -> bool:
             with self._rim.core:
-                view, last = self._node.view, self._logmanager.last_written
-                if view.snapshot != rewrite.snapshot:
-                    return True
+                log, last = self._node.view.log, self._logmanager.last_written
                 if last + 1 < rewrite.next_index or self._writes.goes_first:
                     return False
-                rest = view.log.entries(rewrite.next_index, last)
+                rest = log.entries(rewrite.next_index, last)
             finished.append(self._logmanager.finish_rewrite(rewrite, rest))
             return True
 
@@ -264,7 +262,7 @@ class Snapshots:
         for old in finished:
             if old is not None:
                 old.close()  # frees its bytes, which takes long; no write waits here
-        return done and bool(finished)
+        return done
 
     def _drop(self, index: int) -> bool:
         """Drop some thousand entries from memory, `index` the last; return whether more remain.

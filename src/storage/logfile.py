@@ -147,7 +147,6 @@ class LogRewrite:
         members: Membership,
         level: int = FIRST,
     ) -> None:
-        self.snapshot = snapshot
         self._folder = folder
         self._name = f"{node}.log"
         self._beside = beside(node)

@@ -427,25 +427,6 @@ def test_the_log_is_not_written_anew_while_a_cut_of_it_waits(make_rig: Callable[
     assert manager.store == {"a": "1"}
 
 
-def test_a_snapshot_that_arrives_meanwhile_voids_the_new_log(make_rig: Callable[..., Rig]) -> None:
-    rig = make_rig()
-    rig.append(1, 1, 4, *["set a 1"] * 4, prev_term=0)
-    own = rig.manager.snapshots.write(rig.manager.freeze(), no_pause)
-    assert rig.publish(own)
-    rig.driver.step(SnapshotTaken(own))
-    rewrite = rig.manager.begin_rewrite(own)
-    rig.threads.start()
-    data, snapshot = leaders_snapshot({"a": "9"})
-    rig.receive(*pieces(data, snapshot, 50))
-    rig.wait_for_line("[*] s2 installs the snapshot")
-    rig.append(21, 3, 21, "set b 1", prev_term=3)
-    assert not rig.finish(rewrite)
-    assert rig.failures == []
-    rewrite.abandon()
-    _, recovered = boot(rig.folder.kill(), "s2")
-    assert (recovered.log.base_index, recovered.log.last_index) == (20, 21)
-
-
 def test_an_own_snapshot_is_put_in_force_after_one_that_waits(make_rig: Callable[..., Rig]) -> None:
     rig = make_rig()
     data, arriving = leaders_snapshot({"a": "9"})
