@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from raftline.kv.contest import LOCKS, LockKeys
 from raftline.logmanager import LogManager
+from raftline.wire.keyfacts import value_of
 from tests.virtual.world import World
+
+NAMES = ("door", "gate")
+KEYS = [LockKeys(LOCKS, name) for name in NAMES]
+BY_HAND = "by hand"  # the value of a lock's key that a stranger sets
 
 
 class Lease(Protocol):
@@ -29,6 +35,7 @@ class LockCheck:
         self._leases: dict[str, Lease] = {}
         self._there: set[str] = set()
         self._latest = 0
+        self._keys: dict[str, tuple[str | None, str | None]] = {}  # held and next, as applied
 
     def won(self, name: str, token: int, lease: Lease) -> None:
         """A program gets a lock.
@@ -58,7 +65,8 @@ class LockCheck:
         """A node has applied entries.
 
         Raises:
-            AssertionError: a lease is gone there, and its holder holds it still.
+            AssertionError: a lease is gone there, and its holder holds it still; or somebody got a
+                lock before the one who is next.
         """
         if manager.applied.index <= self._latest:
             return
@@ -69,6 +77,13 @@ class LockCheck:
             is_held = lease is not None and lease.is_held and not lease.is_broken
             assert not is_held, f"{lease} is believed in after its end"
         self._there = there
+        for keys in KEYS:
+            held, ahead = (manager.store.held.get(key) for key in (keys.held, keys.next))
+            held_before, ahead_before = self._keys.get(keys.name, (None, None))
+            self._keys[keys.name] = held, ahead
+            if held is not None and held != held_before and ahead is not None:
+                is_passed_by = ahead == ahead_before and value_of(held) != BY_HAND
+                assert not is_passed_by, f"who is next for {keys.name} is passed by"
 
 
 class CallersInTurn:

@@ -48,7 +48,7 @@ from tests.virtual.client_request import ClientRequest
 from tests.virtual.coroutines import Cancelled, Promise, Task, shielded, slept
 from tests.virtual.history import History
 from tests.virtual.host import Host
-from tests.virtual.lockchecks import CallersInTurn, LockCheck
+from tests.virtual.lockchecks import BY_HAND, NAMES, CallersInTurn, LockCheck
 from tests.virtual.plan import Plan
 from tests.virtual.searchers import ATTEMPTS, LATE_S, Attempt, Searcher
 from tests.virtual.searchers import Call as SearchCall
@@ -56,7 +56,6 @@ from tests.virtual.watchlines import LinesHeard
 from tests.virtual.world import World
 
 Result = TypeVar("Result")
-NAMES = ("door", "door", "gate")
 HOLDER_PERMILLE = 1001  # of a holder's clock: the fastest node's is not a tenth faster than it
 LOOK_MS = 20  # between two looks at a connection that is silent
 ENDS = ("releases", "releases", "checks", "dies", "is broken", "is revoked", "forgets", "by hand")
@@ -66,6 +65,7 @@ WAITS_S = (0.0, 0.5, 5.0, 5.0, None)
 HOLD_S = 3.0
 BY_HAND_S = 0.02  # between two tries to set a key by hand
 SOON_S = 0.25  # after a renewal that failed
+LAST = 6  # locks of which each is taken once by each program, in the end
 SHORT_S = 0.02  # for which a lock is held in the end
 LOCKS_SHARE = 0.85  # of what programs ask for; the rest are leases without a lock
 
@@ -364,9 +364,9 @@ class Locker(Searcher):
         self._weather = "fair"
         self._at_all = list(hosts)
         super().__init__(world, plan, name, hosts, history)
-        seconds = chance.choice((1, 1, 2))
-        self._locks = {each: SimulatedLock(self, each, seconds) for each in dict.fromkeys(NAMES)}
-        self._others = {each: SimulatedLock(self, each, seconds) for each in dict.fromkeys(NAMES)}
+        self._seconds = seconds = chance.choice((1, 1, 2))
+        self._locks = {each: SimulatedLock(self, each, seconds) for each in NAMES}
+        self._others = {each: SimulatedLock(self, each, seconds) for each in NAMES}
         self._change_weather()
 
     # --- the world --------------------------------------------------------------------------------
@@ -476,8 +476,10 @@ class Locker(Searcher):
         return task
 
     def begin_last_round(self) -> None:
-        """Take each lock once more, in fair weather: who waits for one gets it in time."""
-        self._last_round = [*self._locks.values(), *self._others.values()]
+        """Take each lock once more, in fair weather: who waits for one gets it in time. The last
+        ones have other names, so that nobody comes after these programs and wakes who waits."""
+        last = [SimulatedLock(self, f"last{number}", self._seconds) for number in range(LAST)]
+        self._last_round = [*last, *self._locks.values(), *self._others.values()]
         self._weather, self._plan = "fair", replace(self._plan, loss=0)
 
     @property
@@ -493,7 +495,7 @@ class Locker(Searcher):
         self.keeper.die()
 
     async def _takes_a_lock(self) -> None:
-        name = self.chance.choice(NAMES)
+        name = self.chance.choice((NAMES[0], *NAMES))
         lock = self.chance.choice((self._locks, self._locks, self._others))[name]
         await self._takes(lock, self.chance.choice(WAITS_S))
 
@@ -586,7 +588,7 @@ class Locker(Searcher):
             await carry_out_awaiting(lease._granting(), self._ask_step)
             while lease.is_held:
                 taken = Transaction(TEXT, itself).if_.absent(held)
-                asked = taken.then.set(held, "by hand", lease=lease).commit()
+                asked = taken.then.set(held, BY_HAND, lease=lease).commit()
                 if (await self.ask(asked, None)).succeeded:
                     self.check.set_by_hand(lock.name, lease)
                     await self.sleep(SHORT_S)

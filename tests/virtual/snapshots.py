@@ -66,8 +66,9 @@ class Snapshots:
         self.work = work = snapshots.Snapshots(
             node, rim.manager, rim.writes, self, self._compact_bytes
         )
-        self._taker = Job(rim, self._world, self._pause_ms, work.take_and_check())
-        self._sender = Job(rim, self._world, self._pause_ms, work.send_pieces())
+        kept = rim, self._world, self._pause_ms, self.is_idle
+        self._taker = Job(*kept, work.take_and_check())
+        self._sender = Job(*kept, work.send_pieces())
 
     def stopped(self) -> None:
         """The node died; nothing more reaches its disk."""
@@ -76,11 +77,17 @@ class Snapshots:
                 job.end()
         self._taker = self._sender = None
 
-    def judge(self) -> None:
-        """Once all is calm, no snapshot that arrived is left in memory."""
-        if self._taker is not None and self._taker.is_asleep:
-            left = self._rim.manager.arrived_snapshot
-            assert left is None, f"{self._rim.name} keeps {left and left.snapshot} in memory"
+    def is_idle(self, job: Job) -> None:
+        """A job has nothing to do. Then no snapshot that the core declined is left in memory, nor
+        the pairs of before one that was taken over.
+
+        Raises:
+            InvariantError: something is left.
+        """
+        manager = self._rim.manager
+        declined = manager._is_declined and manager.arrived_snapshot
+        if job is self._taker and (declined or manager._replaced):
+            raise InvariantError(f"{self._rim.name} keeps what a snapshot has left in memory")
 
     # --- what the jobs ask of the node (SnapshotRim) --------------------------------------------
 
@@ -121,7 +128,16 @@ class Snapshots:
 class Job:
     """One of the two jobs, as its thread does it."""
 
-    def __init__(self, rim: Rim, world: World, pause_ms: int, turns: Turns[None]) -> None:
+    def __init__(
+        self,
+        rim: Rim,
+        world: World,
+        pause_ms: int,
+        is_idle: Callable[[Job], None],
+        turns: Turns[None],
+    ) -> None:
+        """`is_idle` is called when it has nothing to do."""
+        self._is_idle = is_idle
         self._rim = rim
         self._pause_ms = pause_ms
         self._world = world
@@ -137,10 +153,6 @@ class Job:
             self._go_on_soon(True)
         else:
             self._is_woken = True
-
-    @property
-    def is_asleep(self) -> bool:
-        return self._sleeps > 0
 
     def end(self) -> None:
         with contextlib.suppress(Died, StorageError):
@@ -169,6 +181,7 @@ class Job:
             self._sleep(turn.limit_s)
 
     def _sleep(self, limit_s: float) -> None:
+        self._is_idle(self)
         self._slept += 1
         self._sleeps = number = self._slept
 
