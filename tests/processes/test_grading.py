@@ -39,7 +39,7 @@ def grade(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 # `make grade-test` has all milestones and bugs, with all schedules.
-@pytest.mark.parametrize(("number", "schedules"), [(1, 1), (7, 1), (12, 10)])
+@pytest.mark.parametrize(("number", "schedules"), [(1, 1), (7, 1), (12, 4)])
 def test_the_model_solution_gets_all_points(number: int, schedules: int) -> None:
     found = marks(MODEL, number, schedules)
     assert (found.points, found.failures) == (POINTS, [])
