@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
-import socket
 import time
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, Generic, TypeVar, overload
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar, overload
 
-from raftline.clients.connection import ClientError, Unreachable, in_words
-from raftline.clients.health import ClientHealth, ClientState
+from raftline.clients.connection import ClientError, Unreachable
+from raftline.clients.health import ClientHealth
 from raftline.clients.pool import time_limit
 from raftline.clients.steps import carry_out_awaiting
 from raftline.common.errors import RaftlineError
-from raftline.common.nocopies import NoCopies
 from raftline.kv.aio_lease import AioKeeper, AioLease
 from raftline.kv.aio_lock import AioElection, AioLock, AioSemaphore
 from raftline.kv.aio_watch import AioWatch
 from raftline.kv.asker import AioAsker
+from raftline.kv.base_kv import BaseKV
 from raftline.kv.calls import Call, Calls
 from raftline.kv.codec import TEXT, Codec, Data
-from raftline.kv.contest import LOCKS, LockKeys, SharedKeys, Slots
 from raftline.kv.events import KVSnapshot, WatchCursor
-from raftline.kv.listeners import LoopListeners
+from raftline.kv.listeners import Listeners, LoopListeners
 from raftline.kv.methods import of_tasks
 from raftline.kv.pipeline import AioPipeline, reads_of, values_of
-from raftline.kv.store import KV, NONE, TTL_S
+from raftline.kv.store import KV, NONE
 from raftline.kv.transaction import Outcome, Transaction, updates
 
 Result = TypeVar("Result")
 Default = TypeVar("Default")
-_Lock = TypeVar("_Lock", bound=AioLock)
 
 
 class _AioShared:
@@ -67,13 +64,18 @@ class TaskTransport:
         raise failure.with_traceback(None)  # the search is no part of a program's traceback
 
 
-class AioKV(NoCopies, Generic[Data]):
+class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
     """The keys and values of a cluster, for the tasks of one event loop.
 
     `raftline.aio.connect()` makes one. All requests share one connection, each a line in flight.
     The methods are those of `raftline.KV`, awaited, with the same errors. A task that is cancelled
     amid a write does not know whether it took effect.
     """
+
+    _called = "raftline.aio.KV"
+    _lease_class, _lock_class, _semaphore_class = AioLease, AioLock, AioSemaphore
+    _election_class = AioElection
+    _transport: TaskTransport
 
     def __init__(
         self,
@@ -82,18 +84,13 @@ class AioKV(NoCopies, Generic[Data]):
         timeout: float | None = None,
         shared: _AioShared | None = None,
     ) -> None:
+        limit_s = asker.timeout_s if timeout is None else timeout
+        super().__init__(codec, limit_s, asker.name, asker.addresses)
         self._asker = asker
-        self._codec = codec
-        self._calls = Calls(codec)
-        self._timeout = asker.timeout_s if timeout is None else time_limit(timeout)
         self._is_view = shared is not None
         self._shared = shared or _AioShared(asker.addresses.health)
         self._transport = TaskTransport(asker, self._timeout)
         self._ask = self._transport.ask
-
-    def __repr__(self) -> str:
-        state = "closed" if self._asker.is_closed else f"{self._timeout:g} s"
-        return f"<raftline.aio.KV at {in_words(self._asker.addresses.named)}, {state}>"
 
     async def __aenter__(self) -> AioKV[Data]:
         return self
@@ -102,33 +99,17 @@ class AioKV(NoCopies, Generic[Data]):
         if not self._is_view:
             await self.close()
 
-    @property
-    def name(self) -> str:
-        """The name that the nodes see, before the `@` of a line."""
-        return self._asker.name
-
-    @property
-    def timeout(self) -> float:
-        """The seconds within which a call ends."""
-        return self._timeout
-
     def within(self, timeout: float) -> AioKV[Data]:
         """Return this client with another time limit: `await kv.within(0.5).get("a")`."""
         return AioKV(self._asker, self._codec, timeout, self._shared)
 
     @property
-    def state(self) -> ClientState:
-        """Whether the cluster serves this client; see `raftline.KV.state`."""
-        return self._asker.addresses.health.state(time.monotonic())
+    def _is_closed(self) -> bool:
+        return self._asker.is_closed
 
-    def add_listener(self, listener: Callable[[ClientState], object]) -> None:
-        """Let the event loop call a function at each change of `state`. Raises TypeError if it
-        is no plain function."""
-        self._shared.listeners.add(listener)
-
-    def remove_listener(self, listener: Callable[[ClientState], object]) -> None:
-        """Call it no more. Raises ValueError if it was not added."""
-        self._shared.listeners.remove(listener)
+    @property
+    def _listeners(self) -> Listeners:
+        return self._shared.listeners
 
     async def close(self) -> None:
         """End the connection, watches and tasks. Leases that are not released expire."""
@@ -268,62 +249,6 @@ class AioKV(NoCopies, Generic[Data]):
                 if not await watch._step(until_s):
                     raise Unreachable(f"not all keys came within {self._timeout:g} s")
             return KVSnapshot._of(watch.position, watch._take_ready())
-
-    def lease(
-        self,
-        ttl: float = TTL_S,
-        *,
-        on_lost: Callable[[], object] | None = None,
-        keep: bool = True,
-    ) -> AioLease:
-        """Return a lease: `async with kv.lease(10) as lease`. With `keep=False` the
-        program renews it, by `lease.check()`, and no task does."""
-        return AioLease(self._transport, self._keeper, ttl, on_lost, keep)
-
-    def lock(
-        self,
-        name: str,
-        *,
-        shared: bool = False,
-        ttl: float = TTL_S,
-        on_lost: Callable[[], object] | None = None,
-    ) -> AioLock:
-        """Return a lock: `async with kv.lock("nightly") as token`.
-
-        With `shared=True` any number of programs hold it at a time, and nobody who wants it alone.
-        """
-        keys = SharedKeys(name) if shared else LockKeys(LOCKS, name)
-        return self._claim(AioLock, keys, ttl, on_lost)
-
-    def semaphore(
-        self,
-        name: str,
-        limit: int,
-        *,
-        ttl: float = TTL_S,
-        on_lost: Callable[[], object] | None = None,
-    ) -> AioSemaphore:
-        """Return a semaphore, which `limit` programs hold at a time, from 1 to 1000."""
-        return self._claim(AioSemaphore, Slots(name, limit), ttl, on_lost)
-
-    def _claim(
-        self,
-        kind: type[_Lock],
-        keys: LockKeys,
-        ttl: float,
-        on_lost: Callable[[], object] | None,
-    ) -> _Lock:
-        holder = f"{self.name} on {socket.gethostname()}"
-        watching = self._watch_text
-        return kind(self._transport, self._keeper, watching, keys.name, ttl, holder, on_lost, keys)
-
-    def election(
-        self, name: str, *, ttl: float = TTL_S, on_lost: Callable[[], object] | None = None
-    ) -> AioElection[Data]:
-        """Return an election: `await kv.election("service").campaign("host1")`."""
-        return AioElection(
-            self._transport, self._keeper, self._watch_text, name, ttl, self._codec, on_lost
-        )
 
 
 def beside(kv: KV[Any]) -> AioKV[str]:

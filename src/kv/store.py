@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import (
-    Callable,
     ItemsView,
     Iterable,
     Iterator,
@@ -18,16 +16,15 @@ from functools import partial
 from operator import itemgetter
 from typing import TypeVar, overload
 
-from raftline.clients.connection import Unreachable, in_words
-from raftline.clients.health import ClientState
-from raftline.clients.pool import Clients, time_limit
+from raftline.clients.connection import Unreachable
+from raftline.clients.pool import Clients
 from raftline.clients.steps import carry_out
-from raftline.common.nocopies import NoCopies
+from raftline.kv.base_kv import BaseKV
 from raftline.kv.calls import Calls
 from raftline.kv.codec import TEXT, Codec, Data
-from raftline.kv.contest import LOCKS, LockKeys, SharedKeys, Slots
 from raftline.kv.events import KVSnapshot, WatchCursor
 from raftline.kv.lease import Keeper, Lease
+from raftline.kv.listeners import Listeners
 from raftline.kv.lock import Election, Lock, Semaphore
 from raftline.kv.methods import of_threads
 from raftline.kv.pipeline import Pipeline, reads_of, values_of
@@ -38,12 +35,10 @@ from raftline.kv.watch import Watch
 
 Result = TypeVar("Result")
 Default = TypeVar("Default")
-TTL_S = 10.0
 NONE = object()
-_Lock = TypeVar("_Lock", bound=Lock)
 
 
-class KV(NoCopies, MutableMapping[Data, Data]):
+class KV(BaseKV[Data, Lease, Lock, Semaphore, "Election[Data]"], MutableMapping[Data, Data]):
     """The keys and values of a cluster; `raftline.connect()` makes one. Any thread may use it.
 
     Reads are linearizable: they see every write that was acknowledged before they began. A write
@@ -55,6 +50,10 @@ class KV(NoCopies, MutableMapping[Data, Data]):
         TypeError, ValueError: a key or a value can't be one; nothing was sent.
     """
 
+    _lease_class, _lock_class, _semaphore_class = Lease, Lock, Semaphore
+    _election_class = Election
+    _transport: ThreadTransport
+
     def __init__(
         self,
         clients: Clients,
@@ -62,19 +61,13 @@ class KV(NoCopies, MutableMapping[Data, Data]):
         timeout: float | None = None,
         shared: Shared | None = None,
     ) -> None:
-        self._timeout = clients.timeout if timeout is None else time_limit(timeout)
-        self._codec = codec
-        self._calls = Calls(codec)
+        limit_s = clients.timeout if timeout is None else timeout
+        super().__init__(codec, limit_s, clients.name, clients.addresses)
         self._is_view = shared is not None
         self._shared = shared or Shared(clients)
         self._transport = ThreadTransport(self._shared, self._timeout)
         self._ask = self._transport.ask
         self._listing: Listing[Data] = Listing(partial(self._pairs, None), itemgetter(0))
-
-    def __repr__(self) -> str:
-        clients = self._shared.clients
-        state = "closed" if self._shared.is_closed else f"{self._timeout:g} s"
-        return f"<raftline.KV at {in_words(clients.addresses.named)}, {state}>"
 
     __eq__ = object.__eq__  # compared by identity
     __hash__ = object.__hash__
@@ -86,35 +79,17 @@ class KV(NoCopies, MutableMapping[Data, Data]):
         if not self._is_view:
             self.close()
 
-    @property
-    def name(self) -> str:
-        """The name that the nodes see, before the `@` of a line."""
-        return self._shared.clients.name
-
-    @property
-    def timeout(self) -> float:
-        """The seconds within which a call ends."""
-        return self._timeout
-
     def within(self, timeout: float) -> KV[Data]:
         """Return this client with another time limit: `kv.within(0.5).get("a")`."""
         return KV(self._shared.clients, self._codec, timeout, self._shared)
 
     @property
-    def state(self) -> ClientState:
-        """Whether the cluster serves this client, as its latest requests and watches met it:
-        "connected"; "suspended" while no node does, and before the first answer; "lost" once that
-        has lasted for ten seconds. It asks no node."""
-        return self._shared.clients.addresses.health.state(time.monotonic())
+    def _is_closed(self) -> bool:
+        return self._shared.is_closed
 
-    def add_listener(self, listener: Callable[[ClientState], object]) -> None:
-        """Call a function at each change of `state`, one change after the other. A thread for
-        that calls it. Raises TypeError if it is no plain function."""
-        self._shared.listeners.add(listener)
-
-    def remove_listener(self, listener: Callable[[ClientState], object]) -> None:
-        """Call it no more. Raises ValueError if it was not added."""
-        self._shared.listeners.remove(listener)
+    @property
+    def _listeners(self) -> Listeners:
+        return self._shared.listeners
 
     def close(self) -> None:
         """End all connections, watches and threads. Leases that are not released expire."""
@@ -286,62 +261,3 @@ class KV(NoCopies, MutableMapping[Data, Data]):
                 if not watch._step(until_s):
                     raise Unreachable(f"not all keys came within {self._timeout:g} s")
             return KVSnapshot._of(watch.position, watch._take_ready())
-
-    def lease(
-        self,
-        ttl: float = TTL_S,
-        *,
-        on_lost: Callable[[], object] | None = None,
-        keep: bool = True,
-    ) -> Lease:
-        """Return a lease: `with kv.lease(10) as lease: kv.set("a", "1", lease=lease)`.
-
-        A thread renews it. With `keep=False` the program does, by `lease.check()`: then the
-        lease ends if the program's work stands still.
-        """
-        return Lease(self._transport, self._keeper, ttl, on_lost, keep)
-
-    def lock(
-        self,
-        name: str,
-        *,
-        shared: bool = False,
-        ttl: float = TTL_S,
-        on_lost: Callable[[], object] | None = None,
-    ) -> Lock:
-        """Return a lock: `with kv.lock("nightly") as token`. `on_lost` is called if it is lost.
-
-        With `shared=True` any number of programs hold it at a time, and nobody who wants it alone.
-        """
-        keys = SharedKeys(name) if shared else LockKeys(LOCKS, name)
-        return self._claim(Lock, keys, ttl, on_lost)
-
-    def semaphore(
-        self,
-        name: str,
-        limit: int,
-        *,
-        ttl: float = TTL_S,
-        on_lost: Callable[[], object] | None = None,
-    ) -> Semaphore:
-        """Return a semaphore, which `limit` programs hold at a time, from 1 to 1000."""
-        return self._claim(Semaphore, Slots(name, limit), ttl, on_lost)
-
-    def _claim(
-        self,
-        kind: type[_Lock],
-        keys: LockKeys,
-        ttl: float,
-        on_lost: Callable[[], object] | None,
-    ) -> _Lock:
-        holder = f"{self.name} on {socket.gethostname()}"
-        watching = self._watch_text
-        return kind(self._transport, self._keeper, watching, keys.name, ttl, holder, on_lost, keys)
-
-    def election(
-        self, name: str, *, ttl: float = TTL_S, on_lost: Callable[[], object] | None = None
-    ) -> Election[Data]:
-        """Return an election: `kv.election("service").campaign("host1")` waits until it leads."""
-        return Election(
-            self._transport, self._keeper, self._watch_text, name, ttl, self._codec, on_lost
-        )

@@ -1,0 +1,149 @@
+"""The part of `KV` and `AioKV` that waits for nothing: what they are, and what they make."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from raftline.clients.addresses import Addresses
+from raftline.clients.connection import in_words
+from raftline.clients.health import ClientState
+from raftline.clients.pool import time_limit
+from raftline.common.nocopies import NoCopies
+from raftline.kv.calls import Calls
+from raftline.kv.codec import Codec, Data
+from raftline.kv.contest import LOCKS, LockKeys, SharedKeys, Slots
+from raftline.kv.listeners import Listeners
+
+TTL_S = 10.0
+SomeLease = TypeVar("SomeLease")
+SomeLock = TypeVar("SomeLock")
+SomeSemaphore = TypeVar("SomeSemaphore")
+SomeElection = TypeVar("SomeElection")
+Made = TypeVar("Made")
+
+
+class BaseKV(NoCopies, Generic[Data, SomeLease, SomeLock, SomeSemaphore, SomeElection]):
+    """A client of threads or of tasks; the parameters are the classes of what it makes."""
+
+    _called = "raftline.KV"
+    _lease_class: type[SomeLease]
+    _lock_class: type[SomeLock]
+    _semaphore_class: type[SomeSemaphore]
+    _election_class: Any  # of SomeElection
+    _transport: Any
+
+    def __init__(self, codec: Codec[Data], timeout: float, name: str, addresses: Addresses) -> None:
+        self._timeout = time_limit(timeout)
+        self._codec = codec
+        self._calls = Calls(codec)
+        self._name = name
+        self._addresses = addresses
+
+    @property
+    def _is_closed(self) -> bool:
+        raise NotImplementedError
+
+    @property
+    def _listeners(self) -> Listeners:
+        raise NotImplementedError
+
+    @property
+    def _keeper(self) -> Any:
+        """What renews the leases of this client."""
+        raise NotImplementedError
+
+    def _watch_text(self, prefix: str) -> Any:
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        state = "closed" if self._is_closed else f"{self._timeout:g} s"
+        return f"<{self._called} at {in_words(self._addresses.named)}, {state}>"
+
+    @property
+    def name(self) -> str:
+        """The name that the nodes see, before the `@` of a line."""
+        return self._name
+
+    @property
+    def timeout(self) -> float:
+        """The seconds within which a call ends."""
+        return self._timeout
+
+    @property
+    def state(self) -> ClientState:
+        """Whether the cluster serves this client, as its latest requests and watches met it:
+        "connected"; "suspended" while no node does, and before the first answer; "lost" once that
+        has lasted for ten seconds. It asks no node."""
+        return self._addresses.health.state(time.monotonic())
+
+    def add_listener(self, listener: Callable[[ClientState], object]) -> None:
+        """Call a function at each change of `state`, one change after the other. A thread for
+        that calls it, in asyncio the event loop. Raises TypeError if it is no plain function."""
+        self._listeners.add(listener)
+
+    def remove_listener(self, listener: Callable[[ClientState], object]) -> None:
+        """Call it no more. Raises ValueError if it was not added."""
+        self._listeners.remove(listener)
+
+    def lease(
+        self,
+        ttl: float = TTL_S,
+        *,
+        on_lost: Callable[[], object] | None = None,
+        keep: bool = True,
+    ) -> SomeLease:
+        """Return a lease: `with kv.lease(10) as lease: kv.set("a", "1", lease=lease)`; in asyncio
+        `async with`.
+
+        A thread renews it, or a task. With `keep=False` the program does, by `lease.check()`: then
+        the lease ends if the program's work stands still.
+        """
+        return self._make(self._lease_class, ttl, on_lost, keep)
+
+    def lock(
+        self,
+        name: str,
+        *,
+        shared: bool = False,
+        ttl: float = TTL_S,
+        on_lost: Callable[[], object] | None = None,
+    ) -> SomeLock:
+        """Return a lock: `with kv.lock("nightly") as token`; in asyncio `async with`. `on_lost` is
+        called if it is lost.
+
+        With `shared=True` any number of programs hold it at a time, and nobody who wants it alone.
+        """
+        keys = SharedKeys(name) if shared else LockKeys(LOCKS, name)
+        return self._claim(self._lock_class, keys, ttl, on_lost)
+
+    def semaphore(
+        self,
+        name: str,
+        limit: int,
+        *,
+        ttl: float = TTL_S,
+        on_lost: Callable[[], object] | None = None,
+    ) -> SomeSemaphore:
+        """Return a semaphore, which `limit` programs hold at a time, from 1 to 1000."""
+        return self._claim(self._semaphore_class, Slots(name, limit), ttl, on_lost)
+
+    def election(
+        self, name: str, *, ttl: float = TTL_S, on_lost: Callable[[], object] | None = None
+    ) -> SomeElection:
+        """Return an election: `kv.election("service").campaign("host1")` waits until it leads."""
+        watching, codec = self._watch_text, self._codec
+        made: SomeElection = self._make(self._election_class, watching, name, ttl, codec, on_lost)
+        return made
+
+    def _claim(
+        self, kind: type[Made], keys: LockKeys, ttl: float, on_lost: Callable[[], object] | None
+    ) -> Made:
+        holder = f"{self._name} on {socket.gethostname()}"
+        return self._make(kind, self._watch_text, keys.name, ttl, holder, on_lost, keys)
+
+    def _make(self, kind: type[Made], *parts: object) -> Made:
+        make: Callable[..., Made] = kind
+        return make(self._transport, self._keeper, *parts)
