@@ -348,6 +348,7 @@ def _as_server(host: Host) -> Any:
         exit_status=0,
         level=host.manager.level,
         access=None,
+        tls=None,
         logmanager=host.manager,
         listener=SimpleNamespace(traffic=lambda: (0, 0, 0, 0)),
         book=SimpleNamespace(traffic=dict),
