@@ -96,8 +96,8 @@ build/simulation: .venv/dev-installed $(wildcard src/*.py src/*/*.py course/*/*/
 explore-night: .venv/dev-installed
 	@$(PY) -m tests.explore --night --workers $(WORKERS) --minutes 85
 
-explore: .venv/dev-installed ## all orders of a small world of the core: make explore [BUDGET="timeout crash"] [NODES=3] [SECONDS=60] [ENDS=1] [REPLAY=trace.txt]
-	@$(PY) -m tests.explore $(if $(REPLAY),--replay '$(REPLAY)') $(if $(BUDGET),'$(BUDGET)' --servers $(or $(NODES),3)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(ENDS),--ends)
+explore: .venv/dev-installed ## all orders of a small world of the core: make explore [BUDGET="timeout crash"] [NODES=3] [SECONDS=60] [ENDS=1] [NAMES=1] [REPLAY=trace.txt]
+	@$(PY) -m tests.explore $(if $(REPLAY),--replay '$(REPLAY)') $(if $(BUDGET),'$(BUDGET)' --servers $(or $(NODES),3)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(ENDS),--ends) $(if $(NAMES),--names)
 
 view-test: .venv/dev-installed ## the picture in a real browser: Debian's chromium and chromium-driver
 	@$(PY) -m pytest -q -rs tests/processes/test_view_browser.py

@@ -19,8 +19,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "course"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 
 from tests.explore import campaign
-from tests.explore.budget import HUNTED, NIGHT, NIGHT_STATES, QUICK, BudgetError, read
+from tests.explore.budget import (
+    HUNTED,
+    NIGHT,
+    NIGHT_CUT,
+    NIGHT_STATES,
+    QUICK,
+    BudgetError,
+    read,
+)
 from tests.explore.facts import Violation
+from tests.explore.renaming import Asymmetry
 from tests.explore.search import ORDERS, Found, search, walk
 from tests.explore.trace import replay, spell_trace, way_to_violation
 from tests.explore.world import World
@@ -38,6 +47,7 @@ def explore(
     is_whole: bool = False,
     in_python: bool = False,
     cuts_ends: bool = False,
+    renames: bool = False,
 ) -> Found:
     """Search one world, and print what was found."""
     budget = read(text)
@@ -49,7 +59,9 @@ def explore(
     if in_python:
         found = search(world, seconds, order, seed)
     else:
-        found = campaign.find(world, seconds, order=order, seed=seed, cuts_ends=cuts_ends)
+        found = campaign.find(
+            world, seconds, order=order, seed=seed, cuts_ends=cuts_ends, renames=renames
+        )
     print(f"{servers} servers, {{{text}}}: {report(found)}", flush=True)
     if found.violation:
         steps, why = way_to_violation(world, order, seed, TRACE_S)
@@ -84,9 +96,11 @@ def hunter(goals: Sequence[str] | None) -> Callable[[World, float], Found]:
 def report(found: Found) -> str:
     """Return the figures of a search."""
     end = found.violation or ("complete" if found.complete else "stopped, more is left")
+    others = f" for {found.stands_for:,}" * (found.stands_for > found.states)
     return (
-        f"{found.states:,} states, {found.steps:,} steps ({found.different:,} of the core) in "
-        f"{found.seconds:.1f} s, {found.steps / max(found.seconds, 1e-9):,.0f} a second: {end}"
+        f"{found.states:,} states{others}, {found.steps:,} steps "
+        f"({found.different:,} of the core) in {found.seconds:.1f} s, "
+        f"{found.steps / max(found.seconds, 1e-9):,.0f} a second: {end}"
     )
 
 
@@ -99,7 +113,8 @@ def main(arguments: Sequence[str]) -> int:
             print(trace)
             return 1 if violation else 0
         if given.night:
-            return 0 if campaign.run(NIGHT, given.workers, given.minutes, given.states)[1] else 1
+            searched = given.workers, given.minutes, given.states
+            return 0 if campaign.run(NIGHT, *searched, cut=NIGHT_CUT)[1] else 1
         if given.hunt:
             chosen = given.worlds or range(len(HUNTED))
             return 1 if hunt(given.seconds, chosen) else 0
@@ -115,11 +130,15 @@ def main(arguments: Sequence[str]) -> int:
                 is_whole=given.whole,
                 in_python=given.python,
                 cuts_ends=given.ends,
+                renames=given.names,
             )
             bad = bad or bool(found.violation)
     except (BudgetError, OSError) as error:
         print(f"explore: {error}", file=sys.stderr)
         return 2
+    except Asymmetry as error:
+        print(f"explore: {error}: search without --names", file=sys.stderr)
+        return 1
     return 1 if bad else 0
 
 
@@ -133,6 +152,7 @@ def arguments_of(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of the random order")
     parser.add_argument("--whole", action="store_true", help="leave nothing out")
     parser.add_argument("--ends", action="store_true", help="cut what is over in the end")
+    parser.add_argument("--names", action="store_true", help="one for all that differ by names")
     parser.add_argument("--python", action="store_true", help="without machine code")
     parser.add_argument("--replay", type=Path, metavar="FILE", help="a trace, with today's core")
     parser.add_argument("--hunt", action="store_true", help="for a fault, in worlds of every kind")

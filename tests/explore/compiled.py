@@ -11,26 +11,35 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.explore.ends import Ends, can_end, is_spent
 from tests.explore.facts import Violation
+from tests.explore.renaming import Asymmetry, Renaming, can_rename, renamings
 from tests.explore.search import ORDERS, Found
 from tests.explore.server import DOWN, Local, Numbers
-from tests.explore.world import BUDGET_BITS, Choice, World
+from tests.explore.world import BUDGET_BITS, BUDGET_MASK, Made, World
 
 SOURCE = Path(__file__).with_name("search.c")
 BUILT = Path(__file__).resolve().parents[2] / "build" / "explore" / "search.so"
 COMPILE = ("-O2", "-std=gnu11", "-shared", "-fPIC", "-Wall", "-Wextra")
 DONE, PAUSED, NEED, NO_MEMORY, NO_NUMBERS = range(5)  # what explore_run returns
-CLASS, OWN, DELIVER, IS_VOID, JUDGE, SPENT, EFFECT, SAME, PASSED, ROUNDLESS = range(
-    1, 11
-)  # what it needs
+CLASS, OWN, DELIVER, IS_VOID, JUDGE, SPENT, EFFECT, SAME, PASSED, ROUNDLESS = range(1, 11)
+RELAYED, DEPOSED, TWICE, ONCE = range(11, 15)  # these too
+RENAMED, MESSAGE, PAST = range(15, 18)  # and these
 LOOK = 1 << 8  # worlds between two looks at the clock
 MOST_SERVERS = 5
+PARTS = 256  # of the table of worlds that were seen
+# A move: a server's new number, the budget that is left, the event, whether the message is gone;
+# and for each receiver its place and its messages.
+First = tuple[int, int, int, bool]
+Groups = tuple[tuple[int, tuple[int, ...]], ...]
+Move = tuple[First, Groups]
+Moves = list[Move]
 POINTERS = ("explore_new", "explore_need")
-COUNTS = ("explore_states", "explore_steps", "explore_place", "explore_parent")
+COUNTS = ("states", "orbits", "steps", "waiting", "place", "parent", "seen")
 
 
 def library(servers: int = 0) -> ctypes.CDLL | None:
@@ -53,7 +62,7 @@ def library(servers: int = 0) -> ctypes.CDLL | None:
     for name in POINTERS:
         getattr(loaded, name).restype = ctypes.c_void_p
     for name in COUNTS:
-        getattr(loaded, name).restype = ctypes.c_uint64
+        getattr(loaded, f"explore_{name}").restype = ctypes.c_uint64
     return loaded
 
 
@@ -61,12 +70,21 @@ class Search:
     """One search through a world by machine code."""
 
     def __init__(
-        self, loaded: ctypes.CDLL, world: World, order: str, seed: int, *, cuts_ends: bool = False
+        self,
+        loaded: ctypes.CDLL,
+        world: World,
+        order: str,
+        seed: int,
+        *,
+        cuts_ends: bool = False,
+        renames: bool = False,
     ) -> None:
         self._c = loaded
         self._world = world
         self._bares: list[Numbers] = [Numbers() for _ in world.names]
         self._ends = Ends(world) if cuts_ends and can_end(world) else None
+        self._renamings = renamings(world) if renames and can_rename(world) else []
+        self._compared: set[tuple[int, ...]] = set()
         self._noted = [0, 0]  # messages, budgets
         self._classes = Numbers()  # of budgets and what reads must see
         self._handle = ctypes.c_void_p(
@@ -80,6 +98,9 @@ class Search:
         if not self._handle:
             raise MemoryError
         began = [self._bare(place, world.local(world.begin, place)) for place in self._places()]
+        for other in self._renamings:
+            places = (ctypes.c_int * len(began))(*other.places)
+            loaded.explore_renaming(self._handle, places)
         context = world.begin & ((1 << 24) - 1)
         loaded.explore_begin(self._handle, context, (ctypes.c_uint32 * len(began))(*began))
         self._note()
@@ -94,6 +115,11 @@ class Search:
     def states(self) -> int:
         """How many worlds were seen."""
         return int(self._c.explore_states(self._handle))
+
+    @property
+    def orbits(self) -> int:
+        """How many worlds were seen, or are seen ones under other names."""
+        return int(self._c.explore_orbits(self._handle))
 
     @property
     def steps(self) -> int:
@@ -130,12 +156,14 @@ class Search:
             place = int(self._c.explore_parent(self._handle, ctypes.c_uint64(place)))
         return [self._world.begin, *reversed(way)]
 
-    def seen(self) -> list[tuple[int, ...]]:
-        """Return each world that was seen: budget and history, and the servers without inboxes."""
+    def seen(self) -> Iterator[tuple[int, ...]]:
+        """Yield each world that was seen: budget and history, and the servers without inboxes."""
         width = 1 + len(self._world.names)
-        numbers = (ctypes.c_uint32 * (width * self.states))()
-        self._c.explore_seen(self._handle, numbers)
-        return [tuple(numbers[at : at + width]) for at in range(0, len(numbers), width)]
+        for part in range(PARTS):
+            count = self._c.explore_seen(self._handle, part, None)
+            numbers = (ctypes.c_uint32 * (width * count))()
+            self._c.explore_seen(self._handle, part, numbers)
+            yield from zip(*[iter(numbers)] * width, strict=True)
 
     def bare(self, place: int, number: int) -> Local:
         """Return the server of this number, to which nothing is on its way."""
@@ -169,21 +197,71 @@ class Search:
 
     def _answer(self, kind: int, place: int, a: int, b: int, c: int, *bares: int) -> None:
         """Answer a need: what a, b and c are depends on its kind (search.c)."""
-        local: Local
-        choices: Iterable[Choice]
+        if kind not in (OWN, DELIVER):
+            self._c.explore_answer(self._handle, self._number(kind, place, a, b, c, bares))
+            return
+        moves = self._moves(kind, place, a, b, c)
+        if (kind, place, a, b, c) not in self._compared:
+            self._compare(moves, kind, place, a, b, c)
+        numbers = [len(moves)]
+        for first, groups in moves:
+            numbers += [*first, len(groups)]
+            for to, group in groups:
+                numbers += [to, len(group), *group]
+        self._c.explore_answer_moves(self._handle, (ctypes.c_uint32 * len(numbers))(*numbers))
+
+    def _compare(self, moves: Moves, kind: int, place: int, a: int, b: int, c: int) -> None:
+        """Compare the moves of a server with those that it has under other names.
+
+        Raises:
+            Asymmetry: they differ by more than names.
+        """
+        for each in self._renamings:
+            to, bare = each.places[place], self._renamed(each, place, b)
+            message = each.message(c) if kind == DELIVER else 0
+            expected = [self._renamed_move(each, place, *move) for move in moves]
+            others = self._moves(kind, to, a, bare, message)
+            if Counter(others) != Counter(expected):
+                name = self._world.names[place]
+                raise Asymmetry(f"a step of {name} is another one under other names")
+            self._compared.add((kind, to, a, bare, message))
+
+    def _renamed(self, renaming: Renaming, place: int, bare: int) -> int:
+        local = renaming.local(place, self._bares[place].values[bare])
+        return self._bare(renaming.places[place], local)
+
+    def _renamed_move(self, renaming: Renaming, place: int, first: First, groups: Groups) -> Move:
+        bare, left, event, is_gone = first
+        renamed = [(renaming.places[to], renaming.messages(group)) for to, group in groups]
+        first = self._renamed(renaming, place, bare), left, renaming.event(event), is_gone
+        return first, tuple(sorted(renamed))
+
+    def _moves(self, kind: int, place: int, a: int, b: int, c: int) -> Moves:
+        """Return the moves of a server by itself, or with a message."""
+        local: Local = self._bares[place].values[b]
+        budgets, choices = self._world.budgets, []
         if kind == OWN:
             budget, must_see = self._classes.values[a]
-            local = self._bares[place].values[b]
-            choices = self._world.open(place, local, self._world.budgets.values[budget], must_see)
-            self._answer_moves(place, budget, local, choices)
-            return
-        if kind == DELIVER:
-            local = self._bares[place].values[b]._replace(inbox=(c,))
-            kinds = ["deliver", "again"][: 1 + (self._world.budgets.values[a].twice > 0)]
-            choices = ((kind, c) for kind in kinds if local.core != DOWN)
-            self._answer_moves(place, a, local, choices)
-            return
-        self._c.explore_answer(self._handle, self._number(kind, place, a, b, c, bares))
+            left = budgets.values[budget]
+            choices += self._world.open(place, local, left, must_see)
+        else:
+            local, left = local._replace(inbox=(c,)), budgets.values[a]
+            choices += [("deliver", c)] if local.core != DOWN else []
+            choices += [("again", c)] if local.core != DOWN and left.twice else []
+        return [self._move(place, each) for each in self._world.taken(place, local, left, choices)]
+
+    def _move(self, place: int, made: Made) -> Move:
+        world, local = self._world, made.local
+        if self._ends and is_spent(made.left):
+            local = self._ends.local(place, local, made.left)
+        first = (
+            self._bare(place, local),
+            world.budgets.of(made.left),
+            world.event_of(made.events),
+            not local.inbox,
+        )
+        groups = world.by_receiver(made.send).items()
+        return first, tuple(sorted((to, tuple(sorted(group))) for to, group in groups))
 
     def _number(self, kind: int, place: int, a: int, b: int, c: int, bares: tuple[int, ...]) -> int:
         world = self._world
@@ -191,14 +269,42 @@ class Search:
         if kind == CLASS:
             must_see = len(world.histories.values[c].committed)
             return self._classes.of((b, must_see))
+        if kind >= RENAMED:
+            return self._number_renamed(kind, place, self._renamings[a - 1], b, c)
         if kind >= SPENT:
             return self._number_at_end(kind, place, a, b, c)
         if kind == IS_VOID:
             local = self._bares[place].values[b]
             return world.servers[place].is_void(local.core, c, local.disk.term)
-        locals_ = [self._bares[place].values[bares[place]] for place in self._places()]
-        facts = [world.fact_of(place, local) for place, local in enumerate(locals_)]
-        return world.history_after(a & ((1 << BUDGET_BITS) - 1), a >> BUDGET_BITS, b, facts)
+        return self._judged(a & BUDGET_MASK, a >> BUDGET_BITS, b, bares)
+
+    def _judged(self, budget: int, history: int, event: int, bares: Sequence[int]) -> int:
+        """Return a history with an event in it, beside servers of these numbers.
+
+        Raises:
+            Violation: it can't be.
+            Asymmetry: under other names it is another one.
+        """
+        world, places = self._world, self._places()
+        facts = [world.fact_of(place, self.bare(place, bares[place])) for place in places]
+        found = world.history_after(budget, history, event, facts)
+        for each in self._renamings:
+            to = sorted(places, key=each.places.__getitem__)  # the old places, in the new order
+            others = [self._renamed(each, place, bares[place]) for place in to]
+            facts = [world.fact_of(place, self.bare(place, others[place])) for place in places]
+            renamed = self._past(each, history), each.event(event), facts
+            if world.history_after(budget, *renamed) != self._past(each, found):
+                raise Asymmetry("what happened is judged otherwise under other names")
+        return found
+
+    def _past(self, renaming: Renaming, history: int) -> int:
+        histories = self._world.histories
+        return histories.of(renaming.history(histories.values[history]))
+
+    def _number_renamed(self, kind: int, place: int, to: Renaming, b: int, c: int) -> int:
+        if kind == RENAMED:
+            return self._renamed(to, place, b)
+        return to.message(c) if kind == MESSAGE else self._past(to, c)
 
     def _number_at_end(self, kind: int, place: int, a: int, b: int, c: int) -> int:
         ends, local = self._ends, self._bares[place].values[b]
@@ -209,25 +315,17 @@ class Search:
             return ends.same(place, local, c)
         if kind == SPENT:
             return self._bare(place, ends.local(place, local, self._world.budgets.values[a]))
+        if kind == RELAYED:
+            return self._bare(place, ends.relayed(place, local, self._world.budgets.values[a], c))
+        if kind == DEPOSED:
+            return ends.deposed(place, local, self._world.budgets.values[a], c)
+        if kind == TWICE:
+            return ends.is_twice_once(place, local, self._world.budgets.values[a], c)
+        if kind == ONCE:
+            return self._bare(place, ends.once(local, a))
         if kind == PASSED:
             return self._bare(place, ends.without(local, a))
         return self._bare(place, ends.roundless(local))
-
-    def _answer_moves(
-        self, place: int, budget: int, local: Local, choices: Iterable[Choice]
-    ) -> None:
-        world = self._world
-        made = world.taken(place, local, world.budgets.values[budget], choices)
-        numbers = [len(made)]
-        for each in made:
-            if self._ends and is_spent(each.left):
-                each = each._replace(local=self._ends.local(place, each.local, each.left))
-            groups = world.by_receiver(each.send)
-            numbers += [self._bare(place, each.local), world.budgets.of(each.left)]
-            numbers += [world.event_of(each.events), not each.local.inbox, len(groups)]
-            for to, group in groups.items():
-                numbers += [to, len(group), *sorted(group)]
-        self._c.explore_answer_moves(self._handle, (ctypes.c_uint32 * len(numbers))(*numbers))
 
     def _world_at(self, place: int) -> int:
         room = 1 << 16
@@ -253,10 +351,11 @@ def search(
     states: int = 1 << 40,
     *,
     cuts_ends: bool = False,
+    renames: bool = False,
 ) -> Found:
     """Look at each world once, up to the end, a violation, or a bound on time or number."""
     began_s = time.process_time()
-    running = Search(loaded, world, order, seed, cuts_ends=cuts_ends)
+    running = Search(loaded, world, order, seed, cuts_ends=cuts_ends, renames=renames)
     try:
         complete, found, way = False, "", []
         try:
@@ -272,7 +371,14 @@ def search(
         took_s = time.process_time() - began_s
         different = sum(server.steps for server in world.servers)
         return Found(
-            running.states, running.steps, took_s, complete, found, way=way, different=different
+            running.states,
+            running.steps,
+            took_s,
+            complete,
+            found,
+            different,
+            running.orbits,
+            way,
         )
     finally:
         running.close()

@@ -8,6 +8,7 @@ crashes. So times make no difference, nor do answers to rounds that no read wait
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import fields, replace
 
 from raftline.raft.messages import (
@@ -92,6 +93,43 @@ class Ends:
             sent += (Counter(has[0].messages) - Counter(had[0].messages)).elements()
         return sent[0] + 2 if len(sent) == 1 else 1
 
+    def relayed(self, place: int, local: Local, left: Budget, number: int) -> Local:
+        """Return a server that has answered a message which changes nothing else."""
+        before = local._replace(inbox=(number,))
+        (made,) = self._world.taken(place, before, left, [("deliver", number)])
+        return self.local(place, made.local, left)
+
+    def deposed(self, place: int, local: Local, left: Budget, number: int) -> int:
+        """Return the message that stands for all by which a server learns of a later term alone,
+        whoever they come from; the message itself if it is really given both, and they differ."""
+        message = self._world.messages.sent[number]
+        known = self._world.messages.of(no_complaint(self._world.names, message.to, message.term))
+        both = [
+            self._world.taken(place, local._replace(inbox=(each,)), left, [("deliver", each)])
+            for each in (number, known)
+        ]
+        return known if both[0] == both[1] else number
+
+    def is_twice_once(self, place: int, local: Local, left: Budget, number: int) -> bool:
+        """Whether a message that arrives twice, one right after the other, does so the first time
+        alone."""
+        made = self._world.taken(
+            place, local._replace(inbox=(number,)), left, [("deliver", number)]
+        )
+        after = made[0].local if made else local
+        return self.effect(place, self.local(place, after, left), left, number) == 0
+
+    def once(self, local: Local, number: int) -> Local:
+        """Return a server of whose messages that wait for its disk only the first one of this
+        number leaves."""
+        queue, left = [], 1
+        for work in local.queue:
+            kept = [each for each in work.messages if each != number]
+            kept += [number] * (left if number in work.messages else 0)
+            left -= number in work.messages and left
+            queue.append(work._replace(messages=tuple(sorted(kept))))
+        return local._replace(queue=tuple(queue))
+
     def same(self, place: int, local: Local, number: int) -> int:
         """Return the message that stands for all that differ from this one in their round alone,
         once no read waits for a round: an answer that entries were taken; entries that are taken,
@@ -170,6 +208,11 @@ class Ends:
             kind = DENIED
         places = self._world.places
         return kind | places[message.sender] << 4 | places[message.to] << 7 | message.term << 10
+
+
+def no_complaint(names: Sequence[str], to: str, term: int) -> AppendRejected:
+    """Return an answer by which a server learns of a term, and of nothing else."""
+    return AppendRejected(next(name for name in names if name != to), to, term, -1, 0)
 
 
 def _blank(state: State) -> None:

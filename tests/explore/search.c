@@ -1,4 +1,4 @@
-/* The search through the worlds, as machine code: see tests/explore/engine.py, which builds and
+/* The search through the worlds, as machine code: see tests/explore/compiled.py, which builds and
    drives it. It knows numbers alone. What a number means, and what follows from it, is asked of
    Python once and kept: run() returns NEED, answer() gives what was asked for, run() goes on.
 
@@ -9,23 +9,30 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 typedef unsigned __int128 wide;
 typedef uint32_t u32;
 typedef uint64_t u64;
 
-enum { MOST_SERVERS = 5, BUDGET_BITS = 10, HISTORY_BITS = 14, CONTEXT_BITS = 24 };
+enum { MOST_SERVERS = 5, MOST_RENAMINGS = 24, BUDGET_BITS = 10, HISTORY_BITS = 14, CONTEXT_BITS = 24 };
 enum { DONE, PAUSED, NEED, NO_MEMORY, NO_NUMBERS };           /* what run() returns */
 enum { CLASS = 1, OWN, DELIVER, IS_VOID, JUDGE,               /* what it needs, and keeps */
        SPENT, EFFECT, SAME, PASSED, ROUNDLESS,                /* at the end of a world */
-       PAIR, INBOX, WITHOUT, WITH, ADD };                     /* what it finds by itself */
+       RELAYED, DEPOSED, TWICE, ONCE,                         /* there, too */
+       RENAMED, MESSAGE, PAST,                                /* under other names */
+       PAIR, INBOX, WITHOUT, WITH, ADD, TURNED };             /* what it finds by itself */
 enum { FACT_BITS = 16, EVENT_BITS = 15, LISTS_MOST = 1 << 25 };
 enum { DEPTH, BREADTH, RANDOM };
+enum { PARTS = 256, PART_ROOM = 256 };
 #define SEEN_MARK ((wide)1 << 127)                            /* an empty slot is 0 */
 #define NONE UINT64_MAX
 
 struct vector { u32 *at; u64 count, room; };
-struct map { wide *keys; u32 *values; u64 count, mask; };
+enum { RECENT_MASK = (1 << 14) - 1 };
+struct recent { wide key; u64 value; };
+struct map { wide *keys; u32 *values; u64 count, mask; struct recent *recent; };
+struct part { wide *at; u64 count, room; };                   /* of the worlds that were seen */
 struct place { struct vector bares, inboxes, facts, traits, waits; };  /* by pair, … by bare, … */
 
 struct search {
@@ -39,9 +46,13 @@ struct search {
     struct vector lists;                                      /* moves of a server with its inbox */
     struct map listed;                                        /* where; both are cleared when full */
     wide *found;                                              /* worlds after the current one */
+    u32 *orbits;                                              /* how many each stands for */
     u64 found_count, found_room;
-    wide *seen;
-    u64 seen_count, seen_mask, steps;
+    struct part seen[PARTS];
+    u64 seen_count, orbit_count, steps;
+    int renamings;                                            /* of the servers; the first is none */
+    int renamed[MOST_RENAMINGS][MOST_SERVERS];                /* the new place of each place */
+    struct vector pairs[MOST_RENAMINGS][MOST_SERVERS];        /* their new numbers and 1; 0 not known */
     wide *waiting;
     struct vector parents;                                    /* by place in waiting, if BREADTH */
     u64 head, tail, room;
@@ -74,37 +85,43 @@ static int push(struct search *s, struct vector *v, u32 value)
     return 1;
 }
 
-static u64 slot_of(const struct map *m, wide key)
+static u64 slot_of(const struct map *m, wide key, u64 hash)
 {
-    u64 slot = mixed(key) & m->mask;
+    u64 slot = hash & m->mask;
     while (m->keys[slot] && m->keys[slot] != key) slot = (slot + 1) & m->mask;
     return slot;
 }
 
 static wide key_of(int kind, int place, u64 a, u64 b, u64 c)
 {
-    return (wide)kind << 124 | (wide)place << 120 | (wide)a << 80 | (wide)b << 40 | c;
+    return (wide)kind << 123 | (wide)place << 120 | (wide)a << 80 | (wide)b << 40 | c;
 }
 
-static u64 find_in(const struct map *m, wide key)
+/* What was found lately is found at once: a map is far larger than the processor's caches. */
+static u64 find_in(struct map *m, wide key)
 {
-    u64 slot = slot_of(m, key);
-    return m->keys[slot] ? m->values[slot] : NONE;
+    u64 hash = mixed(key), slot;
+    struct recent *r = &m->recent[hash >> 32 & RECENT_MASK];
+    if (r->key == key) return r->value;
+    slot = slot_of(m, key, hash);
+    if (!m->keys[slot]) return NONE;
+    r->key = key;
+    return r->value = m->values[slot];
 }
 
-static u64 find(const struct search *s, wide key) { return find_in(&s->known, key); }
+static u64 find(struct search *s, wide key) { return find_in(&s->known, key); }
 
 static void keep_in(struct search *s, struct map *m, wide key, u32 value)
 {
-    if (2 * m->count >= m->mask) {
-        struct map more = {0};
-        more.mask = 4 * (m->mask + 1) - 1;
+    if (m->count + m->count / 2 >= m->mask) {
+        struct map more = {.recent = m->recent};
+        more.mask = 2 * (m->mask + 1) - 1;
         more.keys = calloc(more.mask + 1, sizeof *more.keys);
         more.values = malloc((more.mask + 1) * sizeof *more.values);
         if (!more.keys || !more.values) { free(more.keys); free(more.values); s->failed = NO_MEMORY; return; }
         for (u64 each = 0; each <= m->mask; each++) {
             if (!m->keys[each]) continue;
-            u64 slot = slot_of(&more, m->keys[each]);
+            u64 slot = slot_of(&more, m->keys[each], mixed(m->keys[each]));
             more.keys[slot] = m->keys[each];
             more.values[slot] = m->values[each];
         }
@@ -113,7 +130,7 @@ static void keep_in(struct search *s, struct map *m, wide key, u32 value)
         free(m->values);
         *m = more;
     }
-    u64 slot = slot_of(m, key);
+    u64 slot = slot_of(m, key, mixed(key));
     m->keys[slot] = key;
     m->values[slot] = value;
     m->count++;
@@ -121,30 +138,46 @@ static void keep_in(struct search *s, struct map *m, wide key, u32 value)
 
 static void keep(struct search *s, wide key, u32 value) { keep_in(s, &s->known, key, value); }
 
+/* The worlds that were seen are in parts, by the low bits of their hashes. A part grows by a fourth,
+   apart from the others, so that little memory is empty, or there twice. */
+static struct part *part_of(struct search *s, u64 hash) { return &s->seen[hash % PARTS]; }
+static u64 home_in(const struct part *p, u64 hash) { return (wide)hash * p->room >> 64; }
+
+static wide *part_made(u64 room)
+{
+    wide *at = mmap(NULL, room * sizeof *at, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0);
+    return at == MAP_FAILED ? NULL : at;
+}
+
+static int grow(struct part *p)
+{
+    struct part more = {NULL, p->count, p->room + p->room / 4};
+    more.at = part_made(more.room);
+    if (!more.at) return 0;
+    for (u64 each = 0; each < p->room; each++) {
+        if (!p->at[each]) continue;
+        u64 slot = home_in(&more, mixed(p->at[each]));
+        while (more.at[slot]) slot = slot + 1 == more.room ? 0 : slot + 1;
+        more.at[slot] = p->at[each];
+    }
+    munmap(p->at, p->room * sizeof *p->at);
+    *p = more;
+    return 1;
+}
+
 /* Whether a world is new. */
 static int see(struct search *s, wide world)
 {
-    u64 slot = mixed(world) & s->seen_mask;
-    while (s->seen[slot]) {
-        if (s->seen[slot] == world) return 0;
-        slot = (slot + 1) & s->seen_mask;
+    u64 hash = mixed(world);
+    struct part *p = part_of(s, hash);
+    if (p->count >= p->room / 5 * 4 && !grow(p)) { s->failed = NO_MEMORY; return 0; }
+    u64 slot = home_in(p, hash);
+    while (p->at[slot]) {
+        if (p->at[slot] == world) return 0;
+        slot = slot + 1 == p->room ? 0 : slot + 1;
     }
-    if (s->seen_count + s->seen_count / 3 >= s->seen_mask) {
-        u64 mask = 2 * (s->seen_mask + 1) - 1;
-        wide *more = calloc(mask + 1, sizeof *more);
-        if (!more) { s->failed = NO_MEMORY; return 0; }
-        for (u64 each = 0; each <= s->seen_mask; each++) {
-            if (!s->seen[each]) continue;
-            u64 to = mixed(s->seen[each]) & mask;
-            while (more[to]) to = (to + 1) & mask;
-            more[to] = s->seen[each];
-        }
-        free(s->seen);
-        s->seen = more;
-        s->seen_mask = mask;
-        for (slot = mixed(world) & mask; more[slot];) slot = (slot + 1) & mask;
-    }
-    s->seen[slot] = world;
+    p->at[slot] = world;
+    p->count++;
     s->seen_count++;
     return 1;
 }
@@ -265,7 +298,7 @@ static wide exchanged(const struct search *s, wide world, int place, u64 from, u
 /* The history once an event is in it; NONE if Python must judge. */
 static u64 judged(struct search *s, wide world, u32 event)
 {
-    wide key = (wide)JUDGE << 124 | (wide)event << 24 | (world & ((1 << CONTEXT_BITS) - 1));
+    wide key = (wide)JUDGE << 123 | (wide)event << 24 | (world & ((1 << CONTEXT_BITS) - 1));
     for (int place = 0; place < s->servers; place++) {
         struct place *p = &s->places[place];
         u32 fact = p->facts.at[p->bares.at[number_in(s, world, place)]];
@@ -312,6 +345,7 @@ static u64 listed(struct search *s, int place, u32 class, u32 number, u32 budget
     if (list != NONE) return list;
     if (s->lists.count > LISTS_MOST) {
         memset(s->listed.keys, 0, (s->listed.mask + 1) * sizeof *s->listed.keys);
+        memset(s->listed.recent, 0, (RECENT_MASK + 1) * sizeof *s->listed.recent);
         s->lists.count = s->listed.count = 0;
     }
     list = s->lists.count;
@@ -393,6 +427,7 @@ static u64 is_settled(struct search *s, wide world, int leader, int follower, u3
     for (u32 inbox = s->places[leader].inboxes.at[number]; inbox; inbox = s->before.at[inbox]) {
         u32 message = s->messages.at[s->last.at[inbox]];
         if (kind_of(message) != REJECTED || sender_of(message) != (u32)follower) continue;
+        if (message_term(message) > term_of(one)) continue;   /* then it leads no longer */
         u64 does = effect(s, leader, bare, budget, s->last.at[inbox]);
         if (does) return does == NONE ? NONE : 0;
     }
@@ -448,6 +483,77 @@ static int is_read(const struct search *s, wide world)
     return 1;
 }
 
+/* Whether a server stands for no election, and never will. */
+static int is_settled_down(u32 trait) { return role_of(trait) == FOLLOWER || role_of(trait) == LEADER; }
+
+/* The number of the answer to a message that gets this one whenever it comes, while the receiver
+   stays as it is; 0 there is none such, NONE Python must say. */
+static u64 sure_answer(struct search *s, wide world, int place, u32 number, u32 budget, u32 top)
+{
+    u32 message = s->messages.at[number], kind = kind_of(message), at = message_term(message);
+    u32 own = trait(s, world, place), sender = trait(s, world, sender_of(message));
+    if ((kind != APPEND && kind != VOTE) || top > term_of(own)) return 0;
+    int is_late = at < top && term_of(sender) < top && is_settled_down(sender);
+    if (!is_late && (at != top || kind != APPEND)) return 0;
+    u32 bare = s->places[place].bares.at[number_in(s, world, place)];
+    u64 does = effect(s, place, bare, budget, number);
+    if (does == NONE || does < 2) return does == NONE ? NONE : 0;
+    u32 answer = kind_of(s->messages.at[does - 2]);
+    if (is_late ? answer != REJECTED && answer != DENIED : answer != ACCEPTED) return 0;
+    return does - 2;
+}
+
+/* A world in which a message was answered that changes nothing else; 0 if Python must say. */
+static wide relayed(struct search *s, wide world, int place, u32 number, u32 budget, u32 answer)
+{
+    u32 pair = number_in(s, world, place), bare = s->places[place].bares.at[pair];
+    int to = sender_of(s->messages.at[number]);
+    u64 after = known_or_asked(s, RELAYED, place, budget, bare, number);
+    if (after == NONE) return 0;
+    u64 rest = paired(s, place, after, without(s, s->places[place].inboxes.at[pair], number));
+    if (rest == NONE) return 0;
+    world = exchanged(s, world, place, pair, rest);
+    if (after != bare) return world;                           /* it leaves after a write */
+    pair = number_in(s, world, to);
+    u64 more = added(s, to, pair, longer(s, 0, answer));
+    return more == NONE ? 0 : exchanged(s, world, to, pair, more);
+}
+
+/* A world in which all is answered that has a sure answer; 0 if Python must say. */
+static wide answered(struct search *s, wide world, u32 budget, u32 top)
+{
+    for (int place = 0; place < s->servers; place++) {
+        u32 inbox = s->places[place].inboxes.at[number_in(s, world, place)];
+        for (; inbox; inbox = s->before.at[inbox]) {
+            u64 answer = sure_answer(s, world, place, s->last.at[inbox], budget, top);
+            if (answer == NONE) return 0;
+            if (!answer) continue;
+            world = relayed(s, world, place, s->last.at[inbox], budget, answer);
+            if (!world) return 0;
+        }
+    }
+    return world;
+}
+
+/* Whether a message that is on its way to a server twice makes no other difference than one. */
+static u64 is_enough(struct search *s, wide world, int place, u32 number, u32 budget)
+{
+    u32 message = s->messages.at[number], own = trait(s, world, place);
+    if (kind_of(message) == REJECTED) return message_term(message) > term_of(own) && is_settled_down(own);
+    if (kind_of(message) != ACCEPTED) return 0;
+    u64 settled = is_settled(s, world, place, sender_of(message), budget);
+    if (settled == NONE || !settled) return settled;
+    u32 bare = s->places[place].bares.at[number_in(s, world, place)];
+    return known_or_asked(s, TWICE, place, budget, bare, number);
+}
+
+static int has(const struct search *s, u32 inbox, u32 message)
+{
+    for (; inbox; inbox = s->before.at[inbox])
+        if (s->last.at[inbox] == message) return 1;
+    return 0;
+}
+
 /* A world without the messages of a server that wait for its disk and are over by then. */
 static wide without_waits(struct search *s, wide world, int place, u32 budget, u32 top, int all_read)
 {
@@ -455,10 +561,17 @@ static wide without_waits(struct search *s, wide world, int place, u32 budget, u
     for (u32 waits = s->places[place].waits.at[bare]; waits; waits = s->before.at[waits]) {
         u32 number = s->last.at[waits], message = s->messages.at[number];
         if (kind_of(message) < ACCEPTED || kind_of(message) > DENIED) continue;
-        u64 over = is_over(s, world, receiver_of(message), number, budget, top);
-        if (over == NONE) return 0;
-        if (!over) continue;
+        int to = receiver_of(message);
+        u64 over = is_over(s, world, to, number, budget, top), enough = 0;
+        if (!over) enough = is_enough(s, world, to, number, budget);
+        if (over == NONE || enough == NONE) return 0;
         bare = s->places[place].bares.at[number_in(s, world, place)];
+        if (enough && !has(s, s->places[to].inboxes.at[number_in(s, world, to)], number)) {
+            world = with_bare(s, world, place, known_or_asked(s, ONCE, place, number, bare, 0));
+            if (!world) return 0;
+        }
+        else over |= enough;
+        if (!over) continue;
         world = with_bare(s, world, place, known_or_asked(s, PASSED, place, number, bare, 0));
         if (!world) return 0;
     }
@@ -481,20 +594,28 @@ static wide ended(struct search *s, wide world, int is_new)
         top = most > top ? most : top;
     }
     int all_read = is_read(s, world);
+    world = answered(s, world, budget, top);
+    if (!world) return 0;
     for (int place = 0; place < s->servers; place++) {
         world = without_waits(s, world, place, budget, top, all_read);
         if (!world) return 0;
     }
     for (int place = 0; place < s->servers; place++) {
         u32 number = number_in(s, world, place), kept[256], count = 0, from = 0;
-        u32 bare = s->places[place].bares.at[number];
+        u32 bare = s->places[place].bares.at[number], own = trait(s, world, place);
         for (u32 inbox = s->places[place].inboxes.at[number]; inbox; inbox = s->before.at[inbox]) {
-            u64 each = s->last.at[inbox], over = is_over(s, world, place, each, budget, top), at;
+            u64 each = s->last.at[inbox], over = is_over(s, world, place, each, budget, top), at = 0;
             u32 kind = kind_of(s->messages.at[each]);
             if (!over && all_read && (kind == ACCEPTED || kind == APPEND))
                 each = known_or_asked(s, SAME, place, 0, bare, each);
+            if (!over && (kind == REJECTED || kind == DENIED) && is_settled_down(own)
+                && message_term(s->messages.at[each]) > term_of(own))
+                each = known_or_asked(s, DEPOSED, place, budget, bare, each);
             if (over == NONE || each == NONE) return 0;
             if (count == 256) { s->failed = NO_NUMBERS; return 0; }
+            while (at < count && kept[at] != each) at++;
+            if (!over && at < count) over = is_enough(s, world, place, each, budget);
+            if (over == NONE) return 0;
             if (over) continue;
             for (at = count++; at && kept[at - 1] < each; at--) kept[at] = kept[at - 1];
             kept[at] = each;
@@ -508,17 +629,81 @@ static wide ended(struct search *s, wide world, int is_new)
     return world;
 }
 
-static void note(struct search *s, wide world)
+/* --- under other names ---------------------------------------------------------------------
+
+   Servers but the first may change their names: what follows is the same under the new ones. Of all
+   worlds that differ by that alone the one of the least number is searched. compiled.py has each
+   step taken under all names, and compares them. */
+
+static u64 turned_inbox(struct search *s, int renaming, u32 inbox)
+{
+    if (!inbox) return 0;
+    wide key = key_of(TURNED, 0, renaming, inbox, 0);
+    u64 value = find(s, key);
+    if (value != NONE) return value;
+    u64 rest = turned_inbox(s, renaming, s->before.at[inbox]);
+    if (rest == NONE) return NONE;
+    u64 message = known_or_asked(s, MESSAGE, 0, renaming, 0, s->last.at[inbox]);
+    if (message == NONE) return NONE;
+    value = merged(s, rest, longer(s, 0, message));
+    keep(s, key, value);
+    return value;
+}
+
+static u64 turned(struct search *s, int renaming, int place, u32 number)
+{
+    struct vector *known = &s->pairs[renaming][place];
+    if (number < known->count && known->at[number]) return known->at[number] - 1;
+    u32 bare = s->places[place].bares.at[number], inbox = s->places[place].inboxes.at[number];
+    u64 other = known_or_asked(s, RENAMED, place, renaming, bare, 0);
+    if (other == NONE) return NONE;
+    u64 messages = turned_inbox(s, renaming, inbox);
+    if (messages == NONE) return NONE;
+    u64 value = paired(s, s->renamed[renaming][place], other, messages);
+    if (value == NONE) return NONE;
+    while (known->count <= number && !s->failed) push(s, known, 0);
+    if (!s->failed) known->at[number] = value + 1;
+    return value;
+}
+
+/* Of all worlds that differ from this one by names alone the one that is searched, and how many
+   they are; 0 if Python must say something first. */
+static wide least(struct search *s, wide world, u32 *orbit)
+{
+    wide found = world, budget = world & ((1 << BUDGET_BITS) - 1);
+    u32 history = (u32)(world >> BUDGET_BITS) & ((1 << HISTORY_BITS) - 1), same = 1;
+    for (int renaming = 1; renaming < s->renamings; renaming++) {
+        u64 past = known_or_asked(s, PAST, 0, renaming, 0, history);
+        if (past == NONE) return 0;
+        wide other = SEEN_MARK | (wide)past << BUDGET_BITS | budget;
+        for (int place = 0; place < s->servers; place++) {
+            u64 number = turned(s, renaming, place, number_in(s, world, place));
+            if (number == NONE) return 0;
+            other |= (wide)number << (CONTEXT_BITS + s->renamed[renaming][place] * s->bits);
+        }
+        same += other == world;
+        found = other < found ? other : found;
+    }
+    *orbit = s->renamings / same;
+    return found;
+}
+
+static void note(struct search *s, wide world, u32 orbit)
 {
     if (s->found_count == s->found_room) {
         u64 room = 2 * s->found_room;
         wide *more = realloc(s->found, room * sizeof *more);
-        if (!more) { s->failed = NO_MEMORY; return; }
-        s->found = more;
+        u32 *orbits = more ? realloc(s->orbits, room * sizeof *orbits) : NULL;
+        s->found = more ? more : s->found;
+        if (!orbits) { s->failed = NO_MEMORY; return; }
+        s->orbits = orbits;
         s->found_room = room;
     }
-    s->found[s->found_count++] = world;
-    __builtin_prefetch(s->seen + (mixed(world) & s->seen_mask));
+    s->found[s->found_count] = world;
+    s->orbits[s->found_count++] = orbit;
+    u64 hash = mixed(world);
+    const struct part *p = part_of(s, hash);
+    __builtin_prefetch(p->at + home_in(p, hash));
 }
 
 /* Take the moves of a list. Return 0 if Python must say something first. */
@@ -546,7 +731,10 @@ static int take(struct search *s, int place, u32 number, u32 budget, u64 list)
             after = ended(s, after, move[1] != budget);
             if (!after) return 0;
         }
-        note(s, after);
+        u32 orbit = 1;
+        after = least(s, after, &orbit);
+        if (!after) return 0;
+        note(s, after, orbit);
     }
     return 1;
 }
@@ -564,8 +752,11 @@ static int take_all(struct search *s)
         u64 list = listed(s, place, class, number, budget);
         if (list == NONE || !take(s, place, number, budget, list)) return 0;
     }
-    for (u64 each = 0; each < s->found_count; each++)
-        if (see(s, s->found[each])) put_off(s, s->found[each]);
+    for (u64 each = 0; each < s->found_count; each++) {
+        if (!see(s, s->found[each])) continue;
+        s->orbit_count += s->orbits[each];
+        put_off(s, s->found[each]);
+    }
     s->steps += s->found_count;
     return 1;
 }
@@ -577,11 +768,15 @@ void explore_free(struct search *s)
     for (int place = 0; place < MOST_SERVERS; place++) {
         struct place *p = &s->places[place];
         free(p->bares.at), free(p->inboxes.at), free(p->facts.at), free(p->traits.at), free(p->waits.at);
+        for (int each = 0; each < MOST_RENAMINGS; each++) free(s->pairs[each][place].at);
     }
+    for (int each = 0; each < PARTS; each++)
+        if (s->seen[each].at) munmap(s->seen[each].at, s->seen[each].room * sizeof(wide));
     free(s->spent.at), free(s->messages.at);
     free(s->before.at), free(s->last.at), free(s->moves.at), free(s->parents.at);
-    free(s->known.keys), free(s->known.values), free(s->listed.keys), free(s->listed.values);
-    free(s->lists.at), free(s->found), free(s->seen), free(s->waiting), free(s);
+    free(s->known.keys), free(s->known.values), free(s->known.recent);
+    free(s->listed.keys), free(s->listed.values), free(s->listed.recent);
+    free(s->lists.at), free(s->found), free(s->orbits), free(s->waiting), free(s);
 }
 
 static int map_made(struct map *m)
@@ -589,7 +784,8 @@ static int map_made(struct map *m)
     m->mask = (1 << 16) - 1;
     m->keys = calloc(m->mask + 1, sizeof *m->keys);
     m->values = malloc((m->mask + 1) * sizeof *m->values);
-    return m->keys && m->values;
+    m->recent = calloc(RECENT_MASK + 1, sizeof *m->recent);
+    return m->keys && m->values && m->recent;
 }
 
 struct search *explore_new(int servers, int order, u64 seed, int is_reduced)
@@ -601,13 +797,19 @@ struct search *explore_new(int servers, int order, u64 seed, int is_reduced)
     s->chance = 2 * seed + 1;
     s->is_reduced = is_reduced;
     s->bits = (127 - CONTEXT_BITS) / servers < 30 ? (127 - CONTEXT_BITS) / servers : 30;
-    s->seen_mask = s->room = s->found_room = (1 << 16) - 1;
+    s->renamings = 1;
+    s->room = s->found_room = 1 << 16;
     int is_made = map_made(&s->known) && map_made(&s->listed);
+    for (int each = 0; each < PARTS; each++) {
+        s->seen[each].room = PART_ROOM;
+        s->seen[each].at = part_made(PART_ROOM);
+        is_made = is_made && s->seen[each].at;
+    }
     s->found = malloc(s->found_room * sizeof *s->found);
-    s->seen = calloc(s->seen_mask + 1, sizeof *s->seen);
+    s->orbits = malloc(s->found_room * sizeof *s->orbits);
     s->waiting = malloc(s->room * sizeof *s->waiting);
     push(s, &s->before, 0), push(s, &s->last, 0), push(s, &s->moves, 0);
-    if (is_made && s->found && s->seen && s->waiting && !s->failed) return s;
+    if (is_made && s->found && s->orbits && s->waiting && !s->failed) return s;
     explore_free(s);
     return NULL;
 }
@@ -628,6 +830,12 @@ void explore_trait(struct search *s, int place, u32 trait, const u32 *waits, u32
 void explore_message(struct search *s, u32 traits) { push(s, &s->messages, traits); }
 void explore_spent(struct search *s, u32 is_spent) { push(s, &s->spent, is_spent); }
 
+/* Let servers have other names: the new place of each place. */
+void explore_renaming(struct search *s, const int *places)
+{
+    memcpy(s->renamed[s->renamings++], places, s->servers * sizeof *places);
+}
+
 /* Begin with these servers, to which nothing is on its way. */
 void explore_begin(struct search *s, u32 context, const u32 *bares)
 {
@@ -638,7 +846,7 @@ void explore_begin(struct search *s, u32 context, const u32 *bares)
         world |= (wide)paired(s, place, bares[place], 0) << (CONTEXT_BITS + place * s->bits);
         s->is_reduced = is_reduced;
     }
-    see(s, world);
+    s->orbit_count = see(s, world);
     put_off(s, world);
 }
 
@@ -700,18 +908,24 @@ void explore_answer_moves(struct search *s, const u32 *at)
 }
 
 u64 explore_states(const struct search *s) { return s->seen_count; }
+u64 explore_orbits(const struct search *s) { return s->orbit_count; }
 u64 explore_steps(const struct search *s) { return s->steps; }
+u64 explore_waiting(const struct search *s) { return s->tail - s->head; }
 u64 explore_place(const struct search *s) { return s->current_place; }
 
-/* Write each world that was seen: its budget and history, then its servers without inboxes. */
-void explore_seen(const struct search *s, u32 *to)
+/* Write the worlds of a part that were seen: budget and history, then its servers without inboxes.
+   Return how many; without a place to write to, this alone. */
+u64 explore_seen(const struct search *s, u32 part, u32 *to)
 {
-    for (u64 each = 0; each <= s->seen_mask; each++) {
-        if (!s->seen[each]) continue;
-        *to++ = s->seen[each] & ((1 << CONTEXT_BITS) - 1);
+    const struct part *p = &s->seen[part];
+    for (u64 slot = 0; to && slot < p->room; slot++) {
+        wide world = p->at[slot];
+        if (!world) continue;
+        *to++ = world & ((1 << CONTEXT_BITS) - 1);
         for (int place = 0; place < s->servers; place++)
-            *to++ = s->places[place].bares.at[number_in(s, s->seen[each], place)];
+            *to++ = s->places[place].bares.at[number_in(s, world, place)];
     }
+    return p->count;
 }
 
 u64 explore_parent(const struct search *s, u64 place) { return s->parents.at[place]; }

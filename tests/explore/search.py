@@ -31,6 +31,7 @@ class Found:
     complete: bool
     violation: str = ""
     different: int = 0  # steps of the core
+    stands_for: int = 0  # states, with those that differ from one that was seen by names alone
     way: Sequence[int] = ()  # of a search in breadth: the worlds up to that of the violation
 
 

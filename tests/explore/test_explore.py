@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 from pathlib import Path
 
@@ -10,17 +11,20 @@ import pytest
 from raftline.raft import election, node, reads, replication
 from raftline.raft.effects import HardState
 from raftline.raft.log import TermRuns
+from raftline.raft.messages import RequestVote
 from raftline.raft.state import State
 from tests.at_night import at_night
 from tests.explore import __main__, campaign, compiled, server
-from tests.explore.budget import HUNTED, QUICK, Budget, BudgetError, read
+from tests.explore.budget import HUNTED, QUICK, BudgetError, read
 from tests.explore.ends import Ends, can_end, is_spent
 from tests.explore.facts import Violation
 from tests.explore.frozen import freeze, thaw
 from tests.explore.mutants import lines_changed, lines_run
+from tests.explore.renaming import renamings
 from tests.explore.search import ORDERS, search
+from tests.explore.server import Local, Numbers
 from tests.explore.trace import spell_trace, way_to_violation
-from tests.explore.world import World
+from tests.explore.world import BUDGET_MASK, World
 from tests.mutants.listed import mutants
 
 # The longest worlds of `make explore` run with the tests of real nodes.
@@ -205,30 +209,37 @@ def test_machine_code_searches_the_worlds_that_python_does(text: str) -> None:
         assert {*world.histories.values} == {*ours.histories.values}
 
 
-def worlds_seen(world: World, *, cuts_ends: bool) -> set[tuple[object, ...]]:
-    """Search a world; return its states but for messages on their way, or that wait for a disk.
-    What makes no difference once the budget is spent is not in them either (ends.py)."""
-    loaded = compiled.library()
-    assert loaded is not None
-    ends, found = Ends(world), set()
-    running = compiled.Search(loaded, world, "depth", 0, cuts_ends=cuts_ends)
+class Seen:
+    """The states of a world but for messages on their way, or that wait for a disk. What makes no
+    difference once the budget is spent is not in them either (ends.py)."""
 
-    @functools.cache
-    def without_messages(place: int, number: int, left: Budget) -> tuple[object, ...]:
-        local = running.bare(place, number)
-        local = ends.local(place, local, left) if is_spent(left) else local
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._ends = Ends(world)
+        self._servers = Numbers()
+
+    def by(self, loaded: ctypes.CDLL, *, cuts_ends: bool) -> set[tuple[int, ...]]:
+        """Search the world, and return the numbers of its states."""
+        running = compiled.Search(loaded, self._world, "depth", 0, cuts_ends=cuts_ends)
+
+        @functools.cache
+        def numbered(place: int, bare: int, budget: int) -> int:
+            return self._number_of(place, running.bare(place, bare), budget)
+
+        try:
+            assert running.run(1 << 40, 1e9)
+            return {
+                (context, *[numbered(*each, context & BUDGET_MASK) for each in enumerate(bares)])
+                for context, *bares in running.seen()
+            }
+        finally:
+            running.close()
+
+    def _number_of(self, place: int, local: Local, budget: int) -> int:
+        left = self._world.budgets.values[budget]
+        local = self._ends.local(place, local, left) if is_spent(left) else local
         works = tuple(work._replace(messages=()) for work in local.queue)
-        return local.core, local.disk, local.cast, works
-
-    try:
-        assert running.run(1 << 40, 1e9)
-        for context, *bares in running.seen():
-            left = world.left(context)
-            servers = [without_messages(*each, left) for each in enumerate(bares)]
-            found.add((left, world.history(context), *servers))
-    finally:
-        running.close()
-    return found
+        return self._servers.of((local.core, local.disk, local.cast, works))
 
 
 @pytest.mark.parametrize(
@@ -241,16 +252,19 @@ def worlds_seen(world: World, *, cuts_ends: bool) -> set[tuple[object, ...]]:
         "command read",
         "heartbeat read",
         *at_night("heartbeat command", "timeout=2"),
+        pytest.param("timeout command=2", marks=[pytest.mark.nightly, pytest.mark.timeout(3000)]),
     ],
 )
 def test_cutting_the_ends_of_a_world_loses_no_state_of_its_servers(text: str) -> None:
-    if compiled.library() is None:
+    loaded = compiled.library()
+    if loaded is None:
         pytest.skip("there is no C compiler")
     world = World(read(text), is_reduced=True)
-    whole, cut = (worlds_seen(world, cuts_ends=cuts) for cuts in (False, True))
+    seen = Seen(world)
+    cut, whole = (seen.by(loaded, cuts_ends=cuts) for cuts in (True, False))
     assert whole == cut
     states = [campaign.find(world, 1e9, cuts_ends=cuts).states for cuts in (False, True)]
-    assert states[0] > 1.4 * states[1]
+    assert states[0] > 2 * states[1]
 
 
 @pytest.mark.pure
@@ -268,6 +282,63 @@ def test_ends_are_cut_only_where_their_rules_hold() -> None:
     assert not can_end(World(read("timeout heartbeat command read")))
     for word in ("crash", "lease", "transfer", "change", "break", "twice", "lag"):
         assert not can_end(World(read(f"timeout {word}"), is_reduced=True))
+
+
+@pytest.mark.parametrize(
+    ("text", "servers", "cuts"),
+    [
+        ("timeout command", 3, False),
+        ("timeout command", 3, True),
+        ("timeout crash", 3, False),
+        ("timeout lease", 3, False),
+        ("heartbeat read", 3, True),
+        ("transfer", 3, False),
+        ("command", 5, False),
+        *at_night(("timeout=2", 3, True), ("timeout read", 3, True), ("timeout", 5, False)),
+    ],
+)
+def test_one_of_all_worlds_that_differ_by_names_is_searched(
+    text: str, servers: int, cuts: bool
+) -> None:
+    loaded = compiled.library()
+    if loaded is None:
+        pytest.skip("there is no C compiler")
+    named, world = (World(read(text), servers, is_reduced=True) for _ in range(2))
+    whole = compiled.search(loaded, named, cuts_ends=cuts)
+    found = compiled.search(loaded, world, cuts_ends=cuts, renames=True)
+    assert found.complete
+    assert found.stands_for == whole.states
+    assert (1.8 if servers == 3 else 7) * found.states < whole.states
+    other_names = [each.history for each in renamings(world)]
+    kept = {*world.histories.values}
+    assert kept | {name(each) for name in other_names for each in kept} == {*named.histories.values}
+    assert [each.goals for each in world.servers] == [each.goals for each in named.servers]
+
+
+@pytest.mark.pure
+def test_a_fault_shows_whatever_the_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (node, replication):
+        monkeypatch.setattr(module, "advance_commit", commit_by_counting)
+    monkeypatch.setattr(reads, "confirmed_round", lambda state: state.as_leader.round)
+    for text, why in (("timeout command", " commits entry "), ("timeout read", " serves a read ")):
+        world = World(read(text), is_reduced=True)
+        assert why in campaign.find(world, 1e9, renames=True).violation
+
+
+@pytest.mark.pure
+def test_a_core_that_asks_for_the_order_of_names_is_found(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if compiled.library() is None:
+        pytest.skip("there is no C compiler")
+    why_not = election.why_not
+
+    def prefers_s2(state: State, message: RequestVote) -> str | None:
+        return "not s2" if message.sender > "s2" else why_not(state, message)
+
+    monkeypatch.setattr(election, "why_not", prefers_s2)
+    assert __main__.main(["timeout", "--names"]) == 1
+    assert "is another one under other names" in capsys.readouterr().err
 
 
 def test_a_mutant_is_hunted_where_its_line_runs() -> None:

@@ -145,8 +145,8 @@ class World:
         self._locals = [Numbers(LOCAL_BITS) for _ in self.names]
         self.budgets = Numbers(BUDGET_BITS)
         self.histories = Numbers(HISTORY_BITS)
-        self._events = Numbers()
-        self._events.of(None)  # 0
+        self.events = Numbers()
+        self.events.of(None)  # 0
         self._groups = Numbers(GROUP_BITS)  # of messages to one receiver
         self._adds: list[dict[int, int]] = [{} for _ in self.names]
         self._facts: list[list[int]] = [[] for _ in self.names]  # by the number of a Local
@@ -280,7 +280,7 @@ class World:
         Raises:
             Violation: the event contradicts what happened, or another server.
         """
-        event = self._events.values[number]
+        event = self.events.values[number]
         if isinstance(event, Bad):
             raise Violation(event.why)
         left, others = self.budgets.values[budget], []
@@ -522,9 +522,9 @@ class World:
             return 0
         for event in events:
             if isinstance(event, Bad):
-                return self._events.of(event)
+                return self.events.of(event)
         assert len(events) == 1  # one step of the core
-        return self._events.of(events[0])
+        return self.events.of(events[0])
 
 
 def spent(left: Budget, kind: str) -> Budget:
