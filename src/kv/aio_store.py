@@ -124,7 +124,7 @@ class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
 
     async def request(self, command: str, timeout: float | None = None) -> str:
         """Return the text of the reply to a typed line."""
-        return await self._transport.request(command, timeout)
+        return await self._ask(Call(command, str), timeout)
 
     @overload
     async def get(self, key: Data) -> Data | None: ...

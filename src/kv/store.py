@@ -20,7 +20,7 @@ from raftline.clients.connection import Unreachable
 from raftline.clients.pool import Clients
 from raftline.clients.steps import carry_out
 from raftline.kv.base_kv import BaseKV
-from raftline.kv.calls import Calls
+from raftline.kv.calls import Call, Calls
 from raftline.kv.codec import TEXT, Codec, Data
 from raftline.kv.events import KVSnapshot, WatchCursor
 from raftline.kv.lease import Keeper, Lease
@@ -99,7 +99,7 @@ class KV(BaseKV[Data, Lease, Lock, Semaphore, "Election[Data]"], MutableMapping[
 
     def request(self, command: str, timeout: float | None = None) -> str:
         """Return the text of the reply to a typed line; replicated objects ask so."""
-        return self._transport.request(command, timeout)
+        return self._ask(Call(command, str), timeout)
 
     @overload
     def get(self, key: Data) -> Data | None: ...

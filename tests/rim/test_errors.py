@@ -74,6 +74,7 @@ def test_a_traceback_shows_the_programs_line_and_two_of_ours() -> None:
         for ask, ours in (
             (lambda: kv.get("a"), ["<lambda>", "get"]),
             (lambda: kv.__setitem__("a", "5"), ["<lambda>", "__setitem__"]),
+            (lambda: kv.request("get a"), ["<lambda>", "request"]),
             (kv.txn().then.get("a").commit, ["commit"]),
         ):
             with pytest.raises(raftline.Unreachable) as nobody:
