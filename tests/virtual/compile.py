@@ -48,7 +48,7 @@ SIMULATED = (
 LEFT_OUT = {
     "raftline/raft/plain", "raftline/raft/recording", "raftline/raft/replay",
     "raftline/state/machines", "tests/virtual/compile", "tests/virtual/coroutines",
-    "tests/virtual/lockers",
+    "tests/virtual/lockers", "tests/virtual/sharers",
     "tests/virtual/plain_snapshots", "tests/virtual/script", "tests/virtual/simulate",
 }  # fmt: skip
 # Its outcome says all: what happened, when, and what was answered.

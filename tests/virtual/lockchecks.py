@@ -30,30 +30,41 @@ class LockCheck:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._tokens: dict[str, int] = {}  # the highest, by the name of the lock
-        self._held: dict[str, list[Lease]] = {}
+        self._tokens: dict[str, tuple[int, int]] = {}  # the highest of one alone, and of any
+        self._held: dict[str, list[tuple[Lease, bool]]] = {}  # and whether it is shared
         self._leases: dict[str, Lease] = {}
         self._there: set[str] = set()
         self._latest = 0
         self._keys: dict[str, tuple[str | None, str | None]] = {}  # held and next, as applied
 
-    def won(self, name: str, token: int, lease: Lease) -> None:
-        """A program gets a lock.
+    def won(
+        self, name: str, token: int, lease: Lease, shares: bool = False, limit: int = 1
+    ) -> None:
+        """A program gets a lock, or a slot of a semaphore.
 
         Raises:
-            AssertionError: the token does not grow, or another program holds the lock for certain.
+            AssertionError: the token does not grow, or others hold it for certain, and it is not
+                shared, or has no more slots.
         """
-        last = self._tokens.get(name, 0)
-        assert token > last, f"{name} has token {token} after {last}"
-        self._tokens[name] = token
-        others = [each for each in self._held.get(name, []) if each.is_held and not each.is_broken]
-        assert not others, f"{name} is got with {token}, and {others} hold it for certain"
-        self._held[name] = [lease]
-        self._world.counts["locks got"] += 1
+        alone, highest = self._tokens.get(name, (0, 0))
+        last = alone if shares else highest
+        assert token > last or limit > 1, f"{name} has token {token} after {last}"
+        self._tokens[name] = (alone if shares else token, max(highest, token))
+        held = [each for each in self._held.get(name, []) if each[0].is_held]
+        others = [
+            each for each, is_shared in held if not (each.is_broken or (shares and is_shared))
+        ]
+        assert len(others) < limit, f"{name} is got with {token}, and {others} hold it for certain"
+        self._held[name] = [*held, (lease, shares)] if shares or limit > 1 else [(lease, shares)]
+        counts = self._world.counts
+        counts["locks got"] += 1
+        counts["locks that are shared"] += shares and len(held) > 0
+        counts["locks that were shared before"] += highest > alone and not shares
+        counts["slots beside others"] += limit > 1 and len(others) > 0
 
     def set_by_hand(self, name: str, lease: Lease) -> None:
         """Somebody has set the key of a lock that nobody held, under a lease."""
-        self._held.setdefault(name, []).append(lease)
+        self._held.setdefault(name, []).append((lease, False))
         self._world.counts["locks set by hand"] += 1
 
     def granted(self, lease: Lease) -> None:

@@ -344,6 +344,9 @@ class WatchLines:
 class Locker(Searcher):
     """A program with some tasks that share the objects of a few locks."""
 
+    ends: tuple[str, ...] = ENDS
+    last_requests = 3  # that a call may make after its time
+
     def __init__(
         self,
         world: World,
@@ -522,13 +525,14 @@ class Locker(Searcher):
 
     def _is_in_time(self, until_s: float, what: str) -> None:
         """A call may take the time of its last requests: grant, try, release."""
-        late_s = self.now_s() - until_s - 3 * (self.limit_s + 3 * LATE_S * (len(self._hosts) + 1))
+        last_s = self.last_requests * (self.limit_s + 3 * LATE_S * (len(self._hosts) + 1))
+        late_s = self.now_s() - until_s - last_s
         assert late_s <= 0, f"{self.name}: {what} ends {late_s:.1f} s late"
 
     async def _holds(self, lock: SimulatedLock, token: int) -> None:
         lease = lock.won(token)
         is_last = self._last_round is not None
-        end = "releases" if is_last else self.chance.choice(ENDS)
+        end = "releases" if is_last else self.chance.choice(self.ends)
         try:
             await self.sleep((SHORT_S if is_last else HOLD_S) * self.chance.random())
             if end == "is broken":

@@ -45,6 +45,7 @@ from tests.virtual.plan import NEVER, Plan, pick_plan, with_lockers
 from tests.virtual.proofs import Proofs, read_secrets
 from tests.virtual.rough import RoughLines, Talker
 from tests.virtual.searchers import Searcher
+from tests.virtual.sharers import Sharer
 from tests.virtual.upgrades import Upgrades
 from tests.virtual.users import derived
 from tests.virtual.watching import Watching
@@ -55,6 +56,7 @@ STEPS = 6000
 # Election timeouts after the last fault. 7 were seen to do for most, 26 to 50 for seed 3084, which
 # catches up entry by entry while a tenth of all messages is lost.
 SERVE_WITHIN_TIMEOUTS = 75
+LOCKERS_ALONE = 3  # programs that hold locks alone; further ones share them, too
 MACHINES = (0, 0, 1)  # watches by the machine of raftline's clients
 WATCH_WITHIN_MS = 90_000  # a silence, the time to see that a node is cut off, and to go elsewhere
 
@@ -263,9 +265,10 @@ class _Schedule:
             host.watch_leases = partial(_both, host.watch_leases, check.applied)
         chance = random.Random(f"lockers {seed}")
         names = [f"locker{number}" for number in range(1, self.plan.lockers + 1)]
+        kinds = [Locker if number < LOCKERS_ALONE else Sharer for number in range(len(names))]
         return [
-            Locker(self.world, self.plan, name, hosts, self.history, check, chance)
-            for name in names
+            kind(self.world, self.plan, name, hosts, self.history, check, chance)
+            for kind, name in zip(kinds, names, strict=True)
         ]
 
     def _deliver(self, message: Message) -> None:

@@ -197,7 +197,7 @@ class Searcher:
 
     def _ask(self, call: Call, step: AskNode) -> None:
         world = self._world
-        is_read = step.command.startswith("get ")
+        is_read = step.command.startswith(("get ", "show "))
         attempt = Attempt(self, call, step, not is_read, world.pick(WAYS))
         world.after(round(1000 * step.limit_s), self._give_up, attempt)
         if world.chance(self._plan.loss):

@@ -1,0 +1,21 @@
+"""Shared locks and semaphores in schedules of faults: one alone or many, never above the limit."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from tests.at_night import at_night
+from tests.virtual.drawing import run_or_draw
+
+SCHEDULES, STEPS = 8, 3000
+COVERED = ("locks that are shared", "locks that were shared before", "slots beside others")
+
+
+@pytest.mark.parametrize(("first", "count"), [(0, SCHEDULES), *at_night((100, 200))])
+def test_a_lock_is_held_alone_or_shared_under_faults(first: int, count: int) -> None:
+    counts: Counter[str] = Counter()
+    for seed in range(first, first + count):
+        counts += run_or_draw(seed, steps=STEPS, lockers=6).counts
+    assert [name for name in COVERED if not counts[name]] == []
