@@ -12,7 +12,9 @@ from tests.virtual.schedule import run
 pick_plan = schedule.pick_plan
 
 
-@pytest.mark.parametrize("loss", [0.1, 0.3, 0.6])
+@pytest.mark.parametrize(
+    "loss", [0.6, *(pytest.param(loss, marks=pytest.mark.slow) for loss in (0.1, 0.3))]
+)
 def test_with_so_many_messages_lost_clients_are_still_served(
     monkeypatch: pytest.MonkeyPatch, loss: float
 ) -> None:

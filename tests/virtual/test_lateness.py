@@ -77,7 +77,7 @@ def run(seed: int, steps: int = STEPS) -> LatenessCheck:
     return check
 
 
-@pytest.mark.parametrize("first", [0, 4])
+@pytest.mark.parametrize("first", [0, pytest.param(4, marks=pytest.mark.slow)])
 def test_no_lease_ends_later_than_the_bound_in_schedules_of_faults(first: int) -> None:
     checks = [run(seed) for seed in range(first, first + 4)]
     assert max(check.latest_ms for check in checks) >= 0  # leases were there to their end

@@ -265,7 +265,9 @@ def test_many_leases_that_are_due_at_once_all_end() -> None:
     assert calm.world.counts["expiries proposed"] <= 5
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize(
+    "seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 8))]
+)
 def test_no_lease_ends_early_in_schedules_of_faults(
     monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:

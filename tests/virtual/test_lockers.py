@@ -10,7 +10,7 @@ import pytest
 from tests.at_night import at_night
 from tests.virtual.drawing import run_or_draw
 
-SCHEDULES, STEPS = 12, 3000
+SCHEDULES, STEPS = 9, 3000
 COVERED = (
     "locks confirmed",
     "locks got",

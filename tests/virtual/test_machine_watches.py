@@ -63,6 +63,7 @@ def test_an_event_that_comes_twice_is_found(monkeypatch: pytest.MonkeyPatch) -> 
     assert "InvariantError: machine" in found()
 
 
+@pytest.mark.slow  # 90 s of virtual time go by
 def test_a_watch_that_stays_at_a_silent_node_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Liveness, "is_dead", lambda *_: False)
     assert "does not bring its watches up to date" in found(2 * SCHEDULES)

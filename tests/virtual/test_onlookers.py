@@ -27,7 +27,7 @@ def onlookers_in_each(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onlookers, "SHARE", 1.0)
 
 
-@pytest.mark.parametrize(("first", "count"), [(0, 8), *at_night((100, 300))])
+@pytest.mark.parametrize(("first", "count"), [(0, 6), *at_night((100, 300))])
 def test_who_looks_sees_what_is_there_and_changes_nothing(first: int, count: int) -> None:
     counts: Counter[str] = Counter()
     for seed in range(first, first + count):

@@ -27,7 +27,7 @@ def secrets_in_each(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(proofs, "SHARE", 1.0)
 
 
-@pytest.mark.parametrize(("first", "count"), [(0, 10), *at_night((100, 300))])
+@pytest.mark.parametrize(("first", "count"), [(0, 8), *at_night((100, 300))])
 def test_who_knows_no_secret_is_not_heard_and_a_change_in_steps_parts_nobody(
     first: int, count: int
 ) -> None:
