@@ -72,6 +72,15 @@ class LockCheck:
         self._leases = {name: each for name, each in self._leases.items() if each.is_held}
         self._leases[lease.id] = lease
 
+    def renews(self, command: str) -> None:
+        """A program asks for a renewal.
+
+        Raises:
+            AssertionError: the time of that lease is over, so that it is lost.
+        """
+        lease = self._leases.get(command.removeprefix("renew "))
+        assert lease is None or lease.is_held, f"{lease} is over, and is renewed"
+
     def applied(self, manager: LogManager) -> None:
         """A node has applied entries.
 

@@ -66,6 +66,7 @@ HOLD_S = 3.0
 BY_HAND_S = 0.02  # between two tries to set a key by hand
 SOON_S = 0.25  # after a renewal that failed
 LAST = 6  # locks of which each is taken once by each program, in the end
+CONNECT_S = 0.05  # in which a watch connects
 SHORT_S = 0.02  # for which a lock is held in the end
 LOCKS_SHARE = 0.85  # of what programs ask for; the rest are leases without a lock
 
@@ -101,6 +102,7 @@ class SimulatedLease(BaseLease[_Over]):
 
     def _granting(self) -> Steps[str]:
         name = yield from super()._granting()
+        assert self.is_held, f"{name} is taken, though its time was over"
         self.program.world.counts["leases of lockers"] += 1
         self.program.check.granted(self)
         return name
@@ -220,6 +222,7 @@ class SimulatedKeeper:
         program = self._program
         if isinstance(step, Ask):
             program.world.counts["renewals of lockers"] += 1
+            program.check.renews(step.call.command)
             self._failed.add(renewals)
             answer = await program.ask(step.call, step.limit_s)
             self._failed.discard(renewals)
@@ -258,6 +261,7 @@ class SimulatedWatch(BaseWatch[str]):
     async def _do(self, step: WatchStep) -> object:
         connection = self._connection
         if isinstance(step, Connect):
+            await self._program.sleep(CONNECT_S * self._program.chance.random())
             host = self._program.host_at(step.address)
             if host is None or host.node is None:
                 raise ConnectionRefusedError("nobody listens there")
@@ -402,6 +406,11 @@ class Locker(Searcher):
         if self._last_round is None:
             self._weather = self.chance.choice(WEATHERS)
             self.at(self.now_s() + 0.2 + 2 * self.chance.random(), self._change_weather)
+
+    def _arrive(self, attempt: Attempt) -> None:
+        """The request comes to its node, or gets lost."""
+        if self._weather != "away":
+            super()._arrive(attempt)
 
     def answered(self, attempt: Attempt, reply: str) -> None:
         """The node's reply has come, or is late, or gets lost."""
