@@ -65,7 +65,6 @@ WAITS_S = (0.0, 0.5, 5.0, 5.0, None)
 HOLD_S = 3.0
 BY_HAND_S = 0.02  # between two tries to set a key by hand
 SOON_S = 0.25  # after a renewal that failed
-LAST = 6  # locks of which each is taken once by each program, in the end
 CONNECT_S = 0.05  # in which a watch connects
 SHORT_S = 0.02  # for which a lock is held in the end
 LOCKS_SHARE = 0.85  # of what programs ask for; the rest are leases without a lock
@@ -371,7 +370,7 @@ class Locker(Searcher):
         self._weather = "fair"
         self._at_all = list(hosts)
         super().__init__(world, plan, name, hosts, history)
-        self._seconds = seconds = chance.choice((1, 1, 2))
+        seconds = chance.choice((1, 1, 2))
         self._locks = {each: SimulatedLock(self, each, seconds) for each in NAMES}
         self._others = {each: SimulatedLock(self, each, seconds) for each in NAMES}
         self._change_weather()
@@ -488,10 +487,8 @@ class Locker(Searcher):
         return task
 
     def begin_last_round(self) -> None:
-        """Take each lock once more, in fair weather: who waits for one gets it in time. The last
-        ones have other names, so that nobody comes after these programs and wakes who waits."""
-        last = [SimulatedLock(self, f"last{number}", self._seconds) for number in range(LAST)]
-        self._last_round = [*last, *self._locks.values(), *self._others.values()]
+        """Take each lock once more, in fair weather: who waits for one gets it in time."""
+        self._last_round = [*self._locks.values(), *self._others.values()]
         self._weather, self._plan = "fair", replace(self._plan, loss=0)
 
     @property
