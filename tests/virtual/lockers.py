@@ -59,10 +59,11 @@ Result = TypeVar("Result")
 HOLDER_PERMILLE = 1001  # of a holder's clock: the fastest node's is not a tenth faster than it
 LOOK_MS = 20  # between two looks at a connection that is silent
 ENDS = ("releases", "releases", "checks", "dies", "is broken", "is revoked", "forgets", "by hand")
-WEATHERS = ("fair", "fair", "slow", "away")  # of the network between a program and all nodes
+# Of the network between a program and all nodes.
+WEATHERS = ("fair", "fair", "fair", "fair", "slow", "away")
 SLOW_MS = 900  # the longest that a reply takes then
 WAITS_S = (0.0, 0.5, 5.0, 5.0, None)
-HOLD_S = 3.0
+HOLD_S = 2.0
 BY_HAND_S = 0.02  # between two tries to set a key by hand
 SOON_S = 0.25  # after a renewal that failed
 CONNECT_S = 0.05  # in which a watch connects
@@ -540,7 +541,8 @@ class Locker(Searcher):
         is_last = self._last_round is not None
         end = "releases" if is_last else self.chance.choice(self.ends)
         try:
-            await self.sleep((SHORT_S if is_last else HOLD_S) * self.chance.random())
+            is_short = is_last or end == "checks"
+            await self.sleep((SHORT_S if is_short else HOLD_S) * self.chance.random())
             if end == "is broken":
                 await self._break(lock, lease, token)
             elif end in ("is revoked", "forgets"):
