@@ -9,6 +9,7 @@ import pytest
 
 from raftline import cli
 from raftline.tools import course
+from tests.in_process import raftline
 
 HANDOUT = Path(__file__).resolve().parents[2] / "labs" / "write-raft" / "handout.py"
 
@@ -44,11 +45,11 @@ def test_without_the_course_its_commands_say_in_a_line_what_to_install(
 
 
 def test_without_the_course_completion_knows_the_commands_of_the_store(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(course, "PACKAGE", "raftline_course_elsewhere")
-    assert cli.main(["completion", "bash", "--offer", "up", "--base"]) == 0
-    assert capsys.readouterr().out.split() == ["--base-port"]
+    done = raftline("completion", "bash", "--offer", "up", "--base")
+    assert (done.returncode, done.stdout.split()) == (0, ["--base-port"])
 
 
 @pytest.mark.parametrize(
