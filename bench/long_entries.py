@@ -28,7 +28,7 @@ from raftline.wire.refusals import code_of
 from raftline_nodes import Raftline
 
 KEYS = 300_000
-GETS, COMPARISONS = 7, 121  # of a transaction; more gets would answer too much
+GETS, COMPARISONS = 3, 125  # of a transaction; of more gets no reply would be kept
 MEGABYTE = 1_000_000
 PAUSE_S = 0.01
 PATIENCE_S = 120
