@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 from raftline.clients import login, tls
 from raftline.clients.login import NAMED, PASSWORD_FILE, USER, Credentials
+from raftline.clients.pool import Clients
 from raftline.clients.tls import ClientTls
-from raftline.clients.where import addresses_in
+from raftline.clients.where import addresses_in, named_nodes
 from raftline.common.address import Address
 from raftline.common.arguments import Parser
 from raftline.wire.protocol import NAME
@@ -95,6 +96,19 @@ def access_of(options: argparse.Namespace) -> ClientAccess:
     has_tls = files != (None, None, None, None)
     made = tls.of_files(*files, tls.OPTIONS) if has_tls else tls.of_environment()
     return ClientAccess(_user_of(options), made)
+
+
+def clients_of(options: argparse.Namespace) -> Clients:
+    """Return the client that the options of a command name. Raises ConfigError: no node is named
+    anywhere."""
+    access = access_of(options)
+    return Clients(
+        *map(str, named_nodes(options.at, options.dir).values()),
+        name="raftline",
+        timeout=options.timeout,
+        credentials=access.credentials,
+        tls=access.tls,
+    )
 
 
 def _user_of(options: argparse.Namespace) -> Credentials | None:

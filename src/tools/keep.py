@@ -7,10 +7,8 @@ import json
 import sys
 
 from raftline.clients.connection import ClientError
-from raftline.clients.options import access_of
-from raftline.clients.pool import Clients
+from raftline.clients.options import clients_of
 from raftline.clients.streams import say
-from raftline.clients.where import named_nodes
 from raftline.kv.codec import TEXT
 from raftline.kv.errors import LeaseLost
 from raftline.kv.store import KV
@@ -27,14 +25,7 @@ def keep(seconds: int, options: argparse.Namespace) -> int:
     Raises:
         ConfigError: no node is named anywhere.
     """
-    access = access_of(options)
-    clients = Clients(
-        *map(str, named_nodes(options.at, options.dir).values()),
-        name="raftline",
-        timeout=options.timeout,
-        credentials=access.credentials,
-        tls=access.tls,
-    )
+    clients = clients_of(options)
     try:
         with Signals(), KV(clients, TEXT) as kv, kv.lease(seconds) as lease:
             _say_granted(lease.id, seconds, options)

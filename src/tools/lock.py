@@ -12,9 +12,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from raftline.clients.connection import ClientError, Refused, say_waiting
-from raftline.clients.options import access_of, add_asking_options
-from raftline.clients.pool import TIMEOUT_S, Clients
-from raftline.clients.where import named_nodes
+from raftline.clients.options import add_asking_options, clients_of
+from raftline.clients.pool import TIMEOUT_S
 from raftline.common.arguments import Parser, as_seconds
 from raftline.kv.codec import TEXT
 from raftline.kv.contest import SLOTS_MAX
@@ -52,15 +51,7 @@ def main(verb: str, arguments: Sequence[str]) -> int:
         reader.error(f"COMMAND is missing: raftline {verb} NAME -- COMMAND")
     if not options.name:
         reader.error("a name has one character at least")
-    addresses = named_nodes(options.at, options.dir).values()
-    access = access_of(options)
-    clients = Clients(
-        *map(str, addresses),
-        name="raftline",
-        timeout=options.timeout,
-        credentials=access.credentials,
-        tls=access.tls,
-    )
+    clients = clients_of(options)
     says = _Says(verb, options)
     try:
         with Signals() as signals, KV(clients, TEXT) as kv:
