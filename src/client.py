@@ -178,7 +178,6 @@ class ReplyPrinter:
     def show(self, command: str, reply: Reply) -> RequestOutcome:
         """Print the reply to a command; return what became of that."""
         outcome = outcome_to(command, reply.text)
-        self.has_no_answer |= not reply.server
         if self.as_object:
             say(as_json(command, reply))
         elif not self.quiet:
@@ -217,6 +216,7 @@ def answer_each(client: Client, commands: Iterable[str], printer: ReplyPrinter) 
                 follow(client, command, printer.quiet, printer.as_object)
             reply = client.ask(command)
         except ClientError as failure:
+            printer.has_no_answer |= isinstance(failure, (NoLeader, OutcomeUnknown, Unreachable))
             reply = Reply("", error(failure.at_the_shell))
         worst = max(worst, printer.show(command, reply))
     return worst

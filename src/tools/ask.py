@@ -73,7 +73,8 @@ def main(verb: str, arguments: Sequence[str]) -> int:
     )
     if (code == EXIT_NO_LEADER or printer.has_no_answer) and not options.json:
         found = verdict(ask_all(nodes, access, LOOK_S))
-        print(f"[!] {found.text}", file=sys.stderr)
+        if not found.serves:
+            print(f"[!] {found.text}", file=sys.stderr)
     return code
 
 
@@ -257,6 +258,5 @@ class _ValuePrinter(ReplyPrinter):
             sys.stdout.buffer.write(b"\n" * self.quiet)
             sys.stdout.buffer.flush()
         else:
-            self.has_no_answer |= not reply.server
             print(for_people(reply.text), file=sys.stderr)
         return outcome
