@@ -62,6 +62,7 @@ ENDS = ("releases", "releases", "checks", "dies", "is broken", "is revoked", "fo
 # Of the network between a program and all nodes.
 WEATHERS = ("fair", "fair", "fair", "fair", "slow", "away")
 SLOW_MS = 900  # the longest that a reply takes then
+ROUNDING_S = 1e-6  # a sum of floats may lie above the same sum of milliseconds
 WAITS_S = (0.0, 0.5, 5.0, 5.0, None)
 HOLD_S = 2.0
 BY_HAND_S = 0.02  # between two tries to set a key by hand
@@ -515,7 +516,8 @@ class Locker(Searcher):
             lock.line.comes(caller)
         try:
             token = await lock.carry_out(lock._getting(f"{self.name} {os.name}", wait_s))
-            is_early = token is None and (wait_s is None or self.now_s() < began_s + wait_s)
+            until_s = math.inf if wait_s is None else began_s + wait_s - ROUNDING_S
+            is_early = token is None and self.now_s() < until_s
             assert not is_early, f"{self.name}: acquire({wait_s}) ends too early"
         except ClientError:
             self.world.counts["locks in vain"] += 1
