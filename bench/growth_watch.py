@@ -56,7 +56,7 @@ class Crowd:
 
 
 def watch(setup: Setup) -> None:
-    """Sets of one connection and of 64, while so many watches of other prefixes run on so many
+    """Measure sets of one connection and of 64, beside many watches of other prefixes on many
     connections of the leader; then the time from a write's acknowledgement to its event at a
     watch of a follower, one write at a time, beside etcd's."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -67,6 +67,7 @@ class Tls:
         self._lock = threading.Lock()
         self._seen = self._stamps()
         self._answers, self._dials = self._contexts()
+        self._ends = self._read_ends()
 
     @property
     def proves_members(self) -> bool:
@@ -74,8 +75,12 @@ class Tls:
         return self.is_only and self.files.ca is not None
 
     def ends(self) -> dict[str, int]:
-        """Return when the certificates of the files end, in seconds since 1970: `certificate` and
-        `ca`."""
+        """Return when the certificates that were read last end, in seconds since 1970:
+        `certificate` and `ca`."""
+        self._look()
+        return self._ends
+
+    def _read_ends(self) -> dict[str, int]:
         files = {"certificate": self.files.cert, "ca": self.files.ca}
         found = {what: ends_of(path) for what, path in files.items() if path is not None}
         return {what: at_s for what, at_s in found.items() if at_s is not None}
@@ -105,6 +110,7 @@ class Tls:
             try:
                 self._seen = self._stamps()
                 self._answers, self._dials = self._contexts()
+                self._ends = self._read_ends()
             except ConfigError as problem:
                 return str(problem)
         return ""

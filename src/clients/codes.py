@@ -1,4 +1,4 @@
-"""What a connection does so that the refusals of its node have codes."""
+"""The request for codes in refusals, at the beginning of a connection."""
 
 from __future__ import annotations
 

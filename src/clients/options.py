@@ -6,16 +6,18 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from raftline.clients import login, tls
 from raftline.clients.login import NAMED, PASSWORD_FILE, USER, Credentials
-from raftline.clients.pool import Clients
 from raftline.clients.tls import ClientTls
 from raftline.clients.where import addresses_in, named_nodes
 from raftline.common.address import Address
-from raftline.common.arguments import Parser
 from raftline.wire.protocol import NAME
+
+if TYPE_CHECKING:
+    from raftline.clients.pool import Clients
+    from raftline.common.arguments import Parser
 
 
 class ClientAccess(NamedTuple):
@@ -101,6 +103,8 @@ def access_of(options: argparse.Namespace) -> ClientAccess:
 def clients_of(options: argparse.Namespace) -> Clients:
     """Return the client that the options of a command name. Raises ConfigError: no node is named
     anywhere."""
+    from raftline.clients.pool import Clients  # most commands need none
+
     access = access_of(options)
     return Clients(
         *map(str, named_nodes(options.at, options.dir).values()),

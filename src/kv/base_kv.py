@@ -52,7 +52,7 @@ class BaseKV(NoCopies, Generic[Data, SomeLease, SomeLock, SomeSemaphore, SomeEle
 
     @property
     def _keeper(self) -> Any:
-        """What renews the leases of this client."""
+        """The renewer of this client's leases."""
         raise NotImplementedError
 
     def _watch_text(self, prefix: str) -> Any:

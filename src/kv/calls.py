@@ -28,7 +28,7 @@ TTL_OR_LEASE = "ttl gives the key a lease of its own; give that or lease, not bo
 
 
 class HasId(Protocol):
-    """What `kv.lease()` returns."""
+    """A lease, as `kv.lease()` returns it."""
 
     @property
     def id(self) -> str: ...

@@ -17,6 +17,7 @@ from functools import partial
 from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
+from raftline.common.errors import RaftlineError
 from raftline.kv.codec import Data
 
 Pairs = Callable[[Data | None], Iterator[tuple[Data, Data]]]
@@ -37,7 +38,11 @@ class _PairReader(Iterator[Item]):
     def __next__(self) -> Item:
         if self._pairs is None:
             self._pairs = self._read()
-        return self._part(next(self._pairs))
+        try:
+            return self._part(next(self._pairs))
+        except RaftlineError as error:
+            failure = error
+        raise failure.with_traceback(None)  # the pages are no part of a program's traceback
 
     def take(self, pairs: list[Any]) -> None:
         """Go through these pairs, which `len` has read, unless it has begun."""

@@ -6,21 +6,20 @@ import argparse
 import difflib
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from raftline.client import ReplyPrinter, add_forms, answer_one, command_of
 from raftline.clients.connection import say_waiting
 from raftline.clients.conversation import Client
-from raftline.clients.options import access_of, add_asking_options
+from raftline.clients.options import ClientAccess, access_of, add_asking_options
 from raftline.clients.pool import ATTEMPTS, TIMEOUT_S
 from raftline.clients.streams import run_client
 from raftline.clients.where import named_nodes
+from raftline.common.address import Address
 from raftline.common.arguments import Parser, as_number
 from raftline.common.config import ConfigError, complaint
-from raftline.tools.status import EXIT_NO_LEADER, LOOK_S, ask_all
-from raftline.tools.statusreport import verdict
 from raftline.tools.verbs import LISTINGS, REQUESTS
 from raftline.wire.commands import COMMANDS, Command, read_request
 from raftline.wire.limits import VALUE_BYTES
@@ -30,6 +29,7 @@ from raftline.wire.refusals import for_people
 from raftline.wire.replies import Reply, RequestOutcome, outcome_to, value_in
 
 STDIN = "-"
+EXIT_NO_LEADER = 3  # as status.py has it, which few commands need to load
 _NUMBER = re.compile(r"-[0-9.]+")  # a word that is no option, though it begins with a dash
 _EPILOG = (
     "It is asked at --at, else at $RAFTLINE, else at the nodes of the folder's "
@@ -72,10 +72,16 @@ def main(verb: str, arguments: Sequence[str]) -> int:
         client, lambda: _converse(client, command, verb, options, printer), reader.prog
     )
     if (code == EXIT_NO_LEADER or printer.has_no_answer) and not options.json:
-        found = verdict(ask_all(nodes, access, LOOK_S))
-        if not found.serves:
-            print(f"[!] {found.text}", file=sys.stderr)
+        _say_what_is_missing(nodes, access)
     return code
+
+
+def _say_what_is_missing(nodes: Mapping[str, Address], access: ClientAccess) -> None:
+    from raftline.tools import status, statusreport  # only a command without an answer needs them
+
+    found = statusreport.verdict(status.ask_all(nodes, access, status.LOOK_S))
+    if not found.serves:
+        print(f"[!] {found.text}", file=sys.stderr)
 
 
 def _printer(verb: str, options: argparse.Namespace) -> ReplyPrinter:

@@ -157,16 +157,15 @@ def _add_check(commands: Commands) -> None:
 
 
 def _perf(options: argparse.Namespace) -> int:
+    from raftline.kv.asker import AioAsker
     from raftline.tools import perf
 
     if not options.prefix:
         raise config.ConfigError("--prefix: is empty, and would be all keys; name another one")
     nodes, access = named_nodes(options.at, options.dir), access_of(options)
+    asker = AioAsker([*nodes.values()], "raftline", options.timeout, access.credentials, access.tls)
     load = perf.LOADS[options.load]
-    return perf.check(
-        [*nodes.values()], access, load, options.seconds, options.prefix, options.timeout,
-        options.json,
-    )  # fmt: skip
+    return perf.check(asker, load, options.seconds, options.prefix, options.json)
 
 
 def _members(options: argparse.Namespace) -> int:

@@ -76,7 +76,7 @@ _UNSAFE = re.compile(r"[^\w@%+=:,./-]")  # for bash, which takes what is offered
 
 
 class Offer(NamedTuple):
-    """What may stand at a place of the line."""
+    """The words that fit at one place of the line."""
 
     words: Sequence[str] = ()
     exit_code: int = 0

@@ -23,7 +23,7 @@ Pair = tuple[str, str]
 
 
 class Wanted(NamedTuple):
-    """What is wanted of the pairs."""
+    """The form of a listing, and its limit."""
 
     form: str  # "keys", "count", or "" for the pairs
     limit: int | None
@@ -39,7 +39,7 @@ class _Failed(Exception):
 
 
 def show(client: Client, command: str, printer: ReplyPrinter, wanted: Wanted) -> int:
-    """Print what is wanted of all pages; return the exit code. Each page is the state of its own
+    """Print a listing of all pages; return the exit code. Each page is the state of its own
     time. Nothing is printed before the first page is here.
 
     Raises:

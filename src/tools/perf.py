@@ -12,9 +12,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from raftline.clients.connection import ClientError
-from raftline.clients.options import ClientAccess
 from raftline.clients.streams import say
-from raftline.common.address import Address
 from raftline.common.config import ConfigError
 from raftline.common.quiet_exit import EXIT_INTERRUPTED
 from raftline.kv.aio_store import AioKV
@@ -24,7 +22,7 @@ from raftline.wire.protocol import error
 
 
 class Load(NamedTuple):
-    """What is asked of the cluster."""
+    """A rate of writes, and the tasks that make them."""
 
     writes: int  # a second
     tasks: int  # that ask at a time
@@ -42,7 +40,7 @@ EXIT_FAILED = 1
 
 
 class Measured(NamedTuple):
-    """What came of a load."""
+    """The result of a load."""
 
     load: Load
     seconds: float
@@ -81,23 +79,15 @@ class Measured(NamedTuple):
         return all(good for good, _ in self.verdicts)
 
 
-def check(
-    nodes: Sequence[Address],
-    access: ClientAccess,
-    load: Load,
-    seconds: float,
-    prefix: str,
-    timeout_s: float,
-    as_object: bool,
-) -> int:
-    """Write for so many seconds under a prefix, whose keys are deleted then. Print the verdict, and
-    return the exit code: 0 it bore the load, 1 it did not, else the client's.
+def check(asker: AioAsker, load: Load, seconds: float, prefix: str, as_object: bool) -> int:
+    """Put a cluster under a load for some seconds, by keys with a prefix, and delete them. Print
+    the verdict; return the exit code: 0 it bore the load, 1 it did not, else the client's.
 
     Raises:
         ConfigError: there are keys with the prefix.
     """
     try:
-        measured = asyncio.run(_measure(nodes, access, load, seconds, prefix, timeout_s))
+        measured = asyncio.run(_measure(asker, load, seconds, prefix))
     except ClientError as failure:
         print(error(failure.at_the_shell), file=sys.stderr)
         return failure.outcome
@@ -124,15 +114,7 @@ def as_json(measured: Measured) -> str:
     )  # fmt: skip
 
 
-async def _measure(
-    nodes: Sequence[Address],
-    access: ClientAccess,
-    load: Load,
-    seconds: float,
-    prefix: str,
-    timeout_s: float,
-) -> Measured:
-    asker = AioAsker([*nodes], "raftline", timeout_s, access.credentials, access.tls)
+async def _measure(asker: AioAsker, load: Load, seconds: float, prefix: str) -> Measured:
     waits_s: list[float] = []
     problems: list[str] = []
     async with AioKV(asker, TEXT) as kv:

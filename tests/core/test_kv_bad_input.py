@@ -1,4 +1,4 @@
-"""What a program gives by mistake is refused at once, in its own words, by threads and by tasks."""
+"""Wrong arguments of a program are refused at once, in its own words, by threads and by tasks."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ import collections
 import contextlib
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 from unittest import mock
 
@@ -147,3 +147,14 @@ def _end(loop: Loop) -> None:
         with contextlib.suppress(Exception, asyncio.CancelledError):
             loop.run_until_complete(task)
     loop.close()
+
+
+async def end_of(tasks: Sequence[asyncio.Future[None]], cancelled: int) -> None:
+    """Wait for the end of all tasks; cancel that of this number once they have begun, if it is not
+    below 0. Any other end by an error is a failure."""
+    if cancelled >= 0:
+        await asyncio.sleep(0)
+        tasks[cancelled].cancel()
+    ends = await asyncio.gather(*tasks, return_exceptions=True)
+    for number, end in enumerate(ends):
+        assert end is None or (number == cancelled and isinstance(end, asyncio.CancelledError)), end

@@ -11,6 +11,7 @@ from raftline.kv.callers import Attempt
 from raftline.kv.claims import AwaitTurn, Claiming
 from raftline.kv.wait_times import Wait
 from tests.interleave.explore import check_interleavings, first_failure, seeds
+from tests.interleave.tasks import end_of
 from tests.rim.lock_cluster import AioCluster
 
 WAITS_S = (-1, 0, -1, 0.5, -1)  # of the tasks in turn; -1: for ever
@@ -65,12 +66,7 @@ async def tasks_share_locks(kind: type[AioLock] = AioLock, cancelled: int = -1) 
         asyncio.ensure_future(work(other if number == 2 else shared, wait_s))
         for number, wait_s in enumerate(WAITS_S)
     ]
-    if cancelled >= 0:
-        await asyncio.sleep(0)
-        tasks[cancelled].cancel()
-    ends = await asyncio.gather(*tasks, return_exceptions=True)
-    for number, end in enumerate(ends):
-        assert end is None or (number == cancelled and isinstance(end, asyncio.CancelledError)), end
+    await end_of(tasks, cancelled)
     for _ in range(20):  # what a cancelled task has begun to give back
         await asyncio.sleep(0)
     assert tokens == sorted(set(tokens)), "a token came twice"

@@ -13,6 +13,7 @@ import pytest
 from raftline.kv import callers, claims, contest, lock
 from raftline.kv.contest import SharedProtocol
 from tests.interleave.explore import check_interleavings, first_failure, seeds
+from tests.interleave.tasks import end_of
 from tests.rim.lock_cluster import AioCluster, Cluster
 
 LINES = (lock, claims, callers, contest)
@@ -84,12 +85,7 @@ async def tasks_hold(is_semaphore: bool = False, cancelled: int = -1) -> None:
     shares = not is_semaphore
     order = [(one, shares), (alone, False), (one, shares), (one, shares)]
     tasks = [asyncio.ensure_future(work(*each)) for each in order]
-    if cancelled >= 0:
-        await asyncio.sleep(0)
-        tasks[cancelled].cancel()
-    ends = await asyncio.gather(*tasks, return_exceptions=True)
-    for number, end in enumerate(ends):
-        assert end is None or (number == cancelled and isinstance(end, asyncio.CancelledError)), end
+    await end_of(tasks, cancelled)
     for _ in range(40):  # what a cancelled task has begun to give back
         await asyncio.sleep(0)
     assert cluster.keys() == {}, "something is left"

@@ -81,6 +81,9 @@ def test_a_traceback_shows_the_programs_line_and_two_of_ours() -> None:
                 ask()
             assert frames_of(nobody.value)[1:] == [*ours, "ask"]
         with pytest.raises(raftline.Unreachable) as nobody:
+            next(iter(kv.items("app/")))
+        assert frames_of(nobody.value)[1:] == ["__next__"]
+        with pytest.raises(raftline.Unreachable) as nobody:
             raftline.ReplicatedDict("d", node=kv).clear()
         assert frames_of(nobody.value)[1:] == ["clear", "_do", "_request"]
         with pytest.raises(raftline.Unreachable) as nobody:

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from random import Random
 from typing import Any
 
 from raftline.kv.callers import Crowd
 from raftline.kv.contest import LOCKS, LockKeys, SharedKeys, Slots
-from tests.virtual.history import History
-from tests.virtual.host import Host
-from tests.virtual.lockchecks import LockCheck
 from tests.virtual.lockers import WAITS_S, Locker, SimulatedLease, SimulatedLock
-from tests.virtual.plan import Plan
-from tests.virtual.world import World
 
 LIMIT = 2
 DOOR, SHARED, POOL = LockKeys(LOCKS, "door"), SharedKeys("door"), Slots("pool", LIMIT)
@@ -60,19 +53,10 @@ class Sharer(Locker):
     ends = ("releases", "releases", "checks", "dies", "is revoked", "forgets")
     last_requests = 10  # and the look before a try, and those that delete a mark
 
-    def __init__(
-        self,
-        world: World,
-        plan: Plan,
-        name: str,
-        hosts: Sequence[Host],
-        history: History,
-        check: LockCheck,
-        chance: Random,
-    ) -> None:
-        super().__init__(world, plan, name, hosts, history, check, chance)
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
         kinds = (DOOR, SHARED, SHARED, POOL)
-        self._shared = [SharedLock(self, keys, chance.choice((1, 2))) for keys in kinds]
+        self._shared = [SharedLock(self, keys, self.chance.choice((1, 2))) for keys in kinds]
 
     async def _takes_a_lock(self) -> None:
         await self._takes(self.chance.choice(self._shared), self.chance.choice(WAITS_S))
