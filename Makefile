@@ -22,8 +22,8 @@ TESTS = $(PY) -m pytest -q --progress -o console_output_style=classic -n $(WORKE
 SET_UP = $(MAKE)
 
 .PHONY: help run test test-rest test-nightly test-all check lint types format sizes style
-.PHONY: conform conform-bugs sim sim-long view-test fuzz nemesis watchers holders monitoring-test mutants nightly accept labs handout grade-test keys compose-test container-test kubernetes-test release course-wheel clean
-.PHONY: patroni-test integrations-test tooz-test dogpile-test wheel wheels test-wheel test-sanitized bench bench-quick bench-growth bench-table soak profile slow-ways pictures view-picture docs
+.PHONY: conform conform-bugs sim sim-long view-test fuzz attacks nemesis watchers holders monitoring-test mutants nightly accept labs handout grade-test keys compose-test container-test kubernetes-test release course-wheel clean
+.PHONY: patroni-test integrations-test tooz-test dogpile-test wheel wheels test-wheel test-sanitized bench bench-quick bench-growth bench-table soak profile slow-ways pictures view-picture learn docs
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -84,6 +84,10 @@ sim-long: .venv/dev-installed $(wildcard build/simulation) ## simulated schedule
 	@$(PY) $(if $(wildcard build/simulation),build/simulation/)tests/virtual/simulate.py \
 	  $(if $(filter-out file,$(origin MINUTES)),--minutes $(MINUTES),--forever)
 
+.PHONY: reasons
+reasons: .venv/dev-installed ## draw lab 6's bugs and the core's one-line faults: what do the pictures say? (an hour)
+	@$(PY) -m tests.virtual.reasons && $(PY) -m tests.virtual.reasons --mutants
+
 .PHONY: simulation
 simulation: build/simulation ## compile the virtual world, for three times as many schedules (C compiler, 5 minutes)
 
@@ -122,8 +126,26 @@ fuzz: .venv/dev-installed ## lines, proofs, logins, TLS and files of a fuzzer: m
 	@$(PY) -m tests.fuzz --minutes $(MINUTES) \
 	  $(if $(filter-out file,$(origin SEED)),--seed $(SEED))
 
+attacks: .venv/dev-installed ## all attacks at once on real nodes, with users at work beside them: make attacks [MINUTES=60]
+	@mkdir -p build && $(PY) -m tests.attacks --minutes $(MINUTES) --report build/attacks.json
+
 monitoring-test: .venv/dev-installed ## /metrics, the dashboard's queries and the alarms with Debian's Prometheus
 	@$(PY) -m pytest -q -rs tests/processes/test_monitoring.py tests/processes/test_dashboard.py
+
+# What systemd-nspawn leaves is empty groups; all else is gone with the namespaces.
+.PHONY: hosts-test
+hosts-test: .venv/dev-installed build/hosts/base ## the page for three hosts, on Debians with a systemd each: make hosts-test [OLD=COMMIT] (root, systemd-nspawn)
+	@rm -rf build/hosts/run && mkdir -p build/hosts/run
+	@unshare --pid --fork --kill-child --mount --mount-proc $(PY) -u -m tests.processes.run_hosts \
+	  build/hosts/base build/hosts/run $(OLD) >build/hosts/report.txt 2>&1; status=$$?; rm -rf build/hosts/run; \
+	  find /sys/fs/cgroup -depth -path '*/raftline-hosts*' -type d -exec rmdir {} + 2>/dev/null; \
+	  tail -n $$([ $$status = 0 ] && echo 1 || echo 60) build/hosts/report.txt; exit $$status
+
+HOST_PACKAGES = systemd,systemd-sysv,dbus,nftables,openssh-server,python3-venv,curl,cron,iproute2,procps
+build/hosts/base:
+	@echo "Making a Debian for the hosts ..." >&2
+	@mkdir -p build/hosts && rm -rf $@.part
+	@$(call quietly,debootstrap --variant=minbase --include=$(HOST_PACKAGES) bookworm $@.part) && mv $@.part $@
 
 mutants: .venv/dev-installed ## one-line faults, each of which a test must notice (docs/develop/testing.md)
 	@$(PY) tests/mutants/run.py -j $(WORKERS) $(if $(ONLY),--only $(ONLY),--page build/mutants.md)
@@ -136,6 +158,9 @@ accept: .venv/dev-installed ## rewrite what the transcripts expect; review the d
 
 pictures: .venv/dev-installed ## draw the pictures of the tutorial from a new run
 	@$(PY) docs/pictures/make.py
+
+learn: .venv/dev-installed ## draw the six runs of docs/learn anew from their transcripts
+	@for run in docs/learn/*.txt; do $(PY) -m raftline picture $$run --out $${run%.txt}.html || exit 1; done
 
 docs: .venv/docs-installed ## the pages and the API reference as a site with search, in build/site
 	@rm -rf build/site && $(PY) -m sphinx -q -W --keep-going -E -j auto -b html -c docs/site -d build/site-doctrees \
@@ -162,7 +187,7 @@ lab-%:
 handout: ## what students get of a lab, without keys and history: make handout LAB=elections
 	@$(PYTHON) labs/handout.py $(LAB)
 
-grade-test: ## the grader of lab 7 held to the model solution, raftline and the bugs: half an hour
+grade-test: ## the grader of lab 7: the model solution, raftline, bugs and cheats; ARGS="bugs cheats" for these alone
 	@PYTHONPATH=src:course:. $(PYTHON) -m raftline_course.grading.selftest $(ARGS)
 
 keys: ## the teachers' keys of all labs, into build/keys
@@ -179,13 +204,24 @@ kubernetes-test: ## the Kubernetes files against its schemas (needs kubectl and 
 	@sh deploy/kubernetes/check.sh
 
 # The wheel is built from the sdist, in an environment that is made for it.
-release: .venv/release-installed ## build sdist and wheel into dist/, and check them
+release: .venv/release-installed ## build into dist/ and check: sdist, wheel, and the course's wheel, of one version
+	@$(PY) deploy/git_version.py
 	@mkdir -p build && rm -rf dist && $(PY) -m build --outdir dist . >build/release.txt 2>&1 || { cat build/release.txt >&2; exit 1; }
+	@$(call course_wheel,)
 	@$(PY) -m twine check --strict dist/*
 
 course-wheel: .venv/dev-installed ## build the wheel of raftline-course, labs included, into dist/
-	@$(call quietly,$(PY) -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist ./course)
-	@rm -rf course/build course/*.egg-info
+	@$(call course_wheel,--no-build-isolation)
+
+course_wheel = $(call quietly,$(PY) -m pip wheel --quiet --no-deps $(1) --wheel-dir dist ./course) && \
+  rm -rf course/build course/*.egg-info
+
+# pip finds an upgrade in a folder as in an index; the version grows with each commit.
+EXTRAS ?= users,certs
+.PHONY: wheelhouse
+wheelhouse: .venv/run-installed ## a folder that hosts install from without an index: compiled wheel, and what it needs
+	@$(PY) deploy/git_version.py
+	@$(call quietly,$(call compiled,$(PY) -m pip wheel --quiet --wheel-dir build/wheelhouse '.[$(EXTRAS)]'))
 
 # The Python of the set-up alone; `make wheels` has one made for each Python that is installed.
 wheel: .venv/dev-installed ## build a wheel with the compiled core for this Python into dist/
@@ -273,14 +309,14 @@ clean: ## remove everything that was made, except the nodes' files in logs/
 INSTALL = PIP_RETRIES=$${PIP_RETRIES-1} PIP_DEFAULT_TIMEOUT=$${PIP_DEFAULT_TIMEOUT-$${PIP_TIMEOUT-5}} \
   PIP_DISABLE_PIP_VERSION_CHECK=1 $(PY) -m pip install --quiet --editable
 # Without what an earlier build left: setuptools would put it into the wheel.
-compiled = rm -rf build/lib* build/temp* build/bdist* build/compiled && RAFTLINE_COMPILE=1 $(1)
+compiled = rm -rf build/lib* build/temp* build/bdist* build/compiled && RAFTLINE_COMPILE=$${RAFTLINE_COMPILE-1} $(1)
 # Carries out $(1); what it says is shown where it fails, and not where Ctrl-C ends it.
 quietly = trap 'exit 130' INT; said=$$($(1) 2>&1) || { printf '%s\n' "$$said" >&2; exit 1; }
 
 .venv/run-installed: setup.py setup.cfg pyproject.toml
 	@echo "Setting up .venv ..." >&2
 	@$(MAKE) -s .venv-made
-	@$(call quietly,$(INSTALL) .)
+	@$(call quietly,$(INSTALL) '.[view]')
 	@touch $@
 
 .venv/dev-installed: setup.py setup.cfg pyproject.toml

@@ -8,10 +8,9 @@ With RAFTLINE_COMPILE=1 a wheel gets the modules of COMPILED as machine code, ma
 files that a clone runs (docs/develop/compiled.md). The sdist is the same with it and without.
 """
 
-import hashlib
 import os
 import runpy
-import subprocess
+import shutil
 import sys
 from pathlib import Path
 
@@ -81,29 +80,11 @@ def arguments():
 
 
 def version():
-    """Return a version that no other build has, unless it is of the same files."""
+    """Return the version that an sdist keeps, or else what git says of this clone."""
     frozen = Path("src/common/frozen.py")  # of an sdist
     if frozen.exists():
         return runpy.run_path(str(frozen))["VERSION"]
-    told = runpy.run_path("src/common/version.py")
-    release, alone = told["RELEASE"], told["of_clone"](".")
-    if not Path(".git").exists():
-        return alone
-    try:
-        count, changes = git("rev-list", "--count", "HEAD"), git("diff", "HEAD")
-        commit, tags = git("rev-parse", "HEAD"), git("tag", "--points-at", "HEAD").split()
-    except (OSError, subprocess.CalledProcessError):
-        return alone
-    if not changes and f"v{release}" in tags:
-        return release
-    changed = f".d{hashlib.sha256(changes.encode()).hexdigest()[:8]}" if changes else ""
-    return f"{release}.dev{count}+g{commit[: told['HASH_DIGITS']]}{changed}"
-
-
-def git(*words):
-    """Return what git says of this clone."""
-    ran = subprocess.run(["git", *words], check=True, capture_output=True)
-    return ran.stdout.decode("utf-8", "replace").strip()
+    return runpy.run_path("deploy/git_version.py")["version"]()
 
 
 def freeze(folder, version):
@@ -114,13 +95,24 @@ def freeze(folder, version):
     )
 
 
+def pack(folder):
+    """Copy the pages to where tools/pages.py looks for them first."""
+    for pattern in runpy.run_path("src/tools/pages.py")["FILES"]:
+        for path in Path().glob(pattern):
+            Path(folder, path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, Path(folder, path))
+
+
 class BuildPy(build_py):
-    """Puts the version into a wheel, and not into the clone that an editable install leads to."""
+    """Puts the version and the pages into a wheel, and not into the clone that an editable install
+    leads to."""
 
     def run(self):
         super().run()
         if not self.editable_mode:
-            freeze(Path(self.build_lib, "raftline", "common"), self.distribution.get_version())
+            package = Path(self.build_lib, "raftline")
+            freeze(package / "common", self.distribution.get_version())
+            pack(package / "pages")
 
 
 class Sdist(sdist):

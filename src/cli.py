@@ -14,6 +14,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from raftline.clients.options import ClientAccess
+from raftline.clients.where import by_address
 from raftline.common import config
 from raftline.common.arguments import EXIT_USAGE, Parser
 from raftline.common.console import open_closed_streams
@@ -33,6 +35,7 @@ PASSED_ON = ("server", "client")  # also the names of their modules
 SHELLS = ("bash", "zsh", "fish")
 
 if TYPE_CHECKING:
+    from raftline.client import Client, ClientError, Explain
     from raftline.common.arguments import Commands
 
 
@@ -100,8 +103,21 @@ def _pass_on(command: str, arguments: list[str]) -> int:
 
         nodes = discover_nodes(None, "raftline client HOST:PORT")
         arguments = ["--at", ",".join(map(str, nodes.values()))]
-    code: int = importlib.import_module(f"raftline.{command}").main(arguments)
+    also = {"explaining": _explaining} if command == "client" else {}
+    code: int = importlib.import_module(f"raftline.{command}").main(arguments, **also)
     return code
+
+
+def _explaining(client: Client) -> Explain:
+    """Return what looks at the nodes of a client when it has found no leader."""
+
+    def explain(failure: ClientError) -> ClientError:
+        from raftline.tools.statusreport import explained  # only a failure needs it
+
+        access = ClientAccess(client.credentials, client.tls)
+        return explained(failure, by_address(client.addresses), access)
+
+    return explain
 
 
 class _Front(Parser):
@@ -160,6 +176,21 @@ def _add_shell(commands: Commands) -> None:
         "~/.local/share/man/man1/raftline.1, then man raftline.",
     )
     manual.set_defaults(module="tools.manual", carry_out=_manual)
+    docs = commands.add_parser(
+        "docs",
+        help="the pages of this build, alarms for Prometheus, a dashboard for Grafana",
+        description="List the pages of this build, or print one: raftline docs alerts > "
+        "alerts.yml. With --to, write all of them into a folder.",
+    )
+    docs.add_argument("name", metavar="NAME", nargs="?", help="the page to print")
+    docs.add_argument("--to", dest="folder", metavar="FOLDER", help="write all pages there")
+    docs.set_defaults(module="tools.pages", carry_out=_docs)
+
+
+def _docs(options: argparse.Namespace) -> int:
+    from raftline.tools import pages
+
+    return pages.show(options.name, options.folder)
 
 
 def _completion(options: argparse.Namespace) -> int:

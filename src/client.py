@@ -13,7 +13,7 @@ if __name__ == "__main__":  # first, as the rest takes a while to load
 import argparse
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from raftline.clients import shell
 from raftline.clients.connection import (
@@ -27,6 +27,7 @@ from raftline.clients.connection import (
 )
 from raftline.clients.conversation import Client
 from raftline.clients.options import WITH_VALUE, access_of, add_login_options
+from raftline.clients.search import error_of
 from raftline.clients.shell import run_shell
 from raftline.clients.streams import (
     accept_raw_stdin,
@@ -43,7 +44,7 @@ from raftline.common.config import ConfigError
 from raftline.common.console import open_closed_streams
 from raftline.wire.commands import COMMANDS, row_of
 from raftline.wire.protocol import NAME, error, escape
-from raftline.wire.refusals import for_people
+from raftline.wire.refusals import for_people, refusal_in
 from raftline.wire.replies import Reply, RequestOutcome, as_json, mistake_in, outcome_to, value_in
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "Unreachable", "main",
 ]  # fmt: skip
 
+Explain = Callable[[ClientError], ClientError]
 _USAGE = "%(prog)s [options] [HOST:]PORT [ID] [command ...]"
 _EPILOG = r"""
 --at HOST:PORT[,...] may stand in place of [HOST:]PORT, before all else; it follows the leader.
@@ -70,8 +72,11 @@ leader, 4 outcome unknown (a write that may yet take effect), 5 refused or unrea
 _OPTIONS_WITH_VALUE = ("--host", "--timeout", "--also", *WITH_VALUE)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Carry out the arguments; return the exit code. Usage errors exit with 2."""
+def main(
+    argv: Sequence[str] | None = None, explaining: Callable[[Client], Explain] | None = None
+) -> int:
+    """Carry out the arguments; return the exit code. Usage errors exit with 2. `explaining` gives
+    what looks why there is no leader, for a command with `--at`."""
     open_closed_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
     head, words = split_command(_nodes_first(arguments))
@@ -82,7 +87,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     with_screen = not words and (options.screen or (on_terminal and not program_form))
     client = _client_of(options, with_screen=with_screen)
 
-    printer = ReplyPrinter(options.quiet, options.json)
+    is_at = bool(words) and arguments[0].startswith("--at")
+    explain = explaining(client) if explaining and is_at else None
+    printer = ReplyPrinter(options.quiet, options.json, explain)
 
     def converse() -> int:
         if options.name and not words:
@@ -168,15 +175,27 @@ def command_of(words: list[str]) -> str:
 
 
 class ReplyPrinter:
-    """Prints replies: as they are, as values alone, or as objects."""
+    """Prints replies: as they are, as values alone, or as objects. `explain` looks why there is
+    no leader."""
 
-    def __init__(self, quiet: bool, as_object: bool) -> None:
+    def __init__(self, quiet: bool, as_object: bool, explain: Explain | None = None) -> None:
         self.quiet = quiet
         self.as_object = as_object
-        self.has_no_answer = False  # to one of the commands
+        self.explain = explain
 
     def show(self, command: str, reply: Reply) -> RequestOutcome:
         """Print the reply to a command; return what became of that."""
+        refusal = refusal_in(reply.text)
+        if self.explain and refusal and refusal.outcome is RequestOutcome.NO_LEADER:
+            return self.fail(command, error_of(refusal))
+        return self._print(command, reply)
+
+    def fail(self, command: str, failure: ClientError) -> RequestOutcome:
+        """Print why a command has no reply; return what became of that."""
+        failure = self.explain(failure) if self.explain else failure
+        return self._print(command, Reply("", error(failure.at_the_shell)))
+
+    def _print(self, command: str, reply: Reply) -> RequestOutcome:
         outcome = outcome_to(command, reply.text)
         if self.as_object:
             say(as_json(command, reply))
@@ -201,7 +220,9 @@ def answer_one(client: Client, command: str, printer: ReplyPrinter) -> int:
         mistake = mistake_in(command)
         if not (mistake or printer.as_object):
             raise
-        return printer.show(command, Reply("", error(mistake or failure.at_the_shell)))
+        if mistake:
+            return printer.show(command, Reply("", error(mistake)))
+        return printer.fail(command, failure)
     return answer_each(client, [command], printer)
 
 
@@ -214,11 +235,10 @@ def answer_each(client: Client, commands: Iterable[str], printer: ReplyPrinter) 
                 from raftline.kv.watch_output import follow  # only a watch needs it
 
                 follow(client, command, printer.quiet, printer.as_object)
-            reply = client.ask(command)
+            outcome = printer.show(command, client.ask(command))
         except ClientError as failure:
-            printer.has_no_answer |= isinstance(failure, (NoLeader, OutcomeUnknown, Unreachable))
-            reply = Reply("", error(failure.at_the_shell))
-        worst = max(worst, printer.show(command, reply))
+            outcome = printer.fail(command, failure)
+        worst = max(worst, outcome)
     return worst
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from raftline.common.derived import mypyc_attr
 from raftline.common.wakeup import give_way
-from raftline.raft.effects import Effects
+from raftline.raft.effects import Effects, HardState
 from raftline.raft.levels import FIRST
 from raftline.raft.log import Entry, SafetyError, Snapshot
 from raftline.raft.membership import Membership, all_vote
@@ -19,15 +19,8 @@ from raftline.state.commands import execute
 from raftline.state.events import TakenEvents
 from raftline.state.leases import read_granted, spell_granted
 from raftline.state.machines import Machines
-from raftline.state.pairs import (
-    Breathe,
-    StillPairs,
-    free,
-    layered,
-    no_pause,
-    read_selection,
-    show_page,
-)
+from raftline.state.pages import KeyRuns, read_selection, show_page
+from raftline.state.pairs import Breathe, StillPairs, free, layered, no_pause
 from raftline.state.replicated import ReplicatedState
 from raftline.state.sessions import Sessions, entry_number
 from raftline.state.store import Pairs
@@ -72,6 +65,7 @@ class LogManager:
         self.client_lock = threading.Lock()
         self.state = ReplicatedState(all_vote(members), machines or Machines())
         self.store = self.state.store  # the pairs and their facts
+        self._runs = KeyRuns()
         self.is_apart = False  # long entries are being applied
         self.applied = Mark(0, 0)  # the last entry that these are the result of
         self._is_half_applied = False  # they are the result of no entry
@@ -190,7 +184,7 @@ class LogManager:
             try:
                 for place, selection in enumerate(selections[: len(replies)]):
                     if selection is not None:
-                        replies[place] = show_page(still, selection, breathe, level)
+                        replies[place] = show_page(still, selection, breathe, level, self._runs)
             finally:
                 self.let_go(still, breathe)
         return replies
@@ -290,7 +284,7 @@ class LogManager:
     def _hold(self) -> StillPairs:
         """Let the pairs stand still for a reader; whoever calls holds `client_lock`."""
         self.store.held = above = layered(self.store.held)
-        return above.hold()
+        return above.hold(self.store.removed)
 
     # --- files: one thread at a time writes them -----------------------------------------------
 
@@ -414,19 +408,16 @@ class LogManager:
     def _write(
         self, works: Sequence[Effects], storage: HardStateFile, log: LogFile
     ) -> tuple[int, int] | None:
-        saves = [work.save for work in works if work.save is not None]
-        forgot = True in [work.forgot for work in works]
-        recovered = True in [work.recovered for work in works]
+        save, level, forgot, recovered = _asked(works)
         mark = None
         born = storage.promise.state is LogState.NEWBORN
         if forgot and born and log.last.index:
             # What a person wrote goes before the flag: after it, it would be entries of a cluster.
             mark = log.append([Effects(cut_after=0)])
-        level = max([work.level or FIRST for work in works], default=FIRST)
         if level > storage.promise.level:
             storage.save(storage.promise._replace(level=level))
-        if saves or forgot or (recovered and born):
-            promise = storage.promise._replace(**saves[-1]._asdict()) if saves else storage.promise
+        if save is not None or forgot or (recovered and born):
+            promise = storage.promise._replace(**save._asdict()) if save else storage.promise
             state = storage.promise.state
             if forgot:
                 state = LogState.UNKNOWN if state is LogState.NEWBORN else LogState.RECOVERING
@@ -448,6 +439,17 @@ class LogManager:
         if recovered and storage.promise.state is not LogState.WHOLE:
             storage.save(storage.promise._replace(state=LogState.WHOLE))
         return mark
+
+
+def _asked(works: Sequence[Effects]) -> tuple[HardState | None, int, bool, bool]:
+    """Return the last term and vote, the highest level, whether any forgot and whether any
+    recovered."""
+    save: HardState | None = None
+    level, forgot, recovered = FIRST, False, False
+    for work in works:
+        save, level = work.save or save, max(work.level or FIRST, level)
+        forgot, recovered = forgot or work.forgot, recovered or work.recovered
+    return save, level, forgot, recovered
 
 
 def _without_client(command: str) -> str:

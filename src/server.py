@@ -20,7 +20,7 @@ from datetime import datetime
 from raftline.access.secret import PeerAuth
 from raftline.access.tls import Tls
 from raftline.clients.tls import ClientTls
-from raftline.common import config, signals
+from raftline.common import allocator, config, signals
 from raftline.common.address import Address
 from raftline.common.arguments import EXIT_USAGE, Parser
 from raftline.common.config import PACES, ConfigError, Configuration, PortRefused
@@ -32,6 +32,7 @@ from raftline.net.listener import Listener
 from raftline.net.reachability import tell_reachability
 from raftline.node import boot, cpu_affinity, joining, settings
 from raftline.node.joining import advertised, begin_to_join
+from raftline.node.memory import Shares
 from raftline.node.server import Server
 from raftline.node.startup import Startup, check_member
 from raftline.storage.disk import StorageError, exit_status_of
@@ -102,23 +103,27 @@ def _boot(
     server_of: Callable[[argparse.Namespace], Callable[..., Server]],
 ) -> int:
     """Read the configuration, take the port, recover the files, and serve."""
+    allocator.give_back_soon()
     arguments = service.arguments
     make_server = server_of(arguments)
     peer_auth, tls = boot.access_settings(arguments).proofs()
+    shares = boot.shares(arguments)
     port, configuration = boot.settle(arguments)
     console.say(str(configuration.path))
     with contextlib.ExitStack() as stack:
         start = stack.enter_context(contextlib.ExitStack())
         if configuration.added:
             start.callback(joining.withdraw, configuration)
-        listener = Listener(arguments.host, port, arguments.max_connections, arguments.io)
+        listener = Listener(
+            arguments.host, port, shares.connections, arguments.io, shares.half_lines_bytes
+        )
         stack.enter_context(contextlib.closing(listener))
         listed = configuration.members.get(arguments.name)
         stack.enter_context(contextlib.closing(service)).open_door(listed)
         interrupts = stack.enter_context(contextlib.closing(Interrupts()))
         with threads_without_signals():
             signals.end_with_starter(interrupts.stop)
-        server = _server_of(arguments, configuration, console, make_server, peer_auth, tls)
+        server = _server_of(arguments, configuration, console, make_server, peer_auth, tls, shares)
         server.recover()
         _tell_place(arguments, port, configuration, server, listener, console.say)
         gc.collect()
@@ -127,6 +132,7 @@ def _boot(
         where, view = (arguments.host, port), server.node.view
         timeout_s = (view.election_at_ms - view.now_ms) / 1000
         console.say(f"[*] Server started on {where} with timeout {timeout_s:.1f} seconds")
+        console.say(shares.line(server.name))
         with threads_without_signals():
             if arguments.join:
                 _join(arguments, port, configuration, tls, server, console.say)
@@ -182,6 +188,7 @@ def _server_of(
     make_server: Callable[..., Server],
     peer_auth: PeerAuth,
     tls: Tls | None,
+    shares: Shares,
 ) -> Server:
     """Return the node that the arguments describe; it is not started yet."""
     settings = boot.access_settings(arguments)
@@ -200,6 +207,7 @@ def _server_of(
         readings=Readings(arguments.reads, arguments.follower_reads),
         compact_bytes=arguments.compact_at,
         history=(arguments.history_events, arguments.history_bytes),
+        watches_max=shares.watches,
         course_console=arguments.course_console,
         record=arguments.record,
         access=settings.access(),

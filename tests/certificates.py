@@ -32,14 +32,27 @@ def authority(made: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]
     return x509.load_pem_x509_certificate((made / "ca.pem").read_bytes()), key
 
 
-def issue(made: Path, file: str, subject: x509.Name, hosts: Sequence[str] = ()) -> TlsFiles:
+def issue(
+    made: Path,
+    file: str,
+    subject: x509.Name,
+    hosts: Sequence[str] = (),
+    *,
+    since: datetime.timedelta = -3 * DAY,
+    until: datetime.timedelta = DAY,
+) -> TlsFiles:
     """Return a new certificate, for both sides of a connection, and without alternative names
-    where there are no `hosts`."""
+    where there are no `hosts`. It is good from `since` to `until`, as of now."""
     ca, ca_key = authority(made)
     key = ec.generate_private_key(ec.SECP256R1())
     now = datetime.datetime.now(datetime.timezone.utc)
     builder = x509.CertificateBuilder(
-        ca.subject, subject, key.public_key(), x509.random_serial_number(), now - DAY, now + DAY
+        ca.subject,
+        subject,
+        key.public_key(),
+        x509.random_serial_number(),
+        now + since,
+        now + until,
     )
     both = [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
     builder = builder.add_extension(x509.ExtendedKeyUsage(both), False)

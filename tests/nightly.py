@@ -19,6 +19,8 @@ CAMPAIGNS: tuple[tuple[str, float], ...] = (  # arguments of make, minutes at mo
     ("test-nightly", 90),
     ("explore-night", 90),
     ("nemesis MINUTES=60", 80),
+    ("attacks MINUTES=60", 75),
+    ("fuzz MINUTES=60", 75),
     ("mutants", 480),
     ("labs", 60),
     ("grade-test", 60),

@@ -8,13 +8,13 @@ pages below its folder. A link to any other file of the repository leads to a co
 from __future__ import annotations
 
 import re
+import runpy
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pygments.lexers.special import TextLexer
 
-import raftline
 import raftline.aio
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ PAGES = {FRONT, *INDEXES, *LISTED, *(page for pages in CHILDREN.values() for pag
 next(pages for pages in PARTS.values() if PROGRAMS in pages).append(REFERENCE)
 
 project = "raftline"
-release = raftline.__version__
+release = runpy.run_path(str(ROOT / "deploy/git_version.py"))["version"]()
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.githubpages"]
 root_doc = FRONT
 include_patterns = [*(f"{page}.md" for page in PAGES), f"{REFERENCE}.rst"]

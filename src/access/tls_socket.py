@@ -17,7 +17,8 @@ from typing import Any
 
 from raftline.wire.limits import TLS_RECORD_S
 
-RAW_BYTES = 32 << 10
+RAW_BYTES = 32 << 10  # from the network at a time
+WAITED_BYTES = 4 << 10  # of these that are waited for: so many are kept for it
 HEADER_BYTES = 5  # of a record: its type, a version, its length in two bytes
 PIECE_BYTES = 256 << 10  # that is encrypted at a time
 
@@ -45,6 +46,15 @@ class TlsSocket(socket.socket):
         self._record_s = 0.0  # when a record began whose end has not come
         self._peeked = b""  # decrypted, looked at, and not read
         self._has_ended = False  # the other side sent that nothing follows
+
+    def close(self) -> None:
+        """End it, and give back what TLS holds: who refers to a connection that ended may be
+        garbage that waits to be collected, and no such memory counts there."""
+        super().close()
+        with self._state:
+            self._tls = None
+            self._arrived, self._leaving = ssl.MemoryBIO(), ssl.MemoryBIO()
+            self._unsent, self._peeked = memoryview(b""), b""
 
     @property
     def is_tls(self) -> bool:
@@ -135,7 +145,10 @@ class TlsSocket(socket.socket):
         if size is not None:
             return size
         try:
-            data = super().recv(RAW_BYTES, flags)
+            data = super().recv(WAITED_BYTES, flags)
+            if len(data) == WAITED_BYTES:
+                with contextlib.suppress(BlockingIOError):
+                    data += super().recv(RAW_BYTES - WAITED_BYTES, socket.MSG_DONTWAIT)
         except BlockingIOError:  # the receive timeout, or nothing is there
             self._check_record()
             raise

@@ -35,7 +35,7 @@ ITERATIONS = 65_536  # RFC 7677 asks for 4,096 at least; docs/use/users.md expla
 ITERATIONS_LEAST, ITERATIONS_MOST = 4096, 10_000_000
 SALT_BYTES, KEY_BYTES = 16, 32
 HEAD = "# Users of raftline. `raftline user` changes this file; each node of a cluster needs it."
-EXTRA = "users need the package scramp: pip install 'raftline[users]'"
+EXTRA = "users need the package scramp: pip install 'scramp>=1.4.17'"
 _VERIFIER = re.compile(
     rf"{MECHANISM}\$([1-9][0-9]{{0,8}}):([A-Za-z0-9+/=]+)\$([A-Za-z0-9+/=]+):([A-Za-z0-9+/=]+)"
 )

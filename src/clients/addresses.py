@@ -82,3 +82,11 @@ def members_in(reply: str) -> list[Address]:
         return [Address.parse(each) for each in members.values()][:LEARNED_MAX]
     except (ValueError, KeyError, TypeError, AttributeError):
         return []  # an older build, or a user who may not ask
+
+
+def lacks_leader(reply: str) -> bool:
+    """Return whether a status names no leader."""
+    try:
+        return json.loads(reply.removeprefix(_MARK))["leader"] is None
+    except (ValueError, KeyError, TypeError):
+        return False

@@ -12,16 +12,24 @@ from collections.abc import Callable, Iterable, Iterator
 from raftline.clients.codes import CodesOpening
 from raftline.clients.dialing import NOBODY
 from raftline.clients.lines import LineConnection
-from raftline.clients.tls import ClientTls, why_no_tls
+from raftline.clients.tls import ClientTls, tls_trouble
 from raftline.common.address import Address
 from raftline.common.console import safe_line
 from raftline.common.errors import PUBLIC, RaftlineError
+from raftline.wire.operands import Limits
 from raftline.wire.protocol import ProtocolError, decode_line
 from raftline.wire.refusals import RequestOutcome
 
 SAID_AFTER_S = 1.0
 CONNECT_TIMEOUT_S = 2.0  # while other addresses are left to try
 LEAST_ATTEMPT_S = 0.05
+ADVICE = {  # to a person at a shell, by the code of a refusal
+    "no-login": "Log in: --user USER, or $RAFTLINE_USER.",
+    "login-failed": "Look at --user, and at the first line of --password-file.",
+    "not-allowed": "Log in as another user, or have this one changed: raftline user change.",
+    "tls-only": "Or --tls-ca FILE.",
+}
+_LIMITS = Limits()
 
 
 def in_words(addresses: Iterable[Address]) -> str:
@@ -94,12 +102,16 @@ class LoginFailed(ClientError):
     nothing was done."""
 
     __module__ = PUBLIC
+    _was_not_tried = False  # there is no name or password that could be sent
 
 
 class Unreachable(ClientError, ConnectionError):
-    """No node answered; nothing was done."""
+    """No node answered; nothing was done. `lasts`: nor will it soon, as when a certificate has
+    expired."""
 
     __module__ = PUBLIC
+    lasts = False
+    _is_late = False  # a node took the request, and gave no answer in time
 
 
 class Closed(Unreachable):
@@ -164,15 +176,24 @@ def say_waiting(text: str) -> None:
     print(f"[*] {safe_line(text)}", file=sys.stderr, flush=True)
 
 
+def check_length(command: str) -> None:
+    """Raise Refused if no node takes a line as long as this: a session, too, is begun in vain."""
+    if len(command) > _LIMITS.line_bytes:  # characters, so bytes as well
+        failure = Refused(_LIMITS.line_too_long)
+        failure.code = "too-long"
+        raise failure
+
+
 def line_of(sender: str, command: str) -> bytes:
     """Return the line that asks for `command`, as it goes over the wire, without a newline.
 
     Raises:
-        Refused: it is not one line of text, or the node would take a part of it for a command
-            of telnet, and leave that out without a word.
+        Refused: it is not one line of text, or longer than a node takes, or the node would take a
+            part of it for a command of telnet, and leave that out without a word.
     """
     if "\n" in command:
         raise Refused(r"a command is one line; a newline inside a value is written \n")
+    check_length(command)
     try:
         line = f"{sender}@{command}".encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
@@ -188,7 +209,9 @@ def line_of(sender: str, command: str) -> bytes:
 def unreachable(address: Address, error: OSError, limit_s: float) -> Unreachable:
     """Return the error for a node that could not be reached there."""
     failure = Unreachable(_why_unreachable(address, error, limit_s))
-    if isinstance(error, ConnectionRefusedError):
+    if trouble := tls_trouble(error):
+        failure.lasts, failure.advice = True, trouble.advice
+    elif isinstance(error, ConnectionRefusedError):
         failure.advice = (
             f"Start one with raftline up, or python3 src/server.py NAME {address.port}."
         )
@@ -203,7 +226,8 @@ def _why_unreachable(address: Address, error: OSError, limit_s: float) -> str:
         return f"no host is called {host}. Check how it is spelled."
     if isinstance(error, TimeoutError):
         return f"{host} port {port} did not accept a connection within {limit_s:.3g} s."
-    why = why_no_tls(error) or error.strerror or str(error)
+    trouble = tls_trouble(error)
+    why = trouble.why if trouble else error.strerror or str(error)
     return f"{host} port {port} cannot be reached: {why}."
 
 
@@ -247,33 +271,3 @@ class NodeConnection(LineConnection):
         except OSError:
             pass
         return False
-
-    def exchange(self, line: bytes, timeout_s: float, deadline: Deadline | None = None) -> bytes:
-        """Return the line that answers `line`, both without a newline. If it is late,
-        `deadline.notice` reports that.
-
-        Raises:
-            OSError: it did not come in time, or the connection broke. The socket is then spent.
-        """
-        until_s = time.monotonic() + timeout_s
-        self.timeout_s = timeout_s
-        broken: OSError | None = None
-        try:
-            self.send(line)
-        except OSError as error:
-            broken = error  # a node that closes early sends why first: the reply may be there
-        try:
-            return self._reply(until_s, timeout_s, deadline).removesuffix(b"\r")
-        except OSError as error:
-            raise broken or error from None
-
-    def _reply(self, until_s: float, timeout_s: float, deadline: Deadline | None) -> bytes:
-        if deadline is not None and deadline.notice_s < until_s:
-            try:
-                return self.read(deadline.notice_s)
-            except TimeoutError:
-                host, port = self.address
-                deadline.notice(
-                    f"{host} port {port} was asked, and has {timeout_s:.3g} s for it in all"
-                )
-        return self.read(until_s)

@@ -22,6 +22,7 @@ from raftline.clients.connection import (
 from raftline.clients.dialing import NOBODY
 from raftline.clients.lines import LEAST_S
 from raftline.clients.login import Credentials, log_in, of_environment
+from raftline.clients.one_node import answer_to, do_at
 from raftline.clients.pipelining import Pipelining
 from raftline.clients.search import (
     Answer,
@@ -175,7 +176,7 @@ class Client:
         assert isinstance(step, AskNode), "one request at a time, so none waits for a session"
         line = line_of(step.sender, step.command)
         try:
-            connection = self._connected(step.connect_s, step.others)
+            connection = self._connected_to(step.address, step.connect_s, step.others)
             if connection.address != step.address:
                 return Connected(connection.address)
             return self._exchange(connection, line, step.command, deadline)
@@ -197,7 +198,8 @@ class Client:
         """Connect to the node; with `follow`, to any known one.
 
         Raises:
-            Unreachable: no node listens there.
+            Unreachable: no node is reached: that of the address that was asked for, unless
+                another one explains more.
         """
         if not self.follow:
             self._connected(self.timeout_s)
@@ -214,14 +216,15 @@ class Client:
                 if connection.address != asked:
                     self._nodes.turn_to(connection.address, asked)
                 return
-        raise failures[0]  # of the address that was asked for
+        raise next((each for each in failures if each.lasts), failures[0])
 
     def _exchange(
         self, connection: NodeConnection, line: bytes, command: str, deadline: Deadline
     ) -> Reply:
         limit_s = deadline.attempt_s
         try:
-            raw = connection.exchange(line, limit_s, deadline)
+            steps = answer_to(line, connection.address, deadline)
+            raw: bytes = carry_out(steps, partial(do_at, connection))
         except OSError as error:
             self.close()
             raise lost(command, connection.address, error, limit_s) from None

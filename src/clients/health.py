@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from typing import Literal
 
-ClientState = Literal["connected", "suspended", "lost"]
+ClientState = Literal["connected", "suspended", "lost", "closed"]
 Listener = Callable[[ClientState], object]
 LOST_S = 10.0  # without a node, the time of a lease unless a program gives another
 SILENCE_S = 25.0  # of a node that serves a watch; it sends something every ten seconds
@@ -64,7 +64,7 @@ class ClientHealth:
         if self._is_served():
             return
         with self._lock:
-            if self._is_served():
+            if self._state in ("connected", "closed"):
                 return
             since_s, self._since_s = self._since_s, None
             is_logged = self._state == "lost" and self._was_served
@@ -79,7 +79,7 @@ class ClientHealth:
             self._asked = f"{where}. The last one: {why}"
             if self._is_served():
                 self._change("suspended")
-            if self._since_s is None:
+            if self._since_s is None and self._state != "closed":
                 self._since_s = now_s
                 self.on_wait()
         self.look(now_s)
@@ -98,10 +98,17 @@ class ClientHealth:
                 now_s - since_s, self._asked,
             )  # fmt: skip
 
+    def close(self) -> None:
+        """Report that the program has closed the client. That stays."""
+        with self._lock:
+            self._since_s = None
+            self._change("closed")
+
     def _change(self, state: ClientState) -> None:
         """Called with the lock held, so that listeners get the changes in their order."""
-        self._state = state
-        self.on_change(state)
+        if self._state != "closed":
+            self._state = state
+            self.on_change(state)
 
 
 def _ignore(*_: object) -> None: ...

@@ -20,7 +20,7 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import NamedTuple
 
-from raftline.clients.connection import LoginFailed, Unreachable, line_of
+from raftline.clients.connection import ADVICE, LoginFailed, Unreachable, line_of
 from raftline.clients.lines import LineConnection, TooLong
 from raftline.clients.steps import carry_out
 from raftline.common.config import ConfigError
@@ -166,7 +166,11 @@ def exchange(
         LoginFailed: the node refuses it, or does not prove that it knows the user.
         Unreachable: this node takes no login now; another may.
     """
-    password, own = credentials.secret, new_nonce()
+    try:
+        password, own = credentials.secret, new_nonce()
+    except LoginFailed as failure:
+        failure._was_not_tried = True
+        raise
     first = f"n={credentials.user},r={own}"
     challenge = _CHALLENGE.fullmatch(_checked((yield f"auth {_HEADER}{first}")))
     if challenge is None or not challenge[2].startswith(own) or challenge[2] == own:
@@ -195,7 +199,9 @@ def _checked(reply: str) -> str:
         return reply
     if refusal.outcome is RequestOutcome.NO_LEADER:
         raise Unreachable(refusal.text)
-    raise LoginFailed(refusal.text)
+    failure = LoginFailed(refusal.text)
+    failure.advice = ADVICE.get(refusal.code, "")
+    raise failure
 
 
 def _no_challenge() -> LoginFailed:

@@ -12,8 +12,10 @@ import contextlib
 from collections.abc import Callable, Container, Generator, Iterable, Iterator
 from typing import NamedTuple, TypeVar
 
-from raftline.clients.addresses import MEMBERS, Addresses
+from raftline.clients.addresses import MEMBERS, Addresses, lacks_leader
 from raftline.clients.connection import (
+    ADVICE,
+    LEAST_ATTEMPT_S,
     ClientError,
     Closed,
     Deadline,
@@ -23,13 +25,14 @@ from raftline.clients.connection import (
     OutcomeUnknown,
     Refused,
     Unreachable,
+    check_length,
     in_words,
 )
 from raftline.clients.dialing import NOBODY
-from raftline.clients.tls import is_certificate_refused, why_no_tls
+from raftline.clients.tls import is_certificate_refused, tls_trouble
 from raftline.common.address import Address
 from raftline.wire.commands import row_of
-from raftline.wire.protocol import TLS_ALONE
+from raftline.wire.protocol import NO_LEADER, TLS_ALONE
 from raftline.wire.refusals import (
     Refusal,
     RequestOutcome,
@@ -202,14 +205,12 @@ def anywhere(
     nodes: NodeTurns, sender: str, command: str, deadline: Deadline
 ) -> Search[tuple[Reply, bool]]:
     """Ask one known node after the other until one has an answer that settles it; return it, and
-    whether no earlier answer left open what was done.
-
-    Raises:
-        ClientError: no answer settled it in time.
-    """
+    whether no earlier answer left open what was done. Raises ClientError if none came in time."""
     pause_s = FIRST_PAUSE_S
     tried: set[Address] = set()
     late: set[Address] = set()  # others were reached before them
+    lasting: set[Address] = set()  # nodes that will not answer soon either
+    silent: Address | None = None  # the last node that kept the request until it was given up
     unknown: Answer | None = None  # a write that may yet take effect
     refusal: Reply | None = None  # the one that explains best why there is no leader
     while True:
@@ -228,17 +229,20 @@ def anywhere(
             if row_of(command).handling.is_sent_once:
                 break
         refusal = _better(refusal, answer)
+        lasting |= {asked} if isinstance(answer, Unreachable) and answer.lasts else set()
+        silent = asked if isinstance(answer, Unreachable) and answer._is_late else silent
         nodes.move_on(asked, answer)
         if nodes.current in tried:  # all refused: wait for an election
             nodes.addresses.health.failed(deadline.now_s, in_words(nodes.known), _words(answer))
-            if deadline.left_s < pause_s:
+            if deadline.left_s < pause_s or lasting.issuperset(tried):
                 break
             if deadline.now_s + pause_s > deadline.notice_s:
                 deadline.notice(_search(nodes, answer, deadline.left_s))
             yield Pause(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
             tried.clear()
-    return _last_word(nodes, unknown or refusal or answer), unknown is None
+    known = unknown or refusal or (yield from _why_silent(silent, sender, deadline))
+    return _last_word(nodes, known or answer), unknown is None
 
 
 def _ask_one(
@@ -262,6 +266,17 @@ def _ask_one(
         nodes.turn_to(answer.address, asked)
 
 
+def _why_silent(address: Address | None, sender: str, deadline: Deadline) -> Search[Reply | None]:
+    """Return the refusal of a node that kept a request, if it waits for a leader, and may do so for
+    longer than the request has time. A node that hangs is not waited for as long once more."""
+    if address is None or max(LEAST_ATTEMPT_S, deadline.left_s) < deadline.attempt_s:
+        return None
+    status = yield _ask(address, sender, MEMBERS, deadline)
+    if isinstance(status, Reply) and lacks_leader(status.text):
+        return Reply(status.server, NO_LEADER)
+    return None
+
+
 def _ask(
     address: Address,
     sender: str,
@@ -277,7 +292,7 @@ def _last_word(nodes: NodeTurns, answer: Answer) -> Reply:
     if type(answer) is Unreachable and len(nodes.known) > 1:
         where = in_words(nodes.known)
         nobody = Unreachable(f"nobody answers at {where}. The last one: {answer}")
-        nobody.advice = answer.advice
+        nobody.advice, nobody.lasts = answer.advice, answer.lasts
         raise nobody
     if isinstance(answer, ClientError):
         raise answer
@@ -342,6 +357,7 @@ def search(
 ) -> Search[Reply]:
     """Find a node that serves the request; return the reply. At times that node is then asked
     for the members; it is no failure if it names none."""
+    check_length(command)
     if row_of(command).handling.is_numbered:
         reply = yield from numbered(nodes, sessions, name, command, deadline)
     else:
@@ -372,6 +388,7 @@ def error_of(refusal: Refusal) -> ClientError:
     """Return the error of a request that was refused so."""
     failure = _error_of(refusal)
     failure.code, failure.facts = refusal.code, refusal.facts
+    failure.advice = ADVICE.get(refusal.code, "")
     return failure
 
 
@@ -384,7 +401,7 @@ def _error_of(refusal: Refusal) -> ClientError:
         case "no-login" | "not-allowed":
             return NotAllowed(said)
         case "tls-only":
-            return Refused(f"{TLS_ALONE} Give this client a ClientTls, or set $RAFTLINE_TLS_CA.")
+            return Refused(f"{TLS_ALONE} Name its CA: $RAFTLINE_TLS_CA, or ClientTls(ca=…).")
     if refusal.outcome is RequestOutcome.NO_LEADER:
         return NoLeader(said)
     return OutcomeUnknown(said) if refusal.outcome is RequestOutcome.UNKNOWN else Refused(said)
@@ -393,8 +410,10 @@ def _error_of(refusal: Refusal) -> ClientError:
 def lost(command: str, address: Address, error: OSError, limit_s: float) -> ClientError:
     """Return the error of a request whose answer did not come."""
     where = f"{address.host} port {address.port}"
-    if is_certificate_refused(error):
-        return Unreachable(f"{where}: {why_no_tls(error)}")
+    if is_certificate_refused(error) and (trouble := tls_trouble(error)):
+        refused = Unreachable(f"{where}: {trouble.why}.")
+        refused.lasts, refused.advice = True, trouble.advice
+        return refused
     reason, advice = error.strerror or str(error), ""
     if isinstance(error, TimeoutError):
         reason = f"gave no answer within {limit_s:.3g} s"
@@ -402,7 +421,7 @@ def lost(command: str, address: Address, error: OSError, limit_s: float) -> Clie
     elif isinstance(error, (ConnectionResetError, BrokenPipeError)):
         reason = "broke the connection before it answered"
     look = row_of(command).handling.look
-    failure: ClientError
+    failure: OutcomeUnknown | Unreachable
     if look:
         what = "write" if look == "get" else "change"
         failure = OutcomeUnknown(
@@ -411,6 +430,7 @@ def lost(command: str, address: Address, error: OSError, limit_s: float) -> Clie
         )
     else:
         failure = Unreachable(f"{where} {reason}. Ask again, or ask another node.")
+        failure._is_late = isinstance(error, TimeoutError)
     failure.advice = advice
     return failure
 

@@ -53,16 +53,22 @@ def report_delay(text: str) -> None:
     say(f"[*] {text}")
 
 
-def run_client(client: Client, converse: Callable[[], int], prog: str) -> int:
+def run_client(
+    client: Client,
+    converse: Callable[[], int],
+    prog: str,
+    explain: Callable[[ClientError], ClientError] | None = None,
+) -> int:
     """Converse, give back the sessions, close the connection, and return the exit code. A failure
-    is printed in one line."""
+    is printed in one line, as `explain` knows it."""
     try:
         with raised(), client:
             try:
                 return converse()
             finally:
                 client.forget_sessions()
-    except ClientError as failure:
+    except ClientError as problem:
+        failure = explain(problem) if explain else problem
         print(error(failure.at_the_shell), file=sys.stderr)
         return failure.outcome
     except BrokenPipeError:

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from raftline.common.config import ConfigError
 
@@ -89,14 +89,35 @@ def _checked_name(name: str | None) -> str | None:
     return name
 
 
+class TlsTrouble(NamedTuple):
+    """The reason why a connection with TLS did not come about."""
+
+    word: str  # for a table
+    why: str
+    advice: str = ""  # to a person at a shell
+
+
+NO_TLS, BAD_CERTIFICATE, REFUSED_HERE = "no TLS", "bad certificate", "certificate refused"
 # By TLS 1.3 a client hears only if it reads an answer that its certificate was refused.
 _REFUSALS = {
     "TLSV13_ALERT_CERTIFICATE_REQUIRED":
-        "it answers nobody without a certificate: name one and its key, beside the CA",
-    "SSLV3_ALERT_CERTIFICATE_REVOKED": "the certificate of this client was revoked",
-    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "the certificate of this client has expired",
-    "TLSV1_ALERT_UNKNOWN_CA": "the certificate of this client is of another CA",
+        ("it answers nobody without a certificate: name one and its key, beside the CA",
+         "At a shell: --tls-cert FILE --tls-key FILE."),
+    "SSLV3_ALERT_CERTIFICATE_REVOKED":
+        ("the certificate of this client was revoked", "Name another one: --tls-cert FILE."),
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED":
+        ("the certificate of this client has expired, by the clock there",
+         "Renew it: raftline certs DIR --renew. Or is that clock wrong?"),
+    "SSLV3_ALERT_BAD_CERTIFICATE":  # OpenSSL's word for one that is not yet valid
+        ("the certificate of this client is not valid, or not yet, by the clock there",
+         "Compare that clock with the one here."),
+    "TLSV1_ALERT_UNKNOWN_CA":
+        ("the certificate of this client is of another CA",
+         "Name one of this cluster's CA: --tls-cert FILE."),
 }  # fmt: skip
+# By OpenSSL's number of what it found (X509_V_ERR_…), so that its words may change.
+_NOT_YET_VALID, _EXPIRED, _OTHER_CA, _OTHER_NAME = 9, 10, (18, 19, 20, 21), (62, 64)
+_RENEW = "Renew it there: raftline certs DIR --renew."
 
 
 def of_files(
@@ -145,16 +166,37 @@ def is_certificate_refused(error: OSError) -> bool:
     return ssl is not None and isinstance(error, ssl.SSLError) and error.reason in _REFUSALS
 
 
-def why_no_tls(error: OSError) -> str:
-    """Return why TLS did not come about, in words; "" if the error is another one."""
+def tls_trouble(error: OSError) -> TlsTrouble | None:
+    """Return why TLS did not come about; None if the error is another one."""
     ssl = sys.modules.get("ssl")  # None: no TLS was tried
     if ssl is None or not isinstance(error, ssl.SSLError):
-        return ""
+        return None
     if isinstance(error, ssl.SSLCertVerificationError):
         why = error.verify_message.removesuffix(".")
-        return f"its certificate is not taken (CERTIFICATE_VERIFY_FAILED): {why}"
+        why = f"its certificate is not taken (CERTIFICATE_VERIFY_FAILED): {why}"
+        return TlsTrouble(BAD_CERTIFICATE, why, _advice(error.verify_code))
     if error.reason == "WRONG_VERSION_NUMBER":
-        return "it speaks no TLS here"
-    if why := _REFUSALS.get(error.reason or ""):
-        return why
-    return f"no TLS came about: {error.reason or error}"
+        advice = "Leave out --tls-ca and $RAFTLINE_TLS_CA, or start the node with --tls-cert."
+        return TlsTrouble(NO_TLS, "it speaks no TLS here", advice)
+    if refusal := _REFUSALS.get(error.reason or ""):
+        return TlsTrouble(REFUSED_HERE, *refusal)
+    return TlsTrouble(NO_TLS, f"no TLS came about: {error.reason or error}")
+
+
+def _advice(verify_code: int) -> str:
+    """Return what to do if a node's certificate is not taken, by OpenSSL's reason."""
+    if verify_code == _EXPIRED:
+        return f"{_RENEW} Is the clock of this machine right?"
+    if verify_code == _NOT_YET_VALID:
+        return "Is the clock of this machine right?"
+    if verify_code in _OTHER_CA:
+        return "Name the CA of this cluster: --tls-ca FILE, or $RAFTLINE_TLS_CA."
+    if verify_code in _OTHER_NAME:
+        return "Ask the host that it is for, or name that: --tls-server-name HOST."
+    return ""
+
+
+def why_no_tls(error: OSError) -> str:
+    """Return why TLS did not come about, in words; "" if the error is another one."""
+    trouble = tls_trouble(error)
+    return trouble.why if trouble else ""

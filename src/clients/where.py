@@ -27,10 +27,11 @@ def named_nodes(at: Sequence[Address] | None, folder: str | Path | None) -> Mapp
         ConfigError: there are none, or two options name them.
     """
     if at is None:
-        return discover_nodes(folder, "--at HOST:PORT")
+        named = "" if folder is None else "--dir FOLDER, "
+        return discover_nodes(folder, f"{named}--at HOST:PORT")
     if folder is not None:
         raise ConfigError("--at and --dir both say where to ask; give one of them")
-    return _by_address(at)
+    return by_address(at)
 
 
 def has_name(node: str) -> bool:
@@ -38,7 +39,8 @@ def has_name(node: str) -> bool:
     return ":" not in node
 
 
-def _by_address(addresses: Sequence[Address]) -> Mapping[str, Address]:
+def by_address(addresses: Sequence[Address]) -> Mapping[str, Address]:
+    """Return the nodes, each by its address in place of its name."""
     return {str(address): address for address in addresses}
 
 
@@ -52,9 +54,14 @@ def discover_nodes(folder: str | Path | None, otherwise: str) -> Mapping[str, Ad
     listed = os.environ.get(VARIABLE)
     if folder is None and listed:
         try:
-            return _by_address(addresses_in(listed))
+            return by_address(addresses_in(listed))
         except ValueError as problem:
             raise ConfigError(f"${VARIABLE}: {problem}") from None
+    if folder and not (path := config.locate(folder)).exists():
+        raise ConfigError(
+            f"{folder}: no cluster is here, as there is no {path.name}; "
+            f"say where one is: {otherwise}, or ${VARIABLE}"
+        )
     try:
         return config.load(folder).members
     except ConfigError as problem:

@@ -40,6 +40,13 @@ def safe_line(text: str) -> str:
     return text + "…" if cut else text
 
 
+def _beginning(argument: object) -> object:
+    """Return as much of an argument as a line can show, and one character more if there is more."""
+    if isinstance(argument, str) and len(argument) > LINE_CHARACTERS_MAX:
+        return argument[: LINE_CHARACTERS_MAX + 1]
+    return argument
+
+
 def _as_bytes(character: str) -> str:
     if 0xDC80 <= ord(character) <= 0xDCFF:  # a byte that was no UTF-8, kept by surrogateescape
         return f"\\x{ord(character) - 0xDC00:02x}"
@@ -137,7 +144,7 @@ class Console:
                 self._held[kind] = self._held.get(kind, 0) + 1
                 return
             self._printed += 1
-        line = safe_line(text % arguments if arguments else text)
+        line = safe_line(text % tuple(map(_beginning, arguments)) if arguments else text)
         with self._changed:
             self._put(kind, line)
 

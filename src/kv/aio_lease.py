@@ -9,9 +9,9 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from raftline.clients.steps import carry_out_awaiting
-from raftline.common.errors import RaftlineError
 from raftline.kv.calls import Ask, Call, Steps
 from raftline.kv.lease_timer import BaseLease, Clock, LeaseTimer, clock
+from raftline.kv.methods import short_traceback
 from raftline.kv.renewals import Renewals, UntilDue, keeping
 
 Result = TypeVar("Result")
@@ -117,15 +117,12 @@ class AioLease(BaseLease[asyncio.Event]):
         await over.wait()
         return timer.was_lost
 
+    @short_traceback
     async def _carry_out(self, steps: Steps[Result]) -> Result:
         def do(step: Ask) -> Awaitable[object]:
             return self._client.ask(step.call, step.limit_s)
 
-        try:
-            return await carry_out_awaiting(steps, do)
-        except RaftlineError as error:
-            failure = error
-        raise failure.with_traceback(None)  # the steps are no part of a program's traceback
+        return await carry_out_awaiting(steps, do)
 
     def _new_event(self) -> asyncio.Event:
         return asyncio.Event()

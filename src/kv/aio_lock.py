@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import partial
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from raftline.clients.steps import carry_out_awaiting
-from raftline.common.errors import RaftlineError
 from raftline.kv.aio_lease import AioKeeper, AioLease, AioTransport, call_soon
 from raftline.kv.aio_watch import AioWatch
 from raftline.kv.callers import Callers, Crowd
 from raftline.kv.calls import CALLS, Ask
-from raftline.kv.claims import AwaitTurn, BaseClaim, Claiming, ClaimStep, LeaderChanges, Look
-from raftline.kv.codec import Codec, Data
-from raftline.kv.contest import ELECTIONS, LOCKS, LockKeys
+from raftline.kv.claims import (
+    AwaitTurn,
+    BaseClaim,
+    Claiming,
+    ClaimStep,
+    HasSlot,
+    LeaderChanges,
+    Look,
+)
+from raftline.kv.codec import TEXT, Codec, Data
+from raftline.kv.contest import LockKeys
+from raftline.kv.methods import awaited, short_traceback
 from raftline.kv.wait_times import seconds_to_wait
 
 Watching = Callable[[str], AioWatch[str]]
@@ -37,10 +44,14 @@ class AioClaim(BaseClaim[AioLease, "asyncio.Future[bool]"]):
         keys: LockKeys,
         ttl: float,
         on_lost: Callable[[], object] | None = None,
+        holder: str = "",
+        codec: Codec[Any] = TEXT,
     ) -> None:
         super().__init__(partial(AioLease, client, keeper, ttl), watching, keys, on_lost)
         self._client = client
         self._watching: Watching = watching
+        self._holder_name = holder
+        self._codec = codec
         self._mutex = contextlib.nullcontext()  # tasks give way at an await alone
         kind = Crowd if keys.is_for_many else Callers
         self._all_callers: Callers[AioLease, _Turn] = kind(_wake)
@@ -49,12 +60,9 @@ class AioClaim(BaseClaim[AioLease, "asyncio.Future[bool]"]):
     def _callers(self) -> Callers[AioLease, _Turn]:
         return self._all_callers
 
+    @short_traceback
     async def _carry_out(self, steps: Claiming[Kind]) -> Kind:
-        try:
-            return await carry_out_awaiting(steps, self._do)
-        except RaftlineError as error:
-            failure = error
-        raise failure.with_traceback(None)  # the steps are no part of a program's traceback
+        return await carry_out_awaiting(steps, self._do)
 
     async def _do(self, step: ClaimStep) -> object:
         if isinstance(step, Ask):
@@ -93,14 +101,7 @@ class AioClaim(BaseClaim[AioLease, "asyncio.Future[bool]"]):
     def _call_apart(self, on_lost: Callable[[], object]) -> None:
         call_soon(on_lost)
 
-    async def check(self) -> int:
-        """Return the token, once the cluster has confirmed that it is held: that the lease goes
-        on, and that the key is as the entry of the token set it.
-
-        Raises:
-            LeaseLost: it is not held.
-        """
-        return await self._carry_out(self._checking())
+    check = awaited(BaseClaim[Any, Any]._checking, "check")
 
     async def wait_lost(self) -> bool:
         """Wait until it is over; return whether it was lost, and not released. Raises
@@ -116,79 +117,25 @@ class AioLock(AioClaim):
     """A lock for all programs of the cluster: `async with kv.lock("nightly") as token`; see
     `raftline.Lock`. Tasks may share one object, as with `asyncio.Lock`."""
 
-    def __init__(
-        self,
-        client: AioTransport,
-        keeper: AioKeeper,
-        watching: Watching,
-        name: str,
-        ttl: float,
-        holder: str,
-        on_lost: Callable[[], object] | None,
-        keys: LockKeys | None = None,
-    ) -> None:
-        super().__init__(client, keeper, watching, keys or LockKeys(LOCKS, name), ttl, on_lost)
-        self._holder = holder
-
-    async def acquire(
-        self, blocking: bool | float | None = True, timeout: float | None = -1
-    ) -> int | None:
-        """Return the fencing token, waiting at most `timeout` seconds; None if it was not got.
-        The times are those of `raftline.Lock.acquire`."""
-        wait_s = seconds_to_wait(blocking, timeout)
-        return await self._carry_out(self._getting(self._value, wait_s))
-
-    @property
-    def _value(self) -> str:
-        return f"{self._holder} process {os.getpid()}"
+    acquire = awaited(BaseClaim[Any, Any]._acquiring, "acquire")
+    holder = awaited(BaseClaim[Any, Any]._holder, "holder")
+    __aenter__ = awaited(BaseClaim[Any, Any]._entering, "__aenter__")
 
     def release(self) -> Coroutine[Any, Any, None]:
         """Release it. Raises LeaseLost if it was lost, RuntimeError if it is not held. What the
         task that calls this holds is meant, also if another one awaits it (`asyncio.shield`)."""
         return self._carry_out(self._giving(self._caller()))
 
-    async def holder(self) -> str | None:
-        """Return the holder by the name that it gave; None: it is free. Shared holders stand in
-        one text, with commas between them."""
-        return ", ".join(await self._carry_out(self._holders())) or None
 
-    async def __aenter__(self) -> int:
-        token = await self._carry_out(self._getting(self._value, None))
-        assert token is not None, "without a time limit it is got, or an error is raised"
-        return token
-
-
-class AioSemaphore(AioLock):
+class AioSemaphore(HasSlot, AioLock):
     """A lock that `limit` programs hold at a time; see `raftline.Semaphore`. Each task that uses
     one object holds it for itself."""
 
-    @property
-    def slot(self) -> int:
-        """The number of the slot that is held, from 1 to the limit. Its tokens only grow."""
-        contest = self._mine().contest
-        assert contest is not None
-        return int(contest.key.rpartition("/")[2])
-
-    async def holders(self) -> list[str]:
-        """Return the holders by the names that they gave, in the order of their slots."""
-        return await self._carry_out(self._holders())
+    holders = awaited(BaseClaim[Any, Any]._holders, "holders")
 
 
 class AioElection(AioClaim, Generic[Data]):
     """An election of one leader at a time among programs; see `raftline.Election`."""
-
-    def __init__(
-        self,
-        client: AioTransport,
-        keeper: AioKeeper,
-        watching: Watching,
-        name: str,
-        ttl: float,
-        codec: Codec[Data],
-        on_lost: Callable[[], object] | None,
-    ) -> None:
-        super().__init__(client, keeper, watching, LockKeys(ELECTIONS, name), ttl, on_lost)
-        self._codec = codec
 
     _states = ("leads", "does not lead")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, overload
 
 from raftline.clients.connection import ClientError, Unreachable
@@ -21,13 +21,15 @@ from raftline.kv.calls import Call, Calls
 from raftline.kv.codec import TEXT, Codec, Data
 from raftline.kv.events import KVSnapshot, WatchCursor
 from raftline.kv.listeners import Listeners, LoopListeners
-from raftline.kv.methods import of_tasks
+from raftline.kv.methods import of_tasks, short_traceback
 from raftline.kv.pipeline import AioPipeline, reads_of, values_of
 from raftline.kv.store import KV, NONE
 from raftline.kv.transaction import Outcome, Transaction, updates
+from raftline.kv.views import key_of_pair, value_of_pair, whole_pair
 
 Result = TypeVar("Result")
 Default = TypeVar("Default")
+Kind = TypeVar("Kind")
 
 
 class _AioShared:
@@ -51,17 +53,18 @@ class TaskTransport:
         limit_s = self.timeout if timeout is None else time_limit(timeout)
         return await self._asker.request(command, limit_s)
 
+    @short_traceback
     async def request_together(self, commands: Sequence[str]) -> list[str | ClientError]:
         """Return the text of each reply, or its error; all are under way at once."""
         return await self._asker.request_together(commands, self.timeout)
 
+    @short_traceback
     async def ask(self, call: Call[Result], timeout: float | None = None) -> Result:
         """Carry out a call, and return what its reply means."""
         try:
             return call.read(await self.request(call.command, timeout))
         except RaftlineError as error:
-            failure = call.failure(error)
-        raise failure.with_traceback(None)  # the search is no part of a program's traceback
+            raise call.failure(error) from None
 
 
 class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
@@ -138,6 +141,7 @@ class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
     set = of_tasks(Calls[Data].set)
     setnx = of_tasks(Calls[Data].setnx)
 
+    @short_traceback
     async def setdefault(self, key: Data, default: Data) -> Data:
         """Return the value of a key; set it to `default` before, in one step, if it is absent."""
         while not await self.setnx(key, default):
@@ -163,6 +167,7 @@ class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
             raise KeyError(key)
         return default if value is None else value
 
+    @short_traceback
     async def popitem(self, prefix: Data | None = None) -> tuple[Data, Data]:
         """Take the first key out, of those under a prefix if one is given, and return it with its
         value. Raises KeyError if there is none."""
@@ -189,33 +194,37 @@ class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
         its requests at once."""
         return AioPipeline(self._codec, self._transport.request_together)
 
+    @short_traceback
     async def get_many(self, keys: Iterable[Data]) -> dict[Data, Data]:
         """Return the keys that are there, of these, with their values."""
         async with self.pipeline() as batch:
             found = reads_of(batch, keys)
         return values_of(found)
 
-    async def items(self, prefix: Data | None = None) -> AsyncIterator[tuple[Data, Data]]:
+    def items(self, prefix: Data | None = None) -> AsyncIterator[tuple[Data, Data]]:
         """Yield the pairs, those under a prefix if one is given, in the order of the keys. Each
         page of a thousand is as of one moment; between two of them the store may change."""
+        return self._listing(prefix, whole_pair)
+
+    def keys(self, prefix: Data | None = None) -> AsyncIterator[Data]:
+        """Yield the keys, those under a prefix if one is given, in their order."""
+        return self._listing(prefix, key_of_pair)
+
+    def values(self, prefix: Data | None = None) -> AsyncIterator[Data]:
+        """Yield the values, those under a prefix if one is given."""
+        return self._listing(prefix, value_of_pair)
+
+    async def _listing(
+        self, prefix: Data | None, part: Callable[[Any], Kind]
+    ) -> AsyncIterator[Kind]:
         after = ""
         while True:
             page = await self._ask(self._calls.page(prefix, after))
             for pair in page.pairs:
-                yield pair
+                yield part(pair)
             if page.is_last:
                 return
             after = page.after
-
-    async def keys(self, prefix: Data | None = None) -> AsyncIterator[Data]:
-        """Yield the keys, those under a prefix if one is given, in their order."""
-        async for key, _ in self.items(prefix):
-            yield key
-
-    async def values(self, prefix: Data | None = None) -> AsyncIterator[Data]:
-        """Yield the values, those under a prefix if one is given."""
-        async for _, value in self.items(prefix):
-            yield value
 
     async def clear(self, prefix: Data) -> int:
         """Delete all keys under a prefix, in one entry; return how many."""
@@ -241,6 +250,7 @@ class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
             self._shared.keeper = AioKeeper(self._transport)
         return self._shared.keeper
 
+    @short_traceback
     async def snapshot(self, prefix: Data | None = None) -> KVSnapshot[Data]:
         """Return all pairs under a prefix as of one entry; see `raftline.KV.snapshot`."""
         until_s = time.monotonic() + self._timeout

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
 
 from raftline.clients.steps import carry_out_awaiting
-from raftline.common.address import Address
-from raftline.common.errors import RaftlineError
 from raftline.kv.asker import AioAsker
 from raftline.kv.codec import Data
 from raftline.kv.events import Event, WatchCursor
-from raftline.kv.following import (
-    BaseWatch,
-    Connect,
-    HangUp,
-    Rest,
-    Send,
-    Watching,
-    WatchMachine,
-    WatchStep,
-)
-from raftline.kv.line_stream import LineStream, open_stream
+from raftline.kv.following import BaseWatch, Watching, WatchMachine
+from raftline.kv.line_stream import AioNodeShell
+from raftline.kv.methods import short_traceback
 from raftline.kv.wait_times import end_of_wait
 
 
@@ -37,7 +26,7 @@ class AioWatch(BaseWatch[Data], AsyncIterator[Event[Data]]):
         """Make no connection yet; see `WatchMachine`."""
         super().__init__(WatchMachine(asker.addresses, asker.name, cursor, open_s))
         self._asker = asker
-        self._stream: LineStream | None = None
+        self._node = AioNodeShell(asker.name, asker.credentials, asker.tls)
 
     async def __aenter__(self) -> AioWatch[Data]:
         return self
@@ -54,6 +43,7 @@ class AioWatch(BaseWatch[Data], AsyncIterator[Event[Data]]):
             raise StopAsyncIteration
         return event
 
+    @short_traceback
     async def next_event(self, timeout: float | None = None) -> Event[Data] | None:
         """Return the next event; None if none came in `timeout` seconds, or it was closed."""
         until_s = end_of_wait(timeout, time.monotonic())
@@ -62,6 +52,7 @@ class AioWatch(BaseWatch[Data], AsyncIterator[Event[Data]]):
                 return None
         return self._machine.ready.popleft()
 
+    @short_traceback
     async def sync(self, timeout: float | None = None) -> list[Event[Data]] | None:
         """Return the events up to now; None if they did not come in `timeout` seconds, or it was
         closed; see `raftline.Watch.sync`. The task that iterates calls it."""
@@ -70,52 +61,18 @@ class AioWatch(BaseWatch[Data], AsyncIterator[Event[Data]]):
 
     def close(self) -> None:
         """End it; the task that iterates stops."""
-        self._machine.is_closed = True
-        self._hang_up()
+        self._machine.is_closed = self._node.is_over = True
+        self._node.close()
 
+    @short_traceback
     async def _step(self, until_s: float | None = None) -> bool:
         """Take one line; return False if none came in time, or the watch was closed."""
         return await self._run(self._machine.take_line(until_s))
 
     async def _run(self, steps: Watching) -> bool:
         self._asker.check_place()
-        try:
-            return await carry_out_awaiting(steps, self._do)
-        except RaftlineError as error:
-            failure = error
-        raise failure.with_traceback(None)
-
-    async def _do(self, step: WatchStep) -> object:
-        stream = self._stream
-        if isinstance(step, Connect):
-            return await self._open(step)
-        elif isinstance(step, HangUp):
-            self._hang_up()
-        elif isinstance(step, Rest):
-            await asyncio.sleep(step.seconds)
-        elif stream is None:
-            raise ConnectionError("this watch was closed")
-        elif isinstance(step, Send):
-            stream.send(step.line)
-        else:
-            return await stream.read(max(0.0, step.until_s - time.monotonic()))
-        return None
-
-    async def _open(self, step: Connect) -> Address:
-        asker, address, limit_s = self._asker, step.address, step.limit_s
-        self._stream = stream = await open_stream(
-            address, asker.name, asker.tls, asker.credentials, limit_s, asks_codes=True,
-            others=step.others,
-        )  # fmt: skip
-        if self._machine.is_closed:
-            self._hang_up()
-        return stream.address
-
-    def _hang_up(self) -> None:
-        stream, self._stream = self._stream, None
-        if stream is not None:
-            stream.abort()
+        return await carry_out_awaiting(steps, self._node.do)
 
     def __del__(self) -> None:
         with contextlib.suppress(Exception):  # the event loop has ended
-            self._hang_up()
+            self._node.close()

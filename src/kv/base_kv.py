@@ -14,7 +14,7 @@ from raftline.clients.pool import time_limit
 from raftline.common.nocopies import NoCopies
 from raftline.kv.calls import Calls
 from raftline.kv.codec import Codec, Data
-from raftline.kv.contest import LOCKS, LockKeys, SharedKeys, Slots
+from raftline.kv.contest import ELECTIONS, LOCKS, LockKeys, SharedKeys, Slots
 from raftline.kv.listeners import Listeners
 
 TTL_S = 10.0
@@ -76,7 +76,7 @@ class BaseKV(NoCopies, Generic[Data, SomeLease, SomeLock, SomeSemaphore, SomeEle
     def state(self) -> ClientState:
         """Whether the cluster serves this client, as its latest requests and watches met it:
         "connected"; "suspended" while no node does, and before the first answer; "lost" once that
-        has lasted for ten seconds. It asks no node."""
+        has lasted for ten seconds; "closed" after `close`. It asks no node."""
         return self._addresses.health.state(time.monotonic())
 
     def add_listener(self, listener: Callable[[ClientState], object]) -> None:
@@ -134,15 +134,16 @@ class BaseKV(NoCopies, Generic[Data, SomeLease, SomeLock, SomeSemaphore, SomeEle
         self, name: str, *, ttl: float = TTL_S, on_lost: Callable[[], object] | None = None
     ) -> SomeElection:
         """Return an election: `kv.election("service").campaign("host1")` waits until it leads."""
-        watching, codec = self._watch_text, self._codec
-        made: SomeElection = self._make(self._election_class, watching, name, ttl, codec, on_lost)
+        made: SomeElection = self._claim(
+            self._election_class, LockKeys(ELECTIONS, name), ttl, on_lost
+        )
         return made
 
     def _claim(
         self, kind: type[Made], keys: LockKeys, ttl: float, on_lost: Callable[[], object] | None
     ) -> Made:
         holder = f"{self._name} on {socket.gethostname()}"
-        return self._make(kind, self._watch_text, keys.name, ttl, holder, on_lost, keys)
+        return self._make(kind, self._watch_text, keys, ttl, on_lost, holder, self._codec)
 
     def _make(self, kind: type[Made], *parts: object) -> Made:
         make: Callable[..., Made] = kind

@@ -345,7 +345,8 @@ class Calls(Generic[Data]):
 
     def clear(self, prefix: Data) -> Call[int]:
         """Delete all keys under a prefix, in one entry; return how many."""
-        return Call(f"clear {escape(self.codec.prefix(prefix), key=True)}", _count)
+        text = self.codec.key(prefix, "a prefix")
+        return Call(f"clear {escape(text, key=True)}", _count)
 
     # --- leases ---------------------------------------------------------------------------------
 

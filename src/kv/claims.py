@@ -8,6 +8,7 @@ lock deletes the mark of shared holders if it is the last one.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
@@ -17,12 +18,12 @@ from raftline.clients.connection import ClientError, Closed
 from raftline.common.nocopies import NoCopies
 from raftline.kv.callers import Attempt, Callers, Leased, Waiter
 from raftline.kv.calls import CALLS, Ask, Stat
-from raftline.kv.contest import LockKeys, LockProtocol, token_in
+from raftline.kv.contest import MARK, LockKeys, LockProtocol, token_in
 from raftline.kv.errors import LeaseLost
 from raftline.kv.events import Event
 from raftline.kv.lease_timer import LeaseTimer, suppress_if
 from raftline.kv.listeners import plain_or_none
-from raftline.kv.wait_times import Wait
+from raftline.kv.wait_times import Wait, seconds_to_wait
 
 NOT_HELD = "it is not held by this program"
 Kind = TypeVar("Kind")
@@ -68,6 +69,7 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
     """A lock or an election: its keys, its callers, and what they ask."""
 
     _states = ("held", "not held")
+    _holder_name = ""
     _mutex: AbstractContextManager[Any]  # held while callers are looked at
 
     def __init__(
@@ -147,7 +149,12 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
         return lease
 
     def _checking(self) -> Claiming[int]:
-        """Return the token once the cluster has confirmed the lease, and the key."""
+        """Return the token, once the cluster has confirmed that it is held: that the lease goes
+        on, and that the key is as the entry of the token set it.
+
+        Raises:
+            LeaseLost: it is not held.
+        """
         attempt = self._mine()
         lease, token = attempt.lease, attempt.token
         assert lease is not None
@@ -190,8 +197,13 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
         key = attempt.contest.key
         return LeaseLost(f"{key} is not this program's any more: it was deleted, or set anew")
 
+    def _holder(self) -> Claiming[str | None]:
+        """Return the holder by the name that it gave; None: it is free. Shared holders stand in
+        one text, with commas between them."""
+        return ", ".join((yield from self._holders())) or None
+
     def _holders(self) -> Claiming[list[str]]:
-        """Return the holders by the names that they gave."""
+        """Return the holders by the names that they gave, in the order of their slots."""
         keys = self._keys
         values = keys.seen((yield Ask(keys.look)))
         if keys.mark_in(values) is None:
@@ -211,6 +223,26 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
             self._call_apart(self._on_lost)
 
     # --- how it is got --------------------------------------------------------------------------
+
+    @property
+    def _value(self) -> str:
+        """The name of this holder."""
+        return f"{self._holder_name} process {os.getpid()}"
+
+    def _acquiring(
+        self, blocking: bool | float | None = True, timeout: float | None = -1
+    ) -> Claiming[int | None]:
+        """Return the fencing token, waiting at most `timeout` seconds; None if it was not got.
+
+        -1 and None are for ever; 0, and `blocking=False`, are one try. `acquire(5)` is
+        `acquire(timeout=5)`.
+        """
+        return (yield from self._getting(self._value, seconds_to_wait(blocking, timeout)))
+
+    def _entering(self) -> Claiming[int]:
+        token = yield from self._getting(self._value, None)
+        assert token is not None, "without a time limit it is got, or an error is raised"
+        return token
 
     def _getting(self, value: str, timeout_s: float | None) -> Claiming[int | None]:
         """Return the token once it is held; None if the time is over first. Callers that share
@@ -314,10 +346,13 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
 
     def _sweeping_after(self, attempt: Attempt[Leased]) -> Claiming[None]:
         """Delete the mark if the end of this attempt leaves no shared holder. A failure is not
-        reported: the next claim does so."""
-        if attempt.contest is not None and attempt.contest.mark is not None:
+        reported: the next claim does so. While the first holder is there, whom the mark names, one
+        key is read. To look at all of them costs a look at all keys of a node."""
+        if attempt.contest is not None and (mark := attempt.contest.mark) is not None:
+            first = self._keys.sharer(mark.removeprefix(MARK))
             with contextlib.suppress(ClientError):
-                yield from self._sweeping(attempt.contest.mark)
+                if first == attempt.contest.key or (yield Ask(CALLS.get(first))) is None:
+                    yield from self._sweeping(mark)
 
     def _wins(self, attempt: Attempt[Leased], token: int) -> bool:
         with self._mutex:
@@ -335,6 +370,19 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
             yield from self._dropping(attempt)
         finally:
             self._pass_on(attempt)
+
+
+class HasSlot:
+    """A claim to one slot of a semaphore."""
+
+    _mine: Callable[[], Attempt[Any]]
+
+    @property
+    def slot(self) -> int:
+        """The number of the slot that is held, from 1 to the limit. Its tokens only grow."""
+        contest = self._mine().contest
+        assert contest is not None
+        return int(contest.key.rpartition("/")[2])
 
 
 class LeaderChanges:

@@ -28,18 +28,11 @@ class Codec(Generic[Data]):
         """Return what a text stands for; None for none."""
         return None if text is None else self.of(text)
 
-    def key(self, key: Data) -> str:
-        """Return the text of a key. Raises TypeError, ValueError if it can't be one."""
-        text = self.text(key, "a key")
+    def key(self, key: Data, what: str = "a key") -> str:
+        """Return the text of a key, or of what else is not empty. Raises TypeError, ValueError."""
+        text = self.text(key, what)
         if not text:
-            raise ValueError("a key has at least one byte; nothing was sent")
-        return text
-
-    def prefix(self, prefix: Data) -> str:
-        """Return the text of a prefix that is not empty. Raises TypeError, ValueError."""
-        text = self.text(prefix, "a prefix")
-        if not text:
-            raise ValueError("a prefix has at least one byte here; nothing was sent")
+            raise ValueError(f"{what} has at least one byte; nothing was sent")
         return text
 
     def can_be_key(self, key: object) -> bool:

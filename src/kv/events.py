@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass
 from typing import Generic
 
-from raftline.clients.connection import NotAllowed, Refused
+from raftline.clients.search import error_of
 from raftline.kv.calls import entry_index
 from raftline.kv.codec import Codec, Data
 from raftline.kv.errors import EventsGone, NotUnderstood
@@ -125,11 +125,11 @@ class WatchCursor(Generic[Data]):
         """
         refusal = refusal_in(text)
         if refusal is not None and refusal.code in ("no-login", "not-allowed"):
-            raise NotAllowed(refusal.text)
+            raise error_of(refusal)
         if self._is_served or refusal is None or refusal.outcome is RequestOutcome.NO_LEADER:
             return
         if self._known_keys is None or self._whole is None:
-            raise Refused(refusal.text)
+            raise error_of(refusal)
         self._whole = None  # this cluster was restored to a time before that entry
 
     def take(self, text: str) -> list[Event[Data]]:

@@ -10,8 +10,8 @@ import random
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
-from typing import Any, Generic, NamedTuple
+from collections.abc import Callable, Generator
+from typing import Any, Generic
 
 from raftline.clients.addresses import MEMBERS, Addresses
 from raftline.clients.connection import (
@@ -23,8 +23,10 @@ from raftline.clients.connection import (
     line_of,
     unreachable,
 )
-from raftline.clients.dialing import NOBODY
+from raftline.clients.one_node import Connect, HangUp, NextLine, NodeStep, Rest, Send
+from raftline.clients.pool import ATTEMPTS
 from raftline.clients.search import NodeTurns
+from raftline.clients.tls import tls_trouble
 from raftline.common.address import Address
 from raftline.common.nocopies import NoCopies
 from raftline.kv.codec import Data
@@ -41,39 +43,7 @@ _AS_OF = re.compile(r"WATCH response: [0-9]+ keys? as of ([0-9]+)", re.ASCII)
 _ENDED = re.compile(r"UNWATCH response: ended after ([0-9]+)", re.ASCII)
 
 
-class Connect(NamedTuple):
-    """A step: connect to this node, or to one of the others that is reached while it hangs, and log
-    in. The answer is the address of the one that it is. Raises OSError, ClientError."""
-
-    address: Address
-    limit_s: float
-    others: Iterator[Address] = NOBODY
-
-
-class Send(NamedTuple):
-    """A step: send a line. Raises OSError."""
-
-    line: bytes
-
-
-class NextLine(NamedTuple):
-    """A step: the answer is the next line. Raises TimeoutError if none comes in time, OSError."""
-
-    until_s: float
-
-
-class HangUp(NamedTuple):
-    """A step: close the connection, if there is one."""
-
-
-class Rest(NamedTuple):
-    """A step: wait so long, or until the watch is closed."""
-
-    seconds: float
-
-
-WatchStep = Connect | Send | NextLine | HangUp | Rest
-Watching = Generator[WatchStep, Any, bool]
+Watching = Generator[NodeStep, Any, bool]
 
 
 class _Sync:
@@ -107,11 +77,13 @@ class WatchMachine(Generic[Data]):
         self._health = addresses.health
         self._now = time.monotonic if now is None else now
         self._open_s = open_s
+        self._attempt_s = open_s / ATTEMPTS  # for one node, until the first has served it
         self._give_up_s = 0.0
         self._was_served = False
         self._is_open = False
         self._pause_s = PAUSES_S[0]
         self._failed: set[Address] = set()  # since it was served
+        self._lasting: set[Address] = set()  # that will not serve it soon either
         self._sync: _Sync | None = None
 
     @property
@@ -162,7 +134,7 @@ class WatchMachine(Generic[Data]):
                 return False
         return True
 
-    def _ask_to_sync(self) -> Generator[WatchStep, Any, None]:
+    def _ask_to_sync(self) -> Generator[NodeStep, Any, None]:
         """Ask how far the log is; then end the watch, which shows how far it has come."""
         sync = self._sync
         if sync is None or not self.cursor.is_listed_or_follows:
@@ -179,7 +151,7 @@ class WatchMachine(Generic[Data]):
         prefix = self.cursor.prefix
         return f"{prefix}{key}" if len(prefix) + len(key) <= KEY_BYTES else prefix
 
-    def _take_sync(self, text: str) -> Generator[WatchStep, Any, None]:
+    def _take_sync(self, text: str) -> Generator[NodeStep, Any, None]:
         """Take a line of the watch that shows how far the log is."""
         if refusal_in(text) is not None:
             raise WatchEnded(text)
@@ -188,7 +160,7 @@ class WatchMachine(Generic[Data]):
                 self._sync.target = int(found[1])
             yield Send(line_of(f"{self.name}#{SYNC_ID}", "unwatch"))
 
-    def _connect(self) -> Generator[WatchStep, Any, None]:
+    def _connect(self) -> Generator[NodeStep, Any, None]:
         address = self._nodes.current
         if not self._was_served and self._open_s > 0:
             self._give_up_s = self._now() + self._open_s
@@ -206,22 +178,27 @@ class WatchMachine(Generic[Data]):
         if self._sync is not None:
             self._sync.is_asked = self._sync.is_ending = False
         self._liveness = Liveness(self._now(), self._health.silence_s)
+        self._attempt_until_s = self._now() + self._attempt_s
         yield from self._ask_for_members()  # before any event, so that they are known then
         yield Send(line_of(self.name, self.cursor.command))
 
-    def _ask_for_members(self) -> Generator[WatchStep, Any, None]:
+    def _ask_for_members(self) -> Generator[NodeStep, Any, None]:
         if self._nodes.addresses.asks(self._now()):
             yield Send(line_of(f"{self.name}#{MEMBERS_ID}", MEMBERS))
 
     def _take(self, until_s: float | None) -> Watching:
         liveness = self._liveness
         due_s = liveness.due_s
+        if not self._was_served:
+            due_s = min(due_s, self._attempt_until_s)
         yield from self._ask_for_members()
         yield from self._ask_to_sync()
         try:
             raw = yield NextLine(due_s if until_s is None else min(due_s, until_s))
         except TimeoutError:
             now_s = self._now()
+            if not self._was_served and now_s >= self._attempt_until_s:
+                raise TimeoutError(f"no answer within {self._attempt_s:.3g} s") from None
             if liveness.is_dead(now_s):
                 raise WatchEnded("it said nothing for too long") from None
             if liveness.begin_probe(now_s):
@@ -234,7 +211,7 @@ class WatchMachine(Generic[Data]):
         yield from self._take_text(text, number, now_s)
         return True
 
-    def _take_text(self, text: str, number: str, now_s: float) -> Generator[WatchStep, Any, None]:
+    def _take_text(self, text: str, number: str, now_s: float) -> Generator[NodeStep, Any, None]:
         if number == PROBE_ID:
             if refusal_in(text) is not None:
                 raise WatchEnded(text)
@@ -270,18 +247,34 @@ class WatchMachine(Generic[Data]):
             raise problem
         if isinstance(problem, WatchEnded):
             self.cursor.refused(str(problem))
+        why, advice, lasts = _explained(problem)
         self._failed.add(self._nodes.current)
+        if lasts:
+            self._lasting.add(self._nodes.current)
         self._nodes.move_on(self._nodes.current, None)
-        now_s, where, why = self._now(), in_words(self._nodes.known), sentence_of(str(problem))
-        if not self._was_served and now_s >= self._give_up_s:
+        now_s, where = self._now(), in_words(self._nodes.known)
+        is_hopeless = self._lasting.issuperset(self._nodes.known)
+        if not self._was_served and (now_s >= self._give_up_s or is_hopeless):
             if isinstance(problem, WatchEnded):
                 raise NoLeader(why) from None
-            raise Unreachable(f"nobody serves it at {where}. The last: {why}") from None
+            nobody = Unreachable(f"nobody serves it at {where}. The last: {why.removesuffix('.')}.")
+            nobody.advice, nobody.lasts = advice, is_hopeless
+            raise nobody from None
         if code_of(str(problem)) != "too-many" and self._failed.issuperset(self._nodes.known):
             self._health.failed(now_s, where, why)
         pause_s = self._pause_s
         self._pause_s = min(PAUSES_S[1], 1.5 * pause_s)
         return pause_s
+
+
+def _explained(problem: Exception) -> tuple[str, str, bool]:
+    """Return why a node did not serve, what a person may do, and whether that stays so."""
+    if isinstance(problem, Unreachable):
+        return str(problem), problem.advice, problem.lasts
+    trouble = tls_trouble(problem) if isinstance(problem, OSError) else None
+    if trouble is not None:
+        return trouble.why, trouble.advice, True
+    return sentence_of(str(problem)), "", False
 
 
 class BaseWatch(NoCopies, Generic[Data]):

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from raftline.clients.steps import carry_out
-from raftline.common.errors import RaftlineError
 from raftline.kv.calls import Ask, Call, Steps
 from raftline.kv.lease_timer import BaseLease, Clock, LeaseTimer, clock
+from raftline.kv.methods import short_traceback
 from raftline.kv.renewals import Renewals, UntilDue, keeping
 
 Result = TypeVar("Result")
@@ -152,15 +152,12 @@ class Lease(BaseLease[threading.Event]):
         over, timer = self._over, self._granted()
         return over.wait(timeout) and timer.was_lost
 
+    @short_traceback
     def _carry_out(self, steps: Steps[Result]) -> Result:
         def do(step: Ask) -> object:
             return self._client.ask(step.call, step.limit_s)
 
-        try:
-            return carry_out(steps, do)
-        except RaftlineError as error:
-            failure = error
-        raise failure.with_traceback(None)  # the steps are no part of a program's traceback
+        return carry_out(steps, do)
 
     def _new_event(self) -> threading.Event:
         self._process = os.getpid()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
-from collections.abc import Iterator
+from typing import Any
 
 from raftline.clients.connection import line_of
-from raftline.clients.dialing import NOBODY
 from raftline.clients.lines import ConnectionEnded
 from raftline.clients.login import Credentials, text_in
+from raftline.clients.one_node import Connect, HangUp, NodeStep, Rest, Send
 from raftline.clients.tls import ClientTls
 from raftline.common.address import Address
 from raftline.kv.asker import take_steps
@@ -31,10 +32,6 @@ class LineStream(LineProtocol):
         """Send a line."""
         if self._transport is not None:
             self._transport.write(b"\n".join([*self._codes.take_unsent(), line, b""]))
-
-    def abort(self) -> None:
-        """End the connection at once."""
-        self.close(ConnectionEnded())
 
     async def read(self, wait_s: float) -> bytes:
         """Return the next line without its newline.
@@ -75,38 +72,72 @@ class LineStream(LineProtocol):
             self._wake()
 
 
-async def open_stream(
-    address: Address,
-    speaker: str,
-    tls: ClientTls | None,
-    credentials: Credentials | None,
-    limit_s: float,
-    *,
-    asks_codes: bool = False,
-    others: Iterator[Address] = NOBODY,
-) -> LineStream:
-    """Return a connection to a node, on which the user of `credentials` is logged in; or to one of
-    the others, if that is reached before. With `asks_codes` refusals have codes.
+class AioNodeShell:
+    """One connection at a time to a node, for a task: what it does for each step of a machine."""
 
-    Raises:
-        LoginFailed, Unreachable: see `clients.login.exchange`.
-        OSError: the node is not reached, or the TLS handshake fails. TimeoutError: that, or an
-            answer to the login, takes longer than `limit_s`.
-    """
+    def __init__(
+        self,
+        sender: str,
+        credentials: Credentials | None,
+        tls: ClientTls | None,
+        *,
+        asks_codes: bool = True,
+    ) -> None:
+        """Make no connection yet; see `NodeShell`."""
+        self.stream: LineStream | None = None
+        self.is_over = False  # set once nothing more is to be connected to
+        self._sender = sender
+        self._credentials = credentials
+        self._tls = tls
+        self._asks_codes = asks_codes
 
-    def make(address: Address) -> LineStream:
-        return LineStream(address, speaker if asks_codes else "")
+    async def do(self, step: NodeStep) -> Any:
+        """Carry out a step, and return its answer."""
+        stream = self.stream
+        if isinstance(step, Connect):
+            return await self.open(step)
+        if isinstance(step, HangUp):
+            return self.close()
+        if isinstance(step, Rest):
+            return await asyncio.sleep(step.seconds)
+        if stream is None:
+            raise ConnectionError("this connection was closed")
+        if isinstance(step, Send):
+            return stream.send(step.line)
+        return await stream.read(max(0.0, step.until_s - time.monotonic()))
 
-    stream = await reach(address, make, tls, limit_s, others)
+    async def open(self, step: Connect) -> Address:
+        """Connect and log in, within the time of the step; return the node that was reached.
 
-    async def answer_to(command: str) -> str:
-        stream.send(line_of(speaker, command))
-        return text_in(await stream.read(limit_s))
+        Raises:
+            LoginFailed, Unreachable: see `clients.login.exchange`.
+            OSError: the node is not reached, or the TLS handshake fails. TimeoutError: that, or an
+                answer to the login, takes longer.
+        """
+        until_s = time.monotonic() + step.limit_s
+        codes = self._sender if self._asks_codes else ""
 
-    try:
-        if credentials is not None:
-            await take_steps(credentials, answer_to)
-    except BaseException:
-        stream.abort()
-        raise
-    return stream
+        def make(address: Address) -> LineStream:
+            return LineStream(address, codes)
+
+        async def answer_to(command: str) -> str:
+            stream.send(line_of(self._sender, command))
+            return text_in(await stream.read(max(0.0, until_s - time.monotonic())))
+
+        stream = await reach(step.address, make, self._tls, step.limit_s, step.others)
+        self.stream = stream
+        if self.is_over:
+            self.close()
+        elif self._credentials is not None:
+            try:
+                await take_steps(self._credentials, answer_to)
+            except BaseException:  # the task was cancelled, for example
+                self.close()
+                raise
+        return stream.address
+
+    def close(self) -> None:
+        """End the connection at once, if there is one."""
+        stream, self.stream = self.stream, None
+        if stream is not None:
+            stream.close(ConnectionEnded())

@@ -30,6 +30,8 @@ class Link(LineProtocol):
         self._may_write = asyncio.Event()
         self._may_write.set()
         self._is_retired = False
+        self._is_used = False
+        self._unasked: Reply | None = None  # what the node said before anything was sent
 
     # --- for the asker --------------------------------------------------------------------------
 
@@ -47,8 +49,12 @@ class Link(LineProtocol):
         OSError."""
         future: asyncio.Future[Reply] = self._loop.create_future()
         if not self.is_open:
-            future.set_exception(ConnectionEnded())
+            if self._unasked is not None:  # such as that the node is full; so nothing was sent
+                future.set_result(self._unasked)
+            else:
+                future.set_exception(ConnectionEnded())
             return future
+        self._is_used = True
         if not self._unsent:
             self._loop.call_soon(self._flush)
         self._unsent.append(line)
@@ -121,6 +127,8 @@ class Link(LineProtocol):
             self.close(ConnectionError("answered something that is not raftline"))
             return False
         if not self._waiting:  # a node sends goodbye, unasked
+            if not self._is_used:
+                self._unasked = Reply(name, text)
             self.close(ConnectionEnded())
             return False
         asked, future = self._waiting.popleft()

@@ -62,8 +62,9 @@ class Listeners:
         self._wait()
 
     def close(self) -> None:
-        """Wait for no time any more: the client is closed."""
+        """Report that the client is closed, and wait for no time any more."""
         self._is_closed = True
+        self._health.close()
         self._wait()
 
     def _changed(self, state: ClientState) -> None:

@@ -7,10 +7,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from raftline.clients.steps import carry_out
-from raftline.common.errors import RaftlineError
 from raftline.kv.callers import Callers, Crowd
 from raftline.kv.calls import CALLS, Ask
 from raftline.kv.claims import (
@@ -19,12 +18,14 @@ from raftline.kv.claims import (
     BaseClaim,
     Claiming,
     ClaimStep,
+    HasSlot,
     LeaderChanges,
     Look,
 )
-from raftline.kv.codec import Codec, Data
-from raftline.kv.contest import ELECTIONS, LOCKS, LockKeys
+from raftline.kv.codec import TEXT, Codec, Data
+from raftline.kv.contest import LockKeys
 from raftline.kv.lease import Keeper, Lease, Transport, call_apart
+from raftline.kv.methods import carried_out, short_traceback
 from raftline.kv.wait_times import seconds_to_wait
 from raftline.kv.watch import Watch
 
@@ -45,10 +46,14 @@ class Claim(BaseClaim[Lease, threading.Event]):
         keys: LockKeys,
         ttl: float,
         on_lost: Callable[[], object] | None = None,
+        holder: str = "",
+        codec: Codec[Any] = TEXT,
     ) -> None:
         super().__init__(partial(Lease, client, keeper, ttl), watching, keys, on_lost)
         self._client = client
         self._watching: Watching = watching
+        self._holder_name = holder
+        self._codec = codec
         self._was_held_at_fork = False
         self._begin_anew()
 
@@ -76,12 +81,9 @@ class Claim(BaseClaim[Lease, threading.Event]):
         other.__dict__.update(self.__dict__, _client=client)
         return other
 
+    @short_traceback
     def _carry_out(self, steps: Claiming[Kind]) -> Kind:
-        try:
-            return carry_out(steps, self._do)
-        except RaftlineError as error:
-            failure = error
-        raise failure.with_traceback(None)  # the steps are no part of a program's traceback
+        return carry_out(steps, self._do)
 
     def _do(self, step: ClaimStep) -> object:
         if isinstance(step, Ask):
@@ -110,14 +112,7 @@ class Claim(BaseClaim[Lease, threading.Event]):
     def _call_apart(self, on_lost: Callable[[], object]) -> None:
         call_apart(on_lost)
 
-    def check(self) -> int:
-        """Return the token, once the cluster has confirmed that it is held: that the lease goes
-        on, and that the key is as the entry of the token set it.
-
-        Raises:
-            LeaseLost: it is not held.
-        """
-        return self._carry_out(self._checking())
+    check = carried_out(BaseClaim[Any, Any]._checking, "check")
 
     def wait_lost(self, timeout: float | None = None) -> bool:
         """Wait until it is lost, at most `timeout` seconds; return whether it is. What is released
@@ -140,83 +135,26 @@ class Lock(Claim):
     line, and a thread that has it waits as well: it is not reentrant.
     """
 
-    def __init__(
-        self,
-        client: Transport,
-        keeper: Keeper,
-        watching: Watching,
-        name: str,
-        ttl: float,
-        holder: str,
-        on_lost: Callable[[], object] | None,
-        keys: LockKeys | None = None,
-    ) -> None:
-        """`keys` are those of a lock for one holder, unless they are given."""
-        super().__init__(client, keeper, watching, keys or LockKeys(LOCKS, name), ttl, on_lost)
-        self._holder = holder
-
-    def acquire(
-        self, blocking: bool | float | None = True, timeout: float | None = -1
-    ) -> int | None:
-        """Return the fencing token, waiting at most `timeout` seconds; None if it was not got.
-
-        -1 and None are for ever; 0, and `blocking=False`, are one try. `acquire(5)` is
-        `acquire(timeout=5)`.
-        """
-        return self._carry_out(self._getting(self._value, seconds_to_wait(blocking, timeout)))
-
-    @property
-    def _value(self) -> str:
-        return f"{self._holder} process {os.getpid()}"
+    acquire = carried_out(BaseClaim[Any, Any]._acquiring, "acquire")
+    holder = carried_out(BaseClaim[Any, Any]._holder, "holder")
+    __enter__ = carried_out(BaseClaim[Any, Any]._entering, "__enter__")
 
     def release(self) -> None:
         """Release it. Raises LeaseLost if it was lost, RuntimeError if it is not held."""
         self._carry_out(self._giving(self._caller()))
 
-    def holder(self) -> str | None:
-        """Return the holder by the name that it gave; None: it is free. Shared holders stand in
-        one text, with commas between them."""
-        return ", ".join(self._carry_out(self._holders())) or None
 
-    def __enter__(self) -> int:
-        token = self._carry_out(self._getting(self._value, None))
-        assert token is not None, "without a time limit it is got, or an error is raised"
-        return token
-
-
-class Semaphore(Lock):
+class Semaphore(HasSlot, Lock):
     """A lock that `limit` programs hold at a time: `with kv.semaphore("reports", 3) as token`.
 
     Each caller of one object holds it for itself, as with `threading.Semaphore`, and has a slot.
     """
 
-    @property
-    def slot(self) -> int:
-        """The number of the slot that is held, from 1 to the limit. Its tokens only grow."""
-        contest = self._mine().contest
-        assert contest is not None
-        return int(contest.key.rpartition("/")[2])
-
-    def holders(self) -> list[str]:
-        """Return the holders by the names that they gave, in the order of their slots."""
-        return self._carry_out(self._holders())
+    holders = carried_out(BaseClaim[Any, Any]._holders, "holders")
 
 
 class Election(Claim, Generic[Data]):
     """An election of one leader at a time among programs: `kv.election("service")`."""
-
-    def __init__(
-        self,
-        client: Transport,
-        keeper: Keeper,
-        watching: Watching,
-        name: str,
-        ttl: float,
-        codec: Codec[Data],
-        on_lost: Callable[[], object] | None,
-    ) -> None:
-        super().__init__(client, keeper, watching, LockKeys(ELECTIONS, name), ttl, on_lost)
-        self._codec = codec
 
     _states = ("leads", "does not lead")
 

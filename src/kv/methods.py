@@ -1,18 +1,28 @@
-"""The methods of a client that are one request each, made from `Calls`: for threads and for tasks;
-`pipeline.py` has those of a pipeline. So a request has one signature and one docstring."""
+"""The methods of a client: those of one request each, made from `Calls`, and their tracebacks.
+
+`pipeline.py` has the methods of a pipeline. So a request has one signature and one docstring.
+"""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine
+import os
+from collections.abc import Callable, Coroutine, Generator
 from functools import update_wrapper
+from pathlib import Path
+from types import FunctionType, TracebackType
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from raftline.common.errors import RaftlineError
 from raftline.kv.calls import Call
 
 P = ParamSpec("P")
 Kind = TypeVar("Kind")
 Request = Callable[Concatenate[Any, P], Call[Kind]]
+Machine = Callable[Concatenate[Any, P], Generator[Any, Any, Kind]]
+_Method = TypeVar("_Method", bound=Callable[..., object])
+_Class = TypeVar("_Class", bound=type)
+_PACKAGE = f"{Path(__file__).parents[1]}{os.sep}"
 
 
 def of_threads(request: Request[P, Kind]) -> Callable[Concatenate[Any, P], Kind]:
@@ -37,15 +47,96 @@ def of_tasks(
     return documented(method, request, "{}")
 
 
-_Method = TypeVar("_Method", bound=Callable[..., object])
+def carried_out(machine: Machine[P, Kind], name: str) -> Callable[Concatenate[Any, P], Kind]:
+    """Return the method of threads, of this name, that carries out a machine of the object."""
+
+    def method(self: Any, /, *operands: P.args, **named: P.kwargs) -> Kind:
+        result: Kind = self._carry_out(machine(self, *operands, **named))
+        return result
+
+    return documented(method, machine, "{}", name)
 
 
-def documented(method: _Method, request: Callable[..., object], form: str) -> _Method:
+def awaited(
+    machine: Machine[P, Kind], name: str
+) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, Kind]]:
+    """Return the method of tasks, of this name, that carries out a machine of the object."""
+
+    async def method(self: Any, /, *operands: P.args, **named: P.kwargs) -> Kind:
+        result: Kind = await self._carry_out(machine(self, *operands, **named))
+        return result
+
+    return documented(method, machine, "{}", name)
+
+
+def documented(
+    method: _Method, request: Callable[..., object], form: str, name: str = ""
+) -> _Method:
     """Return a method with the name, the docstring and the operands of a request, in tracebacks
     and for `help`."""
-    made: Any = update_wrapper(method, request)
-    made.__code__ = made.__code__.replace(co_name=request.__name__)
+    made: Any = _named(method, request, name)
     of = inspect.signature(request)
-    result = str(of.return_annotation).removeprefix("Call[").removesuffix("]")
+    result = str(of.return_annotation).partition("[")[2].removesuffix("]")
     made.__signature__ = of.replace(return_annotation=form.format(result))
     return method
+
+
+def _named(made: Any, method: Any, name: str = "") -> Any:
+    """Return a function with the name and the docstring of a method, in tracebacks as well."""
+    update_wrapper(made, method)
+    made.__name__ = name or method.__name__
+    made.__code__ = made.__code__.replace(co_name=made.__name__)
+    return made
+
+
+def short_traceback(
+    method: _Method, kinds: tuple[type[Exception], ...] = (RaftlineError,)
+) -> _Method:
+    """Return a method whose errors of these kinds show one frame of this package, its own: so a
+    traceback ends near the program's line. Frames of functions of the program stay."""
+
+    def shown(*operands: Any, **named: Any) -> Any:
+        try:
+            return method(*operands, **named)
+        except kinds as error:
+            failure = error
+        raise failure.with_traceback(_of_others(failure.__traceback__))
+
+    async def shown_later(*operands: Any, **named: Any) -> Any:
+        try:
+            return await method(*operands, **named)  # type: ignore[misc]
+        except kinds as error:
+            failure = error
+        raise failure.with_traceback(_of_others(failure.__traceback__))
+
+    made: _Method = _named(shown_later if inspect.iscoroutinefunction(method) else shown, method)
+    return made
+
+
+def _of_others(traceback: TracebackType | None) -> TracebackType | None:
+    """Return a traceback without the frames of this package."""
+    if traceback is None:
+        return None
+    frame, rest = traceback.tb_frame, _of_others(traceback.tb_next)
+    if frame.f_code.co_filename.startswith(_PACKAGE):
+        return rest
+    return TracebackType(rest, frame, traceback.tb_lasti, traceback.tb_lineno)
+
+
+def short_tracebacks_of(*kinds: type[Exception]) -> Callable[[_Class], _Class]:
+    """Return what gives each public method and property of a class a short traceback, also for
+    errors of these kinds."""
+
+    def shorten(function: Any) -> Any:
+        return function and short_traceback(function, (RaftlineError, *kinds))
+
+    def decorate(made: _Class) -> _Class:
+        for name, each in list(vars(made).items()):
+            is_private = name.startswith("_") and not name.endswith("__")
+            if isinstance(each, FunctionType) and not is_private and name != "__init__":
+                setattr(made, name, shorten(each))
+            elif isinstance(each, property):
+                setattr(made, name, property(shorten(each.fget), shorten(each.fset)))
+        return made
+
+    return decorate

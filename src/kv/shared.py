@@ -17,6 +17,7 @@ from raftline.kv.codec import Data
 from raftline.kv.events import WatchCursor
 from raftline.kv.lease import Keeper
 from raftline.kv.listeners import ThreadListeners
+from raftline.kv.methods import short_traceback
 from raftline.kv.watch import Watch
 
 Result = TypeVar("Result")
@@ -80,16 +81,17 @@ class ThreadTransport:
             raise Closed(CLOSED)
         return self._shared.clients.request(command, self.timeout if timeout is None else timeout)
 
+    @short_traceback
     def request_together(self, commands: Sequence[str]) -> list[str | ClientError]:
         """Return the text of each reply, or its error; all are under way at once."""
         if self._shared.is_closed:
             raise Closed(CLOSED)
         return self._shared.clients.request_together(commands, self.timeout)
 
+    @short_traceback
     def ask(self, call: Call[Result], timeout: float | None = None) -> Result:
         """Carry out a call, and return what its reply means."""
         try:
             return call.read(self.request(call.command, timeout))
         except RaftlineError as error:
-            failure = call.failure(error)
-        raise failure.with_traceback(None)  # the search is no part of a program's traceback
+            raise call.failure(error) from None

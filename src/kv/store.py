@@ -26,7 +26,7 @@ from raftline.kv.events import KVSnapshot, WatchCursor
 from raftline.kv.lease import Keeper, Lease
 from raftline.kv.listeners import Listeners
 from raftline.kv.lock import Election, Lock, Semaphore
-from raftline.kv.methods import of_threads
+from raftline.kv.methods import of_threads, short_traceback
 from raftline.kv.pipeline import Pipeline, reads_of, values_of
 from raftline.kv.shared import Shared, ThreadTransport
 from raftline.kv.transaction import Outcome, Transaction, updates
@@ -130,6 +130,7 @@ class KV(BaseKV[Data, Lease, Lock, Semaphore, "Election[Data]"], MutableMapping[
         requests at once."""
         return Pipeline(self._codec, self._transport.request_together)
 
+    @short_traceback
     def get_many(self, keys: Iterable[Data]) -> dict[Data, Data]:
         """Return the keys that are there, of these, with their values. They are asked for at once,
         and each is read by itself."""
@@ -152,6 +153,7 @@ class KV(BaseKV[Data, Lease, Lock, Semaphore, "Election[Data]"], MutableMapping[
         if not self._ask(self._calls.delete(key)):
             raise KeyError(key)
 
+    @short_traceback
     def __contains__(self, key: object) -> bool:
         return self._codec.can_be_key(key) and self.get(key) is not None  # type: ignore[arg-type]
 
@@ -177,6 +179,7 @@ class KV(BaseKV[Data, Lease, Lock, Semaphore, "Election[Data]"], MutableMapping[
             raise KeyError(key)
         return default
 
+    @short_traceback
     def popitem(self, prefix: Data | None = None) -> tuple[Data, Data]:
         """Take the first key out, in one step, and return it with its value; the first under a
         prefix if one is given. Raises KeyError if there is none."""
@@ -190,6 +193,7 @@ class KV(BaseKV[Data, Lease, Lock, Semaphore, "Election[Data]"], MutableMapping[
         for call in updates(self._codec, pairs, named):
             self._ask(call)
 
+    @short_traceback
     def setdefault(self, key: Data, default: Data | None = None) -> Data:
         """Return the value of a key; set it to `default` before, in one step, if it is absent."""
         if default is None:
@@ -252,6 +256,7 @@ class KV(BaseKV[Data, Lease, Lock, Semaphore, "Election[Data]"], MutableMapping[
                 shared.keeper = Keeper(transport, self.name)
             return shared.keeper
 
+    @short_traceback
     def snapshot(self, prefix: Data | None = None) -> KVSnapshot[Data]:
         """Return all pairs under a prefix as of one entry, and its index: a watch with `after` goes
         on there. Raises Unreachable if they did not come in the time of a call."""

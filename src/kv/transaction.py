@@ -24,8 +24,8 @@ from raftline.kv.calls import (
     whole,
 )
 from raftline.kv.codec import Codec, Data
-from raftline.wire.limits import VALUE_BYTES
-from raftline.wire.transactions import ITEMS_MAX, spell_word
+from raftline.wire.limits import TRANSACTION_ITEMS, VALUE_BYTES
+from raftline.wire.transactions import spell_word
 
 Result = TypeVar("Result")
 _Read = Callable[[str | None], object]
@@ -94,7 +94,7 @@ class Plan(Generic[Data]):
         return spell_word(self.codec.key(key))
 
     def prefix(self, prefix: Data) -> str:
-        return spell_word(self.codec.prefix(prefix))
+        return spell_word(self.codec.key(prefix, "a prefix"))
 
     def value(self, value: Data) -> str:
         return spell_word(self.codec.text(value))
@@ -344,7 +344,7 @@ def updates(
     left = 0
     for key, value in pairs.items():
         size = len(f"{codec.key(key)}{codec.text(value)}".encode("utf-8", "surrogateescape"))
-        if not plans or size > left or len(plans[-1].branches["then"]) == ITEMS_MAX:
+        if not plans or size > left or len(plans[-1].branches["then"]) == TRANSACTION_ITEMS:
             plans.append(Plan(codec))
             left = VALUE_BYTES
         Operations(plans[-1], itself, "then").set(key, value)

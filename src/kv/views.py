@@ -17,14 +17,14 @@ from functools import partial
 from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
-from raftline.common.errors import RaftlineError
 from raftline.kv.codec import Data
+from raftline.kv.methods import short_traceback
 
 Pairs = Callable[[Data | None], Iterator[tuple[Data, Data]]]
 Item = TypeVar("Item")
-_whole: Callable[[Any], Any] = lambda pair: pair  # noqa: E731
-_key: Callable[[Any], Any] = itemgetter(0)
-_value: Callable[[Any], Any] = itemgetter(1)
+whole_pair: Callable[[Any], Any] = lambda pair: pair  # noqa: E731
+key_of_pair: Callable[[Any], Any] = itemgetter(0)
+value_of_pair: Callable[[Any], Any] = itemgetter(1)
 
 
 class _PairReader(Iterator[Item]):
@@ -35,14 +35,11 @@ class _PairReader(Iterator[Item]):
         self._part = part
         self._pairs: Iterator[Any] | None = None
 
+    @short_traceback
     def __next__(self) -> Item:
         if self._pairs is None:
             self._pairs = self._read()
-        try:
-            return self._part(next(self._pairs))
-        except RaftlineError as error:
-            failure = error
-        raise failure.with_traceback(None)  # the pages are no part of a program's traceback
+        return self._part(next(self._pairs))
 
     def take(self, pairs: list[Any]) -> None:
         """Go through these pairs, which `len` has read, unless it has begun."""
@@ -59,7 +56,7 @@ class Listing(Generic[Item]):
     """
 
     def __init__(
-        self, read: Callable[[], Iterator[Any]], part: Callable[[Any], Item] = _whole
+        self, read: Callable[[], Iterator[Any]], part: Callable[[Any], Item] = whole_pair
     ) -> None:
         self._read = read
         self._part = part
@@ -70,6 +67,7 @@ class Listing(Generic[Item]):
         self._latest.reader = weakref.ref(reader)
         return reader
 
+    @short_traceback
     def __len__(self) -> int:
         pairs = list(self._read())
         made = getattr(self._latest, "reader", None)
@@ -78,6 +76,7 @@ class Listing(Generic[Item]):
             reader.take(pairs)
         return len(pairs)
 
+    @short_traceback
     def __bool__(self) -> bool:
         return any(True for _ in self._read())  # a page at most
 
@@ -85,7 +84,7 @@ class Listing(Generic[Item]):
 class _OfPrefix(MappingView, Generic[Data]):
     """The pairs that a view goes through."""
 
-    _part = staticmethod(_whole)
+    _part = staticmethod(whole_pair)
 
     def __init__(
         self, kv: MutableMapping[Data, Data], pairs: Pairs[Data], prefix: Data | None
@@ -111,10 +110,10 @@ class PrefixItems(_OfPrefix[Data], ItemsView[Data, Data]):
 class PrefixKeys(_OfPrefix[Data], KeysView[Data]):
     """The keys under a prefix."""
 
-    _part = staticmethod(_key)
+    _part = staticmethod(key_of_pair)
 
 
 class PrefixValues(_OfPrefix[Data], ValuesView[Data]):
     """The values under a prefix, in the order of their keys."""
 
-    _part = staticmethod(_value)
+    _part = staticmethod(value_of_pair)

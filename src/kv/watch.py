@@ -4,29 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 import time
 from collections.abc import Iterator
 
 from raftline.clients.addresses import Addresses
-from raftline.clients.connection import NodeConnection
-from raftline.clients.login import Credentials, log_in
+from raftline.clients.login import Credentials
+from raftline.clients.one_node import NodeShell
 from raftline.clients.steps import carry_out
 from raftline.clients.tls import ClientTls
-from raftline.common.address import Address
-from raftline.common.errors import RaftlineError
 from raftline.kv.codec import Data
 from raftline.kv.events import Event, WatchCursor
-from raftline.kv.following import (
-    BaseWatch,
-    Connect,
-    HangUp,
-    Rest,
-    Send,
-    Watching,
-    WatchMachine,
-    WatchStep,
-)
+from raftline.kv.following import BaseWatch, Watching, WatchMachine
+from raftline.kv.methods import short_traceback
 from raftline.kv.wait_times import end_of_wait
 
 
@@ -47,11 +36,8 @@ class Watch(BaseWatch[Data], Iterator[Event[Data]]):
     ) -> None:
         """Make no connection yet; see `WatchMachine`."""
         super().__init__(WatchMachine(addresses, name, cursor, open_s))
-        self._credentials = credentials
-        self._tls = tls
+        self._node = NodeShell(name, credentials, tls)
         self._process = os.getpid()
-        self._closed = threading.Event()
-        self._connection: NodeConnection | None = None
 
     def __enter__(self) -> Watch[Data]:
         return self
@@ -68,6 +54,7 @@ class Watch(BaseWatch[Data], Iterator[Event[Data]]):
             raise StopIteration
         return event
 
+    @short_traceback
     def next_event(self, timeout: float | None = None) -> Event[Data] | None:
         """Return the next event; None if none came in `timeout` seconds, or it was closed."""
         until_s = end_of_wait(timeout, time.monotonic())
@@ -76,6 +63,7 @@ class Watch(BaseWatch[Data], Iterator[Event[Data]]):
                 return None
         return self._machine.ready.popleft()
 
+    @short_traceback
     def sync(self, timeout: float | None = None) -> list[Event[Data]] | None:
         """Return the events up to now: of all that was acknowledged before this call, and was not
         returned yet. None if they did not come in `timeout` seconds, or it was closed; those that
@@ -90,13 +78,14 @@ class Watch(BaseWatch[Data], Iterator[Event[Data]]):
     def close(self) -> None:
         """End it; the thread that iterates stops. Any thread may."""
         self._machine.is_closed = True
-        self._closed.set()
-        connection = self._connection
+        self._node.over.set()
+        connection = self._node.connection
         if connection is not None and self._process == os.getpid():
             with contextlib.suppress(OSError):
                 connection.socket.shutdown(2)  # wakes the thread that reads
-        self._hang_up()
+        self._node.close()
 
+    @short_traceback
     def _step(self, until_s: float | None = None) -> bool:
         """Take one line; return False if none came in time, or the watch was closed."""
         return self._run(self._machine.take_line(until_s))
@@ -104,44 +93,8 @@ class Watch(BaseWatch[Data], Iterator[Event[Data]]):
     def _run(self, steps: Watching) -> bool:
         if self._process != os.getpid():
             raise RuntimeError("this watch is of the process that forked; begin one here")
-        try:
-            return carry_out(steps, self._do)
-        except RaftlineError as error:
-            failure = error
-        raise failure.with_traceback(None)
-
-    def _do(self, step: WatchStep) -> object:
-        connection = self._connection
-        if isinstance(step, Connect):
-            return self._open(step)
-        elif isinstance(step, HangUp):
-            self._hang_up()
-        elif isinstance(step, Rest):
-            self._closed.wait(step.seconds)
-        elif connection is None:
-            raise ConnectionError("this watch was closed")
-        elif isinstance(step, Send):
-            connection.send(step.line)
-        else:
-            return connection.read(step.until_s)
-        return None
-
-    def _open(self, step: Connect) -> Address:
-        name = self._machine.name
-        self._connection = connection = NodeConnection(
-            step.address, step.limit_s, self._tls, name, step.others
-        )
-        if self._closed.is_set():  # meanwhile
-            raise ConnectionError("this watch was closed")
-        if self._credentials is not None:
-            log_in(connection, self._credentials, name, step.limit_s)
-        return connection.address
+        return carry_out(steps, self._node.do)
 
     def __del__(self) -> None:
         with contextlib.suppress(Exception):
-            self._hang_up()
-
-    def _hang_up(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+            self._node.close()

@@ -56,7 +56,7 @@ def show(client: Client, command: str) -> None:
             for event in watch:
                 say(line_of(event))
         except ClientError as failure:
-            say(f"Sorry, {failure}")
+            say(f"Sorry, {failure.at_the_shell}")
         except KeyboardInterrupt:
             on = watches.spell_watch(_asked(command)._replace(after=watch.position))
             say(f"\n[*] The watch has ended. It goes on with: {on}")

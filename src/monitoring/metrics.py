@@ -32,12 +32,12 @@ def metrics(server: Server) -> str:
     _requests(out, server)
     _state(out, server)
     _certificates(out, server)
-    _process(out)
+    _process(out, server)
     return out.text()
 
 
 def _consensus(out: Exposition, server: Server, status: dict[str, Any]) -> None:
-    driver, measures = server.driver, server.driver.measures
+    measures = server.driver.measures
     role = "down" if server.is_down else str(status["role"])
     roles = [*(one.value for one in Role), "down"]
     out.family(
@@ -51,6 +51,19 @@ def _consensus(out: Exposition, server: Server, status: dict[str, Any]) -> None:
     out.gauge("level", "The level of the cluster", server.level)
     out.gauge("voters", "Members that vote", len(status["voters"]))
     out.gauge("learners", "Members that don't vote", len(status["learners"]))
+    _followers(out, server)
+    out.counter("elections_total", "Elections in which this node stood", measures.elections)
+    out.counter("leaderships_total", "Elections that this node won", measures.leaderships)
+    out.counter(
+        "takeovers_total",
+        "Of these, those for which the leader before asked: a transfer, or its planned stop",
+        measures.takeovers,
+    )
+    out.counter("leader_changes_total", "Leaders that this node heard of", measures.leader_changes)
+
+
+def _followers(out: Exposition, server: Server) -> None:
+    driver = server.driver
     with driver.core:
         view = driver.node.view
         heard = view.now_ms
@@ -58,6 +71,7 @@ def _consensus(out: Exposition, server: Server, status: dict[str, Any]) -> None:
             name: max(0, view.log.last_index - one.match_index)
             for name, one in view.progress.items()
         }
+        voters = view.membership.voters
         silent = {name: max(0, heard - one.heard_at_ms) for name, one in view.progress.items()}
     out.family(
         "gauge",
@@ -67,13 +81,16 @@ def _consensus(out: Exposition, server: Server, status: dict[str, Any]) -> None:
     )
     out.family(
         "gauge",
+        "peer_votes",
+        "1 for a member that votes, 0 for one that catches up; at the leader",
+        [({"peer": name}, int(name in voters)) for name in lag],
+    )
+    out.family(
+        "gauge",
         "follower_silent_seconds",
         "Time since a follower answered; at the leader",
         [({"peer": name}, ms / 1000) for name, ms in silent.items()],
     )
-    out.counter("elections_total", "Elections in which this node stood", measures.elections)
-    out.counter("leaderships_total", "Elections that this node won", measures.leaderships)
-    out.counter("leader_changes_total", "Leaders that this node heard of", measures.leader_changes)
 
 
 def _log(out: Exposition, server: Server, status: dict[str, Any]) -> None:
@@ -177,7 +194,12 @@ def _certificates(out: Exposition, server: Server) -> None:
     )
 
 
-def _process(out: Exposition) -> None:
+def _process(out: Exposition, server: Server) -> None:
+    out.gauge(
+        "clock_timestamp_seconds",
+        "The time of day of this machine, in seconds since 1970",
+        server.clock.day_s(),
+    )
     out.gauge("threads", "Threads of this process", threading.active_count())
     for name, (kind, help_text, value) in process_facts().items():
         out.family(kind, f"process_{name}", help_text, [({}, value)])

@@ -22,7 +22,7 @@ from raftline.net.shared_reader import Shareable, SharedReader
 from raftline.net.waits import AwaitReplies, ReserveRoom, SendBytes, SendLines, Wait, WaitFor
 from raftline.raft import spelling
 from raftline.raft.messages import Message
-from raftline.wire.limits import HANDSHAKE_S, LINE_S, READ_BYTES
+from raftline.wire.limits import HANDSHAKE_S, LINE_S
 from raftline.wire.protocol import FULL
 
 
@@ -45,7 +45,7 @@ class Connection(Origin, Shareable):
         self._host = host
         self._socket = connection
         self._tls = connection if isinstance(connection, TlsSocket) else None
-        self._receiver = Receiver(connection, READ_BYTES, LINE_S)
+        self._receiver = Receiver(connection, LINE_S)
         self.outgoing = Outgoing(host, connection)
         self._admission = Admission(
             host, self, lambda: is_private(connection), lambda: address_of(connection)
@@ -110,8 +110,12 @@ class Connection(Origin, Shareable):
             if name is not None and self._host.speakers.release(name, self):
                 # All that it sent has been taken: only now is its silence certain.
                 self._host.peer_disconnected(name)
+            # What is left here is garbage that refers to itself, which Python collects by the
+            # number of objects: none of them may keep many bytes until then.
             self._serving.end()
+            self.outgoing.break_off()
             self.close()
+            self._receiver.release()
 
     def _complain(self, problem: str) -> None:
         """Send a complaint, if the reader is still there."""
@@ -123,7 +127,11 @@ class Connection(Origin, Shareable):
         try:
             wait = next(steps)
             while True:
-                wait = steps.send(self._waited(wait))
+                if wait is WaitFor.BYTES:
+                    self._read()
+                    wait = next(steps)
+                else:
+                    wait = steps.send(self._waited(wait))
         except StopIteration:
             if self._serving.drains:
                 drain(self._socket)
@@ -131,10 +139,8 @@ class Connection(Origin, Shareable):
             steps.close()
 
     def _waited(self, wait: Wait) -> bool:
-        """Wait for what the machine needs, by this thread; return the result."""
-        if wait is WaitFor.BYTES:
-            self._read()
-        elif wait is WaitFor.EMPTY:
+        """Wait for what the machine needs but bytes, by this thread; return the result."""
+        if wait is WaitFor.EMPTY:
             self.outgoing.wait_until_empty()
         elif wait is WaitFor.ROOM:
             self.outgoing.wait_for_room()
@@ -150,10 +156,11 @@ class Connection(Origin, Shareable):
 
     def _read(self) -> None:
         """Let bytes come, or be read by the shared reader for a while."""
-        if self._was_parked():
-            return
         protocol = self._protocol
-        data = self._receiver.receive(protocol.lines.due_s)
+        if self._shared_reader is not None and protocol.kind in REQUESTS and self._was_parked():
+            return
+        lines = protocol.lines
+        data = self._receiver.receive(lines.due_s, is_amid_long=lines.is_amid_long)
         if data is None:
             protocol.pass_time(time.monotonic())
         else:
@@ -164,7 +171,6 @@ class Connection(Origin, Shareable):
         has to go on with what was read."""
         if (
             self._shared_reader is None
-            or self._protocol.kind not in REQUESTS
             or not self._protocol.is_between_lines
             or (self._tls is not None and self._tls.has_more)  # for which the kernel wakes nobody
             or not self._shared_reader.park(self)
@@ -253,8 +259,10 @@ class Connection(Origin, Shareable):
     def answer(self, answers: Sequence[Message]) -> None:
         """Answer a peer, from whichever thread made it true. Never waits: a peer that does not
         take its answers is cut off, and asks again."""
-        data = "".join([f"{self._host.name}@{spelling.spell(m)}\n" for m in answers]).encode()
-        if not self.outgoing.send_now(data):
+        name, lines = self._host.name, ""
+        for message in answers:
+            lines += f"{name}@{spelling.spell(message)}\n"
+        if not self.outgoing.send_now(lines.encode()):
             self.break_off()
 
 

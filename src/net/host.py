@@ -20,6 +20,7 @@ from raftline.raft.change import Change
 from raftline.raft.messages import Message
 from raftline.storage.snapshotlines import MachineState
 from raftline.wire.commands import Request
+from raftline.wire.limits import LONG_BYTES, LONG_QUEUED_BYTES, QUEUED_BYTES
 from raftline.wire.observing import ObserveAsked
 from raftline.wire.operands import Limits
 from raftline.wire.parsing import BY_ROUND, Reading, Readings
@@ -27,6 +28,7 @@ from raftline.wire.watches import WatchAsked
 
 EVERY: Final = 1 << 62  # characters: no reply is left out
 SHORT: Final = 4096  # characters of a batch's replies that are not counted
+COUNTED_BYTES: Final = LONG_QUEUED_BYTES // 2  # of one batch among the requests that wait
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -122,9 +124,13 @@ class RequestRoom:
         self.used = 0
 
     def take(self, size: int) -> bool:
-        """Take bytes; return False, and take none, if there are not enough left."""
+        """Take bytes; return False, and take none, if there are not enough left. Long runs leave
+        some to the others."""
+        bytes_max = self._bytes_max
+        if size > LONG_BYTES:
+            bytes_max = bytes_max * LONG_QUEUED_BYTES // QUEUED_BYTES
         with self._lock:
-            if self.used + size > self._bytes_max:
+            if self.used + size > bytes_max:
                 return False
             self.used += size
             return True
@@ -174,7 +180,8 @@ class Batch:
         self.asked_s = 0.0  # by time.monotonic, for what is measured
         self.hold_until_ms = 0  # 0: not held for want of a leader
         self.is_answered = False
-        self.bytes = sum(map(sys.getsizeof, commands))  # of the commands, in memory
+        # Of the commands, in memory. The longest one counts less: it fits as well.
+        self.bytes = min(sum(map(sys.getsizeof, commands)), COUNTED_BYTES)
         self.room: RequestRoom | None = None  # of which these are taken
         self._done: threading.Lock | None = None
         if reply_sink is None:

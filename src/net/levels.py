@@ -18,12 +18,12 @@ from raftline.common.level import BEFORE_LEVELS, LEVEL, Build
 from raftline.common.version import VERSION
 from raftline.net.lines import HalfLine, LineReader, LineTooLong
 from raftline.net.opening import connect
+from raftline.wire.limits import BUILD_BYTES
 from raftline.wire.protocol import ProtocolError, decode_line, split_sender
 from raftline.wire.refusals import ELSEWHERE, code_of, refusal_in
 
 FIRST_WORD = "Level"
 _LEVEL_LINE = re.compile(r"Level ([1-9][0-9]{0,8}) version (\S{1,64})")
-_ANSWER_BYTES_MAX = 1 << 16
 ASK_S = 2.0  # for a build that is not connected yet
 
 
@@ -130,7 +130,7 @@ def _asked(question: bytes, name: str, address: Address, tls: Tls | None) -> byt
         connection = TlsSocket.dialed(connection, tls.client_context(), name, ASK_S)
     with connection:
         connection.sendall(question)
-        reader = LineReader(connection, _ANSWER_BYTES_MAX, ASK_S)
+        reader = LineReader(connection, ASK_S)
         reader.limit(ASK_S)
-        lines = reader.read(_ANSWER_BYTES_MAX)
+        lines = reader.read(BUILD_BYTES)
     return lines[0] if lines else b""

@@ -14,7 +14,13 @@ import time
 from collections.abc import Callable
 
 from raftline.access.tls_socket import TlsSocket
-from raftline.wire.limits import HALF_LINES_BYTES, READ_BYTES
+from raftline.wire.limits import (
+    BUFFER_BYTES,
+    HALF_LINES_BYTES,
+    LONG_READ_BYTES,
+    LONG_READS,
+    READ_BYTES,
+)
 
 
 class HalfLine(Exception):
@@ -29,13 +35,15 @@ class HalfLines:
     """The bytes of the half lines of all clients of a node, which are bounded together.
 
     If they are too many, the lines go that began first: one that is being sent ends soon, and
-    one that is held up does not. What fits the buffer of its reader is not counted.
+    one that is held up does not. What fits a buffer is not counted.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, bytes_max: int = HALF_LINES_BYTES) -> None:
+        self._bytes_max = bytes_max
         self._lock = threading.Lock()
         self._bytes: dict[LineBuffer, int] = {}  # in the order in which they began
         self.sum = 0
+        self.turn = threading.Lock()  # of who reads the meaning of a long line, which takes memory
 
     def hold(self, lines: LineBuffer, size: int) -> None:
         """Note the bytes of a half line. It may be the one that is given up."""
@@ -43,7 +51,7 @@ class HalfLines:
         with self._lock:
             self.sum += size - self._bytes.get(lines, 0)
             self._bytes[lines] = size
-            while self.sum > HALF_LINES_BYTES:
+            while self.sum > self._bytes_max:
                 oldest = next(iter(self._bytes))
                 self.sum -= self._bytes.pop(oldest)
                 given_up.append(oldest)
@@ -71,8 +79,10 @@ class LineBuffer:
         self._patience_s = patience_s
         self._half_lines = half_lines
         self._on_given_up = on_given_up
+        self.turn = half_lines.turn if half_lines is not None else threading.Lock()
         self.is_given_up = False  # by `half_lines`
         self.begun = bytearray()  # of the line that has begun; pieces of a byte take no more
+        self.is_amid_long = False  # it is longer than what is read at a time
         self._begun_s = 0.0
         self.due_s = 0.0  # when all that is due must have come; 0: nothing is
 
@@ -84,6 +94,9 @@ class LineBuffer:
         """
         if self.due_s:
             self.check_time(now_s)
+        if self.begun and b"\n" not in data:  # `split` looks at each byte by itself
+            self._keep(data, now_s)
+            return []
         lines = data.split(b"\n")
         rest = lines.pop()
         if lines and self.begun:
@@ -98,7 +111,8 @@ class LineBuffer:
         if not self.begun:
             self._begun_s = now_s
         self.begun += data
-        if self._half_lines is not None and len(self.begun) > READ_BYTES:
+        self.is_amid_long = len(self.begun) >= READ_BYTES
+        if self._half_lines is not None and len(self.begun) > BUFFER_BYTES:
             self._half_lines.hold(self, len(self.begun))
         self.check_time(now_s)
 
@@ -124,6 +138,7 @@ class LineBuffer:
     def forget(self) -> None:
         """Give the memory of a half line back."""
         self.begun = bytearray()
+        self.is_amid_long = False
         if self._half_lines is not None:
             self._half_lines.let_go(self)
 
@@ -136,6 +151,8 @@ class LineBuffer:
 DRAIN_S = 2.0  # for what is still on its way when a connection is of no more use
 DRAIN_BYTES = 16 << 10  # at a time
 LEAST_S = 0.001  # of a wait: the kernel takes 0 for no bound at all
+# Of the whole node: threads that have read much all wait for the interpreter with it.
+long_reads = threading.BoundedSemaphore(LONG_READS)
 
 
 class LineTooLong(Exception):
@@ -144,23 +161,34 @@ class LineTooLong(Exception):
 
 class Receiver:
     """The bytes of a socket, for one thread at a time: that of the connection, or the shared
-    reader while that thread is parked. `patience_s` bounds each wait; see `prepare`."""
+    reader while that thread is parked. `patience_s` bounds each wait; see `prepare`.
 
-    def __init__(self, connection: socket.socket, buffer_bytes: int, patience_s: float) -> None:
+    Whoever waits keeps a buffer for a usual request alone. What has come beyond it is read into
+    memory that nobody keeps.
+    """
+
+    def __init__(self, connection: socket.socket, patience_s: float) -> None:
         self._connection = connection
         self._tls = connection if isinstance(connection, TlsSocket) else None
-        self._buffer = memoryview(bytearray(buffer_bytes))
+        self._buffer = memoryview(bytearray(BUFFER_BYTES))
         self._patience_s = patience_s
         self._is_bounded = False  # by another time than `patience_s`
         self.bytes_read = 0
 
-    def receive(self, due_s: float = 0.0) -> bytes | None:
+    def release(self) -> None:
+        """Give the buffer back: nothing is read any more."""
+        self._buffer = memoryview(b"")
+
+    def receive(self, due_s: float = 0.0, *, is_amid_long: bool = False) -> bytes | None:
         """Wait for bytes; return b"" at the end, None if none came within the patience, or up to
-        `due_s` of time.monotonic unless that is 0.
+        `due_s` of time.monotonic unless that is 0. Amid a long line those that are here are taken
+        by larger pieces.
 
         Raises:
             OSError: the connection broke.
         """
+        if is_amid_long and (data := self._receive_much()) is not None:
+            return data
         if due_s or self._is_bounded:
             left_s = max(LEAST_S, due_s - time.monotonic()) if due_s else self._patience_s
             set_timeout(self._connection, socket.SO_RCVTIMEO, left_s)
@@ -169,14 +197,47 @@ class Receiver:
             size = self._connection.recv_into(self._buffer)
         except BlockingIOError:  # the receive timeout
             return None
-        self.bytes_read += size
-        return bytes(self._buffer[:size])
+        data = bytes(self._buffer[:size])
+        if size == BUFFER_BYTES:
+            data += self._rest()
+        self.bytes_read += len(data)
+        return data
+
+    def _rest(self) -> bytes:
+        """Return what else is here after a full buffer, up to READ_BYTES with it."""
+        try:
+            return self._connection.recv(READ_BYTES - BUFFER_BYTES, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return b""
+
+    def _receive_much(self) -> bytes | None:
+        """Return the bytes that are here, up to the end of their line: b"" at the end, None if
+        there are none, if TLS has them, or if enough threads do so. Never waits, so nobody keeps
+        the memory for them.
+
+        A value of 1 MiB by pieces of the buffer would be 64 turns of the interpreter. What follows
+        the line may be as many short ones, which would take many times their bytes: a reader that
+        takes no replies has few of these.
+        """
+        if self._tls is not None or not long_reads.acquire(blocking=False):
+            return None
+        try:
+            ahead = self._connection.recv(LONG_READ_BYTES, socket.MSG_DONTWAIT | socket.MSG_PEEK)
+            size = ahead.find(b"\n") + 1 or len(ahead)
+            del ahead
+            data = self._connection.recv(size, socket.MSG_DONTWAIT) if size else b""
+        except BlockingIOError:
+            return None
+        finally:
+            long_reads.release()
+        self.bytes_read += len(data)
+        return data
 
     def receive_now(self) -> bytes | None:
         """Return the bytes that are here: b"" at the end, None if there are none. Never waits.
 
-        It asks the kernel once. So there are as many bytes as the buffer has; under TLS, whose
-        small records nobody is woken for, as many as `TlsSocket.take` gives at most.
+        It asks the kernel once, and once more if the buffer is full. Under TLS, whose small records
+        nobody is woken for, there are as many bytes as `TlsSocket.take` gives at most.
 
         Raises:
             OSError: the connection broke.
@@ -186,6 +247,8 @@ class Receiver:
         except BlockingIOError:
             return None
         data, tls = bytes(self._buffer[:size]), self._tls
+        if size == BUFFER_BYTES and tls is None:
+            data += self._rest()
         while size and tls is not None and (size := tls.take(self._buffer)):
             data += self._buffer[:size]
         self.bytes_read += len(data)
@@ -196,8 +259,8 @@ class LineReader(Receiver):
     """Reads lines on a connection that this node made. One that was begun has `patience_s` to
     end."""
 
-    def __init__(self, connection: socket.socket, buffer_bytes: int, patience_s: float) -> None:
-        super().__init__(connection, buffer_bytes, patience_s)
+    def __init__(self, connection: socket.socket, patience_s: float) -> None:
+        super().__init__(connection, patience_s)
         self._lines = LineBuffer(patience_s)
 
     def read(self, longest: int) -> list[bytes] | None:
@@ -210,7 +273,7 @@ class LineReader(Receiver):
         """
         lines = self._lines
         while True:
-            data = self.receive(lines.due_s)
+            data = self.receive(lines.due_s, is_amid_long=lines.is_amid_long)
             if data is None:
                 lines.check_time(time.monotonic())
                 continue

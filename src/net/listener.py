@@ -19,7 +19,13 @@ from raftline.net.host import Batch, Host
 from raftline.net.lines import HalfLines, prepare
 from raftline.net.places import Places
 from raftline.net.shared_reader import CROWDS, SharedReader
-from raftline.wire.limits import LINE_S, PLACES_FOR_PEERS, PLACES_GIVEN_UP
+from raftline.wire.limits import (
+    HALF_LINES_BYTES,
+    LINE_S,
+    LISTING_FILES,
+    PLACES_FOR_PEERS,
+    PLACES_GIVEN_UP,
+)
 
 COMPLAINT_PAUSE_S = 60.0
 CLOSE_S = 5.0  # for the thread that takes connections to have ended
@@ -32,14 +38,21 @@ class Listener:
     """Listens from the start, so that a port in use is found before any file is touched; takes
     connections once there is a server to serve them."""
 
-    def __init__(self, host: str, port: int, connections_max: int, io: str = "auto") -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        connections_max: int,
+        io: str = "auto",
+        half_lines_bytes: int = HALF_LINES_BYTES,
+    ) -> None:
         """Take the port; `io` is one of `IO_MODES`.
 
         Raises:
             PortRefused: the port can't be had.
         """
         self._places: Places[Connection] = Places(connections_max)
-        self._half_lines = HalfLines()
+        self._half_lines = HalfLines(half_lines_bytes)
         self._io = io
         self._shared_reader: SharedReader | None = None
         self._lock = threading.Lock()
@@ -48,7 +61,7 @@ class Listener:
         self._taker: threading.Thread | None = None
         self._complained_s: dict[str, float] = {}  # of what
         self._gone = (0, 0, 0)  # connections that ended, and the bytes that they read and sent
-        raise_file_limit(connections_max + PLACES_FOR_PEERS + PLACES_GIVEN_UP + 64)
+        raise_file_limit(connections_max + PLACES_FOR_PEERS + PLACES_GIVEN_UP + LISTING_FILES + 64)
         try:
             info = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
             self._socket = socket.socket(info[0], socket.SOCK_STREAM)

@@ -18,10 +18,10 @@ class Outgoing(OutgoingProtocol):
 
     Whoever answers the last request that a reply waits for sends it, without waiting: to wake the
     connection's own thread for that would cost more than all the rest of a request (1.3 times as
-    many sets at 64 connections without it: docs/develop/speed.md). A reply that is longer than a
-    piece, and what a reader does not take at once, goes out by a thread that lives until it has.
-    That thread makes one piece at a time, once the node has room for it (`ReplyRoom`). So a reader
-    that is slow holds nobody up, and takes no memory beyond a piece or one long reply.
+    many sets at 64 connections without it: docs/develop/speed.md). A very long reply, and what a
+    reader does not take at once, goes out by a thread that lives until it has. That thread makes
+    one piece at a time, once the node has room for it (`ReplyRoom`). So a reader that is slow
+    holds nobody up, and takes no memory beyond a piece or one long reply.
 
     A watch that follows closely is pushed its lines, without waiting. One that lags is a
     backlog: it is asked for a piece whenever the reader has taken the one before.

@@ -13,15 +13,17 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from raftline.common.derived import mypyc_attr
-from raftline.net.host import Backlog, Batch, Host, ReplySink
+from raftline.net.host import EVERY, Backlog, Batch, Host, ReplySink
 from raftline.wire import limits
 from raftline.wire.protocol import NO_LEADER, outcome_unknown, reply_line
 from raftline.wire.refusals import coded_line
 
 PIECE: Final = limits.PIECE_CHARACTERS
+AT_ONCE: Final = limits.AT_ONCE_CHARACTERS
 READS_AT_ONCE: Final = 16
 BATCHES_MAX: Final = limits.BATCHES
 UNDER_WAY_MAX: Final = limits.UNDER_WAY_CHARACTERS
+WIDE: Final = 4  # bytes of each character, if one of them is not ASCII: at the most
 NOT_KEPT: Final = outcome_unknown("the replies that wait for this client are too long already")
 
 
@@ -92,7 +94,7 @@ class OutgoingProtocol(ReplySink):
         return [self._as_kept(batch, reply) for reply in replies]
 
     def _as_kept(self, batch: Batch, reply: str) -> str:
-        size, room = len(reply), self._host.reply_room
+        size, room = len(reply) if reply.isascii() else WIDE * len(reply), self._host.reply_room
         if self._is_over or size <= len(NOT_KEPT):
             return reply
         # A reply to a set repeats its value; the requests under way have a bound of their own.
@@ -124,8 +126,8 @@ class OutgoingProtocol(ReplySink):
             self._sent_replies()
 
     def _sent_replies(self) -> bool:
-        """Send the replies that are complete and no longer than a piece, without waiting; return
-        False if the rest leaves later."""
+        """Send the replies that are complete and not very long, without waiting; return False if
+        the rest leaves later."""
         while self._batches and (data := self._next(or_one_long=False)):
             self._settle()
             sent = self._send(data)
@@ -252,9 +254,11 @@ class OutgoingProtocol(ReplySink):
 
     def _next(self, *, or_one_long: bool) -> bytes:
         """Return the next replies that are complete, spelled: a piece of them. A longer reply is
-        one by itself, if that is wanted; b"" if there is none. `_settle` is called then."""
+        one by itself, a very long one if that is wanted; b"" if there is none. `_settle` is called
+        then."""
         lines: list[str] = []
         place, room = 0, PIECE
+        longest = EVERY if or_one_long else AT_ONCE
         while place < len(self._batches) and room > 0:
             batch = self._batches[place]
             if not batch.is_answered:
@@ -265,7 +269,7 @@ class OutgoingProtocol(ReplySink):
                 asked = batch.commands[begin : begin + READS_AT_ONCE]
                 replies = batch.reader.read(asked, room, waits=or_one_long)
             for reply in replies:
-                if len(reply) > room and (lines or not or_one_long):
+                if len(reply) > (room if lines else longest):
                     break
                 lines.append(self.spelled(self._host.name, batch.ids[batch.sent], reply))
                 if len(reply) > PIECE and batch.replies:

@@ -32,6 +32,13 @@ from raftline.wire.refusals import SORRY, code_of
 
 BACK_OFF_S = (0.05, 0.5)  # first and longest pause between two tries to connect
 LEAST_PAUSE_S = 0.02  # even if there is something to send
+NOT_YET_VALID, EXPIRED = 9, 10  # OpenSSL's numbers, X509_V_ERR_…
+BY_THE_CLOCK = ("ALERT_BAD_CERTIFICATE", "ALERT_CERTIFICATE_EXPIRED")  # its alerts about these
+OF_CERTIFICATES = (
+    *BY_THE_CLOCK, "ALERT_CERTIFICATE_REVOKED", "ALERT_CERTIFICATE_REQUIRED", "ALERT_UNKNOWN_CA",
+    "ALERT_UNSUPPORTED_CERTIFICATE", "ALERT_CERTIFICATE_UNKNOWN",
+)  # fmt: skip
+CLOCK_HINT = "; compare the clock of this machine with that of the others: raftline status"
 FOREIGN_PAUSE_S = 60.0  # between two words on a port that answers nonsense
 
 
@@ -72,7 +79,7 @@ class Peer:
         self._say = say
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
-        self._outbox: list[bytes] = []
+        self._outbox: list[bytes | memoryview] = []
         self._outbox_bytes = 0
         self.bytes_sent = self.bytes_read = 0  # on all connections that ended, and on this one
         self._more = Wakeup()  # set when the outbox has something
@@ -138,20 +145,21 @@ class Peer:
                 return  # the reader finds out, and connects again
             self.bytes_sent += sent
             if sent < len(line):
-                self._put(line[sent:])
+                self._put(line, sent)
                 self._more.set()
 
-    def _put(self, data: bytes) -> None:
-        self._outbox.append(data)
-        self._outbox_bytes += len(data)
+    def _put(self, line: bytes, sent: int = 0) -> None:
+        """Keep a line that was sent so far. What was sent is kept with it, and counts."""
+        self._outbox.append(memoryview(line)[sent:] if sent else line)
+        self._outbox_bytes += len(line)
 
     def _send_outbox(self) -> None:
         while not self._stopping.is_set():
             self._more.wait(1.0)
             while True:
                 with self._lock:
-                    connection, data = self._socket, b"".join(self._outbox)
-                    self._outbox = []
+                    connection, outbox, self._outbox = self._socket, self._outbox, []
+                data = outbox[0] if len(outbox) == 1 else b"".join(outbox)
                 if not data or connection is None:
                     break
                 try:
@@ -215,7 +223,7 @@ class Peer:
         try:
             connection.settimeout(None)
             prepare(connection, PEER_S)
-            reader = LineReader(connection, 64 << 10, PEER_S)
+            reader = LineReader(connection, PEER_S)
             self._begin_tls(connection)
             self._prove(connection, reader)
             if question := self._level.first_line(self._me):
@@ -233,9 +241,17 @@ class Peer:
                 if answers:
                     heard = True
                     self._on_answers(answers)
-        except (OSError, HalfLine, LineTooLong):
-            pass  # the peer is gone or speaks nonsense: connect again
+        except (OSError, HalfLine, LineTooLong) as problem:
+            self._explain(problem)  # the peer is gone or speaks nonsense: connect again
         return heard
+
+    def _explain(self, problem: Exception) -> None:
+        """Complain if the peer refuses this node's certificate. By TLS 1.3 that comes as an alert
+        in place of its first answer."""
+        reason = problem.reason if isinstance(problem, ssl.SSLError) else None
+        if reason and reason.endswith(OF_CERTIFICATES):
+            hint = CLOCK_HINT if reason.endswith(BY_THE_CLOCK) else ""
+            self._complain(f"it does not take my certificate: {reason}{hint}")
 
     def _begin_tls(self, connection: socket.socket) -> None:
         """Shake hands with the peer, whose certificate has to be for its name.
@@ -249,7 +265,8 @@ class Peer:
         try:
             self.is_proven = dial_tls(connection, self._tls, self.name)
         except ssl.SSLCertVerificationError as problem:
-            self._complain(f"no certificate for {self.name}: {problem.verify_message}")
+            hint = CLOCK_HINT if problem.verify_code in (NOT_YET_VALID, EXPIRED) else ""
+            self._complain(f"no certificate for {self.name}: {problem.verify_message}{hint}")
             raise
         except ssl.SSLError as problem:
             self._is_plain = True

@@ -16,7 +16,15 @@ from typing import Final, TypeAlias
 from raftline.net.admission import NAMED_IN_LOG, REQUESTS, Admission
 from raftline.net.host import Batch, Host, ReplySink
 from raftline.net.lines import HalfLine, Late, LineBuffer
-from raftline.wire.limits import LINE_S, PROOF_S, STRANGER_LINE_BYTES, STRANGER_S
+from raftline.wire.commands import COMMANDS, Work
+from raftline.wire.limits import (
+    LINE_S,
+    LONG_BYTES,
+    LONG_TOGETHER,
+    PROOF_S,
+    STRANGER_LINE_BYTES,
+    STRANGER_S,
+)
 from raftline.wire.parsing import BY_ROUND, ParsedLine, asks_status, parse
 from raftline.wire.protocol import FULL, looks_foreign
 from raftline.wire.refusals import sentence_of
@@ -28,6 +36,7 @@ HALF_LINES_FULL: Final = (
 )
 HALF_LINE: Final = f"a line was begun and not ended within {LINE_S:.0f} s."
 OF_PEERS: Final = ("peer", "level", "proof")
+MAY_TAKE_LONG: Final = frozenset([verb for verb in COMMANDS if COMMANDS[verb].work != Work.SHORT])
 
 
 @dataclass(slots=True)
@@ -110,6 +119,7 @@ class ServerProtocol:
     def receive_data(self, data: bytes, now_s: float) -> None:
         """Take bytes that arrived; b"": none follow."""
         self._now_s = self._admission.now_s = now_s
+        self.is_between_lines = False
         if not data:
             self._end = End(HALF_LINES_FULL if self.lines.is_given_up else "")
             return
@@ -117,6 +127,12 @@ class ServerProtocol:
             self._whole.extend(self.lines.feed(data, now_s))
         except HalfLine as problem:
             self._end_late(problem)
+
+    def forget(self) -> None:
+        """Give back what was not handed out: nothing is served here any more."""
+        self._whole.clear()
+        self._admitted, self._parsed = [], None
+        self.lines.forget()
 
     def pass_time(self, now_s: float) -> None:
         """Look whether anything is late, after a while without bytes."""
@@ -133,7 +149,7 @@ class ServerProtocol:
         self._whole.clear()
         self._parsed, self._admitted = None, []
         self.lines.forget()
-        self._end = End(complaint, drains)
+        self._end, self.is_between_lines = End(complaint, drains), False
         return self._end
 
     def bound_strangers(self, now_s: float) -> None:
@@ -190,6 +206,7 @@ class ServerProtocol:
         limits, readings, me = host.limits, host.readings, host.name
         run, self._admitted = self._admitted, []
         line, self._parsed = self._parsed, None
+        may_be_long = 0
         while line is not None or whole:
             if line is None:
                 raw = whole[0]
@@ -197,7 +214,13 @@ class ServerProtocol:
                 is_odd = len(raw) > self._short or not raw.isascii()
                 if (is_new or is_odd) and self._is_preceded(raw):
                     break
-                line = parse(whole.popleft(), limits, readings, me)
+                if len(raw) > LONG_BYTES and not self._is_peers:
+                    if not may_wait:
+                        break
+                    with self.lines.turn:
+                        line = parse(whole.popleft(), limits, readings, me)
+                else:
+                    line = parse(whole.popleft(), limits, readings, me)
             level = line.request.level
             takes_time = not may_wait and (
                 line.kind not in REQUESTS or (level > 1 and level > host.level)
@@ -210,6 +233,9 @@ class ServerProtocol:
                 self._admitted = [line]
                 break
             run.append(line)
+            may_be_long += line.request.verb in MAY_TAKE_LONG
+            if may_be_long >= LONG_TOGETHER:  # what others send goes between this run and the next
+                break
             line = None
         return run
 
@@ -225,7 +251,7 @@ class ServerProtocol:
                 return True
         if len(raw) > self._short and self._is_too_long(raw):
             return True
-        if TIMING_MARK in raw and not self._is_marked:
+        if not raw.isascii() and TIMING_MARK in raw and not self._is_marked:
             self._is_marked, self._mark = True, TimingMark()
             return True
         self._is_marked = False

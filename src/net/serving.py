@@ -61,10 +61,10 @@ class Serving:
         protocol, outgoing, replies = self._protocol, self._outgoing, self._replies
         while True:
             step, self._left = self._left, None
-            if step is None:
+            if step is None and not protocol.is_between_lines:
                 step = protocol.next_step()
             if step is None:
-                if replies.have_some:
+                if replies.lines:
                     yield SendLines(replies.take())
                 if outgoing.is_full():
                     yield WaitFor.ROOM
@@ -77,7 +77,7 @@ class Serving:
                 continue
             if protocol.has_changed:  # what comes later sees what came before
                 yield WaitFor.EMPTY
-            if replies.have_some:
+            if replies.lines:
                 yield SendLines(replies.take())
             outgoing.add(step)
             self._host.submit(step)
@@ -99,7 +99,8 @@ class Serving:
         if self._protocol.has_changed:
             yield WaitFor.EMPTY
         if kind == "peer":
-            yield from self._replies.flush()
+            if self._replies.lines:
+                yield from self._replies.flush()
             heard = [one.message for one in lines if one.message]
             for complaint in self._host.hear(heard, self._origin):
                 yield from self._replies.add_in_pieces("", error(complaint))
@@ -120,7 +121,8 @@ class Serving:
         """Forget what was begun here, since this connection ends."""
         self._watching.end()
         self._observing.end()
-        self._protocol.lines.forget()
+        self._left = None
+        self._protocol.forget()
 
     # --- another reader --------------------------------------------------------------------------
 

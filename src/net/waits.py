@@ -64,12 +64,12 @@ class Replies:
         """`outgoing` spells each line."""
         self._name = name
         self._outgoing = outgoing
-        self._lines: list[str] = []
+        self.lines: list[str] = []  # that have gathered
         self._size = 0
 
     def add(self, request_id: str, text: str) -> None:
         """Add the reply to a request."""
-        self._lines.append(self._outgoing.spelled(self._name, request_id, text))
+        self.lines.append(self._outgoing.spelled(self._name, request_id, text))
         self._size += len(text)
 
     def add_in_pieces(self, request_id: str, text: str) -> Waits[None]:
@@ -78,17 +78,12 @@ class Replies:
         if self._size >= PIECE:
             yield from self.flush()
 
-    @property
-    def have_some(self) -> bool:
-        """Whether replies have gathered."""
-        return bool(self._lines)
-
     def flush(self) -> Waits[None]:
         """Send the replies that have gathered."""
-        if self._lines:
+        if self.lines:
             yield SendLines(self.take())
 
     def take(self) -> list[str]:
         """Return the lines that have gathered, which are sent now."""
-        lines, self._lines, self._size = self._lines, [], 0
+        lines, self.lines, self._size = self.lines, [], 0
         return lines

@@ -56,13 +56,14 @@ class Applying:
         or a snapshot was taken over, with the reads that waited for that."""
         self._node = node
         self._logmanager = logmanager
-        self._watchers = watchers
+        self._feed = watchers.feed
         self._queue = queue
         self._batching = batching
         self._on_applied = on_applied
         self._clock, self._now_s = clock, clock.reader_s()
         self.lags = False  # a slice of what is left may be applied now
         self.follows_a_write = False  # what is left is applied after a write
+        self._at_hand: Sequence[Entry] = ()  # of that, or of what was applied since
         self.pause_s = PAUSE_S  # in which the others have their turn, before the next slice
         # Called when long entries wait for `begin_apart`; None: they are applied like the others.
         self.on_long: Callable[[], None] | None = None
@@ -77,7 +78,7 @@ class Applying:
             self._queue.give_up_pending(LEADERSHIP_LOST)  # nobody executes their entries here
             self._logmanager.take_over(effects.install)
             self.lags = self.follows_a_write = self.waits_apart = False
-            self._watchers.applied([])
+            self._feed.applied([])
             self._report(effects.install.index)
         if self.lags or not (effects.apply or self.follows_a_write):
             return False
@@ -85,21 +86,24 @@ class Applying:
             return False
         if effects.append and not (leads or self._node.view.reads_wait):
             self.follows_a_write = True
+            self._at_hand = effects.apply
             return False
         return self.go_on(effects.apply)
 
     def go_on(self, at_hand: Sequence[Entry] = ()) -> bool:
         """Apply the next slice; return whether that answers the requests of a group. Entries that
         are `at_hand` need not be copied from the log."""
+        at_hand, self._at_hand = at_hand or self._at_hand, ()
         self.follows_a_write = False
         self.waits_apart = False
         now_s = self._now_s()
         end_s = now_s + SLICE_S
         answers = False
         view = self._node.view
-        while (index := view.applied) < view.applying and now_s < end_s:
+        index, last = view.applied, view.applying
+        while index < last and now_s < end_s:
             if not at_hand or at_hand[0].index != index + 1:
-                count = min(PIECE_ENTRIES, view.applying - index)
+                count = min(PIECE_ENTRIES, last - index)
                 at_hand = self._node.committed(index + 1, count)
             if self.on_long is not None:
                 count = count_short(self._logmanager.store, at_hand)
@@ -108,10 +112,13 @@ class Applying:
                     self.on_long()
                     break
                 at_hand = at_hand[:count]
-            answers |= self._apply(at_hand, end_s)
+            replies = self._logmanager.apply(at_hand, self._now_s, end_s)
+            answers |= self._answer(at_hand, replies)
+            index += len(replies)
             now_s = self._now_s()
-        self.lags = view.applied < view.applying and not self.waits_apart
-        self._pause_after(now_s - end_s)
+        self.lags = index < last and not self.waits_apart
+        if self.lags:
+            self._pause_after(now_s - end_s)
         return answers
 
     def _pause_after(self, over_s: float) -> None:
@@ -141,21 +148,21 @@ class Applying:
         """Report what was applied, and go on; return as `go_on` does."""
         over_s = self._now_s() - self._begun_s - SLICE_S
         self.is_apart = False
-        answers = self._answer(entries[: len(replies)], replies)
+        answers = self._answer(entries, replies)
         answers |= self.go_on()
         if self.waits_apart:
             self._pause_after(over_s)
         return answers
 
-    def _apply(self, entries: Sequence[Entry], end_s: float) -> bool:
-        replies = self._logmanager.apply(entries, self._now_s, end_s)
-        return self._answer(entries[: len(replies)], replies)
-
-    def _answer(self, applied: Sequence[Entry], replies: list[str]) -> bool:
-        first, last = applied[0].index, applied[-1].index
-        self._watchers.applied(applied)
-        self._queue.answer_applied(replies, first, last)
+    def _answer(self, entries: Sequence[Entry], replies: list[str]) -> bool:
+        """Answer the requests of those that were applied, the first ones."""
+        first, last = entries[0].index, entries[len(replies) - 1].index
+        self._feed.applied(entries[: len(replies)])
+        if self._queue.pending:
+            self._queue.answer_applied(replies, first, last)
         self._report(last)
+        if not self._batching.in_flight:
+            return False
         queued, used_s = len(self._queue.writes), self._clock.used_s()
         return self._batching.committed(last, queued, self._now_s(), used_s)
 

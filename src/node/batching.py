@@ -114,7 +114,7 @@ class Batching:
         self.writes, self._reads = Gathering(), Gathering()
         self._sharing = Sharing(now_s, used_s)
         # Of each proposal under way: its last index, its batches, when it was made.
-        self._in_flight: deque[tuple[int, int, float]] = deque()
+        self.in_flight: deque[tuple[int, int, float]] = deque()
         self._proposed_s = 0.0  # when the last one was made
 
     # --- events -------------------------------------------------------------------------------
@@ -126,14 +126,14 @@ class Batching:
     def proposed(self, last_index: int, batches: int, now_s: float) -> None:
         """Note how many batches became entries, up to `last_index`."""
         self._proposed_s = now_s
-        self._in_flight.append((last_index, batches, now_s))
+        self.in_flight.append((last_index, batches, now_s))
 
     def committed(self, index: int, queued: int, now_s: float, used_s: float) -> bool:
         """Note that the entries up to `index` are applied; return whether this answers a
         proposal. `queued` writes wait."""
         answered, proposed_s = 0, 0.0
-        while self._in_flight and self._in_flight[0][0] <= index:
-            _, batches, proposed_s = self._in_flight.popleft()
+        while self.in_flight and self.in_flight[0][0] <= index:
+            _, batches, proposed_s = self.in_flight.popleft()
             answered += batches
         if answered:
             self._sharing.committed(now_s - proposed_s, now_s, used_s)
@@ -152,7 +152,7 @@ class Batching:
 
     def lost_leadership(self) -> None:
         """Forget the proposals under way: they are no longer this server's own."""
-        self._in_flight.clear()
+        self.in_flight.clear()
 
     # --- decisions ----------------------------------------------------------------------------
 
@@ -162,7 +162,7 @@ class Batching:
             return True
         if is_full:
             return False
-        if self._in_flight or is_writing:
+        if self.in_flight or is_writing:
             return now_s >= self._proposed_s + self._sharing.wait_s
         return self.writes.is_ripe(queued, now_s)
 
@@ -180,7 +180,7 @@ class Batching:
         until_s = math.inf
         if self.leads:
             if writes and not is_full:
-                is_busy = self._in_flight or is_writing
+                is_busy = self.in_flight or is_writing
                 shared_s = self._proposed_s + self._sharing.wait_s
                 until_s = shared_s if is_busy else self.writes.ripe_at_s
             if reads and not is_reading:

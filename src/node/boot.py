@@ -17,10 +17,11 @@ from raftline.net.shared_reader import IO_MODES
 from raftline.node import joining
 from raftline.node.access_settings import AccessSettings
 from raftline.node.joining import joining_address, reached_address, settle_configuration
+from raftline.node.memory import Shares, shares_of
 from raftline.node.recorder import check_path
 from raftline.node.snapshots import COMPACT_BYTES
-from raftline.state.history import BYTES_MAX, EVENTS_MAX
 from raftline.wire.commands import READ_MODES
+from raftline.wire.limits import HISTORY_BYTES, HISTORY_EVENTS
 
 _BYTES = as_number("number of bytes", 1)
 
@@ -57,6 +58,16 @@ def access_settings(arguments: argparse.Namespace) -> AccessSettings:
     """Return the settings about access; each has the name of its argument."""
     names = (field.name for field in dataclasses.fields(AccessSettings) if field.name != "called")
     return AccessSettings(**{name: getattr(arguments, name) for name in names})
+
+
+def shares(arguments: argparse.Namespace) -> Shares:
+    """Return the bounds that follow from --memory. Raises ConfigError."""
+    return shares_of(
+        arguments.memory,
+        arguments.history_bytes,
+        arguments.max_connections,
+        has_tls=arguments.tls_cert is not None,
+    )
 
 
 def parser() -> Parser:
@@ -204,16 +215,24 @@ def _add_bounds(parser: Parser) -> None:
     add(
         "--history-events",
         type=_BYTES,
-        default=EVENTS_MAX,
+        default=HISTORY_EVENTS,
         metavar="N",
         help="how many of the latest events are kept, from which watches go on (default: 100000)",
     )
     add(
         "--history-bytes",
         type=_BYTES,
-        default=BYTES_MAX,
+        default=HISTORY_BYTES,
         metavar="BYTES",
-        help="how many bytes of them are kept in memory (default: 33554432)",
+        help="how many bytes of them are kept in memory (default: 16777216)",
+    )
+    add(
+        "--memory",
+        type=_BYTES,
+        metavar="BYTES",
+        help="what the bounds of this node add up to beside its keys; so many connections and"
+        " watches are taken as fit (default: 335544320, or what --max-connections and"
+        " --history-bytes need)",
     )
     add(
         "--cores",
@@ -292,9 +311,8 @@ def _add_settings(parser: Parser) -> None:
     add(
         "--max-connections",
         type=as_number("number of connections", 1, 999_999),
-        default=4096,
         metavar="N",
-        help="default: 4096",
+        help="default: 4096, or as many as fit --memory",
     )
     add(
         "--config",

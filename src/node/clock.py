@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from raftline.common.derived import mypyc_attr
+from raftline.common.timeofday import time_of_day
 
 # Leases need a clock that goes on while the machine sleeps; Linux has one.
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -34,6 +35,11 @@ class Clock:
         """Return `now_s` for those who ask it for each entry: the system's own function, if this
         is the system's clock."""
         return time.monotonic if type(self) is Clock else self.now_s
+
+    def day_s(self) -> float:
+        """Return the time of day, in seconds since 1970. It is for people, who compare it with that
+        of other machines; nothing is decided by it."""
+        return time_of_day()
 
     def used_s(self) -> float:
         """Return the processor time of this process, in seconds."""

@@ -26,6 +26,7 @@ from raftline.raft.inputs import Input, PeerDisconnected, PeerLevel
 from raftline.raft.messages import Message
 from raftline.raft.node import RawNode
 from raftline.raft.transfer import OrderRefused
+from raftline.state.work import is_long
 from raftline.wire.refusals import code_of
 
 HANDOVER_LIMIT_S = 2.0  # at a human pace an election timeout is too long to wait before stopping
@@ -52,7 +53,9 @@ class Driver:
         self.measures = Measures(clock)
         self._writer = Writer(logmanager, self.core, self._written, self._fail, self.measures)
         self.writes, self.between_writes = self._writer.queue, self._writer.between_writes
-        self._queue = RequestQueue(hold_ms, self.measures, clock=clock)
+        self._queue = RequestQueue(
+            hold_ms, self.measures, clock=clock, is_long=partial(is_long, logmanager.store)
+        )
         self._wakeup = Wakeup()
         self._sleep = OwnerSleep(self._wakeup.set)
         self.apart = threading.Lock()  # taken before `core`: no entry is applied without that
@@ -87,7 +90,10 @@ class Driver:
 
     def receive(self, messages: Sequence[Message], origin: Origin | None) -> list[str]:
         """Step messages of a peer into the core; return a complaint for each that was refused."""
-        return self._step(partial(self._stepper.receive_all, messages, origin)) or []
+        with self.core:
+            complaints = self._guard(partial(self._stepper.receive_all, messages, origin))
+        self._rounds.look(self._take_round)
+        return complaints or []
 
     def peer_disconnected(self, peer: str) -> None:
         """Report to the core that a peer's connection broke."""

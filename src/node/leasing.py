@@ -18,19 +18,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from itertools import islice
+from heapq import nsmallest
+from itertools import chain, filterfalse, islice
 
 from raftline.node.lease_clock import NEVER_MS, LeaseClock
 from raftline.raft.node import RawNode
 from raftline.state.leasecommands import seconds_of
 from raftline.state.leases import spell_expiry
 from raftline.state.store import Store
+from raftline.wire.limits import LEASE_KEYS_CHARACTERS, LEASES_LISTED
 from raftline.wire.operands import not_understood
 from raftline.wire.protocol import error, real
 
 EXPIRED_MAX = 500  # leases in one expiry; the next is proposed once this one is applied
 STARTED_MAX = 2000  # of the leases that a new leader finds, begun in one step
-LISTED_MAX = 1000  # leases that `leases` lists, and keys of one
+KEY_CHARACTERS = 50  # as which each counts, beside its own
 
 
 class Leasing:
@@ -49,11 +51,10 @@ class Leasing:
     def _seconds(self, lease: str) -> int:
         return seconds_of(self._store, lease)
 
-    def stepped(self, now: Callable[[], int]) -> None:
-        """Record what a step has changed: who leads, what was applied. `now` is asked after
-        that step, so it is not before the request of any entry that was applied."""
-        view = self._node.view
-        term = view.term if view.is_leader else 0
+    def stepped(self, term: int, now: Callable[[], int]) -> None:
+        """Record what a step has changed: what was applied, and the term that this server leads, 0
+        for none. `now` is asked after that step, so it is not before the request of any entry that
+        was applied."""
         if term != self.term:
             self._lead(term)
         if not term:
@@ -64,7 +65,7 @@ class Leasing:
             started, leases.started, now_ms = leases.started, [], now()
             for lease in started:
                 self._clock.start(lease, now_ms)
-        if self._expiring and view.applied >= self._expiry_index:
+        if self._expiring and self._node.view.applied >= self._expiry_index:
             self._expiring.clear()
 
     def _lead(self, term: int) -> None:
@@ -165,15 +166,21 @@ class Leasing:
     def _listed(self, now_ms: int) -> dict[str, object]:
         """Return what `leases` lists: the first of them, and how many there are."""
         store = self._store
-        granted = store.leases.granted
-        own = [lease for lease in store.leased if lease not in granted]
+        granted, leased = store.leases.granted, store.leased
         shown: dict[str, object] = {}
-        for lease in islice((*granted, *own), LISTED_MAX):
-            keys = sorted(store.leased.get(lease, ()))
+        room = LEASE_KEYS_CHARACTERS
+        own = filterfalse(granted.__contains__, leased)
+        for lease in islice(chain(granted, own), LEASES_LISTED):
+            keys = leased.get(lease, set())
+            first: list[str] = []
+            for key in nsmallest(min(LEASES_LISTED, room // KEY_CHARACTERS), keys):
+                room -= len(key) + KEY_CHARACTERS
+                first.append(real(key))
             shown[lease] = {
                 "seconds": self._seconds(lease),
                 "left": self._left_s(lease, now_ms),
-                "keys": [real(key) for key in keys[:LISTED_MAX]],
+                "keys": first,
                 "keys_in_all": len(keys),
             }
-        return {"leases": shown, "leases_in_all": len(granted) + len(own)}
+        in_both = len(granted.keys() & leased.keys())
+        return {"leases": shown, "leases_in_all": len(granted) + len(leased) - in_both}

@@ -6,25 +6,36 @@ state under all of them. Those that come while the pairs are looked through shar
 
 from __future__ import annotations
 
+import errno
+import io
+import os
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+import weakref
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
+from typing import IO
 
 from raftline.common.wakeup import give_way
 from raftline.logmanager import LogManager
-from raftline.state.pairs import Breathe, StillPairs, key_bytes
+from raftline.node.disk_room import spares
+from raftline.state.pages import key_bytes
+from raftline.state.pairs import Breathe, StillPairs
 from raftline.state.prefixes import PrefixIndex
 from raftline.state.sessions import entry_number
 from raftline.storage.disk import HalfApplied
 from raftline.wire.keyfacts import value_of
+from raftline.wire.limits import LISTING_BYTES, LISTING_FILES, LISTINGS_BYTES
 from raftline.wire.protocol import real
 from raftline.wire.watches import has
 
 STEP_KEYS = 1000  # looked at in one go
+STEP_CHARACTERS = 256 << 10  # of lines that are spelled before they are written
 SORTED_KEYS = 10_000  # sorted in one go
-MEMORY_BYTES = 1 << 20  # of one listing; a longer one lies in a file without a name
 PIECE_BYTES = 64 << 10
+OWN_BYTES = 1 << 10  # as which a look counts in memory, besides its lines
 
 
 def _place(key: str) -> bytes:
@@ -32,41 +43,204 @@ def _place(key: str) -> bytes:
     return key_bytes(real(key))
 
 
-class KeyListing:
-    """The lines of the keys with one prefix; watches of one look share it, each at its own place.
+def _with_prefix(keys: list[str], prefix: str) -> Iterator[str]:
+    """Return those of the keys, which are in order, that have a prefix."""
+    raw = real(prefix)
+    try:
+        first = raw.encode()
+    except UnicodeEncodeError:  # with a byte that is no UTF-8: such keys may stand apart
+        first = b""
+    for place in range(bisect_left(keys, first, key=_place), len(keys)):
+        key = keys[place]
+        if not _place(key).startswith(first):
+            return
+        if real(key).startswith(raw):
+            yield key
 
-    A reader may take its time: the lines lie apart from the state, which goes on changing.
+
+class GivenUp(Exception):
+    """The lines of a listing are gone: it was read too slowly, and others needed their room."""
+
+
+class ListingRoom:
+    """The memory and the files without a name that the lines of all listings take.
+
+    Each counts until the last watch has let go of it. Whoever collects it as garbage may hold the
+    lock, and so leaves a note alone.
     """
 
-    def __init__(self, folder: str) -> None:
-        self.number = 0  # of the entry that this is the state after
-        self.count = 0
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._bytes = 0
+        self._let_go: deque[list[int]] = deque()
+        # In the order in which they were read last.
+        self._files: weakref.WeakKeyDictionary[IO[bytes], None] = weakref.WeakKeyDictionary()
+
+    @property
+    def used_bytes(self) -> int:
+        """The memory that is taken."""
+        with self._lock:
+            return self._counted()
+
+    def _counted(self) -> int:
+        while self._let_go:
+            self._bytes -= self._let_go.popleft()[0]
+        return self._bytes
+
+    def memory(self, counted: list[int]) -> IO[bytes]:
+        """Return a place in memory; `counted` has the bytes that `grow` counts for it."""
+        place = io.BytesIO()
+        weakref.finalize(place, self._let_go.append, counted).atexit = False
+        return place
+
+    def grow(self, counted: list[int], size: int) -> bool:
+        """Count `size` more bytes of a place in memory; return whether there is room for them."""
+        with self._lock:
+            if counted[0] + size > LISTING_BYTES or self._counted() + size > LISTINGS_BYTES:
+                return False
+            counted[0] += size
+            self._bytes += size
+            return True
+
+    def file(self, folder: str) -> IO[bytes]:
+        """Return a file. If there are too many, the one goes that was not read for longest.
+
+        Raises:
+            OSError: it can't be made.
+        """
+        while len(self._files) >= LISTING_FILES:
+            self.give_up_one()
+        place = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+        self.touch(place)
+        return place
+
+    def touch(self, place: IO[bytes]) -> None:
+        """Note that somebody reads a file."""
+        with self._lock:
+            self._files.pop(place, None)
+            self._files[place] = None
+
+    def give_up_one(self, besides: IO[bytes] | None = None) -> bool:
+        """Close the file that was not read for longest; return whether there was one."""
+        with self._lock:
+            oldest = next((each for each in list(self._files) if each is not besides), None)
+            if oldest is None:
+                return False
+            del self._files[oldest]
+        oldest.close()  # after a read that is under way
+        return True
+
+
+class Lines:
+    """The lines of all listings of one look, which one thread writes before others read them."""
+
+    def __init__(self, room: ListingRoom, folder: str) -> None:
+        self.size = 0
         self.failure = ""
+        self._room = room
         self._folder = folder
         self._lock = threading.Lock()
-        self._file = tempfile.SpooledTemporaryFile(MEMORY_BYTES, dir=folder)  # noqa: SIM115
+        self._counted = [0]
+        self._place = room.memory(self._counted)
+        self._is_file = False
 
-    def write(self, lines: Sequence[str]) -> None:
-        """Add lines of keys."""
-        self.count += len(lines)
+    def write(self, data: bytes) -> None:
+        """Add lines. After a failure of the disk no listing of this look is any good."""
         try:
-            self._file.write("".join(f"{line}\n" for line in lines).encode("utf-8", "replace"))
+            if not self._is_file and not self._room.grow(
+                self._counted, len(data) + OWN_BYTES * (not self._counted[0])
+            ):
+                self._move()
+            if self._is_file:
+                self._make_room(len(data))
+            self._place.write(data)
+            self._place.flush()
         except OSError as failure:
             self.failure = (
                 f"the keys of this watch can't be written to {self._folder}: {failure.strerror}. "
                 "Nothing was done; try another."
             )
+        self.size += len(data)
+
+    def _move(self) -> None:
+        """Go on in a file."""
+        written, self._place = self._place, self._room.file(self._folder)
+        self._is_file = True
+        self._make_room(self.size)
+        written.seek(0)
+        self._place.write(written.read())
+
+    def _make_room(self, size: int) -> None:
+        """Give up others' files until the disk has room for these bytes.
+
+        Raises:
+            OSError: it has none.
+        """
+        while not spares(self._folder, size):
+            if not self._room.give_up_one(besides=self._place):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return `size` bytes from `offset` on.
+
+        Raises:
+            GivenUp: they are gone.
+            OSError: the disk does not give them.
+        """
+        with self._lock:
+            try:
+                self._place.seek(offset)
+                data = self._place.read(size)
+            except ValueError:  # the file is closed
+                raise GivenUp from None
+            if self._is_file:
+                self._room.touch(self._place)
+            return data
+
+
+class KeyListing:
+    """The lines of the keys with one prefix; watches of one look share it, each at its own place.
+
+    A reader may take its time: the lines lie apart from the state, which goes on changing. If
+    it takes none, others may need the room.
+    """
+
+    def __init__(self, lines: Lines) -> None:
+        self.number = 0  # of the entry that this is the state after
+        self.count = 0
+        self._lines = lines
+        self._begin = self._end = 0
+
+    @property
+    def failure(self) -> str:
+        """Why there is no such listing; "" if there is."""
+        return self._lines.failure
+
+    def begin(self, number: int) -> None:
+        """Begin after what was written of this look, with the state after an entry."""
+        self.number = number
+        self._begin = self._end = self._lines.size
+
+    def write(self, lines: Sequence[str]) -> None:
+        """Add lines of keys."""
+        self.count += len(lines)
+        self._lines.write("".join(f"{line}\n" for line in lines).encode("utf-8", "replace"))
+        self._end = self._lines.size
 
     def piece(self, offset: int) -> bytes:
-        """Return whole lines from this place on; b"" after the last."""
-        with self._lock:
-            self._file.seek(offset)
-            data = self._file.read(PIECE_BYTES)
-            end = data.rfind(b"\n") + 1
-            while data and not end:
-                more = self._file.read(PIECE_BYTES)
-                data, end = data + more, len(data) + more.rfind(b"\n") + 1 if b"\n" in more else 0
-        return data[:end]
+        """Return whole lines from this place on; b"" after the last.
+
+        Raises:
+            GivenUp, OSError: as of `Lines.read`.
+        """
+        begin, data = self._begin + offset, b""
+        while begin < self._end:
+            more = self._lines.read(begin, min(PIECE_BYTES, self._end - begin))
+            begin += len(more)
+            if end := more.rfind(b"\n") + 1:
+                return data + more[:end]
+            data += more
+        return data
 
 
 class Lister:
@@ -78,6 +252,8 @@ class Lister:
         self._looking = threading.Lock()
         self._lock = threading.Lock()
         self._waiting: dict[str, KeyListing] = {}
+        self._lines: Lines | None = None  # of those that wait
+        self.room = ListingRoom()
 
     def take(self, prefixes: Sequence[str]) -> list[KeyListing]:
         """Return the keys with each of these prefixes, as of a moment after this call."""
@@ -88,59 +264,72 @@ class Lister:
         with self._looking:
             with self._lock:
                 waiting, self._waiting = self._waiting, {}
-            if waiting:  # else the turn before has taken them
+                lines, self._lines = self._lines, None
+            if lines is not None:  # else the turn before has taken them
                 try:
                     self._look(waiting)
                 except HalfApplied as failure:
-                    for listing in waiting.values():
-                        listing.failure = str(failure)
+                    lines.failure = str(failure)
         return found
 
     def _wanted(self, prefix: str) -> KeyListing:
         listing = self._waiting.get(prefix)
         if listing is None:
-            listing = self._waiting[prefix] = KeyListing(self._logmanager.folder_path)
+            if self._lines is None:
+                self._lines = Lines(self.room, self._logmanager.folder_path)
+            listing = self._waiting[prefix] = KeyListing(self._lines)
         return listing
 
     def _look(self, waiting: dict[str, KeyListing]) -> None:
-        """Look the pairs through once, while they stand still."""
-        index: PrefixIndex[list[str]] = PrefixIndex()
-        matching: dict[str, list[str]] = {}
+        """Look the pairs through once, while they stand still.
+
+        Prefixes may lie within one another, so no key is kept more than once for all of them.
+        """
+        index: PrefixIndex[bool] = PrefixIndex()
         for prefix in waiting:
-            keys = index.get(prefix)
-            if keys is None:
-                index.put(prefix, keys := [])
-            matching[prefix] = keys
+            if index.get(prefix) is None:
+                index.put(prefix, True)
         applied, still = self._logmanager.hold()
         try:
+            found: list[str] = []
             for place, key in enumerate(still, start=1):
-                for keys in index.matching(key):
-                    keys.append(key)
+                if index.matching(key):
+                    found.append(key)
                 if place % STEP_KEYS == 0:
                     self._breathe()
+            keys = self._in_order(found)
             for prefix, listing in waiting.items():
-                listing.number = entry_number(*applied)
-                self._spell(still, matching[prefix], listing)
+                listing.begin(entry_number(*applied))
+                self._spell(still, _with_prefix(keys, prefix), listing)
         finally:
             self._logmanager.let_go(still, self._breathe)
 
-    def _spell(self, still: StillPairs, keys: list[str], listing: KeyListing) -> None:
-        """Write down the lines, in the order of the keys."""
-        lines: list[str] = []
-        for place, key in enumerate(self._in_order(keys), start=1):
+    def _spell(self, still: StillPairs, keys: Iterable[str], listing: KeyListing) -> None:
+        """Write down the lines of keys."""
+        lines, size = list[str](), 0
+        for key in keys:
             lines.append(has(listing.number, key, value_of(still[key])))
-            if place % STEP_KEYS == 0:
+            size += len(lines[-1])
+            if len(lines) >= STEP_KEYS or size >= STEP_CHARACTERS:
                 listing.write(lines)
-                lines.clear()
+                lines, size = [], 0
                 self._breathe()
         listing.write(lines)
 
-    def _in_order(self, keys: list[str]) -> Iterator[str]:
+    def _in_order(self, keys: list[str]) -> list[str]:
         """Return the keys in order; to sort a million at once would stop every thread."""
         if len(keys) <= SORTED_KEYS:
-            return iter(sorted(keys, key=_place))
+            return sorted(keys, key=_place)
         runs = []
         for begin in range(0, len(keys), SORTED_KEYS):
             runs.append(sorted(keys[begin : begin + SORTED_KEYS], key=_place))
             self._breathe()
-        return merge(*runs, key=_place)
+        return self._merged(runs)
+
+    def _merged(self, runs: list[list[str]]) -> list[str]:
+        ordered: list[str] = []
+        for key in merge(*runs, key=_place):
+            ordered.append(key)
+            if len(ordered) % STEP_KEYS == 0:
+                self._breathe()
+        return ordered

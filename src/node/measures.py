@@ -11,6 +11,8 @@ from bisect import bisect_left
 from typing import Final
 
 from raftline.node.clock import SYSTEM, Clock
+from raftline.raft.effects import Effects
+from raftline.raft.messages import RequestVote
 from raftline.raft.roles import Role
 from raftline.raft.view import NodeView
 from raftline.wire.membercommands import membership_facts
@@ -40,37 +42,42 @@ class Measures:
     """All measures of one start of a node."""
 
     def __init__(self, clock: Clock = SYSTEM) -> None:
-        self._clock = clock
+        self._now_s = clock.reader_s()
         self.writes = Histogram()  # requests, from their arrival until they are applied
         self.reads = Histogram()  # requests, from their arrival until they are confirmed
         self.disk = Histogram()  # writes of the files, each with its sync
         self.disk_since_s = 0.0  # when the write under way began, by the clock's now_s; 0: none is
         self.elections = 0  # that this node stood in
         self.leaderships = 0  # that it won
+        self.takeovers = 0  # of these, those for which the leader before asked
         self.leader_changes = 0  # that it heard of
-        self._stood_term = self._led_term = 0
+        self._stood_term = self._led_term = self._asked_term = 0
         self._leader: str | None = None
 
-    def stepped(self, view: NodeView) -> None:
+    def stepped(self, view: NodeView, effects: Effects) -> None:
         """Look at what a step changed; the core prints a note if that is anything."""
         role, term, leader = view.role, view.term, view.leader
+        for message in effects.send_after_save:
+            if isinstance(message, RequestVote) and message.transfer:
+                self._asked_term = term
         if role in (Role.CANDIDATE, Role.LEADER) and term != self._stood_term:
             self._stood_term = term
             self.elections += 1
         if role is Role.LEADER and term != self._led_term:
             self._led_term = term
             self.leaderships += 1
+            self.takeovers += term == self._asked_term
         if leader is not None and leader != self._leader:
             self._leader = leader
             self.leader_changes += 1
 
     def disk_begins(self) -> None:
         """Note that a write of the files begins."""
-        self.disk_since_s = self._clock.now_s()
+        self.disk_since_s = self._now_s()
 
     def disk_ends(self) -> None:
         """Count the write that began last."""
-        self.disk.add(self._clock.now_s() - self.disk_since_s)
+        self.disk.add(self._now_s() - self.disk_since_s)
         self.disk_since_s = 0.0
 
 

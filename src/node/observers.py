@@ -23,14 +23,17 @@ from raftline.raft.inputs import Input, Receive
 from raftline.raft.messages import AppendEntries, Message
 from raftline.raft.node import RawNode
 from raftline.wire import observing as words
-from raftline.wire.limits import OBSERVED_CHARACTERS, PIECE_CHARACTERS
+from raftline.wire.limits import (
+    OBSERVED_CHARACTERS,
+    OBSERVED_LINES,
+    OBSERVED_STEPS,
+    OBSERVERS_MAX,
+    PIECE_CHARACTERS,
+)
 from raftline.wire.observing import ObserveAsked
 
-STEPS_MAX = 5000  # that wait to be explained
 GATHER_S = 0.01  # of steps that are sent together: fewer turns are taken from the core's threads
-LINES_MAX = 20_000  # that wait for one reader
 PIECE_LINES = 200
-OBSERVERS_MAX = 100
 
 
 class Observer:
@@ -55,7 +58,7 @@ class Observer:
     def put(self, line: str) -> None:
         """Keep a line until the reader takes it, or count it as lost."""
         with self._lock:
-            if len(self._lines) >= LINES_MAX or self._characters >= OBSERVED_CHARACTERS:
+            if len(self._lines) >= OBSERVED_LINES or self._characters >= OBSERVED_CHARACTERS:
                 self._lost += 1
                 return
             if self._lost:
@@ -148,7 +151,7 @@ class Observers:
         if node is None or before is None:
             return
         after = self._facts = facts_of(node.view)
-        if len(self._steps) >= STEPS_MAX:
+        if len(self._steps) >= OBSERVED_STEPS:
             self._lost_steps += 1
             return
         there = None

@@ -2,14 +2,84 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Sequence
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
 
-from raftline.net.host import SHORT, Batch, RequestRoom
+from raftline.net.host import SHORT, Batch, ReplySink, RequestRoom
 from raftline.node.clock import SYSTEM, Clock
 from raftline.node.measures import Measures
-from raftline.wire.limits import BATCHES_HELD, QUEUED_BYTES
+from raftline.wire.limits import (
+    BATCHES_HELD,
+    LONG_BYTES,
+    LONG_UNDER_WAY_BYTES,
+    LONG_WORK_BYTES,
+    QUEUED_BYTES,
+)
 from raftline.wire.protocol import STOPPING, TOO_MUCH_WAITS, no_leader, outcome_unknown
+
+
+class LongWrites:
+    """The runs of writes that take long, few of which are proposed at a time.
+
+    Entries are applied in their order. So all that are proposed at once are in the way of who
+    comes next, with a short one. Those that wait here are not: a short run goes first, but for one
+    of the same connection. The connections take turns. Any thread may call.
+    """
+
+    def __init__(self, is_long: Callable[[Sequence[str]], bool]) -> None:
+        self._is_long = is_long  # whether commands take long to apply
+        self._lock = threading.Lock()
+        # Of each connection in its order, with the bytes here; the first one's turn is next.
+        self._waiting: OrderedDict[ReplySink | None, deque[tuple[Batch, int]]] = OrderedDict()
+        self._under_way: list[tuple[Batch, int]] = []
+        self.count = 0  # that wait
+
+    def holds_back(self, batch: Batch) -> bool:
+        """Take a run if it has to wait; return whether it has."""
+        size = batch.bytes if batch.bytes > LONG_BYTES else 0
+        if not size and self._is_long(batch.commands):
+            size = LONG_WORK_BYTES
+        if not size and batch.reply_sink not in self._waiting:
+            return False
+        with self._lock:
+            if not self._waiting and self._may_go(size):
+                self._under_way.append((batch, size))
+                return False
+            self._waiting.setdefault(batch.reply_sink, deque()).append((batch, size))
+            self.count += 1
+        return True
+
+    def _may_go(self, size: int) -> bool:
+        self._under_way = [one for one in self._under_way if one[0].room is not None]
+        used = sum([bytes_here for _, bytes_here in self._under_way])
+        return not (used and size) or used + size <= LONG_UNDER_WAY_BYTES
+
+    def hold(self, until_ms: int) -> None:
+        """Have those that wait be refused from then on, as there is no leader."""
+        with self._lock:
+            for runs in self._waiting.values():
+                for batch, _ in runs:
+                    batch.hold_until_ms = batch.hold_until_ms or until_ms
+
+    def let_go(self, writes: deque[Batch], *, every: bool = False) -> None:
+        """Put those that wait no longer at the end of `writes`."""
+        with self._lock:
+            while self._waiting:
+                sink, runs = next(iter(self._waiting.items()))
+                batch, size = runs[0]
+                if not (every or batch.room is None or self._may_go(size)):
+                    return
+                runs.popleft()
+                self.count -= 1
+                if batch.room is not None:  # else it was answered meanwhile, as it was late
+                    writes.append(batch)
+                    if size:
+                        self._under_way.append((batch, size))
+                if runs:
+                    self._waiting.move_to_end(sink)
+                else:  # after it is in `writes`: the next one follows it
+                    del self._waiting[sink]
 
 
 class RequestQueue:
@@ -24,9 +94,11 @@ class RequestQueue:
         measures: Measures | None = None,
         bytes_max: int = QUEUED_BYTES,
         clock: Clock = SYSTEM,
+        is_long: Callable[[Sequence[str]], bool] = lambda _: False,
     ) -> None:
         self._clock = clock
         self._hold_ms = hold_ms
+        self._long = LongWrites(is_long)
         self.room = RequestRoom(bytes_max)
         self._measures = measures or Measures()
         # New ones, each kind in the order in which it came; only `put` and `take` change these.
@@ -34,7 +106,7 @@ class RequestQueue:
         self.reads: deque[Batch] = deque()  # may share the next round
         self.others: deque[Batch] = deque()  # wait for nothing
         self.held: list[Batch] = []  # no leader known: kept until one is, or for `hold_ms`
-        self._pending: deque[Batch] = deque()  # proposed in `_pending_term`, in index order
+        self.pending: deque[Batch] = deque()  # proposed in `_pending_term`, in index order
         self._pending_term = 0
 
     def put(self, *batches: Batch) -> None:
@@ -52,14 +124,16 @@ class RequestQueue:
             batch.room = self.room
             if batch.change is not None or batch.reading.by_lease:
                 self.others.append(batch)
-            else:
-                (self.reads if batch.is_read else self.writes).append(batch)
+            elif batch.is_read:
+                self.reads.append(batch)
+            elif not self._long.holds_back(batch):
+                self.writes.append(batch)
 
     def waiting(self) -> dict[str, int]:
         """Return how many batches wait for what."""
         return {
-            "writes": len(self.writes), "reads": len(self.reads), "others": len(self.others),
-            "leader": len(self.held), "commit": len(self._pending),
+            "writes": len(self.writes) + self._long.count, "reads": len(self.reads),
+            "others": len(self.others), "leader": len(self.held), "commit": len(self.pending),
         }  # fmt: skip
 
     @property
@@ -70,10 +144,17 @@ class RequestQueue:
     def take(self, *, writes: bool, reads: bool) -> list[Batch]:
         """Hand out what is held, and what is new of these kinds; it came in this order."""
         batches, self.held = self.held, []
+        if writes:
+            self.let_long_go()
         for new in (self.others, *([self.writes] * writes), *([self.reads] * reads)):
             if new:
                 batches += [new.popleft() for _ in range(len(new))]
         return batches
+
+    def let_long_go(self) -> None:
+        """Put long writes with the others, as many as may be under way beside those that are."""
+        if self._long.count:
+            self._long.let_go(self.writes)
 
     def hold(self, batches: Sequence[Batch], now: int, no_leader_because: str = "") -> None:
         """Keep batches until there is a leader; refuse those that waited too long."""
@@ -84,6 +165,9 @@ class RequestQueue:
                 batch.answer_all(no_leader(no_leader_because))
             else:
                 self.held.append(batch)
+        if self._long.count:
+            self._long.hold(now + self._hold_ms)
+            self.let_long_go()
 
     def enter(self, batches: Sequence[Batch], first_index: int, term: int) -> list[str]:
         """Note that these get the entries from `first_index` on, in `term`; return their commands
@@ -93,13 +177,13 @@ class RequestQueue:
             batch.first_index = first_index + len(commands)
             commands += batch.commands
         self._pending_term = term
-        self._pending.extend(batches)
+        self.pending.extend(batches)
         return commands
 
     def are_pending_beside(self, term: int | None) -> bool:
         """Whether batches wait for entries of another term than the one this server leads; None:
         it leads none."""
-        return bool(self._pending) and self._pending_term != term
+        return bool(self.pending) and self._pending_term != term
 
     def answer_applied(self, replies: list[str], first: int, last: int) -> None:
         """Give the replies of the entries `first` to `last` to their requests. Pending batches lie
@@ -107,8 +191,8 @@ class RequestQueue:
         now_s = self._clock.now_s()
         size = count = 0
         asked_s = 0.0  # of these `count` requests, which came together
-        while self._pending and self._pending[0].first_index <= last:
-            batch = self._pending[0]
+        while self.pending and self.pending[0].first_index <= last:
+            batch = self.pending[0]
             start = batch.first_index + len(batch.replies) - first
             given = replies[start : start + len(batch.commands) - len(batch.replies)]
             sink = batch.reply_sink
@@ -117,7 +201,7 @@ class RequestQueue:
             batch.replies += given
             if len(batch.replies) < len(batch.commands):
                 break
-            self._pending.popleft()
+            self.pending.popleft()
             if batch.room is not None:
                 batch.room = None
                 size += batch.bytes
@@ -130,6 +214,7 @@ class RequestQueue:
         if count:
             self._measures.writes.add(now_s - asked_s, count)
             self.room.let_go(size)
+            self.let_long_go()
 
     def confirmed(self, batch: Batch) -> None:
         """Let reads be served: they were confirmed."""
@@ -138,17 +223,19 @@ class RequestQueue:
 
     def give_up_pending(self, why: str, after: int = 0) -> None:
         """Answer the requests of entries after this index that their outcome is unknown here."""
-        while self._pending:
-            batch = self._pending[-1]
+        while self.pending:
+            batch = self.pending[-1]
             if batch.first_index + len(batch.commands) - 1 <= after:
                 return
-            self._pending.pop()
+            self.pending.pop()
             batch.leave_room()
             batch.answer_rest(outcome_unknown(why))
+        self.let_long_go()
 
     def turn_all_away(self, why: str) -> None:
         """Answer everybody: what was proposed has an unknown outcome, of the rest nothing was
         done."""
         self.give_up_pending(why)
+        self._long.let_go(self.writes, every=True)
         for batch in self.take(writes=True, reads=True):
             batch.answer_all(STOPPING)

@@ -14,6 +14,7 @@ from raftline.node.clock import Clock, OwnerSleep
 from raftline.node.queue import RequestQueue
 from raftline.node.stepper import NodeRim, Stepper
 from raftline.node.writer import DiskTask, Durable
+from raftline.raft.log import Snapshot
 from raftline.raft.view import NodeView
 
 LATE_LOOK_MS = 1000  # between two looks for requests that nobody could answer in time
@@ -68,8 +69,10 @@ class Rounds:
         self._stepper.written(tasks, durable)
         if self._queue.writes:
             self.do_round()
-        arrived = [effects.check for effects, _ in tasks if effects.check is not None]
-        self._rim.wrote(arrived[-1] if arrived else None)
+        arrived: Snapshot | None = None
+        for effects, _ in tasks:
+            arrived = effects.check or arrived
+        self._rim.wrote(arrived)
 
     def begin_sleep(self) -> float:
         """Begin the owner's sleep; return how long it may be, in seconds."""
@@ -81,8 +84,9 @@ class Rounds:
     def _pause_s(self) -> float:
         now = self._clock.now_ms()
         deadline = min(self._stepper.wake_at_ms, now + LATE_LOOK_MS)
-        if self._queue.held_until_ms is not None:
-            deadline = min(deadline, self._queue.held_until_ms)
+        held_until_ms = self._queue.held_until_ms
+        if held_until_ms is not None:
+            deadline = min(deadline, held_until_ms)
         self._sleep.until_ms = deadline
         gather_s = self._stepper.next_look_s() - self._clock.now_s()
         pause_s = 0.0 if self._stepper.lags else (deadline - now) / 1000
@@ -104,7 +108,9 @@ class Rounds:
                     break
             self._wake_owner_for_group()
         stepper = self._stepper
-        if self.ready_sinks or stepper.write_groups.replies_leave or stepper.watchers.are_used:
+        watchers = stepper.watchers
+        has_events = watchers.are_used and watchers.feed.has_work
+        if self.ready_sinks or stepper.write_groups.replies_leave or has_events:
             self.flush_replies()
 
     def _wake_owner_for_group(self) -> None:
@@ -124,10 +130,11 @@ class Rounds:
                 sink.flush()
             except Exception:  # no memory, perhaps: this connection ends, and this thread goes on
                 sink.break_off()
-        if self._stepper.replied():
+        stepper = self._stepper
+        if stepper.write_groups.replies_leave and stepper.replied():
             self._wake_owner_for_group()
-        if self._stepper.watchers.are_used:
+        if stepper.watchers.are_used:
             try:
-                self._stepper.watchers.hand_out()
+                stepper.watchers.hand_out()
             except Exception as error:  # watches would get what follows, after a gap
                 self._on_failure(error)

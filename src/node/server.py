@@ -14,6 +14,7 @@ from raftline.access.login import Access
 from raftline.access.secret import NO_AUTH, PeerAuth
 from raftline.access.tls import Tls
 from raftline.common.address import Address
+from raftline.common.allocator import Tidy
 from raftline.common.arguments import build
 from raftline.common.config import Pace
 from raftline.common.console import Console
@@ -28,6 +29,7 @@ from raftline.net.listener import Listener
 from raftline.net.peers import Peer, PeerBook, Speakers
 from raftline.net.reply_room import ReplyRoom
 from raftline.node.clock import SYSTEM
+from raftline.node.disk_room import DiskRoom, free_bytes
 from raftline.node.driver import Driver
 from raftline.node.observers import Observers
 from raftline.node.recorder import FileRecorder
@@ -43,15 +45,16 @@ from raftline.raft.log import Snapshot
 from raftline.raft.messages import AppendEntries, InstallSnapshot, Message
 from raftline.raft.node import RawNode
 from raftline.raft.recording import RecordedNode
-from raftline.raft.spelling import spell, spell_append, spell_entries
-from raftline.state.history import BYTES_MAX, EVENTS_MAX
+from raftline.raft.spelling import append_line, are_one_line, spell, spell_entries
 from raftline.storage.disk import EXIT_FILES, StorageError, exit_status_of
+from raftline.wire.limits import GARBAGE_BYTES, HISTORY_BYTES, HISTORY_EVENTS, WATCHES_MAX
 from raftline.wire.membercommands import membership_facts
 from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings
 from raftline.wire.protocol import NO_LEADER, RISING, error, not_leader
 
 EXIT_BROKEN = 70
+GIVE_BACK_LOOKS = 10  # of WAIT_S_MAX each, between two times that freed memory is given back
 LOOK_S = 0.1  # between two looks for a leader, of a request that waits for a level
 
 
@@ -77,7 +80,8 @@ class Server:
         *,
         readings: Readings,
         compact_bytes: int = COMPACT_BYTES,
-        history: tuple[int, int] = (EVENTS_MAX, BYTES_MAX),
+        history: tuple[int, int] = (HISTORY_EVENTS, HISTORY_BYTES),
+        watches_max: int = WATCHES_MAX,
         course_console: bool = False,
         record: Path | None = None,
         access: Access | None = None,
@@ -104,19 +108,14 @@ class Server:
         self._level_rises = threading.Condition(threading.Lock())
         self._noted_level = FIRST
         self.reply_room = ReplyRoom()
-        self.traffic_log = TrafficLog(
-            console,
-            course=course_console,
-            is_cut_off=self.is_cut_off,
-            is_private=startup.is_private,
-        )
+        self.traffic_log = TrafficLog(console, course=course_console, is_private=startup.is_private)
         self.observers = Observers(self.name, console.say, self.clock)
         self._startup = startup
         self._compact_bytes = compact_bytes
-        self._history = history
+        self._history, self._watches_max = history, watches_max
         self._record = record
         self._console = console
-        self._spelled: tuple[object, str] = ((), "[]")
+        self._spelled: tuple[AppendEntries | None, str, bytes] = (None, "", b"")  # the last ones
         self._end = Wakeup()  # set to stop: a signal handler may do that
         self.exit_status = 0
 
@@ -149,12 +148,18 @@ class Server:
         self.builds = Builds(driver.peer_level)
         self.observers.follow(self.node, driver.core)
         driver.watchers.history.bound(*self._history)
+        driver.watchers.watches_max = self._watches_max
         self.book = PeerBook(self._startup.configuration.members, self._peer)
         self.book.follow(self.node.view.contacts)
         self._snapshot_threads = SnapshotThreads(
             driver, logmanager, self._post, self._console.say, self._compact_bytes
         )
-        self.snapshots = self._snapshot_threads.work
+        self.snapshots = snapshots = self._snapshot_threads.work
+        self.disk_room = DiskRoom(
+            lambda: logmanager.log_bytes,
+            lambda: snapshots.growth_bytes,
+            lambda: free_bytes(logmanager.folder_path),
+        )
 
     def _print_lease(self, lease_ms: int) -> None:
         """Report a promise of this node, of an earlier life, that outlasts its election timeout."""
@@ -181,17 +186,26 @@ class Server:
     # --- what the driver asks of the world (stepper.NodeRim) ------------------------------------
 
     def send(self, message: Message) -> None:
-        """Send a message to its peer; entries that several peers get are spelled once."""
+        """Send a message to its peer."""
         if isinstance(message, InstallSnapshot):
             self.snapshots.send(message)
             return
         if isinstance(message, AppendEntries):
-            if message.entries is not self._spelled[0]:
-                self._spelled = (message.entries, spell_entries(message.entries))
-            text = spell_append(message, self._spelled[1])
+            self._send(message, self._append_line(message))
         else:
-            text = spell(message)
-        self._send(message, f"{self.name}@{text}\n".encode())
+            self._send(message, f"{self.name}@{spell(message)}\n".encode())
+
+    def _append_line(self, message: AppendEntries) -> bytes:
+        """Return the line of an AppendEntries. The peers that stand at one place get the same one,
+        the others at least the same entries."""
+        last, entries, line = self._spelled
+        if last is None or message.entries is not last.entries:
+            entries = spell_entries(message.entries)
+        elif are_one_line(message, last):
+            return line
+        line = append_line(message, entries)
+        self._spelled = (message, entries, line)
+        return line
 
     def _post(self, message: InstallSnapshot) -> None:
         self._send(message, f"{self.name}@{spell(message)}\n".encode())
@@ -213,7 +227,7 @@ class Server:
         if effects.members_changed:
             self.book.follow(self.node.view.contacts)
         if effects.notes:
-            self.driver.measures.stepped(self.node.view)
+            self.driver.measures.stepped(self.node.view, effects)
         self.traffic_log.carried_out(effects, self.node.view)
 
     def fail(self, error: BaseException) -> None:
@@ -254,6 +268,7 @@ class Server:
         facts = {**self.driver.status(), "sessions": len(self.logmanager.state.sessions)}
         facts |= {"reads": self.readings.mode, "pid": os.getpid(), "build": build()}
         facts |= {"level": self.level, "build_level": LEVEL, "version": VERSION}
+        facts["time"] = round(self.clock.day_s(), 3)
         if self.orders is not None:
             facts |= self.orders.facts()
         if self.tls is not None:
@@ -269,7 +284,7 @@ class Server:
 
     def applied(self) -> None:
         """Record that entries were applied; with the driver's `core` held."""
-        if self.level != self._noted_level:
+        if self.logmanager.store.level != self._noted_level:
             with self._level_rises:
                 self._noted_level = self.level
                 self._level_rises.notify_all()
@@ -351,7 +366,7 @@ class Server:
     def why_not_heard(self, sender: str, message: Message | None) -> str:
         """Return why nothing is taken from `sender`; "" for a peer, and for a stranger's message
         that the core listens to (reconfiguration)."""
-        if self.is_peer(sender):
+        if sender in self.book or self.is_peer(sender):
             return ""
         with self.driver.core:  # what follows looks at several facts of one moment
             if message is not None and self.node.accepts(message):
@@ -375,7 +390,11 @@ class Server:
         that was refused."""
         if self.is_down:
             return []
-        return self.driver.receive(received, origin)
+        refusals = self.disk_room.refusals(received)
+        if not any(refusals):
+            return self.driver.receive(received, origin)
+        taken = [one for one, why in zip(received, refusals, strict=True) if not why]
+        return [*filter(None, refusals), *self.driver.receive(taken, origin)]
 
     def peer_disconnected(self, peer: str) -> None:
         self.driver.peer_disconnected(peer)
@@ -391,8 +410,9 @@ class Server:
 
     def wait(self) -> int:
         """Serve until asked to stop; then stop, and return the exit status."""
-        while not self._end.wait(WAIT_S_MAX):
-            pass  # a signal that did not interrupt the wait is handled now
+        tidy = Tidy(GARBAGE_BYTES, GIVE_BACK_LOOKS)
+        while not self._end.wait(WAIT_S_MAX):  # a signal that did not interrupt it is handled now
+            tidy.look()
         if self.exit_status == 0 and not self.is_down:
             self.driver.hand_over(self.pace.election_timeout_ms)
         self._console.end_traffic()
@@ -421,10 +441,6 @@ class Server:
     def heartbeat_ms(self) -> int:
         """Return the time between two heartbeats that this life begins with."""
         return self.pace.heartbeat_ms
-
-    def is_cut_off(self, peer: str) -> bool:
-        """Whether nothing is printed of what `peer` sends, as it is not heard."""
-        return False
 
     def stop(self) -> None:
         """Ask the node to stop; from any thread, also a signal handler."""

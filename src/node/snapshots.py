@@ -230,7 +230,7 @@ class Snapshots:
         while self._drop(index):
             yield None
         self._rim.say(
-            f"[*] {self._name}.log begins behind entry {snapshot.index} now, "
+            f"[*] {self._name}.log begins after entry {snapshot.index} now, "
             f"{self._logmanager.log_bytes:,} bytes"
         )
 
@@ -277,10 +277,14 @@ class Snapshots:
         Chance keeps the nodes apart: a quorum that stops for a moment all at once is felt by
         every write, a single follower by none.
         """
+        return left_bytes + int(self.growth_bytes * self._rim.spread())
+
+    @property
+    def growth_bytes(self) -> int:
+        """By how many bytes the log grows from one snapshot to the next."""
         current = self._files.current
         size = current.size if current is not None else 0
-        growth = max(self._compact_bytes, GROWTH * size)
-        return left_bytes + int(growth * self._rim.spread())
+        return max(self._compact_bytes, GROWTH * size)
 
     def _check(self, snapshot: Snapshot) -> Turns[None]:
         """Check a snapshot that has arrived, and hand it to the core or refuse it.

@@ -5,6 +5,7 @@ Here are no threads and no waiting. The driver decides which thread takes a step
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -151,8 +152,6 @@ class Stepper:
 
     def replied(self) -> bool:
         """Record that the replies left; return whether a write group's were among them."""
-        if not self._batching.writes.replies_leave:
-            return False
         return self._batching.replied(self._clock.now_s())
 
     def is_wanted(self) -> bool:
@@ -167,6 +166,8 @@ class Stepper:
     def next_look_s(self) -> float:
         """Return the latest time at which gathered requests are served, by `now_s` of the clock."""
         queue, writes = self._queue, self._writes
+        if not (queue.writes or queue.reads):
+            return math.inf
         return self._batching.next_look_s(
             len(queue.writes),
             len(queue.reads),
@@ -244,7 +245,7 @@ class Stepper:
         """Let go what waited for these writes, and report to the core what is durable."""
         self._delivery.written(tasks)
         if self._applying.follows_a_write:
-            self.apply_slice()
+            self._has_applied(answers=self._applying.go_on())
         if durable is not None:
             self.carry_out(self._node.step(Synced(*durable), self._clock.now_ms()))
 
@@ -300,7 +301,8 @@ class Stepper:
     def _has_applied(self, *, answers: bool) -> None:
         if answers:
             self._sleep.is_for_a_group = False  # the next ones are not waited for as long
-        if self._applying.lags or self.wake_at_ms < self._sleep.until_ms:
+        is_early = self._leasing.is_in_use and self._leasing.wake_at_ms < self._sleep.until_ms
+        if is_early or self._applying.lags:
             self._sleep.wake()
 
     # --- requests --------------------------------------------------------------------------------
@@ -327,12 +329,14 @@ class Stepper:
             for batch in batches:
                 if not batch.asks_leader:
                     batch.answer_all(reply)
+            queue.let_long_go()
             asking = [batch for batch in batches if batch.asks_leader]
             if asking:
                 self.carry_out(self._node.step(AskLeader(asking), now))
         elif view.removed_by and not view.is_member:
             for batch in batches:
                 batch.answer_all(REMOVED)
+            queue.let_long_go()
         else:
             self._queue.hold(batches, now, view.no_leader_because)
 
@@ -420,7 +424,7 @@ class Stepper:
     def _answer(self, effects: Effects) -> None:
         """Answer whom this step answers, but for those whose entries it applies."""
         if self._led_term != self._leasing.term and not self._applying.is_apart:
-            self._leasing.stepped(self._clock.now_ms)
+            self._leasing.stepped(self._led_term, self._clock.now_ms)
         if effects.reads:
             self._serve_reads(effects.reads)
         for batch, outcome, text in effects.settled:
@@ -432,7 +436,8 @@ class Stepper:
         """Do what follows once entries were applied, or a snapshot was taken over: `reads` are
         those that waited for it."""
         self._rim.applied()
-        self._leasing.stepped(self._clock.now_ms)
+        if self._led_term or self._leasing.term:
+            self._leasing.stepped(self._led_term, self._clock.now_ms)
         if reads:
             self._serve_reads(reads)
 

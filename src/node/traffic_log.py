@@ -23,11 +23,11 @@ from raftline.raft.messages import (
 from raftline.raft.roles import Role
 from raftline.raft.spelling import spell
 from raftline.raft.view import LogView, NodeView
+from raftline.wire.limits import TRAFFIC_LINES
 from raftline.wire.withoutvalues import without_values
 
 REMINDED_FIRST = 4  # rounds of questions; twice as many each time, so the first lines come early
 REMINDED_EVERY_MAX = 128
-LINES_KEPT_MAX = 256  # of peers' choosing in part
 _GIVEN_OR_DENIED = re.compile(r"\[\*\] \S+ (?:gives|denies) its PreVote ")
 
 
@@ -44,16 +44,14 @@ class TrafficLog(Traffic):
         console: Console,
         *,
         course: bool = False,
-        is_cut_off: Callable[[str], bool] = lambda _: False,
         is_private: bool = False,
     ) -> None:
         """Prepare; `course` is to print no more of a message, or of votes, than the figures do.
-        Nothing is printed of a peer that `is_cut_off` by a fault, and no value if the node
-        `is_private`, but with `--verbose`."""
+        No value is printed if the node `is_private`, but with `--verbose`."""
         self._console = console
         self._is_private = is_private
         self._course = course
-        self._is_cut_off = is_cut_off
+        self.is_cut_off: Callable[[str], bool] | None = None  # of a peer: nothing is printed of it
         self._acknowledged: dict[str, int] = {}  # by peer: the last index that was printed
         self._pre_votes = PreVotes()
         self._led_term = 0  # the last one whose votes were printed
@@ -77,7 +75,7 @@ class TrafficLog(Traffic):
 
     def received(self, sender: str, text: str | None, message: Message) -> None:
         """Print what a peer sent, unless it is the pulse of a cluster at rest, or an election's."""
-        if self._is_cut_off(sender):
+        if self.is_cut_off is not None and self.is_cut_off(sender):
             return
         if isinstance(message, RequestVoteReply):
             self._pre_votes.heard(message)
@@ -101,24 +99,32 @@ class TrafficLog(Traffic):
         """Print what one step did: its notes in any case, sends and entries as traffic. `view` is
         as that step left it."""
         questions: Sequence[Message] = effects.send or effects.send_after_save
-        votes = False
+        votes = is_news = False
         for one in questions:
-            votes = votes or isinstance(one, RequestVote | RequestVoteReply)
+            if isinstance(one, AppendEntries):
+                is_news = is_news or len(one.entries) > 0
+            elif isinstance(one, RequestVote | RequestVoteReply):
+                votes = is_news = True
+            elif not isinstance(one, AppendAccepted | InstallSnapshot | InstallSnapshotReply):
+                is_news = True
         if effects.notes or votes or effects.save is not None:  # of a new leader there is a note
-            self._pre_votes.follow(view)
-            for note in effects.notes:
-                if self._console.verbose or self._pre_votes.is_new_note(note):
-                    self._console.say(note)
-            self._tell_votes(view)
+            self._say_notes(effects, view)
         if votes:
             questions = self._of_votes(questions)
-        if questions and (self._console.verbose or not all(map(_is_empty, questions))):
+        if questions and (is_news or self._console.verbose):
             self._sends(questions, view.log)
-        if effects.append and not effects.send:
+        if effects.append and not effects.send and self._console.has_room("entries"):
             index, term, command = effects.append[-1]
             if self._hides_values:
                 command = without_values(command)
             self._console.traffic("entries", "Last log: %d %d %s", index, term, command)
+
+    def _say_notes(self, effects: Effects, view: NodeView) -> None:
+        self._pre_votes.follow(view)
+        for note in effects.notes:
+            if self._console.verbose or self._pre_votes.is_new_note(note):
+                self._console.say(note)
+        self._tell_votes(view)
 
     def _of_votes(self, questions: Sequence[Message]) -> Sequence[Message]:
         """Print a reminder of PreVotes that have no end; return what is worth a line."""
@@ -168,13 +174,9 @@ class TrafficLog(Traffic):
             known = self._acknowledged.get(message.sender, 0)
             self._acknowledged[message.sender] = message.index
             return message.index == known
-        return _is_empty(message)
-
-
-def _is_empty(message: Message) -> bool:
-    return isinstance(message, AppendAccepted | InstallSnapshot | InstallSnapshotReply) or (
-        isinstance(message, AppendEntries) and not message.entries
-    )
+        if isinstance(message, AppendEntries):
+            return not message.entries
+        return isinstance(message, InstallSnapshot | InstallSnapshotReply)
 
 
 def is_pre_vote(message: Message) -> bool:
@@ -249,7 +251,7 @@ class PreVotes:
     def _is_new(self, line: tuple[str, ...]) -> bool:
         if line in self._lines:
             return False
-        if len(self._lines) >= LINES_KEPT_MAX:
+        if len(self._lines) >= TRAFFIC_LINES:
             self._lines.clear()
         self._lines.add(line)
         return True

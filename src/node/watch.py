@@ -79,7 +79,11 @@ class PrefixWatch:
         return self._next_piece(self)
 
     def next_keys(self) -> bytes:
-        """Return the next keys of the listing; b"" after the last."""
+        """Return the next keys of the listing; b"" after the last.
+
+        Raises:
+            GivenUp, OSError: as of `KeyListing.piece`.
+        """
         listing = self.listing
         piece = b"" if listing is None else listing.piece(self._place)
         if not piece:

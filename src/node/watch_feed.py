@@ -25,6 +25,7 @@ from typing import Final
 from raftline.logmanager import LogManager
 from raftline.net.host import Backlog, EventSink
 from raftline.node.clock import SYSTEM, Clock
+from raftline.node.listing import GivenUp
 from raftline.node.watch import LAST, Delivery, Group, PrefixWatch, WatchMode
 from raftline.raft.log import Entry
 from raftline.state.events import BareEvent, KeyEvent
@@ -91,8 +92,10 @@ class Feed:
                 self._forget_all(taken.lost_up_to)
                 numbers = [number for number in numbers if number > taken.lost_up_to]
             self.history.add(taken.events, numbers)
-            self.history.begin_after(store.since if store.level >= 2 else self.history.last)
-            if len(self._index):
+            without_events = store.since if store.level >= 2 else self.history.last
+            if without_events > self.history.floor:
+                self.history.begin_after(without_events)
+            if self._index.lengths:
                 for event in taken.events:
                     for group in self._index.matching(event[2]):
                         if not group.pending:
@@ -246,7 +249,13 @@ class Feed:
             has_keys = watch.mode is WatchMode.LAGGING and watch.listing is not None
         if lines:
             return watch.spelled(lines)
-        return (watch.next_keys() if has_keys else b"") or self._catch_up(watch)
+        try:
+            keys = watch.next_keys() if has_keys else b""
+        except GivenUp:
+            with self.lock:
+                self._end_slow(watch)
+            keys = b""
+        return keys or self._catch_up(watch)
 
     def _catch_up(self, watch: PrefixWatch) -> bytes:
         """Return the next lines from the history; at its end the watch is pushed its events."""
@@ -291,9 +300,14 @@ class Feed:
             self.stranded.append(watch)
             self._is_stranded()
         else:
+            self._end_slow(watch)
+        return True
+
+    def _end_slow(self, watch: PrefixWatch) -> None:
+        """End a watch whose reader was too slow, unless it has ended or begins again."""
+        if watch.mode is WatchMode.LAGGING:
             watch.lines = [self.end(watch, words.TOO_SLOW)]
             self._has_ended(watch)
-        return True
 
     def _join(self, watch: PrefixWatch) -> None:
         """Let a watch be pushed the events of its prefix from now on."""

@@ -11,7 +11,6 @@ from raftline.node.clock import SYSTEM, Clock
 from raftline.node.listing import KeyListing, Lister
 from raftline.node.watch import PrefixWatch, WatchMode
 from raftline.node.watch_feed import Feed
-from raftline.raft.log import Entry
 from raftline.raft.view import NodeView
 from raftline.state.history import EventHistory
 from raftline.wire import watches as words
@@ -32,19 +31,20 @@ class Watchers:
         self._lister = Lister(logmanager)
         self._watches: dict[EventSink, dict[str, PrefixWatch]] = {}
         self._count = 0
+        self.watches_max = WATCHES_MAX
         self.are_used = False  # there was a watch
         self._begins_anew = False  # a thread is at it
         self._refusal = ""  # once this node serves no watch any more
-        self._feed = Feed(logmanager, wake_owner, self._list_anew, self._forget, clock)
+        self.feed = Feed(logmanager, wake_owner, self._list_anew, self._forget, clock)
         self.run_beside = self._in_a_thread  # or as a schedule lets it be done
         # What the driver asks for with each step.
-        self.hand_out = self._feed.hand_out
-        self.mark_keepalives_due = self._feed.mark_keepalives_due
+        self.hand_out = self.feed.hand_out
+        self.mark_keepalives_due = self.feed.mark_keepalives_due
 
     @property
     def history(self) -> EventHistory:
         """The latest events."""
-        return self._feed.history
+        return self.feed.history
 
     @property
     def count(self) -> int:
@@ -54,37 +54,35 @@ class Watchers:
     @property
     def has_work(self) -> bool:
         """Whether lines wait to be handed out."""
-        return self._feed.has_work
-
-    def applied(self, entries: Sequence[Entry]) -> None:
-        """Note what these entries did; with the core's lock held."""
-        self._feed.applied(entries)
+        return self.feed.has_work
 
     # --- a watch begins --------------------------------------------------------------------------
 
     def needs_confirming(self, asked: WatchAsked) -> bool:
         if asked.after is None:
             return True
-        with self._feed.lock:
-            history = self._feed.history
+        with self.feed.lock:
+            history = self.feed.history
             return asked.after > history.last or not history.place_of(asked.after).is_covered
 
     def open(self, sink: EventSink, asked: Sequence[tuple[str, WatchAsked]]) -> list[list[str]]:
         self.are_used = True
-        with self._feed.lock:
-            resets = self._feed.history.resets
+        with self.feed.lock:
+            resets = self.feed.history.resets
             begun = [self._begin(sink, request_id, one) for request_id, one in asked]
         listed = [
             watch for watch, _ in begun if watch is not None and watch.mode is WatchMode.RELISTING
         ]
-        listings = iter(self._lister.take([watch.prefix for watch in listed]))
+        listings = dict(
+            zip(listed, self._lister.take([watch.prefix for watch in listed]), strict=True)
+        )
         # Before the reply is made: what ends a watch from here on is sent after it.
         sink.add_backlogs([one for one, _ in begun if one is not None])
         first_lines: list[list[str]] = []
-        with self._feed.lock:
+        with self.feed.lock:
             for watch, lines in begun:
                 if watch is not None and watch.mode is WatchMode.RELISTING:
-                    lines = [*lines, self._list(watch, next(listings), resets)]
+                    lines = [*lines, self._list(watch, listings[watch], resets)]
                 elif watch is not None and watch.mode is WatchMode.ENDED:
                     lines = []  # it was sent its last line meanwhile
                 first_lines.append(lines)
@@ -95,14 +93,14 @@ class Watchers:
     ) -> tuple[PrefixWatch | None, list[str]]:
         """Return a new watch, in mode RELISTING if it begins with the keys, and its first lines;
         None, and the refusal, if there can't be one."""
-        history, after = self._feed.history, asked.after
+        history, after = self.feed.history, asked.after
         running = self._watches.get(sink, {})
         if refusal := self._why_not(running, request_id):
             return None, [refusal]
         if after is not None and after > history.last:
             return None, [words.from_the_future(after, history.last)]
         head = f"{self._name}#{request_id}@" if request_id else f"{self._name}@"
-        watch = PrefixWatch(asked.prefix, request_id, sink, head, self._feed.next_piece)
+        watch = PrefixWatch(asked.prefix, request_id, sink, head, self.feed.next_piece)
         watch.resets, watch.mode = history.resets, WatchMode.RELISTING
         lines: list[str] = []
         if after is not None:
@@ -116,7 +114,7 @@ class Watchers:
                 watch.mode, lines = WatchMode.LAGGING, [words.goes_on(after)]
         self._watches.setdefault(sink, running)[request_id] = watch
         self._count += 1
-        self._feed.enter(watch, self._clock.now_s())
+        self.feed.enter(watch, self._clock.now_s())
         return watch, lines
 
     def _why_not(self, running: dict[str, PrefixWatch], request_id: str) -> str:
@@ -125,12 +123,12 @@ class Watchers:
             return self._refusal
         if request_id in running:
             return words.runs_already(request_id)
-        return words.too_many(WATCHES_MAX) if self._count >= WATCHES_MAX else ""
+        return words.too_many(self.watches_max) if self._count >= self.watches_max else ""
 
     def _list(self, watch: PrefixWatch, listing: KeyListing, resets: int) -> str:
         """Let a watch begin with the keys; return the line that reports it, or why it can't."""
         if listing.failure:
-            self._feed.leave(watch, WatchMode.ENDED)
+            self.feed.leave(watch, WatchMode.ENDED)
             self._forget(watch)
             return error(listing.failure)
         watch.begin(listing)
@@ -141,7 +139,7 @@ class Watchers:
 
     def _list_anew(self) -> None:
         """Have the keys listed again to the stranded watches, by a thread that lives until then."""
-        if self._feed.stranded and not self._begins_anew:
+        if self.feed.stranded and not self._begins_anew:
             self._begins_anew = self.run_beside(self._run_anew)
 
     def _in_a_thread(self, run: Callable[[], None]) -> bool:
@@ -158,12 +156,12 @@ class Watchers:
         was removed, and so gets no more entries."""
         if view.removed_by and not view.is_member and view.leader is None and not self._refusal:
             self.close(words.IS_REMOVED, REMOVED)
-        self._feed.mark_keepalives_due()
-        with self._feed.lock:
+        self.feed.mark_keepalives_due()
+        with self.feed.lock:
             self._list_anew()
 
     def _run_anew(self) -> None:
-        feed = self._feed
+        feed = self.feed
         while True:
             with feed.alone(), feed.lock:  # what was on its way to them has left, or never will
                 watches, feed.stranded = feed.stranded, []
@@ -185,7 +183,7 @@ class Watchers:
     # --- a watch ends ----------------------------------------------------------------------------
 
     def unwatch(self, sink: EventSink, request_id: str) -> str:
-        feed = self._feed
+        feed = self.feed
         with feed.alone():
             feed.push_to(sink)
             with feed.lock:
@@ -199,7 +197,7 @@ class Watchers:
                 return words.ENDED_AMID_KEYS if amid_keys else words.ended(position)
 
     def end_refused(self, sink: EventSink, why_not: Callable[[str], str]) -> None:
-        feed = self._feed
+        feed = self.feed
         with feed.alone():
             feed.push_to(sink)
             with feed.lock:
@@ -211,15 +209,15 @@ class Watchers:
             self.hand_out()
 
     def drop(self, sink: EventSink) -> None:
-        with self._feed.lock:
+        with self.feed.lock:
             for watch in list(self._watches.get(sink, {}).values()):
-                self._feed.leave(watch, WatchMode.ENDED)
+                self.feed.leave(watch, WatchMode.ENDED)
                 self._forget(watch)
 
     def close(self, why: str = words.IS_STOPPING, refusal: str = STOPPING) -> None:
         """Send every watch what was applied, then that it ends here, and why; serve none from now
         on."""
-        feed = self._feed
+        feed = self.feed
         with feed.alone():
             with feed.lock:
                 self._refusal = refusal
@@ -235,7 +233,8 @@ class Watchers:
             self.hand_out()
 
     def _forget(self, watch: PrefixWatch) -> None:
-        """Take a watch that has ended from the list; with the lock held."""
+        """Take a watch that has ended from the list, and its keys; with the lock held."""
+        watch.listing = None
         watches = self._watches.get(watch.sink)
         if watches is not None and watches.get(watch.request_id) is watch:
             del watches[watch.request_id]

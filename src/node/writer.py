@@ -27,7 +27,8 @@ Durable = tuple[int, int]  # index and term of the last entry now on disk
 def precedes_snapshots(effects: Effects) -> bool:
     """Whether this takes back a part of the log, or brings the term that a snapshot may end in: a
     node whose term is earlier than its entries does not start."""
-    return any(each is not None for each in (effects.cut_after, effects.install, effects.save))
+    cuts = effects.cut_after is not None or effects.install is not None
+    return cuts or effects.save is not None
 
 
 class WriteQueue:
@@ -39,38 +40,38 @@ class WriteQueue:
     def __init__(self, on_added: Callable[[], None]) -> None:
         """Begin empty; `on_added` is called when there is something to write."""
         self._on_added = on_added
-        self._waiting: list[DiskTask] = []
+        self.waiting: list[DiskTask] = []
         self.writing: list[DiskTask] = []  # another list for each write
 
     @property
     def is_busy(self) -> bool:
         """Whether anything is being written or waits to be."""
-        return bool(self.writing or self._waiting)
+        return bool(self.writing or self.waiting)
 
     @property
     def count(self) -> int:
         """How many steps wait to be written, or are being written."""
-        return len(self.writing) + len(self._waiting)
+        return len(self.writing) + len(self.waiting)
 
     @property
     def is_full(self) -> bool:
         """Whether as much waits as may wait: a disk that stands still must not fill the memory."""
-        return len(self._waiting) >= WAITING_MAX
+        return len(self.waiting) >= WAITING_MAX
 
     @property
     def goes_first(self) -> bool:
         """Whether what waits must be on the disk before a snapshot or a log that is begun again has
         its name."""
-        return any(precedes_snapshots(effects) for effects, _ in self._waiting)
+        return any(precedes_snapshots(effects) for effects, _ in self.waiting)
 
     def add(self, task: DiskTask) -> None:
         """Have one Effects written after all that was added before."""
-        self._waiting.append(task)
+        self.waiting.append(task)
         self._on_added()
 
     def begin(self) -> list[DiskTask]:
         """Hand out all that waits, to be written now; nothing may be being written."""
-        self.writing, self._waiting = self._waiting, []
+        self.writing, self.waiting = self.waiting, []
         return self.writing
 
     def take_written(self) -> list[DiskTask]:
@@ -80,7 +81,7 @@ class WriteQueue:
 
     def drop(self) -> None:
         """Forget all that waits."""
-        self._waiting = []
+        self.waiting = []
 
 
 class Files(Protocol):
@@ -186,6 +187,7 @@ class Writer:
             self._jobs.popleft().ended.release()
 
     def _write_once(self) -> bool:
+        """Write what waits; return whether more is to be written or done by now."""
         with self._core:
             tasks = self.queue.begin()
         if not tasks:
@@ -195,4 +197,4 @@ class Writer:
         self._measures.disk_ends()
         self._on_written(durable)
         self._files.note_mark()
-        return True
+        return bool(self.queue.waiting or self._jobs)

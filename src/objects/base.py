@@ -5,6 +5,7 @@ The errors stand beside those of a client (`ClientError`).
 
 from __future__ import annotations
 
+from queue import Empty, Full
 from typing import Any, Protocol, TypeVar
 
 from raftline.clients.connection import ClientError, Refused
@@ -13,6 +14,7 @@ from raftline.clients.pool import time_limit
 from raftline.common.errors import PUBLIC, RaftlineError
 from raftline.common.nocopies import NoCopies
 from raftline.kv.errors import LeaseLost
+from raftline.kv.methods import short_tracebacks_of
 from raftline.objects.waiting import Awaitable
 from raftline.state.objectkinds import EMPTY
 from raftline.wire.objectcommands import fits
@@ -20,6 +22,7 @@ from raftline.wire.protocol import escape, unescape
 from raftline.wire.strictjson import Json, NotJsonError, checked, read_json, spell_json
 
 _Object = TypeVar("_Object", bound="ReplicatedObject")
+short_tracebacks = short_tracebacks_of(LookupError, ValueError, ArithmeticError, Empty, Full)
 
 
 class WrongKind(Refused, TypeError):
@@ -52,6 +55,7 @@ class Asker(Protocol):
     def request(self, command: str, timeout: float | None = None) -> str: ...
 
 
+@short_tracebacks
 class ReplicatedObject(NoCopies):
     """One value under one name, the same for all; every use of it is a request to the cluster.
 
@@ -96,13 +100,12 @@ class ReplicatedObject(NoCopies):
         self._request(f"delete {self._key}")
 
     def _request(self, command: str) -> str:
-        failure: RaftlineError
         try:
             return self._node.request(command, self._timeout)
-        except RaftlineError as error:
-            is_kind = isinstance(error, Refused) and error.code == "wrong-kind"
-            failure = WrongKind(str(error)) if is_kind else error
-        raise failure.with_traceback(None)  # the search is no part of a program's traceback
+        except Refused as refusal:
+            if refusal.code != "wrong-kind":
+                raise
+            raise WrongKind(str(refusal)) from None
 
     def _read(self) -> Json:
         """Return the whole object as the cluster has it."""

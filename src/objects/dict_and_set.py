@@ -16,11 +16,12 @@ from collections.abc import (
 from collections.abc import Set as AbstractSet
 from typing import Any
 
-from raftline.objects.base import NotDone, ReplicatedObject
+from raftline.objects.base import NotDone, ReplicatedObject, short_tracebacks
 
 _MISSING = object()
 
 
+@short_tracebacks
 class ReplicatedDict(ReplicatedObject, MutableMapping[str, Any]):
     """A dict with str keys; each method is one step, and each read one moment's state.
 
@@ -140,6 +141,7 @@ def _as_set(other: Any, kind: Any) -> Any:
     return set(other) if isinstance(other, kind) else other
 
 
+@short_tracebacks
 class ReplicatedSet(ReplicatedObject, MutableSet[Any]):
     """A set of str, int, float, bool and None; each method is one step.
 

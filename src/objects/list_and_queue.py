@@ -12,13 +12,20 @@ from queue import Empty, Full
 from typing import Any, SupportsIndex, overload
 
 from raftline.clients.connection import ClientError, NoLeader, OutcomeUnknown, Unreachable
-from raftline.objects.base import Asker, NotDone, ReplicatedObject, spelled_in_line
+from raftline.objects.base import (
+    Asker,
+    NotDone,
+    ReplicatedObject,
+    short_tracebacks,
+    spelled_in_line,
+)
 from raftline.objects.waiting import Waiting
 from raftline.raft.spelling import NUMBER_MAX
 
 LOG = logging.getLogger("raftline")
 
 
+@short_tracebacks
 class ReplicatedList(ReplicatedObject, MutableSequence[Any]):
     """A list; each method is one step, and each read one moment's state."""
 
@@ -134,6 +141,7 @@ def _within_bounds(place: SupportsIndex) -> int:
         raise TypeError(f"an index is a whole number, not {type(place).__name__}") from None
 
 
+@short_tracebacks
 class ReplicatedQueue(ReplicatedObject):
     """As queue.Queue: `put`, `get`, Empty and Full. Each program chooses its `maxsize`.
 

@@ -20,12 +20,13 @@ from raftline.kv.codec import TEXT
 from raftline.kv.contest import LOCKS, LockKeys
 from raftline.kv.errors import LeaseLost
 from raftline.kv.store import KV
-from raftline.objects.base import Asker, LockLost, ReplicatedObject
+from raftline.objects.base import Asker, LockLost, ReplicatedObject, short_tracebacks
 from raftline.wire.protocol import escape
 
 LEASE_S = 10.0
 
 
+@short_tracebacks
 class ReplicatedLock(ReplicatedObject):
     """As threading.Lock, for all programs of the cluster: `acquire`, `release`, `with`.
 
@@ -126,6 +127,7 @@ class ReplicatedLock(ReplicatedObject):
             self._lock.__exit__(kind, error, traceback)
 
 
+@short_tracebacks
 class AwaitableLock:
     """A `ReplicatedLock` for tasks: `async with lock.awaitable`. It has a connection while a task
     holds the lock or waits for it."""

@@ -7,12 +7,13 @@ from operator import eq, ge, gt, index, le, lt
 from typing import Any
 
 from raftline.clients.connection import Refused
-from raftline.objects.base import ReplicatedObject, WrongKind, spelled_in_line
+from raftline.objects.base import ReplicatedObject, WrongKind, short_tracebacks, spelled_in_line
 from raftline.raft.spelling import NUMBER_MAX
 from raftline.wire.protocol import escape, unescape
 from raftline.wire.strictjson import checked, read_json
 
 
+@short_tracebacks
 class Replicated(ReplicatedObject):
     """One value; None until it is set. `set NAME JSON` in the log."""
 
@@ -68,6 +69,7 @@ def _comparison(how: Callable[[Any, Any], bool]) -> Callable[[Any, object], bool
     return compares
 
 
+@short_tracebacks
 class ReplicatedCounter(ReplicatedObject):
     """A whole number within 2^63-1; 0 until it is changed. `incr NAME N` in the log.
 
@@ -141,6 +143,7 @@ class ReplicatedCounter(ReplicatedObject):
         return self
 
 
+@short_tracebacks
 class ReplicatedMachine(ReplicatedObject):
     """A state machine of the program's own, which every node was started with."""
 

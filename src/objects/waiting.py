@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from raftline.kv.methods import short_traceback
 from raftline.kv.wait_times import end_of_wait
 
 PAUSES_S = (0.02, 0.25)  # first and longest between two looks
@@ -85,6 +86,7 @@ class Awaitable:
         if not callable(method):
             raise AttributeError(f"{name} is no method, so there is nothing to await")
 
+        @short_traceback
         async def call(*arguments: Any, **named: Any) -> Any:
             return await in_a_thread(lambda: method(*arguments, **named), self._undoing(name))
 

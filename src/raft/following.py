@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from raftline.raft.lease import promise
 from raftline.raft.log import Entry
@@ -39,22 +39,22 @@ def check_append(state: State, message: AppendEntries) -> None:
     Raises:
         PeerError: the message holds such an entry.
     """
-    if message.prev_index > state.commit_index:
+    commit_index = state.commit_index
+    if message.prev_index > commit_index:
         return
-    for index, term in _terms(message):
-        if index > state.commit_index:
-            return
-        known = state.log.term_at(index)
-        if known is not None and known != term:
-            raise PeerError(
-                f"entry {index} is committed with term {known}, it is never replaced by term {term}"
-            )
-
-
-def _terms(message: AppendEntries) -> Iterator[tuple[int, int]]:
-    yield message.prev_index, message.prev_term
+    _check_committed(state, message.prev_index, message.prev_term)
     for index, term, _ in message.entries:
-        yield index, term
+        if index > commit_index:
+            return
+        _check_committed(state, index, term)
+
+
+def _check_committed(state: State, index: int, term: int) -> None:
+    known = state.log.term_at(index)
+    if known is not None and known != term:
+        raise PeerError(
+            f"entry {index} is committed with term {known}, it is never replaced by term {term}"
+        )
 
 
 def refuse_old_leader(state: State, message: FromLeader) -> None:
@@ -93,7 +93,7 @@ def answer(
             state.term,
             index,
             number,
-            state.without_vote,
+            state.incarnation if state.recovering else 0,
             lease_ms,
             state.may_be_new,
         )
@@ -127,7 +127,8 @@ def on_append_entries(state: State, message: AppendEntries) -> None:
     state.advance_commit_index(min(message.commit_index, match_index))
     if state.recovering and message.vote_again == state.incarnation:
         regain_vote(state)
-    answer(state, message, AppendAccepted, match_index, _promise(state))
+    lease_ms = promise(state) if state.options.lease else 0
+    answer(state, message, AppendAccepted, match_index, lease_ms)
 
 
 def _without_known(state: State, entries: Sequence[Entry]) -> list[Entry]:
@@ -150,8 +151,5 @@ def _send_missing(state: State, message: AppendEntries) -> None:
             state.note(
                 f"[*] {state.name} differs from {message.sender} at entry {message.prev_index}"
             )
-    answer(state, message, AppendRejected, max(index, state.commit_index), _promise(state))
-
-
-def _promise(state: State) -> int:
-    return promise(state) if state.options.lease else 0
+    lease_ms = promise(state) if state.options.lease else 0
+    answer(state, message, AppendRejected, max(index, state.commit_index), lease_ms)

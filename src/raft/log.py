@@ -82,6 +82,13 @@ class TermRuns:
             return self._run_terms[-1]
         return self._run_terms[bisect_right(self._run_starts, index) - 1]
 
+    def last_runs(self, count: int) -> list[tuple[int, int]]:
+        """Return the last `count` runs of equal terms, each with its first index and its term.
+        The entry before the log's first one is a run by itself, if there is room."""
+        starts, terms = self._run_starts[-count:], self._run_terms[-count:]
+        runs = list(zip(starts, terms, strict=True))
+        return runs if len(runs) == count else [(self.base_index, self.base_term), *runs]
+
     def first_index_of_term_at(self, index: int) -> int:
         """Return the first index in the run of equal terms that holds `index`."""
         return self._run_starts[bisect_right(self._run_starts, index) - 1]

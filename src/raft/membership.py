@@ -60,7 +60,8 @@ class Membership:
     def is_quorum(self, names: Collection[str]) -> bool:
         """Return whether these servers are a majority of the voters; while the configuration is
         joint, of those that go and, apart from that, of those that come (paper §6)."""
-        return all(sum(name in names for name in half) >= majority(half) for half in self._halves())
+        there = set(names)
+        return all([len(there.intersection(half)) >= majority(half) for half in self._halves()])
 
     def reached_by_quorum(self, values: dict[str, int]) -> int:
         """Return the highest number that a quorum reached; the absent count as 0."""

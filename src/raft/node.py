@@ -340,8 +340,9 @@ _RULES: Final[dict[type[inputs.Input], Callable[[State, Any], None]]] = {
 }
 
 
-# The largest lead of a term over the last entry's. Each election adds one, so no sound cluster
-# comes near. One forged line with the highest possible term would end all elections for good.
+# The largest lead of a term over that of the last entry that is known to be committed. An election
+# adds one, so no sound cluster comes near. One forged line with the highest possible term would end
+# all elections for good.
 TERM_LEAP_MAX: Final = 2**48
 # Beyond that, the largest lead over this server's term while no leader is heard, so that elections
 # can follow a leap.
@@ -372,7 +373,7 @@ def receive(state: State, message: Message) -> None:
     """
     if not listens_to(state, message):
         raise PeerError(f"{message.sender} is not a peer of {state.name}")
-    if _is_too_far(state, message):
+    if message.term > state.term and _is_too_far(state, message):
         raise PeerError(f"term {message.term} is too far ahead of mine, {state.term}")
     if message.term >= state.term and isinstance(message, FromLeader):
         check_leader(state, message)
@@ -382,7 +383,8 @@ def receive(state: State, message: Message) -> None:
             check_snapshot(state, message)
     if state.newborn:
         look_for_history(state, message)
-    _adopt_term(state, message)
+    if message.term > state.term:
+        _adopt_term(state, message)
     if message.term < state.term and isinstance(message, FromLeader):
         refuse_old_leader(state, message)
     elif not isinstance(message, FromFollower) or _hear_follower(state, message):
@@ -402,7 +404,9 @@ def listens_to(state: State, message: Message) -> bool:
     if sender == state.name:
         return False
     members = state.configurations.latest
-    if sender == state.leader or members.has(sender) or sender in state.progress:
+    if sender == state.leader or sender in members.voters:
+        return True
+    if members.has(sender) or sender in state.progress:
         return True
     if state.newborn and state.membership.names:
         return False
@@ -417,12 +421,13 @@ def listens_to(state: State, message: Message) -> bool:
 def _is_too_far(state: State, message: Message) -> bool:
     """Whether no sound cluster can have come to the term of a message.
 
-    It is counted from the last entry, which a forged term does not move, so that forged terms do
-    not add up. Else two of them would take a server so far that the others refuse its terms, and it
-    theirs. A server without entries knows no term: it takes that of a leader.
+    It is counted from the last entry that is known to be committed. Neither a forged term moves
+    that, nor a forged entry, so that forged terms do not add up. Else two of them would take a
+    server so far that the others refuse its terms, and it theirs. A server without entries knows no
+    term: it takes that of a leader.
     """
     log, term = state.log, message.term
-    if term <= state.term or term - log.last_term <= TERM_LEAP_MAX:
+    if term - (log.term_at(state.commit_index) or 0) <= TERM_LEAP_MAX:
         return False
     if not log.last_index and isinstance(message, FromLeader) and term <= TERM_MAX:
         return False
@@ -436,8 +441,6 @@ def _adopt_term(state: State, message: Message) -> None:
     leader is heard is not obeyed (thesis §4.2.3), unless that leader gave way: then it names the
     term right after this one (thesis §3.10).
     """
-    if message.term <= state.term:
-        return
     if isinstance(message, RequestVote):
         given_way = message.transfer and message.term == state.term + 1
         if message.pre_vote or (state.hears_from_leader and not given_way):

@@ -10,7 +10,6 @@ from raftline.raft.messages import (
     AppendRejected,
 )
 from raftline.raft.progress import Mode, Progress
-from raftline.raft.roles import Role
 from raftline.raft.snapshot import lacks_snapshot, send_again
 from raftline.raft.state import State
 
@@ -23,9 +22,7 @@ def propose(state: State, commands: list[str]) -> None:
     They leave before the leader's own disk write (thesis §10.2.1); the leader counts itself
     only once `synced` shows it.
     """
-    if state.role is not Role.LEADER:
-        raise SafetyError(f"{state.name} is asked to append, but is {state.role.value}")
-    if state.transfer is not None:
+    if state.as_leader.transfer is not None:
         raise SafetyError(f"{state.name} is asked to append while it gives way")
     first = state.log.last_index + 1
     state.log.extend(state.term, commands)
@@ -149,7 +146,8 @@ def on_append_accepted(state: State, message: AppendAccepted) -> None:
     progress.matched(message.index)
     if progress.is_counted and message.index > state.commit_index:
         advance_commit(state)
-    send_entries(state, message.sender, progress)
+    if progress.next_index <= state.log.last_index:
+        send_entries(state, message.sender, progress)
 
 
 def on_append_rejected(state: State, message: AppendRejected) -> None:

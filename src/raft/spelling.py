@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from json.encoder import encode_basestring
 from operator import itemgetter
 
@@ -42,6 +42,9 @@ NUMBER = r"[1-9][0-9]{0,18}"  # one from 1 on, in its one spelling
 NUMBER_MAX = 2**63 - 1  # the largest number anywhere: a term, an index, a value that is counted
 _FIELDS = itemgetter("index", "term", "command")
 _NOT_PLAIN = bytes(code for code in range(256) if not 0x20 <= code < 0x7F)
+_CONTROLS = tuple([chr(code) for code in _NOT_PLAIN if code < 0x80])
+_LONG = 150  # characters; of fewer `is_plain` takes longer than `isprintable`
+_VERY_LONG = 4096  # from here on it takes less time to look for each control character
 
 _FORMS = {
     "RequestVote": "RequestVote TERM-LASTINDEX-LASTTERM [transfer|newborn]",
@@ -86,7 +89,9 @@ def spell(message: Message) -> str:
         case AppendEntries():
             return spell_append(message, spell_entries(message.entries))
         case AppendAccepted(term=term, index=index, round=number):
-            return f"I am up to date term {term} index {index} round {number}" + _marks(message)
+            text = f"I am up to date term {term} index {index} round {number}"
+            has_marks = message.lease_ms or message.without_vote
+            return text + _marks(message) if has_marks else text
         case AppendRejected(term=term, index=index, round=number):
             return f"GiveEntriesAfterIndex {index} term {term} round {number}" + _marks(message)
         case RequestVote(term=term, last_index=index, last_term=last_term):
@@ -119,16 +124,42 @@ def _spell_short(message: RequestVoteReply | TimeoutNow | ReadIndex | ReadIndexR
 
 def spell_append(message: AppendEntries, entries: str) -> str:
     """Return an AppendEntries whose entries were spelled before (once for all followers)."""
+    head, tail = _around(message)
+    return f"{head}{entries}{tail}"
+
+
+def append_line(message: AppendEntries, entries: str) -> bytes:
+    """Return the same as the line that its sender sends."""
+    head, tail = _around(message)
+    return f"{message.sender}@{head}{entries}{tail}\n".encode()
+
+
+def _around(message: AppendEntries) -> tuple[str, str]:
+    """Return what stands before the entries of an AppendEntries, and after them."""
+    again = f" vote again {message.vote_again:d}" if message.vote_again else ""
     return (
-        f"AppendEntries {message.term}-{message.prev_index}-{message.prev_term}-{entries}"
-        f" commit {message.commit_index} round {message.round}"
-        + (f" vote again {message.vote_again:d}" if message.vote_again else "")
+        f"AppendEntries {message.term}-{message.prev_index}-{message.prev_term}-",
+        f" commit {message.commit_index} round {message.round}{again}",
+    )
+
+
+def are_one_line(message: AppendEntries, other: AppendEntries) -> bool:
+    """Whether both have the same list of entries, and are spelled alike: they differ in who gets
+    them alone."""
+    return (
+        message.entries is other.entries
+        and message.prev_index == other.prev_index
+        and message.commit_index == other.commit_index
+        and message.round == other.round
+        and message.vote_again == other.vote_again
+        and message.prev_term == other.prev_term
+        and message.term == other.term
     )
 
 
 def _marks(message: AppendAccepted | AppendRejected) -> str:
     lease = f" lease {message.lease_ms}" if message.lease_ms else ""
-    return lease + _without_vote(message)
+    return lease + _without_vote(message) if message.without_vote else lease
 
 
 def _without_vote(message: AppendAccepted | AppendRejected | InstallSnapshotReply) -> str:
@@ -216,8 +247,8 @@ def _read_append(sender: str, to: str, text: str) -> AppendEntries:
     tail = _TAIL.fullmatch(text, end) if end else None
     if head is None or tail is None:
         raise PeerError(f"malformed AppendEntries. Its form is: {_FORMS['AppendEntries']}")
-    term, prev_index, prev_term = _numbers(head, 1, 2, 3)
-    commit_index, number = _numbers(tail, 1, 2) if tail[1] else (0, 0)
+    given = (*head.groups(), *tail.groups("0"))
+    term, prev_index, prev_term, commit_index, number, incarnation = _checked(given)
     if prev_term > term or (prev_index == 0) != (prev_term == 0) or term == 0:
         raise PeerError(f"no log of term {term} has index {prev_index} of term {prev_term}")
     listed = text[head.end() : end]
@@ -225,7 +256,6 @@ def _read_append(sender: str, to: str, text: str) -> AppendEntries:
         entries = [] if listed == "[]" else read_entries(listed, prev_index, prev_term, term)
     except ValueError as error:
         raise PeerError(str(error)) from None
-    incarnation = _given(tail, 3) if tail.lastindex == 3 else 0
     return AppendEntries(
         sender, to, term, prev_index, prev_term, entries, commit_index, number, incarnation
     )
@@ -270,7 +300,11 @@ def _given(found: re.Match[str], group: int) -> int:
 
 
 def _numbers(found: re.Match[str], *groups: int) -> tuple[int, ...]:
-    numbers = tuple(map(int, map(found.__getitem__, groups)))
+    return _checked(map(found.__getitem__, groups))
+
+
+def _checked(digits: Iterable[str]) -> tuple[int, ...]:
+    numbers = tuple(map(int, digits))
     if max(numbers) > NUMBER_MAX:
         raise PeerError(f"{max(numbers)} is beyond 2^63-1")
     return numbers
@@ -278,24 +312,36 @@ def _numbers(found: re.Match[str], *groups: int) -> tuple[int, ...]:
 
 def is_plain(text: str) -> bool:
     """Return whether a text is printable ASCII: of a long one in a quarter of the time that
-    `isprintable` takes."""
-    return text.isascii() and len(text.encode().translate(None, _NOT_PLAIN)) == len(text)
+    `isprintable` takes, of a very long one in a tenth and without a copy."""
+    if not text.isascii():
+        return False
+    if len(text) > _VERY_LONG:
+        return not any(map(text.__contains__, _CONTROLS))
+    return len(text.encode().translate(None, _NOT_PLAIN)) == len(text)
+
+
+def is_printable(text: str) -> bool:
+    """Return the same as `isprintable`, sooner for a long text."""
+    return (len(text) > _LONG and is_plain(text)) or text.isprintable()
 
 
 def spell_entries(entries: Sequence[Entry]) -> str:
-    """Return the list of these entries."""
-    text = "".join([entry[2] for entry in entries])
-    if '"' in text or "\\" in text or not (is_plain(text) or text.isprintable()):
-        spelled = [
-            f'{{"index": {index}, "term": {term}, "command": {encode_basestring(command)}}}'
-            for index, term, command in entries
-        ]
-    else:  # nothing that JSON spells otherwise
-        spelled = [
-            f'{{"index": {index}, "term": {term}, "command": "{command}"}}'
-            for index, term, command in entries
-        ]
-    return "[" + ", ".join(spelled) + "]"
+    """Return the list of these entries. No command of a log has a control character."""
+    if not entries:
+        return "[]"
+    pieces, begin = list[str](), "[{"
+    for index, term, command in entries:
+        pieces += (f'{begin}"index": {index}, "term": {term}, "command": "', command)
+        begin = '"}, {'
+    pieces.append('"}]')
+    text = "".join(pieces)
+    if "\\" not in text and True not in ['"' in command for _, _, command in entries]:
+        return text  # nothing that JSON spells otherwise
+    spelled = [
+        f'{{"index": {index}, "term": {term}, "command": {encode_basestring(command)}}}'
+        for index, term, command in entries
+    ]
+    return f"[{', '.join(spelled)}]"
 
 
 def read_entries(listed: str, prev_index: int, prev_term: int, term: int) -> list[Entry]:
@@ -310,7 +356,8 @@ def read_entries(listed: str, prev_index: int, prev_term: int, term: int) -> lis
         items = json.loads(listed)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"the entries of AppendEntries are not a JSON list: {error}") from None
-    entries = _sound_entries(items, prev_index, prev_term, term)
+    has_plain = "\\" not in listed and "\x7f" not in listed and listed.isascii()
+    entries = _sound_entries(items, prev_index, prev_term, term, has_plain=has_plain)
     if entries is not None:
         return entries
     entries = []
@@ -334,17 +381,21 @@ def read_entries(listed: str, prev_index: int, prev_term: int, term: int) -> lis
     return entries
 
 
-def _sound_entries(items: object, prev_index: int, prev_term: int, term: int) -> list[Entry] | None:
+def _sound_entries(
+    items: object, prev_index: int, prev_term: int, term: int, *, has_plain: bool
+) -> list[Entry] | None:
     """Return the entries if all are as a sound leader sends them, in plain characters. None: each
-    needs a closer check. To check all at once takes a third of the time."""
+    needs a closer check. To check all at once takes a third of the time. With `has_plain` all texts
+    are plain: JSON takes no control character but the last one of ASCII as it is."""
     try:
         indexes, terms, commands = zip(*map(_FIELDS, items))  # type: ignore  # noqa: B905
-        text = "".join(commands)
+        text = "" if has_plain else "".join(commands)
     except (TypeError, KeyError, ValueError):
         return None
     first, last = prev_index + 1, prev_index + len(indexes)
     if not (
         {*map(type, indexes), *map(type, terms)} == {int}  # first: compiled code takes no others
+        and {*map(type, commands)} == {str}
         and is_run(indexes, terms, first)
         and max(prev_term, 1) <= terms[0] <= term
         and last <= NUMBER_MAX
@@ -357,7 +408,7 @@ def _sound_entries(items: object, prev_index: int, prev_term: int, term: int) ->
 
 def is_one_line(command: str) -> bool:
     """Return whether a command can stand in a line of the log: no control characters, UTF-8."""
-    if command.isascii() and command.isprintable():
+    if command.isascii() and is_printable(command):
         return bool(command)
     try:
         command.encode()

@@ -119,7 +119,7 @@ class State:
     @property
     def peers(self) -> list[str]:
         """The other members, learners among them: who is sent entries."""
-        return [name for name in self.membership.names if name != self.name]
+        return [name for name in self.configurations.latest.names if name != self.name]
 
     @property
     def contacts(self) -> Mapping[str, str]:
@@ -128,7 +128,7 @@ class State:
         takes_part = self.is_member or self.may_stand
         wanted = {*self.peers, *self.progress} if takes_part else {*self.progress}
         leaving = self.leading.leaving if self.leading is not None else {}
-        known = {**leaving, **self.membership.addresses}
+        known = {**leaving, **self.configurations.latest.addresses}
         return {name: where for name, where in known.items() if name in wanted}
 
     @property
@@ -137,7 +137,7 @@ class State:
 
     @property
     def is_member(self) -> bool:
-        return self.membership.has(self.name)
+        return self.configurations.latest.has(self.name)
 
     @property
     def is_changing_members(self) -> bool:
@@ -156,7 +156,7 @@ class State:
         """Whether this server may lead: it votes somewhere in the latest configuration, or did in
         the one before and doesn't know the latest to be committed. Perhaps nobody else has
         the entry, and who votes in it can't be elected without this server (thesis §4.2.2)."""
-        if self.name in self.membership.electors:
+        if self.name in self.configurations.latest.electors:
             return True
         index = self.configurations.index
         return index > self.commit_index and self.name in self.configurations.at(index - 1).electors
@@ -196,8 +196,9 @@ class State:
         one connection, 1.2 at 64 (docs/develop/speed.md). The one exception; a term or vote on its
         way to the disk still goes first. Others vote only for a term that is on the candidate's
         disk; but a lone voter elects itself before, and may have learners."""
-        early = self.out.save is None and self.durable_index >= self.as_leader.term_durable_index
-        (self.out.send if early else self.out.send_after_save).append(message)
+        out, leading = self.out, self.leading or self.as_leader  # which raises
+        early = out.save is None and self.durable_index >= leading.term_durable_index
+        (out.send if early else out.send_after_save).append(message)
 
     def save(self, term: int, vote: str | None) -> None:
         """Set term and vote; they are on disk before anything sent from now on leaves."""
@@ -232,14 +233,14 @@ class State:
             self.refuse_forwarded_reads()
         if term > self.term:
             self.save(term, None)  # a new term, a new vote
-        was, leading = self.role, self.leading
+        leading = self.leading
+        if leading is not None or self.candidacy is not None or self.leader != leader:
+            self.note(_describe(self.role, term, leader))
         if leading is not None:
             self.arm_election()
             self.leader_heard_at_ms = None
             self.stop()
             self.out.members_changed |= bool(leading.leaving)
-        if was is not Role.FOLLOWER or self.leader != leader:
-            self.note(_describe(was, term, leader))
         self.leader = leader
         self.leading = self.candidacy = None
         if leader is not None:
@@ -258,23 +259,25 @@ class State:
     def append(self, entries: list[Entry]) -> None:
         """Add entries after the last one, in memory and, by `out`, on disk. A configuration
         among them is in use from here on (paper §6)."""
-        known = self.configurations.index
         first = self.log.last_index + 1
         indexes, terms, commands = zip(*entries)  # noqa: B905
-        if is_run(indexes, terms, first):  # nearly always
+        if len(entries) > 1 and is_run(indexes, terms, first):
             self.log.extend(terms[0], commands)
         else:
             for index, term, command in entries:
                 if index != self.log.last_index + 1:
                     raise SafetyError(f"entry {index} after entry {self.log.last_index}")
                 self.log.append(term, command)
+        are_changed = False
         for index, command in zip(indexes, commands, strict=True):
             if command.startswith(PREFIX):
+                known = self.configurations.index
                 self.configurations.append(index, command)
+                are_changed |= self.configurations.index != known
             elif command.startswith(LEVEL_PREFIX) and self.levels.append(index, command):
                 self._note_level(index)
         self.out.append += entries
-        if self.configurations.index != known:
+        if are_changed:
             self._note_members()
 
     def cut_after(self, index: int) -> None:
@@ -299,7 +302,7 @@ class State:
 
     def _note_members(self) -> None:
         index = self.configurations.index
-        self.note(f"[*] Members from entry {index} on: {self.membership.describe()}")
+        self.note(f"[*] Members from entry {index} on: {self.configurations.latest.describe()}")
         self.out.members_changed = True
 
     def advance_commit_index(self, index: int) -> None:

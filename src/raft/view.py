@@ -29,6 +29,7 @@ class LogView(Protocol):
     @property
     def commands(self) -> Sequence[str]: ...
     def term_at(self, index: int) -> int | None: ...
+    def last_runs(self, count: int) -> list[tuple[int, int]]: ...
     def entries(self, first: int, last: int) -> list[Entry]: ...
 
 
@@ -201,6 +202,18 @@ class NodeView:
         """How many rounds that confirm reads are under way."""
         leading = self._state.leading
         return len(leading.read_rounds) if leading is not None else 0
+
+    @property
+    def read_round(self) -> int:
+        """The first round that reads wait for; 0 if none does."""
+        leading = self._state.leading
+        return leading.read_rounds[0].round if leading is not None and leading.read_rounds else 0
+
+    @property
+    def quorum_check_at_ms(self) -> int:
+        """The time of a leader's next look whether a quorum answered; 0 at others."""
+        leading = self._state.leading
+        return leading.quorum_check_at_ms if leading is not None else 0
 
     @property
     def pending_change(self) -> PendingChange | None:

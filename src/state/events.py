@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-# Events kept between two takes. Beyond that they are dropped, and watches begin with the keys.
-EVENTS_MAX = 100_000
-CHARACTERS_MAX = 1 << 26  # of their values
-
 SET, DELETE, EXPIRE = "set", "delete", "expire"
 
 

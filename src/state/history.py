@@ -9,17 +9,18 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, filterfalse
 from operator import itemgetter
 from typing import NamedTuple
 
 from raftline.state.events import BareEvent, KeyEvent
+from raftline.wire.limits import HISTORY_BYTES, HISTORY_EVENTS
 
-EVENTS_MAX = 100_000
-BYTES_MAX = 32 << 20
 EVENT_BYTES = 150  # memory of one event without its key and value
+WIDE = 4  # bytes of each character, if one of them is not ASCII: at the most
 TRIMMED = 4096  # dropped events at the front of the list until it is trimmed
 DROPPED = 16  # without room the oldest sixteenth of the events is dropped
+_GONE: BareEvent = (0, "", "", "")  # in the place of one that is dropped: it may have a megabyte
 _number, _key, _value = itemgetter(0), itemgetter(2), itemgetter(3)
 
 
@@ -38,7 +39,7 @@ class EventHistory:
     """
 
     def __init__(
-        self, last: int = 0, events_max: int = EVENTS_MAX, bytes_max: int = BYTES_MAX
+        self, last: int = 0, events_max: int = HISTORY_EVENTS, bytes_max: int = HISTORY_BYTES
     ) -> None:
         """Begin after the entry `last`."""
         self.floor = self.last = last  # the events up to the floor are gone
@@ -86,7 +87,8 @@ class EventHistory:
         if events:
             self._events += events
             self._bytes += _bytes_of(events)
-            if len(self) > self._events_max or self._bytes > self._bytes_max:
+            count = len(self._events) - self._start
+            if count > self._events_max or self._bytes > self._bytes_max:
                 self._drop()
 
     def _drop(self) -> None:
@@ -102,6 +104,7 @@ class EventHistory:
             end = bisect_right(events, self.floor, start, key=_number)
             self._bytes -= _bytes_of(events[start:end])
             start = end
+        events[self._start : start] = [_GONE] * (start - self._start)
         self._start = start
         self._jumps = [jump for jump in self._jumps if jump[1] > self.floor]
         if start >= min(TRIMMED, self._events_max):
@@ -123,7 +126,7 @@ class EventHistory:
         return number - 1
 
     def after(
-        self, number: int, events_max: int, bytes_max: int = BYTES_MAX
+        self, number: int, events_max: int, bytes_max: int = HISTORY_BYTES
     ) -> tuple[Sequence[KeyEvent], int]:
         """Return the events of the entries after this one, and the entry up to which they go:
         whole entries, and about that many events and bytes. `number` is covered."""
@@ -143,5 +146,7 @@ class EventHistory:
 def _bytes_of(events: Sequence[BareEvent]) -> int:
     """Return the memory of events, estimated. There is one for each write, so no loop of Python
     goes over them."""
-    texts = sum(map(len, map(_key, events))) + sum(map(len, map(_value, events)))
-    return EVENT_BYTES * len(events) + texts
+    keys = sum(map(len, map(_key, events)))
+    values = sum(map(len, map(_value, events)))
+    wide = sum(map(len, filterfalse(str.isascii, map(_value, events))))
+    return EVENT_BYTES * len(events) + keys + values + (WIDE - 1) * wide

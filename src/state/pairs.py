@@ -4,30 +4,17 @@ A copy of a million pairs takes some 30 ms, in which the node would stand still.
 pairs (a snapshot, a `show`) freezes the large dict instead. From then on changes go into a small
 dict above it, and the large one can be read without a lock. After the last reader the changes are
 moved down, some hundred at a time.
-
-The reply to `show` is one page of the pairs as JSON, and the command that asks for the next.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, ItemsView, Iterator, Mapping, MutableMapping
-from heapq import nsmallest
-from itertools import islice
-from typing import NamedTuple
-
-from raftline.raft.levels import BOUNDED
-from raftline.wire.keyfacts import value_of
-from raftline.wire.operands import show_operands
-from raftline.wire.protocol import ProtocolError, real
+from itertools import chain, filterfalse, islice
 
 MOVED_MAX = 200  # changes moved down at a time: a fraction of a millisecond of work
 FREED_MAX = 1000  # pairs freed at a time
 
 Breathe = Callable[[], None]  # yields to other threads
-PAGE_KEYS = 1000
-STEP_KEYS = 1000  # keys scanned between two pauses
-PAGE_CHARACTERS = 1 << 20  # a page ends after the pair that reaches this, whatever its size
 
 
 def no_pause() -> None:
@@ -54,8 +41,11 @@ class _Layers(Mapping[str, str]):
         return self._count
 
     def __iter__(self) -> Iterator[str]:
-        for key, _ in self.merged():
-            yield key
+        base, changes = self.base, self.changes
+        if not changes:
+            return iter(base)
+        added = [key for key, changed in changes.items() if changed is not None]
+        return chain(filterfalse(changes.__contains__, base), added)
 
     def items(self) -> ItemsView[str, str]:
         return _Items(self)
@@ -113,10 +103,11 @@ class LayeredPairs(Overlay):
         super().__init__(base)
         self.readers = 0
 
-    def hold(self) -> StillPairs:
-        """Return the pairs as they are now, to be read for any time; `let_go` must follow."""
+    def hold(self, removed: int = 0) -> StillPairs:
+        """Return the pairs as they are now, to be read for any time; `let_go` must follow. So many
+        keys were removed from them until now."""
         self.readers += 1
-        return StillPairs(self, self.changes.copy(), self._count)
+        return StillPairs(self, self.changes.copy(), self._count, removed)
 
     def let_go(self) -> None:
         """Record that one of the readers has ended."""
@@ -154,9 +145,12 @@ class StillPairs(_Layers):
     """The pairs as of one moment, for one reader, without a lock; their changes are those between
     the moment when the base stood still and this one."""
 
-    def __init__(self, layered: LayeredPairs, changes: dict[str, str | None], count: int) -> None:
+    def __init__(
+        self, layered: LayeredPairs, changes: dict[str, str | None], count: int, removed: int
+    ) -> None:
         super().__init__(layered.base, changes, count)
         self.layered = layered
+        self.removed = removed
 
 
 def layered(pairs: MutableMapping[str, str]) -> LayeredPairs:
@@ -178,86 +172,3 @@ def free(pairs: MutableMapping[str, str]) -> Iterator[None]:
         for _ in range(min(len(pairs), FREED_MAX)):
             pairs.popitem()
         yield
-
-
-class Selection(NamedTuple):
-    """The keys that a show selects; `prefix` and `after` in escaped spelling, "" if absent."""
-
-    prefix: str
-    after: str
-    error: str = ""
-
-
-def read_selection(command: str) -> Selection | None:
-    """Return what a show command selects; None if it is another command."""
-    if command.partition(" ")[0] != "show":
-        return None
-    try:
-        prefix, after = show_operands(command.rstrip(" "))
-    except ProtocolError as error:
-        return Selection("", "", str(error))
-    return Selection(prefix or "", after or "")
-
-
-def show_page(
-    pairs: Mapping[str, str], selection: Selection, breathe: Callable[[], None], level: int
-) -> str:
-    """Return the reply: JSON of real keys and values, in the order of the keys' bytes. Below level
-    3 the order is that of their text: an older build may send the next page.
-
-    Bytes that are not UTF-8 are lone surrogates, `\\udcNN` in the JSON. When keys remain, the
-    command for the next page follows the JSON.
-    """
-    if selection.error:
-        return f"Sorry, {selection.error}"
-    prefix = real(selection.prefix)
-    order = key_bytes if level >= BOUNDED else text_bytes
-    after = order(real(selection.after)) if selection.after else None
-    wanted = nsmallest(PAGE_KEYS + 1, _keys(pairs, prefix, after, order, breathe))
-    page: dict[str, str] = {}
-    characters = 0
-    last = ""
-    for _, shown, key in wanted[:PAGE_KEYS]:
-        page[shown] = real(value_of(pairs[key]))
-        characters += len(shown) + len(page[shown])
-        last = key
-        if characters >= PAGE_CHARACTERS:
-            break
-    reply = f"SHOW response: {json.dumps(page)}"
-    if len(page) < len(wanted):
-        begin = f"show {selection.prefix} after" if selection.prefix else "show after"
-        reply += f" more: {begin} {last}"
-    return reply
-
-
-def _keys(
-    pairs: Mapping[str, str],
-    prefix: str,
-    after: bytes | None,
-    order: Callable[[str], bytes],
-    breathe: Callable[[], None],
-) -> Iterator[tuple[bytes, str, str]]:
-    """Yield each selected key: its bytes for the order, the key itself, and its spelling. Other
-    threads run in between."""
-    for number, key in enumerate(pairs, start=1):
-        shown = real(key)
-        if shown.startswith(prefix):
-            place = order(shown)
-            if after is None or place > after:
-                yield place, shown, key
-        if number % STEP_KEYS == 0:
-            breathe()
-
-
-def key_bytes(shown: str) -> bytes:
-    """Return the bytes of a key. A lone surrogate is a byte that is not UTF-8. Other surrogates,
-    which only a log written by hand has, give three bytes."""
-    try:
-        return shown.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        return text_bytes(shown)
-
-
-def text_bytes(shown: str) -> bytes:
-    """Return bytes that are in the order of the characters of a text, of lone surrogates too."""
-    return shown.encode("utf-8", "surrogatepass")

@@ -20,7 +20,7 @@ class PrefixIndex(Generic[Group]):
     def __init__(self) -> None:
         self._groups: dict[str, Group] = {}
         self._with_length: dict[int, int] = {}  # prefixes of each length
-        self._lengths: list[int] = []  # ascending
+        self.lengths: list[int] = []  # of prefixes, ascending
 
     def __len__(self) -> int:
         return len(self._groups)
@@ -36,7 +36,7 @@ class PrefixIndex(Generic[Group]):
         count = self._with_length.get(len(raw), 0)
         self._with_length[len(raw)] = count + 1
         if not count:
-            self._lengths = sorted(self._with_length)
+            self.lengths = sorted(self._with_length)
 
     def remove(self, prefix: str) -> None:
         """Take the value of a prefix away; it has one."""
@@ -47,7 +47,7 @@ class PrefixIndex(Generic[Group]):
             self._with_length[len(raw)] = count
         else:
             del self._with_length[len(raw)]
-            self._lengths = sorted(self._with_length)
+            self.lengths = sorted(self._with_length)
 
     def values(self) -> list[Group]:
         """Return all values."""
@@ -57,7 +57,7 @@ class PrefixIndex(Generic[Group]):
         """Return the values of all prefixes of a key, which is given as it is spelled; those of
         shorter ones first."""
         found: list[Group] = []
-        lengths = self._lengths
+        lengths = self.lengths
         if not lengths:
             return found
         raw = real(key) if "\\" in key else key

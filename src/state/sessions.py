@@ -29,10 +29,14 @@ from raftline.raft.levels import BOUNDED
 from raftline.raft.log import Entry
 from raftline.wire.commands import COMMANDS, ReplyForm, row_of
 from raftline.wire.leaseoperands import without_lease
-from raftline.wire.limits import LONG_REPLIES_BYTES, SHORT_REPLIES_BYTES, SHORT_REPLY_BYTES
+from raftline.wire.limits import (
+    LONG_REPLIES_BYTES,
+    SESSIONS_MAX,
+    SHORT_REPLIES_BYTES,
+    SHORT_REPLY_BYTES,
+)
 from raftline.wire.protocol import DONE_ONCE, error
 
-SESSIONS_MAX = 4096
 WINDOW = 128
 NAME_CHARACTERS_MAX = 44  # of the client's part: with a number the name stays below 64
 STEP_SESSIONS = 16  # read in one go
@@ -353,7 +357,9 @@ def entry_numbers_of(entries: Sequence[Entry]) -> Sequence[int]:
     first, last = entries[0], entries[-1]
     is_run = last.index - first.index == len(entries) - 1
     if is_run and first.term // ERA_TERMS == last.term // ERA_TERMS:  # nearly always
-        begin = entry_number(first.index, first.term)
+        begin = first.index
+        if first.term >= ERA_TERMS:
+            begin = entry_number(begin, first.term)
         return range(begin, begin + len(entries))
     return [entry_number(entry.index, entry.term) for entry in entries]
 

@@ -15,9 +15,7 @@ from collections.abc import Collection, Iterator, MutableMapping
 from typing import Final, TypeVar, overload
 
 from raftline.state.events import (
-    CHARACTERS_MAX,
     DELETE,
-    EVENTS_MAX,
     EXPIRE,
     SET,
     BareEvent,
@@ -26,6 +24,7 @@ from raftline.state.events import (
 from raftline.state.leases import Leases
 from raftline.state.pairs import Breathe, no_pause
 from raftline.wire.keyfacts import KeyFacts, facts_of, lease_of, value_of, with_facts
+from raftline.wire.limits import APPLIED_CHARACTERS, APPLIED_EVENTS
 
 Pairs = MutableMapping[str, str]
 BREATHE_KEYS: Final = 5000  # removed between two pauses: 1 to 10 ms of work
@@ -46,6 +45,7 @@ class Store(MutableMapping[str, str]):
         self.term = 0  # its term
         self.leases = Leases()
         self.leased: dict[str, set[str]] = {}  # the keys of each lease that has any
+        self.removed = 0  # keys since it was made
         self.reworked = 0  # bytes of values read and rewritten since it was made
         self.notes_events = False  # whether events are taken
         # Called amid long work. Machine code keeps Python's interpreter to itself until then.
@@ -164,6 +164,7 @@ class Store(MutableMapping[str, str]):
         self._unbind(key)
         if text is None:
             self.held.pop(key, None)
+            self.removed += 1
             return
         if lease := lease_of(text):
             self.leased.setdefault(lease, set()).add(key)
@@ -193,7 +194,7 @@ class Store(MutableMapping[str, str]):
             return
         self._characters += len(value)
         self._events.append((number, kind, key, value))
-        if self._characters > CHARACTERS_MAX or len(self._events) > EVENTS_MAX:
+        if self._characters > APPLIED_CHARACTERS or len(self._events) > APPLIED_EVENTS:
             self.forget_events(number)
 
     def forget_events(self, number: int) -> None:
@@ -206,6 +207,7 @@ class Store(MutableMapping[str, str]):
         if self.leased:
             self._unbind(key)
         del self.held[key]
+        self.removed += 1
         if self.notes_events:
             self.note(kind, key, "")
 
@@ -223,4 +225,4 @@ def in_one_order(keys: Collection[str]) -> list[str]:
     """Return keys in the order in which every node removes them, since their events show it. So
     many that no node keeps the events of the entry come in any order: to sort a million takes half
     a second, in which no other thread runs."""
-    return list(keys) if len(keys) > EVENTS_MAX else sorted(keys)
+    return list(keys) if len(keys) > APPLIED_EVENTS else sorted(keys)

@@ -15,13 +15,13 @@ from raftline.state.commands import applies, execute, keys_under, whole_number
 from raftline.state.draft import Draft
 from raftline.state.objectcommands import OpenObjects
 from raftline.state.store import Store
-from raftline.wire.commands import ReplyForm, operations_at, row_of
+from raftline.wire.commands import ReplyForm, row_of, transaction_of
 from raftline.wire.leaseoperands import without_lease
 from raftline.wire.limits import ANSWER_BYTES, REWORK_BYTES
 from raftline.wire.objectcommands import Unfit
 from raftline.wire.operands import Limits
 from raftline.wire.protocol import ProtocolError, error, real, shown
-from raftline.wire.transactions import CLEAR, Condition, read_transaction
+from raftline.wire.transactions import CLEAR, Condition
 
 CHARACTERS_MAX = 2 << 20  # of all answers of the operations, below level 3
 # Without its lease a key would stay after its holder died.
@@ -36,7 +36,7 @@ class TransactionRefused(Exception):
 @applies("txn")
 def _txn(store: Store, operands: str) -> str | None:
     try:
-        txn = read_transaction(operands, operations_at(store.level), Limits())
+        txn = transaction_of(operands, store.level, Limits())
         if txn.level > store.level:
             return error(f"it takes level {txn.level} of the cluster. {_NOTHING}")
         is_met = all([holds(store, condition) for condition in txn.conditions])

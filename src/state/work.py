@@ -44,6 +44,16 @@ def count_short(store: Store, entries: Sequence[Entry]) -> int:
     return count
 
 
+def is_long(store: Store, commands: Sequence[str]) -> bool:
+    """Whether one of the commands takes long, judged by the pairs of another moment."""
+    for command in commands:
+        if not command.startswith(_SHORT):
+            found = _MAY_BE_LONG.match(command)
+            if found is not None and _is_long(store, found[1], command):
+                return True
+    return False
+
+
 def _is_long(store: Store, verb: str, command: str) -> bool:
     work = _WORK.get(verb, Work.BY_KEYS)
     if work is Work.OF_PROGRAM:

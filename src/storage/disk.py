@@ -9,7 +9,6 @@ import errno
 import fcntl
 import os
 import sys
-from collections.abc import Callable
 
 EXIT_FILES, EXIT_DISK = 3, 4
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
@@ -108,32 +107,45 @@ class AppendFile:
 
     def append(self, data: bytes) -> None:
         """Append `data`, all of it or raise; it is not durable yet."""
-        self._attempt("write", lambda: self._write(data))
+        if self._failed:
+            raise self._refusal()
+        try:
+            self._write(data)
+        except OSError as error:
+            raise self._broken("write", error) from error
 
     def sync(self) -> None:
         """Make all that was appended durable: it survives a power cut."""
-        self._attempt("sync", self._sync)
+        if self._failed:
+            raise self._refusal()
+        try:
+            self._sync()
+        except OSError as error:
+            raise self._broken("sync", error) from error
 
     def truncate(self, size: int) -> None:
         """Cut the file to `size` bytes, durably."""
-        self._attempt("cut", lambda: self._truncate(size))
+        if self._failed:
+            raise self._refusal()
+        try:
+            self._truncate(size)
+        except OSError as error:
+            raise self._broken("cut", error) from error
 
     def close(self) -> None:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
-    def _attempt(self, what: str, act: Callable[[], None]) -> None:
-        if self._failed:
-            raise DiskFailed(
-                f"{self._path}: an earlier write or sync failed, so nothing more is written; "
-                "check the disk, then start the node again"
-            )
-        try:
-            act()
-        except OSError as error:
-            self._failed = True
-            raise disk_failed(self._path, what, error) from error
+    def _refusal(self) -> DiskFailed:
+        return DiskFailed(
+            f"{self._path}: an earlier write or sync failed, so nothing more is written; "
+            "check the disk, then start the node again"
+        )
+
+    def _broken(self, what: str, error: OSError) -> DiskFailed:
+        self._failed = True
+        return disk_failed(self._path, what, error)
 
     def _write(self, data: bytes) -> None:
         write_all(self._descriptor, data)

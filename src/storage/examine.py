@@ -212,7 +212,7 @@ class Examination:
         if log.torn_bytes:
             self._add(
                 name,
-                f" ends in {log.torn_bytes:,} torn bytes, behind entry {last}",
+                f" ends in {log.torn_bytes:,} torn bytes, after entry {last}",
                 "A batch that was never acknowledged: nothing is lost without it",
                 Cure.CUT_TAIL,
                 log.good_bytes,
@@ -220,7 +220,7 @@ class Examination:
         if log.log.base_index > covered and not self._has(Cure.DROP_LOG_AND_SNAPSHOT):
             self._add(
                 name,
-                f" begins behind entry {log.log.base_index}",
+                f" begins after entry {log.log.base_index}",
                 f"{self._snapshots.name} must hold what came before, and does not: {_CATCHES_UP}",
                 Cure.DROP_LOG_AND_SNAPSHOT,
                 costs_the_vote=True,

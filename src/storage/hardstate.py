@@ -143,7 +143,8 @@ class HardStateFile:
     def move_mark(self, mark: Mark) -> None:
         """Write in place that the log is synced up to `mark`; this write is not synced."""
         self._folder.overwrite(self.name, self._mark_offset, _mark_line(mark))
-        self.promise = self.promise._replace(mark=mark)
+        term, vote, state, _, lease_ms, level = self.promise
+        self.promise = Promise(term, vote, state, mark, lease_ms, level)
 
     def _match(self, shape: re.Pattern[bytes], line: bytes, number: int) -> re.Match[bytes]:
         body, _, crc = line.rpartition(b" crc32 ")
@@ -172,4 +173,5 @@ def _with_crc(body: bytes) -> bytes:
 
 
 def _mark_line(mark: Mark) -> bytes:
-    return _with_crc(b"synced entry %019d term %019d" % mark)
+    body = b"synced entry %019d term %019d" % mark
+    return b"%b crc32 %08x\n" % (body, crc32(body))

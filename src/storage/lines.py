@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Final
 
 from raftline.common.level import LEVEL
 from raftline.raft.levels import FIRST
@@ -33,6 +34,7 @@ LINE_BYTES_MAX = 1 << 28  # a longer "line" is a hole in the file, without line 
 
 NOTE = re.compile(rb"# ([0-9]{1,18}) entr(?:y|ies) synced, crc32 [0-9a-f]{8}\n")
 CUT_PREFIX = b"# cut after "
+_LINE: Final = "%d %d %s\n"  # of an entry: index, term, command
 NOT_UTF_8 = "bytes that are not UTF-8"
 BOM = b"\xef\xbb\xbf"
 _NUMBER = b"0|" + NUMBER.encode()
@@ -46,7 +48,7 @@ _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 def entry_lines(entries: Sequence[Entry]) -> str:
     """Return the lines of entries."""
-    return "".join([f"{index} {term} {command}\n" for index, term, command in entries])
+    return "".join(map(_LINE.__mod__, entries))
 
 
 def note_line(entries: int, crc: int) -> bytes:

@@ -9,13 +9,15 @@ touch them. A death at any byte leaves the old file, or the new one whole.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
+from typing import Final
 from zlib import crc32
 
 from raftline.raft.effects import Effects
 from raftline.raft.levels import FIRST
 from raftline.raft.log import Entry, Log, SafetyError, Snapshot, TermRuns, is_run
 from raftline.raft.membership import Membership
-from raftline.raft.spelling import is_plain
+from raftline.raft.spelling import is_printable
 from raftline.storage.disk import AppendFile, DiskFailed
 from raftline.storage.folder import Folder
 from raftline.storage.hardstate import HardStateFile, Mark
@@ -23,6 +25,8 @@ from raftline.storage.lines import base_line, cut_line, entry_lines, is_storable
 from raftline.storage.snapshotfile import SnapshotFile
 from raftline.storage.snapshotlines import LoadedSnapshot
 
+_LONG_BYTES = 64 << 10  # to copy so much takes longer than another write
+_COMMAND: Final = itemgetter(2)  # of an entry
 _REWRITE_BATCH_ENTRIES = 64  # 64 MiB in memory with values of 1 MiB each
 
 
@@ -75,15 +79,29 @@ class LogFile:
         if not parts:
             return None
         data = "".join(parts).encode()
-        data += note_line(entries, crc32(data, self._open_crc))
-        self._file.append(data)
+        note = note_line(entries, crc32(data, self._open_crc))
         self._open_crc = 0
-        self.size += len(data)
+        self.size += append_both(self._file, data, note)
         self._file.sync()
         return self.last
 
     def close(self) -> None:
         self._file.close()
+
+
+def append_both(file: AppendFile, data: bytes, note: bytes) -> int:
+    """Append a batch and its note; return how many bytes these are. A long batch is not copied to
+    have one write: without its note it does not count.
+
+    Raises:
+        DiskFailed: as of `append`.
+    """
+    if len(data) > _LONG_BYTES:
+        file.append(data)
+        file.append(note)
+    else:
+        file.append(data + note)
+    return len(data) + len(note)
 
 
 def _add(runs: TermRuns, entries: Sequence[Entry]) -> None:
@@ -92,15 +110,14 @@ def _add(runs: TermRuns, entries: Sequence[Entry]) -> None:
     Raises:
         SafetyError: an index is not the next one, or a term falls.
     """
-    if not entries:
-        return
-    indexes, terms, _ = zip(*entries)  # noqa: B905
-    if is_run(indexes, terms, runs.last_index + 1):
-        runs.add(terms[0], len(terms))  # nearly always
-        return
+    if len(entries) > 1:
+        indexes, terms, _ = zip(*entries)  # noqa: B905
+        if is_run(indexes, terms, runs.last_index + 1):
+            runs.add(terms[0], len(terms))  # nearly always
+            return
     for index, term, _ in entries:
         if index != runs.last_index + 1:
-            raise SafetyError(f"asked to write entry {index} behind entry {runs.last_index}")
+            raise SafetyError(f"asked to write entry {index} after entry {runs.last_index}")
         runs.add(term, 1)
 
 
@@ -110,8 +127,8 @@ def check_storable(entries: Sequence[Entry]) -> None:
     Raises:
         SafetyError: with the entry's index.
     """
-    text = "".join([entry[2] for entry in entries])
-    if is_plain(text) or text.isprintable():  # nearly always
+    text = "".join(map(_COMMAND, entries))
+    if is_printable(text):  # nearly always
         return
     for index, _, command in entries:
         if not is_storable(command):
@@ -174,7 +191,7 @@ class LogRewrite:
         if entries:
             _add(self._runs, entries)
             data = entry_lines(entries).encode()
-            self._write(data + note_line(len(entries), crc32(data)))
+            self._size += append_both(self._file, data, note_line(len(entries), crc32(data)))
 
     def sync(self) -> None:
         """Make the copied entries durable, so that little is left to sync at the end."""

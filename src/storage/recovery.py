@@ -227,7 +227,7 @@ class Recovery:
             if self.loaded is None:
                 what = "is missing"
             raise DamagedFiles(
-                f"{self._log_name} begins behind entry {base.index} of term {base.term}, but "
+                f"{self._log_name} begins after entry {base.index} of term {base.term}, but "
                 f"{self.snapshots.name}, the snapshot that holds what came before, {what}. Restore "
                 f"both from one backup of this node; {CATCH_UP} {self._node}"
             )

@@ -5,16 +5,18 @@ from __future__ import annotations
 import argparse
 import difflib
 import re
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from raftline.client import ReplyPrinter, add_forms, answer_one, command_of
-from raftline.clients.connection import say_waiting
+from raftline.client import Explain, ReplyPrinter, add_forms, answer_one, command_of
+from raftline.clients.connection import ClientError, say_waiting
 from raftline.clients.conversation import Client
 from raftline.clients.options import ClientAccess, access_of, add_asking_options
 from raftline.clients.pool import ATTEMPTS, TIMEOUT_S
+from raftline.clients.search import error_of
 from raftline.clients.streams import run_client
 from raftline.clients.where import named_nodes
 from raftline.common.address import Address
@@ -23,13 +25,12 @@ from raftline.common.config import ConfigError, complaint
 from raftline.tools.verbs import LISTINGS, REQUESTS
 from raftline.wire.commands import COMMANDS, Command, read_request
 from raftline.wire.limits import VALUE_BYTES
-from raftline.wire.operands import KEY_VALUE, Limits
-from raftline.wire.protocol import ProtocolError, escape, real
-from raftline.wire.refusals import for_people
+from raftline.wire.operands import KEY, KEY_VALUE, PREFIX, Limits
+from raftline.wire.protocol import ProtocolError, error, escape, real
+from raftline.wire.refusals import refusal_in
 from raftline.wire.replies import Reply, RequestOutcome, outcome_to, value_in
 
 STDIN = "-"
-EXIT_NO_LEADER = 3  # as status.py has it, which few commands need to load
 _NUMBER = re.compile(r"-[0-9.]+")  # a word that is no option, though it begins with a dash
 _EPILOG = (
     "It is asked at --at, else at $RAFTLINE, else at the nodes of the folder's "
@@ -67,28 +68,24 @@ def main(verb: str, arguments: Sequence[str]) -> int:
         credentials=access.credentials,
         tls=access.tls,
     )
-    printer = _printer(verb, options)
-    code = run_client(
-        client, lambda: _converse(client, command, verb, options, printer), reader.prog
-    )
-    if (code == EXIT_NO_LEADER or printer.has_no_answer) and not options.json:
-        _say_what_is_missing(nodes, access)
-    return code
-
-
-def _say_what_is_missing(nodes: Mapping[str, Address], access: ClientAccess) -> None:
-    from raftline.tools import status, statusreport  # only a command without an answer needs them
-
-    found = statusreport.verdict(status.ask_all(nodes, access, status.LOOK_S))
-    if not found.serves:
-        print(f"[!] {found.text}", file=sys.stderr)
-
-
-def _printer(verb: str, options: argparse.Namespace) -> ReplyPrinter:
+    explain = _explaining(nodes, access)
     is_raw = verb == "get" and (options.raw or options.quiet or not sys.stdout.isatty())
-    if is_raw and not options.json:
-        return _ValuePrinter(options.quiet, as_object=False)
-    return ReplyPrinter(options.quiet, options.json)
+    printer = _Printer(options.quiet, options.json, explain, is_raw=is_raw)
+    return run_client(
+        client,
+        lambda: _converse(client, command, verb, options, printer),
+        reader.prog,
+        explain,
+    )
+
+
+def _explaining(nodes: Mapping[str, Address], access: ClientAccess) -> Explain:
+    def explain(failure: ClientError) -> ClientError:
+        from raftline.tools.statusreport import explained  # only a failure needs it
+
+        return explained(failure, nodes, access)
+
+    return explain
 
 
 def _converse(
@@ -230,6 +227,10 @@ def _command(reader: Parser, options: argparse.Namespace, verb: str, typed: Type
     try:
         read_request("", "", command, Limits(1 << 62, 1 << 62))
     except ProtocolError as mistake:
+        if of_verb.operands in (KEY, PREFIX) and len(words) > 1:
+            quoted = shlex.quote(" ".join(words))
+            what = of_verb.operands.form.lower()
+            reader.error(f"{verb} takes one {what}; one with spaces is quoted: {verb} {quoted}")
         reader.error(str(mistake).rstrip("."))
     return command
 
@@ -254,15 +255,29 @@ def _read_value(path: Path | None) -> str:
     return data.decode("utf-8", "surrogateescape")
 
 
-class _ValuePrinter(ReplyPrinter):
-    """Prints the value of a key as its bytes."""
+class _Printer(ReplyPrinter):
+    """Prints replies on standard output, a value as its bytes if that is wanted, and what refuses
+    the request on standard error, with what a person may do."""
 
-    def show(self, command: str, reply: Reply) -> RequestOutcome:
-        outcome = outcome_to(command, reply.text)
-        if outcome is RequestOutcome.DONE:
+    def __init__(
+        self, quiet: bool, as_object: bool, explain: Explain | None, *, is_raw: bool
+    ) -> None:
+        super().__init__(quiet, as_object, explain)
+        self._is_raw = is_raw
+
+    def _print(self, command: str, reply: Reply) -> RequestOutcome:
+        if self.as_object:
+            return super()._print(command, reply)
+        outcome, refusal = outcome_to(command, reply.text), refusal_in(reply.text)
+        if refusal is not None:
+            known = error_of(refusal) if reply.server else None  # else it is explained already
+            print(error(known.at_the_shell) if known else reply.text, file=sys.stderr)
+        elif not self._is_raw:
+            return super()._print(command, reply)
+        elif outcome is RequestOutcome.DONE:
             sys.stdout.buffer.write(real(value_in(reply.text)).encode("utf-8", "surrogateescape"))
             sys.stdout.buffer.write(b"\n" * self.quiet)
             sys.stdout.buffer.flush()
         else:
-            print(for_people(reply.text), file=sys.stderr)
+            print(reply.text, file=sys.stderr)
         return outcome

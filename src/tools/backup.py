@@ -24,7 +24,7 @@ from raftline.common.config import ConfigError, Configuration, check_name
 from raftline.logmanager import LogManager
 from raftline.raft.log import Log
 from raftline.raft.membership import all_vote
-from raftline.state.leases import read_granted
+from raftline.state.leases import own_seconds, read_granted
 from raftline.state.machines import UnknownMachine
 from raftline.state.sessions import Sessions, next_era
 from raftline.storage.birth import spell_trace, trace
@@ -44,6 +44,7 @@ from raftline.storage.snapshotlines import (
 from raftline.tools import status
 from raftline.tools.fsck import WatchedFolder, tell_failure, tell_unwritten
 from raftline.tools.progress import Bar
+from raftline.tools.statusreport import explained
 from raftline.wire.protocol import error
 
 _N = "([0-9]{1,19})"
@@ -71,7 +72,8 @@ def of_cluster(
                 except Refused:
                     if not left:
                         raise
-    except ClientError as failure:
+    except ClientError as problem:
+        failure = explained(problem, members, access)
         print(error(failure.at_the_shell), file=sys.stderr)
         return failure.outcome
     except StorageError as failure:
@@ -196,9 +198,13 @@ def check(file: str) -> int:
         return tell_failure(failure, file)
     snapshot = loaded.snapshot
     parts = {"key": len(loaded.pairs), "lease": len(loaded.leases)}
-    held = ", ".join(f"{count:,} {what}{'s' * (count != 1)}" for what, count in parts.items())
+    keys, leases = [f"{count:,} {what}{'s' * (count != 1)}" for what, count in parts.items()]
+    timed = sum(len(loaded.leased[lease]) for lease in loaded.leased if own_seconds(lease))
+    if timed:
+        keys += f", {timed:,} with a time of {'its' if timed == 1 else 'their'} own"
     print(
-        f"{file} is sound: {held}, the state after entry {snapshot.index} of term {snapshot.term}"
+        f"{file} is sound: {keys}, {leases}, the state after entry {snapshot.index} "
+        f"of term {snapshot.term}"
     )
     return 0
 

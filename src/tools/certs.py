@@ -86,7 +86,7 @@ def _check_library() -> None:
         import cryptography  # noqa: F401
     except ImportError:
         raise ConfigError(
-            "raftline certs needs the package cryptography: pip install 'raftline[certs]'; "
+            "raftline certs needs the package cryptography: pip install 'cryptography>=42'; "
             "docs/operate/tls-and-secret.md has the same with openssl"
         ) from None
 

@@ -44,7 +44,10 @@ def main(command: str, arguments: list[str]) -> int:
     """
     commands = found()
     if commands is None:
-        raise ConfigError(f"{command} is a command of the course: pip install raftline-course")
+        raise ConfigError(
+            f"{command} is a command of the course, "
+            "whose wheel `make course-wheel` builds in a clone"
+        )
     status: int = commands.main(command, arguments)
     return status
 

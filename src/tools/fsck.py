@@ -226,5 +226,5 @@ def _tell(report: dict[str, Any]) -> None:
         log = "no log yet" if last is None else f"entries {report['first_index']}-{last}"
         if last is not None and last < report["first_index"]:
             log = "no entries"
-        after = f" behind a snapshot of entry {snapshot}" if snapshot else ""
+        after = f" after a snapshot of entry {snapshot}" if snapshot else ""
         print(f"{node}: sound: term {report['term']}, {log}{after}")

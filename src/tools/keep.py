@@ -7,8 +7,9 @@ import json
 import sys
 
 from raftline.clients.connection import ClientError
-from raftline.clients.options import clients_of
+from raftline.clients.options import ClientAccess, clients_of
 from raftline.clients.streams import say
+from raftline.clients.where import by_address
 from raftline.kv.codec import TEXT
 from raftline.kv.errors import LeaseLost
 from raftline.kv.store import KV
@@ -34,7 +35,12 @@ def keep(seconds: int, options: argparse.Namespace) -> int:
         return stop.status
     except LeaseLost as loss:
         return _failure(str(loss), EXIT_LOST, options)
-    except ClientError as failure:
+    except ClientError as problem:
+        from raftline.tools.statusreport import explained  # only a failure needs it
+
+        nodes = by_address(clients.addresses.known)
+        access = ClientAccess(clients.credentials, clients.tls)
+        failure = explained(problem, nodes, access)
         return _failure(failure.at_the_shell, int(failure.outcome), options)
     return EXIT_LOST  # not reached: the end of `with` raises the loss
 

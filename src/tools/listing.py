@@ -30,17 +30,25 @@ class Wanted(NamedTuple):
 
 
 class _Failed(Exception):
-    """A page did not come; `reply` explains why."""
+    """A page did not come; the reply or the error explains why."""
 
-    def __init__(self, command: str, reply: Reply) -> None:
-        super().__init__(reply.text)
+    def __init__(self, command: str, why: Reply | ClientError) -> None:
+        text = why.text if isinstance(why, Reply) else error(why.at_the_shell)
+        super().__init__(for_people(text))
         self.command = command
-        self.reply = reply
+        self.why = why
+        self.outcome = outcome_to(command, text)
+
+    def show(self, printer: ReplyPrinter) -> int:
+        """Print why; return the exit code."""
+        if isinstance(self.why, Reply):
+            return printer.show(self.command, self.why)
+        return printer.fail(self.command, self.why)
 
 
 def show(client: Client, command: str, printer: ReplyPrinter, wanted: Wanted) -> int:
-    """Print a listing of all pages; return the exit code. Each page is the state of its own
-    time. Nothing is printed before the first page is here.
+    """Print a listing of all pages; return the exit code. Each page shows its own moment.
+    Nothing is printed before the first page is here.
 
     Raises:
         ClientError: the first page did not come, and no object is wanted.
@@ -49,15 +57,15 @@ def show(client: Client, command: str, printer: ReplyPrinter, wanted: Wanted) ->
     try:
         first = next(pages)
     except _Failed as failure:
-        return printer.show(failure.command, failure.reply)
+        return failure.show(printer)
     pairs = itertools.chain(first, itertools.chain.from_iterable(pages))
     listed = itertools.islice(pairs, wanted.limit)
     try:
         _print(listed, printer, wanted.form)
         is_cut = wanted.limit is not None and next(pairs, None) is not None
     except _Failed as failure:
-        print(f"\n{for_people(failure.reply.text)}", file=sys.stderr)
-        return outcome_to(failure.command, failure.reply.text)
+        print(f"\n{failure}", file=sys.stderr)
+        return failure.outcome
     if printer.as_object:
         say(', "more": true}' if is_cut else "}")
     elif is_cut:
@@ -100,7 +108,7 @@ def _pages(client: Client, command: str) -> Iterator[Iterable[Pair]]:
         try:
             reply = client.ask(command)
         except ClientError as failure:
-            reply = Reply("", error(failure.at_the_shell))
+            raise _Failed(command, failure) from None
         if outcome_to(command, reply.text) is not RequestOutcome.DONE:
             raise _Failed(command, reply)
         pairs, command = pairs_of(reply.text)

@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from raftline.clients.connection import ClientError, Refused, say_waiting
-from raftline.clients.options import add_asking_options, clients_of
+from raftline.clients.options import ClientAccess, add_asking_options, clients_of
 from raftline.clients.pool import TIMEOUT_S
+from raftline.clients.where import by_address
 from raftline.common.arguments import Parser, as_seconds
 from raftline.kv.codec import TEXT
 from raftline.kv.contest import SLOTS_MAX
@@ -57,7 +58,12 @@ def main(verb: str, arguments: Sequence[str]) -> int:
         with Signals() as signals, KV(clients, TEXT) as kv:
             carry_out = _lock if verb == "lock" else _elect
             return carry_out(kv, options, command, signals, says)
-    except ClientError as failure:
+    except ClientError as problem:
+        from raftline.tools.statusreport import explained  # only a failure needs it
+
+        nodes = by_address(clients.addresses.known)
+        access = ClientAccess(clients.credentials, clients.tls)
+        failure = explained(problem, nodes, access)
         return says.failure(failure.at_the_shell, EXIT_NOT_ASKED)
     except CannotRun as failure:
         return says.failure(str(failure), failure.status)

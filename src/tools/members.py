@@ -16,7 +16,7 @@ from raftline.common.console import safe_line
 from raftline.node.handover import TAKEN_OVER
 from raftline.raft.change import advice
 from raftline.tools import status
-from raftline.tools.statusreport import verdict
+from raftline.tools.statusreport import explained, verdict
 from raftline.wire.membercommands import CHANGE_S, leaves_learner, read_change
 from raftline.wire.protocol import NO_LEADER, ProtocolError, error
 from raftline.wire.refusals import for_people
@@ -47,9 +47,11 @@ def carry_out(
         return RequestOutcome.USAGE
     patience_s = timeout_s or (10.0 if change is None else CHANGE_S)
     try:
-        with status.client_of(members, access, patience_s, timeout_s or SEARCH_S) as client:
+        search_s = None if change is None else timeout_s or SEARCH_S
+        with status.client_of(members, access, patience_s, search_s) as client:
             reply = client.request(request)
-    except ClientError as failure:
+    except ClientError as problem:
+        failure = explained(problem, members, access)
         print(error(failure.at_the_shell), file=sys.stderr)
         return failure.outcome
     if change is None:
@@ -87,7 +89,7 @@ def transfer(
     members: Mapping[str, Address], access: ClientAccess, to: str | None, timeout_s: float
 ) -> int:
     """Ask the leader to hand over; print its reply and return the exit code: 0 done, 3 no leader,
-    4 outcome unknown, 5 refused.
+    4 outcome unknown, 5 refused, or no node answers.
 
     Raises:
         ConfigError: no node can have that name.
@@ -96,17 +98,20 @@ def transfer(
         check_name(to)
     nodes = status.ask_all(members, access, min(timeout_s, status.LOOK_S))
     leader = status.leader_of(nodes)
-    if leader is None:
+    if leader is None and any(node.answer or node.is_shut for node in nodes):
         found = verdict(nodes)
         known = f"{NO_LEADER}\n" if found.serves is False else ""
         print(f"{known}[!] {found.text}", file=sys.stderr)
         status.complain_of(nodes)
         return found.exit_status
+    first, *others = [each.address for each in ([leader] if leader else nodes)]
     try:
         with Client(
-            *leader.address,
+            *first,
             "raftline",
             timeout_s,
+            follow=leader is None,
+            also=others,
             on_wait=say_waiting,
             credentials=access.credentials,
             tls=access.tls,

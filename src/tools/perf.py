@@ -12,12 +12,15 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from raftline.clients.connection import ClientError
+from raftline.clients.options import ClientAccess
 from raftline.clients.streams import say
+from raftline.clients.where import by_address
 from raftline.common.config import ConfigError
 from raftline.common.quiet_exit import EXIT_INTERRUPTED
 from raftline.kv.aio_store import AioKV
 from raftline.kv.asker import AioAsker
 from raftline.kv.codec import TEXT
+from raftline.tools.statusreport import explained
 from raftline.wire.protocol import error
 
 
@@ -88,7 +91,10 @@ def check(asker: AioAsker, load: Load, seconds: float, prefix: str, as_object: b
     """
     try:
         measured = asyncio.run(_measure(asker, load, seconds, prefix))
-    except ClientError as failure:
+    except ClientError as problem:
+        nodes = by_address(asker.addresses.known)
+        access = ClientAccess(asker.credentials, asker.tls)
+        failure = explained(problem, nodes, access)
         print(error(failure.at_the_shell), file=sys.stderr)
         return failure.outcome
     except KeyboardInterrupt:

@@ -8,27 +8,40 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
-from raftline.clients.connection import ClientError, Deadline, LoginFailed, say_waiting
+from raftline.clients.connection import (
+    ClientError,
+    Deadline,
+    LoginFailed,
+    say_waiting,
+    unreachable,
+)
 from raftline.clients.conversation import Client
-from raftline.clients.lines import ConnectionEnded, LineConnection, TooLong
-from raftline.clients.login import Credentials, log_in
+from raftline.clients.lines import ConnectionEnded, TooLong
+from raftline.clients.one_node import NodeShell, Talk, one_answer
 from raftline.clients.options import ClientAccess
-from raftline.clients.tls import why_no_tls
+from raftline.clients.pool import ATTEMPTS
+from raftline.clients.search import error_of
+from raftline.clients.steps import carry_out
+from raftline.clients.tls import BAD_CERTIFICATE, NO_TLS, REFUSED_HERE, tls_trouble
 from raftline.clients.where import has_name
 from raftline.common.address import Address
 from raftline.common.config import NAME
 from raftline.common.console import safe_line
 from raftline.common.signals import threads_without_signals
+from raftline.common.timeofday import time_of_day
 from raftline.wire.refusals import RequestOutcome, refusal_in
 
 ANSWER_BYTES_MAX = 1 << 16
+LINE = b"status"
 MARK = "@STATUS response: "
 # The fields that an answer must have, and their types.
 FIELDS: Mapping[str, type] = {
@@ -51,9 +64,15 @@ OPTIONAL_FIELDS: Mapping[str, type] = {
 }
 GRACE_S = 0.2  # added for late answers
 LOOK_S = 1.0  # to find the leader before a request
-# The reason why a reachable node reports nothing, in a table's words.
+# The reason why a node reports nothing, in a table's words. The first three are for nodes that
+# are not reached, the others for those that do not let us in, or that we do not trust.
+UNREACHABLE, NO_HOST, NO_ANSWER = "unreachable", "no such host", "no answer"
 NO_LOGIN, LOGIN_REFUSED, NOT_ALLOWED = "no login", "login refused", "not allowed"
-BAD_CERTIFICATE, NO_TLS = "bad certificate", "no TLS"
+NEEDS_TLS = "TLS alone"
+KEPT_OUT = frozenset(
+    {NO_LOGIN, LOGIN_REFUSED, NOT_ALLOWED, NEEDS_TLS, NO_TLS, BAD_CERTIFICATE, REFUSED_HERE}
+)
+WORDS = {"not-allowed": NOT_ALLOWED, "no-login": NO_LOGIN, "tls-only": NEEDS_TLS}  # by codes
 EXIT_OK = 0
 EXIT_NO_LEADER = 3
 EXIT_UNKNOWN = int(RequestOutcome.REFUSED)  # no node let us in
@@ -67,7 +86,13 @@ class NodeStatus:
     address: Address
     answer: Mapping[str, Any] | None
     problem: str = ""
-    kept_out: str = ""  # two words, if either side refused the other
+    word: str = UNREACHABLE  # the problem in two or three words
+    asked_s: tuple[float, float] = (0.0, 0.0)  # the time of day here, before and after
+
+    @property
+    def is_shut(self) -> bool:
+        """Whether either side refused the other, so that the node may well serve."""
+        return self.answer is None and self.word in KEPT_OUT
 
     @property
     def leads(self) -> bool:
@@ -75,11 +100,40 @@ class NodeStatus:
 
 
 class NoAnswer(Exception):
-    """A node gave no usable answer. The message explains why in short; see `kept_out` above."""
+    """A node answered something else. The message explains why in short; see `word` above."""
 
-    def __init__(self, why: str, kept_out: str = "") -> None:
+    def __init__(self, why: str, word: str = UNREACHABLE) -> None:
         super().__init__(why)
-        self.kept_out = kept_out
+        self.word = word
+
+
+class AskEach(NamedTuple):
+    """A step: ask these nodes side by side, each by `asking`. The answer is the status of those
+    whose conversation has ended in time, by name."""
+
+    members: Mapping[str, Address]
+    limit_s: float
+
+
+def gathering(
+    members: Mapping[str, Address], timeout_s: float
+) -> Generator[AskEach, Mapping[str, NodeStatus], list[NodeStatus]]:
+    """Return the status of each node, in their order. If an answer names further members, these
+    are asked for the same time. A node that is late has no answer, and nobody is asked twice."""
+    nodes = _once_each((yield from _gathering_once(members, timeout_s)))
+    others = _others(nodes)
+    return nodes + ((yield from _gathering_once(others, timeout_s)) if others else [])
+
+
+def _gathering_once(
+    members: Mapping[str, Address], timeout_s: float
+) -> Generator[AskEach, Mapping[str, NodeStatus], list[NodeStatus]]:
+    answers = yield AskEach(members, timeout_s)
+    late = f"no answer within {timeout_s:g} s"
+    return [
+        answers.get(name) or NodeStatus(name, members[name], None, late, NO_ANSWER)
+        for name in members
+    ]
 
 
 def ask_all(
@@ -88,13 +142,12 @@ def ask_all(
     timeout_s: float,
     say: Callable[[str], None] | None = None,
 ) -> list[NodeStatus]:
-    """Return the answer of each node, in their order, after at most `timeout_s` and GRACE_S. If an
-    answer names further members, these are asked for the same time.
+    """Return the answer of each node, in their order, after at most `timeout_s` and GRACE_S for
+    those that are given, and as long for those that they name.
 
     `say` gets a line after a second: the nodes without an answer.
     """
-    nodes = _once_each(_ask_each(members, access, timeout_s, say))
-    return nodes + _ask_each(_others(nodes), access, timeout_s)
+    return carry_out(gathering(members, timeout_s), partial(_ask_each, access, say))
 
 
 def by_name(
@@ -108,34 +161,30 @@ def by_name(
 
 
 def _ask_each(
-    members: Mapping[str, Address],
-    access: ClientAccess,
-    timeout_s: float,
-    say: Callable[[str], None] | None = None,
-) -> list[NodeStatus]:
+    access: ClientAccess, say: Callable[[str], None] | None, step: AskEach
+) -> Mapping[str, NodeStatus]:
     """Ask them all at once. Late ones are not waited for, not even at the end of the process: a
     name server may block a thread for longer than any timeout."""
     answers: dict[str, NodeStatus] = {}
 
     def ask_one(name: str) -> None:
-        answers[name] = ask(name, members[name], access, timeout_s)
+        answers[name] = ask(name, step.members[name], access, step.limit_s)
 
-    deadline = Deadline(timeout_s + GRACE_S, say)
+    deadline = Deadline(step.limit_s + GRACE_S, say)
     threads = [
         threading.Thread(target=ask_one, args=(name,), name=f"asks {name}", daemon=True)
-        for name in members
+        for name in step.members
     ]
     with threads_without_signals():
         for thread in threads:
             thread.start()
     if deadline.notice_s < deadline.until_s:
         _join(threads, deadline.notice_s)
-        silent = [name for name in members if name not in answers]
+        silent = [name for name in step.members if name not in answers]
         if silent:
-            deadline.notice(f"{', '.join(silent)} may take {timeout_s:g} s in all")
+            deadline.notice(f"{', '.join(silent)} may take {step.limit_s:g} s in all")
     _join(threads, deadline.until_s)
-    late = f"no answer within {timeout_s:g} s"
-    return [answers.get(name) or NodeStatus(name, members[name], None, late) for name in members]
+    return dict(answers)  # of the late ones one may come yet
 
 
 def _join(threads: Sequence[threading.Thread], until_s: float) -> None:
@@ -145,11 +194,13 @@ def _join(threads: Sequence[threading.Thread], until_s: float) -> None:
 
 def whom_to_ask(members: Mapping[str, Address], access: ClientAccess) -> list[Address]:
     """Return the addresses for a request: the leader first, then nodes that answer, even if the
-    file does not name them, then nodes that may be down."""
+    file does not name them. Nodes that may be down are asked only if none answers: a request that
+    takes long would wait for one that hangs."""
     nodes = ask_all(members, access, LOOK_S)
     leader = leader_of(nodes)
-    nodes.sort(key=lambda node: (node is not leader, node.answer is None))
-    return [node.address for node in nodes]
+    found = [node for node in nodes if node.answer is not None] or nodes
+    found.sort(key=lambda node: node is not leader)
+    return [node.address for node in found]
 
 
 def client_of(
@@ -158,7 +209,8 @@ def client_of(
     timeout_s: float,
     search_s: float | None = None,
 ) -> Client:
-    """Return a client that brings an operator's requests to the leader."""
+    """Return a client that brings an operator's requests to the leader. `timeout_s` is for the
+    leader's answer; if that may be long, `search_s` is to find the leader."""
     first, *others = whom_to_ask(members, access)
     return Client(
         *first,
@@ -167,6 +219,7 @@ def client_of(
         follow=True,
         also=others,
         search_s=search_s,
+        attempt_s=timeout_s / ATTEMPTS if others and search_s is None else None,
         on_wait=say_waiting,
         credentials=access.credentials,
         tls=access.tls,
@@ -204,58 +257,48 @@ def _others(nodes: Sequence[NodeStatus]) -> dict[str, Address]:
 
 
 def ask(name: str, address: Address, access: ClientAccess, timeout_s: float) -> NodeStatus:
-    """Return the status of the node at `address`, or the reason to call it unreachable. An address
-    in place of a name takes any node."""
+    """Return the status of the node at `address`, or the reason to call it unreachable."""
+    before_s = time_of_day()
+    with NodeShell("raftline", *access, asks_codes=False) as shell:
+        found = carry_out(asking(name, address, Deadline(timeout_s)), shell.do)
+    return replace(found, asked_s=(before_s, time_of_day()))
+
+
+def asking(name: str, address: Address, deadline: Deadline) -> Talk[NodeStatus]:
+    """Ask one node, and return its status, or the reason for its lack. An address in place of a
+    name takes any node."""
+    limit_s = deadline.left_s
     try:
-        answer = _read_answer(_exchange(address, access, timeout_s))
+        answer = _read_answer((yield from one_answer(address, LINE, deadline, ANSWER_BYTES_MAX)))
         if not has_name(name) and NAME.fullmatch(answer["name"]):
             name = answer["name"]
         if answer["name"] != name:
             raise NoAnswer(f"{safe_line(answer['name'])} answers there")
     except NoAnswer as error:
-        return NodeStatus(name, address, None, str(error), error.kept_out)
-    except UnicodeError:  # a host name from another node
-        return NodeStatus(name, address, None, "is no host name")
-    except TimeoutError:
-        return NodeStatus(name, address, None, f"no answer within {timeout_s:g} s")
+        return NodeStatus(name, address, None, str(error), error.word)
+    except ClientError as error:  # of the login
+        word = UNREACHABLE
+        if isinstance(error, LoginFailed):
+            word = NO_LOGIN if error._was_not_tried else LOGIN_REFUSED
+        return NodeStatus(name, address, None, f"no login: {error.at_the_shell}", word)
     except OSError as error:
-        if why := why_no_tls(error):
-            return NodeStatus(name, address, None, why, _without_tls(error))
-        return NodeStatus(name, address, None, (error.strerror or str(error)).lower())
+        return NodeStatus(name, address, None, *_why(error, address, limit_s))
     return NodeStatus(name, address, answer)
 
 
-def _without_tls(error: OSError) -> str:
-    """Return the reason of a failed TLS handshake, in two words."""
-    return BAD_CERTIFICATE if type(error).__name__ == "SSLCertVerificationError" else NO_TLS
-
-
-def _exchange(address: Address, access: ClientAccess, timeout_s: float) -> bytes:
-    """Return the line that answers `status`. One deadline holds for all of it."""
-    until_s = time.monotonic() + timeout_s
-    try:
-        with LineConnection(address.port, timeout_s, address.host, access.tls) as connection:
-            if access.credentials is not None:
-                _log_in(connection, access.credentials, timeout_s)
-            connection.send("status")
-            return connection.read(until_s, ANSWER_BYTES_MAX)
-    except ConnectionEnded:
-        raise NoAnswer("closed the connection without an answer") from None
-    except TooLong:
-        raise NoAnswer("its answer is no status line") from None
-
-
-def _log_in(connection: LineConnection, credentials: Credentials, timeout_s: float) -> None:
-    """Log in. Raises NoAnswer, and the errors of a connection."""
-    kept_out = NO_LOGIN
-    try:
-        _ = credentials.secret  # raises here, as an error of ours and not of the node
-        kept_out = LOGIN_REFUSED
-        log_in(connection, credentials, "raftline", timeout_s)
-    except LoginFailed as failure:
-        raise NoAnswer(f"no login: {failure}", kept_out) from None
-    except ClientError as failure:
-        raise NoAnswer(f"no login: {failure}") from None
+def _why(error: OSError, address: Address, limit_s: float) -> tuple[str, str]:
+    """Return in short why a node gave no answer, and that in two or three words."""
+    if isinstance(error, ConnectionEnded):
+        return "closed the connection without an answer", UNREACHABLE
+    if isinstance(error, TooLong):
+        return "its answer is no status line", UNREACHABLE
+    if isinstance(error, TimeoutError):
+        return f"no answer within {limit_s:.3g} s", NO_ANSWER
+    if isinstance(error, socket.gaierror):
+        return str(unreachable(address, error, limit_s)), NO_HOST
+    if trouble := tls_trouble(error):
+        return f"{trouble.why}. {trouble.advice}".rstrip(), trouble.word
+    return (error.strerror or str(error)).lower(), UNREACHABLE
 
 
 def _read_answer(line: bytes) -> dict[str, Any]:
@@ -263,7 +306,7 @@ def _read_answer(line: bytes) -> dict[str, Any]:
     text = line.decode("utf-8", "replace")
     speaker, mark, facts = text.partition(MARK)
     if not mark or " " in speaker:
-        raise NoAnswer(f"answers: {safe_line(text[:80].rstrip())}", _kept_out_by(text))
+        raise _refused(text)
     try:
         answer = json.loads(facts)
     except (ValueError, RecursionError) as error:
@@ -284,12 +327,13 @@ def _read_answer(line: bytes) -> dict[str, Any]:
     return answer
 
 
-def _kept_out_by(answer: str) -> str:
-    """Return in two words why a node sent no status; "" if it is not a node's answer."""
-    reply = answer.partition("@")[2].rstrip()
-    refusal = refusal_in(reply)
-    code = refusal.code if refusal is not None else ""
-    return {"not-allowed": NOT_ALLOWED, "no-login": NO_LOGIN, "tls-only": NO_TLS}.get(code, "")
+def _refused(answer: str) -> NoAnswer:
+    """Return the error of a node that sent no status: a refusal, or what no node sends."""
+    refusal = refusal_in(answer.partition("@")[2].rstrip())
+    word = WORDS.get(refusal.code) if refusal is not None else None
+    if refusal is None or word is None:
+        return NoAnswer(f"answers: {safe_line(answer[:80].rstrip())}")
+    return NoAnswer(f"answers: {safe_line(error_of(refusal).at_the_shell)}", word)
 
 
 def leader_of(nodes: Sequence[NodeStatus]) -> NodeStatus | None:

@@ -13,7 +13,14 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TextIO
 
 from raftline.access.expiry import AT_S_MAX, warning
-from raftline.clients.connection import SAID_AFTER_S, say_waiting
+from raftline.clients.connection import (
+    SAID_AFTER_S,
+    ClientError,
+    NoLeader,
+    OutcomeUnknown,
+    Unreachable,
+    say_waiting,
+)
 from raftline.clients.options import ClientAccess
 from raftline.common.address import Address
 from raftline.common.console import draws, safe_line
@@ -25,6 +32,7 @@ from raftline.tools.status import (
     EXIT_NO_LEADER,
     EXIT_OK,
     EXIT_UNKNOWN,
+    LOOK_S,
     WITHHELD,
     NodeStatus,
     ask_all,
@@ -32,6 +40,8 @@ from raftline.tools.status import (
     leader_of,
     newest_members,
 )
+from raftline.wire.protocol import NO_LEADER
+from raftline.wire.refusals import RequestOutcome, sentence_of
 
 Answers = Mapping[str, Mapping[str, Any]]
 
@@ -55,6 +65,7 @@ FIELDS = (  # the same as COLUMNS, as a node calls them
     "name", "address", "role", "term", "leader", "last_index", "commit_index", "last_applied",
     "lag", "snapshot_index", "log_bytes",
 )  # fmt: skip
+CLOCK_S = 2.0  # differences of clocks up to this are no news
 CLEAR = "\x1b[H\x1b[J"  # to the upper left corner, and clear the screen
 
 
@@ -63,6 +74,7 @@ class Verdict(NamedTuple):
 
     serves: bool | None
     text: str
+    tally: str  # of its voters; a part of the text
 
     @property
     def exit_status(self) -> int:
@@ -85,7 +97,7 @@ def verdict(nodes: Sequence[NodeStatus]) -> Verdict:
     voters = list(dict.fromkeys(name for half in halves for name in half if name in answers))
     counted = [name for name in voters if not any(answers[name].get(one) for one in VOTELESS)]
     has_quorum = _have_quorum(halves, counted)
-    shut = [node for node in nodes if node.kept_out]
+    shut = [node for node in nodes if node.is_shut]
     serves: bool | None = leader is not None and has_quorum
     if not serves and shut and _have_quorum(halves, [*counted, *(node.name for node in shut)]):
         serves = None
@@ -101,7 +113,30 @@ def verdict(nodes: Sequence[NodeStatus]) -> Verdict:
     because = "" if leader else _no_leader_because(answers)
     parts = [text, *([because] if because else _voteless(voters, answers))]
     parts += _others(members, answers)
-    return Verdict(serves, safe_line("; ".join(parts)))
+    return Verdict(serves, safe_line("; ".join(parts)), safe_line("; ".join([tally, *parts[1:]])))
+
+
+def explained(
+    failure: ClientError, members: Mapping[str, Address], access: ClientAccess
+) -> ClientError:
+    """Return the error of a request that found no leader, with what a look at the nodes shows. It
+    takes LOOK_S at the most. If no node answers, or another error came, that is returned."""
+    if failure.outcome is not RequestOutcome.NO_LEADER and (
+        not isinstance(failure, (Unreachable, OutcomeUnknown)) or getattr(failure, "lasts", False)
+    ):
+        return failure
+    nodes = ask_all(members, access, LOOK_S)
+    found = verdict(nodes)
+    if found.serves is not False or not any(node.answer for node in nodes):
+        return failure
+    said, kind = (
+        (str(failure), OutcomeUnknown)
+        if isinstance(failure, OutcomeUnknown)
+        else (sentence_of(NO_LEADER), NoLeader)
+    )
+    known = kind(f"{said} {found.tally[0].upper()}{found.tally[1:]}.")
+    known.advice = "raftline status shows why each node does not answer."
+    return known
 
 
 def _have_quorum(halves: Sequence[Sequence[str]], names: Collection[str]) -> bool:
@@ -110,10 +145,9 @@ def _have_quorum(halves: Sequence[Sequence[str]], names: Collection[str]) -> boo
 
 def _kept_out(nodes: Sequence[NodeStatus]) -> str:
     """Return the silent nodes by reason: `no login at s1, s2; bad certificate at s3`."""
-    why = dict.fromkeys(node.kept_out for node in nodes)
+    why = dict.fromkeys(node.word for node in nodes)
     return "; ".join(
-        f"{each} at {', '.join(node.name for node in nodes if node.kept_out == each)}"
-        for each in why
+        f"{each} at {', '.join(node.name for node in nodes if node.word == each)}" for each in why
     )
 
 
@@ -183,6 +217,35 @@ def _endings(nodes: Sequence[NodeStatus]) -> Iterator[str]:
                 yield from filter(None, [safe_line(warning(f"{node.name}: its {what}", at_s))])
 
 
+def clocks(nodes: Sequence[NodeStatus]) -> Iterator[str]:
+    """Yield a line about each node whose clock differs from that of most by more than CLOCK_S, and
+    about this machine's. Each node's difference to this machine is known up to half the time that
+    its answer took, and no more is claimed. A lone node is compared with this machine."""
+    found: dict[str, tuple[float, float]] = {"": (0.0, 0.0)}  # this machine
+    for node in nodes:
+        at_s = (node.answer or {}).get("time")
+        if isinstance(at_s, (int, float)) and abs(at_s) < AT_S_MAX:
+            before_s, after_s = node.asked_s
+            found[node.name] = at_s - (before_s + after_s) / 2, (after_s - before_s) / 2
+    in_order = sorted(found.values())
+    middle, unsure_s = found[""] if len(found) == 2 else in_order[(len(found) - 1) // 2]
+    for name, (difference, error) in found.items():
+        off_s = difference - middle
+        if abs(off_s) - error - unsure_s > CLOCK_S:
+            whose = f"{name}: its clock" if name else "the clock of this machine"
+            way = "ahead of" if off_s > 0 else "behind"
+            others = "the others" if len(found) > 2 else "this machine's"
+            yield safe_line(f"{whose} is {_duration(abs(off_s))} {way} {others}")
+
+
+def _duration(seconds: float) -> str:
+    """Return a time as a person reads it: 3.0 s, 12 min, 5.2 h, 3.0 days."""
+    for unit, size in (("days", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.1f} s"
+
+
 def rows(nodes: Sequence[NodeStatus]) -> list[tuple[str, ...]]:
     """Return the table, a row per node. Lag counts entries committed, but not applied there."""
     committed = max((node.answer["commit_index"] for node in nodes if node.answer), default=0)
@@ -192,8 +255,7 @@ def rows(nodes: Sequence[NodeStatus]) -> list[tuple[str, ...]]:
 def _row(node: NodeStatus, committed: int) -> tuple[str, ...]:
     answer = node.answer
     if answer is None:
-        what = node.kept_out or "unreachable"
-        return (node.name, str(node.address), what, *["-"] * (len(COLUMNS) - 3))
+        return (node.name, str(node.address), node.word, *["-"] * (len(COLUMNS) - 3))
     role = _role(node.name, answer)
     leader = answer.get("leader")
     applied = answer["last_applied"]
@@ -263,8 +325,8 @@ def as_json(nodes: Sequence[NodeStatus], indent: int | None = 2) -> str:
         facts: dict[str, Any] = dict.fromkeys(FIELDS)
         if node.answer is None:
             facts |= {
-                "role": node.kept_out or "unreachable",
-                "reachable": bool(node.kept_out),
+                "role": node.word,
+                "reachable": node.is_shut,
                 "problem": node.problem,
             }
         else:
@@ -324,6 +386,6 @@ def _print(nodes: Sequence[NodeStatus], json_indent: int | None) -> int:
         show(nodes, sys.stdout)
         print(f"[{'*' if found.serves else '!'}] {found.text}", flush=True)
         complain_of(nodes)
-        for line in _endings(nodes):
+        for line in (*_endings(nodes), *clocks(nodes)):
             print(f"[!] {line}", file=sys.stderr)
     return found.exit_status

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from raftline.wire import leaseoperands as of_leases
@@ -36,6 +37,7 @@ from raftline.wire.rights import (
     WRITES_UNDER_LEASE,
     Right,
 )
+from raftline.wire.transactions import TransactionCommand
 
 READ_MODES = ("index", "lease", "log", "local")
 
@@ -65,7 +67,7 @@ BACKUP = Handling("backup", is_read=True)
 LOCAL = Handling("local", is_read=True)
 WATCH = Handling("watch", is_read=True)
 OBSERVE = Handling("observe", is_read=True)
-TRANSFER = Handling("local", look="status")
+TRANSFER = Handling("local", is_sent_once=True, look="status")
 SESSION = Handling("write")  # an unused session does nothing
 FORGET = Handling("write")  # a second one finds no session
 MEMBERS = Handling("members", is_read=True)
@@ -125,7 +127,7 @@ class Command(NamedTuple):
 
 
 def _read_txn(verb: str, operands: str, limits: Limits) -> str:
-    return f"{verb} {transactions.read_transaction(operands, IN_TRANSACTIONS, limits).spelled}"
+    return f"{verb} {transaction_of(operands, _ALL_OPERATIONS, limits).spelled}"
 
 
 _ROWS = (
@@ -223,6 +225,7 @@ IN_TRANSACTIONS: Final[Mapping[str, Operands]] = {
     row.verb: row.operands for row in _ROWS if row.is_operation
 }
 _MAY_BE_NEW: Final = re.compile(" (?:clear|has|<|>) ")  # what level 3 brought to transactions
+_KEPT_CHARACTERS: Final = 1000  # of a transaction that is kept as it was read
 _ALL_OPERATIONS: Final = max(row.level for row in _ROWS if row.is_operation)
 # Those that are commands of the shell as well: `raftline get KEY`.
 AT_THE_SHELL: Mapping[str, str] = {row.verb: row.at_the_shell for row in _ROWS if row.at_the_shell}
@@ -248,7 +251,7 @@ HELP = (
 )
 
 
-@dataclass(slots=True, init=False)  # see ParsedLine
+@dataclass(slots=True)
 class Request:
     """One understood command. `command` is its one canonical spelling, as it stands in the log."""
 
@@ -256,24 +259,8 @@ class Request:
     id: str  # "" if none was given
     verb: str
     command: str
-    read: str  # the read mode that a get or show names, "" if none
-    level: int  # that a cluster must have for it
-
-    def __init__(
-        self,
-        sender: str,
-        id: str,  # noqa: A002
-        verb: str,
-        command: str,
-        read: str = "",
-        level: int = FOREIGN.level,
-    ) -> None:
-        self.sender = sender
-        self.id = id
-        self.verb = verb
-        self.command = command
-        self.read = read
-        self.level = level
+    read: str = ""  # the read mode that a get or show names, "" if none
+    level: int = FOREIGN.level  # that a cluster must have for it
 
 
 def operations_at(level: int) -> Mapping[str, Operands]:
@@ -282,6 +269,24 @@ def operations_at(level: int) -> Mapping[str, Operands]:
     if level >= _ALL_OPERATIONS:
         return IN_TRANSACTIONS
     return {verb: form for verb, form in IN_TRANSACTIONS.items() if COMMANDS[verb].level <= level}
+
+
+def transaction_of(operands: str, level: int, limits: Limits) -> TransactionCommand:
+    """Return the transaction that stands after `txn `, at this level of a cluster. A leader reads
+    it as it comes and as it is applied, so the last short ones are kept.
+
+    Raises:
+        ProtocolError: something in it is mistyped; the message names the place.
+    """
+    level = min(level, _ALL_OPERATIONS)
+    if len(operands) <= _KEPT_CHARACTERS:
+        return _kept_transaction(operands, level, limits)
+    return transactions.read_transaction(operands, operations_at(level), limits)
+
+
+@lru_cache(maxsize=256)
+def _kept_transaction(operands: str, level: int, limits: Limits) -> TransactionCommand:
+    return transactions.read_transaction(operands, operations_at(level), limits)
 
 
 def _level_of(command: Command, canonical: str) -> int:
@@ -302,7 +307,8 @@ def read_request(sender: str, request_id: str, message: str, limits: Limits) -> 
     """Return the command in canonical spelling, so that two spellings of a key are one key.
 
     Spaces before the command are dropped, and after it unless it ends in a value. A value is
-    all that follows the one space after the key, kept to the byte.
+    all that follows the one space after the key, kept to the byte. The message is as `decode_line`
+    returns a line: of the control characters it holds a tab at most.
 
     Raises:
         ProtocolError: no such command, an operand missing or too many, a key or value too long.

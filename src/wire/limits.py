@@ -5,13 +5,31 @@ docs/operate/limits.md has a row for each, and what happens beyond it.
 
 from __future__ import annotations
 
+# The node as a whole: what it takes beside its keys (--memory), and parts of that which have no
+# bound in bytes of their own, as they were measured.
+MEMORY_BYTES = 256 << 20
+PROGRAM_BYTES = 36 << 20  # before anybody connects
+ALLOCATOR_BYTES = 48 << 20  # that it keeps between blocks, and of garbage until it is collected
+GARBAGE_BYTES = 24 << 20  # more than after the last collection: then the next one
+WORK_BYTES = 24 << 20  # for what is at hand: a line that is read, an entry that is applied, a page
+CONNECTION_BYTES = 32 << 10  # of each that is open, its thread and its buffers
+TLS_BYTES = 42 << 10  # more, with TLS
+CONNECTIONS_MAX = 4096  # if --max-connections is not given
+WATCH_BYTES = 1 << 10  # of each
+HISTORY_BYTES = 16 << 20  # of the latest events, if --history-bytes is not given
+HISTORY_EVENTS = 100_000  # of these, if --history-events is not given
+OUTBOXES = 2  # slow members at a time, as which their outboxes count
+
 # Everybody.
 KEY_BYTES = 1 << 10
 VALUE_BYTES = 1 << 20
-READ_BYTES = 16 << 10  # at a time from one connection, which keeps a buffer of that size
+BUFFER_BYTES = 4 << 10  # that a connection keeps for what it reads
+READ_BYTES = 16 << 10  # at a time from one connection, if more than its buffer has come
+LONG_READ_BYTES = 128 << 10  # at a time amid a longer line, of what has come; nothing keeps it
+LONG_READS = 16  # that are under way at a time
 LINE_S = 30.0  # for a line that was begun, and for a reader that takes no replies
 TLS_RECORD_S = 30.0  # for a record that was begun
-HALF_LINES_BYTES = 64 << 20  # of lines that clients began and did not end, all of them together
+HALF_LINES_BYTES = 8 << 20  # at least, of lines that clients began and did not end, all together
 
 # Strangers: who has neither logged in nor proved to be a member.
 STRANGER_LINE_BYTES = 2 << 10
@@ -28,11 +46,14 @@ FAILED_LOGINS_S = 10.0  # between two lines of the console about them
 LOGINS_WAITING = 16  # typed passwords that wait for their turn
 
 # What is applied, from level 3 on. All nodes must decide alike: another figure needs a new level.
+TRANSACTION_ITEMS = 128  # conditions; and operations after then, and after else
+TRANSACTION_SCANS = 8  # conditions on a prefix and clears: each looks at all keys
 REWORK_BYTES = 4 << 20  # of the values that a transaction reads and rewrites
 ANSWER_BYTES = 8 << 20  # of what the operations of a transaction answer, spelled as JSON
+SESSIONS_MAX = 4096
 SHORT_REPLY_BYTES = 512  # of a reply that a session keeps for each of its latest requests
-LONG_REPLIES_BYTES = 16 << 20  # of the longer ones, all sessions together
-SHORT_REPLIES_BYTES = 32 << 20  # of the others, all sessions together
+LONG_REPLIES_BYTES = 8 << 20  # of the longer ones, all sessions together
+SHORT_REPLIES_BYTES = 12 << 20  # of the others, all sessions together
 
 # The HTTP door.
 HTTP_CONNECTIONS = 256
@@ -42,22 +63,43 @@ HTTP_S = 5.0  # for a request to come, and for its answer to leave
 
 # Peers.
 PLACES_FOR_PEERS = 32  # beyond the connections that clients may have
-PEER_LINE_BYTES = 64 << 20  # of a message between nodes, which may hold many entries
+PEER_LINE_BYTES = 32 << 20  # of a message between nodes: the longest command, spelled as JSON
 PEER_S = 10.0  # a peer that takes nothing, or ends no line, for so long is connected again
 SORRY_BYTES = 1 << 10  # of the answer of a node that knows no proofs, or is full
-OUTBOX_BYTES = 64 << 20  # what one slow peer may hold up; beyond it messages are dropped
+BUILD_BYTES = 64 << 10  # of the answer to a question for a build
+TRAFFIC_LINES = 256  # of peers that the console does not print again
+OUTBOX_BYTES = 8 << 20  # what one slow peer may hold up; beyond it messages are dropped
+UNCOMMITTED_LOG_BYTES = 256 << 20  # of entries on the disk that no snapshot makes shorter
+LOG_GROWTH = 4  # times what comes between two snapshots, beside these
+DISK_PART = 16  # of what a disk has left, a part that no snapshot of a member may fill
 
 # Replies and events on their way to clients.
 PIECE_CHARACTERS = 64 << 10  # spelled at a time for one connection; a longer one by itself
-QUEUED_BYTES = 64 << 20  # of requests that wait, all connections together
+AT_ONCE_CHARACTERS = 256 << 10  # of such a longer one; beyond it a thread of its own makes it
+QUEUED_BYTES = 16 << 20  # of requests that wait, all connections together
+LONG_BYTES = 64 << 10  # of a run of requests that leaves room, and lets short ones go first
+LONG_TOGETHER = 2  # requests in a run whose entries may take long to apply
+LONG_QUEUED_BYTES = QUEUED_BYTES * 3 // 4  # of these that wait, all connections together
+LONG_UNDER_WAY_BYTES = 2 << 20  # of these that are proposed at a time
+LONG_WORK_BYTES = 2 << 20  # as which a run counts there whose entries take long to apply
 BATCHES_HELD = 10_000  # that wait for a leader, all connections together
 BATCHES = 64  # unanswered ones of one connection; then it is not read further
 UNDER_WAY_CHARACTERS = 4 << 20  # of the requests of one connection that are not answered yet
 PUSHED_BYTES = 256 << 10  # that watches of one connection get at once; else by pieces
 WATCHES_MAX = 100_000  # of all connections
+LISTING_BYTES = 1 << 20  # in memory of the keys with which watches of one look begin; else a file
+LISTINGS_BYTES = 4 << 20  # in memory of all these
+LISTING_FILES = 64  # of the others; the one goes that was not read for longest
+APPLIED_EVENTS = 100_000  # between two takes; beyond it they are dropped
+APPLIED_CHARACTERS = 64 << 20  # of the values of these, which the log has as well
+OBSERVERS_MAX = 100
+OBSERVED_STEPS = 5000  # that wait to be explained
+OBSERVED_LINES = 20_000  # that wait for one observer
 OBSERVED_CHARACTERS = 8 << 20  # of the lines that wait for one observer
+LEASES_LISTED = 1000  # by `leases`, and keys of one
+LEASE_KEYS_CHARACTERS = 1 << 20  # of the keys of all of these; one lease may go beyond it
 LONG_REPLY_BYTES = 2 << 20  # the room that is reserved before one is made
-REPLIES_BYTES = 64 << 20  # made for all connections, and not taken by their readers
+REPLIES_BYTES = 8 << 20  # made for all connections, and not taken by their readers
 REPLY_HELD_S = 10.0  # for one connection's part of these, while others wait for room
 
 # Clients. The longest answer has ANSWER_BYTES, of which each may be spelled in four: twice that.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import NamedTuple
 
-from raftline.raft.spelling import NUMBER, NUMBER_MAX
+from raftline.raft.spelling import NUMBER, NUMBER_MAX, is_printable
 from raftline.wire.limits import KEY_BYTES, VALUE_BYTES
 from raftline.wire.objectcommands import Unfit, operands_of
 from raftline.wire.observing import observe_operands
@@ -104,16 +104,16 @@ def not_understood(line: str) -> str:
 
 def _read_value(verb: str, operands: str, limits: Limits) -> str:
     """`VERB KEY VALUE`: the value is the rest of the line."""
-    key, space, value = operands.partition(" ")
-    if not key:
+    end = operands.find(" ")
+    if not operands or end == 0:
         raise ProtocolError(f"the key is missing: {verb} KEY VALUE, with one space before the key")
-    if not space:
+    if end < 0:
         raise ProtocolError(f"the value is missing: {verb} KEY VALUE (a space alone: empty value)")
-    is_short = len(key) <= limits.key_bytes and len(value) <= limits.value_bytes
-    if is_short and operands.isascii() and "\\" not in operands and operands.isprintable():
+    is_short = end <= limits.key_bytes and len(operands) - end - 1 <= limits.value_bytes
+    if is_short and operands.isascii() and "\\" not in operands and "\t" not in operands:
         return f"{verb} {operands}"  # it stands for itself, and each character is a byte
-    key = _canonical("key", key, limits.key_bytes)
-    return f"{verb} {key} {_canonical('value', value, limits.value_bytes)}"
+    key = _canonical("key", operands[:end], limits.key_bytes)
+    return f"{verb} {key} {_canonical('value', operands[end + 1 :], limits.value_bytes)}"
 
 
 def _read_key(verb: str, operands: str, limits: Limits) -> str:
@@ -135,7 +135,7 @@ def _read_prefix(verb: str, operands: str, limits: Limits) -> str:
         raise ProtocolError(
             rf"{verb} takes one prefix; a space inside a key is written \s. Nothing was done."
         )
-    return f"{verb} {_canonical('key', operand, limits.key_bytes)}"
+    return f"{verb} {_canonical('prefix', operand, limits.key_bytes)}"
 
 
 def _read_cas(verb: str, operands: str, limits: Limits) -> str:
@@ -202,7 +202,7 @@ def _read_show(verb: str, operands: str, limits: Limits) -> str:
     prefix, after = show_operands(f"{verb} {operands.strip(' ')}".rstrip(" "))
     command = verb
     if prefix:
-        command += " " + _canonical("key", prefix, limits.key_bytes)
+        command += " " + _canonical("prefix", prefix, limits.key_bytes)
     if after:
         command += " after " + _canonical("key", after, limits.key_bytes)
     return command
@@ -250,7 +250,7 @@ def _read_bare(verb: str, operands: str, limits: Limits) -> str:
 
 
 def _canonical(what: str, text: str, limit: int) -> str:
-    if "\\" in text or not text.isprintable():
+    if "\\" in text or not is_printable(text):
         if what != "value" and "\t" in text:
             raise ProtocolError(rf"a tab inside a {what} is written \t")
         raw = unescape(text)

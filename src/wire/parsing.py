@@ -28,6 +28,7 @@ _READINGS: Final = tuple(
 BY_ROUND: Final = _READINGS[False][False]
 BY_CLOCK: Final = Reading(by_clock=True)
 LEVEL_QUESTION: Final = "Level "  # net/levels.py
+_WORD: Final = 32  # characters, more than a first word has: what follows is not copied for it
 PROOF_LINES: Final = ("Prove ", "Proof ")  # access/proof.py
 
 
@@ -52,7 +53,7 @@ class Readings(NamedTuple):
         return kind, _READINGS[mode == "lease"][self.at_followers or asked_for == "index"]
 
 
-@dataclass(slots=True, init=False)  # made for each line: in half of the time of a NamedTuple
+@dataclass(slots=True)  # made for each line: in half of the time of a NamedTuple
 class ParsedLine:
     """One line; lines of one `kind` in a row are served together.
 
@@ -64,32 +65,12 @@ class ParsedLine:
 
     kind: str
     request: Request
-    text: str  # the line after its sender
-    message: Message | None  # of a peer, also one that is refused for what it is
-    problem: str  # the reason to refuse the line
-    reading: Reading
-    change: Change | None
-    reply: str  # to a local line, if it is known already
-
-    def __init__(  # a constructor that is written out is compiled
-        self,
-        kind: str,
-        request: Request,
-        text: str = "",
-        message: Message | None = None,
-        problem: str = "",
-        reading: Reading = BY_ROUND,
-        change: Change | None = None,
-        reply: str = "",
-    ) -> None:
-        self.kind = kind
-        self.request = request
-        self.text = text
-        self.message = message
-        self.problem = problem
-        self.reading = reading
-        self.change = change
-        self.reply = reply
+    text: str = ""  # the line after its sender
+    message: Message | None = None  # of a peer, also one that is refused for what it is
+    problem: str = ""  # the reason to refuse the line
+    reading: Reading = BY_ROUND
+    change: Change | None = None
+    reply: str = ""  # to a local line, if it is known already
 
     def goes_with(self, other: ParsedLine) -> bool:
         """Whether both are of one kind, and read in one way."""
@@ -106,7 +87,7 @@ def parse(line: bytes, limits: Limits, readings: Readings, me: str) -> ParsedLin
             text = text.lstrip(" ")
     except ProtocolError as problem:
         return ParsedLine("garbled", Request("", "", "", ""), problem=str(problem))
-    if text.lstrip(" ").partition(" ")[0] not in COMMANDS:
+    if text.lstrip(" ")[:_WORD].partition(" ")[0] not in COMMANDS:
         other = _parse_other(sender, number, text, me)
         if other is not None:
             return other
@@ -123,26 +104,22 @@ def parse(line: bytes, limits: Limits, readings: Readings, me: str) -> ParsedLin
 
 def _parse_other(sender: str, number: str, text: str, me: str) -> ParsedLine | None:
     """Return a line of a peer, which begins with no command of ours; None for the rest."""
-    if sender and text.split(" ", 1)[0] in spelling.FIRST_WORDS:
-        return _parse_message(Request(sender, number, "", ""), text, me)
+    if sender and text[:_WORD].partition(" ")[0] in spelling.FIRST_WORDS:
+        speaker = Request(sender, number, "", "")
+        try:
+            message = spelling.read(sender, me, text)
+        except PeerError as problem:
+            return ParsedLine("peer", speaker, text, problem=str(problem))
+        misplaced = ""
+        if isinstance(message, Answer):
+            misplaced = "an answer is only taken on the connection that asked"
+        return ParsedLine("peer", speaker, text, message, misplaced)
     if sender and text.startswith(LEVEL_QUESTION):
         return ParsedLine("level", Request(sender, number, "", ""), text)
     if sender and text.startswith(PROOF_LINES):  # a node without a secret does not know them
         unknown = not_understood(text.rstrip(" "))
         return ParsedLine("proof", Request(sender, number, "", ""), text, problem=unknown)
     return None
-
-
-def _parse_message(speaker: Request, text: str, me: str) -> ParsedLine:
-    """Return what a server sent; an answer has no place on a connection from outside."""
-    try:
-        message = spelling.read(speaker.sender, me, text)
-    except PeerError as problem:
-        return ParsedLine("peer", speaker, text, problem=str(problem))
-    if isinstance(message, Answer):
-        misplaced = "an answer is only taken on the connection that asked"
-        return ParsedLine("peer", speaker, text, message, misplaced)
-    return ParsedLine("peer", speaker, text, message)
 
 
 def _parse_request(

@@ -10,7 +10,7 @@ import re
 from typing import Final
 
 from raftline.raft import spelling
-from raftline.raft.spelling import NUMBER, NUMBER_MAX, is_plain
+from raftline.raft.spelling import NUMBER, NUMBER_MAX, is_printable
 
 NOT_LEADER = "Sorry, I am not the leader."
 NO_LEADER = "Sorry, I know of no leader. Try again."
@@ -25,7 +25,6 @@ TLS_ALONE = "this port speaks TLS alone."  # a refusal, without its advice to wh
 OUTCOME_UNKNOWN = "Sorry, outcome unknown: "
 # The answer to a retry. Nobody knows more of it, so it is not asked again.
 DONE_ONCE = f"{OUTCOME_UNKNOWN}it took effect once, but its reply is no longer kept"
-_LONG: Final = 150  # characters; of fewer `is_plain` takes longer than `isprintable`
 
 NAME: Final = re.compile(spelling.NAME, re.ASCII)
 _NUMBER: Final = re.compile(rf"0|{NUMBER}")
@@ -33,6 +32,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 # RFC 854: IAC, then an option's negotiation, or a command of one byte; and a sub-negotiation. FF
 # before any other byte is not telnet but a byte that is not UTF-8, and is refused as that.
 _TELNET = re.compile(rb"(?:\xff(?:[\xfb-\xfe].|[\xf0-\xf9]))+", re.DOTALL)
+_TYPED_BYTES = 64 << 10  # in a longer line nobody negotiates; each piece would take a microsecond
 _SUB_BEGIN, _SUB_END = b"\xff\xfa", b"\xff\xf0"
 _CTRL_C = b"\xff\xf4\xff\xfd\x06"  # as telnet sends it: what was typed before is taken back
 _HTTP = re.compile(rb"[A-Z]+ \S+ HTTP/[0-9]")
@@ -73,7 +73,7 @@ def escape(raw: str, key: bool) -> str:
 
     A byte that is not UTF-8 stands in `raw` as a lone surrogate (`surrogateescape`).
     """
-    if raw.isprintable() and "\\" not in raw and not (key and " " in raw):
+    if is_printable(raw) and "\\" not in raw and not (key and " " in raw):
         return raw
     return raw.translate(_KEY_ESCAPES if key else _VALUE_ESCAPES)
 
@@ -150,7 +150,7 @@ def decode_line(raw: bytes) -> str:
         raw = raw[:-1]
     try:
         text = raw.decode()
-        if (len(text) > _LONG and is_plain(text)) or text.isprintable():
+        if is_printable(text):
             return text
     except UnicodeDecodeError:
         text = _decode_slowly(raw)
@@ -165,8 +165,9 @@ def decode_line(raw: bytes) -> str:
 
 
 def _decode_slowly(raw: bytes) -> str:
-    raw = raw.rpartition(_CTRL_C)[2]
-    raw = _without_telnet(raw).removesuffix(b"\r")  # telnet may negotiate after the \r
+    if len(raw) <= _TYPED_BYTES:
+        raw = raw.rpartition(_CTRL_C)[2]
+        raw = _without_telnet(raw).removesuffix(b"\r")  # telnet may negotiate after the \r
     try:
         return raw.decode()
     except UnicodeDecodeError as error:
@@ -180,15 +181,15 @@ def _without_telnet(raw: bytes) -> bytes:
     """Return a line without negotiations at its beginning, and those after a `\\r`: elsewhere
     they would be bytes of a value. Looks at no byte more than a few times, whatever they are."""
     last_end = raw.rfind(_SUB_END)
-    kept, begin = [], 0
+    kept, begin = bytearray(), 0  # no list: an object for each piece would be forty times as much
     while True:
         end = _past_telnet(raw, begin, last_end)
         carriage_return = raw.find(b"\r\xff", end)
         if carriage_return < 0:
-            kept.append(raw[end:])
-            return b"".join(kept)
+            kept += raw[end:]
+            return bytes(kept)
         begin = carriage_return + 1
-        kept.append(raw[end:begin])
+        kept += raw[end:begin]
 
 
 def _past_telnet(raw: bytes, place: int, last_end: int) -> int:

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from raftline.raft.levels import BOUNDED
+from raftline.wire.limits import TRANSACTION_ITEMS, TRANSACTION_SCANS
 from raftline.wire.operands import (
     KEY,
     KEY_VALUE,
@@ -29,8 +30,6 @@ CONDITIONS = (
     "KEY = VALUE, KEY != VALUE, KEY > NUMBER, KEY < NUMBER, KEY absent, KEY exists, "
     "KEY unchanged since INDEX, PREFIX has keys or PREFIX has none"
 )
-ITEMS_MAX = 128  # conditions; and operations after then, and after else
-SCANS_MAX = 8  # conditions on a prefix and clears: each looks at all keys
 CLEAR = "clear"
 EMPTY = r"\e"
 UNDER = "under"  # puts another operation under a lease: `under lease-57 set a 1`
@@ -101,9 +100,9 @@ def read_transaction(
         spelled[begun:begun] = [section] if "if" in items else []
     scans = len([condition for condition in conditions if condition.is_on_prefix])
     scans += _clears(commands["then"]) + _clears(commands["else"])
-    if scans > SCANS_MAX:
-        why = f"{SCANS_MAX} conditions on a prefix and clears at most: each looks at all keys"
-        raise ProtocolError(f"a transaction has {why}. {_NOTHING}")
+    if scans > TRANSACTION_SCANS:
+        why = "conditions on a prefix and clears at most: each looks at all keys"
+        raise ProtocolError(f"a transaction has {TRANSACTION_SCANS} {why}. {_NOTHING}")
     return TransactionCommand(conditions, commands["then"], commands["else"], " ".join(spelled))
 
 
@@ -130,8 +129,8 @@ def _divide(words: list[str]) -> dict[str, list[tuple[int, int]]]:
             missing = "a condition" if section == "if" else "an operation"
             raise _wrong(words, place, 1, f"{missing} is missing before it. {_NOTHING}")
         items[section].append((begin, place))
-        if len(items[section]) > ITEMS_MAX:
-            limit = f"behind {section} stand {ITEMS_MAX} at most. {_NOTHING}"
+        if len(items[section]) > TRANSACTION_ITEMS:
+            limit = f"behind {section} stand {TRANSACTION_ITEMS} at most. {_NOTHING}"
             raise _wrong(words, begin, place - begin, limit)
         if word in _FOLLOWS.values():
             if _FOLLOWS.get(section) != word or (word == "else" and "if" not in items):

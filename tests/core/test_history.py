@@ -85,6 +85,14 @@ def test_entries_of_any_size_keep_to_the_bounds_and_go_whole(seed: int) -> None:
             assert before - len(kept) <= (surplus and surplus + before // 16 + 60)
 
 
+def test_events_that_are_gone_take_no_memory() -> None:
+    """However few they are: one may be as long as all that are kept."""
+    found = EventHistory(0, bytes_max=10 << 20)
+    for number in range(1, 101):
+        found.add([KeyEvent(number, SET, "k", "v" * (1 << 20))], [number])
+    assert sum(len(event[3]) for event in found._events) == len(found) << 20 <= 10 << 20
+
+
 def test_the_list_is_trimmed_and_goes_on() -> None:
     found = history(*range(1, 100), events_max=10)
     assert (found.floor, len(found), len(found._events) < 30) == (89, 10, True)

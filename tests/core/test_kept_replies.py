@@ -19,7 +19,7 @@ from raftline.wire.protocol import DONE_ONCE
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import MEMBERS
 
-SMILES = "\U0001f600" * (VALUE_BYTES // 4)  # three times as long in the JSON of a reply
+SMILES = "\U0001f600" * (VALUE_BYTES // 8)  # three times as long in the JSON of a reply
 
 
 class Machine:
@@ -56,7 +56,7 @@ def is_long(reply: str) -> bool:
 
 
 def test_few_requests_do_not_fill_the_memory_of_every_node() -> None:
-    """Ten requests of 30 bytes would be 31 MB of replies, kept by every node for good."""
+    """Ten requests of 30 bytes would be 16 MB of replies, kept by every node for good."""
     machine = Machine()
     machine.do(f"set k {SMILES}")
     first = [machine.do(f"x{number}#1@txn get k ; incr n") for number in range(10)]

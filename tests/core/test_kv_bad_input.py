@@ -11,6 +11,7 @@ import pytest
 
 import raftline
 import raftline.aio
+from raftline.wire.limits import VALUE_BYTES
 from tests.core.test_kv_mapping import awaited, tasks, threads
 from tests.rim.test_replicated import Cluster
 
@@ -70,6 +71,32 @@ def test_a_listener_that_was_not_added_is_named_so(connect: Callable[..., Any]) 
 def test_the_name_of_a_client_is_a_text(connect: Callable[..., Any]) -> None:
     with pytest.raises(TypeError, match="the name of a client is a str, not int"):
         outcome(lambda: connect(NOWHERE, name=5))
+
+
+@pytest.mark.parametrize("connect", CONNECTS)
+@pytest.mark.parametrize(("kind", "called"), [("lock", "a lock"), ("election", "an election")])
+def test_the_name_of_a_lock_is_called_so(
+    connect: Callable[..., Any], kind: str, called: str
+) -> None:
+    with pytest.raises(TypeError, match=f"the name of {called} is str here, not int"):
+        outcome(lambda: getattr(connect(NOWHERE), kind)(5))
+    with pytest.raises(ValueError, match=f"the name of {called} has at least one byte"):
+        outcome(lambda: getattr(connect(NOWHERE), kind)(""))
+
+
+@pytest.mark.parametrize("connect", CONNECTS)
+def test_a_line_that_is_too_long_is_refused_before_it_is_sent(connect: Callable[..., Any]) -> None:
+    longest = "x" * VALUE_BYTES
+
+    def commit() -> Any:
+        then = connect(NOWHERE).txn().then
+        for number in range(5):
+            then = then.set(f"a{number}", longest)
+        return then.commit()
+
+    with pytest.raises(raftline.Refused, match="this line is longer than 4198656 bytes") as refused:
+        outcome(commit)  # nobody listens there
+    assert refused.value.code == "too-long"
 
 
 @pytest.mark.parametrize("make", [threads, tasks])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from raftline.logmanager import LogManager
 from raftline.node.listing import Lister
 from raftline.state.machines import UnknownMachine
-from raftline.state.pairs import PAGE_CHARACTERS
+from raftline.state.pages import PAGE_CHARACTERS
 from raftline.state.store import BREATHE_KEYS
 from raftline.storage.disk import HalfApplied
 from raftline.wire.protocol import STOPPING

@@ -28,7 +28,7 @@ def test_a_prefix_that_was_removed_matches_no_more() -> None:
     found.remove("b")
     found.remove("ab")
     assert found.matching("abc") == []
-    assert (len(found), found._lengths) == (0, [])
+    assert (len(found), found.lengths) == (0, [])
 
 
 def test_two_spellings_of_a_prefix_are_one() -> None:

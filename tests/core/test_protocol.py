@@ -135,6 +135,7 @@ def test_a_wrong_operand_is_refused_with_the_rule(line: str, rule: str) -> None:
 
 def test_two_spellings_of_one_key_or_value_are_one() -> None:
     assert command(r"set \x61 \x62") == command("set a b") == "set a b"
+    assert command("set a b\tc") == command(r"set a b\x09c") == r"set a b\tc"
 
 
 def test_limits_count_the_real_bytes_not_the_spelling() -> None:
@@ -144,6 +145,8 @@ def test_limits_count_the_real_bytes_not_the_spelling() -> None:
     assert "the key has 5 bytes; the limit is 4" in refusal("get abcde", limits)
     assert "the key has 6 bytes; the limit is 4" in refusal("delete ééé", limits)
     assert "the key has 5 bytes; the limit is 4" in refusal("show after abcde", limits)
+    assert "the prefix has 5 bytes; the limit is 4" in refusal("show abcde", limits)
+    assert "the prefix has 5 bytes; the limit is 4" in refusal("clear abcde", limits)
     assert "the value has 7 bytes; the limit is 6" in refusal("set a 1234567", limits)
     assert "the value has 7 bytes; the limit is 6" in refusal(r"set a \x00\x00\x00\x00é1", limits)
 

@@ -312,12 +312,12 @@ def test_a_log_that_begins_after_a_missing_or_older_snapshot_is_refused() -> Non
         (spelled({"a": "4"}), "stands for entries up to 17 of term 4"),
     ):
         said = expect_refusal(node_files(log, snapshot, (31, 4)))
-        assert said.startswith("s1.log begins behind entry 30 of term 4, but s1.state_machine")
+        assert said.startswith("s1.log begins after entry 30 of term 4, but s1.state_machine")
         assert what in said
         assert "raftline fsck --repair s1" in said
     other = spelled({"a": "4"}).replace(b"17 4 snap", b"17 4 snap")
     said = expect_refusal(node_files(compacted(17).replace(b"17 4", b"17 3"), other, (17, 3)))
-    assert "begins behind entry 17 of term 3" in said
+    assert "begins after entry 17 of term 3" in said
 
 
 def test_a_lost_log_is_noticed_beside_a_snapshot() -> None:

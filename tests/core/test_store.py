@@ -129,10 +129,10 @@ def test_nothing_is_noted_where_nobody_takes_events() -> None:
 
 
 @pytest.mark.pure  # a constant of a compiled module can't be replaced
-@pytest.mark.parametrize("limit", ["EVENTS_MAX", "CHARACTERS_MAX"])
+@pytest.mark.parametrize("limit", ["APPLIED_EVENTS", "APPLIED_CHARACTERS"])
 def test_events_that_nobody_takes_are_bounded(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
     manager = at_level_2()
-    monkeypatch.setattr(the_store, limit, 4 if limit == "EVENTS_MAX" else 3)
+    monkeypatch.setattr(the_store, limit, 4 if limit == "APPLIED_EVENTS" else 3)
     manager.apply(entries(11, 1, *(f"set k{number} {number % 10}" for number in range(5))))
     taken = manager.take_events()
     assert taken.lost_up_to > 11
@@ -146,7 +146,7 @@ def test_of_one_entry_all_events_are_given_or_none(monkeypatch: pytest.MonkeyPat
     for number in range(6):
         manager.store.put_under("lease-1", f"k{number}", "v")
     manager.take_events()
-    monkeypatch.setattr(the_store, "EVENTS_MAX", 4)
+    monkeypatch.setattr(the_store, "APPLIED_EVENTS", 4)
     manager.store.number = 20
     manager.store.expire("lease-1")
     assert manager.take_events() == ([], 20)

@@ -21,10 +21,11 @@ from raftline.state.store import Store
 from raftline.storage.disk import StorageError
 from raftline.storage.snapshotfile import no_pause
 from raftline.wire.commands import IN_TRANSACTIONS, operations_at, read_request
+from raftline.wire.limits import TRANSACTION_ITEMS, TRANSACTION_SCANS
 from raftline.wire.operands import Limits, not_understood
 from raftline.wire.protocol import DONE_ONCE, ProtocolError, error, escape, unescape
 from raftline.wire.replies import RequestOutcome, as_json, outcome_of, read_reply, screen_lines
-from raftline.wire.transactions import ITEMS_MAX, SCANS_MAX, spell_word
+from raftline.wire.transactions import spell_word
 from tests.faulty_folder import Died, Fault, Kind, MemoryFolder
 from tests.node_files import MEMBERS, boot, entries
 
@@ -139,7 +140,7 @@ def test_the_events_of_a_clear_in_a_transaction_are_those_of_its_keys() -> None:
 
 def test_a_transaction_looks_at_all_keys_eight_times_at_most() -> None:
     machine = Machine()
-    looks = " ; ".join(["a has none"] * (SCANS_MAX - 1))
+    looks = " ; ".join(["a has none"] * (TRANSACTION_SCANS - 1))
     assert machine.ask(f"txn if {looks} then clear a").startswith("TXN response, then")
     for beyond in (f"{looks} ; b has keys then clear a", f"{looks} then clear a ; clear b"):
         with pytest.raises(ProtocolError, match="8 conditions on a prefix and clears at most"):
@@ -319,7 +320,7 @@ def test_a_value_that_looks_like_an_absence_is_distinguished_from_it() -> None:
         ("txn if a has key then get a", '"a has key": that is no condition'),
         (f"txn set {'k' * 1025} 1", "the key has 1025 bytes; the limit is 1024."),
         (f"txn set k {'v' * (1 << 20)}v", "the value has 1048577 bytes"),
-        ("txn " + " ; ".join(["get a"] * (ITEMS_MAX + 1)), "behind then stand 128 at most"),
+        ("txn " + " ; ".join(["get a"] * (TRANSACTION_ITEMS + 1)), "behind then stand 128 at most"),
         ("txn if " + " ; ".join(["a exists"] * 129) + " then get a", "behind if stand 128"),
         ("txn under lease-4", "the form is: under LEASE"),
         (

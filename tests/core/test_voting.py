@@ -156,24 +156,28 @@ def test_a_node_without_a_quorum_of_prevotes_never_raises_its_term() -> None:
 
 def test_an_impossible_term_is_refused_and_changes_nothing() -> None:
     node = node_of("s2", 1)
-    for term in (2**48 + 2, 2**63 - 1):
+    for term in (2**48 + 1, 2**63 - 1):
         with pytest.raises(PeerError, match="is too far ahead of mine, 1"):
             node.step(Receive(request(term, (9, term - 1))), 10)
     assert node.view.term == 1
-    assert node.step(Receive(request(2**48 + 1, (9, 2))), 10).save == HardState(2**48 + 1, "s1")
+    assert node.step(Receive(request(2**48, (9, 2))), 10).save == HardState(2**48, "s1")
 
 
 LEAP = 2**48 - 1
 
 
-def leap(node: RawNode) -> None:
+def leap(node: RawNode, *, with_entries: bool = False) -> None:
     """Take a follower as far as forged lines of a silent member can, in one go."""
+
+    def forged(term: int) -> Receive:
+        return Receive(append(term, (1, 1), *([term] * with_entries), to="s2", sender="s3"))
+
     first = LEAP + node.view.term
-    node.step(Receive(append(first, (0, 0), to="s2", sender="s3")), 10)
-    assert node.view.term == first
+    node.step(forged(first), 10)
+    assert (node.view.term, node.view.log.last_term) == (first, first if with_entries else 1)
     for more in (LEAP, 2**20, 2**16, 1000, 2):
         with pytest.raises(PeerError, match="is too far ahead of mine"):
-            node.step(Receive(append(first + more, (0, 0), to="s2", sender="s3")), 10)
+            node.step(forged(first + more), 10)
 
 
 def test_forged_terms_do_not_add_up_and_the_cluster_follows() -> None:
@@ -192,6 +196,18 @@ def test_forged_terms_do_not_add_up_and_the_cluster_follows() -> None:
             assert vote_in(follower.step(Receive(asked), now_ms).send_after_save).granted
         now_ms += OPTIONS.election_timeout_ms
     assert follower.view.term == 11 + LEAP
+
+
+def test_terms_of_forged_entries_do_not_add_up_either() -> None:
+    """The cluster follows the leap, and its leader takes the forged entry back."""
+    follower = node_of("s2", 1)
+    follower.step(Receive(append(1, (1, 1), commit=1)), 5)
+    leap(follower, with_entries=True)
+    term = 2 + LEAP
+    follower.step(Receive(append(term, (1, 1), term, commit=2)), 10 + TIMEOUT_MS)
+    assert (follower.view.leader, follower.view.commit_index) == ("s1", 2)
+    follower.step(Receive(append(term + LEAP, (2, term), sender="s3")), 20 + TIMEOUT_MS)
+    assert follower.view.term == term + LEAP  # what is committed was moved by a leap
 
 
 @pytest.mark.parametrize("term", [2**48 + 5, 2**60])

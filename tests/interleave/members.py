@@ -24,6 +24,7 @@ from raftline.net.connection import Connection
 from raftline.net.host import Batch
 from raftline.net.levels import Builds
 from raftline.net.peers import Peer, PeerBook, Speakers
+from raftline.node.disk_room import DiskRoom
 from raftline.node.driver import Driver
 from raftline.node.server import Server
 from raftline.raft.effects import Effects
@@ -96,6 +97,7 @@ class Member(Server):
         console: Any = SimpleNamespace(say=self.said.append)
         startup: Any = SimpleNamespace(name=name, is_private=False)
         super().__init__(startup, PACE, console, readings=Readings())
+        self.disk_room = DiskRoom(lambda: 0, lambda: 0, lambda: 0)
         quiet: Any = SimpleNamespace(
             connected=lambda _: None, requested=lambda *_: None, received=lambda *_: None
         )

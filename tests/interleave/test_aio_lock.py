@@ -9,6 +9,7 @@ from typing import Any
 from raftline.kv.aio_lock import AioLock
 from raftline.kv.callers import Attempt
 from raftline.kv.claims import AwaitTurn, Claiming
+from raftline.kv.contest import LOCKS, LockKeys
 from raftline.kv.wait_times import Wait
 from tests.interleave.explore import check_interleavings, first_failure, seeds
 from tests.interleave.tasks import end_of
@@ -42,7 +43,9 @@ async def tasks_share_locks(kind: type[AioLock] = AioLock, cancelled: int = -1) 
     cluster = AioCluster()
     cluster.ways = 1
     shared, other = (
-        kind(cluster, cluster.keeper, cluster.watch, "nightly", 10, "program", None)
+        kind(
+            cluster, cluster.keeper, cluster.watch, LockKeys(LOCKS, "nightly"), 10, None, "program"
+        )
         for _ in range(2)
     )
     holders: list[int] = []

@@ -10,6 +10,7 @@ import pytest
 from raftline.kv import callers, claims, lock
 from raftline.kv.callers import Attempt
 from raftline.kv.claims import AwaitTurn, Claiming
+from raftline.kv.contest import LOCKS, LockKeys
 from raftline.kv.lock import Lock
 from raftline.kv.wait_times import Wait
 from tests.interleave.explore import check_interleavings, first_failure, seeds
@@ -43,7 +44,9 @@ def threads_share_locks(kind: type[Lock] = Lock) -> None:
     """Three threads share one object; a fourth has another one of the same lock."""
     cluster = Cluster()
     shared, other = (
-        kind(cluster, cluster.keeper, cluster.watch, "nightly", 10, "program", None)
+        kind(
+            cluster, cluster.keeper, cluster.watch, LockKeys(LOCKS, "nightly"), 10, None, "program"
+        )
         for _ in range(2)
     )
     holders: list[int] = []

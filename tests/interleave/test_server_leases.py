@@ -44,7 +44,7 @@ def count_short(store: Store, entries: Sequence[Entry]) -> int:
 
 
 class Promises:
-    """What holders were promised, and which expiries leaders have proposed."""
+    """The promises to holders, and the expiries that leaders have proposed."""
 
     def __init__(self) -> None:
         self.until_s: dict[str, float] = {}  # of each lease

@@ -82,7 +82,7 @@ class Scene(test_watch_feed.Scene):
         members = self.manager.members
         self.manager.arrived(LoadedSnapshot(snapshot, members, [], pairs, level=2))
         self.manager.take_over(snapshot)
-        self.watchers.applied(list[Entry]())
+        self.watchers.feed.applied(list[Entry]())
 
     def state(self, number: int, prefix: str) -> dict[str, str]:
         pairs = self.states[number]
@@ -240,8 +240,8 @@ def run(scene: Scene, clients: Sequence[Client], *others: threading.Thread) -> N
         client.check()
     scene.watchers.hand_out()
     assert scene.watchers.count == 0
-    assert not scene.watchers._feed.has_work
-    assert len(scene.watchers._feed._index) == 0, "a watch that ended is in the index"
+    assert not scene.watchers.feed.has_work
+    assert len(scene.watchers.feed._index) == 0, "a watch that ended is in the index"
     scene.has_stopped = True
     scene.is_woken.set()
 
@@ -306,7 +306,7 @@ class CountsResetsAfter(Watchers):
     """A listing of before a snapshot passes for one of after it."""
 
     def _list(self, watch: PrefixWatch, listing: KeyListing, resets: int) -> str:
-        return super()._list(watch, listing, self._feed.history.resets)
+        return super()._list(watch, listing, self.feed.history.resets)
 
 
 def test_a_watch_that_begins_by_old_rights_is_found() -> None:

@@ -56,7 +56,7 @@ class Scene:
         self.index += 1
         entries = [Entry(self.index, 1, command)]
         self.manager.apply(entries)
-        self.watchers.applied(entries)
+        self.watchers.feed.applied(entries)
 
     def drive(self) -> None:
         """Apply entries with the core's lock held, and hand out what they did after that."""

@@ -11,6 +11,7 @@ SOURCE = Path(__file__).resolve().parents[2] / "src"
 SHOWN = SOURCE / "server.py"  # on a console, with --log-times
 WRITTEN = SOURCE / "tools" / "certs.py"  # into certificates, which are good from then on
 WARNED = SOURCE / "access" / "expiry.py"  # people, of certificates that end soon
+COMPARED = SOURCE / "common" / "timeofday.py"  # by people, with that of other machines
 DOES = {
     "threading.Thread": "begins a thread", "time.sleep": "sleeps", "open": "opens a file",
     "os.open": "opens a file", "beside.open": "opens a file", "path.open": "opens a file",
@@ -49,8 +50,18 @@ def wall_clocks_read_by(path: Path) -> list[str]:
 def test_no_module_reads_the_time_of_day() -> None:
     modules = sorted(SOURCE.rglob("*.py"))
     assert "driver.py" in [path.name for path in modules]
-    deciding = [path for path in modules if path not in (SHOWN, WRITTEN, WARNED)]
+    deciding = [path for path in modules if path not in (SHOWN, WRITTEN, WARNED, COMPARED)]
     assert [place for path in deciding for place in wall_clocks_read_by(path)] == []
+
+
+def test_the_time_of_day_that_is_compared_is_shown_alone() -> None:
+    """By `raftline status`, and by a node in its status and its figures."""
+    for name, modules in (
+        ("time_of_day", {"timeofday.py", "clock.py", "status.py"}),
+        ("day_s", {"clock.py", "server.py", "metrics.py"}),
+    ):
+        users = {path.name for path in SOURCE.rglob("*.py") if name in path.read_text("utf-8")}
+        assert users == modules
 
 
 def test_one_module_of_a_node_reads_a_clock() -> None:

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from raftline.wire import limits
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "operate" / "limits.md"
+ROOMS = (
+    "access",
+    "common",
+    "monitoring",
+    "net",
+    "node",
+    "observe",
+    "raft",
+    "state",
+    "storage",
+    "wire",
+)
+NUMBER = re.compile(r"_?(\w+_)?(MAX|BYTES|CHARACTERS|KEPT|LAGGING)")
 ROW = re.compile(r"^\| ([^|]+) \| `([A-Z_]+)` \| [^|]+ \|[^|]*\|$", re.M)
 
 
@@ -37,3 +52,54 @@ def test_the_code_takes_each_bound_from_the_table() -> None:
     code = [path for path in (ROOT / "src").rglob("*.py") if path.name != "limits.py"]
     words = {word for path in code for word in re.findall(r"\w+", path.read_text("utf-8"))}
     assert sorted(set(bounds()) - words) == []
+
+
+def is_number(value: ast.expr) -> bool:
+    """Whether this is a number as it stands, and not one that is made of others by their names."""
+    parts = (ast.Constant, ast.BinOp, ast.operator)
+    numbers = [part for part in ast.walk(value) if isinstance(part, ast.Constant)]
+    is_made = all(isinstance(part, parts) for part in ast.walk(value))
+    return is_made and all(isinstance(number.value, int) for number in numbers)
+
+
+def numbers_in(text: str) -> Iterator[str]:
+    """Return the names of numbers that look like a bound of bytes or of a count."""
+    for line in ast.parse(text).body:
+        if isinstance(line, ast.AnnAssign) and line.value is not None:
+            pairs = [(line.target, line.value)]
+        elif isinstance(line, ast.Assign):
+            target, value = line.targets[0], line.value
+            is_pair = isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple)
+            pairs = [*zip(target.elts, value.elts, strict=True)] if is_pair else [(target, value)]
+        else:
+            continue
+        for name, number in pairs:
+            if isinstance(name, ast.Name) and NUMBER.fullmatch(name.id) and is_number(number):
+                yield name.id
+
+
+def test_a_number_outside_of_the_table_is_on_the_page_as_one_that_does_not_belong_there() -> None:
+    section = PAGE.read_text(encoding="utf-8").partition("## What is not in the table")[2]
+    named = re.findall(r"`(\w+/\w+\.\w+)`", section)
+    found = [
+        f"{room}/{path.stem}.{name}"
+        for room in ROOMS
+        for path in sorted((ROOT / "src" / room).glob("*.py"))
+        if path != ROOT / "src" / "wire" / "limits.py"
+        for name in numbers_in(path.read_text(encoding="utf-8"))
+    ]
+    assert sorted(named) == sorted(found)
+
+
+def test_a_number_is_not_taken_for_what_is_made_of_the_table() -> None:
+    text = """
+A_MAX = 4 << 10
+B_BYTES: Final = 16
+C_BYTES, D_MAX = 16, LIMIT
+E_MAX = limits.BATCHES
+F_BYTES = LONG_BYTES // 2
+LAGGING = 16
+G_S = 3
+NAME_MAX = "x"
+"""
+    assert list(numbers_in(text)) == ["A_MAX", "B_BYTES", "C_BYTES", "LAGGING"]

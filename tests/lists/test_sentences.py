@@ -29,6 +29,7 @@ MEANT = {
     "src/net/peers.py": {"SORRY"},
     "src/node/recorder.py": {"HEADER"},
     "src/node/server.py": {"RISING"},
+    "src/observe/laws.py": {"NOT_UP_TO_DATE", "OF_A_CLUSTER", "already voted", "MODE"},
     "src/observe/votes.py": {"NOT_UP_TO_DATE"},
     "src/raft/newborn.py": {"HEARS_LEADER", "PROMISED", "LOST_MEMORY", "MAY_BE_NEW",
                             "NOT_UP_TO_DATE", "OF_A_CLUSTER"},

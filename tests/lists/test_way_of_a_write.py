@@ -52,6 +52,7 @@ LEADERS = {
 ASKED = {
     "net/levels.py": "whether a peer's line is about its build: it is not",
     "net/shared_reader.py": "whether it reads for a crowd: there is none",
+    "node/disk_room.py": "whether the disk has room for what a member sends: it has",
     "node/batching.py": "whether the write waits for others to share the next one: it is alone",
     "node/handover.py": "whether a transfer has ended: nobody asked for one",
     "node/lease_clock.py": "when a lease ends: there is none",
@@ -64,6 +65,7 @@ ASKED = {
     "node/traffic_log.py": "what the console prints of it",
     "observe/lines.py": "the same",
     "common/console.py": "the same",
+    "common/allocator.py": "once a second, whether memory is to be given back",
     "objects/embedded_server.py": "whether the leadership changed, for a program",
     "state/history.py": "the last changes, for watches that come again",
     "state/prefixes.py": "the keys of watches: there are none",

@@ -8,51 +8,27 @@ root and an empty folder: `python -m tests.processes.run_three_hosts FOLDER`
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pwd
-import re
 import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-from raftline import connect
 from raftline.tools.unit import USER
-from tests.processes import stand_ins
+from tests.processes import stand_ins, three_hosts_page
 from tests.processes.namespaces import BRIDGE, NoNamespaces, enter, run
+from tests.processes.three_hosts_page import ADDRESSES, BLOCK, PATIENCE_S, SHELL
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs" / "operate" / "three-hosts.md"
-STEP = re.compile(
-    r"^<!-- (on|dies|cron|not in the test): ([^\n]*?)(, each in turn, while clients write)? -->\n"
-    r"(?:```sh\n(.*?)^```$)?",
-    re.MULTILINE | re.DOTALL,
-)
-ADDRESSES = {
-    "operator": "192.0.2.1", "s1": "192.0.2.11", "s2": "192.0.2.12", "s3": "192.0.2.13",
-    "s4": "192.0.2.14",
-}  # fmt: skip
 NO_NAMESPACES = 77
 USER_ID = 61_234  # of nobody that is known outside
 HOSTS = Path("/run/hosts")  # a place that every user can reach: the folder of a test is one's own
 CANNOT_READ = ("can't be read", "cannot be read", "Permission denied")
-STEP_S = 100.0
 PROGRAM = "#!{python}\nimport sys\nfrom raftline.{module} import main\nsys.exit(main())\n"
 STAND_IN = '#!/bin/sh\nexec {python} {file} {name} {folder} "$@"\n'
-# Where the last block left its shell.
-BLOCK = """. {folder}/shell
-set -ea
-{block}
-status=$?
-set +ea
-{{ export -p; declare -f; umask -p; echo "cd '$PWD'"; }} > {folder}/shell
-exit $status
-"""
 
 
 class Host:
@@ -62,7 +38,7 @@ class Host:
         self.name, self.address = name, ADDRESSES[name]
         self.folder = folder / self.address
         self.within = [] if name == "operator" else ["nsenter", f"--net=/run/netns/{name}"]
-        for part in ("bin", "root", "etc/cron.d", "etc/systemd/system", "var/lib"):
+        for part in ("bin", "root", "etc/systemd/system", "var/lib"):
             (self.folder / part).mkdir(parents=True)
         (self.folder / "shell").write_text("")
         self._install()
@@ -115,13 +91,15 @@ class Host:
 
     def carry_out(self, block: str) -> str:
         """Run a block of the page where the last one of this host left its shell."""
-        script = BLOCK.format(folder=self.folder, block=stand_ins.prefixed(block, self.folder))
+        script = SHELL.format(
+            file=self.folder / "shell", block=stand_ins.prefixed(block, self.folder)
+        )
         return self._run(["bash", "-c", script])
 
-    def carry_out_cron(self) -> str:
-        """Run each line of the table of cron once."""
-        lines = (self.folder / "etc/cron.d/raftline").read_text().splitlines()
-        return "".join(self._run(["sh", "-c", line.split(None, 6)[6]]) for line in lines)
+    def carry_out_cron(self) -> None:
+        """Run each line of the operator's table of cron once."""
+        for line in (self.folder / stand_ins.TABLE).read_text().splitlines():
+            self._run(["sh", "-c", line.split(None, 5)[5]])
 
     def _run(self, command: list[str]) -> str:
         done = subprocess.run(
@@ -132,7 +110,7 @@ class Host:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=STEP_S,
+            timeout=PATIENCE_S,
             check=False,
         )
         print(f"{time.monotonic():.1f} --- {self.name}: {done.returncode}\n{done.stdout}", end="")
@@ -152,59 +130,24 @@ def _write(path: Path, text: str) -> None:
     path.chmod(0o755)
 
 
-@contextlib.contextmanager
-def a_writing_program(operator: Host) -> Iterator[None]:
-    """Write as the program's user meanwhile; each write has to be done."""
-    folder = operator.folder / "root/raftline"
-    os.environ["RAFTLINE_TLS_CA"] = str(folder / "certs/ca.pem")
-    password = (folder / "password-of-app").read_text().strip()
-    over, failures, written = threading.Event(), [], [0]
-
-    def write() -> None:
-        try:
-            nodes = ",".join(f"{ADDRESSES[name]}:10000" for name in ("s1", "s2", "s4"))
-            with connect(nodes, timeout=STEP_S, user="app", password=password) as store:
-                while not over.wait(0.02):
-                    store["app/counter"] = str(written[0] + 1)
-                    written[0] += 1
-                if store["app/counter"] != str(written[0]):
-                    raise ValueError(f"{store['app/counter']} is not {written[0]}")
-        except Exception as failure:  # reported below
-            failures.append(failure)
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    try:
-        yield
-    finally:
-        over.set()
-        writer.join()
-    if failures or not written[0]:
-        raise SystemExit(f"a client met this after {written[0]} writes: {failures}")
-    print(f"{written[0]} writes")
-
-
 def carry_out_page(folder: Path) -> str:
-    """Carry out all steps of the page; return what the operator's commands said."""
-    page = PAGE.read_text(encoding="utf-8")
-    steps = list(STEP.finditer(page))
-    if sum(step[4] is not None for step in steps) != page.count("\n```sh\n"):
-        raise SystemExit("a block of the page has no comment before it that names its host")
+    """Carry out the steps of the page; return what the operator's commands printed."""
     hosts = {name: Host(folder, name) for name in ADDRESSES}
-    operator, said = hosts["operator"], ""
-    for step in steps:
-        with a_writing_program(operator) if step[3] else contextlib.nullcontext():
-            for name in step[2].split() if step[1] != "not in the test" else ():
-                if step[1] == "dies":
-                    hosts[name].die()
-                elif step[1] == "cron":
-                    hosts[name].carry_out_cron()
-                else:
-                    found = hosts[name].carry_out(step[4])
-                    said += found if name == "operator" else ""
+    printed: list[str] = []
+
+    def run_block(name: str, block: str) -> None:
+        found = hosts[name].carry_out(block)
+        printed.append(found if name == "operator" else "")
+
+    do = {
+        BLOCK: run_block,
+        "dies": lambda name, _: hosts[name].die(),
+        "cron": lambda name, _: hosts[name].carry_out_cron(),
+    }
+    three_hosts_page.carry_out(do, hosts["operator"].folder / "root/raftline")
     if shutil.which("nft", path=stand_ins.FIREWALLS):
         hosts["s2"].carry_out(f"! curl -s -m 2 http://{ADDRESSES['s1']}:9100/health")
-    return said
+    return "".join(printed)
 
 
 def check_users() -> None:

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from zlib import crc32
 
@@ -64,23 +64,23 @@ def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class CNode(NodeProcess):
-    """A process of the C node."""
+    """A process of the C node, or of another one that is started with the same words."""
 
-    def __init__(self, binary: Path, name: str, port: int, folder: Path) -> None:
+    def __init__(self, program: Path | Sequence[str], name: str, port: int, folder: Path) -> None:
         super().__init__(name, port, folder)
-        self._binary = binary
+        self._program = [str(program)] if isinstance(program, Path) else list(program)
         self.host = "127.0.0.1"
 
     @property
     def command(self) -> list[str]:
-        return [str(self._binary), self.name, str(self.port), str(self.folder)]
+        return [*self._program, self.name, str(self.port), str(self.folder)]
 
 
 class MixedCluster(LinkedCluster):
-    """C nodes, then nodes of raftline; the network between them keeps the lines that it carries."""
+    """These programs, then nodes of raftline; the network keeps the lines that it carries."""
 
-    def __init__(self, folder: Path, binary: Path, c_nodes: int, others: int) -> None:
-        super().__init__(folder, c_nodes + others)
+    def __init__(self, folder: Path, programs: Sequence[Path | Sequence[str]], others: int) -> None:
+        super().__init__(folder, len(programs) + others)
         self.said: set[tuple[str, str]] = set()  # a line, and the one who said it
         self.network.close()
         ports = {node.name: node.port for node in self.nodes}
@@ -88,8 +88,8 @@ class MixedCluster(LinkedCluster):
         for place, node in enumerate(self.nodes):
             lines = [f"{name} localhost {self.network.port(node.name, name)}\n" for name in ports]
             (node.folder / FILE_NAME).write_text("".join(lines))
-            if place < c_nodes:
-                self.nodes[place] = CNode(binary, node.name, node.port, node.folder)
+            if place < len(programs):
+                self.nodes[place] = CNode(programs[place], node.name, node.port, node.folder)
 
     def _carried(self, speaker: str, hearer: str, line: bytes, arrives: bool, at_s: float) -> None:
         self.said.add((line.decode(), speaker))
@@ -168,7 +168,8 @@ def entries_in(log: Path) -> list[str]:
     ]
 )
 def cluster(request: pytest.FixtureRequest, tmp_path: Path, binary: Path) -> Iterator[MixedCluster]:
-    with MixedCluster(tmp_path, binary, *request.param) as mixed:
+    c_nodes, others = request.param
+    with MixedCluster(tmp_path, [binary] * c_nodes, others) as mixed:
         yield mixed.start()
 
 
@@ -347,20 +348,30 @@ def test_its_files_are_in_the_grammar_and_raftline_goes_on_with_them(
 
 
 def test_each_kind_of_leader_writes_is_killed_and_catches_up(cluster: MixedCluster) -> None:
-    led: set[type[NodeProcess]] = set()
+    lead_in_turn(cluster, type, {CNode, NodeProcess}, least=4, most=30)
+
+
+def lead_in_turn(
+    cluster: MixedCluster,
+    kind_of: Callable[[NodeProcess], object],
+    kinds: set[object],
+    *,
+    least: int = 1,
+    most: int,
+) -> None:
+    """Kill each leader after a write, until one of each kind has led; then start all anew."""
+    led: set[object] = set()
     written: dict[str, str] = {}
-    for number in range(30):
-        key, value = f"k{number}", f"{number} \\\\ é \\n"
+    while len(written) < least or (led != kinds and len(written) < most):
+        key, value = f"k{len(written)}", f"{len(written)} \\\\ é \\n"
         cluster.wait_until_whole()
         leader = cluster.write(key, value)
         written[key] = value
-        led.add(type(leader))
+        led.add(kind_of(leader))
         leader.kill()
         assert cluster.read(key) == f"GET response: {value}"
         leader.start()
-        if len(led) == 2 and number >= 3:
-            break
-    assert led == {CNode, NodeProcess}
+    assert led == kinds
     cluster.kill()
     cluster.start()
     for key, value in written.items():

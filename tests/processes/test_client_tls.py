@@ -226,7 +226,7 @@ def test_status_says_who_did_not_let_it_in(closed: Cluster, made: Path, tmp_path
             "the login failed",
         ),
         (["--tls-ca", str(other / "ca.pem")], "bad certificate", "CERTIFICATE_VERIFY_FAILED"),
-        ([], "no TLS", "this port speaks TLS alone"),
+        ([], "TLS alone", "this port speaks TLS alone"),
     ):
         for verb in ("status", "transfer"):
             done = run(verb, *access, "--dir", str(closed.folder))

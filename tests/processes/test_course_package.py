@@ -72,7 +72,10 @@ def test_the_store_has_nothing_of_the_course_and_names_it(store: Path, tmp_path:
     assert not names & {"raftline_course", "labs", "tests", "conform", "trial", "harness"}
     for command in ("simulate", "conform", "grade", "controller", "picture"):
         done = raftline(command, path=[store], folder=tmp_path)
-        said = f"raftline: {command} is a command of the course: pip install raftline-course\n"
+        said = (
+            f"raftline: {command} is a command of the course, "
+            "whose wheel `make course-wheel` builds in a clone\n"
+        )
         assert (done.returncode, done.stderr) == (2, said)
     done = raftline("server", "s1", "10000", "--controller", path=[store], folder=tmp_path)
     assert (done.returncode, "unrecognized arguments: --controller" in done.stderr) == (2, True)

@@ -433,7 +433,7 @@ def test_a_leader_killed_amid_writes_has_each_of_them_done_once(three: Cluster) 
 
 def serving(watch: raftline.Watch[str]) -> int:
     """Return the port of the node that serves a watch; 0 while it looks for one."""
-    connection = watch._connection
+    connection = watch._node.connection
     return 0 if connection is None else connection.address.port
 
 

@@ -56,7 +56,7 @@ def test_a_denied_vote_is_explained_with_its_reason_and_its_section(three: Clust
         line = until(observer, "denied: I hear from leader s1")[-1]
         reported = json.loads(line.partition("OBSERVED ")[2])
         assert reported["kind"] == "RequestVote"
-        assert reported["why"][0][1:] == ["thesis §4.2.3", "election.why_not"]
+        assert reported["why"][0][1:] == ["thesis §4.2.3", "election.why_not", False]
         assert reported["from"] == "s3"
         assert reported["sent"][0][0] == "s3"
     three.led_by("s1")

@@ -169,6 +169,22 @@ def test_the_release_to_come_is_not_behind_the_changelog() -> None:
     assert (ROOT / "setup.cfg").read_text(encoding="utf-8").count("version =") == 0
 
 
+def test_pip_is_named_what_an_index_has() -> None:
+    """Nobody's index has raftline; who took its name there would be installed by these lines."""
+    sources = [*SOURCE.rglob("*.py"), *(ROOT / "course" / "raftline_course").rglob("*.py")]
+    pages = [*(ROOT / "docs").rglob("*.md"), ROOT / "README.md"]
+    named = {
+        package.strip("'")
+        for path in [*sources, *pages]
+        for package in re.findall(
+            r"pip install (?!'?\.|-)('[^']*'|[\w-]+)", path.read_text(encoding="utf-8")
+        )
+    }
+    extras = "\n".join(setup()["options.extras_require"].values()).split()
+    assert named == {"scramp>=1.4.17", "cryptography>=42", "aiohttp>=3.9", "tomli"}
+    assert {name for name in named if ">=" in name} <= set(extras)
+
+
 def test_no_module_takes_the_name_of_a_standard_one() -> None:
     ours = {path.stem for path in SOURCE.glob("*.py")} - {"__init__", "__main__"}
     assert ours & set(sys.stdlib_module_names) == set()

@@ -50,7 +50,7 @@ def test_fsck_finds_sound_files_sound(stopped: Path) -> None:
     assert done.returncode == 0
     lines = done.stdout.splitlines()
     assert [line.partition(":")[0] for line in lines] == ["s1", "s2", "s3"]
-    assert all(": sound: term " in line and "behind a snapshot" in line for line in lines)
+    assert all(": sound: term " in line and "after a snapshot" in line for line in lines)
 
 
 def test_fsck_names_the_damage_and_repairs_without_deleting(stopped: Path, tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_a_recovered_survivor_goes_on_undisturbed_by_old_members(tmp_path: Path)
         cluster.kill()
         asked = raftline("recover", "s1", "--dir", tmp_path)
         assert asked.returncode == 1
-        assert "LOST: every acknowledged write behind entry " in asked.stdout
+        assert "LOST: every acknowledged write after entry " in asked.stdout
         assert "To confirm, add --yes." in asked.stdout
         done = raftline("recover", "s1", "--dir", tmp_path, "--yes")
         assert done.returncode == 0

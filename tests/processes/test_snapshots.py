@@ -75,7 +75,7 @@ def test_a_log_that_grows_is_compacted_and_a_restart_loses_nothing(small: Cluste
             "a log that begins where the snapshot ends",
         )
         node.wait_for_line(f"[*] {node.name} took a snapshot: the state after entry ")
-        node.wait_for_line(f"[*] {node.name}.log begins behind entry ")
+        node.wait_for_line(f"[*] {node.name}.log begins after entry ")
         eventually(lambda node=node: node.status()["base_index"] > 0, "memory compacted")
         facts = node.status()
         assert facts["snapshot_index"] >= facts["base_index"]
@@ -185,7 +185,7 @@ def test_a_damaged_or_missing_snapshot_is_reported_and_the_node_catches_up(
         path.write_bytes(flipped if way == "flip" else data[:-1])
     node.start()
     if way == "delete":
-        node.wait_for_line(f"[!] {node.name}.log begins behind entry ")
+        node.wait_for_line(f"[!] {node.name}.log begins after entry ")
     else:
         node.wait_for_line(f"[!] {node.name}.state_machine, line ")
         assert path.with_name(f"{path.name}.damaged-1").read_bytes() != data

@@ -48,7 +48,9 @@ def options(folder: Path, name: str, *more: str) -> list[str]:
 @pytest.fixture(scope="module")
 def closed(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Three nodes that speak TLS alone; tests leave them as they were."""
-    with Cluster(tmp_path_factory.mktemp("cluster"), 3, *STEADY) as cluster:
+    with Cluster(
+        tmp_path_factory.mktemp("cluster"), 3, *STEADY, "--max-connections", "4096"
+    ) as cluster:
         for node in cluster.nodes:
             node.options += options(made, node.name, "--tls-only")
         for node in cluster.nodes:

@@ -19,11 +19,12 @@ from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
-from raftline.access.login import Access, Login
+from raftline.access.login import Access, Failures, Login
 from raftline.access.proof import Initiator, ProofError, Responder
 from raftline.access.roles import EVERYWHERE, Identity
 from raftline.access.secret import PeerAuth, read_secrets
 from raftline.access.tls_socket import TlsSocket
+from raftline.access.turns import Turns
 from raftline.access.users import (
     ITERATIONS_LEAST,
     User,
@@ -33,15 +34,31 @@ from raftline.access.users import (
     spell_users,
 )
 from raftline.common.config import ConfigError
+from raftline.common.level import LEVEL
 from raftline.net.admission import Admission
 from raftline.raft import spelling
+from raftline.state.commands import execute
+from raftline.state.store import Store
 from raftline.wire.commands import COMMANDS
+from raftline.wire.limits import LOGINS_WAITING
 from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings, parse
 from raftline.wire.protocol import error
 from raftline.wire.rights import UserRole
 from raftline_course.controller.orders import ORDERS
 from tests.fake_host import FakeHost
+from tests.rim.fuzzed_files import (
+    CERTIFICATES,
+    CONFIGURATIONS,
+    NODE_FILES,
+    REQUESTS,
+    SETTINGS,
+    check_certificates,
+    check_configuration,
+    check_node_files,
+    check_request,
+    check_settings,
+)
 
 SECRET = b"0123456789abcdef0123456789abcdef"
 NONCE = "2" * 32
@@ -200,6 +217,7 @@ class KnownUsers(Access):
         )
         self.nobody = Identity("", UserRole.NONE)
         self.new_token = secrets.token_hex
+        self.turns, self.failures = Turns(LOGINS_WAITING), Failures()
         self.failed_s, self.wait = 0.0, lambda _: False  # type: ignore[assignment]
 
 
@@ -261,6 +279,41 @@ def check_login(said: list[str]) -> None:
         assert login.identity == host.access.nobody
         if admitted.reply.startswith("AUTH response: r="):
             nonce = admitted.reply.partition("r=")[2].partition(",")[0]
+
+
+# --- after a login --------------------------------------------------------------------------------
+
+FOREIGN = "foreign"
+ORDERS_OF_ADMINS = ("control", "members", "backup", "observe")
+_NAMES = st.sampled_from(["web/x", "web/", "app/k", "w", r"web/\x78", "get", "show"])
+_FOREIGN_WORDS = _WORDS | _NAMES
+_ASKED = st.builds(
+    lambda speaker, words, gap: (speaker + gap.join(words)).encode("utf-8", "surrogateescape"),
+    st.sampled_from(["", "c@", "c#1@", "s2@", "Controller@"]),
+    st.lists(_FOREIGN_WORDS, min_size=1, max_size=9),
+    st.sampled_from([" ", " ", " ", "  ", "\t"]),
+)
+RIGHTS = mutated(_ASKED) | _ASKED
+
+
+def check_rights(line: bytes) -> None:
+    """A line that a reader of `app/` may send changes no key, and shows none of the others."""
+    status = f'STATUS response: {{"name": "s1", "leases": "{FOREIGN}"}}'
+    host = FakeHost(access=known_users(), level=LEVEL, status=lambda: status)
+    admission = Admission(host, object(), lambda: True)  # type: ignore[arg-type]
+    assert admission.login is not None
+    admission.login.by_certificate("bob")
+    taken = admission.admit(parse(line.replace(b"\n", b""), host.limits, host.readings, host.name))
+    if taken.reply or taken.kind not in ("read", "write", "show"):
+        assert FOREIGN not in taken.reply
+        is_open = taken.request.verb == "unobserve"  # of what nobody could begin here
+        assert taken.reply or is_open or taken.kind not in ORDERS_OF_ADMINS
+        return
+    store = Store(level=LEVEL)
+    store["web/x"], store["app/k"] = FOREIGN, "own"
+    reply = execute(store, taken.request.command)
+    assert dict(store) == {"web/x": FOREIGN, "app/k": "own"}
+    assert FOREIGN not in reply
 
 
 # --- TLS ----------------------------------------------------------------------------------------
@@ -383,4 +436,10 @@ TARGETS = {
     "hellos": Target(HELLOS, check_hello),
     "records": Target(RECORDS, check_record),
     "files": Target(FILES, check_file),
+    "rights": Target(RIGHTS, check_rights),
+    "requests": Target(REQUESTS, check_request),
+    "node files": Target(NODE_FILES, check_node_files),
+    "configurations": Target(CONFIGURATIONS, check_configuration),
+    "settings": Target(SETTINGS, check_settings),
+    "certificates": Target(CERTIFICATES, check_certificates),
 }

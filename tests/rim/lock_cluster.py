@@ -13,12 +13,12 @@ from raftline.kv.aio_lease import AioKeeper
 from raftline.kv.aio_lock import AioElection, AioLock, AioSemaphore
 from raftline.kv.calls import Call
 from raftline.kv.codec import TEXT
-from raftline.kv.contest import LOCKS, LockKeys, SharedKeys, Slots
+from raftline.kv.contest import ELECTIONS, LOCKS, LockKeys, SharedKeys, Slots
 from raftline.kv.events import Event, WatchCursor
 from raftline.kv.lease import Keeper, Lease
 from raftline.kv.lease_timer import LeaseTimer
 from raftline.kv.lock import Election, Lock, Semaphore
-from raftline.state.pairs import read_selection, show_page
+from raftline.state.pages import read_selection, show_page
 from raftline.wire import watches as words
 from tests.core.kv_model import Model
 
@@ -141,18 +141,20 @@ class Cluster(Store):
 
     def lock(self, name: str = "nightly", **more: Any) -> Lock:
         on_lost = more.pop("on_lost", None)
-        return Lock(self, self.keeper, self.watch, name, 10, "program", on_lost, **more)
+        return Lock(
+            self, self.keeper, self.watch, LockKeys(LOCKS, name), 10, on_lost, "program", **more
+        )
 
     def shared_lock(self, on_lost: Any = None) -> Lock:
         keys = SharedKeys("nightly")
-        return Lock(self, self.keeper, self.watch, keys.name, 10, "program", on_lost, keys)
+        return Lock(self, self.keeper, self.watch, keys, 10, on_lost, "program")
 
     def semaphore(self, limit: int) -> Semaphore:
         keys = Slots("reports", limit)
-        return Semaphore(self, self.keeper, self.watch, keys.name, 10, "program", None, keys)
+        return Semaphore(self, self.keeper, self.watch, keys, 10, None, "program")
 
     def election(self, name: str = "service") -> Election[str]:
-        return Election(self, self.keeper, self.watch, name, 10, TEXT, None)
+        return Election(self, self.keeper, self.watch, LockKeys(ELECTIONS, name), 10)
 
     def lease(self, ttl: float = 10, **more: Any) -> Lease:
         return Lease(self, self.keeper, ttl, **more)
@@ -205,18 +207,18 @@ class AioCluster(Store):
         return AioWatch(self, prefix)
 
     def lock(self, name: str = "nightly", on_lost: Any = None) -> AioLock:
-        return AioLock(self, self.keeper, self.watch, name, 10, "program", on_lost)
+        return AioLock(self, self.keeper, self.watch, LockKeys(LOCKS, name), 10, on_lost, "program")
 
     def shared_lock(self) -> AioLock:
         keys = SharedKeys("nightly")
-        return AioLock(self, self.keeper, self.watch, keys.name, 10, "program", None, keys)
+        return AioLock(self, self.keeper, self.watch, keys, 10, None, "program")
 
     def semaphore(self, limit: int) -> AioSemaphore:
         keys = Slots("reports", limit)
-        return AioSemaphore(self, self.keeper, self.watch, keys.name, 10, "program", None, keys)
+        return AioSemaphore(self, self.keeper, self.watch, keys, 10, None, "program")
 
     def election(self, name: str = "service") -> AioElection[str]:
-        return AioElection(self, self.keeper, self.watch, name, 10, TEXT, None)
+        return AioElection(self, self.keeper, self.watch, LockKeys(ELECTIONS, name), 10)
 
 
 class AioWatch(Followed):

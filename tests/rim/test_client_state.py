@@ -19,6 +19,7 @@ from raftline.wire.protocol import NO_LEADER
 from tests.scripted_node import DEADLINE_S, Start, scripted_nodes
 
 DONE = "GET response: 5"
+NOT_SERVED = (raftline.NoLeader, raftline.Unreachable)  # the latter on a busy machine
 
 
 @pytest.fixture
@@ -105,7 +106,7 @@ def test_a_listener_of_threads_is_called_by_a_thread_of_its_own_in_order(start: 
         kv.add_listener(listener)
         assert kv["a"] == "5"
         assert kv.state == "connected"
-        with pytest.raises(raftline.NoLeader):
+        with pytest.raises(NOT_SERVED):
             kv["b"]
         assert kv.state == "suspended"
         assert kv.within(DEADLINE_S)["a"] == "5"
@@ -113,7 +114,7 @@ def test_a_listener_of_threads_is_called_by_a_thread_of_its_own_in_order(start: 
         for state in ("connected", "suspended", "connected"):
             assert news.get(timeout=DEADLINE_S) == (state, name)
         kv.remove_listener(listener)
-        with pytest.raises(raftline.NoLeader):
+        with pytest.raises(NOT_SERVED):
             kv["b"]
         with pytest.raises(ValueError, match="was not added"):
             kv.remove_listener(listener)
@@ -138,14 +139,36 @@ def test_a_listener_of_tasks_is_called_by_the_event_loop(start: Start) -> None:
             kv.add_listener(listener)
             assert await kv.get("a") == "5"
             assert kv.state == "connected"
-            with pytest.raises(raftline.NoLeader):
+            with pytest.raises(NOT_SERVED):
                 await kv.get("b")
             assert kv.state == "suspended"
             kv.remove_listener(listener)
             assert await kv.get("a") == "5"
+            kv.add_listener(listener)
+        assert kv.state == "closed"
+        await asyncio.sleep(0)  # the loop calls the listener
 
     asyncio.run(run())
-    assert seen == ["connected", "suspended"]
+    assert seen == ["connected", "suspended", "closed"]
+
+
+def test_a_client_that_was_closed_stays_so(start: Start) -> None:
+    node = start(lambda _: DONE)
+    news: queue.Queue[str] = queue.Queue()
+    kv = raftline.connect(f"localhost:{node.port}")
+    kv.add_listener(news.put)
+    assert kv["a"] == "5"
+    kv.close()
+    kv.close()
+    with pytest.raises(raftline.Closed):
+        kv["a"]
+    assert kv.state == "closed"
+    assert [news.get(timeout=DEADLINE_S) for _ in range(2)] == ["connected", "closed"]
+    one = ClientHealth()
+    one.close()
+    one.served(1.0)
+    one.failed(2.0, "h1 port 1", "it is gone")
+    assert one.state(2.0 + LOST_S) == "closed"  # also after the answer of a late request
 
 
 def test_a_listener_of_threads_is_called_as_soon_as_the_state_is_lost(
@@ -154,7 +177,7 @@ def test_a_listener_of_threads_is_called_as_soon_as_the_state_is_lost(
     node = start(lambda _: NO_LEADER)
     news: queue.Queue[str] = queue.Queue()
     with raftline.connect(f"localhost:{node.port}", timeout=0.2, name="waiting") as kv:
-        with pytest.raises(raftline.NoLeader):
+        with pytest.raises(NOT_SERVED):
             kv["a"]
         name = "waiting reports its state"
         assert name not in [each.name for each in threading.enumerate()]  # nobody listens
@@ -172,7 +195,7 @@ def test_a_closed_client_waits_for_no_loss(start: Start) -> None:
     node = start(lambda _: NO_LEADER)
     with raftline.connect(f"localhost:{node.port}", timeout=0.2, name="closing") as kv:
         kv.add_listener(lambda _: None)
-        with pytest.raises(raftline.NoLeader):
+        with pytest.raises(NOT_SERVED):
             kv["a"]
         [waiting] = [each for each in threading.enumerate() if each.name.startswith("closing ")]
     waiting.join(DEADLINE_S)
@@ -188,7 +211,7 @@ def test_a_listener_of_tasks_is_called_as_soon_as_the_state_is_lost(
         news: asyncio.Queue[str] = asyncio.Queue()
         async with raftline.aio.connect(f"localhost:{node.port}", timeout=0.2) as kv:
             kv.add_listener(news.put_nowait)
-            with pytest.raises(raftline.NoLeader):
+            with pytest.raises(NOT_SERVED):
                 await kv.get("a")
             assert kv.state == "suspended"
             monkeypatch.setattr(health, "LOST_S", 0.0)

@@ -14,6 +14,9 @@ import raftline
 import raftline.aio
 from raftline import client as program
 from raftline.clients.connection import NoLeader
+from raftline.clients.lines import ConnectionEnded
+from raftline.common.address import Address
+from raftline.kv.link import Link
 from raftline.wire.operands import not_understood
 from raftline.wire.protocol import CODES, FULL, error
 from tests.in_process import run_main
@@ -160,6 +163,25 @@ def test_what_a_full_node_says_is_reported_and_not_taken_for_the_answer_to_codes
 ) -> None:
     with pytest.raises(NoLeader, match=FULL.removeprefix("Sorry, ")):
         get(start(answered, f"s2@{FULL}\n").at, 0.5)
+
+
+def test_what_a_full_node_says_before_it_is_asked_anything_is_the_answer() -> None:
+    """It may come, and the end with it, before the task that connects goes on."""
+
+    async def answers() -> None:
+        link = Link(Address("h", 1), "me")
+        link.connection_made(asyncio.Transport())
+        with contextlib.suppress(NotImplementedError):  # of a bare transport, at the end
+            link.data_received(f"s2@{FULL}\n".encode())
+        assert (await link.send(b"me#7@set a 1")).text == FULL
+        used = Link(Address("h", 1), "me")
+        asked = used.send(b"me@get a")
+        used.data_received(b"s2@GET response: 5\ns2@I stop.\n")
+        assert (await asked).text == "GET response: 5"
+        with pytest.raises(ConnectionEnded):
+            await used.send(b"me@get a")
+
+    asyncio.run(answers())
 
 
 def test_a_person_sees_no_codes(start: Callable[..., RawNode]) -> None:

@@ -6,6 +6,7 @@ import gc
 import io
 import os
 import threading
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -242,6 +243,19 @@ def test_a_long_line_is_cut_with_a_mark(text: str) -> None:
 
 def test_a_line_of_just_the_limit_is_whole() -> None:
     assert safe_line("x" * LINE_CHARACTERS_MAX) == "x" * LINE_CHARACTERS_MAX
+
+
+@pytest.mark.parametrize("length", [395, 396, 400, 401, 5_000_000])
+def test_a_long_argument_is_not_copied_to_be_cut(length: int) -> None:
+    stream, value = io.StringIO(), "x" * length
+    console = Console(stream, verbose=False, clock=Clock())
+    tracemalloc.start()
+    console.traffic("messages", "[*] %s.%d", value, 7)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    console.close()
+    assert stream.getvalue() == safe_line(f"[*] {value}.7") + "\n"
+    assert peak < 100_000
 
 
 def test_a_stopped_terminal_blocks_no_thread() -> None:

@@ -382,3 +382,22 @@ def test_sessions_are_given_back_on_the_connection_that_is_there_which_is_left(
         "client-7#1@set ana 6",
     ]
     assert len(node.connections) == 2
+
+
+def test_a_client_with_a_short_time_hears_that_a_silent_node_has_no_leader(start: Start) -> None:
+    """It is asked though the turn is another node's by then."""
+    given_up = threading.Event()
+
+    def keep(command: str) -> str | None:
+        if command == "status":
+            return 'STATUS response: {"leader": null, "members": {}}'
+        given_up.wait(DEADLINE_S)
+        return None
+
+    silent = start(keep)
+    also = [("localhost", silent.port)]
+    with Client(port=free_port(), timeout_s=0.5, follow=True, also=also) as client:
+        client.attempt_s = 0.2
+        with pytest.raises(NoLeader):
+            client.request("get a")
+    given_up.set()

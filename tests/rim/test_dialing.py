@@ -15,6 +15,7 @@ import raftline
 import raftline.aio
 from raftline.clients import connection, conversation, dialing
 from raftline.clients.conversation import Client
+from raftline.clients.lines import ConnectionEnded
 from raftline.common.address import Address
 from raftline.kv import asker
 from raftline.kv.line_protocol import reach
@@ -208,7 +209,7 @@ def test_a_task_leaves_no_connection_beside_the_one_that_it_uses(port: int) -> N
         reached = await reach(nodes[0], make, None, DEADLINE_S, iter(nodes[1:]))
         assert reached.address == nodes[1]
         assert [each for each in ours if each.is_open and each._transport is not None] == [reached]
-        reached.abort()
+        reached.close(ConnectionEnded())
 
     with hanging(port), node(SERVES, port, "5"):
         asyncio.run(run())

@@ -140,13 +140,26 @@ def test_a_new_leader_sends_heartbeats_though_its_owner_slept_longer(
     driver.stop(DEADLINE_S)
 
 
+@pytest.mark.pure  # the core's step is replaced
+def test_what_a_core_sends_once_its_entries_are_durable_leaves_though_it_does_not_lead(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """raftline's own has nothing to send then. Another one, as a hand-in, may answer its leader."""
+    node, rim = node_of("s1"), FakeRim()
+    driver = Driver(node, LogManager("s1", MemoryFolder(), MEMBERS), rim, 60_000, SetClock(0))
+    late = RequestVote("s1", "s2", 1, 0, 0)
+    monkeypatch.setattr(node, "step", lambda event, now: Effects(send=[late]))
+    driver._stepper.written([], (1, 1))
+    assert rim.sent == [late]
+
+
 def test_a_write_becomes_one_entry_and_goes_to_the_peers_and_to_the_disk_once() -> None:
     node, rim = established("s1"), FakeRim()
     manager, clock = LogManager("s1", MemoryFolder(), MEMBERS), SetClock(node.view.now_ms)
     driver = Driver(node, manager, rim, 60_000, clock)
     driver.submit(Batch(["set a 1"], is_read=False))
     written = [
-        entry.command for effects, _ in driver._writer.queue._waiting for entry in effects.append
+        entry.command for effects, _ in driver._writer.queue.waiting for entry in effects.append
     ]
     sent = [
         [entry.command for entry in one.entries]
@@ -306,7 +319,7 @@ def test_writes_during_a_write_in_flight_share_the_next_proposal() -> None:
     first = Batch(["set a 1"], is_read=False)
     driver.submit(first)
     state, pause = driver.node.view, threading.Event()
-    in_flight = driver._stepper._batching._in_flight
+    in_flight = driver._stepper._batching.in_flight
     while [one[0] for one in in_flight] != [2]:  # by the thread that has the core just now
         assert not pause.wait(0.001)
     others = [Batch([f"set b {number}"], is_read=False) for number in range(3)]
@@ -559,10 +572,11 @@ def test_events_that_find_no_memory_stop_the_node() -> None:
     driver.watchers.are_used = True
 
     def hand_out() -> None:
-        driver.watchers.hand_out = lambda: None
+        driver.watchers.feed._is_late, driver.watchers.hand_out = False, lambda: None
         raise MemoryError
 
     driver.watchers.hand_out = hand_out
+    driver.watchers.feed._is_late = True  # there are events
     driver._sleep.wake()
     assert rim.has_failed.wait(DEADLINE_S)
     assert [type(error) for error in rim.failed] == [MemoryError]

@@ -103,16 +103,16 @@ def test_each_leadership_answers_only_its_own_writes(*, in_its_term: bool) -> No
         lead(driver)
         done, unknown = Batch(["set a 1"], is_read=False), Batch(["set b 2"], is_read=False)
         driver.submit(done)
-        until(lambda: bool(driver._queue._pending))
+        until(lambda: bool(driver._queue.pending))
         acknowledge(driver)
         assert done.is_answered
         assert done.replies == ["SET response: a set to 1"]
         driver.submit(unknown)
-        until(lambda: bool(driver._queue._pending))
+        until(lambda: bool(driver._queue.pending))
         fall(driver, in_its_term=in_its_term)
         assert unknown.is_answered
         assert unknown.replies[0].startswith("Sorry, outcome unknown: ")
-        assert not driver._stepper._batching._in_flight
+        assert not driver._stepper._batching.in_flight
     driver.stop(DEADLINE_S)
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import pickle
 import re
-import traceback
 
 import pytest
 
 import raftline
-import raftline.aio
 from raftline.clients.connection import ClientError
 from raftline.clients.search import lost, text_of
 from raftline.common.address import Address
@@ -63,77 +60,6 @@ def test_all_errors_have_one_base_and_those_of_a_connection_or_of_time_have_pyth
 
 def test_what_may_have_been_done_is_no_error_after_which_libraries_ask_again() -> None:
     assert not issubclass(raftline.OutcomeUnknown, OSError)
-
-
-def frames_of(error: BaseException) -> list[str]:
-    return [frame.name for frame in traceback.extract_tb(error.__traceback__)]
-
-
-def test_a_traceback_shows_the_programs_line_and_two_of_ours() -> None:
-    with raftline.connect("localhost:1", timeout=0.2) as kv:
-        for ask, ours in (
-            (lambda: kv.get("a"), ["<lambda>", "get"]),
-            (lambda: kv.__setitem__("a", "5"), ["<lambda>", "__setitem__"]),
-            (lambda: kv.request("get a"), ["<lambda>", "request"]),
-            (kv.txn().then.get("a").commit, ["commit"]),
-        ):
-            with pytest.raises(raftline.Unreachable) as nobody:
-                ask()
-            assert frames_of(nobody.value)[1:] == [*ours, "ask"]
-        with pytest.raises(raftline.Unreachable) as nobody:
-            next(iter(kv.items("app/")))
-        assert frames_of(nobody.value)[1:] == ["__next__"]
-        with pytest.raises(raftline.Unreachable) as nobody:
-            raftline.ReplicatedDict("d", node=kv).clear()
-        assert frames_of(nobody.value)[1:] == ["clear", "_do", "_request"]
-        with pytest.raises(raftline.Unreachable) as nobody:
-            kv.watch().next_event()
-        assert frames_of(nobody.value)[1:] == ["next_event", "_run"]
-
-
-def test_a_traceback_of_asyncio_is_as_short() -> None:
-    async def fail() -> None:
-        async with raftline.aio.connect("localhost:1", timeout=0.2) as kv:
-            await kv.set("a", "5")
-
-    with pytest.raises(raftline.Unreachable) as nobody:
-        asyncio.run(fail())
-    assert frames_of(nobody.value)[-3:] == ["fail", "set", "ask"]
-
-
-def test_a_traceback_of_a_lock_or_a_lease_is_as_short() -> None:
-    with raftline.connect("localhost:1", timeout=0.2) as kv:
-        alone, shared, pool = kv.lock("a"), kv.lock("a", shared=True), kv.semaphore("a", 2)
-        election = kv.election("a")
-        for ask, ours in (
-            (alone.acquire, ["acquire"]),
-            (alone.__enter__, ["__enter__"]),
-            (alone.holder, ["holder"]),
-            (shared.acquire, ["acquire"]),
-            (pool.__enter__, ["__enter__"]),
-            (lambda: election.campaign("x"), ["<lambda>", "campaign"]),
-            (kv.lease(10).grant, ["grant"]),
-            (kv.lease(10).__enter__, ["__enter__"]),
-        ):
-            with pytest.raises(raftline.Unreachable) as nobody:
-                ask()
-            assert frames_of(nobody.value)[1:] == [*ours, "_carry_out"]
-
-
-def test_a_traceback_of_a_task_s_lock_or_lease_is_as_short() -> None:
-    async def fail(which: str) -> None:
-        async with raftline.aio.connect("localhost:1", timeout=0.2) as kv:
-            if which == "acquire":
-                await kv.lock("a").acquire()
-            elif which == "grant":
-                await kv.lease(10).grant()
-            else:
-                await (kv.lock("a") if which == "__aenter__" else kv.lease(10)).__aenter__()
-
-    for which in ("acquire", "grant", "__aenter__", "__aenter__ of a lease"):
-        with pytest.raises(raftline.Unreachable) as nobody:
-            asyncio.run(fail(which))
-        assert frames_of(nobody.value)[-3:] == ["fail", which.split()[0], "_carry_out"]
 
 
 def test_an_error_goes_from_one_process_to_another() -> None:

@@ -72,6 +72,7 @@ def painted() -> Server:
     """Return a node each of whose sources has a number that no other one has."""
     measures = Measures()
     measures.elections, measures.leaderships, measures.leader_changes = 11, 13, 17
+    measures.takeovers = 5
     for histogram, seconds, count in (
         (measures.writes, 0.002, 19),
         (measures.reads, 0.02, 23),
@@ -84,7 +85,11 @@ def painted() -> Server:
         "s3": SimpleNamespace(match_index=1190, heard_at_ms=97_250),
     }
     view = SimpleNamespace(
-        now_ms=98_000, log=SimpleNamespace(last_index=1170), progress=progress, term=3
+        now_ms=98_000,
+        log=SimpleNamespace(last_index=1170),
+        progress=progress,
+        term=3,
+        membership=SimpleNamespace(voters=["s1", "s2"]),
     )
     store = SimpleNamespace(leases=SimpleNamespace(granted=Sized(61)), leased=Sized(67))
     driver = SimpleNamespace(
@@ -97,6 +102,7 @@ def painted() -> Server:
     )
     node = SimpleNamespace(
         name="s1",
+        clock=SimpleNamespace(day_s=lambda: 139_000),
         is_down=False,
         level=2,
         driver=driver,
@@ -144,7 +150,9 @@ EXPECTED: Figures = {
     "raftline_certificate_end_timestamp_seconds{of=certificate}": 137,
     "raftline_certificate_end_timestamp_seconds{of=ca}": 139,
     "raftline_elections_total": 11, "raftline_leaderships_total": 13,
-    "raftline_leader_changes_total": 17,
+    "raftline_leader_changes_total": 17, "raftline_takeovers_total": 5,
+    "raftline_clock_timestamp_seconds": 139_000,
+    "raftline_peer_votes{peer=s2}": 1, "raftline_peer_votes{peer=s3}": 0,
     "raftline_last_index": 1100, "raftline_synced_index": 1101, "raftline_commit_index": 1130,
     "raftline_last_applied": 1117, "raftline_base_index": 1009, "raftline_snapshot_index": 1013,
     "raftline_snapshot_bytes": 1019, "raftline_arriving_bytes": 1021, "raftline_log_bytes": 1031,
@@ -464,7 +472,9 @@ def test_each_fact_of_status_is_what_was_done(rig: Rig) -> None:
     with rig.client() as client:
         for command in WRITES:
             client.ask(command)
+        before_s = time.time()
         facts = json.loads(client.ask("status").partition(": ")[2])
+        assert before_s - 0.001 <= facts.pop("time") <= time.time() + 0.001
     entries = [
         line.split(b" ", 2)
         for line in (rig.folder / "s1.log").read_bytes().splitlines()

@@ -11,11 +11,12 @@ from raftline.clients.addresses import Addresses
 from raftline.clients.connection import NoLeader, Refused, Unreachable
 from raftline.clients.health import LOST_S, SILENCE_S, ClientHealth
 from raftline.clients.lines import ConnectionEnded
+from raftline.clients.one_node import Connect, HangUp, NextLine, NodeStep, Rest, Send
 from raftline.clients.steps import carry_out
 from raftline.common.address import Address
 from raftline.kv.codec import TEXT
 from raftline.kv.events import WatchCursor
-from raftline.kv.following import Connect, HangUp, NextLine, Rest, Send, WatchMachine, WatchStep
+from raftline.kv.following import WatchMachine
 from raftline.kv.liveness import PROBE_PART
 from raftline.wire import watches as words
 from raftline.wire.protocol import NO_LEADER
@@ -56,7 +57,7 @@ class World:
             assert self.take()
         return [self.watch.ready.popleft().value for _ in range(count)]
 
-    def _do(self, step: WatchStep) -> object:
+    def _do(self, step: NodeStep) -> object:
         if isinstance(step, Connect):
             reached = self.reached or step.address
             self.opened.append(reached)
@@ -151,6 +152,18 @@ def test_a_watch_that_nobody_serves_is_given_up_at_its_time_and_one_that_was_ser
     while len(world.opened) < 51:
         assert world.take()
     assert world.now_s > 40
+
+
+def test_a_watch_leaves_a_first_node_that_hangs_within_its_time() -> None:
+    opened = itertools.count()
+    world = World(lambda _: [words.begins(1, 5), words.has(5, "a", "1")] if next(opened) else [])
+    assert world.values(1) == ["1"]
+    assert 2.5 <= world.now_s < 6
+    assert len(set(world.opened)) == 2
+    world = World(lambda _: [])
+    with pytest.raises(Unreachable, match=r"nobody serves it at .* no answer within 2\.5 s"):
+        world.values(1)
+    assert 10 <= world.now_s <= 14
 
 
 def test_a_watch_that_no_node_serves_suspends_its_client_until_one_does() -> None:

@@ -17,7 +17,10 @@ from raftline.common.config import PortRefused
 from raftline.monitoring import listener
 from raftline.monitoring.listener import MonitorListener
 from raftline.monitoring.pages import Answer, Pages
+from raftline.net.listener import raise_file_limit
 from raftline_course.harness.processes import eventually, free_ports
+
+HALF = 500  # connections of half requests
 
 
 @contextlib.contextmanager
@@ -102,6 +105,19 @@ def test_nobody_who_asks_slowly_or_reads_slowly_keeps_the_others_waiting(
         assert fetched(place, "/health")[0] == 200
         answering = [one for one in threading.enumerate() if one.name == "slow http answers"]
         assert len(answering) <= listener.HTTP_THREADS
+
+
+def test_five_hundred_half_requests_hold_no_scrape_up(place: Endpoint) -> None:
+    raise_file_limit(2 * HALF)
+    with opened(place, patience_s=600.0, name="half") as door, contextlib.ExitStack() as stack:
+        for number in range(HALF):
+            half = stack.enter_context(socket.create_connection(place[:2], 20))
+            with contextlib.suppress(OSError):  # the door has hung up on the first ones
+                half.sendall(b"GET /metrics HTTP/1.1\r\nX-" + b"a" * (8 * number))
+        assert fetched(place, "/metrics") == (503, "not ready: reads its files\n")
+        assert len(door._connections) <= listener.HTTP_CONNECTIONS
+        threads = [one for one in threading.enumerate() if one.name.startswith("half http")]
+        assert len(threads) <= listener.HTTP_THREADS + 1
 
 
 def test_who_came_first_is_hung_up_on_if_all_places_are_taken(

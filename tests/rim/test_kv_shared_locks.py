@@ -350,6 +350,20 @@ def test_a_mark_is_not_deleted_under_one_who_came_meanwhile() -> None:
     assert at_once(second.checks()) == second.token
 
 
+def test_who_leaves_reads_one_key_while_the_first_holder_is_there() -> None:
+    store = Store()
+    first, second, third = (Claim(store, SHARED, name) for name in "abc")
+    for each in (first, second, third):
+        at_once(each.gets())
+    before = len(store.asked)
+    at_once(second.gives())
+    assert [call.split(" ")[0] for call in store.asked[before:]] == ["release", "get"]
+    at_once(first.gives())
+    at_once(third.gives())
+    left = store.keys()
+    assert SHARED.held not in left
+
+
 def test_shared_holders_are_named_and_a_mark_alone_is_no_holder() -> None:
     store = Store()
     one, two = Claim(store, SHARED, "one"), Claim(store, SHARED, "two")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 import pytest
 
@@ -13,6 +14,7 @@ from raftline.raft.messages import RequestVoteReply
 from raftline.raft.node import RawNode
 from raftline.state.commands import execute
 from raftline.state.store import Store
+from raftline.wire.limits import LEASE_KEYS_CHARACTERS, LEASES_LISTED
 from tests.core.cores import acknowledge, established, leader_of, node_of, sync
 
 NO_SUCH = "RENEW response, no such lease: "
@@ -29,7 +31,7 @@ class Leader:
         self.look()
 
     def look(self) -> None:
-        self.leasing.stepped(lambda: self.now_ms)
+        self.leasing.stepped(self.node.view.led_term, lambda: self.now_ms)
 
     def propose(self, command: str) -> None:
         """Put an entry into the log, which nobody else has yet."""
@@ -266,6 +268,41 @@ def test_a_key_tells_the_time_that_it_has_left(leader: Leader) -> None:
     leader.now_ms += 1000
     assert leader.expire()
     assert leader.ask("ttl a") == "TTL response: 0.0"
+
+
+class Counted(dict[str, set[str]]):
+    """Counts the leases that were looked at."""
+
+    looks = 0
+
+    def __iter__(self) -> Iterator[str]:
+        for each in super().__iter__():
+            self.looks += 1
+            yield each
+
+
+@pytest.mark.pure
+def test_leases_are_listed_without_a_look_at_all_of_them(leader: Leader) -> None:
+    """The leader's core waits meanwhile, and so do its heartbeats."""
+    count = 3 * LEASES_LISTED
+    leader.store.leased = leased = Counted(
+        {f"own-{number + 1}-20": {f"k{number}"} for number in range(count)}
+    )
+    reported = json.loads(leader.ask("leases").partition(": ")[2])
+    assert (len(reported["leases"]), reported["leases_in_all"]) == (LEASES_LISTED, count)
+    assert leased.looks <= LEASES_LISTED + 1
+
+
+def test_the_keys_that_leases_list_are_bounded_together(leader: Leader) -> None:
+    keys = {f"{number:04}" + "k" * 900 for number in range(1000)}
+    for number in range(100):
+        leader.store.leased[f"own-{number + 1}-20"] = keys
+    reply = leader.ask("leases")
+    assert len(reply) < LEASE_KEYS_CHARACTERS + 1000 * 1000
+    leases = json.loads(reply.partition(": ")[2])["leases"].values()
+    assert [lease["keys_in_all"] for lease in leases] == [1000] * 100
+    assert next(iter(leases))["keys"] == sorted(keys)
+    assert not [lease for lease in leases if lease["keys"]][3:]
 
 
 @pytest.mark.pure

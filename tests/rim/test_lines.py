@@ -97,7 +97,7 @@ class Socket:
 def reader_of(monkeypatch: pytest.MonkeyPatch, *pieces: bytes | float) -> LineReader:
     connection: Any = Socket(*pieces)
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: connection.now_s))
-    return LineReader(connection, 64, PATIENCE_S)
+    return LineReader(connection, PATIENCE_S)
 
 
 def test_an_unfinished_line_at_the_end_of_a_connection_is_dropped(

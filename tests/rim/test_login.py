@@ -556,7 +556,7 @@ def test_without_the_library_users_are_refused(path: Path, monkeypatch: pytest.M
     import sys
 
     monkeypatch.setitem(sys.modules, "scramp", None)
-    with pytest.raises(ConfigError, match=r"pip install 'raftline\[users\]'"):
+    with pytest.raises(ConfigError, match=r"pip install 'scramp>="):
         Access(path, UserRole.NONE)
 
 

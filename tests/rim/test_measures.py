@@ -8,6 +8,8 @@ import pytest
 from raftline.net.host import Batch
 from raftline.node.measures import BOUNDS_S, Histogram, Measures
 from raftline.node.queue import RequestQueue
+from raftline.raft.effects import Effects
+from raftline.raft.messages import RequestVote
 from raftline.raft.roles import Role
 
 
@@ -29,15 +31,29 @@ def test_elections_leaderships_and_leaders_are_counted_once_each() -> None:
         view(Role.LEADER, 3, "s1"),
         view(Role.FOLLOWER, 4, "s2"),
     ):
-        seen.stepped(step)
+        seen.stepped(step, Effects())
     assert (seen.elections, seen.leaderships, seen.leader_changes) == (2, 1, 3)
 
 
 @pytest.mark.pure
 def test_a_leader_that_never_was_seen_as_a_candidate_stood_too() -> None:
     alone = Measures()
-    alone.stepped(view(Role.LEADER, 1, "s1"))
+    alone.stepped(view(Role.LEADER, 1, "s1"), Effects())
     assert (alone.elections, alone.leaderships) == (1, 1)
+
+
+@pytest.mark.pure
+def test_a_leadership_that_the_leader_before_asked_for_is_counted_apart() -> None:
+    seen = Measures()
+    for is_asked, term in ((True, 2), (False, 4), (True, 6)):
+        asks = RequestVote("s1", "s2", term, 1, 1, False, is_asked)
+        seen.stepped(view(Role.CANDIDATE, term, None), Effects(send_after_save=[asks]))
+        seen.stepped(view(Role.LEADER, term, "s1"), Effects())
+    asks = RequestVote("s1", "s2", 8, 1, 1, False, True)
+    seen.stepped(view(Role.CANDIDATE, 8, None), Effects(send_after_save=[asks]))
+    seen.stepped(view(Role.CANDIDATE, 9, None), Effects())  # nobody took over; a later one did
+    seen.stepped(view(Role.LEADER, 9, "s1"), Effects())
+    assert (seen.leaderships, seen.takeovers) == (4, 2)
 
 
 def counted(times: Histogram) -> int:

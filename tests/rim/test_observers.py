@@ -132,7 +132,7 @@ def test_an_observer_is_sent_steps_although_the_one_before_left_amid_them(
 def test_a_slow_reader_loses_lines_and_reads_how_many(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "LINES_MAX", 5)
+    monkeypatch.setattr(module, "OBSERVED_LINES", 5)
     slow, quick = scene.sink(), scene.sink()
     for sink in (slow, quick):
         scene.observers.open(sink, "", ObserveAsked())
@@ -186,12 +186,12 @@ def test_the_heads_of_lines_count_while_a_reader_takes_some(
 def test_steps_that_nobody_explains_in_time_are_counted(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "STEPS_MAX", 0)
+    monkeypatch.setattr(module, "OBSERVED_STEPS", 0)
     sink = scene.sink()
     scene.observers.open(sink, "", ObserveAsked())
     for number in range(3):
         scene.propose(f"set a {number}")
-    monkeypatch.setattr(module, "STEPS_MAX", 10)
+    monkeypatch.setattr(module, "OBSERVED_STEPS", 10)
     scene.propose("set a last")
     assert "OBSERVED lost 3 lines" in shown(sink, "set a last")
 

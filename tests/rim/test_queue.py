@@ -10,10 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import raftline.node.queue
-from raftline.net.host import SHORT, Batch
+from raftline.net.host import SHORT, Batch, ReplySink
 from raftline.node.measures import Measures
 from raftline.node.queue import RequestQueue
 from raftline.raft.change import Change
+from raftline.raft.log import Entry
+from raftline.raft.spelling import spell_entries
+from raftline.wire.limits import (
+    LONG_QUEUED_BYTES,
+    LONG_UNDER_WAY_BYTES,
+    PEER_LINE_BYTES,
+    VALUE_BYTES,
+)
+from raftline.wire.operands import Limits
 from raftline.wire.parsing import BY_ROUND, Reading
 from raftline.wire.protocol import NO_LEADER, TOO_MUCH_WAITS
 from raftline.wire.replies import RequestOutcome, outcome_of
@@ -205,3 +214,133 @@ def test_a_read_counts_until_it_is_confirmed() -> None:
     assert not takes_one_more(queue)
     queue.confirmed(read)
     assert takes_one_more(queue)
+
+
+class Sink:
+    """A connection."""
+
+    def keep(self, batch: Batch, replies: list[str]) -> list[str]:
+        return replies
+
+    def mark_ready(self) -> None:
+        """Nobody waits here."""
+
+    def flush(self) -> None:
+        """Nothing is sent."""
+
+
+def long_run(sink: ReplySink, size: int = LONG_UNDER_WAY_BYTES) -> Batch:
+    return Batch(["x" * size], is_read=False, reply_sink=sink)
+
+
+def short_run(sink: ReplySink) -> Batch:
+    return Batch(["set a 5"], is_read=False, reply_sink=sink)
+
+
+def take(queue: RequestQueue) -> list[Batch]:
+    return queue.take(writes=True, reads=True)
+
+
+def test_short_writes_go_before_long_ones_of_other_connections() -> None:
+    queue, sinks = RequestQueue(hold_ms=1000), [Sink() for _ in range(3)]
+    first, second, short = long_run(sinks[0]), long_run(sinks[1]), short_run(sinks[2])
+    queue.put(first)
+    queue.put(second)
+    queue.put(short)
+    assert take(queue) == [first, short]
+    assert queue.waiting()["writes"] == 1
+    queue.enter([first, short], 1, term=1)
+    queue.answer_applied(["done"], 1, 1)
+    assert take(queue) == [second]
+
+
+def test_a_short_write_goes_after_a_long_one_of_its_connection() -> None:
+    queue, sinks = RequestQueue(hold_ms=1000), [Sink(), Sink()]
+    first, second, after = long_run(sinks[0]), long_run(sinks[1]), short_run(sinks[1])
+    for each in (first, second, after):
+        queue.put(each)
+    assert take(queue) == [first]
+    first.answer_all("Sorry")
+    assert take(queue) == [second, after]
+    queue.put(late := short_run(sinks[1]))
+    assert take(queue) == [late]
+
+
+def test_a_long_write_that_was_answered_late_is_not_proposed() -> None:
+    queue, sinks = RequestQueue(hold_ms=1000), [Sink(), Sink()]
+    first, second = long_run(sinks[0]), long_run(sinks[1])
+    queue.put(first)
+    queue.put(second)
+    assert take(queue) == [first]
+    queue.enter([first], 1, term=1)
+    second.answer_all("too late")
+    first.answer_rest("too late")  # it is an entry, so others wait for it
+    queue.put(third := long_run(sinks[1]))
+    assert take(queue) == []
+    queue.answer_applied(["done"], 1, 1)
+    assert take(queue) == [third]
+
+
+def test_an_entry_that_takes_long_counts_as_long_however_short_it_is() -> None:
+    queue = RequestQueue(hold_ms=1000, is_long=lambda commands: "object" in commands[0])
+    first, second = (
+        Batch([f"object o list.put {n} 1"], is_read=False, reply_sink=Sink()) for n in range(2)
+    )
+    queue.put(first, second)
+    assert take(queue) == [first]
+
+
+def test_long_writes_leave_room_for_short_ones() -> None:
+    queue, size = RequestQueue(hold_ms=1000), LONG_QUEUED_BYTES // 4
+    runs = [long_run(Sink(), size) for _ in range(5)]
+    queue.put(*runs)
+    refused = [run for run in runs if run.replies == [TOO_MUCH_WAITS]]
+    assert len(refused) == 2  # each has some bytes beside its text
+    queue.put(short := short_run(Sink()))
+    assert not short.is_answered
+
+
+def test_the_longest_command_is_taken_and_fits_a_line_between_nodes() -> None:
+    count = Limits().line_bytes // VALUE_BYTES  # values of a line without any escape
+    operations = " ; ".join([f"set k{n} " + "\\x01" * VALUE_BYTES for n in range(count)])
+    command = f"txn {operations}"  # a line of so many control characters, in its one spelling
+    assert len(spell_entries([Entry(1, 1, command)])) + (1 << 20) < PEER_LINE_BYTES
+    queue = RequestQueue(hold_ms=1000)
+    queue.put(*(small := [short_run(Sink()) for _ in range(10)]))
+    queue.put(longest := Batch([command], is_read=False, reply_sink=Sink()))
+    assert take(queue) == [*small, longest]
+
+
+def test_the_connections_of_long_writes_take_turns() -> None:
+    queue, many, one = RequestQueue(hold_ms=1000, is_long=lambda _: True), Sink(), Sink()
+    first, *others = [short_run(many) for _ in range(4)]
+    queue.put(first)
+    for each in others:
+        queue.put(each)
+    queue.put(honest := short_run(one))
+    order = []
+    while taken := take(queue):
+        order += taken
+        for each in taken:
+            each.answer_all("done")
+    assert order == [first, others[0], honest, *others[1:]]
+
+
+def test_long_writes_are_refused_without_a_leader_as_soon_as_others() -> None:
+    queue = RequestQueue(hold_ms=1000)
+    runs = [long_run(Sink()) for _ in range(3)]
+    queue.put(*runs)
+    queue.hold(take(queue), 5)
+    assert not any(run.is_answered for run in runs)
+    queue.hold(queue.take(writes=False, reads=False), 1005)
+    while queue.writes:  # for which the driver looks again
+        queue.hold(take(queue), 1005)
+    assert [run.replies for run in runs] == [[NO_LEADER]] * 3
+
+
+def test_all_that_wait_are_turned_away_long_ones_too() -> None:
+    queue = RequestQueue(hold_ms=1000)
+    runs = [long_run(Sink()) for _ in range(3)]
+    queue.put(*runs)
+    queue.turn_all_away("it stops")
+    assert all(run.is_answered for run in runs)

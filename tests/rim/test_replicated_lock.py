@@ -9,6 +9,7 @@ import pytest
 
 import raftline
 from raftline.kv.calls import CALLS
+from raftline.kv.contest import LOCKS, LockKeys
 from raftline.kv.lock import Lock
 from tests.rim.lock_cluster import HELD, AioCluster, Cluster
 from tests.rim.test_kv_locks import Threads, run, waits_for
@@ -37,7 +38,15 @@ class Store:
 
     def lock(self, name: str, *, ttl: int) -> Lock:
         self.ttl = ttl
-        return Lock(self, self.cluster.keeper, self.cluster.watch, name, ttl, "program", None)
+        return Lock(
+            self,
+            self.cluster.keeper,
+            self.cluster.watch,
+            LockKeys(LOCKS, name),
+            ttl,
+            None,
+            "program",
+        )
 
 
 class AioStore(AioCluster):

@@ -14,16 +14,23 @@ import pytest
 from raftline.net import reply_room
 from raftline.net.host import Batch
 from raftline.net.outgoing import Outgoing
-from raftline.net.outgoing_protocol import NOT_KEPT, PIECE, UNDER_WAY_MAX, OutgoingProtocol
+from raftline.net.outgoing_protocol import (
+    AT_ONCE,
+    NOT_KEPT,
+    PIECE,
+    UNDER_WAY_MAX,
+    OutgoingProtocol,
+)
 from raftline.net.reply_room import MAKERS, ReplyRoom
 from raftline.net.waits import Replies, SendLines
+from raftline.wire.limits import LONG_REPLY_BYTES
 from raftline.wire.parsing import Readings
 from raftline_course.harness.processes import eventually
 from tests.fake_host import FakeHost
 from tests.rim.test_connection import Scene
 
 DEADLINE_S = 60.0
-LONG = 4 * PIECE  # characters of a value
+LONG = AT_ONCE + PIECE  # characters of a value
 HEAD = len("s1@GET response: \n")
 
 
@@ -124,6 +131,20 @@ def test_a_long_reply_is_made_by_no_thread_that_steps_the_core(line: Line) -> No
     line.outgoing.wait_until_empty()
     assert line.host.reply_room.used == 0
     assert line.state.read_later == 64
+
+
+@pytest.mark.parametrize("is_read", [True, False])
+def test_a_reply_that_is_not_very_long_is_made_without_a_thread(line: Line, is_read: bool) -> None:
+    """To begin a thread takes longer than to spell it."""
+    line.state.value = "v" * (AT_ONCE - HEAD)
+    batch = line.ask(*["get a"] * 3, is_read=is_read)
+    if is_read:
+        batch.wake()
+    else:
+        batch.answer_all(f"GET response: {line.state.value}")
+    line.outgoing.flush()
+    assert (line.state.read_later, batch.sent) == (0, 1)
+    assert line.receive(3 * AT_ONCE).count(b"\n") == 3
 
 
 @pytest.mark.parametrize("is_read", [True, False])
@@ -238,7 +259,7 @@ def test_a_reply_that_is_being_made_ends_nobody_and_one_is_always_made(
 
 def test_few_long_replies_are_made_at_a_time_and_nobody_ends_for_want_of_a_turn() -> None:
     """The owner keeps time beside them."""
-    room = ReplyRoom(held_s=0.0, look_s=0.01)
+    room = ReplyRoom((MAKERS + 3) * LONG_REPLY_BYTES, held_s=0.0, look_s=0.01)
     holder, makers, last = Held(), [Held() for _ in range(MAKERS)], Held()
     room.hold(holder, 10)
     for one in makers:

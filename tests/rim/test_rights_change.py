@@ -76,7 +76,7 @@ class Scene:
         entries = [Entry(self.index + 1 + place, 1, each) for place, each in enumerate(commands)]
         self.index += len(entries)
         self.manager.apply(entries)
-        self.watchers.applied(entries)
+        self.watchers.feed.applied(entries)
         self.watchers.hand_out()
 
     def ask(self, line: str) -> str:

@@ -6,7 +6,14 @@ from typing import TypeVar
 
 import pytest
 
-from raftline.clients.connection import Closed, Deadline, OutcomeUnknown, Unreachable
+from raftline.clients.connection import (
+    ClientError,
+    Closed,
+    Deadline,
+    NoLeader,
+    OutcomeUnknown,
+    Unreachable,
+)
 from raftline.clients.search import (
     WINDOW,
     Answer,
@@ -18,6 +25,7 @@ from raftline.clients.search import (
     Pause,
     Search,
     SearchStep,
+    lost,
     numbered,
     search,
     text_of,
@@ -264,3 +272,39 @@ def test_no_node_keeps_a_request_for_longer_than_is_left() -> None:
         carry_out(steps, hang)
     assert limits == [4, 4, 0.05, 1.95, 0.05]
     assert now_s <= 10 + 0.05
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (said('STATUS response: {"leader": null, "members": {}}'), NoLeader),
+        (said('STATUS response: {"leader": "s2", "members": {}}'), Unreachable),
+        (said("Sorry, a client without a login may not do so."), Unreachable),
+        (GONE, Unreachable),  # it hangs
+    ],
+)
+def test_a_node_that_keeps_a_request_is_asked_whether_it_has_a_leader(
+    status: Answer, kind: type[ClientError]
+) -> None:
+    """It waits for one for longer than the request may take."""
+    now_s, asked = 0.0, []
+
+    def do(step: SearchStep) -> Answer | None:
+        nonlocal now_s
+        assert isinstance(step, (AskNode, Pause))
+        now_s += step.seconds if isinstance(step, Pause) else step.limit_s
+        if isinstance(step, Pause):
+            return None
+        asked.append(step.command)
+        if step.command == "status":
+            return status
+        return lost(step.command, step.address, TimeoutError(), step.limit_s)
+
+    deadline = Deadline(4, attempt_s=1, now=lambda: now_s)
+    with pytest.raises(kind) as failure:
+        text_of(
+            carry_out(search(NodeTurns([S1, S2]), ClientSessions(), "c", "get a", deadline), do)
+        )
+    assert type(failure.value) is kind
+    assert asked.count("status") == 1
+    assert now_s < 4.5

@@ -15,17 +15,18 @@ from raftline.logmanager import LogManager
 from raftline.net.host import Batch
 from raftline.net.outgoing_protocol import READS_AT_ONCE
 from raftline.node import listing, observers, watchers
-from raftline.node.leasing import EXPIRED_MAX, LISTED_MAX, STARTED_MAX, Leasing
+from raftline.node.leasing import EXPIRED_MAX, STARTED_MAX, Leasing
 from raftline.node.watch_feed import PIECE_EVENTS, SLICE, SPELLED_MAX
 from raftline.raft.inputs import Propose, SnapshotTaken, StepDown, Tick
 from raftline.raft.log import Snapshot
 from raftline.raft.snapshot import COMPACT_MAX
-from raftline.state import pairs as pair_module
+from raftline.state import pages as page_module
 from raftline.state import store as store_module
 from raftline.state.history import TRIMMED, EventHistory
-from raftline.state.pairs import FREED_MAX, PAGE_KEYS, LayeredPairs, free, key_bytes
+from raftline.state.pages import PAGE_KEYS, key_bytes
+from raftline.state.pairs import FREED_MAX, LayeredPairs, free
+from raftline.wire.limits import LEASES_LISTED, TRANSACTION_ITEMS
 from raftline.wire.observing import ObserveAsked
-from raftline.wire.transactions import ITEMS_MAX
 from raftline_course.harness.processes import eventually
 from tests.core.cores import acknowledge, applied, compact, established, sync
 from tests.fake_host import FakeHost
@@ -131,7 +132,7 @@ def test_a_listing_of_many_keys_has_all_of_them_in_order(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """They are looked at, sorted and spelled some at a time, and lie in a file in the end."""
-    for name, value in (("STEP_KEYS", 7), ("SORTED_KEYS", 10), ("MEMORY_BYTES", 100)):
+    for name, value in (("STEP_KEYS", 7), ("SORTED_KEYS", 10), ("LISTING_BYTES", 100)):
         monkeypatch.setattr(listing, name, value)
     monkeypatch.setattr(listing, "PIECE_BYTES", 64)
     manager = LogManager("s1", MemoryFolder(), MEMBERS)
@@ -150,8 +151,8 @@ def test_a_listing_of_many_keys_has_all_of_them_in_order(
     assert [line.split(" ", 3)[3] for line in lines] == [f"{key} v{key}" for key in in_order]
     assert found.count == 101
     assert len(pieces) > 10
-    # Of 102 keys looked at, of 11 runs that were sorted, of 101 lines spelled.
-    assert len(breaths) >= 102 // 7 + 101 // 10 + 101 // 7
+    # Of 102 keys looked at, of 11 runs that were sorted and merged, of 101 lines spelled.
+    assert len(breaths) >= 102 // 7 + 101 // 10 + 101 // 7 + 101 // 7
 
 
 @pytest.mark.pure
@@ -255,14 +256,14 @@ def test_a_leader_that_falls_amid_many_leases_leaves_none_for_the_next() -> None
 def test_a_list_of_leases_has_the_first_of_them_and_of_their_keys() -> None:
     leader = Leader()
     lease = leader.lease(10)
-    for number in range(LISTED_MAX + 5):
+    for number in range(LEASES_LISTED + 5):
         leader.store.leases.grant(10_000 + number, 10)
         leader.store.put_under(lease, f"k{number:05}", "v")
     reported = json.loads(leader.leasing.answer("leases", leader.now_ms).partition(": ")[2])
-    assert reported["leases_in_all"] == LISTED_MAX + 6
-    assert len(reported["leases"]) == LISTED_MAX
-    assert reported["leases"][lease]["keys_in_all"] == LISTED_MAX + 5
-    assert reported["leases"][lease]["keys"] == [f"k{number:05}" for number in range(LISTED_MAX)]
+    assert reported["leases_in_all"] == LEASES_LISTED + 6
+    assert len(reported["leases"]) == LEASES_LISTED
+    assert reported["leases"][lease]["keys_in_all"] == LEASES_LISTED + 5
+    assert reported["leases"][lease]["keys"] == [f"k{number:05}" for number in range(LEASES_LISTED)]
 
 
 def empty(leader: Leader) -> bool:
@@ -354,12 +355,13 @@ def test_a_show_of_many_keys_goes_on_page_by_page() -> None:
 
 
 def test_others_get_their_turn_while_many_pairs_are_looked_at_or_freed() -> None:
-    count = 3 * max(FREED_MAX, pair_module.STEP_KEYS) + 1
+    count = 3 * max(FREED_MAX, page_module.STEP_KEYS) + 1
     pairs = LayeredPairs({f"k{number}": "v" for number in range(count)})
     breaths: list[int] = []
-    looked_at = pair_module._keys(pairs, "", None, key_bytes, lambda: breaths.append(len(pairs)))
-    assert len(list(looked_at)) == count
-    assert len(breaths) == count // pair_module.STEP_KEYS
+    all_keys = page_module.KeyRange("", key_bytes, None)
+    found, is_whole = all_keys.first(pairs, count, lambda: breaths.append(len(pairs)))
+    assert (len(found), is_whole) == (count, True)
+    assert len(breaths) == count // page_module.STEP_KEYS
     left = [len(pairs.base) for _ in free(pairs)]
     assert left == [*range(count - FREED_MAX, 0, -FREED_MAX), 0]
 
@@ -386,12 +388,12 @@ def test_of_a_transaction_with_too_many_bytes_of_events_all_are_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Each of its 128 operations may tell a value of a mebibyte. Watches begin anew after it."""
-    monkeypatch.setattr(store_module, "CHARACTERS_MAX", 100_000)
+    monkeypatch.setattr(store_module, "APPLIED_CHARACTERS", 100_000)
     manager = LogManager("s1", MemoryFolder(), MEMBERS)
     manager.apply(entries(1, 1, "level 2", f"set k {'v' * 1000}", "set n 1"))
     manager.store.notes_events = True
     manager.take_events()
-    heavy = "txn then " + " ; ".join(["append k x"] * ITEMS_MAX)
+    heavy = "txn then " + " ; ".join(["append k x"] * TRANSACTION_ITEMS)
     replies = manager.apply(entries(4, 1, "set a 1", heavy, "set b 1", heavy, "set c 1"))
     done = [reply.startswith("TXN response, then") for reply in replies]
     assert done == [False, True, False, True, False]

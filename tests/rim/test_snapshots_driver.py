@@ -379,7 +379,7 @@ def test_a_log_that_has_grown_is_compacted(make_rig: Callable[..., Rig]) -> None
     rig.threads.start()
     commands = [f"set k{number} {'v' * 40}" for number in range(40)]
     rig.append(1, 1, 40, *commands, prev_term=0)
-    rig.wait_for_line("[*] s2.log begins behind entry 40 now")
+    rig.wait_for_line("[*] s2.log begins after entry 40 now")
     assert rig.driver.status()["snapshot_index"] == 40
     assert rig.driver.status()["base_index"] == 40
     manager, recovered = boot(rig.folder.kill(), "s2")
@@ -599,7 +599,7 @@ def test_a_node_that_joins_takes_no_snapshot_before_it_knows_the_members(
     rig.wait_for(lambda: rig.snapshots._due_bytes > rig.manager.log_bytes)  # it had a look
     members = "members s1=a:1,voter s2=b:2,learner"
     rig.append(41, 1, 81, members, *commands, prev_term=1)
-    rig.wait_for_line("[*] s2.log begins behind entry 81 now")
+    rig.wait_for_line("[*] s2.log begins after entry 81 now")
     assert not any("after entry 40," in line for line in rig.said)
     head = b"81 1 snapshot s1=a:1,voter s2=b:2,learner\n"
     assert rig.folder.content("s2.state_machine").startswith(head)

@@ -16,7 +16,6 @@ from raftline.access.login import Access
 from raftline.access.roles import EVERYWHERE, Identity
 from raftline.access.secret import PeerAuth
 from raftline.access.users import ITERATIONS_LEAST, User, Users, make_verifier, write_users
-from raftline.net import lines as net_lines
 from raftline.net import places as places_module
 from raftline.net import server_protocol
 from raftline.net.connection import Connection
@@ -196,11 +195,8 @@ def test_the_question_for_a_level_without_a_proof_is_no_login(
 
 
 @pytest.mark.pure
-def test_of_too_many_half_lines_the_oldest_go(
-    doors: list[Door], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(net_lines, "HALF_LINES_BYTES", 250 << 10)
-    half_lines = HalfLines()
+def test_of_too_many_half_lines_the_oldest_go(doors: list[Door]) -> None:
+    half_lines = HalfLines(250 << 10)
     for held in (100 << 10, 200 << 10, 200 << 10):
         doors.append(door := Door(None, half_lines))
         door.say(b"set a " + b"x" * (100 << 10))
@@ -214,9 +210,7 @@ def test_of_too_many_half_lines_the_oldest_go(
 
 
 @pytest.mark.pure
-def test_a_line_that_is_ended_or_of_a_member_counts_no_more(
-    doors: list[Door], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_line_that_is_ended_or_of_a_member_counts_no_more(doors: list[Door]) -> None:
     half_lines = HalfLines()
     doors.append(gone := Door(None, half_lines))
     gone.say(b"set a " + b"x" * (100 << 10))
@@ -226,7 +220,7 @@ def test_a_line_that_is_ended_or_of_a_member_counts_no_more(
     doors.append(member := Door(None, half_lines))
     member.say(b"s2@RequestVote 9-0-0\n")
     assert eventually(lambda: member.host.heard)
-    monkeypatch.setattr(net_lines, "HALF_LINES_BYTES", 1)
+    half_lines._bytes_max = 1
     member.say(b"s2@AppendEntries 9-0-0-[" + b" " * (100 << 10) + b"]\n")
     assert eventually(lambda: len(member.host.heard) == 2)
     assert half_lines.sum == 0
@@ -242,9 +236,8 @@ def test_a_line_of_single_bytes_takes_no_more_memory_than_its_bytes() -> None:
 
 
 @pytest.mark.pure
-def test_the_sum_is_of_the_half_lines_that_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(net_lines, "HALF_LINES_BYTES", 100)
-    half_lines = HalfLines()
+def test_the_sum_is_of_the_half_lines_that_there_are() -> None:
+    half_lines = HalfLines(100)
     first, second, third = (LineBuffer(1.0, half_lines) for _ in range(3))
     half_lines.hold(first, 40)
     half_lines.hold(second, 40)

@@ -127,7 +127,7 @@ def test_lines_that_are_whole_here_are_read_with_the_packet_that_ends_them(
     packet_ends: list[int],
 ) -> None:
     client = Client(contexts)
-    reader = LineReader(client.here, READ_BYTES, DEADLINE_S)
+    reader = LineReader(client.here, DEADLINE_S)
     text = b"".join(line + b"\n" for line in lines)
     records, sent_by_then = records_of(client, text, record_ends)
     sent, read = 0, list[bytes]()
@@ -238,7 +238,7 @@ def test_one_call_reads_a_bounded_part_of_what_a_client_sends_on_and_on(
 ) -> None:
     """Else one client is the only one that the shared reader serves, and one batch is its all."""
     client = Client(contexts)
-    reader = LineReader(client.here, READ_BYTES, DEADLINE_S)
+    reader = LineReader(client.here, DEADLINE_S)
     text = b"set k " + b"v" * 993 + b"\n"
     whole = b"".join(client.record(text * 16) for _ in range(40))  # 640 KB
     sending = threading.Thread(target=client.there.sendall, args=(whole,), daemon=True)
@@ -308,7 +308,7 @@ def test_lines_that_were_peeked_at_are_read_first(
     assert client.here.recv(3, socket.MSG_PEEK) == b"set"
     assert client.here.has_more
     assert client.here.take(bytearray(2)) == 2
-    reader = LineReader(client.here, READ_BYTES, DEADLINE_S)
+    reader = LineReader(client.here, DEADLINE_S)
     expected = [b"t a 1", b"set k 0", b"set k 1", b"set k 2"]
     read: list[bytes] = []
     while len(read) < len(expected):
@@ -351,7 +351,7 @@ def test_a_record_has_its_time_from_its_own_first_byte(
     clock = SimpleNamespace(monotonic=lambda: now_s[0])
     monkeypatch.setattr(tls_socket, "time", clock)
     client = Client(contexts)
-    reader = LineReader(client.here, READ_BYTES, DEADLINE_S)
+    reader = LineReader(client.here, DEADLINE_S)
     text = b"".join(client.record(b"set k %d\n" % number) for number in range(3))
     size = len(text) // 3
 
@@ -373,7 +373,7 @@ def test_a_record_has_its_time_from_its_own_first_byte(
 def plain() -> Iterator[tuple[socket.socket, LineReader]]:
     here, there = socket.socketpair()
     with here, there:
-        yield there, LineReader(here, READ_BYTES, DEADLINE_S)
+        yield there, LineReader(here, DEADLINE_S)
 
 
 def test_without_tls_one_call_reads_one_buffer(

@@ -156,7 +156,7 @@ def test_a_plain_connection_is_known_by_its_first_byte(made: Path) -> None:
         door = TlsSocket(here)
         there.sendall(b"get a\n")
         tls = Tls(files(made, "s1"), is_only=is_only)
-        reader = LineReader(door, 1 << 14, DEADLINE_S)
+        reader = LineReader(door, DEADLINE_S)
         if is_only:
             with pytest.raises(NoTls):
                 begin_tls(door, tls, None)
@@ -190,7 +190,7 @@ def test_a_record_that_is_begun_and_not_ended_ends_the_connection(
 ) -> None:
     """Whether nothing more of it comes, or a byte now and then. Lines before it are served."""
     here, there = ends
-    reader = LineReader(there, 1 << 14, DEADLINE_S)
+    reader = LineReader(there, DEADLINE_S)
     here.sendall(b"get a\n")
     assert reader.read(100) == [b"get a"]
     socket.socket.send(here, HALF_RECORD)

@@ -99,7 +99,7 @@ def test_a_snapshot_over_events_of_several_prefixes_leaves_none_of_them(scene: S
 
 def test_the_last_line_of_a_watch_outlives_a_snapshot(scene: Scene) -> None:
     scene.watch("a")
-    feed = scene.watchers._feed
+    feed = scene.watchers.feed
     with feed.handing, feed.lock:
         feed.say_last(only(scene), feed.end(only(scene), words.RIGHTS))
     scene.install(90)
@@ -183,7 +183,7 @@ def test_a_watch_that_begins_anew_amid_a_piece_sends_the_keys_before_the_events(
     scene.sink.is_slow = True
     runs.pop()()
     scene.apply("set a 8")
-    pieces = [scene.watchers._feed._catch_up(watch)]  # begun before that
+    pieces = [scene.watchers.feed._catch_up(watch)]  # begun before that
     while piece := watch.next_piece():
         pieces.append(piece)
     lines = b"".join(pieces).decode().splitlines()
@@ -199,7 +199,7 @@ def test_nothing_is_pushed_to_a_connection_that_has_ended(scene: Scene) -> None:
     scene.watch("a")
     scene.is_held = True
     scene.apply("set a 1")
-    feed = scene.watchers._feed
+    feed = scene.watchers.feed
     with feed.handing, feed.lock:
         feed.distribute()
     scene.watchers.drop(scene.sink)
@@ -295,7 +295,7 @@ def test_a_watch_that_is_behind_gets_no_line_that_nothing_happened(scene: Scene)
     scene.apply("set other 1")
     for _ in range(4):
         scene.clock.s += 4
-        scene.watchers._feed.mark_keepalives_due()
+        scene.watchers.feed.mark_keepalives_due()
         scene.watchers.hand_out()
     scene.sink.is_slow = False
     settle(scene)
@@ -308,6 +308,6 @@ def test_a_watch_that_has_ended_is_not_looked_at_for_ever(scene: Scene) -> None:
         scene.watch("a")
         scene.watchers.drop(scene.sink)
     scene.clock.s += 100
-    scene.watchers._feed.mark_keepalives_due()
+    scene.watchers.feed.mark_keepalives_due()
     scene.watchers.hand_out()
-    assert len(scene.watchers._feed._quiet) == 0
+    assert len(scene.watchers.feed._quiet) == 0

@@ -10,11 +10,12 @@ import pytest
 from raftline.clients.addresses import Addresses
 from raftline.clients.connection import NotAllowed
 from raftline.clients.lines import ConnectionEnded
+from raftline.clients.one_node import Connect, HangUp, NextLine, NodeStep, Rest, Send
 from raftline.clients.steps import carry_out
 from raftline.common.address import Address
 from raftline.kv.codec import TEXT
 from raftline.kv.events import WatchCursor
-from raftline.kv.following import Connect, HangUp, NextLine, Rest, Send, WatchMachine, WatchStep
+from raftline.kv.following import WatchMachine
 from raftline.wire import watches as words
 
 _WATCH = re.compile(r"c(#\d+)?@(watch|unwatch)( [^ ]*?)??(?: after (\d+))?")
@@ -57,7 +58,7 @@ class Nodes:
         self._lines += self._held
         self._held.clear()
 
-    def _do(self, step: WatchStep) -> object:
+    def _do(self, step: NodeStep) -> object:
         if isinstance(step, Connect):
             self.opened += 1
             self._lines.clear()

@@ -11,6 +11,7 @@ import pytest
 from raftline.logmanager import LogManager
 from raftline.net.host import Backlog
 from raftline.node import watch_feed
+from raftline.node.listing import STEP_CHARACTERS, KeyListing
 from raftline.node.watchers import Watchers
 from raftline.raft.log import Entry, Snapshot
 from raftline.storage.snapshotlines import LoadedSnapshot
@@ -85,7 +86,7 @@ class Scene:
         ]
         self.index += len(entries)
         self.manager.apply(entries)
-        self.watchers.applied(entries)
+        self.watchers.feed.applied(entries)
         if not self.is_held:
             self.watchers.hand_out()
 
@@ -108,7 +109,7 @@ class Scene:
         self.manager.arrived(LoadedSnapshot(snapshot, self.manager.members, [], pairs, level=2))
         self.manager.take_over(snapshot)
         self.index = index
-        self.watchers.applied([])
+        self.watchers.feed.applied([])
         self.watchers.hand_out()
 
 
@@ -195,13 +196,13 @@ def test_what_the_keys_hold_is_not_sent_once_more(scene: Scene) -> None:
     first, second, third = (Entry(index, 1, f"set k {index}") for index in (2, 3, 4))
     scene.manager.apply([first])  # and no watch has heard of it
     assert scene.watch("k") == ["WATCH response: 1 key as of 2", "s1@EVENT 2 has k 2"]
-    scene.watchers.applied([first])
+    scene.watchers.feed.applied([first])
     scene.watchers.hand_out()
     assert scene.sink.read() == []
     scene.manager.apply([second])
     assert scene.watch("k", number="7")[1:] == ["s1#7@EVENT 3 has k 3"]
     scene.manager.apply([third])
-    scene.watchers.applied([second, third])
+    scene.watchers.feed.applied([second, third])
     scene.watchers.hand_out()
     assert scene.sink.read() == [
         "s1@EVENT 3 set k 3",
@@ -373,11 +374,11 @@ def test_unwatch_names_no_entry_that_is_applied_and_not_sent_yet(scene: Scene) -
         scene.sink.push = push  # type: ignore[method-assign]
         entries = [Entry(3, 1, "set k 2")]  # by the thread that steps the core meanwhile
         scene.manager.apply(entries)
-        scene.watchers.applied(entries)
+        scene.watchers.feed.applied(entries)
 
     entries = [Entry(2, 1, "set k 1")]
     scene.manager.apply(entries)
-    scene.watchers.applied(entries)
+    scene.watchers.feed.applied(entries)
     scene.sink.push = push_then_apply  # type: ignore[method-assign]
     assert scene.watchers.unwatch(scene.sink, "") == "UNWATCH response: ended after 2"
     assert scene.sink.read() == ["s1@EVENT 2 set k 1"]
@@ -412,7 +413,7 @@ def test_a_connection_that_ends_leaves_nothing_behind(scene: Scene) -> None:
     for number in range(3):
         scene.watch("k", number=str(number))
     scene.watchers.drop(scene.sink)
-    assert scene.watchers.count == len(scene.watchers._feed._index) == 0
+    assert scene.watchers.count == len(scene.watchers.feed._index) == 0
     scene.apply("set k 1")
     assert scene.sink.read() == []
 
@@ -443,7 +444,7 @@ def test_silence_is_broken_for_those_alone_that_hear_nothing(scene: Scene) -> No
         scene.clock.s += 1
         if second % 4 == 0:
             scene.apply(f"set k {second}")
-        scene.watchers._feed.mark_keepalives_due()
+        scene.watchers.feed.mark_keepalives_due()
         scene.watchers.hand_out()
         if said := quiet.read():
             assert said == [f"s1@EVENT {scene.index}"]
@@ -463,6 +464,25 @@ def test_a_listing_of_many_keys_lies_in_pieces_that_are_whole_lines(
     said = scene.watch("k")
     assert said[0] == "WATCH response: 5000 keys as of 5001"
     assert said[1:] == [f"s1@EVENT 5001 has k{number:05} {'é' * 200}" for number in range(5000)]
+
+
+def test_a_listing_of_long_values_is_never_in_memory_as_a_whole(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(LogManager, "folder_path", str(tmp_path))
+    written: list[int] = []
+    write = KeyListing.write
+
+    def counted(listing: KeyListing, lines: Sequence[str]) -> None:
+        written.append(sum(map(len, lines)))
+        write(listing, lines)
+
+    monkeypatch.setattr(KeyListing, "write", counted)
+    length = STEP_CHARACTERS // 4
+    scene.apply(*(f"set k{number} {'v' * length}" for number in range(9)))
+    assert len(scene.watch("k")) == 10
+    assert len(written) == 3
+    assert max(written) < STEP_CHARACTERS + 2 * length
 
 
 def test_a_listing_that_finds_no_room_on_the_disk_is_refused_in_one_line(scene: Scene) -> None:

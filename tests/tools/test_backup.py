@@ -68,6 +68,7 @@ def test_backup_and_restore_keep_what_is_known_of_each_key(
     manager, _ = boot(Folder(tmp_path / "logs"))
     vote(manager, 1, "s1")
     commands = ("set a 1", "level 2", "lease 10", "under lease-3 set b two words", "set c ")
+    commands += ("setex d 20 4", "expire a 30")
     write(manager, 1, 1, *commands)
     manager.close()
     backup, members = str(tmp_path / "backup.txt"), ["s1=localhost:10000,s2=localhost:10001"]
@@ -76,13 +77,16 @@ def test_backup_and_restore_keep_what_is_known_of_each_key(
     assert fsck(["s1", "s2"], str(tmp_path / "new"), repairs=False, as_json=False) == 0
     capsys.readouterr()
     assert cli.main(["backup", "--check", backup]) == 0
-    held = "3 keys, 1 lease, the state after entry 5 of term 1"
+    held = "4 keys, 2 with a time of their own, 1 lease, the state after entry 7 of term 1"
     assert capsys.readouterr().out == f"{backup} is sound: {held}\n"
     restored, _ = boot(Folder(tmp_path / "new"), "s2")
     store = restored.store
-    assert (store.level, dict(store)) == (2, {"a": "1", "b": "two words", "c": ""})
-    assert [store.facts(key) for key in "abc"] == [(2, ""), (4, "lease-3"), (5, "")]
-    assert (store.leased, store.leases.granted) == ({"lease-3": {"b"}}, {"lease-3": 10})
+    assert (store.level, dict(store)) == (2, {"a": "1", "b": "two words", "c": "", "d": "4"})
+    own = {"d": "own-6-20", "a": "own-7-30"}
+    known = [(2, own["a"]), (4, "lease-3"), (5, ""), (6, own["d"])]
+    assert [store.facts(key) for key in "abcd"] == known
+    leased = {"lease-3": {"b"}, **{lease: {key} for key, lease in own.items()}}
+    assert (store.leased, store.leases.granted) == (leased, {"lease-3": 10})
     restored.close()
 
 

@@ -57,7 +57,7 @@ def test_fsck_reports_sound_files_as_sound() -> None:
 DAMAGES = {
     "a torn tail": (
         {"s1.log": GOOD + b"6 2 set torn"},
-        "s1.log ends in 12 torn bytes, behind entry 5. A batch that was never acknowledged",
+        "s1.log ends in 12 torn bytes, after entry 5. A batch that was never acknowledged",
         Cure.CUT_TAIL,
         False,
     ),
@@ -135,7 +135,7 @@ DAMAGES = {
     ),
     "a snapshot that is gone": (
         {"s1.log": BEHIND},
-        "s1.log begins behind entry 3. s1.state_machine must hold what came before, and does not",
+        "s1.log begins after entry 3. s1.state_machine must hold what came before, and does not",
         Cure.DROP_LOG_AND_SNAPSHOT,
         True,
     ),

@@ -283,7 +283,7 @@ def test_a_stranger_on_the_port_is_taken_as_unreachable(
         (b"s2@Sorry, a client without a login may not status: it takes the role reader.\n",
          "no login"),
         (b"s2@Sorry, none bob may not status: no role allows it.\n", "not allowed"),
-        (f"s2@Sorry, {TLS_ONLY}\n".encode(), "no TLS"),
+        (f"s2@Sorry, {TLS_ONLY}\n".encode(), "TLS alone"),
     ],
 )  # fmt: skip
 def test_a_node_that_lets_nobody_in_is_no_dead_one(
@@ -300,7 +300,8 @@ def test_a_node_that_lets_nobody_in_is_no_dead_one(
     )
     assert "s2 (127.0.0.1:" in errors
     assert (found["role"], found["reachable"], found["term"]) == (word, True, None)
-    assert found["problem"].startswith("answers: s2@Sorry, ")
+    assert found["problem"].startswith("answers: ")
+    assert "Sorry" not in found["problem"]
 
 
 def test_a_silent_node_is_given_up_after_the_timeout(
@@ -380,8 +381,9 @@ def test_a_missing_configuration_ends_with_2_and_one_line(
     assert cli.main(["status", "--dir", str(tmp_path)]) == 2
     errors = capsys.readouterr().err
     assert errors.count("\n") == 1
-    assert errors.startswith("raftline: ")
-    assert "is missing; write one line per node" in errors
+    why = "no cluster is here, as there is no server-configuration.txt"
+    where = "say where one is: --dir FOLDER, --at HOST:PORT, or $RAFTLINE"
+    assert errors == f"raftline: {tmp_path}: {why}; {where}\n"
 
 
 def test_raftline_alone_prints_its_commands(capsys: pytest.CaptureFixture[str]) -> None:
@@ -429,7 +431,7 @@ def test_an_address_where_no_node_answers_stands_for_its_name(
 @pytest.mark.parametrize(
     "command", ["status", "members", "transfer", "remove s1", "backup FILE", "view", "get a"]
 )
-def test_each_command_that_asks_a_cluster_is_told_where_in_one_way_alone(
+def test_each_command_that_asks_a_cluster_takes_its_addresses_in_one_way(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
     assert cli.main([*command.split(), "--at", "h1:1", "--dir", str(tmp_path)]) == 2

@@ -8,7 +8,7 @@ import pytest
 
 from raftline.common.address import Address
 from raftline.tools.status import NodeStatus
-from raftline.tools.statusreport import verdict
+from raftline.tools.statusreport import clocks, verdict
 
 THREE = ["s1", "s2", "s3"]
 
@@ -53,7 +53,7 @@ OUT: dict[str, Any] = {"voters": ["s1"]}
     ],
 )  # fmt: skip
 def test_a_leader_with_a_quorum_serves(nodes: list[NodeStatus], text: str) -> None:
-    assert verdict(nodes) == (True, text)
+    assert verdict(nodes)[:2] == (True, text)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_leader_with_a_quorum_serves(nodes: list[NodeStatus], text: str) -> No
 def test_without_a_leader_or_a_quorum_status_reports_no_service(
     nodes: list[NodeStatus], text: str
 ) -> None:
-    assert verdict(nodes) == (False, text)
+    assert verdict(nodes)[:2] == (False, text)
 
 
 def shut(name: str, word: str = "no login") -> NodeStatus:
@@ -121,7 +121,7 @@ FIVE = {"voters": ["s1", "s2", "s3", "s4", "s5"]}
     ],
 )  # fmt: skip
 def test_a_voter_that_let_nobody_in_may_lead(nodes: list[NodeStatus], text: str) -> None:
-    assert verdict(nodes) == (None, text)
+    assert verdict(nodes)[:2] == (None, text)
     assert verdict(nodes).exit_status == 5
 
 
@@ -145,3 +145,31 @@ def test_a_voter_that_let_nobody_in_is_one_vote(
 def test_names_of_learners_can_t_steer_the_terminal() -> None:
     said = verdict([leads(learners=["\x1b[2J"]), says("s2"), says("s3")]).text
     assert said.endswith(r"learners: \x1b[2J")
+
+
+def at(name: str, node_s: float, took_s: float = 0.1) -> NodeStatus:
+    """Return the status of a node whose clock showed this as it was asked at 1,000 s."""
+    answer = {**(says(name).answer or {}), "time": node_s}
+    return NodeStatus(name, Address("h", 1), answer, asked_s=(1000, 1000 + took_s))
+
+
+@pytest.mark.parametrize(
+    ("nodes", "said"),
+    [
+        ([at("s1", 1000), at("s2", 1001.9), at("s3", 999)], []),
+        ([at("s1", 1000), at("s2", 1003), at("s3", 1000)],
+         ["s2: its clock is 3.0 s ahead of the others"]),
+        ([at("s1", 1000), at("s2", 1000), at("s3", 1000 - 3 * 86_400)],
+         ["s3: its clock is 3.0 days behind the others"]),
+        ([at("s1", 11_900), at("s2", 11_900), at("s3", 11_900)],
+         ["the clock of this machine is 3.0 h behind the others"]),
+        ([at("s1", 1004, took_s=10), at("s2", 1000), at("s3", 1000)], []),  # it may be right
+        ([at("s1", 1600)], ["s1: its clock is 10.0 min ahead of this machine's"]),
+        ([at("s1", 995)], ["s1: its clock is 5.0 s behind this machine's"]),
+        ([at(f"s{number}", 1006, took_s=6) for number in (1, 2, 3)], []),  # all answered late
+        ([says("s1"), says("s2")], []),  # of an older build
+        ([silent("s1"), shut("s2", "no login")], []),
+    ],
+)  # fmt: skip
+def test_a_clock_that_differs_from_most_is_named(nodes: list[NodeStatus], said: list[str]) -> None:
+    assert list(clocks(nodes)) == said

@@ -5,19 +5,27 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from pip._vendor.packaging.version import Version
 
 from raftline.common.version import HASH_DIGITS, RELEASE, of_clone
 from raftline.net.levels import read_level
 
 ROOT = Path(__file__).parents[2]
 HASH = "3fa94c1d20718d1c6a2f9f6f5a6d3c5e0b7a4a11"
+COMING = f"{RELEASE.rpartition('.')[0]}.{int(RELEASE.rpartition('.')[2]) + 1}"
+CONFIG = ROOT / "docs" / "site" / "conf.py"
 NAMED = f"{RELEASE}.dev0+g{HASH[:HASH_DIGITS]}"
+OF_A_BUILD = (
+    "setup.py", "setup.cfg", "README.md", "LICENSE", "src/common/version.py",
+    "deploy/git_version.py", "course/setup.py",
+)  # fmt: skip
 GIT = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org"]
 
 
@@ -77,7 +85,7 @@ def clone(tmp_path: Path) -> Path:
     if importlib.util.find_spec("setuptools") is None:  # an import would replace distutils here
         pytest.skip("setuptools is not installed")
     clone = tmp_path / "clone"
-    for name in ("setup.py", "setup.cfg", "README.md", "LICENSE", "src/common/version.py"):
+    for name in OF_A_BUILD:
         (clone / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, clone / name)
     git(clone, "init", "-q")
@@ -100,10 +108,10 @@ def commit(clone: Path) -> str:
     return git(clone, "rev-parse", "HEAD")[:HASH_DIGITS]
 
 
-def built(clone: Path) -> str:
+def built(folder: Path) -> str:
     done = subprocess.run(
         [sys.executable, "setup.py", "--quiet", "--version"],
-        cwd=clone,
+        cwd=folder,
         capture_output=True,
         text=True,
         check=False,
@@ -124,13 +132,55 @@ def test_each_commit_and_each_change_has_a_version_of_its_own(clone: Path) -> No
     assert all(re.fullmatch(rf"{RELEASE}\.dev2\+g{second}\.d[0-9a-f]{{8}}", one) for one in changed)
 
 
+def test_a_later_commit_is_an_upgrade_for_pip(clone: Path) -> None:
+    version = runpy.run_path(str(clone / "deploy" / "git_version.py"))["version"]
+    versions = []
+    for number in range(12):  # 10 is no earlier than 9
+        versions.append(version(clone))
+        if number == 10:
+            git(clone, "tag", f"v{RELEASE}")
+            versions.append(version(clone))
+        commit(clone)
+    assert RELEASE in versions
+    assert sorted(versions, key=Version) == versions
+    assert len(set(map(Version, versions))) == len(versions)
+
+
 def test_the_tagged_commit_alone_is_the_release(clone: Path) -> None:
     git(clone, "tag", f"v{RELEASE}")
     assert built(clone) == RELEASE
     (clone / "README.md").write_text("changed")
-    assert built(clone).startswith(f"{RELEASE}.dev1+g")
+    assert built(clone).startswith(f"{COMING}.dev1+g")
     commit(clone)
-    assert built(clone).startswith(f"{RELEASE}.dev2+g")
+    assert built(clone).startswith(f"{COMING}.dev2+g")
+
+
+def test_the_course_and_the_pages_have_the_version_of_the_store(clone: Path) -> None:
+    store = built(clone)
+    assert ".dev1+g" in store
+    assert built(clone / "course") == store
+    printed = subprocess.run(
+        [sys.executable, clone / "deploy" / "git_version.py"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert printed.stdout.strip() == store
+    assert 'str(ROOT / "deploy/git_version.py"))["version"]()' in CONFIG.read_text()
+
+
+def test_a_shallow_clone_is_refused_a_release(clone: Path) -> None:
+    commit(clone)
+    shallow = clone.parent / "shallow"
+    git(clone, "clone", "-q", "--depth=1", f"file://{clone}", str(shallow))
+    done = subprocess.run(
+        [sys.executable, shallow / "deploy" / "git_version.py"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout.partition("+")[0]) == (1, f"{RELEASE}.dev0")
+    assert "git fetch --unshallow" in done.stderr
 
 
 def test_an_sdist_keeps_its_version_where_there_is_no_git(clone: Path) -> None:

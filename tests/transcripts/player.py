@@ -18,7 +18,7 @@ Acts, with times in virtual milliseconds:
     > deliver all, > deliver s2, > deliver s1 -> s2        and > drop … likewise
     > chunk 8                         before the start: most bytes of a snapshot in one message
     > snapshot s1                     a server takes a snapshot, and drops what it stands for
-    > trail 1000                      before the start: bytes of entries kept behind a snapshot
+    > trail 1000                      before the start: bytes of entries kept that a snapshot holds
     > cut s1, > cut s1 -> s2, > cut s1 -> all, > cut s1 s2 | s3 s4 s5, > heal
     > crash s1, > restart s1, > hold disk s1, > release disk s1
     > lose log s1, > lose storage s1, > lose all s1     its files are deleted, and it starts
@@ -47,6 +47,7 @@ from raftline.raft.log import Entry
 from raftline.state import sessions
 from raftline.view.collected import Collector
 from tests.virtual.disk import Disk
+from tests.virtual.failing import draw_failure
 from tests.virtual.script import ScriptedCluster, ScriptedHost
 
 SHORT = ("note", "apply", "answer")
@@ -64,7 +65,7 @@ class Player:
     """Acts on one cluster, as the lines of a transcript say."""
 
     def __init__(self, collector: Collector | None = None) -> None:
-        self.cluster = ScriptedCluster(collector)
+        self.cluster, self._collector = ScriptedCluster(collector), collector
         self._entries: dict[str, list[Entry]] = {}  # of logs before the start
         self._states: dict[str, HardState] = {}
         self._newborn: set[str] = set()
@@ -99,6 +100,16 @@ class Player:
             for kind, text in cluster.world.said
             if not short or (kind in SHORT and " its PreVote to " not in text)
         ]
+
+    def comment(self, text: str) -> None:
+        """Let the page show a comment with what happens next."""
+        if text and self._collector is not None and self.cluster.hosts:
+            self._collector.caption(text, self.cluster.world.now_ms / 1000)
+
+    def fail(self, error: Exception) -> None:
+        """Let the page show an error of an act where it came."""
+        if self.cluster.hosts:
+            draw_failure(self._collector, error, self.cluster.world.acting)
 
     def _acts(self) -> dict[str, Callable[[list[str]], None]]:
         return {
@@ -308,7 +319,7 @@ def _milliseconds(word: str) -> int:
 
 
 def perform(transcript: str, collector: Collector | None = None) -> str:
-    """Return the transcript with what really happens behind each act. A `collector` gets the
+    """Return the transcript with what really happens after each act. A `collector` gets the
     steps of all servers."""
     with patch.object(sessions, "SESSIONS_MAX", sessions.SESSIONS_MAX):
         return _perform(transcript, Player(collector))
@@ -319,11 +330,14 @@ def _perform(transcript: str, player: Player) -> str:
     for line in transcript.splitlines():
         if line.startswith("> "):
             lines.append(line)
+            player.cluster.world.acting = ""
             try:
                 lines += player.play(line[2:])
             except Exception as error:
+                player.fail(error)
                 lines.append(f"{type(error).__name__}: {error}")
                 raise TranscriptError("\n".join(lines)) from error
         elif not line or line.startswith("#"):
             lines.append(line)
+            player.comment(line[1:].strip())
     return "\n".join(lines) + "\n"

@@ -1,20 +1,24 @@
 """Every transcript beside this file is played, and must happen as it is written; those of the
-repair lab as well."""
+repair lab and of the path for learners as well."""
 
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.transcripts.draw import collected
+from tests.transcripts.draw import collected, title_of
 from tests.transcripts.player import TranscriptError, perform
 from tests.virtual.drawing import FOLDER, save_picture
 
-LAB = Path(__file__).resolve().parents[2] / "labs" / "repair"
-TRANSCRIPTS = sorted([*Path(__file__).parent.glob("*.txt"), *LAB.glob("scenario-*.txt")])
+ROOT = Path(__file__).resolve().parents[2]
+LAB = ROOT / "labs" / "repair"
+RUNS = sorted((ROOT / "docs" / "learn").glob("*.txt"))
+TRANSCRIPTS = sorted([*Path(__file__).parent.glob("*.txt"), *LAB.glob("scenario-*.txt"), *RUNS])
 
 
 @pytest.mark.parametrize("path", TRANSCRIPTS, ids=lambda path: path.stem)
@@ -25,6 +29,36 @@ def test_it_happens_as_written(path: Path, request: pytest.FixtureRequest) -> No
         path.write_text(happened, encoding="utf-8")
     elif problem:
         pytest.fail(f"{problem}\n{drawn(written, path.stem)}", pytrace=False)
+
+
+@pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
+def test_a_saved_page_shows_what_happens_today(path: Path) -> None:
+    collector, problem = collected(path.read_text(encoding="utf-8"))
+    saved = path.with_suffix(".html").read_text(encoding="utf-8")
+    assert not problem
+    assert held(saved) == held(collector.page(title_of(path))), "run `make learn`, and look at it"
+
+
+def test_a_page_has_the_comments_of_its_transcript_as_a_story() -> None:
+    written = (
+        "# A title.\n> start s1 s2 s3\n# Nobody leads.\n> settle 200ms\n# s1 leads.\n> status\n"
+    )
+    story = held(collected(written)[0].page("a title"))["story"]
+    assert [part["text"] for part in story] == ["Nobody leads.", "s1 leads."]
+    assert story[0]["at"] < 0.15 < story[1]["at"]
+
+
+def test_a_wait_is_shown_with_its_sentence_and_nodes_in_the_order_of_their_start() -> None:
+    written = "# A title.\n> start s2 s1\n# All wait.\n> wait 140ms\n# One stands.\n> wait 10ms\n"
+    page = held(collected(written)[0].page("a title"))
+    first = next(one["at"] for one in page["events"] if one.get("in") == "Tick")
+    assert 0.13 < page["story"][1]["at"] < first
+    assert page["members"] == ["s2", "s1"]
+
+
+def held(page: str) -> Any:
+    """Return the data of a page."""
+    return json.loads(page.split('id="saved">')[1].split("</script>")[0])
 
 
 def played(written: str) -> tuple[str, str]:

@@ -1,0 +1,67 @@
+"""The bound of what a node takes from other members: no more than its disk has room for.
+
+A member that has gone mad knows the secret, so its lines are heard. What it sends lies on the disk
+until an entry of a quorum, or a whole snapshot, takes its place. Refusing a message is always safe:
+it may as well have been lost. A leader that is well sends it again, and later there is room.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+
+from raftline.raft.messages import AppendEntries, InstallSnapshot, Message
+from raftline.wire.limits import DISK_PART, LOG_GROWTH, UNCOMMITTED_LOG_BYTES
+
+
+class DiskRoom:
+    """Looks at what comes from members before it reaches the core."""
+
+    def __init__(
+        self,
+        log_bytes: Callable[[], int],
+        growth_bytes: Callable[[], int],
+        free: Callable[[], int],
+    ) -> None:
+        """`log_bytes` is what NAME.log has now, `growth_bytes` what it gets from one snapshot to
+        the next, and `free` what the disk has left."""
+        self._log_bytes = log_bytes
+        self._growth_bytes = growth_bytes
+        self._free = free
+
+    def refusals(self, messages: Sequence[Message]) -> list[str]:
+        """Return for each message why it is not taken; "" if it is."""
+        found = []
+        for message in messages:
+            why = ""
+            if isinstance(message, AppendEntries):
+                if message.entries and (size := self._log_bytes()) > UNCOMMITTED_LOG_BYTES:
+                    why = self._of_entries(size)
+            elif isinstance(message, InstallSnapshot) and message.offset == 0:
+                why = self._of_snapshot(message.snapshot.size)
+            found.append(why)
+        return found
+
+    def _of_entries(self, size: int) -> str:
+        most = UNCOMMITTED_LOG_BYTES + LOG_GROWTH * self._growth_bytes()
+        if size <= most:
+            return ""
+        return f"my log has {size} bytes, and takes no entries beyond {most} before a snapshot"
+
+    def _of_snapshot(self, size: int) -> str:
+        free = self._free()
+        if size <= free - free // DISK_PART:
+            return ""
+        return f"my disk has {free} bytes left, and not enough for a snapshot of {size}"
+
+
+def spares(folder: str | os.PathLike[str], size: int) -> bool:
+    """Whether a temporary file may grow by `size` bytes, and leave the log its part of the disk."""
+    disk = shutil.disk_usage(folder)
+    return disk.free - size >= min(UNCOMMITTED_LOG_BYTES, disk.total // DISK_PART)
+
+
+def free_bytes(folder: str | os.PathLike[str]) -> int:
+    """Return how many bytes a process without special rights can still write there."""
+    return shutil.disk_usage(folder).free

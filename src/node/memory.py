@@ -1,0 +1,104 @@
+"""The memory of a node beside its keys, and how many connections and watches fit. Pure.
+
+The table of docs/operate/limits.md has each part. Keys, values, leases and the log of their latest
+changes are not among them: they grow with what is stored.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from raftline.common.config import ConfigError
+from raftline.wire.limits import (
+    ALLOCATOR_BYTES,
+    CONNECTION_BYTES,
+    CONNECTIONS_MAX,
+    HALF_LINES_BYTES,
+    HISTORY_BYTES,
+    LISTINGS_BYTES,
+    LONG_REPLIES_BYTES,
+    MEMORY_BYTES,
+    OUTBOX_BYTES,
+    OUTBOXES,
+    PLACES_FOR_PEERS,
+    PROGRAM_BYTES,
+    QUEUED_BYTES,
+    REPLIES_BYTES,
+    SHORT_REPLIES_BYTES,
+    TLS_BYTES,
+    WATCH_BYTES,
+    WATCHES_MAX,
+    WORK_BYTES,
+)
+
+FIXED_BYTES = sum(
+    (
+        PROGRAM_BYTES,
+        ALLOCATOR_BYTES,
+        WORK_BYTES,
+        QUEUED_BYTES,
+        3 * REPLIES_BYTES,  # made up to twice that, and kept for entries
+        LISTINGS_BYTES,
+        LONG_REPLIES_BYTES + SHORT_REPLIES_BYTES,
+        OUTBOXES * OUTBOX_BYTES,
+    )
+)
+# So much of the rest is for each: an eighth for watches. What these two leave is for connections.
+PART_OF_WATCHES = 8
+PART_OF_HALF_LINES = 6
+PART_OF_CONNECTIONS = 1 - 1 / PART_OF_WATCHES - 1 / PART_OF_HALF_LINES
+LEAST_CONNECTIONS = 16
+MIB = 1 << 20
+
+
+class Shares(NamedTuple):
+    """The bounds that follow from the bytes of `--memory`."""
+
+    memory_bytes: int
+    connections: int
+    watches: int
+    half_lines_bytes: int
+
+    def line(self, name: str) -> str:
+        """Return what a node prints of them at its start."""
+        return (
+            f"[*] {name} memory: its bounds add up to {self.memory_bytes // MIB} MiB beside the"
+            f" keys, with up to {self.connections:,} connections and {self.watches:,} watches"
+            " (--memory)"
+        )
+
+
+def shares_of(
+    memory_bytes: int | None, history_bytes: int, connections: int | None, *, has_tls: bool
+) -> Shares:
+    """Return the bounds. None: as much memory as the other settings need, MEMORY_BYTES at least;
+    as many connections as fit, CONNECTIONS_MAX at most.
+
+    Raises:
+        ConfigError: the memory is not enough to serve anybody.
+    """
+    each = CONNECTION_BYTES + TLS_BYTES * has_tls
+    fixed = FIXED_BYTES + history_bytes
+    if memory_bytes is None:
+        memory_bytes = max(
+            MEMORY_BYTES + history_bytes - HISTORY_BYTES, fixed + _rest_for(connections or 0, each)
+        )
+    rest = memory_bytes - fixed
+    watches = min(WATCHES_MAX, rest // PART_OF_WATCHES // WATCH_BYTES)
+    half_lines = max(HALF_LINES_BYTES, rest // PART_OF_HALF_LINES)
+    fitting = (rest - watches * WATCH_BYTES - half_lines) // each - PLACES_FOR_PEERS
+    if fitting < LEAST_CONNECTIONS:
+        least = fixed + _rest_for(LEAST_CONNECTIONS, each)
+        raise ConfigError(
+            f"--memory {memory_bytes}: a node with these settings takes {least} bytes at least"
+            " beside its keys; --history-bytes is a part of it"
+        )
+    return Shares(memory_bytes, min(connections or CONNECTIONS_MAX, fitting), watches, half_lines)
+
+
+def _rest_for(connections: int, each: int) -> int:
+    """Return the bytes of so many connections, and of the watches and half lines beside them."""
+    needed = (connections + PLACES_FOR_PEERS) * each
+    with_least = (needed + HALF_LINES_BYTES) * PART_OF_WATCHES // (PART_OF_WATCHES - 1)
+    return max(with_least, math.ceil(needed / PART_OF_CONNECTIONS)) + WATCH_BYTES

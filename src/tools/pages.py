@@ -1,0 +1,85 @@
+"""`raftline docs`: the pages of this build, its alarms for Prometheus and its dashboard.
+
+They lie beside the package in a clone, and inside it where it is installed: setup.py packs FILES.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+PACKAGE: Final = Path(__file__).parents[1]
+PACKED: Final = "pages"  # the folder in an installed package
+FILES: Final = (
+    "docs/*.md", "docs/*/*.md", "docs/examples/*.py",
+    "deploy/prometheus/alerts.yml", "deploy/prometheus/prometheus.yml",
+    "deploy/grafana/raftline.json",
+)  # fmt: skip
+_NAMED: Final = {"raftline.json": "dashboard"}  # the others by their stems
+_TITLES: Final = {
+    "alerts": 'alarms for Prometheus; they look for the nodes under job="raftline"',
+    "prometheus": "a configuration of Prometheus that scrapes the nodes under that job",
+    "dashboard": "a dashboard for Grafana; import it and choose the data source",
+}
+
+
+def show(name: str | None, folder: str | None) -> int:
+    """Print the page, or the list of all pages; or write them all into a folder.
+
+    Raises:
+        ConfigError: there is no such page. OSError: the folder can't be written.
+    """
+    found = pages()
+    if folder is not None:
+        for path, text in found.values():
+            target = Path(folder, path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text, encoding="utf-8")
+        print(f"{folder}: {len(found)} files; docs/index.md is the first to read")
+    elif name is None:
+        width = max(map(len, found))
+        for each, (_, text) in found.items():
+            print(f"{each:<{width}}  {_TITLES.get(each) or _title(text)}")
+    else:
+        print(_page(name, found), end="")
+    return 0
+
+
+def pages() -> Mapping[str, tuple[str, str]]:
+    """Return each page by its name: its path in a clone, and its text."""
+    packed = PACKAGE / PACKED
+    root = packed if packed.is_dir() else PACKAGE.parent
+    paths = [path for pattern in FILES for path in sorted(root.glob(pattern))]
+    return {
+        _name(path): (
+            path.relative_to(root).as_posix(),
+            path.read_text(encoding="utf-8"),
+        )
+        for path in paths
+    }
+
+
+def _name(path: Path) -> str:
+    named = path.parent.name if path.stem == "README" else path.stem
+    return _NAMED.get(path.name, named)
+
+
+def _page(name: str, found: Mapping[str, tuple[str, str]]) -> str:
+    from raftline.common.config import ConfigError  # setup.py reads FILES without the package
+
+    by_path = {path: text for path, text in found.values()}
+    if name in found:
+        return found[name][1]
+    if name.removeprefix("./") in by_path:
+        return by_path[name.removeprefix("./")]
+    near = difflib.get_close_matches(name, found, 1)
+    meant = f"; did you mean {near[0]}?" if near else "; raftline docs lists them"
+    raise ConfigError(f"there is no page {name!r}{meant}")
+
+
+def _title(text: str) -> str:
+    """Return the heading of a page, or the first line of a program's docstring."""
+    head = text.lstrip().partition("\n")[0]
+    return head.lstrip("#!").strip().strip('"') if head else ""

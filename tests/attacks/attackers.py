@@ -1,0 +1,358 @@
+"""The attacks. Each is one wave, which its own process repeats until the end.
+
+An attacker judges nothing: a node may answer anything, or end the connection. The users at work
+beside it judge, and the memory of the nodes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+
+from raftline.clients.lines import LineConnection
+from tests.attacks.field import Field, leader_port
+
+HELD_S = 4.0  # for which a wave holds what it has opened
+PIECE_S = 2.0  # for one send to a node that takes nothing
+SMALL = 4096  # bytes of a receive buffer
+HALF = 300  # connections of half lines
+SILENT = 400
+GUESSERS = 60
+SLOW_HTTP = 500
+
+
+def wave(field: Field, attack: Callable[[Field], None]) -> None:
+    """Carry out one wave; refusals are what an attacker has to expect."""
+    with contextlib.suppress(OSError, AssertionError, ValueError, KeyError, EOFError):
+        attack(field)
+
+
+@contextlib.contextmanager
+def plain(ports: Sequence[int], count: int) -> Iterator[list[socket.socket]]:
+    """Open `count` connections without TLS."""
+    with ExitStack() as stack:
+        made = []
+        for number in range(count):
+            with contextlib.suppress(OSError):
+                made.append(
+                    stack.enter_context(
+                        socket.create_connection(("localhost", ports[number % len(ports)]), PIECE_S)
+                    )
+                )
+        yield made
+
+
+@contextlib.contextmanager
+def users(
+    field: Field, user: str, count: int, port: int | None = None
+) -> Iterator[list[LineConnection]]:
+    """Open `count` connections and log in on each."""
+    with ExitStack() as stack:
+        made = []
+        for number in range(count):
+            with contextlib.suppress(OSError):
+                there = port or field.ports[number % len(field.ports)]
+                made.append(stack.enter_context(field.logged_in(there, user)))
+        yield made
+
+
+def pour(connections: Sequence[LineConnection], data: bytes) -> None:
+    """Send what each takes, and read nothing."""
+    for each in connections:
+        with contextlib.suppress(OSError):
+            each.socket.settimeout(PIECE_S)
+            each.socket.sendall(data)
+
+
+def drain(connection: LineConnection, lines: int) -> None:
+    until_s = time.monotonic() + 10
+    for _ in range(lines):
+        connection.read(until_s)
+
+
+def narrow(connection: LineConnection) -> None:
+    connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)
+
+
+# --- of nobody ------------------------------------------------------------------------------------
+
+
+def slow_line(field: Field) -> None:
+    """45 KB of telnet's bytes."""
+    for port in field.ports:
+        with contextlib.suppress(OSError), field.raw(port) as one:
+            one.sendall(b"\r\xff\xfa" * 15_000 + b"\n")
+            one.recv(1000)
+
+
+def strangers_half_lines(field: Field) -> None:
+    with ExitStack() as stack:
+        for number in range(HALF // 3):
+            with contextlib.suppress(OSError):
+                one = stack.enter_context(field.raw(field.ports[number % 3]))
+                one.sendall(b"c@set k " + b"x" * 1900)
+        time.sleep(HELD_S)
+
+
+def silent(field: Field) -> None:
+    """Connections that say nothing, and not even a hello."""
+    with plain(field.ports, SILENT):
+        time.sleep(HELD_S)
+
+
+def half_handshakes(field: Field) -> None:
+    """A hello each, and nothing after it."""
+    leaving = ssl.MemoryBIO()
+    hello = ssl.create_default_context(cafile=field.ca).wrap_bio(
+        ssl.MemoryBIO(), leaving, server_hostname="localhost"
+    )
+    with contextlib.suppress(ssl.SSLWantReadError):
+        hello.do_handshake()
+    data = leaving.read()
+    with plain(field.ports, SILENT) as made:
+        for number, one in enumerate(made):
+            with contextlib.suppress(OSError):
+                one.sendall(data if number % 2 else data[: len(data) // 2])
+        time.sleep(HELD_S)
+
+
+def asking_strangers(field: Field) -> None:
+    """Nobody asks on and on for what nobody may have."""
+    with ExitStack() as stack:
+        made = [stack.enter_context(field.raw(field.ports[number % 3])) for number in range(30)]
+        until_s = time.monotonic() + HELD_S
+        while time.monotonic() < until_s:
+            for one in made:
+                with contextlib.suppress(OSError):
+                    one.sendall(b"c@show\nc@status\ns2@RequestVote 99-1-1\n")
+                    one.recv(1 << 16)
+
+
+def guesses(field: Field) -> None:
+    """Wrong passwords, typed, on many connections at a time."""
+    with ExitStack() as stack:
+        made = [stack.enter_context(field.raw(field.ports[i % 3])) for i in range(GUESSERS)]
+        for _ in range(3):
+            for one in made:
+                with contextlib.suppress(OSError):
+                    one.sendall(b"c@login root wrong%d\n" % random.randrange(1 << 30))
+            for one in made:
+                with contextlib.suppress(OSError):
+                    one.settimeout(PIECE_S)
+                    one.recv(1000)
+
+
+def scram_guesses(field: Field) -> None:
+    for _ in range(50):
+        with contextlib.suppress(OSError), field.raw(random.choice(field.ports)) as one:
+            one.settimeout(PIECE_S)
+            one.sendall(b"c@auth n,,n=root,r=abcdefgh\n")
+            challenge = one.recv(1000).partition(b"r=")[2].partition(b",")[0]
+            one.sendall(b"c@auth c=biws,r=" + challenge + b",p=" + b"A" * 43 + b"=\n")
+            one.recv(1000)
+
+
+def forged_members(field: Field) -> None:
+    """Members' lines, and proofs that are none."""
+    lines = [
+        b's2@AppendEntries 77-2-1-[{"index": 3, "term": 77, "command": "set a evil"}] commit 3',
+        b"s3@RequestVote 999999-99-99",
+        b"s3@AppendEntries 281474976710655-0-0-[]",
+        b"s2@TimeoutNow 7",
+        b's2@InstallSnapshot 5-17-4 offset 0 of 9223372036854775807 crc32 1ff08c67 data "17"',
+        b"s2@Prove s1 nonce " + b"2" * 32,
+        b"s2@Proof " + b"0" * 64,
+    ]
+    for port in field.ports:
+        for line in lines:
+            with contextlib.suppress(OSError), field.raw(port) as one:
+                one.settimeout(PIECE_S)
+                one.sendall(line + b"\n")
+                one.recv(1000)
+
+
+def slow_http(field: Field) -> None:
+    """Half requests for pages."""
+    with plain(field.http_ports, SLOW_HTTP) as made:
+        for number, one in enumerate(made):
+            with contextlib.suppress(OSError):
+                one.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nX-" + b"a" * (number * 8))
+        time.sleep(HELD_S)
+
+
+def many_pages(field: Field) -> None:
+    """Whole requests, whose answers nobody reads."""
+    with plain(field.http_ports, 90) as made:
+        for one in made:
+            with contextlib.suppress(OSError):
+                one.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        time.sleep(1.0)
+
+
+# --- of a user ------------------------------------------------------------------------------------
+
+
+def half_lines(field: Field) -> None:
+    """Lines of 4 MB that have no end."""
+    with users(field, "mal", 40) as made:
+        pour(made, b"c@set mal/x " + b"x" * 4_190_000)
+        time.sleep(HELD_S)
+
+
+def slow_long_line(field: Field) -> None:
+    """4 MB of telnet's bytes."""
+    with users(field, "mal", 3) as made:
+        pour(made, b"\r\xff\xfa" * 1_390_000 + b"\n")
+        for each in made:
+            with contextlib.suppress(OSError):
+                drain(each, 1)
+
+
+def kept_replies(field: Field) -> None:
+    """Sessions whose last replies are as long as they may be."""
+    command = "txn " + " ; ".join(["get mal/emoji"] * 8)
+    with users(field, "mal", 1, leader_port(field)) as made:
+        for each in made:
+            for _ in range(4):
+                session = each.ask("c@session").partition("response: ")[2].split(" ")[0]
+                name, _, number = session.partition("#")
+                each.ask(f"{name}#{number or 1}@{command}")
+
+
+def rework(field: Field) -> None:
+    """Operations on a long list, 128 in a transaction, and 100 in one packet."""
+    with users(field, "mal", 1, leader_port(field)) as made:
+        for each in made:
+            each.ask("c@txn " + " ; ".join(["object mal/o list.put 0 2"] * 128))
+            each.send(*[f"c@object mal/o list.put 0 {number}" for number in range(20)])
+            drain(each, 20)
+
+
+def packet_of_reads(field: Field) -> None:
+    """900 reads of a megabyte, and nobody who takes them."""
+    with users(field, "mal", 3) as made:
+        for each in made:
+            narrow(each)
+        pour(made, b"c@get mal/big read local\n" * 900)
+        time.sleep(HELD_S)
+
+
+def readers_that_take_nothing(field: Field) -> None:
+    with users(field, "bob", 40) as made:
+        for each in made:
+            narrow(each)
+        pour(made, b"c@get mal/big\n" * 64)
+        time.sleep(HELD_S)
+
+
+def writing_reader(field: Field) -> None:
+    """A reader whose reads are to be entries."""
+    with users(field, "bob", 2, leader_port(field)) as made:
+        for each in made:
+            each.send(*["c@get mal/emoji read log"] * 200)
+            each.send(*["c@txn " + " ; ".join(["get mal/emoji"] * 8)] * 40)
+            drain(each, 240)
+
+
+def replies_to_writes(field: Field) -> None:
+    """Transactions that answer much, of a writer that reads nothing."""
+    with users(field, "mal", 6, leader_port(field)) as made:
+        for each in made:
+            narrow(each)
+        line = "c@txn set mal/t 1 ; " + " ; ".join(["get mal/emoji"] * 2) + "\n"
+        pour(made, line.encode() * 40)
+        time.sleep(HELD_S)
+
+
+def long_writes(field: Field) -> None:
+    """Megabytes written to one key, and no reply read."""
+    with users(field, "mal", 4, leader_port(field)) as made:
+        pour(made, (b"c@set mal/w " + b"y" * VALUE_BYTES + b"\n") * 20)
+        time.sleep(HELD_S)
+
+
+def long_entries_of_emojis(field: Field) -> None:
+    with users(field, "mal", 2, leader_port(field)) as made:
+        value = "a" * (VALUE_BYTES - 8) + "\U0001f600"  # one makes four bytes of each letter
+        for each in made:
+            for _ in range(5):
+                each.ask(f"c@set mal/e {value}")
+
+
+def watches(field: Field) -> None:
+    """10,000 watches on connections that read nothing, and events for them."""
+    with users(field, "bob", 2) as made:
+        for each in made:
+            narrow(each)
+        for number in range(10):
+            lines = [f"c#{number * 500 + n}@watch mal/{n}/" for n in range(500)]
+            pour(made, "".join(line + "\n" for line in lines).encode())
+        with users(field, "mal", 1, leader_port(field)) as writers:
+            for each in writers:
+                for number in range(30):
+                    each.ask(f"c@set mal/watched {'z' * 10_000}{number}")
+        time.sleep(HELD_S)
+
+
+def keys_that_nobody_takes(field: Field) -> None:
+    """Watches that begin with megabytes of keys, one look each, on connections that read
+    nothing."""
+    with users(field, "mal", 60) as made:
+        for each in made:
+            narrow(each)
+        for number in range(4):
+            for each in made:
+                pour([each], b"c#%d@watch mal/\n" % number)
+        time.sleep(HELD_S)
+
+
+def leases(field: Field) -> None:
+    """Leases of seconds, and another's that this one tries to end."""
+    with users(field, "mal", 1, leader_port(field)) as made:
+        for each in made:
+            each.send(*["c@lease 5"] * 500)
+            drain(each, 500)
+            for number in range(1, 200):
+                each.send(f"c@under lease-{number} set mal/l 1", f"c@release lease-{number}")
+            drain(each, 398)
+
+
+def shows(field: Field) -> None:
+    """Listings of all that may be seen, and nobody who takes them."""
+    with users(field, "mal", 8) as made:
+        for each in made:
+            narrow(each)
+        pour(made, b"c@show mal/\n" * 200)
+        time.sleep(HELD_S)
+
+
+def logins_without_end(field: Field) -> None:
+    """Connections of a user that come and go."""
+    for _ in range(20):
+        with users(field, "mal", 3):
+            pass
+
+
+def many_sessions(field: Field) -> None:
+    with users(field, "mal", 1, leader_port(field)) as made:
+        for each in made:
+            each.send(*["c@session"] * 300)
+            drain(each, 300)
+
+
+VALUE_BYTES = 1_000_000
+ATTACKS: dict[str, Callable[[Field], None]] = {
+    attack.__name__.replace("_", " "): attack
+    for attack in (
+        slow_line, strangers_half_lines, silent, half_handshakes, asking_strangers, guesses,
+        scram_guesses, forged_members, slow_http, many_pages, half_lines, slow_long_line,
+        kept_replies, rework, packet_of_reads, readers_that_take_nothing, writing_reader,
+        replies_to_writes, long_writes, long_entries_of_emojis, watches,
+        keys_that_nobody_takes, leases, shows, logins_without_end, many_sessions,
+    )
+}  # fmt: skip

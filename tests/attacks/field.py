@@ -1,0 +1,178 @@
+"""Three nodes with users, a secret and TLS alone, and what one reads of them from outside."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import ssl
+import sys
+import urllib.request
+from pathlib import Path
+from typing import NamedTuple
+
+from raftline.access.roles import EVERYWHERE, Identity
+from raftline.access.secret import make_secret
+from raftline.access.users import ITERATIONS_LEAST, User, Users, make_verifier, write_users
+from raftline.clients.lines import LineConnection
+from raftline.clients.login import Credentials, log_in
+from raftline.clients.tls import ClientTls
+from raftline.tools import certs
+from raftline.tools.processes import SERVER
+from raftline.wire.rights import UserRole
+from raftline_course.harness.cluster import Cluster, NodeProcess
+from raftline_course.harness.processes import DEADLINE_S, eventually, free_ports
+
+PASSWORD = "correct horse battery"
+NAMES = {
+    "root": (UserRole.ADMIN, EVERYWHERE),
+    "ann": (UserRole.WRITER, ("ann/", "lock/ann/")),
+    "mal": (UserRole.WRITER, ("mal/",)),
+    "bob": (UserRole.READER, ("mal/", "ann/")),
+}
+VALUE = 1_000_000  # bytes of the long values that attacks work on
+ITEMS = 330_000  # of a list in a value as long
+SAYS_MOST = re.compile(r"memory: its bounds add up to ([0-9]+) MiB beside the keys")
+BOUNDED_LEVEL = 3  # from which on what is applied has bounds
+
+
+class Field(NamedTuple):
+    """The places of the nodes, for users and attackers."""
+
+    ports: tuple[int, ...]
+    http_ports: tuple[int, ...]
+    ca: str
+    secret: str
+
+    @property
+    def at(self) -> str:
+        return ",".join(f"localhost:{port}" for port in self.ports)
+
+    @property
+    def tls(self) -> ClientTls:
+        return ClientTls(ca=self.ca)
+
+    def raw(self, port: int) -> ssl.SSLSocket:
+        """Return a stranger's connection: TLS, and no login."""
+        context = ssl.create_default_context(cafile=self.ca)
+        plain = socket.create_connection(("localhost", port), DEADLINE_S)
+        return context.wrap_socket(plain, server_hostname="localhost")
+
+    def logged_in(self, port: int, user: str) -> LineConnection:
+        """Return the connection of a user."""
+        connection = LineConnection(port, DEADLINE_S, tls=self.tls)
+        log_in(connection, Credentials(user, PASSWORD), "c", DEADLINE_S)
+        return connection
+
+
+class Nodes(Cluster):
+    """The nodes of a field, before all others on this machine if that may be had."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        verifier = make_verifier(PASSWORD, ITERATIONS_LEAST)
+        users = {name: User(Identity(name, *NAMES[name]), verifier) for name in NAMES}
+        write_users(folder / "users", Users(users, bytes(32)))
+        make_secret(folder / "secret")
+        made = folder / "certs"
+        certs.make(made, [f"s{number}=localhost" for number in (1, 2, 3)], [])
+        common = ["--users", folder / "users", "--anonymous", "none", "--secret", folder / "secret"]
+        common += ["--tls-only", "--tls-ca", made / "ca.pem"]
+        (folder / "nodes").mkdir()
+        super().__init__(folder / "nodes", 3, *map(str, common), "--pace", "class", *options)
+        http_ports = []
+        for node in self.nodes:
+            http_ports.append(next(free_ports))
+            node.options += ["--tls-cert", str(made / f"{node.name}.pem")]
+            node.options += ["--tls-key", str(made / f"{node.name}.key")]
+            node.options += ["--http", str(http_ports[-1])]
+            node._console = folder / f"{node.name}.txt"
+            if os.geteuid() == 0:
+                node.program = ["nice", "-n", "-19", sys.executable, str(SERVER)]
+        self.http_ports = tuple(http_ports)
+        self.field = Field(
+            tuple(node.port for node in self.nodes),
+            self.http_ports,
+            str(made / "ca.pem"),
+            str(folder / "secret"),
+        )
+
+    def console(self, node: NodeProcess) -> str:
+        return (self.folder.parent / f"{node.name}.txt").read_text()
+
+    def begin(self) -> None:
+        """Start all, and wait until all serve at a level that has bounds."""
+        for node in self.nodes:
+            node.launch()
+        for node in self.nodes:
+            eventually(lambda node=node: "Server started on" in self.console(node), node.name)
+        eventually(lambda: len(self.seen()) == 1, "one leader")
+        eventually(lambda: self._level() >= BOUNDED_LEVEL, "a level with bounds")
+
+    def seen(self) -> set[tuple[int, str]]:
+        """Return term and leader as each node reports them by HTTP, without a login."""
+        views = [self.status_of(place) for place in range(len(self.nodes))]
+        return {(view["term"], view["leader"]) for view in views}
+
+    def status_of(self, place: int) -> dict[str, object]:
+        url = f"http://localhost:{self.http_ports[place]}/status"
+        try:
+            with urllib.request.urlopen(url, timeout=DEADLINE_S) as answer:
+                return json.loads(answer.read())
+        except OSError as error:
+            return {"term": f"no answer: {error}", "leader": None}
+
+    def _level(self) -> int:
+        return min(int(str(self.status_of(place).get("level", 0))) for place in range(3))
+
+    def log_bytes(self) -> int:
+        """Return the bytes of the longest log."""
+        logs = [self.status_of(place).get("log_bytes", 0) for place in range(len(self.nodes))]
+        return max(map(int, map(str, logs)))
+
+    def said_most(self) -> int:
+        """Return the bytes that the nodes take at the most, as they printed at their start."""
+        found = SAYS_MOST.search(self.console(self.nodes[0]))
+        assert found is not None, "the nodes print no bound of their memory"
+        return int(found[1]) << 20
+
+    def memory(self) -> list[int]:
+        """Return the resident bytes of each node."""
+        return [_figure(node.pid, "VmRSS") for node in self.nodes]
+
+    def peaks(self) -> list[int]:
+        return [_figure(node.pid, "VmHWM") for node in self.nodes]
+
+    def threads(self) -> list[int]:
+        return [len(os.listdir(f"/proc/{node.pid}/task")) for node in self.nodes]
+
+
+def _figure(pid: int, name: str) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text("ascii").splitlines():
+        if line.startswith(name + ":"):
+            return int(line.split()[1]) << 10
+    return 0
+
+
+def fill(field: Field) -> None:
+    """Write the keys that the attacks work on: 1 MB of letters, of emojis, and a list."""
+    import raftline
+
+    with raftline.connect(field.at, user="mal", password=PASSWORD, tls=field.tls, timeout=60) as kv:
+        kv["mal/big"] = "x" * VALUE
+        kv["mal/emoji"] = "\U0001f600" * (VALUE // 4)
+    with field.logged_in(leader_port(field), "mal") as connection:
+        for text in ("set mal/o [" + "1," * (ITEMS - 1) + "1]",):
+            reply = connection.ask(f"c@{text}")
+            assert "SET response" in reply, reply[:200]
+
+
+def leader_port(field: Field) -> int:
+    """Return the port of the node that leads, by what a node reports without a login."""
+    with urllib.request.urlopen(
+        f"http://localhost:{field.http_ports[0]}/status", timeout=DEADLINE_S
+    ) as answer:
+        name = json.loads(answer.read())["leader"] or ""
+    if not name:
+        raise OSError("no leader")
+    return field.ports[int(name[1:]) - 1]

@@ -1,0 +1,148 @@
+"""Users who do their work while others attack: each call must succeed within its time."""
+
+from __future__ import annotations
+
+import threading
+import time
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import raftline
+from tests.attacks.field import PASSWORD, Field
+
+PATIENCE_S = 30.0
+PAUSE_S = 0.05
+LOOK_S = 0.5  # between two looks whether the end has come
+LOCK_S = 20
+
+
+class WrongAnswer(Exception):
+    """A read or an event that can't be; no trouble excuses it."""
+
+
+@dataclass
+class Work:
+    """The work of one user."""
+
+    name: str
+    done: int = 0
+    longest_s: float = 0.0
+    refused: list[str] = field(default_factory=list)
+
+
+class UsersAtWork:
+    """A writer, a reader, a watcher, the holder of a lock, one who logs in, and one who scrapes."""
+
+    def __init__(self, place: Field) -> None:
+        self.place = place
+        self.works: list[Work] = []
+        self._end = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._written = 0
+
+    def begin(self) -> None:
+        with self._connected("ann") as kv:
+            kv["ann/a"] = "0"
+        roles: dict[str, Callable[[Work], None]] = {
+            "writer": self._write, "reader": self._read, "watcher": self._watch,
+            "lock holder": self._hold, "login": self._log_in, "scrape": self._scrape,
+        }  # fmt: skip
+        for name, role in roles.items():
+            work = Work(name)
+            self.works.append(work)
+            self._threads.append(threading.Thread(target=role, args=(work,), daemon=True))
+            self._threads[-1].start()
+
+    def end(self) -> None:
+        self._end.set()
+        for thread in self._threads:
+            thread.join(2 * PATIENCE_S)
+        for thread, work in zip(self._threads, self.works, strict=True):
+            if thread.is_alive():
+                work.refused.append("hangs at the end")
+
+    def _connected(self, user: str) -> raftline.KV[str]:
+        return raftline.connect(
+            self.place.at, user=user, password=PASSWORD, tls=self.place.tls, timeout=PATIENCE_S
+        )
+
+    def _repeat(self, work: Work, call: Callable[[], None]) -> None:
+        while not self._end.wait(PAUSE_S):
+            begun_s = time.monotonic()
+            try:
+                call()
+            except Exception as error:
+                work.refused.append(f"{type(error).__name__}: {error}")
+                self._end.wait(1)
+            work.done += 1
+            work.longest_s = max(work.longest_s, time.monotonic() - begun_s)
+
+    def _write(self, work: Work) -> None:
+        with self._connected("ann") as kv:
+
+            def once() -> None:
+                kv["ann/a"] = str(self._written + 1)
+                self._written += 1
+
+            self._repeat(work, once)
+
+    def _read(self, work: Work) -> None:
+        with self._connected("bob") as kv:
+
+            def once() -> None:
+                least = self._written
+                found = int(kv["ann/a"])
+                if found < least:
+                    raise WrongAnswer(f"read {found} after {least} was written")
+
+            self._repeat(work, once)
+
+    def _watch(self, work: Work) -> None:
+        last = -1
+        with self._connected("bob") as kv, kv.watch("ann/a") as watch:
+
+            def once() -> None:
+                nonlocal last
+                event, until_s = None, time.monotonic() + 2 * PATIENCE_S  # a follower may lag so
+                while event is None and time.monotonic() < until_s and not self._end.is_set():
+                    event = watch.next_event(LOOK_S)
+                assert event is not None or self._end.is_set(), "no event in time"
+                if event is not None and event.value is not None:
+                    if int(event.value) not in (last + 1, last) and last >= 0:
+                        raise WrongAnswer(f"watched {event} after {last}")
+                    last = int(event.value)
+
+            self._repeat(work, once)
+
+    def _hold(self, work: Work) -> None:
+        with self._connected("ann") as kv:
+
+            def once() -> None:
+                lock = kv.lock("ann/lock", ttl=LOCK_S)
+                with lock:
+                    for _ in range(30):
+                        if self._end.wait(1):
+                            return
+                        lock.check()
+
+            self._repeat(work, once)
+
+    def _log_in(self, work: Work) -> None:
+        def once() -> None:
+            with self._connected("bob") as kv:
+                int(kv["ann/a"])
+
+        self._repeat(work, once)
+
+    def _scrape(self, work: Work) -> None:
+        def once() -> None:
+            for port in self.place.http_ports:
+                for page in ("health", "metrics"):
+                    url = f"http://localhost:{port}/{page}"
+                    with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:
+                        assert answer.status == 200
+                        answer.read()
+            self._end.wait(1)
+
+        self._repeat(work, once)

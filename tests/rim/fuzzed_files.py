@@ -1,0 +1,220 @@
+"""The files that a node reads, with bytes changed, and requests for pages, and what must hold."""
+
+from __future__ import annotations
+
+import functools
+import os
+import socket
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from hypothesis import strategies as st
+
+from raftline.access.tls import Tls, TlsFiles
+from raftline.common import config
+from raftline.common.config import ConfigError
+from raftline.monitoring.listener import HttpConnection, HttpRefusal, read_request
+from raftline.node import boot, settings
+from raftline.raft.effects import Effects, HardState
+from raftline.storage.disk import FilesRefused
+from raftline.storage.snapshotfile import no_pause
+from raftline.tools import certs
+from tests.faulty_folder import MemoryFolder
+from tests.node_files import MEMBERS, entries
+from tests.node_files import boot as booted
+
+Result = TypeVar("Result")
+
+
+def attempt(kind: type[Exception], call: Callable[[], Result]) -> tuple[Result | None, str]:
+    """Return what a call returns, or None and why it is refused."""
+    try:
+        return call(), ""
+    except kind as refused:
+        return None, str(refused)
+
+
+def is_one_line(text: str) -> bool:
+    return bool(text) and "\n" not in text
+
+
+# --- log, promise and snapshot ------------------------------------------------------------------
+
+TERM = 2
+COMMANDS = ("noop", "set a 1", r"set b \xff\s\n", "delete a", "set c é", "lease 30")
+
+
+@functools.cache
+def _written() -> dict[str, bytes]:
+    """Return the files of a node that took a snapshot amid its log."""
+    folder = MemoryFolder()
+    manager, _ = booted(folder)
+    begin = entries(1, 1, *COMMANDS)
+    manager.persist([Effects(save=HardState(TERM, "s1"), append=begin)])
+    manager.apply(begin)
+    manager.snapshots.publish(manager.snapshots.write(manager.freeze(), no_pause))
+    manager.persist([Effects(append=entries(7, TERM, "set e 5", "set f 6"))])
+    manager.persist([Effects(append=entries(9, TERM, "delete e"))])
+    manager.close()
+    return folder.contents()
+
+
+def changed(data: bytes, edits: list[tuple[int, int, bytes]]) -> bytes:
+    """Return `data` with some bytes replaced: each edit has a place, a length and bytes."""
+    made = bytearray(data)
+    for place, length, replacement in edits:
+        at = place % (len(made) + 1)
+        made[at : at + length] = replacement
+    return bytes(made)
+
+
+_LENGTHS = st.sampled_from((0, 0, 1, 1, 1, 9, 64, 1 << 16))
+EDITS = st.lists(st.tuples(st.integers(0, 1 << 16), _LENGTHS, st.binary(max_size=9)), max_size=4)
+NODE_FILES = st.deferred(lambda: st.tuples(st.sampled_from(sorted(_written())), EDITS))
+
+
+def check_node_files(drawn: tuple[str, list[tuple[int, int, bytes]]]) -> None:
+    """A start is refused in one line and changes nothing, or it knows what was written, up to some
+    entry, and so does the next start."""
+    name, edits = drawn
+    files = _written()
+    was = booted(MemoryFolder(files))[1]
+    folder = MemoryFolder({**files, name: changed(files[name], edits)})
+    before = folder.contents()
+    started, why = attempt(FilesRefused, lambda: booted(folder))
+    if started is None:
+        assert folder.contents() == before
+        assert is_one_line(why)
+        return
+    manager, found = started
+    manager.close()
+    after, held = found.log.base_index, list(found.log.commands)
+    assert after in (0, was.log.base_index)
+    begin = after - was.log.base_index
+    assert begin < 0 or list(was.log.commands[begin:])[: len(held)] == held
+    assert found.hard_state.term <= max(TERM, was.hard_state.term)
+    manager, again = booted(folder)
+    manager.close()
+    assert (again.log.base_index, again.log.commands) == (after, held)
+    assert again.hard_state == found.hard_state
+
+
+# --- configuration and settings -----------------------------------------------------------------
+
+MEMBER_LINES = "".join(f"{name} {place.replace(':', ' ')}\n" for name, place in MEMBERS.items())
+CONFIGURATIONS = st.builds(changed, st.just(MEMBER_LINES.encode()), EDITS) | st.binary(max_size=200)
+
+
+def check_configuration(data: bytes) -> None:
+    """A configuration has members, or is refused in one line that names the file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / config.FILE_NAME
+        path.write_bytes(data)
+        read, why = attempt(ConfigError, lambda: config.read(path))
+        if read is None:
+            assert is_one_line(why)
+            assert config.FILE_NAME in why
+            return
+        assert read.members
+        for name, address in read.members.items():
+            config.check_name(name)
+            assert 0 < address.port < 1 << 16
+
+
+SETTINGS_TEXT = b"""max-connections = 500
+pace = "class"
+verbose = true
+history-bytes = 1048576
+http = "localhost:9100"
+tls-only = false
+"""
+SETTINGS = st.builds(changed, st.just(SETTINGS_TEXT), EDITS) | st.binary(max_size=100)
+
+
+def check_settings(data: bytes) -> None:
+    """A file of settings is read, or refused in one line."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "raftline.toml"
+        path.write_bytes(data)
+        words = ["s1", "10000", "--config", str(path)]
+        read, why = attempt(ConfigError, lambda: settings.load(boot.parser(), words, {}))
+        assert read is not None or is_one_line(why)
+
+
+# --- certificates -------------------------------------------------------------------------------
+
+
+@functools.cache
+def _certificates() -> dict[str, bytes]:
+    with tempfile.TemporaryDirectory() as name:
+        certs.make(Path(name), ["s1=localhost"], [])
+        return {file: (Path(name) / file).read_bytes() for file in ("s1.pem", "s1.key", "ca.pem")}
+
+
+CERTIFICATES = st.deferred(lambda: st.tuples(st.sampled_from(sorted(_certificates())), EDITS))
+
+
+def check_certificates(drawn: tuple[str, list[tuple[int, int, bytes]]]) -> None:
+    """Files of TLS are taken, or refused in one line that names one of them."""
+    changed_one, edits = drawn
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for file, data in _certificates().items():
+            made = changed(data, edits) if file == changed_one else data
+            path = folder / file
+            path.touch(mode=0o600)
+            path.write_bytes(made)
+        files = TlsFiles(folder / "s1.pem", folder / "s1.key", folder / "ca.pem")
+        tls, why = attempt(ConfigError, lambda: Tls(files))
+        if tls is None:
+            assert is_one_line(why)
+            assert os.fspath(folder) in why
+            return
+        assert all(at_s > 0 for at_s in tls.ends().values())
+
+
+# --- HTTP ---------------------------------------------------------------------------------------
+
+_HEADS = st.sampled_from(
+    [
+        b"GET /health HTTP/1.1\r\nHost: localhost:9100\r\nAccept: */*\r\n\r\n",
+        b"HEAD /metrics?x=1 HTTP/1.0\n\n",
+        b"POST /status HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 5\r\n\r\nhello",
+        b"GET /ready HTTP/1.1\r\nHost: [::1]\r\nHost: 127.0.0.1\r\n\r\n",
+    ]
+)
+REQUESTS = st.tuples(
+    st.builds(changed, _HEADS, EDITS) | st.binary(max_size=200), st.integers(1, 40)
+)
+
+
+def check_request(drawn: tuple[bytes, int]) -> None:
+    """A request has a path, or a refusal; and where it ends does not depend on its pieces."""
+    data, size = drawn
+    asked_of: list[str] = []
+
+    def refuses(host: str) -> bool:
+        asked_of.append(host)
+        return "evil" in host
+
+    is_whole = _is_whole(data, len(data) or 1)
+    assert _is_whole(data, size) == is_whole
+    if not is_whole:
+        return
+    found, why = attempt(HttpRefusal, lambda: read_request(data, refuses))
+    if found is None:
+        assert is_one_line(why)
+        return
+    assert "?" not in found.path
+    assert not any("evil" in host for host in asked_of)
+
+
+def _is_whole(data: bytes, size: int) -> bool:
+    """Return whether an end is seen if so many bytes come at a time."""
+    with socket.socket() as unused:
+        connection = HttpConnection(unused, 0.0)
+        return any(
+            [connection.is_whole(data[place : place + size]) for place in range(0, len(data), size)]
+        )

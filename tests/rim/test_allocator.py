@@ -1,0 +1,92 @@
+"""Memory that a node needs no more is collected and given back by its bytes."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from raftline.common import allocator
+from raftline.common.allocator import Tidy
+
+MIB = 1 << 20
+
+
+class Process:
+    """The memory that is resident, and what was done about it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.bytes, self.done = 100 * MIB, []  # type: int, list[str]
+        monkeypatch.setattr(allocator, "resident_bytes", lambda: self.bytes)
+        monkeypatch.setattr(allocator.gc, "collect", lambda: self.done.append("collected"))
+        monkeypatch.setattr(allocator, "give_back", lambda: self.done.append("given back"))
+
+
+def test_garbage_is_collected_once_a_process_has_grown(monkeypatch: pytest.MonkeyPatch) -> None:
+    process = Process(monkeypatch)
+    tidy = Tidy(32 * MIB, looks=1000)
+    tidy.look()
+    process.bytes += 32 * MIB
+    tidy.look()
+    assert process.done == []
+    process.bytes += 1
+    tidy.look()
+    tidy.look()
+    assert process.done == ["collected", "given back"]  # it counts from then on
+
+
+def test_free_pages_are_given_back_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    process = Process(monkeypatch)
+    tidy = Tidy(32 * MIB, looks=3)
+    for _ in range(7):
+        tidy.look()
+    assert process.done == ["given back", "given back"]
+
+
+def test_a_system_that_reports_no_memory_has_no_collections(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    process = Process(monkeypatch)
+    process.bytes = 0
+    tidy = Tidy(32 * MIB, looks=1000)
+    tidy.look()
+    assert process.done == []
+
+
+def test_the_process_is_measured_and_gives_back() -> None:
+    assert allocator.resident_bytes() >= 0
+    allocator.give_back()
+
+
+def test_a_python_without_ctypes_gives_nothing_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(allocator, "ctypes", None)
+    allocator.give_back_soon()
+    allocator.give_back()
+
+
+BLOCKS = """
+import resource
+from raftline.common import allocator
+allocator.give_back_soon()
+block = b"x" * (1 << 20)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(100):
+    del block
+    block = b"x" * (1 << 20)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) // 100)
+for _ in range(3):
+    block = b"x" * (8 << 20)
+    before = allocator.resident_bytes()
+    del block
+print(before - allocator.resident_bytes() >> 20)
+"""
+
+
+@pytest.mark.skipif("glibc" not in platform.libc_ver(), reason="the settings are glibc's")
+def test_the_memory_of_a_value_is_used_again_and_what_is_longer_goes_back() -> None:
+    command = [sys.executable, "-c", BLOCKS]
+    faults, mebibytes = map(int, subprocess.check_output(command, timeout=60).split())
+    assert faults < 16  # pages that the kernel clears, of 256
+    assert mebibytes >= 7

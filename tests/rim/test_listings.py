@@ -1,0 +1,165 @@
+"""The keys with which watches begin, while their readers take none of them: what they hold."""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from raftline.logmanager import LogManager
+from raftline.node import listing
+from raftline.wire import watches as words
+from raftline.wire.limits import LISTINGS_BYTES
+from raftline.wire.watches import WatchAsked
+from tests.rim.test_watchers import FakeSink, Scene
+
+KEYS = 500
+LINES = [f"EVENT 501 has k{number:03} {'v' * 1000}" for number in range(KEYS)]  # 500 KB
+
+
+@pytest.fixture
+def scene(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Scene]:
+    monkeypatch.setattr(LogManager, "folder_path", str(tmp_path))
+    scene = Scene()
+    scene.apply(*(f"set k{number:03} {'v' * 1000}" for number in range(KEYS)))
+    yield scene
+    scene.watchers.close()
+
+
+def slow_watch(scene: Scene) -> FakeSink:
+    """Begin a watch whose reader takes nothing; it is a look by itself."""
+    sink = FakeSink()
+    sink.is_slow = True
+    assert scene.watch("k", sink=sink)[0] == f"WATCH response: {KEYS} keys as of 501"
+    return sink
+
+
+def read(sink: FakeSink) -> list[str]:
+    sink.is_slow = False
+    sink.pump()
+    return [line.removeprefix("s1@") for line in sink.read()]
+
+
+def test_watches_that_are_not_read_share_one_bound_of_memory(scene: Scene) -> None:
+    tracemalloc.start()
+    try:
+        sinks = [slow_watch(scene) for _ in range(24)]  # of 12 MB
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < LISTINGS_BYTES * 5 // 4
+    assert 0 < scene.watchers._lister.room.used_bytes <= LISTINGS_BYTES
+    assert read(sinks[0]) == read(sinks[-1]) == LINES  # of memory and of a file
+
+
+def test_prefixes_within_one_another_keep_no_key_more_than_once(scene: Scene) -> None:
+    """Else one packet of watches would keep each key as often as it has prefixes."""
+    stem = "p" * 200
+    scene.apply(*(f"set {stem}{number:04} 1" for number in range(3000)))
+    asked = [(str(length), WatchAsked(stem[:length])) for length in range(1, 201)]
+    taken: list[int] = []
+    spell = scene.watchers._lister._spell
+
+    def spell_none(still: object, keys: object, found: listing.KeyListing) -> None:
+        taken.append(tracemalloc.get_traced_memory()[0])
+
+    scene.watchers._lister._spell = spell_none  # type: ignore[assignment,method-assign]
+    tracemalloc.start()
+    try:
+        scene.watchers.open(scene.sink, asked)
+    finally:
+        tracemalloc.stop()
+        scene.watchers._lister._spell = spell  # type: ignore[method-assign]
+    assert len(taken) == 200
+    assert max(taken) < 1 << 20  # 200 lists of them would be 4.8 MB
+
+
+@pytest.mark.parametrize(
+    ("prefix", "has"),
+    [
+        ("", ["a", "\\xc3", "\\xc3z", "é", "éb", "\\xff"]),
+        ("é", ["é", "éb"]),
+        ("\\xc3", ["\\xc3", "\\xc3z"]),
+        ("b", []),
+    ],
+)
+def test_prefixes_of_one_look_have_each_their_own_keys(prefix: str, has: list[str]) -> None:
+    scene = Scene()
+    scene.apply(*(f"set {key} 1" for key in ("éb", "\\xc3z", "a", "\\xff", "é", "\\xc3")))
+    asked = [("1", WatchAsked(prefix)), ("2", WatchAsked("a"))]
+    scene.watchers.open(scene.sink, asked)
+    scene.sink.pump()
+    lines = [line for line in scene.sink.read() if line.startswith("s1#1@")]
+    assert [line.split(" ")[3] for line in lines] == has
+
+
+@pytest.mark.parametrize("end", ["unwatch", "drop", "read", "close"])
+def test_what_a_watch_has_let_go_of_counts_no_more(scene: Scene, end: str) -> None:
+    room = scene.watchers._lister.room
+    gc.disable()
+    try:
+        for _ in range(3):
+            sink = slow_watch(scene)
+            assert room.used_bytes > 500_000
+            if end == "unwatch":
+                scene.watchers.unwatch(sink, "")
+            elif end == "drop":
+                scene.watchers.drop(sink)
+            elif end == "read":
+                assert read(sink) == LINES
+            else:
+                scene.watchers.close(refusal="")
+            assert room.used_bytes == 0
+    finally:
+        gc.enable()
+
+
+def test_of_too_many_files_that_goes_which_was_not_read_for_longest(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "LISTINGS_BYTES", 0)
+    monkeypatch.setattr(listing, "LISTING_FILES", 2)
+    first, second = slow_watch(scene), slow_watch(scene)
+    first.text += first.backlogs[0].next_piece().decode()  # it reads a piece
+    third = slow_watch(scene)
+    (last,) = read(second)
+    assert last == words.amid_keys(words.TOO_SLOW, "k")
+    assert read(first) == read(third) == LINES
+    assert scene.watchers.count == 2
+
+
+def test_files_of_listings_leave_the_log_its_part_of_the_disk(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "LISTINGS_BYTES", 0)
+    first = slow_watch(scene)
+    monkeypatch.setattr(listing, "spares", lambda _, size: size <= 1000)
+    refusal = scene.watch("k")[0]
+    assert "can't be written" in refusal
+    assert "No space left on device" in refusal
+    assert read(first) == [words.amid_keys(words.TOO_SLOW, "k")]
+
+
+def test_a_watch_that_is_refused_amid_the_look_leaves_the_next_one_its_own_keys(
+    scene: Scene,
+) -> None:
+    scene.apply("set app/a 1", "set pub/a 2")
+    watchers, take = scene.watchers, scene.watchers._lister.take
+
+    def meanwhile(prefixes: list[str]) -> list[listing.KeyListing]:
+        listings = take(prefixes)
+        watchers.end_refused(scene.sink, lambda line: "you may not" if "app/" in line else "")
+        return listings
+
+    watchers._lister.take = meanwhile  # type: ignore[assignment,method-assign]
+    asked = [("1", WatchAsked("app/")), ("2", WatchAsked("pub/"))]
+    refused, begun = watchers.open(scene.sink, asked)
+    scene.sink.pump()
+    assert (refused, begun) == ([], ["WATCH response: 1 key as of 503"])
+    assert sorted(scene.sink.read()) == [
+        f"s1#1@{words.amid_keys(words.RIGHTS, 'app/')}",
+        "s1#2@EVENT 503 has pub/a 2",
+    ]

@@ -1,0 +1,269 @@
+"""The looks at a long value and its copies, counted: each takes a millisecond for some MiB."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from random import Random
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from raftline.net.lines import LineBuffer, LineReader, long_reads
+from raftline.node.server import Server
+from raftline.raft import spelling
+from raftline.raft.effects import Effects
+from raftline.raft.log import Entry, SafetyError
+from raftline.raft.messages import AppendEntries
+from raftline.raft.spelling import is_plain, is_printable, read, read_entries, spell_entries
+from raftline.storage.disk import DiskFailed
+from raftline.storage.logfile import check_storable
+from raftline.wire.limits import BUFFER_BYTES, LONG_READ_BYTES, LONG_READS, READ_BYTES, VALUE_BYTES
+from raftline.wire.operands import Limits
+from raftline.wire.parsing import Readings, parse
+from tests.faulty_folder import Died, Fault, Kind, MemoryFolder
+from tests.node_files import boot, known, vote
+
+VALUE = "v" * VALUE_BYTES
+# By a character at a time, or with a copy of the text; `in` is the search of the C library.
+SLOW = {"isprintable", "translate", "encode", "split", "splitlines"}
+
+
+def slow_looks(work: Callable[[], object]) -> Counter[str]:
+    """Return the slow methods that were called on a long text, and how often."""
+    found: Counter[str] = Counter()
+
+    def note(_: object, event: str, called: Any) -> None:
+        if event == "c_call" and called.__name__ in SLOW:
+            text = getattr(called, "__self__", "")
+            if isinstance(text, str | bytes) and len(text) >= READ_BYTES:
+                found[called.__name__] += 1
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        work()
+    finally:
+        sys.setprofile(before)
+    return found
+
+
+@pytest.mark.pure
+@pytest.mark.parametrize("verb", ["set", "setnx", "append"])
+def test_a_long_value_is_parsed_without_a_slow_look_at_it(verb: str) -> None:
+    line = f"c4#17@{verb} key {VALUE}".encode()
+    assert not slow_looks(lambda: parse(line, Limits(), Readings(), "s1"))
+    parsed = parse(line, Limits(), Readings(), "s1")
+    assert (parsed.kind, parsed.request.command) == ("write", f"{verb} key {VALUE}")
+
+
+def searches(work: Callable[[], object]) -> int:
+    """Return how often all the control characters were searched for."""
+    before, found = spelling._CONTROLS, list[int]()
+
+    class Controls:
+        def __iter__(self) -> Iterator[str]:
+            found.append(1)
+            return iter(before)
+
+    spelling._CONTROLS = Controls()
+    try:
+        work()
+    finally:
+        spelling._CONTROLS = before
+    return len(found)
+
+
+@pytest.mark.pure
+def test_control_characters_are_searched_for_where_they_can_come_from() -> None:
+    """In a line that came, and before a line of the log is written. Each takes 0.4 ms for 1 MiB."""
+    line, entries = f"set key {VALUE}".encode(), [Entry(1, 1, f"set a {VALUE}")]
+    assert searches(lambda: parse(line, Limits(), Readings(), "s1")) == 1
+    assert searches(lambda: spell_entries(entries)) == 0
+    assert searches(lambda: check_storable(entries)) == 1
+    listed = spell_entries(entries)
+    assert searches(lambda: read_entries(listed, 0, 0, 1)) == 0
+
+
+@pytest.mark.parametrize("character", ["\x01", "\t", "\x7f", "\x80"])
+@pytest.mark.parametrize("is_escaped", [True, False])
+def test_no_control_character_comes_by_the_entries_of_a_peer(
+    character: str, is_escaped: bool
+) -> None:
+    spelled = f"\\u{ord(character):04x}" if is_escaped else character
+    listed = f'[{{"index": 1, "term": 1, "command": "set a {VALUE}{spelled}"}}]'
+    with pytest.raises(ValueError, match=r"JSON|plain text"):
+        read_entries(listed, 0, 0, 1)
+
+
+@pytest.mark.parametrize("character", ['"', "\\", "\u2028", "é"])
+def test_other_characters_are_spelled_for_a_peer_as_it_reads_them(character: str) -> None:
+    entries = [Entry(1, 1, f"set a {VALUE}{character}"), Entry(2, 1, f"set {character} 1")]
+    assert read_entries(spell_entries(entries), 0, 0, 1) == entries
+
+
+@pytest.mark.pure
+def test_long_entries_are_spelled_and_checked_without_a_slow_look_at_them() -> None:
+    entries = [Entry(1, 1, f"set a {VALUE}"), Entry(2, 1, f"set b {VALUE}")]
+    assert not slow_looks(lambda: spell_entries(entries))
+    assert not slow_looks(lambda: check_storable(entries))
+
+
+@pytest.mark.parametrize("length", [1, 149, 151, 4096, 4097, 10_000])
+@pytest.mark.parametrize("character", ["\0", "\t", "\n", "\x1f", "\x7f", "\x80", "é", " ", "~"])
+def test_a_text_of_any_length_is_plain_if_it_is_printable_ascii(
+    length: int, character: str
+) -> None:
+    for place in (0, length // 2, length - 1):
+        text = "v" * place + character + "v" * (length - 1 - place)
+        assert is_plain(text) == (text.isascii() and text.isprintable())
+        assert is_printable(text) == text.isprintable()
+
+
+@pytest.mark.parametrize("character", ["\n", "\x7f", "\x85"])
+def test_a_control_character_in_a_long_value_gets_nowhere(character: str) -> None:
+    value = VALUE[:-1] + character
+    with pytest.raises(SafetyError):
+        check_storable([Entry(1, 1, f"set a {value}")])
+    assert parse(f"set a {value}".encode(), Limits(), Readings(), "s1").kind == "garbled"
+
+
+@pytest.mark.pure
+def test_pieces_of_a_long_line_are_not_split() -> None:
+    data, lines = f"set a {VALUE}\nget a\n".encode(), LineBuffer(30.0)
+    pieces = [data[at : at + READ_BYTES] for at in range(0, len(data), READ_BYTES)]
+    found: list[bytes] = []
+    looks = slow_looks(lambda: [found.extend(lines.feed(piece, 1.0)) for piece in pieces])
+    assert found == [f"set a {VALUE}".encode(), b"get a"]
+    assert looks["split"] <= 1  # the first one, which may hold many lines
+
+
+def test_peers_at_one_place_get_the_same_line() -> None:
+    """Its text is made and encoded once."""
+    server: Any = SimpleNamespace(name="s1", _spelled=(None, "", b""))
+    entries = [Entry(5, 2, f"set a {VALUE}")]
+
+    def line(to: str, **others: int) -> bytes:
+        message = AppendEntries("s1", to, 2, 4, 2, entries, commit_index=4, round=7)
+        for field, value in others.items():
+            setattr(message, field, value)
+        made = Server._append_line(server, message)
+        assert read("s1", to, made.decode().rstrip("\n").removeprefix("s1@")) == message
+        return made
+
+    first = line("s2")
+    assert line("s3") is first
+    for field in ("commit_index", "round", "vote_again"):
+        assert line("s3", **{field: 9}) != first
+        assert line("s3") == first
+
+
+def test_a_long_batch_is_not_copied_for_its_note() -> None:
+    folder = MemoryFolder()
+    manager, _ = boot(folder)
+    vote(manager, 1, "s1")
+    before = folder.steps
+    manager.persist([Effects(append=[Entry(1, 1, f"set a {VALUE}")])])
+    assert folder.steps - before == 4  # the entries, their note, one sync, the mark
+    manager.close()
+    assert known(boot(folder)[1]) == [Entry(1, 1, f"set a {VALUE}")]
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+@pytest.mark.parametrize("place", ["entries", "note", "sync"])
+def test_a_long_batch_that_was_not_synced_is_whole_or_gone(place: str, kind: Kind) -> None:
+    """It does not count, whatever happens between its entries and their note."""
+    first, second = Entry(1, 1, "set a 1"), Entry(2, 1, f"set a {VALUE[: 80 << 10]}")
+    for seed in range(2):
+        folder = MemoryFolder()
+        manager, _ = boot(folder)
+        vote(manager, 1, "s1")
+        manager.persist([Effects(append=[first])])
+        folder.fault = Fault(folder.steps + 1 + ["entries", "note", "sync"].index(place), kind)
+        with contextlib.suppress(Died, DiskFailed):
+            manager.persist([Effects(append=[second])])
+            pytest.fail("the fault was not met")
+        for left in (folder.kill(), folder.crash(Random(seed))):
+            again, recovered = boot(left)
+            assert known(recovered) in ([first], [first, second])
+            assert place != "entries" or known(recovered) == [first]
+            again.persist([Effects(append=[Entry(len(known(recovered)) + 1, 1, "set b 1")])])
+            again.close()
+
+
+# --- bytes out of a socket ------------------------------------------------------------------------
+
+
+class Socket:
+    """Has some bytes ready; it counts the calls that ask for them."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.calls = 0
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        self.calls += 1
+        assert flags, "a wait for so many bytes keeps the memory for them"
+        if not self.data:
+            raise BlockingIOError
+        found = self.data[:size]
+        if not flags & socket.MSG_PEEK:
+            self.data = self.data[size:]
+        return found
+
+    def recv_into(self, buffer: memoryview) -> int:
+        self.calls += 1
+        assert len(buffer) <= BUFFER_BYTES, "whoever waits keeps so much for it"
+        found, self.data = self.data[: len(buffer)], self.data[len(buffer) :]
+        buffer[: len(found)] = found
+        return len(found)
+
+
+def test_a_long_line_is_read_by_large_pieces() -> None:
+    line = f"s1@{VALUE}".encode()
+    connection: Any = Socket(line + b"\n")
+    reader = LineReader(connection, 30.0)
+    assert reader.read(2 * VALUE_BYTES) == [line]
+    assert connection.calls <= 2 * (VALUE_BYTES // LONG_READ_BYTES + 2)
+    assert reader.bytes_read == len(line) + 1
+    assert reader.read(2 * VALUE_BYTES) is None
+
+
+def test_short_lines_after_a_long_one_are_read_by_small_pieces() -> None:
+    """Each takes more memory than its bytes, until its reply is taken."""
+    line = VALUE[: 2 * READ_BYTES].encode()
+    connection: Any = Socket(line + b"\n" + b"x\n" * READ_BYTES)
+    reader = LineReader(connection, 30.0)
+    assert reader.read(VALUE_BYTES) == [line]
+    assert reader.read(VALUE_BYTES) == [b"x"] * (READ_BYTES // 2)
+
+
+@pytest.mark.parametrize(
+    ("size", "calls"), [(100, 1), (BUFFER_BYTES - 1, 1), (BUFFER_BYTES, 2), (READ_BYTES, 2)]
+)
+def test_what_fits_the_buffer_is_read_by_one_call(size: int, calls: int) -> None:
+    connection: Any = Socket(b"x" * size)
+    reader = LineReader(connection, 30.0)
+    assert reader.receive() == b"x" * size
+    assert (connection.calls, reader.bytes_read) == (calls, size)
+
+
+def test_large_pieces_are_read_for_few_connections_at_a_time() -> None:
+    connection: Any = Socket(b"x" * LONG_READ_BYTES)
+    reader = LineReader(connection, 30.0)
+    with contextlib.ExitStack() as others:
+        for _ in range(LONG_READS):
+            others.enter_context(long_reads)
+        assert reader.receive(is_amid_long=True) == b"x" * READ_BYTES
+    assert reader.receive(is_amid_long=True) == b"x" * (LONG_READ_BYTES - READ_BYTES)
+
+
+def test_bytes_that_are_yet_to_come_are_waited_for_with_the_small_buffer() -> None:
+    connection: Any = Socket(b"x" * READ_BYTES)
+    reader = LineReader(connection, 30.0)
+    assert reader.read(2 * VALUE_BYTES) is None  # the end came amid the line
+    assert connection.calls == 4

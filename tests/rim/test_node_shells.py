@@ -1,0 +1,62 @@
+"""The shells of a conversation with one node: a login that is cut short leaves no connection."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+
+import pytest
+
+from raftline.clients import one_node
+from raftline.clients.login import Credentials
+from raftline.clients.one_node import Connect, NodeShell
+from raftline.common.address import Address
+from raftline.kv.line_stream import AioNodeShell
+
+DEADLINE_S = 60.0
+ANN = Credentials("ann", "a password of ann")
+
+
+def test_a_task_that_is_cancelled_amid_its_login_leaves_no_connection() -> None:
+    async def cancelled() -> None:
+        asked, ended = asyncio.Event(), asyncio.Event()
+
+        async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readline()
+            asked.set()
+            with contextlib.suppress(ConnectionError):
+                await reader.read()
+            ended.set()
+            writer.close()
+
+        server = await asyncio.start_server(hang, "127.0.0.1", 0)
+        address = Address("127.0.0.1", server.sockets[0].getsockname()[1])
+        shell = AioNodeShell("me", ANN, None)
+        task = asyncio.ensure_future(shell.do(Connect(address, DEADLINE_S)))
+        await asyncio.wait_for(asked.wait(), DEADLINE_S)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        await asyncio.wait_for(ended.wait(), DEADLINE_S)
+        assert shell.stream is None
+        server.close()
+
+    asyncio.run(cancelled())
+
+
+def test_a_thread_that_is_interrupted_amid_its_login_begins_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A connection that is there already would be taken for one with a login."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(one_node, "log_in", interrupt)
+    with socket.create_server(("127.0.0.1", 0)) as node, NodeShell("me", ANN) as shell:
+        step = Connect(Address("127.0.0.1", node.getsockname()[1]), DEADLINE_S)
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                shell.do(step)
+            assert shell.connection is None
