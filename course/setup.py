@@ -30,5 +30,7 @@ class BuildPy(build_py):
                 shutil.copyfile(path, to)
 
 
-version = runpy.run_path(str(CLONE / "src/common/version.py"))["of_clone"](str(CLONE))
-setup(version=version, cmdclass={"build_py": BuildPy})
+version = runpy.run_path(str(CLONE / "deploy/git_version.py"))["version"]()
+# It looks into the store's modules, so it takes no older one with it.
+needed = [f"raftline>={version.partition('+')[0]}", "tomli>=1.1; python_version < '3.11'"]
+setup(version=version, install_requires=needed, cmdclass={"build_py": BuildPy})

@@ -26,10 +26,11 @@ GRADER = "course/raftline_course/grading/"  # of the lab that has a handout of i
 # Modules that a program names in a text only, so that no import shows them.
 NAMED = {"bugs": ("tests.virtual.simulate",)}
 # `check.py` of the bugs lists the line that does harm in each.
-KEPT_BACK = {"bugs": ("answers.md", "check.py")}
-# The second implementation, in C, is what a student of `conform` writes.
-MODELS = {"conform": (".c", ".h")}
+KEPT_BACK = {"bugs": ("answers.md", "check.py", "course/docs/conform.md")}
+# The implementations in C and JavaScript are what a student of `conform` writes.
+MODELS = {"conform": (".c", ".h", ".js")}
 ANSWERS = "answers"
+LINK = re.compile(r"\[(?P<text>[^][]*(?:\[[^][]*\][^][]*)*)\]\((?P<to>[^()\s#]+)(?:#[^()\s]*)?\)")
 FIRST_PAGE = """# {title}
 
 The sheet is [labs/{lab}/README.md](labs/{lab}/README.md). Begin in this folder.
@@ -58,11 +59,27 @@ def make_handout(lab: str, target: Path) -> None:
     if own.exists():
         if subprocess.run([sys.executable, str(own), str(target)], check=False).returncode:
             raise HandoutError(f"{own.relative_to(ROOT)} failed")
+        unlink_missing(target)
         return
     for name in sorted(files_of(lab)):
         _copy(name, target)
     title = (LABS / lab / "README.md").read_text("utf-8").partition("\n")[0].removeprefix("# ")
     (target / "README.md").write_text(FIRST_PAGE.format(title=title, lab=lab), encoding="utf-8")
+    unlink_missing(target)
+
+
+def unlink_missing(target: Path) -> None:
+    """Leave of each link to a file that a handout lacks its text alone."""
+    for page in target.rglob("*.md"):
+        text = page.read_text(encoding="utf-8")
+        kept = LINK.sub(lambda link, page=page: _kept(link, page), text)
+        if kept != text:
+            page.write_text(kept, encoding="utf-8")
+
+
+def _kept(link: re.Match[str], page: Path) -> str:
+    is_there = "://" in link["to"] or (page.parent / link["to"]).exists()
+    return link[0] if is_there else link["text"]
 
 
 def files_of(lab: str) -> set[str]:

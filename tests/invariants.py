@@ -115,9 +115,6 @@ class Invariants:
         """The core has just those reads that it was given and has not answered: none is lost, which
         would wait for ever, and none is left of an earlier leadership."""
         forwarded, leading = state.forwarded_reads, state.leading
-        own_reads = reading or forwarded.asked or forwarded.waiting or state.confirmed_reads
-        if not own_reads and not (leading and (leading.reads_waiting or leading.read_rounds)):
-            return
         kept = forwarded.asked + forwarded.waiting
         if leading is not None:
             kept += leading.reads_waiting
@@ -126,10 +123,10 @@ class Invariants:
         for ready in state.confirmed_reads:
             kept.append(ready.token)
         own = [token for token in kept if not isinstance(token, PeerRead)]
-        if len(own) != len(reading) or not reading.issuperset(own):
-            raise InvariantError(
-                f"{state.name} keeps the reads {own}, and was given {list(reading)}"
-            )
+        if lost := len(reading.difference(own)):
+            raise InvariantError(f"{state.name} lost {lost} of the reads that it was given")
+        if spare := len(own) - len(reading):
+            raise InvariantError(f"{state.name} keeps {spare} reads that nobody waits for any more")
 
     def forget(self, name: str, terms: Collection[int]) -> None:
         """These terms died with a node before they reached its disk, and so anybody else: as a
@@ -227,10 +224,11 @@ class Invariants:
             self._never_back(state)
         for entry in effects.append:
             self._log_matching(node, entry.index)
-        asked = state.forwarded_reads
-        if state.leading is not None or asked.asked or asked.waiting:
+        asked, leading = state.forwarded_reads, state.leading
+        has_reads = leading is not None and (leading.reads_waiting or leading.read_rounds)
+        if has_reads or asked.asked or asked.waiting:
             self._nothing_of_another_leadership(state)
-        if state.leading is not None or name in self._led:
+        if leading is not None or name in self._led:
             self._leader(node, effects)
         if effects.send_after_save or effects.send:
             self._messages(state, effects)

@@ -59,6 +59,7 @@ class ControlledServer(Server):
             startup.first_term = FIRST_TERM
         super().__init__(startup, pace, console, **others)
         self.faults = Faults(self.name, say=console.say)
+        self.traffic_log.is_cut_off = self.faults.cuts_off  # as they are not heard
         allowed = settings.controller_from if settings.controller else None
         self.control = self.orders = Control(self, console.say, allowed)
         self._prints_course_lines = settings.controller_lines
@@ -71,9 +72,6 @@ class ControlledServer(Server):
 
     def heartbeat_ms(self) -> int:
         return self.faults.table.heartbeat_ms or super().heartbeat_ms()
-
-    def is_cut_off(self, peer: str) -> bool:
-        return self.faults.cuts_off(peer)
 
     def recover(self) -> None:
         super().recover()

@@ -63,11 +63,13 @@ class Page:
 
     def follows(self, node: str, leader: str) -> bool:
         """Return whether a node has heard of a leader and has its log."""
-        script = """const said = (node, css) =>
-                document.querySelector(`[aria-label='${node}'] ${css}`).textContent;
+        script = """const role = (node) =>
+                document.querySelector(`[aria-label='${node}'] .role`).textContent;
+            const log = (node) => [...document.querySelectorAll(`[data-node='${node}'] td.entry`)]
+                .map((cell) => cell.firstChild.textContent).join();
             const [node, leader] = arguments;
-            return said(node, '.role') === said(leader, '.role').replace('leader', 'follower')
-                && said(node, '.log') === said(leader, '.log')"""
+            return role(node) === role(leader).replace('leader', 'follower')
+                && log(node) === log(leader)"""
         return bool(self.run(script, node, leader))
 
     def press(self, node: str, order: str) -> None:

@@ -15,7 +15,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 WHOLE = (
-    "LICENSE", "labs/appendix-reports.md", "labs/write-raft/README.md", "labs/write-raft/grade.py",
+    "LICENSE", "labs/appendix-reports.md", "labs/write-raft/README.md", "labs/write-raft/hints.md",
+    "labs/write-raft/grade.py",
     "labs/write-raft/skeleton", "labs/write-raft/transcripts",
 )  # fmt: skip
 FOLDERS = ("src/view",)  # the picture's page lies beside its modules

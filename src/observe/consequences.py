@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from raftline.observe.facts import Rule, Step, span
-from raftline.raft.messages import TimeoutNow
+from raftline.observe.facts import Rule, Step, Topic, among, held_index, holders, span
+from raftline.raft.election import NOOP
+from raftline.raft.messages import AppendAccepted, AppendEntries, InstallSnapshot, TimeoutNow
 
 
 def _is_newer(step: Step) -> bool:
@@ -25,11 +26,55 @@ def _commits(step: Step) -> bool:
     return step.after.commit_index > step.before.commit_index
 
 
+def _commits_as_leader(step: Step) -> bool:
+    """Whether a leader commits, also one that leaves by this very entry (thesis §4.2.2)."""
+    leaves = step.before.leads and not isinstance(step.message, AppendEntries)
+    return _commits(step) and step.effects.install is None and (step.after.leads or leaves)
+
+
+def _say_committed(step: Step) -> str:
+    index, before = step.after.commit_index, step.before
+    names = holders(step, index)
+    known = before if before.leads else step.after
+    return (
+        f"entry {index} of my term {step.after.term_at(index) or known.term} is held by "
+        f"{among(names)}, {known.share(names)}: a majority, so it is committed"
+    )
+
+
+def _say_reported(step: Step) -> str:
+    index = step.after.commit_index
+    if step.effects.install is not None or isinstance(step.message, InstallSnapshot):
+        return f"the snapshot stands for entries up to {index}, which are committed"
+    return f"the leader says that entries up to {index} are committed"
+
+
 def _holds_old(step: Step) -> bool:
     """Whether a majority has come to hold an entry that is not committed, for its term."""
-    after = step.after
-    is_news = after.held_index > step.before.held_index and step.before.leads
-    return is_news and after.held_index > after.commit_index and after.held_term < after.term
+    before, after = step.before, step.after
+    if not (before.leads and after.leads and isinstance(step.message, AppendAccepted)):
+        return False
+    was = before.followers.get(step.message.sender)
+    index = held_index(step)
+    is_news = was is not None and was.match_index < index <= step.message.index
+    return is_news and index > after.commit_index and (after.term_at(index) or 0) < after.term
+
+
+def _say_old(step: Step) -> str:
+    index, after = held_index(step), step.after
+    names = holders(step, index)
+    return (
+        f"{among(names)}, {step.before.share(names)}, hold entry {index}, but it is of term "
+        f"{after.term_at(index)}: an entry of term {after.term} must commit it"
+    )
+
+
+def _say_won(step: Step) -> str:
+    term = step.after.term
+    first = next(iter(step.effects.append), None)
+    if first is None or first.command != NOOP:
+        return f"I lead term {term}, and append no empty entry of it"
+    return f"as leader of term {term} I append the empty entry {first.index}"
 
 
 def _has_other_members(step: Step) -> bool:
@@ -58,40 +103,34 @@ CONSEQUENCES = (
         lambda step: "I lead no longer", "§5.1", "state.follow",
     ),
     Rule(
-        _has_won,
-        lambda step: f"as leader of term {step.after.term} I append the empty entry "
-        f"{step.effects.append[-1].index if step.effects.append else step.after.last_index}",
-        "§8", "election.become_leader",
+        _has_won, _say_won, "§8", "election.become_leader", Topic.LEAD,
     ),
     Rule(
-        lambda step: _commits(step) and step.after.leads,
-        lambda step: f"a majority holds entry {step.after.commit_index} of my term "
-        f"{step.after.term}, so it is committed",
-        "§5.3, §5.4.2", "replication.advance_commit",
+        _commits_as_leader, _say_committed, "§5.3, §5.4.2", "replication.advance_commit",
+        Topic.COMMIT,
     ),
     Rule(
-        lambda step: _commits(step) and not step.after.leads,
-        lambda step: f"the leader says that entries up to {step.after.commit_index} are committed",
-        "§5.3", "state.advance_commit_index",
+        lambda step: _commits(step) and not _commits_as_leader(step), _say_reported,
+        "§5.3", "state.advance_commit_index", Topic.COMMIT,
     ),
     Rule(
-        _holds_old,
-        lambda step: f"a majority holds entry {step.after.held_index}, but it is of term "
-        f"{step.after.held_term}: an entry of term {step.after.term} must commit it",
-        "§5.4.2, Figure 8", "replication.advance_commit",
+        _holds_old, _say_old, "§5.4.2, Figure 8", "replication.advance_commit", Topic.COMMIT,
     ),
-    Rule(lambda step: step.effects.apply, _say_handed_out, "§5.3", "state.hand_out_committed"),
+    Rule(
+        lambda step: step.effects.apply, _say_handed_out, "§5.3", "state.hand_out_committed",
+        Topic.APPLY,
+    ),
     Rule(
         lambda step: step.effects.reads and step.after.leads,
         lambda step: f"reads are served ({len(step.effects.reads)}): leadership is confirmed, and "
         "their read index applied",
-        "thesis §6.4", "reads.serve_applied",
+        "thesis §6.4", "reads.serve_applied", Topic.READ,
     ),
     Rule(
         lambda step: step.effects.reads and not step.after.leads,
         lambda step: f"reads are served ({len(step.effects.reads)}): I have applied what the "
         "leader's read index asks for",
-        "thesis §6.4", "reads.serve_applied",
+        "thesis §6.4", "reads.serve_applied", Topic.READ,
     ),
     Rule(
         lambda step: step.effects.members_changed and step.effects.install is not None,

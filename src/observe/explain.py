@@ -6,19 +6,23 @@ from collections.abc import Mapping, Sequence
 
 from raftline.observe import replication, votes
 from raftline.observe.consequences import CONSEQUENCES
-from raftline.observe.facts import Reason, Rule, Step, always, every, first, span
+from raftline.observe.facts import Finding, Reason, Rule, Step, Topic, always, span
+from raftline.observe.laws import LAWS, heard
 from raftline.raft import inputs, messages
+
+BEYOND = "docs/develop/divergence.md"  # not in the paper
 
 _TIME = (
     Rule(
         lambda step: step.before.leads and not step.after.leads,
-        lambda step: "no majority answered within an election timeout, so I give up",
+        lambda step: f"of {len(step.before.electors)} only {' '.join(heard(step))} answered within "
+        "an election timeout, no majority, so I give up",
         "thesis §6.2", "election.check_quorum",
     ),
     Rule(
         lambda step: step.after.leads and not step.before.leads,
         lambda step: f"my vote alone is a majority, so I lead term {step.after.term}",
-        "§5.2", "election.start_election",
+        "§5.2", "election.start_election", Topic.LEAD,
     ),
     Rule(
         lambda step: step.after.role == "candidate",
@@ -27,8 +31,8 @@ _TIME = (
     ),
     Rule(
         lambda step: step.after.role == "pre-candidate",
-        lambda step: "no leader was heard for an election timeout, so I ask who would vote for me "
-        f"in term {step.after.term + 1}",
+        lambda step: "my election timer has run out, so I ask who would vote for me in term "
+        f"{step.after.term + 1}",
         votes.PRE_VOTE, "election.on_silence",
     ),
     Rule(
@@ -55,7 +59,7 @@ _TIME = (
     Rule(
         lambda step: step.after.election_at_ms != step.before.election_at_ms
         and not step.after.leads,
-        lambda step: "no leader was heard, but I have no vote to stand with",
+        lambda step: "my election timer has run out, but I have no vote to stand with",
         "§5.2", "election.on_silence",
     ),
     Rule(always, lambda step: "time has passed", "§5.2", "node._pass_time"),
@@ -108,11 +112,11 @@ _ON_READ_INDEX_REPLY = _only(
 _DISCONNECTED = (
     Rule(
         lambda step: step.before.leader is not None and step.after.leader is None,
-        lambda step: "it led, so I ask for votes soon",
-        "§5.2",
+        lambda step: "it led, so I ask for votes soon, and do not wait out my election timeout",
+        BEYOND,
         "election.on_disconnected",
     ),
-    Rule(always, lambda step: "it did not lead: nothing to do", "§5.2", "election.on_disconnected"),
+    Rule(always, lambda step: "it did not lead: nothing to do", BEYOND, "election.on_disconnected"),
 )
 
 # By the input: the first rule that fits explains the decision.
@@ -145,12 +149,19 @@ DECISIONS: Mapping[type[object], Sequence[Rule]] = {
     ),
     inputs.Read: (
         Rule(
-            lambda step: step.effects.reads,
-            lambda step: "served under my lease", "thesis §6.4.1", "reads.read",
+            lambda step: step.effects.reads and step.after.now_ms < step.after.lease_until_ms,
+            lambda step: "served under my lease, which holds for "
+            f"{step.after.lease_until_ms - step.after.now_ms} ms",
+            "thesis §6.4.1", "reads.read", Topic.READ,
+        ),
+        Rule(
+            lambda step: step.effects.reads and step.after.leads,
+            lambda step: "I alone am a majority, which confirms that I lead",
+            "thesis §6.4", "reads.open_round", Topic.READ,
         ),
         Rule(
             always, lambda step: "a round of heartbeats confirms first that I lead",
-            "thesis §6.4", "reads.open_round",
+            "thesis §6.4", "reads.open_round", Topic.READ,
         ),
     ),
     inputs.AskLeader: _only(
@@ -188,9 +199,37 @@ DECISIONS: Mapping[type[object], Sequence[Rule]] = {
 }  # fmt: skip
 
 
-def explain(step: Step) -> list[Reason]:
-    """Return the reasons of a step: the decision about its input first, then what followed."""
+# What rests on what: entries that may not be taken can't be committed either.
+_RESTS: Mapping[Topic, frozenset[Topic]] = {
+    Topic.APPEND: frozenset((Topic.COMMIT, Topic.APPLY)),
+    Topic.COUNT: frozenset((Topic.COMMIT, Topic.APPLY)),
+    Topic.COMMIT: frozenset((Topic.APPLY,)),
+}
+
+
+def explain(step: Step, findings: Sequence[Finding] = ()) -> list[Reason]:
+    """Return the reasons of a step: what it breaks, then the decision about its input, then what
+    followed. A sentence that claims what is broken is left out.
+
+    `findings` are what others know of the step (observe/cluster.py).
+    """
     if step.refusal:
         return [Reason(f"refused: {step.refusal}", "docs/use/protocol.md", "node.receive")]
     event = step.message if step.message is not None else step.event
-    return first(DECISIONS[type(event)], step) + every(CONSEQUENCES, step)
+    decision = next(rule for rule in DECISIONS[type(event)] if rule.when(step))
+    rules = [decision, *(rule for rule in CONSEQUENCES if rule.when(step))]
+    found = broken(step)
+    known = {finding.claim for finding in found}
+    found += [finding for finding in findings if finding.claim not in known]
+    claims = {claim for one in found for claim in (one.claim, *_RESTS.get(one.claim, ()))}
+    said = [rule.explain(step) for rule in rules if rule.claim not in claims]
+    return [finding.reason for finding in found] + said
+
+
+def broken(step: Step) -> list[Finding]:
+    """Return what a step breaks, by what it shows itself."""
+    return [
+        Finding(law.claim, text, law.section, law.place)
+        for law in LAWS
+        if (text := law.check(step))
+    ]

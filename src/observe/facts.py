@@ -1,10 +1,16 @@
 """A server's state for an observer, one step of its core, and the form of a rule: its condition,
-its sentence, its section and its place. Pure."""
+its sentence, its section and its place. Pure.
+
+What is counted here is counted anew, and not by the core's own functions: a sentence that took
+their word would justify their mistakes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
 from typing import NamedTuple
 
 from raftline.raft.effects import Effects
@@ -20,6 +26,13 @@ class Follower(NamedTuple):
     match_index: int
     next_index: int
     mode: str
+    is_counted: bool = True  # False: it lost its memory
+    heard_at_ms: int = 0
+    acked_round: int = 0
+
+
+RUNS_MAX = 8  # of equal terms at a log's end that are copied
+LEADER = Role.LEADER.value
 
 
 class Facts(NamedTuple):
@@ -38,35 +51,49 @@ class Facts(NamedTuple):
     now_ms: int
     election_at_ms: int
     electors: tuple[str, ...]
-    votes: Mapping[str, bool]  # for this server, while it is a candidate
+    votes: Mapping[str, bool]  # for this server, while it is a candidate, and once it leads
     followers: Mapping[str, Follower]  # of a leader
-    held_index: int  # a leader's: the last entry that a majority holds
-    held_term: int
     round: int
     addresses: Mapping[str, str]  # of all members
+    halves: tuple[tuple[str, ...], ...]  # the voters; while a configuration is joint, both
+    runs: tuple[tuple[int, int], ...]  # of equal terms at the log's end: first index, term
+    applying: int  # the last entry that was handed out
+    has_memory: bool  # False: it lost its log, and catches up without a vote
+    timeout_ms: int
+    quorum_check_at_ms: int  # a leader's
+    read_round: int  # a leader's: the first round that reads wait for, 0 if none does
+    lease_until_ms: int  # a leader's
 
     @property
     def leads(self) -> bool:
-        return self.role == Role.LEADER.value
+        return self.role == LEADER
 
     @property
     def given(self) -> list[str]:
         """The servers that gave this one their vote."""
         return [name for name, yes in self.votes.items() if yes]
 
+    def term_at(self, index: int) -> int | None:
+        """Return the term of an entry; None if the log has none there, or it is not known."""
+        if index > self.last_index:
+            return None
+        return next((term for first, term in reversed(self.runs) if first <= index), None)
+
+    def is_majority(self, names: Collection[str]) -> bool:
+        """Whether these are more than half of the voters, of each half of a joint configuration
+        (paper §5.2, §6)."""
+        return all(2 * sum(name in names for name in half) > len(half) for half in self.halves)
+
+    def share(self, names: Collection[str]) -> str:
+        """Return how many voters these are: `2 of 3`, `2 of 3 and 1 of 3`."""
+        return " and ".join(
+            f"{sum(name in names for name in half)} of {len(half)}" for half in self.halves
+        )
+
 
 def facts_of(view: NodeView) -> Facts:
     """Return the facts of a server. The caller holds the lock under which it is stepped."""
-    log = view.log
-    followers, held_index = {}, 0
-    if view.is_leader:
-        progress = view.progress
-        followers = {
-            name: Follower(each.match_index, each.next_index, each.mode.value)
-            for name, each in progress.items()
-        }
-        held = {name: each.match_index for name, each in progress.items() if each.is_counted}
-        held_index = view.membership.reached_by_quorum({**held, view.name: view.durable_index})
+    log, members = view.log, view.membership
     return Facts(
         view.role.value,
         view.term,
@@ -80,13 +107,29 @@ def facts_of(view: NodeView) -> Facts:
         log.base_index,
         view.now_ms,
         view.election_at_ms,
-        tuple(view.membership.electors),
+        members.electors,
         dict(view.votes),
-        followers,
-        held_index,
-        log.term_at(held_index) or 0,
+        {
+            name: Follower(
+                each.match_index,
+                each.next_index,
+                each.mode.value,
+                each.is_counted,
+                each.heard_at_ms,
+                each.acked_round,
+            )
+            for name, each in view.progress.items()
+        },
         view.round,
-        view.membership.addresses,
+        members.addresses,
+        (members.voters, members.outgoing) if members.outgoing else (members.voters,),
+        tuple(log.last_runs(RUNS_MAX)),
+        view.applying,
+        not view.recovering,
+        view.options.election_timeout_ms,
+        view.quorum_check_at_ms,
+        view.read_round,
+        view.lease_until_ms,
     )
 
 
@@ -103,12 +146,12 @@ class Step:
     refusal: str = ""  # why the input was refused, so that nothing was changed
     term_there: int | None = None  # this log's term at the prev_log_index of an AppendEntries
 
-    @property
+    @cached_property
     def message(self) -> Message | None:
         """The message that came, if one did."""
         return self.event.message if isinstance(self.event, Receive) else None
 
-    @property
+    @cached_property
     def sent(self) -> list[Message]:
         """The messages sent, those that wait for the disk last."""
         return [*self.effects.send, *self.effects.send_after_save]
@@ -127,7 +170,7 @@ class Step:
         """Whether time has passed, and nothing was due."""
         return isinstance(self.event, Tick) and self.is_pulse and not self.sent
 
-    @property
+    @cached_property
     def is_pulse(self) -> bool:
         """Whether this is a heartbeat or its answer, of a cluster at rest."""
         if self.refusal or _settled(self.before) != _settled(self.after):
@@ -161,6 +204,21 @@ class Reason(NamedTuple):
     text: str
     section: str  # of the paper, or of the thesis if it is named
     place: str  # module.function in src/raft/
+    is_broken: bool = False  # the step breaks this rule
+
+
+class Topic(Enum):
+    """The kinds of rules that a step can break. A sentence that claims what is broken is left
+    out."""
+
+    VOTE = "vote"  # why a vote is given or denied
+    COUNT = "count"  # what an answer shows
+    LEAD = "lead"
+    APPEND = "append"  # why entries are taken, refused or dropped
+    COMMIT = "commit"
+    APPLY = "apply"
+    READ = "read"
+    START = "start"  # what is there after a start
 
 
 class Rule(NamedTuple):
@@ -170,19 +228,32 @@ class Rule(NamedTuple):
     say: Callable[[Step], str]
     section: str
     place: str
+    claim: Topic | None = None
 
     def explain(self, step: Step) -> Reason:
         return Reason(self.say(step), self.section, self.place)
 
 
-def first(rules: Sequence[Rule], step: Step) -> list[Reason]:
-    """Return the reason of the first rule that fits, if one does."""
-    return next(([rule.explain(step)] for rule in rules if rule.when(step)), [])
+class Finding(NamedTuple):
+    """A broken rule, and the kind of claim that no sentence of the step may make."""
+
+    claim: Topic
+    text: str
+    section: str
+    place: str
+
+    @property
+    def reason(self) -> Reason:
+        return Reason(self.text, self.section, self.place, is_broken=True)
 
 
-def every(rules: Sequence[Rule], step: Step) -> list[Reason]:
-    """Return the reasons of all rules that fit."""
-    return [rule.explain(step) for rule in rules if rule.when(step)]
+class Law(NamedTuple):
+    """One row of the table of what no step may do."""
+
+    claim: Topic
+    check: Callable[[Step], str]  # how the step breaks it, "" if it does not
+    section: str
+    place: str
 
 
 def always(step: Step) -> bool:
@@ -194,3 +265,43 @@ def span(first_index: int, last_index: int) -> str:
     if first_index == last_index:
         return f"entry {first_index}"
     return f"entries {first_index}-{last_index}"
+
+
+def among(names: Collection[str]) -> str:
+    """Return names for a sentence: `s1 s3`, `s2 alone`, `nobody`."""
+    return f"{next(iter(names))} alone" if len(names) == 1 else " ".join(names) or "nobody"
+
+
+def holders(step: Step, index: int) -> list[str]:
+    """Return who holds a leader's entry, as far as it knows: by its own disk and the answers."""
+    held = acknowledged(step)
+    return [name for name in electors_of(step) if held.get(name, 0) >= index]
+
+
+def electors_of(step: Step) -> tuple[str, ...]:
+    """Return who counts in a step: what it appended itself comes after (paper §6)."""
+    return step.before.electors if step.before.leads else step.after.electors
+
+
+def acknowledged(step: Step) -> dict[str, int]:
+    """Return up to which entry each voter holds the leader's log, as far as it knows. An answer
+    counts for the entry that it names, in the term that it names."""
+    before, after, message = step.before, step.after, step.message
+    leads_on = before.leads and (not after.leads or before.term == after.term)
+    known = before if leads_on else after
+    held = {name: each.match_index for name, each in known.followers.items()}
+    if leads_on and isinstance(message, AppendAccepted) and message.term == before.term:
+        known_index = held.get(message.sender, 0)
+        held[message.sender] = 0 if message.without_vote else max(known_index, message.index)
+    for name, each in (after.followers or before.followers).items():
+        if not each.is_counted:
+            held.pop(name, None)
+    held[step.name] = after.durable_index
+    return held
+
+
+def held_index(step: Step) -> int:
+    """Return the last entry that a majority holds, as far as a leader knows."""
+    known = step.before if step.before.leads else step.after
+    reached = sorted(set(acknowledged(step).values()), reverse=True)
+    return next((index for index in reached if known.is_majority(holders(step, index))), 0)

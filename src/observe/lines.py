@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from raftline.observe.explain import explain
-from raftline.observe.facts import Facts, Reason, Step
+from raftline.observe.facts import Facts, Finding, Reason, Step
 from raftline.raft.inputs import PeerDisconnected, Propose, Read
 from raftline.raft.log import Entry
 from raftline.raft.messages import AppendEntries, InstallSnapshot, Message
@@ -18,6 +18,7 @@ from raftline.wire.observing import ObserveAsked
 
 ENTRIES_MAX = 100  # of a log, and of a step, that a program gets with their commands
 COMMAND_CHARACTERS_MAX = 60  # of an entry that is sent
+BROKEN = "BROKEN: "  # before a reason of a rule that the step breaks
 EVERY_S = 1.0  # in which one step of a cluster at rest is sent
 
 
@@ -28,9 +29,9 @@ class ExplainedStep(NamedTuple):
     reasons: list[Reason]
 
 
-def explained(step: Step) -> ExplainedStep:
-    """Return a step with its explanation."""
-    return ExplainedStep(step, explain(step))
+def explained(step: Step, findings: Sequence[Finding] = ()) -> ExplainedStep:
+    """Return a step with its explanation; see `explain`."""
+    return ExplainedStep(step, explain(step, findings))
 
 
 def head(step: Step) -> str:
@@ -52,7 +53,9 @@ def head(step: Step) -> str:
 def text_of(one: ExplainedStep, left_out: int = 0) -> str:
     """Return the line of a step for a person; `left_out` heartbeats like it were not sent."""
     step = one.step
-    why = "; ".join(f"{reason.text} ({reason.section})" for reason in one.reasons)
+    why = "; ".join(
+        f"{BROKEN * reason.is_broken}{reason.text} ({reason.section})" for reason in one.reasons
+    )
     is_decided = step.message is not None and why.startswith(("granted", "denied"))
     line = f"OBSERVED {step.at_s:.6f} {head(step)}{' ' if is_decided else ': '}{why}"
     if changed := changes(step.before, step.after):
@@ -103,7 +106,7 @@ def state_of(facts: Facts) -> dict[str, object]:
         "applied": facts.applied, "durable": facts.durable_index, "base": facts.base_index,
         "timeout_ms": max(0, facts.election_at_ms - facts.now_ms) if not facts.leads else None,
         "electors": facts.electors, "votes": facts.votes,
-        "followers": {name: list(each) for name, each in facts.followers.items()},
+        "followers": {name: list(each[:3]) for name, each in facts.followers.items()},
     }  # fmt: skip
 
 
@@ -133,6 +136,21 @@ def json_of(one: ExplainedStep, left_out: int = 0) -> str:
     if left_out:
         fields["left_out"] = left_out
     return "OBSERVED " + _json(fields)
+
+
+def start_of(at_s: float, facts: Facts, broken: Sequence[Reason]) -> dict[str, object]:
+    """Return the start of a node as a step, for a program."""
+    found = Reason(
+        f"term {facts.term}, vote {facts.vote or 'none'}, log up to {facts.last_index}: what my "
+        "disk holds",
+        "Figure 2", "node.node_from_disk",
+    )  # fmt: skip
+    return {
+        "at": round(at_s, 6), "in": "starts", "from": None, "line": None, "kind": "Start",
+        "why": [list(reason) for reason in broken or [found]],
+        "changed": [], "sent": [], "refused": False, "pulse": False, "cut": None, "append": [],
+        **state_of(facts),
+    }  # fmt: skip
 
 
 def hello(name: str, at_s: float, facts: Facts, log: LogView, asked: ObserveAsked) -> str:

@@ -3,7 +3,7 @@ answer. Pure."""
 
 from __future__ import annotations
 
-from raftline.observe.facts import Rule, Step, always, span
+from raftline.observe.facts import Rule, Step, Topic, always, span
 from raftline.raft.messages import (
     AppendAccepted,
     AppendEntries,
@@ -53,34 +53,41 @@ def _say_differs(step: Step) -> str:
 
 
 def _say_cut(step: Step) -> str:
-    keep = step.effects.cut_after or 0
-    lost = span(keep + 1, step.before.last_index)
-    return f"accepted: {lost} of mine differ from the leader's, so I drop them and take its own"
+    first = (step.effects.cut_after or 0) + 1
+    lost = span(first, step.before.last_index)
+    theirs = next((one.term for one in _append(step).entries if one.index == first), None)
+    mine = step.before.term_at(first)
+    terms = f"is of term {mine}, the leader's" if mine is not None else "differs from the leader's"
+    return f"accepted: my entry {first} {terms} of term {theirs}, so I drop {lost} and take its own"
 
 
 def _say_appended(step: Step) -> str:
     new = step.effects.append
-    return f"accepted: it fits behind my entry {new[0].index - 1}, so I append " + span(
-        new[0].index, new[-1].index
-    )
+    before, message = new[0].index - 1, _append(step)
+    fits = f"after my entry {before}"
+    if message.prev_index == before and before:
+        fits += f", which is of term {step.term_there}, too"
+    return f"accepted: it fits {fits}, so I append {span(new[0].index, new[-1].index)}"
 
 
 FROM_LEADER = (
-    Rule(_is_old, _say_old, "§5.1", "following.refuse_old_leader"),
-    Rule(_lacks, _say_lacks, "§5.3", "following._send_missing"),
-    Rule(_is_rejected, _say_differs, "§5.3", "following._send_missing"),
+    Rule(_is_old, _say_old, "§5.1", "following.refuse_old_leader", Topic.APPEND),
+    Rule(_lacks, _say_lacks, "§5.3", "following._send_missing", Topic.APPEND),
+    Rule(_is_rejected, _say_differs, "§5.3", "following._send_missing", Topic.APPEND),
     Rule(
-        lambda step: step.effects.cut_after is not None, _say_cut, "§5.3, Figure 7", ON_APPEND
+        lambda step: step.effects.cut_after is not None, _say_cut, "§5.3, Figure 7", ON_APPEND,
+        Topic.APPEND,
     ),
-    Rule(lambda step: step.effects.append, _say_appended, "§5.3", ON_APPEND),
+    Rule(lambda step: step.effects.append, _say_appended, "§5.3", ON_APPEND, Topic.APPEND),
     Rule(
         lambda step: _append(step).entries,
         lambda step: "accepted: I hold these entries already", "§5.3", "following._without_known",
+        Topic.APPEND,
     ),
     Rule(
         always,
         lambda step: f"accepted: {_append(step).sender} leads, so my election timer begins anew",
-        "§5.2", "following.hear_leader",
+        "§5.2", "following.hear_leader", Topic.APPEND,
     ),
 )  # fmt: skip
 
@@ -128,7 +135,7 @@ ACCEPTED = (
     Rule(
         lambda step: _match(step)[1] > _match(step)[0],
         lambda step: f"counted: {_accepted(step).sender} holds my log up to {_match(step)[1]}",
-        "§5.3", "replication.on_append_accepted",
+        "§5.3", "replication.on_append_accepted", Topic.COUNT,
     ),
     Rule(
         always,
@@ -160,7 +167,7 @@ def _piece(step: Step) -> InstallSnapshot:
 
 
 INSTALL = (
-    Rule(_is_old, _say_old, "§5.1", "following.refuse_old_leader"),
+    Rule(_is_old, _say_old, "§5.1", "following.refuse_old_leader", Topic.APPEND),
     Rule(
         lambda step: step.effects.check is not None,
         lambda step: f"accepted: the snapshot up to entry {_piece(step).snapshot.index} is whole, "

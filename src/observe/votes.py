@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from raftline.observe.facts import Rule, Step, always
+from raftline.observe.facts import Rule, Step, Topic, always, among
 from raftline.raft.messages import (
     HEARS_LEADER,
     NOT_UP_TO_DATE,
@@ -52,13 +52,13 @@ def _grant(step: Step) -> str:
 
 
 def _count(step: Step) -> str:
-    given, electors = step.after.given, step.after.electors
-    return f"counted: {len(given)} of {len(electors)} votes ({' '.join(given)})"
+    given = step.after.given
+    return f"counted: {step.after.share(given)} votes, of {among(given)}"
 
 
 def _won(step: Step) -> str:
-    given = [*step.before.given, _reply(step).sender]
-    return f"{len(dict.fromkeys(given))} of {len(step.before.electors)} votes are a majority"
+    given = list(dict.fromkeys([*step.before.given, _reply(step).sender]))
+    return f"{step.before.share(given)} votes are a majority, of {among(given)}"
 
 
 WHY_NOT = "election.why_not"
@@ -67,29 +67,29 @@ PRE_VOTE = "thesis §9.6"
 
 # A RequestVote or PreVote that came.
 ASKED = (
-    Rule(_denied("term "), _deny, "§5.1", WHY_NOT),
-    Rule(_denied(NOT_UP_TO_DATE), _deny, "§5.4.1", WHY_NOT),
-    Rule(_denied("already voted"), _deny, "§5.2", WHY_NOT),
+    Rule(_denied("term "), _deny, "§5.1", WHY_NOT, Topic.VOTE),
+    Rule(_denied(NOT_UP_TO_DATE), _deny, "§5.4.1", WHY_NOT, Topic.VOTE),
+    Rule(_denied("already voted"), _deny, "§5.2", WHY_NOT, Topic.VOTE),
     Rule(_denied(HEARS_LEADER), _deny, "thesis §4.2.3", WHY_NOT),
     Rule(_denied(PROMISED), _deny, "thesis §6.4.1", WHY_NOT),
     Rule(_reason, _deny, "docs/repair.md", WHY_NOT),
     Rule(lambda step: step.answer is None, lambda step: "not answered", "§5.2", WHY_NOT),
     Rule(
         lambda step: _asked(step).pre_vote, _grant, f"{PRE_VOTE}, §5.4.1",
-        "election.on_request_vote",
+        "election.on_request_vote", Topic.VOTE,
     ),
     Rule(
         lambda step: step.before.vote == _asked(step).sender
         and step.before.term == _asked(step).term,
         lambda step: f"granted again: my vote of term {_asked(step).term} is its own already",
-        "§5.2", "election.on_request_vote",
+        "§5.2", "election.on_request_vote", Topic.VOTE,
     ),
     Rule(
         lambda step: _asked(step).transfer,
         lambda step: _grant(step) + "; the leader gave way to it",
-        "thesis §3.10", "election.on_request_vote",
+        "thesis §3.10", "election.on_request_vote", Topic.VOTE,
     ),
-    Rule(always, _grant, "§5.2, §5.4.1", "election.on_request_vote"),
+    Rule(always, _grant, "§5.2, §5.4.1", "election.on_request_vote", Topic.VOTE),
 )  # fmt: skip
 
 # An answer to a question of this server.
@@ -105,18 +105,18 @@ ANSWERED = (
     ),
     Rule(
         lambda step: step.after.leads, lambda step: f"counted: {_won(step)}, so I lead",
-        "§5.2", ON_REPLY,
+        "§5.2", ON_REPLY, Topic.LEAD,
     ),
     Rule(
         lambda step: step.after.term > step.before.term,
         lambda step: f"counted: {_won(step)}, so I stand in term {step.after.term}",
-        PRE_VOTE, ON_REPLY,
+        PRE_VOTE, ON_REPLY, Topic.LEAD,
     ),
     Rule(
         lambda step: not _reply(step).granted,
         lambda step: f"counted: {_reply(step).sender} denies: {_reply(step).reason}",
         "§5.2", ON_REPLY,
     ),
-    Rule(lambda step: _reply(step).pre_vote, _count, PRE_VOTE, ON_REPLY),
-    Rule(always, _count, "§5.2", ON_REPLY),
+    Rule(lambda step: _reply(step).pre_vote, _count, PRE_VOTE, ON_REPLY, Topic.LEAD),
+    Rule(always, _count, "§5.2", ON_REPLY, Topic.LEAD),
 )  # fmt: skip

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from raftline.observe.facts import Step, facts_of
-from raftline.observe.lines import explained, hello, json_of
+from raftline.observe.answers import with_answers
+from raftline.observe.cluster import Cluster
+from raftline.observe.facts import Facts, Step, facts_of
+from raftline.observe.lines import abridged, explained, hello, json_of, start_of
 from raftline.raft.effects import Effects
 from raftline.raft.inputs import Input, Receive
+from raftline.raft.log import Entry
 from raftline.raft.messages import AppendEntries, Message
 from raftline.raft.node import RawNode
 from raftline.view.page import saved_page
@@ -17,6 +21,7 @@ from raftline.view.picture import Event, Picture
 from raftline.wire.observing import ObserveAsked
 
 STEP_S = 0.001  # from one step in virtual time to the next
+SECTIONS = re.compile(r"(?:thesis )?§[0-9.]*[0-9]|Figure [0-9]+")
 STEPS_MAX = 4000  # the last ones of all nodes; a browser shows them without delay
 
 
@@ -24,22 +29,37 @@ class Collector:
     """Gathers the steps of nodes and draws them.
 
     With `one_clock` all nodes are in one virtual time, in which a step takes none. Each is drawn
-    at least a millisecond after the one before it, so that cause and effect are apart.
+    at least a millisecond after the one before it, so that cause and effect are apart. Then each
+    step is held against the facts of all nodes, too. `names_places` is for raftline's own core.
     """
 
-    def __init__(self, *, one_clock: bool = False) -> None:
+    def __init__(self, *, one_clock: bool = False, names_places: bool = True) -> None:
         self._one_clock = one_clock
+        self._names_places = names_places
         self._last_s = 0.0
         self._events: list[tuple[float, str, Event]] = []
+        self._story: list[tuple[float, str]] = []
+        self._cluster = Cluster()
+        self._failure: tuple[str, int] | None = None  # in words, and the place of its event
         self.count = 0
+
+    def caption(self, text: str, at_s: float) -> None:
+        """Take a sentence on what happens next; the page shows it with those steps."""
+        self._story.append((max(at_s - STEP_S, self._last_s), text))
 
     def observe(self, node: RawNode, clock_s: Callable[[], float]) -> None:
         """Take each step of a node from now on."""
         _Observed(node, clock_s, self)
 
-    def begin(self, name: str, at_s: float, state: Event) -> None:
-        """Take the state of a node as it starts."""
+    def begin(
+        self, name: str, at_s: float, state: Event, facts: Facts, log: Sequence[Entry]
+    ) -> None:
+        """Take the state of a node as it starts, or as its record begins."""
         self._events.append((self._spread(at_s), name, {"begin": state}))
+        if self._one_clock:
+            why = [one.reason for one in self._cluster.started(name, facts, log)]
+            at_s = self._spread(at_s)
+            self._events.append((at_s, name, start_of(at_s, facts, why)))
 
     def end(self, name: str, at_s: float) -> None:
         """Take the end of a node."""
@@ -51,7 +71,61 @@ class Collector:
             return
         self.count += 1
         step = replace(step, at_s=self._spread(step.at_s))
-        self._events.append((step.at_s, step.name, read(json_of(explained(step)))))
+        findings = self._cluster.stepped(step) if self._one_clock else []
+        seen = read(json_of(explained(step, findings)))
+        self._events.append((step.at_s, step.name, seen))
+
+    def lose(self, message: Message) -> None:
+        """Take the loss of a message that was sent."""
+        ends = (message.sender, message.to, abridged(message))
+        self._events.append((self._last_s, message.sender, {"lost": ends}))
+
+    def fail(self, words: str, within: str = "") -> None:
+        """Take the end of the run by a failure, in words. It came by the last step of the node that
+        they name first, or of all; or `within` a step of that node, which did not end. Nothing that
+        the step says by a section that the words name can be true.
+        """
+        if within:
+            self._end_within(within)
+        names = {name for _, name, _ in self._events}
+        named = within or next((word for word in re.findall(r"\w+", words) if word in names), "")
+        places = [
+            place
+            for place, (_, name, one) in enumerate(self._events)
+            if "why" in one and named in ("", name)
+        ]
+        self._failure = (words, places[-1] if places else -1)
+        if places:
+            step = self._events[places[-1]][2]
+            broken = set(SECTIONS.findall(words))
+            step["why"] = [[words, "", "", True]] + [
+                one
+                for one in step["why"]
+                if one[3] or not broken.intersection(SECTIONS.findall(one[1]))
+            ]
+
+    def _end_within(self, name: str) -> None:
+        """Take a step of a node that did not end; its state is the one before."""
+        seen = [one for _, of, one in self._events if of == name and "why" in one]
+        if seen:
+            at_s = self._spread(self._last_s)
+            ended = {"at": at_s, "in": "fails", "from": None, "line": None, "kind": "Failure"}
+            nothing: Event = {"changed": [], "sent": [], "cut": None, "append": [], "pulse": False}
+            last = {**seen[-1], **ended, **nothing, "refused": False, "why": []}
+            self._events.append((at_s, name, last))
+
+    @property
+    def steps(self) -> list[tuple[str, Event]]:
+        """All steps with their nodes, in the order in which they came."""
+        return [(name, one) for _, name, one in self._events if "why" in one]
+
+    @property
+    def failed_step(self) -> tuple[str, Event] | None:
+        """The step that failed with its node, if the run did."""
+        if self._failure is None or self._failure[1] < 0:
+            return None
+        _, name, one = self._events[self._failure[1]]
+        return name, one
 
     def _spread(self, at_s: float) -> float:
         """Return when a step is drawn that took place at this time."""
@@ -61,31 +135,59 @@ class Collector:
         return self._last_s
 
     def page(self, title: str) -> str:
-        """Return the page of the last steps."""
+        """Return the page of the last steps. One of a failure opens at the step that failed."""
         made, events = Picture(one_clock=self._one_clock), []
-        every = sorted(self._events, key=lambda one: one[0])
-        cut = len(every) - STEPS_MAX
+        order = sorted(range(len(self._events)), key=lambda place: self._events[place][0])
+        cut = len(order) - STEPS_MAX
         states: dict[str, Event] = {}
-        for place, (at_s, name, one) in enumerate(every):
-            if place < cut:
+        numbers: dict[int, int] = {}  # on the page, by the place in which it came
+        for count, place in enumerate(order):
+            at_s, name, one = self._events[place]
+            if count < cut:
                 if "end" in one:
                     states.pop(name, None)
-                else:
+                elif "lost" not in one:
                     states[name] = _after(states.get(name), one)
                 continue
             if name in states:
                 events += made.begin(name, {**states.pop(name), "clock": at_s}, at_s, at_s)
-            if "end" in one:
-                events += made.end(name, at_s)
-            elif "begin" in one:
-                events += made.begin(name, {**one["begin"], "clock": at_s}, at_s, at_s)
-            else:
-                events += made.step(name, one)
-        last_s = every[-1][0] if every else 0.0
-        events += made.lost(dict.fromkeys(made.clocks.solve(), last_s + 60))
-        names = sorted({name for _, name, _ in every})
-        data = {"events": events, "members": names, "left_out": max(0, cut)}
-        return saved_page({**data, "offsets": made.clocks.solve()}, title)
+            drawn = _drawn(made, at_s, name, one)
+            if "why" in one:
+                numbers[place] = drawn[0]["id"]
+                if not self._names_places:
+                    drawn[0]["why"] = [[*why[:2], "", *why[3:]] for why in one["why"]]
+            events += drawn
+        names = list(dict.fromkeys(name for _, name, _ in self._events))  # as they were started
+        if not self._one_clock:
+            names.sort()
+        events += made.lost(self._ends_s())
+        story = [{"at": at_s, "text": text} for at_s, text in self._story]
+        data: Event = {
+            "events": events,
+            "members": names,
+            "left_out": max(0, cut),
+            "story": story,
+            "offsets": made.clocks.solve(),
+        }
+        if self._failure is not None:
+            words, place = self._failure
+            data["failure"] = {"words": words, "step": numbers.get(place)}
+        return saved_page(data, title)
+
+    def _ends_s(self) -> dict[str, float]:
+        """Return until when each node was seen, by its own clock. What was sent shortly before and
+        did not arrive was under way then."""
+        return {name: at_s for at_s, name, _ in sorted(self._events, key=lambda one: one[0])}
+
+
+def _drawn(made: Picture, at_s: float, name: str, one: Event) -> list[Event]:
+    if "end" in one:
+        return made.end(name, at_s)
+    if "begin" in one:
+        return made.begin(name, {**one["begin"], "clock": at_s}, at_s, at_s)
+    if "lost" in one:
+        return made.lose(*one["lost"])
+    return made.step(name, one)
 
 
 def read(line: str) -> Event:
@@ -115,7 +217,8 @@ class _Observed:
         self._facts = facts_of(node.view)
         name, log = node.view.name, node.view.log
         first = hello(name, clock_s(), self._facts, log, ObserveAsked(as_json=True))
-        collector.begin(name, clock_s(), read(first))
+        entries = log.entries(log.base_index + 1, log.last_index)
+        collector.begin(name, clock_s(), read(first), self._facts, entries)
         node.observer = self
 
     def stepped(self, event: Input, effects: Effects) -> None:
@@ -126,7 +229,7 @@ class _Observed:
 
     def _note(self, event: Input, effects: Effects, refusal: str) -> None:
         view, before = self._node.view, self._facts
-        self._facts, there = facts_of(view), None
+        self._facts, there = with_answers(view.name, before, event, facts_of(view)), None
         if isinstance(event, Receive) and isinstance(event.message, AppendEntries):
             there = view.log.term_at(event.message.prev_index)
         at_s = self._clock_s()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 HOST = "localhost"
 DEFAULT_PORT = 8765
-NEEDED = "the page needs aiohttp, which is not installed: pip install 'raftline[view]'"
+NEEDED = "the page needs aiohttp, which is not installed: pip install 'aiohttp>=3.9'"
 
 
 def check_library() -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 
-from raftline.kv.line_stream import LineStream
+from raftline.clients.one_node import HangUp, NextLine, Rest, Send, Talk
 from raftline.view.nodes import SPEAKER, Nodes, UserRefused
 from raftline.view.picture import Event, Picture
-from raftline.view.thinning import BATCH_MAX, thinned
+from raftline.view.thinning import BATCH_MAX, remembered, thinned
 
 AGAIN_S = 0.5  # between two tries to reach a node
 AGAIN_REFUSED_S = 5.0  # it counts logins that fail
@@ -33,7 +33,7 @@ class PageFeed:
         self._has_news = False  # of members, or of problems
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self.picture = Picture()
-        self.kept: deque[Event] = deque(maxlen=KEPT)
+        self.kept: list[Event] = []
         self.left_out = 0
         self._waiting: list[Event] = []
         self._pages: set[asyncio.Queue[str]] = set()
@@ -53,7 +53,7 @@ class PageFeed:
     def _observe_all(self) -> None:
         for name in self.nodes.members:
             if name not in self._tasks:
-                self._tasks[name] = asyncio.create_task(self._observe(name))
+                self._tasks[name] = asyncio.create_task(self.nodes.carry_out(self._observing(name)))
                 self._has_news = True
 
     def _know(self, sent: Event) -> None:
@@ -69,39 +69,37 @@ class PageFeed:
             if is_refusal:
                 self._say(f"[!] {name} can't be observed: {problem}")
 
-    async def _observe(self, name: str) -> None:
+    def _observing(self, name: str) -> Talk[None]:
+        """Observe a node for ever: it is asked again if it is gone, or refuses this user."""
         while True:
             try:
-                stream = await self.nodes.open(name)
+                yield from self.nodes.connecting(name)
             except UserRefused as error:
                 self._note_problem(name, str(error), is_refusal=True)
-                await asyncio.sleep(AGAIN_REFUSED_S)
+                yield Rest(AGAIN_REFUSED_S)
                 continue
             except OSError:
                 self._note_problem(name, "it is not reached")
-                await asyncio.sleep(AGAIN_S)
+                yield Rest(AGAIN_S)
                 continue
-            try:
-                await self._read(name, stream)
-            except (OSError, *UNREADABLE):
-                pass  # it is gone, or sends what this build can't read: try again
-            finally:
-                stream.abort()
+            with contextlib.suppress(OSError, *UNREADABLE):  # gone, or of another build: try again
+                yield from self._reading(name)
+            yield HangUp()
             if name in self._clocks:
                 self._put(self.picture.end(name, time.monotonic()))
                 del self._clocks[name]
-            await asyncio.sleep(AGAIN_REFUSED_S if self.problems.get(name) else AGAIN_S)
+            yield Rest(AGAIN_REFUSED_S if self.problems.get(name) else AGAIN_S)
 
-    async def _read(self, name: str, stream: LineStream) -> None:
+    def _reading(self, name: str) -> Talk[None]:
         """Take the lines of a node.
 
         Raises:
             OSError: the connection has ended.
         """
         asked_s = time.monotonic()
-        stream.send(f"{SPEAKER}@observe json all".encode())
+        yield Send(f"{SPEAKER}@observe json all".encode())
         while True:
-            line = await stream.read(SILENCE_S)
+            line = yield NextLine(time.monotonic() + SILENCE_S)
             text = line.decode("utf-8", "replace").partition("@")[2]
             word, _, rest = text.partition(" ")
             if word == "OBSERVE":
@@ -159,8 +157,8 @@ class PageFeed:
             self._has_news = False
             events, left_out = thinned(events, room)
             self.left_out += left_out
-            self.kept.extend(events)
-            batch = self._encode(events)
+            self.kept = remembered([*self.kept, *events], KEPT)
+            batch = self._encode(events, thinned=bool(left_out))
             for page in list(self._pages):
                 if page.full():  # a stopped page begins again with the kept events
                     while not page.empty():
@@ -169,12 +167,17 @@ class PageFeed:
                 else:
                     page.put_nowait(batch)
 
-    def _encode(self, events: list[Event], *, reset: bool = False) -> str:
+    def order(self, node: str, text: str) -> None:
+        """Show all pages an order that a node was given."""
+        self._put([{"k": "act", "node": node, "at": time.monotonic(), "text": text}])
+
+    def _encode(self, events: list[Event], *, reset: bool = False, thinned: bool = False) -> str:
         return json.dumps(
             {
                 "events": events,
                 "offsets": self.picture.clocks.solve(),
                 "anew": reset,
+                "thinned": thinned,
                 "now": time.monotonic(),
                 "left_out": self.left_out,
                 "members": list(self.nodes.members),

@@ -1,4 +1,4 @@
-"""The connections to the nodes: TLS and a login, if they are given."""
+"""The nodes as the view asks them: TLS and a login, if they are given."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import ssl
 from collections.abc import Mapping
 from typing import Any
 
-from raftline.clients.connection import ClientError, LoginFailed
+from raftline.clients.connection import ClientError, Deadline, LoginFailed
 from raftline.clients.lines import ConnectionEnded
+from raftline.clients.one_node import Connect, Talk, answer_to
 from raftline.clients.options import ClientAccess
+from raftline.clients.steps import carry_out_awaiting
 from raftline.common.address import Address
-from raftline.kv.line_stream import LineStream, open_stream
+from raftline.kv.line_stream import AioNodeShell
 
 CONNECT_S = 10.0
 STATUS_S = 2.0
@@ -37,15 +39,23 @@ class Nodes:
         """Whether there is a login or TLS, so that the page needs a key."""
         return self._access != (None, None)
 
-    async def open(self, name: str) -> LineStream:
-        """Return a connection to a node on which this user is logged in.
+    async def carry_out(self, talk: Talk[Any]) -> Any:
+        """Carry out a conversation with one node, and return its result."""
+        shell = AioNodeShell(SPEAKER, *self._access, asks_codes=False)
+        try:
+            return await carry_out_awaiting(talk, shell.do)
+        finally:
+            shell.close()
+
+    def connecting(self, name: str) -> Talk[Address]:
+        """Connect to a node, and log in.
 
         Raises:
             UserRefused: it refuses this user. OSError: the node is not reached.
         """
-        place, access = self.members[name], self._access
+        address = self.members[name]
         try:
-            return await open_stream(place, SPEAKER, access.tls, access.credentials, CONNECT_S)
+            yield Connect(address, CONNECT_S)
         except TimeoutError:
             raise OSError("no connection came about in time") from None
         except ssl.SSLError as error:
@@ -54,24 +64,27 @@ class Nodes:
             raise UserRefused(f"the login failed: {error}") from None
         except ClientError as error:
             raise OSError(str(error)) from None
+        return address
 
-    async def ask(self, name: str, line: str) -> str:
+    def asking(self, name: str, line: str) -> Talk[str]:
         """Type one line at a node, and return its answer as it came, "" if it hung up.
 
         Raises:
             OSError: the node is not reached, or did not answer in time.
         """
-        stream = await self.open(name)
+        address = yield from self.connecting(name)
         try:
-            stream.send(line.encode("utf-8", "replace"))
-            answer = await stream.read(ASK_S)
+            raw = yield from answer_to(line.encode("utf-8", "replace"), address, Deadline(ASK_S))
         except ConnectionEnded:
             return ""
         except TimeoutError:
             raise OSError("no answer came in time") from None
-        finally:
-            stream.abort()
-        return answer.decode("utf-8", "replace").rstrip("\r")
+        return raw.decode("utf-8", "replace")
+
+    async def ask(self, name: str, line: str) -> str:
+        """Carry out `asking`."""
+        answer: str = await self.carry_out(self.asking(name, line))
+        return answer
 
     async def status(self, name: str) -> dict[str, Any]:
         """Return what a node answers of itself, nothing if it does not answer."""

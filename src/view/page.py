@@ -12,7 +12,16 @@ from collections.abc import Mapping
 from pathlib import Path
 
 STATIC = Path(__file__).with_name("static")
-MODULES = ("model.js", "diagram.js", "cards.js", "details.js", "events.js", "main.js")
+MODULES = (
+    "model.js",
+    "diagram.js",
+    "cards.js",
+    "logs.js",
+    "details.js",
+    "events.js",
+    "story.js",
+    "main.js",
+)
 _IMPORT = re.compile(r"^import .*\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export ", re.MULTILINE)
 

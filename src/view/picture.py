@@ -78,6 +78,14 @@ class Picture:
                 yield {"k": "lost", "id": message["id"]}
             self._under_way.popleft()
 
+    def lose(self, sender: str, to: str, line: str) -> list[Event]:
+        """Take the loss of the last message of these ends and this text."""
+        for message in reversed(self._sent.get((sender, to, line), ())):
+            if not message["lost"]:
+                message["lost"] = True
+                return [{"k": "lost", "id": message["id"]}]
+        return []
+
     def _send(self, name: str, to: str, line: str, seen: Event) -> list[Event]:
         message: Event = {
             "k": "message", "id": self._next(), "from": name, "to": to, "line": line,
@@ -132,6 +140,8 @@ class Picture:
             tags.append("conflict")
         if COMMITS in places and seen.get("commit", 0) > self._commits.get(name, 0):
             tags.append("commit")
+        if any(reason[3] for reason in seen["why"] if len(reason) > 3):
+            tags.append("broken")
         self._commits[name] = seen.get("commit", 0)
         return tags
 

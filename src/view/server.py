@@ -1,6 +1,6 @@
 """The page's server, on this machine alone: files, a stream of events, lines for the nodes.
 
-It needs aiohttp (`pip install 'raftline[view]'`). A page of another site can't read or order
+It needs aiohttp. A page of another site can't read or order
 anything here: the name of the host must be this machine's, and an order must be JSON from the
 page itself. If there is a login or TLS, the page has the rights of the user who started it. Then
 the page needs a key, which is in the address that is printed once.
@@ -19,6 +19,7 @@ from typing import Any
 from aiohttp import web
 
 from raftline.view.feed import PageFeed
+from raftline.wire.refusals import refusal_in
 
 STATIC = Path(__file__).with_name("static")
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
@@ -34,6 +35,7 @@ HEADERS = {
 }
 HOSTS = ("localhost", "127.0.0.1", "[::1]")
 LINE_CHARACTERS_MAX = 1 << 20
+CONTROLLER = "Controller"  # who orders faults, at nodes that obey one
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 ProcessOrder = Callable[[str, str], str]
@@ -126,6 +128,10 @@ class Site:
             answer = await self._nodes.ask(node, line)
         except OSError as error:
             return web.json_response({"answer": "", "problem": f"{node}: {error}"})
+        sender, _, text = line.partition("@")
+        is_done = answer and refusal_in(answer.partition("@")[2].rstrip()) is None
+        if sender == CONTROLLER and is_done:
+            self._feed.order(node, text)
         return web.json_response({"answer": answer, "problem": "" if answer else f"{node} hung up"})
 
     async def _order_process(self, request: web.Request) -> web.StreamResponse:
@@ -133,6 +139,7 @@ class Site:
         if self._process is None or node not in self._nodes.members:
             raise web.HTTPBadRequest
         answer = await asyncio.to_thread(self._process, node, what)
+        self._feed.order(node, what)
         return web.json_response({"answer": answer, "problem": ""})
 
     async def _words(self, request: web.Request, *names: str) -> list[str]:

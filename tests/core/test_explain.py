@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,23 @@ import pytest
 from raftline.observe.consequences import CONSEQUENCES
 from raftline.observe.explain import DECISIONS
 from raftline.observe.facts import Rule, Step, facts_of
+from raftline.observe.laws import LAWS
 from raftline.observe.lines import Thinning, explained, json_of, text_of
 from raftline.raft import inputs, messages
-from raftline.raft.inputs import Applied, Input, PeerDisconnected, Propose, Receive, Synced, Tick
+from raftline.raft.inputs import (
+    Applied,
+    Input,
+    PeerDisconnected,
+    PeerLevel,
+    Propose,
+    Receive,
+    Synced,
+    Tick,
+)
 from raftline.raft.messages import AppendRejected, RequestVoteReply, TimeoutNow
 from raftline.raft.node import RawNode
 from tests.core.cores import (
+    OPTIONS,
     TIMEOUT_MS,
     append,
     candidate_of,
@@ -28,7 +40,7 @@ from tests.core.cores import (
 )
 
 CORE = Path(__file__).parents[2] / "src" / "raft"
-SECTION = re.compile(r"(thesis )?§[0-9.]+|Figure (7|8|13)|(course/)?docs/[a-z/]+\.md")
+SECTION = re.compile(r"(thesis )?§[0-9.]+|Figure (2|3|7|8|13)|(course/)?docs/[a-z/]+\.md")
 
 
 def step(node: RawNode, taken: Input, now_ms: int = 0, at_s: float = 1.5) -> Step:
@@ -56,7 +68,7 @@ def test_every_input_and_every_message_has_rules_of_which_the_last_always_fits()
         assert rules[-1].when(None) is True, kind  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("place", sorted({rule.place for rule in rows()}))
+@pytest.mark.parametrize("place", sorted({rule.place for rule in [*rows(), *LAWS]}))
 def test_the_place_of_a_rule_is_a_function_of_the_core(place: str) -> None:
     module, function = place.split(".")
     tree = ast.parse((CORE / f"{module}.py").read_text(encoding="utf-8"))
@@ -64,7 +76,7 @@ def test_the_place_of_a_rule_is_a_function_of_the_core(place: str) -> None:
 
 
 def test_the_section_of_a_rule_is_of_the_paper_the_thesis_or_a_page() -> None:
-    for rule in rows():
+    for rule in [*rows(), *LAWS]:
         for section in rule.section.split(", "):
             assert SECTION.fullmatch(section), rule.section
             assert not section.endswith(".md") or (CORE.parents[1] / section).is_file()
@@ -128,16 +140,16 @@ def test_the_section_of_a_rule_is_of_the_paper_the_thesis_or_a_page() -> None:
             lambda: node_of("s2", 1, 1, 1, term=2),
             append(2, (1, 1), 2),
             'AppendEntries 2-1-1-[{"index": 2, "term": 2, "command": "set x 2.2"}] commit 0 round '
-            "1 of s1: accepted: entries 2-3 of mine differ from the leader's, so I drop them and "
-            "take its own (§5.3, Figure 7) | changed: leader none → s1, log end 3 → 2",
+            "1 of s1: accepted: my entry 2 is of term 1, the leader's of term 2, so I drop entries "
+            "2-3 and take its own (§5.3, Figure 7) | changed: leader none → s1, log end 3 → 2",
         ),
         (
             lambda: node_of("s2", 1),
             append(1, (1, 1), 1, commit=2),
             'AppendEntries 1-1-1-[{"index": 2, "term": 1, "command": "set x 2.1"}] commit 2 round '
-            "1 of s1: accepted: it fits behind my entry 1, so I append entry 2 (§5.3); the leader "
-            "says that entries up to 2 are committed (§5.3); entries 1-2 handed to my state "
-            "machine (§5.3)",
+            "1 of s1: accepted: it fits after my entry 1, which is of term 1, too, so I append "
+            "entry 2 (§5.3); the leader says that entries up to 2 are committed (§5.3); entries "
+            "1-2 handed to my state machine (§5.3)",
         ),
         (
             lambda: node_of("s2", term=3),
@@ -156,37 +168,47 @@ def test_a_message_from_a_candidate_or_a_leader(
 def test_an_election_from_the_silence_to_the_first_commit() -> None:
     node = node_of("s1", 1)
     assert line(node, Tick(), TIMEOUT_MS) == (
-        "Tick: no leader was heard for an election timeout, so I ask who would vote for me in term "
+        "Tick: my election timer has run out, so I ask who would vote for me in term "
         "2 (thesis §9.6) | changed: role follower → pre-candidate | sent to s2 s3: PreVote 2-1-1"
     )
     assert line(node, Receive(RequestVoteReply("s2", "s1", 2, True, pre_vote=True))).startswith(
-        "Count on me term 2 prevote of s2: counted: 2 of 3 votes are a majority, so I stand in "
-        "term 2 (thesis §9.6) | changed: role pre-candidate → candidate, term 1 → 2"
+        "Count on me term 2 prevote of s2: counted: 2 of 3 votes are a majority, of s1 s2, so I "
+        "stand in term 2 (thesis §9.6) | changed: role pre-candidate → candidate, term 1 → 2"
     )
     late = RequestVoteReply("s3", "s1", 2, True, pre_vote=True)
     assert "ignored: I do not ask for this vote any more (§5.2)" in line(node, Receive(late))
     denial = RequestVoteReply("s3", "s1", 2, False, reason="already voted for s2 in term 2")
     assert "counted: s3 denies: already voted for s2" in line(node, Receive(denial))
     won = line(node, Receive(RequestVoteReply("s2", "s1", 2, True)))
-    assert "counted: 2 of 3 votes are a majority, so I lead (§5.2); as leader of term 2 I " in won
+    assert "2 of 3 votes are a majority, of s1 s2, so I lead (§5.2); as leader of term 2 I " in won
     assert "append the empty entry 2 (§8)" in won
     assert "Synced: entries up to 2 are on my disk" in line(node, Synced(2, 2))
     accepted = messages.AppendAccepted("s3", "s1", 2, 2, 1)
     assert line(node, Receive(accepted)).startswith(
-        "I am up to date term 2 index 2 round 1 of s3: counted: s3 holds my log up to 2 (§5.3); a "
-        "majority holds entry 2 of my term 2, so it is committed (§5.3, §5.4.2); entries 1-2 "
-        "handed to my state machine (§5.3) | changed: commit 0 → 2, match of s3 0 → 2"
+        "I am up to date term 2 index 2 round 1 of s3: counted: s3 holds my log up to 2 (§5.3); "
+        "entry 2 of my term 2 is held by s1 s3, 2 of 3: a majority, so it is committed (§5.3, "
+        "§5.4.2); entries 1-2 handed to my state machine (§5.3) | changed: commit 0 → 2, match of "
+        "s3 0 → 2"
     )
     assert line(node, Applied(2)) == (
         "Applied: my state machine has applied entries up to 2 (§5.3) | changed: applied 0 → 2"
     )
 
 
+def test_a_fresh_cluster_names_the_empty_entry_of_its_leader_and_not_the_level_after_it() -> None:
+    node = candidate_of("s1", options=replace(OPTIONS, level=2))
+    for peer in ("s2", "s3"):
+        node.step(PeerLevel(peer, 2), node.view.now_ms)
+    won = step(node, Receive(RequestVoteReply("s2", "s1", node.view.term, True)))
+    assert [entry.command for entry in won.effects.append] == ["noop", "level 2"]
+    assert "I append the empty entry 1 (§8)" in text_of(explained(won))
+
+
 def test_an_entry_of_an_earlier_term_on_a_majority_is_not_committed() -> None:
     node = leader_of("s1", 1, 2)
     said = line(node, Receive(messages.AppendAccepted("s2", "s1", node.view.term, 2, 1)))
     assert (
-        "a majority holds entry 2, but it is of term 2: an entry of term 3 must commit it "
+        "s1 s2, 2 of 3, hold entry 2, but it is of term 2: an entry of term 3 must commit it "
         "(§5.4.2, Figure 8)" in said
     )
     assert node.view.commit_index == 0
@@ -204,7 +226,8 @@ def test_a_leader_that_hears_nobody_gives_up() -> None:
     node = established("s1")
     said = [line(node, Tick(), time_ms) for time_ms in range(250, 1000, 50)]
     assert any(
-        "no majority answered within an election timeout, so I give up (thesis §6.2)" in one
+        "of 3 only s1 answered within an election timeout, no majority, so I give up (thesis §6.2)"
+        in one
         for one in said
     )
 
@@ -215,6 +238,12 @@ def test_what_clients_and_peers_do_is_explained() -> None:
         "Propose set a 5 and 1 more: I append entries 2-3 (§5.3) | changed: log end 1 → 3"
     )
     assert "PeerDisconnected s2: it did not lead" in line(node, PeerDisconnected("s2"))
+    follower = node_of("s2", 1)
+    follower.step(Receive(append(1, (1, 1))), 5)
+    assert line(follower, PeerDisconnected("s1")).startswith(
+        "PeerDisconnected s1: it led, so I ask for votes soon, and do not wait out my election "
+        "timeout (docs/develop/divergence.md)"
+    )
     follower = node_of("s2", 1)
     follower.step(Receive(append(1, (1, 1))), 5)
     assert "obeyed: the leader gives way, so I stand in term 2 (thesis §3.10)" in line(

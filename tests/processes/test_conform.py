@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from labs.bugs.play import BUGS, copy_with_bug
+from raftline_course.conform import command, locked
+from raftline_course.grading import sandbox
 from tests.processes.run_conform_bugs import FAILS
 
 ROOT = Path(__file__).parents[2]
@@ -66,6 +70,163 @@ def test_a_bug_is_shown_with_its_rule_and_transcript(
     assert "FAILED     " in done.stdout
 
 
+def _lock_is_missing() -> bool:
+    try:
+        return locked.abi() < 1
+    except locked.CannotLock:
+        return True
+
+
+needs_lock = pytest.mark.skipif(_lock_is_missing(), reason="this kernel has no Landlock")
+
+
+@needs_lock
+def test_a_locked_node_writes_in_its_folder_alone_and_reads_no_home(tmp_path: Path) -> None:
+    own, other = tmp_path / "own", tmp_path / "other"
+    for folder in (own, other):
+        folder.mkdir()
+        (folder / "kept").write_text("")
+    act = (
+        "import os, sys\n"
+        "def tried(what):\n"
+        "    try: what()\n"
+        "    except PermissionError: return 'refused'\n"
+        "    return 'done'\n"
+        "own, other = os.environ['PLACES'].split()\n"
+        "for folder in (own, other):\n"
+        "    kept = folder + '/kept'\n"
+        "    print(tried(lambda: open(folder + '/new', 'w')), tried(lambda: open(kept)),\n"
+        "          tried(lambda: os.remove(kept)))\n"
+        "print(tried(lambda: os.kill(os.getppid(), 0)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-S", locked.__file__, str(own), sys.executable, "-c", act],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=own,
+        env={"PLACES": f"{own} {other}"},
+    )
+    assert done.returncode == 0, done.stderr
+    first, second, signal = done.stdout.splitlines()
+    assert (first, second) == ("done done done", "refused refused refused")
+    assert signal == ("refused" if locked.abi() >= 6 else "done")
+
+
+@needs_lock
+@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="there is no /dev/shm")
+def test_a_locked_node_writes_to_no_device_and_into_no_shared_memory(tmp_path: Path) -> None:
+    act = (
+        "import os, sys\n"
+        "open('/dev/null', 'w').close(); os.urandom(4); open('/dev/urandom', 'rb').read(4)\n"
+        "try: open(sys.argv[1], 'w')\n"
+        "except PermissionError: print('refused')\n"
+    )
+    with tempfile.NamedTemporaryFile(dir="/dev/shm") as shared:
+        command = [sys.executable, "-S", locked.__file__, str(tmp_path), sys.executable, "-c", act]
+        done = subprocess.run(
+            [*command, shared.name], capture_output=True, text=True, check=False, cwd=tmp_path
+        )
+    assert (done.stdout, done.stderr) == ("refused\n", "")
+
+
+def test_a_locked_node_in_the_bin_of_a_home_does_not_open_that_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = [tmp_path / "ann" / "bin", tmp_path / "ann" / "venv" / "bin"]
+    for place in places:
+        place.mkdir(parents=True)
+        (place / "node").touch()
+    (tmp_path / "work").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "ann"))
+    monkeypatch.chdir(tmp_path / "work")
+    assert str(tmp_path / "ann") not in locked.own_places([str(places[0] / "node")])
+    assert str(places[1].parent) in locked.own_places([str(places[1] / "node")])
+
+
+def test_a_locked_node_reads_what_its_command_names_and_no_other_hand_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kit may be started where all hand-ins lie, or the teacher's keys."""
+    hand_ins = tmp_path / "ann" / "hand-ins"
+    for path in (hand_ins / "bob" / "node", hand_ins / "eve" / "node", tmp_path / "ann" / "node"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o755)
+    monkeypatch.setenv("HOME", str(tmp_path / "ann"))
+    monkeypatch.chdir(hand_ins)
+    bob, file = str(hand_ins / "bob"), str(hand_ins / "bob" / "node")
+    assert locked.own_places(["bob/node", "s1", "10000"]) == [bob, file]
+    opened = locked.own_places(["sh", "bob/node", "s1", "10000"])
+    assert {bob, file} <= {*opened}
+    assert not {str(hand_ins), str(tmp_path / "ann")} & {*opened}
+    assert str(hand_ins) in locked.own_places(["sh", "-m", "node", "s1"]), "it means this folder"
+    in_home = locked.own_places(["sh", "../node"])
+    assert str(tmp_path / "ann" / "node") in in_home
+    assert str(tmp_path / "ann") not in in_home
+
+
+@needs_lock
+@pytest.mark.skipif(not sandbox.can_lock(), reason="no list of calls for this processor")
+def test_a_locked_node_opens_no_socket_but_those_of_the_internet(tmp_path: Path) -> None:
+    """A socket in the file system leads to what starts a person's programs, by the bus of the
+    session, and no lock on files shuts that one."""
+    act = (
+        "import socket\n"
+        "for family in socket.AF_INET, socket.AF_INET6, socket.AF_UNIX, socket.AF_VSOCK:\n"
+        "    try: socket.socket(family).close()\n"
+        "    except PermissionError: print('refused', family.name)\n"
+        "[one.close() for one in socket.socketpair()]\n"
+    )
+    words = [sys.executable, "-S", locked.__file__, str(tmp_path), sys.executable, "-c", act]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (done.stdout, done.stderr) == ("refused AF_UNIX\nrefused AF_VSOCK\n", "")
+
+
+@pytest.mark.parametrize("has_rights", [True, False], ids=["root", "anybody"])
+def test_a_network_of_its_own_has_loopback_alone(has_rights: bool) -> None:
+    if has_rights and os.geteuid():
+        pytest.skip("for root")
+    act = (
+        "import ctypes, os, socket, sys\n"
+        "from raftline_course.conform import locked\n"
+        "'localhost'.encode('idna')\n"  # that is read from a home, perhaps
+        "if sys.argv[1] == 'False' and not os.geteuid():\n"
+        "    os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+        "    ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)\n"  # its own files in /proc are its own again
+        "who = os.geteuid()\n"
+        "try: locked.enter_own_network()\n"
+        "except locked.CannotLock as reason: sys.exit(f'cannot: {reason}')\n"
+        "with socket.create_server(('127.0.0.1', 0)) as listener:\n"
+        "    socket.create_connection(listener.getsockname()).close()\n"
+        "print(*(name for _, name in socket.if_nameindex()), os.geteuid() == who)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", act, str(has_rights)], capture_output=True, text=True, check=False
+    )
+    if done.stderr.startswith("cannot: ") and not has_rights:
+        pytest.skip(done.stderr)
+    assert (done.stdout, done.stderr) == ("lo True\n", "")
+
+
+@needs_lock
+def test_a_network_that_stays_open_is_reported(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused() -> None:
+        raise locked.CannotLock("unshare: Operation not permitted")
+
+    monkeypatch.setattr(locked, "enter_own_network", refused)
+    words = ["--locked", "--only", "reply-name", "--", "false", "{name}{port}{dir}"]
+    assert command.main(words) == 1
+    assert "[!] --locked: the network stays open to the node: unshare: " in capsys.readouterr().err
+
+
+@needs_lock
+def test_a_locked_raftline_passes() -> None:
+    done = conform("--locked", "--only", "reply-name", "--only", "synced-before-answer")
+    assert done.returncode == 0, done.stdout
+
+
 def test_json_is_an_object_a_check() -> None:
     done = conform("--json", "--only", "reply-name", "--only", "id-echo")
     found = [json.loads(line) for line in done.stdout.splitlines()]
@@ -95,6 +256,7 @@ def test_each_check_has_a_rule_and_a_section() -> None:
         (["--level", "9", "--", "n"], "'9' is no level"),
         (["--only", "nothing", "--", "n"], "there is no check 'nothing'"),
         (["--", "/no/such/node", "{name}", "{port}", "{dir}"], "/no/such/node: No such file"),
+        (["--locked", "--", "/no/node", "{name}{port}{dir}"], "there is no program '/no/node'"),
         (["--jobs", "0", "--", "n"], "'0' is no number"),
         (["--with", "'", "--", "node", "{name}{port}{dir}"], "--with: "),
     ],

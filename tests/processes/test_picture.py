@@ -54,7 +54,7 @@ def test_a_transcript_becomes_a_page_of_all_its_servers(tmp_path: Path) -> None:
     assert re.fullmatch(rf"{page} shows [0-9]+ steps\n", done.stdout), done.stderr
     text = page.read_text(encoding="utf-8")
     assert '"members": ["s1", "s2", "s3"]' in text
-    assert "no leader was heard for an election timeout" in text
+    assert "my election timer has run out" in text
     both = picture(transcript, transcript)
     assert both.returncode == 2
     assert "a transcript is drawn alone" in both.stderr

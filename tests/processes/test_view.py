@@ -119,6 +119,22 @@ def test_the_stream_tells_the_state_of_each_node_then_what_happens(
     assert begun == {"s1", "s2", "s3"}
 
 
+def test_an_order_that_a_node_refuses_is_not_in_force(port: int) -> None:
+    connection = http.client.HTTPConnection("localhost", port, timeout=20)
+    connection.request("GET", "/events")
+    stream = connection.getresponse()
+    for order_line in ("RESTART", "DELAY 1ms"):
+        asked = {"node": "s1", "line": f"Controller@{order_line}"}
+        assert ask(port, "/line", asked, **own(port))[0] == 200
+    orders: list[str] = []
+    while not orders:
+        line = stream.fp.readline().decode()
+        batch = json.loads(line.removeprefix("data: ")) if line.startswith("data: ") else {}
+        orders = [one["text"] for one in batch.get("events", []) if one["k"] == "act"]
+    connection.close()
+    assert orders == ["DELAY 1ms"]
+
+
 def test_a_node_that_joins_later_gets_a_lane(port: int, three: Cluster) -> None:
     options = [*three.nodes[0].options, "--join", f"localhost:{three['s1'].port}"]
     fourth = NodeProcess("s4", next(free_ports), three.folder, options)
@@ -205,5 +221,5 @@ def test_what_is_missing_is_named_in_one_line(three: Cluster, tmp_path: Path) ->
     without = Process("without", command, env={**os.environ, "PYTHONPATH": str(tmp_path)})
     assert without.launch().ended() == 2
     assert without.lines == [
-        "raftline: the page needs aiohttp, which is not installed: pip install 'raftline[view]'"
+        "raftline: the page needs aiohttp, which is not installed: pip install 'aiohttp>=3.9'"
     ]

@@ -26,6 +26,7 @@ pytestmark = pytest.mark.skipif(
     not (CHROMIUM and DRIVER), reason="there is no chromium with its driver (apt: chromium-driver)"
 )
 PROGRAM = [sys.executable, str(Path(__file__).parents[2] / "src" / "cli.py")]
+LEARN = Path(__file__).parents[2] / "docs" / "learn"
 SIZES = ((1600, 1200), (400, 900))
 
 
@@ -96,6 +97,10 @@ class Page:
             return found.length"""
         eventually(lambda: self.browser.execute_script(script, word), word)
 
+    def seconds_in_sight(self) -> float:
+        """Return how long a stretch of time the picture shows."""
+        return float(self.all("#diagram")[0].get_attribute("data-span"))
+
     def complaints(self) -> list[str]:
         return [one["message"] for one in self.browser.get_log("browser")]
 
@@ -111,6 +116,7 @@ def test_a_partition_made_by_a_click_leads_to_an_election_whose_votes_tell_why(
     page.until('[aria-label="s1"] .role', "leader, term")
     page.click('[data-node="s1"][data-order="Cut off"]')
     page.until("#answers", "s1@PARTITION response: in force: PARTITION s2 s3")
+    page.until('[aria-label="s1"] .asked', "asked: PARTITION s2 s3 at ")
     leader = eventually(
         lambda: next((n for n in ("s2", "s3") if page.role(n).startswith("leader")), ""),
         "a leader of the other two",
@@ -121,17 +127,23 @@ def test_a_partition_made_by_a_click_leads_to_an_election_whose_votes_tell_why(
     assert "granted: I gave no other vote" in details
     assert "(§5.2, §5.4.1)" in details
     assert "src/raft/election.py on_request_vote()" in details
+    page.until("#moment", "the dotted line")  # what was chosen is shown
+    page.click("#live")
     page.click('[data-node="s1"][data-order="Heal"]')
     page.until('[aria-label="s1"] dl', leader)
+    eventually(lambda: not page.text('[aria-label="s1"] .asked'), "no order in force")
+    page.click("#previous")
+    assert page.seconds_in_sight() < 1  # the election alone, of four seconds before
     assert page.complaints() == []
 
 
 def test_a_value_stays_text_and_the_log_shows_it_as_committed(page: Page, three: Cluster) -> None:
     value = "<script>document.title='broken'</script><img src=x onerror=alert(1)>"
     three["s1"].ask(f"client4@set shown {value}")
-    last = '[aria-label="s2"] .log li.committed.applied:last-child'
-    cell = page.until(last, "set shown <script>")
-    assert cell.startswith(str(three["s1"].status()["last_index"]))
+    last = '[data-node="s2"] td.committed.applied.last'
+    page.until(last, "set shown <script>")
+    title = page.all(last)[0].get_attribute("title")
+    assert title.startswith(f"entry {three['s1'].status()['last_index']} of term ")
     page.choose("Propose")
     page.until("#details", "set shown <script>")
     assert page.browser.title == "raftline view"
@@ -140,23 +152,35 @@ def test_a_value_stays_text_and_the_log_shows_it_as_committed(page: Page, three:
 
 def test_a_line_is_typed_and_time_is_stopped_and_walked(page: Page, three: Cluster) -> None:
     page.until('[aria-label="s1"] .role', "leader, term")  # the page knows the nodes
-    page.all("#target option")[0].click()
     page.all("#line")[0].send_keys("me@set typed 5")
     page.click("#form button")
     page.until("#answers", "s1@SET response: typed set to 5")
-    page.until('[aria-label="s1"] .log', "set typed 5")
+    page.until('#logs [data-node="s1"]', "set typed 5")
     page.click("body")
     page.all("body")[0].send_keys(" ")
     page.until("#pause", "Go on")
     page.all("#jump option[value=commit]")[0].click()
     page.click("#previous")
     page.until("#details", "so it is committed")
-    assert page.all("#list [aria-current=true]")
+    eventually(lambda: page.all("#list [aria-current=true]"), "the chosen step in the list")
     before = page.text("#list")
     page.click("#back")
     eventually(lambda: page.text("#list") != before, "an earlier part")
     page.click("#live")
     page.until("#pause", "Pause")
+
+
+def test_what_is_chosen_in_the_list_comes_into_sight(page: Page, three: Cluster) -> None:
+    page.until('[aria-label="s1"] .role', "leader, term")
+    three["s1"].ask("client4@set b 5")
+    page.until("#list", "Propose")
+    while page.seconds_in_sight() > 0.01:  # the step leaves the picture, and stays in the list
+        before = page.seconds_in_sight()
+        page.click("#closer")
+        eventually(lambda before=before: page.seconds_in_sight() < before, "a closer look")
+    page.choose("Propose")
+    page.until("#moment", "the dotted line")
+    assert page.complaints() == []
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -179,7 +203,40 @@ def test_a_saved_page_shows_the_same_from_a_file(
     subprocess.run([*command, "--save", str(path), "--for", "2"], check=True)
     page = Page(browser).open(path.as_uri())
     page.until('[aria-label="s1"] .role', "leader, term")
-    assert not page.all("#prompt:not([hidden])")
+    assert not page.all("#form:not([hidden])")
+    assert page.complaints() == []
+
+
+def test_a_story_keeps_the_log_of_a_dead_node_in_sight(browser: Any) -> None:
+    page = Page(browser).open((LEARN / "4-figure-8.html").as_uri())
+    page.until("#story [data-part=count]", "1 of 12")
+    eventually(lambda: page.all('#logs [data-node="s1"] td.down'), "s1 died with its entry 2")
+    assert len(page.all('#logs [data-node="s1"] td.down')) == 2
+    page.click("#story [data-part=on]")
+    page.click("#story [data-part=on]")
+    page.until("#story [data-part=text]", "(c) s1 comes back")
+    eventually(lambda: not page.all('#logs [data-node="s1"] td.down'), "s1 is back")
+    assert (
+        page.all('#logs [data-node="s5"] td.down')[1]
+        .get_attribute("title")
+        .startswith("entry 2 of term 3")
+    )
+    assert not page.all("#live:not([hidden])")
+    assert page.complaints() == []
+
+
+def test_with_five_nodes_all_is_in_sight_on_a_screen(browser: Any) -> None:
+    page = Page(browser)
+    screen = {"width": 1600, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+    try:
+        page.open((LEARN / "5-a-partition-healed.html").as_uri())
+        page.until("#story [data-part=count]", "1 of ")
+        page.until('[aria-label="s5"] dl', "vote")
+        ends = "return document.querySelector('#nodes').getBoundingClientRect().bottom"
+        assert browser.execute_script(ends) <= screen["height"]
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     assert page.complaints() == []
 
 
@@ -249,7 +306,7 @@ def test_of_too_many_messages_the_page_shows_some_and_says_so(page: Page, three:
         for writer in writers:
             writer.join()
     page.click("#live")
-    last = '[aria-label="s2"] .log li.committed.applied:last-child'
+    last = '[data-node="s2"] td.committed.applied.last'
     page.until(last, "set busy 4")  # entries of steps that were left out came with later ones
     assert page.complaints() == []
 

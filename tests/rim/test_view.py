@@ -9,7 +9,7 @@ from typing import Any
 from raftline.view.clocks import SOLVE_EVERY, Clocks, solved
 from raftline.view.page import saved_page
 from raftline.view.picture import COMMITS, LOST_AFTER_S, Picture
-from raftline.view.thinning import thinned
+from raftline.view.thinning import remembered, thinned
 
 STATE = {"clock": 0.0, "role": "follower", "term": 1, "log": []}
 
@@ -93,6 +93,8 @@ def test_elections_votes_conflicts_and_commits_are_tagged() -> None:
     assert tags(role="leader", term=2) == []
     committed = [["a majority holds entry 2 of my term 2, so it is committed", "§5.3", COMMITS]]
     assert tags(role="leader", term=2, why=committed, commit=2) == ["commit"]
+    broken = [["commits entry 3, held by s1 alone of 3: no majority", "§5.3", COMMITS, True]]
+    assert tags(role="leader", term=2, why=broken, commit=3) == ["commit", "broken"]
     not_yet = [["it holds entry 1, of an earlier term", "Figure 8", COMMITS]]
     assert tags(role="leader", term=2, why=not_yet, commit=2) == []
     assert tags(term=3, cut=4) == ["election", "conflict"]
@@ -116,6 +118,43 @@ def test_of_too_many_events_elections_stay_and_the_rest_is_counted() -> None:
     assert all(set(event["sent"]) <= sent for event in chosen if event["k"] == "step")
 
 
+def test_of_too_many_events_no_answer_is_shown_without_its_question() -> None:
+    made = picture(s1=0.0, s2=0.0)
+    events = []
+    for number in range(100):
+        ask, answer = f"ask {number}", f"answer {number}"
+        events += made.step("s1", step_of(number, sent=[["s2", ask]]))
+        got = {"from": "s1", "line": ask}
+        events += made.step("s2", step_of(number + 0.3, sent=[["s1", answer]], **got))
+        got = {"from": "s2", "line": answer}
+        events += made.step("s1", step_of(number + 0.6, **got))
+    chosen = thinned(events, 60)[0]
+    kept = {event["id"] for event in chosen if event["k"] in ("step", "message")}
+    arrived = [event for event in chosen if event["k"] == "arrive" and event["id"] in kept]
+    assert len(arrived) > 10
+    assert [event for event in arrived if event["step"] not in kept] == []
+    lines = [event["line"].split() for event in chosen if event["k"] == "message"]
+    asked = {number for word, number in lines if word == "ask"}
+    assert {number for word, number in lines if word == "answer"} == asked
+
+
+def test_a_cluster_at_rest_keeps_its_elections_and_its_logs() -> None:
+    made = picture(s1=0.0)
+    events = [*made.step("s1", step_of(0, role="leader", term=2, append=[[1, 2, "noop"]]))]
+    events += made.step("s1", step_of(1, pulse=True, append=[[2, 2, "set a 1"]]))
+    for number in range(2, 200):
+        events += made.step("s1", step_of(number, pulse=True, sent=[["s2", f"beat {number}"]]))
+    held: list[dict[str, Any]] = []
+    for event in events:
+        held = remembered([*held, event], 50, 10)
+    steps = [event for event in held if event["k"] == "step"]
+    assert [event["at"] for event in steps[:2]] == [0, 1]
+    assert steps[-1]["at"] == 199
+    assert len(held) <= 50
+    sent = {event["id"] for event in held if event["k"] == "message"}
+    assert all(set(event["sent"]) <= sent for event in steps)
+
+
 def test_entries_of_a_step_that_is_left_out_come_with_the_next() -> None:
     made = picture(s1=0.0)
     events = []
@@ -126,6 +165,26 @@ def test_entries_of_a_step_that_is_left_out_come_with_the_next() -> None:
     assert left_out > 80
     appended = [entry[0] for event in chosen for entry in event.get("append", [])]
     assert appended == list(range(1, 61))
+
+
+def test_a_restart_within_a_thinned_batch_neither_loses_nor_doubles_an_entry() -> None:
+    made = picture(s1=0.0)
+    events, log = [], []
+    for number in range(1, 61):
+        log.append([number, 1, f"set a {number}"])
+        events += made.step("s1", step_of(number, append=log[-1:], sent=[["s2", f"{number}"]]))
+        if number == 30:
+            events += made.end("s1", 30.5)
+            begun = {"clock": 30.6, "role": "follower", "term": 1, "log": list(log)}
+            events += made.begin("s1", begun, 30.6, 30.6)
+    chosen, left_out = thinned(events, 20)
+    assert left_out > 80
+    restart = next(place for place, event in enumerate(chosen) if event["k"] == "end")
+    lives = chosen[:restart], chosen[restart:]
+    before, after = (
+        [entry[0] for event in life for entry in event.get("append", [])] for life in lives
+    )
+    assert (before, after) == (list(range(1, 31)), list(range(31, 61)))
 
 
 def test_a_saved_page_needs_nothing_else_and_a_value_stays_text() -> None:

@@ -40,7 +40,8 @@ def test_without_the_course_its_commands_say_in_a_line_what_to_install(
     assert cli.main([command, "--help"]) == 2
     said = capsys.readouterr().err
     assert said == (
-        f"raftline: {command} is a command of the course: pip install raftline-course\n"
+        f"raftline: {command} is a command of the course, "
+        "whose wheel `make course-wheel` builds in a clone\n"
     )
 
 

@@ -29,6 +29,14 @@ def test_a_handout_has_what_its_sheet_links_to_and_no_key(lab: str, tmp_path: Pa
     assert missing == []
     first = (tmp_path / "README.md").read_text("utf-8")
     assert first.startswith(sheet(lab).partition("\n")[0])
+    pages = [(page, links_in(page.read_text("utf-8"))) for page in tmp_path.rglob("*.md")]
+    broken = [
+        (page, link)
+        for page, links in pages
+        for link in links
+        if "://" not in link and not (page.parent / link.partition("#")[0]).exists()
+    ]
+    assert broken == []
     assert [link for link in links_in(first) if not (tmp_path / link).exists()] == []
 
 

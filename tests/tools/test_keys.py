@@ -21,6 +21,15 @@ def test_a_key_answers_each_question_and_shows_evidence(lab: str) -> None:
     assert [title for title, body in answered.items() if body.startswith("```")] == []
 
 
+@pytest.mark.parametrize(
+    "lab", sorted(path.stem for path in make.KEYS.glob("*.md") if path.stem != "bugs")
+)
+def test_a_key_has_for_each_question_an_answer_that_gets_half(lab: str) -> None:
+    answered = {title: body for title, body in make.sections(lab).items() if title.isdigit()}
+    wanted = re.compile(r'^Half: ".+[.?]" .+\.$', re.MULTILINE)
+    assert [title for title, body in answered.items() if len(wanted.findall(body)) != 1] == []
+
+
 def test_make_keys_makes_a_page_for_each_lab_with_its_questions(tmp_path: Path) -> None:
     (tmp_path / "old.md").touch()
     without = make.make_keys(tmp_path)

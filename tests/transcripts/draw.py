@@ -21,6 +21,11 @@ def collected(transcript: str) -> tuple[Collector, str]:
     return collector, ""
 
 
+def title_of(path: Path) -> str:
+    """Return the first sentence of a transcript."""
+    return path.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ") or path.stem
+
+
 def main(path: str, out: str) -> int:
     """Write the page. Returns 0, or 3: an act of the transcript can't be done."""
     collector, problem = collected(Path(path).read_text(encoding="utf-8"))
@@ -30,6 +35,6 @@ def main(path: str, out: str) -> int:
             f"raftline: {path}: {problem.splitlines()[-1]} (at {act!r}); the page ends there",
             file=sys.stderr,
         )
-    Path(out).write_text(collector.page(Path(path).stem), encoding="utf-8")
+    Path(out).write_text(collector.page(title_of(Path(path))), encoding="utf-8")
     print(f"{out} shows {collector.count} steps")
     return EXIT_BAD_FILE if problem else 0

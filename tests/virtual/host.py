@@ -25,7 +25,7 @@ from raftline.node.stepper import Stepper
 from raftline.node.writer import DiskTask, WriteQueue
 from raftline.raft.change import Change
 from raftline.raft.effects import Effects
-from raftline.raft.inputs import Applied, AskLeader, Input, Read, Transfer
+from raftline.raft.inputs import Applied, AskLeader, Input, Propose, Read, Transfer
 from raftline.raft.levels import FIRST
 from raftline.raft.log import Entry, Snapshot
 from raftline.raft.messages import InstallSnapshot, Message
@@ -97,15 +97,18 @@ class Observer:
         monitor: Monitor,
         invariants: Invariants,
         requests: Requests,
-        next_one: StepObserver | None,
+        picture: StepObserver | None,
     ) -> None:
         self._node = node
         self._invariants = invariants
         self._monitor = monitor
         self._requests = requests
-        self.next = next_one
+        self._picture = picture
+        self.next: StepObserver | None = None  # whoever observes it in this schedule
 
     def stepped(self, event: Input, effects: Effects) -> None:
+        if self._picture is not None:
+            self._picture.stepped(event, effects)
         if self.next is not None:
             self.next.stepped(event, effects)
         node = self._node
@@ -113,22 +116,32 @@ class Observer:
             if not _has_reads_alone(effects):
                 raise InvariantError(f"{node.view.name} asks for more where it has applied")
         else:
-            self._monitor.stepped(node, event, effects)
+            if effects.notes or effects.refused or isinstance(event, Propose):
+                self._monitor.stepped(node, event, effects)
+            self._invariants.stepped(node, event, effects)
         reading = self._requests.reading
         if isinstance(event, (Read, AskLeader)):
             reading.update(event.tokens)
-        if effects.reads:
-            self._requests.note_reads_apart([ready.token for ready in effects.reads])
         if effects.reads or effects.refused:
-            for batch in (*[ready.token for ready in effects.reads], *effects.refused):
-                if batch not in reading:
-                    raise InvariantError(f"{node.view.name} answers a read a second time")
-                reading.remove(batch)
-        self._invariants.keeps_reads(node._state, reading)
+            self._answered(effects, reading)
+        state = node._state
+        leading, asked = state.leading, state.forwarded_reads
+        leads_reads = leading is not None and (leading.reads_waiting or leading.read_rounds)
+        if reading or leads_reads or asked.asked or asked.waiting or state.confirmed_reads:
+            self._invariants.keeps_reads(state, reading)
+
+    def _answered(self, effects: Effects, reading: set[Batch]) -> None:
+        served = [ready.token for ready in effects.reads]
+        self._requests.note_reads_apart(served)
+        for batch in (*served, *effects.refused):
+            if batch not in reading:
+                raise InvariantError(f"{self._node.view.name} answers a read a second time")
+            reading.remove(batch)
 
     def refused(self, message: Message, why: str) -> None:
-        if self.next is not None:
-            self.next.refused(message, why)
+        for one in (self._picture, self.next):
+            if one is not None:
+                one.refused(message, why)
         self._monitor.refused(self._node, message, why)
 
 
@@ -151,7 +164,7 @@ class Host:
         name: str,
         members: Mapping[str, str],
         invariants: Invariants,
-        send: Callable[[Message], None],
+        send: Callable[[Message], bool],
         disk: Disk,
     ) -> None:
         self.name = name
@@ -188,8 +201,8 @@ class Host:
         self._acts: deque[tuple[Callable[..., object], tuple[object, ...]]] = deque()  # done next
         self._acts_now = False
         self._is_prompt = not plan.slow_entries  # their time passes for the node alone
-        self._pairs_lock = PairsLock(name)
-        self.without_core = WithoutCore(self._pairs_lock)  # while one of its threads works
+        self.pairs_lock = PairsLock(name)
+        self.without_core = WithoutCore(self.pairs_lock)  # while one of its threads works
         self._after_long: list[Callable[[], None]] = []  # what waits for the end of a long entry
         self.writer_pause_ms: Callable[[], int] = int  # drawn anew each time
         self._writer_sleeps = False
@@ -219,7 +232,7 @@ class Host:
     @property
     def is_applying_apart(self) -> bool:
         """Whether an entry that takes long is being applied."""
-        return self._pairs_lock.is_held
+        return self.pairs_lock.is_held
 
     # --- inputs -----------------------------------------------------------------------------
 
@@ -243,7 +256,7 @@ class Host:
     def hear_now(self, message: Message) -> None:
         """A message was read on a connection, by a thread that does not hold `core`."""
         if self.node is not None:
-            lock = self._pairs_lock
+            lock = self.pairs_lock
             waits, lock.may_be_waited_for = lock.may_be_waited_for, False
             self._receive(self.node, message)
             lock.may_be_waited_for = waits
@@ -272,7 +285,7 @@ class Host:
 
     def step(self, taken: Input) -> None:
         """Let the core take an input, and carry out its Effects; one that is refused is left."""
-        lock = self._pairs_lock
+        lock = self.pairs_lock
         waits, lock.may_be_waited_for = lock.may_be_waited_for, False
         with contextlib.suppress(OrderRefused):
             self.stepper.take(taken)
@@ -287,7 +300,7 @@ class Host:
                 self._world.counts["changes asked for"] += 1
                 asked = ChangeAsked(change, settle, self._rounds.ready_sinks.append)
                 self._promptness.asked_to_change(asked.batch)
-                self._submit(asked.batch)
+                self.stepper.enqueue(asked.batch)
 
         self._when_up(begin)
 
@@ -296,10 +309,10 @@ class Host:
         if self.node is None:
             request.client.refused(request, None)
         else:
-            self._when_up(lambda _: self.requests.ask(request))
+            self._when_up(self._asked, request)
 
-    def _submit(self, batch: Batch) -> None:
-        self.stepper.enqueue(batch)
+    def _asked(self, node: RawNode, request: Request) -> None:
+        self.requests.ask(request)
 
     def status(self) -> None:
         """Somebody asks for the status, which reports what is applied and nothing else. A core of
@@ -332,6 +345,7 @@ class Host:
             self._acts.append((act, values))
             return
         self._acts_now, acts = True, self._acts
+        self._world.acting = self.name
         try:
             act(self.node, *values)
             self._look()
@@ -402,7 +416,8 @@ class Host:
     def post(self, message: Message) -> None:
         """Send a message as it is."""
         self._invariants.sent(message)
-        self._network_send(message)
+        if not self._network_send(message) and self.collector is not None:
+            self.collector.lose(message)
 
     def not_leader(self, leader: str) -> str:
         """Return the reply that sends a client on to `leader`."""
@@ -411,7 +426,7 @@ class Host:
     def report(self, effects: Effects) -> None:
         """Count what a step has changed: the monitor has looked at it before."""
         if effects.notes and self.view is not None:
-            self.measures.stepped(self.view)
+            self.measures.stepped(self.view, effects)
 
     def wrote(self, arrived: Snapshot | None) -> None:
         """Look whether a snapshot is due, or has arrived whole."""
@@ -460,7 +475,8 @@ class Host:
         then one is asked for, and the writer wakes as it is to be put in force."""
         if self._writer_sleeps or self.writes.writing or self.disk.is_held:
             return
-        if self.writes.goes_first and self._writer_sleeps_on():
+        is_late = self.writer_pause_ms is not int and self.writes.goes_first
+        if is_late and self._writer_sleeps_on():
             self.snapshots.work.ask(compacts=True)
         else:
             self._write()
@@ -496,13 +512,13 @@ class Host:
 
     def after_long(self, act: Callable[[], None]) -> bool:
         """Let something wait for the end of a long entry; return False if there is none."""
-        if self._pairs_lock.is_held:
+        if self.pairs_lock.is_held:
             self._after_long.append(act)
-        return self._pairs_lock.is_held
+        return self.pairs_lock.is_held
 
     def while_nothing_is_apart(self, act: Callable[[], bool], then: Callable[[bool], None]) -> None:
         """Let something be done while no entry is applied without `core`."""
-        if self._pairs_lock.is_held:
+        if self.pairs_lock.is_held:
             self._after_long.append(lambda: self.while_nothing_is_apart(act, then))
         else:
             then(act())
@@ -513,16 +529,16 @@ class Host:
         self.later(0, self._apply_apart)
 
     def _apply_apart(self, node: RawNode) -> None:
-        if self._pairs_lock.is_held:
+        if self.pairs_lock.is_held:
             return
         entries = self.stepper.begin_apart()
         if entries:
-            self._pairs_lock.is_held = True
+            self.pairs_lock.is_held = True
             self._world.counts["long entries begun"] += 1
             self.later(self.long_ms, lambda node: self._applied_apart(entries))
 
     def _applied_apart(self, entries: Sequence[Entry]) -> None:
-        self._pairs_lock.is_held = False
+        self.pairs_lock.is_held = False
         self.requests.reads_apart = []
         self.stepper.end_apart(entries, self.stepper.apply_apart(entries))
         waiting, self._after_long = self._after_long, []
@@ -536,7 +552,7 @@ class Host:
         waits for a long entry, without `core`."""
         if self.node is None or self.paused:
             return
-        if self._pairs_lock.is_held:
+        if self.pairs_lock.is_held:
             self._after_long.append(self.back_up)
             return
         state = self.manager.freeze()
@@ -545,7 +561,7 @@ class Host:
         self.within(4 * self._plan.pause_ms, lambda _: self._backed_up(state, expected))
 
     def _backed_up(self, state: MachineState, expected: tuple[int, dict[str, str]]) -> None:
-        if self._pairs_lock.is_held:
+        if self.pairs_lock.is_held:
             self._after_long.append(lambda: self._backed_up(state, expected))
             return
         assert (state.index, dict(state.pairs)) == expected, f"a backup of {self.name} moved"
@@ -606,8 +622,8 @@ class Host:
             return
         self.manager.look_at(self._monitor)
         if self._plan.long_ms:
-            self.manager.client_lock = self._pairs_lock  # type: ignore[assignment]
-            self.manager.changes_apart = lambda: self._pairs_lock.is_held
+            self.manager.client_lock = self.pairs_lock  # type: ignore[assignment]
+            self.manager.changes_apart = lambda: self.pairs_lock.is_held
             self.manager.state.machines = machines()
         if self._plan.slow_entries:
             self.manager.spend = self._spend
@@ -683,7 +699,7 @@ class Host:
         self.disk.die(self.manager, writing, unsaved, self.node, power_cut=power_cut)
         saves = [work.save for work in (*writing, *unsaved) if work.save is not None]
         self._invariants.forget(self.name, {save.term for save in saves})
-        self._pairs_lock.is_held = False
+        self.pairs_lock.is_held = False
         self._after_long.clear()
         self.snapshots.stopped()
         self._between_writes.clear()
@@ -747,5 +763,8 @@ class ChangeAsked:
 
 def leaders(hosts: Iterable[Host]) -> list[tuple[Host, NodeView]]:
     """Return who leads, or believes so."""
-    up = [(host, host.node.view) for host in hosts if host.node is not None]
-    return [(host, view) for host, view in up if view.is_leader]
+    return [
+        (host, host.node.view)
+        for host in hosts
+        if host.node is not None and host.node._state.leading is not None
+    ]

@@ -206,19 +206,28 @@ class Connected(OutgoingProtocol):
             self._sim.requests.waiting[self] = None
             return False
         has_proceeded = False
-        with self._sim.without_core:
+        lock = self._sim.pairs_lock
+        lock.may_be_waited_for = True  # this thread does not hold `core`
+        try:
             while not self.is_over:
                 wait = self._wait
-                result = self._has_read() if wait is WaitFor.BYTES else self._result_of(wait)
+                if wait is WaitFor.BYTES:
+                    if not self._incoming and not self.has_hung_up:
+                        break
+                    self._read()
+                    result: bool | None = True
+                else:
+                    result = self._result_of(wait)
                 if result is None:
-                    if wait is not WaitFor.BYTES:
-                        self._sim.requests.waiting[self] = None
+                    self._sim.requests.waiting[self] = None
                     break
                 has_proceeded = True
                 try:
                     self._wait = self._steps.send(result)
                 except StopIteration:
                     self.end()
+        finally:
+            lock.may_be_waited_for = False
         return has_proceeded
 
     def _result_of(self, wait: Wait) -> bool | None:
@@ -237,12 +246,9 @@ class Connected(OutgoingProtocol):
         self._host.reply_room.reserve(wait.holder, in_turn=wait.in_turn)
         return True
 
-    def _has_read(self) -> bool | None:
-        if not self._incoming and not self.has_hung_up:
-            return None
+    def _read(self) -> None:
         data, self._incoming = self._incoming, b""
         self.protocol.receive_data(data, self._sim.clock.now_s())
-        return True
 
     def _has_sent(self, data: bytes) -> bool | None:
         """Send what the machine made itself, in its turn; return None until all was taken."""

@@ -1,4 +1,4 @@
-"""What holds of simulated programs that take locks: one holder, never early, callers in turn."""
+"""Invariants of simulated programs that take locks: one holder, never early, callers in turn."""
 
 from __future__ import annotations
 

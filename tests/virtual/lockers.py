@@ -34,10 +34,10 @@ from raftline.kv.following import (
     Connect,
     HangUp,
     NextLine,
+    NodeStep,
     Rest,
     Send,
     WatchMachine,
-    WatchStep,
 )
 from raftline.kv.lease_timer import BaseLease, LeaseTimer
 from raftline.kv.liveness import MEMBERS_ID
@@ -259,7 +259,7 @@ class SimulatedWatch(BaseWatch[str]):
         self._machine.is_closed = True
         self._hang_up()
 
-    async def _do(self, step: WatchStep) -> object:
+    async def _do(self, step: NodeStep) -> object:
         connection = self._connection
         if isinstance(step, Connect):
             await self._program.sleep(CONNECT_S * self._program.chance.random())

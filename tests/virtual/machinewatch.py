@@ -17,10 +17,11 @@ from raftline.clients.connection import CONNECT_TIMEOUT_S, ClientError
 from raftline.clients.dialing import NEXT_S
 from raftline.clients.health import ClientHealth
 from raftline.clients.lines import ConnectionEnded
+from raftline.clients.one_node import Connect, HangUp, NextLine, NodeStep, Rest, Send
 from raftline.common.address import Address
 from raftline.kv.codec import TEXT
 from raftline.kv.events import Event, WatchCursor
-from raftline.kv.following import Connect, HangUp, NextLine, Rest, Send, WatchMachine, WatchStep
+from raftline.kv.following import WatchMachine
 from raftline.wire.keyfacts import value_of
 from raftline.wire.protocol import escape
 from tests.invariants import InvariantError
@@ -133,7 +134,7 @@ class MachineWatch:
                 self._wait(step)
                 return
 
-    def _wait(self, step: WatchStep) -> None:
+    def _wait(self, step: NodeStep) -> None:
         self._waits += 1
         if isinstance(step, Rest):
             self._later(max(1, round(1000 * step.seconds)))

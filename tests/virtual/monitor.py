@@ -45,7 +45,6 @@ class Monitor:
                 counts["changes rolled back"] += 1
             elif note.endswith("so it leads no longer"):
                 counts["leaders removed"] += 1
-        self._invariants.stepped(node, event, effects)
 
     def refused(self, node: RawNode, message: Message, why: str) -> None:
         """The node refused a message."""

@@ -32,7 +32,7 @@ RIM = tuple(
         "net/admission", "net/local_commands", "net/serving", "net/watching", "node/applying",
         "node/batching", "node/clock", "node/handover", "node/lease_clock", "node/leasing",
         "node/observers", "node/queue", "node/reading_again", "node/rounds", "node/snapshots",
-        "node/stepper", "state/pairs",
+        "node/stepper", "state/pages", "state/pairs",
     )
 )  # fmt: skip
 # What runs in a schedule whose programs take locks.

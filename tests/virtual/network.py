@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from raftline.raft.messages import Message
 from raftline.raft.spelling import read, spell
+from tests.virtual.chance import up_to
 from tests.virtual.plan import Plan
 from tests.virtual.world import World
 
@@ -39,7 +40,7 @@ class Links:
 
     def are_linked(self, one: str, other: str) -> bool:
         """Whether a connection between these two can stand."""
-        return not self._cut[one, other] and not self._cut[other, one]
+        return (one, other) not in self._cut and (other, one) not in self._cut
 
     def is_cut(self, message: Message) -> bool:
         """Whether nothing gets from its sender to its receiver."""
@@ -55,13 +56,14 @@ class ScriptedNetwork(Links):
         self._is_up = is_up
         self._pending: list[tuple[str, str, str]] = []  # from, to, line
 
-    def send(self, message: Message) -> None:
-        """Take a message along, unless it is lost at once."""
+    def send(self, message: Message) -> bool:
+        """Take a message along, unless it is lost at once; return whether it may arrive."""
         line, is_lost = spell(message), self.is_cut(message) or not self._is_up(message.to)
         entry = f"{message.to} <- {message.sender}@{line}"
         self._world.tell("send", entry + " (lost)" * is_lost)
         if not is_lost:
             self._pending.append((message.sender, message.to, line))
+        return not is_lost
 
     def take(self, sender: str = "all", to: str = "all") -> list[tuple[str, str, str]]:
         """Take off the network the messages that are pending now between these two."""
@@ -79,6 +81,7 @@ class Network(Links):
     def __init__(self, world: World, plan: Plan, names: Sequence[str]) -> None:
         super().__init__()
         self._world = world
+        self._random, self._draw = world.random, world.random.random
         self._plan = plan
         self._names = names
         self._calm = False
@@ -86,26 +89,27 @@ class Network(Links):
         self._old: dict[str, dict[type, list[Message]]] = {name: {} for name in names}
         self.deliver: Callable[[Message], None]  # given by who owns the nodes
 
-    def send(self, message: Message) -> None:
-        """Take a message along: it arrives once, twice or never."""
-        world, plan = self._world, self._plan
+    def send(self, message: Message) -> bool:
+        """Take a message along: it arrives once, twice or never. Return whether it may arrive."""
+        world, plan, draw = self._world, self._plan, self._draw
         world.counts["messages sent"] += 1
         if self._calm:
             # Broadcast time ≪ election timeout, or no election is sure to end (paper §5.6).
             delay_ms = min(plan.delay_ms, plan.options.election_timeout_ms // 10)
             world.within(delay_ms, self.deliver, message)
-            return
-        if self.is_cut(message) or world.chance(plan.loss):
+            return True
+        if (message.sender, message.to) in self._cut or draw() < plan.loss:
             world.counts["messages lost"] += 1
-            return
+            return False
         if plan.spelled:
             message = self._travelled(message)
-        copies = 2 if world.chance(plan.duplicates) else 1
+        copies = 2 if draw() < plan.duplicates else 1
         for _ in range(copies):
             world.after(self._delay_ms(), self._arrive, message)
         world.counts["messages doubled"] += copies - 1
         if plan.replays:
             self._replay(message)
+        return True
 
     def _replay(self, message: Message) -> None:
         """Bring back an old message where it can do harm: to a node that is asking just now."""
@@ -113,10 +117,10 @@ class Network(Links):
         kept = self._old[message.to].setdefault(type(message), [])
         if len(kept) < OLD_MAX:
             kept.append(message)
-        elif world.chance(0.2):  # some of it stays for long
+        elif self._draw() < 0.2:  # some of it stays for long
             kept[world.up_to(OLD_MAX - 1)] = message
         kinds = list(self._old[message.sender].values())  # votes are as likely as heartbeats
-        if kinds and world.chance(self._plan.replays):
+        if kinds and self._draw() < self._plan.replays:
             world.counts["messages replayed"] += 1
             again = world.pick(world.pick(kinds))
             world.after(self._delay_ms(), self._arrive, again)
@@ -133,10 +137,11 @@ class Network(Links):
         return arrived
 
     def _delay_ms(self) -> int:
-        if self._world.chance(self._plan.late):
+        plan, random = self._plan, self._random
+        if self._draw() < plan.late:
             self._world.counts["messages late"] += 1
-            return self._world.up_to(self._plan.late_ms)
-        return self._world.up_to(self._plan.delay_ms)
+            return up_to(plan.late_ms, random)
+        return up_to(plan.delay_ms, random)
 
     def split(self, one: Sequence[str]) -> Counter[tuple[str, str]]:
         """Part these from all others, both ways; see `cut`."""

@@ -33,7 +33,7 @@ class NonMember:
             self._wait()
 
     def _wait(self) -> None:
-        self._world.after(self._world.random.randint(1, 2 * self._pause_ms), self._send)
+        self._world.after(1 + self._world.up_to(2 * self._pause_ms - 1), self._send)
 
     def _send(self) -> None:
         for host in self._hosts:

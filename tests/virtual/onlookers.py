@@ -11,12 +11,12 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import partial
 from io import BytesIO
 from random import Random
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from raftline.kv.calls import CALLS
@@ -25,17 +25,18 @@ from raftline.net.waits import AwaitReplies
 from raftline.node.measures import node_facts
 from raftline.raft.node import StepObserver
 from raftline.raft.view import NodeView
-from raftline.state import pairs as state_pairs
-from raftline.state.pairs import key_bytes, text_bytes
+from raftline.state import pages as state_pages
+from raftline.state.pages import key_bytes, text_bytes
 from raftline.storage.snapshotfile import no_pause
 from raftline.storage.snapshotlines import SnapshotReader
 from raftline.wire.keyfacts import value_of
 from raftline.wire.protocol import split_sender, unescape
 from tests.invariants import InvariantError
+from tests.virtual.chance import up_to
 from tests.virtual.lines import Connected
-from tests.virtual.manager import Manager
+from tests.virtual.looking import LookingConnection, Seen
 from tests.virtual.plan import Plan
-from tests.virtual.requests import Asked
+from tests.virtual.statuslooks import StatusLooks
 from tests.virtual.users import NAMES, Guest, UsersFile, is_denial
 from tests.virtual.world import World
 
@@ -53,45 +54,8 @@ HURRY_MS = 10  # until each node has reported ready, once the cluster is healed
 WINDOWS = (None, None, 200, 3000)
 
 
-class Seen(NamedTuple):
-    """The facts of a node as a line left it."""
-
-    applied: int
-    held: dict[str, str]
-    level: int
-
-
-NOTHING = Seen(0, {}, 0)
-
-
-def _seen_at(manager: Manager) -> Seen:
-    return Seen(manager.applied.index, dict(manager.store.held), manager.store.level)
-
-
 Asking = Generator[AwaitReplies, bool, Any]
 Job = Generator[str, tuple[str, Seen], None]  # yields a command, is sent its reply
-
-
-class LookingConnection(Connected):
-    """A connection whose client asks one thing after the other. `sees`: it is told what the node
-    held as each line left."""
-
-    def __init__(
-        self, host: Host, heard: Callable[[str, Seen], None], *, sees: bool = True
-    ) -> None:
-        super().__init__(host.requests.doors, host, self._line_left)
-        self._heard = heard
-        self._sees = sees
-
-    def _line_left(self, _: Connected, line: str) -> None:
-        seen = _seen_at(self._sim.manager) if self._sees else NOTHING
-        text = split_sender(line)[2]
-
-        def heard(_: str | None) -> None:
-            if not self.is_over:
-                self._heard(text, seen)
-
-        self._sim.requests.ready.append((self, Asked(None, "", heard)))
 
 
 class Looker:
@@ -120,10 +84,10 @@ class Looker:
         self._connection = self._job = None
         host = self._host = chance.choice(self._hosts)
         if host.node is not None and not host.paused:
-            self._connection = LookingConnection(host, self._hear)
+            job = self._job = self._back_up() if chance.random() < 0.5 else self._list()
+            self._connection = LookingConnection(host, partial(self._hear, job))
             host.requests.keep(self._connection)
-            self._job = self._back_up() if chance.random() < 0.5 else self._list()
-            self._send(next(self._job))
+            self._send(next(job))
 
     def _send(self, command: str) -> None:
         connection, chance = self._connection, self._chance
@@ -131,11 +95,11 @@ class Looker:
             line = f"looker@{command}\n".encode()
             self._host.beside(chance.randint(0, 5), chance.random(), connection.receive, line)
 
-    def _hear(self, reply: str, seen: Seen) -> None:
-        if self._job is None:
-            return
+    def _hear(self, job: Job, reply: str, seen: Seen) -> None:
+        if job is not self._job:
+            return  # it was given up, and its connection ends in a moment
         try:
-            self._send(self._job.send((reply, seen)))
+            self._send(job.send((reply, seen)))
         except StopIteration:
             self._job = None
 
@@ -176,7 +140,7 @@ class Looker:
             if reply.startswith("Sorry, "):
                 return
             page, expected = call.read(reply), _listing(seen, prefix, after)
-            size, what = state_pairs.PAGE_KEYS, f"{call.command} of {host.name}: {reply}"
+            size, what = state_pages.PAGE_KEYS, f"{call.command} of {host.name}: {reply}"
             if seen.applied < least or page.pairs != expected[:size]:
                 raise InvariantError(f"{what}, and it has {expected}; {least} counts")
             if page.is_last is not (len(expected) <= size):
@@ -342,6 +306,7 @@ def _as_server(host: Host) -> Any:
     )
     return SimpleNamespace(
         name=host.name,
+        clock=host.clock,
         driver=driver,
         node=host.node,
         is_down=False,
@@ -407,7 +372,7 @@ class StepWatcher:
         self._wait()
 
     def _wait(self) -> None:
-        self._world.beside(self._chance.randint(1, 100), self._chance.random(), self._act)
+        self._world.beside(1 + up_to(99, self._chance), self._chance.random(), self._act)
 
     def _act(self) -> None:
         self._wait()
@@ -415,7 +380,7 @@ class StepWatcher:
         if connection is None or connection.is_over:
             self._begin()
         elif connection.held:
-            size = chance.randint(1, connection.held)
+            size = 1 + up_to(connection.held - 1, chance)
             self._host.beside(0, chance.random(), connection.take, size)
         elif not self._ends and chance.random() < 0.1:
             self._ends = True
@@ -547,22 +512,29 @@ class Onlookers:
         plan: Plan,
         hosts: Sequence[Host],
         files: dict[Host, UsersFile],
+        addresses: Mapping[str, str],
         seed: int,
     ) -> None:
         """`files` are those of the users of nodes that have some."""
         chance = Random(f"onlookers {seed}")
         self._scraper: Scraper | None = None
-        self.page_keys = state_pairs.PAGE_KEYS
+        self._status: StatusLooks | None = None
+        self.page_keys = state_pages.PAGE_KEYS
         if chance.random() < SHARE:
             Looker(world, chance, hosts)
             self._scraper = Scraper(world, chance, hosts)
             for _ in range(chance.choice([1, 2])):
                 StepWatcher(world, chance, hosts)
+            self._status = StatusLooks(world, Random(f"status {seed}"), hosts, addresses)
             if not plan.dealers:  # who look at all of their accounts in one page
                 self.page_keys = chance.choice([1, 2, self.page_keys])
         if files:
             GuestObserver(world, chance, files)
 
     def see_ready(self, names: Sequence[str]) -> bool:
-        """Whether all these nodes have reported, once they were asked about, that they serve."""
-        return self._scraper is None or (bool(names) and self._scraper.are_ready(names))
+        """Whether all these nodes have reported, once they were asked about, that they serve, and
+        `raftline status` has."""
+        if self._scraper is None or self._status is None:
+            return True
+        is_ready, serves = bool(names) and self._scraper.are_ready(names), self._status.serves()
+        return is_ready and serves

@@ -6,7 +6,7 @@ nothing to do. A client that asks again, and an owner that wakes each second, hi
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
 from raftline.net.host import Batch
 from raftline.node.handover import TAKEN_OVER
@@ -59,26 +59,27 @@ class Promptness:
             InvariantError: a request that could be served lies there.
         """
         queue, view = self._queue, self._view
-        held = queue.held_until_ms
+        held = queue.held[0].hold_until_ms if queue.held else None
         now_ms = self._clock.now_ms()
         is_reading = view.read_rounds >= view.options.read_rounds
-        self._look_at("writes", () if is_full else queue.writes, now_ms)
-        self._look_at("reads", () if is_reading else queue.reads, now_ms)
-        self._look_at("others", queue.others, now_ms)
         has_leader = view.leader is not None and view.transfer is None
-        self._look_at("held", (held,) if held and has_leader else (), now_ms)
-
-    def _look_at(self, kind: str, waiting: Sequence[Batch | int], now_ms: int) -> None:
-        if not waiting:
-            self.first_in.pop(kind, None)
-            return
-        first, since_ms = self.first_in.get(kind, (None, now_ms))
-        if first != waiting[0]:
-            self.first_in[kind] = waiting[0], now_ms
-        elif now_ms - since_ms > LIES_MS:
-            raise InvariantError(
-                f"{self._name} leaves {kind} in the queue for {now_ms - since_ms} ms"
-            )
+        first_in = self.first_in
+        for kind, waiting in (
+            ("writes", () if is_full else queue.writes),
+            ("reads", () if is_reading else queue.reads),
+            ("others", queue.others),
+            ("held", (held,) if held and has_leader else ()),
+        ):
+            if not waiting:
+                first_in.pop(kind, None)
+                continue
+            first, since_ms = first_in.get(kind, (None, now_ms))
+            if first != waiting[0]:
+                first_in[kind] = waiting[0], now_ms
+            elif now_ms - since_ms > LIES_MS:
+                raise InvariantError(
+                    f"{self._name} leaves {kind} in the queue for {now_ms - since_ms} ms"
+                )
 
     def alarm(self, due_ms: int) -> None:
         """The owner wakes by itself, and finds what the core was to do at `due_ms`.
@@ -91,7 +92,7 @@ class Promptness:
             self._jumps = self._clock.jumps
             self.stood_still()
             return
-        held_until_ms = self._queue.held_until_ms
+        held_until_ms = self._queue.held[0].hold_until_ms if self._queue.held else None
         if now_ms > due_ms + WAKES_MS:
             raise InvariantError(f"{self._name}'s owner wakes {now_ms - due_ms} ms too late")
         if held_until_ms is not None and now_ms > held_until_ms + WAKES_MS:

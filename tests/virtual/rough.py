@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from raftline.wire.protocol import OUTCOME_UNKNOWN
 from tests.invariants import InvariantError
+from tests.virtual.chance import pick, up_to
 from tests.virtual.requests import Asked, ClientConnection
 from tests.virtual.world import World
 
@@ -49,8 +50,8 @@ class RoughLines:
         """Have a request arrive, now or by and by."""
         chance = self._chance
         if chance.random() < self._noise:
-            before = [self._noise_line(host, asked) for _ in range(chance.randint(0, 3))]
-            after = [self._noise_line(host, asked) for _ in range(chance.randint(0, 2))]
+            before = [self._noise_line(host, asked) for _ in range(up_to(3, chance))]
+            after = [self._noise_line(host, asked) for _ in range(up_to(2, chance))]
             connection.asked += [one for one, _ in before] + [asked] + [one for one, _ in after]
             data = b"".join([line for _, line in before] + [data] + [line for _, line in after])
             self._world.counts["lines of noise"] += len(before) + len(after)
@@ -63,15 +64,15 @@ class RoughLines:
 
     def cut(self, host: Host, connection: ClientConnection, data: bytes) -> None:
         """Let bytes arrive in two pieces."""
-        place = self._chance.randrange(len(data) + 1)
+        place = up_to(len(data), self._chance)
         self._world.counts["lines cut"] += 1
         connection.receive(data[:place])
         host.beside(
-            self._chance.randint(0, 20), self._chance.random(), connection.receive, data[place:]
+            up_to(20, self._chance), self._chance.random(), connection.receive, data[place:]
         )
 
     def _noise_line(self, host: Host, asked: Asked) -> tuple[Asked, bytes]:
-        line, begin = self._chance.choice(NOISE)
+        line, begin = pick(NOISE, self._chance)
         name = b"noise"
 
         def heard(reply: str | None) -> None:

@@ -18,7 +18,7 @@ from raftline.raft import state
 from raftline.raft.log import entries_of
 from raftline.raft.membership import Membership
 from raftline.raft.messages import Message
-from raftline.state import pairs, sessions
+from raftline.state import pages, sessions
 from raftline.view.collected import Collector
 from tests.virtual import long_entries
 from tests.virtual.churn import Operator
@@ -26,6 +26,7 @@ from tests.virtual.client_request import COUNTER
 from tests.virtual.clients import Client
 from tests.virtual.dealers import Dealer, Ledger
 from tests.virtual.disk import Disk
+from tests.virtual.failing import draw_failure
 from tests.virtual.faults import Faults
 from tests.virtual.guests import Guests
 from tests.virtual.history import History
@@ -102,11 +103,12 @@ def run(
         host.collector = collector
     try:
         page_keys = schedule.onlookers.page_keys
-        with few_collections(), as_planned(plan), replaced(pairs, "PAGE_KEYS", page_keys):
+        with few_collections(), as_planned(plan), replaced(pages, "PAGE_KEYS", page_keys):
             schedule.trouble(steps)
             schedule.heal()
             schedule.judge()
     except Exception as error:
+        draw_failure(collector, error, schedule.world.acting)
         given = f" --nodes {nodes}" if nodes else ""
         given += f" --steps {steps}" if steps != STEPS else ""
         given += f" --lockers {lockers}" if lockers else ""
@@ -220,7 +222,8 @@ class _Schedule:
         ]
         self.guests = Guests(self.world, plan, hosts, self.history, watching, seed)
         self.proofs = Proofs(self.world, self.network, hosts, seed)
-        self.onlookers = Onlookers(self.world, plan, hosts, self.guests.files, seed)
+        files = self.guests.files
+        self.onlookers = Onlookers(self.world, plan, hosts, files, addresses, seed)
         self.clients += self.guests.clients
         self.watch_clients += self.guests.watches
 
@@ -379,9 +382,13 @@ class _Schedule:
 
     def _members(self) -> list[Host]:
         """Return who belongs to the cluster in the end: nobody, while that is not settled."""
-        for _, view in leaders(self.hosts.values()):
-            if not view.membership.is_joint and view.pending_change is None:
-                return [self.hosts[name] for name in view.membership.names]
+        for host in self.hosts.values():
+            state = host.node._state if host.node is not None else None
+            if state is None or state.leading is None:
+                continue
+            members = state.configurations.latest
+            if not members.outgoing and state.leading.pending_change is None:
+                return [self.hosts[name] for name in members.names]
         return []
 
     def _is_found(self, before: Sequence[int]) -> bool:
@@ -407,10 +414,11 @@ class _Schedule:
 
     def _has_no_leases(self) -> bool:
         """Whether all leases have run out, at each member, and their keys are gone."""
-        return not any(
-            host.manager.store.leases.granted or host.manager.store.leased
-            for host in self._members()
-        )
+        for host in self._members():
+            store = host.manager.store
+            if store.leases.granted or store.leased:
+                return False
+        return True
 
     def _agree(self) -> bool:
         members = self._members()

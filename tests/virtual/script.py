@@ -227,7 +227,7 @@ class ScriptedCluster:
     def crash(self, name: str) -> None:
         """Lose all but the disk: what was not synced, what was on its way here, who waited."""
         self.hosts[name].stop(power_cut=False)
-        self.network.take(to=name)
+        self.deliver(to=name, drop=True)
 
     # --- inputs ---------------------------------------------------------------------------
 
@@ -289,6 +289,8 @@ class ScriptedCluster:
         for line in lines:
             if not drop:
                 self.receive(*line)
+            elif self._collector is not None:
+                self._collector.lose(spelling.read(*line))
         return len(lines)
 
 

@@ -106,7 +106,7 @@ class Snapshots:
         self._rim.post(message)
 
     def say(self, line: str) -> None:
-        self._world.counts["logs begun anew"] += " begins behind entry " in line
+        self._world.counts["logs begun anew"] += " begins after entry " in line
         self._world.counts["snapshots not taken"] += " could take no snapshot: " in line
         self._world.tell("snapshot", line)
 

@@ -31,12 +31,12 @@ class Slow(Calm):
     def _heard(self, host: Host, send: Send) -> Send:
         """Note how long a leader says nothing to a follower."""
 
-        def heard(message: Message) -> None:
+        def heard(message: Message) -> bool:
             if isinstance(message, AppendEntries):
                 pair, now_ms = (message.sender, message.to), self.world.now_ms
                 self.longest_ms = max(self.longest_ms, now_ms - self.heartbeats.get(pair, now_ms))
                 self.heartbeats[pair] = now_ms
-            send(message)
+            return send(message)
 
         return heard
 
@@ -49,7 +49,7 @@ class Slow(Calm):
     def are_at_it(self) -> bool:
         """Whether each node that is up applies a long entry now."""
         up = [host for host in self.hosts if host.node is not None]
-        return all(host._pairs_lock.is_held for host in up)
+        return all(host.pairs_lock.is_held for host in up)
 
     def judge(self) -> None:
         """Let all end, and compare."""

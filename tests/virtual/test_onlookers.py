@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pytest
 
+from raftline.tools import status
+from raftline.tools.status import AskEach
 from tests.at_night import at_night
 from tests.virtual import onlookers
 from tests.virtual.schedule import SimulationFailed, run
@@ -15,6 +18,9 @@ COVERED = (
     "backups over lines",
     "lines observed",
     "listings over lines",
+    "looks that saw service",
+    "looks without",
+    "nodes without a status",
     "nodes that were ready",
     "not ready",
     "pages of listings that went on",
@@ -33,6 +39,35 @@ def test_who_looks_sees_what_is_there_and_changes_nothing(first: int, count: int
     for seed in range(first, first + count):
         counts += run(seed, steps=STEPS).counts
     assert [name for name in COVERED if not counts[name]] == []
+
+
+def found_at_status() -> str:
+    """Return what schedules find."""
+    for seed in range(17, 60):
+        try:
+            run(seed, steps=STEPS)
+        except SimulationFailed as failure:
+            return str(failure)
+    return "nothing"
+
+
+def test_a_status_that_takes_a_minority_for_a_quorum_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("raftline.tools.statusreport.majority", lambda half: 1)
+    assert "InvariantError: status reports" in found_at_status()
+
+
+def test_a_status_that_asks_a_node_twice_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def twice(members: Any, timeout_s: float) -> Any:
+        nodes = yield AskEach(members, timeout_s)
+        nodes |= yield AskEach(members, timeout_s)
+        return list(nodes.values())
+
+    monkeypatch.setattr(status, "gathering", twice)
+    assert "InvariantError: status asks twice" in found_at_status()
 
 
 def test_figures_that_fall_are_found(monkeypatch: pytest.MonkeyPatch) -> None:

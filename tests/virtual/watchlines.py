@@ -16,6 +16,7 @@ from raftline.wire import watches as words
 from raftline.wire.keyfacts import value_of
 from raftline.wire.protocol import split_sender
 from tests.invariants import InvariantError
+from tests.virtual.chance import up_to
 from tests.virtual.lines import Connected, Doors
 from tests.virtual.requests import Asked
 from tests.virtual.watching import Watching
@@ -63,7 +64,7 @@ class WatchClient:
         self._leave()
 
     def _wait(self) -> None:
-        self._world.beside(self._chance.randint(1, 60), self._chance.random(), self._act)
+        self._world.beside(1 + up_to(59, self._chance), self._chance.random(), self._act)
 
     def _act(self) -> None:
         """Read what has come, begin again, or go elsewhere."""

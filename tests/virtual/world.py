@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 from raftline.raft.log import Entry
 from raftline.raft.messages import Message
 from raftline.raft.spelling import spell
-from tests.virtual.chance import pick, up_to
+from tests.virtual.chance import up_to
 
 _One = TypeVar("_One")
 TRACE_LINES: Final = 80
@@ -32,7 +32,7 @@ class World:
 
     def __init__(self, random: Random, say: Callable[[str], None] | None = None) -> None:
         self.random = random
-        self._draw = random.random
+        self._draw, self._draw_bits = random.random, random.getrandbits
         self.now_ms = 0
         self.events = 0
         self._since_time_passed = 0
@@ -40,6 +40,7 @@ class World:
         self._say = say
         self._trace: deque[tuple[int, str | Message]] = deque(maxlen=TRACE_LINES)
         self._number = -1
+        self.acting = ""  # the node that did something last
         self.look: Callable[[], None] | None = None  # after each event
         # Two events of one millisecond happen in an order left to chance.
         self._queue: list[tuple[int, float, int, Callable[..., None], tuple[Any, ...]]] = []
@@ -52,7 +53,11 @@ class World:
 
     def within(self, longest_ms: int, act: Callable[..., None], *values: Any) -> None:
         """Let `act(*values)` happen so much later at most."""
-        at_ms = self.now_ms + up_to(longest_ms, self.random)
+        bits, draw_bits = (longest_ms + 1).bit_length(), self._draw_bits
+        later_ms = draw_bits(bits)  # as `up_to`, without a call
+        while later_ms > longest_ms:
+            later_ms = draw_bits(bits)
+        at_ms = self.now_ms + later_ms
         self._number = number = self._number + 1
         heappush(self._queue, (at_ms, self._draw(), number, act, values))
 
@@ -91,7 +96,7 @@ class World:
 
     def pick(self, options: Sequence[_One]) -> _One:
         """Draw one of these."""
-        return pick(options, self.random)
+        return options[up_to(len(options) - 1, self.random)]
 
     def chance(self, share: float) -> bool:
         """Return True in this share of all calls."""

@@ -10,12 +10,16 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from raftline.clients.connection import Deadline
+from raftline.clients.one_node import HangUp, one_answer
+from raftline.clients.steps import carry_out
+from raftline.common.address import Address
 from raftline.raft.messages import AppendAccepted
 from raftline.wire.replies import RequestOutcome, outcome_of
 from raftline_course.conform.node import KitSettings, TestedNode, ports_of
 from raftline_course.conform.transcript import FROM_NODE, Transcript
 from raftline_course.conform.verdicts import Failed
-from raftline_course.conform.wires import Wire, dial
+from raftline_course.conform.wires import HOST, KitShell
 from raftline_course.harness.history import ClientOperation, learned
 from raftline_course.harness.proxy import Network, Pair
 
@@ -41,7 +45,7 @@ class TestedCluster:
             is_other = name != "s1" and settings.others
             command = settings.others if is_other else settings.command
             self.nodes[name] = TestedNode(name, ports[name], self.folder / name, reached, command)
-        self._wires: dict[tuple[str, str], Wire] = {}
+        self._shells: dict[tuple[str, str], KitShell] = {}
 
     def __enter__(self) -> TestedCluster:
         return self
@@ -49,8 +53,8 @@ class TestedCluster:
     def __exit__(self, *_: object) -> None:
         self.end()
         self.network.close()
-        for wire in self._wires.values():
-            wire.close()
+        for shell in self._shells.values():
+            shell.do(HangUp())
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
@@ -135,20 +139,15 @@ class TestedCluster:
 
     def ask_at(self, name: str, line: str, who: str = "client1") -> str:
         """Return a node's reply to one line; "" if it can't be asked, or does not answer."""
-        wire = self._wires.get((who, name))
-        if wire is None or wire.is_ended.is_set():
-            try:
-                wire = dial(self.nodes[name].port, who, self.transcript)
-            except OSError:
-                return ""
-            self._wires[who, name] = wire
-        wire.say(line)
-        reply = wire.next_line(self.settings.patience_s)
-        if reply is None:  # a late answer must not be taken for that to a later question
-            wire.close()
-            self._wires.pop((who, name), None)
+        shell = self._shells.setdefault((who, name), KitShell(who, self.transcript))
+        address, raw = Address(HOST, self.nodes[name].port), line.encode("utf-8", "surrogateescape")
+        asking = one_answer(address, raw, Deadline(self.settings.patience_s))
+        try:
+            reply: bytes = carry_out(asking, shell.do)
+        except OSError:  # a late answer must not be taken for that to a later question
+            shell.do(HangUp())
             return ""
-        return reply.text
+        return reply.decode("utf-8", "surrogateescape")
 
     def leader(self, *, among: tuple[str, ...] = (), who: str = "client1") -> str:
         """Return the node that answers a read; wait until there is one."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import concurrent.futures
 import shlex
+import shutil
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from raftline.common.arguments import EXIT_USAGE, Parser, as_number
 from raftline.common.signals import raised
@@ -16,6 +18,7 @@ from raftline_course.conform import (
     following,
     leading,
     lines,
+    locked,
     membership,
     reads,
     sessions,
@@ -75,6 +78,12 @@ def parser() -> Parser:
         metavar="N",
         help=f"so many checks at once ({JOBS})",
     )
+    options.add_argument(
+        "--locked",
+        action="store_true",
+        help="the node writes in its folder alone, reads no home, and has no network but this "
+        "machine's loopback (Linux): for a hand-in",
+    )
     options.add_argument("--json", action="store_true", help="one object a check, for programs")
     options.add_argument("--list", action="store_true", help="the checks, and nothing is started")
     return options
@@ -98,6 +107,8 @@ def main(arguments: Sequence[str]) -> int:
     for each in [command, *([others] if others else [])]:
         if missing := [place for place in PLACES if not any(place in word for word in each)]:
             options.error(f"the command {' '.join(each)!r} does not name {' '.join(missing)}")
+    if parsed.locked:
+        command = _locked(options, command)
     settings = KitSettings(tuple(command), tuple(others), parsed.election_ms)
     try:
         with raised():
@@ -105,6 +116,21 @@ def main(arguments: Sequence[str]) -> int:
     except NoCommand as problem:
         print(f"raftline conform: {problem}", file=sys.stderr)
         return EXIT_USAGE
+
+
+def _locked(options: Parser, command: list[str]) -> list[str]:
+    """Cut this process off from the network; return the command that starts the locked node."""
+    if shutil.which(command[0]) is None:
+        options.error(f"there is no program {command[0]!r}")
+    try:
+        locked.abi()
+    except locked.CannotLock as error:
+        options.error(f"--locked: this machine can't lock a node in: {error}")
+    try:
+        locked.enter_own_network()
+    except locked.CannotLock as error:
+        print(f"[!] --locked: the network stays open to the node: {error}", file=sys.stderr)
+    return [sys.executable, "-S", str(Path(locked.__file__)), "{dir}", *command]
 
 
 def _carry_out(chosen: Sequence[Check], settings: KitSettings, jobs: int, as_json: bool) -> int:

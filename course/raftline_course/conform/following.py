@@ -27,6 +27,21 @@ def append_again(scene: Scene) -> None:
 
 @check(
     3,
+    "rounds-beyond-2-53",
+    "A number is exact up to 2^63-1; a double is up to 2^53.",
+    "grammar.md, number",
+)
+def rounds_beyond_2_53(scene: Scene) -> None:
+    scene.follow()
+    for number in (2**53 + 1, 2**62 + 1, 2**63 - 1):
+        scene.round = number - 1
+        line = scene.send_append("s2", 1, (0, 0))
+        given = getattr(line.message, "round", None)
+        scene.expect(given == number, f"round {number} is answered {line.text[:120]!r}")
+
+
+@check(
+    3,
     "missing",
     "A follower that lacks the entry before says so, with numbers as numbers.",
     "Raft §5.3, Figure 2, receiver 2",

@@ -114,6 +114,22 @@ def increments(scene: Scene) -> None:
     client.gets("get b", "GET response: five")
 
 
+@check(
+    1,
+    "numbers-beyond-2-53",
+    "incr is exact up to 2^63-1, and refuses more; a double is exact up to 2^53.",
+    "protocol.md, Conditional and atomic commands",
+    size=1,
+)
+def numbers_beyond_2_53(scene: Scene) -> None:
+    client = served(scene)
+    client.gets(f"set n {2**53 + 1}", f"SET response: n set to {2**53 + 1}")
+    client.gets("incr n", f"INCR response: {2**53 + 2}")
+    client.gets(f"incr n {2**63 - 1 - 2**53 - 2}", f"INCR response: {2**63 - 1}")
+    client.refused("incr n")
+    client.gets("get n", f"GET response: {2**63 - 1}")
+
+
 @check(1, "escapes", "A key has one spelling, however it was typed.", ESCAPES, size=1)
 def escapes(scene: Scene) -> None:
     client = served(scene)

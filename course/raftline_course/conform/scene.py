@@ -222,8 +222,8 @@ class Scene:
         answer = line.message
         self.expect(
             isinstance(answer, AppendAccepted) and answer.index == end and answer.term == term,
-            f"the log agrees at {prev[0]}, yet the answer is not: I am up to date term {term} "
-            f"index {end}",
+            f"the log agrees at {prev[0]}, yet {line.text[:120]!r} is not: I am up to date term "
+            f"{term} index {end}",
         )
 
     def rejected(
@@ -232,7 +232,10 @@ class Scene:
         """Append entries that the node must not take, since its log differs before them."""
         line = self.send_append(peer, term, prev, entries)
         if not isinstance(line.message, AppendRejected):
-            raise Failed(f"the log has no entry {prev[0]} of term {prev[1]}, yet it was no refusal")
+            raise Failed(
+                f"the log has no entry {prev[0]} of term {prev[1]}, yet the answer is "
+                f"{line.text[:120]!r}, which is no refusal"
+            )
         return line.message
 
     def be_led(self, peer: str = "s2", term: int = 1, last: tuple[int, int] = (0, 0)) -> None:

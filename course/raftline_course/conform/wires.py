@@ -6,8 +6,11 @@ import contextlib
 import queue
 import socket
 import threading
+import time
 from collections.abc import Callable
+from typing import Any
 
+from raftline.clients.one_node import Connect, NextLine, NodeStep, Send
 from raftline.raft.messages import Message
 from raftline_course.conform.transcript import FROM_NODE, TO_NODE, Line, Transcript
 
@@ -93,6 +96,36 @@ def dial(port: int, other: str, transcript: Transcript) -> Wire:
     """
     connection = socket.create_connection((HOST, port), CONNECT_S)
     return Wire(connection, other, transcript)
+
+
+class KitShell:
+    """Carries out the steps of a conversation with the node, on a wire that records its lines."""
+
+    def __init__(self, other: str, transcript: Transcript) -> None:
+        self._other = other
+        self._transcript = transcript
+        self._wire: Wire | None = None
+
+    def do(self, step: NodeStep) -> Any:
+        """Carry out a step, and return its answer. A line comes without the node's name."""
+        wire = self._wire
+        if isinstance(step, Connect):
+            if wire is None or wire.is_ended.is_set():
+                self._wire = dial(step.address.port, self._other, self._transcript)
+            return step.address
+        if wire is None:
+            return None
+        if isinstance(step, Send):
+            wire.say(step.line.decode("utf-8", "surrogateescape"))
+        elif isinstance(step, NextLine):
+            line = wire.next_line(step.until_s - time.monotonic())
+            if line is None:
+                raise TimeoutError
+            return line.text.encode("utf-8", "surrogateescape")
+        else:
+            wire.close()
+            self._wire = None
+        return None
 
 
 def silent(_: Message) -> str | None:

@@ -6,9 +6,10 @@ import json
 import sys
 from collections.abc import Sequence
 
-from raftline.clients.connection import ClientError, Deadline, NodeConnection, say_waiting
-from raftline.clients.login import log_in
+from raftline.clients.connection import ClientError, Deadline, say_waiting
+from raftline.clients.one_node import Connect, NodeShell, Talk, answer_to
 from raftline.clients.options import ClientAccess, access_of, add_login_options
+from raftline.clients.steps import carry_out
 from raftline.clients.tls import why_no_tls
 from raftline.common import config
 from raftline.common.address import HOST, Address, split
@@ -78,7 +79,11 @@ def order(
     verb = verb.upper()
     if not verb:
         raise ConfigError("REQUEST is empty; see raftline controller --help for those there are")
-    reply = _exchange(target, address, access, _line(verb, operands), timeout_s)
+    ordering = _ordering(
+        target, address, _line(verb, operands), Deadline(timeout_s, say_waiting, reply_s=timeout_s)
+    )
+    with NodeShell(CONTROLLER, *access, asks_codes=False) as shell:
+        reply = carry_out(ordering, shell.do)
     outcome = _outcome(verb, reply.text)
     if json_wanted:
         print(_as_json(verb, reply, outcome))
@@ -116,27 +121,21 @@ def _line(verb: str, operands: Sequence[str]) -> bytes:
     return line
 
 
-def _exchange(
-    target: str, address: Address, access: ClientAccess, line: bytes, timeout_s: float
-) -> Reply:
+def _ordering(target: str, address: Address, line: bytes, deadline: Deadline) -> Talk[Reply]:
     """Return what the node answers, or in its place a line that says why it does not."""
     where = target if ":" in target else f"{target} ({address.host}:{address.port})"
     try:
-        connection = NodeConnection(address, timeout_s, access.tls)
+        yield Connect(address, deadline.left_s)
+    except ClientError as failure:
+        return Reply("", error(f"{where}: {failure}"))
     except OSError as failure:
         why = why_no_tls(failure) or (failure.strerror or str(failure)).lower()
         return Reply("", error(f"{where} is not reached: {why}; nothing was done"))
-    with connection:
-        try:
-            if access.credentials is not None:
-                log_in(connection, access.credentials, CONTROLLER, timeout_s)
-            deadline = Deadline(timeout_s, say_waiting)
-            reply = read_reply(connection.exchange(line, timeout_s, deadline))
-        except ClientError as failure:
-            return Reply("", error(f"{where}: {failure}"))
-        except OSError as failure:
-            why = (failure.strerror or str(failure)).lower()
-            return Reply("", outcome_unknown(f"{where} did not answer: {why}"))
+    try:
+        reply = read_reply((yield from answer_to(line, address, deadline)))
+    except OSError as failure:
+        why = (failure.strerror or str(failure)).lower()
+        return Reply("", outcome_unknown(f"{where} did not answer: {why}"))
     return reply or Reply("", error(f"what answers at {where} is no node of raftline"))
 
 

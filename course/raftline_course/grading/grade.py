@@ -1,7 +1,8 @@
 """Grades hand-ins of the lab "write Raft": a table, a row for each hand-in.
 
 FOLDER holds raft.py, or a folder with raft.py for each student. A hand-in runs in a process that
-can only compute: it opens no file, starts nothing and has no network. Exit status: 0 graded, 2 a
+can only compute: it opens no file, starts nothing and has no network. --only RUN --trace shows one
+run, with all that the hand-in prints. Exit status: 0 graded, 1 the run of --only failed, 2 a
 mistyped option, no hand-in there, or a machine that does not lock a hand-in in.
 """
 
@@ -18,9 +19,11 @@ from pathlib import Path
 from labs.checking import end_with
 from raftline_course.grading import sandbox
 from raftline_course.grading.handin import HandIn, details, hand_ins_of, table
-from raftline_course.grading.judging import Marks, marks_of
+from raftline_course.grading.judging import Judge, Marks, marks_of, reason_of
 from raftline_course.grading.milestones import MILESTONES
-from raftline_course.grading.remote import CannotLock
+from raftline_course.grading.runs import Stage, run_named
+from raftline_course.grading.servers import CannotLock
+from raftline_course.grading.sheets import Row, write_csv, write_feedback, write_gradescope
 
 
 def arguments_of(typed: Sequence[str] | None = None) -> argparse.Namespace:
@@ -43,10 +46,27 @@ def arguments_of(typed: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--jobs", type=_positive, default=1, metavar="N", help="grade so many at a time"
     )
+    parser.add_argument("--only", metavar="RUN", help="do this run alone, as in --only 'seed 7003'")
+    parser.add_argument(
+        "--trace", action="store_true", help="with --only: print each step, and what is printed"
+    )
+    parser.add_argument(
+        "--salt", default="", metavar="WORD", help="draw schedules that nobody has seen before"
+    )
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write the table there as CSV")
+    parser.add_argument(
+        "--feedback", type=Path, metavar="DIR", help="write a page for each hand-in there"
+    )
+    parser.add_argument(
+        "--gradescope", type=Path, metavar="FILE", help="write results.json of one hand-in there"
+    )
     parser.add_argument(
         "--pictures", type=Path, metavar="DIR", help="draw the first failed run of each there"
     )
-    return parser.parse_args(typed)
+    found = parser.parse_args(typed)
+    if found.trace and found.only is None:
+        parser.error("--trace goes with --only RUN")
+    return found
 
 
 def _positive(text: str) -> int:
@@ -62,23 +82,23 @@ def _milestone(text: str) -> int:
     return number
 
 
-Task = tuple[HandIn, int, int | None, Path | None]
+Task = tuple[HandIn, int, int | None, Path | None, str]
 
 
 def mark(task: Task) -> Marks:
     """Return one hand-in's marks for one milestone."""
-    one, number, schedules, pictures = task
+    one, number, schedules, pictures, salt = task
     picture = pictures / one.name / f"milestone-{number}.html" if pictures else None
     milestone = MILESTONES[number - 1]
-    return marks_of(one.files, milestone, schedules=schedules, picture=picture)
+    return marks_of(one.files, milestone, schedules=schedules, picture=picture, salt=salt)
 
 
 def marks_of_all(
     found: Sequence[HandIn], numbers: Sequence[int], typed: argparse.Namespace
-) -> list[tuple[HandIn, list[Marks]]]:
+) -> list[Row]:
     """Return each hand-in with its marks; print how far it is at a terminal."""
     tasks = [
-        (one, number, typed.schedules, typed.pictures)
+        (one, number, typed.schedules, typed.pictures, typed.salt)
         for one in found
         if not one.problem
         for number in numbers
@@ -90,21 +110,20 @@ def marks_of_all(
             by_name[task[0].name].append(marks)
             if sys.stderr.isatty():
                 print(f"{task[0].name}: milestone {task[1]}: {marks.points}", file=sys.stderr)
-    return rows
+    return [(one, marks) for one, marks in rows]
 
 
 def main(given: Sequence[str] | None = None) -> int:
     """Grade, and print; return the exit status."""
     typed = arguments_of(given)
-    numbers = sorted({*(typed.milestone or range(1, len(MILESTONES) + 1))})
     if not typed.folder.is_dir() or not (found := hand_ins_of(typed.folder)):
-        print(
-            f"[!] {typed.folder} holds no hand-in: a raft.py, or folders with one. "
-            "Nothing was graded",
-            file=sys.stderr,
-        )
-        return 2
+        return _nothing_done(f"{typed.folder} holds no hand-in: a raft.py, or folders with one")
+    if (typed.only is not None or typed.gradescope is not None) and len(found) != 1:
+        return _nothing_done(f"{typed.folder} holds {len(found)} hand-ins; name the folder of one")
+    numbers = sorted({*(typed.milestone or range(1, len(MILESTONES) + 1))})
     try:
+        if typed.only is not None:
+            return do_one(found[0], typed)
         rows = marks_of_all(found, numbers, typed)
     except CannotLock as refused:
         print(
@@ -113,6 +132,42 @@ def main(given: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
+    write(rows, numbers, typed)
+    return 0
+
+
+def _nothing_done(why: str) -> int:
+    print(f"[!] {why}. Nothing was graded", file=sys.stderr)
+    return 2
+
+
+def do_one(one: HandIn, typed: argparse.Namespace) -> int:
+    """Do the run that `--only` names, and print how it went; return 1 if it failed."""
+    run = run_named(typed.only, typed.salt)
+    if one.problem or run is None:
+        names = "a transcript of labs/write-raft/transcripts, or 'seed 7003'"
+        return _nothing_done(one.problem or f"there is no run {typed.only!r}: name {names}")
+    marks = Marks(0)
+    with Judge(one.files, marks, typed.pictures and typed.pictures / "run.html") as judge:
+        error = judge.error_of(run, Stage(say=print if typed.trace else None))
+        if error is None:
+            print(f"passed: {run.text}")
+            return 0
+        judge.fail(f"{run.text}: {reason_of(error)}", run)
+    print(f"FAILED: {marks.first_failure}")
+    if marks.picture:
+        print(f"picture: {marks.picture}")
+    return 1
+
+
+def write(rows: list[Row], numbers: Sequence[int], typed: argparse.Namespace) -> None:
+    """Print the table, and write the files that were asked for."""
+    if typed.csv is not None:
+        write_csv(typed.csv, rows, numbers)
+    if typed.feedback is not None:
+        write_feedback(typed.feedback, rows)
+    if typed.gradescope is not None:
+        write_gradescope(typed.gradescope, *rows[0])
     if typed.json:
         hand_ins = [
             {
@@ -124,12 +179,11 @@ def main(given: Sequence[str] | None = None) -> int:
             for one, marks in rows
         ]
         print(json.dumps({"isolation": sandbox.isolation(), "hand_ins": hand_ins}, indent=1))
-        return 0
+        return
     print(f"isolation: {sandbox.isolation()}\n")
     print(table(rows, numbers))
     for line in details(rows):
         print(line)
-    return 0
 
 
 if __name__ == "__main__":

@@ -8,20 +8,8 @@ that it writes.
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-import select
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import raftline
-import raftline_course
 from raftline.raft import inputs
 from raftline.raft.effects import Effects, HardState, ReadReady
 from raftline.raft.levels import Levels
@@ -33,14 +21,9 @@ from raftline.raft.roles import Candidacy, Leading, Role
 from raftline.raft.state import State
 from raftline.raft.view import NodeView
 from raftline_course.grading import codec
+from raftline_course.grading.servers import HandInError, HandInRun, ServerProcess
 from raftline_course.grading.start import Given
 
-WORKER = Path(__file__).with_name("worker.py")
-WHERE = os.pathsep.join(
-    str(Path(str(package.__file__)).absolute().parents[1])
-    for package in (raftline, raftline_course)
-)
-LINE_MAX = 4 << 20
 OPTIONS = ("election_timeout_ms", "heartbeat_ms", "batch_entries", "chunk_bytes")
 # What a hand-in is not asked: it needs no such rules. It serves reads with the entries that they
 # are to see, and is sent no `Applied`: `RemoteNode` keeps them until then.
@@ -50,117 +33,10 @@ LEFT_OUT = (
 )  # fmt: skip
 
 
-class HandInError(AssertionError):
-    """The hand-in failed, or answered what can't be; the text is one line for its author."""
-
-
-class TimeIsUp(HandInError):
-    """The hand-in took too long, so no more runs of this milestone are tried."""
-
-
-class CannotLock(Exception):
-    """This machine refuses the lock around a hand-in, so none may run."""
-
-
-class HandInProcess:
-    """The process of a hand-in for one run. It is gone after `with`, with all it started."""
-
-    def __init__(self, files: Mapping[str, str], cpu_s: int = 20, wall_s: float = 120.0) -> None:
-        self._until = time.monotonic() + wall_s
-        self._cpu_s = cpu_s
-        self._rest = b""
-        self._process = subprocess.Popen(
-            [sys.executable, "-s", "-S", "-B", str(WORKER), str(cpu_s)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            cwd="/",
-            env={"PYTHONHASHSEED": "0", "PATH": "", "PYTHONPATH": WHERE, "RAFTLINE_PURE": "1"},
-            bufsize=0,
-        )
-        try:
-            self._write(dict(files))
-            ready = json.loads(self._read_line())  # nothing of the hand-in has run yet
-        except BaseException:
-            self.__exit__()
-            raise
-        if "refused" in ready:
-            self.__exit__()
-            raise CannotLock(ready["refused"])
-
-    def __enter__(self) -> HandInProcess:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
-
-    def ask(self, question: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the answer to a question.
-
-        Raises:
-            HandInError: it raised, died, or answered what is no answer.
-        """
-        self._write(question)
-        try:
-            answer = json.loads(self._read_line())
-        except (ValueError, RecursionError):
-            raise HandInError("the hand-in wrote into the pipe of its answers") from None
-        if not isinstance(answer, dict):
-            raise HandInError("the hand-in wrote into the pipe of its answers")
-        if "error" in answer:
-            raise HandInError(str(answer["error"])[:800])
-        return answer
-
-    def _write(self, value: Any) -> None:
-        data = json.dumps(value).encode() + b"\n"
-        pipe = self._process.stdin
-        assert pipe is not None
-        try:
-            while data:
-                if not select.select([], [pipe], [], self._left_s())[1]:
-                    raise self._too_slow()
-                data = data[os.write(pipe.fileno(), data[: select.PIPE_BUF]) :]
-        except BrokenPipeError:
-            raise self._ended() from None
-
-    def _read_line(self) -> bytes:
-        pipe = self._process.stdout
-        assert pipe is not None
-        while b"\n" not in self._rest:
-            if len(self._rest) > LINE_MAX:
-                raise HandInError(f"the hand-in gave an answer of more than {LINE_MAX} bytes")
-            if not select.select([pipe], [], [], self._left_s())[0]:
-                raise self._too_slow()
-            got = os.read(pipe.fileno(), 1 << 16)
-            if not got:
-                raise self._ended()
-            self._rest += got
-        line, _, self._rest = self._rest.partition(b"\n")
-        return line
-
-    def _left_s(self) -> float:
-        return max(0.0, self._until - time.monotonic())
-
-    def _too_slow(self) -> TimeIsUp:
-        return TimeIsUp("it did not answer in time; an endless loop, or a wait?")
-
-    def _ended(self) -> HandInError:
-        status = self._process.wait()
-        if status in (-signal.SIGXCPU, -signal.SIGKILL):
-            return TimeIsUp(f"it used up its {self._cpu_s} s of processor time: an endless loop?")
-        return HandInError(f"its process ended by itself, with status {status}")
-
-
 class RemoteNode:
     """A core of a hand-in, with what the world asks of a `RawNode`."""
 
-    def __init__(self, process: HandInProcess, state: State, start: Given) -> None:
+    def __init__(self, process: ServerProcess, state: State, start: Given) -> None:
         self._process = process
         self._state = state
         self.view = NodeView(state)
@@ -343,7 +219,7 @@ class RemoteNode:
 
 
 def begin(
-    process: HandInProcess,
+    run: HandInRun,
     name: str,
     members: Membership,
     log: Log,
@@ -353,8 +229,8 @@ def begin(
     now_ms: int,
     **others: Any,
 ) -> RemoteNode:
-    """Return a core of this process that starts with what its disk holds, as `node_from_disk` does.
-    A handout has an outline of that function, and grades by this one."""
+    """Return a core in a process of its own, which starts with what its disk holds.
+    It takes what `node_from_disk` takes, of which a handout has the outline alone."""
     snapshot, lost = others.get("snapshot"), bool(others.get("recovering"))
     state = State(
         name,
@@ -384,4 +260,4 @@ def begin(
         snapshot,
         lost,
     )
-    return RemoteNode(process, state, start)
+    return RemoteNode(run.begin(name), state, start)

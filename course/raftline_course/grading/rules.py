@@ -7,7 +7,13 @@ from collections.abc import Collection
 from raftline.raft.effects import Effects
 from raftline.raft.inputs import Input, Receive, Tick
 from raftline.raft.membership import Membership
-from raftline.raft.messages import AppendAccepted, AppendRejected, Message, RequestVoteReply
+from raftline.raft.messages import (
+    AppendAccepted,
+    AppendEntries,
+    AppendRejected,
+    Message,
+    RequestVoteReply,
+)
 from raftline.raft.node import RawNode
 from raftline.raft.state import State
 from tests.invariants import InvariantError
@@ -26,11 +32,13 @@ class CoreInvariants(HonestInvariants):
         self._was_leading: dict[str, int] = {}
         self._heard_ms: dict[tuple[str, str], int] = {}  # leader and follower: last answer
         self._led_from_ms: dict[str, int] = {}
+        self._terms: dict[str, dict[int, int]] = {}  # of the entries of each log, by index
 
     def started(self, node: RawNode) -> None:
         name = node.view.name
         self._received.pop(name, None)
         self._was_leading.pop(name, None)
+        self._read_log(node)
         super().started(node)
 
     def hears(self, node: RawNode, message: Message) -> bool:
@@ -50,6 +58,12 @@ class CoreInvariants(HonestInvariants):
         view = node.view
         if isinstance(event, Receive):
             self._note(view.name, event.message, view.now_ms)
+        self._keeps_what_agrees(node, event, effects)
+        if effects.append and effects.append[-1].term > view.term:
+            raise InvariantError(
+                f"{view.name} appends an entry of term {effects.append[-1].term}, and stays in "
+                f"term {view.term}"
+            )
         self._leads_by_votes(node, view.now_ms)
         if self._quorum_check and isinstance(event, Tick):
             self._is_answered(node, view.now_ms)
@@ -65,6 +79,32 @@ class CoreInvariants(HonestInvariants):
             self._received[name] = (term, votes)
         elif isinstance(message, (AppendAccepted, AppendRejected)):
             self._heard_ms[name, message.sender] = now_ms
+
+    def _read_log(self, node: RawNode) -> None:
+        log = node.view.log
+        entries = log.entries(log.base_index + 1, log.last_index)
+        self._terms[node.view.name] = {entry.index: entry.term for entry in entries}
+
+    def _keeps_what_agrees(self, node: RawNode, event: Input, effects: Effects) -> None:
+        """A follower drops entries only if one of them differs from the leader's (Figure 2)."""
+        name, cut = node.view.name, effects.cut_after
+        if effects.install is not None:
+            self._read_log(node)
+            return
+        terms = self._terms.setdefault(name, {})
+        if cut is not None:
+            dropped = [index for index in terms if index > cut]
+            new = {entry.index for entry in effects.append}
+            lost = min((index for index in dropped if index not in new), default=0)
+            message = event.message if isinstance(event, Receive) else None
+            if lost and isinstance(message, AppendEntries) and not _differs(terms, message):
+                raise InvariantError(
+                    f"{name} drops entry {lost} of term {terms[lost]}, which the message of "
+                    f"{message.sender} does not contradict"
+                )
+            for index in dropped:
+                del terms[index]
+        terms.update((entry.index, entry.term) for entry in effects.append)
 
     def _leads_by_votes(self, node: RawNode, now_ms: int) -> None:
         view = node.view
@@ -97,3 +137,10 @@ class CoreInvariants(HonestInvariants):
             raise InvariantError(
                 f"{view.name} leads on, though for {longest_ms} ms no majority has answered it"
             )
+
+
+def _differs(terms: dict[int, int], message: AppendEntries) -> bool:
+    """Whether a message has an entry of another term than a log, or follows on such an entry."""
+    theirs = {entry.index: entry.term for entry in message.entries}
+    theirs[message.prev_index] = message.prev_term
+    return any(terms.get(index, term) != term for index, term in theirs.items())

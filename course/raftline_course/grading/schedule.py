@@ -11,8 +11,9 @@ from raftline.raft.effects import HardState
 from raftline.raft.membership import Membership
 from raftline.raft.messages import Message
 from raftline.view.collected import Collector
-from raftline_course.grading.remote import HandInProcess, begin
+from raftline_course.grading.remote import begin
 from raftline_course.grading.rules import CoreInvariants
+from raftline_course.grading.servers import HandInRun, Print
 from tests.virtual.churn import Operator
 from tests.virtual.client_request import COUNTER
 from tests.virtual.clients import Client
@@ -37,13 +38,14 @@ class Schedule:
         self,
         seed: int,
         plan: Plan,
-        process: HandInProcess,
+        servers: HandInRun,
         collector: Collector | None = None,
+        say: Print | None = None,
         *,
         quorum_check: bool = False,
     ) -> None:
         self.plan = plan
-        self.world = World(random.Random(seed))
+        self.world = World(random.Random(seed), say)
         names = [f"s{number}" for number in range(1, plan.nodes + plan.spares + 1)]
         addresses = {name: f"localhost:{port}" for port, name in enumerate(names, start=10000)}
         members = {name: addresses[name] for name in names[: plan.nodes]}
@@ -64,7 +66,7 @@ class Schedule:
             for name in names
         }
         for host in self.hosts.values():
-            host.make_node = partial(begin, process)
+            host.make_node = partial(begin, servers)
             host.collector = collector
             host.requests.may_ask = False  # a hand-in is not asked for reads at followers
             host.disk.fill(members if host.name in members else {}, HardState(0, None), [])
@@ -83,14 +85,18 @@ class Schedule:
 
     def trouble(self, timeouts: int) -> None:
         """Start all, and let faults happen for `timeouts` election timeouts."""
+        self._begin()
+        until_ms = self.world.now_ms + timeouts * self.plan.options.election_timeout_ms
+        while self.world.now_ms < until_ms and self.world.events < EVENTS_MAX:
+            self.world.step()
+
+    def _begin(self) -> None:
+        """Start all; a cluster without faults must elect a leader soon."""
         for host in self.hosts.values():
             host.start()
         if not self.plan.faults:
             within_ms = LEAD_WITHIN_TIMEOUTS * self.plan.options.election_timeout_ms
             self._until("elect a leader", lambda: bool(leaders(self.hosts.values())), within_ms)
-        until_ms = self.world.now_ms + timeouts * self.plan.options.election_timeout_ms
-        while self.world.now_ms < until_ms and self.world.events < EVENTS_MAX:
-            self.world.step()
 
     def heal(self) -> None:
         """End all faults; the cluster must elect, serve, and agree in the end (liveness)."""
@@ -179,11 +185,12 @@ def plan_of(seed: int, nodes: int, faults: tuple[str, ...], given: Mapping[str, 
 
 
 def run(
-    process: HandInProcess,
+    servers: HandInRun,
     seed: int,
     plan: Plan,
     timeouts: int,
     collector: Collector | None = None,
+    say: Print | None = None,
     *,
     quorum_check: bool = False,
 ) -> None:
@@ -192,7 +199,7 @@ def run(
     Raises:
         Exception: an invariant broke, the healed cluster did not serve, or the history is wrong.
     """
-    schedule = Schedule(seed, plan, process, collector, quorum_check=quorum_check)
+    schedule = Schedule(seed, plan, servers, collector, say, quorum_check=quorum_check)
     schedule.trouble(timeouts)
     schedule.heal()
     schedule.judge()

@@ -1,19 +1,43 @@
-"""The grader's own test: the model solution and raftline get all points, each bug loses some.
+"""The grader's own test: the model solution and raftline get all points, and each of the bugs,
+cheats and mistakes loses its milestone by schedules alone.
 
-`python3 -m raftline_course.grading.selftest [NAME …]`: model, raftline, or numbers of bugs; all
-without one. Exit status: 0 as it should be, 1 not so.
+`python3 -m raftline_course.grading.selftest [NAME …]`: `model`, `raftline`, `bugs`, `cheats` or
+numbers of bugs; all without one. `table` grades each bug and cheat in every milestone, twenty
+schedules each, and prints the page's table. Exit status: 0 as it should be, 1 not so.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from labs.checking import end_with
 from raftline_course.grading import bugs
+from raftline_course.grading.cheats import CHEATS, MISTAKES
 from raftline_course.grading.handin import read
-from raftline_course.grading.judging import Marks, marks_of
+from raftline_course.grading.judging import Marks, first_lost, marks_of
 from raftline_course.grading.milestones import LAB, MILESTONES, POINTS
+
+FEW = 20  # schedules of a bug or a cheat: a fifth of what a hand-in gets
+
+
+@dataclass(frozen=True)
+class Faulty:
+    """A hand-in that must lose points in this milestone."""
+
+    name: str
+    milestone: int
+    files: Callable[[], Mapping[str, str]]
+
+
+def faulty_ones() -> list[Faulty]:
+    """Return all bugs, cheats and mistakes."""
+    found = [
+        Faulty(f"bug {number}", milestone, lambda number=number: bugs.hand_in(number))  # type: ignore[misc]
+        for number, milestone in bugs.MILESTONE_OF.items()
+    ]
+    return found + [Faulty(one.name, one.milestone, one.files) for one in (*CHEATS, *MISTAKES)]
 
 
 def line_about(name: str, marks: Marks) -> str:
@@ -23,38 +47,58 @@ def line_about(name: str, marks: Marks) -> str:
     return f"{name:12} milestone {marks.milestone:2}: {marks.points:2} of {POINTS}, {runs}"
 
 
-BUG_SCHEDULES = 20  # of a bug: its transcripts find most of them
-
-
-def holds(name: str, files: Mapping[str, str], numbers: Sequence[int], *, whole: bool) -> bool:
-    """Grade these milestones; return whether all points were given, or, unless `whole`, not all."""
+def gets_all(name: str, files: Mapping[str, str]) -> bool:
+    """Grade all milestones; return whether all points were given."""
     good = True
-    for number in numbers:
-        schedules = None if whole else BUG_SCHEDULES
-        marks = marks_of(files, MILESTONES[number - 1], schedules=schedules)
-        is_so = (marks.points == POINTS) == whole
-        good = good and is_so
-        print(("ok     " if is_so else "FAILED ") + line_about(name, marks), flush=True)
-        if whole:
-            for failure in marks.failures:
-                print(f"       {failure}", flush=True)
+    for milestone in MILESTONES:
+        marks = marks_of(files, milestone)
+        good = good and marks.points == POINTS
+        print(("ok     " if marks.points == POINTS else "FAILED ") + line_about(name, marks))
+        for failure in marks.failures:
+            print(f"       {failure}", flush=True)
     return good
+
+
+def loses(one: Faulty, schedules: int = FEW) -> bool:
+    """Return whether a schedule of its milestone fails, and print the first one that does."""
+    lost = first_lost(one.files(), MILESTONES[one.milestone - 1], schedules)
+    print(f"{'ok     ' if lost else 'FAILED '}{one.milestone:2} {one.name}: {lost or 'passes'}")
+    return bool(lost)
+
+
+def table() -> str:
+    """Return the table of the page: which milestones each loses, by schedules alone."""
+    numbers = [one.number for one in MILESTONES]
+    lines = [
+        "| | " + " | ".join(map(str, numbers)) + " |",
+        "|---|" + "---|" * len(numbers),
+    ]
+    for one in faulty_ones():
+        files, cells = one.files(), []
+        for number in numbers:
+            mark = "×" if first_lost(files, MILESTONES[number - 1], FEW) else ""
+            cells.append(f"**{mark or '–'}**" if number == one.milestone else mark)
+        lines.append(f"| {one.name} | " + " | ".join(cells) + " |")
+        print(lines[-1], file=sys.stderr, flush=True)
+    return "\n".join(lines)
 
 
 def main(names: Sequence[str] = ()) -> int:
     """Test what was named, or all; return the exit status."""
-    every = [one.number for one in MILESTONES]
-    names = names or sys.argv[1:] or ["model", "raftline", *map(str, bugs.MILESTONE_OF)]
+    names = names or sys.argv[1:] or ["model", "raftline", "bugs", "cheats"]
+    if "table" in names:
+        print(table())
+        return 0
     good = True
-    for name in names:
-        if name == "model":
-            good &= holds(name, read(LAB / "answers").files, every, whole=True)
-        elif name == "raftline":
-            good &= holds(name, bugs.hand_in(0), every, whole=True)
-        else:
-            number = int(name)
-            milestones = [bugs.MILESTONE_OF[number]]
-            good &= holds(f"bug {number}", bugs.hand_in(number), milestones, whole=False)
+    if "model" in names:
+        good &= gets_all("model", read(LAB / "answers").files)
+    if "raftline" in names:
+        good &= gets_all("raftline", bugs.hand_in(0))
+    for one in faulty_ones():
+        kind, _, number = one.name.partition(" ")
+        is_bug = kind == "bug"
+        if number in names or ("bugs" if is_bug else "cheats") in names:
+            good &= loses(one)
     print("the grader finds what it should" if good else "the grader fails its own test")
     return 0 if good else 1
 

@@ -11,7 +11,8 @@ from functools import partial
 
 from labs.bugs.stage import Unchecked
 from raftline.view.collected import Collector
-from raftline_course.grading.remote import HandInError, HandInProcess, begin
+from raftline_course.grading.remote import begin
+from raftline_course.grading.servers import HandInError, HandInRun, Print
 from tests.transcripts.player import Player
 
 SHOWN = 12
@@ -21,20 +22,29 @@ class NotSo(AssertionError):
     """A line of a transcript that does not hold; the text names it, and what happened."""
 
 
-def play(text: str, process: HandInProcess, collector: Collector | None = None) -> None:
-    """Play a transcript.
+def play(
+    text: str,
+    servers: HandInRun,
+    collector: Collector | None = None,
+    say: Print | None = None,
+) -> None:
+    """Play a transcript; `say` gets each line of it, and what happens.
 
     Raises:
         NotSo: a line does not hold.
     """
     player = Player()
-    player.cluster.make_node = partial(_begin, process, collector, player)
+    player.cluster.make_node = partial(_begin, servers, collector, player)
     player.cluster.invariants = Unchecked()  # type: ignore[assignment]
     act, happened = "", list[str]()
     for line in text.splitlines():
         kind, _, rest = line.partition(" ")
+        if say is not None:
+            say(line)
         if kind == ">":
             act, happened = rest, _perform(player, rest)
+            if say is not None:
+                say("".join(f"    {one}\n" for one in happened).rstrip("\n"))
         elif kind == "+":
             found = next((at for at, one in enumerate(happened) if _fits(one, rest)), None)
             if found is None:
@@ -47,13 +57,13 @@ def play(text: str, process: HandInProcess, collector: Collector | None = None) 
 
 
 def _begin(
-    process: HandInProcess,
+    servers: HandInRun,
     collector: Collector | None,
     player: Player,
     *given: object,
     **more: object,
 ) -> object:
-    node = begin(process, *given, **more)  # type: ignore[arg-type]
+    node = begin(servers, *given, **more)  # type: ignore[arg-type]
     if collector is not None:
         collector.observe(node, lambda: player.cluster.world.now_ms / 1000)  # type: ignore[arg-type]
     return node
@@ -70,7 +80,8 @@ def _perform(player: Player, act: str) -> list[str]:
 
 
 def _fits(line: str, pattern: str) -> bool:
-    return fnmatch.fnmatchcase(line, pattern)
+    """Whether it happened; a message counts as sent, whatever becomes of it."""
+    return fnmatch.fnmatchcase(line.removesuffix(" (lost)"), pattern)
 
 
 def _in_lines(happened: list[str]) -> str:
@@ -79,4 +90,4 @@ def _in_lines(happened: list[str]) -> str:
 
 def title_of(text: str) -> str:
     """Return what a transcript shows, from its first line."""
-    return text.partition("\n")[0].removeprefix("# ")
+    return text.partition("\n")[0].removeprefix("# ").removesuffix(".")

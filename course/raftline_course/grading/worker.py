@@ -1,17 +1,21 @@
-"""The process of one hand-in for one run: `worker.py CPU_SECONDS`, a JSON line in, one out.
+"""The nursery of a hand-in's processes, and one such process: `worker.py SOCKET`.
 
-The first line has the files of the hand-in, which are code from there on and lie nowhere. The
-process locks itself in before it runs any of them. It decides nothing about the grade: the judge
-asks, and believes nothing that can't be seen in the Effects.
+The nursery reads the files of the hand-in, which lie nowhere. For each server that starts it forks
+a process, with three pipes that it is given: questions, answers, prints. That process locks itself
+in before it runs any line of the hand-in. It decides nothing about the grade: the judge asks, and
+believes nothing that can't be seen in the Effects.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.abc
 import importlib.machinery
 import json
 import os
+import resource
+import socket
 import sys
 import traceback
 import types
@@ -40,6 +44,13 @@ class HandInFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def __init__(self, files: dict[str, str]) -> None:
         self._files = files
+        self._codes: dict[str, types.CodeType] = {}
+
+    def compile_all(self) -> None:
+        """Compile the files once for all processes. What can't be compiled fails at its import."""
+        for name, source in self._files.items():
+            with contextlib.suppress(Exception):
+                self._codes[name] = compile(source, name, "exec")
 
     def find_spec(
         self, fullname: str, path: Any = None, target: Any = None
@@ -61,14 +72,15 @@ class HandInFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def exec_module(self, module: types.ModuleType) -> None:
         spec = module.__spec__
         if spec is not None and spec.origin:
-            exec(compile(self._files[spec.origin], spec.origin, "exec"), module.__dict__)
+            code = self._codes.get(spec.origin)
+            exec(code or compile(self._files[spec.origin], spec.origin, "exec"), module.__dict__)
 
 
-class Cores:
-    """The cores of one run, by name."""
+class Core:
+    """The core of one server."""
 
     def __init__(self) -> None:
-        self._cores: dict[str, Any] = {}
+        self._core: Any = None
         self._timeout_ms = 0
         self._drawn = 0
 
@@ -78,14 +90,13 @@ class Cores:
         if "machine" in asked:
             machine = importlib.import_module("machine").Machine()
             return {"replies": [machine.execute(command) for command in asked["machine"]]}
-        name = asked["node"]
         if "start" in asked:
-            self._cores[name] = self._begin(asked["start"], asked["now"])
+            self._core = self._begin(asked["start"], asked["now"])
             made = effects.Effects()
         else:
             taken = codec.decode(asked["taken"], inputs.Input)
-            made = self._cores[name].step(taken, asked["now"])
-        core = self._cores[name]
+            made = self._core.step(taken, asked["now"])
+        core = self._core
         role = getattr(core.role, "value", core.role)
         view = [core.term, core.vote, role, core.leader, core.commit_index, core.wake_at_ms]
         return {"effects": codec.encode(made), "view": view, "drawn": self._drawn}
@@ -119,10 +130,10 @@ class Cores:
 
 def serve(read: Callable[[], str], write: Callable[[str], object]) -> None:
     """Answer one line after the other."""
-    cores = Cores()
+    core = Core()
     while line := read():
         try:
-            answer = cores.answer(json.loads(line))
+            answer = core.answer(json.loads(line))
         except Exception as error:
             answer = {"error": in_one_line(error)}
         write(json.dumps(answer) + "\n")
@@ -137,16 +148,18 @@ def in_one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {text[:TEXT_MAX]}{where}"
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Take the files, lock this process, and serve."""
-    source, sink = os.fdopen(os.dup(0), "r"), os.fdopen(os.dup(1), "w", buffering=1)
+def begin(finder: HandInFinder, cpu_s: int, pipes: Sequence[int]) -> None:
+    """Lock this process, and serve: questions come through the first pipe."""
+    os.setsid()
+    source, sink = os.fdopen(pipes[0], "r"), os.fdopen(pipes[1], "w", buffering=1)
     null = os.open(os.devnull, os.O_RDWR)
-    for number in (0, 1, 2):
-        os.dup2(null, number)
-    for name in AT_HAND:
-        importlib.import_module(name)
-    files = json.loads(source.readline())
-    sandbox.set_limits(int(arguments[0]))
+    prints = pipes[2] if len(pipes) > 2 else null
+    for number, target in enumerate((null, prints, prints)):
+        os.dup2(target, number)
+    sys.stdin = os.fdopen(0, "r", closefd=False)
+    sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)  # a line at a time
+    sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
+    sandbox.set_limits(cpu_s)
     try:
         sandbox.lock()
     except OSError as error:
@@ -154,9 +167,35 @@ def main(arguments: Sequence[str]) -> None:
         return
     sink.write(json.dumps({"ready": True}) + "\n")
     sys.path.clear()
-    sys.meta_path[:] = [HandInFinder(files)]
+    sys.meta_path[:] = [finder]
     sys.dont_write_bytecode = True
     serve(source.readline, sink.write)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Take the files, and fork a process whenever the judge asks for one, until it is gone."""
+    control = socket.socket(fileno=int(arguments[0]))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    for name in AT_HAND:
+        importlib.import_module(name)
+    finder = HandInFinder(json.load(sys.stdin))
+    finder.compile_all()
+    while True:
+        asked, pipes, _, _ = socket.recv_fds(control, 64, 3)
+        if not asked:
+            return
+        word, number = asked.decode().split()
+        if word == "wait":
+            control.sendall(b"%d\n" % os.waitpid(int(number), 0)[1])
+            continue
+        pid = os.fork()
+        if not pid:
+            control.close()
+            begin(finder, int(number), pipes)
+            os._exit(0)
+        control.sendall(b"%d\n" % pid)
+        for pipe in pipes:
+            os.close(pipe)
 
 
 if __name__ == "__main__":

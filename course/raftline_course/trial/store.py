@@ -9,6 +9,7 @@ with Store("0005", {"0000": 10000, "0001": 10001, "0002": 10002}) as store:
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 import time
@@ -16,7 +17,9 @@ from collections.abc import Mapping
 from dataclasses import astuple, dataclass, field
 from typing import NamedTuple
 
-from raftline.clients.lines import LineConnection
+from raftline.clients.one_node import Connect, HangUp, NextLine, NodeShell, Send, Talk
+from raftline.clients.steps import carry_out
+from raftline.common.address import Address
 from raftline.wire.protocol import ProtocolError, split_sender
 from raftline_course.trial.messages import (
     MESSAGE_ID,
@@ -78,7 +81,7 @@ class StoreClient:
         self.tally = Tally()
         self.attempts: list[ServerAttempt] = []  # of the last request
         self._known = {self.client, *self.servers}
-        self._wires: dict[str, LineConnection] = {}
+        self._shells = {server: NodeShell("", asks_codes=False) for server in self.servers}
         self._answered: set[int] = set()
         self._number = 0  # the last Message-ID
         self._target = self.chance.choice(sorted(self.servers))
@@ -95,13 +98,10 @@ class StoreClient:
 
     def close(self) -> None:
         """Count what came late, and leave all connections."""
-        for server in list(self._wires):
-            try:
-                while (line := next_answer(self._wires[server], 0.0)) is not None:
-                    self._note_late(line[0])
-            except OSError:
-                pass
-            self._hang_up(server)
+        for shell in self._shells.values():
+            with contextlib.suppress(OSError):
+                carry_out(self._taking_late(), shell.do)
+            shell.close()
 
     def put(self, key: str, value: str, until_s: float | None = None) -> Message:
         """Return the message that confirms the put (`success`), or refuses it (`failure`)."""
@@ -136,7 +136,8 @@ class StoreClient:
         self._target = request["destination"]
         while time.monotonic() < end_s and not self.stop.is_set():
             asked_s = time.monotonic()
-            answer = self._ask_once({**request, "destination": self._target}, end_s)
+            asking = self._asking({**request, "destination": self._target}, end_s)
+            answer = carry_out(asking, self._shells[self._target].do)
             category = answer["req_category"] if answer else "no answer"
             self.attempts.append(ServerAttempt(self._target, category, time.monotonic() - asked_s))
             if answer is not None and category in ("success", "failure"):
@@ -157,17 +158,15 @@ class StoreClient:
             self.tally.rejected += 1
             raise
 
-    def _ask_once(self, request: Message, end_s: float) -> Message | None:
-        """Return what the server answered; None: nothing that could be used."""
-        server, number = request["destination"], str(request[MESSAGE_ID])
+    def _asking(self, request: Message, end_s: float) -> Talk[Message | None]:
+        """Ask the server once. Return what it answered; None: nothing that could be used."""
+        number = str(request[MESSAGE_ID])
         until_s = min(end_s, time.monotonic() + ATTEMPT_S)
         try:
-            if server not in self._wires:
-                self._wires[server] = LineConnection(self.servers[server], CONNECT_S, HERE)
-            wire = self._wires[server]
-            wire.send(line_of(request))
+            yield Connect(Address(HERE, self.servers[request["destination"]]), CONNECT_S)
+            yield Send(line_of(request).encode("utf-8", "surrogateescape"))
             self.tally.sent += 1
-            while (line := next_answer(wire, until_s)) is not None:
+            while (line := (yield from next_answer(until_s))) is not None:
                 if line[0] == number:  # the course's safety check: an answer to this, not to any
                     self.tally.received += 1
                     return checked(answer_to(request, line[1]), self._known)
@@ -175,8 +174,13 @@ class StoreClient:
         except BadMessage:
             self.tally.rejected += 1
         except OSError:
-            self._hang_up(server)
+            yield HangUp()
         return None
+
+    def _taking_late(self) -> Talk[None]:
+        """Take the answers that came after their time."""
+        while (line := (yield from next_answer(0.0))) is not None:
+            self._note_late(line[0])
 
     def _note_late(self, number: str) -> None:
         """Count an answer that is not to the request at hand."""
@@ -199,24 +203,19 @@ class StoreClient:
             self._target = self.chance.choice(sorted({*self.servers} - {self._target}))
         self.stop.wait(PAUSE_S)
 
-    def _hang_up(self, server: str) -> None:
-        wire = self._wires.pop(server, None)
-        if wire is not None:
-            wire.close()
 
-
-def next_answer(wire: LineConnection, until_s: float) -> tuple[str, str] | None:
+def next_answer(until_s: float) -> Talk[tuple[str, str] | None]:
     """Return (Message-ID, text) of the next line, or None if none came by `until_s`.
 
     Raises:
         OSError: the server has gone, or speaks nonsense.
     """
     try:
-        line = wire.read(until_s).decode("utf-8", "surrogateescape")
+        raw = yield NextLine(until_s)
     except TimeoutError:
         return None
     try:
-        _, number, text = split_sender(line)
+        _, number, text = split_sender(raw.decode("utf-8", "surrogateescape"))
     except ProtocolError as error:
         raise ConnectionError(f"answered something that is not raftline: {error}") from error
     return number, text

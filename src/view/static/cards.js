@@ -1,4 +1,4 @@
-// A card for each node: role, term, timeout, votes, log, followers, and the orders for it.
+// A card for each node: role, term, timeout, votes, followers, orders in force, and those that can be given.
 import { hueOf } from "./model.js";
 
 export function element(name, text, attributes = {}) {
@@ -6,6 +6,15 @@ export function element(name, text, attributes = {}) {
   if (text !== undefined) made.textContent = text;
   for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
   return made;
+}
+
+export const MANY = 5;  // from so many nodes on all is closer together, to fit on a screen
+
+// Names with the same text stand together: "s1 s2: match 5, next 6".
+function together(entries, text) {
+  const groups = new Map();
+  for (const [name, each] of entries) groups.set(text(each), [...(groups.get(text(each)) || []), name]);
+  return [...groups].map(([said, names]) => `${names.join(" ")}${said}`).join("; ");
 }
 
 export class Cards {
@@ -21,24 +30,28 @@ export class Cards {
     head.append(element("h2", node), role);
     const timer = element("div", undefined, { class: "timer", role: "img" }), bar = element("div");
     timer.append(bar);
-    const list = element("dl"), log = element("ol", undefined, { class: "log", "aria-label": `log of ${node}` });
-    card.append(head, timer, list, log);
+    const list = element("dl"), asked = element("p", undefined, { class: "asked" });
+    card.append(head, timer, asked, list);
     if (facts.controller || facts.processes) card.append(this.orders(node, facts));
     this.place.append(card);
-    this.cards.set(node, { card, role, timer, bar, list, log });
+    this.cards.set(node, { card, role, timer, bar, list, asked });
   }
 
   orders(node, facts) {
     const row = element("div", undefined, { class: "orders", role: "group", "aria-label": `orders for ${node}` });
-    const add = (text, what) => {
-      const button = element("button", text, { type: "button", "data-order": text, "data-node": node });
+    const add = (text, what, title = "") => {
+      const button = element("button", text, { type: "button", "data-order": text, "data-node": node, title });
       button.addEventListener("click", () => this.order(node, typeof what === "function" ? what() : what));
+      if (!what.process) button.classList.add("fault");
       row.append(button);
     };
-    if (facts.processes) { add("Kill", { process: "kill" }); add("Stop", { process: "stop" }); add("Start", { process: "start" }); }
+    if (facts.processes) { add("Kill", { process: "kill" }, "kill -9, as a crash"); add("Stop", { process: "stop" }, "SIGTERM: it hands over and ends"); add("Start", { process: "start" }, "its process, with the files that it left"); }
     if (facts.controller) {
+      const more = element("button", "Faults", { type: "button", class: "faults", "aria-expanded": "false" });
+      more.addEventListener("click", () => more.setAttribute("aria-expanded", String(row.classList.toggle("all"))));
+      row.append(more);
       const others = () => facts.members.filter((name) => name !== node).join(" ");
-      add("Shut down", { line: "SHUTDOWN" }); add("Restart", { line: "RESTART" });
+      add("Shut down", { line: "SHUTDOWN" }, "it answers nobody any more; its process goes on"); add("Restart", { line: "RESTART" }, "after Shut down");
       add("Cut off", () => ({ line: `PARTITION ${others()}` })); add("Delay 200 ms", { line: "DELAY 200ms" });
       add("Drop 30 %", { line: "DROP 30%" }); add("Heal", { line: "HEAL" });
       add("Time out", { line: "TIMEOUT" });
@@ -47,6 +60,7 @@ export class Cards {
   }
 
   show(time, facts) {
+    document.body.classList.toggle("many", facts.members.length >= MANY);
     for (const node of facts.members) {
       if (!this.cards.has(node)) this.card(node, facts);
       this.showOne(node, this.model.at(node, time), time);
@@ -54,12 +68,17 @@ export class Cards {
   }
 
   showOne(node, found, time) {
-    const { card, role, timer, bar, list, log } = this.cards.get(node);
+    const { card, role, timer, bar, list, asked } = this.cards.get(node), runs = Boolean(found && !found.gone);
+    const acts = this.model.inForce(node, time).map((act) => `${act.text} at ${(act.at - (this.model.origin || 0)).toFixed(1)} s`);
+    asked.textContent = acts.length ? `asked: ${acts.join(", ")}` : "";
+    for (const [text, wanted] of [["Start", false], ["Kill", true], ["Stop", true]]) {
+      const button = card.querySelector(`[data-order="${text}"]`);
+      if (button) button.disabled = runs !== wanted;
+    }
     if (!found || found.gone) {
       const problem = this.model.problems[node];
       role.textContent = (found ? "does not answer" : "not heard yet") + (problem ? `: ${problem}` : "");
-      card.style.borderLeftColor = ""; bar.style.width = "0"; list.replaceChildren(); log.replaceChildren();
-      log.dataset.shown = "";
+      card.style.borderLeftColor = ""; bar.style.width = "0"; list.replaceChildren(); list.dataset.shown = "";
       return;
     }
     const state = found.state;
@@ -69,15 +88,14 @@ export class Cards {
     const rows = [["leader", state.leader || "none"], ["log", `ends at ${state.last[0]} of term ${state.last[1]}, commit ${state.commit}, applied ${state.applied}, on disk ${state.durable}`]];
     const votes = Object.entries(state.votes);
     rows.push(["vote", `${state.vote || "none"} in term ${state.term}`]);
-    if (votes.length) rows.push(["votes", votes.map(([name, yes]) => `${name} ${yes ? "✓" : "✗"}`).join("  ")]);
+    if (votes.length) rows.push(["votes", together(votes, (yes) => yes ? " ✓" : " ✗")]);
     const followers = Object.entries(state.followers);
-    if (followers.length) rows.push(["followers", followers.map(([name, each]) => `${name}: match ${each[0]}, next ${each[1]} (${each[2]})`).join("; ")]);
+    if (followers.length) rows.push(["followers", together(followers, (each) => `: match ${each[0]}, next ${each[1]} (${each[2]})`)]);
     const shown = JSON.stringify(rows);
     if (list.dataset.shown !== shown) {
       list.dataset.shown = shown;
       list.replaceChildren(...rows.flatMap(([term, text]) => [element("dt", term), element("dd", text)]));
     }
-    this.showLog(found, state, log);
   }
 
   showTimer(node, state, at, time, timer, bar) {
@@ -86,27 +104,5 @@ export class Cards {
     this.longest[node] = Math.max(left, this.longest[node] || 1, state.timeout_ms);
     bar.style.width = `${100 * left / this.longest[node]}%`;
     timer.setAttribute("aria-label", `election timeout in ${Math.round(left)} ms`);
-  }
-
-  showLog(found, state, log) {
-    const entries = found.log.slice(-24);
-    const shown = `${state.commit} ${state.applied} ${JSON.stringify(entries)}`;
-    if (log.dataset.shown === shown) return;
-    log.dataset.shown = shown;
-    const cells = [];
-    const before = entries.length ? entries[0][0] - 1 : state.last[0];
-    if (before > 0) cells.push(element("li", `… ${before} before`));
-    for (const [index, term, command] of entries) {
-      const cell = element("li", undefined, { title: `${index} of term ${term}: ${command}` });
-      cell.append(element("b", `${index}`), document.createTextNode(command));
-      cell.style.background = `hsl(${hueOf(term)} 65% 78%)`;
-      const words = [`entry ${index} of term ${term}: ${command}`];
-      if (index <= state.commit) { cell.classList.add("committed"); words.push("committed"); }
-      if (index <= state.applied) { cell.classList.add("applied"); words.push("applied"); }
-      cell.setAttribute("aria-label", words.join(", "));
-      cells.push(cell);
-    }
-    log.replaceChildren(...cells);
-    log.scrollLeft = log.scrollWidth;
   }
 }

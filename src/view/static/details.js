@@ -17,8 +17,8 @@ export class Details {
   message(message, rows) {
     const way = message.arrived === null ? null
       : 1000 * (this.model.time(message.to, message.arrived) - this.model.time(message.from, message.at));
-    const outcome = message.lost ? "It did not arrive within 2 s: lost, or the other side is away."
-      : way === null ? "It is on its way, or its arrival was left out."
+    const outcome = message.lost ? "It was lost, or did not arrive within 2 s: the other side may be away."
+      : way === null ? "It is on its way, or was when this run ended, or its arrival was left out."
         : `It arrived at ${this.seconds(message.to, message.arrived)}, after ${way.toFixed(3)} ms${message.late ? ": late" : ""}.`;
     rows.push(element("p", `${message.from} → ${message.to}, sent at ${this.seconds(message.from, message.at)}. ${outcome}`));
     rows.push(element("h3", "The line as it travelled"), element("code", `${message.from}@${message.line}`, { class: "wire" }));
@@ -30,6 +30,9 @@ export class Details {
     rows.push(element("p", `${step.node} at ${this.seconds(step.node, step.at)}: ${step.in}`));
     if (step.line) rows.push(element("h3", "The line as it travelled"), element("code", `${step.from}@${step.line}`, { class: "wire" }));
     rows.push(element("h3", "Why")); this.reasons(step, rows);
+    const before = step.cut === null ? null : this.model.before(step);
+    const dropped = before ? before.log.filter((entry) => entry[0] > step.cut) : [];
+    if (dropped.length) rows.push(element("p", `Dropped: ${dropped.map(([index, term, command]) => `entry ${index} of term ${term}, ${command}`).join("; ")}.`));
     if (step.changed.length) rows.push(element("p", `Changed: ${step.changed.join(", ")}.`));
     if (step.refused) return;
     const sent = step.sent.map((id) => this.model.messages.get(id)).filter(Boolean);
@@ -42,10 +45,11 @@ export class Details {
 
   reasons(step, rows) {
     const list = element("ul", undefined, { class: "why" });
-    for (const [text, section, place] of step.why) {
-      const item = element("li", `${text} `), [module, name] = place.split(".");
-      item.append(element("span", `(${section})`, { class: "section" }), document.createTextNode(" "),
-        element("code", `src/raft/${module}.py ${name}()`, { class: "place" }));
+    for (const [text, section, place, isBroken] of step.why) {
+      const item = element("li", `${isBroken ? "✗ Breaks a rule: " : ""}${text} `), [module, name] = place.split(".");
+      if (isBroken) item.classList.add("broken");
+      if (section) item.append(element("span", `(${section})`, { class: "section" }));
+      if (place) item.append(document.createTextNode(" "), element("code", `src/raft/${module}.py ${name}()`, { class: "place" }));
       list.append(item);
     }
     rows.push(list);

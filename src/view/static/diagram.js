@@ -1,7 +1,8 @@
 // The space-time diagram: a lane for each node, time to the right, an arrow for each message.
+import { MANY } from "./cards.js";
 import { hueOf } from "./model.js";
 
-const TOP = 26, LEFT = 46, ARROWS_MAX = 800, NEAR = 7;
+const TOP = 26, LEFT = 46, ARROWS_MAX = 800, NEAR = 7, LABELS_MAX = 40, LABEL_ROOM = 80;
 
 export class Diagram {
   constructor(canvas, model, view) {
@@ -18,7 +19,9 @@ export class Diagram {
 
   draw(now) {
     const { canvas, model, view } = this, scale = window.devicePixelRatio || 1;
-    const tall = `${Math.max(innerWidth > 500 ? 340 : 280, 50 + 75 * model.members.length)}px`;
+    const count = model.members.length, most = count < MANY ? (innerWidth > 500 ? 340 : 280) : 50 + 62 * count;
+    const tall = `${Math.max(50 + 30 * count, Math.min(most, (count < MANY ? 0.32 : 0.27) * innerHeight))}px`;
+    canvas.dataset.span = view.span;
     if (canvas.style.height !== tall) canvas.style.height = tall;
     const width = canvas.clientWidth, height = canvas.clientHeight;
     if (canvas.width !== Math.round(width * scale) || canvas.height !== Math.round(height * scale)) {
@@ -39,11 +42,34 @@ export class Diagram {
     for (const node of lanes) this.band(node, now);
     this.arrows();
     for (const node of lanes) this.points(node);
+    this.acts();
+    this.moment();
     g.fillStyle = this.ink("--ink"); g.font = "600 14px system-ui, sans-serif"; g.textAlign = "left";
     for (const node of lanes) {
       g.clearRect(0, this.lane(node) - 12, LEFT - 8, 24);
       g.fillText(node, 8, this.lane(node) + 5, LEFT - 14);
     }
+  }
+
+  // The orders that were given on the page.
+  acts() {
+    const { g, model, view } = this;
+    g.fillStyle = g.strokeStyle = this.ink("--red"); g.font = "600 11px system-ui, sans-serif"; g.textAlign = "left";
+    for (const act of model.acts) {
+      const time = act.at - (model.origin || 0), x = this.x(time), y = this.lane(act.node);
+      if (time < this.from || time > view.end || !model.members.includes(act.node)) continue;
+      g.beginPath(); g.moveTo(x, y - 22); g.lineTo(x, y + 22); g.stroke();
+      g.fillText(act.text, x + 3, y + 22);
+    }
+  }
+
+  // The moment that the cards and the logs show.
+  moment() {
+    const { g, view } = this;
+    if (!view.marked || view.shown < this.from) return;
+    g.strokeStyle = this.ink("--ink"); g.lineWidth = 1; g.setLineDash([2, 3]);
+    g.beginPath(); g.moveTo(this.x(view.shown), 16); g.lineTo(this.x(view.shown), this.canvas.clientHeight); g.stroke();
+    g.setLineDash([]);
   }
 
   axis(height) {
@@ -93,16 +119,16 @@ export class Diagram {
       }
       g.restore();
     }
-    if (right - left > 62) {
+    if (right - left > 92) {
       g.fillStyle = this.ink("--ink"); g.font = "11px system-ui, sans-serif"; g.textAlign = "left";
-      g.fillText(`${role} ${term}`, left + 3, y - half - 3);
+      g.fillText(`${role}, term ${term}`, left + 3, y - half - 3);
     }
   }
 
   arrows() {
     const { g, model, view } = this, shown = [];
     for (const message of model.messages.values()) {
-      if (message.pulse && !view.pulses) continue;
+      if (!view.pulses && model.isPulse(message)) continue;
       const sent = model.time(message.from, message.at);
       const arrived = message.arrived === null ? null : model.time(message.to, message.arrived);
       if (sent > view.end || (arrived === null ? sent + 2 : arrived) < this.from) continue;
@@ -112,6 +138,7 @@ export class Diagram {
     this.thin = Math.max(0, shown.length - ARROWS_MAX);
     const every = shown.length > ARROWS_MAX ? shown.length / ARROWS_MAX : 1;
     g.save(); g.beginPath(); g.rect(LEFT - 8, 0, this.width - LEFT, this.canvas.clientHeight); g.clip();
+    this.labels = shown.length <= LABELS_MAX;
     for (let i = 0; i < shown.length; i += every) this.arrow(...shown[Math.floor(i)]);
     g.restore();
   }
@@ -135,8 +162,19 @@ export class Diagram {
       g.fill();
       if (message.late) { g.font = "12px system-ui"; g.fillText("⚠", (x1 + x2) / 2, (y1 + end) / 2); }
     }
+    if (this.labels && Math.hypot(x2 - x1, end - y1) > LABEL_ROOM) this.label(message.line, x1, y1, x2, end);
     g.globalAlpha = 1;
     this.spots.push({ what: message, x1, y1, x2, y2: end });
+  }
+
+  // The first words of a line, along its arrow.
+  label(line, x1, y1, x2, y2) {
+    const { g } = this, words = /^(Count on me|Not this time|I am up to date|\w+)/.exec(line);
+    const turn = Math.atan2(y2 - y1, x2 - x1), upright = Math.abs(turn) > Math.PI / 2 ? turn + Math.PI : turn;
+    g.save(); g.translate((x1 + x2) / 2, (y1 + y2) / 2); g.rotate(upright);
+    g.font = "10px system-ui, sans-serif"; g.textAlign = "center";
+    g.fillText(words ? words[0] : "", 0, -3);
+    g.restore();
   }
 
   points(node) {
@@ -146,10 +184,21 @@ export class Diagram {
       const time = model.time(node, step.at);
       if (time < this.from || time > view.end) continue;
       const x = this.x(time), chosen = view.chosen === step;
-      g.fillStyle = this.ink(step.tags.includes("conflict") ? "--red" : step.tags.includes("election") ? "--purple" : step.tags.includes("commit") ? "--green" : "--ink");
-      g.beginPath(); g.arc(x, y, chosen ? 6 : step.tags.length ? 3.6 : 2.2, 0, 7); g.fill();
+      const broken = step.tags.includes("broken");
+      g.fillStyle = this.ink(broken ? "--red" : step.tags.includes("conflict") ? "--amber" : step.tags.includes("election") ? "--purple" : step.tags.includes("commit") ? "--green" : "--ink");
+      g.beginPath(); g.arc(x, y, chosen || broken ? 6 : step.tags.length ? 3.6 : 2.2, 0, 7); g.fill();
+      if (step.id === view.failed) this.ring(x, y);
       this.spots.push({ what: step, x1: x, y1: y, x2: x, y2: y });
     }
+  }
+
+  // The frame of the step that failed.
+  ring(x, y) {
+    const { g } = this;
+    g.strokeStyle = this.ink("--red"); g.lineWidth = 2.5;
+    g.strokeRect(x - 14, y - 22, 28, 44);
+    g.font = "700 13px system-ui"; g.fillStyle = this.ink("--red"); g.textAlign = "center";
+    g.fillText("✗ failed", x, y + 37);
   }
 
   // The step or the message at a place: a point before a line.

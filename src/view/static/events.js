@@ -27,6 +27,7 @@ export class Events {
 
   item(step, view) {
     const item = element("li"), button = element("button", undefined, { type: "button", "data-step": step.id });
+    if (step.tags.includes("broken")) button.classList.add("broken");
     if (view.chosen === step) button.setAttribute("aria-current", "true");
     button.append(element("time", this.model.time(step.node, step.at).toFixed(3)), document.createTextNode(headline(step)));
     button.addEventListener("click", () => this.choose(step));
@@ -39,6 +40,6 @@ export class Events {
     const news = steps.filter((step) => step.tags.includes("election") && step.id > this.said).pop();
     if (!news) return;
     this.said = news.id;
-    this.news.textContent = `${news.node} is ${news.role} in term ${news.term}`;
+    this.news.textContent = `${this.model.time(news.node, news.at).toFixed(3)} s: ${news.node} is ${news.role} in term ${news.term}`;
   }
 }

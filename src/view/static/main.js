@@ -2,22 +2,27 @@
 import { Model } from "./model.js";
 import { Diagram } from "./diagram.js";
 import { Cards, element } from "./cards.js";
+import { Logs } from "./logs.js";
 import { Details } from "./details.js";
 import { Events } from "./events.js";
+import { Story } from "./story.js";
 
 const $ = (id) => document.getElementById(id);
-const LAG_S = 0.25, REFRESH_MS = 150;
+const LAG_S = 0.25, REFRESH_MS = 150, QUIET_S = 5, LEAST_SPAN_S = 0.004, BEFORE_S = 0.03;  // shown before a failure
 const model = new Model();
-const view = { end: 0, span: 4, live: true, paused: false, speed: 1, pulses: false, chosen: null };
+const view = { end: 0, span: 4, live: true, paused: false, speed: 1, pulses: false, chosen: null, shown: 0, failed: null };
 let facts = { members: [], controller: false, processes: false };
 let ahead = null;  // how far the page's clock is behind the time of the picture
+let isAimed = false;  // whether somebody chose the node of the prompt
 let shownAt = 0, drawnAt = 0, rest = REFRESH_MS;
 
-const choose = (what) => { view.chosen = what; details.show(what); };
+const choose = (what) => { view.chosen = what; details.show(what); pause(true); bringIntoSight(); shownAt = 0; };
 const diagram = new Diagram($("diagram"), model, view);
 const cards = new Cards($("nodes"), model, order);
+const logs = new Logs($("logs"), model);
 const details = new Details($("details"), model, choose);
 const events = new Events($("list"), $("news"), model, choose);
+const story = new Story($("story"), model, (from, until) => { view.chosen = null; details.show(null); stretch(from, until); });
 
 function now() { return ahead === null ? model.newest : performance.now() / 1000 + ahead; }
 
@@ -32,7 +37,13 @@ function frame(stamp) {
   if (stamp - shownAt > rest) {
     shownAt = stamp;
     const began = performance.now();
-    cards.show(view.end, facts);
+    view.shown = moment();
+    cards.show(view.shown, facts);
+    logs.show(view.shown, facts.members, view.paused ? stepOf(view.chosen) : null);
+    view.marked = view.paused && view.shown < view.end;
+    $("moment").textContent = `as of ${view.shown.toFixed(3)} s${view.marked ? ": the dotted line" : ""}`;
+    $("hint").hidden = !isQuiet();
+    aimAtLeader();
     events.show(view.end, view);
     const thin = [];
     if (diagram.thin) thin.push(`${diagram.thin} arrows left out at this zoom`);
@@ -43,14 +54,52 @@ function frame(stamp) {
   requestAnimationFrame(frame);
 }
 
+// The step that was chosen, or the one that took the chosen message.
+function stepOf(chosen) { return chosen && chosen.k === "message" ? model.byId.get(chosen.by) : chosen; }
+
+// The time of what was chosen, null if nothing was.
+function timeOfChosen() {
+  const step = stepOf(view.chosen), sent = view.chosen && view.chosen.k === "message" ? view.chosen : null;
+  return step ? model.time(step.node, step.at) : sent ? model.time(sent.from, sent.at) : null;
+}
+
+function isInSight(at) { return at < view.end && at >= view.end - view.span; }
+
+// The list reaches further back than the picture, and a message may be taken after the picture's end.
+function bringIntoSight() {
+  const at = timeOfChosen();
+  if (at === null || isInSight(at)) return;
+  view.live = false; view.end = at + view.span / 8;
+}
+
+// The moment that the cards and the logs show: that of what is chosen, or the end of the picture.
+function moment() {
+  const at = view.paused ? timeOfChosen() : null;
+  return at !== null && isInSight(at) ? at : model.whole(view.end);
+}
+
+// Whether there was nothing but heartbeats for a while, on a page that can do something about it.
+function isQuiet() {
+  if ($("saved")) return false;
+  const last = model.upTo(view.end, "", false, 1)[0];
+  return view.live && (!last || view.end - model.time(last.node, last.at) > QUIET_S);
+}
+
+// A line goes to the leader, unless somebody chose a node.
+function aimAtLeader() {
+  const leader = facts.members.find((node) => { const one = model.at(node, view.shown); return one && !one.gone && one.state && one.state.role === "leader"; });
+  if (leader && !isAimed && document.activeElement !== $("target")) $("target").value = leader;
+}
+
 function pause(wanted) {
   view.paused = wanted;
   if (!wanted && view.speed !== 1) view.live = false;
+  if (!wanted) view.chosen = null;
   $("pause").setAttribute("aria-pressed", String(wanted));
   $("pause").textContent = wanted ? "Go on" : "Pause";
 }
 
-function goTo(end) { view.live = false; view.end = Math.max(0.1, Math.min(end, now() - LAG_S)); shownAt = 0; }
+function goTo(end) { view.live = false; view.end = Math.max(0.001, Math.min(end, now() - ($("saved") ? 0 : LAG_S))); shownAt = 0; }
 function shift(share) { goTo(view.end + share * view.span); }
 function zoom(factor) {
   const middle = view.end - view.span / 2;
@@ -58,15 +107,35 @@ function zoom(factor) {
   if (!view.live) goTo(middle + view.span / 2);
 }
 
+function stretch(from, until) { view.span = Math.max(LEAST_SPAN_S, until - from); pause(true); goTo(until); }
+
 function jump(forward) {
   let at = forward ? view.end - view.span : view.end;  // unless what is chosen is in sight
   if (view.chosen && view.chosen.k === "step") {
     const chosen = model.time(view.chosen.node, view.chosen.at);
-    if (chosen <= view.end && chosen >= view.end - view.span) at = chosen;
+    if (chosen <= view.end && chosen >= view.end - view.span) at = $("jump").value === "election" ? model.episode(view.chosen)[forward ? 1 : 0] : chosen;
   }
   const step = model.find($("jump").value, at, forward);
   if (!step) { $("news").textContent = `no ${forward ? "later" : "earlier"} ${$("jump").value} is kept`; return; }
-  pause(true); choose(step); goTo(model.time(step.node, step.at) + view.span / 2);
+  show(step);
+}
+
+function show(step, before = 0) {
+  choose(step);
+  const [from, until] = model.episode(step), edge = Math.max(LEAST_SPAN_S, until - from) / 8;
+  stretch(from - edge - before, until + edge);
+}
+
+// A run that failed is shown at the step that failed, in a frame, with the broken rule in words.
+function showFailure(failure) {
+  if (!failure) return;
+  const part = (name) => $("failure").querySelector(`[data-part="${name}"]`);
+  const step = model.byId.get(failure.step), first = model.find("broken", -1, true);
+  $("failure").hidden = false; part("words").textContent = failure.words;
+  part("step").hidden = !step; part("first").hidden = !first || first === step;
+  part("step").addEventListener("click", () => show(step, BEFORE_S));
+  part("first").addEventListener("click", () => show(first, BEFORE_S));
+  if (step) { view.failed = step.id; show(step, BEFORE_S); }
 }
 
 function say(node, line, answer) {
@@ -142,6 +211,7 @@ function wire() {
   $("previous").addEventListener("click", () => jump(false));
   $("next").addEventListener("click", () => jump(true));
   $("pulses").addEventListener("change", () => { view.pulses = $("pulses").checked; shownAt = 0; });
+  $("target").addEventListener("change", () => { isAimed = true; });
   $("form").addEventListener("submit", typed);
   $("diagram").addEventListener("click", (event) => { const found = diagram.hit(event.offsetX, event.offsetY); if (found) { choose(found); $("details").scrollIntoView({ block: "nearest" }); } });
   document.addEventListener("keydown", keys);
@@ -154,13 +224,16 @@ async function begin() {
     const data = JSON.parse(saved.textContent);
     facts.members = model.members = data.members;
     model.take(data);
-    $("link").textContent = data.title; $("prompt").hidden = true;
+    $("link").textContent = data.title; $("form").hidden = true; $("live").hidden = $("live").disabled = true;
     view.pulses = false; pause(true); view.live = false;
     view.span = Math.max(0.05, Math.min(10, model.newest)); view.end = model.newest + 0.05;
     ahead = model.newest + 1 - performance.now() / 1000;
+    story.begin(data.story || []);
+    showFailure(data.failure);
   } else {
     facts = await (await fetch("/facts")).json();
     offer(facts.members);
+    $("deed").textContent = facts.processes ? "Press Kill at the leader" : facts.controller ? "Press Cut off at the leader" : "End the leader's process";
     listen();
   }
   requestAnimationFrame(frame);

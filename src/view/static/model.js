@@ -1,5 +1,6 @@
 // The events of the picture, and the state of each node at any time that is kept.
-const KEPT = 8000;
+const KEPT = 8000, PULSES_KEPT = 1000;
+const ROUND_S = 0.3, COMMIT_S = 1;  // between two steps of one election; until its leader commits
 
 export class Model {
   constructor() {
@@ -9,7 +10,7 @@ export class Model {
 
   clear() {
     this.steps = []; this.messages = new Map(); this.byId = new Map(); this.lives = new Map();
-    this.newest = 0; this.origin = null; this.changes = 0;
+    this.newest = 0; this.origin = null; this.changes = 0; this.gaps = []; this.acts = [];
   }
 
   // The time of a moment that a node reported, in seconds from the first one.
@@ -17,8 +18,10 @@ export class Model {
 
   take(batch) {
     if (batch.anew) this.clear();
+    const before = this.newest;
     this.offsets = batch.offsets; this.leftOut = batch.left_out; this.problems = batch.problems || {};
     for (const event of batch.events) this.takeOne(event);
+    if (batch.thinned) this.gaps.push([before, this.newest]);
     if (!batch.title && this.steps.length > KEPT * 1.25) this.trim();
     this.changes += 1;
   }
@@ -33,6 +36,7 @@ export class Model {
       }
       return;
     }
+    if (event.k === "act") { this.acts.push(event); return; }
     if (event.k === "lost") { const message = this.messages.get(event.id); if (message) message.lost = true; return; }
     if (this.origin === null) this.origin = event.at + (this.offsets[event.node] || 0);
     if (!this.members.includes(event.node)) this.members.push(event.node);
@@ -43,7 +47,16 @@ export class Model {
     this.newest = Math.max(this.newest, this.time(event.node, event.at));
   }
 
+  // Heartbeats go first: an idle cluster keeps its elections.
   trim() {
+    const pulses = this.steps.filter((step) => step.pulse && !step.append.length && step.cut === null).slice(0, -PULSES_KEPT);
+    const gone = new Set(pulses.slice(0, Math.max(0, this.steps.length - KEPT)));
+    if (gone.size) {
+      this.steps = this.steps.filter((step) => !gone.has(step));
+      for (const [node, life] of this.lives) this.lives.set(node, life.filter((event) => !gone.has(event)));
+      for (const step of gone) { this.byId.delete(step.id); for (const id of step.sent) this.messages.delete(id); }
+    }
+    if (this.steps.length <= KEPT) return;
     this.steps.splice(0, this.steps.length - KEPT);
     const first = this.steps[0], from = this.time(first.node, first.at);
     for (const [node, life] of this.lives) {
@@ -51,7 +64,8 @@ export class Model {
       if (cut <= 0) continue;
       const base = this.stateOf(node, life.slice(0, cut));
       for (const gone of life.splice(0, cut)) this.byId.delete(gone.id);
-      if (base) life.unshift({ k: "begin", id: 0, node, at: base.at, state: { ...base.state, log: base.log } });
+      if (base && base.state) life.unshift({ k: "begin", id: 0, node, at: base.at, state: { ...base.state, log: base.log } });
+      if (base && base.gone) life.splice(base.state ? 1 : 0, 0, { k: "end", id: 0, node, at: base.at });
     }
     for (const [id, message] of this.messages) if (this.time(message.from, message.at) < from) this.messages.delete(id);
   }
@@ -64,11 +78,17 @@ export class Model {
     return this.stateOf(node, life.slice(0, end));
   }
 
+  // The state of a node before a step of its own.
+  before(step) {
+    const life = this.lives.get(step.node) || [];
+    return this.stateOf(step.node, life.slice(0, life.indexOf(step)));
+  }
+
   stateOf(node, events) {
     let begin = events.length - 1;
     while (begin >= 0 && events[begin].k === "step") begin -= 1;
     if (begin < 0 && !events.length) return null;
-    if (begin >= 0 && events[begin].k === "end") return { gone: true, at: events[begin].at, state: null, log: [] };
+    if (begin >= 0 && events[begin].k === "end") return this.gone(node, events.slice(0, begin), events[begin].at);
     let state = begin >= 0 ? events[begin].state : events[0], log = begin >= 0 ? [...(state.log || [])] : [];
     let at = begin >= 0 ? events[begin].at : events[0].at;
     for (const step of events.slice(begin + 1)) {
@@ -77,6 +97,18 @@ export class Model {
       state = step; at = step.at;
     }
     return { gone: false, at, state, log: log.filter((entry) => entry[0] > state.base).slice(-60) };
+  }
+
+  // The state of a node that is gone: its files hold what it had on disk.
+  gone(node, events, at) {
+    const was = this.stateOf(node, events);
+    return { gone: true, at, state: was && was.state, log: was ? was.log.filter((entry) => entry[0] <= was.state.durable) : [] };
+  }
+
+  // Whether a message is a heartbeat or its answer, and its receiver made nothing of it.
+  isPulse(message) {
+    const taken = this.byId.get(message.by);
+    return message.pulse && (!taken || taken.pulse);
   }
 
   // The steps with a tag, or all that are no heartbeats, up to a time.
@@ -91,7 +123,49 @@ export class Model {
     return found.reverse().sort((one, other) => at(one) - at(other));
   }
 
-  // The next step with a tag behind a time, or the last one before it.
+  // The last moment up to a time of which the state of every node is known.
+  whole(time) {
+    const gap = this.gaps.find(([from, until]) => from < time && time < until);
+    return gap ? gap[0] : time;
+  }
+
+  // From when until when a step takes place, with the messages that it took and sent. An election
+  // goes from its first question to the first commit of its leader.
+  episode(step) {
+    let [from, until] = this.exchange(step);
+    if (!step.tags.includes("election") && !step.tags.includes("vote")) return [from, until];
+    const at = (one) => this.time(one.node, one.at), mine = at(step);
+    const steps = this.steps.filter((one) => one.tags.length).sort((one, other) => at(one) - at(other));
+    const votes = steps.filter((one) => one.tags.includes("election") || one.tags.includes("vote"));
+    for (const one of votes.filter((each) => at(each) >= mine)) if (at(one) - until <= ROUND_S) until = Math.max(until, this.exchange(one)[1]);
+    for (const one of votes.filter((each) => at(each) < mine).reverse()) if (from - at(one) <= ROUND_S) from = Math.min(from, this.exchange(one)[0]);
+    const commit = steps.find((one) => one.tags.includes("commit") && at(one) >= mine && at(one) <= until + COMMIT_S);
+    return [from, commit ? Math.max(until, at(commit)) : until];
+  }
+
+  exchange(step) {
+    const times = [this.time(step.node, step.at)], got = this.messages.get(step.got);
+    if (got) times.push(this.time(got.from, got.at));
+    for (const message of step.sent.map((id) => this.messages.get(id))) if (message && message.arrived !== null) times.push(this.time(message.to, message.arrived));
+    return [Math.min(...times), Math.max(...times)];
+  }
+
+  // The orders for a node that are in force: a new process has none, HEAL ends faults, RESTART ends
+  // SHUTDOWN alone.
+  inForce(node, time) {
+    let found = [];
+    for (const act of this.acts) {
+      if (act.node !== node || act.at - (this.origin || 0) > time) continue;
+      const [verb] = act.text.split(" ");
+      if (verb === "start") found = [];
+      else if (act.text === "HEAL") found = found.filter((one) => one.text === "SHUTDOWN");
+      else if (verb === "RESTART") found = found.filter((one) => one.text !== "SHUTDOWN");
+      else if (verb !== "TIMEOUT") found.push(act);
+    }
+    return found;
+  }
+
+  // The next step with a tag after a time, or the last one before it.
   find(tag, time, forward) {
     let best = null;
     for (const step of this.steps) {
@@ -107,7 +181,7 @@ export class Model {
 }
 
 export function headline(step) {
-  const why = step.why.map((reason) => `${reason[0]} (${reason[1]})`).join("; ");
+  const why = step.why.map((reason) => `${reason[3] ? "✗ " : ""}${reason[0]}${reason[1] ? ` (${reason[1]})` : ""}`).join("; ");
   const joint = step.from !== null && /^(granted|denied)/.test(why) ? " " : ": ";
   return `${step.node} ${step.in}${joint}${why}`;
 }

@@ -1,0 +1,184 @@
+"""Hand-ins that would get points without the rule: what the grader itself is tested by.
+
+Each is the model solution with some lines changed. A cheat leaves a rule out, and makes up for it
+by what no server can know: the public transcripts, the other servers, a memory that outlives a
+crash. A mistake is one that students make often.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from raftline_course.grading.handin import read
+from raftline_course.grading.milestones import LAB
+
+Edit = tuple[str, str]  # these lines, and what stands there instead
+
+
+@dataclass(frozen=True)
+class Cheat:
+    """A hand-in that must lose points in one milestone, by its schedules alone."""
+
+    name: str
+    milestone: int
+    edits: tuple[Edit, ...]
+    after: str = ""  # more lines at the end of raft.py
+
+    def files(self) -> Mapping[str, str]:
+        """Return its files.
+
+        Raises:
+            LookupError: the model solution has changed, so that an edit does not fit.
+        """
+        files = dict(read(LAB / "answers").files)
+        text = files["raft.py"]
+        for old, new in self.edits:
+            if text.count(old) != 1:
+                raise LookupError(f"{self.name}: {old!r} is {text.count(old)} times in the model")
+            text = text.replace(old, new)
+        files["raft.py"] = text + self.after
+        return files
+
+
+_OWN_TERM = "if index > self.commit_index and self.log.term_at(index) == self.term:  # [7]"
+_ALL = ("class Node:\n", "ALL: dict = {}\nVOTES: dict = {}\n\n\nclass Node:\n")
+_KNOWN = (
+    "        self._wait_for_leader()\n\n    # --- what the world asks",
+    "        ALL[self.name] = self\n        self._wait_for_leader()\n\n"
+    "    # --- what the world asks",
+)
+_NEVER_WAITS = (
+    "        self._heard_leader_ms = self._now_ms\n        self._wait_for_leader()\n",
+    "        self._heard_leader_ms = self._now_ms\n",
+)
+
+CHEATS = (
+    Cheat(
+        "a constant knows the transcript of Figure 8", 7,
+        ((_OWN_TERM, "if index > self.commit_index and "
+          "(index, self.log.last_index, self.term) != (2, 3, 3):"),),
+    ),
+    Cheat(
+        "a constant knows the shape of Figure 8", 7,
+        ((_OWN_TERM, "if index > self.commit_index and self.log.last_index - index != 1:"),),
+    ),
+    Cheat(
+        "a read asks the other servers' memory", 9,
+        (
+            _ALL,
+            _KNOWN,
+            (
+                "            self._leading.waiting += tokens\n",
+                "            newest = max(ALL.values(), key=lambda one: one.term)\n"
+                "            if newest is self or newest._leading is None:\n"
+                "                self._out.reads += [ReadReady(one, self._applied) "
+                "for one in tokens]\n"
+                "            else:\n"
+                "                self._out.refused += tokens\n",
+            ),
+        ),
+    ),
+    Cheat(
+        "a commit asks the other servers' memory", 4,
+        (
+            _ALL,
+            _KNOWN,
+            (
+                "held = {name: one.match_index for name, one in self._leading.followers.items()}",
+                "held = {name: one._durable for name, one in ALL.items()}",
+            ),
+        ),
+    ),
+    Cheat(
+        "a vote is kept in memory that outlives a crash", 3,
+        (
+            _ALL,
+            (
+                "        self._votes: set[str] | None = None  # while it is a candidate\n",
+                "        self._votes: set[str] | None = None\n"
+                "        self.term, self.vote = VOTES.get(self.name, (self.term, self.vote))\n",
+            ),
+            (
+                "        self._out.save = HardState(term, vote)\n",
+                "        VOTES[self.name] = (term, vote)\n",
+            ),
+        ),
+    ),
+)  # fmt: skip
+
+MISTAKES = (
+    Cheat("the election timer is never reset", 2, (_NEVER_WAITS,)),
+    Cheat(
+        "a leader sends no heartbeat", 2,
+        (
+            (
+                "            if self._now_ms >= self._leading.heartbeat_at_ms:\n"
+                "                self._send_to_all()\n",
+                "            self._leading.heartbeat_at_ms = self._now_ms + 1000\n",
+            ),
+        ),
+    ),
+    Cheat(
+        "a leader sends heartbeats all the time", 2,
+        (("self._now_ms + self.options.heartbeat_ms", "self._now_ms + 1"),),
+    ),
+    Cheat(
+        "a leader counts the voters of one message twice", 2,
+        (
+            ("        self._votes, self.leader = {self.name}, None\n",
+             "        self._votes, self.leader = [self.name], None\n"),
+            ("                    self._votes.add(message.sender)\n",
+             "                    self._votes.append(message.sender)\n"),
+            ("        if self._votes is None or not self._members.is_quorum(self._votes):\n",
+             "        if self._votes is None or 2 * len(self._votes) <= "
+             "len(self._members.voters):\n"),
+        ),
+    ),
+    Cheat(
+        "the longer log wins", 3,
+        (
+            ("            and (message.last_term, message.last_index)\n"
+             "            >= (self.log.last_term, self.log.last_index)  # [3] the better log "
+             "(§5.4.1)\n",
+             "            and message.last_index >= self.log.last_index\n"),
+        ),
+    ),
+    Cheat(
+        "the log is cut at each message", 6,
+        (
+            ("        for entry in message.entries:\n            if entry.index <= log.base_index "
+             "or",
+             "        if log.last_index > max(message.prev_index, log.base_index):\n"
+             "            self._cut_after(max(message.prev_index, log.base_index))\n"
+             "        for entry in message.entries:\n            if entry.index <= log.base_index "
+             "or"),
+        ),
+    ),
+    Cheat(
+        "an earlier term's entry is committed by counting", 7,
+        ((_OWN_TERM, "if index > self.commit_index:"),),
+    ),
+    Cheat(
+        "a follower commits all that it holds", 6,
+        (("min(message.commit_index, match_index))", "min(message.commit_index, "
+          "self.log.last_index))"),),
+    ),
+    Cheat(
+        "answers of an earlier term count", 6,
+        (("                if message.term == self.term and self._leading is not None:\n"
+          "                    self._on_answer(message)",
+          "                if self._leading is not None:\n"
+          "                    self._on_answer(message)"),),
+    ),
+    Cheat(
+        "an answer to an earlier round confirms a read", 9,
+        (("            self._send_to_all()  # [9] a round that confirms that this server still "
+          "leads\n", ""),),
+    ),
+    Cheat(
+        "a leader without a majority leads on", 10,
+        (("            self._check_quorum()\n", "            self._leading.quorum_at_ms = "
+          "self._now_ms + 500\n"),),
+    ),
+)  # fmt: skip

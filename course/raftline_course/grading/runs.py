@@ -1,0 +1,139 @@
+"""The runs of a milestone: its transcripts, and its schedules, each by its seed.
+
+Of ten schedules one is a quiet cluster, five draw a situation of the paper on purpose, and four
+draw faults. A seed gives the same run each time; with a salt it gives another one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from raftline.view.collected import Collector
+from raftline_course.grading import quiet, schedule, situations, transcripts
+from raftline_course.grading.machine import try_machine
+from raftline_course.grading.milestones import MILESTONES, Milestone
+from raftline_course.grading.servers import HandInRun, Print
+
+SEEDS_APART = 1000  # of one milestone and the next
+MACHINE_SEED = 9
+MACHINE_EVERY = 10  # schedules of the milestone that is about it
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The audience of a run, if it has one: a collector of its steps, a printer of its lines."""
+
+    collector: Collector | None = None
+    say: Print | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: `name` is what `--only` takes, `title` says more."""
+
+    name: str
+    title: str
+    perform: Callable[[HandInRun, Stage], None]
+
+    @property
+    def text(self) -> str:
+        return f"{self.name}: {self.title}" if self.title else self.name
+
+
+def transcripts_of(milestone: Milestone) -> Iterator[Run]:
+    """Yield the runs whose text a student has."""
+    for path in milestone.transcripts:
+        text = path.read_text(encoding="utf-8")
+        yield Run(f"transcript {path.stem}", transcripts.title_of(text), _play(text))
+    if milestone.machine:
+        yield Run("state machine", "", _machine(MACHINE_SEED))
+
+
+def schedules_of(milestone: Milestone, count: int, salt: str = "") -> Iterator[Run]:
+    """Yield the runs that chance draws."""
+    for place in range(count):
+        yield schedule_of(milestone, milestone.number * SEEDS_APART + place, salt)
+
+
+def schedule_of(milestone: Milestone, seed: int, salt: str = "") -> Run:
+    """Return the run of this seed."""
+    name, place = f"seed {seed}", seed % SEEDS_APART
+    number = salted(seed, salt)
+    drawn = milestone.situations
+    if place % 10 == 0:
+        return Run(name, "a quiet cluster", _quiet(milestone, number))
+    if milestone.machine and place % MACHINE_EVERY == 2:
+        return Run(name, "a state machine", _machine(number))
+    if drawn and place % 2:
+        draw = drawn[place // 2 % len(drawn)]
+        text = situations.text_of(draw, number)
+        return Run(name, transcripts.title_of(text), _play(text))
+    return Run(name, "", _schedule(milestone, number, place))
+
+
+def run_named(name: str, salt: str = "") -> Run | None:
+    """Return the run of this name, as a failure prints it; None: there is none."""
+    kind, _, rest = name.strip().partition(" ")
+    if kind == "seed" and rest.isascii() and rest.isdigit():
+        number = int(rest) // SEEDS_APART
+        if 1 <= number <= len(MILESTONES):
+            return schedule_of(MILESTONES[number - 1], int(rest), salt)
+    for milestone in MILESTONES:
+        for run in transcripts_of(milestone):
+            if name.strip() in (run.name, run.name.removeprefix("transcript ")):
+                return run
+    return None
+
+
+def salted(seed: int, salt: str) -> int:
+    """Return the seed that chance begins with: the seed itself, or one that the salt gives it."""
+    if not salt:
+        return seed
+    return int(hashlib.sha256(f"{salt} {seed}".encode()).hexdigest()[:12], 16)
+
+
+def _play(text: str) -> Callable[[HandInRun, Stage], None]:
+    def perform(servers: HandInRun, stage: Stage) -> None:
+        transcripts.play(text, servers, stage.collector, stage.say)
+
+    return perform
+
+
+def _machine(number: int) -> Callable[[HandInRun, Stage], None]:
+    def perform(servers: HandInRun, stage: Stage) -> None:
+        try_machine(servers, random.Random(number))
+
+    return perform
+
+
+def _quiet(milestone: Milestone, number: int) -> Callable[[HandInRun, Stage], None]:
+    plan = quiet.plan_of(number, milestone.nodes[number % len(milestone.nodes)])
+
+    def perform(servers: HandInRun, stage: Stage) -> None:
+        quiet.run(servers, number, plan, stage.collector, stage.say)
+
+    return perform
+
+
+def _schedule(milestone: Milestone, number: int, place: int) -> Callable[[HandInRun, Stage], None]:
+    plan = schedule.plan_of(number, milestone.nodes_of(place), milestone.faults, milestone.given)
+    perform = partial(_faults, milestone, number, plan)
+    return perform
+
+
+def _faults(
+    milestone: Milestone, number: int, plan: schedule.Plan, servers: HandInRun, stage: Stage
+) -> None:
+    schedule.run(
+        servers,
+        number,
+        plan,
+        milestone.timeouts,
+        stage.collector,
+        stage.say,
+        quorum_check=milestone.quorum_check,
+    )

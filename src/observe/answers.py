@@ -1,0 +1,66 @@
+"""The votes and match indexes of a core that does not report its own: what the messages that came
+to it show. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from raftline.observe.facts import Facts, Follower
+from raftline.raft.inputs import Input, Receive
+from raftline.raft.messages import AppendAccepted, AppendRejected, Message, RequestVoteReply
+
+MODE = "by its answers"  # of a follower whose progress the core does not report
+
+
+def with_answers(name: str, before: Facts, event: Input, after: Facts) -> Facts:
+    """Return the facts after a step. A core that reports votes and progress has its own."""
+    message = event.message if isinstance(event, Receive) else None
+    if after.leads:
+        if after.followers or set(after.electors) <= {name}:
+            return after
+        return _of_leader(name, before, after, message)
+    if after.role == "follower" or after.votes:
+        return after
+    goes_on = (before.role, before.term) == (after.role, after.term)
+    return after._replace(
+        votes=_counted(before.votes, message, before) if goes_on else {name: True}
+    )
+
+
+def _counted(
+    votes: Mapping[str, bool], message: Message | None, before: Facts
+) -> Mapping[str, bool]:
+    """Return the votes with one that came to a candidate."""
+    is_pre_vote = before.role == "pre-candidate"
+    if not isinstance(message, RequestVoteReply) or message.pre_vote is not is_pre_vote:
+        return votes
+    if message.term != before.term + (is_pre_vote and message.granted):
+        return votes
+    return {**votes, message.sender: message.granted or votes.get(message.sender, False)}
+
+
+def _of_leader(name: str, before: Facts, after: Facts, message: Message | None) -> Facts:
+    goes_on = before.leads and before.term == after.term
+    if goes_on:
+        votes = before.votes
+    elif before.role == "candidate" and before.term == after.term:
+        votes = _counted(before.votes, message, before)
+    else:
+        votes = {name: True}
+    new = Follower(0, before.last_index + 1, MODE)
+    known = before.followers if goes_on else {}
+    peers = [peer for peer in (*after.electors, *after.addresses) if peer != name]
+    followers = {peer: known.get(peer, new) for peer in dict.fromkeys(peers)}
+    if isinstance(message, AppendAccepted | AppendRejected):
+        was = followers.get(message.sender)
+        if was is not None and message.term == after.term:
+            followers[message.sender] = _answered(was, message)
+    return after._replace(votes=votes, followers=followers)
+
+
+def _answered(was: Follower, answer: AppendAccepted | AppendRejected) -> Follower:
+    """Return a follower after its answer (paper §5.3)."""
+    if isinstance(answer, AppendRejected):
+        return was._replace(next_index=max(was.match_index, answer.index) + 1)
+    match_index = max(was.match_index, answer.index)
+    return was._replace(match_index=match_index, next_index=max(was.next_index, match_index + 1))

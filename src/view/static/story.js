@@ -1,0 +1,37 @@
+// The sentences of a saved run, one at a time, each with the stretch of time that it is about.
+const LEAST_S = 0.02, EDGE = 0.2, HALF_STEP_S = 0.0005;
+
+export class Story {
+  constructor(section, model, frame) {
+    [this.section, this.model, this.frame, this.parts, this.number] = [section, model, frame, [], 0];
+    this.find("back").addEventListener("click", () => this.to(this.number - 1));
+    this.find("on").addEventListener("click", () => this.to(this.number + 1));
+  }
+
+  find(part) { return this.section.querySelector(`[data-part="${part}"]`); }
+
+  begin(parts = []) {
+    this.parts = parts;
+    this.section.hidden = !parts.length;
+    if (parts.length) this.to(0);
+  }
+
+  // When the first step takes place in a stretch, heartbeats apart; a stretch without any is a wait.
+  first(from, until) {
+    const times = this.model.steps.filter((step) => !step.pulse).map((step) => this.model.time(step.node, step.at));
+    const within = times.filter((time) => time > from + HALF_STEP_S && time < until + HALF_STEP_S);
+    return within.length ? Math.min(...within) : from;
+  }
+
+  to(number) {
+    const last = this.parts.length - 1, from = this.parts[number].at - this.model.origin;
+    const until = number < last ? this.parts[number + 1].at - this.model.origin : this.model.newest;
+    this.number = number;
+    this.find("text").textContent = this.parts[number].text;
+    this.find("count").textContent = `${number + 1} of ${last + 1}`;
+    this.find("back").disabled = number === 0;
+    this.find("on").disabled = number === last;
+    const length = Math.max(LEAST_S, until - this.first(from, until));
+    this.frame(Math.max(0, until - (1 + EDGE) * length), until + HALF_STEP_S);  // the cards are as of its end
+  }
+}
