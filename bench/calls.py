@@ -35,6 +35,8 @@ def counted(row: Setting, requests: int, folder: Path, base_port: int) -> list[l
         for pid in nodes.pids():
             os.kill(pid, signal.SIGUSR1)
         nodes.begin(load).result()
+        for pid in nodes.pids():  # before one ends, for which the others begin an election
+            os.kill(pid, signal.SIGUSR2)
         order = sorted(nodes.processes, key=lambda number: number != leader)
         for number in order[1:] + order[:1]:  # the leader last: nobody stands for election
             nodes.end(number)

@@ -1,7 +1,7 @@
 """A node of this clone that counts the calls of its functions: counted_node.py FILE ARGUMENT ...
 
-SIGUSR1 begins the count anew. At its end it writes FILE: a line for each function, with its count,
-its file, line and name.
+SIGUSR1 begins the count anew, SIGUSR2 ends it. At its end the node writes FILE: a line for each
+function, with its count, its file, line and name.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from raftline.server import main  # noqa: E402
 
 COUNTS: list[Counter[CodeType]] = []  # one for each thread, which alone adds to it
 BEFORE: Counter[CodeType] = Counter()  # what is not to be counted
+UNTIL: list[Counter[CodeType]] = []  # all calls up to the end of the count
 
 
 def count(frame: FrameType, event: str, argument: object) -> None:
@@ -50,6 +51,10 @@ def begin_anew(*_: object) -> None:
     BEFORE.update(counted() - BEFORE)
 
 
+def end_count(*_: object) -> None:
+    UNTIL.append(counted())
+
+
 def begin_counted(run: Callable[..., object], arguments: tuple[Any, ...]) -> int:
     """Begin a thread as the listener does, past `threading`, and count its calls."""
     return begin(run_counted, (run, arguments))
@@ -65,6 +70,7 @@ begin = _thread.start_new_thread
 if __name__ == "__main__":
     _thread.start_new_thread = begin_counted  # type: ignore[assignment]
     signal.signal(signal.SIGUSR1, begin_anew)
+    signal.signal(signal.SIGUSR2, end_count)
     threading.setprofile(count)
     sys.setprofile(count)
     try:
@@ -73,7 +79,7 @@ if __name__ == "__main__":
         sys.setprofile(None)
         lines = [
             f"{calls} {code.co_filename} {code.co_firstlineno} {code.co_name}\n"
-            for code, calls in (counted() - BEFORE).items()
+            for code, calls in ((UNTIL[0] if UNTIL else counted()) - BEFORE).items()
             if code.co_filename.startswith(str(SOURCE))
         ]
         Path(sys.argv[1]).write_text("".join(lines))

@@ -20,6 +20,7 @@ import growth_failover
 import growth_leases
 import growth_load
 import growth_memory
+import growth_million
 import growth_security
 import growth_watch
 import raftline_wheel
@@ -46,7 +47,9 @@ ROWS: dict[str, Callable[[Setup], None]] = {
     "partition": growth_disturbed.partition,
     "restart": growth_memory.restart,
     "memory": growth_memory.memory,
+    "million": growth_million.million,
     "leases": growth_leases.leases,
+    "many-leases": growth_leases.many_leases,
     "clients": growth_clients.clients,
     "watch": growth_watch.watch,
     "failover": growth_failover.failover,

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import signal
 import socket
 import statistics
 import threading
 import time
+from collections.abc import Callable
 
+from clusters import memory_bytes, wait_until
+from costs import Costs, cpu_s
 from generator import BenchError, Load
 from growth_setup import Setup
 from raftline.clients.lines import ask
@@ -18,10 +23,16 @@ CONNECTIONS = 8  # of the holders: each speaks for many
 TURN_S = 0.02
 GRANTED_AT_ONCE = 500
 LEVEL = 2
+LONG_S = 3600
+MANY_S = 90  # of the leases that all end at once
+IDLE_S = 5
+PATIENCE_S = 300
+LOOK_S = 0.1  # between two looks: to list leases takes the leader's time, in which none ends
+STEADY = ("--pace", "class")  # on a busy machine, too, a leader stays: else its leases begin anew
 
 
 class Renewer:
-    """Renews many leases every third of their time, spread over it, from a thread of its own."""
+    """Renews each of many leases every third of its time, by one thread."""
 
     def __init__(self, port: int, leases: list[str]) -> None:
         self.waits_ms: list[float] = []
@@ -62,13 +73,15 @@ class Renewer:
             self.waits_ms.append((time.monotonic() - asked_s) * 1000)
 
 
-def granted(port: int, count: int, seconds: int) -> list[str]:
-    """Return the names of so many new leases."""
+def granted(port: int, count: int, seconds: int, request: str = "lease {seconds}") -> list[str]:
+    """Grant `count` leases; return the third word of each reply: the name of the lease."""
     names: list[str] = []
     with socket.create_connection(("127.0.0.1", port)) as connection:
         file = connection.makefile("rb")
-        for _ in range(0, count, GRANTED_AT_ONCE):
-            connection.sendall(f"lease {seconds}\n".encode() * GRANTED_AT_ONCE)
+        for first in range(0, count, GRANTED_AT_ONCE):
+            numbers = range(first, first + GRANTED_AT_ONCE)
+            lines = [request.format(seconds=seconds, number=number) + "\n" for number in numbers]
+            connection.sendall("".join(lines).encode())
             names += [file.readline().decode().split()[2] for _ in range(GRANTED_AT_ONCE)]
     return names
 
@@ -77,13 +90,7 @@ def leases(setup: Setup) -> None:
     """Sets of 64 connections alone, beside 10,000 leases of 10 s, and while each of these is
     renewed every third of its time; then how long it takes until all of them have ended."""
     with Raftline(setup.folder, setup.port) as nodes:
-        leader = nodes.wait_for_leader()
-        port = nodes.port(leader)
-        end_s = time.monotonic() + 30
-        while nodes.number(leader, "level") < LEVEL:
-            if time.monotonic() > end_s:
-                raise BenchError(f"the cluster did not rise to level {LEVEL}")
-            time.sleep(0.1)
+        port = nodes.port(_risen(nodes))
         load = Load(seconds=setup.seconds)
         setup.add("64, alone", nodes, nodes.measure(load))
         names = granted(port, LEASES, SECONDS)
@@ -103,3 +110,92 @@ def leases(setup: Setup) -> None:
         while '"leases_in_all": 0' not in ask(port, "leases", 30)[-30:]:
             time.sleep(0.05)
         setup.add(f"the end of {2 * LEASES:,}", nodes, {"seconds": time.monotonic() - begun_s})
+
+
+def many_leases(setup: Setup) -> None:
+    """100,000 keys with a lease each: memory of one, sets beside them, processor time at rest, the
+    start of a node, and the end of all of them at once."""
+    count = max(GRANTED_AT_ONCE, setup.entries // 10)
+    with Raftline(setup.folder, setup.port, options=STEADY) as nodes:
+        leader = _risen(nodes)
+        load, port = Load(seconds=setup.seconds), nodes.port(leader)
+        setup.add("set, 64, alone", nodes, nodes.measure(load))
+        setup.add("at rest, alone", nodes, {"leader, CPU s/s": _at_rest(nodes, leader)})
+        before = memory_bytes(nodes.processes[leader].pid)
+        with Costs(nodes) as costs:
+            granted(port, count, LONG_S, "setex lock-{number:08} {seconds} holder")
+        size = (memory_bytes(nodes.processes[leader].pid) - before) / count
+        setup.add(f"setex, {count:,}", nodes, costs.figures() | {"bytes each": size})
+        setup.add("set, 64, beside them", nodes, nodes.measure(load))
+        setup.add("at rest, beside them", nodes, {"leader, CPU s/s": _at_rest(nodes, leader)})
+        follower = (leader + 1) % nodes.count
+        nodes.end(follower)
+        with Costs(nodes) as costs:
+            nodes.start(follower)
+            nodes.wait_until_level(PATIENCE_S)
+        setup.add("a follower starts", nodes, costs.figures())
+        granted(port, count, MANY_S, "setex lock-{number:08} {seconds} holder")
+        _end_at_once(setup, nodes, leader)
+
+
+def _end_at_once(setup: Setup, nodes: Raftline, leader: int) -> None:
+    """A new leader gives each lease its whole time again, so all end at one moment."""
+    nodes.end(leader, signal.SIGKILL)
+    nodes.start(leader)
+    leader = nodes.wait_until_level(PATIENCE_S)
+    if (left := _leases(nodes.port(leader))) < 1:
+        raise BenchError("the leases had ended before their leader did")
+    term = nodes.number(leader, "term")
+
+    whole = (time.monotonic(), 0.0)  # and processor time, as of the last look at all of them
+
+    def seen(is_so: Callable[[int], bool]) -> Callable[[], bool | None]:
+        def look() -> bool | None:
+            nonlocal whole
+            time.sleep(LOOK_S)
+            now = time.monotonic(), cpu_s(nodes.processes[leader].pid)
+            count = _leases(nodes.port(nodes.wait_for_leader()))
+            whole = now if count == left else whole
+            return is_so(count) or None
+
+        return look
+
+    run = nodes.begin(Load(connections=1, seconds=PATIENCE_S, warm_up=0))
+    wait_until(seen(lambda count: 0 <= count < left), "no lease ended", 3 * MANY_S)
+    try:
+        wait_until(seen(lambda count: count == 0), "leases are left", PATIENCE_S)
+    except BenchError as error:
+        count, terms = _leases(nodes.port(leader)), nodes.number(leader, "term") - term
+        raise BenchError(f"{error}: {count} of {left}, in {terms} new terms") from None
+    figures = {
+        "s": time.monotonic() - whole[0],
+        "leader, CPU s": cpu_s(nodes.processes[leader].pid) - whole[1],
+        "set p99 ms": run.finish()["p99_ms"],
+        "new terms": nodes.number(leader, "term") - term,
+    }
+    setup.add(f"the end of {left:,}", nodes, figures)
+
+
+def _leases(port: int) -> int:
+    """Return how many leases there are; -1 if this is no leader any more."""
+    listed = ask(port, "leases", 30).partition("LEASES response: ")[2]
+    return int(json.loads(listed)["leases_in_all"]) if listed else -1
+
+
+def _at_rest(nodes: Raftline, leader: int) -> float:
+    pid = nodes.processes[leader].pid
+    time.sleep(1)
+    before_s = cpu_s(pid)
+    time.sleep(IDLE_S)
+    return (cpu_s(pid) - before_s) / IDLE_S
+
+
+def _risen(nodes: Raftline) -> int:
+    """Return the leader's number once the cluster knows leases."""
+    leader = nodes.wait_for_leader()
+    wait_until(
+        lambda: nodes.number(leader, "level") >= LEVEL or None,
+        f"the cluster did not rise to level {LEVEL}",
+        30,
+    )
+    return leader

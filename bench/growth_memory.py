@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 
-from clusters import memory_bytes, wait_until
+import redis_server
+from clusters import Cluster, memory_bytes, wait_until
+from etcd_nodes import Etcd
 from generator import Load
 from growth_setup import Setup
 from raftline_nodes import NEVER_COMPACT, Raftline
+from redis_server import Redis
 
 ENOUGH = 100_000  # entries whose log is longer than a node lets it become by default
 
@@ -41,7 +44,8 @@ def restart(setup: Setup) -> None:
 
 
 def memory(setup: Setup) -> None:
-    """The memory of a log entry and of a key in a node (16-byte keys, 100-byte values)."""
+    """The memory of a log entry and of a key in a node (16-byte keys, 100-byte values), and of
+    the same keys in Redis and etcd."""
     fill = Load(connections=8, in_flight=64, requests=setup.entries, keys=1)
     with Raftline(setup.folder, setup.port, 1, NEVER_COMPACT) as nodes:
         empty = memory_bytes(nodes.processes[0].pid)
@@ -63,6 +67,23 @@ def memory(setup: Setup) -> None:
             "bytes per key": held / setup.entries,
         },
     )
+    for kind in (Redis, Etcd):
+        if (kind is Redis and redis_server.version() is None) or (kind is Etcd and not setup.etcd):
+            continue
+        with kind(setup.folder, setup.port, 1) as server:
+            setup.add("a node", server, _beside(setup, server))
+
+
+def _beside(setup: Setup, server: Cluster) -> dict[str, float]:
+    """Return the memory of the same keys elsewhere; etcd maps its file, and keeps entries."""
+    pid = server.processes[0].pid
+    empty, own = memory_bytes(pid), memory_bytes(pid, "RssAnon")
+    server.fill(Load("load", connections=8, in_flight=64, keys=setup.entries))
+    return {
+        "empty MiB": empty / 2**20,
+        "bytes per key": (memory_bytes(pid) - empty) / setup.entries,
+        "without mapped files": (memory_bytes(pid, "RssAnon") - own) / setup.entries,
+    }
 
 
 def _soon(setup: Setup) -> tuple[str, ...]:

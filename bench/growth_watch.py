@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from clusters import Cluster
+from clusters import Cluster, memory_bytes
 from etcd_nodes import Etcd
 from generator import BenchError, Load
 from growth_setup import Setup
@@ -67,9 +67,14 @@ def watch(setup: Setup) -> None:
         for watches, connections in CROWDS:
             if connections + 1000 > min(hard, 20_000):
                 continue
-            crowd = Crowd(nodes.port(nodes.wait_for_leader()), watches, connections)
+            leader = nodes.wait_for_leader()
+            before = memory_bytes(nodes.processes[leader].pid)
+            crowd = Crowd(nodes.port(leader), watches, connections)
+            each = (memory_bytes(nodes.processes[leader].pid) - before) / 1024 / watches
+            name = f"{watches:,} on {connections:,}"
+            setup.add(f"each; watches: {name}", nodes, {"KiB each": each})
             try:
-                _costs(setup, nodes, f"{watches:,} on {connections:,}")
+                _costs(setup, nodes, name)
             finally:
                 crowd.close()
     with Raftline(setup.folder, setup.port) as nodes:
@@ -93,14 +98,8 @@ def _costs(setup: Setup, nodes: Raftline, name: str) -> None:
     leader = nodes.processes[nodes.wait_for_leader()]
     for connections in (1, 64):
         found = nodes.measure(Load(connections=connections, seconds=setup.seconds))
-        found["leader MiB"] = _memory_mib(leader.pid)
+        found["leader MiB"] = memory_bytes(leader.pid) / 2**20
         setup.add(f"set, {connections}; watches: {name}", nodes, found)
-
-
-def _memory_mib(pid: int) -> float:
-    with open(f"/proc/{pid}/status", encoding="ascii") as status:
-        kib = next(line.split()[1] for line in status if line.startswith("VmRSS"))
-    return int(kib) / 1024
 
 
 # --- how late an event comes --------------------------------------------------------------------
