@@ -24,6 +24,8 @@ from raftline.wire.limits import (
     PLACES_FOR_PEERS,
     PROGRAM_BYTES,
     QUEUED_BYTES,
+    REMEMBERED_BYTES,
+    REMEMBERED_REQUESTS,
     REPLIES_BYTES,
     SHORT_REPLIES_BYTES,
     TLS_BYTES,
@@ -40,7 +42,7 @@ FIXED_BYTES = sum(
         QUEUED_BYTES,
         3 * REPLIES_BYTES,  # made up to twice that, and kept for entries
         LISTINGS_BYTES,
-        LONG_REPLIES_BYTES + SHORT_REPLIES_BYTES,
+        LONG_REPLIES_BYTES + SHORT_REPLIES_BYTES + REMEMBERED_REQUESTS * REMEMBERED_BYTES,
         OUTBOXES * OUTBOX_BYTES,
     )
 )

@@ -4,14 +4,15 @@ A request `client4#17@set b 5` belongs to the session `client4`; its number is 1
 keeps the checksum and the reply of the last requests of each session. Only the log changes it. So
 every node keeps, drops and answers the same.
 
-Three bounds, all stated in docs/use/protocol.md:
+Its bounds, all stated in docs/use/protocol.md:
 
 * per session, the WINDOW highest numbers: many requests may be in flight and arrive out of
   order, but one that lies further back is refused;
 * SESSIONS_MAX sessions: beyond, the least recently used one goes. Its name is never begun again
   by a request alone, since that might be a retry: it is refused instead;
-* the bytes of the replies that all sessions keep (docs/operate/limits.md), from level 3 on: beyond,
-  the least recently used session loses its replies. It still knows which requests were done.
+* from level 3 on, the bytes of the replies that all sessions keep, and how many requests they know
+  (docs/operate/limits.md). Beyond, the least recently used session loses its replies, or all
+  requests but its LATEST: retries of the others are refused.
 
 The number of an entry is one that no later entry has, not even after a recovery. It fences a lock,
 and makes the name of a session new.
@@ -31,6 +32,7 @@ from raftline.wire.commands import COMMANDS, ReplyForm, row_of
 from raftline.wire.leaseoperands import without_lease
 from raftline.wire.limits import (
     LONG_REPLIES_BYTES,
+    REMEMBERED_REQUESTS,
     SESSIONS_MAX,
     SHORT_REPLIES_BYTES,
     SHORT_REPLY_BYTES,
@@ -38,6 +40,7 @@ from raftline.wire.limits import (
 from raftline.wire.protocol import DONE_ONCE, error
 
 WINDOW = 128
+LATEST = 7  # requests that each session keeps in any case; times SESSIONS_MAX it is in the bound
 NAME_CHARACTERS_MAX = 44  # of the client's part: with a number the name stays below 64
 STEP_SESSIONS = 16  # read in one go
 REPLY_CHARACTERS_MAX = 512  # a longer one is long, below level 3
@@ -68,6 +71,8 @@ class KeptReply(NamedTuple):
 
 class Session:
     """The last requests of one client; `dumps` counts the snapshots begun before it was made.
+
+    A number that is not above `highest` - WINDOW is refused.
 
     Of the long replies that can't be made again only the last is kept: a client that waits for
     each reply only retries that one. `long_bytes` counts its replies that are longer than
@@ -123,6 +128,13 @@ class Session:
                 self.answered[number] = KeptReply(crc, NO_LONGER_KEPT)
         self.short_bytes = 0
 
+    def keep_latest(self) -> None:
+        """Know the LATEST requests alone."""
+        floor = sorted(self.answered)[-LATEST - 1]
+        self.highest = max(self.highest, floor + WINDOW)
+        self.answered = {n: each for n, each in self.answered.items() if n > floor}
+        self.count()
+
     def count(self) -> None:
         """Count the bytes of its replies again."""
         self.long_bytes = self.short_bytes = 0
@@ -169,6 +181,7 @@ class Sessions:
         self._has_forgotten = False
         self._dumps = 0
         self._long_bytes = self._short_bytes = 0  # of the replies of all sessions
+        self._requests = 0  # that all sessions know
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -190,8 +203,7 @@ class Sessions:
             return error(f"{name} is no session that NAME@session began. Nothing was done.")
         session = self._sessions.pop(name, None)
         if session is not None:
-            self._long_bytes -= session.long_bytes
-            self._short_bytes -= session.short_bytes
+            self._count(session, -1)
         return f"FORGET response: {name}"
 
     def earlier_reply(self, name: str, number: int, command: str) -> str | None:
@@ -208,8 +220,8 @@ class Sessions:
         self._sessions.move_to_end(name)
         if number <= session.highest - WINDOW:
             return error(
-                f"session expired: request {number} of {name} lies {WINDOW} or more behind its "
-                f"request {session.highest}; it was not executed"
+                f"session expired: request {number} of {name} is earlier than those that are "
+                "remembered, so it may be a retry; it was not executed"
             )
         answered = session.answered.get(number)
         if answered is None:
@@ -226,31 +238,55 @@ class Sessions:
         is_bounded = level >= BOUNDED
         crc = crc32(command.encode("utf-8", "surrogateescape"))
         session = self._own(name, self._sessions[name])
-        self._long_bytes -= session.long_bytes
-        self._short_bytes -= session.short_bytes
+        self._count(session, -1)
         kept = _kept(command, reply, is_bounded=is_bounded)
         session.remember(number, KeptReply(crc, kept), is_bounded=is_bounded)
-        self._long_bytes += session.long_bytes
-        self._short_bytes += session.short_bytes
+        self._count(session, 1)
         if is_bounded:
             self._bound()
 
+    def _count(self, session: Session, sign: int) -> None:
+        """Count what a session keeps in, or with -1 out."""
+        self._long_bytes += sign * session.long_bytes
+        self._short_bytes += sign * session.short_bytes
+        self._requests += sign * len(session.answered)
+
     def _bound(self) -> None:
-        """Drop replies of the least recently used sessions, until the others fit."""
+        """Drop replies and requests of the least recently used sessions, until the others fit."""
         if self._long_bytes > LONG_REPLIES_BYTES:
-            for name, session in self._sessions.items():
-                if session.long_bytes:
-                    self._long_bytes -= session.long_bytes
-                    self._own(name, session).drop_long()
-                    if self._long_bytes <= LONG_REPLIES_BYTES:
-                        break
+            self._drop(
+                Session.drop_long,
+                lambda each: each.long_bytes > 0,
+                lambda: self._long_bytes <= LONG_REPLIES_BYTES,
+            )
         if self._short_bytes > SHORT_REPLIES_BYTES:
-            for name, session in self._sessions.items():
-                if session.short_bytes:
-                    self._short_bytes -= session.short_bytes
-                    self._own(name, session).drop_short()
-                    if self._short_bytes <= SHORT_REPLIES_BYTES:
-                        break
+            self._drop(
+                Session.drop_short,
+                lambda each: each.short_bytes > 0,
+                lambda: self._short_bytes <= SHORT_REPLIES_BYTES,
+            )
+        if self._requests > REMEMBERED_REQUESTS:
+            few = REMEMBERED_REQUESTS // 16 * 15  # so that it seldom goes over all sessions
+            self._drop(
+                Session.keep_latest,
+                lambda each: len(each.answered) > LATEST,
+                lambda: self._requests <= few,
+            )
+
+    def _drop(
+        self,
+        drop: Callable[[Session], None],
+        has_any: Callable[[Session], bool],
+        is_enough: Callable[[], bool],
+    ) -> None:
+        for name, session in self._sessions.items():
+            if has_any(session):
+                own = self._own(name, session)
+                self._count(own, -1)
+                drop(own)
+                self._count(own, 1)
+                if is_enough():
+                    return
 
     def _own(self, name: str, session: Session) -> Session:
         """Return a session to change: a copy of it if a snapshot may need it as it is."""
@@ -288,8 +324,7 @@ class Sessions:
                     for number, crc, reply in answered
                 }
                 session.count()
-                table._long_bytes += session.long_bytes
-                table._short_bytes += session.short_bytes
+                table._count(session, 1)
         except (KeyError, TypeError, RecursionError) as problem:
             raise ValueError(f"not a line of the session table: {problem}") from None
         return table
@@ -297,8 +332,7 @@ class Sessions:
     def _make_room(self) -> None:
         while len(self._sessions) > SESSIONS_MAX:
             _, session = self._sessions.popitem(last=False)
-            self._long_bytes -= session.long_bytes
-            self._short_bytes -= session.short_bytes
+            self._count(session, -1)
             self._has_forgotten = True
 
 

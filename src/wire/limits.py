@@ -53,7 +53,9 @@ ANSWER_BYTES = 8 << 20  # of what the operations of a transaction answer, spelle
 SESSIONS_MAX = 4096
 SHORT_REPLY_BYTES = 512  # of a reply that a session keeps for each of its latest requests
 LONG_REPLIES_BYTES = 8 << 20  # of the longer ones, all sessions together
-SHORT_REPLIES_BYTES = 12 << 20  # of the others, all sessions together
+SHORT_REPLIES_BYTES = 6 << 20  # of the others, all sessions together
+REMEMBERED_REQUESTS = 32_768  # all sessions together
+REMEMBERED_BYTES = 192  # of each, beside its reply
 
 # The HTTP door.
 HTTP_CONNECTIONS = 256

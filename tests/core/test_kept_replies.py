@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from raftline.logmanager import LogManager
 from raftline.raft.log import Entry
 from raftline.state import sessions
-from raftline.state.sessions import KEY_MARK, NO_LONGER_KEPT, WINDOW, Sessions, size_of
+from raftline.state.sessions import KEY_MARK, LATEST, NO_LONGER_KEPT, WINDOW, Sessions, size_of
 from raftline.wire.limits import LONG_REPLIES_BYTES, SHORT_REPLY_BYTES, VALUE_BYTES
 from raftline.wire.protocol import DONE_ONCE
 from tests.faulty_folder import MemoryFolder
@@ -143,6 +143,48 @@ def test_short_replies_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> 
     assert machine.do("get n") == "GET response: 100"
 
 
+@pytest.mark.pure
+def test_all_sessions_together_know_a_bounded_number_of_requests(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sessions, "REMEMBERED_REQUESTS", 64)
+    machine = Machine()
+    asked = [f"{client}#{number}@incr n" for client in "ab" for number in range(1, 41)]
+    first = [machine.do(command) for command in asked]
+    again = [machine.do(command) for command in asked]
+    refused = [reply for reply in again if reply.startswith("Sorry, session expired: ")]
+    assert again == refused + first[len(refused) :]
+    assert len(refused) == 40 - LATEST
+    assert [machine.do("a#41@incr n") for _ in range(2)] == ["INCR response: 81"] * 2
+
+
+@pytest.mark.pure
+def test_what_a_dropped_session_kept_counts_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "SHORT_REPLIES_BYTES", 1000)
+    monkeypatch.setattr(sessions, "SESSIONS_MAX", 2)
+    machine = Machine()
+    machine.do(f"set k {'v' * 300}")
+    names = []
+    for _ in range(10):
+        names.append(machine.do("c@session").removeprefix("SESSION response: "))
+        first = machine.do(f"{names[-1]}#1@txn get k")
+        again = [machine.do(f"{name}#1@txn get k") for name in names[-2:]]
+        assert again == [first] * len(again)
+
+
+@pytest.mark.pure
+def test_a_session_whose_requests_are_forgotten_over_and_over_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sessions, "REMEMBERED_REQUESTS", 32)
+    machine = Machine()
+    for number in range(1, 301):
+        client = "a" if number % 20 < 10 else f"b{number % 3}"
+        replies = [machine.do(f"{client}#{number}@incr n") for _ in range(2)]
+        assert replies == [f"INCR response: {number}"] * 2
+        assert len(kept(machine.sessions.dump())) <= 32
+
+
 STEPS = st.lists(
     st.tuples(
         st.sampled_from("abcd"), st.integers(0, 2 * WINDOW + 40), st.sampled_from([0, 1, 300, 700])
@@ -160,6 +202,7 @@ def test_nodes_drop_alike_with_and_without_a_snapshot(
         patch.setattr(sessions, "LONG_REPLIES_BYTES", 2000)
         patch.setattr(sessions, "SHORT_REPLIES_BYTES", 700)
         patch.setattr(sessions, "SESSIONS_MAX", 3)
+        patch.setattr(sessions, "REMEMBERED_REQUESTS", 24)
         one, other = Machine(level), Machine(level)
         for machine in (one, other):
             for length in (0, 1, 300, 700):
@@ -177,6 +220,7 @@ def test_nodes_drop_alike_with_and_without_a_snapshot(
             assert machine.do(f"{name}#1@incr n") == "INCR response: 1"
             assert sum(size_of(each) for each in machine.kept() if is_long(each)) <= 2000
             assert sum(size_of(each) for each in machine.kept() if not is_long(each)) <= 700
+            assert len(kept(machine.sessions.dump())) <= 24
 
 
 def test_a_line_of_a_reply_that_was_dropped_is_read_back() -> None:

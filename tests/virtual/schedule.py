@@ -129,6 +129,7 @@ def as_planned(plan: Plan) -> Iterator[None]:
     with (
         replaced(state, "APPLY_MAX", plan.apply_max),
         replaced(sessions, "SESSIONS_MAX", plan.sessions_max),
+        replaced(sessions, "REMEMBERED_REQUESTS", 10 * plan.sessions_max),
         replaced(sessions, "WINDOW", plan.session_window),
         replaced(secret, "read_secrets", read_secrets),
         replaced(login, "derive", derived),
