@@ -21,7 +21,7 @@ from raftline.node.measures import Measures, node_facts
 from raftline.node.queue import RequestQueue
 from raftline.node.rounds import Rounds
 from raftline.node.stepper import NodeRim, Stepper
-from raftline.node.writer import DiskTask, Durable, Writer
+from raftline.node.writer import Durable, Writer
 from raftline.raft.inputs import Input, PeerDisconnected, PeerLevel
 from raftline.raft.messages import Message
 from raftline.raft.node import RawNode
@@ -222,13 +222,9 @@ class Driver:
         with self.core:
             tasks = self._writer.queue.take_written()
             if self._failure is None:
-                self._after_write(tasks, durable)
+                self.syncs += durable is not None
+                self._rounds.after_write(tasks, durable)
         self._rounds.look(self._take_round)
-
-    def _after_write(self, tasks: Sequence[DiskTask], durable: Durable | None) -> None:
-        if durable is not None:
-            self.syncs += 1
-        self._rounds.after_write(tasks, durable)
 
     # --- long entries, by a thread of their own --------------------------------------------
 

@@ -280,7 +280,7 @@ def _applied(state: State, event: inputs.Applied) -> None:
         serve_applied(state)
 
 
-def _pass_time(state: State) -> None:
+def _pass_time(state: State, event: inputs.Tick) -> None:
     if state.transfer is not None and state.now_ms >= state.transfer.until_ms:
         give_up_transfer(state)
     if state.forwarded_reads.asked and state.now_ms >= state.forwarded_reads.again_at_ms:
@@ -296,6 +296,33 @@ def _pass_time(state: State) -> None:
         send_heartbeats(state)
     elif 0 < state.leading.notice_at_ms <= state.now_ms:
         send_notices(state)
+
+
+def receive(state: State, event: inputs.Receive) -> None:
+    """Take a message from a peer.
+
+    Raises:
+        PeerError: no server of a sound cluster sends this; nothing was changed.
+    """
+    message = event.message
+    if not listens_to(state, message):
+        raise PeerError(f"{message.sender} is not a peer of {state.name}")
+    if message.term > state.term and _is_too_far(state, message):
+        raise PeerError(f"term {message.term} is too far ahead of mine, {state.term}")
+    if message.term >= state.term and isinstance(message, FromLeader):
+        check_leader(state, message)
+        if isinstance(message, AppendEntries):
+            check_append(state, message)
+        else:
+            check_snapshot(state, message)
+    if state.newborn:
+        look_for_history(state, message)
+    if message.term > state.term:
+        _adopt_term(state, message)
+    if message.term < state.term and isinstance(message, FromLeader):
+        refuse_old_leader(state, message)
+    elif not isinstance(message, FromFollower) or _hear_follower(state, message):
+        _MESSAGE_RULES[type(message)](state, message)
 
 
 def _disconnected(state: State, event: inputs.PeerDisconnected) -> None:
@@ -315,12 +342,12 @@ def _peer_level(state: State, event: inputs.PeerLevel) -> None:
 # These make nothing possible but what their own rule does.
 _QUIET: Final = (inputs.Applied, inputs.Compact, inputs.Stop)
 _RULES: Final[dict[type[inputs.Input], Callable[[State, Any], None]]] = {
-    inputs.Receive: lambda state, event: receive(state, event.message),
+    inputs.Receive: receive,
     inputs.Synced: _synced,
     inputs.Applied: _applied,
     inputs.Propose: lambda state, event: propose(state, event.commands),
     inputs.Read: lambda state, event: read(state, event.tokens, by_lease=event.by_lease),
-    inputs.Tick: lambda state, event: _pass_time(state),
+    inputs.Tick: _pass_time,
     inputs.AskLeader: lambda state, event: ask_leader(state, event.tokens),
     inputs.PeerDisconnected: _disconnected,
     inputs.PeerLevel: _peer_level,
@@ -363,32 +390,6 @@ _MESSAGE_RULES: Final[dict[type[Message], Callable[[State, Any], None]]] = {
     ReadIndex: on_read_index,
     ReadIndexReply: on_read_index_reply,
 }
-
-
-def receive(state: State, message: Message) -> None:
-    """Take a message from a peer.
-
-    Raises:
-        PeerError: no server of a sound cluster sends this; nothing was changed.
-    """
-    if not listens_to(state, message):
-        raise PeerError(f"{message.sender} is not a peer of {state.name}")
-    if message.term > state.term and _is_too_far(state, message):
-        raise PeerError(f"term {message.term} is too far ahead of mine, {state.term}")
-    if message.term >= state.term and isinstance(message, FromLeader):
-        check_leader(state, message)
-        if isinstance(message, AppendEntries):
-            check_append(state, message)
-        else:
-            check_snapshot(state, message)
-    if state.newborn:
-        look_for_history(state, message)
-    if message.term > state.term:
-        _adopt_term(state, message)
-    if message.term < state.term and isinstance(message, FromLeader):
-        refuse_old_leader(state, message)
-    elif not isinstance(message, FromFollower) or _hear_follower(state, message):
-        _MESSAGE_RULES[type(message)](state, message)
 
 
 def listens_to(state: State, message: Message) -> bool:

@@ -6,6 +6,7 @@ It is the same on every node, so it uses no clock, file or lock (paper §2).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from raftline.raft import levels
 from raftline.raft.log import Entry
@@ -15,6 +16,8 @@ from raftline.state.machines import Machines
 from raftline.state.sessions import Sessions, entry_numbers_of
 from raftline.state.store import Store
 from raftline.wire.leaseoperands import without_tag
+
+_NOT_OF_THE_STORE: Final = (PREFIX, levels.PREFIX, "machine ")
 
 
 class ReplicatedState:
@@ -41,10 +44,13 @@ class ReplicatedState:
         The same entries give the same pairs and replies on every node: whatever a command
         holds, it is executed or answered with `Sorry, `, never raised about (paper §2).
         """
-        replies: list[str] = []
+        store, replies = self.store, list[str]()
         for number, entry in zip(entry_numbers_of(entries), entries, strict=True):
-            self.store.number, self.store.term = number, entry[1]
-            replies.append(self._execute(number, entry[2]))
+            store.number, store.term, command = number, entry[1], entry[2]
+            if "@" in command or command.startswith(_NOT_OF_THE_STORE):
+                replies.append(self._execute(number, command))
+            else:
+                replies.append(execute(store, command))
             if now_s is not None and now_s() >= end_s:
                 break
         return replies

@@ -51,18 +51,14 @@ class Handling(NamedTuple):
     is_sent_once: bool = False  # never asked again
     look: str = ""  # a read that shows whether it took effect; "": not needed
     is_timed: bool = False  # answered by the leader's lease clock, after a round
-
-    @property
-    def takes_mode(self) -> bool:
-        """Whether ` read MODE` may stand at its end."""
-        return self.kind in ("read", "show") and not self.is_timed
+    takes_mode: bool = False  # ` read MODE` may stand at its end
 
 
-READ = Handling("read", is_read=True)
+READ = Handling("read", is_read=True, takes_mode=True)
 TIMED = Handling("read", is_read=True, is_timed=True)  # a renewal may be repeated
 WRITE = Handling("write", is_numbered=True, look="get")
 LEASE = Handling("write", is_numbered=True, look="leases")  # a grant, an end
-SHOW = Handling("show", is_read=True)
+SHOW = Handling("show", is_read=True, takes_mode=True)
 BACKUP = Handling("backup", is_read=True)
 LOCAL = Handling("local", is_read=True)
 WATCH = Handling("watch", is_read=True)
@@ -289,9 +285,9 @@ def _kept_transaction(operands: str, level: int, limits: Limits) -> TransactionC
     return transactions.read_transaction(operands, operations_at(level), limits)
 
 
-def _level_of(command: Command, canonical: str) -> int:
-    """Return the level that a cluster must have for a request, in its one spelling."""
-    if command.verb != "txn" or not _MAY_BE_NEW.search(canonical):
+def _level_of_transaction(command: Command, canonical: str) -> int:
+    """Return the level that a cluster must have for a transaction, in its one spelling."""
+    if not _MAY_BE_NEW.search(canonical):
         return command.level
     operands = canonical.partition(" ")[2]
     read = transactions.read_transaction(operands, IN_TRANSACTIONS, Limits(1 << 62, 1 << 62))
@@ -320,13 +316,14 @@ def read_request(sender: str, request_id: str, message: str, limits: Limits) -> 
         line = message.rstrip(" ")
         raise ProtocolError(not_understood(line) if line else f"the line is empty. {TRY}")
     read = ""
-    if command.handling.is_read and command.handling.takes_mode:
+    if command.handling.takes_mode and " read " in message:
         message, read = _without_read_mode(command, message.rstrip(" "))
         operands = message.partition(" ")[2]
     if verb in ("session", "forget") and not sender:
         raise ProtocolError(f"a session needs a name before it: NAME@{verb}")
     canonical = command.operands.read(verb, operands, limits)
-    return Request(sender, request_id, verb, canonical, read, _level_of(command, canonical))
+    level = _level_of_transaction(command, canonical) if verb == "txn" else command.level
+    return Request(sender, request_id, verb, canonical, read, level)
 
 
 def _without_read_mode(command: Command, message: str) -> tuple[str, str]:
