@@ -107,7 +107,8 @@ class LogManager:
 
     def handle_operation(self, command: str) -> str:
         """Execute one operation and return the reply, without the server's name."""
-        return self.read([command])[0]
+        first = command.partition(" ")[0]  # it may have `client7#12@` before it
+        return self.read([command[first.index("@") + 1 :] if "@" in first else command])[0]
 
     def apply(
         self,
@@ -160,8 +161,9 @@ class LogManager:
         """Return the replies to get and show commands as of one moment; nothing is logged. Those to
         the first commands, up to the one with which values have `room` characters. None while long
         entries are being applied, unless the caller `waits`."""
-        bare = [_without_client(command) for command in commands]
-        selections = [read_selection(command) for command in bare]
+        selections = [
+            read_selection(command) if command.startswith("show") else None for command in commands
+        ]
         still: StillPairs | None = None
         replies: list[str] = []
         while not self.client_lock.acquire(timeout=LOOK_S):
@@ -170,7 +172,7 @@ class LogManager:
         try:
             if self._is_half_applied:
                 return [STOPPING] * len(commands)
-            for command, selection in zip(bare, selections, strict=True):
+            for command, selection in zip(commands, selections, strict=True):
                 reply = execute(self.store, command) if selection is None else ""
                 replies.append(reply)
                 room -= len(reply)
@@ -450,9 +452,3 @@ def _asked(works: Sequence[Effects]) -> tuple[HardState | None, int, bool, bool]
         save, level = work.save or save, max(work.level or FIRST, level)
         forgot, recovered = forgot or work.forgot, recovered or work.recovered
     return save, level, forgot, recovered
-
-
-def _without_client(command: str) -> str:
-    """Return the command without `client7#12@` before it."""
-    first = command.partition(" ")[0]
-    return command[first.index("@") + 1 :] if "@" in first else command

@@ -36,7 +36,10 @@ class FakeHost:
         self.new_token = secrets.token_hex
         self.warn = self.peer_disconnected = self.reports.append
         self.traffic_log = SimpleNamespace(
-            connected=lambda _: None, requested=lambda *_: None, received=lambda *_: None
+            connected=lambda _: None,
+            requested=lambda *_: None,
+            shows_requests=lambda _: True,
+            received=lambda *_: None,
         )
         self.orders = None
         self.is_peer, self.hears_from_leader = (lambda name: name == "s2"), lambda: True

@@ -94,7 +94,7 @@ class Admission:
             return ParsedLine("local", request, reply=reply)
         if request.verb == "machine" and (reply := host.without_machine(request.command)):
             return ParsedLine("local", request, reply=reply)
-        if request.verb not in _UNPRINTED:
+        if line.kind not in REQUESTS and request.verb not in _UNPRINTED:
             host.traffic_log.requested(request.sender, line.text)
         return self._refuse(line, line.problem) if line.problem else line
 

@@ -150,8 +150,8 @@ class Batch:
 
     __slots__ = (
         "_done", "asked_ms", "asked_s", "bytes", "change", "commands", "first_index",
-        "hold_until_ms", "ids", "is_answered", "is_read", "kept", "reader", "reading", "replies",
-        "reply_sink", "room", "sent", "size",
+        "hold_until_ms", "ids", "is_answered", "is_read", "kept", "may_be_long", "reader",
+        "reading", "replies", "reply_sink", "room", "sent", "size",
     )  # fmt: skip
 
     def __init__(
@@ -170,6 +170,7 @@ class Batch:
         self.change = change  # a change of members: then it is the batch's one command
         self.ids = ids  # of the requests, "" if one has none; for `reply_sink`
         self.reply_sink = reply_sink
+        self.may_be_long = True  # False: none of the commands takes long to apply
         self.replies: list[str] = []
         self.reader: Reader | None = None  # of confirmed reads: of the state that confirmed them
         self.sent = 0  # replies that have left
@@ -207,7 +208,7 @@ class Batch:
         """Let the replies leave, or the thread go on that waits for them. Reads without replies
         are confirmed by that: they may be served from now on."""
         self.is_answered = True
-        if not self.first_index:  # else its entries wait yet, whatever was answered meanwhile
+        if self.room is not None and not self.first_index:  # else its entries wait yet
             self.leave_room()
         if self.reply_sink is not None:
             self.reply_sink.mark_ready()
@@ -236,6 +237,7 @@ class Traffic(Protocol):
 
     def connected(self, address: object) -> None: ...
     def requested(self, sender: str, text: str) -> None: ...
+    def shows_requests(self, count: int) -> bool: ...
     def received(self, sender: str, text: str | None, message: Message) -> None: ...
 
 

@@ -99,6 +99,7 @@ class ServerProtocol:
         self._now_s = 0.0
         self.kind = ""  # of the last step with lines
         self._reading = BY_ROUND
+        self._may_be_long = False  # one of them may take long to apply
         self.has_changed = False  # that step is of another kind, or reading, than the one before
         self.why_late = ""  # if nobody logs in or proves anything; "": that has no bound
         self._is_peers = False  # one has spoken here
@@ -190,14 +191,19 @@ class ServerProtocol:
             return self._end_now(sentence_of(FULL), drains=True)
         if kind not in REQUESTS:
             return Run(run)
-        is_read, logged = kind == "read", self._admission.logged
+        traffic_log, is_read = self._host.traffic_log, kind == "read"
+        is_shown = traffic_log.shows_requests(len(run))
         commands, ids = [], []
         for line in run:
             request = line.request
+            if is_shown:
+                traffic_log.requested(request.sender, line.text)
             is_plain = is_read or not (request.id or request.verb in NAMED_IN_LOG)
-            commands.append(request.command if is_plain else logged(request))
+            commands.append(request.command if is_plain else self._admission.logged(request))
             ids.append(request.id)
-        return Batch(commands, is_read=is_read, reading=reading, ids=ids, reply_sink=self._sink)
+        batch = Batch(commands, is_read=is_read, reading=reading, ids=ids, reply_sink=self._sink)
+        batch.may_be_long = self._may_be_long
+        return batch
 
     def _next_run(self, *, may_wait: bool) -> list[ParsedLine]:
         """Admit the next lines, as long as they are of one kind. Each is admitted when those before
@@ -225,7 +231,7 @@ class ServerProtocol:
             takes_time = not may_wait and (
                 line.kind not in REQUESTS or (level > 1 and level > host.level)
             )
-            if takes_time or (run and not line.goes_with(run[0])):
+            if takes_time or (run and (line.kind != run[0].kind or line.reading != run[0].reading)):
                 self._parsed = line
                 break
             line = admit(line)
@@ -237,6 +243,7 @@ class ServerProtocol:
             if may_be_long >= LONG_TOGETHER:  # what others send goes between this run and the next
                 break
             line = None
+        self._may_be_long = may_be_long > 0
         return run
 
     def _is_preceded(self, raw: bytes) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from raftline.net.host import SHORT, Batch, ReplySink, RequestRoom
 from raftline.node.clock import SYSTEM, Clock
-from raftline.node.measures import Measures
+from raftline.node.measures import Histogram, Measures
 from raftline.wire.limits import (
     BATCHES_HELD,
     LONG_BYTES,
@@ -31,7 +31,7 @@ class LongWrites:
         self._is_long = is_long  # whether commands take long to apply
         self._lock = threading.Lock()
         # Of each connection in its order, with the bytes here; the first one's turn is next.
-        self._waiting: OrderedDict[ReplySink | None, deque[tuple[Batch, int]]] = OrderedDict()
+        self.waiting: OrderedDict[ReplySink | None, deque[tuple[Batch, int]]] = OrderedDict()
         self._under_way: list[tuple[Batch, int]] = []
         self.count = 0  # that wait
 
@@ -40,13 +40,13 @@ class LongWrites:
         size = batch.bytes if batch.bytes > LONG_BYTES else 0
         if not size and self._is_long(batch.commands):
             size = LONG_WORK_BYTES
-        if not size and batch.reply_sink not in self._waiting:
+        if not size and batch.reply_sink not in self.waiting:
             return False
         with self._lock:
-            if not self._waiting and self._may_go(size):
+            if not self.waiting and self._may_go(size):
                 self._under_way.append((batch, size))
                 return False
-            self._waiting.setdefault(batch.reply_sink, deque()).append((batch, size))
+            self.waiting.setdefault(batch.reply_sink, deque()).append((batch, size))
             self.count += 1
         return True
 
@@ -58,15 +58,15 @@ class LongWrites:
     def hold(self, until_ms: int) -> None:
         """Have those that wait be refused from then on, as there is no leader."""
         with self._lock:
-            for runs in self._waiting.values():
+            for runs in self.waiting.values():
                 for batch, _ in runs:
                     batch.hold_until_ms = batch.hold_until_ms or until_ms
 
     def let_go(self, writes: deque[Batch], *, every: bool = False) -> None:
         """Put those that wait no longer at the end of `writes`."""
         with self._lock:
-            while self._waiting:
-                sink, runs = next(iter(self._waiting.items()))
+            while self.waiting:
+                sink, runs = next(iter(self.waiting.items()))
                 batch, size = runs[0]
                 if not (every or batch.room is None or self._may_go(size)):
                     return
@@ -77,9 +77,9 @@ class LongWrites:
                     if size:
                         self._under_way.append((batch, size))
                 if runs:
-                    self._waiting.move_to_end(sink)
+                    self.waiting.move_to_end(sink)
                 else:  # after it is in `writes`: the next one follows it
-                    del self._waiting[sink]
+                    del self.waiting[sink]
 
 
 class RequestQueue:
@@ -120,13 +120,15 @@ class RequestQueue:
                 for batch in batches:  # some of them may be short enough
                     self.put(batch)
             return
+        long = self._long
         for batch in batches:
             batch.room = self.room
+            is_short = not (batch.may_be_long or batch.bytes > LONG_BYTES or long.waiting)
             if batch.change is not None or batch.reading.by_lease:
                 self.others.append(batch)
             elif batch.is_read:
                 self.reads.append(batch)
-            elif not self._long.holds_back(batch):
+            elif is_short or not long.holds_back(batch):
                 self.writes.append(batch)
 
     def waiting(self) -> dict[str, int]:
@@ -188,9 +190,7 @@ class RequestQueue:
     def answer_applied(self, replies: list[str], first: int, last: int) -> None:
         """Give the replies of the entries `first` to `last` to their requests. Pending batches lie
         in index order, so none is searched for."""
-        now_s = self._clock.now_s()
-        size = count = 0
-        asked_s = 0.0  # of these `count` requests, which came together
+        done: list[Batch] = []
         while self.pending and self.pending[0].first_index <= last:
             batch = self.pending[0]
             start = batch.first_index + len(batch.replies) - first
@@ -201,25 +201,33 @@ class RequestQueue:
             batch.replies += given
             if len(batch.replies) < len(batch.commands):
                 break
-            self.pending.popleft()
+            done.append(self.pending.popleft())
+        if done:
+            self._wake(done, self._measures.writes)
+            self.let_long_go()
+
+    def confirmed(self, batches: Sequence[Batch]) -> None:
+        """Let reads be served: they were confirmed."""
+        self._wake(batches, self._measures.reads)
+
+    def _wake(self, batches: Sequence[Batch], times: Histogram) -> None:
+        """Let the replies leave, and count their times; those that came together at once."""
+        now_s = self._clock.now_s()
+        size = count = 0
+        asked_s = 0.0  # of these `count` requests
+        for batch in batches:
             if batch.room is not None:
                 batch.room = None
                 size += batch.bytes
             if count and batch.asked_s != asked_s:
-                self._measures.writes.add(now_s - asked_s, count)
+                times.add(now_s - asked_s, count)
                 count = 0
             asked_s = batch.asked_s
             count += len(batch.commands)
             batch.wake()
         if count:
-            self._measures.writes.add(now_s - asked_s, count)
-            self.room.let_go(size)
-            self.let_long_go()
-
-    def confirmed(self, batch: Batch) -> None:
-        """Let reads be served: they were confirmed."""
-        self._measures.reads.add(self._clock.now_s() - batch.asked_s, len(batch.commands))
-        batch.wake()
+            times.add(now_s - asked_s, count)
+        self.room.let_go(size)
 
     def give_up_pending(self, why: str, after: int = 0) -> None:
         """Answer the requests of entries after this index that their outcome is unknown here."""

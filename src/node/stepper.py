@@ -173,7 +173,7 @@ class Stepper:
             len(queue.reads),
             is_writing=writes.is_busy,
             is_full=writes.is_full,
-            is_reading=self._is_reading(),
+            is_reading=bool(queue.reads) and self._is_reading(),
         )
 
     def _serves_writes(self) -> bool:
@@ -447,14 +447,17 @@ class Stepper:
         if self._applying.is_apart:
             self._reads_kept += [(read, self._led_term) for read in reads]
             return
+        confirmed: list[Batch] = []
         for batch, _ in reads:
             if not batch.reading.by_clock:
                 batch.reader = self._logmanager
-                self._queue.confirmed(batch)
+                confirmed.append(batch)
             elif not batch.is_answered:  # it was given up
                 # The time is read after the round, so after the request.
                 batch.replies = self._leasing.answers(batch.commands, self._clock.now_ms())
                 batch.wake()
+        if confirmed:
+            self._queue.confirmed(confirmed)
         if reads:
             queued = len(self._queue.reads)
             self._batching.answered(len(reads), queued, self._clock.now_s())

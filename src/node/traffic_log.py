@@ -65,6 +65,10 @@ class TrafficLog(Traffic):
                 text = without_values(text)
             self._console.traffic("requests", "[*] Received from %s : %s", sender or "client", text)
 
+    def shows_requests(self, count: int) -> bool:
+        """Whether any of so many is printed; else they are counted here."""
+        return self._console.has_room("requests", count)
+
     @property
     def _hides_values(self) -> bool:
         return self._is_private and not self._console.verbose

@@ -72,10 +72,6 @@ class ParsedLine:
     change: Change | None = None
     reply: str = ""  # to a local line, if it is known already
 
-    def goes_with(self, other: ParsedLine) -> bool:
-        """Whether both are of one kind, and read in one way."""
-        return self.kind == other.kind and self.reading == other.reading
-
 
 def parse(line: bytes, limits: Limits, readings: Readings, me: str) -> ParsedLine:
     """Return what a line means to the node `me`; the newline at its end is off."""

@@ -129,7 +129,7 @@ def test_apply_takes_any_command_and_agrees_on_every_node(commands: list[str]) -
 
 def test_reads_are_answered_together_as_of_one_moment() -> None:
     manager = after("set a 1", "set b 2")
-    assert manager.read(["get a", "c@show", "get x", "show b"]) == [
+    assert manager.read(["get a", "show", "get x", "show b"]) == [
         "GET response: 1",
         'SHOW response: {"a": "1", "b": "2"}',
         "GET response, no such key: x",

@@ -99,7 +99,10 @@ class Member(Server):
         super().__init__(startup, PACE, console, readings=Readings())
         self.disk_room = DiskRoom(lambda: 0, lambda: 0, lambda: 0)
         quiet: Any = SimpleNamespace(
-            connected=lambda _: None, requested=lambda *_: None, received=lambda *_: None
+            connected=lambda _: None,
+            requested=lambda *_: None,
+            shows_requests=lambda _: False,
+            received=lambda *_: None,
         )
         self.traffic_log = quiet
         self.folder = MemoryFolder()

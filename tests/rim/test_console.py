@@ -153,6 +153,17 @@ def test_each_kind_of_traffic_is_counted_by_itself() -> None:
     )
 
 
+def test_requests_that_come_together_are_counted_together() -> None:
+    stream = io.StringIO()
+    console = Console(stream, verbose=False, clock=Clock())
+    traffic_log = TrafficLog(console)
+    assert traffic_log.shows_requests(16)
+    for _ in range(LINES_PER_SECOND_MAX + 1):
+        traffic_log.requested("c", "get a")
+    assert not traffic_log.shows_requests(16)
+    assert closed_output(console, stream)[-1] == "… 17 more requests in this second"
+
+
 class CountedMeanwhile(int):
     """A count in whose printing another thread counts what it could not print either."""
 

@@ -75,7 +75,7 @@ def test_reads_count_once_they_are_confirmed() -> None:
     measures = Measures()
     queue = RequestQueue(hold_ms=1000, measures=measures)
     batch = Batch(["get a", "get b"], is_read=True)
-    queue.confirmed(batch)
+    queue.confirmed([batch])
     assert batch.wait(0)
     assert counted(measures.reads) == 2
 

@@ -47,6 +47,7 @@ class Door:
         self.host.traffic_log = SimpleNamespace(
             connected=lambda _: None,
             requested=lambda name, text: self.noted.append(text),
+            shows_requests=lambda _: True,
             received=lambda name, text, _: self.noted.append(text),
         )
         self.connection = Connection(self.host, here, for_peers_only=for_peers_only)  # type: ignore[arg-type]

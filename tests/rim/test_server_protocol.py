@@ -128,6 +128,13 @@ def test_a_client_that_asks_for_codes_is_no_line_on_the_console() -> None:
     assert machine.notes == ["came", ("client4", "get a")]
 
 
+def test_a_batch_tells_whether_a_line_of_it_may_take_long_to_apply() -> None:
+    protocol = Machine(FakeHost(limits=SHORT)).protocol
+    protocol.receive_data(b"set a 1\nappend a 2\nset a 3\nget a\nset a 4\n", 0.0)
+    steps = [protocol.next_step() for _ in range(3)]
+    assert [step.may_be_long for step in steps if isinstance(step, Batch)] == [True, False, False]
+
+
 def drawn(chance: random.Random, lines: Sequence[bytes]) -> tuple[list[bytes], list[bytes]]:
     """Return whole lines, after which one may follow that has no end, and their bytes in pieces."""
     whole = chance.choice(FIRST).splitlines(keepends=True)

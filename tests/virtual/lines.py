@@ -45,6 +45,9 @@ class NoTraffic:
 
     def connected(self, address: object) -> None: ...
     def requested(self, sender: str, text: str) -> None: ...
+    def shows_requests(self, count: int) -> bool:
+        return False
+
     def received(self, sender: str, text: str | None, message: Message) -> None: ...
 
 
