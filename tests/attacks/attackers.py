@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 
+from raftline import RaftlineError
 from raftline.clients.lines import LineConnection
 from tests.attacks.field import Field, leader_port
 
@@ -28,7 +29,8 @@ SLOW_HTTP = 500
 
 def wave(field: Field, attack: Callable[[Field], None]) -> None:
     """Carry out one wave; refusals are what an attacker has to expect."""
-    with contextlib.suppress(OSError, AssertionError, ValueError, KeyError, EOFError):
+    expected = (RaftlineError, OSError, AssertionError, ValueError, KeyError, EOFError)
+    with contextlib.suppress(*expected):
         attack(field)
 
 
