@@ -94,10 +94,12 @@ class LineBuffer:
         """
         if self.due_s:
             self.check_time(now_s)
-        if self.begun and b"\n" not in data:  # `split` looks at each byte by itself
+        end = data.find(b"\n")
+        if end < 0:
             self._keep(data, now_s)
             return []
-        lines = data.split(b"\n")
+        is_one = end == len(data) - 1  # `split` looks at each byte by itself
+        lines = [data[:end], b""] if is_one else data.split(b"\n")
         rest = lines.pop()
         if lines and self.begun:
             self.begun += lines[0]

@@ -63,6 +63,8 @@ _HELD_FORM = "GiveSnapshotAfterByte O of LASTINDEX-LASTTERM term T round R"
 FIRST_WORDS = frozenset({*_FORMS, "InstallSnapshot", "GiveSnapshotAfterByte"})
 
 _N = r"([0-9]{1,19})"
+# Before the command of the first entry of a list, and of each other one.
+_ITEM = re.compile(rf'(?:\[|"}}, ){{"index": ({NUMBER}), "term": ({NUMBER}), "command": "')
 # After a follower's answer: its incarnation, and whether it may be new (raft/recovering.py).
 _WITHOUT_VOTE = rf"(?: without vote {_N}( maybe new)?)?"
 _MARKS = rf"(?: lease {_N})?{_WITHOUT_VOTE}"
@@ -347,13 +349,14 @@ def spell_entries(entries: Sequence[Entry]) -> str:
 def read_entries(listed: str, prev_index: int, prev_term: int, term: int) -> list[Entry]:
     """Return the entries of a JSON list that go on, index by index, from the one before.
 
-    A number may also be given as the text of its digits, as the course programs did.
+    A number may also be given as the text of its digits, as the course programs did. The list is
+    of a line that came, so of the control characters it holds a tab at most.
 
     Raises:
         ValueError: it has another form; the message explains what is wrong.
     """
     try:
-        items = json.loads(listed)
+        items = _long_items(listed) or json.loads(listed)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"the entries of AppendEntries are not a JSON list: {error}") from None
     has_plain = "\\" not in listed and "\x7f" not in listed and listed.isascii()
@@ -379,6 +382,21 @@ def read_entries(listed: str, prev_index: int, prev_term: int, term: int) -> lis
     if entries and entries[-1].index > NUMBER_MAX:
         raise ValueError(f"index {entries[-1].index} is beyond 2^63-1")
     return entries
+
+
+def _long_items(listed: str) -> list[dict[str, object]]:
+    """Return what JSON reads from a list as `spell_entries` makes it, if the first command is very
+    long and no text has an escape; else nothing. JSON looks at each character by itself."""
+    if len(listed) < _VERY_LONG or listed[0] != "[" or "\\" in listed or "\t" in listed:
+        return []
+    items, end = list[dict[str, object]](), 0
+    while head := _ITEM.match(listed, end):
+        begin = head.end()
+        end = listed.find('"', begin)
+        if end < begin + (0 if items else _VERY_LONG):
+            return []
+        items.append({"index": int(head[1]), "term": int(head[2]), "command": listed[begin:end]})
+    return items if listed[end:] == '"}]' else []
 
 
 def _sound_entries(

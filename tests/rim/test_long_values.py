@@ -89,6 +89,16 @@ def test_control_characters_are_searched_for_where_they_can_come_from() -> None:
     assert searches(lambda: read_entries(listed, 0, 0, 1)) == 0
 
 
+@pytest.mark.pure
+def test_json_reads_no_long_command_character_by_character(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    entries = [Entry(1, 1, f"set a {VALUE}"), Entry(2, 1, "set b 1")]
+    listed = spell_entries(entries)
+    monkeypatch.setattr(spelling.json, "loads", None)
+    assert read_entries(listed, 0, 0, 1) == entries
+
+
 @pytest.mark.parametrize("character", ["\x01", "\t", "\x7f", "\x80"])
 @pytest.mark.parametrize("is_escaped", [True, False])
 def test_no_control_character_comes_by_the_entries_of_a_peer(
@@ -96,8 +106,45 @@ def test_no_control_character_comes_by_the_entries_of_a_peer(
 ) -> None:
     spelled = f"\\u{ord(character):04x}" if is_escaped else character
     listed = f'[{{"index": 1, "term": 1, "command": "set a {VALUE}{spelled}"}}]'
-    with pytest.raises(ValueError, match=r"JSON|plain text"):
-        read_entries(listed, 0, 0, 1)
+    line = f"s2@AppendEntries 1-0-0-{listed} commit 0 round 1".encode()
+    parsed = parse(line, Limits(), Readings(), "s1")
+    assert parsed.message is None
+    assert any(word in parsed.problem for word in ("JSON", "plain text", "control character"))
+
+
+@pytest.mark.pure
+@pytest.mark.parametrize(
+    "listed",
+    [
+        '[{"index": 1, "term": 1, "command": "LONG"}]',
+        '[{"index": 1, "term": 1, "command": "LONG"}, {"index": 2, "term": 1, "command": "b"}]',
+        '[{"index": 1, "term": 1, "command": "b"}, {"index": 2, "term": 1, "command": "LONG"}]',
+        '[{"index": 1, "term": 1, "command": "LONG"}, {"index": 2, "term": 1, "command": ""}]',
+        '[{"index": 1, "term": 1, "command": "LONG"}, {"index": 3, "term": 1, "command": "b"}]',
+        '[{"index": 1, "term": 2, "command": "LONG"}]',
+        '[{"index": "1", "term": 1, "command": "LONG"}]',
+        '[{"index": 1, "term": 01, "command": "LONG"}]',
+        '[{"index": 1, "term": 1, "command": "LONG", "term": 2}]',
+        '[{"term": 1, "index": 1, "command": "LONG"}]',
+        '[ {"index": 1, "term": 1, "command": "LONG"}]',
+        '[{"index": 1, "term": 1, "command": "LONG"}, ]',
+        '[{"index": 1, "term": 1, "command": "LONG"}}]',
+        '[{"index": 1, "term": 1, "command": "LONG',
+        '[{"index": 1, "term": 1, "command": "LONG"}, {"index": 2, "term": 1, "command": "b',
+        '"}, {"index": 1, "term": 1, "command": "LONG"}]',
+        r'[{"index": 1, "term": 1, "command": "LONG\""}]',
+    ],
+)
+def test_a_long_list_is_read_as_json_reads_it(listed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def found() -> list[Entry] | str:
+        try:
+            return read_entries(listed.replace("LONG", f"set a {VALUE}"), 0, 0, 1)
+        except ValueError as problem:
+            return str(problem)
+
+    by_search = found()
+    monkeypatch.setattr(spelling, "_long_items", lambda _: [])
+    assert found() == by_search
 
 
 @pytest.mark.parametrize("character", ['"', "\\", "\u2028", "é"])
@@ -139,7 +186,7 @@ def test_pieces_of_a_long_line_are_not_split() -> None:
     found: list[bytes] = []
     looks = slow_looks(lambda: [found.extend(lines.feed(piece, 1.0)) for piece in pieces])
     assert found == [f"set a {VALUE}".encode(), b"get a"]
-    assert looks["split"] <= 1  # the first one, which may hold many lines
+    assert not looks
 
 
 def test_peers_at_one_place_get_the_same_line() -> None:
