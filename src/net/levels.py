@@ -84,23 +84,21 @@ class LevelQuestion:
         """`on_build` gets the build; without it nothing is asked."""
         self._peer = peer
         self._on_build = on_build
-        self._is_asked = False  # on this connection, and has not answered
+        self.is_asked = False  # on this connection, and has not answered
         self.was_full = False  # an old build has places for peers alone, and takes this for none
 
     def first_line(self, me: str) -> bytes:
         """Return the first line of a new connection; b"" if nothing is asked on it."""
-        self._is_asked = self._on_build is not None and not self.was_full
+        self.is_asked = self._on_build is not None and not self.was_full
         self.was_full = False
-        return f"{spell_level(me)}\n".encode() if self._is_asked else b""
+        return f"{spell_level(me)}\n".encode() if self.is_asked else b""
 
     def take(self, text: str) -> bool:
-        """Take the answer; return whether this was it."""
-        if not self._is_asked:
-            return False
+        """Take a line that may be the answer, if it `is_asked`; return whether it was."""
         code = code_of(text)
         if not code and not text.startswith(f"{FIRST_WORD} "):
             return False
-        self._is_asked = False
+        self.is_asked = False
         self.was_full = code == "full"
         build = read_level(text)
         if build is not None and self._on_build is not None:

@@ -306,7 +306,7 @@ class Peer:
             name, _, text = split_sender(decode_line(line))
             if name != self.name:
                 raise PeerError(f"it calls itself {name or 'nothing'}: {text}")
-            if self._level.take(text):
+            if self._level.is_asked and self._level.take(text):
                 return None
             if text.startswith(SORRY):
                 raise PeerError(text)

@@ -145,11 +145,6 @@ class Batching:
         self._reads.answered(reads + queued, now_s)
         self._reads.replied(now_s)  # another round may be under way beside their replies
 
-    def replied(self, now_s: float) -> bool:
-        """Note that all replies there were have left; return whether a group of writes was among
-        them."""
-        return self.writes.replied(now_s)
-
     def lost_leadership(self) -> None:
         """Forget the proposals under way: they are no longer this server's own."""
         self.in_flight.clear()

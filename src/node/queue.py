@@ -96,7 +96,7 @@ class RequestQueue:
         clock: Clock = SYSTEM,
         is_long: Callable[[Sequence[str]], bool] = lambda _: False,
     ) -> None:
-        self._clock = clock
+        self._now_s = clock.reader_s()
         self._hold_ms = hold_ms
         self._long = LongWrites(is_long)
         self.room = RequestRoom(bytes_max)
@@ -212,7 +212,7 @@ class RequestQueue:
 
     def _wake(self, batches: Sequence[Batch], times: Histogram) -> None:
         """Let the replies leave, and count their times; those that came together at once."""
-        now_s = self._clock.now_s()
+        now_s = self._now_s()
         size = count = 0
         asked_s = 0.0  # of these `count` requests
         for batch in batches:

@@ -39,7 +39,7 @@ class Rounds:
         self._queue = queue
         self._rim = rim
         self._sleep = sleep
-        self._clock = clock
+        self._clock, self._now_s = clock, clock.reader_s()
         self._on_failure = on_failure
         self.late_look_ms = 0
         self.ready_sinks: deque[ReplySink] = deque()  # of replies that can leave
@@ -78,7 +78,7 @@ class Rounds:
         """Begin the owner's sleep; return how long it may be, in seconds."""
         self._sleep.begin()
         pause_s = self._pause_s()
-        self._sleep.until_s = self._clock.now_s() + pause_s
+        self._sleep.until_s = self._now_s() + pause_s
         return pause_s
 
     def _pause_s(self) -> float:
@@ -88,7 +88,7 @@ class Rounds:
         if held_until_ms is not None:
             deadline = min(deadline, held_until_ms)
         self._sleep.until_ms = deadline
-        gather_s = self._stepper.next_look_s() - self._clock.now_s()
+        gather_s = self._stepper.next_look_s() - self._now_s()
         pause_s = 0.0 if self._stepper.lags else (deadline - now) / 1000
         self._sleep.is_for_a_group = gather_s < pause_s
         return min(gather_s, pause_s)
@@ -130,8 +130,8 @@ class Rounds:
                 sink.flush()
             except Exception:  # no memory, perhaps: this connection ends, and this thread goes on
                 sink.break_off()
-        stepper = self._stepper
-        if stepper.write_groups.replies_leave and stepper.replied():
+        stepper, groups = self._stepper, self._stepper.write_groups
+        if groups.replies_leave and groups.replied(self._now_s()):
             self._wake_owner_for_group()
         if stepper.watchers.are_used:
             try:

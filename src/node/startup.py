@@ -163,7 +163,7 @@ def node_of(
 def _picker(pace: Pace) -> Callable[[], int]:
     """Return the source of election timeouts: chance, which the core itself never uses."""
     chance = random.Random()  # seeded by the kernel; asked at every heartbeat
-    return lambda: pace.election_timeout_ms + chance.randrange(pace.election_spread_ms)
+    return lambda: pace.election_timeout_ms + int(chance.random() * pace.election_spread_ms)
 
 
 def check_member(view: NodeView, configuration: Configuration) -> list[str]:

@@ -122,9 +122,9 @@ class Stepper:
         self._queue = queue
         self._rim = rim
         self._sleep = owner_sleep
-        self._clock = clock
+        self._clock, self._now_s = clock, clock.reader_s()
         self.watchers = Watchers(logmanager, owner_sleep.wake, clock)
-        self._batching = Batching(clock.now_s(), clock.used_s())
+        self._batching = Batching(self._now_s(), clock.used_s())
         self.write_groups = self._batching.writes
         self._delivery = Delivery(rim.send, writes)
         self._applying = Applying(
@@ -140,7 +140,7 @@ class Stepper:
 
     def enqueue(self, *batches: Batch) -> None:
         """Put batches that came together in the queue."""
-        queue, now_s = self._queue, self._clock.now_s()
+        queue, now_s = self._queue, self._now_s()
         reads, writes = len(queue.reads), len(queue.writes)
         for batch in batches:
             batch.asked_s = now_s
@@ -149,10 +149,6 @@ class Stepper:
             self._batching.enqueue(reads + 1, now_s, is_read=True)
         if len(queue.writes) > writes:
             self._batching.enqueue(writes + 1, now_s, is_read=False)
-
-    def replied(self) -> bool:
-        """Record that the replies left; return whether a write group's were among them."""
-        return self._batching.replied(self._clock.now_s())
 
     def is_wanted(self) -> bool:
         """Whether anything waits that is served now."""
@@ -179,12 +175,12 @@ class Stepper:
     def _serves_writes(self) -> bool:
         queued, writes = len(self._queue.writes), self._writes
         return self._batching.serves_writes(
-            queued, self._clock.now_s(), is_writing=writes.is_busy, is_full=writes.is_full
+            queued, self._now_s(), is_writing=writes.is_busy, is_full=writes.is_full
         )
 
     def _serves_reads(self) -> bool:
         queued, is_reading = len(self._queue.reads), self._is_reading()
-        return self._batching.serves_reads(queued, self._clock.now_s(), is_reading=is_reading)
+        return self._batching.serves_reads(queued, self._now_s(), is_reading=is_reading)
 
     def _is_reading(self) -> bool:
         view = self._node.view
@@ -363,10 +359,10 @@ class Stepper:
             self.carry_out(self._node.step(Read(by_round), now))
 
     def _propose(self, batches: list[Batch], now: int) -> None:
-        view = self._node.view
-        commands = self._queue.enter(batches, view.log.last_index + 1, view.term)
-        last_index = view.log.last_index + len(commands)
-        self._batching.proposed(last_index, len(batches), self._clock.now_s())
+        last_index, term = self._node.view.log.last_index, self._node.view.term
+        commands = self._queue.enter(batches, last_index + 1, term)
+        last_index += len(commands)
+        self._batching.proposed(last_index, len(batches), self._now_s())
         self.carry_out(self._node.step(Propose(commands), now))
 
     def _change(self, batch: Batch, now: int) -> None:
@@ -460,7 +456,7 @@ class Stepper:
             self._queue.confirmed(confirmed)
         if reads:
             queued = len(self._queue.reads)
-            self._batching.answered(len(reads), queued, self._clock.now_s())
+            self._batching.answered(len(reads), queued, self._now_s())
             self._sleep.is_for_a_group = False
 
     def turn_all_away(self, *, failed: bool) -> None:

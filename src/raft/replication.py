@@ -10,6 +10,7 @@ from raftline.raft.messages import (
     AppendRejected,
 )
 from raftline.raft.progress import Mode, Progress
+from raftline.raft.roles import Leading
 from raftline.raft.snapshot import lacks_snapshot, send_again
 from raftline.raft.state import State
 
@@ -47,13 +48,14 @@ def send_entries(state: State, name: str, progress: Progress) -> None:
         return
     if not state.may_send(name) or _needs_snapshot(state, name, progress):
         return
+    leading = state.as_leader
     while progress.next_index <= state.log.last_index:
         if progress.mode is Mode.PROBE and progress.probe_sent:
             return
         if len(progress.in_flight) >= state.options.window:
             return
-        entries = next_batch(state, progress.next_index)
-        _send(state, name, progress, entries)
+        entries = next_batch(state, leading, progress.next_index)
+        _send(state, leading, name, progress, entries)
         if progress.mode is Mode.PROBE:
             progress.probe_sent = True
             return
@@ -68,13 +70,12 @@ def _needs_snapshot(state: State, name: str, progress: Progress) -> bool:
     return lacks_snapshot(state, name, progress)
 
 
-def next_batch(state: State, first: int) -> list[Entry]:
+def next_batch(state: State, leading: Leading, first: int) -> list[Entry]:
     """Return the entries from `first` on, bounded in number and bytes, at least one.
 
     Followers that stand at the same place get the same list object, so that the rim spells it
     once for all of them.
     """
-    leading = state.as_leader
     cached = leading.batch
     last = min(state.log.last_index, first + state.options.batch_entries - 1)
     if cached and (cached[0].index, cached[-1].index) == (first, last):
@@ -104,14 +105,16 @@ def send_heartbeat(state: State, name: str, progress: Progress) -> None:
     """Send one follower an empty AppendEntries of this round, and what it lacks."""
     progress.probe_sent = False
     _needs_snapshot(state, name, progress)
-    _send(state, name, progress, [])
+    _send(state, state.as_leader, name, progress, [])
     progress.probe_sent = progress.mode is Mode.PROBE
     send_entries(state, name, progress)
     if progress.sending is not None:
         send_again(state, name, progress)
 
 
-def _send(state: State, name: str, progress: Progress, entries: list[Entry]) -> None:
+def _send(
+    state: State, leading: Leading, name: str, progress: Progress, entries: list[Entry]
+) -> None:
     """Send entries, or none; the caller has asked `may_send`."""
     prev_index = progress.next_index - 1
     prev_term = state.log.term_at(prev_index)
@@ -120,7 +123,7 @@ def _send(state: State, name: str, progress: Progress, entries: list[Entry]) -> 
     if prev_term is None:
         raise SafetyError(f"{name} is to be sent entries from {prev_index}, not in the log")
     progress.commit_sent = state.commit_index
-    number = state.as_leader.round
+    number = leading.round
     state.send_early(
         AppendEntries(
             state.name,
@@ -169,7 +172,7 @@ def on_append_rejected(state: State, message: AppendRejected) -> None:
         send_entries(state, message.sender, progress)
     else:
         if state.may_send(message.sender):
-            _send(state, message.sender, progress, [])
+            _send(state, leading, message.sender, progress, [])
         progress.probe_sent = True
 
 
@@ -178,24 +181,24 @@ def advance_commit(state: State) -> None:
 
     Entries of earlier terms are committed by the one of this term that follows them.
     """
-    held = {name: p.match_index for name, p in state.as_leader.progress.items() if p.is_counted}
+    leading = state.as_leader
+    held = {name: p.match_index for name, p in leading.progress.items() if p.is_counted}
     held[state.name] = state.durable_index
-    index = state.membership.reached_by_quorum(held)
+    index = state.configurations.latest.reached_by_quorum(held)
     if index > state.commit_index and state.log.term_at(index) == state.term:
         state.advance_commit_index(index)
-        _plan_notice(state)
+        if not leading.notice_at_ms and state.levels.latest > FIRST:
+            _plan_notice(state, leading)
 
 
-def _plan_notice(state: State) -> None:
+def _plan_notice(state: State, leading: Leading) -> None:
     """Send the followers the commit index soon: watches of keys there wait for it.
 
     An AppendEntries carries the leader's commit index (§5.3), so under load the next entries carry
     it, and no notice is sent. There is nothing to watch at the first level.
     """
-    leading = state.as_leader
-    if not leading.notice_at_ms and state.levels.latest > FIRST:
-        leading.notice_at_ms = state.now_ms + max(1, state.options.heartbeat_ms // NOTICES)
-        leading.notice_index = state.commit_index
+    leading.notice_at_ms = state.now_ms + max(1, state.options.heartbeat_ms // NOTICES)
+    leading.notice_index = state.commit_index
 
 
 def send_notices(state: State) -> None:
@@ -208,6 +211,6 @@ def send_notices(state: State) -> None:
             continue
         is_late = progress.mode is Mode.REPLICATE and progress.commit_sent < index
         if is_late and state.may_send(name):
-            _send(state, name, progress, [])
+            _send(state, leading, name, progress, [])
     if state.commit_index > index:
-        _plan_notice(state)
+        _plan_notice(state, leading)

@@ -172,7 +172,7 @@ def test_writes_wait_for_as_many_as_were_answered_or_wait_already() -> None:
     ]
     assert decided == [False, False, True]
     assert looks_at_s(batching, writes=2) == NOW_S + LONGEST_S
-    assert batching.replied(NOW_S)
+    assert batching.writes.replied(NOW_S)
     assert looks_at_s(batching, writes=2) == NOW_S + QUIET_S
 
 
