@@ -78,9 +78,6 @@ class Driver:
     def submit(self, *batches: Batch, more_come: bool = False) -> None:
         """Have requests served: by this thread, unless another one is at it, or has them wait to
         share a write or a round with more. Where `more_come`, this thread calls again soon."""
-        now = self._clock.now_ms()
-        for batch in batches:
-            batch.asked_ms = now
         self._stepper.enqueue(*batches)
         if self._stopping:
             with self.core:

@@ -140,10 +140,10 @@ class Stepper:
 
     def enqueue(self, *batches: Batch) -> None:
         """Put batches that came together in the queue."""
-        queue, now_s = self._queue, self._now_s()
+        queue, now_s, now_ms = self._queue, self._now_s(), self._clock.now_ms()
         reads, writes = len(queue.reads), len(queue.writes)
         for batch in batches:
-            batch.asked_s = now_s
+            batch.asked_s, batch.asked_ms = now_s, now_ms
         queue.put(*batches)
         if len(queue.reads) > reads:
             self._batching.enqueue(reads + 1, now_s, is_read=True)

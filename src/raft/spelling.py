@@ -19,6 +19,7 @@ import re
 from collections.abc import Iterable, Sequence
 from json.encoder import encode_basestring
 from operator import itemgetter
+from typing import Final
 
 from raftline.raft.log import Entry, Snapshot, entries_of, is_run
 from raftline.raft.messages import (
@@ -41,10 +42,10 @@ NAME = r"[A-Za-z][A-Za-z0-9_.-]{0,63}"  # of a server or a client
 NUMBER = r"[1-9][0-9]{0,18}"  # one from 1 on, in its one spelling
 NUMBER_MAX = 2**63 - 1  # the largest number anywhere: a term, an index, a value that is counted
 _FIELDS = itemgetter("index", "term", "command")
-_NOT_PLAIN = bytes(code for code in range(256) if not 0x20 <= code < 0x7F)
-_CONTROLS = tuple([chr(code) for code in _NOT_PLAIN if code < 0x80])
-_LONG = 150  # characters; of fewer `is_plain` takes longer than `isprintable`
-_VERY_LONG = 4096  # from here on it takes less time to look for each control character
+_NOT_PLAIN: Final = bytes(code for code in range(256) if not 0x20 <= code < 0x7F)
+_CONTROLS: Final = tuple([chr(code) for code in _NOT_PLAIN if code < 0x80])
+_LONG: Final = 150  # characters; of fewer `is_plain` takes longer than `isprintable`
+_VERY_LONG: Final = 4096  # from here on it takes less time to look for each control character
 
 _FORMS = {
     "RequestVote": "RequestVote TERM-LASTINDEX-LASTTERM [transfer|newborn]",

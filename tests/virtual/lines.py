@@ -93,7 +93,6 @@ class Doors:
 
     def submit(self, *batches: Batch, more_come: bool = False) -> None:
         for batch in batches:
-            batch.asked_ms = self._host.clock.now_ms()
             self.submitted.append(batch)
             self._host.stepper.enqueue(batch)
 
