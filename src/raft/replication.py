@@ -184,7 +184,7 @@ def advance_commit(state: State) -> None:
     leading = state.as_leader
     held = {name: p.match_index for name, p in leading.progress.items() if p.is_counted}
     held[state.name] = state.durable_index
-    index = state.configurations.latest.reached_by_quorum(held)
+    index = state.membership.reached_by_quorum(held)
     if index > state.commit_index and state.log.term_at(index) == state.term:
         state.advance_commit_index(index)
         if not leading.notice_at_ms and state.levels.latest > FIRST:
