@@ -25,7 +25,7 @@ class FakeHost:
         self.is_down, self.patience_s = False, 60.0
         self.level, self.why_level = 1, lambda needed: f"Sorry, this needs level {needed}"
         self.with_level = lambda change: change
-        self.speakers, self.peer_auth, self.tls = Speakers(300, lambda: 0), NO_AUTH, None
+        self.speakers, self.peer_auth, self.tls = Speakers(0.3, lambda: 0.0), NO_AUTH, None
         self.reply_room = ReplyRoom()
         self.batches: list[Batch] = []
         self.heard: list[Message] = []

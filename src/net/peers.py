@@ -414,16 +414,16 @@ class PeerBook:
 class Speakers:
     """Remembers for each peer's name the connection that used it last, and when.
 
-    While that connection is open and spoke within `quiet_ms`, nobody else may use the name: a
+    While that connection is open and spoke within `quiet_s`, nobody else may use the name: a
     second process under one name would collect votes that were given to the first. A name whose
     bearer is silent or away is free, so a person may type in its stead.
     """
 
-    def __init__(self, quiet_ms: int, clock_ms: Callable[[], int]) -> None:
-        self._quiet_ms = quiet_ms
-        self._clock_ms = clock_ms
+    def __init__(self, quiet_s: float, now_s: Callable[[], float]) -> None:
+        self._quiet_s = quiet_s
+        self._now_s = now_s
         self._lock = threading.Lock()
-        self._speaking: dict[str, tuple[object, int]] = {}
+        self._speaking: dict[str, tuple[object, float]] = {}
 
     def claim(self, name: str, connection: object) -> None:
         """Let `connection` speak for the peer.
@@ -431,12 +431,12 @@ class Speakers:
         Raises:
             PeerError: another connection spoke for it just now.
         """
-        now = self._clock_ms()
+        now_s = self._now_s()
         with self._lock:
-            holder, spoke_ms = self._speaking.get(name, (connection, now))
-            if holder is not connection and now - spoke_ms < self._quiet_ms:
+            holder, spoke_s = self._speaking.get(name, (connection, now_s))
+            if holder is not connection and now_s - spoke_s < self._quiet_s:
                 raise PeerError(f"{name} speaks on another connection; nobody else does for it")
-            self._speaking[name] = (connection, now)
+            self._speaking[name] = (connection, now_s)
 
     def release(self, name: str, connection: object) -> bool:
         """End the claim of a connection that ended; return whether it had one. If not, the peer

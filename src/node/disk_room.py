@@ -11,6 +11,7 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 
+from raftline.logmanager import LogManager
 from raftline.raft.messages import AppendEntries, InstallSnapshot, Message
 from raftline.wire.limits import DISK_PART, LOG_GROWTH, UNCOMMITTED_LOG_BYTES
 
@@ -20,13 +21,13 @@ class DiskRoom:
 
     def __init__(
         self,
-        log_bytes: Callable[[], int],
+        logmanager: LogManager,
         growth_bytes: Callable[[], int],
         free: Callable[[], int],
     ) -> None:
-        """`log_bytes` is what NAME.log has now, `growth_bytes` what it gets from one snapshot to
-        the next, and `free` what the disk has left."""
-        self._log_bytes = log_bytes
+        """`growth_bytes` is what NAME.log gets from one snapshot to the next, `free` what the disk
+        has left."""
+        self._logmanager = logmanager
         self._growth_bytes = growth_bytes
         self._free = free
 
@@ -36,7 +37,7 @@ class DiskRoom:
         for message in messages:
             why = ""
             if isinstance(message, AppendEntries):
-                if message.entries and (size := self._log_bytes()) > UNCOMMITTED_LOG_BYTES:
+                if message.entries and (size := self._logmanager.log_bytes) > UNCOMMITTED_LOG_BYTES:
                     why = self._of_entries(size)
             elif isinstance(message, InstallSnapshot) and message.offset == 0:
                 why = self._of_snapshot(message.snapshot.size)

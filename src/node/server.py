@@ -128,7 +128,7 @@ class Server:
         pace = self.pace
         logmanager, recovered = self._startup.recover()
         self.logmanager = logmanager
-        self.speakers = Speakers(pace.election_timeout_ms, self.clock.now_ms)
+        self.speakers = Speakers(pace.election_timeout_ms / 1000, self.clock.reader_s())
         self.node = node_of(
             self.name,
             recovered,
@@ -156,7 +156,7 @@ class Server:
         )
         self.snapshots = snapshots = self._snapshot_threads.work
         self.disk_room = DiskRoom(
-            lambda: logmanager.log_bytes,
+            logmanager,
             lambda: snapshots.growth_bytes,
             lambda: free_bytes(logmanager.folder_path),
         )

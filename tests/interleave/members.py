@@ -97,7 +97,6 @@ class Member(Server):
         console: Any = SimpleNamespace(say=self.said.append)
         startup: Any = SimpleNamespace(name=name, is_private=False)
         super().__init__(startup, PACE, console, readings=Readings())
-        self.disk_room = DiskRoom(lambda: 0, lambda: 0, lambda: 0)
         quiet: Any = SimpleNamespace(
             connected=lambda _: None,
             requested=lambda *_: None,
@@ -107,6 +106,7 @@ class Member(Server):
         self.traffic_log = quiet
         self.folder = MemoryFolder()
         self.logmanager = LogManager(name, self.folder, members)
+        self.disk_room = DiskRoom(self.logmanager, lambda: 0, lambda: 0)
         recovered = self.logmanager.recover()
         first_ms = FIRST_ELECTIONS_MS.get(name, ELECTION_MS)
         self.node = node_from_disk(
@@ -121,7 +121,7 @@ class Member(Server):
         )
         self.driver = Driver(self.node, self.logmanager, self, hold_ms=ELECTION_MS)
         self.builds = builds(self.driver.peer_level)
-        self.speakers = Speakers(ELECTION_MS, self.clock.now_ms)
+        self.speakers = Speakers(ELECTION_MS / 1000, self.clock.now_s)
         self._kind = peer
         self.book = PeerBook({}, self._peer)
         self.book.follow(self.node.view.contacts)

@@ -3,6 +3,9 @@ has room for."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 from raftline.node.disk_room import DiskRoom
 from raftline.raft.log import Entry, Snapshot
 from raftline.raft.messages import AppendEntries, InstallSnapshot
@@ -13,7 +16,8 @@ MOST = UNCOMMITTED_LOG_BYTES + LOG_GROWTH * GROWTH
 
 
 def room(log_bytes: int = 0, free: int = 1 << 30) -> DiskRoom:
-    return DiskRoom(lambda: log_bytes, lambda: GROWTH, lambda: free)
+    logmanager: Any = SimpleNamespace(log_bytes=log_bytes)
+    return DiskRoom(logmanager, lambda: GROWTH, lambda: free)
 
 
 def refusal(of: DiskRoom, message: AppendEntries | InstallSnapshot) -> str:

@@ -20,7 +20,7 @@ from tests.fake_host import FakeHost
 def test_a_peer_is_lost_with_the_connection_that_it_spoke_on_last(
     speaks_elsewhere: bool, lost: list[str]
 ) -> None:
-    now = [0]
+    now = [0.0]
     host: Any = FakeHost(speakers=Speakers(300, lambda: now[0]))
     here, there = socket.socketpair()
     connection = Connection(host, here, for_peers_only=False)
@@ -35,7 +35,7 @@ def test_a_peer_is_lost_with_the_connection_that_it_spoke_on_last(
 
 
 def test_one_connection_at_a_time_speaks_for_a_peer_until_it_is_silent() -> None:
-    now = [1000]
+    now = [1000.0]
     speakers, first, second = Speakers(300, lambda: now[0]), object(), object()
     speakers.claim("s2", first)
     now[0] += 200

@@ -61,7 +61,7 @@ class Doors:
         self.readings = Readings()
         self.patience_s = PATIENCE_S
         self.is_down = False
-        self.speakers = Speakers(100, host.clock.now_ms)
+        self.speakers = Speakers(0.1, host.clock.now_s)
         self.access: Access | None = None
         self.is_private = False  # nobody else can read what goes over a connection
         self.peer_auth: PeerAuth = NO_AUTH
