@@ -105,11 +105,6 @@ class LogManager:
                 ) from None
         return recovered
 
-    def handle_operation(self, command: str) -> str:
-        """Execute one operation and return the reply, without the server's name."""
-        first = command.partition(" ")[0]  # it may have `client7#12@` before it
-        return self.read([command[first.index("@") + 1 :] if "@" in first else command])[0]
-
     def apply(
         self,
         entries: Sequence[Entry],

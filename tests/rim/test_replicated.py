@@ -47,7 +47,7 @@ class Cluster:
             return text_of(Reply("s1", "Sorry, this cluster is at level 1 until s1 is upgraded."))
         with self._one_at_a_time:
             if command.startswith("get "):
-                return self._manager.handle_operation(request.command)
+                return self._manager.read([request.command])[0]
             reply = self._manager.apply([Entry(next(self._index), 1, request.command)])[0]
         return text_of(Reply("s1", reply))
 
