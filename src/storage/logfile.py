@@ -28,6 +28,7 @@ from raftline.storage.snapshotlines import LoadedSnapshot
 _LONG_BYTES = 64 << 10  # to copy so much takes longer than another write
 _COMMAND: Final = itemgetter(2)  # of an entry
 _REWRITE_BATCH_ENTRIES = 64  # 64 MiB in memory with values of 1 MiB each
+_COPIED_BYTES = 256 << 10  # in memory at a time, or one longer entry
 
 
 class LogFile:
@@ -149,6 +150,16 @@ def whole_file(members: Membership, log: Log, level: int = FIRST) -> Iterator[by
         crc = 0
 
 
+def _batches(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
+    """Divide entries into batches that are copied one after the other."""
+    begin = size = 0
+    for end, (_, _, command) in enumerate(entries, 1):
+        size += len(command)
+        if size >= _COPIED_BYTES or end == len(entries):
+            yield entries[begin:end]
+            begin, size = end, 0
+
+
 class LogRewrite:
     """One rewriting of a node's log, which then begins after `snapshot`.
 
@@ -188,10 +199,10 @@ class LogRewrite:
         Raises:
             DiskFailed: the disk is full, for example; the old file is as it was.
         """
-        if entries:
-            _add(self._runs, entries)
-            data = entry_lines(entries).encode()
-            self._size += append_both(self._file, data, note_line(len(entries), crc32(data)))
+        _add(self._runs, entries)
+        for batch in _batches(entries):
+            data = entry_lines(batch).encode()
+            self._size += append_both(self._file, data, note_line(len(batch), crc32(data)))
 
     def sync(self) -> None:
         """Make the copied entries durable, so that little is left to sync at the end."""

@@ -20,8 +20,9 @@ from raftline.raft.effects import Effects
 from raftline.raft.log import Entry, SafetyError
 from raftline.raft.messages import AppendEntries
 from raftline.raft.spelling import is_plain, is_printable, read, read_entries, spell_entries
-from raftline.storage.disk import DiskFailed
+from raftline.storage.disk import AppendFile, DiskFailed
 from raftline.storage.logfile import check_storable
+from raftline.storage.snapshotfile import no_pause
 from raftline.wire.limits import BUFFER_BYTES, LONG_READ_BYTES, LONG_READS, READ_BYTES, VALUE_BYTES
 from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings, parse
@@ -240,6 +241,31 @@ def test_a_long_batch_that_was_not_synced_is_whole_or_gone(place: str, kind: Kin
             assert place != "entries" or known(recovered) == [first]
             again.persist([Effects(append=[Entry(len(known(recovered)) + 1, 1, "set b 1")])])
             again.close()
+
+
+def test_a_log_is_written_again_by_pieces_of_some_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    manager, _ = boot(folder := MemoryFolder())
+    vote(manager, 1, "s1")
+    first = Entry(1, 1, "noop")
+    rest = [Entry(n, 1, f"set a {VALUE[: 100_000 * (n % 3)]}") for n in range(2, 32)]
+    manager.persist([Effects(append=[first])])
+    manager.apply([first])
+    snapshot = manager.snapshots.write(manager.freeze(), no_pause)
+    manager.snapshots.publish(snapshot)
+    manager.persist([Effects(append=rest)])
+    sizes, append = list[int](), AppendFile.append
+
+    def appended(file: AppendFile, data: bytes) -> None:
+        sizes.append(len(data))
+        append(file, data)
+
+    monkeypatch.setattr(AppendFile, "append", appended)
+    rewrite = manager.begin_rewrite(snapshot)
+    rewrite.copy(rest[:20])
+    manager.finish_rewrite(rewrite, rest[20:])
+    assert max(sizes) < (256 << 10) + 201_000
+    manager.close()
+    assert boot(folder)[1].log.entries(2, 31) == rest
 
 
 # --- bytes out of a socket ------------------------------------------------------------------------
