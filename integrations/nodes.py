@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from raftline_course.harness.cluster import Cluster
+from raftline_course.harness.cluster import STEADY, Cluster
 
 BEAT_S, DOWN_S = 5.0, 1.5
 
@@ -17,11 +17,12 @@ BEAT_S, DOWN_S = 5.0, 1.5
 @contextlib.contextmanager
 def three_nodes(folder: Path) -> Iterator[str]:
     """Run three nodes on files in `folder`; yield their addresses, with commas between."""
-    with Cluster(folder, 3) as cluster:
+    is_hurt = bool(os.environ.get("NEMESIS"))
+    with Cluster(folder, 3, *(() if is_hurt else STEADY)) as cluster:
         cluster.start()
         stop = threading.Event()
         killer = threading.Thread(target=_kill_leaders, args=(cluster, stop))
-        if os.environ.get("NEMESIS"):
+        if is_hurt:
             killer.start()
         yield ",".join(f"localhost:{node.port}" for node in cluster.nodes)
         stop.set()

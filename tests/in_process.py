@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -14,6 +15,14 @@ from pathlib import Path
 from unittest import mock
 
 from raftline import cli
+from raftline.clients import connection
+
+NEVER_S = 1e6  # until a line says that there is no answer yet: a busy machine would print it
+
+
+def without_notices(printed: str) -> str:
+    """Leave out the lines of a command that no answer has come yet."""
+    return re.sub(r"^\[\*\] No answer yet: .*\n", "", printed, flags=re.MULTILINE)
 
 
 def run_main(
@@ -32,6 +41,7 @@ def run_main(
     before = Path.cwd()
     with (
         mock.patch.multiple(sys, argv=words, stdin=stdin, stdout=stdout, stderr=stderr),
+        mock.patch.object(connection, "SAID_AFTER_S", NEVER_S),
         mock.patch.dict(os.environ, dict(environment), clear=True),
     ):
         try:

@@ -18,6 +18,7 @@ from typing import IO, Any, TypeVar
 from raftline.common.signals import tied
 
 DEADLINE_S = 30.0
+WAIT_S = 60.0  # for what comes soon, unless the machine is very busy
 SERVER = Path(__file__).parents[1] / "server.py"
 
 Kind = TypeVar("Kind", bound="Process")
@@ -116,7 +117,7 @@ class Process:
                 self._changed.notify_all()
         process.stdout.close()
 
-    def wait_for_line(self, part: str, timeout_s: float = DEADLINE_S, since: int = 0) -> str:
+    def wait_for_line(self, part: str, timeout_s: float = WAIT_S, since: int = 0) -> str:
         """Return the first line since the last start, from the `since`-th on, that holds `part`.
 
         Raises:

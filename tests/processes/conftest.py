@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import raftline
-from raftline_course.harness.cluster import STEADY, Cluster
-from tests.processes.typed import at, three_nodes
+from raftline_course.harness.cluster import CALM, STEADY, Cluster
+from tests.processes.typed import at
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -32,22 +32,20 @@ def fast(tmp_path: Path) -> Iterator[Cluster]:
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Three nodes that serve, led by s1, for all tests of a file: they leave it as it was."""
-    with Cluster(tmp_path_factory.mktemp("cluster"), 3, *STEADY) as cluster:
+    with Cluster(tmp_path_factory.mktemp("cluster"), 3, *CALM) as cluster:
         yield cluster.start().led_by("s1")
 
 
 @pytest.fixture(scope="module")
-def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Three nodes at level 2, for all tests of a file that ask through a typed client."""
-    with three_nodes(tmp_path_factory.mktemp("cluster")) as cluster:
-        yield cluster
+def nodes(shared: Cluster) -> Cluster:
+    """The same, for tests that ask through a typed client."""
+    return shared
 
 
 @pytest.fixture
-def three(tmp_path: Path) -> Iterator[Cluster]:
-    """Three nodes at level 2, for a test that hurts them; s1 leads, until something is done."""
-    with three_nodes(tmp_path) as cluster:
-        yield cluster
+def three(cluster: Cluster) -> Cluster:
+    """Those that a test hurts, beside a typed client."""
+    return cluster
 
 
 @pytest.fixture

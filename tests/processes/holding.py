@@ -119,7 +119,7 @@ def campaign(
     with LinkedCluster(folder, 3) as cluster:
         with_disks(cluster)
         cluster.start().leader()
-        eventually(lambda: all(n.status().get("level", 0) >= 2 for n in cluster.nodes), "level 2")
+        cluster.wait_until_raised()
         nemesis = Nemesis(cluster, KINDS, random.Random(seed), say, at_once=2)
         wrong: list[str] = []
         while time.monotonic() < end_s and not wrong:

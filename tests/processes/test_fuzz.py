@@ -119,8 +119,7 @@ def assert_sound(cluster: Cluster) -> None:
     """Assert that all nodes live, serve, and hold the same log; also after a restart."""
     assert all(node.is_running for node in cluster.nodes), [n.transcript() for n in cluster.nodes]
     assert cluster.ask("client1@set after 1") == "SET response: after set to 1"
-    cluster.wait_until_on_all_disks()
-    up_to = cluster.leader().status()["commit_index"]
+    up_to = cluster.wait_until_on_all_disks()
     logs = [committed(node, up_to) for node in cluster.nodes]
     assert len(logs[0]) == up_to
     assert logs[0] == logs[1] == logs[2]

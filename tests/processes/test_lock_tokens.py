@@ -13,18 +13,18 @@ from pathlib import Path
 import pytest
 
 import raftline
-from raftline_course.harness.cluster import Cluster
+from raftline_course.harness.cluster import STEADY, Cluster
 from raftline_course.harness.processes import DEADLINE_S, eventually
 from tests.processes.test_repair import _restored
 from tests.processes.test_repair import raftline as command
-from tests.processes.typed import at, three_nodes
+from tests.processes.typed import at
 from tests.scripted_node import SOURCE
 
 # It says its token, then gives the lock up and tries for it, as it is asked.
 HOLDS = """
 import raftline, sys
 clients = raftline.Clients(*sys.argv[1].split(","), name="holds")
-lock = raftline.ReplicatedLock("door", node=clients, lease=1.0)
+lock = raftline.ReplicatedLock("door", node=clients, lease=5.0)
 for line in sys.stdin:
     if line == "release\\n":
         print(lock.release(), flush=True)
@@ -67,12 +67,12 @@ def test_who_tries_once_gets_the_lock_of_a_dead_holder_after_its_time(
 ) -> None:
     def once() -> raftline.ReplicatedLock | None:
         """Return the lock that a program has which has never looked at it before."""
-        lock = raftline.ReplicatedLock("door", node=clients, lease=1.0)
+        lock = raftline.ReplicatedLock("door", node=clients)
         return lock if lock.acquire(timeout=0) else None
 
     with holder(nodes) as process:
-        token = int(answer_of(process, "5"))
-        until_s = time.monotonic() + 3.0
+        token = int(answer_of(process, "30"))
+        until_s = time.monotonic() + 6.5
         while time.monotonic() < until_s:
             assert once() is None  # it is renewed
         found = raftline.ReplicatedLock("door", node=clients).holder()
@@ -115,7 +115,8 @@ def token_of(kv: raftline.KV[str]) -> int:
 def test_tokens_grow_over_failover_recovery_and_restore(tmp_path: Path) -> None:
     (tmp_path / "old").mkdir()
     (tmp_path / "new").mkdir()
-    with three_nodes(tmp_path / "old") as cluster:
+    with Cluster(tmp_path / "old", 3, *STEADY) as cluster:
+        cluster.start().led_by("s1")
         with raftline.connect(at(cluster), timeout=DEADLINE_S) as kv:
             tokens = [token_of(kv)]
             cluster["s1"].kill()

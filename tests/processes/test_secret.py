@@ -17,7 +17,7 @@ from raftline import Node, ReplicatedDict
 from raftline.access.proof import Initiator
 from raftline.access.secret import make_secret
 from raftline.clients.lines import LineConnection
-from raftline_course.harness.cluster import STEADY, Cluster, NodeProcess
+from raftline_course.harness.cluster import CALM, STEADY, Cluster, NodeProcess
 from raftline_course.harness.processes import eventually, free_ports
 from raftline_course.harness.proxy import LinkedCluster
 from tests.processes.versions import before_levels
@@ -40,7 +40,7 @@ def secret(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def proving(secret: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Three nodes whose members prove themselves, led by s1; tests leave it as it was."""
     folder = tmp_path_factory.mktemp("cluster")
-    with Cluster(folder, 3, *STEADY, "--secret", str(secret)) as cluster:
+    with Cluster(folder, 3, *CALM, "--secret", str(secret)) as cluster:
         for node in cluster.nodes:
             node.options += ["--record", str(folder / f"{node.name}.steps")]
         yield cluster.start().led_by("s1")
@@ -217,7 +217,7 @@ def test_a_thousand_proofs_that_never_end_keep_nobody_from_being_served(
             line = f"s2@Prove s1 nonce {NONCE}\n".encode()
             connection.sendall(line if number % 2 else line[: number % len(line)] or b"s")
             begun.append(connection)
-        with LineConnection(node.port, 1.0) as client:  # within a second
+        with node.connect() as client:
             assert client.ask("client4@set a 5") == "s1@SET response: a set to 5"
         assert of_process(node, "Threads") <= threads + HALF_BEGUN + 10
         assert of_process(node, "VmRSS") < 200_000

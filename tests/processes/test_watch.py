@@ -9,17 +9,12 @@ from pathlib import Path
 import pytest
 
 from raftline.clients.lines import LineConnection
-from raftline_course.harness.cluster import STEADY, Cluster, NodeProcess
+from raftline_course.harness.cluster import CALM, STEADY, Cluster, NodeProcess
 from raftline_course.harness.processes import eventually, free_ports
 from tests.processes.watch_judge import SentEvent, Stream, Stretch, judge
 from tests.processes.watching import campaign
 
 IO_MODES = ("threads", "shared", "auto")
-
-
-def at_level_2(cluster: Cluster) -> Cluster:
-    eventually(lambda: all(n.status().get("level", 0) >= 2 for n in cluster.running), "level 2")
-    return cluster
 
 
 def number_in(line: str) -> int:
@@ -30,9 +25,9 @@ def number_in(line: str) -> int:
 
 def first(line: LineConnection, request: str) -> list[str]:
     """Return the first lines of a watch, without the numbers."""
-    said = [line.ask(request)]
+    said = [answer(line, request)]
     keys = re.search(r"response: ([0-9]+) key", said[0])
-    said += line.read_lines(int(keys[1]) if keys else 0)
+    said += heard(line, int(keys[1]) if keys else 0)
     return [bare(one) for one in said]
 
 
@@ -57,8 +52,8 @@ def bare(line: str) -> str:
 
 @pytest.fixture(scope="module")
 def three(tmp_path_factory: pytest.TempPathFactory) -> Cluster:  # type: ignore[misc]
-    with Cluster(tmp_path_factory.mktemp("watch"), 3, *STEADY) as cluster:
-        yield at_level_2(cluster.start().led_by("s1"))
+    with Cluster(tmp_path_factory.mktemp("watch"), 3, *CALM) as cluster:
+        yield cluster.start().led_by("s1")
 
 
 def test_leader_and_follower_tell_the_same_events(three: Cluster) -> None:
@@ -84,7 +79,7 @@ def test_leader_and_follower_tell_the_same_events(three: Cluster) -> None:
 
 def test_a_learner_tells_events_too(tmp_path: Path) -> None:
     with Cluster(tmp_path, 1, *STEADY) as cluster:
-        at_level_2(cluster.start().led_by("s1"))
+        cluster.start().led_by("s1")
         joiner = NodeProcess("s2", next(free_ports), tmp_path, [*STEADY])
         joiner.options += ["--join", f"localhost:{cluster['s1'].port}"]
         cluster.nodes.append(joiner)
@@ -147,7 +142,7 @@ def test_bad_requests_get_one_clear_line(three: Cluster) -> None:
 
 
 def test_without_a_leader_a_watch_goes_on_but_none_begins(cluster: Cluster) -> None:
-    at_level_2(cluster).ask("set a 1")
+    cluster.ask("set a 1")
     cluster.wait_until_equal()
     with cluster["s2"].connect() as line:
         begin = number_in(answer(line, "watch a"))
@@ -163,7 +158,7 @@ def test_without_a_leader_a_watch_goes_on_but_none_begins(cluster: Cluster) -> N
 @pytest.mark.parametrize("io", IO_MODES)
 def test_a_connection_that_watches_sends_many_writes_as_well(tmp_path: Path, io: str) -> None:
     with Cluster(tmp_path, 1, *STEADY, "--io", io) as cluster:
-        at_level_2(cluster.start().led_by("s1"))
+        cluster.start().led_by("s1")
         with cluster["s1"].connect() as line:
             assert first(line, "client4#1@watch k") == ["s1#1@WATCH response: 0 keys as of"]
             line.send("\n".join(f"client4#{n}@set k {n}" for n in range(10, 210)))
@@ -178,7 +173,7 @@ def test_a_connection_that_watches_sends_many_writes_as_well(tmp_path: Path, io:
 
 def test_a_watch_that_a_node_left_behind_begins_anew(tmp_path: Path) -> None:
     with Cluster(tmp_path, 1, *STEADY, "--history-events", "5") as cluster:
-        at_level_2(cluster.start().led_by("s1"))
+        cluster.start().led_by("s1")
         for n in range(20):
             cluster.ask(f"set app/{n % 2} {n}")
         with cluster["s1"].connect() as line:
@@ -199,7 +194,7 @@ def test_a_watch_that_a_node_left_behind_begins_anew(tmp_path: Path) -> None:
 
 def test_a_slow_reader_is_ended_with_a_place_to_go_on_from(tmp_path: Path) -> None:
     with Cluster(tmp_path, 1, *STEADY, "--history-events", "8") as cluster:
-        node = at_level_2(cluster.start().led_by("s1"))["s1"]
+        node = cluster.start().led_by("s1")["s1"]
         slow = socket.socket()
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         slow.connect(("localhost", node.port))
@@ -225,7 +220,7 @@ def test_a_slow_reader_is_ended_with_a_place_to_go_on_from(tmp_path: Path) -> No
 
 def test_watches_live_on_while_their_node_takes_over_a_snapshot(tmp_path: Path) -> None:
     with Cluster(tmp_path, 3, *STEADY, "--compact-at", "3000") as cluster:
-        at_level_2(cluster.start().led_by("s1"))
+        cluster.start().led_by("s1")
         cluster.ask("set app/old 1")
         cluster.wait_until_equal()
         with cluster["s3"].connect() as line:
@@ -253,7 +248,6 @@ def test_watches_live_on_while_their_node_takes_over_a_snapshot(tmp_path: Path) 
 
 
 def test_a_node_that_stops_tells_where_to_go_on(cluster: Cluster) -> None:
-    at_level_2(cluster)
     with cluster["s2"].connect() as line, cluster["s3"].connect() as other:
         answer(line, "watch app/")
         cluster.ask("set app/a 1")
@@ -274,7 +268,7 @@ def test_a_node_that_stops_tells_where_to_go_on(cluster: Cluster) -> None:
 
 
 def test_a_watch_in_the_midst_of_a_restart_finds_the_events_of_the_log(cluster: Cluster) -> None:
-    at_level_2(cluster).ask("set a 1")
+    cluster.ask("set a 1")
     with cluster["s2"].connect() as line:
         begin = number_in(answer(line, "watch a"))
     cluster.ask("set a 2")

@@ -280,7 +280,7 @@ def campaign(folder: Path, seconds: float, seed: int) -> tuple[list[str], Counte
     chance = random.Random(seed)
     with LinkedCluster(folder, 3, *OPTIONS) as cluster:
         cluster.start().wait_until_whole()
-        eventually(lambda: all(n.status().get("level", 0) >= 2 for n in cluster.nodes), "level 2")
+        cluster.wait_until_raised()
         struck: Counter[str] = Counter()
         with Watched(cluster.nodes, WATCHERS, WRITERS, seed) as watched:
             end_s = time.monotonic() + seconds

@@ -14,18 +14,19 @@ from typing import Any, TypeVar
 from raftline.clients import lines
 from raftline.clients.lines import LineConnection
 from raftline.common.config import FILE_NAME
-from raftline.tools.processes import SERVER, NotAsExpected, ServerProcess
+from raftline.tools.processes import SERVER, WAIT_S, NotAsExpected, ServerProcess
 from raftline.wire.refusals import code_of
 from raftline.wire.replies import RequestOutcome, outcome_of
 from raftline_course.commands import NODE
 from raftline_course.harness.processes import DEADLINE_S, eventually, free_ports
 
-__all__ = ["NEVER_SAID", "SERVER", "STARTED", "STEADY", "Cluster", "NodeProcess"]
+__all__ = ["CALM", "NEVER_SAID", "SERVER", "STARTED", "STEADY", "Cluster", "NodeProcess"]
 
 STARTED = "[*] Server started on"
 # Elections take 2 to 4 s: a node that stands still for a second, on a busy machine, loses nothing
 # by it. Who leads first is not left to chance either: `led_by` needs the controller.
 STEADY = ("--pace", "class", "--controller")
+CALM = ("--pace", "human", "--controller")  # or for ten seconds: none dies in the tests of a file
 NEVER_SAID = ("Traceback", "SafetyError", "Exception in thread", "Fatal Python error")
 
 Kind = TypeVar("Kind", bound="Cluster")
@@ -152,7 +153,7 @@ class Cluster:
 
     def led_by(self: Kind, name: str) -> Kind:
         """Have a node lead at once, by its controller's word, and wait until all follow it and
-        may vote."""
+        may vote, and the leader has appended what it appends by itself."""
         node = self[name]
 
         def leads() -> bool:
@@ -162,13 +163,13 @@ class Cluster:
             return role == "leader" and all(n.status().get("leader") == name for n in self.nodes)
 
         eventually(leads, f"{name} leads")
-        return self.wait_until_whole()
+        return self.wait_until_whole().wait_until_raised()
 
     def kill(self) -> None:
         for node in self.nodes:
             node.kill()
 
-    def leader(self, timeout_s: float = DEADLINE_S) -> NodeProcess:
+    def leader(self, timeout_s: float = WAIT_S) -> NodeProcess:
         """Wait until a node leads and a majority of all nodes agrees; return it."""
         return eventually(self._leader, "a leader that a majority follows", timeout_s)
 
@@ -214,6 +215,18 @@ class Cluster:
         )
         return self
 
+    def wait_until_raised(self: Kind) -> Kind:
+        """Wait until every node is at the highest level that all builds know: the leader appends
+        an entry for it as soon as it knows all of them."""
+
+        def raised() -> bool:
+            views = [node.status() for node in self.nodes]
+            known = min(view.get("build_level", 1) for view in views)
+            return all(view and view.get("level", 1) >= known for view in views)
+
+        eventually(raised, "the level of the builds")
+        return self
+
     def wait_until_equal(self) -> None:
         """Wait until every running node has applied all that the leader has; its disk may not
         have it yet, where those of others were faster."""
@@ -225,13 +238,14 @@ class Cluster:
 
         eventually(equal, "equal nodes")
 
-    def wait_until_on_all_disks(self) -> None:
+    def wait_until_on_all_disks(self) -> int:
         """Wait until every running node has applied all that the leader has, and has it on its
-        disk, so that a look at its log finds it."""
+        disk, so that a look at its log finds it; return the index of the last entry."""
         facts = ("last_index", "synced_index", "last_applied")
 
-        def on_disk() -> bool:
+        def on_disk() -> int:
             views = [node.status() for node in self.running]
-            return all(views) and len({view[fact] for view in views for fact in facts}) == 1
+            ends = {view.get(fact, 0) for view in views for fact in facts}
+            return int(ends.pop()) if len(ends) == 1 else 0
 
-        eventually(on_disk, "equal logs on all disks")
+        return eventually(on_disk, "equal logs on all disks")

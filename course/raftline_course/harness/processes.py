@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from raftline.tools.processes import DEADLINE_S, NotAsExpected, Process, end_all
+from raftline.tools.processes import DEADLINE_S, WAIT_S, NotAsExpected, Process, end_all
 
 __all__ = [
     "DEADLINE_S", "NotAsExpected", "Process", "end_all", "eventually", "free_ports",
@@ -25,7 +25,7 @@ Found = TypeVar("Found")
 
 
 def eventually(
-    look: Callable[[], Found | None], what: str = "", timeout_s: float = DEADLINE_S
+    look: Callable[[], Found | None], what: str = "", timeout_s: float = WAIT_S
 ) -> Found:
     """Return the first true answer of `look`. Raises NotAsExpected if there is none in time."""
     pause = threading.Event()
