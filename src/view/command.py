@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
 import threading
 from collections.abc import Callable, Mapping
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 from raftline.clients.options import ClientAccess
 from raftline.common.address import Address
 from raftline.common.config import ConfigError, complaint
-from raftline.view.nodes import Nodes
+from raftline.view.nodes import CONNECT_S, Nodes
 
 if TYPE_CHECKING:
     from raftline.view.server import ProcessOrder
@@ -47,7 +48,8 @@ def view(members: Mapping[str, Address], access: ClientAccess, port: int) -> int
 
 
 def save(members: Mapping[str, Address], access: ClientAccess, path: Path, seconds: float) -> int:
-    """Observe for this time, and write the steps as one page without other files.
+    """Observe for this time, from when all nodes are heard, and write the steps as one page without
+    other files.
 
     Raises:
         ConfigError: the file can't be written, or no node answers.
@@ -57,6 +59,8 @@ def save(members: Mapping[str, Address], access: ClientAccess, path: Path, secon
 
     async def watch(feed: PageFeed) -> None:
         task = asyncio.create_task(feed.run())
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(feed.heard(), CONNECT_S)
         await asyncio.sleep(seconds)
         task.cancel()
 

@@ -50,6 +50,11 @@ class PageFeed:
 
     # --- the nodes ------------------------------------------------------------------------------
 
+    async def heard(self) -> None:
+        """Wait until each node is observed, or there is a reason why it is not."""
+        while not set(self.nodes.members) <= {*self._clocks, *self.problems}:
+            await asyncio.sleep(BATCH_S)
+
     def _observe_all(self) -> None:
         for name in self.nodes.members:
             if name not in self._tasks:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline_course.harness.cluster import STEADY, Cluster, NodeProcess
+from raftline_course.harness.cluster import CALM, Cluster, NodeProcess
 from raftline_course.harness.processes import Process, eventually, free_ports
 
 PROGRAM = [sys.executable, str(Path(__file__).parents[2] / "src" / "cli.py")]
@@ -22,7 +22,7 @@ pytest.importorskip("aiohttp", reason="the page needs aiohttp")
 
 @pytest.fixture(scope="module")
 def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with Cluster(tmp_path_factory.mktemp("view"), 3, *STEADY) as cluster:
+    with Cluster(tmp_path_factory.mktemp("view"), 3, *CALM) as cluster:
         yield cluster.start().led_by("s1")
 
 
@@ -106,17 +106,17 @@ def test_the_stream_tells_the_state_of_each_node_then_what_happens(
     connection = http.client.HTTPConnection("localhost", port, timeout=20)
     connection.request("GET", "/events")
     stream = connection.getresponse()
-    begun: set[str] = set()
+    begun, is_sent = set[str](), False
     three.ask("client4@set streamed <b>")
-    while True:
+    while not is_sent or begun != {"s1", "s2", "s3"}:
         line = stream.fp.readline().decode()
         batch = json.loads(line.removeprefix("data: ")) if line.startswith("data: ") else {}
-        events = batch.get("events", [])
-        begun |= {event["node"] for event in events if event["k"] == "begin"}
-        if any("set streamed <b>" in json.dumps(event.get("append", "")) for event in events):
-            break
+        for event in batch.get("events", []):
+            begun |= {event["node"]} if event["k"] == "begin" else set()
+            if "set streamed <b>" in json.dumps(event.get("append", "")):
+                is_sent = True
+                assert event["node"] in begun
     connection.close()
-    assert begun == {"s1", "s2", "s3"}
 
 
 def test_an_order_that_a_node_refuses_is_not_in_force(port: int) -> None:
@@ -161,7 +161,7 @@ def test_a_node_that_joins_later_gets_a_lane(port: int, three: Cluster) -> None:
 def test_a_saved_page_holds_what_was_seen(three: Cluster, tmp_path: Path) -> None:
     path = tmp_path / "run.html"
     one = f"localhost:{three['s2'].port}"
-    command = [*PROGRAM, "view", "--at", one, "--save", str(path), "--for", "1"]
+    command = [*PROGRAM, "view", "--at", one, "--save", str(path), "--for", "0.5"]
     saver = Process("save", command).launch()
     assert saver.ended() == 0
     found = re.search(r'id="saved">(.*)</script>', path.read_text(encoding="utf-8"))

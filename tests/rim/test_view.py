@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
+import pytest
+
+from raftline.clients.options import ClientAccess
+from raftline.common.address import Address
+from raftline.view import command
 from raftline.view.clocks import SOLVE_EVERY, Clocks, solved
 from raftline.view.page import saved_page
 from raftline.view.picture import COMMITS, LOST_AFTER_S, Picture
@@ -199,3 +207,21 @@ def test_a_saved_page_needs_nothing_else_and_a_value_stays_text() -> None:
     assert json.loads(held[1])["events"] == [{"value": value}]
     assert "default-src 'none'; script-src 'sha256-" in page
     assert "unsafe" not in page
+
+
+def test_the_time_of_a_saved_page_begins_once_its_nodes_are_heard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def answer_late(_: command.Nodes, talk: Generator[object, object, None]) -> None:
+        next(talk)  # it connects
+        await asyncio.sleep(0.5)
+        for said in (None, None, b"s1@OBSERVE response: " + json.dumps(STATE).encode()):
+            talk.send(said)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(command.Nodes, "carry_out", answer_late)
+    page = tmp_path / "page.html"
+    members = {"s1": Address("localhost", 1)}
+    assert command.save(members, ClientAccess(), page, 0.1) == 0
+    assert capsys.readouterr().out == f"{page} holds 1 events of 0.1 s\n"
+    assert page.exists()
