@@ -19,6 +19,7 @@ from types import FrameType
 
 import pytest
 
+from raftline.common.level import LEVEL
 from raftline.net.connection import Connection
 from raftline.net.host import Batch
 from raftline.node.server import Server
@@ -139,7 +140,7 @@ def three_nodes(folder: Path) -> Iterator[dict[str, Node]]:
     nodes: dict[str, Node] = {}
     try:
         for name in members:
-            nodes[name] = Node(name, members=members, dir=folder / name)
+            nodes[name] = Node(name, members=members, dir=folder / name, pace="class")
         yield nodes
     finally:
         for node in nodes.values():
@@ -163,8 +164,10 @@ def test_one_write_passes_the_modules_that_the_page_names(
     threading.setprofile(way)
     try:
         with three_nodes(tmp_path) as nodes:
-            views = [node._server.node.view for node in nodes.values()]
-            assert eventually(lambda: any(view.is_leader for view in views))
+            servers = [node._server for node in nodes.values()]
+            views = [server.node.view for server in servers]
+            # A leader raises the level by itself, as soon as it knows all builds.
+            eventually(lambda: all(server.level == LEVEL for server in servers), "the level")
             leader = next(view for view in views if view.is_leader)
             there = nodes[leader.name].address
             with socket.create_connection((there.host, there.port)) as client:

@@ -18,7 +18,7 @@ from raftline_course.harness.processes import DEADLINE_S, eventually
 from tests.page_changes import Change, changes
 from tests.tree_copy import copy_tree
 
-LISTS_S = 250  # in which the tests of the lists are over on any machine
+LISTS_S = 900  # in which the tests of the lists are over on any machine
 # A read, which the page describes in words.
 STRLEN = [
     Change("src/wire/commands.py", (
@@ -101,6 +101,7 @@ def run(source: Path, program: str, *words: str, typed: str = "") -> tuple[str, 
     return done.stdout + done.stderr, done.returncode
 
 
+@pytest.mark.timeout(2 * LISTS_S)
 def test_the_lists_of_the_suite_and_the_tests_of_the_page_pass_in_the_copy(copy: Path) -> None:
     """Without the hunt for mutants, which copies the tree again."""
     pytest_of = ("-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider")

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from raftline.tools import statusreport
 from raftline.wire.limits import VALUE_BYTES
 from raftline.wire.protocol import error, not_leader, outcome_unknown
 from raftline_course.harness.cluster import Cluster
-from raftline_course.harness.processes import eventually
+from raftline_course.harness.processes import DEADLINE_S, eventually
 from tests import in_process
 from tests.scripted_node import Start, free_port, scripted_nodes, store
 
@@ -294,7 +295,7 @@ def test_client_verbs_have_the_exit_codes_of_the_client(
     start: Start, tmp_path: Path, text: str, code: int
 ) -> None:
     port = start(lambda _: text).port
-    done = raftline(tmp_path, "get", "--timeout", "0.2", "--at", f"localhost:{port}", "a")
+    done = raftline(tmp_path, "get", "--timeout", "2", "--at", f"localhost:{port}", "a")
     assert (done.stdout, done.stderr, done.returncode) == ("", text + "\n", code)
 
 
@@ -310,7 +311,10 @@ def test_without_a_listener_a_command_fails_at_once_in_one_line(tmp_path: Path) 
     assert (done.stderr, done.returncode) == ("", 5)
 
 
-def test_without_a_quorum_a_command_says_what_is_missing(three: Cluster, tmp_path: Path) -> None:
+def test_without_a_quorum_a_command_says_what_is_missing(
+    three: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(statusreport, "LOOK_S", DEADLINE_S)
     for node in three.nodes[1:]:
         node.kill()
     where = {**os.environ, "RAFTLINE": f"localhost:{three.nodes[0].port}"}
@@ -348,13 +352,13 @@ def test_a_lease_is_kept_for_as_long_as_the_program_runs(three: Cluster, tmp_pat
 
 def test_a_kept_lease_that_another_ends_ends_the_program(three: Cluster, tmp_path: Path) -> None:
     where = f"localhost:{three.nodes[0].port}"
-    words = ["lease", "3", "--keep", "--json", "--at", where]
+    words = ["lease", "12", "--keep", "--json", "--at", where]
     with subprocess.Popen(
         [sys.executable, "-m", "raftline", *words], stdout=subprocess.PIPE, text=True
     ) as keeper:
         assert keeper.stdout is not None
         granted = json.loads(keeper.stdout.readline())
-        assert (granted["ok"], granted["seconds"]) == (True, 3)
+        assert (granted["ok"], granted["seconds"]) == (True, 12)
         assert raftline(tmp_path, "release", granted["lease"], at=where).returncode == 0
         lost = json.loads(keeper.stdout.readline())
         assert (lost["ok"], lost["code"], keeper.wait()) == (False, 124, 124)
@@ -372,12 +376,13 @@ def test_a_watch_runs_a_command_at_each_event(three: Cluster, tmp_path: Path) ->
         raftline(tmp_path, "set", "at/1", "3; rm -r /", at=where)
         raftline(tmp_path, "delete", "at/1", at=where)
         eventually(lambda: seen.read_text().count("\n") == 3, "all events")
+        assert watcher.stderr is not None
+        said = [watcher.stderr.readline() for _ in range(3)]  # each comes as its command has ended
         watcher.send_signal(signal.SIGINT)
         assert watcher.wait() == 130
-        assert watcher.stderr is not None
-        said = watcher.stderr.read().splitlines()
+        assert watcher.stderr.read() == ""
     lines = ["has at/1 [two words]", "set at/1 [3; rm -r /]", "delete at/1 []"]
     assert seen.read_text().splitlines() == lines
     assert said == [
-        f"[*] {program}: exit code 1, at {kind} at/1" for kind in ("has", "set", "delete")
+        f"[*] {program}: exit code 1, at {kind} at/1\n" for kind in ("has", "set", "delete")
     ]

@@ -57,7 +57,7 @@ def install_wheel(clone: Path, build: str) -> Path:
 
 def command(clone: Path, *arguments: str) -> list[str]:
     return [
-        *(sys.executable, str(clone / "bench" / "run.py"), "--rounds", "1", "--seconds", "0.5"),
+        *(sys.executable, str(clone / "bench" / "run.py"), "--rounds", "1", "--seconds", "1.5"),
         *("--nodes", "1", "--dir", str(clone / "nodes"), "--json", str(clone / "json")),
         *("--base-port", str(next(free_ports)), *arguments),
     ]
@@ -147,7 +147,7 @@ def test_a_wheel_of_another_code_is_as_good_as_none(clone: Path, trouble: str) -
 
 
 def test_beside_a_busy_row_each_core_has_one_busy_process_until_its_end(clone: Path) -> None:
-    chosen = ("--systems", "raftline", "--rows", "set, 64, busy")
+    chosen = ("--systems", "raftline", "--rows", "set, 64, busy", "--seconds", "4")
     process = subprocess.Popen(command(clone, *chosen), stdout=subprocess.DEVNULL)
 
     def all_begun() -> list[int]:

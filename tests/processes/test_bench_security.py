@@ -156,7 +156,7 @@ import protected_nodes
 kind, how, folder, port = sys.argv[1:]
 more = [how] if how else []
 with getattr(protected_nodes, kind)(Path(folder), int(port), *more) as cluster:
-    print(json.dumps(cluster.measure(Load(connections=4, seconds=0.3, warm_up=0.1))))
+    print(json.dumps(cluster.measure(Load(connections=4, seconds=1.5, warm_up=0.1))))
 """
 
 

@@ -185,7 +185,7 @@ def test_the_sources_have_at_most_a_thousand_lines() -> None:
 def _judged(binary: Path, *words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(ROOT / "src" / "cli.py"), "conform", "--jobs", "2", *words]
     command += ["--", str(binary), "{name}", "{port}", "{dir}"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=560, check=False)
 
 
 @pytest.mark.parametrize(

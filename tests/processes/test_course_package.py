@@ -62,7 +62,7 @@ def raftline(*words: str, path: list[Path], folder: Path) -> subprocess.Complete
         env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path))},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=280,
         check=False,
     )
 

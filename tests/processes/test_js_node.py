@@ -34,7 +34,7 @@ pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="there is n
 def _judged(source: Path, *words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(ROOT / "src" / "cli.py"), "conform", "--jobs", "2", *words]
     command += ["--", "node", str(source), "{name}", "{port}", "{dir}"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=560, check=False)
 
 
 @pytest.fixture

@@ -177,13 +177,13 @@ def test_a_watch_tells_keys_then_changes_and_ends_when_it_is_closed(kv: raftline
     assert (first.kind, first.key, first.value) == ("has", "w/a", "1")
     kv["w/b"] = "2"
     kv["other"] = "3"
-    kv.set("w/c", "4", ttl=1)
     del kv["w/a"]
+    kv.set("w/c", "4", ttl=1)
     got = [watch.next_event(DEADLINE_S) for _ in range(4)]
     assert [(each.kind, each.key, each.value) for each in got if each is not None] == [
         ("set", "w/b", "2"),
-        ("set", "w/c", "4"),
         ("delete", "w/a", None),
+        ("set", "w/c", "4"),
         ("expire", "w/c", None),
     ]
     assert watch.next_event(0.05) is None
@@ -219,15 +219,15 @@ def test_closing_the_client_ends_its_watches_and_its_thread(nodes: Cluster) -> N
 
 
 def test_a_lease_renews_itself_and_takes_its_keys_along(kv: raftline.KV[str]) -> None:
-    with kv.lease(1) as lease:
+    with kv.lease(5) as lease:
         kv.set("l/a", "1", lease=lease)
         assert kv.setnx("l/b", "1", lease=lease)
-        end_s = time.monotonic() + 2.5
+        end_s = time.monotonic() + 6.5
         while time.monotonic() < end_s:
             assert lease.is_held
             assert "l/a" in kv
         assert lease.check() is lease
-        assert repr(lease).endswith("1 s, held>")
+        assert repr(lease).endswith("5 s, held>")
     assert dict(kv.items("l/")) == {}
     assert not lease.is_held
     eventually(lambda: ours() == [], "the thread that renews has ended")
@@ -238,7 +238,7 @@ def test_a_lease_renews_itself_and_takes_its_keys_along(kv: raftline.KV[str]) ->
 
 
 def test_a_lease_without_keep_is_renewed_by_check_alone(kv: raftline.KV[str]) -> None:
-    lease = kv.lease(3, keep=False).grant()
+    lease = kv.lease(5, keep=False).grant()
     kv.set("l/own", "1", lease=lease)
     assert ours() == []
     assert lease.check(timeout=5) is lease
@@ -310,7 +310,7 @@ def test_programs_share_a_lock_and_hold_a_semaphore(kv: raftline.KV[str], nodes:
         pool = kv.semaphore("pool", 1)
         assert pool.acquire(timeout=0.2) is None
         assert len(pool.holders()) == 1
-    assert pool.acquire(timeout=5) > token  # type: ignore[operator]
+    assert pool.acquire(timeout=DEADLINE_S) > token  # type: ignore[operator]
     pool.release()
     assert list(kv.keys("semaphore/")) == []
     assert list(kv.keys("lock/book/")) == ["lock/book/held"]  # which the thread has got
@@ -321,7 +321,7 @@ def test_the_lock_of_a_killed_holder_is_free_for_who_tries_once(
 ) -> None:
     child = os.fork()
     if child == 0:
-        raftline.connect(at(nodes)).lock("killed", ttl=1).acquire()
+        raftline.connect(at(nodes)).lock("killed", ttl=5).acquire()
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(child, 0)
     assert kv.lock("killed").acquire(timeout=0) is None
@@ -332,7 +332,7 @@ def test_the_lock_of_a_killed_holder_is_free_for_who_tries_once(
 
 
 def test_an_election_has_one_leader_and_tells_who(kv: raftline.KV[str]) -> None:
-    first, second = kv.election("service", ttl=3), kv.election("service", ttl=3)
+    first, second = kv.election("service"), kv.election("service")
     observer = second.observe()
     assert next(observer) is None
     token = first.campaign("host one")
@@ -353,7 +353,7 @@ def test_a_child_process_asks_anew_and_leaves_its_parent_what_it_holds(
     kv: raftline.KV[str],
 ) -> None:
     kv["fork"] = "parent"
-    lease = kv.lease(5).grant()
+    lease = kv.lease(60).grant()
     watch = kv.watch("fork")
     assert watch.next_event(DEADLINE_S) is not None
     child = os.fork()
@@ -388,10 +388,10 @@ def test_a_call_ends_at_its_deadline_where_the_leader_stands_still(three: Cluste
         three["s2"].pause()
         three["s3"].pause()
         begun_s = time.monotonic()
-        with pytest.raises((raftline.Unreachable, raftline.NoLeader)):
-            kv.within(1.0).get("a")
         with pytest.raises(raftline.OutcomeUnknown, match="outcome unknown"):
             kv.within(1.0).set("a", "2")
+        with pytest.raises((raftline.Unreachable, raftline.NoLeader)):
+            kv.within(1.0).get("a")
         assert time.monotonic() - begun_s < DEADLINE_S / 2
         three["s2"].resume()
         three["s3"].resume()
@@ -466,7 +466,7 @@ def test_a_watch_goes_on_at_another_node_and_misses_nothing(three: Cluster) -> N
 def test_a_lease_outlives_its_leader_and_is_lost_without_a_quorum(three: Cluster) -> None:
     with raftline.connect(at(three), timeout=DEADLINE_S) as kv:
         lost = threading.Event()
-        lease = kv.lease(8, on_lost=lost.set).grant()
+        lease = kv.lease(11, on_lost=lost.set).grant()
         kv.set("a", "1", lease=lease)
         leader = three.leader()
         leader.kill()

@@ -13,6 +13,7 @@ import pytest
 from tests import nightly
 
 ROOT = Path(__file__).resolve().parents[2]
+COLLECTED_S = 400  # in which all tests are collected on any machine
 MODULE = """
 import pytest
 
@@ -44,7 +45,7 @@ def run_pytest(*arguments: object) -> tuple[int, str]:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=COLLECTED_S,
         check=False,
         env={name: text for name, text in os.environ.items() if not name.startswith("PYTEST_")},
     )
@@ -57,6 +58,7 @@ def collected(*arguments: object) -> set[str]:
     return set(re.findall(r"^tests/.*::.*$", output, re.MULTILINE))
 
 
+@pytest.mark.timeout(4 * COLLECTED_S)
 def test_each_test_is_in_one_of_three_lanes() -> None:
     quick, rest, night = (collected(f"--lane={lane}") for lane in ("quick", "rest", "nightly"))
     every = collected()

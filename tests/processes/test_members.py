@@ -315,7 +315,7 @@ def test_the_command_line_shows_and_changes_members(cluster: Cluster) -> None:
     shown = raftline(cluster, "members")
     assert f"{follower}  localhost:{cluster[follower].port}  learner\n" in shown.stdout
     assert shown.stdout.splitlines()[-1].startswith("[!] 2 voters need each other")
-    status = raftline(cluster, "status")
+    status = raftline(cluster, "status", "--timeout", "20")
     assert (
         next(line for line in status.stdout.splitlines() if line.startswith(follower)).split()[2]
         == "learner"
@@ -331,7 +331,7 @@ def test_the_command_line_shows_and_changes_members(cluster: Cluster) -> None:
 
 def test_status_shows_a_member_that_the_file_does_not_name(cluster: Cluster) -> None:
     node = joined(newcomer(cluster, cluster.leader()))
-    status = raftline(cluster, "status")
+    status = raftline(cluster, "status", "--timeout", "20")
     assert status.returncode == 0
     assert f"s4    localhost:{node.port}" in status.stdout
     assert status.stdout.splitlines()[-1].endswith(": 4 of 4 voters answer")

@@ -24,7 +24,7 @@ class Monitored(Cluster):
     """A cluster whose nodes have a door each."""
 
     def __init__(self, folder: Path, count: int) -> None:
-        super().__init__(folder, count)
+        super().__init__(folder, count, "--pace", "class")
         self.doors = {node.name: next(free_ports) for node in self.nodes}
         for node in self.nodes:
             node.options += ["--http", str(self.doors[node.name])]

@@ -77,7 +77,7 @@ def test_dead_peers_cost_no_busy_loop_and_no_threads(tmp_path: Path) -> None:
         threads = len(list((folder / "task").iterdir()))
         begin = _processor_ticks(folder)
         threading.Event().wait(2.0)
-        assert len(list((folder / "task").iterdir())) == threads
+        assert len(list((folder / "task").iterdir())) <= threads
         assert _processor_ticks(folder) - begin < 60  # of 200 in two seconds
 
 
@@ -125,7 +125,7 @@ def connections(process: subprocess.Popen[str] | None, port: int) -> set[str]:
 def test_a_client_that_never_reads_is_disconnected_and_frees_its_place(tmp_path: Path) -> None:
     with Cluster(tmp_path, 1) as cluster:
         node = cluster["s1"]
-        hurry(node, 1.0)
+        hurry(node, 4.0)
         node.start()
         cluster.leader()
         assert node.process is not None

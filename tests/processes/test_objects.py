@@ -453,7 +453,7 @@ def test_a_dead_programs_lock_is_free_after_its_lease_with_a_higher_token(
     program = (
         "import raftline, sys\n"
         f"clients = raftline.Clients(*{addresses!r}, name='dies')\n"
-        "lock = raftline.ReplicatedLock('door', node=clients, lease=4.0)\n"
+        "lock = raftline.ReplicatedLock('door', node=clients, lease=6.0)\n"
         "lock.acquire()\n"
         "print(lock.token, flush=True)\n"
         "sys.stdin.read()\n"
@@ -467,13 +467,11 @@ def test_a_dead_programs_lock_is_free_after_its_lease_with_a_higher_token(
     )
     assert holder.stdout
     token = int(holder.stdout.readline())
-    lock = raftline.ReplicatedLock("door", node=two[0], lease=4.0)
+    lock = raftline.ReplicatedLock("door", node=two[0], lease=6.0)
     found = lock.holder()
     assert found is not None
     assert found.startswith("dies on ")
-    assert not lock.acquire(
-        timeout=6.0
-    )  # it is renewed, so to wait longer than a lease is of no use
+    assert not lock.acquire(timeout=8.0)  # it is renewed, so to wait beyond a lease is of no use
     holder.kill()
     holder.communicate()
     assert lock.acquire(timeout=DEADLINE_S)

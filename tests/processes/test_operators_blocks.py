@@ -16,6 +16,7 @@ import pytest
 
 from raftline.access.tls import TlsFiles, tls_of_node
 from raftline_course.harness.processes import DEADLINE_S, free_ports
+from tests.in_process import without_notices
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "operate" / "tls-and-secret.md"
@@ -65,7 +66,7 @@ def run(block: str, folder: Path, port: int = 0) -> str:
         check=False,
     )
     assert done.returncode == 0, done.stdout
-    return done.stdout
+    return without_notices(done.stdout)
 
 
 @contextlib.contextmanager

@@ -100,7 +100,7 @@ def test_a_process_that_ignores_its_stop_signal_is_killed(start: Start) -> None:
     for process in (deaf, willing):
         process.wait_for_line("begun")
     ended.ended()
-    assert end_all([deaf, willing, ended], patience_s=1.0) == 2
+    assert end_all([deaf, willing, ended], patience_s=4.0) == 2
     codes = [process.running.returncode for process in (deaf, willing, ended)]
     assert codes == [-signal.SIGKILL, -signal.SIGTERM, 0]
 

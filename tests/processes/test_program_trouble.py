@@ -250,7 +250,7 @@ def test_a_leader_that_hangs_does_not_cost_the_lock(
     addresses = [f"localhost:{node.port}" for node in cluster.nodes]
     # So patient that the lease would be over long before another node was asked.
     with raftline.Clients(*addresses, timeout=8 * DEADLINE_S) as patient:
-        lock = raftline.ReplicatedLock("door", node=patient, lease=6.0)
+        lock = raftline.ReplicatedLock("door", node=patient, lease=9.0)
         rival = raftline.ReplicatedLock("door", node=clients)
         assert lock.acquire()
         token = lock.token

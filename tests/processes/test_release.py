@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from raftline_course.harness.processes import DEADLINE_S, ports_in_a_row
+from tests.in_process import without_notices
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = (
@@ -46,7 +47,7 @@ def run(*command: str | Path, folder: Path) -> str:
         stderr=subprocess.STDOUT,
     )
     assert ended.returncode == 0, ended.stdout
-    return ended.stdout
+    return without_notices(ended.stdout)
 
 
 def relative_modules(folder: Path) -> list[Path]:

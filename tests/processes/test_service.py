@@ -105,7 +105,7 @@ def test_each_line_of_a_json_log_is_an_object_with_time_node_and_term(cluster: C
     node = cluster["s1"]
     node.options += ["--log-format", "json"]
     node.launch().wait_for_line("Server started")
-    assert node.ask("client4@set b 5") == "s1@SET response: b set to 5"
+    assert cluster.ask("client4@set b 5") == "SET response: b set to 5"
     assert node.terminate() == 0
     records = [json.loads(line) for line in node.said]
     assert all(list(one) == ["time", "level", "node", "term", "message"] for one in records)

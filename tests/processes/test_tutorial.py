@@ -21,6 +21,7 @@ import pexpect
 import pytest
 
 from raftline_course.harness.processes import DEADLINE_S, eventually, ports_in_a_row
+from tests.in_process import without_notices
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "tutorial.md"
@@ -202,7 +203,7 @@ class Desktop:
             text=True,
             check=False,
         )
-        return [usual(line) for line in done.stdout.splitlines()]
+        return [usual(line) for line in without_notices(done.stdout).splitlines()]
 
     def close(self) -> None:
         for terminal in reversed(self.terminals.values()):

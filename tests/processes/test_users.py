@@ -172,9 +172,9 @@ def test_the_shell_takes_the_user_of_the_environment_or_of_an_option(
     assert refused.returncode == 5
     assert "a client without a login may not get app/shell" in refused.stderr
     assert "has no password here" in run("get", "--user", "bob", "a").stderr
-    status = run("status", "--dir", str(cluster.folder), **(named | {"RAFTLINE_USER": "ann"}))
+    words = ("status", "--timeout", "20", "--dir", str(cluster.folder))
+    status = run(*words, **(named | {"RAFTLINE_USER": "ann"}))
     assert status.returncode == 0, status.stdout + status.stderr
-    words = ("status", "--dir", str(cluster.folder))
     in_part = run(*words, **(named | {"RAFTLINE_USER": "bob"}))  # who reads no counts
     assert (in_part.returncode, in_part.stderr) == (0, "")
     rows = [line.split() for line in in_part.stdout.splitlines()[1:4]]

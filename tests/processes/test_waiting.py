@@ -22,7 +22,7 @@ from raftline.common import config
 from raftline.common.address import Address
 from raftline.tools import members, status
 from raftline_course.harness.processes import eventually
-from tests.scripted_node import DEADLINE_S, SOURCE, Start, free_port, run, scripted_nodes, store
+from tests.scripted_node import DEADLINE_S, SOURCE, Start, free_port, scripted_nodes, store
 
 FACTS = {"name": "s2", "role": "leader", "term": 3, "leader": "s2", "last_index": 1}
 FACTS |= {"commit_index": 1, "last_applied": 1}
@@ -75,7 +75,9 @@ def test_with_all_nodes_down_the_client_soon_names_them_and_the_wait(
     assert not (tmp_path / "new").exists()
 
 
-def test_a_node_that_keeps_a_request_is_named_while_it_does(start: Start, soon: None) -> None:
+def test_a_node_that_keeps_a_request_is_named_while_it_does(
+    start: Start, soon: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     called, said = threading.Event(), list[str]()
 
     def say(text: str) -> None:
@@ -85,6 +87,7 @@ def test_a_node_that_keeps_a_request_is_named_while_it_does(start: Start, soon: 
     node = start(lambda _: f"GET response: {called.wait(DEADLINE_S)}")
     with Client(port=node.port, timeout_s=DEADLINE_S, on_wait=say) as client:
         assert client.request("get a") == "GET response: True"
+        monkeypatch.setattr(connection, "SAID_AFTER_S", DEADLINE_S)
         assert client.request("get a") == "GET response: True"
     assert said == [
         f"No answer yet: localhost port {node.port} was asked, and has {DEADLINE_S} s for it in all"
@@ -115,7 +118,8 @@ def test_the_client_reports_its_wait_on_standard_error_unless_quiet(start: Start
         over.release()
         assert complaints.read() == ""
     late_s[0] = 1.5
-    assert run(port, 1, "-q", "get", "a").stderr == ""
+    with running("-q", port, 1, "get", "a") as (_, said, complaints):
+        assert (said.read(), complaints.read()) == ("5\n", "")
 
 
 @contextlib.contextmanager

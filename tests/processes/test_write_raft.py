@@ -75,7 +75,7 @@ def test_a_handout_grades_by_itself(made: Path) -> None:
             cwd=made,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=280,
             check=False,
         )
         assert (done.returncode, done.stderr) == (0, "")

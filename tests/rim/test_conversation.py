@@ -348,7 +348,7 @@ def test_a_reported_reason_for_no_leader_goes_before_unreachable_nodes(
     points = start(lambda _: not_leader("s9", "localhost", free_port()), "s4")
     also = [("localhost", port) for port in (asks.port, voteless.port, points.port, free_port())]
     with (
-        Client(port=free_port(), timeout_s=0.5, follow=True, also=also) as client,
+        Client(port=free_port(), timeout_s=2.0, follow=True, also=also) as client,
         pytest.raises(NoLeader, match=f"I know of no leader. Try again. {WHY}"),
     ):
         client.request(command)
@@ -357,7 +357,7 @@ def test_a_reported_reason_for_no_leader_goes_before_unreachable_nodes(
 def test_a_session_request_without_an_answer_leaves_no_write_in_doubt(start: Start) -> None:
     silent = start(lambda _: None)
     with (
-        Client(port=silent.port, timeout_s=0.3, follow=True) as client,
+        Client(port=silent.port, timeout_s=1.5, follow=True) as client,
         pytest.raises(Unreachable, match="closed the connection before it answered"),
     ):
         client.request("set a 1")
@@ -396,8 +396,8 @@ def test_a_client_with_a_short_time_hears_that_a_silent_node_has_no_leader(start
 
     silent = start(keep)
     also = [("localhost", silent.port)]
-    with Client(port=free_port(), timeout_s=0.5, follow=True, also=also) as client:
-        client.attempt_s = 0.2
+    with Client(port=free_port(), timeout_s=2.0, follow=True, also=also) as client:
+        client.attempt_s = 0.8
         with pytest.raises(NoLeader):
             client.request("get a")
     given_up.set()

@@ -151,7 +151,7 @@ def test_a_lost_connection_has_all_its_requests_asked_elsewhere_once() -> None:
 
 def test_a_node_that_stands_still_is_left_with_all_that_it_was_asked() -> None:
     async def run() -> None:
-        async with node() as s1, node(value) as s2, connected(s1, s2, timeout=0.8) as kv:
+        async with node() as s1, node(value) as s2, connected(s1, s2, timeout=4) as kv:
             assert await asyncio.gather(*(kv.get(key) for key in "abc")) == ["a", "b", "c"]
             assert sorted(s1.lines) == sorted(s2.lines)
 
@@ -188,7 +188,7 @@ def test_requests_follow_the_leader_while_others_are_still_answered() -> None:
 
 def test_a_reply_to_another_number_is_no_answer() -> None:
     async def run() -> None:
-        async with node(session) as s1, connected(s1, timeout=0.5) as kv:
+        async with node(session) as s1, connected(s1, timeout=2) as kv:
             add = asyncio.ensure_future(kv.incr("n"))
             await s1.has(2)
             s1.writers[-1].write(b"s1#99@INCR response: 1\n")

@@ -185,7 +185,7 @@ def test_users_and_members_stay_for_as_long_as_they_like(
 def test_the_question_for_a_level_without_a_proof_is_no_login(
     access: Access, doors: list[Door], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server_protocol, "STRANGER_S", 0.2)
+    monkeypatch.setattr(server_protocol, "STRANGER_S", 1.0)
     doors.append(door := Door(access, peer_auth=PeerAuth(b"0" * 32, is_required=True)))
     assert door.ask("s2@Level 3 version 0.1.0").startswith("s1@Level ")
     assert "nobody logged in" in door.line()
