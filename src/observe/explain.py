@@ -216,7 +216,9 @@ def explain(step: Step, findings: Sequence[Finding] = ()) -> list[Reason]:
     if step.refusal:
         return [Reason(f"refused: {step.refusal}", "docs/use/protocol.md", "node.receive")]
     event = step.message if step.message is not None else step.event
-    decision = next(rule for rule in DECISIONS[type(event)] if rule.when(step))
+    for decision in DECISIONS[type(event)]:  # the last one always fits
+        if decision.when(step):
+            break
     rules = [decision, *(rule for rule in CONSEQUENCES if rule.when(step))]
     found = broken(step)
     known = {finding.claim for finding in found}

@@ -8,9 +8,8 @@ their word would justify their mistakes.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
-from functools import cached_property
 from typing import NamedTuple
 
 from raftline.raft.effects import Effects
@@ -133,7 +132,7 @@ def facts_of(view: NodeView) -> Facts:
     )
 
 
-@dataclass(frozen=True)
+@dataclass
 class Step:
     """One step of the core: its input, its Effects, and the state before and after."""
 
@@ -145,32 +144,22 @@ class Step:
     after: Facts
     refusal: str = ""  # why the input was refused, so that nothing was changed
     term_there: int | None = None  # this log's term at the prev_log_index of an AppendEntries
+    message: Message | None = field(init=False)  # that came, if one did
+    sent: list[Message] = field(init=False)  # those that wait for the disk last
+    answer: Message | None = field(init=False)  # to the message that came
 
-    @cached_property
-    def message(self) -> Message | None:
-        """The message that came, if one did."""
-        return self.event.message if isinstance(self.event, Receive) else None
-
-    @cached_property
-    def sent(self) -> list[Message]:
-        """The messages sent, those that wait for the disk last."""
-        return [*self.effects.send, *self.effects.send_after_save]
-
-    @property
-    def answer(self) -> Message | None:
-        """The answer to the message that came."""
-        message = self.message
-        if message is None:
-            return None
-        answers = (one for one in self.sent if isinstance(one, Answer) and one.to == message.sender)
-        return next(answers, None)
+    def __post_init__(self) -> None:
+        self.message = message = self.event.message if isinstance(self.event, Receive) else None
+        self.sent = [*self.effects.send, *self.effects.send_after_save]
+        answers = [one for one in self.sent if isinstance(one, Answer)] if message else []
+        self.answer = next((one for one in answers if message and one.to == message.sender), None)
 
     @property
     def is_idle(self) -> bool:
         """Whether time has passed, and nothing was due."""
         return isinstance(self.event, Tick) and self.is_pulse and not self.sent
 
-    @cached_property
+    @property
     def is_pulse(self) -> bool:
         """Whether this is a heartbeat or its answer, of a cluster at rest."""
         if self.refusal or _settled(self.before) != _settled(self.after):
@@ -180,7 +169,7 @@ class Step:
         if acted or effects.refused:
             return False
         received = [message] if message is not None else []
-        return all(_is_empty(one) for one in [*received, *effects.send, *effects.send_after_save])
+        return all(_is_empty(one) for one in [*received, *self.sent])
 
 
 def _settled(facts: Facts) -> tuple[object, ...]:

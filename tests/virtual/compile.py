@@ -26,8 +26,9 @@ SIMULATED = (
     "raftline/common/level", "raftline_course/harness/history",
     "raftline_course/harness/linearizable",
     "raftline/access/login", "raftline/access/rights",
+    "raftline/monitoring/exposition", "raftline/monitoring/metrics",
     "raftline/net/admission", "raftline/net/host", "raftline/net/lines",
-    "raftline/net/outgoing_protocol",
+    "raftline/net/local_commands", "raftline/net/outgoing_protocol",
     "raftline/net/reply_room", "raftline/net/server_protocol", "raftline/net/serving",
     "raftline/net/waits", "raftline/net/watching", "raftline/common/wakeup",
     "raftline/node/applying", "raftline/node/batching", "raftline/node/clock",
@@ -36,6 +37,7 @@ SIMULATED = (
     "raftline/node/queue", "raftline/node/rounds", "raftline/node/snapshots",
     "raftline/node/stepper", "raftline/node/watch",
     "raftline/node/watch_feed", "raftline/node/watchers", "raftline/node/writer",
+    "raftline/observe/*",
     "raftline/storage/birth", "raftline/storage/disk", "raftline/storage/folder",
     "raftline/storage/hardstate", "raftline/storage/lines", "raftline/storage/logfile",
     "raftline/storage/logreader", "raftline/storage/recovery",
@@ -47,7 +49,8 @@ LEFT_OUT = {
     "raftline/raft/plain", "raftline/raft/recording", "raftline/raft/replay",
     "raftline/state/machines", "tests/virtual/compile", "tests/virtual/coroutines",
     "tests/virtual/lockers", "tests/virtual/sharers",
-    "tests/virtual/plain_snapshots", "tests/virtual/script", "tests/virtual/simulate",
+    "tests/virtual/plain_snapshots", "tests/virtual/reasons", "tests/virtual/script",
+    "tests/virtual/simulate",
 }  # fmt: skip
 # Its outcome says all: what happened, when, and what was answered.
 SCHEDULES = """

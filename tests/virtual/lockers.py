@@ -20,6 +20,7 @@ from random import Random
 from typing import Any, TypeVar
 
 from raftline.clients.connection import ClientError, Deadline
+from raftline.clients.one_node import Connect, HangUp, NextLine, NodeStep, Rest, Send
 from raftline.clients.search import NodeTurns, search, text_of
 from raftline.clients.steps import carry_out_awaiting
 from raftline.kv.callers import Callers
@@ -29,16 +30,7 @@ from raftline.kv.codec import TEXT
 from raftline.kv.contest import LOCKS, LockKeys
 from raftline.kv.errors import LeaseLost
 from raftline.kv.events import WatchCursor
-from raftline.kv.following import (
-    BaseWatch,
-    Connect,
-    HangUp,
-    NextLine,
-    NodeStep,
-    Rest,
-    Send,
-    WatchMachine,
-)
+from raftline.kv.following import BaseWatch, WatchMachine
 from raftline.kv.lease_timer import BaseLease, LeaseTimer
 from raftline.kv.liveness import MEMBERS_ID
 from raftline.kv.renewals import Renewals, UntilDue, keeping

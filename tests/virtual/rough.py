@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.virtual.host import Host
 
 # What stands between the lines of clients, and how its reply begins.
-NOISE = (
+NOISE: tuple[tuple[bytes, str | tuple[str, ...]], ...] = (
     (b"%s@status", "STATUS response: "),
     (b"%s@help", ""),
     (b"%s@get a read local", "GET response"),

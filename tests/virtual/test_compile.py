@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,6 +35,14 @@ def test_the_world_its_invariants_and_the_core_are_compiled_and_no_test_is(packa
         "tests/virtual/schedule.py",
     } <= names
     assert not [name for name in names if "/test_" in name or name.endswith("__init__.py")]
+
+
+@pytest.mark.nightly  # a minute of computing
+def test_the_types_of_what_is_compiled_hold(package: Path) -> None:
+    asked = [sys.executable, "-m", "mypy", *building.OPTIONS, *building.modules(package)]
+    environment = {**os.environ, "MYPYPATH": str(package)}
+    ran = subprocess.run(asked, cwd=building.ROOT, env=environment, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
 def test_a_build_that_is_not_compiled_or_runs_otherwise_is_refused(
