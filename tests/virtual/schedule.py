@@ -14,6 +14,7 @@ from types import ModuleType
 
 from raftline.access import login, secret
 from raftline.clients import search
+from raftline.common import wakeup
 from raftline.raft import state
 from raftline.raft.log import entries_of
 from raftline.raft.membership import Membership
@@ -125,7 +126,7 @@ def run(
 
 @contextlib.contextmanager
 def as_planned(plan: Plan) -> Iterator[None]:
-    """Let modules have the bounds of a plan, and read secrets from memory."""
+    """Let modules have the bounds of a plan, read secrets from memory, and never pause."""
     with (
         replaced(state, "APPLY_MAX", plan.apply_max),
         replaced(sessions, "SESSIONS_MAX", plan.sessions_max),
@@ -134,6 +135,8 @@ def as_planned(plan: Plan) -> Iterator[None]:
         replaced(secret, "read_secrets", read_secrets),
         replaced(login, "derive", derived),
         replaced(search, "WINDOW", min(search.WINDOW, plan.session_window)),
+        replaced(wakeup, "PAUSE_S", 0.0),  # no thread waits for another
+        replaced(wakeup, "PAUSE_FACTOR", 0),
     ):
         yield
 

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import MutableMapping
 from pathlib import Path
@@ -168,6 +169,14 @@ def test_the_same_seed_gives_the_same_schedule_event_by_event() -> None:
     assert first.returncode == 0
     assert len(events) > 300
     assert events == [line for line in second.stdout.splitlines() if " schedules, " not in line]
+
+
+def test_no_schedule_waits_in_real_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    run(4)  # backups are fetched in it
+    assert pauses
+    assert not any(pauses)
 
 
 def test_the_script_sums_up_what_it_went_through() -> None:
