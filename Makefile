@@ -94,7 +94,7 @@ simulation: build/simulation ## compile the virtual world, for three times as ma
 build/simulation: .venv/dev-installed $(wildcard src/*.py src/*/*.py course/*/*/*.py tests/*.py tests/core/*.py tests/virtual/*.py)
 	@echo "Compiling the virtual world ..." >&2
 	@mkdir -p build && rm -rf $@ $@.part
-	@$(call quietly,$(PY) tests/virtual/compile.py $@.part) && mv $@.part $@
+	@$(call quietly,$(PY) -m tests.virtual.compile $@.part) && mv $@.part $@
 
 .PHONY: explore explore-night
 explore-night: .venv/dev-installed

@@ -1,4 +1,4 @@
-"""Builds the virtual world as machine code: `python tests/virtual/compile.py FOLDER`.
+"""Builds the virtual world as machine code: `python -m tests.virtual.compile FOLDER`.
 
 FOLDER becomes a copy of src/, course/ and tests/, with compiled modules beside the files that they
 are made of. Python prefers those. No wheel holds them (docs/develop/compiled.md). Exit codes: 0
@@ -13,6 +13,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+from tests.virtual.constructors import with_constructors
 
 ROOT = Path(__file__).resolve().parents[2]
 OPTIONS = ("--strict", "--namespace-packages", "--explicit-package-bases")
@@ -47,8 +49,8 @@ SIMULATED = (
 # A schedule needs none of these; what of them is derived from a compiled class can't be loaded.
 LEFT_OUT = {
     "raftline/raft/plain", "raftline/raft/recording", "raftline/raft/replay",
-    "raftline/state/machines", "tests/virtual/compile", "tests/virtual/coroutines",
-    "tests/virtual/lockers", "tests/virtual/sharers",
+    "raftline/state/machines", "tests/virtual/compile", "tests/virtual/constructors",
+    "tests/virtual/coroutines", "tests/virtual/lockers", "tests/virtual/sharers",
     "tests/virtual/plain_snapshots", "tests/virtual/reasons", "tests/virtual/script",
     "tests/virtual/simulate",
 }  # fmt: skip
@@ -75,12 +77,12 @@ def main(folder: Path) -> None:
 
     shutil.rmtree(folder, ignore_errors=True)
     work = ROOT / "build" / "simulated"
-    (work / "package").mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(work / "package", ignore_errors=True)
     for name, source in PACKAGES.items():
-        link = work / "package" / name
-        if not link.is_symlink():
-            link.symlink_to(source)
-        shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        for copy in (folder / name, work / "package" / name):
+            shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in map(Path, modules(work / "package")):
+        path.write_text(with_constructors(path.read_text("utf-8")), "utf-8")
     os.environ["MYPYPATH"] = str(work / "package")
     extensions = mypycify(
         [*OPTIONS, *modules(work / "package")],

@@ -6,10 +6,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.virtual import compile as building
+from tests.virtual.constructors import with_constructors
 
 
 @pytest.fixture
@@ -57,3 +59,41 @@ def test_a_build_that_is_not_compiled_or_runs_otherwise_is_refused(
     assert complaint_of(["a.so", "x", "y"]) == ""
     assert complaint_of(["a.py", "x", "y"]) == "a.py is run, which is not compiled"
     assert complaint_of(["a.so", "x", "z"]) == "a schedule ends otherwise than in Python: z"
+
+
+DATACLASSES = """
+from dataclasses import dataclass, field
+
+@dataclass(slots=True)
+class Base:
+    name: str
+
+@dataclass(slots=True)
+class Derived(Base):
+    number: int = 7  # of something
+    lines: list[str] = field(default_factory=list)
+    length: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.length = len(self.lines)
+
+@dataclass(frozen=True)
+class Frozen:
+    name: str
+"""
+
+
+def test_the_constructors_that_a_build_writes_are_those_of_the_decorator() -> None:
+    def made(source: str) -> tuple[list[str], Any]:
+        names: dict[str, Any] = {"__name__": __name__}
+        exec(source, names)
+        new, frozen = names["Derived"], names["Frozen"]
+        one, other = new("a"), new("b", 8, ["line"])
+        one.lines.append("its own")
+        shown = [repr(each) for each in (one, other, new("c"), frozen("d"), names["Base"]("e"))]
+        return shown, new.__init__
+
+    written, plain = made(with_constructors(DATACLASSES)), made(DATACLASSES)
+    assert written[0] == plain[0]
+    assert written[1].__code__.co_varnames[:4] == plain[1].__code__.co_varnames[:4]
+    assert with_constructors(DATACLASSES).count("def __init__(") == 2

@@ -1,0 +1,56 @@
+"""The constructors of dataclasses as source, for a build: mypyc leaves those to Python that the
+decorator makes at run time."""
+
+from __future__ import annotations
+
+import ast
+
+EMPTY = {"list": "[]", "dict": "{}"}
+
+
+def with_constructors(source: str) -> str:
+    """Return a module in which each dataclass that may be changed has its `__init__`, as long as
+    its bases are dataclasses of this module."""
+    lines = source.split("\n")
+    known: dict[str, dict[str, ast.AnnAssign]] = {}
+    for node in ast.parse(source).body:
+        if not isinstance(node, ast.ClassDef) or not _is_open(node):
+            continue
+        bases = [ast.unparse(base) for base in node.bases]
+        if not all(base in known for base in bases):
+            continue
+        known[node.name] = fields = {
+            name: field for base in bases for name, field in known[base].items()
+        }
+        fields |= {
+            ast.unparse(one.target): one for one in node.body if isinstance(one, ast.AnnAssign)
+        }
+        methods = [one.name for one in node.body if isinstance(one, ast.FunctionDef)]
+        after = ["        self.__post_init__()"] * ("__post_init__" in methods)
+        lines[node.end_lineno - 1] += "\n".join(["", *_constructor(fields), *after])
+    return "\n".join(lines)
+
+
+def _is_open(node: ast.ClassDef) -> bool:
+    decorators = [ast.unparse(one) for one in node.decorator_list]
+    return any(one.startswith("dataclass") and "frozen" not in one for one in decorators)
+
+
+def _constructor(fields: dict[str, ast.AnnAssign]) -> list[str]:
+    arguments, body = ["self"], []
+    for name, field in fields.items():
+        kind, default = ast.unparse(field.annotation), ""
+        given = {"default": ast.unparse(field.value)} if field.value else {}
+        if isinstance(field.value, ast.Call) and ast.unparse(field.value.func) == "field":
+            given = {one.arg or "": ast.unparse(one.value) for one in field.value.keywords}
+        if given.get("init") == "False":
+            continue
+        value = name
+        if factory := given.get("default_factory"):
+            kind, default = f"{kind} | None", " = None"
+            value = f"{EMPTY.get(factory, f'({factory})()')} if {name} is None else {name}"
+        elif "default" in given:
+            default = f" = {given['default']}"
+        arguments.append(f"{name}: {kind}{default}")
+        body.append(f"        self.{name} = {value}")
+    return [f"    def __init__({', '.join(arguments)}) -> None:", *(body or ["        pass"])]
