@@ -120,7 +120,7 @@ class Searcher:
 
     def knows(self, names: Iterable[str]) -> bool:
         """Whether it may ask one of these."""
-        known = {address.host for address in self._nodes.known}
+        known = {address.host for address in self._nodes.addresses.known}
         return any(name in known for name in names)
 
     def stop(self) -> None:
