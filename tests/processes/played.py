@@ -56,7 +56,9 @@ class PlayedPeer:
     def hear(self, beginning: str = "") -> str:
         """Return the node's next line that has `beginning` after its name; no question for the
         level, with which each connection begins, unless it is asked for."""
+        until_s = time.monotonic() + 2 * DEADLINE_S
         while True:
+            assert time.monotonic() < until_s, f"{self.name} hears no {beginning}, but other lines"
             while b"\n" not in self._unread:
                 data = self.connection.recv(1 << 16)
                 assert data, f"the node hung up on {self.name}"
