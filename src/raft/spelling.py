@@ -357,7 +357,8 @@ def read_entries(listed: str, prev_index: int, prev_term: int, term: int) -> lis
         ValueError: it has another form; the message explains what is wrong.
     """
     try:
-        items = _long_items(listed) or json.loads(listed)
+        is_short = len(listed) < _VERY_LONG
+        items = json.loads(listed) if is_short else _long_items(listed) or json.loads(listed)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"the entries of AppendEntries are not a JSON list: {error}") from None
     has_plain = "\\" not in listed and "\x7f" not in listed and listed.isascii()
@@ -386,9 +387,9 @@ def read_entries(listed: str, prev_index: int, prev_term: int, term: int) -> lis
 
 
 def _long_items(listed: str) -> list[dict[str, object]]:
-    """Return what JSON reads from a list as `spell_entries` makes it, if the first command is very
-    long and no text has an escape; else nothing. JSON looks at each character by itself."""
-    if len(listed) < _VERY_LONG or listed[0] != "[" or "\\" in listed or "\t" in listed:
+    """Return what JSON reads from a long list as `spell_entries` makes it, if the first command is
+    very long and no text has an escape; else nothing. JSON looks at each character by itself."""
+    if listed[0] != "[" or "\\" in listed or "\t" in listed:
         return []
     items, end = list[dict[str, object]](), 0
     while head := _ITEM.match(listed, end):
