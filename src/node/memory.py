@@ -100,7 +100,7 @@ def shares_of(
 
 
 def _rest_for(connections: int, each: int) -> int:
-    """Return the bytes of so many connections, and of the watches and half lines beside them."""
+    """Return the bytes for this many connections, with their share of watches and half lines."""
     needed = (connections + PLACES_FOR_PEERS) * each
     with_least = (needed + HALF_LINES_BYTES) * PART_OF_WATCHES // (PART_OF_WATCHES - 1)
     return max(with_least, math.ceil(needed / PART_OF_CONNECTIONS)) + WATCH_BYTES

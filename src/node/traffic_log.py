@@ -66,7 +66,7 @@ class TrafficLog(Traffic):
             self._console.traffic("requests", "[*] Received from %s : %s", sender or "client", text)
 
     def shows_requests(self, count: int) -> bool:
-        """Whether any of so many is printed; else they are counted here."""
+        """Whether the console prints any of `count` requests; else it counts them as left out."""
         return self._console.has_room("requests", count)
 
     @property

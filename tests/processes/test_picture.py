@@ -8,9 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from raftline_course.harness.cluster import STEADY, Cluster
 
 CLI = Path(__file__).parents[2] / "src" / "cli.py"
+LEARN = Path(__file__).parents[2] / "docs" / "learn"
 
 
 def picture(*words: str) -> subprocess.CompletedProcess[str]:
@@ -58,6 +61,13 @@ def test_a_transcript_becomes_a_page_of_all_its_servers(tmp_path: Path) -> None:
     both = picture(transcript, transcript)
     assert both.returncode == 2
     assert "a transcript is drawn alone" in both.stderr
+
+
+@pytest.mark.parametrize("run", sorted(path.stem for path in LEARN.glob("*.txt")))
+def test_a_saved_run_is_what_its_transcript_and_the_viewer_give(run: str, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    assert picture(str(LEARN / f"{run}.txt"), "--out", str(page)).returncode == 0
+    assert page.read_bytes() == (LEARN / f"{run}.html").read_bytes(), "make learn draws it anew"
 
 
 def test_an_act_that_cannot_be_done_ends_the_page_of_a_transcript(tmp_path: Path) -> None:

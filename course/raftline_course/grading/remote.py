@@ -229,7 +229,7 @@ def begin(
     now_ms: int,
     **others: Any,
 ) -> RemoteNode:
-    """Return a core in a process of its own, which starts with what its disk holds.
+    """Start a core in its own process, with what its disk holds, and return it.
     It takes what `node_from_disk` takes, of which a handout has the outline alone."""
     snapshot, lost = others.get("snapshot"), bool(others.get("recovering"))
     state = State(
