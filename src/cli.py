@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from raftline.clients.options import ClientAccess
+from raftline.clients.options import ASKING_WITH_VALUE, ClientAccess, word_first
 from raftline.clients.where import by_address
 from raftline.common import config
 from raftline.common.arguments import EXIT_USAGE, Parser
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> int:
     """Carry out one command and return its exit code: 0 done, 2 usage or configuration."""
     open_closed_streams()
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    arguments = word_first(sys.argv[1:] if argv is None else argv)
     try:
         if arguments[:1] == ["help"]:
             arguments = [*arguments[1:2], "--help"]
@@ -76,6 +76,10 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser, commands = _parser()
     if "up" in arguments:
         clustercommands.add_course_options(commands)
+    if arguments[0] in ASKING_WITH_VALUE:
+        parser.error("a command is missing")
+    if arguments[0] == "member":
+        arguments = ["member", *clustercommands.with_action(arguments[1:])]
     if not arguments[0].startswith("-") and arguments[0] not in commands.choices:
         parser.error(no_command(arguments[0], commands.choices))
     options, unknown = parser.parse_known_args(arguments)

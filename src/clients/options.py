@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -33,6 +34,7 @@ class ClientAccess(NamedTuple):
 
 
 WITH_VALUE = ("--user", "--password-file", *tls.OPTIONS)
+ASKING_WITH_VALUE = ("--at", "--dir", "--timeout", *WITH_VALUE)
 
 
 def add_asking_options(parser: Parser, timeout_s: float | None = None) -> None:
@@ -85,6 +87,16 @@ def add_login_options(parser: argparse.ArgumentParser) -> None:
         metavar="HOST",
         help="that the node's certificate is for, if not its host ($RAFTLINE_TLS_SERVER_NAME)",
     )
+
+
+def word_first(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments of a command that is a client, with the options before the first word
+    put after it: that word is the command, or its action. Without a word they stay as they are."""
+    position = 0
+    while position < len(arguments) and arguments[position].startswith("-"):
+        position += 2 if arguments[position] in ASKING_WITH_VALUE else 1
+    before, rest = arguments[:position], arguments[position:]
+    return [*rest[:1], *before, *rest[1:]]
 
 
 def access_of(options: argparse.Namespace) -> ClientAccess:

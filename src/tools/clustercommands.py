@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from raftline.clients.options import access_of, add_asking_options
+from raftline.clients.options import access_of, add_asking_options, word_first
 from raftline.clients.where import named_nodes
 from raftline.common import config
 from raftline.common.arguments import as_number, as_port, as_seconds
@@ -108,6 +108,13 @@ def _add_members(commands: Commands) -> None:
     actions = member.add_subparsers(metavar="ACTION", required=True)
     _add_actions(actions, {"members": "list"})
     _add_actions(commands, {})
+
+
+def with_action(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments of `member`, its action first: `list` where none is named."""
+    typed = word_first(arguments)
+    is_named = typed and (not typed[0].startswith("-") or typed[0] in ("-h", "--help"))
+    return typed if is_named else ["list", *typed]
 
 
 def _add_actions(commands: Commands, names: Mapping[str, str]) -> None:

@@ -15,7 +15,12 @@ from typing import Final, NamedTuple
 
 from raftline.clients.connection import ClientError
 from raftline.clients.conversation import Client
-from raftline.clients.options import access_of, add_asking_options
+from raftline.clients.options import (
+    ASKING_WITH_VALUE,
+    access_of,
+    add_asking_options,
+    word_first,
+)
 from raftline.clients.where import named_nodes
 from raftline.common.arguments import Parser
 from raftline.common.config import ConfigError
@@ -114,7 +119,11 @@ def _joined(typed: Sequence[str]) -> list[str]:
 def _offer(before: Sequence[str], current: str, parsers: Mapping[str, Parser]) -> Offer:
     if not before:
         return Offer([*LISTED, "help"])
-    command, *rest = before
+    if before[-1] in ASKING_WITH_VALUE and word_first(before) == before:
+        before = ["status", *before]  # its options have the same values
+    command, *rest = word_first(before)
+    if command.startswith("-"):
+        return Offer(LISTED)
     if command == "help" and not rest:
         return Offer(LISTED)
     if command not in parsers:

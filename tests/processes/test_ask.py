@@ -80,6 +80,8 @@ def test_each_client_verb_is_a_shell_command(start: Start, tmp_path: Path) -> No
         (["clear", "my "], r"clear my\s"),
         (["object", "k", "list.append", '{"a": "b c"}'], 'object k list.append {"a": "b c"}'),
         (["set", "--timeout", "5", "--", "-k", "--at"], "set -k --at"),
+        (["--timeout", "5", "--json", "get", "k"], "get k"),
+        (["--", "get", "-k"], "get -k"),
         (["get", "--", "--at"], "get --at"),
         (["get", "-"], "get -"),
         (["get", "--timeout=5", "k", "read", "local"], "get k read local"),
@@ -226,6 +228,8 @@ def test_a_command_tries_the_option_then_the_variable_then_the_folders_nodes(
         return raftline(tmp_path, "get", "-q", *options, "a", at=at).stdout
 
     assert asked("--at", f"localhost:{said.port}", at=at) == "said\n"
+    first = raftline(tmp_path, "--at", f"localhost:{said.port}", "get", "a", at=at)
+    assert first.stdout == "said"
     assert asked(at=at) == "variable\n"
     assert asked("--dir", ".", at=at) == "other\n"
     assert asked(at="") == asked(at=None) == "folder\n"

@@ -122,6 +122,9 @@ def complaint(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[object, 
         (["nonsense"], "raftline: error: there is no command 'nonsense'. Try: raftline --help"),
         (["help", "nonsense"], "raftline: error: there is no command 'nonsense'. "),
         (["--nonsense"], "raftline: error: unrecognized arguments: --nonsense. Try: raftline -"),
+        (["--at", "h:1"], "raftline: error: a command is missing. Try: raftline --help"),
+        (["--at", "h:1", "statsu"], "raftline: error: there is no command 'statsu'; did you mean"),
+        (["--at", "h", "status"], "raftline status: error: argument --at: 'h' is no address: "),
         (["members", "extra"], "raftline members: error: unrecognized arguments: extra. Try: raf"),
         (["status", "--nonsense"], "raftline status: error: unrecognized arguments: --nonsense. "),
         (["up", "-n", "0"], "raftline up: error: argument -n: '0' is no number of nodes, 1 to 9"),
@@ -281,6 +284,9 @@ def test_each_command_and_its_options_are_offered() -> None:
     assert offered("completion", "") == ["bash", "zsh", "fish"]
     assert set(offered("client", "--")) >= {"--follow", "--json", "--quiet"}
     assert offered("member", "re") == ["remove", "replace"]
+    assert offered("--timeout", "5", "stat") == ["stat", "status"]
+    assert offered("--timeout", "5", "get", "--a") == ["--at"]
+    assert offered("--json", "fs") == ["fsck"]
     for verb in REQUESTS:
         assert verb in offered(verb[:-1])
         assert offered(verb, "--a") == ["--at"]
@@ -294,6 +300,7 @@ def test_the_nodes_that_a_command_would_ask_are_offered(
         assert offered(*words, "s") == ["s1", "s2"]
     assert offered("backup", "--from", "") == ["s1", "s2", "t1"]
     assert offered("transfer", "--timeout", "5", "t") == ["t1"]
+    assert offered("--timeout", "5", "transfer", "t") == ["t1"]
     for named in (["--dir", "other"], ["--dir=other"]):
         assert offered("member", "remove", *named, "") == ["n1"]
     assert offered("remove", "--dir", "=", "other", "", shell="bash") == ["n1"]

@@ -199,6 +199,8 @@ def test_every_command_that_asks_nodes_takes_a_login_and_tls(
             (["get", "-q", *access, *here, "app/shell"], "7"),
             (["status", *PATIENT, *access, *folder], "leader"),
             (["members", *access, *folder], "s1"),
+            ([*access, "member", *folder], "s1"),
+            ([*folder, "member", *access, "list"], "s1"),
             (["backup", *access, *folder, str(backup)], "the state after entry"),
             (["controller", *access, *folder, "s1", "RETRIEVE"], "RETRIEVE response"),
             (["lock", "-q", *access, *here, "nightly", "--", "echo", "held"], "held"),
