@@ -43,6 +43,7 @@ test: .venv/dev-installed ## the quick tests, within two minutes; by a word: mak
 	@$(TESTS) $(if $(T),-k '$(T)',--lane quick)
 
 test-rest: .venv/dev-installed ## the tests that `make test` leaves out
+	@$(MAKE) -s .venv/fuzz-installed
 	@$(TESTS) -n $(NODE_WORKERS) --dist worksteal --lane rest
 
 test-nightly: .venv/dev-installed ## the tests that are left to `make nightly`, and properties with new examples
@@ -123,7 +124,8 @@ holders: .venv/dev-installed ## holders of leases under faults, with pauses of u
 	@$(PY) -m tests.processes.holding $$(( $(MINUTES) * 60 )) $(if $(filter-out file,$(origin SEED)),$(SEED))
 
 fuzz: .venv/dev-installed ## lines, proofs, logins, TLS and files of a fuzzer: make fuzz [MINUTES=60] [SEED=3]
-	@$(PY) -m tests.fuzz --minutes $(MINUTES) \
+	@$(MAKE) -s .venv/fuzz-installed
+	@$(PY) -m tests.fuzz --minutes $(MINUTES) --workers $(WORKERS) \
 	  $(if $(filter-out file,$(origin SEED)),--seed $(SEED))
 
 attacks: .venv/dev-installed ## all attacks at once on real nodes, with users at work beside them: make attacks [MINUTES=60]
@@ -330,6 +332,10 @@ quietly = trap 'exit 130' INT; said=$$($(1) 2>&1) || { printf '%s\n' "$$said" >&
 	@$(MAKE) -s .venv-made
 	@$(call quietly,$(INSTALL) '.[release]')
 	@touch $@ .venv/run-installed
+
+# Without a build for this Python, or a network, the fuzzer is not guided, and says so.
+.venv/fuzz-installed: .venv/dev-installed
+	@$(INSTALL) '.[fuzz]' --only-binary atheris 2>/dev/null && touch $@ || true
 
 .venv/docs-installed: setup.py setup.cfg pyproject.toml
 	@echo "Setting up .venv with the tools for the site ..." >&2

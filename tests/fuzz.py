@@ -1,23 +1,28 @@
 """Fuzzes what stands at the door of a node: `make fuzz MINUTES=10 [SEED=3]`.
 
-Hypothesis draws examples of each target (tests/rim/fuzzed.py) in turn, until the time is over.
+Examples of each target (tests/rim/fuzzed.py) are guided by the code that they reach, where atheris
+is installed. Elsewhere, or with --drawn, Hypothesis draws them in turn.
 Exit codes: 0 nothing was found, 1 a fault was; it is shown with the smallest example.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import random
 import sys
 import time
 import traceback
 from collections.abc import Mapping
+from pathlib import Path
 
 from hypothesis import HealthCheck, given, seed, settings
 
+from tests import guided
 from tests.rim.fuzzed import TARGETS, Target
 
 PIECE = 500  # examples of a target before the turn of the next
+NOT_GUIDED = "not guided: atheris, which has builds for CPython 3.11 to 3.13, is not installed"
 
 
 def main() -> int:
@@ -25,8 +30,19 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 31))
     parser.add_argument("--only", choices=TARGETS, action="append", help="one target; repeatable")
+    parser.add_argument("--workers", type=int, default=1, help="processes at a time, if guided")
+    parser.add_argument("--drawn", action="store_true", help="by Hypothesis, not guided")
+    parser.add_argument("--again", type=Path, help="a file of an example that was found")
     options = parser.parse_args()
     targets = {name: TARGETS[name] for name in options.only or TARGETS}
+    if options.again:
+        if len(targets) > 1 or not options.again.is_file():
+            parser.error("--again wants a file that is there, and its target: --only NAME")
+        return guided.again(*targets.values(), options.again.read_bytes())
+    if not options.drawn and importlib.util.find_spec("atheris"):
+        return guided.carried_out(targets, options.minutes * 60, options.seed, options.workers)
+    if not options.drawn:
+        print(NOT_GUIDED, flush=True)
     return carried_out(targets, options.minutes * 60, options.seed)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import random
 import secrets
 import socket
 import ssl
@@ -17,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from raftline.access.login import Access, Failures, Login
@@ -49,20 +51,27 @@ from raftline_course.controller.orders import ORDERS
 from tests.fake_host import FakeHost
 from tests.rim.fuzzed_files import (
     CERTIFICATES,
+    CERTIFICATES_FORM,
     CONFIGURATIONS,
     NODE_FILES,
+    NODE_FILES_FORM,
+    REQUEST_FORM,
     REQUESTS,
     SETTINGS,
+    Form,
+    changed,
     check_certificates,
     check_configuration,
     check_node_files,
     check_request,
     check_settings,
+    scratch,
 )
 
 SECRET = b"0123456789abcdef0123456789abcdef"
 NONCE = "2" * 32
 PATIENCE_S = 30.0
+SEEDS, SEED_BYTES = 300, 400
 KINDS = {
     "peer", "control", "write", "read", "show", "members", "backup", "watch", "observe", "login",
     "level", "proof", "local", "refused", "garbled",
@@ -83,18 +92,50 @@ class Target(NamedTuple):
 
     strategy: st.SearchStrategy[Any]
     check: Callable[[Any], None]
+    form: Form | None = None  # None: Hypothesis makes an example of a fuzzer's bytes
+
+    def of_bytes(self) -> Callable[[bytes], object]:
+        """Return what checks the example that some bytes stand for."""
+        form = self.form
+        if form is not None:
+            return lambda data: self.check(form.read(data))
+
+        @settings(database=None, deadline=None)
+        @given(self.strategy)
+        def drawn(example: object) -> None:
+            self.check(example)
+
+        return drawn.hypothesis.fuzz_one_input
+
+    def seeds(self, number: int) -> list[bytes]:
+        """Return what stands for drawn examples; where Hypothesis makes them, any bytes."""
+        form, found = self.form, []
+        if form is None:
+            chance = random.Random(number)
+            return [chance.randbytes(SEED_BYTES) for _ in range(SEEDS)]
+
+        @settings(max_examples=SEEDS, database=None, suppress_health_check=list(HealthCheck))
+        @seed(number)
+        @given(self.strategy)
+        def drawn(example: object) -> None:
+            found.append(form.write(example))
+
+        drawn()
+        return found
+
+
+BYTES = Form(bytes, bytes)
+TEXTS = Form(
+    lambda data: data.decode(errors="replace").split("\n"), lambda said: "\n".join(said).encode()
+)
+SAID = Form(
+    lambda data: [each.partition("@")[::2] for each in TEXTS.read(data)],
+    lambda said: TEXTS.write(["@".join(each) for each in said]),
+)
 
 
 def mutated(samples: st.SearchStrategy[bytes], bytes_max: int = 4) -> st.SearchStrategy[bytes]:
     """Return samples some of whose bytes are others, are left out, or come again."""
-
-    def changed(sample: bytes, edits: list[tuple[int, int, bytes]]) -> bytes:
-        data = bytearray(sample)
-        for place, length, replacement in edits:
-            at = place % (len(data) + 1)
-            data[at : at + length] = replacement
-        return bytes(data)
-
     edits = st.tuples(
         st.integers(0, 1 << 16),
         st.sampled_from((0, 0, 1, 1, 1, 2, 9, 1 << 16)),
@@ -421,7 +462,7 @@ def check_file(data: bytes) -> None:
         users = parse_users(data.decode(), "users")
         again = parse_users(spell_users(users), "users")
         assert (again.by_name, spell_users(again)) == (users.by_name, spell_users(users))
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch() as folder:
         path = Path(folder) / "secret"
         path.write_bytes(data)
         path.chmod(0o600)
@@ -430,16 +471,16 @@ def check_file(data: bytes) -> None:
 
 
 TARGETS = {
-    "lines": Target(LINES, check_line),
-    "proofs": Target(PROOFS, check_proof),
-    "logins": Target(LOGINS, check_login),
-    "hellos": Target(HELLOS, check_hello),
+    "lines": Target(LINES, check_line, BYTES),
+    "proofs": Target(PROOFS, check_proof, SAID),
+    "logins": Target(LOGINS, check_login, TEXTS),
+    "hellos": Target(HELLOS, check_hello, BYTES),
     "records": Target(RECORDS, check_record),
-    "files": Target(FILES, check_file),
-    "rights": Target(RIGHTS, check_rights),
-    "requests": Target(REQUESTS, check_request),
-    "node files": Target(NODE_FILES, check_node_files),
-    "configurations": Target(CONFIGURATIONS, check_configuration),
-    "settings": Target(SETTINGS, check_settings),
-    "certificates": Target(CERTIFICATES, check_certificates),
+    "files": Target(FILES, check_file, BYTES),
+    "rights": Target(RIGHTS, check_rights, BYTES),
+    "requests": Target(REQUESTS, check_request, REQUEST_FORM),
+    "node files": Target(NODE_FILES, check_node_files, NODE_FILES_FORM),
+    "configurations": Target(CONFIGURATIONS, check_configuration, BYTES),
+    "settings": Target(SETTINGS, check_settings, BYTES),
+    "certificates": Target(CERTIFICATES, check_certificates, CERTIFICATES_FORM),
 }

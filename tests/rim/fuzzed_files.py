@@ -6,9 +6,9 @@ import functools
 import os
 import socket
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from hypothesis import strategies as st
 
@@ -28,6 +28,13 @@ from tests.node_files import boot as booted
 Result = TypeVar("Result")
 
 
+class Form(NamedTuple):
+    """An example as bytes that a fuzzer changes, and back."""
+
+    read: Callable[[bytes], Any]
+    write: Callable[[Any], bytes]
+
+
 def attempt(kind: type[Exception], call: Callable[[], Result]) -> tuple[Result | None, str]:
     """Return what a call returns, or None and why it is refused."""
     try:
@@ -38,6 +45,11 @@ def attempt(kind: type[Exception], call: Callable[[], Result]) -> tuple[Result |
 
 def is_one_line(text: str) -> bool:
     return bool(text) and "\n" not in text
+
+
+def scratch() -> tempfile.TemporaryDirectory[str]:
+    """Return a folder in memory where there is one: on a disk its end takes milliseconds."""
+    return tempfile.TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
 
 
 # --- log, promise and snapshot ------------------------------------------------------------------
@@ -70,9 +82,25 @@ def changed(data: bytes, edits: list[tuple[int, int, bytes]]) -> bytes:
     return bytes(made)
 
 
-_LENGTHS = st.sampled_from((0, 0, 1, 1, 1, 9, 64, 1 << 16))
+def form_of(files: Callable[[], Mapping[str, bytes]]) -> Form:
+    """One byte says which of the files is changed; those after it are its bytes."""
+
+    def read(data: bytes) -> tuple[str, list[tuple[int, int, bytes]]]:
+        names = sorted(files())
+        return names[sum(data[:1]) % len(names)], [(0, WHOLE, data[1:])]
+
+    def write(drawn: tuple[str, list[tuple[int, int, bytes]]]) -> bytes:
+        name, edits = drawn
+        return bytes([sorted(files()).index(name)]) + changed(files()[name], edits)
+
+    return Form(read, write)
+
+
+WHOLE = 1 << 16
+_LENGTHS = st.sampled_from((0, 0, 1, 1, 1, 9, 64, WHOLE))
 EDITS = st.lists(st.tuples(st.integers(0, 1 << 16), _LENGTHS, st.binary(max_size=9)), max_size=4)
 NODE_FILES = st.deferred(lambda: st.tuples(st.sampled_from(sorted(_written())), EDITS))
+NODE_FILES_FORM = form_of(_written)
 
 
 def check_node_files(drawn: tuple[str, list[tuple[int, int, bytes]]]) -> None:
@@ -109,7 +137,7 @@ CONFIGURATIONS = st.builds(changed, st.just(MEMBER_LINES.encode()), EDITS) | st.
 
 def check_configuration(data: bytes) -> None:
     """A configuration has members, or is refused in one line that names the file."""
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch() as folder:
         path = Path(folder) / config.FILE_NAME
         path.write_bytes(data)
         read, why = attempt(ConfigError, lambda: config.read(path))
@@ -133,13 +161,16 @@ tls-only = false
 SETTINGS = st.builds(changed, st.just(SETTINGS_TEXT), EDITS) | st.binary(max_size=100)
 
 
+_parser = functools.cache(boot.parser)
+
+
 def check_settings(data: bytes) -> None:
     """A file of settings is read, or refused in one line."""
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch() as folder:
         path = Path(folder) / "raftline.toml"
         path.write_bytes(data)
         words = ["s1", "10000", "--config", str(path)]
-        read, why = attempt(ConfigError, lambda: settings.load(boot.parser(), words, {}))
+        read, why = attempt(ConfigError, lambda: settings.load(_parser(), words, {}))
         assert read is not None or is_one_line(why)
 
 
@@ -154,12 +185,13 @@ def _certificates() -> dict[str, bytes]:
 
 
 CERTIFICATES = st.deferred(lambda: st.tuples(st.sampled_from(sorted(_certificates())), EDITS))
+CERTIFICATES_FORM = form_of(_certificates)
 
 
 def check_certificates(drawn: tuple[str, list[tuple[int, int, bytes]]]) -> None:
     """Files of TLS are taken, or refused in one line that names one of them."""
     changed_one, edits = drawn
-    with tempfile.TemporaryDirectory() as name:
+    with scratch() as name:
         folder = Path(name)
         for file, data in _certificates().items():
             made = changed(data, edits) if file == changed_one else data
@@ -187,6 +219,9 @@ _HEADS = st.sampled_from(
 )
 REQUESTS = st.tuples(
     st.builds(changed, _HEADS, EDITS) | st.binary(max_size=200), st.integers(1, 40)
+)
+REQUEST_FORM = Form(
+    lambda data: (data[1:], 1 + sum(data[:1]) % 40), lambda drawn: bytes([drawn[1] - 1]) + drawn[0]
 )
 
 

@@ -1,0 +1,15 @@
+"""A target with a fault that chance does not find: tests/rim/test_guided.py has it found."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+from tests.rim.fuzzed import BYTES, Target
+
+
+def check(data: bytes) -> None:
+    if data[:3] == b"R\xf77":
+        raise ValueError("planted")
+
+
+TARGETS = {"planted": Target(st.binary(max_size=20), check, BYTES)}
