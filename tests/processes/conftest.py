@@ -23,6 +23,14 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 
 
 @pytest.fixture
+def calm(tmp_path: Path) -> Iterator[Cluster]:
+    """The same for a test in which the term counts: nodes that stand still for seconds elect
+    nobody. What takes election timeouts takes ten seconds each."""
+    with Cluster(tmp_path, 3, *CALM) as cluster:
+        yield cluster.start().led_by("s1")
+
+
+@pytest.fixture
 def fast(tmp_path: Path) -> Iterator[Cluster]:
     """Three nodes at the usual pace, where chance has a hand in every election."""
     with Cluster(tmp_path, 3) as cluster:

@@ -20,16 +20,16 @@ from tests.in_process import without_notices
 CLI = Path(__file__).resolve().parents[2] / "src" / "cli.py"
 
 
-def test_the_named_node_leads_the_next_term(cluster: Cluster) -> None:
-    leader = cluster.leader()
+def test_the_named_node_leads_the_next_term(calm: Cluster) -> None:
+    leader = calm.leader()
     term = leader.status()["term"]
-    to = cluster.followers()[0]
+    to = calm.followers()[0]
     reply = leader.ask(f"client4@transfer {to.name}")
     assert reply == f"{leader.name}@TRANSFER response: {to.name} leads term {term + 1}"
-    assert cluster.leader() is to
+    assert calm.leader() is to
     assert leader.is_running
     to.wait_for_line(f"[*] {leader.name} hands the leadership over")
-    assert cluster.ask("client4@set a 4") == "SET response: a set to 4"
+    assert calm.ask("client4@set a 4") == "SET response: a set to 4"
 
 
 def test_a_transfer_without_a_name_makes_another_node_leader(shared: Cluster) -> None:
@@ -86,14 +86,14 @@ def test_a_paused_node_does_not_take_over_and_writes_go_on(cluster: Cluster) -> 
     assert cluster.ask("client4@get a") == "GET response: 4"
 
 
-def test_the_command_finds_the_leader_and_hands_over(cluster: Cluster) -> None:
-    to = cluster.followers()[1]
-    cluster.leader()
-    command = [sys.executable, str(CLI), "transfer", to.name, "--dir", str(cluster.folder)]
+def test_the_command_finds_the_leader_and_hands_over(calm: Cluster) -> None:
+    to = calm.followers()[1]
+    calm.leader()
+    command = [sys.executable, str(CLI), "transfer", to.name, "--dir", str(calm.folder)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (ended.returncode, without_notices(ended.stderr)) == (0, "")
     assert ended.stdout.startswith(f"TRANSFER response: {to.name} leads term ")
-    assert cluster.leader() is to
+    assert calm.leader() is to
 
 
 class Writer(threading.Thread):
@@ -125,14 +125,14 @@ class Writer(threading.Thread):
             number += 1
 
 
-def test_transfers_under_load_lose_no_write_and_leave_none_in_doubt(cluster: Cluster) -> None:
-    writers = [Writer(cluster, name) for name in ("client1", "client2", "client3")]
-    cluster.leader()
+def test_transfers_under_load_lose_no_write_and_leave_none_in_doubt(calm: Cluster) -> None:
+    writers = [Writer(calm, name) for name in ("client1", "client2", "client3")]
+    calm.leader()
     for writer in writers:
         writer.start()
     for _ in range(6):
         before = [len(writer.acknowledged) for writer in writers]
-        eventually(lambda: "@TRANSFER response: " in cluster.leader().ask("transfer"), "a transfer")
+        eventually(lambda: "@TRANSFER response: " in calm.leader().ask("transfer"), "a transfer")
         eventually(
             lambda before=before: all(
                 len(writer.acknowledged) > count + 5
@@ -144,8 +144,8 @@ def test_transfers_under_load_lose_no_write_and_leave_none_in_doubt(cluster: Clu
         writer.over.set()
         writer.join(DEADLINE_S)
     assert sum(writer.uncertain for writer in writers) == 0
-    cluster.wait_until_equal()
-    log = cluster.leader().log
+    calm.wait_until_equal()
+    log = calm.leader().log
 
     def missing() -> list[str]:
         held = {line.partition(" set ")[2] for line in log.read_text().splitlines()}
