@@ -13,7 +13,10 @@ from pathlib import Path
 import pytest
 
 from labs.bugs.play import BUGS, copy_with_bug
-from raftline_course.conform import command, locked
+from raftline_course.conform import command, locked, run
+from raftline_course.conform.checks import Check
+from raftline_course.conform.node import KitSettings
+from raftline_course.conform.run import FAILED, NOT_JUDGED, Result
 from raftline_course.grading import sandbox
 from tests.processes.run_conform_bugs import FAILS
 
@@ -22,7 +25,7 @@ NODE = ["{name}", "{port}", "--dir", "{dir}"]
 
 
 def conform(
-    *words: str, sources: Path = ROOT / "src", timeout_s: float = 300.0
+    *words: str, sources: Path = ROOT / "src", timeout_s: float = 560.0
 ) -> subprocess.CompletedProcess[str]:
     node = ["--", sys.executable, str(sources / "server.py"), *NODE]
     command = [sys.executable, str(ROOT / "src" / "cli.py"), "conform", *words]
@@ -301,6 +304,22 @@ def test_another_program_may_be_the_other_nodes_of_a_cluster() -> None:
     node = f"{sys.executable} {ROOT / 'src' / 'server.py'} {{name}} {{port}} --dir {{dir}}"
     done = conform("--only", "leaders-killed", "--with", f"{node} --reads log")
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(("load", "times"), [(0.5, 1), (8.0, 2), (40.0, 10), (400.0, 10)])
+def test_on_a_busy_machine_the_kit_waits_longer_and_tries_more_often(
+    monkeypatch: pytest.MonkeyPatch, load: float, times: int
+) -> None:
+    monkeypatch.setattr(os, "getloadavg", lambda: (load, 0.0, 0.0))
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    settings = KitSettings(("node",))
+    assert settings.patience_s == 12 * times
+    check = Check(2, "disturbed", "", "", body=lambda _: None)
+    disturbed = Result(check, FAILED, "it stood"), "PreVote 2-0-0"
+    monkeypatch.setattr(run, "_tried", lambda *_: disturbed)
+    judged = run.judge(check, settings)
+    assert judged.verdict == NOT_JUDGED
+    assert judged.why.startswith(f"in each of {4 * times} tries s1 stood for election")
 
 
 def test_a_node_that_never_answers_fails_by_the_missing_line(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from raftline.common.config import FILE_NAME
@@ -154,7 +155,8 @@ def _held_sync(scene: Scene, peer: str, text: str, promise: type) -> None:
 def _asked(scene: Scene, before: int, mark: int) -> bool:
     """Wait for a sync or for an answer; return whether the sync came first."""
     assert scene.syncs is not None
-    for _ in range(int(scene.patience_s / 0.05)):
+    end_s = time.monotonic() + scene.patience_s
+    while time.monotonic() < end_s:
         if scene.syncs.wait_beyond(before, 0.05):
             return True
         if scene.transcript.find(lambda _: True, mark) is not None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from raftline.common.config import FILE_NAME
+from raftline_course.conform.machine import busyness
 from raftline_course.conform.wires import HOST
 from raftline_course.harness.processes import Process, free_ports
 
@@ -43,8 +44,8 @@ class KitSettings:
 
     @property
     def patience_s(self) -> float:
-        """The time after which something that should come is missing."""
-        return 6.0 + 6 * self.election_s
+        """The time after which something that should come is missing, now."""
+        return (6.0 + 6 * self.election_s) * busyness()
 
 
 _PORTS = threading.Lock()
@@ -110,7 +111,7 @@ class TestedNode:
         Raises:
             NotStarted: it ended, or never listened.
         """
-        end_s = time.monotonic() + START_S
+        end_s = time.monotonic() + START_S * busyness()
         while not self.listens():
             if not self.process.is_running or time.monotonic() > end_s:
                 self.process.kill()

@@ -11,6 +11,7 @@ from typing import Any
 from raftline_course.conform.checks import Check
 from raftline_course.conform.cluster import TestedCluster
 from raftline_course.conform.launch import EXIT_CANNOT
+from raftline_course.conform.machine import busyness
 from raftline_course.conform.node import KitSettings, NodeNotStarted
 from raftline_course.conform.scene import Scene
 from raftline_course.conform.verdicts import Failed, NotJudged
@@ -46,12 +47,13 @@ def judge(check: Check, settings: KitSettings) -> Result:
     """Carry out one check. Where the node stood for election amid a check in which the kit leads,
     it is taken again: the machine, or the node's timeout, was too slow or too short for it."""
     start_s = time.monotonic()
-    for left in reversed(range(TRIES)):
+    tries = round(TRIES * busyness())
+    for left in reversed(range(tries)):
         result, disturbed = _tried(check, settings)
         if not disturbed or result.verdict == PASSED:
             break
         if not left:
-            why = f"in each of {TRIES} tries s1 stood for election beside a leader: {disturbed}"
+            why = f"in each of {tries} tries s1 stood for election beside a leader: {disturbed}"
             result = Result(check, NOT_JUDGED, why, result.transcript, result.printed)
     return Result(
         check,

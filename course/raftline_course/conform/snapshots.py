@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import zlib
 from dataclasses import dataclass
 
@@ -27,7 +28,7 @@ SECTION = "Raft §7, Figure 13"
 VALUE_BYTES = 1 << 20
 WRITES_MAX = 24  # values of a mebibyte, after which any node must have compacted its log
 PIECE_BYTES = 200_000
-TRIES = 500  # questions to a node whose disk is at work, one by one
+PAUSE_S = 0.02  # between two questions to a node whose disk is at work
 
 
 def compacted(scene: Scene, installer: Installer) -> KitClient:
@@ -122,9 +123,11 @@ def held_after(line: Line, should: int) -> int:
 
 def whole(scene: Scene, line: Line, sent: Sent) -> None:
     """Wait until the node answers that it has installed it: its disk may take a while."""
-    for _ in range(TRIES):
+    end_s = time.monotonic() + scene.patience_s
+    while time.monotonic() < end_s:
         if isinstance(line.message, AppendAccepted) and line.message.index >= sent.end[0]:
             return
+        time.sleep(PAUSE_S)
         line = scene.send_append("s2", sent.term, sent.end, commit=sent.end[0])
     raise Failed(f"the whole snapshot was sent, and the answer is {line.text[:99]!r}")
 
@@ -263,10 +266,12 @@ def damaged(scene: Scene) -> None:
         offset = held_after(send(scene, bad, offset), offset + PIECE_BYTES)
     line = send(scene, bad, offset)
     scene.expect(not isinstance(line.message, AppendAccepted), "a damaged snapshot is installed")
-    for _ in range(TRIES):  # the check of all its bytes may take the node a while
+    end_s = time.monotonic() + scene.patience_s
+    while time.monotonic() < end_s:  # the check of all its bytes may take the node a while
         answer = send(scene, sent, 0).message
         if not isinstance(answer, InstallSnapshotReply) or answer.offset < sent.snapshot.size:
             break
+        time.sleep(PAUSE_S)
     send_all(scene, sent)
 
 

@@ -15,7 +15,7 @@ from raftline.raft.messages import Message
 from raftline_course.conform.transcript import FROM_NODE, TO_NODE, Line, Transcript
 
 HOST = "127.0.0.1"
-CONNECT_S = 5.0
+CONNECT_S = 30.0
 Rule = Callable[[Message], "str | None"]  # a peer's answer to a message; None: silence
 
 
