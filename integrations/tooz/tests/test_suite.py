@@ -14,5 +14,6 @@ from tooz.tests.test_coordination import *  # noqa: F403
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Three nodes, which the suite finds by the environment."""
     with three_nodes(tmp_path_factory.mktemp("nodes")) as at:
-        os.environ["TOOZ_TEST_URL"] = f"raftline://{at}?membership_timeout=5&lock_timeout=5"
+        # Nothing in the suite waits until they are over; a machine may stand still for seconds.
+        os.environ["TOOZ_TEST_URL"] = f"raftline://{at}?membership_timeout=60&lock_timeout=60"
         yield
