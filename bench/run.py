@@ -133,7 +133,7 @@ def figures(
         row.what, row.connections, row.in_flight, seconds=arguments.seconds, per_second=pace
     )
     count = 1 if system in ONE_SERVER else arguments.nodes
-    port = arguments.base_port + PORTS * list(SYSTEMS).index(system)
+    port = arguments.base_port + PORTS * [*(arguments.systems or SYSTEMS)].index(system)
     with SYSTEMS[system](arguments.dir, port, count, delay_ms=row.delay_ms) as cluster:
         if row.what == "get":
             cluster.fill(Load("load", connections=8, in_flight=16))

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from raftline.tools.processes import WAIT_S
 from raftline_course.harness.cluster import Cluster, NodeProcess
-from raftline_course.harness.processes import DEADLINE_S, eventually
+from raftline_course.harness.processes import eventually
+from tests.in_process import without_notices
 from tests.page_changes import Change, changes
 from tests.tree_copy import copy_tree
 
@@ -95,10 +97,10 @@ def run(source: Path, program: str, *words: str, typed: str = "") -> tuple[str, 
         input=typed,
         text=True,
         capture_output=True,
-        timeout=DEADLINE_S,
+        timeout=WAIT_S,
         check=False,
     )
-    return done.stdout + done.stderr, done.returncode
+    return without_notices(done.stdout + done.stderr), done.returncode
 
 
 @pytest.mark.timeout(2 * LISTS_S)

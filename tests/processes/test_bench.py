@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 
 from raftline_course.harness.cluster import Cluster
-from raftline_course.harness.processes import free_ports
+from raftline_course.harness.processes import free_ports, ports_in_a_row
 
 ROOT = Path(__file__).resolve().parents[2]
+PORTS = 80  # of two systems
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="the generator needs cc")
 
@@ -195,7 +196,7 @@ def bench(
     command = [
         *(sys.executable, str(ROOT / "bench" / "run.py"), "--rounds", "1", "--seconds", "2"),
         *("--nodes", "1", "--dir", "nodes", "--json", str(folder / "json")),
-        *("--base-port", str(next(free_ports)), *arguments),
+        *("--base-port", str(ports_in_a_row(PORTS)), *arguments),
     ]
     environment = None if path is None else {"PATH": path}
     return subprocess.run(
@@ -203,7 +204,7 @@ def bench(
         capture_output=True,
         text=True,
         check=False,
-        timeout=100,
+        timeout=500,
         env=environment,
         cwd=folder,
     )

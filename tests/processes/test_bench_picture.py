@@ -48,7 +48,7 @@ def whole(folder: Path) -> Path:
 def fill(found: Path, *pages: Path, picture: Path | None) -> None:
     command = [sys.executable, str(BENCH / "table.py"), "--bench", str(found)]
     command += ["--picture", str(picture)] if picture else []
-    subprocess.run([*command, "--pages", *map(str, pages)], check=True, timeout=60)
+    subprocess.run([*command, "--pages", *map(str, pages)], check=True, timeout=300)
 
 
 def page(folder: Path, name: str = "bench") -> Path:
@@ -67,7 +67,7 @@ def panels(found: Path) -> dict[str, dict[str, list[list[float]]]]:
         " list(line.get_ydata())] for line in axes.get_lines()} for axes in figure.axes}))\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program, str(found)], check=True, timeout=60, capture_output=True
+        [sys.executable, "-c", program, str(found)], check=True, timeout=300, capture_output=True
     )
     drawn: dict[str, dict[str, list[list[float]]]] = json.loads(done.stdout)
     return drawn

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from raftline_course.harness.processes import eventually, free_ports
+from raftline_course.harness.processes import eventually, ports_in_a_row
 
 ROOT = Path(__file__).resolve().parents[2]
+PORTS = 80  # of two systems
 WHEEL_PYTHON = """#!/bin/sh
 case "$*" in
 *--version) echo "raftline 9.9 ({build})" ;;
@@ -59,7 +60,7 @@ def command(clone: Path, *arguments: str) -> list[str]:
     return [
         *(sys.executable, str(clone / "bench" / "run.py"), "--rounds", "1", "--seconds", "1.5"),
         *("--nodes", "1", "--dir", str(clone / "nodes"), "--json", str(clone / "json")),
-        *("--base-port", str(next(free_ports)), *arguments),
+        *("--base-port", str(ports_in_a_row(PORTS)), *arguments),
     ]
 
 
@@ -69,7 +70,7 @@ def bench(clone: Path, *arguments: str, **variables: str) -> subprocess.Complete
         capture_output=True,
         text=True,
         check=False,
-        timeout=100,
+        timeout=500,
         env=os.environ | variables,
     )
 
@@ -156,7 +157,7 @@ def test_beside_a_busy_row_each_core_has_one_busy_process_until_its_end(clone: P
         return found if pinned == [(core,) for core in sorted(os.sched_getaffinity(0))] else []
 
     busy = eventually(all_begun)
-    assert process.wait(100) == 0
+    assert process.wait(500) == 0
     assert not any(map(is_there, busy))
     assert rows(clone)["set, 64, busy", "raftline"]["per_s"][0] > 0
 
@@ -191,7 +192,7 @@ def test_a_row_with_a_delay_has_it_between_the_nodes_each_way(clone: Path) -> No
 @pytest.mark.skipif(shutil.which("etcd") is None, reason="etcd is not installed")
 def test_the_pace_is_half_of_etcd_s_rate_in_the_same_round(clone: Path) -> None:
     chosen = ("--systems", "raftline", "etcd", "--rows", "set, 64, paced", "set, 64")
-    done = bench(clone, *chosen, "--rounds", "2")
+    done = bench(clone, *chosen, "--rounds", "2", "--seconds", "4")
     assert done.returncode == 0, done.stderr
     found = rows(clone)
     rates = found["set, 64", "etcd"]["per_s"]

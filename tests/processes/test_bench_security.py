@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from raftline_course.harness.cluster import Cluster
-from raftline_course.harness.processes import free_ports
+from raftline_course.harness.processes import ports_in_a_row
 from tests.at_night import at_night
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,7 +45,7 @@ def node(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
                "--users", users, "--anonymous", "none", "--insecure")  # fmt: skip
     with Cluster(folder, 1, *map(str, options)) as cluster:
         (alone,) = cluster.nodes
-        alone.start().wait_for_line("leader")
+        alone.start().wait_for_line("I am Leader")
         yield alone.port
 
 
@@ -56,7 +56,7 @@ def raftline(*words: object, said: str = "") -> None:
 
 def run(generator: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     command = [str(generator), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
 
 
 def login(folder: Path, line: str) -> Path:
@@ -174,9 +174,9 @@ def test_a_protected_system_is_measured(
     pytest.importorskip("scramp")
     if kind == "TlsEtcd" and shutil.which("etcd") is None:
         pytest.skip("etcd is not installed")
-    command = [sys.executable, "-c", PROGRAM, kind, how, str(tmp_path), str(next(free_ports))]
+    command = [sys.executable, "-c", PROGRAM, kind, how, str(tmp_path), str(ports_in_a_row(40))]
     done = subprocess.run(
-        command, cwd=ROOT / "bench", capture_output=True, text=True, check=False, timeout=100
+        command, cwd=ROOT / "bench", capture_output=True, text=True, check=False, timeout=500
     )
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)

@@ -27,7 +27,7 @@ def results(path: Path, kind: str, *rows: dict[str, object], python: str = "3.11
 
 def run(script: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(BENCH / script), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
 
 
 def test_compare_prints_new_to_old_and_marks_differences_that_may_be_chance(tmp_path: Path) -> None:

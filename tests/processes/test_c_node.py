@@ -27,6 +27,7 @@ ROOT = Path(__file__).parents[2]
 SOURCES = ROOT / "labs" / "conform"
 PAGE = ROOT / "docs" / "use" / "protocol.md"
 LINES_MAX = 1000
+JUDGED_S = 1500  # in which the kit is through on any machine
 SANITIZED = "-fsanitize=address,undefined -fno-sanitize-recover=all"
 GRAMMAR = Grammar()
 
@@ -185,7 +186,7 @@ def test_the_sources_have_at_most_a_thousand_lines() -> None:
 def _judged(binary: Path, *words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(ROOT / "src" / "cli.py"), "conform", "--jobs", "2", *words]
     command += ["--", str(binary), "{name}", "{port}", "{dir}"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=560, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=JUDGED_S, check=False)
 
 
 @pytest.mark.parametrize(
@@ -195,6 +196,7 @@ def _judged(binary: Path, *words: str) -> subprocess.CompletedProcess[str]:
         pytest.param(True, id="beside-raftline"),
     ],
 )
+@pytest.mark.timeout(JUDGED_S)
 def test_it_passes_the_first_four_levels(binary: Path, is_mixed: bool) -> None:
     others = f"{sys.executable} {ROOT / 'src' / 'server.py'} {{name}} {{port}} --dir {{dir}}"
     done = _judged(binary, "--level", "1-4", *(["--with", others] if is_mixed else []))
@@ -393,6 +395,10 @@ def check_wire(cluster: MixedCluster) -> None:
             assert GRAMMAR.matches("log-line", line), (node.name, line)
 
 
+def answered(workload: Workload, verb: str) -> int:
+    return sum(one.verb == verb and one.returned_at is not None for one in workload.history)
+
+
 def test_what_clients_saw_amid_faults_is_linearizable(cluster: MixedCluster) -> None:
     chance = random.Random(7)
     pause = threading.Event()
@@ -416,9 +422,9 @@ def test_what_clients_saw_amid_faults_is_linearizable(cluster: MixedCluster) -> 
             cluster.network.drop(0.0)
             cluster.network.heal()
             cluster.wait_until_whole()
+        for verb in ("set", "get"):
+            eventually(lambda verb=verb: answered(workload, verb) > 50, f"50 answers to {verb}")
     report = check(workload.history)
     assert report.verdict is HistoryVerdict.LINEARIZABLE, "\n".join(report.excerpt)
-    assert workload.outcomes["set answered"] > 50
-    assert workload.outcomes["get answered"] > 50
     cluster.wait_until_alike()
     check_wire(cluster)

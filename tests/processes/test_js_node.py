@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.processes.test_c_node import (
+    JUDGED_S,
     CNode,
     MixedCluster,
     binary,
@@ -34,7 +35,7 @@ pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="there is n
 def _judged(source: Path, *words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(ROOT / "src" / "cli.py"), "conform", "--jobs", "2", *words]
     command += ["--", "node", str(source), "{name}", "{port}", "{dir}"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=560, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=JUDGED_S, check=False)
 
 
 @pytest.fixture
@@ -51,6 +52,7 @@ def test_it_is_one_file_that_can_be_read_and_needs_no_package() -> None:
     assert needed == {"'fs'", "'net'", "'path'"}
 
 
+@pytest.mark.timeout(JUDGED_S)
 def test_it_passes_a_slice_of_the_first_five_levels() -> None:
     done = _judged(SOURCE, *(word for name in SLICE for word in ("--only", name)))
     assert done.returncode == 0, done.stdout

@@ -41,7 +41,7 @@ def run(*command: str | Path, folder: Path) -> str:
         cwd=folder,
         env=clean,
         text=True,
-        timeout=4 * DEADLINE_S,
+        timeout=16 * DEADLINE_S,
         check=False,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -130,7 +130,7 @@ def test_the_wheel_runs_a_cluster_in_a_fresh_environment(unpacked: Path, tmp_pat
             assert Path(file).is_relative_to(tmp_path / "own")
             assert value == "on"
             os.kill(cluster.pid, signal.SIGINT)
-            cluster.communicate(timeout=DEADLINE_S)
+            cluster.communicate(timeout=4 * DEADLINE_S)
             assert cluster.returncode == 0
         finally:
             if cluster.poll() is None:

@@ -153,6 +153,7 @@ def test_a_package_index_that_hangs_up_is_asked_twice(tmp_path: Path) -> None:
         code, _, errors = made(
             tmp_path,
             ".venv/run-installed",
+            PIP_DEFAULT_TIMEOUT=str(DEADLINE_S),  # not the few seconds of the Makefile
             PIP_INDEX_URL=f"http://127.0.0.1:{index.getsockname()[1]}/simple",
             NO_PROXY="127.0.0.1",
             PIP_CONFIG_FILE=os.devnull,

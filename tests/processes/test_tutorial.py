@@ -230,7 +230,7 @@ def desktop(tmp_path: Path) -> Iterator[Desktop]:
     desktop.close()
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_each_step_of_the_tutorial_shows_what_the_page_shows(desktop: Desktop) -> None:
     for block in BLOCK.finditer(PAGE.read_text(encoding="utf-8")):
         desktop.check_block(block[1], block[2])
