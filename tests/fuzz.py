@@ -2,7 +2,8 @@
 
 Examples of each target (tests/rim/fuzzed.py) are guided by the code that they reach, where atheris
 is installed. Elsewhere, or with --drawn, Hypothesis draws them in turn.
-Exit codes: 0 nothing was found, 1 a fault was; it is shown with the smallest example.
+Exit codes: 0 nothing was found, 1 a fault was, 130 Ctrl-C. A fault is shown with the smallest
+example.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import random
+import signal
 import sys
 import time
 import traceback
@@ -90,4 +92,8 @@ def _attempt(name: str, target: Target, number: int, counts: dict[str, int]) -> 
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's `&` has it ignored
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

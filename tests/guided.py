@@ -10,6 +10,7 @@ import math
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import traceback
@@ -24,7 +25,7 @@ TURN_S = 300  # at most; a process needs some 5 s of the processor to begin
 FOLDER = Path("build/fuzz")
 PROGRESS = re.compile(r"^#(\d+)\s.* cov: (\d+) ft: (\d+)", re.MULTILINE)
 WRITTEN = re.compile(r"Test unit written to (.+)")
-BROKEN, INTERRUPTED = 77, 72
+BROKEN, INTERRUPTED = 77, (72, -signal.SIGINT)  # by libFuzzer, or before it began
 ENDS = {70: "took too long", 71: "took too much memory", BROKEN: "a fault"}
 SHOWN = 2000  # characters of the log of a process that ended by itself
 
@@ -92,7 +93,7 @@ def turn(
         so_far.executions += executions
         so_far.places, so_far.features = max(so_far.places, places), max(so_far.features, features)
     so_far.processor_s += used.ru_utime + used.ru_stime
-    if process.returncode not in (0, INTERRUPTED):
+    if process.returncode not in (0, *INTERRUPTED):
         so_far.fault = _show(so_far, process.returncode, said)
 
 

@@ -47,8 +47,17 @@ def main() -> None:
         "artifact_prefix": f"{options.folder}/found-",
     }
     given_on = [f"-{name}={value}" for name, value in arguments.items()]
+    if target.words:  # an empty dictionary is refused
+        words = options.folder / "words"
+        words.write_text("".join(f'"{hexed(word)}"\n' for word in target.words), encoding="ascii")
+        given_on.append(f"-dict={words}")
     atheris.Setup([sys.argv[0], *given_on, str(corpus), str(drawn)], target.of_bytes())
     atheris.Fuzz()
+
+
+def hexed(word: str) -> str:
+    """Return a word as libFuzzer reads any bytes."""
+    return "".join(f"\\x{byte:02x}" for byte in word.encode())
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import socket
 import ssl
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -71,7 +71,7 @@ from tests.rim.fuzzed_files import (
 SECRET = b"0123456789abcdef0123456789abcdef"
 NONCE = "2" * 32
 PATIENCE_S = 30.0
-SEEDS, SEED_BYTES = 300, 400
+SEEDS, SEED_BYTES = 2000, 400
 KINDS = {
     "peer", "control", "write", "read", "show", "members", "backup", "watch", "observe", "login",
     "level", "proof", "local", "refused", "garbled",
@@ -93,6 +93,7 @@ class Target(NamedTuple):
     strategy: st.SearchStrategy[Any]
     check: Callable[[Any], None]
     form: Form | None = None  # None: Hypothesis makes an example of a fuzzer's bytes
+    words: Sequence[str] = ()  # that a fuzzer puts in
 
     def of_bytes(self) -> Callable[[bytes], object]:
         """Return what checks the example that some bytes stand for."""
@@ -146,49 +147,13 @@ def mutated(samples: st.SearchStrategy[bytes], bytes_max: int = 4) -> st.SearchS
 
 # --- lines --------------------------------------------------------------------------------------
 
-_WORDS = st.sampled_from(
-    [
-        *COMMANDS,
-        *ORDERS,
-        "a",
-        "5",
-        "1",
-        "app/",
-        "lease-57",
-        ";",
-        "if",
-        "then",
-        "else",
-        "=",
-        "!=",
-        "absent",
-        "exists",
-        "unchanged",
-        "since",
-        "after",
-        "from",
-        "read",
-        "index",
-        "lease",
-        "local",
-        "log",
-        "s2",
-        "localhost",
-        "10001",
-        '"x"',
-        "[1]",
-        '{"a": 1}',
-        r"\s",
-        r"\xff",
-        "\\",
-        "é",
-        "\x00",
-        str(1 << 63),
-        "-1",
-        "1e9",
-        "٣",
-    ]
-)
+WORDS = (
+    *COMMANDS, *ORDERS, "a", "5", "1", "app/", "lease-57", ";", "if", "then", "else", "=", "!=",
+    "absent", "exists", "unchanged", "since", "after", "from", "read", "index", "lease", "local",
+    "log", "s2", "localhost", "10001", '"x"', "[1]", '{"a": 1}', r"\s", r"\xff", "\\", "é", "\x00",
+    str(1 << 63), "-1", "1e9", "٣",
+)  # fmt: skip
+_WORDS = st.sampled_from(WORDS)
 _SPEAKERS = st.sampled_from(["", "c@", "s2@", "s2#7@", "c#1@", "c#x@", "@", "Controller@", "\xff@"])
 _TYPED = st.builds(
     lambda speaker, words, gap: (speaker + gap.join(words)).encode("utf-8", "surrogateescape"),
@@ -267,29 +232,11 @@ def known_users() -> KnownUsers:
     return KnownUsers()
 
 
-_PARTS = st.sampled_from(
-    [
-        "n,,",
-        "y,,",
-        "p=tls-unique,,",
-        "n=bob",
-        "n=root",
-        "n=nobody",
-        "r=abc",
-        "r=",
-        "c=biws",
-        "c=",
-        "p=AAAA",
-        "p=" + "A" * 43 + "=",
-        ",",
-        "=",
-        "m=1",
-        "a=root",
-        "\x00",
-        "é",
-        "NONCE",
-    ]
-)
+PARTS = (
+    "n,,", "y,,", "p=tls-unique,,", "n=bob", "n=root", "n=nobody", "r=abc", "r=", "c=biws", "c=",
+    "p=AAAA", "p=" + "A" * 43 + "=", ",", "=", "m=1", "a=root", "\x00", "é", "NONCE",
+)  # fmt: skip
+_PARTS = st.sampled_from(PARTS)
 _AUTHS = st.lists(_PARTS, max_size=8).flatmap(
     lambda parts: st.sampled_from(["", ",", "=", " "]).map(lambda gap: "auth " + gap.join(parts))
 )
@@ -471,13 +418,13 @@ def check_file(data: bytes) -> None:
 
 
 TARGETS = {
-    "lines": Target(LINES, check_line, BYTES),
+    "lines": Target(LINES, check_line, BYTES, WORDS),
     "proofs": Target(PROOFS, check_proof, SAID),
-    "logins": Target(LOGINS, check_login, TEXTS),
+    "logins": Target(LOGINS, check_login, TEXTS, PARTS),
     "hellos": Target(HELLOS, check_hello, BYTES),
     "records": Target(RECORDS, check_record),
     "files": Target(FILES, check_file, BYTES),
-    "rights": Target(RIGHTS, check_rights, BYTES),
+    "rights": Target(RIGHTS, check_rights, BYTES, WORDS),
     "requests": Target(REQUESTS, check_request, REQUEST_FORM),
     "node files": Target(NODE_FILES, check_node_files, NODE_FILES_FORM),
     "configurations": Target(CONFIGURATIONS, check_configuration, BYTES),

@@ -19,6 +19,7 @@ from raftline.monitoring.listener import HttpConnection, HttpRefusal, read_reque
 from raftline.node import boot, settings
 from raftline.raft.effects import Effects, HardState
 from raftline.storage.disk import FilesRefused
+from raftline.storage.recovery import Recovered
 from raftline.storage.snapshotfile import no_pause
 from raftline.tools import certs
 from tests.faulty_folder import MemoryFolder
@@ -103,12 +104,17 @@ NODE_FILES = st.deferred(lambda: st.tuples(st.sampled_from(sorted(_written())), 
 NODE_FILES_FORM = form_of(_written)
 
 
+@functools.cache
+def _known() -> Recovered:
+    """Return what a start knows of these files."""
+    return booted(MemoryFolder(_written()))[1]
+
+
 def check_node_files(drawn: tuple[str, list[tuple[int, int, bytes]]]) -> None:
     """A start is refused in one line and changes nothing, or it knows what was written, up to some
     entry, and so does the next start."""
     name, edits = drawn
-    files = _written()
-    was = booted(MemoryFolder(files))[1]
+    files, was = _written(), _known()
     folder = MemoryFolder({**files, name: changed(files[name], edits)})
     before = folder.contents()
     started, why = attempt(FilesRefused, lambda: booted(folder))
