@@ -13,7 +13,6 @@ import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from json.encoder import encode_basestring
-from zlib import crc32
 
 from raftline.common.wakeup import Breather
 from raftline.net.host import Batch, Host, Reader
@@ -21,7 +20,7 @@ from raftline.net.levels import spell_level
 from raftline.net.outgoing_protocol import OutgoingProtocol
 from raftline.net.waits import AwaitReplies, Replies, ReserveRoom, WaitFor, Waits
 from raftline.storage.disk import HalfApplied
-from raftline.storage.snapshotlines import MachineState, spell_snapshot
+from raftline.storage.snapshotlines import MachineState, checked_pieces
 from raftline.wire.commands import COMMANDS, HELP, Request
 from raftline.wire.limits import PIECE_CHARACTERS
 from raftline.wire.membercommands import CHANGE_S
@@ -215,10 +214,9 @@ class BackupFile:
         breathe = Breather().breathe
         try:
             self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115, read piece by piece
-            for data in spell_snapshot(state):
+            for data, crc in checked_pieces(state):
                 self._file.write(data)
-                self._size += len(data)
-                self._crc = crc32(data, self._crc)
+                self._size, self._crc = self._size + len(data), crc
                 breathe()
             self._file.flush()
         except OSError as failure:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from typing import BinaryIO
-from zlib import crc32
 
 from raftline.raft.effects import Chunk
 from raftline.raft.levels import FIRST
@@ -22,7 +21,7 @@ from raftline.storage.snapshotlines import (
     LoadedSnapshot,
     MachineState,
     SnapshotReader,
-    spell_snapshot,
+    checked_pieces,
 )
 
 SYNC_BYTES = 4 << 20  # synced in pieces, so that a sync of the log waits little
@@ -111,9 +110,9 @@ class SnapshotFile:
         size = crc = unsynced = 0
         file = self._folder.create(self._beside)
         try:
-            for data in spell_snapshot(state):
+            for data, crc_so_far in checked_pieces(state):
                 file.append(data)
-                size, crc, unsynced = size + len(data), crc32(data, crc), unsynced + len(data)
+                size, unsynced, crc = size + len(data), unsynced + len(data), crc_so_far
                 if unsynced > SYNC_BYTES:
                     file.sync()
                     unsynced = 0

@@ -84,6 +84,12 @@ class LoadedSnapshot:
 
 def spell_snapshot(state: MachineState) -> Iterator[bytes]:
     """Yield the file in pieces of some hundred lines."""
+    for data, _ in checked_pieces(state):
+        yield data
+
+
+def checked_pieces(state: MachineState) -> Iterator[tuple[bytes, int]]:
+    """Yield the same pieces, each with the CRC-32 of all bytes of the file up to its end."""
     where = f"{spell_level(state.level)}{spell_members(state.members)}"
     lines = [f"{state.index} {state.term} snapshot {where}\n"]
     crc = size = body = 0
@@ -97,14 +103,15 @@ def spell_snapshot(state: MachineState) -> Iterator[bytes]:
             if len(lines) >= STEP_LINES or size > STEP_BYTES or body % NOTE_LINES == 0:
                 data = "".join(lines).encode()
                 crc = crc32(data, crc)
-                yield data
+                yield data, crc
                 lines, size = [], 0
                 if body % NOTE_LINES == 0:
                     lines.append(_note(body, crc))
     data = "".join(lines).encode()
     crc = crc32(data, crc)
-    yield data
-    yield _end([(word, count) for word, count, _ in sections], crc).encode("ascii")
+    yield data, crc
+    data = _end([(word, count) for word, count, _ in sections], crc).encode("ascii")
+    yield data, crc32(data, crc)
 
 
 def _sections(state: MachineState) -> list[tuple[str, int, Iterable[str]]]:
