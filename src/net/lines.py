@@ -12,6 +12,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable
+from typing import Final
 
 from raftline.access.tls_socket import TlsSocket
 from raftline.wire.limits import (
@@ -82,6 +83,8 @@ class LineBuffer:
         self.turn = half_lines.turn if half_lines is not None else threading.Lock()
         self.is_given_up = False  # by `half_lines`
         self.begun = bytearray()  # of the line that has begun; pieces of a byte take no more
+        self._more: list[bytes] = []  # what follows in a long one: to grow a text copies it
+        self.size = 0  # of all of the line that has begun, in bytes
         self.is_amid_long = False  # it is longer than what is read at a time
         self._begun_s = 0.0
         self.due_s = 0.0  # when all that is due must have come; 0: nothing is
@@ -98,12 +101,13 @@ class LineBuffer:
         if end < 0:
             self._keep(data, now_s)
             return []
-        is_one = end == len(data) - 1  # `split` looks at each byte by itself
-        lines = [data[:end], b""] if is_one else data.split(b"\n")
-        rest = lines.pop()
+        if data.find(b"\n", end + 1) < 0:  # `split` looks at each byte by itself
+            lines, rest = [data[:end]], data[end + 1 :]
+        else:
+            lines = data.split(b"\n")
+            rest = lines.pop()
         if lines and self.begun:
-            self.begun += lines[0]
-            lines[0] = bytes(self.begun)
+            lines[0] = b"".join([self.begun, *self._more, lines[0]])
             self.forget()
         if rest:
             self._keep(rest, now_s)
@@ -112,10 +116,16 @@ class LineBuffer:
     def _keep(self, data: bytes, now_s: float) -> None:
         if not self.begun:
             self._begun_s = now_s
-        self.begun += data
-        self.is_amid_long = len(self.begun) >= READ_BYTES
-        if self._half_lines is not None and len(self.begun) > BUFFER_BYTES:
-            self._half_lines.hold(self, len(self.begun))
+        if not self.is_amid_long:
+            self.begun += data
+        elif self._more and len(self._more[-1]) < BUFFER_BYTES:  # no object for each byte
+            self._more[-1] += data
+        else:
+            self._more.append(data)
+        self.size += len(data)
+        self.is_amid_long = self.size >= READ_BYTES
+        if self._half_lines is not None and self.size > BUFFER_BYTES:
+            self._half_lines.hold(self, self.size)
         self.check_time(now_s)
 
     def check_time(self, now_s: float) -> None:
@@ -140,7 +150,7 @@ class LineBuffer:
     def forget(self) -> None:
         """Give the memory of a half line back."""
         self.begun = bytearray()
-        self.is_amid_long = False
+        self._more, self.size, self.is_amid_long = [], 0, False
         if self._half_lines is not None:
             self._half_lines.let_go(self)
 
@@ -153,8 +163,9 @@ class LineBuffer:
 DRAIN_S = 2.0  # for what is still on its way when a connection is of no more use
 DRAIN_BYTES = 16 << 10  # at a time
 LEAST_S = 0.001  # of a wait: the kernel takes 0 for no bound at all
-# Of the whole node: threads that have read much all wait for the interpreter with it.
-long_reads = threading.BoundedSemaphore(LONG_READS)
+# Of the whole node: threads that have read much all wait for the interpreter with it. Each of them
+# takes one of these meanwhile, by one call.
+long_reads: Final = [None] * LONG_READS
 
 
 class LineTooLong(Exception):
@@ -221,7 +232,11 @@ class Receiver:
         the line may be as many short ones, which would take many times their bytes: a reader that
         takes no replies has few of these.
         """
-        if self._tls is not None or not long_reads.acquire(blocking=False):
+        if self._tls is not None:
+            return None
+        try:
+            long_reads.pop()
+        except IndexError:
             return None
         try:
             ahead = self._connection.recv(LONG_READ_BYTES, socket.MSG_DONTWAIT | socket.MSG_PEEK)
@@ -231,7 +246,7 @@ class Receiver:
         except BlockingIOError:
             return None
         finally:
-            long_reads.release()
+            long_reads.append(None)
         self.bytes_read += len(data)
         return data
 
@@ -282,7 +297,7 @@ class LineReader(Receiver):
             if not data:
                 return None
             whole = lines.feed(data, time.monotonic())
-            if len(whole[0] if whole else lines.begun) > longest:
+            if (len(whole[0]) if whole else lines.size) > longest:
                 raise LineTooLong
             if whole:
                 return whole

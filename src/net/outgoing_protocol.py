@@ -279,7 +279,7 @@ class OutgoingProtocol(ReplySink):
             if batch.sent < len(batch.commands):
                 break
             place += 1
-        return ("\n".join(lines) + "\n").encode("utf-8", "replace") if lines else b""
+        return "".join(lines).encode("utf-8", "replace")
 
     def _settle(self) -> None:
         """Forget the batches whose replies are all spelled."""

@@ -256,21 +256,21 @@ class ServerProtocol:
             if foreign := looks_foreign(raw):
                 self._end_now(foreign, drains=True)
                 return True
-        if len(raw) > self._short and self._is_too_long(raw):
+        if len(raw) > self._short and self._is_too_long(raw[:80], len(raw)):
             return True
-        if not raw.isascii() and TIMING_MARK in raw and not self._is_marked:
+        if b"\xff" in raw and TIMING_MARK in raw and not self._is_marked:
             self._is_marked, self._mark = True, TimingMark()
             return True
         self._is_marked = False
         return False
 
-    def _is_too_long(self, line: bytes | bytearray) -> bool:
+    def _is_too_long(self, beginning: bytes, size: int) -> bool:
         """Whether a line goes on beyond its limit; then nothing more is taken."""
-        longest = self._admission.longest(bytes(line[:80]))
-        if len(line) > longest:
+        longest = self._admission.longest(beginning)
+        if size > longest:
             self.announce()
             self._end_now(self._admission.why_too_long(longest), drains=True)
-        return len(line) > longest
+        return size > longest
 
     def _next_without_lines(self) -> Step | None:
         """Return what comes before the next line, or instead of it."""
@@ -281,5 +281,5 @@ class ServerProtocol:
             if self.lines.is_given_up:
                 self._end_now(HALF_LINES_FULL)
             else:
-                self._is_too_long(self.lines.begun)
+                self._is_too_long(bytes(self.lines.begun[:80]), self.lines.size)
         return self._end if self._parsed is None else None

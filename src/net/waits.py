@@ -69,7 +69,7 @@ class Replies:
 
     def add(self, request_id: str, text: str) -> None:
         """Add the reply to a request."""
-        self.lines.append(self._outgoing.spelled(self._name, request_id, text))
+        self.lines.append(self._outgoing.spelled(self._name, request_id, text)[:-1])
         self._size += len(text)
 
     def add_in_pieces(self, request_id: str, text: str) -> Waits[None]:

@@ -45,7 +45,7 @@ from raftline.raft.log import Snapshot
 from raftline.raft.messages import AppendEntries, InstallSnapshot, Message
 from raftline.raft.node import RawNode
 from raftline.raft.recording import RecordedNode
-from raftline.raft.spelling import append_line, are_one_line, spell, spell_entries
+from raftline.raft.spelling import append_line, are_one_line, pieces_of, spell
 from raftline.storage.disk import EXIT_FILES, StorageError, exit_status_of
 from raftline.wire.limits import GARBAGE_BYTES, HISTORY_BYTES, HISTORY_EVENTS, WATCHES_MAX
 from raftline.wire.membercommands import membership_facts
@@ -115,7 +115,7 @@ class Server:
         self._history, self._watches_max = history, watches_max
         self._record = record
         self._console = console
-        self._spelled: tuple[AppendEntries | None, str, bytes] = (None, "", b"")  # the last ones
+        self._spelled: tuple[AppendEntries | None, list[str], bytes] = (None, [], b"")  # the last
         self._end = Wakeup()  # set to stop: a signal handler may do that
         self.exit_status = 0
 
@@ -200,7 +200,7 @@ class Server:
         the others at least the same entries."""
         last, entries, line = self._spelled
         if last is None or message.entries is not last.entries:
-            entries = spell_entries(message.entries)
+            entries = pieces_of(message.entries)
         elif are_one_line(message, last):
             return line
         line = append_line(message, entries)

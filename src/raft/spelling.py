@@ -90,7 +90,7 @@ def spell(message: Message) -> str:
     """Return the message as it stands after `NAME@` on the wire."""
     match message:
         case AppendEntries():
-            return spell_append(message, spell_entries(message.entries))
+            return spell_append(message, "".join(pieces_of(message.entries)))
         case AppendAccepted(term=term, index=index, round=number):
             text = f"I am up to date term {term} index {index} round {number}"
             has_marks = message.lease_ms or message.without_vote
@@ -131,10 +131,10 @@ def spell_append(message: AppendEntries, entries: str) -> str:
     return f"{head}{entries}{tail}"
 
 
-def append_line(message: AppendEntries, entries: str) -> bytes:
-    """Return the same as the line that its sender sends."""
+def append_line(message: AppendEntries, entries: Sequence[str]) -> bytes:
+    """Return the same as the line that its sender sends. The entries are pieces of their text."""
     head, tail = _around(message)
-    return f"{message.sender}@{head}{entries}{tail}\n".encode()
+    return "".join([f"{message.sender}@{head}", *entries, f"{tail}\n"]).encode()
 
 
 def _around(message: AppendEntries) -> tuple[str, str]:
@@ -254,9 +254,10 @@ def _read_append(sender: str, to: str, text: str) -> AppendEntries:
     term, prev_index, prev_term, commit_index, number, incarnation = _checked(given)
     if prev_term > term or (prev_index == 0) != (prev_term == 0) or term == 0:
         raise PeerError(f"no log of term {term} has index {prev_index} of term {prev_term}")
-    listed = text[head.end() : end]
+    begin = head.end()
     try:
-        entries = [] if listed == "[]" else read_entries(listed, prev_index, prev_term, term)
+        is_empty = end - begin == 2  # "[]"
+        entries = [] if is_empty else read_entries(text, prev_index, prev_term, term, begin, end)
     except ValueError as error:
         raise PeerError(str(error)) from None
     return AppendEntries(
@@ -330,38 +331,47 @@ def is_printable(text: str) -> bool:
 
 def spell_entries(entries: Sequence[Entry]) -> str:
     """Return the list of these entries. No command of a log has a control character."""
+    return "".join(pieces_of(entries))
+
+
+def pieces_of(entries: Sequence[Entry]) -> list[str]:
+    """Return the same in pieces, so that a long command is copied once, into its line."""
     if not entries:
-        return "[]"
+        return ["[]"]
     pieces, begin = list[str](), "[{"
     for index, term, command in entries:
         pieces += (f'{begin}"index": {index}, "term": {term}, "command": "', command)
         begin = '"}, {'
     pieces.append('"}]')
-    text = "".join(pieces)
-    if "\\" not in text and True not in ['"' in command for _, _, command in entries]:
-        return text  # nothing that JSON spells otherwise
+    if True not in ['"' in command or "\\" in command for _, _, command in entries]:
+        return pieces  # nothing that JSON spells otherwise
     spelled = [
         f'{{"index": {index}, "term": {term}, "command": {encode_basestring(command)}}}'
         for index, term, command in entries
     ]
-    return f"[{', '.join(spelled)}]"
+    return [f"[{', '.join(spelled)}]"]
 
 
-def read_entries(listed: str, prev_index: int, prev_term: int, term: int) -> list[Entry]:
-    """Return the entries of a JSON list that go on, index by index, from the one before.
+def read_entries(
+    text: str, prev_index: int, prev_term: int, term: int, begin: int = 0, end: int | None = None
+) -> list[Entry]:
+    """Return the entries of a JSON list that go on, index by index, from the one before. The list
+    is the text from `begin` to `end`; around it stand plain characters alone.
 
-    A number may also be given as the text of its digits, as the course programs did. The list is
+    A number may also be given as the text of its digits, as the course programs did. The text is
     of a line that came, so of the control characters it holds a tab at most.
 
     Raises:
         ValueError: it has another form; the message explains what is wrong.
     """
+    end = len(text) if end is None else end
     try:
-        is_short = len(listed) < _VERY_LONG
-        items = json.loads(listed) if is_short else _long_items(listed) or json.loads(listed)
+        is_short = end - begin < _VERY_LONG
+        items = None if is_short else _long_items(text, begin, end)
+        items = items or json.loads(text[begin:end])
     except (ValueError, RecursionError) as error:
         raise ValueError(f"the entries of AppendEntries are not a JSON list: {error}") from None
-    has_plain = "\\" not in listed and "\x7f" not in listed and listed.isascii()
+    has_plain = "\\" not in text and "\x7f" not in text and text.isascii()
     entries = _sound_entries(items, prev_index, prev_term, term, has_plain=has_plain)
     if entries is not None:
         return entries
@@ -386,19 +396,19 @@ def read_entries(listed: str, prev_index: int, prev_term: int, term: int) -> lis
     return entries
 
 
-def _long_items(listed: str) -> list[dict[str, object]]:
+def _long_items(text: str, place: int, end: int) -> list[dict[str, object]]:
     """Return what JSON reads from a long list as `spell_entries` makes it, if the first command is
     very long and no text has an escape; else nothing. JSON looks at each character by itself."""
-    if listed[0] != "[" or "\\" in listed or "\t" in listed:
+    if text[place] != "[" or "\\" in text or "\t" in text:
         return []
-    items, end = list[dict[str, object]](), 0
-    while head := _ITEM.match(listed, end):
+    items = list[dict[str, object]]()
+    while head := _ITEM.match(text, place, end):
         begin = head.end()
-        end = listed.find('"', begin)
-        if end < begin + (0 if items else _VERY_LONG):
+        place = text.find('"', begin, end)
+        if place < begin + (0 if items else _VERY_LONG):
             return []
-        items.append({"index": int(head[1]), "term": int(head[2]), "command": listed[begin:end]})
-    return items if listed[end:] == '"}]' else []
+        items.append({"index": int(head[1]), "term": int(head[2]), "command": text[begin:place]})
+    return items if text[place:end] == '"}]' else []
 
 
 def _sound_entries(

@@ -44,6 +44,12 @@ def applies(verb: str, level: int = FIRST) -> Callable[[Apply], Apply]:
 def execute(store: Store, command: str) -> str:
     """Carry out one command and return its reply, without the server's name. Below its
     level the command is unknown, as in an older build."""
+    if (
+        len(command) > _LONG
+        and command.startswith("set ")
+        and (set_to := _set_long(store, command))
+    ):
+        return set_to
     verb, _, operands = command.partition(" ")
     found = APPLIED.get(verb)
     if found is not None and found[0] <= store.level:
@@ -55,6 +61,7 @@ def execute(store: Store, command: str) -> str:
 
 _READS: Final = {verb: row.level for verb, row in COMMANDS.items() if row.handling.takes_mode}
 _DIGITS_MAX = 19
+_LONG: Final = 4096  # characters of a command, of which each copy counts
 
 
 def is_read(command: str, level: int) -> bool:
@@ -87,6 +94,15 @@ def _set(store: Store, operands: str) -> str | None:
         return None
     store[key] = value
     return f"SET response: {key} set to {value}"
+
+
+def _set_long(store: Store, command: str) -> str | None:
+    """Do the same by the whole command: to take its verb off copies a long value once more."""
+    words = command.split(" ", 2)
+    if len(words) < 3 or not words[1]:
+        return None
+    store[words[1]] = words[2]
+    return f"SET response: {words[1]} set to {words[2]}"
 
 
 @applies("delete")

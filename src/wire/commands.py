@@ -222,6 +222,7 @@ IN_TRANSACTIONS: Final[Mapping[str, Operands]] = {
 }
 _MAY_BE_NEW: Final = re.compile(" (?:clear|has|<|>) ")  # what level 3 brought to transactions
 _KEPT_CHARACTERS: Final = 1000  # of a transaction that is kept as it was read
+_LONG: Final = 4096  # characters of a line, of which each copy counts
 _ALL_OPERATIONS: Final = max(row.level for row in _ROWS if row.is_operation)
 # Those that are commands of the shell as well: `raftline get KEY`.
 AT_THE_SHELL: Mapping[str, str] = {row.verb: row.at_the_shell for row in _ROWS if row.at_the_shell}
@@ -310,6 +311,8 @@ def read_request(sender: str, request_id: str, message: str, limits: Limits) -> 
         ProtocolError: no such command, an operand missing or too many, a key or value too long.
     """
     message = message.lstrip(" ")
+    if len(message) > _LONG and (request := _long(sender, request_id, message, limits)):
+        return request
     verb, _, operands = message.partition(" ")
     command = COMMANDS.get(verb)
     if command is None:
@@ -324,6 +327,17 @@ def read_request(sender: str, request_id: str, message: str, limits: Limits) -> 
     canonical = command.operands.read(verb, operands, limits)
     level = _level_of_transaction(command, canonical) if verb == "txn" else command.level
     return Request(sender, request_id, verb, canonical, read, level)
+
+
+def _long(sender: str, request_id: str, message: str, limits: Limits) -> Request | None:
+    """Return the request of a long line that is a key and a value in their one spelling, without a
+    copy of them; None of another."""
+    command = COMMANDS.get(message[: message.find(" ")])
+    if command is None or command.operands is not take.KEY_VALUE:
+        return None
+    if not take.is_as_spelled(message, limits):
+        return None
+    return Request(sender, request_id, command.verb, message, "", command.level)
 
 
 def _without_read_mode(command: Command, message: str) -> tuple[str, str]:

@@ -116,6 +116,20 @@ def _read_value(verb: str, operands: str, limits: Limits) -> str:
     return f"{verb} {key} {_canonical('value', operands[end + 1 :], limits.value_bytes)}"
 
 
+def is_as_spelled(message: str, limits: Limits) -> bool:
+    """Whether `VERB KEY VALUE` stands for itself, and is the one spelling of its command: the same
+    as `_read_value` finds, without a copy of the value."""
+    begin = message.find(" ") + 1
+    end = message.find(" ", begin)
+    return (
+        0 < end - begin <= limits.key_bytes
+        and len(message) - end - 1 <= limits.value_bytes
+        and message.isascii()
+        and "\\" not in message
+        and "\t" not in message
+    )
+
+
 def _read_key(verb: str, operands: str, limits: Limits) -> str:
     """`VERB KEY`."""
     operand = operands.rstrip(" ")

@@ -28,6 +28,7 @@ DONE_ONCE = f"{OUTCOME_UNKNOWN}it took effect once, but its reply is no longer k
 
 NAME: Final = re.compile(spelling.NAME, re.ASCII)
 _NUMBER: Final = re.compile(rf"0|{NUMBER}")
+_SENDER: Final = re.compile(rf"({spelling.NAME})(?:#(0|[1-9][0-9]{{0,17}}))?@".encode())
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 # RFC 854: IAC, then an option's negotiation, or a command of one byte; and a sub-negotiation. FF
 # before any other byte is not telnet but a byte that is not UTF-8, and is refused as that.
@@ -244,6 +245,21 @@ def split_sender(line: str) -> tuple[str, str, str]:
     return name, request_id, message
 
 
+def read_long_line(raw: bytes) -> tuple[str, str, str] | None:
+    """Return what `decode_line` and `split_sender` make of a line, whose text is copied once; None
+    of one without a sender, and of one that needs a closer look."""
+    sender = _SENDER.match(raw)
+    if sender is None:
+        return None
+    try:
+        end = len(raw) - raw.endswith(b"\r")
+        text = str(memoryview(raw)[sender.end() : end], "utf-8")
+    except UnicodeDecodeError:
+        return None
+    name, number = sender.groups(b"")
+    return (name.decode(), number.decode(), text) if is_printable(text) else None
+
+
 def error(text: str) -> str:
     """Return the reply of an error; every error begins so, and nothing else does."""
     return "Sorry, " + text
@@ -269,5 +285,5 @@ CODES = "CODES response: on"
 
 
 def reply_line(name: str, request_id: str, text: str) -> str:
-    """Return the reply as one line without its newline, with the request's id if it had one."""
-    return f"{name}#{request_id}@{text}" if request_id else f"{name}@{text}"
+    """Return the reply as one line, with the request's id if it had one."""
+    return f"{name}#{request_id}@{text}\n" if request_id else f"{name}@{text}\n"

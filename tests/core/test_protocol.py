@@ -271,8 +271,8 @@ def test_no_stored_value_reads_as_an_error() -> None:
 
 
 def test_a_reply_carries_the_servers_name_and_the_requests_id() -> None:
-    assert reply_line("s1", "", "GET response: 5") == "s1@GET response: 5"
-    assert reply_line("s1", "17", "GET response: 5") == "s1#17@GET response: 5"
+    assert reply_line("s1", "", "GET response: 5") == "s1@GET response: 5\n"
+    assert reply_line("s1", "17", "GET response: 5") == "s1#17@GET response: 5\n"
     assert split_sender("s1#17@GET response: 5") == ("s1", "17", "GET response: 5")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import sys
+import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Iterator
 from random import Random
@@ -19,10 +20,22 @@ from raftline.raft import spelling
 from raftline.raft.effects import Effects
 from raftline.raft.log import Entry, SafetyError
 from raftline.raft.messages import AppendEntries
-from raftline.raft.spelling import is_plain, is_printable, read, read_entries, spell_entries
+from raftline.raft.spelling import (
+    append_line,
+    is_plain,
+    is_printable,
+    pieces_of,
+    read,
+    read_entries,
+    spell_entries,
+)
+from raftline.state.commands import execute
+from raftline.state.store import Store
 from raftline.storage.disk import AppendFile, DiskFailed
 from raftline.storage.logfile import check_storable
 from raftline.storage.snapshotfile import no_pause
+from raftline.wire import commands, parsing
+from raftline.wire.keyfacts import KeyFacts
 from raftline.wire.limits import BUFFER_BYTES, LONG_READ_BYTES, LONG_READS, READ_BYTES, VALUE_BYTES
 from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings, parse
@@ -79,6 +92,73 @@ def searches(work: Callable[[], object]) -> int:
     return len(found)
 
 
+def copies(work: Callable[[], object]) -> int:
+    """Return how many texts as long as VALUE were there at a time, beside those from before."""
+    tracemalloc.start()
+    try:
+        result = work()
+        return round(tracemalloc.get_traced_memory()[1] / VALUE_BYTES) if result else 0
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.pure
+def test_a_long_value_is_copied_once_for_each_form_that_it_takes() -> None:
+    line = f"c4#17@set key {VALUE}".encode()
+    assert copies(lambda: parse(line, Limits(), Readings(), "s1")) == 1  # bytes to text
+    message = AppendEntries("s1", "s2", 1, 0, 0, [Entry(1, 1, f"set a {VALUE}")])
+    assert copies(lambda: append_line(message, pieces_of(message.entries))) == 2  # its bytes, too
+    line = append_line(message, pieces_of(message.entries))[:-1]
+    assert copies(lambda: parse(line, Limits(), Readings(), "s2")) == 2  # the text, the command
+
+
+AS_TYPED = [
+    "set k VALUE", "c@set k VALUE", "c#17@set k VALUE", "c#17@  set k VALUE", "  c#17@set k VALUE",
+    "c#17@setnx k VALUE", "c#17@append k VALUE", "c@setex k 10 VALUE", "c@cas k VALUE b", "c@VALUE",
+    "c@get VALUE", "c@get k VALUE read local", "c@nothing k VALUE", "c@set", "c@set VALUE",
+    "c@set k  VALUE", "c@set  k VALUE", "c@set k VALUE ", "c@set k VALUE\r", "c@set k VALUE\r\r",
+    "c@set k VALUE\tb", "c@set k VALUE\x01", r"c@set k VALUE\n", r"c@set k\s VALUE",
+    "c@set k VALUE\\", "c@set k VALUEé", "c@set k VALUE\x85", "cé@set k VALUE", "9@set k VALUE",
+    "set k@VALUE", "set k VALUE@b", "c@set k VALUE@b", "c@d@set k VALUE", "c#@set k VALUE",
+    "c#01@set k VALUE", f"c#{2**63 - 1}@set k VALUE", f"c#{2**63}@set k VALUE", "c#x@set k VALUE",
+    "c#17@txn set k VALUE", "c@session VALUE", "@set k VALUE", "c @set k VALUE", "c@", "VALUE",
+    "s2@AppendEntries 1-0-0-[] commit 0 round 1", "s2@VALUE", "s2@AppendEntries VALUE",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("typed", AS_TYPED)
+@pytest.mark.parametrize("characters", [5000, VALUE_BYTES, VALUE_BYTES + 1])
+def test_a_long_line_is_read_as_a_short_one_is(
+    typed: str, characters: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = typed.replace("VALUE", "v" * characters).encode()
+    for raw in (line, line + b"\xff", line.replace(b" k ", b" " + b"k" * 1025 + b" ")):
+        found = parse(raw, Limits(), Readings(), "s1")
+        with monkeypatch.context() as as_short:
+            as_short.setattr(parsing, "_LONG", 1 << 30)
+            as_short.setattr(commands, "_LONG", 1 << 30)
+            assert parse(raw, Limits(), Readings(), "s1") == found
+
+
+@pytest.mark.pure
+def test_a_long_value_is_applied_with_a_copy_for_the_store_and_one_for_the_reply() -> None:
+    store, command = Store(level=3), f"set key {VALUE}"
+    assert copies(lambda: execute(store, command)) == 3  # and one for both
+    assert (store["key"], store.facts("key")) == (VALUE, KeyFacts(0))
+
+
+@pytest.mark.parametrize("command", ["set k VALUE", "set  k VALUE", "set VALUE", "set k  VALUE "])
+def test_a_long_set_does_what_a_short_one_does(command: str) -> None:
+    value = "v" * 5000
+    replies, stores = [], [Store(level=3), Store(level=3)]
+    for store, text in zip(stores, (value, "VALUE"), strict=True):
+        reply = execute(store, command.replace("VALUE", text))
+        replies.append(reply.replace(value, "VALUE"))
+        store.held = {key: held.replace(value, "VALUE") for key, held in store.held.items()}
+    assert replies[0][:20] == replies[1][:20]
+    assert stores[0].held == stores[1].held
+
+
 @pytest.mark.pure
 def test_control_characters_are_searched_for_where_they_can_come_from() -> None:
     """In a line that came, and before a line of the log is written. Each takes 0.4 ms for 1 MiB."""
@@ -113,6 +193,13 @@ def test_no_control_character_comes_by_the_entries_of_a_peer(
     assert any(word in parsed.problem for word in ("JSON", "plain text", "control character"))
 
 
+@pytest.mark.parametrize("value", ["1", VALUE])
+def test_a_del_that_json_takes_as_it_is_gets_into_no_log(value: str) -> None:
+    listed = f'[{{"index": 1, "term": 1, "command": "set a {value}\x7f"}}]'
+    with pytest.raises(ValueError, match="plain text"):
+        read_entries(listed, 0, 0, 1)
+
+
 @pytest.mark.pure
 @pytest.mark.parametrize(
     "listed",
@@ -144,7 +231,7 @@ def test_a_long_list_is_read_as_json_reads_it(listed: str, monkeypatch: pytest.M
             return str(problem)
 
     by_search = found()
-    monkeypatch.setattr(spelling, "_long_items", lambda _: [])
+    monkeypatch.setattr(spelling, "_long_items", lambda *_: [])
     assert found() == by_search
 
 
@@ -192,7 +279,7 @@ def test_pieces_of_a_long_line_are_not_split() -> None:
 
 def test_peers_at_one_place_get_the_same_line() -> None:
     """Its text is made and encoded once."""
-    server: Any = SimpleNamespace(name="s1", _spelled=(None, "", b""))
+    server: Any = SimpleNamespace(name="s1", _spelled=(None, [], b""))
     entries = [Entry(5, 2, f"set a {VALUE}")]
 
     def line(to: str, **others: int) -> bytes:
@@ -328,10 +415,9 @@ def test_what_fits_the_buffer_is_read_by_one_call(size: int, calls: int) -> None
 def test_large_pieces_are_read_for_few_connections_at_a_time() -> None:
     connection: Any = Socket(b"x" * LONG_READ_BYTES)
     reader = LineReader(connection, 30.0)
-    with contextlib.ExitStack() as others:
-        for _ in range(LONG_READS):
-            others.enter_context(long_reads)
-        assert reader.receive(is_amid_long=True) == b"x" * READ_BYTES
+    others = [long_reads.pop() for _ in range(LONG_READS)]
+    assert reader.receive(is_amid_long=True) == b"x" * READ_BYTES
+    long_reads.extend(others)
     assert reader.receive(is_amid_long=True) == b"x" * (LONG_READ_BYTES - READ_BYTES)
 
 
