@@ -91,7 +91,7 @@ def test_a_forged_line_in_a_silent_member_s_name_changes_nothing(
     secret: Path, tmp_path: Path
 ) -> None:
     """The name of a member that is down was free to be played."""
-    with Cluster(tmp_path, 3, *STEADY, "--secret", str(secret)) as cluster:
+    with Cluster(tmp_path, 3, *CALM, "--secret", str(secret)) as cluster:
         cluster.start().led_by("s1")
         cluster["s3"].kill()
         term = cluster["s1"].status()["term"]
