@@ -89,7 +89,7 @@ class Driver:
         """Step messages of a peer into the core; return a complaint for each that was refused."""
         with self.core:
             complaints = self._guard(partial(self._stepper.receive_all, messages, origin))
-        self._rounds.look(self._take_round)
+        self._look()
         return complaints or []
 
     def peer_disconnected(self, peer: str) -> None:
@@ -198,7 +198,10 @@ class Driver:
         self._rounds.flush_replies()
 
     def _look(self) -> None:
-        """Serve what is new and need not wait; then send the replies that can leave."""
+        """Have written what the step before wants on the disk. Serve what is new and need not wait;
+        then send the replies that can leave."""
+        if self.writes.waiting:
+            self._writer.wake()
         self._rounds.look(self._take_round)
 
     def _take_round(self) -> bool:
@@ -212,6 +215,8 @@ class Driver:
             self._guard(self._rounds.do_round)
         finally:
             self.core.release()
+        if self.writes.waiting:
+            self._writer.wake()
         return True
 
     def _written(self, durable: Durable | None) -> None:
@@ -260,7 +265,7 @@ class Driver:
         """Take one step and return what it returns; then look whether it left something to do."""
         with self.core:
             result = self._guard(step)
-        self._rounds.look(self._take_round)
+        self._look()
         return result
 
     def _guard(self, step: Callable[[], _Result]) -> _Result | None:

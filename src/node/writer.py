@@ -37,8 +37,9 @@ class WriteQueue:
     Whoever calls holds the driver's `core` lock.
     """
 
-    def __init__(self, on_added: Callable[[], None]) -> None:
-        """Begin empty; `on_added` is called when there is something to write."""
+    def __init__(self, on_added: Callable[[], None] | None = None) -> None:
+        """Begin empty; `on_added` is called when there is something to write. Without it the caller
+        of `add` looks after that: see `Writer.wake`."""
         self._on_added = on_added
         self.waiting: list[DiskTask] = []
         self.writing: list[DiskTask] = []  # another list for each write
@@ -67,7 +68,8 @@ class WriteQueue:
     def add(self, task: DiskTask) -> None:
         """Have one Effects written after all that was added before."""
         self.waiting.append(task)
-        self._on_added()
+        if self._on_added is not None:
+            self._on_added()
 
     def begin(self) -> list[DiskTask]:
         """Hand out all that waits, to be written now; nothing may be being written."""
@@ -119,9 +121,17 @@ class Writer:
         self._on_written = on_written
         self._on_failure = on_failure
         self._wakeup = Wakeup()
-        self.queue = WriteQueue(self._wakeup.set)
+        self.queue = WriteQueue()
         self._jobs: deque[Job] = deque()
         self._stopping = False
+
+    def wake(self) -> None:
+        """Have the thread write what waits. Its first move takes `core`: whoever added something
+        calls this once `core` is free again, or both would be woken twice. While it writes it needs
+        no call: it looks for more after each write.
+        """
+        if not self.queue.writing:
+            self._wakeup.set()
 
     def between_writes(self, act: Callable[[], bool]) -> bool:
         """Let the writer thread do `act` while nothing is being written, and wait for it.

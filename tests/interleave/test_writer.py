@@ -69,6 +69,7 @@ class Scene:
                 if self.has_failed:  # then nobody steps the core any more
                     return
                 self.writer.queue.add((Effects(save=HardState(term, None)), None))
+            self.writer.wake()
 
     def job(self) -> None:
         """Do something between two writes: at the second call it is done."""

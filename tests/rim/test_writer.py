@@ -55,6 +55,7 @@ class Scene:
     def add(self, term: int) -> None:
         with self.core:
             self.writer.queue.add((Effects(save=HardState(term, None)), None))
+        self.writer.wake()
 
     def end(self) -> None:
         self.disk.may_end.set()
