@@ -237,7 +237,7 @@ class Peer:
             read_before = self.bytes_read
             while lines := reader.read(PEER_LINE_BYTES):
                 self.bytes_read = read_before + reader.bytes_read
-                answers = [answer for line in lines if (answer := self._understand(line))]
+                answers: list[Message] = list(filter(None, map(self._understand, lines)))
                 if answers:
                     heard = True
                     self._on_answers(answers)

@@ -60,7 +60,7 @@ class Applying:
         self._queue = queue
         self._batching = batching
         self._on_applied = on_applied
-        self._clock, self._now_s = clock, clock.reader_s()
+        self._now_s = clock.reader_s()
         self.lags = False  # a slice of what is left may be applied now
         self.follows_a_write = False  # what is left is applied after a write
         self._at_hand: Sequence[Entry] = ()  # of that, or of what was applied since
@@ -163,8 +163,7 @@ class Applying:
         self._report(last)
         if not self._batching.in_flight:
             return False
-        queued, used_s = len(self._queue.writes), self._clock.used_s()
-        return self._batching.committed(last, queued, self._now_s(), used_s)
+        return self._batching.committed(last, len(self._queue.writes), self._now_s())
 
     def _report(self, index: int) -> None:
         self._on_applied(self._node.step(Applied(index), self._node.view.now_ms).reads)

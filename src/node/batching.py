@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable
 
 QUIET_S = 0.0005  # nobody came for so long: whoever is missing does not come soon
 LONGEST_S = 0.003
@@ -76,13 +77,13 @@ class Sharing:
     take as long for a while, and small ones would take from it what it lacks.
     """
 
-    def __init__(self, now_s: float, used_s: float) -> None:
+    def __init__(self, now_s: float, used_s: Callable[[], float]) -> None:
         self.wait_s = SHARING_S
         self._quickest_s, self._quickest_before_s = math.inf, math.inf  # this minute, the last one
         self._minute_s = self._looked_s = now_s
-        self._used_s = used_s
+        self._used, self._used_s = used_s, used_s()
 
-    def committed(self, took_s: float, now_s: float, used_s: float) -> None:
+    def committed(self, took_s: float, now_s: float) -> None:
         """Note that writes have ended after so long."""
         if now_s - self._minute_s > MINUTE_S:
             self._quickest_s, self._quickest_before_s = math.inf, self._quickest_s
@@ -91,6 +92,7 @@ class Sharing:
         if min(self._quickest_s, self._quickest_before_s) < SHARING_S:
             self.wait_s = SHARING_S
         elif now_s - self._looked_s > LOOK_S:
+            used_s = self._used()
             share = (used_s - self._used_s) / (now_s - self._looked_s)
             self.wait_s = SHARING_S * min(max(share, LEAST_SHARE), 1.0)
             self._looked_s, self._used_s = now_s, used_s
@@ -103,12 +105,12 @@ class Batching:
     that they share one append, one fdatasync and one AppendEntries line. Its reads share one round
     of heartbeats in the same way. A server that does not lead lets nobody wait.
 
-    `used_s` is the processor time of this process. `is_writing` means that the disk is at work,
-    `is_full` that no more may wait for it, and `is_reading` that as many rounds for reads are under
-    way as may be.
+    `used_s` returns the processor time of this process, and is asked seldom. `is_writing` means
+    that the disk is at work, `is_full` that no more may wait for it, and `is_reading` that as many
+    rounds for reads are under way as may be.
     """
 
-    def __init__(self, now_s: float, used_s: float) -> None:
+    def __init__(self, now_s: float, used_s: Callable[[], float]) -> None:
         self.leads = False  # as of the last step of the core
         self.gathers = True  # False: nobody waits for others, so that each step can be seen
         self.writes, self._reads = Gathering(), Gathering()
@@ -128,7 +130,7 @@ class Batching:
         self._proposed_s = now_s
         self.in_flight.append((last_index, batches, now_s))
 
-    def committed(self, index: int, queued: int, now_s: float, used_s: float) -> bool:
+    def committed(self, index: int, queued: int, now_s: float) -> bool:
         """Note that the entries up to `index` are applied; return whether this answers a
         proposal. `queued` writes wait."""
         answered, proposed_s = 0, 0.0
@@ -136,7 +138,7 @@ class Batching:
             _, batches, proposed_s = self.in_flight.popleft()
             answered += batches
         if answered:
-            self._sharing.committed(now_s - proposed_s, now_s, used_s)
+            self._sharing.committed(now_s - proposed_s, now_s)
             self.writes.answered(answered + queued, now_s)
         return answered > 0
 

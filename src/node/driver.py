@@ -89,7 +89,9 @@ class Driver:
         """Step messages of a peer into the core; return a complaint for each that was refused."""
         with self.core:
             complaints = self._guard(partial(self._stepper.receive_all, messages, origin))
-        self._look()
+        if self.writes.waiting:
+            self._writer.wake()
+        self._rounds.look(self._take_round)
         return complaints or []
 
     def peer_disconnected(self, peer: str) -> None:
@@ -198,10 +200,7 @@ class Driver:
         self._rounds.flush_replies()
 
     def _look(self) -> None:
-        """Have written what the step before wants on the disk. Serve what is new and need not wait;
-        then send the replies that can leave."""
-        if self.writes.waiting:
-            self._writer.wake()
+        """Serve what is new and need not wait; then send the replies that can leave."""
         self._rounds.look(self._take_round)
 
     def _take_round(self) -> bool:
@@ -265,7 +264,9 @@ class Driver:
         """Take one step and return what it returns; then look whether it left something to do."""
         with self.core:
             result = self._guard(step)
-        self._look()
+        if self.writes.waiting:
+            self._writer.wake()
+        self._rounds.look(self._take_round)
         return result
 
     def _guard(self, step: Callable[[], _Result]) -> _Result | None:

@@ -112,7 +112,10 @@ class RequestQueue:
     def put(self, *batches: Batch) -> None:
         """Queue batches that came together for the next step of the core. One is refused if too
         much waits, unless it has waited before."""
-        size = sum([batch.bytes for batch in batches if batch.room is None])
+        size = 0
+        for batch in batches:
+            if batch.room is None:
+                size += batch.bytes
         if size and not self.room.take(size):
             if len(batches) == 1:
                 batches[0].answer_all(TOO_MUCH_WAITS)
@@ -146,11 +149,11 @@ class RequestQueue:
     def take(self, *, writes: bool, reads: bool) -> list[Batch]:
         """Hand out what is held, and what is new of these kinds; it came in this order."""
         batches, self.held = self.held, []
-        if writes:
-            self.let_long_go()
+        if writes and self._long.count:
+            self._long.let_go(self.writes)
         for new in (self.others, *([self.writes] * writes), *([self.reads] * reads)):
-            if new:
-                batches += [new.popleft() for _ in range(len(new))]
+            for _ in range(len(new)):
+                batches.append(new.popleft())  # any thread may add more after these
         return batches
 
     def let_long_go(self) -> None:
@@ -204,7 +207,8 @@ class RequestQueue:
             done.append(self.pending.popleft())
         if done:
             self._wake(done, self._measures.writes)
-            self.let_long_go()
+            if self._long.count:
+                self._long.let_go(self.writes)
 
     def confirmed(self, batches: Sequence[Batch]) -> None:
         """Let reads be served: they were confirmed."""

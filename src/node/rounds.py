@@ -54,8 +54,10 @@ class Rounds:
             self.late_look_ms = now + LATE_LOOK_MS
             self._rim.give_up_late(now)
             self._stepper.watchers.look(self._view)
-        self._stepper.serve()
-        if self._queue.held and self._queue.held[0].hold_until_ms < self._sleep.until_ms:
+        queue = self._queue
+        if queue.writes or queue.reads or queue.others or queue.held:
+            self._stepper.serve()
+        if queue.held and queue.held[0].hold_until_ms < self._sleep.until_ms:
             self._sleep.wake()  # it is refused at that time
 
     def keep_time(self) -> None:
@@ -103,10 +105,11 @@ class Rounds:
         """
         queue = self._queue
         if queue.writes or queue.reads or queue.others:
-            while self._stepper.is_wanted():
-                if not take_round():
-                    break
-            self._wake_owner_for_group()
+            while self._stepper.is_wanted() and take_round():
+                if not (queue.writes or queue.reads or queue.others):
+                    break  # nearly always
+            if queue.writes or queue.reads:
+                self._wake_owner_for_group()
         stepper = self._stepper
         watchers = stepper.watchers
         has_events = watchers.are_used and watchers.feed.has_work
@@ -115,8 +118,8 @@ class Rounds:
 
     def _wake_owner_for_group(self) -> None:
         """Have the owner look in time at the requests that gather."""
-        sleep, is_left = self._sleep, self._queue.reads or self._queue.writes
-        if is_left and not sleep.is_for_a_group and self._stepper.next_look_s() < sleep.until_s:
+        sleep = self._sleep
+        if not sleep.is_for_a_group and self._stepper.next_look_s() < sleep.until_s:
             sleep.wake()
 
     def flush_replies(self) -> None:
@@ -130,8 +133,9 @@ class Rounds:
                 sink.flush()
             except Exception:  # no memory, perhaps: this connection ends, and this thread goes on
                 sink.break_off()
-        stepper, groups = self._stepper, self._stepper.write_groups
-        if groups.replies_leave and groups.replied(self._now_s()):
+        stepper, queue, groups = self._stepper, self._queue, self._stepper.write_groups
+        is_over = groups.replies_leave and groups.replied(self._now_s())
+        if is_over and (queue.writes or queue.reads):
             self._wake_owner_for_group()
         if stepper.watchers.are_used:
             try:

@@ -124,7 +124,7 @@ class Stepper:
         self._sleep = owner_sleep
         self._clock, self._now_s = clock, clock.reader_s()
         self.watchers = Watchers(logmanager, owner_sleep.wake, clock)
-        self._batching = Batching(self._now_s(), clock.used_s())
+        self._batching = Batching(self._now_s(), clock.used_s)
         self.write_groups = self._batching.writes
         self._delivery = Delivery(rim.send, writes)
         self._applying = Applying(
@@ -135,6 +135,7 @@ class Stepper:
         # Confirmed while the pairs change without `core`; each with the term that this node led.
         self._reads_kept: list[tuple[ReadReady, int]] = []
         self._led_term = 0  # that this server leads, as of the last step; 0: none
+        self._read_rounds_max = node.view.options.read_rounds
 
     # --- which requests are served: the numbers that batching decides by ------------------------
 
@@ -174,8 +175,10 @@ class Stepper:
 
     def _serves_writes(self) -> bool:
         queued, writes = len(self._queue.writes), self._writes
+        is_writing = bool(writes.writing or writes.waiting)
+        is_full = is_writing and writes.is_full
         return self._batching.serves_writes(
-            queued, self._now_s(), is_writing=writes.is_busy, is_full=writes.is_full
+            queued, self._now_s(), is_writing=is_writing, is_full=is_full
         )
 
     def _serves_reads(self) -> bool:
@@ -183,8 +186,7 @@ class Stepper:
         return self._batching.serves_reads(queued, self._now_s(), is_reading=is_reading)
 
     def _is_reading(self) -> bool:
-        view = self._node.view
-        return view.read_rounds >= view.options.read_rounds
+        return self._node.view.read_rounds >= self._read_rounds_max
 
     # --- what goes into the core -----------------------------------------------------------------
 
@@ -377,7 +379,8 @@ class Stepper:
     def carry_out(self, effects: Effects, origin: Origin | None = None) -> None:
         """Carry out one Effects: send, queue for the disk, answer, apply, report. What it does not
         concern is not called."""
-        self._delivery.dispatch(effects, origin)
+        if effects.send or effects.send_after_save or effects.wants_disk:
+            self._delivery.dispatch(effects, origin)
         led_term = self._node.view.led_term
         if led_term != self._led_term:
             self._lead(led_term, effects)
@@ -389,7 +392,7 @@ class Stepper:
         if has_work and applying.take(effects, leads=led_term > 0):
             self._sleep.is_for_a_group = False  # the next ones are not waited for as long
         has_sent = effects.send or effects.send_after_save
-        is_seen = effects.append or effects.apply or effects.save or effects.notes
+        is_seen = effects.append or effects.save or effects.notes
         if has_sent or is_seen or effects.members_changed:
             self._rim.report(effects)  # of a new leader there is a note, a new term is saved
         if self._handover.waiting:

@@ -49,8 +49,7 @@ def read(state: State, tokens: Sequence[Any], *, by_lease: bool) -> None:
     if by_lease and state.log.term_at(index) == state.term and holds_lease(state):
         on_confirmed(state, tokens, index)
     else:
-        state.leading.reads_waiting += tokens
-        open_round(state)
+        state.leading.reads_waiting += tokens  # the round is opened at the end of this step
 
 
 def on_read_index(state: State, message: ReadIndex) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from raftline.raft.levels import FIRST
 from raftline.raft.log import Entry, SafetyError, entries_of
 from raftline.raft.messages import (
@@ -15,6 +17,7 @@ from raftline.raft.snapshot import lacks_snapshot, send_again
 from raftline.raft.state import State
 
 NOTICES = 20  # between two heartbeats there is room for this many notices of a commit
+NO_ENTRIES: Final[list[Entry]] = []  # one object, so that the rim spells a round once for all
 
 
 def propose(state: State, commands: list[str]) -> None:
@@ -23,11 +26,15 @@ def propose(state: State, commands: list[str]) -> None:
     They leave before the leader's own disk write (thesis §10.2.1); the leader counts itself
     only once `synced` shows it.
     """
-    if state.as_leader.transfer is not None:
+    leading = state.as_leader
+    if leading.transfer is not None:
         raise SafetyError(f"{state.name} is asked to append while it gives way")
     first = state.log.last_index + 1
     state.log.extend(state.term, commands)
-    state.out.append += entries_of(first, state.term, commands)
+    entries = entries_of(first, state.term, commands)
+    state.out.append += entries
+    if len(entries) == 1:  # as `next_batch` would make it
+        leading.batch = entries
     send_entries_to_all(state)
 
 
@@ -105,7 +112,7 @@ def send_heartbeat(state: State, name: str, progress: Progress) -> None:
     """Send one follower an empty AppendEntries of this round, and what it lacks."""
     progress.probe_sent = False
     _needs_snapshot(state, name, progress)
-    _send(state, state.as_leader, name, progress, [])
+    _send(state, state.as_leader, name, progress, NO_ENTRIES)
     progress.probe_sent = progress.mode is Mode.PROBE
     send_entries(state, name, progress)
     if progress.sending is not None:
@@ -172,7 +179,7 @@ def on_append_rejected(state: State, message: AppendRejected) -> None:
         send_entries(state, message.sender, progress)
     else:
         if state.may_send(message.sender):
-            _send(state, leading, message.sender, progress, [])
+            _send(state, leading, message.sender, progress, NO_ENTRIES)
         progress.probe_sent = True
 
 
@@ -211,6 +218,6 @@ def send_notices(state: State) -> None:
             continue
         is_late = progress.mode is Mode.REPLICATE and progress.commit_sent < index
         if is_late and state.may_send(name):
-            _send(state, leading, name, progress, [])
+            _send(state, leading, name, progress, NO_ENTRIES)
     if state.commit_index > index:
         _plan_notice(state, leading)

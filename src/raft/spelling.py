@@ -198,7 +198,7 @@ def read(sender: str, to: str, text: str) -> Message:
     if text.startswith("AppendEntries "):
         return _read_append(sender, to, text)
     if found := _APPENDED.fullmatch(text):
-        term, index, number = _numbers(found, 1, 2, 3)
+        term, index, number = _checked(found.group(1, 2, 3))
         if found.lastindex == 3:  # nearly always
             return AppendAccepted(sender, to, term, index, number)
         return AppendAccepted(sender, to, term, index, number, *_read_marks(found))

@@ -91,7 +91,7 @@ def test_a_group_that_keeps_growing_is_served_all_the_same() -> None:
 
 
 def leading() -> Batching:
-    batching = Batching(NOW_S, 0.0)
+    batching = Batching(NOW_S, lambda: 0.0)
     batching.leads = True
     return batching
 
@@ -135,17 +135,17 @@ def test_a_write_waits_only_for_writes_in_flight() -> None:
     batching.proposed(7, 1, NOW_S)
     assert not serves_writes(batching, NOW_S)
     assert looks_at_s(batching, writes=1) == NOW_S + SHARING_S
-    assert not batching.committed(4, 1, NOW_S, 0.0)
-    assert batching.committed(6, 1, NOW_S, 0.0)
+    assert not batching.committed(4, 1, NOW_S)
+    assert batching.committed(6, 1, NOW_S)
     assert not serves_writes(batching, NOW_S)
-    assert batching.committed(7, 0, NOW_S, 0.0)
+    assert batching.committed(7, 0, NOW_S)
     assert serves_writes(batching, NOW_S)
 
 
 def test_a_write_waits_for_the_disk_as_for_a_proposal() -> None:
     batching = leading()
     batching.proposed(5, 1, NOW_S)
-    batching.committed(5, 0, NOW_S, 0.0)
+    batching.committed(5, 0, NOW_S)
     assert serves_writes(batching, NOW_S)
     assert not serves_writes(batching, NOW_S, is_writing=True)
     assert looks_at_s(batching, writes=1, busy="writing") == NOW_S + SHARING_S
@@ -165,7 +165,7 @@ def test_a_leader_limits_the_writes_that_wait_for_a_stalled_disk() -> None:
 def test_writes_wait_for_as_many_as_were_answered_or_wait_already() -> None:
     batching = leading()
     batching.proposed(5, 2, NOW_S)
-    batching.committed(5, 1, NOW_S, 0.0)  # two were answered, one waits
+    batching.committed(5, 1, NOW_S)  # two were answered, one waits
     decided = [
         batching.serves_writes(queued, NOW_S, is_writing=False, is_full=False)
         for queued in (1, 2, 3)
@@ -209,7 +209,7 @@ def test_a_reelected_leader_waits_for_no_proposal_of_its_earlier_term() -> None:
     batching.proposed(5, 1, NOW_S)
     batching.lost_leadership()
     assert serves_writes(batching, NOW_S)
-    assert not batching.committed(5, 0, NOW_S, 0.0)
+    assert not batching.committed(5, 0, NOW_S)
 
 
 # --- how long writes wait for those before them -----------------------------------------------
@@ -220,7 +220,7 @@ class Leader:
 
     def __init__(self) -> None:
         self.now_s, self._used_s = NOW_S, 3.0
-        self._batching = Batching(self.now_s, self._used_s)
+        self._batching = Batching(self.now_s, lambda: self._used_s)
         self._batching.leads = True
         self._index = 1
 
@@ -238,7 +238,7 @@ class Leader:
         self.pass_time(0.2, share)
         self._propose()
         self.pass_time(took_s, share)
-        assert self._batching.committed(self._index, 0, self.now_s, self._used_s)
+        assert self._batching.committed(self._index, 0, self.now_s)
 
     def waits_s(self) -> float:
         """Return how long a write waits for one that is under way."""
@@ -250,7 +250,7 @@ class Leader:
         assert serves_writes(self._batching, until_s + 1e-6)
         waited_s = until_s - self.now_s
         self.now_s += 0.02
-        assert self._batching.committed(self._index, 0, self.now_s, self._used_s)
+        assert self._batching.committed(self._index, 0, self.now_s)
         return waited_s
 
 
