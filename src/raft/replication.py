@@ -33,8 +33,9 @@ def propose(state: State, commands: list[str]) -> None:
     state.log.extend(state.term, commands)
     entries = entries_of(first, state.term, commands)
     state.out.append += entries
-    if len(entries) == 1:  # as `next_batch` would make it
-        leading.batch = entries
+    options = state.options
+    if len(entries) <= options.batch_entries and sum(map(len, commands)) <= options.batch_bytes:
+        leading.batch = entries  # as `next_batch` would make it
     send_entries_to_all(state)
 
 
