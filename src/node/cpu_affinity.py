@@ -2,9 +2,9 @@
 
 One interpreter runs one thread at a time. Spread over two cores its threads wake each other across
 cores for every request, and mostly to find the interpreter taken again. On one core they take turns
-by themselves. That gives 1.1 to 1.3 times the requests a second, and 0.9 with 16 in flight on each
-of 8 connections (docs/develop/speed.md). Since others may want that core as well, a thread looks
-several times a second whether another one has more to give.
+by themselves. That takes 0.82 to 0.95 of the processor time of a request, and gives 1.05 to 1.25
+times the requests a second (docs/develop/speed.md). Since others may want that core as well, a
+thread looks several times a second whether another one has more to give.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from typing import NamedTuple
 from raftline.node.clock import SYSTEM
 
 PERIOD_S = (0.1, 0.3)  # by chance, so that two nodes don't chase each other
-BUSY = 0.35  # of a core; below half of it, threads may be wherever the kernel likes
-SWITCHES_PER_S = 12_000  # of threads; fewer are no trouble
+BUSY = 0.2  # of a core; below half of it, threads may be wherever the kernel likes
+SWITCHES_PER_S = 2_000  # of threads; fewer are no trouble
 ADVANTAGE = 0.25  # of a core that another one must have to offer before all move there
 
 

@@ -23,12 +23,13 @@ def after(used: float, switches: int, *idle: float) -> CpuUse:
     ("now", "chosen", "found"),
     [
         (after(0.9, 50_000, 0.1, 0.6), None, 1),  # busy and hopping: where there is most room
-        (after(0.2, 50_000, 0.5, 0.6), None, None),  # not busy
+        (after(0.25, 5_000, 0.5, 0.6), None, 1),  # as by the sets of one connection
+        (after(0.15, 50_000, 0.5, 0.6), None, None),  # not busy
         (after(0.9, 500, 0.1, 0.6), None, None),  # busy with one thing
         (after(0.7, 20_000, 0.3, 0.5), 0, 0),  # at home: another core has no more than this one
         (after(0.3, 9_000, 0.0, 0.9), 0, 1),  # somebody else uses this core
         (after(0.6, 9_000, 0.0, 0.8), 0, 0),  # a little more is not worth a move
-        (after(0.1, 300, 0.9, 0.9), 0, None),  # not busy any more
+        (after(0.05, 300, 0.9, 0.9), 0, None),  # not busy any more
     ],
 )
 def test_a_busy_node_moves_to_the_core_with_clearly_most_free_time(
