@@ -81,8 +81,8 @@ sim: .venv/dev-installed ## one simulated schedule: faults, changes of members: 
 	@$(PY) tests/virtual/simulate.py --seed $(SEED) $(if $(PICTURE),--picture $(PICTURE))
 
 # On what `make simulation` built, if that is there; then it is brought up to date before.
-sim-long: .venv/dev-installed $(wildcard build/simulation) ## simulated schedules until you stop it, or: make sim-long MINUTES=30
-	@$(PY) $(if $(wildcard build/simulation),build/simulation/)tests/virtual/simulate.py \
+sim-long: .venv/dev-installed $(wildcard build/simulation) ## simulated schedules until you stop it, or: make sim-long MINUTES=30 WORKERS=4
+	@$(PY) $(if $(wildcard build/simulation),build/simulation/)tests/virtual/simulate.py --workers $(WORKERS) \
 	  $(if $(filter-out file,$(origin MINUTES)),--minutes $(MINUTES),--forever)
 
 .PHONY: reasons
@@ -90,7 +90,7 @@ reasons: .venv/dev-installed ## draw lab 6's bugs and the core's one-line faults
 	@$(PY) -m tests.virtual.reasons && $(PY) -m tests.virtual.reasons --mutants
 
 .PHONY: simulation
-simulation: build/simulation ## compile the virtual world, for three times as many schedules (C compiler, 5 minutes)
+simulation: build/simulation ## compile the virtual world, for twice as many schedules (C compiler, 5 minutes)
 
 build/simulation: .venv/dev-installed $(wildcard src/*.py src/*/*.py course/*/*/*.py tests/*.py tests/core/*.py tests/virtual/*.py)
 	@echo "Compiling the virtual world ..." >&2

@@ -8,9 +8,9 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
+from typing import NamedTuple
 
 from raftline.access import login, secret
 from raftline.clients import search
@@ -67,8 +67,7 @@ class SimulationFailed(Exception):
     """A schedule that went wrong: what, how to see it again, and what came last."""
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """The counts of one schedule."""
 
     seed: int

@@ -7,12 +7,14 @@ schedule.py. Exit codes: 0 all schedules went well, 1 one did not, 2 usage.
 from __future__ import annotations
 
 import argparse
-import itertools
+import math
 import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import count, islice
 from pathlib import Path
 
 # A clone that nobody installed will do.
@@ -72,17 +74,52 @@ def run_and_draw(
         page.write_text(collector.page(f"seed {seed}"), encoding="utf-8")
 
 
+def run_one(given: argparse.Namespace, seed: int) -> Outcome:
+    """Run the schedule of a seed, as the arguments say."""
+    say = print if given.verbose else None
+    asked = seed, given.nodes, given.steps, given.fault, say, given.lockers or 0
+    return run_and_draw(*asked, given.picture) if given.picture else run_or_draw(*asked)
+
+
+def outcomes(seeds: Iterable[int], given: argparse.Namespace) -> Iterator[Outcome]:
+    """Run a schedule for each seed, by as many processes as are asked for.
+
+    Raises:
+        SimulationFailed: one did not go well; the others under way come to their end.
+        BrokenProcessPool: a process died.
+    """
+    run_seed, left = partial(run_one, given), iter(seeds)
+    if given.workers == 1:
+        yield from map(run_seed, left)
+        return
+    from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+
+    with ProcessPoolExecutor(given.workers, initializer=leave_to_parent) as pool:
+        running = {pool.submit(run_seed, seed) for seed in islice(left, 2 * given.workers)}
+        while running:
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            running |= {pool.submit(run_seed, seed) for seed in islice(left, len(done))}
+            yield from (each.result() for each in done)
+
+
+def leave_to_parent() -> None:
+    """Leave Ctrl-C to the first process: a schedule that is under way comes to its end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def run_all(seeds: Iterable[int], given: argparse.Namespace, totals: Totals) -> None:
-    """Run a schedule for each seed, and show how far they have come every few seconds."""
+    """Run a schedule for each seed while there is time, and show every few seconds how far they
+    have come."""
     shown_s = time.monotonic()
-    for seed in seeds:
-        say = print if given.verbose else None
-        asked = seed, given.nodes, given.steps, given.fault, say, given.lockers or 0
-        outcome = run_and_draw(*asked, given.picture) if given.picture else run_or_draw(*asked)
+    end_s = shown_s + 60 * (given.minutes or math.inf)
+    for outcome in outcomes(seeds, given):
         totals.add(outcome)
-        if time.monotonic() - shown_s > 2 and not given.verbose:
-            shown_s = time.monotonic()
-            print(f"{totals.line()}, seed {seed}", flush=True)
+        now_s = time.monotonic()
+        if now_s > end_s:
+            break
+        if now_s - shown_s > 2 and not given.verbose:
+            shown_s = now_s
+            print(f"{totals.line()}, seed {outcome.seed}", flush=True)
 
 
 def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
@@ -101,6 +138,7 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
         default=[],
         help="only these; may be repeated",
     )
+    parser.add_argument("--workers", type=_at_least_one, default=1, help="processes; default: 1")
     parser.add_argument("--lockers", type=_at_least_one, help="programs that take locks")
     parser.add_argument("--picture", type=Path, help="the page that shows the end of the schedule")
     parser.add_argument("--verbose", action="store_true", help="tell every event")
@@ -120,10 +158,7 @@ def main(arguments: Sequence[str]) -> int:
     first = given.seed if given.seed is not None else 0
     seeds: Iterable[int] = range(first, first + (given.count or (500 if given.seed is None else 1)))
     if given.forever or given.minutes:
-        seeds = itertools.count(first if given.seed is not None else time.time_ns() // 1000)
-    if given.minutes:
-        end_s = time.monotonic() + 60 * given.minutes
-        seeds = itertools.takewhile(lambda _: time.monotonic() < end_s, seeds)
+        seeds = count(first if given.seed is not None else time.time_ns() // 1000)
     totals = Totals()
     try:
         run_all(seeds, given, totals)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -151,9 +151,12 @@ def test_a_cluster_of_each_size_comes_through(nodes: int) -> None:
     assert outcome.counts["operations answered"] > 0
 
 
-def simulate(*arguments: str, hash_seed: str = "0") -> subprocess.CompletedProcess[str]:
+def simulate(
+    *arguments: str, hash_seed: str = "0", script: Sequence[str] = (str(SCRIPT),)
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, str(SCRIPT), *arguments],
+        [sys.executable, *script, *arguments],
+        cwd=SCRIPT.parents[2],
         env={**os.environ, "PYTHONHASHSEED": hash_seed},
         capture_output=True,
         text=True,
@@ -188,10 +191,34 @@ def test_the_script_sums_up_what_it_went_through() -> None:
     assert "fault: " in done.stdout
 
 
-def test_the_script_ends_when_its_time_is_over() -> None:
-    done = simulate("--minutes", "0.001", "--steps", "100", "--nodes", "1")
+def test_several_processes_go_through_the_same_schedules() -> None:
+    asked = "--count", "4", "--steps", "300", "--nodes", "3"
+    alone, together = simulate(*asked), simulate(*asked, "--workers", "2")
+    assert together.returncode == 0
+    counts = [line for line in together.stdout.splitlines() if " schedules, " not in line]
+    assert counts == [line for line in alone.stdout.splitlines() if " schedules, " not in line]
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_the_script_ends_when_its_time_is_over(workers: str) -> None:
+    done = simulate("--minutes", "0.001", "--steps", "100", "--nodes", "1", "--workers", workers)
     assert done.returncode == 0
     assert re.match(r"[1-9]\d* schedules, ", done.stdout)
+
+
+UNKNOWN_FAULT = """
+import sys
+from tests.virtual import simulate
+simulate.FAULTS += ("none of this name",)
+sys.exit(simulate.main(sys.argv[1:]))
+"""
+
+
+def test_a_failure_in_another_process_ends_the_script() -> None:
+    asked = "--forever", "--nodes", "3", "--fault", "none of this name", "--workers", "2"
+    done = simulate(*asked, script=("-c", UNKNOWN_FAULT))
+    assert done.returncode == 1, done.stderr
+    assert re.search("^seed [0-9]+: KeyError: 'none of this name'", done.stdout, re.MULTILINE)
 
 
 @pytest.mark.pure
