@@ -250,6 +250,8 @@ class Driver:
                 return False
             with self.core:
                 self._guard(lambda: self._stepper.end_apart(entries, replies))
+        if self.writes.waiting:
+            self._writer.wake()
         self._look()
         return self._stepper.waits_apart
 

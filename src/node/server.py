@@ -390,8 +390,8 @@ class Server:
         that was refused."""
         if self.is_down:
             return []
-        refusals = self.disk_room.refusals(received) if origin is not None else ()
-        if not any(refusals):  # answers, which have no origin, want nothing of the disk
+        refusals = self.disk_room.refusals(received)
+        if not any(refusals):
             return self.driver.receive(received, origin)
         taken = [one for one, why in zip(received, refusals, strict=True) if not why]
         return [*filter(None, refusals), *self.driver.receive(taken, origin)]

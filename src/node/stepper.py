@@ -392,7 +392,7 @@ class Stepper:
         if has_work and applying.take(effects, leads=led_term > 0):
             self._sleep.is_for_a_group = False  # the next ones are not waited for as long
         has_sent = effects.send or effects.send_after_save
-        is_seen = effects.append or effects.save or effects.notes
+        is_seen = effects.append or effects.apply or effects.save or effects.notes
         if has_sent or is_seen or effects.members_changed:
             self._rim.report(effects)  # of a new leader there is a note, a new term is saved
         if self._handover.waiting:

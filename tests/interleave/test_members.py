@@ -148,6 +148,7 @@ class HearsAndGoes(Driver):
         with self.core:
             for message in messages:
                 self._stepper.receive(message, origin)
+        self._writer.wake()
         return []
 
 
