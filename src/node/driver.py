@@ -89,9 +89,7 @@ class Driver:
         """Step messages of a peer into the core; return a complaint for each that was refused."""
         with self.core:
             complaints = self._guard(partial(self._stepper.receive_all, messages, origin))
-        if self.writes.waiting:
-            self._writer.wake()
-        self._rounds.look(self._take_round)
+        self._look()
         return complaints or []
 
     def peer_disconnected(self, peer: str) -> None:
@@ -200,7 +198,10 @@ class Driver:
         self._rounds.flush_replies()
 
     def _look(self) -> None:
-        """Serve what is new and need not wait; then send the replies that can leave."""
+        """Have written what a step added. Serve what is new and need not wait; then send the
+        replies that can leave."""
+        if self.writes.waiting:
+            self._writer.wake()
         self._rounds.look(self._take_round)
 
     def _take_round(self) -> bool:
@@ -250,8 +251,6 @@ class Driver:
                 return False
             with self.core:
                 self._guard(lambda: self._stepper.end_apart(entries, replies))
-        if self.writes.waiting:
-            self._writer.wake()
         self._look()
         return self._stepper.waits_apart
 
@@ -266,9 +265,7 @@ class Driver:
         """Take one step and return what it returns; then look whether it left something to do."""
         with self.core:
             result = self._guard(step)
-        if self.writes.waiting:
-            self._writer.wake()
-        self._rounds.look(self._take_round)
+        self._look()
         return result
 
     def _guard(self, step: Callable[[], _Result]) -> _Result | None:

@@ -149,8 +149,8 @@ class RequestQueue:
     def take(self, *, writes: bool, reads: bool) -> list[Batch]:
         """Hand out what is held, and what is new of these kinds; it came in this order."""
         batches, self.held = self.held, []
-        if writes and self._long.count:
-            self._long.let_go(self.writes)
+        if writes:
+            self.let_long_go()
         for new in (self.others, *([self.writes] * writes), *([self.reads] * reads)):
             for _ in range(len(new)):
                 batches.append(new.popleft())  # any thread may add more after these
@@ -207,8 +207,7 @@ class RequestQueue:
             done.append(self.pending.popleft())
         if done:
             self._wake(done, self._measures.writes)
-            if self._long.count:
-                self._long.let_go(self.writes)
+            self.let_long_go()
 
     def confirmed(self, batches: Sequence[Batch]) -> None:
         """Let reads be served: they were confirmed."""

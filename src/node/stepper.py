@@ -175,7 +175,7 @@ class Stepper:
 
     def _serves_writes(self) -> bool:
         queued, writes = len(self._queue.writes), self._writes
-        is_writing = bool(writes.writing or writes.waiting)
+        is_writing = writes.is_busy
         is_full = is_writing and writes.is_full
         return self._batching.serves_writes(
             queued, self._now_s(), is_writing=is_writing, is_full=is_full

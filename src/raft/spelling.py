@@ -90,7 +90,7 @@ def spell(message: Message) -> str:
     """Return the message as it stands after `NAME@` on the wire."""
     match message:
         case AppendEntries():
-            return spell_append(message, "".join(pieces_of(message.entries)))
+            return spell_append(message, spell_entries(message.entries))
         case AppendAccepted(term=term, index=index, round=number):
             text = f"I am up to date term {term} index {index} round {number}"
             has_marks = message.lease_ms or message.without_vote

@@ -20,7 +20,7 @@ from raftline.state.events import DELETE
 from raftline.state.store import Store, in_one_order
 from raftline.wire.commands import COMMANDS
 from raftline.wire.operands import Limits, not_understood
-from raftline.wire.protocol import ProtocolError, error, escape, real, shown, unescape
+from raftline.wire.protocol import LONG, ProtocolError, error, escape, real, shown, unescape
 
 Apply = Callable[[Store, str], str | None]
 APPLIED: Final[dict[str, tuple[int, Apply]]] = {}  # by verb: the lowest level, the function
@@ -44,11 +44,7 @@ def applies(verb: str, level: int = FIRST) -> Callable[[Apply], Apply]:
 def execute(store: Store, command: str) -> str:
     """Carry out one command and return its reply, without the server's name. Below its
     level the command is unknown, as in an older build."""
-    if (
-        len(command) > _LONG
-        and command.startswith("set ")
-        and (set_to := _set_long(store, command))
-    ):
+    if len(command) > LONG and command.startswith("set ") and (set_to := _set_long(store, command)):
         return set_to
     verb, _, operands = command.partition(" ")
     found = APPLIED.get(verb)
@@ -61,7 +57,6 @@ def execute(store: Store, command: str) -> str:
 
 _READS: Final = {verb: row.level for verb, row in COMMANDS.items() if row.handling.takes_mode}
 _DIGITS_MAX = 19
-_LONG: Final = 4096  # characters of a command, of which each copy counts
 
 
 def is_read(command: str, level: int) -> bool:

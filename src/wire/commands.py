@@ -19,7 +19,7 @@ from raftline.wire import loginoperands as of_logins
 from raftline.wire import operands as take
 from raftline.wire import transactions
 from raftline.wire.operands import ALL_KEYS, TRY, Limits, Operands, not_understood
-from raftline.wire.protocol import ProtocolError, shown
+from raftline.wire.protocol import LONG, ProtocolError, shown
 from raftline.wire.rights import (
     ADMINISTERS,
     ADMINISTERS_ALL,
@@ -222,7 +222,6 @@ IN_TRANSACTIONS: Final[Mapping[str, Operands]] = {
 }
 _MAY_BE_NEW: Final = re.compile(" (?:clear|has|<|>) ")  # what level 3 brought to transactions
 _KEPT_CHARACTERS: Final = 1000  # of a transaction that is kept as it was read
-_LONG: Final = 4096  # characters of a line, of which each copy counts
 _ALL_OPERATIONS: Final = max(row.level for row in _ROWS if row.is_operation)
 # Those that are commands of the shell as well: `raftline get KEY`.
 AT_THE_SHELL: Mapping[str, str] = {row.verb: row.at_the_shell for row in _ROWS if row.at_the_shell}
@@ -311,7 +310,7 @@ def read_request(sender: str, request_id: str, message: str, limits: Limits) -> 
         ProtocolError: no such command, an operand missing or too many, a key or value too long.
     """
     message = message.lstrip(" ")
-    if len(message) > _LONG and (request := _long(sender, request_id, message, limits)):
+    if len(message) > LONG and (request := _long(sender, request_id, message, limits)):
         return request
     verb, _, operands = message.partition(" ")
     command = COMMANDS.get(verb)

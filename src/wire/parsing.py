@@ -11,7 +11,7 @@ from raftline.raft.messages import Answer, Message, PeerError
 from raftline.wire.commands import COMMANDS, Handling, Request, read_request
 from raftline.wire.membercommands import read_change
 from raftline.wire.operands import Limits, not_understood
-from raftline.wire.protocol import ProtocolError, decode_line, read_long_line, split_sender
+from raftline.wire.protocol import LONG, ProtocolError, decode_line, read_long_line, split_sender
 
 
 class Reading(NamedTuple):
@@ -28,7 +28,6 @@ _READINGS: Final = tuple(
 BY_ROUND: Final = _READINGS[False][False]
 BY_CLOCK: Final = Reading(by_clock=True)
 LEVEL_QUESTION: Final = "Level "  # net/levels.py
-_LONG: Final = 4096  # bytes of a line, of which each copy counts
 _WORD: Final = 32  # characters, more than a first word has: what follows is not copied for it
 PROOF_LINES: Final = ("Prove ", "Proof ")  # access/proof.py
 
@@ -77,7 +76,7 @@ class ParsedLine:
 def parse(line: bytes, limits: Limits, readings: Readings, me: str) -> ParsedLine:
     """Return what a line means to the node `me`; the newline at its end is off."""
     try:
-        if len(line) > _LONG and (read := read_long_line(line)) is not None:
+        if len(line) > LONG and (read := read_long_line(line)) is not None:
             sender, number, text = read
         elif "@" in (text := decode_line(line)):
             sender, number, text = split_sender(text)

@@ -135,8 +135,8 @@ def test_a_long_line_is_read_as_a_short_one_is(
     for raw in (line, line + b"\xff", line.replace(b" k ", b" " + b"k" * 1025 + b" ")):
         found = parse(raw, Limits(), Readings(), "s1")
         with monkeypatch.context() as as_short:
-            as_short.setattr(parsing, "_LONG", 1 << 30)
-            as_short.setattr(commands, "_LONG", 1 << 30)
+            as_short.setattr(parsing, "LONG", 1 << 30)
+            as_short.setattr(commands, "LONG", 1 << 30)
             assert parse(raw, Limits(), Readings(), "s1") == found
 
 
