@@ -8,6 +8,7 @@ while it waits for the network.
 from __future__ import annotations
 
 import contextlib
+import errno
 import select
 import socket
 import ssl
@@ -236,7 +237,7 @@ class TlsSocket(socket.socket):
             if not self._push(flags):
                 raise BlockingIOError
             view = memoryview(data).cast("B")[: PIECE_BYTES + self._owes]
-            self._encrypt(self._tls, view[self._owes :])
+            self._encrypt(view[self._owes :])
             self._owes = not self._push(flags)
             return len(view) - self._owes
         finally:
@@ -255,11 +256,14 @@ class TlsSocket(socket.socket):
                     raise BlockingIOError
                 if not view:
                     return
-                self._encrypt(self._tls, view[:PIECE_BYTES])
+                self._encrypt(view[:PIECE_BYTES])
                 view = view[PIECE_BYTES:]
 
-    def _encrypt(self, tls: ssl.SSLObject, view: memoryview) -> None:
+    def _encrypt(self, view: memoryview) -> None:
         with self._state:
+            tls = self._tls
+            if tls is None:
+                raise OSError(errno.EBADF, "another thread closed it")
             while view:
                 view = view[tls.write(view) :]
             self._unsent = memoryview(self._leaving.read())

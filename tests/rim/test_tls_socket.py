@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import shutil
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,38 @@ def test_one_thread_reads_while_another_writes(ends: tuple[TlsSocket, TlsSocket]
     writing.join(DEADLINE_S)
     echoing.join(DEADLINE_S)
     assert bytes(heard) == b"x" * rounds * 100
+
+
+class ClosesIt(contextlib.AbstractContextManager[None]):
+    """The lock of those who send, got by a thread once another has closed the connection."""
+
+    def __init__(self, connection: TlsSocket) -> None:
+        self._connection = connection
+
+    def __enter__(self) -> None:
+        self._connection.close()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def acquire(self, *, blocking: bool) -> bool:
+        self._connection.close()
+        return True
+
+    def release(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("flags", [0, socket.MSG_DONTWAIT])
+@pytest.mark.parametrize("send", [TlsSocket.send, TlsSocket.sendall])
+def test_a_thread_that_sends_while_another_closes_it_gets_an_oserror(
+    ends: tuple[TlsSocket, TlsSocket], send: Callable[..., object], flags: int
+) -> None:
+    """Such a thread takes care of an OSError alone; any other error would end it for good."""
+    here, _ = ends
+    here._sending = ClosesIt(here)  # type: ignore[assignment]
+    with pytest.raises(OSError, match="another thread closed it"):
+        send(here, b"x", flags)
 
 
 def test_a_look_takes_nothing_and_the_end_is_reported(ends: tuple[TlsSocket, TlsSocket]) -> None:
