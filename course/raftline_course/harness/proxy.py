@@ -28,7 +28,7 @@ Pair = tuple[str, str]  # speaker, hearer
 Seen = Callable[[str, str, bytes, bool, float], None]
 
 
-class _LinkEnd:
+class LinkEnd:
     """One socket of a carried connection: what `speaker` sends comes in here."""
 
     def __init__(self, connection: socket.socket, speaker: str, hearer: str) -> None:
@@ -62,7 +62,7 @@ class Network:
         self._drop_fraction = 0.0
         self._held: frozenset[Pair] = frozenset()
         self._cut: frozenset[Pair] = frozenset()
-        self._ends: set[_LinkEnd] = set()
+        self._ends: set[LinkEnd] = set()
         self._changed = threading.Event()  # what is held or cut has changed
         self._done = threading.Event()  # and that is in force
         self._selector = selectors.DefaultSelector()
@@ -132,7 +132,7 @@ class Network:
                 self._look_again()
                 self._done.set()
             for key, events in self._selector.select(LOOK_S):
-                if isinstance(key.data, _LinkEnd):
+                if isinstance(key.data, LinkEnd):
                     self._serve(key.data, events)
                 else:
                     self._connect(key.data)
@@ -154,8 +154,8 @@ class Network:
         if link in self._cut:
             connection.close()
             return
-        near = _LinkEnd(connection, asking, asked)
-        far = _LinkEnd(socket.socket(), asked, asking)
+        near = LinkEnd(connection, asking, asked)
+        far = LinkEnd(socket.socket(), asked, asking)
         near.other, far.other = far, near
         try:
             far.socket.connect(("127.0.0.1", self._ports[asked]))
@@ -169,7 +169,7 @@ class Network:
         self._watch(near)
         self._watch(far)
 
-    def _watch(self, end: _LinkEnd) -> None:
+    def _watch(self, end: LinkEnd) -> None:
         """Wait for what can be done at this end: read, unless the other reads too slowly; write.
 
         What is held is not read, nor what is sent to a node that is down: it was never sent.
@@ -188,7 +188,7 @@ class Network:
             self._selector.modify(end.socket, wanted, end)
         end.interest = wanted
 
-    def _serve(self, end: _LinkEnd, events: int) -> None:
+    def _serve(self, end: LinkEnd, events: int) -> None:
         if not end.interest:
             return  # ended by an event before this one
         try:
@@ -213,7 +213,7 @@ class Network:
         self._watch(end)
         self._watch(end.other)
 
-    def _carry(self, end: _LinkEnd, data: bytes) -> None:
+    def _carry(self, end: LinkEnd, data: bytes) -> None:
         """Hand the whole lines on that are to arrive."""
         *lines, end.partial = (end.partial + data).split(b"\n")
         now_s = time.monotonic()
@@ -231,7 +231,7 @@ class Network:
             return False
         return not self._drop_fraction or self._chance.random() >= self._drop_fraction
 
-    def _end(self, end: _LinkEnd) -> None:
+    def _end(self, end: LinkEnd) -> None:
         for each in (end, end.other):
             if each.interest:
                 self._selector.unregister(each.socket)

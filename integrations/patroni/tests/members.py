@@ -26,7 +26,7 @@ import yaml
 
 from raftline_course.harness.cluster import Cluster
 from raftline_course.harness.processes import Process, eventually, free_ports
-from raftline_course.harness.proxy import Network, _End
+from raftline_course.harness.proxy import LinkEnd, Network
 
 TTL_S, LOOP_WAIT_S, RETRY_TIMEOUT_S = 20, 1, 3  # the least that Patroni takes
 LONG_S = 90.0
@@ -53,7 +53,7 @@ class Links(Network):
     """Carries the lines of each member to the nodes and back. If a node names another one, the
     leader or any member of the cluster, the line names this member's own link to it."""
 
-    def _carry(self, end: _End, data: bytes) -> None:
+    def _carry(self, end: LinkEnd, data: bytes) -> None:
         before = len(end.other.outgoing)
         super()._carry(end, data)
         carried = bytes(end.other.outgoing[before:])
