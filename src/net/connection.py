@@ -113,7 +113,6 @@ class Connection(Origin, Shareable):
             # What is left here is garbage that refers to itself, which Python collects by the
             # number of objects: none of them may keep many bytes until then.
             self._serving.end()
-            self.outgoing.break_off()
             self.close()
             self._receiver.release()
 
@@ -183,8 +182,7 @@ class Connection(Origin, Shareable):
 
     def _read_no_more(self) -> None:
         """Have the thread that reads come out of its wait; from any thread."""
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RD)
+        self.outgoing.shut_down(socket.SHUT_RD)
 
     @property
     def is_stranger(self) -> bool:
@@ -229,8 +227,7 @@ class Connection(Origin, Shareable):
 
     def close(self) -> None:
         """End the connection, from any thread."""
-        self.break_off()
-        self._socket.close()
+        self.outgoing.close()
 
     def rights_changed(self) -> None:
         """Look at the rights of whoever is logged in here, since the users were read again."""
@@ -253,8 +250,7 @@ class Connection(Origin, Shareable):
 
     def break_off(self) -> None:
         """Make this connection's thread come out of its wait and end it."""
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
+        self.outgoing.shut_down()
 
     def answer(self, answers: Sequence[Message]) -> None:
         """Answer a peer, from whichever thread made it true. Never waits: a peer that does not

@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Callable, Sequence
 
+from raftline.common.guarded_thread import guarded_thread
 from raftline.common.wakeup import Wakeup
 from raftline.net.host import Backlog, Batch, Host
 from raftline.net.outgoing_protocol import OutgoingProtocol
@@ -33,6 +34,7 @@ class Outgoing(OutgoingProtocol):
         super().__init__(host)
         self._socket = connection
         self._lock = threading.Lock()  # nobody waits, computes for long or reads a file under it
+        self._sending = threading.Lock()  # of who waits for the reader; taken before the other
         self._has_waiter = False  # the connection's thread sleeps on …
         self._moved = Wakeup()
 
@@ -75,7 +77,7 @@ class Outgoing(OutgoingProtocol):
         while not self.take_turn():
             self.wait_until_empty()
         try:
-            self._socket.sendall(data)
+            self._send_all(data)
             self.bytes_sent += len(data)
         finally:
             with self._lock:
@@ -114,9 +116,8 @@ class Outgoing(OutgoingProtocol):
                 data = self._next_of_sources()
                 with self._lock:
                     is_more = self._pumped(data)
-        except (OSError, MemoryError):  # a file that can't be read, for example
-            with self._lock:
-                self._cut_off()
+        except Exception as problem:  # a file that can't be read, for example
+            self._cut_off_by(problem)
         if self._has_waiter:
             self._moved.set()
 
@@ -151,6 +152,18 @@ class Outgoing(OutgoingProtocol):
             super().break_off()
         self._moved.set()
 
+    def shut_down(self, how: int = socket.SHUT_RDWR) -> None:
+        """End the connection, or one direction of it, and so any wait of a thread on it."""
+        with self._lock:
+            self._shut_down(how)
+
+    def close(self) -> None:
+        """End the connection, and close it once no thread uses it: the next connection gets its
+        descriptor."""
+        self.break_off()
+        with self._sending, self._lock:
+            self._socket.close()
+
     def _waiting(self) -> list[Batch]:
         with self._lock:
             return super()._waiting()
@@ -171,7 +184,7 @@ class Outgoing(OutgoingProtocol):
     def _send_later(self, data: bytes) -> bool:
         """Have its own thread send this and all that follows; return whether there is one."""
         self._is_stuck = True
-        drain = threading.Thread(target=self._drain, args=(data,), name="slow reader", daemon=True)
+        drain = guarded_thread(lambda: self._drain(data), "slow reader", self._cut_off_by)
         try:
             drain.start()
         except RuntimeError:  # no thread to be had
@@ -179,33 +192,43 @@ class Outgoing(OutgoingProtocol):
             return False
         return True
 
-    def _shut_down(self) -> None:
+    def _shut_down(self, how: int = socket.SHUT_RDWR) -> None:
         with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
+            self._socket.shutdown(how)
 
     # --- the thread of a slow reader -------------------------------------------------------------
 
     def _drain(self, data: bytes) -> None:
         """Send to a reader that is slow, until it has all; SO_SNDTIMEO bounds each wait."""
         room = self._host.reply_room
-        if data:
-            room.hold(self, len(data))
-            room.relieve()
         try:
+            if data:
+                room.hold(self, len(data))
+                room.relieve()
             while self._has_more(data):
                 room.reserve(self, in_turn=self._is_ready())  # a backlog may wait for its disk
                 data = self._next_to_drain()
                 room.hold(self, len(data))
-        except (OSError, MemoryError):
-            with self._lock:
-                self._cut_off()
+        except Exception as problem:
+            self._cut_off_by(problem)
         room.give(self)
         self._moved.set()
+
+    def _cut_off_by(self, problem: Exception) -> None:
+        """End this connection alone, and report what is more than a reader who is gone."""
+        with self._lock:
+            self._cut_off()
+        if not isinstance(problem, (OSError, MemoryError)):
+            self._host.warn(f"replies can't be sent, and their connection ends: {problem!r}")
 
     def _has_more(self, data: bytes) -> bool:
         """Send a piece, all of it; return whether there is more to send."""
         if data:
-            self._socket.sendall(data)
+            self._send_all(data)
             self._host.reply_room.give(self)
         with self._lock:
             return self._drained(len(data))
+
+    def _send_all(self, data: bytes) -> None:
+        with self._sending:
+            self._socket.sendall(data)

@@ -20,6 +20,7 @@ from raftline.access.secret import NO_AUTH, PeerAuth, new_nonce
 from raftline.access.tls import Tls
 from raftline.access.tls_socket import TlsSocket
 from raftline.common.address import Address
+from raftline.common.guarded_thread import guarded_thread
 from raftline.common.wakeup import Wakeup
 from raftline.net.levels import LevelQuestion, OnBuild
 from raftline.net.lines import HalfLine, LineReader, LineTooLong, prepare
@@ -78,6 +79,7 @@ class Peer:
         self._on_lost = on_lost
         self._say = say
         self._lock = threading.Lock()
+        self._sending = threading.Lock()  # of the sender; it is taken before the other
         self._socket: socket.socket | None = None
         self._outbox: list[bytes | memoryview] = []
         self._outbox_bytes = 0
@@ -89,32 +91,28 @@ class Peer:
 
     def start(self) -> None:
         for run, what in ((self._dial, "reader"), (self._send_outbox, "sender")):
-            threading.Thread(
-                target=run, name=f"{self._me} {what} of {self.name}", daemon=True
-            ).start()
+            guarded_thread(run, f"{self._me} {what} of {self.name}", self._complain_of).start()
 
     def stop(self) -> None:
         self._stopping.set()
         self._wanted.set()
         self._more.set()
-        self._close()
+        self._let_go()
 
     def prove_by(self, peer_auth: PeerAuth) -> None:
         """Prove this side by this from now on; a connection that a dropped secret proved is made
         again."""
         self._peer_auth = peer_auth
         with self._lock:
-            connection = self._socket
-        if connection is not None and not self._proof_counts:
-            self._break(connection)
+            if self._socket is not None and not self._proof_counts:
+                self._break(self._socket)
 
     def certificates_revoked(self) -> None:
         """Make the connection again if the peer showed a certificate, as it may be a revoked one
         by now."""
         with self._lock:
-            connection = self._socket
-        if connection is not None and not self._is_current(connection):
-            self._break(connection)
+            if self._socket is not None and not self._is_current(self._socket):
+                self._break(self._socket)
 
     def _is_current(self, connection: socket.socket) -> bool:
         """Whether its certificate was checked by the list of revoked ones as it is now."""
@@ -156,49 +154,59 @@ class Peer:
     def _send_outbox(self) -> None:
         while not self._stopping.is_set():
             self._more.wait(1.0)
-            while True:
-                with self._lock:
-                    connection, outbox, self._outbox = self._socket, self._outbox, []
+            while self._sent_some():
+                pass
+
+    def _sent_some(self) -> bool:
+        """Send what has gathered; return whether there was some, and it has left."""
+        with self._sending:  # so long nobody closes the connection
+            with self._lock:
+                connection, outbox, self._outbox = self._socket, self._outbox, []
+            if not outbox or connection is None:
+                return False
+            try:
                 data = outbox[0] if len(outbox) == 1 else b"".join(outbox)
-                if not data or connection is None:
-                    break
-                try:
-                    connection.sendall(data)  # SO_SNDTIMEO bounds it
-                except OSError:
-                    self._break(connection)
-                    break
-                with self._lock:
-                    self.bytes_sent += len(data)
-                    if connection is self._socket:
-                        self._outbox_bytes = sum(map(len, self._outbox))
+                connection.sendall(data)  # SO_SNDTIMEO bounds it
+            except Exception as problem:
+                self._explain(problem)
+                self._break(connection)
+                return False
+        with self._lock:
+            self.bytes_sent += len(data)
+            if connection is self._socket:
+                self._outbox_bytes = sum(map(len, self._outbox))
+        return True
 
     def _break(self, connection: socket.socket) -> None:
-        """Half a line may have left: only a new connection makes sense of what follows."""
+        """End a connection that nobody closes meanwhile. Half a line may have left: only a new
+        one makes sense of what follows."""
         with contextlib.suppress(OSError):
             connection.shutdown(socket.SHUT_RDWR)
 
     def _dial(self) -> None:
         pause_s = BACK_OFF_S[0]
         while not self._stopping.is_set():
+            heard = False
             try:
-                connection = self._connect()
-            except (OSError, UnicodeError):  # the second: no name that could be looked up
-                self._rest(pause_s * (0.5 + random.random()))
-                pause_s = min(pause_s * 2, BACK_OFF_S[1])
-                continue
-            try:
-                heard = self._talk(connection)
-            finally:  # in this order: nobody sends to whoever gets its descriptor next
-                self._close()
-                connection.close()
-                self._level.forget()
-            if self._stopping.is_set():
-                return
-            self._on_lost(self.name)
+                heard = self._dial_once()
+            except Exception as problem:  # an address that can't be looked up, for example
+                self._explain(problem)
             if heard:
                 pause_s = BACK_OFF_S[0]
             self._rest(pause_s * (0.5 + random.random()))
             pause_s = min(pause_s * 2, BACK_OFF_S[1])
+
+    def _dial_once(self) -> bool:
+        """Connect, and talk until the connection breaks; return whether there were answers."""
+        connection = self._connect()
+        try:
+            heard = self._talk(connection)
+        finally:
+            self._close(connection)
+            self._level.forget()
+        if not self._stopping.is_set():
+            self._on_lost(self.name)
+        return heard
 
     def _rest(self, pause_s: float) -> None:
         """Wait before the next try to connect; shortly if there is something to send.
@@ -241,17 +249,22 @@ class Peer:
                 if answers:
                     heard = True
                     self._on_answers(answers)
-        except (OSError, HalfLine, LineTooLong) as problem:
-            self._explain(problem)  # the peer is gone or speaks nonsense: connect again
+        except Exception as problem:  # nearly always the peer is gone, or speaks nonsense
+            self._explain(problem)
         return heard
 
     def _explain(self, problem: Exception) -> None:
-        """Complain if the peer refuses this node's certificate. By TLS 1.3 that comes as an alert
-        in place of its first answer."""
+        """Complain of what is no mere end of a connection, which is made anew in any case. A peer
+        that refuses this node's certificate sends an alert in place of its first answer."""
+        if not isinstance(problem, (OSError, HalfLine, LineTooLong)):
+            self._complain_of(problem)
         reason = problem.reason if isinstance(problem, ssl.SSLError) else None
         if reason and reason.endswith(OF_CERTIFICATES):
             hint = CLOCK_HINT if reason.endswith(BY_THE_CLOCK) else ""
             self._complain(f"it does not take my certificate: {reason}{hint}")
+
+    def _complain_of(self, error: Exception) -> None:
+        self._complain(f"{type(error).__name__}: {error}", "can't be talked to")
 
     def _begin_tls(self, connection: socket.socket) -> None:
         """Shake hands with the peer, whose certificate has to be for its name.
@@ -318,19 +331,26 @@ class Peer:
             self._complain(str(error))
             return None
 
-    def _complain(self, what: str) -> None:
+    def _complain(self, what: str, of: str = "answers what I don't take") -> None:
         now = time.monotonic()
         if now - self._complained_s >= FOREIGN_PAUSE_S:
             self._complained_s = now
-            self._say(f"[!] {self.name} at {self.address} answers what I don't take: {what}")
+            self._say(f"[!] {self.name} at {self.address} {of}: {what}")
 
-    def _close(self) -> None:
+    def _let_go(self) -> None:
+        """Send no more by the connection, and break it."""
         with self._lock:
             connection, self._socket = self._socket, None
             self.is_proven = False
             self._outbox, self._outbox_bytes = [], 0
-        if connection is not None:
-            self._break(connection)
+            if connection is not None:
+                self._break(connection)
+
+    def _close(self, connection: socket.socket) -> None:
+        """Close a connection once no thread uses it: its descriptor is the next one's then."""
+        self._let_go()
+        with self._sending:
+            connection.close()
 
 
 class PeerBook:

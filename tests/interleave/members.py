@@ -6,6 +6,8 @@ to the member that listens there. Its disk is in memory, and knows what is synce
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -35,7 +37,7 @@ from raftline.raft.spelling import spell, spell_append, spell_entries
 from raftline.raft.state import Options
 from raftline.wire.parsing import Readings
 from tests.faulty_folder import MemoryFolder
-from tests.interleave.threads import Thread
+from tests.interleave.threads import Broken, Thread
 from tests.interleave.wires import Wire, connected
 
 ELECTION_MS, HEARTBEAT_MS = 10_000_000, 500  # nobody stands a second time
@@ -69,7 +71,8 @@ class Network:
         """Break one of the connections, if there are some."""
         chance, self.is_disturbed = Thread.schedule.random, True
         if self.wires:
-            self.wires.pop(chance.randrange(len(self.wires))).close()
+            with contextlib.suppress(OSError):  # it is closed
+                self.wires.pop(chance.randrange(len(self.wires))).shutdown(socket.SHUT_RDWR)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
@@ -138,9 +141,14 @@ class Member(Server):
             address,
             lambda answers: self.said.extend(self.hear(answers, None)),
             self.driver.peer_disconnected,
-            self.said.append,
+            self._say,
             self.builds.record,
         )
+
+    def _say(self, line: str) -> None:
+        if "can't be talked to" in line:  # a thread met an error, and went on
+            raise Broken(line)
+        self.said.append(line)
 
     def has_durable(self, command: str) -> bool:
         """Whether an entry with this command is on the disk for certain."""
@@ -167,7 +175,7 @@ class Member(Server):
         pass
 
     def fail(self, error: BaseException) -> None:
-        raise AssertionError(f"{self.name} stops: {error!r}") from error
+        raise Broken(f"{self.name} stops: {error!r}") from error
 
 
 class Asking:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+import socket
 import threading
 import time
 from collections.abc import Sequence
 from typing import Any
 from unittest import mock
 
+from raftline.common.address import Address
 from raftline.common.level import LEVEL, Build
 from raftline.net import connection as connections
 from raftline.net import levels, peers
 from raftline.net.host import Origin
 from raftline.net.levels import Builds
+from raftline.net.peers import Peer
 from raftline.node import driver as drivers
 from raftline.node import queue, rounds, stepper, writer
 from raftline.node.driver import Driver
@@ -24,7 +27,8 @@ from raftline.wire.parsing import Reading
 from tests.interleave import members
 from tests.interleave.explore import check_interleavings, first_failure, seeds
 from tests.interleave.members import Asking, Member, Network, wait_for_a_leader
-from tests.interleave.threads import Thread, pass_steps
+from tests.interleave.threads import Broken, Thread, pass_steps
+from tests.interleave.wires import Wire, connected
 
 LINES = (drivers, rounds, queue, writer, peers, levels, connections)
 MEMBERS = {"s1": "one:10001", "s2": "two:10002"}
@@ -32,6 +36,8 @@ MOVED = "three:10003"  # where s2 is reached as well
 CLIENTS, BREAKS = 2, 2
 AMID_STEPS = 3000
 PROMPT_S = 0.3  # less than the time between two heartbeats
+LINE = b"s1@" + b"x" * 36 + b"\n"
+LINES_HEARD = 8
 SETTLES_IN = 50  # tenths of a second
 
 
@@ -114,6 +120,56 @@ def a_member_moves(**kinds: Any) -> None:
             with scene.leader.driver.core:
                 scene.leader.book.follow({"s2": address})
         scene.end()
+
+
+def a_peer_hangs_up(kind: type[Peer] = Peer) -> None:
+    """It hangs up amid lines that are on their way, again and again."""
+    heard: list[bytes] = []
+
+    def connect(*_: object) -> Wire:
+        near, far = connected(len(LINE))
+
+        def hear() -> None:
+            for _ in range(Thread.schedule.random.randrange(4)):
+                heard.append(far.recv(len(LINE)))
+            time.sleep(0.05)  # the next lines wait
+            far.shutdown(socket.SHUT_RDWR)
+
+        threading.Thread(target=hear).start()
+        return near
+
+    def say(line: str) -> None:
+        raise Broken(line)
+
+    peer = kind("s1", "s2", Address("s2", 1), lambda _: None, lambda _: None, say)
+    with (
+        mock.patch.object(peers, "connect", connect),
+        mock.patch.object(peers, "random", Thread.schedule.random),
+    ):
+        peer.start()
+        while len(heard) < LINES_HEARD:
+            peer.send(LINE)
+            time.sleep(0.01)
+        peer.stop()
+
+
+class ClosesAtOnce(Peer):
+    """Closes a connection, whoever sends on it."""
+
+    def _close(self, connection: Any) -> None:
+        self._let_go()
+        connection.close()
+
+
+@seeds(60, 10_000)
+def test_a_connection_is_closed_once_nobody_sends_on_it(seeds: range) -> None:
+    check_interleavings(a_peer_hangs_up, seeds, (peers,))
+
+
+def test_a_connection_that_is_closed_amid_a_send_is_found() -> None:
+    failure = first_failure(lambda: a_peer_hangs_up(ClosesAtOnce), range(60), (peers,))
+    assert failure is not None
+    assert "closed while a thread" in str(failure)
 
 
 @seeds(15, 10_000)

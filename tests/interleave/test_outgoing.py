@@ -11,11 +11,13 @@ from raftline.net import outgoing, outgoing_protocol
 from raftline.net.host import Batch
 from raftline.net.outgoing import Outgoing
 from tests.fake_host import FakeHost
-from tests.interleave.explore import check_interleavings, seeds
+from tests.interleave.explore import check_interleavings, first_failure, seeds
+from tests.interleave.threads import pass_steps
 from tests.interleave.wires import Wire, connected
 
 LINES = (outgoing, outgoing_protocol)
 REQUESTS = 4
+CLOSES_IN = 100  # steps of threads, at most
 ROOM = 24  # bytes that are on their way: some replies are longer than what is left
 
 
@@ -37,15 +39,21 @@ class Reads:
 class Scene:
     """A connection that asks, a driver of two threads that answer, and a slow client."""
 
-    def __init__(self) -> None:
-        near: Any
-        near, self.far = connected(ROOM)
+    def __init__(self, kind: type[Outgoing] = Outgoing) -> None:
+        self.near: Any
+        self.near, self.far = connected(ROOM)
         self.host: Any = FakeHost()
-        self.outgoing = Outgoing(self.host, near)
+        self.outgoing = kind(self.host, self.near)
         self.asked: list[Batch] = []
         self.received = b""
 
     def ask(self) -> None:
+        self.add_all()
+        with contextlib.suppress(OSError):  # the client has gone
+            self.outgoing.send(["s1@local"])  # a reply that this thread makes itself
+        self.outgoing.wait_until_empty()
+
+    def add_all(self) -> None:
         for number in range(REQUESTS):
             is_read = number % 2 == 1
             batch = Batch(
@@ -55,9 +63,6 @@ class Scene:
             self.outgoing.wait_for_room()
             self.outgoing.add(batch)
             self.asked.append(batch)
-        with contextlib.suppress(OSError):  # the client has gone
-            self.outgoing.send(["s1@local"])  # a reply that this thread makes itself
-        self.outgoing.wait_until_empty()
 
     def answer(self, mine: int) -> None:
         """Answer every other request, as the thread that took a step does."""
@@ -135,6 +140,43 @@ def it_is_broken_off() -> None:
         thread.join()
 
 
+def it_is_closed(kind: type[Outgoing] = Outgoing) -> None:
+    """Its thread closes the connection while others send on it: each of them is out before."""
+    scene = Scene(kind)
+    out = scene.outgoing
+
+    def watch() -> None:
+        out.push(b"s1@EVENT 100\n" * 4, lambda: [Backlog(9)])
+
+    def end_soon() -> None:
+        pass_steps(CLOSES_IN)
+        out.shut_down()
+
+    client = threading.Thread(target=scene.receive, args=(scene.far,), name="client")
+    work = [
+        threading.Thread(target=scene.answer, args=(0,), name="driver"),
+        threading.Thread(target=scene.answer, args=(1,), name="writer"),
+        threading.Thread(target=watch, name="watch"),
+        threading.Thread(target=end_soon, name="rights"),
+    ]
+    for thread in (client, *work):
+        thread.start()
+    scene.add_all()
+    pass_steps(CLOSES_IN)
+    out.close()
+    assert scene.near.is_closed
+    for thread in work:
+        thread.join()
+
+
+class ClosesAtOnce(Outgoing):
+    """Closes the connection, whoever sends on it."""
+
+    def close(self) -> None:
+        self.break_off()
+        self._socket.close()
+
+
 @seeds(100, 30_000)
 def test_replies_leave_in_order_and_none_is_left(seeds: range) -> None:
     check_interleavings(replies_leave, seeds, LINES)
@@ -143,3 +185,14 @@ def test_replies_leave_in_order_and_none_is_left(seeds: range) -> None:
 @seeds(70, 30_000)
 def test_a_connection_that_ends_holds_nobody(seeds: range) -> None:
     check_interleavings(it_is_broken_off, seeds, LINES)
+
+
+@seeds(70, 30_000)
+def test_a_connection_is_closed_once_nobody_sends_on_it(seeds: range) -> None:
+    check_interleavings(it_is_closed, seeds, LINES)
+
+
+def test_a_connection_that_is_closed_amid_a_send_is_found() -> None:
+    failure = first_failure(lambda: it_is_closed(ClosesAtOnce), range(100), LINES)
+    assert failure is not None
+    assert "closed while a thread" in str(failure)

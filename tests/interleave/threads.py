@@ -42,6 +42,10 @@ class Abandoned(BaseException):
     """Ends a thread whose schedule is over."""
 
 
+class Broken(BaseException):
+    """An invariant is broken. No thread takes this for an error of its own and goes on."""
+
+
 class Stuck(AssertionError):
     """Every thread waits for another, or they go on without an end."""
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import select
 import socket
+from collections.abc import Iterator
 from typing import Any
 
-from tests.interleave.threads import Thread
+from tests.interleave.threads import Broken, Thread
 
 
 class Way:
@@ -32,6 +34,8 @@ class Wire:
     def __init__(self, incoming: Way, outgoing: Way) -> None:
         self._in, self._out = incoming, outgoing
         self._number = next(self._numbers)
+        self._users = 0  # threads that have its number, and are about to use it or wait by it
+        self.is_closed = False
 
     def fileno(self) -> int:
         return self._number
@@ -40,11 +44,25 @@ class Wire:
     def is_readable(self) -> bool:
         return bool(self._in.data) or self._in.is_ended
 
+    @contextlib.contextmanager
+    def _in_use(self) -> Iterator[None]:
+        if self.is_closed:
+            raise OSError(9, "Bad file descriptor")
+        self._users += 1
+        try:
+            Thread.schedule.step()
+            yield
+        finally:
+            self._users -= 1
+
     def send(self, data: bytes, flags: int = 0) -> int:
-        schedule, way = Thread.schedule, self._out
-        schedule.step()
+        with self._in_use():
+            return self._send(data, flags)
+
+    def _send(self, data: bytes, flags: int) -> int:
+        way = self._out
         if not flags & socket.MSG_DONTWAIT:
-            schedule.block(lambda: way.left > 0 or way.is_ended)
+            Thread.schedule.block(lambda: way.left > 0 or way.is_ended)
         if way.is_ended:
             raise BrokenPipeError(32, "Broken pipe")
         if way.left <= 0:
@@ -58,10 +76,13 @@ class Wire:
             data = data[self.send(data) :]
 
     def recv(self, size: int, flags: int = 0) -> bytes:
-        schedule, way = Thread.schedule, self._in
-        schedule.step()
+        with self._in_use():
+            return self._recv(size, flags)
+
+    def _recv(self, size: int, flags: int) -> bytes:
+        way = self._in
         if not flags & socket.MSG_DONTWAIT:
-            schedule.block(lambda: self.is_readable)
+            Thread.schedule.block(lambda: self.is_readable)
         if not self.is_readable:
             raise BlockingIOError(11, "Resource temporarily unavailable")
         taken = bytes(way.data[:size])
@@ -75,14 +96,18 @@ class Wire:
         return len(data)
 
     def shutdown(self, how: int) -> None:
-        Thread.schedule.step()
-        if how != socket.SHUT_WR:
-            self._in.is_ended = True
-        if how != socket.SHUT_RD:
-            self._out.is_ended = True
+        with self._in_use():
+            if how != socket.SHUT_WR:
+                self._in.is_ended = True
+            if how != socket.SHUT_RD:
+                self._out.is_ended = True
 
     def close(self) -> None:
-        self.shutdown(socket.SHUT_RDWR)
+        """Give its number back: whoever is about to use that would meet another connection."""
+        Thread.schedule.step()
+        if self._users:
+            raise Broken("a connection was closed while a thread was about to use it")
+        self.is_closed = self._in.is_ended = self._out.is_ended = True
 
     def setsockopt(self, *_: object) -> None:
         pass
