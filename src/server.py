@@ -137,7 +137,7 @@ def _boot(
             if arguments.join:
                 _join(arguments, port, configuration, tls, server, console.say)
             if arguments.cores == "one":
-                cpu_affinity.begin_to_watch(server.name)
+                cpu_affinity.begin_to_watch(server.name, console.say)
         start.pop_all()  # it is up: its line in the configuration stays
         server.begin(listener)
         service.began(server)

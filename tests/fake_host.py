@@ -34,7 +34,7 @@ class FakeHost:
         self.submit = lambda *batches: self.batches.extend(batches)
         self.mark_ready = self.ready_sinks.append
         self.new_token = secrets.token_hex
-        self.warn = self.peer_disconnected = self.reports.append
+        self.warn = self.peer_disconnected = self.fail = self.reports.append
         self.traffic_log = SimpleNamespace(
             connected=lambda _: None,
             requested=lambda *_: None,

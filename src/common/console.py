@@ -287,7 +287,9 @@ class StreamWriter:
                 written = os.write(self._descriptor, view)
                 view = view[written:]
             except BlockingIOError:  # another program made the terminal non-blocking
-                select.select([], [self._descriptor], [])
+                waiting = select.poll()  # select() takes no descriptor above 1023
+                waiting.register(self._descriptor, select.POLLOUT)
+                waiting.poll()
 
     def close(self) -> None:
         """Stop writing; the stream stays open."""

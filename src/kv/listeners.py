@@ -95,7 +95,7 @@ class Listeners:
         for listener in list(self._listeners):
             try:
                 listener(state)
-            except Exception:
+            except (Exception, SystemExit):  # the second would end this thread, and say nothing
                 LOG.exception("a listener of the client's state failed")
 
 
@@ -121,7 +121,11 @@ class ThreadListeners(Listeners):
             if self._is_running:
                 return
             self._is_running = True
-        threading.Thread(target=self._run, name=self._name, daemon=True).start()
+        try:
+            threading.Thread(target=self._run, name=self._name, daemon=True).start()
+        except RuntimeError:  # none can be started: the next change reports this one, too
+            with self._lock:
+                self._is_running = False
 
     def _run(self) -> None:
         while True:

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 from raftline.common.address import Endpoint, is_own_name
 from raftline.common.config import PortRefused
+from raftline.common.guarded_thread import guarded_thread
 from raftline.common.signals import threads_without_signals
 from raftline.monitoring.pages import Answer, Pages
 from raftline.wire.limits import HTTP_CONNECTIONS, HTTP_HEAD_BYTES, HTTP_S, HTTP_THREADS
@@ -108,12 +109,14 @@ class MonitorListener:
         self._selector.register(self._socket, READ)
         self._selector.register(self._woken, READ)
 
-    def open(self, name: str) -> None:
-        """Answer from now on, in new threads."""
+    def open(self, name: str, say: Callable[[str], None]) -> None:
+        """Answer from now on, in new threads; `say` has a line for the console."""
+
+        def ended_by(error: Exception) -> None:
+            say(f"[!] {name}: a thread of --http ended, and needs a restart: {error!r}")
+
         runs = [("http", self._serve), *[("http answers", self._make_pages)] * HTTP_THREADS]
-        self._threads = [
-            threading.Thread(target=run, name=f"{name} {what}", daemon=True) for what, run in runs
-        ]
+        self._threads = [guarded_thread(run, f"{name} {what}", ended_by) for what, run in runs]
         with threads_without_signals():
             for thread in self._threads:
                 thread.start()
@@ -141,14 +144,19 @@ class MonitorListener:
     # --- the thread that reads and sends ---------------------------------------------------------
 
     def _serve(self) -> None:
-        with self._selector:
-            while not self._is_closing:
-                for key, _ in self._selector.select(self._left_s()):
-                    self._attend(key.fileobj, key.data)
-                now_s = time.monotonic()
-                for connection in [one for one in self._connections if one.by_s <= now_s]:
+        with self._selector, self._socket:  # whoever asks after an error is refused, and waits not
+            try:
+                self._serve_until_closed()
+            finally:
+                for connection in list(self._connections):
                     self._hang_up(connection)
-            for connection in list(self._connections):
+
+    def _serve_until_closed(self) -> None:
+        while not self._is_closing:
+            for key, _ in self._selector.select(self._left_s()):
+                self._attend(key.fileobj, key.data)
+            now_s = time.monotonic()
+            for connection in [one for one in self._connections if one.by_s <= now_s]:
                 self._hang_up(connection)
 
     def _attend(self, ready: object, connection: HttpConnection | None) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import socket
-import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from raftline.common.address import Address
 from raftline.common.config import ConfigError, complaint
 from raftline.common.console import Console
+from raftline.common.guarded_thread import guarded_thread
 from raftline.common.logs import Records
 from raftline.common.signals import Interrupts, threads_without_signals
 from raftline.common.wakeup import Wakeup
@@ -71,7 +71,7 @@ class Service:
         if place.is_open_to_network:
             warning = f"[!] --http {place}: everybody on the network can read this node's figures"
             self._console.say(warning)
-        self._door.open(self.arguments.name)
+        self._door.open(self.arguments.name, self._console.say)
 
     def attach(self, server: Server, interrupts: Interrupts) -> None:
         """Let signals reach a node that has recovered."""
@@ -153,7 +153,10 @@ class Reload:
     def begin(self) -> None:
         """Handle requests from now on."""
         with threads_without_signals():
-            threading.Thread(target=self._run, name=f"{self._name} reload", daemon=True).start()
+            guarded_thread(self._run, f"{self._name} reload", self._ended_by).start()
+
+    def _ended_by(self, error: Exception) -> None:
+        self._say(f"[!] {self._name} reads no files again, whatever is asked: {error!r}")
 
     def ask(self) -> None:
         """Request it, from any thread or a signal handler."""
@@ -174,6 +177,8 @@ class Reload:
             except (ConfigError, OSError) as error:
                 why = complaint(error) if isinstance(error, OSError) else str(error)
                 self._say(f"[!] {self._name}: {what} can't be read again, and stay: {why}")
+            except Exception as error:  # amid the connections that it concerns, for example
+                self._say(f"[!] {self._name}: {what} are read again in part: {error!r}")
             else:
                 done.append(f"{what} ({said})" if said else what)
         if done:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import threading
 import time
 
+from raftline.common.guarded_thread import guarded_thread
 from raftline.common.signals import threads_without_signals
 from raftline.monitoring.pages import unhealthy_reason
 from raftline.node.server import Server
@@ -55,8 +55,10 @@ def begin_watchdog(server: Server) -> bool:
     if within_s is None:
         return False
     with threads_without_signals():
-        threading.Thread(
-            target=_tell, args=(server, within_s / 3), name=f"{server.name} watchdog", daemon=True
+        guarded_thread(
+            lambda: _tell(server, within_s / 3),
+            f"{server.name} watchdog",
+            lambda error: server.warn(f"systemd hears no more that it is well: {error!r}"),
         ).start()
     return True
 

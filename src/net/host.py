@@ -76,6 +76,9 @@ class EventSink(Protocol):
     def go_on(self, backlogs: Sequence[Backlog]) -> None:
         """Take backlogs that began before, and send what they have; never waits for the reader."""
 
+    def break_off(self) -> None:
+        """End the connection."""
+
 
 class Watchers(Protocol):
     """The watches of a node, each on its connection."""
@@ -342,3 +345,6 @@ class Host(Protocol):
 
     def warn(self, what: str) -> None:
         """Report that something did not work, and that the node goes on."""
+
+    def fail(self, error: BaseException) -> None:
+        """Stop the node for good: it can't go on without a thread that ended."""

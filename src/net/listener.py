@@ -14,6 +14,7 @@ import time
 
 from raftline.access.tls_socket import TlsSocket
 from raftline.common.config import PortRefused
+from raftline.common.guarded_thread import guarded_thread
 from raftline.net.connection import Connection
 from raftline.net.host import Batch, Host
 from raftline.net.lines import HalfLines, prepare
@@ -101,7 +102,7 @@ class Listener:
         self._host = host
         if self._io in CROWDS and hasattr(select, "epoll"):  # Linux has it
             self._shared_reader = SharedReader(submit, CROWDS[self._io], host.warn)
-        self._taker = threading.Thread(target=self._accept, name=f"{host.name} accept", daemon=True)
+        self._taker = guarded_thread(self._accept, f"{host.name} accept", host.fail)
         self._taker.start()
 
     def close(self) -> None:
@@ -156,17 +157,16 @@ class Listener:
         waiting.register(self._socket, select.POLLIN)
         while not self._closing.is_set():
             try:
-                accepted, address = self._socket.accept()
+                self._take(*self._socket.accept())
             except BlockingIOError:
                 self._begin_taken()
                 waiting.poll()  # ended by `close`, too
-            except OSError as error:
+            except Exception as error:  # out of descriptors, for example
                 self._begin_taken()
                 if not self._closing.is_set():
                     self._complain(error)
-                    self._closing.wait(0.2)  # out of descriptors, for example: no busy loop
+                    self._closing.wait(0.2)  # no busy loop
             else:
-                self._take(accepted, address)
                 if len(self._taken) >= AT_ONCE:
                     self._begin_taken()
         self._begin_taken()  # `end_connections` ends them
@@ -183,20 +183,20 @@ class Listener:
         if is_full:
             accepted.close()
             return
-        if self._host.tls is not None:
-            accepted = TlsSocket(accepted)
-        connection = Connection(
-            self._host,
-            accepted,
-            for_peers_only=for_peers_only,
-            announce=lambda: self._host.traffic_log.connected(address),
-            shared_reader=self._shared_reader,
-            half_lines=self._half_lines,
-        )
         try:
+            if self._host.tls is not None:
+                accepted = TlsSocket(accepted)
+            connection = Connection(
+                self._host,
+                accepted,
+                for_peers_only=for_peers_only,
+                announce=lambda: self._host.traffic_log.connected(address),
+                shared_reader=self._shared_reader,
+                half_lines=self._half_lines,
+            )
             accepted.setblocking(True)  # elsewhere than on Linux it is as the listener is
             prepare(accepted, LINE_S)
-        except OSError as error:
+        except Exception as error:  # no memory, for example
             self._complain(error)
             accepted.close()
             return
@@ -223,6 +223,9 @@ class Listener:
     def _serve(self, connection: Connection) -> None:
         try:
             connection.serve()
+        except Exception as error:
+            self._say_at_times("broken", f"a connection ends, and the others go on: {error!r}")
+            connection.close()
         finally:
             self._forget(connection)
 
@@ -235,7 +238,7 @@ class Listener:
             sys.setswitchinterval(switch_interval_s(self._places.count))
 
     def _complain(self, error: BaseException) -> None:
-        why = f"can't take a connection: {error}; those that are open go on"
+        why = f"can't take a connection: {str(error) or repr(error)}; those that are open go on"
         self._say_at_times("trouble", why)
 
     def _say_full(self) -> None:

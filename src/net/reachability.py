@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import socket
-import threading
 from collections.abc import Callable, Mapping
 
 from raftline.common.address import Address, is_loopback
 from raftline.common.config import Configuration
+from raftline.common.guarded_thread import guarded_thread
 from raftline.common.signals import threads_without_signals
 
 EVERYWHERE = ("0.0.0.0", "::")  # where one listens, not where one is reached
@@ -56,11 +56,10 @@ def tell_reachability(
         _tell_host(sought, bound, line, say)
         return
     with threads_without_signals():
-        threading.Thread(
-            target=_tell_host,
-            args=(sought, bound, line, say),
-            name=f"{name} looks up itself",
-            daemon=True,
+        guarded_thread(
+            lambda: _tell_host(sought, bound, line, say),
+            f"{name} looks up itself",
+            lambda error: say(f"[!] {name} can't tell whether {sought} is itself: {error!r}"),
         ).start()
 
 

@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
+from raftline.common.guarded_thread import guarded_thread
 from raftline.net.host import Batch
 
 CROWD = 8  # connections that sent lines within one window: then they are read for
@@ -103,7 +104,7 @@ class SharedReader:
     def _begin(self) -> bool:
         """Begin the thread if there is none; return whether there is one now."""
         if self._runner is None:
-            thread = threading.Thread(target=self._run, name="shared reader", daemon=True)
+            thread = guarded_thread(self._run, "shared reader", self._ended_by)
             try:
                 thread.start()
             except RuntimeError:  # no thread to be had
@@ -116,6 +117,9 @@ class SharedReader:
         with self._lock:
             self._is_closed = True
 
+    def _ended_by(self, error: Exception) -> None:
+        self._warn(f"the shared reader ended: {error!r}; each connection reads for itself")
+
     # --- the shared thread ---------------------------------------------------------------------
 
     def _run(self) -> None:
@@ -123,8 +127,6 @@ class SharedReader:
         try:
             while not self._is_closed:
                 self._serve(self._epoll.poll(LOOK_S))
-        except Exception as error:
-            self._warn(f"the shared reader ended: {error!r}; each connection reads for itself")
         finally:
             with self._lock:  # in one step: the next connection that comes begins another thread
                 parked = [self._take_out(descriptor) for descriptor in list(self._parked)]

@@ -13,11 +13,11 @@ import contextlib
 import os
 import random
 import resource
-import threading
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
+from raftline.common.guarded_thread import guarded_thread
 from raftline.node.clock import SYSTEM
 
 PERIOD_S = (0.1, 0.3)  # by chance, so that two nodes don't chase each other
@@ -54,11 +54,17 @@ def choose(before: CpuUse, now: CpuUse, chosen: int | None) -> int | None:
     return best if idle[best] > idle[chosen] + used + ADVANTAGE else chosen
 
 
-def begin_to_watch(name: str) -> None:
+def begin_to_watch(name: str, say: Callable[[str], None]) -> None:
     """Start the thread that measures, and moves the others, if there are several cores."""
     allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
     if len(allowed) > 1 and os.path.exists("/proc/self/task"):
-        threading.Thread(target=_watch, args=(allowed,), name=f"{name} cores", daemon=True).start()
+
+        def let_go(error: Exception) -> None:
+            say(f"[!] {name} looks no more which core has most to give: {error!r}")
+            with contextlib.suppress(OSError):
+                move_threads(allowed)
+
+        guarded_thread(lambda: _watch(allowed), f"{name} cores", let_go).start()
 
 
 def _watch(allowed: set[int]) -> None:

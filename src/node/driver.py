@@ -7,12 +7,14 @@ written is left to the writer thread (writer.py), so a slow disk holds up only w
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
+from raftline.common.guarded_thread import guarded_thread
 from raftline.common.wakeup import Wakeup
 from raftline.logmanager import LogManager
 from raftline.net.host import Batch, Origin
@@ -67,6 +69,7 @@ class Driver:
             node.view, self._stepper, self._queue, rim, self._sleep, clock, self.fail
         )
         self.watchers = self._stepper.watchers
+        self.watchers.on_failure = self.fail
         self.ready_sinks = self._rounds.ready_sinks
         self._stopping = False
         self._failure: BaseException | None = None
@@ -145,8 +148,7 @@ class Driver:
         """Begin to serve: the owner thread, the writer thread, and that of long entries."""
         runs = {"owner": self.run, "writer": self._writer.run, "applier": self._apply_apart}
         self._threads = [
-            threading.Thread(target=run, name=f"{name} {what}", daemon=True)
-            for what, run in runs.items()
+            guarded_thread(run, f"{name} {what}", self.fail) for what, run in runs.items()
         ]
         self._stepper.apply_apart_by(self._long_entries.set)
         for thread in self._threads:
@@ -282,8 +284,9 @@ class Driver:
         here can be trusted, so nobody steps the core again."""
         self._failure = self._failure or error
         self._stopping = True
-        self._writer.abandon()
-        self._turn_all_away()
+        with contextlib.suppress(Exception):  # it stops by the first error, whatever that leaves
+            self._writer.abandon()
+            self._turn_all_away()
         self._sleep.wake()
         self._rim.fail(error)
 

@@ -28,6 +28,7 @@ from raftline.common.config import (
     parse,
     text_of,
 )
+from raftline.common.guarded_thread import guarded_thread
 from raftline.net.reachability import EVERYWHERE
 from raftline.raft.node import RawNode
 from raftline.storage.folder import make_folder
@@ -145,12 +146,14 @@ def begin_to_join(
     explains why not. A node that is a member already asks nothing."""
     if not node.view.is_member:
         request = f"add {name} {mine.host} {mine.port}"
-        threading.Thread(
-            target=_ask_to_be_added,
-            args=(request, name, there, tls, node, say),
-            name=f"{name} joins",
-            daemon=True,
-        ).start()
+
+        def ask() -> None:
+            _ask_to_be_added(request, name, there, tls, node, say)
+
+        def give_up(error: Exception) -> None:
+            say(f"[!] {name} asks no more to be added: {type(error).__name__}: {error}")
+
+        guarded_thread(ask, f"{name} joins", give_up).start()
 
 
 def _ask_to_be_added(
@@ -171,8 +174,9 @@ def _ask_to_be_added(
             with Client(*there, name, CHANGE_S, follow=True, tls=tls) as client:
                 say(f"[*] {client.request(request)}")
                 return
-        except ClientError as failure:
-            said = f"[!] {name} is not added yet: {failure}"
+        except Exception as failure:  # another than a ClientError: no thread to be had, for example
+            kind = "" if isinstance(failure, ClientError) else f"{type(failure).__name__}: "
+            said = f"[!] {name} is not added yet: {kind}{failure}"
             if isinstance(failure, NotAllowed):  # a node has no login: that is how it should be
                 said = f"[*] {name} waits until an admin adds it: raftline {request}"
         if name in node.view.membership.electors:

@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 
+from raftline.common.guarded_thread import guarded_thread
 from raftline.common.wakeup import Wakeup
 from raftline.net.host import EventSink
 from raftline.node.clock import SYSTEM, Clock
@@ -198,7 +199,7 @@ class Observers:
     def _begin_thread(self) -> bool:
         """Let the thread that sends begin; return whether there is one."""
         if self._sender is None:
-            thread = threading.Thread(target=self._run, name=f"{self._name} observed", daemon=True)
+            thread = guarded_thread(self._run, f"{self._name} observed", self._ended_by)
             try:
                 thread.start()
             except RuntimeError:  # no thread to be had
@@ -217,6 +218,15 @@ class Observers:
                 if not self._observers:
                     self._sender = None
                     return
+
+    def _ended_by(self, error: Exception) -> None:
+        """Let who observes begin anew: nobody sends to these any more."""
+        with self._lock:
+            self._sender = None
+            sinks = list(self._observers)
+        self._say(f"[!] {self._name}: those who observe are cut off: {error!r}")
+        for sink in sinks:
+            sink.break_off()
 
     def send_gathered(self) -> None:
         """Send the lines of all steps that have gathered."""

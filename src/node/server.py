@@ -238,10 +238,12 @@ class Server:
         self.exit_status = exit_status_of(error, otherwise)
         is_plain = isinstance(error, StorageError | LevelTooHigh)
         kind = "" if is_plain else f"{type(error).__name__}: "
-        self._console.say(f"[!] {self.name} stops: {kind}{error}")
-        if os.environ.get("RAFTLINE_DEBUG"):
-            sys.excepthook(type(error), error, error.__traceback__)
-        self.stop()
+        try:
+            self._console.say(f"[!] {self.name} stops: {kind}{error}")
+            if os.environ.get("RAFTLINE_DEBUG"):
+                sys.excepthook(type(error), error, error.__traceback__)
+        finally:
+            self.stop()
 
     def new_token(self, size: int) -> str:
         return secrets.token_hex(size)

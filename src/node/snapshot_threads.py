@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import random
-import threading
 from collections.abc import Callable
 
+from raftline.common.guarded_thread import guarded_thread
 from raftline.common.wakeup import Breather, Wakeup, give_way
 from raftline.logmanager import LogManager
 from raftline.node.driver import Driver
@@ -49,7 +49,7 @@ class SnapshotThreads:
             "chunks": lambda: self._run(work.send_pieces(), sender, self._give_way),
         }
         self._threads = [
-            threading.Thread(target=run, name=f"{logmanager.name} {what}", daemon=True)
+            guarded_thread(run, f"{logmanager.name} {what}", driver.fail)
             for what, run in runs.items()
         ]
 
@@ -81,19 +81,13 @@ class SnapshotThreads:
         give_way()
 
     def _run(self, job: Turns[None], wakeup: Wakeup, pause: Callable[[], None]) -> None:
-        """Do a job until the node stops, or an error stops it."""
-        with contextlib.suppress(_StoppingError):
-            try:
-                with contextlib.closing(job):
-                    turn = next(job)
-                    while not self._stopping:
-                        if turn is None:
-                            pause()
-                        turn = job.send(turn is None or self._has_come(turn, wakeup))
-            except _StoppingError:
-                raise
-            except Exception as error:
-                self._driver.fail(error)
+        """Do a job until the node stops."""
+        with contextlib.suppress(_StoppingError), contextlib.closing(job):
+            turn = next(job)
+            while not self._stopping:
+                if turn is None:
+                    pause()
+                turn = job.send(turn is None or self._has_come(turn, wakeup))
 
     def _has_come(self, turn: Turn, wakeup: Wakeup) -> bool:
         """Wait for what a turn is about; return what its job gets."""

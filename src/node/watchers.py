@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 
+from raftline.common.guarded_thread import guarded_thread
 from raftline.logmanager import LogManager
 from raftline.net.host import EventSink
 from raftline.node.clock import SYSTEM, Clock
@@ -37,6 +37,7 @@ class Watchers:
         self._refusal = ""  # once this node serves no watch any more
         self.feed = Feed(logmanager, wake_owner, self._list_anew, self._forget, clock)
         self.run_beside = self._in_a_thread  # or as a schedule lets it be done
+        self.on_failure: Callable[[Exception], None] = _raise  # or as the driver stops the node
         # What the driver asks for with each step.
         self.hand_out = self.feed.hand_out
         self.mark_keepalives_due = self.feed.mark_keepalives_due
@@ -144,9 +145,8 @@ class Watchers:
 
     def _in_a_thread(self, run: Callable[[], None]) -> bool:
         """Start a thread for it; return False if none can be started: `look` tries again."""
-        thread = threading.Thread(target=run, name=f"{self._name} watches anew", daemon=True)
         try:
-            thread.start()
+            guarded_thread(run, f"{self._name} watches anew", self.on_failure).start()
         except RuntimeError:
             return False
         return True
@@ -241,3 +241,7 @@ class Watchers:
             self._count -= 1
             if not watches:
                 del self._watches[watch.sink]
+
+
+def _raise(error: Exception) -> None:
+    raise error

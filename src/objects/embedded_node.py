@@ -20,6 +20,7 @@ from raftline.clients.pool import TIMEOUT_S, Clients, time_limit
 from raftline.clients.tls import ClientTls
 from raftline.common.config import PACES, ConfigError, Pace, PortRefused
 from raftline.common.console import Console
+from raftline.common.guarded_thread import guarded_thread
 from raftline.common.nocopies import NoCopies
 from raftline.common.signals import threads_without_signals
 from raftline.kv.codec import TEXT
@@ -36,7 +37,7 @@ from raftline.objects.fork_guard import ForkGuard
 from raftline.objects.members import check_open, resolve_members
 from raftline.objects.waiting import Awaitable
 from raftline.state.machines import Machines, StateMachine
-from raftline.storage.disk import StorageError
+from raftline.storage.disk import StorageError, exit_status_of
 from raftline.wire.parsing import Readings
 
 CONNECTIONS_MAX = 1024
@@ -193,7 +194,7 @@ class Node(NoCopies):
         self._leadership.start()  # with signals, as its callbacks may start processes
         with threads_without_signals():
             self._server.begin(self._listener)  # in this thread: at exit no thread can be started
-            threading.Thread(target=self._run, name=f"{name} node", daemon=True).start()
+            guarded_thread(self._run, f"{name} node", self._ended_by).start()
         atexit.register(self.close)
 
     def _abandon(self) -> None:
@@ -204,6 +205,14 @@ class Node(NoCopies):
 
     def _run(self) -> None:
         self.exit_status = self._server.wait()
+        self._end()
+
+    def _ended_by(self, error: Exception) -> None:
+        self._console.say(f"[!] {self.name} could not stop cleanly: {error!r}")
+        self.exit_status = self._server.exit_status or exit_status_of(error)
+        self._end()
+
+    def _end(self) -> None:
         self._leadership.stop()
         self._console.close()
         self._fork_guard.end()

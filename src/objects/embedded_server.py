@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import io
 import logging
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from raftline.common.guarded_thread import guarded_thread
 from raftline.common.wakeup import Wakeup
 from raftline.net.listener import Listener
 from raftline.node.server import Server
@@ -127,7 +129,7 @@ class Leadership:
     def _call(self, listener: OnView) -> None:
         try:
             listener(self._view)
-        except Exception:
+        except (Exception, SystemExit):  # the second would end this thread, and say nothing
             LOG.exception("%s: what is called when the leader changes", self._name)
 
 
@@ -136,7 +138,10 @@ class LogStream(io.TextIOBase):
 
     def write(self, text: str) -> int:
         for line in text.splitlines():
-            LOG.log(logging.WARNING if line.startswith("[!]") else logging.INFO, "%s", line)
+            try:
+                LOG.log(logging.WARNING if line.startswith("[!]") else logging.INFO, "%s", line)
+            except Exception as error:  # of a filter of the program: the next line may pass it
+                print(f"{line}\n[!] that line could not be logged: {error!r}", file=sys.stderr)
         return len(text)
 
     def fileno(self) -> int:
@@ -170,11 +175,9 @@ class EmbeddedServer(Server):
 
     def begin(self, listener: Listener) -> None:
         if self._state_file_every is not None:
-            threading.Thread(
-                target=self._write_states,
-                args=(self._state_file_every,),
-                name=f"{self.name} state file",
-                daemon=True,
+            every_s = self._state_file_every
+            guarded_thread(
+                lambda: self._write_states(every_s), f"{self.name} state file", self.fail
             ).start()
         super().begin(listener)
 

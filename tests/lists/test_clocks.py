@@ -13,7 +13,7 @@ WRITTEN = SOURCE / "tools" / "certs.py"  # into certificates, which are good fro
 WARNED = SOURCE / "access" / "expiry.py"  # people, of certificates that end soon
 COMPARED = SOURCE / "common" / "timeofday.py"  # by people, with that of other machines
 DOES = {
-    "threading.Thread": "begins a thread", "time.sleep": "sleeps", "open": "opens a file",
+    "guarded_thread": "begins a thread", "time.sleep": "sleeps", "open": "opens a file",
     "os.open": "opens a file", "beside.open": "opens a file", "path.open": "opens a file",
     "log.open": "opens a file",
 }  # fmt: skip
@@ -89,6 +89,21 @@ def test_few_modules_of_a_node_begin_threads_sleep_or_open_files() -> None:
                 if called in DOES:
                     doers.setdefault(DOES[called], set()).add(path.name)
     assert doers == DOERS
+
+
+def test_no_thread_of_a_node_is_begun_unguarded() -> None:
+    """A few take care of any error themselves: that of the console, which could tell nobody, that
+    of the starter's end, and those of connections."""
+    begun = {
+        path.relative_to(SOURCE).as_posix()
+        for room in ("common", "net", "node", "monitoring")
+        for path in (SOURCE / room).glob("*.py")
+        for part in parts_of(path)
+        if isinstance(part, ast.Call)
+        and ast.unparse(part.func) in ("threading.Thread", "_thread.start_new_thread")
+    }
+    own = {"common/console.py", "common/signals.py", "net/listener.py"}
+    assert begun == own | {"common/guarded_thread.py"}
 
 
 def test_the_program_reads_it_in_one_function_for_the_console_alone() -> None:

@@ -94,7 +94,7 @@ def test_the_core_watcher_goes_on_after_a_failed_sample(
     monkeypatch.setattr(threading, "excepthook", complaints.append)
     before = {*threading.enumerate()}
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
-    begin_to_watch("s1")
+    begin_to_watch("s1", lambda _: None)
     for thread in {*threading.enumerate()} - before:
         thread.join(30)
     assert looks == 4

@@ -31,7 +31,7 @@ def opened(
     pages.by_path["/long"] = lambda: Answer(200, "x" * (8 << 20))
     pages.by_path["/broken"] = lambda: Answer(200, str(1 // 0))
     door = MonitorListener(place, pages, patience_s, names)
-    door.open(name)
+    door.open(name, lambda _: None)
     try:
         yield door
     finally:
