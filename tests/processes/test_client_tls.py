@@ -113,7 +113,7 @@ def test_a_server_name_takes_the_place_of_the_host(closed: Cluster, made: Path) 
     """The certificate is for s1 and localhost, and nobody is reached by 127.0.0.1."""
     here = at(closed, "127.0.0.1")
     with (
-        connect(here, tls=as_ann(made), timeout=2) as kv,
+        connect(here, tls=as_ann(made), timeout=DEADLINE_S) as kv,
         pytest.raises(
             raftline.Unreachable, match=r"its certificate is not taken.*IP address mismatch"
         ),
@@ -140,7 +140,7 @@ def test_what_a_program_names_counts_and_not_the_environment(
     with connect(at(closed), tls=as_ann(made)) as kv:
         assert kv["app/a"] == "5"
     with (
-        connect(at(closed), timeout=2) as kv,
+        connect(at(closed), timeout=DEADLINE_S) as kv,
         pytest.raises(raftline.Unreachable, match="its certificate is not taken"),
     ):
         kv.get("app/a")
@@ -150,7 +150,7 @@ def test_a_node_without_tls_is_reported_in_words(made: Path, tmp_path: Path) -> 
     with Cluster(tmp_path, 1, *STEADY) as cluster:
         cluster.start().leader()
         with (
-            connect(at(cluster), tls=as_ann(made), timeout=2) as kv,
+            connect(at(cluster), tls=as_ann(made), timeout=DEADLINE_S) as kv,
             pytest.raises(raftline.Unreachable, match="it speaks no TLS here"),
         ):
             kv.get("app/a")
