@@ -8,11 +8,10 @@ base, is of the first level.
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Final
 
-from raftline.raft.log import SafetyError
+from raftline.raft.log import SafetyError, Versions
 
 PREFIX: Final = "level "
 FIRST: Final = 1
@@ -52,25 +51,14 @@ def check_level(name: str, known: int, index: int, level: int) -> int:
     return level
 
 
-class Levels:
-    """Every level of the log by the index of its entry; the first is that of the log's base."""
+class Levels(Versions[int]):
+    """Every level of the log by the index of its entry. The latest is the highest."""
 
     def __init__(self, base_index: int, base: int, commands: Sequence[str] = ()) -> None:
-        self._indexes = [base_index]
-        self._known = [base]
-        self.latest = base  # the highest level in the log, applied or not
+        super().__init__(base_index, base)
         for index, command in enumerate(commands, start=base_index + 1):
             if command.startswith(PREFIX):
                 self.append(index, command)
-
-    @property
-    def latest_index(self) -> int:
-        """The index of the entry that brought it."""
-        return self._indexes[-1]
-
-    def at(self, index: int) -> int:
-        """Return the level once the log is applied up to `index`."""
-        return self._known[max(bisect_right(self._indexes, index) - 1, 0)]
 
     def append(self, index: int, command: str) -> bool:
         """Record a new entry that may raise the level; return whether it does. A level never
@@ -78,20 +66,5 @@ class Levels:
         level = read(command)
         if level <= self.latest:
             return False
-        self._indexes.append(index)
-        self._known.append(level)
-        self.latest = level
+        self.add(index, level)
         return True
-
-    def cut_after(self, index: int) -> None:
-        """Forget the levels of entries after `index`: they were rolled back."""
-        keep = max(bisect_right(self._indexes, index), 1)
-        del self._indexes[keep:]
-        del self._known[keep:]
-        self.latest = self._known[-1]
-
-    def compact(self, index: int) -> None:
-        """Let the level at `index` be that of the base: a snapshot stands there (paper §7)."""
-        first = max(bisect_right(self._indexes, index) - 1, 0)
-        del self._indexes[:first]
-        del self._known[:first]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import count, repeat
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
+
+Version = TypeVar("Version")
 
 
 class SafetyError(Exception):
@@ -47,6 +49,44 @@ def is_run(indexes: Sequence[int], terms: Sequence[int], first: int) -> bool:
     """Whether entries follow one another from index `first` on, all of one term."""
     in_order = tuple(range(first, first + len(indexes)))
     return indexes == in_order and terms.count(terms[0]) == len(terms)
+
+
+class Versions(Generic[Version]):
+    """Values that entries of the log change, by the index of each such entry. The first one is
+    that of the log's base."""
+
+    def __init__(self, base_index: int, base: Version) -> None:
+        self._indexes = [base_index]
+        self._known = [base]
+        self.latest = base  # in the log, applied or not
+
+    @property
+    def index(self) -> int:
+        """The index of the entry that brought the latest."""
+        return self._indexes[-1]
+
+    def at(self, index: int) -> Version:
+        """Return the version of the log up to `index`."""
+        return self._known[max(bisect_right(self._indexes, index) - 1, 0)]
+
+    def add(self, index: int, version: Version) -> None:
+        """Record what the entry at `index` brings."""
+        self._indexes.append(index)
+        self._known.append(version)
+        self.latest = version
+
+    def cut_after(self, index: int) -> None:
+        """Forget what entries after `index` brought: they were rolled back (paper §6)."""
+        keep = max(bisect_right(self._indexes, index), 1)
+        del self._indexes[keep:]
+        del self._known[keep:]
+        self.latest = self._known[-1]
+
+    def compact(self, index: int) -> None:
+        """Let the version at `index` be that of the base: a snapshot stands there (paper §7)."""
+        first = max(bisect_right(self._indexes, index) - 1, 0)
+        del self._indexes[:first]
+        del self._known[:first]
 
 
 class TermRuns:

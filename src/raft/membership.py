@@ -13,12 +13,12 @@ its log, committed or not, and goes back to the one before if the entry is cut o
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 from typing import Final
 
+from raftline.raft.log import Versions
 from raftline.raft.spelling import NAME
 
 PREFIX: Final = "members "
@@ -147,7 +147,7 @@ def _read_half(text: str, addresses: dict[str, str]) -> dict[str, list[str]] | N
     return names
 
 
-class Configurations:
+class Configurations(Versions[Membership]):
     """Every configuration of the log by the index of its entry; the latest is in use (paper §6).
 
     The first is the one of the log's base: the members at birth, those of a snapshot, or none
@@ -155,21 +155,10 @@ class Configurations:
     """
 
     def __init__(self, base_index: int, base: Membership, commands: Sequence[str] = ()) -> None:
-        self._indexes = [base_index]
-        self._known = [base]
-        self.latest = base  # the last of these
+        super().__init__(base_index, base)
         for index, command in enumerate(commands, start=base_index + 1):
             if command.startswith(PREFIX):
                 self.append(index, command)
-
-    @property
-    def index(self) -> int:
-        """The index of the entry that holds the latest configuration."""
-        return self._indexes[-1]
-
-    def at(self, index: int) -> Membership:
-        """Return the configuration that was in use once the log reached up to `index`."""
-        return self._known[max(bisect_right(self._indexes, index) - 1, 0)]
 
     def has_known(self, name: str) -> bool:
         """Whether this server is or was a member in any configuration that the log still has."""
@@ -188,19 +177,4 @@ class Configurations:
         """Record a new entry that may be a configuration."""
         membership = read(command)
         if membership is not None:
-            self._indexes.append(index)
-            self._known.append(membership)
-            self.latest = membership
-
-    def cut_after(self, index: int) -> None:
-        """Forget the configurations of entries after `index`: they were rolled back (paper §6)."""
-        keep = max(bisect_right(self._indexes, index), 1)
-        del self._indexes[keep:]
-        del self._known[keep:]
-        self.latest = self._known[-1]
-
-    def compact(self, index: int) -> None:
-        """Let the configuration in use at `index` be the base: a snapshot stands there (§7)."""
-        first = max(bisect_right(self._indexes, index) - 1, 0)
-        del self._indexes[:first]
-        del self._known[:first]
+            self.add(index, membership)

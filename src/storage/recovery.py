@@ -242,7 +242,7 @@ class Recovery:
         levels = Levels(found.log.base_index, found.level, found.log.commands)
         if levels.latest > LEVEL:
             raise LevelRefused(
-                f"{self._log_name}: entry {levels.latest_index} raises the cluster to level "
+                f"{self._log_name}: entry {levels.index} raises the cluster to level "
                 f"{levels.latest}, and this build of raftline knows levels up to {LEVEL}. Start "
                 "the node with a newer version"
             )

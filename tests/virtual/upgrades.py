@@ -88,7 +88,7 @@ class Upgrades:
         view = host.node.view if host.node is not None else None
         if view is None or view.levels.latest <= FIRST:
             return
-        index = view.levels.latest_index
+        index = view.levels.index
         if index > view.log.base_index:
             self._world.counts["levels raised"] += 1
             members = view.configurations.at(index).names
