@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import io
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+import raftline
 from raftline.access.tls import Tls, TlsFiles
 from raftline.clients.health import ClientHealth
 from raftline.common.address import Address, Endpoint
@@ -31,6 +35,7 @@ from raftline.node.driver import Driver
 from raftline.node.server import Server
 from raftline.objects.embedded_server import LOG, Leadership, LogStream
 from raftline.raft.node import RawNode
+from raftline.storage.disk import EXIT_DISK
 from raftline.wire.observing import ObserveAsked
 from raftline_course.harness.processes import DEADLINE_S, eventually, free_ports
 from tests.fake_host import FakeHost
@@ -293,6 +298,7 @@ def test_a_node_stops_though_it_can_not_turn_its_clients_away(
     driver.stop(DEADLINE_S)
 
 
+@pytest.mark.pure  # a compiled node takes no other console
 def test_a_node_stops_though_its_console_fails() -> None:
     def say(_: str) -> None:
         raise ValueError("a filter")
@@ -319,6 +325,26 @@ def test_watches_that_can_not_begin_again_stop_the_node(monkeypatch: pytest.Monk
     monkeypatch.setattr(scene.watchers._lister, "take", fail)
     scene.install(9, a="1")
     assert met.wait(DEADLINE_S)
+
+
+def test_a_node_in_a_program_that_can_not_stop_cleanly_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    console = io.StringIO()
+    members = {"s1": f"localhost:{next(free_ports)}"}
+    node = raftline.Node("s1", members=members, dir=tmp_path, console=console)
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(node._server, "halt", fail)
+        node.close()
+    assert not node.is_running
+    assert node.exit_status == EXIT_DISK
+    assert "[!] s1 could not stop cleanly: OSError(5, 'Input/output error')" in console.getvalue()
+    node._server.halt(DEADLINE_S)
+    node._server.listener.end_connections()
 
 
 # --- what a node goes on without ------------------------------------------------------------------
