@@ -104,7 +104,7 @@ def _fields_of(kind: type) -> Sequence[str] | None:
     if dataclasses.is_dataclass(kind):
         return [field.name for field in dataclasses.fields(kind)]
     fields: Sequence[str] | None = getattr(kind, "__mypyc_attrs__", None)  # it is compiled
-    return fields
+    return fields and [field for field in fields if field != "__dict__"]  # as of a generic class
 
 
 def value_of(spelled: Any) -> Any:
