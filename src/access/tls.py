@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import ssl
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -232,6 +232,22 @@ def tls_of_node(
         raise ConfigError(f"TLS needs both {called('tls_cert')} FILE and {called('tls_key')} FILE")
     names = [called(setting) for setting in FILE_SETTINGS]
     return Tls(files, is_only=is_only, is_required=is_required, crl=crl, names=names)
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Look whether a handshake can ask for a certificate of each of these members.
+
+    Raises:
+        ConfigError: one is no host's name: that has 1 to 63 characters between dots (RFC 1035).
+    """
+    for name in names:
+        try:
+            name.encode("idna")
+        except UnicodeError:
+            raise ConfigError(
+                f"TLS can't ask for a certificate of {name}: between dots a name has 1 to 63 "
+                "characters. Give that member another name, or speak no TLS"
+            ) from None
 
 
 def named_in(certificate: dict[str, object]) -> tuple[str, bool]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from raftline.access.login import Access
 from raftline.access.secret import NO_AUTH, PeerAuth
-from raftline.access.tls import Tls
+from raftline.access.tls import Tls, check_names
 from raftline.common.address import Address
 from raftline.common.allocator import Tidy
 from raftline.common.arguments import build
@@ -90,7 +90,13 @@ class Server:
     ) -> None:
         """Prepare a node; `record` is where its steps are written down, `history` how many
         events are kept, and bytes; `access` the users of this node, if it has any; `peer_auth`
-        what members have to prove; `tls` how it speaks TLS, None: it does not."""
+        what members have to prove; `tls` how it speaks TLS, None: it does not.
+
+        Raises:
+            ConfigError: no handshake can name one of the members.
+        """
+        if tls is not None:
+            check_names(startup.configuration.members)
         self.name = startup.name
         self.pace = pace
         self.clock = SYSTEM

@@ -19,7 +19,7 @@ import pytest
 
 from raftline import ClientError, ClientTls, aio, connect
 from raftline.access.tls import Tls, TlsFiles, tls_of_node
-from raftline.common.config import ConfigError
+from raftline.common.config import FILE_NAME, ConfigError
 from raftline.tools import certs
 from raftline_course.harness.cluster import STEADY, Cluster, NodeProcess
 from raftline_course.harness.processes import eventually, free_ports
@@ -576,6 +576,20 @@ def test_tls_without_its_files_is_refused_in_words(
         assert node.ended() == 2
         assert node.said[-1].startswith("[!] ")
         assert why in node.said[-1]
+
+
+@pytest.mark.parametrize("name", ["s" * 64, "s..1"])
+def test_tls_with_a_name_that_no_handshake_can_have_is_refused(
+    made: Path, tmp_path: Path, name: str
+) -> None:
+    with Cluster(tmp_path, 1, *options(made, "s1")) as cluster:
+        path = tmp_path / FILE_NAME
+        path.write_text(f"{path.read_text()}{name} localhost 1\n")
+        assert cluster["s1"].launch().ended() == 2
+        assert cluster["s1"].said[-1] == (
+            f"[!] TLS can't ask for a certificate of {name}: between dots a name has 1 to 63 "
+            "characters. Give that member another name, or speak no TLS"
+        )
 
 
 def test_a_key_that_others_can_read_is_refused(made: Path, tmp_path: Path) -> None:
