@@ -64,12 +64,6 @@ class Delivery:
         elif effects.send_after_save:
             self.deliver(effects.send_after_save, origin)
 
-    def written(self, tasks: Sequence[DiskTask]) -> None:
-        """Let the messages go that waited for these writes."""
-        for effects, origin in tasks:
-            if effects.send_after_save:
-                self.deliver(effects.send_after_save, origin)
-
     def deliver(self, messages: Sequence[Message], origin: Origin | None) -> None:
         """Let messages go; `origin` is where the message came from that they answer."""
         answers = []
@@ -194,21 +188,15 @@ class Stepper:
         """Step messages of a peer; return a complaint for each that was refused."""
         complaints = []
         for message in messages:
-            if complaint := self.receive(message, origin):
-                complaints.append(complaint)
+            if isinstance(message, ReadIndex):
+                self._delivery.asked(message, origin)
+            try:
+                self.carry_out(self._node.step(Receive(message), self._clock.now_ms()), origin)
+            except PeerError as error:
+                if self._node.observer is not None:
+                    self._node.observer.refused(message, str(error))
+                complaints.append(str(error))
         return complaints
-
-    def receive(self, message: Message, origin: Origin | None) -> str:
-        """Step a peer's message; return why it was refused, "" if it was not."""
-        if isinstance(message, ReadIndex):
-            self._delivery.asked(message, origin)
-        try:
-            self.carry_out(self._node.step(Receive(message), self._clock.now_ms()), origin)
-        except PeerError as error:
-            if self._node.observer is not None:
-                self._node.observer.refused(message, str(error))
-            return str(error)
-        return ""
 
     def transfer(self, batch: Batch, to: str | None) -> None:
         """Begin to hand the leadership over; `batch` waits for the end of that."""
@@ -241,7 +229,9 @@ class Stepper:
 
     def written(self, tasks: Sequence[DiskTask], durable: Durable | None) -> None:
         """Let go what waited for these writes, and report to the core what is durable."""
-        self._delivery.written(tasks)
+        for effects, origin in tasks:
+            if effects.send_after_save:
+                self._delivery.deliver(effects.send_after_save, origin)
         if self._applying.follows_a_write:
             self._has_applied(answers=self._applying.go_on())
         if durable is not None:

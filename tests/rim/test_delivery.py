@@ -79,7 +79,8 @@ def test_only_messages_that_depend_on_the_disk_wait_for_it() -> None:
     voted = Effects(send=[beat], save=HardState(1, "s2"), send_after_save=[granted])
     delivery.dispatch(voted, origin)
     assert (sent, origin.answered, writes.begin()) == ([beat], [], [(voted, origin)])
-    delivery.written(writes.take_written())
+    for effects, asker in writes.take_written():
+        delivery.deliver(effects.send_after_save, asker)
     assert origin.answered == [granted]
 
 

@@ -271,7 +271,7 @@ class Host:
             complaint = f"{message.sender} is no peer of {self.name}"
         else:
             self._invariants.taking(node, message)
-            complaint = self.stepper.receive(message, self._answers)
+            complaint = "".join(self.stepper.receive_all([message], self._answers))
         if complaint:
             self._world.counts["messages of non-members"] += 1
             self._world.tell("answer", f"{message.sender} <- {self.name}@Sorry, {complaint}")
