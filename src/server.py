@@ -42,6 +42,11 @@ STACK_BYTES = 512 << 10  # a thread per connection, thousands of them
 if (3, 12) < sys.version_info < (3, 14):
     # Python counts calls of C there, and lets JSON of 10,000 brackets use 1.5 MiB before it stops.
     STACK_BYTES = 4 << 20  # of addresses; memory is only what a thread has used
+NO_THREAD = "can't start new thread"  # as Python spells it
+MORE_THREADS = (
+    "let its user have more (ulimit -u), or its container (pids.max), or free some memory"
+)
+EXIT_NO_THREAD = os.EX_OSERR
 
 
 def main(
@@ -52,7 +57,8 @@ def main(
     server_of: Callable[[argparse.Namespace], Callable[..., Server]] = lambda arguments: Server,
 ) -> int:
     """Run one node; return 0 after a clean stop, 2 for wrong arguments or a port in use, 3 for
-    files it must not start from, 4 when its disk failed, 70 when an invariant broke.
+    files it must not start from, 4 when its disk failed, 70 when an invariant broke, 71 when no
+    thread was to be had as it started.
 
     With `parser_of`, `console_of` and `server_of` another program has further arguments, a console
     and a server of another kind, as a node of the course has. `server_of` may raise
@@ -65,11 +71,31 @@ def main(
         print(*found.lines(), sep="\n")
         return 0
     threading.stack_size(STACK_BYTES)
-    with threads_without_signals():
-        stamp = local_time if arguments.log_times else None
-        console = console_of(sys.stdout, arguments.verbose, stamp=stamp)
     again = functools.partial(settings.load, parser_of(), argv, os.environ)
-    service = Service(found, again, console, local_time)
+    try:
+        with threads_without_signals():
+            stamp = local_time if arguments.log_times else None
+            console = console_of(sys.stdout, arguments.verbose, stamp=stamp)
+        return _run(Service(found, again, console, local_time), console, server_of)
+    except RuntimeError as error:
+        if str(error) != NO_THREAD:
+            raise
+        print(f"[!] {NO_THREAD}, so the node did not start; {MORE_THREADS}", file=sys.stderr)
+        return EXIT_NO_THREAD
+
+
+def local_time() -> str:
+    """Return the time of day for the console (--log-times), with its distance from UTC:
+    2026-01-31T12:00:00.000+01:00. No decision depends on it."""
+    return datetime.now().astimezone().isoformat(timespec="milliseconds")
+
+
+def _run(
+    service: Service,
+    console: Console,
+    server_of: Callable[[argparse.Namespace], Callable[..., Server]],
+) -> int:
+    """Serve, or print why not; return the exit status."""
     try:
         with raised():
             return _boot(service, console, server_of)
@@ -83,12 +109,6 @@ def main(
         return EXIT_INTERRUPTED
     finally:
         console.close()
-
-
-def local_time() -> str:
-    """Return the time of day for the console (--log-times), with its distance from UTC:
-    2026-01-31T12:00:00.000+01:00. No decision depends on it."""
-    return datetime.now().astimezone().isoformat(timespec="milliseconds")
 
 
 def _refuse(service: Service, console: Console, message: str, status: int) -> int:
@@ -138,8 +158,8 @@ def _boot(
                 _join(arguments, port, configuration, tls, server, console.say)
             if arguments.cores == "one":
                 cpu_affinity.begin_to_watch(server.name, console.say)
-        start.pop_all()  # it is up: its line in the configuration stays
         server.begin(listener)
+        start.pop_all()  # it is up: its line in the configuration stays
         service.began(server)
         return server.wait()
 

@@ -116,10 +116,11 @@ class MonitorListener:
             say(f"[!] {name}: a thread of --http ended, and needs a restart: {error!r}")
 
         runs = [("http", self._serve), *[("http answers", self._make_pages)] * HTTP_THREADS]
-        self._threads = [guarded_thread(run, f"{name} {what}", ended_by) for what, run in runs]
         with threads_without_signals():
-            for thread in self._threads:
+            for what, run in runs:
+                thread = guarded_thread(run, f"{name} {what}", ended_by)
                 thread.start()
+                self._threads.append(thread)
 
     def close(self) -> None:
         """Stop answering; the port is free then, and the socket's file is removed."""

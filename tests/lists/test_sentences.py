@@ -33,6 +33,7 @@ MEANT = {
     "src/observe/votes.py": {"NOT_UP_TO_DATE"},
     "src/raft/newborn.py": {"HEARS_LEADER", "PROMISED", "LOST_MEMORY", "MAY_BE_NEW",
                             "NOT_UP_TO_DATE", "OF_A_CLUSTER"},
+    "src/server.py": {"NO_THREAD"},
     "src/state/transactions.py": {"_NOTHING"},
     "src/storage/logreader.py": {"CUT_PREFIX"},
     "src/tools/recover.py": {" to go on: "},
