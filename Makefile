@@ -50,7 +50,7 @@ test-nightly: .venv/dev-installed ## the tests that are left to `make nightly`, 
 	@$(TESTS) --lane nightly; status=$$?; \
 	  $(TESTS) --hypothesis-profile night -m hypothesis && exit $$status
 
-test-all: .venv/dev-installed ## every test, in a quarter of an hour
+test-all: .venv/dev-installed ## every test but the night's, in a quarter of an hour
 	@$(TESTS)
 
 check: lint types ## lint and types

@@ -41,7 +41,7 @@ settings.load_profile("raftline")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--lane", choices=("quick", "rest", "nightly"), help="a part of the tests; default: all"
+        "--lane", choices=("quick", "rest", "nightly"), help="a part; default: all but the nightly"
     )
     parser.addoption("--progress", action="store_true", help="one line in place of the dots")
 
@@ -57,10 +57,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if build() == "compiled":
         items[:] = [item for item in items if not item.get_closest_marker("pure")]
     lane = config.getoption("lane")
-    if lane:
+    if not lane:
+        # A file by its name takes minutes, not the night: who wants that says so.
+        items[:] = [item for item in items if lane_of(item) != "nightly" or _is_asked(item)]
+    else:
         items[:] = [item for item in items if lane_of(item) == lane]
         # The longest first: at the end nobody waits for one of them.
         items.sort(key=lambda item: HERE / "virtual" not in item.path.parents)
+
+
+def _is_asked(item: pytest.Item) -> bool:
+    """Whether a test is named as a whole, parameter included, or marks are chosen by hand."""
+    return item.nodeid in item.config.args or "nightly" in item.config.option.markexpr
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
