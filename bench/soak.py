@@ -29,6 +29,7 @@ LEASE_S = 60
 HOUR = 60.0  # minutes of a run that is whole
 REPORT_EVERY_S = 60.0
 WINDOWS_MOST = 5 * LEAST  # of a run that goes on since too few of its windows count
+REPLACED = 0.25  # of the time of a run, after which a member is replaced at the latest
 WARM_UP = 0.1  # of the time of the run, which does not count
 
 
@@ -58,7 +59,7 @@ class Soak:
         begun_s = time.monotonic()
         end_s = begun_s + self._arguments.minutes * 60
         counts_s = begun_s + self._arguments.minutes * 60 * WARM_UP
-        every_s = self._arguments.replace_minutes * 60
+        every_s = min(self._arguments.replace_minutes, self._arguments.minutes * REPLACED) * 60
         replace_s = begun_s + every_s
         counted = 0
         while time.monotonic() < end_s or (counted < LEAST and self.windows < WINDOWS_MOST):
@@ -121,6 +122,8 @@ class Soak:
             found.append("no snapshot was taken; --compact-at takes a smaller size")
         if not self._watches.events:
             found.append("no watch heard an event")
+        if not self.replaced:
+            found.append("no member was replaced")
         return found
 
 
@@ -130,7 +133,12 @@ def arguments_of(argv: list[str] | None) -> argparse.Namespace:
     add("--minutes", type=_positive, default=HOUR, help="of the run (default: 60)")
     add("--leases", type=int, default=10_000)
     add("--watches", type=int, default=1_000, help=f"at most {KEYS:,}, of one key each")
-    add("--replace-minutes", type=_positive, default=5.0, help="from one replacement to the next")
+    add(
+        "--replace-minutes",
+        type=_positive,
+        default=5.0,
+        help="from one replacement to the next; a quarter of the run at most",
+    )
     add("--window", type=_positive, default=10.0, help="seconds whose waits are taken together")
     add("--connections", type=int, default=64, help="of the load")
     add("--per-second", type=float, default=0.0, help="sets (default: half of those possible)")
