@@ -178,11 +178,26 @@ def test_a_misspelt_order_is_answered_with_the_nearest_order_and_the_list(tmp_pa
         assert order(node, "RESTRAT").startswith("Sorry, RESTRAT is no order; did you mean RESTART")
 
 
+def cut_off(cluster: Cluster) -> tuple[NodeProcess, dict[str, Any]]:
+    """Return a leader that hears nobody any more, and its status from then on."""
+
+    def is_cut() -> tuple[NodeProcess, dict[str, Any]] | None:
+        old, others = cluster.leader(), cluster.followers()
+        order_of_it = f"PARTITION {' '.join(node.name for node in others)}"
+        assert order(old, order_of_it) == f"PARTITION response: in force: {order_of_it}"
+        status = old.status()
+        assert status["faults"] == [order_of_it]
+        if status["role"] == "leader":
+            return old, status
+        order(old, "HEAL")  # it lost its place before
+        return None
+
+    return eventually(is_cut, "a leader that is cut off")
+
+
 def test_partition_cuts_a_leader_off_until_heal(controlled: Cluster) -> None:
-    old, others = controlled.leader(), controlled.followers()
-    names, before = " ".join(node.name for node in others), old.status()
-    assert order(old, f"PARTITION {names}") == f"PARTITION response: in force: PARTITION {names}"
-    assert old.status()["faults"] == [f"PARTITION {names}"]
+    old, before = cut_off(controlled)
+    others = [node for node in controlled.nodes if node is not old]
     new = eventually(
         lambda: next((n for n in others if n.status()["role"] == "leader"), None), "a new leader"
     )
@@ -278,20 +293,18 @@ def test_the_only_member_keeps_its_log(tmp_path: Path) -> None:
         assert node.status()["role"] == "leader"
 
 
-def test_convert_follower_and_timeout_move_the_leadership(controlled: Cluster) -> None:
-    leader, follower = controlled.leader(), controlled.followers()[0]
+def test_convert_follower_and_timeout_move_the_leadership(calm: Cluster) -> None:
+    leader, follower = calm["s1"], calm["s2"]
     term = leader.status()["term"]
-    assert order(follower, "CONVERT_FOLLOWER") == (
-        f"Sorry, {follower.name} follows already, in term {term}"
-    )
-    said = order(follower, "TIMEOUT")
-    assert said == f"TIMEOUT response: {follower.name} stands in term {term + 1}"
-    eventually(lambda: controlled.leader().status()["term"] > term, "an election")
-    leader = controlled.leader()
+    assert order(follower, "CONVERT_FOLLOWER") == f"Sorry, s2 follows already, in term {term}"
+    assert order(follower, "TIMEOUT") == f"TIMEOUT response: s2 stands in term {term + 1}"
+    leader = calm.led_by("s2").leader()
     term = leader.status()["term"]
     said = order(leader, "CONVERT_FOLLOWER")
     assert said == f"CONVERT_FOLLOWER response: {leader.name} follows in term {term}"
-    eventually(lambda: controlled.leader().status()["term"] > term, "an election")
+    held = leader.status()
+    assert (held["role"], held["term"]) == ("follower", term)
+    calm.led_by("s3")
 
 
 def test_a_cluster_serves_under_drop_and_delay(controlled: Cluster) -> None:
