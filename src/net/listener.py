@@ -102,8 +102,9 @@ class Listener:
         self._host = host
         if self._io in CROWDS and hasattr(select, "epoll"):  # Linux has it
             self._shared_reader = SharedReader(submit, CROWDS[self._io], host.warn)
-        self._taker = guarded_thread(self._accept, f"{host.name} accept", host.fail)
-        self._taker.start()
+        taker = guarded_thread(self._accept, f"{host.name} accept", host.fail)
+        taker.start()
+        self._taker = taker
 
     def close(self) -> None:
         """Take no more connections; the port is free at once."""

@@ -157,13 +157,12 @@ class Driver:
     def stop(self, patience_s: float) -> None:
         """Answer everybody who waits, write what is left, and end the threads."""
         self._stopping = True
-        self._sleep.wake()
-        self._threads[0].join(patience_s)
-        self._writer.stop()
-        self._threads[1].join(patience_s)
-        self._long_entries.set()
-        self._threads[2].join(patience_s)
-        if self._failure is None and not self._threads[1].is_alive():
+        ends = (self._sleep.wake, self._writer.stop, self._long_entries.set)
+        for end, thread in zip(ends, self._threads, strict=False):
+            end()
+            if thread.is_alive():  # or it never began: there was no thread to be had
+                thread.join(patience_s)
+        if self._failure is None and self.has_written:
             self._logmanager.close()
 
     @property

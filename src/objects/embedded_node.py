@@ -115,6 +115,8 @@ class Node(NoCopies):
             )  # fmt: skip
             settings.check()
             (peer_auth, tls), access = settings.proofs(), settings.access()
+            own_tls = None if tls is None else ClientTls.of(tls)
+            self._clients = self._asking(timeout_s, credentials, own_tls)
             self._listen(port, console)
             self._server = self._recover(
                 own, PACES[pace], state_file_every, settings,
@@ -123,7 +125,19 @@ class Node(NoCopies):
         except (ConfigError, PortRefused, StorageError) as error:
             self._abandon()
             raise NodeError(str(error)) from None
-        self._begin(folder, timeout_s, credentials, None if tls is None else ClientTls.of(tls))
+        self._begin(folder)
+
+    def _asking(
+        self, timeout_s: float, credentials: Credentials | None, tls: ClientTls | None
+    ) -> Clients:
+        return Clients(
+            str(self.address),
+            *map(str, self._configuration.members.values()),
+            name=f"{self.name[:NAME_MAX]}.program",
+            timeout=timeout_s,
+            credentials=credentials,
+            tls=tls,
+        )
 
     def _listen(self, port: int | None, console: TextIO | None) -> None:
         self._leadership = Leadership(self.name)
@@ -168,33 +182,24 @@ class Node(NoCopies):
             raise
         return server
 
-    def _begin(
-        self,
-        folder: Path,
-        timeout_s: float,
-        credentials: Credentials | None,
-        client_tls: ClientTls | None,
-    ) -> None:
+    def _begin(self, folder: Path) -> None:
+        """Serve from now on, or let go of everything: no thread may be to be had."""
         name, members = self.name, self._configuration.members
         self._process = os.getpid()
         self._fork_guard = ForkGuard(folder, name, self._port, tuple(members.values()))
         self._fork_guard.register()
         self._ended = threading.Event()
-        others = [str(each) for other, each in members.items() if other != name]
-        own = f"{name[:NAME_MAX]}.program"
-        self._clients = Clients(
-            str(self.address),
-            *others,
-            name=own,
-            timeout=timeout_s,
-            credentials=credentials,
-            tls=client_tls,
-        )
         self._kv = KV(self._clients, TEXT)
-        self._leadership.start()  # with signals, as its callbacks may start processes
-        with threads_without_signals():
-            self._server.begin(self._listener)  # in this thread: at exit no thread can be started
-            guarded_thread(self._run, f"{name} node", self._ended_by).start()
+        try:
+            with threads_without_signals():
+                self._server.begin(self._listener)  # here: at exit no thread can be started
+            self._leadership.start()  # with signals, as its callbacks may start processes
+            with threads_without_signals():
+                guarded_thread(self._run, f"{name} node", self._ended_by).start()
+        except BaseException:
+            self._server.stop()
+            self._run()
+            raise
         atexit.register(self.close)
 
     def _abandon(self) -> None:

@@ -174,12 +174,12 @@ class EmbeddedServer(Server):
             self._applied.set()
 
     def begin(self, listener: Listener) -> None:
+        super().begin(listener)
         if self._state_file_every is not None:
             every_s = self._state_file_every
             guarded_thread(
                 lambda: self._write_states(every_s), f"{self.name} state file", self.fail
             ).start()
-        super().begin(listener)
 
     def wait(self) -> int:
         try:

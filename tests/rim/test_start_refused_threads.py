@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import raftline
 from raftline import server
 from raftline.common.config import FILE_NAME
 from raftline_course.harness.processes import free_ports
@@ -40,6 +41,43 @@ def test_a_start_without_a_thread_is_refused_in_one_line(
     assert said.startswith("[!] can't start new thread, so the node did not start; ")
     assert said.count("\n") == 1
     assert not (tmp_path / FILE_NAME).exists()
-    for each in (port, door):
-        with socket.create_server(("localhost", each)):
-            pass  # it is free
+    expect_free(port)
+    expect_free(door)
+
+
+def expect_free(port: int) -> None:
+    with socket.create_server(("localhost", port)):
+        pass
+
+
+OF_A_PROGRAM = ["console", "s1 owner", "s1 writer", "s1 applier", "s1 snapshots", "s1 accept"]
+OF_A_PROGRAM += ["s1 state file", "s1 leadership", "s1 node"]
+
+
+@pytest.mark.parametrize("name", OF_A_PROGRAM)
+def test_a_node_in_a_program_without_a_thread_lets_go_of_its_port_and_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    port = next(free_ports)
+    with monkeypatch.context() as patched:
+        refuse(patched, name)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            node_in_a_program(tmp_path, port)
+    expect_free(port)
+    node_in_a_program(tmp_path, port).close()
+
+
+def test_a_node_in_a_program_lets_go_of_them_where_its_clients_can_use_no_tls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = next(free_ports)
+    with monkeypatch.context() as patched:
+        patched.setenv("RAFTLINE_TLS_CA", str(tmp_path / "no-such-file"))
+        with pytest.raises(ValueError, match="no-such-file"):
+            node_in_a_program(tmp_path, port)
+    node_in_a_program(tmp_path, port).close()
+
+
+def node_in_a_program(place: Path, port: int) -> raftline.Node:
+    members = {"s1": f"localhost:{port}"}
+    return raftline.Node("s1", members=members, dir=place, state_file_every=60.0)
