@@ -65,7 +65,8 @@ class Applying:
         self.follows_a_write = False  # what is left is applied after a write
         self._at_hand: Sequence[Entry] = ()  # of that, or of what was applied since
         self.pause_s = PAUSE_S  # in which the others have their turn, before the next slice
-        # Called when long entries wait for `begin_apart`; None: they are applied like the others.
+        # Called when long entries wait for the one thread that calls `begin_apart`, `apply_apart`
+        # without `core`, and `Stepper.end_apart`; None: they are applied like the others.
         self.on_long: Callable[[], None] | None = None
         self.waits_apart = False  # they do; what follows on them waits
         self.is_apart = False  # some are being applied without `core`: the pairs change

@@ -65,6 +65,7 @@ class Driver:
         self._stepper = Stepper(
             node, logmanager, self._writer.queue, self._queue, rim, self._sleep, clock
         )
+        self._applying = self._stepper.applying
         self._rounds = Rounds(
             node.view, self._stepper, self._queue, rim, self._sleep, clock, self.fail
         )
@@ -150,7 +151,7 @@ class Driver:
         self._threads = [
             guarded_thread(run, f"{name} {what}", self.fail) for what, run in runs.items()
         ]
-        self._stepper.apply_apart_by(self._long_entries.set)
+        self._applying.on_long = self._long_entries.set
         for thread in self._threads:
             thread.start()
 
@@ -191,8 +192,8 @@ class Driver:
             if pause_s > 0:
                 self._wakeup.wait(pause_s)
             self._sleep.end()
-            if self._stepper.lags:
-                time.sleep(self._stepper.pause_s)  # a lock that is taken at once lets nobody in
+            if self._applying.lags:
+                time.sleep(self._applying.pause_s)  # a lock that is taken at once lets nobody in
             self._step(self._rounds.keep_time)
         with self.core:
             self._turn_all_away()
@@ -236,24 +237,24 @@ class Driver:
         while not self._stopping:
             self._long_entries.wait()
             while not self._stopping and self._applied_apart():
-                time.sleep(self._stepper.pause_s)
+                time.sleep(self._applying.pause_s)
 
     def _applied_apart(self) -> bool:
         """Apply some of them; return whether more wait."""
         with self.apart:
             with self.core:
-                entries = self._guard(self._stepper.begin_apart)
+                entries = self._guard(self._applying.begin_apart)
             if not entries:
                 return False
             try:
-                replies = self._stepper.apply_apart(entries)
+                replies = self._applying.apply_apart(entries)
             except Exception as error:
                 self.fail(error)
                 return False
             with self.core:
                 self._guard(lambda: self._stepper.end_apart(entries, replies))
         self._look()
-        return self._stepper.waits_apart
+        return self._applying.waits_apart
 
     # --- one step, and the end -------------------------------------------------------------
 

@@ -63,7 +63,7 @@ class Rounds:
     def keep_time(self) -> None:
         """Do a round, and then apply a slice of what the steps before have left."""
         self.do_round()
-        if self._stepper.lags:
+        if self._stepper.applying.lags:
             self._stepper.apply_slice()
 
     def after_write(self, tasks: Sequence[DiskTask], durable: Durable | None) -> None:
@@ -91,7 +91,7 @@ class Rounds:
             deadline = min(deadline, held_until_ms)
         self._sleep.until_ms = deadline
         gather_s = self._stepper.next_look_s() - self._now_s()
-        pause_s = 0.0 if self._stepper.lags else (deadline - now) / 1000
+        pause_s = 0.0 if self._stepper.applying.lags else (deadline - now) / 1000
         self._sleep.is_for_a_group = gather_s < pause_s
         return min(gather_s, pause_s)
 

@@ -121,7 +121,7 @@ class Stepper:
         self._batching = Batching(self._now_s(), clock.used_s)
         self.write_groups = self._batching.writes
         self._delivery = Delivery(rim.send, writes)
-        self._applying = Applying(
+        self.applying = Applying(
             node, logmanager, self.watchers, queue, self._batching, self._applied, clock
         )
         self._handover = Handover(node, rim.not_leader)
@@ -215,7 +215,7 @@ class Stepper:
         if now >= self._node.wake_at_ms:
             self.carry_out(self._node.step(Tick(), now))
         leasing = self._leasing
-        if self._applying.is_apart or not leasing.is_in_use:
+        if self.applying.is_apart or not leasing.is_in_use:
             return
         if now >= leasing.wake_at_ms and (expiry := leasing.expiry(now)):
             self.carry_out(self._node.step(Propose([expiry]), now))
@@ -223,7 +223,7 @@ class Stepper:
     @property
     def wake_at_ms(self) -> int:
         """The time at which `pass_time` has something to do."""
-        if self._applying.is_apart or not self._leasing.is_in_use:
+        if self.applying.is_apart or not self._leasing.is_in_use:
             return self._node.wake_at_ms
         return min(self._node.wake_at_ms, self._leasing.wake_at_ms)
 
@@ -232,49 +232,21 @@ class Stepper:
         for effects, origin in tasks:
             if effects.send_after_save:
                 self._delivery.deliver(effects.send_after_save, origin)
-        if self._applying.follows_a_write:
-            self._has_applied(answers=self._applying.go_on())
+        if self.applying.follows_a_write:
+            self._has_applied(answers=self.applying.go_on())
         if durable is not None:
             self.carry_out(self._node.step(Synced(*durable), self._clock.now_ms()))
 
     # --- what is applied -------------------------------------------------------------------------
 
-    @property
-    def lags(self) -> bool:
-        """Whether `apply_slice` has something to do."""
-        return self._applying.lags
-
-    @property
-    def pause_s(self) -> float:
-        """How long the others have their turn before the next slice, in seconds."""
-        return self._applying.pause_s
-
     def apply_slice(self) -> None:
         """Apply the next slice of what the steps before have left, and answer who waited."""
-        self._has_applied(answers=self._applying.go_on())
-
-    def apply_apart_by(self, wake: Callable[[], None]) -> None:
-        """From now on leave long entries to a thread that `wake` wakes: it calls `begin_apart`,
-        `apply_apart` without the `core` lock, and `end_apart`. One thread at a time does so."""
-        self._applying.on_long = wake
-
-    @property
-    def waits_apart(self) -> bool:
-        """Whether `begin_apart` has something to do."""
-        return self._applying.waits_apart
-
-    def begin_apart(self) -> Sequence[Entry]:
-        """Return the long entries that come next. Until `end_apart` nothing reads the pairs with
-        `core` held: the time of leases stands still, and reads wait."""
-        return self._applying.begin_apart()
-
-    def apply_apart(self, entries: Sequence[Entry]) -> list[str]:
-        """Apply some of them, without `core`; return their replies."""
-        return self._applying.apply_apart(entries)
+        self._has_applied(answers=self.applying.go_on())
 
     def end_apart(self, entries: Sequence[Entry], replies: list[str]) -> None:
-        """Answer who waited for these, and do what was left undone meanwhile."""
-        answers = self._applying.end_apart(entries, replies)
+        """Answer who waited for these, which were applied without `core`, and do what was left
+        undone meanwhile: the time of leases stood still, and reads waited."""
+        answers = self.applying.end_apart(entries, replies)
         kept, self._reads_kept = self._reads_kept, []
         led_term = self._led_term
         for read, term in kept:
@@ -290,7 +262,7 @@ class Stepper:
         if answers:
             self._sleep.is_for_a_group = False  # the next ones are not waited for as long
         is_early = self._leasing.is_in_use and self._leasing.wake_at_ms < self._sleep.until_ms
-        if is_early or self._applying.lags:
+        if is_early or self.applying.lags:
             self._sleep.wake()
 
     # --- requests --------------------------------------------------------------------------------
@@ -377,7 +349,7 @@ class Stepper:
         answers = effects.reads or effects.settled or effects.refused
         if answers or led_term != self._leasing.term:
             self._answer(effects)
-        applying = self._applying
+        applying = self.applying
         has_work = effects.apply or effects.install is not None or applying.follows_a_write
         if has_work and applying.take(effects, leads=led_term > 0):
             self._sleep.is_for_a_group = False  # the next ones are not waited for as long
@@ -412,7 +384,7 @@ class Stepper:
 
     def _answer(self, effects: Effects) -> None:
         """Answer whom this step answers, but for those whose entries it applies."""
-        if self._led_term != self._leasing.term and not self._applying.is_apart:
+        if self._led_term != self._leasing.term and not self.applying.is_apart:
             self._leasing.stepped(self._led_term, self._clock.now_ms)
         if effects.reads:
             self._serve_reads(effects.reads)
@@ -433,7 +405,7 @@ class Stepper:
     def _serve_reads(self, reads: Sequence[ReadReady]) -> None:
         """Let reads be served, or answer by the clock of leases, which this leader counts: the core
         gives its reads back when a leadership ends. They wait while the pairs change."""
-        if self._applying.is_apart:
+        if self.applying.is_apart:
             self._reads_kept += [(read, self._led_term) for read in reads]
             return
         confirmed: list[Batch] = []

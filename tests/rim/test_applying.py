@@ -142,7 +142,7 @@ class Slow:
         self.clock = SetClock(node.view.now_ms)
         self.driver = Driver(node, self.manager, self.rim, 60_000, self.clock)
         self.stepper = self.driver._stepper
-        self.stepper._applying._now_s = itertools.count(0.0, SLICE_S).__next__
+        self.stepper.applying._now_s = itertools.count(0.0, SLICE_S).__next__
 
     @property
     def index(self) -> int:
@@ -176,7 +176,7 @@ class Slow:
         self.receive(answer)
 
     def apply_all(self) -> None:
-        while self.stepper.lags:
+        while self.stepper.applying.lags:
             assert self.driver._rounds.begin_sleep() <= 0  # the owner does not sleep
             self.keep_time()
 
@@ -256,9 +256,9 @@ def test_the_others_have_their_turn_for_longer_after_a_heavier_entry(
 
     leader_apply = leader.manager.apply
     leader.manager.apply = apply  # type: ignore[method-assign, assignment]
-    leader.stepper._applying._now_s = now_s
+    leader.stepper.applying._now_s = now_s
     leader.keep_time()
-    assert leader.stepper.pause_s == pytest.approx(pause_s)
+    assert leader.stepper.applying.pause_s == pytest.approx(pause_s)
 
 
 def test_a_read_waits_for_all_slices_that_it_is_to_see(leader: Slow) -> None:
@@ -328,7 +328,7 @@ def following_by_slices(*commands: str) -> tuple[Driver, FakeRim]:
     rim = FakeRim()
     driver = driver_of_s1(rim)
     slice_s = iter(range(1 << 30))
-    driver._stepper._applying._now_s = lambda: next(slice_s)
+    driver._stepper.applying._now_s = lambda: next(slice_s)
     entries = [Entry(index, 1, command) for index, command in enumerate(commands, start=1)]
     driver.receive([AppendEntries("s2", "s1", 1, 0, 0, entries, len(entries), 1)], Answers())
     return driver, rim
@@ -481,8 +481,8 @@ class Apart:
         machine = with_a_held_machine(self.slow.driver)
         machine.goes_on.set()
         self.stepper = self.slow.stepper
-        self.stepper._applying._now_s = lambda: 0.0
-        self.stepper.apply_apart_by(self.wake)
+        self.stepper.applying._now_s = lambda: 0.0
+        self.stepper.applying.on_long = self.wake
         self.slow.manager.store.raise_level(2, 1)
         self.propose("lease 5", "set a 1", "set b 2")
         (self.lease,) = self.slow.manager.store.leases.granted
@@ -495,9 +495,9 @@ class Apart:
         early = AppendAccepted("s2", "s1", view.term, view.log.last_index, view.round - 1)
         self.slow.receive(early)
         assert self.woken == 1
-        self.entries = self.stepper.begin_apart()
+        self.entries = self.stepper.applying.begin_apart()
         assert [entry.command for entry in self.entries] == ["machine m 1", "machine m 2"]
-        assert not self.stepper.begin_apart()
+        assert not self.stepper.applying.begin_apart()
 
     def wake(self) -> None:
         self.woken += 1
@@ -515,7 +515,7 @@ class Apart:
         return batch
 
     def end(self) -> None:
-        self.stepper.end_apart(self.entries, self.stepper.apply_apart(self.entries))
+        self.stepper.end_apart(self.entries, self.stepper.applying.apply_apart(self.entries))
 
 
 def test_nothing_else_is_applied_amid_a_long_entry_and_all_in_order_after_it() -> None:
@@ -524,7 +524,7 @@ def test_nothing_else_is_applied_amid_a_long_entry_and_all_in_order_after_it() -
     later = apart.propose("set c 1")
     apart.slow.keep_time()
     assert apart.slow.index == before
-    assert not any((apart.stepper.lags, later.is_answered, apart.long.is_answered))
+    assert not any((apart.stepper.applying.lags, later.is_answered, apart.long.is_answered))
     apart.end()
     assert apart.long.replies == [
         "MACHINE response: 1",

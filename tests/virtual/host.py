@@ -531,7 +531,7 @@ class Host:
     def _apply_apart(self, node: RawNode) -> None:
         if self.pairs_lock.is_held:
             return
-        entries = self.stepper.begin_apart()
+        entries = self.stepper.applying.begin_apart()
         if entries:
             self.pairs_lock.is_held = True
             self._world.counts["long entries begun"] += 1
@@ -540,12 +540,12 @@ class Host:
     def _applied_apart(self, entries: Sequence[Entry]) -> None:
         self.pairs_lock.is_held = False
         self.requests.reads_apart = []
-        self.stepper.end_apart(entries, self.stepper.apply_apart(entries))
+        self.stepper.end_apart(entries, self.stepper.applying.apply_apart(entries))
         waiting, self._after_long = self._after_long, []
         for act in waiting:
             act()
-        if self.stepper.waits_apart:
-            self.later(ceil(1000 * self.stepper.pause_s), self._apply_apart)
+        if self.stepper.applying.waits_apart:
+            self.later(ceil(1000 * self.stepper.applying.pause_s), self._apply_apart)
 
     def back_up(self) -> None:
         """Somebody takes a backup: the state as of one moment, whatever is applied meanwhile. It
@@ -591,8 +591,8 @@ class Host:
 
     def _owner_sleeps(self, node: RawNode) -> None:
         pause_s = self._rounds.begin_sleep()
-        if self.stepper.lags:
-            pause_s = self.stepper.pause_s
+        if self.stepper.applying.lags:
+            pause_s = self.stepper.applying.pause_s
         pause_ms = max(ceil(1000 * pause_s - 0.001), pause_s > 0)
         self.clock.wake_at(self.clock.now_ms() + pause_ms)
 
@@ -673,7 +673,7 @@ class Host:
         self._promptness = Promptness(self.name, queue, node.view, self.clock, is_own=is_own)
         self._rounds = Rounds(node.view, self.stepper, queue, self, sleep, self.clock, self.fail)
         if self._plan.long_ms:
-            self.stepper.apply_apart_by(self._wake_applier)
+            self.stepper.applying.on_long = self._wake_applier
         self.stepper.watchers.run_beside = self._run_beside
         if self.watching is not None:
             self.watching.started(self.stepper.watchers)
