@@ -19,7 +19,7 @@ from raftline.net.outgoing import Outgoing
 from raftline.net.server_protocol import ServerProtocol
 from raftline.net.serving import Serving
 from raftline.net.shared_reader import Shareable, SharedReader
-from raftline.net.waits import AwaitReplies, ReserveRoom, SendBytes, SendLines, Wait, WaitFor
+from raftline.net.waits import AwaitReplies, ReserveRoom, SendBytes, Wait, WaitFor
 from raftline.raft import spelling
 from raftline.raft.messages import Message
 from raftline.wire.limits import HANDSHAKE_S, LINE_S
@@ -119,7 +119,7 @@ class Connection(Origin, Shareable):
     def _complain(self, problem: str) -> None:
         """Send a complaint, if the reader is still there."""
         with contextlib.suppress(OSError):
-            self.outgoing.send(self._serving.complaint(problem))
+            self.outgoing.send_bytes(self._serving.complaint(problem))
 
     def _serve_lines(self) -> None:
         steps = self._serving.steps()
@@ -143,8 +143,6 @@ class Connection(Origin, Shareable):
             self.outgoing.wait_until_empty()
         elif wait is WaitFor.ROOM:
             self.outgoing.wait_for_room()
-        elif isinstance(wait, SendLines):
-            self.outgoing.send(wait.lines)
         elif isinstance(wait, SendBytes):
             self.outgoing.send_bytes(wait.data)
         elif isinstance(wait, ReserveRoom):

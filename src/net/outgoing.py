@@ -60,16 +60,8 @@ class Outgoing(OutgoingProtocol):
                 self._moved.wait()
             self._has_waiter = False
 
-    def send(self, replies: list[str]) -> None:
-        """Send lines, all of which have been made, and wait until they have been taken.
-
-        Raises:
-            OSError: as of `send_bytes`.
-        """
-        self.send_bytes(("\n".join(replies) + "\n").encode("utf-8", "replace"))
-
     def send_bytes(self, data: bytes) -> None:
-        """Send bytes that stand between lines, or are some, and wait until they have been taken.
+        """Send whole lines, or bytes that stand between lines, and wait until they have been taken.
 
         Raises:
             OSError: the reader is gone, or took nothing for too long.

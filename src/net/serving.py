@@ -15,7 +15,7 @@ from raftline.net.host import Batch, Host, Origin
 from raftline.net.local_commands import LocalCommands
 from raftline.net.outgoing_protocol import OutgoingProtocol
 from raftline.net.server_protocol import End, Run, ServerProtocol, Step, TimingMark
-from raftline.net.waits import Replies, SendBytes, SendLines, WaitFor, Waits
+from raftline.net.waits import Replies, SendBytes, WaitFor, Waits
 from raftline.net.watching import Observing, Watching
 from raftline.wire.protocol import error
 
@@ -65,7 +65,7 @@ class Serving:
                 step = protocol.next_step()
             if step is None:
                 if replies.lines:
-                    yield SendLines(replies.take())
+                    yield SendBytes(replies.take())
                 if outgoing.is_full():
                     yield WaitFor.ROOM
                 yield WaitFor.BYTES
@@ -78,7 +78,7 @@ class Serving:
             if protocol.has_changed:  # what comes later sees what came before
                 yield WaitFor.EMPTY
             if replies.lines:
-                yield SendLines(replies.take())
+                yield SendBytes(replies.take())
             outgoing.add(step)
             self._host.submit(step)
         yield from self._end(step)
@@ -112,7 +112,7 @@ class Serving:
         else:
             yield from self._local_commands.serve(kind, lines)
 
-    def complaint(self, problem: str) -> list[str]:
+    def complaint(self, problem: str) -> bytes:
         """Return the replies that have gathered, and a complaint after them."""
         self._replies.add("", error(problem))
         return self._replies.take()

@@ -23,13 +23,6 @@ class WaitFor(Enum):
 
 
 @dataclass(slots=True)
-class SendLines:
-    """Wait until every reply has left, and then these lines."""
-
-    lines: list[str]
-
-
-@dataclass(slots=True)
 class SendBytes:
     """Wait until every reply has left, and then these bytes."""
 
@@ -52,7 +45,7 @@ class ReserveRoom:
     in_turn: bool
 
 
-Wait: TypeAlias = WaitFor | SendLines | SendBytes | AwaitReplies | ReserveRoom
+Wait: TypeAlias = WaitFor | SendBytes | AwaitReplies | ReserveRoom
 # A machine of such waits; it is sent the result of each.
 Waits: TypeAlias = Generator[Wait, bool, _Result]
 
@@ -69,7 +62,7 @@ class Replies:
 
     def add(self, request_id: str, text: str) -> None:
         """Add the reply to a request."""
-        self.lines.append(self._outgoing.spelled(self._name, request_id, text)[:-1])
+        self.lines.append(self._outgoing.spelled(self._name, request_id, text))
         self._size += len(text)
 
     def add_in_pieces(self, request_id: str, text: str) -> Waits[None]:
@@ -81,9 +74,9 @@ class Replies:
     def flush(self) -> Waits[None]:
         """Send the replies that have gathered."""
         if self.lines:
-            yield SendLines(self.take())
+            yield SendBytes(self.take())
 
-    def take(self) -> list[str]:
+    def take(self) -> bytes:
         """Return the lines that have gathered, which are sent now."""
         lines, self.lines, self._size = self.lines, [], 0
-        return lines
+        return "".join(lines).encode("utf-8", "replace")

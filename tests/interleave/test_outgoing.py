@@ -50,7 +50,7 @@ class Scene:
     def ask(self) -> None:
         self.add_all()
         with contextlib.suppress(OSError):  # the client has gone
-            self.outgoing.send(["s1@local"])  # a reply that this thread makes itself
+            self.outgoing.send_bytes(b"s1@local\n")  # a reply that this thread makes itself
         self.outgoing.wait_until_empty()
 
     def add_all(self) -> None:

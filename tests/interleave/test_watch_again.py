@@ -17,7 +17,7 @@ from unittest import mock
 from raftline.net import outgoing, watching
 from raftline.net.host import Backlog, Batch
 from raftline.net.outgoing import Outgoing
-from raftline.net.waits import AwaitReplies, Replies, SendLines, Waits
+from raftline.net.waits import AwaitReplies, Replies, SendBytes, Waits
 from raftline.net.watching import Watching
 from raftline.node import listing, watch_feed, watchers
 from raftline.node.listing import KeyListing
@@ -133,8 +133,8 @@ class Client:
         with contextlib.suppress(StopIteration):
             wait = next(waits)
             while True:
-                if isinstance(wait, SendLines):
-                    self.out.send(wait.lines)
+                if isinstance(wait, SendBytes):
+                    self.out.send_bytes(wait.data)
                 elif not isinstance(wait, AwaitReplies):  # which is answered at once
                     self.out.wait_until_empty()
                 wait = waits.send(True)

@@ -24,7 +24,7 @@ def test_an_answer_does_not_wait_for_replies_that_the_client_does_not_read() -> 
 
         def reply() -> None:
             with contextlib.suppress(BrokenPipeError):
-                connection.outgoing.send(["x" * (16 << 20)])
+                connection.outgoing.send_bytes(b"x" * (16 << 20) + b"\n")
 
         sender = threading.Thread(target=reply)
         sender.start()

@@ -213,7 +213,7 @@ def test_no_watch_is_sent_anything_before_the_reply_to_its_request(line: Line) -
     line.outgoing.pump()  # a thread goes on with it
     line.outgoing.add_backlogs([Pieces(1, "b")])
     assert b"b" not in {one[:1] for one in line.receive(5_000 * 1023).splitlines()}
-    line.outgoing.send(["its first line"])
+    line.outgoing.send_bytes(b"its first line\n")
     line.outgoing.pump()
     assert line.receive(15 + 1023).startswith(b"its first line\nb ")
 
@@ -222,7 +222,7 @@ def test_a_watch_that_goes_on_takes_none_along_that_begins(line: Line) -> None:
     line.outgoing.add_backlogs([Pieces(1, "a")])
     line.outgoing.go_on([Pieces(1, "b")])
     assert line.receive(1023)[:1] == b"b"
-    line.outgoing.send(["its first line"])
+    line.outgoing.send_bytes(b"its first line\n")
     line.outgoing.pump()
     assert line.receive(15 + 1023).startswith(b"its first line\na ")
 
@@ -231,7 +231,7 @@ def test_nothing_overtakes_a_source_that_nobody_has_asked_yet(line: Line) -> Non
     line.outgoing.add_backlogs([Pieces(1, "a")])
     line.outgoing.push(b"never sent so\n", lambda: [Pieces(1, "b")])
     line.outgoing.push_later(lambda: [Pieces(1, "c")])
-    line.outgoing.send(["their first lines"])
+    line.outgoing.send_bytes(b"their first lines\n")
     line.outgoing.pump()
     said = line.receive(18 + 3 * 1023).splitlines()
     assert [one[:1] for one in said] == [b"t", b"a", b"b", b"c"]
@@ -256,7 +256,8 @@ def test_a_reply_of_the_connections_thread_and_pushed_lines_never_mix(line: Line
 
     pusher = threading.Thread(target=push, daemon=True)
     sender = threading.Thread(
-        target=lambda: [line.outgoing.send(["r" * 200_000]) for _ in range(20)], daemon=True
+        target=lambda: [line.outgoing.send_bytes(b"r" * 200_000 + b"\n") for _ in range(20)],
+        daemon=True,
     )
     data = bytearray()
     pusher.start()

@@ -70,7 +70,7 @@ def test_a_reply_in_transmission_has_not_left_yet(
     def speak() -> None:
         outgoing.wait_until_empty()
         is_empty.set()
-        outgoing.send(["s1@later"])
+        outgoing.send_bytes(b"s1@later\n")
 
     speaker = threading.Thread(target=speak)
     speaker.start()

@@ -22,7 +22,7 @@ from raftline.net.outgoing_protocol import (
     OutgoingProtocol,
 )
 from raftline.net.reply_room import MAKERS, ReplyRoom
-from raftline.net.waits import Replies, SendLines
+from raftline.net.waits import Replies, SendBytes
 from raftline.wire.limits import LONG_REPLY_BYTES
 from raftline.wire.parsing import Readings
 from raftline_course.harness.processes import eventually
@@ -403,10 +403,13 @@ def test_short_local_reads_leave_together() -> None:
     state = State(10)
     scene = local(state)
     sizes: list[int] = []
-    send = scene.connection.outgoing.send
-    scene.connection.outgoing.send = (  # type: ignore[method-assign]
-        lambda replies: sizes.append(len(replies)) or send(replies)  # type: ignore[func-returns-value]
-    )
+    send = scene.connection.outgoing.send_bytes
+
+    def sent(data: bytes) -> None:
+        sizes.append(data.count(b"\n"))
+        send(data)
+
+    scene.connection.outgoing.send_bytes = sent  # type: ignore[method-assign]
     scene.say("c@get a read local\n" * 100)
     assert len(scene.line_of(100 * (10 + HEAD))) == 100 * (10 + HEAD)
     assert sum(sizes) == 100
@@ -444,7 +447,7 @@ def test_replies_that_gather_beyond_a_piece_are_sent(host: Any) -> None:
     replies = Replies("s1", OutgoingProtocol(host))
     waits = [wait for _ in range(10) for wait in replies.add_in_pieces("", "x" * (PIECE // 4))]
     waits += replies.flush()
-    assert [len(wait.lines) for wait in waits if isinstance(wait, SendLines)] == [4, 4, 2]
+    assert [wait.data.count(b"\n") for wait in waits if isinstance(wait, SendBytes)] == [4, 4, 2]
 
 
 # --- replies to entries, which are made when these are applied ----------------------------------

@@ -21,7 +21,7 @@ from raftline.net.peers import Speakers
 from raftline.net.reply_room import ReplyRoom
 from raftline.net.server_protocol import ServerProtocol
 from raftline.net.serving import Serving
-from raftline.net.waits import AwaitReplies, ReserveRoom, SendBytes, SendLines, Wait, WaitFor
+from raftline.net.waits import AwaitReplies, ReserveRoom, SendBytes, Wait, WaitFor
 from raftline.node.measures import node_facts
 from raftline.node.watchers import Watchers
 from raftline.raft.change import Change
@@ -238,8 +238,6 @@ class Connected(OutgoingProtocol):
             return self.is_empty() or None
         if wait is WaitFor.ROOM:
             return not self.is_full() or None
-        if isinstance(wait, SendLines):
-            return self._has_sent(("\n".join(wait.lines) + "\n").encode("utf-8", "replace"))
         if isinstance(wait, SendBytes):
             return self._has_sent(wait.data)
         if isinstance(wait, AwaitReplies):
