@@ -37,11 +37,6 @@ UNKNOWN: Final = RequestOutcome.UNKNOWN
 REFUSED: Final = RequestOutcome.REFUSED
 
 
-@functools.cache
-def _compiled(form: str) -> re.Pattern[str]:
-    return re.compile(form, re.ASCII | re.DOTALL)
-
-
 class RefusalRow(NamedTuple):
     """One kind of refusals."""
 
@@ -49,11 +44,6 @@ class RefusalRow(NamedTuple):
     outcome: RequestOutcome
     form: str  # of its sentences, as far as they differ; the groups are the facts
     means: str
-
-    @property
-    def pattern(self) -> re.Pattern[str]:
-        """The form, compiled at its first use. A sentence is matched from its beginning."""
-        return _compiled(self.form)
 
 
 def _begins(*sentences: str) -> str:
@@ -210,7 +200,8 @@ def leader_in(refusal: Refusal) -> tuple[str, str, int] | None:
 
 @functools.cache
 def _patterns() -> list[tuple[re.Pattern[str], RefusalRow]]:
-    return [(row.pattern, row) for row in REFUSALS]
+    """Return the forms, compiled at their first use. A sentence is matched from its beginning."""
+    return [(re.compile(row.form, re.ASCII | re.DOTALL), row) for row in REFUSALS]
 
 
 def _by_sentence(text: str) -> Refusal:

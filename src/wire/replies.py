@@ -8,7 +8,7 @@ import sys
 from base64 import b64encode
 from typing import Any, NamedTuple
 
-from raftline.wire.commands import COMMANDS, FOREIGN, Command, ReplyForm, read_request, row_of
+from raftline.wire.commands import COMMANDS, FOREIGN, ReplyForm, read_request, row_of
 from raftline.wire.leaseoperands import without_lease
 from raftline.wire.operands import Limits
 from raftline.wire.protocol import (
@@ -93,11 +93,6 @@ def _parts(text: str) -> tuple[str, str, str]:
     return (verb, absence, rest) if colon and response else ("", "", text)
 
 
-def _row_answered(verb: str) -> Command:
-    """Return the row of the command that was answered so: `GET`."""
-    return _ROWS.get(verb, FOREIGN)
-
-
 def _pairs(rest: str) -> tuple[dict[str, str], str]:
     """Return the pairs of a `show`, and the command for the next page or "".
 
@@ -124,7 +119,7 @@ def pairs_of(text: str) -> tuple[dict[str, str], str]:
 def value_in(text: str) -> str:
     """Return what a program wants of a reply that is no error: a value, pairs as JSON, or ""."""
     verb, _, rest = _parts(text)
-    form = _row_answered(verb).reply
+    form = _ROWS.get(verb, FOREIGN).reply
     if form is ReplyForm.LEASE:
         return rest.partition(" ")[0]
     return "" if form in (ReplyForm.WRITTEN, ReplyForm.DELETED) else rest
@@ -138,7 +133,7 @@ def screen_lines(text: str) -> list[str]:
     verb, absence, rest = _parts(text)
     if not verb:
         return [text]
-    form = _row_answered(verb).reply
+    form = _ROWS.get(verb, FOREIGN).reply
     if absence:
         body = [NOT_FOUND if absence == NO_SUCH_KEY else f"{absence[2:]}: {rest}"]
     elif form is ReplyForm.DELETED:
@@ -215,7 +210,7 @@ def _without_lone(value: Any) -> Any:
 
 def _facts(command: str, text: str) -> dict[str, Any]:
     verb, branch, rest = _parts(text)
-    row = _row_answered(verb)
+    row = _ROWS.get(verb, FOREIGN)
     try:
         match row.reply:
             case ReplyForm.RESULTS:
