@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from raftline.observe.facts import Rule, Step, Topic, among, held_index, holders, span
+from raftline.observe.laws import commits_as_leader
 from raftline.raft.election import NOOP
-from raftline.raft.messages import AppendAccepted, AppendEntries, InstallSnapshot, TimeoutNow
+from raftline.raft.messages import AppendAccepted, InstallSnapshot, TimeoutNow
 
 
 def _is_newer(step: Step) -> bool:
@@ -24,12 +25,6 @@ def _has_won(step: Step) -> bool:
 
 def _commits(step: Step) -> bool:
     return step.after.commit_index > step.before.commit_index
-
-
-def _commits_as_leader(step: Step) -> bool:
-    """Whether a leader commits, also one that leaves by this very entry (thesis §4.2.2)."""
-    leaves = step.before.leads and not isinstance(step.message, AppendEntries)
-    return _commits(step) and step.effects.install is None and (step.after.leads or leaves)
 
 
 def _say_committed(step: Step) -> str:
@@ -106,11 +101,11 @@ CONSEQUENCES = (
         _has_won, _say_won, "§8", "election.become_leader", Topic.LEAD,
     ),
     Rule(
-        _commits_as_leader, _say_committed, "§5.3, §5.4.2", "replication.advance_commit",
+        commits_as_leader, _say_committed, "§5.3, §5.4.2", "replication.advance_commit",
         Topic.COMMIT,
     ),
     Rule(
-        lambda step: _commits(step) and not _commits_as_leader(step), _say_reported,
+        lambda step: _commits(step) and not commits_as_leader(step), _say_reported,
         "§5.3", "state.advance_commit_index", Topic.COMMIT,
     ),
     Rule(

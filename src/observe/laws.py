@@ -316,7 +316,8 @@ def _counts_more(step: Step) -> str:
     )
 
 
-def _commits_as_leader(step: Step) -> bool:
+def commits_as_leader(step: Step) -> bool:
+    """Whether a leader commits, also one that leaves by this very entry (thesis §4.2.2)."""
     leaves = step.before.leads and not isinstance(step.message, AppendEntries)
     is_higher = step.after.commit_index > step.before.commit_index
     return is_higher and step.effects.install is None and (step.after.leads or leaves)
@@ -324,7 +325,7 @@ def _commits_as_leader(step: Step) -> bool:
 
 def _commits_without_a_majority(step: Step) -> str:
     index = step.after.commit_index
-    if not _commits_as_leader(step):
+    if not commits_as_leader(step):
         return ""
     names, known = holders(step, index), step.before if step.before.leads else step.after
     if known.is_majority(names):
@@ -337,7 +338,7 @@ def _commits_an_earlier_term(step: Step) -> str:
     index, after = step.after.commit_index, step.after
     term = after.term_at(index)
     leads = step.before.term if step.before.leads else after.term
-    if not _commits_as_leader(step) or term in (None, leads):
+    if not commits_as_leader(step) or term in (None, leads):
         return ""
     return (
         f"commits entry {index} of term {term} by counting, leading term {leads}: an entry of "
