@@ -180,7 +180,7 @@ def _state(out: Exposition, server: Server) -> None:
     )
     out.gauge("watches", "Watches on this node", watchers.count)
     out.gauge(
-        "history_events", "Events that are kept for watches that go on", len(watchers.history)
+        "history_events", "Events that are kept for watches that go on", len(watchers.feed.history)
     )
 
 

@@ -153,7 +153,7 @@ class Server:
         self.mark_ready, self.submit = driver.ready_sinks.append, driver.submit
         self.builds = Builds(driver.peer_level)
         self.observers.follow(self.node, driver.core)
-        driver.watchers.history.bound(*self._history)
+        driver.watchers.feed.history.bound(*self._history)
         driver.watchers.watches_max = self._watches_max
         self.book = PeerBook(self._startup.configuration.members, self._peer)
         self.book.follow(self.node.view.contacts)

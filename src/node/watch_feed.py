@@ -2,7 +2,7 @@
 
 * The thread that took a step notes what was applied, with the core's lock held. It looks the key
   up in an index by prefix, and touches no watch that does not match.
-* * After the step the same thread hands the lines out (`hand_out`), one send a connection, without
+* After the step the same thread hands the lines out (`hand_out`), one send a connection, without
   waiting. One thread at a time does so: the lines of a connection stay in order. What is more than
   a slice of work is left to the owner thread, which keeps time in between.
 * A watch that can't be pushed more, as its reader is slow, lags: from then on its

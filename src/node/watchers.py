@@ -12,7 +12,6 @@ from raftline.node.listing import KeyListing, Lister
 from raftline.node.watch import PrefixWatch, WatchMode
 from raftline.node.watch_feed import Feed
 from raftline.raft.view import NodeView
-from raftline.state.history import EventHistory
 from raftline.wire import watches as words
 from raftline.wire.limits import WATCHES_MAX
 from raftline.wire.protocol import REMOVED, STOPPING, error
@@ -30,7 +29,7 @@ class Watchers:
         self._name = logmanager.name
         self._lister = Lister(logmanager)
         self._watches: dict[EventSink, dict[str, PrefixWatch]] = {}
-        self._count = 0
+        self.count = 0  # of the watches that run
         self.watches_max = WATCHES_MAX
         self.are_used = False  # there was a watch
         self._begins_anew = False  # a thread is at it
@@ -38,24 +37,7 @@ class Watchers:
         self.feed = Feed(logmanager, wake_owner, self._list_anew, self._forget, clock)
         self.run_beside = self._in_a_thread  # or as a schedule lets it be done
         self.on_failure: Callable[[Exception], None] = _raise  # or as the driver stops the node
-        # What the driver asks for with each step.
         self.hand_out = self.feed.hand_out
-        self.mark_keepalives_due = self.feed.mark_keepalives_due
-
-    @property
-    def history(self) -> EventHistory:
-        """The latest events."""
-        return self.feed.history
-
-    @property
-    def count(self) -> int:
-        """The watches that run."""
-        return self._count
-
-    @property
-    def has_work(self) -> bool:
-        """Whether lines wait to be handed out."""
-        return self.feed.has_work
 
     # --- a watch begins --------------------------------------------------------------------------
 
@@ -114,7 +96,7 @@ class Watchers:
             else:
                 watch.mode, lines = WatchMode.LAGGING, [words.goes_on(after)]
         self._watches.setdefault(sink, running)[request_id] = watch
-        self._count += 1
+        self.count += 1
         self.feed.enter(watch, self._clock.now_s())
         return watch, lines
 
@@ -124,7 +106,7 @@ class Watchers:
             return self._refusal
         if request_id in running:
             return words.runs_already(request_id)
-        return words.too_many(self.watches_max) if self._count >= self.watches_max else ""
+        return words.too_many(self.watches_max) if self.count >= self.watches_max else ""
 
     def _list(self, watch: PrefixWatch, listing: KeyListing, resets: int) -> str:
         """Let a watch begin with the keys; return the line that reports it, or why it can't."""
@@ -205,7 +187,7 @@ class Watchers:
                     if why_not(words.spell_watch(WatchAsked(watch.prefix))):
                         feed.say_last(watch, feed.end(watch, words.RIGHTS))
                         self._forget(watch)
-        while self.has_work:
+        while self.feed.has_work:
             self.hand_out()
 
     def drop(self, sink: EventSink) -> None:
@@ -229,7 +211,7 @@ class Watchers:
                     for watch in list(watches.values()):
                         feed.say_last(watch, feed.end(watch, why))
                         self._forget(watch)
-        while self.has_work:
+        while self.feed.has_work:
             self.hand_out()
 
     def _forget(self, watch: PrefixWatch) -> None:
@@ -238,7 +220,7 @@ class Watchers:
         watches = self._watches.get(watch.sink)
         if watches is not None and watches.get(watch.request_id) is watch:
             del watches[watch.request_id]
-            self._count -= 1
+            self.count -= 1
             if not watches:
                 del self._watches[watch.sink]
 

@@ -150,9 +150,9 @@ def settle(scene: Scene, *clients: Client) -> None:
     for _ in range(SETTLES_IN):
         time.sleep(0.1)
     if Thread.schedule.is_punctual:
-        assert not scene.watchers.has_work, "events were left lying"
+        assert not scene.watchers.feed.has_work, "events were left lying"
         assert all(client.is_settled for client in clients), "a client was left waiting"
-    while scene.watchers.has_work or not all(client.is_settled for client in clients):
+    while scene.watchers.feed.has_work or not all(client.is_settled for client in clients):
         scene.watchers.hand_out()
         time.sleep(0.1)
 

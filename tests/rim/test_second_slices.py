@@ -48,7 +48,7 @@ def test_events_for_many_connections_leave_a_slice_at_a_time_and_reach_all() -> 
     scene.is_held = True
     scene.apply("set k 1")
     reached, woken = [], scene.woken
-    while scene.watchers.has_work:
+    while scene.watchers.feed.has_work:
         scene.watchers.hand_out()
         reached.append(sum(bool(sink.text) for sink in sinks))
     assert reached == [SLICE, 2 * SLICE, 2 * SLICE + 50]
@@ -75,7 +75,7 @@ def test_a_watch_that_is_far_behind_goes_on_piece_by_piece(matching: str) -> Non
     """Also where none of the events of a piece has its prefix."""
     count = 3 * PIECE_EVENTS + 7
     scene = Scene(events_max=2 * count)
-    scene.watchers.history.bound(2 * count, 1 << 30)
+    scene.watchers.feed.history.bound(2 * count, 1 << 30)
     scene.apply(*[f"set k {number}" for number in range(count)], "set other last")
     lines = scene.watch(matching, after=1)
     said = [line.rpartition(" ")[2] for line in lines if "EVENT" in line]
@@ -164,7 +164,7 @@ def test_the_heads_of_many_watches_are_each_their_own(monkeypatch: pytest.Monkey
         sink.read()
     scene.is_held = True
     scene.apply("set k 1")
-    while scene.watchers.has_work:
+    while scene.watchers.feed.has_work:
         scene.watchers.hand_out()
     said = [sink.read() for sink in sinks]
     assert said == [[f"s1#{number}@EVENT 2 set k 1"] for number in range(len(sinks))]

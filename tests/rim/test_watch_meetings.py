@@ -49,7 +49,7 @@ def amid_a_listing(scene: Scene, act: Callable[[], object]) -> None:
 def settle(scene: Scene, *sinks: FakeSink) -> None:
     """Let every watch come to where it is sent events as they happen."""
     eventually(lambda: not scene.watchers._begins_anew)
-    while scene.watchers.has_work:
+    while scene.watchers.feed.has_work:
         scene.watchers.hand_out()
     for sink in sinks or (scene.sink,):
         sink.pump()

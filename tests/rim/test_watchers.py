@@ -69,7 +69,7 @@ class Scene:
         self.woken = 0
         self.clock = SetClock()
         self.watchers = Watchers(self.manager, self._wake, self.clock)
-        self.watchers.history.bound(events_max, 1 << 20)
+        self.watchers.feed.history.bound(events_max, 1 << 20)
         self.sink = FakeSink()
         self.index = 0
         self.is_held = False  # nothing is handed out after a step
@@ -170,7 +170,7 @@ def test_many_connections_are_sent_to_in_slices_that_the_owner_goes_on_with(scen
     scene.apply("set k 1")
     assert (sum(sink.pushes for sink in sinks), scene.woken) == (200, 1)
     scene.apply("set k 2")  # in order also for those who have not been sent the first
-    while scene.watchers.has_work:
+    while scene.watchers.feed.has_work:
         scene.watchers.hand_out()
     for sink in sinks:
         assert sink.read() == ["s1@EVENT 2 set k 1", "s1@EVENT 3 set k 2"]
@@ -346,7 +346,7 @@ def test_nothing_of_before_a_snapshot_is_sent_after_it(scene: Scene) -> None:
     scene.apply("set k 1")  # the last hundred have not been sent yet
     scene.install(90, k="5\x0080")
     eventually(lambda: not scene.watchers._begins_anew)
-    while scene.watchers.has_work:
+    while scene.watchers.feed.has_work:
         scene.watchers.hand_out()
     for sink in sinks:
         said = sink.read()
@@ -588,7 +588,7 @@ def test_long_events_are_spelled_for_no_prefix_before_a_connection_asks(
 
 
 def test_a_watch_that_is_behind_takes_a_bounded_part_of_the_history(scene: Scene) -> None:
-    scene.watchers.history.bound(1000, 1 << 24)
+    scene.watchers.feed.history.bound(1000, 1 << 24)
     scene.watch("k")
     scene.sink.is_slow = True
     for number in range(20):

@@ -30,7 +30,7 @@ class Watching:
 
     def started(self, watchers: Watchers) -> None:
         """A node starts."""
-        watchers.history.bound(EVENTS_MAX, 1 << 20)
+        watchers.feed.history.bound(EVENTS_MAX, 1 << 20)
 
     def applied(self, manager: Manager, history: EventHistory) -> None:
         """A node has applied entries, or taken over a snapshot."""

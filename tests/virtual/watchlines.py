@@ -220,7 +220,7 @@ class WatchConnection(Connected):
         held = None
         if found := BEGINS.search(line):
             host, prefix = self._sim, self._client._prefix
-            if host.stepper.watchers.history.last == int(found[2]):
+            if host.stepper.watchers.feed.history.last == int(found[2]):
                 pairs = host.manager.store.held.items()
                 held = {key: value_of(one) for key, one in pairs if key.startswith(prefix)}
 
