@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from raftline.common.derived import mypyc_attr
-from raftline.common.wakeup import give_way
+from raftline.common.wakeup import Breathe, give_way, no_pause
 from raftline.raft.effects import Effects, HardState
 from raftline.raft.levels import FIRST
 from raftline.raft.log import Entry, SafetyError, Snapshot
@@ -20,7 +20,7 @@ from raftline.state.events import TakenEvents
 from raftline.state.leases import read_granted, spell_granted
 from raftline.state.machines import Machines
 from raftline.state.pages import KeyRuns, read_selection, show_page
-from raftline.state.pairs import Breathe, StillPairs, free, layered, no_pause
+from raftline.state.pairs import StillPairs, free, layered
 from raftline.state.replicated import ReplicatedState
 from raftline.state.sessions import Sessions, entry_number
 from raftline.state.store import Pairs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 PAUSE_S = 0.0005  # lets another thread run: a mere offer (sleep(0)) is not enough
 PAUSE_FACTOR = 2  # seconds of pause for each second of work
@@ -27,6 +28,13 @@ class Wakeup:
             self._lock.release()
         except RuntimeError:  # it is awake already
             return
+
+
+Breathe = Callable[[], None]  # yields to other threads
+
+
+def no_pause() -> None:
+    """Do not pause: the work is short, or nobody else has any."""
 
 
 def give_way() -> None:

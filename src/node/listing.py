@@ -18,11 +18,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
 from typing import IO
 
-from raftline.common.wakeup import give_way
+from raftline.common.wakeup import Breathe, give_way
 from raftline.logmanager import LogManager
 from raftline.node.disk_room import spares
 from raftline.state.pages import key_bytes
-from raftline.state.pairs import Breathe, StillPairs
+from raftline.state.pairs import StillPairs
 from raftline.state.prefixes import PrefixIndex
 from raftline.state.sessions import entry_number
 from raftline.storage.disk import HalfApplied

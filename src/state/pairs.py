@@ -8,17 +8,11 @@ moved down, some hundred at a time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, ItemsView, Iterator, Mapping, MutableMapping
+from collections.abc import ItemsView, Iterator, Mapping, MutableMapping
 from itertools import chain, filterfalse, islice
 
 MOVED_MAX = 200  # changes moved down at a time: a fraction of a millisecond of work
 FREED_MAX = 1000  # pairs freed at a time
-
-Breathe = Callable[[], None]  # yields to other threads
-
-
-def no_pause() -> None:
-    """Do not pause: the work is short, or nobody else has any."""
 
 
 class _Layers(Mapping[str, str]):

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, MutableMapping
 from typing import Final, TypeVar, overload
 
+from raftline.common.wakeup import Breathe, no_pause
 from raftline.state.events import (
     DELETE,
     EXPIRE,
@@ -22,7 +23,6 @@ from raftline.state.events import (
     TakenEvents,
 )
 from raftline.state.leases import Leases
-from raftline.state.pairs import Breathe, no_pause
 from raftline.wire.keyfacts import KeyFacts, facts_of, lease_of, value_of, with_facts
 from raftline.wire.limits import APPLIED_CHARACTERS, APPLIED_EVENTS
 

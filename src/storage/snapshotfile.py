@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import BinaryIO
 
+from raftline.common.wakeup import Breathe, no_pause
 from raftline.raft.effects import Chunk
 from raftline.raft.levels import FIRST
 from raftline.raft.log import Snapshot
@@ -17,7 +18,6 @@ from raftline.storage.disk import AppendFile, DamagedFiles
 from raftline.storage.folder import CATCH_UP, Folder, cannot_read
 from raftline.storage.snapshotlines import (
     HEAD,
-    Breathe,
     LoadedSnapshot,
     MachineState,
     SnapshotReader,
@@ -25,10 +25,6 @@ from raftline.storage.snapshotlines import (
 )
 
 SYNC_BYTES = 4 << 20  # synced in pieces, so that a sync of the log waits little
-
-
-def no_pause() -> None:
-    """Do not pause: a node that starts has no other work."""
 
 
 class SnapshotFile:

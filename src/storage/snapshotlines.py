@@ -35,6 +35,7 @@ from itertools import islice
 from typing import BinaryIO
 from zlib import crc32
 
+from raftline.common.wakeup import Breathe
 from raftline.raft.levels import FIRST
 from raftline.raft.log import Snapshot
 from raftline.raft.membership import Membership
@@ -46,8 +47,6 @@ NOTE_LINES = 1000
 STEP_LINES = 250  # written or read at a time: less than a millisecond of work
 STEP_BYTES = 1 << 18  # in memory at a time, about
 HEAD = re.compile(rf"({NUMBER}) ({NUMBER}) snapshot ([^\n]+)\n".encode())
-
-Breathe = Callable[[], None]
 
 
 @dataclass

@@ -21,6 +21,7 @@ from raftline.common import config
 from raftline.common.address import Address, split
 from raftline.common.arguments import typed
 from raftline.common.config import ConfigError, Configuration, check_name
+from raftline.common.wakeup import no_pause
 from raftline.logmanager import LogManager
 from raftline.raft.log import Log
 from raftline.raft.membership import all_vote
@@ -34,7 +35,6 @@ from raftline.storage.folder import Folder
 from raftline.storage.hardstate import HardStateFile, LogState, Mark, Promise
 from raftline.storage.logfile import whole_file
 from raftline.storage.logreader import LogRead
-from raftline.storage.snapshotfile import no_pause
 from raftline.storage.snapshotlines import (
     LoadedSnapshot,
     MachineState,

@@ -8,13 +8,13 @@ from zlib import crc32
 import pytest
 
 from raftline.common.level import LEVEL
+from raftline.common.wakeup import no_pause
 from raftline.logmanager import LogManager
 from raftline.raft.effects import Chunk, Effects, HardState
 from raftline.raft.log import Snapshot
 from raftline.raft.membership import all_vote
 from raftline.storage.disk import FilesRefused, LevelRefused
 from raftline.storage.lines import base_line, level_in_base, read_base
-from raftline.storage.snapshotfile import no_pause
 from raftline.storage.snapshotlines import LoadedSnapshot
 from tests.faulty_folder import Died, Fault, Kind, MemoryFolder
 from tests.node_files import BASE, MEMBERS, boot, entries, log_file, storage_file, write

@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raftline.common.level import LEVEL
+from raftline.common.wakeup import no_pause
 from raftline.state import pages as module
 from raftline.state.commands import execute
 from raftline.state.pages import KeyRuns, Selection, read_selection, show_page
-from raftline.state.pairs import StillPairs, layered, no_pause
+from raftline.state.pairs import StillPairs, layered
 from raftline.state.store import Store
 
 pytestmark = pytest.mark.pure  # the bounds are set

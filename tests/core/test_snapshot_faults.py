@@ -10,6 +10,7 @@ from random import Random
 
 import pytest
 
+from raftline.common.wakeup import no_pause
 from raftline.logmanager import LogManager
 from raftline.raft.effects import Chunk, Effects, HardState
 from raftline.raft.log import Entry, Snapshot
@@ -17,7 +18,7 @@ from raftline.raft.membership import all_vote
 from raftline.storage.disk import StorageError
 from raftline.storage.folder import Folder
 from raftline.storage.recovery import Recovered
-from raftline.storage.snapshotfile import SnapshotFile, no_pause
+from raftline.storage.snapshotfile import SnapshotFile
 from raftline.storage.snapshotlines import MachineState
 from tests.faulty_folder import Died, Fault, Kind, MemoryFolder
 from tests.node_files import MEMBERS, boot, entries

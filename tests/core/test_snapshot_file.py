@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from raftline.common.wakeup import no_pause
 from raftline.raft.effects import Chunk, HardState
 from raftline.raft.log import Snapshot
 from raftline.raft.membership import all_vote
 from raftline.storage.disk import FilesRefused
-from raftline.storage.snapshotfile import SnapshotFile, no_pause
+from raftline.storage.snapshotfile import SnapshotFile
 from raftline.storage.snapshotlines import STEP_LINES, LoadedSnapshot, MachineState, spell_snapshot
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import (

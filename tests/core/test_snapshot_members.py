@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from raftline.common.wakeup import no_pause
 from raftline.logmanager import LogManager
 from raftline.raft.effects import Effects, HardState
 from raftline.raft.inputs import Receive, SnapshotChecked, SnapshotTaken, Tick
@@ -15,7 +16,6 @@ from raftline.raft.messages import AppendEntries, InstallSnapshot, RequestVoteRe
 from raftline.raft.node import RawNode
 from raftline.raft.roles import Role
 from raftline.storage.lines import base_line, read_base, spell_members
-from raftline.storage.snapshotfile import no_pause
 from raftline.storage.snapshotlines import LoadedSnapshot
 from tests.core.cores import TIMEOUT_MS, applied, compact, node_of
 from tests.faulty_folder import MemoryFolder

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raftline.common.level import LEVEL
+from raftline.common.wakeup import no_pause
 from raftline.logmanager import LogManager
 from raftline.raft.effects import Effects, HardState
 from raftline.state import transactions
@@ -19,7 +20,6 @@ from raftline.state.commands import execute
 from raftline.state.sessions import REPLY_CHARACTERS_MAX
 from raftline.state.store import Store
 from raftline.storage.disk import StorageError
-from raftline.storage.snapshotfile import no_pause
 from raftline.wire.commands import IN_TRANSACTIONS, operations_at, read_request
 from raftline.wire.limits import TRANSACTION_ITEMS, TRANSACTION_SCANS
 from raftline.wire.operands import Limits, not_understood

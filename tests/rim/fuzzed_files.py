@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from raftline.access.tls import Tls, TlsFiles
 from raftline.common import config
 from raftline.common.config import ConfigError
+from raftline.common.wakeup import no_pause
 from raftline.monitoring.listener import HttpConnection, HttpRefusal, read_request
 from raftline.node import boot, settings
 from raftline.raft.effects import Effects, HardState
 from raftline.storage.disk import FilesRefused
 from raftline.storage.recovery import Recovered
-from raftline.storage.snapshotfile import no_pause
 from raftline.tools import certs
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import MEMBERS, entries

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from raftline.common.wakeup import PAUSE_S, give_way
+from raftline.common.wakeup import PAUSE_S, Breathe, give_way, no_pause
 from raftline.logmanager import LogManager
 from raftline.net.host import Batch
 from raftline.node.applying import PAUSE_S_MAX, SLICE_S
@@ -29,7 +29,6 @@ from raftline.raft.messages import (
 )
 from raftline.raft.node import RawNode
 from raftline.state.machines import Machines, UnknownMachine
-from raftline.state.pairs import Breathe, no_pause
 from raftline.wire.parsing import Reading
 from raftline.wire.protocol import STOPPING
 from tests.core.cores import established, node_of

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from raftline.common.wakeup import no_pause
 from raftline.net.lines import LineBuffer, LineReader, long_reads
 from raftline.node.server import Server
 from raftline.raft import spelling
@@ -33,7 +34,6 @@ from raftline.state.commands import execute
 from raftline.state.store import Store
 from raftline.storage.disk import AppendFile, DiskFailed
 from raftline.storage.logfile import check_storable
-from raftline.storage.snapshotfile import no_pause
 from raftline.wire import commands, parsing
 from raftline.wire.keyfacts import KeyFacts
 from raftline.wire.limits import BUFFER_BYTES, LONG_READ_BYTES, LONG_READS, READ_BYTES, VALUE_BYTES

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 
 import raftline.node.snapshots
-from raftline.common.wakeup import Wakeup
+from raftline.common.wakeup import Wakeup, no_pause
 from raftline.logmanager import LogManager
 from raftline.node.clock import SYSTEM
 from raftline.node.driver import Driver
@@ -26,7 +26,7 @@ from raftline.raft.state import Options
 from raftline.state.machines import Machines
 from raftline.storage.disk import FilesRefused
 from raftline.storage.logfile import LogRewrite
-from raftline.storage.snapshotfile import SnapshotFile, no_pause
+from raftline.storage.snapshotfile import SnapshotFile
 from raftline.storage.snapshotlines import MachineState
 from raftline.wire.strictjson import Json
 from raftline.wire.watches import WatchAsked

@@ -11,10 +11,10 @@ from zlib import crc32
 
 import pytest
 
+from raftline.common.wakeup import no_pause
 from raftline.net import local_commands
 from raftline.net.local_commands import BackupFailed, BackupFile
 from raftline.raft.membership import all_vote
-from raftline.storage.snapshotfile import no_pause
 from raftline.storage.snapshotlines import MachineState, SnapshotReader, spell_snapshot
 from raftline.tools import recover
 from raftline.tools.fsck import Bar

@@ -14,6 +14,7 @@ from math import ceil
 from random import Random
 from typing import Protocol
 
+from raftline.common.wakeup import no_pause
 from raftline.net.host import Batch, ReplySink
 from raftline.node.applying import SLICE_S
 from raftline.node.clock import OwnerSleep
@@ -34,7 +35,6 @@ from raftline.raft.state import Options
 from raftline.raft.transfer import OrderRefused
 from raftline.raft.view import NodeView
 from raftline.storage.disk import DiskFailed, StorageError
-from raftline.storage.snapshotfile import no_pause
 from raftline.storage.snapshotlines import MachineState
 from raftline.view.collected import Collector
 from raftline.wire.protocol import OUTCOME_UNKNOWN, not_leader
@@ -435,7 +435,7 @@ class Host:
     def applied(self) -> None:
         """Entries were applied, or a snapshot was taken over."""
         if self.watching is not None:
-            self.watching.applied(self.manager, self.stepper.watchers.history)
+            self.watching.applied(self.manager, self.stepper.watchers.feed.history)
         self.watch_leases(self.manager)
 
     def give_up_late(self, now: int) -> None:

@@ -19,6 +19,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
+from raftline.common.wakeup import no_pause
 from raftline.kv.calls import CALLS
 from raftline.net.host import Batch
 from raftline.net.waits import AwaitReplies
@@ -27,7 +28,6 @@ from raftline.raft.node import StepObserver
 from raftline.raft.view import NodeView
 from raftline.state import pages as state_pages
 from raftline.state.pages import key_bytes, text_bytes
-from raftline.storage.snapshotfile import no_pause
 from raftline.storage.snapshotlines import SnapshotReader
 from raftline.wire.keyfacts import value_of
 from raftline.wire.protocol import split_sender, unescape
