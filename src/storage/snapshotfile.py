@@ -31,7 +31,7 @@ class SnapshotFile:
     """The snapshot of one node: written, received, checked, put in force.
 
     `current` is the one in force. `publish`, `write_chunk` and `install` are called while no other
-    thread writes the node's files. `write` and `check` may run at any time.
+    thread writes the node's files. `writing` and `check` may run at any time.
     """
 
     def __init__(self, folder: Folder, node: str) -> None:
@@ -76,17 +76,6 @@ class SnapshotFile:
             FilesRefused: it can't be read.
         """
         return _read(self._folder, self.name, no_pause)
-
-    def write(self, state: MachineState, breathe: Breathe) -> Snapshot:
-        """Write a snapshot as `writing` does, with a `breathe` after each piece."""
-        writing = self.writing(state, breathe)
-        while True:
-            try:
-                next(writing)
-            except StopIteration as end:
-                snapshot: Snapshot = end.value
-                return snapshot
-            breathe()
 
     def writing(self, state: MachineState, breathe: Breathe) -> Generator[None, None, Snapshot]:
         """Write a snapshot beside the one in force, piece by piece, and sync it; `publish` puts it

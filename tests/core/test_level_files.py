@@ -18,6 +18,7 @@ from raftline.storage.lines import base_line, level_in_base, read_base
 from raftline.storage.snapshotlines import LoadedSnapshot
 from tests.faulty_folder import Died, Fault, Kind, MemoryFolder
 from tests.node_files import BASE, MEMBERS, boot, entries, log_file, storage_file, write
+from tests.snapshot_writing import write_snapshot
 
 PLACES = b"s1=localhost:10000 s2=localhost:10001 s3=localhost:10002\n"
 
@@ -39,7 +40,7 @@ def raised(folder: MemoryFolder) -> LogManager:
 def compacted(folder: MemoryFolder) -> LogManager:
     """Return the files of that node after a snapshot."""
     manager = raised(folder)
-    assert manager.snapshots.publish(manager.snapshots.write(manager.freeze(), no_pause))
+    assert manager.snapshots.publish(write_snapshot(manager.snapshots, manager.freeze()))
     current = manager.snapshots.current
     assert current is not None
     manager.finish_rewrite(manager.begin_rewrite(current), [])
@@ -51,7 +52,7 @@ def test_files_of_the_first_level_say_nothing_of_it() -> None:
     manager, _ = boot(folder)
     write(manager, 1, 1, "noop", "set a 1")
     manager.apply(entries(1, 1, "noop", "set a 1"))
-    manager.snapshots.publish(manager.snapshots.write(manager.freeze(), no_pause))
+    manager.snapshots.publish(write_snapshot(manager.snapshots, manager.freeze()))
     assert not any(b"level" in data for data in folder.contents().values())
 
 

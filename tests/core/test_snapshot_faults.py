@@ -22,6 +22,7 @@ from raftline.storage.snapshotfile import SnapshotFile
 from raftline.storage.snapshotlines import MachineState
 from tests.faulty_folder import Died, Fault, Kind, MemoryFolder
 from tests.node_files import MEMBERS, boot, entries
+from tests.snapshot_writing import write_snapshot
 
 POWER_CUTS = 6
 LONG = "v" * 700  # spans blocks, so that holes fall inside a line
@@ -38,7 +39,7 @@ def take_a_snapshot(folder: MemoryFolder) -> None:
     manager.persist([Effects(save=HardState(2, "s1"), append=BEFORE)])
     manager.apply(BEFORE)
     manager.persist([Effects(append=BEHIND)])
-    snapshot = manager.snapshots.write(manager.freeze(), no_pause)
+    snapshot = write_snapshot(manager.snapshots, manager.freeze())
     manager.snapshots.publish(snapshot)
     rewrite = manager.begin_rewrite(snapshot)
     rewrite.copy(BEHIND[:1])
@@ -51,7 +52,7 @@ def leaders_snapshot() -> tuple[bytes, Snapshot]:
     folder = MemoryFolder()
     file = SnapshotFile(folder, "s1")
     state = MachineState(20, 3, all_vote(MEMBERS), [], STATE)
-    snapshot = file.write(state, no_pause)
+    snapshot = write_snapshot(file, state)
     file.publish(snapshot)
     return folder.content(file.name), snapshot
 
@@ -149,7 +150,7 @@ def test_no_step_of_a_compaction_loses_entries() -> None:
             manager.apply(BEFORE)
             folder.fault = Fault(step, kind)
             try:
-                snapshot = manager.snapshots.write(manager.freeze(), no_pause)
+                snapshot = write_snapshot(manager.snapshots, manager.freeze())
                 manager.snapshots.publish(snapshot)
                 manager.finish_rewrite(manager.begin_rewrite(snapshot), BEHIND)
             except Died:
@@ -236,11 +237,11 @@ def test_without_room_for_a_snapshot_the_node_goes_on() -> None:
     manager.apply(BEFORE)
     folder.fault = Fault(folder.steps + 2, Kind.ENOSPC)
     with pytest.raises(StorageError, match="free some space"):
-        manager.snapshots.write(manager.freeze(), no_pause)
+        write_snapshot(manager.snapshots, manager.freeze())
     manager.snapshots.discard()
     assert manager.persist([Effects(append=entries(5, 1, "set e 5"))]) == (5, 1)
     assert set(folder.contents()) == {"s1.log", "s1.storage", ".s1.born"}
-    snapshot = manager.snapshots.write(manager.freeze(), no_pause)
+    snapshot = write_snapshot(manager.snapshots, manager.freeze())
     assert manager.snapshots.publish(snapshot)
 
 
@@ -267,7 +268,7 @@ def test_a_snapshot_under_way_copies_only_changed_pairs() -> None:
     state = manager.freeze()
     manager.apply(entries(3001, 1, "set k7 w", "delete k8"))
     assert (pairs["k7"], pairs["k8"]) == ("v", "v")
-    manager.snapshots.write(state, no_pause)
+    write_snapshot(manager.snapshots, state)
     assert manager.store.held is pairs
     assert (len(pairs), pairs["k7"]) == (2999, "w")
 
@@ -278,7 +279,7 @@ def test_writes_after_the_freeze_are_not_in_the_snapshot() -> None:
     manager.apply(BEFORE)
     state = manager.freeze()
     manager.apply(BEHIND)
-    manager.snapshots.publish(manager.snapshots.write(state, no_pause))
+    manager.snapshots.publish(write_snapshot(manager.snapshots, state))
     loaded = SnapshotFile(folder.kill(), "s1").load()
     assert loaded is not None
     assert loaded.pairs == machine_after(*BEFORE)
@@ -298,7 +299,7 @@ def test_a_mark_of_a_void_entry_that_a_power_cut_brings_back_is_no_loss() -> Non
         manager.persist([Effects(save=HardState(2, None))])  # makes that mark durable
         manager.persist([Effects(cut_after=4, append=entries(5, 2, "noop"))])
         manager.apply(BEFORE)
-        snapshot = manager.snapshots.write(manager.freeze(), no_pause)
+        snapshot = write_snapshot(manager.snapshots, manager.freeze())
         manager.snapshots.publish(snapshot)
         manager.finish_rewrite(manager.begin_rewrite(snapshot), entries(5, 2, "noop"))
         _, recovered = boot(folder.crash(Random(seed)))

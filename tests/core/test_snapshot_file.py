@@ -30,6 +30,7 @@ from tests.node_files import (
     vote,
     write,
 )
+from tests.snapshot_writing import write_snapshot
 
 NAME = "s1.state_machine"
 
@@ -43,7 +44,7 @@ def state_of(
 def spelled(pairs: dict[str, str], index: int = 17, sessions: list[str] | None = None) -> bytes:
     folder = MemoryFolder()
     file = SnapshotFile(folder, "s1")
-    file.publish(file.write(state_of(pairs, index, sessions), no_pause))
+    file.publish(write_snapshot(file, state_of(pairs, index, sessions)))
     return folder.content(NAME)
 
 
@@ -226,20 +227,20 @@ def test_a_snapshot_that_is_not_the_announced_one_is_refused() -> None:
 def test_an_older_snapshot_never_takes_the_name() -> None:
     folder = MemoryFolder()
     file = SnapshotFile(folder, "s1")
-    assert file.publish(file.write(state_of({"a": "1"}, 20), no_pause))
-    assert not file.publish(file.write(state_of({"a": "0"}, 10), no_pause))
+    assert file.publish(write_snapshot(file, state_of({"a": "1"}, 20)))
+    assert not file.publish(write_snapshot(file, state_of({"a": "0"}, 10)))
     assert loaded(folder.content(NAME)).snapshot.index == 20
     assert set(folder.contents()) == {NAME}
 
 
 def test_only_the_snapshot_in_force_is_opened_to_be_sent() -> None:
     file = SnapshotFile(MemoryFolder(), "s1")
-    first = file.write(state_of({"a": "1"}, 20), no_pause)
+    first = write_snapshot(file, state_of({"a": "1"}, 20))
     assert file.open(first) is None
     file.publish(first)
     opened = file.open(first)
     assert opened is not None
-    file.publish(file.write(state_of({"a": "2"}, 30), no_pause))
+    file.publish(write_snapshot(file, state_of({"a": "2"}, 30)))
     assert file.open(first) is None
     opened.seek(0)
     assert opened.read(6) == b"20 4 s"
@@ -344,7 +345,7 @@ def test_the_base_line_of_a_compacted_log_is_under_a_note() -> None:
     vote(manager, 1, "s1")
     write(manager, 1, 1, "noop", "set a 4")
     manager.apply(entries(1, 1, "noop", "set a 4"))
-    snapshot = manager.snapshots.write(manager.freeze(), no_pause)
+    snapshot = write_snapshot(manager.snapshots, manager.freeze())
     manager.snapshots.publish(snapshot)
     assert snapshot == Snapshot(2, 1, snapshot.size, snapshot.crc)
     manager.finish_rewrite(manager.begin_rewrite(snapshot), [])

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.common.wakeup import no_pause
 from raftline.logmanager import LogManager
 from raftline.raft.effects import Effects, HardState
 from raftline.raft.inputs import Receive, SnapshotChecked, SnapshotTaken, Tick
@@ -20,6 +19,7 @@ from raftline.storage.snapshotlines import LoadedSnapshot
 from tests.core.cores import TIMEOUT_MS, applied, compact, node_of
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import MEMBERS, boot, entries
+from tests.snapshot_writing import write_snapshot
 
 PLAIN = all_vote(MEMBERS)
 FOURTH = {**MEMBERS, "s4": "localhost:10003"}
@@ -81,7 +81,7 @@ def compacted(members: Membership) -> MemoryFolder:
     written = entries(1, 1, "noop", "set a 1", members.spell(), "set b 2", PLAIN.spell())
     manager.persist([Effects(save=HardState(1, "s1"), append=written)])
     manager.apply(written[:3])
-    snapshot = manager.snapshots.write(manager.freeze(), no_pause)
+    snapshot = write_snapshot(manager.snapshots, manager.freeze())
     manager.apply(written[3:])
     assert manager.snapshots.publish(snapshot)
     rewrite = manager.begin_rewrite(snapshot)

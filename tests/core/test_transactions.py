@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raftline.common.level import LEVEL
-from raftline.common.wakeup import no_pause
 from raftline.logmanager import LogManager
 from raftline.raft.effects import Effects, HardState
 from raftline.state import transactions
@@ -28,6 +27,7 @@ from raftline.wire.replies import RequestOutcome, as_json, outcome_of, read_repl
 from raftline.wire.transactions import spell_word
 from tests.faulty_folder import Died, Fault, Kind, MemoryFolder
 from tests.node_files import MEMBERS, boot, entries
+from tests.snapshot_writing import write_snapshot
 
 NUMBERED = re.compile(r"(client4#[0-9]+@)?(.*)", re.DOTALL)
 
@@ -720,7 +720,7 @@ def write_with_a_snapshot(folder: MemoryFolder) -> None:
     state = manager.freeze()
     manager.persist([Effects(append=LOG[4:6])])
     manager.apply(LOG[4:6])  # while the snapshot is written
-    snapshot = manager.snapshots.write(state, no_pause)
+    snapshot = write_snapshot(manager.snapshots, state)
     manager.snapshots.publish(snapshot)
     rewrite = manager.begin_rewrite(snapshot)
     rewrite.copy(LOG[4:6])

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from raftline.access.tls import Tls, TlsFiles
 from raftline.common import config
 from raftline.common.config import ConfigError
-from raftline.common.wakeup import no_pause
 from raftline.monitoring.listener import HttpConnection, HttpRefusal, read_request
 from raftline.node import boot, settings
 from raftline.raft.effects import Effects, HardState
@@ -25,6 +24,7 @@ from raftline.tools import certs
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import MEMBERS, entries
 from tests.node_files import boot as booted
+from tests.snapshot_writing import write_snapshot
 
 Result = TypeVar("Result")
 
@@ -67,7 +67,7 @@ def _written() -> dict[str, bytes]:
     begin = entries(1, 1, *COMMANDS)
     manager.persist([Effects(save=HardState(TERM, "s1"), append=begin)])
     manager.apply(begin)
-    manager.snapshots.publish(manager.snapshots.write(manager.freeze(), no_pause))
+    manager.snapshots.publish(write_snapshot(manager.snapshots, manager.freeze()))
     manager.persist([Effects(append=entries(7, TERM, "set e 5", "set f 6"))])
     manager.persist([Effects(append=entries(9, TERM, "delete e"))])
     manager.close()

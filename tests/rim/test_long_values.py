@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from raftline.common.wakeup import no_pause
 from raftline.net.lines import LineBuffer, LineReader, long_reads
 from raftline.node.server import Server
 from raftline.raft import spelling
@@ -41,6 +40,7 @@ from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings, parse
 from tests.faulty_folder import Died, Fault, Kind, MemoryFolder
 from tests.node_files import boot, known, vote
+from tests.snapshot_writing import write_snapshot
 
 VALUE = "v" * VALUE_BYTES
 # By a character at a time, or with a copy of the text; `in` is the search of the C library.
@@ -337,7 +337,7 @@ def test_a_log_is_written_again_by_pieces_of_some_size(monkeypatch: pytest.Monke
     rest = [Entry(n, 1, f"set a {VALUE[: 100_000 * (n % 3)]}") for n in range(2, 32)]
     manager.persist([Effects(append=[first])])
     manager.apply([first])
-    snapshot = manager.snapshots.write(manager.freeze(), no_pause)
+    snapshot = write_snapshot(manager.snapshots, manager.freeze())
     manager.snapshots.publish(snapshot)
     manager.persist([Effects(append=rest)])
     sizes, append = list[int](), AppendFile.append

@@ -34,6 +34,7 @@ from raftline_course.harness.processes import eventually
 from tests.faulty_folder import Fault, Kind, MemoryFolder
 from tests.node_files import BASE, MEMBERS, boot, entries, log_file, storage_file
 from tests.rim.test_watchers import FakeSink
+from tests.snapshot_writing import write_snapshot
 
 DEADLINE_S = 60.0
 OPTIONS = Options(election_timeout_ms=60_000, trailing_bytes=0)
@@ -184,7 +185,7 @@ def leaders_snapshot(pairs: dict[str, str]) -> tuple[bytes, Snapshot]:
     folder = MemoryFolder()
     file = SnapshotFile(folder, "s1")
     state = MachineState(20, 3, all_vote(MEMBERS), [], pairs)
-    snapshot = file.write(state, no_pause)
+    snapshot = write_snapshot(file, state)
     file.publish(snapshot)
     return folder.content(file.name), snapshot
 
@@ -288,14 +289,14 @@ class Asked:
 def test_a_snapshot_holds_what_the_core_knows_to_be_applied(make_rig: Callable[..., Rig]) -> None:
     rig = make_rig()
     rig.driver.apart = apart = Asked(rig.driver.apart)  # type: ignore[assignment]
-    apply_apart = rig.driver._stepper.apply_apart
+    apply_apart = rig.driver._applying.apply_apart
 
     def apply(new: Sequence[Entry]) -> list[str]:
         replies = apply_apart(new)
         eventually(lambda: apart.is_asked.is_set() or rig.failures)
         return replies
 
-    rig.driver._stepper.apply_apart = apply  # type: ignore[method-assign]
+    rig.driver._applying.apply_apart = apply  # type: ignore[method-assign]
     machine = amid_a_long_entry(rig)
     machine.goes_on.set()
     eventually(lambda: rig.manager.applied.index == 2)  # and the core knows of one
@@ -318,7 +319,7 @@ def test_sessions_travel_in_a_snapshot(make_rig: Callable[..., Rig]) -> None:
     leader = LogManager("s1", MemoryFolder(), MEMBERS)
     leader.apply(entries(1, 1, "client4@session", "client4-1#7@incr visits"))
     leader.recover()
-    snapshot = leader.snapshots.write(leader.freeze(), no_pause)
+    snapshot = write_snapshot(leader.snapshots, leader.freeze())
     leader.snapshots.publish(snapshot)
     file = leader.snapshots.open(snapshot)
     assert file is not None
@@ -335,7 +336,7 @@ def test_sessions_travel_in_a_snapshot(make_rig: Callable[..., Rig]) -> None:
 def test_a_snapshot_of_sessions_in_an_unknown_form_is_refused(make_rig: Callable[..., Rig]) -> None:
     folder = MemoryFolder()
     file = SnapshotFile(folder, "s1")
-    snapshot = file.write(MachineState(20, 3, all_vote(MEMBERS), ["no JSON"], {}), no_pause)
+    snapshot = write_snapshot(file, MachineState(20, 3, all_vote(MEMBERS), ["no JSON"], {}))
     file.publish(snapshot)
     rig = make_rig()
     rig.threads.start()
@@ -406,7 +407,7 @@ def test_the_log_is_not_written_anew_while_a_cut_of_it_waits(make_rig: Callable[
     rig = make_rig()
     rig.append(1, 1, 4, *["set a 1"] * 4, "lost 5", "lost 6", prev_term=0)
     rig.wait_for(lambda: rig.answers)
-    snapshot = rig.manager.snapshots.write(rig.manager.freeze(), no_pause)
+    snapshot = write_snapshot(rig.manager.snapshots, rig.manager.freeze())
     assert rig.publish(snapshot)
     rig.driver.step(SnapshotTaken(snapshot))
     rewrite = rig.manager.begin_rewrite(snapshot)
@@ -439,7 +440,7 @@ def test_an_own_snapshot_is_put_in_force_after_one_that_waits(make_rig: Callable
         eventually(lambda: rig.manager.is_writing)
         rig.driver.step(SnapshotChecked(arriving, loaded.members))
         rig.append(21, 3, 21, "set b 1", prev_term=3)
-        own = rig.manager.snapshots.write(rig.manager.freeze(), no_pause)
+        own = write_snapshot(rig.manager.snapshots, rig.manager.freeze())
         assert own.index == 21
         publishing = threading.Thread(target=lambda: rig.say(f"published: {rig.publish(own)}"))
         publishing.start()
@@ -473,7 +474,7 @@ def test_a_snapshot_is_not_in_force_before_its_term_is_on_the_disk(
         rig.append(2, 1, 1, "set a 2", prev_term=1)
         eventually(lambda: rig.manager.is_writing)
         rig.append(3, 2, 3, "set a 3", prev_term=1)
-        own = rig.manager.snapshots.write(rig.manager.freeze(), no_pause)
+        own = write_snapshot(rig.manager.snapshots, rig.manager.freeze())
         assert own[:2] == (3, 2)
         publishing = threading.Thread(target=rig.publish, args=(own,))
         publishing.start()
@@ -488,14 +489,14 @@ def test_a_piece_is_read_from_the_file_also_when_a_later_one_has_its_name(
 ) -> None:
     rig = make_rig()
     rig.append(1, 1, 4, *[f"set k{number} v" for number in range(4)], prev_term=0)
-    first = rig.manager.snapshots.write(rig.manager.freeze(), no_pause)
+    first = write_snapshot(rig.manager.snapshots, rig.manager.freeze())
     rig.publish(first)
     data = rig.folder.content("s2.state_machine")
     rig.threads.start()
     rig.snapshots.send(InstallSnapshot("s2", "s3", 1, first, 0, 10, 1))
     rig.wait_for(lambda: rig.posted)
     rig.append(5, 1, 5, "set z 26", prev_term=1)
-    rig.publish(rig.manager.snapshots.write(rig.manager.freeze(), no_pause))
+    rig.publish(write_snapshot(rig.manager.snapshots, rig.manager.freeze()))
     rig.snapshots.send(InstallSnapshot("s2", "s3", 1, first, 10, 10, 1))
     rig.wait_for(lambda: len(rig.posted) == 2)
     assert [piece.raw for piece in rig.posted] == [data[:10], data[10:20]]
@@ -505,7 +506,7 @@ def with_a_snapshot_of_its_own(rig: Rig) -> Snapshot:
     """Let s2 have a snapshot of four entries in force, and know it."""
     rig.append(1, 1, 4, *[f"set k{number} v" for number in range(4)], prev_term=0)
     rig.wait_for(lambda: rig.manager.applied.index == 4 and rig.answers)
-    snapshot = rig.manager.snapshots.write(rig.manager.freeze(), no_pause)
+    snapshot = write_snapshot(rig.manager.snapshots, rig.manager.freeze())
     assert rig.publish(snapshot)
     rig.driver.step(SnapshotTaken(snapshot))
     return snapshot
@@ -522,7 +523,7 @@ def test_of_too_many_snapshots_being_sent_the_oldest_is_closed(
     rig.wait_for(lambda: rig.posted)
     rig.append(5, 1, 5, "set z 26", prev_term=1)
     rig.wait_for(lambda: rig.manager.applied.index == 5)
-    later = rig.manager.snapshots.write(rig.manager.freeze(), no_pause)
+    later = write_snapshot(rig.manager.snapshots, rig.manager.freeze())
     assert rig.publish(later)
     for offset in (0, 10):
         rig.snapshots.send(InstallSnapshot("s2", "s3", 1, later, offset, 10, 1))
