@@ -22,6 +22,7 @@ class FakeHost:
     def __init__(self, **facts: Any) -> None:
         self.name, self.limits, self.readings = "s1", Limits(), Readings()
         self.access, self.keys_of_lease = None, lambda lease: []
+        self.without_machine = lambda command: ""  # it has every state machine
         self.is_down, self.patience_s = False, 60.0
         self.level, self.why_level = 1, lambda needed: f"Sorry, this needs level {needed}"
         self.with_level = lambda change: change

@@ -608,7 +608,7 @@ class Door:
     """The admission of one connection, and what it printed."""
 
     def __init__(self, access: Access | None, **facts: Any) -> None:
-        self.host: Any = FakeHost(access=access, level=2, without_machine=lambda _: "", **facts)
+        self.host: Any = FakeHost(access=access, level=2, **facts)
         self.printed: list[str] = []
         self.host.traffic_log.requested = lambda sender, text: self.printed.append(text)
         self.admission = Admission(self.host, self, lambda: True, lambda: "192.0.2.7 port 5")

@@ -52,7 +52,7 @@ class Door:
     ) -> None:
         here, self.there = socket.socketpair()
         self.there.settimeout(DEADLINE_S)
-        self.host = FakeHost(access=access, level=3, without_machine=lambda _: "", **facts)
+        self.host = FakeHost(access=access, level=3, **facts)
         self.connection = Connection(
             cast(Any, self.host), here, for_peers_only=False, half_lines=half_lines
         )
