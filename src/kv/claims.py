@@ -252,11 +252,13 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
         if not (yield from self._taking_turn(wait)):
             return None
         attempt: Attempt[Leased] = Attempt(self._caller())
+        token: int | None = None
         try:
-            return (yield from self._claiming(attempt, value, wait))
+            token = yield from self._claiming(attempt, value, wait)
+            return token
         finally:
             attempt.hang_up()
-            if attempt.token is None:
+            if token is None:  # not the attempt's: Ctrl-C may come as it wins
                 yield LetGo(self._letting_go(attempt))
 
     def _taking_turn(self, wait: Wait) -> Claiming[bool]:

@@ -605,6 +605,27 @@ def test_a_failure_leaves_the_turn_to_the_next_caller() -> None:
     assert lock.acquire(timeout=0) is not None
 
 
+@pytest.mark.parametrize("kind", ["lock", "shared_lock", "semaphore"])
+def test_ctrl_c_as_a_thread_wins_leaves_nothing_held(
+    monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    cluster = Cluster()
+    lock = cluster.semaphore(1) if kind == "semaphore" else getattr(cluster, kind)()
+    callers = lock._callers
+    wins = callers.wins
+
+    def interrupted(*operands: Any) -> None:
+        wins(*operands)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(callers, "wins", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            lock.acquire()
+    assert cluster.keys() == {}
+    assert lock.acquire(timeout=0) is not None
+
+
 # --- the client is closed -----------------------------------------------------------------------
 
 
