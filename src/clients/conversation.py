@@ -192,7 +192,11 @@ class Client:
             return search(self._nodes, self._sessions, self.name, command, deadline)
 
         steps = Pipelining(commands, machine_of, self._sessions, self._connected_to, self.close)
-        return steps.run()
+        try:
+            return steps.run()
+        except BaseException:
+            self._sessions = ClientSessions()  # requests under way may hold the others for long
+            raise
 
     def connect(self) -> None:
         """Connect to the node; with `follow`, to any known one.

@@ -11,6 +11,7 @@ import pytest
 
 import raftline
 import raftline.aio
+from raftline.clients.pipelining import Pipelining
 from raftline.clients.search import WINDOW
 from raftline.kv.pipeline import AioPipeline, BasePipeline, Pending, Pipeline
 from raftline.wire.protocol import NO_LEADER, error
@@ -229,6 +230,24 @@ def test_a_line_that_is_no_reply_breaks_the_connection_alone(start: Start) -> No
     first.name = "no name"
     with raftline.connect(at(first, second)) as kv:
         assert kv.get_many(["a", "b"]) == {}
+
+
+def test_a_client_asks_on_after_ctrl_c_amid_the_first_session_of_a_pipeline(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = start(Store().answer)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with raftline.connect(at(node)) as kv:
+        with monkeypatch.context() as patched:
+            patched.setattr(Pipelining, "_read", interrupted)
+            with pytest.raises(KeyboardInterrupt) as caught, kv.pipeline() as batch:
+                batch.set("a", "1")
+        kv.set("a", "2")  # while the error, and what it was raised in, is there
+        assert caught.value is not None
+        assert kv.get("a") == "2"
 
 
 def test_get_many_returns_the_keys_that_are_there_in_their_order(start: Start) -> None:
