@@ -16,11 +16,6 @@ class Turns:
         self._lock = threading.Lock()
         self._present: deque[Wakeup] = deque()  # the thread with the turn, then those that wait
 
-    @property
-    def is_taken(self) -> bool:
-        """Whether a thread has its turn."""
-        return bool(self._present)
-
     def take(self) -> bool:
         """Wait for a turn, which `end` ends; return False at once if too many wait already."""
         mine = Wakeup()

@@ -76,13 +76,8 @@ class ListingRoom:
         # In the order in which they were read last.
         self._files: weakref.WeakKeyDictionary[IO[bytes], None] = weakref.WeakKeyDictionary()
 
-    @property
-    def used_bytes(self) -> int:
-        """The memory that is taken."""
-        with self._lock:
-            return self._counted()
-
     def _counted(self) -> int:
+        """Return the memory that is taken, with the lock held."""
         while self._let_go:
             self._bytes -= self._let_go.popleft()[0]
         return self._bytes

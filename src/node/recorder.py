@@ -55,12 +55,10 @@ class FileRecorder:
     the one that steps the core. A node that is killed leaves out what was stepped shortly before.
     """
 
-    def __init__(
-        self, path: Path, say: Callable[[str], None], segment_bytes: int = SEGMENT_BYTES
-    ) -> None:
+    def __init__(self, path: Path, say: Callable[[str], None]) -> None:
         self._path = path
         self._say = say
-        self._segment_bytes = segment_bytes
+        self.segment_bytes = SEGMENT_BYTES
         self._file: FileIO | None = None
         self._left = 0
         self._unwritten: list[str] = []
@@ -81,7 +79,7 @@ class FileRecorder:
         written = _write_all(self._file, f"{HEADER}, version {VERSION}\n")
         while lines := list(islice(state, BATCH_LINES)):
             written += _write_all(self._file, "".join(f"{line}\n" for line in lines))
-        self._left = max(self._segment_bytes - written, written)
+        self._left = max(self.segment_bytes - written, written)
         if self._path.exists():
             os.replace(self._path, _older(self._path))
         os.replace(newer, self._path)

@@ -45,19 +45,17 @@ class Startup:
         say: Callable[[str], None],
         *,
         joins: bool = False,
-        first_term: int = 0,
         machines: Machines | None = None,
         never_ran: bool = False,
         is_private: bool = False,
     ) -> None:
-        """Prepare; a node that was just born begins in `first_term`. `never_ran` is an operator's
-        word for the first start alone (storage/recovery.py). The files of a node that `is_private`
-        are for their owner alone."""
+        """Prepare; `never_ran` is an operator's word for the first start alone
+        (storage/recovery.py). The files of a node that `is_private` are for their owner alone."""
         self.name = name
         self.configuration = configuration
         self._say = say
         self._joins = joins
-        self.first_term = first_term
+        self.first_term = 0  # in which a node begins that was just born
         self._machines = machines
         self._never_ran = never_ran
         self.is_private = is_private

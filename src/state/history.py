@@ -38,15 +38,11 @@ class EventHistory:
     the numbers go up by more than one, as an era began.
     """
 
-    def __init__(
-        self, last: int = 0, events_max: int = HISTORY_EVENTS, bytes_max: int = HISTORY_BYTES
-    ) -> None:
-        """Begin after the entry `last`."""
-        self.floor = self.last = last  # the events up to the floor are gone
+    def __init__(self) -> None:
+        self.floor = self.last = 0  # the events up to the floor are gone
         self.resets = 0  # times that all events were dropped
-        self._events_max = events_max
-        self._bytes_max = bytes_max
-        self._bytes = 0
+        self.bound(HISTORY_EVENTS, HISTORY_BYTES)
+        self.bytes = 0  # memory of the events, estimated
         self._events: list[BareEvent] = []
         self._start = 0  # events before it in the list are dropped
         self._jumps: list[tuple[int, int]] = []  # the last number before, the first one after
@@ -54,18 +50,13 @@ class EventHistory:
     def __len__(self) -> int:
         return len(self._events) - self._start
 
-    @property
-    def bytes(self) -> int:
-        """The memory of the events, estimated."""
-        return self._bytes
-
     def bound(self, events_max: int, bytes_max: int) -> None:
         """Keep at most this many events and bytes from now on."""
         self._events_max, self._bytes_max = events_max, bytes_max
 
     def reset(self, last: int) -> None:
         """Drop all: the state came without the events up to this entry."""
-        self._events, self._start, self._bytes, self._jumps = [], 0, 0, []
+        self._events, self._start, self.bytes, self._jumps = [], 0, 0, []
         self.floor = self.last = last
         self.resets += 1
 
@@ -86,9 +77,9 @@ class EventHistory:
         self.last = numbers[-1]
         if events:
             self._events += events
-            self._bytes += _bytes_of(events)
+            self.bytes += _bytes_of(events)
             count = len(self._events) - self._start
-            if count > self._events_max or self._bytes > self._bytes_max:
+            if count > self._events_max or self.bytes > self._bytes_max:
                 self._drop()
 
     def _drop(self) -> None:
@@ -97,12 +88,12 @@ class EventHistory:
         last_entry = bisect_left(events, events[-1][0], start, key=_number)
         while start < last_entry:
             count = len(events) - start
-            if count <= self._events_max and self._bytes <= self._bytes_max:
+            if count <= self._events_max and self.bytes <= self._bytes_max:
                 break
             surplus = max(1, count // DROPPED, count - self._events_max)
             self.floor = events[min(start + surplus, last_entry) - 1][0]
             end = bisect_right(events, self.floor, start, key=_number)
-            self._bytes -= _bytes_of(events[start:end])
+            self.bytes -= _bytes_of(events[start:end])
             start = end
         events[self._start : start] = [_GONE] * (start - self._start)
         self._start = start

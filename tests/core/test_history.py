@@ -12,7 +12,8 @@ from raftline.state.history import EVENT_BYTES, EventHistory
 
 def history(*numbers: int, events_max: int = 1000, bytes_max: int = 1 << 20) -> EventHistory:
     """A history of entries 1, 2, …; those with these numbers set a key, once for each mention."""
-    found = EventHistory(0, events_max, bytes_max)
+    found = EventHistory()
+    found.bound(events_max, bytes_max)
     for number in range(1, max(numbers) + 1):
         found.add([KeyEvent(number, SET, "k", "v")] * numbers.count(number), [number])
     return found
@@ -68,7 +69,8 @@ def test_the_last_entry_stays_whole_whatever_its_size() -> None:
 def test_entries_of_any_size_keep_to_the_bounds_and_go_whole(seed: int) -> None:
     chance = random.Random(seed)
     events_max, bytes_max = chance.choice([(40, 1 << 20), (1000, 8000), (100, 16000)])
-    found, added = EventHistory(0, events_max, bytes_max), list[KeyEvent]()
+    found, added = EventHistory(), list[KeyEvent]()
+    found.bound(events_max, bytes_max)
     for number in range(1, 300):
         size = chance.choice([0, 0, 1, 1, 1, 2, 5, 60])
         new = [KeyEvent(number, SET, "k", "v" * chance.randrange(50)) for _ in range(size)]
@@ -87,7 +89,8 @@ def test_entries_of_any_size_keep_to_the_bounds_and_go_whole(seed: int) -> None:
 
 def test_events_that_are_gone_take_no_memory() -> None:
     """However few they are: one may be as long as all that are kept."""
-    found = EventHistory(0, bytes_max=10 << 20)
+    found = EventHistory()
+    found.bound(1000, 10 << 20)
     for number in range(1, 101):
         found.add([KeyEvent(number, SET, "k", "v" * (1 << 20))], [number])
     assert sum(len(event[3]) for event in found._events) == len(found) << 20 <= 10 << 20
@@ -107,7 +110,8 @@ def test_a_watch_can_go_on_after_what_is_gone_and_not_before() -> None:
 
 
 def test_a_history_begins_after_what_the_files_held() -> None:
-    found = EventHistory(50)
+    found = EventHistory()
+    found.reset(50)
     found.add([KeyEvent(51, DELETE, "k", "")], [51])
     assert not found.place_of(49).is_covered
     assert numbers(found, 50) == [51]

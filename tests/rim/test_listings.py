@@ -51,7 +51,7 @@ def test_watches_that_are_not_read_share_one_bound_of_memory(scene: Scene) -> No
     finally:
         tracemalloc.stop()
     assert held < LISTINGS_BYTES * 5 // 4
-    assert 0 < scene.watchers._lister.room.used_bytes <= LISTINGS_BYTES
+    assert 0 < scene.watchers._lister.room._counted() <= LISTINGS_BYTES
     assert read(sinks[0]) == read(sinks[-1]) == LINES  # of memory and of a file
 
 
@@ -103,7 +103,7 @@ def test_what_a_watch_has_let_go_of_counts_no_more(scene: Scene, end: str) -> No
     try:
         for _ in range(3):
             sink = slow_watch(scene)
-            assert room.used_bytes > 500_000
+            assert room._counted() > 500_000
             if end == "unwatch":
                 scene.watchers.unwatch(sink, "")
             elif end == "drop":
@@ -112,7 +112,7 @@ def test_what_a_watch_has_let_go_of_counts_no_more(scene: Scene, end: str) -> No
                 assert read(sink) == LINES
             else:
                 scene.watchers.close(refusal="")
-            assert room.used_bytes == 0
+            assert room._counted() == 0
     finally:
         gc.enable()
 

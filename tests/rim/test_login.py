@@ -463,10 +463,12 @@ def test_the_wait_after_a_wrong_password_is_a_part_of_its_turn(path: Path) -> No
     """Else many who guess would keep one processor busy without a pause."""
     access = Access(path, UserRole.NONE, failed_s=7.0)
     seen: list[tuple[float, bool]] = []
-    access.wait = lambda seconds=None: seen.append((seconds or 0, access.turns.is_taken)) is None
+    access.wait = lambda seconds=None: (
+        seen.append((seconds or 0, bool(access.turns._present))) is None
+    )
     assert login_to(access).take(asked("login bob wrong")) == FAILED
     assert seen == [(7.0, True)]
-    assert not access.turns.is_taken
+    assert not access.turns._present
 
 
 def test_turns_come_in_the_order_in_which_they_were_asked_for() -> None:
@@ -489,7 +491,7 @@ def test_turns_come_in_the_order_in_which_they_were_asked_for() -> None:
     for one in waiting:
         one.join(DEADLINE_S)
     assert order == [0, 1, 2]
-    assert not turns.is_taken
+    assert not turns._present
 
 
 # --- the file -----------------------------------------------------------------------------------

@@ -27,7 +27,9 @@ def write(node: RecordedNode, times: int) -> None:
 
 
 def recorded(path: Path, said: list[str], segment_bytes: int = 1 << 20) -> RecordedNode:
-    return RecordedNode(established("s1"), FileRecorder(path, said.append, segment_bytes))
+    recorder = FileRecorder(path, said.append)
+    recorder.segment_bytes = segment_bytes
+    return RecordedNode(established("s1"), recorder)
 
 
 def steps_of(path: Path) -> int:

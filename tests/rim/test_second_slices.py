@@ -369,7 +369,8 @@ def test_others_get_their_turn_while_many_pairs_are_looked_at_or_freed() -> None
 def test_a_long_history_forgets_its_oldest_entries_and_keeps_the_rest_whole() -> None:
     """Also in memory: what was dropped is cut off now and then."""
     most, count = 3 * TRIMMED, 10 * TRIMMED // 1000
-    history = EventHistory(0, most, 1 << 40)
+    history = EventHistory()
+    history.bound(most, 1 << 40)
     for piece in range(count):
         numbers = list(range(1000 * piece + 1, 1000 * piece + 1001))
         history.add([(number, "set", "k", str(number)) for number in numbers], numbers)
