@@ -7,8 +7,8 @@ The table of docs/use/users.md is made from it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from raftline.access.roles import Identity
 from raftline.wire.commands import COMMANDS, IN_TRANSACTIONS, Request
@@ -26,8 +26,6 @@ _BEGUN = ", as a client begins one for its writes"
 _LOGGED = ", as it is an entry of the log; read with get or show"
 _LOGGED_GET = ", as it is an entry of the log; leave read log out"
 
-
-RIGHTS: Final[Mapping[str, Right]] = {row.verb: row.right for row in COMMANDS.values()}
 
 _PUBLIC_FIELDS = (
     "name", "role", "term", "leader", "members", "reads", "build", "version", "build_level",
@@ -60,7 +58,8 @@ def denial_reason(
     its keys, and to put a key under it may keep others from renewing it. For a line that is no
     command, `right` is the right that it needs."""
     verb = command.partition(" ")[0]
-    right = RIGHTS.get(verb) if right is None else right
+    if right is None and verb in COMMANDS:
+        right = COMMANDS[verb].right
     if right is None:
         return f"{identity} may not {shown(verb)}: no role allows it. {_NOTHING}"
     if identity.is_everywhere and identity.role >= max(right.role, UserRole.WRITER):
@@ -114,7 +113,7 @@ def _needs_of_lease(
 def _needs_of(command: str, keys_of_lease: KeysOfLease) -> Iterator[_Need]:
     """Yield what a command inside another needs."""
     verb = command.partition(" ")[0]
-    yield from _needs(verb, RIGHTS[verb], command, keys_of_lease)
+    yield from _needs(verb, COMMANDS[verb].right, command, keys_of_lease)
 
 
 def _needs_of_parts(command: str, keys_of_lease: KeysOfLease) -> Iterator[_Need]:
@@ -151,7 +150,7 @@ def table() -> list[str]:
     """Return the table of rights as lines of Markdown, in the order of the help."""
     lines = ["| line | role | for |", "|---|---|---|"]
     for row in COMMANDS.values():
-        right = RIGHTS[row.verb]
+        right = row.right
         form = row.form.replace("|", "\\|")
         role = "anybody" if right.role is UserRole.NONE else str(right.role)
         lines.append(f"| `{form}` | {role} | {right.touches.value} |")

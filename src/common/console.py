@@ -137,7 +137,9 @@ class Console:
                 return
             now = self._clock()
             if now >= self._second_ends:
-                self._begin_second(now)
+                self._sum_up()
+                self._second_ends = now + 1.0
+                self._printed = 0
             if self._printed >= LINES_PER_SECOND_MAX:
                 if not self._held:
                     self._changed.notify()  # the printer sums up when the second is over
@@ -161,11 +163,6 @@ class Console:
             self._closing = True
             self._changed.notify()
         self._printer.join(CLOSE_SECONDS_MAX)
-
-    def _begin_second(self, now: float) -> None:
-        self._sum_up()
-        self._second_ends = now + 1.0
-        self._printed = 0
 
     def _sum_up(self) -> None:
         if self._held:

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from raftline.access.proof import Initiator, ProofError
+from raftline.access.proof import ProofError
 from raftline.access.secret import NO_AUTH, PeerAuth, new_nonce
 from raftline.access.tls import Tls
 from raftline.access.tls_socket import TlsSocket
@@ -293,7 +293,8 @@ class Peer:
         Raises:
             ConnectionAbortedError: it must be proved, and was not.
         """
-        dialing, self._proven_by = self._initiator(), b""
+        dialing = self._peer_auth.initiator(self._me, self.name, new_nonce())
+        self._proven_by = b""
         if dialing is None and self._peer_auth.is_required and not self.is_proven:
             self._complain(f"its certificate is not that of the member {self.name}")
             raise ConnectionAbortedError
@@ -310,9 +311,6 @@ class Peer:
         if refusal and (self._peer_auth.is_required or self._level.was_full):
             self._complain(f"it has no secret, or no place for a proof: {refusal}")
             raise ConnectionAbortedError
-
-    def _initiator(self) -> Initiator | None:
-        return self._peer_auth.initiator(self._me, self.name, new_nonce())
 
     def _understand(self, line: bytes) -> Message | None:
         try:

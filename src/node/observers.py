@@ -134,35 +134,32 @@ class Observers:
     # --- the thread that steps the core, with `core` held ---------------------------------------
 
     def stepped(self, event: Input, effects: Effects) -> None:
-        self._note_safely(event, effects, "")
+        self._note(event, effects, "")
 
     def refused(self, message: Message, why: str) -> None:
         """Record a message that was refused, so that nothing changed."""
-        self._note_safely(Receive(message), Effects(), why)
-
-    def _note_safely(self, event: Input, effects: Effects, refusal: str) -> None:
-        """Record a step; nothing that goes wrong here may reach the node."""
-        try:
-            self._note(event, effects, refusal)
-        except Exception:
-            self._lost_steps += 1
+        self._note(Receive(message), Effects(), why)
 
     def _note(self, event: Input, effects: Effects, refusal: str) -> None:
-        node, before = self._node, self._facts
-        if node is None or before is None:
-            return
-        after = self._facts = facts_of(node.view)
-        if len(self._steps) >= OBSERVED_STEPS:
+        """Record a step; nothing that goes wrong here may reach the node."""
+        try:
+            node, before = self._node, self._facts
+            if node is None or before is None:
+                return
+            after = self._facts = facts_of(node.view)
+            if len(self._steps) >= OBSERVED_STEPS:
+                self._lost_steps += 1
+                return
+            there = None
+            if isinstance(event, Receive) and isinstance(event.message, AppendEntries):
+                there = node.view.log.term_at(event.message.prev_index)
+            at_s = self._clock.now_s()
+            step = Step(self._name, at_s, before, event, effects, after, refusal, there)
+            self._steps.append((self._count, step))
+            self._count += 1
+            self.wake()
+        except Exception:
             self._lost_steps += 1
-            return
-        there = None
-        if isinstance(event, Receive) and isinstance(event.message, AppendEntries):
-            there = node.view.log.term_at(event.message.prev_index)
-        at_s = self._clock.now_s()
-        step = Step(self._name, at_s, before, event, effects, after, refusal, there)
-        self._steps.append((self._count, step))
-        self._count += 1
-        self.wake()
 
     # --- a connection's thread ------------------------------------------------------------------
 

@@ -46,7 +46,7 @@ class SnapshotThreads:
         self.work = work = Snapshots(driver.node, logmanager, driver.writes, self, compact_bytes)
         runs: dict[str, Callable[[], None]] = {
             "snapshots": lambda: self._run(work.take_and_check(), taker, self.breathe),
-            "chunks": lambda: self._run(work.send_pieces(), sender, self._give_way),
+            "chunks": lambda: self._run(work.send_pieces(), sender, give_way),
         }
         self._threads = [
             guarded_thread(run, f"{logmanager.name} {what}", driver.fail)
@@ -74,11 +74,6 @@ class SnapshotThreads:
         if self._stopping:
             raise _StoppingError
         self._breather.breathe()
-
-    def _give_way(self) -> None:
-        if self._stopping:
-            raise _StoppingError
-        give_way()
 
     def _run(self, job: Turns[None], wakeup: Wakeup, pause: Callable[[], None]) -> None:
         """Do a job until the node stops."""

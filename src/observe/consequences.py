@@ -10,12 +10,8 @@ from raftline.raft.messages import AppendAccepted, InstallSnapshot, TimeoutNow
 
 def _is_newer(step: Step) -> bool:
     message = step.message
-    newer = step.after.term > step.before.term
-    return newer and message is not None and message.term >= step.after.term and _follows(step)
-
-
-def _follows(step: Step) -> bool:
-    return step.after.role == "follower"
+    newer = step.after.role == "follower" and step.after.term > step.before.term
+    return newer and message is not None and message.term >= step.after.term
 
 
 def _has_won(step: Step) -> bool:

@@ -173,5 +173,4 @@ def _with_crc(body: bytes) -> bytes:
 
 
 def _mark_line(mark: Mark) -> bytes:
-    body = b"synced entry %019d term %019d" % mark
-    return b"%b crc32 %08x\n" % (body, crc32(body))
+    return _with_crc(b"synced entry %019d term %019d" % mark)
