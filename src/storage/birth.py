@@ -18,7 +18,7 @@ from typing import BinaryIO
 from raftline.raft.log import Log
 from raftline.raft.membership import Membership
 from raftline.storage.disk import FilesRefused
-from raftline.storage.folder import Folder, cannot_read, copied
+from raftline.storage.folder import Folder, copied, opened
 from raftline.storage.hardstate import HardStateFile, LogState, Mark, Promise
 from raftline.storage.lines import BOM, LINE_BYTES_MAX, looks_like_base, read_entry
 from raftline.storage.logfile import whole_file
@@ -69,23 +69,17 @@ def denied(node: str, why: str) -> FilesRefused:
 
 def is_as_born(folder: Folder, name: str) -> bool:
     """Whether a log has only a base line, as after an interrupted birth."""
-    try:
-        with folder.read(name) as file:
-            first = file.readline(LINE_BYTES_MAX)
-    except OSError as error:
-        raise cannot_read(name, error) from error
+    with opened(folder, name) as file:
+        first = file.readline(LINE_BYTES_MAX)
     return len(first) == folder.size(name) and looks_like_base(first)
 
 
 def is_hand_written(folder: Folder, name: str) -> bool:
     """Whether the log `name` has no base line at its beginning."""
-    try:
-        with folder.read(name) as file:
-            for raw in _lines(file):
-                if raw.strip():
-                    return not looks_like_base(raw)
-    except OSError as error:
-        raise cannot_read(name, error) from error
+    with opened(folder, name) as file:
+        for raw in _lines(file):
+            if raw.strip():
+                return not looks_like_base(raw)
     return False
 
 
@@ -114,26 +108,23 @@ def adopt(folder: Folder, name: str, storage: HardStateFile, members: Membership
 def _read(folder: Folder, name: str) -> Log:
     log = Log()
     first: int | None = None
-    try:
-        with folder.read(name) as file:
-            for number, raw in enumerate(_lines(file), start=1):
-                text = raw.removeprefix(BOM) if number == 1 else raw
-                text = text.rstrip(b"\r\n")
-                if not text.strip():
-                    continue
-                if first is None:
-                    first = 0 if text.startswith(b"0 ") else 1
-                try:
-                    index = first + log.last_index
-                    term, command = read_entry(text + b"\n", index, log.last_term)
-                    if _COMMAND.fullmatch(command) is None:
-                        raise ValueError("not `get KEY`, `set KEY VALUE` or `delete KEY`")
-                except ValueError as error:
-                    raise FilesRefused(_refusal(name, number, str(error))) from None
-                # That form has no escapes: a backslash is a backslash.
-                log.append(term, command.replace("\\", "\\\\"))
-    except OSError as error:
-        raise cannot_read(name, error) from error
+    with opened(folder, name) as file:
+        for number, raw in enumerate(_lines(file), start=1):
+            text = raw.removeprefix(BOM) if number == 1 else raw
+            text = text.rstrip(b"\r\n")
+            if not text.strip():
+                continue
+            if first is None:
+                first = 0 if text.startswith(b"0 ") else 1
+            try:
+                index = first + log.last_index
+                term, command = read_entry(text + b"\n", index, log.last_term)
+                if _COMMAND.fullmatch(command) is None:
+                    raise ValueError("not `get KEY`, `set KEY VALUE` or `delete KEY`")
+            except ValueError as error:
+                raise FilesRefused(_refusal(name, number, str(error))) from None
+            # That form has no escapes: a backslash is a backslash.
+            log.append(term, command.replace("\\", "\\\\"))
     return log
 
 

@@ -32,6 +32,16 @@ def cannot_read(path: str, error: OSError) -> FilesRefused:
     )
 
 
+@contextlib.contextmanager
+def opened(folder: Folder, name: str) -> Iterator[BinaryIO]:
+    """Yield the file from its first byte on. Raises FilesRefused: it can't be opened or read."""
+    try:
+        with folder.read(name) as file:
+            yield file
+    except OSError as error:
+        raise cannot_read(name, error) from error
+
+
 class Folder:
     """The folder that holds a node's files; made, durably, if it is not there."""
 

@@ -33,7 +33,7 @@ from raftline.common.level import LEVEL
 from raftline.raft.levels import FIRST
 from raftline.raft.spelling import NUMBER, NUMBER_MAX
 from raftline.storage.disk import DamagedStorage, FilesRefused, LevelRefused
-from raftline.storage.folder import Folder, cannot_read
+from raftline.storage.folder import Folder, opened
 
 _FILE_BYTES_MAX = 512
 _PROMISE = re.compile(
@@ -91,11 +91,8 @@ class HardStateFile:
         """
         if not self._folder.exists(self.name):
             return None
-        try:
-            with self._folder.read(self.name) as file:
-                data = file.read(_FILE_BYTES_MAX + 1)
-        except OSError as error:
-            raise cannot_read(self.name, error) from error
+        with opened(self._folder, self.name) as file:
+            data = file.read(_FILE_BYTES_MAX + 1)
         lines = data.split(b"\n")
         if len(lines) != 3 or lines[2] or len(data) > _FILE_BYTES_MAX:
             raise self._damaged("it does not consist of two lines")

@@ -21,7 +21,7 @@ from raftline.raft.levels import FIRST, Levels
 from raftline.raft.log import Log
 from raftline.raft.membership import Membership
 from raftline.storage.disk import CorruptLog
-from raftline.storage.folder import CATCH_UP, Folder, cannot_read
+from raftline.storage.folder import CATCH_UP, Folder, opened
 from raftline.storage.hardstate import Mark
 from raftline.storage.lines import (
     CUT_PREFIX,
@@ -141,13 +141,10 @@ class LogReader:
             CorruptLog: it fails its checks in a place that was acknowledged.
         """
         size = self._folder.size(self._name)
-        try:
-            with self._folder.read(self._name) as file:
-                lines = iter(partial(file.readline, LINE_BYTES_MAX), b"")
-                found = self._read_base(next(lines, b""))
-                self._read_batches(file, lines, found)
-        except OSError as error:
-            raise cannot_read(self._name, error) from error
+        with opened(self._folder, self._name) as file:
+            lines = iter(partial(file.readline, LINE_BYTES_MAX), b"")
+            found = self._read_base(next(lines, b""))
+            self._read_batches(file, lines, found)
         found.torn_bytes = size - found.good_bytes
         return found
 

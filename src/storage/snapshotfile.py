@@ -15,7 +15,7 @@ from raftline.raft.levels import FIRST
 from raftline.raft.log import Snapshot
 from raftline.raft.membership import all_vote
 from raftline.storage.disk import AppendFile, DamagedFiles
-from raftline.storage.folder import CATCH_UP, Folder, cannot_read
+from raftline.storage.folder import CATCH_UP, Folder, opened
 from raftline.storage.snapshotlines import (
     HEAD,
     LoadedSnapshot,
@@ -193,8 +193,5 @@ def _read(folder: Folder, name: str, breathe: Breathe) -> LoadedSnapshot:
         ValueError: it fails its checks; the text begins with the line.
         FilesRefused: it can't be read.
     """
-    try:
-        with folder.read(name) as file:
-            return SnapshotReader(file, breathe).read()
-    except OSError as error:
-        raise cannot_read(name, error) from error
+    with opened(folder, name) as file:
+        return SnapshotReader(file, breathe).read()

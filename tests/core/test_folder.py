@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,12 @@ from raftline.common.config import FILE_NAME, Configuration
 from raftline.node.joining import begun, register, settle_configuration
 from raftline.node.startup import Startup
 from raftline.raft.log import Entry
+from raftline.storage import birth
 from raftline.storage.disk import DiskFailed, FilesRefused
 from raftline.storage.folder import Folder
+from raftline.storage.hardstate import HardStateFile, Mark
+from raftline.storage.logreader import LogReader
+from raftline.storage.snapshotfile import SnapshotFile
 from tests.node_files import BASE, boot, known, vote, write
 
 HOLDER = """
@@ -478,3 +483,34 @@ def test_a_protected_node_says_that_others_can_replace_its_files(tmp_path: Path)
         assert all("can be written by others of this machine" in line for line in warnings)
     Startup("s1", configuration, said.append).recover()[0].close()
     assert [line for line in said if line.startswith("[!]")] == warnings
+
+
+class _Broken(io.RawIOBase):
+    """A file on a disk that fails when it is read."""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: object, /) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+
+@pytest.mark.pure  # a method of a compiled object can't be replaced
+@pytest.mark.parametrize(
+    ("end", "look"),
+    [
+        ("storage", lambda folder: HardStateFile(folder, "s1").load()),
+        ("log", lambda folder: LogReader(folder, "s1.log", Mark(0, 0)).read()),
+        ("state_machine", lambda folder: SnapshotFile(folder, "s1").read()),
+        ("log", lambda folder: birth.is_hand_written(folder, "s1.log")),
+        ("log", lambda folder: birth.is_as_born(folder, "s1.log")),
+    ],
+)
+def test_a_file_that_the_disk_does_not_give_is_refused_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str, look: Callable[[Folder], object]
+) -> None:
+    folder = Folder(tmp_path)
+    folder.replace(f"s1.{end}", [b"text\n"])
+    monkeypatch.setattr(folder, "read", lambda name: io.BufferedReader(_Broken()))
+    with pytest.raises(FilesRefused, match=rf"s1\.{end}: cannot be read: Input/output error"):
+        look(folder)
