@@ -6,7 +6,7 @@ MINUTES ?= 60
 WORKERS ?= 2
 # Tests of real nodes wait much, for elections and for timers. A worker takes neighbours, which
 # share the nodes of their file.
-NODE_WORKERS ?= 3
+NODE_WORKERS ?= 4
 ONLY ?=
 T ?=
 LAB ?=
