@@ -28,6 +28,10 @@ from raftline.wire.limits import (
     PLACES_GIVEN_UP,
 )
 
+EVERY_PLACE_TAKEN = (
+    "every place for a connection is taken (--max-connections); those go that have said nothing, or"
+    " have to log in, for the longest time"
+)
 COMPLAINT_PAUSE_S = 60.0
 CLOSE_S = 5.0  # for the thread that takes connections to have ended
 AT_ONCE = 1024  # connections that are taken before the first of them is served
@@ -178,7 +182,7 @@ class Listener:
             given_up = self._places.make_room(time.monotonic())
             is_full, for_peers_only = self._places.is_full, self._places.is_for_peers_only
         if given_up:
-            self._say_full()
+            self._say_at_times("full", EVERY_PLACE_TAKEN)
         for each in given_up:
             each.give_up()
         if is_full:
@@ -241,13 +245,6 @@ class Listener:
     def _complain(self, error: BaseException) -> None:
         why = f"can't take a connection: {str(error) or repr(error)}; those that are open go on"
         self._say_at_times("trouble", why)
-
-    def _say_full(self) -> None:
-        self._say_at_times(
-            "full",
-            "every place for a connection is taken (--max-connections); those go that have said"
-            " nothing, or have to log in, for the longest time",
-        )
 
     def _say_at_times(self, what: str, text: str) -> None:
         now_s = time.monotonic()

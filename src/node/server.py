@@ -67,6 +67,9 @@ class Server:
     driver: Driver
     mark_ready: Callable[[ReplySink], None]
     submit: Callable[..., None]
+    transfer: Callable[[str | None], Batch]
+    peer_disconnected: Callable[[str], None]
+    watchers: Watchers
     logmanager: LogManager
     book: PeerBook
     speakers: Speakers
@@ -131,14 +134,13 @@ class Server:
         Raises:
             StorageError: not from these files.
         """
-        pace = self.pace
         logmanager, recovered = self._startup.recover()
         self.logmanager = logmanager
-        self.speakers = Speakers(pace.election_timeout_ms / 1000, self.clock.reader_s())
+        self.speakers = Speakers(self.pace.election_timeout_ms / 1000, self.clock.reader_s())
         self.node = node_of(
             self.name,
             recovered,
-            pace,
+            self.pace,
             self.clock,
             heartbeat_ms=self.heartbeat_ms(),
             leased=self.readings.mode == "lease",
@@ -151,7 +153,8 @@ class Server:
             self.node, logmanager, self, hold_ms=2 * self.slowest_ms, clock=self.clock
         )
         self.mark_ready, self.submit = driver.ready_sinks.append, driver.submit
-        self.builds = Builds(driver.peer_level)
+        self.transfer, self.peer_disconnected = driver.transfer, driver.peer_disconnected
+        self.watchers, self.builds = driver.watchers, Builds(driver.peer_level)
         self.observers.follow(self.node, driver.core)
         driver.watchers.feed.history.bound(*self._history)
         driver.watchers.watches_max = self._watches_max
@@ -182,7 +185,7 @@ class Server:
             peer,
             address,
             self._answered,
-            self.driver.peer_disconnected,
+            self.peer_disconnected,
             self._console.say,
             self.builds.record,
             self.peer_auth,
@@ -195,11 +198,10 @@ class Server:
         """Send a message to its peer."""
         if isinstance(message, InstallSnapshot):
             self.snapshots.send(message)
-            return
-        if isinstance(message, AppendEntries):
+        elif isinstance(message, AppendEntries):
             self._send(message, self._append_line(message))
         else:
-            self._send(message, f"{self.name}@{spell(message)}\n".encode())
+            self._post(message)
 
     def _append_line(self, message: AppendEntries) -> bytes:
         """Return the line of an AppendEntries. The peers that stand at one place get the same one,
@@ -213,7 +215,7 @@ class Server:
         self._spelled = (message, entries, line)
         return line
 
-    def _post(self, message: InstallSnapshot) -> None:
+    def _post(self, message: Message) -> None:
         self._send(message, f"{self.name}@{spell(message)}\n".encode())
 
     def _send(self, message: Message, line: bytes) -> None:
@@ -259,13 +261,6 @@ class Server:
         self._console.say(f"[!] {self.name}: {what}")
 
     # --- requests ---------------------------------------------------------------------------
-
-    @property
-    def watchers(self) -> Watchers:
-        return self.driver.watchers
-
-    def transfer(self, to: str | None) -> Batch:
-        return self.driver.transfer(to)
 
     def members(self) -> dict[str, object]:
         with self.driver.core:
@@ -403,9 +398,6 @@ class Server:
             return self.driver.receive(received, origin)
         taken = [one for one, why in zip(received, refusals, strict=True) if not why]
         return [*filter(None, refusals), *self.driver.receive(taken, origin)]
-
-    def peer_disconnected(self, peer: str) -> None:
-        self.driver.peer_disconnected(peer)
 
     # --- life ------------------------------------------------------------------------------
 

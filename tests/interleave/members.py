@@ -123,6 +123,8 @@ class Member(Server):
             incarnation=len(name),
         )
         self.driver = Driver(self.node, self.logmanager, self, hold_ms=ELECTION_MS)
+        self.transfer, self.peer_disconnected = self.driver.transfer, self.driver.peer_disconnected
+        self.watchers = self.driver.watchers
         self.builds = builds(self.driver.peer_level)
         self.speakers = Speakers(ELECTION_MS / 1000, self.clock.now_s)
         self._kind = peer
