@@ -202,8 +202,7 @@ class HearsAndGoes(Driver):
 
     def receive(self, messages: Sequence[Message], origin: Origin | None) -> list[str]:
         with self.core:
-            for message in messages:
-                self._stepper.receive(message, origin)
+            self._stepper.receive_all(messages, origin)
         self._writer.wake()
         return []
 
