@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from raftline.clients.steps import carry_out_awaiting
 from raftline.kv.calls import Ask, Call, Steps
 from raftline.kv.lease_timer import BaseLease, Clock, LeaseTimer, clock
-from raftline.kv.methods import short_traceback
+from raftline.kv.methods import awaited, short_traceback
 from raftline.kv.renewals import Renewals, UntilDue, keeping
 
 Result = TypeVar("Result")
@@ -74,24 +74,7 @@ class AioLease(BaseLease[asyncio.Event]):
 
     _with = "async with"
 
-    def __init__(
-        self,
-        client: AioTransport,
-        keeper: AioKeeper,
-        ttl: float,
-        on_lost: Callable[[], object] | None = None,
-        keep: bool = True,
-        on_end: Callable[[LeaseTimer], object] | None = None,
-        now: Clock = clock,
-    ) -> None:
-        """Without `keep` the program renews it, by `check`, and no task does. `on_end` is called
-        at any end."""
-        super().__init__(keeper, ttl, on_lost, keep, on_end, now)
-        self._client = client
-
-    async def __aenter__(self) -> AioLease:
-        await self._carry_out(self._granting())
-        return self
+    _client: AioTransport
 
     async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         await self._carry_out(self._leaving(error))
@@ -101,14 +84,14 @@ class AioLease(BaseLease[asyncio.Event]):
         await self._carry_out(self._granting())
         return self
 
+    __aenter__ = grant
+
     async def check(self, timeout: float | None = None) -> AioLease:
         """Confirm that it is held, else raise LeaseLost; see `raftline.Lease.check`."""
         await self._carry_out(self._checking(timeout))
         return self
 
-    async def release(self) -> int:
-        """End it; return how many keys were deleted. Raises LeaseLost if it had ended before."""
-        return await self._carry_out(self._releasing())
+    release = awaited(BaseLease[Any]._releasing, "release")
 
     async def wait_lost(self) -> bool:
         """Wait until it is over; return whether it was lost, and not released. Raises RuntimeError

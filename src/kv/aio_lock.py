@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator, Callable, Coroutine
-from functools import partial
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from raftline.clients.steps import carry_out_awaiting
-from raftline.kv.aio_lease import AioKeeper, AioLease, AioTransport, call_soon
+from raftline.kv.aio_lease import AioLease, AioTransport, call_soon
 from raftline.kv.aio_watch import AioWatch
-from raftline.kv.callers import Callers, Crowd
 from raftline.kv.calls import CALLS, Ask
 from raftline.kv.claims import (
     AwaitTurn,
@@ -23,12 +20,10 @@ from raftline.kv.claims import (
     LeaderChanges,
     Look,
 )
-from raftline.kv.codec import TEXT, Codec, Data
-from raftline.kv.contest import LockKeys
+from raftline.kv.codec import Data
 from raftline.kv.methods import awaited, short_traceback
 from raftline.kv.wait_times import seconds_to_wait
 
-Watching = Callable[[str], AioWatch[str]]
 Kind = TypeVar("Kind")
 _Turn: TypeAlias = "asyncio.Future[bool]"  # True: the turn has come
 
@@ -36,29 +31,10 @@ _Turn: TypeAlias = "asyncio.Future[bool]"  # True: the turn has come
 class AioClaim(BaseClaim[AioLease, "asyncio.Future[bool]"]):
     """The part that a lock and an election share: what its tasks wait for."""
 
-    def __init__(
-        self,
-        client: AioTransport,
-        keeper: AioKeeper,
-        watching: Watching,
-        keys: LockKeys,
-        ttl: float,
-        on_lost: Callable[[], object] | None = None,
-        holder: str = "",
-        codec: Codec[Any] = TEXT,
-    ) -> None:
-        super().__init__(partial(AioLease, client, keeper, ttl), watching, keys, on_lost)
-        self._client = client
-        self._watching: Watching = watching
-        self._holder_name = holder
-        self._codec = codec
-        self._mutex = contextlib.nullcontext()  # tasks give way at an await alone
-        kind = Crowd if keys.is_for_many else Callers
-        self._all_callers: Callers[AioLease, _Turn] = kind(_wake)
-
-    @property
-    def _callers(self) -> Callers[AioLease, _Turn]:
-        return self._all_callers
+    _lease_class = AioLease
+    _client: AioTransport
+    _watching: Callable[[str], AioWatch[str]]
+    _mutex = contextlib.nullcontext()  # tasks give way at an await alone
 
     @short_traceback
     async def _carry_out(self, steps: Claiming[Kind]) -> Kind:
@@ -92,11 +68,15 @@ class AioClaim(BaseClaim[AioLease, "asyncio.Future[bool]"]):
     def _new_waiter(self) -> _Turn:
         return asyncio.get_running_loop().create_future()
 
+    @staticmethod
+    def _wake(waiter: _Turn) -> bool:
+        if waiter.done():  # its time is over, or its task was cancelled
+            return False
+        waiter.set_result(True)
+        return True
+
     def _has_turn(self, waiter: _Turn) -> bool:
         return waiter.done() and not waiter.cancelled() and waiter.result()
-
-    def _now(self) -> float:
-        return time.monotonic()
 
     def _call_apart(self, on_lost: Callable[[], object]) -> None:
         call_soon(on_lost)
@@ -171,13 +151,6 @@ class _NoTask:
 
 
 _NO_TASK = _NoTask()
-
-
-def _wake(turn: _Turn) -> bool:
-    if turn.done():  # its time is over, or its task was cancelled
-        return False
-    turn.set_result(True)
-    return True
 
 
 def _late(turn: _Turn) -> None:

@@ -9,35 +9,26 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from raftline.clients.connection import ClientError, Closed
 from raftline.common.nocopies import NoCopies
-from raftline.kv.callers import Attempt, Callers, Leased, Waiter
+from raftline.kv.callers import Attempt, Callers, Crowd, Leased, Waiter
 from raftline.kv.calls import CALLS, Ask, Stat
+from raftline.kv.codec import TEXT, Codec
 from raftline.kv.contest import MARK, LockKeys, LockProtocol, token_in
 from raftline.kv.errors import LeaseLost
-from raftline.kv.events import Event
-from raftline.kv.lease_timer import LeaseTimer, suppress_if
+from raftline.kv.following import BaseWatch
+from raftline.kv.lease_timer import LeaseKeeper, LeaseTimer, suppress_if
 from raftline.kv.listeners import plain_or_none
 from raftline.kv.wait_times import Wait, seconds_to_wait
 
 NOT_HELD = "it is not held by this program"
 Kind = TypeVar("Kind")
-
-
-class Followed(Protocol):
-    """A watch of both keys, without what waits."""
-
-    @property
-    def is_listed(self) -> bool: ...
-    @property
-    def _is_closed(self) -> bool: ...
-    def _take_ready(self) -> list[Event[str]]: ...
-    def close(self) -> None: ...
 
 
 class AwaitTurn(NamedTuple):
@@ -69,29 +60,43 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
     """A lock or an election: its keys, its callers, and what they ask."""
 
     _states = ("held", "not held")
-    _holder_name = ""
+    _lease_class: type[Leased]
+    _client: Any  # carries out its requests
     _mutex: AbstractContextManager[Any]  # held while callers are looked at
 
     def __init__(
         self,
-        make_lease: Callable[..., Leased],
+        client: Any,
+        keeper: LeaseKeeper,
         watching: Callable[[str], Any],
         keys: LockKeys,
-        on_lost: Callable[[], object] | None,
+        ttl: float,
+        on_lost: Callable[[], object] | None = None,
+        holder: str = "",
+        codec: Codec[Any] = TEXT,
     ) -> None:
-        """`make_lease` makes one that is not granted yet; `watching` begins a watch."""
-        make_lease()  # raises at once if the time can't be one
+        """`watching` begins a watch; `holder` begins the name that others read."""
+        make: Callable[..., Leased] = self._lease_class
+        self._make_lease = partial(make, client, keeper, ttl)
+        self._make_lease()  # raises at once if the time can't be one
         self.name = keys.name
+        self._client = client
         self._keys = keys
-        self._make_lease = make_lease
         self._watching = watching
         self._on_lost = plain_or_none(on_lost, "on_lost")
+        self._holder_name = holder
+        self._codec = codec
+        self._begin_anew()
 
-    # --- of a shell -----------------------------------------------------------------------------
+    def _begin_anew(self) -> None:
+        kind = Crowd if self._keys.is_for_many else Callers
+        self._all_callers: Callers[Leased, Waiter] = kind(self._wake)
 
     @property
     def _callers(self) -> Callers[Leased, Waiter]:
-        raise NotImplementedError
+        return self._all_callers
+
+    # --- of a shell -----------------------------------------------------------------------------
 
     def _caller(self) -> object:
         """Return the identity of the thread or the task that asks."""
@@ -100,12 +105,17 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
     def _new_waiter(self) -> Waiter:
         raise NotImplementedError
 
+    @staticmethod
+    def _wake(waiter: Waiter) -> bool:
+        """Tell a waiter that its turn has come; return False if it gave up."""
+        raise NotImplementedError
+
     def _has_turn(self, waiter: Waiter) -> bool:
         raise NotImplementedError
 
     def _now(self) -> float:
         """Return seconds of the clock by which watches wait."""
-        raise NotImplementedError
+        return time.monotonic()
 
     def _call_apart(self, on_lost: Callable[[], object]) -> None:
         raise NotImplementedError
@@ -394,7 +404,7 @@ class LeaderChanges:
         self._held = keys.held
         self._is_reported = False
 
-    def take(self, watch: Followed) -> Iterator[str | None]:
+    def take(self, watch: BaseWatch[str]) -> Iterator[str | None]:
         """Yield the values of the leaders since the last look; None: no leader."""
         for event in watch._take_ready():
             if event.key == self._held:

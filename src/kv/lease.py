@@ -6,12 +6,12 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from raftline.clients.steps import carry_out
 from raftline.kv.calls import Ask, Call, Steps
 from raftline.kv.lease_timer import BaseLease, Clock, LeaseTimer, clock
-from raftline.kv.methods import short_traceback
+from raftline.kv.methods import carried_out, short_traceback
 from raftline.kv.renewals import Renewals, UntilDue, keeping
 
 Result = TypeVar("Result")
@@ -96,24 +96,7 @@ class Lease(BaseLease[threading.Event]):
     its own thread.
     """
 
-    def __init__(
-        self,
-        client: Transport,
-        keeper: Keeper,
-        ttl: float,
-        on_lost: Callable[[], object] | None = None,
-        keep: bool = True,
-        on_end: Callable[[LeaseTimer], object] | None = None,
-        now: Clock = clock,
-    ) -> None:
-        """Without `keep` the program renews it, by `check`, and no thread does. `on_end` is called
-        at any end, in the thread that ends it."""
-        super().__init__(keeper, ttl, on_lost, keep, on_end, now)
-        self._client = client
-
-    def __enter__(self) -> Lease:
-        self._carry_out(self._granting())
-        return self
+    _client: Transport
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         self._carry_out(self._leaving(error))
@@ -128,6 +111,8 @@ class Lease(BaseLease[threading.Event]):
         self._carry_out(self._granting())
         return self
 
+    __enter__ = grant
+
     def check(self, timeout: float | None = None) -> Lease:
         """Renew it for its whole time, which confirms that it is held. `timeout` is by default
         that of the client.
@@ -138,9 +123,7 @@ class Lease(BaseLease[threading.Event]):
         self._carry_out(self._checking(timeout))
         return self
 
-    def release(self) -> int:
-        """End it; return how many keys were deleted. Raises LeaseLost if it had ended before."""
-        return self._carry_out(self._releasing())
+    release = carried_out(BaseLease[Any]._releasing, "release")
 
     def wait_lost(self, timeout: float | None = None) -> bool:
         """Wait until it is lost, at most `timeout` seconds; return whether it is. One that is

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from raftline.clients.connection import ClientError
 from raftline.common.nocopies import NoCopies
@@ -124,12 +124,6 @@ class LeaseTimer:
         return LeaseLost(f"{self.lease} has ended: it was released, or not renewed in time")
 
 
-class Over(Protocol):
-    """An event that is set once a lease is over."""
-
-    def set(self) -> None: ...
-
-
 class LeaseKeeper(Protocol):
     """Renews leases until they are over (`renewals.py`)."""
 
@@ -137,23 +131,28 @@ class LeaseKeeper(Protocol):
     def drop(self, timer: LeaseTimer) -> None: ...
 
 
-Event = TypeVar("Event", bound=Over)
+Event = TypeVar("Event", bound=Any)  # has `set`, which is called once a lease is over
 
 
 class BaseLease(NoCopies, Generic[Event]):
     """The part of a lease that waits for nothing: its state, and its requests as machines."""
 
     _with = "with"
+    _client: Any  # carries out its requests
 
     def __init__(
         self,
+        client: Any,
         keeper: LeaseKeeper,
         ttl: float,
-        on_lost: Callable[[], object] | None,
-        keep: bool,
-        on_end: Callable[[LeaseTimer], object] | None,
-        now: Clock,
+        on_lost: Callable[[], object] | None = None,
+        keep: bool = True,
+        on_end: Callable[[LeaseTimer], object] | None = None,
+        now: Clock = clock,
     ) -> None:
+        """Without `keep` the program renews it, by `check`, and nothing else does. `on_end` is
+        called at any end, by what ends it."""
+        self._client = client
         self._keeper = keeper
         self._seconds = seconds_of(ttl)
         self._on_lost = plain_or_none(on_lost, "on_lost")
@@ -272,7 +271,7 @@ class BaseLease(NoCopies, Generic[Event]):
             raise timer.loss()
 
     def _releasing(self) -> Steps[int]:
-        """End it; return how many keys went with it. Raises LeaseLost."""
+        """End it; return how many keys were deleted. Raises LeaseLost if it had ended before."""
         return (yield from releasing(self._held(), self._now))
 
     def _leaving(self, error: BaseException | None) -> Steps[None]:

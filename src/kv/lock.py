@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any, Generic, TypeVar
 
 from raftline.clients.steps import carry_out
-from raftline.kv.callers import Callers, Crowd
+from raftline.kv.callers import Callers
 from raftline.kv.calls import CALLS, Ask
 from raftline.kv.claims import (
     NOT_HELD,
@@ -22,14 +20,12 @@ from raftline.kv.claims import (
     LeaderChanges,
     Look,
 )
-from raftline.kv.codec import TEXT, Codec, Data
-from raftline.kv.contest import LockKeys
-from raftline.kv.lease import Keeper, Lease, Transport, call_apart
+from raftline.kv.codec import Data
+from raftline.kv.lease import Lease, Transport, call_apart
 from raftline.kv.methods import carried_out, short_traceback
 from raftline.kv.wait_times import seconds_to_wait
 from raftline.kv.watch import Watch
 
-Watching = Callable[[str], Watch[str]]
 Kind = TypeVar("Kind")
 _Claim = TypeVar("_Claim", bound="Claim")
 _FORKED = "it is held by the process that forked, not by this one"
@@ -38,30 +34,15 @@ _FORKED = "it is held by the process that forked, not by this one"
 class Claim(BaseClaim[Lease, threading.Event]):
     """The part that a lock and an election share: what its threads wait for."""
 
-    def __init__(
-        self,
-        client: Transport,
-        keeper: Keeper,
-        watching: Watching,
-        keys: LockKeys,
-        ttl: float,
-        on_lost: Callable[[], object] | None = None,
-        holder: str = "",
-        codec: Codec[Any] = TEXT,
-    ) -> None:
-        super().__init__(partial(Lease, client, keeper, ttl), watching, keys, on_lost)
-        self._client = client
-        self._watching: Watching = watching
-        self._holder_name = holder
-        self._codec = codec
-        self._was_held_at_fork = False
-        self._begin_anew()
+    _lease_class = Lease
+    _client: Transport
+    _watching: Callable[[str], Watch[str]]
+    _was_held_at_fork = False
 
     def _begin_anew(self) -> None:
         self._process = os.getpid()
         self._mutex = threading.Lock()
-        kind = Crowd if self._keys.is_for_many else Callers
-        self._all_callers: Callers[Lease, threading.Event] = kind(_wake)
+        super()._begin_anew()
 
     @property
     def _callers(self) -> Callers[Lease, threading.Event]:
@@ -103,11 +84,13 @@ class Claim(BaseClaim[Lease, threading.Event]):
     def _new_waiter(self) -> threading.Event:
         return threading.Event()
 
+    @staticmethod
+    def _wake(waiter: threading.Event) -> bool:
+        waiter.set()
+        return True
+
     def _has_turn(self, waiter: threading.Event) -> bool:
         return waiter.is_set()
-
-    def _now(self) -> float:
-        return time.monotonic()
 
     def _call_apart(self, on_lost: Callable[[], object]) -> None:
         call_apart(on_lost)
@@ -189,8 +172,3 @@ class _Caller:
 
 
 _thread = threading.local()
-
-
-def _wake(turn: threading.Event) -> bool:
-    turn.set()
-    return True

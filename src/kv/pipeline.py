@@ -11,7 +11,7 @@ come between, and one that is refused leaves the others done.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Concatenate, Generic, TypeVar
 
 from raftline.common.errors import RaftlineError
@@ -36,14 +36,6 @@ class Pending(Generic[Result]):
     def __repr__(self) -> str:
         state = "not sent" if not self._is_there else "failed" if self._error else "done"
         return f"<the result of a request, {state}>"
-
-    @property
-    def _command(self) -> str:
-        return self._call.command
-
-    @property
-    def _failure(self) -> Exception | None:
-        return self._error
 
     def result(self) -> Result:
         """Return the result.
@@ -82,8 +74,10 @@ def of_pipelines(request: Request[P, Result]) -> Callable[Concatenate[Any, P], P
 class BasePipeline(Generic[Data]):
     """The requests of a pipeline, each with its result to come."""
 
-    def __init__(self, codec: Codec[Data]) -> None:
+    def __init__(self, codec: Codec[Data], together: Callable[[Sequence[str]], Any]) -> None:
+        """`together` sends commands, and returns their answers, in asyncio to be awaited."""
         self._codec = codec
+        self._together = together
         self._calls = Calls(codec)
         self._requests: list[Pending[Any]] = []
         self._is_over = False
@@ -105,15 +99,15 @@ class BasePipeline(Generic[Data]):
     def _commands(self) -> list[str]:
         """Return what is to be sent; nothing can be added any more."""
         self._is_over = True
-        return [each._command for each in self._requests]
+        return [each._call.command for each in self._requests]
 
     def _settle(self, answers: Sequence[str | RaftlineError]) -> None:
         """Take the answers. Raise the first error, once all results are there."""
         for request, answer in zip(self._requests, answers, strict=True):
             request._settle(answer)
         for request in self._requests:
-            if request._failure is not None:
-                raise request._failure.with_traceback(None)
+            if request._error is not None:
+                raise request._error.with_traceback(None)
 
     get = of_pipelines(Calls[Data].get)
     set = of_pipelines(Calls[Data].set)
@@ -155,15 +149,6 @@ class Pipeline(BasePipeline[Data]):
     error; each `Pending` has its own. If the block raises, nothing is sent.
     """
 
-    def __init__(
-        self,
-        codec: Codec[Data],
-        together: Callable[[Sequence[str]], Sequence[str | RaftlineError]],
-    ) -> None:
-        """`together` sends commands, and returns their answers."""
-        super().__init__(codec)
-        self._together = together
-
     def __enter__(self) -> Pipeline[Data]:
         return self
 
@@ -175,14 +160,6 @@ class Pipeline(BasePipeline[Data]):
 
 class AioPipeline(BasePipeline[Data]):
     """Requests that are sent together at the end of an `async with`; see `Pipeline`."""
-
-    def __init__(
-        self,
-        codec: Codec[Data],
-        together: Callable[[Sequence[str]], Awaitable[Sequence[str | RaftlineError]]],
-    ) -> None:
-        super().__init__(codec)
-        self._together = together
 
     async def __aenter__(self) -> AioPipeline[Data]:
         return self

@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 import pytest
 
 from raftline.clients.connection import ClientError, Unreachable
-from raftline.kv.callers import Callers, Crowd
 from raftline.kv.calls import CALLS, Ask
 from raftline.kv.claims import BaseClaim, LetGo, Look
 from raftline.kv.contest import (
@@ -61,6 +60,9 @@ class _Over:
 
 
 class Lease(BaseLease[_Over]):
+    def __init__(self, *operands: Any, on_end: Any = None) -> None:
+        super().__init__(*operands, on_end=on_end, now=lambda: 0.0)
+
     def _new_event(self) -> _Over:
         return _Over()
 
@@ -72,28 +74,24 @@ class Watch(Followed):
 class Claim(BaseClaim[Lease, object]):
     """A program's lock or semaphore, one step at a time."""
 
+    _lease_class = Lease
+    _mutex = nullcontext()
+
     def __init__(self, store: Store, keys: LockKeys, name: str = "a program") -> None:
         self.store = store
-        self._mutex = nullcontext()
-        kind = Crowd if keys.is_for_many else Callers
-        self._all: Callers[Lease, object] = kind(lambda waiter: True)
         self._name = name
         self.leases: list[str] = []
-
-        def lease(on_end: Any = None) -> Lease:
-            return Lease(_Keeper(), 10, None, True, on_end, lambda: 0.0)
-
-        super().__init__(lease, partial(Watch, store), keys, None)
-
-    @property
-    def _callers(self) -> Callers[Lease, object]:
-        return self._all
+        super().__init__(None, _Keeper(), partial(Watch, store), keys, 10)
 
     def _caller(self) -> object:
         return self
 
     def _new_waiter(self) -> object:
         return object()
+
+    @staticmethod
+    def _wake(waiter: object) -> bool:
+        return True
 
     def _now(self) -> float:
         return 0.0

@@ -23,7 +23,6 @@ from raftline.clients.connection import ClientError, Deadline
 from raftline.clients.one_node import Connect, HangUp, NextLine, NodeStep, Rest, Send
 from raftline.clients.search import NodeTurns, search, text_of
 from raftline.clients.steps import carry_out_awaiting
-from raftline.kv.callers import Callers
 from raftline.kv.calls import CALLS, Ask, Call, Steps
 from raftline.kv.claims import AwaitTurn, BaseClaim, Claiming, ClaimStep, LetGo, Look
 from raftline.kv.codec import TEXT
@@ -77,10 +76,14 @@ class SimulatedLease(BaseLease[_Over]):
     is_reported = False  # its loss, by the lock that it guarded
 
     def __init__(
-        self, program: Locker, seconds: int, keep: bool = True, on_end: Any = None
+        self,
+        program: Locker,
+        keeper: SimulatedKeeper,
+        seconds: int,
+        keep: bool = True,
+        on_end: Any = None,
     ) -> None:
-        super().__init__(program.keeper, seconds, None, keep, on_end, program.lease_s)
-
+        super().__init__(program, keeper, seconds, None, keep, on_end, program.lease_s)
         self.program = program
 
     @property
@@ -104,24 +107,25 @@ class SimulatedLease(BaseLease[_Over]):
 class SimulatedLock(BaseClaim[SimulatedLease, Promise]):
     """A lock object of a simulated program."""
 
+    _lease_class = SimulatedLease
+    _mutex = nullcontext()
+
     def __init__(self, program: Locker, name: str, seconds: int) -> None:
         self._program = program
-        self._mutex = nullcontext()
-        self._all_callers: Callers[SimulatedLease, Promise] = Callers(lambda one: one.settle(True))
         self.line = CallersInTurn(f"{program.name} of {name}")
-        make = partial(SimulatedLease, program, seconds)
-        super().__init__(make, program.watch, LockKeys(LOCKS, name), self._lost)
+        keys = LockKeys(LOCKS, name)
+        super().__init__(program, program.keeper, program.watch, keys, seconds, self._lost)
         self._last_won: SimulatedLease | None = None
-
-    @property
-    def _callers(self) -> Callers[SimulatedLease, Promise]:
-        return self._all_callers
 
     def _caller(self) -> object:
         return Task.current or self
 
     def _new_waiter(self) -> Promise:
         return Promise()
+
+    @staticmethod
+    def _wake(waiter: Promise) -> bool:
+        return waiter.settle(True)
 
     def _has_turn(self, waiter: Promise) -> bool:
         return waiter.answer is True
@@ -589,7 +593,7 @@ class Locker(Searcher):
     async def _set_by_hand(self, lock: SimulatedLock) -> None:
         """Set the key of a lock as soon as it is free, without a look at who is next, for a moment.
         The task that holds the lock releases it meanwhile."""
-        lease, held = SimulatedLease(self, 1, keep=False), lock._keys.held
+        lease, held = SimulatedLease(self, self.keeper, 1, keep=False), lock._keys.held
         with contextlib.suppress(ClientError):
             await carry_out_awaiting(lease._granting(), self._ask_step)
             while lease.is_held:
@@ -604,7 +608,7 @@ class Locker(Searcher):
 
     async def _takes_a_lease(self) -> None:
         """Hold a lease that guards no lock."""
-        lease = SimulatedLease(self, 1)
+        lease = SimulatedLease(self, self.keeper, 1)
         try:
             await carry_out_awaiting(lease._granting(), self._ask_step)
             await self.sleep(HOLD_S * self.chance.random())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from raftline.kv.callers import Crowd
 from raftline.kv.contest import LOCKS, LockKeys, SharedKeys, Slots
 from tests.virtual.lockers import WAITS_S, Locker, SimulatedLease, SimulatedLock
 
@@ -26,9 +25,9 @@ class SharedLock(SimulatedLock):
     def __init__(self, program: Locker, keys: LockKeys, seconds: int) -> None:
         super().__init__(program, keys.name, seconds)
         self._keys = keys
+        self._begin_anew()
         self._won: list[SimulatedLease] = []
         if keys.is_for_many:
-            self._all_callers = Crowd(lambda one: one.settle(True))
             self.line: Any = _NoLine()
 
     def won(self, token: int) -> SimulatedLease:
