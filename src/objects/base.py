@@ -5,6 +5,7 @@ The errors stand beside those of a client (`ClientError`).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from queue import Empty, Full
 from typing import Any, Protocol, TypeVar
 
@@ -153,6 +154,28 @@ class ReplicatedObject(NoCopies):
             return self._do(operation, *operands)
         except NotDone:
             raise error from None
+
+
+@short_tracebacks
+class ReplicatedCollection(ReplicatedObject):
+    """A dict, a set or a list, which is read as a copy of all of it, taken at once."""
+
+    def copy(self) -> Any:
+        """Return all of it as a plain one."""
+        raise NotImplementedError
+
+    def __contains__(self, item: object) -> bool:
+        return item in self.copy()
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.copy())
+
+    def __len__(self) -> int:
+        return len(self.copy())
+
+    def clear(self) -> None:
+        """Remove all of it, in one step."""
+        self._do("clear")
 
 
 def _asker(node: Any) -> Asker:

@@ -16,13 +16,13 @@ from collections.abc import (
 from collections.abc import Set as AbstractSet
 from typing import Any
 
-from raftline.objects.base import NotDone, ReplicatedObject, short_tracebacks
+from raftline.objects.base import NotDone, ReplicatedCollection, short_tracebacks
 
 _MISSING = object()
 
 
 @short_tracebacks
-class ReplicatedDict(ReplicatedObject, MutableMapping[str, Any]):
+class ReplicatedDict(ReplicatedCollection, MutableMapping[str, Any]):
     """A dict with str keys; each method is one step, and each read one moment's state.
 
     Iteration, `keys`, `values`, `items` go over a copy taken at once; `d | more` is a plain dict.
@@ -44,14 +44,8 @@ class ReplicatedDict(ReplicatedObject, MutableMapping[str, Any]):
     def __delitem__(self, key: str) -> None:
         self.remove(key)
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.copy())
-
     def __reversed__(self) -> Iterator[str]:
         return reversed(self.copy())
-
-    def __len__(self) -> int:
-        return len(self.copy())
 
     def keys(self) -> KeysView[str]:
         return self.copy().keys()
@@ -111,10 +105,6 @@ class ReplicatedDict(ReplicatedObject, MutableMapping[str, Any]):
         self.update(more)
         return self
 
-    def clear(self) -> None:
-        """Remove all keys, in one step."""
-        self._do("clear")
-
 
 def _plain(pairs: Any) -> Any:
     return pairs.copy() if isinstance(pairs, ReplicatedDict) else pairs
@@ -142,7 +132,7 @@ def _as_set(other: Any, kind: Any) -> Any:
 
 
 @short_tracebacks
-class ReplicatedSet(ReplicatedObject, MutableSet[Any]):
+class ReplicatedSet(ReplicatedCollection, MutableSet[Any]):
     """A set of str, int, float, bool and None; each method is one step.
 
     `a | b` and the like give a plain set; `a |= b` changes the replicated one, in one step.
@@ -168,15 +158,6 @@ class ReplicatedSet(ReplicatedObject, MutableSet[Any]):
         """Whether it contains none of these."""
         return self.copy().isdisjoint(other)
 
-    def __contains__(self, item: object) -> bool:
-        return item in self.copy()
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.copy())
-
-    def __len__(self) -> int:
-        return len(self.copy())
-
     def add(self, value: Any) -> bool:  # type: ignore[override]  # returns more than None
         """Add an item; return whether it is new."""
         return bool(self._do("add", _item(value)))
@@ -193,10 +174,6 @@ class ReplicatedSet(ReplicatedObject, MutableSet[Any]):
     def pop(self) -> Any:
         """Remove an item, the one that came first, and return it. Raises KeyError if empty."""
         return self._do_or_raise(KeyError(f"{self.name} is empty"), "take")
-
-    def clear(self) -> None:
-        """Remove all items, in one step."""
-        self._do("clear")
 
     def update(self, items: Iterable[Any]) -> None:
         """Add all items, in one step."""

@@ -15,6 +15,7 @@ from raftline.clients.connection import ClientError, NoLeader, OutcomeUnknown, U
 from raftline.objects.base import (
     Asker,
     NotDone,
+    ReplicatedCollection,
     ReplicatedObject,
     short_tracebacks,
     spelled_in_line,
@@ -26,7 +27,7 @@ LOG = logging.getLogger("raftline")
 
 
 @short_tracebacks
-class ReplicatedList(ReplicatedObject, MutableSequence[Any]):
+class ReplicatedList(ReplicatedCollection, MutableSequence[Any]):
     """A list; each method is one step, and each read one moment's state."""
 
     kind = "list"
@@ -57,17 +58,8 @@ class ReplicatedList(ReplicatedObject, MutableSequence[Any]):
         else:
             self._at("drop", index)
 
-    def __len__(self) -> int:
-        return len(self.copy())
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.copy())
-
     def __reversed__(self) -> Iterator[Any]:
         return iter(self.copy()[::-1])
-
-    def __contains__(self, value: object) -> bool:
-        return value in self.copy()
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, ReplicatedList):
@@ -115,10 +107,6 @@ class ReplicatedList(ReplicatedObject, MutableSequence[Any]):
     def reverse(self) -> None:
         """Turn the order round, in one step."""
         self._do("reverse")
-
-    def clear(self) -> None:
-        """Remove all values, in one step."""
-        self._do("clear")
 
     def _at(self, operation: str, index: SupportsIndex, *values: object) -> Any:
         none = IndexError(f"{self.name} has no index {index}")
