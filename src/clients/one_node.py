@@ -109,8 +109,8 @@ def do_at(connection: NodeConnection, step: Send | NextLine) -> bytes | None:
     return None
 
 
-class NodeShell:
-    """One connection at a time to a node, for a thread: what it does for each step."""
+class BaseNodeShell:
+    """One connection at a time to a node, of a thread or a task."""
 
     def __init__(
         self,
@@ -121,12 +121,17 @@ class NodeShell:
         asks_codes: bool = True,
     ) -> None:
         """Make no connection yet. `sender` logs in, and asks for codes in refusals if wanted."""
-        self.connection: NodeConnection | None = None
         self.over = threading.Event()  # set once nothing more is to be connected to
         self._sender = sender
         self._credentials = credentials
         self._tls = tls
-        self._asks_codes = asks_codes
+        self._codes = sender if asks_codes else ""
+
+
+class NodeShell(BaseNodeShell):
+    """What a thread does for each step."""
+
+    connection: NodeConnection | None = None
 
     def __enter__(self) -> NodeShell:
         return self
@@ -153,8 +158,7 @@ class NodeShell:
         if self.connection is not None and self.connection.address == step.address:
             return step.address
         until_s = time.monotonic() + step.limit_s
-        codes = self._sender if self._asks_codes else ""
-        connection = NodeConnection(step.address, step.limit_s, self._tls, codes, step.others)
+        connection = NodeConnection(step.address, step.limit_s, self._tls, self._codes, step.others)
         self.connection = connection
         if self.over.is_set():  # meanwhile, by another thread
             raise ConnectionError("this connection was closed")

@@ -61,7 +61,8 @@ class AioWatch(BaseWatch[Data], AsyncIterator[Event[Data]]):
 
     def close(self) -> None:
         """End it; the task that iterates stops."""
-        self._machine.is_closed = self._node.is_over = True
+        self._machine.is_closed = True
+        self._node.over.set()
         self._node.close()
 
     @short_traceback

@@ -9,9 +9,8 @@ from typing import Any
 
 from raftline.clients.connection import line_of
 from raftline.clients.lines import ConnectionEnded
-from raftline.clients.login import Credentials, text_in
-from raftline.clients.one_node import Connect, HangUp, NodeStep, Rest, Send
-from raftline.clients.tls import ClientTls
+from raftline.clients.login import text_in
+from raftline.clients.one_node import BaseNodeShell, Connect, HangUp, NodeStep, Rest, Send
 from raftline.common.address import Address
 from raftline.kv.asker import take_steps
 from raftline.kv.line_protocol import LineProtocol, reach
@@ -72,24 +71,10 @@ class LineStream(LineProtocol):
             self._wake()
 
 
-class AioNodeShell:
-    """One connection at a time to a node, for a task: what it does for each step of a machine."""
+class AioNodeShell(BaseNodeShell):
+    """What a task does for each step of a machine."""
 
-    def __init__(
-        self,
-        sender: str,
-        credentials: Credentials | None,
-        tls: ClientTls | None,
-        *,
-        asks_codes: bool = True,
-    ) -> None:
-        """Make no connection yet; see `NodeShell`."""
-        self.stream: LineStream | None = None
-        self.is_over = False  # set once nothing more is to be connected to
-        self._sender = sender
-        self._credentials = credentials
-        self._tls = tls
-        self._asks_codes = asks_codes
+    stream: LineStream | None = None
 
     async def do(self, step: NodeStep) -> Any:
         """Carry out a step, and return its answer."""
@@ -115,10 +100,9 @@ class AioNodeShell:
                 answer to the login, takes longer.
         """
         until_s = time.monotonic() + step.limit_s
-        codes = self._sender if self._asks_codes else ""
 
         def make(address: Address) -> LineStream:
-            return LineStream(address, codes)
+            return LineStream(address, self._codes)
 
         async def answer_to(command: str) -> str:
             stream.send(line_of(self._sender, command))
@@ -126,7 +110,7 @@ class AioNodeShell:
 
         stream = await reach(step.address, make, self._tls, step.limit_s, step.others)
         self.stream = stream
-        if self.is_over:
+        if self.over.is_set():
             self.close()
         elif self._credentials is not None:
             try:
