@@ -159,7 +159,8 @@ class Client:
         if not self.follow:
             limits = Deadline(self.timeout_s, self._on_wait, reply_s=self.timeout_s)
             line = line_of(self.name, command)
-            return self._exchange(self._connected(self.timeout_s), line, command, limits)
+            connection = self._connected_to(self.address, self.timeout_s)
+            return self._exchange(connection, line, command, limits)
         deadline = Deadline(
             self.search_s or self.timeout_s,
             self._on_wait,
@@ -206,13 +207,13 @@ class Client:
                 another one explains more.
         """
         if not self.follow:
-            self._connected(self.timeout_s)
+            self._connected_to(self.address, self.timeout_s)
             return
         failures: list[Unreachable] = []
         for _ in self._nodes.known:
             asked, limit_s = self.address, min(self.timeout_s, CONNECT_TIMEOUT_S)
             try:
-                connection = self._connected(limit_s, self._nodes.besides((asked,)))
+                connection = self._connected_to(asked, limit_s, self._nodes.besides((asked,)))
             except Unreachable as error:
                 failures.append(error)
                 self._nodes.move_on(asked, error)
@@ -242,14 +243,10 @@ class Client:
             raise lost(command, connection.address, foreign, limit_s)
         return reply
 
-    def _connected(self, limit_s: float, others: Iterator[Address] = NOBODY) -> NodeConnection:
-        """Return a connection to the node whose turn it is, or to one of the others if that comes
-        first."""
-        return self._connected_to(self.address, limit_s, others)
-
     def _connected_to(
         self, address: Address, limit_s: float, others: Iterator[Address] = NOBODY
     ) -> NodeConnection:
+        """Return a connection to a node, or to one of the others if that comes first."""
         if self._connection is not None:
             if self._connection.address == address and self._connection.is_silent():
                 return self._connection

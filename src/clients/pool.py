@@ -127,7 +127,7 @@ class Clients(NoCopies):
             idle, self._idle = self._idle, []
             self._lock.notify_all()
         for client in idle:
-            _leave(client)
+            client.forget_sessions()
 
     def _look_for_fork(self) -> None:
         """Begin anew in a forked child, with a new lock. Two processes on one connection would
@@ -169,7 +169,7 @@ class Clients(NoCopies):
                 self._idle.append(client)
                 self._lock.notify()
                 return
-        _leave(client)
+        client.forget_sessions()
 
     def _made(self) -> Client:
         first, *others = self.addresses.known
@@ -189,8 +189,3 @@ def _text_or_error(answer: Answer) -> str | ClientError:
         return answer
     refusal = refusal_in(answer.text)
     return answer.text if refusal is None else error_of(refusal)
-
-
-def _leave(client: Client) -> None:
-    client.forget_sessions()
-    client.close()

@@ -194,9 +194,3 @@ def _advice(verify_code: int) -> str:
     if verify_code in _OTHER_NAME:
         return "Ask the host that it is for, or name that: --tls-server-name HOST."
     return ""
-
-
-def why_no_tls(error: OSError) -> str:
-    """Return why TLS did not come about, in words; "" if the error is another one."""
-    trouble = tls_trouble(error)
-    return trouble.why if trouble else ""

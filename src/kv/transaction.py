@@ -87,9 +87,6 @@ class Plan(Generic[Data]):
         self.branches: dict[str, list[str]] = {"then": [], "else": []}
         self.readers: dict[str, list[_Read]] = {"then": [], "else": []}
 
-    def word(self, text: str) -> str:
-        return spell_word(text)
-
     def key(self, key: Data) -> str:
         return spell_word(self.codec.key(key))
 

@@ -15,11 +15,7 @@ if TYPE_CHECKING:
 
 
 def add_commands(commands: Commands) -> None:
-    """Add them to the command line."""
-    _add_view(commands)
-
-
-def _add_view(commands: Commands) -> None:
+    """Add it to the command line."""
     view = commands.add_parser(
         "view",
         help="a picture of the running cluster, in a browser on this machine",

@@ -10,7 +10,7 @@ from raftline.clients.connection import ClientError, Deadline, say_waiting
 from raftline.clients.one_node import Connect, NodeShell, Talk, answer_to
 from raftline.clients.options import ClientAccess, access_of, add_login_options
 from raftline.clients.steps import carry_out
-from raftline.clients.tls import why_no_tls
+from raftline.clients.tls import tls_trouble
 from raftline.common import config
 from raftline.common.address import HOST, Address, split
 from raftline.common.arguments import Parser
@@ -129,7 +129,8 @@ def _ordering(target: str, address: Address, line: bytes, deadline: Deadline) ->
     except ClientError as failure:
         return Reply("", error(f"{where}: {failure}"))
     except OSError as failure:
-        why = why_no_tls(failure) or (failure.strerror or str(failure)).lower()
+        trouble = tls_trouble(failure)
+        why = trouble.why if trouble else (failure.strerror or str(failure)).lower()
         return Reply("", error(f"{where} is not reached: {why}; nothing was done"))
     try:
         reply = read_reply((yield from answer_to(line, address, deadline)))
