@@ -15,13 +15,13 @@ from raftline.clients.connection import ClientError, Refused, say_waiting
 from raftline.clients.options import ClientAccess, add_asking_options, clients_of
 from raftline.clients.pool import TIMEOUT_S
 from raftline.clients.where import by_address
-from raftline.common.arguments import Parser, as_seconds
+from raftline.common.arguments import Parser, as_number, as_seconds
 from raftline.kv.codec import TEXT
 from raftline.kv.contest import SLOTS_MAX
 from raftline.kv.lock import Claim
 from raftline.kv.store import KV
 from raftline.tools.guarded import CannotRun, ExitResult, Interrupted, Signals, run
-from raftline.wire.leaseoperands import SECONDS_MAX, seconds_in
+from raftline.wire.leaseoperands import SECONDS_MAX
 from raftline.wire.protocol import error
 
 _DOES = {
@@ -85,7 +85,7 @@ def parser(verb: str) -> Parser:
     add("name", metavar="NAME", help="the same for all who are to exclude each other")
     add(
         "--ttl",
-        type=_ttl,
+        type=as_number("whole number of seconds", 1, SECONDS_MAX),
         default=10,
         metavar="SECONDS",
         help="it is free that long after this program died (10)",
@@ -120,8 +120,9 @@ def _add_lock_options(reader: Parser) -> None:
     form.add_argument(
         "--shared", action="store_true", help="with all who share it, and nobody else"
     )
+    holders = as_number("number of holders", 1, SLOTS_MAX)
     form.add_argument(
-        "--at-most", type=_limit, metavar="N", help="up to N hold it: the semaphore NAME"
+        "--at-most", type=holders, metavar="N", help="up to N hold it: the semaphore NAME"
     )
 
 
@@ -239,23 +240,6 @@ def _self() -> str:
 def _whose(holder: str | None) -> str:
     """Return who holds a lock, in words; None: it is free by now, or for a program that waits."""
     return "taken by a program that waits" if holder is None else f"held by {holder}"
-
-
-def _limit(text: str) -> int:
-    if not text.isascii() or not text.isdecimal() or not 1 <= int(text) <= SLOTS_MAX:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no number of holders: a whole number from 1 to {SLOTS_MAX}"
-        )
-    return int(text)
-
-
-def _ttl(text: str) -> int:
-    seconds = seconds_in(text)
-    if seconds is None:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no time of a lease: a whole number of seconds from 1 to {SECONDS_MAX}"
-        )
-    return seconds
 
 
 def _wait(text: str) -> float:
