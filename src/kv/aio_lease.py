@@ -65,6 +65,11 @@ class AioKeeper:
         return None
 
 
+def call_soon(on_lost: Callable[[], object]) -> None:
+    """Let the event loop call it: it may raise, and must not end a renewal."""
+    asyncio.get_running_loop().call_soon(on_lost)
+
+
 class AioLease(BaseLease[asyncio.Event]):
     """A lease: keys that are set under it go when it ends. `async with` grants, renews and
     releases it. A task renews it while it is held.
@@ -110,13 +115,7 @@ class AioLease(BaseLease[asyncio.Event]):
     def _new_event(self) -> asyncio.Event:
         return asyncio.Event()
 
-    def _call_apart(self, on_lost: Callable[[], object]) -> None:
-        call_soon(on_lost)
-
-
-def call_soon(on_lost: Callable[[], object]) -> None:
-    """Let the event loop call it: it may raise, and must not end a renewal."""
-    asyncio.get_running_loop().call_soon(on_lost)
+    _call_apart = staticmethod(call_soon)
 
 
 def _current_task() -> object:

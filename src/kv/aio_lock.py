@@ -78,9 +78,7 @@ class AioClaim(BaseClaim[AioLease, "asyncio.Future[bool]"]):
     def _has_turn(self, waiter: _Turn) -> bool:
         return waiter.done() and not waiter.cancelled() and waiter.result()
 
-    def _call_apart(self, on_lost: Callable[[], object]) -> None:
-        call_soon(on_lost)
-
+    _call_apart = staticmethod(call_soon)
     check = awaited(BaseClaim[Any, Any]._checking, "check")
 
     async def wait_lost(self) -> bool:

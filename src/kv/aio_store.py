@@ -20,7 +20,7 @@ from raftline.kv.base_kv import BaseKV
 from raftline.kv.calls import Call, Calls
 from raftline.kv.codec import TEXT, Codec, Data
 from raftline.kv.events import KVSnapshot, WatchCursor
-from raftline.kv.listeners import Listeners, LoopListeners
+from raftline.kv.listeners import LoopListeners
 from raftline.kv.methods import of_tasks, short_traceback
 from raftline.kv.pipeline import AioPipeline, reads_of, values_of
 from raftline.kv.store import KV, NONE
@@ -79,6 +79,7 @@ class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
     _lease_class, _lock_class, _semaphore_class = AioLease, AioLock, AioSemaphore
     _election_class = AioElection
     _transport: TaskTransport
+    _shared: _AioShared
 
     def __init__(
         self,
@@ -109,10 +110,6 @@ class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
     @property
     def _is_closed(self) -> bool:
         return self._asker.is_closed
-
-    @property
-    def _listeners(self) -> Listeners:
-        return self._shared.listeners
 
     async def close(self) -> None:
         """End the connection, watches and tasks. Leases that are not released expire."""

@@ -15,7 +15,6 @@ from raftline.common.nocopies import NoCopies
 from raftline.kv.calls import Calls
 from raftline.kv.codec import Codec, Data
 from raftline.kv.contest import ELECTIONS, LOCKS, LockKeys, SharedKeys, Slots
-from raftline.kv.listeners import Listeners
 
 TTL_S = 10.0
 SomeLease = TypeVar("SomeLease")
@@ -34,6 +33,7 @@ class BaseKV(NoCopies, Generic[Data, SomeLease, SomeLock, SomeSemaphore, SomeEle
     _semaphore_class: type[SomeSemaphore]
     _election_class: Any  # of SomeElection
     _transport: Any
+    _shared: Any  # with all of the same connections
 
     def __init__(self, codec: Codec[Data], timeout: float, name: str, addresses: Addresses) -> None:
         self._timeout = time_limit(timeout)
@@ -44,10 +44,6 @@ class BaseKV(NoCopies, Generic[Data, SomeLease, SomeLock, SomeSemaphore, SomeEle
 
     @property
     def _is_closed(self) -> bool:
-        raise NotImplementedError
-
-    @property
-    def _listeners(self) -> Listeners:
         raise NotImplementedError
 
     @property
@@ -82,11 +78,11 @@ class BaseKV(NoCopies, Generic[Data, SomeLease, SomeLock, SomeSemaphore, SomeEle
     def add_listener(self, listener: Callable[[ClientState], object]) -> None:
         """Call a function at each change of `state`, one change after the other. A thread for
         that calls it, in asyncio the event loop. Raises TypeError if it is no plain function."""
-        self._listeners.add(listener)
+        self._shared.listeners.add(listener)
 
     def remove_listener(self, listener: Callable[[ClientState], object]) -> None:
         """Call it no more. Raises ValueError if it was not added."""
-        self._listeners.remove(listener)
+        self._shared.listeners.remove(listener)
 
     def lease(
         self,

@@ -24,7 +24,7 @@ from raftline.kv.contest import MARK, LockKeys, LockProtocol, token_in
 from raftline.kv.errors import LeaseLost
 from raftline.kv.following import BaseWatch
 from raftline.kv.lease_timer import LeaseKeeper, LeaseTimer, suppress_if
-from raftline.kv.listeners import plain_or_none
+from raftline.kv.listeners import plain
 from raftline.kv.wait_times import Wait, seconds_to_wait
 
 NOT_HELD = "it is not held by this program"
@@ -83,7 +83,7 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
         self._client = client
         self._keys = keys
         self._watching = watching
-        self._on_lost = plain_or_none(on_lost, "on_lost")
+        self._on_lost = None if on_lost is None else plain(on_lost, "on_lost")
         self._holder_name = holder
         self._codec = codec
         self._begin_anew()
@@ -117,7 +117,8 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
         """Return seconds of the clock by which watches wait."""
         return time.monotonic()
 
-    def _call_apart(self, on_lost: Callable[[], object]) -> None:
+    @staticmethod
+    def _call_apart(on_lost: Callable[[], object]) -> None:
         raise NotImplementedError
 
     @property

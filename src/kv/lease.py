@@ -20,8 +20,6 @@ Result = TypeVar("Result")
 class Transport(Protocol):
     """A client that carries out calls."""
 
-    @property
-    def timeout(self) -> float: ...
     def ask(self, call: Call[Result], timeout: float | None = None) -> Result: ...
 
 
@@ -88,6 +86,15 @@ class Keeper:
         return None
 
 
+def call_apart(on_lost: Callable[[], object]) -> None:
+    """Call it in another thread: it may take long, or raise, and must not delay a renewal."""
+    try:
+        threading.Thread(target=on_lost, name="a lease was lost", daemon=True).start()
+    except RuntimeError:  # no thread can be started
+        with contextlib.suppress(Exception):
+            on_lost()
+
+
 class Lease(BaseLease[threading.Event]):
     """A lease: keys that are set under it go when it ends. `with` grants, renews and releases it.
 
@@ -150,14 +157,4 @@ class Lease(BaseLease[threading.Event]):
     def _is_here(self) -> bool:
         return self._process == os.getpid()
 
-    def _call_apart(self, on_lost: Callable[[], object]) -> None:
-        call_apart(on_lost)
-
-
-def call_apart(on_lost: Callable[[], object]) -> None:
-    """Call it in another thread: it may take long, or raise, and must not delay a renewal."""
-    try:
-        threading.Thread(target=on_lost, name="a lease was lost", daemon=True).start()
-    except RuntimeError:  # no thread can be started
-        with contextlib.suppress(Exception):
-            on_lost()
+    _call_apart = staticmethod(call_apart)

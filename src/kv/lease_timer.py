@@ -20,7 +20,7 @@ from raftline.clients.connection import ClientError
 from raftline.common.nocopies import NoCopies
 from raftline.kv.calls import CALLS, Ask, Steps, seconds_of
 from raftline.kv.errors import LeaseLost
-from raftline.kv.listeners import plain_or_none
+from raftline.kv.listeners import plain
 
 RENEWALS = 3  # per time of a lease
 RETRY_S = 0.2  # pause after a failed renewal
@@ -155,7 +155,7 @@ class BaseLease(NoCopies, Generic[Event]):
         self._client = client
         self._keeper = keeper
         self._seconds = seconds_of(ttl)
-        self._on_lost = plain_or_none(on_lost, "on_lost")
+        self._on_lost = None if on_lost is None else plain(on_lost, "on_lost")
         self._keep = keep
         self._on_end = on_end
         self._now = now
@@ -165,7 +165,8 @@ class BaseLease(NoCopies, Generic[Event]):
     def _new_event(self) -> Event:
         raise NotImplementedError
 
-    def _call_apart(self, on_lost: Callable[[], object]) -> None:
+    @staticmethod
+    def _call_apart(on_lost: Callable[[], object]) -> None:
         """Call it so that it can't delay or end a renewal."""
         raise NotImplementedError
 

@@ -14,11 +14,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from raftline.clients.health import LOG, ClientHealth, ClientState, Listener
 
 Function = TypeVar("Function")
+_Timer = threading.Timer | asyncio.TimerHandle
 
 
 def plain(function: Function, what: str) -> Function:
@@ -27,15 +28,6 @@ def plain(function: Function, what: str) -> Function:
     if not callable(function) or asyncio.iscoroutinefunction(function):
         raise TypeError(f"{what} is a plain function, not {type(function).__name__}")
     return function
-
-
-def plain_or_none(function: Function | None, what: str) -> Function | None:
-    """Return a function of the program, or None. Raises TypeError."""
-    return None if function is None else plain(function, what)
-
-
-class _Timer(Protocol):
-    def cancel(self) -> object: ...
 
 
 class Listeners:

@@ -92,9 +92,7 @@ class Claim(BaseClaim[Lease, threading.Event]):
     def _has_turn(self, waiter: threading.Event) -> bool:
         return waiter.is_set()
 
-    def _call_apart(self, on_lost: Callable[[], object]) -> None:
-        call_apart(on_lost)
-
+    _call_apart = staticmethod(call_apart)
     check = carried_out(BaseClaim[Any, Any]._checking, "check")
 
     def wait_lost(self, timeout: float | None = None) -> bool:

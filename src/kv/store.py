@@ -24,7 +24,6 @@ from raftline.kv.calls import Call, Calls
 from raftline.kv.codec import TEXT, Codec, Data
 from raftline.kv.events import KVSnapshot, WatchCursor
 from raftline.kv.lease import Keeper, Lease
-from raftline.kv.listeners import Listeners
 from raftline.kv.lock import Election, Lock, Semaphore
 from raftline.kv.methods import of_threads, short_traceback
 from raftline.kv.pipeline import Pipeline, reads_of, values_of
@@ -53,6 +52,7 @@ class KV(BaseKV[Data, Lease, Lock, Semaphore, "Election[Data]"], MutableMapping[
     _lease_class, _lock_class, _semaphore_class = Lease, Lock, Semaphore
     _election_class = Election
     _transport: ThreadTransport
+    _shared: Shared
 
     def __init__(
         self,
@@ -86,10 +86,6 @@ class KV(BaseKV[Data, Lease, Lock, Semaphore, "Election[Data]"], MutableMapping[
     @property
     def _is_closed(self) -> bool:
         return self._shared.is_closed
-
-    @property
-    def _listeners(self) -> Listeners:
-        return self._shared.listeners
 
     def close(self) -> None:
         """End all connections, watches and threads. Leases that are not released expire."""
