@@ -129,7 +129,7 @@ class BaseNodeShell:
 
 
 class NodeShell(BaseNodeShell):
-    """What a thread does for each step."""
+    """The steps of a conversation, carried out for a thread."""
 
     connection: NodeConnection | None = None
 

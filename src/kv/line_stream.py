@@ -72,7 +72,7 @@ class LineStream(LineProtocol):
 
 
 class AioNodeShell(BaseNodeShell):
-    """What a task does for each step of a machine."""
+    """The steps of a conversation, carried out for a task."""
 
     stream: LineStream | None = None
 
