@@ -41,6 +41,7 @@ class Connection:
 
     def forget_sessions(self) -> None:
         self.has_session = False
+        self.close()
 
     def close(self) -> None:
         assert not self.is_used
