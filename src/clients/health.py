@@ -7,6 +7,7 @@ clock: each report comes with its time.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import threading
@@ -18,6 +19,12 @@ Listener = Callable[[ClientState], object]
 LOST_S = 10.0  # without a node, the time of a lease unless a program gives another
 SILENCE_S = 25.0  # of a node that serves a watch; it sends something every ten seconds
 LOG = logging.getLogger("raftline")
+
+
+def report_error(text: str, *operands: object) -> None:
+    """Log the error that is being handled. A filter of the program that fails ends no thread."""
+    with contextlib.suppress(Exception):
+        LOG.exception(text, *operands)
 
 
 def silence_limit(silence: float) -> float:

@@ -8,7 +8,6 @@ of asyncio carry out the same steps (`steps.py`), with a clock that they hand in
 from __future__ import annotations
 
 import contextlib
-import logging
 import math
 import threading
 import time
@@ -17,6 +16,7 @@ from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 from raftline.clients.connection import ClientError
+from raftline.clients.health import report_error
 from raftline.common.nocopies import NoCopies
 from raftline.kv.calls import CALLS, Ask, Steps, seconds_of
 from raftline.kv.errors import LeaseLost
@@ -27,7 +27,6 @@ RETRY_S = 0.2  # pause after a failed renewal
 LEAST_S = 0.05  # the shortest time limit of a request
 
 Clock = Callable[[], float]
-LOG = logging.getLogger("raftline")
 
 
 def clock() -> float:
@@ -100,7 +99,7 @@ class LeaseTimer:
         error of this program must end no loop that renews."""
         if not self._has_reported:
             self._has_reported = True
-            LOG.exception("%s was not renewed, by an error of this program", self.lease)
+            report_error("%s was not renewed, by an error of this program", self.lease)
         self.retry_soon(now_s)
 
     def lose(self) -> None:

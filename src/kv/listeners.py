@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TypeVar
 
-from raftline.clients.health import LOG, ClientHealth, ClientState, Listener
+from raftline.clients.health import ClientHealth, ClientState, Listener, report_error
 
 Function = TypeVar("Function")
 _Timer = threading.Timer | asyncio.TimerHandle
@@ -88,7 +88,7 @@ class Listeners:
             try:
                 listener(state)
             except (Exception, SystemExit):  # the second would end this thread, and say nothing
-                LOG.exception("a listener of the client's state failed")
+                report_error("a listener of the client's state failed")
 
 
 class ThreadListeners(Listeners):

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from raftline.clients.health import report_error
 from raftline.common.guarded_thread import guarded_thread
 from raftline.common.wakeup import Wakeup
 from raftline.net.listener import Listener
@@ -130,7 +131,7 @@ class Leadership:
         try:
             listener(self._view)
         except (Exception, SystemExit):  # the second would end this thread, and say nothing
-            LOG.exception("%s: what is called when the leader changes", self._name)
+            report_error("%s: what is called when the leader changes", self._name)
 
 
 class LogStream(io.TextIOBase):

@@ -20,6 +20,7 @@ from raftline.access.tls import Tls, TlsFiles
 from raftline.clients.health import ClientHealth
 from raftline.common.address import Address, Endpoint
 from raftline.common.guarded_thread import guarded_thread
+from raftline.kv.lease_timer import RETRY_S, LeaseTimer
 from raftline.kv.listeners import ThreadListeners
 from raftline.monitoring.listener import MonitorListener
 from raftline.monitoring.pages import Pages
@@ -514,6 +515,39 @@ def test_a_listener_that_ends_its_thread_is_called_again() -> None:
     health.failed(time.monotonic(), "localhost", "nobody")
     assert calls.acquire(timeout=DEADLINE_S)
     health.close()
+
+
+def test_a_listener_that_fails_is_called_again_though_the_log_takes_no_line() -> None:
+    calls = threading.Semaphore(0)
+
+    def fail(_: object) -> bool:
+        calls.release()
+        raise ValueError("of the program")
+
+    LOG.addFilter(fail)
+    try:
+        health = listening(fail)
+        for change in (health.served, lambda now_s: health.failed(now_s, "localhost", "nobody")):
+            change(time.monotonic())
+            assert calls.acquire(timeout=DEADLINE_S)  # of the listener
+            assert calls.acquire(timeout=DEADLINE_S)  # of the filter
+        health.close()
+        assert calls.acquire(timeout=DEADLINE_S)
+    finally:
+        LOG.removeFilter(fail)
+
+
+def test_a_lease_is_renewed_again_though_the_log_takes_no_line() -> None:
+    def fail(_: object) -> bool:
+        raise ValueError("of a filter")
+
+    timer = LeaseTimer("lease-1", 10, 0.0)
+    LOG.addFilter(fail)
+    try:
+        timer.report(1.0)
+    finally:
+        LOG.removeFilter(fail)
+    assert timer.due_s == 1.0 + RETRY_S
 
 
 def test_a_change_that_no_thread_could_report_is_reported_with_the_next(
