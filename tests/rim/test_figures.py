@@ -98,7 +98,7 @@ def painted() -> Server:
         node=SimpleNamespace(view=view),
         measures=measures,
         waiting=lambda: {**WAITING, "disk": 37},
-        watchers=SimpleNamespace(count=71, history=Sized(73)),
+        watchers=SimpleNamespace(count=71, feed=SimpleNamespace(history=Sized(73))),
     )
     node = SimpleNamespace(
         name="s1",
