@@ -33,7 +33,8 @@ class Watchers:
         self.watches_max = WATCHES_MAX
         self.are_used = False  # there was a watch
         self._begins_anew = False  # a thread is at it
-        self._refusal = ""  # once this node serves no watch any more
+        self._refusal = ""  # while this node serves no watch
+        self._may_serve_again = False  # it was removed, and may be added again
         self.feed = Feed(logmanager, wake_owner, self._list_anew, self._forget, clock)
         self.run_beside = self._in_a_thread  # or as a schedule lets it be done
         self.on_failure: Callable[[Exception], None] = _raise  # or as the driver stops the node
@@ -135,9 +136,13 @@ class Watchers:
 
     def look(self, view: NodeView) -> None:
         """Check the watches that need a keepalive or wait for a thread. End them all if this node
-        was removed, and so gets no more entries."""
-        if view.removed_by and not view.is_member and view.leader is None and not self._refusal:
+        was removed, and so gets no more entries; serve others once it is added again."""
+        is_cut_off = view.removed_by and not view.is_member and view.leader is None
+        if is_cut_off and not self._refusal:
             self.close(words.IS_REMOVED, REMOVED)
+            self._may_serve_again = True
+        elif self._may_serve_again and not is_cut_off:
+            self._refusal, self._may_serve_again = "", False
         self.feed.mark_keepalives_due()
         with self.feed.lock:
             self._list_anew()
@@ -202,7 +207,7 @@ class Watchers:
         feed = self.feed
         with feed.alone():
             with feed.lock:
-                self._refusal = refusal
+                self._refusal, self._may_serve_again = refusal, False
                 sinks = list(self._watches)
             for sink in sinks:  # of a watch that has ended nothing is sent but its last line
                 feed.push_to(sink)

@@ -96,6 +96,10 @@ def test_a_learner_tells_events_too(tmp_path: Path) -> None:
                 "s2@Sorry, this server was removed from the cluster, so this watch has ended. "
                 "Go on with: watch a after "
             )
+            with cluster["s1"].connect() as other:
+                answer(other, f"add s2 localhost {joiner.port}")
+            begun = "s2@WATCH response: 1 key as of"
+            eventually(lambda: first(line, "watch a")[0].startswith(begun), "s2 serves watches")
 
 
 def test_watches_with_ids_share_a_connection_with_other_requests(three: Cluster) -> None:

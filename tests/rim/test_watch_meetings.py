@@ -16,7 +16,7 @@ import pytest
 from raftline.node.listing import KeyListing
 from raftline.node.watch import PrefixWatch
 from raftline.wire import watches as words
-from raftline.wire.protocol import REMOVED
+from raftline.wire.protocol import REMOVED, STOPPING
 from raftline_course.harness.processes import eventually
 from tests.rim.test_watchers import FakeSink, Scene
 
@@ -284,6 +284,30 @@ def test_watches_end_at_a_node_that_was_removed_and_hears_nobody(scene: Scene) -
     scene.watchers.look(view(removed_by=9, is_member=False))
     assert scene.sink.read()[1:] == [f"s1@{words.go_on_elsewhere(words.IS_REMOVED, 'a', 2)}"]
     assert scene.watch("a") == [REMOVED]
+
+
+@pytest.mark.pure
+@pytest.mark.parametrize(
+    "back",
+    [view(removed_by=9), view(removed_by=9, is_member=False, leader="s2")],
+    ids=["member again", "hears its leader"],
+)
+def test_a_node_that_was_removed_serves_watches_once_it_is_added_again(
+    scene: Scene, back: Any
+) -> None:
+    scene.watchers.look(view(removed_by=9, is_member=False))
+    scene.watchers.look(back)
+    scene.watch("a")
+    scene.apply("set a 1")
+    assert scene.sink.read() == ["s1@EVENT 2 set a 1"]
+
+
+@pytest.mark.pure
+def test_a_node_that_stops_serves_no_watch_though_it_is_a_member_again(scene: Scene) -> None:
+    scene.watchers.look(view(removed_by=9, is_member=False))
+    scene.watchers.close()
+    scene.watchers.look(view(removed_by=9))
+    assert scene.watch("a") == [STOPPING]
 
 
 def test_a_watch_that_is_behind_gets_no_line_that_nothing_happened(scene: Scene) -> None:
