@@ -33,8 +33,8 @@ class Watchers:
         self.watches_max = WATCHES_MAX
         self.are_used = False  # there was a watch
         self._begins_anew = False  # a thread is at it
-        self._refusal = ""  # while this node serves no watch
-        self._may_serve_again = False  # it was removed, and may be added again
+        self._is_closed = False
+        self._is_cut_off = False  # this node was removed, and hears no leader
         self.feed = Feed(logmanager, wake_owner, self._list_anew, self._forget, clock)
         self.run_beside = self._in_a_thread  # or as a schedule lets it be done
         self.on_failure: Callable[[Exception], None] = _raise  # or as the driver stops the node
@@ -103,8 +103,8 @@ class Watchers:
 
     def _why_not(self, running: dict[str, PrefixWatch], request_id: str) -> str:
         """Return why there can't be one more; "" if there can."""
-        if self._refusal:
-            return self._refusal
+        if self._is_closed or self._is_cut_off:
+            return STOPPING if self._is_closed else REMOVED
         if request_id in running:
             return words.runs_already(request_id)
         return words.too_many(self.watches_max) if self.count >= self.watches_max else ""
@@ -137,12 +137,10 @@ class Watchers:
     def look(self, view: NodeView) -> None:
         """Check the watches that need a keepalive or wait for a thread. End them all if this node
         was removed, and so gets no more entries; serve others once it is added again."""
-        is_cut_off = view.removed_by and not view.is_member and view.leader is None
-        if is_cut_off and not self._refusal:
-            self.close(words.IS_REMOVED, REMOVED)
-            self._may_serve_again = True
-        elif self._may_serve_again and not is_cut_off:
-            self._refusal, self._may_serve_again = "", False
+        is_cut_off = view.removed_by > 0 and not view.is_member and view.leader is None
+        was_cut_off, self._is_cut_off = self._is_cut_off, is_cut_off
+        if is_cut_off and not was_cut_off:
+            self._end_all(words.IS_REMOVED)
         self.feed.mark_keepalives_due()
         with self.feed.lock:
             self._list_anew()
@@ -201,13 +199,16 @@ class Watchers:
                 self.feed.leave(watch, WatchMode.ENDED)
                 self._forget(watch)
 
-    def close(self, why: str = words.IS_STOPPING, refusal: str = STOPPING) -> None:
-        """Send every watch what was applied, then that it ends here, and why; serve none from now
-        on."""
+    def close(self) -> None:
+        """End every watch, since this node stops; serve none from now on."""
+        self._is_closed = True
+        self._end_all(words.IS_STOPPING)
+
+    def _end_all(self, why: str) -> None:
+        """Send every watch what was applied, then that it ends here, and why."""
         feed = self.feed
         with feed.alone():
             with feed.lock:
-                self._refusal, self._may_serve_again = refusal, False
                 sinks = list(self._watches)
             for sink in sinks:  # of a watch that has ended nothing is sent but its last line
                 feed.push_to(sink)

@@ -111,7 +111,7 @@ def test_what_a_watch_has_let_go_of_counts_no_more(scene: Scene, end: str) -> No
             elif end == "read":
                 assert read(sink) == LINES
             else:
-                scene.watchers.close(refusal="")
+                scene.watchers._end_all(words.IS_STOPPING)
             assert room._counted() == 0
     finally:
         gc.enable()
