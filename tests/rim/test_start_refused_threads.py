@@ -11,6 +11,7 @@ import pytest
 import raftline
 from raftline import server
 from raftline.common.config import FILE_NAME
+from raftline.node import cpu_affinity
 from raftline_course.harness.processes import free_ports
 
 
@@ -34,6 +35,7 @@ def test_a_start_without_a_thread_is_refused_in_one_line(
     name: str,
 ) -> None:
     refuse(monkeypatch, name)
+    monkeypatch.setattr(cpu_affinity, "_watch", lambda _: None)  # it would outlive this test
     port, door = next(free_ports), next(free_ports)
     options = ["--register", "--dir", str(tmp_path), "--http", str(door)]
     assert server.main(["s1", str(port), *options]) == 71
