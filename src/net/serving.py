@@ -7,6 +7,7 @@ It has no socket, no thread and no clock. The thread of a `Connection` runs it, 
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Final
 
 from raftline.access.rights import denial_reason
@@ -20,6 +21,7 @@ from raftline.net.watching import Observing, Watching
 from raftline.wire.protocol import error
 
 NO_TIMING_MARK: Final = b"\xff\xfc\x06"  # RFC 860
+_MESSAGE: Final = attrgetter("message")  # of a line
 
 
 class Serving:
@@ -101,7 +103,7 @@ class Serving:
         if kind == "peer":
             if self._replies.lines:
                 yield from self._replies.flush()
-            heard = [one.message for one in lines if one.message]
+            heard = list(filter(None, map(_MESSAGE, lines)))
             for complaint in self._host.hear(heard, self._origin):
                 yield from self._replies.add_in_pieces("", error(complaint))
         elif kind == "watch":

@@ -86,8 +86,10 @@ class Feed:
         """Note what these entries did, or what a snapshot that was taken over replaced."""
         store = self._logmanager.store
         taken = self._logmanager.take_events()
-        numbers = entry_numbers_of(entries)
         with self.lock:
+            numbers: Sequence[int] = range(store.number + 1 - len(entries), store.number + 1)
+            if store.number - self.history.last != len(entries):  # no run, which they mostly are
+                numbers = entry_numbers_of(entries)
             if taken.lost_up_to > self.history.floor:
                 self._forget_all(taken.lost_up_to)
                 numbers = [number for number in numbers if number > taken.lost_up_to]

@@ -84,7 +84,7 @@ class LogFile:
         self._open_crc = 0
         self.size += append_both(self._file, data, note)
         self._file.sync()
-        return self.last
+        return Mark(runs.last_index, runs.last_term)
 
     def close(self) -> None:
         self._file.close()
