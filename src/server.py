@@ -35,7 +35,7 @@ from raftline.node.joining import advertised, begin_to_join
 from raftline.node.memory import Shares
 from raftline.node.server import Server
 from raftline.node.startup import Startup, check_member
-from raftline.storage.disk import StorageError, exit_status_of
+from raftline.storage.disk import EXIT_SYSTEM, StorageError, exit_status_of
 from raftline.wire.parsing import Readings
 
 STACK_BYTES = 512 << 10  # a thread per connection, thousands of them
@@ -46,7 +46,6 @@ NO_THREAD = "can't start new thread"  # as Python spells it
 MORE_THREADS = (
     "let its user have more (ulimit -u), or its container (pids.max), or free some memory"
 )
-EXIT_NO_THREAD = os.EX_OSERR
 
 
 def main(
@@ -57,8 +56,8 @@ def main(
     server_of: Callable[[argparse.Namespace], Callable[..., Server]] = lambda arguments: Server,
 ) -> int:
     """Run one node; return 0 after a clean stop, 2 for wrong arguments or a port in use, 3 for
-    files it must not start from, 4 when its disk failed, 70 when an invariant broke, 71 when no
-    thread was to be had as it started.
+    files it must not start from, 4 when its disk failed, 70 when an invariant broke, 71 when the
+    system had no thread for its start, or no descriptor.
 
     With `parser_of`, `console_of` and `server_of` another program has further arguments, a console
     and a server of another kind, as a node of the course has. `server_of` may raise
@@ -81,7 +80,7 @@ def main(
         if str(error) != NO_THREAD:
             raise
         print(f"[!] {NO_THREAD}, so the node did not start; {MORE_THREADS}", file=sys.stderr)
-        return EXIT_NO_THREAD
+        return EXIT_SYSTEM
 
 
 def local_time() -> str:

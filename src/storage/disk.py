@@ -10,10 +10,11 @@ import fcntl
 import os
 import sys
 
-EXIT_FILES, EXIT_DISK = 3, 4
+EXIT_FILES, EXIT_DISK, EXIT_SYSTEM = 3, 4, os.EX_OSERR
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 # The disk is full, broken or read-only. Other errors concern names and rights.
 _OF_THE_DISK = (*_NO_ROOM, errno.EFBIG, errno.EIO, errno.EROFS, errno.ESTALE)
+_NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)  # this process has no more, or the whole system
 _NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -68,12 +69,15 @@ class CorruptLog(DamagedFiles):
 def exit_status_of(error: BaseException, otherwise: int = EXIT_FILES) -> int:
     """Return the exit status of a program that ends by an error.
 
-    If the disk failed, with any file, that is EXIT_DISK: another try may help.
+    Another try may help if the disk failed, with any file (EXIT_DISK), or if the system had no
+    descriptor left (EXIT_SYSTEM).
     """
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.errno in _OF_THE_DISK:
             return EXIT_DISK
+        if isinstance(cause, OSError) and cause.errno in _NO_DESCRIPTOR:
+            return EXIT_SYSTEM
         cause = cause.__cause__ or cause.__context__
     return error.exit_status if isinstance(error, StorageError) else otherwise
 
@@ -84,6 +88,8 @@ def disk_failed(path: str, action: str, error: OSError) -> DiskFailed:
         advice = "free some space on this disk, then start the node again"
     elif error.errno in _NOT_ALLOWED:
         advice = "let this user write there, or choose another folder with --dir"
+    elif error.errno in _NO_DESCRIPTOR:
+        advice = "let it have more (ulimit -n), then start the node again"
     else:
         advice = "check the disk, then start the node again"
     reason = error.strerror or str(error)

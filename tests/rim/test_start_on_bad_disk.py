@@ -1,4 +1,7 @@
-"""The exit status of a node that its disk ends while it starts: another try may help (4)."""
+"""The exit status of a node that its disk (4) or the system (71) ends while it starts.
+
+Another try may help.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,10 @@ import pytest
 from raftline import server
 from raftline.common.config import FILE_NAME
 from raftline.storage import folder
-from raftline.storage.disk import EXIT_DISK, EXIT_FILES
+from raftline.storage.disk import EXIT_DISK, EXIT_FILES, EXIT_SYSTEM
 from raftline_course.harness.processes import free_ports
 
+NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
 OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.ESTALE)
 Raise = Callable[..., None]
 
@@ -52,6 +56,29 @@ def test_a_start_that_the_disk_ends_has_a_status_of_its_own(
     assert said.startswith("[!] ")
     assert os.strerror(number) in said
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("number", NO_DESCRIPTOR)
+@pytest.mark.parametrize(
+    ("owner", "call"), [(folder, "write_all"), (folder, "make_folder"), (Path, "open")]
+)
+def test_a_start_for_which_no_descriptor_is_left_has_the_status_of_the_system(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    owner: object,
+    call: str,
+    number: int,
+) -> None:
+    with_members(tmp_path)
+    monkeypatch.setattr(owner, call, raise_with(number))
+    assert status_of_a_start(tmp_path) == EXIT_SYSTEM
+    said = capsys.readouterr().err
+    assert said.startswith("[!] ")
+    assert os.strerror(number) in said
+    assert said.count("\n") == 1
+    if owner is folder and call == "write_all":
+        assert "(ulimit -n)" in said
 
 
 def test_a_file_that_the_disk_does_not_give_back_has_it_as_well(
