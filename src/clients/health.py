@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import os
 import threading
 from collections.abc import Callable
 from typing import Literal
@@ -25,6 +26,12 @@ def report_error(text: str, *operands: object) -> None:
     """Log the error that is being handled. A filter of the program that fails ends no thread."""
     with contextlib.suppress(Exception):
         LOG.exception(text, *operands)
+
+
+def _warn(text: str, *operands: object) -> None:
+    """Log it. A filter of the program that fails ends no request, watch or listener."""
+    with contextlib.suppress(Exception):
+        LOG.warning(text, *operands)
 
 
 def silence_limit(silence: float) -> float:
@@ -51,7 +58,15 @@ class ClientHealth:
         self._since_s: float | None = None  # of the time without a node
         self._was_served = False
         self._asked = ""  # the nodes that were asked last, and the last answer
-        self._lock = threading.Lock()
+        self._process = os.getpid()
+        self._own_lock = threading.Lock()
+
+    @property
+    def _lock(self) -> threading.Lock:
+        """The lock of this process: a lock held at a fork would never be released in the child."""
+        if self._process != os.getpid():
+            self._process, self._own_lock = os.getpid(), threading.Lock()
+        return self._own_lock
 
     def _is_served(self) -> bool:
         return self._state == "connected"
@@ -78,7 +93,7 @@ class ClientHealth:
             self._was_served = True
             self._change("connected")
         if is_logged and since_s is not None:
-            LOG.warning("a node serves again, after %.0f s", now_s - since_s)
+            _warn("a node serves again, after %.0f s", now_s - since_s)
 
     def failed(self, now_s: float, where: str, why: str) -> None:
         """Report that each known node was asked, and none serves."""
@@ -99,7 +114,7 @@ class ClientHealth:
                 return
             self._change("lost")
         if self._was_served:
-            LOG.warning(
+            _warn(
                 "no node serves for %.0f s, so events, and locks that wait, are late; asked in"
                 " turn: %s",
                 now_s - since_s, self._asked,

@@ -94,22 +94,32 @@ def test_a_process_that_forks_keeps_its_node_and_its_child_may_ask_as_well(tmp_p
     assert held == "True"
 
 
-CLOSES = """
+CHILD = """
 import os, signal, raftline
 clients = raftline.Clients("127.0.0.1:1")
-with clients._lock:  # as a thread has it that asks just now
+with {lock}:  # as a thread has it that asks just now
     child = os.fork()
     if not child:
         signal.alarm(20)
-        clients.close()
+        {does}
         os._exit(0)
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
+HEALTH = "clients.addresses.health"
 
 
-def test_a_forked_child_closes_what_another_thread_was_using() -> None:
+@pytest.mark.parametrize(
+    ("lock", "does"),
+    [
+        ("clients._lock", "clients.close()"),
+        (f"{HEALTH}._lock", "clients.close()"),
+        (f"{HEALTH}._lock", f"{HEALTH}.failed(1.0, '', ''); {HEALTH}.served(2.0)"),
+    ],
+    ids=["the connections are closed", "the state is closed", "the state is changed"],
+)
+def test_a_forked_child_waits_for_no_lock_that_another_thread_held(lock: str, does: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", CLOSES],
+        [sys.executable, "-c", CHILD.format(lock=lock, does=does)],
         capture_output=True,
         text=True,
         check=True,

@@ -537,6 +537,49 @@ def test_a_listener_that_fails_is_called_again_though_the_log_takes_no_line() ->
         LOG.removeFilter(fail)
 
 
+def test_a_client_changes_its_state_though_the_log_takes_no_line() -> None:
+    lines: list[object] = []
+
+    def fail(line: object) -> bool:
+        lines.append(line)
+        raise ValueError("of the program")
+
+    health, states = ClientHealth(), list[str]()
+    health.on_change = states.append
+    LOG.addFilter(fail)
+    try:
+        health.served(1.0)
+        health.failed(2.0, "localhost", "nobody")
+        health.failed(100.0, "localhost", "nobody")
+        health.served(101.0)
+    finally:
+        LOG.removeFilter(fail)
+    assert states == ["connected", "suspended", "lost", "connected"]
+    assert len(lines) == 2
+
+
+def test_a_function_that_fails_is_called_at_the_next_change_though_the_log_takes_no_line() -> None:
+    leadership, calls = Leadership("s1"), threading.Semaphore(0)
+
+    def fail(_: object) -> bool:
+        calls.release()
+        raise ValueError("of the program")
+
+    LOG.addFilter(fail)
+    try:
+        leadership.start()
+        leadership.listen(fail)
+        for term in (2, 3):
+            assert calls.acquire(timeout=DEADLINE_S)  # of the function
+            assert calls.acquire(timeout=DEADLINE_S)  # of the filter
+            leadership.look(cast(Any, SimpleNamespace(leader="s1", term=term)))
+        leadership.stop()
+        leadership._thread.join(DEADLINE_S)
+        assert not leadership._thread.is_alive()
+    finally:
+        LOG.removeFilter(fail)
+
+
 def test_a_lease_is_renewed_again_though_the_log_takes_no_line() -> None:
     def fail(_: object) -> bool:
         raise ValueError("of a filter")
