@@ -261,17 +261,20 @@ class Scene:
             self.peers[leader].hang_up()  # a node that does not know the word may answer
         return mark
 
-    def lead(self, log: Entries = (), peer: str = "s2", term: int = 1) -> int:
+    def lead(
+        self, log: Entries = (), peer: str = "s2", term: int = 1, deaf: Sequence[str] = ()
+    ) -> int:
         """Make the node the leader over peers that hold its log; return the term in which it leads.
 
         A fresh node is led by a peer first, which gives it the log, and may have it stand at once.
+        Peers that are deaf give their vote, and no answer to the leader from its first message on.
         """
         if not self.transcript.is_calm:
             self.be_led(peer, term)
             if log:
                 self.append(peer, term, (0, 0), log)
-        for other in self.peers.values():
-            other.rule = KitFollower(list(log))
+        for name, other in self.peers.items():
+            other.rule = KitFollower.deaf(list(log)) if name in deaf else KitFollower(list(log))
         return self.await_leader(self.let_stand(peer, term))
 
     def await_leader(self, since: int) -> int:
