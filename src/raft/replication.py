@@ -165,7 +165,8 @@ def on_append_rejected(state: State, message: AppendRejected) -> None:
     """Step back to where the follower's log may agree, and probe there (§5.3, end).
 
     In replicate mode many sends may fail for one reason: only the first complaint counts, the
-    others answer sends from before the step back.
+    others answer sends from before the step back. A follower that refuses what it acknowledged
+    would refuse the same probe again at once, so it is asked with the next heartbeat.
     """
     progress = state.progress[message.sender]
     if message.round <= progress.rewound_round:
@@ -173,13 +174,14 @@ def on_append_rejected(state: State, message: AppendRejected) -> None:
     if progress.mode is Mode.SNAPSHOT:
         return  # it lacks the snapshot's last entry, as it must until it has installed it
     leading = state.as_leader
+    is_same_probe = progress.mode is Mode.PROBE and message.index < progress.match_index
     agree_index = min(message.index, state.log.last_index, progress.next_index - 1)
     progress.rewind(agree_index, leading.round)
     leading.round += 1
-    if progress.next_index <= state.log.last_index:
+    if progress.next_index <= state.log.last_index and not is_same_probe:
         send_entries(state, message.sender, progress)
     else:
-        if state.may_send(message.sender):
+        if not is_same_probe and state.may_send(message.sender):
             _send(state, leading, message.sender, progress, NO_ENTRIES)
         progress.probe_sent = True
 
