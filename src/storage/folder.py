@@ -13,6 +13,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from functools import partial
+from secrets import token_hex
 from typing import BinaryIO
 
 from raftline.storage.disk import AppendFile, FilesRefused, disk_failed, sync_bytes, write_all
@@ -92,29 +93,46 @@ class Folder:
         """
         path = self._path(name)
         beside = f"{path}.tmp"
-        try:
-            descriptor = self._made(beside, os.O_WRONLY)
-            try:
-                for chunk in chunks:
-                    write_all(descriptor, chunk)
-                sync_bytes(descriptor)
-            finally:
-                os.close(descriptor)
+        with _whole_or_gone(beside, path, "replace"):
+            self._write(beside, os.O_TRUNC, chunks)
             os.replace(beside, path)
             _sync_folder(os.path.dirname(path))
-        except BaseException as error:  # `chunks` may raise, and Ctrl-C may come
-            with contextlib.suppress(OSError):
-                os.unlink(beside)
-            if isinstance(error, OSError):
-                raise disk_failed(path, "replace", error) from error
-            raise
         self._forget(name)
+
+    def write_new(self, name: str, chunks: Iterable[bytes]) -> None:
+        """Make the file `name` with the content `chunks`, durably, or leave nothing.
+
+        A process that is killed as it names the file may leave an empty one.
+
+        Raises:
+            FilesRefused: there is such a file, maybe made meanwhile. It stays as it is.
+        """
+        path = os.path.join(self.path, name)
+        beside = f"{path}.{token_hex(4)}.tmp"
+        with _whole_or_gone(beside, path, "write"):
+            self._write(beside, os.O_EXCL, chunks)
+            try:
+                os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, self._mode))
+            except FileExistsError:
+                raise FilesRefused(f"{path}: is there already; name a file that is not") from None
+            with _whole_or_gone(path, path, "write"):
+                os.replace(beside, path)
+                _sync_folder(self.path)
+
+    def _write(self, path: str, flag: int, chunks: Iterable[bytes]) -> None:
+        descriptor = self._made(path, os.O_WRONLY | flag)
+        try:
+            for chunk in chunks:
+                write_all(descriptor, chunk)
+            sync_bytes(descriptor)
+        finally:
+            os.close(descriptor)
 
     def create(self, name: str) -> AppendFile:
         """Make an empty file, or empty it, to append to; it is not durable yet."""
         path = os.path.join(self.path, name)
         try:
-            descriptor = self._made(path, os.O_WRONLY | os.O_APPEND)
+            descriptor = self._made(path, os.O_WRONLY | os.O_APPEND | os.O_TRUNC)
         except OSError as error:
             raise disk_failed(path, "make", error) from error
         return AppendFile(path, descriptor)
@@ -229,7 +247,7 @@ class Folder:
 
     def _made(self, path: str, flags: int) -> int:
         """Return a file that is empty; a link is not followed, as it may name another's file."""
-        return os.open(path, flags | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, self._mode)
+        return os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW, self._mode)
 
     def close(self) -> None:
         """Close open files, and release the lock."""
@@ -246,6 +264,19 @@ class Folder:
         descriptor = self._overwritten.pop(name, -1)
         if descriptor >= 0:
             os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _whole_or_gone(written: str, path: str, action: str) -> Iterator[None]:
+    """Remove the file `written` if what is done with it fails; `path` is the one to report."""
+    try:
+        yield
+    except BaseException as error:  # its content may raise, and Ctrl-C may come
+        with contextlib.suppress(OSError):
+            os.unlink(written)
+        if isinstance(error, OSError):
+            raise disk_failed(path, action, error) from error
+        raise
 
 
 def _check_no_link(path: str) -> None:

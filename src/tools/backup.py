@@ -10,7 +10,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from zlib import crc32
 
@@ -42,7 +42,7 @@ from raftline.storage.snapshotlines import (
     spell_snapshot,
 )
 from raftline.tools import status
-from raftline.tools.fsck import WatchedFolder, tell_failure, tell_unwritten
+from raftline.tools.fsck import WatchedFolder, tell_failure
 from raftline.tools.progress import Bar
 from raftline.tools.statusreport import explained
 from raftline.wire.protocol import error
@@ -77,7 +77,7 @@ def of_cluster(
         print(error(failure.at_the_shell), file=sys.stderr)
         return failure.outcome
     except StorageError as failure:
-        return tell_unwritten(failure, file)
+        return tell_failure(failure, file)
     print(f"{file}: the state after entry {index} of term {term}, {size:,} bytes")
     return 0
 
@@ -95,7 +95,7 @@ def _fetch(client: Client, path: Path) -> tuple[int, int, int]:
             head = PIECE.match(text)
             if head is None or int(head[1]) != got[0]:
                 raise Refused("the node sent another piece than was asked for")
-            data = json.loads(text[head.end() :]).encode("utf-8", "surrogateescape")
+            data = _piece(text[head.end() :])
             got[:] = got[0] + len(data), crc32(data, got[1])
             if not data:
                 break
@@ -104,8 +104,18 @@ def _fetch(client: Client, path: Path) -> tuple[int, int, int]:
             raise Refused("what arrived is not what was announced")
 
     with Bar("backup", size, lambda: got[0]):
-        Folder(path.parent).replace(path.name, pieces())
+        Folder(path.parent).write_new(path.name, pieces())
     return int(begun[1]), int(begun[2]), size
+
+
+def _piece(text: str) -> bytes:
+    try:
+        data = json.loads(text)
+        if isinstance(data, str):
+            return data.encode("utf-8", "surrogateescape")
+    except (ValueError, RecursionError):
+        pass
+    raise Refused("the node sent a piece that is not one string of JSON")
 
 
 def of_node(folder: Path, node: str, file: str) -> int:
@@ -121,7 +131,7 @@ def of_node(folder: Path, node: str, file: str) -> int:
         with contextlib.closing(WatchedFolder(folder)) as place:
             place.lock(node)
             state = _sound_state(place, node)
-            Folder(path.parent).replace(path.name, spell_snapshot(state))
+            Folder(path.parent).write_new(path.name, spell_snapshot(state))
     except StorageError as failure:
         return tell_failure(failure, file)
     print(
@@ -283,7 +293,8 @@ def _read(path: Path) -> LoadedSnapshot:
 
 
 def _write(configuration: Configuration, loaded: LoadedSnapshot, written: list[int]) -> None:
-    folder = Folder(configuration.folder)
+    """Write the files of all members, or leave none of them."""
+    folder, made = Folder(configuration.folder), list[str]()
     members = all_vote({name: str(where) for name, where in configuration.members.items()})
     index, term = loaded.snapshot[:2]
     state = MachineState(
@@ -295,17 +306,29 @@ def _write(configuration: Configuration, loaded: LoadedSnapshot, written: list[i
         level=loaded.level,
         leases=loaded.leases,
     )
-    for name in members.names:
 
-        def counted() -> Iterator[bytes]:
-            for data in spell_snapshot(state):
-                written[0] += len(data)
-                yield data
+    def write(name: str, chunks: Iterable[bytes]) -> None:
+        folder.write_new(name, chunks)
+        made.append(name)
 
-        folder.replace(f"{name}.state_machine", counted())
-        folder.replace(f"{name}.log", whole_file(members, Log(index, term), loaded.level))
-        promise = Promise(next_era(term), None, LogState.WHOLE, Mark(index, term), 0, loaded.level)
-        HardStateFile(folder, name).save(promise)
-        folder.replace(trace(name), [spell_trace(name)])
-    lines = [f"{name} {host} {port}\n" for name, (host, port) in configuration.members.items()]
-    folder.replace(config.FILE_NAME, [(config.HEADER + "".join(lines)).encode()])
+    def counted() -> Iterator[bytes]:
+        for data in spell_snapshot(state):
+            written[0] += len(data)
+            yield data
+
+    try:
+        for name in members.names:
+            write(f"{name}.state_machine", counted())
+            write(f"{name}.log", whole_file(members, Log(index, term), loaded.level))
+            mark = Mark(index, term)
+            promise = Promise(next_era(term), None, LogState.WHOLE, mark, 0, loaded.level)
+            made.append(f"{name}.storage")
+            HardStateFile(folder, name).save(promise)
+            write(trace(name), [spell_trace(name)])
+        lines = [f"{name} {host} {port}\n" for name, (host, port) in configuration.members.items()]
+        write(config.FILE_NAME, [(config.HEADER + "".join(lines)).encode()])
+    except BaseException:  # Ctrl-C may come
+        for name in made:
+            with contextlib.suppress(StorageError):
+                folder.remove(name)
+        raise

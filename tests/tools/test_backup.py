@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,49 @@ def test_backup_restore_and_fsck_end_with_4_on_a_full_disk(
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 3
     assert all("No space left on device" in line for line in said)
+
+
+@pytest.mark.parametrize("what", ["backup", "restore"])
+@pytest.mark.parametrize("kind", ["fdatasync", "fsync", "replace"])
+def test_a_backup_or_a_restore_that_failed_is_not_in_the_way_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, kind: str
+) -> None:
+    """Each call of one kind fails once: the first, then the second, until there is none."""
+    logs, new, file = tmp_path / "logs", tmp_path / "new", tmp_path / "backup.txt"
+    logs.mkdir()
+    for name, content in COMPACTED.items():
+        (logs / name).write_bytes(content)
+    real, left = getattr(os, kind), [0]
+
+    def fail(*arguments: object) -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            raise OSError(errno.EIO, "Input/output error")
+        real(*arguments)
+
+    def work() -> int:
+        if what == "backup":
+            return of_node(logs, "s1", str(file))
+        return restore(str(file), str(new), ["s1=localhost:10000,s2=localhost:10001"])
+
+    if what == "restore":
+        assert of_node(logs, "s1", str(file)) == 0
+    statuses = []
+    with monkeypatch.context() as patch:
+        patch.setattr(os, kind, fail)
+        while left[0] <= 0:
+            left[0] = len(statuses) + 1
+            statuses.append(work())
+            assert not list(tmp_path.glob("**/*.tmp"))
+            if statuses[-1] == EXIT_DISK:
+                assert not (list(new.iterdir()) if what == "restore" else file.exists())
+            elif what == "backup":
+                file.unlink()
+            else:
+                assert len(list(new.iterdir())) == 9
+                shutil.rmtree(new)
+    assert set(statuses[:-1]) - {0} == {EXIT_DISK}  # a folder's own name need not be synced
+    assert statuses[-1] == work() == 0
 
 
 def test_backup_and_restore_keep_what_is_known_of_each_key(

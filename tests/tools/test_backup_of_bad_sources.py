@@ -205,6 +205,30 @@ def test_a_backup_that_is_damaged_on_the_way_is_not_kept(tmp_path: Path, what: s
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("piece", ['"half', "5", '"\\ud800"', "[" * 100_000, ""])
+def test_a_piece_that_is_not_one_string_of_json_is_refused(tmp_path: Path, piece: str) -> None:
+    class Odd(Node):
+        def request(self, command: str) -> str:
+            whole = super().request(command)
+            return whole if command == "backup" else f"BACKUP response: from 0 {piece}"
+
+    with pytest.raises(Refused, match="not one string of JSON"):
+        fetched(tmp_path, Odd(whole))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_made_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
+    def meanwhile(place: int) -> tuple[int, bytes]:
+        if place:
+            (tmp_path / "backup.txt").write_text("another's")
+        return whole(place)
+
+    with pytest.raises(FilesRefused, match="is there already"):
+        fetched(tmp_path, Node(meanwhile))
+    (left,) = tmp_path.iterdir()
+    assert left.read_text() == "another's"
+
+
 def test_a_node_that_announces_more_than_it_sends_is_not_believed(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="not what was announced"):
         fetched(tmp_path, Node(whole, size=len(CONTENT) + 1))
