@@ -11,7 +11,8 @@ come between, and one that is refused leaves the others done.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Concatenate, Generic, TypeVar
 
 from raftline.common.errors import RaftlineError
@@ -22,6 +23,7 @@ from raftline.kv.transaction import Outcome, Transaction
 
 Result = TypeVar("Result")
 _NOT_SENT = "it has no result: its pipeline is sent at the end of its `with`"
+_INTERRUPTED = "it has no result: its pipeline was interrupted, so it may be done or not"
 
 
 class Pending(Generic[Result]):
@@ -30,11 +32,15 @@ class Pending(Generic[Result]):
     def __init__(self, call: Call[Result]) -> None:
         self._call = call
         self._is_there = False
+        self._is_interrupted = False  # Ctrl-C, or the task was cancelled
         self._result: Result | None = None
         self._error: Exception | None = None
 
     def __repr__(self) -> str:
-        state = "not sent" if not self._is_there else "failed" if self._error else "done"
+        if self._is_there:
+            state = "failed" if self._error else "done"
+        else:
+            state = "interrupted" if self._is_interrupted else "not sent"
         return f"<the result of a request, {state}>"
 
     def result(self) -> Result:
@@ -42,10 +48,10 @@ class Pending(Generic[Result]):
 
         Raises:
             RaftlineError, KeyError: that of the request.
-            RuntimeError: the pipeline was not sent.
+            RuntimeError: the pipeline was not sent, or it was interrupted.
         """
         if not self._is_there:
-            raise RuntimeError(_NOT_SENT)
+            raise RuntimeError(_INTERRUPTED if self._is_interrupted else _NOT_SENT)
         if self._error is not None:
             raise self._error.with_traceback(None)
         return self._result  # type: ignore[return-value]
@@ -101,6 +107,17 @@ class BasePipeline(Generic[Data]):
         self._is_over = True
         return [each._call.command for each in self._requests]
 
+    @contextlib.contextmanager
+    def _sending(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception:
+            raise
+        except BaseException:
+            for request in self._requests:
+                request._is_interrupted = True
+            raise
+
     def _settle(self, answers: Sequence[str | RaftlineError]) -> None:
         """Take the answers. Raise the first error, once all results are there."""
         for request, answer in zip(self._requests, answers, strict=True):
@@ -155,7 +172,9 @@ class Pipeline(BasePipeline[Data]):
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         commands = self._commands()
         if error is None and commands:
-            self._settle(self._together(commands))
+            with self._sending():
+                answers = self._together(commands)
+            self._settle(answers)
 
 
 class AioPipeline(BasePipeline[Data]):
@@ -167,4 +186,6 @@ class AioPipeline(BasePipeline[Data]):
     async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         commands = self._commands()
         if error is None and commands:
-            self._settle(await self._together(commands))
+            with self._sending():
+                answers = await self._together(commands)
+            self._settle(answers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -230,6 +231,53 @@ def test_a_line_that_is_no_reply_breaks_the_connection_alone(start: Start) -> No
     first.name = "no name"
     with raftline.connect(at(first, second)) as kv:
         assert kv.get_many(["a", "b"]) == {}
+
+
+def interrupts_threads(node: ScriptedNode, monkeypatch: pytest.MonkeyPatch) -> Pending[None]:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Pipelining, "_read", interrupted)
+    with raftline.connect(at(node)) as kv:
+        kv._shared.clients.addresses.asks(1e12)
+        with pytest.raises(KeyboardInterrupt), kv.pipeline() as batch:
+            pending = batch.set("a", "1")
+    return pending
+
+
+def cancels_tasks(node: ScriptedNode, monkeypatch: pytest.MonkeyPatch) -> Pending[None]:
+    results = []
+
+    async def write(kv: raftline.aio.KV[str]) -> None:
+        async with kv.pipeline() as batch:
+            results.append(batch.set("a", "1"))
+
+    async def run() -> None:
+        async with raftline.aio.connect(at(node)) as kv:
+            kv._asker.addresses.asks(1e12)
+            writing = asyncio.ensure_future(write(kv))
+            while not node.received:
+                await asyncio.sleep(0.01)
+            writing.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await writing
+
+    asyncio.run(run())
+    return results[0]
+
+
+@pytest.mark.parametrize("interrupt", [interrupts_threads, cancels_tasks])
+def test_a_request_of_an_interrupted_pipeline_may_be_done(
+    interrupt: Callable[[ScriptedNode, pytest.MonkeyPatch], Pending[None]],
+    start: Start,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    may_answer = threading.Event()
+    pending = interrupt(start(lambda _: may_answer.wait(1.0) and None), monkeypatch)
+    may_answer.set()
+    with pytest.raises(RuntimeError, match="interrupted, so it may be done or not"):
+        pending.result()
+    assert repr(pending) == "<the result of a request, interrupted>"
 
 
 def test_a_client_asks_on_after_ctrl_c_amid_the_first_session_of_a_pipeline(
