@@ -13,7 +13,6 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from functools import partial
-from secrets import token_hex
 from typing import BinaryIO
 
 from raftline.storage.disk import AppendFile, FilesRefused, disk_failed, sync_bytes, write_all
@@ -108,7 +107,7 @@ class Folder:
             FilesRefused: there is such a file, maybe made meanwhile. It stays as it is.
         """
         path = os.path.join(self.path, name)
-        beside = f"{path}.{token_hex(4)}.tmp"
+        beside = f"{path}.{os.urandom(4).hex()}.tmp"
         with _whole_or_gone(beside, path, "write"):
             self._write(beside, os.O_EXCL, chunks)
             try:

@@ -42,7 +42,7 @@ from raftline.storage.snapshotlines import (
     spell_snapshot,
 )
 from raftline.tools import status
-from raftline.tools.fsck import WatchedFolder, tell_failure
+from raftline.tools.fsck import WatchedFolder, tell_failure, tell_unwritten
 from raftline.tools.progress import Bar
 from raftline.tools.statusreport import explained
 from raftline.wire.protocol import error
@@ -77,7 +77,7 @@ def of_cluster(
         print(error(failure.at_the_shell), file=sys.stderr)
         return failure.outcome
     except StorageError as failure:
-        return tell_failure(failure, file)
+        return tell_unwritten(failure, file)
     print(f"{file}: the state after entry {index} of term {term}, {size:,} bytes")
     return 0
 
