@@ -45,6 +45,7 @@ _FIELDS = itemgetter("index", "term", "command")
 _NOT_PLAIN: Final = bytes(code for code in range(256) if not 0x20 <= code < 0x7F)
 _CONTROLS: Final = tuple([chr(code) for code in _NOT_PLAIN if code < 0x80])
 _LONG: Final = 150  # characters; of fewer `isprintable` takes less time than `translate`
+_QUOTES: Final = 8  # around the names and the command of an entry
 _VERY_LONG: Final = 4096  # from here on it takes less time to look for each control character
 
 _FORMS = {
@@ -64,8 +65,7 @@ _HELD_FORM = "GiveSnapshotAfterByte O of LASTINDEX-LASTTERM term T round R"
 FIRST_WORDS = frozenset({*_FORMS, "InstallSnapshot", "GiveSnapshotAfterByte"})
 
 _N = r"([0-9]{1,19})"
-# Before the command of the first entry of a list, and of each other one.
-_ITEM = re.compile(rf'(?:\[|"}}, ){{"index": ({NUMBER}), "term": ({NUMBER}), "command": "')
+_FIRST = re.compile(rf'\[{{"index": ({NUMBER}), "term": ({NUMBER}), "command": "')  # of a list
 # After a follower's answer: its incarnation, and whether it may be new (raft/recovering.py).
 _WITHOUT_VOTE = rf"(?: without vote {_N}( maybe new)?)?"
 _MARKS = rf"(?: lease {_N})?{_WITHOUT_VOTE}"
@@ -360,14 +360,14 @@ def read_entries(
         ValueError: it has another form; the message explains what is wrong.
     """
     end = len(text) if end is None else end
+    entries = _plain_entries(text, begin, end, prev_index + 1)
+    if entries is not None and max(prev_term, 1) <= entries[0].term <= term:
+        return entries  # nearly always
     try:
-        is_short = end - begin < _VERY_LONG
-        items = None if is_short else _long_items(text, begin, end)
-        items = items or json.loads(text[begin:end])
+        items = json.loads(text[begin:end])
     except (ValueError, RecursionError) as error:
         raise ValueError(f"the entries of AppendEntries are not a JSON list: {error}") from None
-    has_plain = "\\" not in text and "\x7f" not in text and text.isascii()
-    entries = _sound_entries(items, prev_index, prev_term, term, has_plain=has_plain)
+    entries = _sound_entries(items, prev_index, prev_term, term)
     if entries is not None:
         return entries
     entries = []
@@ -391,30 +391,35 @@ def read_entries(
     return entries
 
 
-def _long_items(text: str, place: int, end: int) -> list[dict[str, object]]:
-    """Return what JSON reads from a long list as `spell_entries` makes it, if the first command is
-    very long and no text has an escape; else nothing. JSON looks at each character by itself."""
-    if text[place] != "[" or "\\" in text or "\t" in text:
-        return []
-    items = list[dict[str, object]]()
-    while head := _ITEM.match(text, place, end):
-        begin = head.end()
-        place = text.find('"', begin, end)
-        if place < begin + (0 if items else _VERY_LONG):
-            return []
-        items.append({"index": int(head[1]), "term": int(head[2]), "command": text[begin:place]})
-    return items if text[place:end] == '"}]' else []
+def _plain_entries(text: str, begin: int, end: int, first: int) -> list[Entry] | None:
+    """Return the entries from index `first` on of a list as `spell_entries` makes it, if they are
+    of one term and no command is spelled otherwise in JSON; else None. That takes two thirds of
+    the time of JSON and of `_sound_entries`, and for a very long command a twentieth."""
+    head = _FIRST.match(text, begin, end)
+    if head is None or head[1] != str(first) or not text.endswith('"}]', begin, end):
+        return None
+    if not text.isascii() or "\\" in text or "\t" in text or "\x7f" in text:
+        return None
+    between = f', "term": {head[2]}, "command": "'
+    pieces = text[head.end() : end - 3].split('"}, {"index": ')
+    last = first + len(pieces) - 1
+    heads = [f"{index}{between}" for index in range(first + 1, last + 1)]
+    if not all(map(str.startswith, pieces[1:], heads)) or last > NUMBER_MAX:
+        return None
+    commands = pieces[:1] + [
+        piece[len(head) :] for piece, head in zip(pieces[1:], heads, strict=True)
+    ]
+    if text.count('"', begin, end) != _QUOTES * len(commands) or not all(commands):
+        return None
+    return entries_of(first, int(head[2]), commands)
 
 
-def _sound_entries(
-    items: object, prev_index: int, prev_term: int, term: int, *, has_plain: bool
-) -> list[Entry] | None:
+def _sound_entries(items: object, prev_index: int, prev_term: int, term: int) -> list[Entry] | None:
     """Return the entries if all are as a sound leader sends them, and printable. None: each
-    needs a closer check. To check all at once takes a third of the time. With `has_plain` all texts
-    are printable: JSON takes no control character but the last one of ASCII as it is."""
+    needs a closer check. To check all at once takes a third of the time."""
     try:
         indexes, terms, commands = zip(*map(_FIELDS, items))  # type: ignore  # noqa: B905
-        is_fit = has_plain or is_printable("".join(commands))
+        is_fit = is_printable("".join(commands))
     except (TypeError, KeyError, ValueError):
         return None
     first, last = prev_index + 1, prev_index + len(indexes)

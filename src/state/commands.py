@@ -20,7 +20,7 @@ from raftline.state.events import DELETE
 from raftline.state.store import Store, in_one_order
 from raftline.wire.commands import COMMANDS
 from raftline.wire.operands import Limits, not_understood
-from raftline.wire.protocol import LONG, ProtocolError, error, escape, real, shown, unescape
+from raftline.wire.protocol import ProtocolError, error, escape, real, shown, unescape
 
 Apply = Callable[[Store, str], str | None]
 APPLIED: Final[dict[str, tuple[int, Apply]]] = {}  # by verb: the lowest level, the function
@@ -44,7 +44,7 @@ def applies(verb: str, level: int = FIRST) -> Callable[[Apply], Apply]:
 def execute(store: Store, command: str) -> str:
     """Carry out one command and return its reply, without the server's name. Below its
     level the command is unknown, as in an older build."""
-    if len(command) > LONG and command.startswith("set ") and (set_to := _set_long(store, command)):
+    if command.startswith("set ") and (set_to := set_pair(store, command)):
         return set_to
     verb, _, operands = command.partition(" ")
     found = APPLIED.get(verb)
@@ -82,22 +82,15 @@ def _get(store: Store, key: str) -> str | None:
     return f"GET response, no such key: {key}" if found is None else f"GET response: {found}"
 
 
-@applies("set")
-def _set(store: Store, operands: str) -> str | None:
-    key, space, value = operands.partition(" ")
-    if not (key and space):
-        return None
-    store[key] = value
-    return f"SET response: {key} set to {value}"
-
-
-def _set_long(store: Store, command: str) -> str | None:
-    """Do the same by the whole command: to take its verb off copies a long value once more."""
+def set_pair(store: Store, command: str) -> str:
+    """Carry out a whole `set KEY VALUE`, "" if it has another form. It gets the verb as well: to
+    take that off copies a long value once more, and most entries are sets."""
     words = command.split(" ", 2)
     if len(words) < 3 or not words[1]:
-        return None
-    store[words[1]] = words[2]
-    return f"SET response: {words[1]} set to {words[2]}"
+        return ""
+    _, key, value = words
+    store[key] = value
+    return f"SET response: {key} set to {value}"
 
 
 @applies("delete")

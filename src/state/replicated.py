@@ -11,7 +11,7 @@ from typing import Final
 from raftline.raft import levels
 from raftline.raft.log import Entry
 from raftline.raft.membership import PREFIX, Membership, read
-from raftline.state.commands import execute, is_read
+from raftline.state.commands import execute, is_read, set_pair
 from raftline.state.machines import Machines
 from raftline.state.sessions import Sessions, entry_numbers_of
 from raftline.state.store import Store
@@ -47,7 +47,9 @@ class ReplicatedState:
         store, replies = self.store, list[str]()
         for number, entry in zip(entry_numbers_of(entries), entries, strict=True):
             store.number, store.term, command = number, entry[1], entry[2]
-            if "@" in command or command.startswith(_NOT_OF_THE_STORE):
+            if command.startswith("set ") and (reply := set_pair(store, command)):
+                replies.append(reply)  # nearly always
+            elif "@" in command or command.startswith(_NOT_OF_THE_STORE):
                 replies.append(self._execute(number, command))
             else:
                 replies.append(execute(store, command))

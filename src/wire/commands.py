@@ -19,7 +19,7 @@ from raftline.wire import loginoperands as of_logins
 from raftline.wire import operands as take
 from raftline.wire import transactions
 from raftline.wire.operands import ALL_KEYS, TRY, Limits, Operands, not_understood
-from raftline.wire.protocol import LONG, ProtocolError, shown
+from raftline.wire.protocol import ProtocolError, shown
 from raftline.wire.rights import (
     ADMINISTERS,
     ADMINISTERS_ALL,
@@ -310,8 +310,10 @@ def read_request(sender: str, request_id: str, message: str, limits: Limits) -> 
         ProtocolError: no such command, an operand missing or too many, a key or value too long.
     """
     message = message.lstrip(" ")
-    if len(message) > LONG and (request := _long(sender, request_id, message, limits)):
-        return request
+    command = COMMANDS.get(message[: message.find(" ")])
+    is_pair = command is not None and command.operands is take.KEY_VALUE
+    if command is not None and is_pair and take.is_as_spelled(message, limits):
+        return Request(sender, request_id, command.verb, message, "", command.level)
     verb, _, operands = message.partition(" ")
     command = COMMANDS.get(verb)
     if command is None:
@@ -326,17 +328,6 @@ def read_request(sender: str, request_id: str, message: str, limits: Limits) -> 
     canonical = command.operands.read(verb, operands, limits)
     level = _level_of_transaction(command, canonical) if verb == "txn" else command.level
     return Request(sender, request_id, verb, canonical, read, level)
-
-
-def _long(sender: str, request_id: str, message: str, limits: Limits) -> Request | None:
-    """Return the request of a long line that is a key and a value in their one spelling, without a
-    copy of them; None of another."""
-    command = COMMANDS.get(message[: message.find(" ")])
-    if command is None or command.operands is not take.KEY_VALUE:
-        return None
-    if not take.is_as_spelled(message, limits):
-        return None
-    return Request(sender, request_id, command.verb, message, "", command.level)
 
 
 def _without_read_mode(command: Command, message: str) -> tuple[str, str]:

@@ -109,16 +109,13 @@ def _read_value(verb: str, operands: str, limits: Limits) -> str:
         raise ProtocolError(f"the key is missing: {verb} KEY VALUE, with one space before the key")
     if end < 0:
         raise ProtocolError(f"the value is missing: {verb} KEY VALUE (a space alone: empty value)")
-    is_short = end <= limits.key_bytes and len(operands) - end - 1 <= limits.value_bytes
-    if is_short and operands.isascii() and "\\" not in operands and "\t" not in operands:
-        return f"{verb} {operands}"  # it stands for itself, and each character is a byte
     key = _canonical("key", operands[:end], limits.key_bytes)
     return f"{verb} {key} {_canonical('value', operands[end + 1 :], limits.value_bytes)}"
 
 
 def is_as_spelled(message: str, limits: Limits) -> bool:
-    """Whether `VERB KEY VALUE` stands for itself, and is the one spelling of its command: the same
-    as `_read_value` finds, without a copy of the value."""
+    """Whether `VERB KEY VALUE` stands for itself, and is the one spelling of its command: what
+    `_read_value` would return, without a copy of the value. Each character is a byte."""
     begin = message.find(" ") + 1
     end = message.find(" ", begin)
     return (

@@ -84,7 +84,8 @@ def parse(line: bytes, limits: Limits, readings: Readings, me: str) -> ParsedLin
             sender, number, text = "", "", text.lstrip(" ")
     except ProtocolError as problem:
         return ParsedLine("garbled", Request("", "", "", ""), problem=str(problem))
-    if text.lstrip(" ")[:_WORD].partition(" ")[0] not in COMMANDS:
+    # No command begins with a capital, and each word of a peer does.
+    if sender and "A" <= text[:1] <= "Z":
         other = _parse_other(sender, number, text, me)
         if other is not None:
             return other
@@ -100,8 +101,8 @@ def parse(line: bytes, limits: Limits, readings: Readings, me: str) -> ParsedLin
 
 
 def _parse_other(sender: str, number: str, text: str, me: str) -> ParsedLine | None:
-    """Return a line of a peer, which begins with no command of ours; None for the rest."""
-    if sender and text[:_WORD].partition(" ")[0] in spelling.FIRST_WORDS:
+    """Return a line of a peer; None for the rest."""
+    if text[:_WORD].partition(" ")[0] in spelling.FIRST_WORDS:
         speaker = Request(sender, number, "", "")
         try:
             message = spelling.read(sender, me, text)
@@ -111,9 +112,9 @@ def _parse_other(sender: str, number: str, text: str, me: str) -> ParsedLine | N
         if isinstance(message, Answer):
             misplaced = "an answer is only taken on the connection that asked"
         return ParsedLine("peer", speaker, text, message, misplaced)
-    if sender and text.startswith(LEVEL_QUESTION):
+    if text.startswith(LEVEL_QUESTION):
         return ParsedLine("level", Request(sender, number, "", ""), text)
-    if sender and text.startswith(PROOF_LINES):  # a node without a secret does not know them
+    if text.startswith(PROOF_LINES):  # a node without a secret does not know them
         unknown = not_understood(text.rstrip(" "))
         return ParsedLine("proof", Request(sender, number, "", ""), text, problem=unknown)
     return None

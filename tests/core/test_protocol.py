@@ -148,6 +148,8 @@ def test_limits_count_the_real_bytes_not_the_spelling() -> None:
     assert "the prefix has 5 bytes; the limit is 4" in refusal("show abcde", limits)
     assert "the prefix has 5 bytes; the limit is 4" in refusal("clear abcde", limits)
     assert "the value has 7 bytes; the limit is 6" in refusal("set a 1234567", limits)
+    assert "the value has 8 bytes; the limit is 6" in refusal("set a éééé", limits)
+    assert "the key has 6 bytes; the limit is 4" in refusal("set ééé 1", limits)
     assert "the value has 7 bytes; the limit is 6" in refusal(r"set a \x00\x00\x00\x00é1", limits)
 
 

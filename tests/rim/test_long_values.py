@@ -21,6 +21,7 @@ from raftline.raft.effects import Effects
 from raftline.raft.log import Entry, SafetyError
 from raftline.raft.messages import AppendEntries
 from raftline.raft.spelling import (
+    NUMBER_MAX,
     append_line,
     is_printable,
     pieces_of,
@@ -32,7 +33,7 @@ from raftline.state.commands import execute
 from raftline.state.store import Store
 from raftline.storage.disk import AppendFile, DiskFailed
 from raftline.storage.logfile import check_storable
-from raftline.wire import commands, parsing
+from raftline.wire import parsing
 from raftline.wire.keyfacts import KeyFacts
 from raftline.wire.limits import BUFFER_BYTES, LONG_READ_BYTES, LONG_READS, READ_BYTES, VALUE_BYTES
 from raftline.wire.operands import Limits
@@ -135,7 +136,6 @@ def test_a_long_line_is_read_as_a_short_one_is(
         found = parse(raw, Limits(), Readings(), "s1")
         with monkeypatch.context() as as_short:
             as_short.setattr(parsing, "LONG", 1 << 30)
-            as_short.setattr(commands, "LONG", 1 << 30)
             assert parse(raw, Limits(), Readings(), "s1") == found
 
 
@@ -220,18 +220,48 @@ def test_a_del_that_json_takes_as_it_is_gets_into_no_log(value: str) -> None:
         '[{"index": 1, "term": 1, "command": "LONG"}, {"index": 2, "term": 1, "command": "b',
         '"}, {"index": 1, "term": 1, "command": "LONG"}]',
         r'[{"index": 1, "term": 1, "command": "LONG\""}]',
+        '[{"index": 1, "term": 1, "command": "LONG"}, {"index": 2, "term": 2, "command": "b"}]',
+        '[{"index": 1, "term": 0, "command": "LONG"}]',
+        '[{"index": 2, "term": 1, "command": "LONG"}]',
+        '[{"index": 1, "term": 1, "command": ""}]',
+        '[{"index": 1, "term": 1, "command": "LONG", "more": "b"}]',
+        '[{"index": 1, "term": 1, "command": "LONG" }]',
+        '[{"index": 1, "term": 1, "command": "LONGé"}]',
+        '[{"index": 1, "term": 1, "command": "LONG"}] ',
     ],
 )
-def test_a_long_list_is_read_as_json_reads_it(listed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("value", ["1", VALUE])
+def test_a_list_of_entries_is_read_as_json_reads_it(
+    listed: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def found() -> list[Entry] | str:
         try:
-            return read_entries(listed.replace("LONG", f"set a {VALUE}"), 0, 0, 1)
+            return read_entries(listed.replace("LONG", f"set a {value}"), 0, 0, 1)
         except ValueError as problem:
             return str(problem)
 
     by_search = found()
-    monkeypatch.setattr(spelling, "_long_items", lambda *_: [])
+    monkeypatch.setattr(spelling, "_plain_entries", lambda *_: None)
     assert found() == by_search
+
+
+@pytest.mark.parametrize(
+    ("prev_index", "terms", "message_term", "problem"),
+    [
+        (NUMBER_MAX - 2, (2, 2), 2, ""),
+        (NUMBER_MAX - 1, (2, 2), 2, f"index {NUMBER_MAX + 1} is beyond"),
+        (5, (1, 1), 2, "entry 6 has term 1, not from 2 to 2"),
+        (5, (3, 3), 2, "entry 6 has term 3, not from 2 to 2"),
+        (5, (2, 3), 3, ""),
+        (5, (3, 2), 3, "entry 7 has term 2, not from 3 to 3"),
+    ],
+)
+def test_entries_of_a_peer_follow_one_another_up_to_the_term_of_their_message(
+    prev_index: int, terms: tuple[int, ...], message_term: int, problem: str
+) -> None:
+    entries = [Entry(prev_index + place, term, "set a 1") for place, term in enumerate(terms, 1)]
+    with pytest.raises(ValueError, match=problem) if problem else contextlib.nullcontext():
+        assert read_entries(spell_entries(entries), prev_index, 2, message_term) == entries
 
 
 @pytest.mark.parametrize("character", ['"', "\\", "\u2028", "é"])
