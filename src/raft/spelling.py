@@ -19,7 +19,7 @@ import re
 from collections.abc import Iterable, Sequence
 from json.encoder import encode_basestring
 from operator import itemgetter
-from typing import Final
+from typing import Any, Final
 
 from raftline.raft.log import Entry, Snapshot, entries_of, is_run
 from raftline.raft.messages import (
@@ -368,8 +368,15 @@ def read_entries(
     except (ValueError, RecursionError) as error:
         raise ValueError(f"the entries of AppendEntries are not a JSON list: {error}") from None
     entries = _sound_entries(items, prev_index, prev_term, term)
-    if entries is not None:
-        return entries
+    return _odd_entries(items, prev_index, prev_term, term) if entries is None else entries
+
+
+def _odd_entries(items: Any, prev_index: int, prev_term: int, term: int) -> list[Entry]:
+    """Return the entries of a list that a person wrote, or a course program, or an odd leader.
+
+    Raises:
+        ValueError: as `read_entries`.
+    """
     entries = []
     for expected, item in enumerate(items, start=prev_index + 1):
         try:
