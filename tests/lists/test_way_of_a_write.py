@@ -46,7 +46,7 @@ LEADERS = {
     ("raft/node.py", "_synced"), ("raft/replication.py", "on_append_accepted"),
     ("raft/replication.py", "advance_commit"), ("raft/state.py", "hand_out_committed"),
     ("node/applying.py", "take"), ("node/applying.py", "go_on"), ("state/replicated.py", "apply"),
-    ("state/commands.py", "_set"), ("node/queue.py", "answer_applied"),
+    ("state/commands.py", "set_pair"), ("node/queue.py", "answer_applied"),
     ("node/rounds.py", "flush_replies"),
 }  # fmt: skip
 # Asked on the way, and not on it: what a lone write without any of these features gets of each.
