@@ -402,23 +402,21 @@ def _plain_entries(text: str, begin: int, end: int, first: int) -> list[Entry] |
     """Return the entries from index `first` on of a list as `spell_entries` makes it, if they are
     of one term and no command is spelled otherwise in JSON; else None. That takes two thirds of
     the time of JSON and of `_sound_entries`, and for a very long command a twentieth."""
-    head = _FIRST.match(text, begin, end)
-    if head is None or head[1] != str(first) or not text.endswith('"}]', begin, end):
+    begun = _FIRST.match(text, begin, end)
+    if begun is None or begun[1] != str(first) or not text.endswith('"}]', begin, end):
         return None
     if not text.isascii() or "\\" in text or "\t" in text or "\x7f" in text:
         return None
-    between = f', "term": {head[2]}, "command": "'
-    pieces = text[head.end() : end - 3].split('"}, {"index": ')
+    between = f', "term": {begun[2]}, "command": "'
+    pieces = text[begun.end() : end - 3].split('"}, {"index": ')
     last = first + len(pieces) - 1
-    heads = [f"{index}{between}" for index in range(first + 1, last + 1)]
-    if not all(map(str.startswith, pieces[1:], heads)) or last > NUMBER_MAX:
+    heads = ["", *[f"{index}{between}" for index in range(first + 1, last + 1)]]
+    if not all(map(str.startswith, pieces, heads)) or last > NUMBER_MAX:
         return None
-    commands = pieces[:1] + [
-        piece[len(head) :] for piece, head in zip(pieces[1:], heads, strict=True)
-    ]
+    commands = [piece[len(head) :] for piece, head in zip(pieces, heads, strict=True)]
     if text.count('"', begin, end) != _QUOTES * len(commands) or not all(commands):
         return None
-    return entries_of(first, int(head[2]), commands)
+    return entries_of(first, int(begun[2]), commands)
 
 
 def _sound_entries(items: object, prev_index: int, prev_term: int, term: int) -> list[Entry] | None:

@@ -310,16 +310,15 @@ def read_request(sender: str, request_id: str, message: str, limits: Limits) -> 
         ProtocolError: no such command, an operand missing or too many, a key or value too long.
     """
     message = message.lstrip(" ")
-    command = COMMANDS.get(message[: message.find(" ")])
-    is_pair = command is not None and command.operands is take.KEY_VALUE
-    if command is not None and is_pair and take.is_as_spelled(message, limits):
-        return Request(sender, request_id, command.verb, message, "", command.level)
-    verb, _, operands = message.partition(" ")
+    end = message.find(" ")
+    verb = message if end < 0 else message[:end]
     command = COMMANDS.get(verb)
     if command is None:
         line = message.rstrip(" ")
         raise ProtocolError(not_understood(line) if line else f"the line is empty. {TRY}")
-    read = ""
+    if command.operands is take.KEY_VALUE and take.is_as_spelled(message, limits):
+        return Request(sender, request_id, verb, message, "", command.level)  # no copy of a value
+    operands, read = message[len(verb) + 1 :], ""
     if command.handling.takes_mode and " read " in message:
         message, read = _without_read_mode(command, message.rstrip(" "))
         operands = message.partition(" ")[2]

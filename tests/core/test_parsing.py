@@ -8,9 +8,17 @@ import pytest
 
 from raftline.raft.change import Change
 from raftline.raft.messages import RequestVote, RequestVoteReply
-from raftline.wire.commands import Request
+from raftline.raft.spelling import FIRST_WORDS
+from raftline.wire.commands import COMMANDS, Request
 from raftline.wire.operands import Limits
-from raftline.wire.parsing import ParsedLine, Reading, Readings, parse
+from raftline.wire.parsing import (
+    LEVEL_QUESTION,
+    PROOF_LINES,
+    ParsedLine,
+    Reading,
+    Readings,
+    parse,
+)
 
 LIMITS = Limits(key_bytes=16, value_bytes=16)
 
@@ -47,6 +55,12 @@ def test_a_line_is_of_one_kind_and_holds_one_request(
     found = parsed(line)
     assert (found.kind, found.request) == (kind, Request(*request_of))
     assert bool(found.problem) == (kind == "refused")
+
+
+def test_the_first_letter_tells_a_line_of_a_peer_from_a_command() -> None:
+    words = {*FIRST_WORDS, LEVEL_QUESTION, *PROOF_LINES}
+    assert all("A" <= word[0] <= "Z" for word in words)
+    assert not any("A" <= verb[0] <= "Z" for verb in COMMANDS)
 
 
 @pytest.mark.parametrize(
