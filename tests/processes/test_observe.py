@@ -5,29 +5,32 @@ from __future__ import annotations
 import json
 import re
 import socket
+import time
 from pathlib import Path
 
 import pytest
 
 from raftline.clients.lines import LineConnection
-from raftline_course.harness.cluster import STEADY, Cluster
-from raftline_course.harness.processes import eventually
+from raftline_course.harness.cluster import CALM, Cluster
+from raftline_course.harness.processes import WAIT_S, eventually
 
 CLOCK = re.compile(r"OBSERVED ([0-9]+\.[0-9]{6}) ")
 
 
 @pytest.fixture(scope="module")
 def three(tmp_path_factory: pytest.TempPathFactory) -> Cluster:  # type: ignore[misc]
-    with Cluster(tmp_path_factory.mktemp("observe"), 3, *STEADY) as cluster:
+    with Cluster(tmp_path_factory.mktemp("observe"), 3, *CALM) as cluster:
         yield cluster.start().led_by("s1")
 
 
 def until(line: LineConnection, word: str) -> list[str]:
-    """Return the lines up to the first one that holds a word."""
-    lines = [line.read_line()]
+    """Return the lines up to the first one that holds a word. Heartbeats go on for ever, so the
+    wait has an end of its own. Raises TimeoutError, ConnectionEnded."""
+    end_s = time.monotonic() + WAIT_S
+    lines = [line.read(end_s).decode()]
     while word not in lines[-1]:
-        assert lines[-1], lines
-        lines.append(line.read_line())
+        lines.append(line.read(end_s).decode())
+    line.socket.settimeout(line.timeout_s)
     return lines
 
 
