@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Callable, Sequence
+from sys import getsizeof
 from typing import Final, Protocol
 
 from raftline.access.login import Access
@@ -160,19 +160,18 @@ class Batch:
     def __init__(
         self,
         commands: Sequence[str],
-        *,
         is_read: bool,
         reading: Reading = BY_ROUND,
-        change: Change | None = None,
         ids: Sequence[str] = (),
         reply_sink: ReplySink | None = None,
+        change: Change | None = None,
     ) -> None:
         self.commands = commands
         self.is_read = is_read
         self.reading = reading
-        self.change = change  # a change of members: then it is the batch's one command
         self.ids = ids  # of the requests, "" if one has none; for `reply_sink`
         self.reply_sink = reply_sink
+        self.change = change  # a change of members: then it is the batch's one command
         self.may_be_long = True  # False: none of the commands takes long to apply
         self.replies: list[str] = []
         self.reader: Reader | None = None  # of confirmed reads: of the state that confirmed them
@@ -185,7 +184,7 @@ class Batch:
         self.hold_until_ms = 0  # 0: not held for want of a leader
         self.is_answered = False
         # Of the commands, in memory. The longest one counts less: it fits as well.
-        self.bytes = min(sum(map(sys.getsizeof, commands)), COUNTED_BYTES)
+        self.bytes = min(sum(map(getsizeof, commands)), COUNTED_BYTES)
         self.room: RequestRoom | None = None  # of which these are taken
         self._done: threading.Lock | None = None
         if reply_sink is None:

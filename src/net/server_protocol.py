@@ -201,7 +201,7 @@ class ServerProtocol:
             is_plain = is_read or not (request.id or request.verb in NAMED_IN_LOG)
             commands.append(request.command if is_plain else self._admission.logged(request))
             ids.append(request.id)
-        batch = Batch(commands, is_read=is_read, reading=reading, ids=ids, reply_sink=self._sink)
+        batch = Batch(commands, is_read, reading, ids, self._sink)
         batch.may_be_long = self._may_be_long
         return batch
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from raftline.raft.change import Change
 from raftline.raft.messages import RequestVote, RequestVoteReply
 from raftline.raft.spelling import FIRST_WORDS
-from raftline.wire.commands import COMMANDS, Request
+from raftline.wire import parsing
+from raftline.wire.commands import COMMANDS, READ_MODES, Request
 from raftline.wire.operands import Limits
 from raftline.wire.parsing import (
     LEVEL_QUESTION,
@@ -132,3 +135,40 @@ def test_a_request_without_a_read_mode_uses_the_nodes_mode() -> None:
     assert parsed("get a", Readings("log")).kind == "write"
     assert parsed("get a", Readings("local")).kind == "local"
     assert parsed("get a", Readings("lease", at_followers=True)).reading == Reading(True, True)
+
+
+SENDERS = [
+    "", "c@", "c#17@", "c#0@", "c#01@", "c#@", "#1@", "9@", "@", " c@", "c@ ", "c d@", "s2@",
+    "set@", f"c#{10**18}@", f"c#{2**63 - 1}@", f"c#{2**63}@", "c" * 64 + "@", "c" * 65 + "@", "é@",
+]  # fmt: skip
+
+
+@given(
+    st.sampled_from(SENDERS),
+    st.sampled_from([*COMMANDS, *FIRST_WORDS, "nothing", "Set", ""]),
+    st.text(alphabet=" ab@#~!\\\t\r\n\x00\x7fé", max_size=40),
+    st.sampled_from([Readings(mode, at) for mode in READ_MODES for at in (False, True)]),
+)
+@example("c@", "set", " " + "k" * 16 + " " + "v" * 16, Readings())  # as long as may be, and beyond
+@example("c@", "set", " " + "k" * 17 + " v", Readings())
+@example("c@", "set", " k " + "v" * 17, Readings())
+@example("c@", "get", " " + "k" * 17, Readings())
+@example("c@", "get", " k read local", Readings())
+@example("c@", "set", " k ", Readings())
+@example("c@", "delete", " k ", Readings())
+@example("c@", "setnx", " k  v\\s", Readings())
+@example("c@", "ttl", " k", Readings())
+@example("c@", "cas", " k v v", Readings())
+def test_a_plain_line_is_read_as_by_a_closer_look(
+    sender: str, verb: str, rest: str, readings: Readings
+) -> None:
+    line = f"{sender}{verb}{rest}".encode().replace(b"\n", b"\xff")
+    assert parsed(line, readings) == parsing._parse_closely(line, LIMITS, readings, "s1")
+
+
+@pytest.mark.parametrize("size", [511, 512, 513, 700])
+def test_a_line_is_read_alike_however_long_it_is(size: int) -> None:
+    for line in (f"c#1@set k {'v' * (size - 10)}", f"c#1@get {'k' * (size - 8)}"):
+        found = parse(line.encode(), Limits(), Readings(), "s1")
+        assert found.request.command == line.removeprefix("c#1@")
+        assert found == parsing._parse_closely(line.encode(), Limits(), Readings(), "s1")

@@ -36,7 +36,7 @@ SOURCE = ROOT / "src"
 PAGE = ROOT / "docs" / "develop" / "how-a-write-travels.md"
 PLACE = re.compile(r"`([a-z_/]+\.py)`|`(?:[A-Z]\w+\.)?(\w+)`")
 Place = tuple[str, str]  # a file in src/, a function of it
-FILES_MAX = 25  # that a reader of the page opens
+FILES_MAX = 24  # that a reader of the page opens
 # Those that run at the leader between its queue and its replies; the others belong to a socket, a
 # file or a follower.
 LEADERS = {
