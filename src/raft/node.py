@@ -292,9 +292,10 @@ def _pass_time(state: State, event: inputs.Tick) -> None:
             if state.recovering or state.without_vote_now or state.no_leader_because:
                 explain_silence(state)
             on_silence(state)
-    elif state.now_ms >= state.leading.heartbeat_at_ms:
+        return
+    if state.now_ms >= state.leading.heartbeat_at_ms:
         send_heartbeats(state)
-    elif 0 < state.leading.notice_at_ms <= state.now_ms:
+    if 0 < state.leading.notice_at_ms <= state.now_ms:
         send_notices(state)
 
 

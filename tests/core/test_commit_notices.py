@@ -66,6 +66,13 @@ def test_a_commit_after_the_one_of_a_notice_has_a_notice_of_its_own() -> None:
     assert notices(node, NOTICE_MS) == [("s2", 0, last), ("s3", 0, last)]
 
 
+def test_a_heartbeat_that_is_due_as_well_stands_for_the_notice() -> None:
+    node = at_rest()
+    index = committed(node)
+    assert notices(node, OPTIONS.heartbeat_ms) == [("s2", 0, index), ("s3", 0, index)]
+    assert node.wake_at_ms > node.view.now_ms  # after a pause, too, nothing is left to do
+
+
 def test_a_follower_that_is_probed_gets_no_notice() -> None:
     node = at_rest()
     number, end = node.view.round, node.view.log.last_index
