@@ -56,16 +56,21 @@ class Operator:
 
     def _let_newborns_join(self) -> None:
         """A newborn that knows nobody of those who lead has said so on its console: whoever reads
-        that starts it to join."""
-        leading = [leader.name for leader, _ in leaders(self._hosts)]
+        that starts it to join. One that brought a log written by hand, and set it aside, may be in
+        a term above theirs: it refuses them, as they complain, and its files are removed before."""
+        led = leaders(self._hosts)
+        leading, term = [leader.name for leader, _ in led], max((v.term for _, v in led), default=0)
         for host in self._hosts:
             state = host.view
-            if host.node is None or state is None or not state.newborn or host.is_joiner:
+            if host.node is None or state is None or host.is_joiner:
                 continue
+            is_ahead = state.may_be_new and not state.log.last_index and state.term > term
             known = {*state.membership.names}
-            if leading and known.isdisjoint(leading):
+            if leading and known.isdisjoint(leading) and (state.newborn or is_ahead):
                 self._world.counts["newborns started to join"] += 1
                 host.stop(power_cut=False)
+                if is_ahead:
+                    host.disk.lose_all(trace=True)
                 host.is_joiner = True
                 host.start()
 
