@@ -237,8 +237,9 @@ def become_leader(state: State) -> None:
     state.leader = state.name
     state.without_vote_now, state.no_leader_because = {}, ""
     state.leader_heard_at_ms = None
+    sends_late = state.membership.is_quorum([state.name])
     if state.newborn:  # on the disk before anybody hears this leader: it has a history now
-        state.newborn, state.out.recovered = False, True
+        state.newborn, state.out.recovered, sends_late = False, True, True
         state.save(state.term, state.vote)
     first = state.log.last_index + 1
     state.candidacy, state.leading = (
@@ -248,7 +249,7 @@ def become_leader(state: State) -> None:
             {peer: Progress(next_index=first, heard_at_ms=state.now_ms) for peer in state.peers},
             quorum_check_at_ms=state.now_ms + state.options.election_timeout_ms,
             heartbeat_at_ms=state.now_ms + state.options.heartbeat_ms,
-            term_durable_index=first if state.membership.is_quorum([state.name]) else 0,
+            term_durable_index=first if sends_late else 0,
             keeps_starts=state.options.lease,
         ),
     )

@@ -92,7 +92,7 @@ class Leading:
     progress: dict[str, Progress]
     quorum_check_at_ms: int
     heartbeat_at_ms: int
-    term_durable_index: int  # the entry that proves, once on disk, this leader's term there
+    term_durable_index: int  # once this entry is on disk, so is what nothing sent may overtake
     round: int = 0
     notice_at_ms: int = 0  # when followers get `notice_index`; 0: nothing is to be sent
     notice_index: int = 0

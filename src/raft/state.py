@@ -195,7 +195,8 @@ class State:
         """Send ahead of the leader's own disk write (thesis §10.2.1): 1.5 times as many writes at
         one connection, 1.2 at 64 (docs/develop/speed.md). The one exception; a term or vote on its
         way to the disk still goes first. Others vote only for a term that is on the candidate's
-        disk; but a lone voter elects itself before, and may have learners."""
+        disk; but a lone voter elects itself before, and may have learners. And a server that led
+        with a log written by hand forgets, by a crash before its write, that others have it."""
         out, leading = self.out, self.leading or self.as_leader  # which raises
         early = out.save is None and self.durable_index >= leading.term_durable_index
         (out.send if early else out.send_after_save).append(message)

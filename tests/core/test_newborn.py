@@ -21,7 +21,16 @@ from raftline.raft.messages import (
 from raftline.raft.node import RawNode
 from raftline.raft.roles import Role
 from raftline.raft.transfer import OrderRefused
-from tests.core.cores import TIMEOUT_MS, append, established, node_of, request, terms_of
+from tests.core.cores import (
+    OPTIONS,
+    TIMEOUT_MS,
+    append,
+    established,
+    node_of,
+    request,
+    sync,
+    terms_of,
+)
 
 SNAPSHOT = InstallSnapshot("s2", "s1", 1, Snapshot(5, 1, 10, 0), 0, 0, 1)
 DENIED = RequestVoteReply("s2", "s1", 1, False, True, "I hear from leader s3 of term 1")
@@ -169,6 +178,10 @@ def test_a_first_leader_saves_that_it_is_no_newborn_before_it_sends() -> None:
     assert effects.save == HardState(3, "s1")
     assert effects.send == []
     assert len(effects.send_after_save) == 2
+    heartbeats = node.step(Tick(), node.view.now_ms + OPTIONS.heartbeat_ms)  # its disk is slow
+    assert (len(heartbeats.send), len(heartbeats.send_after_save)) == (0, 2)
+    sync(node)
+    assert len(node.step(Tick(), node.view.now_ms + OPTIONS.heartbeat_ms).send) == 2
 
 
 def test_a_voter_with_a_hand_written_log_is_complete_under_its_elected_leader() -> None:
