@@ -187,6 +187,7 @@ class Requests:
     def deliver(self) -> bool:
         """Let the clients have the replies that have left, and let connections go on; return
         whether any has."""
+        has_heard = False
         if self.ready:
             ready, self.ready = self.ready, []
             for connection, asked in ready:
@@ -194,11 +195,12 @@ class Requests:
                     del self._open[asked]
                     self._deliver(connection, asked, asked.request)
                 elif asked.heard is not None:
-                    asked.heard(asked.reply)
+                    asked.heard(asked.reply)  # of a login, say: the lines go on that waited for it
+                    has_heard = True
         if not self.waiting:
-            return False
+            return has_heard
         waiting, self.waiting = self.waiting, {}
-        return any([connection.proceed() for connection in waiting])
+        return any([connection.proceed() for connection in waiting]) or has_heard
 
     def _deliver(self, connection: Connected, asked: Asked, request: Request) -> None:
         batch, reply = asked.batch, asked.reply
