@@ -237,9 +237,9 @@ def become_leader(state: State) -> None:
     state.leader = state.name
     state.without_vote_now, state.no_leader_because = {}, ""
     state.leader_heard_at_ms = None
-    sends_late = state.membership.is_quorum([state.name])
+    sends_late = state.newborn or state.membership.is_quorum([state.name])
     if state.newborn:  # on the disk before anybody hears this leader: it has a history now
-        state.newborn, state.out.recovered, sends_late = False, True, True
+        state.newborn, state.out.recovered = False, True
         state.save(state.term, state.vote)
     first = state.log.last_index + 1
     state.candidacy, state.leading = (

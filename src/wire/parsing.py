@@ -12,7 +12,14 @@ from raftline.raft.messages import Answer, Message, PeerError
 from raftline.wire.commands import COMMANDS, WRITE, Handling, Request, read_request
 from raftline.wire.membercommands import read_change
 from raftline.wire.operands import KEY, KEY_VALUE, Limits, not_understood
-from raftline.wire.protocol import LONG, ProtocolError, decode_line, read_long_line, split_sender
+from raftline.wire.protocol import (
+    LONG,
+    SENDER,
+    ProtocolError,
+    decode_line,
+    read_long_line,
+    split_sender,
+)
 
 
 class Reading(NamedTuple):
@@ -34,10 +41,7 @@ PROOF_LINES: Final = ("Prove ", "Proof ")  # access/proof.py
 # A command on one key, with a value or without one, that stands for itself: no escape, printable
 # ASCII. To find that by one expression takes half of the time of a closer look, if it is short.
 _PLAIN_MAX: Final = 512  # bytes
-_plain: Final = re.compile(
-    rf"(?:({spelling.NAME})(?:#(0|[1-9][0-9]{{0,17}}))?@)?"
-    r"(([a-z]+) ([!-\[\]-~]+)( [ -\[\]-~]*|))"
-).fullmatch
+_plain: Final = re.compile(rf"(?:{SENDER})?(([a-z]+) ([!-\[\]-~]+)( [ -\[\]-~]*|))").fullmatch
 _OF_KEY: Final = {verb: row for verb, row in COMMANDS.items() if row.operands is KEY}
 _WITH_VALUE: Final = {verb: row for verb, row in COMMANDS.items() if row.operands is KEY_VALUE}
 

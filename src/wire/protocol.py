@@ -29,7 +29,8 @@ DONE_ONCE = f"{OUTCOME_UNKNOWN}it took effect once, but its reply is no longer k
 NAME: Final = re.compile(spelling.NAME, re.ASCII)
 _NUMBER: Final = re.compile(rf"0|{NUMBER}")
 LONG: Final = 4096  # characters or bytes of a line, of which each copy counts
-_SENDER: Final = re.compile(rf"({spelling.NAME})(?:#(0|[1-9][0-9]{{0,17}}))?@".encode())
+SENDER: Final = rf"({spelling.NAME})(?:#(0|[1-9][0-9]{{0,17}}))?@"  # and its id, up to 18 digits
+_SENDER: Final = re.compile(SENDER.encode())
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 # RFC 854: IAC, then an option's negotiation, or a command of one byte; and a sub-negotiation. FF
 # before any other byte is not telnet but a byte that is not UTF-8, and is refused as that.

@@ -30,7 +30,6 @@ def until(line: LineConnection, word: str) -> list[str]:
     lines = [line.read(end_s).decode()]
     while word not in lines[-1]:
         lines.append(line.read(end_s).decode())
-    line.socket.settimeout(line.timeout_s)
     return lines
 
 

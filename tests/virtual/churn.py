@@ -59,7 +59,8 @@ class Operator:
         that starts it to join. One that brought a log written by hand, and set it aside, may be in
         a term above theirs: it refuses them, as they complain, and its files are removed before."""
         led = leaders(self._hosts)
-        leading, term = [leader.name for leader, _ in led], max((v.term for _, v in led), default=0)
+        leading = [leader.name for leader, _ in led]
+        term = max([view.term for _, view in led], default=0)
         for host in self._hosts:
             state = host.view
             if host.node is None or state is None or host.is_joiner:
