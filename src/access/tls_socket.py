@@ -37,6 +37,7 @@ class TlsSocket(socket.socket):
         self.settimeout(timeout_s)
         self._tls: ssl.SSLObject | None = None
         self.context: ssl.SSLContext | None = None  # by which both shook hands
+        self.peer: dict[str, object] = {}  # the certificate that the other side proved, if any
         self._arrived, self._leaving = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._state = threading.Lock()  # guards these three
         self._sending = threading.Lock()  # one thread sends at a time; guards the next field, too
@@ -53,19 +54,13 @@ class TlsSocket(socket.socket):
         garbage that waits to be collected, and no such memory counts there."""
         super().close()
         with self._state:
-            self._tls = None
+            self._tls, self.peer = None, {}
             self._arrived, self._leaving = ssl.MemoryBIO(), ssl.MemoryBIO()
             self._unsent, self._peeked = memoryview(b""), b""
 
     @property
     def is_tls(self) -> bool:
         return self._tls is not None
-
-    @property
-    def peer(self) -> dict[str, object]:
-        """The certificate that the other side proved; {} without one."""
-        with self._state:
-            return dict(self._tls.getpeercert() or {}) if self._tls is not None else {}
 
     def begin(
         self, context: ssl.SSLContext, *, server_side: bool, limit_s: float, name: str | None = None
@@ -100,6 +95,7 @@ class TlsSocket(socket.socket):
             self._arrive(data)
         super().sendall(self._leaving.read())
         self.context = context
+        self.peer = dict(tls.getpeercert() or {})  # OpenSSL gives none after the connection broke
         self._tls = tls
 
     @classmethod

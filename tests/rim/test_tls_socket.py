@@ -59,6 +59,16 @@ def test_both_sides_know_who_the_other_is(ends: tuple[TlsSocket, TlsSocket]) -> 
     assert named_in(there.peer) == ("s1", True)
 
 
+def test_the_other_side_is_known_after_it_hung_up_without_a_word(
+    ends: tuple[TlsSocket, TlsSocket],
+) -> None:
+    """As when certificates are read again between the end of a connection and its close."""
+    here, there = ends
+    socket.socket.shutdown(there, socket.SHUT_RDWR)  # TLS's own end is not sent
+    assert here.recv(1) == b""
+    assert named_in(here.peer) == ("app", False)
+
+
 def test_bytes_that_the_kernel_does_not_take_are_owed_and_come_once(
     ends: tuple[TlsSocket, TlsSocket],
 ) -> None:
