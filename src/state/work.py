@@ -27,20 +27,20 @@ _MAY_BE_LONG: Final = re.compile(rf"(?:[^ @]*@)?({'|'.join([*_WORK, EXPIRED])}) 
 def count_short(store: Store, entries: Sequence[Entry]) -> int:
     """Return how many entries at the front are short ones, judged by the pairs as they are now.
 
-    After entries with many characters the count ends: they may make a value long that the next
-    one reads.
+    After many characters the count ends with the next entry that may read a value: those before it
+    may have made that value long.
     """
     characters = count = 0
     for entry in entries:
         command = entry[2]
         if not command.startswith(_SHORT):  # most of them do
             found = _MAY_BE_LONG.match(command)
-            if found is not None and _is_long(store, found[1], command):
+            if found is not None and (
+                characters > LONG_CHARACTERS or _is_long(store, found[1], command)
+            ):
                 break
         count += 1
         characters += len(command)
-        if characters > LONG_CHARACTERS:
-            break
     return count
 
 

@@ -75,3 +75,12 @@ def test_a_clear_takes_as_long_as_there_are_keys(store: Store) -> None:
 def test_an_entry_may_make_the_next_one_long(store: Store) -> None:
     long = "v" * (LONG_CHARACTERS // 2)
     assert count_short(store, entries(f"set a {long}", f"append a {long}", "append a v")) == 2
+
+
+def test_long_values_that_are_only_set_are_applied_together(store: Store) -> None:
+    long = "v" * (LONG_CHARACTERS + 1)
+    sets = [f"set {key} {long}" for key in "abc"]
+    assert count_short(store, entries(*sets, "delete a")) == 4
+    assert count_short(store, entries(*sets, "append c v", "set d 1")) == 3
+    store["c"] = long  # as it is once these are applied
+    assert count_short(store, entries("append c v", "set d 1")) == 0
