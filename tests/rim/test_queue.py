@@ -17,6 +17,7 @@ from raftline.raft.change import Change
 from raftline.raft.log import Entry
 from raftline.raft.spelling import spell_entries
 from raftline.wire.limits import (
+    KEY_BYTES,
     LONG_QUEUED_BYTES,
     LONG_UNDER_WAY_BYTES,
     PEER_LINE_BYTES,
@@ -252,6 +253,13 @@ def test_short_writes_go_before_long_ones_of_other_connections() -> None:
     queue.enter([first, short], 1, term=1)
     queue.answer_applied(["done"], 1, 1)
     assert take(queue) == [second]
+
+
+def test_two_of_the_longest_values_are_proposed_at_a_time() -> None:
+    queue, longest = RequestQueue(hold_ms=1000), f"set {'k' * KEY_BYTES} {'v' * VALUE_BYTES}"
+    runs = [Batch([f"client4#{n}@{longest}"], is_read=False, reply_sink=Sink()) for n in range(3)]
+    queue.put(*runs)
+    assert take(queue) == runs[:2]
 
 
 def test_a_short_write_goes_after_a_long_one_of_its_connection() -> None:
