@@ -61,7 +61,7 @@ class LocalCommands:
             return
         for one in run:
             if kind == "backup":
-                yield from self._long(one.request.id, partial(self._backup, one))
+                yield from self._backup(one.request)
             elif kind == "local" and not one.reply and _is_read(one.request):
                 yield from self._read_here(one.request)
             else:
@@ -91,17 +91,18 @@ class LocalCommands:
             yield from self._replies.add_in_pieces(request.id, reply)
         else:
             reply = ""  # it is made again when its turn has come
-            yield from self._long(request.id, _at_once(read), in_turn=request.verb != "show")
+            yield from self._long(request.id, read, in_turn=request.verb != "show")
 
     def _long(
-        self, request_id: str, make: Callable[[], Waits[str]], *, in_turn: bool = False
+        self, request_id: str, make: Callable[[], str], *, in_turn: bool = False
     ) -> Waits[None]:
-        """Give a reply that may be long, once the node has room for it; see `ReplyRoom`."""
+        """Give a reply that may be long, once the node has room for it; see `ReplyRoom`. Whoever
+        has room waits for nobody but its reader: others wait for the room."""
         yield from self._replies.flush()  # what came before need not wait
         room = self._host.reply_room
         yield ReserveRoom(self, in_turn)
         try:
-            reply = yield from make()
+            reply = make()
             room.hold(self, sys.getsizeof(reply))
             yield from self._replies.add_in_pieces(request_id, reply)
         finally:
@@ -114,7 +115,7 @@ class LocalCommands:
         for place, request in enumerate(requests):
             if is_answered and batch.reader is not None:
                 read = partial(_first, batch.reader, request.command)
-                yield from self._long(request.id, _at_once(read))
+                yield from self._long(request.id, read)
             else:
                 reply = batch.replies[place] if is_answered else NO_LEADER
                 yield from self._replies.add_in_pieces(request.id, reply)
@@ -133,23 +134,29 @@ class LocalCommands:
             return batch.replies[0]
         return "MEMBERS response: " + json.dumps(host.members())
 
-    def _backup(self, asked: ParsedLine) -> Waits[str]:
+    def _backup(self, request: Request) -> Waits[None]:
         """Copy the state, once this server is known to lead; or give a piece of that copy."""
-        offset = asked.request.command.rpartition(" ")[2]
-        if offset == "backup":
-            return (yield from self._begin_backup())
+        offset = request.command.rpartition(" ")[2]
+        if offset != "backup":
+            yield from self._long(request.id, partial(self._piece_of_backup, int(offset)))
+            return
+        yield from self._replies.flush()
+        batch = Batch(["backup"], is_read=True)
+        self._host.submit(batch)
+        is_answered = yield AwaitReplies(batch, self._host.patience_s)
+        if is_answered and not batch.replies:
+            yield from self._long(request.id, self._begin_backup)
+        else:
+            reply = batch.replies[0] if is_answered else NO_LEADER
+            yield from self._replies.add_in_pieces(request.id, reply)
+
+    def _piece_of_backup(self, offset: int) -> str:
         if self._backup_file is None:
             return error("no backup was begun on this connection; begin with: backup")
-        return f"BACKUP response: {self._backup_file.piece(int(offset))}"
+        return f"BACKUP response: {self._backup_file.piece(offset)}"
 
-    def _begin_backup(self) -> Waits[str]:
+    def _begin_backup(self) -> str:
         host = self._host
-        batch = Batch(["backup"], is_read=True)
-        host.submit(batch)
-        if not (yield AwaitReplies(batch, host.patience_s)):
-            return NO_LEADER
-        if batch.replies:
-            return batch.replies[0]
         self._backup_file = None  # frees the room of the one before
         try:
             self._backup_file = BackupFile(host.logmanager.freeze(), host.logmanager.folder_path)
@@ -176,16 +183,6 @@ class LocalCommands:
         if (yield AwaitReplies(batch, self._host.patience_s)):
             return batch.replies[0]
         return outcome_unknown("it is not known yet who leads")
-
-
-def _at_once(make: Callable[[], str]) -> Callable[[], Waits[str]]:
-    """Return a machine that waits for nothing."""
-
-    def made() -> Waits[str]:
-        yield from ()
-        return make()
-
-    return made
 
 
 def _is_read(request: Request) -> bool:

@@ -12,6 +12,8 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from raftline.wire.limits import LONG_REPLY_BYTES, REPLIES_BYTES, REPLY_HELD_S
@@ -31,13 +33,18 @@ class ReplyRoom:
     """Counts what each connection holds; it has no say in how much one reply has."""
 
     def __init__(
-        self, bytes_max: int = REPLIES_BYTES, held_s: float = REPLY_HELD_S, look_s: float = LOOK_S
+        self,
+        bytes_max: int = REPLIES_BYTES,
+        held_s: float = REPLY_HELD_S,
+        look_s: float = LOOK_S,
+        now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self.used = 0
         self.kept = 0  # of replies to entries, which nobody could have wait for room
         self._bytes_max = bytes_max
         self._held_s = held_s
         self._look_s = look_s
+        self._now_s = now_s
         self._changed = threading.Condition()
         self._makers: set[Holder] = set()  # that make a reply now, in turn
         self._held: dict[Holder, tuple[int, float]] = {}  # bytes, and since when, as made
@@ -48,27 +55,29 @@ class ReplyRoom:
         `holder` holds nothing yet, and this thread no lock. If `in_turn`, few make theirs at a
         time: that takes the interpreter from the thread that keeps time.
         """
-        while not self._reserved(holder, in_turn=in_turn):
-            self._end_late()
+        while not self.reserve_now(holder, in_turn=in_turn):
+            with self._changed:
+                self._changed.wait_for(partial(self._may_make, in_turn), self._look_s)
 
-    def _reserved(self, holder: Holder, *, in_turn: bool) -> bool:
-        """Take room if there is some, at once or within a moment."""
-
-        def may_make() -> bool:
-            return not self._is_full() and not (in_turn and len(self._makers) >= MAKERS)
-
+    def reserve_now(self, holder: Holder, *, in_turn: bool = False) -> bool:
+        """Do the same if there is room now; else end those that hold theirs for too long. Return
+        whether there was room. Never waits."""
         with self._changed:
-            self._changed.wait_for(may_make, self._look_s)
-            if not may_make():
-                return False
-            self._set(holder, LONG_REPLY_BYTES, math.inf)
-            if in_turn:
-                self._makers.add(holder)
-            return True
+            may_make = self._may_make(in_turn)
+            if may_make:
+                self._set(holder, LONG_REPLY_BYTES, math.inf)
+                if in_turn:
+                    self._makers.add(holder)
+        if not may_make:
+            self._end_late()
+        return may_make
+
+    def _may_make(self, in_turn: bool) -> bool:
+        return not self._is_full() and not (in_turn and len(self._makers) >= MAKERS)
 
     def _end_late(self) -> None:
         """End the connections that hold theirs for too long, if there is no room."""
-        before_s = time.monotonic() - self._held_s
+        before_s = self._now_s() - self._held_s
         with self._changed:
             held = self._held.items() if self._is_full() else ()
             late = [one for one, (_, since_s) in held if since_s <= before_s]
@@ -107,7 +116,7 @@ class ReplyRoom:
     def hold(self, holder: Holder, size: int) -> None:
         """Count what was made for a connection, instead of what it reserved; never waits."""
         with self._changed:
-            self._set(holder, size, time.monotonic())
+            self._set(holder, size, self._now_s())
             self._changed.notify_all()
 
     def give(self, holder: Holder) -> None:

@@ -283,6 +283,33 @@ def test_few_long_replies_are_made_at_a_time_and_nobody_ends_for_want_of_a_turn(
     room.reserve(Held(), in_turn=True)
 
 
+def test_who_can_not_wait_is_given_room_or_none_and_ends_those_that_are_late() -> None:
+    now_s = 0.0
+    room = ReplyRoom(LONG_REPLY_BYTES, held_s=10.0, now_s=lambda: now_s)
+    first, second = Held(), Held()
+    assert room.reserve_now(first)
+    room.hold(first, 10)
+    now_s = 9.0
+    assert not room.reserve_now(second)
+    assert not first.is_ended
+    now_s = 10.0
+    assert not room.reserve_now(second)
+    assert first.is_ended
+    room.give(first)
+    assert room.reserve_now(second)
+
+
+def test_a_backup_takes_no_room_while_it_waits_for_a_quorum() -> None:
+    """Four of them would keep each long reply waiting where there is none."""
+    scene = Scene()
+    scene.say("backup\n")
+    scene.submitted(1)
+    assert scene.host.reply_room.used == 0
+    scene.answer(0, "Sorry, as one says")
+    assert scene.line() == "s1@Sorry, as one says"
+    scene.end()
+
+
 def test_what_could_not_wait_for_room_is_bounded_as_well() -> None:
     """The connections that hold theirs longest end where there is twice as much as there may be."""
     room, held = ReplyRoom(100), [Held() for _ in range(6)]

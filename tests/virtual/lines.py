@@ -27,6 +27,7 @@ from raftline.node.watchers import Watchers
 from raftline.raft.change import Change
 from raftline.raft.messages import Message
 from raftline.raft.view import NodeView
+from raftline.wire.limits import LONG_REPLY_BYTES
 from raftline.wire.membercommands import membership_facts
 from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings
@@ -66,7 +67,7 @@ class Doors:
         self.is_private = False  # nobody else can read what goes over a connection
         self.peer_auth: PeerAuth = NO_AUTH
         self.tls: Tls | None = None
-        self.reply_room = ReplyRoom()
+        self.reply_room = ReplyRoom(LONG_REPLY_BYTES, now_s=host.clock.now_s)  # others wait
         self.traffic_log = NoTraffic()
         self.orders: Orders | None = None
         self.observers: Any = None
@@ -243,8 +244,7 @@ class Connected(OutgoingProtocol):
         if isinstance(wait, AwaitReplies):
             return self._has_answer(wait)
         assert isinstance(wait, ReserveRoom)
-        self._host.reply_room.reserve(wait.holder, in_turn=wait.in_turn)
-        return True
+        return self._host.reply_room.reserve_now(wait.holder, in_turn=wait.in_turn) or None
 
     def _read(self) -> None:
         data, self._incoming = self._incoming, b""
