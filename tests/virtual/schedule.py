@@ -380,7 +380,8 @@ class _Schedule:
         which alone don't show that anybody is served."""
         states = [host.node.view for host in self.hosts.values() if host.node is not None]
         received = sum(state.arriving_bytes for state in states)
-        catches_up = what in ("agree", "let leases end")  # all do, also who has a snapshot just now
+        # All catch up for these, also who has a snapshot just now. A read waits at who is behind.
+        catches_up = what in ("agree", "let leases end", "answer its reads")
         return received + (sum(state.applied for state in states) if catches_up else 0)
 
     def _members(self) -> list[Host]:
