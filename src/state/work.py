@@ -17,6 +17,7 @@ from raftline.wire.commands import COMMANDS, Work
 # What some 20 ms are enough for. The slowest on values is `append` to bytes that are all escaped.
 LONG_CHARACTERS: Final = 64 << 10
 LONG_KEYS: Final = 5_000
+TOGETHER_CHARACTERS: Final = 1 << 20  # of short entries: their replies, which repeat them, wait
 
 _WORK: Final = {verb: row.work for verb, row in COMMANDS.items() if row.work is not Work.SHORT}
 _SHORT: Final = tuple([f"{verb} " for verb in ("set", "delete") if verb not in _WORK])
@@ -27,8 +28,8 @@ _MAY_BE_LONG: Final = re.compile(rf"(?:[^ @]*@)?({'|'.join([*_WORK, EXPIRED])}) 
 def count_short(store: Store, entries: Sequence[Entry]) -> int:
     """Return how many entries at the front are short ones, judged by the pairs as they are now.
 
-    After many characters the count ends with the next entry that may read a value: those before it
-    may have made that value long.
+    After LONG_CHARACTERS the count ends before an entry that may read a value: those before it may
+    have made that value long. After TOGETHER_CHARACTERS it ends in any case.
     """
     characters = count = 0
     for entry in entries:
@@ -41,6 +42,8 @@ def count_short(store: Store, entries: Sequence[Entry]) -> int:
                 break
         count += 1
         characters += len(command)
+        if characters > TOGETHER_CHARACTERS:
+            break
     return count
 
 

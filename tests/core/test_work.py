@@ -6,7 +6,7 @@ import pytest
 
 from raftline.raft.log import Entry
 from raftline.state.store import Store
-from raftline.state.work import LONG_CHARACTERS, LONG_KEYS, count_short
+from raftline.state.work import LONG_CHARACTERS, LONG_KEYS, TOGETHER_CHARACTERS, count_short
 
 
 @pytest.fixture
@@ -84,3 +84,10 @@ def test_long_values_that_are_only_set_are_applied_together(store: Store) -> Non
     assert count_short(store, entries(*sets, "append c v", "set d 1")) == 3
     store["c"] = long  # as it is once these are applied
     assert count_short(store, entries("append c v", "set d 1")) == 0
+
+
+def test_the_replies_of_entries_that_are_applied_together_are_bounded(store: Store) -> None:
+    sets = [f"set k{n} {'v' * LONG_CHARACTERS}" for n in range(40)]
+    assert count_short(store, entries(*sets)) == TOGETHER_CHARACTERS // LONG_CHARACTERS
+    longest = f"set k {'v' * TOGETHER_CHARACTERS}"
+    assert count_short(store, entries(longest, longest)) == 1

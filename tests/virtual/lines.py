@@ -67,7 +67,7 @@ class Doors:
         self.is_private = False  # nobody else can read what goes over a connection
         self.peer_auth: PeerAuth = NO_AUTH
         self.tls: Tls | None = None
-        self.reply_room = ReplyRoom(LONG_REPLY_BYTES, now_s=host.clock.now_s)  # others wait
+        self.reply_room = ReplyRoom(LONG_REPLY_BYTES, now_s=host.clock.now_s)
         self.traffic_log = NoTraffic()
         self.orders: Orders | None = None
         self.observers: Any = None
