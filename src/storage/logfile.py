@@ -8,6 +8,7 @@ touch them. A death at any byte leaves the old file, or the new one whole.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from operator import itemgetter
 from typing import Final
@@ -229,9 +230,11 @@ class LogRewrite:
         return LogFile(self._file, self._runs, 0, self._size)
 
     def abandon(self) -> None:
-        """Leave the old file in its place and remove the new one."""
+        """Leave the old file in its place and remove the new one. A disk that fails keeps it until
+        the next start: an error here would hide why this file was given up."""
         self._file.close()
-        self._folder.remove(self._beside)
+        with contextlib.suppress(DiskFailed):
+            self._folder.remove(self._beside)
 
     def _write(self, data: bytes) -> None:
         self._file.append(data)

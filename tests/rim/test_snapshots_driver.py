@@ -403,6 +403,26 @@ def test_without_room_for_a_snapshot_the_node_reports_it_and_goes_on(
     assert "s2.state_machine.tmp" not in rig.folder.contents()
 
 
+def test_a_node_stops_amid_a_rewrite_of_the_log_though_its_disk_fails(
+    make_rig: Callable[..., Rig],
+) -> None:
+    rig = make_rig(compact_bytes=500)
+    commands = [f"set k{number} {'v' * 40}" for number in range(40)]
+    rig.append(1, 1, 40, *commands, prev_term=0)
+    rig.wait_for(lambda: rig.answers)
+    job = rig.snapshots.take_and_check()
+    turn = next(job)
+    while "s2.log.new" not in rig.folder.contents():
+        turn = job.send(turn is None or rig.threads._has_come(turn, Wakeup()))
+    rig.folder.fault = Fault(rig.folder.steps + 1, Kind.EIO)
+    job.close()
+    assert "s2.log.new" in rig.folder.contents()  # it could not be removed
+    folder = rig.folder.kill()
+    manager, _ = boot(folder, "s2")
+    assert len(manager.store) == 40
+    assert "s2.log.new" not in folder.contents()
+
+
 def test_the_log_is_not_written_anew_while_a_cut_of_it_waits(make_rig: Callable[..., Rig]) -> None:
     rig = make_rig()
     rig.append(1, 1, 4, *["set a 1"] * 4, "lost 5", "lost 6", prev_term=0)
