@@ -135,6 +135,10 @@ class GuestConnection(ClientConnection):
 
     def _line_left(self, connection: Connected, line: str) -> None:
         one = self.asked[0] if self.asked else None
+        sender, _, text = line.partition("@")
+        if text == NOBODY_LOGGED_IN and one is not None and one.request_id:
+            # It ends the connection, so it has no id; the line that came too late was not taken.
+            line = f"{sender}#{one.request_id}@{text}"
         super()._line_left(connection, line)
         if one is not None and one.request is not None and is_denial(one.reply):
             self._hold(one, one.request, was_done=False)
