@@ -7,7 +7,6 @@ A connection has no socket. Its bytes lie here until the node reads them, or its
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -152,6 +151,9 @@ class Doors:
 
     def warn(self, what: str) -> None: ...
 
+    def fail(self, error: BaseException) -> None:
+        self._host.fail(error)
+
 
 class Connected(OutgoingProtocol):
     """One connection at a node: the machines of a real one, and the bytes that wait for the
@@ -165,6 +167,7 @@ class Connected(OutgoingProtocol):
         self.window: int | None = None
         self.held = 0  # bytes that wait for the client
         self.is_over = False
+        self._failure: Exception | None = None  # of sending replies
         self._incoming = b""
         self.has_hung_up = False  # the client, or the node
         self._rest = b""  # for which the client has no room yet
@@ -289,6 +292,13 @@ class Connected(OutgoingProtocol):
 
     # --- the wire --------------------------------------------------------------------------------
 
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except Exception as error:
+            self._failure = error  # Rounds breaks the connection off, and goes on
+            raise
+
     def _send(self, data: bytes) -> int:
         if self.has_hung_up or self.is_over:
             return len(data)
@@ -319,6 +329,6 @@ class Connected(OutgoingProtocol):
             self._rest = self._next_to_drain()
 
     def break_off(self) -> None:
-        if sys.exc_info()[0] is not None:
-            raise InvariantError("a reply could not be sent") from sys.exc_info()[1]
+        if self._failure is not None:
+            raise InvariantError(f"a reply could not be sent: {self._failure!r}")
         super().break_off()

@@ -12,7 +12,7 @@ import contextlib
 import math
 import os
 from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -93,7 +93,8 @@ class SimulatedLease(BaseLease[_Over]):
     def _new_event(self) -> _Over:
         return _Over()
 
-    def _call_apart(self, on_lost: Any) -> None:
+    @staticmethod
+    def _call_apart(on_lost: Callable[[], object]) -> None:
         raise AssertionError("a lock reports its loss by itself")
 
     def _granting(self) -> Steps[str]:
@@ -133,7 +134,8 @@ class SimulatedLock(BaseClaim[SimulatedLease, Promise]):
     def _now(self) -> float:
         return self._program.now_s()
 
-    def _call_apart(self, on_lost: Any) -> None:
+    @staticmethod
+    def _call_apart(on_lost: Callable[[], object]) -> None:
         on_lost()
 
     def won(self, token: int) -> SimulatedLease:
