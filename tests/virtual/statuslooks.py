@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 LIMITS_S = (0.05, 0.5, 2.0)
 PAUSE_MS = 600  # the longest between two looks
+LATE = 0.05  # of connections, which are not taken in time
 LOOK_MS = 10  # at whether the connection has ended
 Places = Mapping[Address, "Host"]
 
@@ -46,11 +47,14 @@ class SimulatedShell:
         places: Places,
         talk: Talk[Any],
         ended: Callable[[Any], None],
+        late: float = LATE,
     ) -> None:
+        """`late` is the share of connections that are not taken in time."""
         self.line = b""  # the last one that came
         self._world = world
         self._chance = chance
         self._places = places
+        self._late = late
         self._talk = talk
         self._ended = ended
         self._host: Host | None = None
@@ -86,7 +90,7 @@ class SimulatedShell:
         host = self._places.get(step.address)
         if host is None or host.node is None:
             self._later(1, ConnectionRefusedError(111, "Connection refused"))
-        elif self._chance.random() < 0.05:
+        elif self._chance.random() < self._late:
             self._later(1000 * step.limit_s, TimeoutError())
         else:
             self._host, heard = host, partial(self._heard, host)
@@ -203,7 +207,8 @@ class _Look:
             self._asked.append(name)
             talk = status.asking(name, address, Deadline(step.limit_s, now=self._now_s))
             ended = partial(self._take, self._rounds, name)
-            made = SimulatedShell(world, looks._chance, looks._places, talk, ended)
+            late = 0.0 if looks._is_healed else LATE
+            made = SimulatedShell(world, looks._chance, looks._places, talk, ended, late)
             self._shells[name] = made
 
     def _take(self, number: int, name: str, node: NodeStatus) -> None:
