@@ -335,6 +335,7 @@ class _Schedule:
         self._until("report ready", self._are_ready)
         self._until("agree", self._agree)  # once more: one may have died over its snapshot
         self._until("bring its watches up to date", self._watches_are_current, WATCH_WITHIN_MS)
+        self._until("agree", self._agree)  # a request that nobody waits for may have come so late
         for watch in self.machines:
             watch.stop()
 
