@@ -204,14 +204,15 @@ class Disk:
         index, term = self._promised
         log = recovered.log
         holds = log.term_at(index) == term or index < log.base_index  # a snapshot holds it
-        if recovered.recovering and self.whole:
-            raise InvariantError(f"{self._name} recovers, and lost nothing")
         remembers = not (recovered.recovering or (recovered.newborn and self._was_robbed))
-        if remembers and not holds:
+        if not holds and (remembers or self.whole):
             raise InvariantError(
                 f"{self._name} lost entry {index} of term {term}, which was durable, and its log "
-                f"ends at {recovered.log.last_index}; it does not notice"
+                f"ends at {recovered.log.last_index}; "
+                + ("it does not notice" if remembers else "nobody took it away")
             )
+        if recovered.recovering and self.whole:
+            raise InvariantError(f"{self._name} recovers, and lost nothing")
         forgets = recovered.recovering or recovered.newborn
         if not (forgets or self.whole or self._was_robbed or self._may_be_whole):
             raise InvariantError(f"{self._name} was a recovering server, and forgot that")
