@@ -533,12 +533,12 @@ class Host:
             return
         entries = self.stepper.applying.begin_apart()
         if entries:
-            self.pairs_lock.is_held = True
+            self.pairs_lock.is_held = self.manager.is_apart = True
             self._world.counts["long entries begun"] += 1
             self.later(self.long_ms, lambda node: self._applied_apart(entries))
 
     def _applied_apart(self, entries: Sequence[Entry]) -> None:
-        self.pairs_lock.is_held = False
+        self.pairs_lock.is_held = self.manager.is_apart = False
         self.requests.reads_apart = []
         self.stepper.end_apart(entries, self.stepper.applying.apply_apart(entries))
         waiting, self._after_long = self._after_long, []
