@@ -278,8 +278,9 @@ class Host:
 
     def _transfer(self, to: str | None) -> None:
         batch = Batch(["transfer"], is_read=False)
-        self._promptness.asked_to_transfer(batch, to)
         self.stepper.transfer(batch, to)
+        begun = self.view.transfer if self.view is not None else None
+        self._promptness.asked_to_transfer(batch, to if begun is None else begun.to)
         if batch.is_answered and batch.replies[0].startswith("Sorry, "):
             self._world.tell("answer", f"{self.name}: {batch.replies[0]}")
 
