@@ -6,6 +6,7 @@ and has failed. Exit codes: 0 all went well, 1 one failed, 130 Ctrl-C.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -46,11 +47,11 @@ def run(command: Sequence[str], limit_s: float, grace_s: float = GRACE_S) -> str
 def end(process: subprocess.Popen[bytes], grace_s: float) -> None:
     """Interrupt a process and all that it started; kill what stays."""
     os.killpg(process.pid, signal.SIGINT)
-    try:
+    with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(grace_s)
-    except subprocess.TimeoutExpired:
+    with contextlib.suppress(ProcessLookupError):  # all have ended
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    process.wait()
 
 
 def main() -> int:
