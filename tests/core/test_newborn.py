@@ -202,6 +202,26 @@ def test_a_denial_of_the_chosen_candidate_may_report_another_leader() -> None:
     assert (node.view.may_be_new, effects.cut_after) == (True, 0)
 
 
+@pytest.mark.parametrize("teller", ["s2", "s3"])
+def test_a_denial_that_names_the_elected_leader_is_no_history(teller: str) -> None:
+    """It may come before that leader's first word. Two without votes were stuck for good."""
+    node = newborn(1)
+    node.step(Receive(RequestVote("s2", "s1", 3, 2, 2, newborn=True)), 10)
+    reason = "I hear from leader s2 of term 3"
+    effects = node.step(Receive(RequestVoteReply(teller, "s1", 3, False, True, reason)), 20)
+    assert (node.view.recovering, effects.forgot, terms_of(node)) == (False, False, [1])
+    effects = node.step(Receive(append(3, (0, 0), 2, 2, 3, sender="s2", to="s1")), 30)
+    assert (effects.forgot, terms_of(node)) == (False, [2, 2, 3])
+
+
+@pytest.mark.parametrize("named", ["s3 of term 3", "s2 of term 2", "s2 of term 4", "s2"])
+def test_a_denial_that_names_another_leadership_is_a_history(named: str) -> None:
+    node = newborn(1)
+    node.step(Receive(RequestVote("s2", "s1", 3, 2, 2, newborn=True)), 10)
+    denial = RequestVoteReply("s3", "s1", 3, False, True, f"I hear from leader {named}")
+    assert node.step(Receive(denial), 20).forgot
+
+
 def test_the_chosen_candidate_may_ask_again_with_an_entry_of_its_term() -> None:
     """It led, and died before anybody heard it: its no-op is the proof."""
     node = newborn(1)
