@@ -137,6 +137,11 @@ class Rig:
         self.driver._step(self.driver._stepper.apply_slice)  # else it might be applied later
         assert self.driver.status()["last_applied"] == commit
 
+    def grow(self) -> None:
+        """Take 40 entries from the leader, for 40 keys."""
+        commands = [f"set k{number} {'v' * 40}" for number in range(40)]
+        self.append(1, 1, 40, *commands, prev_term=0)
+
     def wait_for(self, fact: Callable[[], object]) -> None:
         with self.changed:
             assert self.changed.wait_for(lambda: fact() or self.failures, DEADLINE_S), self.said
@@ -378,8 +383,7 @@ def test_a_snapshot_that_the_log_has_overtaken_does_not_stay_in_memory(
 def test_a_log_that_has_grown_is_compacted(make_rig: Callable[..., Rig]) -> None:
     rig = make_rig(compact_bytes=500)
     rig.threads.start()
-    commands = [f"set k{number} {'v' * 40}" for number in range(40)]
-    rig.append(1, 1, 40, *commands, prev_term=0)
+    rig.grow()
     rig.wait_for_line("[*] s2.log begins after entry 40 now")
     assert rig.driver.status()["snapshot_index"] == 40
     assert rig.driver.status()["base_index"] == 40
@@ -392,8 +396,7 @@ def test_without_room_for_a_snapshot_the_node_reports_it_and_goes_on(
     make_rig: Callable[..., Rig],
 ) -> None:
     rig = make_rig(compact_bytes=500)
-    commands = [f"set k{number} {'v' * 40}" for number in range(40)]
-    rig.append(1, 1, 40, *commands, prev_term=0)
+    rig.grow()
     rig.wait_for(lambda: rig.answers)
     rig.folder.fault = Fault(rig.folder.steps + 2, Kind.ENOSPC)
     rig.threads.start()
@@ -407,8 +410,7 @@ def test_a_node_stops_amid_a_rewrite_of_the_log_though_its_disk_fails(
     make_rig: Callable[..., Rig],
 ) -> None:
     rig = make_rig(compact_bytes=500)
-    commands = [f"set k{number} {'v' * 40}" for number in range(40)]
-    rig.append(1, 1, 40, *commands, prev_term=0)
+    rig.grow()
     rig.wait_for(lambda: rig.answers)
     job = rig.snapshots.take_and_check()
     turn = next(job)
