@@ -5,11 +5,11 @@ from __future__ import annotations
 from raftline.raft.log import SafetyError
 from raftline.raft.messages import (
     BY_HAND,
-    HEARS_LEADER,
     NOT_UP_TO_DATE,
     PROMISED,
     RequestVote,
     RequestVoteReply,
+    hears_leader,
 )
 from raftline.raft.newborn import (
     awaits_answers,
@@ -169,7 +169,7 @@ def why_not(state: State, message: RequestVote) -> str | None:
         # thesis §4.2.3: so that no candidate deposes a leader that works
         if state.leader is None:
             return PROMISED
-        return f"{HEARS_LEADER} {state.leader} of term {state.term}"
+        return hears_leader(state.leader, state.term)
     if message.newborn and (reason := why_newborn_gets_no_vote(state, message)):
         return reason
     if not state.log.accepts(message.last_index, message.last_term):

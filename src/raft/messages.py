@@ -57,6 +57,11 @@ BY_HAND = ", written by hand"  # and ends if no leader wrote these
 OF_A_CLUSTER = ", mine holds a cluster's entries"  # how a denial to a hand-written log ends
 
 
+def hears_leader(leader: str, term: int) -> str:
+    """Return the reason of a denial that names a leader."""
+    return f"{HEARS_LEADER} {leader} of term {term}"
+
+
 @dataclass(slots=True)
 class AppendEntries(_Message):
     """Paper, Figure 2, AppendEntries. `round` numbers the leader's sends within its term: the

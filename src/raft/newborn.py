@@ -41,6 +41,7 @@ from raftline.raft.messages import (
     Message,
     RequestVote,
     RequestVoteReply,
+    hears_leader,
 )
 from raftline.raft.roles import Role
 from raftline.raft.state import State
@@ -75,8 +76,8 @@ def _comes_of_its_vote(state: State, message: Message) -> bool:
     """Whether this server helped to elect the sender, as it leads the term of that vote, or ends
     in an entry of that term; or a denial names the one that it helped to elect."""
     if isinstance(message, RequestVoteReply):  # it may overtake the first word of that leader
-        named = f"{HEARS_LEADER} {state.vote} of term {state.term}"
-        return state.vote is not None and message.reason == named
+        vote = state.vote
+        return vote is not None and message.reason == hears_leader(vote, state.term)
     if message.sender != state.vote:
         return False
     if isinstance(message, RequestVote):

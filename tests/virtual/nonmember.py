@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from raftline.raft.inputs import Receive
 from raftline.raft.log import Entry
 from raftline.raft.messages import (
-    HEARS_LEADER,
     AppendEntries,
     Message,
     PeerError,
     RequestVote,
     RequestVoteReply,
+    hears_leader,
 )
 from raftline.raft.state import State
 from tests.virtual.host import Host
@@ -62,7 +62,7 @@ class NonMember:
             RequestVote(NAME, to, term + 1, *log),
             RequestVote(NAME, to, term + 1, *log, newborn=True),
             AppendEntries(NAME, to, term, 0, 0, [entry], 1, 1),
-            RequestVoteReply(NAME, to, term, False, True, f"{HEARS_LEADER} s98 of term {term}"),
+            RequestVoteReply(NAME, to, term, False, True, hears_leader("s98", term)),
         ]  # fmt: skip
         return chance.choice(messages)
 
