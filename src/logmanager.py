@@ -83,16 +83,17 @@ class LogManager:
         """The level of the cluster as of the last entry applied."""
         return self.store.level
 
-    def recover(self, *, never_ran: bool = False) -> Recovered:
+    def recover(self, *, never_ran: bool = False, joins: bool = False) -> Recovered:
         """Lock the folder and read back what this node knew; nothing is executed yet.
 
         `never_ran`: an operator's word that nothing ran under this name before these files.
+        `joins`: this start is to join a cluster.
 
         Raises:
             FilesRefused: in use, damaged, unreadable or not writable, or the files deny the
                 operator's word; one line explains what to do.
         """
-        recovered, loaded = self.open(self.members, never_ran=never_ran)
+        recovered, loaded = self.open(self.members, never_ran=never_ran, joins=joins)
         self.state.members, self.store.level = recovered.members, recovered.level
         if loaded is not None:
             try:
@@ -286,14 +287,14 @@ class LogManager:
     # --- files: one thread at a time writes them -----------------------------------------------
 
     def open(
-        self, members: Membership, *, never_ran: bool
+        self, members: Membership, *, never_ran: bool, joins: bool
     ) -> tuple[Recovered, LoadedSnapshot | None]:
         """Lock the folder, and read the node's state and its snapshot.
 
         Raises:
             FilesRefused: see `recover`.
         """
-        recovery = Recovery(self._folder, self.name, members, never_ran=never_ran)
+        recovery = Recovery(self._folder, self.name, members, never_ran=never_ran, joins=joins)
         try:
             recovered, self._logfile = recovery.run()
         except StorageError:

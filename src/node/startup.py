@@ -98,13 +98,13 @@ class Startup:
             FilesRefused: the node must not start from them.
         """
         try:
-            return logmanager.recover(never_ran=never_ran)
+            return logmanager.recover(never_ran=never_ran, joins=self._joins)
         except DamagedFiles:
             if never_ran or not set(self.configuration.members) - {self.name}:
                 raise
         for line in repair_before_start(self.folder(), self.name):
             self._say(f"[!] {line}")
-        return logmanager.recover()
+        return logmanager.recover(joins=self._joins)
 
 
 def _check_that_it_brings_nothing(folder: Folder, name: str) -> None:

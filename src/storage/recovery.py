@@ -50,10 +50,18 @@ class Recovery:
     """Recovers one node's files; `run` is called once, and leaves them open for writing."""
 
     def __init__(
-        self, folder: Folder, name: str, members: Membership, *, never_ran: bool = False
+        self,
+        folder: Folder,
+        name: str,
+        members: Membership,
+        *,
+        never_ran: bool = False,
+        joins: bool = False,
     ) -> None:
-        """Prepare; `never_ran` is an operator's claim, which the files may contradict."""
+        """Prepare; `never_ran` is an operator's claim, which the files may contradict. A node that
+        `joins` is to be added to a cluster."""
         self._never_ran = never_ran
+        self._joins = joins
         self._folder = folder
         self._node = name
         self._log_name = f"{name}.log"
@@ -176,6 +184,8 @@ class Recovery:
             )
         self._begin_after_snapshot(found)
         self._settle(promise, found)
+        if self._joins:
+            self._forget_first_members(found)
         if found.void_lines:
             file.close()
             self._folder.replace(self._log_name, whole_file(found.members, log, found.level))
@@ -268,6 +278,18 @@ class Recovery:
             f"[*] {self.snapshots.name}: {keys:,} key{'s' * (keys != 1)}, the state after entry "
             f"{snapshot.index}"
         )
+
+    def _forget_first_members(self, found: LogRead) -> None:
+        """Let a newborn that joins forget the members that its log began with. They may all have
+        left, and it hears no other leader (raft/newborn.py). It never voted, and holds no entry."""
+        is_newborn = self.storage.promise.state is LogState.NEWBORN
+        if not is_newborn or found.log.last_index or not found.members.names:
+            return
+        names = " ".join(found.members.names)
+        self.notes.append(
+            f"[*] {self._node} joins: it forgets the members that its log began with, {names}"
+        )
+        found.members, found.void_lines = Membership(()), True
 
     def _settle(self, promise: Promise, found: LogRead) -> None:
         """Write to NAME.storage the end of the log, and whether a promise is lost.

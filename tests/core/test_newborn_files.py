@@ -41,6 +41,55 @@ def met_a_history() -> MemoryFolder:
     return folder
 
 
+def boot_to_join(folder: MemoryFolder) -> Recovered:
+    """Start s1 with --join."""
+    manager = LogManager("s1", folder, {})
+    recovered = manager.recover(joins=True)
+    manager.close()
+    return recovered
+
+
+def test_a_newborn_that_joins_forgets_whom_it_began_with() -> None:
+    """They may all have left, and it hears no other leader (raft/newborn.py)."""
+    folder = MemoryFolder()
+    boot(folder)[0].close()
+    recovered = boot_to_join(folder)
+    assert (recovered.newborn, recovered.members.names) == (True, ())
+    assert "[*] s1 joins: it forgets the members that its log began with, s1 s2 s3" in (
+        recovered.notes
+    )
+    assert folder.content("s1.log") == b"0 0 base\n"
+    again = boot_to_join(folder)
+    assert (again.newborn, again.members.names) == (True, ())
+    assert not any("forgets" in note for note in again.notes)
+
+
+def test_a_joiner_that_is_no_empty_newborn_keeps_its_members() -> None:
+    voter, owner, member = MemoryFolder(), MemoryFolder({"s1.log": BY_HAND}), MemoryFolder()
+    for folder, works in (
+        (voter, [Effects(recovered=True, save=HardState(1, "s2"))]),
+        (owner, []),
+        (member, [Effects(forgot=True, append=[Entry(1, 1, "noop")], save=HardState(1, None))]),
+    ):
+        manager, _ = boot(folder)
+        manager.persist(works)
+        manager.close()
+        assert boot_to_join(folder).members.names == ("s1", "s2", "s3")
+    assert boot_to_join(met_a_history()).members.names == ("s1", "s2", "s3")
+
+
+def test_a_death_at_any_step_of_a_start_to_join_leaves_a_newborn() -> None:
+    begun = MemoryFolder()
+    boot(begun)[0].close()
+    for step in range(1, 20):
+        folder = MemoryFolder(begun.contents())
+        folder.fault = Fault(step, Kind.DIE_BEFORE)
+        with contextlib.suppress(Died):
+            boot_to_join(folder)
+        recovered = boot_to_join(folder.crash(Random(step)))
+        assert (recovered.newborn, recovered.members.names) == (True, ()), step
+
+
 def test_a_hand_written_log_makes_a_newborn_until_it_takes_part() -> None:
     folder = MemoryFolder({"s1.log": BY_HAND})
     for _ in range(2):

@@ -144,6 +144,23 @@ def test_a_node_joins_learns_and_votes(cluster: Cluster, tmp_path: Path) -> None
     assert cluster.ask("set b 5") == "SET response: b set to 5"
 
 
+def test_a_node_that_began_among_members_who_left_joins(cluster: Cluster, tmp_path: Path) -> None:
+    """Its log begins with names that nobody bears any more. It prints to start it to join."""
+    leader, folder = cluster.leader(), tmp_path / "elsewhere"
+    node = newcomer(cluster, leader, folder)
+    to_join, node.options = node.options, node.options[:-2]
+    folder.mkdir()
+    gone = "".join(f"{name} localhost {next(free_ports)}\n" for name in ("s8", "s9"))
+    (folder / FILE_NAME).write_text(f"s4 localhost {node.port}\n{gone}")
+    node.start()
+    node.wait_for_line("Heard from no leader: asking for PreVotes")
+    node.kill()
+    node.options = to_join
+    joined(node)
+    node.wait_for_line("[*] s4 joins: it forgets the members that its log began with, s4 s8 s9")
+    cluster.wait_until_equal()
+
+
 def test_a_joined_node_restarts_without_join(cluster: Cluster, tmp_path: Path) -> None:
     node = joined(newcomer(cluster, cluster.leader(), tmp_path / "elsewhere"))
     node.kill()

@@ -64,7 +64,7 @@ class Disk:
         self._leave(power_cut=False)
 
     def recover(
-        self, members: Mapping[str, str], *, never_ran: bool = False
+        self, members: Mapping[str, str], *, never_ran: bool = False, joins: bool = False
     ) -> tuple[Manager, Recovered]:
         """Read everything back, after a death or two in the midst of it, and hold the code to
         what was promised. An operator's word that is denied is not said again."""
@@ -73,7 +73,7 @@ class Disk:
             if self._world.chance(0.05):
                 self._strike(DEATHS + FAILURES, within=2 * STEPS_MAX)
             try:
-                recovered = manager.recover(never_ran=never_ran)
+                recovered = manager.recover(never_ran=never_ran, joins=joins)
             except (Died, FilesRefused) as error:
                 if self.folder.fault is None and not str(error).startswith("--new says "):
                     self._leave(power_cut=False)

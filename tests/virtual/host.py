@@ -614,7 +614,9 @@ class Host:
         may_say_so = self.may_be_said_new and not self.is_joiner and not self.disk.has_vote
         never_ran = never_ran or (may_say_so and self._world.chance(self._plan.said_new))
         try:
-            self.manager, recovered = self.disk.recover(members, never_ran=never_ran)
+            self.manager, recovered = self.disk.recover(
+                members, never_ran=never_ran, joins=self.is_joiner
+            )
         except StorageError:
             if not self.disk.is_full:
                 raise

@@ -87,10 +87,10 @@ class ScriptedDisk(Disk):
         self._snapshots = partial(PlainSnapshots, all_vote(first_members))
 
     def recover(
-        self, members: Mapping[str, str], *, never_ran: bool = False
+        self, members: Mapping[str, str], *, never_ran: bool = False, joins: bool = False
     ) -> tuple[Manager, Recovered]:
         with patch.object(recovery, "SnapshotFile", self._snapshots):
-            return super().recover(members, never_ran=never_ran)
+            return super().recover(members, never_ran=never_ran, joins=joins)
 
 
 @dataclass(eq=False)
