@@ -17,6 +17,8 @@ from pathlib import Path
 from tests.virtual.constructors import with_constructors
 
 ROOT = Path(__file__).resolve().parents[2]
+# Calls between files become direct ones, and small functions of another file are set in.
+FLAGS = "-fno-semantic-interposition -fvisibility=hidden -flto=auto"
 OPTIONS = ("--strict", "--namespace-packages", "--explicit-package-bases")
 PACKAGES = {  # by the names that modules have
     "raftline": ROOT / "src",
@@ -83,10 +85,10 @@ def main(folder: Path) -> None:
             shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
     for path in map(Path, modules(work / "package")):
         path.write_text(with_constructors(path.read_text("utf-8")), "utf-8")
-    os.environ["MYPYPATH"] = str(work / "package")
+    os.environ |= {"MYPYPATH": str(work / "package"), "CFLAGS": FLAGS, "LDFLAGS": "-O2 -flto=auto"}
     extensions = mypycify(
         [*OPTIONS, *modules(work / "package")],
-        opt_level=os.environ.get("RAFTLINE_OPTIMIZE", "1"),
+        opt_level=os.environ.get("RAFTLINE_OPTIMIZE", "2"),
         multi_file=True,  # as one, gcc takes many times as long
         target_dir=str(work / "c"),
         group_name="simulated",
