@@ -281,15 +281,26 @@ class Recovery:
 
     def _forget_first_members(self, found: LogRead) -> None:
         """Let a newborn that joins forget the members that its log began with. They may all have
-        left, and it hears no other leader (raft/newborn.py). It never voted, and holds no entry."""
-        is_newborn = self.storage.promise.state is LogState.NEWBORN
-        if not is_newborn or found.log.last_index or not found.members.names:
+        left, and it hears no other leader (raft/newborn.py). It never voted, and holds no entry.
+
+        Raises:
+            FilesRefused: it holds entries that a person wrote; their terms may be beyond those of
+                the cluster.
+        """
+        if self.storage.promise.state is not LogState.NEWBORN:
             return
-        names = " ".join(found.members.names)
-        self.notes.append(
-            f"[*] {self._node} joins: it forgets the members that its log began with, {names}"
-        )
-        found.members, found.void_lines = Membership(()), True
+        if found.log.last_index:
+            raise FilesRefused(
+                f"{self._log_name} was written by hand, and a node that joins takes its entries "
+                f"from the cluster; move {self._log_name}, {self.storage.name} and "
+                f"{self._trace} away"
+            )
+        if found.members.names:
+            names = " ".join(found.members.names)
+            self.notes.append(
+                f"[*] {self._node} joins: it forgets the members that its log began with, {names}"
+            )
+            found.members, found.void_lines = Membership(()), True
 
     def _settle(self, promise: Promise, found: LogRead) -> None:
         """Write to NAME.storage the end of the log, and whether a promise is lost.

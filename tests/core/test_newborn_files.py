@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from pathlib import Path
 from random import Random
 
@@ -64,18 +65,29 @@ def test_a_newborn_that_joins_forgets_whom_it_began_with() -> None:
     assert not any("forgets" in note for note in again.notes)
 
 
-def test_a_joiner_that_is_no_empty_newborn_keeps_its_members() -> None:
-    voter, owner, member = MemoryFolder(), MemoryFolder({"s1.log": BY_HAND}), MemoryFolder()
-    for folder, works in (
-        (voter, [Effects(recovered=True, save=HardState(1, "s2"))]),
-        (owner, []),
-        (member, [Effects(forgot=True, append=[Entry(1, 1, "noop")], save=HardState(1, None))]),
+def test_a_joiner_that_is_no_newborn_keeps_its_members() -> None:
+    voter, member = MemoryFolder(), MemoryFolder()
+    for folder, work in (
+        (voter, Effects(recovered=True, save=HardState(1, "s2"))),
+        (member, Effects(forgot=True, append=[Entry(1, 1, "noop")], save=HardState(1, None))),
     ):
         manager, _ = boot(folder)
-        manager.persist(works)
+        manager.persist([work])
         manager.close()
+    for folder in (voter, member, met_a_history()):
         assert boot_to_join(folder).members.names == ("s1", "s2", "s3")
-    assert boot_to_join(met_a_history()).members.names == ("s1", "s2", "s3")
+
+
+def test_a_newborn_joins_without_the_entries_that_a_person_wrote() -> None:
+    folder = MemoryFolder({"s1.log": BY_HAND})
+    boot(folder)[0].close()
+    refusal = (
+        "s1.log was written by hand, and a node that joins takes its entries from the cluster; "
+        "move s1.log, s1.storage and .s1.born away"
+    )
+    with pytest.raises(FilesRefused, match=re.escape(refusal)):
+        boot_to_join(folder)
+    assert boot(folder)[1].log.last_index == 2
 
 
 def test_a_death_at_any_step_of_a_start_to_join_leaves_a_newborn() -> None:

@@ -56,8 +56,8 @@ class Operator:
 
     def _let_newborns_join(self) -> None:
         """A newborn that knows nobody of those who lead has said so on its console: whoever reads
-        that starts it to join. One that brought a log written by hand, and set it aside, may be in
-        a term above theirs: it refuses them, as they complain, and its files are removed before."""
+        that starts it to join. One that brought a log written by hand is refused so. If it set that
+        aside, it may be in a term above theirs, and refuses them. Its files are removed before."""
         led = leaders(self._hosts)
         leading = [leader.name for leader, _ in led]
         term = max([view.term for _, view in led], default=0)
@@ -66,11 +66,12 @@ class Operator:
             if host.node is None or state is None or host.is_joiner:
                 continue
             is_ahead = state.may_be_new and not state.log.last_index and state.term > term
+            has_entries = state.newborn and state.log.last_index > 0
             known = {*state.membership.names}
             if leading and known.isdisjoint(leading) and (state.newborn or is_ahead):
                 self._world.counts["newborns started to join"] += 1
                 host.stop(power_cut=False)
-                if is_ahead:
+                if is_ahead or has_entries:
                     host.disk.lose_all(trace=True)
                 host.is_joiner = True
                 host.start()
