@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _is_asked(item: pytest.Item) -> bool:
     """Whether a test is named as a whole, parameter included, or marks are chosen by hand."""
     return item.nodeid in item.config.args or "nightly" in item.config.option.markexpr
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Spell lone surrogates as escapes. A worker can't send them: a failed property that draws
+    some would end the whole run."""
+    report = yield
+    if report.failed and not report.longreprtext.isascii():
+        report.longrepr = _sendable(report.longreprtext)
+    report.sections = [(name, _sendable(text)) for name, text in report.sections]
+    return report
+
+
+def _sendable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
