@@ -18,7 +18,7 @@ from raftline.raft.node import RawNode, node_from_disk
 from raftline.raft.state import Options
 from raftline.raft.view import NodeView
 from raftline.state.machines import Machines
-from raftline.storage.birth import is_hand_written
+from raftline.storage.birth import brings_entries, is_hand_written
 from raftline.storage.disk import DamagedFiles, FilesRefused
 from raftline.storage.folder import Folder, can_be_written_by_others
 from raftline.storage.recovery import Recovered
@@ -117,10 +117,7 @@ def _check_that_it_brings_nothing(folder: Folder, name: str) -> None:
     if folder.exists(f"{name}.storage"):
         return  # it began before: a log without its base line is damaged
     if folder.exists(log) and is_hand_written(folder, log):
-        raise FilesRefused(
-            f"{log} was written by hand, and a node that joins takes its entries from the cluster; "
-            "move the file away"
-        )
+        raise brings_entries(log, "the file")
 
 
 def node_of(

@@ -67,6 +67,15 @@ def denied(node: str, why: str) -> FilesRefused:
     )
 
 
+def brings_entries(log: str, *away: str) -> FilesRefused:
+    """Return the refusal of a node that joins with a log written by hand: a person's terms may be
+    beyond all of its cluster's. `away` are the files to move."""
+    return FilesRefused(
+        f"{log} was written by hand, and a node that joins takes its entries from the cluster; "
+        f"move {' and '.join(away)} away"
+    )
+
+
 def is_as_born(folder: Folder, name: str) -> bool:
     """Whether a log has only a base line, as after an interrupted birth."""
     with opened(folder, name) as file:

@@ -290,11 +290,8 @@ class Recovery:
         if self.storage.promise.state is not LogState.NEWBORN:
             return
         if found.log.last_index:
-            raise FilesRefused(
-                f"{self._log_name} was written by hand, and a node that joins takes its entries "
-                f"from the cluster; move {self._log_name}, {self.storage.name} and "
-                f"{self._trace} away"
-            )
+            files = f"{self._log_name}, {self.storage.name}"
+            raise birth.brings_entries(self._log_name, files, self._trace)
         if found.members.names:
             names = " ".join(found.members.names)
             self.notes.append(

@@ -66,12 +66,11 @@ class Operator:
             if host.node is None or state is None or host.is_joiner:
                 continue
             is_ahead = state.may_be_new and not state.log.last_index and state.term > term
-            has_entries = state.newborn and state.log.last_index > 0
             known = {*state.membership.names}
             if leading and known.isdisjoint(leading) and (state.newborn or is_ahead):
                 self._world.counts["newborns started to join"] += 1
                 host.stop(power_cut=False)
-                if is_ahead or has_entries:
+                if is_ahead or state.log.last_index:
                     host.disk.lose_all(trace=True)
                 host.is_joiner = True
                 host.start()
