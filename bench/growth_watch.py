@@ -47,8 +47,9 @@ class Crowd:
                 said = b""
                 while said.count(b"\n") < each:
                     said += self.sockets[number].recv(1 << 16)
-                if any(code_of(line.partition("@")[2]) for line in said.decode().splitlines()):
-                    raise BenchError(f"no watch: {said[:100]!r}")
+                for line in said.decode().splitlines():
+                    if code_of(line.partition("@")[2]):
+                        raise BenchError(f"no watch: {line[:200]}")
 
     def close(self) -> None:
         for connection in self.sockets:

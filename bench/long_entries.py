@@ -1,4 +1,4 @@
-"""How long a node stands still while long entries are applied: long_entries.py FOLDER PORT
+"""How long a node stands still while long entries are applied.
 
 Three nodes hold 300,000 keys and serve 10,000 watches. Then all at once, again and again until each
 node has taken a snapshot meanwhile: transactions of 128 operations on a value of 1 MB, an `append`
@@ -10,13 +10,17 @@ election timeout, and the terms.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
+import multiprocessing
 import socket
-import sys
+import tempfile
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from multiprocessing.sharedctypes import Synchronized
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 from clusters import wait_until
@@ -27,6 +31,7 @@ from raftline.common.config import FAST
 from raftline.wire.refusals import code_of
 from raftline_nodes import Raftline
 
+PROCESSES = multiprocessing.get_context("fork")
 KEYS = 300_000
 GETS, COMPARISONS = 3, 125  # of a transaction; of more gets no reply would be kept
 MEGABYTE = 1_000_000
@@ -34,15 +39,15 @@ PAUSE_S = 0.01
 PATIENCE_S = 120
 
 
-def look(port: int, waits: list[float], is_over: threading.Event) -> None:
-    """Ask for the status again and again, on one connection; keep how long each one took."""
+def look(port: int, longest: Synchronized[float], is_over: Event) -> None:
+    """Ask for the status again and again, on one connection; keep the longest wait, in seconds."""
     with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as connection:
         lines = connection.makefile("rb")
         while not is_over.wait(PAUSE_S):
             begun = time.monotonic()
             connection.sendall(b"status\n")
             lines.readline()
-            waits.append(time.monotonic() - begun)
+            longest.value = max(longest.value, time.monotonic() - begun)
 
 
 class Asking:
@@ -101,9 +106,21 @@ def _snapshots(nodes: Raftline) -> list[int]:
     return [nodes.number(number, "snapshot_index") for number in range(3)]
 
 
-def main(folder: Path, base_port: int) -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--dir", type=Path, default=Path(tempfile.gettempdir()), help="where the nodes' files go"
+    )
+    parser.add_argument("--base-port", type=int, default=21_950)
+    arguments = parser.parse_args()
+    measure(arguments.dir, arguments.base_port)
+
+
+def measure(folder: Path, base_port: int) -> None:
     """Measure, and print."""
-    with Raftline(folder, base_port, 3, ["--compact-at", "20000000"]) as nodes:
+    # Room for so many watches, and for a snapshot soon.
+    options = ["--compact-at", "20000000", "--memory", "1000000000"]
+    with Raftline(folder, base_port, 3, options) as nodes:
         leader = nodes.wait_until_level()
         port = nodes.port(leader)
         nodes.fill(Load("load", connections=8, in_flight=64, keys=KEYS))
@@ -113,29 +130,30 @@ def main(folder: Path, base_port: int) -> None:
         port = nodes.port(leader)
         crowd = Crowd(port, 10_000, 10)
         terms = [nodes.number(number, "term") for number in range(3)]
-        is_over, waits = threading.Event(), [list[float]() for _ in range(3)]
+        # By processes of their own: here they would wait for the threads that ask.
+        is_over, waits = PROCESSES.Event(), [PROCESSES.Value("d", 0.0) for _ in range(3)]
         looks = [
-            threading.Thread(target=look, args=(nodes.port(number), waits[number], is_over))
+            PROCESSES.Process(target=look, args=(nodes.port(number), waits[number], is_over))
             for number in range(3)
         ]
-        for thread in looks:
-            thread.start()
+        for process in looks:
+            process.start()
         time.sleep(1)
         done = work(nodes, leader)
         nodes.wait_until_level()
         time.sleep(1)
         is_over.set()
-        for thread in looks:
-            thread.join()
+        for process in looks:
+            process.join()
         crowd.close()
         print(*(f"{what}: {count}" for what, count in done.items()), sep=", ")
         print(f"heartbeats each {FAST.heartbeat_ms} ms, elections after {FAST.election_timeout_ms}")
         for number in range(3):
             role = "leader" if number == leader else "follower"
             after = nodes.number(number, "term")
-            longest = max(waits[number])
+            longest = waits[number].value
             print(f"{role:10} longest {longest:6.3f} s, term {terms[number]} -> {after}")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main()

@@ -11,6 +11,7 @@ from typing import Final
 
 from raftline.raft import spelling
 from raftline.raft.spelling import NUMBER, NUMBER_MAX, is_printable
+from raftline.wire import escapes
 
 NOT_LEADER = "Sorry, I am not the leader."
 NO_LEADER = "Sorry, I know of no leader. Try again."
@@ -39,36 +40,10 @@ _TYPED_BYTES = 64 << 10  # in a longer line nobody negotiates; each piece would 
 _SUB_BEGIN, _SUB_END = b"\xff\xfa", b"\xff\xf0"
 _CTRL_C = b"\xff\xf4\xff\xfd\x06"  # as telnet sends it: what was typed before is taken back
 _HTTP = re.compile(rb"[A-Z]+ \S+ HTTP/[0-9]")
-_ESCAPE = re.compile(r"((?:\\x[0-9a-fA-F]{2})+)|\\(.?)", re.DOTALL)
-_MEANINGS = {"\\": "\\", "n": "\n", "r": "\r", "t": "\t", "s": " "}
 
 
 class ProtocolError(Exception):
     """The message is what follows `Sorry, ` in the reply: the rule broken, and what to do."""
-
-
-def _bytes_of(character: str) -> str:
-    """Return the character as `\\xNN` for each of its bytes; total over lone surrogates."""
-    try:
-        raw = character.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # stands for no byte: from a program's own text, never from a wire
-        raw = character.encode("utf-8", "surrogatepass")
-    return "".join(f"\\x{byte:02x}" for byte in raw)
-
-
-def _value_escapes() -> dict[int, str]:
-    """Return the spelling of each character that never stands in a line as itself.
-
-    Line and paragraph separators are among them: some programs end a line there.
-    """
-    codes = [*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0xD800, 0xE000)]
-    table = {code: _bytes_of(chr(code)) for code in codes}
-    return table | {ord(raw): "\\" + letter for letter, raw in _MEANINGS.items() if raw != " "}
-
-
-_VALUE_ESCAPES = _value_escapes()
-_KEY_ESCAPES = _VALUE_ESCAPES | {ord(" "): r"\s"}
-_CONTROLS = {code: text for code, text in _VALUE_ESCAPES.items() if code != ord("\\")}
 
 
 def escape(raw: str, key: bool) -> str:
@@ -78,7 +53,7 @@ def escape(raw: str, key: bool) -> str:
     """
     if is_printable(raw) and "\\" not in raw and not (key and " " in raw):
         return raw
-    return raw.translate(_KEY_ESCAPES if key else _VALUE_ESCAPES)
+    return escapes.spelled(raw, escapes.IN_KEYS if key else escapes.IN_VALUES)
 
 
 def unescape(text: str) -> str:
@@ -91,21 +66,13 @@ def unescape(text: str) -> str:
     """
     if "\\" not in text:
         return text
-    raw = _ESCAPE.sub(_meaning, text)
-    return raw.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
-
-
-def _meaning(match: re.Match[str]) -> str:
-    run, letter = match.groups()
-    if run is not None:
-        # Byte by byte, not as UTF-8 yet: its other half may be a raw character's neighbour.
-        return bytes.fromhex(run.replace("\\x", "")).decode("ascii", "surrogateescape")
-    if letter in _MEANINGS:
-        return _MEANINGS[letter]
-    raise ProtocolError(
-        rf"\{shown(letter)} is no escape. Write \\ for a backslash, \n \r \t \s,"
-        r" or \xNN for a byte."
-    )
+    try:
+        return escapes.meant(text)
+    except escapes.UnknownEscapeError as unknown:
+        raise ProtocolError(
+            rf"\{shown(str(unknown))} is no escape. Write \\ for a backslash, \n \r \t \s,"
+            r" or \xNN for a byte."
+        ) from None
 
 
 def real(text: str) -> str:
@@ -121,7 +88,7 @@ def shown(text: str) -> str:
     cut = text if len(text) <= 60 else text[:60] + "..."
     if cut.isprintable():
         return cut
-    return "".join(each if each.isprintable() else _bytes_of(each) for each in cut)
+    return "".join(each if each.isprintable() else escapes.bytes_of(each) for each in cut)
 
 
 def without_controls(text: str) -> str:
@@ -129,7 +96,7 @@ def without_controls(text: str) -> str:
 
     Backslashes stay single: this is for text that is escaped already, by someone not trusted.
     """
-    return text if text.isprintable() else text.translate(_CONTROLS)
+    return text if text.isprintable() else text.translate(escapes.CONTROLS)
 
 
 def is_number(text: str) -> bool:

@@ -286,6 +286,13 @@ def long_entries_of_emojis(field: Field) -> None:
                 each.ask(f"c@set mal/e {value}")
 
 
+def escaped_writes(field: Field) -> None:
+    """Values of a megabyte, each byte of them an escape."""
+    with users(field, "mal", 4, leader_port(field)) as made:
+        pour(made, (b"c@set mal/x " + rb"\xff" * VALUE_BYTES + b"\n") * 5)
+        time.sleep(HELD_S)
+
+
 def watches(field: Field) -> None:
     """10,000 watches on connections that read nothing, and events for them."""
     with users(field, "bob", 2) as made:
@@ -354,7 +361,7 @@ ATTACKS: dict[str, Callable[[Field], None]] = {
         slow_line, strangers_half_lines, silent, half_handshakes, asking_strangers, guesses,
         scram_guesses, forged_members, slow_http, many_pages, half_lines, slow_long_line,
         kept_replies, rework, packet_of_reads, readers_that_take_nothing, writing_reader,
-        replies_to_writes, long_writes, long_entries_of_emojis, watches,
+        replies_to_writes, long_writes, long_entries_of_emojis, escaped_writes, watches,
         keys_that_nobody_takes, leases, shows, logins_without_end, many_sessions,
     )
 }  # fmt: skip

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 import unicodedata
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from raftline.wire import escapes
 from raftline.wire.commands import read_request
 from raftline.wire.operands import Limits
 from raftline.wire.protocol import ProtocolError, decode_line, escape, split_sender, unescape
@@ -91,3 +96,44 @@ def test_composed_and_decomposed_spellings_stay_two_keys() -> None:
     composed = unicodedata.normalize("NFC", "é")
     decomposed = unicodedata.normalize("NFD", "é")
     assert command(f"get {composed}") != command(f"get {decomposed}")
+
+
+MANY = 400_000
+LONG_CALL = 1 << 14  # characters or escapes that one call of C may look at
+
+
+def steps_of_the_interpreter(work: Callable[[], object]) -> int:
+    """Return how many lines of wire/escapes.py run: between two another thread may."""
+    steps = 0
+
+    def count(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal steps
+        if frame.f_code.co_filename != escapes.__file__:
+            return None
+        steps += event == "line"
+        return count
+
+    before = sys.gettrace()
+    sys.settrace(count)
+    try:
+        work()
+    finally:
+        sys.settrace(before)
+    return steps
+
+
+@pytest.mark.parametrize("escape_of", [r"\xff", r"\xe2\x82\xac", r"\n", r"\\"])
+def test_a_value_of_many_escapes_lets_other_threads_run_while_it_is_read(escape_of: str) -> None:
+    text = escape_of * MANY + r"\n"
+    assert steps_of_the_interpreter(lambda: unescape(text)) >= MANY / LONG_CALL
+    raw = unescape(text)
+    assert raw == unescape(escape_of) * MANY + "\n", "pieces meet amid a character, or lose one"
+    assert steps_of_the_interpreter(lambda: escape(raw, key=False)) >= len(raw) / LONG_CALL
+    assert unescape(escape(raw, key=False)) == raw
+
+
+@pytest.mark.parametrize("escape_of", [r"\xff", r"\n", r"\s", r"\xe2\x80\xa8"])
+def test_a_long_text_is_spelled_as_its_parts_are(escape_of: str) -> None:
+    raw = unescape(escape_of)
+    for key in (True, False):
+        assert escape(raw * MANY, key) == escape(raw, key) * MANY
