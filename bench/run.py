@@ -179,6 +179,8 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     print(as_text(bench_table(found)))
     print(f"\nas JSON: {results.save(found, arguments.json)}")
+    for complaint in complaints:  # once more, since the first time is minutes ago
+        print(f"not whole: {complaint}", file=sys.stderr)
     if failures:
         return 1
     return EXIT_INCOMPLETE if complaints else 0

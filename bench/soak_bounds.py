@@ -1,16 +1,18 @@
 """Bounds of growth in the soak: the last quarter of the windows beside the first.
 
-`python bench/soak_bounds.py FILE` judges the results of a soak once more.
+Run by itself, this judges the results of a soak once more.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from generator import BenchError
 from results import load
 from tables import Cells, as_markdown, number, provenance
 
@@ -92,8 +94,13 @@ def judge(figures: Figures) -> tuple[Cells, list[str]]:
     return cells, grown
 
 
-def main(path: Path) -> int:
-    found = load(path)
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("file", type=Path, help="what a soak has saved: build/bench/soak-….json")
+    try:
+        found = load(parser.parse_args().file)
+    except BenchError as error:
+        parser.error(str(error))
     cells, grown = judge(found.rows[0].figures)
     print(f"{as_markdown(cells)}\n\n{provenance(found)}")
     for each in grown:
@@ -102,4 +109,4 @@ def main(path: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main())

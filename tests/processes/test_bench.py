@@ -19,7 +19,10 @@ from raftline_course.harness.cluster import Cluster
 from raftline_course.harness.processes import free_ports, ports_in_a_row
 
 ROOT = Path(__file__).resolve().parents[2]
+BENCH = ROOT / "bench"
 PORTS = 80  # of two systems
+OF_A_NODE = {"busy.py", "counted_node.py", "pysyncobj_node.py"}  # started by the other scripts
+SCRIPTS = {path.name for path in BENCH.glob("*.py") if "__main__" in path.read_text()} - OF_A_NODE
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="the generator needs cc")
 
@@ -47,6 +50,20 @@ def ask(port: int, line: str) -> str:
     with socket.create_connection(("localhost", port), 30) as connection:
         connection.sendall(line.encode() + b"\n")
         return connection.makefile().readline().rstrip("\n")
+
+
+@pytest.mark.parametrize("script", sorted(SCRIPTS))
+def test_each_script_explains_its_arguments_and_refuses_others(script: str) -> None:
+    for wrong, status in (("--help", 0), ("--no-such-thing", 2)):
+        done = subprocess.run(
+            [sys.executable, str(BENCH / script), wrong],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == status
+        assert (done.stdout if status == 0 else done.stderr).startswith("usage: ")
 
 
 def test_the_generator_counts_each_answer_and_every_key_is_there(
