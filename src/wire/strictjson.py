@@ -20,6 +20,8 @@ DEPTH_MAX = 32  # of what a request brings
 STORED_DEPTH_MAX = 64  # of what lies under a key: a request's value, in the object that holds it
 VALUES_MAX = 16  # more than any request has
 _ESCAPED_QUOTE_OR_BRACKET = re.compile(r'\\.|["\[{\]}]', re.DOTALL)
+_AS_SQUARE = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKETS = bytes(each for each in range(256) if each not in b"[]{}")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
@@ -101,9 +103,26 @@ def _checked_key(key: object) -> str:
 
 
 def _is_deeper(text: str, depth_max: int) -> bool:
-    """Whether brackets outside of strings are nested deeper; in one pass, whatever the text."""
+    """Whether brackets outside of strings are nested deeper; total, whatever the text.
+
+    Strings go first, then all but brackets, then the innermost pairs, as often as brackets may be
+    nested. What is left is nested deeper, or is no JSON: then each bracket is looked at.
+    """
     if text.count("[") + text.count("{") <= depth_max:
         return False
+    outside = "".join(text.replace(r"\\", "").replace(r"\"", "").split('"')[::2])
+    if "\\" in outside:
+        return _is_deeper_by_each(text, depth_max)
+    left = outside.encode("ascii", "ignore").translate(_AS_SQUARE, _NO_BRACKETS)
+    for _ in range(depth_max):
+        before = len(left)
+        left = left.replace(b"[]", b"")
+        if len(left) in (0, before):
+            break
+    return len(left) > 0 and _is_deeper_by_each(text, depth_max)
+
+
+def _is_deeper_by_each(text: str, depth_max: int) -> bool:
     depth, in_string = 0, False
     for found in _ESCAPED_QUOTE_OR_BRACKET.finditer(text):
         sign = found[0]

@@ -7,7 +7,7 @@ from itertools import count
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from raftline.logmanager import LogManager
@@ -307,6 +307,41 @@ def test_a_value_nested_too_deep_or_in_itself_is_refused_before_it_is_sent() -> 
     endless.append(endless)
     with pytest.raises(ValueError, match="nested more than 32 deep"):
         checked(endless)
+
+
+def depth_of(text: str) -> int:
+    """How deep brackets are nested outside of strings, one character after the other."""
+    deepest = depth = place = 0
+    in_string = False
+    while place < len(text):
+        sign = text[place]
+        place += 2 if sign == "\\" else 1
+        in_string ^= sign == '"'
+        if not in_string:
+            depth += (sign in "[{") - (sign in "]}")
+            deepest = max(deepest, depth)
+    return deepest
+
+
+NESTED = st.recursive(
+    st.sampled_from(['"a"', r'"\\"', r'"\"]"', '"[[[["', "1", '"\u00e9}"', "[]", "{}"]),
+    lambda inner: (
+        st.lists(inner, min_size=1, max_size=3).map(lambda parts: f"[{','.join(parts)}]")
+        | inner.map(lambda part: f'{{"k[":{part}}}')
+    ),
+    max_leaves=12,
+)
+
+
+@example(r"[\][\][\]", 2)
+@given(NESTED | st.text(alphabet='[]{}"\\ ,a', max_size=40), st.integers(0, 4))
+def test_what_is_nested_too_deep_is_refused_whatever_else_is_wrong(text: str, most: int) -> None:
+    try:
+        read_json(text, most)
+        problem = ""
+    except NotJsonError as refused:
+        problem = str(refused)
+    assert problem.startswith("nested more than") == (depth_of(text) > most)
 
 
 def test_a_tuple_is_kept_as_a_list() -> None:
