@@ -10,7 +10,6 @@ if __name__ == "__main__":  # first, as the rest takes a while to load
 import argparse
 import contextlib
 import functools
-import gc
 import os
 import sys
 import threading
@@ -145,8 +144,7 @@ def _boot(
         server = _server_of(arguments, configuration, console, make_server, peer_auth, tls, shares)
         server.recover()
         _tell_place(arguments, port, configuration, server, listener, console.say)
-        gc.collect()
-        gc.freeze()  # the recovered state stays: exempt it from garbage collections
+        allocator.collect_seldom()  # the recovered state stays
         service.attach(server, interrupts)
         where, view = (arguments.host, port), server.node.view
         timeout_s = (view.election_at_ms - view.now_ms) / 1000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import subprocess
 import sys
@@ -90,3 +91,22 @@ def test_the_memory_of_a_value_is_used_again_and_what_is_longer_goes_back() -> N
     faults, mebibytes = map(int, subprocess.check_output(command, timeout=60).split())
     assert faults < 16  # pages that the kernel clears, of 256
     assert mebibytes >= 7
+
+
+READING = """
+import gc, json
+from raftline.common import allocator
+allocator.collect_seldom()
+assert gc.get_freeze_count() > 0
+before = [each["collections"] for each in gc.get_stats()]
+json.loads("[" + "[]," * 250_000 + "[]]")
+print([each["collections"] - was for each, was in zip(gc.get_stats(), before)][1:])
+"""
+
+
+@pytest.mark.skipif(platform.python_implementation() != "CPython", reason="its collector")
+def test_reading_a_long_object_begins_few_collections() -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", READING], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert sum(json.loads(run.stdout)) <= 2, "of older objects, for what is no garbage"
