@@ -107,8 +107,11 @@ async def reach(
         raise TimeoutError
     finally:
         for each in attempts:
-            each.add_done_callback(_close)
-            each.cancel()
+            if each.done():  # now: who cancelled this may take all connections for closed after it
+                _close(each)
+            else:
+                each.add_done_callback(_close)
+                each.cancel()
 
 
 async def _reach_one(

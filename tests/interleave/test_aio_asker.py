@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
 from typing import Any
 
 from raftline.clients.connection import ClientError
 from raftline.common.address import Address
 from raftline.kv import link
 from raftline.kv.asker import AioAsker
+from raftline.kv.line_protocol import reach
 from raftline.kv.link import Link
 from raftline.wire.replies import Reply
 from tests.interleave.aio_node import Node
@@ -60,6 +62,26 @@ async def tasks_ask() -> None:
     assert node.open == [], "a connection stays open"
 
 
+async def an_attempt_is_given_up() -> None:
+    """A connection to one of three nodes is given up, at any moment."""
+    loop: Any = asyncio.get_running_loop()
+    node = Node(loop, lambda *_: "")
+    nodes = [Address("one", 1), Address("two", 2), Address("three", 3)]
+
+    def make(address: Address) -> Link:
+        return Link(address, "program")
+
+    task = asyncio.ensure_future(reach(nodes[0], make, None, LIMIT_S, iter(nodes[1:])))
+    for _ in range(loop.chance.randrange(12)):
+        await asyncio.sleep(0)
+    await asyncio.sleep(loop.chance.choice((0.0, 0.05, 0.3, 0.5)))
+    task.cancel()
+    left = []
+    with contextlib.suppress(asyncio.CancelledError, OSError):
+        left = [await task]
+    assert [each.protocol for each in node.open] == left
+
+
 class ByTheOrder(Link):
     """Takes each reply for that of the next request that still waits."""
 
@@ -70,6 +92,11 @@ class ByTheOrder(Link):
         if self._waiting:
             self._waiting.popleft()[1].set_result(Reply(name.partition("#")[0], text))
         return True
+
+
+@seeds(100, 20_000)
+def test_a_connection_that_is_given_up_is_closed_by_then(seeds: range) -> None:
+    check_interleavings(an_attempt_is_given_up, seeds)
 
 
 @seeds(40, 20_000)
