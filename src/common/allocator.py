@@ -45,8 +45,8 @@ def collect_seldom() -> None:
     """Keep what is here out of later collections of garbage, and begin these after more objects.
 
     By itself Python begins one after 700, and looks at all objects in each hundredth. To read a
-    megabyte of JSON may make 250,000 that are no garbage. Eight clients' at once took 0.1 to 0.4 s
-    of all threads for each whole look, six times a second.
+    megabyte of JSON may make 250,000 that are no garbage. With those of eight clients a whole look
+    took all threads up to 0.14 s, some fifteen times a second.
     """
     gc.collect()
     gc.freeze()

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 
-MEANINGS = {"\\": "\\", "n": "\n", "r": "\r", "t": "\t", "s": " "}
+_MEANINGS = {"\\": "\\", "n": "\n", "r": "\r", "t": "\t", "s": " "}
 _RUN = 1024  # `\xNN` that are looked at in one call
 _PIECE = 1 << 14  # characters that are spelled in one call
 # It begins with one character, so what stands between two escapes is passed by at once.
@@ -41,7 +41,7 @@ def _of_values() -> dict[int, str]:
     """
     codes = [*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0xD800, 0xE000)]
     table = {code: bytes_of(chr(code)) for code in codes}
-    return table | {ord(raw): "\\" + letter for letter, raw in MEANINGS.items() if raw != " "}
+    return table | {ord(raw): "\\" + letter for letter, raw in _MEANINGS.items() if raw != " "}
 
 
 IN_VALUES = _of_values()
@@ -74,6 +74,6 @@ def _meaning(match: re.Match[str]) -> str:
     if run is not None:
         # Byte by byte, not as UTF-8 yet: its other half may be a raw character's neighbour.
         return bytes.fromhex(run[1:].replace("\\x", "")).decode("ascii", "surrogateescape")
-    if letter in MEANINGS:
-        return MEANINGS[letter]
+    if letter in _MEANINGS:
+        return _MEANINGS[letter]
     raise UnknownEscapeError(letter)
