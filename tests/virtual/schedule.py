@@ -54,7 +54,7 @@ from tests.virtual.watching import Watching
 from tests.virtual.watchlines import WatchClient
 from tests.virtual.world import World
 
-STEPS = 6000
+STEPS = 3000  # as many find the most faults a minute: docs/develop/speed.md, "Schedules a minute"
 # Election timeouts after the last fault. 7 were seen to do for most, 26 to 50 for seed 3084, which
 # catches up entry by entry while a tenth of all messages is lost.
 SERVE_WITHIN_TIMEOUTS = 75

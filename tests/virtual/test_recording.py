@@ -28,7 +28,7 @@ def record_schedule(monkeypatch: pytest.MonkeyPatch, seed: int) -> list[MemoryRe
         return node
 
     monkeypatch.setattr(host, "node_from_disk", node_of)
-    run(seed)
+    run(seed, steps=6000)
     monkeypatch.setattr(state, "APPLY_MAX", apply_max[0])
     return recorders
 

@@ -30,10 +30,11 @@ from tests.virtual.plan import FAULTS, LATER_FAULTS
 from tests.virtual.schedule import SimulationFailed, run
 
 SCRIPT = Path(__file__).with_name("simulate.py")
-CHUNK_SCHEDULES = 100
+CHUNK_SCHEDULES = 150
+LONG_STEPS = 12_000  # what needs a history is for the night
 QUICK_SCHEDULES = CHUNK_SCHEDULES if build() == "compiled" else 10
 
-# What every hundred schedules together must have met; a simulation in which nothing happens
+# What each chunk of schedules together must have met; a simulation in which nothing happens
 # proves nothing.
 COVERED = (
     "elections won",
@@ -102,8 +103,8 @@ COVERED = (
     ("first", "schedules"),
     [
         (0, QUICK_SCHEDULES),
-        pytest.param(100, CHUNK_SCHEDULES, marks=pytest.mark.slow),
-        *at_night((10, 90), (200, 100), (300, 100), (400, 100)),  # thousands: `make sim-long`
+        pytest.param(150, CHUNK_SCHEDULES, marks=pytest.mark.slow),
+        *at_night((10, 140), (300, 150), (450, 150)),  # thousands: `make sim-long`
     ],
 )
 def test_every_schedule_of_faults_keeps_what_raft_promises(first: int, schedules: int) -> None:
@@ -113,6 +114,13 @@ def test_every_schedule_of_faults_keeps_what_raft_promises(first: int, schedules
         counts += run_or_draw(seed).counts
     missed = [name for name in COVERED if not counts[name]] if schedules >= CHUNK_SCHEDULES else []
     assert not missed, f"these schedules never met: {missed}"
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.nightly
+def test_long_schedules_keep_what_raft_promises() -> None:
+    for seed in range(600, 650):
+        run_or_draw(seed, steps=LONG_STEPS)
 
 
 # What is rare in a mixture has a schedule of its own.
