@@ -9,6 +9,7 @@ import errno
 import fcntl
 import os
 import sys
+from collections.abc import Callable
 
 EXIT_FILES, EXIT_DISK, EXIT_SYSTEM = 3, 4, os.EX_OSERR
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
@@ -113,45 +114,32 @@ class AppendFile:
 
     def append(self, data: bytes) -> None:
         """Append `data`, all of it or raise; it is not durable yet."""
-        if self._failed:
-            raise self._refusal()
-        try:
-            self._write(data)
-        except OSError as error:
-            raise self._broken("write", error) from error
+        self._do("write", lambda: self._write(data))
 
     def sync(self) -> None:
         """Make all that was appended durable: it survives a power cut."""
-        if self._failed:
-            raise self._refusal()
-        try:
-            self._sync()
-        except OSError as error:
-            raise self._broken("sync", error) from error
+        self._do("sync", self._sync)
 
     def truncate(self, size: int) -> None:
         """Cut the file to `size` bytes, durably."""
-        if self._failed:
-            raise self._refusal()
-        try:
-            self._truncate(size)
-        except OSError as error:
-            raise self._broken("cut", error) from error
+        self._do("cut", lambda: self._truncate(size))
 
     def close(self) -> None:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
-    def _refusal(self) -> DiskFailed:
-        return DiskFailed(
-            f"{self._path}: an earlier write or sync failed, so nothing more is written; "
-            "check the disk, then start the node again"
-        )
-
-    def _broken(self, what: str, error: OSError) -> DiskFailed:
-        self._failed = True
-        return disk_failed(self._path, what, error)
+    def _do(self, what: str, act: Callable[[], None]) -> None:
+        if self._failed:
+            raise DiskFailed(
+                f"{self._path}: an earlier write or sync failed, so nothing more is written; "
+                "check the disk, then start the node again"
+            )
+        try:
+            act()
+        except OSError as error:
+            self._failed = True
+            raise disk_failed(self._path, what, error) from error
 
     def _write(self, data: bytes) -> None:
         write_all(self._descriptor, data)
