@@ -5,7 +5,6 @@ A transaction keeps its objects open: each is read once and spelled once for all
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 from raftline.state.commands import applies
@@ -21,15 +20,13 @@ WALK: Final = 16  # to read an object costs as much as this many operations on a
 
 @applies("object")
 def _object(store: Store, operands: str) -> str | None:
-    key, _, rest = operands.partition(" ")
-
-    def held(kind: str) -> Json:
-        return _read(store, key, kind)[0]
-
-    def kept(value: Json) -> None:
-        _keep(store, key, value)
-
-    return _operate(key, rest, store.number, held, kept)
+    objects = OpenObjects(store)
+    reply = objects.execute(operands)
+    try:
+        objects.close_all()
+    except Unfit as problem:
+        return error(f"{problem}. Nothing was done.")
+    return reply
 
 
 class OpenObjects:
@@ -40,25 +37,40 @@ class OpenObjects:
         self._open: dict[str, _Open] = {}
 
     def execute(self, operands: str) -> str:
-        """Carry out one operation and return its reply; its object stays open."""
+        """Carry out `KEY OPERATION [JSON …]` and return its reply; its object stays open."""
         key, _, rest = operands.partition(" ")
+        name, _, text = rest.partition(" ")
+        operation = OPERATIONS.get(name)
+        if not key or operation is None:
+            return error(f"there is no operation {shown(name)} on an object. Nothing was done.")
+        try:
+            given = operands_of(name, unescape(text))
+            found = self._opened(key, operation.kind)
+            entry_number = (self._store.number,) if operation.stamped else ()
+            result = operation.act(*entry_number, found.value, *given)
+            answer = escape(spell_json(result), key=False)
+        except ConditionFailed as condition:
+            return f"OBJECT response, not done: {condition}"
+        except (Unfit, ProtocolError) as problem:
+            return error(f"{problem}. Nothing was done.")
+        found.is_changed = True
+        found.size += len(rest)
+        return f"OBJECT response: {answer}"
 
-        def opened(kind: str) -> Json:
-            found = self._open.get(key)
-            if found is None or (key not in self._store and found.is_empty_for_another(kind)):
-                value, size = _read(self._store, key, kind)
-                found = self._open[key] = _Open(value, kind, size)
-            else:
-                self._store.reworked += found.size // WALK
-                found.check(key, kind)
-            return found.value
+    def _opened(self, key: str, kind: str) -> _Open:
+        """Return the object under a key, to be used as one of this kind.
 
-        def changed(value: Json) -> None:
-            found = self._open[key]
-            found.is_changed = True
-            found.size += len(rest)
-
-        return _operate(key, rest, self._store.number, opened, changed)
+        Raises:
+            Unfit: it has another kind.
+        """
+        found = self._open.get(key)
+        if found is None or (key not in self._store and found.is_empty_for_another(kind)):
+            value, size = _read(self._store, key, kind)
+            found = self._open[key] = _Open(value, kind, size)
+        else:
+            self._store.reworked += found.size // WALK
+            found.check(key, kind)
+        return found
 
     def close(self, key: str) -> None:
         """Spell the object under a key, if it is open.
@@ -99,28 +111,6 @@ class _Open:
         if kind != self._kind and not fits(kind, self.value):
             raise _no(kind, key)
         self._kind = kind
-
-
-def _operate(
-    key: str, rest: str, number: int, held: Callable[[str], Json], kept: Callable[[Json], None]
-) -> str:
-    """Carry out `OPERATION [JSON …]` on the value of `held`; `kept` gets the new one."""
-    name, _, text = rest.partition(" ")
-    operation = OPERATIONS.get(name)
-    if not key or operation is None:
-        return error(f"there is no operation {shown(name)} on an object. Nothing was done.")
-    try:
-        given = operands_of(name, unescape(text))
-        value = held(operation.kind)
-        entry_number = (number,) if operation.stamped else ()
-        result = operation.act(*entry_number, value, *given)
-        answer = escape(spell_json(result), key=False)
-        kept(value)
-    except ConditionFailed as condition:
-        return f"OBJECT response, not done: {condition}"
-    except (Unfit, ProtocolError) as problem:
-        return error(f"{problem}. Nothing was done.")
-    return f"OBJECT response: {answer}"
 
 
 def _read(store: Store, key: str, kind: str) -> tuple[Json, int]:
