@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from raftline.raft.change import Change, PendingChange
 from raftline.raft.lease import lease_until_ms
 from raftline.raft.levels import Levels
 from raftline.raft.log import Entry, Snapshot
@@ -118,10 +117,6 @@ class NodeView:
         return self._state.levels
 
     @property
-    def peer_levels(self) -> Mapping[str, int]:
-        return self._state.peer_levels
-
-    @property
     def configurations(self) -> Configurations:
         return self._state.configurations
 
@@ -214,18 +209,6 @@ class NodeView:
         """The time of a leader's next look whether a quorum answered; 0 at others."""
         leading = self._state.leading
         return leading.quorum_check_at_ms if leading is not None else 0
-
-    @property
-    def pending_change(self) -> PendingChange | None:
-        """The change of members under way."""
-        leading = self._state.leading
-        return leading.pending_change if leading is not None else None
-
-    @property
-    def waiting_changes(self) -> list[Change]:
-        """The changes of members that may not begin yet."""
-        leading = self._state.leading
-        return [change for change, _ in leading.waiting] if leading is not None else []
 
     @property
     def lease_until_ms(self) -> int:

@@ -217,7 +217,7 @@ def test_a_lost_connection_alone_keeps_what_was_announced() -> None:
     """The connection that a peer made broke; the one to it tells for itself."""
     node = raised(leader())
     node.step(PeerDisconnected("s3"), node.view.now_ms)
-    assert node.view.peer_levels == {"s2": 2, "s3": 2}
+    assert node._state.peer_levels == {"s2": 2, "s3": 2}
 
 
 def test_a_server_below_gets_no_piece_of_a_snapshot() -> None:

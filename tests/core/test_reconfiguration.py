@@ -88,10 +88,12 @@ def test_a_change_waits_at_a_new_leader_until_an_inherited_one_is_complete() -> 
     sync(node)
     acknowledge(node, "s2")  # the joint one is committed by the no-op: C_new is appended
     assert node.view.membership == members("s1")
-    assert node.view.pending_change is None
+    assert node._state.as_leader.pending_change is None
     sync(node)
     assert node.view.membership == members("s1", learners=("s9",))
-    assert str(node.view.pending_change.change if node.view.pending_change else "") == "add s9"
+    work = node._state.as_leader.pending_change
+    assert work is not None
+    assert str(work.change) == "add s9"
 
 
 def test_no_change_before_an_entry_of_the_leader_s_own_term_is_committed() -> None:
@@ -115,7 +117,7 @@ def test_a_change_that_waits_is_refused_when_the_leader_falls() -> None:
     assert effects.settled[0].text == (
         "remove s3: this server lost the leadership before it began. Nothing was changed"
     )
-    assert node.view.waiting_changes == []
+    assert node._state.leading is None
 
 
 def test_a_follower_refuses_a_change_of_members() -> None:
@@ -233,7 +235,7 @@ def test_a_change_of_a_deposed_leader_has_an_unknown_outcome() -> None:
     change(node, "remove", "s3")
     effects = node.step(Receive(AppendEntries("s2", "s1", 9, 1, 1)), node.view.now_ms)
     assert outcomes(effects) == ["unknown"]
-    assert node.view.pending_change is None
+    assert node._state.leading is None
 
 
 # --- learners --------------------------------------------------------------------------------
@@ -275,7 +277,7 @@ def test_a_round_that_took_an_election_timeout_is_followed_by_another() -> None:
     sync(node)
     acknowledge(node, "s2")
     node.step(Propose(["set a 4"]), node.view.now_ms)
-    work = node.view.pending_change
+    work = node._state.as_leader.pending_change
     assert work is not None
     began, first = node.view.now_ms, work.round_index
     late = began + OPTIONS.election_timeout_ms
@@ -295,7 +297,7 @@ def test_after_ten_slow_rounds_it_stays_a_learner() -> None:
     acknowledge(node, "s2")
     settled: list[str] = []
     for _ in range(10):
-        work = node.view.pending_change
+        work = node._state.as_leader.pending_change
         assert work is not None
         target = work.round_index
         node.step(Propose(["set a 4"]), node.view.now_ms)

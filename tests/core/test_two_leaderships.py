@@ -217,7 +217,7 @@ def test_a_queued_change_is_refused_when_its_leader_steps_down() -> None:
     assert [(one.token, one.outcome) for one in settled] == [("s2", "refused"), ("s3", "refused")]
     elect(node)
     everybody_answers(node)
-    assert node.view.pending_change is None
+    assert node._state.as_leader.pending_change is None
     assert node.view.membership.voters == ("s1", "s2", "s3", "s4")
     assert fall(node).settled == []
 

@@ -277,7 +277,7 @@ def test_a_change_of_members_waits_for_a_transfer() -> None:
     while not driver.node._state.as_leader.waiting:  # for the no-op, now
         assert not pause.wait(0.001)
     assert driver.receive([AppendAccepted("s2", "s1", 1, 1, 1)], None) == []
-    while driver.node.view.pending_change is None:  # and for the disk
+    while driver.node._state.as_leader.pending_change is None:  # and for the disk
         assert not pause.wait(0.001)
     driver.stop(DEADLINE_S)
     assert batch.wait(DEADLINE_S)
@@ -306,7 +306,7 @@ def test_a_change_under_way_is_answered_when_the_server_stops() -> None:
         assert not pause.wait(0.001)
     batch = Batch(["remove s3"], is_read=False, change=Change("remove", "s3"))
     driver.submit(batch)
-    while driver.node.view.pending_change is None:
+    while driver.node._state.as_leader.pending_change is None:
         assert not pause.wait(0.001)
     driver.stop(DEADLINE_S)
     assert batch.wait(DEADLINE_S)

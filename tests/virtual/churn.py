@@ -142,11 +142,14 @@ def can_lose(hosts: Sequence[Host], name: str) -> bool:
     }
     known: list[Membership] = []
     for host in hosts:
-        state = host.view
-        if state is not None:
-            known += [state.membership, state.configurations.at(state.commit_index)]
-            known += [state.pending_change.target] if state.pending_change is not None else []
-            for change in state.waiting_changes:
+        if host.view is None:
+            continue
+        state = host.view._state
+        known += [state.membership, state.configurations.at(state.commit_index)]
+        if state.leading is not None:
+            pending = state.leading.pending_change
+            known += [pending.target] if pending is not None else []
+            for change, _ in state.leading.waiting:
                 with suppress(ChangeRefused):
                     known.append(plan(change, state.membership.settled()).target)
     return all(members.is_quorum(whole) for members in known if members.voters)

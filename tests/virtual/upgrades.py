@@ -79,7 +79,7 @@ class Upgrades:
                 continue
             reaches = self._links.are_linked(host.name, other.name)
             level = other.build_level if reaches and other.node is not None else 0
-            if host.node.view.peer_levels.get(other.name, 0) != level:
+            if host.node._state.peer_levels.get(other.name, 0) != level:
                 host.take(PeerLevel(other.name, level))
 
     def _check(self, host: Host) -> None:
