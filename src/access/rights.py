@@ -1,7 +1,7 @@
 """The table of rights: the role that each verb takes, and the keys that its line touches.
 
 Each command of wire/commands.py has a row. A verb without a row is refused for all users.
-The table of docs/use/users.md is made from it.
+tests/lists/test_command_pages.py makes the table of docs/use/users.md from these rows.
 """
 
 from __future__ import annotations
@@ -144,14 +144,3 @@ def partial_status(reply: str) -> str:
     head, _, facts = reply.partition(": ")
     shown = {field: value for field, value in json.loads(facts).items() if field in _PUBLIC_FIELDS}
     return f"{head}: {json.dumps(shown)}"
-
-
-def table() -> list[str]:
-    """Return the table of rights as lines of Markdown, in the order of the help."""
-    lines = ["| line | role | for |", "|---|---|---|"]
-    for row in COMMANDS.values():
-        right = row.right
-        form = row.form.replace("|", "\\|")
-        role = "anybody" if right.role is UserRole.NONE else str(right.role)
-        lines.append(f"| `{form}` | {role} | {right.touches.value} |")
-    return lines

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.access.rights import as_asked, denial_reason, partial_status, table
+from raftline.access.rights import as_asked, denial_reason, partial_status
 from raftline.access.roles import Identity, nobody
 from raftline.wire import operands as take
 from raftline.wire.commands import COMMANDS, WRITE, Command, read_request
 from raftline.wire.operands import Limits
 from raftline.wire.protocol import escape
-from raftline.wire.rights import ADMINISTERS_ALL, Touches, UserRole
+from raftline.wire.rights import ADMINISTERS_ALL, UserRole
 from raftline_course.controller.orders import ORDERS
 
 BOB = Identity("bob", UserRole.READER, ("app/",))
@@ -213,10 +213,3 @@ def test_a_status_in_part_names_the_members_and_no_count() -> None:
     status = '"name": "s1", "members": {"s1": "h:1"}, "term": 2'
     whole = f'STATUS response: {{"last_index": 9, "voters": ["s1"], {status}}}'
     assert partial_status(whole) == f"STATUS response: {{{status}}}"
-
-
-def test_the_words_of_the_table_are_those_of_the_kinds() -> None:
-    lines = table()
-    assert "| `set KEY VALUE` | writer | KEY |" in lines
-    assert len(lines) == 2 + len(COMMANDS)
-    assert {row.right.touches for row in COMMANDS.values()} == set(Touches)

@@ -11,12 +11,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from raftline.access.rights import table
 from raftline.kv.aio_store import AioKV
 from raftline.kv.calls import Calls
 from raftline.kv.store import KV
 from raftline.kv.transaction import Operations
 from raftline.wire.commands import COMMANDS, HELP, READ, Command
+from raftline.wire.rights import Touches, UserRole
 from raftline.wire.transactions import UNDER
 from tests.page_changes import changes
 
@@ -47,10 +47,21 @@ def _alternatives(rule: str, names: list[str]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
+def rights() -> list[str]:
+    """Return the table of rights as lines of Markdown, in the order of the help."""
+    lines = ["| line | role | for |", "|---|---|---|"]
+    for row in COMMANDS.values():
+        right = row.right
+        form = row.form.replace("|", "\\|")
+        role = "anybody" if right.role is UserRole.NONE else str(right.role)
+        lines.append(f"| `{form}` | {role} | {right.touches.value} |")
+    return lines
+
+
 def made() -> Iterator[tuple[Path, str, str]]:
     """Yield the parts of pages that are made: the page, the part as a pattern, and its text."""
-    rights = "".join(f"{line}\n" for line in table())
-    yield USERS, r"(?<=<!-- rights -->\n)(?s:.*?)(?=<!-- end of rights -->)", rights
+    table = "".join(f"{line}\n" for line in rights())
+    yield USERS, r"(?<=<!-- rights -->\n)(?s:.*?)(?=<!-- end of rights -->)", table
     yield PROTOCOL, r"(?m)^s1@HELP response: .*$", f"s1@{HELP}"
     *most, last = [row.verb for row in OPERATIONS]
     can = f"that can't stand in a transaction; {', '.join(most)} and {last} can."
@@ -116,6 +127,11 @@ def test_the_pages_have_what_is_made_from_the_rows() -> None:
         found = re.search(part, page.read_text(encoding="utf-8"))
         assert found is not None, f"{page.name} has no {part}"
         assert found[0] == text, "run python tests/lists/test_command_pages.py"
+
+
+def test_the_words_of_the_table_of_rights_are_those_of_the_kinds() -> None:
+    assert "| `set KEY VALUE` | writer | KEY |" in rights()
+    assert {row.right.touches for row in COMMANDS.values()} == set(Touches)
 
 
 def test_the_pages_have_each_command() -> None:
