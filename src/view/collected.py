@@ -119,14 +119,6 @@ class Collector:
         """All steps with their nodes, in the order in which they came."""
         return [(name, one) for _, name, one in self._events if "why" in one]
 
-    @property
-    def failed_step(self) -> tuple[str, Event] | None:
-        """The step that failed with its node, if the run did."""
-        if self._failure is None or self._failure[1] < 0:
-            return None
-        _, name, one = self._events[self._failure[1]]
-        return name, one
-
     def _spread(self, at_s: float) -> float:
         """Return when a step is drawn that took place at this time."""
         if not self._one_clock:

@@ -99,10 +99,19 @@ def of_schedules(seconds: float) -> Shown | None:
     return None
 
 
-def _of_failure(collector: Collector, how: str) -> Shown | None:
-    if collector.failed_step is None:
+def failed_step(collector: Collector) -> tuple[str, dict[str, Any]] | None:
+    """Return the step that failed with its node, if the run did."""
+    if collector._failure is None or collector._failure[1] < 0:
         return None
-    found = shown(how, *collector.failed_step)
+    _, name, one = collector._events[collector._failure[1]]
+    return name, one
+
+
+def _of_failure(collector: Collector, how: str) -> Shown | None:
+    failed = failed_step(collector)
+    if failed is None:
+        return None
+    found = shown(how, *failed)
     if len(found.broken) > 1:  # beside the words of the failure
         return found
     for node, seen in collector.steps:

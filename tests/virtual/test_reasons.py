@@ -15,7 +15,7 @@ from tests.at_night import at_night
 from tests.invariants import InvariantError
 from tests.transcripts.draw import collected
 from tests.virtual.failing import draw_failure
-from tests.virtual.reasons import justifies, with_bug
+from tests.virtual.reasons import failed_step, justifies, with_bug
 from tests.virtual.schedule import SimulationFailed, run
 
 pytestmark = pytest.mark.pure  # the faulty cores are sources
@@ -108,8 +108,9 @@ def test_of_a_run_that_ends_what_is_under_way_is_not_drawn_as_lost() -> None:
 def test_a_step_that_does_not_end_is_drawn_as_one_that_fails() -> None:
     collector, _ = collected("> start s1 s2 s3\n> wait 150ms\n")
     draw_failure(collector, SafetyError("cut after 2, but 4 is committed"), "s1")
-    assert collector.failed_step is not None
-    name, seen = collector.failed_step
+    failed = failed_step(collector)
+    assert failed is not None
+    name, seen = failed
     assert (name, seen["in"]) == ("s1", "fails")
     [(why, *others)] = seen["why"]
     assert why.endswith("cut after 2, but 4 is committed")
@@ -127,8 +128,9 @@ def test_what_a_step_says_by_the_section_that_it_breaks_is_left_out() -> None:
     alone = Collector(one_clock=True)
     alone._events = [(0.0, node, dict(seen))]
     draw_failure(alone, InvariantError("s1 commits entry 1, on the disks of ['s1'] only"), "s1")
-    assert alone.failed_step is not None
-    texts = [why[0] for why in alone.failed_step[1]["why"]]
+    failed = failed_step(alone)
+    assert failed is not None
+    texts = [why[0] for why in failed[1]["why"]]
     assert not any("so it is committed" in text for text in texts)
     assert texts[0].startswith("a majority's disks, and an entry of the leader's term")
 
