@@ -35,11 +35,6 @@ class Membership:
     addresses: Mapping[str, str] = field(default_factory=dict, hash=False)  # name to host:port
 
     @property
-    def quorum(self) -> int:
-        """How many voters make a majority: 2 of 3, 3 of 4; half is never enough (paper §5.2)."""
-        return majority(self.voters)
-
-    @property
     def is_joint(self) -> bool:
         return bool(self.outgoing)
 
@@ -111,7 +106,7 @@ def _reached_by_majority(voters: Sequence[str], values: dict[str, int]) -> int:
 
 
 def majority(voters: Sequence[str]) -> int:
-    """Return how many are more than half of these voters."""
+    """Return how many are more than half of these voters: 2 of 3, 3 of 4 (paper §5.2)."""
     return len(voters) // 2 + 1
 
 
