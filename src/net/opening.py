@@ -36,9 +36,7 @@ def begin_tls(connection: TlsSocket, tls: Tls, wait_s: float | None) -> bool:
         OSError: the connection broke, or the handshake failed or took too long.
     """
     begun_s = time.monotonic()
-    waiting = select.poll()  # select() takes no descriptor above 1023
-    waiting.register(connection, select.POLLIN)
-    if not waiting.poll(None if wait_s is None else wait_s * 1000):
+    if not _is_readable(connection, wait_s):
         raise Late
     first = connection.recv(1, socket.MSG_PEEK)
     if first != HANDSHAKE:
@@ -59,12 +57,17 @@ def asks_only_status(connection: socket.socket) -> bool:
     Raises:
         OSError: the connection broke.
     """
-    waiting = select.poll()  # select() takes no descriptor above 1023
-    waiting.register(connection, select.POLLIN)
-    if not waiting.poll(SILENT_S * 1000):
+    if not _is_readable(connection, SILENT_S):
         return False
     begun = connection.recv(BEGINNING_BYTES, socket.MSG_PEEK)
     return bool(begun) and all(map(asks_status, begun.splitlines()))
+
+
+def _is_readable(connection: socket.socket, wait_s: float | None) -> bool:
+    """Wait for bytes or the end, for any time if `wait_s` is None; return whether there are."""
+    waiting = select.poll()  # select() takes no descriptor above 1023
+    waiting.register(connection, select.POLLIN)
+    return bool(waiting.poll(None if wait_s is None else wait_s * 1000))
 
 
 def connect(address: Address, patience_s: float) -> socket.socket:
