@@ -23,7 +23,7 @@ from raftline.wire.protocol import NAME
 from raftline.wire.refusals import refusal_in
 
 LABEL = "raftline proof of peers 1"
-PROVE, CHALLENGE, PROOF = FIRST_WORDS = ("Prove", "Challenge", "Proof")
+PROVE, CHALLENGE, PROOF = ("Prove", "Challenge", "Proof")
 NONCE_BYTES = 16
 _NONCE = re.compile(r"[0-9a-f]{32}")
 _MAC = re.compile(r"[0-9a-f]{64}")

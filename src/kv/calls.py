@@ -22,7 +22,6 @@ from raftline.wire.transactions import spell_word
 
 Result = TypeVar("Result")
 Kind = TypeVar("Kind")
-Default = TypeVar("Default")
 NO_SUCH_LEASE = ", no such lease"
 TTL_OR_LEASE = "ttl gives the key a lease of its own; give that or lease, not both"
 

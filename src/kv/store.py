@@ -32,7 +32,6 @@ from raftline.kv.transaction import Outcome, Transaction, updates
 from raftline.kv.views import Listing, PrefixItems, PrefixKeys, PrefixValues
 from raftline.kv.watch import Watch
 
-Result = TypeVar("Result")
 Default = TypeVar("Default")
 NONE = object()
 
