@@ -27,12 +27,12 @@ from typing import Any, NamedTuple
 
 from raftline.access.roles import EVERYWHERE, ROLES, Identity
 from raftline.common.config import ConfigError
+from raftline.wire.loginoperands import ITERATIONS_LEAST, ITERATIONS_MOST
 from raftline.wire.operands import PREFIX, Limits
 from raftline.wire.protocol import NAME, ProtocolError, unescape
 
 MECHANISM = "SCRAM-SHA-256"
 ITERATIONS = 65_536  # RFC 7677 asks for 4,096 at least; docs/use/users.md explains why more
-ITERATIONS_LEAST, ITERATIONS_MOST = 4096, 10_000_000
 SALT_BYTES, KEY_BYTES = 16, 32
 HEAD = "# Users of raftline. `raftline user` changes this file; each node of a cluster needs it."
 EXTRA = "users need the package scramp: pip install 'scramp>=1.4.17'"

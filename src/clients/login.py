@@ -24,13 +24,12 @@ from raftline.clients.connection import ADVICE, LoginFailed, Unreachable, line_o
 from raftline.clients.lines import LineConnection, TooLong
 from raftline.clients.steps import carry_out
 from raftline.common.config import ConfigError
-from raftline.wire.loginoperands import why_no_password
+from raftline.wire.loginoperands import ITERATIONS_LEAST, ITERATIONS_MOST, why_no_password
 from raftline.wire.protocol import NAME
 from raftline.wire.refusals import RequestOutcome, refusal_in
 from raftline.wire.replies import read_reply
 
 USER, PASSWORD_FILE = "RAFTLINE_USER", "RAFTLINE_PASSWORD_FILE"  # of the environment
-ITERATIONS_LEAST, ITERATIONS_MOST = 4096, 10_000_000  # RFC 7677; more would take minutes
 REPLY_MAX = 1 << 16  # bytes
 NAMED = "one is a letter, then letters, digits, _ . or -, at most 64 in all"
 _HEADER = "n,,"

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 from raftline.access.roles import ROLES, Identity
 from raftline.access.users import (
     ITERATIONS,
-    ITERATIONS_LEAST,
-    ITERATIONS_MOST,
     User,
     Users,
     make_verifier,
@@ -24,7 +22,7 @@ from raftline.access.users import (
 )
 from raftline.common.arguments import as_number
 from raftline.common.config import ConfigError
-from raftline.wire.loginoperands import why_no_password
+from raftline.wire.loginoperands import ITERATIONS_LEAST, ITERATIONS_MOST, why_no_password
 from raftline.wire.protocol import NAME, ProtocolError
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from raftline.wire.limits import PASSWORD_CHARACTERS, SCRAM_CHARACTERS
 from raftline.wire.operands import Limits, Operands
 from raftline.wire.protocol import NAME, ProtocolError
 
+ITERATIONS_LEAST, ITERATIONS_MOST = 4096, 10_000_000  # RFC 7677; more would take minutes
 _NOTHING = "Nothing was done."
 # Of SASLprep (RFC 4013) these characters stay as they are. So no two spellings are one password.
 _PASSWORD = re.compile(rf"[ -~]{{1,{PASSWORD_CHARACTERS}}}")

@@ -15,12 +15,13 @@ from typing import NamedTuple
 
 from raftline.access.roles import EVERYWHERE, Identity
 from raftline.access.secret import make_secret
-from raftline.access.users import ITERATIONS_LEAST, User, Users, make_verifier, write_users
+from raftline.access.users import User, Users, make_verifier, write_users
 from raftline.clients.lines import LineConnection
 from raftline.clients.login import Credentials, log_in
 from raftline.clients.tls import ClientTls
 from raftline.tools import certs
 from raftline.tools.processes import SERVER
+from raftline.wire.loginoperands import ITERATIONS_LEAST
 from raftline.wire.rights import UserRole
 from raftline_course.harness.cluster import Cluster, NodeProcess
 from raftline_course.harness.processes import DEADLINE_S, eventually, free_ports

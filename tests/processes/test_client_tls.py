@@ -16,8 +16,9 @@ import pytest
 import raftline
 from raftline import ClientError, ClientTls, aio, connect
 from raftline.access.roles import EVERYWHERE, Identity
-from raftline.access.users import ITERATIONS_LEAST, User, Users, make_verifier, write_users
+from raftline.access.users import User, Users, make_verifier, write_users
 from raftline.tools import certs
+from raftline.wire.loginoperands import ITERATIONS_LEAST
 from raftline.wire.rights import UserRole
 from raftline_course.harness.cluster import STEADY, Cluster
 from raftline_course.harness.processes import DEADLINE_S, eventually

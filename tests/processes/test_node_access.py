@@ -12,9 +12,10 @@ import raftline
 from raftline import ClientTls, Node, NodeError, ReplicatedDict
 from raftline.access.roles import EVERYWHERE, Identity
 from raftline.access.secret import make_secret
-from raftline.access.users import ITERATIONS_LEAST, User, Users, make_verifier, write_users
+from raftline.access.users import User, Users, make_verifier, write_users
 from raftline.clients.lines import LineConnection
 from raftline.tools import certs
+from raftline.wire.loginoperands import ITERATIONS_LEAST
 from raftline.wire.rights import UserRole
 from raftline_course.harness.processes import DEADLINE_S, free_ports
 

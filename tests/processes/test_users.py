@@ -22,17 +22,11 @@ from raftline import aio
 from raftline.access.roles import EVERYWHERE, Identity
 from raftline.access.secret import make_secret
 from raftline.access.tls import Tls, TlsFiles
-from raftline.access.users import (
-    ITERATIONS_LEAST,
-    User,
-    Users,
-    Verifier,
-    make_verifier,
-    write_users,
-)
+from raftline.access.users import User, Users, Verifier, make_verifier, write_users
 from raftline.clients.lines import LineConnection
 from raftline.clients.login import Credentials, log_in
 from raftline.tools import certs
+from raftline.wire.loginoperands import ITERATIONS_LEAST
 from raftline.wire.rights import UserRole
 from raftline_course.harness.cluster import STEADY, Cluster
 from raftline_course.harness.processes import DEADLINE_S, eventually

@@ -14,9 +14,10 @@ import pytest
 
 from raftline.access.roles import EVERYWHERE, Identity
 from raftline.access.secret import make_secret
-from raftline.access.users import ITERATIONS_LEAST, User, Users, make_verifier, write_users
+from raftline.access.users import User, Users, make_verifier, write_users
 from raftline.clients.login import PASSWORD_FILE, USER
 from raftline.tools import certs
+from raftline.wire.loginoperands import ITERATIONS_LEAST
 from raftline.wire.rights import UserRole
 from raftline_course.harness.cluster import STEADY, Cluster
 from raftline_course.harness.processes import Process, free_ports

@@ -27,14 +27,7 @@ from raftline.access.roles import EVERYWHERE, Identity
 from raftline.access.secret import PeerAuth, read_secrets
 from raftline.access.tls_socket import TlsSocket
 from raftline.access.turns import Turns
-from raftline.access.users import (
-    ITERATIONS_LEAST,
-    User,
-    Users,
-    make_verifier,
-    parse_users,
-    spell_users,
-)
+from raftline.access.users import User, Users, make_verifier, parse_users, spell_users
 from raftline.common.config import ConfigError
 from raftline.common.level import LEVEL
 from raftline.net.admission import Admission
@@ -43,6 +36,7 @@ from raftline.state.commands import execute
 from raftline.state.store import Store
 from raftline.wire.commands import COMMANDS
 from raftline.wire.limits import LOGINS_WAITING
+from raftline.wire.loginoperands import ITERATIONS_LEAST
 from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings, parse
 from raftline.wire.protocol import error

@@ -17,7 +17,7 @@ from raftline.access.roles import EVERYWHERE, Identity
 from raftline.access.secret import PeerAuth, make_secret, read_peer_auth, read_secrets
 from raftline.access.tls import Tls, TlsFiles
 from raftline.access.tls_socket import TlsSocket
-from raftline.access.users import ITERATIONS_LEAST, User, Users, make_verifier, write_users
+from raftline.access.users import User, Users, make_verifier, write_users
 from raftline.clients.login import Credentials, exchange
 from raftline.common.config import ConfigError
 from raftline.net.admission import Admission
@@ -25,6 +25,7 @@ from raftline.net.connection import admit_by_tls
 from raftline.node.reading_again import readers_of
 from raftline.tools import certs
 from raftline.wire.commands import read_request
+from raftline.wire.loginoperands import ITERATIONS_LEAST
 from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings, parse
 from raftline.wire.rights import UserRole

@@ -34,7 +34,6 @@ from raftline.access.login import (
 from raftline.access.roles import EVERYWHERE, Identity
 from raftline.access.turns import Turns
 from raftline.access.users import (
-    ITERATIONS_LEAST,
     User,
     Users,
     Verifier,
@@ -56,6 +55,7 @@ from raftline.net.admission import Admission
 from raftline.state.sessions import Sessions
 from raftline.wire.commands import Request, read_request
 from raftline.wire.limits import LOGINS_WAITING
+from raftline.wire.loginoperands import ITERATIONS_LEAST
 from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings, parse
 from raftline.wire.protocol import TOO_MANY_LOGINS

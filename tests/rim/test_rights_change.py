@@ -12,7 +12,7 @@ import pytest
 
 from raftline.access.login import Access
 from raftline.access.roles import Identity
-from raftline.access.users import ITERATIONS_LEAST, User, Users, make_verifier, write_users
+from raftline.access.users import User, Users, make_verifier, write_users
 from raftline.clients.connection import LoginFailed, NotAllowed
 from raftline.kv.codec import TEXT
 from raftline.kv.events import WatchCursor
@@ -20,6 +20,7 @@ from raftline.logmanager import LogManager
 from raftline.net.connection import Connection
 from raftline.node.watchers import Watchers
 from raftline.raft.log import Entry
+from raftline.wire.loginoperands import ITERATIONS_LEAST
 from raftline.wire.rights import UserRole
 from raftline_course.harness.processes import eventually
 from tests.fake_host import FakeHost

@@ -19,7 +19,7 @@ import pytest
 from raftline.access.login import Access
 from raftline.access.roles import EVERYWHERE, Identity
 from raftline.access.secret import PeerAuth
-from raftline.access.users import ITERATIONS_LEAST, User, Users, make_verifier, write_users
+from raftline.access.users import User, Users, make_verifier, write_users
 from raftline.net.admission import Admission
 from raftline.net.host import Batch, ReplySink
 from raftline.net.server_protocol import (
@@ -32,6 +32,7 @@ from raftline.net.server_protocol import (
 )
 from raftline.net.shared_reader import SharedReader
 from raftline.wire.limits import LINE_S, READ_BYTES, STRANGER_LINE_BYTES, STRANGER_S
+from raftline.wire.loginoperands import ITERATIONS_LEAST
 from raftline.wire.operands import Limits
 from raftline.wire.parsing import BY_ROUND, ParsedLine
 from raftline.wire.rights import UserRole

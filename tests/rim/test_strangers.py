@@ -15,7 +15,7 @@ import pytest
 from raftline.access.login import Access
 from raftline.access.roles import EVERYWHERE, Identity
 from raftline.access.secret import PeerAuth
-from raftline.access.users import ITERATIONS_LEAST, User, Users, make_verifier, write_users
+from raftline.access.users import User, Users, make_verifier, write_users
 from raftline.net import places as places_module
 from raftline.net import server_protocol
 from raftline.net.connection import Connection
@@ -24,6 +24,7 @@ from raftline.net.listener import Listener
 from raftline.net.places import Places
 from raftline.net.server_protocol import HALF_LINES_FULL
 from raftline.wire.limits import PLACES_FOR_PEERS, STRANGER_LINE_BYTES
+from raftline.wire.loginoperands import ITERATIONS_LEAST
 from raftline.wire.protocol import FULL
 from raftline.wire.rights import UserRole
 from raftline_course.harness.processes import DEADLINE_S, eventually, free_ports

@@ -15,9 +15,10 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from raftline.access.login import Access
-from raftline.access.users import ITERATIONS_LEAST, Verifier, derive
+from raftline.access.users import Verifier, derive
 from raftline.common.config import ConfigError
 from raftline.net.host import Batch
+from raftline.wire.loginoperands import ITERATIONS_LEAST
 from raftline.wire.rights import UserRole
 from tests.invariants import InvariantError
 from tests.virtual.lines import Connected, Doors

@@ -19,7 +19,8 @@ from raftline_patroni.loading import NEVER, Loaded, cluster_of
 
 import raftline
 from raftline.access.roles import Identity
-from raftline.access.users import ITERATIONS_LEAST, User, Users, make_verifier, write_users
+from raftline.access.users import User, Users, make_verifier, write_users
+from raftline.wire.loginoperands import ITERATIONS_LEAST
 from raftline.wire.rights import UserRole
 from raftline_course.harness.cluster import STEADY, Cluster
 from raftline_course.harness.processes import eventually, free_ports
