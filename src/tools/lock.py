@@ -8,6 +8,7 @@ import json
 import os
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 
@@ -18,6 +19,7 @@ from raftline.clients.where import by_address
 from raftline.common.arguments import Parser, as_number, as_seconds
 from raftline.kv.codec import TEXT
 from raftline.kv.contest import SLOTS_MAX
+from raftline.kv.errors import LeaseLost
 from raftline.kv.lock import Claim
 from raftline.kv.store import KV
 from raftline.tools.guarded import CannotRun, ExitResult, Interrupted, Signals, run
@@ -174,7 +176,7 @@ def _lock(
         if options.at_most
         else kv.lock(name, shared=options.shared, ttl=ttl)
     )
-    with _at_the_end(lock.release):
+    with _at_the_end(lock.release) as end:
         token = lock.acquire(timeout=0)
         if token is None and options.wait != 0:
             holder = lock.holder()
@@ -184,7 +186,7 @@ def _lock(
             return says.failure(f"{says.what}is {_whose(lock.holder())}", EXIT_NOT_GOT)
         says.state("holds", token=token)
         ended = _run(lock, options, command, signals)
-    if ended.was_lost:
+    if ended.was_lost or end.was_lost:
         return says.failure(f"{says.what}was lost; {command[0]} has ended", EXIT_LOST)
     return ended.status
 
@@ -197,7 +199,7 @@ def _elect(
     says.state("campaigns", f"{says.what}is {whose}", leader=leader)
     while True:
         election = kv.election(options.name, ttl=options.ttl)
-        with _at_the_end(election.resign):
+        with _at_the_end(election.resign) as end:
             try:
                 token = election.campaign(options.value or _self())
             except Refused:
@@ -208,29 +210,52 @@ def _elect(
                 continue
             says.state("leads", f"leads {options.name} with token {token}", token=token)
             ended = _run(election, options, command, signals)
+        lost = f"{says.what}was lost; {command[0]} has ended"
         if not ended.was_lost:
-            return ended.status
+            return says.failure(lost, EXIT_LOST) if end.was_lost else ended.status
         if ended.is_to_stop:
             return EXIT_LOST
-        says.state("lost", f"{says.what}was lost; {command[0]} has ended")
+        says.state("lost", lost)
+
+
+class _HeldEnd:
+    """The end of what was held."""
+
+    was_lost = False  # its release found that it was lost
 
 
 @contextlib.contextmanager
-def _at_the_end(release: Callable[[], object]) -> Iterator[None]:
+def _at_the_end(release: Callable[[], object]) -> Iterator[_HeldEnd]:
     """Release it at the end; if that fails, its lease expires."""
+    end = _HeldEnd()
     try:
-        yield
+        yield end
     finally:
-        with contextlib.suppress(ClientError, RuntimeError):
+        try:
             release()
+        except LeaseLost:
+            end.was_lost = True
+        except (ClientError, RuntimeError):
+            pass
 
 
 def _run(
     claim: Claim, options: argparse.Namespace, command: list[str], signals: Signals
 ) -> ExitResult:
     """Run the command until it ends, or the claim is lost."""
+    looks = threading.Thread(target=_look_after, args=(claim, options.ttl / 3), daemon=True)
+    looks.start()
     ended = run(command, claim.token, options.grace, signals, claim.wait_lost)
     return ended if claim.is_held else ended._replace(was_lost=True)
+
+
+def _look_after(claim: Claim, pause_s: float) -> None:
+    """Ask the cluster again and again whether the claim's key is there: somebody may delete it. If
+    it is gone, that is a loss."""
+    with contextlib.suppress(RuntimeError):  # it was released
+        while not claim.wait_lost(pause_s):
+            with contextlib.suppress(ClientError):
+                claim.check()
 
 
 def _self() -> str:

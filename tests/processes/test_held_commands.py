@@ -183,6 +183,38 @@ def test_a_lost_lock_ends_the_command_and_all_that_it_started(
         eventually(lambda: not is_there(child), "the end of what the command started")
 
 
+@pytest.mark.parametrize(
+    ("verb", "key"), [("lock", "lock/broken/held"), ("elect", "election/broken/held")]
+)
+def test_a_lock_whose_key_somebody_deletes_is_lost(
+    nodes: Cluster, kv: raftline.KV[str], verb: str, key: str
+) -> None:
+    with started(nodes, verb, "-q", "broken", "--ttl", "1", "--", *program(STANDS)) as process:
+        first = int(line(process))
+        del kv[key]
+        if verb == "elect":
+            assert int(line(process)) > first
+            return
+        _, errors = process.communicate(timeout=DEADLINE_S)
+        assert errors == f"Sorry, the lock broken was lost; {sys.executable} has ended\n"
+        assert process.returncode == 124
+
+
+@pytest.mark.parametrize(
+    ("verb", "key"), [("lock", "lock/late/held"), ("elect", "election/late/held")]
+)
+def test_a_loss_that_only_the_end_shows_has_the_status_of_a_loss(
+    nodes: Cluster, kv: raftline.KV[str], verb: str, key: str
+) -> None:
+    with started(nodes, verb, "-q", "late", "--ttl", "900", "--", *program(STANDS)) as process:
+        line(process)
+        del kv[key]
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=DEADLINE_S)
+        assert process.returncode == 124
+        assert errors.endswith(f" late was lost; {sys.executable} has ended\n")
+
+
 def test_a_command_that_outlives_sigterm_is_killed(nodes: Cluster, kv: raftline.KV[str]) -> None:
     words = ("lock", "stubborn", "--ttl", "9", "--grace", "3", "--", *program(STUBBORN))
     with started(nodes, *words) as process:
