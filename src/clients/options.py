@@ -14,6 +14,10 @@ from raftline.clients.login import NAMED, PASSWORD_FILE, USER, Credentials
 from raftline.clients.tls import ClientTls
 from raftline.clients.where import addresses_in, named_nodes
 from raftline.common.address import Address
+from raftline.common.config import ConfigError
+from raftline.common.quiet_exit import EXIT_INTERRUPTED
+from raftline.common.signals import raised
+from raftline.wire.loginoperands import why_no_password
 from raftline.wire.protocol import NAME
 
 if TYPE_CHECKING:
@@ -104,7 +108,7 @@ def access_of(options: argparse.Namespace) -> ClientAccess:
     named, the password is asked for on the terminal.
 
     Raises:
-        ConfigError: the files of TLS can't be used.
+        ConfigError: the files of TLS can't be used, or no password was typed.
     """
     files = (options.tls_cert, options.tls_key, options.tls_ca, options.tls_server_name)
     has_tls = files != (None, None, None, None)
@@ -113,8 +117,8 @@ def access_of(options: argparse.Namespace) -> ClientAccess:
 
 
 def clients_of(options: argparse.Namespace) -> Clients:
-    """Return the client that the options of a command name. Raises ConfigError: no node is named
-    anywhere."""
+    """Return the client that the options of a command name. Raises ConfigError: see `access_of`, or
+    no node is named anywhere."""
     from raftline.clients.pool import Clients  # most commands need none
 
     access = access_of(options)
@@ -134,9 +138,31 @@ def _user_of(options: argparse.Namespace) -> Credentials | None:
         return None
     if file or sys.stdin is None or not sys.stdin.isatty():
         return Credentials(user, file=file)
+    password = typed_password(f"Password of {user}: ")
+    if why := why_no_password(password):
+        raise ConfigError(f"{user} can't log in: {why}")
+    return Credentials(user, password)
+
+
+def typed_password(prompt: str) -> str:
+    """Return what is typed at a prompt on the terminal, without being shown.
+
+    Raises:
+        ConfigError: there was no line (Ctrl-D), or it is no text.
+        SystemExit: Ctrl-C.
+    """
     from getpass import getpass  # only who types it needs it
 
-    return Credentials(user, getpass(f"Password of {user}: "))
+    try:
+        with raised():  # else Ctrl-C would leave the terminal without its echo
+            return getpass(prompt)
+    except (EOFError, UnicodeDecodeError, KeyboardInterrupt) as error:
+        if sys.stderr is not None and sys.stderr.isatty():
+            print(file=sys.stderr)  # the prompt's line has not ended
+        if isinstance(error, KeyboardInterrupt):
+            raise SystemExit(EXIT_INTERRUPTED) from None
+        why = "is no text" if isinstance(error, UnicodeDecodeError) else "is missing"
+        raise ConfigError(f"the password {why}; type it, and then Enter") from None
 
 
 def _user(text: str) -> str:

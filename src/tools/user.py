@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ from raftline.access.users import (
     read_users,
     write_users,
 )
+from raftline.clients.options import typed_password
 from raftline.common.arguments import as_number
 from raftline.common.config import ConfigError
 from raftline.wire.loginoperands import ITERATIONS_LEAST, ITERATIONS_MOST, why_no_password
@@ -109,14 +109,17 @@ def ask_password(name: str) -> str:
     """Return a password that is typed twice without being shown, or the first line of a pipe.
 
     Raises:
-        ConfigError: it can't be a password.
+        ConfigError: there is none, or it can't be a password.
     """
     if sys.stdin is not None and sys.stdin.isatty():
-        password = getpass.getpass(f"Password of {name}: ")
-        if getpass.getpass("Once more: ") != password:
+        password = typed_password(f"Password of {name}: ")
+        if typed_password("Once more: ") != password:
             raise ConfigError("these were two passwords; nothing was changed")
     else:
-        line = sys.stdin.readline() if sys.stdin is not None else ""
+        try:
+            line = sys.stdin.readline() if sys.stdin is not None else ""
+        except UnicodeDecodeError:
+            raise ConfigError("the password is no text; nothing was changed") from None
         password = line.removesuffix("\n").removesuffix("\r")
     if why := why_no_password(password):
         raise ConfigError(f"{why}; nothing was changed")

@@ -1,14 +1,19 @@
-"""As whom a command asks is its own: other clients of the process have nothing of it."""
+"""As whom a command asks: a login is its own, and a password that is not typed is one line."""
 
 from __future__ import annotations
 
+import os
+import sys
+import termios
 from pathlib import Path
 
+import pexpect
 import pytest
 
 from raftline import cli
 from raftline.clients.conversation import Client
 from raftline.clients.pool import Clients
+from tests.scripted_node import DEADLINE_S, SOURCE
 
 
 @pytest.mark.parametrize("words", [["get", "--at", "localhost:1", "a"], ["status"]])
@@ -24,3 +29,69 @@ def test_a_command_leaves_its_login_to_no_other_client(
     assert cli.main([head, "--user", "ann", "--password-file", "none", *rest]) != 0
     assert Client().credentials is None
     assert Clients("localhost:1").credentials is None
+
+
+PROMPTED = {
+    "get": ["cli.py", "get", "a", "--user", "ann", "--at", "localhost:1"],
+    "status": ["cli.py", "status", "--user", "ann", "--at", "localhost:1"],
+    "lock": ["cli.py", "lock", "a", "--user", "ann", "--at", "localhost:1", "--", "true"],
+    "backup": ["cli.py", "backup", "file", "--user", "ann", "--at", "localhost:1"],
+    "client": ["client.py", "1", "--user", "ann", "get", "a"],
+    "user": ["cli.py", "user", "add", "ann", "--role", "reader"],
+}
+
+
+def at_the_prompt(folder: Path, words: list[str]) -> pexpect.spawn:
+    screen = pexpect.spawn(
+        sys.executable,
+        [str(SOURCE / words[0]), *words[1:]],
+        env=os.environ | {"PYTHONUTF8": "1"},
+        timeout=DEADLINE_S,
+        cwd=folder,
+    )
+    screen.expect_exact(b"Password of ann: ")
+    return screen
+
+
+def end_of(screen: pexpect.spawn) -> tuple[int, list[bytes]]:
+    """Return the exit status, and the lines that were printed since."""
+    screen.expect(pexpect.EOF)
+    lines = screen.before.split(b"\r\n")
+    screen.close()
+    return screen.exitstatus, [each for each in lines if each]
+
+
+@pytest.mark.parametrize("command", PROMPTED)
+def test_a_password_that_is_not_typed_is_wrong_usage(command: str, tmp_path: Path) -> None:
+    for typed, why in ((b"\x04", b"is missing"), (b"\xff\n", b"is no text"), (b"\n", b"1 to 256 ")):
+        screen = at_the_prompt(tmp_path, PROMPTED[command])
+        screen.send(typed)
+        if command == "user" and typed == b"\n":
+            screen.expect_exact(b"Once more: ")
+            screen.send(typed)
+        status, lines = end_of(screen)
+        assert (status, len(lines)) == (2, 1), lines
+        assert why in lines[0]
+
+
+def test_the_second_prompt_wants_a_password_too(tmp_path: Path) -> None:
+    screen = at_the_prompt(tmp_path, PROMPTED["user"])
+    screen.send(b"horse\n")
+    screen.expect_exact(b"Once more: ")
+    screen.send(b"\x04")
+    status, lines = end_of(screen)
+    assert (status, lines[-1][:28]) == (2, b"raftline: the password is mi"), lines
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", ["get", "client", "user"])
+def test_ctrl_c_at_the_prompt_ends_it_and_gives_the_terminal_its_echo(
+    command: str, tmp_path: Path
+) -> None:
+    screen = at_the_prompt(tmp_path, PROMPTED[command])
+    assert screen.waitnoecho(DEADLINE_S)
+    terminal = os.dup(screen.child_fd)  # it outlives the command
+    screen.sendintr()
+    assert end_of(screen) == (130, [])
+    assert termios.tcgetattr(terminal)[3] & termios.ECHO
+    os.close(terminal)
