@@ -15,7 +15,15 @@ from raftline.wire.commands import read_request
 from raftline.wire.operands import Limits
 from raftline.wire.protocol import error, escape
 from raftline.wire.refusals import for_people
-from raftline.wire.replies import Reply, RequestOutcome, outcome_to, pairs_of, valid_json
+from raftline.wire.replies import (
+    Reply,
+    RequestOutcome,
+    base64_of,
+    is_text,
+    outcome_to,
+    pairs_of,
+    valid_json,
+)
 
 _NO_LIMITS = Limits(1 << 62, 1 << 62)  # the node has its own
 
@@ -76,21 +84,45 @@ def show(client: Client, command: str, printer: ReplyPrinter, wanted: Wanted) ->
 def _print(pairs: Iterator[Pair], printer: ReplyPrinter, form: str) -> None:
     """Print them; an object is left open."""
     if printer.as_object:
-        verb = form or "show"
-        print(f'{{"ok": true, "verb": "{verb}", "{form or "pairs"}": ', end="")
-    if form == "count":
-        number = sum(1 for _ in pairs)
-        print(number, end="" if printer.as_object else "\n")
-    elif form == "keys" and printer.as_object:
-        _print_joined("[", (valid_json(key) for key, _ in pairs), "]")
+        _print_object(pairs, form)
+    elif form == "count":
+        print(sum(1 for _ in pairs))
     elif form == "keys":
         for key, _ in pairs:
-            print(key if key.isprintable() else escape(key, key=True))
+            is_plain = key.isprintable() and "\\" not in key
+            print(key if is_plain else escape(key, key=True))
     else:
-        is_alone = printer.quiet or printer.as_object
-        spelled = (valid_json({key: value})[1:-1] for key, value in pairs)
-        _print_joined("{" if is_alone else "SHOW response: {", spelled, "}")
-        print(end="" if printer.as_object else "\n", flush=True)
+        head = "{" if printer.quiet else "SHOW response: {"
+        _print_joined(head, map(_as_member, pairs), "}\n")
+        sys.stdout.flush()
+
+
+def _print_object(pairs: Iterator[Pair], form: str) -> None:
+    """Print an object without its end. What is not UTF-8 is apart, in base64."""
+    apart: list[Pair] = []
+
+    def texts() -> Iterator[Pair]:
+        for key, value in pairs:
+            if is_text(key if form else key + value):
+                yield key, value
+            else:
+                apart.append((base64_of(key), base64_of(value)))
+
+    print(f'{{"ok": true, "verb": "{form or "show"}", "{form or "pairs"}": ', end="")
+    if form == "count":
+        print(sum(1 for _ in pairs), end="")
+    elif form == "keys":
+        _print_joined("[", (valid_json(key) for key, _ in texts()), "]")
+    else:
+        _print_joined("{", map(_as_member, texts()), "}")
+    if apart:
+        listed = [key for key, _ in apart] if form else dict(apart)
+        print(f', "base64": {valid_json(listed)}', end="")
+    sys.stdout.flush()
+
+
+def _as_member(pair: Pair) -> str:
+    return ": ".join(map(valid_json, pair))
 
 
 def _print_joined(head: str, parts: Iterable[str], tail: str) -> None:

@@ -161,8 +161,9 @@ def _shown_pairs(rest: str) -> list[str]:
 def as_json(command: str, reply: Reply) -> str:
     """Return the reply as one JSON object in one line, keys and values unescaped.
 
-    A value that is not UTF-8 is null, and its bytes are in `base64`. Elsewhere such a byte is
-    spelled as in a line, `\\xNN`.
+    A value that is not UTF-8 is null, and its bytes are in `base64`. So are pairs that `pairs`
+    lacks, as their key or value is not UTF-8; `key_base64` has such a key. Elsewhere such a byte
+    is spelled as in a line, `\\xNN`.
     """
     outcome = outcome_to(command, reply.text)
     typed = command.lstrip(" ")
@@ -190,14 +191,34 @@ def as_json(command: str, reply: Reply) -> str:
 
 def valid_json(fields: Any) -> str:
     """Return it as JSON that every reader takes: without lone surrogates, as which Python
-    has bytes that are not UTF-8."""
-    if not _LONE.search(json.dumps(fields, ensure_ascii=False)):
+    has bytes that are not UTF-8. An object has such keys, values and pairs in base64."""
+    if is_text(json.dumps(fields, ensure_ascii=False)):
         return json.dumps(fields)
-    value = fields.get("value") if isinstance(fields, dict) else None
-    if isinstance(value, str) and _LONE.search(value):
-        data = b64encode(value.encode("utf-8", "surrogateescape")).decode()
-        fields = {**fields, "value": None, "base64": data}
-    return json.dumps(_without_lone(fields))
+    return json.dumps(_without_lone(_with_base64(fields) if isinstance(fields, dict) else fields))
+
+
+def is_text(text: str) -> bool:
+    """Whether it holds no byte that is not UTF-8."""
+    return not _LONE.search(text)
+
+
+def base64_of(text: str) -> str:
+    """Return its bytes in base64."""
+    return b64encode(text.encode("utf-8", "surrogateescape")).decode()
+
+
+def _with_base64(fields: dict[str, Any]) -> dict[str, Any]:
+    made = dict(fields)
+    key, value, pairs = (fields.get(each) for each in ("key", "value", "pairs"))
+    if isinstance(value, str) and not is_text(value):
+        made |= {"value": None, "base64": base64_of(value)}
+    if isinstance(key, str) and not is_text(key):
+        made["key_base64"] = base64_of(key)
+    if isinstance(pairs, dict):
+        made["pairs"] = {name: each for name, each in pairs.items() if is_text(f"{name}{each}")}
+        others = ((name, each) for name, each in pairs.items() if name not in made["pairs"])
+        made["base64"] = {base64_of(name): base64_of(str(each)) for name, each in others}
+    return made
 
 
 def _without_lone(value: Any) -> Any:

@@ -16,6 +16,7 @@ import pytest
 from raftline.tools import statusreport
 from raftline.wire.limits import VALUE_BYTES
 from raftline.wire.protocol import error, not_leader, outcome_unknown
+from raftline.wire.replies import Reply, as_json
 from raftline_course.harness.cluster import Cluster
 from raftline_course.harness.processes import DEADLINE_S, eventually
 from tests import in_process
@@ -194,10 +195,31 @@ def test_a_listing_ends_at_its_limit_and_says_so(start: Start, tmp_path: Path) -
 
 
 def test_a_key_that_would_be_two_lines_is_spelled(start: Start, tmp_path: Path) -> None:
-    pairs = json.dumps({"a\nb": "", "c d": "", "\udcff": ""})
+    pairs = json.dumps({"a\nb": "", "c d": "", "\udcff": "", r"\xff": ""})
     node = start(lambda _: f"SHOW response: {pairs}")
     done = raftline(tmp_path, "keys", at=f"localhost:{node.port}")
-    assert done.stdout.splitlines() == [r"a\nb", "c d", r"\xff"]
+    assert done.stdout.splitlines() == [r"a\nb", "c d", r"\xff", r"\\xff"]
+
+
+def test_an_object_has_what_is_no_text_apart_in_base64(start: Start, tmp_path: Path) -> None:
+    pairs = json.dumps({r"\xff": "literal", "\udcff": "5", "value": "\udcfe", "a": r"\xfe"})
+    node = start(lambda _: f"SHOW response: {pairs}")
+    at = f"localhost:{node.port}"
+    printed = raftline(tmp_path, "show", "--json", at=at).stdout
+    assert json.loads(printed) == {
+        "ok": True,
+        "verb": "show",
+        "pairs": {r"\xff": "literal", "a": r"\xfe"},
+        "base64": {"/w==": "NQ==", "dmFsdWU=": "/g=="},
+    }
+    keys = json.loads(raftline(tmp_path, "keys", "--json", at=at).stdout)
+    assert (keys["keys"], keys["base64"]) == ([r"\xff", "value", "a"], ["/w=="])
+    quiet = raftline(tmp_path, "show", "-q", at=at).stdout
+    assert quiet.startswith(r'{"\\xff": "literal", "\\xff": "5", "value": "\\xfe"')
+    of_client = json.loads(as_json("show", Reply("", f"SHOW response: {pairs}")))
+    assert of_client["base64"] == {"/w==": "NQ==", "dmFsdWU=": "/g=="}
+    got = json.loads(as_json(r"get \xff", Reply("", r"GET response: \xfe")))
+    assert (got["key_base64"], got["value"], got["base64"]) == ("/w==", None, "/g==")
 
 
 def test_a_listing_whose_later_page_fails_says_so(start: Start, tmp_path: Path) -> None:
