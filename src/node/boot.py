@@ -21,7 +21,7 @@ from raftline.node.memory import Shares, shares_of
 from raftline.node.recorder import check_path
 from raftline.node.snapshots import COMPACT_BYTES
 from raftline.wire.commands import READ_MODES
-from raftline.wire.limits import HISTORY_BYTES, HISTORY_EVENTS
+from raftline.wire.limits import HISTORY_BYTES, HISTORY_EVENTS, MEMORY_BYTES
 
 _BYTES = as_number("number of bytes", 1)
 
@@ -224,14 +224,14 @@ def _add_bounds(parser: Parser) -> None:
         type=_BYTES,
         default=HISTORY_BYTES,
         metavar="BYTES",
-        help="how many bytes of them are kept in memory (default: 16777216)",
+        help=f"how many bytes of them are kept in memory (default: {HISTORY_BYTES})",
     )
     add(
         "--memory",
         type=_BYTES,
         metavar="BYTES",
         help="what the bounds of this node add up to beside its keys; so many connections and"
-        " watches are taken as fit (default: 335544320, or what --max-connections and"
+        f" watches are taken as fit (default: {MEMORY_BYTES}, or what --max-connections and"
         " --history-bytes need)",
     )
     add(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from raftline.common.config import ConfigError
+from raftline.node import boot
 from raftline.node.memory import FIXED_BYTES, shares_of
 from raftline.wire.limits import (
     CONNECTION_BYTES,
@@ -73,3 +74,9 @@ def test_the_memory_that_so_many_connections_need_is_what_they_fit_into(
             shares.memory_bytes - (1 << 20), HISTORY_BYTES, connections, has_tls=has_tls
         )
         assert less.connections < connections
+
+
+def test_the_help_names_the_memory_that_is_taken() -> None:
+    said = " ".join(boot.parser().format_help().split())
+    assert f"(default: {MEMORY_BYTES}, or what --max-connections and --history-bytes need)" in said
+    assert f"kept in memory (default: {HISTORY_BYTES})" in said
