@@ -28,12 +28,13 @@ AN_HOUR = datetime.timedelta(hours=1)  # the difference of clocks that is tolera
 
 
 def make(folder: Path, nodes: Sequence[str], clients: Sequence[str], days: int = DAYS) -> list[str]:
-    """Make the missing files of a folder; return a line about each new file.
+    """Make the missing files of a folder; return a line about each new one, and each that stays.
 
     `nodes` are `NAME=HOST` or `NAME=HOST,HOST`, `clients` names.
 
     Raises:
-        ConfigError: cryptography is not installed, a name is invalid, or a file can't be written.
+        ConfigError: cryptography is not installed, a name is invalid, a certificate that is there
+            is for other names, or a file can't be written.
     """
     _check_library()
     wanted = [_node(each) for each in nodes] + [(name, (), False) for name in clients]
@@ -48,9 +49,13 @@ def make(folder: Path, nodes: Sequence[str], clients: Sequence[str], days: int =
         raise ConfigError("each name has one certificate; one is named twice")
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        kept = [_is_kept(folder, name, hosts) for name, hosts, _ in wanted]
         authority = _Authority(folder, days)
-        for name, hosts, is_member in wanted:
-            authority.issue(name, hosts, is_member)
+        for (name, hosts, is_member), stays in zip(wanted, kept, strict=True):
+            if stays:
+                authority.made.append(f"{folder / name}.pem stays: it is for these names already")
+            else:
+                authority.issue(name, hosts, is_member)
     except OSError as error:
         raise ConfigError(complaint(error)) from None
     return authority.made
@@ -98,6 +103,32 @@ def _node(text: str) -> tuple[str, tuple[str, ...], bool]:
     return name, tuple(hosts.split(",")), True
 
 
+def _is_kept(folder: Path, name: str, hosts: Sequence[str]) -> bool:
+    """Whether there is a certificate for these names. Its key may be elsewhere.
+
+    Raises:
+        ConfigError: it is for other names, or there is a key without it.
+    """
+    from cryptography import x509
+
+    cert, key = folder / f"{name}.pem", folder / f"{name}.key"
+    if not cert.exists():
+        if key.exists():
+            raise ConfigError(f"{key}: a key without {cert.name}; delete it to get both anew")
+        return False
+    try:
+        found = x509.load_pem_x509_certificate(cert.read_bytes()).extensions
+        places = found.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (ValueError, x509.ExtensionNotFound):
+        raise ConfigError(f"{cert}: no certificate that this made") from None
+    if set(places) != set(_places(name, hosts)):
+        names = ", ".join(str(each.value) for each in places)
+        raise ConfigError(
+            f"{cert}: is there already, for {names}; delete it and {key.name} to get others"
+        )
+    return True
+
+
 class _Authority:
     """The CA of one folder, made if it is not there."""
 
@@ -129,13 +160,11 @@ class _Authority:
         self._write(cert, key, self._cert, self._key, CA_DAYS)
 
     def issue(self, name: str, hosts: Sequence[str], is_member: bool) -> None:
-        """Make a certificate, unless there is one."""
+        """Make a certificate and its key."""
         from cryptography import x509
         from cryptography.x509.oid import ExtendedKeyUsageOID as Purpose
 
         cert, key_path = self._folder / f"{name}.pem", self._folder / f"{name}.key"
-        if cert.exists() or key_path.exists():
-            return
         key = _new_key()
         subject = _subject(name, is_member=is_member)
         builder = _begun(subject, self._cert.subject, key.public_key(), self._days)
@@ -143,8 +172,7 @@ class _Authority:
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), True)
         builder = builder.add_extension(_usage(is_ca=False), True)
         builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), False)
-        places = [_place(each) for each in dict.fromkeys([name, *hosts])]
-        builder = builder.add_extension(x509.SubjectAlternativeName(places), False)
+        builder = builder.add_extension(x509.SubjectAlternativeName(_places(name, hosts)), False)
         self._write(cert, key_path, self._signed(builder, key.public_key()), key, self._days)
 
     def renew(self, path: Path) -> None:
@@ -249,6 +277,11 @@ def _usage(*, is_ca: bool) -> x509.KeyUsage:
         encipher_only=False,
         decipher_only=False,
     )
+
+
+def _places(name: str, hosts: Sequence[str]) -> list[x509.GeneralName]:
+    """Return what a certificate of this name is for."""
+    return [_place(each) for each in dict.fromkeys([name, *hosts])]
 
 
 def _place(host: str) -> x509.GeneralName:

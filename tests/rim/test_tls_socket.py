@@ -286,8 +286,9 @@ def test_certificates_are_made_once_each_for_their_time(made: Path, tmp_path: Pa
     assert len(first) == 2
     assert (tmp_path / "new" / "s1.key").stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "new" / "ca.key").stat().st_mode & 0o777 == 0o600
-    again = certs.make(tmp_path / "new", ["s1=localhost", "s2=localhost"], ["app"])
+    again = certs.make(tmp_path / "new", ["s1=127.0.0.1,localhost", "s2=localhost"], ["app"])
     assert [line.split("/")[-1] for line in again] == [
+        "s1.pem stays: it is for these names already",
         "s2.key, for 397 days",
         "app.key, for 397 days",
     ]
@@ -297,9 +298,17 @@ def test_certificates_are_made_once_each_for_their_time(made: Path, tmp_path: Pa
         (["s5=a b"], "is no host name"),
         (["s5=h", "s5=i"], "one is named twice"),
         (["ca=h"], "ca.pem is the certificate of the CA"),
+        (["s3=h", "s1=other"], "s1.pem: is there already, for s1, localhost, 127.0.0.1; delete it"),
     ]:
         with pytest.raises(ConfigError, match=why):
             certs.make(tmp_path / "new", nodes, [])
+    assert not (tmp_path / "new" / "s3.pem").exists()
+    (tmp_path / "new" / "s2.pem").write_text("no certificate")
+    with pytest.raises(ConfigError, match=r"s2\.pem: no certificate that this made"):
+        certs.make(tmp_path / "new", ["s2=localhost"], [])
+    (tmp_path / "new" / "s2.pem").unlink()
+    with pytest.raises(ConfigError, match=r"s2\.key: a key without s2\.pem; delete it"):
+        certs.make(tmp_path / "new", ["s2=localhost"], [])
 
 
 def test_tls_takes_both_a_certificate_and_its_key(made: Path) -> None:
