@@ -168,7 +168,8 @@ def _load_certificate(
         context.load_cert_chain(cert, key, password=no_password)
     except ssl.SSLError as error:
         why = error.reason or "no certificate and key in PEM"
-        raise ConfigError(f"{both}: {why}") from None
+        more = f"; if the key is in a file of its own, name {names[1]} as well" * (key is None)
+        raise ConfigError(f"{both}: {why}{more}") from None
     except OSError as error:
         raise ConfigError(f"{both}: {error.strerror}") from None
 
