@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 from raftline.clients.codes import CodesOpening
 from raftline.clients.dialing import NOBODY
@@ -52,6 +53,7 @@ class ClientError(RaftlineError):
     advice = ""
     code = ""
     facts: tuple[str, ...] = ()
+    _within: Callable[[float], ClientError] | None = None  # the same, for another time
 
     @property
     def at_the_shell(self) -> str:
@@ -138,6 +140,7 @@ class Deadline:
         now: Callable[[], float] | None = None,
     ) -> None:
         self._now = time.monotonic if now is None else now
+        self.given_s = limit_s if reply_s is None else reply_s  # as the caller gave it
         self.until_s = self.now_s + limit_s
         self.notice_s = self.now_s + SAID_AFTER_S if say else math.inf
         self._say = say
@@ -209,6 +212,8 @@ def line_of(sender: str, command: str) -> bytes:
 def unreachable(address: Address, error: OSError, limit_s: float) -> Unreachable:
     """Return the error for a node that could not be reached there."""
     failure = Unreachable(_why_unreachable(address, error, limit_s))
+    if isinstance(error, TimeoutError):
+        failure._within = partial(unreachable, address, error)
     if trouble := tls_trouble(error):
         failure.lasts, failure.advice = True, trouble.advice
     elif isinstance(error, ConnectionRefusedError):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Container, Generator, Iterable, Iterator
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 from raftline.clients.addresses import MEMBERS, Addresses, lacks_leader
@@ -241,8 +242,10 @@ def anywhere(
             yield Pause(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
             tried.clear()
+    is_over = deadline.left_s < pause_s
     known = unknown or refusal or (yield from _why_silent(silent, sender, deadline))
-    return _last_word(nodes, known or answer), unknown is None
+    last = _in_all(known or answer, deadline) if is_over else known or answer
+    return _last_word(nodes, last), unknown is None
 
 
 def _ask_one(
@@ -285,6 +288,13 @@ def _ask(
     others: Iterator[Address] = NOBODY,
 ) -> AskNode:
     return AskNode(address, sender, command, deadline.attempt_s, deadline.connect_s, others)
+
+
+def _in_all(answer: Answer, deadline: Deadline) -> Answer:
+    """Return the answer; one that names the time of the last attempt names all of it, as given."""
+    if isinstance(answer, Reply) or answer._within is None:
+        return answer
+    return answer._within(deadline.given_s)
 
 
 def _last_word(nodes: NodeTurns, answer: Answer) -> Reply:
@@ -431,6 +441,8 @@ def lost(command: str, address: Address, error: OSError, limit_s: float) -> Clie
     else:
         failure = Unreachable(f"{where} {reason}. Ask again, or ask another node.")
         failure._is_late = isinstance(error, TimeoutError)
+    if isinstance(error, TimeoutError):
+        failure._within = partial(lost, command, address, error)
     failure.advice = advice
     return failure
 

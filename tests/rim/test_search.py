@@ -13,6 +13,7 @@ from raftline.clients.connection import (
     NoLeader,
     OutcomeUnknown,
     Unreachable,
+    unreachable,
 )
 from raftline.clients.search import (
     WINDOW,
@@ -308,3 +309,31 @@ def test_a_node_that_keeps_a_request_is_asked_whether_it_has_a_leader(
     assert type(failure.value) is kind
     assert asked.count("status") == 1
     assert now_s < 4.5
+
+
+@pytest.mark.parametrize("end", ["answer", "connection"])
+@pytest.mark.parametrize("nodes", [[S1], [S1, S2]])
+@pytest.mark.parametrize("command", ["get a", "txn get a"])
+def test_the_end_of_a_search_names_the_time_that_was_given(
+    command: str, nodes: list[Address], end: str
+) -> None:
+    """And not that of the last attempt, which is what the others have left."""
+    now_s = 0.0
+
+    def do(step: SearchStep) -> Answer | None:
+        nonlocal now_s
+        assert isinstance(step, (AskNode, Pause))
+        now_s += step.seconds if isinstance(step, Pause) else step.limit_s
+        if isinstance(step, Pause):
+            return None
+        if step.command == "session":
+            return said("SESSION response: session5")
+        if end == "connection":
+            return unreachable(step.address, TimeoutError(), step.limit_s)
+        return lost(step.command, step.address, TimeoutError(), step.limit_s)
+
+    deadline = Deadline(3, attempt_s=0.7, now=lambda: now_s)
+    with pytest.raises(ClientError) as failure:
+        carry_out(search(NodeTurns(nodes), ClientSessions(), "c", command, deadline), do)
+    assert " within 3 s." in str(failure.value)
+    assert str(failure.value).count("within") == 1
