@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import select
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from raftline.clients.addresses import Addresses
@@ -19,6 +22,7 @@ from raftline.wire.protocol import escape, unescape, without_controls
 from raftline.wire.replies import valid_json
 
 _NO_LIMITS = Limits(1 << 62, 1 << 62)  # the node has its own
+_LOOK_S = 0.5  # between two looks whether somebody reads what is printed
 
 
 def begin(client: Client, command: str) -> Watch[str]:
@@ -35,9 +39,10 @@ def follow(client: Client, command: str, quiet: bool, as_object: bool) -> None:
 
     Raises:
         ClientError: no node serves it within the client's time, or it is refused.
+        BrokenPipeError: the reader of what is printed has gone.
     """
     with begin(client, command) as watch:
-        for event in watch:
+        for event in _while_read(watch):
             if as_object:
                 say(as_json(event))
             elif not quiet:
@@ -46,6 +51,18 @@ def follow(client: Client, command: str, quiet: bool, as_object: bool) -> None:
                 say(escape(event.value, key=False))
             else:
                 print(line_of(event), file=sys.stderr, flush=True)
+
+
+def _while_read(watch: Watch[str]) -> Iterator[Event[str]]:
+    """Yield the events. Raises BrokenPipeError once nobody reads standard output any more."""
+    output = select.poll()
+    with contextlib.suppress(OSError, ValueError):  # it is no file of the system
+        output.register(sys.stdout.fileno(), 0)  # which shows errors and the end alone
+    while True:
+        if (event := watch.next_event(_LOOK_S)) is not None:
+            yield event
+        elif output.poll(0):
+            raise BrokenPipeError
 
 
 def show(client: Client, command: str) -> None:

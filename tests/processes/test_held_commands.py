@@ -369,6 +369,19 @@ def test_a_watch_streams_until_ctrl_c(nodes: Cluster, kv: raftline.KV[str]) -> N
             assert process.wait(DEADLINE_S) == 130
 
 
+def test_a_watch_ends_when_its_reader_has_gone(nodes: Cluster, kv: raftline.KV[str]) -> None:
+    """Without another event, as in `raftline watch KEY | head -1`."""
+    kv["head"] = "1"
+    for words in (("head",), ("--json", "head"), ("-q", "head")):
+        with started(nodes, "watch", *words) as process:
+            assert line(process)
+            assert process.stdout is not None
+            process.stdout.close()
+            assert process.wait(DEADLINE_S) == 0
+            assert process.stderr is not None
+            assert process.stderr.read() == ""
+
+
 def test_a_watch_that_no_node_serves_is_refused_in_one_line(nodes: Cluster) -> None:
     said = "Sorry, there is no entry 99999999 yet; the last one is "
     status, printed, errors = done(nodes, "watch", "w/", "after", "99999999")
