@@ -1,7 +1,7 @@
 """Draws view.png, the README's picture of the live view, from a real run: `make view-picture`.
 
 `raftline up --view` starts three nodes; a browser writes values, kills the leader and starts it
-again, and the page is photographed. It needs selenium and aiohttp (`pip install '.[dev]'`), and
+again, and the page is photographed. It needs selenium and aiohttp (`pip install -e '.[dev]'`), and
 Debian's chromium and chromium-driver.
 """
 

@@ -15,6 +15,7 @@ import pytest
 
 import raftline
 from raftline.common.version import RELEASE, VERSION
+from raftline.tools import course
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src"
@@ -183,6 +184,25 @@ def test_pip_is_named_what_an_index_has() -> None:
     extras = "\n".join(setup()["options.extras_require"].values()).split()
     assert named == {"scramp>=1.4.17", "cryptography>=42", "aiohttp>=3.9", "tomli"}
     assert {name for name in named if ">=" in name} <= set(extras)
+
+
+def test_an_extra_in_a_clone_goes_on_with_the_install_that_make_run_made() -> None:
+    """A copy would lack the course, and what is changed in src/ would have no effect."""
+    pages = [
+        path
+        for room in ("docs", "course", "labs", "bench")
+        for path in ROOT.glob(f"{room}/**/*.md")
+    ]
+    texts = [path.read_text(encoding="utf-8") for path in [*pages, *ROOT.glob("*.md")]]
+    installs = [line for text in texts for line in re.findall(r"pip install .*'\.\[.*", text)]
+    assert len(installs) >= 7
+    assert [line for line in installs if not line.startswith("pip install -e '.[")] == []
+
+
+def test_the_page_of_commands_names_those_that_an_install_of_the_store_lacks() -> None:
+    page = (ROOT / "docs" / "use" / "commands.md").read_text(encoding="utf-8")
+    said = page.partition("After `pip install .`")[2].partition("`raftline help COMMAND`")[0]
+    assert re.findall(r"`(\w+)`", said) == sorted(course.COMMANDS)
 
 
 def test_no_module_takes_the_name_of_a_standard_one() -> None:
