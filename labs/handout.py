@@ -23,19 +23,19 @@ ALWAYS = (
     "LICENSE", "src", "course", "docs", "logs/server-configuration.txt", "labs/appendix-reports.md",
 )  # fmt: skip
 GRADER = "course/raftline_course/grading/"  # of the lab that has a handout of its own
+LOCK = ("__init__.py", "sandbox.py")  # of the grader, for `raftline conform --locked`
 # Modules that a program names in a text only, so that no import shows them.
 NAMED = {"bugs": ("tests.virtual.simulate",)}
 # `check.py` of the bugs lists the line that does harm in each.
 KEPT_BACK = {"bugs": ("answers.md", "check.py", "course/docs/conform.md")}
-# The implementations in C and JavaScript are what a student of `conform` writes.
-MODELS = {"conform": (".c", ".h", ".js")}
 ANSWERS = "answers"
 LINK = re.compile(r"\[(?P<text>[^][]*(?:\[[^][]*\][^][]*)*)\]\((?P<to>[^()\s#]+)(?:#[^()\s]*)?\)")
 FIRST_PAGE = """# {title}
 
 The sheet is [labs/{lab}/README.md](labs/{lab}/README.md). Begin in this folder.
-You need Python 3.10 or newer, and nothing else.
+You need Python 3.10 or newer{more}.
 """
+NEEDED = {"conform": ", a C compiler and `make`"}
 
 
 class HandoutError(Exception):
@@ -64,7 +64,9 @@ def make_handout(lab: str, target: Path) -> None:
     for name in sorted(files_of(lab)):
         _copy(name, target)
     title = (LABS / lab / "README.md").read_text("utf-8").partition("\n")[0].removeprefix("# ")
-    (target / "README.md").write_text(FIRST_PAGE.format(title=title, lab=lab), encoding="utf-8")
+    more = NEEDED.get(lab, ", and nothing else")
+    first = FIRST_PAGE.format(title=title, lab=lab, more=more)
+    (target / "README.md").write_text(first, encoding="utf-8")
     unlink_missing(target)
 
 
@@ -100,9 +102,8 @@ def is_kept_back(lab: str, name: str) -> bool:
     """Whether a file of a lab is the teacher's."""
     inside = name.removeprefix(f"labs/{lab}/")
     if name.startswith(GRADER):
-        return True
-    is_model = name != inside and Path(name).suffix in MODELS.get(lab, ())
-    return is_model or inside in KEPT_BACK.get(lab, ()) or ANSWERS in inside.split("/")
+        return name.removeprefix(GRADER) not in LOCK
+    return inside in KEPT_BACK.get(lab, ()) or ANSWERS in inside.split("/")
 
 
 def kept_files() -> list[str]:

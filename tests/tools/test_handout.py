@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,28 @@ def test_each_program_of_a_handout_finds_its_modules(lab: str) -> None:
     assert handout.imported(programs) <= files
 
 
+def test_a_handout_of_the_lab_conform_has_what_its_sheet_reads_and_names_what_it_needs(
+    tmp_path: Path,
+) -> None:
+    make_handout("conform", tmp_path)
+    folder = tmp_path / "labs" / "conform"
+    files = re.findall(r"^\| `([^`]+)` \|", sheet("conform"), re.MULTILINE)
+    assert len(files) > 4
+    assert [name for name in files if not (folder / name).is_file()] == []
+    if shutil.which("cc") and shutil.which("make"):
+        subprocess.run(["make", "-s", "-C", folder], check=True)
+        assert (folder / "node").is_file()
+    judged = re.search(
+        r"^ +python3 (src/cli\.py conform) .* -- (.*)$", sheet("conform"), re.MULTILINE
+    )
+    assert judged is not None
+    command = [sys.executable, "-S", "-E", *judged[1].split(), "--list", "--", *judged[2].split()]
+    listed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "vote-kept" in listed.stdout
+    first = (tmp_path / "README.md").read_text("utf-8")
+    assert first.endswith("You need Python 3.10 or newer, a C compiler and `make`.\n")
+
+
 def test_a_handout_of_the_bugs_plays_them_and_has_no_answers(tmp_path: Path) -> None:
     make_handout("bugs", tmp_path)
     assert not any("b/src/raft" in path.read_text() for path in tmp_path.rglob("*.packed"))
@@ -73,9 +96,9 @@ def test_a_handout_of_the_bugs_plays_them_and_has_no_answers(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("lab", "name", "kept"),
     [
-        ("conform", "labs/conform/node.c", True),
-        ("conform", "labs/conform/README.md", False),
-        ("conform", "bench/loadgen.c", False),
+        ("conform", "labs/conform/node.c", False),
+        ("conform", "labs/conform/node.js", False),
+        ("conform", "course/raftline_course/grading/bugs.py", True),
         ("bugs", "labs/bugs/answers.md", True),
         ("bugs", "labs/bugs/hints.md", False),
         ("elections", "labs/elections/answers/one.py", True),
