@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.util
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from raftline.clients.options import ClientAccess
 from raftline.common.address import Address
 from raftline.common.config import ConfigError, complaint
 from raftline.view.nodes import CONNECT_S, Nodes
+from raftline.wire.refusals import RequestOutcome
 
 if TYPE_CHECKING:
     from raftline.view.server import ProcessOrder
@@ -49,10 +51,10 @@ def view(members: Mapping[str, Address], access: ClientAccess, port: int) -> int
 
 def save(members: Mapping[str, Address], access: ClientAccess, path: Path, seconds: float) -> int:
     """Observe for this time, from when all nodes are heard, and write the steps as one page without
-    other files.
+    other files. Returns 0 done, 5 no node was reached, or let the user observe.
 
     Raises:
-        ConfigError: the file can't be written, or no node answers.
+        ConfigError: the file can't be written.
     """
     from raftline.view.feed import PageFeed
     from raftline.view.page import saved_page
@@ -67,7 +69,9 @@ def save(members: Mapping[str, Address], access: ClientAccess, path: Path, secon
     feed = PageFeed(Nodes(members, access))
     asyncio.run(watch(feed))
     if not feed.kept:
-        raise ConfigError(f"none of {', '.join(members)} answered; nothing was saved")
+        why = f"raftline: none of {', '.join(members)} answered; nothing was saved"
+        print(why, file=sys.stderr)
+        return RequestOutcome.REFUSED
     try:
         path.write_text(saved_page(feed.everything(), path.stem), encoding="utf-8")
     except OSError as error:

@@ -260,7 +260,7 @@ def test_the_picture_is_saved_over_tls_by_an_admin(
         (["--tls-ca", str(made / "ann.pem")], "[!] s1 can't be observed: TLS: "),
     ):
         done = run("view", *access, "--save", tmp_path / "none.html", *words)
-        assert done.returncode == 2
+        assert done.returncode == 5
         assert done.stdout.startswith(why)
         assert done.stdout.count("\n") == done.stderr.count("\n") == 1
         assert done.stderr.endswith("answered; nothing was saved\n")
