@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from raftline.clients import login, tls
+from raftline.clients.connection import LoginFailed
 from raftline.clients.login import NAMED, PASSWORD_FILE, USER, Credentials
 from raftline.clients.tls import ClientTls
 from raftline.clients.where import addresses_in, named_nodes
@@ -108,7 +109,8 @@ def access_of(options: argparse.Namespace) -> ClientAccess:
     named, the password is asked for on the terminal.
 
     Raises:
-        ConfigError: the files of TLS can't be used, or no password was typed.
+        ConfigError: the files of TLS or that of the password can't be used, or no password was
+            typed.
     """
     files = (options.tls_cert, options.tls_key, options.tls_ca, options.tls_server_name)
     has_tls = files != (None, None, None, None)
@@ -137,11 +139,23 @@ def _user_of(options: argparse.Namespace) -> Credentials | None:
     if not user:
         return None
     if file or sys.stdin is None or not sys.stdin.isatty():
-        return Credentials(user, file=file)
+        return _of_file(Credentials(user, file=file))
     password = typed_password(f"Password of {user}: ")
     if why := why_no_password(password):
         raise ConfigError(f"{user} can't log in: {why}")
     return Credentials(user, password)
+
+
+def _of_file(credentials: Credentials) -> Credentials:
+    """Return them. Raises ConfigError: the file can't be used. A pipe is read at the login alone,
+    as that can be done once."""
+    file = credentials.file
+    if file and (os.path.isfile(file) or not os.path.exists(file)):
+        try:
+            credentials.secret  # noqa: B018 - it is read to know whether it can be
+        except LoginFailed as failure:
+            raise ConfigError(str(failure)) from None
+    return credentials
 
 
 def typed_password(prompt: str) -> str:

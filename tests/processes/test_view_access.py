@@ -113,7 +113,6 @@ def begun(port: int, headers: dict[str, str]) -> set[str]:
     ("user", "password", "why"),
     [
         ("ann", "wrong", "the login failed: "),
-        ("ann", "none", "the login failed: the file of the password "),
         ("bob", "password", "Sorry, "),
     ],
 )

@@ -10,9 +10,10 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from raftline import cli
+from raftline import cli, client
 from raftline.clients.conversation import Client
 from raftline.clients.pool import Clients
+from tests import in_process
 from tests.scripted_node import DEADLINE_S, SOURCE
 
 
@@ -26,9 +27,38 @@ def test_a_command_leaves_its_login_to_no_other_client(
     if words == ["status"]:
         words = ["status", "--dir", str(tmp_path)]
     head, *rest = words
-    assert cli.main([head, "--user", "ann", "--password-file", "none", *rest]) != 0
+    password = tmp_path / "password"
+    password.write_text("horse\n", encoding="utf-8")
+    password.chmod(0o600)
+    assert cli.main([head, "--user", "ann", "--password-file", str(password), *rest]) not in (0, 2)
     assert Client().credentials is None
     assert Clients("localhost:1").credentials is None
+
+
+@pytest.mark.parametrize("command", ["get", "status", "lock", "backup", "client"])
+@pytest.mark.parametrize(
+    ("option", "content", "why"),
+    [
+        ("--password-file", None, "No such file or directory"),
+        ("--password-file", b"\xff\n", "it is no text"),
+        ("--password-file", b"\n", "a password has 1 to 256 characters"),
+        ("--tls-ca", None, "No such file or directory"),
+    ],
+)
+def test_a_file_for_the_login_that_cannot_be_used_is_wrong_usage(
+    command: str, option: str, content: bytes | None, why: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "file"
+    if content is not None:
+        file.write_bytes(content)
+        file.chmod(0o600)
+    program, *words = PROMPTED[command]
+    place = words.index("--user") + 2
+    words = [*words[:place], option, str(file), *words[place:]]
+    main = cli.main if program == "cli.py" else client.main
+    done = in_process.run_main(main, program, *words, folder=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+    assert why in done.stderr
 
 
 PROMPTED = {
