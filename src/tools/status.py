@@ -234,7 +234,7 @@ def newest_members(nodes: Sequence[NodeStatus]) -> Mapping[str, Any]:
 
 def _once_each(nodes: Sequence[NodeStatus]) -> list[NodeStatus]:
     """Return each node once. One without an answer that was named by its address alone has the
-    name that the others know it by."""
+    name that the others know it by. Another node of the same name is of another cluster."""
     members = newest_members(nodes).get("members", {})
     known = {where: str(name) for name, where in members.items() if isinstance(where, str)}
     found: dict[str, NodeStatus] = {}
@@ -242,7 +242,16 @@ def _once_each(nodes: Sequence[NodeStatus]) -> list[NodeStatus]:
         name = node.name if has_name(node.name) else known.get(node.name, node.name)
         if name not in found or found[name].answer is None:
             found[name] = replace(node, name=name)
+        elif _place_of(node) != _place_of(found[name]):
+            place = str(node.address)
+            why = f"another node that is called {name} answers there, not of the cluster above"
+            found[place] = replace(node, name=place, answer=None, problem=why, word=f"other {name}")
     return list(found.values())
+
+
+def _place_of(node: NodeStatus) -> object:
+    """Return where a node's own members have it; None if they do not say."""
+    return (node.answer or {}).get("members", {}).get(node.name)
 
 
 def _others(nodes: Sequence[NodeStatus]) -> dict[str, Address]:

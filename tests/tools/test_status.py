@@ -415,6 +415,26 @@ def test_status_asks_the_members_that_one_address_names(
     assert " ".join(verdict) == "[*] s1 leads term 3: 2 of 3 voters answer"
 
 
+def test_two_nodes_of_one_name_are_told_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    """They are of two clusters. One node at two of its addresses is shown once."""
+    by_place = [{**LEADER, "members": {"s1": place}, "voters": ["s1"]} for place in ("h:1", "h:2")]
+    one, other = map(line_of, by_place)
+    with scripted_node(one) as first, scripted_node(other) as second, scripted_node(one) as again:
+        at = f"127.0.0.1:{first},127.0.0.1:{second},127.0.0.1:{again}"
+        assert cli.main(["status", "--at", at, "--timeout", "10"]) == 0
+    output, errors = capsys.readouterr()
+    _, *rows, _ = table_of(output)
+    where = f"127.0.0.1:{second}"
+    assert [row[:4] for row in rows] == [
+        ["s1", f"127.0.0.1:{first}", "leader", "3"],
+        [where, where, "other", "s1"],
+    ]
+    assert errors == (
+        f"{where} ({where}): another node that is called s1 answers there, not of the cluster "
+        "above\n"
+    )
+
+
 def test_an_address_where_no_node_answers_stands_for_its_name(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
