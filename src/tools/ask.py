@@ -219,6 +219,8 @@ def _command(reader: Parser, options: argparse.Namespace, verb: str, typed: Type
     needed = of_verb.operands.needed
     if len(words) < len(needed):
         reader.error(f"{needed[len(words)]} is missing")
+    if of_verb.operands.begins_with_key and not words[0]:
+        reader.error("KEY is empty; a key has one character at least")
     command = command_of([of_verb.verb, *words])
     if verb == "set" and options.ttl is not None:
         command = command_of(["setex", words[0], options.ttl, *words[1:]])

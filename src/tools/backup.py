@@ -191,6 +191,8 @@ def _state_of(
 def _new_file(file: str) -> Path:
     if not file:
         raise ConfigError("FILE: names no file")
+    if file == "-":
+        raise ConfigError("FILE: - is no file, and a backup is not printed; name a file")
     path = Path(file)
     if path.exists():
         raise ConfigError(f"{file}: is there already; name a file that is not")

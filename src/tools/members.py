@@ -38,7 +38,12 @@ def carry_out(
 
     Returns 0 done, 2 usage, 3 no leader, 4 outcome unknown, 5 refused, unreachable, or the new
     member did not catch up and has no vote.
+
+    Raises:
+        ConfigError: no node can have that name.
     """
+    for name in words[1:-2] if words[0] in ("add", "replace") else words[1:]:
+        check_name(name)
     request = " ".join(words)
     try:
         change = read_change(request)

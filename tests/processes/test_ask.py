@@ -276,6 +276,8 @@ def test_a_command_finds_the_leader_past_nodes_that_are_down(start: Start, tmp_p
         ),
         (["set"], "raftline set: error: KEY is missing. "),
         (["set", "a"], "raftline set: error: VALUE is missing. "),
+        (["set", "", "x"], "raftline set: error: KEY is empty; a key has one character at least"),
+        (["get", ""], "raftline get: error: KEY is empty; a key has one character at least"),
         (["set", "a", "--timeout=5"], "raftline set: error: VALUE is missing. "),
         (["set", "a", "b", "--from", "f"], "--from and VALUE both give the value; give one of "),
         (["set", "a", "--from", "gone"], "raftline: --from gone: No such file or directory"),
