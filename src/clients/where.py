@@ -44,9 +44,11 @@ def by_address(addresses: Sequence[Address]) -> Mapping[str, Address]:
     return {str(address): address for address in addresses}
 
 
-def discover_nodes(folder: str | Path | None, otherwise: str) -> Mapping[str, Address]:
+def discover_nodes(
+    folder: str | Path | None, otherwise: str, option: str = "--dir"
+) -> Mapping[str, Address]:
     """Return the nodes in $RAFTLINE, else those in the configuration of the folder; of this one
-    alone if it is named. `otherwise` explains how else to name them.
+    alone if it is named. `otherwise` explains how else to name them, and `option` names the folder.
 
     Raises:
         ConfigError: there are none.
@@ -63,7 +65,7 @@ def discover_nodes(folder: str | Path | None, otherwise: str) -> Mapping[str, Ad
             f"say where one is: {otherwise}, or ${VARIABLE}"
         )
     try:
-        return config.load(folder).members
+        return config.load(folder, option).members
     except ConfigError as problem:
         if folder is None:
             raise ConfigError(f"{problem}; or say where: {otherwise}, or ${VARIABLE}") from None

@@ -68,19 +68,20 @@ CLASS = Pace("class", election_timeout_ms=2000, election_spread_ms=2000, heartbe
 PACES: Mapping[str, Pace] = {pace.name: pace for pace in (FAST, CLASS, HUMAN)}
 
 
-def load(folder: str | Path | None = None) -> Configuration:
+def load(folder: str | Path | None = None, option: str = "--dir") -> Configuration:
     """Return the configuration in `folder`, or the nearest one at or above the current folder.
+    Messages call what names the folder `option`.
 
     Raises:
         ConfigError: it is missing, or can't be used; the message explains what to do.
     """
-    return read(locate(folder))
+    return read(locate(folder, option))
 
 
-def locate(folder: str | Path | None = None) -> Path:
+def locate(folder: str | Path | None = None, option: str = "--dir") -> Path:
     """Return the configuration's path, or the path that it would have in a named `folder`."""
     if folder == "":
-        raise ConfigError("--dir: names no folder; give one, or leave it out")
+        raise ConfigError(f"{option}: names no folder; give one, or leave it out")
     if folder is not None:
         return Path(folder) / FILE_NAME
     try:
@@ -93,7 +94,7 @@ def locate(folder: str | Path | None = None) -> Path:
                 return candidate
     raise ConfigError(
         f"no {DEFAULT_FOLDER}/{FILE_NAME} here or in any folder above; "
-        f"name its folder with --dir, or write one line per node into it: {EXAMPLE}"
+        f"name its folder with {option}, or write one line per node into it: {EXAMPLE}"
     )
 
 

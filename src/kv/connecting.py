@@ -31,7 +31,7 @@ def addresses_of(at: str | None, folder: str | Path | None) -> list[Address]:
             raise ValueError("at and folder both say where to ask; give one of them")
         return addresses_in(at)
     try:
-        return list(discover_nodes(folder, 'connect("HOST:PORT,…")').values())
+        return list(discover_nodes(folder, 'connect("HOST:PORT,…")', "folder=").values())
     except ConfigError as problem:
         raise Unreachable(str(problem)) from None
 

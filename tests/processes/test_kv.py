@@ -136,7 +136,8 @@ def test_the_nodes_are_found_as_commands_find_them(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("RAFTLINE", raising=False)
-    with pytest.raises(raftline.Unreachable, match=r"or say where: connect\(.*or \$RAFTLINE"):
+    said = r"name its folder with folder=, .* or say where: connect\(.*or \$RAFTLINE"
+    with pytest.raises(raftline.Unreachable, match=said):
         raftline.connect()
     with raftline.connect(folder=nodes.folder) as kv:
         kv["found"] = "by folder"
