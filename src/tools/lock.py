@@ -201,7 +201,7 @@ def _elect(
         election = kv.election(options.name, ttl=options.ttl)
         with _at_the_end(election.resign) as end:
             try:
-                token = election.campaign(options.value or _self())
+                token = election.campaign(_self() if options.value is None else options.value)
             except Refused:
                 raise
             except ClientError as problem:  # go on: this one may be elected next

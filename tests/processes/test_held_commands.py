@@ -301,6 +301,12 @@ def test_an_elected_command_runs_again_after_a_loss_until_it_ends_by_itself(
     assert done(nodes, "elect", "-q", "service", "--", "sh", "-c", "exit 3") == (3, "", "")
 
 
+def test_an_empty_value_of_a_leader_is_taken_as_it_is(nodes: Cluster, kv: raftline.KV[str]) -> None:
+    with started(nodes, "elect", "-q", "mute", "--value", "", "--", *program(STANDS)) as process:
+        line(process)
+        assert kv.election("mute").leader() == ""
+
+
 @pytest.mark.parametrize("verb", ["lock", "elect"])
 @pytest.mark.parametrize(
     ("words", "status", "said"),
