@@ -151,7 +151,8 @@ class WatchCursor(Generic[Data]):
             raise WatchEnded(text)
         if self._known_keys is None:
             raise EventsGone(
-                f"{refusal.text} The keys as of then are not known here; watch without after"
+                f"{refusal.text.partition('; ')[0]}, and the keys as of then are not known here; "
+                "watch without after"
             )
         return []  # the listing follows
 
