@@ -242,10 +242,9 @@ def anywhere(
             yield Pause(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
             tried.clear()
-    is_over = deadline.left_s < pause_s
+    given_s = deadline.given_s if deadline.left_s < pause_s else None
     known = unknown or refusal or (yield from _why_silent(silent, sender, deadline))
-    last = _in_all(known or answer, deadline) if is_over else known or answer
-    return _last_word(nodes, last), unknown is None
+    return _last_word(nodes, _in_all(known or answer, given_s)), unknown is None
 
 
 def _ask_one(
@@ -290,11 +289,12 @@ def _ask(
     return AskNode(address, sender, command, deadline.attempt_s, deadline.connect_s, others)
 
 
-def _in_all(answer: Answer, deadline: Deadline) -> Answer:
-    """Return the answer; one that names the time of the last attempt names all of it, as given."""
-    if isinstance(answer, Reply) or answer._within is None:
+def _in_all(answer: Answer, given_s: float | None) -> Answer:
+    """Return the answer; one that names the time of the last attempt names all of it, as given.
+    None: it is not over."""
+    if isinstance(answer, Reply) or answer._within is None or given_s is None:
         return answer
-    return answer._within(deadline.given_s)
+    return answer._within(given_s)
 
 
 def _last_word(nodes: NodeTurns, answer: Answer) -> Reply:

@@ -209,15 +209,18 @@ def base64_of(text: str) -> str:
 
 def _with_base64(fields: dict[str, Any]) -> dict[str, Any]:
     made = dict(fields)
-    key, value, pairs = (fields.get(each) for each in ("key", "value", "pairs"))
+    key, value, pairs = fields.get("key"), fields.get("value"), fields.get("pairs")
     if isinstance(value, str) and not is_text(value):
         made |= {"value": None, "base64": base64_of(value)}
     if isinstance(key, str) and not is_text(key):
         made["key_base64"] = base64_of(key)
     if isinstance(pairs, dict):
         made["pairs"] = {name: each for name, each in pairs.items() if is_text(f"{name}{each}")}
-        others = ((name, each) for name, each in pairs.items() if name not in made["pairs"])
-        made["base64"] = {base64_of(name): base64_of(str(each)) for name, each in others}
+        made["base64"] = {
+            base64_of(name): base64_of(str(each))
+            for name, each in pairs.items()
+            if name not in made["pairs"]
+        }
     return made
 
 
