@@ -415,7 +415,7 @@ def test_status_asks_the_members_that_one_address_names(
     assert " ".join(verdict) == "[*] s1 leads term 3: 2 of 3 voters answer"
 
 
-def test_two_nodes_of_one_name_are_told_apart(capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_nodes_of_one_name_are_both_shown(capsys: pytest.CaptureFixture[str]) -> None:
     """They are of two clusters. One node at two of its addresses is shown once."""
     by_place = [{**LEADER, "members": {"s1": place}, "voters": ["s1"]} for place in ("h:1", "h:2")]
     one, other = map(line_of, by_place)
