@@ -8,6 +8,13 @@ from __future__ import annotations
 import os
 import sys
 
+if sys.version_info < (3, 10):  # noqa: UP036 - a clone that nobody installed meets any Python
+    sys.stderr.write(
+        "raftline needs Python 3.10 or newer, and this is {}.{}.{} ({}). "
+        "Call another one, such as python3.12\n".format(*sys.version_info[:3], sys.executable)
+    )
+    raise SystemExit(2)
+
 if os.environ.get("RAFTLINE_PURE") == "1":
     from raftline.common.pure_python import prefer_source
 

@@ -64,6 +64,41 @@ def test_a_bare_clone_runs_without_anything_installed(script: str, folder: Path)
     assert "usage:" in ended.stdout
 
 
+OLD = """
+import os, runpy, sys
+sys.version_info = (3, 9, 18, "final", 0)
+sys.argv = sys.argv[1:]
+sys.path[0] = os.path.dirname(sys.argv[0])
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize(
+    "program", [*(f"src/{script}" for script in SCRIPTS), "course/server.py", "labs/bugs/check.py"]
+)
+def test_an_old_python_gets_one_line_that_names_the_one_it_takes(program: str) -> None:
+    ended = bare_python("-c", OLD, str(ROOT / program), folder=ROOT)
+    assert ended.returncode == 2
+    assert ended.stderr == (
+        f"raftline needs Python 3.10 or newer, and this is 3.9.18 ({sys.executable}). "
+        "Call another one, such as python3.12\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(f"src/{script}" for script in SCRIPTS),
+        "src/__init__.py",
+        "src/raftline/__init__.py",
+        "course/server.py",
+        "course/raftline_course/node.py",
+    ],
+)
+def test_what_an_old_python_reads_before_that_line_is_in_its_syntax(name: str) -> None:
+    ast.parse((ROOT / name).read_text(encoding="utf-8"), feature_version=(3, 7))
+
+
 @pytest.mark.parametrize("command", ["server", "client", "up", "status", "simulate", "get"])
 def test_the_package_runs_as_a_module(command: str) -> None:
     ended = bare_python("-m", "raftline", command, "--help", folder=SOURCE)
