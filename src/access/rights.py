@@ -22,7 +22,7 @@ from raftline.wire.watches import watch_operands
 _NO_LIMITS = Limits(1 << 62, 1 << 62)  # the line was read by those of the node before
 _NOTHING = "Nothing was done."
 _READ_LOG = " read log"
-_BEGUN = ", as a client begins one for its writes"
+_SESSION = "write, nor begin a session for that"  # a client begins one before its first write
 _LOGGED = ", as it is an entry of the log; read with get or show"
 _LOGGED_GET = ", as it is an entry of the log; leave read log out"
 
@@ -77,7 +77,7 @@ def _needs(verb: str, right: Right, command: str, keys_of_lease: KeysOfLease) ->
     role = right.role
     match right.touches:
         case Touches.NOTHING:
-            yield _Need(role, verb, hint=_BEGUN if verb == "session" else "")
+            yield _Need(role, _SESSION if verb == "session" else verb)
         case Touches.KEY:
             key = command.split(" ", 2)[1]
             if verb == "get" and command.endswith(_READ_LOG):

@@ -97,7 +97,7 @@ def test_a_reader_reads_below_its_prefix(line: str) -> None:
         ("lease 10", "lease", "writer"),
         ("renew lease-5", "renew", "writer"),
         ("release lease-5", "release", "writer"),
-        ("session", "session", "writer, as a client begins one for its writes"),
+        ("session", "write, nor begin a session for that", "writer"),
         ("transfer", "transfer", "admin"),
         ("backup", "backup", "admin for all keys"),
         ("backup from 0", "backup", "admin for all keys"),
