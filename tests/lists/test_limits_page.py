@@ -7,6 +7,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
+from raftline.node.memory import shares_of
 from raftline.wire import limits
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,6 +49,12 @@ def spelled(name: str, value: float) -> str:
 def test_the_page_has_each_bound_with_its_value_once() -> None:
     found = [(name, said) for said, name in ROW.findall(PAGE.read_text(encoding="utf-8"))]
     assert found == [(name, spelled(name, value)) for name, value in bounds().items()]
+
+
+@pytest.mark.parametrize("page", [PAGE, ROOT / "docs" / "use" / "watch.md"])
+def test_the_pages_have_the_number_of_watches_that_a_node_serves_by_default(page: Path) -> None:
+    shares = shares_of(None, limits.HISTORY_BYTES, None, has_tls=False)
+    assert f"{shares.watches:,}" in page.read_text(encoding="utf-8")
 
 
 def test_the_code_takes_each_bound_from_the_table() -> None:
