@@ -2,9 +2,9 @@
 
 `play.py 3 --copy DIR` writes the faulty program there, to be read and mended; `--from DIR` plays
 with that copy. `--hint`, `--hint 2` and `--answer` tell of this bug alone. `--simulate 50` lets
-raftline's own simulation look for the bug, with 50 seeds, `--fault KIND` and `--nodes N` in fewer
-ways. raftline itself is never changed. Exit status: 0 everything happened as it should, 1 it did
-not, 2 usage.
+raftline's own simulation look for the bug, with 50 seeds from `--seed 0` on, `--fault KIND` and
+`--nodes N` in fewer ways; `--whole` tells every event. raftline itself is never changed. Exit
+status: 0 everything happened as it should, 1 it did not, 2 usage.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import base64
 import difflib
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import zlib
@@ -119,11 +120,15 @@ def happens(script: str, sources: Path) -> str:
     return played.stdout
 
 
-def simulate(sources: Path, options: list[str], scene: LabFolder) -> int:
-    """Run raftline's simulated schedules with this program until one fails; return 1 then."""
-    # The package is bound to these sources before the simulation puts its own on the path.
-    code = "import raftline, sys; from tests.virtual.simulate import main; "
-    code += f"sys.exit(main(['--seed', '0', *{options!r}]))"
+def simulate(sources: Path, options: list[str], again: str, scene: LabFolder) -> int:
+    """Run raftline's simulated schedules with this program until one fails; return 1 then.
+
+    `again` is the form of the command that is shown to repeat that one: see `schedule.AGAIN`.
+    """
+    # The package is bound to these sources before the simulation puts its own on the path, where
+    # its schedules find the course.
+    code = "import raftline, sys; from tests.virtual import simulate, schedule; "
+    code += f"schedule.AGAIN = {again!r}; sys.exit(simulate.main({options!r}))"
     ran = subprocess.Popen(
         [sys.executable, "-B", "-c", code],
         env=_environment(sources),
@@ -233,6 +238,9 @@ def arguments_of(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--nodes", type=int, choices=range(1, 8), metavar="N", help="simulate so many servers"
     )
+    parser.add_argument(
+        "--seed", type=as_number("seed", 0, 999_999), metavar="S", help="simulate from this seed on"
+    )
     typed = parser.parse_args(arguments)
     if typed.copy is not None:
         copy = (typed.copy / "src").resolve()
@@ -240,8 +248,8 @@ def arguments_of(arguments: list[str] | None = None) -> argparse.Namespace:
             parser.error(f"{typed.copy / 'src'} exists already; nothing was changed")
         if copy.is_relative_to(SOURCES):
             parser.error(f"{typed.copy} lies within raftline itself; nothing was changed")
-    if (typed.fault or typed.nodes) and typed.simulate is None:
-        parser.error("--fault and --nodes are for --simulate")
+    if (typed.fault or typed.nodes or typed.seed is not None) and typed.simulate is None:
+        parser.error("--fault, --nodes and --seed are for --simulate")
     if typed.mine is not None and not (typed.mine / "src").is_dir():
         parser.error(f"{typed.mine / 'src'} is not there; make a copy with --copy DIR")
     return typed
@@ -268,12 +276,22 @@ def main() -> int:
         else:
             sources = copy_with_bug(number, scene.folder)
         if typed.simulate is not None:
-            options = ["--count", str(typed.simulate)]
+            options = ["--count", str(typed.simulate), "--seed", str(typed.seed or 0)]
             options += ["--nodes", str(typed.nodes)] if typed.nodes else []
             options += [word for kind in typed.fault for word in ("--fault", kind)]
-            return simulate(sources, options, scene)
+            options += ["--verbose"] if typed.whole else []
+            return simulate(sources, options, _again(typed), scene)
         does = happens(script_of(number), sources)
     return tell(number, does, whole=typed.whole, mended=typed.mine is not None)
+
+
+def _again(typed: argparse.Namespace) -> str:
+    """Return the form of the command that plays one schedule with the program that was typed."""
+    program = ["--without"] if typed.without else []
+    program += ["--from", str(typed.mine)] if typed.mine is not None else []
+    words = ["python3", sys.argv[0], str(typed.number), *program]
+    fixed = shlex.join(words).replace("{", "{{").replace("}", "}}")
+    return fixed + " --simulate 1 --seed {seed}{given} --whole"
 
 
 def tell(number: int, does: str, *, whole: bool, mended: bool) -> int:

@@ -130,6 +130,22 @@ def test_the_simulation_finds_rare_bugs_with_the_listed_options(typed: str) -> N
     assert options.strip() in play.HERE.joinpath("answers.md").read_text()
 
 
+def test_the_line_to_see_a_failed_schedule_again_plays_it_with_the_bug(tmp_path: Path) -> None:
+    status, said, _ = play_bug(*shlex.split("6 --simulate 20 --nodes 3"))
+    again = re.search(r"^see it again: python3 \S+/play\.py (.*)$", said, re.MULTILINE)
+    assert (status, again is not None) == (1, True), said
+    assert again is not None
+    broken = re.findall("^seed .*", said, re.MULTILINE)
+    assert broken
+    status, said, _ = play_bug(*shlex.split(again[1]))
+    assert status == 1
+    assert re.findall("^seed .*", said, re.MULTILINE) == broken
+    copy = tmp_path / "a copy"
+    assert play_bug("6", "--copy", str(copy))[0] == 0
+    said = play_bug("6", "--from", str(copy), "--simulate", "20")[1]
+    assert f" 6 --from '{copy}' --simulate 1 --seed " in said
+
+
 def test_a_copy_that_does_not_run_or_end_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,7 +168,9 @@ def test_a_copy_that_does_not_run_or_end_is_reported(
         (["1", "--simulate", "-3"], "'-3' is no number of seeds, 1 to 9"),
         (["1", "--simulate", "9", "--fault", "rain"], "--fault: invalid choice: 'rain'"),
         (["1", "--simulate", "9", "--nodes", "9"], "--nodes: invalid choice: 9"),
-        (["1", "--fault", "kill"], "--fault and --nodes are for --simulate"),
+        (["1", "--fault", "kill"], "--fault, --nodes and --seed are for --simulate"),
+        (["1", "--seed", "7"], "--fault, --nodes and --seed are for --simulate"),
+        (["1", "--simulate", "9", "--seed", "x"], "'x' is no seed, 0 to 9"),
         (["1", "--hint", "3"], "invalid choice: 3"),
         (["1", "--without", "--copy", "x"], "not allowed with argument"),
         (["1", "--copy", str(play.ROOT)], "exists already; nothing was changed"),

@@ -62,6 +62,8 @@ LOCKERS_ALONE = 3  # programs that hold locks alone; further ones share them, to
 MACHINES = (0, 0, 1)  # watches by the machine of raftline's clients
 WATCH_WITHIN_MS = 90_000  # a silence, the time to see that a node is cut off, and to go elsewhere
 
+AGAIN = "python tests/virtual/simulate.py --seed {seed}{given} --verbose"
+
 
 class SimulationFailed(Exception):
     """A schedule that went wrong: what, how to see it again, and what came last."""
@@ -116,7 +118,7 @@ def run(
         lines = "\n".join(schedule.world.trace())
         raise SimulationFailed(
             f"seed {seed}: {type(error).__name__}: {error}\n"
-            f"see it again: python tests/virtual/simulate.py --seed {seed}{given} --verbose\n"
+            f"see it again: {AGAIN.format(seed=seed, given=given)}\n"
             f"{plan}\nthe last events:\n{lines}"
         ) from error
     world = schedule.world
