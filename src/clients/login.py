@@ -56,7 +56,11 @@ class Credentials(NamedTuple):
         if not NAME.fullmatch(self.user):
             raise LoginFailed(f"{self.user!r} is no name of a user; {NAMED}")
         if not self.password and not self.file:
-            raise LoginFailed(f"{self.user} has no password here; ${PASSWORD_FILE} names its file")
+            failure = LoginFailed(
+                f"{self.user} has no password here; ${PASSWORD_FILE} names its file."
+            )
+            failure.advice = "Or --password-file FILE."
+            raise failure
         password = self.password
         if self.file:
             password = _first_line(self.file)
@@ -99,7 +103,7 @@ def credentials_of(user: str | None, password: str | None) -> Credentials | None
     where neither names a user.
 
     Raises:
-        ValueError: a password without a user, or a name that no user can have.
+        ValueError: a password without a user, a user without one, or a name that no user can have.
     """
     if user is None:
         if password is not None:
@@ -109,7 +113,10 @@ def credentials_of(user: str | None, password: str | None) -> Credentials | None
         raise ValueError(f"{user!r} is no name of a user; {NAMED}")
     if password is not None and (why := why_no_password(password)):
         raise ValueError(why)
-    return Credentials(user, password or "", "" if password else os.environ.get(PASSWORD_FILE, ""))
+    file = "" if password else os.environ.get(PASSWORD_FILE, "")
+    if not password and not file:
+        raise ValueError(f"{user} has no password: give password=, or its file, ${PASSWORD_FILE}")
+    return Credentials(user, password or "", file)
 
 
 def log_in(

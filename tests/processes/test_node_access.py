@@ -176,6 +176,7 @@ def test_a_node_that_others_reach_starts_with_a_secret_or_where_that_is_meant(
         ({"tls_require": True}, NodeError, "tls_require asks .*: add tls_only and tls_ca FILE"),
         ({"tls_crl": "none"}, NodeError, "tls_crl names .* add tls_ca FILE"),
         ({"password": "p"}, ValueError, "a password without a user"),
+        ({"user": "bob"}, ValueError, "bob has no password: give password=, or "),
         ({"tls": True}, TypeError, "unexpected keyword argument 'tls'"),
     ],
 )

@@ -165,7 +165,11 @@ def test_the_shell_takes_the_user_of_the_environment_or_of_an_option(
     refused = run("get", "app/shell")
     assert refused.returncode == 5
     assert "a client without a login may not get app/shell" in refused.stderr
-    assert "has no password here" in run("get", "--user", "bob", "a").stderr
+    missing = run("get", "--user", "bob", "a")
+    assert missing.stderr.endswith(
+        "bob has no password here; $RAFTLINE_PASSWORD_FILE names its file. "
+        "Or --password-file FILE.\n"
+    )
     words = ("status", "--timeout", "20", "--dir", str(cluster.folder))
     status = run(*words, **(named | {"RAFTLINE_USER": "ann"}))
     assert status.returncode == 0, status.stdout + status.stderr
