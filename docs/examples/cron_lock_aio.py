@@ -14,10 +14,15 @@ async def main(command: list[str]) -> int:
         if token is None:
             sys.exit(f"not begun: it runs as {await job.holder()}")
         environment = {**os.environ, "TOKEN": str(token)}
-        process = await asyncio.create_subprocess_exec(*command, env=environment)
-        status = await process.wait()
-        await job.release()  # raises LeaseLost if somebody else may have begun meanwhile
-        return status
+        try:
+            process = await asyncio.create_subprocess_exec(*command, env=environment)
+            return await process.wait()
+        except OSError as problem:
+            sys.exit(f"it can't be run: {problem}")
+        finally:
+            await job.release()  # raises LeaseLost if somebody else may have begun meanwhile
 
 
+if not sys.argv[1:]:
+    sys.exit("usage: cron_lock_aio.py COMMAND")
 sys.exit(asyncio.run(main(sys.argv[1:])))

@@ -5,6 +5,8 @@ import time
 
 import raftline
 
+if len(sys.argv) != 2:
+    sys.exit("usage: leader.py NAME")
 with raftline.connect() as kv, kv.election("service", ttl=5) as election:
     token = election.campaign(sys.argv[1])  # waits until this program leads
     print(f"{sys.argv[1]} leads with token {token}", flush=True)

@@ -14,4 +14,6 @@ async def main(name: str) -> None:
             await asyncio.sleep(0.1)  # the work of a leader, which hands on the token
 
 
+if len(sys.argv) != 2:
+    sys.exit("usage: leader_aio.py NAME")
 asyncio.run(main(sys.argv[1]))

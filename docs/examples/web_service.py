@@ -34,4 +34,6 @@ app.cleanup_ctx.append(connected)
 app.add_routes([web.get("/", count), web.get("/{key}", get), web.put("/{key}", put)])
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: web_service.py PORT")
     web.run_app(app, host="localhost", port=int(sys.argv[1]))

@@ -7,6 +7,8 @@ import sys
 
 import raftline
 
+if len(sys.argv) != 2:
+    sys.exit("usage: mine.py NAME, one of node1, node2, node3")
 members = {"node1": "127.0.0.1:8000", "node2": "127.0.0.1:8001", "node3": "127.0.0.1:8002"}
 with raftline.Node(sys.argv[1], members=members, dir=".") as node:
     leader = node.wait_for_leader()

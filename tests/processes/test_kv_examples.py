@@ -67,6 +67,33 @@ def test_the_cron_lock_has_one_job_run_and_hands_it_a_token(
 
 
 @BOTH
+def test_the_cron_lock_is_free_at_once_if_its_command_cannot_be_run(
+    kv: raftline.KV[str], nodes: Cluster, form: str
+) -> None:
+    wrong = example(f"cron_lock{form}", nodes, "./no-such-command").launch()
+    try:
+        assert wrong.ended(DEADLINE_S) == 1
+        assert len(wrong.said) == 1
+        assert wrong.said[0].startswith("it can't be run: ")
+        assert kv.lock("nightly").holder() is None
+    finally:
+        wrong.close()
+
+
+@pytest.mark.parametrize(
+    "form", ["cron_lock", "cron_lock_aio", "leader", "leader_aio", "web_service"]
+)
+def test_an_example_without_its_argument_prints_what_it_takes(form: str) -> None:
+    if form == "web_service":
+        pytest.importorskip("aiohttp")
+    command = [sys.executable, str(EXAMPLES / f"{form}.py")]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"usage: {form}.py ")
+    assert ended.stderr.count("\n") == 1
+
+
+@BOTH
 def test_the_leader_is_followed_by_another(kv: raftline.KV[str], nodes: Cluster, form: str) -> None:
     first = example(f"leader{form}", nodes, "one").launch()
     second = example(f"leader{form}", nodes, "two")
