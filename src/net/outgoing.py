@@ -6,11 +6,10 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Callable, Sequence
 
 from raftline.common.guarded_thread import guarded_thread
 from raftline.common.wakeup import Wakeup
-from raftline.net.host import Backlog, Batch, Host
+from raftline.net.host import Host
 from raftline.net.outgoing_protocol import OutgoingProtocol
 
 
@@ -47,11 +46,6 @@ class Outgoing(OutgoingProtocol):
             self._moved.wait()
         self._has_waiter = False
 
-    def is_empty(self) -> bool:
-        """Whether every reply has left."""
-        with self._lock:  # else what is no longer in `_batches` may not be in the socket yet
-            return super().is_empty()
-
     def wait_for_room(self) -> None:
         """Return once a client that sends without reading may send more."""
         if self.is_full():
@@ -72,50 +66,21 @@ class Outgoing(OutgoingProtocol):
             self._send_all(data)
             self.bytes_sent += len(data)
         finally:
-            with self._lock:
-                self.end_turn()
+            self.end_turn()
         self._pump()
-
-    def take_turn(self) -> bool:
-        with self._lock:
-            return super().take_turn()
 
     # --- any thread ----------------------------------------------------------------------------
 
-    def add_backlogs(self, backlogs: Sequence[Backlog]) -> None:
-        with self._lock:
-            super().add_backlogs(backlogs)
-
-    def pump(self) -> None:
-        """Send what the backlogs have, by this thread while the reader takes all at once, else by
-        one that waits for the reader. Others may send in between the pieces."""
-        with self._lock:
-            self._join_coming()
-        self._pump()
-
-    def go_on(self, backlogs: Sequence[Backlog]) -> None:
-        with self._lock:
-            self._backlogs.extend(backlogs)
-        self._pump()
-
-    def _pump(self) -> None:
-        with self._lock:
-            if not self._begin_pump():
-                return
+    def _pump(self) -> bool:
+        """Do so by this thread while the reader takes all at once, else by one that waits."""
         try:
-            is_more = True
-            while is_more:
-                data = self._next_of_sources()
-                with self._lock:
-                    is_more = self._pumped(data)
+            has_begun = super()._pump()
         except Exception as problem:  # a file that can't be read, for example
             self._cut_off_by(problem)
-        if self._has_waiter:
+            has_begun = True
+        if has_begun and self._has_waiter:
             self._moved.set()
-
-    def send_now(self, data: bytes) -> bool:
-        with self._lock:
-            return super().send_now(data)
+        return has_begun
 
     def flush(self) -> None:
         """Send the replies that are complete, up to the first request that has none yet."""
@@ -125,23 +90,10 @@ class Outgoing(OutgoingProtocol):
         if self._has_waiter:
             self._moved.set()
 
-    def push(self, data: bytes, to_backlogs: Callable[[], Sequence[Backlog]]) -> None:
-        with self._lock:
-            super().push(data, to_backlogs)
-
-    def push_later(self, to_backlogs: Callable[[], Sequence[Backlog]]) -> None:
-        with self._lock:
-            super().push_later(to_backlogs)
-
-    def keep(self, batch: Batch, replies: list[str]) -> list[str]:
-        with self._lock:
-            return super().keep(batch, replies)
-
     def break_off(self) -> None:
         """End the connection; see `ReplySink` and `Holder`. The thread that sends, if there is one,
         ends by that."""
-        with self._lock:
-            super().break_off()
+        super().break_off()
         self._moved.set()
 
     def shut_down(self, how: int = socket.SHUT_RDWR) -> None:
@@ -155,10 +107,6 @@ class Outgoing(OutgoingProtocol):
         self.break_off()
         with self._sending, self._lock:
             self._socket.close()
-
-    def _waiting(self) -> list[Batch]:
-        with self._lock:
-            return super()._waiting()
 
     # --- sending, with the lock held -------------------------------------------------------------
 

@@ -1,16 +1,17 @@
 """The lines that leave on one connection, as a machine: replies, in the order of the requests, and
 what watches send. It decides what leaves next, how much may wait, and who sends.
 
-It has no socket, no thread and no lock. Those are of the wire: `Outgoing` (net/outgoing.py) is a
-socket's, a schedule has one in memory. One caller at a time is in here, but for `_next` and
-`_next_of_sources`.
+It has no socket and no thread. Those are of the wire: `Outgoing` (net/outgoing.py) is a socket's, a
+schedule has one in memory. A wire with threads sets a lock. Under it one caller at a time is in
+here, but for `_next` and `_next_of_sources`.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Final
 
 from raftline.common.derived import mypyc_attr
 from raftline.net.host import EVERY, Backlog, Batch, Host, ReplySink
@@ -37,6 +38,7 @@ class OutgoingProtocol(ReplySink):
 
     def __init__(self, host: Host) -> None:
         self._host = host
+        self._lock: AbstractContextManager[Any] = nullcontext()
         self._batches: deque[Batch] = deque()  # in the order of their lines; the head is sent first
         self._added = self._settled = 0  # characters of the requests of batches, each in all
         self._backlogs: deque[Backlog] = deque()  # in turn
@@ -77,7 +79,8 @@ class OutgoingProtocol(ReplySink):
 
     def is_empty(self) -> bool:
         """Whether every reply has left."""
-        return not (self._batches or self._is_stuck)
+        with self._lock:  # else what is no longer in `_batches` may not have been sent yet
+            return not (self._batches or self._is_stuck)
 
     def is_full(self) -> bool:
         """Whether a client that sends without reading must wait before it may send more."""
@@ -91,7 +94,8 @@ class OutgoingProtocol(ReplySink):
 
     def keep(self, batch: Batch, replies: list[str]) -> list[str]:
         """Return the replies to entries as they may wait here; see `ReplySink`."""
-        return [self._as_kept(batch, reply) for reply in replies]
+        with self._lock:
+            return [self._as_kept(batch, reply) for reply in replies]
 
     def _as_kept(self, batch: Batch, reply: str) -> str:
         size, room = len(reply) if reply.isascii() else WIDE * len(reply), self._host.reply_room
@@ -116,14 +120,16 @@ class OutgoingProtocol(ReplySink):
 
     def _waiting(self) -> list[Batch]:
         # `add` may put more after these meanwhile: an iterator would not have it
-        return [self._batches[place] for place in range(len(self._batches))]
+        with self._lock:
+            return [self._batches[place] for place in range(len(self._batches))]
 
     # --- what leaves, without waiting for the reader --------------------------------------------
 
     def flush(self) -> None:
         """Send the replies that are complete, up to the first request that has none yet."""
-        if not self._is_stuck:
-            self._sent_replies()
+        with self._lock:
+            if not self._is_stuck:
+                self._sent_replies()
 
     def _sent_replies(self) -> bool:
         """Send the replies that are complete and not very long, without waiting; return False if
@@ -138,56 +144,60 @@ class OutgoingProtocol(ReplySink):
     def send_now(self, data: bytes) -> bool:
         """Send without waiting; return whether all was taken. After a part of it nothing leaves
         any more: what follows would be read as the rest of its line."""
-        sent = 0 if self._is_stuck else self._send(data)
-        if 0 < sent < len(data):
-            self._cut_off()
+        with self._lock:
+            sent = 0 if self._is_stuck else self._send(data)
+            if 0 < sent < len(data):
+                self._cut_off()
         return sent == len(data)
 
     def take_turn(self) -> bool:
         """Keep all others from sending, if every reply has left; return whether it is so now.
         `end_turn` is called then."""
-        if self._batches or self._is_stuck:
-            return False
-        self._is_stuck = True
+        with self._lock:
+            if self._batches or self._is_stuck:
+                return False
+            self._is_stuck = True
         return True
 
     def end_turn(self) -> None:
         """Let others send again."""
-        self._is_stuck = False
+        with self._lock:
+            self._is_stuck = False
 
     # --- watches ---------------------------------------------------------------------------------
 
     def add_backlogs(self, backlogs: Sequence[Backlog]) -> None:
         """Take watches that have something to send; `pump` sends it, and nobody before: the first
         line of a watch is the reply to its request."""
-        self._coming.extend(backlogs)
+        with self._lock:
+            self._coming.extend(backlogs)
 
     def pump(self) -> None:
         """Send what the backlogs have, while the reader takes all at once, else later. Others may
         send in between the pieces."""
-        self._join_coming()
+        with self._lock:
+            self._backlogs.extend(self._coming)
+            self._coming.clear()
         self._pump()
 
     def go_on(self, backlogs: Sequence[Backlog]) -> None:
         """Send what these have, and the others but for those that are yet to begin."""
-        self._backlogs.extend(backlogs)
+        with self._lock:
+            self._backlogs.extend(backlogs)
         self._pump()
 
-    def _join_coming(self) -> None:
-        self._backlogs.extend(self._coming)
-        self._coming.clear()
-
-    def _pump(self) -> None:
-        """Send what the backlogs have, but for those that are yet to join."""
-        if self._begin_pump():
-            while self._pumped(self._next_of_sources()):
-                pass
-
-    def _begin_pump(self) -> bool:
-        """Begin to send alone, if a backlog waits and nobody is at it; return whether so."""
-        if self._is_stuck or not self._backlogs:
-            return False
-        self._is_stuck = True
+    def _pump(self) -> bool:
+        """Send what the backlogs have, but for those that are yet to join, if one waits and nobody
+        is at it; return whether so."""
+        with self._lock:
+            if self._is_stuck or not self._backlogs:
+                return False
+            self._is_stuck = True
+        is_more = True
+        while is_more:
+            data = self._next_of_sources()
+            with self._lock:
+                is_more = self._pumped(data)
         return True
 
     def _pumped(self, data: bytes) -> bool:
@@ -206,29 +216,32 @@ class OutgoingProtocol(ReplySink):
     def push(self, data: bytes, to_backlogs: Callable[[], Sequence[Backlog]]) -> None:
         """Send lines of watches without waiting. If the reader is slow nothing is sent:
         `to_backlogs` makes the watches backlogs, which send the same later."""
-        if self._is_stuck or self._backlogs or self._coming:  # whoever sends asks these then
-            (self._coming or self._backlogs).extend(to_backlogs())
-        else:
-            sent = self._send(data)
-            if sent < len(data):
-                self._send_later(data[sent:])
+        with self._lock:
+            if self._is_stuck or self._backlogs or self._coming:  # whoever sends asks these then
+                (self._coming or self._backlogs).extend(to_backlogs())
+            else:
+                sent = self._send(data)
+                if sent < len(data):
+                    self._send_later(data[sent:])
 
     def push_later(self, to_backlogs: Callable[[], Sequence[Backlog]]) -> None:
         """Make watches backlogs whose lines are too long to be pushed."""
-        is_asked = self._is_stuck or bool(self._backlogs or self._coming)
-        (self._coming or self._backlogs).extend(to_backlogs())
-        if not is_asked:
-            self._send_later(b"")
+        with self._lock:
+            is_asked = self._is_stuck or bool(self._backlogs or self._coming)
+            (self._coming or self._backlogs).extend(to_backlogs())
+            if not is_asked:
+                self._send_later(b"")
 
     # --- the end ---------------------------------------------------------------------------------
 
     def break_off(self) -> None:
         """End the connection; see `ReplySink` and `Holder`. If somebody alone sends, that ends by
         this."""
-        if self._is_stuck:
-            self._shut_down()
-        else:
-            self._cut_off()
+        with self._lock:
+            if self._is_stuck:
+                self._shut_down()
+            else:
+                self._cut_off()
 
     def _cut_off(self) -> None:
         """Take nothing more from a reader who can't be sent to."""
