@@ -14,6 +14,7 @@ from raftline.net.reply_room import ReplyRoom
 from raftline.raft.messages import Message
 from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings
+from raftline.wire.protocol import NO_LEADER
 
 
 class FakeHost:
@@ -22,6 +23,7 @@ class FakeHost:
     def __init__(self, **facts: Any) -> None:
         self.name, self.limits, self.readings = "s1", Limits(), Readings()
         self.access, self.keys_of_lease = None, lambda lease: []
+        self.not_here = lambda: NO_LEADER
         self.without_machine = lambda command: ""  # it has every state machine
         self.is_down, self.patience_s = False, 60.0
         self.level, self.why_level = 1, lambda needed: f"Sorry, this needs level {needed}"

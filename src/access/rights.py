@@ -31,7 +31,11 @@ _PUBLIC_FIELDS = (
     "name", "role", "term", "leader", "members", "reads", "build", "version", "build_level",
     "level", "recovering", "no_leader_because", "controlled", "down",
 )  # fmt: skip
-KeysOfLease = Callable[[str], list[str]]
+KeysOfLease = Callable[[str], list[str] | None]  # None: they are not known here
+
+
+class KeysUnknownError(Exception):
+    """A line needs the rights for the keys of a lease, and this node may not know them."""
 
 
 class _Need(NamedTuple):
@@ -56,7 +60,11 @@ def denial_reason(
     done. A get may end in ` read log`, which makes it an entry. The answer depends on the command
     and on rights, not on the keys that exist. A lease is the exception: to end it deletes all of
     its keys, and to put a key under it may keep others from renewing it. For a line that is no
-    command, `right` is the right that it needs."""
+    command, `right` is the right that it needs.
+
+    Raises:
+        KeysUnknownError: the lease's keys decide, and `keys_of_lease` returned None.
+    """
     verb = command.partition(" ")[0]
     if right is None and verb in COMMANDS:
         right = COMMANDS[verb].right
@@ -106,7 +114,10 @@ def _needs_of_lease(
 ) -> Iterator[_Need]:
     """Yield what a line about a lease needs for the lease's keys."""
     lease = command.split(" ", 2)[1]
-    for key in keys_of_lease(lease):
+    keys = keys_of_lease(lease)
+    if keys is None:
+        raise KeysUnknownError
+    for key in keys:
         yield _Need(role, f"{does} {lease}", key, " for each of its keys")
 
 

@@ -9,7 +9,12 @@ from typing import Final
 
 from raftline.access.login import FAILED, NO_USERS, Login
 from raftline.access.proof import NONCE_BYTES, WRONG, ProofError, Responder
-from raftline.access.rights import as_asked, partial_status, sees_whole_status
+from raftline.access.rights import (
+    KeysUnknownError,
+    as_asked,
+    partial_status,
+    sees_whole_status,
+)
 from raftline.access.tls import named_in
 from raftline.net.host import Host
 from raftline.raft.levels import BOUNDED
@@ -164,13 +169,16 @@ class Admission:
     def _allowed(self, line: ParsedLine, login: Login) -> ParsedLine:
         """Return the line if whoever is logged in here may have it done, else one that explains why
         not; and a status that holds no more than the user may know."""
-        request = line.request
+        request, keys_of_lease = line.request, self._host.keys_of_lease
         if line.kind in ("peer", "level") or not request.command:
             return line
         right = ADMINISTERS_ALL if line.kind == "control" else None
-        why = login.denial_reason(as_asked(request), self._host.keys_of_lease, right)
+        try:
+            why = login.denial_reason(as_asked(request), keys_of_lease, right)
+        except KeysUnknownError:
+            return ParsedLine("local", request, line.text, reply=self._host.not_here())
         if not why and request.id and line.kind == "write":  # its number may begin a session
-            why = login.denial_reason("session", self._host.keys_of_lease)
+            why = login.denial_reason("session", keys_of_lease)
         if why:
             return ParsedLine("local", request, line.text, reply=error(why))
         if request.verb == "status" and not sees_whole_status(login.identity):

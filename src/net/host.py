@@ -318,8 +318,12 @@ class Host(Protocol):
     def with_level(self, change: Change) -> Change:
         """Return a change of members with the level of the new member's build, if it counts."""
 
-    def keys_of_lease(self, lease: str) -> list[str]:
-        """Return the keys that go with a lease, as of the last entry applied here."""
+    def keys_of_lease(self, lease: str) -> list[str] | None:
+        """Return the keys that go with a lease, as of the last entry applied here. None unless this
+        node leads and has applied an entry of its term, so all that was committed before."""
+
+    def not_here(self) -> str:
+        """Return the reply that sends a client to the leader, or to try again."""
 
     def without_machine(self, command: str) -> str:
         """Return the reply to a command for a state machine that is not here, else ""."""

@@ -337,7 +337,10 @@ class Server:
         build = ask_level(self.name, address, change.name, self.tls)
         return change if build is None else change._replace(level=build.level)
 
-    def keys_of_lease(self, lease: str) -> list[str]:
+    def keys_of_lease(self, lease: str) -> list[str] | None:
+        with self.driver.core:
+            if not self.node.view.knows_committed:
+                return None
         with self.logmanager.client_lock:
             return list(self.logmanager.store.leased.get(lease, ()))
 
@@ -345,10 +348,13 @@ class Server:
         """Return the reply to a command for a state machine that this node lacks, "" if it has
         it. Another leader may have it; here the command must never become an entry."""
         why = self.logmanager.state.machines.why_not(command.split(" ", 2)[1])
+        if not why:
+            return ""
+        return error(why) if self.node.view.leader == self.name else self.not_here()
+
+    def not_here(self) -> str:
         leader = self.node.view.leader
-        if not why or leader == self.name:
-            return error(why) if why else ""
-        return self.not_leader(leader) if leader else NO_LEADER
+        return NO_LEADER if leader in (None, self.name) else self.not_leader(leader)
 
     def not_leader(self, leader: str) -> str:
         """Return the reply that sends a client on to `leader`."""

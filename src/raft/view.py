@@ -177,6 +177,13 @@ class NodeView:
         return self._state.leading is not None
 
     @property
+    def knows_committed(self) -> bool:
+        """Whether this node leads and has applied an entry of its term: so it has applied all that
+        was committed before it led (paper §8)."""
+        state = self._state
+        return state.leading is not None and state.log.term_at(state.applied) == state.term
+
+    @property
     def arriving_bytes(self) -> int:
         """How much is here of a snapshot that arrives."""
         return self._state.incoming.received if self._state.incoming else 0

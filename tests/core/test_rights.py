@@ -6,7 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.access.rights import as_asked, denial_reason, partial_status
+from raftline.access.rights import (
+    KeysUnknownError,
+    as_asked,
+    denial_reason,
+    partial_status,
+)
 from raftline.access.roles import Identity, nobody
 from raftline.wire import operands as take
 from raftline.wire.commands import COMMANDS, WRITE, Command, read_request
@@ -163,6 +168,15 @@ def test_a_lease_is_ended_or_renewed_by_who_may_write_all_of_its_keys() -> None:
             "Nothing was done."
         )
         assert refusal(ALL, f"{verb} lease-6") == ""
+
+
+def test_where_the_keys_of_a_lease_may_be_unknown_nobody_is_taken_for_its_owner() -> None:
+    for line in ("release lease-5", "renew lease-5", "under lease-5 set app/x 1"):
+        with pytest.raises(KeysUnknownError):
+            denial_reason(EVE, line, lambda lease: None)
+        assert denial_reason(ALL, line, lambda lease: None) == ""
+        assert "may not" in denial_reason(BOB, line, lambda lease: None)
+    assert denial_reason(EVE, "set app/x 1", lambda lease: None) == ""
 
 
 def test_a_writer_of_all_keys_is_no_admin() -> None:

@@ -675,6 +675,20 @@ def test_lines_of_a_user_are_taken_as_its_rights_are(access: Access) -> None:
     assert door.say("sing a song").startswith("Sorry, I don't understand: sing")
 
 
+def test_a_lease_is_ended_where_its_keys_are_known_alone(path: Path) -> None:
+    """A node that was started again has applied nothing: there a lease has no keys yet."""
+    write_users(path, users_of(("eve", UserRole.WRITER, ("app/",)), ROOT))
+    access = Access(path, UserRole.NONE, failed_s=0.0)
+    door = Door(access, keys_of_lease=lambda lease: None, not_here=lambda: "ask s2")
+    door.say(f"login eve {PASSWORD}")
+    for line in ("release lease-5", "renew lease-5", "c#5@under lease-5 set app/x 1"):
+        assert door.say(line) == "ask s2"
+    door.host.keys_of_lease = lambda lease: ["app/x"]
+    assert door.say("release lease-5") == "write"
+    door.host.keys_of_lease = lambda lease: ["app/x", "db/x"]
+    assert "eve may not release lease-5" in door.say("release lease-5")
+
+
 def test_a_reader_begins_no_session_by_a_number(access: Access) -> None:
     """Sessions are few: one that is begun drives out the one that was used longest ago."""
     door = Door(access)

@@ -23,9 +23,9 @@ from raftline.node.startup import Startup
 from raftline.raft.levels import spell
 from raftline.raft.log import Entry
 from raftline.wire.parsing import Readings
-from raftline.wire.protocol import RISING
+from raftline.wire.protocol import NO_LEADER, RISING
 from raftline_course.harness.processes import DEADLINE_S, eventually
-from tests.core.cores import OPTIONS, node_of
+from tests.core.cores import OPTIONS, established, leader_of, node_of
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import MEMBERS
 from tests.rim.test_connection import Scene
@@ -45,6 +45,21 @@ def host() -> Server:
     host.builds = Builds(lambda name, level: None)
     assert (host.level, host.node.view.levels.latest) == (1, LEVEL)
     return host
+
+
+def test_the_keys_of_a_lease_are_known_once_what_was_committed_is_applied(host: Server) -> None:
+    host.driver = SimpleNamespace(core=threading.Lock())  # type: ignore[assignment]
+    host.book = SimpleNamespace(address=lambda _: Address("h2", 10001))  # type: ignore[assignment]
+    host.logmanager.store.leased["lease-5"] = {"a"}
+    for node in (node_of("s1", 1), leader_of("s1", 1)):
+        host.node = node
+        assert host.keys_of_lease("lease-5") is None
+        assert host.not_here() == NO_LEADER
+    host.node = established("s1", 1)
+    assert host.keys_of_lease("lease-5") == ["a"]
+    host.node._state.follow(host.node.view.term, "s2")
+    assert host.keys_of_lease("lease-5") is None
+    assert host.not_here().endswith("s2 (h2:10001)")
 
 
 def asked(host: Server) -> tuple[threading.Thread, list[str]]:

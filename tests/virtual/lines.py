@@ -30,7 +30,7 @@ from raftline.wire.limits import LONG_REPLY_BYTES
 from raftline.wire.membercommands import membership_facts
 from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings
-from raftline.wire.protocol import RISING, error
+from raftline.wire.protocol import NO_LEADER, RISING, error
 from tests.invariants import InvariantError
 from tests.virtual.manager import Manager
 
@@ -125,8 +125,14 @@ class Doors:
     def with_level(self, change: Change) -> Change:
         return change
 
-    def keys_of_lease(self, lease: str) -> list[str]:
+    def keys_of_lease(self, lease: str) -> list[str] | None:
+        if not self._view.knows_committed:
+            return None
         return list(self._host.manager.store.leased.get(lease, ()))
+
+    def not_here(self) -> str:
+        leader = self._view.leader
+        return NO_LEADER if leader in (None, self.name) else self._host.not_leader(leader)
 
     def without_machine(self, command: str) -> str:
         why = self._host.manager.state.machines.why_not(command.split(" ", 2)[1])
