@@ -185,7 +185,8 @@ def _tell_place(
 ) -> None:
     """Report how the node stands to its cluster, whether others reach it, and what they may do."""
     view = server.node.view
-    for note in (*check_member(view, configuration), *boot.access_settings(arguments).warnings()):
+    place = check_member(view, configuration, joins=bool(arguments.join))
+    for note in (*place, *boot.access_settings(arguments).warnings()):
         say(note)
     tell_reachability(
         server.name,

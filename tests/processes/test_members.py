@@ -171,6 +171,33 @@ def test_a_joined_node_restarts_without_join(cluster: Cluster, tmp_path: Path) -
     assert not any("asks" in line for line in node.said)
 
 
+def test_a_removed_node_joins_another_cluster_with_new_files_alone(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    """The terms of both are alike: a leader would take its entries for those of its own log."""
+    folder = tmp_path / "elsewhere"
+    node = joined(newcomer(cluster, cluster.leader(), folder))
+    cluster.ask("set k old")
+    removed(cluster, "s4")
+    node.wait_for_line("s4 was removed from the cluster by entry")
+    node.kill()
+    cluster.nodes.remove(node)
+    other_folder = tmp_path / "other"
+    other_folder.mkdir()
+    with Cluster(other_folder, 1, prefix="b") as other:
+        other.start()
+        for number in range(20):
+            assert other.ask(f"set k {number}").startswith("SET response")
+        node.options = ["--join", f"localhost:{other['b1'].port}"]
+        other.nodes.append(node)
+        assert node.launch().ended() == 3
+        assert any("s4 can't join with the files that it has" in line for line in node.said)
+        for path in (*folder.glob("s4.*"), folder / ".s4.born"):
+            path.unlink()
+        joined(node)
+        other.wait_until_equal()
+
+
 def test_a_member_starts_without_the_list_of_members(cluster: Cluster) -> None:
     node = cluster["s2"]
     node.kill()

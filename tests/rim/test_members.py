@@ -316,6 +316,67 @@ def test_a_node_with_entries_from_before_its_addition_waits_for_a_leader() -> No
     assert said.startswith("[!] s4 is no member as far as its log goes (s1 s2): it waits for a ")
 
 
+def joiner(commands: list[str], *, recovering: bool = False) -> RawNode:
+    """Return s4, born to join, with these entries after those that added it or did not yet."""
+    log = Log()
+    log.extend(1, ["noop", "members s1=h:1,voter s2=h:2,voter", *commands])
+    return node_from_disk(
+        "s4",
+        Membership(()),
+        log,
+        HardState(1, None),
+        OPTIONS,
+        lambda: 1,
+        0,
+        recovering=recovering,
+        may_be_new=recovering,
+    )
+
+
+ADDED = "members s1=h:1,voter s2=h:2,voter s4=h:4,voter"
+REMOVED = "members s1=h:1,voter s2=h:2,voter"
+
+
+@pytest.mark.parametrize("recovering", [False, True])
+def test_a_removed_node_joins_no_cluster_with_its_old_files(recovering: bool) -> None:
+    """Those of another cluster may have the same terms: its entries would be taken for them."""
+    view = joiner([ADDED, REMOVED], recovering=recovering).view
+    with pytest.raises(FilesRefused) as refused:
+        check_member(view, Configuration(Path("c"), {}), joins=True)
+    assert str(refused.value) == (
+        "s4 can't join with the files that it has: they are those of a cluster that it is no "
+        "member of (s1 s2), and the cluster that it joins might take entries of theirs for its "
+        "own. Move s4.* and .s4.born away; it gets all from the leader"
+    )
+    [said] = check_member(view, Configuration(Path("c"), {}))
+    assert said.startswith("[!] s4 was removed from the cluster by entry 4 of its log.")
+
+
+def test_a_joiner_does_not_bring_the_snapshot_of_a_cluster_without_it() -> None:
+    node = node_from_disk(
+        "s4",
+        Membership(("s1", "s2")),
+        Log(7, 2),
+        HardState(2, None),
+        OPTIONS,
+        lambda: 1,
+        0,
+        snapshot=Snapshot(7, 2, 0, 0),
+    )
+    with pytest.raises(FilesRefused, match="s4 can't join with the files that it has"):
+        check_member(node.view, Configuration(Path("c"), {}), joins=True)
+
+
+def test_a_joiner_that_was_added_or_still_catches_up_starts_again_to_join() -> None:
+    nowhere = Configuration(Path("c"), {})
+    assert check_member(joiner([ADDED]).view, nowhere, joins=True) == []
+    [said] = check_member(joiner([], recovering=True).view, nowhere, joins=True)
+    assert said.startswith("[!] s4 is no member as far as its log goes (s1 s2): it waits for a ")
+    newborn = node_of("s4", voters=Membership(()))
+    [said] = check_member(newborn.view, nowhere, joins=True)
+    assert said == "[*] s4 knows no members yet: it waits until a leader adds it"
+
+
 def test_a_lone_node_without_its_log_is_refused() -> None:
     with pytest.raises(FilesRefused, match="nobody to catch up from"):
         place_of("s1", Membership(("s1",)), recovering=True)
