@@ -51,11 +51,13 @@ def threads_without_signals() -> Iterator[None]:
 
 class Interrupts:
     """Ctrl-C, SIGTERM and SIGHUP from the first moment: before there is a server, they end the
-    process. A SIGHUP that is ignored stays so: `nohup` asks for that."""
+    process. Unless standard input is a terminal, SIGHUP does not: it is kept until the server can
+    act on it. A SIGHUP that is ignored stays so: `nohup` asks for that."""
 
     def __init__(self) -> None:
         self._stop: Callable[[], None] = lambda: os._exit(0)
-        self._hang_up: Callable[[], None] = self.stop
+        self._was_hung_up = False
+        self._hang_up: Callable[[], None] = self.stop if _is_at_terminal() else self._keep
         actions = {signal.SIGINT: self.stop, signal.SIGTERM: self.stop}
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
             actions[signal.SIGHUP] = lambda: self._hang_up()
@@ -74,14 +76,23 @@ class Interrupts:
         self._stop = stop
 
     def read_again_with(self, ask: Callable[[], None]) -> None:
-        """Have SIGHUP do this, unless standard input is a terminal: there it means that the
-        terminal was closed, and ends the process as before."""
-        if sys.stdin is None or not sys.stdin.isatty():
+        """Have SIGHUP do this, an earlier one too, unless standard input is a terminal: there it
+        means that the terminal was closed, and ends the process as before."""
+        if not _is_at_terminal():
             self._hang_up = ask
+            if self._was_hung_up:
+                ask()
+
+    def _keep(self) -> None:
+        self._was_hung_up = True
 
     def close(self) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+
+def _is_at_terminal() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()
 
 
 class Lifeline:

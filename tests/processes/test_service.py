@@ -8,12 +8,14 @@ import os
 import pty
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from raftline_course.harness.cluster import Cluster, NodeProcess
+from raftline_course.harness.cluster import SERVER, Cluster, NodeProcess
 
 
 @pytest.fixture
@@ -99,6 +101,36 @@ def test_sighup_ends_a_node_whose_input_is_a_terminal(cluster: Cluster) -> None:
         os.close(ours)
         os.close(theirs)
     assert node.said[-1] == "[*] s1: has shut down cleanly."
+
+
+HUNG_UP_AT_ITS_START = f"""
+import os, signal, sys
+sys.path.insert(0, {str(SERVER.parent)!r})
+from raftline.common.signals import Interrupts
+interrupts = Interrupts()
+os.kill(os.getpid(), signal.SIGHUP)
+print("goes on", flush=True)
+interrupts.read_again_with(lambda: print("reads again"))
+"""
+
+
+@pytest.mark.parametrize("is_at_terminal", [False, True])
+def test_a_sighup_while_a_node_reads_its_files_ends_it_only_at_a_terminal(
+    is_at_terminal: bool,
+) -> None:
+    ours, theirs = pty.openpty()
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", HUNG_UP_AT_ITS_START],
+            stdin=theirs if is_at_terminal else subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    said = "" if is_at_terminal else "goes on\nreads again\n"
+    assert (done.returncode, done.stdout, done.stderr) == (0, said, "")
 
 
 def test_each_line_of_a_json_log_is_an_object_with_time_node_and_term(cluster: Cluster) -> None:
