@@ -176,7 +176,7 @@ class Snapshots:
         except StorageError:
             self._files.discard()
             raise
-        old = self._files.open(current) if current is not None else None
+        old = self._opened(current)
         published = yield from self._publish(snapshot)
         if old is not None:
             old.close()  # frees its bytes, which takes a while: not while others wait to write
@@ -191,6 +191,14 @@ class Snapshots:
         if compacts:
             yield from self._compact(snapshot)
             self._due_bytes = self._next_due(self._logmanager.log_bytes)
+
+    def _opened(self, snapshot: Snapshot | None) -> BinaryIO | None:
+        """Return the file of a snapshot that is about to be replaced; None if there is none, or if
+        it can't be read, which a new one mends."""
+        try:
+            return self._files.open(snapshot) if snapshot is not None else None
+        except (OSError, StorageError):
+            return None
 
     def _publish(self, snapshot: Snapshot) -> Turns[bool]:
         """Put a snapshot of this node's own in force; False if a later one arrived.
@@ -327,9 +335,7 @@ class Snapshots:
                 try:
                     yield from self._send_piece(message)
                 except (OSError, StorageError) as error:
-                    self._rim.say(
-                        f"[!] {self._name} can't read its snapshot for {message.to}: {error}"
-                    )
+                    self._not_read(message, error)
         finally:
             self._close_all()
 
@@ -348,12 +354,25 @@ class Snapshots:
         elif self._files.current != snapshot:
             self._rim.step(SnapshotGone(message.to, snapshot))
         else:
-            self._rotten = snapshot
-            self._rim.say(
-                f"[!] {self._files.name} has rotted on the disk, as its CRC-32 shows: nobody is "
-                f"sent that, {self._name} takes a new one"
-            )
-            self._rim.wake_taker()
+            self._replace_rotten(snapshot, "has rotted on the disk, as its CRC-32 shows")
+
+    def _not_read(self, message: InstallSnapshot, error: OSError | StorageError) -> None:
+        """Report it. What the disk does not give back is rotten, too; a file that can't be opened
+        may lack a descriptor alone."""
+        snapshot = message.snapshot
+        if (file := self._open.pop(snapshot, None)) is not None:
+            file.close()
+        if isinstance(error, OSError) and self._files.current == snapshot:
+            self._replace_rotten(snapshot, f"can't be read: {error.strerror or error}")
+        else:
+            self._rim.say(f"[!] {self._name} can't read its snapshot for {message.to}: {error}")
+
+    def _replace_rotten(self, snapshot: Snapshot, why: str) -> None:
+        self._rotten = snapshot
+        self._rim.say(
+            f"[!] {self._files.name} {why}. Nobody is sent that, {self._name} takes a new one"
+        )
+        self._rim.wake_taker()
 
     def _checked(self, snapshot: Snapshot) -> Turns[BinaryIO | None]:
         """Return the file of a snapshot to send, once all of it is checked; None if it is missing.

@@ -170,11 +170,19 @@ class SnapshotFile:
         """Return the file of `snapshot` to read pieces from; None if it is no longer in force.
 
         The opened file stays readable, even after a later one has its name.
+
+        Raises:
+            OSError: the disk does not give it back.
+            FilesRefused: it can't be opened.
         """
         if not self._folder.exists(self.name):
             return None
         file = self._folder.read(self.name)
-        head = HEAD.fullmatch(file.readline())
+        try:
+            head = HEAD.fullmatch(file.readline())
+        except OSError:
+            file.close()
+            raise
         if head is None or (int(head[1]), int(head[2])) != snapshot[:2]:
             file.close()
             return None

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from typing import BinaryIO
 
 import pytest
 
@@ -587,6 +590,56 @@ def test_a_damaged_snapshot_is_taken_anew_instead_of_sent(
     rig.wait_for(lambda: rig.posted)
     assert rig.posted[0].raw == rig.folder.content("s2.state_machine")[:10]
     assert len(boot(rig.folder.kill(), "s2")[0].store) == 4
+
+
+class BadSectors(MemoryFolder):
+    """A disk that does not give back one snapshot: all of it, or what follows on its first line."""
+
+    def __init__(self, reads_a_line: bool) -> None:
+        super().__init__()
+        self.reads_a_line = reads_a_line
+        self.bad = b""  # the content of that snapshot
+
+    def read(self, name: str) -> BinaryIO:
+        file = super().read(name)
+        return BadFile(self.bad, self.reads_a_line) if file.getvalue() == self.bad else file
+
+
+class BadFile(io.BytesIO):
+    def __init__(self, data: bytes, reads_a_line: bool) -> None:
+        super().__init__(data)
+        self._reads_a_line = reads_a_line
+
+    def readline(self, size: int | None = -1) -> bytes:
+        return super().readline(size) if self._reads_a_line else self.read()
+
+    def read(self, size: int | None = -1) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+@pytest.mark.parametrize("reads_a_line", [False, True])
+def test_a_snapshot_that_the_disk_does_not_give_back_is_taken_anew(
+    make_rig: Callable[..., Rig], reads_a_line: bool
+) -> None:
+    folder = BadSectors(reads_a_line)
+    rig = make_rig(folder)
+    first = with_a_snapshot_of_its_own(rig)
+    folder.bad = folder.content("s2.state_machine")
+    rig.append(5, 1, 5, "set z 26", prev_term=1)  # so that the next one has other bytes
+    rig.wait_for(lambda: rig.manager.applied.index == 5)
+    rig.threads.start()
+    rig.snapshots.send(InstallSnapshot("s2", "s3", 1, first, 0, 10, 1))
+    rig.wait_for_line(
+        "[!] s2.state_machine can't be read: Input/output error. Nobody is sent that, s2 takes a "
+        "new one"
+    )
+    rig.wait_for_line("[*] s2 took a snapshot: the state after entry 5, 5 keys")
+    assert (rig.posted, rig.failures) == ([], [])
+    assert rig.snapshots._open == {}
+    second = rig.manager.snapshots.current
+    rig.snapshots.send(InstallSnapshot("s2", "s3", 1, second, 0, 10, 1))
+    rig.wait_for(lambda: rig.posted)
+    assert rig.posted[0].raw == folder.content("s2.state_machine")[:10]
 
 
 def test_a_snapshot_damaged_amid_its_transfer_is_found_at_the_restart_of_it(
