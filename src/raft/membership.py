@@ -23,6 +23,9 @@ from raftline.raft.spelling import NAME
 
 PREFIX: Final = "members "
 _WORD = re.compile(rf"({NAME})=([^\s=,|]+:[1-9][0-9]{{0,4}}),(voter|learner)")
+# As in common/address.py, by which a node dials: it could not dial anything else.
+_HOST = re.compile(r"(?!\.|.{0,252}\.\.|.{0,252}[^.]{64})[A-Za-z0-9_.:%-]{1,253}")
+_PORT_MAX: Final = 65535
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,15 +131,23 @@ def read(command: str) -> Membership | None:
     return Membership(tuple(now["voter"]), tuple(now["learner"]), tuple(before["voter"]), addresses)
 
 
+def is_dialled(address: str) -> bool:
+    """Whether HOST:PORT, whose port has one to five digits, is a place that a node can dial."""
+    host, _, port = address.rpartition(":")
+    if host.startswith("[") and host.endswith("]") and ":" in host:
+        host = host[1:-1]
+    return int(port) <= _PORT_MAX and _HOST.fullmatch(host) is not None
+
+
 def _read_half(text: str, addresses: dict[str, str]) -> dict[str, list[str]] | None:
-    """Return names by role. None: a word has another form, a name occurs twice, or a member has
-    another address than before."""
+    """Return names by role. None: a word has another form, or names no place that can be dialled, a
+    name occurs twice, or a member has another address than before."""
     names: dict[str, list[str]] = {"voter": [], "learner": []}
     for word in text.split(" ") if text else ():
         found = _WORD.fullmatch(word)
         if found is None or any(found[1] in others for others in names.values()):
             return None
-        if addresses.setdefault(found[1], found[2]) != found[2]:
+        if not is_dialled(found[2]) or addresses.setdefault(found[1], found[2]) != found[2]:
             return None
         names[found[3]].append(found[1])
     return names

@@ -26,7 +26,7 @@ from typing import Final
 from raftline.common.level import LEVEL
 from raftline.raft.levels import FIRST
 from raftline.raft.log import Entry
-from raftline.raft.membership import PREFIX, Membership, all_vote, read
+from raftline.raft.membership import PREFIX, Membership, all_vote, is_dialled, read
 from raftline.raft.spelling import NAME, NUMBER, NUMBER_MAX
 from raftline.storage.disk import LevelRefused
 
@@ -149,7 +149,7 @@ def read_members(spelled: bytes | None) -> Membership:
     members: dict[str, str] = {}
     for word in words:
         member = _MEMBER.fullmatch(word)
-        if member is None or member[1] in members:
+        if member is None or member[1] in members or not is_dialled(member[2]):
             raise ValueError(
                 f"the base line names a member as {ascii(word)[:60]}, where NAME=HOST:PORT is "
                 "expected, each name once; was it written by a newer version?"

@@ -5,11 +5,13 @@ from __future__ import annotations
 from itertools import combinations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from raftline.common.address import Address
 from raftline.raft.change import Change, ChangePlan, ChangeRefused, advice, plan
 from raftline.raft.membership import Configurations, Membership, read
+from raftline.storage.lines import read_base
 
 NAMES = ("s1", "s2", "s3", "s4", "s5", "s6", "s7")
 
@@ -140,12 +142,42 @@ def test_a_configuration_is_read_back_as_it_was_spelled(
         "members 1s=h:1,voter",
         "members s1=h:0,voter",
         "members s1=h,voter",
+        "members s1=h:65536,voter",
+        "members s1=h:1,voter s2=h:99999,learner",
+        "members s1=h:65536,voter | s1=h:65536,voter",
+        "members s1=h..x:1,voter",
+        "members s1=[h]:1,voter",
     ],
 )
 def test_an_entry_that_is_no_configuration_changes_no_members(command: str) -> None:
     assert read(command) is None
     configurations = Configurations(0, Membership(("s1",)), [command])
     assert (configurations.index, configurations.latest.voters) == (0, ("s1",))
+
+
+@given(st.from_regex(r"[\[\].:%a-z0-9é-]{1,70}:[1-9][0-9]{0,4}", fullmatch=True))
+@example("h:65535")
+@example("::1:65535")
+@example("[::1]:65535")
+@example("[h]:1")
+@example("[::1:1")
+@example("h:65536")
+@example(f"{'h' * 64}:1")
+def test_a_member_s_address_is_one_that_a_node_can_dial(address: str) -> None:
+    """A node would end, with all others, at an entry that it can't act on."""
+    try:
+        Address.parse(address)
+        can_be_dialled = True
+    except ValueError:
+        can_be_dialled = False
+    assert (read(f"members s1={address},voter") is not None) == can_be_dialled
+    for spelled in (f" s1={address}", f" s1={address},voter"):
+        line = f"0 0 base{spelled}\n".encode()
+        if can_be_dialled:
+            assert read_base(line)[2].addresses == {"s1": address}
+        else:
+            with pytest.raises(ValueError, match="the base line names a member as"):
+                read_base(line)
 
 
 def test_a_cut_restores_the_previous_configuration() -> None:
