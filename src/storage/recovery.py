@@ -219,8 +219,9 @@ class Recovery:
             holder = self._log_name if log.last_term == held_term else self.snapshots.name
             raise FilesRefused(
                 f"{self.storage.name} says term {promise.term}, but {holder} has an entry "
-                f"of term {held_term}: one of the two is from another time or node; restore "
-                f"both from one backup of this node; {CATCH_UP} {self._node}"
+                f"of term {held_term}: one of the two is from another time or node. Older files "
+                "in place of both would forget what it has promised; "
+                f"{CATCH_UP.removeprefix('or ')} {self._node}"
             )
         return promise
 
