@@ -35,6 +35,7 @@ from raftline.node.memory import Shares
 from raftline.node.server import Server
 from raftline.node.startup import Startup, check_member
 from raftline.storage.disk import EXIT_SYSTEM, StorageError, exit_status_of
+from raftline.wire.limits import HTTP_CONNECTIONS
 from raftline.wire.parsing import Readings
 
 STACK_BYTES = 512 << 10  # a thread per connection, thousands of them
@@ -132,10 +133,7 @@ def _boot(
         start = stack.enter_context(contextlib.ExitStack())
         if configuration.added:
             start.callback(joining.withdraw, configuration)
-        listener = Listener(
-            arguments.host, port, shares.connections, arguments.io, shares.half_lines_bytes
-        )
-        stack.enter_context(contextlib.closing(listener))
+        listener = stack.enter_context(contextlib.closing(_listening(arguments, port, shares)))
         listed = configuration.members.get(arguments.name)
         stack.enter_context(contextlib.closing(service)).open_door(listed)
         interrupts = stack.enter_context(contextlib.closing(Interrupts()))
@@ -149,7 +147,8 @@ def _boot(
         where, view = (arguments.host, port), server.node.view
         timeout_s = (view.election_at_ms - view.now_ms) / 1000
         console.say(f"[*] Server started on {where} with timeout {timeout_s:.1f} seconds")
-        console.say(shares.line(server.name))
+        for line in shares.lines(server.name, listener.connections_max):
+            console.say(line)
         with threads_without_signals():
             if arguments.join:
                 _join(arguments, port, configuration, tls, server, console.say)
@@ -159,6 +158,18 @@ def _boot(
         start.pop_all()  # it is up: its line in the configuration stays
         service.began(server)
         return server.wait()
+
+
+def _listening(arguments: argparse.Namespace, port: int, shares: Shares) -> Listener:
+    """Take the port, and room for as many connections as the arguments and the system allow."""
+    return Listener(
+        arguments.host,
+        port,
+        shares.connections,
+        arguments.io,
+        shares.half_lines_bytes,
+        other_files=0 if arguments.http is None else HTTP_CONNECTIONS,
+    )
 
 
 def _join(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import _thread
 import contextlib
 import errno
-import resource
 import select
 import socket
 import sys
@@ -16,6 +15,7 @@ from raftline.access.tls_socket import TlsSocket
 from raftline.common.config import PortRefused
 from raftline.common.guarded_thread import guarded_thread
 from raftline.net.connection import Connection
+from raftline.net.file_limit import places_for
 from raftline.net.host import Batch, Host
 from raftline.net.lines import HalfLines, prepare
 from raftline.net.places import Places
@@ -23,9 +23,7 @@ from raftline.net.shared_reader import CROWDS, SharedReader
 from raftline.wire.limits import (
     HALF_LINES_BYTES,
     LINE_S,
-    LISTING_FILES,
     PLACES_FOR_PEERS,
-    PLACES_GIVEN_UP,
 )
 
 EVERY_PLACE_TAKEN = (
@@ -50,12 +48,16 @@ class Listener:
         connections_max: int,
         io: str = "auto",
         half_lines_bytes: int = HALF_LINES_BYTES,
+        other_files: int = 0,
     ) -> None:
-        """Take the port; `io` is one of `IO_MODES`.
+        """Take the port; `io` is one of `IO_MODES`. So many connections are taken as this process
+        may have open beside `other_files`, connections_max at most.
 
         Raises:
+            ConfigError: these are hardly any.
             PortRefused: the port can't be had.
         """
+        self.connections_max = connections_max = places_for(connections_max, other_files)
         self._places: Places[Connection] = Places(connections_max)
         self._half_lines = HalfLines(half_lines_bytes)
         self._io = io
@@ -66,7 +68,6 @@ class Listener:
         self._taker: threading.Thread | None = None
         self._complained_s: dict[str, float] = {}  # of what
         self._gone = (0, 0, 0)  # connections that ended, and the bytes that they read and sent
-        raise_file_limit(connections_max + PLACES_FOR_PEERS + PLACES_GIVEN_UP + LISTING_FILES + 64)
         try:
             info = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
             self._socket = socket.socket(info[0], socket.SOCK_STREAM)
@@ -262,11 +263,3 @@ def switch_interval_s(connections: int) -> float:
     process started.
     """
     return max(USUAL_SWITCH_S, connections * SWITCH_S)
-
-
-def raise_file_limit(wanted: int) -> None:
-    """Let this process have this many files and sockets open, or as many as it may."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    enough = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < enough:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (enough, hard))

@@ -10,6 +10,16 @@ from typing import Generic, Protocol, TypeVar
 
 from raftline.wire.limits import PLACES_FOR_PEERS, PLACES_GIVEN_UP, STRANGER_LEAST_S
 
+LEAST_CONNECTIONS = 16  # for which a node must have room
+
+
+def fewer_than_wanted(name: str, taken: int, wanted: int) -> str:
+    """Return what a node prints that takes fewer connections than it might."""
+    return (
+        f"[!] {name} takes {taken:,} connections, not {wanted:,}: its process may have no more"
+        " files and sockets open (ulimit -n, LimitNOFILE)"
+    )
+
 
 class Guest(Protocol):
     """A connection."""

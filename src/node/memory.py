@@ -10,6 +10,7 @@ import math
 from typing import NamedTuple
 
 from raftline.common.config import ConfigError
+from raftline.net.places import LEAST_CONNECTIONS, fewer_than_wanted
 from raftline.wire.limits import (
     ALLOCATOR_BYTES,
     CONNECTION_BYTES,
@@ -50,7 +51,6 @@ FIXED_BYTES = sum(
 PART_OF_WATCHES = 8
 PART_OF_HALF_LINES = 6
 PART_OF_CONNECTIONS = 1 - 1 / PART_OF_WATCHES - 1 / PART_OF_HALF_LINES
-LEAST_CONNECTIONS = 16
 MIB = 1 << 20
 
 
@@ -62,13 +62,16 @@ class Shares(NamedTuple):
     watches: int
     half_lines_bytes: int
 
-    def line(self, name: str) -> str:
-        """Return what a node prints of them at its start."""
-        return (
+    def lines(self, name: str, connections: int) -> list[str]:
+        """Return what a node prints of them at its start, which takes so many connections."""
+        lines = [
             f"[*] {name} memory: its bounds add up to {self.memory_bytes // MIB} MiB beside the"
-            f" keys, with up to {self.connections:,} connections and {self.watches:,} watches"
+            f" keys, with up to {connections:,} connections and {self.watches:,} watches"
             " (--memory)"
-        )
+        ]
+        if connections < self.connections:
+            lines.append(fewer_than_wanted(name, connections, self.connections))
+        return lines
 
 
 def shares_of(

@@ -27,6 +27,7 @@ from raftline.kv.codec import TEXT
 from raftline.kv.listeners import plain
 from raftline.kv.store import KV
 from raftline.net.listener import Listener
+from raftline.net.places import fewer_than_wanted
 from raftline.node.access_settings import AccessSettings
 from raftline.node.reading_again import readers_of
 from raftline.node.snapshots import COMPACT_BYTES
@@ -145,6 +146,9 @@ class Node(NoCopies):
         with threads_without_signals():
             self._console = Console(console or cast(TextIO, LogStream()), verbose=False)
             self._listener = Listener(self.address.host, self._port, CONNECTIONS_MAX)
+        taken = self._listener.connections_max
+        if taken < CONNECTIONS_MAX:
+            self._console.say(fewer_than_wanted(self.name, taken, CONNECTIONS_MAX))
 
     def _recover(
         self,

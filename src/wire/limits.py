@@ -15,6 +15,7 @@ WORK_BYTES = 24 << 20  # for what is at hand: a line that is read, an entry that
 CONNECTION_BYTES = 32 << 10  # of each that is open, its thread and its buffers
 TLS_BYTES = 42 << 10  # more, with TLS
 CONNECTIONS_MAX = 4096  # if --max-connections is not given
+OWN_FILES = 64  # and sockets of the node itself, which no connection may use up
 WATCH_BYTES = 1 << 10  # of each
 HISTORY_BYTES = 16 << 20  # of the latest events, if --history-bytes is not given
 HISTORY_EVENTS = 100_000  # of these, if --history-events is not given

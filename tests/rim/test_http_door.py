@@ -17,7 +17,7 @@ from raftline.common.config import PortRefused
 from raftline.monitoring import listener
 from raftline.monitoring.listener import MonitorListener
 from raftline.monitoring.pages import Answer, Pages
-from raftline.net.listener import raise_file_limit
+from raftline.net.file_limit import raise_file_limit
 from raftline_course.harness.processes import eventually, free_ports
 
 HALF = 500  # connections of half requests

@@ -29,9 +29,16 @@ def test_the_parts_add_up_to_what_is_said(has_tls: bool) -> None:
     sum_bytes = FIXED_BYTES + HISTORY_BYTES + shares.watches * WATCH_BYTES
     sum_bytes += shares.half_lines_bytes + (shares.connections + PLACES_FOR_PEERS) * each
     assert MEMORY_BYTES - each < sum_bytes <= MEMORY_BYTES
-    assert shares.line("s1").startswith(
-        "[*] s1 memory: its bounds add up to 256 MiB beside the keys"
-    )
+    lines = shares.lines("s1", shares.connections)
+    assert len(lines) == 1
+    assert lines[0].startswith("[*] s1 memory: its bounds add up to 256 MiB beside the keys")
+
+
+def test_a_node_that_takes_fewer_connections_than_fit_its_memory_says_so() -> None:
+    shares = shares_of(MEMORY_BYTES, HISTORY_BYTES, MANY, has_tls=False)
+    usual, fewer = shares.lines("s1", 800)
+    assert "with up to 800 connections" in usual
+    assert fewer.startswith("[!] s1 takes 800 connections, not 1,146: ")
 
 
 def test_more_memory_gives_more_places_up_to_those_that_are_wanted() -> None:

@@ -14,7 +14,7 @@ from typing import TextIO
 from raftline.clients.connection import ClientError
 from raftline.clients.conversation import Client
 from raftline.common.console import draws
-from raftline.net.listener import raise_file_limit
+from raftline.net.file_limit import raise_file_limit
 from raftline.tools.cluster import how_it_ended
 from raftline.tools.progress import ERASE_LINE, bar
 from raftline_course.harness.proxy import Network

@@ -1,0 +1,41 @@
+"""The files and sockets that this process may have open, and how many connections fit."""
+
+from __future__ import annotations
+
+import resource
+
+from raftline.common.config import ConfigError
+from raftline.net.places import LEAST_CONNECTIONS
+from raftline.wire.limits import LISTING_FILES, OWN_FILES, PLACES_FOR_PEERS, PLACES_GIVEN_UP
+
+RESERVED_FILES = PLACES_FOR_PEERS + PLACES_GIVEN_UP + LISTING_FILES + OWN_FILES
+
+
+def places_for(connections: int, others: int = 0) -> int:
+    """Raise the limit as far as it may; return how many connections fit it, so many at most.
+    `others` are files beside these and RESERVED_FILES.
+
+    Clients must not use up the files that the node needs for its log.
+
+    Raises:
+        ConfigError: hardly any fits.
+    """
+    reserved = RESERVED_FILES + others
+    limit = raise_file_limit(connections + reserved)
+    least = min(connections, LEAST_CONNECTIONS)
+    if limit < least + reserved:
+        raise ConfigError(
+            f"this process may have {limit} files and sockets open, and a node with these settings"
+            f" needs {least + reserved} at least; raise the limit (ulimit -n, LimitNOFILE)"
+        )
+    return limit - reserved
+
+
+def raise_file_limit(wanted: int) -> int:
+    """Let this process have this many files and sockets open, or as many as it may; return how
+    many of these it may have then."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    enough = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < enough:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (enough, hard))
+    return enough
