@@ -16,7 +16,7 @@ import threading
 import time
 from typing import Any
 
-from raftline.wire.limits import TLS_RECORD_S
+from raftline.wire.limits import TLS_ANSWERS_BYTES, TLS_RECORD_S
 
 RAW_BYTES = 32 << 10  # from the network at a time
 WAITED_BYTES = 4 << 10  # of these that are waited for: so many are kept for it
@@ -197,15 +197,22 @@ class TlsSocket(socket.socket):
             raise ConnectionAbortedError("a record was begun and not ended")
 
     def _decrypted(self, tls: ssl.SSLObject, wanted: int, buffer: Any) -> int | None:
-        """Read what has come; 0 at the end, None if more has to come first."""
+        """Read what has come; 0 at the end, None if more has to come first.
+
+        OpenSSL answers some records as they are read (KeyUpdate; a wish to shake hands again).
+        These answers leave with what is sent next, and nobody may let them pile up.
+        """
         with self._state:
             try:
-                size = int(tls.read(wanted, buffer))
+                size: int | None = int(tls.read(wanted, buffer))
             except ssl.SSLWantReadError:
-                return None
+                size = None
             except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
                 size = 0
-            self._has_ended = size == 0
+            if self._leaving.pending > TLS_ANSWERS_BYTES:
+                raise ConnectionAbortedError("it asked TLS for more answers than it reads")
+            if size is not None:
+                self._has_ended = size == 0
             return size
 
     def recv(self, bufsize: int, flags: int = 0) -> bytes:

@@ -30,6 +30,7 @@ LONG_READ_BYTES = 128 << 10  # at a time amid a longer line, of what has come; n
 LONG_READS = 16  # that are under way at a time
 LINE_S = 30.0  # for a line that was begun, and for a reader that takes no replies
 TLS_RECORD_S = 30.0  # for a record that was begun
+TLS_ANSWERS_BYTES = 4 << 10  # of TLS itself, which leave with what is sent next
 HALF_LINES_BYTES = 8 << 20  # at least, of lines that clients began and did not end, all together
 
 # Strangers: who has neither logged in nor proved to be a member.

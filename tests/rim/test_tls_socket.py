@@ -23,6 +23,7 @@ from raftline.net import opening
 from raftline.net.lines import LineReader, set_timeout
 from raftline.net.opening import NoTls, begin_tls
 from raftline.tools import certs
+from raftline.wire.limits import TLS_ANSWERS_BYTES
 
 DEADLINE_S = 30.0
 
@@ -257,6 +258,34 @@ def test_a_record_longer_than_there_is_one_ends_the_connection_at_once(
     socket.socket.send(here, b"\x17\x03\x03\xff\xff" + b"x" * 100)
     with pytest.raises(ssl.SSLError):
         there.recv(100)
+
+
+class AsksForAnswers:
+    """Decrypts records that OpenSSL answers, and no others: TLS 1.3's KeyUpdate, which asks for an
+    answer, and TLS 1.2's wish to shake hands again."""
+
+    def __init__(self, connection: TlsSocket) -> None:
+        self._connection = connection
+
+    def read(self, wanted: int, buffer: object) -> int:
+        self._connection._leaving.write(b"a" * 27)
+        raise ssl.SSLWantReadError
+
+    def pending(self) -> int:
+        return 0
+
+
+def test_whoever_has_this_side_answer_without_end_is_disconnected(
+    ends: tuple[TlsSocket, TlsSocket],
+) -> None:
+    """The answers leave with what is sent next, which may never be: the memory would grow."""
+    here, there = ends
+    here._tls = AsksForAnswers(here)  # type: ignore[assignment]
+    there.sendall(b"x")
+    for _ in range(TLS_ANSWERS_BYTES // 27):
+        assert here.take(bytearray(100)) == 0
+    with pytest.raises(ConnectionAbortedError, match="more answers than it reads"):
+        here.take(bytearray(100))
 
 
 def test_new_files_are_taken_over_and_bad_ones_are_not(made: Path, tmp_path: Path) -> None:
