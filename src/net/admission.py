@@ -274,6 +274,8 @@ class Admission:
             host.speakers.claim(sender, self._speaker)
         except PeerError as taken:
             return self._refuse(line, str(taken))
+        if self.speaks_for not in (None, sender):  # or who makes up names had ever more of them
+            host.speakers.release(self.speaks_for, self._speaker)
         self.speaks_for = sender
         if message is None or line.problem:
             return self._refuse(line, line.problem)

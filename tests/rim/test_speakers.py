@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from raftline.net.admission import Admission
 from raftline.net.connection import Connection
 from raftline.net.peers import Speakers
 from raftline.node.server import Server
 from raftline.raft.messages import PeerError
+from raftline.wire.parsing import parse
 from tests.core.cores import node_of
 from tests.fake_host import FakeHost
 
@@ -32,6 +34,25 @@ def test_a_peer_is_lost_with_the_connection_that_it_spoke_on_last(
     there.close()
     connection.serve()
     assert host.reports == lost
+
+
+def test_a_connection_that_speaks_in_another_name_gives_the_former_one_up() -> None:
+    """Else a stranger's names, of which it may make up many, were kept for ever."""
+    host: Any = FakeHost(why_not_heard=lambda name, message: "")
+    speaker, other = object(), object()
+    admission = Admission(host, speaker)
+
+    def say(name: str) -> str:
+        line = parse(f"{name}@RequestVote 3-9-2".encode(), host.limits, host.readings, "s1")
+        return admission.admit(line).kind
+
+    assert [say(name) for name in ("y1", "y2", "y2", "y3")] == ["peer"] * 4
+    host.speakers.claim("y1", other)
+    assert say("y1") == "local"  # refused, and so y3 is still its
+    assert (say("y3"), admission.speaks_for) == ("peer", "y3")
+    assert host.speakers.release("y3", speaker)
+    assert not host.speakers.release("y2", speaker)
+    assert host.speakers.release("y1", other)
 
 
 def test_one_connection_at_a_time_speaks_for_a_peer_until_it_is_silent() -> None:
