@@ -84,14 +84,36 @@ class Peer:
         self._outbox: list[bytes | memoryview] = []
         self._outbox_bytes = 0
         self.bytes_sent = self.bytes_read = 0  # on all connections that ended, and on this one
+        self._to_begin: list[tuple[Callable[[], None], str]] = []  # threads that were not to be had
         self._more = Wakeup()  # set when the outbox has something
         self._stopping = threading.Event()
         self._wanted = threading.Event()  # there was something to send, and no connection
         self._complained_s = -FOREIGN_PAUSE_S
 
     def start(self) -> None:
-        for run, what in ((self._dial, "reader"), (self._send_outbox, "sender")):
+        """Begin both threads.
+
+        Raises:
+            RuntimeError: there is none to be had now; `send` tries again.
+        """
+        with self._lock:
+            self._to_begin = [(self._send_outbox, "sender"), (self._dial, "reader")]
+            self._begin()
+
+    def _begin(self) -> None:
+        """Begin the threads that lack, with the lock held: the sender first, as the reader is what
+        makes a connection."""
+        while self._to_begin:
+            run, what = self._to_begin[0]
             guarded_thread(run, f"{self._me} {what} of {self.name}", self._complain_of).start()
+            del self._to_begin[0]
+
+    def _begin_again(self) -> None:
+        """Try it once more, if it failed."""
+        try:
+            self._begin()
+        except RuntimeError as problem:
+            self._complain_of(problem)
 
     def stop(self) -> None:
         self._stopping.set()
@@ -128,6 +150,8 @@ class Peer:
         """Send one line, or drop it if the peer is away or far too slow."""
         with self._lock:
             if self._socket is None:
+                if self._to_begin:
+                    self._begin_again()
                 if not self._wanted.is_set():
                     self._wanted.set()
                 return
@@ -380,7 +404,8 @@ class PeerBook:
             if name not in peers and not self._stopped:
                 peers[name] = self._dial(name, address)
                 if self._started:
-                    peers[name].start()
+                    with contextlib.suppress(RuntimeError):  # no thread now: `send` tries again
+                        peers[name].start()
         self._addresses = {**self._addresses, **wanted}
         self._peers = peers  # replaced as a whole: others read it meanwhile
 

@@ -156,6 +156,60 @@ def test_a_member_that_moved_is_dialled_anew() -> None:
     assert life == ["start s2 h:2", "stop s2", "start s2 h:9"]
 
 
+class FewThreads(threading.Thread):
+    """Threads of which the system gives no more than `left`."""
+
+    left = 0
+
+    def start(self) -> None:
+        if FewThreads.left == 0:
+            raise RuntimeError("can't start new thread")
+        FewThreads.left -= 1
+        super().start()
+
+
+def test_a_new_member_is_dialed_once_there_is_a_thread_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`follow` is called in a step: an error there would stop every node at the same entry."""
+    monkeypatch.setattr(threading, "Thread", FewThreads)
+    said: list[str] = []
+    dialed = threading.Event()
+
+    def dial(name: str, address: Address) -> Peer:
+        peer = Peer("s1", name, address, lambda _: None, lambda _: None, said.append)
+        monkeypatch.setattr(peer, "_dial_once", dialed.set)
+        return peer
+
+    book = PeerBook({}, dial)
+    book.start()
+    try:
+        book.follow({"s2": "h:2"})
+        for FewThreads.left in (0, 1, 0):  # then the sender has begun, and there is no reader
+            book.send("s2", b"x")
+        assert not dialed.is_set()
+        assert said == ["[!] s2 at h:2 can't be talked to: RuntimeError: can't start new thread"]
+        FewThreads.left = 9
+        book.send("s2", b"x")
+        assert dialed.wait(30)
+        book.send("s2", b"x")
+        assert FewThreads.left == 8
+    finally:
+        book.stop()
+
+
+def test_a_node_without_a_thread_for_a_member_does_not_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(threading, "Thread", FewThreads)
+    address = Address("h", 2)
+    book = PeerBook({}, lambda *_: Peer("s1", "s2", address, *[lambda _: None] * 3))
+    book.follow({"s2": "h:2"})
+    FewThreads.left = 0
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        book.start()
+
+
 def test_no_connection_begins_once_the_node_stops() -> None:
     book, life = book_of({})
     book.start()
