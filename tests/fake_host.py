@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from raftline.access.secret import NO_AUTH
+from raftline.net.backups import Backups
 from raftline.net.host import Batch, ReplySink
 from raftline.net.peers import Speakers
 from raftline.net.reply_room import ReplyRoom
@@ -30,6 +31,7 @@ class FakeHost:
         self.with_level = lambda change: change
         self.speakers, self.peer_auth, self.tls = Speakers(0.3, lambda: 0.0), NO_AUTH, None
         self.reply_room = ReplyRoom()
+        self.backups = Backups(lambda folder, size: True)
         self.batches: list[Batch] = []
         self.heard: list[Message] = []
         self.reports: list[str] = []  # warnings, and the peers that were lost

@@ -14,6 +14,7 @@ from raftline.access.login import Access
 from raftline.access.secret import PeerAuth
 from raftline.access.tls import Tls
 from raftline.common.derived import mypyc_attr
+from raftline.net.backups import Backups
 from raftline.net.peers import Speakers
 from raftline.net.reply_room import ReplyRoom
 from raftline.raft.change import Change
@@ -279,6 +280,7 @@ class Host(Protocol):
     peer_auth: PeerAuth  # what a member has to prove
     tls: Tls | None
     reply_room: ReplyRoom  # of all connections
+    backups: Backups  # that they fetch
 
     @property
     def level(self) -> int:

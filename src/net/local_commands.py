@@ -1,33 +1,23 @@
-"""The commands that a connection answers one after the other, in order: no batch of requests.
-
-To `backup` they answer with a copy of the node's state, piece by piece (docs/repair.md): the text
-of a snapshot, in a file without a name beside the node's own. It goes away with the connection
-that asked for it, or with the process.
-"""
+"""The commands that a connection answers one after the other, in order: no batch of requests."""
 
 from __future__ import annotations
 
 import json
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
-from json.encoder import encode_basestring
 
-from raftline.common.wakeup import Breather
+from raftline.net.backups import BackupFailed, BackupFile
 from raftline.net.host import Batch, Host, Reader
 from raftline.net.levels import spell_level
 from raftline.net.outgoing_protocol import OutgoingProtocol
 from raftline.net.waits import AwaitReplies, Replies, ReserveRoom, WaitFor, Waits
 from raftline.storage.disk import HalfApplied
-from raftline.storage.snapshotlines import MachineState, checked_pieces
 from raftline.wire.commands import COMMANDS, HELP, Request
 from raftline.wire.limits import PIECE_CHARACTERS
 from raftline.wire.membercommands import CHANGE_S
 from raftline.wire.parsing import ParsedLine, Reading
 from raftline.wire.protocol import CODES, NO_LEADER, error, outcome_unknown
-
-PIECE_BYTES = 256 << 10
 
 
 class LocalCommands:
@@ -151,18 +141,29 @@ class LocalCommands:
             yield from self._replies.add_in_pieces(request.id, reply)
 
     def _piece_of_backup(self, offset: int) -> str:
-        if self._backup_file is None:
+        file = self._backup_file
+        if file is None:
             return error("no backup was begun on this connection; begin with: backup")
-        return f"BACKUP response: {self._backup_file.piece(offset)}"
+        self._host.backups.touch(file)
+        try:
+            return f"BACKUP response: {file.piece(offset)}"
+        except ValueError:  # it is closed
+            return error("no backup is here any more: others needed its room; begin with: backup")
 
     def _begin_backup(self) -> str:
-        host = self._host
-        self._backup_file = None  # frees the room of the one before
+        self.end()  # frees the room of the one before
+        backups, logmanager = self._host.backups, self._host.logmanager
         try:
-            self._backup_file = BackupFile(host.logmanager.freeze(), host.logmanager.folder_path)
+            file = self._backup_file = backups.make(logmanager.folder_path, logmanager.freeze)
         except (BackupFailed, HalfApplied) as failure:
             return error(str(failure))
-        return f"BACKUP response: {self._backup_file.begin}"
+        return f"BACKUP response: {file.begin}"
+
+    def end(self) -> None:
+        """Give back the room of the backup that was made here, if any."""
+        file, self._backup_file = self._backup_file, None
+        if file is not None:
+            self._host.backups.end(file)
 
     def _obey(self, asked: ParsedLine) -> Waits[str]:
         yield from self._replies.flush()  # what came before may be about to end
@@ -191,47 +192,3 @@ def _is_read(request: Request) -> bool:
 
 def _first(reader: Reader, command: str) -> str:
     return reader.read([command])[0]
-
-
-class BackupFailed(Exception):
-    """The disk took no copy of the state. The message is what the reply says."""
-
-
-class BackupFile:
-    """The state as of one moment; `begin` names it, `piece` gives its bytes."""
-
-    def __init__(self, state: MachineState, folder: str) -> None:
-        """Write it down, without haste.
-
-        Raises:
-            BackupFailed: there is no room for it, for example; nothing is left of it.
-        """
-        self._index, self._term = state.index, state.term
-        self._size = self._crc = 0
-        breathe = Breather().breathe
-        try:
-            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115, read piece by piece
-            for data, crc in checked_pieces(state):
-                self._file.write(data)
-                self._size, self._crc = self._size + len(data), crc
-                breathe()
-            self._file.flush()
-        except OSError as failure:
-            raise BackupFailed(
-                f"the backup can't be written to {folder}: {failure.strerror or failure}. Nothing "
-                "was done, and this server goes on. Look at that disk."
-            ) from failure
-        finally:
-            state.release(breathe)
-
-    @property
-    def begin(self) -> str:
-        """Which entry it is the state after, of which term; its size and CRC-32."""
-        return f"{self._index}-{self._term} of {self._size} bytes crc32 {self._crc:08x}"
-
-    def piece(self, offset: int) -> str:
-        """Return the bytes from `offset` on as a JSON string; at the end an empty one. A byte that
-        is not UTF-8, because a character was cut in two, is `\\udcNN` in it."""
-        self._file.seek(offset)
-        text = encode_basestring(self._file.read(PIECE_BYTES).decode("utf-8", "surrogateescape"))
-        return f"from {offset} " + text.encode("utf-8", "backslashreplace").decode()

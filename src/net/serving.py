@@ -123,6 +123,7 @@ class Serving:
         """Forget what was begun here, since this connection ends."""
         self._watching.end()
         self._observing.end()
+        self._local_commands.end()
         self._left = None
         self._protocol.forget()
 

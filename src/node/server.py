@@ -23,13 +23,14 @@ from raftline.common.signals import WAIT_S_MAX, threads_without_signals
 from raftline.common.version import VERSION
 from raftline.common.wakeup import Wakeup
 from raftline.logmanager import LogManager
+from raftline.net.backups import Backups
 from raftline.net.host import Batch, Orders, Origin, ReplySink
 from raftline.net.levels import Builds, ask_level
 from raftline.net.listener import Listener
 from raftline.net.peers import Peer, PeerBook, Speakers
 from raftline.net.reply_room import ReplyRoom
 from raftline.node.clock import SYSTEM
-from raftline.node.disk_room import DiskRoom, free_bytes
+from raftline.node.disk_room import DiskRoom, free_bytes, spares
 from raftline.node.driver import Driver
 from raftline.node.observers import Observers
 from raftline.node.recorder import FileRecorder
@@ -117,6 +118,7 @@ class Server:
         self._level_rises = threading.Condition(threading.Lock())
         self._noted_level = FIRST
         self.reply_room = ReplyRoom()
+        self.backups = Backups(spares)
         self.traffic_log = TrafficLog(console, course=course_console, is_private=startup.is_private)
         self.observers = Observers(self.name, console.say, self.clock)
         self._startup = startup

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from tempfile import gettempdir
 
 import pytest
 
@@ -12,7 +13,7 @@ from raftline.access.rights import denial_reason
 from raftline.access.roles import Identity
 from raftline.common.level import LEVEL
 from raftline.logmanager import LogManager
-from raftline.net.local_commands import BackupFailed, BackupFile
+from raftline.net.backups import BackupFailed, Backups
 from raftline.net.opening import TLS_ONLY
 from raftline.raft.membership import all_vote
 from raftline.state.commands import execute
@@ -23,6 +24,7 @@ from raftline.storage.disk import HalfApplied
 from raftline.storage.snapshotlines import MachineState
 from raftline.wire import protocol, watches
 from raftline.wire.commands import COMMANDS, read_request
+from raftline.wire.limits import BACKUPS
 from raftline.wire.membercommands import change_reply
 from raftline.wire.observing import too_many as too_many_observers
 from raftline.wire.operands import Limits, not_understood
@@ -75,10 +77,13 @@ def half_applied() -> str:
     return error(str(caught.value))
 
 
-def no_backup() -> str:
+def no_backup(folder: str = "/no such folder", *, spares: bool = True, before: int = 0) -> str:
     state = MachineState(57, 4, all_vote(MEMBERS), [], {})
+    backups = Backups(lambda folder, size: spares)
+    for _ in range(before):
+        backups.make(folder, lambda: state)
     with pytest.raises(BackupFailed) as caught:
-        BackupFile(state, "/no such folder")
+        backups.make(folder, lambda: state)
     return error(str(caught.value))
 
 
@@ -165,6 +170,8 @@ SENTENCES = [
     (change_reply("add s4 h 1", "refused", "s4 votes already. Nothing was changed"), "not-changed"),
     (change_reply("add s4 h 1", "refused", "s4 is removed before it has caught up"), "not-changed"),
     (no_backup(), "no-backup"),
+    (no_backup(gettempdir(), spares=False), "no-backup"),
+    (no_backup(gettempdir(), before=BACKUPS), "full"),
     (error(Machines({}).why_not("bank")), "no-machine"),
     (rejected(Rejected("ann has not got 5")), "rejected"),
     (rejected(ValueError()), "rejected"),

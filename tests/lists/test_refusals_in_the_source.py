@@ -38,7 +38,7 @@ FOLDERS = ("src/access", "src/net", "src/node", "src/raft", "src/state", "src/wi
 MISTAKES = {
     "src/access/login.py": {"this is no message of "},
     "src/net/admission.py": {" proved itself on this ", " proved nothing on this "},
-    "src/net/local_commands.py": {"no backup was begun on this "},
+    "src/net/local_commands.py": {"no backup was begun on this ", "no backup is here any more: "},
     "src/node/server.py": {" was removed from the ", " is no peer of "},
     "src/state/commands.py": {" is no whole number from "},
     "src/state/objectcommands.py": {"there is no operation "},

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,10 +18,12 @@ from raftline.net.host import Batch
 from raftline.net.server_protocol import TIMING_MARK
 from raftline.net.serving import NO_TIMING_MARK
 from raftline.net.shared_reader import SharedReader
+from raftline.raft.membership import all_vote
 from raftline.raft.messages import RequestVote
 from raftline.state.machines import UnknownMachine
+from raftline.storage.snapshotlines import MachineState
 from raftline.wire.commands import Request
-from raftline.wire.limits import PEER_LINE_BYTES
+from raftline.wire.limits import BACKUP_S, BACKUPS, PEER_LINE_BYTES
 from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings, parse
 from raftline.wire.protocol import FULL, SHUT_DOWN, STOPPING, not_leader
@@ -27,7 +31,7 @@ from raftline_course.controller.store import store
 from raftline_course.harness.processes import eventually
 from tests.fake_host import FakeHost
 from tests.faulty_folder import MemoryFolder
-from tests.node_files import boot, entries
+from tests.node_files import MEMBERS, boot, entries
 
 DEADLINE_S = 60.0
 SHORT = Limits(key_bytes=16, value_bytes=16)
@@ -387,3 +391,25 @@ def test_no_backup_is_taken_of_pairs_of_no_entry() -> None:
         "s1@Sorry, an entry failed on this server, which stops. Nothing was done; try another."
     )
     scene.end()
+
+
+def test_the_room_of_a_backup_is_given_back_with_its_connection(tmp_path: Path) -> None:
+    scene = Scene()
+    frozen = MachineState(1, 1, all_vote(MEMBERS), [], {"a": "1"})
+    scene.host.logmanager = SimpleNamespace(folder_path=str(tmp_path), freeze=lambda: frozen)
+    for place in range(BACKUPS + 1):  # the next one of a connection takes the place of the last
+        scene.say("backup\n")
+        scene.submitted(place + 1)
+        scene.batches[place].wake()
+        assert scene.line().startswith("s1@BACKUP response: 1-1 of ")
+    scene.host.backups._now_s = lambda: time.monotonic() + BACKUP_S
+    assert scene.host.backups._ends_one()
+    scene.say("backup from 0\n")
+    assert scene.line().startswith("s1@Sorry, no backup is here any more: others needed its room")
+    scene.say("backup\n")
+    scene.submitted(BACKUPS + 2)
+    scene.batches[-1].wake()
+    assert scene.line().startswith("s1@BACKUP response: ")
+    assert len(scene.host.backups._read_s) == 1
+    scene.end()
+    assert len(scene.host.backups._read_s) == 0

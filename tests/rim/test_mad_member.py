@@ -13,6 +13,7 @@ import pytest
 from raftline.common.address import Address
 from raftline.common.config import FILE_NAME, PACES, Configuration
 from raftline.common.console import Console
+from raftline.net.backups import BackupFailed
 from raftline.node import disk_room
 from raftline.node.server import Server
 from raftline.node.startup import Startup
@@ -90,3 +91,14 @@ def test_leaps_of_terms_do_not_put_a_node_out_of_its_cluster(node: Server) -> No
     sound = AppendEntries("s3", "s1", 2 + LEAP, 1, 1, [], 1, 1)  # the others follow, by one leap
     assert node.hear([sound], None) == []
     assert (node.node.view.term, node.node.view.leader) == (2 + LEAP, "s3")
+
+
+def test_backups_of_a_node_leave_its_log_room(
+    node: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logmanager = node.logmanager
+    node.backups.make(logmanager.folder_path, logmanager.freeze)
+    full = SimpleNamespace(total=16 * BOUND, free=BOUND)
+    monkeypatch.setattr(disk_room.shutil, "disk_usage", lambda folder: full)
+    with pytest.raises(BackupFailed, match="the disk has no room for a backup beside the log"):
+        node.backups.make(logmanager.folder_path, logmanager.freeze)

@@ -7,18 +7,21 @@ import io
 import json
 import sys
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 import pytest
 
 from raftline.common.wakeup import no_pause
-from raftline.net import local_commands
-from raftline.net.local_commands import BackupFailed, BackupFile
+from raftline.net import backups
+from raftline.net.backups import BackupFailed, BackupFile, Backups
 from raftline.raft.membership import all_vote
+from raftline.storage.disk import HalfApplied
 from raftline.storage.snapshotlines import MachineState, SnapshotReader, spell_snapshot
 from raftline.tools import recover
 from raftline.tools.fsck import Bar
 from raftline.wire.commands import read_request
+from raftline.wire.limits import BACKUP_S, BACKUPS
 from raftline.wire.operands import Limits
 from raftline.wire.protocol import ProtocolError
 from tests.node_files import MEMBERS
@@ -27,6 +30,10 @@ from tests.node_files import MEMBERS
 def state(keys: int) -> MachineState:
     pairs = {f"k{number}": "é€😀" * 40 for number in range(keys)}
     return MachineState(57, 4, all_vote(MEMBERS), ['{"forgotten": false}'], pairs)
+
+
+def all_fit() -> Backups:
+    return Backups(lambda folder, size: True)
 
 
 def pieces(file: BackupFile) -> bytes:
@@ -40,10 +47,10 @@ def pieces(file: BackupFile) -> bytes:
 
 
 def test_backup_pieces_make_up_the_file_even_if_they_cut_a_character(tmp_path: Path) -> None:
-    file = BackupFile(state(3000), str(tmp_path))
+    file = all_fit().make(str(tmp_path), lambda: state(3000))
     data = pieces(file)
     assert data == b"".join(spell_snapshot(state(3000)))
-    assert len(data) > 3 * local_commands.PIECE_BYTES
+    assert len(data) > 3 * backups.PIECE_BYTES
     assert file.begin == f"57-4 of {len(data)} bytes crc32 {crc32(data):08x}"
     assert SnapshotReader(io.BytesIO(data), no_pause).read().snapshot.index == 57
     assert any("\\udc" in file.piece(offset) for offset in range(400, 420))
@@ -58,7 +65,70 @@ def test_without_room_a_backup_is_refused_in_one_line(
 
     monkeypatch.setattr("tempfile.TemporaryFile", no_room)
     with pytest.raises(BackupFailed, match=r"No space left.*this server goes on\."):
-        BackupFile(state(1), str(tmp_path))
+        all_fit().make(str(tmp_path), lambda: state(1))
+
+
+def test_a_backup_leaves_the_log_its_part_of_the_disk(tmp_path: Path) -> None:
+    """It is looked at before each write, and nothing of the copy stays."""
+    asked: list[tuple[str, int]] = []
+
+    def spares(folder: str, size: int) -> bool:
+        asked.append((folder, size))
+        return sum(size for _, size in asked) < 100_000
+
+    released: list[bool] = []
+    frozen = state(3000)
+    frozen.release = lambda breathe: released.append(True)
+    room = Backups(spares)
+    with pytest.raises(BackupFailed, match=r"no room for a backup beside the log\. Nothing was"):
+        room.make(str(tmp_path), lambda: frozen)
+    assert {folder for folder, _ in asked} == {str(tmp_path)}
+    assert len(asked) > 1  # some of it was written
+    assert (released, room._read_s) == ([True], {})
+
+
+def test_a_backup_too_many_is_refused_until_one_has_ended(tmp_path: Path) -> None:
+    room = all_fit()
+    files = [room.make(str(tmp_path), lambda: state(1)) for _ in range(BACKUPS)]
+    with pytest.raises(BackupFailed, match=r"too many backups .* try again\."):
+        room.make(str(tmp_path), lambda: state(1))
+    room.end(files[0])
+    room.make(str(tmp_path), lambda: state(1))
+
+
+def test_a_backup_that_fails_takes_no_place(tmp_path: Path) -> None:
+    def fail() -> MachineState:
+        raise HalfApplied("an entry failed")
+
+    room = all_fit()
+    for _ in range(BACKUPS + 1):
+        with pytest.raises(HalfApplied):
+            room.make(str(tmp_path), fail)
+
+
+@pytest.mark.parametrize("wants", ["place", "room"])
+def test_a_backup_that_nobody_reads_gives_way_to_another(tmp_path: Path, wants: str) -> None:
+    now_s, free = [100.0], [1 << 30]
+
+    def spares(_: str, size: int) -> bool:
+        return size <= free[0] or room._read_s.get(left, 0.0) == 0.0
+
+    left: Any = None
+    room = Backups(spares, lambda: now_s[0])
+    left, *others = [room.make(str(tmp_path), lambda: state(1)) for _ in range(BACKUPS)]
+    now_s[0] += BACKUP_S - 1
+    for file in others:
+        room.touch(file)
+    if wants == "room":
+        room.end(others.pop())
+        free[0] = 0
+    with pytest.raises(BackupFailed):
+        room.make(str(tmp_path), lambda: state(1))
+    now_s[0] += 1
+    room.make(str(tmp_path), lambda: state(1))
+    assert [len(pieces(file)) > 0 for file in others] == [True] * len(others)
+    with pytest.raises(ValueError, match="closed"):
+        left.piece(0)
 
 
 def test_the_two_forms_of_backup_are_read() -> None:

@@ -31,7 +31,7 @@ SIMULATED = (
     "raftline_course/harness/linearizable",
     "raftline/access/login", "raftline/access/rights",
     "raftline/monitoring/exposition", "raftline/monitoring/metrics",
-    "raftline/net/admission", "raftline/net/host", "raftline/net/lines",
+    "raftline/net/admission", "raftline/net/backups", "raftline/net/host", "raftline/net/lines",
     "raftline/net/local_commands", "raftline/net/outgoing_protocol",
     "raftline/net/reply_room", "raftline/net/server_protocol", "raftline/net/serving",
     "raftline/net/waits", "raftline/net/watching", "raftline/common/wakeup",

@@ -14,6 +14,7 @@ from raftline.access.login import Access
 from raftline.access.secret import NO_AUTH, PeerAuth
 from raftline.access.tls import Tls
 from raftline.net.admission import Admission
+from raftline.net.backups import Backups
 from raftline.net.host import Batch, Orders, Origin, ReplySink
 from raftline.net.outgoing_protocol import OutgoingProtocol
 from raftline.net.peers import Speakers
@@ -67,6 +68,7 @@ class Doors:
         self.peer_auth: PeerAuth = NO_AUTH
         self.tls: Tls | None = None
         self.reply_room = ReplyRoom(LONG_REPLY_BYTES, now_s=host.clock.now_s)
+        self.backups = Backups(lambda folder, size: True, host.clock.now_s)
         self.traffic_log = NoTraffic()
         self.orders: Orders | None = None
         self.observers: Any = None

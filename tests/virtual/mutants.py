@@ -29,10 +29,10 @@ RIM = tuple(
     for name in (
         "access/login", "access/proof", "access/rights", "access/roles", "access/secret",
         "monitoring/pages",
-        "net/admission", "net/local_commands", "net/serving", "net/watching", "node/applying",
-        "node/batching", "node/clock", "node/handover", "node/lease_clock", "node/leasing",
-        "node/observers", "node/queue", "node/reading_again", "node/rounds", "node/snapshots",
-        "node/stepper", "state/pages", "state/pairs",
+        "net/admission", "net/backups", "net/local_commands", "net/serving", "net/watching",
+        "node/applying", "node/batching", "node/clock", "node/handover", "node/lease_clock",
+        "node/leasing", "node/observers", "node/queue", "node/reading_again", "node/rounds",
+        "node/snapshots", "node/stepper", "state/pages", "state/pairs",
     )
 )  # fmt: skip
 # What runs in a schedule whose programs take locks.

@@ -1,0 +1,159 @@
+"""The copies of a node's state that connections fetch, piece by piece (docs/use/protocol.md).
+
+Each is the text of a snapshot, in a file without a name beside the node's own. It goes away with
+the connection that asked for it, or with the process. All of them leave the log its part of the
+disk, and there are few at a time. One that nobody reads for long gives way to another.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from json.encoder import encode_basestring
+
+from raftline.common.wakeup import Breathe, Breather
+from raftline.storage.snapshotlines import MachineState, checked_pieces
+from raftline.wire.limits import BACKUP_S, BACKUPS
+
+PIECE_BYTES = 256 << 10
+Spares = Callable[[str, int], bool]  # whether a file in a folder may grow by so many bytes
+
+
+class BackupFailed(Exception):
+    """There is no copy of the state. The message is what the reply says."""
+
+
+class BackupFile:
+    """The state as of one moment; `begin` names it, `piece` gives its bytes."""
+
+    def __init__(self, folder: str, has_room: Callable[[int], bool]) -> None:
+        """Write nothing yet. `has_room` says whether it may grow by so many bytes."""
+        self._folder = folder
+        self._has_room = has_room
+        self._index = self._term = self._size = self._crc = 0
+
+    def write(self, state: MachineState) -> None:
+        """Write it down, without haste.
+
+        Raises:
+            BackupFailed: there is no room for it, for example; nothing is left of it.
+        """
+        self._index, self._term = state.index, state.term
+        breathe = Breather().breathe
+        try:
+            self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115, read later
+            try:
+                self._fill(state, breathe)
+            except BaseException:
+                self.close()
+                raise
+        except OSError as failure:
+            raise BackupFailed(
+                f"the backup can't be written to {self._folder}: {failure.strerror or failure}. "
+                "Nothing was done, and this server goes on. Look at that disk."
+            ) from failure
+        finally:
+            state.release(breathe)
+
+    def _fill(self, state: MachineState, breathe: Breathe) -> None:
+        for data, crc in checked_pieces(state):
+            if not self._has_room(len(data)):
+                raise BackupFailed(
+                    "the disk has no room for a backup beside the log. Nothing was done, and this "
+                    f"server goes on. Look at the disk of {self._folder}."
+                )
+            self._file.write(data)
+            self._size, self._crc = self._size + len(data), crc
+            breathe()
+        self._file.flush()
+
+    @property
+    def begin(self) -> str:
+        """Which entry it is the state after, of which term; its size and CRC-32."""
+        return f"{self._index}-{self._term} of {self._size} bytes crc32 {self._crc:08x}"
+
+    def piece(self, offset: int) -> str:
+        """Return the bytes from `offset` on as a JSON string; at the end an empty one. A byte that
+        is not UTF-8, because a character was cut in two, is `\\udcNN` in it.
+
+        Raises:
+            ValueError: it is closed.
+        """
+        self._file.seek(offset)
+        text = encode_basestring(self._file.read(PIECE_BYTES).decode("utf-8", "surrogateescape"))
+        return f"from {offset} " + text.encode("utf-8", "backslashreplace").decode()
+
+    def close(self) -> None:
+        """Give its room back; from any thread."""
+        self._file.close()
+
+
+class Backups:
+    """All copies of a node; any thread may ask."""
+
+    def __init__(self, spares: Spares, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._spares = spares
+        self._now_s = now_s
+        self._lock = threading.Lock()
+        self._read_s: dict[BackupFile, float] = {}  # when each was read last
+
+    def make(self, folder: str, freeze: Callable[[], MachineState]) -> BackupFile:
+        """Return a copy of what is applied.
+
+        Raises:
+            BackupFailed: there are too many, or the disk has no room for it.
+            HalfApplied: as of `freeze`.
+        """
+        file = BackupFile(folder, lambda size: self._has_room(folder, size))
+        while not self._has_place(file):
+            if not self._ends_one():
+                raise BackupFailed("too many backups at a time. Nothing was done; try again.")
+        try:
+            file.write(freeze())
+        except BaseException:
+            self._forget(file)
+            raise
+        self.touch(file)
+        return file
+
+    def _has_place(self, file: BackupFile) -> bool:
+        """Take a place if there is one. While it is written, it is read by nobody."""
+        with self._lock:
+            if len(self._read_s) >= BACKUPS:
+                return False
+            self._read_s[file] = math.inf
+            return True
+
+    def _has_room(self, folder: str, size: int) -> bool:
+        while not self._spares(folder, size):
+            if not self._ends_one():
+                return False
+        return True
+
+    def _ends_one(self) -> bool:
+        """End the one that was not read for longest, if that is too long; return whether it is."""
+        with self._lock:
+            file = min(self._read_s, key=self._read_s.__getitem__, default=None)
+            if file is None or self._read_s[file] > self._now_s() - BACKUP_S:
+                return False
+            del self._read_s[file]
+        file.close()  # after a read that is under way
+        return True
+
+    def touch(self, file: BackupFile) -> None:
+        """Note that somebody reads it now, unless it was ended."""
+        with self._lock:
+            if file in self._read_s:
+                self._read_s[file] = self._now_s()
+
+    def end(self, file: BackupFile) -> None:
+        """Give back the room of one that nobody needs any more."""
+        self._forget(file)
+        file.close()
+
+    def _forget(self, file: BackupFile) -> None:
+        with self._lock:
+            self._read_s.pop(file, None)
