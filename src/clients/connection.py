@@ -259,6 +259,10 @@ class NodeConnection(LineConnection):
         """Send these lines, each with a newline after it."""
         super().send(*self._codes.take_unsent(), *lines)
 
+    def send_soon(self, *lines: str | bytes) -> None:
+        """Send them while replies are read; see `LineConnection.send_soon`."""
+        super().send_soon(*self._codes.take_unsent(), *lines)
+
     def read(self, until_s: float | None = None, bytes_max: int | None = None) -> bytes:
         """Return the next line without its newline; see `LineConnection.read`."""
         line = super().read(until_s, bytes_max)

@@ -6,9 +6,10 @@ It does not read what the lines mean, and follows no leader: `conversation.py` d
 from __future__ import annotations
 
 import contextlib
+import selectors
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from raftline.clients.dialing import NOBODY, dial
 from raftline.clients.tls import ClientTls
@@ -54,6 +55,7 @@ class LineConnection:
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.timeout_s = timeout_s
         self.received = bytearray()  # bytes not read yet
+        self._unsent = memoryview(b"")  # of lines that `read` sends
 
     def __enter__(self) -> LineConnection:
         return self
@@ -63,12 +65,33 @@ class LineConnection:
 
     def send(self, *lines: str | bytes) -> None:
         """Send these lines, each with a newline after it."""
+        data = self._with_unsent(lines)
+        self._unsent = memoryview(b"")
+        self.socket.settimeout(self.timeout_s)
+        self.socket.sendall(data)
+
+    def send_soon(self, *lines: str | bytes) -> None:
+        """Send as much as leaves without a wait; `read` sends the rest while it waits.
+
+        A node that waits until somebody takes its replies reads no further. Whoever sends it much
+        in one go, and reads nothing meanwhile, would wait for it in vain.
+        """
+        self._unsent = memoryview(self._with_unsent(lines))
+        self.socket.settimeout(0)
+        self._push()
+
+    def _with_unsent(self, lines: Sequence[str | bytes]) -> bytes:
         raw = [
             each.encode("utf-8", "surrogateescape") if isinstance(each, str) else each
             for each in lines
         ]
-        self.socket.settimeout(self.timeout_s)
-        self.socket.sendall(b"".join(line + b"\n" for line in raw))
+        return bytes(self._unsent) + b"".join(line + b"\n" for line in raw)
+
+    def _push(self) -> None:
+        """Send what the kernel takes now. The socket has the timeout 0."""
+        with contextlib.suppress(BlockingIOError):
+            while self._unsent:
+                self._unsent = self._unsent[self.socket.send(self._unsent) :]
 
     def read(self, until_s: float | None = None, bytes_max: int | None = None) -> bytes:
         """Return the next line without its newline. `until_s` is on the monotonic clock;
@@ -84,15 +107,37 @@ class LineConnection:
             looked_at = len(self.received)
             if looked_at > limit:
                 raise TooLong(limit)
-            if until_s is not None:
-                self.socket.settimeout(max(until_s - time.monotonic(), LEAST_S))
-            data = self.socket.recv(1 << 16)
+            if self._unsent:
+                data = self._exchange(until_s)
+            else:
+                if until_s is not None:
+                    self.socket.settimeout(max(until_s - time.monotonic(), LEAST_S))
+                data = self.socket.recv(1 << 16)
             if not data:
                 raise ConnectionEnded
             self.received += data
         line = bytes(self.received[:end])
         del self.received[: end + 1]
         return line
+
+    def _exchange(self, until_s: float | None) -> bytes:
+        """Return what comes next; b"" at the end. Send what is unsent meanwhile.
+
+        Raises:
+            TimeoutError: nothing came in time.
+        """
+        end_s = time.monotonic() + self.timeout_s if until_s is None else until_s
+        self.socket.settimeout(0)
+        while True:
+            self._push()
+            with contextlib.suppress(BlockingIOError):
+                return self.socket.recv(1 << 16, socket.MSG_DONTWAIT)
+            if (left_s := end_s - time.monotonic()) <= 0:
+                raise TimeoutError("timed out")
+            with selectors.DefaultSelector() as selector:
+                writes = selectors.EVENT_WRITE if self._unsent else 0
+                selector.register(self.socket, selectors.EVENT_READ | writes)
+                selector.select(left_s)
 
     def read_line(self) -> str:
         """Return the next line as text, without what answers telnet; "" at the end."""

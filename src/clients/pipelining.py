@@ -189,7 +189,7 @@ class Pipelining:
         try:
             if lines:
                 connection.timeout_s = step.limit_s
-                connection.send(*lines)
+                connection.send_soon(*lines)
         except OSError as error:
             self._lose_all(error)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,6 +13,8 @@ import pytest
 
 import raftline
 import raftline.aio
+from raftline.clients import lines
+from raftline.clients.dialing import dial
 from raftline.clients.pipelining import Pipelining
 from raftline.clients.search import WINDOW
 from raftline.kv.pipeline import AioPipeline, BasePipeline, Pending, Pipeline
@@ -169,6 +172,37 @@ def test_a_connection_that_breaks_costs_no_write_and_doubles_none(run: Run, star
     run(at(first, second), fill)
     assert [each.result() for each in results] == [*range(1, 21)]
     assert store.sessions == 1
+
+
+@BOTH
+def test_long_replies_are_taken_while_a_long_line_leaves(
+    run: Run, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The node reads no further before its replies are taken, and little lies on the way."""
+    store = Store()
+    store.pairs["big"] = "x" * 1_000_000
+    node = start(store.answer)
+    for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+        node.listener.setsockopt(socket.SOL_SOCKET, option, 64 << 10)
+    results: list[Pending[Any]] = []
+
+    def dial_narrowly(*args: Any) -> Any:
+        connection, address = dial(*args)
+        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+            connection.setsockopt(socket.SOL_SOCKET, option, 64 << 10)
+        return connection, address
+
+    monkeypatch.setattr(lines, "dial", dial_narrowly)
+
+    def fill(batch: BasePipeline[str]) -> None:
+        batch.set("a", "5")  # it begins the session
+        results.extend(batch.get("big") for _ in range(5))
+        batch.set("long", "y" * 1_000_000)
+
+    run(at(node), fill, timeout=15.0)
+    assert [len(each.result()) for each in results] == [1_000_000] * 5
+    assert len(store.pairs["long"]) == 1_000_000
+    assert len(node.connections) == 1  # it was not taken for dead meanwhile
 
 
 @BOTH

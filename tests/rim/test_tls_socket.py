@@ -17,6 +17,7 @@ import pytest
 from raftline.access import tls_socket
 from raftline.access.tls import Tls, TlsFiles, named_in, tls_of_node
 from raftline.access.tls_socket import TlsSocket
+from raftline.clients.lines import LineConnection
 from raftline.clients.tls import of_files
 from raftline.common.config import ConfigError
 from raftline.net import opening
@@ -171,6 +172,32 @@ def test_a_thread_that_sends_while_another_closes_it_gets_an_oserror(
     here._sending = ClosesIt(here)  # type: ignore[assignment]
     with pytest.raises(OSError, match="another thread closed it"):
         send(here, b"x", flags)
+
+
+def test_lines_leave_while_replies_are_read(ends: tuple[TlsSocket, TlsSocket]) -> None:
+    """The other side reads no further before its reply is taken."""
+    here, there = ends
+    asked = [f"{place} {'x' * 1_000_000}" for place in range(5)]
+    connection = LineConnection.__new__(LineConnection)
+    connection.socket, connection.timeout_s = there, DEADLINE_S
+    connection.received, connection._unsent = bytearray(), memoryview(b"")
+
+    def echo() -> None:
+        with here.makefile("rb") as lines:
+            for line in lines:
+                here.sendall(line)
+
+    echoing = threading.Thread(target=echo)
+    echoing.start()
+    connection.send_soon(*asked[:3])
+    connection.send_soon(asked[3])
+    assert [connection.read().decode() for _ in range(3)] == asked[:3]
+    connection.send_soon(asked[4])
+    assert connection.read().decode() == asked[3]
+    connection.send("the end")  # after what is unsent yet
+    assert [connection.read().decode() for _ in range(2)] == [asked[4], "the end"]
+    there.close()
+    echoing.join(DEADLINE_S)
 
 
 def test_a_look_takes_nothing_and_the_end_is_reported(ends: tuple[TlsSocket, TlsSocket]) -> None:
