@@ -36,6 +36,9 @@ STEP_CHARACTERS = 256 << 10  # of lines that are spelled before they are written
 SORTED_KEYS = 10_000  # sorted in one go
 PIECE_BYTES = 64 << 10
 OWN_BYTES = 1 << 10  # as which a look counts in memory, besides its lines
+NOT_LISTED = (
+    "the keys of this watch can't be listed: a look at them failed. Nothing was done; try another."
+)
 
 
 def _place(key: str) -> bytes:
@@ -251,7 +254,8 @@ class Lister:
         self.room = ListingRoom()
 
     def take(self, prefixes: Sequence[str]) -> list[KeyListing]:
-        """Return the keys with each of these prefixes, as of a moment after this call."""
+        """Return the keys with each of these prefixes, as of a moment after this call. A look
+        that fails raises to who took it; the others see `KeyListing.failure`."""
         if not prefixes:
             return []
         with self._lock:
@@ -265,6 +269,9 @@ class Lister:
                     self._look(waiting)
                 except HalfApplied as failure:
                     lines.failure = str(failure)
+                except BaseException:
+                    lines.failure = NOT_LISTED  # to others whose keys these were to be as well
+                    raise
         return found
 
     def _wanted(self, prefix: str) -> KeyListing:

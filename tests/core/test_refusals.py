@@ -15,6 +15,7 @@ from raftline.common.level import LEVEL
 from raftline.logmanager import LogManager
 from raftline.net.backups import BackupFailed, Backups
 from raftline.net.opening import TLS_ONLY
+from raftline.node.listing import NOT_LISTED
 from raftline.raft.membership import all_vote
 from raftline.state.commands import execute
 from raftline.state.machines import Machines, Rejected
@@ -130,6 +131,7 @@ SENTENCES = [
     (protocol.TOO_MUCH_WAITS, "full"),
     (error("the keys of this watch can't be written to /d: No space left. Nothing was done."),
      "full"),
+    (error(NOT_LISTED), "full"),
     (protocol.DONE_ONCE, "done-once"),
     (outcome_unknown("it takes long; see: members"), "outcome-unknown"),
     (expired(), "session-expired"),

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import gc
+import threading
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from raftline.logmanager import LogManager
 from raftline.node import listing
+from raftline.wire import protocol
 from raftline.wire import watches as words
 from raftline.wire.limits import LISTINGS_BYTES
 from raftline.wire.watches import WatchAsked
+from raftline_course.harness.processes import eventually
 from tests.rim.test_watchers import FakeSink, Scene
 
+DEADLINE_S = 30.0
 KEYS = 500
 LINES = [f"EVENT 501 has k{number:03} {'v' * 1000}" for number in range(KEYS)]  # 500 KB
 
@@ -141,6 +146,70 @@ def test_files_of_listings_leave_the_log_its_part_of_the_disk(
     assert "can't be written" in refusal
     assert "No space left on device" in refusal
     assert read(first) == [words.amid_keys(words.TOO_SLOW, "k")]
+
+
+def look_together(
+    scene: Scene, error: BaseException, watch: Callable[[str], object]
+) -> dict[str, object]:
+    """Have three threads watch. The first looks alone, while the others come to share the next
+    look, which raises `error`. Return what each was given."""
+    lister, hold = scene.watchers._lister, scene.manager.hold
+    given: dict[str, object] = {}
+
+    def run(prefix: str) -> None:
+        try:
+            given[prefix] = watch(prefix)
+        except BaseException as caught:
+            given[prefix] = caught
+
+    threads = {prefix: threading.Thread(target=run, args=(prefix,)) for prefix in ("", "k", "k0")}
+    looks = iter(range(2))
+
+    def hold_once() -> object:
+        if next(looks):
+            raise error
+        threads["k"].start()
+        threads["k0"].start()
+        assert eventually(lambda: len(lister._waiting) == 2)
+        return hold()
+
+    scene.manager.hold = hold_once  # type: ignore[assignment,method-assign]
+    threads[""].start()
+    threads[""].join(DEADLINE_S)
+    for thread in threads.values():
+        thread.join(DEADLINE_S)
+    scene.manager.hold = hold  # type: ignore[method-assign]
+    return given
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(24, "Too many open files")])
+def test_a_look_that_fails_is_no_empty_listing_to_those_who_share_it(
+    scene: Scene, error: BaseException
+) -> None:
+    given = look_together(scene, error, lambda prefix: scene.watchers._lister.take([prefix])[0])
+    first: Any = given.pop("")
+    assert (first.count, first.failure) == (KEYS, "")
+    (other,) = [each for each in given.values() if each is not error]
+    assert isinstance(other, listing.KeyListing)
+    assert other.failure.startswith("the keys of this watch can't be listed")
+    assert scene.watchers._lister.take(["k"])[0].count == KEYS  # by the next look
+
+
+def test_a_watch_whose_look_another_one_failed_is_refused(scene: Scene) -> None:
+    error, sinks = MemoryError(), {prefix: FakeSink() for prefix in ("", "k", "k0")}
+
+    def watch(prefix: str) -> list[str]:
+        return scene.watchers.open(sinks[prefix], [("", WatchAsked(prefix))])[0]
+
+    given = look_together(scene, error, watch)
+    assert given.pop("") == [f"WATCH response: {KEYS} keys as of 501"]
+    (prefix,) = [prefix for prefix, each in given.items() if each is not error]
+    assert given[prefix] == [protocol.error(listing.NOT_LISTED)]
+    sinks[prefix].pump()
+    assert sinks[prefix].read() == []
+    for sink in sinks.values():
+        scene.watchers.drop(sink)  # their connections end
+    assert scene.watchers.count == 0
 
 
 def test_a_watch_that_is_refused_amid_the_look_leaves_the_next_one_its_own_keys(
