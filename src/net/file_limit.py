@@ -6,9 +6,15 @@ import resource
 
 from raftline.common.config import ConfigError
 from raftline.net.places import LEAST_CONNECTIONS
-from raftline.wire.limits import LISTING_FILES, OWN_FILES, PLACES_FOR_PEERS, PLACES_GIVEN_UP
+from raftline.wire.limits import (
+    BACKUPS,
+    LISTING_FILES,
+    OWN_FILES,
+    PLACES_FOR_PEERS,
+    PLACES_GIVEN_UP,
+)
 
-RESERVED_FILES = PLACES_FOR_PEERS + PLACES_GIVEN_UP + LISTING_FILES + OWN_FILES
+RESERVED_FILES = PLACES_FOR_PEERS + PLACES_GIVEN_UP + LISTING_FILES + BACKUPS + OWN_FILES
 
 
 def places_for(connections: int, others: int = 0) -> int:
