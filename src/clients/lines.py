@@ -110,8 +110,8 @@ class LineConnection:
             if self._unsent:
                 data = self._exchange(until_s)
             else:
-                if until_s is not None:
-                    self.socket.settimeout(max(until_s - time.monotonic(), LEAST_S))
+                left_s = self.timeout_s if until_s is None else until_s - time.monotonic()
+                self.socket.settimeout(max(left_s, LEAST_S))
                 data = self.socket.recv(1 << 16)
             if not data:
                 raise ConnectionEnded
