@@ -37,6 +37,8 @@ class TooLong(ConnectionError):
 class LineConnection:
     """A connection to one node, or to anything else that speaks lines."""
 
+    _unsent = memoryview(b"")  # of lines that `read` sends
+
     def __init__(
         self,
         port: int,
@@ -55,7 +57,6 @@ class LineConnection:
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.timeout_s = timeout_s
         self.received = bytearray()  # bytes not read yet
-        self._unsent = memoryview(b"")  # of lines that `read` sends
 
     def __enter__(self) -> LineConnection:
         return self

@@ -91,13 +91,14 @@ def _lose_log(node: NodeProcess) -> None:
 
 
 def _lose_what_came_behind_the_snapshot(node: NodeProcess) -> None:
-    """Leave what a node has that was killed when it had installed the snapshot."""
+    """Leave what a joiner has that was killed when it had installed the snapshot: it was recovering
+    until the entry that adds it came."""
     base = node.log.read_bytes().splitlines(keepends=True)[0]
     index, term, *_ = base.split()
     node.log.write_bytes(base + note_line(0, crc32(base)))
     mark = (int(index), int(term))
     (node.folder / f"{node.name}.storage").write_bytes(
-        storage_file(int(term), "-", mark, name=node.name)
+        storage_file(int(term), "-", mark, "amnesiac", node.name)
     )
 
 
