@@ -182,6 +182,7 @@ def look_together(
     return given
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize("error", [MemoryError(), OSError(24, "Too many open files")])
 def test_a_look_that_fails_is_no_empty_listing_to_those_who_share_it(
     scene: Scene, error: BaseException
@@ -195,6 +196,7 @@ def test_a_look_that_fails_is_no_empty_listing_to_those_who_share_it(
     assert scene.watchers._lister.take(["k"])[0].count == KEYS  # by the next look
 
 
+@pytest.mark.pure
 def test_a_watch_whose_look_another_one_failed_is_refused(scene: Scene) -> None:
     error, sinks = MemoryError(), {prefix: FakeSink() for prefix in ("", "k", "k0")}
 

@@ -168,6 +168,7 @@ class FewThreads(threading.Thread):
         super().start()
 
 
+@pytest.mark.pure
 def test_a_new_member_is_dialed_once_there_is_a_thread_for_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
