@@ -30,7 +30,7 @@ class BackupFile:
     """The state as of one moment; `begin` names it, `piece` gives its bytes."""
 
     def __init__(self, folder: str, has_room: Callable[[int], bool]) -> None:
-        """Write nothing yet. `has_room` says whether it may grow by so many bytes."""
+        """Prepare the copy; `write` fills it. `has_room` returns whether a number of bytes fits."""
         self._folder = folder
         self._has_room = has_room
         self._index = self._term = self._size = self._crc = 0

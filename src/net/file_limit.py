@@ -18,13 +18,14 @@ RESERVED_FILES = PLACES_FOR_PEERS + PLACES_GIVEN_UP + LISTING_FILES + BACKUPS + 
 
 
 def places_for(connections: int, others: int = 0) -> int:
-    """Raise the limit as far as it may; return how many connections fit it, so many at most.
-    `others` are files beside these and RESERVED_FILES.
+    """Raise this process's limit of open files as far as these connections need and the system
+    allows. Return how many connections fit below it, `connections` at most. `others` is the number
+    of files that are open beside these connections and RESERVED_FILES.
 
     Clients must not use up the files that the node needs for its log.
 
     Raises:
-        ConfigError: hardly any fits.
+        ConfigError: fewer than LEAST_CONNECTIONS fit, and fewer than were asked for.
     """
     reserved = RESERVED_FILES + others
     limit = raise_file_limit(connections + reserved)

@@ -63,7 +63,7 @@ class Shares(NamedTuple):
     half_lines_bytes: int
 
     def lines(self, name: str, connections: int) -> list[str]:
-        """Return what a node prints of them at its start, which takes so many connections."""
+        """Return what a node prints at its start, if it has room for this many connections."""
         lines = [
             f"[*] {name} memory: its bounds add up to {self.memory_bytes // MIB} MiB beside the"
             f" keys, with up to {connections:,} connections and {self.watches:,} watches"

@@ -343,12 +343,9 @@ def test_the_log_of_another_cluster_is_refused() -> None:
         place_of("s4", Membership(("s1", "s2")))
 
 
-@pytest.mark.parametrize("recovering", [False, True])
-def test_a_node_with_a_snapshot_from_before_its_addition_waits_for_a_leader(
-    recovering: bool,
-) -> None:
-    """It was killed before the entry came that adds it, or has lost that entry."""
-    node = node_from_disk(
+def after_a_snapshot(*, recovering: bool) -> RawNode:
+    """Return s4, whose log begins after a snapshot of a cluster of s1 and s2."""
+    return node_from_disk(
         "s4",
         Membership(("s1", "s2")),
         Log(7, 2),
@@ -359,6 +356,14 @@ def test_a_node_with_a_snapshot_from_before_its_addition_waits_for_a_leader(
         recovering=recovering,
         snapshot=Snapshot(7, 2, 0, 0),
     )
+
+
+@pytest.mark.parametrize("recovering", [False, True])
+def test_a_node_with_a_snapshot_from_before_its_addition_waits_for_a_leader(
+    recovering: bool,
+) -> None:
+    """It was killed before the entry came that adds it, or has lost that entry."""
+    node = after_a_snapshot(recovering=recovering)
     [said] = check_member(node.view, Configuration(Path("c"), {}))
     assert said.startswith("[!] s4 is no member as far as its log goes (s1 s2): it waits for a ")
 
@@ -408,16 +413,7 @@ def test_a_removed_node_joins_no_cluster_with_its_old_files(recovering: bool) ->
 
 
 def test_a_joiner_does_not_bring_the_snapshot_of_a_cluster_without_it() -> None:
-    node = node_from_disk(
-        "s4",
-        Membership(("s1", "s2")),
-        Log(7, 2),
-        HardState(2, None),
-        OPTIONS,
-        lambda: 1,
-        0,
-        snapshot=Snapshot(7, 2, 0, 0),
-    )
+    node = after_a_snapshot(recovering=False)
     with pytest.raises(FilesRefused, match="s4 can't join with the files that it has"):
         check_member(node.view, Configuration(Path("c"), {}), joins=True)
 
