@@ -401,6 +401,9 @@ def listens_to(state: State, message: Message) -> bool:
     But then it hears from no leader that it knows, and who asks for its vote has a log that
     holds more; any other stranger is refused. A newborn that knows the members has been away from
     none of their changes that it could remember: it takes the word of members alone.
+
+    A joiner knows no members yet, and may have heard the leader of a cluster that its name has
+    left, in a later term. It answers an earlier leader, which then stands in a term after that one.
     """
     sender = message.sender
     if sender == state.name:
@@ -412,7 +415,7 @@ def listens_to(state: State, message: Message) -> bool:
         return True
     if state.newborn and state.membership.names:
         return False
-    if state.hears_from_leader or message.term < state.term:
+    if state.hears_from_leader or (message.term < state.term and state.membership.names):
         return False  # a stranger's past; also the old members' of a cluster that was recovered
     if isinstance(message, RequestVote):
         log = state.log

@@ -71,6 +71,11 @@ def leader_heard_recovering(
         return not progress.is_counted  # this incarnation was made whole, and reports it no more
     if message.round < progress.readmit_round:
         return False  # of an incarnation before the known one; or it reports it once more
+    if message.may_be_new and state.as_leader.leaving.pop(message.sender, None) is not None:
+        # It began with nothing after it was taken out. It may be to join another cluster.
+        del state.as_leader.progress[message.sender]
+        state.out.members_changed = True
+        return False
     is_unsure = message.may_be_new and not progress.match_index  # else it had held entries
     progress.may_be_new = is_unsure or message.sender not in state.membership.electors
     progress.is_counted = False

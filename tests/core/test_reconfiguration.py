@@ -433,6 +433,23 @@ def test_a_removed_member_that_does_not_answer_is_forgotten_in_time() -> None:
         node.step(Receive(AppendAccepted("s3", "s1", node.view.term, 1, 1)), node.view.now_ms)
 
 
+def test_a_removed_member_that_began_with_nothing_is_sent_no_entries() -> None:
+    """It may be to join another cluster, whose entries are others."""
+    node = led("s1", "s2", "s3")
+    change(node, "remove", "s3")
+    for _ in range(2):
+        sync(node)
+        acknowledge(node, "s2")
+    beat = node.step(Tick(), node._state.as_leader.heartbeat_at_ms)
+    assert "s3" in {message.to for message in beat.send}
+    term, number = node.view.term, node.view.round
+    fresh = AppendRejected("s3", "s1", term, 0, number, 77, may_be_new=True)
+    effects = node.step(Receive(fresh), node.view.now_ms)
+    assert effects.members_changed
+    assert "s3" not in {message.to for message in (*effects.send, *effects.send_after_save)}
+    assert node.view.contacts == {"s2": "s2:1"}
+
+
 def test_a_member_that_comes_back_while_it_leaves_is_a_member_again() -> None:
     node = led("s1", "s2", "s3")
     change(node, "remove", "s3")
