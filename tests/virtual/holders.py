@@ -137,10 +137,13 @@ class Holder:
     # --- what it wants ------------------------------------------------------------------------
 
     def _think(self) -> None:
-        longest_ms = 300 * self._seconds if self._lease else 200
-        if self._world.chance(0.1):
-            longest_ms *= 6  # it may be late, and refused
-        self._world.within(longest_ms, self._next)
+        world, seconds = self._world, self._seconds
+        if not self._lease:
+            world.within(200, self._next)
+        elif world.chance(0.1):  # when a leader lets it end: it may be late, and refused
+            world.after(1000 * seconds, world.within, 150 * seconds, self._next)
+        else:
+            world.within(300 * seconds, self._next)
 
     def _next(self) -> None:
         if self.stopped or self.waiting is not None:

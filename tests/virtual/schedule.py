@@ -60,6 +60,8 @@ STEPS = 3000  # as many find the most faults a minute: docs/develop/speed.md, "S
 SERVE_WITHIN_TIMEOUTS = 75
 LOCKERS_ALONE = 3  # programs that hold locks alone; further ones share them, too
 MACHINES = (0, 0, 1)  # watches by the machine of raftline's clients
+# The same for a search: six clients that share two sessions let few of its writes through.
+FOUND_WITHIN_TIMEOUTS = 300
 WATCH_WITHIN_MS = 90_000  # a silence, the time to see that a node is cut off, and to go elsewhere
 
 AGAIN = "python tests/virtual/simulate.py --seed {seed}{given} --verbose"
@@ -314,7 +316,8 @@ class _Schedule:
             locker.begin_last_round()
         found = [each.found for each in self.searchers]
         if found:
-            self._until("let itself be found", lambda: self._is_found(found))
+            within_ms = FOUND_WITHIN_TIMEOUTS * self.plan.options.election_timeout_ms
+            self._until("let itself be found", lambda: self._is_found(found), within_ms)
         asking: list[Client | Dealer | Searcher] = [*self.clients, *self.dealers, *self.searchers]
         for client in (*asking, *self.holders, *self.talkers, *self.watch_clients):
             client.stop()
