@@ -29,9 +29,9 @@ INCARNATION_MAX = 2**32  # numbers that distinguish one start of a node from ano
 ALONE_AND_LOST = (
     "{name} has lost files, or a part of them, and is the only member: there is nobody "
     "to catch up from. Restore all its files from one backup; or go on with what is left: "
-    "raftline recover {name}; or remove {name}.log, {name}.storage and .{name}.born, and "
-    "begin anew and empty. If others were added since, move {name}.log away and start "
-    "with --join HOST:PORT of one of them"
+    "raftline recover {name}; or remove {name}.log, {name}.storage, {name}.state_machine and "
+    ".{name}.born, and begin anew and empty. If others were added since, move {name}.log and "
+    "{name}.state_machine away and start with --join HOST:PORT of one of them"
 )
 NO_FILES_OF_A_JOINER = (
     "{name} can't join with the files that it has: they are those of a cluster that it is no "

@@ -8,12 +8,14 @@ import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
+from zlib import crc32
 
 import pytest
 
 from raftline.common.address import Address
-from raftline.common.config import FILE_NAME, ConfigError, Configuration
+from raftline.common.config import FAST, FILE_NAME, ConfigError, Configuration
 from raftline.net.peers import Peer, PeerBook
+from raftline.node.clock import Clock
 from raftline.node.joining import (
     advertised,
     begin_to_join,
@@ -21,21 +23,27 @@ from raftline.node.joining import (
     reached_address,
     settle_configuration,
 )
-from raftline.node.startup import check_member
+from raftline.node.startup import Startup, check_member
+from raftline.node.startup import node_of as core_of
 from raftline.raft.change import Change
 from raftline.raft.effects import HardState
 from raftline.raft.log import Log, Snapshot
 from raftline.raft.membership import PREFIX, Membership, all_vote
 from raftline.raft.node import RawNode, node_from_disk
 from raftline.storage.disk import FilesRefused
-from raftline.storage.lines import base_line, read_base
+from raftline.storage.folder import Folder
+from raftline.storage.lines import base_line, note_line, read_base
+from raftline.storage.snapshotfile import SnapshotFile
+from raftline.storage.snapshotlines import MachineState
 from raftline.wire.commands import read_request
 from raftline.wire.membercommands import change_reply, read_change
 from raftline.wire.operands import Limits
 from raftline.wire.protocol import ProtocolError
 from raftline_course.harness.processes import eventually
 from tests.core.cores import OPTIONS, node_of
+from tests.node_files import storage_file
 from tests.scripted_node import scripted_nodes
+from tests.snapshot_writing import write_snapshot
 
 # --- words ------------------------------------------------------------------------------------
 
@@ -456,3 +464,43 @@ def test_a_join_address_must_name_a_node(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError):
         joining_address(text)
     assert joining_address("::1:10000") == Address("::1", 10000)
+
+
+def files_of_a_lone_node_that_lost_an_entry(path: Path) -> None:
+    """Write a snapshot of entry 7, the log after it, and a mark of entry 8."""
+    alone = all_vote({"s1": "localhost:10000"})
+    file = SnapshotFile(Folder(path), "s1")
+    file.publish(write_snapshot(file, MachineState(7, 1, alone, [], {"a": "4"})))
+    base = base_line(alone, 7, 1)
+    (path / "s1.log").write_bytes(base + note_line(0, crc32(base)))
+    (path / "s1.storage").write_bytes(storage_file(1, "s1", mark=(8, 1)))
+    (path / ".s1.born").write_bytes(b"s1 was born here.\n")
+
+
+def started(path: Path, *, joins: bool = False) -> list[str]:
+    """Start s1 from its files as a node does; return what is said of its membership."""
+    known = {"s1": Address("localhost", 10000)}
+    configuration = Configuration(path / FILE_NAME, {} if joins else known)
+    manager, recovered = Startup("s1", configuration, str, joins=joins).recover()
+    manager.close()
+    node = core_of(
+        "s1", recovered, FAST, Clock(), heartbeat_ms=50, leased=False, compact_bytes=1 << 20
+    )
+    return check_member(node.view, configuration, joins=joins)
+
+
+@pytest.mark.parametrize(
+    ("advice", "joins"), [("remove (.*), and begin anew", False), ("since, move (.*) away", True)]
+)
+def test_a_lone_node_that_lost_files_starts_once_its_advice_is_followed(
+    tmp_path: Path, advice: str, joins: bool
+) -> None:
+    """Its snapshot names it as the only member, too, and is there after any compaction."""
+    files_of_a_lone_node_that_lost_an_entry(tmp_path)
+    with pytest.raises(FilesRefused, match="is the only member") as refused:
+        started(tmp_path)
+    found = re.search(advice, str(refused.value))
+    assert found is not None
+    for name in re.findall(r"\.?s1\.\w+", found[1]):
+        (tmp_path / name).unlink()
+    assert all("is the only member" not in line for line in started(tmp_path, joins=joins))
