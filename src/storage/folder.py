@@ -19,6 +19,7 @@ from raftline.storage.disk import AppendFile, FilesRefused, disk_failed, sync_by
 
 _READ_BUFFER_BYTES = 1 << 18
 _COPY_BYTES = 1 << 18
+_TO_BE = ("new", "part", "tmp")  # ends of the names of files that are to take another one's place
 # The command for damaged files without a backup; the node's name follows.
 CATCH_UP = "or let it catch up from the others, without a vote until it has: raftline fsck --repair"
 
@@ -128,8 +129,9 @@ class Folder:
             os.close(descriptor)
 
     def create(self, name: str) -> AppendFile:
-        """Make an empty file, or empty it, to append to; it is not durable yet."""
-        path = os.path.join(self.path, name)
+        """Make an empty file, or empty it, to append to; it is not durable yet. `s1.log.new` is
+        made beside the file of `s1.log`, so that it can take its place."""
+        path = self._beside(name)
         try:
             descriptor = self._made(path, os.O_WRONLY | os.O_APPEND | os.O_TRUNC)
         except OSError as error:
@@ -137,10 +139,11 @@ class Folder:
         return AppendFile(path, descriptor)
 
     def rename(self, old: str, new: str) -> None:
-        """Rename the file `old`, which must be synced, to `new`, durably."""
+        """Rename the file `old`, which must be synced, to `new`, durably. A link is renamed itself:
+        its file may be in another file system."""
         path = self._path(new)
         try:
-            os.replace(self._path(old), path)
+            os.replace(self._beside(old), path)
             _sync_folder(os.path.dirname(path))
         except OSError as error:
             raise disk_failed(path, "replace", error) from error
@@ -160,7 +163,7 @@ class Folder:
 
     def remove(self, name: str) -> None:
         """Remove a file, if it is there. It may be there again after a power cut."""
-        path = self._path(name)
+        path = self._beside(name)
         try:
             os.unlink(path)
         except FileNotFoundError:
@@ -258,6 +261,11 @@ class Folder:
     def _path(self, name: str) -> str:
         # The real path, so that replacing the file that a link names does not replace the link.
         return os.path.realpath(os.path.join(self.path, name))
+
+    def _beside(self, name: str) -> str:
+        # What is to take the place of a file is in the folder of that, which a link may name.
+        of, _, end = name.rpartition(".")
+        return f"{self._path(of)}.{end}" if end in _TO_BE else os.path.join(self.path, name)
 
     def _forget(self, name: str) -> None:
         descriptor = self._overwritten.pop(name, -1)

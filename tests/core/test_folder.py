@@ -17,14 +17,16 @@ from raftline.common.address import Address
 from raftline.common.config import FILE_NAME, Configuration
 from raftline.node.joining import begun, register, settle_configuration
 from raftline.node.startup import Startup
-from raftline.raft.log import Entry
+from raftline.raft.log import Entry, Snapshot
 from raftline.storage import birth
 from raftline.storage.disk import DiskFailed, FilesRefused
 from raftline.storage.folder import Folder
 from raftline.storage.hardstate import HardStateFile, Mark
 from raftline.storage.logreader import LogReader
+from raftline.storage.repair import repair_before_start
 from raftline.storage.snapshotfile import SnapshotFile
-from tests.node_files import BASE, boot, known, vote, write
+from tests.node_files import BASE, boot, entries, known, vote, write
+from tests.snapshot_writing import write_snapshot
 
 HOLDER = """
 import sys
@@ -354,6 +356,61 @@ def test_a_linked_folder_and_a_linked_log_stay_links(tmp_path: Path) -> None:
     assert (tmp_path / "real" / "s1.log").is_symlink()
     _, recovered = boot(Folder(tmp_path / "link"))
     assert known(recovered) == [Entry(1, 1, "a"), Entry(2, 1, "b")]
+
+
+def move_to_another_disk(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put a link in the place of a file, which no name of the folder can be given to any more."""
+    disk = folder.parent / "disk"
+    disk.mkdir()
+    (folder / name).rename(disk / name)
+    (folder / name).symlink_to(disk / name)
+    real = os.replace
+
+    def replace(old: str, new: str) -> None:
+        if os.path.dirname(old) != os.path.dirname(new):
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        real(old, new)
+
+    monkeypatch.setattr(os, "replace", replace)
+    return disk / name
+
+
+def test_a_log_that_a_link_has_on_another_disk_is_begun_anew_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the node stops at its first compaction, and at each start after that."""
+    folder = Folder(tmp_path / "logs")
+    manager, _ = boot(folder)
+    vote(manager, 1, None)
+    write(manager, 1, 1, "set a 1", "set b 2")
+    there = move_to_another_disk(tmp_path / "logs", "s1.log", monkeypatch)
+    manager.apply(entries(1, 1, "set a 1"))
+    manager.snapshots.publish(write_snapshot(manager.snapshots, manager.freeze()))
+    rewrite = manager.begin_rewrite(Snapshot(1, 1, 0, 0))
+    manager.finish_rewrite(rewrite, entries(2, 1, "set b 2"))
+    write(manager, 3, 1, "set c 3")
+    manager.close()
+    assert there.read_bytes().startswith(b"1 1 base ")
+    assert (tmp_path / "logs" / "s1.log").is_symlink()
+    manager, recovered = boot(Folder(tmp_path / "logs"))
+    manager.close()
+    assert recovered.log.commands == ["set b 2", "set c 3"]
+    assert os.listdir(there.parent) == ["s1.log"]
+
+
+def test_a_damaged_log_that_a_link_has_on_another_disk_is_put_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager, _ = boot(Folder(tmp_path / "logs"))
+    manager.close()
+    there = move_to_another_disk(tmp_path / "logs", "s1.log", monkeypatch)
+    there.write_bytes(b"0 0 base ?\n")
+    said = repair_before_start(Folder(tmp_path / "logs"), "s1")
+    assert said[-1] == "s1.log is kept as s1.log.damaged-1"
+    assert (tmp_path / "logs" / "s1.log.damaged-1").read_bytes() == b"0 0 base ?\n"
+    manager, recovered = boot(Folder(tmp_path / "logs"))
+    manager.close()
+    assert recovered.recovering
 
 
 def test_a_path_that_is_a_file_is_refused(tmp_path: Path) -> None:
