@@ -36,7 +36,11 @@ class MemoryAppendFile(AppendFile):
             self._folder.finish(kind)
 
     def _sync(self) -> None:
-        kind = self._folder.step()
+        try:
+            kind = self._folder.step()
+        except OSError:
+            self._file.fail_sync()
+            raise
         if kind is None or kind is Kind.DIE_AFTER:
             self._file.sync()
         if kind is not None:
@@ -49,6 +53,7 @@ class MemoryAppendFile(AppendFile):
             file.before_cut = bytes(file.data[size:])
             del file.data[size:]
             file.synced = min(file.synced, size)
+            file.dropped &= set(range(size))
         if kind is not None:
             self._folder.finish(kind)
         self._sync()
@@ -222,8 +227,18 @@ class MemoryFolder(Folder):
             self._end_whole_step()
             self._sync_names()
         except OSError as error:
+            if name in self._files:
+                self._files[name].fail_sync()
             raise disk_failed(name, "open for writing", error) from error
         return MemoryAppendFile(self, name, self._files[name])
+
+    def write_again(self, name: str, begin: int, end: int) -> None:
+        try:
+            self._whole_step()
+            self._there(name).write_again(begin, end)
+            self._end_whole_step()
+        except OSError as error:
+            raise disk_failed(name, "write", error) from error
 
     def overwrite(self, name: str, offset: int, data: bytes) -> None:
         try:

@@ -34,13 +34,15 @@ class Fault(NamedTuple):
 class MemoryFile:
     """One file: its bytes, and what of them a power cut may take."""
 
-    __slots__ = ("before_cut", "data", "overwritten", "synced")
+    __slots__ = ("again", "before_cut", "data", "dropped", "overwritten", "synced")
 
     def __init__(self, data: bytes = b"") -> None:
         self.data = bytearray(data)
         self.synced = len(data)
         self.overwritten: dict[int, bytes] = {}  # offset -> the bytes that are durable there
         self.before_cut: bytes | None = None  # what a cut removed, until it is synced
+        self.dropped: set[int] = set()  # places whose bytes no sync writes any more
+        self.again: set[int] = set()  # those of them that were written again since
 
     def write(self, data: bytes, kind: Kind | None) -> None:
         if kind is Kind.TEAR or kind is Kind.ENOSPC:
@@ -53,8 +55,18 @@ class MemoryFile:
     def sync(self) -> None:
         self.synced = len(self.data)
         self.before_cut = None
+        self.dropped -= self.again
         if self.overwritten:
             self.overwritten.clear()
+
+    def fail_sync(self) -> None:
+        """Forget, as Linux does, that the bytes are to be written. They can be read until the power
+        is cut, and the next sync succeeds without them."""
+        self.dropped |= set(range(self.synced, len(self.data)))
+
+    def write_again(self, begin: int, end: int) -> None:
+        """Write the bytes of these places once more. The next sync is for them as well."""
+        self.again |= self.dropped & set(range(begin, end))
 
     def copy(self) -> MemoryFile:
         copy = MemoryFile()
@@ -62,10 +74,13 @@ class MemoryFile:
         copy.synced = self.synced
         copy.overwritten = dict(self.overwritten)
         copy.before_cut = self.before_cut
+        copy.dropped, copy.again = set(self.dropped), set(self.again)
         return copy
 
     def after_power_cut(self, random: Random) -> bytes:
         data = bytearray(self.data)
+        for place in self.dropped:
+            data[place : place + 1] = b"\0" if place < len(data) else b""
         for offset, durable in self.overwritten.items():
             if random.random() < 0.5:
                 data[offset : offset + len(durable)] = durable

@@ -190,6 +190,20 @@ class Folder:
             raise disk_failed(path, "open for writing", error) from error
         return AppendFile(path, descriptor)
 
+    def write_again(self, name: str, begin: int, end: int) -> None:
+        """Write the bytes of a file from `begin` to `end` once more, as they can be read now; they
+        are not durable yet."""
+        path = self._path(name)
+        try:
+            with open(path, "r+b", buffering=0) as file:
+                while begin < end:
+                    data = os.pread(file.fileno(), min(_COPY_BYTES, end - begin), begin)
+                    begin += os.pwrite(file.fileno(), data, begin)
+                    if not data:
+                        raise OSError(errno.EIO, "it is shorter than it was")
+        except OSError as error:
+            raise disk_failed(path, "write", error) from error
+
     def overwrite(self, name: str, offset: int, data: bytes) -> None:
         """Change bytes in place without a sync; after a power cut they are the old or the new.
 

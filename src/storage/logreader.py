@@ -46,6 +46,7 @@ class LogRead:
     members: Membership
     log: Log
     good_bytes: int  # up to the end of the last good note
+    before_bytes: int = 0  # up to the end of the good note before that one, or of the base line
     torn_bytes: int = 0  # after it, never acknowledged
     void_lines: bool = False  # a cut voided some lines
     holds_mark: bool = False  # the promised entry was read, even if it was cut later
@@ -181,7 +182,7 @@ class LogReader:
             for term, commands in batch.runs:
                 log.extend(term, commands)
             self._lines_taken += batch.entries + batch.cuts + 1
-            found.good_bytes = file.tell()
+            found.before_bytes, found.good_bytes = found.good_bytes, file.tell()
             found.open_crc = 0
             found.void_lines |= batch.cuts > 0
             found.holds_mark |= batch.holds_mark

@@ -175,6 +175,10 @@ class Recovery:
         self._check_base(log)
         self._check_level(found)
         promise = self._promise_for(log)
+        if mark != (log.last_index, log.last_term):
+            # The sync of the last batch may have failed. Then the system may not have it to be
+            # written any more: it can be read, and another sync would do nothing about it.
+            self._folder.write_again(self._log_name, found.before_bytes, found.good_bytes)
         file = self._folder.open_append(self._log_name)
         if found.torn_bytes:
             file.truncate(found.good_bytes)

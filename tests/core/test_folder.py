@@ -17,6 +17,7 @@ from raftline.common.address import Address
 from raftline.common.config import FILE_NAME, Configuration
 from raftline.node.joining import begun, register, settle_configuration
 from raftline.node.startup import Startup
+from raftline.raft.effects import Effects
 from raftline.raft.log import Entry, Snapshot
 from raftline.storage import birth
 from raftline.storage.disk import DiskFailed, FilesRefused
@@ -149,6 +150,44 @@ def test_unsynced_bytes_of_a_killed_process_are_synced_at_the_start(
     monkeypatch.setattr(os, "fsync", record)
     folder.open_append("s1.log").close()
     assert synced == [os.stat(tmp_path / "s1.log").st_ino, os.stat(tmp_path).st_ino]
+
+
+@pytest.mark.parametrize("marked", [False, True])
+def test_a_batch_whose_sync_may_have_failed_is_written_again_before_it_is_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, marked: bool
+) -> None:
+    """After a sync that failed Linux takes the bytes for written, and gives them back."""
+    manager, _ = boot(Folder(tmp_path))
+    vote(manager, 1, None)
+    write(manager, 1, 1, "set a 1")
+    before = os.stat(tmp_path / "s1.log").st_size
+    works = [Effects(append=entries(2, 1, "set b 2", "set c 3"))]
+    if marked:
+        manager.persist(works)
+    else:
+        manager.write(works)
+    manager.close()
+    data = (tmp_path / "s1.log").read_bytes()
+    steps: list[tuple[bytes, int] | str] = []
+    real, sync = os.pwrite, os.fsync
+
+    def pwrite(descriptor: int, data: bytes, offset: int) -> int:
+        if offset:
+            steps.append((data, offset))
+        return real(descriptor, data, offset)
+
+    def fsync(descriptor: int) -> None:
+        if os.fstat(descriptor).st_ino == os.stat(tmp_path / "s1.log").st_ino:
+            steps.append("sync")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "pwrite", pwrite)
+    monkeypatch.setattr(os, "fsync", fsync)
+    manager, recovered = boot(Folder(tmp_path))
+    manager.close()
+    assert steps == ([] if marked else [(data[before:], before)]) + ["sync"]
+    assert (tmp_path / "s1.log").read_bytes() == data
+    assert recovered.log.commands == ["set a 1", "set b 2", "set c 3"]
 
 
 def test_a_tail_that_was_cut_off_is_gone_durably(
