@@ -32,6 +32,15 @@ _NUMBER: Final = re.compile(rf"0|{NUMBER}")
 LONG: Final = 4096  # characters or bytes of a line, of which each copy counts
 SENDER: Final = rf"({spelling.NAME})(?:#(0|[1-9][0-9]{{0,17}}))?@"  # and its id, up to 18 digits
 _SENDER: Final = re.compile(SENDER.encode())
+# What is not seen: controls, formats, spaces of other widths, halves of characters, private ones.
+# Each node makes the reply to an entry, and keeps it. So this is not left to `isprintable`: a later
+# Python knows more characters.
+_UNSEEN: Final = re.compile(
+    r"[\x00-\x1f\x7f-\xa0\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u1680\u180e"
+    r"\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ud800-\uf8ff\ufeff\ufff0-\ufffb"
+    r"\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    r"\U000e0000-\U000e00ff\U000e01f0-\U0010ffff]"
+)
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 # RFC 854: IAC, then an option's negotiation, or a command of one byte; and a sub-negotiation. FF
 # before any other byte is not telnet but a byte that is not UTF-8, and is refused as that.
@@ -86,9 +95,7 @@ def real(text: str) -> str:
 def shown(text: str) -> str:
     """Return `text` fit to be echoed: one printable line of at most 60 characters of it."""
     cut = text if len(text) <= 60 else text[:60] + "..."
-    if cut.isprintable():
-        return cut
-    return "".join(each if each.isprintable() else escapes.bytes_of(each) for each in cut)
+    return _UNSEEN.sub(lambda found: escapes.bytes_of(found[0]), cut)
 
 
 def without_controls(text: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unicodedata import category
+
 import pytest
 
 from raftline.wire.commands import COMMANDS, HELP, Request, read_request
@@ -248,6 +250,13 @@ def test_an_echo_is_cut_and_cannot_forge_a_line() -> None:
     assert len(said) < 200
     assert shown("plain") == "plain"
     assert len(shown("x" * 1000)) == 63
+
+
+def test_an_echo_is_the_same_whatever_characters_a_python_knows() -> None:
+    """Each node keeps the reply to an entry, and the nodes may be of several Pythons."""
+    assert shown("\u0378 \U0001fae8 \U000e1000") == "\u0378 \U0001fae8 \\xf3\\xa1\\x80\\x80"
+    known = [each for each in map(chr, range(0x110000)) if category(each) != "Cn"]
+    assert [each for each in known if (shown(each) == each) != each.isprintable()] == []
 
 
 def test_show_reads_its_operands_so_that_after_may_be_a_prefix() -> None:
