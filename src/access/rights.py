@@ -57,10 +57,10 @@ def denial_reason(
     identity: Identity, command: str, keys_of_lease: KeysOfLease, right: Right | None = None
 ) -> str:
     """Return the refusal, after `Sorry, `, of a command in its one spelling; "" if it may be
-    done. A get may end in ` read log`, which makes it an entry. The answer depends on the command
-    and on rights, not on the keys that exist. A lease is the exception: to end it deletes all of
-    its keys, and to put a key under it may keep others from renewing it. For a line that is no
-    command, `right` is the right that it needs.
+    done. A get or a stat may end in ` read log`, which makes it an entry. The answer depends on the
+    command and on rights, not on the keys that exist. A lease is the exception: to end it deletes
+    all of its keys, and to put a key under it may keep others from renewing it. For a line that is
+    no command, `right` is the right that it needs.
 
     Raises:
         KeysUnknownError: the lease's keys decide, and `keys_of_lease` returned None.
@@ -88,8 +88,8 @@ def _needs(verb: str, right: Right, command: str, keys_of_lease: KeysOfLease) ->
             yield _Need(role, _SESSION if verb == "session" else verb)
         case Touches.KEY:
             key = command.split(" ", 2)[1]
-            if verb == "get" and command.endswith(_READ_LOG):
-                line = f"get {shown(key)}{_READ_LOG}"
+            if command.endswith(_READ_LOG) and COMMANDS[verb].handling.takes_mode:
+                line = f"{verb} {shown(key)}{_READ_LOG}"
                 yield _Need(UserRole.WRITER, line, key, hint=_LOGGED_GET)
             yield _Need(role, f"{verb} {shown(key)}", key)
         case Touches.PREFIX:

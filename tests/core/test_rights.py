@@ -91,6 +91,7 @@ def test_a_reader_reads_below_its_prefix(line: str) -> None:
         ("txn if app/x = 1 then get app/x", "txn", LOGGED),
         ("txn under lease-5 set app/y 1", "txn", LOGGED),
         ("get app/x read log", "get app/x read log", LOGGED_GET),
+        ("stat app/x read log", "stat app/x read log", LOGGED_GET),
         ("show", "show all keys", "reader for all keys"),
         ("show web/", "show web/", "reader there"),
         ("show ap", "show ap", "reader there"),

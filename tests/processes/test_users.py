@@ -197,6 +197,7 @@ def test_a_reader_writes_by_no_way(cluster: Cluster) -> None:
                 "c-1#7@delete app/safe",
                 "incr app/safe",
                 "get app/safe read log",
+                "stat app/safe read log",
                 "txn get app/safe",
                 "txn set app/safe 2",
                 "txn if app/safe = 1 then delete app/safe",
