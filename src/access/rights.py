@@ -7,7 +7,7 @@ tests/lists/test_command_pages.py makes the table of docs/use/users.md from thes
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from raftline.access.roles import Identity
@@ -43,7 +43,7 @@ class _Need(NamedTuple):
 
     role: UserRole
     line: str  # as a refusal names it
-    keys: str | None = None  # the key or prefix that it takes it for; None: for none
+    keys: Sequence[str] | None = None  # the keys and prefixes that it takes it for; None: for none
     where: str = " there"  # in a refusal
     hint: str = ""
 
@@ -73,7 +73,7 @@ def denial_reason(
     if identity.is_everywhere and identity.role >= max(right.role, UserRole.WRITER):
         return ""  # a part of a line never needs more than a writer
     for need in _needs(verb, right, command, keys_of_lease):
-        if identity.role < need.role or (need.keys is not None and not identity.holds(need.keys)):
+        if identity.role < need.role or not all(map(identity.holds, need.keys or ())):
             where = "" if need.keys is None else need.where
             takes = f"it takes the role {need.role}{where}{need.hint}"
             return f"{identity} may not {need.line}: {takes}. {_NOTHING}"
@@ -90,12 +90,12 @@ def _needs(verb: str, right: Right, command: str, keys_of_lease: KeysOfLease) ->
             key = command.split(" ", 2)[1]
             if command.endswith(_READ_LOG) and COMMANDS[verb].handling.takes_mode:
                 line = f"{verb} {shown(key)}{_READ_LOG}"
-                yield _Need(UserRole.WRITER, line, key, hint=_LOGGED_GET)
-            yield _Need(role, f"{verb} {shown(key)}", key)
+                yield _Need(UserRole.WRITER, line, [key], hint=_LOGGED_GET)
+            yield _Need(role, f"{verb} {shown(key)}", [key])
         case Touches.PREFIX:
             prefix = _prefix_of(verb, command)
             named = shown(prefix) or "all keys"
-            yield _Need(role, f"{verb} {named}", prefix, " there" if prefix else " for all keys")
+            yield _Need(role, f"{verb} {named}", [prefix], " there" if prefix else " for all keys")
         case Touches.INNER:
             yield from _needs_of(without_lease(command), keys_of_lease)
             yield from _needs_of_lease(role, "put a key under", command, keys_of_lease)
@@ -106,7 +106,7 @@ def _needs(verb: str, right: Right, command: str, keys_of_lease: KeysOfLease) ->
             yield _Need(role, verb)
             yield from _needs_of_lease(role, verb, command, keys_of_lease)
         case Touches.EVERY:
-            yield _Need(role, verb, "", " for all keys")
+            yield _Need(role, verb, [""], " for all keys")
 
 
 def _needs_of_lease(
@@ -117,8 +117,8 @@ def _needs_of_lease(
     keys = keys_of_lease(lease)
     if keys is None:
         raise KeysUnknownError
-    for key in keys:
-        yield _Need(role, f"{does} {lease}", key, " for each of its keys")
+    if keys:
+        yield _Need(role, f"{does} {lease}", keys, " for each of its keys")
 
 
 def _needs_of(command: str, keys_of_lease: KeysOfLease) -> Iterator[_Need]:
@@ -128,12 +128,21 @@ def _needs_of(command: str, keys_of_lease: KeysOfLease) -> Iterator[_Need]:
 
 
 def _needs_of_parts(command: str, keys_of_lease: KeysOfLease) -> Iterator[_Need]:
+    looked_at: set[str] = set()
+
+    def keys_once(lease: str) -> list[str] | None:
+        """Return the keys of a lease that no part before named: it may have very many."""
+        if lease in looked_at:
+            return []
+        looked_at.add(lease)
+        return keys_of_lease(lease)
+
     found = read_transaction(command.partition(" ")[2], IN_TRANSACTIONS, _NO_LIMITS)
     for condition in found.conditions:
         verb = "show" if condition.is_on_prefix else "get"
-        yield _Need(UserRole.READER, f"{verb} {shown(condition.key)}", condition.key)
+        yield _Need(UserRole.READER, f"{verb} {shown(condition.key)}", [condition.key])
     for inner in (*found.then, *found.otherwise):
-        yield from _needs_of(inner, keys_of_lease)
+        yield from _needs_of(inner, keys_once)
 
 
 def _prefix_of(verb: str, command: str) -> str:

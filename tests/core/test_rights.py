@@ -171,6 +171,22 @@ def test_a_lease_is_ended_or_renewed_by_who_may_write_all_of_its_keys() -> None:
         assert refusal(ALL, f"{verb} lease-6") == ""
 
 
+def test_the_keys_of_a_lease_are_looked_at_once_however_often_a_line_names_it() -> None:
+    """A lease may have very many keys, and a transaction may name it 256 times."""
+    looks: list[str] = []
+
+    def keys_of_lease(lease: str) -> list[str]:
+        looks.append(lease)
+        return LEASES[lease]
+
+    of_both = " ; ".join(["under lease-5 set app/x 1", "under lease-7 set app/y 1"] * 64)
+    line = f"txn if app/x = 1 then {of_both} else {of_both}"
+    assert denial_reason(EVE, line, keys_of_lease) == ""
+    assert looks == ["lease-5", "lease-7"]
+    line = "txn under lease-5 set app/x 1 ; under lease-6 set app/x 1 ; under lease-5 set app/x 2"
+    assert "put a key under lease-6" in denial_reason(EVE, line, keys_of_lease)
+
+
 def test_where_the_keys_of_a_lease_may_be_unknown_nobody_is_taken_for_its_owner() -> None:
     for line in ("release lease-5", "renew lease-5", "under lease-5 set app/x 1"):
         with pytest.raises(KeysUnknownError):
