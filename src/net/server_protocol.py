@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from raftline.net.admission import NAMED_IN_LOG, REQUESTS, Admission
-from raftline.net.host import Batch, Host, ReplySink
+from raftline.net.host import EVERY, Batch, Host, ReplySink
 from raftline.net.lines import HalfLine, Late, LineBuffer
 from raftline.wire.commands import COMMANDS, Work
 from raftline.wire.limits import (
+    CUT_BYTES,
     LINE_S,
+    LINES_TOGETHER,
     LONG_BYTES,
     LONG_TOGETHER,
     PROOF_S,
@@ -36,6 +38,7 @@ HALF_LINES_FULL: Final = (
 )
 HALF_LINE: Final = f"a line was begun and not ended within {LINE_S:.0f} s."
 OF_PEERS: Final = ("peer", "level", "proof")
+MOST: Final = dict.fromkeys((*REQUESTS, "peer"), EVERY)  # lines in a run, if not LINES_TOGETHER
 MAY_TAKE_LONG: Final = frozenset([verb for verb in COMMANDS if COMMANDS[verb].work != Work.SHORT])
 
 
@@ -86,10 +89,11 @@ class ServerProtocol:
         self._announce = announce
         self._short = min(STRANGER_LINE_BYTES, host.limits.line_bytes)  # no line is too long so
         # The lines that were not handed out: at most one that was admitted, then one that was
-        # parsed, then all others that are whole.
+        # parsed, then others that are whole, then bytes that were not cut into lines yet.
         self._admitted: list[ParsedLine] = []
         self._parsed: ParsedLine | None = None
         self._whole: deque[bytes] = deque()
+        self._uncut = b""
         self._mark: TimingMark | None = None  # of the next line, not handed out
         self._is_marked = False  # the mark of the next line was handed out
         self._end: End | None = None
@@ -124,15 +128,31 @@ class ServerProtocol:
         if not data:
             self._end = End(HALF_LINES_FULL if self.lines.is_given_up else "")
             return
+        self._uncut += data
+        self._cut()
+
+    def _cut(self) -> None:
+        """Cut the next lines out of what arrived. Those of a few bytes take many times as many as
+        objects, and their turn may come late: a reader that takes no replies holds them up."""
+        data, end = self._uncut, len(self._uncut)
+        if end > CUT_BYTES:
+            end = data.find(b"\n", CUT_BYTES) + 1 or end
+        self._uncut = data[end:]
         try:
-            self._whole.extend(self.lines.feed(data, now_s))
+            self._whole.extend(self.lines.feed(data[:end], self._now_s))
         except HalfLine as problem:
             self._end_late(problem)
+
+    def _has_more(self) -> bool:
+        """Cut what arrived until there is a line; return whether there is one."""
+        while self._uncut and not self._whole:
+            self._cut()
+        return bool(self._whole)
 
     def forget(self) -> None:
         """Give back what was not handed out: nothing is served here any more."""
         self._whole.clear()
-        self._admitted, self._parsed = [], None
+        self._uncut, self._admitted, self._parsed = b"", [], None
         self.lines.forget()
 
     def pass_time(self, now_s: float) -> None:
@@ -147,9 +167,7 @@ class ServerProtocol:
 
     def _end_now(self, complaint: str, *, drains: bool = False) -> End:
         """End before the lines that were not handed out."""
-        self._whole.clear()
-        self._parsed, self._admitted = None, []
-        self.lines.forget()
+        self.forget()
         self._end, self.is_between_lines = End(complaint, drains), False
         return self._end
 
@@ -178,7 +196,7 @@ class ServerProtocol:
         """
         run = self._next_run(may_wait=may_wait) if self._mark is None else []
         is_left = self._whole or self._parsed or self._admitted or self._end or self.lines.begun
-        self.is_between_lines = not is_left
+        self.is_between_lines = not (is_left or self._uncut)
         if not run:
             return self._next_without_lines()
         kind, reading = run[0].kind, run[0].reading
@@ -213,7 +231,7 @@ class ServerProtocol:
         run, self._admitted = self._admitted, []
         line, self._parsed = self._parsed, None
         may_be_long = 0
-        while line is not None or whole:
+        while line is not None or whole or self._has_more():
             if line is None:
                 raw = whole[0]
                 is_new = self._is_first_line or self._announce is not None
@@ -240,8 +258,8 @@ class ServerProtocol:
                 break
             run.append(line)
             may_be_long += line.request.verb in MAY_TAKE_LONG
-            if may_be_long >= LONG_TOGETHER:  # what others send goes between this run and the next
-                break
+            if may_be_long >= LONG_TOGETHER or len(run) >= MOST.get(line.kind, LINES_TOGETHER):
+                break  # what others send goes between this run and the next
             line = None
         self._may_be_long = may_be_long > 0
         return run

@@ -9,6 +9,7 @@ import contextlib
 import itertools
 import random
 import socket
+import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,7 +32,13 @@ from raftline.net.server_protocol import (
     TimingMark,
 )
 from raftline.net.shared_reader import SharedReader
-from raftline.wire.limits import LINE_S, READ_BYTES, STRANGER_LINE_BYTES, STRANGER_S
+from raftline.wire.limits import (
+    LINE_S,
+    LINES_TOGETHER,
+    READ_BYTES,
+    STRANGER_LINE_BYTES,
+    STRANGER_S,
+)
 from raftline.wire.loginoperands import ITERATIONS_LEAST
 from raftline.wire.operands import Limits
 from raftline.wire.parsing import BY_ROUND, ParsedLine
@@ -170,6 +177,25 @@ def test_lines_of_one_kind_that_came_together_are_one_batch() -> None:
     machine = Machine(FakeHost())
     machine.feed(b"set a 1\nset b 2\nget a\nset c 3\nget a read lease\nget b read lease\nset")
     assert machine.sizes == [2, 1, 1, 2]
+
+
+@pytest.mark.parametrize("line", [b"", b"a", b"ab", b"help", b"s2@Level", b"unwatch"])
+def test_lines_of_few_bytes_take_little_memory_while_they_wait(line: bytes) -> None:
+    """A reader that takes no replies holds up what it sent: on a thousand connections at a time."""
+    count = READ_BYTES // (len(line) + 1)
+    protocol = Machine(FakeHost()).protocol
+    tracemalloc.start()
+    try:
+        protocol.receive_data((line + b"\n") * count, 0.0)
+        runs = [protocol.next_step()]
+        assert tracemalloc.get_traced_memory()[0] < 5 * READ_BYTES
+    finally:
+        tracemalloc.stop()
+    while not protocol.is_between_lines:
+        runs.append(protocol.next_step())
+    sizes = [len(run.lines) for run in runs if isinstance(run, Run)]
+    assert sum(sizes) == count
+    assert max(sizes) <= LINES_TOGETHER
 
 
 def test_each_line_is_admitted_when_its_turn_has_come(access: Access) -> None:
