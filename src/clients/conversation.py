@@ -13,6 +13,7 @@ from raftline.clients.connection import (
     CONNECT_TIMEOUT_S,
     ClientError,
     Deadline,
+    LoginFailed,
     NodeConnection,
     OutcomeUnknown,
     Unreachable,
@@ -181,7 +182,7 @@ class Client:
             if connection.address != step.address:
                 return Connected(connection.address)
             return self._exchange(connection, line, step.command, deadline)
-        except (Unreachable, OutcomeUnknown) as error:
+        except (Unreachable, OutcomeUnknown, LoginFailed) as error:
             return error
 
     def ask_together(self, commands: Iterable[str]) -> list[Answer]:

@@ -20,6 +20,7 @@ from raftline.clients.connection import (
     ClientError,
     Closed,
     Deadline,
+    LoginFailed,
     NoLeader,
     NotAllowed,
     NotLeader,
@@ -48,6 +49,7 @@ from raftline.wire.replies import Reply, outcome_of
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 1.0
 WINDOW = 100  # numbers of a session under way; a node remembers 128
+KEPT_OUT = ("no-login", "not-allowed", "tls-only")  # of a node that let nobody in
 _UNKNOWN_BEFORE = "outcome unknown: the session expired while the request was being sent again"
 
 Answer = Reply | ClientError
@@ -55,8 +57,9 @@ Answer = Reply | ClientError
 
 class AskNode(NamedTuple):
     """A step: ask this node. The answer is its reply, or the error in its place; `Closed` if the
-    client was closed. While a connection to it hangs, one to each of `others` is tried as well. If
-    one of these comes first, nothing is asked, and the answer is `Connected`."""
+    client was closed, `LoginFailed` if the node let nobody in. While a connection to it hangs, one
+    to each of `others` is tried as well. If one of these comes first, nothing is asked, and the
+    answer is `Connected`."""
 
     address: Address
     sender: str
@@ -216,7 +219,7 @@ def anywhere(
     refusal: Reply | None = None  # the one that explains best why there is no leader
     while True:
         asked, answer = yield from _ask_one(nodes, tried, late, sender, command, deadline)
-        if isinstance(answer, Closed):
+        if isinstance(answer, (Closed, LoginFailed)):
             return _last_word(nodes, unknown or answer), unknown is None
         outcome = answer.outcome if isinstance(answer, ClientError) else outcome_of(answer.text)
         if isinstance(answer, Reply) and (
@@ -224,7 +227,7 @@ def anywhere(
             or code_of(answer.text) == "done-once"
         ):
             nodes.addresses.health.served(deadline.now_s)
-            return answer, unknown is None
+            return _last_word(nodes, _settled(answer, unknown)), unknown is None
         if outcome is RequestOutcome.UNKNOWN:
             unknown = answer
             if row_of(command).handling.is_sent_once:
@@ -245,6 +248,12 @@ def anywhere(
     given_s = deadline.given_s if deadline.left_s < pause_s else None
     known = unknown or refusal or (yield from _why_silent(silent, sender, deadline))
     return _last_word(nodes, _in_all(known or answer, given_s)), unknown is None
+
+
+def _settled(answer: Reply, unknown: Answer | None) -> Answer:
+    """Return the end of a request that a node answered. If an earlier answer left open what was
+    done, it is that one where this node let nobody in, and so did not look."""
+    return unknown if unknown and code_of(answer.text) in KEPT_OUT else answer
 
 
 def _ask_one(

@@ -18,6 +18,7 @@ from raftline.clients.connection import (
     ClientError,
     Closed,
     Deadline,
+    LoginFailed,
     Unreachable,
     line_of,
     unreachable,
@@ -178,7 +179,7 @@ class AioAsker:
             limit_s = min(step.limit_s, step.connect_s)
             try:
                 link = await self._connected(address, limit_s, step.others)
-            except Unreachable as refusal:  # the login failed
+            except (LoginFailed, Unreachable) as refusal:
                 return refusal
             except OSError as error:
                 return unreachable(address, error, limit_s)

@@ -10,8 +10,10 @@ from raftline.clients.connection import (
     ClientError,
     Closed,
     Deadline,
+    LoginFailed,
     NoLeader,
     OutcomeUnknown,
+    Refused,
     Unreachable,
     unreachable,
 )
@@ -33,7 +35,14 @@ from raftline.clients.search import (
 )
 from raftline.clients.steps import carry_out
 from raftline.common.address import Address
-from raftline.wire.protocol import DONE_ONCE, NO_LEADER, error, not_leader, outcome_unknown
+from raftline.wire.protocol import (
+    DONE_ONCE,
+    NO_LEADER,
+    TLS_ALONE,
+    error,
+    not_leader,
+    outcome_unknown,
+)
 from raftline.wire.replies import Reply
 
 Kind = TypeVar("Kind")
@@ -253,6 +262,34 @@ def test_a_client_that_is_closed_ends_its_requests_and_says_what_is_known() -> N
     steps = search(nodes, ClientSessions(), "c", "set a 1", Deadline(10))
     with pytest.raises(OutcomeUnknown, match="it was lost"):
         carried_out(steps, said("SESSION response: c-7"), LOST, closed)
+
+
+KEPT_OUT = [
+    LoginFailed("the login failed: the name or the password is wrong."),
+    said("Sorry, a client without a login may not write. Nothing was done."),
+    said("Sorry [not-allowed] reader bob may not set a: it takes the role writer there."),
+    said(error(TLS_ALONE)),
+]
+
+
+@pytest.mark.parametrize("refusal", KEPT_OUT)
+def test_who_is_let_in_no_more_is_told_that_the_write_before_may_have_been_done(
+    refusal: Answer,
+) -> None:
+    """A new file of users ends a connection amid a write, and the login on the next one fails."""
+    nodes = NodeTurns([S1, S2])
+    for unknown in (LOST, said(outcome_unknown("it fell"))):
+        steps = search(nodes, ClientSessions(), "c", "set a 1", Deadline(10))
+        answers = said("SESSION response: c-7"), unknown, refusal
+        with pytest.raises(OutcomeUnknown, match=r"it was lost|it fell"):
+            text_of(carried_out(steps, *answers)[1])
+
+
+@pytest.mark.parametrize("refusal", KEPT_OUT)
+def test_who_is_not_let_in_is_told_so_at_the_first_node(refusal: Answer) -> None:
+    steps = search(NodeTurns([S1, S2]), ClientSessions(), "c", "get a", Deadline(10))
+    with pytest.raises((LoginFailed, Refused)):
+        text_of(carried_out(steps, GONE, refusal)[1])
 
 
 def test_no_node_keeps_a_request_for_longer_than_is_left() -> None:
