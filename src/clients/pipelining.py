@@ -12,7 +12,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
-from raftline.clients.connection import ClientError, NodeConnection, Unreachable, line_of
+from raftline.clients.connection import (
+    ClientError,
+    LoginFailed,
+    NodeConnection,
+    Unreachable,
+    line_of,
+)
 from raftline.clients.search import (
     WINDOW,
     Answer,
@@ -33,13 +39,14 @@ BYTES_MAX = 256 << 10  # of lines without an answer; one line may be longer
 Connect = Callable[[Address, float, Iterator[Address]], NodeConnection]
 
 
-UNSENT = "it was not sent, as a request before it found no node in time"
+UNSENT = "it was not sent, as a request before it found no node that served it in time"
 
 
 def ends_a_pipeline(error: ClientError) -> bool:
-    """Whether it is that of a request which found no node in time: the next ones would not,
-    either."""
-    return error.outcome is not RequestOutcome.REFUSED or isinstance(error, Unreachable)
+    """Whether it is that of a request which found no node in time, or was not let in: the next
+    ones would fare alike."""
+    is_refused = error.outcome is RequestOutcome.REFUSED
+    return not is_refused or isinstance(error, (Unreachable, LoginFailed))
 
 
 class _UnderWay:

@@ -7,6 +7,7 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -235,6 +236,32 @@ def test_without_a_leader_it_ends_in_the_time_of_one_request(run: Run, start: St
     assert len({line.partition("@")[2] for line in node.received}) <= WINDOW
     with pytest.raises(raftline.Unreachable, match="not sent, as a request before it"):
         results[-1].result()
+
+
+@BOTH
+@pytest.mark.parametrize("verb", ["get", "set"])
+def test_a_login_that_fails_is_tried_once(
+    run: Run, start: Start, verb: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Each wrong password costs the node a wait, and others who log in wait for it, too."""
+    password = tmp_path / "password"
+    password.write_text("wrong")
+    password.chmod(0o600)
+    monkeypatch.setenv("RAFTLINE_USER", "bob")
+    monkeypatch.setenv("RAFTLINE_PASSWORD_FILE", str(password))
+    node = start(lambda command: error("the login failed: the name or the password is wrong."))
+    requests: list[Pending[Any]] = []
+
+    def fill(batch: BasePipeline[str]) -> None:
+        for place in range(3 * WINDOW):
+            key = str(place)
+            requests.append(batch.get(key) if verb == "get" else batch.set(key, "1"))
+
+    with pytest.raises(raftline.LoginFailed):
+        run(at(node), fill)
+    assert len(node.asked) == 1
+    with pytest.raises(raftline.Unreachable, match="it was not sent"):
+        requests[-1].result()
 
 
 @BOTH
