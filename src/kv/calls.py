@@ -140,14 +140,15 @@ def seconds_of(ttl: float) -> int:
 def whole(number: int) -> int:
     if isinstance(number, bool) or not isinstance(number, int):
         raise TypeError(f"a whole number is an int, not {type(number).__name__}")
-    return number
+    return int(number)  # of an enum as well, which is spelled otherwise
 
 
 def entry_index(number: int) -> int:
     """Return the index of an entry. Raises TypeError, ValueError."""
-    if not is_number(str(whole(number))):
-        raise ValueError(f"{number} is no index of an entry: a whole number from 0 on")
-    return number
+    index = whole(number)
+    if not is_number(str(index)):
+        raise ValueError(f"{index} is no index of an entry: a whole number from 0 on")
+    return index
 
 
 def lease_name(lease: str) -> str:

@@ -60,7 +60,7 @@ def _text(part: str) -> str:
             raise ValueError(
                 "it holds half a surrogate pair, which is no text; nothing was sent"
             ) from None
-    return part
+    return str.__str__(part)  # of an enum as well, which is spelled otherwise
 
 
 def _text_of_bytes(part: bytes) -> str:

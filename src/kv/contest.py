@@ -45,9 +45,8 @@ class LockKeys:
 
     def __init__(self, kind: str, name: str) -> None:
         """Name them. Raises TypeError, ValueError if the name can't be a part of a key."""
-        TEXT.key(name, f"the name of {'an' if kind == ELECTIONS else 'a'} {kind}")
-        self.name = name
-        self.prefix = f"{kind}/{name}/"
+        self.name = TEXT.key(name, f"the name of {'an' if kind == ELECTIONS else 'a'} {kind}")
+        self.prefix = f"{kind}/{self.name}/"
         self.held = f"{self.prefix}held"
         self.next = f"{self.prefix}next"
         self._may_be_shared = kind == LOCKS

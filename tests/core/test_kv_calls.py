@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Any
 
 import pytest
@@ -11,7 +12,9 @@ from hypothesis import strategies as st
 from raftline.clients.connection import Refused
 from raftline.kv.calls import Calls, Page, Stat, answered, seconds_of
 from raftline.kv.codec import BINARY, TEXT
+from raftline.kv.contest import LOCKS, LockKeys
 from raftline.kv.errors import LeaseLost, NotUnderstood
+from raftline.kv.events import WatchCursor
 from raftline.wire.commands import read_request
 from raftline.wire.operands import Limits, show_operands
 from raftline.wire.protocol import unescape
@@ -59,6 +62,28 @@ def test_any_bytes_come_back_as_they_were(key: bytes, value: bytes) -> None:
     assert model.ask(BYTES.get(key)) == value
     assert model.ask(BYTES.delete(key))
     assert len(model.store) == 0
+
+
+class Word(str, Enum):
+    """Its words in an f-string are `Word.RED`, from Python 3.11 on."""
+
+    RED = "red"
+
+
+class Number(int, Enum):
+    FIVE = 5
+
+
+def test_an_enum_is_the_text_or_the_number_that_it_is() -> None:
+    model = Model()
+    done = model.txn().then.set(Word.RED, Word.RED).incr("n", Number.FIVE).commit()
+    assert done.results == [True, 5]
+    assert model.ask(CALLS.get("red")) == "red"
+    assert model.ask(CALLS.cas(Word.RED, Word.RED, "blue"))
+    assert model.ask(CALLS.incr("n", Number.FIVE)) == 10
+    assert CALLS.page(Word.RED).command == "show red"
+    assert LockKeys(LOCKS, Word.RED).held == LockKeys(LOCKS, "red").held
+    assert WatchCursor(TEXT, Word.RED, Number.FIVE).command == "watch red after 5"
 
 
 @given(keys, values, keys)
