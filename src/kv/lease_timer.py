@@ -199,8 +199,11 @@ class BaseLease(NoCopies, Generic[Event]):
 
     @property
     def left(self) -> float:
-        """The seconds for which it is held without another renewal."""
-        return max(0.0, self._timer.until_s - self._now()) if self._timer is not None else 0.0
+        """The seconds for which it is held without another renewal; 0 once it is over."""
+        timer, now_s = self._timer, self._now()
+        if timer is None or not self._is_here or not timer.is_held(now_s):
+            return 0.0
+        return timer.until_s - now_s
 
     @property
     def _is_over(self) -> bool:
@@ -253,9 +256,9 @@ class BaseLease(NoCopies, Generic[Event]):
         """
         if not self._is_over:
             raise RuntimeError(f"{self.id} is granted already; make another one: kv.lease(…)")
-        over = self._over = self._new_event()
+        over = self._new_event()
         timer = yield from granting(self._seconds, partial(self._ended, over), self._now)
-        self._timer = timer
+        self._over, self._timer = over, timer  # together: if this fails, the one before counts
         if self._keep:
             try:
                 self._keeper.keep(timer)

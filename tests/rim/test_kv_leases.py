@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from raftline.clients.connection import Unreachable
 from raftline.kv.aio_lease import AioKeeper, AioLease
 from raftline.kv.calls import Call
 from raftline.kv.errors import LeaseLost
@@ -315,6 +316,24 @@ def test_a_grant_that_comes_too_late_was_never_held() -> None:
     assert lost.calls == 0
 
 
+def test_nothing_is_left_of_a_lease_that_is_over() -> None:
+    """Also if its time, as it was granted, is not over."""
+    client = Client()
+    lease = client.lease().grant()
+    assert lease.left == 9.0
+    client.gone.add(lease.id)  # an operator has released it
+    with pytest.raises(LeaseLost):
+        lease.check()
+    assert (lease.is_held, lease.left) == (False, 0.0)
+    lease.grant().release()
+    assert (lease.is_held, lease.left) == (False, 0.0)
+    ends(client.keeper)
+
+
+def fails(command: str) -> object:
+    raise Unreachable(f"nobody answers to {command}")
+
+
 def test_a_lease_is_granted_anew_after_its_end() -> None:
     client, lost = Client(), Lost()
     lease = client.lease(on_lost=lost).grant()
@@ -323,6 +342,11 @@ def test_a_lease_is_granted_anew_after_its_end() -> None:
     lease._lose()
     assert lost.called.wait(DEADLINE_S)
     assert lease.wait_lost(DEADLINE_S)
+    client.answer = fails
+    with pytest.raises(Unreachable):
+        lease.grant()
+    assert lease.wait_lost(0)  # of the one before
+    client.answer = client.known
     assert lease.grant().id == "lease-2"
     assert lease.is_held
     assert not lease.wait_lost(0)
