@@ -137,10 +137,14 @@ class _ThreadCall:
     def run(self) -> None:
         """Do the work, in this thread, and hand over its result."""
         give_up_with(self._given_up)
-        result, problem = None, None
+        result: Any = None
+        problem: BaseException | None = None
         try:
             result = self._work()
-        except Exception as error:
+        except StopIteration as error:  # no future takes it, as no coroutine may raise it
+            problem = RuntimeError("a call that is awaited raised StopIteration")
+            problem.__cause__ = error
+        except BaseException as error:  # SystemExit, too: who awaits this would wait for ever
             problem = error
         try:
             self._loop.call_soon_threadsafe(self._settle, result, problem)
@@ -153,7 +157,7 @@ class _ThreadCall:
         if self.future.done() and not self.future.cancelled() and not self.future.exception():
             self._undo(self.future.result(), None)
 
-    def _settle(self, result: Any, problem: Exception | None) -> None:
+    def _settle(self, result: Any, problem: BaseException | None) -> None:
         if self.future.cancelled():
             self._undo(result, problem)
         elif problem is not None:
@@ -161,7 +165,7 @@ class _ThreadCall:
         else:
             self.future.set_result(result)
 
-    def _undo(self, result: Any, problem: Exception | None) -> None:
+    def _undo(self, result: Any, problem: BaseException | None) -> None:
         if problem is None and self._take_back is not None:
             threading.Thread(
                 target=self._take_back, args=(result,), name="raftline takes back", daemon=True

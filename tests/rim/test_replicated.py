@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import itertools
 import pickle
@@ -268,3 +269,21 @@ def test_waits_of_a_cancelled_call_end(cluster: Cluster) -> None:
     over.set()
     thread.join(60)
     assert ended == [False]
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind"), [(StopIteration, RuntimeError), (SystemExit, SystemExit)]
+)
+def test_whatever_a_function_of_the_program_raises_who_awaits_it_gets_an_error(
+    cluster: Cluster, raised: type[BaseException], kind: type[BaseException]
+) -> None:
+    def change(_: object) -> object:
+        raise raised
+
+    async def updated() -> None:
+        value = raftline.Replicated("lamp", node=cluster)
+        await asyncio.wait_for(value.awaitable.update(change), 30)
+
+    with pytest.raises(kind) as error:
+        asyncio.run(updated())
+    assert isinstance(error.value.__cause__ or error.value, raised)
