@@ -260,9 +260,8 @@ class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
 
 def beside(kv: KV[Any]) -> AioKV[str]:
     """Return a client for the tasks of a program that has one for threads: at the same nodes, with
-    the same time limit and access."""
+    the same time limits and access."""
     clients = kv._shared.clients
-    asker = AioAsker(
-        clients.addresses.known, clients.name, kv.timeout, clients.credentials, clients.tls
-    )
+    nodes, silence_s = clients.addresses.known, clients.addresses.health.silence_s
+    asker = AioAsker(nodes, clients.name, kv.timeout, clients.credentials, clients.tls, silence_s)
     return AioKV(asker, TEXT)

@@ -205,6 +205,14 @@ def test_a_task_reports_the_loss_of_its_lock_and_ends_its_connection(cluster: Cl
     assert cluster.keys() == {}
 
 
+def test_a_lock_of_tasks_leaves_a_silent_node_as_soon_as_one_of_threads() -> None:
+    with raftline.connect("localhost:1", silence=3, timeout=2) as kv:
+        lock = raftline.ReplicatedLock("nightly", node=kv).awaitable
+        tasks = lock._connect()
+        assert tasks.timeout == 2
+        assert tasks._addresses.health.silence_s == 3
+
+
 def test_a_lock_is_of_a_node_a_kv_or_clients() -> None:
     with raftline.Clients("localhost:1") as clients, raftline.connect("localhost:1") as kv:
         node = type("Node", (), {"name": "n", "request": kv.request, "kv": kv})()
