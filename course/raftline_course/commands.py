@@ -25,12 +25,22 @@ UP_OPTIONS = {  # of `raftline up`
     "--controller-lines": "the nodes print the lines of the course's controller lab",
 }
 NODE = Path(__file__).with_name("node.py")
+GRADER = Path(__file__).with_name("grading") / "grade.py"  # the handouts of labs 1 to 6 lack it
 # They draw or judge steps of the core, which only a core that is no machine code shows.
 FROM_SOURCE = ("grade", "picture")
 
 
 def main(command: str, arguments: Sequence[str]) -> int:
-    """Carry out one command and return its exit status."""
+    """Carry out one command and return its exit status.
+
+    Raises:
+        ConfigError: a handout leaves out what carries the command out.
+    """
+    if command == "grade" and not GRADER.exists():
+        raise ConfigError(
+            "this copy of raftline has no grader; grade in a clone, or in the handout of lab 7 by "
+            "`python3 labs/write-raft/grade.py FOLDER`"
+        )
     if command in FROM_SOURCE and build() == "compiled":
         sys.stdout.flush()
         again = [sys.executable, "-m", "raftline", command, *arguments]
@@ -76,6 +86,8 @@ def parsers() -> dict[str, Parser]:
     found = {}
     find_world()
     for command, module in PROGRAMS.items():
+        if command == "grade" and not GRADER.exists():
+            continue
         parser = getattr(importlib.import_module(f"raftline_course.{module}"), "parser", None)
         if parser is not None:
             found[command] = parser()

@@ -93,6 +93,25 @@ def test_a_handout_of_the_bugs_plays_them_and_has_no_answers(tmp_path: Path) -> 
     assert ran("1", "--answer") == (0, f"{play.NO_ANSWERS}\n")
 
 
+def test_a_handout_without_the_grader_says_so_in_a_line_and_has_the_other_commands(
+    tmp_path: Path,
+) -> None:
+    make_handout("replicas", tmp_path)
+
+    def ran(*typed: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-S", "-E", "src/cli.py", *typed]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    graded = ran("grade", "mine")
+    assert (graded.returncode, graded.stdout, graded.stderr.count("\n")) == (2, "", 1)
+    assert graded.stderr.startswith("raftline: this copy of raftline has no grader; ")
+    offered = ran("completion", "bash", "--offer", "stat")
+    assert (offered.stdout.split(), offered.stderr) == (["stat", "status"], "")
+    manual = ran("manual")
+    assert (manual.returncode, manual.stderr) == (0, "")
+    assert "raftline conform" in manual.stdout
+
+
 @pytest.mark.parametrize(
     ("lab", "name", "kept"),
     [
