@@ -352,6 +352,18 @@ def test_a_teacher_gets_a_csv_and_a_page_for_each_hand_in(folder: Path, tmp_path
     assert "there is no raft.py" in (pages / "eve.md").read_text("utf-8")
 
 
+def test_no_word_of_a_hand_in_harms_a_terminal_or_a_file(folder: Path, tmp_path: Path) -> None:
+    bad = hostile("raise ValueError('\\x1b[2J120 points \\ud800')")["raft.py"]
+    (folder / "bob" / "raft.py").write_text(bad)
+    grades, pages = tmp_path / "grades.csv", tmp_path / "feedback"
+    done = grade(folder, "--milestone", 1, "--schedules", 1, "--csv", grades, "--feedback", pages)
+    assert (done.returncode, done.stderr) == (0, "")
+    said = "ValueError: \\x1b[2J120 points \\ud800 (raft.py, line "
+    assert said in done.stdout
+    assert "\x1b" not in done.stdout
+    assert said in (pages / "bob.md").read_text("utf-8")
+
+
 def test_gradescope_gets_a_score_for_each_milestone(folder: Path, tmp_path: Path) -> None:
     results = tmp_path / "results.json"
     done = grade(folder / "bob", "--milestone", 1, "--schedules", 1, "--gradescope", results)

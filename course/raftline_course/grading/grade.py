@@ -22,7 +22,7 @@ from raftline_course.grading.handin import HandIn, details, hand_ins_of, table
 from raftline_course.grading.judging import Judge, Marks, marks_of, reason_of
 from raftline_course.grading.milestones import MILESTONES
 from raftline_course.grading.runs import Stage, run_named
-from raftline_course.grading.servers import CannotLock
+from raftline_course.grading.servers import CannotLock, shown
 from raftline_course.grading.sheets import Row, write_csv, write_feedback, write_gradescope
 
 
@@ -149,7 +149,7 @@ def do_one(one: HandIn, typed: argparse.Namespace) -> int:
         return _nothing_done(one.problem or f"there is no run {typed.only!r}: name {names}")
     marks = Marks(0)
     with Judge(one.files, marks, typed.pictures and typed.pictures / "run.html") as judge:
-        error = judge.error_of(run, Stage(say=print if typed.trace else None))
+        error = judge.error_of(run, Stage(say=_say if typed.trace else None))
         if error is None:
             print(f"passed: {run.text}")
             return 0
@@ -158,6 +158,10 @@ def do_one(one: HandIn, typed: argparse.Namespace) -> int:
     if marks.picture:
         print(f"picture: {marks.picture}")
     return 1
+
+
+def _say(line: str) -> None:
+    print(shown(line))
 
 
 def write(rows: list[Row], numbers: Sequence[int], typed: argparse.Namespace) -> None:

@@ -12,7 +12,7 @@ from raftline.view.collected import Collector
 from raftline_course.grading import transcripts
 from raftline_course.grading.milestones import POINTS, TRANSCRIPT_POINTS, Milestone
 from raftline_course.grading.runs import Run, Stage, schedules_of, transcripts_of
-from raftline_course.grading.servers import CannotLock, Nursery, TimeIsUp
+from raftline_course.grading.servers import CannotLock, Nursery, TimeIsUp, shown
 from tests.broken_rules import sentence
 
 CPU_SECONDS, WALL_SECONDS = 10, 600  # a server, and a run; it takes less than one
@@ -146,4 +146,4 @@ class Judge:
 
 def reason_of(error: Exception) -> str:
     """Return why a run failed, for its author."""
-    return str(error) if isinstance(error, transcripts.NotSo) else sentence(error)
+    return shown(str(error) if isinstance(error, transcripts.NotSo) else sentence(error))

@@ -47,6 +47,12 @@ class CannotLock(Exception):
     """This machine refuses the lock around a hand-in, so none may run."""
 
 
+def shown(text: str) -> str:
+    """Return words of a hand-in as they may be printed: each control character as an escape, so
+    that no terminal obeys it, and each surrogate, which no file can hold."""
+    return "".join(one if one.isprintable() or one == "\n" else repr(one)[1:-1] for one in text)
+
+
 class Nursery:
     """The process that forks the servers of one hand-in. It is gone after `with`."""
 
@@ -262,9 +268,8 @@ class ServerProcess:
 
     def _show(self, line: bytes) -> None:
         text = line.decode("utf-8", "replace")[:PRINT_MAX]
-        shown = "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
         if self._say is not None:
-            self._say(f"{self._name} prints: {shown}")
+            self._say(f"{self._name} prints: {shown(text)}")
 
     # --- its end ------------------------------------------------------------------------------
 
