@@ -208,6 +208,26 @@ def test_a_hand_in_that_fails_gets_no_points_for_that(
     assert says in found.first_failure
 
 
+def test_the_answers_of_a_run_are_bounded_as_the_judge_keeps_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(servers, "RUN_MAX", 200_000)
+    code = (
+        "step = Node.step\n"
+        "def more(self, taken, now_ms):\n"
+        "    made = step(self, taken, now_ms)\n"
+        "    if self._leading is not None:\n"
+        "        self.log.append(self.term, '')\n"
+        "        made.append.append(Entry(self.log.last_index, self.term, 'x' * 30_000))\n"
+        "    return made\n"
+        "Node.step = more\n"
+    )
+    found = marks(hostile(code), 1)
+    assert found.points == 0
+    assert "answers of more than 200000 bytes in one run" in "\n".join(found.failures)
+    assert marks(MODEL, 1).points == POINTS
+
+
 def test_what_a_hand_in_prints_goes_nowhere() -> None:
     code = "import sys\nfor _ in range(1000): print('x' * 1000); sys.stderr.write('y' * 1000)"
     assert marks(hostile(code), 1).points == POINTS

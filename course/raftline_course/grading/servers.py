@@ -29,6 +29,7 @@ WHERE = os.pathsep.join(
     for package in (raftline, raftline_course)
 )
 LINE_MAX = 4 << 20
+RUN_MAX = 64 << 20  # of all answers of a run, which the judge keeps; honest ones need some 3 MiB
 PRINT_MAX = 200  # characters of a printed line that are shown
 START_SECONDS = 60.0  # in which a process must be there, or gone
 ANSWER_SECONDS = 60.0  # in which it must answer, on however busy a machine
@@ -124,6 +125,7 @@ class HandInRun:
         self._cpu_s = cpu_s
         self._until = time.monotonic() + wall_s
         self._say = say
+        self._answered = 0  # bytes
         self._servers: dict[str, ServerProcess] = {}
 
     def __enter__(self) -> HandInRun:
@@ -139,16 +141,29 @@ class HandInRun:
         before = self._servers.pop(name, None)
         if before is not None:
             before.end()
-        server = ServerProcess(self._nursery, name, self._cpu_s, self._until, self._say)
+        server = ServerProcess(
+            self._nursery, name, self._cpu_s, self._until, self._say, self._count
+        )
         self._servers[name] = server
         return server
+
+    def _count(self, answered: int) -> None:
+        self._answered += answered
+        if self._answered > RUN_MAX:
+            raise HandInError(f"the hand-in gave answers of more than {RUN_MAX} bytes in one run")
 
 
 class ServerProcess:
     """The process of one start of one server."""
 
     def __init__(
-        self, nursery: Nursery, name: str, cpu_s: int, until: float, say: Print | None
+        self,
+        nursery: Nursery,
+        name: str,
+        cpu_s: int,
+        until: float,
+        say: Print | None,
+        count: Callable[[int], None],
     ) -> None:
         self._nursery = nursery
         self._name = name
@@ -156,6 +171,7 @@ class ServerProcess:
         self._until = until
         self._asked_at = time.monotonic()
         self._say = say
+        self._count = count
         self._rest = b""
         self._printed = b""
         their_questions, self._questions = os.pipe()
@@ -241,6 +257,7 @@ class ServerProcess:
                 got = os.read(self._answers, 1 << 16)
                 if not got:
                     raise self._ended()
+                self._count(len(got))
                 self._rest += got
         self._take_prints(wait=False)
         line, _, self._rest = self._rest.partition(b"\n")
