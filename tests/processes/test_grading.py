@@ -324,6 +324,24 @@ def test_the_table_has_a_row_for_each_hand_in(folder: Path) -> None:
     assert "bob, milestone 1: transcripts 0/2, schedules 0/1" in lines
 
 
+@pytest.mark.parametrize(
+    ("written", "row"),
+    [
+        (b"\xef\xbb\xbf", "ann 10 10"),  # as Windows' editor does
+        (b"# -*- coding: latin-1 -*-\n# \xfc\n", "ann 10 10"),
+        (b"if True\n", "ann 0 0"),
+    ],
+)
+def test_a_file_is_read_as_python_reads_it(folder: Path, written: bytes, row: str) -> None:
+    file = folder / "ann" / "raft.py"
+    code = MODEL["raft.py"].replace("from __future__ import annotations\n", "")
+    file.write_bytes(written + code.replace("\n", "\r\n").encode())
+    done = grade(folder / "ann", "--milestone", 1, "--schedules", 1)
+    assert done.stdout.splitlines()[3].split() == row.split(), done.stdout
+    wrong = "SyntaxError: expected ':' (raft.py, line 1)\n"
+    assert (wrong in done.stdout) == (b"if True" in written)
+
+
 def test_the_first_failure_is_drawn(folder: Path, tmp_path: Path) -> None:
     code = "Node._commit = lambda self: setattr(self, 'commit_index', self.log.last_index)"
     (folder / "bob" / "raft.py").write_text(hostile(code)["raft.py"])

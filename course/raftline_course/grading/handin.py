@@ -45,10 +45,15 @@ def read(folder: Path) -> HandIn:
             if len(files) == FILES_MAX or size > BYTES_MAX:
                 most = f"{FILES_MAX} files or {BYTES_MAX >> 20} MiB"
                 return HandIn(folder.name, problem=f"more than {most} of Python")
-            files[path.relative_to(folder).as_posix()] = path.read_text("utf-8", "replace")
+            files[path.relative_to(folder).as_posix()] = _text(path)
     if MAIN not in files:
         return HandIn(folder.name, problem=f"there is no {MAIN}")
     return HandIn(folder.name, files)
+
+
+def _text(path: Path) -> str:
+    """Return a file as Python reads it, without the byte order mark of some editors."""
+    return path.read_text("utf-8-sig", "replace")
 
 
 def table(rows: Sequence[tuple[HandIn, Sequence[Marks]]], numbers: Sequence[int]) -> str:

@@ -142,7 +142,7 @@ def serve(read: Callable[[], str], write: Callable[[str], object]) -> None:
 def in_one_line(error: BaseException) -> str:
     """Return an exception in a line: what, and in which line of the hand-in."""
     places = traceback.extract_tb(error.__traceback__)
-    own = [place for place in places if not place.filename.startswith("/")]
+    own = [place for place in places if place.filename[:1] not in "/<"]
     where = f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:TEXT_MAX]}{where}"
