@@ -69,6 +69,7 @@ class LocalCluster:
         self._options = ["--pace", pace.name, *["--verbose"] * verbose, *options]
         self._nodes: dict[str, ServerProcess] = {}  # started nodes
         self._answered: set[str] = set()  # nodes that have started well
+        self._starting_again = threading.Lock()  # one at a time
 
     def start(self) -> None:
         """Start a process for every member, once; `wait_until_up` shows whether they work.
@@ -192,7 +193,11 @@ class LocalCluster:
         if what == "kill":
             node.running.kill()
             return f"{name} is killed"
-        if self.stopping or node.is_running:
+        with self._starting_again:  # a second process of this node would find its port taken
+            return self._start_again(name)
+
+    def _start_again(self, name: str) -> str:
+        if self.stopping or self._nodes[name].is_running:
             return f"{name} runs"
         self._is_new = False  # the node has files now
         try:

@@ -28,6 +28,8 @@ from raftline.raft.membership import all_vote, read
 from raftline.storage.logfile import whole_file
 from raftline.tools import choosing, status, up
 from raftline.tools.choosing import local_members
+from raftline.tools.cluster import LocalCluster
+from raftline.tools.processes import ServerProcess
 from raftline.tools.relay import Relay
 from raftline_course.harness.processes import eventually, free_ports, ports_in_a_row
 from tests.processes.stray_signal import TAKES_SIGTERM
@@ -357,6 +359,41 @@ def test_ctrl_c_in_the_moment_a_node_is_started_still_stops_all(
     with pytest.raises(KeyboardInterrupt):
         relay.follow("s1", io.BytesIO(b""))
     relay.finish("s1")  # it raised: cannot join thread before it is started
+
+
+def test_a_node_that_is_started_twice_at_once_is_started_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two clicks: the second process finds its port taken, and `raftline up` takes that for a node
+    that can't start, so it ends all."""
+    configuration = config.parse(tmp_path / config.FILE_NAME, f"s1 127.0.0.1 {next(free_ports)}\n")
+    sleeper = [sys.executable, "-c", "import time; time.sleep(100)"]
+    cluster = LocalCluster(configuration, config.FAST, False, Relay(["s1"], None), (), sleeper)
+    answers: list[str] = []
+    clicks = [
+        threading.Thread(target=lambda: answers.append(cluster.order("s1", "start")))
+        for _ in range(2)
+    ]
+    launch = ServerProcess.launch
+
+    def launched(node: ServerProcess, *options: str, **named: int) -> ServerProcess:
+        if clicks[1].ident is None:
+            clicks[1].start()
+            clicks[1].join(0.2)  # it waits, or has begun a process beside this one
+        return launch(node, *options, **named)
+
+    cluster.start()
+    try:
+        cluster.order("s1", "kill")
+        cluster.deaths.get(timeout=SECONDS_MAX)
+        monkeypatch.setattr(ServerProcess, "launch", launched)
+        clicks[0].start()
+        for click in clicks:
+            eventually(lambda click=click: click.ident is not None)
+            click.join(SECONDS_MAX)
+        assert sorted(answers) == ["s1 is started", "s1 runs"]
+    finally:
+        cluster.stop()
 
 
 # --- which nodes are of the folder ---------------------------------------------------------
