@@ -254,7 +254,7 @@ class MemoryFolder(Folder):
         except OSError as error:
             raise disk_failed(name, "write", error) from error
 
-    def lock(self, name: str) -> None:
+    def lock(self, name: str, *, reads: bool = False) -> None:
         if name in self._held:
             raise FilesRefused(f"{name} is running already")
         self._held.add(name)

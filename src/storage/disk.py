@@ -16,7 +16,7 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 # The disk is full, broken or read-only. Other errors concern names and rights.
 _OF_THE_DISK = (*_NO_ROOM, errno.EFBIG, errno.EIO, errno.EROFS, errno.ESTALE)
 _NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)  # this process has no more, or the whole system
-_NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
+NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class StorageError(Exception):
@@ -87,7 +87,7 @@ def disk_failed(path: str, action: str, error: OSError) -> DiskFailed:
     """Return the error for a failed write: what happened, what it means, what to do."""
     if error.errno in _NO_ROOM:
         advice = "free some space on this disk, then start the node again"
-    elif error.errno in _NOT_ALLOWED:
+    elif error.errno in NOT_ALLOWED:
         advice = "let this user write there, or choose another folder with --dir"
     elif error.errno in _NO_DESCRIPTOR:
         advice = "let it have more (ulimit -n), then start the node again"

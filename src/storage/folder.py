@@ -15,7 +15,14 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import BinaryIO
 
-from raftline.storage.disk import AppendFile, FilesRefused, disk_failed, sync_bytes, write_all
+from raftline.storage.disk import (
+    NOT_ALLOWED,
+    AppendFile,
+    FilesRefused,
+    disk_failed,
+    sync_bytes,
+    write_all,
+)
 
 _READ_BUFFER_BYTES = 1 << 18
 _COPY_BYTES = 1 << 18
@@ -220,18 +227,18 @@ class Folder:
         except OSError as error:
             raise disk_failed(self._path(name), "write", error) from error
 
-    def lock(self, name: str) -> None:
+    def lock(self, name: str, *, reads: bool = False) -> None:
         """Keep any other process from taking the lock `name` until this one closes or dies.
 
-        The kernel holds it, so the lock file of a dead process blocks no start.
+        The kernel holds it, so the lock file of a dead process blocks no start. Who only `reads`
+        the files need not be allowed to write there. Then without a lock file nobody holds it.
         """
         for each in (".lock", ".storage", ".log.new"):
             _check_no_link(os.path.join(self.path, f"{name}{each}"))
         path = os.path.join(self.path, f"{name}.lock")
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, self._mode)
-        except OSError as error:
-            raise disk_failed(path, "open for writing", error) from error
+        descriptor = self._lock_file(path, reads)
+        if descriptor < 0:
+            return
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -250,6 +257,20 @@ class Folder:
         self._locks.append(descriptor)
         if self._mode == 0o600:
             self._shut(name)
+
+    def _lock_file(self, path: str, reads: bool) -> int:
+        """Return the open file of a lock; -1 if it is missing, and can't be made by a reader."""
+        try:
+            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, self._mode)
+        except OSError as error:
+            if not (reads and error.errno in NOT_ALLOWED):
+                raise disk_failed(path, "open for writing", error) from error
+        try:
+            return os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return -1
+        except OSError as error:
+            raise cannot_read(path, error) from error
 
     def _shut(self, name: str) -> None:
         """Keep others out of the files of a node that were there before it was protected."""

@@ -129,7 +129,7 @@ def of_node(folder: Path, node: str, file: str) -> int:
         if not (folder / f"{node}.log").exists():
             raise FilesRefused(f"{folder}: has no {node}.log; name the folder with --dir")
         with contextlib.closing(WatchedFolder(folder)) as place:
-            place.lock(node)
+            place.lock(node, reads=True)
             state = _sound_state(place, node)
             Folder(path.parent).write_new(path.name, spell_snapshot(state))
     except StorageError as failure:

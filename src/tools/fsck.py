@@ -172,7 +172,7 @@ def _is_running(folder: Folder, node: str) -> bool:
     if not folder.exists(f"{node}.lock"):
         return False
     try:
-        folder.lock(node)
+        folder.lock(node, reads=True)
     except FilesRefused:
         return True
     folder.close()

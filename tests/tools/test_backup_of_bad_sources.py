@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
@@ -20,6 +22,7 @@ from raftline.storage.folder import Folder
 from raftline.storage.snapshotlines import MachineState, spell_snapshot
 from raftline.tools import backup
 from raftline.tools.backup import of_node, restore
+from raftline.tools.fsck import fsck
 from tests.node_files import GOOD, MEMBERS, boot, log_file, storage_file
 from tests.tools.test_fsck import COMPACTED, DAMAGES, WHOLE
 
@@ -266,3 +269,34 @@ def test_a_restored_node_starts_beyond_the_terms_of_the_old_cluster(tmp_path: Pa
     assert recovered.hard_state.term >= 1_000_000
     assert recovered.hard_state.vote is None
     assert (recovered.recovering, recovered.newborn) == (False, False)
+
+
+@pytest.mark.parametrize("has_lock", [True, False])
+def test_files_that_can_only_be_read_are_checked_and_backed_up(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    has_lock: bool,
+) -> None:
+    """A file system that had an error takes no write any more, or the files are another user's."""
+    folder = placed(tmp_path / "nodes", WHOLE)
+    if has_lock:
+        (folder / "s1.lock").write_text("1\n")
+    real = os.open
+
+    def refuses(path: str, flags: int, *more: int) -> int:
+        if Path(path).parent == folder and flags & (os.O_RDWR | os.O_WRONLY):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
+        return real(path, flags, *more)
+
+    monkeypatch.setattr(os, "open", refuses)
+    assert fsck(["s1"], str(folder), repairs=False, as_json=False) == 0
+    assert of_node(folder, "s1", str(tmp_path / "file")) == 0
+    assert capsys.readouterr().out.startswith("s1: sound: term 5, entries 1-5\n")
+    held = Folder(folder)
+    if has_lock:
+        monkeypatch.undo()
+        held.lock("s1")
+        assert of_node(folder, "s1", str(tmp_path / "another")) == EXIT_FILES
+        assert "s1 is running already" in capsys.readouterr().err
+    held.close()
