@@ -22,8 +22,10 @@ from raftline.storage.folder import Folder, copied, opened
 from raftline.storage.hardstate import HardStateFile, LogState, Mark, Promise
 from raftline.storage.lines import BOM, LINE_BYTES_MAX, looks_like_base, read_entry
 from raftline.storage.logfile import whole_file
+from raftline.wire.operands import Limits
+from raftline.wire.protocol import escape
 
-_COMMAND = re.compile(r"(?:get|delete) [^ ]+|set [^ ]+ .*")
+_COMMAND = re.compile(r"(?:get|delete) ([^ ]+)|set ([^ ]+) (.*)")
 
 
 def trace(node: str) -> str:
@@ -128,13 +130,30 @@ def _read(folder: Folder, name: str) -> Log:
             try:
                 index = first + log.last_index
                 term, command = read_entry(text + b"\n", index, log.last_term)
-                if _COMMAND.fullmatch(command) is None:
-                    raise ValueError("not `get KEY`, `set KEY VALUE` or `delete KEY`")
+                log.append(term, _as_entry(command))
             except ValueError as error:
                 raise FilesRefused(_refusal(name, number, str(error))) from None
-            # That form has no escapes: a backslash is a backslash.
-            log.append(term, command.replace("\\", "\\\\"))
     return log
+
+
+def _as_entry(command: str) -> str:
+    """Return a command in its one spelling. Its form has no escapes: a backslash is a backslash.
+
+    Raises:
+        ValueError: it is none, or longer than a client's may be. The other nodes might not take
+            it, and nothing after it would ever be committed.
+    """
+    found = _COMMAND.fullmatch(command)
+    if found is None:
+        raise ValueError("not `get KEY`, `set KEY VALUE` or `delete KEY`")
+    limits = Limits()
+    for what, text, limit in (
+        ("key", found[1] or found[2], limits.key_bytes),
+        ("value", found[3] or "", limits.value_bytes),
+    ):
+        if (size := len(text.encode())) > limit:
+            raise ValueError(f"the {what} has {size} bytes; the limit is {limit}")
+    return escape(command, key=False)
 
 
 def _refusal(name: str, line: int, what: str) -> str:

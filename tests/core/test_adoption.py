@@ -6,6 +6,9 @@ import pytest
 
 from raftline.raft.effects import HardState
 from raftline.raft.log import Entry
+from raftline.wire.commands import read_request
+from raftline.wire.limits import KEY_BYTES, VALUE_BYTES
+from raftline.wire.operands import Limits
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import (
     boot,
@@ -78,6 +81,29 @@ def test_a_hand_written_line_that_is_no_entry_is_named(line: bytes) -> None:
     said = expect_refusal(MemoryFolder({"s1.log": log}))
     assert said.startswith("s1.log, line 3: ")
     assert "written by hand" in said
+
+
+def test_a_key_written_by_hand_is_the_key_that_a_client_names() -> None:
+    """Some programs end a line at U+2028, so it has an escape in the log."""
+    folder = MemoryFolder({"s1.log": "1 1 set a\u2028b x\u2029\n".encode()})
+    manager, recovered = boot(folder)
+    manager.apply(known(recovered))
+    key = read_request("", "", "get a\u2028b", Limits()).command
+    assert manager.read([key]) == [r"GET response: x\xe2\x80\xa9"]
+
+
+@pytest.mark.parametrize(
+    ("command", "what"),
+    [
+        (f"set {'k' * (KEY_BYTES + 1)} v", "the key"),
+        (f"get {'k' * (KEY_BYTES + 1)}", "the key"),
+        (f"set k {'é' * (VALUE_BYTES // 2 + 1)}", "the value"),
+    ],
+)
+def test_a_hand_written_line_that_no_client_may_send_is_named(command: str, what: str) -> None:
+    """The other nodes take no such line, so nothing after it would ever be committed."""
+    refusal = expect_refusal(MemoryFolder({"s1.log": f"1 1 set a 4\n2 1 {command}\n".encode()}))
+    assert f"s1.log, line 2: {what} has " in refusal
 
 
 def test_a_hand_written_log_beside_a_storage_file_is_refused() -> None:
