@@ -1,6 +1,7 @@
 """The state of a cluster as one text file: `raftline backup FILE` and `raftline restore FILE DIR`.
 
-A backup is of a running cluster, or of a stopped node. From one begins a new cluster.
+A backup is of a running cluster, or of a stopped node. From one begins a new cluster. It holds each
+value, so it is for its owner alone, as the files of a protected node are.
 """
 
 from __future__ import annotations
@@ -104,7 +105,7 @@ def _fetch(client: Client, path: Path) -> tuple[int, int, int]:
             raise Refused("what arrived is not what was announced")
 
     with Bar("backup", size, lambda: got[0]):
-        Folder(path.parent).write_new(path.name, pieces())
+        Folder(path.parent, is_private=True).write_new(path.name, pieces())
     return int(begun[1]), int(begun[2]), size
 
 
@@ -131,7 +132,8 @@ def of_node(folder: Path, node: str, file: str) -> int:
         with contextlib.closing(WatchedFolder(folder)) as place:
             place.lock(node, reads=True)
             state = _sound_state(place, node)
-            Folder(path.parent).write_new(path.name, spell_snapshot(state))
+            to = Folder(path.parent, is_private=True)
+            to.write_new(path.name, spell_snapshot(state))
     except StorageError as failure:
         return tell_failure(failure, file)
     print(

@@ -5,14 +5,19 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import stat
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+from zlib import crc32
 
 import pytest
 
 from raftline import cli
+from raftline.clients.conversation import Client
 from raftline.storage.disk import EXIT_DISK, EXIT_FILES
 from raftline.storage.folder import Folder
-from raftline.tools.backup import of_node, restore
+from raftline.tools.backup import _fetch, of_node, restore
 from raftline.tools.fsck import fsck
 from tests.node_files import boot, vote, write
 from tests.tools.test_fsck import COMPACTED
@@ -153,3 +158,21 @@ def test_a_damaged_backup_is_found_before_it_is_needed(
         assert "The backup is damaged; use another one. Nothing was changed" in printed.err
     assert cli.main(["backup", str(tmp_path / "gone"), "--check"]) == 3
     assert "there is no such file" in capsys.readouterr().err
+
+
+def test_a_backup_is_for_its_owner_alone(tmp_path: Path) -> None:
+    """It holds each value, and the files of a protected node let nobody else read them."""
+    logs, file = tmp_path / "logs", tmp_path / "backup.txt"
+    manager, _ = boot(Folder(logs, is_private=True))
+    vote(manager, 1, "s1")
+    write(manager, 1, 1, "set a 1")
+    manager.close()
+    assert of_node(logs, "s1", str(file)) == 0
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    replies = {
+        "backup": f"BACKUP response: 1-1 of 1 bytes crc32 {crc32(b'x'):08x}",
+        "backup from 0": 'BACKUP response: from 0 "x"',
+    }
+    client = cast(Client, SimpleNamespace(request=replies.__getitem__))
+    assert _fetch(client, tmp_path / "fetched.txt") == (1, 1, 1)
+    assert stat.S_IMODE((tmp_path / "fetched.txt").stat().st_mode) == 0o600
