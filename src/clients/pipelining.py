@@ -20,6 +20,7 @@ from raftline.clients.connection import (
     line_of,
 )
 from raftline.clients.search import (
+    FIRST_PAUSE_S,
     WINDOW,
     Answer,
     AskNode,
@@ -164,7 +165,8 @@ class Pipelining:
     # --- steps ----------------------------------------------------------------------------------
 
     def _go_on(self) -> None:
-        """Do what can be done next: send and read, go on without a wait, or wait."""
+        """Do what can be done next: send and read, go on without a wait, or wait. Those that wait
+        go on together, for each may meet a node that hangs, and would do so after the other."""
         if self._to_send or self._sent:
             self._send()
             self._read()
@@ -173,10 +175,14 @@ class Pipelining:
             for request in waiting:
                 self._hand(request, None)
         elif self._paused:
-            self._paused.sort(key=lambda each: each[0])
-            due_s, request = self._paused.pop(0)
+            due_s = min(due_s for due_s, _ in self._paused)
             time.sleep(max(0.0, due_s - time.monotonic()))
-            self._hand(request, None)
+            paused, self._paused = self._paused, []
+            for each in paused:
+                if each[0] <= due_s + FIRST_PAUSE_S:
+                    self._hand(each[1], None)
+                else:
+                    self._paused.append(each)
 
     def _send(self) -> None:
         """Send the lines for one node. Those for another wait until all sent ones are answered."""

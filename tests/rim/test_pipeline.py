@@ -20,7 +20,7 @@ from raftline.clients.pipelining import Pipelining
 from raftline.clients.search import WINDOW
 from raftline.kv.pipeline import AioPipeline, BasePipeline, Pending, Pipeline
 from raftline.wire.protocol import NO_LEADER, error
-from tests.scripted_node import ScriptedNode
+from tests.scripted_node import DEADLINE_S, ScriptedNode
 
 Fill = Callable[[BasePipeline[str]], object]
 
@@ -236,6 +236,24 @@ def test_without_a_leader_it_ends_in_the_time_of_one_request(run: Run, start: St
     assert len({line.partition("@")[2] for line in node.received}) <= WINDOW
     with pytest.raises(raftline.Unreachable, match="not sent, as a request before it"):
         results[-1].result()
+
+
+@BOTH
+def test_requests_wait_for_a_node_that_hangs_together(run: Run, start: Start) -> None:
+    """If each waited for it alone, the pipeline would last as many times as long."""
+    is_over = threading.Event()
+    node = start(lambda _: NO_LEADER if is_over.wait(DEADLINE_S) else None)
+
+    def fill(batch: BasePipeline[str]) -> None:
+        for number in range(WINDOW - 1):
+            batch.get(f"k{number}")
+
+    try:
+        with pytest.raises((raftline.NoLeader, raftline.Unreachable)):
+            run(at(node), fill, timeout=0.3)
+        assert len(node.connections) < WINDOW / 4
+    finally:
+        is_over.set()
 
 
 @BOTH
