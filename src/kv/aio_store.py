@@ -113,6 +113,9 @@ class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
 
     async def close(self) -> None:
         """End the connection, watches and tasks. Leases that are not released expire."""
+        if not self._asker.is_here:  # they are of the process that forked
+            self._asker.is_closed = True
+            return
         for watch in list(self._shared.watches):
             watch.close()
         if self._shared.keeper is not None:

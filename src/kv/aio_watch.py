@@ -63,7 +63,7 @@ class AioWatch(BaseWatch[Data], AsyncIterator[Event[Data]]):
         """End it; the task that iterates stops."""
         self._machine.is_closed = True
         self._node.over.set()
-        self._node.close()
+        self._end_here()
 
     @short_traceback
     async def _step(self, until_s: float | None = None) -> bool:
@@ -76,4 +76,9 @@ class AioWatch(BaseWatch[Data], AsyncIterator[Event[Data]]):
 
     def __del__(self) -> None:
         with contextlib.suppress(Exception):  # the event loop has ended
+            self._end_here()
+
+    def _end_here(self) -> None:
+        """End the connection, unless it is that of the process that forked."""
+        if self._asker.is_here:
             self._node.close()

@@ -124,11 +124,17 @@ class AioAsker:
         await asyncio.gather(*(send_some() for _ in range(min(len(commands), WINDOW - 1))))
         return answers
 
+    @property
+    def is_here(self) -> bool:
+        """Whether this is the process that made it, and not one that was forked. A child shares
+        the selector of the event loop: what it closes there gets no more bytes in the parent."""
+        return self._process == os.getpid()
+
     def check_place(self) -> None:
         """Raise if no request can be sent: closed, another event loop, a forked child."""
         if self.is_closed:
             raise Closed("this client was closed, so nothing can be asked through it")
-        if self._process != os.getpid():
+        if not self.is_here:
             raise RuntimeError("this client is of the process that forked; connect anew here")
         loop = asyncio.get_running_loop()
         if self._loop is None:
@@ -139,8 +145,6 @@ class AioAsker:
     async def close(self) -> None:
         """Give back the sessions, end the connection, and wait until it has ended."""
         self.is_closed = True
-        if self._process != os.getpid():
-            return
         sessions, self._sessions = self._sessions, ClientSessions()
         if self._link is not None:
             self._link.send_last([line_of(name, "forget") for name in sessions.names])

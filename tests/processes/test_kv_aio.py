@@ -216,6 +216,36 @@ def test_a_child_process_is_asked_to_connect_anew(nodes: Cluster) -> None:
     run(work())
 
 
+def test_a_child_process_that_closes_what_it_inherits_leaves_the_parent_its_watches(
+    nodes: Cluster,
+) -> None:
+    """Both use one selector of the system: who takes a connection out of it does so for both."""
+
+    async def work() -> None:
+        async with raftline.aio.connect(at(nodes), silence=3600) as kv:
+            first, second = kv.watch("forked"), kv.watch("forked")
+            for watch in (first, second):
+                assert await watch.sync(DEADLINE_S) == []
+            child = os.fork()
+            if child == 0:
+                failed = 1
+                try:
+                    first.close()
+                    asyncio.run(kv.close())
+                    failed = 0
+                finally:
+                    os._exit(failed)
+            assert os.waitpid(child, 0)[1] == 0
+            await kv.set("forked", "1")
+            for watch in (first, second):
+                event = await watch.next_event(DEADLINE_S)
+                assert event is not None
+                assert event.value == "1"
+            await kv.delete("forked")
+
+    run(work())
+
+
 def test_a_leader_killed_amid_writes_and_a_watch_lose_nothing(three: Cluster) -> None:
     async def work() -> None:
         async with raftline.aio.connect(at(three), timeout=DEADLINE_S) as kv:
