@@ -50,6 +50,7 @@ FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 1.0
 WINDOW = 100  # numbers of a session under way; a node remembers 128
 KEPT_OUT = ("no-login", "not-allowed", "tls-only")  # of a node that let nobody in
+NO_SESSION = "no session was begun in time, so nothing was done"
 _UNKNOWN_BEFORE = "outcome unknown: the session expired while the request was being sent again"
 
 Answer = Reply | ClientError
@@ -329,7 +330,7 @@ def session_with_room(
     """
     while (session := sessions.with_room()) is None and sessions.is_beginning:
         if deadline.left_s <= 0:
-            raise Unreachable("no session was begun in time, so nothing was done")
+            raise Unreachable(NO_SESSION)
         if isinstance(closed := (yield AwaitSession(sessions, deadline.left_s)), Closed):
             raise closed
     if session is not None:
@@ -337,7 +338,10 @@ def session_with_room(
     sessions.begin()
     try:
         begun, _ = yield from anywhere(nodes, name, "session", deadline)
-        if outcome_of(begun.text) is not RequestOutcome.DONE:
+        outcome = outcome_of(begun.text)
+        if outcome is RequestOutcome.UNKNOWN:  # of the session; the write was not sent
+            raise Unreachable(NO_SESSION)
+        if outcome is not RequestOutcome.DONE:
             return begun
         return sessions.add(begun.text.removeprefix("SESSION response: "))
     finally:

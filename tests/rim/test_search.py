@@ -254,6 +254,13 @@ def test_time_that_is_over_tells_what_is_known() -> None:
         )
 
 
+def test_a_write_that_was_not_sent_for_want_of_a_session_was_not_done() -> None:
+    """Though nobody knows whether the session was begun."""
+    steps = search(NodeTurns([S1]), ClientSessions(), "c", "set a 1", Deadline(0))
+    with pytest.raises(Unreachable, match="no session was begun in time, so nothing was done"):
+        carried_out(steps, said(outcome_unknown("it fell")))
+
+
 def test_a_client_that_is_closed_ends_its_requests_and_says_what_is_known() -> None:
     closed = Closed("this client was closed")
     nodes = NodeTurns([S1, S2])
