@@ -8,6 +8,7 @@ from enum import Enum, auto
 from raftline.net.host import EventSink
 from raftline.node.listing import KeyListing
 from raftline.state.events import BareEvent
+from raftline.wire.limits import WATCH_BYTES
 from raftline.wire.refusals import with_code
 
 
@@ -66,6 +67,11 @@ class PrefixWatch:
         """Begin with the keys that there are."""
         self.listing, self._place, self.position = listing, 0, listing.number
         self.mode = WatchMode.LAGGING
+
+    @property
+    def weight(self) -> int:
+        """As how many watches it counts: its prefix is kept as it is spelled, and as it is."""
+        return 1 + 2 * len(self.prefix.encode()) // WATCH_BYTES
 
     @property
     def is_listing(self) -> bool:

@@ -30,6 +30,7 @@ class Watchers:
         self._lister = Lister(logmanager)
         self._watches: dict[EventSink, dict[str, PrefixWatch]] = {}
         self.count = 0  # of the watches that run
+        self._weight = 0  # of these
         self.watches_max = WATCHES_MAX
         self.are_used = False  # there was a watch
         self._begins_anew = False  # a thread is at it
@@ -98,6 +99,7 @@ class Watchers:
                 watch.mode, lines = WatchMode.LAGGING, [words.goes_on(after)]
         self._watches.setdefault(sink, running)[request_id] = watch
         self.count += 1
+        self._weight += watch.weight
         self.feed.enter(watch, self._clock.now_s())
         return watch, lines
 
@@ -107,7 +109,7 @@ class Watchers:
             return STOPPING if self._is_closed else REMOVED
         if request_id in running:
             return words.runs_already(request_id)
-        return words.too_many(self.watches_max) if self.count >= self.watches_max else ""
+        return words.too_many(self.watches_max) if self._weight >= self.watches_max else ""
 
     def _list(self, watch: PrefixWatch, listing: KeyListing, resets: int) -> str:
         """Let a watch begin with the keys; return the line that reports it, or why it can't."""
@@ -227,6 +229,7 @@ class Watchers:
         if watches is not None and watches.get(watch.request_id) is watch:
             del watches[watch.request_id]
             self.count -= 1
+            self._weight -= watch.weight
             if not watches:
                 del self._watches[watch.sink]
 

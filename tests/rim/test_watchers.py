@@ -409,6 +409,24 @@ def test_one_id_has_one_watch_at_a_time_on_a_connection(scene: Scene) -> None:
     assert scene.watch("x", sink=FakeSink())[0].startswith("WATCH response: ")
 
 
+@pytest.mark.parametrize(
+    ("prefix", "weight"), [("k" * 500, 1), ("k" * 512, 2), (r"\xff" * 1024, 9), ("€" * 341, 2)]
+)
+def test_a_watch_with_a_long_prefix_counts_as_several(
+    scene: Scene, prefix: str, weight: int
+) -> None:
+    """It takes as much memory: of what a node has for watches it would take nine times its part."""
+    scene.watchers.watches_max = weight + 1
+    assert scene.watch(prefix)[0].startswith("WATCH response: ")
+    assert scene.watch("k", number="1")[0].startswith("WATCH response: ")
+    full = f"Sorry, this server serves {weight + 1} watches, no more."
+    assert scene.watch("k", number="2")[0].startswith(full)
+    assert scene.watchers.count == 2
+    scene.watchers.unwatch(scene.sink, "")
+    begun = [scene.watch("k", number=str(number))[0] for number in range(2, 3 + weight)]
+    assert [line.partition(" ")[0] for line in begun] == ["WATCH"] * weight + ["Sorry,"]
+
+
 def test_a_connection_that_ends_leaves_nothing_behind(scene: Scene) -> None:
     for number in range(3):
         scene.watch("k", number=str(number))
