@@ -18,6 +18,7 @@ from typing import IO, Any, TypeVar
 from raftline.common.signals import tied
 
 DEADLINE_S = 30.0
+PIECE_BYTES = 4096  # of a line, where the output is bounded
 WAIT_S = 60.0  # for what comes soon, unless the machine is very busy
 SERVER = Path(__file__).parents[1] / "server.py"
 
@@ -31,12 +32,18 @@ class NotAsExpected(Exception):
 class Process:
     """One program, which can be started again. `lines` holds its output.
 
-    With a `console`, its output is appended to that file instead. Further arguments are those of
+    With a `console`, its output is appended to that file instead. With `kept`, only about so many
+    lines are kept, the last ones, and of a line its pieces. Further arguments are those of
     subprocess.Popen.
     """
 
     def __init__(
-        self, name: str, command: Sequence[str], console: Path | None = None, **popen: Any
+        self,
+        name: str,
+        command: Sequence[str],
+        console: Path | None = None,
+        kept: int | None = None,
+        **popen: Any,
     ) -> None:
         self.name = name
         self.lines: list[str] = []
@@ -46,6 +53,7 @@ class Process:
         self.working_folder: Path | None = None
         self._command = list(command)
         self._console = console
+        self._kept = kept
         self._popen = popen
         self._changed = threading.Condition()
         self._reader: threading.Thread | None = None
@@ -111,9 +119,13 @@ class Process:
 
     def _read(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdout is not None
-        for raw in process.stdout:
+        while raw := process.stdout.readline(-1 if self._kept is None else PIECE_BYTES):
             with self._changed:
                 self.lines.append(raw.decode("utf-8", "backslashreplace").rstrip("\n"))
+                if self._kept is not None and len(self.lines) > 2 * self._kept:
+                    dropped = len(self.lines) - self._kept
+                    del self.lines[:dropped]
+                    self.begin = max(0, self.begin - dropped)
                 self._changed.notify_all()
         process.stdout.close()
 

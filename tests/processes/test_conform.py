@@ -14,6 +14,7 @@ import pytest
 
 from labs.bugs.play import BUGS, copy_with_bug
 from raftline_course.conform import command, locked, run
+from raftline_course.conform import node as nodes
 from raftline_course.conform.checks import Check
 from raftline_course.conform.node import KitSettings
 from raftline_course.conform.run import FAILED, NOT_JUDGED, Result
@@ -284,6 +285,14 @@ def test_a_node_that_ends_at_once_is_reported_with_what_it_printed() -> None:
     )
     assert done.returncode == 1
     assert "s1 takes no connection. It printed:\n      no such disk\n" in done.stdout
+
+
+def test_of_what_a_node_prints_the_kit_keeps_no_more_than_it_shows(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "print('x\\n' * 999)"]
+    node = nodes.TestedNode("s1", 1, tmp_path, {"s1": 1}, command)
+    node.launch()
+    node.process.ended()
+    assert len(node.process.lines) < 50
 
 
 def test_each_bug_of_the_labs_has_its_check_and_its_row_on_the_page() -> None:

@@ -65,6 +65,18 @@ def test_lines_are_kept_over_all_starts_and_waited_for_in_the_last(start: Start)
         process.wait_for_line("begun 1", timeout_s=0.0)
 
 
+def test_of_a_program_that_prints_without_end_the_last_lines_are_kept() -> None:
+    code = "print('x' * 100_000); print(*range(100_000), sep='\\n')"
+    process = Process("program", [sys.executable, "-c", code], kept=20).launch()
+    process.wait_for_line("99999")
+    assert len(process.lines) <= 40
+    assert process.said[-20:] == [str(number) for number in range(99_980, 100_000)]
+    process.launch()
+    process.ended()
+    eventually(lambda: process.said[-1:] == ["99999"], "its last line")
+    assert len(process.lines) <= 40
+
+
 def test_a_cluster_whose_node_printed_a_traceback_is_not_left_in_silence(tmp_path: Path) -> None:
     with pytest.raises(NotAsExpected, match="s1 printed:\nTraceback"), Cluster(tmp_path, 1) as one:
         one["s1"].lines.append("Traceback (most recent call last):")

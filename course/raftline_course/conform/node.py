@@ -18,6 +18,7 @@ from raftline_course.conform.wires import HOST
 from raftline_course.harness.processes import Process, free_ports
 
 START_S = 20.0
+SHOWN = 20  # lines that it printed
 LOOK_S = 0.02
 
 
@@ -87,7 +88,7 @@ class TestedNode:
         lines = [f"{member} {HOST} {at}\n" for member, at in members.items()]
         (folder / FILE_NAME).write_text("".join(lines))
         words = [*prefix, *filled(command, name, port, folder)]
-        self.process = Process(name, words)
+        self.process = Process(name, words, kept=SHOWN)
 
     def start(self) -> None:
         """Start it and wait until its port takes a connection."""
@@ -143,7 +144,7 @@ class TestedNode:
 
     def said(self) -> str:
         """Return the end of what it printed."""
-        return "\n".join(self.process.said[-20:])
+        return "\n".join(self.process.said[-SHOWN:])
 
     def writes_through(self) -> bool:
         """Return whether it has a file open whose writes are syncs themselves."""
