@@ -9,15 +9,19 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from labs.bugs.play import BUGS, copy_with_bug
-from raftline_course.conform import command, locked, run
+from raftline_course.conform import cluster as cluster_module
+from raftline_course.conform import clusters, command, locked, membership, run
 from raftline_course.conform import node as nodes
 from raftline_course.conform.checks import Check
 from raftline_course.conform.node import KitSettings
 from raftline_course.conform.run import FAILED, NOT_JUDGED, Result
+from raftline_course.conform.verdicts import Failed
 from raftline_course.grading import sandbox
 from tests.processes.run_conform_bugs import FAILS
 
@@ -285,6 +289,46 @@ def test_a_node_that_ends_at_once_is_reported_with_what_it_printed() -> None:
     )
     assert done.returncode == 1
     assert "s1 takes no connection. It printed:\n      no such disk\n" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "Sorry, there is no such command",
+        "MEMBERS response: []",
+        'MEMBERS response: {"voters": [1], "learners": [], "members": {}}',
+        'MEMBERS response: {"voters": ["s1"], "learners": []}',
+    ],
+)
+def test_a_node_that_does_not_know_its_members_fails_by_its_answer(reply: str) -> None:
+    client: Any = SimpleNamespace(ask=lambda _: reply)
+    with pytest.raises(Failed, match=re.escape(f"'members' is answered {reply!r}")):
+        membership.members(client)
+
+
+def test_an_increment_without_a_number_fails_at_once() -> None:
+    said = {"counter@incr n": "INCR response: 1x"}
+    cluster: Any = SimpleNamespace(
+        nodes={"s1": None},
+        patience_s=60.0,
+        ask_at=lambda _name, line, _who: said[line],
+        ask=lambda _: "GET response: one",
+        expect=lambda truth, why: cluster_module.TestedCluster.expect(cluster, truth, why),
+    )
+    counted = clusters.Counting(cluster)
+    with pytest.raises(Failed, match="'incr n' is answered 'INCR response: 1x'"):
+        counted.some(1, ["s1"])
+    with pytest.raises(Failed, match="'incr n' is answered"):  # a thread may have heard it
+        counted.wait_for(1)
+    with pytest.raises(Failed, match="'get n' is answered 'GET response: one'"):
+        counted.judge()
+
+
+def test_an_answer_that_no_check_thought_of_fails_that_check_alone() -> None:
+    check = Check(1, "odd", "", "", body=lambda _: json.loads("Sorry"))
+    judged = run.judge(check, KitSettings((sys.executable,)))
+    assert judged.verdict == FAILED
+    assert judged.why.startswith("what the node says can't be read: JSONDecodeError: ")
 
 
 def test_of_what_a_node_prints_the_kit_keeps_no_more_than_it_shows(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from raftline.wire.replies import RequestOutcome, outcome_of
 from raftline_course.conform.checks import cluster_check
 from raftline_course.conform.cluster import Background, TestedCluster
+from raftline_course.conform.verdicts import Failed
 from raftline_course.harness.history import ClientOperation
 from raftline_course.harness.linearizable import HistoryVerdict
 from raftline_course.harness.linearizable import check as judge_history
@@ -109,6 +110,12 @@ def leaders_killed(cluster: TestedCluster) -> None:
     counted.judge()
 
 
+def number_of(reply: str) -> int | None:
+    """Return the number at the end of a reply; None: there is none."""
+    word = reply.rpartition(" ")[2]
+    return int(word) if word.isascii() and word.isdigit() and len(word) < 20 else None
+
+
 class Counting:
     """Increments of one counter: those acknowledged, and those of unknown outcome."""
 
@@ -116,13 +123,18 @@ class Counting:
         self.cluster = cluster
         self.acknowledged: list[int] = []
         self.unknown = 0
+        self.unreadable = ""  # an answer that has no number
 
     def one(self, among: tuple[str, ...]) -> None:
         """Ask for one increment, of each of these nodes until one serves."""
         for name in among:
             reply = self.cluster.ask_at(name, "counter@incr n", "counter")
             if reply.startswith("INCR response: "):
-                self.acknowledged.append(int(reply.rpartition(" ")[2]))
+                number = number_of(reply)
+                if number is None:
+                    self.unreadable = f"'incr n' is answered {reply!r}"
+                    raise Failed(self.unreadable)
+                self.acknowledged.append(number)
                 return
             if outcome_of(reply) not in (RequestOutcome.NO_LEADER, RequestOutcome.REFUSED):
                 self.unknown += 1
@@ -138,13 +150,16 @@ class Counting:
         end = len(self.acknowledged) + more
         end_s = time.monotonic() + self.cluster.patience_s
         while len(self.acknowledged) < end:
+            self.cluster.expect(not self.unreadable, self.unreadable)
             self.cluster.expect(time.monotonic() < end_s, "writes are not served any more")
             time.sleep(0.02)
 
     def judge(self) -> None:
         """Fail unless the counter holds each acknowledged increment, and nothing from nowhere."""
         reply = self.cluster.ask("get n")
-        final = int(reply.rpartition(" ")[2]) if reply.startswith("GET response: ") else 0
+        final = number_of(reply) if reply.startswith("GET response: ") else 0
+        if final is None:
+            raise Failed(f"'get n' is answered {reply!r}")
         known = len(self.acknowledged)
         self.cluster.expect(
             known <= final <= known + self.unknown,
