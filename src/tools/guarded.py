@@ -43,7 +43,7 @@ class ExitResult(NamedTuple):
 
     status: int  # as a shell reports it: 128 and the number of a signal
     was_lost: bool = False  # it was ended, as the lock was lost
-    is_to_stop: bool = False  # a signal came while it was being ended
+    is_to_stop: bool = False  # so this program ends after a loss, too: see `_follow`
 
 
 class Signals:
@@ -88,12 +88,19 @@ def run(
     try:
         guarded = _Guarded(command, token, grace_s, news)
         try:
-            return guarded.wait(wait_lost)
+            ended = guarded.wait(wait_lost)
         except BaseException:
             guarded.end_now()
             raise
     finally:
         signals.news = None
+    return ended._replace(is_to_stop=ended.is_to_stop or _has_signal(news))
+
+
+def _has_signal(news: SimpleQueue[int | ExitResult]) -> bool:
+    """Whether a signal is left, which came when the command had ended."""
+    left = [news.get() for _ in range(news.qsize())]
+    return any(not isinstance(each, ExitResult) and each != _LOST for each in left)
 
 
 class _Guarded:
@@ -140,6 +147,8 @@ class _Guarded:
         self._process.wait()
 
     def _follow(self) -> ExitResult:
+        """Pass signals on until the end. Ctrl-C and SIGTERM ask this program to end as well, SIGHUP
+        once the command is being ended: before, it asks many a command to read its files again."""
         was_lost = is_to_stop = False
         while True:
             try:
@@ -158,7 +167,7 @@ class _Guarded:
                 self._send(signal.SIGTERM)
                 self._send(signal.SIGCONT)  # a stopped process handles SIGTERM only then
             elif self._has_group or news != signal.SIGINT:
-                is_to_stop |= was_lost
+                is_to_stop |= was_lost or news != signal.SIGHUP
                 self._send(news)
 
     def _wait(self) -> None:

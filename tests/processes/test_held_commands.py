@@ -215,6 +215,20 @@ def test_a_loss_that_only_the_end_shows_has_the_status_of_a_loss(
         assert errors.endswith(f" late was lost; {sys.executable} has ended\n")
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_elect_told_to_stop_does_not_run_its_command_again_after_a_loss(
+    nodes: Cluster, kv: raftline.KV[str], number: signal.Signals
+) -> None:
+    words = ("elect", "-q", "told", "--ttl", "9", "--grace", "1", "--", *program(STUBBORN))
+    with started(nodes, *words) as process:
+        line(process)
+        process.send_signal(number)
+        assert line(process) == number.name  # the command has it, and takes a while to end
+        end_lease_of(kv, "election/told/held")
+        said, _ = process.communicate(timeout=DEADLINE_S)
+        assert (process.returncode, said) == (124, "SIGTERM\n")
+
+
 def test_a_command_that_outlives_sigterm_is_killed(nodes: Cluster, kv: raftline.KV[str]) -> None:
     words = ("lock", "stubborn", "--ttl", "9", "--grace", "3", "--", *program(STUBBORN))
     with started(nodes, *words) as process:

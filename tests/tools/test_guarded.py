@@ -75,8 +75,26 @@ def test_a_signal_at_a_command_s_start_ends_it_before_its_lock_goes(
     with Signals() as signals:
         ended = run(STANDS, 1, 5.0, signals, threading.Event().wait)
         assert signals.news is None
-    assert ended == ExitResult(128 + number)
+    assert (ended.status, ended.was_lost) == (128 + number, False)
     assert started.processes[0].returncode == -number
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_once_a_lost_command_has_ended_is_not_forgotten(
+    monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """`raftline elect` campaigned again, whoever had told it to stop."""
+    monkeypatch.setattr(sys, "stdin", None)
+    end_rest = guarded._Guarded._end_rest
+
+    def signalled(self: Any, was_lost: bool) -> None:
+        os.kill(os.getpid(), number)
+        end_rest(self, was_lost)
+
+    monkeypatch.setattr(guarded._Guarded, "_end_rest", signalled)
+    with Signals() as signals:
+        ended = run(STANDS, 1, 5.0, signals, lambda: None)
+    assert ended == ExitResult(128 + signal.SIGTERM, was_lost=True, is_to_stop=True)
 
 
 def test_a_command_that_cannot_be_followed_ends_before_its_lock_goes(
