@@ -12,7 +12,6 @@ from typing import Any, Final, Protocol
 from raftline.raft import inputs
 from raftline.raft.effects import Effects, HardState
 from raftline.raft.election import (
-    NOOP,
     arm_first_election,
     check_quorum,
     on_disconnected,
@@ -56,7 +55,12 @@ from raftline.raft.reads import (
     send_question,
     serve_applied,
 )
-from raftline.raft.reconfiguration import advance_change, begin_change, say_if_removed
+from raftline.raft.reconfiguration import (
+    advance_change,
+    append_fence,
+    begin_change,
+    say_if_removed,
+)
 from raftline.raft.recovering import assign_fences, leader_heard_recovering, mark_readmitted
 from raftline.raft.replication import (
     advance_commit,
@@ -248,7 +252,7 @@ def _confirm(state: State, leading: Leading) -> None:
         confirm(state)
     if leading.has_uncounted:
         if assign_fences(state):
-            propose(state, [NOOP])
+            append_fence(state)
         if mark_readmitted(state):
             send_heartbeats(state)
     if leading.reads_waiting:

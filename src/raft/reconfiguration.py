@@ -10,10 +10,12 @@ from typing import Any
 
 from raftline.raft.change import Change, ChangePlan, ChangeRefused, PendingChange, advice, plan
 from raftline.raft.effects import Settled
+from raftline.raft.election import NOOP
+from raftline.raft.levels import FIRST
 from raftline.raft.log import Entry, SafetyError
 from raftline.raft.membership import Membership, read
 from raftline.raft.progress import Progress
-from raftline.raft.replication import send_entries_to_all, send_heartbeats
+from raftline.raft.replication import propose, send_entries_to_all, send_heartbeats
 from raftline.raft.roles import Role
 from raftline.raft.state import State
 from raftline.raft.transfer import leave_to_another
@@ -90,12 +92,11 @@ def _begin(state: State, change: Change, token: Any) -> None:
 
 def _plan_for_recovering_voter(state: State, change: Change) -> ChangePlan | None:
     """Return the members as they are, for an entry, if a voter that lost its memory asks to be
-    added: started to join, it can know them by entries alone, and none of this log names them. The
-    address that it names doesn't matter, as it was heard at the one that is known."""
+    added: started to join, it can know them by entries alone. The address that it names doesn't
+    matter, as it was heard at the one that is known."""
     members, progress = state.membership, state.as_leader.progress.get(change.name)
     is_lost = change.name in members.voters and progress is not None and not progress.is_counted
-    is_said = state.configurations.index > state.log.base_index
-    return ChangePlan(members) if change.verb == "add" and is_lost and not is_said else None
+    return ChangePlan(members) if change.verb == "add" and is_lost else None
 
 
 def _needed_and_lost(state: State, target: Membership, candidate: str | None) -> list[str]:
@@ -135,6 +136,26 @@ def append_configuration(state: State, membership: Membership) -> None:
             progress.leave_index, progress.leave_round = state.configurations.index, 0
             progress.leave_by_ms = state.now_ms + PATIENCE * state.options.election_timeout_ms
     send_entries_to_all(state)
+
+
+def append_fence(state: State) -> None:
+    """Append the entry after which a voter that lost its memory votes again (raft/recovering.py):
+    who the members are, unless an entry in this log names them.
+
+    A server whose log is gone begins it anew with the members of its configuration file, and goes
+    by them until the log names others. A file may have been edited since the birth of the cluster,
+    which changes no member. With it the server would count other quorums than the others do, and
+    two that share no server could each elect a leader.
+
+    The members stay as they are. So it is no change that has to wait (paper §6, thesis §4.1): the
+    quorums before and after this entry are the same, with it and without it. At the first level it
+    is a no-op: a member may be of another make, which has no changes of members.
+    """
+    is_said = state.configurations.index > state.log.base_index
+    if is_said or state.levels.latest <= FIRST:
+        propose(state, [NOOP])
+    else:
+        append_configuration(state, state.membership)
 
 
 def _append_target(state: State, pending: PendingChange) -> None:

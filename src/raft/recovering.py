@@ -10,7 +10,7 @@ vote again in a term in which it has voted, nor be counted for entries that it n
    LIFE is a number that no other start of it has. Whatever vote of a term it does not know to
    have given, it spends on the leader that it hears in that term.
 2. The leader, in term T, forgets what it knew of it, leaves it out of every quorum, and
-   appends an entry: the fence.
+   appends an entry: the fence. It names the members if nothing else in the log does.
 3. Once the fence is committed, by a quorum of the others, and the recovering server holds all up
    to it, the leader's AppendEntries end in `vote again LIFE`. The server writes that down, and
    from then on answers as everyone does.
@@ -39,9 +39,10 @@ to join, as its name may be that of a voter whose files are gone. It knows no me
 and listens to no candidate with an empty log, so it is recovering before it votes. If it is new
 indeed, it is a learner then, and no fence is appended for it.
 
-A joiner knows the members by entries or a snapshot alone. A server with a vote must know them, as
-it may have to stand; until then the joiner does not take up its vote. If no entry names who they
-are, one does when the joiner asks to be added (raft/reconfiguration.py).
+A server with a vote must know the members, as it may have to stand. One whose log is gone knows
+them by its configuration file, which may have been edited since, and a joiner not at all. So if
+this log has no entry that names them, the fence does (`append_fence`, raft/reconfiguration.py), or
+the entry that the joiner gets as it asks to be added. It does not take up its vote before.
 """
 
 from __future__ import annotations

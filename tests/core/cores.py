@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from raftline.raft.effects import Effects, HardState
 from raftline.raft.inputs import Applied, Compact, Receive, Synced, Tick
 from raftline.raft.log import Entry, Log
-from raftline.raft.membership import Membership
+from raftline.raft.membership import Membership, all_vote
 from raftline.raft.messages import AppendAccepted, AppendEntries, RequestVote, RequestVoteReply
 from raftline.raft.node import RawNode, node_from_disk
 from raftline.raft.state import Options
@@ -21,6 +21,10 @@ def log_of(*terms: int) -> Log:
     for term in terms:
         log.append(term, f"set x {log.last_index + 1}.{term}")
     return log
+
+
+def members_of(*voters: str) -> Membership:
+    return all_vote({name: f"{name}:1" for name in voters})
 
 
 def node_of(
@@ -39,7 +43,7 @@ def node_of(
     """Return a node whose log holds entries of these terms, at time 0."""
     log = log_of(*terms)
     hard_state = HardState(log.last_term if term is None else term, vote, lease_ms)
-    members = voters if isinstance(voters, Membership) else Membership(tuple(voters))
+    members = voters if isinstance(voters, Membership) else members_of(*voters)
     return node_from_disk(
         name,
         members,

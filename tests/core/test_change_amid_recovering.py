@@ -105,6 +105,8 @@ def test_a_voter_without_its_log_that_asks_to_be_added_gets_the_members() -> Non
         "done",
         f"s3 is a voter as before, entry {index} tells it who the others are",
     )
-    moved = change(node, "add", "s3", "localhost:1").settled[0]  # the log says it by now
+    whole = AppendAccepted("s3", "s1", state.term, index, state.round)
+    node.step(Receive(whole), state.now_ms)
+    moved = change(node, "add", "s3", "localhost:1").settled[0]
     assert moved.text == "s3 is a member at s3:1; to move it, remove it first. Nothing was changed"
     assert state.log.last_index == index
