@@ -72,8 +72,9 @@ def leader_heard_recovering(
         return not progress.is_counted  # this incarnation was made whole, and reports it no more
     if message.round < progress.readmit_round:
         return False  # of an incarnation before the known one; or it reports it once more
-    if message.may_be_new and state.as_leader.leaving.pop(message.sender, None) is not None:
-        # It began with nothing after it was taken out. It may be to join another cluster.
+    leaving = state.as_leader.leaving
+    if _began_with_nothing(message) and leaving.pop(message.sender, None) is not None:
+        # After it was taken out. It may be to join another cluster.
         del state.as_leader.progress[message.sender]
         state.out.members_changed = True
         return False
@@ -88,6 +89,14 @@ def leader_heard_recovering(
     progress.forgot()
     state.note(f"[*] {message.sender} {progress.loss}: it catches up without a vote")
     return True
+
+
+def _began_with_nothing(message: AppendAccepted | AppendRejected | InstallSnapshotReply) -> bool:
+    """Whether a server without a vote may have no entry at all. It need not be `may_be_new`: where
+    its trace was left (NAME.born), it knows that it lost its files, and not which cluster's."""
+    if isinstance(message, InstallSnapshotReply):
+        return True
+    return message.may_be_new or message.index == 0
 
 
 def assign_fences(state: State) -> bool:

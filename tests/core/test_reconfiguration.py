@@ -13,6 +13,7 @@ from raftline.raft.messages import (
     AppendAccepted,
     AppendEntries,
     AppendRejected,
+    InstallSnapshotReply,
     PeerError,
     RequestVote,
     RequestVoteReply,
@@ -433,8 +434,13 @@ def test_a_removed_member_that_does_not_answer_is_forgotten_in_time() -> None:
         node.step(Receive(AppendAccepted("s3", "s1", node.view.term, 1, 1)), node.view.now_ms)
 
 
-def test_a_removed_member_that_began_with_nothing_is_sent_no_entries() -> None:
-    """It may be to join another cluster, whose entries are others."""
+@pytest.mark.parametrize("may_be_new", [True, False])
+@pytest.mark.parametrize("snapshot", [True, False])
+def test_a_removed_member_that_began_with_nothing_is_sent_no_entries(
+    may_be_new: bool, snapshot: bool
+) -> None:
+    """It may be to join another cluster, whose entries are others. It need not be unsure: the trace
+    of its birth may lie there still, and tell it that it lost its files."""
     node = led("s1", "s2", "s3")
     change(node, "remove", "s3")
     for _ in range(2):
@@ -443,11 +449,25 @@ def test_a_removed_member_that_began_with_nothing_is_sent_no_entries() -> None:
     beat = node.step(Tick(), node._state.as_leader.heartbeat_at_ms)
     assert "s3" in {message.to for message in beat.send}
     term, number = node.view.term, node.view.round
-    fresh = AppendRejected("s3", "s1", term, 0, number, 77, may_be_new=True)
+    fresh: AppendRejected | InstallSnapshotReply
+    fresh = AppendRejected("s3", "s1", term, 0, number, 77, may_be_new=may_be_new)
+    if snapshot:  # it answers a piece of one that was on its way
+        fresh = InstallSnapshotReply("s3", "s1", term, 1, 1, 0, number, 77, may_be_new)
     effects = node.step(Receive(fresh), node.view.now_ms)
     assert effects.members_changed
     assert "s3" not in {message.to for message in (*effects.send, *effects.send_after_save)}
     assert node.view.contacts == {"s2": "s2:1"}
+
+
+def test_a_removed_member_that_lost_the_end_of_its_log_still_hears_that_it_was_removed() -> None:
+    node = led("s1", "s2", "s3")
+    change(node, "remove", "s3")
+    for _ in range(2):
+        sync(node)
+        acknowledge(node, "s2")
+    term, number = node.view.term, node.view.round
+    node.step(Receive(AppendRejected("s3", "s1", term, 1, number, 77)), node.view.now_ms)
+    assert "s3" in node.view.contacts
 
 
 def test_a_member_that_comes_back_while_it_leaves_is_a_member_again() -> None:
