@@ -255,7 +255,9 @@ class Folder:
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
         self._locks.append(descriptor)
-        if self._mode == 0o600:
+        if not os.fstat(descriptor).st_mode & 0o077:
+            self._mode = 0o600  # the node was protected, and a tool does not know how it starts
+        if self._mode == 0o600 and not reads:
             self._shut(name)
 
     def _lock_file(self, path: str, reads: bool) -> int:

@@ -523,6 +523,20 @@ def test_files_of_a_protected_node_are_for_their_owner_alone(
 
 
 @pytest.mark.usefixtures("usual_umask")
+def test_what_a_repair_keeps_of_a_protected_node_is_for_its_owner_alone(tmp_path: Path) -> None:
+    """Damaged parts of a log hold values, and the node may never start again."""
+    manager, _ = boot(Folder(tmp_path, is_private=True))
+    vote(manager, 1, None)
+    write(manager, 1, 1, "set password old")
+    write(manager, 2, 1, "set password new")
+    manager.close()
+    log = tmp_path / "s1.log"
+    log.write_bytes(log.read_bytes().replace(b"new", b"mew"))
+    said = repair_before_start(Folder(tmp_path), "s1")
+    assert "is kept as s1.log.damaged-1" in said[-1]
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
+
+
 def test_files_from_before_a_node_was_protected_are_shut_at_its_next_start(
     tmp_path: Path,
 ) -> None:
