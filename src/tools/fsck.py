@@ -92,7 +92,7 @@ def _places(wanted: Sequence[str], folder: str | None) -> list[tuple[Path, list[
         if Path(word).is_file():
             raise ConfigError(
                 f"{word}: is a file, and a node is checked by its name, or a folder by its. A "
-                f"backup is checked where it is restored: raftline restore {word} NEW --members …"
+                f"backup is checked by: raftline backup {word} --check"
             )
         if not config.NAME.fullmatch(word):
             raise ConfigError(f"{word}: there is no such folder, and no node can have that name")

@@ -346,7 +346,7 @@ def test_wrong_usage_ends_with_2(arguments: list[str], capsys: pytest.CaptureFix
         (["fsck", "--dir", "new", "s1"], "raftline: new: there is no such folder\n"),
         (["fsck", "--dir", "new"], "raftline: new: there is no such folder\n"),
         (["fsck", "--dir", ".", "s1"], "s1: there is no such folder, and no node of that name has"),
-        (["fsck", "here.txt"], "here.txt: is a file, and a node is checked by its name"),
+        (["fsck", "here.txt"], "backup is checked by: raftline backup here.txt --check"),
         (["fsck", "nodir"], "nodir: there is no such folder, and no logs/server-configuration.txt"),
         (["fsck", "not/there"], "not/there: there is no such folder, and no node can have that "),
         (["server", "1", "31000", "--dir", "."], "'1' is no name of a node: a letter, then"),
