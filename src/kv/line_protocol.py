@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -120,9 +121,12 @@ async def _reach_one(
     options: dict[str, Any] = {}
     if tls is not None:
         options = {"ssl": tls.context(), "server_hostname": tls.name_of(address.host)}
-    _, made = await asyncio.get_running_loop().create_connection(
-        lambda: make(address), *address, happy_eyeballs_delay=NEXT_S, **options
-    )
+    try:
+        _, made = await asyncio.get_running_loop().create_connection(
+            lambda: make(address), *address, happy_eyeballs_delay=NEXT_S, **options
+        )
+    except UnicodeError:  # no name that could be looked up, such as a..b
+        raise socket.gaierror(socket.EAI_NONAME, "no such host name") from None
     return made
 
 

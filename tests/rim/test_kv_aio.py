@@ -186,6 +186,18 @@ def test_requests_follow_the_leader_while_others_are_still_answered() -> None:
     asyncio.run(run())
 
 
+def test_a_leader_whose_host_is_no_name_is_not_reached() -> None:
+    """Only an odd node names one so."""
+
+    async def run() -> None:
+        nowhere = not_leader("s2", "a..b", 10000)
+        async with node(lambda _: nowhere) as s1, connected(s1, timeout=0.3) as kv:
+            with pytest.raises(raftline.NotLeader):
+                await kv.get("a")
+
+    asyncio.run(run())
+
+
 def test_a_reply_to_another_number_is_no_answer() -> None:
     async def run() -> None:
         async with node(session) as s1, connected(s1, timeout=2) as kv:
