@@ -389,11 +389,13 @@ class PeerBook:
         self._dial = dial
         self._peers: dict[str, Peer] = {}
         self._addresses: dict[str, Address] = dict(here)  # also of those who have left
+        self._logged: dict[str, str] = {}  # the same, as the log has them
         self._started = False
         self._stopped = False
 
-    def follow(self, contacts: Mapping[str, str]) -> None:
-        """Keep a connection to exactly these, name to host:port; never waits for a network."""
+    def follow(self, contacts: Mapping[str, str]) -> list[str]:
+        """Keep a connection to exactly these, name to host:port; never waits for a network. Return
+        those whose place is new, and that are dialled elsewhere, as the configuration file says."""
         wanted = {
             name: self._here.get(name, Address.parse(text)) for name, text in contacts.items()
         }
@@ -408,6 +410,9 @@ class PeerBook:
                         peers[name].start()
         self._addresses = {**self._addresses, **wanted}
         self._peers = peers  # replaced as a whole: others read it meanwhile
+        news = {name: text for name, text in contacts.items() if self._logged.get(name) != text}
+        self._logged.update(news)
+        return [name for name, text in news.items() if wanted[name] != Address.parse(text)]
 
     def send(self, name: str, line: bytes) -> None:
         """Send a line to a peer, or drop it if there is no connection."""

@@ -161,7 +161,7 @@ class Server:
         driver.watchers.feed.history.bound(*self._history)
         driver.watchers.watches_max = self._watches_max
         self.book = PeerBook(self._startup.configuration.members, self._peer)
-        self.book.follow(self.node.view.contacts)
+        self._follow_contacts("*")
         self._snapshot_threads = SnapshotThreads(
             driver, logmanager, self._post, self._console.say, self._compact_bytes
         )
@@ -235,10 +235,21 @@ class Server:
         """Print on the console what a step did; make connections of new members, end those of old
         ones."""
         if effects.members_changed:
-            self.book.follow(self.node.view.contacts)
+            self._follow_contacts("!")
         if effects.notes:
             self.driver.measures.stepped(self.node.view, effects)
         self.traffic_log.carried_out(effects, self.node.view)
+
+    def _follow_contacts(self, mark: str) -> None:
+        """Keep connections to whom the core talks to. Print who is dialled elsewhere than the log
+        says: a line of the file for one that moved keeps it away, or leads to the old one."""
+        contacts, configuration = self.node.view.contacts, self._startup.configuration
+        for name in self.book.follow(contacts):
+            self._console.say(
+                f"[{mark}] {name} is at {contacts[name]} by the log, and {configuration.path} says "
+                f"{configuration.members[name]}: this node dials that. If {name} moved, correct "
+                "the file, and start this node again"
+            )
 
     def fail(self, error: BaseException) -> None:
         """Stop because nothing that this node writes or holds can be trusted any more."""

@@ -198,6 +198,31 @@ def test_a_removed_node_joins_another_cluster_with_new_files_alone(
         eventually(lambda: node.ask("get k read local").endswith("GET response: 19"), "its keys")
 
 
+def test_a_line_of_the_list_that_keeps_a_moved_member_away_is_printed(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    """It was removed, and added at another place: the list still has the place before."""
+    old, there = cluster.followers()[0], cluster.leader()
+    others = [node for node in cluster.nodes if node is not old]
+    removed(cluster, old.name)
+    old.kill()
+    moved = NodeProcess(old.name, next(free_ports), tmp_path / "elsewhere")
+    moved.options = [*there.options, "--join", f"localhost:{there.port}"]
+    cluster.nodes[cluster.nodes.index(old)] = moved
+    moved.start()
+    listed = cluster.folder / FILE_NAME
+    for node in others:
+        node.wait_for_line(
+            f"[!] {old.name} is at localhost:{moved.port} by the log, and {listed} says "
+            f"localhost:{old.port}: this node dials that."
+        )
+    listed.write_text(listed.read_text().replace(f" {old.port}", f" {moved.port}"))
+    for node in others:
+        node.kill()
+        node.start()
+    eventually(lambda: moved.status()["commit_index"] > 0, f"{moved.name} gets entries")
+
+
 def test_a_member_starts_without_the_list_of_members(cluster: Cluster) -> None:
     node = cluster["s2"]
     node.kill()

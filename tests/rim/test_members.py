@@ -151,8 +151,13 @@ def test_connections_begin_and_end_as_the_members_change() -> None:
 def test_addresses_of_the_configuration_file_override_those_of_the_log() -> None:
     book, life = book_of({"s2": Address("proxy", 7)})
     book.start()
-    book.follow({"s2": "h:2"})
-    assert life == ["start s2 proxy:7"]
+    assert book.follow({"s2": "h:2", "s3": "h:3"}) == ["s2"]  # which the console tells
+    assert book.follow({"s2": "h:2", "s3": "h:3"}) == []
+    assert life == ["start s2 proxy:7", "start s3 h:3"]
+    book.follow({"s3": "h:3"})
+    assert book.follow({"s2": "h:4", "s3": "h:3"}) == ["s2"]  # it was removed, and added again
+    assert book.follow({"s2": "h:5", "s3": "h:3"}) == ["s2"]  # before it was forgotten
+    assert book.follow({"s2": "proxy:7"}) == []
 
 
 @pytest.mark.pure
