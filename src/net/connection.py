@@ -211,15 +211,14 @@ class Connection(Origin, Shareable):
             data = self._receiver.receive_now()
             if data is not None:
                 protocol.receive_data(data, now_s)
-            batch = self._serving.take_now()
+            while (batch := self._serving.take_now()) is not None:
+                batches.append(batch)
+                if protocol.is_between_lines or batch.may_be_long or self.outgoing.is_full():
+                    break
         except Exception as trouble:
             self._trouble = trouble
             return False
-        if batch is None:
-            is_between_lines = self._serving.is_between_lines
-        else:
-            batches.append(batch)
-            is_between_lines = protocol.is_between_lines
+        is_between_lines = self._serving.is_between_lines
         has_more = self._tls is not None and self._tls.has_more
         return is_between_lines and not has_more
 

@@ -24,6 +24,7 @@ from raftline.wire.limits import (
     LONG_BYTES,
     LONG_TOGETHER,
     PROOF_S,
+    REQUESTS_TOGETHER,
     STRANGER_LINE_BYTES,
     STRANGER_S,
 )
@@ -38,7 +39,8 @@ HALF_LINES_FULL: Final = (
 )
 HALF_LINE: Final = f"a line was begun and not ended within {LINE_S:.0f} s."
 OF_PEERS: Final = ("peer", "level", "proof")
-MOST: Final = dict.fromkeys((*REQUESTS, "peer"), EVERY)  # lines in a run, if not LINES_TOGETHER
+# Lines in a run, if not LINES_TOGETHER.
+MOST: Final = {**dict.fromkeys(REQUESTS, REQUESTS_TOGETHER), "peer": EVERY}
 MAY_TAKE_LONG: Final = frozenset([verb for verb in COMMANDS if COMMANDS[verb].work != Work.SHORT])
 
 

@@ -77,13 +77,18 @@ class Serving:
             if not isinstance(step, Batch):
                 yield from self._serve(step)
                 continue
-            if protocol.has_changed:  # what comes later sees what came before
-                yield WaitFor.EMPTY
-            if replies.lines:
-                yield SendBytes(replies.take())
-            outgoing.add(step)
-            self._host.submit(step)
+            yield from self._hand_over(step)
         yield from self._end(step)
+
+    def _hand_over(self, batch: Batch) -> Waits[None]:
+        if self._protocol.has_changed:  # what comes later sees what came before
+            yield WaitFor.EMPTY
+        if self._replies.lines:
+            yield SendBytes(self._replies.take())
+        if self._outgoing.is_full():
+            yield WaitFor.ROOM
+        self._outgoing.add(batch)
+        self._host.submit(batch)
 
     def _end(self, step: End) -> Waits[None]:
         if step.complaint:

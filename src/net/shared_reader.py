@@ -152,7 +152,7 @@ class SharedReader:
             if not connection.take_ready(batches, now_s):
                 connection.private_until = self._window + PRIVATE_WINDOWS
                 leaving.append(descriptor)
-            if len(batches) == PIECE and not batches[0].is_read:
+            if len(batches) >= PIECE and not batches[0].is_read:
                 self._hand_over(batches, more_come=True)
                 batches.clear()
                 owes_submit = True

@@ -30,6 +30,7 @@ LONG_READ_BYTES = 128 << 10  # at a time amid a longer line, of what has come; n
 LONG_READS = 16  # that are under way at a time
 CUT_BYTES = 1 << 10  # of these that are cut into lines at a time, up to the end of a line
 LINES_TOGETHER = 64  # of one connection whose meaning is kept at a time, but for requests
+REQUESTS_TOGETHER = 128  # of one connection that are handed over at a time
 LINE_S = 30.0  # for a line that was begun, and for a reader that takes no replies
 TLS_RECORD_S = 30.0  # for a record that was begun
 TLS_ANSWERS_BYTES = 4 << 10  # of TLS itself, which leave with what is sent next

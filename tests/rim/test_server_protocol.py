@@ -36,6 +36,7 @@ from raftline.wire.limits import (
     LINE_S,
     LINES_TOGETHER,
     READ_BYTES,
+    REQUESTS_TOGETHER,
     STRANGER_LINE_BYTES,
     STRANGER_S,
 )
@@ -196,6 +197,24 @@ def test_lines_of_few_bytes_take_little_memory_while_they_wait(line: bytes) -> N
     sizes = [len(run.lines) for run in runs if isinstance(run, Run)]
     assert sum(sizes) == count
     assert max(sizes) <= LINES_TOGETHER
+
+
+@pytest.mark.parametrize("line", [b"get a", b"set a 1", b"incr a"])
+def test_of_many_short_requests_few_are_handed_over_at_a_time(line: bytes) -> None:
+    """What is read of a thousand connections at a time takes no more than some of their bytes."""
+    count = READ_BYTES // (len(line) + 1)
+    machine = Machine(FakeHost(limits=SHORT))
+    tracemalloc.start()
+    try:
+        machine.protocol.receive_data((line + b"\n") * count, 0.0)
+        machine.protocol.next_step()
+        assert tracemalloc.get_traced_memory()[1] < 8 * READ_BYTES
+    finally:
+        tracemalloc.stop()
+    while not machine.protocol.is_between_lines:
+        machine._take(machine.protocol.next_step())
+    assert sum(machine.sizes) == count - REQUESTS_TOGETHER
+    assert max(machine.sizes) == REQUESTS_TOGETHER
 
 
 def test_each_line_is_admitted_when_its_turn_has_come(access: Access) -> None:
