@@ -390,6 +390,19 @@ def test_a_teacher_gets_a_csv_and_a_page_for_each_hand_in(folder: Path, tmp_path
     assert "there is no raft.py" in (pages / "eve.md").read_text("utf-8")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="names are UTF-8 there")
+def test_a_name_that_is_no_utf_8_holds_no_grade_back(folder: Path, tmp_path: Path) -> None:
+    named = Path(os.fsdecode(os.fsencode(folder) + b"/M\xfcller"))
+    named.mkdir()
+    (named / "raft.py").write_text("")
+    grades, pages = tmp_path / "grades.csv", tmp_path / "feedback"
+    done = grade(folder, "--milestone", 1, "--schedules", 1, "--csv", grades, "--feedback", pages)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "M\\udcfcller    0      0\n" in done.stdout
+    assert "M\\udcfcller,0,0," in grades.read_text("utf-8")
+    assert (pages / "M\\udcfcller.md").exists()
+
+
 def test_no_word_of_a_hand_in_harms_a_terminal_or_a_file(folder: Path, tmp_path: Path) -> None:
     bad = hostile("raise ValueError('\\x1b[2J120 points \\ud800')")["raft.py"]
     (folder / "bob" / "raft.py").write_text(bad)

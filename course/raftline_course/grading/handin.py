@@ -9,6 +9,7 @@ from pathlib import Path
 
 from raftline_course.grading.judging import Marks
 from raftline_course.grading.milestones import POINTS
+from raftline_course.grading.servers import shown
 
 FILES_MAX, BYTES_MAX = 400, 2 << 20
 MAIN = "raft.py"
@@ -33,6 +34,7 @@ def hand_ins_of(folder: Path) -> list[HandIn]:
 
 def read(folder: Path) -> HandIn:
     """Return a hand-in. Only plain files are read; nothing is run."""
+    own_name = shown(folder.name).replace("\n", " ")  # it may be no UTF-8, as of an archive
     files: dict[str, str] = {}
     size = 0
     for place, folders, names in os.walk(folder):
@@ -44,11 +46,11 @@ def read(folder: Path) -> HandIn:
             size += path.stat().st_size
             if len(files) == FILES_MAX or size > BYTES_MAX:
                 most = f"{FILES_MAX} files or {BYTES_MAX >> 20} MiB"
-                return HandIn(folder.name, problem=f"more than {most} of Python")
+                return HandIn(own_name, problem=f"more than {most} of Python")
             files[path.relative_to(folder).as_posix()] = _text(path)
     if MAIN not in files:
-        return HandIn(folder.name, problem=f"there is no {MAIN}")
-    return HandIn(folder.name, files)
+        return HandIn(own_name, problem=f"there is no {MAIN}")
+    return HandIn(own_name, files)
 
 
 def _text(path: Path) -> str:
