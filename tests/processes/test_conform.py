@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -16,11 +17,12 @@ import pytest
 
 from labs.bugs.play import BUGS, copy_with_bug
 from raftline_course.conform import cluster as cluster_module
-from raftline_course.conform import clusters, command, locked, membership, run
+from raftline_course.conform import clusters, command, locked, membership, run, wires
 from raftline_course.conform import node as nodes
 from raftline_course.conform.checks import Check
 from raftline_course.conform.node import KitSettings
 from raftline_course.conform.run import FAILED, NOT_JUDGED, Result
+from raftline_course.conform.transcript import Transcript
 from raftline_course.conform.verdicts import Failed
 from raftline_course.grading import sandbox
 from tests.processes.run_conform_bugs import FAILS
@@ -329,6 +331,21 @@ def test_an_answer_that_no_check_thought_of_fails_that_check_alone() -> None:
     judged = run.judge(check, KitSettings((sys.executable,)))
     assert judged.verdict == FAILED
     assert judged.why.startswith("what the node says can't be read: JSONDecodeError: ")
+
+
+def test_a_line_without_an_end_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wires, "LINE_MAX", 10_000)
+    node, kit = socket.socketpair()
+    monkeypatch.setattr(socket.socket, "setsockopt", lambda *_: None)
+    wire = wires.Wire(kit, "client1", Transcript())
+    with node:
+        node.sendall(b"s1@one\n" + b"x" * 20_000)
+        line = wire.next_line(10.0)
+        assert line is not None
+        assert line.text == "one"
+        assert wire.next_line(10.0) is None
+        assert wire.is_ended.wait(10.0)
+    wire.close()
 
 
 def test_of_what_a_node_prints_the_kit_keeps_no_more_than_it_shows(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from raftline_course.conform.transcript import FROM_NODE, TO_NODE, Line, Transcr
 
 HOST = "127.0.0.1"
 CONNECT_S = 30.0
+LINE_MAX = 64 << 20  # bytes; a value has 1 MiB at most, and a message some of them
 Rule = Callable[[Message], "str | None"]  # a peer's answer to a message; None: silence
 
 
@@ -72,7 +73,9 @@ class Wire:
     def _read(self) -> None:
         try:
             with self._connection.makefile("rb") as file:
-                for raw in file:
+                while raw := file.readline(LINE_MAX):
+                    if len(raw) == LINE_MAX:
+                        return  # it has no end
                     text = raw.decode("utf-8", "surrogateescape").rstrip("\n")
                     name, at, rest = text.partition("@")
                     known = (name, rest) if at and " " not in name else ("", text)
