@@ -216,7 +216,7 @@ def test_a_loss_that_only_the_end_shows_has_the_status_of_a_loss(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_elect_told_to_stop_does_not_run_its_command_again_after_a_loss(
+def test_elect_that_is_to_stop_does_not_run_its_command_again_after_a_loss(
     nodes: Cluster, kv: raftline.KV[str], number: signal.Signals
 ) -> None:
     words = ("elect", "-q", "told", "--ttl", "9", "--grace", "1", "--", *program(STUBBORN))

@@ -280,7 +280,7 @@ KEPT_OUT = [
 
 
 @pytest.mark.parametrize("refusal", KEPT_OUT)
-def test_who_is_let_in_no_more_is_told_that_the_write_before_may_have_been_done(
+def test_for_who_is_let_in_no_more_the_write_before_may_have_been_done(
     refusal: Answer,
 ) -> None:
     """A new file of users ends a connection amid a write, and the login on the next one fails."""
@@ -293,7 +293,7 @@ def test_who_is_let_in_no_more_is_told_that_the_write_before_may_have_been_done(
 
 
 @pytest.mark.parametrize("refusal", KEPT_OUT)
-def test_who_is_not_let_in_is_told_so_at_the_first_node(refusal: Answer) -> None:
+def test_who_is_not_let_in_hears_so_at_the_first_node(refusal: Answer) -> None:
     steps = search(NodeTurns([S1, S2]), ClientSessions(), "c", "get a", Deadline(10))
     with pytest.raises((LoginFailed, Refused)):
         text_of(carried_out(steps, GONE, refusal)[1])

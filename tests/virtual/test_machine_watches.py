@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 
@@ -32,11 +33,11 @@ def test_each_event_comes_once_and_each_wait_ends_in_time(first: int, count: int
     assert [name for name in COVERED if not counts[f"machines' watches: {name}"]] == []
 
 
-def found(count: int = SCHEDULES) -> str:
+def found(count: int = SCHEDULES, faults: Sequence[str] = ()) -> str:
     """Return what schedules find."""
     for seed in range(count):
         try:
-            run(seed, steps=STEPS)
+            run(seed, steps=STEPS, faults=faults)
         except SimulationFailed as failure:
             return str(failure)
     return "nothing"
@@ -66,4 +67,4 @@ def test_an_event_that_comes_twice_is_found(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.slow  # 90 s of virtual time go by
 def test_a_watch_that_stays_at_a_silent_node_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Liveness, "is_dead", lambda *_: False)
-    assert "does not bring its watches up to date" in found(2 * SCHEDULES)
+    assert "does not bring its watches up to date" in found(4 * SCHEDULES, ("full disk",))
