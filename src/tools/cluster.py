@@ -70,6 +70,7 @@ class LocalCluster:
         self._nodes: dict[str, ServerProcess] = {}  # started nodes
         self._answered: set[str] = set()  # nodes that have started well
         self._starting_again = threading.Lock()  # one at a time
+        self._was_started_again: set[str] = set()
 
     def start(self) -> None:
         """Start a process for every member, once; `wait_until_up` shows whether they work.
@@ -153,7 +154,7 @@ class LocalCluster:
         """Report how a node ended.
 
         Raises:
-            NotStarted: it never worked.
+            NotStarted: it never worked, and is part of the start of all.
             NobodyReads: the reader of the lines has gone, and no node died.
         """
         if not name:
@@ -165,7 +166,11 @@ class LocalCluster:
         self.relay.finish(name)
         if name not in self._answered or code in REFUSALS:
             self.relay.show_last_lines(name)
-            raise NotStarted(f"{name} did not start ({how})")
+            ended = f"{name} did not start ({how})"
+            if name not in self._was_started_again:
+                raise NotStarted(ended)
+            self.relay.say(f"[!] {ended}; {self._others()}. {self._again(name)}")
+            return
         ended = f"[!] {name} died ({how})" if code else f"[*] {name} stopped, as it was told to"
         self.relay.say(f"{ended}; {self._others()}. {self._again(name)}")
 
@@ -200,6 +205,7 @@ class LocalCluster:
         if self.stopping or self._nodes[name].is_running:
             return f"{name} runs"
         self._is_new = False  # the node has files now
+        self._was_started_again.add(name)
         try:
             again = self._start_one(name, self.configuration.members[name])
         except (OSError, ConfigError) as error:

@@ -396,6 +396,29 @@ def test_a_node_that_is_started_twice_at_once_is_started_once(
         cluster.stop()
 
 
+def test_a_node_that_can_t_be_started_again_ends_no_other(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It may run in another terminal, as the line about its death advises: its port is taken."""
+    taken = tmp_path / "taken"
+    text = (
+        f"import os, sys, time; time.sleep(100 * (not os.path.exists({str(taken)!r}))); sys.exit(2)"
+    )
+    configuration = config.parse(tmp_path / config.FILE_NAME, f"s1 127.0.0.1 {next(free_ports)}\n")
+    program = [sys.executable, "-c", text]
+    cluster = LocalCluster(configuration, config.FAST, False, Relay(["s1"], None), (), program)
+    cluster.start()
+    try:
+        cluster.order("s1", "kill")
+        cluster.deaths.get(timeout=SECONDS_MAX)
+        taken.touch()
+        assert cluster.order("s1", "start") == "s1 is started"
+        cluster.report_death(cluster.deaths.get(timeout=SECONDS_MAX))
+    finally:
+        cluster.stop()
+    assert "[!] s1 did not start (exit status 2); none is left. To start" in capfd.readouterr().out
+
+
 # --- which nodes are of the folder ---------------------------------------------------------
 
 
