@@ -143,7 +143,7 @@ def begin_to_join(
     say: Callable[[str], None],
 ) -> None:
     """Ask a cluster, in a thread, to add this node; again until it has a vote or an answer that
-    explains why not. A node that is a member already asks nothing."""
+    explains why not. A node that is a member already asks nothing, and a learner says so."""
     if not node.view.is_member:
         request = f"add {name} {mine.host} {mine.port}"
 
@@ -154,6 +154,9 @@ def begin_to_join(
             say(f"[!] {name} asks no more to be added: {type(error).__name__}: {error}")
 
         guarded_thread(ask, f"{name} joins", give_up).start()
+    elif name not in node.view.membership.electors:
+        # Not asked for: an operator may have taken its vote. One that died halfway is one, too.
+        say(f"[*] {name} is a learner, without a vote. To give it one: raftline promote {name}")
 
 
 def _ask_to_be_added(

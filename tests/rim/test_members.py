@@ -283,6 +283,19 @@ def test_a_joiner_that_has_no_login_waits_for_an_admin(refusal: str, line: str) 
     assert said == [f"[*] s4 asks localhost:{there.port} to be added to the cluster", line]
 
 
+@pytest.mark.parametrize(("voters", "says"), [(("s1", "s4"), False), (("s1",), True)])
+def test_a_joiner_that_is_a_member_asks_nothing_and_a_learner_prints_how_it_gets_a_vote(
+    voters: tuple[str, ...], says: bool
+) -> None:
+    """One that died as it caught up would stay a learner, and nobody would notice."""
+    learners = () if "s4" in voters else ("s4",)
+    node = node_of("s4", voters=Membership(voters, learners))
+    said: list[str] = []
+    begin_to_join("s4", Address("h", 4), Address("h", 1), None, node, said.append)
+    line = "[*] s4 is a learner, without a vote. To give it one: raftline promote s4"
+    assert said == [line] * says
+
+
 def unreadable_list(folder: Path) -> str:
     """Leave a list of members in the folder that not even root can read; return its name."""
     (folder / FILE_NAME).mkdir()
