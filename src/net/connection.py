@@ -139,6 +139,7 @@ class Connection(Origin, Shareable):
 
     def _waited(self, wait: Wait) -> bool:
         """Wait for what the machine needs but bytes, by this thread; return the result."""
+        is_there = True
         if wait is WaitFor.EMPTY:
             self.outgoing.wait_until_empty()
         elif wait is WaitFor.ROOM:
@@ -148,8 +149,10 @@ class Connection(Origin, Shareable):
         elif isinstance(wait, ReserveRoom):
             self._host.reply_room.reserve(wait.holder, in_turn=wait.in_turn)
         elif isinstance(wait, AwaitReplies):
-            return wait.batch.wait(wait.within_s)
-        return True
+            is_there = wait.batch.wait(wait.within_s)
+        if self._protocol.why_late:  # a stranger that takes its replies slowly has no more time
+            self._protocol.pass_time(time.monotonic())
+        return is_there
 
     def _read(self) -> None:
         """Let bytes come, or be read by the shared reader for a while."""

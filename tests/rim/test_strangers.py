@@ -6,6 +6,7 @@ import contextlib
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -165,6 +166,21 @@ def test_asking_on_and_on_is_no_login(
         while "nobody logged in" not in door.ask("help"):
             pass
     assert eventually(lambda: not door.thread.is_alive())
+
+
+@pytest.mark.pure
+def test_who_takes_replies_slowly_has_no_more_time_to_log_in(
+    access: Access, doors: list[Door], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What came at once is asked for in the time, and was answered for as long as it took."""
+    monkeypatch.setattr(server_protocol, "STRANGER_S", 0.2)
+    doors.append(door := Door(access))
+    door.say(b"help\n" * 3000)
+    lines = door.connection._protocol.lines
+    assert eventually(lambda: 0 < lines.due_s < time.monotonic())
+    said = door.rest()
+    assert said[-1] == "s1@Sorry, nobody logged in on this connection within 0.2 s."
+    assert len(said) < 1000
 
 
 @pytest.mark.pure
