@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline_course.grading import bugs, cheats, judging, sandbox, selftest, servers
+from raftline_course.grading import bugs, cheats, handin, judging, sandbox, selftest, servers
 from raftline_course.grading import grade as grading
 from raftline_course.grading.handin import read
 from raftline_course.grading.judging import Marks, marks_of
@@ -340,6 +341,19 @@ def test_a_file_is_read_as_python_reads_it(folder: Path, written: bytes, row: st
     assert done.stdout.splitlines()[3].split() == row.split(), done.stdout
     wrong = "SyntaxError: expected ':' (raft.py, line 1)\n"
     assert (wrong in done.stdout) == (b"if True" in written)
+
+
+@pytest.mark.pure
+def test_a_file_that_cannot_be_read_is_the_problem_of_its_hand_in_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: Path) -> str:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(handin, "_text", refused)
+    found = {one.name: one.problem for one in handin.hand_ins_of(folder)}
+    unread = "machine.py can't be read: Permission denied"  # the first one
+    assert found == {"ann": unread, "bob": unread, "eve": "there is no raft.py"}
 
 
 def test_the_first_failure_is_drawn(folder: Path, tmp_path: Path) -> None:

@@ -47,7 +47,12 @@ def read(folder: Path) -> HandIn:
             if len(files) == FILES_MAX or size > BYTES_MAX:
                 most = f"{FILES_MAX} files or {BYTES_MAX >> 20} MiB"
                 return HandIn(own_name, problem=f"more than {most} of Python")
-            files[path.relative_to(folder).as_posix()] = _text(path)
+            within = path.relative_to(folder).as_posix()
+            try:
+                files[within] = _text(path)
+            except OSError as error:
+                problem = f"{shown(within)} can't be read: {error.strerror}"
+                return HandIn(own_name, problem=problem)
     if MAIN not in files:
         return HandIn(own_name, problem=f"there is no {MAIN}")
     return HandIn(own_name, files)
