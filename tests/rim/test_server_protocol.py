@@ -201,7 +201,7 @@ def test_lines_of_few_bytes_take_little_memory_while_they_wait(line: bytes) -> N
 
 @pytest.mark.parametrize("line", [b"get a", b"set a 1", b"incr a"])
 def test_of_many_short_requests_few_are_handed_over_at_a_time(line: bytes) -> None:
-    """What is read of a thousand connections at a time takes no more than some of their bytes."""
+    """A thousand connections that are read at a time take no more than some of their bytes."""
     count = READ_BYTES // (len(line) + 1)
     machine = Machine(FakeHost(limits=SHORT))
     tracemalloc.start()

@@ -172,7 +172,7 @@ def test_asking_on_and_on_is_no_login(
 def test_who_takes_replies_slowly_has_no_more_time_to_log_in(
     access: Access, doors: list[Door], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What came at once is asked for in the time, and was answered for as long as it took."""
+    """Lines that came in time were answered for as long as that took."""
     monkeypatch.setattr(server_protocol, "STRANGER_S", 0.2)
     doors.append(door := Door(access))
     door.say(b"help\n" * 3000)
