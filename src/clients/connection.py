@@ -236,6 +236,11 @@ def _why_unreachable(address: Address, error: OSError, limit_s: float) -> str:
     return f"{host} port {port} cannot be reached: {why}."
 
 
+def no_such_host() -> OSError:
+    """Return the error for a host of which Python's resolver says that it can't be a name."""
+    return socket.gaierror(socket.EAI_NONAME, "no such host name")
+
+
 class NodeConnection(LineConnection):
     """One socket to one node: one line out, one line back."""
 
@@ -253,7 +258,7 @@ class NodeConnection(LineConnection):
         try:
             super().__init__(address.port, timeout_s, address.host, tls, others)
         except UnicodeError:  # no name that could be looked up, such as a..b
-            raise socket.gaierror(socket.EAI_NONAME, "no such host name") from None
+            raise no_such_host() from None
 
     def send(self, *lines: str | bytes) -> None:
         """Send these lines, each with a newline after it."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from raftline.clients.codes import CodesOpening
+from raftline.clients.connection import no_such_host
 from raftline.clients.dialing import NEXT_S, NOBODY
 from raftline.clients.lines import ConnectionEnded, TooLong
 from raftline.clients.tls import ClientTls
@@ -126,7 +126,7 @@ async def _reach_one(
             lambda: make(address), *address, happy_eyeballs_delay=NEXT_S, **options
         )
     except UnicodeError:  # no name that could be looked up, such as a..b
-        raise socket.gaierror(socket.EAI_NONAME, "no such host name") from None
+        raise no_such_host() from None
     return made
 
 

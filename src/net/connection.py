@@ -217,11 +217,13 @@ class Connection(Origin, Shareable):
             while (batch := self._serving.take_now()) is not None:
                 batches.append(batch)
                 if protocol.is_between_lines or batch.may_be_long or self.outgoing.is_full():
+                    is_between_lines = protocol.is_between_lines
                     break
+            else:
+                is_between_lines = self._serving.is_between_lines
         except Exception as trouble:
             self._trouble = trouble
             return False
-        is_between_lines = self._serving.is_between_lines
         has_more = self._tls is not None and self._tls.has_more
         return is_between_lines and not has_more
 

@@ -131,24 +131,20 @@ class ServerProtocol:
             self._end = End(HALF_LINES_FULL if self.lines.is_given_up else "")
             return
         self._uncut += data
-        self._cut()
 
-    def _cut(self) -> None:
-        """Cut the next lines out of what arrived. Those of a few bytes take many times as many as
-        objects, and their turn may come late: a reader that takes no replies holds them up."""
-        data, end = self._uncut, len(self._uncut)
-        if end > CUT_BYTES:
-            end = data.find(b"\n", CUT_BYTES) + 1 or end
-        self._uncut = data[end:]
-        try:
-            self._whole.extend(self.lines.feed(data[:end], self._now_s))
-        except HalfLine as problem:
-            self._end_late(problem)
-
-    def _has_more(self) -> bool:
-        """Cut what arrived until there is a line; return whether there is one."""
+    def _cut(self) -> bool:
+        """Cut the next lines out of what arrived; return whether there is one. Those of a few bytes
+        take many times as many as objects, and their turn may come late: a reader that takes no
+        replies holds them up."""
         while self._uncut and not self._whole:
-            self._cut()
+            data, end = self._uncut, len(self._uncut)
+            if end > CUT_BYTES:
+                end = data.find(b"\n", CUT_BYTES) + 1 or end
+            self._uncut = data[end:]
+            try:
+                self._whole.extend(self.lines.feed(data[:end], self._now_s))
+            except HalfLine as problem:
+                self._end_late(problem)
         return bool(self._whole)
 
     def forget(self) -> None:
@@ -233,7 +229,7 @@ class ServerProtocol:
         run, self._admitted = self._admitted, []
         line, self._parsed = self._parsed, None
         may_be_long = 0
-        while line is not None or whole or self._has_more():
+        while line is not None or whole or (self._uncut and self._cut()):
             if line is None:
                 raw = whole[0]
                 is_new = self._is_first_line or self._announce is not None

@@ -30,8 +30,9 @@ def check_leader(state: State, message: FromLeader) -> None:
     Raises:
         PeerError: another server leads this term.
     """
-    is_bound = state.membership.names or state.hears_from_leader
-    if is_bound and message.term == state.term and state.leader not in (None, message.sender):
+    if message.term != state.term or state.leader in (None, message.sender):
+        return
+    if state.membership.names or state.hears_from_leader:
         raise PeerError(f"{state.leader} leads term {state.term}, so {message.sender} does not")
 
 

@@ -94,9 +94,7 @@ def leader_heard_recovering(
 def _began_with_nothing(message: AppendAccepted | AppendRejected | InstallSnapshotReply) -> bool:
     """Whether a server without a vote may have no entry at all. It need not be `may_be_new`: where
     its trace was left (NAME.born), it knows that it lost its files, and not which cluster's."""
-    if isinstance(message, InstallSnapshotReply):
-        return True
-    return message.may_be_new or message.index == 0
+    return isinstance(message, InstallSnapshotReply) or message.may_be_new or message.index == 0
 
 
 def assign_fences(state: State) -> bool:

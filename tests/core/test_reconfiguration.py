@@ -404,6 +404,16 @@ def test_a_learner_spends_its_vote_on_its_leader() -> None:
 # --- those who leave ---------------------------------------------------------------------------
 
 
+def with_a_leaver() -> RawNode:
+    """Return a leader that has removed s3, which has not heard of it."""
+    node = led("s1", "s2", "s3")
+    change(node, "remove", "s3")
+    for _ in range(2):
+        sync(node)
+        acknowledge(node, "s2")
+    return node
+
+
 def test_a_removed_member_is_notified_and_then_forgotten() -> None:
     node = led("s1", "s2", "s3")
     change(node, "remove", "s3")
@@ -420,11 +430,7 @@ def test_a_removed_member_is_notified_and_then_forgotten() -> None:
 
 
 def test_a_removed_member_that_does_not_answer_is_forgotten_in_time() -> None:
-    node = led("s1", "s2", "s3")
-    change(node, "remove", "s3")
-    for _ in range(2):
-        sync(node)
-        acknowledge(node, "s2")
+    node = with_a_leaver()
     for _ in range(40):
         node.step(Tick(), node.wake_at_ms)
         acknowledge(node, "s2")
@@ -441,11 +447,7 @@ def test_a_removed_member_that_began_with_nothing_is_sent_no_entries(
 ) -> None:
     """It may be to join another cluster, whose entries are others. It need not be unsure: the trace
     of its birth may lie there still, and tell it that it lost its files."""
-    node = led("s1", "s2", "s3")
-    change(node, "remove", "s3")
-    for _ in range(2):
-        sync(node)
-        acknowledge(node, "s2")
+    node = with_a_leaver()
     beat = node.step(Tick(), node._state.as_leader.heartbeat_at_ms)
     assert "s3" in {message.to for message in beat.send}
     term, number = node.view.term, node.view.round
@@ -460,22 +462,14 @@ def test_a_removed_member_that_began_with_nothing_is_sent_no_entries(
 
 
 def test_a_removed_member_that_lost_the_end_of_its_log_still_hears_that_it_was_removed() -> None:
-    node = led("s1", "s2", "s3")
-    change(node, "remove", "s3")
-    for _ in range(2):
-        sync(node)
-        acknowledge(node, "s2")
+    node = with_a_leaver()
     term, number = node.view.term, node.view.round
     node.step(Receive(AppendRejected("s3", "s1", term, 1, number, 77)), node.view.now_ms)
     assert "s3" in node.view.contacts
 
 
 def test_a_member_that_comes_back_while_it_leaves_is_a_member_again() -> None:
-    node = led("s1", "s2", "s3")
-    change(node, "remove", "s3")
-    for _ in range(2):
-        sync(node)
-        acknowledge(node, "s2")
+    node = with_a_leaver()
     assert node._state.as_leader.leaving == {"s3": "s3:1"}
     node.step(ChangeMembers(Change("add", "s3", "s3:2"), "t"), node.view.now_ms)
     assert node._state.as_leader.leaving == {}

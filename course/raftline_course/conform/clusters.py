@@ -6,6 +6,7 @@ import itertools
 import time
 from collections.abc import Iterable
 
+from raftline.wire.protocol import is_number
 from raftline.wire.replies import RequestOutcome, outcome_of
 from raftline_course.conform.checks import cluster_check
 from raftline_course.conform.cluster import Background, TestedCluster
@@ -113,7 +114,7 @@ def leaders_killed(cluster: TestedCluster) -> None:
 def number_of(reply: str) -> int | None:
     """Return the number at the end of a reply; None: there is none."""
     word = reply.rpartition(" ")[2]
-    return int(word) if word.isascii() and word.isdigit() and len(word) < 20 else None
+    return int(word) if is_number(word) else None
 
 
 class Counting:

@@ -60,8 +60,8 @@ def members_answered(scene: Scene) -> None:
     scene.expect(sorted(facts["voters"]) == ["s1", "s2", "s3"], f"the voters are {facts['voters']}")
     scene.expect(facts["learners"] == [], f"the learners are {facts['learners']}")
     address = f"{HOST}:{scene.peers['s2'].port}"
-    does = facts["members"].get("s2")
-    scene.expect(does == address, f"s2 is at {does}")
+    place = facts["members"].get("s2")
+    scene.expect(place == address, f"s2 is at {place}")
 
 
 @check(8, "added", "A new member gets the whole log, then it votes.", MEMBERS)
