@@ -111,6 +111,8 @@ class LogManager:
         entries: Sequence[Entry],
         now_s: Callable[[], float] | None = None,
         end_s: float = 0.0,
+        *,
+        answers: bool = True,
     ) -> list[str]:
         """Execute committed entries in order and return their replies; see `ReplicatedState`.
 
@@ -118,7 +120,7 @@ class LogManager:
         """
         with self.client_lock:
             try:
-                replies = self.state.apply(entries, now_s, end_s)
+                replies = self.state.apply(entries, now_s, end_s, answers=answers)
             except BaseException:
                 self._is_half_applied = True
                 raise

@@ -113,7 +113,8 @@ class Applying:
                     self.on_long()
                     break
                 at_hand = at_hand[:count]
-            replies = self._logmanager.apply(at_hand, self._now_s, end_s)
+            answered = bool(self._queue.pending)
+            replies = self._logmanager.apply(at_hand, self._now_s, end_s, answers=answered)
             answers |= self._answer(at_hand, replies)
             index += len(replies)
             now_s = self._now_s()

@@ -93,7 +93,7 @@ class Feed:
             if taken.lost_up_to > self.history.floor:
                 self._forget_all(taken.lost_up_to)
                 numbers = [number for number in numbers if number > taken.lost_up_to]
-            self.history.add(taken.events, numbers)
+            self.history.add(taken.runs, numbers)
             without_events = store.since if store.level >= 2 else self.history.last
             if without_events > self.history.floor:
                 self.history.begin_after(without_events)

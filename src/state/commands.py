@@ -44,8 +44,6 @@ def applies(verb: str, level: int = FIRST) -> Callable[[Apply], Apply]:
 def execute(store: Store, command: str) -> str:
     """Carry out one command and return its reply, without the server's name. Below its
     level the command is unknown, as in an older build."""
-    if command.startswith("set ") and (set_to := set_pair(store, command)):
-        return set_to
     verb, _, operands = command.partition(" ")
     found = APPLIED.get(verb)
     if found is not None and found[0] <= store.level:
@@ -82,15 +80,18 @@ def _get(store: Store, key: str) -> str | None:
     return f"GET response, no such key: {key}" if found is None else f"GET response: {found}"
 
 
-def set_pair(store: Store, command: str) -> str:
-    """Carry out a whole `set KEY VALUE`, "" if it has another form. It gets the verb as well: to
-    take that off copies a long value once more, and most entries are sets."""
-    words = command.split(" ", 2)
-    if len(words) < 3 or not words[1]:
-        return ""
-    _, key, value = words
-    store[key] = value
+def set_to(key: str, value: str) -> str:
+    """Return the reply to a `set` that was carried out."""
     return f"SET response: {key} set to {value}"
+
+
+@applies("set")
+def _set(store: Store, operands: str) -> str | None:
+    key, space, value = operands.partition(" ")
+    if not (key and space):
+        return None
+    store[key] = value
+    return set_to(key, value)
 
 
 @applies("delete")

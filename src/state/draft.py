@@ -28,8 +28,8 @@ class Draft:
         state."""
         below = self._below
         events: dict[str, BareEvent] = {}
-        taken, lost_up_to = self.store.take_events()
-        for event in taken:
+        taken = self.store.take_events()
+        for event in taken.events:
             events[event[2]] = event
         for place, (key, text) in enumerate(self._overlay.changes.items(), start=1):
             if place % BREATHE_KEYS == 0:
@@ -40,7 +40,7 @@ class Draft:
                 events.pop(key, None)  # it is unchanged
         for lease in self.store.leases.started or ():
             below.leases.begin(lease)
-        if lost_up_to:
-            below.forget_events(lost_up_to)
+        if taken.lost_up_to:
+            below.forget_events(taken.lost_up_to)
         for _, kind, key, value in events.values():
             below.note(kind, key, value)

@@ -1,7 +1,10 @@
-"""One change of a key, as watchers get it. Pure."""
+"""The changes of keys, as watchers get them. Pure."""
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Sequence
+from operator import itemgetter
 from typing import NamedTuple
 
 SET, DELETE, EXPIRE = "set", "delete", "expire"
@@ -21,8 +24,67 @@ class KeyEvent(NamedTuple):
     value: str  # the new value, "" if the key is gone
 
 
+class EventRun:
+    """Events in the order of the log, as bare tuples, or as commands that each set one key.
+
+    Most entries do. Their commands are the log's own texts, and each is the event of one entry;
+    the entries follow on one another. They are taken apart for a reader, so what nobody reads
+    takes no texts of its own.
+    """
+
+    def __init__(self, bare: list[BareEvent], first: int = 0, sets: Sequence[str] = ()) -> None:
+        """Hold bare events; or the commands of entries from number `first` on."""
+        self.bare = bare
+        self.first = first  # 0: they are bare
+        self.sets = list(sets)
+        self.next = first + len(self.sets)  # the first of the run that can be added as it is
+
+    def __len__(self) -> int:
+        return len(self.sets) or len(self.bare)
+
+    @property
+    def last(self) -> int:
+        """The number of the entry of the last event."""
+        return self.next - 1 if self.first else self.bare[-1][0]
+
+    def events(self, start: int = 0) -> list[BareEvent]:
+        """Return the events from the one at this place on."""
+        if not self.first:
+            return self.bare[start:]
+        return [self.at(place) for place in range(start, len(self.sets))]
+
+    def at(self, place: int) -> BareEvent:
+        """Return the event at this place."""
+        if not self.first:
+            return self.bare[place]
+        _, key, value = self.sets[place].split(" ", 2)
+        return self.first + place, SET, key, value
+
+    def place_after(self, number: int) -> int:
+        """Return the place of the first event of an entry after this one."""
+        if self.first:
+            return min(max(number + 1 - self.first, 0), len(self.sets))
+        return bisect_right(self.bare, number, key=itemgetter(0))
+
+    def add(self, more: EventRun) -> None:
+        """Add the events of later entries, whose `first` is the `next` of this run."""
+        self.bare += more.bare
+        self.sets += more.sets
+        self.next = more.next
+
+    def part(self, begin: int, end: int) -> EventRun:
+        """Return the events from one place to another."""
+        first = self.first and self.first + begin
+        return EventRun(self.bare[begin:end], first, self.sets[begin:end])
+
+
 class TakenEvents(NamedTuple):
     """The events since they were taken last, in the order of the log."""
 
-    events: list[BareEvent]
+    runs: list[EventRun]
     lost_up_to: int  # the last entry with dropped events, 0: none
+
+    @property
+    def events(self) -> list[BareEvent]:
+        """All of them, one by one."""
+        return [event for run in self.runs for event in run.events()]

@@ -7,21 +7,22 @@ the entries of the log that are applied again fill it.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Sequence
-from itertools import accumulate, filterfalse
-from operator import itemgetter
+from itertools import filterfalse
+from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
-from raftline.state.events import BareEvent, KeyEvent
+from raftline.state.events import EventRun, KeyEvent
 from raftline.wire.limits import HISTORY_BYTES, HISTORY_EVENTS
 
 EVENT_BYTES = 150  # memory of one event without its key and value
+SET_BYTES = 64  # of one that is the command of an entry, without that text
 WIDE = 4  # bytes of each character, if one of them is not ASCII: at the most
-TRIMMED = 4096  # dropped events at the front of the list until it is trimmed
-DROPPED = 16  # without room the oldest sixteenth of the events is dropped
-_GONE: BareEvent = (0, "", "", "")  # in the place of one that is dropped: it may have a megabyte
-_number, _key, _value = itemgetter(0), itemgetter(2), itemgetter(3)
+RUN_BYTES = 64 << 10  # a run that has as many is not added to
+TAKEN_APART = 16  # so many sets are, to follow on events of another kind
+DROPPED = 16  # the oldest run goes whole if it has at most a sixteenth of the events
+_key, _value, _last = itemgetter(2), itemgetter(3), attrgetter("last")
 
 
 class ResumePoint(NamedTuple):
@@ -43,12 +44,13 @@ class EventHistory:
         self.resets = 0  # times that all events were dropped
         self.bound(HISTORY_EVENTS, HISTORY_BYTES)
         self.bytes = 0  # memory of the events, estimated
-        self._events: list[BareEvent] = []
-        self._start = 0  # events before it in the list are dropped
+        self._count = 0  # of the events
+        self._runs: list[EventRun] = []
+        self._sizes: list[int] = []  # the bytes of each run
         self._jumps: list[tuple[int, int]] = []  # the last number before, the first one after
 
     def __len__(self) -> int:
-        return len(self._events) - self._start
+        return self._count
 
     def bound(self, events_max: int, bytes_max: int) -> None:
         """Keep at most this many events and bytes from now on."""
@@ -56,7 +58,8 @@ class EventHistory:
 
     def reset(self, last: int) -> None:
         """Drop all: the state came without the events up to this entry."""
-        self._events, self._start, self.bytes, self._jumps = [], 0, 0, []
+        self._runs, self._sizes, self._jumps = [], [], []
+        self._count = self.bytes = 0
         self.floor = self.last = last
         self.resets += 1
 
@@ -64,7 +67,7 @@ class EventHistory:
         """Record that the entries up to this one have no events: the cluster was at level 1."""
         self.floor = max(self.floor, number)
 
-    def add(self, events: Sequence[BareEvent], numbers: Sequence[int]) -> None:
+    def add(self, runs: Sequence[EventRun], numbers: Sequence[int]) -> None:
         """Add the events of the entries with these numbers, which were applied."""
         if not numbers:
             return
@@ -75,32 +78,66 @@ class EventHistory:
                     self._jumps.append((before, number))
                 before = number
         self.last = numbers[-1]
-        if events:
-            self._events += events
-            self.bytes += _bytes_of(events)
-            count = len(self._events) - self._start
-            if count > self._events_max or self.bytes > self._bytes_max:
-                self._drop()
+        for run in runs:
+            self._add(run)
+        if self._count > self._events_max or self.bytes > self._bytes_max:
+            self._drop()
+
+    def _add(self, run: EventRun) -> None:
+        """Add events to the newest run, or begin another one."""
+        runs, sizes, count = self._runs, self._sizes, len(run)
+        self._count += count
+        has_room = bool(sizes) and sizes[-1] < RUN_BYTES
+        if not has_room or (runs[-1].next != run.first and count >= TAKEN_APART):
+            runs.append(EventRun([], run.first))
+            sizes.append(0)
+        elif runs[-1].next != run.first:
+            run = EventRun(run.events())
+            runs[-1] = EventRun(runs[-1].events())
+            self.bytes -= sizes[-1]
+            sizes[-1] = _size_of(runs[-1])
+            self.bytes += sizes[-1]
+        size = _size_of(run)
+        runs[-1].add(run)
+        sizes[-1] += size
+        self.bytes += size
+
+    def _is_over(self) -> bool:
+        return self._count > self._events_max or self.bytes > self._bytes_max
 
     def _drop(self) -> None:
         """Drop the oldest entries, all events of each. The last entry always stays whole."""
-        events, start = self._events, self._start
-        last_entry = bisect_left(events, events[-1][0], start, key=_number)
-        while start < last_entry:
-            count = len(events) - start
-            if count <= self._events_max and self.bytes <= self._bytes_max:
+        runs, sizes, whole = self._runs, self._sizes, 0
+        few = self._events_max // DROPPED
+        while whole < len(runs) - 1 and self._is_over():
+            count = len(runs[whole])
+            if self.bytes <= self._bytes_max and count > max(few, self._count - self._events_max):
                 break
-            surplus = max(1, count // DROPPED, count - self._events_max)
-            self.floor = events[min(start + surplus, last_entry) - 1][0]
-            end = bisect_right(events, self.floor, start, key=_number)
-            self.bytes -= _bytes_of(events[start:end])
-            start = end
-        events[self._start : start] = [_GONE] * (start - self._start)
-        self._start = start
+            self._count -= count
+            self.bytes -= sizes[whole]
+            self.floor = runs[whole].last
+            whole += 1
+        del runs[:whole], sizes[:whole]
+        if self._is_over():
+            self._shorten_oldest()
         self._jumps = [jump for jump in self._jumps if jump[1] > self.floor]
-        if start >= min(TRIMMED, self._events_max):
-            del events[:start]
-            self._start = 0
+
+    def _shorten_oldest(self) -> None:
+        """Drop as many entries of the oldest run as are too many."""
+        run, place = self._runs[0], 0
+        end = len(run) if len(self._runs) > 1 else run.place_after(run.last - 1)
+        while place < end and self._is_over():
+            self.floor = run.at(place)[0]
+            after = run.place_after(self.floor)
+            size = _size_of(run.part(place, after))
+            self._count -= after - place
+            self._sizes[0] -= size
+            self.bytes -= size
+            place = after
+        if place < len(run):
+            self._runs[0] = run.part(place, len(run))
+        else:
+            del self._runs[0], self._sizes[0]
 
     def place_of(self, number: int) -> ResumePoint:
         """Return whether a watch can resume after this entry, which is `last` or earlier."""
@@ -121,22 +158,27 @@ class EventHistory:
     ) -> tuple[Sequence[KeyEvent], int]:
         """Return the events of the entries after this one, and the entry up to which they go:
         whole entries, and about that many events and bytes. `number` is covered."""
-        events = self._events
-        begin = bisect_right(events, number, self._start, key=_number)
-        end = begin + events_max
-        if _bytes_of(events[begin:end]) > bytes_max:
-            sizes = list(accumulate([_bytes_of([event]) for event in events[begin:end]]))
-            end = begin + bisect_right(sizes, bytes_max) + 1
-        upto = self.last
-        if end < len(events):
-            upto = events[end - 1][0]
-            end = bisect_right(events, upto, end, key=_number)
-        return list(map(KeyEvent._make, events[begin:end])), upto
+        found: list[KeyEvent] = []
+        upto, size = number, 0
+        first = bisect_right(self._runs, number, key=_last)
+        for run in self._runs[first:]:
+            for place in range(run.place_after(number), len(run)):
+                event = run.at(place)
+                if event[0] != upto and (len(found) >= events_max or size > bytes_max):
+                    return found, upto
+                found.append(KeyEvent._make(event))
+                upto = event[0]
+                size += _size_of(EventRun([event]))
+        return found, self.last
 
 
-def _bytes_of(events: Sequence[BareEvent]) -> int:
+def _size_of(run: EventRun) -> int:
     """Return the memory of events, estimated. There is one for each write, so no loop of Python
     goes over them."""
+    if run.first:
+        wide = sum(map(len, filterfalse(str.isascii, run.sets)))
+        return SET_BYTES * len(run.sets) + sum(map(len, run.sets)) + (WIDE - 1) * wide
+    events = run.bare
     keys = sum(map(len, map(_key, events)))
     values = sum(map(len, map(_value, events)))
     wide = sum(map(len, filterfalse(str.isascii, map(_value, events))))

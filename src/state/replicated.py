@@ -11,7 +11,7 @@ from typing import Final
 from raftline.raft import levels
 from raftline.raft.log import Entry
 from raftline.raft.membership import PREFIX, Membership, read
-from raftline.state.commands import execute, is_read, set_pair
+from raftline.state.commands import execute, is_read, set_to
 from raftline.state.machines import Machines
 from raftline.state.sessions import Sessions, entry_numbers_of
 from raftline.state.store import Store
@@ -37,25 +37,49 @@ class ReplicatedState:
         entries: Sequence[Entry],
         now_s: Callable[[], float] | None = None,
         end_s: float = 0.0,
+        *,
+        answers: bool = True,
     ) -> list[str]:
         """Execute committed entries in order and return their replies; no more of them once it is
-        `end_s` by `now_s`, which is asked after each.
+        `end_s` by `now_s`, which is asked after each but a `set`. If nobody waits for `answers`,
+        the reply to that is "".
 
         The same entries give the same pairs and replies on every node: whatever a command
         holds, it is executed or answered with `Sorry, `, never raised about (paper §2).
         """
         store, replies = self.store, list[str]()
-        for number, entry in zip(entry_numbers_of(entries), entries, strict=True):
+        numbers, begin = entry_numbers_of(entries), 0  # where the sets begin that are not noted
+        for place, (number, entry) in enumerate(zip(numbers, entries, strict=True)):
             store.number, store.term, command = number, entry[1], entry[2]
-            if command.startswith("set ") and (reply := set_pair(store, command)):
-                replies.append(reply)  # nearly always
-            elif "@" in command or command.startswith(_NOT_OF_THE_STORE):
+            if command.startswith("set "):  # nearly always
+                words = command.split(" ", 2)
+                if len(words) == 3 and words[1]:
+                    store.write(words[1], words[2])
+                    replies.append(set_to(words[1], words[2]) if answers else "")
+                    continue
+            if begin < place:
+                self._note_sets(numbers, entries, begin, place)
+            begin = place + 1
+            if "@" in command or command.startswith(_NOT_OF_THE_STORE):
                 replies.append(self._execute(number, command))
             else:
                 replies.append(execute(store, command))
             if now_s is not None and now_s() >= end_s:
                 break
+        if begin < len(replies):
+            self._note_sets(numbers, entries, begin, len(replies))
         return replies
+
+    def _note_sets(
+        self, numbers: Sequence[int], entries: Sequence[Entry], begin: int, end: int
+    ) -> None:
+        """Have the Store record the events of some of the entries, which are sets."""
+        first, commands = numbers[begin], [entry[2] for entry in entries[begin:end]]
+        if numbers[end - 1] - first == end - 1 - begin:
+            self.store.note_sets(first, commands)
+        else:  # an era begins among them
+            for place, command in enumerate(commands, start=begin):
+                self.store.note_sets(numbers[place], [command])
 
     def _execute(self, entry_number: int, command: str) -> str:
         """Execute the command of one entry, once if it carries a request's number."""

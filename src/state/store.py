@@ -20,6 +20,7 @@ from raftline.state.events import (
     EXPIRE,
     SET,
     BareEvent,
+    EventRun,
     TakenEvents,
 )
 from raftline.state.leases import Leases
@@ -50,9 +51,10 @@ class Store(MutableMapping[str, str]):
         self.notes_events = False  # whether events are taken
         # Called amid long work. Machine code keeps Python's interpreter to itself until then.
         self.breathe: Breathe = no_pause
-        self._events: list[BareEvent] = []
+        self._runs: list[EventRun] = []
+        self._events: list[BareEvent] = []  # after these
+        self._count = self._characters = 0  # of all
         self._lost_up_to = 0
-        self._characters = 0
 
     def raise_level(self, level: int, number: int) -> None:
         """Raise the level by the entry of this number. At level 2 that is the last change of each
@@ -104,9 +106,7 @@ class Store(MutableMapping[str, str]):
 
     def __setitem__(self, key: str, value: str) -> None:
         """Write the whole value, which takes the key out of its lease."""
-        if self.leased:
-            self._unbind(key)
-        self.held[key] = value if self.level < 2 else f"{value}\0{self.number}"
+        self.write(key, value)
         if self.notes_events:
             self.note(SET, key, value)
 
@@ -114,6 +114,12 @@ class Store(MutableMapping[str, str]):
         self._remove(key, DELETE)
 
     # --- what a dict can't do --------------------------------------------------------------------
+
+    def write(self, key: str, value: str) -> None:
+        """Write the whole value; the caller has the event recorded, by `note_sets`."""
+        if self.leased:
+            self._unbind(key)
+        self.held[key] = value if self.level < 2 else f"{value}\0{self.number}"
 
     def amend(self, key: str, value: str) -> None:
         """Change the value; the key stays in its lease."""
@@ -183,8 +189,10 @@ class Store(MutableMapping[str, str]):
 
     def take_events(self) -> TakenEvents:
         """Return the events since the last call, and drop them."""
-        taken = TakenEvents(self._events, self._lost_up_to)
-        self._events, self._characters, self._lost_up_to = [], 0, 0
+        if self._events:
+            self._runs.append(EventRun(self._events))
+        taken = TakenEvents(self._runs, self._lost_up_to)
+        self.forget_events(0)
         return taken
 
     def note(self, kind: str, key: str, value: str) -> None:
@@ -192,14 +200,30 @@ class Store(MutableMapping[str, str]):
         number = self.number
         if self.level < 2 or number == self._lost_up_to:  # all of an entry or none
             return
-        self._characters += len(value)
         self._events.append((number, kind, key, value))
-        if self._characters > APPLIED_CHARACTERS or len(self._events) > APPLIED_EVENTS:
+        self._count += 1
+        self._characters += len(value)
+        if self._characters > APPLIED_CHARACTERS or self._count > APPLIED_EVENTS:
             self.forget_events(number)
+
+    def note_sets(self, first: int, commands: list[str]) -> None:
+        """Record the changes by entries from number `first` on, each of which is a `set`."""
+        if self.level < 2 or not self.notes_events:
+            return
+        if self._events:
+            self._runs.append(EventRun(self._events))
+            self._events = []
+        run = EventRun([], first, commands)
+        self._runs.append(run)
+        self._count += len(commands)
+        self._characters += sum(map(len, commands))
+        if self._characters > APPLIED_CHARACTERS or self._count > APPLIED_EVENTS:
+            self.forget_events(run.last)
 
     def forget_events(self, number: int) -> None:
         """Drop the events of all entries up to this one."""
-        self._events, self._characters, self._lost_up_to = [], 0, number
+        self._runs, self._events, self._lost_up_to = [], [], number
+        self._count = self._characters = 0
 
     # --- its parts -------------------------------------------------------------------------------
 

@@ -156,8 +156,7 @@ def test_each_command_of_the_table_that_is_applied_has_its_function() -> None:
     }
     of_sessions_and_machines = {"session", "forget", "machine"}  # state/replicated.py
     of_the_node = {"noop", "members", "level", EXPIRED}
-    whole = {"set"}  # `execute` carries it out without its operands
-    assert APPLIED.keys() - of_the_node == applied - of_sessions_and_machines - whole
+    assert APPLIED.keys() - of_the_node == applied - of_sessions_and_machines
 
 
 def test_a_read_changes_no_pair() -> None:

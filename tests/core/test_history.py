@@ -6,8 +6,12 @@ import random
 
 import pytest
 
-from raftline.state.events import DELETE, SET, KeyEvent
-from raftline.state.history import EVENT_BYTES, EventHistory
+from raftline.state.events import DELETE, SET, EventRun, KeyEvent
+from raftline.state.history import EVENT_BYTES, RUN_BYTES, SET_BYTES, EventHistory, _size_of
+
+
+def bare(events: list[KeyEvent]) -> list[EventRun]:
+    return [EventRun(list(events))] if events else []
 
 
 def history(*numbers: int, events_max: int = 1000, bytes_max: int = 1 << 20) -> EventHistory:
@@ -15,7 +19,7 @@ def history(*numbers: int, events_max: int = 1000, bytes_max: int = 1 << 20) -> 
     found = EventHistory()
     found.bound(events_max, bytes_max)
     for number in range(1, max(numbers) + 1):
-        found.add([KeyEvent(number, SET, "k", "v")] * numbers.count(number), [number])
+        found.add(bare([KeyEvent(number, SET, "k", "v")] * numbers.count(number)), [number])
     return found
 
 
@@ -76,7 +80,7 @@ def test_entries_of_any_size_keep_to_the_bounds_and_go_whole(seed: int) -> None:
         new = [KeyEvent(number, SET, "k", "v" * chance.randrange(50)) for _ in range(size)]
         added += new
         before = len(found) + size
-        found.add(new, [number])
+        found.add(bare(new), [number])
         kept = [event for event in added if event.number > found.floor]
         assert found.after(found.floor, 10**6) == (kept, number)
         assert found.bytes == sum(EVENT_BYTES + len(one.key) + len(one.value) for one in kept)
@@ -87,18 +91,58 @@ def test_entries_of_any_size_keep_to_the_bounds_and_go_whole(seed: int) -> None:
             assert before - len(kept) <= (surplus and surplus + before // 16 + 60)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_sets_that_are_not_taken_apart_are_the_same_events(seed: int) -> None:
+    """Beside events of other kinds, with gaps between the entries, and with any bounds."""
+    chance = random.Random(seed)
+    events_max, bytes_max = chance.choice([(40, 1 << 20), (2000, 1 << 20), (3000, 16000)])
+    found, added, last = EventHistory(), list[KeyEvent](), 0
+    found.bound(events_max, bytes_max)
+    for _ in range(100):
+        last += chance.choice([0, 0, 0, 1])
+        runs, first = list[EventRun](), last + 1
+        for _ in range(chance.choice([1, 1, 1, 3])):
+            count = chance.choice([1, 5, 30, RUN_BYTES // 200])
+            texts = [f"v {'ü' * chance.randrange(20)}" for _ in range(count)]
+            new = [KeyEvent(last + 1 + place, SET, "k", text) for place, text in enumerate(texts)]
+            if chance.random() < 0.5:
+                runs.append(EventRun([], last + 1, [f"set k {text}" for text in texts]))
+            else:
+                runs.append(EventRun(list(new)))
+            added += new
+            last += count
+        found.add(runs, range(first, last + 1))
+        kept = [event for event in added if event.number > found.floor]
+        assert found.after(found.floor, 10**6) == (kept, last)
+        assert len(found) == len(kept)
+        assert len(kept) == 1 or (len(kept) <= events_max and found.bytes <= bytes_max)
+        begin = chance.randrange(found.floor, last + 1)
+        part, upto = found.after(begin, 50)
+        assert part == [event for event in kept if begin < event.number][:50]
+        assert upto == (part[-1].number if len(part) == 50 else last)
+        assert found.bytes == sum(map(_size_of, found._runs))
+
+
+def test_a_set_that_is_not_taken_apart_counts_with_its_command() -> None:
+    found = EventHistory()
+    found.add([EventRun([], 1, ["set k v", "set k ü"])], [1, 2])
+    assert found.bytes == 2 * SET_BYTES + 2 * len("set k v") + 3 * len("set k ü")
+
+
 def test_events_that_are_gone_take_no_memory() -> None:
     """However few they are: one may be as long as all that are kept."""
     found = EventHistory()
     found.bound(1000, 10 << 20)
     for number in range(1, 101):
-        found.add([KeyEvent(number, SET, "k", "v" * (1 << 20))], [number])
-    assert sum(len(event[3]) for event in found._events) == len(found) << 20 <= 10 << 20
+        found.add(bare([KeyEvent(number, SET, "k", "v" * (1 << 20))]), [number])
+    held = [event for run in found._runs for event in run.events()]
+    assert sum(len(event[3]) for event in held) == len(found) << 20 <= 10 << 20
 
 
 def test_the_list_is_trimmed_and_goes_on() -> None:
     found = history(*range(1, 100), events_max=10)
-    assert (found.floor, len(found), len(found._events) < 30) == (89, 10, True)
+    held = [event for run in found._runs for event in run.events()]
+    assert (found.floor, len(found), len(held)) == (89, 10, 10)
     assert numbers(found, 89) == list(range(90, 100))
 
 
@@ -112,7 +156,7 @@ def test_a_watch_can_go_on_after_what_is_gone_and_not_before() -> None:
 def test_a_history_begins_after_what_the_files_held() -> None:
     found = EventHistory()
     found.reset(50)
-    found.add([KeyEvent(51, DELETE, "k", "")], [51])
+    found.add(bare([KeyEvent(51, DELETE, "k", "")]), [51])
     assert not found.place_of(49).is_covered
     assert numbers(found, 50) == [51]
 
@@ -122,14 +166,14 @@ def test_after_a_reset_only_what_follows_is_covered() -> None:
     found.reset(40)
     assert (found.floor, found.last, len(found), found.resets, found.bytes) == (40, 40, 0, 1, 0)
     assert not found.place_of(2).is_covered
-    found.add([KeyEvent(41, SET, "k", "v")], [41])
+    found.add(bare([KeyEvent(41, SET, "k", "v")]), [41])
     assert numbers(found, 40) == [41]
 
 
 def test_an_entry_that_was_lost_to_a_recovery_is_not_known() -> None:
     era = 10**12
     found = history(1, 2, 3)
-    found.add([KeyEvent(era + 4, SET, "k", "v")], [era + 4, era + 5])
+    found.add(bare([KeyEvent(era + 4, SET, "k", "v")]), [era + 4, era + 5])
     assert found.place_of(3).is_covered
     assert not found.place_of(4).is_known
     assert not found.place_of(era + 3).is_known

@@ -121,6 +121,40 @@ def test_a_retry_is_no_event() -> None:
     assert events(manager) == [(11, "set", "a", "1")]
 
 
+def test_events_of_sets_that_are_applied_together_are_in_the_order_of_the_log() -> None:
+    """Their commands are not taken apart; those of other entries are recorded one by one."""
+    manager = at_level_2()
+    group = ("set a 1", "noop", "set b x y", "set c 2", "delete a", "set", "c#5@set d 3", "set e 4")
+    manager.apply(entries(11, 1, *group))
+    manager.apply(entries(19, 1, "set f 5"))
+    assert events(manager) == [
+        (11, "set", "a", "1"),
+        (13, "set", "b", "x y"),
+        (14, "set", "c", "2"),
+        (15, "delete", "a", ""),
+        (17, "set", "d", "3"),
+        (18, "set", "e", "4"),
+        (19, "set", "f", "5"),
+    ]
+
+
+def test_events_of_sets_after_a_recovery_have_the_numbers_of_their_era() -> None:
+    manager = at_level_2()
+    older = entries(11, 1, "set a 1", "set b 2")
+    manager.apply([*older, *entries(13, ERA_TERMS + 1, "set c 3", "set d 4")])
+    numbers = [number for number, *_ in events(manager)]
+    assert numbers == [11, 12, ERA_NUMBERS + 13, ERA_NUMBERS + 14]
+
+
+def test_where_nobody_waits_the_reply_to_a_set_is_not_made() -> None:
+    manager = at_level_2()
+    group = entries(11, 1, "set a 1", "incr a", "c@session", "c#12@set a 3", "c#12@set a 3")
+    replies = manager.apply(group, answers=False)
+    assert replies[0] == ""
+    assert replies[3] == replies[4] == "SET response: a set to 3"
+    assert events(manager)[-1] == (14, "set", "a", "3")
+
+
 def test_nothing_is_noted_where_nobody_takes_events() -> None:
     manager = at_level_2()
     manager.store.notes_events = False

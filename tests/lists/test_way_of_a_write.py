@@ -46,7 +46,7 @@ LEADERS = {
     ("raft/node.py", "_synced"), ("raft/replication.py", "on_append_accepted"),
     ("raft/replication.py", "advance_commit"), ("raft/state.py", "hand_out_committed"),
     ("node/applying.py", "take"), ("node/applying.py", "go_on"), ("state/replicated.py", "apply"),
-    ("state/commands.py", "set_pair"), ("node/queue.py", "answer_applied"),
+    ("state/store.py", "write"), ("node/queue.py", "answer_applied"),
     ("node/rounds.py", "flush_replies"),
 }  # fmt: skip
 # Asked on the way, and not on it: what a lone write without any of these features gets of each.
@@ -79,7 +79,8 @@ ASKED = {
 VALUES = {
     "common/wakeup.py", "net/host.py", "net/waits.py", "node/clock.py", "raft/effects.py",
     "raft/log.py", "raft/membership.py", "raft/progress.py", "raft/spelling.py", "raft/view.py",
-    "state/store.py", "storage/disk.py", "storage/lines.py", "wire/operands.py", "wire/protocol.py",
+    "state/commands.py", "state/events.py", "storage/disk.py", "storage/lines.py",
+    "wire/operands.py", "wire/protocol.py",
 }  # fmt: skip
 # What time asks for in the meantime is another subject: a heartbeat, a look for what is too late.
 DOORS = {

@@ -72,11 +72,11 @@ def until(is_so: Callable[[], bool]) -> None:
 def test_a_follower_answers_its_leader_before_it_applies() -> None:
     driver, rim, answers = following_with_a_held_disk()
     manager: Any = driver._logmanager
-    apply, seen = manager.apply, []
+    apply, seen, given = manager.apply, [], answers.given
 
-    def note(*entries_and_end: Any) -> list[str]:
-        seen.append((entries_and_end[0][0].index, len(answers.given)))
-        return list(apply(*entries_and_end))
+    def note(*entries_and_end: Any, answers: bool) -> list[str]:
+        seen.append((entries_and_end[0][0].index, len(given)))
+        return list(apply(*entries_and_end, answers=answers))
 
     manager.apply = note
     manager.goes_on.set()
@@ -132,7 +132,7 @@ class Slow:
 
     def __init__(self, node: RawNode) -> None:
         self.node, self.rim, self.answers = node, FakeRim(), Answers()
-        self.heavy = Batch([f"set a {number}" for number in range(HEAVY)], is_read=False)
+        self.heavy = Batch([f"c@set a {number}" for number in range(HEAVY)], is_read=False)
         self.manager = LogManager(node.view.name, MemoryFolder(), MEMBERS)
         self.manager.recover()
         if done := node.committed(1, node.view.applying):
@@ -213,7 +213,7 @@ def test_between_two_slices_heartbeats_leave_and_acknowledgements_are_taken(lead
 
 def test_between_two_slices_a_follower_votes_and_acknowledges() -> None:
     slow = Slow(node_of("s1", term=1))
-    entries = [Entry(index, 1, f"set a {index}") for index in range(1, HEAVY + 1)]
+    entries = [Entry(index, 1, f"c@set a {index}") for index in range(1, HEAVY + 1)]
     slow.receive(AppendEntries("s2", "s1", 1, 0, 0, entries, HEAVY, 1))
     assert slow.index == 0
     slow.write()
@@ -245,10 +245,12 @@ def test_the_others_have_their_turn_for_longer_after_a_heavier_entry(
     def now_s() -> float:
         return (leader.manager.applied.index - applied) * entry_s
 
-    def apply(entries: Sequence[Entry], now_s: Callable[[], float], end_s: float) -> list[str]:
+    def apply(
+        entries: Sequence[Entry], now_s: Callable[[], float], end_s: float, *, answers: bool
+    ) -> list[str]:
         replies: list[str] = []
         for count in range(1, len(entries) + 1):
-            replies += leader_apply(entries[count - 1 : count])
+            replies += leader_apply(entries[count - 1 : count], answers=answers)
             if now_s() >= end_s:
                 break
         return replies
@@ -334,7 +336,7 @@ def following_by_slices(*commands: str) -> tuple[Driver, FakeRim]:
 
 
 def test_the_owner_thread_applies_what_a_slice_leaves() -> None:
-    driver, _ = following_by_slices(*(f"set a {number}" for number in range(10)))
+    driver, _ = following_by_slices(*(f"c@set a {number}" for number in range(10)))
     until(lambda: driver.status()["last_applied"] == 10)
     assert driver._logmanager.read(["get a"]) == ["GET response: 9"]
     driver.stop(DEADLINE_S)

@@ -19,6 +19,7 @@ from raftline.node.server import Server
 from raftline.raft import spelling
 from raftline.raft.effects import Effects
 from raftline.raft.log import Entry, SafetyError
+from raftline.raft.membership import all_vote
 from raftline.raft.messages import AppendEntries
 from raftline.raft.spelling import (
     NUMBER_MAX,
@@ -30,6 +31,8 @@ from raftline.raft.spelling import (
     spell_entries,
 )
 from raftline.state.commands import execute
+from raftline.state.machines import Machines
+from raftline.state.replicated import ReplicatedState
 from raftline.state.store import Store
 from raftline.storage.disk import AppendFile, DiskFailed
 from raftline.storage.logfile import check_storable
@@ -141,9 +144,13 @@ def test_a_long_line_is_read_as_a_short_one_is(
 
 @pytest.mark.pure
 def test_a_long_value_is_applied_with_a_copy_for_the_store_and_one_for_the_reply() -> None:
-    store, command = Store(level=3), f"set key {VALUE}"
-    assert copies(lambda: execute(store, command)) == 3  # and one for both
-    assert (store["key"], store.facts("key")) == (VALUE, KeyFacts(0))
+    state, command = ReplicatedState(all_vote({}), Machines()), f"set key {VALUE}"
+    state.store.level, state.store.notes_events = 3, True
+    entries = [Entry(1, 1, command)]
+    assert copies(lambda: state.apply(entries)) == 3  # and one for both
+    assert copies(lambda: state.apply(entries, answers=False)) == 2
+    assert copies(lambda: execute(state.store, command)) == 4  # as a part of another command
+    assert (state.store["key"], state.store.facts("key")) == (VALUE, KeyFacts(1))
 
 
 @pytest.mark.parametrize("command", ["set k VALUE", "set  k VALUE", "set VALUE", "set k  VALUE "])

@@ -48,10 +48,12 @@ class Manager(LogManager):
         entries: Sequence[Entry],
         now_s: Callable[[], float] | None = None,
         end_s: float = 0.0,
+        *,
+        answers: bool = True,
     ) -> list[str]:
         if self.fails:
             raise MachineFailed
-        replies = super().apply(entries, self._slowly(now_s), end_s)
+        replies = super().apply(entries, self._slowly(now_s), end_s, answers=answers)
         if self.looker is not None:
             self.looker.applied(entries[: len(replies)], replies)
         return replies
