@@ -64,6 +64,13 @@ class Admission:
             return False
         return self.proven is None and self.speaks_for is None and not self._asked_level
 
+    @property
+    def has_rules(self) -> bool:
+        """Whether a read or a write may be refused here for anything but itself."""
+        host = self._host
+        is_open = self.login is None and self.proven is None and not host.peer_auth.is_required
+        return host.is_down or not is_open
+
     def longest(self, beginning: bytes) -> int:
         """How long a line may be: a peer's holds many entries, a client's one key and value, and
         a stranger's a login or a proof.

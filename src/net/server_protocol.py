@@ -28,7 +28,15 @@ from raftline.wire.limits import (
     STRANGER_LINE_BYTES,
     STRANGER_S,
 )
-from raftline.wire.parsing import BY_ROUND, ParsedLine, asks_status, parse
+from raftline.wire.parsing import (
+    BY_ROUND,
+    PLAIN_BYTES,
+    ParsedLine,
+    Reading,
+    asks_status,
+    parse,
+    take_simple,
+)
 from raftline.wire.protocol import FULL, looks_foreign
 from raftline.wire.refusals import sentence_of
 
@@ -192,6 +200,8 @@ class ServerProtocol:
         """Return what to do with the next lines; None if more bytes have to come first. Unless it
         `may_wait`, also None before a line of another kind than REQUESTS, or whose level may rise.
         """
+        if self._announce is None and (batch := self._simple_batch()) is not None:
+            return batch
         run = self._next_run(may_wait=may_wait) if self._mark is None else []
         is_left = self._whole or self._parsed or self._admitted or self._end or self.lines.begun
         self.is_between_lines = not (is_left or self._uncut)
@@ -219,6 +229,48 @@ class ServerProtocol:
             ids.append(request.id)
         batch = Batch(commands, is_read, reading, ids, self._sink)
         batch.may_be_long = self._may_be_long
+        return batch
+
+    def _simple_batch(self) -> Batch | None:
+        """Return the next lines as one batch if they are simple requests, which nothing here has to
+        be asked about one by one; None if they are not. It is the batch that `next_step` makes of
+        lines of any kind."""
+        if self._is_first_line or self._parsed is not None or self._admitted or self.why_late:
+            return None
+        if self._mark is not None:
+            return None
+        limits = self._host.limits
+        shortest = min(limits.key_bytes, limits.value_bytes, self._short)
+        if shortest < PLAIN_BYTES or self._for_peers_only or self._admission.has_rules:
+            return None
+        taken: list[tuple[str, str, str]] = []
+        ways: tuple[str, Reading] | None = None
+        while self._whole or (self._uncut and self._cut()):
+            count = REQUESTS_TOGETHER - len(taken)
+            ways, more = take_simple(self._whole, count, self._host.readings, ways)
+            if not more:
+                break
+            taken += more
+        if ways is None:
+            return None
+        kind, reading = ways
+        is_left = self._whole or self._end or self.lines.begun or self._uncut
+        self.is_between_lines = not is_left
+        self.has_changed = kind != self.kind or reading != self._reading
+        self.kind, self._reading, is_read = kind, reading, kind == "read"
+        traffic_log = self._host.traffic_log
+        if traffic_log.shows_requests(len(taken)):
+            for sender, _, command in taken:
+                traffic_log.requested(sender, command)
+        ids = [number for _, number, _ in taken]
+        commands = [command for _, _, command in taken]
+        if not is_read and any(ids):
+            commands = [
+                f"{sender}#{number}@{command}" if number else command
+                for sender, number, command in taken
+            ]
+        batch = Batch(commands, is_read, reading, ids, self._sink)
+        batch.may_be_long = False
         return batch
 
     def _next_run(self, *, may_wait: bool) -> list[ParsedLine]:

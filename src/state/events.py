@@ -66,12 +66,6 @@ class EventRun:
             return min(max(number + 1 - self.first, 0), len(self.sets))
         return bisect_right(self.bare, number, key=itemgetter(0))
 
-    def add(self, more: EventRun) -> None:
-        """Add the events of later entries, whose `first` is the `next` of this run."""
-        self.bare += more.bare
-        self.sets += more.sets
-        self.next = more.next
-
     def part(self, begin: int, end: int) -> EventRun:
         """Return the events from one place to another."""
         first = self.first and self.first + begin

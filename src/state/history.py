@@ -72,35 +72,40 @@ class EventHistory:
         if not numbers:
             return
         if numbers[-1] - self.last != len(numbers):
-            before = self.last
-            for number in numbers:
-                if number != before + 1:
-                    self._jumps.append((before, number))
-                before = number
+            self._note_jumps(numbers)
         self.last = numbers[-1]
+        kept, sizes = self._runs, self._sizes
         for run in runs:
-            self._add(run)
+            count = len(run.sets) or len(run.bare)
+            has_room = bool(sizes) and sizes[-1] < RUN_BYTES
+            if not has_room or (kept[-1].next != run.first and count >= TAKEN_APART):
+                kept.append(EventRun([], run.first))
+                sizes.append(0)
+            elif kept[-1].next != run.first:
+                run = EventRun(run.events())
+                self._take_newest_apart()
+            newest, size = kept[-1], _size_of(run)
+            newest.bare += run.bare
+            newest.sets += run.sets
+            newest.next = run.next
+            sizes[-1] += size
+            self.bytes += size
+            self._count += count
         if self._count > self._events_max or self.bytes > self._bytes_max:
             self._drop()
 
-    def _add(self, run: EventRun) -> None:
-        """Add events to the newest run, or begin another one."""
-        runs, sizes, count = self._runs, self._sizes, len(run)
-        self._count += count
-        has_room = bool(sizes) and sizes[-1] < RUN_BYTES
-        if not has_room or (runs[-1].next != run.first and count >= TAKEN_APART):
-            runs.append(EventRun([], run.first))
-            sizes.append(0)
-        elif runs[-1].next != run.first:
-            run = EventRun(run.events())
-            runs[-1] = EventRun(runs[-1].events())
-            self.bytes -= sizes[-1]
-            sizes[-1] = _size_of(runs[-1])
-            self.bytes += sizes[-1]
-        size = _size_of(run)
-        runs[-1].add(run)
-        sizes[-1] += size
-        self.bytes += size
+    def _note_jumps(self, numbers: Sequence[int]) -> None:
+        before = self.last
+        for number in numbers:
+            if number != before + 1:
+                self._jumps.append((before, number))
+            before = number
+
+    def _take_newest_apart(self) -> None:
+        newest = EventRun(self._runs[-1].events())
+        size = _size_of(newest)
+        self.bytes += size - self._sizes[-1]
+        self._runs[-1], self._sizes[-1] = newest, size
 
     def _is_over(self) -> bool:
         return self._count > self._events_max or self.bytes > self._bytes_max

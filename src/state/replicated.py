@@ -58,7 +58,7 @@ class ReplicatedState:
                     replies.append(set_to(words[1], words[2]) if answers else "")
                     continue
             if begin < place:
-                self._note_sets(numbers, entries, begin, place)
+                store.note_sets(numbers[begin:place], entries[begin:place])
             begin = place + 1
             if "@" in command or command.startswith(_NOT_OF_THE_STORE):
                 replies.append(self._execute(number, command))
@@ -67,19 +67,8 @@ class ReplicatedState:
             if now_s is not None and now_s() >= end_s:
                 break
         if begin < len(replies):
-            self._note_sets(numbers, entries, begin, len(replies))
+            store.note_sets(numbers[begin : len(replies)], entries[begin : len(replies)])
         return replies
-
-    def _note_sets(
-        self, numbers: Sequence[int], entries: Sequence[Entry], begin: int, end: int
-    ) -> None:
-        """Have the Store record the events of some of the entries, which are sets."""
-        first, commands = numbers[begin], [entry[2] for entry in entries[begin:end]]
-        if numbers[end - 1] - first == end - 1 - begin:
-            self.store.note_sets(first, commands)
-        else:  # an era begins among them
-            for place, command in enumerate(commands, start=begin):
-                self.store.note_sets(numbers[place], [command])
 
     def _execute(self, entry_number: int, command: str) -> str:
         """Execute the command of one entry, once if it carries a request's number."""

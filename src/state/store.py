@@ -11,10 +11,11 @@ the texts are the values alone.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, MutableMapping
+from collections.abc import Collection, Iterator, MutableMapping, Sequence
 from typing import Final, TypeVar, overload
 
 from raftline.common.wakeup import Breathe, no_pause
+from raftline.raft.log import Entry
 from raftline.state.events import (
     DELETE,
     EXPIRE,
@@ -192,7 +193,8 @@ class Store(MutableMapping[str, str]):
         if self._events:
             self._runs.append(EventRun(self._events))
         taken = TakenEvents(self._runs, self._lost_up_to)
-        self.forget_events(0)
+        self._runs, self._events, self._lost_up_to = [], [], 0
+        self._count = self._characters = 0
         return taken
 
     def note(self, kind: str, key: str, value: str) -> None:
@@ -206,19 +208,24 @@ class Store(MutableMapping[str, str]):
         if self._characters > APPLIED_CHARACTERS or self._count > APPLIED_EVENTS:
             self.forget_events(number)
 
-    def note_sets(self, first: int, commands: list[str]) -> None:
-        """Record the changes by entries from number `first` on, each of which is a `set`."""
+    def note_sets(self, numbers: Sequence[int], entries: Sequence[Entry]) -> None:
+        """Record the changes by entries with these numbers, each of which is a `set`."""
         if self.level < 2 or not self.notes_events:
+            return
+        first, count = numbers[0], len(numbers)
+        if numbers[-1] - first != count - 1:  # an era begins among them
+            for place in range(count):
+                self.note_sets(numbers[place : place + 1], entries[place : place + 1])
             return
         if self._events:
             self._runs.append(EventRun(self._events))
             self._events = []
-        run = EventRun([], first, commands)
-        self._runs.append(run)
-        self._count += len(commands)
+        commands = [entry[2] for entry in entries]
+        self._runs.append(EventRun([], first, commands))
+        self._count += count
         self._characters += sum(map(len, commands))
         if self._characters > APPLIED_CHARACTERS or self._count > APPLIED_EVENTS:
-            self.forget_events(run.last)
+            self.forget_events(first + count - 1)
 
     def forget_events(self, number: int) -> None:
         """Drop the events of all entries up to this one."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from raftline.raft import spelling
 from raftline.raft.change import Change
 from raftline.raft.messages import Answer, Message, PeerError
-from raftline.wire.commands import COMMANDS, WRITE, Handling, Request, read_request
+from raftline.wire.commands import COMMANDS, READ, WRITE, Handling, Request, Work, read_request
 from raftline.wire.membercommands import read_change
 from raftline.wire.operands import KEY, KEY_VALUE, Limits, not_understood
 from raftline.wire.protocol import (
@@ -40,10 +41,18 @@ _WORD: Final = 32  # characters, more than a first word has: what follows is not
 PROOF_LINES: Final = ("Prove ", "Proof ")  # access/proof.py
 # A command on one key, with a value or without one, that stands for itself: no escape, printable
 # ASCII. To find that by one expression takes half of the time of a closer look, if it is short.
-_PLAIN_MAX: Final = 512  # bytes
+PLAIN_BYTES: Final = 512
 _plain: Final = re.compile(rf"(?:{SENDER})?(([a-z]+) ([!-\[\]-~]+)( [ -\[\]-~]*|))").fullmatch
 _OF_KEY: Final = {verb: row for verb, row in COMMANDS.items() if row.operands is KEY}
 _WITH_VALUE: Final = {verb: row for verb, row in COMMANDS.items() if row.operands is KEY_VALUE}
+# Those of them that any cluster has, and that never take long.
+_SIMPLE: Final = frozenset(
+    [
+        verb
+        for verb, row in {**_OF_KEY, **_WITH_VALUE}.items()
+        if row.level == 1 and row.work is Work.SHORT and row.handling in (READ, WRITE)
+    ]
+)
 
 
 class Readings(NamedTuple):
@@ -89,7 +98,7 @@ class ParsedLine:
 
 def parse(line: bytes, limits: Limits, readings: Readings, me: str) -> ParsedLine:
     """Return what a line means to the node `me`; the newline at its end is off."""
-    if len(line) <= _PLAIN_MAX and (found := _plain(line.decode("latin-1"))):
+    if len(line) <= PLAIN_BYTES and (found := _plain(line.decode("latin-1"))):
         sender, number, text, verb, key, rest = found.groups("")
         row = (_WITH_VALUE if rest else _OF_KEY).get(verb)
         fits = len(key) <= limits.key_bytes and len(rest) <= limits.value_bytes
@@ -97,6 +106,39 @@ def parse(line: bytes, limits: Limits, readings: Readings, me: str) -> ParsedLin
             request = Request(sender, number, verb, text, "", row.level)
             return _parse_request(request, text, row.handling, readings)
     return _parse_closely(line, limits, readings, me)
+
+
+def take_simple(
+    lines: deque[bytes], count: int, readings: Readings, ways: tuple[str, Reading] | None
+) -> tuple[tuple[str, Reading] | None, list[tuple[str, str, str]]]:
+    """Take at most `count` of the next lines, as long as they are plain commands on one key, all of
+    one kind, "read" or "write", and confirmed alike. None of them is longer than a limit, or
+    refused by a rule. Return these ways, which are given unless these lines are the first ones,
+    and sender, request's number and command of each.
+
+    It is what `parse` returns of each. These are most lines of a busy node, and nothing is made
+    for them but what goes into their batch.
+    """
+    taken: list[tuple[str, str, str]] = []
+    before, had_value = "", False
+    while lines and len(taken) < count:
+        line = lines[0]
+        found = _plain(line.decode("latin-1")) if len(line) <= PLAIN_BYTES else None
+        if found is None:
+            break
+        sender, number, command, verb, rest = found.group(1, 2, 3, 4, 6)
+        has_value = rest != ""
+        if verb != before or has_value != had_value:
+            row = (_WITH_VALUE if has_value else _OF_KEY).get(verb)
+            if row is None or verb not in _SIMPLE:
+                break
+            own = readings.kind_of("read", "") if row.handling is READ else ("write", BY_ROUND)
+            if own[0] == "local" or own != (ways or own):
+                break
+            ways, before, had_value = own, verb, has_value
+        taken.append((sender or "", number or "", command))
+        lines.popleft()
+    return ways, taken
 
 
 def _parse_closely(line: bytes, limits: Limits, readings: Readings, me: str) -> ParsedLine:

@@ -42,7 +42,7 @@ from raftline.wire.limits import (
 )
 from raftline.wire.loginoperands import ITERATIONS_LEAST
 from raftline.wire.operands import Limits
-from raftline.wire.parsing import BY_ROUND, ParsedLine
+from raftline.wire.parsing import BY_ROUND, PLAIN_BYTES, ParsedLine, Readings
 from raftline.wire.rights import UserRole
 from tests.fake_host import FakeHost
 from tests.rim.test_connection import Scene
@@ -79,6 +79,7 @@ class Machine:
         self.out: list[object] = []
         self.notes: list[object] = []  # of the console
         self.sizes: list[int] = []  # of batches
+        self.are_long: list[bool] = []  # whether they may take long
         host.traffic_log.requested = lambda *what: self.notes.append(what)
         node: Any = host
         self.protocol = ServerProtocol(
@@ -111,6 +112,7 @@ class Machine:
             kind = ("read" if step.is_read else "write", step.reading)
             self.out += [(kind, *one) for one in zip(step.commands, step.ids, strict=True)]
             self.sizes.append(len(step.commands))
+            self.are_long.append(step.may_be_long)
         elif isinstance(step, Run):
             self.out += step.lines
         elif isinstance(step, (TimingMark, End)):
@@ -172,6 +174,49 @@ def test_any_cut_of_the_bytes_has_the_replies_of_whole_lines(access: Access, whi
         assert found.out == expected.out, seed
         assert found.notes == expected.notes or is_last_place, seed
         assert expected.ended
+
+
+SIMPLE = [
+    b"set k v", b"c1@set k  two words ", b"c1#7@set k v", b"c1#0@delete k", b"delete k", b"get k",
+    b"c1#8@get k", b"c2@setnx k v", b"append k v", b"incr k", b"set k", b"set  k v", b"get k ",
+    b"get k read log", b"get k read lease", b"set k a\\\\b", b"c1#07@set k v", b"set k v\r",
+    b"ttl k", b"session", b"c1@session", b"@set k v", b"delete k v", b"Set k v",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("mode", ["index", "lease", "local", "log"])
+@pytest.mark.parametrize("which", range(4))
+def test_simple_lines_are_what_they_are_one_by_one(access: Access, which: int, mode: str) -> None:
+    """Each is parsed and admitted by itself where a limit is below PLAIN_BYTES."""
+    lines = [line for line in LINES if len(line) < 300] + 4 * SIMPLE
+    for seed in range(150):
+        chance = random.Random(seed)
+        machines = []
+        for longest in (PLAIN_BYTES - 1, PLAIN_BYTES):
+            host = hosts(access)[which]
+            host.limits = Limits(longest, longest)
+            host.readings = Readings(mode, at_followers=seed % 2 == 0)
+            host.is_down = seed % 16 == 0
+            machines.append(Machine(host))
+        if which == 1:  # a session has a name by chance there
+            lines = [line for line in lines if not line.endswith(b"session")]
+        text = b"".join(chance.choice(lines) + b"\n" for _ in range(40))
+        cut = chance.randrange(len(text))
+        for machine in machines:
+            machine.feed(text[:cut])
+            machine.feed(text[cut:])
+            machine.feed(b"")
+        each, together = machines
+        assert together.out == each.out, seed
+        assert together.notes == each.notes, seed
+
+
+def test_a_run_of_simple_lines_is_one_batch_as_long_as_any_other() -> None:
+    machine = Machine(FakeHost(limits=Limits(PLAIN_BYTES, PLAIN_BYTES)))
+    machine.feed(b"set a 1\n")
+    machine.feed(b"set a 1\n" * (REQUESTS_TOGETHER + 3) + b"append a 2\n")
+    assert machine.sizes == [1, REQUESTS_TOGETHER, 3, 1]
+    assert machine.are_long == [False, False, False, True]
 
 
 def test_lines_of_one_kind_that_came_together_are_one_batch() -> None:
