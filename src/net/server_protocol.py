@@ -98,6 +98,8 @@ class ServerProtocol:
         self.lines = lines or LineBuffer(LINE_S)
         self._announce = announce
         self._short = min(STRANGER_LINE_BYTES, host.limits.line_bytes)  # no line is too long so
+        shortest = min(host.limits.key_bytes, host.limits.value_bytes, self._short)
+        self._takes_simple = shortest >= PLAIN_BYTES and not for_peers_only
         # The lines that were not handed out: at most one that was admitted, then one that was
         # parsed, then others that are whole, then bytes that were not cut into lines yet.
         self._admitted: list[ParsedLine] = []
@@ -200,7 +202,8 @@ class ServerProtocol:
         """Return what to do with the next lines; None if more bytes have to come first. Unless it
         `may_wait`, also None before a line of another kind than REQUESTS, or whose level may rise.
         """
-        if self._announce is None and (batch := self._simple_batch()) is not None:
+        is_simple = self._takes_simple and self._announce is None
+        if is_simple and (batch := self._simple_batch()) is not None:
             return batch
         run = self._next_run(may_wait=may_wait) if self._mark is None else []
         is_left = self._whole or self._parsed or self._admitted or self._end or self.lines.begun
@@ -237,11 +240,7 @@ class ServerProtocol:
         lines of any kind."""
         if self._is_first_line or self._parsed is not None or self._admitted or self.why_late:
             return None
-        if self._mark is not None:
-            return None
-        limits = self._host.limits
-        shortest = min(limits.key_bytes, limits.value_bytes, self._short)
-        if shortest < PLAIN_BYTES or self._for_peers_only or self._admission.has_rules:
+        if self._mark is not None or self._admission.has_rules:
             return None
         taken: list[tuple[str, str, str]] = []
         ways: tuple[str, Reading] | None = None
