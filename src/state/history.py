@@ -83,7 +83,8 @@ class EventHistory:
                 sizes.append(0)
             elif kept[-1].next != run.first:
                 run = EventRun(run.events())
-                self._take_newest_apart()
+                if kept[-1].first:
+                    self._take_newest_apart()
             newest, size = kept[-1], _size_of(run)
             newest.bare += run.bare
             newest.sets += run.sets
@@ -102,6 +103,7 @@ class EventHistory:
             before = number
 
     def _take_newest_apart(self) -> None:
+        """Hold the newest run as bare events from now on, once for each run."""
         newest = EventRun(self._runs[-1].events())
         size = _size_of(newest)
         self.bytes += size - self._sizes[-1]
