@@ -60,6 +60,10 @@ class EventRun:
         _, key, value = self.sets[place].split(" ", 2)
         return self.first + place, SET, key, value
 
+    def number_at(self, place: int) -> int:
+        """Return the number of the entry of the event at this place, without a copy of a value."""
+        return self.first + place if self.first else self.bare[place][0]
+
     def place_after(self, number: int) -> int:
         """Return the place of the first event of an entry after this one."""
         if self.first:

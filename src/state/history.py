@@ -21,7 +21,7 @@ SET_BYTES = 64  # of one that is the command of an entry, without that text
 WIDE = 4  # bytes of each character, if one of them is not ASCII: at the most
 RUN_BYTES = 64 << 10  # a run that has as many is not added to
 TAKEN_APART = 16  # so many sets are, to follow on events of another kind
-DROPPED = 16  # the oldest run goes whole if it has at most a sixteenth of the events
+DROPPED = 16  # of what may be kept, or of the oldest run, at most a sixteenth more goes than must
 _key, _value, _last = itemgetter(2), itemgetter(3), attrgetter("last")
 
 
@@ -115,13 +115,15 @@ class EventHistory:
     def _drop(self) -> None:
         """Drop the oldest entries, all events of each. The last entry always stays whole."""
         runs, sizes, whole = self._runs, self._sizes, 0
-        few = self._events_max // DROPPED
+        few, small = self._events_max // DROPPED, self._bytes_max // DROPPED
         while whole < len(runs) - 1 and self._is_over():
-            count = len(runs[whole])
-            if self.bytes <= self._bytes_max and count > max(few, self._count - self._events_max):
+            count, size = len(runs[whole]), sizes[whole]
+            too_many, too_long = self._count - self._events_max, self.bytes - self._bytes_max
+            must_go = count <= too_many or size <= too_long
+            if not must_go and (count > few or size > small):
                 break
             self._count -= count
-            self.bytes -= sizes[whole]
+            self.bytes -= size
             self.floor = runs[whole].last
             whole += 1
         del runs[:whole], sizes[:whole]
@@ -130,11 +132,13 @@ class EventHistory:
         self._jumps = [jump for jump in self._jumps if jump[1] > self.floor]
 
     def _shorten_oldest(self) -> None:
-        """Drop as many entries of the oldest run as are too many."""
+        """Drop as many entries of the oldest run as are too many. What stays of it is copied, so
+        these are not few."""
         run, place = self._runs[0], 0
         end = len(run) if len(self._runs) > 1 else run.place_after(run.last - 1)
         while place < end and self._is_over():
-            self.floor = run.at(place)[0]
+            surplus = max(1, (end - place) // DROPPED, self._count - self._events_max)
+            self.floor = run.number_at(min(place + surplus, end) - 1)
             after = run.place_after(self.floor)
             size = _size_of(run.part(place, after))
             self._count -= after - place

@@ -142,6 +142,45 @@ def test_events_of_two_kinds_in_turn_are_counted_once(monkeypatch: pytest.Monkey
     assert counted < 2000
 
 
+@pytest.mark.parametrize("length", [5, 200])
+@pytest.mark.parametrize(("events_max", "bytes_max"), [(5000, 1 << 30), (100_000, 1 << 20)])
+def test_of_sets_that_came_together_only_as_many_go_as_must(
+    events_max: int, bytes_max: int, length: int
+) -> None:
+    found, last, command = EventHistory(), 0, f"set key {'v' * length}"
+    found.bound(events_max, bytes_max)
+    for count in [4096] * 4 + [1] * 500:
+        before, size = len(found), found.bytes
+        found.add([EventRun([], last + 1, [command] * count)], range(last + 1, last + count + 1))
+        last += count
+        too_many = before + count - events_max
+        too_long = (size + count * (SET_BYTES + len(command)) - bytes_max) // len(command)
+        gone = before + count - len(found)
+        assert gone <= max(0, too_many, too_long) + before // 8
+
+
+@pytest.mark.pure  # a method of a compiled class can't be replaced
+def test_events_go_with_little_work_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at: list[int] = []
+    size_of, part = _size_of, EventRun.part
+
+    def parted(run: EventRun, begin: int, end: int) -> EventRun:
+        looked_at.append(end - begin)
+        return part(run, begin, end)
+
+    monkeypatch.setattr(EventRun, "part", parted)
+    found = EventHistory()
+    found.bound(1000, 1 << 20)
+    for first in range(1, 10 * 4096, 4096):
+        found.add([EventRun([], first, ["set k v"] * 4096)], range(first, first + 4096))
+    assert len(looked_at) <= 40
+    for number in range(10 * 4096 + 1, 11 * 4096 + 1):
+        found.add([EventRun([], number, ["set k v"])], [number])
+    assert len(looked_at) <= 1000
+    assert sum(looked_at) <= 20 * 11 * 4096
+    assert found.bytes == sum(map(size_of, found._runs))
+
+
 def test_a_set_that_is_not_taken_apart_counts_with_its_command() -> None:
     found = EventHistory()
     found.add([EventRun([], 1, ["set k v", "set k ü"])], [1, 2])

@@ -31,6 +31,8 @@ from raftline.raft.spelling import (
     spell_entries,
 )
 from raftline.state.commands import execute
+from raftline.state.events import EventRun
+from raftline.state.history import EventHistory
 from raftline.state.machines import Machines
 from raftline.state.replicated import ReplicatedState
 from raftline.state.store import Store
@@ -151,6 +153,20 @@ def test_a_long_value_is_applied_with_a_copy_for_the_store_and_one_for_the_reply
     assert copies(lambda: state.apply(entries, answers=False)) == 2
     assert copies(lambda: execute(state.store, command)) == 4  # as a part of another command
     assert (state.store["key"], state.store.facts("key")) == (VALUE, KeyFacts(1))
+
+
+@pytest.mark.pure
+def test_a_long_value_is_forgotten_by_the_history_without_a_copy() -> None:
+    history, command = EventHistory(), f"set key {VALUE}"
+    history.bound(1000, 3 * VALUE_BYTES)
+
+    def add() -> bool:
+        for number in range(history.last + 1, history.last + 5):
+            history.add([EventRun([], number, [command])], [number])
+        return len(history) == 2
+
+    assert copies(add) == 0
+    assert history.floor == 2
 
 
 @pytest.mark.parametrize("command", ["set k VALUE", "set  k VALUE", "set VALUE", "set k  VALUE "])
