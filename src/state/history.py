@@ -193,4 +193,5 @@ def _size_of(run: EventRun) -> int:
     keys = sum(map(len, map(_key, events)))
     values = sum(map(len, map(_value, events)))
     wide = sum(map(len, filterfalse(str.isascii, map(_value, events))))
+    wide += sum(map(len, filterfalse(str.isascii, map(_key, events))))
     return EVENT_BYTES * len(events) + keys + values + (WIDE - 1) * wide

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 
 import pytest
 
@@ -185,6 +186,22 @@ def test_a_set_that_is_not_taken_apart_counts_with_its_command() -> None:
     found = EventHistory()
     found.add([EventRun([], 1, ["set k v", "set k ü"])], [1, 2])
     assert found.bytes == 2 * SET_BYTES + 2 * len("set k v") + 3 * len("set k ü")
+
+
+@pytest.mark.parametrize("key", ["k" * 1000, "k" * 1000 + "\U0001f600", "\u20ac" * 333])
+def test_long_keys_keep_to_the_bytes_whatever_they_are_spelled_with(key: str) -> None:
+    """One character that is not ASCII makes each of its text take up to four bytes."""
+    found = EventHistory()
+    found.bound(1 << 20, 1 << 20)
+    tracemalloc.start()
+    try:
+        for number in range(1, 3000):
+            found.add(bare([KeyEvent(number, DELETE, key[:100] + key[100:], "")]), [number])
+        taken = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert len(found) > 200
+    assert taken < 1.25 * (1 << 20)
 
 
 def test_events_that_are_gone_take_no_memory() -> None:
