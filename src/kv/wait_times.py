@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import threading
 from typing import NamedTuple
 
@@ -55,7 +56,7 @@ def end_of_wait(timeout: float | None, now_s: float) -> float | None:
     timeout of 0 or less it is over.
 
     Raises:
-        TypeError, ValueError: that is no time.
+        TypeError, ValueError, OverflowError: that is no time.
     """
     return None if timeout is None else now_s + _number(timeout)
 
@@ -65,4 +66,7 @@ def _number(timeout: float) -> float:
         raise TypeError(f"a timeout is a number of seconds, not {type(timeout).__name__}")
     if timeout != timeout:
         raise ValueError("a timeout of nan s is no time: seconds, or None: for ever")
-    return float(timeout)
+    try:
+        return float(timeout)
+    except OverflowError:
+        raise OverflowError(f"a timeout of more than {sys.float_info.max} s is too long") from None

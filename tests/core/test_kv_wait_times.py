@@ -45,6 +45,7 @@ def test_a_lock_is_waited_for_as_threading_lock_says(
         ({"timeout": math.nan}, ValueError, "is no time"),
         ({"timeout": 1e100}, OverflowError, "is too long"),
         ({"timeout": math.inf}, OverflowError, "is too long"),
+        ({"timeout": 10**400}, OverflowError, "is too long"),
         ({"blocking": False, "timeout": 1}, ValueError, "nothing to wait for"),
         ({"blocking": False, "timeout": None}, ValueError, "nothing to wait for"),
         ({"timeout": "5"}, TypeError, "a number of seconds, not str"),
