@@ -20,6 +20,8 @@ Result = TypeVar("Result")
 class AioTransport(Protocol):
     """A client that carries out calls."""
 
+    timeout: float
+
     async def ask(self, call: Call[Result], timeout: float | None = None) -> Result: ...
 
 

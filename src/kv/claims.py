@@ -8,6 +8,7 @@ lock deletes the mark of shared holders if it is the last one.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -15,7 +16,14 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from raftline.clients.connection import ClientError, Closed
+from raftline.clients.connection import (
+    ClientError,
+    Closed,
+    NoLeader,
+    OutcomeUnknown,
+    Unreachable,
+)
+from raftline.clients.search import LONGEST_PAUSE_S
 from raftline.common.nocopies import NoCopies
 from raftline.kv.callers import Attempt, Callers, Crowd, Leased, Waiter
 from raftline.kv.calls import CALLS, Ask, Stat
@@ -23,11 +31,12 @@ from raftline.kv.codec import TEXT, Codec
 from raftline.kv.contest import MARK, LockKeys, LockProtocol, token_in
 from raftline.kv.errors import LeaseLost
 from raftline.kv.following import BaseWatch
-from raftline.kv.lease_timer import LeaseKeeper, LeaseTimer, suppress_if
+from raftline.kv.lease_timer import LEAST_S, LeaseKeeper, LeaseTimer, suppress_if
 from raftline.kv.listeners import plain
 from raftline.kv.wait_times import Wait, seconds_to_wait
 
 NOT_HELD = "it is not held by this program"
+RELEASE_S = 0.5  # for the release of a lease that was granted in vain
 Kind = TypeVar("Kind")
 
 
@@ -264,13 +273,18 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
             return None
         attempt: Attempt[Leased] = Attempt(self._caller())
         token: int | None = None
+        limits = RequestLimits(wait, self._client, self._now)
         try:
-            token = yield from self._claiming(attempt, value, wait)
+            token = yield from limits.keep(self._claiming(attempt, value, wait))
             return token
+        except (NoLeader, OutcomeUnknown, Unreachable) as error:
+            if not limits.is_over(error):
+                raise
+            return None
         finally:
             attempt.hang_up()
             if token is None:  # not the attempt's: Ctrl-C may come as it wins
-                yield LetGo(self._letting_go(attempt))
+                yield LetGo(limits.keep(self._letting_go(attempt), RELEASE_S))
 
     def _taking_turn(self, wait: Wait) -> Claiming[bool]:
         callers = self._callers
@@ -383,6 +397,46 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
             yield from self._dropping(attempt)
         finally:
             self._pass_on(attempt)
+
+
+class RequestLimits:
+    """The time limits of the requests of one wait: none lasts much longer than that."""
+
+    def __init__(self, wait: Wait, client: Any, now: Callable[[], float]) -> None:
+        """The time limit of the client counts where it is shorter."""
+        self._until_s = math.inf if wait.is_once else wait.until_s
+        self._client = client
+        self._now = now
+        self._is_answered = False
+
+    def keep(self, steps: Claiming[Kind], least_s: float = LEAST_S) -> Claiming[Kind]:
+        """Carry on these steps. Each request has the time that is left, or `least_s`."""
+        try:
+            step = next(steps)
+            while True:
+                try:
+                    answer = yield self._limited(step, least_s) if isinstance(step, Ask) else step
+                except BaseException as error:
+                    step = steps.throw(error)
+                else:
+                    self._is_answered = self._is_answered or isinstance(step, Ask)
+                    step = steps.send(answer)
+        except StopIteration as end:
+            result: Kind = end.value
+            return result
+
+    def _limited(self, step: Ask, least_s: float) -> Ask:
+        if self._until_s == math.inf:
+            return step
+        limit_s = max(least_s, self._until_s - self._now())
+        return step._replace(limit_s=min(limit_s, self._client.timeout))
+
+    def is_over(self, error: ClientError) -> bool:
+        """Whether a request failed since the time is over, at a cluster that had answered. A search
+        ends before its time if that is too short for another pause."""
+        is_final = isinstance(error, Closed) or (isinstance(error, Unreachable) and error.lasts)
+        is_late = self._now() >= self._until_s - LONGEST_PAUSE_S
+        return self._is_answered and is_late and not is_final
 
 
 class HasSlot:

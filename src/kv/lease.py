@@ -20,6 +20,8 @@ Result = TypeVar("Result")
 class Transport(Protocol):
     """A client that carries out calls."""
 
+    timeout: float
+
     def ask(self, call: Call[Result], timeout: float | None = None) -> Result: ...
 
 

@@ -183,6 +183,8 @@ class Watch(Followed):
 class AioCluster(Store):
     """For tasks: it answers without a turn of the event loop, unless `way_s` says otherwise."""
 
+    timeout = 10.0
+
     def __init__(self) -> None:
         super().__init__()
         self.changed: list[asyncio.Future[None]] = []

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from raftline.clients.connection import Closed, Unreachable
-from raftline.kv.calls import CALLS
+from raftline.kv.calls import CALLS, Call
 from raftline.kv.errors import LeaseLost
 from tests.rim.lock_cluster import HELD, AioCluster, AioWatch, Cluster, Watch
 
 DEADLINE_S = 30.0
+Result = TypeVar("Result")
 Work = Callable[[], Coroutine[Any, Any, None]]
 
 
@@ -624,6 +626,71 @@ def test_ctrl_c_as_a_thread_wins_leaves_nothing_held(
             lock.acquire()
     assert cluster.keys() == {}
     assert lock.acquire(timeout=0) is not None
+
+
+# --- nodes that hang ----------------------------------------------------------------------------
+
+WAIT_S = 0.3
+
+
+class HangingCluster(Cluster):
+    """A cluster that answers no command with one of these beginnings, once it hangs."""
+
+    timeout = 4.0
+    hangs: tuple[str, ...] = ()
+
+    def ask(self, call: Call[Result], timeout: float | None = None) -> Result:
+        if call.command.startswith(self.hangs):
+            time.sleep(self.timeout if timeout is None else timeout)
+            raise Unreachable("no answer in time")
+        return super().ask(call)
+
+
+class HangingAioCluster(AioCluster):
+    timeout = 4.0
+    hangs: tuple[str, ...] = ()
+
+    async def ask(self, call: Call[Result], timeout: float | None = None) -> Result:
+        if call.command.startswith(self.hangs):
+            await asyncio.sleep(self.timeout if timeout is None else timeout)
+            raise Unreachable("no answer in time")
+        return await super().ask(call)
+
+
+def test_a_thread_s_wait_ends_in_time_where_no_node_answers() -> None:
+    cluster = HangingCluster()
+    cluster.hangs = ("lease ", "release ")
+    begun_s = time.monotonic()
+    with pytest.raises(Unreachable):
+        cluster.lock().acquire(timeout=WAIT_S)
+    assert WAIT_S <= time.monotonic() - begun_s < cluster.timeout / 2
+
+
+def test_a_thread_s_wait_ends_in_time_where_nodes_answer_no_more() -> None:
+    cluster = HangingCluster()
+    cluster.hangs = ("txn", "release ")
+    begun_s = time.monotonic()
+    lock = cluster.lock()
+    assert lock.acquire(timeout=WAIT_S) is None
+    assert time.monotonic() - begun_s < cluster.timeout / 2
+    cluster.hangs = ()
+    assert lock.acquire(timeout=DEADLINE_S) == lock.token
+
+
+def test_a_task_s_wait_ends_in_time_where_nodes_hang() -> None:
+    async def work() -> None:
+        cluster = HangingAioCluster()
+        cluster.hangs = ("lease ", "release ")
+        begun_s = time.monotonic()
+        with pytest.raises(Unreachable):
+            await cluster.lock().acquire(timeout=WAIT_S)
+        assert time.monotonic() - begun_s < cluster.timeout / 2
+        cluster.hangs = ("txn", "release ")
+        begun_s = time.monotonic()
+        assert await cluster.lock().acquire(timeout=WAIT_S) is None
+        assert time.monotonic() - begun_s < cluster.timeout / 2
+
+    run(work)
 
 
 # --- the client is closed -----------------------------------------------------------------------

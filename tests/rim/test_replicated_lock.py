@@ -22,7 +22,7 @@ class Store:
 
     def __init__(self, cluster: Cluster, limit_s: float = 10.0) -> None:
         self.cluster = cluster
-        self.limit_s = limit_s
+        self.limit_s = self.timeout = limit_s
         self.limits: list[float] = []
         self._transport = self
 

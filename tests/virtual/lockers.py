@@ -388,6 +388,10 @@ class Locker(Searcher):
     def nodes(self) -> NodeTurns:
         return self._nodes
 
+    @property
+    def timeout(self) -> float:
+        return self.limit_s
+
     def now_s(self) -> float:
         return self.world.now_ms / 1000
 
