@@ -202,7 +202,7 @@ class AioAsker:
         if link.is_full:
             await self._until_writable(link, limit_s)
         future = link.send(line)
-        timer = loop.call_later(limit_s, _expire, future)
+        timer = loop.call_at(sent_s + limit_s, _expire, future)
         try:
             return await future
         except TimeoutError:

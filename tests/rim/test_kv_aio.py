@@ -11,10 +11,14 @@ import pytest
 
 import raftline
 import raftline.aio
+from raftline.common.address import Address
+from raftline.kv.asker import AioAsker
+from raftline.kv.link import Link
 from raftline.wire.protocol import not_leader
 from tests.scripted_node import answer_to_codes
 
 DEADLINE_S = 30.0
+LIMIT_S = 0.8
 
 
 class Node:
@@ -167,6 +171,26 @@ def test_a_connection_on_which_nothing_came_is_given_up_for_a_new_one() -> None:
             s1.answers = value
             assert await get == "a"
             assert len(s1.writers) == 2
+
+    asyncio.run(run())
+
+
+def test_a_node_that_reads_late_has_no_more_time_for_its_reply() -> None:
+    class LateLink(Link):
+        """A connection whose node reads on late, and then says nothing."""
+
+        is_full = True
+
+        async def writable(self) -> None:
+            await asyncio.sleep(0.75 * LIMIT_S)
+
+    async def run() -> None:
+        asker = AioAsker([Address("h", 1)], "program", DEADLINE_S)
+        loop, link = asyncio.get_running_loop(), LateLink(Address("h", 1), "program")
+        begun_s = loop.time()
+        with pytest.raises(TimeoutError):
+            await asker._exchange(link, b"program@get a", LIMIT_S)
+        assert LIMIT_S <= loop.time() - begun_s < 1.5 * LIMIT_S
 
     asyncio.run(run())
 
