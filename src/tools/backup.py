@@ -298,7 +298,7 @@ def _read(path: Path) -> LoadedSnapshot:
 
 def _write(configuration: Configuration, loaded: LoadedSnapshot, written: list[int]) -> None:
     """Write the files of all members, or leave none of them."""
-    folder, made = Folder(configuration.folder), list[str]()
+    folder, made = Folder(configuration.folder, is_private=True), list[str]()
     members = all_vote({name: str(where) for name, where in configuration.members.items()})
     index, term = loaded.snapshot[:2]
     state = MachineState(
@@ -330,7 +330,8 @@ def _write(configuration: Configuration, loaded: LoadedSnapshot, written: list[i
             HardStateFile(folder, name).save(promise)
             write(trace(name), [spell_trace(name)])
         lines = [f"{name} {host} {port}\n" for name, (host, port) in configuration.members.items()]
-        write(config.FILE_NAME, [(config.HEADER + "".join(lines)).encode()])
+        listed = [(config.HEADER + "".join(lines)).encode()]
+        Folder(configuration.folder).write_new(config.FILE_NAME, listed)  # for everybody to read
     except BaseException:  # Ctrl-C may come
         for name in made:
             with contextlib.suppress(StorageError):

@@ -176,3 +176,21 @@ def test_a_backup_is_for_its_owner_alone(tmp_path: Path) -> None:
     client = cast(Client, SimpleNamespace(request=replies.__getitem__))
     assert _fetch(client, tmp_path / "fetched.txt") == (1, 1, 1)
     assert stat.S_IMODE((tmp_path / "fetched.txt").stat().st_mode) == 0o600
+
+
+def test_the_files_of_a_restored_node_are_for_its_owner_alone(tmp_path: Path) -> None:
+    """They hold each value, as the backup does; the file of the members holds none."""
+    logs, new, file = tmp_path / "logs", tmp_path / "new", tmp_path / "backup.txt"
+    logs.mkdir()
+    for name, content in COMPACTED.items():
+        (logs / name).write_bytes(content)
+    assert of_node(logs, "s1", str(file)) == 0
+    umask = os.umask(0o022)
+    try:
+        assert restore(str(file), str(new), ["s1=localhost:10000"]) == 0
+    finally:
+        os.umask(umask)
+    modes = {each.name: stat.S_IMODE(each.stat().st_mode) for each in new.iterdir()}
+    assert modes.pop("server-configuration.txt") == 0o644
+    assert len(modes) == 4
+    assert set(modes.values()) == {0o600}
