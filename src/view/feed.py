@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from raftline.clients.one_node import HangUp, NextLine, Rest, Send, Talk
+from raftline.common.address import Address
 from raftline.view.nodes import SPEAKER, Nodes, UserRefused
 from raftline.view.picture import Event, Picture
 from raftline.view.thinning import BATCH_MAX, remembered, thinned
@@ -78,7 +79,7 @@ class PageFeed:
         """Observe a node for ever: it is asked again if it is gone, or refuses this user."""
         while True:
             try:
-                yield from self.nodes.connecting(name)
+                address = yield from self.nodes.connecting(name)
             except UserRefused as error:
                 self._note_problem(name, str(error), is_refusal=True)
                 yield Rest(AGAIN_REFUSED_S)
@@ -88,14 +89,14 @@ class PageFeed:
                 yield Rest(AGAIN_S)
                 continue
             with contextlib.suppress(OSError, *UNREADABLE):  # gone, or of another build: try again
-                yield from self._reading(name)
+                yield from self._reading(name, address)
             yield HangUp()
             if name in self._clocks:
                 self._put(self.picture.end(name, time.monotonic()))
                 del self._clocks[name]
             yield Rest(AGAIN_REFUSED_S if self.problems.get(name) else AGAIN_S)
 
-    def _reading(self, name: str) -> Talk[None]:
+    def _reading(self, name: str, address: Address) -> Talk[None]:
         """Take the lines of a node.
 
         Raises:
@@ -105,8 +106,12 @@ class PageFeed:
         yield Send(f"{SPEAKER}@observe json all".encode())
         while True:
             line = yield NextLine(time.monotonic() + SILENCE_S)
-            text = line.decode("utf-8", "replace").partition("@")[2]
+            said_by, _, text = line.decode("utf-8", "replace").partition("@")
             word, _, rest = text.partition(" ")
+            if said_by != name:
+                self.nodes.missed(name, address)
+                self._note_problem(name, f"{said_by} is at its place, {address}")
+                return
             if word == "OBSERVE":
                 state = json.loads(rest.removeprefix("response: "))
                 self._clocks[name] = (float(state["clock"]), time.monotonic())

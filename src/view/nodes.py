@@ -31,8 +31,13 @@ class Nodes:
     """The nodes of one cluster, with the login and the TLS for them."""
 
     def __init__(self, members: Mapping[str, Address], access: ClientAccess) -> None:
-        self.members = dict(members)
+        self._places = {name: [place] for name, place in members.items()}  # first the next tried
         self._access = access
+
+    @property
+    def members(self) -> dict[str, Address]:
+        """The members, and where each of them is looked for."""
+        return {name: places[0] for name, places in self._places.items()}
 
     @property
     def has_rights(self) -> bool:
@@ -56,15 +61,21 @@ class Nodes:
         address = self.members[name]
         try:
             yield Connect(address, CONNECT_S)
-        except TimeoutError:
-            raise OSError("no connection came about in time") from None
         except ssl.SSLError as error:
             raise UserRefused(f"TLS: {error.reason or error}") from None
         except LoginFailed as error:
             raise UserRefused(f"the login failed: {error}") from None
-        except ClientError as error:
-            raise OSError(str(error)) from None
+        except (ClientError, OSError) as error:
+            self.missed(name, address)
+            in_time = "no connection came about in time"
+            raise OSError(in_time if isinstance(error, TimeoutError) else str(error)) from None
         return address
+
+    def missed(self, name: str, address: Address) -> None:
+        """Look for a node at its next place, if there is one: it was not found at this one."""
+        places = self._places[name]
+        if places[0] == address:
+            places.append(places.pop(0))
 
     def asking(self, name: str, line: str) -> Talk[str]:
         """Type one line at a node, and return its answer as it came, "" if it hung up.
@@ -96,11 +107,14 @@ class Nodes:
         return facts if isinstance(facts, dict) else {}
 
     def know(self, members: Mapping[str, str]) -> list[str]:
-        """Take the members as a node reports them; return those that are new."""
-        new = {}
+        """Take the members as a node reports them; return those that are new. The place of a
+        member that has moved is tried once it is not found at the one before."""
+        new = []
         for name, where in members.items():
             with contextlib.suppress(ValueError):
-                new[name] = Address.parse(where)
-        new = {name: place for name, place in new.items() if name not in self.members}
-        self.members |= new
-        return list(new)
+                place = Address.parse(where)
+                if name not in self._places:
+                    new.append(name)
+                if place not in self._places.setdefault(name, []):
+                    self._places[name].append(place)
+        return new

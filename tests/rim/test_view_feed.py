@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 
@@ -40,3 +41,46 @@ def test_a_node_that_tells_what_this_build_cannot_read_is_asked_again(
         server.close()
 
     asyncio.run(asyncio.wait_for(look(), 30))
+
+
+@pytest.mark.parametrize("at_old_place", ["nobody", "another node"])
+def test_a_member_that_has_moved_is_found_where_another_says_it_is(
+    at_old_place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "AGAIN_S", 0.001)
+    monkeypatch.setattr(feed, "AGAIN_REFUSED_S", 0.001)
+
+    async def node(name: str, members: dict[str, str]) -> asyncio.Server:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readline()
+            state = {**json.loads(STATE), "members": members}
+            writer.write(f"{name}@OBSERVE response: {json.dumps(state)}\n".encode())
+
+        return await asyncio.start_server(answer, "localhost", 0)
+
+    async def look() -> None:
+        moved = await node("s2", {})
+        old = await node("s3", {})
+        first = await node("s1", {"s2": f"localhost:{port_of(moved)}"})
+        given = {
+            "s1": Address("localhost", port_of(first)),
+            "s2": Address("localhost", port_of(old)),
+        }
+        if at_old_place == "nobody":
+            old.close()
+        watched = PageFeed(Nodes(given, ClientAccess()))
+        task = asyncio.create_task(watched.run())
+        while {"s1", "s2"} - {event["node"] for event in watched.kept if event["k"] == "begin"}:
+            assert not task.done(), task.exception()
+            await asyncio.sleep(0.001)
+        assert watched.nodes.members["s2"].port == port_of(moved)
+        task.cancel()
+        for server in (moved, old, first):
+            server.close()
+
+    asyncio.run(asyncio.wait_for(look(), 10))
+
+
+def port_of(server: asyncio.Server) -> int:
+    port: int = server.sockets[0].getsockname()[1]
+    return port
