@@ -20,7 +20,7 @@ import results
 from busy import Busy
 from clusters import Cluster
 from etcd_nodes import Etcd
-from generator import BenchError, Load
+from generator import BUILD, BenchError, Load, need
 from progress import Progress
 from pysyncobj_nodes import PySyncObj
 from raftline_nodes import Raftline
@@ -87,6 +87,15 @@ def planned(names: list[str], systems: list[str]) -> tuple[list[str], list[str],
         for name in unpaced
     ]
     return [name for name in names if name not in unpaced], systems, complaints
+
+
+def need_programs(names: list[str], systems: list[str]) -> None:
+    """Raise BenchError where a program was not built that these rows need."""
+    need(BUILD / "loadgen")
+    if any(
+        ROWS[name].delay_ms and takes(system, ROWS[name]) for name in names for system in systems
+    ):
+        need(BUILD / "delay")
 
 
 def measure(
@@ -159,6 +168,11 @@ def main(argv: list[str] | None = None) -> int:
         [name for name in ROWS if name in wanted],  # in the table's order: a pace comes later
         list(arguments.systems or (QUICK_SYSTEMS if arguments.quick else SYSTEMS)),
     )
+    try:
+        need_programs(names, systems)
+    except BenchError as error:
+        print(error, file=sys.stderr)
+        return 1
     for complaint in complaints:
         print(complaint, file=sys.stderr)
     facts = results.machine_facts(arguments.dir)

@@ -120,6 +120,18 @@ def children(pid: int, part: str) -> list[int]:
     return found
 
 
+@pytest.mark.parametrize(("missing", "row"), [("loadgen", "set, 8"), ("delay", "set, 64, 5 ms")])
+def test_a_program_that_was_not_built_is_named_once_and_nothing_is_measured(
+    clone: Path, missing: str, row: str
+) -> None:
+    (clone / "build" / missing).unlink()
+    done = bench(clone, "--systems", "raftline", "--rows", "set, 8", row)
+    assert done.returncode == 1
+    needed = f"build/{missing}"
+    assert done.stderr == f"{needed} is missing: `make {needed}` builds it, with cc\n"
+    assert not (clone / "nodes").exists()
+
+
 def test_the_wheel_s_nodes_are_run_by_the_python_of_its_environment(clone: Path) -> None:
     log = install_wheel(clone, "compiled")
     chosen = ("--systems", "raftline-wheel", "--rows", "set, 8")
