@@ -16,6 +16,7 @@ from raftline.raft.log import Snapshot
 from raftline.raft.membership import all_vote
 from raftline.storage.disk import AppendFile, DamagedFiles
 from raftline.storage.folder import CATCH_UP, Folder, opened
+from raftline.storage.lines import LINE_BYTES_MAX
 from raftline.storage.snapshotlines import (
     HEAD,
     LoadedSnapshot,
@@ -179,7 +180,7 @@ class SnapshotFile:
             return None
         file = self._folder.read(self.name)
         try:
-            head = HEAD.fullmatch(file.readline())
+            head = HEAD.fullmatch(file.readline(LINE_BYTES_MAX))
         except OSError:
             file.close()
             raise

@@ -31,6 +31,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import BinaryIO
 from zlib import crc32
@@ -40,7 +41,13 @@ from raftline.raft.levels import FIRST
 from raftline.raft.log import Snapshot
 from raftline.raft.membership import Membership
 from raftline.raft.spelling import NUMBER, NUMBER_MAX
-from raftline.storage.lines import read_members, spell_level, spell_members, split_level
+from raftline.storage.lines import (
+    LINE_BYTES_MAX,
+    read_members,
+    spell_level,
+    spell_members,
+    split_level,
+)
 from raftline.wire.keyfacts import read_key_line, spell_key_line
 
 NOTE_LINES = 1000
@@ -147,6 +154,7 @@ class SnapshotReader:
 
     def __init__(self, file: BinaryIO, breathe: Breathe) -> None:
         self._file = file
+        self._lines = iter(partial(file.readline, LINE_BYTES_MAX), b"")
         self._breathe = breathe
         self._line = 0
         self._body = 0  # session and key lines taken
@@ -237,9 +245,15 @@ class SnapshotReader:
 
     def _take(self, count: int) -> bytes:
         """Return the next lines as one piece."""
-        lines = list(islice(self._file, count))
-        data = b"".join(lines)
+        lines: list[bytes] = []
+        for line in islice(self._lines, count):
+            lines.append(line)
+            if not line.endswith(b"\n"):
+                break  # the file ends, or has a hole
         self._line += len(lines)
+        if lines and len(lines[-1]) >= LINE_BYTES_MAX and not lines[-1].endswith(b"\n"):
+            raise self._damage(f"no line end within {LINE_BYTES_MAX:,} bytes: a hole in the file")
+        data = b"".join(lines)
         if len(lines) < count or not data.endswith(b"\n"):
             raise self._damage("the file ends too early")
         self._size += len(data)

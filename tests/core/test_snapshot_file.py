@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from dataclasses import replace
 from typing import Any
@@ -15,6 +16,7 @@ from raftline.common.wakeup import no_pause
 from raftline.raft.effects import Chunk, HardState
 from raftline.raft.log import Snapshot
 from raftline.raft.membership import all_vote
+from raftline.storage import snapshotlines
 from raftline.storage.disk import FilesRefused
 from raftline.storage.snapshotfile import SnapshotFile
 from raftline.storage.snapshotlines import STEP_LINES, LoadedSnapshot, MachineState, spell_snapshot
@@ -185,6 +187,19 @@ def test_damage_is_found_at_the_next_note_and_its_line_named() -> None:
     assert expect_damage(data.replace(b"k1500 v", b"k1500 w")).startswith(
         f"{NAME}, line 2005: a note that does not match the lines above it"
     )
+
+
+@pytest.mark.parametrize("before", [0, 1, 4])
+def test_a_hole_is_refused_before_all_of_it_is_in_memory(
+    before: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshotlines, "LINE_BYTES_MAX", 1 << 12)
+    lines = spelled({"a": "4", "b": "5"}).splitlines(keepends=True)
+    holed = b"".join([*lines[:before], b"\0" * (1 << 20), *lines[before:]])
+    file = io.BytesIO(holed)
+    with pytest.raises(ValueError, match=f"line {before + 1}: no line end within 4,096 bytes"):
+        snapshotlines.SnapshotReader(file, no_pause).read()
+    assert file.tell() < 1 << 13
 
 
 def test_an_unknown_form_is_taken_for_a_newer_version() -> None:
