@@ -46,20 +46,21 @@ class WatchedFolder(Folder):
 
 def fsck(wanted: Sequence[str], folder: str | None, *, repairs: bool, as_json: bool) -> int:
     """Check, and print what was found. Returns 0: all is sound, or was repaired; 1: not all;
-    3: a file can't be read; 4: the disk failed.
+    3: a file can't be read; 4: the disk failed. A failure at one node leaves out no other.
 
     Raises:
         ConfigError: there are no such files.
     """
     reports: list[dict[str, Any]] = []
-    status = EXIT_CLEAN
-    try:
-        for place, nodes in _places(wanted, folder):
-            reports += _configuration_of(place)
-            for node in nodes:
+    failures: list[StorageError] = []
+    for place, nodes in _places(wanted, folder, failures):
+        reports += _configuration_of(place)
+        for node in nodes:
+            try:
                 reports.append(_look_at(WatchedFolder(place), node, repairs=repairs))
-    except StorageError as failure:
-        status = tell_failure(failure)
+            except StorageError as failure:
+                failures.append(failure)
+    status = max(map(tell_failure, failures), default=EXIT_CLEAN)
     if as_json:
         print(json.dumps(reports, indent=2))
     else:
@@ -84,10 +85,35 @@ def tell_unwritten(failure: StorageError, written: str) -> int:
     return EXIT_DISK
 
 
-def _places(wanted: Sequence[str], folder: str | None) -> list[tuple[Path, list[str]]]:
-    """Return the folders to check, each with its nodes."""
-    places: list[tuple[Path, list[str]]] = []
+def _places(
+    wanted: Sequence[str], folder: str | None, failures: list[StorageError]
+) -> list[tuple[Path, list[str]]]:
+    """Return the folders to check, each with its nodes. A folder that can't be read is left out,
+    and added to `failures`."""
     names = [word for word in wanted if not Path(word).is_dir()]
+    _check_names(names)
+    places = [(Path(word), list[str]()) for word in wanted if Path(word).is_dir()]
+    if names or not wanted:
+        places.append((_place_of(names, folder), names))
+    found = []
+    for place, asked in places:
+        try:
+            there = _nodes_in(place)
+        except FilesRefused as failure:
+            failures.append(failure)
+            continue
+        for name in asked:
+            if name not in there:
+                what = f"no node of that name has files in {place}"
+                raise ConfigError(f"{name}: there is no such folder, and {what}")
+        if not there:
+            raise ConfigError(f"{place}: holds no files of a node")
+        found.append((place, asked or there))
+    return found
+
+
+def _check_names(names: Sequence[str]) -> None:
+    """Raise ConfigError for a word that is no folder, and can be no node's name."""
     for word in names:
         if Path(word).is_file():
             raise ConfigError(
@@ -96,22 +122,6 @@ def _places(wanted: Sequence[str], folder: str | None) -> list[tuple[Path, list[
             )
         if not config.NAME.fullmatch(word):
             raise ConfigError(f"{word}: there is no such folder, and no node can have that name")
-    for place in (Path(word) for word in wanted if Path(word).is_dir()):
-        nodes = _nodes_in(place)
-        if not nodes:
-            raise ConfigError(f"{place}: holds no files of a node")
-        places.append((place, nodes))
-    if names or not wanted:
-        place = _place_of(names, folder)
-        there = _nodes_in(place)
-        for name in names:
-            if name not in there:
-                what = f"no node of that name has files in {place}"
-                raise ConfigError(f"{name}: there is no such folder, and {what}")
-        if not there:
-            raise ConfigError(f"{place}: holds no files of a node")
-        places.append((place, names or there))
-    return places
 
 
 def _place_of(names: Sequence[str], folder: str | None) -> Path:
@@ -138,7 +148,7 @@ def _configuration_of(place: Path) -> list[dict[str, Any]]:
     """Return a report on server-configuration.txt if it is there and can't be used."""
     path = place / config.FILE_NAME
     try:
-        if path.exists():
+        if os.path.exists(path):  # False as well in a folder that can't be entered
             config.read(path)
     except ConfigError as error:
         means = f"{error}. The nodes' logs say who the members are; this says where to start them"

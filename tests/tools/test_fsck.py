@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -13,6 +16,7 @@ from raftline.storage.examine import Cure, Examination, Findings, nodes_in
 from raftline.storage.hardstate import Mark
 from raftline.storage.repair import repair, repair_before_start
 from raftline.storage.snapshotlines import MachineState, spell_snapshot
+from raftline.tools.fsck import fsck
 from tests.faulty_folder import Died, Fault, Kind, MemoryFolder
 from tests.node_files import BASE, GOOD, MEMBERS, SECOND, THIRD, boot, known, log_file, storage_file
 
@@ -268,3 +272,49 @@ def test_a_node_that_lost_all_but_its_trace_is_not_forgotten() -> None:
     assert nodes_in([".s1.born", "s2.log", ".born", ".gitignore"]) == ["s1", "s2"]
     (problem,) = examine({".s1.born": b"s1\n"}).problems
     assert str(problem).startswith("s1.storage is gone. Term and vote that the node promised")
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> list[Path]:
+    """Two folders, of which each holds the files of s1 and s2."""
+    places = [tmp_path / "first", tmp_path / "second"]
+    for place in places:
+        place.mkdir()
+        for name, content in WHOLE.items():
+            (place / name).write_bytes(content)
+            other = content.replace(WHOLE["s1.storage"], storage_file(5, mark=(5, 2), name="s2"))
+            (place / name.replace("s1", "s2")).write_bytes(other)
+    return places
+
+
+def test_a_file_that_cannot_be_read_leaves_out_no_other_node(
+    folders: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folders[0] / "s1.log").unlink()
+    (folders[0] / "s1.log").mkdir()  # no rights keep root from a file
+    assert fsck(list(map(str, folders)), None, repairs=False, as_json=False) == 3
+    said = capsys.readouterr()
+    sound = "sound: term 5, entries 1-5"
+    assert said.out.splitlines() == [f"s2: {sound}", f"s1: {sound}", f"s2: {sound}"]
+    unread = f"raftline: {folders[0] / 's1.log'}: cannot be read: Is a directory. "
+    assert said.err.startswith(unread)
+    assert said.err.count("\n") == 1
+
+
+def test_a_folder_that_cannot_be_read_leaves_out_no_other_folder(
+    folders: list[Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listdir = os.listdir
+
+    def refuse(path: Path) -> list[str]:
+        if path == folders[0]:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return listdir(path)
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    (folders[1] / "s1.log").write_bytes(GOOD + b"6 2 set torn")
+    assert fsck(list(map(str, folders)), None, repairs=False, as_json=False) == 3
+    said = capsys.readouterr()
+    assert said.out.startswith("s1: s1.log ends in 12 torn bytes")
+    assert "s2: sound" in said.out
+    assert said.err == f"raftline: {folders[0]}: can't be read: Permission denied\n"
