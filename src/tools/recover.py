@@ -102,7 +102,7 @@ def _explain(node: str, recovered: Recovered, members: Membership) -> None:
     known = recovered.snapshot.index if recovered.snapshot is not None else 0
     print(f"{node} would go on alone, without {' '.join(others) or 'anybody'}, with what it has:")
     print(f"  its log ends at entry {log.last_index} of term {log.last_term}.")
-    if others:
+    if others or recovered.recovering:
         print(f"  LOST: every acknowledged write after entry {log.last_index}, if there was one.")
     if known:
         print(f"  Entries up to {known} were committed for certain: its snapshot holds them.")

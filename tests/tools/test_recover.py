@@ -15,6 +15,7 @@ from raftline.state.sessions import ERA_TERMS
 from raftline.storage.folder import Folder
 from raftline.tools.fsck import fsck
 from raftline.tools.recover import recover
+from tests.node_files import THIRD, log_file
 from tests.tools.test_fsck import COMPACTED
 
 
@@ -65,6 +66,25 @@ def test_a_lone_member_that_lost_files_can_be_recovered(tmp_path: Path) -> None:
     recovered = manager.recover()
     manager.close()
     assert (recovered.log.last_term, recovered.recovering) == (4 * ERA_TERMS, False)
+
+
+def test_a_lone_member_without_its_rotten_snapshot_has_lost_what_that_held(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alone = b"s1=localhost:10000"
+    for name, content in COMPACTED.items():
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "s1.log").write_bytes(log_file(THIRD, base=b"3 1 base %b\n" % alone))
+    (tmp_path / "s1.state_machine").write_bytes(COMPACTED["s1.state_machine"][:-9])
+    assert fsck([str(tmp_path)], None, repairs=True, as_json=False) == 0
+    manager = LogManager("s1", Folder(tmp_path), {"s1": "localhost:10000"})
+    manager.recover()  # as a start does, which is refused, and leaves a log without entries
+    manager.close()
+    capsys.readouterr()
+    assert recover(str(tmp_path), "s1", confirmed=True) == 0
+    said = capsys.readouterr().out
+    assert "s1 HAS LOST FILES" in said
+    assert "LOST: every acknowledged write after entry 0, if there was one." in said
 
 
 def test_without_log_and_snapshot_there_is_nothing_to_recover(tmp_path: Path) -> None:
