@@ -28,11 +28,12 @@ TRAILING_BYTES = 4 << 20  # of entries that a snapshot holds, kept in memory
 INCARNATION_MAX = 2**32  # numbers that distinguish one start of a node from another
 ALONE_AND_LOST = (
     "{name} has lost files, or a part of them, and is the only member: there is nobody "
-    "to catch up from. Restore all its files from one backup; or go on with what is left: "
-    "raftline recover {name}; or remove {name}.log, {name}.storage, {name}.state_machine and "
-    ".{name}.born, and begin anew and empty. If others were added since, move {name}.log and "
-    "{name}.state_machine away and start with --join HOST:PORT of one of them"
+    "to catch up from. Restore all its files from one backup; {go_on}or remove {name}.log, "
+    "{name}.storage, {name}.state_machine and .{name}.born, and begin anew and empty. If others "
+    "were added since, move {name}.log and {name}.state_machine away and start with --join "
+    "HOST:PORT of one of them"
 )
+GO_ON = "or go on with what is left: raftline recover {name}; "
 NO_FILES_OF_A_JOINER = (
     "{name} can't join with the files that it has: they are those of a cluster that it is no "
     "member of ({known}), and the cluster that it joins might take entries of theirs for its own. "
@@ -187,7 +188,7 @@ def check_member(view: NodeView, configuration: Configuration, *, joins: bool = 
             f"log of another node? Put its own {name}.log back, or start it elsewhere"
         )
     if view.recovering and set(members.names) == {name}:
-        raise FilesRefused(ALONE_AND_LOST.format(name=name))
+        raise _refused_alone(view)
     # Until a joiner holds the entry that adds it, it is recovering (raft/recovering.py).
     if joins and name not in members.names and (is_known or not view.recovering):
         raise FilesRefused(NO_FILES_OF_A_JOINER.format(name=name, known=known))
@@ -207,6 +208,13 @@ def check_member(view: NodeView, configuration: Configuration, *, joins: bool = 
     if name in members.voters and (warning := advice(len(members.voters))):
         notes.append(f"[!] {warning}")
     return notes
+
+
+def _refused_alone(view: NodeView) -> FilesRefused:
+    """Return the refusal of an only member that lost files. Without an entry and a term, nothing
+    is left that `recover` could go on with."""
+    go_on = GO_ON.format(name=view.name) if view.log.last_index or view.term else ""
+    return FilesRefused(ALONE_AND_LOST.format(name=view.name, go_on=go_on))
 
 
 def _about_the_list(configuration: Configuration, members: Sequence[str]) -> list[str]:

@@ -16,6 +16,7 @@ from raftline.storage.snapshotlines import HEAD, LoadedSnapshot
 
 _CATCHES_UP = "the node catches up from the others, without a vote until it has"
 _ALONE = "; where it is the only member: raftline recover"
+_EMPTY = "; where it is the only member: restore all its files, or remove {} and begin anew"
 
 
 class Cure(Enum):
@@ -126,12 +127,14 @@ class Examination:
             return
         if self._found.promise is None and not self._will_be_adopted():
             node = self._found.node
-            left = (self._log_name, self._snapshots.name, trace(node))
-            if any(self._folder.exists(file) for file in left):
+            left = (self._log_name, self._snapshots.name)
+            is_empty = not any(self._folder.exists(file) for file in left)
+            if not is_empty or self._folder.exists(trace(node)):
+                alone = _EMPTY.format(trace(node)) if is_empty else _ALONE
                 self._add(
                     name,
                     " is gone",
-                    f"Term and vote that the node promised are lost: {_CATCHES_UP}{_ALONE}",
+                    f"Term and vote that the node promised are lost: {_CATCHES_UP}{alone}",
                     Cure.TAKE_VOTE,
                     costs_the_vote=True,
                 )

@@ -138,7 +138,14 @@ def _take_over(
     """Append the configuration of one member, in a term far above those of the old members."""
     log = recovered.log
     if not log.last_index and not recovered.hard_state.term:
-        raise FilesRefused(f"{node} holds nothing to recover: it has never been part of a cluster")
+        why = "it has never been part of a cluster"
+        if recovered.recovering:
+            why = (
+                "its files were lost. Restore all of them from one backup, or choose another "
+                f"survivor. To begin anew and empty, remove {node}.log, {node}.storage, "
+                f"{node}.state_machine and .{node}.born"
+            )
+        raise FilesRefused(f"{node} holds nothing to recover: {why}")
     term = next_era(max(recovered.hard_state.term, log.last_term))  # above those of the old members
     alone = Membership((node,), addresses={node: address})
     entry = Entry(log.last_index + 1, term, alone.spell())

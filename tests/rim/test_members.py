@@ -31,10 +31,12 @@ from raftline.raft.log import Log, Snapshot
 from raftline.raft.membership import PREFIX, Membership, all_vote
 from raftline.raft.node import RawNode, node_from_disk
 from raftline.storage.disk import FilesRefused
+from raftline.storage.examine import Examination
 from raftline.storage.folder import Folder
 from raftline.storage.lines import base_line, note_line, read_base
 from raftline.storage.snapshotfile import SnapshotFile
 from raftline.storage.snapshotlines import MachineState
+from raftline.tools.recover import recover
 from raftline.wire.commands import read_request
 from raftline.wire.membercommands import change_reply, read_change
 from raftline.wire.operands import Limits
@@ -522,3 +524,22 @@ def test_a_lone_node_that_lost_files_starts_once_its_advice_is_followed(
     for name in re.findall(r"\.?s1\.\w+", found[1]):
         (tmp_path / name).unlink()
     assert all("is the only member" not in line for line in started(tmp_path, joins=joins))
+
+
+def test_a_lone_node_with_its_trace_alone_is_sent_to_no_recovery(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / FILE_NAME).write_text("s1 localhost 10000\n")
+    (tmp_path / ".s1.born").write_bytes(b"s1 was born here.\n")
+    assert "recover" not in str(Examination(Folder(tmp_path), "s1").run().problems[0])
+    for _ in range(2):  # the first start leaves a log without entries
+        with pytest.raises(FilesRefused, match="is the only member") as refused:
+            started(tmp_path)
+        assert "recover" not in str(refused.value)
+    assert recover(str(tmp_path), "s1", confirmed=True) == 3
+    said = capsys.readouterr().err
+    found = re.search("remove (.*)", said)
+    assert found is not None
+    for name in re.findall(r"\.?s1\.\w+", found[1]):
+        (tmp_path / name).unlink(missing_ok=True)
+    assert all("is the only member" not in line for line in started(tmp_path))
