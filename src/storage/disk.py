@@ -149,7 +149,7 @@ class AppendFile:
 
     def _truncate(self, size: int) -> None:
         os.ftruncate(self._descriptor, size)
-        os.fsync(self._descriptor)
+        sync_all(self._descriptor)
 
 
 def write_all(descriptor: int, data: bytes) -> None:
@@ -158,7 +158,16 @@ def write_all(descriptor: int, data: bytes) -> None:
         written += os.write(descriptor, memoryview(data)[written:])
 
 
+def sync_all(descriptor: int) -> None:
+    """Make a file, or the names in a folder, durable, with all that the system keeps of it."""
+    if sys.platform == "darwin":
+        sync_bytes(descriptor)
+    else:
+        os.fsync(descriptor)
+
+
 def sync_bytes(descriptor: int) -> None:
+    """Make the bytes of a file durable, and its size."""
     if sys.platform == "darwin":  # there fsync stops at the drive's cache
         fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
     else:

@@ -20,6 +20,7 @@ from raftline.storage.disk import (
     AppendFile,
     FilesRefused,
     disk_failed,
+    sync_all,
     sync_bytes,
     write_all,
 )
@@ -188,7 +189,7 @@ class Folder:
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
             try:
-                os.fsync(descriptor)
+                sync_all(descriptor)
                 _sync_folder(os.path.dirname(path))
             except OSError:
                 os.close(descriptor)
@@ -343,7 +344,7 @@ def can_be_written_by_others(path: str) -> bool:
 def _sync_folder(path: str) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        sync_all(descriptor)
     finally:
         os.close(descriptor)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import io
 import os
 import stat
@@ -150,6 +151,23 @@ def test_unsynced_bytes_of_a_killed_process_are_synced_at_the_start(
     monkeypatch.setattr(os, "fsync", record)
     folder.open_append("s1.log").close()
     assert synced == [os.stat(tmp_path / "s1.log").st_ino, os.stat(tmp_path).st_ino]
+
+
+@pytest.mark.pure  # compiled code knows its system from the build on
+def test_on_macos_each_sync_of_a_file_or_folder_empties_the_drives_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "s1.log").write_bytes(BASE)
+    folder = Folder(tmp_path)
+    synced: list[int] = []
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(fcntl, "F_FULLFSYNC", 51, raising=False)
+    monkeypatch.setattr(fcntl, "fcntl", lambda opened, _: synced.append(os.fstat(opened).st_ino))
+    log = folder.open_append("s1.log")
+    log.truncate(3)
+    log.close()
+    inodes = [os.stat(path).st_ino for path in (tmp_path / "s1.log", tmp_path)]
+    assert synced == [*inodes, inodes[0]]
 
 
 @pytest.mark.parametrize("marked", [False, True])
