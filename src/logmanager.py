@@ -102,7 +102,7 @@ class LogManager:
             except ValueError as error:
                 self.close()
                 raise FilesRefused(
-                    f"{self.snapshots.name}: {error}; was it written by a newer version?"
+                    f"{self.snapshots.name}: {error}; a newer version may have written it"
                 ) from None
         return recovered
 

@@ -194,7 +194,9 @@ def text_of(path: Path) -> str:
 def decode(path: Path, raw: bytes) -> str:
     """Return the text that these bytes of `path` are. Raises ConfigError."""
     if len(raw) > FILE_BYTES_MAX:
-        raise ConfigError(f"{path}: is larger than {FILE_BYTES_MAX:,} bytes; is it the right file?")
+        raise ConfigError(
+            f"{path}: is larger than {FILE_BYTES_MAX:,} bytes; it may be another program's file"
+        )
     try:
         return raw.decode("utf-8-sig")  # an editor may have put a byte order mark in front
     except UnicodeDecodeError as error:

@@ -43,8 +43,8 @@ class Problem:
     costs_the_vote: bool = False  # the cure leaves the node without a vote until it has caught up
 
     def __str__(self) -> str:
-        comma = "" if self.what.startswith(" ") else ", "
-        return f"{self.file}{comma}{self.what}{'' if self.what.endswith('?') else '.'} {self.means}"
+        comma = "" if self.what.startswith((" ", ":")) else ", "
+        return f"{self.file}{comma}{self.what}. {self.means}"
 
 
 @dataclass

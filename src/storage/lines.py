@@ -120,7 +120,7 @@ def read_base(raw: bytes) -> tuple[int, int, Membership]:
     _check_ends(raw)
     match = _BASE.fullmatch(raw)
     if match is None:
-        raise ValueError("this is not a base line; was it written by a newer version?")
+        raise ValueError("this is not a base line; a newer version may have written it")
     index, term = int(match[1]), int(match[2])
     if (index == 0) != (term == 0) or max(index, term) > NUMBER_MAX:
         raise ValueError(f"the base line names an entry {index} of term {term}")
@@ -152,7 +152,7 @@ def read_members(spelled: bytes | None) -> Membership:
         if member is None or member[1] in members or not is_dialled(member[2]):
             raise ValueError(
                 f"the base line names a member as {ascii(word)[:60]}, where NAME=HOST:PORT is "
-                "expected, each name once; was it written by a newer version?"
+                "expected, each name once; a newer version may have written it"
             )
         members[member[1]] = member[2]
     return all_vote(members)

@@ -20,7 +20,7 @@ from zlib import crc32
 from raftline.raft.levels import FIRST, Levels
 from raftline.raft.log import Log
 from raftline.raft.membership import Membership
-from raftline.storage.disk import CorruptLog
+from raftline.storage.disk import CorruptLog, LevelRefused
 from raftline.storage.folder import CATCH_UP, Folder, opened
 from raftline.storage.hardstate import Mark
 from raftline.storage.lines import (
@@ -152,6 +152,8 @@ class LogReader:
     def _read_base(self, raw: bytes) -> LogRead:
         try:
             index, term, members = read_base(raw)
+        except LevelRefused as error:
+            raise LevelRefused(f"{self._name}: {error}") from None
         except ValueError as error:
             raise self._corrupt(str(error), 1, 0, None) from None
         self._lines_taken = 1

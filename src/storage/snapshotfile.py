@@ -14,7 +14,7 @@ from raftline.raft.effects import Chunk
 from raftline.raft.levels import FIRST
 from raftline.raft.log import Snapshot
 from raftline.raft.membership import all_vote
-from raftline.storage.disk import AppendFile, DamagedFiles
+from raftline.storage.disk import AppendFile, DamagedFiles, LevelRefused
 from raftline.storage.folder import CATCH_UP, Folder, opened
 from raftline.storage.lines import LINE_BYTES_MAX
 from raftline.storage.snapshotlines import (
@@ -203,4 +203,7 @@ def _read(folder: Folder, name: str, breathe: Breathe) -> LoadedSnapshot:
         FilesRefused: it can't be read.
     """
     with opened(folder, name) as file:
-        return SnapshotReader(file, breathe).read()
+        try:
+            return SnapshotReader(file, breathe).read()
+        except LevelRefused as error:
+            raise LevelRefused(f"{name}: {error}") from None

@@ -190,7 +190,7 @@ class SnapshotReader:
         head = HEAD.fullmatch(self._take(1))
         if head is None:
             raise self._damage(
-                "not `INDEX TERM snapshot MEMBERS`; was it written by a newer version?"
+                "not `INDEX TERM snapshot MEMBERS`; a newer version may have written it"
             )
         index, term = int(head[1]), int(head[2])
         if max(index, term) > NUMBER_MAX:

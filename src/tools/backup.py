@@ -30,7 +30,7 @@ from raftline.state.leases import own_seconds, read_granted
 from raftline.state.machines import UnknownMachine
 from raftline.state.sessions import Sessions, next_era
 from raftline.storage.birth import spell_trace, trace
-from raftline.storage.disk import FilesRefused, StorageError
+from raftline.storage.disk import FilesRefused, LevelRefused, StorageError
 from raftline.storage.examine import Cure, Examination
 from raftline.storage.folder import Folder
 from raftline.storage.hardstate import HardStateFile, LogState, Mark, Promise
@@ -288,10 +288,11 @@ def _read(path: Path) -> LoadedSnapshot:
         read_granted(loaded.leases)
     except OSError as error:
         raise FilesRefused(f"{path}: cannot be read: {error.strerror}") from error
+    except LevelRefused as error:
+        raise LevelRefused(f"{path}: {error}") from None
     except ValueError as error:
         raise FilesRefused(
-            f"{path}, {error}{'' if str(error).endswith('?') else '.'} The backup is damaged; "
-            "use another one. Nothing was changed"
+            f"{path}, {error}. The backup is damaged; use another one. Nothing was changed"
         ) from None
     return loaded
 

@@ -219,6 +219,7 @@ def test_a_malformed_base_line_is_refused(change: Callable[[bytes], bytes], comp
     said = expect_refusal(found(change(GOOD), storage_file(2, mark=(5, 2))))
     assert said.startswith("s1.log, line 1 (byte 0): ")
     assert complaint in said
+    assert "?" not in said  # further sentences follow what is wrong with the line
 
 
 @pytest.mark.parametrize("step", range(1, 8))

@@ -196,7 +196,7 @@ def test_a_log_or_a_snapshot_above_this_build_is_not_taken_for_damage(name: str)
     compacted(folder).close()
     left = folder.kill()
     left.put(name, left.content(name).replace(b" level 2 ", b" level %d " % (LEVEL + 1), 1))
-    with pytest.raises(LevelRefused, match=f"level {LEVEL + 1}, and this build of raftline"):
+    with pytest.raises(LevelRefused, match=f"^{name}: it is of level {LEVEL + 1}, and this "):
         boot(left)
 
 

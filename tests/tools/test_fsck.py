@@ -10,6 +10,7 @@ from random import Random
 
 import pytest
 
+from raftline.common.config import FILE_BYTES_MAX, FILE_NAME
 from raftline.raft.membership import all_vote
 from raftline.storage.disk import DamagedFiles, FilesRefused
 from raftline.storage.examine import Cure, Examination, Findings, nodes_in
@@ -116,6 +117,19 @@ DAMAGES = {
         "s1.storage belongs to node 's2', not to s1",
         Cure.NONE,
         False,
+    ),
+    "a newer version's storage": (
+        {"s1.storage": storage_file(5, "s2", (5, 2), "whole level 99")},
+        "s1.storage: the files of s1 are of level 99, and this build of raftline knows levels up",
+        Cure.NONE,
+        False,
+    ),
+    "a snapshot in a form that is unknown": (
+        {"s1.state_machine": snapshot(3, 1).replace(b" snapshot ", b" snapshot2 ")},
+        "s1.state_machine, line 1: not `INDEX TERM snapshot MEMBERS`; a newer version may have "
+        "written it. It may have held more than the log does: ",
+        Cure.DROP_SNAPSHOT,
+        True,
     ),
     "a rotten snapshot that is not needed": (
         {"s1.state_machine": snapshot(3, 1).replace(b"a 4", b"a 5")},
@@ -313,8 +327,10 @@ def test_a_folder_that_cannot_be_read_leaves_out_no_other_folder(
 
     monkeypatch.setattr(os, "listdir", refuse)
     (folders[1] / "s1.log").write_bytes(GOOD + b"6 2 set torn")
+    (folders[1] / FILE_NAME).write_bytes(b" " * (FILE_BYTES_MAX + 1))
     assert fsck(list(map(str, folders)), None, repairs=False, as_json=False) == 3
     said = capsys.readouterr()
-    assert said.out.startswith("s1: s1.log ends in 12 torn bytes")
+    assert "s1: s1.log ends in 12 torn bytes" in said.out
+    assert "another program's file. The nodes' logs say who the members are" in said.out
     assert "s2: sound" in said.out
     assert said.err == f"raftline: {folders[0]}: can't be read: Permission denied\n"
