@@ -356,6 +356,15 @@ def test_a_file_that_cannot_be_read_is_the_problem_of_its_hand_in_alone(
     assert found == {"ann": unread, "bob": unread, "eve": "there is no raft.py"}
 
 
+def test_a_hand_in_that_is_a_link_is_not_followed(folder: Path) -> None:
+    (folder / "mallory").symlink_to("ann")
+    found = {one.name: (one.problem, len(one.files)) for one in handin.hand_ins_of(folder)}
+    assert found["ann"] == ("", len(MODEL))
+    assert found["mallory"] == ("it is a link, and a link is not followed", 0)
+    (linked,) = handin.hand_ins_of(folder / "mallory")  # a teacher typed this one
+    assert linked.files == MODEL
+
+
 def test_the_first_failure_is_drawn(folder: Path, tmp_path: Path) -> None:
     code = "Node._commit = lambda self: setattr(self, 'commit_index', self.log.last_index)"
     (folder / "bob" / "raft.py").write_text(hostile(code)["raft.py"])

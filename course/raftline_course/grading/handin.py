@@ -29,12 +29,22 @@ def hand_ins_of(folder: Path) -> list[HandIn]:
     if (folder / MAIN).is_file():
         return [read(folder)]
     inside = sorted(one for one in folder.iterdir() if one.is_dir() and one.name[0] not in "._")
-    return [read(one) for one in inside]
+    return [_linked(one) if one.is_symlink() else read(one) for one in inside]
+
+
+def _own_name(folder: Path) -> str:
+    """Return the name of a folder to print; it may be no UTF-8, as of an archive."""
+    return shown(folder.name).replace("\n", " ")
+
+
+def _linked(folder: Path) -> HandIn:
+    """Return a hand-in without files: a link may lead to another hand-in, or to any folder."""
+    return HandIn(_own_name(folder), problem="it is a link, and a link is not followed")
 
 
 def read(folder: Path) -> HandIn:
     """Return a hand-in. Only plain files are read; nothing is run."""
-    own_name = shown(folder.name).replace("\n", " ")  # it may be no UTF-8, as of an archive
+    own_name = _own_name(folder)
     files: dict[str, str] = {}
     size = 0
     for place, folders, names in os.walk(folder):
