@@ -61,22 +61,22 @@ class ClientError(RaftlineError):
         return f"{self} {self.advice}".rstrip()
 
 
-class NotLeader(ClientError):
-    """This node does not lead; nothing was done. `leader` is where it believes the leader is."""
-
-    __module__ = PUBLIC
-    outcome = RequestOutcome.NO_LEADER
-
-    def __init__(self, message: str, leader: Address | None) -> None:
-        super().__init__(message)
-        self.leader = leader
-
-
 class NoLeader(ClientError, TimeoutError):
     """No leader was known in time; nothing was done."""
 
     __module__ = PUBLIC
     outcome = RequestOutcome.NO_LEADER
+
+
+class NotLeader(NoLeader):
+    """This node does not lead; nothing was done. `leader` is where it believes the leader is.
+    A client that follows the leader raises it if that one did not answer in time."""
+
+    __module__ = PUBLIC
+
+    def __init__(self, message: str, leader: Address | None = None) -> None:
+        super().__init__(message)
+        self.leader = leader
 
 
 class OutcomeUnknown(ClientError):

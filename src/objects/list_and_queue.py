@@ -11,7 +11,7 @@ from operator import index as whole
 from queue import Empty, Full
 from typing import Any, SupportsIndex, overload
 
-from raftline.clients.connection import ClientError, NoLeader, OutcomeUnknown, Unreachable
+from raftline.clients.connection import ClientError, Closed, NoLeader, OutcomeUnknown, Unreachable
 from raftline.objects.base import (
     Asker,
     NotDone,
@@ -215,8 +215,8 @@ class ReplicatedQueue(ReplicatedObject):
                 self._request(f"object {self._key} list.insert 0 {text}")
                 return
             except ClientError as problem:
-                if type(problem) in (NoLeader, Unreachable):  # nothing was done: again
-                    waiting.pauses()
+                if isinstance(problem, (NoLeader, Unreachable)) and not isinstance(problem, Closed):
+                    waiting.pauses()  # nothing was done: again
                     continue
                 lost = "may be lost, or not" if isinstance(problem, OutcomeUnknown) else "is lost"
                 what = f"{self.name}: an item that a cancelled get took {lost}"

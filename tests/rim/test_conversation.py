@@ -240,6 +240,15 @@ def test_each_sorry_line_has_its_own_exception(start: Start) -> None:
             client.request("set a 5")
 
 
+def test_a_leader_that_hangs_is_no_leader_to_a_client_that_follows_it(start: Start) -> None:
+    hangs = start(lambda _: None)
+    follower = start(lambda _: not_leader("s1", "localhost", hangs.port), "s2")
+    with raftline.connect(f"localhost:{follower.port}", timeout=0.4) as kv:
+        for ask in (lambda: kv.get("a"), lambda: kv.set("a", "5")):
+            with pytest.raises(raftline.NoLeader, match="I am not the leader"):
+                ask()
+
+
 def test_a_command_of_two_lines_is_never_sent(start: Start) -> None:
     node = start(store())
     with Client(port=node.port) as client, pytest.raises(Refused, match="one line"):

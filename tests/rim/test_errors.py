@@ -55,6 +55,7 @@ def test_all_errors_have_one_base_and_those_of_a_connection_or_of_time_have_pyth
         "Unreachable": "ConnectionError",
         "Closed": "ConnectionError",
         "NoLeader": "TimeoutError",
+        "NotLeader": "TimeoutError",
     }
 
 
@@ -62,10 +63,16 @@ def test_what_may_have_been_done_is_no_error_after_which_libraries_ask_again() -
     assert not issubclass(raftline.OutcomeUnknown, OSError)
 
 
-def test_an_error_goes_from_one_process_to_another() -> None:
-    said = pickle.loads(pickle.dumps(raftline.OutcomeUnknown("it may yet take effect")))
-    assert isinstance(said, raftline.OutcomeUnknown)
+@pytest.mark.parametrize("kind", ERRORS)
+def test_an_error_goes_from_one_process_to_another(kind: type[Exception]) -> None:
+    said = pickle.loads(pickle.dumps(kind("it may yet take effect")))
+    assert type(said) is kind
     assert str(said) == "it may yet take effect"
+
+
+def test_a_node_that_names_the_leader_keeps_that_address_in_another_process() -> None:
+    said = pickle.loads(pickle.dumps(raftline.NotLeader("I am not the leader", HERE)))
+    assert said.leader == HERE
 
 
 def test_a_message_holds_no_words_of_the_shell_and_a_command_prints_them() -> None:

@@ -14,7 +14,11 @@ from raftline.clients.connection import ClientError
 
 DEADLINE_S = 20.0
 INSERT = 'object jobs list.insert 0 "the job"'
-RETRIED = [raftline.Unreachable("nobody answers"), raftline.NoLeader("I know of no leader.")]
+RETRIED = [
+    raftline.Unreachable("nobody answers"),
+    raftline.NoLeader("I know of no leader."),
+    raftline.NotLeader("I am not the leader. Last leader I heard from is: s1 (h:1)"),
+]
 
 
 class Cluster:
@@ -60,7 +64,7 @@ def test_a_put_back_is_retried_until_it_succeeds(caplog: pytest.LogCaptureFixtur
     cluster = Cluster(*RETRIED, *RETRIED, None)
     asyncio.run(cancelled_get(cluster))
     end("raftline takes back")
-    assert cluster.asked == [INSERT] * 5
+    assert cluster.asked == [INSERT] * 7
     assert not caplog.records
 
 
