@@ -227,9 +227,14 @@ def client_of(
 
 
 def newest_members(nodes: Sequence[NodeStatus]) -> Mapping[str, Any]:
-    """Return the answer with the latest configuration; {} if no answer has one."""
-    answers = [node.answer for node in nodes if node.answer and "members_since" in node.answer]
-    return max(answers, key=lambda answer: int(answer["members_since"]), default={})
+    """Return the answer with the latest configuration; {} if no answer has one. A node
+    withholds from a user with prefixes since when it holds: then it is that of the latest term."""
+    answers = [node.answer for node in nodes if node.answer]
+    known = [answer for answer in answers if "members_since" in answer]
+    if known:
+        return max(known, key=lambda answer: int(answer["members_since"]))
+    withheld = [answer for answer in answers if WITHHELD in answer and "members" in answer]
+    return max(withheld, key=lambda answer: int(answer["term"]), default={})
 
 
 def _once_each(nodes: Sequence[NodeStatus]) -> list[NodeStatus]:

@@ -415,6 +415,26 @@ def test_status_asks_the_members_that_one_address_names(
     assert " ".join(verdict) == "[*] s1 leads term 3: 2 of 3 voters answer"
 
 
+def test_a_user_with_prefixes_is_shown_the_members_that_one_address_names(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Such a user gets neither the voters nor any count."""
+    known = {"term": 3, "leader": "s1", "recovering": False}
+    with contextlib.ExitStack() as stack:
+        leader = {**known, "name": "s1", "role": "leader"}
+        first = stack.enter_context(scripted_node(line_of(leader)))
+        members = {"s1": f"127.0.0.1:{first}", "s2": "127.0.0.1:1"}
+        follower = {**known, "name": "s2", "role": "follower", "members": members}
+        at = stack.enter_context(scripted_node(line_of(follower)))
+        assert cli.main(["status", "--at", f"127.0.0.1:{at}", "--timeout", "10"]) == 0
+    _, *rows, verdict = table_of(capsys.readouterr().out)
+    assert [row[:5] for row in rows] == [
+        ["s2", f"127.0.0.1:{at}", "follower", "3", "s1"],
+        ["s1", f"127.0.0.1:{first}", "leader", "3", "s1"],
+    ]
+    assert " ".join(verdict) == "[*] s1 leads term 3: 2 of 2 voters answer"
+
+
 def test_two_nodes_of_one_name_are_both_shown(capsys: pytest.CaptureFixture[str]) -> None:
     """They are of two clusters. One node at two of its addresses is shown once."""
     by_place = [{**LEADER, "members": {"s1": place}, "voters": ["s1"]} for place in ("h:1", "h:2")]
