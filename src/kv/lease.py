@@ -115,7 +115,8 @@ class Lease(BaseLease[threading.Event]):
 
         Raises:
             LeaseLost: the answer came when its time was over. It was never held.
-            RuntimeError: it is granted already, or no thread can be started to renew it.
+            RuntimeError: it is granted already, or is being granted, or no thread can be started
+                to renew it.
         """
         self._carry_out(self._granting())
         return self

@@ -159,6 +159,7 @@ class BaseLease(NoCopies, Generic[Event]):
         self._on_end = on_end
         self._now = now
         self._timer: LeaseTimer | None = None
+        self._grant = threading.Lock()  # held while it is being granted, to one thread or task
         self._over = self._new_event()
 
     def _new_event(self) -> Event:
@@ -252,20 +253,26 @@ class BaseLease(NoCopies, Generic[Event]):
 
         Raises:
             LeaseLost: the answer came when its time was over. It was never held.
-            RuntimeError: it is granted already, or no thread can be started to renew it.
+            RuntimeError: it is granted already, or is being granted, or no thread can be started
+                to renew it.
         """
-        if not self._is_over:
-            raise RuntimeError(f"{self.id} is granted already; make another one: kv.lease(…)")
-        over = self._new_event()
-        timer = yield from granting(self._seconds, partial(self._ended, over), self._now)
-        self._over, self._timer = over, timer  # together: if this fails, the one before counts
-        if self._keep:
-            try:
-                self._keeper.keep(timer)
-            except RuntimeError:  # no thread can be started
-                timer.give_up()
-                raise
-        return timer.lease
+        if not self._grant.acquire(blocking=False):
+            raise RuntimeError("this lease is being granted; make another one: kv.lease(…)")
+        try:
+            if not self._is_over:
+                raise RuntimeError(f"{self.id} is granted already; make another one: kv.lease(…)")
+            over = self._new_event()
+            timer = yield from granting(self._seconds, partial(self._ended, over), self._now)
+            self._over, self._timer = over, timer  # together: if this fails, the one before counts
+            if self._keep:
+                try:
+                    self._keeper.keep(timer)
+                except RuntimeError:  # no thread can be started
+                    timer.give_up()
+                    raise
+            return timer.lease
+        finally:
+            self._grant.release()
 
     def _checking(self, limit_s: float | None) -> Steps[None]:
         """Have the cluster confirm it. Raises LeaseLost."""

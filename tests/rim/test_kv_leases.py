@@ -355,6 +355,32 @@ def test_a_lease_is_granted_anew_after_its_end() -> None:
     ends(client.keeper)
 
 
+def test_a_lease_is_granted_to_one_of_two_threads() -> None:
+    client = Client()
+    lease, refused = client.lease(), list[str]()
+
+    def grant_too() -> None:
+        try:
+            lease.grant()
+        except RuntimeError as error:
+            refused.append(str(error))
+
+    def answer(command: str) -> object:
+        client.answer = client.known
+        thread = threading.Thread(target=grant_too, daemon=True)
+        thread.start()
+        thread.join(DEADLINE_S)
+        return client.known(command)
+
+    client.answer = answer
+    assert lease.grant().id == "lease-1"
+    assert refused == ["this lease is being granted; make another one: kv.lease(…)"]
+    lease.release()
+    assert lease.grant().id == "lease-2"
+    lease.release()
+    ends(client.keeper)
+
+
 # --- of tasks -----------------------------------------------------------------------------------
 
 
@@ -582,5 +608,15 @@ def test_the_task_renews_no_lease_that_the_program_renews() -> None:
         assert lease.is_held
         await asyncio.sleep(0.1)
         assert not lease.is_held
+
+    virtually(work)
+
+
+def test_a_task_s_lease_is_granted_to_one_of_two_tasks() -> None:
+    async def work(client: AioClient) -> None:
+        lease = client.lease()
+        ends = await asyncio.gather(lease.grant(), lease.grant(), return_exceptions=True)
+        assert [type(end) for end in ends] == [AioLease, RuntimeError]
+        await lease.release()
 
     virtually(work)
