@@ -133,7 +133,10 @@ class Clients(NoCopies):
         """Begin anew in a forked child, with a new lock. Two processes on one connection would
         mix up replies. A thread that does not exist here may have held the lock."""
         if self._process != os.getpid():
+            idle = self._idle
             self._begin_anew()
+            for client in idle:
+                client.close()  # this process's end of it: the parent still has its own
 
     def _taken(self, limit_s: float) -> Client:
         """Return a connection, with what is left of the time for its request."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import threading
+import warnings
 from collections.abc import Iterator
 
 import pytest
@@ -64,6 +67,26 @@ def test_more_threads_than_connections_begin_no_more_sessions(node: Node) -> Non
     assert node.kept == 3 * count
     assert node.sessions <= CONNECTIONS_MAX
     assert len(node.connections) <= CONNECTIONS_MAX
+
+
+def test_a_forked_child_closes_the_connections_of_its_parent_there(node: Node) -> None:
+    with raftline.Clients(f"localhost:{node.port}", timeout=DEADLINE_S) as clients:
+        clients.request("renew lease-5")
+        gc.collect()
+        child = os.fork()
+        if child == 0:
+            failed = 1
+            try:
+                with warnings.catch_warnings(record=True) as seen:
+                    warnings.simplefilter("always")
+                    clients.request("renew lease-5")
+                    gc.collect()
+                failed = 2 * any(each.category is ResourceWarning for each in seen)
+            finally:
+                os._exit(failed)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        clients.request("renew lease-5")
+    assert len(node.connections) == 2
 
 
 @pytest.fixture
