@@ -405,7 +405,9 @@ class Server:
                 f"{name} is no peer of {self.name}, which never ran before (if the members have "
                 f"changed, start it with --join HOST:PORT)"
             )
-        return f"{name} is no peer of {self.name}"
+        base = self.node.view.log.base_index  # earlier entries were compacted
+        removed = f" (it may have been removed before entry {base + 1})" if base else ""
+        return f"{name} is no peer of {self.name}{removed}"
 
     def hear(self, received: Sequence[Message], origin: Origin | None) -> list[str]:
         """Step what peers send, as far as this node hears it; return a complaint for each message

@@ -12,9 +12,11 @@ from raftline.net.admission import Admission
 from raftline.net.connection import Connection
 from raftline.net.peers import Speakers
 from raftline.node.server import Server
+from raftline.raft.inputs import SnapshotTaken
+from raftline.raft.log import Snapshot
 from raftline.raft.messages import PeerError
 from raftline.wire.parsing import parse
-from tests.core.cores import node_of
+from tests.core.cores import compact, established, node_of
 from tests.fake_host import FakeHost
 
 
@@ -82,3 +84,13 @@ def test_a_removed_member_and_a_stranger_get_different_refusals() -> None:
     server: Any = SimpleNamespace(name="s1", node=node)
     assert Server.why_no_peer(server, "s2") == "s2 was removed from the cluster by entry 2"
     assert Server.why_no_peer(server, "s9") == "s9 is no peer of s1"
+
+
+@pytest.mark.pure
+def test_a_refusal_names_the_entry_before_which_a_removal_is_not_known() -> None:
+    node = established("s1", 1, 1)
+    node.step(SnapshotTaken(Snapshot(2, 1, 10, 7)), 0)
+    assert not compact(node, 2)
+    server: Any = SimpleNamespace(name="s1", node=node)
+    refusal = "s9 is no peer of s1 (it may have been removed before entry 3)"
+    assert Server.why_no_peer(server, "s9") == refusal
