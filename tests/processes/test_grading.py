@@ -365,6 +365,18 @@ def test_a_hand_in_that_is_a_link_is_not_followed(folder: Path) -> None:
     assert linked.files == MODEL
 
 
+@pytest.mark.parametrize("name", ["Raft.py", "RAFT.py", "src/raft.py"])
+def test_a_main_file_under_another_name_is_named(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "ann" / name
+    file.parent.mkdir(parents=True)
+    file.write_text("")
+    problem = f"there is no raft.py, only {name}: make it raft.py"
+    assert [one.problem for one in handin.hand_ins_of(tmp_path)] == [problem]
+    if file.parent.name == "ann":
+        (tmp_path / "ann" / "tests").mkdir()
+        assert [one.problem for one in handin.hand_ins_of(tmp_path / "ann")] == [problem]
+
+
 def test_the_first_failure_is_drawn(folder: Path, tmp_path: Path) -> None:
     code = "Node._commit = lambda self: setattr(self, 'commit_index', self.log.last_index)"
     (folder / "bob" / "raft.py").write_text(hostile(code)["raft.py"])

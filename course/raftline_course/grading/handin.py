@@ -29,7 +29,15 @@ def hand_ins_of(folder: Path) -> list[HandIn]:
     if (folder / MAIN).is_file():
         return [read(folder)]
     inside = sorted(one for one in folder.iterdir() if one.is_dir() and one.name[0] not in "._")
-    return [_linked(one) if one.is_symlink() else read(one) for one in inside]
+    found = [_linked(one) if one.is_symlink() else read(one) for one in inside]
+    if all(one.problem for one in found) and any(map(_is_main, os.listdir(folder))):
+        return [read(folder)]  # whose problem is the name of its file
+    return found
+
+
+def _is_main(path: str) -> bool:
+    """Whether a file has the name of the main one, in letters of any size."""
+    return Path(path).name.lower() == MAIN
 
 
 def _own_name(folder: Path) -> str:
@@ -64,7 +72,9 @@ def read(folder: Path) -> HandIn:
                 problem = f"{shown(within)} can't be read: {error.strerror}"
                 return HandIn(own_name, problem=problem)
     if MAIN not in files:
-        return HandIn(own_name, problem=f"there is no {MAIN}")
+        near = next(filter(_is_main, files), None)
+        only = f", only {shown(near)}: make it {MAIN}" if near is not None else ""
+        return HandIn(own_name, problem=f"there is no {MAIN}{only}")
     return HandIn(own_name, files)
 
 
