@@ -12,12 +12,13 @@ import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
 
 from labs.bugs.play import BUGS, copy_with_bug
 from raftline_course.conform import cluster as cluster_module
-from raftline_course.conform import clusters, command, locked, membership, run, wires
+from raftline_course.conform import clusters, command, locked, membership, run, transcript, wires
 from raftline_course.conform import node as nodes
 from raftline_course.conform.checks import Check
 from raftline_course.conform.node import KitSettings
@@ -346,6 +347,27 @@ def test_a_line_without_an_end_ends_the_connection(monkeypatch: pytest.MonkeyPat
         assert wire.next_line(10.0) is None
         assert wire.is_ended.wait(10.0)
     wire.close()
+
+
+def test_a_node_that_speaks_without_end_fills_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transcript, "KEPT_MAX", 1_000)
+    node, kit = socket.socketpair()
+    monkeypatch.setattr(socket.socket, "setsockopt", lambda *_: None)
+    said = Transcript()
+    with node:
+        wire = wires.Wire(kit, "client1", said)
+        node.sendall(b"s1@Sorry, no\n" * 2_000)
+        assert wire.is_ended.wait(10.0)
+        assert len(said.lines) == 1_000
+        wire.say("client1@get b")  # a check goes on until it misses an answer
+    wire.close()
+    scene: Any = mock.Mock(transcript=said)
+
+    def miss() -> None:
+        raise Failed("no answer to 'get b'")
+
+    judged = run._ended(Check(1, "talks", "", ""), scene, miss)
+    assert judged.why == "no answer to 'get b' (the nodes said more lines than the kit reads)"
 
 
 def test_of_what_a_node_prints_the_kit_keeps_no_more_than_it_shows(tmp_path: Path) -> None:

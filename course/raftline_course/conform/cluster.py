@@ -17,7 +17,7 @@ from raftline.common.address import Address
 from raftline.raft.messages import AppendAccepted
 from raftline.wire.replies import RequestOutcome, outcome_of
 from raftline_course.conform.node import KitSettings, TestedNode, ports_of
-from raftline_course.conform.transcript import FROM_NODE, Transcript
+from raftline_course.conform.transcript import FROM_NODE, TooManyLines, Transcript
 from raftline_course.conform.verdicts import Failed
 from raftline_course.conform.wires import HOST, KitShell
 from raftline_course.harness.history import ClientOperation, learned
@@ -190,7 +190,7 @@ class TestedCluster:
         return None
 
     def _see(self, speaker: str, hearer: str, line: bytes, arrives: bool, _: float) -> None:
-        with contextlib.suppress(UnicodeDecodeError):
+        with contextlib.suppress(UnicodeDecodeError, TooManyLines):
             name, _at, text = line.decode().rstrip("\n").partition("@")
             lost = "" if arrives else "   (lost)"
             self.transcript.add(FROM_NODE, f"{hearer}{lost}", name, text)

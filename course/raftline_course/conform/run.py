@@ -102,4 +102,6 @@ def _ended(check: Check, scene: Scene | TestedCluster, body: Callable[[], None])
         _OPEN.discard(scene)
     if verdict == PASSED:
         return Result(check, verdict)
+    if scene.transcript.is_full:
+        why = f"{why} (the nodes said more lines than the kit reads)"
     return Result(check, verdict, why, scene.transcript.shown(), scene.said())

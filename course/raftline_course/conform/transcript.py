@@ -13,6 +13,11 @@ from raftline.raft.spelling import FIRST_WORDS, read
 TO_NODE, FROM_NODE, ACT = ">", "<", "*"
 TEXT_MAX = 220
 LINES_MAX = 60
+KEPT_MAX = 100_000  # lines of one check in memory; a node that says more is heard no longer
+
+
+class TooManyLines(ValueError):
+    """The node says more than any check needs, and maybe without end."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +69,19 @@ class Transcript:
         with self._changed:
             return len(self.lines)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether no further line of the node is kept."""
+        return len(self.lines) >= KEPT_MAX
+
     def add(self, way: str, other: str, name: str, text: str, wire: object = None) -> Line:
-        """Note one line."""
+        """Note one line.
+
+        Raises:
+            TooManyLines: the node said it, and so many were kept already.
+        """
+        if self.is_full and way == FROM_NODE:
+            raise TooManyLines
         message = message_in(name, other, text) if way == FROM_NODE else None
         with self._changed:
             at_s = time.monotonic() - self._start_s
