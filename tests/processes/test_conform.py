@@ -18,11 +18,22 @@ import pytest
 
 from labs.bugs.play import BUGS, copy_with_bug
 from raftline_course.conform import cluster as cluster_module
-from raftline_course.conform import clusters, command, locked, membership, run, transcript, wires
+from raftline_course.conform import (
+    clusters,
+    command,
+    locked,
+    membership,
+    run,
+    snapshots,
+    transcript,
+    wires,
+)
 from raftline_course.conform import node as nodes
 from raftline_course.conform.checks import Check
+from raftline_course.conform.installer import Installer
 from raftline_course.conform.node import KitSettings
 from raftline_course.conform.run import FAILED, NOT_JUDGED, Result
+from raftline_course.conform.scene import Scene
 from raftline_course.conform.transcript import Transcript
 from raftline_course.conform.verdicts import Failed
 from raftline_course.grading import sandbox
@@ -412,6 +423,31 @@ def test_on_a_busy_machine_the_kit_waits_longer_and_tries_more_often(
     judged = run.judge(check, settings)
     assert judged.verdict == NOT_JUDGED
     assert judged.why.startswith(f"in each of {4 * times} tries s1 stood for election")
+
+
+@pytest.mark.parametrize(
+    ("reply", "disturbed"),
+    [
+        ("Sorry, outcome unknown: this server lost the leadership", True),
+        ("Sorry, I know of no leader. Try again.", True),
+        ("Sorry, the value has 1048476 bytes; the limit is 1000", False),
+    ],
+)
+def test_a_node_that_loses_the_lead_amid_the_writes_for_a_snapshot_is_judged_again(
+    reply: str, disturbed: bool
+) -> None:
+    said = Transcript()
+
+    def ask(request: str) -> str:
+        said.add("<", "client1", "s1", reply)
+        return reply
+
+    client, scene = mock.Mock(ask=ask), mock.Mock(transcript=said)
+    scene.client.return_value = client
+    scene.expect = lambda truth, why: Scene.expect(scene, truth, why)
+    with pytest.raises(Failed, match=f"'set small yes' is answered '{reply[:20]}"):
+        snapshots.compacted(scene, Installer())
+    assert bool(said.disturbed) is disturbed
 
 
 def test_a_node_that_never_answers_fails_by_the_missing_line(tmp_path: Path) -> None:

@@ -45,7 +45,8 @@ class Result:
 
 def judge(check: Check, settings: KitSettings) -> Result:
     """Carry out one check. Where the node stood for election amid a check in which the kit leads,
-    it is taken again: the machine, or the node's timeout, was too slow or too short for it."""
+    or lost the lead in one in which its followers answer, it is taken again: the machine, or the
+    node's timeout, was too slow or too short for it."""
     start_s = time.monotonic()
     tries = round(TRIES * busyness())
     for left in reversed(range(tries)):
@@ -53,7 +54,10 @@ def judge(check: Check, settings: KitSettings) -> Result:
         if not disturbed or result.verdict == PASSED:
             break
         if not left:
-            why = f"in each of {tries} tries s1 stood for election beside a leader: {disturbed}"
+            why = (
+                f"in each of {tries} tries s1 stood for election beside a leader, or led no longer "
+                f"beside followers that answer: {disturbed}"
+            )
             result = Result(check, NOT_JUDGED, why, result.transcript, result.printed)
     return Result(
         check,

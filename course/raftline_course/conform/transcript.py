@@ -94,8 +94,14 @@ class Transcript:
 
     @property
     def disturbed(self) -> str:
-        """The line of an election that is none of the check; "" without one."""
+        """The line of an election that is none of the check, or of its loss; "" without one."""
         return self._disturbed.shown().strip() if self._disturbed else ""
+
+    def disturb(self) -> None:
+        """Count the last line as a disturbance: the node led, and says that it does no more, though
+        its followers have answered. The machine was too slow for it."""
+        with self._changed:
+            self._disturbed = self._disturbed or self.lines[-1]
 
     def forgive(self, since: int) -> None:
         """Forget a disturbance from this line on: the kit waited in vain for so long."""
