@@ -51,7 +51,6 @@ class _Sync:
 
     def __init__(self) -> None:
         self.target: int | None = None
-        self.is_asked = False  # on this connection
         self.is_ending = False  # the watch was ended there, to learn how far it came
 
 
@@ -85,6 +84,7 @@ class WatchMachine(Generic[Data]):
         self._failed: set[Address] = set()  # since it was served
         self._lasting: set[Address] = set()  # that will not serve it soon either
         self._sync: _Sync | None = None
+        self._asked: _Sync | None = None  # the one that awaits an answer on this connection
 
     @property
     def known(self) -> list[Address]:
@@ -139,8 +139,8 @@ class WatchMachine(Generic[Data]):
         sync = self._sync
         if sync is None or not self.cursor.is_listed_or_follows:
             return
-        if sync.target is None and not sync.is_asked:
-            sync.is_asked = True
+        if sync.target is None and self._asked is None:  # one that was given up is awaited first
+            self._asked = sync
             yield Send(line_of(f"{self.name}#{SYNC_ID}", f"watch {self._below_prefix(SYNC_KEY)}"))
         elif sync.target is not None and not sync.is_ending:
             sync.is_ending = True
@@ -156,8 +156,9 @@ class WatchMachine(Generic[Data]):
         if refusal_in(text) is not None:
             raise WatchEnded(text)
         if found := _AS_OF.fullmatch(text):
-            if self._sync is not None and self._sync.target is None:
-                self._sync.target = int(found[1])
+            if self._asked is not None:
+                self._asked.target = int(found[1])
+            self._asked = None
             yield Send(line_of(f"{self.name}#{SYNC_ID}", "unwatch"))
 
     def _connect(self) -> Generator[NodeStep, Any, None]:
@@ -175,8 +176,9 @@ class WatchMachine(Generic[Data]):
         self._is_open = True
         if reached != address:
             self._nodes.turn_to(reached, address)
+        self._asked = None
         if self._sync is not None:
-            self._sync.is_asked = self._sync.is_ending = False
+            self._sync.is_ending = False
         self._liveness = Liveness(self._now(), self._health.silence_s)
         self._attempt_until_s = self._now() + self._attempt_s
         yield from self._ask_for_members()  # before any event, so that they are known then

@@ -35,6 +35,7 @@ class Nodes:
         self._lines: deque[str | OSError] = deque()
         self._held: deque[str | OSError] = deque()
         self._sent_up_to = 0
+        self._has_second = False  # whether the watch with an id runs
         cursor = WatchCursor(TEXT, "a/", after)
         addresses = Addresses([Address("one", 1), Address("two", 2)])
         self.watch = WatchMachine(addresses, "c", cursor, 10.0, lambda: self.now_s)
@@ -62,6 +63,7 @@ class Nodes:
         if isinstance(step, Connect):
             self.opened += 1
             self._lines.clear()
+            self._has_second = False
             return step.address
         if isinstance(step, Send):
             self._take(step.line.decode())
@@ -84,6 +86,7 @@ class Nodes:
         self.sent.append(line)
         if line == self._breaks_at:
             self._breaks_at = ""
+            self._has_second = False
             self._lines.append(ConnectionEnded())
             return
         before = len(self._lines)
@@ -98,6 +101,8 @@ class Nodes:
         assert found is not None, line
         number, verb, _, after = found.groups("")
         if number:
+            assert self._has_second is (verb == "unwatch"), "a node refuses that"
+            self._has_second = verb == "watch"
             text = words.begins(0, self.last) if verb == "watch" else words.ended(self.last)
         elif verb == "unwatch":
             self._push()
@@ -164,6 +169,16 @@ def test_after_a_time_that_was_too_short_the_watch_goes_on(line: str) -> None:
     nodes.unmute()
     nodes.put("a/x", "2")
     assert nodes.sync() == ["2"]
+
+
+def test_the_answer_to_an_earlier_one_that_was_given_up_does_not_count() -> None:
+    nodes = Nodes(mute="c#3@watch a/raftline/sync")
+    nodes.iterate()
+    assert nodes.sync(until_s=1.0) is None
+    nodes.unmute()
+    nodes.put("a/x", "1")
+    assert nodes.sync() == ["1"]
+    assert nodes.opened == 1
 
 
 def test_a_closed_watch_has_nothing_to_wait_for() -> None:
