@@ -201,8 +201,8 @@ def split(reader: Parser, arguments: Sequence[str]) -> TypedWords:
                 head.append(rest.pop(0))
         elif word.startswith("-") and word != STDIN and not _NUMBER.fullmatch(word):
             near = difflib.get_close_matches(name, actions, 1)
-            meant = f"did you mean {near[0]}? " if near else ""
-            reader.error(f"there is no option {word}; {meant}What is no option stands after --")
+            meant = f"; did you mean {near[0]}?" if near else "."
+            reader.error(f"there is no option {word}{meant} What is no option stands after --")
         else:
             words.append(word)
     return TypedWords(head, words, [])

@@ -285,7 +285,7 @@ def test_a_command_finds_the_leader_past_nodes_that_are_down(start: Start, tmp_p
         (["lease", "--keep", "0"], 'raftline lease: error: "0" is no time of a lease: '),
         (["show", "--limit", "0"], "error: argument --limit: '0' is no number of keys, 1 or more"),
         (["show", "a", "b"], "raftline show: error: show takes [PREFIX] [after KEY]; "),
-        (["delete", "--nonsense", "a"], "raftline delete: error: there is no option --nonsense; "),
+        (["delete", "--nonsense", "a"], "raftline delete: error: there is no option --nonsense. "),
         (["get", "--at", "h", "a"], "raftline get: error: argument --at: 'h' is no address: host:"),
         (["get", "--at", "h:1,", "a"], "raftline get: error: argument --at: '' is no address: "),
         (
