@@ -280,6 +280,7 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
         except (NoLeader, OutcomeUnknown, Unreachable) as error:
             if not limits.is_over(error):
                 raise
+            yield AwaitTurn(self._new_waiter(), wait.until_s)  # the rest: nobody wakes this one
             return None
         finally:
             attempt.hang_up()
