@@ -37,8 +37,8 @@ COMPILED = (
     "node/rounds", "node/stepper", "node/traffic_log", "node/watch",
     "node/watch_feed", "node/watchers", "node/writer",
 )  # fmt: skip
-# Of these rooms: the classes that others are derived from, which mypyc does not allow, what looks at
-# classes by their names and fields, and what has to give the interpreter's lock away.
+# Of these rooms: the classes that others are derived from, which mypyc does not allow, what looks
+# at classes by their names and fields, and what has to give the interpreter's lock away.
 NOT_COMPILED = {"raft/plain", "raft/replay", "state/machines", "wire/escapes"}
 
 
