@@ -35,6 +35,11 @@ SESSION_BYTES = 8  # by chance in the name of a session, if there are users
 SESSION_NAME_MAX = 27  # characters before them: of 44 no more is cut off (state/sessions.py)
 
 
+def numbered(sender: str, number: str, command: str) -> str:
+    """Return the command of a request with a number, as the log holds it."""
+    return f"{sender}#{number}@{command}"
+
+
 class Admission:
     """The rules for the lines of one connection, which begins as a client's."""
 
@@ -200,7 +205,7 @@ class Admission:
         if request.verb == "lease" and self.login is not None and self._host.level >= BOUNDED:
             command = with_tag(command, self._host.new_token(TAG_BYTES))  # nobody else may use it
         if request.id:
-            return f"{request.sender}#{request.id}@{command}"
+            return numbered(request.sender, request.id, command)
         if request.verb == "session":
             return f"{self.session_of(request.sender)}@session"
         return command

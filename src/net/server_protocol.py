@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from raftline.net.admission import NAMED_IN_LOG, REQUESTS, Admission
+from raftline.net.admission import NAMED_IN_LOG, REQUESTS, Admission, numbered
 from raftline.net.host import EVERY, Batch, Host, ReplySink
 from raftline.net.lines import HalfLine, Late, LineBuffer
 from raftline.wire.commands import COMMANDS, Work
@@ -202,17 +202,24 @@ class ServerProtocol:
         """Return what to do with the next lines; None if more bytes have to come first. Unless it
         `may_wait`, also None before a line of another kind than REQUESTS, or whose level may rise.
         """
-        is_simple = self._takes_simple and self._announce is None
-        if is_simple and (batch := self._simple_batch()) is not None:
-            return batch
-        run = self._next_run(may_wait=may_wait) if self._mark is None else []
+        batch = self._simple_batch() if self._takes_simple and self._announce is None else None
+        run = self._next_run(may_wait=may_wait) if batch is None and self._mark is None else []
         is_left = self._whole or self._parsed or self._admitted or self._end or self.lines.begun
         self.is_between_lines = not (is_left or self._uncut)
-        if not run:
-            return self._next_without_lines()
-        kind, reading = run[0].kind, run[0].reading
+        if batch is not None:
+            self._note("read" if batch.is_read else "write", batch.reading)
+            return batch
+        return self._step_of(run) if run else self._next_without_lines()
+
+    def _note(self, kind: str, reading: Reading) -> None:
+        """Note the kind of the lines of this step."""
         self.has_changed = kind != self.kind or reading != self._reading
         self.kind, self._reading = kind, reading
+
+    def _step_of(self, run: list[ParsedLine]) -> Step:
+        """Return what to do with lines of one kind, which are admitted."""
+        kind, reading = run[0].kind, run[0].reading
+        self._note(kind, reading)
         is_bounded = kind in REQUESTS or (kind == "peer" and self._is_peers)
         if self.why_late or not is_bounded:
             self.bound_strangers(self._now_s)
@@ -236,7 +243,7 @@ class ServerProtocol:
 
     def _simple_batch(self) -> Batch | None:
         """Return the next lines as one batch if they are simple requests, which nothing here has to
-        be asked about one by one; None if they are not. It is the batch that `next_step` makes of
+        be asked about one by one; None if they are not. It is the batch that `_step_of` makes of
         lines of any kind."""
         if self._is_first_line or self._parsed is not None or self._admitted or self.why_late:
             return None
@@ -252,11 +259,7 @@ class ServerProtocol:
             taken += more
         if ways is None:
             return None
-        kind, reading = ways
-        is_left = self._whole or self._end or self.lines.begun or self._uncut
-        self.is_between_lines = not is_left
-        self.has_changed = kind != self.kind or reading != self._reading
-        self.kind, self._reading, is_read = kind, reading, kind == "read"
+        is_read = ways[0] == "read"
         traffic_log = self._host.traffic_log
         if traffic_log.shows_requests(len(taken)):
             for sender, _, command in taken:
@@ -265,10 +268,10 @@ class ServerProtocol:
         commands = [command for _, _, command in taken]
         if not is_read and any(ids):
             commands = [
-                f"{sender}#{number}@{command}" if number else command
+                numbered(sender, number, command) if number else command
                 for sender, number, command in taken
             ]
-        batch = Batch(commands, is_read, reading, ids, self._sink)
+        batch = Batch(commands, is_read, ways[1], ids, self._sink)
         batch.may_be_long = False
         return batch
 

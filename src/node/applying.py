@@ -113,8 +113,8 @@ class Applying:
                     self.on_long()
                     break
                 at_hand = at_hand[:count]
-            answered = bool(self._queue.pending)
-            replies = self._logmanager.apply(at_hand, self._now_s, end_s, answers=answered)
+            awaited = bool(self._queue.pending)
+            replies = self._logmanager.apply(at_hand, self._now_s, end_s, answers=awaited)
             answers |= self._answer(at_hand, replies)
             index += len(replies)
             now_s = self._now_s()

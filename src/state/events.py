@@ -47,11 +47,11 @@ class EventRun:
         """The number of the entry of the last event."""
         return self.next - 1 if self.first else self.bare[-1][0]
 
-    def events(self, start: int = 0) -> list[BareEvent]:
-        """Return the events from the one at this place on."""
+    def events(self) -> list[BareEvent]:
+        """Return the events as bare tuples."""
         if not self.first:
-            return self.bare[start:]
-        return [self.at(place) for place in range(start, len(self.sets))]
+            return self.bare.copy()
+        return [self.at(place) for place in range(len(self.sets))]
 
     def at(self, place: int) -> BareEvent:
         """Return the event at this place."""

@@ -76,7 +76,7 @@ class EventHistory:
         self.last = numbers[-1]
         kept, sizes = self._runs, self._sizes
         for run in runs:
-            count = len(run.sets) or len(run.bare)
+            count = len(run)
             has_room = bool(sizes) and sizes[-1] < RUN_BYTES
             if not has_room or (kept[-1].next != run.first and count >= TAKEN_APART):
                 kept.append(EventRun([], run.first))
@@ -92,7 +92,7 @@ class EventHistory:
             sizes[-1] += size
             self.bytes += size
             self._count += count
-        if self._count > self._events_max or self.bytes > self._bytes_max:
+        if self._is_over():
             self._drop()
 
     def _note_jumps(self, numbers: Sequence[int]) -> None:

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from raftline.raft import spelling
 from raftline.raft.change import Change
+from raftline.raft.levels import FIRST
 from raftline.raft.messages import Answer, Message, PeerError
 from raftline.wire.commands import COMMANDS, READ, WRITE, Handling, Request, Work, read_request
 from raftline.wire.membercommands import read_change
@@ -50,7 +51,7 @@ _SIMPLE: Final = frozenset(
     [
         verb
         for verb, row in {**_OF_KEY, **_WITH_VALUE}.items()
-        if row.level == 1 and row.work is Work.SHORT and row.handling in (READ, WRITE)
+        if row.level == FIRST and row.work is Work.SHORT and row.handling in (READ, WRITE)
     ]
 )
 
