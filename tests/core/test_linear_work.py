@@ -23,7 +23,7 @@ SHORT_BYTES = 4 << 10
 FACTOR = 8
 TIMES_MORE_MAX = 24.0  # FACTOR is in proportion, FACTOR ** 2 is the square
 LEAST_S = 0.0003  # less than this is the noise of the clock
-TRIES = 5
+TRIES = 10
 
 BEGINNINGS = [
     b"", b"\xff", b"s2@", b"c#1@", b"s2@Prove s1 nonce ", b"s2@Challenge s1 nonce ", b"s2@Proof ",
