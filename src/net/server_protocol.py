@@ -202,7 +202,8 @@ class ServerProtocol:
         """Return what to do with the next lines; None if more bytes have to come first. Unless it
         `may_wait`, also None before a line of another kind than REQUESTS, or whose level may rise.
         """
-        batch = self._simple_batch() if self._takes_simple and self._announce is None else None
+        is_tried = self._takes_simple and self._announce is None and not self._is_peers
+        batch = self._simple_batch() if is_tried else None
         run = self._next_run(may_wait=may_wait) if batch is None and self._mark is None else []
         is_left = self._whole or self._parsed or self._admitted or self._end or self.lines.begun
         self.is_between_lines = not (is_left or self._uncut)
