@@ -23,7 +23,7 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 from zlib import crc32
 
 from raftline.raft.levels import BOUNDED
@@ -47,6 +47,9 @@ REPLY_CHARACTERS_MAX = 512  # a longer one is long, below level 3
 KEY_MARK = "\0"  # replaces a long key in a kept reply; no reply holds a NUL
 NO_LONGER_KEPT = "\0\0"  # replaces a reply that was dropped
 _Value = TypeVar("_Value")
+# A request that took effect: the CRC-32 of its command, and the reply; "" for a long one that can
+# be made again. A bare tuple of these two is never looked at by the collector of garbage.
+KeptReply = tuple[int, str]
 _OF_WHAT_IS_GONE = (ReplyForm.VALUE, ReplyForm.RESULT, ReplyForm.RESULTS)
 LONG_REPLIES = tuple(  # see `Session`
     f"{verb} "
@@ -59,14 +62,6 @@ LONG_REPLIES = tuple(  # see `Session`
 ERA_TERMS = 1_000_000  # more elections than a cluster has
 ERA_NUMBERS = 10**12  # more entries than can have been lost
 ERA_MAX = 9_000_000  # keeps numbers below 2^63, even with a forged term
-
-
-class KeptReply(NamedTuple):
-    """A request that took effect: the CRC-32 of its command, and the reply; "" for a long one that
-    can be made again."""
-
-    crc: int
-    reply: str
 
 
 class Session:
@@ -96,14 +91,14 @@ class Session:
 
     def remember(self, number: int, answered: KeptReply, *, is_bounded: bool) -> None:
         """Keep one more. Replies before the window are dropped: such a request is refused."""
-        reply = answered.reply
+        reply = answered[1]
         if is_bounded:
             if self.long_bytes and size_of(reply) > SHORT_REPLY_BYTES:
                 self.drop_long()
         elif len(reply) > REPLY_CHARACTERS_MAX:
             for other, (crc, earlier) in self.answered.items():
                 if len(earlier) > REPLY_CHARACTERS_MAX:
-                    self.answered[other] = KeptReply(crc, "")
+                    self.answered[other] = (crc, "")
             self.count()
         self.answered[number] = answered
         self._add(reply)
@@ -118,14 +113,14 @@ class Session:
         """Keep no long reply."""
         for number, (crc, reply) in self.answered.items():
             if size_of(reply) > SHORT_REPLY_BYTES:
-                self.answered[number] = KeptReply(crc, NO_LONGER_KEPT)
+                self.answered[number] = (crc, NO_LONGER_KEPT)
         self.long_bytes = 0
 
     def drop_short(self) -> None:
         """Keep no short reply."""
         for number, (crc, reply) in self.answered.items():
             if reply and size_of(reply) <= SHORT_REPLY_BYTES:
-                self.answered[number] = KeptReply(crc, NO_LONGER_KEPT)
+                self.answered[number] = (crc, NO_LONGER_KEPT)
         self.short_bytes = 0
 
     def keep_latest(self) -> None:
@@ -138,8 +133,8 @@ class Session:
     def count(self) -> None:
         """Count the bytes of its replies again."""
         self.long_bytes = self.short_bytes = 0
-        for each in self.answered.values():
-            self._add(each.reply)
+        for _, reply in self.answered.values():
+            self._add(reply)
 
     def _add(self, reply: str) -> None:
         size = size_of(reply)
@@ -226,11 +221,12 @@ class Sessions:
         answered = session.answered.get(number)
         if answered is None:
             return None
-        if answered.crc != crc32(command.encode("utf-8", "surrogateescape")):
+        crc, reply = answered
+        if crc != crc32(command.encode("utf-8", "surrogateescape")):
             return error(f"request {number} of {name} was another command; nothing was executed")
-        if answered.reply == NO_LONGER_KEPT:
+        if reply == NO_LONGER_KEPT:
             return DONE_ONCE
-        return answered.reply.replace(KEY_MARK, _key_of(command)) or _repeat(command)
+        return reply.replace(KEY_MARK, _key_of(command)) or _repeat(command)
 
     def remember(self, name: str, number: int, command: str, reply: str, level: int) -> None:
         """Keep the reply of a request, so that its retry gets the same; `level` is that of the
@@ -240,7 +236,7 @@ class Sessions:
         session = self._own(name, self._sessions[name])
         self._count(session, -1)
         kept = _kept(command, reply, is_bounded=is_bounded)
-        session.remember(number, KeptReply(crc, kept), is_bounded=is_bounded)
+        session.remember(number, (crc, kept), is_bounded=is_bounded)
         self._count(session, 1)
         if is_bounded:
             self._bound()
@@ -320,7 +316,7 @@ class Sessions:
                 session = table._sessions[_the(str, name)] = Session(0)
                 session.highest = _the(int, highest)
                 session.answered = {
-                    _the(int, number): KeptReply(_the(int, crc), _the(str, reply))
+                    _the(int, number): (_the(int, crc), _the(str, reply))
                     for number, crc, reply in answered
                 }
                 session.count()
