@@ -66,8 +66,10 @@ class RaftlineLock(locking.Lock):
     def acquire(
         self, blocking: bool | float = True, shared: bool = False, timeout: int | None = None
     ) -> bool:
+        lock = self._shared if shared else self._alone
+        blocking, limit_s = utils.convert_blocking(blocking, timeout)
         with _translated():
-            if (self._shared if shared else self._alone).acquire(blocking) is None:
+            if lock.acquire(timeout=limit_s if blocking else 0) is None:
                 return False
         self._driver.locks.add(self)
         return True
@@ -92,10 +94,11 @@ class RaftlineLock(locking.Lock):
         return self._lock.is_held
 
     def is_still_owner(self) -> bool:
-        try:
-            self._lock.check()
-        except (RuntimeError, raftline.LeaseLost):
-            return False
+        with _translated():
+            try:
+                self._lock.check()
+            except (RuntimeError, raftline.LeaseLost):
+                return False
         return True
 
     def heartbeat(self) -> bool:

@@ -1,0 +1,55 @@
+"""Locks of the driver on real nodes: cases that tooz's own tests leave out."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from integrations.nodes import three_nodes
+from tooz import coordination
+
+from raftline_course.harness.cluster import STEADY, Cluster
+
+
+@pytest.fixture(scope="module")
+def at(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with three_nodes(tmp_path_factory.mktemp("nodes")) as at:
+        yield at
+
+
+@contextlib.contextmanager
+def member(at: str, name: bytes) -> Iterator[coordination.CoordinationDriver]:
+    one = coordination.get_coordinator(f"raftline://{at}", name)
+    one.start()
+    try:
+        yield one
+    finally:
+        one.stop()
+
+
+@pytest.mark.parametrize("how", [{"timeout": 3}, {"blocking": 3}, {"blocking": False}])
+def test_a_lock_of_another_is_waited_for_no_longer_than_the_timeout(
+    at: str, how: dict[str, float]
+) -> None:
+    with member(at, b"a") as a, member(at, b"b") as b, a.get_lock(b"lamp"):
+        got: list[bool] = []
+        lock = b.get_lock(b"lamp")
+        thread = threading.Thread(target=lambda: got.append(lock.acquire(**how)), daemon=True)
+        thread.start()
+        thread.join(30)
+        assert got == [False]
+
+
+def test_whether_a_lock_is_still_held_is_an_error_of_tooz_without_nodes(tmp_path: Path) -> None:
+    with Cluster(tmp_path, 1, *STEADY) as cluster:
+        cluster.start()
+        node = cluster.nodes[0]
+        with member(f"localhost:{node.port}?timeout=2", b"a") as a:
+            lock = a.get_lock(b"door")
+            assert lock.acquire()
+            node.kill()
+            with pytest.raises(coordination.ToozConnectionError):
+                lock.is_still_owner()
