@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 
 from raftline.clients.one_node import HangUp, NextLine, Rest, Send, Talk
 from raftline.common.address import Address
+from raftline.common.console import safe_line
 from raftline.view.nodes import SPEAKER, Nodes, UserRefused
 from raftline.view.picture import Event, Picture
 from raftline.view.thinning import BATCH_MAX, remembered, thinned
@@ -39,6 +40,7 @@ class PageFeed:
         self._waiting: list[Event] = []
         self._pages: set[asyncio.Queue[str]] = set()
         self._clocks: dict[str, tuple[float, float]] = {}  # a node's clock, and ours then
+        self._gone: dict[str, tuple[float, float]] = {}  # the same of nodes that ended
 
     async def run(self) -> None:
         """Observe until this task is cancelled."""
@@ -73,7 +75,7 @@ class PageFeed:
         if problem != self.problems.get(name, ""):
             self.problems[name], self._has_news = problem, True
             if is_refusal:
-                self._say(f"[!] {name} can't be observed: {problem}")
+                self._say(safe_line(f"[!] {name} can't be observed: {problem}"))
 
     def _observing(self, name: str) -> Talk[None]:
         """Observe a node for ever: it is asked again if it is gone, or refuses this user."""
@@ -93,7 +95,7 @@ class PageFeed:
             yield HangUp()
             if name in self._clocks:
                 self._put(self.picture.end(name, time.monotonic()))
-                del self._clocks[name]
+                self._gone[name] = self._clocks.pop(name)
             yield Rest(AGAIN_REFUSED_S if self.problems.get(name) else AGAIN_S)
 
     def _reading(self, name: str, address: Address) -> Talk[None]:
@@ -159,7 +161,8 @@ class PageFeed:
             await asyncio.sleep(BATCH_S)
             now = time.monotonic()
             room, before = int(BATCH_MAX * max(1.0, (now - before) / BATCH_S)), now
-            clocks = {name: at + now - ours for name, (at, ours) in self._clocks.items()}
+            known = {**self._gone, **self._clocks}
+            clocks = {name: at + now - ours for name, (at, ours) in known.items()}
             self._put(list(self.picture.lost(clocks)))
             events, self._waiting = self._waiting, []
             if not events and not self._has_news:

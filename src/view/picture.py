@@ -14,6 +14,7 @@ from typing import Any
 from raftline.view.clocks import Clocks
 
 LOST_AFTER_S = 2.0  # without an arrival; one that comes later is late
+SENT_MAX = 5000  # that wait for their other end, of each kind
 LATE_FACTOR = 5
 LATE_S = 0.03
 ROLES = ("pre-candidate", "candidate", "leader")
@@ -35,7 +36,7 @@ class Picture:
         self._arrived: dict[
             _Key, deque[tuple[float, int]]
         ] = {}  # before the report of their sending
-        self._under_way: deque[Event] = deque()
+        self._under_way: list[Event] = []
         self._roles: dict[str, tuple[str, int]] = {}
         self._commits: dict[str, int] = {}
 
@@ -69,14 +70,15 @@ class Picture:
 
     def lost(self, now: dict[str, float]) -> Iterator[Event]:
         """Yield the messages that have not arrived in time; `now` is each node's clock."""
-        while self._under_way:
-            message = self._under_way[0]
-            if message["arrived"] is None:
-                if now.get(message["from"], 0.0) - message["at"] < LOST_AFTER_S:
-                    return
+        under_way, self._under_way = self._under_way, []
+        for message in under_way:
+            if message["lost"] or message["arrived"] is not None:
+                continue
+            if now.get(message["from"], 0.0) - message["at"] < LOST_AFTER_S:
+                self._under_way.append(message)
+            else:
                 message["lost"] = True
                 yield {"k": "lost", "id": message["id"]}
-            self._under_way.popleft()
 
     def lose(self, sender: str, to: str, line: str) -> list[Event]:
         """Take the loss of the last message of these ends and this text."""
@@ -97,6 +99,8 @@ class Picture:
             at, step = waiting.popleft()
             return [message, *self._meet(message, at, step)]
         self._sent.setdefault((name, to, line), deque(maxlen=8)).append(message)
+        if len(self._sent) > SENT_MAX:
+            self._sent.pop(next(iter(self._sent)))
         self._under_way.append(message)
         return [message]
 
@@ -105,7 +109,7 @@ class Picture:
         sent = self._sent.get(key)
         if not sent:
             self._arrived.setdefault(key, deque(maxlen=8)).append((seen["at"], step["id"]))
-            if len(self._arrived) > 5000:
+            if len(self._arrived) > SENT_MAX:
                 self._arrived.pop(next(iter(self._arrived)))
             return []
         message = sent.popleft()

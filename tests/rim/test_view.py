@@ -16,7 +16,7 @@ from raftline.common.address import Address
 from raftline.view import command
 from raftline.view.clocks import SOLVE_EVERY, Clocks, solved
 from raftline.view.page import saved_page
-from raftline.view.picture import COMMITS, LOST_AFTER_S, Picture
+from raftline.view.picture import COMMITS, LOST_AFTER_S, SENT_MAX, Picture
 from raftline.view.thinning import remembered, thinned
 
 STATE = {"clock": 0.0, "role": "follower", "term": 1, "log": []}
@@ -86,6 +86,24 @@ def test_a_message_that_never_arrives_is_lost_and_one_that_takes_long_is_late() 
     arrived = made.step("s2", step_of(51.7, **{"from": "s1", "line": "two"}))[1]
     assert arrived["late"]
     assert kinds(list(made.lost({"s1": 1.0 + LOST_AFTER_S}))) == ["lost"]
+
+
+def test_what_a_node_sent_before_its_end_keeps_no_other_message_from_being_lost() -> None:
+    made = picture(s1=0.0, s2=50.0)
+    made.step("s1", step_of(1.0, sent=[["s3", "one"]]))
+    made.end("s1", 101.0)
+    two = made.step("s2", step_of(52.0, sent=[["s3", "two"]]))[1]
+    assert [event["id"] for event in made.lost({"s2": 60.0})] == [two["id"]]
+    assert kinds(list(made.lost({"s2": 60.0, "s1": 10.0}))) == ["lost"]
+
+
+def test_messages_that_never_arrive_are_not_kept_for_ever() -> None:
+    made = picture(s1=0.0)
+    for number in range(SENT_MAX + 10):
+        made.step("s1", step_of(number, sent=[["s2", f"round {number}"]]))
+        list(made.lost({"s1": number}))
+    assert len(made._sent) == SENT_MAX
+    assert len(made._under_way) == LOST_AFTER_S
 
 
 def test_elections_votes_conflicts_and_commits_are_tagged() -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 
 import pytest
 
 from raftline.clients.options import ClientAccess
 from raftline.common.address import Address
-from raftline.view import feed
+from raftline.view import feed, picture
 from raftline.view.feed import PageFeed
 from raftline.view.nodes import Nodes
 
@@ -41,6 +42,52 @@ def test_a_node_that_tells_what_this_build_cannot_read_is_asked_again(
         server.close()
 
     asyncio.run(asyncio.wait_for(look(), 30))
+
+
+async def observed(*lines: str, until: Callable[[PageFeed], object]) -> list[str]:
+    """Observe a node that says these lines and hangs up; return what the console shows."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.write("".join(f"s1@{line}\n" for line in lines).encode())
+        writer.close()
+        server.close()
+
+    server = await asyncio.start_server(answer, "localhost", 0)
+    said: list[str] = []
+    nodes = Nodes({"s1": Address("localhost", port_of(server))}, ClientAccess())
+    watched = PageFeed(nodes, said.append)
+    task = asyncio.create_task(watched.run())
+    while not until(watched):
+        assert not task.done(), task.exception()
+        await asyncio.sleep(0.001)
+    task.cancel()
+    return said
+
+
+def test_what_a_node_sent_last_is_lost_even_if_the_node_is_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(picture, "LOST_AFTER_S", 0.01)
+    step = {
+        "at": 1.0, "in": "Tick", "from": None, "line": None, "kind": "Tick", "why": [],
+        "changed": [], "sent": [["s2", "hello"]], "refused": False, "pulse": False, "cut": None,
+        "append": [], "role": "follower", "term": 1,
+    }  # fmt: skip
+    lines = (f"OBSERVE response: {STATE}", f"OBSERVED {json.dumps(step)}")
+
+    def is_lost(watched: PageFeed) -> bool:
+        return [event["k"] for event in watched.kept].count("lost") == 1
+
+    asyncio.run(asyncio.wait_for(observed(*lines, until=is_lost), 30))
+
+
+def test_the_refusal_of_a_node_can_t_steer_the_terminal() -> None:
+    refusal = "Sorry, \x1b[2J no"
+    said = asyncio.run(
+        asyncio.wait_for(observed(refusal, until=lambda watched: watched.problems), 30)
+    )
+    assert said == ["[!] s1 can't be observed: Sorry, \\x1b[2J no"]
 
 
 @pytest.mark.parametrize("at_old_place", ["nobody", "another node"])
