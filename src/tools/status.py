@@ -335,10 +335,14 @@ def _read_answer(line: bytes) -> dict[str, Any]:
             raise NoAnswer(f"its status lacks {field}")
     for field, kind in OPTIONAL_FIELDS.items():
         value = answer.get(field, kind())
-        names = value if kind is list else ()
-        if not isinstance(value, kind) or not all(isinstance(name, str) for name in names):
+        names = () if kind is int else value
+        if not isinstance(value, kind) or not all(map(_is_name, names)):
             raise NoAnswer(f"its status has {field} that nobody can read")
     return answer
+
+
+def _is_name(name: object) -> bool:
+    return isinstance(name, str) and NAME.fullmatch(name) is not None
 
 
 def _refused(answer: str) -> NoAnswer:

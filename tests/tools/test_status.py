@@ -259,6 +259,7 @@ def test_a_terminal_shows_the_same_columns_in_colours(
         (line_of({**FOLLOWER, "name": "s7"}), "s7 answers there"),
         (line_of({**FOLLOWER, "voters": 5}), "its status has voters that nobody can read"),
         (line_of({**FOLLOWER, "learners": [[]]}), "its status has learners that nobody can read"),
+        (line_of({**FOLLOWER, "members": {"a\x1b[2J": "h:1"}}), "has members that nobody can read"),
         (line_of({**FOLLOWER, "members_since": None}), "members_since that nobody can read"),
         (b"\x1b[2J\xff\n", "answers: \\x1b[2J"),
         (b"", "closed the connection without an answer"),
