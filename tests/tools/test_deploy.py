@@ -29,6 +29,13 @@ def test_each_variable_is_a_setting_of_a_node(file: str) -> None:
     assert named <= known
 
 
+def test_the_page_of_monitoring_says_what_to_do_at_each_alarm() -> None:
+    alarms = (DEPLOY / "prometheus" / "alerts.yml").read_text(encoding="utf-8").count("- alert: ")
+    page = (DEPLOY.parent / "docs" / "operate" / "monitoring.md").read_text(encoding="utf-8")
+    rows = page.partition("| alarm | means | do |\n|---|---|---|\n")[2].partition("\n\n")[0]
+    assert len(rows.splitlines()) == alarms
+
+
 def test_the_folder_of_the_course_says_that_it_is_a_lab() -> None:
     for file in ("README.md", "docker-compose.yml"):
         text = (LAB / file).read_text(encoding="utf-8")
