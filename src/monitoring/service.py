@@ -39,7 +39,7 @@ class Service:
     ) -> None:
         """Prepare; `read_settings` reads them again, `stamp` gives the time for the log."""
         self.arguments = settings.arguments
-        self._settings = settings
+        self._settings = settings  # those of the start
         self._read_settings = read_settings
         self._console = console
         self._stamp = stamp
@@ -121,8 +121,7 @@ class Service:
     def _take_settings(self) -> str:
         """Read the settings again; return those that take effect at the next start only."""
         new = self._read_settings()
-        old, self._settings = self._settings, new
-        later = _changed(old, new.arguments)
+        later = _changed(self._settings, new.arguments)
         self.arguments = new.arguments
         self._set_log()
         return f"at the next start: {' '.join(later)}" if later else ""

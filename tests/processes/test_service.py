@@ -74,8 +74,10 @@ def test_sighup_reads_the_level_of_the_log_again_while_the_node_serves(
 def test_sighup_tells_which_settings_wait_for_the_next_start(cluster: Cluster) -> None:
     node = cluster.start()["s1"]
     settings(cluster, 'pace = "human"\nmax-connections = 7\n')
-    line = read_again(node)
-    assert line == "[*] s1 has read again: settings (at the next start: pace max-connections)"
+    line = "[*] s1 has read again: settings (at the next start: pace max-connections)"
+    assert [read_again(node), read_again(node)] == [line, line]
+    settings(cluster, "")
+    assert read_again(node) == "[*] s1 has read again: settings"
 
 
 def test_a_wrong_file_at_sighup_is_reported_and_changes_nothing(cluster: Cluster) -> None:
