@@ -287,9 +287,9 @@ class RaftlineDriver(
     # --- leaders and locks ------------------------------------------------------------------------
 
     def _election(self, group_id: bytes) -> raftline.Election[bytes]:
-        if group_id not in self._elections:
-            name = f"tooz/{_quoted(group_id)}"
-            self._elections[group_id] = self.kv.election(name, ttl=self.membership_timeout)
+        if group_id not in self._elections:  # the executor's thread may look here meanwhile
+            made = self.kv.election(f"tooz/{_quoted(group_id)}", ttl=self.membership_timeout)
+            self._elections.setdefault(group_id, made)
         return self._elections[group_id]
 
     def get_leader(self, group_id: bytes) -> coordination.CoordinatorResult[Any]:
