@@ -24,6 +24,7 @@ import itertools
 import json
 import os
 import re
+import select
 import signal
 import tempfile
 import time
@@ -38,7 +39,7 @@ from raftline_course.trial import metrics
 from raftline_course.trial.messages import MESSAGE_ID, UNKNOWN_LEADER, BadMessage, Message
 from raftline_course.trial.metrics import Metrics
 from raftline_course.trial.servers import Health
-from raftline_course.trial.store import StoreClient, Unanswered, next_answer
+from raftline_course.trial.store import StoreClient, Unanswered
 from raftline_course.trial.trial import Trial
 from raftline_course.trial.verdict import PERFECT, Exit, judge
 
@@ -327,13 +328,13 @@ def check_redirects(checks: Checks, trial: Trial) -> None:
     )
     with LineConnection(trial.ports[follower], PATIENCE_S) as connection:
         connection.send("teacher@get lamp")
-        held = next_answer(connection, time.monotonic() + 0.3) is None
+        held = not select.select([connection.socket], [], [], 0.3)[0]
         trial.network.heal()
-        answer = next_answer(connection, time.monotonic() + PATIENCE_S)
+        answer = connection.read_line()
     checks.row(
         "06",
         f"{follower} kept a request while it knew of no leader, then sent it on",
-        held and answer and "Last leader I heard from is: s" in answer[1],
+        held and "Last leader I heard from is: s" in answer,
         (held, answer),
     )
 

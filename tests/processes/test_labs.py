@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from labs.availability.check import Checks, check_by_hand
 from labs.elections import figures
 from labs.elections.figures import made
 from labs.elections.report import differs_from_report
@@ -114,6 +115,12 @@ def test_a_lab_node_watches_the_log_in_its_dir(tmp_path: Path) -> None:
 def test_the_nine_calls_of_the_course_s_program_work(capsys: pytest.CaptureFixture[str]) -> None:
     check_door()
     assert "FAILED" not in capsys.readouterr().out
+
+
+def test_the_rows_of_lab_5_by_hand_hold(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    check_by_hand(Checks(), tmp_path)
+    said = capsys.readouterr().out
+    assert (said.count("\nok "), "FAILED" in said) == (9, False), said
 
 
 def test_a_node_with_cloud_listens_on_all_addresses(capsys: pytest.CaptureFixture[str]) -> None:
