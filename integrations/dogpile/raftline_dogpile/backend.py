@@ -4,7 +4,7 @@ lock of the cluster."""
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dogpile.cache.api import NO_VALUE, BytesBackend
@@ -71,10 +71,11 @@ class RaftlineBackend(BytesBackend):
         """Return the value of a key, else NO_VALUE."""
         return self._kv.get(self._key(key), NO_VALUE)
 
-    def get_serialized_multi(self, keys: Sequence[str]) -> list[Any]:
+    def get_serialized_multi(self, keys: Iterable[str]) -> list[Any]:
         """Return the values of keys, all asked for at once."""
-        found = self._kv.get_many([self._key(key) for key in keys])
-        return [found.get(self._key(key), NO_VALUE) for key in keys]
+        asked = [self._key(key) for key in keys]
+        found = self._kv.get_many(asked)
+        return [found.get(key, NO_VALUE) for key in asked]
 
     def set_serialized(self, key: str, value: bytes) -> None:
         """Set a key."""
@@ -90,7 +91,7 @@ class RaftlineBackend(BytesBackend):
         """Delete a key, if it is there."""
         self._kv.delete(self._key(key))
 
-    def delete_multi(self, keys: Sequence[str]) -> None:
+    def delete_multi(self, keys: Iterable[str]) -> None:
         """Delete keys, all at once."""
         with self._kv.pipeline() as batch:
             for key in keys:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from dogpile.cache import register_backend
+from dogpile.cache import make_region, register_backend
+from dogpile.cache.api import NO_VALUE
 from dogpile.testing.fixtures import (
     _GenericBackendTestSuite,
     _GenericMutexTestSuite,
@@ -52,3 +53,11 @@ class TestSerializers(_GenericSerializerTestSuite, _GenericBackendTestSuite):
 class TestMutexes(_GenericMutexTestSuite):
     backend = NAME
     config_args = arguments_of(distributed_lock=True)
+
+
+def test_keys_may_come_from_a_generator() -> None:
+    region = make_region().configure(NAME, arguments={"at": _ALL[0]["at"]})
+    region.set("lamp", "on")
+    assert region.get_multi(key for key in ("lamp", "door")) == ["on", NO_VALUE]
+    region.delete_multi(key for key in ("lamp", "door"))
+    assert region.get("lamp") is NO_VALUE
