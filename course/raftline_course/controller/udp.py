@@ -115,10 +115,9 @@ class UdpListener:
             places.release()
 
     def _reply(self, message: dict[str, Any], host: str) -> dict[str, object]:
-        verb = message.get("request")
-        if not isinstance(verb, str) or verb not in ORDERS:
-            said = _text(verb)[:80]
-            return self._spelled(sorry(said, no_order(said)))
+        verb = _text(message.get("request"))
+        if verb not in ORDERS:
+            return self._spelled(sorry(verb[:80], no_order(verb[:80])))
         try:
             request = Request(CONTROLLER, "", "", _line(verb, message))
         except ProtocolError as mistake:
@@ -190,7 +189,7 @@ def _line(verb: str, message: dict[str, Any]) -> str:
     """
     key, value = (_text(message.get(field)) for field in ("key", "value"))
     if verb == "STORE":
-        missing = "key" if not key else "value" if message.get("value") is None else ""
+        missing = "key" if not key else "" if value or message.get("value") == "" else "value"
         if missing:
             raise ProtocolError(f"the {missing} is missing: STORE needs key and value")
         return f"STORE {escape(key, key=True)} {escape(value, key=False)}"
@@ -203,7 +202,11 @@ def _line(verb: str, message: dict[str, Any]) -> str:
 
 
 def _text(value: object) -> str:
-    """Return a text, or a number or list as JSON spells it; "" for null."""
+    """Return a text, or a number or list as JSON spells it; "" for null, and for what is nested too
+    deeply to be spelled."""
     if value is None or isinstance(value, str):
         return value or ""
-    return json.dumps(value)
+    try:
+        return json.dumps(value)
+    except RecursionError:
+        return ""
