@@ -136,25 +136,43 @@ def _discard(items: list[Json], item: Json) -> bool:
 
 @_operation("set.union")
 def _union(items: list[Json], more: list[Json]) -> None:
-    items[:] = dict.fromkeys([*items, *more])
+    items[:] = _once([*items, *more]).values()
 
 
 @_operation("set.intersection")
 def _intersection(items: list[Json], others: list[Json]) -> None:
-    kept = set(others)
-    items[:] = [item for item in items if item in kept]
+    kept = _once(others)
+    items[:] = [item for item in items if _text_of(item) in kept]
 
 
 @_operation("set.difference")
 def _difference(items: list[Json], others: list[Json]) -> None:
-    gone = set(others)
-    items[:] = [item for item in items if item not in gone]
+    gone = _once(others)
+    items[:] = [item for item in items if _text_of(item) not in gone]
 
 
 @_operation("set.symmetric")
 def _symmetric(items: list[Json], others: list[Json]) -> None:
-    mine, theirs = dict.fromkeys(items), dict.fromkeys(others)
-    items[:] = [i for i in mine if i not in theirs] + [i for i in theirs if i not in mine]
+    mine, theirs = _once(items), _once(others)
+    items[:] = [mine[text] for text in mine if text not in theirs]
+    items += [theirs[text] for text in theirs if text not in mine]
+
+
+def _once(items: list[Json]) -> dict[str | bytes | None, Json]:
+    """Return the first of each items that are equal, by their texts."""
+    found: dict[str | bytes | None, Json] = {}
+    for item in items:
+        found.setdefault(_text_of(item), item)
+    return found
+
+
+def _text_of(item: Json) -> str | bytes | None:
+    """Return what is equal for equal items alone. Each process has its own hashes of texts. Those
+    of numbers are known: a table of chosen ones would take seconds, and hold up all threads."""
+    if item is None or isinstance(item, str):
+        return item
+    is_fraction = isinstance(item, float) and not item.is_integer()
+    return (repr(item) if is_fraction else str(int(item))).encode()
 
 
 # --- queue --------------------------------------------------------------------------------------

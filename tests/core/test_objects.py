@@ -121,6 +121,37 @@ def test_each_operation_of_an_object_has_its_effect(
     assert machine.value == after
 
 
+SET_OPERATIONS = {
+    "set.union": lambda items, more: dict.fromkeys([*items, *more]),
+    "set.intersection": lambda items, more: [item for item in items if item in set(more)],
+    "set.difference": lambda items, more: [item for item in items if item not in set(more)],
+    "set.symmetric": lambda items, more: [
+        *(item for item in dict.fromkeys(items) if item not in set(more)),
+        *(item for item in dict.fromkeys(more) if item not in set(items)),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", SET_OPERATIONS)
+@given(st.data())
+def test_items_of_a_set_are_equal_if_they_are_so_in_python(name: str, data: st.DataObject) -> None:
+    near = st.sampled_from([0, -0.0, False, 1, 1.0, True, None, "1", "", 2**53 + 1, 2.0**53, 1e300])
+    items, more = data.draw(st.tuples(*[st.lists(near | SCALARS)] * 2))
+    expected = list(SET_OPERATIONS[name](items, more))
+    OPERATIONS[name].act(items, more)
+    assert [*map(spell_json, items)] == [*map(spell_json, expected)]
+
+
+class Unhashed(int):
+    def __hash__(self) -> int:
+        raise AssertionError("the hash of a number is known to everybody")
+
+
+@pytest.mark.parametrize("name", SET_OPERATIONS)
+def test_no_one_foresees_where_the_numbers_of_a_set_lie_in_a_table(name: str) -> None:
+    OPERATIONS[name].act([Unhashed(5), Unhashed(6)], [Unhashed(6), Unhashed(7)])
+
+
 def test_every_operation_that_is_parsed_is_applied_and_vice_versa() -> None:
     assert sorted(OPERATIONS) == sorted(OPERANDS)
 
