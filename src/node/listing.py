@@ -12,10 +12,12 @@ import os
 import tempfile
 import threading
 import weakref
+from array import array
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
+from itertools import groupby
 from typing import IO
 
 from raftline.common.wakeup import Breathe, give_way
@@ -32,7 +34,7 @@ from raftline.wire.protocol import real
 from raftline.wire.watches import has
 
 STEP_KEYS = 1000  # looked at in one go
-STEP_CHARACTERS = 256 << 10  # of lines that are spelled before they are written
+STEP_BYTES = 256 << 10  # of lines that are spelled before they are written
 SORTED_KEYS = 10_000  # sorted in one go
 PIECE_BYTES = 64 << 10
 OWN_BYTES = 1 << 10  # as which a look counts in memory, besides its lines
@@ -46,19 +48,23 @@ def _place(key: str) -> bytes:
     return key_bytes(real(key))
 
 
-def _with_prefix(keys: list[str], prefix: str) -> Iterator[str]:
-    """Return those of the keys, which are in order, that have a prefix."""
+def _with_prefix(keys: list[str], prefix: str) -> Iterator[tuple[int, int]]:
+    """Yield the first and the end of each run of those of the keys, which are in order, that have
+    a prefix."""
     raw = real(prefix)
     try:
         first = raw.encode()
     except UnicodeEncodeError:  # with a byte that is no UTF-8: such keys may stand apart
-        first = b""
-    for place in range(bisect_left(keys, first, key=_place), len(keys)):
-        key = keys[place]
-        if not _place(key).startswith(first):
-            return
-        if real(key).startswith(raw):
-            yield key
+        is_within = [real(key).startswith(raw) for key in keys]
+        for found, run in groupby(range(len(keys)), is_within.__getitem__):
+            places = list(run)
+            if found:
+                yield places[0], places[-1] + 1
+        return
+    begin = bisect_left(keys, first, key=_place)
+    end = bisect_left(keys, True, begin, key=lambda key: not _place(key).startswith(first))
+    if begin < end:
+        yield begin, end
 
 
 class GivenUp(Exception):
@@ -207,23 +213,20 @@ class KeyListing:
         self.number = 0  # of the entry that this is the state after
         self.count = 0
         self._lines = lines
-        self._begin = self._end = 0
+        self._spans: list[tuple[int, int]] = []  # of the lines of its look
 
     @property
     def failure(self) -> str:
         """Why there is no such listing; "" if there is."""
         return self._lines.failure
 
-    def begin(self, number: int) -> None:
-        """Begin after what was written of this look, with the state after an entry."""
+    def begin(self, number: int, runs: Iterable[tuple[int, int]], places: Sequence[int]) -> None:
+        """Begin with the state after an entry, and these runs of the keys of the look. `places`
+        has where the line of each key begins, and the end of all."""
         self.number = number
-        self._begin = self._end = self._lines.size
-
-    def write(self, lines: Sequence[str]) -> None:
-        """Add lines of keys."""
-        self.count += len(lines)
-        self._lines.write("".join(f"{line}\n" for line in lines).encode("utf-8", "replace"))
-        self._end = self._lines.size
+        for first, end in runs:
+            self.count += end - first
+            self._spans.append((places[first], places[end]))
 
     def piece(self, offset: int) -> bytes:
         """Return whole lines from this place on; b"" after the last.
@@ -231,12 +234,19 @@ class KeyListing:
         Raises:
             GivenUp, OSError: as of `Lines.read`.
         """
-        begin, data = self._begin + offset, b""
-        while begin < self._end:
-            more = self._lines.read(begin, min(PIECE_BYTES, self._end - begin))
+        for begin, end in self._spans:
+            if offset < end - begin:
+                return self._whole(begin + offset, end)
+            offset -= end - begin
+        return b""
+
+    def _whole(self, begin: int, end: int) -> bytes:
+        data = b""
+        while begin < end:
+            more = self._lines.read(begin, min(PIECE_BYTES, end - begin))
             begin += len(more)
-            if end := more.rfind(b"\n") + 1:
-                return data + more[:end]
+            if last := more.rfind(b"\n") + 1:
+                return data + more[:last]
             data += more
         return data
 
@@ -266,7 +276,7 @@ class Lister:
                 lines, self._lines = self._lines, None
             if lines is not None:  # else the turn before has taken them
                 try:
-                    self._look(waiting)
+                    self._look(waiting, lines)
                 except HalfApplied as failure:
                     lines.failure = str(failure)
                 except BaseException:
@@ -282,10 +292,11 @@ class Lister:
             listing = self._waiting[prefix] = KeyListing(self._lines)
         return listing
 
-    def _look(self, waiting: dict[str, KeyListing]) -> None:
+    def _look(self, waiting: dict[str, KeyListing], lines: Lines) -> None:
         """Look the pairs through once, while they stand still.
 
-        Prefixes may lie within one another, so no key is kept more than once for all of them.
+        Prefixes may lie within one another, so no key and no line is kept more than once for all
+        of them.
         """
         index: PrefixIndex[bool] = PrefixIndex()
         for prefix in waiting:
@@ -299,24 +310,28 @@ class Lister:
                     found.append(key)
                 if place % STEP_KEYS == 0:
                     self._breathe()
-            keys = self._in_order(found)
+            keys, number = self._in_order(found), entry_number(*applied)
+            places = self._spell(still, keys, number, lines)
             for prefix, listing in waiting.items():
-                listing.begin(entry_number(*applied))
-                self._spell(still, _with_prefix(keys, prefix), listing)
+                listing.begin(number, _with_prefix(keys, prefix), places)
         finally:
             self._logmanager.let_go(still, self._breathe)
 
-    def _spell(self, still: StillPairs, keys: Iterable[str], listing: KeyListing) -> None:
-        """Write down the lines of keys."""
-        lines, size = list[str](), 0
+    def _spell(
+        self, still: StillPairs, keys: Iterable[str], number: int, lines: Lines
+    ) -> Sequence[int]:
+        """Write down the lines of keys; return where each begins, and the end of all."""
+        places, spelled, begun = array("Q", [0]), list[bytes](), 0
         for key in keys:
-            lines.append(has(listing.number, key, value_of(still[key])))
-            size += len(lines[-1])
-            if len(lines) >= STEP_KEYS or size >= STEP_CHARACTERS:
-                listing.write(lines)
-                lines, size = [], 0
+            line = has(number, key, value_of(still[key]))
+            spelled.append(f"{line}\n".encode("utf-8", "replace"))
+            places.append(places[-1] + len(spelled[-1]))
+            if len(spelled) >= STEP_KEYS or places[-1] - begun >= STEP_BYTES:
+                lines.write(b"".join(spelled))
+                spelled, begun = [], places[-1]
                 self._breathe()
-        listing.write(lines)
+        lines.write(b"".join(spelled))
+        return places
 
     def _in_order(self, keys: list[str]) -> list[str]:
         """Return the keys in order; to sort a million at once would stop every thread."""

@@ -11,7 +11,7 @@ import pytest
 from raftline.logmanager import LogManager
 from raftline.net.host import Backlog
 from raftline.node import watch_feed
-from raftline.node.listing import STEP_CHARACTERS, KeyListing
+from raftline.node.listing import STEP_BYTES, Lines
 from raftline.node.watchers import Watchers
 from raftline.raft.log import Entry, Snapshot
 from raftline.storage.snapshotlines import LoadedSnapshot
@@ -489,18 +489,18 @@ def test_a_listing_of_long_values_is_never_in_memory_as_a_whole(
 ) -> None:
     monkeypatch.setattr(LogManager, "folder_path", str(tmp_path))
     written: list[int] = []
-    write = KeyListing.write
+    write = Lines.write
 
-    def counted(listing: KeyListing, lines: Sequence[str]) -> None:
-        written.append(sum(map(len, lines)))
-        write(listing, lines)
+    def counted(lines: Lines, data: bytes) -> None:
+        written.append(len(data))
+        write(lines, data)
 
-    monkeypatch.setattr(KeyListing, "write", counted)
-    length = STEP_CHARACTERS // 4
+    monkeypatch.setattr(Lines, "write", counted)
+    length = STEP_BYTES // 4
     scene.apply(*(f"set k{number} {'v' * length}" for number in range(9)))
     assert len(scene.watch("k")) == 10
     assert len(written) == 3
-    assert max(written) < STEP_CHARACTERS + 2 * length
+    assert max(written) < STEP_BYTES + 2 * length
 
 
 def test_a_listing_that_finds_no_room_on_the_disk_is_refused_in_one_line(scene: Scene) -> None:
@@ -517,7 +517,7 @@ def test_watches_that_come_together_share_one_look_at_the_pairs(scene: Scene) ->
     scene.apply("set a 1", "set b 2", "set ab 3")
     looks = []
     look = scene.watchers._lister._look
-    scene.watchers._lister._look = lambda waiting: looks.append(1) or look(waiting)  # type: ignore
+    scene.watchers._lister._look = lambda *asked: looks.append(1) or look(*asked)  # type: ignore
     asked = [(str(n), WatchAsked(prefix)) for n, prefix in enumerate(("a", "", "a", "x"))]
     first_lines = scene.watchers.open(scene.sink, asked)
     assert [lines[0].split()[2] for lines in first_lines] == ["2", "3", "2", "0"]
