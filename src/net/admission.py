@@ -70,6 +70,11 @@ class Admission:
         return self.proven is None and self.speaks_for is None and not self._asked_level
 
     @property
+    def user(self) -> str | None:
+        """The user that is logged in here, "" if nobody is; None: this node has no users."""
+        return self.login.identity.user if self.login is not None else None
+
+    @property
     def has_rules(self) -> bool:
         """Whether a read or a write may be refused here for anything but itself."""
         host = self._host

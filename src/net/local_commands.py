@@ -44,6 +44,11 @@ class LocalCommands:
         self._backup_file: BackupFile | None = None  # which this connection fetches
         self.is_controllers = False  # such a connection outlives a node that is shut down
 
+    @property
+    def user(self) -> str | None:
+        """The user that is logged in here; see `Holder`."""
+        return self._outgoing.user
+
     def serve(self, kind: str, run: Sequence[ParsedLine]) -> Waits[None]:
         """Reply to lines of one kind, and of one way of reading."""
         if kind == "show":

@@ -47,6 +47,7 @@ class OutgoingProtocol(ReplySink):
         self._is_over = False  # nothing leaves any more
         self._is_stuck = False
         self.bytes_sent = 0
+        self.user: str | None = None  # see `Holder`
         self.puts_codes = False
         self.spelled: Callable[[str, str, str], str] = reply_line  # a reply as it leaves
 

@@ -61,6 +61,7 @@ class Serving:
     def steps(self) -> Waits[None]:
         """Serve up to the end."""
         protocol, outgoing, replies = self._protocol, self._outgoing, self._replies
+        outgoing.user = self._admission.user  # by a certificate
         while True:
             step, self._left = self._left, None
             if step is None and not protocol.is_between_lines:
@@ -117,6 +118,7 @@ class Serving:
             yield from self._replies.flush()
             yield from self._observing.serve([one.request for one in lines])
         else:
+            self._outgoing.user = self._admission.user  # a login may be among these
             yield from self._local_commands.serve(kind, lines)
 
     def complaint(self, problem: str) -> bytes:

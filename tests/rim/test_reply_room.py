@@ -223,7 +223,8 @@ def test_a_reader_that_takes_nothing_is_cut_off_while_others_wait_for_its_room(
 class Held:
     """A connection that holds some room."""
 
-    def __init__(self) -> None:
+    def __init__(self, user: str | None = None) -> None:
+        self.user = user
         self.is_ended = False
 
     def break_off(self) -> None:
@@ -246,7 +247,7 @@ def test_a_reply_that_is_being_made_ends_nobody_and_one_is_always_made(
     room, maker, other = ReplyRoom(10, held_s=0.0, look_s=0.01), Held(), Held()
     room.reserve(maker)
     looked, looks = threading.Semaphore(0), room._end_late
-    monkeypatch.setattr(room, "_end_late", lambda: [looks(), looked.release()])
+    monkeypatch.setattr(room, "_end_late", lambda one: [looks(one), looked.release()])
     waiting = threading.Thread(target=room.reserve, args=(other,), daemon=True)
     waiting.start()
     for _ in range(3):
@@ -297,6 +298,23 @@ def test_who_can_not_wait_is_given_room_or_none_and_ends_those_that_are_late() -
     assert first.is_ended
     room.give(first)
     assert room.reserve_now(second)
+
+
+def test_a_user_that_takes_nothing_leaves_room_for_the_others() -> None:
+    """However many connections it has, and however long its replies became."""
+    room = ReplyRoom(3 * LONG_REPLY_BYTES)
+    first, second = Held("mal"), Held("mal")
+    assert room.reserve_now(first)
+    assert room.reserve_now(second)
+    room.hold(first, 5 * LONG_REPLY_BYTES)
+    assert not room.reserve_now(Held("mal"))
+    for _ in range(10):
+        holder = Held("ann")
+        assert room.reserve_now(holder)
+        room.hold(holder, 10)
+        room.give(holder)
+    assert room.reserve_now(Held("ann"))
+    assert not room.reserve_now(Held("eve"))
 
 
 def test_a_backup_takes_no_room_while_it_waits_for_a_quorum() -> None:

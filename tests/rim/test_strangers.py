@@ -95,6 +95,17 @@ def doors() -> Iterator[list[Door]]:
         door.end()
 
 
+def test_the_room_for_replies_is_counted_for_who_logged_in(
+    access: Access, doors: list[Door]
+) -> None:
+    doors.extend([door := Door(access), of_all := Door(None)])
+    for one in (door, of_all):
+        one.ask("help")
+    assert (door.connection.outgoing.user, of_all.connection.outgoing.user) == ("", None)
+    door.ask(f"login root {PASSWORD}")
+    assert door.connection.outgoing.user == "root"
+
+
 # --- lines ----------------------------------------------------------------------------------------
 
 
