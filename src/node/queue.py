@@ -15,6 +15,7 @@ from raftline.wire.limits import (
     LONG_UNDER_WAY_BYTES,
     LONG_WORK_BYTES,
     QUEUED_BYTES,
+    WRITES_TOGETHER,
 )
 from raftline.wire.protocol import STOPPING, TOO_MUCH_WAITS, no_leader, outcome_unknown
 
@@ -155,6 +156,26 @@ class RequestQueue:
             for _ in range(len(new)):
                 batches.append(new.popleft())  # any thread may add more after these
         return batches
+
+    def leave_some(self, writes: list[Batch]) -> list[Batch]:
+        """Return those of the writes taken that are proposed now. Of very many the connections have
+        one run in turn, and the others wait again, before those that came since."""
+        count = sum([len(batch.commands) for batch in writes])
+        if count <= WRITES_TOGETHER:
+            return writes
+        taken, runs = list[Batch](), OrderedDict[ReplySink | None, deque[Batch]]()
+        for batch in writes:
+            runs.setdefault(batch.reply_sink, deque()).append(batch)
+        count = 0
+        while runs and count < WRITES_TOGETHER:
+            sink, own = runs.popitem(last=False)
+            taken.append(own.popleft())
+            count += len(taken[-1].commands)
+            if own:
+                runs[sink] = own
+        for own in reversed(runs.values()):
+            self.writes.extendleft(reversed(own))
+        return taken
 
     def let_long_go(self) -> None:
         """Put long writes with the others, as many as may be under way beside those that are."""

@@ -34,6 +34,7 @@ from raftline.raft.inputs import (
 from raftline.raft.log import Entry, Snapshot
 from raftline.raft.messages import Answer, Message, PeerError, ReadIndex, ReadIndexReply
 from raftline.raft.node import RawNode
+from raftline.wire.limits import WRITES_UNDER_WAY
 from raftline.wire.membercommands import change_reply
 from raftline.wire.protocol import REMOVED, STOPPING, outcome_unknown
 
@@ -163,17 +164,23 @@ class Stepper:
             len(queue.writes),
             len(queue.reads),
             is_writing=writes.is_busy,
-            is_full=writes.is_full,
+            is_full=writes.is_full or self._are_many_under_way(),
             is_reading=bool(queue.reads) and self._is_reading(),
         )
 
     def _serves_writes(self) -> bool:
         queued, writes = len(self._queue.writes), self._writes
         is_writing = writes.is_busy
-        is_full = is_writing and writes.is_full
+        is_full = (is_writing and writes.is_full) or self._are_many_under_way()
         return self._batching.serves_writes(
             queued, self._now_s(), is_writing=is_writing, is_full=is_full
         )
+
+    def _are_many_under_way(self) -> bool:
+        """Whether very many entries are not applied yet. More would wait for all of them; in the
+        queue the connections take turns."""
+        view = self._node.view
+        return view.log.last_index - view.applied >= WRITES_UNDER_WAY
 
     def _serves_reads(self) -> bool:
         queued, is_reading = len(self._queue.reads), self._is_reading()
@@ -313,7 +320,7 @@ class Stepper:
         if not self._node.takes_proposals:
             self._queue.hold(writes + changes, now)
         else:
-            if writes:
+            if writes := self._queue.leave_some(writes):
                 self._propose(writes, now)
             for batch in changes:
                 self._change(batch, now)

@@ -31,8 +31,10 @@ from raftline.raft.messages import (
 from raftline.raft.node import node_from_disk
 from raftline.raft.roles import Role
 from raftline.raft.state import Options
+from raftline.wire.limits import WRITES_TOGETHER, WRITES_UNDER_WAY
 from raftline.wire.parsing import Reading
 from raftline.wire.protocol import NO_LEADER, REMOVED
+from raftline_course.harness.processes import eventually
 from tests.core.cores import OPTIONS, TIMEOUT_MS, established, node_of
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import MEMBERS
@@ -137,6 +139,32 @@ def test_a_new_leader_sends_heartbeats_though_its_owner_slept_longer(
     driver = driver_of_s1(rim)
     elect(driver)
     assert rim.heartbeat.wait(DEADLINE_S)
+    driver.stop(DEADLINE_S)
+
+
+def test_writes_wait_in_the_queue_while_very_many_are_under_way() -> None:
+    """There the connections take turns. Whoever comes to the log waits for all before."""
+    rim = FakeRim()
+    driver = driver_of_s1(rim)
+    elect(driver)
+    state = driver.node.view
+    some = WRITES_TOGETHER // 8
+    many = [Batch(["set a 1"] * some, is_read=False) for _ in range(WRITES_UNDER_WAY // some)]
+    driver.submit(*many)
+    assert eventually(lambda: state.log.last_index > WRITES_UNDER_WAY, "proposals")
+    last = Batch(["set b 1"], is_read=False)
+    driver.submit(last)
+    rim.heartbeat.clear()
+    assert rim.heartbeat.wait(DEADLINE_S)
+    assert list(driver._queue.writes) == [last]
+
+    def is_answered() -> bool:
+        given = AppendAccepted("s2", "s1", state.term, state.log.last_index, state.round)
+        driver.receive([given], None)
+        return last.is_answered
+
+    assert eventually(is_answered, "the reply")
+    assert all(batch.is_answered for batch in many)
     driver.stop(DEADLINE_S)
 
 

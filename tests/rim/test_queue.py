@@ -22,6 +22,7 @@ from raftline.wire.limits import (
     LONG_UNDER_WAY_BYTES,
     PEER_LINE_BYTES,
     VALUE_BYTES,
+    WRITES_TOGETHER,
 )
 from raftline.wire.operands import Limits
 from raftline.wire.parsing import BY_ROUND, Reading
@@ -307,6 +308,24 @@ def test_long_writes_leave_room_for_short_ones() -> None:
     assert len(refused) == 2  # each has some bytes beside its text
     queue.put(short := short_run(Sink()))
     assert not short.is_answered
+
+
+def test_connections_take_turns_where_very_many_short_writes_wait() -> None:
+    """Else each request would wait for all that one client sends ahead on some connections."""
+    queue, greedy, other = RequestQueue(hold_ms=1000), Sink(), Sink()
+    size = WRITES_TOGETHER // 8
+    many = [Batch(["set k v"] * size, is_read=False, reply_sink=greedy) for _ in range(32)]
+    queue.put(*many, short := short_run(other))
+    proposed = queue.leave_some(take(queue))
+    assert short in proposed[:2]
+    assert len(proposed) == 8 + 1
+    later = short_run(other)
+    queue.put(later)
+    rest = take(queue)
+    assert [run for run in (*proposed, *rest) if run.reply_sink is greedy] == many
+    assert rest[-1] is later
+    few = rest[:8]
+    assert queue.leave_some(few) is few
 
 
 def test_the_longest_command_is_taken_and_fits_a_line_between_nodes() -> None:
