@@ -103,8 +103,9 @@ class OutgoingProtocol(ReplySink):
         if self._is_over or size <= len(NOT_KEPT):
             return reply
         # A reply to a set repeats its value; the requests under way have a bound of their own.
+        # One alone may be longer: a `get` in a transaction whose value is spelled long as JSON.
         longest = UNDER_WAY_MAX + self._added - self._settled
-        if self._kept + size > longest or not room.keep(size):
+        if (self._kept and self._kept + size > longest) or not room.keep(size):
             return NOT_KEPT
         batch.kept += size
         self._kept += size

@@ -519,6 +519,16 @@ def test_long_replies_to_entries_are_kept_as_far_as_there_is_room(line: Line) ->
     assert line.outgoing.keep(after, ["x" * LONG]) == ["x" * LONG]
 
 
+def test_the_only_reply_that_waits_is_kept_at_any_length_that_the_room_has(line: Line) -> None:
+    """Else no `txn get a ; delete a` could return a value of 1 MiB whose bytes JSON spells long."""
+    batch = line.ask("txn get a ; delete a", is_read=False)
+    reply = "x" * (2 * UNDER_WAY_MAX - PIECE)
+    assert line.outgoing.keep(batch, [reply]) == [reply]
+    assert line.outgoing.keep(batch, ["x" * LONG]) == [NOT_KEPT]
+    line.outgoing.break_off()
+    assert line.host.reply_room.kept == 0
+
+
 def test_replies_that_repeat_their_requests_are_kept(line: Line) -> None:
     """Else a client that sends some long values at once can't know whether they were set."""
     values = ["x" * (UNDER_WAY_MAX // 4)] * 5
