@@ -112,6 +112,10 @@ class WatchMachine(Generic[Data]):
                     return False
         return False
 
+    def connect_anew(self) -> None:
+        """Go on by a new connection: of this one a line may be lost, or half sent."""
+        self._is_open = False
+
     def sync(self, until_s: float | None) -> Watching:
         """Take lines until all events that were acknowledged before have come; return False if they
         did not in time, or the watch was closed. Raises ClientError as `take_line`."""

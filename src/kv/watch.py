@@ -93,7 +93,14 @@ class Watch(BaseWatch[Data], Iterator[Event[Data]]):
     def _run(self, steps: Watching) -> bool:
         if self._process != os.getpid():
             raise RuntimeError("this watch is of the process that forked; begin one here")
-        return carry_out(steps, self._node.do)
+        try:
+            return carry_out(steps, self._node.do)
+        except Exception:
+            raise
+        except BaseException:  # Ctrl-C: a line may have been read, and not taken
+            self._machine.connect_anew()
+            self._node.close()
+            raise
 
     def __del__(self) -> None:
         with contextlib.suppress(Exception):

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import raftline
+from raftline.clients.one_node import NodeStep
 from raftline_course.harness.cluster import Cluster
 from raftline_course.harness.processes import DEADLINE_S, eventually
 from tests.processes.typed import at
@@ -198,6 +199,42 @@ def test_a_watch_tells_keys_then_changes_and_ends_when_it_is_closed(kv: raftline
     assert not ended.is_alive()
     with pytest.raises(raftline.Refused, match="there is no entry"):
         next(kv.watch("w/", after=10**9))
+
+
+class InterruptedOnce:
+    """Carries out the steps of a watch, and is interrupted after one of them."""
+
+    def __init__(self, watch: raftline.Watch[str], at: int) -> None:
+        self._do = watch._node.do
+        self._left = at
+
+    def __call__(self, step: NodeStep) -> object:
+        answer = self._do(step)
+        self._left -= 1
+        if not self._left:
+            raise KeyboardInterrupt
+        return answer
+
+
+def test_a_watch_that_was_interrupted_after_any_step_goes_on_and_misses_nothing(
+    kv: raftline.KV[str],
+) -> None:
+    """Ctrl-C may come after a line was read, and before it was taken."""
+    is_whole, steps = False, 0
+    while not is_whole:
+        steps += 1
+        with kv.watch("interrupted/") as watch:
+            assert watch.sync(DEADLINE_S) is not None
+            kv["interrupted/a"] = str(steps)
+            watch._node.do = InterruptedOnce(watch, steps)  # type: ignore[method-assign]
+            try:
+                events = watch.sync(DEADLINE_S)
+                is_whole = True
+            except KeyboardInterrupt:
+                events = watch.sync(DEADLINE_S)
+            assert events is not None
+            assert [each.value for each in events] == [str(steps)]
+    assert steps > 5
 
 
 def test_closing_the_client_ends_its_watches_and_its_thread(nodes: Cluster) -> None:
