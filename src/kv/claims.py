@@ -201,7 +201,7 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
             deleted = yield from attempt.lease._releasing()
         finally:
             self._pass_on(attempt)
-            yield from self._sweeping_after(attempt)
+        yield from self._sweeping_after(attempt)
         if not deleted:
             raise self._broken(attempt)
 

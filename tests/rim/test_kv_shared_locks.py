@@ -362,6 +362,24 @@ def test_who_leaves_reads_one_key_while_the_first_holder_is_there() -> None:
     assert SHARED.held not in left
 
 
+@pytest.mark.parametrize("error", [Unreachable("nobody answers"), KeyboardInterrupt()])
+def test_a_release_that_failed_or_was_interrupted_asks_nothing_more(error: BaseException) -> None:
+    """It would last for twice the time limit. The next claim deletes the mark."""
+
+    def fails(command: str) -> None:
+        asked.append(command)
+        raise error
+
+    cluster = Cluster()
+    lock = cluster.shared_lock()
+    lock.acquire()
+    asked: list[str] = []
+    cluster.before = fails
+    with pytest.raises(type(error)):
+        lock.release()
+    assert [command.partition(" ")[0] for command in asked] == ["release"]
+
+
 def test_shared_holders_are_named_and_a_mark_alone_is_no_holder() -> None:
     store = Store()
     one, two = Claim(store, SHARED, "one"), Claim(store, SHARED, "two")
