@@ -118,13 +118,14 @@ async def reach(
 async def _reach_one(
     address: Address, make: Callable[[Address], Lines], tls: ClientTls | None
 ) -> Lines:
+    loop = asyncio.get_running_loop()
     options: dict[str, Any] = {}
+    if loop.get_task_factory() is None:  # eager tasks can't race in some Pythons 3.12 and 3.13
+        options["happy_eyeballs_delay"] = NEXT_S
     if tls is not None:
-        options = {"ssl": tls.context(), "server_hostname": tls.name_of(address.host)}
+        options |= {"ssl": tls.context(), "server_hostname": tls.name_of(address.host)}
     try:
-        _, made = await asyncio.get_running_loop().create_connection(
-            lambda: make(address), *address, happy_eyeballs_delay=NEXT_S, **options
-        )
+        _, made = await loop.create_connection(lambda: make(address), *address, **options)
     except UnicodeError:  # no name that could be looked up, such as a..b
         raise no_such_host() from None
     return made

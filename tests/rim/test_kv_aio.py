@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
 
@@ -376,6 +377,26 @@ def test_a_watch_whose_wait_is_cancelled_loses_nothing() -> None:
             assert (event.index, event.kind) == (8, "delete")
 
     asyncio.run(run())
+
+
+def test_a_loop_whose_tasks_are_eager_connects_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some versions of Python 3.12 and 3.13 can't race connections in eager tasks."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        connect = loop.create_connection
+
+        def eager(*operands: Any, **options: Any) -> Any:
+            assert options.get("happy_eyeballs_delay") is None, "as in asyncio/staggered.py"
+            return connect(*operands, **options)
+
+        monkeypatch.setattr(loop, "create_connection", eager)
+        made = getattr(asyncio, "eager_task_factory", None)  # none before Python 3.12
+        loop.set_task_factory(made or (lambda loop, coro, **more: asyncio.Task(coro, **more)))
+        async with node(value) as s1, connected(s1) as kv:
+            assert await kv.get("a") == "a"
+
+    asyncio.run(main())
 
 
 def test_a_client_closed_amid_asking_for_members_returns_its_reply() -> None:
