@@ -12,7 +12,7 @@ from raftline.clients.connection import ClientError, Closed, Unreachable
 from raftline.clients.conversation import Client, name_of_client
 from raftline.clients.health import SILENCE_S, ClientHealth, silence_limit
 from raftline.clients.login import Credentials, of_environment
-from raftline.clients.search import Answer, error_of
+from raftline.clients.search import Answer, check_shared, error_of
 from raftline.clients.tls import ClientTls, tls_of
 from raftline.common.address import Address
 from raftline.common.nocopies import NoCopies
@@ -90,6 +90,7 @@ class Clients(NoCopies):
             NoLeader, Unreachable, Refused: nothing was done.
             OutcomeUnknown: it may yet take effect, or not.
         """
+        check_shared(command)
         limit_s = self.timeout if timeout is None else time_limit(timeout)
         is_spare = row_of(command).handling.is_timed and self._is_full
         client = self._made() if is_spare else self._taken(limit_s)
@@ -105,6 +106,8 @@ class Clients(NoCopies):
         """Return the text of each reply, or its error; all are under way at once on one connection.
         `timeout` seconds are for each request from its beginning. Once one has found no node in
         time, no other begins."""
+        for command in commands:
+            check_shared(command)
         client = self._taken(timeout)
         try:
             return [_text_or_error(answer) for answer in client.ask_together(commands)]

@@ -375,6 +375,17 @@ def numbered(
         is_again = True  # in its own session
 
 
+def check_shared(command: str) -> None:
+    """Raise Refused if a command concerns its connection alone. Other requests share that: they
+    would take an event for their answer, or be those of another user."""
+    row = row_of(command)
+    if row.handling.kind in ("watch", "observe", "login"):
+        raise Refused(
+            f"{row.verb} concerns one connection, and the requests of this client share theirs; "
+            "nothing was sent. Use kv.watch(), connect(user=…), or a connection of your own."
+        )
+
+
 def search(
     nodes: NodeTurns, sessions: ClientSessions, name: str, command: str, deadline: Deadline
 ) -> Search[Reply]:

@@ -37,6 +37,7 @@ from raftline.clients.search import (
     NodeTurns,
     Pause,
     SearchStep,
+    check_shared,
     lost,
     search,
     session_with_room,
@@ -89,6 +90,7 @@ class AioAsker:
             ClientError: as `Client.request`.
         """
         self.check_place()
+        check_shared(command)
         deadline = Deadline(timeout_s, attempt_s=timeout_s / ATTEMPTS)
         steps = search(self._nodes, self._sessions, self.name, command, deadline)
         return text_of(await carry_out_awaiting(steps, self._do))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import threading
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 import raftline
+import raftline.aio
 from raftline.clients import pool
 from raftline.clients.pool import CONNECTIONS_MAX
 from raftline_course.harness.processes import eventually
@@ -109,6 +111,25 @@ def test_a_thread_that_gets_no_connection_in_its_time_has_sent_nothing(
     with pytest.raises(raftline.Unreachable, match="so nothing was sent"):
         busy.request("set a 2", timeout=0.01)
     assert node.kept == 1
+
+
+@pytest.mark.parametrize("command", ["watch a", " watch", "observe", "login ann secret", "auth x"])
+def test_what_concerns_one_connection_is_sent_on_none_that_requests_share(
+    command: str, node: Node
+) -> None:
+    """Else the next `get` took an event for its answer, and had the value of another key."""
+    with raftline.connect(f"127.0.0.1:{node.port}") as kv:
+        for ask in (kv.request, lambda each: kv._shared.clients.request_together([each], 1.0)):
+            with pytest.raises(raftline.Refused, match="concerns one connection"):
+                ask(command)
+
+    async def by_a_task() -> None:
+        async with raftline.aio.connect(f"127.0.0.1:{node.port}") as kv:
+            with pytest.raises(raftline.Refused, match="concerns one connection"):
+                await kv.request(command)
+
+    asyncio.run(by_a_task())
+    assert node.received == []
 
 
 def test_a_lease_is_renewed_while_all_connections_are_in_use(
