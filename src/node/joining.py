@@ -36,6 +36,7 @@ from raftline.storage.lines import LINE_BYTES_MAX, looks_like_base
 from raftline.wire.membercommands import CHANGE_S
 
 PAUSES_S = (0.5, 5.0)  # first and longest pause between two tries
+SEARCH_S = 10.0  # in which one try finds a leader, which may then need CHANGE_S
 
 
 def joining_address(text: str) -> Address:
@@ -174,7 +175,7 @@ def _ask_to_be_added(
             # The search below is patient. If no node is there, that is printed at once.
             with Client(*there, name, tls=tls) as client:
                 client.ask("help")
-            with Client(*there, name, CHANGE_S, follow=True, tls=tls) as client:
+            with Client(*there, name, CHANGE_S, search_s=SEARCH_S, follow=True, tls=tls) as client:
                 say(f"[*] {client.request(request)}")
                 return
         except Exception as failure:  # another than a ClientError: no thread to be had, for example

@@ -15,6 +15,7 @@ import pytest
 from raftline.common.address import Address
 from raftline.common.config import FAST, FILE_NAME, ConfigError, Configuration
 from raftline.net.peers import Peer, PeerBook
+from raftline.node import joining
 from raftline.node.clock import Clock
 from raftline.node.joining import (
     advertised,
@@ -40,7 +41,7 @@ from raftline.tools.recover import recover
 from raftline.wire.commands import read_request
 from raftline.wire.membercommands import change_reply, read_change
 from raftline.wire.operands import Limits
-from raftline.wire.protocol import ProtocolError
+from raftline.wire.protocol import NO_LEADER, ProtocolError
 from raftline_course.harness.processes import eventually
 from tests.core.cores import OPTIONS, node_of
 from tests.node_files import storage_file
@@ -283,6 +284,26 @@ def test_a_joiner_that_has_no_login_waits_for_an_admin(refusal: str, line: str) 
         )
         eventually(lambda: all(each.name != "s4 joins" for each in threading.enumerate()))
     assert said == [f"[*] s4 asks localhost:{there.port} to be added to the cluster", line]
+
+
+def test_a_joiner_that_finds_no_leader_says_so_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that names itself as the node to join finds none either."""
+    monkeypatch.setattr(joining, "SEARCH_S", 0.05)
+    view = SimpleNamespace(is_member=False, membership=SimpleNamespace(electors=()))
+    waits = f"[!] s4 is not added yet: {NO_LEADER.removeprefix('Sorry, ')}"
+    said: list[str] = []
+
+    def reply(asked: str) -> str:
+        if asked == "help":
+            return "HELP"
+        return "ADD response: s4 added" if said[-1] == waits else NO_LEADER
+
+    with scripted_nodes() as start:
+        there = Address("localhost", start(reply).port)
+        node = cast(RawNode, SimpleNamespace(view=view))
+        begin_to_join("s4", Address("h", 4), there, None, node, said.append)
+        eventually(lambda: said[-1] == "[*] ADD response: s4 added")
+    assert said[1:-1] == [waits]
 
 
 @pytest.mark.parametrize(("voters", "says"), [(("s1", "s4"), False), (("s1",), True)])
