@@ -78,7 +78,7 @@ def _folder_of(folder: str | None, node: str) -> Path:
 
 
 def _address(place: Path, node: str, members: Membership) -> str:
-    """Return the node's address.
+    """Return the node's address. Its own configuration file has the last word, as at a start.
 
     Raises:
         FilesRefused: no file names it.
@@ -92,7 +92,7 @@ def _address(place: Path, node: str, members: Membership) -> str:
             f"neither {node}.log nor {configuration.path} says where {node} is reached; add a line "
             f"there: {node} HOST PORT"
         )
-    return members.addresses.get(node) or str(here)
+    return members.addresses[node] if here is None else str(here)
 
 
 def _explain(node: str, recovered: Recovered, members: Membership) -> None:

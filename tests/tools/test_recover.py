@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline.common.config import ConfigError
+from raftline.common.config import FILE_NAME, ConfigError
 from raftline.logmanager import LogManager
 from raftline.raft.membership import Configurations
 from raftline.state.sessions import ERA_TERMS
@@ -54,6 +54,21 @@ def test_a_second_recovery_changes_nothing_and_reports_it(
     assert "Nothing was changed. Start it: raftline server s1 " in said
     assert said.count("\n") == 1
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == files
+
+
+def test_a_survivor_goes_on_at_the_address_that_its_own_file_has(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A member that moved has a line in its file, and the old address in its log."""
+    monkeypatch.setattr(sys, "argv", ["raftline"])
+    for name, content in COMPACTED.items():
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / FILE_NAME).write_text("s1 h 7\n")
+    assert recover(str(tmp_path), "s1", confirmed=True) == 0
+    said = capsys.readouterr().out
+    assert f"Start it: raftline server s1 7 --dir {tmp_path}\n" in said
+    assert "--join h:7, best" in said
+    assert b" members s1=h:7,voter\n" in (tmp_path / "s1.log").read_bytes()
 
 
 def test_a_lone_member_that_lost_files_can_be_recovered(tmp_path: Path) -> None:
