@@ -158,7 +158,8 @@ def _why_without_a_vote(state: State) -> str:
         return ""
     return (
         f"{state.name} has no vote, since it may be new or may have lost everything. This ends "
-        f"when a leader is elected without it, or {_WAYS}"
+        "when a leader is elected without it and reaches it at the address that `raftline member` "
+        f"shows, or {_WAYS}"
     )
 
 

@@ -446,7 +446,8 @@ def test_a_node_without_a_vote_names_itself_in_the_reason() -> None:
     node = node_of("s1", recovering=True, may_be_new=True)
     why = (
         "s1 has no vote, since it may be new or may have lost everything. "
-        f"This ends when a leader is elected without it, {WAYS}"
+        "This ends when a leader is elected without it and reaches it at the address that "
+        f"`raftline member` shows, {WAYS}"
     )
     assert silence(node) == [f"[!] No leader is heard: {why}"]
     assert silence(node) == []

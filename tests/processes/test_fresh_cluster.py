@@ -78,7 +78,8 @@ def test_fresh_nodes_beside_a_node_with_an_entry_wait_and_report_why(cluster: Cl
     eventually(lambda: first.ask("client4@get a") == refusal, refusal)
     for name in ("s2", "s3"):
         its = f"{name} has no vote, since it {UNSURE}. This ends when a leader is elected without "
-        cluster[name].wait_for_line(f"[!] No leader is heard: {its}it, or {WAYS}")
+        its += "it and reaches it at the address that `raftline member` shows"
+        cluster[name].wait_for_line(f"[!] No leader is heard: {its}, or {WAYS}")
         facts = cluster[name].status()
         assert (facts["recovering"], facts["may_be_new"]) == (True, True)
         assert cluster[name].ask("client4@set a 1").startswith(f"{name}@Sorry, I know of no leader")
