@@ -16,6 +16,7 @@ from raftline.storage.snapshotlines import HEAD, LoadedSnapshot
 
 _CATCHES_UP = "the node catches up from the others, without a vote until it has"
 _ALONE = "; where it is the only member: raftline recover"
+_RESTORE = "; where it is the only member: restore all its files from one backup"
 _EMPTY = "; where it is the only member: restore all its files, or remove {} and begin anew"
 
 
@@ -109,6 +110,10 @@ class Examination:
         problem = Problem(file, what, means, cure, good_bytes, costs_the_vote)
         self._found.problems.append(problem)
 
+    def _alone(self, good_bytes: int) -> str:
+        """Return what an only member does with so many sound bytes of a log."""
+        return _ALONE if good_bytes or self._found.snapshot is not None else _RESTORE
+
     def _look_at_storage(self) -> None:
         name = self._storage.name
         try:
@@ -171,14 +176,16 @@ class Examination:
             self._add(
                 self._log_name,
                 " is gone, or empty",
-                f"What the node had acknowledged is lost: {_CATCHES_UP}{_ALONE}",
+                f"What the node had acknowledged is lost: {_CATCHES_UP}{self._alone(0)}",
                 Cure.TAKE_VOTE,
                 costs_the_vote=True,
             )
         for problem in self._found.problems:
             if problem.cure is Cure.DROP_SNAPSHOT:
                 problem.cure, problem.costs_the_vote = Cure.DROP_LOG_AND_SNAPSHOT, True
-                problem.means = f"Without a log, nothing else holds the state: {_CATCHES_UP}"
+                problem.means = (
+                    f"Without a log, nothing else holds the state: {_CATCHES_UP}{_RESTORE}"
+                )
 
     def _look_at_log(self) -> None:
         found, promise = self._found, self._found.promise
@@ -192,7 +199,7 @@ class Examination:
                 self._log_name,
                 damage.where,
                 "Entries that were acknowledged are damaged; sound "
-                f"before it: {kept}. With that alone {_CATCHES_UP}{_ALONE}",
+                f"before it: {kept}. With that alone {_CATCHES_UP}{self._alone(damage.good_bytes)}",
                 Cure.CUT_LOG,
                 damage.good_bytes,
                 costs_the_vote=True,
@@ -224,7 +231,8 @@ class Examination:
             self._add(
                 name,
                 f" begins after entry {log.log.base_index}",
-                f"{self._snapshots.name} must hold what came before, and does not: {_CATCHES_UP}",
+                f"{self._snapshots.name} must hold what came before, and does not: {_CATCHES_UP}"
+                + _RESTORE,
                 Cure.DROP_LOG_AND_SNAPSHOT,
                 costs_the_vote=True,
             )
@@ -280,7 +288,7 @@ class Examination:
                     problem.means = f"It may have held more than the log does: {_CATCHES_UP}"
             else:
                 problem.cure, problem.costs_the_vote = Cure.DROP_LOG_AND_SNAPSHOT, True
-                problem.means = f"The log does not hold what it stands for: {_CATCHES_UP}{_ALONE}"
+                problem.means = f"The log does not hold what it stands for: {_CATCHES_UP}{_RESTORE}"
 
     def _claimed_index(self) -> int:
         """Return the last index that a damaged snapshot claims to cover; 0: can't be read."""

@@ -12,11 +12,12 @@ from raftline.common.config import FILE_NAME, ConfigError
 from raftline.logmanager import LogManager
 from raftline.raft.membership import Configurations
 from raftline.state.sessions import ERA_TERMS
+from raftline.storage.examine import Examination
 from raftline.storage.folder import Folder
 from raftline.tools.fsck import fsck
 from raftline.tools.recover import recover
 from tests.node_files import THIRD, log_file
-from tests.tools.test_fsck import COMPACTED
+from tests.tools.test_fsck import COMPACTED, DAMAGES, WHOLE
 
 
 def test_a_survivor_without_its_log_goes_on_from_its_snapshot(
@@ -107,6 +108,25 @@ def test_without_log_and_snapshot_there_is_nothing_to_recover(tmp_path: Path) ->
     with pytest.raises(ConfigError, match=r"neither s1\.log nor s1\.state_machine"):
         recover(str(tmp_path), "s1", confirmed=True)
     assert [path.name for path in tmp_path.iterdir()] == ["s1.storage"]
+
+
+@pytest.mark.parametrize("name", [*DAMAGES, "no log"])
+def test_fsck_sends_an_only_member_to_recover_if_something_is_left(
+    tmp_path: Path, name: str
+) -> None:
+    files, *_ = DAMAGES.get(name, ({},))
+    for file, content in {**WHOLE, **files}.items():
+        (tmp_path / file).write_bytes(content)
+    if name == "no log":
+        (tmp_path / "s1.log").unlink()
+    (problem,) = Examination(Folder(tmp_path), "s1").run().problems
+    fsck([str(tmp_path)], None, repairs=True, as_json=False)
+    is_left = any((tmp_path / f"s1.{end}").exists() for end in ("log", "state_machine"))
+    if problem.costs_the_vote and "only member" in problem.means:
+        assert ("raftline recover" in problem.means) is is_left
+        assert ("restore all its files from one backup" in problem.means) is not is_left
+    else:
+        assert is_left
 
 
 def test_fsck_reports_the_last_term_and_index_of_a_survivor(
