@@ -288,9 +288,4 @@ def say_if_removed(state: State) -> None:
         return
     index = state.configurations.removed_by(state.name)
     if index and state.removed_by != index:
-        state.removed_by = index
-        state.out.members_changed = True
-        state.note(
-            f"[!] {state.name} was removed from the cluster by entry {index}: it stands in no "
-            "election and serves nobody. Stop it; to have it back, add it again"
-        )
+        state.note_removed(index, f"by entry {index}")

@@ -282,6 +282,7 @@ def install(state: State, snapshot: Snapshot, members: Membership, level: int) -
     if state.log.term_at(snapshot.index) == snapshot.term:
         state.advance_commit_index(snapshot.index)  # 6: what follows on it is kept
         return
+    was_member = state.is_member and state.log.last_index > 0  # a newborn may be added later
     # 7: the log ends before it, or holds another entry there, which makes all after it void.
     state.log.reset(snapshot.index, snapshot.term)
     state.durable_index = min(state.durable_index, snapshot.index)
@@ -296,6 +297,8 @@ def install(state: State, snapshot: Snapshot, members: Membership, level: int) -
     state.note(
         f"[*] {state.name} installs the snapshot of {incoming.sender} up to entry {snapshot.index}"
     )
+    if was_member and not state.is_member:
+        state.note_removed(snapshot.index, f"before entry {snapshot.index + 1}")
 
 
 def refuse(state: State, snapshot: Snapshot, why: str) -> None:

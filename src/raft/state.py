@@ -68,7 +68,7 @@ class State:
     peer_levels: dict[str, int] = field(default_factory=dict)  # received since they were connected
     forwarded_reads: ForwardedReads = field(default_factory=ForwardedReads)
     confirmed_reads: deque[ReadReady] = field(default_factory=deque)  # until these are applied
-    removed_by: int = 0  # the entry that took this server out, as was printed
+    removed_by: int = 0  # the entry that took this server out, or a later one, as was printed
     without_vote_now: dict[str, bool] = field(default_factory=dict)  # denied so; True: may be new
     no_leader_because: str = ""  # as was printed, if servers without a vote are the reason
     candidacy: Candidacy | None = None  # while it stands, or asks for PreVotes
@@ -186,6 +186,15 @@ class State:
 
     def note(self, text: str) -> None:
         self.out.notes.append(text)
+
+    def note_removed(self, index: int, how: str) -> None:
+        """Note that this server was taken out, as the log shows up to `index`."""
+        self.removed_by = index
+        self.out.members_changed = True
+        self.note(
+            f"[!] {self.name} was removed from the cluster {how}: it stands in no election and "
+            "serves nobody. Stop it; to have it back, add it again"
+        )
 
     def send(self, message: Message) -> None:
         """Send once everything that this input saves is on disk. The rule."""

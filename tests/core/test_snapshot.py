@@ -496,6 +496,23 @@ def test_the_members_are_those_of_the_snapshot_from_then_on() -> None:
     assert node.view.membership.voters == ("s1", "s2", "s4")
 
 
+@pytest.mark.parametrize(("terms", "is_removed"), [((1, 1), True), ((), False)])
+def test_a_member_that_a_later_snapshot_lacks_was_removed(
+    terms: tuple[int, ...], is_removed: bool
+) -> None:
+    """One without entries may be new: its own list of members names it, and it is added later."""
+    node = node_of("s2", *terms, term=2, options=SMALL)
+    node.step(Receive(piece(0, "a 4\nb 5\n")), 0)
+    others = {"s1": "localhost:10000", "s3": "localhost:10002"}
+    effects = node.step(SnapshotChecked(SENT, all_vote(others)), 0)
+    line = (
+        "[!] s2 was removed from the cluster before entry 8: it stands in no election and serves "
+        "nobody. Stop it; to have it back, add it again"
+    )
+    assert (line in effects.notes, node.view.removed_by > 0) == (is_removed, is_removed)
+    assert node.step(Tick(), 10).notes == []
+
+
 def test_a_snapshot_that_arrived_damaged_is_requested_anew() -> None:
     node = node_of("s2", options=SMALL)
     node.step(Receive(piece(0, "a 4\nb 5\n")), 0)
