@@ -36,6 +36,7 @@ from raftline.storage.lines import LINE_BYTES_MAX, looks_like_base
 from raftline.wire.membercommands import CHANGE_S
 
 PAUSES_S = (0.5, 5.0)  # first and longest pause between two tries
+ASKER = "raftline"  # its own name may be a member's, in which nothing is taken without a proof
 SEARCH_S = 10.0  # in which one try finds a leader, which may then need CHANGE_S
 
 
@@ -173,9 +174,9 @@ def _ask_to_be_added(
     while True:
         try:
             # The search below is patient. If no node is there, that is printed at once.
-            with Client(*there, name, tls=tls) as client:
+            with Client(*there, ASKER, tls=tls) as client:
                 client.ask("help")
-            with Client(*there, name, CHANGE_S, search_s=SEARCH_S, follow=True, tls=tls) as client:
+            with Client(*there, ASKER, CHANGE_S, search_s=SEARCH_S, follow=True, tls=tls) as client:
                 say(f"[*] {client.request(request)}")
                 return
         except Exception as failure:  # another than a ClientError: no thread to be had, for example

@@ -121,6 +121,22 @@ def test_a_node_with_another_secret_gets_no_votes_and_no_entries(
         assert cluster.leader().name in ("s1", "s2")
 
 
+def test_a_member_without_its_files_asks_to_be_added_beside_a_secret(
+    secret: Path, tmp_path: Path
+) -> None:
+    """It asks on a connection of a client, on which no member proves itself."""
+    with Cluster(tmp_path, 3, *STEADY, "--secret", str(secret)) as cluster:
+        cluster.start()
+        lost = cluster["s3"]
+        lost.kill()
+        for file in lost.folder.glob("*s3.*"):
+            file.unlink()
+        lost.start("--join", f"localhost:{cluster['s1'].port}")
+        lost.wait_for_line("[*] ADD response: s3 is a voter as before")
+        lost.wait_for_line("[*] s3 has caught up and votes again")
+        assert "is not added yet" not in lost.transcript()
+
+
 def test_the_secret_is_shown_nowhere(proving: Cluster, secret: Path) -> None:
     """Logs, the process list, the status, errors, recordings."""
     serves(proving)
