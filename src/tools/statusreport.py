@@ -134,7 +134,7 @@ def explained(
         if isinstance(failure, OutcomeUnknown)
         else (sentence_of(NO_LEADER), NoLeader)
     )
-    known = kind(f"{said} {found.tally[0].upper()}{found.tally[1:]}.")
+    known = kind(f"{said.removesuffix('.')}. {found.tally[0].upper()}{found.tally[1:]}.")
     known.advice = "raftline status shows why each node does not answer."
     return known
 

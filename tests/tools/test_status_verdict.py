@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 
+from raftline.clients.connection import OutcomeUnknown
+from raftline.clients.options import ClientAccess
 from raftline.common.address import Address
+from raftline.tools import statusreport
 from raftline.tools.status import NodeStatus
-from raftline.tools.statusreport import clocks, verdict
+from raftline.tools.statusreport import clocks, explained, verdict
 
 THREE = ["s1", "s2", "s3"]
 
@@ -96,6 +99,18 @@ def test_without_a_leader_or_a_quorum_status_reports_no_service(
     nodes: list[NodeStatus], text: str
 ) -> None:
     assert verdict(nodes)[:2] == (False, text)
+
+
+@pytest.mark.parametrize("end", ["", "."])
+def test_the_sentence_of_an_unknown_outcome_ends_before_that_of_a_look(
+    monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    nodes = [says("s1"), silent("s2"), silent("s3")]
+    monkeypatch.setattr(statusreport, "ask_all", lambda *_: nodes)
+    failure = OutcomeUnknown(f"outcome unknown: it was under way; see: members{end}")
+    assert str(explained(failure, {}, ClientAccess())) == (
+        "outcome unknown: it was under way; see: members. 1 of 3 voters answers, 2 are needed."
+    )
 
 
 def shut(name: str, word: str = "no login") -> NodeStatus:
