@@ -231,7 +231,9 @@ def _tell(report: dict[str, Any]) -> None:
         print(f"{node}: repaired: {line}")
     if report["running"]:
         print(f"{node}: is running: nothing is repaired, and its newest lines may look torn")
-    if not report["problems"]:
+    if not report["problems"] and report["term"] is None:
+        print(f"{node}: sound: it has not begun yet")
+    elif not report["problems"]:
         last, snapshot = report["last_index"], report["snapshot_index"]
         log = "no log yet" if last is None else f"entries {report['first_index']}-{last}"
         if last is not None and last < report["first_index"]:

@@ -248,6 +248,17 @@ def test_fsck_notes_stray_files_and_a_hand_written_log() -> None:
     ]
 
 
+def test_a_log_by_hand_is_no_missing_log(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "s1.log").write_bytes(b"0 1 set a 4\n")
+    assert fsck([str(tmp_path)], None, repairs=False, as_json=False) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "s1: s1.log was written by hand; the node adopts it when it starts",
+        "s1: sound: it has not begun yet",
+    ]
+
+
 def test_a_log_by_hand_is_left_to_the_start_that_adopts_it() -> None:
     folder = MemoryFolder({"s1.log": b"0 1 set a 4\n"})
     assert repair_before_start(folder, "s1") == []
