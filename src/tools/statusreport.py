@@ -104,6 +104,8 @@ def verdict(nodes: Sequence[NodeStatus]) -> Verdict:
     tally = _tally(halves, counted, is_short=not has_quorum, all_vote=counted == voters)
     if serves is None:
         text = f"can't tell whether a leader serves: {_kept_out(shut)}; {tally}"
+    elif leader is None and (followed := _followed(answers)):
+        text = f"no leader answers, and others follow {followed}: {tally}"
     elif leader is None:
         text = f"no leader: {tally}" + (", enough to elect one" if has_quorum else "")
     elif has_quorum:
@@ -195,6 +197,13 @@ def _no_leader_because(answers: Answers) -> str:
     said = sorted(answers.values(), key=lambda answer: bool(answer.get("recovering")))
     texts = (answer.get("no_leader_because") for answer in said)
     return next((text for text in texts if isinstance(text, str) and text), "")
+
+
+def _followed(answers: Answers) -> str:
+    """Return the leader by the word of the nodes of the highest term; "" if they know of none."""
+    term = max((answer["term"] for answer in answers.values()), default=0)
+    named = (answer.get("leader") for answer in answers.values() if answer["term"] == term)
+    return next((name for name in named if isinstance(name, str) and name), "")
 
 
 def _others(members: Mapping[str, Any], answers: Answers) -> Iterator[str]:

@@ -344,7 +344,7 @@ def test_without_a_leader_up_prints_the_reasons_of_the_nodes(
         assert cluster.end() == 3
     first, second, _ = cluster.text.splitlines()
     assert first == f"[!] no leader within 1 s; what the nodes said is in {tmp_path}/*.console"
-    assert second.startswith("[!] no leader: ")
+    assert second.startswith("[!] no leader answers, and others follow s")
 
 
 def test_ctrl_c_in_the_moment_a_node_is_started_still_stops_all(

@@ -69,6 +69,8 @@ def test_a_leader_with_a_quorum_serves(nodes: list[NodeStatus], text: str) -> No
         ([silent("s1")], "no leader: 0 of 1 voter answer, 1 is needed"),
         ([says("s1", "candidate"), says("s2"), silent("s3")],
          "no leader: 2 of 3 voters answer, enough to elect one"),
+        ([says("s1", term=2, leader="s1"), says("s2", leader="s3"), silent("s3")],
+         "no leader answers, and others follow s3: 2 of 3 voters answer"),
         ([says("s1"), says("s2", recovering=True), says("s3", recovering=True)],
          "no leader: 1 of 3 voters answers and has a vote, 2 are needed; "
          "s2, s3 have no vote until they have caught up"),
