@@ -21,6 +21,7 @@ from raftline.common.arguments import EXIT_USAGE, Parser
 from raftline.common.console import open_closed_streams
 from raftline.common.quiet_exit import EXIT_INTERRUPTED
 from raftline.common.signals import raised
+from raftline.common.standard_streams import drop_output
 from raftline.tools import (
     accesscommands,
     clustercommands,
@@ -44,31 +45,39 @@ def main(argv: Sequence[str] | None = None) -> int:
     open_closed_streams()
     arguments = word_first(sys.argv[1:] if argv is None else argv)
     try:
-        if arguments[:1] == ["help"]:
-            arguments = [*arguments[1:2], "--help"]
-        if arguments and arguments[0] in {*PASSED_ON, *REQUESTS, *HELD, *course.COMMANDS}:
-            return _pass_on(arguments[0], arguments[1:])  # they parse their options
-        if arguments[:1] == ["completion"] and arguments[2:3] == ["--offer"]:
-            return _offer(arguments[1], arguments[3:])
-        if not arguments:
-            _parser()[0].print_help()
-            return 0
-        options = _options(arguments)
-        carry_out: Callable[[argparse.Namespace], int] = options.carry_out
-        importlib.import_module(f"raftline.{options.module}")  # before Ctrl-C is an exception
-        with raised():
-            return carry_out(options)
+        try:
+            return _carry_out(arguments)
+        finally:
+            sys.stdout.flush()
     except config.ConfigError as error:
         print(f"raftline: {error}", file=sys.stderr)
         return EXIT_USAGE
     except BrokenPipeError:  # `raftline status | head`: the reader has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()
         return 0
-    except OSError as error:
-        print(f"raftline: {config.complaint(error)}", file=sys.stderr)
+    except OSError as error:  # for example a full disk under `> file`
+        what = "can't print: " if drop_output() else ""
+        print(f"raftline: {what}{config.complaint(error)}", file=sys.stderr)
         return EXIT_USAGE
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
+
+
+def _carry_out(arguments: list[str]) -> int:
+    if arguments[:1] == ["help"]:
+        arguments = [*arguments[1:2], "--help"]
+    if arguments and arguments[0] in {*PASSED_ON, *REQUESTS, *HELD, *course.COMMANDS}:
+        return _pass_on(arguments[0], arguments[1:])  # they parse their options
+    if arguments[:1] == ["completion"] and arguments[2:3] == ["--offer"]:
+        return _offer(arguments[1], arguments[3:])
+    if not arguments:
+        _parser()[0].print_help()
+        return 0
+    options = _options(arguments)
+    carry_out: Callable[[argparse.Namespace], int] = options.carry_out
+    importlib.import_module(f"raftline.{options.module}")  # before Ctrl-C is an exception
+    with raised():
+        return carry_out(options)
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Final, TextIO
 
 from raftline.common.derived import mypyc_attr
+from raftline.common.standard_streams import Dropping
 
 LINE_CHARACTERS_MAX = 400
 LINES_PER_SECOND_MAX: Final = 40
@@ -239,7 +240,13 @@ def open_closed_streams() -> None:
 
     Else they are None, and the next open file gets their number. Then output of a library on
     standard error would go to a peer, and a lifeline would be read as a node's input.
+
+    A line that standard error does not take, on a full disk say, is dropped: it does not change
+    the exit status.
     """
+    if sys.stderr is sys.__stderr__ and sys.stderr is not None:
+        raw = io.BufferedWriter(Dropping(sys.stderr.fileno(), "w", closefd=False))
+        sys.stderr = io.TextIOWrapper(raw, sys.stderr.encoding, line_buffering=True)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -59,3 +59,50 @@ def test_a_command_works_without_a_standard_stream(
     assert done.returncode == status
     assert "Traceback" not in done.stderr
     assert not (closed == 2 and "raftline" in done.stdout)  # an error is no output
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [
+        ("status", 3), ("get a", 5), ("get", 2), ("client 1 1 get a", 5), ("server s9 1", 2),
+        ("elect x --timeout 0.1 -- true", 125), ("recover s9", 2),
+    ],
+)  # fmt: skip
+def test_an_exit_status_stays_where_standard_error_is_full(
+    tmp_path: Path, command: str, status: int
+) -> None:
+    (tmp_path / "server-configuration.txt").write_text("s1 localhost 1\n")
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "raftline", *command.split()],
+            cwd=tmp_path,
+            env={"PYTHONPATH": str(SOURCE)},
+            stderr=full,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == status
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("command", ["docs", "completion fish", "--version", "help get"])
+def test_output_that_is_not_taken_is_reported_in_one_line(command: str) -> None:
+    def run(to: int) -> tuple[int, bytes]:
+        done = subprocess.run(
+            [sys.executable, "-m", "raftline", *command.split()],
+            env={"PYTHONPATH": str(SOURCE)},
+            stdout=to,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            check=False,
+        )
+        return done.returncode, done.stderr
+
+    reading_end, writing_end = os.pipe()
+    os.close(reading_end)  # the reader has gone
+    assert run(writing_end) == (0, b"")
+    os.close(writing_end)
+    with Path("/dev/full").open("wb") as full:
+        said = b"raftline: can't print: No space left on device\n"
+        assert run(full.fileno()) == (2, said)
