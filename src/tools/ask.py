@@ -25,7 +25,7 @@ from raftline.common.config import ConfigError, complaint
 from raftline.tools.verbs import LISTINGS, REQUESTS
 from raftline.wire.commands import COMMANDS, Command, read_request
 from raftline.wire.limits import VALUE_BYTES
-from raftline.wire.operands import KEY, KEY_VALUE, PREFIX, Limits
+from raftline.wire.operands import KEY, KEY_VALUE, PAGE, PREFIX, WATCHED, Limits
 from raftline.wire.protocol import ProtocolError, error, escape, real
 from raftline.wire.refusals import refusal_in
 from raftline.wire.replies import Reply, RequestOutcome, outcome_to, value_in
@@ -229,12 +229,19 @@ def _command(reader: Parser, options: argparse.Namespace, verb: str, typed: Type
     try:
         read_request("", "", command, Limits(1 << 62, 1 << 62))
     except ProtocolError as mistake:
-        if of_verb.operands in (KEY, PREFIX) and len(words) > 1:
+        if len(words) > 1 and _takes_one(of_verb, words):
             quoted = shlex.quote(" ".join(words))
-            what = of_verb.operands.form.lower()
+            what = "key" if of_verb.operands is KEY else "prefix"
             reader.error(f"{verb} takes one {what}; one with spaces is quoted: {verb} {quoted}")
         reader.error(str(mistake).rstrip("."))
     return command
+
+
+def _takes_one(of_verb: Command, words: Sequence[str]) -> bool:
+    """Whether the words can only be one key or prefix, whose spaces were not quoted."""
+    return of_verb.operands in (KEY, PREFIX) or (
+        of_verb.operands in (PAGE, WATCHED) and "after" not in words
+    )
 
 
 def _read_value(path: Path | None) -> str:

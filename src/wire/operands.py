@@ -256,7 +256,7 @@ def _read_backup(verb: str, operands: str, limits: Limits) -> str:
 def _read_bare(verb: str, operands: str, limits: Limits) -> str:
     """A command without operands."""
     if operands.strip(" "):
-        raise ProtocolError(not_understood(f"{verb} {operands}".rstrip(" ")))
+        raise ProtocolError(f"{verb} stands alone. Nothing was done.")
     return verb
 
 
