@@ -59,13 +59,18 @@ def show(client: Client, command: str, printer: ReplyPrinter, wanted: Wanted) ->
     Nothing is printed before the first page is here.
 
     Raises:
-        ClientError: the first page did not come, and no object is wanted.
+        Unreachable: no node listens, and no object is wanted.
     """
     pages = _pages(client, command)
     try:
+        client.connect()
         first = next(pages)
     except _Failed as failure:
         return failure.show(printer)
+    except ClientError as failure:
+        if not printer.as_object:
+            raise
+        return printer.fail(command, failure)
     pairs = itertools.chain(first, itertools.chain.from_iterable(pages))
     listed = itertools.islice(pairs, wanted.limit)
     try:
