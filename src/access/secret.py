@@ -158,11 +158,20 @@ def make_secret(path: Path) -> None:
         ConfigError: the file is there already, or can't be written.
     """
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(descriptor, "w") as file:
-            os.fchmod(descriptor, 0o600)
-            file.write(secrets.token_hex(SECRET_BYTES) + "\n")
+        write_new(path, f"{secrets.token_hex(SECRET_BYTES)}\n".encode())
     except FileExistsError:
         raise ConfigError(f"{path} is there already, and is left as it is") from None
     except OSError as error:
         raise ConfigError(f"can't write {path}: {error.strerror or error}") from None
+
+
+def write_new(path: Path, data: bytes) -> None:
+    """Make a file for its owner alone, with this content or not at all. Raises OSError."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with open(descriptor, "wb") as file:
+            os.fchmod(descriptor, 0o600)
+            file.write(data)
+    except OSError:
+        path.unlink()
+        raise

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from raftline.access.expiry import WARN_DAYS, ends_of, warning
+from raftline.access.secret import write_new
 from raftline.access.tls import MEMBER
 from raftline.common.address import HOST
 from raftline.common.config import ConfigError, check_name, complaint
@@ -57,6 +57,7 @@ def make(folder: Path, nodes: Sequence[str], clients: Sequence[str], days: int =
             else:
                 authority.issue(name, hosts, is_member)
     except OSError as error:
+        error.filename = error.filename or folder  # a write names no file
         raise ConfigError(complaint(error)) from None
     return authority.made
 
@@ -82,6 +83,7 @@ def renew(folder: Path, days: int = DAYS) -> list[str]:
             else:
                 authority.renew(path)
     except OSError as error:
+        error.filename = error.filename or folder  # a write names no file
         raise ConfigError(complaint(error)) from None
     return authority.made or [f"no certificate in {folder} ends within {WARN_DAYS} days"]
 
@@ -222,10 +224,13 @@ class _Authority:
             serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption(),
         )
-        descriptor = os.open(key_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(descriptor, "wb") as file:
-            file.write(secret)
-        cert.write_bytes(_pem(made))
+        write_new(key_path, secret)
+        try:
+            cert.write_bytes(_pem(made))
+        except OSError:  # neither is of use without the other
+            cert.unlink(missing_ok=True)
+            key_path.unlink()
+            raise
         self.made.append(f"{cert} and {key_path}, for {days} days")
 
 

@@ -33,10 +33,14 @@ def show(name: str | None, folder: str | None) -> int:
     """
     found = pages()
     if folder is not None:
-        for path, text in found.values():
-            target = Path(folder, path)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(text, encoding="utf-8")
+        try:
+            for path, text in found.values():
+                target = Path(folder, path)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_text(text, encoding="utf-8")
+        except OSError as error:
+            error.filename = error.filename or folder  # a write names no file
+            raise
         print(f"{folder}: {len(found)} files; docs/index.md is the first to read")
     elif name is None:
         width = max(map(len, found))

@@ -88,6 +88,17 @@ def test_a_current_folder_that_is_gone_is_named_in_one_line(tmp_path: Path, comm
     assert "the current folder was deleted; change to one that is there" in complaint
 
 
+@pytest.mark.parametrize("command", ["secret new", "certs new --node s1=h1", "docs --to new"])
+def test_a_file_that_a_full_disk_cuts_off_is_named_and_can_be_made_later(
+    tmp_path: Path, command: str
+) -> None:
+    code, complaint = complaint_of(tmp_path, *command.split(), before="ulimit -f 0; exec")
+    assert (code, complaint.count("\n")) == (2, 1)
+    assert "new" in complaint
+    assert "File too large" in complaint
+    assert complaint_of(tmp_path, *command.split()) == (0, "")
+
+
 @pytest.mark.parametrize("command", ["recover ../x --yes", "backup new --from ../x"])
 def test_an_invalid_name_makes_no_files_elsewhere(tmp_path: Path, command: str) -> None:
     folder = tmp_path / "logs"
