@@ -20,6 +20,7 @@ from raftline.common.config import ConfigError, as_option
 # Ten characters: the byte of its length is a newline, so a node that speaks no TLS sees the end of
 # a line, and refuses it at once.
 ALPN = "raftline/1"
+_OTHER_KEY = "KEY_VALUES_MISMATCH"  # as OpenSSL names it
 MEMBER = "raftline member"  # the organizational unit in a member's certificate
 
 
@@ -167,7 +168,8 @@ def _load_certificate(
             check_private(key, os.stat(key), names[1])
         context.load_cert_chain(cert, key, password=no_password)
     except ssl.SSLError as error:
-        why = error.reason or "no certificate and key in PEM"
+        reason = error.reason or "no certificate and key in PEM"
+        why = "the key is of another certificate" if reason == _OTHER_KEY else reason
         more = f"; if the key is in a file of its own, name {names[1]} as well" * (key is None)
         raise ConfigError(f"{both}: {why}{more}") from None
     except OSError as error:
@@ -177,9 +179,8 @@ def _load_certificate(
 def _load_ca(context: ssl.SSLContext, ca: Path, name: str) -> None:
     try:
         context.load_verify_locations(ca)
-    except ssl.SSLError as error:
-        why = error.reason or "no certificate in PEM"
-        raise ConfigError(f"{name} {ca}: {why}") from None
+    except ssl.SSLError:
+        raise ConfigError(f"{name} {ca}: no certificate in PEM") from None
     except OSError as error:
         raise ConfigError(f"{name} {ca}: {error.strerror}") from None
 

@@ -75,9 +75,11 @@ def exit_status_of(error: BaseException, otherwise: int = EXIT_FILES) -> int:
     """
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, OSError) and cause.errno in _OF_THE_DISK:
+        is_of_system = not hasattr(cause, "library")  # an error of TLS has other numbers
+        number = cause.errno if isinstance(cause, OSError) and is_of_system else None
+        if number in _OF_THE_DISK:
             return EXIT_DISK
-        if isinstance(cause, OSError) and cause.errno in _NO_DESCRIPTOR:
+        if number in _NO_DESCRIPTOR:
             return EXIT_SYSTEM
         cause = cause.__cause__ or cause.__context__
     return error.exit_status if isinstance(error, StorageError) else otherwise

@@ -578,6 +578,13 @@ def test_tls_without_its_files_is_refused_in_words(
         assert why in node.said[-1]
 
 
+def test_a_key_of_another_certificate_needs_a_person(made: Path, tmp_path: Path) -> None:
+    given = ["--tls-cert", str(made / "s1.pem"), "--tls-key", str(made / "s2.key")]
+    with Cluster(tmp_path, 1, *given) as cluster:
+        assert cluster["s1"].launch().ended() == 2
+        assert "s2.key: the key is of another certificate" in cluster["s1"].said[-1]
+
+
 @pytest.mark.parametrize("name", ["s" * 64, "s..1"])
 def test_tls_with_a_name_that_no_handshake_can_have_is_refused(
     made: Path, tmp_path: Path, name: str
