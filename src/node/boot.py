@@ -214,7 +214,7 @@ def _add_bounds(parser: Parser) -> None:
     add = parser.add_argument
     add(
         "--history-events",
-        type=_BYTES,
+        type=as_number("number of events", 1),
         default=HISTORY_EVENTS,
         metavar="N",
         help="how many of the latest events are kept, from which watches go on (default: 100000)",
