@@ -60,7 +60,7 @@ class Leases(Holder):
 
     def __init__(self, nodes: SoakNodes, count: int, seconds: int) -> None:
         super().__init__()
-        self.renewed = self.lost = 0
+        self.lost = 0
         self._nodes, self._seconds = nodes, seconds
         self._connection: LineConnection | None = None
         grants = self._ask([f"lease {seconds}"] * count)
@@ -81,7 +81,6 @@ class Leases(Holder):
                 self.stopping.wait(AGAIN_S)
                 continue
             self.lost += sum(each.startswith("RENEW response, ") for each in said)
-            self.renewed += len(names)
             sent += len(names)
         self._hang_up()
 

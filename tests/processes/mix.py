@@ -31,7 +31,6 @@ class Pulse:
         self._lock = threading.Lock()
         self.restart()
         self.longest_s = 0.0
-        self.longest_until = self._last
 
     def restart(self) -> None:
         """Let the time begin now: nobody asked before."""
@@ -41,7 +40,7 @@ class Pulse:
         """A write was acknowledged."""
         with self._lock:
             if now - self._last > self.longest_s:
-                self.longest_s, self.longest_until = now - self._last, now
+                self.longest_s = now - self._last
             self._last = max(self._last, now)
 
     @property

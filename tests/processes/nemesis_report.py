@@ -61,7 +61,6 @@ class Tally:
         self.heals_s: list[float] = []
         self.leaders = 0
         self.snapshots = 0
-        self.members_max = 0
         self.silent_s = 0.0  # the longest time without an acknowledged write
         self.silent_during = ""
         self.findings: list[str] = []

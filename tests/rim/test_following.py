@@ -40,7 +40,6 @@ class World:
         self.opened: list[Address] = []
         self.reached: Address | None = None  # whoever is to be reached
         self.sent: list[str] = []
-        self.rested_s = 0.0
         self._serve = serve
         self._lines: list[Line] = []
         cursor = WatchCursor(TEXT, prefix, None)
@@ -67,7 +66,6 @@ class World:
             if self.sent[-1].startswith("watch"):
                 self._lines = self._serve(self.sent[-1])
         elif isinstance(step, Rest):
-            self.rested_s += step.seconds
             self.now_s += step.seconds
         elif isinstance(step, NextLine):
             return self._read(step.until_s)

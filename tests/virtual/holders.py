@@ -18,8 +18,7 @@ from tests.virtual.requests import Asker
 from tests.virtual.world import World
 
 SECONDS = (1, 1, 2, 3)
-FASTEST_PERMILLE = 1100  # of a node's clock: see Plan.clock_of
-HOLDER_PERMILLE = 1001  # so that the fastest node is not a tenth faster
+HOLDER_PERMILLE = 1001  # so that the fastest node (Plan.clock_of) is not a tenth faster
 
 
 class LeaseCheck:

@@ -375,7 +375,6 @@ class Locker(Searcher):
         self._tasks: dict[Task, None] = {}
         self._last_round: list[SimulatedLock] | None = None  # to be taken once more
         self._weather = "fair"
-        self._at_all = list(hosts)
         super().__init__(world, plan, name, hosts, history)
         seconds = chance.choice((1, 1, 2))
         self._locks = {each: SimulatedLock(self, each, seconds) for each in NAMES}
