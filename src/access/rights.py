@@ -13,13 +13,12 @@ from typing import NamedTuple
 from raftline.access.roles import Identity
 from raftline.wire.commands import COMMANDS, IN_TRANSACTIONS, Request
 from raftline.wire.leaseoperands import without_lease
-from raftline.wire.operands import Limits, show_operands
+from raftline.wire.operands import NO_LIMITS, show_operands
 from raftline.wire.protocol import shown
 from raftline.wire.rights import Right, Touches, UserRole
 from raftline.wire.transactions import read_transaction
 from raftline.wire.watches import watch_operands
 
-_NO_LIMITS = Limits(1 << 62, 1 << 62)  # the line was read by those of the node before
 _NOTHING = "Nothing was done."
 _READ_LOG = " read log"
 _SESSION = "write, nor begin a session for that"  # a client begins one before its first write
@@ -137,7 +136,7 @@ def _needs_of_parts(command: str, keys_of_lease: KeysOfLease) -> Iterator[_Need]
         looked_at.add(lease)
         return keys_of_lease(lease)
 
-    found = read_transaction(command.partition(" ")[2], IN_TRANSACTIONS, _NO_LIMITS)
+    found = read_transaction(command.partition(" ")[2], IN_TRANSACTIONS, NO_LIMITS)
     for condition in found.conditions:
         verb = "show" if condition.is_on_prefix else "get"
         yield _Need(UserRole.READER, f"{verb} {shown(condition.key)}", [condition.key])

@@ -17,11 +17,10 @@ from raftline.kv.events import Event, WatchCursor
 from raftline.kv.watch import Watch
 from raftline.wire import watches
 from raftline.wire.commands import read_request
-from raftline.wire.operands import Limits
+from raftline.wire.operands import NO_LIMITS
 from raftline.wire.protocol import escape, unescape, without_controls
 from raftline.wire.replies import valid_json
 
-_NO_LIMITS = Limits(1 << 62, 1 << 62)  # the node has its own
 _LOOK_S = 0.5  # between two looks whether somebody reads what is printed
 
 
@@ -80,7 +79,7 @@ def show(client: Client, command: str) -> None:
 
 
 def _asked(command: str) -> watches.WatchAsked:
-    return watches.watch_operands(read_request("", "", command, _NO_LIMITS).command)
+    return watches.watch_operands(read_request("", "", command, NO_LIMITS).command)
 
 
 def line_of(event: Event[str]) -> str:

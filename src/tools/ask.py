@@ -25,7 +25,7 @@ from raftline.common.config import ConfigError, complaint
 from raftline.tools.verbs import LISTINGS, REQUESTS
 from raftline.wire.commands import COMMANDS, Command, read_request
 from raftline.wire.limits import VALUE_BYTES
-from raftline.wire.operands import KEY, KEY_VALUE, PAGE, PREFIX, WATCHED, Limits
+from raftline.wire.operands import KEY, KEY_VALUE, NO_LIMITS, PAGE, PREFIX, WATCHED
 from raftline.wire.protocol import ProtocolError, error, escape, real
 from raftline.wire.refusals import refusal_in
 from raftline.wire.replies import Reply, RequestOutcome, outcome_to, value_in
@@ -227,7 +227,7 @@ def _command(reader: Parser, options: argparse.Namespace, verb: str, typed: Type
     elif verb == "set" and options.lease is not None:
         command = f"under {escape(options.lease, key=True)} {command}"
     try:
-        read_request("", "", command, Limits(1 << 62, 1 << 62))
+        read_request("", "", command, NO_LIMITS)
     except ProtocolError as mistake:
         if len(words) > 1 and _takes_one(of_verb, words):
             quoted = shlex.quote(" ".join(words))

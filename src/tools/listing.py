@@ -12,7 +12,7 @@ from raftline.clients.connection import ClientError
 from raftline.clients.conversation import Client
 from raftline.clients.streams import say
 from raftline.wire.commands import read_request
-from raftline.wire.operands import Limits
+from raftline.wire.operands import NO_LIMITS
 from raftline.wire.protocol import error, escape
 from raftline.wire.refusals import for_people
 from raftline.wire.replies import (
@@ -24,8 +24,6 @@ from raftline.wire.replies import (
     pairs_of,
     valid_json,
 )
-
-_NO_LIMITS = Limits(1 << 62, 1 << 62)  # the node has its own
 
 Pair = tuple[str, str]
 
@@ -140,7 +138,7 @@ def _print_joined(head: str, parts: Iterable[str], tail: str) -> None:
 
 def _pages(client: Client, command: str) -> Iterator[Iterable[Pair]]:
     """Yield the pairs of each page. Raises _Failed."""
-    mode = read_request("", "", command, _NO_LIMITS).read
+    mode = read_request("", "", command, NO_LIMITS).read
     while command:
         try:
             reply = client.ask(command)

@@ -18,7 +18,7 @@ from raftline.wire import leaseoperands as of_leases
 from raftline.wire import loginoperands as of_logins
 from raftline.wire import operands as take
 from raftline.wire import transactions
-from raftline.wire.operands import ALL_KEYS, TRY, Limits, Operands, not_understood
+from raftline.wire.operands import ALL_KEYS, NO_LIMITS, TRY, Limits, Operands, not_understood
 from raftline.wire.protocol import ProtocolError, shown
 from raftline.wire.rights import (
     ADMINISTERS,
@@ -290,7 +290,7 @@ def _level_of_transaction(command: Command, canonical: str) -> int:
     if not _MAY_BE_NEW.search(canonical):
         return command.level
     operands = canonical.partition(" ")[2]
-    read = transactions.read_transaction(operands, IN_TRANSACTIONS, Limits(1 << 62, 1 << 62))
+    read = transactions.read_transaction(operands, IN_TRANSACTIONS, NO_LIMITS)
     return max(command.level, read.level)
 
 

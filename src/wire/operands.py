@@ -44,6 +44,9 @@ class Limits(NamedTuple):
         )
 
 
+NO_LIMITS = Limits(1 << 62, 1 << 62)  # of a line that a node of other limits reads, or has read
+
+
 class Operands(NamedTuple):
     """One form of operands, which several commands may share."""
 
