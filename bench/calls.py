@@ -17,6 +17,7 @@ from pathlib import Path
 import results
 from generator import BenchError, Load
 from rows import ROWS, Setting
+from script import end_with
 from slow_ways import KEYS, CountedNodes, Function, in_order
 
 ROWS_COUNTED = ("set, 1", "set, 64", "set, 8 x 16 in flight", "get, 1", "get, 64")
@@ -85,8 +86,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's `&` has it ignored
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    end_with(main)

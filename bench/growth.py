@@ -7,7 +7,6 @@ is done. Nothing here is a test; nothing asserts a time.
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +28,7 @@ from generator import BenchError
 from growth_setup import Setup
 from progress import Progress
 from results import Results
+from script import end_with
 from tables import as_text, plain_table
 
 PORT = 29_200
@@ -149,8 +149,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's `&` has it ignored
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    end_with(main)

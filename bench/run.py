@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import signal
 import sys
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from raftline_wheel import RaftlineWheel
 from redis_server import Redis
 from results import Results, Rows
 from rows import ONE_SERVER, QUICK, ROWS, takes, without_pace
+from script import end_with
 from tables import RIVAL, as_text, bench_table
 
 PORT = 29_000
@@ -201,8 +201,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's `&` has it ignored
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    end_with(main)

@@ -12,7 +12,6 @@ import argparse
 import ast
 import os
 import re
-import signal
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING
 import results
 from generator import BUILD, BenchError, Load
 from raftline_nodes import Raftline
+from script import end_with
 
 if TYPE_CHECKING:
     from mypy.build import BuildResult
@@ -220,8 +220,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's `&` has it ignored
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    end_with(main)

@@ -9,7 +9,6 @@ quarter beside those of the last. The exit status is 1 where something grew beyo
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from pathlib import Path
 import results
 from generator import KEYS, BenchError, Load
 from results import Results, Row
+from script import end_with
 from soak_bounds import LEAST, judge
 from soak_holders import Leases, Watches
 from soak_nodes import STAYING, SoakNodes
@@ -228,8 +228,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's `&` has it ignored
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    end_with(main)
