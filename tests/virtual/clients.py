@@ -4,27 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol
 
 from tests.virtual.client_request import COUNTER, EXPIRED, ClientRequest, Verb, Way
 from tests.virtual.history import History
 from tests.virtual.journal import END, JOURNAL
 from tests.virtual.plan import Plan
+from tests.virtual.requests import OneAtATime, Server
 from tests.virtual.world import World
 
 WAYS: tuple[Way, ...] = ("index", "lease", "ask")
 ODD_ENDS = ("", "é", "\\n")  # whose bytes, characters and spelling differ in number
 
 
-class Server(Protocol):
-    """A node as a client sees it."""
-
-    name: str
-
-    def submit(self, request: ClientRequest) -> None: ...
-
-
-class Client:
+class Client(OneAtATime):
     """One client: a request at a time, to the node it takes for the leader, or to any.
 
     One with a session gives each write a number, and sends it again under that number, to
@@ -36,13 +28,7 @@ class Client:
     def __init__(
         self, world: World, plan: Plan, name: str, servers: Sequence[Server], history: History
     ) -> None:
-        self.name = name
-        self.stopped = False
-        self.waiting: ClientRequest | None = None
-        self._world = world
-        self._plan = plan
-        self._servers = {server.name: server for server in servers}
-        self._leader: str | None = None
+        super().__init__(world, plan, name, servers)
         # Some stay with the leader they know, others look around and find the new one early.
         self._roams = world.random.choice([0.02, 0.02, 0.3, 0.8])
         self._reads = world.random.choice([0.3, 0.5, 0.97])  # a share of what it asks
@@ -111,13 +97,9 @@ class Client:
         self._send(request)
 
     def _send(self, request: ClientRequest) -> None:
-        world = self._world
-        self.waiting = request
-        if self._leader is None or world.chance(self._roams):
-            self._leader = world.pick(list(self._servers))
-        world.within(2, self._servers[self._leader].submit, request)
-        patience_ms = self._plan.options.election_timeout_ms * world.pick((1, 3, 10))
-        world.after(patience_ms, self.unknown, request)
+        if self._leader is not None and self._world.chance(self._roams):
+            self._leader = None
+        super()._send(request)
 
     def answered(self, request: ClientRequest, reply: str) -> None:
         """The reply has come."""
@@ -226,10 +208,3 @@ class Client:
         """Ask no more, without an answer: an earlier try under the same number may have done it."""
         if request.was_unknown and request.number is not None and request.first_reply is None:
             self._history.unknown(request)
-
-    def _settle(self, request: ClientRequest) -> bool:
-        if request.settled:
-            return False
-        request.settled = True
-        self.waiting = None
-        return True

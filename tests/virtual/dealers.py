@@ -10,13 +10,12 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from raftline.state.store import Pairs
 from raftline.wire.transactions import spell_word
 from raftline_course.harness.serializable import END, ObservedTransaction, findings
 from tests.virtual.plan import Plan
-from tests.virtual.requests import Asker
+from tests.virtual.requests import Asker, OneAtATime, Server
 from tests.virtual.world import World
 
 KEYS = [f"txn{number}" for number in range(5)]
@@ -27,12 +26,6 @@ REPLY = re.compile(r"TXN response, (then|else): (\[.*\])")
 CLEARED = re.compile(r"CLEAR response: ([0-9]+) keys? deleted")
 UNCERTAIN = ("Sorry, session expired", "Sorry, outcome unknown")
 NO_LEVEL = "Sorry, I don't understand: "  # the cluster has not risen to level 2 yet
-
-
-class Server(Protocol):
-    name: str
-
-    def submit(self, request: DealerRequest) -> None: ...
 
 
 @dataclass(eq=False)
@@ -82,20 +75,14 @@ def check_sum(balances: object) -> None:
     assert not held or sum(held) == SUM, f"the accounts hold {held}"
 
 
-class Dealer:
+class Dealer(OneAtATime):
     """One client: a request at a time, to the node that it takes for the leader, or to any."""
 
     def __init__(
         self, world: World, plan: Plan, name: str, servers: Sequence[Server], ledger: Ledger
     ) -> None:
-        self.name = name
-        self.stopped = False
-        self.waiting: DealerRequest | None = None
-        self._world = world
-        self._plan = plan
-        self._servers = {server.name: server for server in servers}
+        super().__init__(world, plan, name, servers)
         self._ledger = ledger
-        self._leader: str | None = None
         self._later: DealerRequest | None = None  # to be sent once more in a moment
         self._number = 0
         self._is_numbered = world.chance(0.5)
@@ -260,15 +247,6 @@ class Dealer:
         sender = f"{self.name}#{self._number}@" if self._is_numbered else ""
         self._send(DealerRequest(self, sender + command, self._world.tick()))
 
-    def _send(self, request: DealerRequest) -> None:
-        world = self._world
-        self.waiting = request
-        if self._leader is None:
-            self._leader = world.pick(list(self._servers))
-        world.within(2, self._servers[self._leader].submit, request)
-        patience_ms = self._plan.options.election_timeout_ms * world.pick((1, 3, 10))
-        world.after(patience_ms, self.unknown, request)
-
     def answered(self, request: DealerRequest, reply: str) -> None:
         if not self._settle(request):
             return
@@ -309,11 +287,3 @@ class Dealer:
         request, self._later = self._later, None
         if request is not None and not self.stopped:
             self._send(request)
-
-    def _settle(self, request: DealerRequest) -> bool:
-        if request.settled:
-            return False
-        request.settled = True
-        if self.waiting is request:
-            self.waiting = None
-        return True

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from raftline.logmanager import LogManager
 from raftline.state.leases import OWN
 from tests.virtual.plan import Plan
-from tests.virtual.requests import Asker
+from tests.virtual.requests import Asker, OneAtATime, Server
 from tests.virtual.world import World
 
 SECONDS = (1, 1, 2, 3)
@@ -82,12 +81,6 @@ class LeaseCheck:
             )
 
 
-class Server(Protocol):
-    name: str
-
-    def submit(self, request: LeaseRequest) -> None: ...
-
-
 @dataclass(eq=False)
 class LeaseRequest:
     """One request of a holder, as `Requests` wants it."""
@@ -105,21 +98,15 @@ class LeaseRequest:
         return self.command if "@" in self.command else f"{self.client.name}@{self.command}"
 
 
-class Holder:
+class Holder(OneAtATime):
     """Gets a lease, puts a key under it, renews it for a while, and lets it go or forgets it; or
     sets a key for a time, again and again."""
 
     def __init__(
         self, world: World, plan: Plan, name: str, servers: Sequence[Server], check: LeaseCheck
     ) -> None:
-        self.name = name
-        self.stopped = False
-        self.waiting: LeaseRequest | None = None
-        self._world = world
-        self._plan = plan
-        self._servers = {server.name: server for server in servers}
+        super().__init__(world, plan, name, servers)
         self._check = check
-        self._leader: str | None = None
         self._number = 0
         self._lease = ""
         self._is_put = False
@@ -157,7 +144,7 @@ class Holder:
             self._write(f"under {self._lease} set {self._key} {self._lease}")
         elif self._left:
             self._left -= 1
-            self._send(f"renew {self._lease}", in_log=False)
+            self._ask(f"renew {self._lease}", in_log=False)
         elif self._world.chance(0.5):
             self._check.given_up(self._lease)  # it counts as let go from when it asks for that
             self._write(f"release {self._lease}")
@@ -180,19 +167,10 @@ class Holder:
     def _write(self, command: str) -> None:
         self._number += 1
         sender = f"{self.name}#{self._number}@" if self._is_numbered else ""
-        self._send(f"{sender}{command}", in_log=True)
+        self._ask(f"{sender}{command}", in_log=True)
 
-    def _send(self, command: str, *, in_log: bool) -> None:
-        self._submit(LeaseRequest(self, command, self._world.now_ms, in_log, "clock"))
-
-    def _submit(self, request: LeaseRequest) -> None:
-        world = self._world
-        self.waiting = request
-        if self._leader is None:
-            self._leader = world.pick(list(self._servers))
-        world.within(2, self._servers[self._leader].submit, request)
-        patience_ms = self._plan.options.election_timeout_ms * world.pick((1, 3, 10))
-        world.after(patience_ms, self.unknown, request)
+    def _ask(self, command: str, *, in_log: bool) -> None:
+        self._send(LeaseRequest(self, command, self._world.now_ms, in_log, "clock"))
 
     def refused(self, request: LeaseRequest, leader: str | None) -> None:
         if self._settle(request):
@@ -207,17 +185,9 @@ class Holder:
     def _again(self, request: LeaseRequest) -> None:
         """Ask again: it still counts from when it asked first."""
         if not self.stopped and self.waiting is None:
-            self._submit(
+            self._send(
                 LeaseRequest(self, request.command, request.sent_ms, request.in_log, request.how)
             )
-
-    def _settle(self, request: LeaseRequest) -> bool:
-        if request.settled:
-            return False
-        request.settled = True
-        if self.waiting is request:
-            self.waiting = None
-        return True
 
     # --- replies ------------------------------------------------------------------------------
 

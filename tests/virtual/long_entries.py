@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 from raftline.state.machines import Machines
 from raftline.wire.strictjson import Json
 from tests.invariants import InvariantError
 from tests.virtual.plan import Plan
-from tests.virtual.requests import Asker
+from tests.virtual.requests import Asker, Server
 from tests.virtual.world import World
 
 NAME = "jobs"
@@ -80,14 +79,6 @@ class WithoutCore(AbstractContextManager[None]):
 
     def __exit__(self, *_: object) -> None:
         self._lock.may_be_waited_for = False
-
-
-class Server(Protocol):
-    """A node as a foreman sees it."""
-
-    name: str
-
-    def submit(self, request: Any) -> None: ...
 
 
 @dataclass(eq=False)

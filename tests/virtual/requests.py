@@ -10,6 +10,7 @@ from raftline.wire.protocol import NOT_LEADER, OUTCOME_UNKNOWN
 from raftline.wire.refusals import ELSEWHERE, refusal_in
 from tests.invariants import InvariantError, Invariants
 from tests.virtual.lines import Connected, Doors
+from tests.virtual.plan import Plan
 from tests.virtual.world import World
 
 if TYPE_CHECKING:
@@ -44,6 +45,48 @@ class Request(Protocol):
     def in_log(self) -> bool: ...
     @property
     def how(self) -> str: ...
+
+
+class Server(Protocol):
+    """A node as a client sees it."""
+
+    name: str
+
+    def submit(self, request: Any) -> None: ...
+
+
+class OneAtATime:
+    """A client with one request under way, at the node that it takes for the leader, or at any."""
+
+    def __init__(self, world: World, plan: Plan, name: str, servers: Sequence[Server]) -> None:
+        self.name = name
+        self.stopped = False
+        self.waiting: Any = None
+        self._world = world
+        self._plan = plan
+        self._servers = {server.name: server for server in servers}
+        self._leader: str | None = None
+
+    def unknown(self, request: Any) -> None:
+        """Nothing was heard of a request in time."""
+        raise NotImplementedError
+
+    def _send(self, request: Any) -> None:
+        world = self._world
+        self.waiting = request
+        if self._leader is None:
+            self._leader = world.pick(list(self._servers))
+        world.within(2, self._servers[self._leader].submit, request)
+        patience_ms = self._plan.options.election_timeout_ms * world.pick((1, 3, 10))
+        world.after(patience_ms, self.unknown, request)
+
+    def _settle(self, request: Any) -> bool:
+        """Note the outcome of a request; return whether it is the first one."""
+        if request.settled:
+            return False
+        request.settled = True
+        self.waiting = None
+        return True
 
 
 class Asked:
