@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import pytest
 
 from tests.at_night import at_night
 from tests.virtual import guests
-from tests.virtual.schedule import SimulationFailed, run
+from tests.virtual.seeds import counts_of, first_failure
 
 STEPS = 3000
 COVERED = (
@@ -28,22 +26,11 @@ def users_in_each(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("first", "count"), [(0, 10), *at_night((100, 300))])
 def test_rights_count_from_the_moment_in_which_they_were_read(first: int, count: int) -> None:
-    counts: Counter[str] = Counter()
-    for seed in range(first, first + count):
-        counts += run(seed, steps=STEPS).counts
+    counts = counts_of(first, count, steps=STEPS)
     assert [name for name in COVERED if not counts[name]] == []
-
-
-def first_failure(seeds: range) -> str:
-    for seed in seeds:
-        try:
-            run(seed, steps=STEPS)
-        except SimulationFailed as failed:
-            return str(failed).splitlines()[0]
-    return ""
 
 
 @pytest.mark.pure  # it replaces a method of a compiled class
 def test_rights_as_of_the_login_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("raftline.access.login.Login._look_again", lambda _: None)
-    assert "must not be" in first_failure(range(10))
+    assert "must not be" in first_failure(range(10), steps=STEPS)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-
 import pytest
 
 from raftline.kv import events
@@ -13,7 +10,7 @@ from raftline.kv.liveness import Liveness
 from raftline.wire.watches import WatchAsked
 from tests.at_night import at_night
 from tests.virtual import schedule
-from tests.virtual.schedule import SimulationFailed, run
+from tests.virtual.seeds import counts_of, first_failure
 
 SCHEDULES, STEPS = 12, 2000
 COVERED = ("keys", "events", "refused", "came anew", "went on")
@@ -27,20 +24,8 @@ def many_watches(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("first", "count"), [(0, SCHEDULES), *at_night((100, 300))])
 def test_each_event_comes_once_and_each_wait_ends_in_time(first: int, count: int) -> None:
-    counts: Counter[str] = Counter()
-    for seed in range(first, first + count):
-        counts += run(seed, steps=STEPS).counts
+    counts = counts_of(first, count, steps=STEPS)
     assert [name for name in COVERED if not counts[f"machines' watches: {name}"]] == []
-
-
-def found(count: int = SCHEDULES, faults: Sequence[str] = ()) -> str:
-    """Return what schedules find."""
-    for seed in range(count):
-        try:
-            run(seed, steps=STEPS, faults=faults)
-        except SimulationFailed as failure:
-            return str(failure)
-    return "nothing"
 
 
 def test_a_watch_that_goes_on_some_entries_late_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,7 +35,7 @@ def test_a_watch_that_goes_on_some_entries_late_is_found(monkeypatch: pytest.Mon
         return spelled(asked._replace(after=asked.after and asked.after + 5))
 
     monkeypatch.setattr(events, "spell_watch", late)
-    assert "InvariantError: machine" in found()
+    assert "InvariantError: machine" in first_failure(range(SCHEDULES), steps=STEPS)
 
 
 def test_an_event_that_comes_twice_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,10 +46,11 @@ def test_an_event_that_comes_twice_is_found(monkeypatch: pytest.MonkeyPatch) -> 
         return changed(cursor, *what)  # type: ignore[arg-type]
 
     monkeypatch.setattr(WatchCursor, "_changed", twice)
-    assert "InvariantError: machine" in found()
+    assert "InvariantError: machine" in first_failure(range(SCHEDULES), steps=STEPS)
 
 
 @pytest.mark.slow  # 90 s of virtual time go by
 def test_a_watch_that_stays_at_a_silent_node_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Liveness, "is_dead", lambda *_: False)
-    assert "does not bring its watches up to date" in found(4 * SCHEDULES, ("full disk",))
+    found = first_failure(range(4 * SCHEDULES), steps=STEPS, faults=("full disk",))
+    assert "does not bring its watches up to date" in found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from raftline.tools.status import AskEach
 from tests.at_night import at_night
 from tests.virtual import onlookers
 from tests.virtual.schedule import SimulationFailed, run
+from tests.virtual.seeds import counts_of, first_failure
 
 STEPS = 3000
 COVERED = (
@@ -35,27 +35,15 @@ def onlookers_in_each(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("first", "count"), [(0, 6), *at_night((100, 300))])
 def test_who_looks_sees_what_is_there_and_changes_nothing(first: int, count: int) -> None:
-    counts: Counter[str] = Counter()
-    for seed in range(first, first + count):
-        counts += run(seed, steps=STEPS).counts
+    counts = counts_of(first, count, steps=STEPS)
     assert [name for name in COVERED if not counts[name]] == []
-
-
-def found_at_status() -> str:
-    """Return what schedules find."""
-    for seed in range(17, 60):
-        try:
-            run(seed, steps=STEPS)
-        except SimulationFailed as failure:
-            return str(failure)
-    return "nothing"
 
 
 def test_a_status_that_takes_a_minority_for_a_quorum_is_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("raftline.tools.statusreport.majority", lambda half: 1)
-    assert "InvariantError: status reports" in found_at_status()
+    assert "InvariantError: status reports" in first_failure(range(17, 60), steps=STEPS)
 
 
 def test_a_status_that_asks_a_node_twice_is_found(
@@ -67,7 +55,7 @@ def test_a_status_that_asks_a_node_twice_is_found(
         return list(nodes.values())
 
     monkeypatch.setattr(status, "gathering", twice)
-    assert "InvariantError: status asks twice" in found_at_status()
+    assert "InvariantError: status asks twice" in first_failure(range(17, 60), steps=STEPS)
 
 
 def test_figures_that_fall_are_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -15,7 +14,7 @@ from raftline.common.address import Address
 from tests.at_night import at_night
 from tests.virtual import schedule
 from tests.virtual.plan import Plan, pick_plan
-from tests.virtual.schedule import SimulationFailed, run
+from tests.virtual.seeds import counts_of, first_failure
 
 SCHEDULES, STEPS = 12, 3000
 COVERED = (
@@ -40,25 +39,10 @@ def many_searchers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schedule, "pick_plan", pick)
 
 
-def outcomes(first: int, count: int) -> Iterator[Counter[str]]:
-    for seed in range(first, first + count):
-        yield run(seed, steps=STEPS).counts
-
-
 @pytest.mark.parametrize(("first", "count"), [(0, SCHEDULES), *at_night((100, 300))])
 def test_a_write_is_done_once_and_each_call_ends_in_time(first: int, count: int) -> None:
-    counts: Counter[str] = Counter()
-    for each in outcomes(first, count):
-        counts += each
+    counts = counts_of(first, count, steps=STEPS)
     assert [name for name in COVERED if not counts[name]] == []
-
-
-def found(count: int, first: int = 0) -> str:
-    """Return what schedules find."""
-    with pytest.raises(SimulationFailed) as failure:
-        for _ in outcomes(first, count):
-            pass
-    return str(failure.value)
 
 
 def test_a_search_that_sends_a_write_again_without_its_number_is_found(
@@ -70,12 +54,13 @@ def test_a_search_that_sends_a_write_again_without_its_number_is_found(
         return ask(address, sender.partition("#")[0], *more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(search, "_ask", bare)
-    assert "AssertionError" in found(SCHEDULES)
+    assert "AssertionError" in first_failure(range(SCHEDULES), steps=STEPS)
 
 
 def test_a_search_that_never_turns_to_another_node_is_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(NodeTurns, "move_on", lambda *_: None)
-    first = 5  # in schedule 2 a search asks the same node a million times before that is found
-    assert "does not let itself be found" in found(SCHEDULES, first)
+    # In schedule 2 a search asks the same node a million times before that is found.
+    found = first_failure(range(5, 5 + SCHEDULES), steps=STEPS)
+    assert "does not let itself be found" in found

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import pytest
 
 from tests.at_night import at_night
 from tests.virtual import proofs
-from tests.virtual.schedule import run
+from tests.virtual.seeds import counts_of
 
 STEPS = 3000
 COVERED = (
@@ -31,7 +29,5 @@ def secrets_in_each(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_who_knows_no_secret_is_not_heard_and_a_change_in_steps_parts_nobody(
     first: int, count: int
 ) -> None:
-    counts: Counter[str] = Counter()
-    for seed in range(first, first + count):
-        counts += run(seed, steps=STEPS).counts
+    counts = counts_of(first, count, steps=STEPS)
     assert [name for name in COVERED if not counts[name]] == []

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import pytest
 
 from tests.at_night import at_night
-from tests.virtual.drawing import run_or_draw
+from tests.virtual.seeds import counts_of
 
 SCHEDULES, STEPS = 8, 3000
 COVERED = ("locks that are shared", "locks that were shared before", "slots beside others")
@@ -15,7 +13,5 @@ COVERED = ("locks that are shared", "locks that were shared before", "slots besi
 
 @pytest.mark.parametrize(("first", "count"), [(0, SCHEDULES), *at_night((100, 200))])
 def test_a_lock_is_held_alone_or_shared_under_faults(first: int, count: int) -> None:
-    counts: Counter[str] = Counter()
-    for seed in range(first, first + count):
-        counts += run_or_draw(seed, steps=STEPS, lockers=6).counts
+    counts = counts_of(first, count, steps=STEPS, lockers=6)
     assert [name for name in COVERED if not counts[name]] == []

@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import MutableMapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,6 +27,7 @@ from tests.virtual.churn import can_lose
 from tests.virtual.drawing import run_or_draw
 from tests.virtual.plan import FAULTS, LATER_FAULTS
 from tests.virtual.schedule import SimulationFailed, run
+from tests.virtual.seeds import counts_of, first_failure
 
 SCRIPT = Path(__file__).with_name("simulate.py")
 CHUNK_SCHEDULES = 150
@@ -108,10 +108,8 @@ COVERED = (
     ],
 )
 def test_every_schedule_of_faults_keeps_what_raft_promises(first: int, schedules: int) -> None:
-    counts: Counter[str] = Counter()
     first += 10_000 if build() == "compiled" else 0
-    for seed in range(first, first + schedules):
-        counts += run_or_draw(seed).counts
+    counts = counts_of(first, schedules)
     missed = [name for name in COVERED if not counts[name]] if schedules >= CHUNK_SCHEDULES else []
     assert not missed, f"these schedules never met: {missed}"
 
@@ -245,15 +243,6 @@ def test_a_failure_names_its_seed_how_to_see_it_again_and_the_last_events(
     assert "simulate.py --seed 7 --nodes 3 --steps 2000 --verbose" in text
     assert "[*] I am Leader" in text
     assert "@Count on me term" in text
-
-
-def first_failure(seeds: range) -> str:
-    for seed in seeds:
-        try:
-            run(seed)
-        except SimulationFailed as failed:
-            return str(failed).splitlines()[0]
-    return ""
 
 
 @pytest.mark.pure  # it replaces methods of the compiled core
