@@ -15,6 +15,7 @@ from raftline.state.store import Store
 from raftline.wire.commands import COMMANDS, read_request
 from raftline.wire.operands import Limits
 from raftline.wire.protocol import ProtocolError
+from tests.core.typed import refusal
 
 BEYOND = str(2**63)
 
@@ -133,13 +134,11 @@ def test_a_request_is_read_into_its_canonical_spelling(line: str, command: str) 
         ("incr a 1 2", "incr KEY [BY]: one key and one number"),
         ("incr a x", "x is no whole number"),
         (f"incr a {BEYOND}", f"{BEYOND} is no whole number"),
-        ("session 4", "I don't understand: session 4"),
+        ("client4@session 4", "I don't understand: session 4"),
     ],
 )
 def test_a_malformed_request_is_refused_with_the_right_form(line: str, why: str) -> None:
-    with pytest.raises(ProtocolError) as refused:
-        read_request("client4", "", line, Limits())
-    assert str(refused.value).startswith(why)
+    assert refusal(line).startswith(why)
 
 
 def test_a_session_needs_a_name() -> None:

@@ -14,10 +14,9 @@ from hypothesis import strategies as st
 
 from raftline.wire import escapes
 from raftline.wire.commands import read_request
-from raftline.wire.operands import Limits
 from raftline.wire.protocol import ProtocolError, decode_line, escape, split_sender, unescape
+from tests.core.typed import LIMITS, command, refusal
 
-LIMITS = Limits()
 # Keys and values are any bytes at all, as text with a surrogate for a byte not UTF-8.
 contents = st.binary(max_size=60).map(lambda raw: raw.decode("utf-8", "surrogateescape"))
 texts = contents | st.text(max_size=60)
@@ -25,16 +24,6 @@ some_escapes = st.sampled_from([r"\\", r"\n", r"\s", r"\x41", r"\xff", r"\xc3", 
 spellings = st.lists(some_escapes | st.sampled_from("ab \u2028\u202e\u00a0"), max_size=12).map(
     "".join
 )
-
-
-def command(line: str, limits: Limits = LIMITS) -> str:
-    return read_request(*split_sender(line), limits).command
-
-
-def refusal(line: str, limits: Limits = LIMITS) -> str:
-    with pytest.raises(ProtocolError) as caught:
-        command(line, limits)
-    return str(caught.value)
 
 
 @given(contents, st.booleans())

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from raftline.wire.commands import read_request
 from raftline.wire.leaseoperands import SECONDS_MAX, without_lease
-from raftline.wire.operands import Limits
-from raftline.wire.protocol import ProtocolError
+from tests.core.typed import command, refusal
 
 NO_TIME = "is no time of a lease: a whole number of seconds from 1 to 10000000. Nothing was done."
 NO_LEASE = (
@@ -15,18 +13,8 @@ NO_LEASE = (
 )
 
 
-def spelled(line: str) -> str:
-    return read_request("", "", line, Limits()).command
-
-
-def refusal(line: str) -> str:
-    with pytest.raises(ProtocolError) as refused:
-        spelled(line)
-    return str(refused.value)
-
-
 @pytest.mark.parametrize(
-    ("line", "command"),
+    ("line", "spelled"),
     [
         ("lease  10 ", "lease 10"),
         (f"lease {SECONDS_MAX}", f"lease {SECONDS_MAX}"),
@@ -45,8 +33,8 @@ def refusal(line: str) -> str:
         ("leases ", "leases"),
     ],
 )
-def test_a_command_has_one_spelling(line: str, command: str) -> None:
-    assert spelled(line) == command
+def test_a_command_has_one_spelling(line: str, spelled: str) -> None:
+    assert command(line) == spelled
 
 
 @pytest.mark.parametrize(

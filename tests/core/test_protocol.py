@@ -23,18 +23,7 @@ from raftline.wire.protocol import (
     split_sender,
 )
 from raftline.wire.refusals import leader_named_in
-
-LIMITS = Limits()
-
-
-def command(line: str, limits: Limits = LIMITS) -> str:
-    return read_request(*split_sender(line), limits).command
-
-
-def refusal(line: str, limits: Limits = LIMITS) -> str:
-    with pytest.raises(ProtocolError) as caught:
-        command(line, limits)
-    return str(caught.value)
+from tests.core.typed import LIMITS, command, refusal
 
 
 def refused_bytes(raw: bytes) -> str:

@@ -24,12 +24,12 @@ from raftline.state.store import Store
 from raftline.storage.disk import HalfApplied
 from raftline.storage.snapshotlines import MachineState
 from raftline.wire import protocol, watches
-from raftline.wire.commands import COMMANDS, read_request
+from raftline.wire.commands import COMMANDS
 from raftline.wire.limits import BACKUPS
 from raftline.wire.membercommands import change_reply
 from raftline.wire.observing import too_many as too_many_observers
 from raftline.wire.operands import Limits, not_understood
-from raftline.wire.protocol import ProtocolError, error, not_leader, outcome_unknown
+from raftline.wire.protocol import error, not_leader, outcome_unknown
 from raftline.wire.refusals import (
     BAD_REQUEST,
     REFUSALS,
@@ -39,16 +39,15 @@ from raftline.wire.refusals import (
     with_code,
 )
 from raftline.wire.rights import UserRole
+from tests.core.typed import LIMITS, refusal
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import MEMBERS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/use/protocol.md"
 
 
-def mistake(line: str, limits: Limits = Limits()) -> str:  # noqa: B008, it holds two numbers
-    with pytest.raises(ProtocolError) as caught:
-        read_request("client4", "", line, limits)
-    return error(str(caught.value))
+def mistake(line: str, limits: Limits = LIMITS) -> str:
+    return error(refusal(line, limits))
 
 
 def executed(*commands: str, level: int = LEVEL) -> str:

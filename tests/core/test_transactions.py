@@ -25,6 +25,8 @@ from raftline.wire.operands import Limits, not_understood
 from raftline.wire.protocol import DONE_ONCE, ProtocolError, error, escape, unescape
 from raftline.wire.replies import RequestOutcome, as_json, outcome_of, read_reply, screen_lines
 from raftline.wire.transactions import spell_word
+from tests.core.typed import command as canonical
+from tests.core.typed import refusal
 from tests.faulty_folder import Died, Fault, Kind, MemoryFolder
 from tests.node_files import MEMBERS, boot, entries
 from tests.snapshot_writing import write_snapshot
@@ -32,15 +34,10 @@ from tests.snapshot_writing import write_snapshot
 NUMBERED = re.compile(r"(client4#[0-9]+@)?(.*)", re.DOTALL)
 
 
-def canonical(command: str) -> str:
-    return read_request("client4", "", command, Limits()).command
-
-
-def mistake(command: str) -> str:
-    with pytest.raises(ProtocolError) as problem:
-        canonical(command)
-    assert str(problem.value).endswith("Nothing was done.")
-    return str(problem.value)
+def mistake(line: str) -> str:
+    said = refusal(line)
+    assert said.endswith("Nothing was done.")
+    return said
 
 
 class Machine:
