@@ -222,7 +222,7 @@ def test_an_object_has_what_is_no_text_apart_in_base64(start: Start, tmp_path: P
     assert (got["key_base64"], got["value"], got["base64"]) == ("/w==", None, "/g==")
 
 
-def test_a_listing_whose_later_page_fails_says_so(start: Start, tmp_path: Path) -> None:
+def test_a_listing_whose_later_page_fails_says_so(start: Start) -> None:
     first = paged(7, 3)
     refused = error("the state is being read. Nothing was done.")
     node = start(lambda line: refused if " after " in line else first(line))

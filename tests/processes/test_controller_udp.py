@@ -27,7 +27,6 @@ from tests.in_process import raftline
 if TYPE_CHECKING:
     from raftline_course.controller.control import Control
 
-SERVER = Path(__file__).resolve().parents[2] / "src" / "server.py"
 FIELDS = ["sender_name", "request", "term", "key", "value"]
 SILENCE_S = 0.5  # for an answer that must not come
 

@@ -338,7 +338,7 @@ def test_an_empty_value_of_a_leader_is_taken_as_it_is(nodes: Cluster, kv: raftli
     ],
 )
 def test_a_mistake_is_one_line_and_runs_no_command(
-    tmp_path: Path, verb: str, words: list[str], status: int, said: str
+    verb: str, words: list[str], status: int, said: str
 ) -> None:
     typed = [word.format(port=free_port()) for word in words]
     found = done(None, verb, *typed)

@@ -159,7 +159,7 @@ def test_the_nodes_are_found_as_commands_find_them(
         raftline.connect("h1:1", timeout=0)
 
 
-def test_it_says_what_it_is_and_can_not_be_copied(kv: raftline.KV[str], nodes: Cluster) -> None:
+def test_it_says_what_it_is_and_can_not_be_copied(kv: raftline.KV[str]) -> None:
     assert repr(kv).startswith("<raftline.KV at localhost port ")
     assert repr(kv.within(0.5)).endswith(", 0.5 s>")
     watch, lock, lease = kv.watch("none/"), kv.lock("copied"), kv.lease(10)
@@ -306,7 +306,7 @@ def test_a_lease_that_somebody_ended_is_reported_as_lost(
         loses_one()
 
 
-def test_one_program_holds_a_lock_at_a_time(kv: raftline.KV[str], nodes: Cluster) -> None:
+def test_one_program_holds_a_lock_at_a_time(kv: raftline.KV[str]) -> None:
     with kv.lock("nightly", ttl=5) as token:
         assert token > 0
         other = kv.lock("nightly", ttl=5)

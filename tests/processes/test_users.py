@@ -32,7 +32,6 @@ from raftline_course.harness.cluster import STEADY, Cluster
 from raftline_course.harness.processes import DEADLINE_S, eventually
 from tests import in_process
 
-ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "correct horse battery"
 NAMES = {
     "ann": (UserRole.ADMIN, EVERYWHERE),

@@ -197,9 +197,7 @@ def test_no_name_of_a_figure_clashes_with_another_in_openmetrics() -> None:
 
 
 @pytest.mark.parametrize("role", [*(role.value for role in Role), "down"])
-def test_a_node_has_one_role_and_no_leader_if_it_knows_none(
-    monkeypatch: pytest.MonkeyPatch, role: str
-) -> None:
+def test_a_node_has_one_role_and_no_leader_if_it_knows_none(role: str) -> None:
     node = cast(Any, painted())
     node.driver.status = lambda: {**STATUS, "role": role, "leader": None}
     node.is_down = role == "down"

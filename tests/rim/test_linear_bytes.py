@@ -10,7 +10,6 @@ import socket
 import ssl
 import struct
 import threading
-from pathlib import Path
 
 import pytest
 
@@ -94,7 +93,7 @@ def test_the_ends_of_tls_records_are_found_in_proportion(size: int, step: int) -
 
 
 @pytest.mark.parametrize("is_server", [True, False])
-def test_a_handshake_takes_no_more_than_a_few_records(tmp_path: Path, is_server: bool) -> None:
+def test_a_handshake_takes_no_more_than_a_few_records(is_server: bool) -> None:
     here, there = socket.socketpair()
     tls = TlsSocket(here)
     kind = ssl.PROTOCOL_TLS_SERVER if is_server else ssl.PROTOCOL_TLS_CLIENT

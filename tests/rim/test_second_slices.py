@@ -157,7 +157,7 @@ def test_a_listing_of_many_keys_has_all_of_them_in_order(
 
 
 @pytest.mark.pure
-def test_the_heads_of_many_watches_are_each_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_heads_of_many_watches_are_each_their_own() -> None:
     scene = Scene()
     sinks = [FakeSink() for _ in range(2 * SPELLED_MAX + 1)]
     for number, sink in enumerate(sinks):

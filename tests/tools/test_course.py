@@ -31,10 +31,7 @@ def test_of_a_rule_a_handout_has_the_name_alone() -> None:
 
 @pytest.mark.parametrize("command", [*course.COMMANDS])
 def test_without_the_course_its_commands_say_in_a_line_what_to_install(
-    command: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(course, "PACKAGE", "raftline_course_elsewhere")
     assert cli.main([command, "--help"]) == 2

@@ -13,7 +13,6 @@ from raftline_course.harness.proxy import Network
 from tests.scripted_node import free_port
 
 DEADLINE_S = 60.0
-PORTS = ("0000", "0001", "0002")
 
 
 class Rig:

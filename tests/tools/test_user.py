@@ -99,7 +99,7 @@ def test_a_mistake_is_one_line_and_changes_nothing(
     assert desk.path.read_bytes() == before
 
 
-def test_a_password_is_no_argument(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_password_is_no_argument(desk: Desk) -> None:
     with pytest.raises(SystemExit):
         desk.run("add", "bob", "--role", "reader", "--password", PASSWORD)
     assert not desk.path.exists()
