@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from raftline_course.harness.cluster import STEADY, Cluster
+from tests.saved_page import held
 
 CLI = Path(__file__).parents[2] / "src" / "cli.py"
 LEARN = Path(__file__).parents[2] / "docs" / "learn"
@@ -33,9 +34,7 @@ def test_recordings_of_two_nodes_become_one_page(tmp_path: Path) -> None:
     files = [str(tmp_path / f"{name}.steps") for name in ("s1", "s2", "s3")]
     done = picture(*files, "--out", str(page))
     assert re.fullmatch(rf"{page} shows [0-9]+ steps\n", done.stdout), done.stderr
-    found = re.search(r'id="saved">(.*)</script>', page.read_text(encoding="utf-8"))
-    assert found is not None
-    data = json.loads(found[1])
+    data = held(page.read_text(encoding="utf-8"))
     assert data["members"] == ["s1", "s2", "s3"]
     assert any("set drawn <b>5" in json.dumps(one.get("append", "")) for one in data["events"])
     assert any(event["k"] == "arrive" for event in data["events"])

@@ -15,6 +15,7 @@ import pytest
 
 from raftline_course.harness.cluster import CALM, Cluster, NodeProcess
 from raftline_course.harness.processes import Process, eventually, free_ports
+from tests.saved_page import held
 
 PROGRAM = [sys.executable, str(Path(__file__).parents[2] / "src" / "cli.py")]
 pytest.importorskip("aiohttp", reason="the page needs aiohttp")
@@ -165,9 +166,7 @@ def test_a_saved_page_holds_what_was_seen(three: Cluster, tmp_path: Path) -> Non
     command = [*PROGRAM, "view", "--at", one, "--save", str(path), "--for", "0.5"]
     saver = Process("save", command).launch()
     assert saver.ended() == 0
-    found = re.search(r'id="saved">(.*)</script>', path.read_text(encoding="utf-8"))
-    assert found is not None
-    events = json.loads(found[1])["events"]
+    events = held(path.read_text(encoding="utf-8"))["events"]
     assert {event["node"] for event in events if event["k"] == "begin"} == {"s1", "s2", "s3"}
 
 

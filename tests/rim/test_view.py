@@ -18,6 +18,7 @@ from raftline.view.clocks import SOLVE_EVERY, Clocks, solved
 from raftline.view.page import saved_page
 from raftline.view.picture import COMMITS, LOST_AFTER_S, SENT_MAX, Picture
 from raftline.view.thinning import remembered, thinned
+from tests.saved_page import held
 
 STATE = {"clock": 0.0, "role": "follower", "term": 1, "log": []}
 
@@ -220,9 +221,7 @@ def test_a_saved_page_needs_nothing_else_and_a_value_stays_text() -> None:
     assert "<title>my &lt;run&gt;</title>" in page
     assert not re.search(r'(?:src|href)="(?!#)', page)
     assert not re.search(r"^(?:import|export) ", page, re.MULTILINE)
-    held = re.search(r'id="saved">(.*)</script>', page)
-    assert held is not None
-    assert json.loads(held[1])["events"] == [{"value": value}]
+    assert held(page)["events"] == [{"value": value}]
     assert "default-src 'none'; script-src 'sha256-" in page
     assert "unsafe" not in page
 

@@ -4,13 +4,12 @@ repair lab and of the path for learners as well."""
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.saved_page import held
 from tests.transcripts.draw import collected, title_of
 from tests.transcripts.player import TranscriptError, perform
 from tests.virtual.drawing import FOLDER, save_picture
@@ -54,11 +53,6 @@ def test_a_wait_is_shown_with_its_sentence_and_nodes_in_the_order_of_their_start
     first = next(one["at"] for one in page["events"] if one.get("in") == "Tick")
     assert 0.13 < page["story"][1]["at"] < first
     assert page["members"] == ["s2", "s1"]
-
-
-def held(page: str) -> Any:
-    """Return the data of a page."""
-    return json.loads(page.split('id="saved">')[1].split("</script>")[0])
 
 
 def played(written: str) -> tuple[str, str]:

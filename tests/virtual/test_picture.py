@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from raftline.raft.state import State
 from raftline.view.collected import STEPS_MAX, Collector
+from tests.saved_page import held
 from tests.virtual.drawing import run_or_draw
 from tests.virtual.schedule import SimulationFailed, run
-
-
-def held(page: str) -> dict[str, Any]:
-    """Return what a page holds."""
-    found = re.search(r'id="saved">(.*)</script>', page)
-    assert found is not None
-    data: dict[str, Any] = json.loads(found[1])
-    return data
 
 
 @pytest.mark.parametrize("seed", [23, 26])

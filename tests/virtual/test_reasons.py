@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-from typing import Any
 
 import pytest
 
@@ -13,6 +11,7 @@ from raftline.raft.state import State
 from raftline.view.collected import Collector
 from tests.at_night import at_night
 from tests.invariants import InvariantError
+from tests.saved_page import held
 from tests.transcripts.draw import collected
 from tests.virtual.failing import draw_failure
 from tests.virtual.reasons import failed_step, justifies, with_bug
@@ -55,14 +54,6 @@ def test_the_picture_of_a_bug_names_the_broken_rule_and_justifies_nothing(number
     assert any(NAMED[number] in text for text in found.broken), found
     assert found.names_rule or number == 13
     assert justifies(found) == []
-
-
-def held(page: str) -> dict[str, Any]:
-    """Return what a page holds."""
-    found = re.search(r'id="saved">(.*)</script>', page)
-    assert found is not None
-    data: dict[str, Any] = json.loads(found[1])
-    return data
 
 
 def test_the_page_of_a_failed_run_opens_at_the_step_with_the_rule_in_words(
