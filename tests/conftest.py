@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 
 from raftline.common.arguments import build
 from tests.progress import Progress
+from tests.scripted_node import Start, scripted_nodes
 
 HERE = Path(__file__).resolve().parent
 PROCESSES = HERE / "processes"
@@ -107,3 +108,10 @@ def lane_of(item: pytest.Item) -> str:
         return "rest"
     is_quick = PROCESSES not in item.path.parents or item.path.name == SMOKE
     return "quick" if is_quick else "rest"
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Return a function that starts nodes which answer from a script."""
+    with scripted_nodes() as start_node:
+        yield start_node

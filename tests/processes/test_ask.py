@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,13 +20,7 @@ from raftline.wire.replies import Reply, as_json
 from raftline_course.harness.cluster import Cluster
 from raftline_course.harness.processes import DEADLINE_S, eventually
 from tests import in_process
-from tests.scripted_node import Start, free_port, scripted_nodes, store
-
-
-@pytest.fixture
-def start() -> Iterator[Start]:
-    with scripted_nodes() as start_node:
-        yield start_node
+from tests.scripted_node import Start, free_port, store
 
 
 def raftline(

@@ -8,7 +8,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,12 +20,6 @@ from tests import in_process
 from tests.scripted_node import Start, scripted_nodes, store
 
 SOURCE = Path(__file__).parents[2] / "src"
-
-
-@pytest.fixture
-def start() -> Iterator[Start]:
-    with scripted_nodes() as start_node:
-        yield start_node
 
 
 def complaint_of(

@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,13 +24,7 @@ from raftline.wire.protocol import NO_LEADER, error, not_leader, outcome_unknown
 from raftline.wire.replies import Reply, as_json
 from tests import in_process
 from tests.in_process import without_notices
-from tests.scripted_node import DEADLINE_S, SOURCE, Start, free_port, run, scripted_nodes, store
-
-
-@pytest.fixture
-def start() -> Iterator[Start]:
-    with scripted_nodes() as start_node:
-        yield start_node
+from tests.scripted_node import DEADLINE_S, SOURCE, Start, free_port, run, store
 
 
 def test_lines_from_a_pipe_get_exactly_one_reply_each(start: Start) -> None:

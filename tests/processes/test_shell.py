@@ -7,7 +7,6 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -20,13 +19,7 @@ from raftline.clients.shell import history_path, run_shell
 from raftline.wire.commands import COMMANDS
 from raftline.wire.protocol import not_leader
 from raftline.wire.replies import Reply, as_json, screen_lines
-from tests.scripted_node import DEADLINE_S, SOURCE, Start, run, scripted_nodes, store
-
-
-@pytest.fixture
-def start() -> Iterator[Start]:
-    with scripted_nodes() as start_node:
-        yield start_node
+from tests.scripted_node import DEADLINE_S, SOURCE, Start, run, store
 
 
 def terminal(tmp_path: Path, *arguments: object) -> pexpect.spawn:

@@ -22,18 +22,12 @@ from raftline.common import config
 from raftline.common.address import Address
 from raftline.tools import members, status
 from raftline_course.harness.processes import eventually
-from tests.scripted_node import DEADLINE_S, SOURCE, Start, free_port, scripted_nodes, store
+from tests.scripted_node import DEADLINE_S, SOURCE, Start, free_port, store
 
 FACTS = {"name": "s2", "role": "leader", "term": 3, "leader": "s2", "last_index": 1}
 FACTS |= {"commit_index": 1, "last_applied": 1}
 MEMBERS = {"voters": ["s1", "s2"], "learners": [], "outgoing": [], "members_committed": True}
 MEMBERS |= {"members": {"s1": "h:1", "s2": "h:2"}, "members_since": 0}
-
-
-@pytest.fixture
-def start() -> Iterator[Start]:
-    with scripted_nodes() as start_node:
-        yield start_node
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import logging
 import math
 import queue
 import threading
-from collections.abc import Iterator
 
 import pytest
 
@@ -16,16 +15,10 @@ import raftline.aio
 from raftline.clients import health
 from raftline.clients.health import LOST_S, ClientHealth
 from raftline.wire.protocol import NO_LEADER
-from tests.scripted_node import DEADLINE_S, Start, scripted_nodes
+from tests.scripted_node import DEADLINE_S, Start
 
 DONE = "GET response: 5"
 NOT_SERVED = (raftline.NoLeader, raftline.Unreachable)  # the latter on a busy machine
-
-
-@pytest.fixture
-def start() -> Iterator[Start]:
-    with scripted_nodes() as start_node:
-        yield start_node
 
 
 def test_a_client_is_suspended_lost_and_connected_again() -> None:

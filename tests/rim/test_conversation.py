@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
 
 import pytest
 
@@ -29,13 +28,7 @@ from raftline.wire.protocol import (
 )
 from raftline.wire.replies import Reply, RequestOutcome, outcome_of, read_reply
 from raftline_course.harness.processes import eventually
-from tests.scripted_node import DEADLINE_S, Start, free_port, scripted_nodes, store
-
-
-@pytest.fixture
-def start() -> Iterator[Start]:
-    with scripted_nodes() as start_node:
-        yield start_node
+from tests.scripted_node import DEADLINE_S, Start, free_port, store
 
 
 def test_follow_waits_for_an_election_and_then_is_served(start: Start) -> None:

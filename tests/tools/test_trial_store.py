@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -20,15 +19,8 @@ from tests.scripted_node import (
     ScriptedNode,
     Start,
     free_port,
-    scripted_nodes,
     store,
 )
-
-
-@pytest.fixture
-def start() -> Iterator[Start]:
-    with scripted_nodes() as start_node:
-        yield start_node
 
 
 def client(*nodes: ScriptedNode | int) -> StoreClient:
