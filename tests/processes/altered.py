@@ -74,7 +74,8 @@ fcntl.fcntl = call
 """
 
 
-def _alter(node: NodeProcess, code: str, **facts: object) -> None:
+def alter(node: NodeProcess, code: str, **facts: object) -> None:
+    """Run this before the node's program, with the facts in their places."""
     source = str(SERVER.parent)
     program = (code + _MAIN).format(source=source, **facts)
     node.program = [sys.executable, "-c", program]
@@ -82,19 +83,19 @@ def _alter(node: NodeProcess, code: str, **facts: object) -> None:
 
 def fail_syncs(node: NodeProcess, flag: Path) -> None:
     """Make each fdatasync fail while the file `flag` exists; each failed call is a line in it."""
-    _alter(node, _FAILING_SYNC, flag=str(flag))
+    alter(node, _FAILING_SYNC, flag=str(flag))
 
 
 def break_core(node: NodeProcess) -> None:
     """Make a command that holds `break the core` raise in the core, as a bug would."""
-    _alter(node, _BROKEN_CORE)
+    alter(node, _BROKEN_CORE)
 
 
 def hurry(node: NodeProcess, seconds: float) -> None:
     """Make the node's patience with half lines and deaf readers this short."""
-    _alter(node, _IMPATIENT, seconds=seconds)
+    alter(node, _IMPATIENT, seconds=seconds)
 
 
 def live_on_macos(node: NodeProcess, flag: Path) -> None:
     """Take from the node's Python what macOS lacks; each F_FULLFSYNC is a line in `flag`."""
-    _alter(node, _AS_ON_MACOS, flag=str(flag))
+    alter(node, _AS_ON_MACOS, flag=str(flag))

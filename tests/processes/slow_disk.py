@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
-from raftline_course.harness.cluster import SERVER, Cluster, NodeProcess
+from raftline_course.harness.cluster import Cluster, NodeProcess
+from tests.processes.altered import alter
 from tests.processes.scene import Fault, Scene
 
 # A sync takes so many seconds more as a file beside the node's says, as long as it is there.
@@ -20,10 +20,6 @@ def fdatasync(descriptor):
         pass
     really(descriptor)
 os.fdatasync = fdatasync
-sys.path.insert(0, {source!r})
-sys.path.append({source!r} + "/../course")
-from raftline_course.server import main
-sys.exit(main())
 """
 
 
@@ -35,8 +31,7 @@ def slow(node: NodeProcess) -> Path:
 def with_disks(cluster: Cluster) -> None:
     """Have the nodes, which are not started yet, run with disks that `slow_disk` can make slow."""
     for node in cluster.nodes:
-        code = SLOW_SYNCS.format(slow=str(slow(node)), source=str(SERVER.parent))
-        node.program = [sys.executable, "-c", code]
+        alter(node, SLOW_SYNCS, slow=str(slow(node)))
 
 
 def slow_disk(scene: Scene) -> Fault:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-import sys
 from pathlib import Path
 
 import pytest
 
-from raftline_course.harness.cluster import SERVER, STEADY, Cluster, NodeProcess
+from raftline_course.harness.cluster import STEADY, Cluster, NodeProcess
 from raftline_course.harness.processes import eventually
+from tests.processes.altered import alter
 
 EXIT_DISK = 4
 
@@ -23,10 +23,6 @@ def write(descriptor, data):
         raise OSError({number}, os.strerror({number}))
     return really(descriptor, data)
 os.write = write
-sys.path.insert(0, {source!r})
-sys.path.append({source!r} + "/../course")
-from raftline_course.server import main
-sys.exit(main())
 """
 # The time of day is a day later and a day earlier in turn.
 JUMPING_DAYS = """
@@ -37,12 +33,7 @@ time.time_ns = lambda: really_ns() + next(days) * 10**9
 gettime, gettime_ns, of_day = time.clock_gettime, time.clock_gettime_ns, time.CLOCK_REALTIME
 time.clock_gettime = lambda clock: time.time() if clock == of_day else gettime(clock)
 time.clock_gettime_ns = lambda clock: time.time_ns() if clock == of_day else gettime_ns(clock)
-sys.path.insert(0, {source!r})
-sys.path.append({source!r} + "/../course")
-from raftline_course.server import main
-sys.exit(main())
 """
-SOURCE = str(SERVER.parent)
 
 
 def flag_of(node: NodeProcess) -> Path:
@@ -53,10 +44,7 @@ def with_disks(folder: Path, number: int) -> Cluster:
     """Return three nodes, not started yet, whose disks can refuse writes with an error."""
     cluster = Cluster(folder, 3, *STEADY)
     for node in cluster.nodes:
-        code = REFUSED_WRITES.format(
-            flag=str(flag_of(node)), log=str(node.log), number=number, source=SOURCE
-        )
-        node.program = [sys.executable, "-c", code]
+        alter(node, REFUSED_WRITES, flag=str(flag_of(node)), log=str(node.log), number=number)
     return cluster
 
 
@@ -107,7 +95,7 @@ def test_two_bad_disks_of_three_stop_the_cluster_until_one_is_mended(
 def test_a_time_of_day_that_jumps_by_a_day_ends_no_lease_and_no_leadership(tmp_path: Path) -> None:
     with Cluster(tmp_path, 3, *STEADY) as cluster:
         for node in cluster.nodes:
-            node.program = [sys.executable, "-c", JUMPING_DAYS.format(source=SOURCE)]
+            alter(node, JUMPING_DAYS)
         cluster.start().led_by("s1")
         assert "SETEX response" in cluster.ask("client4@setex a 3600 5")
 

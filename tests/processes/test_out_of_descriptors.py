@@ -6,29 +6,21 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
-import sys
 from pathlib import Path
 
 import pytest
 
 from raftline.net.file_limit import RESERVED_FILES
 from raftline.wire.limits import PLACES_FOR_PEERS
-from raftline_course.harness.cluster import SERVER, Cluster, NodeProcess
+from raftline_course.harness.cluster import Cluster
 from raftline_course.harness.processes import eventually
+from tests.processes.altered import alter
 
 FEW_DESCRIPTORS = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_NOFILE, ({limit}, {limit}))
-sys.path.insert(0, {source!r})
-from raftline.server import main
-sys.exit(main())
 """
 PLACES = 20
-
-
-def limit(node: NodeProcess, files: int) -> None:
-    code = FEW_DESCRIPTORS.format(source=str(SERVER.parent), limit=files)
-    node.program = [sys.executable, "-c", code]
 
 
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="Linux alone sets another's limit")
@@ -55,7 +47,7 @@ def test_a_node_out_of_descriptors_serves_its_open_connections(tmp_path: Path) -
 def test_idle_clients_leave_a_node_the_files_that_it_needs_to_elect(tmp_path: Path) -> None:
     with Cluster(tmp_path, 3) as cluster, contextlib.ExitStack() as stack:
         for node in cluster.nodes:
-            limit(node, RESERVED_FILES + PLACES)
+            alter(node, FEW_DESCRIPTORS, limit=RESERVED_FILES + PLACES)
         leader = cluster.start().wait_until_whole().leader()
         leader.wait_for_line(f"[!] {leader.name} takes {PLACES} connections, not 1,146: ")
         for node in cluster.followers():

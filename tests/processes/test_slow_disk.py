@@ -5,16 +5,16 @@ from __future__ import annotations
 import contextlib
 import itertools
 import re
-import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from raftline_course.harness.cluster import SERVER, STEADY, Cluster, NodeProcess
+from raftline_course.harness.cluster import STEADY, Cluster, NodeProcess
 from raftline_course.harness.processes import eventually, free_ports
 from tests.processes import slow_disk
+from tests.processes.altered import alter
 
 # Each fdatasync waits as long as the file `flag` exists.
 HELD_SYNCS = """
@@ -25,10 +25,6 @@ def fdatasync(descriptor):
         pause.wait(0.02)
     really(descriptor)
 os.fdatasync = fdatasync
-sys.path.insert(0, {source!r})
-sys.path.append({source!r} + "/../course")
-from raftline_course.server import main
-sys.exit(main())
 """
 
 
@@ -40,8 +36,7 @@ def with_disks(folder: Path, *options: str) -> Cluster:
     """Return three nodes, not started yet, whose disks can be held."""
     cluster = Cluster(folder, 3, *options)
     for node in cluster.nodes:
-        code = HELD_SYNCS.format(flag=str(flag_of(node)), source=str(SERVER.parent))
-        node.program = [sys.executable, "-c", code]
+        alter(node, HELD_SYNCS, flag=str(flag_of(node)))
     return cluster
 
 
