@@ -17,3 +17,9 @@ def processes_of(folder: Path | str) -> dict[int, str]:
         except OSError:
             continue  # it has ended
     return found
+
+
+def of_process(pid: int, fact: str) -> int:
+    """Return a number that the kernel has of a process: its `Threads`, or its `VmRSS` in KiB."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith(fact)).split()[1])

@@ -15,6 +15,7 @@ import pytest
 from raftline.clients.lines import LineConnection as Conversation
 from raftline_course.harness.cluster import Cluster
 from raftline_course.harness.processes import DEADLINE_S, eventually
+from tests.processes.at_work import of_process
 
 TRY = "Try: get KEY, set KEY VALUE, delete KEY, show, help"
 
@@ -66,15 +67,9 @@ def test_show_of_many_keys_comes_in_pages_that_miss_nothing(shared: Cluster) -> 
 @contextlib.contextmanager
 def resident_kib_grows_less_than(cluster: Cluster, limit: int) -> Iterator[None]:
     node = cluster.leader()
-    assert node.process is not None
-
-    def resident_kib() -> int:
-        with open(f"/proc/{node.process.pid}/status") as file:
-            return next(int(line.split()[1]) for line in file if line.startswith("VmRSS:"))
-
-    before = resident_kib()
+    before = of_process(node.pid, "VmRSS")
     yield
-    assert resident_kib() - before < limit
+    assert of_process(node.pid, "VmRSS") - before < limit
 
 
 def test_a_line_without_end_is_cut_off_with_one_reply_and_little_memory(shared: Cluster) -> None:

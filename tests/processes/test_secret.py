@@ -20,6 +20,7 @@ from raftline.clients.lines import LineConnection
 from raftline_course.harness.cluster import CALM, STEADY, Cluster, NodeProcess
 from raftline_course.harness.processes import eventually, free_ports
 from raftline_course.harness.proxy import LinkedCluster
+from tests.processes.at_work import of_process
 from tests.processes.versions import before_levels
 from tests.processes.writer import writer_of
 
@@ -226,7 +227,7 @@ def test_a_thousand_proofs_that_never_end_keep_nobody_from_being_served(
     with Cluster(tmp_path, 1, *STEADY, "--secret", str(secret)) as cluster:
         node = cluster.start()["s1"]
         cluster.leader()
-        threads = of_process(node, "Threads")
+        threads = of_process(node.pid, "Threads")
         begun = []
         for number in range(HALF_BEGUN):
             connection = socket.create_connection(("localhost", node.port))
@@ -235,20 +236,15 @@ def test_a_thousand_proofs_that_never_end_keep_nobody_from_being_served(
             begun.append(connection)
         with node.connect() as client:
             assert client.ask("client4@set a 5") == "s1@SET response: a set to 5"
-        assert of_process(node, "Threads") <= threads + HALF_BEGUN + 10
-        assert of_process(node, "VmRSS") < 200_000
+        assert of_process(node.pid, "Threads") <= threads + HALF_BEGUN + 10
+        assert of_process(node.pid, "VmRSS") < 200_000
         eventually(
-            lambda: of_process(node, "Threads") < threads + HALF_BEGUN // 2 + 50,
+            lambda: of_process(node.pid, "Threads") < threads + HALF_BEGUN // 2 + 50,
             "the end of those who began a proof",
         )
         for connection in begun:
             connection.close()
         assert cluster.ask("client4@get a") == "GET response: 5"
-
-
-def of_process(node: NodeProcess, fact: str) -> int:
-    status = Path(f"/proc/{node.pid}/status").read_text()
-    return int(next(line for line in status.splitlines() if line.startswith(fact)).split()[1])
 
 
 def unproven(node: NodeProcess) -> bool:

@@ -13,6 +13,7 @@ import pytest
 
 from raftline_course.harness.cluster import STEADY, Cluster, NodeProcess
 from raftline_course.harness.processes import eventually
+from tests.processes.at_work import of_process
 
 COMPACT_AT = 20_000
 KEYS = 100
@@ -223,14 +224,6 @@ def test_a_leader_with_a_damaged_snapshot_takes_and_sends_a_new_one(small: Clust
     check(small, next(written) - 1)
 
 
-def resident_bytes(node: NodeProcess) -> int:
-    assert node.process is not None
-    status = Path(f"/proc/{node.process.pid}/status").read_text()
-    found = re.search(r"VmRSS:\s+(\d+) kB", status)
-    assert found is not None
-    return int(found[1]) << 10
-
-
 def test_a_paused_follower_costs_the_leader_neither_time_nor_memory(tmp_path: Path) -> None:
     with Cluster(tmp_path, 3, "--compact-at", "1000000", *STEADY) as cluster:
         cluster.start().led_by("s1")
@@ -242,12 +235,12 @@ def test_a_paused_follower_costs_the_leader_neither_time_nor_memory(tmp_path: Pa
                 assert "SET response" in client.ask(f"client4@set big{number} {value}")
         leader = cluster.leader()
         eventually(lambda: leader.status()["snapshot_bytes"] > 8_000_000, "a large snapshot")
-        before = resident_bytes(leader)
+        before = of_process(leader.pid, "VmRSS")
         slow.start()
         slow.wait_for_line("receives the snapshot of")
         slow.pause()
         write(cluster, 0, 500)
-        assert resident_bytes(leader) - before < 12_000_000
+        assert of_process(leader.pid, "VmRSS") - before < 12_000
         slow.resume()
         slow.wait_for_line("installs the snapshot of")
         cluster.wait_until_equal()

@@ -24,6 +24,7 @@ from raftline.tools import certs
 from raftline_course.harness.cluster import STEADY, Cluster, NodeProcess
 from raftline_course.harness.processes import eventually, free_ports
 from tests import certificates
+from tests.processes.at_work import of_process
 from tests.processes.writer import Writer, writer_of
 
 NODES = [f"s{number}=localhost,127.0.0.1" for number in range(1, 5)]
@@ -293,7 +294,7 @@ def test_handshakes_that_never_end_keep_nobody_from_being_served(
 ) -> None:
     """A slow-loris in TLS: nothing, a part of a hello, and a record without an end."""
     node = led(closed, made)
-    threads = of_process(node, "Threads")
+    threads = of_process(node.pid, "Threads")
     begun = []
     for number in range(600):
         connection = socket.create_connection(("localhost", node.port))
@@ -301,8 +302,8 @@ def test_handshakes_that_never_end_keep_nobody_from_being_served(
         begun.append(connection)
     [answer] = said(node, "client4@get a", files=as_client(made))
     assert answer == f"{node.name}@GET response: 5"
-    assert of_process(node, "Threads") <= threads + 610
-    eventually(lambda: of_process(node, "Threads") < threads + 50, "the end of all of them")
+    assert of_process(node.pid, "Threads") <= threads + 610
+    eventually(lambda: of_process(node.pid, "Threads") < threads + 50, "the end of all of them")
     for connection in begun:
         connection.close()
 
@@ -317,7 +318,7 @@ def test_records_that_never_end_keep_nobody_from_being_served(
         node.options += options(made, "s1", "--tls-only")
         node.start()
         led(cluster, made)
-        threads, memory = of_process(node, "Threads"), of_process(node, "VmRSS")
+        threads, memory = of_process(node.pid, "Threads"), of_process(node.pid, "VmRSS")
         context, begun = Tls(as_client(made)).client_context(), []
         for _ in range(RECORDS):
             plain = socket.create_connection(("localhost", node.port), DEADLINE_S)
@@ -332,16 +333,13 @@ def test_records_that_never_end_keep_nobody_from_being_served(
                 raw.send(b"x")
             [answer] = said(node, f"client4@set b {round_}", files=as_client(made))
             assert answer == f"s1@SET response: b set to {round_}"
-        assert of_process(node, "Threads") <= threads + RECORDS + 10
-        assert of_process(node, "VmRSS") < memory + 400 * RECORDS  # KB: each has its thread and TLS
+        assert of_process(node.pid, "Threads") <= threads + RECORDS + 10
+        assert (
+            of_process(node.pid, "VmRSS") < memory + 400 * RECORDS
+        )  # KB: each has its thread and TLS
         for raw in begun:
             raw.close()
-        eventually(lambda: of_process(node, "Threads") < threads + 10, "the end of all of them")
-
-
-def of_process(node: NodeProcess, fact: str) -> int:
-    status = Path(f"/proc/{node.pid}/status").read_text()
-    return int(next(line for line in status.splitlines() if line.startswith(fact)).split()[1])
+        eventually(lambda: of_process(node.pid, "Threads") < threads + 10, "the end of all of them")
 
 
 @contextlib.contextmanager
