@@ -4,38 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import Any
 
 from raftline.kv.aio_lock import AioLock
-from raftline.kv.callers import Attempt
-from raftline.kv.claims import AwaitTurn, Claiming
 from raftline.kv.contest import LOCKS, LockKeys
-from raftline.kv.wait_times import Wait
 from tests.interleave.explore import check_interleavings, first_failure, seeds
+from tests.interleave.one_attempt import OneAttempt
 from tests.interleave.tasks import end_of
 from tests.rim.lock_cluster import AioCluster
 
 WAITS_S = (-1, 0, -1, 0.5, -1)  # of the tasks in turn; -1: for ever
 
 
-class AsItWas(AioLock):
-    """Keeps lease and token in the object, for all callers."""
-
-    def _getting(self, value: str, timeout_s: float | None) -> Claiming[int | None]:
-        if not hasattr(self, "_attempt"):
-            self._attempt: Any = Attempt(self)
-        attempt, wait = self._attempt, Wait.of(timeout_s, self._now())
-        for _ in range(100):  # it was refused then; who asked again came to the same
-            if attempt.token is None:
-                break
-            yield AwaitTurn(self._new_waiter(), self._now() + 0.1)
-        assert attempt.token is None, "the lock is held for ever"
-        try:
-            yield from self._claiming(attempt, value, wait)
-        finally:
-            if attempt.token is None:
-                yield from self._dropping(attempt)
-        return attempt.token  # type: ignore[no-any-return]
+class AsItWas(OneAttempt, AioLock):
+    pass
 
 
 async def tasks_share_locks(kind: type[AioLock] = AioLock, cancelled: int = -1) -> None:
