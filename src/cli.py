@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from raftline.clients.options import ASKING_WITH_VALUE, ClientAccess, word_first
 from raftline.clients.where import by_address
 from raftline.common import config
-from raftline.common.arguments import EXIT_USAGE, Parser
+from raftline.common.arguments import EXIT_USAGE, Parser, as_path
 from raftline.common.console import open_closed_streams
 from raftline.common.quiet_exit import EXIT_INTERRUPTED
 from raftline.common.signals import raised
@@ -196,14 +196,14 @@ def _add_shell(commands: Commands) -> None:
         "alerts.yml. With --to, write all of them into a folder.",
     )
     docs.add_argument("name", metavar="NAME", nargs="?", help="the page to print")
-    docs.add_argument("--to", dest="folder", metavar="FOLDER", help="write all pages there")
+    docs.add_argument("--to", type=as_path, metavar="FOLDER", help="write all pages there")
     docs.set_defaults(module="tools.pages", carry_out=_docs)
 
 
 def _docs(options: argparse.Namespace) -> int:
     from raftline.tools import pages
 
-    return pages.show(options.name, options.folder)
+    return pages.show(options.name, options.to)
 
 
 def _completion(options: argparse.Namespace) -> int:

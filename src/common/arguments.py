@@ -9,6 +9,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from raftline.common.address import HOST, port_in
@@ -94,6 +95,14 @@ def as_host(text: str) -> str:
     if not HOST.fullmatch(text):
         raise argparse.ArgumentTypeError(f"{text!r} is no host name or address")
     return text
+
+
+def as_path(text: str) -> Path:
+    """Return the path of a file or folder. An empty one, of a variable that is not set, say, would
+    be the current folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("the name is empty")
+    return Path(text)
 
 
 def as_seconds(text: str) -> float:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from raftline.common.arguments import as_number
+from raftline.common.arguments import as_number, as_path
 from raftline.common.config import ConfigError
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ def add_commands(commands: Commands) -> None:
         "`raftline server --secret FILE`. Copy it to the machine of each member. Exit code 0: "
         "done; 2: FILE is there already, or can't be written.",
     )
-    secret.add_argument("file", type=Path, metavar="FILE", help="which must not be there yet")
+    secret.add_argument("file", type=as_path, metavar="FILE", help="which must not be there yet")
     secret.set_defaults(module="access.secret", carry_out=_secret)
     _add_certs(commands)
 
@@ -35,7 +34,7 @@ def _add_certs(commands: Commands) -> None:
         "adds what is missing. For `raftline server --tls-cert DIR/NAME.pem --tls-key DIR/NAME.key "
         "--tls-ca DIR/ca.pem`. Needs the package cryptography. Exit code 0: done; 2: not.",
     )
-    certs.add_argument("dir", type=Path, metavar="DIR", help="which is made where it is not there")
+    certs.add_argument("dir", type=as_path, metavar="DIR", help="made where it is not there")
     certs.add_argument(
         "--node",
         action="append",

@@ -267,6 +267,8 @@ def _members_to_be(folder: Path, members: Sequence[str]) -> Configuration:
         if not (equals and ":" in address):
             raise ConfigError(f"--members: {member!r} is not NAME=HOST:PORT")
         lines.append(f"{name} {host} {port}\n")
+    if not lines:
+        raise ConfigError("--members: names no node; name each one as NAME=HOST:PORT")
     members_of = config.parse(Path("--members"), "".join(lines)).members
     return Configuration(folder / config.FILE_NAME, members_of)
 

@@ -25,14 +25,19 @@ _TITLES: Final = {
 }
 
 
-def show(name: str | None, folder: str | None) -> int:
+def show(name: str | None, folder: Path | None) -> int:
     """Print the page, or the list of all pages; or write them all into a folder.
 
     Raises:
-        ConfigError: there is no such page. OSError: the folder can't be written.
+        ConfigError: there is no such page, or a folder is given as well. OSError: the folder
+            can't be written.
     """
+    from raftline.common.config import ConfigError  # setup.py reads FILES without the package
+
     found = pages()
     if folder is not None:
+        if name is not None:
+            raise ConfigError(f"--to writes all pages, {name} too; leave one of both out")
         try:
             for path, text in found.values():
                 target = Path(folder, path)
@@ -71,7 +76,7 @@ def _name(path: Path) -> str:
 
 
 def _page(name: str, found: Mapping[str, tuple[str, str]]) -> str:
-    from raftline.common.config import ConfigError  # setup.py reads FILES without the package
+    from raftline.common.config import ConfigError
 
     by_path = {path: text for path, text in found.values()}
     if name in found:

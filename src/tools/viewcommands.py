@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 from raftline.clients.options import access_of, add_asking_options
 from raftline.clients.where import named_nodes
 from raftline.common.arguments import as_port, as_seconds
+from raftline.common.config import ConfigError
+
+SAVED_S = 10.0
 
 if TYPE_CHECKING:
     from raftline.common.arguments import Commands
@@ -29,7 +32,6 @@ def add_commands(commands: Commands) -> None:
         "--for",
         dest="seconds",
         type=as_seconds,
-        default=10.0,
         metavar="SECONDS",
         help="how long --save observes (10)",
     )
@@ -41,8 +43,10 @@ def _view(options: argparse.Namespace) -> int:
     from raftline.tools.status import by_name
     from raftline.view import command
 
+    if options.seconds is not None and options.save is None:
+        raise ConfigError("--for is how long --save observes; add --save FILE.html")
     access = access_of(options)
     nodes = by_name(named_nodes(options.at, options.dir), access, options.timeout)
     if options.save is not None:
-        return command.save(nodes, access, Path(options.save), options.seconds)
+        return command.save(nodes, access, Path(options.save), options.seconds or SAVED_S)
     return command.view(nodes, access, options.port or command.DEFAULT_PORT)
