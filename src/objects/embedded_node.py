@@ -18,6 +18,7 @@ from typing import Any, TextIO, cast
 from raftline.clients.login import Credentials, credentials_of
 from raftline.clients.pool import TIMEOUT_S, Clients, time_limit
 from raftline.clients.tls import ClientTls
+from raftline.common.address import port_in
 from raftline.common.config import PACES, ConfigError, Pace, PortRefused
 from raftline.common.console import Console
 from raftline.common.guarded_thread import guarded_thread
@@ -102,6 +103,8 @@ class Node(NoCopies):
         timeout_s = _time_limit_at(pace, timeout)
         if state_file_every is not None:
             time_limit(state_file_every)
+        if port is not None:
+            port = port_in(str(port))
         credentials = credentials_of(user, password)  # before anything is changed: it may raise
         try:
             folder = Path(dir).absolute()  # the program may change its directory
