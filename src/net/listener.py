@@ -77,6 +77,8 @@ class Listener:
             self._socket.listen(connections_max + PLACES_FOR_PEERS)
             self._socket.setblocking(False)
         except OSError as error:
+            with contextlib.suppress(AttributeError):  # no such host
+                self._socket.close()
             if error.errno == errno.EADDRINUSE:
                 raise PortRefused(
                     f"port {port} on {host} is in use: another node or program listens there; "

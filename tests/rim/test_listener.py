@@ -14,6 +14,7 @@ from typing import Any, cast
 import pytest
 
 from raftline.clients.lines import LineConnection
+from raftline.common.config import PortRefused
 from raftline.net import listener as listener_module
 from raftline.net.host import Batch
 from raftline.net.listener import USUAL_SWITCH_S, Listener, switch_interval_s
@@ -53,6 +54,24 @@ def test_a_listener_closes_its_socket_after_its_thread_has_ended(
     listener.open(cast(Any, FakeHost()))
     listener.close()
     assert order == ["nobody takes any more", "closed"]
+
+
+def test_a_listener_whose_port_is_taken_leaves_no_socket_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A program may try again and again, and may turn a ResourceWarning into an error."""
+    made: list[socket.socket] = []
+
+    class Kept(socket.socket):
+        def __init__(self, *operands: Any) -> None:
+            super().__init__(*operands)
+            made.append(self)
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setattr(socket, "socket", Kept)
+        with pytest.raises(PortRefused, match="is in use"):
+            Listener("127.0.0.1", taken.getsockname()[1], 10)
+    assert [each.fileno() for each in made] == [-1]
 
 
 def test_a_closed_datagram_listener_releases_its_port_and_its_thread() -> None:
