@@ -4,34 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from itertools import count
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.logmanager import LogManager
-from raftline.raft.log import Entry
 from raftline.state import sessions
 from raftline.state.sessions import KEY_MARK, LATEST, NO_LONGER_KEPT, WINDOW, Sessions, size_of
 from raftline.wire.limits import LONG_REPLIES_BYTES, SHORT_REPLY_BYTES, VALUE_BYTES
 from raftline.wire.protocol import DONE_ONCE
-from tests.faulty_folder import MemoryFolder
-from tests.node_files import MEMBERS
+from tests.core.machine import Machine as Executor
 
 SMILES = "\U0001f600" * (VALUE_BYTES // 8)  # three times as long in the JSON of a reply
 
 
-class Machine:
-    """A state machine that executes commands one after the other, as committed entries."""
+class Machine(Executor):
+    """One with the replies that it keeps."""
 
     def __init__(self, level: int = 3) -> None:
-        self.manager = LogManager("s1", MemoryFolder(), MEMBERS)
-        self._index = count(1)
+        super().__init__()
         self.do(f"level {level}")
-
-    def do(self, command: str) -> str:
-        return self.manager.apply([Entry(next(self._index), 1, command)])[0]
 
     @property
     def sessions(self) -> Sessions:

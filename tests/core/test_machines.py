@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import count
 from typing import Any
 
 import pytest
 
-from raftline.logmanager import LogManager
-from raftline.raft.log import Entry, SafetyError
+from raftline.raft.log import SafetyError
 from raftline.state.machines import Machines, Rejected, UnknownMachine
-from tests.faulty_folder import MemoryFolder
-from tests.node_files import MEMBERS
+from tests.core.machine import Machine
 
 
 class Bank:
@@ -42,15 +39,11 @@ class Bank:
         self.accounts = state
 
 
-class Node:
+class Node(Machine):
     """A node with a bank, and what it answers."""
 
     def __init__(self, **machines: Any) -> None:
-        self.manager = LogManager("s1", MemoryFolder(), MEMBERS, Machines(machines))
-        self._index = count(1)
-
-    def do(self, command: str) -> str:
-        return self.manager.apply([Entry(next(self._index), 1, command)])[0]
+        super().__init__(Machines(machines))
 
     def pay(self, amount: int) -> str:
         return self.do(f'machine bank {{"to": "ann", "amount": {amount}}}')

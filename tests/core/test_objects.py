@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from itertools import count
 from typing import Any
 
 import pytest
@@ -18,6 +17,7 @@ from raftline.wire.objectcommands import OPERANDS
 from raftline.wire.operands import Limits
 from raftline.wire.protocol import DONE_ONCE, ProtocolError, escape, unescape
 from raftline.wire.strictjson import DEPTH_MAX, NotJsonError, checked, read_json, spell_json
+from tests.core.machine import Machine as Executor
 from tests.core.typed import refusal
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import MEMBERS
@@ -36,16 +36,11 @@ VALUES = st.recursive(
 )
 
 
-class Machine:
+class Machine(Executor):
     """A state machine that is asked as a client asks: through the door, then as an entry."""
 
-    def __init__(self) -> None:
-        self.manager = LogManager("s1", MemoryFolder(), MEMBERS)
-        self._index = count(1)
-
     def do(self, line: str) -> str:
-        command = read_request("c", "", line, Limits()).command
-        return self.manager.apply([Entry(next(self._index), 1, command)])[0]
+        return super().do(read_request("c", "", line, Limits()).command)
 
     def operate(self, operation: str, *operands: Any) -> Any:
         """Return the result, or the reply where there is none."""

@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-from itertools import count
-
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from raftline.logmanager import LogManager
-from raftline.raft.log import Entry
 from raftline.state.sessions import SESSIONS_MAX, WINDOW, Sessions
-from tests.faulty_folder import MemoryFolder
-from tests.node_files import MEMBERS
-
-
-class Machine:
-    """A state machine that executes commands one after the other, as committed entries."""
-
-    def __init__(self) -> None:
-        self.manager = LogManager("s1", MemoryFolder(), MEMBERS)
-        self._index = count(1)
-
-    def do(self, command: str) -> str:
-        return self.manager.apply([Entry(next(self._index), 1, command)])[0]
+from tests.core.machine import Machine
 
 
 def test_a_retry_takes_effect_once_and_gets_the_first_reply() -> None:
