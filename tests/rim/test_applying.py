@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import itertools
 import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -31,6 +30,7 @@ from raftline.raft.node import RawNode
 from raftline.state.machines import Machines, UnknownMachine
 from raftline.wire.parsing import Reading
 from raftline.wire.protocol import STOPPING
+from raftline_course.harness.processes import eventually
 from tests.core.cores import established, node_of
 from tests.faulty_folder import MemoryFolder
 from tests.node_files import MEMBERS
@@ -60,13 +60,6 @@ def following_with_a_held_disk(command: str = "set a 1") -> tuple[Driver, FakeRi
     assert (driver.node.view.applied, driver.node.view.applying) == (0, 1)
     assert manager.applied.index == 0
     return driver, rim, answers
-
-
-def until(is_so: Callable[[], bool]) -> None:
-    end_s, pause = time.monotonic() + DEADLINE_S, threading.Event()
-    while not is_so():
-        assert time.monotonic() < end_s
-        pause.wait(0.001)
 
 
 def test_a_follower_answers_its_leader_before_it_applies() -> None:
@@ -337,7 +330,7 @@ def following_by_slices(*commands: str) -> tuple[Driver, FakeRim]:
 
 def test_the_owner_thread_applies_what_a_slice_leaves() -> None:
     driver, _ = following_by_slices(*(f"c@set a {number}" for number in range(10)))
-    until(lambda: driver.status()["last_applied"] == 10)
+    eventually(lambda: driver.status()["last_applied"] == 10)
     assert driver._logmanager.read(["get a"]) == ["GET response: 9"]
     driver.stop(DEADLINE_S)
 
@@ -386,13 +379,13 @@ def test_a_leader_amid_a_long_entry_sends_heartbeats_and_commits() -> None:
     long, after = Batch(["machine m 1"], is_read=False), Batch(["set a 1"], is_read=False)
     for batch in (long, after):
         driver.submit(batch)
-        until(lambda: view.durable_index == view.log.last_index and not driver._queue.writes)
+        eventually(lambda: view.durable_index == view.log.last_index and not driver._queue.writes)
         last = view.log.last_index
         driver.receive([AppendAccepted("s2", "s1", view.term, last, view.round)], None)
     assert machine.begun.wait(DEADLINE_S)
     rim.heartbeat.clear()
     assert rim.heartbeat.wait(DEADLINE_S)
-    until(lambda: view.commit_index == view.log.last_index == view.applying)
+    eventually(lambda: view.commit_index == view.log.last_index == view.applying)
     assert driver.status()["last_applied"] == last - 2
     assert not long.is_answered
     assert not after.is_answered
@@ -417,10 +410,10 @@ def following_amid_a_long_entry() -> tuple[Driver, FakeRim, Answers, HeldMachine
 def test_a_follower_amid_a_long_entry_answers_its_leader_and_votes() -> None:
     driver, _, answers, machine = following_amid_a_long_entry()
     driver.receive([AppendEntries("s2", "s1", 1, 3, 1, [], 3, 2)], answers)
-    until(lambda: len(answers.given) == 2)
+    eventually(lambda: len(answers.given) == 2)
     driver.node._state.leader_heard_at_ms = None  # no leader spoke for long
     driver.receive([RequestVote("s3", "s1", 2, 3, 1)], answers)
-    until(lambda: len(answers.given) == 3)
+    eventually(lambda: len(answers.given) == 3)
     assert [type(one) for one in answers.given] == [
         AppendAccepted,
         AppendAccepted,
@@ -428,7 +421,7 @@ def test_a_follower_amid_a_long_entry_answers_its_leader_and_votes() -> None:
     ]
     assert driver.status()["last_applied"] == 1
     machine.goes_on.set()
-    until(lambda: driver.status()["last_applied"] == 3)
+    eventually(lambda: driver.status()["last_applied"] == 3)
     assert driver._logmanager.read(["get m", "get a"]) == ["GET response: 1", "GET response: 2"]
     driver.stop(DEADLINE_S)
 
@@ -438,7 +431,7 @@ def test_who_must_not_wait_reads_nothing_amid_a_long_entry() -> None:
     manager = driver._logmanager
     assert manager.read(["get a"], waits=False) == []
     machine.goes_on.set()
-    until(lambda: driver.status()["last_applied"] == 3)
+    eventually(lambda: driver.status()["last_applied"] == 3)
     assert manager.read(["get a"], waits=False) == ["GET response: 2"]
     driver.stop(DEADLINE_S)
 
@@ -462,7 +455,7 @@ def test_a_server_that_stops_amid_a_long_entry_waits_for_its_end() -> None:
     driver, rim, _, machine = following_amid_a_long_entry()
     stopping = threading.Thread(target=driver.stop, args=(DEADLINE_S,))
     stopping.start()
-    until(lambda: driver.has_written)
+    eventually(lambda: driver.has_written)
     machine.goes_on.set()
     stopping.join(DEADLINE_S)
     assert machine.count == 1

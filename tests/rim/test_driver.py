@@ -122,12 +122,17 @@ def elect(driver: Driver) -> None:
     driver._sleep.wake()
     for pre_vote in (True, False):
         role = Role.PRE_CANDIDATE if pre_vote else Role.CANDIDATE
-        pause = threading.Event()
-        while node.view.role is not role:
-            assert not pause.wait(0.001)
+        eventually(lambda role=role: node.view.role is role)
         term = node.view.term + 1 if pre_vote else node.view.term
         assert driver.receive([RequestVoteReply("s2", "s1", term, True, pre_vote)], None) == []
     assert node.view.is_leader
+
+
+def answer(driver: Driver) -> None:
+    """Have s2 answer all that it was sent."""
+    state = driver.node.view
+    given = AppendAccepted("s2", "s1", state.term, state.log.last_index, state.round)
+    assert driver.receive([given], None) == []
 
 
 def test_a_new_leader_sends_heartbeats_though_its_owner_slept_longer(
@@ -204,9 +209,7 @@ def test_an_entry_of_another_term_answers_no_request_at_its_index() -> None:
     elect(driver)
     batch = Batch(["set a 1"], is_read=False)
     driver.submit(batch)
-    pause = threading.Event()
-    while driver.node.view.log.last_index < 2:
-        assert not pause.wait(0.001)
+    eventually(lambda: driver.node.view.log.last_index >= 2)
     stolen = [Entry(1, 2, "noop"), Entry(2, 2, "set stolen 9")]
     assert driver.receive([AppendEntries("s2", "s1", 2, 0, 0, stolen, 2, 1)], Answers()) == []
     assert batch.wait(DEADLINE_S)
@@ -221,9 +224,7 @@ def test_a_waiting_write_has_an_unknown_outcome_when_the_server_stops() -> None:
     elect(driver)
     batch = Batch(["set a 1"], is_read=False)
     driver.submit(batch)
-    pause = threading.Event()
-    while driver.node.view.log.last_index < 2:
-        assert not pause.wait(0.001)
+    eventually(lambda: driver.node.view.log.last_index >= 2)
     driver.stop(DEADLINE_S)
     assert batch.wait(DEADLINE_S)
     assert batch.replies == ["Sorry, outcome unknown: this server is stopping"]
@@ -242,22 +243,15 @@ def test_a_batch_is_answered_once_all_of_it_is_applied() -> None:
 def test_a_read_is_not_answered_before_a_quorum_confirms_its_round() -> None:
     driver = driver_of_s1(FakeRim(), heartbeat_ms=50_000)
     elect(driver)
-    state, pause = driver.node.view, threading.Event()
+    state = driver.node.view
 
-    def answer() -> None:
-        """Have s2 answer all that it was sent."""
-        given = AppendAccepted("s2", "s1", state.term, state.log.last_index, state.round)
-        assert driver.receive([given], None) == []
-
-    while state.durable_index < 1:
-        assert not pause.wait(0.001)
-    answer()
+    eventually(lambda: state.durable_index >= 1)
+    answer(driver)
     batch = Batch(["get a"], is_read=True)
     driver.submit(batch)
-    while not state.read_rounds:
-        assert not pause.wait(0.001)
+    eventually(lambda: state.read_rounds)
     assert (batch.is_answered, batch.reader) == (False, None)
-    answer()
+    answer(driver)
     assert batch.is_answered
     assert batch.reader is not None
     driver.stop(DEADLINE_S)
@@ -296,17 +290,13 @@ def test_a_change_of_members_waits_for_a_transfer() -> None:
     handing_over = driver.transfer("s2")  # its no-op is not committed: it waits for that
     batch = Batch(["remove s3"], is_read=False, change=Change("remove", "s3"))
     driver.submit(batch)
-    pause = threading.Event()
-    while driver._queue.held_until_ms is None:
-        assert not pause.wait(0.001)
+    eventually(lambda: driver._queue.held_until_ms is not None)
     driver.peer_disconnected("s2")
     assert handing_over.wait(DEADLINE_S)
     assert handing_over.replies == ["Sorry, s2 did not take over: s1 leads term 1."]
-    while not driver.node._state.as_leader.waiting:  # for the no-op, now
-        assert not pause.wait(0.001)
+    eventually(lambda: driver.node._state.as_leader.waiting)  # for the no-op, now
     assert driver.receive([AppendAccepted("s2", "s1", 1, 1, 1)], None) == []
-    while driver.node._state.as_leader.pending_change is None:  # and for the disk
-        assert not pause.wait(0.001)
+    eventually(lambda: driver.node._state.as_leader.pending_change)  # and for the disk
     driver.stop(DEADLINE_S)
     assert batch.wait(DEADLINE_S)
     assert batch.replies == ["Sorry, outcome unknown: this server is stopping; see: members"]
@@ -317,9 +307,7 @@ def test_a_change_that_has_not_begun_is_turned_away_when_the_server_stops() -> N
     elect(driver)
     batch = Batch(["remove s3"], is_read=False, change=Change("remove", "s3"))
     driver.submit(batch)
-    pause = threading.Event()
-    while not driver.node._state.as_leader.waiting:
-        assert not pause.wait(0.001)
+    eventually(lambda: driver.node._state.as_leader.waiting)
     driver.stop(DEADLINE_S)
     assert batch.wait(DEADLINE_S)
     assert batch.replies == ["Sorry, this server is stopping. Nothing was done; try another."]
@@ -329,13 +317,10 @@ def test_a_change_under_way_is_answered_when_the_server_stops() -> None:
     driver = driver_of_s1(FakeRim())
     elect(driver)
     assert driver.receive([AppendAccepted("s2", "s1", 1, 1, 1)], None) == []
-    pause = threading.Event()
-    while driver.node.view.commit_index < 1:
-        assert not pause.wait(0.001)
+    eventually(lambda: driver.node.view.commit_index >= 1)
     batch = Batch(["remove s3"], is_read=False, change=Change("remove", "s3"))
     driver.submit(batch)
-    while driver.node._state.as_leader.pending_change is None:
-        assert not pause.wait(0.001)
+    eventually(lambda: driver.node._state.as_leader.pending_change)
     driver.stop(DEADLINE_S)
     assert batch.wait(DEADLINE_S)
     assert batch.replies == ["Sorry, outcome unknown: this server is stopping; see: members"]
@@ -346,18 +331,17 @@ def test_writes_during_a_write_in_flight_share_the_next_proposal() -> None:
     elect(driver)
     first = Batch(["set a 1"], is_read=False)
     driver.submit(first)
-    state, pause = driver.node.view, threading.Event()
+    state = driver.node.view
     in_flight = driver._stepper._batching.in_flight
-    while [one[0] for one in in_flight] != [2]:  # by the thread that has the core just now
-        assert not pause.wait(0.001)
+    # By the thread that has the core just now.
+    eventually(lambda: [one[0] for one in in_flight] == [2])
     others = [Batch([f"set b {number}"], is_read=False) for number in range(3)]
     with driver.core:  # whoever has the core looks at the queue once it lets go
         for batch in others:
             driver._stepper.enqueue(batch)
     driver.receive([AppendAccepted("s2", "s1", state.term, 2, state.round)], None)
     assert first.wait(DEADLINE_S)
-    while state.log.last_index < 5:
-        assert not pause.wait(0.001)
+    eventually(lambda: state.log.last_index >= 5)
     driver.receive([AppendAccepted("s2", "s1", state.term, 5, state.round)], None)
     assert [batch.wait(DEADLINE_S) for batch in others] == [True] * 3
     replies = [batch.replies[0] for batch in others]
@@ -372,9 +356,8 @@ def test_the_wait_for_missing_clients_is_short() -> None:
     driver._stepper._batching.writes.answered(64, time.monotonic())
     batch = Batch(["set a 1"], is_read=False)
     driver.submit(batch)
-    pause = threading.Event()
-    while driver.node.view.log.last_index < 2:  # by the owner: nothing else happens here
-        assert not pause.wait(0.001)
+    # By the owner: nothing else happens here.
+    eventually(lambda: driver.node.view.log.last_index >= 2)
     driver.stop(DEADLINE_S)
     assert batch.wait(DEADLINE_S)
 
@@ -385,9 +368,7 @@ def test_a_request_to_a_busy_core_is_served_by_its_holder() -> None:
     with driver.core:
         driver.submit(batch)  # returns at once
         assert not driver._queue.held
-    pause = threading.Event()
-    while driver._queue.held_until_ms is None:  # nobody leads: it is held
-        assert not pause.wait(0.001)
+    eventually(lambda: driver._queue.held_until_ms is not None)  # nobody leads: it is held
     driver.stop(DEADLINE_S)
     assert batch.wait(DEADLINE_S)
 
@@ -409,7 +390,7 @@ def test_a_request_during_the_owners_sleep_computation_wakes_it(
     driver = driver_of_s1(FakeRim())
     elect(driver)
     batch = Batch(["get a"], is_read=True)
-    reckon, pause, submitted = driver._rounds._pause_s, threading.Event(), threading.Event()
+    reckon, submitted = driver._rounds._pause_s, threading.Event()
 
     def submit() -> None:
         # A hundred are expected: it waits for them.
@@ -427,10 +408,7 @@ def test_a_request_during_the_owners_sleep_computation_wakes_it(
     driver._rounds._pause_s = reckon_too_soon  # type: ignore[method-assign]
     driver._sleep.wake()
     assert submitted.wait(DEADLINE_S)
-    end = SYSTEM.now_ms() + 30_000
-    while driver._queue.reads:
-        assert SYSTEM.now_ms() < end, "nobody looks at the queue"
-        pause.wait(0.001)
+    eventually(lambda: not driver._queue.reads, "a look at the queue")
     driver.stop(DEADLINE_S)
 
 
@@ -443,31 +421,19 @@ def test_a_read_left_by_a_round_is_served_without_another_request(
     elect(driver)
     state = driver.node.view
 
-    def answer() -> None:
-        """Have s2 answer all that it was sent."""
-        given = AppendAccepted("s2", "s1", state.term, state.log.last_index, state.round)
-        assert driver.receive([given], None) == []
-
-    pause = threading.Event()
-    answer()
-    while state.commit_index < 1:
-        assert not pause.wait(0.01)
-        answer()
+    answer(driver)
+    eventually(lambda: state.durable_index >= 1)
+    answer(driver)
     reads = [Batch(["get a"], is_read=True) for _ in range(state.options.read_rounds + 1)]
     for number, batch in enumerate(reads[:-1], 1):
         driver.submit(batch)
-        while state.read_rounds < number:
-            assert not pause.wait(0.001)
-    while driver._sleep.until_s < time.monotonic() + 40:  # until a heartbeat is due
-        assert not pause.wait(0.001)
+        eventually(lambda number=number: state.read_rounds >= number)
+    eventually(lambda: driver._sleep.until_s >= time.monotonic() + 40)  # until a heartbeat is due
     driver.submit(reads[-1])
     assert list(driver._queue.reads) == reads[-1:]
-    answer()
+    answer(driver)
     assert reads[0].is_answered
-    end = SYSTEM.now_ms() + 30_000
-    while driver._queue.reads:
-        assert SYSTEM.now_ms() < end, "nobody looks at the queue"
-        pause.wait(0.001)
+    eventually(lambda: not driver._queue.reads, "a look at the queue")
     driver.stop(DEADLINE_S)
 
 
@@ -516,9 +482,7 @@ def test_an_answer_waits_for_every_write_that_was_asked_for_before_it() -> None:
     driver.receive([RequestVote("s3", "s1", 5, 0, 0)], then)
     assert (first.given, then.given) == ([], [])  # a denial tells of the vote, and writes nothing
     manager.goes_on.set()
-    pause = threading.Event()
-    while not then.given:
-        assert not pause.wait(0.001)
+    eventually(lambda: then.given)
     assert first.given == [RequestVoteReply("s1", "s2", 5, True)]
     (denied,) = then.given
     assert isinstance(denied, RequestVoteReply)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 import pytest
@@ -27,6 +26,7 @@ from raftline.raft.messages import (
 )
 from raftline.wire.parsing import Reading
 from raftline.wire.protocol import NO_LEADER, TOO_MUCH_WAITS
+from raftline_course.harness.processes import eventually
 from tests.core.cores import established
 from tests.rim.test_driver import DEADLINE_S, FakeRim, driver_of_s1, elect
 
@@ -39,18 +39,10 @@ def nobody_looks_by_chance(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(raftline.node.rounds, "LATE_LOOK_MS", 10**9)
 
 
-def until(is_so: Callable[[], bool]) -> None:
-    end_s = time.monotonic() + DEADLINE_S / 2
-    pause = threading.Event()
-    while not is_so():
-        assert time.monotonic() < end_s
-        pause.wait(0.001)
-
-
 def acknowledge(driver: Driver) -> None:
     """Have s2 hold all of the leader's log, and answer its latest round."""
     state = driver.node.view
-    until(lambda: state.durable_index == state.log.last_index)
+    eventually(lambda: state.durable_index == state.log.last_index)
     answer = AppendAccepted("s2", "s1", state.term, state.log.last_index, state.round)
     assert driver.receive([answer], None) == []
 
@@ -82,12 +74,12 @@ def test_reads_that_wait_when_a_leader_falls_are_served_once_it_leads_again(
     batches = [Batch([f"get {key}"], is_read=True) for key in "abcd"]
     for batch in batches:
         driver.submit(batch)
-    until(lambda: bool(state.read_rounds))
+    eventually(lambda: bool(state.read_rounds))
     fall(driver, in_its_term=in_its_term)
-    until(lambda: len(driver._queue.held) == len(batches))
+    eventually(lambda: len(driver._queue.held) == len(batches))
     assert not any(batch.is_answered for batch in batches)
     elect(driver)
-    until(lambda: len(driver.node._state.as_leader.reads_waiting) == len(batches))
+    eventually(lambda: len(driver.node._state.as_leader.reads_waiting) == len(batches))
     assert not any(batch.is_answered for batch in batches)
     acknowledge(driver)  # commits the no-op: their round begins
     acknowledge(driver)
@@ -103,12 +95,12 @@ def test_each_leadership_answers_only_its_own_writes(*, in_its_term: bool) -> No
         lead(driver)
         done, unknown = Batch(["set a 1"], is_read=False), Batch(["set b 2"], is_read=False)
         driver.submit(done)
-        until(lambda: bool(driver._queue.pending))
+        eventually(lambda: bool(driver._queue.pending))
         acknowledge(driver)
         assert done.is_answered
         assert done.replies == ["SET response: a set to 1"]
         driver.submit(unknown)
-        until(lambda: bool(driver._queue.pending))
+        eventually(lambda: bool(driver._queue.pending))
         fall(driver, in_its_term=in_its_term)
         assert unknown.is_answered
         assert unknown.replies[0].startswith("Sorry, outcome unknown: ")
@@ -131,7 +123,7 @@ def test_reads_that_wait_at_a_follower_are_turned_away_when_it_stops(*, answered
     batches = [Batch(["get a"], is_read=True, reading=Reading(may_ask=True)) for _ in range(3)]
     for batch in batches:
         driver.submit(batch)
-    until(lambda: len(forwarded.asked) + len(forwarded.waiting) == 3)
+    eventually(lambda: len(forwarded.asked) + len(forwarded.waiting) == 3)
     if answered:  # and not applied up to there
         driver.receive([ReadIndexReply("s2", "s1", 1, 1, forwarded.round)], None)
         assert driver.node._state.confirmed_reads
@@ -144,13 +136,13 @@ def test_forwarded_reads_look_for_the_next_leader_if_theirs_is_lost() -> None:
     driver = following()
     batch = Batch(["get a"], is_read=True, reading=Reading(may_ask=True))
     driver.submit(batch)
-    until(lambda: bool(driver.node._state.forwarded_reads.asked))
+    eventually(lambda: bool(driver.node._state.forwarded_reads.asked))
     driver.peer_disconnected("s2")
-    until(lambda: bool(driver._queue.held))
+    eventually(lambda: bool(driver._queue.held))
     word = AppendEntries("s3", "s1", 2, 1, 1, [Entry(2, 2, "noop")], 2, 1)
     assert driver.receive([word], None) == []
     forwarded = driver.node._state.forwarded_reads
-    until(lambda: bool(forwarded.asked))
+    eventually(lambda: bool(forwarded.asked))
     driver.receive([ReadIndexReply("s3", "s1", 2, 2, forwarded.round)], None)
     assert batch.is_answered
     assert batch.reader is not None
@@ -161,10 +153,10 @@ def test_a_kept_request_is_served_as_soon_as_a_leader_is_known() -> None:
     driver = driver_of_s1(FakeRim())  # whose own election is a minute away
     batch = Batch(["set a 1"], is_read=False)
     driver.submit(batch)
-    until(lambda: bool(driver._queue.held))
+    eventually(lambda: bool(driver._queue.held))
     word = AppendEntries("s2", "s1", 1, 0, 0, [Entry(1, 1, "noop")], 0, 1)
     assert driver.receive([word], None) == []
-    until(lambda: batch.is_answered)
+    eventually(lambda: batch.is_answered)
     assert batch.replies == ["Sorry, I am not the leader: s2"]
     driver.stop(DEADLINE_S)
 
@@ -175,7 +167,7 @@ def test_a_readmitted_member_keeps_requests_for_the_next_leader() -> None:
     assert driver.node.view.is_member
     batch = Batch(["set a 1"], is_read=False)
     driver.submit(batch)
-    until(lambda: batch.is_answered or bool(driver._queue.held))
+    eventually(lambda: batch.is_answered or bool(driver._queue.held))
     assert not batch.is_answered
     driver.stop(DEADLINE_S)
 
@@ -197,13 +189,13 @@ def test_of_two_snapshots_that_arrive_in_one_write_the_last_is_checked() -> None
     driver = driver_of_s1(rim, StandingManager)
     word = AppendEntries("s2", "s1", 1, 0, 0, [Entry(1, 1, "noop")], 0, 1)
     assert driver.receive([word], None) == []
-    until(lambda: bool(driver._writer.queue.writing))
+    eventually(lambda: bool(driver._writer.queue.writing))
     earlier, later = Snapshot(5, 1, 4, 4), Snapshot(7, 1, 4, 5)
     for snapshot in (earlier, later):
         piece = InstallSnapshot("s2", "s1", 1, snapshot, 0, 4, 2, "a 4\n")
         assert driver.receive([piece], None) == []
     StandingManager.may_end.set()
-    until(lambda: bool(arrived))
+    eventually(lambda: bool(arrived))
     assert arrived == [later]
     driver.stop(DEADLINE_S)
 

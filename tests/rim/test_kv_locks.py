@@ -13,6 +13,7 @@ import pytest
 from raftline.clients.connection import Closed, Unreachable
 from raftline.kv.calls import CALLS, Call
 from raftline.kv.errors import LeaseLost
+from raftline_course.harness.processes import eventually
 from tests.rim.lock_cluster import HELD, AioCluster, AioWatch, Cluster, Watch
 
 DEADLINE_S = 30.0
@@ -57,9 +58,7 @@ def waits_for(cluster: Cluster, condition: Callable[[], object]) -> None:
 
 def in_line(lock: Any, count: int) -> None:
     """Wait until so many callers stand in line at one object."""
-    until = threading.Event()
-    while len(lock._callers._line) < count:
-        until.wait(0.001)
+    eventually(lambda: len(lock._callers._line) >= count)
 
 
 async def in_line_of_tasks(lock: Any, count: int) -> None:

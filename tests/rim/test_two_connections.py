@@ -6,7 +6,7 @@ import contextlib
 import random
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 from raftline.common.address import Address
 from raftline.net import peers
 from raftline.net.peers import Peer
+from raftline_course.harness.processes import eventually
 
 DEADLINE_S = 30.0
 LINE = b"s1@" + b"x" * 99_996 + b"\n"
@@ -41,7 +42,7 @@ class Dialled:
         """Return the next connection once the peer sends on it."""
         connection, _ = self._listener.accept()
         connection.settimeout(DEADLINE_S)
-        until(lambda: self._sends_on(connection))
+        eventually(lambda: self._sends_on(connection))
         return connection
 
     def _sends_on(self, connection: socket.socket) -> bool:
@@ -53,12 +54,6 @@ class Dialled:
         """Send until a part of a line waits in the outbox."""
         while not self.peer._outbox_bytes:
             self.peer.send(LINE)
-
-
-def until(is_so: Callable[[], bool]) -> None:
-    pause = threading.Event()
-    while not is_so():
-        assert not pause.wait(0.001)
 
 
 @pytest.fixture
@@ -82,7 +77,7 @@ def test_each_new_connection_begins_with_a_whole_line_and_an_empty_outbox(
         assert first_line(connection) == b"s1@first %d\n" % number
         dialled.fill()
         connection.close()  # half a line has left at the most, the rest waits
-        until(lambda: len(dialled.lost) == number + 1)  # noqa: B023
+        eventually(lambda: len(dialled.lost) == number + 1)  # noqa: B023
         assert dialled.peer._outbox_bytes == 0
         assert dialled.peer._outbox == []
     assert dialled.lost == ["s2"] * 3
@@ -90,7 +85,7 @@ def test_each_new_connection_begins_with_a_whole_line_and_an_empty_outbox(
 
 def test_messages_to_an_absent_peer_are_dropped(dialled: Dialled) -> None:
     dialled.accept().close()
-    until(lambda: bool(dialled.lost))
+    eventually(lambda: bool(dialled.lost))
     for _ in range(100):
         dialled.peer.send(LINE)
         if dialled.peer._socket is None:
@@ -123,7 +118,7 @@ def test_the_outbox_has_room_again_once_a_slow_peer_has_taken_it(
 
             thread = threading.Thread(target=read, daemon=True)
             thread.start()
-            until(lambda: dialled.peer._outbox_bytes == 0)
+            eventually(lambda: dialled.peer._outbox_bytes == 0)
             dialled.peer.send(b"s1@end\n")
             assert ended.wait(DEADLINE_S)
             thread.join(DEADLINE_S)

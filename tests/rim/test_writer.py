@@ -10,6 +10,7 @@ import pytest
 
 from raftline.node.writer import Writer
 from raftline.raft.effects import Effects, HardState
+from raftline_course.harness.processes import eventually
 
 DEADLINE_S = 30.0
 
@@ -125,8 +126,7 @@ def test_after_a_broken_invariant_nothing_more_is_written(scene: Scene) -> None:
 
 def test_a_wait_for_a_pause_between_writes_ends_despite_a_stalled_disk(scene: Scene) -> None:
     thread, results = in_a_thread(lambda: scene.writer.between_writes(lambda: True))
-    while not scene.writer._jobs:
-        assert not threading.Event().wait(0.001)
+    eventually(lambda: scene.writer._jobs)
     with scene.core:
         scene.writer.abandon()
     thread.join(DEADLINE_S)
