@@ -24,8 +24,8 @@ ClusterBody = Callable[[TestedCluster], None]
 
 @dataclass(frozen=True)
 class Check:
-    """One row. `size` is the number of voters: in a `cluster` all are real nodes, else all but
-    one are played by the kit."""
+    """One row. `size` is the number of voters, of whom the kit plays all but one. A `cluster` has
+    three real nodes."""
 
     level: int
     name: str
@@ -53,12 +53,12 @@ def check(
 
 
 def cluster_check(
-    level: int, name: str, rule: str, section: str, *, size: int = 3
+    level: int, name: str, rule: str, section: str
 ) -> Callable[[ClusterBody], ClusterBody]:
     """Add the decorated function to the table: all nodes are real."""
 
     def add(body: ClusterBody) -> ClusterBody:
-        CHECKS.append(Check(level, name, rule, section, None, body, size))
+        CHECKS.append(Check(level, name, rule, section, None, body))
         return body
 
     return add

@@ -28,16 +28,16 @@ SERVE_FACTOR = 4  # times the patience for one node, for a cluster on a busy mac
 
 
 class TestedCluster:
-    """Nodes s1, s2, …, each in its own folder, and the network between them.
+    """Nodes s1, s2 and s3, each in its own folder, and the network between them.
 
     s1 is always the node under test; the others are it too, unless `--with` says otherwise.
     """
 
-    def __init__(self, settings: KitSettings, size: int = 3) -> None:
+    def __init__(self, settings: KitSettings) -> None:
         self.settings = settings
         self.transcript = Transcript()
         self.folder = Path(tempfile.mkdtemp(prefix="raftline-conform-"))
-        ports = ports_of(size)
+        ports = ports_of(3)
         self.network = Network(ports, seen=self._see)
         self.nodes: dict[str, TestedNode] = {}
         for name in ports:
@@ -137,7 +137,7 @@ class TestedCluster:
 
     # --- clients -------------------------------------------------------------------------------
 
-    def ask_at(self, name: str, line: str, who: str = "client1") -> str:
+    def ask_at(self, name: str, line: str, who: str) -> str:
         """Return a node's reply to one line; "" if it can't be asked, or does not answer."""
         shell = self._shells.setdefault((who, name), KitShell(who, self.transcript))
         address, raw = Address(HOST, self.nodes[name].port), line.encode("utf-8", "surrogateescape")

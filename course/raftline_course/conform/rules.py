@@ -10,12 +10,6 @@ def grant(message: RequestVote) -> str:
     return f"Count on me term {message.term}" + " prevote" * message.pre_vote
 
 
-def deny(message: RequestVote, reason: str = "already voted for s9 in term 1") -> str:
-    """Return the answer that gives no vote."""
-    term = max(message.term - 1, 0) if message.pre_vote else message.term
-    return f"Not this time term {term}{' prevote' * message.pre_vote}: {reason}"
-
-
 def voter(message: Message) -> str | None:
     """Give each vote that is asked for, and answer nothing else."""
     return grant(message) if isinstance(message, RequestVote) else None
@@ -25,7 +19,9 @@ def denier(message: Message) -> str | None:
     """Give a PreVote, so that the node stands, and no vote."""
     if not isinstance(message, RequestVote):
         return None
-    return grant(message) if message.pre_vote else deny(message, "already voted for another")
+    if message.pre_vote:
+        return grant(message)
+    return f"Not this time term {message.term}: already voted for another"
 
 
 def pre_voter(message: Message) -> str | None:

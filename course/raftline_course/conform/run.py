@@ -82,7 +82,7 @@ def _tried(check: Check, settings: KitSettings) -> tuple[Result, str]:
             result = _ended(check, scene, partial(check.body, scene))
             return result, scene.transcript.disturbed
     assert check.cluster is not None
-    with TestedCluster(settings, check.size) as cluster:
+    with TestedCluster(settings) as cluster:
         return _ended(check, cluster, partial(check.cluster, cluster)), ""
 
 

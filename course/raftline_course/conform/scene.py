@@ -121,15 +121,9 @@ class Scene:
         if not truth:
             raise Failed(problem)
 
-    def await_line(
-        self,
-        fits: Callable[[Line], bool],
-        missing: str,
-        since: int = 0,
-        timeout_s: float | None = None,
-    ) -> Line:
+    def await_line(self, fits: Callable[[Line], bool], missing: str, since: int = 0) -> Line:
         """Return the first line from the node that fits, from a number on; fail without it."""
-        found = self.transcript.wait(fits, since, timeout_s or self.patience_s)
+        found = self.transcript.wait(fits, since, self.patience_s)
         if found is None:
             raise Failed(missing)
         return found
@@ -238,11 +232,11 @@ class Scene:
             )
         return line.message
 
-    def be_led(self, peer: str = "s2", term: int = 1, last: tuple[int, int] = (0, 0)) -> None:
+    def be_led(self, peer: str = "s2", term: int = 1) -> None:
         """Let a peer be elected by the node, and lead it."""
-        self.granted(peer, term, last)
+        self.granted(peer, term)
         self.transcript.is_calm = True
-        self.append(peer, term, last)
+        self.append(peer, term, (0, 0))
 
     def follow(self) -> None:
         """Start the node, and let s2 lead it in term 1."""

@@ -59,7 +59,7 @@ def schedules_of(milestone: Milestone, count: int, salt: str = "") -> Iterator[R
         yield schedule_of(milestone, milestone.number * SEEDS_APART + place, salt)
 
 
-def schedule_of(milestone: Milestone, seed: int, salt: str = "") -> Run:
+def schedule_of(milestone: Milestone, seed: int, salt: str) -> Run:
     """Return the run of this seed."""
     name, place = f"seed {seed}", seed % SEEDS_APART
     number = salted(seed, salt)
