@@ -235,21 +235,22 @@ def rework(field: Field) -> None:
             drain(each, 20)
 
 
-def packet_of_reads(field: Field) -> None:
-    """900 reads of a megabyte, and nobody who takes them."""
-    with users(field, "mal", 3) as made:
+def untaken(field: Field, user: str, count: int, lines: bytes, port: int | None = None) -> None:
+    """Connections of a user that ask and take no reply."""
+    with users(field, user, count, port) as made:
         for each in made:
             narrow(each)
-        pour(made, b"c@get mal/big read local\n" * 900)
+        pour(made, lines)
         time.sleep(HELD_S)
+
+
+def packet_of_reads(field: Field) -> None:
+    """900 reads of a megabyte, and nobody who takes them."""
+    untaken(field, "mal", 3, b"c@get mal/big read local\n" * 900)
 
 
 def readers_that_take_nothing(field: Field) -> None:
-    with users(field, "bob", 40) as made:
-        for each in made:
-            narrow(each)
-        pour(made, b"c@get mal/big\n" * 64)
-        time.sleep(HELD_S)
+    untaken(field, "bob", 40, b"c@get mal/big\n" * 64)
 
 
 def writing_reader(field: Field) -> None:
@@ -263,12 +264,8 @@ def writing_reader(field: Field) -> None:
 
 def replies_to_writes(field: Field) -> None:
     """Transactions that answer much, of a writer that reads nothing."""
-    with users(field, "mal", 6, leader_port(field)) as made:
-        for each in made:
-            narrow(each)
-        line = "c@txn set mal/t 1 ; " + " ; ".join(["get mal/emoji"] * 2) + "\n"
-        pour(made, line.encode() * 40)
-        time.sleep(HELD_S)
+    line = b"c@txn set mal/t 1 ; get mal/emoji ; get mal/emoji\n"
+    untaken(field, "mal", 6, line * 40, leader_port(field))
 
 
 def long_writes(field: Field) -> None:
@@ -333,11 +330,7 @@ def leases(field: Field) -> None:
 
 def shows(field: Field) -> None:
     """Listings of all that may be seen, and nobody who takes them."""
-    with users(field, "mal", 8) as made:
-        for each in made:
-            narrow(each)
-        pour(made, b"c@show mal/\n" * 200)
-        time.sleep(HELD_S)
+    untaken(field, "mal", 8, b"c@show mal/\n" * 200)
 
 
 def logins_without_end(field: Field) -> None:
