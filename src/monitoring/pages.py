@@ -9,13 +9,12 @@ from raftline.monitoring.exposition import CONTENT_TYPE
 from raftline.monitoring.metrics import metrics
 from raftline.net.host import Batch
 from raftline.net.waits import AwaitReplies
+from raftline.net.watching import CONFIRMED
 from raftline.node.server import Server
-from raftline.wire.parsing import Reading
 
 PLAIN = "text/plain; charset=utf-8"
 CORE_S = 2.0  # for a step of the core to end
 CONFIRM_S = 2.0  # for a quorum to confirm a read
-ASKS = Reading(may_ask=True)  # a follower asks its leader
 
 
 class Answer(NamedTuple):
@@ -88,7 +87,7 @@ def readiness(server: Server) -> Generator[AwaitReplies, bool, Answer]:
     """Find out whether a node serves. It is sent whether the answer that it waits for has come."""
     why = "shut down by its controller" if server.is_down else unhealthy_reason(server)
     if not why:
-        batch = Batch(["ready"], is_read=True, reading=ASKS)
+        batch = Batch(["ready"], is_read=True, reading=CONFIRMED)
         server.submit(batch)
         if not (yield AwaitReplies(batch, CONFIRM_S)):
             why = _why_not_confirmed(server)
