@@ -13,6 +13,7 @@ HOST = re.compile(r"(?!\.|.{0,252}\.\.|.{0,252}[^.]{64})[A-Za-z0-9_.:%-]{1,253}"
 PORT_MAX = 65535
 PORT = re.compile(r"[1-9][0-9]{0,4}")
 UNIX = "unix:"
+EVERYWHERE = ("0.0.0.0", "::")  # where one listens, not where one is reached
 
 
 class Address(NamedTuple):

@@ -17,7 +17,7 @@ from raftline.clients.connection import ClientError, NotAllowed
 from raftline.clients.conversation import Client
 from raftline.clients.tls import ClientTls
 from raftline.common import config
-from raftline.common.address import HOST, Address, split
+from raftline.common.address import EVERYWHERE, HOST, Address, split
 from raftline.common.arguments import as_port
 from raftline.common.config import (
     FILE_BYTES_MAX,
@@ -29,7 +29,6 @@ from raftline.common.config import (
     text_of,
 )
 from raftline.common.guarded_thread import guarded_thread
-from raftline.net.reachability import EVERYWHERE
 from raftline.raft.node import RawNode
 from raftline.storage.folder import make_folder
 from raftline.storage.lines import LINE_BYTES_MAX, looks_like_base

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from raftline.common.address import HOST
+from raftline.common.address import EVERYWHERE, HOST
 from raftline.common.config import NAME, ConfigError, port_number
 from raftline.raft.change import Change
 from raftline.raft.membership import Configurations
@@ -30,6 +30,7 @@ def read_change(message: str) -> Change | None:
     if verb in ("add", "replace"):
         *names, host, port = words
         _expect(HOST.fullmatch(host) is not None, f'"{shown(host)}" is no host name or address')
+        _expect(host not in EVERYWHERE, f"{host} is where one listens, not where one is reached")
         address = f"{host}:{_port(port)}"
     else:
         names, address = words, ""

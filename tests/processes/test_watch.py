@@ -138,7 +138,7 @@ def test_bad_requests_get_one_clear_line(three: Cluster) -> None:
             "watch " + "x" * 2_000_000: "Sorry, the prefix has 2000000 bytes; the limit is 1024.",
             "watch a\\q": "Sorry, \\q is no escape. ",
             "unwatch": "Sorry, no watch without an id runs on this connection.",
-            "unwatch now": "Sorry, I don't understand: unwatch now. ",
+            "unwatch now": "Sorry, unwatch stands alone. Nothing was done.",
         }.items():
             said = answer(line, request)
             assert said.startswith(f"s2@{part}"), said[:200]

@@ -80,6 +80,8 @@ def test_a_change_is_read_from_its_line(line: str, change: Change | None) -> Non
         ("add 4s localhost 1", '"4s" is no name'),
         ("add s4 a,b 1", '"a,b" is no host'),
         ("add s4 a|b 1", "is no host"),
+        ("add s4 0.0.0.0 1", "0.0.0.0 is where one listens, not where one is reached"),
+        ("replace s1 s4 :: 1", ":: is where one listens"),
         ("remove", "the form is: remove NAME"),
         ("remove s1 s2", "the form is: remove NAME"),
         ("replace s1 s4", "the form is: replace OLD NEW HOST PORT"),
