@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
+from collections.abc import Sequence
 
 # What ProtectHome=yes and PrivateTmp=yes hide (systemd.exec(5)).
 HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")
@@ -82,16 +84,22 @@ WantedBy=multi-user.target
 """
 
 
-def text(program: str, user: str = USER) -> str:
+def text(program: Sequence[str], user: str = USER) -> str:
     """Return the unit of nodes that `program` starts, which run as `user`."""
-    return UNIT.format(program=program, user=user, folder=FOLDER)
+    return UNIT.format(program=" ".join(map(_quoted, program)), user=user, folder=FOLDER)
 
 
-def program() -> str:
+def _quoted(word: str) -> str:
+    """Return a word of a command as systemd reads it (systemd.service(5), systemd.syntax(7))."""
+    word = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return word if re.fullmatch(r"[\w/.%+,:@-]+", word) else f'"{word}"'
+
+
+def program() -> list[str]:
     """Return the command that starts a node, with its whole path."""
     beside = os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), "raftline-server")
     found = beside if os.access(beside, os.X_OK) else shutil.which("raftline-server")
-    return found or f"{sys.executable} -m raftline server"
+    return [found] if found else [sys.executable, "-m", "raftline", "server"]
 
 
 def hidden(*places: str) -> str:
@@ -108,7 +116,7 @@ def show(user: str) -> int:
     command = program()
     print(text(command, user), end="")
     python = (sys.executable, sys.prefix, sys.base_prefix)
-    if place := hidden(command.partition(" ")[0], *python):
+    if place := hidden(command[0], *python):
         print(
             f"[!] {place}: the unit hides home folders and /tmp from its node, which would end "
             "with 203/EXEC. Install raftline, and its Python, elsewhere: in /opt/raftline, say",

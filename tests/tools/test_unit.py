@@ -27,12 +27,12 @@ def analyze(*words: str) -> subprocess.CompletedProcess[str]:
 def installed(tmp_path: Path) -> str:
     """Return the path of the unit with a program that is there."""
     path = tmp_path / "raftline@.service"
-    path.write_text(unit.text(sys.executable), encoding="utf-8")
+    path.write_text(unit.text([sys.executable]), encoding="utf-8")
     return str(path)
 
 
 def test_the_unit_in_deploy_is_the_one_that_is_printed() -> None:
-    assert FILE.read_text(encoding="utf-8") == unit.text("/usr/local/bin/raftline-server")
+    assert FILE.read_text(encoding="utf-8") == unit.text(["/usr/local/bin/raftline-server"])
 
 
 def test_the_unit_is_printed_for_a_user(capsys: pytest.CaptureFixture[str]) -> None:
@@ -43,16 +43,28 @@ def test_the_unit_is_printed_for_a_user(capsys: pytest.CaptureFixture[str]) -> N
     assert re.match(r"ExecStart=/\S+ .*%i --config /etc/raftline/%i\.toml", start)
 
 
+@pytest.mark.parametrize(
+    ("path", "word"),
+    [
+        ("/opt/raft line/run", '"/opt/raft line/run"'),
+        ("/opt/100%/run", "/opt/100%%/run"),
+        ('/opt/a"b\\c', r'"/opt/a\"b\\c"'),
+    ],
+)
+def test_a_program_is_spelled_as_systemd_reads_it(path: str, word: str) -> None:
+    assert f"\nExecStart={word} -m %i --config" in unit.text([path, "-m"])
+
+
 @pytest.mark.parametrize("folder", ["/home/ann/.local/bin", "/root/bin", "/tmp/x", "/run/user/1"])
 def test_a_program_that_the_unit_hides_from_its_node_is_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: str
 ) -> None:
     for name in ("executable", "prefix", "base_prefix"):
         monkeypatch.setattr(sys, name, "/usr/bin/python3")
-    monkeypatch.setattr(unit, "program", lambda: f"{folder}/raftline-server")
+    monkeypatch.setattr(unit, "program", lambda: [f"{folder}/raftline-server"])
     assert unit.show("raftline") == 0
     output, errors = capsys.readouterr()
-    assert output == unit.text(f"{folder}/raftline-server")
+    assert output == unit.text([f"{folder}/raftline-server"])
     assert errors.startswith(f"[!] {folder}/raftline-server: the unit hides home folders and /tmp")
     assert "203/EXEC" in errors
     assert errors.count("\n") == 1
@@ -92,7 +104,7 @@ def test_systemd_gives_a_node_up_that_fails_again_and_again() -> None:
 def test_systemd_complains_about_a_unit_whose_limits_stand_elsewhere(tmp_path: Path) -> None:
     path = tmp_path / "raftline@.service"
     limit = "StartLimitIntervalSec=120\n"
-    text = unit.text(sys.executable).replace(limit, "")
+    text = unit.text([sys.executable]).replace(limit, "")
     path.write_text(text.replace("[Service]\n", f"[Service]\n{limit}"), encoding="utf-8")
     assert "StartLimitIntervalSec" in analyze("verify", "--man=no", str(path)).stderr
 
