@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from raftline.common.arguments import Parser
-from raftline.common.config import ConfigError, complaint
+from raftline.common.config import ConfigError
 from raftline.common.console import safe_line
 from raftline.raft.node import RawNode
 from raftline.raft.recording import HEADER
@@ -76,7 +76,7 @@ def picture(files: Sequence[str], out: str) -> int:
     try:
         Path(out).write_text(collector.page(Path(out).stem), encoding="utf-8")
     except OSError as error:
-        raise ConfigError(f"--out {out}: {complaint(error)}") from None
+        raise ConfigError(f"--out {out}: {error.strerror or error}") from None
     print(f"{out} shows {collector.count} steps")
     return 0
 

@@ -34,6 +34,9 @@ def test_recordings_of_two_nodes_become_one_page(tmp_path: Path) -> None:
     files = [str(tmp_path / f"{name}.steps") for name in ("s1", "s2", "s3")]
     done = picture(*files, "--out", str(page))
     assert re.fullmatch(rf"{page} shows [0-9]+ steps\n", done.stdout), done.stderr
+    nowhere = str(tmp_path / "none" / "page.html")
+    refused = picture(*files, "--out", nowhere)
+    assert refused.stderr == f"raftline: --out {nowhere}: No such file or directory\n"
     data = held(page.read_text(encoding="utf-8"))
     assert data["members"] == ["s1", "s2", "s3"]
     assert any("set drawn <b>5" in json.dumps(one.get("append", "")) for one in data["events"])
