@@ -90,7 +90,7 @@ def disk_failed(path: str, action: str, error: OSError) -> DiskFailed:
     if error.errno in _NO_ROOM:
         advice = "free some space on this disk, then start the node again"
     elif error.errno in NOT_ALLOWED:
-        advice = "let this user write there, or choose another folder with --dir"
+        advice = "let this user write there, or choose another folder"
     elif error.errno in _NO_DESCRIPTOR:
         advice = "let it have more (ulimit -n), then start the node again"
     else:

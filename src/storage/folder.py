@@ -67,7 +67,7 @@ class Folder:
             reason = error.strerror or str(error)
             raise FilesRefused(
                 f"{self.path}: cannot be used as the folder for a node's files: {reason}; "
-                "choose another with --dir"
+                "choose another folder"
             ) from error
 
     def exists(self, name: str) -> bool:

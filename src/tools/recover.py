@@ -51,6 +51,7 @@ def _recover(manager: LogManager, place: Path, *, confirmed: bool) -> int:
             f"{log.last_index}. Nothing was changed. Start it: {start}"
         )
         return 0
+    _check_holdings(node, recovered)
     _explain(node, recovered, members)
     if not (confirmed or _is_confirmed(node)):
         print("Nothing was changed.")
@@ -95,6 +96,19 @@ def _address(place: Path, node: str, members: Membership) -> str:
     return members.addresses[node] if here is None else str(here)
 
 
+def _check_holdings(node: str, recovered: Recovered) -> None:
+    """Raise FilesRefused if the node has nothing to go on with."""
+    if not recovered.log.last_index and not recovered.hard_state.term:
+        why = "it has never been part of a cluster"
+        if recovered.recovering:
+            why = (
+                "its files were lost. Restore all of them from one backup, or choose another "
+                f"survivor. To begin anew and empty, remove {node}.log, {node}.storage, "
+                f"{node}.state_machine and .{node}.born"
+            )
+        raise FilesRefused(f"{node} holds nothing to recover: {why}")
+
+
 def _explain(node: str, recovered: Recovered, members: Membership) -> None:
     """Print a warning of possible losses and dangers."""
     log = recovered.log
@@ -137,15 +151,6 @@ def _take_over(
 ) -> tuple[int, int]:
     """Append the configuration of one member, in a term far above those of the old members."""
     log = recovered.log
-    if not log.last_index and not recovered.hard_state.term:
-        why = "it has never been part of a cluster"
-        if recovered.recovering:
-            why = (
-                "its files were lost. Restore all of them from one backup, or choose another "
-                f"survivor. To begin anew and empty, remove {node}.log, {node}.storage, "
-                f"{node}.state_machine and .{node}.born"
-            )
-        raise FilesRefused(f"{node} holds nothing to recover: {why}")
     term = next_era(max(recovered.hard_state.term, log.last_term))  # above those of the old members
     alone = Membership((node,), addresses={node: address})
     entry = Entry(log.last_index + 1, term, alone.spell())

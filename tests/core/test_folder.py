@@ -473,7 +473,7 @@ def test_a_damaged_log_that_a_link_has_on_another_disk_is_put_aside(
 def test_a_path_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     for path in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(FilesRefused, match="choose another with --dir"):
+        with pytest.raises(FilesRefused, match="choose another folder"):
             Folder(path)
 
 
