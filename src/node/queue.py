@@ -102,7 +102,7 @@ class RequestQueue:
         self._long = LongWrites(is_long)
         self.room = RequestRoom(bytes_max)
         self._measures = measures or Measures()
-        # New ones, each kind in the order in which it came; only `put` and `take` change these.
+        # New ones, each kind in its order; only `put`, `take` and `leave_some` change these.
         self.writes: deque[Batch] = deque()  # may share the next write of the disk
         self.reads: deque[Batch] = deque()  # may share the next round
         self.others: deque[Batch] = deque()  # wait for nothing
