@@ -157,9 +157,11 @@ def as_option(setting: str) -> str:
     return f"--{setting.replace('_', '-')}"
 
 
-def complaint(problem: OSError) -> str:
-    """Return what to print of a file that can't be used: `logs/s1.log: Permission denied`."""
-    where = f"{problem.filename}: " if problem.filename is not None else ""
+def complaint(problem: OSError, place: Path | None = None) -> str:
+    """Return what to print of a file that can't be used: `logs/s1.log: Permission denied`. An error
+    of a write names no file; then it is named by `place`, if that is given."""
+    name = place if problem.filename is None else problem.filename
+    where = f"{name}: " if name is not None else ""
     return f"{where}{problem.strerror or problem}"
 
 

@@ -57,8 +57,7 @@ def make(folder: Path, nodes: Sequence[str], clients: Sequence[str], days: int =
             else:
                 authority.issue(name, hosts, is_member)
     except OSError as error:
-        error.filename = error.filename or folder  # a write names no file
-        raise ConfigError(complaint(error)) from None
+        raise ConfigError(complaint(error, folder)) from None
     return authority.made
 
 
@@ -83,8 +82,7 @@ def renew(folder: Path, days: int = DAYS) -> list[str]:
             else:
                 authority.renew(path)
     except OSError as error:
-        error.filename = error.filename or folder  # a write names no file
-        raise ConfigError(complaint(error)) from None
+        raise ConfigError(complaint(error, folder)) from None
     return authority.made or [f"no certificate in {folder} ends within {WARN_DAYS} days"]
 
 

@@ -29,10 +29,9 @@ def show(name: str | None, folder: Path | None) -> int:
     """Print the page, or the list of all pages; or write them all into a folder.
 
     Raises:
-        ConfigError: there is no such page, or a folder is given as well. OSError: the folder
-            can't be written.
+        ConfigError: there is no such page, a folder is given as well, or it can't be written.
     """
-    from raftline.common.config import ConfigError  # setup.py reads FILES without the package
+    from raftline.common.config import ConfigError, complaint  # setup.py has no package yet
 
     found = pages()
     if folder is not None:
@@ -44,8 +43,7 @@ def show(name: str | None, folder: Path | None) -> int:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_text(text, encoding="utf-8")
         except OSError as error:
-            error.filename = error.filename or folder  # a write names no file
-            raise
+            raise ConfigError(complaint(error, folder)) from None
         print(f"{folder}: {len(found)} files; docs/index.md is the first to read")
     elif name is None:
         width = max(map(len, found))
